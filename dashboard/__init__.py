@@ -1,0 +1,1 @@
+"""The screens of Signoff: each asks the service, draws, and sends one command."""

@@ -1,0 +1,228 @@
+"""The hash-chained ledger as plain values: events, their canonical text, and the state that replaying them gives.
+
+The stored text is what is hashed, never written again to be checked. Chaining as in Haber and Stornetta, "How to
+time-stamp a digital document" (1991): tamper-evident, not tamper-proof.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from pipeline.governance.lifecycle import Slot, Stage
+
+FIRST_HASH = "0" * 64
+HASH_LABEL = "signoff-event-v1"
+
+
+class EventType(StrEnum):
+    """Past tense, because an event has happened."""
+
+    BASELINE = "baseline"
+    REQUESTED = "requested"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+    DECIDED = "decided"
+    APPLIED = "applied"
+    ABORTED = "aborted"
+    CONFLICT = "conflict"
+    DENIED = "denied"
+    DRIFT = "drift"
+    DRIFT_ADOPTED = "drift_adopted"
+    DRIFT_REVERTED = "drift_reverted"
+    OVERRIDDEN = "overridden"
+    ROLE_GRANTED = "role_granted"
+    ROLE_REVOKED = "role_revoked"
+    TAMPERING = "tampering"
+
+
+ENDS = (EventType.APPLIED, EventType.ABORTED, EventType.CONFLICT, EventType.DRIFT_REVERTED)
+
+
+@dataclass(frozen=True)
+class SlotChange:
+    """One slot in an event: what the ledger held, what was or is to be, and what was seen in the registry."""
+
+    slot: Slot
+    expected: str | None
+    to: str | None
+    observed: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.slot.kind,
+            "name": self.slot.name,
+            "expected": self.expected,
+            "to": self.to,
+            "observed": self.observed,
+        }
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to one model. `content` holds the rest of the body: actor, reason, subject, gates, digests."""
+
+    type: EventType
+    model: str
+    at: datetime
+    changes: tuple[SlotChange, ...] = ()
+    decision: str | None = None
+    key: str | None = None
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+    def body(self) -> str:
+        """Canonical JSON: sorted keys, no NaN, time as ISO 8601 in UTC with microseconds."""
+        return canonical(
+            {
+                **self.content,
+                "type": self.type.value,
+                "model": self.model,
+                "at": iso(self.at),
+                "changes": [change.as_json() for change in self.changes],
+                "decision": self.decision,
+                "key": self.key,
+            }
+        )
+
+    @classmethod
+    def from_body(cls, body: str) -> "Event":
+        """Raises ValueError, KeyError or TypeError for a text that is no event."""
+        content: dict[str, Any] = json.loads(body)
+        model = content.pop("model")
+        return cls(
+            type=EventType(content.pop("type")),
+            model=model,
+            at=datetime.fromisoformat(content.pop("at")),
+            changes=tuple(
+                SlotChange(Slot(model, each["kind"], each["name"]), each["expected"], each["to"], each["observed"])
+                for each in content.pop("changes")
+            ),
+            decision=content.pop("decision"),
+            key=content.pop("key"),
+            content=content,
+        )
+
+
+@dataclass(frozen=True)
+class StoredEvent:
+    """An event with its place in the chain and the very text that was hashed."""
+
+    sequence: int
+    previous_hash: str
+    hash: str
+    body: str
+    event: Event
+
+
+@dataclass(frozen=True)
+class SlotState:
+    """What the ledger holds true of a slot.
+
+    recorded: the content that a decision, a baseline or an adoption put there. generation: how often that happened.
+    pending: the decision that has not ended. drift: whether the registry was seen to differ (then `observed` says how).
+    since: when the ledger last knew the registry to agree.
+    """
+
+    recorded: str | None = None
+    generation: int = 0
+    pending: str | None = None
+    drift: bool = False
+    observed: str | None = None
+    since: datetime | None = None
+
+    @classmethod
+    def initial(cls, slot: Slot) -> "SlotState":
+        """Before any event: a version starts in stage None, an alias is not there."""
+        return cls(recorded=Stage.NONE.value if slot.kind == "stage" else None)
+
+
+def canonical(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def digest_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def event_hash(previous_hash: str, sequence: int, body: str) -> str:
+    return digest_of(f"{HASH_LABEL}\0{previous_hash}\0{sequence}\0{body}")
+
+
+def chain(event: Event, last: StoredEvent | None) -> StoredEvent:
+    """The event as the one that follows `last`."""
+    sequence, previous = (last.sequence + 1, last.hash) if last else (1, FIRST_HASH)
+    body = event.body()
+    return StoredEvent(sequence, previous, event_hash(previous, sequence, body), body, event)
+
+
+def fold(state: SlotState, event: Event, change: SlotChange) -> SlotState:
+    """One slot after one event that names it."""
+    match event.type:
+        case EventType.BASELINE:
+            return SlotState(recorded=change.to, observed=change.to, since=event.at)
+        case EventType.DECIDED:
+            return replace(state, pending=event.decision)
+        case EventType.APPLIED | EventType.DRIFT_ADOPTED | EventType.DRIFT_REVERTED:
+            return SlotState(change.to, state.generation + 1, observed=change.to, since=event.at)
+        case EventType.ABORTED:
+            return replace(state, pending=None)
+        case EventType.CONFLICT | EventType.DRIFT:
+            drift = change.observed != state.recorded
+            since = state.since if drift else event.at
+            return replace(state, pending=None, drift=drift, observed=change.observed, since=since)
+        case _:
+            return state
+
+
+def replay(events: Iterable[Event]) -> dict[Slot, SlotState]:
+    """Every slot's state after the events."""
+    slots: dict[Slot, SlotState] = {}
+    for event in events:
+        for change in event.changes:
+            slots[change.slot] = fold(slots.get(change.slot, SlotState.initial(change.slot)), event, change)
+    return slots
+
+
+def chain_problems(rows: Iterable[tuple[int, str, str, str]]) -> Iterator[str]:
+    """What is wrong in rows of (sequence, previous hash, hash, body), in their order."""
+    previous, expected = FIRST_HASH, 0
+    for expected, (sequence, previous_hash, stored_hash, body) in enumerate(rows, 1):
+        if sequence != expected:
+            yield f"event {sequence}: should be number {expected}"
+        if previous_hash != previous:
+            yield f"event {sequence}: does not follow from the event before it"
+        if stored_hash != event_hash(previous_hash, sequence, body):
+            yield f"event {sequence}: was changed after it was written"
+        previous = stored_hash
+
+
+def former_champions(events: Iterable[Event], slot: Slot) -> list[tuple[int, Event]]:
+    """The champions that a rollback can return to, as a stack: (version, event that made it so), the newest last.
+
+    A rollback takes its predecessor off the stack, so that two rollbacks in a row go two steps back.
+    """
+    stack: list[tuple[int, Event]] = []
+    for event in events:
+        value = _champion_set_by(event, slot)
+        if value is None:
+            continue
+        numbers = [number for number, _ in stack]
+        if event.content.get("meaning") == "rollback" and value in numbers:
+            del stack[numbers.index(value) + 1 :]
+        elif not stack or stack[-1][0] != value:
+            stack.append((value, event))
+    return stack
+
+
+def _champion_set_by(event: Event, slot: Slot) -> int | None:
+    if event.type not in (EventType.BASELINE, EventType.APPLIED, EventType.DRIFT_ADOPTED):
+        return None
+    return next((int(each.to) for each in event.changes if each.slot == slot and each.to is not None), None)

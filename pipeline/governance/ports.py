@@ -1,0 +1,210 @@
+"""What the service needs from the outside, and the plain records that cross the border.
+
+Adapters translate every foreign error into the tree of `errors.py`; a port's docstring names those it may raise.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from pipeline.governance.ledger import Event, SlotState, StoredEvent
+from pipeline.governance.lifecycle import ModelState, Slot, Stage
+
+type Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A thing that is missing or cannot be read: a short name, and one sentence for the screen."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """One registered model. `versions` counts those that exist, `latest` is the highest number (None: no version)."""
+
+    name: str
+    description: str
+    versions: int
+    latest: int | None
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """One line of the versions table. A metric that is NaN or infinite, or that was not asked for, is absent."""
+
+    model: str
+    version: int
+    stage: Stage
+    aliases: tuple[str, ...]
+    status: str
+    run_id: str | None
+    created_at: datetime
+    description: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VersionRecord:
+    """One version with its run. `gaps` names what the registry no longer has (run deleted, metric not a number, ...)."""
+
+    row: VersionRow
+    source: str
+    model_id: str | None
+    status_message: str
+    registered_by: str
+    gaps: tuple[Gap, ...] = ()
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a model: POSIX path inside the model folder, size in bytes, sha256 as 64 hex digits."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """What lies in a version's model folder, read as data: nothing of it was loaded or run.
+
+    flavors: names from MLmodel. signature: {"inputs": [...], "outputs": [...]} from MLmodel, None if there is none.
+    documents: the parsed JSON files under `signoff/`, by name without the ending.
+    """
+
+    files: tuple[File, ...]
+    flavors: tuple[str, ...] = ()
+    signature: Mapping[str, Json] | None = None
+    has_input_example: bool = False
+    documents: Mapping[str, Json] = field(default_factory=dict)
+    gaps: tuple[Gap, ...] = ()
+
+
+class Registry(Protocol):
+    """A model registry. Every method may raise Unavailable; none takes longer than 10 s to say so."""
+
+    def registry_id(self) -> str | None:
+        """The id kept in the registry itself, None where there is none yet."""
+
+    def keep_registry_id(self, registry_id: str) -> str:
+        """Keep an id in the registry and give back the one that is kept: an earlier writer wins."""
+
+    def models(self) -> list[ModelRecord]:
+        """Every model by name, prompts left out."""
+
+    def model(self, name: str) -> ModelRecord:
+        """Raises NotFound."""
+
+    def state(self, model: str) -> ModelState:
+        """Aliases and stages as they are now, never from a cache. Raises NotFound."""
+
+    def table(self, model: str, metrics: Sequence[str] | None = None) -> list[VersionRow]:
+        """All versions, newest first, in a constant number of queries; `metrics` None reads all. Raises NotFound."""
+
+    def version(self, model: str, version: int) -> VersionRecord:
+        """Raises NotFound."""
+
+    def files(self, record: VersionRecord, *, fresh: bool = False) -> ModelFiles:
+        """Manifest and documents; digests may come from a cache by size and time unless `fresh`.
+
+        Raises NotFound, with a sentence for the screen, where the files are gone.
+        """
+
+    def read_file(self, record: VersionRecord, path: str) -> bytes:
+        """One file of the model folder. Raises NotFound; refuses a path that leaves the folder the same way."""
+
+    def set_alias(self, model: str, alias: str, version: int | None) -> None:
+        """Idempotent; None removes. Raises NotFound for a version that does not exist."""
+
+    def set_stage(self, model: str, version: int, stage: Stage) -> None:
+        """Idempotent; touches this version only. Raises NotFound."""
+
+    def set_tags(self, model: str, version: int, tags: Mapping[str, str]) -> None:
+        """Idempotent. Raises NotFound."""
+
+
+class LedgerTransaction(Protocol):
+    """The ledger under its lock: what is read here cannot change before it ends."""
+
+    def slot(self, slot: Slot) -> SlotState | None:
+        """The recorded state, None for a slot that no event names."""
+
+    def find_key(self, key: str) -> StoredEvent | None:
+        """The `decided` event with this idempotency key."""
+
+    def has_baseline(self, model: str) -> bool: ...
+
+    def append(self, event: Event) -> StoredEvent:
+        """Add to the chain and fold into the slots."""
+
+
+class Ledger(Protocol):
+    """One registry's append-only chain of events. Every method may raise Unavailable, those that write LedgerBusy."""
+
+    def transaction(self) -> AbstractContextManager[LedgerTransaction]:
+        """Take the lock; commit at the end of the block, roll back when it raises."""
+
+    def events(self, *, model: str | None = None, after: int = 0) -> Iterator[StoredEvent]:
+        """In order of sequence, those after the given one."""
+
+    def slots(self, model: str) -> dict[Slot, SlotState]:
+        """The recorded state of every slot of a model that an event names."""
+
+    def put_evidence(self, sha256: str, body: str) -> None:
+        """Keep canonical JSON under its digest; a digest that is there already is left alone."""
+
+    def evidence(self, sha256: str) -> str:
+        """Raises NotFound."""
+
+    def problems(self) -> list[str]:
+        """What `verify` finds: broken links, changed rows, copies that differ, a tail cut off; one sentence each."""
+
+    def keep_checkpoint(self) -> None:
+        """Write the newest sequence and hash outside the database."""
+
+
+@dataclass(frozen=True)
+class MetricDifference:
+    """Candidate minus incumbent on the same rows, with its 95 % interval; `n` rows; `slice` empty for all rows."""
+
+    metric: str
+    difference: float
+    low: float
+    high: float
+    n: int
+    slice: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """For a metric where higher is better."""
+        if self.low > 0:
+            return "better"
+        return "worse" if self.high < 0 else "not distinguishable"
+
+
+class Comparer(Protocol):
+    """Compares two versions on their stored evaluation rows."""
+
+    def compare(self, candidate: bytes, incumbent: bytes) -> list[MetricDifference]:
+        """From two evaluation-row files (Parquet). Raises InvalidInput, with the reason, when the rows differ."""
+
+
+class SmokePredictor(Protocol):
+    """Loads a version under the trust policy, away from this process, and predicts its own input example."""
+
+    def predict(self, record: VersionRecord, *, file_digest: str) -> str:
+        """What was predicted, in words. Raises Refused, NotFound or IntegrityFailure with the reason."""
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """Aware, UTC."""

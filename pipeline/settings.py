@@ -1,0 +1,243 @@
+"""`params.yaml` and the environment, read once into one frozen value; unknown keys are refused with their path."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from pipeline.governance.errors import InvalidInput
+from pipeline.governance.gates import GATES
+from pipeline.governance.lifecycle import MoveKind
+from pipeline.governance.policy import GateRule, Mode, MoveRules, Policy
+
+ROOT = Path(__file__).resolve().parent.parent
+VAR = ROOT / "var"
+ESTIMATORS = Literal["logistic_regression", "random_forest", "extra_trees", "hist_gradient_boosting"]
+type Share = Annotated[float, Field(gt=0, lt=1)]
+type Word = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Section(BaseModel):
+    """Strict about types and keys: a misspelt key is an error, never a silent default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class DataSettings(Section):
+    """source: "sample" or the path of a CSV or Parquet file."""
+
+    source: Word
+    sample_rows: int = Field(ge=200)
+    sample_seed: int
+
+
+class TargetSettings(Section):
+    """The column to predict and its classes, in the order in which screens show them."""
+
+    name: Word
+    description: str = ""
+    classes: list[Word] = Field(min_length=2)
+
+
+class NumberColumn(Section):
+    """minimum and maximum are allowed themselves; `unit` is text for people."""
+
+    type: Literal["number"]
+    unit: str = ""
+    minimum: float
+    maximum: float
+    default: float
+    description: str = ""
+
+    @model_validator(mode="after")
+    def default_lies_inside(self) -> Self:
+        if not self.minimum <= self.default <= self.maximum:
+            raise ValueError(f"default {self.default} is not between {self.minimum} and {self.maximum}")
+        return self
+
+
+class CategoryColumn(Section):
+    """The categories in the order in which a form lists them."""
+
+    type: Literal["category"]
+    categories: list[Word] = Field(min_length=1)
+    default: Word
+    description: str = ""
+
+    @model_validator(mode="after")
+    def default_is_a_category(self) -> Self:
+        if self.default not in self.categories:
+            raise ValueError(f"default {self.default!r} is not one of {', '.join(self.categories)}")
+        return self
+
+
+type Column = Annotated[NumberColumn | CategoryColumn, Field(discriminator="type")]
+
+
+class SchemaSettings(Section):
+    """The feature schema: what a row looks like, column by column."""
+
+    target: TargetSettings
+    columns: dict[Word, Column] = Field(min_length=1)
+
+    @property
+    def numbers(self) -> dict[str, NumberColumn]:
+        return {name: column for name, column in self.columns.items() if isinstance(column, NumberColumn)}
+
+    @property
+    def categories(self) -> dict[str, CategoryColumn]:
+        return {name: column for name, column in self.columns.items() if isinstance(column, CategoryColumn)}
+
+
+class SplitSettings(Section):
+    """Stratified by class, after exact duplicates were dropped."""
+
+    test_share: Share
+    seed: int
+
+
+class CandidateSettings(Section):
+    """One training recipe; `parameters` are those of the scikit-learn estimator."""
+
+    estimator: ESTIMATORS
+    body_mass_index: bool = False
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class EvaluationSettings(Section):
+    """Intervals at `confidence`; slices by each categorical column and by bands of Age where there is such a column."""
+
+    primary_metric: Word
+    confidence: Share
+    bootstrap_samples: int = Field(ge=100)
+    bootstrap_seed: int
+    cross_validation_folds: int = Field(ge=2)
+    age_bands: list[float] = Field(min_length=2)
+
+
+class RegistrySettings(Section):
+    """id: fixed here, or null for one that is chosen once and kept as a tag on the experiment."""
+
+    model_name: Word
+    experiment: Word
+    id: Word | None = None
+
+
+class GateSettings(Section):
+    """See GateRule."""
+
+    mode: Mode = Field(strict=False)
+    foreign: Mode | None = Field(default=None, strict=False)
+    missing: Mode | None = Field(default=None, strict=False)
+    minimum: float | None = None
+    metric: Word | None = None
+    minimum_rows: int | None = Field(default=None, ge=1)
+
+
+class MoveSettings(Section):
+    """The roles of which one is needed, and the gates."""
+
+    roles: list[Word]
+    gates: dict[Word, GateSettings]
+
+    @model_validator(mode="after")
+    def gates_exist(self) -> Self:
+        if unknown := sorted(set(self.gates) - set(GATES)):
+            raise ValueError(f"gates: no gate is called {', '.join(unknown)}; there are {', '.join(sorted(GATES))}")
+        return self
+
+
+class PolicySettings(Section):
+    """Every kind of move must be listed: what the policy does not name is not allowed by omission."""
+
+    roles: dict[Word, list[Word]]
+    moves: dict[Word, MoveSettings]
+
+    @model_validator(mode="after")
+    def every_move_is_listed(self) -> Self:
+        if set(self.moves) != {kind.value for kind in MoveKind}:
+            raise ValueError(f"moves: must be exactly {', '.join(MoveKind)}")
+        return self
+
+    def policy(self) -> Policy:
+        return Policy(
+            moves={MoveKind(name): _move_rules(move) for name, move in self.moves.items()},
+            roles={name: tuple(roles) for name, roles in self.roles.items()},
+        )
+
+
+def _move_rules(move: MoveSettings) -> MoveRules:
+    gates = {name: GateRule(**gate.model_dump()) for name, gate in move.gates.items()}
+    return MoveRules(gates=gates, roles=tuple(move.roles))
+
+
+class ServingSettings(Section):
+    """Limits of the process that loads models, and the compiled types that it may load."""
+
+    smoke_seconds: float = Field(gt=0)
+    memory_megabytes: int = Field(ge=256)
+    allowed_types: list[Word]
+
+
+class Environment(Section):
+    """Addresses and names; each default lies under `var/` in the project's root."""
+
+    tracking_uri: str
+    ledger_url: str
+    actor: str | None
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Self:
+        return cls(
+            tracking_uri=environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{VAR / 'mlflow.db'}",
+            ledger_url=environ.get("SIGNOFF_LEDGER_URL") or f"sqlite:///{VAR / 'ledger.db'}",
+            actor=environ.get("SIGNOFF_ACTOR") or None,
+        )
+
+
+class Settings(Section):
+    """The whole of `params.yaml`; `environment` is added when it is read."""
+
+    data: DataSettings
+    schema_: SchemaSettings = Field(alias="schema")
+    split: SplitSettings
+    candidates: dict[Word, CandidateSettings] = Field(min_length=1)
+    evaluation: EvaluationSettings
+    registry: RegistrySettings
+    policy: PolicySettings
+    serving: ServingSettings
+    environment: Environment
+
+
+def read_settings(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings from a file (default: SIGNOFF_PARAMS, else the project's params.yaml) and the environment.
+
+    Raises InvalidInput with the path of the offending key.
+    """
+    variables = os.environ if environ is None else environ
+    file = path or Path(variables.get("SIGNOFF_PARAMS") or ROOT / "params.yaml")
+    content = _read_yaml(file)
+    try:
+        return Settings.model_validate({**content, "environment": Environment.read(variables)})
+    except ValidationError as error:
+        raise InvalidInput(f"{file.name}: {_first_problem(error)}") from error
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInput(f"{file}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{file.name}: is not valid YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict) or "environment" in content:
+        raise InvalidInput(f"{file.name}: must be a mapping of sections such as data, schema and policy")
+    return content
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
