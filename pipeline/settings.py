@@ -16,8 +16,8 @@ from pipeline.governance.policy import GateRule, Mode, MoveRules, Policy
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var"
 ESTIMATORS = Literal["logistic_regression", "random_forest", "extra_trees", "hist_gradient_boosting"]
-type Share = Annotated[float, Field(gt=0, lt=1)]
-type Word = Annotated[str, StringConstraints(min_length=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Word = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Section(BaseModel):
@@ -74,7 +74,7 @@ class CategoryColumn(Section):
         return self
 
 
-type Column = Annotated[NumberColumn | CategoryColumn, Field(discriminator="type")]
+Column = Annotated[NumberColumn | CategoryColumn, Field(discriminator="type")]
 
 
 class SchemaSettings(Section):

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from pipeline.governance.ledger import Event, SlotState, StoredEvent
 from pipeline.governance.lifecycle import ModelState, Slot, Stage
 
-type Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Json = Any  # what json.loads gives: None, bool, int, float, str, list, dict
 
 
 @dataclass(frozen=True)
@@ -206,5 +206,7 @@ class SmokePredictor(Protocol):
 
 
 class Clock(Protocol):
+    """The time, as an argument of the rules."""
+
     def now(self) -> datetime:
         """Aware, UTC."""
