@@ -1,17 +1,234 @@
-GATES: dict = dict.fromkeys(
-    [
-        "version_ready",
-        "files_present",
-        "signature",
-        "feature_schema",
-        "accuracy",
-        "better_than_baseline",
-        "not_champion",
-        "stage_is_staging",
-        "not_worse_than_incumbent",
-        "no_slice_worse",
-        "explanation_adds_up",
-        "digest_recorded",
-        "smoke_prediction",
-    ]
-)
+"""The gates: each looks at the facts of one move and says what it observed, what is required, and why it failed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.governance.evidence import Evidence, number
+from pipeline.governance.lifecycle import CHAMPION, ModelState, Move, MoveKind, Stage
+from pipeline.governance.policy import GateRule, Mode
+from pipeline.governance.ports import MetricDifference
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a gate may look at.
+
+    incumbent: the champion's evidence, None where there is none or where it is the version itself. differences: None
+    where the two could not be compared, and `not_compared` says why. recorded_digest: of the champion to return to.
+    smoke: what the smoke prediction gave, None where it failed or was not asked for, and `smoke_failure` says why.
+    """
+
+    move: Move
+    evidence: Evidence
+    state: ModelState
+    incumbent: Evidence | None = None
+    differences: Sequence[MetricDifference] | None = None
+    not_compared: str = ""
+    recorded_digest: str | None = None
+    smoke: str | None = None
+    smoke_failure: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a gate saw. present: whether there was anything to look at. why: one sentence, shown when not passed."""
+
+    observed: Any
+    required: str
+    passed: bool
+    why: str = ""
+    present: bool = True
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """A finding under its name, in the mode that the policy gives it for this version."""
+
+    name: str
+    observed: Any
+    required: str
+    passed: bool
+    mode: Mode
+    why: str
+
+    @property
+    def blocks(self) -> bool:
+        return not self.passed and self.mode is Mode.PREVENT
+
+    @property
+    def warns(self) -> bool:
+        return not self.passed and self.mode is Mode.WARN
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "observed": self.observed,
+            "required": self.required,
+            "passed": self.passed,
+            "mode": self.mode.value,
+            "why": self.why,
+        }
+
+
+Gate = Callable[[Facts, GateRule], Finding]
+
+
+def version_ready(facts: Facts, _: GateRule) -> Finding:
+    """MLflow's status of the version; READY alone proves nothing about the files."""
+    status = facts.evidence.content["status"]
+    return Finding(status, "READY", status == "READY", f"The registry says {status}, not READY.")
+
+
+def files_present(facts: Facts, _: GateRule) -> Finding:
+    """The model's files are there and their digest was taken."""
+    count = len(facts.evidence.content["files"])
+    why = "The model's files cannot be read, so no digest can bind the decision to them."
+    return Finding(f"{count} files", "files with a digest", facts.evidence.file_digest is not None, why)
+
+
+def signature(facts: Facts, _: GateRule) -> Finding:
+    """MLmodel says what goes in and comes out."""
+    held = facts.evidence.content["signature"] is not None
+    return _there(held, "signature", "The version has no signature.")
+
+
+def feature_schema(facts: Facts, _: GateRule) -> Finding:
+    """The version carries units, ranges and categories of its input columns."""
+    held = bool(facts.evidence.document("feature_schema").get("columns"))
+    return _there(held, "feature schema", "The version has no feature schema.")
+
+
+def accuracy(facts: Facts, rule: GateRule) -> Finding:
+    """The accuracy on the held-out rows is at least the minimum; the lower bound of its interval is shown."""
+    minimum, metric = rule.minimum or 0.0, facts.evidence.metric("accuracy")
+    required = f"at least {minimum:.4f}"
+    if metric is None:
+        return Finding(None, required, passed=False, why="The version has no accuracy.", present=False)
+    bound = "" if metric.low is None else f" (lower bound {metric.low:.4f})"
+    why = f"The accuracy {metric.value:.4f} is below {minimum:.4f}."
+    return Finding(f"{metric.value:.4f}{bound}", required, metric.value >= minimum, why)
+
+
+def better_than_baseline(facts: Facts, _: GateRule) -> Finding:
+    """The accuracy is above that of always answering the most frequent class."""
+    metric, baseline = facts.evidence.metric("accuracy"), _baseline_accuracy(facts.evidence)
+    if metric is None or baseline is None:
+        why = "The version has no accuracy or no majority baseline to hold it against."
+        return Finding(None, "above the majority baseline", passed=False, why=why, present=False)
+    why = f"The accuracy {metric.value:.4f} is not above the majority baseline's {baseline:.4f}."
+    return Finding(f"{metric.value:.4f}", f"above {baseline:.4f}", metric.value > baseline, why)
+
+
+def stage_is_staging(facts: Facts, _: GateRule) -> Finding:
+    """The version was reviewed in Staging; one that is in Production already only gets the alias."""
+    stage = facts.evidence.content["stage"]
+    passed = stage in (Stage.STAGING, Stage.PRODUCTION)
+    return Finding(stage, Stage.STAGING.value, passed, f"The version is in {stage}; move it to Staging first.")
+
+
+def not_champion(facts: Facts, _: GateRule) -> Finding:
+    """A champion leaves only by naming its successor or by a rollback."""
+    if facts.move.kind is MoveKind.UNALIAS:
+        held = facts.move.alias == CHAMPION
+    else:
+        held = facts.state.champion == facts.move.version
+    why = "It serves as champion: promote a successor or roll back first."
+    return Finding("champion" if held else "not champion", "not champion", not held, why)
+
+
+def not_worse_than_incumbent(facts: Facts, rule: GateRule) -> Finding:
+    """On the same rows the metric is not distinguishably below the champion's."""
+    metric = rule.metric or "f1_macro"
+    required = f"{metric} not distinguishably worse than the champion's"
+    if facts.incumbent is None:
+        return Finding("no other champion", required, passed=True)
+    found = next((each for each in facts.differences or () if each.metric == metric and not each.slice), None)
+    if found is None:
+        return Finding(None, required, passed=False, why=facts.not_compared or "Not compared.", present=False)
+    why = f"{metric} is worse by {-found.difference:.4f} (95 % interval {found.low:+.4f} to {found.high:+.4f})."
+    observed = f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f}, n = {found.n:,})"
+    return Finding(observed, required, found.verdict != "worse", why)
+
+
+def no_slice_worse(facts: Facts, rule: GateRule) -> Finding:
+    """No slice with enough rows is distinguishably worse than the champion on the same rows."""
+    metric, fewest = rule.metric or "accuracy", rule.minimum_rows or 30
+    required = f"no slice with n ≥ {fewest} distinguishably worse in {metric}"
+    if facts.incumbent is None:
+        return Finding("no other champion", required, passed=True)
+    if facts.differences is None:
+        return Finding(None, required, passed=False, why=facts.not_compared or "Not compared.", present=False)
+    slices = [each for each in facts.differences if each.slice and each.metric == metric and each.n >= fewest]
+    worse = [each for each in slices if each.verdict == "worse"]
+    named = "; ".join(f"{each.slice} {each.difference:+.4f}, n = {each.n:,}" for each in worse)
+    return Finding(f"{len(worse)} of {len(slices)} slices worse", required, not worse, f"Worse in {named}.")
+
+
+def explanation_adds_up(facts: Facts, _: GateRule) -> Finding:
+    """Contributions and base value sum to the model's own output, within the tolerance of the method."""
+    explanation = facts.evidence.document("explanation")
+    error, tolerance = number(explanation.get("sum_error")), number(explanation.get("tolerance"))
+    if error is None or tolerance is None:
+        why = "The version has no explanation summary."
+        return Finding(None, "sums to the output", passed=False, why=why, present=False)
+    why = f"The contributions miss the model's output by up to {error:.1e}."
+    return Finding(f"off by {error:.1e}", f"within {tolerance:.0e}", error <= tolerance, why)
+
+
+def digest_recorded(facts: Facts, _: GateRule) -> Finding:
+    """The files to return to are those that the ledger recorded when they were champion."""
+    now, recorded = facts.evidence.file_digest, facts.recorded_digest
+    observed = "no files" if now is None else now[:12]
+    if recorded is None:
+        why = "The ledger holds no digest from when this version was champion."
+        return Finding(observed, "the recorded digest", passed=False, why=why, present=False)
+    why = "The files are not those that were champion."
+    return Finding(observed, recorded[:12], now == recorded, why)
+
+
+def smoke_prediction(facts: Facts, _: GateRule) -> Finding:
+    """The version loads under the trust policy, in a process of its own, and predicts its own input example."""
+    return Finding(facts.smoke, "predicts its input example", facts.smoke is not None, facts.smoke_failure)
+
+
+GATES: Mapping[str, Gate] = {
+    gate.__name__: gate
+    for gate in (
+        version_ready,
+        files_present,
+        signature,
+        feature_schema,
+        accuracy,
+        better_than_baseline,
+        stage_is_staging,
+        not_champion,
+        not_worse_than_incumbent,
+        no_slice_worse,
+        explanation_adds_up,
+        digest_recorded,
+        smoke_prediction,
+    )
+}
+COMPARING = frozenset({"not_worse_than_incumbent", "no_slice_worse"})
+
+
+def check_gates(facts: Facts, rules: Mapping[str, GateRule]) -> list[GateResult]:
+    """Every gate of the move in the policy's order. A rule without a gate of its name raises KeyError."""
+    results = []
+    for name, rule in rules.items():
+        found = GATES[name](facts, rule)
+        mode = rule.mode_for(ours=facts.evidence.ours, present=found.present)
+        why = "" if found.passed else found.why
+        results.append(GateResult(name, found.observed, found.required, found.passed, mode, why))
+    return results
+
+
+def _there(held: bool, what: str, why: str) -> Finding:
+    return Finding("there" if held else "missing", what, held, why, present=held)
+
+
+def _baseline_accuracy(evidence: Evidence) -> float | None:
+    baseline = evidence.document("evaluation").get("baseline")
+    found = number(baseline.get("accuracy")) if isinstance(baseline, dict) else None
+    return found if found is not None else number(evidence.content["metrics"].get("baseline_accuracy"))

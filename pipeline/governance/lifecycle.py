@@ -48,7 +48,7 @@ MOVE_TO_STAGE = {
 
 @dataclass(frozen=True, order=True)
 class Slot:
-    """What a move changes: an alias of a model (`name` is the alias) or the stage of a version (`name` is its number)."""
+    """What a move changes: an alias of a model (`name` is the alias) or the stage of a version (`name` its number)."""
 
     model: str
     kind: str
@@ -80,7 +80,7 @@ class ModelState:
         return self.aliases.get(CHAMPION)
 
     def value(self, slot: Slot) -> str | None:
-        """The slot's content as text: a version number, a stage, or None for an alias or a version that is not there."""
+        """The slot's content as text: a version number or a stage; None for an alias or a version that is not there."""
         if slot.kind == "alias":
             version = self.aliases.get(slot.name)
             return None if version is None else str(version)
@@ -111,12 +111,12 @@ class Move:
 
     @property
     def target(self) -> str:
-        """In words, as screens and `--to` show it: a stage, or an alias with its sign."""
+        """In words, as screens and `--to` show it: a stage, or an alias with its sign; else the kind itself."""
         if self.kind in (MoveKind.PRODUCTION, MoveKind.ROLLBACK):
             return Stage.PRODUCTION.value
         if self.kind in (MoveKind.ALIAS, MoveKind.UNALIAS):
             return f"@{self.alias}"
-        return next(stage.value for stage, kind in MOVE_TO_STAGE.items() if kind is self.kind)
+        return next((stage.value for stage, kind in MOVE_TO_STAGE.items() if kind is self.kind), self.kind.value)
 
 
 def stage_move(model: str, version: int, stage: Stage) -> Move:

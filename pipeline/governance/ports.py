@@ -54,7 +54,7 @@ class VersionRow:
 
 @dataclass(frozen=True)
 class VersionRecord:
-    """One version with its run. `gaps` names what the registry no longer has (run deleted, metric not a number, ...)."""
+    """One version with its run. `gaps` names what the registry no longer has: a deleted run, a metric that is NaN."""
 
     row: VersionRow
     source: str
@@ -141,7 +141,8 @@ class LedgerTransaction(Protocol):
     def find_key(self, key: str) -> StoredEvent | None:
         """The `decided` event with this idempotency key."""
 
-    def has_baseline(self, model: str) -> bool: ...
+    def has_baseline(self, model: str) -> bool:
+        """Whether the model was taken over."""
 
     def append(self, event: Event) -> StoredEvent:
         """Add to the chain and fold into the slots."""
@@ -155,6 +156,12 @@ class Ledger(Protocol):
 
     def events(self, *, model: str | None = None, after: int = 0) -> Iterator[StoredEvent]:
         """In order of sequence, those after the given one."""
+
+    def last(self, model: str) -> StoredEvent | None:
+        """The newest event of a model."""
+
+    def models(self) -> list[str]:
+        """Every model that an event names."""
 
     def slots(self, model: str) -> dict[Slot, SlotState]:
         """The recorded state of every slot of a model that an event names."""

@@ -1,0 +1,98 @@
+"""The ledger's tables, its SQLite engine, rows as values and foreign errors in our words."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipeline.governance.errors import LedgerBusy, Unavailable
+from pipeline.governance.ledger import Event, SlotState, StoredEvent
+
+BUSY_SECONDS = 5
+METADATA = sa.MetaData()
+EVENTS = sa.Table(
+    "ledger_event",
+    METADATA,
+    sa.Column("registry", sa.String(64), primary_key=True),
+    sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("previous_hash", sa.String(64), nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    # Copies from the body, to search by; `problems` compares them with it.
+    sa.Column("type", sa.String(20), nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("decision", sa.String(64)),
+    sa.Column("key", sa.Text),
+    sa.UniqueConstraint("registry", "hash"),
+    sa.UniqueConstraint("registry", "key"),
+    sa.Index("ledger_event_of_model", "registry", "model", "sequence"),
+)
+SLOTS = sa.Table(
+    "ledger_slot",
+    METADATA,
+    sa.Column("registry", sa.String(64), primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("kind", sa.String(5), primary_key=True),
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("recorded", sa.Text),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("pending", sa.String(64)),
+    sa.Column("drift", sa.Boolean, nullable=False),
+    sa.Column("observed", sa.Text),
+    sa.Column("since", sa.String(32)),
+)
+EVIDENCE = sa.Table(
+    "ledger_evidence",
+    METADATA,
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
+APPEND_ONLY = (EVENTS, EVIDENCE)
+COPIES = ("type", "model", "decision", "key")
+
+
+def sqlite_engine(url: str) -> sa.Engine:
+    """An engine that asks for the write lock at once: two readers that both want to write would deadlock."""
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+
+    @sa.event.listens_for(engine, "connect")
+    def configure(connection: Any, _: object) -> None:  # noqa: ANN401 (the driver's own type)
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")  # with NORMAL the last commits may be lost when the power fails
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+    return engine
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """The database's errors in our words, without its SQL."""
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        if isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig):
+            raise LedgerBusy(f"the ledger stayed locked for {BUSY_SECONDS} s; try again") from error
+        raise Unavailable(f"the ledger cannot be used: {error.orig}") from error
+    except (sa.exc.SQLAlchemyError, OSError) as error:
+        why = getattr(error, "orig", None) or type(error).__name__
+        raise Unavailable(f"the ledger cannot be used: {why}") from error
+
+
+def stored_event(row: sa.Row[Any]) -> StoredEvent:
+    try:
+        event = Event.from_body(row.body)
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unavailable(f"the ledger's event {row.sequence} cannot be read; run verify") from error
+    return StoredEvent(row.sequence, row.previous_hash, row.hash, row.body, event)
+
+
+def slot_state(row: sa.Row[Any]) -> SlotState:
+    since = None if row.since is None else datetime.fromisoformat(row.since)
+    return SlotState(row.recorded, row.generation, row.pending, row.drift, row.observed, since)

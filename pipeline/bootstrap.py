@@ -1,0 +1,81 @@
+"""The only place that picks the parts: registry, ledger, clock, identity. Heavy imports happen here, when asked for."""
+
+import getpass
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pipeline.governance.actors import Actor, Established
+from pipeline.governance.ports import Registry
+from pipeline.governance.service import GovernanceService
+from pipeline.settings import Settings, read_settings
+
+
+class SystemClock:
+    """The time of this machine, in UTC."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+@dataclass
+class KeptRegistryId:
+    """The id from the settings, else the one kept in the registry, asked for once."""
+
+    registry: Registry
+    fixed: str | None
+    _known: str | None = None
+
+    def known(self) -> str | None:
+        self._known = self._known or self.fixed or self.registry.registry_id()
+        return self._known
+
+    def keep(self) -> str:
+        self._known = self.known() or self.registry.keep_registry_id(uuid.uuid4().hex)
+        return self._known
+
+
+def desk(settings: Settings | None = None) -> GovernanceService:
+    """The service over the registry and ledger of the settings (default: `params.yaml` and the environment).
+
+    Raises InvalidInput for settings that cannot be used. Nothing is read from the registry or written before a method
+    is called.
+    """
+    from pipeline.adapters.mlflow_registry import MlflowRegistry  # imports MLflow: seconds
+    from pipeline.adapters.sql_ledger import SqlLedger
+    from pipeline.comparison import PairedBootstrap
+    from pipeline.serving.smoke import SubprocessSmoke
+
+    used = settings or read_settings()
+    clock = SystemClock()
+    registry = MlflowRegistry(used.environment.tracking_uri, experiment=used.registry.experiment)
+    registry_id = KeptRegistryId(registry, used.registry.id)
+    return GovernanceService(
+        registry=registry,
+        ledger=SqlLedger(used.environment.ledger_url, registry=registry_id, clock=clock),
+        policy=used.policy.policy(),
+        comparer=PairedBootstrap(
+            samples=used.evaluation.bootstrap_samples,
+            seed=used.evaluation.bootstrap_seed,
+            confidence=used.evaluation.confidence,
+        ),
+        smoke=SubprocessSmoke(
+            registry,
+            seconds=used.serving.smoke_seconds,
+            memory_megabytes=used.serving.memory_megabytes,
+            allowed_types=tuple(used.serving.allowed_types),
+        ),
+        clock=clock,
+        new_id=lambda: uuid.uuid4().hex,
+    )
+
+
+def person(settings: Settings, name: str | None = None) -> Actor:
+    """Whoever types: the given name, else SIGNOFF_ACTOR, else the login name. Self-declared, and recorded as such."""
+    subject = name or settings.environment.actor or getpass.getuser()
+    return Actor(subject, Established.SELF_DECLARED)
+
+
+def program(name: str) -> Actor:
+    """A part of Signoff that acts by itself: `pipeline` or `demo`."""
+    return Actor(name, Established.PROGRAM)

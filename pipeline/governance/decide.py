@@ -1,0 +1,253 @@
+"""Deciding: check a request against its review, record the intent, apply it, confirm it.
+
+The order is that of an idempotent request with atomic phases (brandur.org/idempotency-keys): intent, foreign call,
+confirmation, each of which may be repeated.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NoReturn
+
+from pipeline.governance.actors import Actor
+from pipeline.governance.errors import (
+    Conflict,
+    DecisionPending,
+    InvalidInput,
+    KeyReused,
+    LedgerBusy,
+    NotAllowed,
+    NotFound,
+    Refused,
+    Unavailable,
+)
+from pipeline.governance.ledger import Event, EventType, SlotChange, StoredEvent, iso
+from pipeline.governance.lifecycle import ModelState, Move, Slot, Stage
+from pipeline.governance.policy import Policy
+from pipeline.governance.ports import Clock, Ledger, LedgerTransaction, Registry
+from pipeline.governance.request import Outcome, Request, check, check_slot
+from pipeline.governance.review import Review, Reviewer
+
+DEADLINE = timedelta(seconds=15)
+RECONCILE_AFTER = 3 * DEADLINE
+
+
+@dataclass(frozen=True)
+class Decider:
+    """The only writer of decisions."""
+
+    registry: Registry
+    ledger: Ledger
+    policy: Policy
+    clock: Clock
+    reviewer: Reviewer
+    new_id: Callable[[], str]
+
+    def decide(self, request: Request) -> Outcome:
+        """Raises Refused and Conflict after recording `denied`; Unavailable where the end is not known yet."""
+        if earlier := self._earlier(request):
+            return earlier
+        self.authorise(request.move, request.actor, request.reason)
+        review = self.reviewer.review(request.move, fresh=True)
+        try:
+            check(request, review)
+        except (Refused, Conflict) as error:
+            self.deny(request.move, request.actor, request.reason, error)
+        decided = self._record(request, review)
+        applied = self.carry_out(decided, EventType.APPLIED)
+        return _outcome(request.move, decided, applied)
+
+    def authorise(self, move: Move, actor: Actor, reason: str) -> None:
+        """Raises NotAllowed, after recording `denied`, where none of the actor's roles allows the move."""
+        if not self.policy.roles_for(actor, move.kind):
+            needed = ", ".join(self.policy.moves[move.kind].roles) or "nobody"
+            held = ", ".join(self.policy.roles_of(actor)) or "none"
+            sentence = f"actor: {actor.subject!r} has the roles {held}; {move.kind.value} needs one of {needed}"
+            self.deny(move, actor, reason, NotAllowed(sentence))
+
+    def deny(self, move: Move, actor: Actor, reason: str, error: Refused | Conflict) -> NoReturn:
+        """Record the refusal, then raise it."""
+        content = {
+            **self._signed(move, actor, reason),
+            "subject": {"model": move.model, "version": move.version},
+            "to": move.target,
+            "refusal": type(error).__name__,
+            "why": str(error),
+        }
+        with self.ledger.transaction() as transaction:
+            transaction.append(Event(EventType.DENIED, move.model, self.clock.now(), content=content))
+        raise error
+
+    def intend(
+        self,
+        transaction: LedgerTransaction,
+        move: Move,
+        changes: tuple[SlotChange, ...],
+        *,
+        key: str | None,
+        content: Mapping[str, Any],
+    ) -> StoredEvent:
+        """Record `decided`."""
+        event = Event(
+            EventType.DECIDED, move.model, self.clock.now(), changes, decision=self.new_id(), key=key, content=content
+        )
+        return transaction.append(event)
+
+    def carry_out(self, decided: StoredEvent, end: EventType, *, recovered: bool = False) -> StoredEvent:
+        """Apply what an intent says, read it back and record how it ended.
+
+        Raises Unavailable, and leaves the intent to `reconcile`, where the registry stops answering; Conflict where the
+        registry did not take the change.
+        """
+        try:
+            event, failure = self._carry_out(decided, end, recovered=recovered)
+            stored = self.close(decided, event)
+        except (Unavailable, LedgerBusy) as error:
+            raise Unavailable(f"{error}; decision {decided.sequence} is recorded and reconcile finishes it") from error
+        if stored.event.type is not end:
+            why = str(failure) if failure else "the registry shows something else after the change"
+            raise Conflict(f"decision {decided.sequence} was not applied ({stored.event.type}): {why}") from failure
+        if end is EventType.APPLIED:
+            self.ledger.keep_checkpoint()
+        return stored
+
+    def _carry_out(
+        self, decided: StoredEvent, end: EventType, *, recovered: bool
+    ) -> tuple[Event, NotFound | InvalidInput | None]:
+        failure: NotFound | InvalidInput | None = None
+        try:
+            self._apply(decided, in_time=not recovered)
+        except (NotFound, InvalidInput) as error:
+            failure = error  # the registry's own refusal: what is there now decides how this ended
+        return self.end_of(decided, self.registry.state(decided.event.model), end, recovered=recovered), failure
+
+    def end_of(self, decided: StoredEvent, state: ModelState, end: EventType, *, recovered: bool = False) -> Event:
+        """How an intent ended, judged by the slot that commits it."""
+        seen = tuple(
+            SlotChange(each.slot, each.expected, each.to, state.value(each.slot)) for each in decided.event.changes
+        )
+        commit = seen[0]
+        if commit.observed != commit.to:
+            end = EventType.ABORTED if commit.observed == commit.expected else EventType.CONFLICT
+        keys = ("actor", "meaning", "reason", "subject", "evidence", "to")
+        content = {key: decided.event.content[key] for key in keys if key in decided.event.content}
+        content |= {"recovered": recovered, "intent": decided.sequence}
+        return Event(end, decided.event.model, self.clock.now(), seen, decided.event.decision, content=content)
+
+    def _record(self, request: Request, review: Review) -> StoredEvent:
+        """TX 1: the lock, then everything that could have changed since the review is compared once more."""
+        for evidence in (review.evidence, review.incumbent):
+            if evidence is not None:
+                self.ledger.put_evidence(evidence.digest, evidence.text)
+        changes = tuple(SlotChange(each.slot, each.expected, each.to) for each in review.changes)
+        try:
+            with self.ledger.transaction() as transaction:
+                if request.key and transaction.find_key(request.key):
+                    raise DecisionPending("key: the same request is being decided at this moment")
+                for change, seen in zip(review.changes, review.slots, strict=True):
+                    check_slot(transaction.slot(change.slot), seen, change.slot)
+                content = self._content(request, review)
+                return self.intend(transaction, request.move, changes, key=request.key, content=content)
+        except Conflict as error:
+            self.deny(request.move, request.actor, request.reason, error)
+
+    def _content(self, request: Request, review: Review) -> dict[str, Any]:
+        champion = review.incumbent
+        incumbent = champion and {"version": champion.version, "evidence": champion.digest}
+        return {
+            **self._signed(request.move, request.actor, request.reason),
+            "subject": review.evidence.subject(),
+            "to": review.move.target,
+            "gates": [gate.as_json() for gate in review.gates],
+            "accepted_warnings": [gate.name for gate in review.warnings],
+            "policy": self.policy.digest,
+            "evidence": review.evidence.digest,
+            "incumbent": incumbent,
+            "approvals": [],
+            "request": request.digest,
+            "state": review.state,
+        }
+
+    def _signed(self, move: Move, actor: Actor, reason: str) -> dict[str, Any]:
+        roles = self.policy.roles_for(actor, move.kind)
+        return {"actor": actor_json(actor, roles), "meaning": move.kind.value, "reason": reason}
+
+    def _apply(self, decided: StoredEvent, *, in_time: bool) -> None:
+        for change in decided.event.changes:
+            if in_time and self.clock.now() - decided.event.at > DEADLINE:
+                raise Unavailable(f"the registry: took longer than {DEADLINE.seconds} s")
+            apply_change(self.registry, change.slot, change.to)
+        subject = decided.event.content["subject"]
+        if decided.event.changes[0].to is not None and subject.get("version") is not None:
+            self.registry.set_tags(decided.event.model, subject["version"], _mirror(decided))
+
+    def close(self, decided: StoredEvent, event: Event) -> StoredEvent:
+        """TX 2, unless somebody else has recorded the end meanwhile."""
+        with self.ledger.transaction() as transaction:
+            held = transaction.slot(decided.event.changes[0].slot)
+            if held is not None and held.pending == decided.event.decision:
+                return transaction.append(event)
+        return self._recorded_end(decided)
+
+    def _recorded_end(self, decided: StoredEvent) -> StoredEvent:
+        later = self.ledger.events(model=decided.event.model, after=decided.sequence)
+        return next(stored for stored in later if stored.event.decision == decided.event.decision)
+
+    def _earlier(self, request: Request) -> Outcome | None:
+        """The outcome of an earlier request with the same key. Raises KeyReused and DecisionPending."""
+        if request.key is None:
+            return None
+        with self.ledger.transaction() as transaction:
+            decided = transaction.find_key(request.key)
+        if decided is None:
+            return None
+        if decided.event.content.get("request") != request.digest:
+            raise KeyReused(f"key: {request.key!r} belongs to another request")
+        later = self.ledger.events(model=request.move.model, after=decided.sequence)
+        end = next((each for each in later if each.event.decision == decided.event.decision), None)
+        if end is None:
+            raise DecisionPending(f"decision {decided.sequence} has not ended; reconcile finishes it")
+        if end.event.type is not EventType.APPLIED:
+            raise Conflict(
+                f"decision {decided.sequence} was not applied ({end.event.type}); ask again with another key"
+            )
+        return _outcome(request.move, decided, end, replayed=True)
+
+
+def apply_change(registry: Registry, slot: Slot, to: str | None) -> None:
+    """Put one slot into a state. Raises InvalidInput for a stage that cannot be set because the version was deleted."""
+    if slot.kind == "alias":
+        registry.set_alias(slot.model, slot.name, None if to is None else int(to))
+    elif to is None:
+        raise InvalidInput(f"{slot.label}: a deleted version cannot be brought back or deleted from here")
+    else:
+        registry.set_stage(slot.model, int(slot.name), Stage(to))
+
+
+def actor_json(actor: Actor, roles: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "subject": actor.subject,
+        "display_name": actor.display_name or actor.subject,
+        "issuer": actor.issuer,
+        "established": actor.established.value,
+        "roles": list(roles),
+    }
+
+
+def _mirror(decided: StoredEvent) -> dict[str, str]:
+    """For readers of MLflow's own screens; nothing here is ever read back."""
+    return {"signoff.sequence": str(decided.sequence), "signoff.decided_at": iso(decided.event.at)}
+
+
+def _outcome(move: Move, decided: StoredEvent, end: StoredEvent, *, replayed: bool = False) -> Outcome:
+    content = decided.event.content
+    return Outcome(
+        decision=str(decided.event.decision),
+        sequence=decided.sequence,
+        model=move.model,
+        version=content["subject"]["version"],
+        target=content.get("to", move.target),
+        changes=end.event.changes,
+        evidence=content.get("evidence"),
+        replayed=replayed,
+    )

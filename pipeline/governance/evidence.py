@@ -1,0 +1,188 @@
+"""Evidence: everything a reviewer is shown about a version, as plain data with a digest."""
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.governance.ledger import canonical, digest_of, iso
+from pipeline.governance.ports import File, Gap, ModelFiles, VersionRecord, VersionRow
+
+OUR_TAG, OUR_VALUE = "produced_by", "signoff"
+MIRROR_PREFIX = "signoff."  # tags that repeat a decision: a decision must not make its own evidence stale
+DEEPEST = 40
+DOCUMENTS = ("evaluation", "feature_schema", "lineage", "data_report", "explanation")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A share or loss with its interval at the evaluation's confidence; low, high and n are None where unknown."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """`content` is finite JSON; `text` its canonical form; `digest` the sha256 of `text`."""
+
+    content: Mapping[str, Any]
+    text: str
+    digest: str
+
+    @property
+    def model(self) -> str:
+        return str(self.content["model"])
+
+    @property
+    def version(self) -> int:
+        return int(self.content["version"])
+
+    @property
+    def file_digest(self) -> str | None:
+        """Over the names and bytes of all files; None where the files are gone."""
+        digest: str | None = self.content["file_digest"]
+        return digest
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        return tuple(Gap(each["name"], each["text"]) for each in self.content["gaps"])
+
+    @property
+    def ours(self) -> bool:
+        """Whether our pipeline registered the version: its own claim, by a tag."""
+        return bool(self.content["ours"])
+
+    def document(self, name: str) -> Mapping[str, Any]:
+        """One of DOCUMENTS; empty where there is none or where it is not an object."""
+        document = self.content[name]
+        return document if isinstance(document, dict) else {}
+
+    def metric(self, name: str) -> Metric | None:
+        """From the evaluation file, which the file digest covers; else from the run, which anybody can change."""
+        evaluation = self.document("evaluation")
+        entry = entry_of(evaluation, "metrics", name)
+        if (value := number(entry.get("value"))) is not None:
+            n = number(evaluation.get("n"))
+            return Metric(
+                name, value, number(entry.get("low")), number(entry.get("high")), None if n is None else int(n)
+            )
+        metrics = self.content["metrics"]
+        if (value := number(metrics.get(name))) is None:
+            return None
+        return Metric(name, value, number(metrics.get(f"{name}_low")), number(metrics.get(f"{name}_high")))
+
+    def metrics(self) -> list[Metric]:
+        """Every metric that is known, by name; the bounds of an interval are not metrics of their own."""
+        evaluated = self.document("evaluation").get("metrics")
+        names = set(self.content["metrics"]) | set(evaluated if isinstance(evaluated, dict) else ())
+        bounds = {f"{name}{end}" for name in names for end in ("_low", "_high")}
+        found = (self.metric(name) for name in sorted(names - bounds))
+        return [metric for metric in found if metric is not None]
+
+    def subject(self) -> dict[str, Any]:
+        """What identifies the version for good: (model, version) alone is given out again after a deletion."""
+        keys = ("model", "version", "model_id", "created_at", "run_id", "source", "file_digest")
+        return {key: self.content[key] for key in keys}
+
+
+def assemble(record: VersionRecord, files: ModelFiles | None, gaps: Iterable[Gap] = ()) -> Evidence:
+    """`files` None: they are gone, and a gap says why."""
+    found = files or ModelFiles(files=())
+    documents = {name: found.documents.get(name) for name in DOCUMENTS}
+    content, not_finite = finite({**_facts(record), **_files(found, present=files is not None), **documents})
+    all_gaps = [*record.gaps, *gaps, *found.gaps, *not_finite, *_contradictions(record.row, documents)]
+    content["gaps"] = [asdict(gap) for gap in all_gaps]
+    text = canonical(content)
+    return Evidence(content, text, digest_of(text))
+
+
+def manifest_digest(files: Iterable[File]) -> str:
+    """One sha256 over sorted lines `sha256  path`: to add, rename or change any file changes it."""
+    lines = sorted(f"{file.sha256}  {file.path}" for file in files)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _facts(record: VersionRecord) -> dict[str, Any]:
+    row = record.row
+    return {
+        "model": row.model,
+        "version": row.version,
+        "model_id": record.model_id,
+        "created_at": iso(row.created_at),
+        "registered_by": record.registered_by,
+        "run_id": row.run_id,
+        "source": record.source,
+        "status": row.status,
+        "status_message": record.status_message,
+        "stage": row.stage.value,
+        "aliases": sorted(row.aliases),
+        "description": row.description,
+        "tags": {key: value for key, value in row.tags.items() if not key.startswith(MIRROR_PREFIX)},
+        "params": dict(row.params),
+        "metrics": dict(row.metrics),
+        "ours": row.tags.get(OUR_TAG) == OUR_VALUE,
+    }
+
+
+def _files(files: ModelFiles, *, present: bool) -> dict[str, Any]:
+    return {
+        "files": [asdict(file) for file in sorted(files.files, key=lambda file: file.path)],
+        "file_digest": manifest_digest(files.files) if present and files.files else None,
+        "flavors": sorted(files.flavors),
+        "signature": files.signature,
+        "has_input_example": files.has_input_example,
+    }
+
+
+def _contradictions(row: VersionRow, documents: Mapping[str, Any]) -> list[Gap]:
+    """A run's metrics can be written again after registration; the evaluation file cannot without a new digest."""
+    evaluation = documents["evaluation"] if isinstance(documents["evaluation"], dict) else {}
+    gaps = []
+    for name, claimed in sorted(row.metrics.items()):
+        measured = number(entry_of(evaluation, "metrics", name).get("value"))
+        if measured is not None and not math.isclose(measured, claimed, rel_tol=1e-9, abs_tol=1e-12):
+            text = f"{name}: the run says {claimed:.4f}, the model's evaluation file says {measured:.4f}."
+            gaps.append(Gap("metrics_differ", text))
+    return gaps
+
+
+def entry_of(document: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    """The object at a path of keys, empty where any step is not an object: documents come from strangers."""
+    for key in path:
+        step = document.get(key)
+        if not isinstance(step, dict):
+            return {}
+        document = step
+    return document
+
+
+def number(value: object) -> float | None:
+    """A finite number, or None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def finite(content: dict[str, Any]) -> tuple[dict[str, Any], list[Gap]]:
+    """The content with NaN, infinities and what is nested too deep as null, and a gap for each."""
+    gaps: list[Gap] = []
+    return {key: _finite(value, (key,), gaps) for key, value in content.items()}, gaps
+
+
+def _finite(value: object, path: tuple[str, ...], gaps: list[Gap]) -> object:
+    if len(path) > DEEPEST:
+        gaps.append(Gap("too_deep", f"{path[0]}: is nested more than {DEEPEST} levels deep."))
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner, (*path, str(key)), gaps) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner, (*path, str(index)), gaps) for index, inner in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        gaps.append(Gap("not_finite", f"{'.'.join(path)}: is {value}, not a number that can be shown."))
+        return None
+    return value

@@ -1,0 +1,242 @@
+"""Holding the ledger against the registry: first sight, crashes, changes by another way, bytes that changed."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pipeline.governance.actors import Actor
+from pipeline.governance.decide import RECONCILE_AFTER, Decider, actor_json
+from pipeline.governance.errors import Conflict, NotFound, Refused
+from pipeline.governance.ledger import Event, EventType, SlotChange, SlotState, StoredEvent, former_champions, iso
+from pipeline.governance.lifecycle import CHAMPION, ModelState, Move, MoveKind, Slot, Stage
+from pipeline.governance.ports import Clock, Ledger, Registry
+from pipeline.governance.review import Reviewer, recorded_digest
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A slot in which the registry is not what the ledger says; it changed between `since` and `seen`."""
+
+    slot: Slot
+    recorded: str | None
+    observed: str | None
+    since: datetime
+    seen: datetime
+    reported: bool
+
+    @property
+    def sentence(self) -> str:
+        there, held = self.observed or "not there", self.recorded or "not there"
+        return f"{self.slot.label} is {there}, the ledger says {held}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "model": self.slot.model,
+            "slot": self.slot.label,
+            "recorded": self.recorded,
+            "observed": self.observed,
+            "since": iso(self.since),
+            "seen": iso(self.seen),
+        }
+
+
+@dataclass(frozen=True)
+class Reconciler:
+    """Reports what is different and finishes what a crash left; a second pass finds nothing to do."""
+
+    registry: Registry
+    ledger: Ledger
+    clock: Clock
+    decider: Decider
+    reviewer: Reviewer
+
+    def take_over(self, model: str) -> StoredEvent | None:
+        """Record a model that the ledger has not seen: what was found now, nothing claimed about before."""
+        with self.ledger.transaction() as transaction:
+            if transaction.has_baseline(model):
+                return None
+        state = self.registry.state(model)
+        subject = self._champion_subject(model, state)
+        changes = tuple(SlotChange(slot, None, value, value) for slot, value in _held(model, state))
+        event = Event(EventType.BASELINE, model, self.clock.now(), changes, content={"subject": subject})
+        with self.ledger.transaction() as transaction:
+            return None if transaction.has_baseline(model) else transaction.append(event)
+
+    def differences(self, model: str) -> list[Difference]:
+        """Reads only. Empty for a model without a baseline: nothing was claimed about it."""
+        first = next(self.ledger.events(model=model), None)
+        if first is None:
+            return []
+        slots, state, now = self.ledger.slots(model), self._state(model), self.clock.now()
+        found = []
+        for slot in _all_slots(model, slots, state):
+            held, value = slots.get(slot, SlotState.initial(slot)), state.value(slot)
+            if not held.pending and value != held.recorded:
+                reported = held.drift and held.observed == value
+                found.append(Difference(slot, held.recorded, value, held.since or first.event.at, now, reported))
+        return found
+
+    def reconcile(self, model: str, *, min_age: timedelta = RECONCILE_AFTER) -> list[StoredEvent]:
+        """Take over, finish intents older than `min_age`, record new drift and changed bytes."""
+        events = [self.take_over(model), *self._finish(model, min_age), self._report(model), self._check_bytes(model)]
+        return [event for event in events if event is not None]
+
+    def adopt(self, model: str, *, reason: str, actor: Actor) -> StoredEvent:
+        """Take what is there as recorded from now on. Raises Refused where nothing differs, or I7 would be broken."""
+        move = Move(model, MoveKind.RECONCILE, None)
+        self.decider.authorise(move, actor, reason)
+        differences = self._reported(model)
+        state = self._state(model)
+        if len(state.in_stage(Stage.PRODUCTION)) > 1 and any(each.observed == Stage.PRODUCTION for each in differences):
+            named = ", ".join(str(version) for version in state.in_stage(Stage.PRODUCTION))
+            error = Refused(f"adopt: it would leave the versions {named} in Production; revert, or archive all but one")
+            self.decider.deny(move, actor, reason, error)
+        changes = tuple(SlotChange(each.slot, each.recorded, each.observed, each.observed) for each in differences)
+        content = {**self._signed(move, actor, reason, "adopt"), "subject": self._champion_subject(model, state)}
+        event = Event(EventType.DRIFT_ADOPTED, model, self.clock.now(), changes, content=content)
+        with self.ledger.transaction() as transaction:
+            for each in differences:
+                held = transaction.slot(each.slot)
+                if held is None or held.pending or held.observed != each.observed:
+                    raise Conflict(f"state: {each.slot.label} changed since you looked; reconcile again")
+            return transaction.append(event)
+
+    def revert(self, model: str, *, reason: str, actor: Actor) -> StoredEvent:
+        """Put the registry back to what the ledger says. Raises Refused where nothing differs."""
+        move = Move(model, MoveKind.RECONCILE, None)
+        self.decider.authorise(move, actor, reason)
+        differences = self._reported(model)
+        changes = tuple(SlotChange(each.slot, each.observed, each.recorded) for each in differences)
+        content = {**self._signed(move, actor, reason, "revert"), "subject": {"model": model, "version": None}}
+        with self.ledger.transaction() as transaction:
+            for each in differences:
+                held = transaction.slot(each.slot)
+                if held is None or held.pending or held.observed != each.observed:
+                    raise Conflict(f"state: {each.slot.label} changed since you looked; reconcile again")
+            decided = self.decider.intend(transaction, move, changes, key=None, content=content)
+        return self.decider.carry_out(decided, EventType.DRIFT_REVERTED)
+
+    def changed_bytes(self, model: str) -> tuple[int, str | None, str | None] | None:
+        """(version, recorded digest, digest now) where the champion's files are not those recorded; else None."""
+        champion = self._state(model).champion
+        recorded = self._recorded_champion(model, champion)
+        if champion is None or recorded is None:
+            return None
+        try:
+            now = self.reviewer.evidence(self.registry.version(model, champion), fresh=True).file_digest
+        except NotFound:
+            now = None
+        return None if now == recorded else (champion, recorded, now)
+
+    def _finish(self, model: str, min_age: timedelta) -> Iterable[StoredEvent]:
+        pending = {held.pending for held in self.ledger.slots(model).values() if held.pending}
+        if not pending:
+            return
+        intents = [
+            stored
+            for stored in self.ledger.events(model=model)
+            if stored.event.type is EventType.DECIDED and stored.event.decision in pending
+        ]
+        for decided in intents:
+            if self.clock.now() - decided.event.at >= min_age:
+                yield self._finish_one(decided)
+
+    def _finish_one(self, decided: StoredEvent) -> StoredEvent:
+        """Roll forward what reached its commit point; what did not is aborted, or a conflict if somebody moved it."""
+        meaning = decided.event.content.get("meaning")
+        end = EventType.DRIFT_REVERTED if meaning == "revert" else EventType.APPLIED
+        commit = decided.event.changes[0]
+        if self._state(decided.event.model).value(commit.slot) == commit.to:
+            return self.decider.carry_out(decided, end, recovered=True)
+        event = self.decider.end_of(decided, self._state(decided.event.model), end, recovered=True)
+        return self.decider.close(decided, event)
+
+    def _report(self, model: str) -> StoredEvent | None:
+        """One `drift` event for all slots in which the registry is not what was last seen."""
+        slots = self.ledger.slots(model)
+        news = self._news(model, slots)
+        if not news:
+            return None
+        changes = tuple(
+            SlotChange(slot, slots.get(slot, SlotState.initial(slot)).recorded, None, value) for slot, value in news
+        )
+        event = Event(EventType.DRIFT, model, self.clock.now(), changes, content={"subject": {"model": model}})
+        with self.ledger.transaction() as transaction:
+            if any(transaction.slot(slot) != slots.get(slot) for slot, _ in news):
+                return None  # somebody decided meanwhile; the next pass looks again
+            return transaction.append(event)
+
+    def _news(self, model: str, slots: Mapping[Slot, SlotState]) -> list[tuple[Slot, str | None]]:
+        state = self._state(model)
+        news = []
+        for slot in _all_slots(model, slots, state):
+            held, value = slots.get(slot, SlotState.initial(slot)), state.value(slot)
+            last_seen = held.observed if held.drift else held.recorded
+            if not held.pending and value != last_seen:
+                news.append((slot, value))
+        return news
+
+    def _reported(self, model: str) -> list[Difference]:
+        """The differences, recorded as drift first so that what is ended was also seen."""
+        self.take_over(model)
+        self._report(model)
+        if not (differences := self.differences(model)):
+            raise Refused(f"reconcile: nothing differs between the registry and the ledger for {model!r}")
+        return differences
+
+    def _check_bytes(self, model: str) -> StoredEvent | None:
+        changed = self.changed_bytes(model)
+        if changed is None:
+            return None
+        version, recorded, now = changed
+        content = {"subject": {"model": model, "version": version, "file_digest": now}, "recorded_digest": recorded}
+        events = (stored.event for stored in self.ledger.events(model=model))
+        known = [event for event in events if event.type is EventType.TAMPERING]
+        if known and known[-1].content.get("subject") == content["subject"]:
+            return None
+        event = Event(EventType.TAMPERING, model, self.clock.now(), content=content)
+        with self.ledger.transaction() as transaction:
+            return transaction.append(event)
+
+    def _recorded_champion(self, model: str, champion: int | None) -> str | None:
+        events = (stored.event for stored in self.ledger.events(model=model))
+        stack = former_champions(events, Slot.of_alias(model, CHAMPION))
+        if champion is None or not stack or stack[-1][0] != champion:
+            return None
+        return recorded_digest(stack[-1][1].content, champion)
+
+    def _champion_subject(self, model: str, state: ModelState) -> dict[str, Any]:
+        if state.champion is None:
+            return {"model": model, "version": None}
+        try:
+            return self.reviewer.evidence(self.registry.version(model, state.champion)).subject()
+        except NotFound:
+            return {"model": model, "version": state.champion}
+
+    def _state(self, model: str) -> ModelState:
+        """A model that was deleted is one without aliases and versions."""
+        try:
+            return self.registry.state(model)
+        except NotFound:
+            return ModelState()
+
+    def _signed(self, move: Move, actor: Actor, reason: str, meaning: str) -> dict[str, Any]:
+        roles = self.decider.policy.roles_for(actor, move.kind)
+        return {"actor": actor_json(actor, roles), "meaning": meaning, "reason": reason}
+
+
+def _held(model: str, state: ModelState) -> list[tuple[Slot, str | None]]:
+    """Every slot with a content of its own: an alias that is there, a stage other than None."""
+    aliases = [(Slot.of_alias(model, alias), str(version)) for alias, version in state.aliases.items()]
+    stages = [
+        (Slot.of_stage(model, version), stage.value)
+        for version, stage in state.stages.items()
+        if stage is not Stage.NONE
+    ]
+    return [*sorted(aliases), *sorted(stages)]
+
+
+def _all_slots(model: str, slots: Iterable[Slot], state: ModelState) -> list[Slot]:
+    """What either side knows of, and a version that was deleted as long as the ledger names it."""
+    return sorted({*slots, *(slot for slot, _ in _held(model, state))})

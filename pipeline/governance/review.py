@@ -1,0 +1,194 @@
+"""A review: evidence, gates and incumbent of one move, and whether the move is open."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.governance.errors import InvalidInput, NotFound, SignoffError, Unavailable
+from pipeline.governance.evidence import Evidence, assemble
+from pipeline.governance.gates import COMPARING, Facts, GateResult, check_gates
+from pipeline.governance.ledger import SlotState, former_champions
+from pipeline.governance.lifecycle import CHAMPION, Change, ModelState, Move, MoveKind, Slot, plan_changes
+from pipeline.governance.policy import Mode, Policy
+from pipeline.governance.ports import (
+    Comparer,
+    Gap,
+    Ledger,
+    MetricDifference,
+    Registry,
+    SmokePredictor,
+    VersionRecord,
+)
+
+EVALUATION_ROWS = "signoff/evaluation_rows.parquet"
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a reviewer is shown before a decision.
+
+    changes: what the move would change, the slot that commits it first. slots: the ledger's state of each of them.
+    gates: the two that always hold (`changes_something`, `slot_settled`) and those of the policy.
+    """
+
+    move: Move
+    evidence: Evidence
+    incumbent: Evidence | None
+    changes: tuple[Change, ...]
+    slots: tuple[SlotState, ...]
+    gates: tuple[GateResult, ...]
+    differences: tuple[MetricDifference, ...] | None = None
+
+    @property
+    def state(self) -> str:
+        """The slots as they are now, each as `slot=content#generation`; equal text means nothing has moved."""
+        pairs = zip(self.changes, self.slots, strict=True)
+        return ",".join(f"{each.slot.label}={each.expected or ''}#{held.generation}" for each, held in pairs)
+
+    @property
+    def blocked_by(self) -> list[GateResult]:
+        return [gate for gate in self.gates if gate.blocks]
+
+    @property
+    def warnings(self) -> list[GateResult]:
+        return [gate for gate in self.gates if gate.warns]
+
+    @property
+    def open(self) -> bool:
+        """Warnings leave a move open: they ask for an acceptance."""
+        return not self.blocked_by
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "to": self.move.target,
+            "open": self.open,
+            "evidence": self.evidence.digest,
+            "state": self.state,
+            "gates": [gate.as_json() for gate in self.gates],
+        }
+
+
+@dataclass(frozen=True)
+class Reviewer:
+    """Gathers the facts of a move from the ports and applies the policy to them; writes nothing."""
+
+    registry: Registry
+    ledger: Ledger
+    policy: Policy
+    comparer: Comparer
+    smoke: SmokePredictor
+
+    def review(self, move: Move, *, fresh: bool = False) -> Review:
+        """`fresh`: take the digests of the files again. Raises NotFound for a model or version that is not there."""
+        state = self.registry.state(move.model)
+        record = self.registry.version(move.model, move.version or self._holder(move, state))
+        evidence = self.evidence(record, fresh=fresh)
+        incumbent = self._incumbent(evidence, state)
+        differences, not_compared = self._compare(move, record, incumbent)
+        smoke, smoke_failure = self._smoke(move, record, evidence)
+        facts = Facts(
+            move,
+            evidence,
+            state,
+            incumbent=incumbent,
+            differences=differences,
+            not_compared=not_compared,
+            recorded_digest=self._recorded_digest(move),
+            smoke=smoke,
+            smoke_failure=smoke_failure,
+        )
+        changes = tuple(plan_changes(move, state))
+        held = self.ledger.slots(move.model)
+        slots = tuple(held.get(change.slot, SlotState.initial(change.slot)) for change in changes)
+        fixed = [_changes_something(changes, move), _slot_settled(changes, slots)]
+        gates = (*fixed, *check_gates(facts, self.policy.moves[move.kind].gates))
+        compared = None if differences is None else tuple(differences)
+        return Review(move, evidence, incumbent, changes, slots, gates, compared)
+
+    def evidence(self, record: VersionRecord, *, fresh: bool = False) -> Evidence:
+        """The evidence of a version; files that are gone are a gap, not an error."""
+        try:
+            return assemble(record, self.registry.files(record, fresh=fresh))
+        except NotFound as error:
+            return assemble(record, None, [Gap("files", str(error))])
+
+    def _holder(self, move: Move, state: ModelState) -> int:
+        version = state.aliases.get(move.alias or "")
+        if version is None:
+            raise NotFound(f"alias: {move.model!r} has no alias {move.alias!r}")
+        return version
+
+    def _incumbent(self, evidence: Evidence, state: ModelState) -> Evidence | None:
+        if state.champion in (None, evidence.version):
+            return None
+        try:
+            return self.evidence(self.registry.version(evidence.model, state.champion))
+        except NotFound:
+            return None
+
+    def _compare(
+        self, move: Move, record: VersionRecord, incumbent: Evidence | None
+    ) -> tuple[list[MetricDifference] | None, str]:
+        if incumbent is None or COMPARING.isdisjoint(self.policy.moves[move.kind].gates):
+            return None, ""
+        try:
+            champion = self.registry.version(move.model, incumbent.version)
+            rows = [self.registry.read_file(each, EVALUATION_ROWS) for each in (record, champion)]
+            return self.comparer.compare(*rows), ""
+        except (NotFound, InvalidInput) as error:
+            return None, f"Not comparable on the same rows: {error}"
+
+    def _recorded_digest(self, move: Move) -> str | None:
+        if move.kind is not MoveKind.ROLLBACK:
+            return None
+        events = (stored.event for stored in self.ledger.events(model=move.model))
+        stack = former_champions(events, Slot.of_alias(move.model, CHAMPION))
+        return next(
+            (
+                digest
+                for version, event in reversed(stack)
+                if version == move.version
+                for digest in [recorded_digest(event.content, version)]
+            ),
+            None,
+        )
+
+    def _smoke(self, move: Move, record: VersionRecord, evidence: Evidence) -> tuple[str | None, str]:
+        if "smoke_prediction" not in self.policy.moves[move.kind].gates:
+            return None, ""
+        if evidence.file_digest is None:
+            return None, "The model's files cannot be read."
+        try:
+            return self.smoke.predict(record, file_digest=evidence.file_digest), ""
+        except Unavailable:
+            raise
+        except SignoffError as error:
+            return None, str(error)
+
+
+def recorded_digest(content: Mapping[str, Any], version: int) -> str | None:
+    """The file digest that an event holds for a version; None where it holds none."""
+    subject = content.get("subject") or {}
+    digest: str | None = subject.get("file_digest") if subject.get("version") == version else None
+    return digest
+
+
+def _changes_something(changes: Iterable[Change], move: Move) -> GateResult:
+    held = any(True for _ in changes)
+    why = "" if held else f"The registry is already like that: nothing to do for {move.target}."
+    return GateResult("changes_something", "changes" if held else "nothing", "a change", held, Mode.PREVENT, why)
+
+
+def _slot_settled(changes: Iterable[Change], slots: Iterable[SlotState]) -> GateResult:
+    """Fails where a decision has not ended or where the registry was moved by another way."""
+    pairs = list(zip(changes, slots, strict=True))
+    moved = [change for change, held in pairs if held.drift or held.recorded != change.expected]
+    pending = [change for change, held in pairs if held.pending]
+    why = ""
+    if moved:
+        named = ", ".join(f"{each.slot.label} is {each.expected or 'not there'}" for each in moved)
+        why = f"Moved out-of-band: {named}; adopt or revert it first."
+    if pending:
+        why = f"A decision about {pending[0].slot.label} has not ended; reconcile finishes it."
+    observed = "pending" if pending else "out-of-band" if moved else "settled"
+    return GateResult("slot_settled", observed, "the ledger and the registry agree", not why, Mode.PREVENT, why)

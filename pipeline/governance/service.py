@@ -1,0 +1,234 @@
+"""The one door: the command line, the API and every screen call this service, and none of them talks to MLflow."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypedDict, Unpack
+
+from pipeline.governance.actors import Actor
+from pipeline.governance.decide import RECONCILE_AFTER, Decider
+from pipeline.governance.errors import NotFound
+from pipeline.governance.evidence import Evidence
+from pipeline.governance.history import Entry, Moment, Period, champion_periods, entry, moment, rollback_target
+from pipeline.governance.ledger import StoredEvent
+from pipeline.governance.lifecycle import (
+    Move,
+    MoveKind,
+    Stage,
+    alias_move,
+    check_alias,
+    check_reason,
+    stage_move,
+)
+from pipeline.governance.policy import Policy
+from pipeline.governance.ports import (
+    Clock,
+    Comparer,
+    Ledger,
+    ModelRecord,
+    Registry,
+    SmokePredictor,
+    VersionRecord,
+    VersionRow,
+)
+from pipeline.governance.reconcile import Difference, Reconciler
+from pipeline.governance.request import Outcome, Request
+from pipeline.governance.review import Review, Reviewer
+
+
+class Options(TypedDict, total=False):
+    """What the actor looked at and accepts; see Request."""
+
+    evidence: str | None
+    expect: str | None
+    accept_warnings: bool
+    key: str | None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What `verify` found: kind is ledger, out_of_band or tampering; model is empty for the ledger as a whole."""
+
+    kind: str
+    model: str
+    text: str
+
+    def as_json(self) -> dict[str, str]:
+        return {"kind": self.kind, "model": self.model, "text": self.text}
+
+
+@dataclass(frozen=True)
+class ModelOverview:
+    """One model on the first page: what serves, what waits in Staging, what differs, and the newest event."""
+
+    record: ModelRecord
+    champion: int | None
+    stages: dict[Stage, int]
+    waiting: tuple[int, ...]
+    differences: tuple[Difference, ...]
+    last: Entry | None
+
+
+@dataclass(frozen=True)
+class GovernanceService:
+    """Each deciding method is load, rule, record, apply, confirm; each reading method writes nothing."""
+
+    registry: Registry
+    ledger: Ledger
+    policy: Policy
+    comparer: Comparer
+    smoke: SmokePredictor
+    clock: Clock
+    new_id: Callable[[], str]
+    reviewer: Reviewer = field(init=False)
+    decider: Decider = field(init=False)
+    reconciler: Reconciler = field(init=False)
+
+    def __post_init__(self) -> None:
+        reviewer = Reviewer(self.registry, self.ledger, self.policy, self.comparer, self.smoke)
+        decider = Decider(self.registry, self.ledger, self.policy, self.clock, reviewer, self.new_id)
+        reconciler = Reconciler(self.registry, self.ledger, self.clock, decider, reviewer)
+        for name, part in (("reviewer", reviewer), ("decider", decider), ("reconciler", reconciler)):
+            object.__setattr__(self, name, part)
+
+    # Reading
+
+    def models(self) -> list[ModelRecord]:
+        """Every model by name."""
+        return self.registry.models()
+
+    def overview(self) -> list[ModelOverview]:
+        """Every model as the first page shows it."""
+        return [self._overview(record) for record in self.registry.models()]
+
+    def versions(self, model: str, metrics: Sequence[str] | None = None) -> list[VersionRow]:
+        """Newest first, with the metrics asked for (None: all). Raises NotFound."""
+        return self.registry.table(model, metrics)
+
+    def show(self, model: str, version: int) -> Evidence:
+        """One version with files and digests. Raises NotFound."""
+        return self.reviewer.evidence(self.version(model, version))
+
+    def version(self, model: str, version: int) -> VersionRecord:
+        """Raises NotFound."""
+        return self.registry.version(model, version)
+
+    def best(self, model: str, metric: str) -> VersionRow:
+        """The version with the highest metric; of equal ones the newest. Raises NotFound where none has it."""
+        rows = [row for row in self.registry.table(model, [metric]) if metric in row.metrics]
+        if not rows:
+            raise NotFound(f"metric: no version of {model!r} has a metric {metric!r}")
+        return max(rows, key=lambda row: (row.metrics[metric], row.version))
+
+    def review(self, move: Move) -> Review:
+        """The gates of a move and whether it is open. Raises NotFound."""
+        return self.reviewer.review(move)
+
+    def rollback_move(self, model: str) -> Move:
+        """The move that a rollback would make. Raises NotFound where the ledger knows no earlier champion."""
+        self.registry.model(model)
+        version = rollback_target(model, (stored.event for stored in self.ledger.events(model=model)))
+        if version is None:
+            raise NotFound(f"rollback: the ledger knows no earlier champion of {model!r}")
+        return Move(model, MoveKind.ROLLBACK, version)
+
+    def history(self, model: str | None = None) -> list[Entry]:
+        """The events of one model, or of all, oldest first."""
+        return [entry(stored) for stored in self.ledger.events(model=model)]
+
+    def at(self, model: str, time: datetime) -> Moment:
+        """Champion and stages at a time as the ledger knows them. Raises NotFound for a model it does not know."""
+        events = [stored.event for stored in self.ledger.events(model=model)]
+        if not events:
+            raise NotFound(f"history: the ledger knows no model {model!r}")
+        return moment(model, events, time)
+
+    def champions(self, model: str) -> list[Period]:
+        """Who was champion when, oldest first."""
+        return champion_periods(model, self.ledger.events(model=model))
+
+    def evidence(self, digest: str) -> str:
+        """The canonical JSON that a decision quotes. Raises NotFound."""
+        return self.ledger.evidence(digest)
+
+    def differences(self, model: str) -> list[Difference]:
+        """Where the registry is not what the ledger says, now."""
+        return self.reconciler.differences(model)
+
+    def verify(self) -> list[Problem]:
+        """The chain, its copies and checkpoints; the registry against the ledger; the champions' bytes."""
+        problems = [Problem("ledger", "", text) for text in self.ledger.problems()]
+        for model in self._known_models():
+            problems += [Problem("out_of_band", model, each.sentence) for each in self.differences(model)]
+            if changed := self.reconciler.changed_bytes(model):
+                version, recorded, now = changed
+                seen = "gone" if now is None else f"now {now[:12]}"
+                text = (
+                    f"the files of champion {version} are {seen}, the ledger says {recorded[:12] if recorded else '?'}"
+                )
+                problems.append(Problem("tampering", model, text))
+        return problems
+
+    # Deciding
+
+    def promote(
+        self, model: str, version: int, stage: Stage, *, reason: str, actor: Actor, **options: Unpack[Options]
+    ) -> Outcome:
+        """Move a version to a stage; Production also makes it champion. Options: see Request."""
+        return self._decide(stage_move(model, version, stage), reason, actor, options)
+
+    def set_alias(
+        self, model: str, alias: str, version: int, *, reason: str, actor: Actor, **options: Unpack[Options]
+    ) -> Outcome:
+        """Point an alias at a version; the alias champion also moves it to Production."""
+        return self._decide(alias_move(model, alias, version), reason, actor, options)
+
+    def remove_alias(self, model: str, alias: str, *, reason: str, actor: Actor, **options: Unpack[Options]) -> Outcome:
+        """Take an alias away. Raises NotFound where there is none."""
+        check_alias(alias)
+        return self._decide(Move(model, MoveKind.UNALIAS, None, alias), reason, actor, options)
+
+    def rollback(self, model: str, *, reason: str, actor: Actor, **options: Unpack[Options]) -> Outcome:
+        """Return to the previous champion. Raises NotFound where the ledger knows none."""
+        return self._decide(self.rollback_move(model), reason, actor, options)
+
+    def take_over(self) -> list[StoredEvent]:
+        """Record every model that the ledger has not seen yet."""
+        events = (self.reconciler.take_over(record.name) for record in self.registry.models())
+        return [event for event in events if event is not None]
+
+    def reconcile(self, model: str | None = None, *, min_age: timedelta = RECONCILE_AFTER) -> list[StoredEvent]:
+        """Finish what a crash left and record what differs, for one model or all."""
+        if model is not None and model not in self._known_models():
+            raise NotFound(f"model: neither the registry nor the ledger knows {model!r}")
+        models = self._known_models() if model is None else [model]
+        return [event for each in models for event in self.reconciler.reconcile(each, min_age=min_age)]
+
+    def adopt(self, model: str, *, reason: str, actor: Actor) -> StoredEvent:
+        """Take what the registry holds as recorded from now on."""
+        return self.reconciler.adopt(model, reason=check_reason(reason), actor=actor)
+
+    def revert(self, model: str, *, reason: str, actor: Actor) -> StoredEvent:
+        """Put the registry back to what the ledger says."""
+        return self.reconciler.revert(model, reason=check_reason(reason), actor=actor)
+
+    def _decide(self, move: Move, reason: str, actor: Actor, options: Options) -> Outcome:
+        request = Request(move, check_reason(reason), actor, **options)
+        self.reconciler.take_over(move.model)
+        return self.decider.decide(request)
+
+    def _known_models(self) -> list[str]:
+        return sorted({*self.ledger.models(), *(record.name for record in self.registry.models())})
+
+    def _overview(self, record: ModelRecord) -> ModelOverview:
+        state = self.registry.state(record.name)
+        waiting = [version for version in state.in_stage(Stage.STAGING) if version != state.champion]
+        last = self.ledger.last(record.name)
+        return ModelOverview(
+            record=record,
+            champion=state.champion,
+            stages={stage: len(state.in_stage(stage)) for stage in Stage},
+            waiting=tuple(sorted(waiting, reverse=True)),
+            differences=tuple(self.differences(record.name)),
+            last=entry(last) if last else None,
+        )
