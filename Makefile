@@ -1,0 +1,64 @@
+# Needs Python 3.11, 3.12 or 3.13. `make install PYTHON=/path/to/python3.12` names one.
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+PORT ?= 8501
+PYTHONS = $(PYTHON) python3.13 python3.12 python3.11 python3
+# Run it, do not just look for it: a pyenv shim exists for versions that are not active and does not run.
+USABLE := import ensurepip, sqlite3, ssl, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+# The stamp holds the folder: scripts in a .venv that was moved or copied name the old one.
+SOUND := $(BIN)/python -c "import pip; $(USABLE)" 2>/dev/null \
+	&& { [ ! -e $(STAMP) ] || [ "$$(cat $(STAMP))" = "$$(pwd -P)" ]; }
+
+.PHONY: install demo test check bench lock clean FORCE
+
+install: $(STAMP)
+
+ifneq ($(shell $(SOUND) && echo sound),sound)
+$(STAMP): FORCE
+endif
+
+$(STAMP): requirements.txt requirements-dev.txt pyproject.toml
+	@$(SOUND) || { \
+		for each in $(PYTHONS); do if $$each -c "$(USABLE)" 2>/dev/null; then python=$$each; break; fi; done; \
+		[ -n "$$python" ] || { echo "No Python 3.11, 3.12 or 3.13 with venv, ssl and sqlite3 runs here." >&2; exit 1; }; \
+		rm -rf .venv && "$$python" -m venv .venv; }
+	@echo "Installing into .venv ($$($(BIN)/python -V)); this takes some minutes the first time."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@pwd -P > $@
+
+demo: install
+	$(BIN)/signoff demo
+	$(BIN)/streamlit run dashboard/app.py --server.port $(PORT)
+
+test: install
+	.ci/install-chromium
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
+	@echo "Lines and branches covered in pipeline and dashboard: $$($(BIN)/coverage report --format=total) %"
+	$(BIN)/coverage report --include='pipeline/governance/*' --show-missing --skip-covered --fail-under=100
+
+check: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install
+	$(BIN)/python tests/bench/bench.py
+
+# Keeps the pins that still fit; `make lock UPGRADE=--upgrade` takes the newest.
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --no-annotate --no-header --quiet
+lock: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && set -e; \
+	tail -n +2 requirements.txt > "$$new/run"; \
+	tail -q -n +2 requirements.txt requirements-dev.txt > "$$new/dev"; \
+	$(COMPILE) $(UPGRADE) pyproject.toml -o "$$new/run" > /dev/null; \
+	$(COMPILE) $(UPGRADE) --constraint "$$new/run" --extra dev pyproject.toml -o "$$new/dev" > /dev/null; \
+	{ echo "-e ."; cat "$$new/run"; } > requirements.txt; \
+	{ echo "-r requirements.txt"; grep -vxFf "$$new/run" "$$new/dev"; } > requirements-dev.txt
+
+# Leaves .venv and var/ alone: var/ holds the registry and the ledger.
+clean:
+	rm -rf build *.egg-info .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find pipeline dashboard tests -name __pycache__ -prune -exec rm -rf {} +

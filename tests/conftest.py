@@ -1,0 +1,27 @@
+"""What every test starts from: no settings of whoever runs it, no telemetry, no time limit in property tests."""
+
+import os
+
+import pytest
+from hypothesis import settings
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # MLflow reads it when it is imported
+os.environ["DO_NOT_TRACK"] = "true"
+
+settings.register_profile("signoff", deadline=None, database=None)
+settings.load_profile("signoff")
+
+
+def clean_environment() -> None:
+    for name in list(os.environ):
+        if name in {"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"} or name.startswith("SIGNOFF_"):
+            del os.environ[name]
+
+
+clean_environment()  # for fixtures that live longer than a test
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> None:
+    """MLflow writes the tracking URI into the environment: what one test set, the next does not see."""
+    clean_environment()
