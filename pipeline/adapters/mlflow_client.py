@@ -1,0 +1,185 @@
+"""Reading the registry's records through MLflow's client: works on every store, over HTTP too, in batches."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline.adapters.mlflow_errors import mlflow_errors
+from pipeline.adapters.mlflow_records import (
+    REGISTRY_ID_TAG,
+    USER_TAG,
+    Origin,
+    RunFacts,
+    check_version,
+    finite_metrics,
+    follow,
+    gaps_of,
+    stage_of,
+    time_of,
+    user_of,
+)
+from pipeline.governance.errors import NotFound
+from pipeline.governance.lifecycle import ModelState
+from pipeline.governance.ports import ModelRecord, VersionRecord, VersionRow
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+MODELS_PER_PAGE = 1_000
+VERSIONS_PER_PAGE = 10_000
+EXPERIMENTS_PER_PAGE = 1_000
+# 5,000 ids are more than MLflow's filter parser takes.
+RUNS_PER_PAGE = 500
+# What MLflow's filter language has no escape for, as a wildcard of LIKE.
+UNQUOTABLE = str.maketrans(dict.fromkeys("'\"\\`;\n\r\t\x00", "_"))
+
+
+class ClientReader:
+    """Implements Reader on anything that MLflow's client reaches."""
+
+    def __init__(self, client: "MlflowClient") -> None:
+        self._client = client
+
+    def models(self) -> list[ModelRecord]:
+        with mlflow_errors("models"):
+            found = _pages(lambda token: self._client.search_registered_models(None, MODELS_PER_PAGE, None, token))
+            models = list(found)
+            numbers: dict[str, list[int]] = {}
+            for each in self._versions(None) if models else []:
+                numbers.setdefault(each.name, []).append(int(each.version))
+        records = [_model_record(each, numbers.get(each.name, [])) for each in models]
+        return sorted(records, key=lambda record: record.name)
+
+    def model(self, name: str) -> ModelRecord:
+        with mlflow_errors(f"model {name!r}", on_invalid=NotFound):
+            found = self._client.get_registered_model(name)
+            return _model_record(found, [int(each.version) for each in self._versions(name)])
+
+    def state(self, model: str) -> ModelState:
+        with mlflow_errors(f"model {model!r}", on_invalid=NotFound):
+            found = self._client.get_registered_model(model)
+            stages = {int(each.version): stage_of(each.current_stage) for each in self._versions(model)}
+        return ModelState({alias: int(version) for alias, version in sorted(found.aliases.items())}, stages)
+
+    def table(self, model: str, metrics: Sequence[str] | None) -> list[VersionRow]:
+        with mlflow_errors(f"model {model!r}", on_invalid=NotFound):
+            aliases = _by_version(self._client.get_registered_model(model).aliases)
+            versions = sorted(self._versions(model), key=lambda each: -int(each.version))
+            runs = self._runs(sorted({each.run_id for each in versions if each.run_id}))
+        wanted = None if metrics is None else set(metrics)
+        return [_row(each, aliases.get(int(each.version), ()), _facts(runs, each.run_id), wanted) for each in versions]
+
+    def version(self, model: str, version: int) -> VersionRecord:
+        check_version(model, version)
+        with mlflow_errors(f"version {version} of model {model!r}", on_invalid=NotFound):
+            self._client.get_registered_model(model)  # refuses prompts
+            found = self._client.get_model_version(model, str(version))
+            runs = self._runs([found.run_id] if found.run_id else [])
+        run = _facts(runs, found.run_id)
+        row = _row(found, tuple(sorted(found.aliases)), run, None)
+        return VersionRecord(
+            row=row,
+            source=found.source or "",
+            model_id=follow(self, found.source or ""),
+            status_message=found.status_message or "",
+            registered_by=user_of(found.user_id, run.user),
+            gaps=gaps_of(row, run),
+        )
+
+    def origin(self, model: str, version: int) -> Origin:
+        check_version(model, version)
+        with mlflow_errors(f"version {version} of model {model!r}", on_invalid=NotFound):
+            source = self._client.get_model_version(model, str(version)).source or ""
+            location = self._client.get_model_version_download_uri(model, str(version))
+        return Origin(source, location or source)
+
+    def registry_id(self, experiment: str) -> str | None:
+        with mlflow_errors(f"experiment {experiment!r}"):
+            found = self._client.get_experiment_by_name(experiment)
+        return found.tags.get(REGISTRY_ID_TAG) if found else None
+
+    def _versions(self, model: str | None) -> list["ModelVersion"]:
+        """Every version of one model, or of all; MLflow's filter has no escapes, so names are compared again here."""
+        where = None if model is None else _name_filter(model)
+        found = _pages(lambda token: self._client.search_model_versions(where, VERSIONS_PER_PAGE, None, token))
+        return [each for each in found if model in (None, each.name)]
+
+    def _runs(self, run_ids: list[str]) -> dict[str, "Run"]:
+        """Deleted runs too. Ids that no run has are simply not among the keys."""
+        if not run_ids:
+            return {}
+        from mlflow.entities import ViewType  # noqa: PLC0415
+
+        search, runs = self._client.search_experiments, {}
+        found = _pages(lambda token: search(ViewType.ALL, EXPERIMENTS_PER_PAGE, None, None, token))
+        experiments = [each.experiment_id for each in found]
+        for start in range(0, len(run_ids), RUNS_PER_PAGE):
+            quoted = ",".join(f"'{each}'" for each in run_ids[start : start + RUNS_PER_PAGE] if each.isalnum())
+            where = f"attributes.run_id IN ({quoted})"
+            page = self._client.search_runs(experiments, where, ViewType.ALL, RUNS_PER_PAGE) if quoted else []
+            runs.update({run.info.run_id: run for run in page})
+        return runs
+
+
+def _pages(search: Callable[[str | None], Any]) -> Iterator[Any]:
+    """Everything behind a search with page tokens."""
+    token: str | None = None
+    while True:
+        page = search(token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _name_filter(name: str) -> str:
+    pattern = name.translate(UNQUOTABLE)
+    return f"name = '{name}'" if pattern == name else f"name LIKE '{pattern}'"
+
+
+def _model_record(model: "RegisteredModel", numbers: list[int]) -> ModelRecord:
+    aliases = {alias: int(version) for alias, version in sorted(model.aliases.items())}
+    return ModelRecord(
+        model.name, model.description or "", len(numbers), max(numbers, default=None), aliases, model.tags
+    )
+
+
+def _by_version(aliases: dict[str, Any]) -> dict[int, tuple[str, ...]]:
+    by_version: dict[int, tuple[str, ...]] = {}
+    for alias in sorted(aliases):
+        version = int(aliases[alias])
+        by_version[version] = (*by_version.get(version, ()), alias)
+    return by_version
+
+
+def _facts(runs: dict[str, "Run"], run_id: str | None) -> RunFacts:
+    if not run_id:
+        return RunFacts("none")
+    run = runs.get(run_id)
+    if run is None:
+        return RunFacts("missing")
+    return RunFacts(
+        state="deleted" if run.info.lifecycle_stage == "deleted" else "active",
+        user=user_of(run.info.user_id, run.data.tags.get(USER_TAG)),
+        metrics={key: None if math.isnan(value) else value for key, value in sorted(run.data.metrics.items())},
+        params=dict(sorted(run.data.params.items())),
+    )
+
+
+def _row(found: "ModelVersion", aliases: tuple[str, ...], run: RunFacts, wanted: set[str] | None) -> VersionRow:
+    metrics = finite_metrics(run.metrics.items())
+    return VersionRow(
+        model=found.name,
+        version=int(found.version),
+        stage=stage_of(found.current_stage),
+        aliases=aliases,
+        status=found.status,
+        run_id=found.run_id or None,
+        created_at=time_of(found.creation_timestamp),
+        description=found.description or "",
+        metrics=metrics if wanted is None else {key: value for key, value in metrics.items() if key in wanted},
+        params=run.params,
+        tags=dict(found.tags),
+    )

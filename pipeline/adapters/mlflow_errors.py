@@ -1,0 +1,93 @@
+"""The errors of MLflow, the databases and the network, told as the errors of this project: one place for all."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import sqlalchemy.exc
+
+from pipeline.governance.errors import InvalidInput, NotFound, SignoffError, Unavailable
+
+if TYPE_CHECKING:
+    from mlflow.exceptions import MlflowException
+
+Result = TypeVar("Result")
+
+MOST_RETRY_SECONDS = 5.0
+FIRST_PAUSE_SECONDS = 0.02
+MISSING = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "RESOURCE_NOT_FOUND")
+INVALID = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST")
+DENIED = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
+# Failures that the operator can end, by what MLflow writes.
+TOLD = {
+    "The registry is a folder, which this MLflow reads no more; run `mlflow migrate-filestore`.": "maintenance mode",
+    "The registry's database has another MLflow's schema; run `mlflow db upgrade` on it.": "out-of-date database schema",
+}
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Unavailable for whatever a database raises; its text may hold SQL and data, so it stays in the cause."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        busy = "locked" in str(error) or "busy" in str(error)
+        reason = "the database stayed locked" if busy else "the database cannot be used"
+        raise Unavailable(f"The registry does not answer: {reason}.") from error
+    except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError) as error:
+        raise Unavailable("The registry does not answer: the database cannot be used.") from error
+
+
+@contextmanager
+def mlflow_errors(subject: str, *, on_invalid: type[SignoffError] = InvalidInput) -> Iterator[None]:
+    """`subject` is what was asked for, in words. A name that cannot exist is NotFound where it is only looked up."""
+    # MLflow takes seconds to import, and is imported already where this is used.
+    import requests.exceptions  # noqa: PLC0415
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+    try:
+        with database_errors():
+            yield
+    except MlflowException as error:
+        raise _translated(error, subject, on_invalid) from error
+    except requests.exceptions.RequestException as error:
+        raise Unavailable("The registry does not answer.") from error
+
+
+def _translated(error: "MlflowException", subject: str, on_invalid: type[SignoffError]) -> SignoffError:
+    code = error.error_code
+    if code in MISSING or (code in INVALID and on_invalid is NotFound):
+        return NotFound(f"The registry has no {subject}.")
+    if code in INVALID:
+        return on_invalid(f"The registry refuses this as invalid: {subject}.")
+    if code in DENIED:
+        return Unavailable("The registry refuses the credentials of this installation.")
+    return Unavailable(
+        next((told for told, text in TOLD.items() if text in str(error)), "The registry does not answer.")
+    )
+
+
+def is_transient(error: "MlflowException") -> bool:
+    """Lost races between writers wear ordinary codes (seen on SQLite and PostgreSQL)."""
+    text = str(error).lower()
+    return error.error_code == "TEMPORARILY_UNAVAILABLE" or (
+        error.error_code == "BAD_REQUEST" and ("unique" in text or "0 were matched" in text)
+    )
+
+
+def retried(write: Callable[[], Result]) -> Result:
+    """The write's result; only for writes that may be repeated. Gives up after MOST_RETRY_SECONDS."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+    deadline = time.monotonic() + MOST_RETRY_SECONDS
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return write()
+        except MlflowException as error:
+            if not is_transient(error) or time.monotonic() + pause > deadline:
+                raise
+        time.sleep(pause)
+        pause *= 2

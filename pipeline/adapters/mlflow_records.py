@@ -1,0 +1,168 @@
+"""What all ways of reading a registry share: the reader's shape, and how raw values become records and gaps."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from pipeline.governance.errors import NotFound
+from pipeline.governance.lifecycle import ModelState, Stage
+from pipeline.governance.ports import Gap, ModelRecord, VersionRecord, VersionRow
+
+PROMPT_TAG = "mlflow.prompt.is_prompt"
+REGISTRY_ID_TAG = "signoff.registry_id"
+USER_TAG = "mlflow.user"
+# MLflow stores an infinity as the largest finite double, so that value itself counts as not finite.
+LARGEST = 1.7976931348623157e308
+# What a version number can be in MLflow's integer column.
+HIGHEST_VERSION = 2**31 - 1
+LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]{32})/?")
+OTHER_VERSION = re.compile(r"models:/(.+)/(\d+)/?", re.DOTALL)
+MOST_HOPS = 5
+# A registry that knows no stages leaves the word out.
+STAGES = {stage.value: stage for stage in Stage}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a version says it comes from, and where its files lie; the second may still be a `models:` address."""
+
+    source: str
+    location: str
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """state: none, missing, deleted or active. `metrics` as stored; None stands for NaN."""
+
+    state: str
+    user: str = ""
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+
+
+class Reader(Protocol):
+    """One way to read a registry; every way gives equal records."""
+
+    def models(self) -> list[ModelRecord]: ...
+
+    def model(self, name: str) -> ModelRecord: ...
+
+    def state(self, model: str) -> ModelState: ...
+
+    def table(self, model: str, metrics: Sequence[str] | None) -> list[VersionRow]: ...
+
+    def version(self, model: str, version: int) -> VersionRecord: ...
+
+    def origin(self, model: str, version: int) -> Origin: ...
+
+    def registry_id(self, experiment: str) -> str | None: ...
+
+
+class NothingYet:
+    """Reads a store that was not created yet: an empty registry."""
+
+    def models(self) -> list[ModelRecord]:
+        return []
+
+    def model(self, name: str) -> ModelRecord:
+        raise no_model(name)
+
+    def state(self, model: str) -> ModelState:
+        raise no_model(model)
+
+    def table(self, model: str, metrics: Sequence[str] | None) -> list[VersionRow]:  # noqa: ARG002
+        raise no_model(model)
+
+    def version(self, model: str, version: int) -> VersionRecord:  # noqa: ARG002
+        raise no_model(model)
+
+    def origin(self, model: str, version: int) -> Origin:  # noqa: ARG002
+        raise no_model(model)
+
+    def registry_id(self, experiment: str) -> str | None:  # noqa: ARG002
+        return None
+
+
+def no_model(name: str) -> NotFound:
+    return NotFound(f"The registry has no model {name!r}.")
+
+
+def no_version(model: str, version: int) -> NotFound:
+    return NotFound(f"The registry has no version {version} of model {model!r}.")
+
+
+def check_version(model: str, version: int) -> None:
+    """Numbers that no database column holds crash the driver; such a version does not exist either."""
+    if not 1 <= version <= HIGHEST_VERSION:
+        raise no_version(model, version)
+
+
+def stage_of(text: str | None) -> Stage:
+    return STAGES.get(text or "None", Stage.NONE)
+
+
+def time_of(milliseconds: int | None) -> datetime:
+    return datetime.fromtimestamp((milliseconds or 0) / 1000, UTC)
+
+
+def is_finite(value: float | None) -> bool:
+    """False for NaN, too: no comparison with it holds."""
+    return value is not None and -LARGEST < value < LARGEST
+
+
+def finite_metrics(metrics: Iterable[tuple[str, float | None]]) -> dict[str, float]:
+    return {key: value for key, value in metrics if value is not None and -LARGEST < value < LARGEST}
+
+
+def user_of(*claims: str | None) -> str:
+    """The first name that says anything: MLflow leaves these empty or writes "unknown", and checks none."""
+    return next((claim for claim in claims if claim and claim != "unknown"), "")
+
+
+def gaps_of(row: VersionRow, run: RunFacts) -> tuple[Gap, ...]:
+    """What the registry no longer has, or not yet, in the order in which a reader asks."""
+    return (*_status_gaps(row.status), *_run_gaps(row.run_id, run), *_metric_gaps(run.metrics))
+
+
+def _status_gaps(status: str) -> list[Gap]:
+    if status == "PENDING_REGISTRATION":
+        return [Gap("status_pending", "The registration of this version has not finished.")]
+    if status == "FAILED_REGISTRATION":
+        return [Gap("status_failed", "The registration of this version failed.")]
+    return []
+
+
+def _run_gaps(run_id: str | None, run: RunFacts) -> list[Gap]:
+    if run.state == "none":
+        return [Gap("no_run", "This version names no run, so it has no metrics and no parameters.")]
+    if run.state == "missing":
+        text = f"The run {run_id} is not in the registry, so its metrics and parameters are lost."
+        return [Gap("run_missing", text)]
+    if run.state == "deleted":
+        return [Gap("run_deleted", f"The run {run_id} was deleted; what it logged can still be read.")]
+    return []
+
+
+def _metric_gaps(metrics: Mapping[str, float | None]) -> list[Gap]:
+    text = "The metric {} is not a finite number."
+    return [
+        Gap(f"metric_not_finite:{name}", text.format(name))
+        for name, value in sorted(metrics.items())
+        if not is_finite(value)
+    ]
+
+
+def follow(reader: Reader, source: str) -> str | None:
+    """The LoggedModel behind a version, through versions that were copied from others; None where there is none."""
+    for _ in range(MOST_HOPS):
+        if found := LOGGED_MODEL.fullmatch(source):
+            return found[1]
+        if not (other := OTHER_VERSION.fullmatch(source)):
+            return None
+        try:
+            source = reader.origin(other[1], int(other[2])).source
+        except NotFound:
+            return None
+    return None

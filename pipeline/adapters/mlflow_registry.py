@@ -1,0 +1,159 @@
+"""The port Registry on MLflow: SQL where the database is at hand and known, MLflow's client otherwise."""
+
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pipeline.adapters.mlflow_client import ClientReader
+from pipeline.adapters.mlflow_database import ServerDatabase, SqliteDatabase, sqlite_path
+from pipeline.adapters.mlflow_errors import mlflow_errors, retried
+from pipeline.adapters.mlflow_files import FileReader
+from pipeline.adapters.mlflow_records import REGISTRY_ID_TAG, NothingYet, Reader, check_version
+from pipeline.adapters.mlflow_sql import SqlReader
+from pipeline.adapters.mlflow_store import initialise_store, store_lock
+from pipeline.governance.errors import InvalidInput
+from pipeline.governance.lifecycle import ModelState, Stage
+from pipeline.governance.ports import ModelFiles, ModelRecord, VersionRecord, VersionRow
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["MlflowRegistry", "initialise_store"]
+
+# MLflow calls stages deprecated since 2.9 with each call; the warning is attributed to the caller's module.
+DEPRECATION = r"``mlflow\.tracking\.client\.MlflowClient\.transition_model_version_stage`` is deprecated"
+
+
+class MlflowRegistry:
+    """Implements Registry. Opens nothing until the first call, and creates a SQLite store only when it writes.
+
+    read_with_sql: False reads everything through MLflow's client. trace: called with every SQL statement of ours.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str,
+        *,
+        experiment: str,
+        read_with_sql: bool = True,
+        trace: Callable[[str], None] | None = None,
+    ) -> None:
+        path = sqlite_path(tracking_uri)
+        self._uri = f"sqlite:///{path}" if path else tracking_uri
+        self._experiment = experiment
+        self._file = SqliteDatabase(path, trace=trace) if path else None
+        self._sql = _sql_reader(self._file, tracking_uri) if read_with_sql else None
+        self._opening = threading.Lock()
+        self._opened: MlflowClient | None = None
+        self._files = FileReader(self._uri, self._client)
+
+    def registry_id(self) -> str | None:
+        return self._reader().registry_id(self._experiment)
+
+    def keep_registry_id(self, registry_id: str) -> str:
+        client = self._writer()
+        with self._alone(), mlflow_errors(f"experiment {self._experiment!r}"):
+            if kept := self.registry_id():
+                return kept
+            found = client.get_experiment_by_name(self._experiment)
+            if found is None:
+                client.create_experiment(self._experiment, self._artifacts(), {REGISTRY_ID_TAG: registry_id})
+            elif found.lifecycle_stage == "deleted":
+                raise InvalidInput(f"experiment: {self._experiment!r} was deleted; restore it or name another")
+            else:
+                client.set_experiment_tag(found.experiment_id, REGISTRY_ID_TAG, registry_id)
+        return self.registry_id() or registry_id
+
+    def models(self) -> list[ModelRecord]:
+        return self._reader().models()
+
+    def model(self, name: str) -> ModelRecord:
+        return self._reader().model(name)
+
+    def state(self, model: str) -> ModelState:
+        return self._reader().state(model)
+
+    def table(self, model: str, metrics: Sequence[str] | None = None) -> list[VersionRow]:
+        return self._reader().table(model, metrics)
+
+    def version(self, model: str, version: int) -> VersionRecord:
+        return self._reader().version(model, version)
+
+    def files(self, record: VersionRecord, *, fresh: bool = False) -> ModelFiles:
+        return self._files.files(self._reader(), record, fresh=fresh)
+
+    def read_file(self, record: VersionRecord, path: str) -> bytes:
+        return self._files.read(self._reader(), record, path)
+
+    def set_alias(self, model: str, alias: str, version: int | None) -> None:
+        if version is None:
+            with self._writing(f"model {model!r}") as client:
+                retried(partial(client.delete_registered_model_alias, model, alias))
+            return
+        check_version(model, version)
+        with self._writing(f"version {version} of model {model!r}") as client:
+            retried(partial(client.set_registered_model_alias, model, alias, str(version)))
+
+    def set_stage(self, model: str, version: int, stage: Stage) -> None:
+        check_version(model, version)
+        warnings.filterwarnings("ignore", message=DEPRECATION, category=FutureWarning)
+        with self._writing(f"version {version} of model {model!r}") as client:
+            # Archiving others in the same call left several versions in Production in 13 of 15 races.
+            move = partial(client.transition_model_version_stage, model, str(version), stage.value)
+            retried(partial(move, archive_existing_versions=False))
+
+    def set_tags(self, model: str, version: int, tags: Mapping[str, str]) -> None:
+        self.version(model, version)
+        with self._writing(f"version {version} of model {model!r}") as client:
+            for key, value in tags.items():
+                retried(partial(client.set_model_version_tag, model, str(version), key, value))
+
+    def _reader(self) -> Reader:
+        if self._file is not None and not self._file.exists():
+            return NothingYet()
+        if self._sql is not None and self._sql.understands():
+            return self._sql
+        if self._file is not None:
+            self._file.check_readable()
+        return ClientReader(self._client())
+
+    def _client(self) -> "MlflowClient":
+        with self._opening:
+            if self._opened is None:
+                self._opened = initialise_store(self._uri)
+            return self._opened
+
+    def _writer(self) -> "MlflowClient":
+        if self._file is not None and self._file.exists():
+            self._file.check_writable()
+        elif self._sql is not None and self._file is None:
+            self._sql.understands()  # a dead server says so at once here, and after minutes in MLflow
+        return self._client()
+
+    @contextmanager
+    def _writing(self, subject: str) -> Iterator["MlflowClient"]:
+        client = self._writer()
+        with mlflow_errors(subject):
+            yield client
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else on this machine chooses an id for the same SQLite store meanwhile."""
+        if self._file is None:
+            yield
+            return
+        with store_lock(self._file.path):
+            yield
+
+    def _artifacts(self) -> str | None:
+        """Beside the database, absolute: MLflow's default is the folder that it happens to be started in."""
+        return None if self._file is None else (self._file.path.parent / "artifacts").as_uri()
+
+
+def _sql_reader(file: SqliteDatabase | None, uri: str) -> SqlReader | None:
+    if file is not None:
+        return SqlReader(file)
+    return SqlReader(ServerDatabase(uri)) if uri.startswith("postgresql") else None
