@@ -45,25 +45,23 @@ class Decider:
 
     def decide(self, request: Request) -> Outcome:
         """Raises Refused and Conflict after recording `denied`; Unavailable where the end is not known yet."""
-        if earlier := self._earlier(request):
-            return earlier
-        self.authorise(request.move, request.actor, request.reason)
-        review = self.reviewer.review(request.move, fresh=True)
         try:
+            if earlier := self._earlier(request):
+                return earlier
+            self.authorise(request.move, request.actor)
+            review = self.reviewer.review(request.move, fresh=True)
             check(request, review)
+            decided = self._record(request, review)
         except (Refused, Conflict) as error:
             self.deny(request.move, request.actor, request.reason, error)
-        decided = self._record(request, review)
-        applied = self.carry_out(decided, EventType.APPLIED)
-        return _outcome(request.move, decided, applied)
+        return _outcome(request.move, decided, self.carry_out(decided, EventType.APPLIED))
 
-    def authorise(self, move: Move, actor: Actor, reason: str) -> None:
-        """Raises NotAllowed, after recording `denied`, where none of the actor's roles allows the move."""
+    def authorise(self, move: Move, actor: Actor) -> None:
+        """Raises NotAllowed where none of the actor's roles allows the move."""
         if not self.policy.roles_for(actor, move.kind):
             needed = ", ".join(self.policy.moves[move.kind].roles) or "nobody"
             held = ", ".join(self.policy.roles_of(actor)) or "none"
-            sentence = f"actor: {actor.subject!r} has the roles {held}; {move.kind.value} needs one of {needed}"
-            self.deny(move, actor, reason, NotAllowed(sentence))
+            raise NotAllowed(f"actor: {actor.subject!r} has the roles {held}; {move.kind.value} needs one of {needed}")
 
     def deny(self, move: Move, actor: Actor, reason: str, error: Refused | Conflict) -> NoReturn:
         """Record the refusal, then raise it."""
@@ -140,16 +138,13 @@ class Decider:
             if evidence is not None:
                 self.ledger.put_evidence(evidence.digest, evidence.text)
         changes = tuple(SlotChange(each.slot, each.expected, each.to) for each in review.changes)
-        try:
-            with self.ledger.transaction() as transaction:
-                if request.key and transaction.find_key(request.key):
-                    raise DecisionPending("key: the same request is being decided at this moment")
-                for change, seen in zip(review.changes, review.slots, strict=True):
-                    check_slot(transaction.slot(change.slot), seen, change.slot)
-                content = self._content(request, review)
-                return self.intend(transaction, request.move, changes, key=request.key, content=content)
-        except Conflict as error:
-            self.deny(request.move, request.actor, request.reason, error)
+        with self.ledger.transaction() as transaction:
+            if request.key and transaction.find_key(request.key):
+                raise DecisionPending("key: the same request is being decided at this moment")
+            for change, seen in zip(review.changes, review.slots, strict=True):
+                check_slot(transaction.slot(change.slot), seen, change.slot)
+            content = self._content(request, review)
+            return self.intend(transaction, request.move, changes, key=request.key, content=content)
 
     def _content(self, request: Request, review: Review) -> dict[str, Any]:
         champion = review.incumbent

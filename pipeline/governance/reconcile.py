@@ -1,44 +1,26 @@
 """Holding the ledger against the registry: first sight, crashes, changes by another way, bytes that changed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from pipeline.governance.actors import Actor
 from pipeline.governance.decide import RECONCILE_AFTER, Decider, actor_json
+from pipeline.governance.drift import (
+    Difference,
+    check_one_production,
+    check_unmoved,
+    find_differences,
+    own_slots,
+    unreported,
+)
 from pipeline.governance.errors import Conflict, NotFound, Refused
-from pipeline.governance.ledger import Event, EventType, SlotChange, SlotState, StoredEvent, former_champions, iso
-from pipeline.governance.lifecycle import CHAMPION, ModelState, Move, MoveKind, Slot, Stage
+from pipeline.governance.ledger import Event, EventType, SlotChange, SlotState, StoredEvent, former_champions
+from pipeline.governance.lifecycle import CHAMPION, ModelState, Move, MoveKind, Slot
 from pipeline.governance.ports import Clock, Ledger, Registry
 from pipeline.governance.review import Reviewer, recorded_digest
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A slot in which the registry is not what the ledger says; it changed between `since` and `seen`."""
-
-    slot: Slot
-    recorded: str | None
-    observed: str | None
-    since: datetime
-    seen: datetime
-    reported: bool
-
-    @property
-    def sentence(self) -> str:
-        there, held = self.observed or "not there", self.recorded or "not there"
-        return f"{self.slot.label} is {there}, the ledger says {held}"
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "model": self.slot.model,
-            "slot": self.slot.label,
-            "recorded": self.recorded,
-            "observed": self.observed,
-            "since": iso(self.since),
-            "seen": iso(self.seen),
-        }
 
 
 @dataclass(frozen=True)
@@ -58,7 +40,7 @@ class Reconciler:
                 return None
         state = self.registry.state(model)
         subject = self._champion_subject(model, state)
-        changes = tuple(SlotChange(slot, None, value, value) for slot, value in _held(model, state))
+        changes = tuple(SlotChange(slot, None, value, value) for slot, value in own_slots(model, state))
         event = Event(EventType.BASELINE, model, self.clock.now(), changes, content={"subject": subject})
         with self.ledger.transaction() as transaction:
             return None if transaction.has_baseline(model) else transaction.append(event)
@@ -68,14 +50,8 @@ class Reconciler:
         first = next(self.ledger.events(model=model), None)
         if first is None:
             return []
-        slots, state, now = self.ledger.slots(model), self._state(model), self.clock.now()
-        found = []
-        for slot in _all_slots(model, slots, state):
-            held, value = slots.get(slot, SlotState.initial(slot)), state.value(slot)
-            if not held.pending and value != held.recorded:
-                reported = held.drift and held.observed == value
-                found.append(Difference(slot, held.recorded, value, held.since or first.event.at, now, reported))
-        return found
+        slots, state = self.ledger.slots(model), self._state(model)
+        return find_differences(model, slots, state, baseline=first.event.at, now=self.clock.now())
 
     def reconcile(self, model: str, *, min_age: timedelta = RECONCILE_AFTER) -> list[StoredEvent]:
         """Take over, finish intents older than `min_age`, record new drift and changed bytes."""
@@ -83,39 +59,40 @@ class Reconciler:
         return [event for event in events if event is not None]
 
     def adopt(self, model: str, *, reason: str, actor: Actor) -> StoredEvent:
-        """Take what is there as recorded from now on. Raises Refused where nothing differs, or I7 would be broken."""
-        move = Move(model, MoveKind.RECONCILE, None)
-        self.decider.authorise(move, actor, reason)
-        differences = self._reported(model)
-        state = self._state(model)
-        if len(state.in_stage(Stage.PRODUCTION)) > 1 and any(each.observed == Stage.PRODUCTION for each in differences):
-            named = ", ".join(str(version) for version in state.in_stage(Stage.PRODUCTION))
-            error = Refused(f"adopt: it would leave the versions {named} in Production; revert, or archive all but one")
-            self.decider.deny(move, actor, reason, error)
-        changes = tuple(SlotChange(each.slot, each.recorded, each.observed, each.observed) for each in differences)
-        content = {**self._signed(move, actor, reason, "adopt"), "subject": self._champion_subject(model, state)}
-        event = Event(EventType.DRIFT_ADOPTED, model, self.clock.now(), changes, content=content)
-        with self.ledger.transaction() as transaction:
-            for each in differences:
-                held = transaction.slot(each.slot)
-                if held is None or held.pending or held.observed != each.observed:
-                    raise Conflict(f"state: {each.slot.label} changed since you looked; reconcile again")
-            return transaction.append(event)
+        """Take what is there as recorded from now on.
+
+        Raises Refused where nothing differs or two versions would be in Production, Conflict where it moved again.
+        """
+        with self._denying(model, reason, actor) as move:
+            differences, state = self._reported(model), self._state(model)
+            check_one_production(differences, state)
+            changes = tuple(SlotChange(each.slot, each.recorded, each.observed, each.observed) for each in differences)
+            content = {**self._signed(move, actor, reason, "adopt"), "subject": self._champion_subject(model, state)}
+            event = Event(EventType.DRIFT_ADOPTED, model, self.clock.now(), changes, content=content)
+            with self.ledger.transaction() as transaction:
+                check_unmoved(transaction, differences)
+                return transaction.append(event)
 
     def revert(self, model: str, *, reason: str, actor: Actor) -> StoredEvent:
-        """Put the registry back to what the ledger says. Raises Refused where nothing differs."""
-        move = Move(model, MoveKind.RECONCILE, None)
-        self.decider.authorise(move, actor, reason)
-        differences = self._reported(model)
-        changes = tuple(SlotChange(each.slot, each.observed, each.recorded) for each in differences)
-        content = {**self._signed(move, actor, reason, "revert"), "subject": {"model": model, "version": None}}
-        with self.ledger.transaction() as transaction:
-            for each in differences:
-                held = transaction.slot(each.slot)
-                if held is None or held.pending or held.observed != each.observed:
-                    raise Conflict(f"state: {each.slot.label} changed since you looked; reconcile again")
-            decided = self.decider.intend(transaction, move, changes, key=None, content=content)
+        """Put the registry back to what the ledger says. Raises Refused and Conflict as `adopt` does."""
+        with self._denying(model, reason, actor) as move:
+            differences = self._reported(model)
+            changes = tuple(SlotChange(each.slot, each.observed, each.recorded) for each in differences)
+            content = {**self._signed(move, actor, reason, "revert"), "subject": {"model": model, "version": None}}
+            with self.ledger.transaction() as transaction:
+                check_unmoved(transaction, differences)
+                decided = self.decider.intend(transaction, move, changes, key=None, content=content)
         return self.decider.carry_out(decided, EventType.DRIFT_REVERTED)
+
+    @contextmanager
+    def _denying(self, model: str, reason: str, actor: Actor) -> Iterator[Move]:
+        """Authorise, and record whatever refuses the block as `denied`."""
+        move = Move(model, MoveKind.RECONCILE, None)
+        try:
+            self.decider.authorise(move, actor)
+            yield move
+        except (Refused, Conflict) as error:
+            self.decider.deny(move, actor, reason, error)
 
     def changed_bytes(self, model: str) -> tuple[int, str | None, str | None] | None:
         """(version, recorded digest, digest now) where the champion's files are not those recorded; else None."""
@@ -155,7 +132,7 @@ class Reconciler:
     def _report(self, model: str) -> StoredEvent | None:
         """One `drift` event for all slots in which the registry is not what was last seen."""
         slots = self.ledger.slots(model)
-        news = self._news(model, slots)
+        news = unreported(model, slots, self._state(model))
         if not news:
             return None
         changes = tuple(
@@ -166,16 +143,6 @@ class Reconciler:
             if any(transaction.slot(slot) != slots.get(slot) for slot, _ in news):
                 return None  # somebody decided meanwhile; the next pass looks again
             return transaction.append(event)
-
-    def _news(self, model: str, slots: Mapping[Slot, SlotState]) -> list[tuple[Slot, str | None]]:
-        state = self._state(model)
-        news = []
-        for slot in _all_slots(model, slots, state):
-            held, value = slots.get(slot, SlotState.initial(slot)), state.value(slot)
-            last_seen = held.observed if held.drift else held.recorded
-            if not held.pending and value != last_seen:
-                news.append((slot, value))
-        return news
 
     def _reported(self, model: str) -> list[Difference]:
         """The differences, recorded as drift first so that what is ended was also seen."""
@@ -224,19 +191,3 @@ class Reconciler:
     def _signed(self, move: Move, actor: Actor, reason: str, meaning: str) -> dict[str, Any]:
         roles = self.decider.policy.roles_for(actor, move.kind)
         return {"actor": actor_json(actor, roles), "meaning": meaning, "reason": reason}
-
-
-def _held(model: str, state: ModelState) -> list[tuple[Slot, str | None]]:
-    """Every slot with a content of its own: an alias that is there, a stage other than None."""
-    aliases = [(Slot.of_alias(model, alias), str(version)) for alias, version in state.aliases.items()]
-    stages = [
-        (Slot.of_stage(model, version), stage.value)
-        for version, stage in state.stages.items()
-        if stage is not Stage.NONE
-    ]
-    return [*sorted(aliases), *sorted(stages)]
-
-
-def _all_slots(model: str, slots: Iterable[Slot], state: ModelState) -> list[Slot]:
-    """What either side knows of, and a version that was deleted as long as the ledger names it."""
-    return sorted({*slots, *(slot for slot, _ in _held(model, state))})

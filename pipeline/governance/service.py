@@ -7,6 +7,7 @@ from typing import TypedDict, Unpack
 
 from pipeline.governance.actors import Actor
 from pipeline.governance.decide import RECONCILE_AFTER, Decider
+from pipeline.governance.drift import Difference
 from pipeline.governance.errors import NotFound
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.history import Entry, Moment, Period, champion_periods, entry, moment, rollback_target
@@ -31,7 +32,7 @@ from pipeline.governance.ports import (
     VersionRecord,
     VersionRow,
 )
-from pipeline.governance.reconcile import Difference, Reconciler
+from pipeline.governance.reconcile import Reconciler
 from pipeline.governance.request import Outcome, Request
 from pipeline.governance.review import Review, Reviewer
 
@@ -133,8 +134,11 @@ class GovernanceService:
         return Move(model, MoveKind.ROLLBACK, version)
 
     def history(self, model: str | None = None) -> list[Entry]:
-        """The events of one model, or of all, oldest first."""
-        return [entry(stored) for stored in self.ledger.events(model=model)]
+        """The events of one model, or of all, oldest first. Raises NotFound for a model that nobody knows."""
+        entries = [entry(stored) for stored in self.ledger.events(model=model)]
+        if model is not None and not entries:
+            self.registry.model(model)
+        return entries
 
     def at(self, model: str, time: datetime) -> Moment:
         """Champion and stages at a time as the ledger knows them. Raises NotFound for a model it does not know."""

@@ -1,0 +1,184 @@
+"""What the verbs print for people: plain tables, every text from the registry made visible first."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.governance.text import visible
+
+if TYPE_CHECKING:
+    from pipeline.governance.drift import Difference
+    from pipeline.governance.evidence import Evidence
+    from pipeline.governance.history import Entry, Moment
+    from pipeline.governance.ledger import StoredEvent
+    from pipeline.governance.ports import ModelRecord, VersionRow
+    from pipeline.governance.request import Outcome
+    from pipeline.governance.review import Review
+    from pipeline.governance.service import Problem
+
+Report = Callable[[int, int, str], None]
+
+
+def when(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def models(records: "Sequence[ModelRecord]") -> None:
+    rows = [[each.name, each.versions, each.aliases.get("champion"), each.latest, each.description] for each in records]
+    _table(["Model", "Versions", "Champion", "Latest", "Description"], rows, empty="The registry has no models.")
+
+
+def versions(rows: "Sequence[VersionRow]", metrics: Sequence[str]) -> None:
+    names = list(dict.fromkeys(metrics))
+    lines = [
+        [row.version, row.stage.value, ", ".join(row.aliases), row.status, row.tags.get("model_type")]
+        + [_digits(row.metrics.get(name)) for name in names]
+        + [when(row.created_at)]
+        for row in rows
+    ]
+    heads = ["Version", "Stage", "Aliases", "Status", "Type", *names, "Created"]
+    _table(heads, lines, empty="The model has no versions.")
+
+
+def evidence(found: "Evidence") -> None:
+    content = found.content
+    facts = ("model", "version", "stage", "aliases", "status", "run_id", "created_at", "source", "description")
+    _table(
+        ["", ""],
+        [[name, content[name]] for name in facts] + [["evidence", found.digest], ["digest", found.file_digest]],
+    )
+    metrics = [
+        [each.name, _digits(each.value), _digits(each.low), _digits(each.high), each.n] for each in found.metrics()
+    ]
+    _table(["Metric", "Value", "Low", "High", "n"], metrics, empty="No metrics.")
+    files = [[each["path"], each["size"], each["sha256"]] for each in content["files"]]
+    _table(["File", "Bytes", "sha256"], files, empty="No files.")
+    _table(["Missing", "Why"], [[gap.name, gap.text] for gap in found.gaps], empty="Nothing is missing.")
+
+
+def review(found: "Review") -> None:
+    rows = [
+        [gate.name, _verdict(gate.passed, gate.mode.value), gate.observed, gate.required, gate.why]
+        for gate in found.gates
+    ]
+    _table(["Gate", "Verdict", "Observed", "Required", "Why"], rows)
+    answer = "open" if found.open else "blocked"
+    _say(f"{found.move.target}: {answer}")
+    _say(f"evidence {found.evidence.digest}")
+    _say(f"state {found.state}")
+
+
+def outcome(found: "Outcome") -> None:
+    again = " (decided before, nothing changed now)" if found.replayed else ""
+    _say(f"Decision {found.sequence}{again}")
+    rows = [[each.slot.label, each.expected, each.to] for each in found.changes]
+    _table(["Slot", "From", "To"], rows)
+
+
+def history(entries: "Sequence[Entry]") -> None:
+    rows = [
+        [
+            each.sequence,
+            when(each.at),
+            each.type.value,
+            each.actor,
+            each.version,
+            each.before,
+            each.after,
+            each.why or each.reason,
+        ]
+        for each in entries
+    ]
+    heads = ["No.", "At", "Event", "Actor", "Version", "From", "To", "Reason"]
+    _table(heads, rows, empty="The ledger holds nothing about this model.")
+
+
+def moment(found: "Moment") -> None:
+    champion = "no champion" if found.champion is None else f"champion {found.champion}"
+    _say(f"{when(found.at)}: {champion}")
+    rows = [[version, stage] for version, stage in sorted(found.stages.items())]
+    _table(["Version", "Stage"], rows, empty="No version had a stage.")
+
+
+def problems(found: "Sequence[Problem]") -> None:
+    if not found:
+        _say("Clean: the ledger is whole, the registry agrees with it, the champions' files are those recorded.")
+        return
+    _table(["Kind", "Model", "Problem"], [[each.kind, each.model, each.text] for each in found])
+
+
+def reconciled(events: "Sequence[StoredEvent]", differences: "Sequence[Difference]") -> None:
+    rows = [[each.sequence, each.event.type.value, each.event.model] for each in events]
+    _table(["No.", "Event", "Model"], rows, empty="Nothing to record.")
+    open_rows = [[each.slot.model, each.sentence, when(each.since), when(each.seen)] for each in differences]
+    _table(["Model", "Difference", "After", "Seen"], open_rows, empty="The registry and the ledger agree.")
+
+
+def registered(found: Sequence[Any], champion: int | None) -> None:
+    rows = [[each.candidate, each.version, "new" if each.new else "was there", each.note] for each in found]
+    _table(["Candidate", "Version", "", "Note"], rows)
+    if champion is not None:
+        _say(f"Champion: version {champion}")
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Report]:
+    """A bar on a terminal; otherwise one line `[3/12] text` per step, which the dashboard reads."""
+    if quiet:
+        yield lambda _done, _total, _text: None
+        return
+    if not sys.stdout.isatty():
+        yield _report_line
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=_console()) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda done, total, text: bar.update(task, completed=done, total=total, description=visible(text))
+
+
+def _report_line(done: int, total: int, text: str) -> None:
+    sys.stdout.write(f"[{done}/{total}] {visible(text)}\n")
+    sys.stdout.flush()
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str = "") -> None:
+    if not rows:
+        _say(empty)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(heads))
+    for index, head in enumerate(heads):
+        numeric = all(isinstance(row[index], int | float | None) for row in rows)
+        table.add_column(head, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row))
+    _console().print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return visible(", ".join(str(each) for each in value))
+    return "" if value is None else visible(str(value))
+
+
+def _digits(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4f}"
+
+
+def _verdict(passed: bool, mode: str) -> str:
+    return "passed" if passed else {"prevent": "BLOCKS", "warn": "warns", "allow": "noted"}[mode]
+
+
+def _say(text: str) -> None:
+    _console().print(Text(visible(text)))
+
+
+def _console() -> Console:
+    """Made at each call, so that it writes to where standard output goes now."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())

@@ -1,0 +1,92 @@
+"""Drift: where the registry is not what the ledger says, because somebody moved it by another way."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pipeline.governance.errors import Conflict, Refused
+from pipeline.governance.ledger import SlotState, iso
+from pipeline.governance.lifecycle import ModelState, Slot, Stage
+from pipeline.governance.ports import LedgerTransaction
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A slot in which the registry is not what the ledger says; it changed between `since` and `seen`."""
+
+    slot: Slot
+    recorded: str | None
+    observed: str | None
+    since: datetime
+    seen: datetime
+    reported: bool
+
+    @property
+    def sentence(self) -> str:
+        there, held = self.observed or "not there", self.recorded or "not there"
+        return f"{self.slot.label} is {there}, the ledger says {held}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "model": self.slot.model,
+            "slot": self.slot.label,
+            "recorded": self.recorded,
+            "observed": self.observed,
+            "since": iso(self.since),
+            "seen": iso(self.seen),
+        }
+
+
+def find_differences(
+    model: str, slots: Mapping[Slot, SlotState], state: ModelState, *, baseline: datetime, now: datetime
+) -> list[Difference]:
+    """Every slot that differs and about which nothing is pending; `baseline`: when the ledger first saw the model."""
+    found = []
+    for slot in all_slots(model, slots, state):
+        held, value = slots.get(slot, SlotState.initial(slot)), state.value(slot)
+        if not held.pending and value != held.recorded:
+            reported = held.drift and held.observed == value
+            found.append(Difference(slot, held.recorded, value, held.since or baseline, now, reported))
+    return found
+
+
+def unreported(model: str, slots: Mapping[Slot, SlotState], state: ModelState) -> list[tuple[Slot, str | None]]:
+    """The slots whose content is not what the ledger last saw there, with that content."""
+    news = []
+    for slot in all_slots(model, slots, state):
+        held, value = slots.get(slot, SlotState.initial(slot)), state.value(slot)
+        last_seen = held.observed if held.drift else held.recorded
+        if not held.pending and value != last_seen:
+            news.append((slot, value))
+    return news
+
+
+def own_slots(model: str, state: ModelState) -> list[tuple[Slot, str | None]]:
+    """Every slot with a content of its own: an alias that is there, a stage other than None."""
+    aliases = [(Slot.of_alias(model, alias), str(version)) for alias, version in state.aliases.items()]
+    stages = [
+        (Slot.of_stage(model, version), stage.value)
+        for version, stage in state.stages.items()
+        if stage is not Stage.NONE
+    ]
+    return [*sorted(aliases), *sorted(stages)]
+
+
+def all_slots(model: str, slots: Iterable[Slot], state: ModelState) -> list[Slot]:
+    """What either side knows of, and a version that was deleted as long as the ledger names it."""
+    return sorted({*slots, *(slot for slot, _ in own_slots(model, state))})
+
+
+def check_one_production(differences: Iterable[Difference], state: ModelState) -> None:
+    versions = state.in_stage(Stage.PRODUCTION)
+    if len(versions) > 1 and any(each.observed == Stage.PRODUCTION for each in differences):
+        named = ", ".join(str(version) for version in versions)
+        raise Refused(f"adopt: it would leave the versions {named} in Production; revert, or archive all but one")
+
+
+def check_unmoved(transaction: LedgerTransaction, differences: Iterable[Difference]) -> None:
+    for each in differences:
+        held = transaction.slot(each.slot)
+        if held is None or held.pending or held.observed != each.observed:
+            raise Conflict(f"state: {each.slot.label} changed since you looked; reconcile again")

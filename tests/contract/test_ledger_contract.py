@@ -1,0 +1,171 @@
+"""The port Ledger: one suite for every implementation."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from desks import TickingClock
+from pipeline.adapters.in_memory import EPOCH, InMemoryLedger
+from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.governance.errors import NotFound
+from pipeline.governance.ledger import (
+    FIRST_HASH,
+    Event,
+    EventType,
+    SlotChange,
+    SlotState,
+    digest_of,
+    event_hash,
+    replay,
+)
+from pipeline.governance.lifecycle import Slot
+from pipeline.governance.ports import Ledger
+
+CHAMPION = Slot.of_alias("m", "champion")
+AT = EPOCH + timedelta(hours=1, microseconds=7)
+
+
+class FixedId:
+    """A registry id that was chosen."""
+
+    def known(self) -> str:
+        return "registry-1"
+
+    def keep(self) -> str:
+        return "registry-1"
+
+
+def sql_ledger(folder: Path) -> SqlLedger:
+    return SqlLedger(f"sqlite:///{folder / 'ledger.db'}", registry=FixedId(), clock=TickingClock())
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
+    return InMemoryLedger() if request.param == "memory" else sql_ledger(tmp_path)
+
+
+def write(ledger: Ledger, *events: Event) -> None:
+    with ledger.transaction() as transaction:
+        for event in events:
+            transaction.append(event)
+
+
+def event(kind: EventType, expected: str | None = None, to: str | None = None, **options: object) -> Event:
+    model = str(options.pop("model", "m"))
+    slot = Slot.of_alias(model, "champion")
+    observed = options.pop("observed", None)
+    return Event(kind, model, AT, (SlotChange(slot, expected, to, observed),), **options)
+
+
+BASELINE = event(EventType.BASELINE, None, "1")
+DECIDED = event(EventType.DECIDED, "1", "2", decision="d1", key="k1", content={"reason": "é \u202e ok"})
+APPLIED = event(EventType.APPLIED, "1", "2", decision="d1", observed="2")
+
+
+def test_events_come_back_as_they_were_written(ledger: Ledger) -> None:
+    """In order, with the text that was hashed, chained to the one before."""
+    write(ledger, BASELINE, DECIDED)
+    first, second = ledger.events()
+
+    assert (first.event, second.event) == (BASELINE, DECIDED)
+    assert (first.sequence, first.previous_hash) == (1, FIRST_HASH)
+    assert second.previous_hash == first.hash == event_hash(FIRST_HASH, 1, first.body)
+
+
+def test_events_can_be_asked_for_by_model_and_place(ledger: Ledger) -> None:
+    """Only those of the model, only those after."""
+    write(ledger, BASELINE, event(EventType.BASELINE, None, "9", model="other"), DECIDED)
+
+    assert [stored.sequence for stored in ledger.events(model="m")] == [1, 3]
+    assert [stored.sequence for stored in ledger.events(after=1)] == [2, 3]
+    assert ledger.models() == ["m", "other"]
+    assert ledger.last("m") == list(ledger.events())[2]
+    assert ledger.last("nobody") is None
+
+
+def test_the_slots_are_what_replaying_the_events_gives(ledger: Ledger) -> None:
+    """At every step."""
+    for number, each in enumerate([BASELINE, DECIDED, APPLIED, event(EventType.DRIFT, "2", None, observed="3")], 1):
+        write(ledger, each)
+        with ledger.transaction() as transaction:
+            assert transaction.slot(CHAMPION) == ledger.slots("m")[CHAMPION]
+        assert ledger.slots("m") == replay(stored.event for stored in ledger.events())
+        assert len(list(ledger.events())) == number
+
+    assert ledger.slots("m")[CHAMPION] == SlotState("2", 1, None, drift=True, observed="3", since=AT)
+
+
+def test_a_slot_that_no_event_names_is_not_there(ledger: Ledger) -> None:
+    """None, not an invented state."""
+    with ledger.transaction() as transaction:
+        assert transaction.slot(CHAMPION) is None
+    assert ledger.slots("m") == {}
+
+
+def test_a_transaction_that_raises_writes_nothing(ledger: Ledger) -> None:
+    """Neither events nor slots."""
+    with pytest.raises(ZeroDivisionError), ledger.transaction() as transaction:
+        transaction.append(BASELINE)
+        1 / 0  # noqa: B018
+
+    assert list(ledger.events()) == []
+    assert ledger.slots("m") == {}
+
+
+def test_a_key_finds_its_decision(ledger: Ledger) -> None:
+    """And nothing else does."""
+    write(ledger, BASELINE, DECIDED)
+    with ledger.transaction() as transaction:
+        found = transaction.find_key("k1")
+        assert found is not None
+        assert (found.sequence, transaction.find_key("k2")) == (2, None)
+
+
+def test_a_baseline_is_known_per_model(ledger: Ledger) -> None:
+    """Taking over one model says nothing about another."""
+    write(ledger, BASELINE)
+    with ledger.transaction() as transaction:
+        assert (transaction.has_baseline("m"), transaction.has_baseline("other")) == (True, False)
+
+
+def test_evidence_is_kept_once_under_its_digest(ledger: Ledger) -> None:
+    """The first text stays."""
+    ledger.put_evidence(digest_of("text"), "text")
+    ledger.put_evidence(digest_of("text"), "text")
+
+    assert ledger.evidence(digest_of("text")) == "text"
+    with pytest.raises(NotFound, match="holds none"):
+        ledger.evidence("0" * 64)
+
+
+def test_an_untouched_ledger_has_no_problems(ledger: Ledger) -> None:
+    """Also with checkpoints, and also when it is empty."""
+    ledger.keep_checkpoint()
+    assert ledger.problems() == []
+    write(ledger, BASELINE, DECIDED, APPLIED)
+    ledger.keep_checkpoint()
+    assert ledger.problems() == []
+
+
+def test_writers_in_several_threads_make_one_chain(ledger: Ledger) -> None:
+    """No number twice, none left out."""
+
+    def work() -> None:
+        for _ in range(10):
+            write(ledger, event(EventType.DENIED))
+
+    run_together(work, 4)
+
+    assert [stored.sequence for stored in ledger.events()] == list(range(1, 41))
+    assert ledger.problems() == []
+
+
+def run_together(work: Callable[[], None], count: int) -> None:
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

@@ -1,0 +1,133 @@
+"""A desk in memory for tests: the real rules over the in-memory registry and ledger, with a clock that ticks."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from pipeline.adapters.in_memory import EPOCH, InMemoryLedger, InMemoryRegistry
+from pipeline.governance.actors import Actor, Established
+from pipeline.governance.errors import Refused
+from pipeline.governance.policy import Policy
+from pipeline.governance.ports import Json, Ledger, MetricDifference, Registry, VersionRecord
+from pipeline.governance.service import GovernanceService
+from pipeline.settings import read_settings
+
+MODEL = "obesity_classifier"
+GRACE = Actor("grace", Established.SELF_DECLARED)
+PIPELINE = Actor("pipeline", Established.PROGRAM)
+REASON = "Better in every class on the held-out rows."
+
+
+@dataclass
+class TickingClock:
+    """Each look is a second later."""
+
+    time: datetime = EPOCH
+
+    def now(self) -> datetime:
+        self.time += timedelta(seconds=1)
+        return self.time
+
+
+@dataclass
+class KnownDifferences:
+    """A comparer that gives what the test says, or refuses with its sentence."""
+
+    differences: Sequence[MetricDifference] = ()
+    refusal: Exception | None = None
+
+    def compare(self, candidate: bytes, incumbent: bytes) -> list[MetricDifference]:
+        if self.refusal:
+            raise self.refusal
+        return list(self.differences)
+
+
+@dataclass
+class KnownSmoke:
+    """A smoke predictor that gives what the test says, or refuses with its sentence."""
+
+    refusal: Exception | None = None
+    asked: list[int] = field(default_factory=list)
+
+    def predict(self, record: VersionRecord, *, file_digest: str) -> str:
+        self.asked.append(record.row.version)
+        if self.refusal:
+            raise self.refusal
+        return "predicts Normal_Weight"
+
+
+def default_policy() -> Policy:
+    return read_settings(environ={}).policy.policy()
+
+
+def build_desk(
+    registry: Registry | None = None,
+    ledger: Ledger | None = None,
+    *,
+    policy: Policy | None = None,
+    comparer: KnownDifferences | None = None,
+    smoke: KnownSmoke | None = None,
+    clock: TickingClock | None = None,
+) -> GovernanceService:
+    ids = (f"decision-{number}" for number in itertools.count(1))
+    return GovernanceService(
+        registry=registry or small_registry(),
+        ledger=ledger or InMemoryLedger(),
+        policy=policy or default_policy(),
+        comparer=comparer or KnownDifferences([equal("f1_macro")]),
+        smoke=smoke or KnownSmoke(),
+        clock=clock or TickingClock(),
+        new_id=lambda: next(ids),
+    )
+
+
+def small_registry(*, versions: int = 3) -> InMemoryRegistry:
+    """A registry with one model and versions of ours that pass every gate."""
+    registry = InMemoryRegistry()
+    registry.add_model(MODEL, description="Obesity level from a survey")
+    for number in range(1, versions + 1):
+        add_good_version(registry, accuracy=0.9 + number / 100)
+    return registry
+
+
+def add_good_version(
+    registry: InMemoryRegistry, *, model: str = MODEL, accuracy: float = 0.93, tags: Mapping[str, str] | None = None
+) -> int:
+    return registry.add_version(
+        model,
+        metrics={"accuracy": accuracy},
+        tags={"produced_by": "signoff", "model_type": "random_forest", **(tags or {})},
+        files={
+            "MLmodel": b"flavors",
+            "model.skops": f"{accuracy}".encode(),
+            "signoff/evaluation_rows.parquet": b"rows",
+        },
+        documents=good_documents(accuracy),
+        signature={"inputs": [{"name": "Age", "type": "double"}], "outputs": [{"type": "string"}]},
+    )
+
+
+def good_documents(accuracy: float) -> dict[str, Json]:
+    low, high = round(accuracy - 0.02, 4), round(accuracy + 0.02, 4)
+    return {
+        "evaluation": {
+            "n": 627,
+            "metrics": {"accuracy": {"value": accuracy, "low": low, "high": high}},
+            "baseline": {"class": "Obesity_Type_I", "accuracy": 0.17},
+        },
+        "feature_schema": {"columns": {"Age": {"type": "number"}}},
+        "explanation": {"sum_error": 1e-15, "tolerance": 1e-9},
+    }
+
+
+def equal(metric: str, *, slice: str = "") -> MetricDifference:  # noqa: A002 (the field's own name)
+    return MetricDifference(metric, 0.0, -0.01, 0.01, 627, slice)
+
+
+def worse(metric: str, *, n: int = 627, slice: str = "") -> MetricDifference:  # noqa: A002 (the field's own name)
+    return MetricDifference(metric, -0.05, -0.08, -0.02, n, slice)
+
+
+def refused(sentence: str) -> Refused:
+    return Refused(sentence)

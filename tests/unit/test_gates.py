@@ -1,0 +1,139 @@
+"""Each gate as a decision table: what it observes, and whether that passes."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from desks import MODEL, build_desk, equal, good_documents, small_registry, worse
+from pipeline.governance.evidence import Evidence
+from pipeline.governance.gates import GATES, Facts, check_gates
+from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Stage, stage_move
+from pipeline.governance.policy import GateRule, Mode
+
+RULE = GateRule(Mode.PREVENT)
+
+
+def evidence(**options: Any) -> Evidence:
+    registry = small_registry(versions=0)
+    registry.add_version(MODEL, **{"files": {"MLmodel": b"x"}, **options})
+    return build_desk(registry).show(MODEL, 1)
+
+
+GOOD = evidence(documents=good_documents(0.9298), signature={"inputs": []})
+BARE = evidence()
+LOST = evidence(files={})
+FOREIGN = evidence(metrics={"accuracy": 0.2, "baseline_accuracy": 0.3})
+FACTS = Facts(stage_move(MODEL, 1, Stage.PRODUCTION), GOOD, ModelState())
+AGAINST = replace(FACTS, incumbent=BARE, differences=[equal("f1_macro")])
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "rule", "observed", "passed"),
+    [
+        ("version_ready", FACTS, RULE, "READY", True),
+        ("version_ready", replace(FACTS, evidence=evidence(status="PENDING")), RULE, "PENDING", False),
+        ("files_present", FACTS, RULE, "1 files", True),
+        ("files_present", replace(FACTS, evidence=LOST), RULE, "0 files", False),
+        ("signature", FACTS, RULE, "there", True),
+        ("signature", replace(FACTS, evidence=BARE), RULE, "missing", False),
+        ("feature_schema", FACTS, RULE, "there", True),
+        ("feature_schema", replace(FACTS, evidence=BARE), RULE, "missing", False),
+        ("accuracy", FACTS, replace(RULE, minimum=0.85), "0.9298 (lower bound 0.9098)", True),
+        ("accuracy", FACTS, replace(RULE, minimum=0.9298), "0.9298 (lower bound 0.9098)", True),
+        ("accuracy", FACTS, replace(RULE, minimum=0.93), "0.9298 (lower bound 0.9098)", False),
+        ("accuracy", replace(FACTS, evidence=FOREIGN), replace(RULE, minimum=0.1), "0.2000", True),
+        ("accuracy", replace(FACTS, evidence=BARE), RULE, None, False),
+        ("better_than_baseline", FACTS, RULE, "0.9298", True),
+        ("better_than_baseline", replace(FACTS, evidence=FOREIGN), RULE, "0.2000", False),
+        ("better_than_baseline", replace(FACTS, evidence=BARE), RULE, None, False),
+        ("stage_is_staging", FACTS, RULE, "None", False),
+        ("not_champion", FACTS, RULE, "not champion", True),
+        ("not_champion", replace(FACTS, state=ModelState({"champion": 1})), RULE, "champion", False),
+        ("not_champion", replace(FACTS, move=Move(MODEL, MoveKind.UNALIAS, None, "champion")), RULE, "champion", False),
+        ("not_champion", replace(FACTS, move=Move(MODEL, MoveKind.UNALIAS, None, "old")), RULE, "not champion", True),
+        ("not_worse_than_incumbent", FACTS, RULE, "no other champion", True),
+        ("not_worse_than_incumbent", AGAINST, RULE, "+0.0000 (-0.0100 to +0.0100, n = 627)", True),
+        (
+            "not_worse_than_incumbent",
+            replace(AGAINST, differences=[worse("f1_macro")]),
+            RULE,
+            "-0.0500 (-0.0800 to -0.0200, n = 627)",
+            False,
+        ),
+        ("not_worse_than_incumbent", replace(AGAINST, differences=None), RULE, None, False),
+        ("not_worse_than_incumbent", AGAINST, replace(RULE, metric="recall_macro"), None, False),
+        ("no_slice_worse", FACTS, RULE, "no other champion", True),
+        ("no_slice_worse", AGAINST, RULE, "0 of 0 slices worse", True),
+        (
+            "no_slice_worse",
+            replace(AGAINST, differences=[worse("accuracy", slice="Gender = Female"), equal("accuracy", slice="a")]),
+            RULE,
+            "1 of 2 slices worse",
+            False,
+        ),
+        (
+            "no_slice_worse",
+            replace(AGAINST, differences=[worse("accuracy", n=29, slice="SMOKE = yes")]),
+            replace(RULE, minimum_rows=30),
+            "0 of 0 slices worse",
+            True,
+        ),
+        ("no_slice_worse", replace(AGAINST, differences=None), RULE, None, False),
+        ("explanation_adds_up", FACTS, RULE, "off by 1.0e-15", True),
+        (
+            "explanation_adds_up",
+            replace(FACTS, evidence=evidence(documents={"explanation": {"sum_error": 0.1, "tolerance": 1e-9}})),
+            RULE,
+            "off by 1.0e-01",
+            False,
+        ),
+        ("explanation_adds_up", replace(FACTS, evidence=BARE), RULE, None, False),
+        ("digest_recorded", replace(FACTS, recorded_digest=GOOD.file_digest), RULE, str(GOOD.file_digest)[:12], True),
+        ("digest_recorded", replace(FACTS, recorded_digest="0" * 64), RULE, str(GOOD.file_digest)[:12], False),
+        ("digest_recorded", FACTS, RULE, str(GOOD.file_digest)[:12], False),
+        ("digest_recorded", replace(FACTS, evidence=LOST), RULE, "no files", False),
+        ("smoke_prediction", replace(FACTS, smoke="predicts x"), RULE, "predicts x", True),
+        ("smoke_prediction", replace(FACTS, smoke_failure="It crashed."), RULE, None, False),
+    ],
+)
+def test_a_gate_passes_or_says_why(name: str, facts: Facts, rule: GateRule, observed: object, passed: bool) -> None:
+    """A gate that fails has a sentence, one that passes needs none."""
+    result = check_gates(facts, {name: rule})[0]
+
+    assert (observed, passed) == (result.observed, result.passed)
+    assert bool(result.why) != passed
+    assert result.required
+
+
+@pytest.mark.parametrize("stage", [Stage.STAGING, Stage.PRODUCTION])
+def test_a_reviewed_version_may_go_to_production(stage: Stage) -> None:
+    """Staging is where a version is reviewed; one in Production already only gets the alias."""
+    registry = small_registry()
+    registry.set_stage(MODEL, 1, stage)
+    facts = replace(FACTS, evidence=build_desk(registry).show(MODEL, 1))
+
+    assert GATES["stage_is_staging"](facts, RULE).passed
+
+
+@pytest.mark.parametrize(
+    ("ours", "present", "mode"),
+    [(True, True, Mode.PREVENT), (False, True, Mode.WARN), (True, False, Mode.ALLOW), (False, False, Mode.ALLOW)],
+)
+def test_the_mode_depends_on_who_made_the_version_and_on_what_there_is(ours: bool, present: bool, mode: Mode) -> None:
+    """Missing goes before foreign."""
+    rule = GateRule(Mode.PREVENT, foreign=Mode.WARN, missing=Mode.ALLOW)
+
+    assert mode is rule.mode_for(ours=ours, present=present)
+
+
+def test_a_failed_gate_blocks_warns_or_only_records() -> None:
+    """By its mode."""
+    results = [check_gates(FACTS, {"stage_is_staging": GateRule(mode)})[0] for mode in Mode]
+
+    assert [(each.blocks, each.warns) for each in results] == [(True, False), (False, True), (False, False)]
+
+
+def test_every_gate_has_a_sentence_in_its_docstring() -> None:
+    """The documents and screens quote it."""
+    assert all(gate.__doc__ for gate in GATES.values())

@@ -1,0 +1,917 @@
+"""The desk's promises, one decision at a time."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from desks import (
+    GRACE,
+    MODEL,
+    PIPELINE,
+    REASON,
+    KnownDifferences,
+    KnownSmoke,
+    build_desk,
+    refused,
+    small_registry,
+    worse,
+)
+from pipeline.adapters.in_memory import InMemoryLedger, InMemoryRegistry
+from pipeline.governance.actors import Actor, Established
+from pipeline.governance.errors import (
+    Blocked,
+    Conflict,
+    DecisionPending,
+    InvalidInput,
+    KeyReused,
+    LedgerBusy,
+    NotAllowed,
+    NotFound,
+    NothingToDo,
+    OutOfBand,
+    Refused,
+    SignoffError,
+    StaleEvidence,
+    StateChanged,
+    Unavailable,
+    WarningsNotAccepted,
+)
+from pipeline.governance.history import Moment
+from pipeline.governance.ledger import EventType
+from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Stage, parse_target
+from pipeline.governance.service import GovernanceService
+
+OUR_EVENTS = [EventType.BASELINE, EventType.DECIDED, EventType.APPLIED]
+
+
+def promote(desk: GovernanceService, version: int, stage: Stage, **options: object):
+    return desk.promote(MODEL, version, stage, reason=REASON, actor=GRACE, **options)
+
+
+def champion(desk: GovernanceService, *versions: int) -> None:
+    for version in versions:
+        promote(desk, version, Stage.STAGING)
+        promote(desk, version, Stage.PRODUCTION)
+
+
+def types(desk: GovernanceService) -> list[EventType]:
+    return [entry.type for entry in desk.history(MODEL)]
+
+
+class TestPromotion:
+    """Into a stage."""
+
+    def test_changes_the_registry_and_is_found_in_the_history(self) -> None:
+        """Baseline, intent, end; the last line says who, when, why, from what to what."""
+        desk = build_desk()
+        outcome = promote(desk, 1, Stage.STAGING)
+        entry = desk.history(MODEL)[-1]
+
+        assert desk.registry.state(MODEL).stages[1] is Stage.STAGING
+        assert OUR_EVENTS == types(desk)
+        assert ("grace", REASON, 1, "None", "Staging") == (
+            entry.actor,
+            entry.reason,
+            entry.version,
+            entry.before,
+            entry.after,
+        )
+        assert (outcome.sequence, outcome.target, outcome.replayed) == (2, "Staging", False)
+
+    def test_binds_evidence_bytes_gates_policy_and_identity(self) -> None:
+        """Everything that an auditor asks for is in the intent."""
+        desk = build_desk()
+        review = desk.review(parse_target(MODEL, 1, "Staging"))
+        promote(desk, 1, Stage.STAGING)
+        content = desk.history(MODEL)[1].content
+
+        assert content["evidence"] == review.evidence.digest
+        assert desk.evidence(content["evidence"]) == review.evidence.text
+        assert content["subject"]["file_digest"] == review.evidence.file_digest
+        assert content["policy"] == desk.policy.digest
+        assert content["actor"]["established"] == "self_declared"
+        assert content["actor"]["roles"] == ["reviewer", "approver"]
+        assert [gate["name"] for gate in content["gates"]][:2] == ["changes_something", "slot_settled"]
+
+    def test_to_production_sets_the_champion_and_archives_the_one_before(self) -> None:
+        """One champion, one Production version."""
+        desk = build_desk()
+        champion(desk, 1, 2)
+
+        assert desk.registry.state(MODEL) == ModelState(
+            {"champion": 2}, {1: Stage.ARCHIVED, 2: Stage.PRODUCTION, 3: Stage.NONE}
+        )
+
+    def test_names_the_incumbent_it_was_compared_with(self) -> None:
+        """And keeps the incumbent's evidence, so that the screen can be replayed whole."""
+        desk = build_desk()
+        champion(desk, 1, 2)
+        incumbent = desk.history(MODEL)[-2].content["incumbent"]
+
+        assert incumbent["version"] == 1
+        assert desk.evidence(incumbent["evidence"])
+
+    def test_mirrors_its_number_into_the_registry(self) -> None:
+        """For readers of MLflow's own screens."""
+        desk = build_desk()
+        promote(desk, 1, Stage.STAGING)
+
+        assert desk.registry.version(MODEL, 1).row.tags["signoff.sequence"] == "2"
+
+    def test_keeps_a_checkpoint(self) -> None:
+        """So that cutting the ledger's tail is seen."""
+        ledger = InMemoryLedger()
+        promote(build_desk(ledger=ledger), 1, Stage.STAGING)
+
+        assert [number for number, _ in ledger.checkpoints] == [3]
+
+
+REFUSALS: list[tuple[str, Callable[[GovernanceService], object], type[SignoffError]]] = [
+    ("a gate that prevents", lambda desk: promote(desk, 1, Stage.PRODUCTION), Blocked),
+    ("nothing to do", lambda desk: promote(desk, 3, Stage.NONE), NothingToDo),
+    ("an old state", lambda desk: promote(desk, 1, Stage.STAGING, expect="/1=Archived#4"), StateChanged),
+    ("old evidence", lambda desk: promote(desk, 1, Stage.STAGING, evidence="0" * 64), StaleEvidence),
+    (
+        "no role",
+        lambda desk: desk.promote(MODEL, 1, Stage.PRODUCTION, reason=REASON, actor=PIPELINE),
+        NotAllowed,
+    ),
+    (
+        "an unknown program",
+        lambda desk: desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=Actor("cron", Established.PROGRAM)),
+        NotAllowed,
+    ),
+    (
+        "an identity that the policy does not know",
+        lambda desk: desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=Actor("eve", Established.TOKEN)),
+        NotAllowed,
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "error"), [row[1:] for row in REFUSALS], ids=[row[0] for row in REFUSALS])
+def test_a_refused_request_changes_nothing_and_leaves_one_denied(
+    call: Callable[[GovernanceService], object], error: type[SignoffError]
+) -> None:
+    """Refusals are events too."""
+    desk = build_desk()
+    before = desk.registry.state(MODEL)
+    with pytest.raises(error):
+        call(desk)
+    entry = desk.history(MODEL)[-1]
+
+    assert desk.registry.state(MODEL) == before
+    assert types(desk).count(EventType.DENIED) == 1
+    assert (entry.type, entry.content["refusal"], bool(entry.why)) == (EventType.DENIED, error.__name__, True)
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda desk: desk.promote(MODEL, 1, Stage.STAGING, reason="short", actor=GRACE), InvalidInput),
+        (lambda desk: desk.promote("nobody", 1, Stage.STAGING, reason=REASON, actor=GRACE), NotFound),
+        (lambda desk: promote(desk, 99, Stage.STAGING), NotFound),
+        (lambda desk: desk.set_alias(MODEL, "v1", 1, reason=REASON, actor=GRACE), InvalidInput),
+        (lambda desk: desk.remove_alias(MODEL, "gone", reason=REASON, actor=GRACE), NotFound),
+        (lambda desk: desk.rollback(MODEL, reason=REASON, actor=GRACE), NotFound),
+        (lambda desk: desk.best(MODEL, "no_such_metric"), NotFound),
+        (lambda desk: desk.at("nobody", desk.clock.now()), NotFound),
+        (lambda desk: desk.history("nobody"), NotFound),
+        (lambda desk: desk.reconcile("nobody"), NotFound),
+        (lambda desk: desk.evidence("0" * 64), NotFound),
+    ],
+)
+def test_malformed_input_is_no_request(call: Callable[[GovernanceService], object], error: type[SignoffError]) -> None:
+    """Nothing is recorded about it."""
+    desk = build_desk()
+    with pytest.raises(error):
+        call(desk)
+
+    assert EventType.DENIED not in [entry.type for entry in desk.history()]
+
+
+class TestWarnings:
+    """A warning is shown, asks for an acceptance, and is recorded."""
+
+    def desk(self) -> GovernanceService:
+        desk = build_desk(comparer=KnownDifferences([worse("f1_macro")]))
+        champion(desk, 1)
+        promote(desk, 2, Stage.STAGING)
+        return desk
+
+    def test_stop_the_move_until_they_are_accepted(self) -> None:
+        """The sentence names the gate."""
+        with pytest.raises(WarningsNotAccepted, match=r"not_worse_than_incumbent: f1_macro is worse by 0\.0500"):
+            promote(self.desk(), 2, Stage.PRODUCTION)
+
+    def test_are_recorded_when_accepted(self) -> None:
+        """By name."""
+        desk = self.desk()
+        promote(desk, 2, Stage.PRODUCTION, accept_warnings=True)
+
+        assert desk.history(MODEL)[-2].content["accepted_warnings"] == ["not_worse_than_incumbent"]
+
+    def test_leave_the_review_open(self) -> None:
+        """Only a gate that prevents closes it."""
+        review = self.desk().review(parse_target(MODEL, 2, "Production"))
+
+        assert review.open
+        assert [gate.name for gate in review.warnings] == ["not_worse_than_incumbent"]
+        assert review.as_json()["to"] == "Production"
+
+
+@pytest.mark.parametrize("refusal", [InvalidInput("other rows"), NotFound("no rows")])
+def test_versions_that_cannot_be_compared_say_why(refusal: Exception) -> None:
+    """The gate warns and quotes the reason."""
+    desk = build_desk(comparer=KnownDifferences(refusal=refusal))
+    champion(desk, 1)
+    review = desk.review(parse_target(MODEL, 2, "Production"))
+    whys = [gate.why for gate in review.warnings]
+
+    assert whys == [f"Not comparable on the same rows: {refusal}"] * 2
+
+
+class TestIdempotency:
+    """A double click, a reload or a retry is one decision."""
+
+    def test_the_same_key_again_changes_nothing(self) -> None:
+        """And gives the first outcome."""
+        desk = build_desk()
+        first = promote(desk, 1, Stage.STAGING, key="k")
+        again = promote(desk, 1, Stage.STAGING, key="k")
+
+        assert (first.decision, first.sequence) == (again.decision, again.sequence)
+        assert again.replayed
+        assert OUR_EVENTS == types(desk)
+
+    def test_the_same_key_for_another_request_is_refused(self) -> None:
+        """A key stands for one request."""
+        desk = build_desk()
+        promote(desk, 1, Stage.STAGING, key="k")
+        with pytest.raises(KeyReused):
+            promote(desk, 2, Stage.STAGING, key="k")
+
+    def test_a_key_that_has_not_ended_is_pending(self) -> None:
+        """The caller waits for reconcile."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        registry.set_stage = failing(registry, Unavailable("gone"))
+        with pytest.raises(Unavailable):
+            promote(desk, 1, Stage.STAGING, key="k")
+        with pytest.raises(DecisionPending):
+            promote(desk, 1, Stage.STAGING, key="k")
+
+    def test_a_key_that_was_aborted_is_used_up(self) -> None:
+        """The caller asks again with another."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        registry.set_stage = failing(registry, NotFound("no"))
+        with pytest.raises(Conflict):
+            promote(desk, 1, Stage.STAGING, key="k")
+        with pytest.raises(Conflict, match="ask again with another key"):
+            promote(desk, 1, Stage.STAGING, key="k")
+
+    def test_two_at_the_same_moment_are_one(self) -> None:
+        """The second finds the first's key under the lock."""
+        desk = build_desk()
+        review, raced = desk.reviewer.review, []
+
+        def race(move: Move, *, fresh: bool = False):
+            found = review(move, fresh=fresh)
+            if not raced:
+                raced.append(promote(build_desk(desk.registry, desk.ledger), 1, Stage.STAGING, key="k"))
+            return found
+
+        object.__setattr__(desk.reviewer, "review", race)
+        with pytest.raises(DecisionPending):
+            promote(desk, 1, Stage.STAGING, key="k")
+
+        assert types(desk).count(EventType.APPLIED) == 1
+
+
+def failing(registry: InMemoryRegistry, error: Exception) -> Callable[..., None]:
+    def call(*_: object, **__: object) -> None:
+        raise error
+
+    return call
+
+
+class TestConcurrency:
+    """Of two who looked at the same state, one wins."""
+
+    def test_the_other_is_told_that_the_state_changed(self) -> None:
+        """Checked under the ledger's lock, after the review."""
+        desk = build_desk()
+        champion(desk, 1)
+        promote(desk, 2, Stage.STAGING)
+        promote(desk, 3, Stage.STAGING)
+        review, raced = desk.reviewer.review, []
+
+        def race(move: Move, *, fresh: bool = False):
+            found = review(move, fresh=fresh)
+            if not raced:
+                raced.append(promote(build_desk(desk.registry, desk.ledger), 3, Stage.PRODUCTION))
+            return found
+
+        object.__setattr__(desk.reviewer, "review", race)
+        with pytest.raises(StateChanged):
+            promote(desk, 2, Stage.PRODUCTION)
+
+        assert desk.registry.state(MODEL).champion == 3
+        assert types(desk)[-1] is EventType.DENIED
+
+    def test_a_pending_decision_stops_the_next_one(self) -> None:
+        """Until reconcile has finished it."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        held, registry.set_stage = registry.set_stage, failing(registry, Unavailable("gone"))
+        with pytest.raises(Unavailable, match="reconcile finishes it"):
+            promote(desk, 1, Stage.STAGING)
+        registry.set_stage = held
+        with pytest.raises(DecisionPending):
+            promote(desk, 1, Stage.ARCHIVED)
+
+    def test_a_pending_decision_is_seen_under_the_lock_too(self) -> None:
+        """It may have come after the review."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        review, raced = desk.reviewer.review, []
+
+        def race(move: Move, *, fresh: bool = False):
+            found = review(move, fresh=fresh)
+            if not raced:
+                raced.append(1)
+                held, registry.set_stage = registry.set_stage, failing(registry, Unavailable("gone"))
+                with pytest.raises(Unavailable):
+                    promote(build_desk(registry, desk.ledger), 1, Stage.STAGING)
+                registry.set_stage = held
+            return found
+
+        object.__setattr__(desk.reviewer, "review", race)
+        with pytest.raises(DecisionPending):
+            promote(desk, 1, Stage.STAGING)
+
+    def test_a_late_writer_gives_up(self) -> None:
+        """A promoter that slept past its deadline must not write."""
+        desk = build_desk()
+        desk.reconciler.take_over(MODEL)
+        intend = desk.decider.intend
+
+        def slow(*arguments: object, **options: object):
+            stored = intend(*arguments, **options)
+            desk.clock.time += timedelta(minutes=1)
+            return stored
+
+        object.__setattr__(desk.decider, "intend", slow)
+        with pytest.raises(Unavailable, match="took longer than"):
+            promote(desk, 1, Stage.STAGING)
+
+        assert desk.registry.state(MODEL).stages[1] is Stage.NONE
+
+    def test_a_ledger_that_is_busy_at_the_end_leaves_the_intent(self) -> None:
+        """The registry was changed, and reconcile records it."""
+        desk = build_desk()
+        desk.reconciler.take_over(MODEL)
+        object.__setattr__(desk.decider, "close", failing(small_registry(), LedgerBusy("locked")))
+        with pytest.raises(Unavailable, match="reconcile finishes it"):
+            promote(desk, 1, Stage.STAGING)
+
+
+class TestRollback:
+    """Back to the champion before, with proof."""
+
+    def test_returns_to_the_champion_before(self) -> None:
+        """Files as recorded, and it still predicts."""
+        smoke = KnownSmoke()
+        desk = build_desk(smoke=smoke)
+        champion(desk, 1, 2)
+        outcome = desk.rollback(MODEL, reason=REASON, actor=GRACE)
+
+        assert desk.registry.state(MODEL).champion == 1
+        assert (outcome.version, smoke.asked) == (1, [1])
+        assert desk.registry.state(MODEL).stages[2] is Stage.ARCHIVED
+
+    def test_twice_goes_back_two_steps(self) -> None:
+        """Not forth to the version that was just left."""
+        desk = build_desk()
+        champion(desk, 1, 2, 3)
+        desk.rollback(MODEL, reason=REASON, actor=GRACE)
+        desk.rollback(MODEL, reason=REASON, actor=GRACE)
+
+        assert desk.registry.state(MODEL).champion == 1
+        with pytest.raises(NotFound, match="knows no earlier champion"):
+            desk.rollback(MODEL, reason=REASON, actor=GRACE)
+
+    def test_is_blocked_where_the_files_were_changed(self) -> None:
+        """The bytes are not those that were champion."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1, 2)
+        registry.write_file(MODEL, 1, "model.skops", b"other")
+        with pytest.raises(Blocked, match="digest_recorded"):
+            desk.rollback(MODEL, reason=REASON, actor=GRACE)
+
+    @pytest.mark.parametrize("files", [True, False])
+    def test_is_blocked_where_it_does_not_predict(self, files: bool) -> None:
+        """The gate quotes the reason."""
+        registry = small_registry()
+        desk = build_desk(registry, smoke=KnownSmoke(refused("It crashed.")))
+        champion(desk, 1, 2)
+        if not files:
+            registry._models[MODEL].files[1] = {}
+        with pytest.raises(Blocked, match=r"smoke_prediction: (It crashed|The model's files cannot be read)"):
+            desk.rollback(MODEL, reason=REASON, actor=GRACE)
+
+    def test_is_not_decided_while_nothing_is_known(self) -> None:
+        """Unavailable is not a failed gate."""
+        desk = build_desk(smoke=KnownSmoke(Unavailable("gone")))
+        champion(desk, 1, 2)
+        with pytest.raises(Unavailable):
+            desk.rollback(MODEL, reason=REASON, actor=GRACE)
+
+    def test_knows_the_champion_that_was_taken_over(self) -> None:
+        """The baseline holds its digest."""
+        registry = small_registry()
+        registry.set_alias(MODEL, "champion", 1)
+        registry.set_stage(MODEL, 1, Stage.PRODUCTION)
+        desk = build_desk(registry)
+        champion(desk, 2)
+        desk.rollback(MODEL, reason=REASON, actor=GRACE)
+
+        assert registry.state(MODEL).champion == 1
+
+
+class TestAliases:
+    """Names that move."""
+
+    def test_are_set_and_taken_away(self) -> None:
+        """Without a stage."""
+        desk = build_desk()
+        desk.set_alias(MODEL, "shadow", 2, reason=REASON, actor=GRACE)
+        assert desk.registry.state(MODEL).aliases == {"shadow": 2}
+        desk.remove_alias(MODEL, "shadow", reason=REASON, actor=GRACE)
+        assert desk.registry.state(MODEL).aliases == {}
+
+    def test_champion_promotes(self) -> None:
+        """One is not had without the other."""
+        desk = build_desk()
+        promote(desk, 2, Stage.STAGING)
+        desk.set_alias(MODEL, "champion", 2, reason=REASON, actor=GRACE)
+
+        assert desk.registry.state(MODEL).stages[2] is Stage.PRODUCTION
+
+    @pytest.mark.parametrize(
+        "leave",
+        [
+            lambda desk: promote(desk, 1, Stage.ARCHIVED),
+            lambda desk: promote(desk, 1, Stage.NONE),
+            lambda desk: promote(desk, 1, Stage.STAGING),
+            lambda desk: desk.remove_alias(MODEL, "champion", reason=REASON, actor=GRACE),
+        ],
+    )
+    def test_champion_leaves_only_with_a_successor(self, leave: Callable[[GovernanceService], object]) -> None:
+        """Promote another or roll back first."""
+        desk = build_desk()
+        champion(desk, 1)
+        with pytest.raises(Blocked, match="not_champion: It serves as champion"):
+            leave(desk)
+
+
+class TestOutOfBand:
+    """Somebody moved it by another way."""
+
+    def moved(self) -> tuple[GovernanceService, InMemoryRegistry]:
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        registry.set_alias(MODEL, "champion", 3)
+        return desk, registry
+
+    def test_is_shown_with_the_time_in_which_it_happened(self) -> None:
+        """After the ledger last knew, before it was seen."""
+        desk, _ = self.moved()
+        (difference,) = desk.differences(MODEL)
+
+        assert difference.sentence == "@champion is 3, the ledger says 1"
+        assert difference.since == desk.history(MODEL)[-1].at
+        assert difference.seen > difference.since
+        assert difference.as_json()["slot"] == "@champion"
+        assert not difference.reported
+
+    def test_stops_decisions_about_that_slot_only(self) -> None:
+        """Until it is adopted or reverted."""
+        desk, _ = self.moved()
+        promote(desk, 2, Stage.STAGING)
+        with pytest.raises(OutOfBand):
+            promote(desk, 2, Stage.PRODUCTION)
+
+    def test_is_recorded_once(self) -> None:
+        """A second pass finds nothing new."""
+        desk, _ = self.moved()
+
+        assert [stored.event.type for stored in desk.reconcile(MODEL)] == [EventType.DRIFT]
+        assert desk.reconcile(MODEL) == []
+        assert desk.differences(MODEL)[0].reported
+
+    def test_that_goes_away_by_itself_is_recorded_too(self) -> None:
+        """And no longer stops anything."""
+        desk, registry = self.moved()
+        desk.reconcile(MODEL)
+        registry.set_alias(MODEL, "champion", 1)
+
+        assert [stored.event.type for stored in desk.reconcile(MODEL)] == [EventType.DRIFT]
+        assert desk.differences(MODEL) == []
+        promote(desk, 2, Stage.STAGING)
+        promote(desk, 2, Stage.PRODUCTION)
+
+    def test_can_be_adopted(self) -> None:
+        """The ledger takes what is there; decisions go on."""
+        desk, _ = self.moved()
+        desk.adopt(MODEL, reason=REASON, actor=GRACE)
+
+        assert desk.differences(MODEL) == []
+        assert desk.at(MODEL, desk.clock.now()).champion == 3
+        assert [period.version for period in desk.champions(MODEL)] == [1, 3]
+
+    def test_can_be_reverted(self) -> None:
+        """The registry gets what the ledger says, log first."""
+        desk, registry = self.moved()
+        desk.revert(MODEL, reason=REASON, actor=GRACE)
+
+        assert registry.state(MODEL).champion == 1
+        assert types(desk)[-3:] == [EventType.DRIFT, EventType.DECIDED, EventType.DRIFT_REVERTED]
+
+    @pytest.mark.parametrize("end", ["adopt", "revert"])
+    def test_needs_a_difference_and_a_role_to_be_ended(self, end: str) -> None:
+        """Nothing to adopt is a refusal; a program may not."""
+        desk, _ = self.moved()
+        with pytest.raises(NotAllowed):
+            getattr(desk, end)(MODEL, reason=REASON, actor=PIPELINE)
+        with pytest.raises(Refused, match="nothing differs"):
+            getattr(build_desk(), end)(MODEL, reason=REASON, actor=GRACE)
+
+    @pytest.mark.parametrize("end", ["adopt", "revert"])
+    def test_that_moves_again_meanwhile_is_a_conflict(self, end: str) -> None:
+        """What is ended must be what was seen."""
+        desk, registry = self.moved()
+        reported = desk.reconciler._reported
+
+        def race(model: str):
+            found = reported(model)
+            registry.set_alias(MODEL, "champion", 2)
+            build_desk(registry, desk.ledger).reconcile(MODEL)
+            return found
+
+        object.__setattr__(desk.reconciler, "_reported", race)
+        with pytest.raises(Conflict, match="changed since you looked"):
+            getattr(desk, end)(MODEL, reason=REASON, actor=GRACE)
+
+    def test_is_not_adopted_where_two_would_be_in_production(self) -> None:
+        """At most one Production version per model."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        registry.set_stage(MODEL, 2, Stage.PRODUCTION)
+        with pytest.raises(Refused, match="the versions 1, 2 in Production"):
+            desk.adopt(MODEL, reason=REASON, actor=GRACE)
+
+    def test_of_a_deleted_version_can_be_adopted_and_not_reverted(self) -> None:
+        """Nothing brings a deleted version back."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        promote(desk, 2, Stage.STAGING)
+        registry.delete_version(MODEL, 2)
+        with pytest.raises(Conflict, match="has no version 2"):
+            desk.revert(MODEL, reason=REASON, actor=GRACE)
+        desk.adopt(MODEL, reason=REASON, actor=GRACE)
+
+        assert desk.differences(MODEL) == []
+
+    def test_of_a_version_that_came_back_cannot_be_reverted_to_deleted(self) -> None:
+        """Signoff deletes nothing."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        promote(desk, 2, Stage.STAGING)
+        kept = registry._models[MODEL].versions[2]
+        registry.delete_version(MODEL, 2)
+        desk.adopt(MODEL, reason=REASON, actor=GRACE)
+        registry._models[MODEL].versions[2] = kept
+        with pytest.raises(Conflict, match="cannot be brought back or deleted"):
+            desk.revert(MODEL, reason=REASON, actor=GRACE)
+
+    def test_of_a_deleted_model_is_seen(self) -> None:
+        """Every slot that the ledger names is gone."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        del registry._models[MODEL]
+
+        assert [each.sentence for each in desk.differences(MODEL)] == [
+            "@champion is not there, the ledger says 1",
+            "/1 is not there, the ledger says Production",
+        ]
+
+    def test_before_the_first_sight_is_not_claimed(self) -> None:
+        """Only changes after the baseline can be out-of-band."""
+        registry = small_registry()
+        registry.set_alias(MODEL, "champion", 2)
+        desk = build_desk(registry)
+
+        assert desk.differences(MODEL) == []
+        assert [stored.event.type for stored in desk.take_over()] == [EventType.BASELINE]
+        assert desk.take_over() == []
+        assert desk.differences(MODEL) == []
+
+    def test_is_left_for_the_next_pass_where_somebody_decided_meanwhile(self) -> None:
+        """The drift is reported of what was compared, or not at all."""
+        desk, registry = self.moved()
+        slots = desk.ledger.slots(MODEL)
+        desk.reconcile(MODEL)
+        object.__setattr__(desk.ledger, "slots", lambda _: slots)
+
+        assert desk.reconciler._report(MODEL) is None
+
+
+class TestReconcile:
+    """What a crash left is finished."""
+
+    def crashed(self, *, applied: bool, elsewhere: bool = False) -> tuple[GovernanceService, InMemoryRegistry]:
+        registry = small_registry()
+        desk = build_desk(registry)
+        promote(desk, 1, Stage.STAGING)
+        held = registry.set_alias
+        registry.set_alias = failing(registry, Unavailable("gone"))
+        with pytest.raises(Unavailable):
+            promote(desk, 1, Stage.PRODUCTION)
+        registry.set_alias = held
+        if applied:
+            registry.set_alias(MODEL, "champion", 1)
+        if elsewhere:
+            registry.set_alias(MODEL, "champion", 3)
+        return desk, registry
+
+    def test_rolls_forward_what_reached_its_commit_point(self) -> None:
+        """The stages that follow from the alias are set too."""
+        desk, registry = self.crashed(applied=True)
+        events = desk.reconcile(MODEL, min_age=timedelta(0))
+
+        assert [stored.event.type for stored in events] == [EventType.APPLIED]
+        assert events[0].event.content["recovered"]
+        assert registry.state(MODEL).stages[1] is Stage.PRODUCTION
+        assert desk.differences(MODEL) == []
+
+    def test_aborts_what_did_not(self) -> None:
+        """The registry is as before, and the slot is free again."""
+        desk, _ = self.crashed(applied=False)
+
+        assert [each.event.type for each in desk.reconcile(MODEL, min_age=timedelta(0))] == [EventType.ABORTED]
+        promote(desk, 1, Stage.PRODUCTION)
+
+    def test_leaves_what_somebody_else_moved_as_a_conflict(self) -> None:
+        """A person ends it."""
+        desk, _ = self.crashed(applied=False, elsewhere=True)
+
+        assert [each.event.type for each in desk.reconcile(MODEL, min_age=timedelta(0))] == [EventType.CONFLICT]
+        assert [each.sentence for each in desk.differences(MODEL)] == ["@champion is 3, the ledger says not there"]
+
+    def test_leaves_young_intents_alone(self) -> None:
+        """Somebody may be at work."""
+        desk, _ = self.crashed(applied=True)
+
+        assert desk.reconcile(MODEL, min_age=timedelta(hours=1)) == []
+
+    def test_finishes_a_revert_as_a_revert(self) -> None:
+        """Each intent has its own kind of end."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        registry.set_alias(MODEL, "champion", 3)
+        held, registry.set_alias = registry.set_alias, failing(registry, Unavailable("gone"))
+        with pytest.raises(Unavailable):
+            desk.revert(MODEL, reason=REASON, actor=GRACE)
+        registry.set_alias = held
+        registry.set_alias(MODEL, "champion", 1)
+        events = desk.reconcile(MODEL, min_age=timedelta(0))
+
+        assert [stored.event.type for stored in events] == [EventType.DRIFT_REVERTED]
+
+    def test_writes_one_end_where_two_reconcile(self) -> None:
+        """The second finds it recorded."""
+        desk, _ = self.crashed(applied=True)
+        decided = next(stored for stored in desk.ledger.events() if stored.sequence == 4)
+        first = desk.decider.carry_out(decided, EventType.APPLIED)
+
+        assert desk.decider.carry_out(decided, EventType.APPLIED) == first
+
+    def test_takes_over_every_model_at_once(self) -> None:
+        """Without a name it goes through all of them."""
+        registry = small_registry()
+        registry.add_model("another")
+        desk = build_desk(registry)
+
+        assert [stored.event.model for stored in desk.reconcile()] == ["another", MODEL]
+
+
+def test_a_baseline_that_somebody_else_wrote_meanwhile_is_enough() -> None:
+    """One per model."""
+    registry = small_registry()
+    ledger = InMemoryLedger()
+    desk = build_desk(registry, ledger)
+    state = registry.state
+
+    def race(model: str) -> ModelState:
+        registry.state = state
+        build_desk(registry, ledger).reconciler.take_over(model)
+        return state(model)
+
+    registry.state = race
+
+    assert desk.reconciler.take_over(MODEL) is None
+    assert len(list(ledger.events())) == 1
+
+
+class TestTampering:
+    """Registered bytes can be overwritten in MLflow; here it is seen."""
+
+    def desk(self) -> tuple[GovernanceService, InMemoryRegistry]:
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        return desk, registry
+
+    @pytest.mark.parametrize("lost", [False, True])
+    def test_of_the_champion_is_found_by_verify(self, lost: bool) -> None:
+        """Changed or gone."""
+        desk, registry = self.desk()
+        registry._models[MODEL].files[1] = {} if lost else {"MLmodel": b"evil"}
+        (problem,) = desk.verify()
+
+        assert (problem.kind, problem.model) == ("tampering", MODEL)
+        assert problem.as_json()["text"].startswith("the files of champion 1 are " + ("gone" if lost else "now "))
+
+    def test_is_recorded_once_by_reconcile(self) -> None:
+        """An alarm, not a flood."""
+        desk, registry = self.desk()
+        registry.write_file(MODEL, 1, "model.skops", b"evil")
+
+        assert [stored.event.type for stored in desk.reconcile(MODEL)] == [EventType.TAMPERING]
+        assert desk.reconcile(MODEL) == []
+        registry.write_file(MODEL, 1, "model.skops", b"worse")
+        assert [stored.event.type for stored in desk.reconcile(MODEL)] == [EventType.TAMPERING]
+
+    def test_of_a_champion_that_was_deleted_is_out_of_band(self) -> None:
+        """No alias, no bytes to look at."""
+        desk, registry = self.desk()
+        registry.delete_version(MODEL, 1)
+
+        assert {problem.kind for problem in desk.verify()} == {"out_of_band"}
+
+    def test_is_not_claimed_of_a_champion_whose_bytes_were_never_recorded(self) -> None:
+        """An alias that points to a version that vanished has no digest in the baseline."""
+        registry = small_registry()
+        registry.set_alias(MODEL, "champion", 1)
+        version = registry.version
+        registry.version = failing(registry, NotFound("gone"))
+        desk = build_desk(registry)
+        desk.take_over()
+        registry.version = version
+
+        assert desk.verify() == []
+
+    def test_of_a_version_that_vanishes_while_looking_is_gone(self) -> None:
+        """No traceback between two reads."""
+        desk, registry = self.desk()
+        registry.version = failing(registry, NotFound("gone"))
+
+        assert [problem.kind for problem in desk.verify()] == ["tampering"]
+
+    def test_clean_is_clean(self) -> None:
+        """Nothing found where nothing is wrong."""
+        desk, _ = self.desk()
+
+        assert desk.verify() == []
+
+    def test_of_the_ledger_is_found_too(self) -> None:
+        """The chain's own problems come first."""
+        ledger = InMemoryLedger()
+        desk = build_desk(ledger=ledger)
+        promote(desk, 1, Stage.STAGING)
+        ledger._events.pop(0)
+
+        assert desk.verify()[0].kind == "ledger"
+
+
+class TestLookingBack:
+    """Who was champion when."""
+
+    def test_a_time_in_the_past_shows_champion_and_stages(self) -> None:
+        """As the ledger knew them then."""
+        desk = build_desk()
+        champion(desk, 1)
+        then = desk.clock.now()
+        champion(desk, 2)
+
+        assert desk.at(MODEL, then) == Moment(MODEL, then, 1, {1: "Production"})
+        assert desk.at(MODEL, desk.clock.now()).as_json()["stages"] == {"1": "Archived", "2": "Production"}
+        assert desk.at(MODEL, desk.history(MODEL)[0].at).champion is None
+
+    def test_the_time_line_has_no_overlap(self) -> None:
+        """One period ends where the next starts."""
+        desk = build_desk()
+        champion(desk, 1, 2)
+        first, second = desk.champions(MODEL)
+
+        assert (first.version, second.version) == (1, 2)
+        assert (first.end, second.end) == (second.start, None)
+
+    def test_a_champion_that_vanished_ends_its_period(self) -> None:
+        """Adopted: nobody is champion."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        registry.set_alias(MODEL, "champion", None)
+        desk.adopt(MODEL, reason=REASON, actor=GRACE)
+
+        assert desk.champions(MODEL)[0].end is not None
+        assert desk.at(MODEL, desk.clock.now()).champion is None
+
+    def test_a_stage_move_does_not_cut_the_champion_s_period(self) -> None:
+        """Only the champion's own slot does."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        promote(desk, 2, Stage.STAGING)
+        desk.set_alias(MODEL, "champion", 2, reason=REASON, actor=GRACE)
+        registry.set_alias(MODEL, "champion", 3)
+        desk.revert(MODEL, reason=REASON, actor=GRACE)
+
+        assert [period.version for period in desk.champions(MODEL)] == [1, 2]
+
+    def test_the_history_is_plain_json(self) -> None:
+        """With the names that other tools read."""
+        desk = build_desk()
+        promote(desk, 1, Stage.STAGING)
+        keys = {"sequence", "type", "at", "actor", "reason", "model", "version", "from", "to", "evidence"}
+
+        assert keys <= set(desk.history(MODEL)[0].as_json())
+
+
+class TestReading:
+    """Lists and overviews."""
+
+    def test_the_overview_says_what_serves_and_what_waits(self) -> None:
+        """One entry per model."""
+        desk = build_desk()
+        champion(desk, 1)
+        promote(desk, 3, Stage.STAGING)
+        (model,) = desk.overview()
+
+        assert (model.champion, model.waiting, model.differences) == (1, (3,), ())
+        assert model.stages[Stage.NONE] == 1
+        assert model.last is not None
+        assert [record.name for record in desk.models()] == [MODEL]
+
+    def test_a_model_without_events_has_no_last_one(self) -> None:
+        """Reading writes nothing."""
+        desk = build_desk()
+
+        assert desk.overview()[0].last is None
+        assert desk.history() == []
+        assert desk.history(MODEL) == []
+
+    def test_the_best_version_has_the_highest_metric(self) -> None:
+        """Of equal ones the newest."""
+        desk = build_desk()
+
+        assert desk.best(MODEL, "accuracy").version == 3
+        assert [row.version for row in desk.versions(MODEL, ["accuracy"])] == [3, 2, 1]
+
+    def test_a_review_reads_only(self) -> None:
+        """No event, no change."""
+        desk = build_desk()
+        desk.review(Move(MODEL, MoveKind.STAGING, 1))
+
+        assert list(desk.ledger.events()) == []
+
+    def test_a_champion_that_cannot_be_read_is_no_incumbent(self) -> None:
+        """The alias may point to what was deleted a moment ago."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        version = registry.version
+        registry.version = lambda model, number: (
+            version(model, number) if number != 1 else failing(registry, NotFound("gone"))()
+        )
+
+        assert desk.review(parse_target(MODEL, 2, "Staging")).incumbent is None
+
+
+def test_the_outcome_is_plain_json() -> None:
+    """With the slots that changed."""
+    outcome = promote(build_desk(), 1, Stage.STAGING).as_json()
+
+    assert outcome["to"] == "Staging"
+    assert outcome["changes"] == [
+        {"kind": "stage", "name": "1", "expected": "None", "to": "Staging", "observed": "Staging"}
+    ]

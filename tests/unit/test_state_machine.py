@@ -1,0 +1,217 @@
+"""Search for a sequence of decisions, crashes, lost answers and outsiders that breaks a promise of the desk.
+
+The invariants I1 to I9 are those of docs/governance.md.
+"""
+
+from collections import Counter
+from datetime import timedelta
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from desks import GRACE, MODEL, REASON, TickingClock, build_desk, small_registry
+from pipeline.adapters.in_memory import InMemoryLedger, InMemoryRegistry
+from pipeline.governance.errors import Conflict, NotFound, Refused, Unavailable
+from pipeline.governance.ledger import ENDS, Event, EventType, StoredEvent
+from pipeline.governance.lifecycle import CHAMPION, Stage
+from pipeline.governance.request import Outcome
+
+versions = st.integers(1, 4)
+aliases = st.sampled_from(["champion", "challenger", "shadow"])
+stages = st.sampled_from(list(Stage))
+# After how many writes to registry and ledger the process dies; None: it lives.
+crashes = st.sampled_from([None, None, None, None, 0, 1, 2, 3, 4, 5])
+losses = st.sampled_from([None, None, None, "request", "answer"])
+
+
+class Crash(BaseException):
+    """Not an Exception, so that nothing can catch it."""
+
+
+class Faults:
+    """Counts writes, dies before one of them, and loses one request or answer of the registry."""
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+        self.lost: str | None = None
+
+    def step(self) -> None:
+        if self.left == 0:
+            raise Crash
+        if self.left is not None:
+            self.left -= 1
+
+
+class FaultyRegistry(InMemoryRegistry):
+    """The registry in memory behind a bad network."""
+
+    faults: Faults
+
+    def set_alias(self, model: str, alias: str, version: int | None) -> None:
+        self.write(super().set_alias, model, alias, version)
+
+    def set_stage(self, model: str, version: int, stage: Stage) -> None:
+        self.write(super().set_stage, model, version, stage)
+
+    def write(self, call, *arguments: object) -> None:
+        self.faults.step()
+        if self.faults.lost == "request":
+            raise Unavailable("lost")
+        call(*arguments)
+        if self.faults.lost == "answer":
+            raise Unavailable("lost")
+
+
+class FaultyLedger(InMemoryLedger):
+    """The ledger in memory of a process that may die."""
+
+    faults: Faults
+
+    def append(self, event: Event) -> StoredEvent:
+        self.faults.step()
+        return super().append(event)
+
+
+class Decisions(RuleBasedStateMachine):
+    """One model, four versions, and everything that may happen to them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faults, self.clock = Faults(), TickingClock()
+        self.registry, self.ledger = FaultyRegistry(), FaultyLedger()
+        self.registry.__dict__.update(small_registry(versions=4).__dict__)
+        self.registry.faults = self.ledger.faults = self.faults
+        self.desk = build_desk(self.registry, self.ledger, clock=self.clock)
+        self.keys: dict[str, Outcome] = {}
+        self.attempts = 0
+        self.outsider_was_here = False
+
+    def attempt(self, call, crash: int | None, lost: str | None, **options: object) -> None:
+        """One request, which may be refused, may conflict, may lose its connection or its process."""
+        self.attempts += 1
+        self.faults.left, self.faults.lost = crash, lost
+        before, denied = self.registry.state(MODEL), self.count(EventType.DENIED)
+        try:
+            outcome = call(reason=REASON, actor=GRACE, **options)
+            if isinstance(outcome, Outcome):
+                self.keys[str(options.get("key"))] = outcome
+        except (Crash, Unavailable, NotFound):
+            pass
+        except (Refused, Conflict) as error:
+            self.heal()
+            assert self.registry.state(MODEL) == before, "I5: a refused request changes nothing"
+            if "was not applied" not in str(error):
+                assert self.count(EventType.DENIED) == denied + 1, "I5: and leaves one denied"
+        finally:
+            self.heal()
+
+    def heal(self) -> None:
+        self.faults.left = self.faults.lost = None
+
+    def count(self, kind: EventType) -> int:
+        return Counter(stored.event.type for stored in self.ledger.events())[kind]
+
+    @rule(version=versions, stage=stages, crash=crashes, lost=losses)
+    def promote(self, version: int, stage: Stage, crash: int | None, lost: str | None) -> None:
+        key = f"key {self.attempts}"
+        self.attempt(lambda **each: self.desk.promote(MODEL, version, stage, **each), crash, lost, key=key)
+
+    @rule(version=versions, alias=aliases, crash=crashes, lost=losses)
+    def set_alias(self, version: int, alias: str, crash: int | None, lost: str | None) -> None:
+        key = f"key {self.attempts}"
+        self.attempt(lambda **each: self.desk.set_alias(MODEL, alias, version, **each), crash, lost, key=key)
+
+    @rule(alias=aliases, crash=crashes, lost=losses)
+    def remove_alias(self, alias: str, crash: int | None, lost: str | None) -> None:
+        self.attempt(lambda **each: self.desk.remove_alias(MODEL, alias, **each), crash, lost)
+
+    @rule(crash=crashes, lost=losses)
+    def roll_back(self, crash: int | None, lost: str | None) -> None:
+        self.attempt(lambda **each: self.desk.rollback(MODEL, **each), crash, lost)
+
+    @rule(crash=crashes, lost=losses)
+    def revert(self, crash: int | None, lost: str | None) -> None:
+        self.attempt(lambda **each: self.desk.revert(MODEL, **each), crash, lost)
+
+    @rule(crash=crashes)
+    def adopt(self, crash: int | None) -> None:
+        self.attempt(lambda **each: self.desk.adopt(MODEL, **each), crash, None)
+
+    @precondition(lambda self: self.keys)
+    @rule()
+    def the_same_key_has_one_effect(self) -> None:
+        """I6."""
+        key, first = list(self.keys.items())[-1]
+        before = self.registry.state(MODEL), len(list(self.ledger.events()))
+        decided = next(stored for stored in self.ledger.events() if stored.event.decision == first.decision)
+        kind, version = decided.event.content["meaning"], first.version
+        if kind in ("staging", "production", "archived", "none"):
+            again = self.desk.promote(MODEL, version, Stage(first.target), reason=REASON, actor=GRACE, key=key)
+            assert (again.decision, again.replayed) == (first.decision, True)
+        assert before == (self.registry.state(MODEL), len(list(self.ledger.events())))
+
+    @rule(version=versions | st.none(), alias=aliases)
+    def somebody_else_moves_an_alias(self, version: int | None, alias: str) -> None:
+        InMemoryRegistry.set_alias(self.registry, MODEL, alias, version)
+        self.outsider_was_here = True
+
+    @rule(version=versions, stage=stages)
+    def somebody_else_moves_a_stage(self, version: int, stage: Stage) -> None:
+        InMemoryRegistry.set_stage(self.registry, MODEL, version, stage)
+        self.outsider_was_here = True
+
+    @rule()
+    def reconcile_leaves_nothing_open(self) -> None:
+        """I3 and I9: at rest the ledger says what the registry holds, or a drift is open; a second pass is idle."""
+        self.clock.time += timedelta(minutes=5)
+        self.desk.reconcile(MODEL)
+        slots = self.ledger.slots(MODEL)
+        state = self.registry.state(MODEL)
+        for slot, held in slots.items():
+            assert held.pending is None, "I9"
+            assert held.drift or held.recorded == state.value(slot), "I3"
+        assert self.desk.reconcile(MODEL) == []
+
+    @rule()
+    def keep_a_checkpoint(self) -> None:
+        self.ledger.keep_checkpoint()
+
+    @invariant()
+    def the_chain_is_whole(self) -> None:
+        """I4."""
+        assert self.ledger.problems() == []
+
+    @invariant()
+    def every_intent_has_at_most_one_end(self) -> None:
+        """I1; and I2: nothing is applied that was not decided with an actor, a reason, gates and a role."""
+        intents: dict[str, Event] = {}
+        for stored in self.ledger.events():
+            event = stored.event
+            if event.type is EventType.DECIDED:
+                intents[str(event.decision)] = event
+                assert event.content["actor"]["roles"], "I2"
+                assert event.content["reason"] == REASON
+                assert not any(g["mode"] == "prevent" and not g["passed"] for g in event.content.get("gates", [])), "I2"
+            elif event.type in ENDS:
+                intents.pop(str(event.decision))  # KeyError: an end without intent, or a second one
+
+    @invariant()
+    def one_champion_and_one_production(self) -> None:
+        """I7, as long as nobody went around the desk and nothing is pending."""
+        slots = self.ledger.slots(MODEL)
+        if self.outsider_was_here or any(held.pending for held in slots.values()):
+            return
+        state = self.registry.state(MODEL)
+        production = state.in_stage(Stage.PRODUCTION)
+        assert production == ([state.aliases[CHAMPION]] if CHAMPION in state.aliases else [])
+
+
+TestDecisions = Decisions.TestCase
+TestDecisions.settings = settings(
+    max_examples=120,
+    stateful_step_count=40,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
