@@ -1,0 +1,106 @@
+"""A candidate's recipe as one scikit-learn Pipeline from the raw row to the prediction, made of stock parts only."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import ClassifierMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, PolynomialFeatures, StandardScaler
+from threadpoolctl import threadpool_limits
+
+from pipeline.governance.errors import InvalidInput
+from pipeline.settings import CandidateSettings, Settings
+
+ESTIMATORS: Mapping[str, type[Any]] = {
+    "logistic_regression": LogisticRegression,
+    "random_forest": RandomForestClassifier,
+    "extra_trees": ExtraTreesClassifier,
+    "hist_gradient_boosting": HistGradientBoostingClassifier,
+}
+FORESTS = (RandomForestClassifier, ExtraTreesClassifier)
+HEIGHT, WEIGHT = "Height", "Weight"
+
+
+def recipe(settings: Settings, name: str) -> CandidateSettings:
+    """Raises InvalidInput for a name that is not in the settings."""
+    if name not in settings.candidates:
+        raise InvalidInput(f"candidate {name!r}: is not in the settings; there are {', '.join(settings.candidates)}")
+    return settings.candidates[name]
+
+
+def parameters(settings: Settings, name: str) -> dict[str, Any]:
+    """The estimator's parameters, with the split's seed where the recipe leaves the random state open.
+
+    Raises InvalidInput for a parameter that the estimator does not have.
+    """
+    candidate = recipe(settings, name)
+    allowed = ESTIMATORS[candidate.estimator]().get_params()
+    unknown = sorted(set(candidate.parameters) - set(allowed))
+    if unknown:
+        known = ", ".join(sorted(allowed))
+        raise InvalidInput(
+            f"candidates.{name}.parameters.{unknown[0]}: {candidate.estimator} has no such parameter; {known}"
+        )
+    open_seed = {"random_state": settings.split.seed} if "random_state" in allowed else {}
+    return open_seed | candidate.parameters
+
+
+def build_pipeline(settings: Settings, name: str) -> Pipeline:
+    """The unfitted pipeline of a candidate, with explicit lists of columns."""
+    candidate, schema = recipe(settings, name), settings.schema_
+    estimator = ESTIMATORS[candidate.estimator](**parameters(settings, name))
+    parts: list[tuple[str, Any, list[str]]] = [
+        ("numbers", StandardScaler(), list(schema.numbers)),
+        # A category that training has not seen is a row of zeros, never a crash.
+        ("categories", OneHotEncoder(handle_unknown="ignore", sparse_output=False), list(schema.categories)),
+    ]
+    if candidate.body_mass_index:
+        if not {HEIGHT, WEIGHT} <= set(schema.numbers):
+            raise InvalidInput(f"candidates.{name}.body_mass_index: needs the number columns {HEIGHT} and {WEIGHT}")
+        parts.append(("body_mass_index", _body_mass_index(), [HEIGHT, WEIGHT]))
+    return Pipeline([("columns", ColumnTransformer(parts)), ("model", estimator)])
+
+
+def _body_mass_index() -> Pipeline:
+    """One column, 1/H · 1/H · W: the only product of three different columns that PolynomialFeatures finds here."""
+    factors = ColumnTransformer(
+        [
+            ("one_over_height", _reciprocal(), [HEIGHT]),
+            ("one_over_height_again", _reciprocal(), [HEIGHT]),
+            ("weight", "passthrough", [WEIGHT]),
+        ]
+    )
+    product = PolynomialFeatures(degree=(3, 3), interaction_only=True, include_bias=False)
+    return Pipeline([("factors", factors), ("product", product)])
+
+
+def _reciprocal() -> FunctionTransformer:
+    # numpy's own function: skops knows it and needs no trust for it.
+    return FunctionTransformer(np.reciprocal, feature_names_out="one-to-one")
+
+
+def fit_pipeline(pipeline: Pipeline, inputs: pd.DataFrame, truth: pd.Series) -> Pipeline:
+    """The pipeline, fitted. Raises InvalidInput where scikit-learn refuses the recipe's values.
+
+    Forests are fitted on every core, which changes no bit of them, and predict on one: with several, the order in which
+    trees are added up, and with it the last bits of a probability, changes from call to call.
+    """
+    estimator: ClassifierMixin = pipeline.named_steps["model"]
+    if isinstance(estimator, FORESTS):
+        estimator.set_params(n_jobs=os.cpu_count())
+    try:
+        # The sums of linear algebra differ in their last bits with the number of threads.
+        with threadpool_limits(1, user_api="blas"):
+            pipeline.fit(inputs, truth)
+    except (ValueError, TypeError) as error:
+        sentence = str(error).strip().split("\n", maxsplit=1)[0]
+        raise InvalidInput(f"{type(estimator).__name__}: cannot be fitted ({sentence})") from error
+    if isinstance(estimator, FORESTS):
+        estimator.set_params(n_jobs=1)
+    return pipeline

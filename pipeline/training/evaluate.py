@@ -1,0 +1,183 @@
+"""What a fitted pipeline does on rows that it has not seen, as plain data."""
+
+import time
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
+
+from pipeline.settings import EvaluationSettings, SchemaSettings, Settings
+from pipeline.training.candidates import fit_pipeline
+from pipeline.training.data import rows_fingerprint
+from pipeline.training.intervals import Predictions, all_metrics, bootstrap, ratio, wilson
+
+Document = dict[str, Any]
+AGE = "Age"
+LATENCY_ROWS = 20
+# accuracy comes from Wilson's formula, the others from the bootstrap
+METRICS = ("f1_macro", "f1_weighted", "precision_macro", "recall_macro", "log_loss", "calibration_error")
+
+
+def predict_rows(model: Pipeline, rows: pd.DataFrame, schema: SchemaSettings) -> Predictions:
+    """Predictions for rows with their truth; a class that training never saw has probability 0."""
+    classes = tuple(schema.target.classes)
+    position = {name: index for index, name in enumerate(classes)}
+    with threadpool_limits(1, user_api="blas"):
+        known = model.predict_proba(rows[list(schema.columns)])
+    probabilities = np.zeros((len(rows), len(classes)))
+    places = np.array([position[name] for name in model.classes_])
+    probabilities[:, places] = known
+    actual = rows[schema.target.name].map(position).to_numpy(dtype=np.intp)
+    # The first of equals in the model's own order, as `predict` decides.
+    return Predictions(classes, actual, places[known.argmax(axis=1)], probabilities)
+
+
+def evaluate_predictions(predictions: Predictions, settings: EvaluationSettings) -> Document:
+    """The part of the evaluation that needs nothing but predictions and truth."""
+    confusion = predictions.confusion()
+    return {
+        "n": predictions.rows,
+        "confidence": settings.confidence,
+        "metrics": _metrics(predictions, settings),
+        "per_class": _per_class(predictions, settings.confidence),
+        "confusion": {"classes": list(predictions.classes), "matrix": confusion.tolist()},
+    }
+
+
+def _metrics(predictions: Predictions, settings: EvaluationSettings) -> Document:
+    hits, n = int((predictions.actual == predictions.predicted).sum()), predictions.rows
+    low, high = wilson(hits, n, settings.confidence)
+    metrics: Document = {"accuracy": {"value": hits / n, "low": low, "high": high, "method": "wilson"}}
+    values = all_metrics(predictions, np.arange(n)[None, :])
+    intervals = bootstrap(
+        predictions,
+        samples=settings.bootstrap_samples,
+        seed=settings.bootstrap_seed,
+        confidence=settings.confidence,
+    )
+    for name in METRICS:
+        value, (low, high) = float(values[name][0]), intervals[name]
+        # Drawing rows again inflates the calibration error: its interval could lie beside the value.
+        metrics[name] = {"value": value, "low": min(low, value), "high": max(high, value), "method": "bootstrap"}
+    return metrics
+
+
+def _per_class(predictions: Predictions, confidence: float) -> list[Document]:
+    confusion = predictions.confusion()
+    hits = np.diagonal(confusion).astype(float)
+    support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    precision, recall = ratio(hits, predicted), ratio(hits, support)
+    f1 = ratio(2 * hits, support + predicted)
+    lines = []
+    for index, name in enumerate(predictions.classes):
+        low, high = wilson(int(hits[index]), int(support[index]), confidence)
+        lines.append(
+            {
+                "class": name,
+                "n": int(support[index]),
+                "precision": float(precision[index]),
+                "recall": float(recall[index]),
+                "recall_low": low,
+                "recall_high": high,
+                "f1": float(f1[index]),
+            }
+        )
+    return lines
+
+
+def slices(rows: pd.DataFrame, predictions: Predictions, settings: Settings) -> list[Document]:
+    """Accuracy by each category and by bands of age; slices without rows are left out."""
+    right = predictions.actual == predictions.predicted
+    schema, confidence = settings.schema_, settings.evaluation.confidence
+    groups = [
+        (name, category, (rows[name] == category).to_numpy())
+        for name, column in schema.categories.items()
+        for category in column.categories
+    ]
+    if AGE in schema.numbers:
+        groups += [
+            (AGE, label, inside) for label, inside in _bands(rows[AGE].to_numpy(), settings.evaluation.age_bands)
+        ]
+    return [_slice(name, value, right[inside], confidence) for name, value, inside in groups if inside.any()]
+
+
+def _bands(ages: np.ndarray, edges: list[float]) -> list[tuple[str, np.ndarray]]:
+    """Each band holds its lower edge; the last one holds its upper edge too."""
+    bands = []
+    for low, high in pairwise(edges):
+        inside = (ages >= low) & ((ages < high) | (high == edges[-1]) & (ages <= high))
+        bands.append((f"{low:g}\N{EN DASH}{high:g}", inside))
+    return bands
+
+
+def _slice(column: str, value: str, right: np.ndarray, confidence: float) -> Document:
+    hits, n = int(right.sum()), len(right)
+    low, high = wilson(hits, n, confidence)
+    return {"column": column, "value": value, "n": n, "accuracy": hits / n, "low": low, "high": high}
+
+
+def cross_validate(pipeline: Pipeline, train: pd.DataFrame, settings: Settings) -> Document:
+    """Accuracy over folds of the training rows; everything is fitted anew inside each fold."""
+    folds = settings.evaluation.cross_validation_folds
+    inputs, truth = train[list(settings.schema_.columns)], train[settings.schema_.target.name]
+    parts = StratifiedKFold(folds, shuffle=True, random_state=settings.split.seed).split(inputs, truth)
+    scores = []
+    for fitted_on, left_out in parts:
+        fitted = fit_pipeline(clone(pipeline), inputs.iloc[fitted_on], truth.iloc[fitted_on])
+        scores.append(float(fitted.score(inputs.iloc[left_out], truth.iloc[left_out])))
+    return {"folds": folds, "mean": float(np.mean(scores)), "std": float(np.std(scores)), "scores": scores}
+
+
+def baseline(train: pd.DataFrame, test: pd.DataFrame, target: str) -> Document:
+    """Always saying the most frequent class of the training rows."""
+    most = str(train[target].value_counts().sort_index().idxmax())
+    return {"class": most, "accuracy": float((test[target] == most).mean())}
+
+
+def latency(model: Pipeline, inputs: pd.DataFrame) -> Document:
+    """Milliseconds for one row, predicted alone, on this machine."""
+    rows = [inputs.iloc[[index % len(inputs)]] for index in range(LATENCY_ROWS)]
+    model.predict_proba(rows[0])
+    times = []
+    for row in rows:
+        start = time.perf_counter()
+        model.predict_proba(row)
+        times.append((time.perf_counter() - start) * 1000)
+    return {"median": float(np.median(times)), "p95": float(np.quantile(times, 0.95)), "n": len(times)}
+
+
+def evaluation_rows(rows: pd.DataFrame, predictions: Predictions, schema: SchemaSettings) -> pd.DataFrame:
+    """Inputs, truth and predictions side by side."""
+    names = np.array(predictions.classes)
+    frame = rows[list(schema.columns)].assign(
+        actual=pd.Series(names[predictions.actual], dtype="str"),
+        predicted=pd.Series(names[predictions.predicted], dtype="str"),
+    )
+    for index, name in enumerate(predictions.classes):
+        frame[f"probability_{name}"] = predictions.probabilities[:, index]
+    return frame
+
+
+def evaluate_model(
+    model: Pipeline, train: pd.DataFrame, test: pd.DataFrame, settings: Settings
+) -> tuple[Document, pd.DataFrame]:
+    """The documents `evaluation.json` and `evaluation_rows.parquet`."""
+    schema = settings.schema_
+    predictions = predict_rows(model, test, schema)
+    rows = evaluation_rows(test, predictions, schema)
+    document = {
+        **evaluate_predictions(predictions, settings.evaluation),
+        "target": schema.target.name,
+        "classes": schema.target.classes,
+        "cross_validation": cross_validate(model, train, settings),
+        "baseline": baseline(train, test, schema.target.name),
+        "slices": slices(test, predictions, settings),
+        "latency_ms": latency(model, test[list(schema.columns)]),
+        "rows_fingerprint": rows_fingerprint(rows[[*schema.columns, "actual"]]),
+    }
+    return document, rows

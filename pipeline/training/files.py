@@ -1,0 +1,80 @@
+"""Files that are there completely or not at all: written under another name in the same folder, then renamed."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.governance.errors import InvalidInput
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to, a file or a folder; it takes the place of `path` when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        unfinished = Path(folder) / path.name
+        yield unfinished
+        if path.is_dir():
+            # A folder cannot be replaced in one step; the old one goes with the temporary folder.
+            path.rename(Path(folder) / "old")
+        unfinished.replace(path)
+
+
+def write_json(path: Path, document: object) -> None:
+    with replacing(path) as unfinished:
+        unfinished.write_text(canonical_json(document, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Raises InvalidInput where the step before has not written it."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InvalidInput(f"{path}: is missing; run the training steps in order") from error
+    if not isinstance(document, dict):
+        raise InvalidInput(f"{path}: must hold a JSON object")
+    return document
+
+
+def write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    with replacing(path) as unfinished:
+        frame.to_parquet(unfinished, index=False)
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Raises InvalidInput where the step before has not written it."""
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError as error:
+        raise InvalidInput(f"{path}: is missing; run the training steps in order") from error
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    with replacing(target) as unfinished:
+        shutil.copytree(source, unfinished)
+
+
+def canonical_json(document: object, *, indent: int | None = None) -> str:
+    """Sorted keys, no NaN; the same text for the same content."""
+    return json.dumps(document, sort_keys=indent is None, indent=indent, allow_nan=False, ensure_ascii=False)
+
+
+def digest(document: object) -> str:
+    """sha256 of the canonical JSON."""
+    return hashlib.sha256(canonical_json(document).encode()).hexdigest()
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """sha256 of every file below the folder by its POSIX path."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -1,0 +1,116 @@
+"""The folder of a model as MLflow stores it, complete with our files before any registry is asked."""
+
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow.sklearn
+import pandas as pd
+import skops.io
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, infer_signature
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import Pipeline
+
+from pipeline.governance.errors import InvalidInput
+from pipeline.settings import SchemaSettings
+from pipeline.training.files import replacing, write_json, write_parquet
+from pipeline.training.lineage import requirements
+
+MLMODEL, MODEL_FILE, OURS = "MLmodel", "model.skops", "signoff"
+DOCUMENTS = ("evaluation", "feature_schema", "data_report", "lineage")
+TABLES = ("evaluation_rows", "background")
+EXPECTED_FILES = (
+    MLMODEL,
+    MODEL_FILE,
+    *(f"{OURS}/{name}.json" for name in DOCUMENTS),
+    *(f"{OURS}/{name}.parquet" for name in TABLES),
+)
+EXAMPLE_ROWS, BACKGROUND_ROWS = 5, 50
+
+
+def save_model(model: Pipeline, folder: Path, *, inputs: pd.DataFrame, allowed_types: list[str]) -> None:
+    """MLflow's folder with the model in skops format, atomically.
+
+    Raises InvalidInput for a model that needs types outside `allowed_types`: nobody could load it later.
+    """
+    with replacing(folder) as unfinished:
+        try:
+            with _quiet():
+                mlflow.sklearn.save_model(
+                    model,
+                    str(unfinished),
+                    serialization_format="skops",
+                    skops_trusted_types=allowed_types,
+                    signature=infer_signature(inputs, model.predict(inputs.head(EXAMPLE_ROWS))),
+                    input_example=inputs.head(EXAMPLE_ROWS),
+                    pip_requirements=requirements(),
+                )
+        except MlflowException as error:
+            raise InvalidInput(_refused_types(model, allowed_types)) from error
+        description = Model.load(str(unfinished / MLMODEL))
+        # Only what this model needs, not all that the settings allow.
+        needed = sorted(skops.io.get_untrusted_types(file=unfinished / MODEL_FILE))
+        description.flavors["sklearn"]["skops_trusted_types"] = needed
+        description.save(str(unfinished / MLMODEL))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow logs a hint about every model that is saved with an input example."""
+    logger = logging.getLogger("mlflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _refused_types(model: Pipeline, allowed_types: list[str]) -> str:
+    types = set(skops.io.get_untrusted_types(data=skops.io.dumps(model))) - set(allowed_types)
+    if not types:
+        return "the model cannot be saved in skops format"
+    return f"the model needs types outside serving.allowed_types: {', '.join(sorted(types))}"
+
+
+def load_model(folder: Path, allowed_types: list[str]) -> Pipeline:
+    """A model that a step before has saved in our own work folder."""
+    try:
+        return skops.io.load(folder / MODEL_FILE, trusted=allowed_types)
+    except FileNotFoundError as error:
+        raise InvalidInput(f"{folder / MODEL_FILE}: is missing; run the training steps in order") from error
+
+
+def background_rows(train: pd.DataFrame, schema: SchemaSettings) -> pd.DataFrame:
+    """Inputs of at most 50 training rows, each class with its share."""
+    if len(train) > BACKGROUND_ROWS and train[schema.target.name].nunique() <= BACKGROUND_ROWS:
+        truth = train[schema.target.name]
+        train, _ = train_test_split(train, train_size=BACKGROUND_ROWS, random_state=0, stratify=truth)
+    return train.head(BACKGROUND_ROWS)[list(schema.columns)].reset_index(drop=True)
+
+
+def complete_folder(
+    model: Path, target: Path, *, documents: dict[str, object], tables: dict[str, pd.DataFrame | Path]
+) -> None:
+    """A copy of a saved model with our files under `signoff/`. Tables are frames, or Parquet files to be copied."""
+    with replacing(target) as unfinished:
+        shutil.copytree(model, unfinished)
+        for name, document in documents.items():
+            write_json(unfinished / OURS / f"{name}.json", document)
+        for name, table in tables.items():
+            path = unfinished / OURS / f"{name}.parquet"
+            if isinstance(table, Path):
+                shutil.copyfile(table, path)
+            else:
+                write_parquet(path, table)
+
+
+def set_identity(folder: Path, *, run_id: str, model_id: str, location: str) -> None:
+    """What MLmodel says about the run and the logged model; known only when MLflow has given the numbers."""
+    description = Model.load(str(folder / MLMODEL))
+    description.run_id, description.model_id, description.artifact_path = run_id, model_id, location
+    description.model_uuid = model_id
+    description.save(str(folder / MLMODEL))
