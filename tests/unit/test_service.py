@@ -625,7 +625,7 @@ class TestOutOfBand:
 
     def test_is_left_for_the_next_pass_where_somebody_decided_meanwhile(self) -> None:
         """The drift is reported of what was compared, or not at all."""
-        desk, registry = self.moved()
+        desk, _ = self.moved()
         slots = desk.ledger.slots(MODEL)
         desk.reconcile(MODEL)
         object.__setattr__(desk.ledger, "slots", lambda _: slots)

@@ -1,0 +1,55 @@
+"""The documents are tested against the code."""
+
+import inspect
+import re
+
+import pytest
+import yaml
+
+from pipeline.cli import app
+from pipeline.governance import errors
+from pipeline.governance.gates import GATES
+from pipeline.governance.ledger import EventType
+from pipeline.governance.lifecycle import MoveKind
+from pipeline.settings import ROOT
+
+GOVERNANCE = (ROOT / "docs" / "governance.md").read_text()
+README = (ROOT / "README.md").read_text()
+ERRORS = {name: error for name, error in inspect.getmembers(errors, inspect.isclass) if issubclass(error, Exception)}
+
+
+@pytest.mark.parametrize("name", [*GATES, *EventType, *MoveKind, *(set(ERRORS) - {"SignoffError"})])
+def test_gates_events_moves_and_errors_are_documented(name: str) -> None:
+    """docs/governance.md names every one of them as code."""
+    assert f"`{name}`" in GOVERNANCE
+
+
+@pytest.mark.parametrize("row", re.findall(r"^\| (.*) \| (\d) \| (\d{3}) \|$", GOVERNANCE, re.MULTILINE))
+def test_the_error_table_is_true(row: tuple[str, str, str]) -> None:
+    """Exit code and HTTP status are those of the code."""
+    names, exit_code, status = row
+    for name in re.findall(r"`(\w+)`", names):
+        assert (ERRORS[name].exit_code, ERRORS[name].http_status) == (int(exit_code), int(status))
+
+
+def test_every_error_has_a_place_in_the_drawn_tree() -> None:
+    """The tree at the top of errors.py is complete."""
+    assert all(re.search(rf"\b{name}\b", str(errors.__doc__)) for name in ERRORS)
+
+
+@pytest.mark.parametrize("verb", [str(command.callback.__name__) for command in app.registered_commands])
+def test_every_verb_is_in_the_readme(verb: str) -> None:
+    """With the word that a user types."""
+    assert re.search(rf"`(signoff )?{verb}\b", README)
+
+
+@pytest.mark.parametrize("section", list(yaml.safe_load((ROOT / "params.yaml").read_text())))
+def test_every_section_of_the_settings_is_in_the_readme(section: str) -> None:
+    """So that nobody has to guess what params.yaml holds."""
+    assert f"`{section}`" in README
+
+
+@pytest.mark.parametrize("variable", ["MLFLOW_TRACKING_URI", "SIGNOFF_LEDGER_URL", "SIGNOFF_PARAMS", "SIGNOFF_ACTOR"])
+def test_every_environment_variable_is_in_the_readme(variable: str) -> None:
+    """Addresses and names come from there."""
+    assert f"`{variable}`" in README

@@ -1,0 +1,115 @@
+"""params.yaml: read once, typed, unknown keys refused with their path."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.governance.errors import InvalidInput
+from pipeline.governance.lifecycle import MoveKind
+from pipeline.governance.policy import Mode
+from pipeline.settings import ROOT, VAR, read_settings
+
+
+def changed(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    change(content)
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+def test_the_shipped_file_is_valid() -> None:
+    """And holds the default policy of the design."""
+    settings = read_settings(environ={})
+    production = settings.policy.policy().moves[MoveKind.PRODUCTION]
+
+    assert settings.registry.model_name == "obesity_classifier"
+    assert settings.candidates["random_forest"].parameters["n_estimators"] == 300
+    assert (production.gates["stage_is_staging"].mode, production.gates["no_slice_worse"].mode) == (
+        Mode.PREVENT,
+        Mode.WARN,
+    )
+    assert len(settings.schema_.columns) == len(settings.schema_.numbers) + len(settings.schema_.categories) == 16
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda c: c.update(surprise=1), "surprise: Extra inputs are not permitted"),
+        (lambda c: c["split"].update(test_size=0.3), "split.test_size: Extra inputs are not permitted"),
+        (lambda c: c["split"].update(test_share=1.5), "split.test_share: Input should be less than 1"),
+        (lambda c: c["split"].update(seed="52"), "split.seed: Input should be a valid integer"),
+        (lambda c: c.pop("policy"), "policy: Field required"),
+        (
+            lambda c: c["policy"]["moves"].pop("alias"),
+            "policy: moves: must be exactly staging, production",
+        ),
+        (
+            lambda c: c["policy"]["moves"]["alias"]["gates"].update(no_such_gate={"mode": "warn"}),
+            "policy.moves.alias: gates: no gate is called no_such_gate",
+        ),
+        (
+            lambda c: c["policy"]["moves"]["alias"]["gates"]["version_ready"].update(mode="maybe"),
+            "policy.moves.alias.gates.version_ready.mode: Input should be 'prevent', 'warn' or 'allow'",
+        ),
+        (
+            lambda c: c["schema"]["columns"]["Age"].update(default=5),
+            "schema.columns.Age.number: default 5.0 is not between 10.0 and 100.0",
+        ),
+        (
+            lambda c: c["schema"]["columns"]["Gender"].update(default="X"),
+            "schema.columns.Gender.category: default 'X' is not one of Female, Male",
+        ),
+        (lambda c: c["schema"]["columns"]["SMOKE"].update(categories=[True, False]), "schema.columns.SMOKE.category"),
+    ],
+)
+def test_a_mistake_is_named_with_its_path(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], sentence: str
+) -> None:
+    """One sentence: where, and what is allowed."""
+    with pytest.raises(InvalidInput) as caught:
+        read_settings(changed(tmp_path, change), environ={})
+
+    assert f"params.yaml: {sentence}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("a: [1", "is not valid YAML"), ("- 1", "must be a mapping"), ("environment: {}", "must be a mapping")],
+)
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
+    """Before any key is looked at."""
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(InvalidInput, match=sentence):
+        read_settings(tmp_path / "params.yaml", environ={})
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """By its name."""
+    with pytest.raises(InvalidInput, match=r"nowhere\.yaml: cannot be read"):
+        read_settings(tmp_path / "nowhere.yaml", environ={})
+
+
+def test_addresses_come_from_the_environment_and_default_to_var() -> None:
+    """Whatever the current folder."""
+    default = read_settings(environ={}).environment
+    given = read_settings(
+        environ={
+            "MLFLOW_TRACKING_URI": "http://127.0.0.1:5000",
+            "SIGNOFF_LEDGER_URL": "sqlite:////l",
+            "SIGNOFF_ACTOR": "a",
+        }
+    ).environment
+
+    assert default.tracking_uri == f"sqlite:///{VAR / 'mlflow.db'}"
+    assert (given.tracking_uri, given.ledger_url, given.actor) == ("http://127.0.0.1:5000", "sqlite:////l", "a")
+
+
+def test_signoff_params_names_another_file(tmp_path: Path) -> None:
+    """As the command line and the dashboard read it."""
+    file = changed(tmp_path, lambda c: c["registry"].update(model_name="other"))
+
+    assert read_settings(environ={"SIGNOFF_PARAMS": str(file)}).registry.model_name == "other"
