@@ -3,12 +3,14 @@
 BIN := .venv/bin
 STAMP := .venv/.installed
 PORT ?= 8501
-PYTHONS = $(PYTHON) python3.13 python3.12 python3.11 python3
+PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3
 # Run it, do not just look for it: a pyenv shim exists for versions that are not active and does not run.
 USABLE := import ensurepip, sqlite3, ssl, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 # The stamp holds the folder: scripts in a .venv that was moved or copied name the old one.
 SOUND := $(BIN)/python -c "import pip; $(USABLE)" 2>/dev/null \
 	&& { [ ! -e $(STAMP) ] || [ "$$(cat $(STAMP))" = "$$(pwd -P)" ]; }
+PICK := python=; for each in $(PYTHONS); do if $$each -c "$(USABLE)" 2>/dev/null; then python=$$each; break; fi; done; \
+	[ -n "$$python" ] || { echo "No Python 3.11, 3.12 or 3.13 with venv, ssl and sqlite3 runs here." >&2; exit 1; }
 
 .PHONY: install demo test check bench lock clean FORCE
 
@@ -19,10 +21,7 @@ $(STAMP): FORCE
 endif
 
 $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
-	@$(SOUND) || { \
-		for each in $(PYTHONS); do if $$each -c "$(USABLE)" 2>/dev/null; then python=$$each; break; fi; done; \
-		[ -n "$$python" ] || { echo "No Python 3.11, 3.12 or 3.13 with venv, ssl and sqlite3 runs here." >&2; exit 1; }; \
-		rm -rf .venv && "$$python" -m venv .venv; }
+	@$(SOUND) || { $(PICK); rm -rf .venv && "$$python" -m venv .venv; }
 	@echo "Installing into .venv ($$($(BIN)/python -V)); this takes some minutes the first time."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@pwd -P > $@
@@ -46,15 +45,15 @@ check: install
 bench: install
 	$(BIN)/python tests/bench/bench.py
 
-# Keeps the pins that still fit; `make lock UPGRADE=--upgrade` takes the newest.
-COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --no-annotate --no-header --quiet
-lock: install
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && set -e; \
+# Keeps the pins that still fit; `make lock UPGRADE=--upgrade` takes the newest. Not after install: the pins may not fit.
+COMPILE := uv/bin/uv pip compile --universal --python-version 3.11 --no-annotate --no-header --quiet
+lock:
+	@set -e; $(PICK); new=$$(mktemp -d); trap 'rm -rf "$$new"' EXIT; \
+	"$$python" -m venv "$$new/uv"; "$$new/uv/bin/pip" install --quiet --disable-pip-version-check uv; \
 	tail -n +2 requirements.txt > "$$new/run"; \
-	tail -q -n +2 requirements.txt requirements-dev.txt > "$$new/dev"; \
-	$(COMPILE) $(UPGRADE) pyproject.toml -o "$$new/run" > /dev/null; \
-	$(COMPILE) $(UPGRADE) --constraint "$$new/run" --extra dev pyproject.toml -o "$$new/dev" > /dev/null; \
+	cat "$$new/run" > "$$new/dev"; tail -n +2 requirements-dev.txt >> "$$new/dev"; \
+	"$$new"/$(COMPILE) $(UPGRADE) pyproject.toml -o "$$new/run" > /dev/null; \
+	"$$new"/$(COMPILE) $(UPGRADE) --constraint "$$new/run" --extra dev pyproject.toml -o "$$new/dev" > /dev/null; \
 	{ echo "-e ."; cat "$$new/run"; } > requirements.txt; \
 	{ echo "-r requirements.txt"; grep -vxFf "$$new/run" "$$new/dev"; } > requirements-dev.txt
 
