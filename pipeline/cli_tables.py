@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.governance.history import one_line_each
 from pipeline.governance.text import visible
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from pipeline.governance.review import Review
     from pipeline.governance.service import Problem
 
+PIPED_WIDTH = 180  # columns, where nobody says how wide the paper is
 Report = Callable[[int, int, str], None]
 
 
-def when(moment: datetime | None) -> str:
-    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+def when(moment: datetime) -> str:
+    """To the minute, in UTC; the heading of the column says so."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 def models(records: "Sequence[ModelRecord]") -> None:
@@ -43,7 +46,7 @@ def versions(rows: "Sequence[VersionRow]", metrics: Sequence[str]) -> None:
         + [when(row.created_at)]
         for row in rows
     ]
-    heads = ["Version", "Stage", "Aliases", "Status", "Type", *names, "Created"]
+    heads = ["Version", "Stage", "Aliases", "Status", "Type", *names, "Created (UTC)"]
     _table(heads, lines, empty="The model has no versions.")
 
 
@@ -84,25 +87,20 @@ def outcome(found: "Outcome") -> None:
 
 def history(entries: "Sequence[Entry]") -> None:
     rows = [
-        [
-            each.sequence,
-            when(each.at),
-            each.type.value,
-            each.actor,
-            each.version,
-            each.before,
-            each.after,
-            each.why or each.reason,
-        ]
-        for each in entries
+        [each.sequence, when(each.at), each.type.value, each.actor, each.version, each.before, each.after, _words(each)]
+        for each in one_line_each(entries)
     ]
-    heads = ["No.", "At", "Event", "Actor", "Version", "From", "To", "Reason"]
+    heads = ["No.", "At (UTC)", "Event", "Actor", "Version", "From", "To", "Reason"]
     _table(heads, rows, empty="The ledger holds nothing about this model.")
+
+
+def _words(entry: "Entry") -> str | None:
+    return f"{entry.reason} Refused: {entry.why}" if entry.why else entry.reason
 
 
 def moment(found: "Moment") -> None:
     champion = "no champion" if found.champion is None else f"champion {found.champion}"
-    _say(f"{when(found.at)}: {champion}")
+    _say(f"{when(found.at)} UTC: {champion}")
     rows = [[version, stage] for version, stage in sorted(found.stages.items())]
     _table(["Version", "Stage"], rows, empty="No version had a stage.")
 
@@ -118,12 +116,12 @@ def reconciled(events: "Sequence[StoredEvent]", differences: "Sequence[Differenc
     rows = [[each.sequence, each.event.type.value, each.event.model] for each in events]
     _table(["No.", "Event", "Model"], rows, empty="Nothing to record.")
     open_rows = [[each.slot.model, each.sentence, when(each.since), when(each.seen)] for each in differences]
-    _table(["Model", "Difference", "After", "Seen"], open_rows, empty="The registry and the ledger agree.")
+    _table(["Model", "Difference", "After (UTC)", "Seen (UTC)"], open_rows, empty="The registry and the ledger agree.")
 
 
 def registered(found: Sequence[Any], champion: int | None) -> None:
     rows = [[each.candidate, each.version, "new" if each.new else "was there", each.note] for each in found]
-    _table(["Candidate", "Version", "", "Note"], rows)
+    _table(["Candidate", "Version", "State", "Note"], rows)
     if champion is not None:
         _say(f"Champion: version {champion}")
 
@@ -181,4 +179,4 @@ def _say(text: str) -> None:
 
 def _console() -> Console:
     """Made at each call, so that it writes to where standard output goes now."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)

@@ -1,11 +1,11 @@
 """What the ledger tells: events for people, who was champion when, and what a time in the past looked like."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pipeline.governance.ledger import Event, EventType, SlotChange, StoredEvent, former_champions, iso, replay
+from pipeline.governance.ledger import ENDS, Event, EventType, SlotChange, StoredEvent, former_champions, iso, replay
 from pipeline.governance.lifecycle import CHAMPION, Slot
 
 SETTLING = (EventType.BASELINE, EventType.APPLIED, EventType.DRIFT_ADOPTED, EventType.DRIFT_REVERTED)
@@ -99,6 +99,12 @@ def entry(stored: StoredEvent) -> Entry:
         changes=event.changes,
         content=content,
     )
+
+
+def one_line_each(entries: Sequence[Entry]) -> list[Entry]:
+    """For people: an intent that has ended is left out, because its end says the same."""
+    ended = {entry.content.get("intent") for entry in entries if entry.type in ENDS}
+    return [entry for entry in entries if entry.sequence not in ended]
 
 
 def _shown_change(event: Event, subject: Mapping[str, Any]) -> SlotChange | None:

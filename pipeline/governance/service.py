@@ -115,11 +115,12 @@ class GovernanceService:
         return self.registry.version(model, version)
 
     def best(self, model: str, metric: str) -> VersionRow:
-        """The version with the highest metric; of equal ones the newest. Raises NotFound where none has it."""
+        """The version with the highest metric, whole; of equal ones the newest. Raises NotFound where none has it."""
         rows = [row for row in self.registry.table(model, [metric]) if metric in row.metrics]
         if not rows:
             raise NotFound(f"metric: no version of {model!r} has a metric {metric!r}")
-        return max(rows, key=lambda row: (row.metrics[metric], row.version))
+        best = max(rows, key=lambda row: (row.metrics[metric], row.version))
+        return self.version(model, best.version).row
 
     def review(self, move: Move) -> Review:
         """The gates of a move and whether it is open. Raises NotFound."""

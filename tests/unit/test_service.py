@@ -37,7 +37,7 @@ from pipeline.governance.errors import (
     Unavailable,
     WarningsNotAccepted,
 )
-from pipeline.governance.history import Moment
+from pipeline.governance.history import Moment, one_line_each
 from pipeline.governance.ledger import EventType
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Stage, parse_target
 from pipeline.governance.service import GovernanceService
@@ -847,6 +847,21 @@ class TestLookingBack:
         desk.revert(MODEL, reason=REASON, actor=GRACE)
 
         assert [period.version for period in desk.champions(MODEL)] == [1, 2]
+
+    def test_for_people_an_intent_and_its_end_are_one_line(self) -> None:
+        """An intent that has not ended keeps its own."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        promote(desk, 1, Stage.STAGING)
+        registry.set_stage = failing(registry, Unavailable("gone"))
+        with pytest.raises(Unavailable):
+            promote(desk, 2, Stage.STAGING)
+
+        assert [each.type for each in one_line_each(desk.history(MODEL))] == [
+            EventType.BASELINE,
+            EventType.APPLIED,
+            EventType.DECIDED,
+        ]
 
     def test_the_history_is_plain_json(self) -> None:
         """With the names that other tools read."""
