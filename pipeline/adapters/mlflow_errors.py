@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -20,10 +21,15 @@ FIRST_PAUSE_SECONDS = 0.02
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "RESOURCE_NOT_FOUND")
 INVALID = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST")
 DENIED = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
+# Warnings about what MLflow does, or what it has us call: stages are deprecated since 2.9, `noload` is MLflow's own.
+KNOWN_WARNINGS = (
+    (r"``mlflow\.tracking\.client\.MlflowClient\.transition_model_version_stage`` is deprecated", FutureWarning),
+    ("The ``noload`` loader strategy is deprecated", sqlalchemy.exc.SADeprecationWarning),
+)
 # Failures that the operator can end, by what MLflow writes.
 TOLD = {
     "The registry is a folder, which this MLflow reads no more; run `mlflow migrate-filestore`.": "maintenance mode",
-    "The registry's database has another MLflow's schema; run `mlflow db upgrade` on it.": "out-of-date database schema",
+    "The registry's database has another schema; run `mlflow db upgrade` on it.": "out-of-date database schema",
 }
 
 
@@ -47,6 +53,8 @@ def mlflow_errors(subject: str, *, on_invalid: type[SignoffError] = InvalidInput
     import requests.exceptions  # noqa: PLC0415
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
+    for text, category in KNOWN_WARNINGS:
+        warnings.filterwarnings("ignore", message=text, category=category)
     try:
         with database_errors():
             yield

@@ -55,12 +55,16 @@ def check_limits(files: int, size: int) -> None:
 
 
 def has_mlmodel(root: Path) -> bool:
-    """Whether this is a model's folder at all; a folder that is not must not be listed. Raises NotFound: no folder."""
+    """Whether this is a model's folder at all: another must not be listed. Raises NotFound: none, empty, or a link."""
+    if root.is_symlink():
+        raise refused("their folder is a link")
     try:
-        root_is_folder = stat.S_ISDIR(root.lstat().st_mode)
-        return root_is_folder and stat.S_ISREG((root / MLMODEL).lstat().st_mode)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if error.filename == str(root) or not root.is_dir():
+        with os.scandir(root) as found:
+            if next(found, None) is None:
+                raise gone()
+        return stat.S_ISREG((root / MLMODEL).lstat().st_mode)
+    except FileNotFoundError as error:
+        if not root.is_dir():
             raise gone() from error
         return False
     except (OSError, ValueError) as error:

@@ -1,7 +1,6 @@
 """The port Registry on MLflow: SQL where the database is at hand and known, MLflow's client otherwise."""
 
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 __all__ = ["MlflowRegistry", "initialise_store"]
-
-# MLflow calls stages deprecated since 2.9 with each call; the warning is attributed to the caller's module.
-DEPRECATION = r"``mlflow\.tracking\.client\.MlflowClient\.transition_model_version_stage`` is deprecated"
 
 
 class MlflowRegistry:
@@ -99,7 +95,6 @@ class MlflowRegistry:
 
     def set_stage(self, model: str, version: int, stage: Stage) -> None:
         check_version(model, version)
-        warnings.filterwarnings("ignore", message=DEPRECATION, category=FutureWarning)
         with self._writing(f"version {version} of model {model!r}") as client:
             # Archiving others in the same call left several versions in Production in 13 of 15 races.
             move = partial(client.transition_model_version_stage, model, str(version), stage.value)
