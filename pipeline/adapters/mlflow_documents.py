@@ -103,7 +103,7 @@ def _columns(text: object) -> list[Json]:
 
 
 def _json(content: bytes) -> Json:
-    return json.loads(content, parse_constant=_not_finite, parse_float=_finite)
+    return json.loads(content.decode(), parse_constant=_not_finite, parse_float=_finite)
 
 
 def _not_finite(literal: str) -> NoReturn:

@@ -86,11 +86,11 @@ class MlflowRegistry:
 
     def set_alias(self, model: str, alias: str, version: int | None) -> None:
         if version is None:
-            with self._writing(f"model {model!r}") as client:
+            with self._writing(f"alias {alias!r} of model {model!r}") as client:
                 retried(partial(client.delete_registered_model_alias, model, alias))
             return
         check_version(model, version)
-        with self._writing(f"version {version} of model {model!r}") as client:
+        with self._writing(f"version {version} of model {model!r} for the alias {alias!r}") as client:
             retried(partial(client.set_registered_model_alias, model, alias, str(version)))
 
     def set_stage(self, model: str, version: int, stage: Stage) -> None:
