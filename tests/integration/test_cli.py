@@ -1,0 +1,306 @@
+"""The command line on a real registry that the demo filled: verbs, JSON, exit codes, and the README's own commands."""
+
+import json
+import re
+import shlex
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import registries
+from pipeline.cli import run
+from pipeline.settings import ROOT
+
+MODEL = "obesity_classifier"
+REASON = "Better than the champion in every class."
+Verb = Callable[..., Any]
+
+
+def small_params(folder: Path) -> Path:
+    """The shipped settings with less work: few trees, few rows."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for candidate in content["candidates"].values():
+        candidate["parameters"] |= {"n_estimators": 20} if "n_estimators" in candidate["parameters"] else {}
+    content["candidates"]["hist_gradient_boosting"]["parameters"]["max_iter"] = 20
+    content["data"]["sample_rows"] = 800
+    content["evaluation"]["bootstrap_samples"] = 200
+    file = folder / "params.yaml"
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    return file
+
+
+def use(folder: Path, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    environment.setenv("SIGNOFF_LEDGER_URL", f"sqlite:///{folder / 'ledger.db'}")
+    environment.setenv("SIGNOFF_PARAMS", str(small_params(folder)))
+    environment.setenv("SIGNOFF_ACTOR", "grace")
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `signoff demo` leaves behind."""
+    folder = tmp_path_factory.mktemp("filled")
+    registries.copy_store(registries.template_store(tmp_path_factory.getbasetemp().parent), folder)
+    with pytest.MonkeyPatch.context() as environment:
+        use(folder, environment)
+        assert run(["demo", "--json"]) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the databases per test; the models' files are shared."""
+    for name in ("mlflow.db", "ledger.db"):
+        with closing(sqlite3.connect(filled / name)) as source, closing(sqlite3.connect(tmp_path / name)) as copy:
+            source.backup(copy)
+    shutil.copy(filled / "ledger.checkpoints.jsonl", tmp_path)
+    use(tmp_path, monkeypatch)
+    return tmp_path
+
+
+@pytest.fixture
+def verb(folder: Path, capsys: pytest.CaptureFixture[str]) -> Verb:
+    """Run a verb with --json; gives (exit code, parsed output or None, standard error)."""
+
+    def call(*arguments: object) -> tuple[int, Any, str]:
+        code = run([*(str(each) for each in arguments), "--json"])
+        captured = capsys.readouterr()
+        return code, json.loads(captured.out) if captured.out else None, captured.err
+
+    return call
+
+
+def test_the_demo_leaves_four_versions_and_a_champion(verb: Verb) -> None:
+    """Each in Staging or Production, with metrics, tags and a description."""
+    _, versions, _ = verb("versions", MODEL)
+
+    assert [version["version"] for version in versions] == [4, 3, 2, 1]
+    assert [version["stage"] for version in versions] == ["Staging", "Staging", "Staging", "Production"]
+    assert versions[-1]["aliases"] == ["champion"]
+    assert {version["tags"]["model_type"] for version in versions} == {
+        "logistic_regression",
+        "random_forest",
+        "extra_trees",
+        "hist_gradient_boosting",
+    }
+    assert all(0.8 < version["metrics"]["accuracy_low"] < version["metrics"]["accuracy"] for version in versions)
+    assert versions[0]["created_at"].endswith("Z")
+
+
+def test_a_second_demo_changes_nothing(verb: Verb) -> None:
+    """Idempotent."""
+    before = verb("versions", MODEL)[1], verb("history", MODEL)[1]
+    code, filled, _ = verb("demo")
+
+    assert (code, filled["champion"]) == (0, 1)
+    assert [each["new"] for each in filled["registered"]] == [False] * 4
+    assert before == (verb("versions", MODEL)[1], verb("history", MODEL)[1])
+
+
+def test_lists_and_details_are_json_for_other_tools(verb: Verb) -> None:
+    """With the keys of the design."""
+    _, models, _ = verb("models")
+    _, shown, _ = verb("show", MODEL, 1)
+    _, best, _ = verb("best", MODEL)
+    _, best_by_loss, _ = verb("best", MODEL, "--metric", "log_loss")
+
+    assert models == [
+        {"name": MODEL, "description": models[0]["description"], "versions": 4, "champion": 1, "latest": 4}
+    ]
+    assert {"files", "file_digest", "evaluation", "feature_schema", "lineage", "evidence"} <= set(shown)
+    assert all(len(file["sha256"]) == 64 for file in shown["files"])
+    assert best["metrics"]["f1_macro"] == max(each["metrics"]["f1_macro"] for each in verb("versions", MODEL)[1])
+    assert best_by_loss["version"]
+
+
+def test_a_review_is_open_or_blocked(verb: Verb) -> None:
+    """Exit code 0 or 3, and the gates say why."""
+    code, opened, _ = verb("review", MODEL, 2, "--to", "Production")
+    blocked_code, blocked, _ = verb("review", MODEL, 1, "--to", "Archived")
+
+    assert (code, opened["open"], opened["to"]) == (0, True, "Production")
+    assert set(opened["gates"][0]) == {"name", "observed", "required", "passed", "mode", "why"}
+    assert (blocked_code, blocked["open"]) == (3, False)
+    assert [gate["name"] for gate in blocked["gates"] if not gate["passed"]] == ["not_champion"]
+
+
+def test_a_promotion_is_found_in_the_history(verb: Verb) -> None:
+    """With the evidence and state that the review handed out."""
+    review = verb("review", MODEL, 4, "--to", "Production")[1]
+    looked_at = ["--evidence", review["evidence"], "--expect", review["state"], "--accept-warnings", "--key", "k"]
+    code, outcome, _ = verb("promote", MODEL, 4, "Production", "--reason", REASON, *looked_at)
+    again = verb("promote", MODEL, 4, "Production", "--reason", REASON, *looked_at)[1]
+    last = verb("history", MODEL)[1][-1]
+
+    assert (code, outcome["version"], again["replayed"]) == (0, 4, True)
+    assert (last["type"], last["actor"], last["reason"], last["version"]) == ("applied", "grace", REASON, 4)
+    assert (last["from"], last["to"], last["evidence"]) == ("Staging", "Production", review["evidence"])
+    assert [each["stage"] for each in verb("versions", MODEL)[1]] == ["Production", "Staging", "Staging", "Archived"]
+
+
+def test_a_rollback_predicts_first_and_returns(verb: Verb) -> None:
+    """In a process of its own, on the version's own input example."""
+    verb("promote", MODEL, 4, "Production", "--reason", REASON, "--accept-warnings")
+    code, outcome, _ = verb("rollback", MODEL, "--reason", REASON)
+    smoke = next(each for each in decided_last(verb)["gates"] if each["name"] == "smoke_prediction")
+
+    assert (code, outcome["version"]) == (0, 1)
+    assert smoke["observed"].startswith("predicts ")
+
+
+def decided_last(verb: Verb) -> dict[str, Any]:
+    from pipeline.bootstrap import desk
+
+    decided = [entry for entry in desk().history(MODEL) if entry.type == "decided"]
+    return dict(decided[-1].content)
+
+
+def test_aliases_are_set_and_taken_away(verb: Verb) -> None:
+    """Without a stage."""
+    assert verb("alias", MODEL, "shadow", 3, "--reason", REASON)[0] == 0
+    assert verb("versions", MODEL)[1][1]["aliases"] == ["shadow"]
+    assert verb("unalias", MODEL, "shadow", "--reason", REASON)[0] == 0
+    assert verb("versions", MODEL)[1][1]["aliases"] == []
+
+
+def test_who_was_champion_at_a_time(verb: Verb) -> None:
+    """Before the first decision nobody was."""
+    first = verb("history", MODEL)[1][0]["at"]
+
+    assert verb("history", MODEL, "--at", first)[1] == {"model": MODEL, "at": first, "champion": None, "stages": {}}
+    assert verb("history", MODEL, "--at", "2100-01-01")[1]["champion"] == 1
+
+
+def test_a_change_by_another_way_is_found_and_ended(verb: Verb, folder: Path) -> None:
+    """Verify says 7 until somebody adopts or reverts."""
+    assert verb("verify")[:2] == (0, {"ok": True, "problems": []})
+    filler = registries.Filler(f"sqlite:///{folder / 'mlflow.db'}")
+    filler.client.set_registered_model_alias(MODEL, "champion", "3")
+    code, found, _ = verb("verify")
+    recorded = verb("reconcile")[1]
+
+    assert (code, found["ok"], found["problems"][0]["kind"]) == (7, False, "out_of_band")
+    assert [event["type"] for event in recorded["events"]] == ["drift"]
+    assert recorded["differences"][0]["slot"] == "@champion"
+    assert verb("promote", MODEL, 4, "Production", "--reason", REASON, "--accept-warnings")[0] == 4
+    assert verb("reconcile", MODEL, "--revert", "--reason", REASON)[1]["differences"] == []
+    assert verb("verify")[0] == 0
+
+
+def test_a_champion_whose_bytes_change_is_found(verb: Verb, filled: Path) -> None:
+    """Integrity failure, exit code 7; put back, it is clean again."""
+    path = registries.Filler(f"sqlite:///{filled / 'mlflow.db'}").files_of(MODEL, 1) / "conda.yaml"
+    before = path.read_bytes()
+    path.write_bytes(before + b"\n")
+    try:
+        code, found, _ = verb("verify")
+    finally:
+        path.write_bytes(before)
+
+    assert (code, found["problems"][0]["kind"]) == (7, "tampering")
+    assert verb("verify")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["versions", "nobody"], 5, "NotFound"),
+        (["show", MODEL, 99], 5, "NotFound"),
+        (["review", MODEL, 1, "--to", "Live"], 2, "'Live' is not one of None, Staging, Production, Archived"),
+        (["promote", MODEL, 1, "Staging", "--reason", "short"], 2, "10 to 2,000 characters"),
+        (["promote", MODEL, 1, "Archived", "--reason", REASON], 3, "not_champion"),
+        (["promote", MODEL, 2, "Staging", "--reason", REASON], 3, "nothing to do"),
+        (["promote", MODEL, 2, "None", "--reason", REASON, "--expect", "other"], 4, "look at the review again"),
+        (["promote", MODEL, 2, "None", "--reason", REASON, "--evidence", "0" * 64], 4, "has changed since you looked"),
+        (["alias", MODEL, "latest", 2, "--reason", REASON], 2, "reserved by MLflow"),
+        (["unalias", MODEL, "gone", "--reason", REASON], 5, "has no alias 'gone'"),
+        (["history", MODEL, "--at", "yesterday"], 2, "is not a time"),
+        (["history", "nobody"], 5, "NotFound"),
+        (["reconcile", MODEL, "--adopt", "--revert"], 2, "only one of the two"),
+        (["reconcile", MODEL, "--adopt", "--reason", REASON], 3, "nothing differs"),
+        (["train", "--candidate", "no_such_recipe"], 2, "no_such_recipe"),
+        (["train", "--data", "nowhere.csv"], 2, "nowhere.csv"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_its_exit_code(
+    verb: Verb, arguments: list[object], code: int, sentence: str
+) -> None:
+    """On standard error, nothing on standard output, no traceback."""
+    found, output, error = verb(*arguments)
+
+    assert (found, output) == (code, None)
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+def test_a_registry_that_is_down_is_unavailable(verb: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 6 and a sentence."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    code, _, error = verb("models")
+
+    assert code == 6
+    assert "Unavailable" in error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["models"],
+        ["versions", MODEL],
+        ["show", MODEL, "1"],
+        ["best", MODEL],
+        ["review", MODEL, "2", "--to", "@shadow"],
+        ["history", MODEL],
+        ["history", MODEL, "--at", "2100-01-01"],
+        ["verify"],
+        ["reconcile"],
+        ["demo"],
+    ],
+)
+def test_every_reading_verb_prints_a_table_for_people(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """Without --json."""
+    assert run(arguments) == 0
+    assert capsys.readouterr().out
+
+
+def test_the_readme_s_commands_work(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In their order, as a newcomer types them."""
+    block = re.search(r"```sh\n(signoff versions.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert block
+    for line in block[1].splitlines():
+        assert run(shlex.split(line)[1:]) == 0, line
+    assert "Better than the champion in every class." in capsys.readouterr().out
+
+
+def test_the_readme_s_python_works(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The public door."""
+    block = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert block
+    exec(compile(block[1], "README.md", "exec"), {})
+
+    assert capsys.readouterr().out.startswith("True")
+
+
+@pytest.mark.parametrize("verb_name", ["", "promote", "reconcile"])
+def test_help_is_quick(verb_name: str) -> None:
+    """Without importing MLflow, scikit-learn or pandas."""
+    code = (
+        "import sys; sys.argv = sys.argv[:1] + [a for a in sys.argv[1:] if a]; from pipeline.cli import run; c = run();"
+        "sys.exit(c or bool({'mlflow', 'sklearn', 'pandas', 'sqlalchemy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, verb_name, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage" in done.stdout
