@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from pipeline.adapters.mlflow_folder import (
 from pipeline.governance.errors import NotFound
 
 if TYPE_CHECKING:
+    from mlflow.entities import FileInfo
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 # Anybody who may register names a source: no address that would let them send requests from here.
@@ -67,6 +68,8 @@ class RemoteFolder:
         """One file's bytes. Raises NotFound."""
         wanted = plain_path(path)
         with self._repository() as repository, _private_folder() as folder:
+            if not _has_mlmodel(repository.list_artifacts(None)):
+                raise refused("their folder has no MLmodel file at its top")
             listed = repository.list_artifacts(None if len(wanted.parts) == 1 else str(wanted.parent))
             found = [each for each in listed if each.path == str(wanted) and not each.is_dir]
             if not found or (found[0].file_size or 0) > MOST_FILE_BYTES:
@@ -101,7 +104,7 @@ def _listed(repository: "ArtifactRepository") -> list[Entry] | None:
     top = repository.list_artifacts(None)
     if not top:
         raise gone()
-    if not any(each.path == MLMODEL and not each.is_dir for each in top):
+    if not _has_mlmodel(top):
         return None
     found, waiting, total = [], list(top), 0
     while waiting:
@@ -113,6 +116,10 @@ def _listed(repository: "ArtifactRepository") -> list[Entry] | None:
             total += each.file_size or 0
         check_limits(len(found) + len(waiting), total)
     return sorted(found)
+
+
+def _has_mlmodel(top: Iterable["FileInfo"]) -> bool:
+    return any(each.path == MLMODEL and not each.is_dir for each in top)
 
 
 @contextmanager

@@ -284,6 +284,48 @@ def test_a_path_that_leaves_the_folder_is_not_found(registry, model, path):
         registry.read_file(registry.version(model, 1), path)
 
 
+def test_files_behind_a_server_are_copied_only_to_be_hashed(server, name, tmp_path, monkeypatch):
+    """The private copy is removed, and what did not change is not fetched again unless a fresh look is asked for."""
+    filler = Filler(server)
+    filler.add_model(name)
+    filler.add_version(name)
+    registry = MlflowRegistry(server, experiment="none")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    first = registry.files(registry.version(name, 1))
+    registry.read_file(registry.version(name, 1), "MLmodel")
+
+    assert list(tmp_path.iterdir()) == []
+    assert registry.files(registry.version(name, 1)) is first
+    assert registry.files(registry.version(name, 1), fresh=True) is not first
+
+
+def test_a_folder_behind_a_server_without_mlmodel_is_not_listed(server, name):
+    """The same rule as for a folder on this machine: what is no model is not read."""
+    filler = Filler(server)
+    filler.add_model(name)
+    filler.add_version(name, files={"model.bin": b"weights"})
+    registry = MlflowRegistry(server, experiment="none")
+
+    found = registry.files(registry.version(name, 1))
+
+    assert (found.files, [gap.name for gap in found.gaps]) == ((), ["no_mlmodel"])
+    with pytest.raises(NotFound, match="no MLmodel"):
+        registry.read_file(registry.version(name, 1), "model.bin")
+
+
+def test_metrics_that_are_no_numbers_are_absent_over_http_too(server, name):
+    """NaN and infinity leave no number behind; the version names them as gaps."""
+    filler = Filler(server)
+    filler.add_model(name)
+    filler.add_version(name, metrics={"accuracy": 0.9, "nan": float("nan"), "up": float("inf")})
+
+    found = MlflowRegistry(server, experiment="none").version(name, 1)
+
+    assert found.row.metrics == {"accuracy": 0.9}
+    assert [gap.name for gap in found.gaps] == ["metric_not_finite:nan", "metric_not_finite:up"]
+
+
 # Writing
 
 
