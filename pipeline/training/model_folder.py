@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 
 from pipeline.governance.errors import InvalidInput
-from pipeline.settings import SchemaSettings
+from pipeline.settings import SchemaSettings, Settings
 from pipeline.training.files import replacing, write_json, write_parquet
 from pipeline.training.lineage import requirements
 
@@ -31,11 +32,14 @@ EXPECTED_FILES = (
 EXAMPLE_ROWS, BACKGROUND_ROWS = 5, 50
 
 
-def save_model(model: Pipeline, folder: Path, *, inputs: pd.DataFrame, allowed_types: list[str]) -> None:
+def save_model(model: Pipeline, folder: Path, *, train: pd.DataFrame, settings: Settings) -> None:
     """MLflow's folder with the model in skops format, atomically.
 
-    Raises InvalidInput for a model that needs types outside `allowed_types`: nobody could load it later.
+    Raises InvalidInput for a model that needs types outside `serving.allowed_types`: nobody could load it later.
     """
+    allowed_types, target = settings.serving.allowed_types, settings.schema_.target.name
+    example = train[list(settings.schema_.columns)].head(EXAMPLE_ROWS)
+    predicted = pd.Series(model.predict(example), name=target, dtype="str")
     with replacing(folder) as unfinished:
         try:
             with _quiet():
@@ -44,8 +48,8 @@ def save_model(model: Pipeline, folder: Path, *, inputs: pd.DataFrame, allowed_t
                     str(unfinished),
                     serialization_format="skops",
                     skops_trusted_types=allowed_types,
-                    signature=infer_signature(inputs, model.predict(inputs.head(EXAMPLE_ROWS))),
-                    input_example=inputs.head(EXAMPLE_ROWS),
+                    signature=infer_signature(example, predicted),
+                    input_example=example,
                     pip_requirements=requirements(),
                 )
         except MlflowException as error:
@@ -64,7 +68,12 @@ def _quiet() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            # MLflow 3.17 compares column names with a range, which pandas 3 will read otherwise one day.
+            warnings.filterwarnings("ignore", message="Operation with range is deprecated", category=DeprecationWarning)
+            # Its first use imports classes of its own that it then warns about.
+            warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType", category=UserWarning)
+            yield
     finally:
         logger.setLevel(level)
 

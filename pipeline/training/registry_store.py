@@ -144,3 +144,5 @@ def registry_errors() -> Iterator[None]:
     except MlflowException as error:
         line = str(error).strip().split("\n", maxsplit=1)[0][:200]
         raise Unavailable(f"the registry does not do it: {line}") from error
+    except OSError as error:
+        raise Unavailable(f"the registry's files cannot be used: {error.strerror or error}") from error

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sklearn.pipeline import Pipeline
+
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings import Settings
 from pipeline.training.candidates import build_pipeline, fit_pipeline, parameters, recipe
@@ -52,23 +54,25 @@ def prepare(settings: Settings, *, folder: Path, data: str | Path | None = None)
     return facts
 
 
-def fit(settings: Settings, name: str, *, folder: Path) -> Document:
-    """Fit one candidate and save its model; the facts about it, as in `fit.json`. Raises InvalidInput."""
+def fit(settings: Settings, name: str, *, folder: Path) -> Pipeline:
+    """Fit one candidate, save its model and `fit.json`. Raises InvalidInput."""
     key = training_key(settings, name, read_json(folder / "data.json"))
     train = read_parquet(folder / "train.parquet")
     inputs = train[list(settings.schema_.columns)]
     model = fit_pipeline(build_pipeline(settings, name), inputs, train[settings.schema_.target.name])
-    allowed = settings.serving.allowed_types
-    save_model(model, folder / name / "model", inputs=inputs, allowed_types=allowed)
+    save_model(model, folder / name / "model", train=train, settings=settings)
     facts = {"training_key": key, "fingerprint": model_fingerprint(model), "trained_at": now_text()}
     write_json(folder / name / "fit.json", facts)
-    return facts
+    return model
 
 
-def evaluate(settings: Settings, name: str, *, folder: Path) -> Document:
-    """Evaluate one fitted candidate on the test rows; the document `evaluation.json`. Raises InvalidInput."""
+def evaluate(settings: Settings, name: str, *, folder: Path, model: Pipeline | None = None) -> Document:
+    """Evaluate one fitted candidate on the test rows; the document `evaluation.json`. Raises InvalidInput.
+
+    model: what `fit` has given back just now; without it the saved one is read.
+    """
     fitted = _fitted(settings, name, folder)
-    model = load_model(folder / name / "model", settings.serving.allowed_types)
+    model = model or load_model(folder / name / "model", settings.serving.allowed_types)
     train, test = read_parquet(folder / "train.parquet"), read_parquet(folder / "test.parquet")
     document, rows = evaluate_model(model, train, test, settings)
     document["fingerprint"] = fitted["fingerprint"]
@@ -161,8 +165,8 @@ class _Steps:
 
 def _train_one(settings: Settings, name: str, folder: Path, *, desk: Desk | None, steps: _Steps) -> Registered:
     steps.begin("fit")
-    fit(settings, name, folder=folder)
+    model = fit(settings, name, folder=folder)
     steps.begin("evaluate")
-    evaluate(settings, name, folder=folder)
+    evaluate(settings, name, folder=folder, model=model)
     steps.begin("register")
     return register(settings, name, folder=folder, desk=desk)
