@@ -1,0 +1,12 @@
+"""The dashboard's server: warm before it answers, and with security headers. `streamlit run dashboard/app.py`."""
+
+from pathlib import Path
+
+import streamlit as st
+from starlette.middleware import Middleware
+
+from dashboard.headers import SecurityHeaders
+from dashboard.warm_up import lifespan
+
+# `streamlit run` looks for this assignment in the source text, without running it.
+app = st.App(Path(__file__).parent / "router.py", lifespan=lifespan, middleware=[Middleware(SecurityHeaders)])

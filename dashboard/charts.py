@@ -1,0 +1,84 @@
+"""Figures as pure functions of plain values. Colours come from the theme."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import plotly.graph_objects as go
+
+from pipeline.governance.evidence import Metric
+from pipeline.governance.history import Period
+
+PLAIN = {"displayModeBar": False}
+ROW_PIXELS, LEAST_PIXELS = 34, 120
+
+
+def confusion(classes: Sequence[str], counts: Sequence[Sequence[float]]) -> go.Figure:
+    """Counts in the cells; the shade is the share of the true class, so that rare classes are as visible as others."""
+    shares = [[value / (sum(row) or 1) for value in row] for row in counts]
+    heatmap = go.Heatmap(
+        x=list(classes),
+        y=list(classes),
+        z=shares,
+        text=[[f"{value:,.0f}" for value in row] for row in counts],
+        texttemplate="%{text}",
+        hovertemplate="true %{y}<br>predicted %{x}<br>%{text} rows, %{z:.4f} of the class<extra></extra>",
+        zmin=0,
+        zmax=1,
+        xgap=1,
+        ygap=1,
+        showscale=False,
+    )
+    figure = _figure(go.Figure(heatmap), height=max(320, ROW_PIXELS * len(classes) + 140))
+    figure.update_xaxes(title="Predicted", tickangle=-35)
+    return figure.update_yaxes(title="True", autorange="reversed")
+
+
+def metric_intervals(own: Sequence[Metric], champion: Sequence[Metric], names: tuple[str, str]) -> go.Figure:
+    """Each metric as a point with its interval, this version above the champion."""
+    figure = go.Figure()
+    for metrics, name, symbol in ((own, names[0], "circle"), (champion, names[1], "diamond")):
+        if metrics:
+            figure.add_scatter(
+                x=[metric.value for metric in metrics],
+                y=[metric.name for metric in metrics],
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [(metric.high or metric.value) - metric.value for metric in metrics],
+                    "arrayminus": [metric.value - (metric.low or metric.value) for metric in metrics],
+                    "thickness": 1.5,
+                },
+                mode="markers",
+                marker={"size": 9, "symbol": symbol},
+                name=name,
+            )
+    _figure(figure, height=max(200, ROW_PIXELS * len(own) + 100))
+    figure.update_layout(scattermode="group", legend={"orientation": "h", "y": 1.12, "x": 0})
+    figure.update_xaxes(tickformat=".2f")
+    return figure.update_yaxes(autorange="reversed")
+
+
+def champions(periods: Sequence[Period], now: datetime) -> go.Figure:
+    """One bar per time as champion, the present one to the right edge."""
+    ends = [period.end or now for period in periods]
+    bars = go.Bar(
+        y=[f"Version {period.version}" for period in periods],
+        base=[period.start.isoformat() for period in periods],
+        x=[(end - period.start).total_seconds() * 1000 for period, end in zip(periods, ends, strict=True)],
+        orientation="h",
+        width=0.5,
+        hovertemplate=[_spell(period) for period in periods],
+    )
+    lines = len({period.version for period in periods})
+    figure = _figure(go.Figure(bars), height=max(LEAST_PIXELS, ROW_PIXELS * lines + 50))
+    figure.update_xaxes(type="date", title=None)
+    return figure.update_yaxes(type="category")
+
+
+def _spell(period: Period) -> str:
+    end = f"{period.end:%Y-%m-%d %H:%M} UTC" if period.end else "now"
+    return f"Version {period.version}<br>{period.start:%Y-%m-%d %H:%M} UTC to {end}<extra></extra>"
+
+
+def _figure(figure: go.Figure, *, height: int) -> go.Figure:
+    return figure.update_layout(height=height, margin={"l": 0, "r": 0, "t": 8, "b": 0}, dragmode=False)

@@ -1,0 +1,132 @@
+"""The decision: what it would change, the reason, and one command to the service."""
+
+import uuid
+from dataclasses import dataclass
+
+import streamlit as st
+
+from dashboard import session, widgets, words
+from pipeline.governance.errors import Conflict, DecisionPending, SignoffError
+from pipeline.governance.lifecycle import FEWEST_REASON_CHARACTERS, MOST_REASON_CHARACTERS, Move, MoveKind, Stage
+from pipeline.governance.request import Outcome
+from pipeline.governance.review import Review
+from pipeline.governance.service import Options
+
+REFUSAL = "refusal"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A decision as it was drawn: what was on the screen, and the key under which it can only happen once."""
+
+    move: Move
+    evidence: str
+    state: str
+    key: str
+
+    @property
+    def place(self) -> str:
+        """Where the session keeps the key of this move until it succeeded."""
+        return f"key/{self.move.kind}/{self.move.model}/{self.move.version}/{self.move.alias}"
+
+    @property
+    def reason(self) -> str:
+        return f"reason/{self.key}"
+
+    @property
+    def accept(self) -> str:
+        return f"accept/{self.key}"
+
+
+def decision_form(review: Review) -> None:
+    draft = _draft(review)
+    with st.container(border=True, key="decision"):
+        st.subheader("Decision", anchor=False)
+        st.caption("What will change")
+        st.text(words.changes(review.changes) or "Nothing.")
+        widgets.failed_gates(review.blocked_by, "Blocked", "red")
+        widgets.failed_gates(review.warnings, "Warnings", "orange")
+        _show_refusal()
+        _form(review, draft)
+        st.caption(
+            f"Bound to evidence `{words.digest(draft.evidence)}` and files "
+            f"`{words.digest(review.evidence.file_digest)}`. Refused if either has changed since you looked."
+        )
+
+
+def _form(review: Review, draft: Draft) -> None:
+    with st.form(f"form/{draft.key}", border=False, enter_to_submit=False):
+        st.text_area(
+            "Reason",
+            key=draft.reason,
+            max_chars=MOST_REASON_CHARACTERS,
+            placeholder=f"Why, in {FEWEST_REASON_CHARACTERS} to {MOST_REASON_CHARACTERS:,} characters",
+            help="Kept in the ledger with your name, the gates and the evidence.",
+        )
+        if review.warnings:
+            st.checkbox(
+                "I accept the " + words.count(len(review.warnings), "warning") + " named above", key=draft.accept
+            )
+        st.form_submit_button(
+            words.action(draft.move),
+            type="primary",
+            disabled=not review.open,
+            help=f"Blocked by {', '.join(gate.name for gate in review.blocked_by)}" if not review.open else None,
+            on_click=_decide,
+            args=(draft,),
+            width="stretch",
+        )
+
+
+def _draft(review: Review) -> Draft:
+    blank = Draft(review.move, review.evidence.digest, review.state, "")
+    key = st.session_state.setdefault(blank.place, uuid.uuid4().hex)
+    return Draft(blank.move, blank.evidence, blank.state, key)
+
+
+def _decide(draft: Draft) -> None:
+    """Runs before the page is drawn again. The key is the one that was drawn: a second click is the same decision."""
+    reason = st.session_state.get(draft.reason, "")
+    try:
+        outcome = send(draft, reason, accept_warnings=bool(st.session_state.get(draft.accept)))
+    except SignoffError as error:
+        st.session_state[REFUSAL] = (widgets.title_of(error), str(error))
+        if isinstance(error, Conflict) and not isinstance(error, DecisionPending):
+            _renew(draft, reason)
+    else:
+        st.session_state.pop(draft.place, None)
+        session.flash(f"Decision {outcome.sequence} is applied: {words.code(words.done(outcome))}")
+    session.forget_reads()
+
+
+def send(draft: Draft, reason: str, *, accept_warnings: bool) -> Outcome:
+    """The one call to the service that this kind of move needs."""
+    service, move, actor = session.desk(), draft.move, session.signer()
+    options: Options = {
+        "evidence": draft.evidence,
+        "expect": draft.state,
+        "accept_warnings": accept_warnings,
+        "key": draft.key,
+    }
+    match move.kind, move.version, move.alias:
+        case MoveKind.ROLLBACK, _, _:
+            return service.rollback(move.model, reason=reason, actor=actor, **options)
+        case MoveKind.UNALIAS, _, str(alias):
+            return service.remove_alias(move.model, alias, reason=reason, actor=actor, **options)
+        case _, int(version), str(alias):
+            return service.set_alias(move.model, alias, version, reason=reason, actor=actor, **options)
+        case _:
+            version, stage = move.version or 0, Stage(move.target)
+            return service.promote(move.model, version, stage, reason=reason, actor=actor, **options)
+
+
+def _renew(draft: Draft, reason: str) -> None:
+    """The old key may stand for a decision that ended without effect; the text in the form is kept."""
+    fresh = Draft(draft.move, draft.evidence, draft.state, uuid.uuid4().hex)
+    st.session_state[draft.place] = fresh.key
+    st.session_state[fresh.reason] = reason
+
+
+def _show_refusal() -> None:
+    if refusal := st.session_state.pop(REFUSAL, None):
+        widgets.message(*refusal, colour="red")

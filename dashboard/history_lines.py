@@ -1,0 +1,137 @@
+"""The history as people read it: one line per decision, however many events it took."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from dashboard import words
+from pipeline.governance.history import Entry, Period
+from pipeline.governance.ledger import EventType, SlotChange
+from pipeline.governance.text import visible
+
+KINDS: Mapping[str, tuple[EventType, ...]] = {
+    "Decisions": (EventType.DECIDED, EventType.APPLIED, EventType.ABORTED),
+    "Refusals": (EventType.DENIED,),
+    "Out-of-band": (EventType.DRIFT, EventType.DRIFT_ADOPTED, EventType.DRIFT_REVERTED, EventType.CONFLICT),
+    "Other": (EventType.BASELINE, EventType.TAMPERING),
+}
+WORDS: Mapping[EventType, str] = {
+    EventType.BASELINE: "· Taken over",
+    EventType.DECIDED: "… Pending",
+    EventType.APPLIED: "✓ Applied",
+    EventType.ABORTED: "✕ Not applied",
+    EventType.CONFLICT: "! Conflict",
+    EventType.DENIED: "✕ Refused",
+    EventType.DRIFT: "! Out-of-band",
+    EventType.DRIFT_ADOPTED: "✓ Adopted",
+    EventType.DRIFT_REVERTED: "✓ Reverted",
+    EventType.TAMPERING: "! Files changed",
+}
+COLOURS = {"✓": "green", "✕": "red", "!": "orange", "…": "blue", "·": "gray"}
+LONGEST_REASON = 300
+
+
+@dataclass(frozen=True)
+class Line:
+    """The event that ended it, and the intent with the gates where there was one."""
+
+    entry: Entry
+    intent: Entry | None
+
+    @property
+    def gates(self) -> list[dict[str, Any]]:
+        content = (self.intent or self.entry).content
+        held = content.get("gates")
+        return [each for each in held if isinstance(each, dict)] if isinstance(held, list) else []
+
+    def fact(self, name: str) -> Any:  # noqa: ANN401 (whatever the event holds)
+        """From the end, else from the intent."""
+        found = self.entry.content.get(name)
+        return found if found is not None or self.intent is None else self.intent.content.get(name)
+
+
+def lines(entries: Sequence[Entry]) -> list[Line]:
+    """Newest first; an intent that has ended is part of the line of its end."""
+    by_sequence = {entry.sequence: entry for entry in entries}
+    ended = {entry.content.get("intent") for entry in entries}
+    kept = [entry for entry in reversed(entries) if entry.sequence not in ended]
+    return [Line(entry, by_sequence.get(entry.content.get("intent", 0))) for entry in kept]
+
+
+def of_kinds(found: Iterable[Line], kinds: Sequence[str]) -> list[Line]:
+    """None given: all. An event type that no kind names is among the other ones."""
+    named = {each for types in KINDS.values() for each in types}
+    wanted = {each for kind in kinds for each in KINDS[kind]}
+    return [
+        line
+        for line in found
+        if not kinds or line.entry.type in wanted or ("Other" in kinds and line.entry.type not in named)
+    ]
+
+
+def table(found: Sequence[Line]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "No.": [line.entry.sequence for line in found],
+            "When": [line.entry.at for line in found],
+            "Event": [[event_word(line.entry)] for line in found],
+            "Model": [visible(line.entry.model) for line in found],
+            "Version": pd.array([line.entry.version for line in found], dtype="Int64"),
+            "Change": [change(line.entry) for line in found],
+            "Who": [who(line.entry) for line in found],
+            "Reason": [visible(line.entry.why or line.entry.reason or "", most=LONGEST_REASON) for line in found],
+        }
+    )
+
+
+def event_word(entry: Entry) -> str:
+    if entry.type is EventType.APPLIED and entry.meaning == "rollback":
+        return "✓ Rolled back"
+    return WORDS.get(entry.type, f"· {entry.type.value}")
+
+
+def event_colours() -> dict[str, str]:
+    known = [*WORDS.values(), "✓ Rolled back"]
+    return {word: COLOURS[word[0]] for word in known}
+
+
+def change(entry: Entry) -> str:
+    """From → to of the stage, else of the slot; of several out-of-band slots each."""
+    if entry.type in (EventType.DRIFT, EventType.DRIFT_ADOPTED, EventType.DRIFT_REVERTED):
+        return ", ".join(_slot(each, entry.type) for each in entry.changes)
+    if entry.type is EventType.BASELINE:
+        return words.count(len(entry.changes), "slot") + " as found"
+    before = visible(entry.before or "")
+    after = visible(entry.after or "")
+    slot = f"{visible(entry.slot)}: " if entry.slot and entry.slot.startswith("@") else ""
+    return f"{slot}{before or 'not there'} → {after or 'not there'}" if entry.slot else (after and f"→ {after}")
+
+
+def who(entry: Entry) -> str:
+    return "" if entry.actor is None else words.signature(entry.actor, entry.established)
+
+
+def last_line(entry: Entry) -> str:
+    """When, what and by whom, on one line."""
+    parts = [words.when(entry.at), event_word(entry)[2:]]
+    if entry.version is not None:
+        parts.append(f"version {entry.version}")
+    return ", ".join(part for part in (*parts, change(entry), who(entry)) if part)
+
+
+def since(periods: Sequence[Period], entries: Sequence[Entry]) -> str:
+    """Since when the champion serves and who made it so, as markdown of our own."""
+    if not periods or periods[-1].end is not None:
+        return "Not set by this desk."
+    made = next((entry for entry in entries if entry.sequence == periods[-1].sequence), None)
+    start = words.when(periods[-1].start)
+    if made is None or made.actor is None:
+        return f"Champion since {start} or before: found when the desk took over."
+    return f"Champion since {start}, by {words.code(made.actor)} ({str(made.established).replace('_', '-')})"
+
+
+def _slot(each: SlotChange, event: EventType) -> str:
+    after = each.observed if event is EventType.DRIFT else each.to
+    return f"{visible(each.slot.label)}: {each.expected or 'not there'} → {after or 'not there'}"

@@ -1,0 +1,127 @@
+"""The parts of the history page below its table: one event in full, champions over time, verification."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import streamlit as st
+
+from dashboard import charts, history_lines, session, tables, widgets, words
+from dashboard.history_lines import Line
+from dashboard.then_and_now import CHANGED, SAME, compared
+from pipeline.governance.errors import NotFound
+from pipeline.governance.history import Entry
+from pipeline.governance.policy import Mode
+
+VERIFIED = "verified"
+
+
+def event_detail(line: Line) -> None:
+    entry = line.entry
+    with st.container(border=True, key="event"):
+        st.subheader(f"Event {entry.sequence}: {history_lines.event_word(entry)[2:].lower()}", anchor=False)
+        if text := entry.why or entry.reason:
+            st.text(text)
+        widgets.facts(_facts(line))
+        if line.gates:
+            st.caption("Gates at that time")
+            widgets.gates_table(
+                tables.gate_rows({**gate, "result": _result(gate)} for gate in line.gates), "gates_then"
+            )
+        if entry.evidence and entry.version is not None:
+            _seen_then(entry, entry.evidence, entry.version)
+
+
+def champions_over_time(model: str) -> None:
+    periods = session.champions(model)
+    if not periods:
+        st.caption("The ledger knows no champion of this model.")
+        return
+    figure = charts.champions(periods, datetime.now(UTC))
+    st.plotly_chart(figure, config=charts.PLAIN, alt="Which version was champion when")
+    _champion_at(model)
+
+
+def verification() -> None:
+    st.button("Verify the ledger", icon=":material/verified:", on_click=_verify)
+    if VERIFIED not in st.session_state:
+        st.caption("Checks the chain of events, the registry against it, and the champions' files.")
+        return
+    events, problems = st.session_state[VERIFIED]
+    if not problems:
+        widgets.message("Clean", f"{words.count(events, 'event')}; the registry agrees with them.", colour="green")
+        return
+    text = "\n".join(f"{each.kind}: {each.model} {each.text}" for each in problems)
+    widgets.message(words.count(len(problems), "problem"), text, colour="red")
+
+
+def as_json(entries: tuple[Entry, ...]) -> str:
+    return json.dumps([entry.as_json() for entry in entries], ensure_ascii=False, indent=2)
+
+
+def _verify() -> None:
+    st.session_state[VERIFIED] = (len(session.desk().history()), session.desk().verify())
+
+
+def _champion_at(model: str) -> None:
+    asked = st.datetime_input(
+        "Who was champion at (UTC)", key="at", bind="query-params", format="YYYY-MM-DD", width=320, step=60
+    )
+    moment = session.desk().at(model, asked.replace(tzinfo=UTC))
+    if moment.champion is None:
+        st.text(f"Nobody: the ledger holds no champion at {words.when(moment.at)}.")
+        return
+    held = ", ".join(f"version {version} in {stage}" for version, stage in sorted(moment.stages.items()))
+    st.text(f"Version {moment.champion} at {words.when(moment.at)}. Stages then: {held or 'none'}.")
+
+
+def _facts(line: Line) -> dict[str, object]:
+    entry = line.entry
+    warnings = line.fact("accepted_warnings")
+    return {
+        "When": words.when(entry.at),
+        "Who": history_lines.who(entry),
+        "Model": entry.model,
+        "Version": entry.version,
+        "Change": history_lines.change(entry),
+        "Reason": entry.reason if entry.why else None,
+        "Accepted warnings": ", ".join(map(str, warnings)) if warnings else None,
+        "Evidence": entry.evidence,
+        "Policy": line.fact("policy"),
+        "Intent": f"event {line.intent.sequence}" if line.intent else None,
+    }
+
+
+def _result(gate: dict[str, Any]) -> str:
+    if gate.get("passed"):
+        return words.PASSED
+    modes = {mode.value: word for mode, word in words.FAILED.items()}
+    return modes.get(str(gate.get("mode")), words.FAILED[Mode.PREVENT])
+
+
+def _seen_then(entry: Entry, digest: str, version: int) -> None:
+    st.caption("What the approver saw, beside what is there now")
+    try:
+        then = json.loads(session.desk().evidence(digest))
+        now = session.evidence(entry.model, version)
+    except NotFound as error:
+        widgets.message("Not there any more", str(error), colour="orange")
+        return
+    table = compared(then, now.content)
+    _same_bytes(then.get("file_digest"), now.file_digest)
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=min(36 * (len(table) + 1), 420),
+        column_config={
+            "Result": st.column_config.MultiselectColumn(options=[SAME, CHANGED], color=["gray", "orange"], width=100)
+        },
+        alt="Facts then and now",
+    )
+
+
+def _same_bytes(then: str | None, now: str | None) -> None:
+    if then == now:
+        st.badge("The files are those of the decision", icon=":material/check_circle:", color="green")
+    else:
+        st.badge("The files are not those of the decision", icon=":material/error:", color="red")

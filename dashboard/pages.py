@@ -1,0 +1,41 @@
+"""Which pages there are. A new one is a file in `views/` and a line here."""
+
+from pathlib import Path
+
+import streamlit as st
+from streamlit.navigation.page import Page
+
+HERE = Path(__file__).parent
+OVERVIEW, VERSIONS, REVIEW, HISTORY = (f"views/{name}.py" for name in ("overview", "versions", "review", "history"))
+
+
+def navigation() -> dict[str, list[Page]]:
+    """Every page always: a deep link to one that is left out would lose its address."""
+    return {
+        "Decide": [
+            st.Page(HERE / OVERVIEW, title="Overview", icon=":material/dashboard:", default=True),
+            st.Page(HERE / VERSIONS, title="Versions", icon=":material/view_list:"),
+            st.Page(HERE / REVIEW, title="Review", icon=":material/fact_check:"),
+        ],
+        "Record": [
+            st.Page(HERE / HISTORY, title="History", icon=":material/history:"),
+        ],
+    }
+
+
+def link_review(label: str, model: str, version: int) -> None:
+    st.page_link(
+        REVIEW, label=label, icon=":material/fact_check:", query_params={"model": model, "version": str(version)}
+    )
+
+
+def link_history(label: str, model: str) -> None:
+    st.page_link(HISTORY, label=label, icon=":material/history:", query_params={"model": model})
+
+
+def link_versions(label: str, model: str) -> None:
+    st.page_link(VERSIONS, label=label, icon=":material/view_list:", query_params={"model": model})
+
+
+def link_overview() -> None:
+    st.page_link(OVERVIEW, label="Overview", icon=":material/dashboard:")

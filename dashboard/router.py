@@ -1,0 +1,23 @@
+"""The script that runs for each visitor: the frame of the page, then the page that the address asks for."""
+
+import streamlit as st
+
+from dashboard import pages, session, widgets, words
+
+st.set_page_config(page_title="Signoff", page_icon=str(pages.HERE / "favicon.png"), layout="wide")
+page = st.navigation(pages.navigation())
+
+
+def sidebar() -> None:
+    """Which registry, and in whose name decisions are signed."""
+    settings, actor = session.settings(), session.actor()
+    with st.sidebar:
+        st.caption("Registry")
+        st.text(words.address(settings.environment.tracking_uri))
+        st.caption("Decisions are signed by")
+        st.text(words.signature(actor.subject, actor.established))
+
+
+session.show_flash()
+widgets.guarded(sidebar)
+widgets.guarded(page.run)

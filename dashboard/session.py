@@ -1,0 +1,133 @@
+"""What the pages share: the service, who acts, what was read a moment ago, and the message after a write."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import tables
+from pipeline import bootstrap
+from pipeline.governance.actors import Actor, Established
+from pipeline.governance.drift import Difference
+from pipeline.governance.errors import NotAllowed
+from pipeline.governance.evidence import Evidence
+from pipeline.governance.history import Entry, Period
+from pipeline.governance.lifecycle import Move
+from pipeline.governance.ports import ModelRecord
+from pipeline.governance.review import Review
+from pipeline.governance.service import GovernanceService, ModelOverview
+from pipeline.settings import Settings, read_settings
+
+FRESH_SECONDS = 15
+FLASH = "flash"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@st.cache_resource(show_spinner=False)
+def settings() -> Settings:
+    return read_settings()
+
+
+@st.cache_resource(show_spinner=False)
+def desk() -> GovernanceService:
+    return bootstrap.desk(settings())
+
+
+def actor() -> Actor:
+    return bootstrap.person(settings())
+
+
+def signer() -> Actor:
+    """Whoever decides. Raises NotAllowed where anybody on the network could sign with a name of their choice."""
+    person, listens_on = actor(), st.get_option("server.address")
+    if person.established is Established.SELF_DECLARED and listens_on not in LOOPBACK:
+        where = listens_on or "every address"
+        raise NotAllowed(f"actor: a self-declared identity decides only on this machine; the server is on {where}")
+    return person
+
+
+# Reads, kept for some seconds. They are frozen values: shared, not copied (a copy of 10,000 versions takes 0.1 s).
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=1, show_spinner=False)
+def overview() -> tuple[ModelOverview, ...]:
+    return tuple(desk().overview())
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=1, show_spinner=False)
+def models() -> tuple[ModelRecord, ...]:
+    return tuple(desk().models())
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=20, show_spinner=False)
+def versions(model: str) -> pd.DataFrame:
+    """The versions table of a model: see tables.versions."""
+    names = metric_names()
+    return tables.versions(desk().versions(model, names), names)
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
+def evidence(model: str, version: int) -> Evidence:
+    return desk().show(model, version)
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
+def review(move: Move) -> Review:
+    return desk().review(move)
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
+def rollback_move(model: str) -> Move:
+    return desk().rollback_move(model)
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=20, show_spinner=False)
+def history(model: str | None) -> tuple[Entry, ...]:
+    return tuple(desk().history(model))
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
+def champions(model: str) -> tuple[Period, ...]:
+    return tuple(desk().champions(model))
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
+def differences(model: str) -> tuple[Difference, ...]:
+    return tuple(desk().differences(model))
+
+
+READS: tuple[Callable[..., Any], ...] = (
+    overview,
+    models,
+    versions,
+    evidence,
+    review,
+    rollback_move,
+    history,
+    champions,
+    differences,
+)
+
+
+def forget_reads() -> None:
+    """After a write, and when somebody asks to try again."""
+    for read in READS:
+        read.clear()  # type: ignore[attr-defined]
+
+
+def metric_names() -> list[str]:
+    """The columns of the versions table, the primary metric first."""
+    return list(dict.fromkeys([settings().evaluation.primary_metric, "accuracy", "log_loss"]))
+
+
+# A message drawn before a rerun would be lost: it is kept for the next run.
+
+
+def flash(message: str) -> None:
+    st.session_state[FLASH] = message
+
+
+def show_flash() -> None:
+    if message := st.session_state.pop(FLASH, None):
+        st.toast(message, icon=":material/check_circle:", duration="long")

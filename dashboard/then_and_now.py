@@ -1,0 +1,37 @@
+"""What an approver saw beside what is there now."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from dashboard import tables
+from pipeline.governance.evidence import entry_of
+
+FACTS = ("stage", "aliases", "status", "description", "file_digest", "run_id", "source")
+GROUPS = ("metrics", "tags", "params")
+SAME, CHANGED = "✓ Same", "! Changed"
+
+
+def compared(then: Mapping[str, Any], now: Mapping[str, Any]) -> pd.DataFrame:
+    """One line per fact, metric, tag and parameter of either side; the changed ones first."""
+    before, after = _flat(then), _flat(now)
+    names = [*before, *(name for name in after if name not in before)]
+    changed = {name: before.get(name) != after.get(name) for name in names}
+    order = sorted(names, key=lambda name: not changed[name])
+    return pd.DataFrame(
+        {
+            "Result": [[CHANGED if changed[name] else SAME] for name in order],
+            "Fact": [tables.cell(name) for name in order],
+            "Then": [tables.cell(before.get(name)) for name in order],
+            "Now": [tables.cell(after.get(name)) for name in order],
+        }
+    )
+
+
+def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: content.get(name) for name in FACTS}
+    for group in GROUPS:
+        held = entry_of(content, group)
+        found |= {f"{group[:-1]} {key}": held[key] for key in sorted(held)}
+    return found

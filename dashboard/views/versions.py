@@ -1,0 +1,90 @@
+"""Every version of a model with its figures, stage and aliases; a row leads to its review."""
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import pages, session, tables, widgets
+from dashboard.picker import LAST_MODEL, picked_model
+from pipeline.governance.lifecycle import CHAMPION, Stage
+
+ROWS_PIXELS = 520
+
+
+def versions_page() -> None:
+    widgets.title("Versions")
+    names = [record.name for record in session.models()]
+    if not names:
+        st.info("The registry has no models. The overview says how to fill it.")
+        pages.link_overview()
+        return
+    model = filters_model(names)
+    frame = session.versions(model)
+    found = filtered(frame)
+    actions = st.container(horizontal=True, vertical_alignment="center", height=40)
+    chosen = table(found, key=f"versions/{model}")
+    with actions:
+        if chosen is None:
+            st.caption(f"{len(found):,} of {len(frame):,} versions. Select a row to review it.")
+        else:
+            st.text(f"Version {chosen} selected")
+            pages.link_review(f"Review version {chosen}", model, chosen)
+        pages.link_history("History", model)
+
+
+def filters_model(names: list[str]) -> str:
+    model = picked_model(names)
+    st.session_state["versions_model"] = st.session_state[LAST_MODEL] = model
+    st.query_params["model"] = model
+    st.selectbox("Model", names, key="versions_model", on_change=open_model, width=320)
+    return model
+
+
+def open_model() -> None:
+    st.query_params["model"] = st.session_state["versions_model"]
+
+
+def filtered(frame: pd.DataFrame) -> pd.DataFrame:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        text = st.text_input(
+            "Filter", key="q", type="search", bind="query-params", placeholder="Type, alias, tag, text", width=320
+        )
+        stages = st.pills(
+            "Stage",
+            [stage.value for stage in Stage],
+            selection_mode="multi",
+            key="stage",
+            bind="query-params",
+        )
+    return tables.narrowed(frame, text or "", stages)
+
+
+def table(found: pd.DataFrame, key: str) -> int | None:
+    """The version number of the selected row."""
+    aliases = sorted({alias for held in found["Aliases"] for alias in held} - {CHAMPION})
+    shown = found.drop(columns=tables.TEXT_COLUMN)
+    shown["Stage"] = found["Stage"].map(lambda stage: [stage])
+    figures = {name: st.column_config.NumberColumn(format=widgets.FOUR_DIGITS) for name in session.metric_names()}
+    event = st.dataframe(
+        shown,
+        hide_index=True,
+        height=min(ROWS_PIXELS, 37 * (len(shown) + 1)) if len(shown) else "auto",
+        key=key,
+        on_select="rerun",
+        selection_mode="single-row",
+        column_config={
+            "Version": st.column_config.NumberColumn(format="%d", pinned=True, width=75),
+            "Stage": widgets.stage_column(),
+            "Aliases": st.column_config.MultiselectColumn(
+                options=[CHAMPION, *aliases], color=["blue", *("gray" for _ in aliases)]
+            ),
+            **figures,
+            **widgets.times("Created"),
+        },
+        placeholder="",
+        alt="Versions with metrics, stage and aliases",
+    )
+    rows = event.selection.rows
+    return int(found["Version"].iloc[rows[0]]) if rows and rows[0] < len(found) else None
+
+
+versions_page()

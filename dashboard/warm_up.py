@@ -1,0 +1,36 @@
+"""What the first visitor would wait for, done before the server reports health."""
+
+import gc
+import importlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+import streamlit as st
+
+from dashboard import session
+from pipeline.governance.errors import SignoffError
+
+MODULES = ("pandas", "plotly.graph_objects", "pyarrow", "dashboard.evidence_panels", "dashboard.history_panels")
+LOG = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def lifespan(_: st.App) -> AsyncIterator[None]:
+    await anyio.to_thread.run_sync(warm_up)
+    yield
+
+
+def warm_up() -> None:
+    """Import, read the registry once, and freeze the heap: a collection walks over MLflow's objects otherwise."""
+    for module in MODULES:
+        importlib.import_module(module)
+    try:
+        session.desk().take_over()
+        session.overview()
+    except SignoffError as error:
+        # Every page says so itself and offers to try again.
+        LOG.warning("The desk starts although the registry was not read: %s", error)
+    gc.collect()
+    gc.freeze()

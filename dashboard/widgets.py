@@ -1,0 +1,146 @@
+"""Pieces that several pages draw."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import session, words
+from pipeline.governance.errors import (
+    Conflict,
+    IntegrityFailure,
+    InvalidInput,
+    NotFound,
+    Refused,
+    SignoffError,
+    Unavailable,
+)
+from pipeline.governance.gates import GateResult
+from pipeline.governance.lifecycle import CHAMPION, Stage
+
+Colour = Literal["red", "orange", "green", "blue", "gray"]
+STAGE_COLOURS: Mapping[str, Colour] = {
+    Stage.NONE: "gray",
+    Stage.STAGING: "orange",
+    Stage.PRODUCTION: "green",
+    Stage.ARCHIVED: "gray",
+}
+RESULT_COLOURS: Mapping[str, Colour] = {
+    words.PASSED: "green",
+    words.BLOCKS: "red",
+    words.WARNS: "orange",
+    words.NOTED: "gray",
+}
+TITLES = (
+    (Unavailable, "Not available"),
+    (NotFound, "Not found"),
+    (Refused, "Refused"),
+    (Conflict, "Something has changed"),
+    (InvalidInput, "Not valid"),
+    (IntegrityFailure, "Not what was recorded"),
+)
+FOUR_DIGITS = "%.4f"
+MINUTES = "YYYY-MM-DD HH:mm [UTC]"
+
+
+def guarded(draw: Callable[[], None]) -> None:
+    """Every refusal and failure is one sentence on the page, never a traceback."""
+    try:
+        draw()
+    except SignoffError as error:
+        failure(error)
+
+
+def failure(error: SignoffError) -> None:
+    with message(title_of(error), str(error), colour="red" if isinstance(error, IntegrityFailure) else "orange"):
+        if isinstance(error, NotFound):
+            st.page_link("views/versions.py", label="All versions", icon=":material/arrow_back:")
+        else:
+            st.button("Try again", icon=":material/refresh:", on_click=session.forget_reads, key="try_again")
+
+
+def title_of(error: SignoffError) -> str:
+    return next((title for kind, title in TITLES if isinstance(error, kind)), "Failed")
+
+
+def message(title: str, text: str, *, colour: Colour) -> Any:  # noqa: ANN401 (Streamlit's container)
+    """Our title and anybody's text: st.error and its like would read the text as markdown."""
+    icons = {"red": "error", "orange": "warning", "green": "check_circle", "blue": "info", "gray": "info"}
+    box = st.container(border=True)
+    with box:
+        st.badge(title, icon=f":material/{icons[colour]}:", color=colour)
+        st.text(text)
+    return box
+
+
+def title(text: str, badges: Callable[[], None] | None = None) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.title(text, width="content", anchor=False)
+        if badges is not None:
+            badges()
+
+
+def state_badges(stage: str, aliases: list[str]) -> None:
+    """The stage in our own words; an alias is anybody's text, so only `champion` gets a colour."""
+    st.badge(f"Stage {stage}", color=STAGE_COLOURS.get(stage, "gray"))
+    for alias in aliases:
+        held = alias == CHAMPION
+        st.badge(words.label(alias), icon=":material/trophy:" if held else ":material/label:", color="blue")
+
+
+def gates_table(frame: pd.DataFrame, key: str) -> None:
+    st.dataframe(
+        frame,
+        hide_index=True,
+        height="content",
+        key=key,
+        column_config={
+            "Result": st.column_config.MultiselectColumn(
+                options=list(RESULT_COLOURS), color=list(RESULT_COLOURS.values()), width=95
+            ),
+            "Gate": st.column_config.TextColumn(width=190),
+            "Observed": st.column_config.TextColumn(width=250),
+            "Required": st.column_config.TextColumn(width=250),
+            "Mode": st.column_config.TextColumn(width=75),
+        },
+        alt="Gates with result, observed and required value",
+    )
+
+
+def failed_gates(gates: list[GateResult], title: str, colour: Colour) -> None:
+    """The sentences in full: a table cell would cut them."""
+    if gates:
+        with message(title, "\n".join(f"{gate.name}: {gate.why}" for gate in gates), colour=colour):
+            pass
+
+
+def frame(data: pd.DataFrame, alt: str, *, digits: tuple[str, ...] = (), height: int | None = None) -> None:
+    """A small table as it is, with four digits in the named columns."""
+    config = {name: st.column_config.NumberColumn(format=FOUR_DIGITS) for name in digits if name in data}
+    st.dataframe(data, hide_index=True, height=height or "content", column_config=config, alt=alt)
+
+
+def times(*names: str) -> dict[str, Any]:
+    return {name: st.column_config.DatetimeColumn(format=MINUTES, timezone="UTC", width=165) for name in names}
+
+
+def facts(pairs: Mapping[str, object]) -> None:
+    """A list of names and values. Values are identifiers of anybody's making: each in a code span."""
+    shown = {name: words.code(str(value)) for name, value in pairs.items() if value not in (None, "")}
+    if shown:
+        st.table(shown, border="horizontal", width="stretch")
+
+
+def writes_notice() -> None:
+    """Say before the form what it would refuse."""
+    try:
+        session.signer()
+    except Refused as error:
+        message("Read only", str(error), colour="orange")
+
+
+def stage_column() -> Any:  # noqa: ANN401 (Streamlit's column)
+    return st.column_config.MultiselectColumn(
+        options=list(STAGE_COLOURS), color=list(STAGE_COLOURS.values()), width=110
+    )

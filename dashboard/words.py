@@ -1,0 +1,120 @@
+"""How screens write numbers, times and states; and text from the registry made safe where Streamlit reads markdown."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from pipeline.governance.evidence import Metric
+from pipeline.governance.gates import GateResult
+from pipeline.governance.lifecycle import Change, Move, MoveKind
+from pipeline.governance.policy import Mode
+from pipeline.governance.request import Outcome
+from pipeline.governance.text import visible
+
+NOTHING = "\N{EN DASH}"
+PLAIN = re.compile(r"[A-Za-z0-9]+([ _-][A-Za-z0-9]+)*")
+BACKTICKS = re.compile(r"`+")
+PASSED, BLOCKS, WARNS, NOTED = "✓ Passed", "✕ Blocks", "! Warns", "· Noted"
+FAILED = {Mode.PREVENT: BLOCKS, Mode.WARN: WARNS, Mode.ALLOW: NOTED}
+KILO = 1024
+
+
+def when(moment: datetime | None) -> str:
+    return NOTHING if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def number(value: float | None) -> str:
+    """Shares and losses always with four digits, so that columns and pages can be compared by eye."""
+    return NOTHING if value is None else f"{value:.4f}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:.4f}\N{EN DASH}{high:.4f}"
+
+
+def spread(metric: Metric) -> str:
+    """The interval and n of a metric, as far as they are known."""
+    parts = [interval(metric.low, metric.high), "" if metric.n is None else f"n = {metric.n:,}"]
+    return ", ".join(part for part in parts if part)
+
+
+def size(n_bytes: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if n_bytes < KILO:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= KILO
+    return f"{n_bytes:.1f} GB"
+
+
+def digest(sha256: str | None) -> str:
+    return NOTHING if sha256 is None else sha256[:12]
+
+
+def label(text: str) -> str:
+    """For labels and headings, which are markdown: a plain name as it is, anything else inside a code span."""
+    return text.replace("_", r"\_") if PLAIN.fullmatch(text) else code(text)
+
+
+def code(text: str) -> str:
+    """Nothing inside a code span is read as markdown; the fence is longer than any run of backticks in the text."""
+    shown = visible(text) or " "
+    longest = max((len(run) for run in BACKTICKS.findall(shown)), default=0)
+    fence, pad = "`" * (longest + 1), " " if "`" in shown else ""
+    return f"{fence}{pad}{shown}{pad}{fence}"
+
+
+def address(uri: str) -> str:
+    """Without user, password and query: those may be credentials."""
+    parts = urlsplit(uri)
+    if not parts.netloc:
+        return visible(uri.partition("?")[0])
+    return visible(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+
+
+def signature(subject: str | None, established: str | None) -> str:
+    """Who, and how that is known."""
+    if subject is None:
+        return NOTHING
+    return f"{visible(subject)} ({(established or 'unknown').replace('_', '-')})"
+
+
+def count(n: int, one: str, many: str = "") -> str:
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def verdict(gate: GateResult) -> str:
+    return PASSED if gate.passed else FAILED[gate.mode]
+
+
+def action(move: Move) -> str:
+    """What the button does; an alias may be anybody's text, so it is not in it."""
+    if move.kind is MoveKind.ALIAS:
+        return f"Set alias on version {move.version}"
+    if move.kind is MoveKind.UNALIAS:
+        return "Remove alias"
+    if move.kind is MoveKind.ROLLBACK:
+        return f"Roll back to version {move.version}"
+    return f"Move version {move.version} to {move.target}"
+
+
+def changes(planned: Iterable[Change]) -> str:
+    """One line per slot."""
+    return "\n".join(f"•  {_change(each)}" for each in planned)
+
+
+def _change(change: Change) -> str:
+    name = visible(change.slot.name)
+    if change.slot.kind == "stage":
+        return f"Version {name} moves from {change.expected} to {change.to}."
+    if change.to is None:
+        return f"The alias {name} is removed from version {change.expected}."
+    if change.expected is None:
+        return f"The alias {name} is set on version {change.to}."
+    return f"The alias {name} moves from version {change.expected} to version {change.to}."
+
+
+def done(outcome: Outcome) -> str:
+    """What a decision did, in one line."""
+    version = "" if outcome.version is None else f"version {outcome.version} "
+    return f"{version}{outcome.target}"
