@@ -10,6 +10,7 @@ from threading import RLock
 
 from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
 from pipeline.governance.ledger import (
+    FIRST_HASH,
     Event,
     EventType,
     SlotState,
@@ -228,7 +229,8 @@ class InMemoryLedger:
     def append(self, event: Event) -> StoredEvent:
         if event.key is not None and self.find_key(event.key):
             raise InvalidInput(f"key: {event.key!r} was used before")
-        stored = chain(event, self._events[-1] if self._events else None)
+        sequence, previous = (self._events[-1].sequence, self._events[-1].hash) if self._events else (0, FIRST_HASH)
+        stored = chain(event, sequence + 1, previous)
         self._events.append(stored)
         for change in event.changes:
             before = self._slots.get(change.slot, SlotState.initial(change.slot))
@@ -257,14 +259,13 @@ class InMemoryLedger:
             raise NotFound(f"evidence: the ledger holds none with the digest {sha256}") from error
 
     def problems(self) -> list[str]:
-        rows = [(each.sequence, each.previous_hash, each.hash, each.body) for each in self._events]
         hashes = {each.sequence: each.hash for each in self._events}
         cut = [
             f"event {number}: is in a checkpoint and differs"
             for number, kept in self.checkpoints
             if hashes.get(number) != kept
         ]
-        return [*chain_problems(rows), *cut]
+        return [*chain_problems(self._events), *cut]
 
     def keep_checkpoint(self) -> None:
         if self._events:

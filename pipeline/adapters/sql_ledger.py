@@ -5,13 +5,14 @@ owns the file. For that there are the hashes, and the checkpoints in a file besi
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import sqlalchemy as sa
 
+from pipeline.adapters.ledger_check import CHECKED, ChainCheck, read_checkpoint
 from pipeline.adapters.sql_tables import (
     APPEND_ONLY,
     EVENTS,
@@ -25,15 +26,15 @@ from pipeline.adapters.sql_tables import (
 )
 from pipeline.governance.errors import InvalidInput, NotFound
 from pipeline.governance.ledger import (
+    FIRST_HASH,
     Event,
     EventType,
     SlotState,
     StoredEvent,
     chain,
-    chain_problems,
+    digest_of,
     fold,
     iso,
-    replay,
 )
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import Clock
@@ -49,6 +50,19 @@ class RegistryId(Protocol):
         """Choose one where there is none."""
 
 
+OF_REGISTRY = EVENTS.c.registry == sa.bindparam("registry")
+NEWEST = sa.select(EVENTS.c.sequence, EVENTS.c.hash).where(OF_REGISTRY).order_by(EVENTS.c.sequence.desc()).limit(1)
+OF_KEY = sa.select(EVENTS).where(OF_REGISTRY, EVENTS.c.key == sa.bindparam("wanted"))
+BASELINE = (
+    sa.select(EVENTS.c.sequence)
+    .where(OF_REGISTRY, EVENTS.c.model == sa.bindparam("wanted"), EVENTS.c.type == EventType.BASELINE.value)
+    .limit(1)
+)
+SLOT_KEY = ("registry", "model", "kind", "name")
+IS_SLOT = sa.and_(*(SLOTS.c[name] == sa.bindparam(f"of_{name}") for name in SLOT_KEY))
+SLOT, CHANGE_SLOT = sa.select(SLOTS).where(IS_SLOT), SLOTS.update().where(IS_SLOT)
+
+
 class SqlTransaction:
     """One open transaction that holds the write lock."""
 
@@ -56,58 +70,49 @@ class SqlTransaction:
         self._connection, self._registry = connection, registry
 
     def slot(self, slot: Slot) -> SlotState | None:
-        row = self._connection.execute(sa.select(SLOTS).where(self._is(slot))).first()
+        row = self._connection.execute(SLOT, self._key(slot)).first()
         return None if row is None else slot_state(row)
 
     def find_key(self, key: str) -> StoredEvent | None:
-        row = self._connection.execute(self._events().where(EVENTS.c.key == key)).first()
+        row = self._connection.execute(OF_KEY, {"registry": self._registry, "wanted": key}).first()
         return None if row is None else stored_event(row)
 
     def has_baseline(self, model: str) -> bool:
-        found = self._events().where(EVENTS.c.model == model, EVENTS.c.type == EventType.BASELINE.value)
-        return self._connection.execute(found.limit(1)).first() is not None
+        return self._connection.execute(BASELINE, {"registry": self._registry, "wanted": model}).first() is not None
 
     def append(self, event: Event) -> StoredEvent:
-        last = self._connection.execute(self._events().order_by(EVENTS.c.sequence.desc()).limit(1)).first()
-        stored = chain(event, None if last is None else stored_event(last))
-        copies = {"type": event.type.value, "model": event.model, "decision": event.decision, "key": event.key}
+        last = self._connection.execute(NEWEST, {"registry": self._registry}).first()
+        sequence, previous_hash = (last.sequence, last.hash) if last else (0, FIRST_HASH)
+        stored = chain(event, sequence + 1, previous_hash)
         row = {
             "registry": self._registry,
             "sequence": stored.sequence,
             "previous_hash": stored.previous_hash,
             "hash": stored.hash,
             "body": stored.body,
+            "type": event.type.value,
+            "model": event.model,
+            "decision": event.decision,
+            "key": event.key,
         }
-        self._connection.execute(EVENTS.insert().values(**row, **copies))
+        self._connection.execute(EVENTS.insert(), row)
         for change in event.changes:
-            before = self.slot(change.slot) or SlotState.initial(change.slot)
-            self._keep(change.slot, fold(before, event, change))
+            before = self.slot(change.slot)
+            after = fold(before or SlotState.initial(change.slot), event, change)
+            self._keep(change.slot, after, new=before is None)
         return stored
 
-    def _keep(self, slot: Slot, state: SlotState) -> None:
-        values = {
-            "recorded": state.recorded,
-            "generation": state.generation,
-            "pending": state.pending,
-            "drift": state.drift,
-            "observed": state.observed,
-            "since": None if state.since is None else iso(state.since),
-        }
-        changed = self._connection.execute(SLOTS.update().where(self._is(slot)).values(values))
-        if changed.rowcount == 0:
-            key = {"registry": self._registry, "model": slot.model, "kind": slot.kind, "name": slot.name}
-            self._connection.execute(SLOTS.insert().values({**key, **values}))
+    def _keep(self, slot: Slot, state: SlotState, *, new: bool) -> None:
+        since = None if state.since is None else iso(state.since)
+        values = {**state._asdict(), "since": since}
+        if new:
+            key = dict(zip(SLOT_KEY, (self._registry, *slot), strict=True))
+            self._connection.execute(SLOTS.insert(), {**key, **values})
+        else:
+            self._connection.execute(CHANGE_SLOT, {**self._key(slot), **values})
 
-    def _events(self) -> sa.Select[Any]:
-        return sa.select(EVENTS).where(EVENTS.c.registry == self._registry)
-
-    def _is(self, slot: Slot) -> sa.ColumnElement[bool]:
-        return sa.and_(
-            SLOTS.c.registry == self._registry,
-            SLOTS.c.model == slot.model,
-            SLOTS.c.kind == slot.kind,
-            SLOTS.c.name == slot.name,
-        )
+    def _key(self, slot: Slot) -> dict[str, str]:
+        return {f"of_{name}": value for name, value in zip(SLOT_KEY, (self._registry, *slot), strict=True)}
 
 
 class SqlLedger:
@@ -123,7 +128,8 @@ class SqlLedger:
             raise InvalidInput("SIGNOFF_LEDGER_URL: only SQLite files are supported, such as sqlite:////path/ledger.db")
         self._file = Path(parsed.database)
         self._registry, self._clock = registry, clock
-        self._engine = sqlite_engine(url)
+        self._reading = sqlite_engine(url)
+        self._writing = self._reading.execution_options(begin="BEGIN IMMEDIATE")
         self._ready = False
 
     def _id(self) -> str:
@@ -178,17 +184,18 @@ class SqlLedger:
         return str(body)
 
     def problems(self) -> list[str]:
+        check = ChainCheck(dict(self._checkpoints()))
         with self._connection() as connection:
-            wanted = sa.select(EVENTS).where(EVENTS.c.registry == self._id()).order_by(EVENTS.c.sequence)
-            rows = connection.execute(wanted).all()
-            slots = connection.execute(sa.select(SLOTS).where(SLOTS.c.registry == self._id())).all()
-        events, unreadable = _read_events(rows)
-        return [
-            *chain_problems((row.sequence, row.previous_hash, row.hash, row.body) for row in rows),
-            *unreadable,
-            *_slot_problems(events, slots),
-            *_checkpoint_problems(self._checkpoints(), {row.sequence: row.hash for row in rows}),
-        ]
+            rows = connection.execution_options(yield_per=2_000).execute(
+                sa.select(*CHECKED).where(OF_REGISTRY).order_by(EVENTS.c.sequence), {"registry": self._id()}
+            )
+            for row in rows:
+                check.look(*row)
+            held = connection.execute(sa.select(SLOTS).where(SLOTS.c.registry == self._id())).all()
+            evidence = connection.execution_options(yield_per=50).execute(sa.select(EVIDENCE))
+            digests = {row.sha256: digest_of(row.body) for row in evidence}
+        slots = {Slot(row.model, row.kind, row.name): slot_state(row) for row in held}
+        return [*check.problems(slots), *check.evidence_problems(digests), *self._broken_checkpoints()]
 
     def keep_checkpoint(self) -> None:
         wanted = sa.select(EVENTS.c.sequence, EVENTS.c.hash).where(EVENTS.c.registry == self._id())
@@ -202,22 +209,26 @@ class SqlLedger:
             file.write(line)
 
     def _checkpoints(self) -> Iterator[tuple[int, str]]:
-        if not self.checkpoint_file.exists():
-            return
-        for line in self.checkpoint_file.read_text(encoding="utf-8").splitlines():
-            try:
-                kept = json.loads(line)
-                if kept["registry"] == self._id():
-                    yield int(kept["sequence"]), str(kept["hash"])
-            except (ValueError, KeyError, TypeError):
-                yield -1, line[:80]
+        for line in self._checkpoint_lines():
+            kept = read_checkpoint(line)
+            if kept is not None and kept["registry"] == self._id():
+                yield int(kept["sequence"]), str(kept["hash"])
+
+    def _broken_checkpoints(self) -> list[str]:
+        lines = self._checkpoint_lines()
+        return [f"checkpoint file: a line cannot be read ({each[:80]})" for each in lines if not read_checkpoint(each)]
+
+    def _checkpoint_lines(self) -> list[str]:
+        with translated():
+            return (
+                self.checkpoint_file.read_text(encoding="utf-8").splitlines() if self.checkpoint_file.exists() else []
+            )
 
     @contextmanager
     def _connection(self, *, write: bool = False) -> Iterator[sa.Connection]:
         with translated():
             self._prepare()
-            begin = "BEGIN IMMEDIATE" if write else "BEGIN"
-            with self._engine.execution_options(begin=begin).begin() as connection:
+            with (self._writing if write else self._reading).begin() as connection:
                 yield connection
 
     def _prepare(self) -> None:
@@ -225,7 +236,7 @@ class SqlLedger:
         if self._ready:
             return
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._engine.execution_options(begin="BEGIN IMMEDIATE").begin() as connection:
+        with self._writing.begin() as connection:
             METADATA.create_all(connection)
             for table in APPEND_ONLY:
                 for verb in ("UPDATE", "DELETE"):
@@ -234,36 +245,3 @@ class SqlLedger:
                         "BEGIN SELECT raise(abort, 'the ledger is append-only'); END"
                     )
         self._ready = True
-
-
-def _read_events(rows: Sequence[sa.Row[Any]]) -> tuple[list[Event], list[str]]:
-    events, problems = [], []
-    for row in rows:
-        try:
-            event = Event.from_body(row.body)
-        except (ValueError, KeyError, TypeError):
-            problems.append(f"event {row.sequence}: cannot be read")
-            continue
-        copied = (event.type.value, event.model, event.decision, event.key)
-        if copied != (row.type, row.model, row.decision, row.key):
-            problems.append(f"event {row.sequence}: its columns differ from its body")
-        events.append(event)
-    return events, problems
-
-
-def _slot_problems(events: list[Event], rows: Sequence[sa.Row[Any]]) -> Iterator[str]:
-    replayed = replay(events)
-    held = {Slot(row.model, row.kind, row.name): slot_state(row) for row in rows}
-    for slot in sorted({*replayed, *held}):
-        if replayed.get(slot) != held.get(slot):
-            yield f"slot {slot.label} of {slot.model!r}: is not what replaying the events gives"
-
-
-def _checkpoint_problems(checkpoints: Iterator[tuple[int, str]], hashes: Mapping[int, str]) -> Iterator[str]:
-    for sequence, kept in checkpoints:
-        if sequence < 0:
-            yield f"checkpoint file: a line cannot be read ({kept})"
-        elif sequence not in hashes:
-            yield f"event {sequence}: is in a checkpoint and was cut off"
-        elif hashes[sequence] != kept:
-            yield f"event {sequence}: differs from its checkpoint"

@@ -6,11 +6,11 @@ time-stamp a digital document" (1991): tamper-evident, not tamper-proof.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from pipeline.governance.lifecycle import Slot, Stage
 
@@ -43,8 +43,7 @@ class EventType(StrEnum):
 ENDS = (EventType.APPLIED, EventType.ABORTED, EventType.CONFLICT, EventType.DRIFT_REVERTED)
 
 
-@dataclass(frozen=True)
-class SlotChange:
+class SlotChange(NamedTuple):
     """One slot in an event: what the ledger held, what was or is to be, and what was seen in the registry."""
 
     slot: Slot
@@ -62,8 +61,7 @@ class SlotChange:
         }
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """What happened to one model. `content` holds the rest of the body: actor, reason, subject, gates, digests."""
 
     type: EventType
@@ -72,7 +70,7 @@ class Event:
     changes: tuple[SlotChange, ...] = ()
     decision: str | None = None
     key: str | None = None
-    content: Mapping[str, Any] = field(default_factory=dict)
+    content: Mapping[str, Any] = MappingProxyType({})
 
     def body(self) -> str:
         """Canonical JSON: sorted keys, no NaN, time as ISO 8601 in UTC with microseconds."""
@@ -93,22 +91,17 @@ class Event:
         """Raises ValueError, KeyError or TypeError for a text that is no event."""
         content: dict[str, Any] = json.loads(body)
         model = content.pop("model")
-        return cls(
-            type=EventType(content.pop("type")),
-            model=model,
-            at=datetime.fromisoformat(content.pop("at")),
-            changes=tuple(
+        changes = tuple(
+            [
                 SlotChange(Slot(model, each["kind"], each["name"]), each["expected"], each["to"], each["observed"])
                 for each in content.pop("changes")
-            ),
-            decision=content.pop("decision"),
-            key=content.pop("key"),
-            content=content,
+            ]
         )
+        kind, at = EventType(content.pop("type")), datetime.fromisoformat(content.pop("at"))
+        return cls(kind, model, at, changes, content.pop("decision"), content.pop("key"), content)
 
 
-@dataclass(frozen=True)
-class StoredEvent:
+class StoredEvent(NamedTuple):
     """An event with its place in the chain and the very text that was hashed."""
 
     sequence: int
@@ -118,8 +111,7 @@ class StoredEvent:
     event: Event
 
 
-@dataclass(frozen=True)
-class SlotState:
+class SlotState(NamedTuple):
     """What the ledger holds true of a slot.
 
     recorded: the content that a decision, a baseline or an adoption put there. generation: how often that happened.
@@ -156,11 +148,10 @@ def event_hash(previous_hash: str, sequence: int, body: str) -> str:
     return digest_of(f"{HASH_LABEL}\0{previous_hash}\0{sequence}\0{body}")
 
 
-def chain(event: Event, last: StoredEvent | None) -> StoredEvent:
-    """The event as the one that follows `last`."""
-    sequence, previous = (last.sequence + 1, last.hash) if last else (1, FIRST_HASH)
+def chain(event: Event, sequence: int, previous_hash: str) -> StoredEvent:
+    """The event with its number and the hash of the one before it."""
     body = event.body()
-    return StoredEvent(sequence, previous, event_hash(previous, sequence, body), body, event)
+    return StoredEvent(sequence, previous_hash, event_hash(previous_hash, sequence, body), body, event)
 
 
 def fold(state: SlotState, event: Event, change: SlotChange) -> SlotState:
@@ -169,15 +160,15 @@ def fold(state: SlotState, event: Event, change: SlotChange) -> SlotState:
         case EventType.BASELINE:
             return SlotState(recorded=change.to, observed=change.to, since=event.at)
         case EventType.DECIDED:
-            return replace(state, pending=event.decision)
+            return state._replace(pending=event.decision)
         case EventType.APPLIED | EventType.DRIFT_ADOPTED | EventType.DRIFT_REVERTED:
             return SlotState(change.to, state.generation + 1, observed=change.to, since=event.at)
         case EventType.ABORTED:
-            return replace(state, pending=None)
+            return state._replace(pending=None)
         case EventType.CONFLICT | EventType.DRIFT:
             drift = change.observed != state.recorded
             since = state.since if drift else event.at
-            return replace(state, pending=None, drift=drift, observed=change.observed, since=since)
+            return state._replace(pending=None, drift=drift, observed=change.observed, since=since)
         case _:
             return state
 
@@ -191,17 +182,26 @@ def replay(events: Iterable[Event]) -> dict[Slot, SlotState]:
     return slots
 
 
-def chain_problems(rows: Iterable[tuple[int, str, str, str]]) -> Iterator[str]:
-    """What is wrong in rows of (sequence, previous hash, hash, body), in their order."""
-    previous, expected = FIRST_HASH, 0
-    for expected, (sequence, previous_hash, stored_hash, body) in enumerate(rows, 1):
-        if sequence != expected:
-            yield f"event {sequence}: should be number {expected}"
-        if previous_hash != previous:
-            yield f"event {sequence}: does not follow from the event before it"
-        if stored_hash != event_hash(previous_hash, sequence, body):
-            yield f"event {sequence}: was changed after it was written"
-        previous = stored_hash
+def link_problems(
+    sequence: int, previous_hash: str, stored_hash: str, body: str, *, after: tuple[int, str]
+) -> list[str]:
+    """What is wrong with one link, given number and hash of the one before it ((0, FIRST_HASH) for the first)."""
+    number, previous = after
+    wrong = {
+        f"should be number {number + 1}": sequence != number + 1,
+        "does not follow from the event before it": previous_hash != previous,
+        "was changed after it was written": stored_hash != event_hash(previous_hash, sequence, body),
+    }
+    return [f"event {sequence}: {what}" for what, holds in wrong.items() if holds]
+
+
+def chain_problems(events: Iterable[StoredEvent]) -> list[str]:
+    """What is wrong in a chain, from its first event on."""
+    problems, after = [], (0, FIRST_HASH)
+    for each in events:
+        problems += link_problems(each.sequence, each.previous_hash, each.hash, each.body, after=after)
+        after = (after[0] + 1, each.hash)
+    return problems
 
 
 def former_champions(events: Iterable[Event], slot: Slot) -> list[tuple[int, Event]]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from pipeline.governance.errors import InvalidInput
 
@@ -46,8 +47,7 @@ MOVE_TO_STAGE = {
 }
 
 
-@dataclass(frozen=True, order=True)
-class Slot:
+class Slot(NamedTuple):
     """What a move changes: an alias of a model (`name` is the alias) or the stage of a version (`name` its number)."""
 
     model: str

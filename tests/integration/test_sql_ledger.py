@@ -96,6 +96,21 @@ def test_a_forger_without_triggers_is_found(ledger: SqlLedger, tmp_path: Path, s
     assert any(each.startswith(problem) for each in ledger.problems()), ledger.problems()
 
 
+def test_evidence_that_was_changed_or_deleted_is_found(ledger: SqlLedger, tmp_path: Path) -> None:
+    """What the approver saw can be trusted as far as the events that quote it."""
+    with ledger.transaction() as transaction:
+        transaction.append(Event(EventType.DENIED, "m", EPOCH, content={"evidence": digest_of("gone")}))
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute("DROP TRIGGER ledger_evidence_no_update")
+        connection.execute("UPDATE ledger_evidence SET body = 'other'")
+    connection.close()
+
+    assert ledger.problems() == [
+        f"evidence {digest_of('text')[:12]}: was changed after it was written",
+        f"event 8: the evidence {digest_of('gone')[:12]} that it quotes is gone",
+    ]
+
+
 def test_only_a_checkpoint_tells_a_ledger_that_was_written_anew(ledger: SqlLedger, tmp_path: Path) -> None:
     """Tamper-evident, not tamper-proof: without the file the forgery is clean."""
     forge(tmp_path)

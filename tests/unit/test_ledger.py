@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.adapters.in_memory import EPOCH
 from pipeline.governance.ledger import (
+    FIRST_HASH,
     Event,
     EventType,
     SlotChange,
@@ -59,16 +60,15 @@ def test_the_hash_covers_text_place_and_the_event_before() -> None:
 
 def test_a_broken_chain_names_the_event() -> None:
     """Number, link and content are checked each by itself."""
-    first = chain(moved(EventType.BASELINE, "1"), None)
-    second = chain(moved(EventType.APPLIED, "2"), first)
-    rows = [(stored.sequence, stored.previous_hash, stored.hash, stored.body) for stored in (first, second)]
+    first = chain(moved(EventType.BASELINE, "1"), 1, FIRST_HASH)
+    second = chain(moved(EventType.APPLIED, "2"), 2, first.hash)
 
-    assert list(chain_problems(rows)) == []
-    assert list(chain_problems(rows[1:])) == [
+    assert chain_problems([first, second]) == []
+    assert chain_problems([second]) == [
         "event 2: should be number 1",
         "event 2: does not follow from the event before it",
     ]
-    assert list(chain_problems([(*rows[0][:3], "{}")])) == ["event 1: was changed after it was written"]
+    assert chain_problems([first._replace(body="{}")]) == ["event 1: was changed after it was written"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,70 @@
+"""What `verify` looks at in a stored ledger: links, copies, slots, evidence and checkpoints."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipeline.adapters.sql_tables import EVENTS
+from pipeline.governance.ledger import FIRST_HASH, Event, SlotState, fold, link_problems
+from pipeline.governance.lifecycle import Slot
+
+COPIES = ("type", "model", "decision", "key")
+CHECKED = tuple(EVENTS.c[name] for name in ("sequence", "previous_hash", "hash", "body", *COPIES))
+
+
+class ChainCheck:
+    """Sees every event once, in order, and keeps what is wrong; its memory grows with slots, not with events."""
+
+    def __init__(self, checkpoints: Mapping[int, str]) -> None:
+        self._checkpoints = checkpoints
+        self._after = (0, FIRST_HASH)
+        self._slots: dict[Slot, SlotState] = {}
+        self._quoted: dict[str, int] = {}
+        self._problems: list[str] = []
+
+    def look(self, sequence: int, previous_hash: str, stored_hash: str, body: str, *copies: str | None) -> None:
+        """One row, as CHECKED orders the columns."""
+        self._problems += link_problems(sequence, previous_hash, stored_hash, body, after=self._after)
+        self._after = (self._after[0] + 1, stored_hash)
+        if self._checkpoints.get(sequence, stored_hash) != stored_hash:
+            self._problems.append(f"event {sequence}: differs from its checkpoint")
+        try:
+            event = Event.from_body(body)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self._problems.append(f"event {sequence}: cannot be read")
+            return
+        if copies != (event.type.value, event.model, event.decision, event.key):
+            self._problems.append(f"event {sequence}: its columns differ from its body")
+        for change in event.changes:
+            before = self._slots.get(change.slot) or SlotState.initial(change.slot)
+            self._slots[change.slot] = fold(before, event, change)
+        if quoted := event.content.get("evidence"):
+            self._quoted.setdefault(quoted, sequence)
+
+    def problems(self, held: Mapping[Slot, SlotState]) -> Iterator[str]:
+        """Of the events; `held` are the slots as the ledger keeps them."""
+        yield from self._problems
+        for sequence in sorted(set(self._checkpoints)):
+            if sequence > self._after[0]:
+                yield f"event {sequence}: is in a checkpoint and was cut off"
+        for slot in sorted({*self._slots, *held}):
+            if self._slots.get(slot) != held.get(slot):
+                yield f"slot {slot.label} of {slot.model!r}: is not what replaying the events gives"
+
+    def evidence_problems(self, digests: Mapping[str, str]) -> Iterator[str]:
+        """Of the evidence: `digests` are the sha256 of what is kept, by the sha256 under which it is kept."""
+        for name, digest in digests.items():
+            if name != digest:
+                yield f"evidence {name[:12]}: was changed after it was written"
+        for quoted, sequence in self._quoted.items():
+            if quoted not in digests:
+                yield f"event {sequence}: the evidence {quoted[:12]} that it quotes is gone"
+
+
+def read_checkpoint(line: str) -> dict[str, Any] | None:
+    """A line of the checkpoint file; None where it is damaged."""
+    try:
+        kept = json.loads(line)
+        return {"registry": kept["registry"], "sequence": int(kept["sequence"]), "hash": str(kept["hash"])}
+    except (ValueError, KeyError, TypeError):
+        return None

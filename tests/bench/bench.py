@@ -1,0 +1,135 @@
+"""Figures of this machine, as ratios to a floor measured in the same run; medians. `make bench` prints them."""
+
+import gc
+import os
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+import registries
+from desks import MODEL, TickingClock
+from pipeline.adapters.in_memory import EPOCH
+from pipeline.adapters.mlflow_registry import MlflowRegistry
+from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.governance.ledger import Event, EventType, SlotChange
+from pipeline.governance.lifecycle import Slot
+
+METRICS = ["accuracy", "f1_macro", "log_loss"]
+# The floor: the same columns in one statement, rows as the driver gives them.
+ONE_QUERY = """
+select mv.version, mv.current_stage, mv.status, mv.run_id, mv.creation_time, mv.description, a.value, b.value, c.value
+from model_versions mv
+left join latest_metrics a on a.run_uuid = mv.run_id and a.key = 'accuracy'
+left join latest_metrics b on b.run_uuid = mv.run_id and b.key = 'f1_macro'
+left join latest_metrics c on c.run_uuid = mv.run_id and c.key = 'log_loss'
+where mv.name = ? and mv.current_stage <> 'Deleted_Internal'
+order by mv.version desc"""
+
+
+class FixedId:
+    """A registry id that was chosen."""
+
+    def known(self) -> str:
+        return "bench"
+
+    keep = known
+
+
+def median_ms(work: Callable[[], object], *, times: int = 9) -> float:
+    """The first call is not counted; it pays for caches and imports."""
+    work()
+    gc.collect()
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        taken.append((time.perf_counter() - start) * 1000)
+    return statistics.median(taken)
+
+
+def line(what: str, figure: str, budget: str) -> None:
+    sys.stdout.write(f"{what:<44} {figure:<44} {budget}\n")
+
+
+def bench_ledger(folder: Path) -> None:
+    ledger = SqlLedger(f"sqlite:///{folder / 'ledger.db'}", registry=FixedId(), clock=TickingClock())
+    slot = Slot.of_alias(MODEL, "champion")
+    reason = "x" * 200
+
+    def append(count: int, per_transaction: int) -> float:
+        start = time.perf_counter()
+        for _ in range(count // per_transaction):
+            with ledger.transaction() as transaction:
+                for _ in range(per_transaction):
+                    change = SlotChange(slot, "1", "1", "1")
+                    transaction.append(Event(EventType.DRIFT, MODEL, EPOCH, (change,), content={"reason": reason}))
+        return count / (time.perf_counter() - start)
+
+    line("ledger: append, one event a transaction", f"{append(1_000, 1):,.0f} events/s", "at least 500 events/s")
+    append(50_000, 1_000)
+    start = time.perf_counter()
+    problems = ledger.problems()
+    rate = 51_000 / (time.perf_counter() - start)
+    line("ledger: verify", f"{rate:,.0f} events/s, {len(problems)} problems", "at least 100,000 events/s")
+
+
+def bench_versions(folder: Path, versions: int) -> None:
+    uri = registries.copy_store(registries.template_store(folder), folder / str(versions))
+    fill(folder / str(versions) / "mlflow.db", versions)
+    registry = MlflowRegistry(uri, experiment="signoff")
+    with closing(sqlite3.connect(folder / str(versions) / "mlflow.db")) as connection:
+        floor = median_ms(lambda: connection.execute(ONE_QUERY, (MODEL,)).fetchall())
+    ours = median_ms(lambda: registry.table(MODEL, METRICS))
+    figure = f"{ours:.1f} ms, floor {floor:.1f} ms, {ours / floor:.2f} x"
+    line(f"versions table, {versions:,} versions", figure, "at most 3 x")
+
+
+def fill(database: Path, versions: int) -> None:
+    """Rows as MLflow writes them: each version with a run, 40 metrics, 3 tags."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        now = 1_780_000_000_000
+        connection.execute("insert into registered_models (name, creation_time) values (?, ?)", (MODEL, now))
+        for version in range(1, versions + 1):
+            run = uuid.uuid4().hex
+            connection.execute(
+                "insert into runs (run_uuid, name, source_type, status, start_time, lifecycle_stage, experiment_id) "
+                "values (?, 'run', 'LOCAL', 'FINISHED', ?, 'active', 0)",
+                (run, now),
+            )
+            connection.execute(
+                "insert into model_versions (name, version, creation_time, current_stage, source, run_id, status) "
+                "values (?, ?, ?, 'None', 'models:/m-0', ?, 'READY')",
+                (MODEL, version, now + version, run),
+            )
+            names = [*METRICS, *(f"metric_{number}" for number in range(37))]
+            rows = [(name, 0.9, now, 0, 0, run) for name in names]
+            connection.executemany(
+                "insert into latest_metrics (key, value, timestamp, step, is_nan, run_uuid) values (?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+            tags = [(MODEL, version, key, "value") for key in ("model_type", "git_commit", "data_source")]
+            connection.executemany(
+                "insert into model_version_tags (name, version, key, value) values (?, ?, ?, ?)", tags
+            )
+
+
+def main() -> None:
+    """Print one line per figure, with its budget."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bench_ledger(folder)
+        for versions in (1_000, 10_000):
+            bench_versions(folder, versions)
+
+
+if __name__ == "__main__":
+    main()
