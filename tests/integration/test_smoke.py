@@ -1,0 +1,361 @@
+"""Smoke predictions in a process of their own: whatever the files do, the caller gets a sentence."""
+
+import hashlib
+import io
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.dummy import DummyRegressor
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+
+from hostile_models import ALLOWED, a7_hostile_tree, describe, fitted, hostile, replace_model, rows, save
+from pipeline.governance.errors import IntegrityFailure, NotFound, Refused, Unavailable
+from pipeline.governance.evidence import manifest_digest
+from pipeline.governance.lifecycle import Stage
+from pipeline.governance.ports import File, ModelFiles, VersionRecord, VersionRow
+from pipeline.serving.loader import files_of
+from pipeline.serving.smoke import SubprocessSmoke, _environment, _in_words
+from pipeline.serving.worker import BrokenFrame, answer, read_frame, write_frame
+
+ROW = VersionRow("obesity", 3, Stage.STAGING, (), "READY", None, datetime(2026, 1, 1, tzinfo=UTC), "")
+RECORD = VersionRecord(ROW, source="", model_id=None, status_message="", registered_by="")
+
+
+@dataclass
+class FolderRegistry:
+    """A registry of one version, whose files lie in a folder; `swapped` is what read_file gives instead of a file."""
+
+    folder: Path
+    swapped: dict[str, bytes] = field(default_factory=dict)
+    asked_fresh: list[bool] = field(default_factory=list)
+
+    def files(self, record, *, fresh=False):
+        self.asked_fresh.append(fresh)
+        return ModelFiles(
+            tuple(
+                File(path.relative_to(self.folder).as_posix(), path.stat().st_size, digest(path.read_bytes()))
+                for path in sorted(self.folder.rglob("*"))
+                if path.is_file()
+            )
+        )
+
+    def read_file(self, record, path):
+        return self.swapped.get(path) or (self.folder / path).read_bytes()
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def framed(content: dict[str, object]) -> bytes:
+    stream = io.BytesIO()
+    write_frame(stream, content)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """A folder per estimator, saved once."""
+    place = tmp_path_factory.mktemp("clean")
+    return {name: save(fitted(name), place / name) for name in ("random_forest", "hist_gradient_boosting")}
+
+
+@pytest.fixture
+def folder(clean, tmp_path):
+    """A copy of the clean forest to spoil."""
+    return shutil.copytree(clean["random_forest"], tmp_path / "model")
+
+
+@pytest.fixture(autouse=True)
+def private(tmp_path, monkeypatch):
+    """The folder for temporary files, which every test must leave empty."""
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    yield place
+    assert list(place.iterdir()) == []
+
+
+def smoke(registry, *, seconds=60, memory_megabytes=4096) -> SubprocessSmoke:
+    return SubprocessSmoke(registry, seconds=seconds, memory_megabytes=memory_megabytes, allowed_types=ALLOWED)
+
+
+def predict(folder: Path, **limits) -> str:
+    return smoke(FolderRegistry(folder), **limits).predict(RECORD, file_digest=manifest_digest(files_of(folder)))
+
+
+def refusal(folder: Path, **limits) -> str:
+    with pytest.raises(Refused) as caught:
+        predict(folder, **limits)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["random_forest", "hist_gradient_boosting"])
+def test_says_what_was_predicted(clean, name):
+    """A version predicts in the worker what its model predicts here."""
+    expected = fitted(name).predict(rows()[0].head(1))[0]
+    assert predict(clean[name]) == f"predicts {expected} for its input example"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "words"),
+    [
+        (["a", "b", "c"], "predicts a and 2 more for its input example"),
+        ([3.14159265358], "predicts 3.14159 for its input example"),
+        ([1], "predicts 1 for its input example"),
+        ([["a", "b"]], "predicts ['a', 'b'] for its input example"),
+        (["a\n\n\tb"], "predicts a b for its input example"),
+        (["x" * 500], f"predicts {'x' * 80} for its input example"),
+    ],
+)
+def test_words_for_predictions(prediction, words):
+    """The first prediction is named, on one line and not a long one, and the others are counted."""
+    assert _in_words(RECORD, {"prediction": prediction}) == words
+
+
+@pytest.mark.parametrize("prediction", [[], "text", None])
+def test_no_prediction(prediction):
+    """An empty prediction is no smoke prediction."""
+    with pytest.raises(Refused, match="version 3 of obesity predicts nothing for its input example"):
+        _in_words(RECORD, {"prediction": prediction})
+
+
+@pytest.mark.parametrize(
+    ("returncode", "answered", "sentence"),
+    [
+        (-11, framed({"prediction": [1]}), "version 3 of obesity crashed the process that tried it (SIGSEGV)"),
+        (-9, b"", "version 3 of obesity crashed the process that tried it (SIGKILL)"),
+        (-99, b"", "version 3 of obesity crashed the process that tried it (signal 99)"),
+        (1, b"", "version 3 of obesity crashed the process that tried it (exit code 1)"),
+        (0, b"", "version 3 of obesity: there was no answer"),
+        (0, framed({}), "version 3 of obesity: there was no answer"),
+        (
+            0,
+            b"Traceback",
+            "version 3 of obesity: the answer cannot be read (a frame of 1,416,782,179 bytes is too long)",
+        ),
+    ],
+)
+def test_ends_of_a_worker(returncode, answered, sentence):
+    """However the worker ends without a good answer, there is a sentence for it."""
+    done = subprocess.CompletedProcess([], returncode, answered)
+    with pytest.raises(Refused) as caught:
+        smoke(None)._judge(RECORD, done)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_hostile_models_are_refused(clean, tmp_path):
+    """The worker's refusal comes back as a sentence about the version."""
+    folder, _ = hostile(a7_hostile_tree, clean["random_forest"], tmp_path / "hostile")
+    assert refusal(folder) == "version 3 of obesity: it has a tree with nodes or columns that do not exist"
+
+
+def test_other_flavors(folder):
+    """A flavor that is no scikit-learn is named."""
+    describe(folder, lambda described: described.update(flavors={"python_function": {}, "lightgbm": {}}))
+    sentence = "version 3 of obesity: its flavor is lightgbm, which is not loaded under this trust policy"
+    assert refusal(folder) == sentence
+
+
+def test_without_input_example(folder):
+    """Nothing to try is a reason of its own."""
+    describe(folder, lambda described: described.pop("saved_input_example_info"))
+    assert refusal(folder) == "version 3 of obesity has no input example to try"
+
+
+def asked(folder: Path) -> dict[str, object]:
+    return answer({"op": "smoke", "folder": str(folder), "allowed_types": list(ALLOWED)})
+
+
+def test_input_example_that_does_not_fit(folder):
+    """A model that cannot predict its own example fails with the library's reason."""
+    (folder / "input_example.json").write_text('{"columns": ["Age"], "data": [[24.0]]}')
+    found = asked(folder)
+    assert found["kind"] == "failed"
+    assert str(found["error"]).startswith("cannot predict its input example (ValueError: columns are missing")
+
+
+def test_crash_is_a_sentence(folder):
+    """A file of allowed types that still makes compiled code read outside its memory costs one process."""
+    inputs, truth = rows()
+    encoder = OneHotEncoder().fit(inputs[["Gender", "CAEC"]])
+    model = make_pipeline(encoder, LogisticRegression()).fit(inputs[["Gender", "CAEC"]], truth)
+    encoder, count = model.steps[0][1], model.steps[1][1].n_features_in_
+    encoder._n_features_outs = [2**29, count - 2**29]  # the place of the second column's categories in a sparse row
+    replace_model(folder, model)
+    (folder / "input_example.json").write_text(inputs[["Gender", "CAEC"]].to_json(orient="split", index=False))
+    assert refusal(folder) == "version 3 of obesity crashed the process that tried it (SIGSEGV)"
+
+
+def test_too_slow(folder):
+    """Beyond its time the worker is ended."""
+    assert refusal(folder, seconds=0.05) == "version 3 of obesity did not answer within 0.05 s"
+
+
+def test_too_large_for_the_memory(folder):
+    """A model that needs more memory than there is for it is refused, and nobody else loses memory."""
+    model = fitted("random_forest")
+    model.steps.insert(0, ("ballast", FunctionTransformer(kw_args={"zeros": np.zeros(2**24)})))  # 128 MB
+    replace_model(folder, model)
+    assert refusal(folder, memory_megabytes=700) == "version 3 of obesity needs more than 700 MB of memory"
+
+
+def test_too_little_memory_to_start(folder):
+    """The smallest limit that the settings allow is too small for scikit-learn, and the sentence says so."""
+    assert refusal(folder, memory_megabytes=256) == "version 3 of obesity needs more than 256 MB of memory"
+
+
+def test_other_digest(folder):
+    """Files that are not those that were looked at are an integrity failure, before anything is loaded."""
+    with pytest.raises(IntegrityFailure, match="version 3 of obesity: the files are not those"):
+        smoke(FolderRegistry(folder)).predict(RECORD, file_digest="0" * 64)
+
+
+def test_the_copy_is_hashed(folder):
+    """What was read is compared, not what the registry says about it: bytes that change in between are noticed."""
+    content = bytearray((folder / "model.skops").read_bytes())
+    content[-1] ^= 1
+    registry = FolderRegistry(folder, {"model.skops": bytes(content)})
+    with pytest.raises(IntegrityFailure):
+        smoke(registry).predict(RECORD, file_digest=manifest_digest(files_of(folder)))
+    assert registry.asked_fresh == [True]
+
+
+@pytest.mark.parametrize("path", ["../outside", "/tmp/outside", "a/../../outside", "nul\0l"])
+def test_paths_that_leave_the_folder(folder, path):
+    """A file that would be written elsewhere is refused, and not written."""
+
+    class Hostile(FolderRegistry):
+        def files(self, record, *, fresh=False):
+            return ModelFiles((File(path, 1, "0" * 64),))
+
+    with pytest.raises(Refused, match="a file's path leaves the model's folder"):
+        smoke(Hostile(folder, {path: b"x"})).predict(RECORD, file_digest="0" * 64)
+    assert not Path("/tmp/outside").exists()
+
+
+def test_a_file_where_a_folder_is_needed(folder):
+    """Paths that cannot lie beside each other do not end in a traceback."""
+
+    class Hostile(FolderRegistry):
+        def files(self, record, *, fresh=False):
+            return ModelFiles((File("a", 1, "0" * 64), File("a/b", 1, "0" * 64)))
+
+    with pytest.raises(Unavailable, match="cannot be copied"):
+        smoke(Hostile(folder, {"a": b"x", "a/b": b"x"})).predict(RECORD, file_digest="0" * 64)
+
+
+def test_too_many_bytes(folder):
+    """The sizes that the registry names are added up before anything is copied."""
+
+    class Huge(FolderRegistry):
+        def files(self, record, *, fresh=False):
+            return ModelFiles((File("model.skops", 501 * 2**20, "0" * 64),))
+
+    with pytest.raises(Refused, match="too many files or bytes"):
+        smoke(Huge(folder)).predict(RECORD, file_digest="0" * 64)
+
+
+def test_registry_errors_pass(folder):
+    """Files that are gone stay NotFound."""
+
+    class Gone(FolderRegistry):
+        def read_file(self, record, path):
+            raise NotFound(f"files: {path} is gone")
+
+    with pytest.raises(NotFound):
+        smoke(Gone(folder)).predict(RECORD, file_digest="0" * 64)
+
+
+def test_the_copy_is_private(folder, private):
+    """While it is there, nobody else can read the copy."""
+    modes = []
+
+    class Watching(FolderRegistry):
+        def read_file(self, record, path):
+            modes.extend(stat.S_IMODE(each.stat().st_mode) for each in private.iterdir())
+            return super().read_file(record, path)
+
+    with pytest.raises(IntegrityFailure):
+        smoke(Watching(folder)).predict(RECORD, file_digest="0" * 64)
+    assert set(modes) == {0o700}
+
+
+def test_worker_gets_none_of_our_environment(folder, monkeypatch):
+    """Addresses and credentials in this process's environment are not handed on."""
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert "secret" not in _environment(folder).values()
+    assert {"PATH", "HOME", "PYTHONPATH"} <= set(_environment(folder))
+
+
+def test_private_stdout_catches_every_printer():
+    """After private_stdout, both print and a write to file descriptor 1 miss the frames."""
+    program = (
+        "import os; from pipeline.serving.worker import private_stdout, write_frame\n"
+        "answers = private_stdout(); print('noise'); os.write(1, b'noise'); os.system('echo noise')\n"
+        "write_frame(answers, {'quiet': True})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert read_frame(io.BytesIO(done.stdout)) == {"quiet": True}
+    assert done.stderr.count(b"noise") == 3
+    assert read_frame(io.BytesIO(done.stdout[11 + 8 :])) is None
+
+
+def test_frames_come_back():
+    """Frames that were written one after the other are read one after the other, then None."""
+    stream = io.BytesIO()
+    write_frame(stream, {"a": [1, None, "\N{SNOWMAN}"]})
+    write_frame(stream, {})
+    stream.seek(0)
+    assert [read_frame(stream), read_frame(stream), read_frame(stream)] == [{"a": [1, None, "\N{SNOWMAN}"]}, {}, None]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\0", b"\0\0\0\x05{}", b"\xff\xff\xff\xff{}", b"\0\0\0\x02[]", b"\0\0\0\x02{]", b"\0\0\0\x01\xff"],
+    ids=["cut length", "cut body", "too long", "no object", "no JSON", "no UTF-8"],
+)
+def test_broken_frames(content):
+    """Anything else than a frame is named as such, and an absurd length is not waited for."""
+    with pytest.raises(BrokenFrame):
+        read_frame(io.BytesIO(content))
+
+
+def test_frames_hold_no_nan():
+    """JSON has no NaN: such an answer is an error here, not at the reader."""
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_frame(io.BytesIO(), {"a": float("nan")})
+
+
+def test_unknown_operation():
+    """A request for something else is answered, not obeyed."""
+    assert answer({"op": "run"}) == {"error": "has no operation 'run'", "kind": "request"}
+
+
+def test_nan_as_a_prediction(folder):
+    """A prediction that JSON cannot hold is a failure with a reason."""
+    model = DummyRegressor(strategy="constant", constant=0.0)
+    inputs, _ = rows()
+    model.fit(inputs[["Age"]], np.zeros(len(inputs)))
+    model.constant_ = np.array([[np.nan]])
+    replace_model(folder, model)
+    assert str(asked(folder)["error"]).startswith("cannot predict its input example (ValueError: Out of range float")
+
+
+def test_importing_is_cheap():
+    """The dashboard and the command line import the caller's side without numpy, scikit-learn or skops."""
+    heavy = "{'numpy', 'pandas', 'pyarrow', 'sklearn', 'skops'}"
+    program = f"import sys, pipeline.comparison, pipeline.serving.smoke; assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": "."})
