@@ -41,7 +41,7 @@ def desk(settings: Settings | None = None) -> GovernanceService:
     Raises InvalidInput for settings that cannot be used. Nothing is read from the registry or written before a method
     is called.
     """
-    from pipeline.adapters.mlflow_registry import MlflowRegistry  # imports MLflow: seconds
+    from pipeline.adapters.mlflow_registry import MlflowRegistry
     from pipeline.adapters.sql_ledger import SqlLedger
     from pipeline.comparison import PairedBootstrap
     from pipeline.serving.smoke import SubprocessSmoke
@@ -58,6 +58,7 @@ def desk(settings: Settings | None = None) -> GovernanceService:
             samples=used.evaluation.bootstrap_samples,
             seed=used.evaluation.bootstrap_seed,
             confidence=used.evaluation.confidence,
+            age_bands=tuple(used.evaluation.age_bands),
         ),
         smoke=SubprocessSmoke(
             registry,

@@ -178,7 +178,7 @@ class ServingSettings(Section):
     """Limits of the process that loads models, and the compiled types that it may load."""
 
     smoke_seconds: float = Field(gt=0)
-    memory_megabytes: int = Field(ge=256)
+    memory_megabytes: int = Field(ge=1024)  # the libraries alone take half of it
     allowed_types: list[Word]
 
 
