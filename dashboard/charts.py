@@ -9,10 +9,12 @@ from pipeline.governance.evidence import Metric
 from pipeline.governance.history import Period
 
 PLAIN = {"displayModeBar": False}
+# From the page's own background: Streamlit's scale would make every empty cell of a dark page bright blue.
+SHADES_ON_LIGHT, SHADES_ON_DARK = ["#F4F6FA", "#1D4ED8"], ["#1A2233", "#60A5FA"]
 ROW_PIXELS, LEAST_PIXELS = 34, 120
 
 
-def confusion(classes: Sequence[str], counts: Sequence[Sequence[float]]) -> go.Figure:
+def confusion(classes: Sequence[str], counts: Sequence[Sequence[float]], *, dark: bool = False) -> go.Figure:
     """Counts in the cells; the shade is the share of the true class, so that rare classes are as visible as others."""
     shares = [[value / (sum(row) or 1) for value in row] for row in counts]
     heatmap = go.Heatmap(
@@ -22,6 +24,7 @@ def confusion(classes: Sequence[str], counts: Sequence[Sequence[float]]) -> go.F
         text=[[f"{value:,.0f}" for value in row] for row in counts],
         texttemplate="%{text}",
         hovertemplate="true %{y}<br>predicted %{x}<br>%{text} rows, %{z:.4f} of the class<extra></extra>",
+        colorscale=SHADES_ON_DARK if dark else SHADES_ON_LIGHT,
         zmin=0,
         zmax=1,
         xgap=1,
@@ -34,7 +37,7 @@ def confusion(classes: Sequence[str], counts: Sequence[Sequence[float]]) -> go.F
 
 
 def metric_intervals(own: Sequence[Metric], champion: Sequence[Metric], names: tuple[str, str]) -> go.Figure:
-    """Each metric as a point with its interval, this version above the champion."""
+    """Each share as a point with its interval, this version above the champion."""
     figure = go.Figure()
     for metrics, name, symbol in ((own, names[0], "circle"), (champion, names[1], "diamond")):
         if metrics:
@@ -49,12 +52,15 @@ def metric_intervals(own: Sequence[Metric], champion: Sequence[Metric], names: t
                     "thickness": 1.5,
                 },
                 mode="markers",
+                orientation="h",  # without it the points of a group lie on one line
                 marker={"size": 9, "symbol": symbol},
                 name=name,
             )
     _figure(figure, height=max(200, ROW_PIXELS * len(own) + 100))
     figure.update_layout(scattermode="group", legend={"orientation": "h", "y": 1.12, "x": 0})
-    figure.update_xaxes(tickformat=".2f")
+    ends = [end for metric in (*own, *champion) for end in (metric.value, metric.low, metric.high) if end is not None]
+    margin = max(0.01, (max(ends) - min(ends)) * 0.1)
+    figure.update_xaxes(tickformat=".2f", range=[max(0, min(ends) - margin), min(1, max(ends) + margin)])
     return figure.update_yaxes(autorange="reversed")
 
 

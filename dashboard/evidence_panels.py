@@ -19,7 +19,7 @@ def kpis(evidence: Evidence) -> None:
     found = [metric for metric in map(evidence.metric, dict.fromkeys(names)) if metric is not None][:MOST_KPIS]
     if not found:
         return
-    with st.grid(MOST_KPIS, min_column_width=190):
+    with st.grid(MOST_KPIS, min_column_width=150):
         for metric in found:
             st.metric(
                 words.label(metric.name),
@@ -49,8 +49,8 @@ def metrics(review: Review) -> None:
     if table.empty:
         st.caption("The version has no metrics.")
         return
-    shown = [metric for metric in tables.ordered(evidence.metrics()) if metric.name in tables.FIRST_METRICS]
-    if shares := [metric for metric in shown if 0 <= metric.value <= 1 and metric.low is not None]:
+    shown = [metric for metric in map(evidence.metric, tables.SHARES) if metric is not None]
+    if shares := [metric for metric in shown if 0 <= metric.value <= 1]:
         theirs = [] if champion is None else [found for each in shares if (found := champion.metric(each.name))]
         names = (f"Version {evidence.version}", f"Champion {champion.version}" if champion else "")
         figure = charts.metric_intervals(shares, theirs, names)
@@ -62,10 +62,14 @@ def metrics(review: Review) -> None:
 
 def classes(evidence: Evidence) -> None:
     evaluation = evidence.document(EVALUATION)
-    if found := tables.confusion(evaluation):
-        st.subheader("Confusion", anchor=False)
-        st.plotly_chart(charts.confusion(*found), config=charts.PLAIN, alt="Confusion matrix: true by predicted class")
-    _table("Per class", tables.per_class(evaluation), ("Precision", "Recall", "F1"))
+    left, right = st.columns(2, gap="medium")
+    with left:
+        if found := tables.confusion(evaluation):
+            st.subheader("Confusion", anchor=False)
+            figure = charts.confusion(*found, dark=st.context.theme.type == "dark")
+            st.plotly_chart(figure, config=charts.PLAIN, alt="Confusion matrix: true by predicted class")
+    with right:
+        _table("Per class", tables.per_class(evaluation), ("Precision", "Recall", "F1"))
     _table("Per slice", tables.slices(evaluation), ("Accuracy",))
     if found is None and not evaluation.get("per_class") and not evaluation.get("slices"):
         st.caption("The version came without an evaluation file: no confusion matrix, no classes, no slices.")

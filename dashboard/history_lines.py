@@ -71,8 +71,9 @@ def of_kinds(found: Iterable[Line], kinds: Sequence[str]) -> list[Line]:
     ]
 
 
-def table(found: Sequence[Line]) -> pd.DataFrame:
-    return pd.DataFrame(
+def table(found: Sequence[Line], *, models: bool = True) -> pd.DataFrame:
+    """`models`: whether to name the model of each."""
+    frame = pd.DataFrame(
         {
             "No.": [line.entry.sequence for line in found],
             "When": [line.entry.at for line in found],
@@ -84,6 +85,7 @@ def table(found: Sequence[Line]) -> pd.DataFrame:
             "Reason": [visible(line.entry.why or line.entry.reason or "", most=LONGEST_REASON) for line in found],
         }
     )
+    return frame if models else frame.drop(columns="Model")
 
 
 def event_word(entry: Entry) -> str:
@@ -129,7 +131,7 @@ def since(periods: Sequence[Period], entries: Sequence[Entry]) -> str:
     start = words.when(periods[-1].start)
     if made is None or made.actor is None:
         return f"Champion since {start} or before: found when the desk took over."
-    return f"Champion since {start}, by {words.code(made.actor)} ({str(made.established).replace('_', '-')})"
+    return f"Champion since {start}, by {words.label(made.actor)} ({str(made.established).replace('_', '-')})"
 
 
 def _slot(each: SlotChange, event: EventType) -> str:

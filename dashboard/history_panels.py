@@ -42,8 +42,12 @@ def champions_over_time(model: str) -> None:
     _champion_at(model)
 
 
-def verification() -> None:
+def verify_button() -> None:
     st.button("Verify the ledger", icon=":material/verified:", on_click=_verify)
+
+
+def verification() -> None:
+    """What the last click found."""
     if VERIFIED not in st.session_state:
         st.caption("Checks the chain of events, the registry against it, and the champions' files.")
         return
@@ -65,7 +69,13 @@ def _verify() -> None:
 
 def _champion_at(model: str) -> None:
     asked = st.datetime_input(
-        "Who was champion at (UTC)", key="at", bind="query-params", format="YYYY-MM-DD", width=320, step=60
+        "Who was champion at (UTC)",
+        _this_minute(),
+        key="at",
+        bind="query-params",
+        format="YYYY-MM-DD",
+        step=60,
+        width=260,
     )
     moment = session.desk().at(model, asked.replace(tzinfo=UTC))
     if moment.champion is None:
@@ -73,6 +83,13 @@ def _champion_at(model: str) -> None:
         return
     held = ", ".join(f"version {version} in {stage}" for version, stage in sorted(moment.stages.items()))
     st.text(f"Version {moment.champion} at {words.when(moment.at)}. Stages then: {held or 'none'}.")
+
+
+def _this_minute() -> datetime:
+    """The same for the whole session: a default that moves would make a new field each minute."""
+    now = datetime.now(UTC).replace(second=0, microsecond=0, tzinfo=None)
+    first: datetime = st.session_state.setdefault("first_minute", now)
+    return first
 
 
 def _facts(line: Line) -> dict[str, object]:
@@ -112,9 +129,10 @@ def _seen_then(entry: Entry, digest: str, version: int) -> None:
     st.dataframe(
         table,
         hide_index=True,
-        height=min(36 * (len(table) + 1), 420),
+        height=widgets.height_of(len(table)),
         column_config={
-            "Result": st.column_config.MultiselectColumn(options=[SAME, CHANGED], color=["gray", "orange"], width=100)
+            "Result": st.column_config.MultiselectColumn(options=[SAME, CHANGED], color=["gray", "orange"], width=100),
+            "Fact": st.column_config.TextColumn(width=220),
         },
         alt="Facts then and now",
     )

@@ -22,18 +22,23 @@ def picked_version() -> tuple[str, int] | None:
         raise NotFound(f"version: {model!r} has no version {text!r}")
     version = int(text)
     _remember(model, version)
-    states = dict(zip(numbers, zip(frame["Stage"], frame["Aliases"], strict=True), strict=True))
-    with st.container(horizontal=True):
-        _model_field(names)
-        st.selectbox(
-            "Version",
-            numbers,
-            key="pick_version",
-            on_change=_go_to_version,
-            format_func=lambda number: ", ".join([str(number), states[number][0], *states[number][1]]),
-            width=280,
-        )
     return model, version
+
+
+def fields(model: str) -> None:
+    """To go to another version. Lists hold plain text, not markdown."""
+    frame = session.versions(model)
+    states = dict(zip(frame["Version"], zip(frame["Stage"], frame["Aliases"], strict=True), strict=True))
+    names = [record.name for record in session.models() if record.versions]
+    st.selectbox("Model", names, key="pick_model", on_change=_go_to_model, width=220)
+    st.selectbox(
+        "Version",
+        list(states),
+        key="pick_version",
+        on_change=_go_to_version,
+        format_func=lambda number: ", ".join([str(number), states[number][0], *states[number][1]]),
+        width=220,
+    )
 
 
 def picked_model(names: list[str]) -> str:
@@ -42,11 +47,6 @@ def picked_model(names: list[str]) -> str:
     if model not in names and MODEL in st.query_params:
         raise NotFound(f"model: the registry has no versions of {model!r}")
     return model if model in names else names[0]
-
-
-def _model_field(names: list[str]) -> None:
-    """A list of plain text, not markdown."""
-    st.selectbox("Model", names, key="pick_model", on_change=_go_to_model, width=280)
 
 
 def _remember(model: str, version: int) -> None:

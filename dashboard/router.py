@@ -4,16 +4,20 @@ import streamlit as st
 
 from dashboard import pages, session, widgets, words
 
-st.set_page_config(page_title="Signoff", page_icon=str(pages.HERE / "favicon.png"), layout="wide")
+ICON = str(pages.HERE / "favicon.png")
+
+st.set_page_config(page_title="Signoff", page_icon=ICON, layout="wide")
+st.logo(ICON, size="large")
 page = st.navigation(pages.navigation())
 
 
 def sidebar() -> None:
     """Which registry, and in whose name decisions are signed."""
     settings, actor = session.settings(), session.actor()
-    with st.sidebar:
+    with st.sidebar, st.container(gap=None):
         st.caption("Registry")
         st.text(words.address(settings.environment.tracking_uri))
+        st.space("small")
         st.caption("Decisions are signed by")
         st.text(words.signature(actor.subject, actor.established))
 

@@ -13,7 +13,8 @@ from pipeline.governance.gates import GateResult
 from pipeline.governance.ports import MetricDifference, VersionRow
 from pipeline.governance.text import visible
 
-FIRST_METRICS = ("accuracy", "f1_macro", "f1_weighted", "precision_macro", "recall_macro", "log_loss")
+SHARES = ("accuracy", "f1_macro", "f1_weighted", "precision_macro", "recall_macro")
+FIRST_METRICS = (*SHARES, "log_loss")
 TEXT_COLUMN = "text"  # what the filter looks at, not shown
 LONGEST_CELL = 300
 
@@ -45,6 +46,13 @@ def narrowed(frame: pd.DataFrame, text: str, stages: Sequence[str]) -> pd.DataFr
     for word in text.casefold().split():
         keep &= frame[TEXT_COLUMN].str.contains(word, regex=False)
     return frame[keep]
+
+
+def brief(frame: pd.DataFrame, version: int, metrics: Sequence[str]) -> str:
+    """One version of the versions table in a few words; empty where it is not in it any more."""
+    row = next(iter(frame[frame["Version"] == version].to_dict("records")), {})
+    figures = [f"{name} {row[name]:.4f}" for name in metrics if pd.notna(row.get(name))]
+    return "   ".join([*figures, row.get("Type", "")])
 
 
 def gates(results: Iterable[GateResult]) -> pd.DataFrame:
@@ -80,7 +88,7 @@ def metrics(
     if champion is not None:
         theirs = [champion.metric(metric.name) for metric in own]
         columns[f"Champion {champion.version}"] = [metric.value if metric else None for metric in theirs]
-        columns["Its interval"] = [words.interval(metric.low, metric.high) if metric else "" for metric in theirs]
+        columns["Champion interval"] = [words.interval(metric.low, metric.high) if metric else "" for metric in theirs]
     if compared:
         columns["Difference on the same rows"] = [_difference(compared.get(metric.name)) for metric in own]
     return pd.DataFrame(columns)

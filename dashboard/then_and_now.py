@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from dashboard import tables
+from dashboard import tables, words
 from pipeline.governance.evidence import entry_of
 
 FACTS = ("stage", "aliases", "status", "description", "file_digest", "run_id", "source")
@@ -23,10 +23,20 @@ def compared(then: Mapping[str, Any], now: Mapping[str, Any]) -> pd.DataFrame:
         {
             "Result": [[CHANGED if changed[name] else SAME] for name in order],
             "Fact": [tables.cell(name) for name in order],
-            "Then": [tables.cell(before.get(name)) for name in order],
-            "Now": [tables.cell(after.get(name)) for name in order],
+            "Then": [_shown(before.get(name), after.get(name)) for name in order],
+            "Now": [_shown(after.get(name), before.get(name)) for name in order],
         }
     )
+
+
+def _shown(value: object, other: object) -> str:
+    """Four digits, unless the difference lies behind them."""
+    if isinstance(value, list):
+        return tables.cell(", ".join(map(str, value)))
+    if not isinstance(value, float):
+        return tables.cell(value)
+    equal = isinstance(other, float) and value != other and words.number(value) == words.number(other)
+    return repr(value) if equal else words.number(value)
 
 
 def _flat(content: Mapping[str, Any]) -> dict[str, Any]:

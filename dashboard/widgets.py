@@ -18,6 +18,7 @@ from pipeline.governance.errors import (
 )
 from pipeline.governance.gates import GateResult
 from pipeline.governance.lifecycle import CHAMPION, Stage
+from pipeline.governance.text import visible
 
 Colour = Literal["red", "orange", "green", "blue", "gray"]
 STAGE_COLOURS: Mapping[str, Colour] = {
@@ -40,6 +41,8 @@ TITLES = (
     (InvalidInput, "Not valid"),
     (IntegrityFailure, "Not what was recorded"),
 )
+MOST_ROWS, TABLE_PIXELS = 14, 500
+FACT_PIXELS, LONG_FACT = 230, 34
 FOUR_DIGITS = "%.4f"
 MINUTES = "YYYY-MM-DD HH:mm [UTC]"
 
@@ -74,16 +77,9 @@ def message(title: str, text: str, *, colour: Colour) -> Any:  # noqa: ANN401 (S
     return box
 
 
-def title(text: str, badges: Callable[[], None] | None = None) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.title(text, width="content", anchor=False)
-        if badges is not None:
-            badges()
-
-
 def state_badges(stage: str, aliases: list[str]) -> None:
     """The stage in our own words; an alias is anybody's text, so only `champion` gets a colour."""
-    st.badge(f"Stage {stage}", color=STAGE_COLOURS.get(stage, "gray"))
+    st.badge("No stage" if stage == Stage.NONE else stage, color=STAGE_COLOURS.get(stage, "gray"))
     for alias in aliases:
         held = alias == CHAMPION
         st.badge(words.label(alias), icon=":material/trophy:" if held else ":material/label:", color="blue")
@@ -97,11 +93,11 @@ def gates_table(frame: pd.DataFrame, key: str) -> None:
         key=key,
         column_config={
             "Result": st.column_config.MultiselectColumn(
-                options=list(RESULT_COLOURS), color=list(RESULT_COLOURS.values()), width=95
+                options=list(RESULT_COLOURS), color=list(RESULT_COLOURS.values()), width=88
             ),
-            "Gate": st.column_config.TextColumn(width=190),
-            "Observed": st.column_config.TextColumn(width=250),
-            "Required": st.column_config.TextColumn(width=250),
+            "Gate": st.column_config.TextColumn(width=170),
+            "Observed": st.column_config.TextColumn(width=190),
+            "Required": st.column_config.TextColumn(width=200),
             "Mode": st.column_config.TextColumn(width=75),
         },
         alt="Gates with result, observed and required value",
@@ -111,14 +107,21 @@ def gates_table(frame: pd.DataFrame, key: str) -> None:
 def failed_gates(gates: list[GateResult], title: str, colour: Colour) -> None:
     """The sentences in full: a table cell would cut them."""
     if gates:
-        with message(title, "\n".join(f"{gate.name}: {gate.why}" for gate in gates), colour=colour):
+        with message(title, "\n".join(f"•  {gate.name}: {gate.why}" for gate in gates), colour=colour):
             pass
 
 
 def frame(data: pd.DataFrame, alt: str, *, digits: tuple[str, ...] = (), height: int | None = None) -> None:
     """A small table as it is, with four digits in the named columns."""
     config = {name: st.column_config.NumberColumn(format=FOUR_DIGITS) for name in digits if name in data}
-    st.dataframe(data, hide_index=True, height=height or "content", column_config=config, alt=alt)
+    st.dataframe(
+        data,
+        hide_index=True,
+        height=height or "content",
+        column_config=config,
+        placeholder=words.NOTHING,
+        alt=alt,
+    )
 
 
 def times(*names: str) -> dict[str, Any]:
@@ -126,10 +129,14 @@ def times(*names: str) -> dict[str, Any]:
 
 
 def facts(pairs: Mapping[str, object]) -> None:
-    """A list of names and values. Values are identifiers of anybody's making: each in a code span."""
-    shown = {name: words.code(str(value)) for name, value in pairs.items() if value not in (None, "")}
-    if shown:
-        st.table(shown, border="horizontal", width="stretch")
+    """Names and values; a long value has a line of its own. Values are anybody's text."""
+    grid = st.grid("auto", min_column_width=FACT_PIXELS)
+    for name, value in pairs.items():
+        if value not in (None, ""):
+            text = visible(str(value))
+            with grid.cell(column_span="all" if len(text) > LONG_FACT else 1), st.container(gap=None):
+                st.caption(name)
+                st.text(text)
 
 
 def writes_notice() -> None:
@@ -144,3 +151,8 @@ def stage_column() -> Any:  # noqa: ANN401 (Streamlit's column)
     return st.column_config.MultiselectColumn(
         options=list(STAGE_COLOURS), color=list(STAGE_COLOURS.values()), width=110
     )
+
+
+def height_of(rows: int) -> int | Literal["content"]:
+    """As high as its rows, and never so high that the page scrolls for the table alone."""
+    return "content" if rows <= MOST_ROWS else TABLE_PIXELS

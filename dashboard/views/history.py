@@ -2,17 +2,16 @@
 
 import streamlit as st
 
-from dashboard import history_lines, history_panels, pages, session, widgets
+from dashboard import history_lines, history_panels, pages, session, widgets, words
 from dashboard.drift_form import drift
 from dashboard.history_lines import Line
 
 ALL = "All models"
 EVENT = "event"
-TABLE_PIXELS = 420
 
 
 def history_page() -> None:
-    widgets.title("History")
+    st.title("History", anchor=False)
     model = chosen_model()
     entries = session.history(model)
     named = [model] if model else known_models()
@@ -23,7 +22,7 @@ def history_page() -> None:
         return
     kinds = st.pills("Show", list(history_lines.KINDS), selection_mode="multi", key="kind", bind="query-params")
     found = history_lines.of_kinds(history_lines.lines(entries), kinds)
-    chosen = table(found, key=f"history/{model}/{'/'.join(kinds)}")
+    chosen = table(found, model, key=f"history/{model}/{'/'.join(kinds)}")
     if chosen is not None:
         history_panels.event_detail(chosen)
     over_time(model)
@@ -42,8 +41,12 @@ def chosen_model() -> str | None:
     st.session_state["history_model"] = asked if asked in names else ALL
     if asked is not None and asked not in names:
         st.info("Neither the registry nor the ledger knows the model of this address. All models are shown.")
-    chosen = st.selectbox("Model", [ALL, *names], key="history_model", on_change=open_model, width=320)
-    return None if chosen == ALL else chosen
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.selectbox("Model", [ALL, *names], key="history_model", on_change=open_model, width=260)
+        if chosen == ALL:
+            return None
+        pages.link_versions("Versions", chosen)
+    return chosen
 
 
 def open_model() -> None:
@@ -51,15 +54,15 @@ def open_model() -> None:
     st.query_params.from_dict({} if chosen == ALL else {"model": chosen})
 
 
-def table(found: list[Line], key: str) -> Line | None:
+def table(found: list[Line], model: str | None, key: str) -> Line | None:
     """The selected line; the address may name it by its number."""
     by_number = {str(line.entry.sequence): index for index, line in enumerate(found)}
     asked = by_number.get(st.query_params.get(EVENT, ""))
     colours = history_lines.event_colours()
     event = st.dataframe(
-        history_lines.table(found),
+        history_lines.table(found, models=model is None),
         hide_index=True,
-        height=min(TABLE_PIXELS, 37 * (len(found) + 1)),
+        height=widgets.height_of(len(found)),
         key=key,
         on_select="rerun",
         selection_mode="single-row",
@@ -70,6 +73,7 @@ def table(found: list[Line], key: str) -> Line | None:
             "Version": st.column_config.NumberColumn(format="%d", width=70),
             **widgets.times("When"),
         },
+        placeholder=words.NOTHING,
         alt="Events, newest first",
     )
     rows = event.selection.rows
@@ -92,7 +96,7 @@ def footer(model: str | None) -> None:
     st.subheader("Integrity and export", anchor=False)
     entries = session.history(model)
     with st.container(horizontal=True):
-        history_panels.verification()
+        history_panels.verify_button()
         st.download_button(
             "Export as JSON",
             data=lambda: history_panels.as_json(entries),
@@ -101,8 +105,7 @@ def footer(model: str | None) -> None:
             icon=":material/download:",
             on_click="ignore",
         )
-    if model is not None:
-        pages.link_versions("Versions", model)
+    history_panels.verification()
 
 
 history_page()

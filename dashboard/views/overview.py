@@ -2,24 +2,26 @@
 
 import streamlit as st
 
-from dashboard import pages, session, widgets, words
+from dashboard import pages, session, tables, widgets, words
 from dashboard.filling import empty_registry
 from dashboard.history_lines import last_line, since
 from pipeline.governance.service import ModelOverview
 
 CARD_PIXELS = 420
-MOST_WAITING = 5
+MOST_SHOWN = 5
 
 
 def overview_page() -> None:
-    widgets.title("Overview")
+    st.title("Overview", anchor=False)
     models = session.overview()
     if not any(model.record.versions for model in models):
         empty_registry()
         return
     figures(models)
-    out_of_band([model for model in models if model.differences])
-    with st.grid(2, min_column_width=CARD_PIXELS):
+    for model in models:
+        if model.differences:
+            out_of_band(model)
+    with st.grid(min(2, len(models)), min_column_width=CARD_PIXELS):
         for index, model in enumerate(models):
             with st.container(border=True, height="stretch", key=f"card_{index}"):
                 card(model)
@@ -33,27 +35,27 @@ def figures(models: tuple[ModelOverview, ...]) -> None:
         st.metric("Out-of-band changes", sum(len(model.differences) for model in models), border=True)
 
 
-def out_of_band(models: list[ModelOverview]) -> None:
-    for model in models:
-        sentences = "\n".join(each.sentence for each in model.differences[:MOST_WAITING])
-        with widgets.message("Moved out-of-band", f"{model.record.name}\n{sentences}", colour="orange"):
-            pages.link_history("See what moved, adopt or revert it", model.record.name)
+def out_of_band(model: ModelOverview) -> None:
+    sentences = "\n".join(f"•  {each.sentence}" for each in model.differences[:MOST_SHOWN])
+    with widgets.message("Moved out-of-band", f"{model.record.name}\n{sentences}", colour="orange"):
+        pages.link_history("See what moved, adopt or revert it", model.record.name)
 
 
 def card(model: ModelOverview) -> None:
     name = model.record.name
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(words.label(name), anchor=False, width="content")
-        pages.link_versions(words.count(model.record.versions, "version"), name)
-    champion(model)
-    with st.container(horizontal=True):
         for stage, held in model.stages.items():
             if held:
                 st.badge(f"{stage.value} {held:,}", color=widgets.STAGE_COLOURS[stage])
+        pages.link_versions(words.count(model.record.versions, "version"), name)
+        pages.link_history("History", name)
+    champion(model)
     waiting(model)
     if model.last is not None:
-        st.caption("Last event")
-        st.text(last_line(model.last))
+        with st.container(gap=None):
+            st.caption("Last event")
+            st.text(last_line(model.last))
 
 
 def champion(model: ModelOverview) -> None:
@@ -69,18 +71,24 @@ def champion(model: ModelOverview) -> None:
             spread = words.spread(metric) or None
             label, value = words.label(metric.name), words.number(metric.value)
             st.metric(label, value, spread, delta_color="off", delta_arrow="off")
-    st.caption(since(session.champions(name), session.history(name)))
-    pages.link_review(f"Review version {version}", name, version)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        pages.link_review(f"Review version {version}", name, version)
+        st.caption(since(session.champions(name), session.history(name)), width="content")
 
 
 def waiting(model: ModelOverview) -> None:
     if not model.waiting:
         st.caption("Nothing waits for a review.")
         return
+    name, frame = model.record.name, session.versions(model.record.name)
     st.caption(f"{words.count(len(model.waiting), 'version')} in Staging, waiting for a review")
-    with st.container(horizontal=True):
-        for version in model.waiting[:MOST_WAITING]:
-            pages.link_review(f"Version {version}", model.record.name, version)
+    with st.container(gap=None):
+        for version in model.waiting[:MOST_SHOWN]:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                pages.link_review(f"Review version {version}", name, version)
+                st.text(tables.brief(frame, version, session.metric_names()[:2]))
+    if len(model.waiting) > MOST_SHOWN:
+        pages.link_versions(f"{len(model.waiting) - MOST_SHOWN:,} more", name)
 
 
 overview_page()

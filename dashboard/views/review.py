@@ -5,10 +5,9 @@ from collections.abc import Callable, Mapping
 import streamlit as st
 
 from dashboard import evidence_panels as panels
-from dashboard import pages, session, tables, widgets
+from dashboard import pages, picker, session, tables, widgets
 from dashboard.choices import chosen_move
 from dashboard.decision_form import decision_form
-from dashboard.picker import picked_version
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.review import Review
 
@@ -22,10 +21,11 @@ SECTIONS: Mapping[str, Callable[[Review], None]] = {
 
 
 def review_page() -> None:
-    picked = picked_version()
+    picked = picker.picked_version()
     if picked is None:
-        widgets.title("Review")
+        st.title("Review", anchor=False)
         st.info("There is no version to review yet. The overview says how to fill the registry.")
+        pages.link_overview()
         return
     evidence = session.evidence(*picked)
     header(evidence)
@@ -35,26 +35,29 @@ def review_page() -> None:
 
 def header(evidence: Evidence) -> None:
     content = evidence.content
-    widgets.title(f"Version {evidence.version}", lambda: widgets.state_badges(content["stage"], content["aliases"]))
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.text(content["model"])
-        pages.link_versions("All versions", evidence.model)
-        pages.link_history("History", evidence.model)
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        with st.container(horizontal=True, vertical_alignment="center", width="content"):
+            st.title(f"Version {evidence.version}", width="content", anchor=False)
+            widgets.state_badges(content["stage"], content["aliases"])
+        with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
+            picker.fields(evidence.model)
+            pages.link_versions("All versions", evidence.model)
+            pages.link_history("History", evidence.model)
 
 
 def decide(evidence: Evidence) -> None:
     move = chosen_move(evidence)
     with st.spinner("Checking the gates"):
         review = session.review(move)
-    shown, form = st.columns([3, 2], gap="medium")
+    shown, form = st.columns([13, 7], gap="medium")
+    with shown:
+        st.subheader("Gates", anchor=False)
+        widgets.gates_table(tables.gates(review.gates), key="gates")
+        panels.gaps(review.evidence)
     with form:
         widgets.writes_notice()
         decision_form(review)
-    with shown:
-        st.subheader(f"Gates for {move.target}" if move.alias is None else "Gates", anchor=False)
-        widgets.gates_table(tables.gates(review.gates), key="gates")
-        panels.gaps(review.evidence)
-        sections(review)
+    sections(review)
 
 
 def sections(review: Review) -> None:

@@ -3,24 +3,23 @@
 import pandas as pd
 import streamlit as st
 
-from dashboard import pages, session, tables, widgets
+from dashboard import pages, session, tables, widgets, words
 from dashboard.picker import LAST_MODEL, picked_model
 from pipeline.governance.lifecycle import CHAMPION, Stage
 
-ROWS_PIXELS = 520
-
 
 def versions_page() -> None:
-    widgets.title("Versions")
+    st.title("Versions", anchor=False)
     names = [record.name for record in session.models()]
     if not names:
         st.info("The registry has no models. The overview says how to fill it.")
         pages.link_overview()
         return
-    model = filters_model(names)
-    frame = session.versions(model)
-    found = filtered(frame)
-    actions = st.container(horizontal=True, vertical_alignment="center", height=40)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        model = filters_model(names)
+        frame = session.versions(model)
+        found = filtered(frame)
+    actions = st.container(horizontal=True, vertical_alignment="center")
     chosen = table(found, key=f"versions/{model}")
     with actions:
         if chosen is None:
@@ -35,7 +34,7 @@ def filters_model(names: list[str]) -> str:
     model = picked_model(names)
     st.session_state["versions_model"] = st.session_state[LAST_MODEL] = model
     st.query_params["model"] = model
-    st.selectbox("Model", names, key="versions_model", on_change=open_model, width=320)
+    st.selectbox("Model", names, key="versions_model", on_change=open_model, width=260)
     return model
 
 
@@ -44,17 +43,11 @@ def open_model() -> None:
 
 
 def filtered(frame: pd.DataFrame) -> pd.DataFrame:
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        text = st.text_input(
-            "Filter", key="q", type="search", bind="query-params", placeholder="Type, alias, tag, text", width=320
-        )
-        stages = st.pills(
-            "Stage",
-            [stage.value for stage in Stage],
-            selection_mode="multi",
-            key="stage",
-            bind="query-params",
-        )
+    text = st.text_input(
+        "Filter", key="q", type="search", bind="query-params", placeholder="Type, alias, tag or text", width=260
+    )
+    words_of_stages = [stage.value for stage in Stage]
+    stages = st.pills("Stage", words_of_stages, selection_mode="multi", key="stage", bind="query-params")
     return tables.narrowed(frame, text or "", stages)
 
 
@@ -67,7 +60,7 @@ def table(found: pd.DataFrame, key: str) -> int | None:
     event = st.dataframe(
         shown,
         hide_index=True,
-        height=min(ROWS_PIXELS, 37 * (len(shown) + 1)) if len(shown) else "auto",
+        height=widgets.height_of(len(shown)),
         key=key,
         on_select="rerun",
         selection_mode="single-row",
@@ -80,7 +73,7 @@ def table(found: pd.DataFrame, key: str) -> int | None:
             **figures,
             **widgets.times("Created"),
         },
-        placeholder="",
+        placeholder=words.NOTHING,
         alt="Versions with metrics, stage and aliases",
     )
     rows = event.selection.rows
