@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,11 +53,6 @@ def read_parquet(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     except FileNotFoundError as error:
         raise InvalidInput(f"{path}: is missing; run the training steps in order") from error
-
-
-def copy_folder(source: Path, target: Path) -> None:
-    with replacing(target) as unfinished:
-        shutil.copytree(source, unfinished)
 
 
 def canonical_json(document: object, *, indent: int | None = None) -> str:
