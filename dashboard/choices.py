@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import session
+from dashboard import session, words
 from pipeline.governance.errors import NotFound
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.lifecycle import CHAMPION, Move, MoveKind, Stage, alias_move, parse_stage, stage_move
@@ -23,7 +23,7 @@ def chosen_move(evidence: Evidence) -> Move:
     if choice == SET_ALIAS:
         return alias_move(model, _typed_alias(), version)
     if choice == REMOVE_ALIAS:
-        return Move(model, MoveKind.UNALIAS, None, st.selectbox("Alias to remove", _removable(evidence), width=280))
+        return Move(model, MoveKind.UNALIAS, None, _picked_alias(evidence))
     return stage_move(model, version, parse_stage(choice))
 
 
@@ -59,6 +59,10 @@ def _way_back(evidence: Evidence) -> Move | None:
 
 def _removable(evidence: Evidence) -> list[str]:
     return [alias for alias in evidence.content["aliases"] if alias != CHAMPION]
+
+
+def _picked_alias(evidence: Evidence) -> str:
+    return st.selectbox("Alias to remove", _removable(evidence), format_func=words.name, width=280)
 
 
 def _typed_alias() -> str:

@@ -49,8 +49,8 @@ def decision_form(review: Review) -> None:
         _show_refusal()
         _form(review, draft)
         st.caption(
-            f"Bound to evidence `{words.digest(draft.evidence)}` and files "
-            f"`{words.digest(review.evidence.file_digest)}`. Refused if either has changed since you looked."
+            f"Bound to evidence {words.digest(draft.evidence)} and files {words.digest(review.evidence.file_digest)}. "
+            "Refused if either has changed since you looked."
         )
 
 

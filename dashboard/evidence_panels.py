@@ -50,7 +50,7 @@ def metrics(review: Review) -> None:
         st.caption("The version has no metrics.")
         return
     shown = [metric for metric in map(evidence.metric, tables.SHARES) if metric is not None]
-    if shares := [metric for metric in shown if 0 <= metric.value <= 1]:
+    if shares := [metric for metric in shown if 0 <= metric.value <= 1 and metric.low is not None]:
         theirs = [] if champion is None else [found for each in shares if (found := champion.metric(each.name))]
         names = (f"Version {evidence.version}", f"Champion {champion.version}" if champion else "")
         figure = charts.metric_intervals(shares, theirs, names)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from dashboard import words
+from dashboard import tables, words
 from pipeline.governance.history import Entry, Period
 from pipeline.governance.ledger import EventType, SlotChange
 from pipeline.governance.text import visible
@@ -76,7 +76,7 @@ def table(found: Sequence[Line], *, models: bool = True) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "No.": [line.entry.sequence for line in found],
-            "When": [line.entry.at for line in found],
+            "When": [tables.utc(line.entry.at) for line in found],
             "Event": [[event_word(line.entry)] for line in found],
             "Model": [visible(line.entry.model) for line in found],
             "Version": pd.array([line.entry.version for line in found], dtype="Int64"),

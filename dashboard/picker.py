@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import session
+from dashboard import session, words
 from pipeline.governance.errors import NotFound
 
 MODEL, VERSION = "model", "version"
@@ -30,7 +30,7 @@ def fields(model: str) -> None:
     frame = session.versions(model)
     states = dict(zip(frame["Version"], zip(frame["Stage"], frame["Aliases"], strict=True), strict=True))
     names = [record.name for record in session.models() if record.versions]
-    st.selectbox("Model", names, key="pick_model", on_change=_go_to_model, width=220)
+    st.selectbox("Model", names, key="pick_model", on_change=_go_to_model, format_func=words.name, width=220)
     st.selectbox(
         "Version",
         list(states),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -30,7 +31,7 @@ def versions(rows: Sequence[VersionRow], metrics: Sequence[str]) -> pd.DataFrame
             "Type": [cell(row.tags.get("model_type", "")) for row in rows],
             "Producer": [cell(row.tags.get("produced_by", "")) for row in rows],
             "Status": [row.status for row in rows],
-            "Created": [row.created_at for row in rows],
+            "Created": [utc(row.created_at) for row in rows],
             "Description": [cell(row.description) for row in rows],
         }
     )
@@ -164,10 +165,15 @@ def differences(found: Iterable[Difference]) -> pd.DataFrame:
             "Slot": [visible(each.slot.label) for each in held],
             "Registry": [each.observed or "not there" for each in held],
             "Ledger": [each.recorded or "not there" for each in held],
-            "Changed after": [each.since for each in held],
-            "Seen": [each.seen for each in held],
+            "Changed after": [utc(each.since) for each in held],
+            "Seen": [utc(each.seen) for each in held],
         }
     )
+
+
+def utc(moment: datetime) -> datetime:
+    """Without its offset: pandas warns whenever Arrow reads a column of times that have one."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def cell(value: object) -> str:

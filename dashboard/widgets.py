@@ -79,7 +79,7 @@ def message(title: str, text: str, *, colour: Colour) -> Any:  # noqa: ANN401 (S
 
 def state_badges(stage: str, aliases: list[str]) -> None:
     """The stage in our own words; an alias is anybody's text, so only `champion` gets a colour."""
-    st.badge("No stage" if stage == Stage.NONE else stage, color=STAGE_COLOURS.get(stage, "gray"))
+    st.badge(words.stage(stage), color=STAGE_COLOURS.get(stage, "gray"))
     for alias in aliases:
         held = alias == CHAMPION
         st.badge(words.label(alias), icon=":material/trophy:" if held else ":material/label:", color="blue")
@@ -125,7 +125,7 @@ def frame(data: pd.DataFrame, alt: str, *, digits: tuple[str, ...] = (), height:
 
 
 def times(*names: str) -> dict[str, Any]:
-    return {name: st.column_config.DatetimeColumn(format=MINUTES, timezone="UTC", width=165) for name in names}
+    return {name: st.column_config.DatetimeColumn(format=MINUTES, width=165) for name in names}
 
 
 def facts(pairs: Mapping[str, object]) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pipeline.governance.evidence import Metric
 from pipeline.governance.gates import GateResult
-from pipeline.governance.lifecycle import Change, Move, MoveKind
+from pipeline.governance.lifecycle import Change, Move, MoveKind, Stage
 from pipeline.governance.policy import Mode
 from pipeline.governance.request import Outcome
 from pipeline.governance.text import visible
@@ -18,6 +18,7 @@ BACKTICKS = re.compile(r"`+")
 PASSED, BLOCKS, WARNS, NOTED = "✓ Passed", "✕ Blocks", "! Warns", "· Noted"
 FAILED = {Mode.PREVENT: BLOCKS, Mode.WARN: WARNS, Mode.ALLOW: NOTED}
 KILO = 1024
+LONGEST_NAME = 60
 
 
 def when(moment: datetime | None) -> str:
@@ -51,9 +52,20 @@ def digest(sha256: str | None) -> str:
     return NOTHING if sha256 is None else sha256[:12]
 
 
+def name(text: str) -> str:
+    """For fields and cells, which are plain text: one line that shows what is invisible."""
+    return visible(text, most=LONGEST_NAME)
+
+
 def label(text: str) -> str:
     """For labels and headings, which are markdown: a plain name as it is, anything else inside a code span."""
-    return text.replace("_", r"\_") if PLAIN.fullmatch(text) else code(text)
+    shown = name(text)
+    return shown.replace("_", r"\_") if PLAIN.fullmatch(shown) else code(shown)
+
+
+def stage(word: str) -> str:
+    """Alone on a badge, MLflow's "None" would not say what there is none of."""
+    return "No stage" if word == Stage.NONE else word
 
 
 def code(text: str) -> str:
@@ -104,14 +116,14 @@ def changes(planned: Iterable[Change]) -> str:
 
 
 def _change(change: Change) -> str:
-    name = visible(change.slot.name)
+    slot = visible(change.slot.name)
     if change.slot.kind == "stage":
-        return f"Version {name} moves from {change.expected} to {change.to}."
+        return f"Version {slot} moves from {change.expected} to {change.to}."
     if change.to is None:
-        return f"The alias {name} is removed from version {change.expected}."
+        return f"The alias {slot} is removed from version {change.expected}."
     if change.expected is None:
-        return f"The alias {name} is set on version {change.to}."
-    return f"The alias {name} moves from version {change.expected} to version {change.to}."
+        return f"The alias {slot} is set on version {change.to}."
+    return f"The alias {slot} moves from version {change.expected} to version {change.to}."
 
 
 def done(outcome: Outcome) -> str:

@@ -41,8 +41,11 @@ def chosen_model() -> str | None:
     st.session_state["history_model"] = asked if asked in names else ALL
     if asked is not None and asked not in names:
         st.info("Neither the registry nor the ledger knows the model of this address. All models are shown.")
+    options = [ALL, *names]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = st.selectbox("Model", [ALL, *names], key="history_model", on_change=open_model, width=260)
+        chosen = st.selectbox(
+            "Model", options, key="history_model", on_change=open_model, format_func=words.name, width=260
+        )
         if chosen == ALL:
             return None
         pages.link_versions("Versions", chosen)

@@ -8,7 +8,7 @@ from dashboard.history_lines import last_line, since
 from pipeline.governance.service import ModelOverview
 
 CARD_PIXELS = 420
-MOST_SHOWN = 5
+MOST_SHOWN, MOST_CARDS = 5, 40
 
 
 def overview_page() -> None:
@@ -22,9 +22,16 @@ def overview_page() -> None:
         if model.differences:
             out_of_band(model)
     with st.grid(min(2, len(models)), min_column_width=CARD_PIXELS):
-        for index, model in enumerate(models):
+        for index, model in enumerate(sorted(models, key=urgency)[:MOST_CARDS]):
             with st.container(border=True, height="stretch", key=f"card_{index}"):
                 card(model)
+    if len(models) > MOST_CARDS:
+        st.caption(f"{len(models) - MOST_CARDS:,} more models are listed on the page Versions.")
+
+
+def urgency(model: ModelOverview) -> tuple[bool, bool, str]:
+    """What somebody has to do something about comes first."""
+    return not model.differences, not model.waiting, model.record.name
 
 
 def figures(models: tuple[ModelOverview, ...]) -> None:
@@ -47,7 +54,7 @@ def card(model: ModelOverview) -> None:
         st.subheader(words.label(name), anchor=False, width="content")
         for stage, held in model.stages.items():
             if held:
-                st.badge(f"{stage.value} {held:,}", color=widgets.STAGE_COLOURS[stage])
+                st.badge(f"{words.stage(stage.value)} {held:,}", color=widgets.STAGE_COLOURS[stage])
         pages.link_versions(words.count(model.record.versions, "version"), name)
         pages.link_history("History", name)
     champion(model)

@@ -34,7 +34,7 @@ def filters_model(names: list[str]) -> str:
     model = picked_model(names)
     st.session_state["versions_model"] = st.session_state[LAST_MODEL] = model
     st.query_params["model"] = model
-    st.selectbox("Model", names, key="versions_model", on_change=open_model, width=260)
+    st.selectbox("Model", names, key="versions_model", on_change=open_model, format_func=words.name, width=260)
     return model
 
 

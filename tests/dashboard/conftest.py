@@ -1,0 +1,57 @@
+"""The real pages over a desk in memory. AppTest runs them in this process, without a server and a browser."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from desks import GRACE, MODEL, REASON, build_desk
+from streamlit import config
+from streamlit.testing.v1 import AppTest
+
+from pipeline import bootstrap
+from pipeline.governance.lifecycle import Stage
+from pipeline.governance.service import GovernanceService
+
+sys.path.append(str(Path(__file__).parent))  # for seen.py
+ROUTER = Path(__file__).resolve().parents[2] / "dashboard" / "router.py"
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture(autouse=True)
+def fresh_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What one test has read, another does not see; the server listens on this machine only."""
+    monkeypatch.setenv("SIGNOFF_ACTOR", "grace")
+    before = config.get_option("server.address")
+    config.set_option("server.address", "127.0.0.1")
+    st.cache_resource.clear()
+    yield
+    st.cache_resource.clear()
+    config.set_option("server.address", before)
+
+
+@pytest.fixture
+def desk() -> GovernanceService:
+    """Three good versions: 1 is champion, 2 waits in Staging, 3 is new."""
+    service = build_desk()
+    for version, stage in ((1, Stage.STAGING), (1, Stage.PRODUCTION), (2, Stage.STAGING)):
+        service.promote(MODEL, version, stage, reason=REASON, actor=GRACE, accept_warnings=True)
+    return service
+
+
+@pytest.fixture
+def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
+    """Opens a page of a desk at an address, as a new visitor."""
+
+    def open_at(service: GovernanceService, page: str = "", **query: str) -> AppTest:
+        monkeypatch.setattr(bootstrap, "desk", lambda _settings=None: service)
+        app = AppTest.from_file(ROUTER, default_timeout=30)
+        if page:
+            app.run()
+            app.switch_page(f"views/{page}.py")
+        for name, value in query.items():
+            app.query_params[name] = value
+        return app.run()
+
+    return open_at

@@ -1,0 +1,31 @@
+"""What an AppTest shows, in a few words."""
+
+from typing import Any
+
+from streamlit.testing.v1 import AppTest
+
+
+def texts(app: AppTest) -> str:
+    return "\n".join(each.value for each in app.text)
+
+
+def badges(app: AppTest) -> list[str]:
+    """Badges and other markdown, as their source."""
+    return [each.value for each in app.markdown]
+
+
+def button(app: AppTest, label: str) -> Any:
+    return next(each for each in app.button if each.label == label)
+
+
+def frame(app: AppTest, column: str) -> Any:
+    """The first table that has this column."""
+    return next(each.value for each in app.dataframe if column in each.value)
+
+
+def markdown_sources(app: AppTest) -> str:
+    """Everything that the browser would read as markdown."""
+    kinds = ("markdown", "caption", "title", "header", "subheader", "info", "warning", "error", "success", "toast")
+    found = [each.value for kind in kinds for each in getattr(app, kind)]
+    found += [each.label for kind in ("button", "metric", "checkbox") for each in getattr(app, kind)]
+    return "\n".join(found)

@@ -1,0 +1,206 @@
+"""Decisions through the pages: each goes through the service, and what it refuses is said at the form."""
+
+import pytest
+from desks import GRACE, MODEL, REASON, KnownDifferences, build_desk, small_registry, worse
+from seen import button, frame, texts
+from streamlit import config
+
+from pipeline.governance.lifecycle import Stage
+
+PROMOTE = "Move version 2 to Production"
+
+
+def review(open_page, desk, version="2", **query):
+    return open_page(desk, "review", model=MODEL, version=version, **query)
+
+
+def decide(app, label, reason=REASON, *, accept=False):
+    app.text_area[0].input(reason)
+    if accept:
+        app.checkbox[0].check()
+    return button(app, label).click().run()
+
+
+def test_promotes_with_a_reason(desk, open_page):
+    """A confirmed promotion moves the champion, is recorded with the reason, and is told on the next run."""
+    app = decide(review(open_page, desk), PROMOTE)
+
+    assert not app.exception
+    assert desk.registry.state(MODEL).champion == 2
+    assert desk.history(MODEL)[-1].reason == REASON
+    assert app.toast[0].value.startswith("Decision ")
+
+
+def test_says_what_will_change(desk, open_page):
+    """Before anything is confirmed, each slot that would move is named in words."""
+    shown = texts(review(open_page, desk))
+
+    assert "The alias champion moves from version 1 to version 2." in shown
+    assert "Version 1 moves from Production to Archived." in shown
+
+
+@pytest.mark.parametrize("reason", ["", "too short"])
+def test_refuses_without_a_reason(desk, open_page, reason):
+    """Too short a reason is refused at the form, in the service's sentence, and changes nothing."""
+    app = decide(review(open_page, desk), PROMOTE, reason)
+
+    assert "10 to 2,000 characters are allowed" in texts(app)
+    assert desk.registry.state(MODEL).champion == 1
+
+
+def test_a_blocked_move_names_its_gate(desk, open_page):
+    """A version that is not in Staging cannot be promoted: the gate says why and the button is disabled."""
+    app = review(open_page, desk, "3", to="Production")
+
+    assert "stage_is_staging: The version is in None; move it to Staging first." in texts(app)
+    assert button(app, "Move version 3 to Production").disabled
+    assert ["✕ Blocks"] in [list(each) for each in frame(app, "Gate")["Result"]]
+
+
+def test_warnings_ask_for_an_acceptance(open_page):
+    """A warning is refused until it is accepted, and then recorded as accepted."""
+    desk = build_desk(comparer=KnownDifferences([worse("f1_macro")]))
+    for version, stage in ((1, Stage.STAGING), (1, Stage.PRODUCTION), (2, Stage.STAGING)):
+        desk.promote(MODEL, version, stage, reason=REASON, actor=GRACE, accept_warnings=True)
+
+    app = decide(review(open_page, desk), PROMOTE)
+    assert "accept the warnings to go on" in texts(app)
+    assert desk.registry.state(MODEL).champion == 1
+
+    decide(app, PROMOTE, accept=True)
+    assert desk.registry.state(MODEL).champion == 2
+    decided = next(each for each in reversed(desk.history(MODEL)) if "accepted_warnings" in each.content)
+    assert decided.content["accepted_warnings"] == ["not_worse_than_incumbent"]
+
+
+def test_stale_evidence_is_refused(desk, open_page):
+    """Files that changed since the page was drawn refuse the decision; the reason stays in the form."""
+    app = review(open_page, desk)
+    desk.registry.write_file(MODEL, 2, "model.skops", b"other bytes")
+
+    decide(app, PROMOTE)
+
+    assert "the version has changed since you looked" in texts(app)
+    assert app.text_area[0].value == REASON
+    assert desk.registry.state(MODEL).champion == 1
+
+
+def test_a_state_that_moved_is_refused(desk, open_page):
+    """Of two who looked at the same state, the second is told that it changed."""
+    app = review(open_page, desk)
+    desk.promote(MODEL, 2, Stage.ARCHIVED, reason=REASON, actor=GRACE)
+
+    assert "look at the review again" in texts(decide(app, PROMOTE))
+
+
+def test_the_same_draft_twice_is_one_decision(desk, open_page):
+    """The idempotency key belongs to the form as it was drawn, and is renewed after a success."""
+    app = review(open_page, desk)
+    place = f"key/production/{MODEL}/2/None"
+    key = app.session_state[place]
+
+    decide(app, PROMOTE)
+
+    decided = [each for each in desk.ledger.events(model=MODEL) if each.event.key == key]
+    assert len(decided) == 1
+    assert place not in app.session_state or app.session_state[place] != key
+
+
+def test_an_unknown_end_keeps_the_key(desk, open_page):
+    """Where the registry stops answering, trying again is the same request."""
+    app = review(open_page, desk)
+    key = app.session_state[f"key/production/{MODEL}/2/None"]
+    desk.registry.down = True
+
+    decide(app, PROMOTE)
+
+    assert app.session_state[f"key/production/{MODEL}/2/None"] == key
+
+
+def test_sets_and_removes_a_free_alias(desk, open_page):
+    """An alias of one's own is set on a version and taken away again."""
+    decide(review(open_page, desk, to="Alias", alias="canary"), "Set alias on version 2")
+    assert desk.registry.state(MODEL).aliases["canary"] == 2
+
+    decide(review(open_page, desk, to="Remove alias"), "Remove alias")
+    assert "canary" not in desk.registry.state(MODEL).aliases
+
+
+def test_an_impossible_alias_is_one_sentence(desk, open_page):
+    """A name that cannot be an alias is refused where it was typed."""
+    app = review(open_page, desk, to="Alias", alias="v1")
+
+    assert not app.exception
+    assert "reserved by MLflow" in texts(app)
+
+
+def test_rolls_back_from_the_champions_page(desk, open_page):
+    """The champion's page offers the way back to the one before it."""
+    desk.promote(MODEL, 2, Stage.PRODUCTION, reason=REASON, actor=GRACE, accept_warnings=True)
+
+    decide(review(open_page, desk), "Roll back to version 1")
+
+    assert desk.registry.state(MODEL).champion == 1
+
+
+@pytest.mark.parametrize("address", [None, "0.0.0.0"])  # None: Streamlit listens everywhere
+def test_a_self_declared_name_signs_on_this_machine_only(desk, open_page, address):
+    """Where others can reach the server, a name of one's own choice decides nothing."""
+    config.set_option("server.address", address)
+
+    app = decide(review(open_page, desk), PROMOTE)
+
+    assert "a self-declared identity decides only on this machine" in texts(app)
+    assert desk.registry.state(MODEL).champion == 1
+
+
+@pytest.mark.parametrize(
+    ("label", "champion", "event"),
+    [
+        ("Adopt what the registry holds", 3, "drift_adopted"),
+        ("Revert to what the ledger says", 1, "drift_reverted"),
+    ],
+)
+def test_ends_an_out_of_band_change(desk, open_page, label, champion, event):
+    """What moved by another way is adopted or reverted with a reason, and then there is nothing left to end."""
+    desk.registry.set_alias(MODEL, "champion", 3)
+    app = open_page(desk, "history", model=MODEL)
+    app.text_area[0].input(REASON)
+
+    button(app, label).click().run()
+
+    assert not app.exception
+    assert desk.registry.state(MODEL).champion == champion
+    assert desk.history(MODEL)[-1].type == event
+    assert desk.differences(MODEL) == []
+
+
+def test_ending_without_a_reason_is_refused(desk, open_page):
+    """Adopting needs a reason too."""
+    desk.registry.set_alias(MODEL, "champion", 3)
+    app = open_page(desk, "history", model=MODEL)
+
+    button(app, "Adopt what the registry holds").click().run()
+
+    assert "10 to 2,000 characters are allowed" in texts(app)
+    assert desk.differences(MODEL)
+
+
+def test_an_out_of_band_change_blocks_the_review(desk, open_page):
+    """Until somebody has ended it, the slot takes no other decision."""
+    desk.registry.set_alias(MODEL, "champion", 3)
+
+    app = review(open_page, desk)
+
+    assert "slot_settled: Moved out-of-band" in texts(app)
+    assert button(app, PROMOTE).disabled
+
+
+def test_a_page_of_old_versions_offers_them_back(open_page):
+    """An archived version can be brought to Staging again."""
+    desk = build_desk(small_registry(versions=1))
+    desk.promote(MODEL, 1, Stage.ARCHIVED, reason=REASON, actor=GRACE)
+
+    decide(review(open_page, desk, "1"), "Move version 1 to Staging")
+
+    assert desk.registry.state(MODEL).stages[1] is Stage.STAGING

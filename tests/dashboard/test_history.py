@@ -1,0 +1,114 @@
+"""The history page: one line per decision, and what was seen when it was made."""
+
+import json
+
+from desks import GRACE, MODEL, REASON, build_desk, small_registry
+from seen import badges, button, frame, texts
+
+from dashboard import history_lines, history_panels
+from pipeline.governance.errors import Refused
+from pipeline.governance.lifecycle import Stage
+
+
+def opened(open_page, desk, **query):
+    return open_page(desk, "history", model=MODEL, **query)
+
+
+def test_an_intent_and_its_end_are_one_line(desk, open_page):
+    """What took two events is one decision for a reader: who, when, from what to what, why."""
+    table = frame(opened(open_page, desk), "Change")
+
+    assert table["Change"].tolist() == ["None → Staging", "Staging → Production", "None → Staging", "0 slots as found"]
+    assert table["Who"].tolist()[0] == "grace (self-declared)"
+    assert table["Reason"].tolist()[0] == REASON
+
+
+def test_refusals_are_lines_of_their_own(desk, open_page):
+    """What was refused is in the history, with the reason of the refusal."""
+    try:
+        desk.promote(MODEL, 3, Stage.PRODUCTION, reason=REASON, actor=GRACE)
+    except Refused:
+        pass
+
+    table = frame(opened(open_page, desk, kind="Refusals"), "Change")
+
+    assert len(table) == 1
+    assert "stage_is_staging" in table["Reason"].tolist()[0]
+
+
+def test_an_event_shows_what_the_approver_saw(desk, open_page):
+    """A link to an event opens its gates, its evidence, and the difference to what is there now."""
+    number = next(each.sequence for each in desk.history(MODEL) if each.version == 2 and each.type == "applied")
+    app = opened(open_page, desk, event=str(number))
+
+    changed = frame(app, "Then")
+    assert changed["Fact"].tolist()[0] == "stage"
+    assert changed[["Then", "Now"]].to_numpy().tolist()[0] == ["None", "Staging"]
+    assert "version_ready" in frame(app, "Gate")["Gate"].tolist()
+    assert any("The files are those of the decision" in each for each in badges(app))
+
+
+def test_changed_files_are_seen(desk, open_page):
+    """Bytes that are not those of the decision are said in words."""
+    number = next(each.sequence for each in desk.history(MODEL) if each.version == 2 and each.type == "applied")
+    desk.registry.write_file(MODEL, 2, "model.skops", b"other bytes")
+
+    app = opened(open_page, desk, event=str(number))
+
+    assert any("The files are not those of the decision" in each for each in badges(app))
+
+
+def test_verify_says_clean_with_the_number_of_events(desk, open_page):
+    """A clean ledger is said to be clean, and how many events that means."""
+    app = opened(open_page, desk)
+
+    button(app, "Verify the ledger").click().run()
+
+    assert "7 events; the registry agrees with them." in texts(app)
+
+
+def test_verify_names_problems(desk, open_page):
+    """A difference is a problem with its own sentence."""
+    desk.registry.set_alias(MODEL, "champion", 3)
+    app = opened(open_page, desk)
+
+    button(app, "Verify the ledger").click().run()
+
+    assert f"out_of_band: {MODEL} @champion is 3, the ledger says 1" in texts(app)
+
+
+def test_who_was_champion_is_asked_by_time(desk, open_page):
+    """At a time before the first promotion nobody was."""
+    now = opened(open_page, desk)
+    before = opened(open_page, desk, at="2025-12-31T00:00")
+
+    assert "Version 1 at" in texts(now)
+    assert "Nobody: the ledger holds no champion at 2025-12-31 00:00 UTC." in texts(before)
+
+
+def test_the_export_is_the_history_as_json(desk):
+    """The file holds every event of the model, as the command line prints it."""
+    entries = tuple(desk.history(MODEL))
+
+    exported = json.loads(history_panels.as_json(entries))
+
+    assert exported == [entry.as_json() for entry in entries]
+
+
+def test_a_model_that_only_the_ledger_knows_is_listed(desk, open_page):
+    """After a model was deleted its history is still there."""
+    del desk.registry._models[MODEL]
+
+    app = opened(open_page, desk)
+
+    assert not app.exception
+    assert MODEL in app.selectbox[0].options
+
+
+def test_an_unfinished_decision_is_pending():
+    """An intent without an end is a line of its own, so that nobody takes it for applied."""
+    desk = build_desk(small_registry(versions=1))
+    desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=GRACE)
+    entries = [each for each in desk.history(MODEL) if each.type == "decided"]
+
+    assert [history_lines.event_word(line.entry) for line in history_lines.lines(entries)] == ["… Pending"]

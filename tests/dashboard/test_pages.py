@@ -1,0 +1,206 @@
+"""Every page shows what it promises, on full, empty, broken and hostile registries."""
+
+import pytest
+from desks import MODEL, build_desk
+from seen import badges, frame, markdown_sources, texts
+
+from dashboard import session, words
+from pipeline.adapters.in_memory import InMemoryRegistry
+from pipeline.governance.lifecycle import Stage
+
+PAGES = ["", "versions", "review", "history"]
+HOSTILE = [
+    "it's a \"quoted\" `name`",
+    "  spaces  inside",
+    "safe\u202egpj.exe",
+    ":green-badge[Approved]",
+    "<script>alert(1)</script>",
+    "[click](javascript:alert(1)) :material/check: www.example.com",
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_opens(desk, open_page, page):
+    """Each page of a filled registry is drawn without an error."""
+    app = open_page(desk, page)
+
+    assert not app.exception
+    assert app.title
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_empty_registry_is_no_error(open_page, page):
+    """Each page of an empty registry says so in words."""
+    app = open_page(build_desk(InMemoryRegistry()), page)
+
+    assert not app.exception
+    assert app.title
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_registry_that_is_down_is_one_sentence(open_page, page):
+    """Each page of a registry that does not answer says so once and offers to try again."""
+    registry = InMemoryRegistry()
+    registry.down = True
+
+    app = open_page(build_desk(registry), page)
+
+    assert not app.exception
+    assert texts(app).count("the registry does not answer") == 1
+    assert [each.label for each in app.button if each.label == "Try again"] == ["Try again"]
+
+
+def test_it_answers_again_after_a_retry(desk, open_page):
+    """The button reads anew: a registry that has come back is shown."""
+    desk.registry.down = True
+    app = open_page(desk)
+    desk.registry.down = False
+
+    app.button(key="try_again").click().run()
+
+    assert [metric.value for metric in app.metric][:2] == ["1", "3"]
+
+
+def test_overview_says_what_serves_and_what_waits(desk, open_page):
+    """The card names the champion with interval and n, since when and by whom, and the waiting version."""
+    app = open_page(desk)
+
+    shown = {metric.label: (metric.value, metric.delta) for metric in app.metric}
+    assert shown["Champion"][0] == "Version 1"
+    assert shown["accuracy"] == ("0.9100", "0.8900\N{EN DASH}0.9300, n = 627")
+    assert shown["Waiting for review"][0] == "1"
+    assert any("by grace (self-declared)" in caption.value for caption in app.caption)
+    assert [link.proto.label for link in app.get("page_link") if link.proto.label == "Review version 2"]
+
+
+def test_overview_of_an_empty_registry_offers_the_demo(open_page):
+    """Where there is nothing to review, the one thing to do is to fill it."""
+    app = open_page(build_desk(InMemoryRegistry()))
+
+    assert [subheader.value for subheader in app.subheader] == ["The registry is empty"]
+    assert app.button(key="fill").label == "Fill with the demo"
+
+
+def test_overview_tells_out_of_band_changes(desk, open_page):
+    """A change by another way is on the first page."""
+    desk.registry.set_alias(MODEL, "champion", 3)
+
+    app = open_page(desk)
+
+    assert "@champion is 3, the ledger says 1" in texts(app)
+
+
+def test_versions_lists_all_with_figures(desk, open_page):
+    """Newest first, with stage, alias and the figures of each."""
+    table = frame(open_page(desk, "versions"), "Aliases")
+
+    assert table["Version"].tolist() == [3, 2, 1]
+    assert table["accuracy"].tolist() == [0.93, 0.92, 0.91]
+    assert [list(each) for each in table["Aliases"]] == [[], [], ["champion"]]
+
+
+def test_versions_are_filtered_by_text_and_stage(desk, open_page):
+    """The address keeps the filter."""
+    by_text = frame(open_page(desk, "versions", q="champion"), "Aliases")
+    by_stage = frame(open_page(desk, "versions", stage="Staging"), "Aliases")
+
+    assert by_text["Version"].tolist() == [1]
+    assert by_stage["Version"].tolist() == [2]
+
+
+def test_a_selected_row_leads_to_its_review(desk, open_page):
+    """Selecting a line offers the review of exactly that version."""
+    app = open_page(desk, "versions")
+    app.session_state[f"versions/{MODEL}"] = {"selection": {"rows": [1], "columns": [], "cells": []}}
+    app.run()
+
+    links = {link.proto.label: link.proto.query_string for link in app.get("page_link")}
+    assert "version=2" in links["Review version 2"]
+
+
+@pytest.mark.parametrize("version", ["99", "0", "-1", "x", "1.5", "\u0663"])
+def test_a_link_to_no_version_says_so(desk, open_page, version):
+    """A deep link to a version that is not there names it and leads back."""
+    app = open_page(desk, "review", model=MODEL, version=version)
+
+    assert not app.exception
+    assert f"has no version {version!r}" in texts(app)
+    assert [link.proto.label for link in app.get("page_link")] == ["All versions"]
+
+
+def test_a_link_to_no_model_says_so(desk, open_page):
+    """A deep link to a model that is not there names it."""
+    assert "has no versions of 'nothing'" in texts(open_page(desk, "review", model="nothing", version="1"))
+
+
+def test_review_names_gaps(open_page):
+    """What is missing is named by its own name, not left out."""
+    registry = InMemoryRegistry()
+    registry.add_model("bare")
+    registry.add_version("bare")
+
+    app = open_page(build_desk(registry), "review", model="bare", version="1")
+
+    assert not app.exception
+    assert "files: files: those of version 1 are gone" in texts(app)
+    assert app.metric == []
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("page", PAGES)
+def test_text_from_the_registry_is_never_markdown(open_page, page, text):
+    """Names, aliases, tags and descriptions of anybody's making are text wherever they are shown."""
+    registry = InMemoryRegistry()
+    registry.add_model(text, description=text)
+    registry.add_version(text, description=text, tags={"model_type": text, "note": text}, metrics={"accuracy": 0.9})
+    registry.set_alias(text, text, 1)
+    registry.set_stage(text, 1, Stage.STAGING)
+
+    app = open_page(build_desk(registry), page, model=text, show="Description and tags")
+
+    assert not app.exception
+    assert text not in markdown_sources(app).replace(words.code(text), "")
+
+
+def test_a_label_keeps_plain_names_readable():
+    """Plain names stay as they are; anything else is fenced, its invisible characters spelt out."""
+    assert words.label("obesity_classifier") == r"obesity\_classifier"
+    assert words.label(":green-badge[x]") == "`:green-badge[x]`"
+    assert words.label("a`b``c") == "``` a`b``c ```"
+    assert words.label("safe\u202egpj") == r"`safe\u202egpj`"
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("sqlite:////data/mlflow.db", "sqlite:////data/mlflow.db"),
+        ("https://user:secret@host:5000/path?token=secret", "https://host:5000/path"),
+        ("postgresql://user:se@cret@db/mlflow", "postgresql://db/mlflow"),
+    ],
+)
+def test_an_address_never_shows_a_password(uri, shown):
+    """User, password and query are left out of the registry's address."""
+    assert words.address(uri) == shown
+
+
+def test_the_sidebar_says_who_signs(desk, open_page):
+    """The name and how it was established are on every page."""
+    assert "grace (self-declared)" in [each.value for each in open_page(desk).sidebar.text]
+
+
+def test_the_sidebar_shows_the_stage_words_of_the_desk(desk, open_page):
+    """A stage is shown in the desk's own word, with a colour that only repeats it."""
+    assert any("Staging 1" in each for each in badges(open_page(desk)))
+
+
+def test_reads_are_kept_for_some_seconds(desk, open_page):
+    """A second visitor within seconds does not make the registry answer again."""
+    app = open_page(desk)
+    desk.registry.down = True
+
+    app.run()
+
+    assert texts(app).count("the registry does not answer") == 0
+    session.forget_reads()
+    app.run()
+    assert texts(app).count("the registry does not answer") == 1
