@@ -45,7 +45,6 @@ def decision_form(review: Review) -> None:
         st.caption("What will change")
         st.text(words.changes(review.changes) or "Nothing.")
         widgets.failed_gates(review.blocked_by, "Blocked", "red")
-        widgets.failed_gates(review.warnings, "Warnings", "orange")
         _show_refusal()
         _form(review, draft)
         st.caption(
@@ -64,9 +63,8 @@ def _form(review: Review, draft: Draft) -> None:
             help="Kept in the ledger with your name, the gates and the evidence.",
         )
         if review.warnings:
-            st.checkbox(
-                "I accept the " + words.count(len(review.warnings), "warning") + " named above", key=draft.accept
-            )
+            named = words.count(len(review.warnings), "warning")
+            st.checkbox(f"I accept the {named} named beside the form", key=draft.accept)
         st.form_submit_button(
             words.action(draft.move),
             type="primary",

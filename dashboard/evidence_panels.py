@@ -21,15 +21,7 @@ def kpis(evidence: Evidence) -> None:
         return
     with st.grid(MOST_KPIS, min_column_width=150):
         for metric in found:
-            st.metric(
-                words.label(metric.name),
-                words.number(metric.value),
-                words.spread(metric) or None,
-                delta_color="off",
-                delta_arrow="off",
-                border=True,
-                height="stretch",
-            )
+            widgets.metric(metric, border=True)
 
 
 def gaps(evidence: Evidence) -> None:
@@ -55,7 +47,7 @@ def metrics(review: Review) -> None:
         names = (f"Version {evidence.version}", f"Champion {champion.version}" if champion else "")
         figure = charts.metric_intervals(shares, theirs, names)
         st.plotly_chart(figure, config=charts.PLAIN, alt="Metrics with their intervals beside the champion's")
-    columns = tuple(str(name) for name in table if str(name).startswith(("Version ", "Champion ")))
+    columns = tables.metric_columns(evidence, champion)
     widgets.frame(table, "Metrics with interval and n, and the champion's", digits=columns)
     _evaluation_notes(evidence.document(EVALUATION))
 
@@ -82,24 +74,26 @@ def lineage(evidence: Evidence) -> None:
     widgets.facts(
         {
             "Run": content["run_id"],
-            "Registered": content["created_at"],
+            "Registered": words.moment(content["created_at"]),
             "Registered by": content["registered_by"],
             "Source": content["source"],
             "Data": data.get("source"),
             "Data fingerprint": data.get("sha256"),
             "Rows used": data.get("rows_used"),
             "Commit": _commit(git),
-            "Trained": document.get("trained_at"),
+            "Trained": words.moment(document.get("trained_at")),
             "Python": environment.get("python"),
             "Platform": environment.get("platform"),
             "Flavors": ", ".join(content["flavors"]),
         }
     )
     packages = entry_of(environment, "packages")
-    for title, held in (("Parameters", content["params"]), ("Packages", packages)):
-        if held:
-            st.subheader(title, anchor=False)
-            widgets.frame(tables.names_and_values(held), title)
+    left, right = st.columns(2, gap="medium")
+    for place, title, held in ((left, "Parameters", content["params"]), (right, "Packages", packages)):
+        with place:
+            if held:
+                st.subheader(title, anchor=False)
+                widgets.frame(tables.names_and_values(held), title)
 
 
 def files(evidence: Evidence) -> None:

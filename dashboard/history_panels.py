@@ -1,7 +1,7 @@
 """The parts of the history page below its table: one event in full, champions over time, verification."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import streamlit as st
@@ -42,11 +42,22 @@ def champions_over_time(model: str) -> None:
     _champion_at(model)
 
 
-def verify_button() -> None:
-    st.button("Verify the ledger", icon=":material/verified:", on_click=_verify)
+def integrity(entries: tuple[Entry, ...]) -> None:
+    st.subheader("Integrity and export", anchor=False)
+    with st.container(horizontal=True):
+        st.button("Verify the ledger", icon=":material/verified:", on_click=_verify)
+        st.download_button(
+            "Export as JSON",
+            data=lambda: as_json(entries),
+            file_name="history.json",
+            mime="application/json",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+    _verification()
 
 
-def verification() -> None:
+def _verification() -> None:
     """What the last click found."""
     if VERIFIED not in st.session_state:
         st.caption("Checks the chain of events, the registry against it, and the champions' files.")
@@ -86,8 +97,8 @@ def _champion_at(model: str) -> None:
 
 
 def _this_minute() -> datetime:
-    """The same for the whole session: a default that moves would make a new field each minute."""
-    now = datetime.now(UTC).replace(second=0, microsecond=0, tzinfo=None)
+    """The end of it, the same for the whole session: a default that moves would make a new field each minute."""
+    now = datetime.now(UTC).replace(second=0, microsecond=0, tzinfo=None) + timedelta(minutes=1)
     first: datetime = st.session_state.setdefault("first_minute", now)
     return first
 

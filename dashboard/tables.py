@@ -79,20 +79,26 @@ def metrics(
 ) -> pd.DataFrame:
     """Every metric with interval and n, the champion's beside it, and the difference on the same rows if compared."""
     compared = {each.metric: each for each in differences or () if not each.slice}
-    own = ordered(evidence.metrics())
+    own, value_columns = ordered(evidence.metrics()), metric_columns(evidence, champion)
     columns: dict[str, list[str | float | None]] = {
         "Metric": [cell(metric.name) for metric in own],
-        f"Version {evidence.version}": [metric.value for metric in own],
+        value_columns[0]: [metric.value for metric in own],
         "Interval": [words.interval(metric.low, metric.high) for metric in own],
         "n": [metric.n for metric in own],
     }
     if champion is not None:
         theirs = [champion.metric(metric.name) for metric in own]
-        columns[f"Champion {champion.version}"] = [metric.value if metric else None for metric in theirs]
+        columns[value_columns[1]] = [metric.value if metric else None for metric in theirs]
         columns["Champion interval"] = [words.interval(metric.low, metric.high) if metric else "" for metric in theirs]
     if compared:
         columns["Difference on the same rows"] = [_difference(compared.get(metric.name)) for metric in own]
     return pd.DataFrame(columns)
+
+
+def metric_columns(evidence: Evidence, champion: Evidence | None) -> tuple[str, ...]:
+    """The columns of that table that hold values."""
+    own = f"Version {evidence.version}"
+    return (own,) if champion is None else (own, f"Champion {champion.version}")
 
 
 def ordered(found: Iterable[Metric]) -> list[Metric]:

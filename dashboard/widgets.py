@@ -16,6 +16,7 @@ from pipeline.governance.errors import (
     SignoffError,
     Unavailable,
 )
+from pipeline.governance.evidence import Metric
 from pipeline.governance.gates import GateResult
 from pipeline.governance.lifecycle import CHAMPION, Stage
 from pipeline.governance.text import visible
@@ -42,7 +43,7 @@ TITLES = (
     (IntegrityFailure, "Not what was recorded"),
 )
 MOST_ROWS, TABLE_PIXELS = 14, 500
-FACT_PIXELS, LONG_FACT = 230, 34
+FACT_PIXELS, LONG_FACT = 230, 26
 FOUR_DIGITS = "%.4f"
 MINUTES = "YYYY-MM-DD HH:mm [UTC]"
 
@@ -128,15 +129,27 @@ def times(*names: str) -> dict[str, Any]:
     return {name: st.column_config.DatetimeColumn(format=MINUTES, width=165) for name in names}
 
 
+def metric(found: Metric, *, border: bool = False) -> None:
+    """A figure never travels without its interval and sample size."""
+    st.metric(
+        words.label(found.name),
+        words.number(found.value),
+        words.spread(found) or None,
+        delta_color="off",
+        delta_arrow="off",
+        border=border,
+        height="stretch",
+    )
+
+
 def facts(pairs: Mapping[str, object]) -> None:
-    """Names and values; a long value has a line of its own. Values are anybody's text."""
+    """Names and values, the long ones below, each on a line of its own. Values are anybody's text."""
     grid = st.grid("auto", min_column_width=FACT_PIXELS)
-    for name, value in pairs.items():
-        if value not in (None, ""):
-            text = visible(str(value))
-            with grid.cell(column_span="all" if len(text) > LONG_FACT else 1), st.container(gap=None):
-                st.caption(name)
-                st.text(text)
+    shown = {name: visible(str(value)) for name, value in pairs.items() if value not in (None, "")}
+    for name, text in sorted(shown.items(), key=lambda pair: len(pair[1]) > LONG_FACT):
+        with grid.cell(column_span="all" if len(text) > LONG_FACT else 1), st.container(gap=None):
+            st.caption(name)
+            st.text(text)
 
 
 def writes_notice() -> None:

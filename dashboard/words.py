@@ -25,6 +25,14 @@ def when(moment: datetime | None) -> str:
     return NOTHING if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def moment(text: object) -> str:
+    """A time that somebody wrote; whatever is none stays as it is."""
+    try:
+        return when(datetime.fromisoformat(str(text)))
+    except ValueError:
+        return "" if text is None else str(text)
+
+
 def number(value: float | None) -> str:
     """Shares and losses always with four digits, so that columns and pages can be compared by eye."""
     return NOTHING if value is None else f"{value:.4f}"

@@ -53,6 +53,7 @@ def decide(evidence: Evidence) -> None:
     with shown:
         st.subheader("Gates", anchor=False)
         widgets.gates_table(tables.gates(review.gates), key="gates")
+        widgets.failed_gates(review.warnings, "Warnings", "orange")
         panels.gaps(review.evidence)
     with form:
         widgets.writes_notice()

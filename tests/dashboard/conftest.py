@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
-from desks import GRACE, MODEL, REASON, build_desk
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
+from desks import GRACE, MODEL, REASON, build_desk
 from pipeline import bootstrap
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService

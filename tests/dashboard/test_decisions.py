@@ -1,10 +1,10 @@
 """Decisions through the pages: each goes through the service, and what it refuses is said at the form."""
 
 import pytest
-from desks import GRACE, MODEL, REASON, KnownDifferences, build_desk, small_registry, worse
 from seen import button, frame, texts
 from streamlit import config
 
+from desks import GRACE, MODEL, REASON, KnownDifferences, build_desk, small_registry, worse
 from pipeline.governance.lifecycle import Stage
 
 PROMOTE = "Move version 2 to Production"

@@ -2,10 +2,11 @@
 
 import json
 
-from desks import GRACE, MODEL, REASON, build_desk, small_registry
+import pytest
 from seen import badges, button, frame, texts
 
 from dashboard import history_lines, history_panels
+from desks import GRACE, MODEL, REASON, build_desk, small_registry
 from pipeline.governance.errors import Refused
 from pipeline.governance.lifecycle import Stage
 
@@ -25,10 +26,8 @@ def test_an_intent_and_its_end_are_one_line(desk, open_page):
 
 def test_refusals_are_lines_of_their_own(desk, open_page):
     """What was refused is in the history, with the reason of the refusal."""
-    try:
+    with pytest.raises(Refused):
         desk.promote(MODEL, 3, Stage.PRODUCTION, reason=REASON, actor=GRACE)
-    except Refused:
-        pass
 
     table = frame(opened(open_page, desk, kind="Refusals"), "Change")
 

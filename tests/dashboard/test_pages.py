@@ -1,16 +1,16 @@
 """Every page shows what it promises, on full, empty, broken and hostile registries."""
 
 import pytest
-from desks import MODEL, build_desk
 from seen import badges, frame, markdown_sources, texts
 
 from dashboard import session, words
+from desks import MODEL, build_desk
 from pipeline.adapters.in_memory import InMemoryRegistry
 from pipeline.governance.lifecycle import Stage
 
 PAGES = ["", "versions", "review", "history"]
 HOSTILE = [
-    "it's a \"quoted\" `name`",
+    'it\'s a "quoted" `name`',
     "  spaces  inside",
     "safe\u202egpj.exe",
     ":green-badge[Approved]",

@@ -1,0 +1,68 @@
+"""One model on the first page: what serves, what waits, what moved, what happened last."""
+
+import streamlit as st
+
+from dashboard import pages, session, tables, widgets, words
+from dashboard.history_lines import last_line, since
+from pipeline.governance.service import ModelOverview
+
+MOST_SHOWN = 5
+
+
+def urgency(model: ModelOverview) -> tuple[bool, bool, str]:
+    """What somebody has to do something about comes first."""
+    return not model.differences, not model.waiting, model.record.name
+
+
+def out_of_band(model: ModelOverview) -> None:
+    sentences = "\n".join(f"•  {each.sentence}" for each in model.differences[:MOST_SHOWN])
+    with widgets.message("Moved out-of-band", f"{words.name(model.record.name)}\n{sentences}", colour="orange"):
+        pages.link_history("See what moved, adopt or revert it", model.record.name)
+
+
+def card(model: ModelOverview) -> None:
+    name = model.record.name
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(words.label(name), anchor=False, width="content")
+        for stage, held in model.stages.items():
+            if held:
+                st.badge(f"{words.stage(stage.value)} {held:,}", color=widgets.STAGE_COLOURS[stage])
+        pages.link_versions(words.count(model.record.versions, "version"), name)
+        pages.link_history("History", name)
+    _champion(model)
+    _waiting(model)
+    if model.last is not None:
+        with st.container(gap=None):
+            st.caption("Last event")
+            st.text(last_line(model.last))
+
+
+def _champion(model: ModelOverview) -> None:
+    name, version = model.record.name, model.champion
+    if version is None:
+        st.text("No champion: nothing serves.")
+        return
+    evidence = session.evidence(name, version)
+    found = [metric for each in session.metric_names()[:2] if (metric := evidence.metric(each)) is not None]
+    with st.grid(3, min_column_width=120):
+        st.metric("Champion", f"Version {version}")
+        for metric in found:
+            widgets.metric(metric)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        pages.link_review(f"Review version {version}", name, version)
+        st.caption(since(session.champions(name), session.history(name)), width="content")
+
+
+def _waiting(model: ModelOverview) -> None:
+    if not model.waiting:
+        st.caption("Nothing waits for a review.")
+        return
+    name, frame = model.record.name, session.versions(model.record.name)
+    st.caption(f"{words.count(len(model.waiting), 'version')} in Staging, waiting for a review")
+    with st.container(gap=None):
+        for version in model.waiting[:MOST_SHOWN]:
+            with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+                pages.link_review(f"Review version {version}", name, version)
+                st.text(tables.brief(frame, version, session.metric_names()[:2]))
+    if len(model.waiting) > MOST_SHOWN:
+        pages.link_versions(f"{len(model.waiting) - MOST_SHOWN:,} more", name)

@@ -1,0 +1,89 @@
+"""One browser per run, one server per registry, one page (a new Streamlit session) per test."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+
+sys.path.append(str(Path(__file__).parent))  # for real_server.py
+from real_server import ROOT, WIDE, chromium, clean, dashboard
+
+Serve = Callable[[Mapping[str, str]], str]
+OpenTab = Callable[..., Page]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as instance:
+        yield instance
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Starts a dashboard with this environment; its log must be clean in the end."""
+    with ExitStack() as running:
+        logs = []
+
+        def start(environment: Mapping[str, str], folder: Path = ROOT) -> str:
+            logs.append(tmp_path_factory.mktemp("server") / "streamlit.log")
+            return running.enter_context(dashboard(logs[-1], environment, folder=folder))
+
+        yield start
+    for log in logs:
+        clean(log)
+
+
+@pytest.fixture(scope="module")
+def contexts(browser: Browser) -> Iterator[dict[tuple[str, str, int], BrowserContext]]:
+    """Kept, because Streamlit's 7 MB of JavaScript stay in the HTTP cache of a context."""
+    made: dict[tuple[str, str, int], BrowserContext] = {}
+    yield made
+    for each in made.values():
+        each.close()
+
+
+@pytest.fixture(scope="module")
+def open_tab(browser: Browser, contexts: dict[tuple[str, str, int], BrowserContext]) -> Iterator[OpenTab]:
+    """A new tab. Fails on a script error, a violated security policy and a request to another host."""
+    problems: list[str] = []
+
+    def watch(tab: Page, url: str) -> None:
+        def note_violation(message: ConsoleMessage) -> None:
+            if "Content Security Policy" in message.text:
+                problems.append(message.text)
+
+        def note_outsider(asked: str) -> None:
+            if asked.startswith(("http:", "https:")) and not asked.startswith(url):
+                problems.append(f"asked another host: {asked}")
+
+        tab.on("pageerror", lambda error: problems.append(str(error)))
+        tab.on("console", note_violation)
+        tab.on("request", lambda sent: note_outsider(sent.url))
+
+    def open_at(url: str, *, scheme: str = "light", size: Mapping[str, int] = WIDE) -> Page:
+        key = (url, scheme, size["width"])
+        if key not in contexts:
+            contexts[key] = browser.new_context(
+                base_url=url,
+                viewport=dict(size),
+                color_scheme=scheme,
+                reduced_motion="reduce",
+                locale="en-GB",
+                timezone_id="UTC",
+            )
+            contexts[key].set_default_timeout(30_000)
+        tab = contexts[key].new_page()
+        watch(tab, url)
+        return tab
+
+    yield open_at
+    assert not problems, problems

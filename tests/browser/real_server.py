@@ -1,0 +1,116 @@
+"""The real dashboard and a real browser, as context managers."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+APP = ROOT / "dashboard" / "app.py"
+SCREENSHOTS = ROOT / "var" / "screenshots"
+WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
+HIGHEST = 4000
+START_SECONDS = 120
+CHROMIUM_FLAGS = [
+    "--no-sandbox",  # needed as root, so in most containers
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    # Every name fails to resolve: the application has to work without the outside world. Playwright's
+    # context.route() could block too, but it switches the HTTP cache off.
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+]
+IDLE = "[data-testid=stApp][data-test-connection-state=CONNECTED][data-test-script-state=notRunning]"
+
+
+@contextmanager
+def dashboard(log: Path, environment: Mapping[str, str], *, folder: Path = ROOT) -> Iterator[str]:
+    """`streamlit run dashboard/app.py` on a free port, as a user would type it in `folder`."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    script = APP.relative_to(folder) if APP.is_relative_to(folder) else APP
+    command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}"]
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **environment}, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_for(server, url, log)
+        yield url
+    finally:
+        _stop(server)
+
+
+def clean(log: Path) -> None:
+    """Streamlit shows an error to the user and goes on: only the log tells."""
+    text = log.read_text(encoding="utf-8", errors="replace")
+    assert "Traceback" not in text, text
+    assert "will be removed after" not in text, text  # Streamlit's wording for deprecated calls
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        executable = _executable(playwright.chromium.executable_path)
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+def open_page(page: Page, path: str = "/") -> None:
+    """Go to a page and wait until its script has finished. After a click, expect the visible result instead."""
+    page.goto(path)
+    page.locator(IDLE).wait_for(state="attached")
+
+
+def picture(tab: Page, name: str) -> None:
+    """The whole page, under var/screenshots."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    size = tab.viewport_size or WIDE
+    height = tab.get_by_test_id("stMain").evaluate("main => main.scrollHeight")
+    tab.set_viewport_size({"width": size["width"], "height": min(max(size["height"], height + 20), HIGHEST)})
+    tab.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton]')")
+    tab.screenshot(path=SCREENSHOTS / f"{re.sub(r'[^A-Za-z0-9]+', '-', name)}.png", animations="disabled")
+    tab.set_viewport_size(size)
+
+
+def _executable(bundled: str) -> str:
+    """$CHROMIUM, the system's, or Playwright's own: the order in which .ci/install-chromium looks."""
+    names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome", bundled)
+    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    if found is None:
+        raise RuntimeError("no Chromium: run .ci/install-chromium, or set CHROMIUM to its path")
+    return found
+
+
+def _wait_for(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    """Fail at once, with the log, when the server has ended."""
+    deadline = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=1) as answer:
+                if answer.read() == b"ok":
+                    return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"the dashboard did not start:\n{log.read_text(encoding='utf-8')}")
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    try:
+        server.wait(10)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait(10)

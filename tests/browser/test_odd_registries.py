@@ -1,0 +1,79 @@
+"""Registries as they are found: full of oddities, or not answering."""
+
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from playwright.sync_api import expect
+from real_server import NARROW, WIDE, open_page, picture
+
+from registries import copy_store, fill_oddities, template_store
+
+PAGES = {"overview": "/", "versions": "/versions", "review": "/review", "history": "/history"}
+
+
+@pytest.fixture(scope="module")
+def odd(serve, tmp_path_factory) -> tuple[str, dict[str, tuple[str, int]]]:
+    """The address of a desk over a registry of oddities, and its versions."""
+    folder: Path = tmp_path_factory.mktemp("odd")
+    uri = copy_store(template_store(folder), folder)
+    versions = fill_oddities(uri).versions
+    return serve({"MLFLOW_TRACKING_URI": uri, "SIGNOFF_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}"}), versions
+
+
+@pytest.fixture(scope="module")
+def down(serve, tmp_path_factory) -> str:
+    """The address of a desk whose registry does not answer."""
+    folder = tmp_path_factory.mktemp("down")
+    return serve(
+        {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "SIGNOFF_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}"}
+    )
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_of_an_odd_registry(odd, open_tab, page):
+    """Names, states and files as strangers leave them are drawn without an error, also on a phone."""
+    for size in (WIDE, NARROW):
+        tab = open_tab(odd[0], size=size)
+        open_page(tab, PAGES[page])
+
+        expect(tab.get_by_test_id("stException")).to_have_count(0)
+        expect(tab.get_by_role("heading", level=1)).to_be_visible()
+        picture(tab, f"odd-{page}-{size['width']}")
+        tab.close()
+
+
+def test_every_odd_version_can_be_reviewed(odd, open_tab):
+    """Each version that is broken in its own way has a page that names what is missing."""
+    tab = open_tab(odd[0])
+    for model, version in odd[1].values():
+        open_page(tab, f"/review?{urlencode({'model': model, 'version': version})}")
+
+        expect(tab.get_by_role("heading", name=f"Version {version}", exact=True)).to_be_visible()
+        expect(tab.get_by_test_id("stException")).to_have_count(0)
+    tab.close()
+
+
+def test_hostile_text_stays_text(odd, open_tab):
+    """A description that would draw a badge, load a picture or run a script is shown letter by letter."""
+    model, version = odd[1]["hostile"]
+    tab = open_tab(odd[0])
+    open_page(tab, f"/review?{urlencode({'model': model, 'version': version, 'show': 'Description and tags'})}")
+
+    expect(tab.get_by_text(":green-badge[Approved]").first).to_be_visible()
+    expect(tab.get_by_text("<script>alert(1)</script>").first).to_be_visible()
+    assert tab.locator("img[src*='example.invalid']").count() == 0
+    picture(tab, "odd-hostile")
+    tab.close()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_registry_that_is_down(down, open_tab, page):
+    """One calm sentence and a button, on every page."""
+    tab = open_tab(down)
+    open_page(tab, PAGES[page])
+
+    expect(tab.get_by_text("The registry does not answer.")).to_have_count(1)
+    expect(tab.get_by_role("button", name="Try again")).to_be_visible()
+    picture(tab, f"down-{page}")
+    tab.close()
