@@ -1,0 +1,59 @@
+"""What a model itself says: the yardstick of every explanation."""
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.explanation.result import Numbers, Scale
+from pipeline.governance.errors import InvalidInput
+
+Model = Any  # scikit-learn's estimators share methods, not a type
+Preparation = Any  # a fitted transformer, or None
+Rows = Any  # a frame, or the matrix that a preparation makes of it
+NUMBER = ("output",)
+
+
+def natural_scale(model: Model) -> Scale:
+    """Probabilities where the model has them.
+
+    Raises InvalidInput for a classifier that gives labels only, and for what does not predict at all.
+    """
+    if hasattr(model, "predict_proba"):
+        return "probability"
+    gives_numbers = hasattr(model, "decision_function" if hasattr(model, "classes_") else "predict")
+    if not gives_numbers:
+        raise InvalidInput(f"{type(model).__name__}: gives neither probabilities nor numbers; it cannot be explained")
+    return "value"
+
+
+def class_names(model: Model, width: int) -> tuple[str, ...]:
+    """One name per column of the output; those of a classifier that does not tell them are numbers."""
+    known = getattr(model, "classes_", None)
+    if known is not None and len(known) == width:
+        return tuple(str(name) for name in known)
+    return NUMBER if width == 1 else tuple(str(position) for position in range(width))
+
+
+def own_output(model: Model, rows: Rows, scale: Scale) -> Numbers:
+    """(n, classes) on `scale`; the margin of a binary model with both signs.
+
+    Raises InvalidInput where the model refuses the rows, or says something else than one finite number per class.
+    """
+    try:
+        output = np.asarray(_call(model, rows, scale), dtype=np.float64)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        sentence = str(error).strip().split("\n", maxsplit=1)[0][:200]
+        raise InvalidInput(f"the model cannot predict these rows ({type(error).__name__}: {sentence})") from error
+    if output.ndim == 1:
+        output = output[:, None] if not hasattr(model, "classes_") else np.column_stack([-output, output])
+    if output.ndim != 2 or (not hasattr(model, "classes_") and scale == "value" and output.shape[1] != 1):  # noqa: PLR2004
+        raise InvalidInput("the model predicts several targets at once; one can be explained")
+    if not np.isfinite(output).all():
+        raise InvalidInput("the model's output for these rows is not a finite number")
+    return output
+
+
+def _call(model: Model, rows: Rows, scale: Scale) -> object:
+    if scale == "probability":
+        return model.predict_proba(rows)
+    return model.decision_function(rows) if hasattr(model, "classes_") else model.predict(rows)

@@ -1,0 +1,148 @@
+"""An explanation as plain data, and the forms in which it is stored and sent."""
+
+import io
+import json
+import math
+import zipfile
+import zlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.governance.errors import InvalidInput
+
+Numbers = NDArray[np.float64]
+Scale = Literal["probability", "log-odds", "value"]
+SCALES = ("probability", "log-odds", "value")
+ARRAYS = ("values", "base_values", "output")
+WORDS: dict[str, type | tuple[type, ...]] = {
+    "columns": list,
+    "classes": list,
+    "scale": str,
+    "method": str,
+    "sampled": bool,
+    "sum_error": (int, float),
+    "tolerance": (int, float),
+    "fallback": str,
+}
+MOST_BYTES = 200 * 2**20
+UNREADABLE = (
+    ArithmeticError, EOFError, KeyError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What each original column adds to the model's output, per row and class: base + the sum over the columns.
+
+    columns: the original ones. classes: as text; the one entry "output" for a number.
+    values: (n, columns, classes), on `scale`. base_values: (classes,), what the model says with nothing known.
+    output: (n, classes), the model's own, on `scale`: "probability" in [0, 1], "log-odds" from its decision function,
+    or "value" in the unit of what is predicted.
+    sum_error: largest |base + sum - output|, of this method on these rows. tolerance: what may be rounding.
+    fallback: why no exact method was used; empty where one was.
+    """
+
+    columns: tuple[str, ...]
+    classes: tuple[str, ...]
+    values: Numbers
+    base_values: Numbers
+    output: Numbers
+    scale: Scale
+    method: str
+    sampled: bool
+    sum_error: float
+    tolerance: float
+    fallback: str = ""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def adds_up(self) -> bool:
+        """False also where the error is no number."""
+        return self.sum_error <= self.tolerance
+
+
+def to_json(explanation: Explanation, row_index: int) -> dict[str, Any]:
+    """One row as the command `explain` prints it; every number is finite."""
+    contributions, output = explanation.values[row_index], explanation.output[row_index]
+    return {
+        "classes": list(explanation.classes),
+        "scale": explanation.scale,
+        "method": explanation.method,
+        "sum_error": explanation.sum_error,
+        "base_values": dict(zip(explanation.classes, explanation.base_values.tolist(), strict=True)),
+        "contributions": {
+            name: dict(zip(explanation.columns, contributions[:, position].tolist(), strict=True))
+            for position, name in enumerate(explanation.classes)
+        },
+        "output": dict(zip(explanation.classes, output.tolist(), strict=True)),
+    }
+
+
+def to_npz(explanation: Explanation) -> bytes:
+    """The same bytes for the same explanation. `values` as float32, which rounds a probability by up to 6e-8; plain,
+    because SHAP values hardly compress. sum_error is the one from before the rounding.
+    """
+    about = {name: getattr(explanation, name) for name in WORDS}
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        values=explanation.values.astype(np.float32),
+        base_values=explanation.base_values,
+        output=explanation.output,
+        about=np.array(json.dumps(about, allow_nan=False)),
+        allow_pickle=False,
+    )
+    return buffer.getvalue()
+
+
+def from_npz(data: bytes) -> Explanation:
+    """Raises InvalidInput for anything that to_npz has not written: the file may come from a stranger."""
+    try:
+        return _read(data)
+    except UNREADABLE as error:
+        raise InvalidInput(f"the explanation file cannot be read ({_first_line(error)})") from error
+
+
+def _read(data: bytes) -> Explanation:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        # Nothing is unpacked before the size is known: a few bytes can unpack to gigabytes.
+        if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
+            raise ValueError(f"it unpacks to more than {MOST_BYTES // 2**20} MB")
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        about = json.loads(str(arrays["about"]))
+        numbers = {name: arrays[name].astype(np.float64, casting="same_kind") for name in ARRAYS}
+    _require_words(about)
+    _require_shapes(about, **numbers)
+    names = {name: tuple(about[name]) for name in ("columns", "classes")}
+    return Explanation(**{**about, **names, **numbers})
+
+
+def _require_words(about: object) -> None:
+    if not isinstance(about, dict) or set(about) != set(WORDS):
+        raise ValueError(f"it must say {', '.join(WORDS)}")
+    wrong = [name for name, kind in WORDS.items() if not isinstance(about[name], kind)]
+    names = [*about["columns"], *about["classes"]] if not wrong else []
+    finite = not wrong and math.isfinite(about["sum_error"]) and math.isfinite(about["tolerance"])
+    if not finite or about["scale"] not in SCALES or not all(isinstance(name, str) for name in names):
+        raise ValueError("what it says about itself is of another kind")
+
+
+def _require_shapes(about: dict[str, Any], *, values: Numbers, base_values: Numbers, output: Numbers) -> None:
+    columns, classes = len(about["columns"]), len(about["classes"])
+    rows = len(output) if output.ndim else 0
+    expected = ((rows, columns, classes), (classes,), (rows, classes))
+    arrays = (values, base_values, output)
+    if tuple(array.shape for array in arrays) != expected:
+        raise ValueError("the arrays do not fit the columns and classes")
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError("a value is not a finite number")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", maxsplit=1)[0][:200]

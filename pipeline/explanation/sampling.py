@@ -1,0 +1,94 @@
+"""Shapley values of any model by sampled permutations of the original columns.
+
+Not shap's PermutationExplainer: it seeds and draws from numpy's global generator, so two threads disturb each other; it
+needs numbers; and shap 0.51 compiles for five seconds in each process. The estimate is the same.
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.explanation.coded import Codes, coded
+from pipeline.explanation.model_output import Model, class_names, natural_scale, own_output
+from pipeline.explanation.result import Explanation, Numbers, Scale
+
+EVALUATIONS = 330
+MOST_BACKGROUND_ROWS = 50
+MOST_ROWS_AT_ONCE = 20_000
+TOLERANCE = 1e-6
+Ranks = NDArray[np.int64]
+
+
+def explain_by_sampling(
+    model: Model, rows: pd.DataFrame, background: pd.DataFrame, *, seed: int, reason: str
+) -> Explanation:
+    """At most 50 background rows; a row's values do not depend on the rows beside it. Raises InvalidInput.
+
+    E. Strumbelj and I. Kononenko, Explaining prediction models and individual predictions with feature contributions,
+    KAIS 41, 2014; each order also backwards: R. Mitchell et al., Sampling permutations for Shapley value estimation,
+    JMLR 23, 2022. The sum is exact by construction, so it says nothing about the error of sampling: with 330
+    evaluations of 16 columns about 6 % of the mean |value|.
+    """
+    random, scale = np.random.default_rng(seed), natural_scale(model)
+    output = own_output(model, rows, scale)
+    if len(background) > MOST_BACKGROUND_ROWS:
+        background = background.iloc[np.sort(random.choice(len(background), MOST_BACKGROUND_ROWS, replace=False))]
+    width = rows.shape[1]
+    orders = max(1, EVALUATIONS // (2 * width + 1))
+    ranks = np.argsort(random.random((orders, width)), axis=1)
+    values, base_values = _values(model, (rows, background), ranks, scale)
+    return Explanation(
+        columns=tuple(str(name) for name in rows.columns),
+        classes=class_names(model, output.shape[1]),
+        values=values,
+        base_values=base_values,
+        output=output,
+        scale=scale,
+        method=f"sampled (permutation, {orders * (2 * width + 1)} evaluations, {len(background)} background rows)",
+        sampled=True,
+        sum_error=float(np.abs(base_values + values.sum(axis=1) - output).max()),
+        tolerance=TOLERANCE * max(1.0, float(np.abs(output).max())) if scale == "value" else TOLERANCE,
+        fallback=reason,
+    )
+
+
+def _values(
+    model: Model, tables: tuple[pd.DataFrame, pd.DataFrame], ranks: Ranks, scale: Scale
+) -> tuple[Numbers, Numbers]:
+    """(n, columns, classes) and (classes,) for the rows and the background rows of `tables`.
+
+    ranks: (orders, columns), the turn of each column.
+    """
+    everything = coded(tables)
+    rows, background = np.split(everything.codes, [len(tables[0])])
+
+    def mean_output(mixed: Codes) -> Numbers:
+        """(m, background rows, columns) to (m, classes). Rows that are the same are asked for once."""
+        flat = np.ascontiguousarray(mixed.reshape(-1, mixed.shape[-1]))
+        as_bytes = flat.view(np.dtype((np.void, flat.itemsize * flat.shape[1]))).ravel()
+        _, first, inverse = np.unique(as_bytes, return_index=True, return_inverse=True)
+        parts = np.split(first, range(MOST_ROWS_AT_ONCE, len(first), MOST_ROWS_AT_ONCE))
+        said = np.concatenate([own_output(model, everything.decode(flat[part]), scale) for part in parts])
+        return said[inverse].reshape(*mixed.shape[:2], -1).mean(axis=1)
+
+    present = _coalitions(ranks)
+    parts = [mean_output(np.where(present[:, None, :], row, background)) for row in rows]
+    values = np.stack([_effects(said.reshape(len(ranks), 2, -1, said.shape[1]), ranks) for said in parts])
+    return values, parts[0][0]
+
+
+def _coalitions(ranks: Ranks) -> NDArray[np.bool_]:
+    """(orders * 2 * (columns + 1), columns): columns that come from the row, one more in each step from none to all;
+    each order forwards, then backwards.
+    """
+    steps = np.arange(ranks.shape[1] + 1)[:, None]
+    forwards = ranks[:, None, :] < steps
+    backwards = ranks[:, None, :] >= ranks.shape[1] - steps
+    return np.stack([forwards, backwards], axis=1).reshape(-1, ranks.shape[1])
+
+
+def _effects(said: Numbers, ranks: Ranks) -> Numbers:
+    """(columns, classes): the mean step at which a column joins. said: (orders, 2, columns + 1, classes)."""
+    steps = np.diff(said, axis=2)
+    orders = np.arange(len(ranks))[:, None]
+    return (steps[orders, 0, ranks] + steps[orders, 1, ranks.shape[1] - 1 - ranks]).mean(axis=0) / 2
