@@ -42,6 +42,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return document
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(content)
+
+
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
     with replacing(path) as unfinished:
         frame.to_parquet(unfinished, index=False)

@@ -34,7 +34,7 @@ def training_key(settings: Settings, name: str, data: Document) -> str:
 
     The commit is no part of it: a change of a comment makes no new model.
     """
-    versions = packages()
+    versions = {**packages(), "shap": installed_version("shap")}
     return digest(
         {
             "data": data["sha256"],
@@ -42,7 +42,7 @@ def training_key(settings: Settings, name: str, data: Document) -> str:
             "split": settings.split.model_dump(mode="json"),
             "candidate": candidate_facts(settings, name),
             "evaluation": settings.evaluation.model_dump(mode="json"),
-            "packages": {package: versions[package] for package in ("mlflow", "scikit-learn", "skops")},
+            "packages": {package: versions[package] for package in ("mlflow", "scikit-learn", "shap", "skops")},
         }
     )
 

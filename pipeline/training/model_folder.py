@@ -21,13 +21,15 @@ from pipeline.training.files import replacing, write_json, write_parquet
 from pipeline.training.lineage import requirements
 
 MLMODEL, MODEL_FILE, OURS = "MLmodel", "model.skops", "signoff"
-DOCUMENTS = ("evaluation", "feature_schema", "data_report", "lineage")
+DOCUMENTS = ("evaluation", "explanation", "feature_schema", "data_report", "lineage")
+VALUES = "explanation.npz"
 TABLES = ("evaluation_rows", "background")
 EXPECTED_FILES = (
     MLMODEL,
     MODEL_FILE,
     *(f"{OURS}/{name}.json" for name in DOCUMENTS),
     *(f"{OURS}/{name}.parquet" for name in TABLES),
+    f"{OURS}/{VALUES}",
 )
 EXAMPLE_ROWS, BACKGROUND_ROWS = 5, 50
 
@@ -102,13 +104,17 @@ def background_rows(train: pd.DataFrame, schema: SchemaSettings) -> pd.DataFrame
 
 
 def complete_folder(
-    model: Path, target: Path, *, documents: dict[str, object], tables: dict[str, pd.DataFrame | Path]
+    model: Path, target: Path, *, documents: dict[str, object], tables: dict[str, pd.DataFrame | Path], values: Path
 ) -> None:
-    """A copy of a saved model with our files under `signoff/`. Tables are frames, or Parquet files to be copied."""
+    """A copy of a saved model with our files under `signoff/`. Tables are frames, or Parquet files to be copied.
+
+    values: the file `explanation.npz`.
+    """
     with replacing(target) as unfinished:
         shutil.copytree(model, unfinished)
         for name, document in documents.items():
             write_json(unfinished / OURS / f"{name}.json", document)
+        shutil.copyfile(values, unfinished / OURS / VALUES)
         for name, table in tables.items():
             path = unfinished / OURS / f"{name}.parquet"
             if isinstance(table, Path):

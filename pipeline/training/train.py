@@ -1,7 +1,8 @@
-"""The flow: prepare → fit → evaluate → register, each a function that hands files to the next in a work folder.
+"""The flow prepare → fit → evaluate → explain → register: functions that hand files to the next in a work folder.
 
 FOLDER/train.parquet, test.parquet, data_report.json, data.json
-FOLDER/CANDIDATE/model/, fit.json, evaluation.json, evaluation_rows.parquet, registered/ (the complete model folder)
+FOLDER/CANDIDATE/model/, fit.json, evaluation.json, evaluation_rows.parquet,
+    explanation.json, explanation.npz, registered/ (the complete model folder)
 """
 
 from collections.abc import Callable, Sequence
@@ -11,13 +12,16 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
+from pipeline.explanation.explain import Explainer
+from pipeline.explanation.result import to_npz
+from pipeline.explanation.summary import explain_summary, summarise
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings import Settings
 from pipeline.training.candidates import build_pipeline, fit_pipeline, parameters, recipe
 from pipeline.training.data import read_data, schema_digest, split_rows
 from pipeline.training.evaluate import evaluate_model
 from pipeline.training.facts import version_facts
-from pipeline.training.files import read_json, read_parquet, write_json, write_parquet
+from pipeline.training.files import read_json, read_parquet, write_bytes, write_json, write_parquet
 from pipeline.training.fingerprint import model_fingerprint
 from pipeline.training.lineage import lineage, now_text, training_key
 from pipeline.training.model_folder import background_rows, complete_folder, load_model, save_model
@@ -25,11 +29,11 @@ from pipeline.training.register import Desk, Registered, find_registered, regist
 from pipeline.training.registry_store import locked
 from pipeline.training.schema import clean_rows, feature_schema
 
-__all__ = ["Registered", "evaluate", "fit", "prepare", "register", "train"]
+__all__ = ["Registered", "evaluate", "explain", "fit", "prepare", "register", "train"]
 
 Document = dict[str, Any]
 Progress = Callable[[int, int, str], None]  # (steps done, steps in all, what comes next)
-STEPS = ("fit", "evaluate", "register")
+STEPS = ("fit", "evaluate", "explain", "register")
 
 
 def prepare(settings: Settings, *, folder: Path, data: str | Path | None = None) -> Document:
@@ -81,6 +85,23 @@ def evaluate(settings: Settings, name: str, *, folder: Path, model: Pipeline | N
     return document
 
 
+def explain(settings: Settings, name: str, *, folder: Path, model: Pipeline | None = None) -> Document:
+    """How one fitted candidate uses its columns: `explanation.json`, and the values behind it in `explanation.npz`.
+
+    `rows` in the document are positions in the evaluation rows. Raises InvalidInput.
+    """
+    _fitted(settings, name, folder)
+    model = model or load_model(folder / name / "model", settings.serving.allowed_types)
+    train, test = read_parquet(folder / "train.parquet"), read_parquet(folder / "test.parquet")
+    explainer = Explainer(model, background=background_rows(train, settings.schema_))
+    inputs, truth = test[list(settings.schema_.columns)], test[settings.schema_.target.name]
+    positions, explanation = explain_summary(explainer, inputs, truth)
+    document = {**summarise(explanation), "rows": positions.tolist()}
+    write_bytes(folder / name / "explanation.npz", to_npz(explanation))
+    write_json(folder / name / "explanation.json", document)
+    return document
+
+
 def register(settings: Settings, name: str, *, folder: Path, desk: Desk | None = None) -> Registered:
     """Register one evaluated candidate, unless an equal version is there. Raises InvalidInput, Unavailable."""
     fitted = _fitted(settings, name, folder)
@@ -94,6 +115,7 @@ def register(settings: Settings, name: str, *, folder: Path, desk: Desk | None =
         folder / name / "registered",
         documents={
             "evaluation": evaluation,
+            "explanation": read_json(folder / name / "explanation.json"),
             "feature_schema": feature_schema(settings.schema_, train),
             "data_report": read_json(folder / "data_report.json"),
             "lineage": origin,
@@ -102,6 +124,7 @@ def register(settings: Settings, name: str, *, folder: Path, desk: Desk | None =
             "evaluation_rows": folder / name / "evaluation_rows.parquet",
             "background": background_rows(train, settings.schema_),
         },
+        values=folder / name / "explanation.npz",
     )
     facts = version_facts(settings, key=fitted["training_key"], evaluation=evaluation, lineage=origin)
     return register_folder(settings, name, folder=folder / name / "registered", facts=facts, desk=desk)
@@ -125,7 +148,7 @@ def train(
     desk: Desk | None = None,
     progress: Progress | None = None,
 ) -> list[Registered]:
-    """All four steps for the named candidates (default: all). What is registered already is not fitted again.
+    """All five steps for the named candidates (default: all). What is registered already is not fitted again.
 
     One training at a time works in a folder; a second one waits and then finds what the first has registered.
     """
@@ -168,5 +191,7 @@ def _train_one(settings: Settings, name: str, folder: Path, *, desk: Desk | None
     model = fit(settings, name, folder=folder)
     steps.begin("evaluate")
     evaluate(settings, name, folder=folder, model=model)
+    steps.begin("explain")
+    explain(settings, name, folder=folder, model=model)
     steps.begin("register")
     return register(settings, name, folder=folder, desk=desk)

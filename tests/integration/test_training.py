@@ -15,6 +15,7 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from pipeline.explanation.result import from_npz
 from pipeline.governance.actors import Actor, Established
 from pipeline.governance.errors import Blocked, InvalidInput, Unavailable
 from pipeline.governance.lifecycle import Stage
@@ -103,11 +104,20 @@ class TestRegistered:
             (MODEL, 3, "boosting", True),
         ]
 
+    def test_the_explanation_adds_up_and_names_its_rows(self, trained):
+        """Summary and values lie inside the model, and the contributions sum to the model's own output."""
+        summary = trained.document(3, "explanation")
+        values = from_npz((trained.files(3) / "signoff" / "explanation.npz").read_bytes())
+
+        assert summary["sum_error"] <= summary["tolerance"]
+        assert summary["n"] == len(summary["rows"]) == len(values)
+        assert {each["column"] for each in summary["importance"]} == set(trained.settings.schema_.columns)
+
     def test_progress_is_told(self, trained):
         """Progress counts up to its total and names candidate and step."""
-        assert trained.steps[0] == (0, 10, "prepare")
-        assert trained.steps[4] == (4, 10, "forest: fit")
-        assert trained.steps[-1] == (10, 10, "done")
+        assert trained.steps[0] == (0, 13, "prepare")
+        assert trained.steps[5] == (5, 13, "forest: fit")
+        assert trained.steps[-1] == (13, 13, "done")
 
     def test_the_desk_is_asked_for_staging(self, trained):
         """Each new version asks for Staging as the program `pipeline`, and a refusal is a note."""
