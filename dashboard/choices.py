@@ -20,7 +20,9 @@ def chosen_move(evidence: Evidence) -> Move:
     choice = _choice(evidence, back)
     if choice == ROLL_BACK and back is not None:
         return back
-    if choice == SET_ALIAS:
+    if choice != SET_ALIAS:
+        st.query_params.pop(ALIAS, None)
+    else:
         return alias_move(model, _typed_alias(), version)
     if choice == REMOVE_ALIAS:
         return Move(model, MoveKind.UNALIAS, None, _picked_alias(evidence))

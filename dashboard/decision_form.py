@@ -1,11 +1,11 @@
 """The decision: what it would change, the reason, and one command to the service."""
 
-import uuid
 from dataclasses import dataclass
 
 import streamlit as st
 
 from dashboard import session, widgets, words
+from dashboard.once import drawn_key, once, renew
 from pipeline.governance.errors import Conflict, DecisionPending, SignoffError
 from pipeline.governance.lifecycle import FEWEST_REASON_CHARACTERS, MOST_REASON_CHARACTERS, Move, MoveKind, Stage
 from pipeline.governance.request import Outcome
@@ -78,21 +78,20 @@ def _form(review: Review, draft: Draft) -> None:
 
 def _draft(review: Review) -> Draft:
     blank = Draft(review.move, review.evidence.digest, review.state, "")
-    key = st.session_state.setdefault(blank.place, uuid.uuid4().hex)
-    return Draft(blank.move, blank.evidence, blank.state, key)
+    return Draft(blank.move, blank.evidence, blank.state, drawn_key(blank.place))
 
 
 def _decide(draft: Draft) -> None:
     """Runs before the page is drawn again. The key is the one that was drawn: a second click is the same decision."""
-    reason = st.session_state.get(draft.reason, "")
+    reason, accepted = st.session_state.get(draft.reason, ""), bool(st.session_state.get(draft.accept))
     try:
-        outcome = send(draft, reason, accept_warnings=bool(st.session_state.get(draft.accept)))
+        outcome = once(draft.key, lambda: send(draft, reason, accept_warnings=accepted))
     except SignoffError as error:
         st.session_state[REFUSAL] = (widgets.title_of(error), str(error))
         if isinstance(error, Conflict) and not isinstance(error, DecisionPending):
-            _renew(draft, reason)
+            _keep_text(draft, reason)
     else:
-        st.session_state.pop(draft.place, None)
+        renew(draft.place)
         session.flash(f"Decision {outcome.sequence} is applied: {words.code(words.done(outcome))}")
     session.forget_reads()
 
@@ -118,10 +117,9 @@ def send(draft: Draft, reason: str, *, accept_warnings: bool) -> Outcome:
             return service.promote(move.model, version, stage, reason=reason, actor=actor, **options)
 
 
-def _renew(draft: Draft, reason: str) -> None:
-    """The old key may stand for a decision that ended without effect; the text in the form is kept."""
-    fresh = Draft(draft.move, draft.evidence, draft.state, uuid.uuid4().hex)
-    st.session_state[draft.place] = fresh.key
+def _keep_text(draft: Draft, reason: str) -> None:
+    """The old key may stand for a decision that ended without effect: a new one, with the same text in the form."""
+    fresh = Draft(draft.move, draft.evidence, draft.state, renew(draft.place))
     st.session_state[fresh.reason] = reason
 
 

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import streamlit as st
 
 from dashboard import session, tables, widgets, words
+from dashboard.once import drawn_key, once, renew
 from pipeline.governance.drift import Difference
 from pipeline.governance.errors import SignoffError
+from pipeline.governance.ledger import StoredEvent
 from pipeline.governance.lifecycle import FEWEST_REASON_CHARACTERS, MOST_REASON_CHARACTERS
 
 REFUSAL = "drift_refusal"
@@ -29,35 +31,36 @@ def drift(found: Sequence[Difference], model: str | None) -> None:
 
 
 def _form(model: str) -> None:
-    key = f"drift_reason/{model}"
-    with st.form(f"drift/{model}", border=False, enter_to_submit=False):
+    key = drawn_key(f"drift/{model}")
+    reason = f"drift_reason/{key}"
+    with st.form(f"drift_form/{key}", border=False, enter_to_submit=False):
         st.text_area(
             "Reason",
-            key=key,
+            key=reason,
             height=80,
             max_chars=MOST_REASON_CHARACTERS,
             placeholder=f"Why, in {FEWEST_REASON_CHARACTERS} to {MOST_REASON_CHARACTERS:,} characters",
         )
         with st.container(horizontal=True):
-            st.form_submit_button(
-                "Adopt what the registry holds", icon=":material/check:", on_click=_end, args=(model, ADOPT, key)
-            )
-            st.form_submit_button(
-                "Revert to what the ledger says", icon=":material/undo:", on_click=_end, args=(model, REVERT, key)
-            )
+            adopt, revert = (model, ADOPT, key, reason), (model, REVERT, key, reason)
+            st.form_submit_button("Adopt what the registry holds", icon=":material/check:", on_click=_end, args=adopt)
+            st.form_submit_button("Revert to what the ledger says", icon=":material/undo:", on_click=_end, args=revert)
 
 
-def _end(model: str, way: str, key: str) -> None:
-    service, reason = session.desk(), st.session_state.get(key, "")
+def _end(model: str, way: str, key: str, reason: str) -> None:
+    text = st.session_state.get(reason, "")
     try:
-        if way == ADOPT:
-            event = service.adopt(model, reason=reason, actor=session.signer())
-        else:
-            event = service.revert(model, reason=reason, actor=session.signer())
+        event = once(key, lambda: _send(model, way, text))
     except SignoffError as error:
         st.session_state[REFUSAL] = (widgets.title_of(error), str(error))
     else:
-        st.session_state[key] = ""
+        renew(f"drift/{model}")
         done = "adopted" if way == ADOPT else "reverted"
         session.flash(f"The out-of-band change is {done}: event {event.sequence}")
     session.forget_reads()
+
+
+def _send(model: str, way: str, reason: str) -> StoredEvent:
+    service, actor = session.desk(), session.signer()
+    send = service.adopt if way == ADOPT else service.revert
+    return send(model, reason=reason, actor=actor)

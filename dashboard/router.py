@@ -1,8 +1,11 @@
 """The script that runs for each visitor: the frame of the page, then the page that the address asks for."""
 
+from contextlib import suppress
+
 import streamlit as st
 
 from dashboard import pages, session, widgets, words
+from pipeline.governance.errors import SignoffError
 
 ICON = str(pages.HERE / "favicon.png")
 
@@ -23,5 +26,6 @@ def sidebar() -> None:
 
 
 session.show_flash()
-widgets.guarded(sidebar)
-widgets.guarded(page.run)
+with suppress(SignoffError):  # the page says it
+    sidebar()
+widgets.guarded(page.run, "page")

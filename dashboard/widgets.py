@@ -48,20 +48,20 @@ FOUR_DIGITS = "%.4f"
 MINUTES = "YYYY-MM-DD HH:mm [UTC]"
 
 
-def guarded(draw: Callable[[], None]) -> None:
-    """Every refusal and failure is one sentence on the page, never a traceback."""
+def guarded(draw: Callable[[], None], name: str) -> None:
+    """Every refusal and failure is one sentence on the page, never a traceback. `name`: of this part of the page."""
     try:
         draw()
     except SignoffError as error:
-        failure(error)
+        failure(error, name)
 
 
-def failure(error: SignoffError) -> None:
+def failure(error: SignoffError, name: str) -> None:
     with message(title_of(error), str(error), colour="red" if isinstance(error, IntegrityFailure) else "orange"):
         if isinstance(error, NotFound):
             st.page_link("views/versions.py", label="All versions", icon=":material/arrow_back:")
         else:
-            st.button("Try again", icon=":material/refresh:", on_click=session.forget_reads, key="try_again")
+            st.button("Try again", icon=":material/refresh:", on_click=session.forget_reads, key=f"try_again/{name}")
 
 
 def title_of(error: SignoffError) -> str:

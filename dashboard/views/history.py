@@ -25,7 +25,7 @@ def history_page() -> None:
         history_panels.event_detail(chosen)
     if model is not None:
         st.subheader("Champion over time", anchor=False)
-        widgets.guarded(lambda: history_panels.champions_over_time(model))
+        widgets.guarded(lambda: history_panels.champions_over_time(model), "champions")
     history_panels.integrity(entries)
 
 

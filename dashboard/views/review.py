@@ -30,7 +30,7 @@ def review_page() -> None:
     evidence = session.evidence(*picked)
     header(evidence)
     panels.kpis(evidence)
-    widgets.guarded(lambda: decide(evidence))
+    widgets.guarded(lambda: decide(evidence), "decide")
 
 
 def header(evidence: Evidence) -> None:

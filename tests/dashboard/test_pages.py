@@ -56,9 +56,21 @@ def test_it_answers_again_after_a_retry(desk, open_page):
     app = open_page(desk)
     desk.registry.down = False
 
-    app.button(key="try_again").click().run()
+    app.button(key="try_again/page").click().run()
 
     assert [metric.value for metric in app.metric][:2] == ["1", "3"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_settings_that_cannot_be_used_are_one_sentence(desk, open_page, monkeypatch, tmp_path, page):
+    """A broken params.yaml is named with its path, on every page, without a traceback."""
+    (tmp_path / "params.yaml").write_text("data: {sauce: sample}\n", encoding="utf-8")
+    monkeypatch.setenv("SIGNOFF_PARAMS", str(tmp_path / "params.yaml"))
+
+    app = open_page(desk, page)
+
+    assert not app.exception
+    assert "params.yaml: " in texts(app)
 
 
 def test_overview_says_what_serves_and_what_waits(desk, open_page):
