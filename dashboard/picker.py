@@ -26,19 +26,15 @@ def picked_version() -> tuple[str, int] | None:
 
 
 def fields(model: str) -> None:
-    """To go to another version. Lists hold plain text, not markdown."""
-    frame = session.versions(model)
-    states = dict(zip(frame["Version"], zip(frame["Stage"], frame["Aliases"], strict=True), strict=True))
+    """To go to another version. Lists hold plain text, not markdown.
+
+    What an option is called must not change with its state: the browser sends it back by that name, and of two clicks
+    the second still has the old one.
+    """
     names = [record.name for record in session.models() if record.versions]
-    st.selectbox("Model", names, key="pick_model", on_change=_go_to_model, format_func=words.name, width=220)
-    st.selectbox(
-        "Version",
-        list(states),
-        key="pick_version",
-        on_change=_go_to_version,
-        format_func=lambda number: ", ".join([str(number), states[number][0], *states[number][1]]),
-        width=220,
-    )
+    st.selectbox("Model", names, key="pick_model", on_change=_go_to_model, format_func=words.name, width=240)
+    numbers = session.versions(model)["Version"].tolist()
+    st.selectbox("Version", numbers, key="pick_version", on_change=_go_to_version, width=120)
 
 
 def picked_model(names: list[str]) -> str:
