@@ -179,9 +179,15 @@ class Ledger(Protocol):
         """Write the newest sequence and hash outside the database."""
 
 
+LOSSES = frozenset({"log_loss", "calibration_error"})  # where lower is better
+
+
 @dataclass(frozen=True)
 class MetricDifference:
-    """Candidate minus incumbent on the same rows, with its 95 % interval; `n` rows; `slice` empty for all rows."""
+    """Candidate minus incumbent on the same rows, with its 95 % interval; `n` rows; `slice` empty for all rows.
+
+    candidate, incumbent: the metric of each, where the comparer says so.
+    """
 
     metric: str
     difference: float
@@ -189,13 +195,15 @@ class MetricDifference:
     high: float
     n: int
     slice: str = ""
+    candidate: float | None = None
+    incumbent: float | None = None
 
     @property
     def verdict(self) -> str:
-        """For a metric where higher is better."""
-        if self.low > 0:
-            return "better"
-        return "worse" if self.high < 0 else "not distinguishable"
+        """Whether the candidate is "better", "worse" or "not distinguishable"."""
+        if self.low <= 0 <= self.high:
+            return "not distinguishable"
+        return "better" if (self.low > 0) != (self.metric in LOSSES) else "worse"
 
 
 class Comparer(Protocol):

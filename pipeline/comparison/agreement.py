@@ -1,0 +1,86 @@
+"""Where two versions agree, which rows flip, how often each class is taken for another, and how far to trust each."""
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.comparison.bootstrap import mcnemar
+from pipeline.comparison.measures import CALIBRATION_BINS, Array, confusions, positions, row_losses
+from pipeline.comparison.rows import Rows
+from pipeline.governance.paired import Agreement, CalibrationPoint, Confusions, Flip, FlipKind, Flips
+
+MOST_FLIPS = 10_000
+
+
+def agreement(a: Rows, b: Rows) -> Agreement:
+    right_a, right_b, alike = a.actual == a.predicted, b.actual == b.predicted, a.predicted == b.predicted
+    only_a, only_b = _count(right_a & ~right_b), _count(right_b & ~right_a)
+    neither = ~right_a & ~right_b
+    return Agreement(
+        both_right=_count(right_a & right_b),
+        only_a_right=only_a,
+        only_b_right=only_b,
+        both_wrong_alike=_count(neither & alike),
+        both_wrong_differently=_count(neither & ~alike),
+        p_value=mcnemar(only_a, only_b),
+    )
+
+
+def _count(which: Array) -> int:
+    return int(np.count_nonzero(which))
+
+
+def flips(a: Rows, b: Rows) -> Flips:
+    """The first 10,000 flipped rows, whole."""
+    found = np.flatnonzero(a.predicted != b.predicted)[:MOST_FLIPS].tolist()
+    return Flips(agreement(a, b), tuple(_flip(a, b, row) for row in found))
+
+
+def _flip(a: Rows, b: Rows, row: int) -> Flip:
+    actual, first, second = (_plain(column[row]) for column in (a.actual, a.predicted, b.predicted))
+    kind = FlipKind.LOST if first == actual else FlipKind.GAINED if second == actual else FlipKind.CHANGED
+    inputs = {name: _plain(column[row]) for name, column in a.inputs.items()}
+    return Flip(row, inputs, actual, first, second, kind, _highest(a, row), _highest(b, row))
+
+
+def _highest(rows: Rows, row: int) -> float | None:
+    chances = rows.probabilities[row]
+    return float(chances.max()) if len(chances) and np.isfinite(chances).all() else None
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 (a number or a text, as the column holds it)
+    """NaN becomes None: JSON has no NaN."""
+    number = value.item() if isinstance(value, np.generic) else value
+    return None if number != number else number  # noqa: PLR0124 (NaN differs from itself)
+
+
+def confusion_counts(a: Rows, b: Rows) -> Confusions:
+    labels, (actual, first, second) = positions(a.classes, a.actual, a.predicted, b.predicted)
+    size, ones = len(labels), np.ones((1, len(a)))
+    found = (confusions(ones, rows * size + columns, size)[0] for rows, columns in
+             ((actual, first), (actual, second), (first, second)))  # fmt: skip
+    tables = (tuple(tuple(int(count) for count in line) for line in table) for table in found)
+    return Confusions(tuple(str(label) for label in labels), *tables)
+
+
+def calibration(rows: Rows) -> tuple[CalibrationPoint, ...] | None:
+    """The bins of the calibration error that hold rows; None where there are no usable probabilities."""
+    losses = row_losses(rows)
+    if losses is None:
+        return None
+    top = rows.probabilities.max(axis=1)
+    counts, chances, right = (
+        np.bincount(losses.bins, weights=weights, minlength=CALIBRATION_BINS)
+        for weights in (None, top, (rows.actual == rows.predicted).astype(float))
+    )
+    return tuple(
+        CalibrationPoint(
+            low=index / CALIBRATION_BINS,
+            high=(index + 1) / CALIBRATION_BINS,
+            probability=float(chances[index] / n),
+            right=float(right[index] / n),
+            n=int(n),
+        )
+        for index, n in enumerate(counts)
+        if n
+    )

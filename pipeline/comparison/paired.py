@@ -1,0 +1,70 @@
+"""The comparer: from two files of evaluation rows to plain values. NumPy and PyArrow are imported when it is asked."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.governance.paired import Flips, Paired
+from pipeline.governance.ports import MetricDifference
+
+if TYPE_CHECKING:
+    from pipeline.comparison.bootstrap import Draws
+    from pipeline.comparison.rows import Rows
+
+
+@dataclass(frozen=True)
+class PairedBootstrap:
+    """samples: draws for the metrics over all rows. confidence: of each interval, such as 0.95.
+
+    age_bands: edges in years for slices of a column named Age; each band holds its lower edge, the last one both.
+
+    Each file is Parquet: the input columns, then `actual`, `predicted` and, per class, `probability_CLASS`. The same
+    two files give the same numbers. Every method raises InvalidInput with one sentence where a file cannot be used or
+    the rows differ.
+    """
+
+    samples: int
+    seed: int
+    confidence: float
+    age_bands: tuple[float, ...] = ()
+
+    def compare(self, candidate: bytes, incumbent: bytes) -> list[MetricDifference]:
+        """Metrics over all rows first, then accuracy per slice."""
+        from pipeline.comparison import bootstrap
+
+        ours, theirs = _same_rows(candidate, incumbent, names=("candidate", "incumbent"))
+        found = bootstrap.overall(ours, theirs, self._draws())
+        return [*found, *bootstrap.sliced(ours, theirs, self._draws(), self.age_bands)]
+
+    def pair(self, a: bytes, b: bytes) -> Paired:
+        """Everything about the two, b minus a."""
+        from pipeline.comparison import agreement, bootstrap
+
+        first, second = _same_rows(a, b, names=("a", "b"))
+        return Paired(
+            metrics=tuple(bootstrap.overall(second, first, self._draws())),
+            classes=tuple(bootstrap.per_class(second, first, self._draws())),
+            slices=tuple(bootstrap.sliced(second, first, self._draws(), self.age_bands)),
+            agreement=agreement.agreement(first, second),
+            confusions=agreement.confusion_counts(first, second),
+            calibration_a=agreement.calibration(first),
+            calibration_b=agreement.calibration(second),
+        )
+
+    def flips(self, a: bytes, b: bytes) -> Flips:
+        """The rows that the two predict differently."""
+        from pipeline.comparison import agreement
+
+        return agreement.flips(*_same_rows(a, b, names=("a", "b")))
+
+    def _draws(self) -> "Draws":
+        from pipeline.comparison.bootstrap import Draws
+
+        return Draws(self.samples, self.seed, self.confidence)
+
+
+def _same_rows(first: bytes, second: bytes, *, names: tuple[str, str]) -> "tuple[Rows, Rows]":
+    from pipeline.comparison.rows import read_rows, require_same_rows
+
+    ours, theirs = read_rows(first, names[0]), read_rows(second, names[1])
+    require_same_rows(ours, theirs)
+    return ours, theirs

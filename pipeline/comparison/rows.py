@@ -1,0 +1,130 @@
+"""Evaluation rows from a stranger's Parquet file: plain numbers and text, nothing unpacked before its size is known."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.governance.errors import InvalidInput
+
+Array = NDArray[Any]
+Arrow = Any  # of a library without types
+ACTUAL, PREDICTED, PROBABILITY, AGE = "actual", "predicted", "probability_", "Age"
+MOST_BYTES = 100 * 2**20
+MOST_ROWS = 200_000
+MOST_CELLS = 20_000_000
+MOST_CHARACTERS = 10_000  # of one text: each is compared once per row
+MOST_VALUES = 50  # of a text column that is cut into slices
+# What types that others register may raise.
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Columns of equal length: numbers as float64, text as Python strings (None where there is none).
+
+    probabilities: shape (n, classes), one column per entry of `classes`; both are empty where the file has none.
+    """
+
+    inputs: dict[str, Array]
+    actual: Array
+    predicted: Array
+    classes: tuple[str, ...]
+    probabilities: Array
+
+    def __len__(self) -> int:
+        return len(self.actual)
+
+
+def read_rows(data: bytes, name: str) -> Rows:
+    """The file holds the input columns, then `actual`, `predicted` and, per class, `probability_CLASS`.
+
+    Raises InvalidInput, which starts with `name`, with one sentence.
+    """
+    if len(data) > MOST_BYTES:
+        raise InvalidInput(f"{name}: the evaluation rows are larger than {MOST_BYTES // 2**20} MB")
+    try:
+        schema = pq.read_schema(io.BytesIO(data))
+        # As dictionaries: a text that is repeated in every row stays one in memory.
+        texts = [field.name for field in schema if field.type in {pa.string(), pa.large_string()}]
+        parquet = pq.ParquetFile(io.BytesIO(data), read_dictionary=texts)
+        inputs, chances = _needed(parquet, name)
+        table = parquet.read(columns=[*inputs, ACTUAL, PREDICTED, *chances])
+        columns = {column: _values(table.column(column), f"{name}: {column}") for column in table.column_names}
+    except (pa.ArrowException, *UNREADABLE) as error:
+        sentence = str(error).strip().split("\n", maxsplit=1)[0][:200]
+        raise InvalidInput(f"{name}: the evaluation rows cannot be read ({sentence})") from error
+    return Rows(
+        inputs={column: columns[column] for column in inputs},
+        actual=columns[ACTUAL],
+        predicted=columns[PREDICTED],
+        classes=tuple(column.removeprefix(PROBABILITY) for column in chances),
+        probabilities=np.array([columns[column] for column in chances]).T.reshape(table.num_rows, len(chances)),
+    )
+
+
+def _needed(parquet: Arrow, name: str) -> tuple[list[str], list[str]]:
+    """The input columns, which stand before `actual`, and those of probabilities. Nothing was unpacked yet."""
+    names, rows = parquet.schema_arrow.names, parquet.metadata.num_rows
+    if missing := [column for column in (ACTUAL, PREDICTED) if names.count(column) != 1]:
+        raise InvalidInput(f"{name}: the evaluation rows have no column {missing[0]!r}, or several")
+    place = names.index(ACTUAL)
+    inputs = [column for column in names[:place] if column != PREDICTED]
+    chances = [column for column in names[place:] if column.startswith(PROBABILITY)]
+    if len({*inputs, *chances}) < len(inputs) + len(chances):
+        raise InvalidInput(f"{name}: the evaluation rows have two columns of the same name")
+    if not 0 < rows <= MOST_ROWS or rows * len(names) > MOST_CELLS:
+        raise InvalidInput(f"{name}: {rows:,} evaluation rows of {len(names):,} columns; at most {MOST_ROWS:,} rows")
+    kinds = parquet.schema_arrow
+    return inputs, [column for column in chances if pa.types.is_floating(kinds.field(column).type)]
+
+
+def _values(column: Arrow, place: str) -> Array:
+    """Plain numbers or text: what a file says about Python types or pandas is not looked at."""
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        return column.cast(pa.float64(), safe=False).to_numpy()
+    if not pa.types.is_dictionary(kind) or kind.value_type not in {pa.string(), pa.large_string()}:
+        raise InvalidInput(f"{place}: holds {str(kind)[:80]}; evaluation rows hold numbers and text")
+    whole = column.unify_dictionaries().combine_chunks()
+    texts = [*whole.dictionary.to_pylist(), None]
+    if any(len(text or "") > MOST_CHARACTERS for text in texts):
+        raise InvalidInput(f"{place}: holds a text of more than {MOST_CHARACTERS:,} characters")
+    return np.array(texts, dtype=object)[whole.indices.fill_null(-1).to_numpy()]
+
+
+def require_same_rows(ours: Rows, theirs: Rows) -> None:
+    """Raises InvalidInput where inputs or truth differ in any row."""
+    if only := sorted(set(ours.inputs) ^ set(theirs.inputs)):
+        raise InvalidInput(f"the two were not evaluated on the same columns (only one of them has {only[0]!r})")
+    n, m = len(ours), len(theirs)
+    if n != m:
+        raise InvalidInput(f"the two were not evaluated on the same rows ({n:,} and {m:,} rows)")
+    pairs = {name: (column, theirs.inputs[name]) for name, column in ours.inputs.items()}
+    for name, (first, second) in {**pairs, ACTUAL: (ours.actual, theirs.actual)}.items():
+        if different := _count_different(first, second):
+            where = f"{name} differs in {different:,} of {n:,} rows"
+            raise InvalidInput(f"the two were not evaluated on the same rows ({where})")
+
+
+def _count_different(first: Array, second: Array) -> int:
+    both_missing = (first != first) & (second != second)  # noqa: PLR0124 (NaN differs from itself)
+    return int(((first != second) & ~both_missing).sum())
+
+
+def slices(inputs: dict[str, Array], age_bands: tuple[float, ...]) -> Iterator[tuple[str, Array]]:
+    """A label and the rows of it; a text column with very many values is no category and gives no slices."""
+    for name, column in inputs.items():
+        if column.dtype == object:
+            values = sorted({value for value in column.tolist() if value is not None})
+            yield from ((f"{name} = {value}", column == value) for value in values if len(values) <= MOST_VALUES)
+        elif name == AGE:
+            for low, high in pairwise(age_bands):
+                inside = (column >= low) & ((column < high) | ((high == age_bands[-1]) & (column <= high)))
+                yield f"{AGE} = {low:g}\N{EN DASH}{high:g}", inside
