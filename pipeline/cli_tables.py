@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline.governance.ports import ModelRecord, VersionRow
     from pipeline.governance.request import Outcome
     from pipeline.governance.review import Review
-    from pipeline.governance.service import Problem
+    from pipeline.governance.verify import Problem
 
 PIPED_WIDTH = 180  # columns, where nobody says how wide the paper is
 Report = Callable[[int, int, str], None]

@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 
 from pipeline.adapters.in_memory import EPOCH, InMemoryLedger, InMemoryRegistry
 from pipeline.governance.actors import Actor, Established
+from pipeline.governance.claims import Measured
 from pipeline.governance.errors import Refused
+from pipeline.governance.paired import Agreement, Confusions, Flips, Paired
 from pipeline.governance.policy import Policy
 from pipeline.governance.ports import Json, Ledger, MetricDifference, Registry, VersionRecord
 from pipeline.governance.service import GovernanceService
@@ -16,6 +18,9 @@ from pipeline.settings import read_settings
 MODEL = "obesity_classifier"
 GRACE = Actor("grace", Established.SELF_DECLARED)
 PIPELINE = Actor("pipeline", Established.PROGRAM)
+AGREEMENT = Agreement(
+    both_right=6, only_a_right=1, only_b_right=2, both_wrong_alike=1, both_wrong_differently=0, p_value=1.0
+)
 REASON = "Better in every class on the held-out rows."
 
 
@@ -41,6 +46,34 @@ class KnownDifferences:
         if self.refusal:
             raise self.refusal
         return list(self.differences)
+
+    def pair(self, a: bytes, b: bytes) -> Paired:
+        found = self.compare(b, a)
+        return Paired(
+            metrics=tuple(each for each in found if not each.slice),
+            classes=tuple(each for each in found if each.metric == "recall"),
+            slices=tuple(each for each in found if each.slice and each.metric == "accuracy"),
+            agreement=AGREEMENT,
+            confusions=Confusions(("no", "yes"), ((5, 1), (2, 2)), ((6, 0), (2, 2)), ((7, 0), (1, 2))),
+        )
+
+    def flips(self, a: bytes, b: bytes) -> Flips:
+        self.compare(b, a)
+        return Flips(AGREEMENT, ())
+
+
+@dataclass
+class KnownClaims:
+    """A recomputer that measures what the test says, or refuses with its sentence."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    changed_rows: int = 0
+    refusal: Exception | None = None
+
+    def recompute(self, record: VersionRecord, *, file_digest: str) -> Measured:
+        if self.refusal:
+            raise self.refusal
+        return Measured(627, self.metrics, self.changed_rows)
 
 
 @dataclass
@@ -68,6 +101,7 @@ def build_desk(
     policy: Policy | None = None,
     comparer: KnownDifferences | None = None,
     smoke: KnownSmoke | None = None,
+    recomputer: KnownClaims | None = None,
     clock: TickingClock | None = None,
 ) -> GovernanceService:
     ids = (f"decision-{number}" for number in itertools.count(1))
@@ -79,6 +113,7 @@ def build_desk(
         smoke=smoke or KnownSmoke(),
         clock=clock or TickingClock(),
         new_id=lambda: next(ids),
+        recomputer=recomputer,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.governance.claims import TOLERANCE, Recomputation
 from pipeline.governance.evidence import Evidence, number
 from pipeline.governance.lifecycle import CHAMPION, ModelState, Move, MoveKind, Stage
 from pipeline.governance.policy import GateRule, Mode
@@ -17,6 +18,7 @@ class Facts:
     incumbent: the champion's evidence, None where there is none or where it is the version itself. differences: None
     where the two could not be compared, and `not_compared` says why. recorded_digest: of the champion to return to.
     smoke: what the smoke prediction gave, None where it failed or was not asked for, and `smoke_failure` says why.
+    recomputation: likewise, with `recompute_failure`; both are empty where nobody asked for it.
     """
 
     move: Move
@@ -28,6 +30,8 @@ class Facts:
     recorded_digest: str | None = None
     smoke: str | None = None
     smoke_failure: str = ""
+    recomputation: Recomputation | None = None
+    recompute_failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -192,6 +196,15 @@ def smoke_prediction(facts: Facts, _: GateRule) -> Finding:
     return Finding(facts.smoke, "predicts its input example", facts.smoke is not None, facts.smoke_failure)
 
 
+def claims_recomputed(facts: Facts, _: GateRule) -> Finding:
+    """The metrics and predictions that came with the version are those that its own bytes give on the stored rows."""
+    required, found = f"claims within {TOLERANCE:.0e} of what is recomputed", facts.recomputation
+    if found is None:
+        return Finding(None, required, passed=False, why=facts.recompute_failure, present=False)
+    observed = f"{len(found.contradicted)} of {len(found.claims)} claims differ, n = {found.measured.n:,}"
+    return Finding(observed, required, found.holds, found.sentence)
+
+
 GATES: Mapping[str, Gate] = {
     gate.__name__: gate
     for gate in (
@@ -208,15 +221,21 @@ GATES: Mapping[str, Gate] = {
         explanation_adds_up,
         digest_recorded,
         smoke_prediction,
+        claims_recomputed,
     )
 }
 COMPARING = frozenset({"not_worse_than_incumbent", "no_slice_worse"})
 
 
+RECOMPUTING = "claims_recomputed"
+WHEN_ASKED = {RECOMPUTING: GateRule(Mode.WARN)}  # a policy that lists the gate has it in every review, in its own mode
+
+
 def check_gates(facts: Facts, rules: Mapping[str, GateRule]) -> list[GateResult]:
-    """Every gate of the move in the policy's order. A rule without a gate of its name raises KeyError."""
+    """The gates of the move in the policy's order, after what was asked for. A rule that names no gate: KeyError."""
     results = []
-    for name, rule in rules.items():
+    asked = facts.recomputation is not None or facts.recompute_failure
+    for name, rule in ({**WHEN_ASKED, **rules} if asked else rules).items():
         found = GATES[name](facts, rule)
         mode = rule.mode_for(ours=facts.evidence.ours, present=found.present)
         why = "" if found.passed else found.why

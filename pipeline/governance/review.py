@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.governance.errors import InvalidInput, NotFound, SignoffError, Unavailable
+from pipeline.governance.claims import Recomputation, Recomputer, check_claims
+from pipeline.governance.errors import InvalidInput, NotFound, Refused, SignoffError, Unavailable
 from pipeline.governance.evidence import Evidence, assemble
-from pipeline.governance.gates import COMPARING, Facts, GateResult, check_gates
+from pipeline.governance.gates import COMPARING, RECOMPUTING, Facts, GateResult, check_gates
 from pipeline.governance.ledger import SlotState, former_champions
 from pipeline.governance.lifecycle import CHAMPION, Change, ModelState, Move, MoveKind, Slot, plan_changes
 from pipeline.governance.policy import Mode, Policy
@@ -28,7 +29,8 @@ class Review:
     """What a reviewer is shown before a decision.
 
     changes: what the move would change, the slot that commits it first. slots: the ledger's state of each of them.
-    gates: the two that always hold (`changes_something`, `slot_settled`) and those of the policy.
+    gates: the two that always hold (`changes_something`, `slot_settled`) and those of the policy. recomputation: None
+    where it was not asked for or failed; then the gate says why.
     """
 
     move: Move
@@ -38,6 +40,7 @@ class Review:
     slots: tuple[SlotState, ...]
     gates: tuple[GateResult, ...]
     differences: tuple[MetricDifference, ...] | None = None
+    recomputation: Recomputation | None = None
 
     @property
     def state(self) -> str:
@@ -59,13 +62,14 @@ class Review:
         return not self.blocked_by
 
     def as_json(self) -> dict[str, Any]:
-        return {
+        content = {
             "to": self.move.target,
             "open": self.open,
             "evidence": self.evidence.digest,
             "state": self.state,
             "gates": [gate.as_json() for gate in self.gates],
         }
+        return content if self.recomputation is None else {**content, "recomputed": self.recomputation.as_json()}
 
 
 @dataclass(frozen=True)
@@ -77,15 +81,21 @@ class Reviewer:
     policy: Policy
     comparer: Comparer
     smoke: SmokePredictor
+    recomputer: Recomputer | None = None
 
-    def review(self, move: Move, *, fresh: bool = False) -> Review:
-        """`fresh`: take the digests of the files again. Raises NotFound for a model or version that is not there."""
+    def review(self, move: Move, *, fresh: bool = False, recompute: bool = False) -> Review:
+        """`fresh`: take the digests of the files again. `recompute`: also where the policy does not ask for it.
+
+        Raises NotFound for a model or version that is not there.
+        """
         state = self.registry.state(move.model)
         record = self.registry.version(move.model, move.version or self._holder(move, state))
         evidence = self.evidence(record, fresh=fresh)
         incumbent = self._incumbent(evidence, state)
         differences, not_compared = self._compare(move, record, incumbent)
         smoke, smoke_failure = self._smoke(move, record, evidence)
+        wanted = recompute or RECOMPUTING in self.policy.moves[move.kind].gates
+        recomputation, recompute_failure = self._recompute(record, evidence) if wanted else (None, "")
         facts = Facts(
             move,
             evidence,
@@ -96,6 +106,8 @@ class Reviewer:
             recorded_digest=self._recorded_digest(move),
             smoke=smoke,
             smoke_failure=smoke_failure,
+            recomputation=recomputation,
+            recompute_failure=recompute_failure,
         )
         changes = tuple(plan_changes(move, state))
         held = self.ledger.slots(move.model)
@@ -103,7 +115,7 @@ class Reviewer:
         fixed = [_changes_something(changes, move), _slot_settled(changes, slots)]
         gates = (*fixed, *check_gates(facts, self.policy.moves[move.kind].gates))
         compared = None if differences is None else tuple(differences)
-        return Review(move, evidence, incumbent, changes, slots, gates, compared)
+        return Review(move, evidence, incumbent, changes, slots, gates, compared, recomputation)
 
     def evidence(self, record: VersionRecord, *, fresh: bool = False) -> Evidence:
         """The evidence of a version; files that are gone are a gap, not an error."""
@@ -111,6 +123,22 @@ class Reviewer:
             return assemble(record, self.registry.files(record, fresh=fresh))
         except NotFound as error:
             return assemble(record, None, [Gap("files", str(error))])
+
+    def recompute(self, record: VersionRecord, evidence: Evidence) -> Recomputation:
+        """Raises Refused, NotFound, InvalidInput or IntegrityFailure where it cannot be done, with the reason."""
+        if self.recomputer is None:
+            raise Refused("claims: this desk loads no models")
+        if evidence.file_digest is None:
+            raise NotFound("claims: the model's files cannot be read")
+        return check_claims(evidence, self.recomputer.recompute(record, file_digest=evidence.file_digest))
+
+    def _recompute(self, record: VersionRecord, evidence: Evidence) -> tuple[Recomputation | None, str]:
+        try:
+            return self.recompute(record, evidence), ""
+        except Unavailable:
+            raise
+        except SignoffError as error:
+            return None, f"Not recomputed: {error}."
 
     def _holder(self, move: Move, state: ModelState) -> int:
         version = state.aliases.get(move.alias or "")

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import TypedDict, Unpack
 
 from pipeline.governance.actors import Actor
+from pipeline.governance.claims import Recomputation, Recomputer
+from pipeline.governance.compare import Comparison, Comparisons
 from pipeline.governance.decide import RECONCILE_AFTER, Decider
 from pipeline.governance.drift import Difference
 from pipeline.governance.errors import NotFound
@@ -21,20 +23,13 @@ from pipeline.governance.lifecycle import (
     check_reason,
     stage_move,
 )
+from pipeline.governance.paired import Flips, PairedComparer
 from pipeline.governance.policy import Policy
-from pipeline.governance.ports import (
-    Clock,
-    Comparer,
-    Ledger,
-    ModelRecord,
-    Registry,
-    SmokePredictor,
-    VersionRecord,
-    VersionRow,
-)
+from pipeline.governance.ports import Clock, Ledger, ModelRecord, Registry, SmokePredictor, VersionRecord, VersionRow
 from pipeline.governance.reconcile import Reconciler
 from pipeline.governance.request import Outcome, Request
 from pipeline.governance.review import Review, Reviewer
+from pipeline.governance.verify import Problem, find_problems
 
 
 class Options(TypedDict, total=False):
@@ -44,18 +39,6 @@ class Options(TypedDict, total=False):
     expect: str | None
     accept_warnings: bool
     key: str | None
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What `verify` found: kind is ledger, out_of_band or tampering; model is empty for the ledger as a whole."""
-
-    kind: str
-    model: str
-    text: str
-
-    def as_json(self) -> dict[str, str]:
-        return {"kind": self.kind, "model": self.model, "text": self.text}
 
 
 @dataclass(frozen=True)
@@ -72,24 +55,31 @@ class ModelOverview:
 
 @dataclass(frozen=True)
 class GovernanceService:
-    """Each deciding method is load, rule, record, apply, confirm; each reading method writes nothing."""
+    """Each deciding method is load, rule, record, apply, confirm; each reading method writes nothing.
+
+    recomputer: None for a desk that loads no models; claims are then refused to be recomputed.
+    """
 
     registry: Registry
     ledger: Ledger
     policy: Policy
-    comparer: Comparer
+    comparer: PairedComparer
     smoke: SmokePredictor
     clock: Clock
     new_id: Callable[[], str]
+    recomputer: Recomputer | None = None
     reviewer: Reviewer = field(init=False)
     decider: Decider = field(init=False)
     reconciler: Reconciler = field(init=False)
+    comparisons: Comparisons = field(init=False)
 
     def __post_init__(self) -> None:
-        reviewer = Reviewer(self.registry, self.ledger, self.policy, self.comparer, self.smoke)
+        reviewer = Reviewer(self.registry, self.ledger, self.policy, self.comparer, self.smoke, self.recomputer)
         decider = Decider(self.registry, self.ledger, self.policy, self.clock, reviewer, self.new_id)
         reconciler = Reconciler(self.registry, self.ledger, self.clock, decider, reviewer)
-        for name, part in (("reviewer", reviewer), ("decider", decider), ("reconciler", reconciler)):
+        comparisons = Comparisons(self.registry, reviewer, self.comparer)
+        parts = {"reviewer": reviewer, "decider": decider, "reconciler": reconciler, "comparisons": comparisons}
+        for name, part in parts.items():
             object.__setattr__(self, name, part)
 
     # Reading
@@ -122,9 +112,25 @@ class GovernanceService:
         best = max(rows, key=lambda row: (row.metrics[metric], row.version))
         return self.version(model, best.version).row
 
-    def review(self, move: Move) -> Review:
-        """The gates of a move and whether it is open. Raises NotFound."""
-        return self.reviewer.review(move)
+    def review(self, move: Move, *, recompute: bool = False) -> Review:
+        """The gates of a move and whether it is open; `recompute` adds `claims_recomputed`. Raises NotFound."""
+        return self.reviewer.review(move, recompute=recompute)
+
+    def recompute(self, model: str, version: int) -> Recomputation:
+        """What the version claims beside what its own bytes give on its evaluation rows; takes seconds.
+
+        Raises NotFound, and Refused, InvalidInput or IntegrityFailure where it cannot be done, with the reason.
+        """
+        record = self.version(model, version)
+        return self.reviewer.recompute(record, self.reviewer.evidence(record))
+
+    def compare(self, model: str, a: int, b: int) -> Comparison:
+        """Two versions side by side, b minus a. Raises NotFound, InvalidInput for a version compared with itself."""
+        return self.comparisons.compare(model, a, b)
+
+    def flips(self, model: str, a: int, b: int) -> Flips:
+        """The evaluation rows that the two predict differently. Raises NotFound, InvalidInput where rows differ."""
+        return self.comparisons.flips(model, a, b)
 
     def rollback_move(self, model: str) -> Move:
         """The move that a rollback would make. Raises NotFound where the ledger knows no earlier champion."""
@@ -162,17 +168,7 @@ class GovernanceService:
 
     def verify(self) -> list[Problem]:
         """The chain, its copies and checkpoints; the registry against the ledger; the champions' bytes."""
-        problems = [Problem("ledger", "", text) for text in self.ledger.problems()]
-        for model in self._known_models():
-            problems += [Problem("out_of_band", model, each.sentence) for each in self.differences(model)]
-            if changed := self.reconciler.changed_bytes(model):
-                version, recorded, now = changed
-                seen = "gone" if now is None else f"now {now[:12]}"
-                text = (
-                    f"the files of champion {version} are {seen}, the ledger says {recorded[:12] if recorded else '?'}"
-                )
-                problems.append(Problem("tampering", model, text))
-        return problems
+        return list(find_problems(self.ledger, self.reconciler, self._known_models()))
 
     # Deciding
 

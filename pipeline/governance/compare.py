@@ -1,0 +1,231 @@
+"""Two versions side by side, as plain data: what differs, and which is better where both saw the same rows."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pipeline.governance.errors import InvalidInput, NotFound
+from pipeline.governance.evidence import Evidence
+from pipeline.governance.paired import Flips, Paired, PairedComparer
+from pipeline.governance.ports import Gap, Json, MetricDifference, Registry, VersionRecord
+from pipeline.governance.review import EVALUATION_ROWS, Reviewer
+
+DIFFERENT_ROWS, NOT_COMPARED = "different_rows", "not_compared"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One thing of both versions; None where a version does not have it."""
+
+    name: str
+    a: Json
+    b: Json
+
+    def as_json(self) -> dict[str, Json]:
+        return {"name": self.name, "a": self.a, "b": self.b}
+
+
+@dataclass(frozen=True)
+class Differences:
+    """What differs, by name, and how many things are equal."""
+
+    different: tuple[Pair, ...]
+    equal: int
+
+    @classmethod
+    def between(cls, a: Mapping[str, Json], b: Mapping[str, Json]) -> Self:
+        pairs = [Pair(name, a.get(name), b.get(name)) for name in sorted({*a, *b})]
+        # To Python, True is 1. That 1 and 1.0 of two JSON files are the same number is as wanted.
+        different = [each for each in pairs if each.a != each.b or isinstance(each.a, bool) != isinstance(each.b, bool)]
+        return cls(tuple(different), len(pairs) - len(different))
+
+    def as_json(self) -> dict[str, Any]:
+        return {"different": [each.as_json() for each in self.different], "equal": self.equal}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One metric of both versions. difference: b minus a.
+
+    interval, verdict ("better", "worse", "not distinguishable": of b) and n: None where they were not compared on the
+    same rows.
+    """
+
+    name: str
+    a: float | None
+    b: float | None
+    difference: float | None
+    interval: tuple[float, float] | None = None
+    verdict: str | None = None
+    n: int | None = None
+
+    @classmethod
+    def compared(cls, found: MetricDifference, name: str) -> Self:
+        interval = found.low, found.high
+        return cls(name, found.incumbent, found.candidate, found.difference, interval, found.verdict, found.n)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "a": self.a,
+            "b": self.b,
+            "difference": self.difference,
+            "interval": None if self.interval is None else list(self.interval),
+            "verdict": self.verdict,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the Compare page shows. classes: recall; slices: accuracy; both empty where `paired` is None.
+
+    warning: why the metrics carry no verdict, named `different_rows` or `not_compared`; None where they do.
+    """
+
+    a: Evidence
+    b: Evidence
+    metrics: tuple[Line, ...]
+    classes: tuple[Line, ...]
+    slices: tuple[Line, ...]
+    params: Differences
+    tags: Differences
+    schema: Differences
+    data: Differences
+    environment: Differences
+    paired: Paired | None = None
+    warning: Gap | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """`data` also holds the environment and what was measured on the rows."""
+        return {
+            "metrics": [line.as_json() for line in self.metrics],
+            "params": self.params.as_json(),
+            "tags": self.tags.as_json(),
+            "schema": self.schema.as_json(),
+            "data": {**self.data.as_json(), "environment": self.environment.as_json(), "rows": self._rows()},
+        }
+
+    def _rows(self) -> dict[str, Any]:
+        return {
+            "same": self.paired is not None,
+            "warning": self.warning and {"name": self.warning.name, "text": self.warning.text},
+            "agreement": self.paired and self.paired.agreement.as_json(),
+            "classes": [{**line.as_json(), "n": line.n} for line in self.classes],
+            "slices": [{**line.as_json(), "n": line.n} for line in self.slices],
+        }
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Reads what two versions of a model have to compare; writes nothing."""
+
+    registry: Registry
+    reviewer: Reviewer
+    comparer: PairedComparer
+
+    def compare(self, model: str, a: int, b: int) -> Comparison:
+        """Raises NotFound for a version that is not there, InvalidInput for one compared with itself."""
+        records = self._records(model, a, b)
+        first, second = (self.reviewer.evidence(record) for record in records)
+        if warning := different_rows(first, second):
+            return compared(first, second, None, warning)
+        try:
+            return compared(first, second, self.comparer.pair(*self._rows(records)), None)
+        except (NotFound, InvalidInput) as error:
+            return compared(first, second, None, not_compared(error))
+
+    def flips(self, model: str, a: int, b: int) -> Flips:
+        """Raises NotFound, or InvalidInput with the reason where the rows are not the same."""
+        return self.comparer.flips(*self._rows(self._records(model, a, b)))
+
+    def _records(self, model: str, a: int, b: int) -> list[VersionRecord]:
+        if a == b:
+            raise InvalidInput(f"compare: version {a} is on both sides; name two versions")
+        return [self.registry.version(model, version) for version in (a, b)]
+
+    def _rows(self, records: list[VersionRecord]) -> list[bytes]:
+        return [self.registry.read_file(record, EVALUATION_ROWS) for record in records]
+
+
+def compared(a: Evidence, b: Evidence, paired: Paired | None, warning: Gap | None) -> Comparison:
+    """The comparison of two versions from their evidence and, where there is one, the comparison of their rows."""
+    on_rows = {each.metric: Line.compared(each, each.metric) for each in paired.metrics} if paired else {}
+    own = {name: _side_by_side(a, b, name) for name in _metric_names(a, b)}
+    return Comparison(
+        a,
+        b,
+        metrics=tuple({**on_rows, **{name: on_rows.get(name, line) for name, line in own.items()}}.values()),
+        classes=tuple(Line.compared(each, each.slice) for each in paired.classes) if paired else (),
+        slices=tuple(Line.compared(each, each.slice) for each in paired.slices) if paired else (),
+        params=Differences.between(a.content["params"], b.content["params"]),
+        tags=Differences.between(a.content["tags"], b.content["tags"]),
+        schema=Differences.between(dict(_schema(a)), dict(_schema(b))),
+        data=Differences.between(dict(_data(a)), dict(_data(b))),
+        environment=Differences.between(dict(_environment(a)), dict(_environment(b))),
+        paired=paired,
+        warning=warning,
+    )
+
+
+def different_rows(a: Evidence, b: Evidence) -> Gap | None:
+    """The warning where the fingerprints of the evaluation rows differ; None where they agree or one is missing."""
+    first, second = (each.document("evaluation").get("rows_fingerprint") for each in (a, b))
+    if first is None or second is None or first == second:
+        return None
+    named = f"fingerprints {str(first)[:12]} and {str(second)[:12]}"
+    text = f"The two were not evaluated on the same rows ({named}): their metrics carry no verdict."
+    return Gap(DIFFERENT_ROWS, text)
+
+
+def not_compared(error: NotFound | InvalidInput) -> Gap:
+    """The warning where the rows of one are gone, cannot be read, or turn out to be others."""
+    return Gap(NOT_COMPARED, f"Not comparable on the same rows: {error}")
+
+
+def _metric_names(a: Evidence, b: Evidence) -> list[str]:
+    return sorted({metric.name for each in (a, b) for metric in each.metrics()})
+
+
+def _side_by_side(a: Evidence, b: Evidence, name: str) -> Line:
+    first, second = (None if metric is None else metric.value for metric in (a.metric(name), b.metric(name)))
+    return Line(name, first, second, None if first is None or second is None else second - first)
+
+
+def _schema(evidence: Evidence) -> Iterator[tuple[str, Json]]:
+    """The feature schema and the signature, such as `Age.minimum` and `signature.inputs.Age`."""
+    document = evidence.document("feature_schema")
+    yield from _flat(document.get("columns"))
+    yield from _flat(document.get("target"), "target.")
+    signature = evidence.content["signature"]
+    for side in ("inputs", "outputs"):
+        entries = signature.get(side) if isinstance(signature, Mapping) else None
+        for index, entry in enumerate(entries if isinstance(entries, list) else []):
+            name = entry.get("name", index) if isinstance(entry, Mapping) else index
+            kind = entry.get("type", entry) if isinstance(entry, Mapping) else entry
+            yield f"signature.{side}.{name}", kind
+
+
+def _data(evidence: Evidence) -> Iterator[tuple[str, Json]]:
+    lineage, evaluation = evidence.document("lineage"), evidence.document("evaluation")
+    yield from _flat(lineage.get("data"))
+    yield from _flat(lineage.get("split"), "split.")
+    named = {"n": "evaluation.rows", "rows_fingerprint": "evaluation.rows_fingerprint", "classes": "evaluation.classes"}
+    yield from ((label, evaluation[name]) for name, label in named.items() if name in evaluation)
+
+
+def _environment(evidence: Evidence) -> Iterator[tuple[str, Json]]:
+    lineage = evidence.document("lineage")
+    yield from _flat(lineage.get("environment"))
+    yield from _flat(lineage.get("git"), "git.")
+    yield "flavors", list(evidence.content["flavors"])
+
+
+def _flat(document: Json, prefix: str = "") -> Iterator[tuple[str, Json]]:
+    """Nested objects as dotted names; evidence is never nested deeper than its builder allows."""
+    if not isinstance(document, Mapping):
+        return
+    for name, value in document.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
