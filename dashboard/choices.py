@@ -10,7 +10,7 @@ from pipeline.governance.lifecycle import CHAMPION, Move, MoveKind, Stage, alias
 TO, ALIAS = "to", "alias"
 SET_ALIAS, REMOVE_ALIAS, ROLL_BACK = "Alias", "Remove alias", "Roll back"
 FIRST_ALIAS = "challenger"
-# What a reviewer most likely comes for; what is allowed, the service says.
+# What a reviewer most likely comes for; what is allowed, the service says. Not the rollback: its gates load a model.
 FIRST_OFFERED = {Stage.NONE: Stage.STAGING, Stage.STAGING: Stage.PRODUCTION, Stage.ARCHIVED: Stage.STAGING}
 
 
@@ -35,7 +35,7 @@ def _choice(evidence: Evidence, back: Move | None) -> str:
     options = [*stages, SET_ALIAS]
     options += [REMOVE_ALIAS] if _removable(evidence) else []
     options += [ROLL_BACK] if back else []
-    first = ROLL_BACK if back else FIRST_OFFERED.get(stage, Stage.ARCHIVED).value
+    first = FIRST_OFFERED.get(stage, Stage.ARCHIVED).value
     asked = st.query_params.get(TO)
     # The key holds the state: after a decision the field starts anew.
     key = f"to/{evidence.model}/{evidence.version}/{stage}/{back and back.version}"

@@ -45,7 +45,7 @@ def decision_form(review: Review) -> None:
         st.caption("What will change")
         st.text(words.changes(review.changes) or "Nothing.")
         widgets.failed_gates(review.blocked_by, "Blocked", "red")
-        _show_refusal()
+        _show_refusal(draft)
         _form(review, draft)
         st.caption(
             f"Bound to evidence {words.digest(draft.evidence)} and files {words.digest(review.evidence.file_digest)}. "
@@ -87,7 +87,7 @@ def _decide(draft: Draft) -> None:
     try:
         outcome = once(draft.key, lambda: send(draft, reason, accept_warnings=accepted))
     except SignoffError as error:
-        st.session_state[REFUSAL] = (widgets.title_of(error), str(error))
+        st.session_state[REFUSAL] = (draft.move.model, widgets.title_of(error), str(error))
         if isinstance(error, Conflict) and not isinstance(error, DecisionPending):
             _keep_text(draft, reason)
     else:
@@ -123,6 +123,8 @@ def _keep_text(draft: Draft, reason: str) -> None:
     st.session_state[fresh.reason] = reason
 
 
-def _show_refusal() -> None:
-    if refusal := st.session_state.pop(REFUSAL, None):
-        widgets.message(*refusal, colour="red")
+def _show_refusal(draft: Draft) -> None:
+    """Once, and for this model: where the state has moved, another move may stand in the form by now."""
+    model, title, text = st.session_state.pop(REFUSAL, ("", "", ""))
+    if model == draft.move.model:
+        widgets.message(title, text, colour="red")

@@ -1,13 +1,13 @@
 """What a reviewer is shown about a version, section by section; what is missing is named, never guessed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import streamlit as st
 
 from dashboard import charts, session, tables, widgets, words
 from pipeline.governance.evidence import Evidence, entry_of, number
-from pipeline.governance.review import Review
+from pipeline.governance.ports import MetricDifference
 
 EVALUATION = "evaluation"
 MOST_KPIS = 4
@@ -34,10 +34,9 @@ def gaps(evidence: Evidence) -> None:
             pass
 
 
-def metrics(review: Review) -> None:
+def metrics(evidence: Evidence, champion: Evidence | None, differences: Iterable[MetricDifference] | None) -> None:
     """The figures of this version and of the champion, on the same scale and with the same digits."""
-    evidence, champion = review.evidence, review.incumbent
-    table = tables.metrics(evidence, champion, review.differences)
+    table = tables.metrics(evidence, champion, differences)
     if table.empty:
         st.caption("The version has no metrics.")
         return

@@ -11,13 +11,13 @@ from dashboard.decision_form import decision_form
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.review import Review
 
-SECTIONS: Mapping[str, Callable[[Review], None]] = {
-    "Metrics": panels.metrics,
-    "Classes and slices": lambda review: panels.classes(review.evidence),
-    "Lineage": lambda review: panels.lineage(review.evidence),
-    "Files": lambda review: panels.files(review.evidence),
-    "Description and tags": lambda review: panels.texts(review.evidence),
+SECTIONS: Mapping[str, Callable[[Evidence], None]] = {
+    "Classes and slices": panels.classes,
+    "Lineage": panels.lineage,
+    "Files": panels.files,
+    "Description and tags": panels.texts,
 }
+METRICS = "Metrics"
 
 
 def review_page() -> None:
@@ -54,19 +54,24 @@ def decide(evidence: Evidence) -> None:
         st.subheader("Gates", anchor=False)
         widgets.gates_table(tables.gates(review.gates), key="gates")
         widgets.failed_gates(review.warnings, "Warnings", "orange")
-        panels.gaps(review.evidence)
+        panels.gaps(evidence)
     with form:
         widgets.writes_notice()
         decision_form(review)
-    sections(review)
+    sections(evidence, review)
 
 
-def sections(review: Review) -> None:
-    tabs = st.tabs(list(SECTIONS), key="show", on_change="rerun", bind="query-params")
-    for tab, draw in zip(tabs, SECTIONS.values(), strict=True):
+def sections(evidence: Evidence, review: Review) -> None:
+    """Of the version that the page is about: a rollback is the review of another one."""
+    tabs = st.tabs([METRICS, *SECTIONS], key="show", on_change="rerun", bind="query-params")
+    same = review.evidence.version == evidence.version
+    if tabs[0].open:
+        with tabs[0]:
+            panels.metrics(evidence, review.incumbent if same else None, review.differences if same else None)
+    for tab, draw in zip(tabs[1:], SECTIONS.values(), strict=True):
         if tab.open:
             with tab:
-                draw(review)
+                draw(evidence)
 
 
 review_page()

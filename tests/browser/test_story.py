@@ -134,7 +134,7 @@ def test_a_promotion_from_the_form_to_the_history(tab):
     tab.get_by_role("button", name="Move version 2 to Production").dblclick()
 
     expect(tab.get_by_test_id("stToast")).to_contain_text("is applied")
-    expect(tab.get_by_test_id("stMain").get_by_text("champion", exact=True).first).to_be_visible()
+    expect(tab.get_by_role("radio", name="Roll back")).to_be_visible()  # offered for the champion only
     picture(tab, "promoted")
 
     tab.get_by_role("link", name="History").first.click()

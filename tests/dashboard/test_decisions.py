@@ -138,7 +138,10 @@ def test_rolls_back_from_the_champions_page(desk, open_page):
     """The champion's page offers the way back to the one before it."""
     desk.promote(MODEL, 2, Stage.PRODUCTION, reason=REASON, actor=GRACE, accept_warnings=True)
 
-    decide(review(open_page, desk), "Roll back to version 1")
+    app = review(open_page, desk, to="Roll back")
+    assert frame(app, "Metric").columns[1] == "Version 2"  # the page stays about the champion
+
+    decide(app, "Roll back to version 1")
 
     assert desk.registry.state(MODEL).champion == 1
 
