@@ -112,14 +112,46 @@ def best(
 
 
 @app.command()
+def compare(
+    model: Model,
+    a: Annotated[int, typer.Argument(help="Version number.", min=1, show_default=False)],
+    b: Annotated[int, typer.Argument(help="Version number; differences are B minus A.", min=1, show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Compare two versions: metrics with verdicts, classes, slices, and what else differs."""
+    found = desk().compare(model, a, b)
+    _print(as_json, found.as_json(), lambda: tables.comparison(found))
+
+
+@app.command()
+def card(
+    model: Model,
+    version: Version,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained HTML file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write Markdown; without a file it is printed.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the model card of a version; what the registry lacks is listed as missing."""
+    from pipeline import model_card
+
+    found = model_card.describe(desk(), model, version)
+    for path, render in ((html, model_card.to_html), (markdown, model_card.to_markdown)):
+        if path is not None:
+            _write(path, render(found))
+    if as_json or (html is None and markdown is None):
+        _print(as_json, found.as_json(), lambda: _say(model_card.to_markdown(found)))
+
+
+@app.command()
 def review(
     model: Model,
     version: Version,
     to: Annotated[str, typer.Option(help="Staging, Production, Archived, None or @ALIAS.", show_default=False)],
+    recompute: Annotated[bool, typer.Option("--recompute", help="Score the evaluation rows again: seconds.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show the gates of a move and whether it is open; exit code 0 open, 3 blocked."""
-    found = desk().review(parse_target(model, version, to))
+    found = desk().review(parse_target(model, version, to), recompute=recompute)
     _print(as_json, found.as_json(), lambda: tables.review(found))
     if not found.open:
         raise typer.Exit(Blocked.exit_code)
@@ -284,9 +316,20 @@ def _decided(outcome: "Outcome", as_json: bool) -> None:
 
 def _print(as_json: bool, content: Any, draw: Callable[[], None]) -> None:  # noqa: ANN401 (whatever is JSON)
     if as_json:
-        sys.stdout.write(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+        _say(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
     else:
         draw()
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def _model_json(record: ModelRecord) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What the verbs print for people: plain tables, every text from the registry made visible first."""
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pipeline.governance.history import one_line_each
 from pipeline.governance.text import visible
 
 if TYPE_CHECKING:
+    from pipeline.governance.compare import Comparison, Differences, Line
     from pipeline.governance.drift import Difference
     from pipeline.governance.evidence import Evidence
     from pipeline.governance.history import Entry, Moment
@@ -72,10 +74,60 @@ def review(found: "Review") -> None:
         for gate in found.gates
     ]
     _table(["Gate", "Verdict", "Observed", "Required", "Why"], rows)
+    if found.recomputation is not None:
+        claims = [
+            [each.name, each.source, f"{each.claimed:.10f}", f"{each.recomputed:.10f}", "" if each.holds else "DIFFERS"]
+            for each in found.recomputation.claims
+        ]
+        _table(["Claim", "Made by", "Claimed", "Recomputed", ""], claims, empty="No claim could be recomputed.")
     answer = "open" if found.open else "blocked"
     _say(f"{found.move.target}: {answer}")
     _say(f"evidence {found.evidence.digest}")
     _say(f"state {found.state}")
+
+
+def comparison(found: "Comparison") -> None:
+    names = [f"Version {each.version}" for each in (found.a, found.b)]
+    if found.warning:
+        _say(found.warning.text)
+    _lines("Metric", names, found.metrics)
+    if found.paired:
+        agreed = found.paired.agreement
+        _say(
+            f"Of {agreed.n:,} rows: both right {agreed.both_right:,}, only version {found.a.version} right "
+            f"{agreed.only_a_right:,}, only version {found.b.version} right {agreed.only_b_right:,}; "
+            f"predicted differently {agreed.flipped:,}. McNemar's exact test of the accuracy: p = {agreed.p_value:.4g}."
+        )
+        _lines("Recall of class", names, found.classes)
+        _lines("Accuracy in slice", names, found.slices)
+    parts = {"Parameter": found.params, "Tag": found.tags, "Schema": found.schema, "Data": found.data}
+    for head, differences in {**parts, "Environment": found.environment}.items():
+        _different(head, names, differences)
+
+
+def _lines(head: str, names: Sequence[str], lines: "Sequence[Line]") -> None:
+    rows = [
+        [
+            each.name,
+            _digits(each.a),
+            _digits(each.b),
+            _signed(each.difference),
+            each.interval and " to ".join(f"{end:+.4f}" for end in each.interval),
+            each.n,
+            each.verdict,
+        ]
+        for each in lines
+    ]
+    _table([head, *names, "Difference", "Interval", "n", "Verdict"], rows, empty=f"{head}: nothing to compare.")
+
+
+def _different(head: str, names: Sequence[str], differences: "Differences") -> None:
+    rows = [[each.name, _json(each.a), _json(each.b)] for each in differences.different]
+    _table([head, *names], rows, empty=f"{head}: no differences, {differences.equal:,} equal.")
+
+
+def _json(value: object) -> object:
+    return value if isinstance(value, str | list | None) else json.dumps(value)
 
 
 def outcome(found: "Outcome") -> None:
@@ -167,6 +219,10 @@ def _cell(value: object) -> str:
 
 def _digits(value: float | None) -> str | None:
     return None if value is None else f"{value:.4f}"
+
+
+def _signed(value: float | None) -> str | None:
+    return None if value is None else f"{value:+.4f}"
 
 
 def _verdict(passed: bool, mode: str) -> str:

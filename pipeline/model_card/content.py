@@ -1,0 +1,224 @@
+"""What a model card says, as plain data: the evidence of one version, its gates and its decisions so far.
+
+The headings follow M. Mitchell et al., Model Cards for Model Reporting, FAT* 2019. Nothing is invented: a part that the
+registry does not have is listed as missing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pipeline.governance.evidence import Evidence, entry_of, number
+from pipeline.governance.history import Entry, one_line_each
+from pipeline.governance.ledger import iso
+from pipeline.governance.lifecycle import Stage, stage_move
+from pipeline.governance.ports import ModelRecord
+from pipeline.governance.review import Review
+from pipeline.governance.service import GovernanceService
+from pipeline.governance.text import visible
+from pipeline.model_card.parts import Card, Section, Table
+
+ALWAYS = frozenset({"changes_something", "slot_settled"})  # about the moment, not about the version
+SAMPLE = "generated sample data"  # how our pipeline names it
+FEW_ROWS = 30  # an accuracy on fewer rows says little
+MOST_COLUMNS = 20
+
+
+def describe(service: GovernanceService, model: str, version: int) -> Card:
+    """The card of a version as it is now. Raises NotFound."""
+    stage = service.version(model, version).row.stage
+    # The next step that is open to it; one in Production is held against the gates of Production.
+    target = Stage.STAGING if stage in (Stage.NONE, Stage.ARCHIVED) else Stage.PRODUCTION
+    review = service.review(stage_move(model, version, target))
+    record = next(each for each in service.models() if each.name == model)
+    decisions = [entry for entry in one_line_each(service.history(model)) if entry.version == version]
+    return card(review, record, decisions)
+
+
+def card(review: Review, record: ModelRecord, decisions: Sequence[Entry]) -> Card:
+    evidence = review.evidence
+    sections = (
+        _version(evidence),
+        _intended_use(evidence, record),
+        _data(evidence),
+        _metrics(evidence),
+        _classes(evidence),
+        _slices(evidence),
+        _explanation(evidence),
+        _limits(evidence),
+        _gates(review),
+        _decisions(decisions),
+        _files(evidence),
+        _gaps(evidence),
+    )
+    return Card(f"Model card: {line(evidence.model)}, version {evidence.version}", sections)
+
+
+def line(value: object) -> str:
+    """Anything as one line of visible text: None is empty, a float has up to six digits."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return ", ".join(line(each) for each in value)
+    return visible(" ".join(str(value).split()))
+
+
+def _version(evidence: Evidence) -> Section:
+    names = ("stage", "aliases", "status", "created_at", "registered_by", "run_id", "flavors")
+    rows = [(name.replace("_", " "), line(evidence.content[name])) for name in names]
+    rows += [("type", line(evidence.content["tags"].get("model_type"))), ("evidence", evidence.digest)]
+    return Section("Version", table=_table(("", "Value"), [row for row in rows if row[1]]))
+
+
+def _intended_use(evidence: Evidence, record: ModelRecord) -> Section:
+    stated = evidence.content["tags"].get("intended_use") or record.tags.get("intended_use")
+    target = entry_of(evidence.document("feature_schema"), "target")
+    said = [line(text) for text in (stated, record.description, evidence.content["description"])]
+    if target:
+        classes = target.get("classes")
+        named = f", one of {line(classes)}" if isinstance(classes, list) else ""
+        said.append(f"Predicts {line(target.get('name'))}{named}.")
+    missing = () if stated else ("No intended use is written down (tag intended_use of the version or the model).",)
+    return Section("Intended use", tuple(text for text in said if text), missing=missing)
+
+
+def _data(evidence: Evidence) -> Section:
+    lineage, report = evidence.document("lineage"), evidence.document("data_report")
+    facts = {
+        **{f"data {name}": value for name, value in entry_of(lineage, "data").items()},
+        **{f"split {name}": value for name, value in entry_of(lineage, "split").items()},
+        **{f"dropped {name}": value for name, value in entry_of(report, "dropped").items()},
+        "evaluation rows": evidence.document("evaluation").get("n"),
+        "evaluation fingerprint": evidence.document("evaluation").get("rows_fingerprint"),
+        "git commit": entry_of(lineage, "git").get("commit"),
+    }
+    rows = [(line(name).replace("_", " "), line(value)) for name, value in facts.items() if value is not None]
+    missing = () if entry_of(lineage, "data") else ("Which data the version was trained on is not recorded.",)
+    return Section("Data", table=_table(("", "Value"), rows), missing=missing)
+
+
+def _metrics(evidence: Evidence) -> Section:
+    rows = [(each.name, each.value, each.low, each.high, each.n) for each in evidence.metrics()]
+    baseline = number(entry_of(evidence.document("evaluation"), "baseline").get("accuracy"))
+    sentences = (
+        () if baseline is None else (f"Always the most frequent class would reach an accuracy of {baseline:.4f}.",)
+    )
+    missing = () if rows else ("No metrics.",)
+    heads = ("Metric", "Value", f"Low ({_confidence(evidence)})", "High", "n")
+    return Section("Metrics", sentences, _numbers(heads, rows), missing)
+
+
+def _classes(evidence: Evidence) -> Section:
+    names = ("class", "recall", "recall_low", "recall_high", "precision", "f1", "n")
+    rows = [tuple(each.get(name) for name in names) for each in _objects(evidence, "per_class")]
+    heads = ("Class", "Recall", "Low", "High", "Precision", "F1", "n")
+    return Section("Per class", table=_numbers(heads, rows), missing=() if rows else ("No metrics per class.",))
+
+
+def _slices(evidence: Evidence) -> Section:
+    names = ("accuracy", "low", "high", "n")
+    rows = [(_slice(each), *(each.get(name) for name in names)) for each in _objects(evidence, "slices")]
+    heads = ("Slice", "Accuracy", "Low", "High", "n")
+    return Section("Slices", table=_numbers(heads, rows), missing=() if rows else ("No accuracy per slice.",))
+
+
+def _slice(entry: Mapping[str, Any]) -> str:
+    return f"{line(entry.get('column'))} = {line(entry.get('value'))}"
+
+
+def _explanation(evidence: Evidence) -> Section:
+    summary = evidence.document("explanation")
+    kept = summary.get("importance")
+    importance = [each for each in kept if isinstance(each, dict)] if isinstance(kept, list) else []
+    if not importance:
+        return Section("Explanation", missing=("No explanation summary.",))
+    error, tolerance = number(summary.get("sum_error")), number(summary.get("tolerance"))
+    said = (
+        f"Mean |contribution| of each column on the scale {line(summary.get('scale'))}; {line(summary.get('method'))}"
+    )
+    sentences = [f"{said}, {line(summary.get('n')) or 'an unknown number of'} rows."]
+    if error is not None and tolerance is not None:
+        sums = "add up" if error <= tolerance else "do not add up"
+        sentences.append(
+            f"The contributions {sums} to the model's output: off by {error:.1e}, allowed {tolerance:.0e}."
+        )
+    rows = [(each.get("column"), each.get("mean_abs")) for each in importance[:MOST_COLUMNS]]
+    return Section("Explanation", tuple(sentences), _numbers(("Column", "Mean |contribution|"), rows))
+
+
+def _limits(evidence: Evidence) -> Section:
+    stated = evidence.content["tags"].get("limitations")
+    said = [line(stated)] if stated else []
+    lineage = entry_of(evidence.document("lineage"), "data")
+    if lineage.get("source") == SAMPLE:
+        said.append("Trained and evaluated on generated sample data.")
+    if few := [each for each in _objects(evidence, "slices") if (number(each.get("n")) or 0) < FEW_ROWS]:
+        said.append(f"Fewer than {FEW_ROWS} evaluation rows, too few to judge: {', '.join(map(_slice, few))}.")
+    recalls = [
+        (found, each) for each in _objects(evidence, "per_class") if (found := number(each.get("recall"))) is not None
+    ]
+    if recalls:
+        lowest, worst = min(recalls, key=lambda pair: pair[0])
+        said.append(f"Lowest recall: {line(worst.get('class'))}, {lowest:.4f} (n = {line(worst.get('n'))}).")
+    if evidence.document("explanation").get("sampled") is True:
+        said.append("The explanations are sampled, not exact.")
+    missing = () if stated else ("No limits are written down (tag limitations of the version).",)
+    return Section("Limits", tuple(said), missing=missing)
+
+
+def _gates(review: Review) -> Section:
+    rows = [
+        (gate.name, "passed" if gate.passed else gate.mode.value, line(gate.observed), gate.required, line(gate.why))
+        for gate in review.gates
+        if gate.name not in ALWAYS
+    ]
+    heads = ("Gate", "Result", "Observed", "Required", "Why")
+    return Section("Gates", (f"For {review.move.target}, under the policy of now.",), _table(heads, rows))
+
+
+def _decisions(entries: Sequence[Entry]) -> Section:
+    rows = [
+        (iso(each.at), each.type.value, line(each.actor), line(each.before), line(each.after), line(each.reason))
+        for each in entries
+    ]
+    heads = ("At (UTC)", "Event", "Actor", "From", "To", "Reason")
+    missing = () if rows else ("Nothing was decided about this version.",)
+    return Section("Decisions so far", table=_table(heads, rows), missing=missing)
+
+
+def _files(evidence: Evidence) -> Section:
+    rows = [(line(each["path"]), f"{each['size']:,}", each["sha256"]) for each in evidence.content["files"]]
+    sentences = (f"Digest of all files: {evidence.file_digest}",) if evidence.file_digest else ()
+    missing = () if rows else ("The files cannot be read.",)
+    return Section("Files", sentences, _table(("File", "Bytes", "sha256"), rows), missing)
+
+
+def _gaps(evidence: Evidence) -> Section:
+    gaps = tuple(f"{gap.name}: {line(gap.text)}" for gap in evidence.gaps)
+    nothing = () if gaps else ("The registry has everything that it was asked for.",)
+    return Section("Missing in the registry", nothing, missing=gaps)
+
+
+def _confidence(evidence: Evidence) -> str:
+    found = number(evidence.document("evaluation").get("confidence"))
+    return "interval" if found is None else f"{found:.0%} interval"
+
+
+def _objects(evidence: Evidence, name: str) -> list[Mapping[str, Any]]:
+    """Entries of a list in the evaluation file that are objects: documents come from strangers."""
+    found = evidence.document("evaluation").get(name)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table | None:
+    """None without rows."""
+    kept = tuple(rows)
+    return Table(heads, kept) if kept else None
+
+
+def _numbers(heads: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> Table | None:
+    """Fractions with four digits; everything else as `line` writes it."""
+    return _table(
+        heads, [tuple(f"{cell:.4f}" if isinstance(cell, float) else line(cell) for cell in row) for row in rows]
+    )
