@@ -175,10 +175,21 @@ def _move_rules(move: MoveSettings) -> MoveRules:
 
 
 class ServingSettings(Section):
-    """Limits of the process that loads models, and the compiled types that it may load."""
+    """Limits of the process that loads models, what it may load, and how large files of rows may be.
 
+    trust: allow_list loads skops files with `allowed_types` only; producers also whatever MLflow's pyfunc loads, which
+    runs code that came with the model.
+    """
+
+    trust: Literal["allow_list", "producers"]
     smoke_seconds: float = Field(gt=0)
+    predict_seconds: float = Field(gt=0)
+    explain_seconds: float = Field(gt=0)
     memory_megabytes: int = Field(ge=1024)  # the libraries alone take half of it
+    kept_models: int = Field(ge=1)
+    chunk_rows: int = Field(ge=1, le=20_000)
+    upload_megabytes: float = Field(gt=0)
+    upload_rows: int = Field(ge=1)
     allowed_types: list[Word]
 
 

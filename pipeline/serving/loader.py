@@ -61,6 +61,10 @@ class NoInputExample(Refused):
     """The model came without rows to try it on."""
 
 
+class OutsidePolicy(Refused):
+    """To load it would mean to run, or to trust, more than the allow-list does; nothing is known to be broken."""
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """`model` is scikit-learn's object, `model_type` the class of its last step.
@@ -106,19 +110,25 @@ def load_model(folder: Path, *, allowed_types: Collection[str]) -> LoadedModel:
     Raises Refused with the reason.
     """
     names = frozenset(file.path for file in files_of(folder))
-    description = _described(folder)
-    data = (folder / _model_file(description, names)).read_bytes()
+    description = read_description(folder)
+    data = (folder / model_file(description, names)).read_bytes()
     _check_archive(data)
     model = _load_skops(data, allowed_types)
     return LoadedModel(model, _type_of(model), description, folder, names)
 
 
-def _described(folder: Path) -> Mapping[str, Any]:
+def read_description(folder: Path) -> Mapping[str, Any]:
+    """MLmodel of a folder as data. Raises Refused."""
     path = folder / MODEL_DESCRIPTION
     if not path.is_file() or path.stat().st_size > MOST_TEXT_BYTES:
         raise Refused(f"{MODEL_DESCRIPTION} is missing or too large")
+    return parse_description(path.read_bytes())
+
+
+def parse_description(content: bytes) -> Mapping[str, Any]:
+    """Raises Refused."""
     try:
-        description = yaml.safe_load(path.read_bytes())
+        description = yaml.safe_load(content)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise Refused(f"{MODEL_DESCRIPTION} is not valid YAML") from error
     if not isinstance(description, dict) or not isinstance(description.get("flavors"), dict):
@@ -126,13 +136,16 @@ def _described(folder: Path) -> Mapping[str, Any]:
     return description
 
 
-def _model_file(description: Mapping[str, Any], names: Collection[str]) -> str:
-    """The path of the skops file, if the description asks for nothing that would run."""
+def model_file(description: Mapping[str, Any], names: Collection[str]) -> str:
+    """The path of the skops file, if the description asks for nothing that would run.
+
+    Raises OutsidePolicy where it does, Refused where the installed scikit-learn is another one.
+    """
     flavors = description["flavors"]
     if "sklearn" not in flavors:
         others = sorted(str(name) for name in flavors if name != "python_function")
         named = ", ".join(others) or "python_function"
-        raise Refused(f"its flavor is {named}, which is not loaded under this trust policy")
+        raise OutsidePolicy(f"its flavor is {named}, which is not loaded under this trust policy")
     sklearn, pyfunc = flavors["sklearn"], flavors.get("python_function") or {}
     if not isinstance(sklearn, dict) or not isinstance(pyfunc, dict):
         raise Refused(f"{MODEL_DESCRIPTION} describes no scikit-learn model")
@@ -145,7 +158,7 @@ def _model_file(description: Mapping[str, Any], names: Collection[str]) -> str:
         "it names a file that is not in the model": not isinstance(name, str) or name not in names,
     }
     if held := [reason for reason, holds in reasons.items() if holds]:
-        raise Refused("; ".join(held))
+        raise OutsidePolicy("; ".join(held))
     _check_scikit_learn(str(sklearn.get("sklearn_version")))
     return str(name)
 
@@ -166,7 +179,7 @@ def _check_archive(data: bytes) -> None:
     try:
         members = zipfile.ZipFile(io.BytesIO(data)).infolist()
     except UNUSABLE as error:
-        raise Refused(f"the model file is damaged ({_sentence(error)})") from error
+        raise Refused(f"the model file is damaged ({short(error)})") from error
     if len(members) > MOST_MEMBERS or sum(member.file_size for member in members) > MOST_BYTES:
         raise Refused("the model file unpacks to too much")
 
@@ -179,11 +192,11 @@ def _load_skops(data: bytes, allowed_types: Collection[str]) -> Model:
     try:
         untrusted = set(skops.io.get_untrusted_types(data=data)) - set(allowed_types)
         if untrusted:
-            raise Refused(f"it needs types that are not allowed: {', '.join(sorted(untrusted))}")
+            raise OutsidePolicy(f"it needs types that are not allowed: {', '.join(sorted(untrusted))}")
         model = skops.io.loads(data, trusted=sorted(allowed_types))
         check_structure(model, allowed_types)
     except UNUSABLE as error:
-        raise Refused(f"the model file cannot be read ({_sentence(error)})") from error
+        raise Refused(f"the model file cannot be read ({short(error)})") from error
     return model
 
 
@@ -208,7 +221,7 @@ def input_example(loaded: LoadedModel) -> Rows:
     try:
         return _rows(json.loads(path.read_bytes()), as_frame=information.get("type") == "dataframe")
     except UNUSABLE as error:
-        raise Refused(f"its input example cannot be read ({_sentence(error)})") from error
+        raise Refused(f"its input example cannot be read ({short(error)})") from error
 
 
 def _rows(content: Json, *, as_frame: bool) -> Rows:
@@ -227,7 +240,7 @@ def _rows(content: Json, *, as_frame: bool) -> Rows:
     return pd.DataFrame(content).head(MOST_EXAMPLE_ROWS) if as_frame else np.array(content)[:MOST_EXAMPLE_ROWS]
 
 
-def _sentence(error: BaseException) -> str:
+def short(error: BaseException) -> str:
     """The first line of a library's message, short enough for a screen."""
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:200]}" if lines[0] else type(error).__name__

@@ -1,59 +1,28 @@
 """The process that loads models: `python -m pipeline.serving.worker`.
 
-It speaks frames of JSON on stdin and stdout, four bytes of length (big-endian) and then UTF-8; never pickle. A crash
-here costs the caller one answer.
+It answers one frame after the other until its stdin ends, and so never outlives whoever started it. A crash here costs
+the caller one answer. With `--warm` it imports first what every model needs, and says `{"ready": true}`.
+
+Operations: `ping`; `smoke` (folder); and with a digest and the folder of its private copy `describe`, `predict`,
+`explain` (rows) and `second_opinion` (one row, class_index, scale, contributions).
 """
 
-import json
+import importlib
 import os
 import resource
-import struct
 import sys
-from collections.abc import Collection
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from pipeline.governance.errors import Refused
-from pipeline.serving.loader import UNUSABLE, NoInputExample, input_example, load_model
+from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused
+from pipeline.serving.frames import BrokenFrame, Frame, read_frame, write_frame
+from pipeline.serving.held import Held, KeptModels
+from pipeline.serving.loader import NoInputExample, OutsidePolicy
 
-Frame = dict[str, Any]
-LENGTH = struct.Struct(">I")
-MOST_FRAME_BYTES = 64 * 2**20
+__all__ = ["BrokenFrame", "answer", "limit_resources", "main", "private_stdout", "read_frame", "write_frame"]
 
-
-class BrokenFrame(ValueError):
-    """The stream ended inside a frame, or the frame is too long or no JSON object."""
-
-
-def read_frame(stream: BinaryIO) -> Frame | None:
-    """The next frame, None at the end of the stream. Raises BrokenFrame."""
-    head = stream.read(LENGTH.size)
-    if not head:
-        return None
-    if len(head) < LENGTH.size:
-        raise BrokenFrame("the stream ended inside a length")
-    (length,) = LENGTH.unpack(head)
-    if length > MOST_FRAME_BYTES:
-        raise BrokenFrame(f"a frame of {length:,} bytes is too long")
-    body = stream.read(length)
-    if len(body) < length:
-        raise BrokenFrame("the stream ended inside a frame")
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BrokenFrame("a frame is not JSON") from error
-    if not isinstance(content, dict):
-        raise BrokenFrame("a frame is not a JSON object")
-    return content
-
-
-def write_frame(stream: BinaryIO, content: Frame) -> None:
-    """Raises BrokenFrame for content that is too long, ValueError for NaN and infinity, which JSON does not have."""
-    body = json.dumps(content, allow_nan=False).encode()
-    if len(body) > MOST_FRAME_BYTES:
-        raise BrokenFrame(f"a frame of {len(body):,} bytes is too long")
-    stream.write(LENGTH.pack(len(body)) + body)
-    stream.flush()
+WARM = ("pipeline.serving.operations", "pipeline.serving.structure", "skops.io", "sklearn.pipeline", "pyarrow.parquet")
 
 
 def private_stdout() -> BinaryIO:
@@ -65,22 +34,18 @@ def private_stdout() -> BinaryIO:
 
 
 def limit_resources(*, memory_megabytes: int, cpu_seconds: float) -> None:
-    """For this process, for good: address space, processor time, no core file."""
+    """For this process: address space for good, processor time for the next request, no core file."""
     resource.setrlimit(resource.RLIMIT_AS, (memory_megabytes * 2**20,) * 2)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_seconds) + 1,) * 2)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    until = int(used.ru_utime + used.ru_stime + cpu_seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (until, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def answer(request: Frame) -> Frame:
+def answer(request: Frame, kept: KeptModels | None = None) -> Frame:
     """What the request asks for, or `error`, the end of a sentence about the model, and its `kind`."""
     try:
-        if request.get("op") != "smoke":
-            return {"error": f"has no operation {request.get('op')!r}", "kind": "request"}
-        return _smoke(Path(request["folder"]), request["allowed_types"])
-    except NoInputExample as error:
-        return {"error": str(error), "kind": "no_input_example"}
-    except Refused as error:
-        return {"error": str(error), "kind": "refused"}
+        return _obey(request, kept)
     except MemoryError:
         return {"error": "needs more memory", "kind": "memory"}
     except ImportError as error:
@@ -89,26 +54,51 @@ def answer(request: Frame) -> Frame:
         return {"error": f"cannot be loaded here ({error})", "kind": kind}
 
 
-def _smoke(folder: Path, allowed_types: Collection[str]) -> Frame:
-    loaded = load_model(folder, allowed_types=allowed_types)
-    rows = input_example(loaded)
+def _obey(request: Frame, kept: KeptModels | None) -> Frame:
+    from pipeline.serving import operations  # noqa: PLC0415 (pandas: after the limits are set)
+
+    model_operations: dict[str, Callable[[Held], Frame]] = {
+        "describe": operations.describe,
+        "predict": lambda held: operations.predict(held, request["rows"]),
+        "explain": lambda held: operations.explain(held, request["rows"]),
+        "second_opinion": lambda held: operations.second_opinion(held, request),
+    }
+    name = request.get("op")
     try:
-        prediction = loaded.model.predict(rows).tolist()
-        json.dumps(prediction, allow_nan=False)
-    except UNUSABLE as error:
-        reason = str(error).strip().split("\n", maxsplit=1)[0][:200]
-        return {"error": f"cannot predict its input example ({type(error).__name__}: {reason})", "kind": "failed"}
-    return {"prediction": prediction, "model_type": loaded.model_type}
+        if name == "ping":
+            return {"ready": True}
+        if name == "smoke":
+            trust, allowed = request.get("trust", "allow_list"), request["allowed_types"]
+            return operations.smoke(Path(request["folder"]), allowed_types=allowed, trust=trust)
+        if name not in model_operations:
+            return {"error": f"has no operation {name!r}", "kind": "request"}
+        return model_operations[name]((kept or KeptModels()).get(request))
+    except (operations.Failed, InvalidInput, IntegrityFailure, Refused) as error:
+        return {"error": str(error), "kind": _kind(error)}
+
+
+def _kind(error: Exception) -> str:
+    kinds = {
+        NoInputExample: "no_input_example",
+        OutsidePolicy: "untrusted",
+        Refused: "refused",
+        InvalidInput: "invalid",
+        IntegrityFailure: "integrity",
+    }
+    return next((kind for known, kind in kinds.items() if isinstance(error, known)), "failed")
 
 
 def main() -> None:
-    """One request, one answer."""
+    """Answers requests until there are no more."""
     answers = private_stdout()
-    request = read_frame(sys.stdin.buffer)
-    if request is None:
-        return
-    limit_resources(memory_megabytes=request["memory_megabytes"], cpu_seconds=request["cpu_seconds"])
-    write_frame(answers, answer(request))
+    if "--warm" in sys.argv:
+        for module in WARM:
+            importlib.import_module(module)
+        write_frame(answers, {"ready": True})
+    kept = KeptModels()
+    while (request := read_frame(sys.stdin.buffer)) is not None:
+        limit_resources(memory_megabytes=request["memory_megabytes"], cpu_seconds=request["cpu_seconds"])
+        write_frame(answers, answer(request, kept))
 
 
 if __name__ == "__main__":

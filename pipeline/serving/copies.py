@@ -1,0 +1,94 @@
+"""Private copies of models' files: what is hashed is what is loaded, and nobody else can write to it in between."""
+
+import shutil
+import tempfile
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.governance.errors import IntegrityFailure, Refused, Unavailable
+from pipeline.governance.evidence import manifest_digest
+from pipeline.governance.ports import Registry, VersionRecord
+from pipeline.serving.loader import MOST_BYTES, MOST_FILES, files_of
+
+
+def label(record: VersionRecord) -> str:
+    return f"version {record.row.version} of {record.row.model}"
+
+
+def copy_files(registry: Registry, record: VersionRecord, folder: Path, *, digest: str) -> None:
+    """Every file of a version into a new folder, which a folder of mode 0700 must keep from other users.
+
+    Raises IntegrityFailure where the copy has another digest; Refused for too many files or bytes and for paths that
+    leave the folder; NotFound and Unavailable as the registry does.
+    """
+    folder.mkdir()
+    files = registry.files(record, fresh=True).files
+    if len(files) > MOST_FILES or sum(file.size for file in files) > MOST_BYTES:
+        raise Refused(f"{label(record)}: the model has too many files or bytes")
+    for file in files:
+        if "\0" in file.path or not (folder / file.path).resolve().is_relative_to(folder.resolve()):
+            raise Refused(f"{label(record)}: a file's path leaves the model's folder")
+        _write(folder / file.path, registry.read_file(record, file.path))
+    if manifest_digest(files_of(folder)) != digest:
+        raise IntegrityFailure(f"{label(record)}: the files are not those that were looked at")
+
+
+def _write(target: Path, content: bytes) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    except OSError as error:
+        raise Unavailable(f"the model's files cannot be copied ({error.strerror})") from error
+
+
+@dataclass
+class _Copy:
+    folder: Path
+    users: int = 0
+
+
+class PrivateCopies:
+    """One copy per digest, made when it is first used; the `most` last used ones are kept, all go with the process."""
+
+    def __init__(self, registry: Registry, *, most: int) -> None:
+        self._registry, self._most = registry, most
+        self._lock = threading.Lock()
+        self._copies: OrderedDict[str, _Copy] = OrderedDict()
+        self._root: Path | None = None
+
+    @contextmanager
+    def using(self, record: VersionRecord, digest: str) -> Iterator[Path]:
+        """The folder, which stays at least until the block ends. Raises as copy_files does."""
+        with self._lock:
+            copy = self._copies.get(digest) or self._make(record, digest)
+            self._copies.move_to_end(digest)
+            copy.users += 1
+        try:
+            yield copy.folder
+        finally:
+            with self._lock:
+                copy.users -= 1
+                self._drop_oldest()
+
+    def _make(self, record: VersionRecord, digest: str) -> _Copy:
+        if self._root is None:
+            self._root = Path(tempfile.mkdtemp(prefix="signoff-"))
+            weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
+        folder = self._root / digest
+        try:
+            copy_files(self._registry, record, folder, digest=digest)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        copy = self._copies[digest] = _Copy(folder)
+        return copy
+
+    def _drop_oldest(self) -> None:
+        idle = [digest for digest, copy in self._copies.items() if not copy.users]
+        for digest in idle[: max(0, len(self._copies) - self._most)]:
+            shutil.rmtree(self._copies.pop(digest).folder, ignore_errors=True)

@@ -1,0 +1,62 @@
+"""Models in the worker's memory, by the digest of the files that they were loaded from."""
+
+from collections import OrderedDict
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.governance.errors import IntegrityFailure
+from pipeline.governance.evidence import manifest_digest
+from pipeline.serving.frames import Frame
+from pipeline.serving.loader import LoadedModel, OutsidePolicy, files_of, load_model
+
+
+@dataclass
+class Held:
+    """A model in memory, and the explainer once somebody asked for one. foreign: loaded by MLflow."""
+
+    loaded: LoadedModel
+    foreign: bool
+    explainer: Any = None
+
+
+def load(folder: Path, *, allowed_types: Collection[str], trust: str) -> Held:
+    """Under the trust policy "allow_list" or "producers". Raises Refused, OutsidePolicy."""
+    try:
+        return Held(load_model(folder, allowed_types=allowed_types), foreign=False)
+    except OutsidePolicy:
+        if trust != "producers":
+            raise
+        from pipeline.serving.foreign import load_with_mlflow  # noqa: PLC0415 (MLflow only where it is trusted)
+
+        return Held(load_with_mlflow(folder), foreign=True)
+
+
+class KeptModels:
+    """The `most` last used models by digest."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[str, Held] = OrderedDict()
+
+    def get(self, request: Frame) -> Held:
+        """Raises IntegrityFailure where the folder is not what the digest says, and as `load` does."""
+        digest = request["digest"]
+        if digest not in self._held:
+            self._held[digest] = self._load(request)
+        self._held.move_to_end(digest)
+        while len(self._held) > request["kept_models"]:
+            self._held.popitem(last=False)
+        return self._held[digest]
+
+    def _load(self, request: Frame) -> Held:
+        folder = Path(request["folder"])
+        if manifest_digest(files_of(folder)) != request["digest"]:
+            raise IntegrityFailure("the private copy is not what was looked at")
+        try:
+            return load(folder, allowed_types=request["allowed_types"], trust=request["trust"])
+        except MemoryError:
+            if not self._held:
+                raise
+            self._held.clear()  # the others go: they are loaded again when somebody asks
+            return load(folder, allowed_types=request["allowed_types"], trust=request["trust"])

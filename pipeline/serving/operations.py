@@ -1,0 +1,217 @@
+"""What the worker does with a loaded model: describe, predict, explain, ask for a second opinion.
+
+Rows arrive as `{"columns": [...], "dtypes": [...], "values": [one list per column]}`, null for a missing value;
+an empty dtype leaves it to pandas. Everything that is returned is finite JSON.
+"""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.governance.errors import Refused
+from pipeline.serving.frames import Frame
+from pipeline.serving.held import Held, load
+from pipeline.serving.loader import (
+    UNUSABLE,
+    LoadedModel,
+    NoInputExample,
+    input_example,
+    short,
+)
+
+BACKGROUND = "signoff/background.parquet"
+MOST_BACKGROUND_BYTES = 10 * 2**20
+MOST_BACKGROUND_ROWS = 200
+MOST_EXPLAINED_ROWS = 50
+MOST_NAMES = 2_000
+# Of these, `predict` is the class with the largest probability: asking for both would take twice the time.
+LARGEST_WINS = {
+    "DecisionTreeClassifier", "ExtraTreeClassifier", "ExtraTreesClassifier", "GaussianNB",
+    "HistGradientBoostingClassifier", "LogisticRegression", "LogisticRegressionCV", "MLPClassifier",
+    "RandomForestClassifier",
+}  # fmt: skip
+
+
+class Failed(Exception):
+    """The model does not do what was asked; the message ends a sentence that begins with its name."""
+
+
+def smoke(folder: Path, *, allowed_types: Collection[str], trust: str) -> Frame:
+    """The predictions for the input example that came with the model. Raises Refused, Failed."""
+    held = load(folder, allowed_types=allowed_types, trust=trust)
+    rows = input_example(held.loaded)
+    try:
+        prediction = np.asarray(held.loaded.model.predict(rows)).tolist()
+        json.dumps(prediction, allow_nan=False)
+    except UNUSABLE as error:
+        raise Failed(f"cannot predict its input example ({short(error)})") from error
+    return {"prediction": prediction, "model_type": held.loaded.model_type}
+
+
+def describe(held: Held) -> Frame:
+    """What can be told of a model without rows: class labels, column names, the input example as columns."""
+    model = held.loaded.model
+    names = getattr(model, "feature_names_in_", None)
+    classes = getattr(model, "classes_", None)
+    return {
+        "model_type": held.loaded.model_type,
+        "foreign": held.foreign,
+        "classes": [] if classes is None else [str(each) for each in np.ravel(classes)],
+        "probabilities": hasattr(model, "predict_proba"),
+        "columns": [] if names is None else [str(name) for name in names[:MOST_NAMES]],
+        "example": _example(held.loaded),
+    }
+
+
+def _example(loaded: LoadedModel) -> Frame:
+    """Column name to values; empty where there is no example that can be read."""
+    try:
+        rows = pd.DataFrame(input_example(loaded))
+    except Refused:
+        return {}
+    return {str(name): _plain(column) for name, column in list(rows.items())[:MOST_NAMES]}
+
+
+def _plain(column: pd.Series) -> list[Any]:
+    """Values as JSON has them; what it has not (NaN, infinity, dates, bytes) is null."""
+    values = [value.item() if isinstance(value, np.generic) else value for value in column]
+    kept = (str, bool, int)
+    return [
+        value if isinstance(value, kept) or (isinstance(value, float) and np.isfinite(value)) else None
+        for value in values
+    ]
+
+
+def _frame(held: Held, rows: Frame) -> pd.DataFrame:
+    """In the order of the columns that the model was fitted with. Raises Failed for values of another dtype."""
+    columns = zip(rows["columns"], rows["dtypes"], rows["values"], strict=True)
+    try:
+        frame = pd.DataFrame({name: pd.Series(values, dtype=dtype or None) for name, dtype, values in columns})
+    except UNUSABLE as error:
+        raise Failed(f"cannot take these rows ({short(error)})") from error
+    fitted = list(getattr(held.loaded.model, "feature_names_in_", frame.columns))
+    return frame[fitted] if set(fitted) <= set(frame.columns) else frame
+
+
+def predict(held: Held, rows: Frame) -> Frame:
+    """One prediction per row; probabilities, one list per row in the order of `classes`, null where it has none.
+
+    Raises Failed.
+    """
+    model, frame = held.loaded.model, _frame(held, rows)
+    try:
+        classes = getattr(model, "classes_", None)
+        probabilities = _probabilities(model, frame)
+        if probabilities is not None and classes is not None and held.loaded.model_type in LARGEST_WINS:
+            predicted = np.asarray(classes)[probabilities.argmax(axis=1)]
+        else:
+            predicted = _one_each(model.predict(frame), len(frame))
+        answer = {
+            "predictions": predicted.tolist(),
+            "classes": _names(classes, probabilities),
+            "probabilities": None if probabilities is None else probabilities.tolist(),
+        }
+        json.dumps(answer, allow_nan=False)
+    except UNUSABLE as error:
+        raise Failed(f"cannot predict these rows ({short(error)})") from error
+    return answer
+
+
+def _probabilities(model: Any, frame: pd.DataFrame) -> np.ndarray | None:  # noqa: ANN401 (scikit-learn's duck)
+    if not hasattr(model, "predict_proba"):
+        return None
+    said = model.predict_proba(frame)
+    if isinstance(said, list) or np.ndim(said) != 2:  # noqa: PLR2004
+        raise Failed("predicts several targets at once; one can be shown")
+    return np.asarray(said, dtype=np.float64)
+
+
+def _one_each(predicted: Any, count: int) -> np.ndarray:  # noqa: ANN401 (a frame, a series or an array)
+    values = np.asarray(predicted)
+    if values.shape not in {(count,), (count, 1)}:
+        raise Failed("predicts several targets at once; one can be shown")
+    return values.reshape(count)
+
+
+def _names(classes: Any, probabilities: np.ndarray | None) -> list[str]:  # noqa: ANN401
+    if probabilities is None:
+        return []
+    width = probabilities.shape[1]
+    known = classes is not None and len(classes) == width
+    return [str(each) for each in (classes if known else range(width))]
+
+
+def explain(held: Held, rows: Frame) -> Frame:
+    """One document per row, as pipeline.explanation.result.to_json gives it, and what holds for all of them.
+
+    Raises InvalidInput, Refused.
+    """
+    from pipeline.explanation.result import to_json  # noqa: PLC0415 (with scikit-learn)
+
+    frame = _frame(held, rows)
+    if len(frame) > MOST_EXPLAINED_ROWS:
+        raise Refused(f"at most {MOST_EXPLAINED_ROWS} rows are explained at once")
+    found = _explainer(held, frame).explain(frame)
+    return {
+        "explanations": [to_json(found, position) for position in range(len(found))],
+        "sampled": found.sampled,
+        "tolerance": found.tolerance,
+        "adds_up": found.adds_up,
+        "fallback": found.fallback,
+    }
+
+
+def second_opinion(held: Held, request: Frame) -> Frame:
+    """A local surrogate for one row and class, and how far its first columns agree with `contributions`.
+
+    Raises InvalidInput, Refused.
+    """
+    from pipeline.explanation import surrogate  # noqa: PLC0415 (with scikit-learn)
+
+    frame = _frame(held, request["rows"])
+    background = _background(held, frame)
+    opinion = surrogate.second_opinion(
+        held.loaded.model,
+        frame,
+        background=background,
+        class_index=request["class_index"],
+        scale=request["scale"],
+    )
+    share = surrogate.agreement(request["contributions"], opinion.weights)
+    return {"weights": dict(opinion.weights), "r2": opinion.r2, "scale": opinion.scale, "agreement": share}
+
+
+def _explainer(held: Held, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an Explainer, imported late)
+    from pipeline.explanation.explain import Explainer  # noqa: PLC0415 (shap and scikit-learn)
+
+    if held.explainer is None:
+        held.explainer = Explainer(held.loaded.model, background=_background(held, frame))
+    return held.explainer
+
+
+def _background(held: Held, frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows that stand for "nothing known", in the columns and dtypes of the rows to explain.
+
+    Those stored with the version; else its input example, which may be one row only. Raises Refused where there are
+    none.
+    """
+    try:
+        stored = _stored_background(held.loaded)
+        found = pd.DataFrame(input_example(held.loaded)) if stored is None else stored
+        found.columns = [str(name) for name in found.columns]
+        return found[list(frame.columns)].astype(frame.dtypes.to_dict())
+    except NoInputExample as error:
+        raise Refused("it came with neither background rows nor an input example to explain against") from error
+    except UNUSABLE as error:
+        raise Refused(f"its background rows cannot be used ({short(error)})") from error
+
+
+def _stored_background(loaded: LoadedModel) -> pd.DataFrame | None:
+    path = loaded.folder / BACKGROUND
+    if BACKGROUND not in loaded.names or path.stat().st_size > MOST_BACKGROUND_BYTES:
+        return None
+    return pd.read_parquet(path).head(MOST_BACKGROUND_ROWS)

@@ -1,0 +1,242 @@
+"""Predictions and explanations of registered versions, under the trust policy and never in this process."""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound, OutOfBand, Refused
+from pipeline.governance.lifecycle import CHAMPION
+from pipeline.governance.service import GovernanceService
+from pipeline.serving.client import Worker, WorkerRefusal
+from pipeline.serving.copies import PrivateCopies, label
+from pipeline.serving.frames import Frame
+from pipeline.serving.layout import Layout, layout_of, layout_of_model
+from pipeline.serving.predictions import Explanations, Opinion, Prediction, Predictions, Resolved, Target
+from pipeline.serving.rows import CheckedRow, check_rows, columnar
+from pipeline.serving.trust import LedgerView, Trust, TrustState, judge
+
+MOST_REMEMBERED = 256
+ABOUT_THE_FILES = {"untrusted", "refused", "failed"}  # kinds of refusal that the same bytes would meet again
+
+
+@dataclass(frozen=True)
+class LoadingPolicy:
+    """trust: "allow_list" or "producers". allowed_types: compiled types that a skops file may hold."""
+
+    trust: str
+    allowed_types: tuple[str, ...]
+    kept_models: int
+    predict_seconds: float
+    explain_seconds: float
+
+
+class Scorer:
+    """Asks the worker; safe to share between threads. `close` ends the worker process."""
+
+    def __init__(self, service: GovernanceService, worker: Worker, policy: LoadingPolicy) -> None:
+        self._service, self._worker, self.policy = service, worker, policy
+        self._copies = PrivateCopies(service.registry, most=policy.kept_models + 2)
+        self._descriptions: OrderedDict[str, Frame | WorkerRefusal] = OrderedDict()
+        self._views: dict[str, tuple[int, LedgerView]] = {}
+
+    def start(self) -> None:
+        """Begin with the worker's imports, for instance from the dashboard's lifespan. Returns at once."""
+        self._worker.start()
+
+    def close(self) -> None:
+        self._worker.stop()
+
+    # What a reference means
+
+    def resolve(self, reference: str) -> Resolved:
+        """MODEL (its champion), MODEL@ALIAS or MODEL/VERSION. Raises NotFound, InvalidInput.
+
+        Raises OutOfBand where the registry has another champion than the ledger: what serves must have been recorded.
+        """
+        name, slash, number = reference.rpartition("/")
+        if slash:
+            if not number.isdecimal() or not number.isascii() or not name:
+                raise InvalidInput(f"model: {reference!r} is none of MODEL, MODEL@ALIAS and MODEL/VERSION")
+            return Resolved(name, int(number))
+        model, alias = self._split_alias(reference)
+        version = self._service.registry.state(model).aliases.get(alias)
+        if version is None:
+            raise NotFound(f"alias: {model!r} has no alias {alias!r}")
+        if alias == CHAMPION:
+            self._check_champion(model, version)
+        return Resolved(model, version, alias)
+
+    def _split_alias(self, reference: str) -> tuple[str, str]:
+        """A name may itself have an @."""
+        name, at, alias = reference.rpartition("@")
+        if not at or any(record.name == reference for record in self._service.models()):
+            return reference, CHAMPION
+        return name, alias
+
+    def _check_champion(self, model: str, version: int) -> None:
+        view = self._view(model)
+        if view.known and view.champion != version:
+            recorded = f"version {view.champion}" if view.champion else "no champion"
+            raise OutOfBand(
+                f"champion: of {model!r} is version {version} in the registry, the ledger says {recorded}; "
+                "adopt or revert it first"
+            )
+
+    def target(self, reference: str | Resolved) -> Target:
+        """The version with its state and columns; the first time it is copied and loaded. Raises as resolve does."""
+        resolved = self.resolve(reference) if isinstance(reference, str) else reference
+        record = self._service.version(resolved.model, resolved.version)
+        evidence = self._service.reviewer.evidence(record)
+        layout = layout_of(evidence.document("feature_schema"), evidence.content["signature"])
+        state = judge(evidence, self._view(resolved.model))
+        target = Target(resolved, record, evidence, state, layout)
+        return self._loaded(target) if state.usable else target
+
+    def trust(self, model: str, version: int) -> TrustState:
+        """One of the four states, with the reason. Raises NotFound, and Unavailable where that cannot be told now."""
+        return self.target(Resolved(model, version)).state
+
+    # Asking it
+
+    def predict(
+        self, reference: str | Target, rows: Sequence[Mapping[str, object]], *, from_text: bool = False
+    ) -> Predictions:
+        """Checked rows, predicted. from_text: see rows.check_row.
+
+        Raises InvalidRows; Refused for an untrusted version, IntegrityFailure for a tampered one; and as target does.
+        """
+        target = self.usable(reference)
+        return self.predict_checked(target, check_rows(rows, layout(target), from_text=from_text))
+
+    def predict_checked(self, target: Target, rows: Sequence[CheckedRow]) -> Predictions:
+        """Rows that were checked against the target's own layout."""
+        answer = self._ask(target, "predict", rows=columnar([row.values for row in rows], layout(target)))
+        classes, probabilities = tuple(answer["classes"]), answer["probabilities"]
+        found = [
+            Prediction(
+                value=value,
+                probabilities=dict(zip(classes, probabilities[position], strict=True)) if probabilities else {},
+                warnings=tuple(warning.sentence for warning in row.warnings),
+            )
+            for position, (value, row) in enumerate(zip(answer["predictions"], rows, strict=True))
+        ]
+        resolved = target.resolved
+        about = (resolved.model, resolved.version, target.digest, target.state)
+        return Predictions(*about, classes=classes, rows=tuple(found), notes=target.notes)
+
+    def explain(
+        self, reference: str | Target, rows: Sequence[Mapping[str, object]], *, from_text: bool = False
+    ) -> Explanations:
+        """What each column adds to the output, per class, for at most 50 rows. Raises as predict does."""
+        target = self.usable(reference)
+        values = tuple(row.values for row in check_rows(rows, layout(target), from_text=from_text))
+        answer = self._ask(target, "explain", rows=columnar(values, layout(target)))
+        resolved = target.resolved
+        return Explanations(
+            model=resolved.model,
+            version=resolved.version,
+            digest=target.digest,
+            documents=tuple(answer["explanations"]),
+            rows=values,
+            schema=target.evidence.document("feature_schema"),
+            sampled=answer["sampled"],
+            tolerance=answer["tolerance"],
+            adds_up=answer["adds_up"],
+            fallback=answer["fallback"],
+            notes=target.notes,
+        )
+
+    def second_opinion(
+        self, reference: str | Target, explained: Explanations, *, position: int = 0, class_name: str | None = None
+    ) -> Opinion:
+        """About one explained row and class (None: the one with the largest output). Raises as predict does."""
+        target, document = self.usable(reference), explained.documents[position]
+        wanted = class_name or explained.top_class(position)
+        answer = self._ask(
+            target,
+            "second_opinion",
+            rows=columnar([explained.rows[position]], layout(target)),
+            class_index=list(document["classes"]).index(wanted),
+            scale=document["scale"],
+            contributions=document["contributions"][wanted],
+        )
+        return Opinion(answer["weights"], answer["r2"], answer["scale"], answer["agreement"])
+
+    def usable(self, reference: str | Target) -> Target:
+        """Raises Refused for an untrusted version, IntegrityFailure for a tampered one."""
+        target = self.target(reference) if isinstance(reference, str) else reference
+        if target.state.state is Trust.TAMPERED:
+            raise IntegrityFailure(f"{target.label}: {target.state.reason}")
+        if not target.state.usable:
+            raise Refused(f"{target.label} is not loaded: {target.state.reason}")
+        return target
+
+    # Inside
+
+    def _loaded(self, target: Target) -> Target:
+        """What only loading tells: whether the policy allows it, class labels, and columns where nothing else does."""
+        try:
+            found = self._describe(target)
+        except WorkerRefusal as refusal:
+            tried = refusal.kind != "untrusted"
+            return replace(target, state=TrustState(Trust.UNTRUSTED, target.digest, refusal.reason, loaded=tried))
+        except Refused as refusal:  # it is too large to be copied
+            return replace(target, state=TrustState(Trust.UNTRUSTED, target.digest, str(refusal)))
+        return replace(
+            target,
+            state=replace(target.state, loaded=True, foreign=found["foreign"]),
+            layout=target.layout or layout_of_model(found),
+            classes=tuple(found["classes"]),
+            probabilities=found["probabilities"],
+            model_type=found["model_type"],
+            example=found["example"],
+        )
+
+    def _describe(self, target: Target) -> Frame:
+        """The same bytes are described, or refused for what they are, only once."""
+        known = self._descriptions.get(target.digest)
+        if known is None:
+            try:
+                known = self._ask(target, "describe")
+            except WorkerRefusal as refusal:
+                if refusal.kind not in ABOUT_THE_FILES:
+                    raise
+                known = refusal
+            self._descriptions[target.digest] = known
+            while len(self._descriptions) > MOST_REMEMBERED:
+                self._descriptions.popitem(last=False)
+        if isinstance(known, WorkerRefusal):
+            raise known
+        return known
+
+    def _ask(self, target: Target, operation: str, **more: object) -> Frame:
+        explaining = operation in {"explain", "second_opinion"}
+        seconds = self.policy.explain_seconds if explaining else self.policy.predict_seconds
+        with self._copies.using(target.record, target.digest) as folder:
+            request = {
+                "op": operation,
+                "folder": str(folder),
+                "digest": target.digest,
+                "trust": self.policy.trust,
+                "allowed_types": list(self.policy.allowed_types),
+                "kept_models": self.policy.kept_models,
+                **more,
+            }
+            return self._worker.ask(request, seconds=seconds, about=label(target.record))
+
+    def _view(self, model: str) -> LedgerView:
+        """Read again only when the ledger has a newer event about the model."""
+        last = self._service.ledger.last(model)
+        sequence = last.sequence if last else 0
+        known = self._views.get(model)
+        if known is None or known[0] != sequence:
+            events = (stored.event for stored in self._service.ledger.events(model=model))
+            known = self._views[model] = (sequence, LedgerView.of(model, events))
+        return known[1]
+
+
+def layout(target: Target) -> Layout:
+    """Raises Refused where nothing says which columns the version takes."""
+    if target.layout is None:
+        raise Refused(f"{target.label} does not say which columns it takes: no schema, signature, example or names")
+    return target.layout
