@@ -60,7 +60,7 @@ def metric_intervals(own: Sequence[Metric], champion: Sequence[Metric], names: t
     figure.update_layout(scattermode="group", legend={"orientation": "h", "y": 1.12, "x": 0})
     ends = [end for metric in (*own, *champion) for end in (metric.value, metric.low, metric.high) if end is not None]
     margin = max(0.01, (max(ends) - min(ends)) * 0.1)
-    figure.update_xaxes(tickformat=".2f", range=[max(0, min(ends) - margin), min(1, max(ends) + margin)])
+    figure.update_xaxes(tickformat=".3~f", range=[max(0, min(ends) - margin), min(1, max(ends) + margin)])
     return figure.update_yaxes(autorange="reversed")
 
 

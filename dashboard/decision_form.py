@@ -92,7 +92,7 @@ def _decide(draft: Draft) -> None:
             _keep_text(draft, reason)
     else:
         renew(draft.place)
-        session.flash(f"Decision {outcome.sequence} is applied: {words.code(words.done(outcome))}")
+        session.flash(f"Decision {outcome.sequence} is applied: {words.done(outcome)}")
     session.forget_reads()
 
 

@@ -135,6 +135,6 @@ def _change(change: Change) -> str:
 
 
 def done(outcome: Outcome) -> str:
-    """What a decision did, in one line."""
-    version = "" if outcome.version is None else f"version {outcome.version} "
-    return f"{version}{outcome.target}"
+    """What a decision did, as markdown: an alias is anybody's text."""
+    target = label(outcome.target)
+    return target if outcome.version is None else f"version {outcome.version}, {target}"
