@@ -4,11 +4,15 @@ import getpass
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from pipeline.governance.actors import Actor, Established
 from pipeline.governance.ports import Registry
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from pipeline.serving.scorer import Scorer
 
 
 class SystemClock:
@@ -44,6 +48,7 @@ def desk(settings: Settings | None = None) -> GovernanceService:
     from pipeline.adapters.mlflow_registry import MlflowRegistry
     from pipeline.adapters.sql_ledger import SqlLedger
     from pipeline.comparison import PairedBootstrap
+    from pipeline.serving.recompute import WorkerRecomputer
     from pipeline.serving.smoke import SubprocessSmoke
 
     used = settings or read_settings()
@@ -65,10 +70,30 @@ def desk(settings: Settings | None = None) -> GovernanceService:
             seconds=used.serving.smoke_seconds,
             memory_megabytes=used.serving.memory_megabytes,
             allowed_types=tuple(used.serving.allowed_types),
+            trust=used.serving.trust,
         ),
         clock=clock,
         new_id=lambda: uuid.uuid4().hex,
+        recomputer=WorkerRecomputer(registry, used.serving),
     )
+
+
+def scorer(settings: Settings, service: GovernanceService) -> "Scorer":
+    """Predictions and explanations of the service's versions. Its worker process starts when it is first asked, or with
+    `start`, and ends with `close` or with this process.
+    """
+    from pipeline.serving.client import Worker
+    from pipeline.serving.scorer import LoadingPolicy, Scorer
+
+    serving = settings.serving
+    policy = LoadingPolicy(
+        trust=serving.trust,
+        allowed_types=tuple(serving.allowed_types),
+        kept_models=serving.kept_models,
+        predict_seconds=serving.predict_seconds,
+        explain_seconds=serving.explain_seconds,
+    )
+    return Scorer(service, Worker(memory_megabytes=serving.memory_megabytes), policy)
 
 
 def person(settings: Settings, name: str | None = None) -> Actor:
