@@ -1,6 +1,7 @@
 """The parts of the history page below its table: one event in full, champions over time, verification."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import streamlit as st
 from dashboard import charts, history_lines, session, tables, widgets, words
 from dashboard.history_lines import Line
 from dashboard.then_and_now import CHANGED, SAME, compared
-from pipeline.governance.errors import NotFound
+from pipeline.governance.errors import NotFound, SignoffError
 from pipeline.governance.history import Entry
 from pipeline.governance.policy import Mode
 
@@ -45,7 +46,8 @@ def champions_over_time(model: str) -> None:
 def integrity(entries: tuple[Entry, ...]) -> None:
     st.subheader("Integrity and export", anchor=False)
     with st.container(horizontal=True):
-        st.button("Verify the ledger", icon=":material/verified:", on_click=_verify)
+        st.button("Verify", icon=":material/verified:", on_click=_attempt, args=(_verify,))
+        st.button("Reconcile", icon=":material/sync:", on_click=_attempt, args=(_reconcile,))
         st.download_button(
             "Export as JSON",
             data=lambda: as_json(entries),
@@ -60,7 +62,10 @@ def integrity(entries: tuple[Entry, ...]) -> None:
 def _verification() -> None:
     """What the last click found."""
     if VERIFIED not in st.session_state:
-        st.caption("Checks the chain of events, the registry against it, and the champions' files.")
+        st.caption(
+            "Verify checks the chain of events, the registry against it, and the champions' files. "
+            "Reconcile finishes what a crash left and records what moved by another way."
+        )
         return
     events, problems = st.session_state[VERIFIED]
     if not problems:
@@ -72,6 +77,20 @@ def _verification() -> None:
 
 def as_json(entries: tuple[Entry, ...]) -> str:
     return json.dumps([entry.as_json() for entry in entries], ensure_ascii=False, indent=2)
+
+
+def _attempt(act: Callable[[], None]) -> None:
+    """A click that cannot be done says why on the next run."""
+    try:
+        act()
+    except SignoffError as error:
+        session.flash(str(error))
+
+
+def _reconcile() -> None:
+    events = session.desk().reconcile()
+    session.forget_reads()
+    session.flash(f"{words.count(len(events), 'event')} recorded" if events else "Nothing to finish or record")
 
 
 def _verify() -> None:

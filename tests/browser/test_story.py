@@ -150,7 +150,7 @@ def test_the_ledger_verifies(tab):
     """After the story the ledger is clean, and the page says over how many events."""
     open_page(tab, PAGES["history"])
 
-    tab.get_by_role("button", name="Verify the ledger").click()
+    tab.get_by_role("button", name="Verify").click()
 
     expect(tab.get_by_text("the registry agrees with them")).to_be_visible()
 

@@ -61,7 +61,7 @@ def test_verify_says_clean_with_the_number_of_events(desk, open_page):
     """A clean ledger is said to be clean, and how many events that means."""
     app = opened(open_page, desk)
 
-    button(app, "Verify the ledger").click().run()
+    button(app, "Verify").click().run()
 
     assert "7 events; the registry agrees with them." in texts(app)
 
@@ -71,7 +71,7 @@ def test_verify_names_problems(desk, open_page):
     desk.registry.set_alias(MODEL, "champion", 3)
     app = opened(open_page, desk)
 
-    button(app, "Verify the ledger").click().run()
+    button(app, "Verify").click().run()
 
     assert f"out_of_band: {MODEL} @champion is 3, the ledger says 1" in texts(app)
 
@@ -111,3 +111,23 @@ def test_an_unfinished_decision_is_pending():
     entries = [each for each in desk.history(MODEL) if each.type == "decided"]
 
     assert [history_lines.event_word(line.entry) for line in history_lines.lines(entries)] == ["… Pending"]
+
+
+def test_reconcile_records_what_moved(desk, open_page):
+    """One click, and the out-of-band change is in the ledger; a second one finds nothing new."""
+    desk.registry.set_alias(MODEL, "champion", 3)
+    app = button(opened(open_page, desk), "Reconcile").click().run()
+
+    assert [each.value for each in app.toast] == ["1 event recorded"]
+    assert desk.history(MODEL)[-1].type == "drift"
+    assert [each.value for each in button(app, "Reconcile").click().run().toast] == ["Nothing to finish or record"]
+
+
+def test_a_click_on_a_registry_that_went_down_is_told(desk, open_page):
+    """A sentence, not a traceback, and the page stays."""
+    app = opened(open_page, desk)
+    desk.registry.down = True
+    app = button(app, "Verify").click().run()
+
+    assert not app.exception
+    assert [each.value for each in app.toast] == ["the registry does not answer"]
