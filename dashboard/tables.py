@@ -66,10 +66,10 @@ def gate_rows(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Result": [[row["result"]] for row in kept],
+            "Mode": [row["mode"] for row in kept],
             "Gate": [row["name"] for row in kept],
             "Observed": [cell(row["observed"]) for row in kept],
             "Required": [cell(row["required"]) for row in kept],
-            "Mode": [row["mode"] for row in kept],
         }
     )
 

@@ -96,10 +96,10 @@ def gates_table(frame: pd.DataFrame, key: str) -> None:
             "Result": st.column_config.MultiselectColumn(
                 options=list(RESULT_COLOURS), color=list(RESULT_COLOURS.values()), width=88
             ),
-            "Gate": st.column_config.TextColumn(width=170),
-            "Observed": st.column_config.TextColumn(width=190),
+            "Mode": st.column_config.TextColumn(width=70),
+            "Gate": st.column_config.TextColumn(width=165),
+            "Observed": st.column_config.TextColumn(width=175),
             "Required": st.column_config.TextColumn(width=200),
-            "Mode": st.column_config.TextColumn(width=75),
         },
         alt="Gates with result, observed and required value",
     )
