@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from desks import MODEL, build_desk, equal, good_documents, small_registry, worse
+from pipeline.governance.claims import Claim, Measured, Recomputation
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.gates import GATES, Facts, check_gates
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Stage, stage_move
@@ -25,6 +26,8 @@ BARE = evidence()
 LOST = evidence(files={})
 FOREIGN = evidence(metrics={"accuracy": 0.2, "baseline_accuracy": 0.3})
 FACTS = Facts(stage_move(MODEL, 1, Stage.PRODUCTION), GOOD, ModelState())
+TRUE = Recomputation(Measured(627, {}, 0), (Claim("accuracy", "run", 0.93, 0.93 + 5e-10),))
+FALSE = Recomputation(Measured(627, {}, 2), (Claim("accuracy", "run", 0.99, 0.93),))
 AGAINST = replace(FACTS, incumbent=BARE, differences=[equal("f1_macro")])
 
 
@@ -95,6 +98,9 @@ AGAINST = replace(FACTS, incumbent=BARE, differences=[equal("f1_macro")])
         ("digest_recorded", replace(FACTS, evidence=LOST), RULE, "no files", False),
         ("smoke_prediction", replace(FACTS, smoke="predicts x"), RULE, "predicts x", True),
         ("smoke_prediction", replace(FACTS, smoke_failure="It crashed."), RULE, None, False),
+        ("claims_recomputed", replace(FACTS, recomputation=TRUE), RULE, "0 of 1 claims differ, n = 627", True),
+        ("claims_recomputed", replace(FACTS, recomputation=FALSE), RULE, "1 of 1 claims differ, n = 627", False),
+        ("claims_recomputed", replace(FACTS, recompute_failure="It crashed."), RULE, None, False),
     ],
 )
 def test_a_gate_passes_or_says_why(name: str, facts: Facts, rule: GateRule, observed: object, passed: bool) -> None:
@@ -132,6 +138,22 @@ def test_a_failed_gate_blocks_warns_or_only_records() -> None:
     results = [check_gates(FACTS, {"stage_is_staging": GateRule(mode)})[0] for mode in Mode]
 
     assert [(each.blocks, each.warns) for each in results] == [(True, False), (False, True), (False, False)]
+
+
+def test_claims_are_a_gate_only_where_somebody_asked() -> None:
+    """Then in mode warn, unless the policy says otherwise; what does not hold is named."""
+    rules = {"claims_recomputed": RULE}
+    asked = replace(FACTS, recomputation=FALSE)
+    found = check_gates(asked, {})[0]
+
+    assert check_gates(FACTS, {}) == []
+    assert (found.name, found.mode) == ("claims_recomputed", Mode.WARN)
+    assert found.why == (
+        "accuracy is claimed as 0.99 by the run and is 0.93; "
+        "2 of 627 stored predictions are not what the version predicts."
+    )
+    assert [each.mode for each in check_gates(asked, rules)] == [Mode.PREVENT]
+    assert check_gates(replace(FACTS, recompute_failure="It crashed."), {})[0].warns
 
 
 def test_every_gate_has_a_sentence_in_its_docstring() -> None:

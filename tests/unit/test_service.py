@@ -1,6 +1,7 @@
 """The desk's promises, one decision at a time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,9 +11,11 @@ from desks import (
     MODEL,
     PIPELINE,
     REASON,
+    KnownClaims,
     KnownDifferences,
     KnownSmoke,
     build_desk,
+    default_policy,
     refused,
     small_registry,
     worse,
@@ -40,6 +43,7 @@ from pipeline.governance.errors import (
 from pipeline.governance.history import Moment, one_line_each
 from pipeline.governance.ledger import EventType
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Stage, parse_target
+from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.service import GovernanceService
 
 OUR_EVENTS = [EventType.BASELINE, EventType.DECIDED, EventType.APPLIED]
@@ -930,3 +934,79 @@ def test_the_outcome_is_plain_json() -> None:
     assert outcome["changes"] == [
         {"kind": "stage", "name": "1", "expected": "None", "to": "Staging", "observed": "Staging"}
     ]
+
+
+STAGING = parse_target(MODEL, 1, "Staging")
+
+
+class TestRecomputation:
+    """Claims held against what the version's own bytes give."""
+
+    def test_shows_claimed_beside_recomputed(self) -> None:
+        """By source; a metric that nobody claimed is no claim."""
+        desk = build_desk(recomputer=KnownClaims({"accuracy": 0.91, "f1_macro": 0.9}))
+        found = desk.recompute(MODEL, 1)
+
+        assert [(each.source, each.claimed, each.recomputed) for each in found.claims] == [
+            ("evaluation", 0.91, 0.91),
+            ("run", 0.91, 0.91),
+        ]
+        assert found.holds
+        assert found.as_json()["claims"][0]["holds"]
+
+    def test_a_false_claim_fails_the_gate(self) -> None:
+        """A warning names it; the review hands out the figures."""
+        desk = build_desk(recomputer=KnownClaims({"accuracy": 0.8}))
+        review = desk.review(STAGING, recompute=True)
+
+        assert [gate.name for gate in review.warnings] == ["claims_recomputed"]
+        assert "accuracy is claimed as 0.91 by the evaluation and is 0.8" in review.warnings[0].why
+        assert review.as_json()["recomputed"]["holds"] is False
+
+    def test_nobody_asked(self) -> None:
+        """No gate, no figures, no second that it takes."""
+        review = build_desk(recomputer=KnownClaims(refusal=refused("It was asked."))).review(STAGING)
+
+        assert "claims_recomputed" not in [gate.name for gate in review.gates]
+        assert "recomputed" not in review.as_json()
+
+    def test_a_policy_may_ask_every_time(self) -> None:
+        """Then the gate binds decisions too, in the policy's mode."""
+        policy = default_policy()
+        rules = policy.moves[MoveKind.STAGING]
+        gates = {**rules.gates, "claims_recomputed": GateRule(Mode.PREVENT)}
+        strict = replace(policy, moves={**policy.moves, MoveKind.STAGING: replace(rules, gates=gates)})
+
+        with pytest.raises(Blocked, match="1 of 627 stored predictions"):
+            promote(build_desk(policy=strict, recomputer=KnownClaims(changed_rows=1)), 1, Stage.STAGING)
+
+    @pytest.mark.parametrize(
+        ("options", "sentence"),
+        [
+            ({}, "this desk loads no models"),
+            ({"recomputer": KnownClaims(refusal=refused("It crashed"))}, "Not recomputed: It crashed."),
+        ],
+        ids=["no worker", "refused"],
+    )
+    def test_what_cannot_be_recomputed_says_why(self, options: dict[str, KnownClaims], sentence: str) -> None:
+        """As a gate of the review; asked for by itself, it is the refusal."""
+        desk = build_desk(**options)
+
+        assert sentence in desk.review(STAGING, recompute=True).warnings[0].why
+        with pytest.raises(Refused):
+            desk.recompute(MODEL, 1)
+
+    def test_files_that_are_gone(self) -> None:
+        """Nothing to recompute with."""
+        registry = small_registry(versions=0)
+        registry.add_version(MODEL, files={})
+
+        with pytest.raises(NotFound, match="files cannot be read"):
+            build_desk(registry, recomputer=KnownClaims()).recompute(MODEL, 1)
+
+    def test_a_registry_that_is_down_is_no_verdict(self) -> None:
+        """Unavailable, not a failed gate."""
+        desk = build_desk(recomputer=KnownClaims(refusal=Unavailable("gone")))
+
+        with pytest.raises(Unavailable):
+            desk.review(STAGING, recompute=True)
