@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline import cli_tables as tables
-from pipeline.bootstrap import desk, person
+from pipeline.bootstrap import desk, person, scorer
 from pipeline.governance.errors import Blocked, IntegrityFailure, InvalidInput, SignoffError
 from pipeline.governance.ledger import iso
 from pipeline.governance.lifecycle import parse_stage, parse_target
@@ -33,6 +33,10 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Model = Annotated[str, typer.Argument(help="Name of the registered model.", show_default=False)]
 Version = Annotated[int, typer.Argument(help="Version number.", min=1, show_default=False)]
+Reference = Annotated[
+    str, typer.Argument(metavar="MODEL", help="MODEL (its champion), MODEL@ALIAS or MODEL/VERSION.", show_default=False)
+]
+RowText = Annotated[str, typer.Option("--row", help="A JSON object such as '{\"Age\": 24}'.", show_default=False)]
 Reason = Annotated[str, typer.Option(help="Why, in 10 to 2,000 characters; kept in the ledger.", show_default=False)]
 Evidence = Annotated[str | None, typer.Option(help="Refuse unless the evidence still has this digest (see review).")]
 Expect = Annotated[str | None, typer.Option(help="Refuse unless the state is still this one (see review).")]
@@ -155,6 +159,47 @@ def review(
     _print(as_json, found.as_json(), lambda: tables.review(found))
     if not found.open:
         raise typer.Exit(Blocked.exit_code)
+
+
+# Using a version: in a process of its own, under the trust policy
+
+
+@app.command()
+def predict(reference: Reference, row: RowText, as_json: Json = False) -> None:
+    """Predict one row with the champion, or the version that an alias or a number names."""
+    from pipeline.serving.rows import parse_row
+
+    settings, given = read_settings(), parse_row(row)
+    found = scorer(settings, desk(settings)).predict(reference, [given])
+    _print(as_json, found.as_json(), lambda: tables.prediction(found))
+
+
+@app.command()
+def explain(model: Model, version: Version, row: RowText, as_json: Json = False) -> None:
+    """Show what each column of a row adds to the output, per class."""
+    from pipeline.serving.rows import parse_row
+
+    settings, given = read_settings(), parse_row(row)
+    found = scorer(settings, desk(settings)).explain(f"{model}/{version}", [given])
+    _print(as_json, found.documents[0], lambda: tables.explanation(found))
+
+
+@app.command()
+def score(
+    reference: Reference,
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A CSV or Parquet file of rows.", show_default=False)],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="A CSV or Parquet file to write.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Predict the rows of a file; rows that cannot be used go to OUT.bad.csv with line and reason."""
+    from pipeline.serving.batch import score_file
+
+    settings = read_settings()
+    using = scorer(settings, desk(settings))
+    with tables.progress(quiet=as_json) as report:
+        found = score_file(using, reference, source, target, chunk_rows=settings.serving.chunk_rows, report=report)
+    content = {**found.as_json(), "output": str(target), "bad_rows": found.bad_file}
+    _print(as_json, content, lambda: tables.scored(found, str(target)))
 
 
 # Deciding

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pipeline.governance.request import Outcome
     from pipeline.governance.review import Review
     from pipeline.governance.verify import Problem
+    from pipeline.serving.batch import Scored
+    from pipeline.serving.predictions import Explanations, Predictions
 
 PIPED_WIDTH = 180  # columns, where nobody says how wide the paper is
 Report = Callable[[int, int, str], None]
@@ -128,6 +130,42 @@ def _different(head: str, names: Sequence[str], differences: "Differences") -> N
 
 def _json(value: object) -> object:
     return value if isinstance(value, str | list | None) else json.dumps(value)
+
+
+def prediction(found: "Predictions") -> None:
+    row = found.rows[0]
+    _say(f"{found.model} version {found.version} predicts {row.value}")
+    chances = sorted(row.probabilities.items(), key=lambda each: -each[1])
+    if chances:
+        _table(["Class", "Probability"], [[name, _digits(chance)] for name, chance in chances])
+    for warning in (*found.notes, *row.warnings):
+        _say(f"Warning: {warning}")
+    _say(f"digest {found.digest}")
+
+
+def explanation(found: "Explanations") -> None:
+    document, row, top = found.documents[0], found.rows[0], found.top_class()
+    effects = sorted(document["contributions"][top].items(), key=lambda each: -abs(each[1]))
+    _say(f"{found.model} version {found.version}, {top}: {_digits(document['output'][top])} ({document['scale']})")
+    for sentence in found.sentences():
+        _say(sentence)
+    _table(["Column", "Value", "Adds"], [[name, row.get(name), _signed(effect)] for name, effect in effects])
+    start, error = _digits(document["base_values"][top]), document["sum_error"]
+    _say(f"Starts from {start}; {document['method']}; adds up to within {error:.1g}")
+    for note in filter(None, (found.fallback, *found.notes)):
+        _say(note)
+
+
+def scored(found: "Scored", target: str) -> None:
+    _say(f"{found.scored:,} of {found.rows:,} rows scored by version {found.version} of {found.model}: {target}")
+    if found.bad:
+        _say(f"{found.bad:,} rows were refused: {found.bad_file}; the first: {found.first_problem}")
+    if found.odd:
+        _say(f"{found.odd:,} rows have values outside the training data")
+    if found.ignored:
+        _say(f"Columns that the model does not take: {', '.join(found.ignored)}")
+    for note in found.notes:
+        _say(f"Warning: {note}")
 
 
 def outcome(found: "Outcome") -> None:

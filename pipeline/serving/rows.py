@@ -87,7 +87,7 @@ def check_rows(rows: Sequence[Mapping[str, object]], layout: Layout, *, from_tex
 
 def check_columns(names: Iterable[str], layout: Layout, *, row: int | None = None) -> list[Problem]:
     """Columns that are missing, given twice or unknown."""
-    given = Counter(names)
+    given = Counter(list(names))  # of a mapping it would take the values for counts
     missing = [name for name in layout.names if name not in given]
     problems = [_problem(name, row, _missing(name, given, layout)) for name in missing]
     problems += [_problem(name, row, "is there more than once") for name, count in given.items() if count > 1]

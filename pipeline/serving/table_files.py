@@ -151,9 +151,9 @@ class ParquetTable:
         try:
             for batch in self._file.iter_batches(batch_size=rows):
                 columns = [column.to_pylist() for column in batch.columns]
-                cells = zip(*columns, strict=True)
-                yield [Line(number, row) for number, row in enumerate(cells, start=self._read + 1)]
+                first, cells = self._read + 1, zip(*columns, strict=True)
                 self._read += batch.num_rows
+                yield [Line(number, row) for number, row in enumerate(cells, start=first)]
         except self._broken as error:
             text = f"cannot be read after row {self._read} ({_short(str(error))})"
             raise InvalidInput(f"{self._name}: {text}") from error
