@@ -66,12 +66,10 @@ def _read(value: object) -> object:
 
 
 def _number(value: object, rule: ColumnRule) -> float:
-    if isinstance(value, Decimal):
-        value = float(value)
     if isinstance(value, str):
         hint = f"; write {value.strip().replace(',', '.')}" if DECIMAL_COMMA.fullmatch(value.strip()) else ""
         raise Unfit(f"{written(value)} is text, not a number{hint}{_allowed(rule)}")
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise Unfit(f"{written(value)} is not a number{_allowed(rule)}")
     found = _finite(value, rule)
     if rule.minimum is not None and found < rule.minimum:
@@ -81,9 +79,9 @@ def _number(value: object, rule: ColumnRule) -> float:
     return _whole(found, rule) if rule.kind == "integer" else found
 
 
-def _finite(value: float, rule: ColumnRule) -> float:
+def _finite(value: float | Decimal, rule: ColumnRule) -> float:
     try:
-        found = float(value)
+        found = math.nan if isinstance(value, Decimal) and value.is_nan() else float(value)
     except OverflowError as error:
         raise Unfit(f"has more digits than a number can have here{_allowed(rule)}") from error
     if math.isnan(found):
@@ -135,7 +133,7 @@ def _anything(value: object, rule: ColumnRule, *, from_text: bool) -> str | floa
     if from_text:
         value = _read(value)
     if isinstance(value, int | float | Decimal):
-        return _finite(float(value) if isinstance(value, Decimal) else value, rule)
+        return _finite(value, rule)
     if isinstance(value, str):
         return _text(value)
     raise Unfit(f"{written(value)} is neither text nor a number")

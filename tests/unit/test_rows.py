@@ -1,0 +1,339 @@
+"""One validation of rows for form, file and command line: what is refused, in which words, and what only warns."""
+
+import json
+import math
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.governance.errors import InvalidInput
+from pipeline.serving.cells import Unfit, check_value
+from pipeline.serving.layout import ColumnRule, Layout, layout_of, layout_of_model
+from pipeline.serving.rows import InvalidRows, check_columns, check_row, check_rows, columnar, parse_row
+
+SCHEMA = {
+    "columns": {
+        "Weight": {
+            "type": "number",
+            "unit": "kg",
+            "minimum": 25,
+            "maximum": 260,
+            "default": 80,
+            "description": "Weight",
+            "training": {"minimum": 39, "maximum": 173, "median": 80},
+        },
+        "FCVC": {"type": "number", "unit": "1 never to 3 always", "minimum": 1, "maximum": 3, "default": 2},
+        "CAEC": {
+            "type": "category",
+            "categories": ["no", "Sometimes", "Frequently", "Always"],
+            "default": "Sometimes",
+            "training": {"counts": {"no": 4, "Sometimes": 100, "Frequently": 0, "Always": 3}},
+        },
+    }
+}
+SIGNATURE = {
+    "inputs": [
+        {"type": "double", "name": "price", "required": True},
+        {"type": "float", "name": "weight", "required": True},
+        {"type": "long", "name": "visits", "required": True},
+        {"type": "integer", "name": "small", "required": False},
+        {"type": "string", "name": "city", "required": True},
+        {"type": "boolean", "name": "member", "required": True},
+        {"type": "datetime", "name": "since", "required": False},
+    ]
+}
+GOOD = {"Weight": 80, "FCVC": 2.5, "CAEC": "no"}
+SIGNED = {"price": 1, "weight": 2.5, "visits": 3, "small": None, "city": "Rome", "member": True, "since": "2026-01-01"}
+
+
+@pytest.fixture(scope="module")
+def survey() -> Layout:
+    found = layout_of(SCHEMA, None)
+    assert found
+    return found
+
+
+@pytest.fixture(scope="module")
+def signed() -> Layout:
+    found = layout_of({}, SIGNATURE)
+    assert found
+    return found
+
+
+def sentences(row, layout, **options) -> list[str]:
+    return [problem.sentence for problem in check_row(row, layout, **options).problems]
+
+
+def test_a_good_row_comes_back_typed(survey):
+    """In the order of the columns; a whole number is taken for a number."""
+    checked = check_row({"CAEC": "no", "Weight": 80, "FCVC": 2.5}, survey)
+    assert (list(checked.values.items()), checked.problems, checked.warnings) == (
+        [("Weight", 80.0), ("FCVC", 2.5), ("CAEC", "no")],
+        (),
+        (),
+    )
+    assert isinstance(checked.values["Weight"], float)
+
+
+def test_text_of_a_form_or_file_is_read_as_what_the_column_holds(survey, signed):
+    """Numbers with spaces around and exponents, true and false in any case."""
+    assert check_row({"Weight": " 8e1 ", "FCVC": "+2.5", "CAEC": "no"}, survey, from_text=True).values == {
+        "Weight": 80.0,
+        "FCVC": 2.5,
+        "CAEC": "no",
+    }
+    text = {**{name: str(value) for name, value in SIGNED.items()}, "small": "", "since": "5", "visits": "3.0"}
+    assert check_row(text, signed, from_text=True).values == {**SIGNED, "since": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "sentence"),
+    [
+        ("Weight", 500, "Weight: 500 is above 260 kg (allowed 25 to 260)"),
+        ("Weight", -5, "Weight: -5 is below 25 kg (allowed 25 to 260)"),
+        ("Weight", 24.999999, "Weight: 24.999999 is below 25 kg (allowed 25 to 260)"),
+        ("FCVC", 5, "FCVC: 5 is above 3 (allowed 1 to 3)"),
+        ("Weight", math.nan, "Weight: NaN is not a number (allowed 25 to 260)"),
+        ("Weight", math.inf, "Weight: infinity is not a finite number (allowed 25 to 260)"),
+        ("Weight", 10**400, "Weight: has more digits than a number can have here (allowed 25 to 260)"),
+        ("Weight", "80", "Weight: '80' is text, not a number (allowed 25 to 260)"),
+        ("Weight", True, "Weight: true is not a number (allowed 25 to 260)"),
+        ("Weight", [80], "Weight: [80] is not a number (allowed 25 to 260)"),
+        ("Weight", None, "Weight: is missing (allowed 25 to 260)"),
+        ("Weight", "", "Weight: is missing (allowed 25 to 260)"),
+        (
+            "CAEC",
+            "sometimes",
+            "CAEC: 'sometimes' is not allowed; did you mean 'Sometimes'? (allowed no, Sometimes, Frequently, Always)",
+        ),
+        (
+            "CAEC",
+            "Always ",
+            "CAEC: 'Always ' is not allowed; did you mean 'Always'? (allowed no, Sometimes, Frequently, Always)",
+        ),
+        ("CAEC", "xyz", "CAEC: 'xyz' is not allowed (allowed no, Sometimes, Frequently, Always)"),
+        ("CAEC", False, "CAEC: false is not allowed (allowed no, Sometimes, Frequently, Always)"),
+        ("CAEC", None, "CAEC: is missing (allowed no, Sometimes, Frequently, Always)"),
+        ("CAEC", "a\nb\u202e", "CAEC: 'a\\nb\\u202e' is not allowed (allowed no, Sometimes, Frequently, Always)"),
+    ],
+)
+def test_one_sentence_names_the_column_and_what_is_allowed(survey, column, value, sentence):
+    """The same wherever the row came from."""
+    assert sentences({**GOOD, column: value}, survey) == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("80 kg", "Weight: '80 kg' is text, not a number (allowed 25 to 260)"),
+        ("80,5", "Weight: '80,5' is text, not a number; write 80.5 (allowed 25 to 260)"),
+        ("1_00", "Weight: '1_00' is text, not a number (allowed 25 to 260)"),
+        ("٨٠", "Weight: '٨٠' is text, not a number (allowed 25 to 260)"),
+        ("nan", "Weight: NaN is not a number (allowed 25 to 260)"),
+        ("-Infinity", "Weight: infinity is not a finite number (allowed 25 to 260)"),
+        ("1e400", "Weight: infinity is not a finite number (allowed 25 to 260)"),
+        ("true", "Weight: 'true' is text, not a number (allowed 25 to 260)"),
+        ("  ", "Weight: is missing (allowed 25 to 260)"),
+    ],
+)
+def test_text_that_is_no_number(survey, value, sentence):
+    """Python's own float() would take some of it."""
+    assert sentences({"Weight": value, "FCVC": "2", "CAEC": "no"}, survey, from_text=True) == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "sentence"),
+    [
+        ("visits", 30.7, "visits: 30.7 is not a whole number"),
+        ("visits", 2.0**63, "visits: 9.223372037e+18 is too large"),
+        ("small", 3e9, "small: 3000000000 is too large"),
+        ("city", 5, "city: 5 is not text"),
+        ("city", "x" * 4001, "city: has more than 4,000 characters"),
+        ("city", "\ud800", "city: has characters that are no text"),
+        ("member", 1, "member: 1 is neither true nor false"),
+        ("member", "yes", "member: 'yes' is neither true nor false"),
+        ("since", {}, "since: {} is neither text nor a number"),
+        ("since", math.inf, "since: infinity is not a finite number"),
+        ("price", None, "price: is missing"),
+    ],
+)
+def test_without_a_schema_the_signature_decides(signed, column, value, sentence):
+    """Its types only: it knows no ranges and no categories."""
+    assert sentences({**SIGNED, column: value}, signed) == [sentence]
+
+
+def test_missing_is_allowed_where_the_signature_says_so(signed):
+    """And stays missing: nothing is filled in. Whole numbers with a gap travel as floats."""
+    checked = check_row({**SIGNED, "since": None}, signed)
+    assert (checked.problems, checked.values["since"], checked.values["small"]) == ((), None, None)
+    frame = columnar([checked.values], signed)
+    assert dict(zip(frame["columns"], frame["dtypes"], strict=True)) == {
+        "price": "float64",
+        "weight": "float32",
+        "visits": "int64",
+        "small": "float64",
+        "city": "str",
+        "member": "bool",
+        "since": "",
+    }
+
+
+def test_numbers_of_a_parquet_file(signed):
+    """Decimals are numbers."""
+    assert check_row({**SIGNED, "price": Decimal("1.5"), "since": Decimal(2)}, signed).values["price"] == 1.5
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (
+            {"Wieght": 80, "FCVC": 2, "CAEC": "no"},
+            [
+                "Weight: is missing; is it the column 'Wieght'?",
+                "Wieght: is not a column of this model; did you mean Weight?",
+            ],
+        ),
+        ({**GOOD, "extra": 1}, ["extra: is not a column of this model"]),
+        ({"Weight": 80, "CAEC": "no"}, ["FCVC: is missing"]),
+    ],
+)
+def test_columns(survey, row, expected):
+    """Missing and unknown ones, with the one that was probably meant."""
+    assert sentences(row, survey) == expected
+
+
+def test_columns_that_are_there_twice(survey):
+    """In the header of a file."""
+    found = check_columns(["Weight", "FCVC", "CAEC", "Weight"], survey)
+    assert [each.sentence for each in found] == ["Weight: is there more than once"]
+
+
+def test_values_that_the_training_did_not_hold_warn(survey):
+    """And stop nothing."""
+    checked = check_row({"Weight": 200, "FCVC": 3, "CAEC": "Frequently"}, survey)
+    assert checked.problems == ()
+    assert [each.sentence for each in checked.warnings] == [
+        "Weight: 200 kg lies outside the training data (39 to 173)",
+        "CAEC: 'Frequently' did not occur in the training data",
+    ]
+
+
+def test_several_rows_are_numbered_and_all_problems_told(survey):
+    """The sentence of the error is the first one; `problems` has all."""
+    with pytest.raises(InvalidRows) as caught:
+        check_rows([GOOD, {**GOOD, "Weight": 1}, {**GOOD, "FCVC": 9}], survey)
+    assert str(caught.value) == "row 2, Weight: 1 is below 25 kg (allowed 25 to 260) (and 1 more)"
+    assert [(each.column, each.row) for each in caught.value.problems] == [("Weight", 2), ("FCVC", 3)]
+    with pytest.raises(InvalidInput, match="there are none"):
+        check_rows([], survey)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", "row: is not valid JSON"),
+        ("[1]", 'row: must be a JSON object such as {"Age": 24}'),
+        ("[" * 100_000, "row: is not valid JSON"),
+        ("1" * 5_000, "row: is not valid JSON"),
+        (f'"{"x" * 2**20}"', "row: has more than 1,048,576 characters"),
+        ('{"Weight": 1, "Weight": 2}', "Weight: is there more than once"),
+    ],
+)
+def test_a_row_on_the_command_line(text, sentence):
+    """Anything else than an object with different names is refused with one sentence."""
+    with pytest.raises(InvalidInput) as caught:
+        parse_row(text)
+    assert str(caught.value).startswith(sentence)
+    assert parse_row('{"Weight": 80}') == {"Weight": 80}
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()) | st.decimals()
+
+
+@given(
+    value=VALUES, kind=st.sampled_from(["number", "integer", "category", "text", "boolean", "any"]), text=st.booleans()
+)
+def test_whatever_comes_is_taken_or_refused(value, kind, text):
+    """What is taken can be sent as JSON; what is refused has a sentence."""
+    rule = ColumnRule("c", kind, categories=("a", "b") if kind == "category" else (), required=False)
+    sentence = taken = None
+    try:
+        taken = check_value(value, rule, from_text=text)
+    except Unfit as unfit:
+        sentence = str(unfit)
+    assert sentence is None or (sentence and "\n" not in sentence)
+    json.dumps(taken, allow_nan=False)
+
+
+# Where the rules come from
+
+
+def test_a_schema_with_a_signature_takes_its_number_types():
+    """A whole number stays one within the schema's range; columns that only the signature has are added."""
+    signature = {"inputs": [{"type": "long", "name": "Weight", "required": True}, {"type": "string", "name": "more"}]}
+    found = layout_of(SCHEMA, signature)
+    assert found
+    assert (found.source, found.names) == ("feature schema", ("Weight", "FCVC", "CAEC", "more"))
+    weight = found.column("Weight")
+    assert weight
+    assert (weight.kind, weight.dtype, weight.maximum, weight.unit) == ("integer", "int64", 260, "kg")
+
+
+@pytest.mark.parametrize(
+    ("schema", "signature"),
+    [
+        ({}, None),
+        ({"columns": []}, {}),
+        ({"columns": {"a": 3}}, {"inputs": None}),
+        ({"columns": None}, {"inputs": [3, {"type": "double"}, {"type": "tensor"}]}),
+        ({}, {"inputs": [{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 28, 28]}}]}),
+    ],
+)
+def test_documents_that_say_nothing(schema, signature):
+    """Are as if they were not there."""
+    assert layout_of(schema, signature) is None
+
+
+def test_a_broken_schema_says_what_it_can():
+    """A column with unusable entries keeps its name."""
+    found = layout_of(
+        {"columns": {"a": {"type": "number", "minimum": "x", "unit": 5}, "b": {"type": "category"}}}, None
+    )
+    assert found
+    assert [(each.kind, each.minimum, each.unit) for each in found.columns] == [("number", None, ""), ("any", None, "")]
+
+
+def test_arrays_have_numbered_columns():
+    """As a signature of a model that was fitted with an array has none."""
+    spec = {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 3]}}
+    named = {"type": "tensor", "name": "x", "tensor-spec": {"dtype": "int64", "shape": [-1]}}
+    assert [each.names for each in map(lambda s: layout_of({}, {"inputs": [s]}), (spec, named)) if each] == [  # noqa: C417
+        ("0", "1", "2"),
+        ("x",),
+    ]
+
+
+def test_too_many_columns():
+    """Are refused before anything is made of them."""
+    spec = {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 10**9]}}
+    with pytest.raises(InvalidInput, match="columns; at most 2,000"):
+        layout_of({}, {"inputs": [spec]})
+
+
+def test_without_schema_and_signature_the_example_or_the_names_decide():
+    """What the worker tells of the model; an example of whole numbers does not refuse others."""
+    example = {"Age": [31], "Gender": ["Male"], "member": [True], "since": [None], "odd": 3}
+    found = layout_of_model({"example": example, "columns": ["x"]})
+    assert found
+    assert [(each.name, each.kind, each.default) for each in found.columns] == [
+        ("Age", "number", 31),
+        ("Gender", "text", "Male"),
+        ("member", "boolean", True),
+        ("since", "any", None),
+    ]
+    names = layout_of_model({"example": {}, "columns": ["a", "b"]})
+    assert names
+    assert (names.names, names.source) == (("a", "b"), "model")
+    assert layout_of_model({"example": {}, "columns": []}) is None
