@@ -4,6 +4,7 @@ import gc
 import os
 import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -15,6 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
+from bench_pages import page_figures
+
 import registries
 from desks import MODEL, TickingClock
 from pipeline.adapters.in_memory import EPOCH
@@ -22,6 +25,7 @@ from pipeline.adapters.mlflow_registry import MlflowRegistry
 from pipeline.adapters.sql_ledger import SqlLedger
 from pipeline.governance.ledger import Event, EventType, SlotChange
 from pipeline.governance.lifecycle import Slot
+from pipeline.settings import ROOT
 
 METRICS = ["accuracy", "f1_macro", "log_loss"]
 # The floor: the same columns in one statement, rows as the driver gives them.
@@ -122,6 +126,24 @@ def fill(database: Path, versions: int) -> None:
             )
 
 
+def filled(folder: Path) -> dict[str, str]:
+    """The environment of a registry that the demo filled."""
+    folder.mkdir()
+    environment = {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+        "SIGNOFF_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}",
+    }
+    command = [sys.executable, "-m", "pipeline", "demo", "--json"]
+    subprocess.run(command, env={**os.environ, **environment}, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return environment
+
+
+def bench_pages(folder: Path) -> None:
+    budgets = iter(("1.3 x", "1.3 x", "1.5 x"))
+    for what, (ours, floor) in page_figures(filled(folder / "demo"), folder).items():
+        line(what, f"{ours:.0f} ms, floor {floor:.0f} ms, {ours / floor:.2f} x", f"at most {next(budgets)}")
+
+
 def main() -> None:
     """Print one line per figure, with its budget."""
     with tempfile.TemporaryDirectory() as name:
@@ -129,6 +151,7 @@ def main() -> None:
         bench_ledger(folder)
         for versions in (1_000, 10_000):
             bench_versions(folder, versions)
+        bench_pages(folder)
 
 
 if __name__ == "__main__":

@@ -34,11 +34,11 @@ IDLE = "[data-testid=stApp][data-test-connection-state=CONNECTED][data-test-scri
 
 
 @contextmanager
-def dashboard(log: Path, environment: Mapping[str, str], *, folder: Path = ROOT) -> Iterator[str]:
+def dashboard(log: Path, environment: Mapping[str, str], *, folder: Path = ROOT, app: Path = APP) -> Iterator[str]:
     """`streamlit run dashboard/app.py` on a free port, as a user would type it in `folder`."""
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
-    script = APP.relative_to(folder) if APP.is_relative_to(folder) else APP
+    script = app.relative_to(folder) if app.is_relative_to(folder) else app
     command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}"]
     with log.open("wb") as output:
         server = subprocess.Popen(
