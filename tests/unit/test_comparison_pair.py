@@ -4,6 +4,8 @@ import io
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, recall_score
@@ -220,6 +222,23 @@ def test_rows_that_differ_are_refused():
     for method in (COMPARER.pair, COMPARER.flips):
         with pytest.raises(InvalidInput, match=r"same rows \(400 and 399 rows\)"):
             method(parquet(WEAK), parquet(STRONG.head(399)))
+
+
+def test_two_columns_of_one_name_are_refused():
+    """Which of the two would be the input is anybody's guess."""
+    frame = WEAK[["Gender", "Age", "actual", "predicted"]]
+    table = pa.Table.from_pandas(frame, preserve_index=False).rename_columns(["Age", "Age", "actual", "predicted"])
+    target = io.BytesIO()
+    pq.write_table(table, target)
+
+    with pytest.raises(InvalidInput, match="two columns of the same name"):
+        COMPARER.pair(target.getvalue(), target.getvalue())
+
+
+def test_a_file_of_more_than_100_megabytes_is_refused():
+    """Unread."""
+    with pytest.raises(InvalidInput, match="larger than 100 MB"):
+        read_rows(bytes(100 * 2**20 + 1), "rows")
 
 
 def test_many_rows_need_fewer_draws():

@@ -45,7 +45,8 @@ def full_desk() -> Any:
     documents = good_documents(0.93)
     documents["evaluation"] |= EVALUATION
     documents["explanation"] = EXPLANATION
-    documents["lineage"] = {"data": {"source": "generated sample data", "rows": 2400}, "git": {"commit": "c0ffee"}}
+    documents["lineage"] = {"data": {"source": "generated sample data", "rows": 2400}, "git": {"commit": "c0ffee"},
+                            "split": {"test_share": 0.3}}  # fmt: skip
     tags = {"intended_use": "Leaflets only.", "limitations": "Adults only."}
     files = {"MLmodel": b"x", "model.skops": b"y"}
     registry.add_version(MODEL, documents=documents, tags=tags, files=files, signature={"inputs": []})
@@ -63,6 +64,7 @@ def test_says_what_a_reader_needs() -> None:
     assert card.title == "Model card: obesity_classifier, version 1"
     assert section(card, "Intended use").sentences[0] == "Leaflets only."
     assert ("data rows", "2400") in section(card, "Data").table.rows
+    assert ("split test share", "0.3") in section(card, "Data").table.rows
     assert section(card, "Metrics").table.rows == (("accuracy", "0.9300", "0.9100", "0.9500", "627"),)
     assert section(card, "Metrics").table.heads[2] == "Low (95% interval)"
     assert section(card, "Per class").table.rows[0][:2] == ("Normal_Weight", "0.8000")
