@@ -31,7 +31,7 @@ def confusion(classes: Sequence[str], counts: Sequence[Sequence[float]], *, dark
         ygap=1,
         showscale=False,
     )
-    figure = _figure(go.Figure(heatmap), height=max(320, ROW_PIXELS * len(classes) + 140))
+    figure = framed(go.Figure(heatmap), height=max(320, ROW_PIXELS * len(classes) + 140))
     figure.update_xaxes(title="Predicted", tickangle=-35)
     return figure.update_yaxes(title="True", autorange="reversed")
 
@@ -56,7 +56,7 @@ def metric_intervals(own: Sequence[Metric], champion: Sequence[Metric], names: t
                 marker={"size": 9, "symbol": symbol},
                 name=name,
             )
-    _figure(figure, height=max(200, ROW_PIXELS * len(own) + 100))
+    framed(figure, height=max(200, ROW_PIXELS * len(own) + 100))
     figure.update_layout(scattermode="group", legend={"orientation": "h", "y": 1.12, "x": 0})
     ends = [end for metric in (*own, *champion) for end in (metric.value, metric.low, metric.high) if end is not None]
     margin = max(0.01, (max(ends) - min(ends)) * 0.1)
@@ -76,7 +76,7 @@ def champions(periods: Sequence[Period], now: datetime) -> go.Figure:
         hovertemplate=[_spell(period) for period in periods],
     )
     lines = len({period.version for period in periods})
-    figure = _figure(go.Figure(bars), height=max(LEAST_PIXELS, ROW_PIXELS * lines + 50))
+    figure = framed(go.Figure(bars), height=max(LEAST_PIXELS, ROW_PIXELS * lines + 50))
     figure.update_xaxes(type="date", title=None)
     return figure.update_yaxes(type="category")
 
@@ -86,5 +86,5 @@ def _spell(period: Period) -> str:
     return f"Version {period.version}<br>{period.start:%Y-%m-%d %H:%M} UTC to {end}<extra></extra>"
 
 
-def _figure(figure: go.Figure, *, height: int) -> go.Figure:
+def framed(figure: go.Figure, *, height: int) -> go.Figure:
     return figure.update_layout(height=height, margin={"l": 0, "r": 0, "t": 8, "b": 0}, dragmode=False)

@@ -1,12 +1,14 @@
 """Which pages there are. A new one is a file in `views/` and a line here."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import streamlit as st
 from streamlit.navigation.page import Page
 
 HERE = Path(__file__).parent
-OVERVIEW, VERSIONS, REVIEW, HISTORY = (f"views/{name}.py" for name in ("overview", "versions", "review", "history"))
+NAMES = ("overview", "versions", "review", "compare", "history")
+OVERVIEW, VERSIONS, REVIEW, COMPARE, HISTORY = (f"views/{name}.py" for name in NAMES)
 
 
 def navigation() -> dict[str, list[Page]]:
@@ -16,6 +18,7 @@ def navigation() -> dict[str, list[Page]]:
             st.Page(HERE / OVERVIEW, title="Overview", icon=":material/dashboard:", default=True),
             st.Page(HERE / VERSIONS, title="Versions", icon=":material/view_list:"),
             st.Page(HERE / REVIEW, title="Review", icon=":material/fact_check:"),
+            st.Page(HERE / COMPARE, title="Compare", icon=":material/compare_arrows:"),
         ],
         "Record": [
             st.Page(HERE / HISTORY, title="History", icon=":material/history:"),
@@ -26,6 +29,14 @@ def navigation() -> dict[str, list[Page]]:
 def link_review(label: str, model: str, version: int) -> None:
     st.page_link(
         REVIEW, label=label, icon=":material/fact_check:", query_params={"model": model, "version": str(version)}
+    )
+
+
+def link_compare(label: str, model: str, versions: Iterable[int]) -> None:
+    """The first is the reference."""
+    named = ",".join(map(str, versions))
+    st.page_link(
+        COMPARE, label=label, icon=":material/compare_arrows:", query_params={"model": model, "versions": named}
     )
 
 

@@ -9,11 +9,13 @@ import streamlit as st
 from dashboard import tables
 from pipeline import bootstrap
 from pipeline.governance.actors import Actor, Established
+from pipeline.governance.compare import Comparison
 from pipeline.governance.drift import Difference
 from pipeline.governance.errors import NotAllowed
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.history import Entry, Period
-from pipeline.governance.lifecycle import Move
+from pipeline.governance.lifecycle import CHAMPION, Move
+from pipeline.governance.paired import Flips
 from pipeline.governance.ports import ModelRecord
 from pipeline.governance.review import Review
 from pipeline.governance.service import GovernanceService, ModelOverview
@@ -97,6 +99,17 @@ def differences(model: str) -> tuple[Difference, ...]:
     return tuple(desk().differences(model))
 
 
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
+def comparison(model: str, a: int, b: int) -> Comparison:
+    """Differences are b minus a."""
+    return desk().compare(model, a, b)
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=10, show_spinner=False)
+def flips(model: str, a: int, b: int) -> Flips:
+    return desk().flips(model, a, b)
+
+
 READS: tuple[Callable[..., Any], ...] = (
     overview,
     models,
@@ -107,6 +120,8 @@ READS: tuple[Callable[..., Any], ...] = (
     history,
     champions,
     differences,
+    comparison,
+    flips,
 )
 
 
@@ -114,6 +129,12 @@ def forget_reads() -> None:
     """After a write, and when somebody asks to try again."""
     for read in READS:
         read.clear()  # type: ignore[attr-defined]
+
+
+def champion_of(model: str) -> int | None:
+    frame = versions(model)
+    pairs = zip(frame["Version"], frame["Aliases"], strict=True)
+    return next((int(version) for version, held in pairs if CHAMPION in held), None)
 
 
 def metric_names() -> list[str]:

@@ -1,9 +1,9 @@
-"""Every version of a model with its figures, stage and aliases; a row leads to its review."""
+"""Every version of a model with its figures, stage and aliases; a row leads to its review, several to Compare."""
 
 import pandas as pd
 import streamlit as st
 
-from dashboard import pages, session, tables, widgets, words
+from dashboard import compare_picker, pages, session, tables, widgets, words
 from dashboard.picker import LAST_MODEL, picked_model
 from pipeline.governance.lifecycle import CHAMPION, Stage
 
@@ -22,11 +22,14 @@ def versions_page() -> None:
     actions = st.container(horizontal=True, vertical_alignment="center")
     chosen = table(found, key=f"versions/{model}")
     with actions:
-        if chosen is None:
-            st.caption(f"{len(found):,} of {len(frame):,} versions. Select a row to review it.")
+        if not chosen:
+            st.caption(f"{len(found):,} of {len(frame):,} versions. Select one to review it, or several to compare.")
+        elif len(chosen) == 1:
+            st.text(f"Version {chosen[0]} selected")
+            pages.link_review(f"Review version {chosen[0]}", model, chosen[0])
         else:
-            st.text(f"Version {chosen} selected")
-            pages.link_review(f"Review version {chosen}", model, chosen)
+            st.text(f"{len(chosen):,} versions selected")
+            pages.link_compare("Compare them", model, compare_picker.reference_first(model, chosen))
         pages.link_history("History", model)
 
 
@@ -51,8 +54,8 @@ def filtered(frame: pd.DataFrame) -> pd.DataFrame:
     return tables.narrowed(frame, text or "", stages)
 
 
-def table(found: pd.DataFrame, key: str) -> int | None:
-    """The version number of the selected row."""
+def table(found: pd.DataFrame, key: str) -> list[int]:
+    """The version numbers of the selected rows."""
     aliases = sorted({alias for held in found["Aliases"] for alias in held} - {CHAMPION})
     shown = found.drop(columns=tables.TEXT_COLUMN)
     shown["Stage"] = found["Stage"].map(lambda stage: [stage])
@@ -63,7 +66,7 @@ def table(found: pd.DataFrame, key: str) -> int | None:
         height=widgets.height_of(len(shown)),
         key=key,
         on_select="rerun",
-        selection_mode="single-row",
+        selection_mode="multi-row",
         column_config={
             "Version": st.column_config.NumberColumn(format="%d", pinned=True, width=75),
             "Stage": widgets.stage_column(),
@@ -76,8 +79,7 @@ def table(found: pd.DataFrame, key: str) -> int | None:
         placeholder=words.NOTHING,
         alt="Versions with metrics, stage and aliases",
     )
-    rows = event.selection.rows
-    return int(found["Version"].iloc[rows[0]]) if rows and rows[0] < len(found) else None
+    return [int(found["Version"].iloc[row]) for row in event.selection.rows if row < len(found)]
 
 
 versions_page()
