@@ -22,7 +22,7 @@ div { overflow-x: auto; }
 table { border-collapse: collapse; } th, td { text-align: left; padding: .2rem .9rem .2rem 0; vertical-align: top; }
 th { font-weight: 600; border-bottom: 1px solid; } td { overflow-wrap: anywhere; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-li { opacity: .75; }
+p, li, h1 { overflow-wrap: anywhere; } li { opacity: .75; }
 """
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 MISSING = "Missing:"
