@@ -1,0 +1,142 @@
+"""The four states of a version, by what the ledger holds about its bytes; no model is loaded."""
+
+from dataclasses import replace
+
+import pytest
+
+from desks import GRACE, MODEL, REASON, build_desk, small_registry
+from pipeline.governance.evidence import Evidence
+from pipeline.governance.ledger import Event, EventType, SlotChange
+from pipeline.governance.lifecycle import Slot, Stage
+from pipeline.serving.trust import LedgerView, Recorded, Trust, judge
+
+
+@pytest.fixture
+def registry():
+    return small_registry()
+
+
+@pytest.fixture
+def service(registry):
+    return build_desk(registry)
+
+
+def promote(service, version, *stages) -> None:
+    for stage in stages or (Stage.STAGING, Stage.PRODUCTION):
+        service.promote(MODEL, version, stage, reason=REASON, actor=GRACE, accept_warnings=True)
+
+
+def view(service) -> LedgerView:
+    return LedgerView.of(MODEL, (stored.event for stored in service.ledger.events(model=MODEL)))
+
+
+def state(service, version):
+    return judge(service.show(MODEL, version), view(service))
+
+
+def test_nobody_has_looked_yet(service):
+    """A model that the ledger does not know is in review: nothing was claimed about it."""
+    assert not view(service).known
+    assert (state(service, 1).state, state(service, 1).reason) == (Trust.IN_REVIEW, "nobody has approved it yet")
+    assert state(service, 1).usable
+
+
+def test_the_champion_is_trusted(service):
+    """By the decision that made it so, over the bytes that it named."""
+    promote(service, 1)
+    found = state(service, 1)
+    assert (found.state, found.digest, found.reason) == (Trust.TRUSTED, service.show(MODEL, 1).file_digest, "")
+    assert view(service).champion == 1
+
+
+def test_a_champion_that_was_taken_over_is_trusted(service, registry):
+    """What the first look found is recorded, digest included."""
+    registry.set_alias(MODEL, "champion", 2)
+    service.take_over()
+    assert [state(service, version).state for version in (1, 2)] == [Trust.IN_REVIEW, Trust.TRUSTED]
+
+
+def test_staging_is_no_approval(service):
+    """Its bytes are recorded all the same: changed ones are tampered with."""
+    promote(service, 1, Stage.STAGING)
+    assert state(service, 1).state is Trust.IN_REVIEW
+    service.registry.write_file(MODEL, 1, "model.skops", b"other")
+    assert state(service, 1).state is Trust.TAMPERED
+
+
+def test_a_former_champion_stays_trusted(service):
+    """Its bytes were approved once and are the same."""
+    promote(service, 1)
+    promote(service, 2)
+    assert [state(service, version).state for version in (1, 2, 3)] == [Trust.TRUSTED, Trust.TRUSTED, Trust.IN_REVIEW]
+
+
+def test_changed_bytes_of_the_champion(service, registry):
+    """Tampered, with both digests in the sentence, also after another alias was set on the changed bytes."""
+    promote(service, 1)
+    recorded = service.show(MODEL, 1).file_digest
+    registry.write_file(MODEL, 1, "model.skops", b"other")
+    found = state(service, 1)
+    now = service.show(MODEL, 1).file_digest
+    assert recorded
+    assert now
+    assert (found.state, found.usable) == (Trust.TAMPERED, False)
+    assert found.reason == f"its files have the digest {now[:12]}, the ledger says {recorded[:12]}"
+
+    service.set_alias(MODEL, "shadow", 1, reason=REASON, actor=GRACE, accept_warnings=True)
+    assert state(service, 1).state is Trust.TAMPERED
+
+
+def test_files_that_are_gone(service, registry):
+    """Tampered where the ledger recorded some, untrusted otherwise."""
+    promote(service, 1)
+    for version in (1, 2):
+        registry._models[MODEL].files[version] = {}
+    assert (state(service, 1).state, state(service, 2).state) == (Trust.TAMPERED, Trust.UNTRUSTED)
+    assert state(service, 1).reason.startswith("its files are gone, the ledger says ")
+    assert state(service, 2).reason == "its files cannot be read"
+
+
+def other_version_under_the_number(evidence: Evidence) -> Evidence:
+    content = {**evidence.content, "created_at": "2030-01-01T00:00:00.000000Z", "file_digest": "0" * 64}
+    return replace(evidence, content=content)
+
+
+def test_numbers_that_were_given_out_again(service):
+    """After a deletion another version has the number: in review, unless the ledger holds the number as champion."""
+    promote(service, 1)
+    promote(service, 2)
+    former, champion = (other_version_under_the_number(service.show(MODEL, version)) for version in (1, 2))
+    assert judge(former, view(service)).state is Trust.IN_REVIEW
+    assert judge(champion, view(service)).state is Trust.TAMPERED
+
+
+@pytest.mark.parametrize("kind", [EventType.DENIED, EventType.TAMPERING, EventType.DECIDED, EventType.DRIFT])
+def test_events_that_settle_nothing(kind, service):
+    """A refusal or an alarm names a digest too, and approves nothing."""
+    champion = SlotChange(Slot.of_alias(MODEL, "champion"), None, "1")
+    subject = {"version": 1, "file_digest": "f" * 64, "created_at": None}
+    event = Event(kind, MODEL, service.clock.now(), (champion,), content={"subject": subject})
+    assert LedgerView.of(MODEL, [event]).files == {}
+
+
+@pytest.mark.parametrize(
+    "subject", [None, {}, {"version": None, "file_digest": "f"}, {"version": 1, "file_digest": None}]
+)
+def test_events_that_name_no_files(subject, service):
+    """Hold nothing to compare with."""
+    event = Event(EventType.APPLIED, MODEL, service.clock.now(), content={"subject": subject})
+    assert LedgerView.of(MODEL, [event]) == LedgerView(True, None, {})
+
+
+def test_an_adopted_champion_is_trusted(service, registry):
+    """Somebody took responsibility for a move that was made by another way."""
+    promote(service, 1)
+    registry.set_alias(MODEL, "champion", 2)
+    assert view(service).champion == 1
+    assert state(service, 2).state is Trust.IN_REVIEW
+    service.adopt(MODEL, reason=REASON, actor=GRACE)
+    digest = service.show(MODEL, 2).file_digest
+    created = service.show(MODEL, 2).content["created_at"]
+    assert (view(service).champion, view(service).files[2]) == (2, Recorded(digest, created, approved=True))
+    assert state(service, 2).state is Trust.TRUSTED
