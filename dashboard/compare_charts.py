@@ -20,7 +20,7 @@ SMALLEST_DOT, LARGEST_DOT = 6, 20
 NO_DIFFERENCE = 1e-9
 
 
-def differences(lines: Sequence[Line], *, dark: bool = False) -> go.Figure:
+def differences(lines: Sequence[Line], title: str, *, dark: bool = False) -> go.Figure:
     """Each difference as a point with its interval; whoever crosses the line at zero is not distinguishable."""
     figure, colours = go.Figure(), COLOURS_ON_DARK if dark else COLOURS_ON_LIGHT
     names = [plain(line.name) for line in lines]
@@ -43,19 +43,15 @@ def differences(lines: Sequence[Line], *, dark: bool = False) -> go.Figure:
                 hovertemplate="%{y}: %{x:+.4f}<extra></extra>",
             )
     figure.add_vline(x=0, line={"width": 1, "dash": "dot", "color": colours[ALIKE]})
-    framed(figure, height=max(LEAST_PIXELS, 28 * len(names) + 90))
+    framed(figure, height=max(LEAST_PIXELS, 28 * len(names) + 115))
     figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, showlegend=True)
-    figure.update_xaxes(tickformat="+.3~f", title=None)
+    figure.update_xaxes(tickformat="+.3~f", title=title)
     return figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
 
 
 def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
     """The share that is right against the probability; a version that may be trusted lies on the diagonal."""
     figure = go.Figure()
-    figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "width": 1, "color": COLOURS_ON_LIGHT[ALIKE]},
-        name="Probability = share right", hoverinfo="skip",
-    )  # fmt: skip
     most = max((point.n for points in curves.values() for point in points), default=1)
     for (name, points), symbol in zip(curves.items(), ("circle", "diamond"), strict=False):
         figure.add_scatter(
@@ -67,6 +63,10 @@ def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
             name=name,
             hovertemplate="probability %{x:.2f}, right %{y:.2f}<br>n = %{customdata:,}<extra></extra>",
         )
+    figure.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "width": 1, "color": COLOURS_ON_LIGHT[ALIKE]},
+        name="Probability = share right", hoverinfo="skip",
+    )  # fmt: skip
     framed(figure, height=400)
     figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
     figure.update_xaxes(title="Mean of the highest probability", range=[0, 1.03], tickformat=".1f")
@@ -114,7 +114,7 @@ def importances(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
             y=[plain(column) for column in shown],
             orientation="h",
             name=name,
-            marker={"pattern": {"shape": pattern}},
+            marker={"pattern": {"shape": pattern, "fillmode": "overlay", "solidity": 0.25, "size": 6}},
             hovertemplate="%{y}: %{x:.1%}<extra></extra>",
         )
     framed(figure, height=ROW_PIXELS * len(shown) + 90)

@@ -6,9 +6,9 @@ from dashboard import compare_tables as tables
 from dashboard import session, widgets, words
 from dashboard.compare_panels import badge_column
 from pipeline.governance.compare import Comparison
-from pipeline.governance.paired import Flips
+from pipeline.governance.paired import FlipKind, Flips
 
-RIGHT_COLOURS = dict(zip(tables.RIGHT_ONE.values(), ("green", "red", "gray"), strict=True))
+KIND_COLOURS = {FlipKind.GAINED: "green", FlipKind.LOST: "red", FlipKind.CHANGED: "gray"}
 
 
 def flipped_rows(comparison: Comparison) -> None:
@@ -24,8 +24,11 @@ def flipped_rows(comparison: Comparison) -> None:
 
 def _table(comparison: Comparison, flips: Flips) -> None:
     names = tables.heads(comparison)
+    right = tables.right_words(names)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        right = st.pills("Who is right", list(RIGHT_COLOURS), selection_mode="multi", key="right", bind="query-params")
+        chosen = st.pills(
+            "Who is right", list(right.values()), selection_mode="multi", key="right", bind="query-params"
+        )
         actual = st.multiselect(
             "Actual class",
             tables.actual_classes(flips.rows),
@@ -34,11 +37,11 @@ def _table(comparison: Comparison, flips: Flips) -> None:
             placeholder="All",
             width=320,
         )
-    found = tables.filtered(flips.rows, right, actual)
+    found = tables.filtered(flips.rows, [kind for kind, text in right.items() if text in chosen], actual)
     held = f" Only the first {len(flips.rows):,} are held." if len(flips.rows) < flips.agreement.flipped else ""
     st.caption(
         f"{len(found):,} of {words.count(flips.agreement.flipped, 'row')} that the two predict differently."
-        f" The reference is {names[0].lower()}, the other {names[1].lower()}.{held}"
+        f" {names[0]} is the reference.{held}"
     )
     chance = st.column_config.NumberColumn(format="%.2f")
     st.dataframe(
@@ -47,7 +50,7 @@ def _table(comparison: Comparison, flips: Flips) -> None:
         height=widgets.height_of(len(found)),
         column_config={
             "Row": st.column_config.NumberColumn(format="%d", pinned=True, width=65, help="In the evaluation rows"),
-            tables.RIGHT: badge_column(RIGHT_COLOURS, 150),
+            tables.RIGHT: badge_column({right[kind]: colour for kind, colour in KIND_COLOURS.items()}, 135),
             **{f"{name}, probability": chance for name in names},
         },
         placeholder=words.NOTHING,

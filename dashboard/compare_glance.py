@@ -27,7 +27,7 @@ def in_detail(choice: Choice) -> int:
 def _table(choice: Choice) -> None:
     found = [session.comparison(choice.model, choice.reference, each) for each in choice.others]
     names = session.metric_names()
-    verdict = badge_column(VERDICT_COLOURS, 165)
+    verdict = badge_column({tables.REFERENCE: "blue", **VERDICT_COLOURS}, 150)
     st.dataframe(
         tables.at_a_glance(found, names),
         hide_index=True,

@@ -8,10 +8,10 @@ import streamlit as st
 
 from dashboard import charts, compare_charts, pages, session, widgets, words
 from dashboard import compare_tables as tables
-from dashboard.then_and_now import CHANGED, SAME
 from pipeline.governance.compare import Comparison, Line
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.paired import Agreement
+from pipeline.governance.ports import LOSSES
 
 VERDICT_LOOKS: dict[str, tuple[str, widgets.Colour]] = {
     "better": (":material/check:", "green"),
@@ -19,9 +19,9 @@ VERDICT_LOOKS: dict[str, tuple[str, widgets.Colour]] = {
     "not distinguishable": (":material/drag_handle:", "gray"),
 }
 VERDICT_COLOURS = {tables.BETTER: "green", tables.WORSE: "red", tables.ALIKE: "gray"}
-RESULT_COLOURS = {CHANGED: "orange", SAME: "gray"}
+RESULT_COLOURS = {tables.DIFFERS: "orange", tables.SAME: "gray"}
 SIGNED = "%+.4f"
-CHANCE = 0.05
+CHANCE, SMALLEST_SHOWN = 0.05, 0.0001
 
 
 def sides(comparison: Comparison) -> None:
@@ -34,10 +34,16 @@ def sides(comparison: Comparison) -> None:
 def verdicts(comparison: Comparison) -> None:
     """The answer in one line; where there is none, why."""
     if comparison.warning is not None:
-        with widgets.message("Not evaluated on the same rows", comparison.warning.text, colour="orange"):
+        missing = [f"{head} came without evaluation rows." for head in tables.without_rows(comparison)]
+        text = "\n".join([comparison.warning.text, *missing])
+        with widgets.message("Not evaluated on the same rows", text, colour="orange"):
             st.caption("Each version's own figures are shown below. They do not say which of the two is better.")
         return
-    _count_badges(comparison.metrics)
+    if comparison.paired is not None:
+        a, b = tables.heads(comparison)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.text(f"{b} against {a.lower()}, on the same {comparison.paired.agreement.n:,} rows:", width="content")
+            _count_badges(comparison.metrics)
     if found := tables.contradictions(comparison):
         with widgets.message("Claims that the rows contradict", "\n".join(found), colour="red"):
             st.caption("The comparison uses the rows.")
@@ -49,7 +55,7 @@ def metrics(comparison: Comparison) -> None:
         st.caption("Neither version has metrics.")
         return
     if shown := [line for line in comparison.metrics if line.interval]:
-        figure = compare_charts.differences(shown, dark=_dark())
+        figure = compare_charts.differences(shown, _minus(comparison), dark=_dark())
         st.plotly_chart(figure, config=charts.PLAIN, alt="Difference of each metric with its interval")
     _lines_table(frame, comparison, "Metrics of both versions with difference, interval, n and verdict")
     if comparison.paired is not None:
@@ -61,23 +67,22 @@ def classes(comparison: Comparison) -> None:
     if paired is None:
         st.caption("Classes and slices are compared on the same rows only.")
         return
-    left, right = st.columns([11, 9], gap="medium")
-    with left:
-        st.subheader("Recall per class", anchor=False)
-        _count_badges(comparison.classes)
-        frame = tables.lines("Class", comparison.classes, tables.heads(comparison))
-        _lines_table(frame, comparison, "Recall per class with difference, interval, n and verdict")
-    with right:
-        st.subheader("Confusion, difference", anchor=False)
-        figure = compare_charts.confusion_difference(paired.confusions, dark=_dark())
-        st.plotly_chart(figure, config=charts.PLAIN, alt="Confusion counts: version compared minus reference")
-        b, a = comparison.b.version, comparison.a.version
-        st.caption(f"Rows of version {b} minus rows of version {a}. Blue: more right or fewer mistakes. Orange: worse.")
+    st.subheader("Recall per class", anchor=False)
+    _count_badges(comparison.classes)
+    frame = tables.lines("Class", comparison.classes, tables.heads(comparison))
+    _lines_table(frame, comparison, "Recall per class with difference, interval, n and verdict")
+    st.subheader("Confusion, difference", anchor=False)
+    figure = compare_charts.confusion_difference(paired.confusions, dark=_dark())
+    st.plotly_chart(figure, config=charts.PLAIN, alt="Confusion counts: version compared minus reference")
+    st.caption(f"Rows of {_minus(comparison).lower()}. Blue: more right or fewer mistakes. Orange: worse.")
     st.subheader("Accuracy per slice", anchor=False)
     _count_badges(comparison.slices)
     frame = tables.lines("Slice", tables.worst_first(comparison.slices), tables.heads(comparison))
     _lines_table(frame, comparison, "Accuracy per slice with difference, interval, n and verdict")
-    st.caption("Intervals are widened so that all classes, and all slices, hold together; a small n can hardly differ.")
+    st.caption(
+        "Intervals are widened so that those of all classes hold together, and those of all slices. "
+        "With few rows only a large difference can be told."
+    )
 
 
 def calibration(comparison: Comparison) -> None:
@@ -113,8 +118,9 @@ def importances(comparison: Comparison) -> None:
         figure = compare_charts.importances(known)
         st.plotly_chart(figure, config=charts.PLAIN, alt="Importance of the columns in each version")
         st.caption("Mean absolute contribution of a column, as a share of all columns of its version.")
-        for name in known:
-            st.text(f"{name}: {tables.explained_by(sides[name])}")
+        with st.container(gap="xxsmall"):
+            for name in known:
+                st.text(f"{name}: {tables.explained_by(sides[name])}")
 
 
 def different(comparison: Comparison) -> None:
@@ -149,17 +155,26 @@ def _count_badges(lines: Sequence[Line]) -> None:
 
 
 def _agreement(comparison: Comparison, found: Agreement) -> None:
-    a, b = comparison.a.version, comparison.b.version
-    may = "may well be chance" if found.p_value >= CHANCE else "is unlikely to be chance"
-    st.text(
-        f"Of {found.n:,} rows both predict {found.both_right:,} right, only version {a} {found.only_a_right:,}, only "
-        f"version {b} {found.only_b_right:,}. They predict {found.flipped:,} rows differently."
+    a, b = (name.lower() for name in tables.heads(comparison))
+    p_value = f"p = {found.p_value:.4f}" if found.p_value >= SMALLEST_SHOWN else f"p < {SMALLEST_SHOWN}"
+    likely = found.p_value >= CHANCE
+    says = (
+        "There is no evidence that one is right more often."
+        if likely
+        else "That one is right more often is unlikely to be chance."
     )
-    st.text(f"McNemar's exact test of the accuracy: p = {found.p_value:.4f}. The difference {may}.")
+    with st.container(gap="xxsmall"):
+        st.text(
+            f"Of {found.n:,} rows both are right on {found.both_right:,}, only {a} on {found.only_a_right:,}, only {b} "
+            f"on {found.only_b_right:,}. They predict {found.flipped:,} rows differently."
+        )
+        st.text(f"McNemar's exact test of the accuracy: {p_value}. {says}")
     confidence = session.settings().evaluation.confidence
+    losses = " and ".join(sorted(LOSSES)).replace("_", " ")
     st.caption(
         f"Both are judged on the same rows, drawn again together; intervals at {confidence:.0%}. "
-        "An interval that holds 0 means: not distinguishable. Figures without a verdict are as each run claims them."
+        f"An interval that holds 0 means: not distinguishable. Of {losses} less is better. "
+        "Figures without a verdict are as each run claims them."
     )
 
 
@@ -171,7 +186,7 @@ def _lines_table(frame: pd.DataFrame, comparison: Comparison, alt: str) -> None:
         height=widgets.height_of(len(frame)),
         column_config={
             frame.columns[0]: st.column_config.TextColumn(pinned=True),
-            tables.VERDICT: badge_column(VERDICT_COLOURS, 165),
+            tables.VERDICT: badge_column(VERDICT_COLOURS, 150),
             **dict.fromkeys(tables.heads(comparison), number),
             tables.DIFFERENCE: st.column_config.NumberColumn(format=SIGNED),
         },
@@ -194,6 +209,11 @@ def _differences_table(frame: pd.DataFrame, part: str) -> None:
 def badge_column(colours: dict[str, str], width: int) -> Any:  # noqa: ANN401 (Streamlit's column)
     """Each cell is a list of words; the colour only repeats them."""
     return st.column_config.MultiselectColumn(options=list(colours), color=list(colours.values()), width=width)
+
+
+def _minus(comparison: Comparison) -> str:
+    a, b = tables.heads(comparison)
+    return f"{b} minus {a.lower()}"
 
 
 def _dark() -> bool:

@@ -6,23 +6,19 @@ from typing import Any
 import pandas as pd
 
 from dashboard import tables, words
-from dashboard.then_and_now import CHANGED, SAME
 from pipeline.governance.compare import Comparison, Differences, Line, compared
 from pipeline.governance.evidence import DOCUMENTS, Evidence, number
 from pipeline.governance.paired import Flip, FlipKind
+from pipeline.governance.review import EVALUATION_ROWS
 from pipeline.governance.text import visible
 
+DIFFERS, SAME = "! Differs", "✓ Same"
+REFERENCE = "Reference"
 BETTER, WORSE, ALIKE = "✓ Better", "✕ Worse", "≈ Not distinguishable"
 VERDICTS = {"better": BETTER, "worse": WORSE, "not distinguishable": ALIKE}
 WORST_FIRST = ("worse", "better", "not distinguishable")
 VERDICT, RESULT, RIGHT = "Verdict", "Result", "Right"
 DIFFERENCE, INTERVAL = "Difference", "Interval of the difference"
-# Fixed words, because the address keeps them; a table of two versions says which is which in its heads.
-RIGHT_ONE = {
-    FlipKind.GAINED: "Only the other",
-    FlipKind.LOST: "Only the reference",
-    FlipKind.CHANGED: "Neither",
-}
 PARTS = {"Parameters": "params", "Tags": "tags", "Schema": "schema", "Data": "data", "Environment": "environment"}
 NOTHING_HELD: Mapping[str, Any] = {
     "params": {},
@@ -31,6 +27,7 @@ NOTHING_HELD: Mapping[str, Any] = {
     "flavors": [],
     **dict.fromkeys(DOCUMENTS),
 }
+NO_LINE = Line("", None, None, None)
 SAME_NUMBER = 1e-9
 MOST_INPUTS = 60
 
@@ -50,8 +47,18 @@ def metrics(comparison: Comparison) -> pd.DataFrame:
     found = _ranked(comparison.metrics)
     frame = lines("Metric", found, heads(comparison))
     for head, evidence in zip(heads(comparison), (comparison.a, comparison.b), strict=True):
-        frame[f"{head}, interval"] = [_own_interval(evidence, line) for line in found]
+        intervals = [_own_interval(evidence, line) for line in found]
+        if any(intervals):
+            frame[f"{head}, interval"] = intervals
     return frame
+
+
+def without_rows(comparison: Comparison) -> list[str]:
+    """The versions that came without stored evaluation rows."""
+    sides = zip(heads(comparison), (comparison.a, comparison.b), strict=True)
+    return [
+        head for head, evidence in sides if all(each["path"] != EVALUATION_ROWS for each in evidence.content["files"])
+    ]
 
 
 def lines(head: str, found: Sequence[Line], names: tuple[str, str]) -> pd.DataFrame:
@@ -59,7 +66,7 @@ def lines(head: str, found: Sequence[Line], names: tuple[str, str]) -> pd.DataFr
     compared_lines = [line for line in found if line.verdict]
     columns: dict[str, list[Any]] = {head: [tables.cell(line.name) for line in found]}
     if compared_lines:
-        columns[VERDICT] = [[VERDICTS[line.verdict]] if line.verdict in VERDICTS else [] for line in found]
+        columns[VERDICT] = [_verdict(line) for line in found]
     columns |= {
         names[0]: [line.a for line in found],
         names[1]: [line.b for line in found],
@@ -67,7 +74,7 @@ def lines(head: str, found: Sequence[Line], names: tuple[str, str]) -> pd.DataFr
     }
     if compared_lines:
         columns[INTERVAL] = [signed_interval(line) for line in found]
-        columns["n"] = pd.array([line.n for line in found], dtype="Int64").tolist()
+        columns["n"] = [line.n for line in found]
     return pd.DataFrame(columns)
 
 
@@ -80,19 +87,18 @@ def worst_first(found: Iterable[Line]) -> list[Line]:
 
 
 def at_a_glance(comparisons: Sequence[Comparison], names: Sequence[str]) -> pd.DataFrame:
-    """One line per version that is compared with the same reference."""
+    """One line for the reference, then one per version that is compared with it."""
+    shown = [comparisons[0].a, *(each.b for each in comparisons)]
     columns: dict[str, list[Any]] = {
-        "Version": [each.b.version for each in comparisons],
-        "Type": [tables.cell(each.b.content["tags"].get("model_type", "")) for each in comparisons],
+        "Version": [each.version for each in shown],
+        "Type": [tables.cell(each.content["tags"].get("model_type", "")) for each in shown],
     }
     for name in names:
-        found = [next((line for line in each.metrics if line.name == name), None) for each in comparisons]
-        columns[name] = [line and line.b for line in found]
-        columns[f"{name}, verdict"] = [
-            [VERDICTS[line.verdict]] if line and line.verdict in VERDICTS else [] for line in found
-        ]
-    columns["Rows that flip"] = [each.paired.agreement.flipped if each.paired else None for each in comparisons]
-    return pd.DataFrame(columns)
+        found = [next((line for line in each.metrics if line.name == name), NO_LINE) for each in comparisons]
+        columns[name] = [found[0].a, *(line.b for line in found)]
+        columns[f"{name}, verdict"] = [[REFERENCE], *(_verdict(line) for line in found)]
+    flipped = [each.paired.agreement.flipped if each.paired else None for each in comparisons]
+    return pd.DataFrame({**columns, "Flips": pd.array([None, *flipped], dtype="Int64")})
 
 
 def contradictions(comparison: Comparison) -> list[str]:
@@ -117,7 +123,7 @@ def differences(comparison: Comparison, part: str, *, only: bool) -> pd.DataFram
     rows = [*different.items(), *((name, (value, value)) for name, value in same.items())]
     frame = pd.DataFrame(
         {
-            RESULT: [[CHANGED if name in different else SAME] for name, _ in rows],
+            RESULT: [[DIFFERS if name in different else SAME] for name, _ in rows],
             "Name": [tables.cell(name) for name, _ in rows],
             heads(comparison)[0]: [_shown(pair[0]) for _, pair in rows],
             heads(comparison)[1]: [_shown(pair[1]) for _, pair in rows],
@@ -144,11 +150,20 @@ def explained_by(evidence: Evidence) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def right_words(names: tuple[str, str]) -> dict[FlipKind, str]:
+    """Who is right on a flipped row."""
+    return {
+        FlipKind.GAINED: f"Only {names[1].lower()}",
+        FlipKind.LOST: f"Only {names[0].lower()}",
+        FlipKind.CHANGED: "Neither",
+    }
+
+
 def flips(rows: Sequence[Flip], names: tuple[str, str]) -> pd.DataFrame:
     """What each version says about a row, then what the row holds."""
     columns: dict[str, list[Any]] = {
         "Row": [flip.row for flip in rows],
-        RIGHT: [[RIGHT_ONE[flip.kind]] for flip in rows],
+        RIGHT: [[right_words(names)[flip.kind]] for flip in rows],
         "Actual": [_shown(flip.actual) for flip in rows],
         names[0]: [_shown(flip.a) for flip in rows],
         f"{names[0]}, probability": [flip.a_probability for flip in rows],
@@ -161,18 +176,18 @@ def flips(rows: Sequence[Flip], names: tuple[str, str]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def filtered(rows: Sequence[Flip], right: Iterable[str], actual: Iterable[str]) -> list[Flip]:
+def filtered(rows: Sequence[Flip], kinds: Iterable[FlipKind], actual: Iterable[str]) -> list[Flip]:
     """Nothing chosen: all."""
-    wanted, classes = set(right), set(actual)
-    return [
-        flip
-        for flip in rows
-        if (not wanted or RIGHT_ONE[flip.kind] in wanted) and (not classes or _shown(flip.actual) in classes)
-    ]
+    wanted, classes = set(kinds) or set(FlipKind), set(actual)
+    return [flip for flip in rows if flip.kind in wanted and (not classes or tables.cell(flip.actual) in classes)]
 
 
 def actual_classes(rows: Sequence[Flip]) -> list[str]:
     return sorted({tables.cell(flip.actual) for flip in rows})
+
+
+def _verdict(line: Line) -> list[str]:
+    return [VERDICTS[line.verdict]] if line.verdict in VERDICTS else []
 
 
 def _ranked(found: Iterable[Line]) -> list[Line]:

@@ -32,12 +32,10 @@ def link_review(label: str, model: str, version: int) -> None:
     )
 
 
-def link_compare(label: str, model: str, versions: Iterable[int]) -> None:
+def link_compare(label: str, model: str, versions: Iterable[int], *, tip: str | None = None) -> None:
     """The first is the reference."""
-    named = ",".join(map(str, versions))
-    st.page_link(
-        COMPARE, label=label, icon=":material/compare_arrows:", query_params={"model": model, "versions": named}
-    )
+    named = {"model": model, "versions": ",".join(map(str, versions))}
+    st.page_link(COMPARE, label=label, icon=":material/compare_arrows:", query_params=named, help=tip)
 
 
 def link_history(label: str, model: str) -> None:

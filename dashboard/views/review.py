@@ -41,6 +41,10 @@ def header(evidence: Evidence) -> None:
             widgets.state_badges(content["stage"], content["aliases"])
         with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
             picker.fields(evidence.model)
+            champion = session.champion_of(evidence.model)
+            if champion not in (None, evidence.version):
+                versions = [champion, evidence.version]
+                pages.link_compare("Compare", evidence.model, versions, tip="With the champion")
             pages.link_versions("All versions", evidence.model)
             pages.link_history("History", evidence.model)
 
