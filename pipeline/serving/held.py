@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +41,20 @@ class KeptModels:
 
     def get(self, request: Frame) -> Held:
         """Raises IntegrityFailure where the folder is not what the digest says, and as `load` does."""
-        digest = request["digest"]
-        if digest not in self._held:
-            self._held[digest] = self._load(request)
+        digest, folder = request["digest"], Path(request["folder"])
+        held = self._held.get(digest)
+        if held is None or held.loaded.folder != folder:
+            if manifest_digest(files_of(folder)) != digest:
+                raise IntegrityFailure("the private copy is not what was looked at")
+            # The same bytes at another place: example and background are read from there when they are needed.
+            held = replace(held, loaded=replace(held.loaded, folder=folder)) if held else self._load(folder, request)
+            self._held[digest] = held
         self._held.move_to_end(digest)
         while len(self._held) > request["kept_models"]:
             self._held.popitem(last=False)
-        return self._held[digest]
+        return held
 
-    def _load(self, request: Frame) -> Held:
-        folder = Path(request["folder"])
-        if manifest_digest(files_of(folder)) != request["digest"]:
-            raise IntegrityFailure("the private copy is not what was looked at")
+    def _load(self, folder: Path, request: Frame) -> Held:
         try:
             return load(folder, allowed_types=request["allowed_types"], trust=request["trust"])
         except MemoryError:

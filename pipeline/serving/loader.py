@@ -216,9 +216,9 @@ def input_example(loaded: LoadedModel) -> Rows:
     if name not in loaded.names:
         raise NoInputExample("has no input example to try: its file is missing")
     path = loaded.folder / name
-    if path.stat().st_size > MOST_EXAMPLE_BYTES:
-        raise Refused("its input example is too large")
     try:
+        if path.stat().st_size > MOST_EXAMPLE_BYTES:
+            raise Refused("its input example is too large")
         return _rows(json.loads(path.read_bytes()), as_frame=information.get("type") == "dataframe")
     except UNUSABLE as error:
         raise Refused(f"its input example cannot be read ({short(error)})") from error

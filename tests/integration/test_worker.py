@@ -210,13 +210,26 @@ def test_a_request_has_a_memory_limit(folder, clean):
 def test_models_are_kept_by_digest(worker, clean, tmp_path):
     """The folder is not needed again while the model is kept; the oldest of more than `kept` goes."""
     folders = [shutil.copytree(clean[name], tmp_path / name) for name in clean]
-    requests = [{"op": "describe", **about(folder, kept=1)} for folder in folders]
-    worker.ask(requests[0], seconds=SECONDS, about="it")
+    first, second = ({"op": "describe", **about(folder, kept=1)} for folder in folders)
+    assert worker.ask(first, seconds=SECONDS, about="it")["example"]
     shutil.rmtree(folders[0])
-    assert worker.ask(requests[0], seconds=SECONDS, about="it")["model_type"] == "RandomForestClassifier"
-    worker.ask(requests[1], seconds=SECONDS, about="it")
+    again = worker.ask(first, seconds=SECONDS, about="it")
+    assert (again["model_type"], again["example"]) == ("RandomForestClassifier", {})
+    worker.ask(second, seconds=SECONDS, about="it")
     with pytest.raises(IntegrityFailure):
-        worker.ask(requests[0], seconds=SECONDS, about="it")
+        worker.ask(first, seconds=SECONDS, about="it")
+
+
+def test_a_kept_model_at_another_place(worker, clean, tmp_path):
+    """The place is looked at again before anything is read from it."""
+    request = {"op": "describe", **about(clean["random_forest"])}
+    worker.ask(request, seconds=SECONDS, about="it")
+    moved = shutil.copytree(clean["random_forest"], tmp_path / "moved")
+    assert worker.ask({**request, "folder": str(moved)}, seconds=SECONDS, about="it")["example"]
+    other = shutil.copytree(moved, tmp_path / "other")
+    (other / "input_example.json").write_text("{}")
+    with pytest.raises(IntegrityFailure):
+        worker.ask({**request, "folder": str(other)}, seconds=SECONDS, about="it")
 
 
 def test_one_request_at_a_time(worker, clean):
