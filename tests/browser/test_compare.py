@@ -1,0 +1,99 @@
+"""Two versions of a filled registry side by side, in a real browser."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from playwright.sync_api import Page, expect
+from real_server import NARROW, ROOT, WIDE, open_page, picture
+
+MODEL = "obesity_classifier"
+CANDIDATES = ("logistic_regression", "random_forest", "extra_trees")
+SECTIONS = ("Metrics", "Classes and slices", "Calibration", "Flipped rows", "Importance", "What differs")
+LOOKS = {"dark": {"scheme": "dark"}, "narrow": {"size": NARROW}}
+
+
+@pytest.fixture(scope="module")
+def desk(serve, tmp_path_factory) -> str:
+    """The address of a desk over the demo's registry, made of three small candidates."""
+    folder = tmp_path_factory.mktemp("compare")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params["candidates"] = {name: params["candidates"][name] for name in CANDIDATES}
+    for name in CANDIDATES[1:]:
+        params["candidates"][name]["parameters"]["n_estimators"] = 20
+    params["evaluation"] |= {"bootstrap_samples": 100, "cross_validation_folds": 2}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    environment = {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+        "SIGNOFF_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}",
+        "SIGNOFF_PARAMS": str(folder / "params.yaml"),
+        "SIGNOFF_ACTOR": "grace",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    command = [sys.executable, "-m", "pipeline", "demo"]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, check=True, capture_output=True)
+    return serve(environment)
+
+
+def test_from_two_rows_to_the_flipped_ones(desk, open_tab):
+    """Two ticked versions are compared with verdicts in words; a filter of flipped rows reopens from the address."""
+    tab = open_tab(desk)
+    open_page(tab, f"/versions?model={MODEL}")
+    for row in (1, 2):  # on a canvas, 33 pixels each
+        tab.get_by_test_id("stDataFrame").first.click(position={"x": 15, "y": 33 * (row + 1.5)})
+    picture(tab, "compare-select")
+    tab.get_by_role("link", name="Compare them").click()
+
+    expect(tab.get_by_role("heading", name="Compare", exact=True)).to_be_visible()
+    expect(tab.get_by_text("Version 2 against version 1, on the same 720 rows:")).to_be_visible()
+    expect(tab.get_by_text("McNemar's exact test of the accuracy: p ")).to_be_visible()
+    assert "versions=1%2C2" in tab.url
+
+    walk_through(tab, "light")
+
+    tab.get_by_role("tab", name="Flipped rows").click()
+    told = tab.get_by_text("rows that the two predict differently")
+    everything = told.inner_text()
+    tab.get_by_text("Only version 2", exact=True).first.click()
+    expect(told).not_to_have_text(everything)
+    narrowed = told.inner_text()
+
+    again = open_tab(desk)
+    open_page(again, tab.url.removeprefix(desk))
+    expect(again.get_by_text(narrowed)).to_be_visible()
+    expect(again.get_by_test_id("stException")).to_have_count(0)
+    for each in (tab, again):
+        each.close()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_sections_in_other_looks(desk, open_tab, look):
+    """Every section is drawn without an error in the dark and on a phone too."""
+    tab = open_tab(desk, **LOOKS[look])
+    open_page(tab, f"/compare?model={MODEL}&versions=1,2")
+    walk_through(tab, look)
+    tab.close()
+
+
+def test_several_against_one_reference(desk, open_tab):
+    """Three versions stand in one table, and a click changes which one is shown in detail."""
+    tab = open_tab(desk, size=WIDE)
+    open_page(tab, f"/compare?model={MODEL}&versions=1,2,3")
+    tab.get_by_role("radio", name="Version 3").click()
+
+    expect(tab.get_by_text("Version 3 against version 1, on the same 720 rows:")).to_be_visible()
+    picture(tab, "compare-several")
+    tab.close()
+
+
+def walk_through(tab: Page, look: str) -> None:
+    """Open each section: no error, and never wider than the screen."""
+    for section in SECTIONS:
+        tab.get_by_role("tab", name=section).click()
+
+        expect(tab.get_by_role("tabpanel").filter(visible=True)).not_to_be_empty()
+        expect(tab.get_by_test_id("stException")).to_have_count(0)
+        assert tab.get_by_test_id("stMain").evaluate("main => main.scrollWidth <= main.clientWidth")
+        picture(tab, f"compare-{section}-{look}".lower())
