@@ -288,13 +288,16 @@ def test_producers_are_not_trusted_with_broken_trees(worker, clean, tmp_path):
         ask(worker, "describe", folder, trust="producers")
 
 
-def test_it_ends_with_whoever_started_it(clean):
+def test_it_ends_with_whoever_started_it(tmp_path):
     """Killed without a chance to clean up: the end of its stdin is enough."""
     program = (
         "import sys, time; from pipeline.serving.client import Worker; w = Worker(memory_megabytes=4096)\n"
         "w.ask({'op': 'ping'}, seconds=60, about='it'); print(w.pid, flush=True); time.sleep(600)"
     )
-    started = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # who is killed removes no folder
+    started = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+    )
     assert started.stdout
     pid = int(started.stdout.readline())
     started.kill()
