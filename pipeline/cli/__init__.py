@@ -1,0 +1,23 @@
+"""The command line: one function per verb, each asks the service and prints; `--json` prints what other tools read."""
+
+import sys
+from collections.abc import Sequence
+
+# In the order of the flow, which is the order of `--help`.
+from pipeline.cli import training, reading, scoring, deciding, record  # isort: skip
+from pipeline.cli.app import app
+from pipeline.governance.errors import SignoffError
+
+__all__ = ["app", "deciding", "reading", "record", "run", "scoring", "training"]
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and give its exit code; a SignoffError is one sentence on standard error."""
+    try:
+        app(arguments, prog_name="signoff")
+    except SignoffError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return error.exit_code
+    except SystemExit as end:  # Typer leaves this way after each verb
+        return end.code if isinstance(end.code, int) else 0
+    return 0

@@ -1,0 +1,133 @@
+"""Looking: models, versions, comparisons, cards and reviews."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.bootstrap import desk
+from pipeline.cli import tables
+from pipeline.cli.app import Json, Model, Version, app, print_out, say
+from pipeline.governance.errors import Blocked, InvalidInput
+from pipeline.governance.ledger import iso
+from pipeline.governance.lifecycle import parse_target
+from pipeline.governance.ports import ModelRecord, VersionRow
+from pipeline.settings import read_settings
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the registered models."""
+    records = desk().models()
+    print_out(as_json, [_model_json(record) for record in records], lambda: tables.models(records))
+
+
+@app.command()
+def versions(model: Model, as_json: Json = False) -> None:
+    """List the versions of a model, newest first, with metrics, stage, aliases and tags."""
+    settings = read_settings()
+    shown = ["accuracy", settings.evaluation.primary_metric]
+    rows = desk(settings).versions(model, None if as_json else list(dict.fromkeys(shown)))
+    print_out(as_json, [_version_json(row) for row in rows], lambda: tables.versions(rows, shown))
+
+
+@app.command()
+def show(model: Model, version: Version, as_json: Json = False) -> None:
+    """Show one version with its files and digests."""
+    evidence = desk().show(model, version)
+    print_out(as_json, {**evidence.content, "evidence": evidence.digest}, lambda: tables.evidence(evidence))
+
+
+@app.command()
+def best(
+    model: Model,
+    metric: Annotated[str | None, typer.Option(help="Default: evaluation.primary_metric.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the version with the highest metric."""
+    settings = read_settings()
+    name = metric or settings.evaluation.primary_metric
+    row = desk(settings).best(model, name)
+    print_out(as_json, _version_json(row), lambda: tables.versions([row], [name]))
+
+
+@app.command()
+def compare(
+    model: Model,
+    a: Annotated[int, typer.Argument(help="Version number.", min=1, show_default=False)],
+    b: Annotated[int, typer.Argument(help="Version number; differences are B minus A.", min=1, show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Compare two versions: metrics with verdicts, classes, slices, and what else differs."""
+    found = desk().compare(model, a, b)
+    print_out(as_json, found.as_json(), lambda: tables.comparison(found))
+
+
+@app.command()
+def card(
+    model: Model,
+    version: Version,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained HTML file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write Markdown; without a file it is printed.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the model card of a version; what the registry lacks is listed as missing."""
+    from pipeline import model_card
+
+    found = model_card.describe(desk(), model, version)
+    for path, render in ((html, model_card.to_html), (markdown, model_card.to_markdown)):
+        if path is not None:
+            _write(path, render(found))
+    if as_json or (html is None and markdown is None):
+        print_out(as_json, found.as_json(), lambda: say(model_card.to_markdown(found)))
+
+
+@app.command()
+def review(
+    model: Model,
+    version: Version,
+    to: Annotated[str, typer.Option(help="Staging, Production, Archived, None or @ALIAS.", show_default=False)],
+    recompute: Annotated[bool, typer.Option("--recompute", help="Score the evaluation rows again: seconds.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the gates of a move and whether it is open; exit code 0 open, 3 blocked."""
+    found = desk().review(parse_target(model, version, to), recompute=recompute)
+    print_out(as_json, found.as_json(), lambda: tables.review(found))
+    if not found.open:
+        raise typer.Exit(Blocked.exit_code)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _model_json(record: ModelRecord) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "description": record.description,
+        "versions": record.versions,
+        "champion": record.aliases.get("champion"),
+        "latest": record.latest,
+    }
+
+
+def _version_json(row: VersionRow) -> dict[str, Any]:
+    return {
+        "model": row.model,
+        "version": row.version,
+        "stage": row.stage.value,
+        "aliases": list(row.aliases),
+        "status": row.status,
+        "metrics": dict(row.metrics),
+        "params": dict(row.params),
+        "tags": dict(row.tags),
+        "run_id": row.run_id,
+        "created_at": iso(row.created_at),
+        "description": row.description,
+    }

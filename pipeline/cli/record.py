@@ -1,0 +1,76 @@
+"""Looking back: history, verification, reconciliation."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.bootstrap import desk, person
+from pipeline.cli import tables
+from pipeline.cli.app import Json, Model, app, print_out
+from pipeline.governance.errors import IntegrityFailure, InvalidInput
+from pipeline.settings import read_settings
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command()
+def history(
+    model: Model,
+    at: Annotated[str | None, typer.Option(help="A time such as 2026-11-24T09:00Z: who was champion then?")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show who decided what, when and why, oldest first."""
+    service = desk()
+    if at is not None:
+        moment = service.at(model, parse_time(at))
+        print_out(as_json, moment.as_json(), lambda: tables.moment(moment))
+        return
+    entries = service.history(model)
+    print_out(as_json, [entry.as_json() for entry in entries], lambda: tables.history(entries))
+
+
+@app.command()
+def verify(as_json: Json = False) -> None:
+    """Check the ledger, the registry against it, and the champions' files; exit code 7 where something is wrong."""
+    problems = desk().verify()
+    content = {"ok": not problems, "problems": [problem.as_json() for problem in problems]}
+    print_out(as_json, content, lambda: tables.problems(problems))
+    if problems:
+        raise typer.Exit(IntegrityFailure.exit_code)
+
+
+@app.command()
+def reconcile(
+    model: Annotated[str | None, typer.Argument(help="Only this model.", show_default=False)] = None,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Take what the registry holds as recorded.")] = False,
+    revert: Annotated[bool, typer.Option("--revert", help="Put the registry back to what the ledger says.")] = False,
+    reason: Annotated[str, typer.Option(help="Why, in 10 to 2,000 characters.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Finish what a crash left and record what moved by another way; --adopt or --revert ends a difference."""
+    settings = read_settings()
+    service = desk(settings)
+    events = service.reconcile(model)
+    if adopt or revert:
+        if model is None or adopt == revert:
+            raise InvalidInput("reconcile: --adopt and --revert need a MODEL, and only one of the two")
+        end = service.adopt if adopt else service.revert
+        events.append(end(model, reason=reason, actor=person(settings)))
+    names = [record.name for record in service.models()] if model is None else [model]
+    differences = [each for name in names for each in service.differences(name)]
+    content = {
+        "events": [{"sequence": each.sequence, "type": each.event.type, "model": each.event.model} for each in events],
+        "differences": [each.as_json() for each in differences],
+    }
+    print_out(as_json, content, lambda: tables.reconciled(events, differences))
+
+
+def parse_time(text: str) -> datetime:
+    """ISO 8601; without an offset it is UTC. Raises InvalidInput."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidInput(f"at: {text!r} is not a time such as 2026-11-24T09:00Z") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
