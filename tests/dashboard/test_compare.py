@@ -338,3 +338,22 @@ def test_review_leads_to_the_champion(compared, open_page):
 
     assert "versions=1%2C2" in other["Compare"]
     assert "Compare" not in own
+
+
+def test_the_detail_follows_the_versions(compared, open_page):
+    """Where the version in detail is no longer compared, the first of those that are takes its place."""
+    app = compare(open_page, compared, "1,2,3", **{"with": "Version 3"})
+    app.multiselect(key="compare_others").set_value([2, 4]).run()
+
+    assert not app.exception
+    assert app.query_params["versions"] in ("1,2,4", ["1,2,4"])
+    assert "Version 2 against version 1, on the same 200 rows:" in texts(app)
+
+
+def test_nothing_left_to_compare(compared, open_page):
+    """To take the last version out of the field is no error: the page asks for another."""
+    app = compare(open_page, compared, "2,3")
+    app.multiselect(key="compare_others").set_value([]).run()
+
+    assert not app.exception
+    assert [each.value for each in app.subheader] == ["One version is not enough"]
