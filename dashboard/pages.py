@@ -7,8 +7,8 @@ import streamlit as st
 from streamlit.navigation.page import Page
 
 HERE = Path(__file__).parent
-NAMES = ("overview", "versions", "review", "compare", "history")
-OVERVIEW, VERSIONS, REVIEW, COMPARE, HISTORY = (f"views/{name}.py" for name in NAMES)
+NAMES = ("overview", "versions", "review", "compare", "history", "explain", "predict")
+OVERVIEW, VERSIONS, REVIEW, COMPARE, HISTORY, EXPLAIN, PREDICT = (f"views/{name}.py" for name in NAMES)
 
 
 def navigation() -> dict[str, list[Page]]:
@@ -19,6 +19,10 @@ def navigation() -> dict[str, list[Page]]:
             st.Page(HERE / VERSIONS, title="Versions", icon=":material/view_list:"),
             st.Page(HERE / REVIEW, title="Review", icon=":material/fact_check:"),
             st.Page(HERE / COMPARE, title="Compare", icon=":material/compare_arrows:"),
+        ],
+        "Understand": [
+            st.Page(HERE / EXPLAIN, title="Explain", icon=":material/bar_chart:"),
+            st.Page(HERE / PREDICT, title="Predict", icon=":material/calculate:"),
         ],
         "Record": [
             st.Page(HERE / HISTORY, title="History", icon=":material/history:"),
@@ -36,6 +40,16 @@ def link_compare(label: str, model: str, versions: Iterable[int], *, tip: str | 
     """The first is the reference."""
     named = {"model": model, "versions": ",".join(map(str, versions))}
     st.page_link(COMPARE, label=label, icon=":material/compare_arrows:", query_params=named, help=tip)
+
+
+def link_explain(label: str, model: str, version: int, **more: str) -> None:
+    named = {"model": model, "version": str(version), **more}
+    st.page_link(EXPLAIN, label=label, icon=":material/bar_chart:", query_params=named)
+
+
+def link_predict(label: str, model: str, version: int) -> None:
+    named = {"model": model, "version": str(version)}
+    st.page_link(PREDICT, label=label, icon=":material/calculate:", query_params=named)
 
 
 def link_history(label: str, model: str) -> None:

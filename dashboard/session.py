@@ -8,20 +8,27 @@ import streamlit as st
 
 from dashboard import tables
 from pipeline import bootstrap
+from pipeline.comparison.rows import Rows, read_rows
+from pipeline.explanation.result import Explanation, from_npz
 from pipeline.governance.actors import Actor, Established
 from pipeline.governance.compare import Comparison
 from pipeline.governance.drift import Difference
-from pipeline.governance.errors import NotAllowed
+from pipeline.governance.errors import NotAllowed, StaleEvidence
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.history import Entry, Period
 from pipeline.governance.lifecycle import CHAMPION, Move
 from pipeline.governance.paired import Flips
 from pipeline.governance.ports import ModelRecord
-from pipeline.governance.review import Review
+from pipeline.governance.review import EVALUATION_ROWS, Review
 from pipeline.governance.service import GovernanceService, ModelOverview
+from pipeline.serving.predictions import Explanations, Opinion, Resolved, Target
+from pipeline.serving.rows import Value
+from pipeline.serving.scorer import Scorer
 from pipeline.settings import Settings, read_settings
 
 FRESH_SECONDS = 15
+EXPLAINED_SECONDS = 300  # by digest, so it cannot become wrong
+EXPLANATION_VALUES = "signoff/explanation.npz"
 FLASH = "flash"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -34,6 +41,12 @@ def settings() -> Settings:
 @st.cache_resource(show_spinner=False)
 def desk() -> GovernanceService:
     return bootstrap.desk(settings())
+
+
+@st.cache_resource(show_spinner=False)
+def scorer() -> Scorer:
+    """Predictions and explanations, in a process of their own."""
+    return bootstrap.scorer(settings(), desk())
 
 
 def actor() -> Actor:
@@ -110,6 +123,48 @@ def flips(model: str, a: int, b: int) -> Flips:
     return desk().flips(model, a, b)
 
 
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
+def target(model: str, version: int) -> Target:
+    """A version with its trust state and columns; the first time it is copied and loaded."""
+    return scorer().target(Resolved(model, version))
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=10, show_spinner=False)
+def evaluation_rows(model: str, version: int) -> Rows:
+    """Raises NotFound where the version came without, InvalidInput where they cannot be read."""
+    record = desk().version(model, version)
+    return read_rows(desk().registry.read_file(record, EVALUATION_ROWS), f"version {version}")
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=10, show_spinner=False)
+def stored_explanation(model: str, version: int) -> Explanation:
+    """The values behind the summary that came with the version. Raises as evaluation_rows does."""
+    return from_npz(desk().registry.read_file(desk().version(model, version), EXPLANATION_VALUES))
+
+
+# A row as pairs, because that can be looked up; the digest stands for the files.
+
+
+@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)
+def explained(model: str, version: int, digest: str, row: tuple[tuple[str, Value], ...]) -> Explanations:
+    return scorer().explain(_of_digest(model, version, digest), [dict(row)])
+
+
+@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)
+def opinion(model: str, version: int, digest: str, about: tuple[tuple[tuple[str, Value], ...], str]) -> Opinion:
+    """A second opinion about a row and a class."""
+    row, class_name = about
+    found = explained(model, version, digest, row)
+    return scorer().second_opinion(_of_digest(model, version, digest), found, class_name=class_name)
+
+
+def _of_digest(model: str, version: int, digest: str) -> Target:
+    found = target(model, version)
+    if found.digest != digest:
+        raise StaleEvidence(f"version {version} of {model}: its files have changed; try again")
+    return found
+
+
 READS: tuple[Callable[..., Any], ...] = (
     overview,
     models,
@@ -122,6 +177,9 @@ READS: tuple[Callable[..., Any], ...] = (
     differences,
     comparison,
     flips,
+    target,
+    evaluation_rows,
+    stored_explanation,
 )
 
 

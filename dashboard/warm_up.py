@@ -4,7 +4,7 @@ import gc
 import importlib
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio.to_thread
 import streamlit as st
@@ -20,6 +20,7 @@ LOG = logging.getLogger(__name__)
 async def lifespan(_: st.App) -> AsyncIterator[None]:
     await anyio.to_thread.run_sync(warm_up)
     yield
+    await anyio.to_thread.run_sync(stop_worker)
 
 
 def warm_up() -> None:
@@ -27,6 +28,7 @@ def warm_up() -> None:
     for module in MODULES:
         importlib.import_module(module)
     try:
+        session.scorer().start()
         session.desk().take_over()
         session.overview()
     except SignoffError as error:
@@ -34,3 +36,8 @@ def warm_up() -> None:
         LOG.warning("The desk starts although the registry was not read: %s", error)
     gc.collect()
     gc.freeze()
+
+
+def stop_worker() -> None:
+    with suppress(SignoffError):  # without settings none was started
+        session.scorer().close()

@@ -1,0 +1,71 @@
+"""Why one row: a waterfall, sentences, the check of the sum and a second opinion."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from dashboard import charts, explanation_charts, session, widgets, words
+from pipeline.explanation.wording import sentences
+from pipeline.governance.text import visible
+from pipeline.serving.predictions import Target
+from pipeline.serving.rows import Row, Value
+
+AS_PREDICTED = "As predicted"
+LITTLE_FIT = 0.3
+TOP_OF_OPINION = 5
+
+
+def as_pairs(row: Row) -> tuple[tuple[str, Value], ...]:
+    """A row that a cache can look up."""
+    return tuple(row.items())
+
+
+def sum_check(document: Mapping[str, Any], tolerance: float, *, adds_up: bool) -> None:
+    """How it was found, and whether it adds up to what the model says; a failure is shown, not hidden."""
+    method, error = visible(str(document["method"]), most=120), float(document["sum_error"])
+    if adds_up:
+        st.text(f"Method: {method}. Adds up to the output, to within {error:.1g} (allowed {tolerance:.0e}).")
+    else:
+        text = f"Method: {method}. The parts miss the output by {error:.2g}; {tolerance:.0e} is allowed."
+        widgets.message("Does not add up", text, colour="red")
+
+
+def why(document: Mapping[str, Any], row: Row, class_name: str, schema: Mapping[str, Any]) -> None:
+    """The waterfall of one class and its sentences. document: see explanation.result.to_json."""
+    scale, effects = str(document["scale"]), document["contributions"][class_name]
+    ends = (document["base_values"][class_name], document["output"][class_name])
+    number = list(document["classes"]) == ["output"]
+    title = "Output" if number else f"{explanation_charts.short(class_name)} ({scale})"
+    figure = explanation_charts.waterfall(effects, row, ends, title, dark=st.context.theme.type == "dark")
+    left, right = st.columns([11, 9], gap="medium")
+    with left:
+        st.plotly_chart(figure, config=charts.PLAIN, alt="From nothing known to the output, column by column")
+    with right:
+        st.subheader("In words", anchor=False)
+        lines = sentences(document, row, class_name, schema=schema)
+        st.text("\n".join(f"•  {visible(line)}" for line in lines) or "No column moves this class noticeably.")
+        st.text(f"With nothing known {ends[0]:.3f}, for this row {ends[1]:.3f} ({scale}).")
+
+
+def second_opinion(target: Target, row: Row, class_name: str) -> None:
+    """Another method about the same row and class, and how far the two agree."""
+    if not st.toggle("Second opinion", key="opinion", bind="query-params"):
+        return
+    about = (as_pairs(row), class_name)
+    found = session.opinion(target.resolved.model, target.resolved.version, target.digest, about)
+    top = sorted(found.weights, key=lambda name: -abs(found.weights[name]))[:TOP_OF_OPINION]
+    shared = round(found.agreement * min(TOP_OF_OPINION, len(found.weights)))
+    st.text(f"A linear model around this row names {shared} of the same {len(top)} largest columns. R² {found.r2:.2f}.")
+    if found.r2 < LITTLE_FIT:
+        st.caption("It fits poorly here: its weights mean little.")
+    lines = (f"•  {visible(name)} {'raises' if found.weights[name] > 0 else 'lowers'} it by "
+             f"{abs(found.weights[name]):.2f}" for name in top)  # fmt: skip
+    st.text("\n".join(lines))
+    st.caption(f"On the {found.scale}, against rows of the background with other values. In the manner of LIME.")
+
+
+def picked_class(classes: list[str], predicted: str) -> str:
+    options = list(dict.fromkeys([AS_PREDICTED, *classes]))
+    chosen = st.selectbox("Class", options, key="class", bind="query-params", format_func=words.name, width=260)
+    return predicted if chosen == AS_PREDICTED else str(chosen)

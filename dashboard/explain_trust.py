@@ -1,0 +1,41 @@
+"""Whether a version may be used, in words; the same on every page that loads one."""
+
+import streamlit as st
+
+from dashboard import widgets, words
+from pipeline.serving.predictions import Target
+from pipeline.serving.trust import Trust
+
+BADGES: dict[Trust, tuple[str, str, widgets.Colour]] = {
+    Trust.TRUSTED: ("Trusted", "verified_user", "green"),
+    Trust.IN_REVIEW: ("In review, not approved", "pending", "orange"),
+    Trust.UNTRUSTED: ("Untrusted", "block", "gray"),
+    Trust.TAMPERED: ("Tampered", "gpp_bad", "red"),
+}
+SAYS = {
+    Trust.TRUSTED: "Its files are those that were approved.",
+    Trust.IN_REVIEW: "It loads under the policy, but nobody has approved it yet.",
+}
+FOREIGN = "It was loaded by MLflow, because serving.trust is producers: code that came with it has run in the worker."
+
+
+def state_line(target: Target) -> None:
+    """A badge and a sentence; a version that is not used gets a box with the reason."""
+    title, icon, colour = BADGES[target.state.state]
+    if not target.state.usable:
+        with widgets.message(title, _sentence(target.state.reason), colour="red" if _tampered(target) else "orange"):
+            st.caption("It is not loaded. What is shown came with it and is only data.")
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.badge(title, icon=f":material/{icon}:", color=colour)
+        st.caption(f"{SAYS[target.state.state]} {words.digest(target.digest)}", width="stretch")
+    if target.state.foreign:
+        st.caption(FOREIGN)
+
+
+def _tampered(target: Target) -> bool:
+    return target.state.state is Trust.TAMPERED
+
+
+def _sentence(reason: str) -> str:
+    return f"{reason[:1].upper()}{reason[1:]}."

@@ -1,0 +1,130 @@
+"""What is shown of predictions: of one row, of one column that moves, and of a file."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from dashboard import charts, explanation_charts, pages, session, widgets, words
+from dashboard.explain_row import as_pairs, sum_check
+from pipeline.governance.evidence import Evidence
+from pipeline.governance.text import visible
+from pipeline.serving.layout import ColumnRule, Layout
+from pipeline.serving.predictions import Prediction, Target
+from pipeline.serving.rows import CheckedRow, Value, check_row
+
+POINTS = 25
+MOST_CURVES = 10
+SPREAD = 0.5  # of a number about which nothing is known
+
+
+def answers(row: CheckedRow, targets: Sequence[Target]) -> None:
+    """What each version says about the row, and why the first one does."""
+    found: dict[str, Prediction] = {}
+    for target in targets:
+        checked = row if target is targets[0] else check_row(row.values, target.layout or Layout((), "model"))
+        widgets.guarded(partial(_answer, target, checked, found), f"answer/{target.resolved.version}")
+    if said := {name: each.probabilities for name, each in found.items() if each.probabilities}:
+        classes = classes_of(targets[0].classes, targets[0].evidence)
+        figure = explanation_charts.probabilities(said, classes)
+        st.plotly_chart(figure, config=charts.PLAIN, alt="Probability of each class")
+    if len({each.value for each in found.values()}) > 1:
+        st.badge("The two do not agree", icon=":material/compare_arrows:", color="orange")
+    widgets.guarded(lambda: _reasons(targets[0], row), "reasons")
+
+
+def _answer(target: Target, row: CheckedRow, found: dict[str, Prediction]) -> None:
+    session.scorer().usable(target)
+    if row.problems:
+        widgets.message("Not valid", "\n".join(each.sentence for each in row.problems), colour="orange")
+        return
+    head = f"Version {target.resolved.version}"
+    prediction = session.scorer().predict_checked(target, [row]).rows[0]
+    found[head] = prediction
+    with st.container(gap="xxsmall"):
+        st.caption(f"{head} predicts")
+        st.subheader(words.label(in_words(prediction.value)), anchor=False)
+        st.caption(f"From the files {words.digest(target.digest)}")
+
+
+def _reasons(target: Target, row: CheckedRow) -> None:
+    model, version = target.resolved.model, target.resolved.version
+    found = session.explained(model, version, target.digest, as_pairs(row.values))
+    top, scale = found.top_class(), found.documents[0]["scale"]
+    st.subheader("Why", anchor=False)
+    lines = found.sentences(class_name=top)
+    st.text("\n".join(f"•  {visible(line)}" for line in lines) or "No column moves the prediction noticeably.")
+    sum_check(found.documents[0], found.tolerance, adds_up=found.adds_up)
+    st.caption(f"Effects on the {scale}, against what the version says with nothing known.")
+    pages.link_explain("Explain this row", model, version, source="Typed in", show="One row")
+
+
+def what_if(row: CheckedRow, target: Target) -> None:
+    """One column moves, the others stay: what the version says then, asked in one request."""
+    layout = target.layout or Layout((), "model")
+    movable = {rule.name: rule for rule in layout.columns if len(_points(rule, row.values[rule.name])) > 1}
+    if not movable:
+        st.caption("Nothing says which values its columns may have.")
+        return
+    column = st.selectbox("Column to move", list(movable), key="column", bind="query-params", width=320,
+                          format_func=words.name)  # fmt: skip
+    over = _points(movable[column], row.values[column])
+    rows = [check_row({**row.values, column: value}, layout) for value in over]
+    good = [(value, each) for value, each in zip(over, rows, strict=True) if not each.problems]
+    said = session.scorer().predict_checked(target, [each for _, each in good]).rows
+    places = [value for value, _ in good]
+    figure = explanation_charts.curves(_lines(said, target), places, _with_unit(movable[column]), at=row.values[column])
+    st.plotly_chart(figure, config=charts.PLAIN, alt="What the version says while one column moves")
+    st.text(f"{visible(column)} is {in_words(row.values[column])} in the row.{_classes_met(said, target)}")
+    st.caption("All other columns stay as they are: not every such row needs to exist.")
+
+
+def classes_of(classes: Sequence[str], evidence: Evidence) -> list[str]:
+    """In the order of the evaluation, if it names the same ones."""
+    told = evidence.document("evaluation").get("classes")
+    named = [str(each) for each in told] if isinstance(told, list) else []
+    return named if sorted(named) == sorted(classes) else list(classes)
+
+
+def _classes_met(said: Sequence[Prediction], target: Target) -> str:
+    met = list(dict.fromkeys(visible(str(each.value), most=60) for each in said))
+    return f" Over this range the version predicts {', '.join(met)}." if target.classes else ""
+
+
+def in_words(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else visible(str(value))
+
+
+def _lines(said: Sequence[Prediction], target: Target) -> Mapping[str, list[float]]:
+    if not target.probabilities:
+        numbers = [each.value for each in said if isinstance(each.value, int | float)]
+        return {"Output": [float(each) for each in numbers]} if len(numbers) == len(said) else {}
+    found = {name: [each.probabilities[name] for each in said] for name in classes_of(target.classes, target.evidence)}
+    highest = sorted(found, key=lambda name: -max(found[name]))[:MOST_CURVES]
+    return {name: values for name, values in found.items() if name in highest}
+
+
+def _points(rule: ColumnRule, own: Value) -> list[Any]:
+    if rule.categories:
+        return list(rule.categories)
+    if rule.kind == "boolean":
+        return [False, True]
+    if rule.kind not in {"number", "integer"}:
+        return []
+    low, high = _range(rule, own)
+    points = [low + (high - low) * step / (POINTS - 1) for step in range(POINTS)] if low < high else []
+    return list(dict.fromkeys(round(each) for each in points)) if rule.kind == "integer" else points
+
+
+def _range(rule: ColumnRule, own: Value) -> tuple[float, float]:
+    """Where it was trained, else where values are allowed, else around the row's own."""
+    for low, high in ((rule.lowest, rule.highest), (rule.minimum, rule.maximum)):
+        if low is not None and high is not None:
+            return low, high
+    value = float(own) if isinstance(own, int | float) else 0.0
+    return value - abs(value) * SPREAD, value + abs(value) * SPREAD
+
+
+def _with_unit(rule: ColumnRule) -> str:
+    return f"{rule.name} ({rule.unit})" if rule.unit else rule.name
