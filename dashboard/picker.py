@@ -4,6 +4,7 @@ import streamlit as st
 
 from dashboard import session, words
 from pipeline.governance.errors import NotFound
+from pipeline.governance.text import visible
 
 MODEL, VERSION = "model", "version"
 LAST_MODEL, LAST_VERSION = "last_model", "last_version"
@@ -18,8 +19,8 @@ def picked_version() -> tuple[str, int] | None:
     frame = session.versions(model)
     numbers = frame["Version"].tolist()
     text = st.query_params.get(VERSION) or str(_last_version(model) or _newest_waiting(model) or numbers[0])
-    if not text.isascii() or not text.isdecimal() or int(text) not in numbers:
-        raise NotFound(f"version: {model!r} has no version {text!r}")
+    if text not in map(str, numbers):
+        raise NotFound(f"version: {model!r} has no version {visible(text, most=20)!r}")
     version = int(text)
     _remember(model, version)
     return model, version

@@ -1,11 +1,12 @@
 """One version: what it is, what the gates say about a move, and the decision."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import streamlit as st
 
 from dashboard import evidence_panels as panels
-from dashboard import pages, picker, session, tables, widgets
+from dashboard import pages, picker, review_extras, session, tables, widgets
 from dashboard.choices import chosen_move
 from dashboard.decision_form import decision_form
 from pipeline.governance.evidence import Evidence
@@ -13,9 +14,12 @@ from pipeline.governance.review import Review
 
 SECTIONS: Mapping[str, Callable[[Evidence], None]] = {
     "Classes and slices": panels.classes,
+    "Explanation": review_extras.explanation,
     "Lineage": panels.lineage,
     "Files": panels.files,
     "Description and tags": panels.texts,
+    "Claims": review_extras.claims,
+    "Card": review_extras.card,
 }
 METRICS = "Metrics"
 
@@ -75,7 +79,7 @@ def sections(evidence: Evidence, review: Review) -> None:
     for tab, draw in zip(tabs[1:], SECTIONS.values(), strict=True):
         if tab.open:
             with tab:
-                draw(evidence)
+                widgets.guarded(partial(draw, evidence), "section")
 
 
 review_page()

@@ -1,0 +1,87 @@
+"""What a reviewer asks for beside the gates: how the version uses its columns, whether its claims hold, its card."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import charts, explain_data, explanation_charts, session, widgets, words
+from pipeline import model_card
+from pipeline.governance.claims import Recomputation
+from pipeline.governance.evidence import Evidence, number
+from pipeline.governance.text import visible
+from pipeline.model_card import Card
+
+EVALUATION_CLAIM, DIGITS = "evaluation", 6
+
+
+def explanation(evidence: Evidence) -> None:
+    """From the file that came with the version; nothing is loaded."""
+    summary = evidence.document("explanation")
+    shares = explain_data.mean_abs(summary)
+    if not shares:
+        st.caption("The version came without an explanation summary.")
+        return
+    error = number(summary.get("sum_error"))
+    added = "" if error is None else f" The contributions miss the model's own output by at most {error:.1e}."
+    rows = words.count(int(number(summary.get("n")) or 0), "row")
+    st.caption(f"{visible(str(summary.get('method')), most=120)}, on {rows}.{added}")
+    figure = explanation_charts.importance(shares, visible(str(summary.get("scale")), most=40))
+    st.plotly_chart(figure, config=charts.PLAIN, alt="Mean absolute effect of each column")
+
+
+def claims(evidence: Evidence) -> None:
+    """The stored evaluation rows, scored again by the version's own bytes in the worker."""
+    place = f"recomputed/{evidence.digest}"
+    st.caption("Scores the stored evaluation rows with the version's own bytes, in a process of its own.")
+    if st.button("Recompute the claims", icon=":material/calculate:"):
+        with st.spinner("Loading the version and scoring its rows", show_time=True):
+            st.session_state[place] = session.desk().recompute(evidence.model, evidence.version)
+    if place in st.session_state:
+        _recomputed(st.session_state[place])
+
+
+def card(evidence: Evidence) -> None:
+    """The same card as `signoff card`, made when it is asked for."""
+    st.caption("One page for the file: use, data, metrics with intervals, slices, explanation, limits and decisions.")
+    name = f"version-{evidence.version}-card"
+    with st.container(horizontal=True):
+        for label, ending, mime, write in (
+            ("Model card (HTML)", "html", "text/html", model_card.to_html),
+            ("Model card (Markdown)", "md", "text/markdown", model_card.to_markdown),
+        ):
+            st.download_button(
+                label,
+                data=partial(_written, write, evidence.model, evidence.version),
+                file_name=f"{name}.{ending}",
+                mime=mime,
+                icon=":material/description:",
+                on_click="ignore",
+            )
+
+
+def _written(write: Callable[[Card], str], model: str, version: int) -> str:
+    return write(model_card.describe(session.desk(), model, version))
+
+
+def _recomputed(found: Recomputation) -> None:
+    if found.holds:
+        text = f"{words.count(len(found.claims), 'claim')} on {found.measured.n:,} rows."
+        widgets.message("The claims hold", text, colour="green")
+    else:
+        widgets.message("Claims contradicted", found.sentence, colour="red")
+    table = pd.DataFrame(
+        {
+            "Metric": [claim.name for claim in found.claims],
+            "Claimed by": [_source(claim.source) for claim in found.claims],
+            "Claimed": [f"{claim.claimed:.{DIGITS}f}" for claim in found.claims],
+            "Recomputed": [f"{claim.recomputed:.{DIGITS}f}" for claim in found.claims],
+            "Result": ["holds" if claim.holds else "differs" for claim in found.claims],
+        }
+    )
+    widgets.frame(table, "Claimed and recomputed metrics")
+
+
+def _source(source: str) -> str:
+    return "the evaluation file" if source == EVALUATION_CLAIM else "the run"

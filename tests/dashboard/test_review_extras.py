@@ -1,0 +1,69 @@
+"""Explanation, claims and card on the review page."""
+
+from seen import badges, button, frame, texts
+
+from desks import MODEL, KnownClaims, build_desk, good_documents, small_registry
+
+
+def shown(open_page, desk, section: str, version: str = "1"):
+    return open_page(desk, "review", model=MODEL, version=version, show=section)
+
+
+def test_the_explanation_summary_is_drawn_from_the_file(open_page):
+    """With its method, its number of rows and the check of the sum."""
+    registry = small_registry(versions=0)
+    summary = {
+        "method": "exact (linear)",
+        "scale": "log-odds",
+        "n": 300,
+        "sum_error": 1e-15,
+        "tolerance": 1e-9,
+        "mean_abs": {"thin": {"Age": 0.1, "Weight": 0.9}},
+    }
+    registry.add_version(MODEL, files={"MLmodel": b"x"}, documents={**good_documents(0.9), "explanation": summary})
+    app = shown(open_page, build_desk(registry), "Explanation")
+
+    assert not app.exception
+    assert app.get("plotly_chart")
+    assert any("exact (linear), on 300 rows" in each.value for each in app.caption)
+
+
+def test_a_version_without_an_explanation_says_so(open_page):
+    """Nothing is invented."""
+    app = shown(open_page, build_desk(), "Explanation")
+
+    assert any("came without an explanation summary" in each.value for each in app.caption)
+
+
+def test_claims_are_recomputed_on_a_click(open_page):
+    """Claimed beside recomputed, and the verdict in words."""
+    desk = build_desk(recomputer=KnownClaims({"accuracy": 0.91}))
+    app = button(shown(open_page, desk, "Claims"), "Recompute the claims").click().run()
+
+    assert frame(app, "Recomputed")["Result"].tolist() == ["holds", "holds"]
+    assert any("The claims hold" in each for each in badges(app))
+
+
+def test_a_false_claim_is_named(open_page):
+    """With both figures."""
+    desk = build_desk(recomputer=KnownClaims({"accuracy": 0.5}, 3))
+    app = button(shown(open_page, desk, "Claims"), "Recompute the claims").click().run()
+
+    assert "is claimed as 0.91 by the evaluation and is 0.5" in texts(app)
+    assert any("Claims contradicted" in each for each in badges(app))
+
+
+def test_claims_that_cannot_be_recomputed_say_why(open_page):
+    """A desk that loads no models refuses in a sentence."""
+    app = button(shown(open_page, build_desk(), "Claims"), "Recompute the claims").click().run()
+
+    assert not app.exception
+    assert any("Refused" in each for each in badges(app))
+
+
+def test_the_card_can_be_downloaded(open_page):
+    """As HTML and as Markdown."""
+    app = shown(open_page, build_desk(), "Card")
+
+    assert not app.exception
+    assert len(app.get("download_button")) == 2
