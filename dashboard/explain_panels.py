@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import charts, explain_data, explain_row, explanation_charts, session, widgets, words
 from dashboard.explain_data import Stored
@@ -40,9 +41,9 @@ def columns(target: Target) -> None:
         st.subheader("Which columns matter", anchor=False)
         figure = explanation_charts.importance({name: shares[name] for name in order}, scale)
         st.plotly_chart(figure, config=charts.PLAIN, alt="Mean absolute effect of each column")
-    with right:
-        st.subheader("How they matter", anchor=False)
-        widgets.guarded(partial(_values, evidence, scale), "values")
+        if len(shares) > 1:
+            st.caption("The effects on the classes are stacked.")
+    widgets.guarded(partial(_values, evidence, scale, right), "values")
 
 
 def _about(summary: Mapping[str, Any]) -> str:
@@ -50,19 +51,21 @@ def _about(summary: Mapping[str, Any]) -> str:
     return f"Method: {visible(str(summary.get('method')), most=120)}, {sampled} of the evaluation rows."
 
 
-def _values(evidence: Evidence, scale: str) -> None:
-    """One class in detail."""
+def _values(evidence: Evidence, scale: str, place: DeltaGenerator) -> None:
+    """One class in detail: every column in `place`, one column below."""
     found, rows = stored_of(evidence), session.evaluation_rows(evidence.model, evidence.version)
     classes = list(found.explanation.classes)
-    chosen = st.selectbox("Class", classes_of(classes, evidence), key="of", bind="query-params",
-                          format_func=words.name, width=260)  # fmt: skip
-    effects = found.explanation.values[:, :, classes.index(chosen)]
-    own = explain_data.columns_of(found, rows)
-    title = f"Effect on {explanation_charts.short(chosen)} ({scale})"
-    dark = st.context.theme.type == "dark"
-    figure = explanation_charts.beeswarm(effects, own, title, dark=dark)
-    st.plotly_chart(figure, config=charts.PLAIN, alt="Effect of each column on the class, one dot per row")
-    st.caption(f"One dot per row, {len(effects):,} rows. Grey: text, which has no order.")
+    with place:
+        st.subheader("How they matter", anchor=False)
+        chosen = st.selectbox("Class", classes_of(classes, evidence), key="of", bind="query-params",
+                              format_func=words.name, width=260)  # fmt: skip
+        effects = found.explanation.values[:, :, classes.index(chosen)]
+        own = explain_data.columns_of(found, rows)
+        title = f"Effect on {explanation_charts.short(chosen)} ({scale})"
+        figure = explanation_charts.beeswarm(effects, own, title, dark=st.context.theme.type == "dark")
+        st.plotly_chart(figure, config=charts.PLAIN, alt="Effect of each column on the class, one dot per row")
+        st.caption(f"One dot per row, {len(effects):,} rows. Grey: text, which has no order.")
+    st.subheader("One column", anchor=False)
     order = np.abs(effects).mean(axis=0).argsort()[::-1]
     names = [found.explanation.columns[each] for each in order]
     column = st.selectbox("Column", names, key="column", bind="query-params", format_func=words.name, width=320)
@@ -100,9 +103,9 @@ def _chosen(target: Target, rows: Rows) -> int | None:
     """The row of the address, else the first that the filters leave."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         kinds = st.pills("Show", [explain_data.WRONG, explain_data.UNSURE], selection_mode="multi", key="rows",
-                         bind="query-params")  # fmt: skip
+                         bind="query-params", on_change=_forget_row)  # fmt: skip
         actual = st.multiselect("Actual class", explain_data.actual_classes(rows), key="actual", bind="query-params",
-                                placeholder="All", width=320)  # fmt: skip
+                                placeholder="All", width=320, on_change=_forget_row)  # fmt: skip
     held = explain_data.positions(rows, kinds, actual)
     if not target.state.usable:
         known = set(stored_of(target.evidence).positions)
@@ -115,6 +118,11 @@ def _chosen(target: Target, rows: Rows) -> int | None:
     if not (asked.isascii() and asked.isdecimal() and int(asked) < len(rows)):
         raise NotFound(f"row: the version has {len(rows):,} evaluation rows, from 0; there is no {asked[:20]!r}")
     return int(asked)
+
+
+def _forget_row() -> None:
+    """Another filter: its first row is shown."""
+    st.query_params.pop(ROW, None)
 
 
 def _table(rows: Rows, held: list[int], key: str) -> None:

@@ -19,16 +19,19 @@ SAYS = {
 FOREIGN = "It was loaded by MLflow, because serving.trust is producers: code that came with it has run in the worker."
 
 
-def state_line(target: Target) -> None:
+def state_line(target: Target, head: str = "") -> None:
     """A badge and a sentence; a version that is not used gets a box with the reason."""
     title, icon, colour = BADGES[target.state.state]
     if not target.state.usable:
+        title = f"{head}: {title.lower()}" if head else title
         with widgets.message(title, _sentence(target.state.reason), colour="red" if _tampered(target) else "orange"):
             st.caption("It is not loaded. What is shown came with it and is only data.")
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if head:
+            st.text(head, width="content")
         st.badge(title, icon=f":material/{icon}:", color=colour)
-        st.caption(f"{SAYS[target.state.state]} {words.digest(target.digest)}", width="stretch")
+        st.caption(f"{SAYS[target.state.state]} Digest {words.digest(target.digest)}.", width="content")
     if target.state.foreign:
         st.caption(FOREIGN)
 

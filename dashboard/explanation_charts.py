@@ -16,10 +16,10 @@ Array = NDArray[Any]
 RAISES_ON_LIGHT, LOWERS_ON_LIGHT = "#C2410C", "#1D4ED8"
 RAISES_ON_DARK, LOWERS_ON_DARK = "#FB923C", "#60A5FA"
 GREY = "#94A3B8"
-LONGEST_LABEL = 24
+LONGEST_LABEL, LONGEST_AXIS = 24, 60
 MOST_BARS, MOST_SWARMS, MOST_STEPS, MOST_LEVELS = 15, 12, 9, 20
 SWARM_WIDTH, SWARM_BINS = 0.38, 60
-LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal"}
 
 
 def importance(mean_abs: Mapping[str, Mapping[str, float]], scale: str) -> go.Figure:
@@ -39,7 +39,7 @@ def importance(mean_abs: Mapping[str, Mapping[str, float]], scale: str) -> go.Fi
         )
     framed(figure, height=24 * len(names) + 150)
     figure.update_layout(barmode="stack", legend=LEGEND, showlegend=len(mean_abs) > 1)
-    figure.update_xaxes(title=f"Mean absolute effect ({scale}), added over the classes")
+    figure.update_xaxes(title=f"Mean absolute effect ({scale})")
     return figure.update_yaxes(autorange="reversed")
 
 
@@ -84,7 +84,7 @@ def dependence(effects: Array, own: Array, column: str, title: str) -> go.Figure
         figure.add_scatter(x=own, y=effects, mode="markers", marker={"size": 5, "opacity": 0.6}, hovertemplate=hover)
     figure.add_hline(y=0, line={"color": GREY, "width": 1})
     framed(figure, height=360).update_layout(showlegend=False)
-    figure.update_xaxes(title=short(column))
+    figure.update_xaxes(title=plain(visible(column, most=LONGEST_AXIS)))
     return figure.update_yaxes(title=title)
 
 
@@ -117,7 +117,7 @@ def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tup
             hovertemplate="%{text}<extra></extra>",
         )
     )
-    framed(figure, height=30 * len(places) + 70).update_layout(showlegend=False)
+    framed(figure, height=30 * len(places) + 70).update_layout(showlegend=False, margin_r=36)
     figure.update_xaxes(title=title, range=_room([base, *np.cumsum([base, *steps]).tolist()]))
     ticktext = ["Nothing known", *labels, "Output"]
     return figure.update_yaxes(tickvals=places, ticktext=ticktext, range=[len(places) - 0.4, -0.6])
@@ -145,7 +145,9 @@ def probabilities(found: Mapping[str, Mapping[str, float]], classes: Sequence[st
     return figure.update_yaxes(autorange="reversed")
 
 
-def curves(lines: Mapping[str, Sequence[float]], over: Sequence[Any], column: str, *, at: object) -> go.Figure:
+def curves(
+    lines: Mapping[str, Sequence[float]], over: Sequence[Any], axes: tuple[str, str], *, at: object
+) -> go.Figure:
     """What the model says while one column moves; the dotted line is the row's own value."""
     figure, number = go.Figure(), not isinstance(at, str) and all(not isinstance(each, str) for each in over)
     places = list(over) if number else _labels([str(each) for each in over])
@@ -159,7 +161,8 @@ def curves(lines: Mapping[str, Sequence[float]], over: Sequence[Any], column: st
         figure.add_vline(x=at, line={"color": GREY, "width": 1.5, "dash": "dot"})
     framed(figure, height=430)
     figure.update_layout(barmode="stack", legend=LEGEND, showlegend=len(lines) > 1)
-    return figure.update_xaxes(title=short(column))
+    figure.update_xaxes(title=plain(visible(axes[0], most=LONGEST_AXIS)))
+    return figure.update_yaxes(title=axes[1], rangemode="tozero")
 
 
 def short(text: object) -> str:

@@ -31,7 +31,7 @@ def typed_row(model: str, layout: Layout, send: str) -> CheckedRow | None:
     checked = check_row(given, layout, from_text=True)
     problems = {problem.column: problem.sentence for problem in checked.problems} if kept else {}
     with st.form("row", border=True):
-        grid = st.grid("auto", min_column_width=FIELD_PIXELS)
+        grid = st.grid("auto", min_column_width=FIELD_PIXELS, vertical_alignment="bottom")
         for position, rule in enumerate(layout.columns):
             with grid.cell(), st.container(gap="xxsmall"):
                 _field(rule, _key(model, position, rule), given[rule.name])
@@ -90,13 +90,15 @@ def _fitting(rule: ColumnRule, start: object, options: tuple[str, ...]) -> objec
 
 
 def _label(rule: ColumnRule) -> str:
-    """The column's name and unit; a unit that explains a scale is in the help."""
-    unit = rule.unit if rule.unit and not rule.unit[0].isdigit() else ""
-    return f"{words.label(rule.name)} ({_plain(unit)})" if unit else words.label(rule.name)
+    """The column's name, what it is, and its unit; a unit that explains a scale is in the help."""
+    unit = f" ({_plain(rule.unit)})" if rule.unit and not rule.unit[0].isdigit() else ""
+    same = rule.description.casefold() == rule.name.casefold()
+    told = f" · {_plain(rule.description)}" if rule.description and not same else ""
+    return f"{words.label(rule.name)}{told}{unit}"
 
 
 def _help(rule: ColumnRule) -> str | None:
-    parts = [_plain(rule.description)] if rule.description else []
+    parts = []
     if rule.unit and rule.unit[0].isdigit():
         parts.append(words.code(visible(rule.unit)))
     if rule.minimum is not None and rule.maximum is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import charts, explanation_charts, pages, session, widgets, words
+from dashboard.compare_tables import importance
 from dashboard.explain_row import as_pairs, sum_check
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.text import visible
@@ -22,9 +23,11 @@ SPREAD = 0.5  # of a number about which nothing is known
 def answers(row: CheckedRow, targets: Sequence[Target]) -> None:
     """What each version says about the row, and why the first one does."""
     found: dict[str, Prediction] = {}
+    grid = st.grid(len(targets), min_column_width=200)
     for target in targets:
         checked = row if target is targets[0] else check_row(row.values, target.layout or Layout((), "model"))
-        widgets.guarded(partial(_answer, target, checked, found), f"answer/{target.resolved.version}")
+        with grid.cell():
+            widgets.guarded(partial(_answer, target, checked, found), f"answer/{target.resolved.version}")
     if said := {name: each.probabilities for name, each in found.items() if each.probabilities}:
         classes = classes_of(targets[0].classes, targets[0].evidence)
         figure = explanation_charts.probabilities(said, classes)
@@ -52,7 +55,7 @@ def _reasons(target: Target, row: CheckedRow) -> None:
     model, version = target.resolved.model, target.resolved.version
     found = session.explained(model, version, target.digest, as_pairs(row.values))
     top, scale = found.top_class(), found.documents[0]["scale"]
-    st.subheader("Why", anchor=False)
+    st.subheader(f"Why version {version} says so", anchor=False)
     lines = found.sentences(class_name=top)
     st.text("\n".join(f"•  {visible(line)}" for line in lines) or "No column moves the prediction noticeably.")
     sum_check(found.documents[0], found.tolerance, adds_up=found.adds_up)
@@ -64,17 +67,19 @@ def what_if(row: CheckedRow, target: Target) -> None:
     """One column moves, the others stay: what the version says then, asked in one request."""
     layout = target.layout or Layout((), "model")
     movable = {rule.name: rule for rule in layout.columns if len(_points(rule, row.values[rule.name])) > 1}
+    first = [name for name in importance(target.evidence) if name in movable]
     if not movable:
         st.caption("Nothing says which values its columns may have.")
         return
-    column = st.selectbox("Column to move", list(movable), key="column", bind="query-params", width=320,
-                          format_func=words.name)  # fmt: skip
+    names = list(dict.fromkeys([*first, *movable]))
+    column = st.selectbox("Column to move", names, key="column", bind="query-params", format_func=words.name, width=320)
     over = _points(movable[column], row.values[column])
     rows = [check_row({**row.values, column: value}, layout) for value in over]
     good = [(value, each) for value, each in zip(over, rows, strict=True) if not each.problems]
     said = session.scorer().predict_checked(target, [each for _, each in good]).rows
     places = [value for value, _ in good]
-    figure = explanation_charts.curves(_lines(said, target), places, _with_unit(movable[column]), at=row.values[column])
+    axes = (_with_unit(movable[column]), "Probability" if target.probabilities else "Output")
+    figure = explanation_charts.curves(_lines(said, target), places, axes, at=row.values[column])
     st.plotly_chart(figure, config=charts.PLAIN, alt="What the version says while one column moves")
     st.text(f"{visible(column)} is {in_words(row.values[column])} in the row.{_classes_met(said, target)}")
     st.caption("All other columns stay as they are: not every such row needs to exist.")

@@ -42,9 +42,7 @@ def ask(choice: Choice) -> None:
         session.scorer().resolve(choice.model)  # refuses a champion that the ledger does not know
     targets = [session.target(choice.model, version) for version in (choice.version, choice.beside) if version]
     for target in targets:
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.text(f"Version {target.resolved.version}", width="content")
-            state_line(target)
+        state_line(target, f"Version {target.resolved.version}")
     if targets[0].state.usable:
         sections(targets)
 
