@@ -1,0 +1,224 @@
+"""The Predict page: form, probabilities, reasons, two versions, what if, and a file of rows."""
+
+import pytest
+from explained_desk import POLICY, REGRESSION, all_models, desk_of
+from seen import badges, button, texts
+
+from dashboard import explanation_charts, predict_form
+from desks import MODEL, build_desk
+from hostile_models import rows
+from pipeline import bootstrap
+from pipeline.adapters.in_memory import InMemoryRegistry
+from pipeline.governance.errors import Unavailable
+from pipeline.serving.client import Worker, WorkerRefusal
+from pipeline.serving.layout import ColumnRule
+from pipeline.serving.scorer import Scorer
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return all_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def worker():
+    found = Worker(memory_megabytes=4096)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def desk(models, worker, monkeypatch):
+    service = desk_of(models)
+    monkeypatch.setattr(bootstrap, "scorer", lambda _settings, given: Scorer(given, worker, POLICY))
+    return service
+
+
+def field(app, label):
+    found = [*app.number_input, *app.selectbox, *app.text_input]
+    return next(each for each in found if each.label.startswith(label))
+
+
+def test_the_champion_predicts_the_defaults(desk, open_page):
+    """Without a version in the address the champion answers, with digest, probabilities and reasons."""
+    app = open_page(desk, "predict", model=MODEL)
+
+    assert not app.exception
+    assert "Version 1 predicts" in [each.value for each in app.caption]
+    assert any(each.value.startswith("From the files ") for each in app.caption)
+    assert " kg raises " in texts(app) or " kg lowers " in texts(app)
+    assert len(app.get("plotly_chart")) == 2
+
+
+def test_the_form_has_units_ranges_and_defaults(desk, open_page):
+    """Numbers start at the default, name the unit and the ranges; categories are a list."""
+    app = open_page(desk, "predict", model=MODEL)
+
+    weight = field(app, "Weight")
+    assert weight.value == 80
+    assert "(kg)" in weight.label
+    assert "25 to 260 is allowed" in weight.help
+    assert "40 to 150 in the training data" in weight.help
+    assert field(app, "CAEC").options == ["no", "Sometimes", "Always"]
+
+
+def test_an_error_is_said_at_the_field(desk, open_page):
+    """A value out of range gets the sentence of the one validation, and no prediction."""
+    app = open_page(desk, "predict", model=MODEL)
+    field(app, "Weight").set_value(900.0)
+    button(app, "Predict").click().run()
+
+    assert "Weight: 900 is above 260 kg (allowed 25 to 260)" in texts(app)
+    assert "Version 1 predicts" not in [each.value for each in app.caption]
+
+
+def test_an_empty_field_is_missing(desk, open_page):
+    """Nothing is filled in for a value that was taken away."""
+    app = open_page(desk, "predict", model=MODEL)
+    field(app, "Age").set_value(None)
+    button(app, "Predict").click().run()
+
+    assert "Age: is missing" in texts(app)
+
+
+def test_a_warning_outside_the_training_data(desk, open_page):
+    """An allowed value that no training row had is predicted with a warning."""
+    app = open_page(desk, "predict", model=MODEL)
+    field(app, "Weight").set_value(200.0)
+    button(app, "Predict").click().run()
+
+    assert "lies outside the training data (40 to 150)" in texts(app)
+    assert "Version 1 predicts" in [each.value for each in app.caption]
+
+
+def test_two_versions_side_by_side(desk, open_page):
+    """The challenger answers the same row and is marked as not approved."""
+    app = open_page(desk, "predict", model=MODEL, beside="2")
+
+    captions = [each.value for each in app.caption]
+    assert "Version 1 predicts" in captions
+    assert "Version 2 predicts" in captions
+    assert any("not approved" in each for each in badges(app))
+
+
+def test_an_untrusted_version_is_not_asked(desk, open_page):
+    """It says why, and shows no form."""
+    app = open_page(desk, "predict", model=MODEL, version="3")
+
+    assert not app.exception
+    assert any("untrusted" in each for each in badges(app))
+    assert not app.number_input
+
+
+def test_an_untrusted_version_beside_a_trusted_one(desk, open_page):
+    """The trusted one answers all the same."""
+    app = open_page(desk, "predict", model=MODEL, beside="3")
+
+    assert not app.exception
+    assert "Version 1 predicts" in [each.value for each in app.caption]
+
+
+def test_a_champion_that_the_ledger_does_not_know(desk, open_page):
+    """What serves must have been recorded: an alias moved by another way does not predict as champion."""
+    desk.registry.set_alias(MODEL, "champion", 2)
+    app = open_page(desk, "predict", model=MODEL)
+
+    assert not app.exception
+    assert "the ledger says version 1" in texts(app)
+
+
+@pytest.mark.parametrize("column", ["Weight", "CAEC"])
+def test_what_if_a_column_moves(desk, open_page, column):
+    """A number becomes a curve, a category a bar for each; the classes that are met are named."""
+    app = open_page(desk, "predict", model=MODEL, column=column)
+
+    assert not app.exception
+    assert "Over this range the version predicts " in texts(app)
+
+
+def test_a_model_without_schema(desk, open_page):
+    """A regression model by plain MLflow: the form comes from its signature or example, the answer is a number."""
+    app = open_page(desk, "predict", model=REGRESSION)
+
+    assert not app.exception
+    assert any("has no feature schema" in each.value for each in app.caption)
+    assert "Version 1 predicts" in [each.value for each in app.caption]
+
+
+def test_a_file_of_rows(desk, open_page):
+    """Good rows are scored, a bad one is refused with its line, and both can be downloaded."""
+    table = rows()[0].head(5).to_csv(index=False) + "20,9999,Female,no\n"
+    app = open_page(desk, "predict", model=MODEL, show="File of rows")
+    app.file_uploader[0].upload("people.csv", table.encode()).run()
+
+    assert not app.exception
+    assert {each.label: each.value for each in app.metric}["Scored"] == "5"
+    assert "row 7, Weight: 9999 is above 260 kg" in texts(app)
+    assert len(app.get("download_button")) == 2
+
+
+def test_a_file_without_a_column(desk, open_page):
+    """One sentence names it."""
+    app = open_page(desk, "predict", model=MODEL, show="File of rows")
+    app.file_uploader[0].upload("people.csv", b"Age,Gender\n20,Female\n").run()
+
+    assert not app.exception
+    assert "is missing" in texts(app)
+
+
+@pytest.mark.parametrize(
+    "error", [WorkerRefusal("version 1", "crashed the process", kind="crash"), Unavailable("the worker: is busy")]
+)
+def test_a_worker_that_fails_is_a_sentence(desk, open_page, monkeypatch, error):
+    """The page stays and offers to try again."""
+
+    def fail(*_args, **_more):
+        raise error
+
+    monkeypatch.setattr(Scorer, "predict_checked", fail)
+    app = open_page(desk, "predict", model=MODEL)
+
+    assert not app.exception
+    assert str(error) in texts(app)
+    assert any(each.label == "Try again" for each in app.button)
+
+
+def test_an_address_that_names_no_version(desk, open_page):
+    """One sentence."""
+    app = open_page(desk, "predict", model=MODEL, version="77")
+
+    assert not app.exception
+    assert "has no version '77'" in texts(app)
+
+
+def test_an_empty_registry(open_page):
+    """Nothing to ask is no error."""
+    app = open_page(build_desk(InMemoryRegistry()), "predict")
+
+    assert not app.exception
+    assert app.info
+
+
+def test_a_registry_that_is_down(open_page):
+    """One sentence and one button."""
+    registry = InMemoryRegistry()
+    registry.down = True
+    app = open_page(build_desk(registry), "predict")
+
+    assert not app.exception
+    assert texts(app).count("the registry does not answer") == 1
+
+
+def test_steps_fit_the_range():
+    """About twenty steps from end to end, at most 1."""
+    height = ColumnRule("Height", "number", minimum=1.2, maximum=2.3)
+    assert predict_form._step(height) == pytest.approx(0.01)
+    assert predict_form._step(ColumnRule("Age", "number", minimum=10, maximum=100)) == 1
+
+
+def test_probabilities_keep_the_order_of_the_classes():
+    """Both versions are drawn on the same lines, also names that are alike once they are cut."""
+    names = ["a" * 40 + "1", "a" * 40 + "2"]
+    figure = explanation_charts.probabilities({"one": dict.fromkeys(names, 0.5)}, names)
+
+    assert len(set(figure.data[0].y)) == 2
