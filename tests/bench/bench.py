@@ -29,13 +29,19 @@ from pipeline.governance.lifecycle import Slot
 from pipeline.settings import ROOT
 
 METRICS = ["accuracy", "f1_macro", "log_loss"]
-# The floor: the same columns in one statement, rows as the driver gives them.
+# The floor: the columns that the versions page shows, in one statement, rows as the driver gives them.
 ONE_QUERY = """
-select mv.version, mv.current_stage, mv.status, mv.run_id, mv.creation_time, mv.description, a.value, b.value, c.value
+select mv.version, mv.current_stage, mv.status, mv.run_id, mv.creation_time, mv.description,
+       a.value, b.value, c.value, kind.value, producer.value,
+       (select group_concat(alias) from registered_model_aliases held where held.name = mv.name
+        and held.version = mv.version)
 from model_versions mv
 left join latest_metrics a on a.run_uuid = mv.run_id and a.key = 'accuracy'
 left join latest_metrics b on b.run_uuid = mv.run_id and b.key = 'f1_macro'
 left join latest_metrics c on c.run_uuid = mv.run_id and c.key = 'log_loss'
+left join model_version_tags kind on kind.name = mv.name and kind.version = mv.version and kind.key = 'model_type'
+left join model_version_tags producer
+    on producer.name = mv.name and producer.version = mv.version and producer.key = 'produced_by'
 where mv.name = ? and mv.current_stage <> 'Deleted_Internal'
 order by mv.version desc"""
 
