@@ -44,7 +44,8 @@ def why(document: Mapping[str, Any], row: Row, class_name: str, schema: Mapping[
     with right:
         st.subheader("In words", anchor=False)
         lines = sentences(document, row, class_name, schema=schema)
-        st.text("\n".join(f"•  {visible(line)}" for line in lines) or f"No column moves {'the output' if number else 'this class'} noticeably.")
+        what = "the output" if number else "this class"
+        st.text("\n".join(f"•  {visible(line)}" for line in lines) or f"No column moves {what} noticeably.")
         st.text(f"With nothing known {ends[0]:.3f}, for this row {ends[1]:.3f} ({scale}).")
 
 

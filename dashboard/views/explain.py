@@ -39,9 +39,10 @@ def header(evidence: Evidence) -> None:
 
 
 def sections(target: Target) -> None:
-    """A link to a row opens it."""
-    first = ONE_ROW if explain_panels.ROW in st.query_params else COLUMNS
-    tabs = st.tabs([COLUMNS, ONE_ROW], default=first, key="show", on_change="rerun", bind="query-params")
+    """A link to a row opens it. Not as the default of the tabs: they would close when the row leaves the address."""
+    if explain_panels.ROW in st.query_params and "show" not in st.query_params and "show" not in st.session_state:
+        st.session_state["show"] = ONE_ROW
+    tabs = st.tabs([COLUMNS, ONE_ROW], key="show", on_change="rerun", bind="query-params")
     for tab, draw in zip(tabs, (explain_panels.columns, explain_panels.one_row), strict=True):
         if tab.open:
             with tab:

@@ -1,0 +1,167 @@
+"""Explain and Predict in a real browser, on a registry that the demo has filled with two small candidates."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import pytest
+import yaml
+from playwright.sync_api import Page, expect
+from real_server import NARROW, ROOT, WIDE, open_page, picture
+
+MODEL = "obesity_classifier"
+FILL_SECONDS = 120
+SMALL = {"random_forest": {"n_estimators": 20}, "logistic_regression": {}}
+PAGES = {
+    "explain": f"/explain?model={MODEL}&version=1",
+    "explain-number": f"/explain?model={MODEL}&version=1&of=Obesity_Type_III&column=Weight",
+    "explain-row": f"/explain?model={MODEL}&version=1&row=17&opinion=true",
+    "explain-typed": f"/explain?model={MODEL}&version=2&show=One+row&source=Typed+in",
+    "predict": f"/predict?model={MODEL}&beside=2",
+    "predict-file": f"/predict?model={MODEL}&show=File+of+rows",
+}
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory) -> Mapping[str, str]:
+    """A registry, a ledger and two small candidates of its own."""
+    folder = tmp_path_factory.mktemp("desk")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params["candidates"] = {name: each for name, each in params["candidates"].items() if name in SMALL}
+    for name, small in SMALL.items():
+        params["candidates"][name]["parameters"] |= small
+    params["evaluation"] |= {"bootstrap_samples": 100, "cross_validation_folds": 2}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    return {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+        "SIGNOFF_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}",
+        "SIGNOFF_PARAMS": str(folder / "params.yaml"),
+        "SIGNOFF_ACTOR": "grace",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+
+
+@pytest.fixture(scope="module")
+def filled(serve, environment) -> str:
+    """The address of a desk whose registry the demo has filled."""
+    command = [sys.executable, "-m", "pipeline", "demo"]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, timeout=FILL_SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return serve(environment)
+
+
+@pytest.fixture
+def tab(filled, open_tab):
+    page = open_tab(filled)
+    yield page
+    page.close()
+
+
+def charts(tab: Page, count: int) -> None:
+    """Plotly draws after the script has ended."""
+    expect(tab.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+    expect(tab.get_by_test_id("stPlotlyChart")).to_have_count(count)
+
+
+LOOKS = [(name, "light") for name in PAGES] + [
+    (name, look) for name in ("explain", "explain-row", "predict") for look in ("dark", "narrow")
+]
+
+
+@pytest.mark.parametrize(("name", "look"), LOOKS)
+def test_pages_in_every_look(filled, open_tab, name, look):
+    """Every page is drawn without an error in light and dark, and nothing is wider than a phone."""
+    tab = open_tab(filled, scheme="dark" if look == "dark" else "light", size=NARROW if look == "narrow" else WIDE)
+    open_page(tab, PAGES[name])
+    if name != "predict-file":
+        expect(tab.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+
+    expect(tab.get_by_test_id("stException")).to_have_count(0)
+    main = tab.get_by_test_id("stMain")
+    assert main.evaluate("main => main.scrollWidth <= main.clientWidth")
+    picture(tab, f"{name}-{look}")
+    tab.close()
+
+
+def test_a_selected_row_is_explained_and_shared(tab, filled, open_tab):
+    """Ticking a line explains it, the address names it, and the address opens it again."""
+    open_page(tab, f"/explain?model={MODEL}&version=1&show=One+row")
+    charts(tab, 1)
+    tab.get_by_test_id("stDataFrame").first.click(position={"x": 15, "y": 33 * 3.5})
+
+    expect(tab.get_by_role("heading", name="Row 2", exact=True)).to_be_visible()
+    assert "row=2" in tab.url
+    expect(tab.get_by_text("Adds up to the output")).to_be_visible()
+
+    other = open_tab(filled)
+    open_page(other, tab.url.replace(filled, ""))
+    expect(other.get_by_role("heading", name="Row 2", exact=True)).to_be_visible()
+    other.close()
+
+
+def test_the_filter_leads_to_its_first_row(tab):
+    """Whoever asks for wrong ones sees one of them, also after a link to another row."""
+    open_page(tab, f"/explain?model={MODEL}&version=1&row=0")
+    expect(tab.get_by_role("heading", name="Row 0", exact=True)).to_be_visible()
+    tab.get_by_text("Wrong", exact=True).click()
+
+    expect(tab.get_by_role("heading", name="Row 0", exact=True)).to_have_count(0)
+    expect(tab.get_by_text("Adds up to the output")).to_be_visible()
+    assert "row=" not in tab.url.replace("rows=", "")
+
+
+def test_from_a_wrong_value_to_a_reason(tab):
+    """A value out of range is refused at its field, the right one is predicted, and its explanation is a click away."""
+    open_page(tab, f"/predict?model={MODEL}")
+    weight = tab.get_by_role("spinbutton", name="Weight (kg)")
+    weight.fill("900")
+    tab.get_by_role("button", name="Predict", exact=True).click()
+    expect(tab.get_by_text("Weight: 900 is above 260 kg (allowed 25 to 260)")).to_be_visible()
+    picture(tab, "predict-error")
+
+    weight.fill("170")
+    tab.get_by_role("button", name="Predict", exact=True).click()
+    expect(tab.get_by_text("lies outside the training data")).to_be_visible()
+    expect(tab.get_by_text("Version 1 predicts")).to_be_visible()
+    picture(tab, "predict-warning")
+
+    tab.get_by_role("link", name="Explain this row").click()
+    expect(tab.get_by_role("heading", name="Explain version 1")).to_be_visible()
+    expect(tab.get_by_role("spinbutton", name="Weight (kg)")).to_have_value("170")
+    expect(tab.get_by_text("Adds up to the output")).to_be_visible()
+
+
+def test_one_column_moves(tab):
+    """Another column draws another curve without leaving the page."""
+    open_page(tab, f"/predict?model={MODEL}")
+    charts(tab, 2)
+    column = tab.get_by_role("combobox", name="Column to move")
+    column.click()
+    column.fill("CAEC")
+    column.press("Enter")
+
+    expect(tab.get_by_text("CAEC is Sometimes in the row.")).to_be_visible()
+    picture(tab, "predict-category")
+
+
+def test_a_file_is_scored_and_downloaded(tab):
+    """The predictions come back as a file, with version and digest in each row; a bad row is told."""
+    open_page(tab, PAGES["predict-file"])
+    names = tab.get_by_text("A CSV or Parquet file with these columns").inner_text().split(": ")[1].split(", ")
+    defaults = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["schema"]["columns"]
+    good = ",".join(str(defaults[name]["default"]) for name in names)
+    text = f"{','.join(names)}\n{good}\n{good.replace('1.7', '17')}\n"
+    tab.locator("input[type=file]").set_input_files(
+        {"name": "people.csv", "mimeType": "text/csv", "buffer": text.encode()}
+    )
+    expect(tab.get_by_text("1 row refused")).to_be_visible()
+    picture(tab, "predict-scored")
+
+    with tab.expect_download() as download:
+        tab.get_by_role("button", name="Download predictions").click()
+    lines = download.value.path().read_text(encoding="utf-8").splitlines()
+    assert lines[0].endswith("model_version,model_digest")
+    assert len(lines) == 2
