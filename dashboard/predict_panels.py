@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import streamlit as st
 
@@ -13,11 +12,10 @@ from pipeline.governance.evidence import Evidence
 from pipeline.governance.text import visible
 from pipeline.serving.layout import ColumnRule, Layout
 from pipeline.serving.predictions import Prediction, Target
-from pipeline.serving.rows import CheckedRow, Value, check_row
+from pipeline.serving.rows import CheckedRow, check_row
+from pipeline.serving.what_if import points
 
-POINTS = 25
 MOST_CURVES = 10
-SPREAD = 0.5  # of a number about which nothing is known
 
 
 def answers(row: CheckedRow, targets: Sequence[Target]) -> None:
@@ -66,14 +64,14 @@ def _reasons(target: Target, row: CheckedRow) -> None:
 def what_if(row: CheckedRow, target: Target) -> None:
     """One column moves, the others stay: what the version says then, asked in one request."""
     layout = target.layout or Layout((), "model")
-    movable = {rule.name: rule for rule in layout.columns if len(_points(rule, row.values[rule.name])) > 1}
+    movable = {rule.name: rule for rule in layout.columns if len(points(rule, row.values[rule.name])) > 1}
     first = [name for name in importance(target.evidence) if name in movable]
     if not movable:
         st.caption("Nothing says which values its columns may have.")
         return
     names = list(dict.fromkeys([*first, *movable]))
     column = st.selectbox("Column to move", names, key="column", bind="query-params", format_func=words.name, width=320)
-    over = _points(movable[column], row.values[column])
+    over = points(movable[column], row.values[column])
     rows = [check_row({**row.values, column: value}, layout) for value in over]
     good = [(value, each) for value, each in zip(over, rows, strict=True) if not each.problems]
     said = session.scorer().predict_checked(target, [each for _, each in good]).rows
@@ -108,27 +106,6 @@ def _lines(said: Sequence[Prediction], target: Target) -> Mapping[str, list[floa
     found = {name: [each.probabilities[name] for each in said] for name in classes_of(target.classes, target.evidence)}
     highest = sorted(found, key=lambda name: -max(found[name]))[:MOST_CURVES]
     return {name: values for name, values in found.items() if name in highest}
-
-
-def _points(rule: ColumnRule, own: Value) -> list[Any]:
-    if rule.categories:
-        return list(rule.categories)
-    if rule.kind == "boolean":
-        return [False, True]
-    if rule.kind not in {"number", "integer"}:
-        return []
-    low, high = _range(rule, own)
-    points = [low + (high - low) * step / (POINTS - 1) for step in range(POINTS)] if low < high else []
-    return list(dict.fromkeys(round(each) for each in points)) if rule.kind == "integer" else points
-
-
-def _range(rule: ColumnRule, own: Value) -> tuple[float, float]:
-    """Where it was trained, else where values are allowed, else around the row's own."""
-    for low, high in ((rule.lowest, rule.highest), (rule.minimum, rule.maximum)):
-        if low is not None and high is not None:
-            return low, high
-    value = float(own) if isinstance(own, int | float) else 0.0
-    return value - abs(value) * SPREAD, value + abs(value) * SPREAD
 
 
 def _with_unit(rule: ColumnRule) -> str:

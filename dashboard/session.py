@@ -1,6 +1,6 @@
 """What the pages share: the service, who acts, what was read a moment ago, and the message after a write."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -21,9 +21,11 @@ from pipeline.governance.paired import Flips
 from pipeline.governance.ports import ModelRecord
 from pipeline.governance.review import EVALUATION_ROWS, Review
 from pipeline.governance.service import GovernanceService, ModelOverview
-from pipeline.serving.predictions import Explanations, Opinion, Resolved, Target
-from pipeline.serving.rows import Value
-from pipeline.serving.scorer import Scorer
+from pipeline.serving import what_if
+from pipeline.serving.predictions import Explanations, Opinion, Prediction, Resolved, Target
+from pipeline.serving.rows import CheckedRow, Value
+from pipeline.serving.scorer import Scorer, layout
+from pipeline.serving.what_if import Change
 from pipeline.settings import Settings, read_settings
 
 FRESH_SECONDS = 15
@@ -156,6 +158,22 @@ def opinion(model: str, version: int, digest: str, about: tuple[tuple[tuple[str,
     row, class_name = about
     found = explained(model, version, digest, row)
     return scorer().second_opinion(_of_digest(model, version, digest), found, class_name=class_name)
+
+
+@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)
+def smallest_change(
+    model: str, version: int, digest: str, about: tuple[tuple[tuple[str, Value], ...], str | None]
+) -> Change | None:
+    """To a class, or to any other one (None), with the columns that the policy lets a person change."""
+    row, wanted = about
+    found = _of_digest(model, version, digest)
+    checked = CheckedRow(dict(row), problems=(), warnings=())
+
+    def ask(rows: Sequence[CheckedRow]) -> Sequence[Prediction]:
+        return scorer().predict_checked(found, rows).rows
+
+    names = settings().policy.may_change.get(model, [])
+    return what_if.smallest_change(ask, checked, layout(found), may_change=names, wanted=wanted)
 
 
 def _of_digest(model: str, version: int, digest: str) -> Target:

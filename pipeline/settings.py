@@ -151,9 +151,13 @@ class MoveSettings(Section):
 
 
 class PolicySettings(Section):
-    """Every kind of move must be listed: what the policy does not name is not allowed by omission."""
+    """Every kind of move must be listed: what the policy does not name is not allowed by omission.
+
+    may_change: by model, the columns that a person could change; the smallest change to another class keeps to them.
+    """
 
     roles: dict[Word, list[Word]]
+    may_change: dict[Word, list[Word]] = Field(default_factory=dict)
     moves: dict[Word, MoveSettings]
 
     @model_validator(mode="after")

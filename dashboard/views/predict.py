@@ -6,6 +6,7 @@ import streamlit as st
 
 from dashboard import pages, predict_picker, session, widgets
 from dashboard.explain_trust import state_line
+from dashboard.predict_change import smallest_change
 from dashboard.predict_file import file_of_rows
 from dashboard.predict_form import outside, typed_row
 from dashboard.predict_panels import answers, what_if
@@ -69,11 +70,18 @@ def one_row(targets: list[Target]) -> None:
         answers(row, targets)
     st.subheader("What if", anchor=False)
     moved(row, targets[0])
+    st.subheader("Smallest change to another class", anchor=False)
+    changed(row, targets[0])
 
 
 @st.fragment
 def moved(row: CheckedRow, target: Target) -> None:
     widgets.guarded(partial(what_if, row, target), "what_if")
+
+
+@st.fragment
+def changed(row: CheckedRow, target: Target) -> None:
+    widgets.guarded(partial(smallest_change, row, target), "smallest_change")
 
 
 predict_page()

@@ -136,6 +136,23 @@ def test_what_if_a_column_moves(desk, open_page, column):
     assert "Over this range the version predicts " in texts(app)
 
 
+def test_the_smallest_change_is_one_that_the_model_confirms(desk, open_page):
+    """It names the new class, and keeps to the columns that the policy lets a person change."""
+    app = open_page(desk, "predict", model=MODEL)
+
+    assert any("Confirmed by the version" in each for each in badges(app))
+    changed = next(each.value for each in app.dataframe if list(each.value.columns) == ["Column", "Now", "Then"])
+    assert set(changed["Column"]) <= {"Weight", "CAEC"}
+    assert any(each.value.startswith("May change, by the policy: Weight, CAEC.") for each in app.caption)
+
+
+def test_no_change_for_a_model_that_the_policy_does_not_name(desk, open_page):
+    """Nothing is assumed about what a person could change."""
+    app = open_page(desk, "predict", model=REGRESSION)
+
+    assert any("answers with a number" in each.value for each in app.caption)
+
+
 def test_a_model_without_schema(desk, open_page):
     """A regression model by plain MLflow: the form comes from its signature or example, the answer is a number."""
     app = open_page(desk, "predict", model=REGRESSION)
