@@ -81,7 +81,7 @@ def models() -> tuple[ModelRecord, ...]:
 def versions(model: str) -> pd.DataFrame:
     """The versions table of a model: see tables.versions."""
     names = metric_names()
-    return tables.versions(desk().versions(model, names), names)
+    return tables.versions(desk().versions(model, names), names, desk().gate_counts(model))
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,8 @@ from dashboard import words
 from pipeline.governance.drift import Difference
 from pipeline.governance.evidence import Evidence, Metric, number
 from pipeline.governance.gates import GateResult
+from pipeline.governance.history import GateCount
+from pipeline.governance.ledger import iso
 from pipeline.governance.ports import MetricDifference, VersionRow
 from pipeline.governance.text import visible
 
@@ -18,16 +21,18 @@ SHARES = ("accuracy", "f1_macro", "f1_weighted", "precision_macro", "recall_macr
 FIRST_METRICS = (*SHARES, "log_loss")
 TEXT_COLUMN = "text"  # what the filter looks at, not shown
 LONGEST_CELL = 300
+Gates = Mapping[tuple[int, str | None], GateCount]
 
 
-def versions(rows: Sequence[VersionRow], metrics: Sequence[str]) -> pd.DataFrame:
-    """One line per version, newest first, with a column `text` for the filter."""
+def versions(rows: Sequence[VersionRow], metrics: Sequence[str], gates: Gates = MappingProxyType({})) -> pd.DataFrame:
+    """One line per version, newest first, with a column `text` for the filter. gates: see service.gate_counts."""
     frame = pd.DataFrame(
         {
             "Version": [row.version for row in rows],
             "Stage": [row.stage.value for row in rows],
             "Aliases": [[visible(alias) for alias in row.aliases] for row in rows],
             **{name: pd.array([row.metrics.get(name) for row in rows], dtype="Float64") for name in metrics},
+            "Gates": [_gate_words(gates.get((row.version, iso(row.created_at)))) for row in rows],
             "Type": [cell(row.tags.get("model_type", "")) for row in rows],
             "Producer": [cell(row.tags.get("produced_by", "")) for row in rows],
             "Status": [row.status for row in rows],
@@ -37,6 +42,12 @@ def versions(rows: Sequence[VersionRow], metrics: Sequence[str]) -> pd.DataFrame
     )
     frame[TEXT_COLUMN] = [_searched(row) for row in rows]
     return frame
+
+
+def _gate_words(count: GateCount | None) -> str:
+    if count is None:
+        return ""
+    return f"{count.passed} passed" + (f", {count.failed} not" if count.failed else "")
 
 
 def narrowed(frame: pd.DataFrame, text: str, stages: Sequence[str]) -> pd.DataFrame:

@@ -73,11 +73,14 @@ def table(found: pd.DataFrame, key: str) -> list[int]:
             "Aliases": st.column_config.MultiselectColumn(
                 options=[CHAMPION, *aliases], color=["blue", *("gray" for _ in aliases)]
             ),
+            "Gates": st.column_config.TextColumn(
+                help="At the last decision about the version; its review has them now"
+            ),
             **figures,
             **widgets.times("Created"),
         },
         placeholder=words.NOTHING,
-        alt="Versions with metrics, stage and aliases",
+        alt="Versions with metrics, stage, aliases and gates",
     )
     return [int(found["Version"].iloc[row]) for row in event.selection.rows if row < len(found)]
 

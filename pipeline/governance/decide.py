@@ -21,8 +21,9 @@ from pipeline.governance.errors import (
     Refused,
     Unavailable,
 )
+from pipeline.governance.evidence import VALIDATION_TAG
 from pipeline.governance.ledger import Event, EventType, SlotChange, StoredEvent, iso
-from pipeline.governance.lifecycle import ModelState, Move, Slot, Stage
+from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Slot, Stage
 from pipeline.governance.policy import Policy
 from pipeline.governance.ports import Clock, Ledger, LedgerTransaction, Registry
 from pipeline.governance.request import Outcome, Request, check, check_slot
@@ -30,6 +31,7 @@ from pipeline.governance.review import Review, Reviewer
 
 DEADLINE = timedelta(seconds=15)
 RECONCILE_AFTER = 3 * DEADLINE
+VALIDATED = {MoveKind.STAGING: "passed", MoveKind.PRODUCTION: "approved", MoveKind.ROLLBACK: "approved"}
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ class Decider:
             "approvals": [],
             "request": request.digest,
             "state": review.state,
+            "tags": _validation(review),
         }
 
     def _signed(self, move: Move, actor: Actor, reason: str) -> dict[str, Any]:
@@ -231,7 +234,15 @@ def actor_json(actor: Actor, roles: tuple[str, ...]) -> dict[str, Any]:
 
 def _mirror(decided: StoredEvent) -> dict[str, str]:
     """For readers of MLflow's own screens; nothing here is ever read back."""
-    return {"signoff.sequence": str(decided.sequence), "signoff.decided_at": iso(decided.event.at)}
+    ours = {"signoff.sequence": str(decided.sequence), "signoff.decided_at": iso(decided.event.at)}
+    more: Mapping[str, str] = decided.event.content.get("tags", {})
+    return {**ours, **more}
+
+
+def _validation(review: Review) -> dict[str, str]:
+    """The tag that our pipeline registers as "pending"; one of somebody else's with the same name stays as it is."""
+    status = VALIDATED.get(review.move.kind)
+    return {VALIDATION_TAG: status} if status and review.evidence.ours else {}
 
 
 def _outcome(move: Move, decided: StoredEvent, end: StoredEvent, *, replayed: bool = False) -> Outcome:

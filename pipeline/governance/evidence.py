@@ -11,6 +11,7 @@ from pipeline.governance.ports import File, Gap, ModelFiles, VersionRecord, Vers
 
 OUR_TAG, OUR_VALUE = "produced_by", "signoff"
 MIRROR_PREFIX = "signoff."  # tags that repeat a decision: a decision must not make its own evidence stale
+VALIDATION_TAG = "validation_status"  # likewise, on versions of our pipeline, which registers it as "pending"
 DEEPEST = 40
 DOCUMENTS = ("evaluation", "feature_schema", "lineage", "data_report", "explanation")
 
@@ -109,6 +110,7 @@ def manifest_digest(files: Iterable[File]) -> str:
 
 def _facts(record: VersionRecord) -> dict[str, Any]:
     row = record.row
+    ours = row.tags.get(OUR_TAG) == OUR_VALUE
     return {
         "model": row.model,
         "version": row.version,
@@ -122,11 +124,15 @@ def _facts(record: VersionRecord) -> dict[str, Any]:
         "stage": row.stage.value,
         "aliases": sorted(row.aliases),
         "description": row.description,
-        "tags": {key: value for key, value in row.tags.items() if not key.startswith(MIRROR_PREFIX)},
+        "tags": {key: value for key, value in row.tags.items() if not _mirrors(key, ours=ours)},
         "params": dict(row.params),
         "metrics": dict(row.metrics),
-        "ours": row.tags.get(OUR_TAG) == OUR_VALUE,
+        "ours": ours,
     }
+
+
+def _mirrors(tag: str, *, ours: bool) -> bool:
+    return tag.startswith(MIRROR_PREFIX) or (ours and tag == VALIDATION_TAG)
 
 
 def _files(files: ModelFiles, *, present: bool) -> dict[str, Any]:

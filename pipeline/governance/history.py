@@ -76,6 +76,14 @@ class Moment:
         return {"model": self.model, "at": iso(self.at), "champion": self.champion, "stages": stages}
 
 
+@dataclass(frozen=True)
+class GateCount:
+    """How many gates of a version's last decision passed, and how many warned or were only noted."""
+
+    passed: int
+    failed: int
+
+
 def entry(stored: StoredEvent) -> Entry:
     event, content = stored.event, stored.event.content
     actor: Mapping[str, Any] = content.get("actor") or {}
@@ -149,6 +157,18 @@ def champion_periods(model: str, events: Iterable[StoredEvent]) -> list[Period]:
         if change.to is not None:
             periods.append(Period(int(change.to), stored.event.at, None, stored.sequence))
     return periods
+
+
+def gate_counts(events: Iterable[Event]) -> dict[tuple[int, str | None], GateCount]:
+    """By version and its creation time, for a number is given out again after a deletion."""
+    found: dict[tuple[int, str | None], GateCount] = {}
+    for event in events:
+        subject: Mapping[str, Any] = event.content.get("subject") or {}
+        gates, version = event.content.get("gates"), subject.get("version")
+        if event.type is EventType.DECIDED and gates and isinstance(version, int):
+            passed = sum(bool(gate["passed"]) for gate in gates)
+            found[version, subject.get("created_at")] = GateCount(passed, len(gates) - passed)
+    return found
 
 
 def rollback_target(model: str, events: Iterable[Event]) -> int | None:

@@ -12,7 +12,17 @@ from pipeline.governance.decide import RECONCILE_AFTER, Decider
 from pipeline.governance.drift import Difference
 from pipeline.governance.errors import NotFound
 from pipeline.governance.evidence import Evidence
-from pipeline.governance.history import Entry, Moment, Period, champion_periods, entry, moment, rollback_target
+from pipeline.governance.history import (
+    Entry,
+    GateCount,
+    Moment,
+    Period,
+    champion_periods,
+    entry,
+    gate_counts,
+    moment,
+    rollback_target,
+)
 from pipeline.governance.ledger import StoredEvent
 from pipeline.governance.lifecycle import (
     Move,
@@ -157,6 +167,10 @@ class GovernanceService:
     def champions(self, model: str) -> list[Period]:
         """Who was champion when, oldest first."""
         return champion_periods(model, self.ledger.events(model=model))
+
+    def gate_counts(self, model: str) -> dict[tuple[int, str | None], GateCount]:
+        """How the gates stood at the last decision about each version, by number and creation time."""
+        return gate_counts(stored.event for stored in self.ledger.events(model=model))
 
     def evidence(self, digest: str) -> str:
         """The canonical JSON that a decision quotes. Raises NotFound."""

@@ -14,6 +14,7 @@ from desks import (
     KnownClaims,
     KnownDifferences,
     KnownSmoke,
+    add_good_version,
     build_desk,
     default_policy,
     refused,
@@ -40,8 +41,8 @@ from pipeline.governance.errors import (
     Unavailable,
     WarningsNotAccepted,
 )
-from pipeline.governance.history import Moment, one_line_each
-from pipeline.governance.ledger import EventType
+from pipeline.governance.history import GateCount, Moment, one_line_each
+from pipeline.governance.ledger import EventType, iso
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Stage, parse_target
 from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.service import GovernanceService
@@ -122,6 +123,40 @@ class TestPromotion:
         promote(desk, 1, Stage.STAGING)
 
         assert desk.registry.version(MODEL, 1).row.tags["signoff.sequence"] == "2"
+
+    def test_says_in_the_registry_what_became_of_the_validation(self) -> None:
+        """The tag that our pipeline registers as pending follows the decision, and is no part of the evidence."""
+        registry = small_registry(versions=0)
+        add_good_version(registry, tags={"validation_status": "pending"})
+        desk = build_desk(registry)
+        before = desk.show(MODEL, 1).content["tags"]
+        seen = [promote(desk, 1, stage) and self.validation(desk) for stage in (Stage.STAGING, Stage.PRODUCTION)]
+
+        assert seen == ["passed", "approved"]
+        assert desk.show(MODEL, 1).content["tags"] == before
+
+    def test_leaves_somebody_elses_validation_tag_alone(self) -> None:
+        """A version that our pipeline did not make keeps its own, which is evidence."""
+        registry = small_registry(versions=0)
+        add_good_version(registry, tags={"validation_status": "mine", "produced_by": "somebody"})
+        desk = build_desk(registry)
+        promote(desk, 1, Stage.STAGING)
+
+        assert self.validation(desk) == "mine"
+        assert desk.show(MODEL, 1).content["tags"]["validation_status"] == "mine"
+
+    @staticmethod
+    def validation(desk: GovernanceService) -> str:
+        return desk.registry.version(MODEL, 1).row.tags["validation_status"]
+
+    def test_counts_its_gates(self) -> None:
+        """By version and creation time: how many passed at the last decision."""
+        desk = build_desk()
+        promote(desk, 1, Stage.STAGING)
+        ((version, created),) = desk.gate_counts(MODEL)
+
+        assert (version, created) == (1, iso(desk.version(MODEL, 1).row.created_at))
+        assert desk.gate_counts(MODEL)[version, created] == GateCount(9, 0)
 
     def test_keeps_a_checkpoint(self) -> None:
         """So that cutting the ledger's tail is seen."""
