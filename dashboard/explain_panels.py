@@ -15,6 +15,7 @@ from dashboard.predict_panels import classes_of
 from pipeline.comparison.rows import Rows
 from pipeline.governance.errors import NotFound
 from pipeline.governance.evidence import Evidence
+from pipeline.governance.review import EVALUATION_ROWS
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Target
 from pipeline.serving.rows import Row
@@ -31,7 +32,8 @@ def columns(target: Target) -> None:
     summary = evidence.document("explanation")
     shares = explain_data.mean_abs(summary)
     if not shares:
-        st.caption("The version came without an explanation summary.")
+        live = " One row can be explained all the same, live." if target.state.usable else ""
+        st.caption(f"The version came without an explanation summary.{live}")
         return
     order = classes_of(list(shares), evidence)
     scale = visible(str(summary.get("scale")), most=40)
@@ -85,8 +87,9 @@ def one_row(target: Target) -> None:
     """Of the evaluation rows, or typed in where the version may be loaded."""
     source = SOURCES[0]
     if target.state.usable:
-        source = st.segmented_control("Row from", SOURCES, default=SOURCES[0], required=True, key="source",
-                                      bind="query-params")  # fmt: skip
+        stored = any(file["path"] == EVALUATION_ROWS for file in target.evidence.content["files"])
+        source = st.segmented_control("Row from", SOURCES, default=SOURCES[0 if stored else 1], required=True,
+                                      key="source", bind="query-params")  # fmt: skip
     if source == SOURCES[1]:
         row = typed_row(target.resolved.model, layout(target), "Explain")
         if row is not None:

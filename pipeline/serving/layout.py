@@ -93,6 +93,14 @@ def layout_of_model(description: Mapping[str, Any]) -> Layout | None:
     return Layout(rules, "model") if rules else None
 
 
+def started_with(layout: Layout, example: Mapping[str, Any]) -> Layout:
+    """With the example's first row as defaults, where nothing else gave one: a signature tells none."""
+    shown = {name: _shown(name, values) for name, values in example.items() if isinstance(values, list)}
+    held = (replace(rule, default=shown[rule.name].default) if rule.default is None and rule.name in shown else rule
+            for rule in layout.columns)  # fmt: skip
+    return replace(layout, columns=tuple(held))
+
+
 def _described(name: str, column: Mapping[str, Any], signed: ColumnRule | None) -> ColumnRule:
     """One column of the feature schema."""
     rule = signed or ColumnRule(name, "any")

@@ -10,7 +10,7 @@ from pipeline.governance.service import GovernanceService
 from pipeline.serving.client import Worker, WorkerRefusal
 from pipeline.serving.copies import PrivateCopies, label
 from pipeline.serving.frames import Frame
-from pipeline.serving.layout import Layout, layout_of, layout_of_model
+from pipeline.serving.layout import Layout, layout_of, layout_of_model, started_with
 from pipeline.serving.predictions import Explanations, Opinion, Prediction, Predictions, Resolved, Target
 from pipeline.serving.rows import CheckedRow, check_rows, columnar
 from pipeline.serving.trust import LedgerView, Trust, TrustState, judge
@@ -185,7 +185,7 @@ class Scorer:
         return replace(
             target,
             state=replace(target.state, loaded=True, foreign=found["foreign"]),
-            layout=target.layout or layout_of_model(found),
+            layout=started_with(target.layout, found["example"]) if target.layout else layout_of_model(found),
             classes=tuple(found["classes"]),
             probabilities=found["probabilities"],
             model_type=found["model_type"],

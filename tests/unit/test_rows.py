@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.serving.cells import Unfit, check_value
-from pipeline.serving.layout import ColumnRule, Layout, layout_of, layout_of_model
+from pipeline.serving.layout import ColumnRule, Layout, layout_of, layout_of_model, started_with
 from pipeline.serving.rows import InvalidRows, check_columns, check_row, check_rows, columnar, parse_row
 
 SCHEMA = {
@@ -337,3 +337,15 @@ def test_without_schema_and_signature_the_example_or_the_names_decide():
     assert names
     assert (names.names, names.source) == (("a", "b"), "model")
     assert layout_of_model({"example": {}, "columns": []}) is None
+
+
+def test_an_example_gives_the_defaults_that_a_signature_has_not():
+    """Its first row; a default of the schema stays."""
+    columns = {"inputs": [{"name": "age", "type": "double"}, {"name": "note", "type": "string"}]}
+    found = started_with(layout_of({}, columns), {"age": [31, 40], "note": [None, "x"], "other": [1]})
+
+    assert [(rule.name, rule.kind, rule.default) for rule in found.columns] == [
+        ("age", "number", 31),
+        ("note", "text", "x"),
+    ]
+    assert started_with(found, {"age": [7]}).columns[0].default == 31

@@ -1,0 +1,87 @@
+"""Explain, Predict and Compare on a registry that plain MLflow filled, under both trust policies."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import pytest
+import yaml
+from playwright.sync_api import Page, expect
+from real_server import NARROW, ROOT, WIDE, open_page, picture
+
+NOT_LOADED = "Its flavor is lightgbm, which is not loaded under this trust policy."
+LOADED_BY_MLFLOW = "was loaded by MLflow"
+ALLOW_LIST, PRODUCERS = "allow_list", "producers"
+# trust policy, page, and what must be read there
+PAGES = {
+    "price-explain": (ALLOW_LIST, "/explain?model=price&version=2", "came without an explanation summary"),
+    "price-row": (ALLOW_LIST, "/explain?model=price&version=2&show=One+row", "Adds up to the output"),
+    "price-predict": (ALLOW_LIST, "/predict?model=price&version=1", "Version 1 predicts"),
+    "price-compare": (ALLOW_LIST, "/compare?model=price&versions=1,2", "Neither version has metrics"),
+    "churn-row": (ALLOW_LIST, "/explain?model=churn&version=2&show=One+row", "Explained: "),
+    "churn-predict": (ALLOW_LIST, "/predict?model=churn&version=1&beside=2", "Version 2 predicts"),
+    "churn-compare": (ALLOW_LIST, "/compare?model=churn&versions=1,2", "They do not say which of the two is better"),
+    "dose-explain": (ALLOW_LIST, "/explain?model=dose&version=1", NOT_LOADED),
+    "dose-predict": (ALLOW_LIST, "/predict?model=dose&version=1", NOT_LOADED),
+    "dose-compare": (ALLOW_LIST, "/compare?model=dose", "A comparison needs two"),
+    "bare-row": (ALLOW_LIST, "/explain?model=bare&version=1&show=One+row", "no feature schema"),
+    "bare-predict": (ALLOW_LIST, "/predict?model=bare&version=1", "no feature schema"),
+    "dose-row-trusted": (PRODUCERS, "/explain?model=dose&version=1&show=One+row", "Adds up to the output"),
+    "dose-predict-trusted": (PRODUCERS, "/predict?model=dose&version=1", LOADED_BY_MLFLOW),
+}
+
+
+@pytest.fixture(scope="module")
+def addresses(serve, tmp_path_factory) -> Mapping[str, str]:
+    """Of one desk per trust policy, over the same registry."""
+    folder = tmp_path_factory.mktemp("plain")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    subprocess.run(
+        [sys.executable, ROOT / "tests" / "plain_models.py", uri], cwd=folder, check=True, capture_output=True
+    )
+    found = {}
+    for trust in (ALLOW_LIST, PRODUCERS):
+        params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+        params["serving"]["trust"] = trust
+        (folder / f"{trust}.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+        found[trust] = serve(
+            {
+                "MLFLOW_TRACKING_URI": uri,
+                "SIGNOFF_LEDGER_URL": f"sqlite:///{folder / f'{trust}.db'}",
+                "SIGNOFF_PARAMS": str(folder / f"{trust}.yaml"),
+                "SIGNOFF_ACTOR": "grace",
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+            }
+        )
+    return found
+
+
+@pytest.mark.parametrize("look", ["light", "dark", "narrow"])
+@pytest.mark.parametrize("name", PAGES)
+def test_every_kind_of_model_on_every_page(addresses, open_tab, name, look):
+    """No traceback, nothing wider than the screen, and the sentence that fits the model."""
+    trust, path, told = PAGES[name]
+    size = NARROW if look == "narrow" else WIDE
+    tab = open_tab(addresses[trust], scheme="dark" if look == "dark" else "light", size=size)
+    open_page(tab, path)
+
+    expect(tab.get_by_text(told).first).to_be_visible()
+    expect(tab.get_by_test_id("stException")).to_have_count(0)
+    assert tab.get_by_test_id("stMain").evaluate("main => main.scrollWidth <= main.clientWidth")
+    picture(tab, f"plain-{name}-{look}")
+    tab.close()
+
+
+def test_a_form_from_a_signature(addresses, open_tab):
+    """It starts with the input example; another number is predicted and explained."""
+    tab: Page = open_tab(addresses[ALLOW_LIST])
+    open_page(tab, "/predict?model=price&version=2")
+    rooms, age = tab.get_by_role("spinbutton", name="rooms"), tab.get_by_role("spinbutton", name="age")
+    expect(rooms).not_to_have_value("")
+    rooms.fill("3")
+    age.fill("10")
+    tab.get_by_role("button", name="Predict", exact=True).click()
+
+    expect(tab.get_by_role("heading", name="80", exact=True)).to_be_visible()
+    expect(tab.get_by_text("rooms 3 lowers the output by")).to_be_visible()
+    tab.close()
