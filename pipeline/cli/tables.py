@@ -177,10 +177,20 @@ def outcome(found: "Outcome") -> None:
 
 def history(entries: "Sequence[Entry]") -> None:
     rows = [
-        [each.sequence, when(each.at), each.type.value, each.actor, each.version, each.before, each.after, _words(each)]
+        [
+            each.sequence,
+            when(each.at),
+            each.type.value,
+            each.actor,
+            each.version,
+            each.slot,
+            each.before,
+            each.after,
+            _words(each),
+        ]
         for each in one_line_each(entries)
     ]
-    heads = ["No.", "At (UTC)", "Event", "Actor", "Version", "From", "To", "Reason"]
+    heads = ["No.", "At (UTC)", "Event", "Actor", "Version", "Slot", "From", "To", "Reason"]
     _table(heads, rows, empty="The ledger holds nothing about this model.")
 
 

@@ -1,5 +1,6 @@
 """A request for a decision, what it gives, and what is checked against the review before anything is written."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from pipeline.governance.errors import (
     StateChanged,
     WarningsNotAccepted,
 )
+from pipeline.governance.gates import GateResult
 from pipeline.governance.ledger import SlotChange, SlotState, canonical, digest_of
 from pipeline.governance.lifecycle import Move, Slot
 from pipeline.governance.review import Review
@@ -79,10 +81,13 @@ def check(request: Request, review: Review) -> None:
         if gate.name == "changes_something":
             raise NothingToDo(f"changes_something: {gate.why}")
     if review.blocked_by:
-        raise Blocked("; ".join(f"{gate.name}: {gate.why}" for gate in review.blocked_by))
+        raise Blocked(_sentences(review.blocked_by))
     if review.warnings and not request.accept_warnings:
-        named = "; ".join(f"{gate.name}: {gate.why}" for gate in review.warnings)
-        raise WarningsNotAccepted(f"{named}; accept the warnings to go on")
+        raise WarningsNotAccepted(f"{_sentences(review.warnings)} Accept the warnings to go on.")
+
+
+def _sentences(gates: Iterable[GateResult]) -> str:
+    return " ".join(f"{gate.name}: {gate.why}" for gate in gates)
 
 
 def check_slot(held: SlotState | None, seen: SlotState, slot: Slot) -> None:

@@ -64,7 +64,7 @@ def test_warnings_ask_for_an_acceptance(open_page):
         desk.promote(MODEL, version, stage, reason=REASON, actor=GRACE, accept_warnings=True)
 
     app = decide(review(open_page, desk), PROMOTE)
-    assert "accept the warnings to go on" in texts(app)
+    assert "Accept the warnings to go on." in texts(app)
     assert desk.registry.state(MODEL).champion == 1
 
     decide(app, PROMOTE, accept=True)
