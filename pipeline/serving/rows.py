@@ -99,13 +99,13 @@ def columnar(rows: Sequence[Row], layout: Layout) -> dict[str, list[Any]]:
     """Checked rows by column, with pandas' dtypes: as the worker takes them."""
     values = [[row[rule.name] for row in rows] for rule in layout.columns]
     dtypes = [
-        _nullable(rule.dtype) if None in column else rule.dtype
+        nullable(rule.dtype) if None in column else rule.dtype
         for rule, column in zip(layout.columns, values, strict=True)
     ]
     return {"columns": list(layout.names), "dtypes": dtypes, "values": values}
 
 
-def _nullable(dtype: str) -> str:
+def nullable(dtype: str) -> str:
     """Whole numbers and booleans of NumPy have no missing value."""
     return "float64" if dtype.startswith("int") else "object" if dtype == "bool" else dtype
 

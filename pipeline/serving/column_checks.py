@@ -1,0 +1,185 @@
+"""One column of many rows against its rule: which cells are surely fine, and their values.
+
+Whoever is not surely fine is looked at by cells.check_value, so a doubt costs time but never changes the verdict.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.serving.cells import MOST_TEXT, WHOLE
+from pipeline.serving.layout import ColumnRule
+
+Arrow = Any  # pyarrow has no types
+Mask = np.ndarray
+TYPES = {
+    "number": pa.float64(),
+    "integer": pa.int64(),
+    "category": pa.string(),
+    "text": pa.string(),
+    "boolean": pa.bool_(),
+}
+TRUE, FALSE = ["true", "True", "TRUE"], ["false", "False", "FALSE"]
+NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+# May be a number, a missing value or one of the words for no number: anything else is a word.
+NO_WORD = r"^[\pZ\pC]*$|[0-9]|[nN][aA][nN]|[iI][nN][fF]"
+VISIBLE = r"[^\pZ\pC]"
+CLOSE = 1e-9  # as math.isclose
+
+
+@dataclass(frozen=True)
+class Column:
+    """The values where they are surely right (null elsewhere), which those are, and which of them are odd.
+
+    A missing value that may be missing is sure, and null.
+    """
+
+    values: Arrow
+    sure: Mask
+    odd: Mask
+
+
+def check_column(array: Arrow, rule: ColumnRule, count: int, *, from_text: bool) -> Column:
+    if array is None:
+        return _nothing_sure(rule, count)
+    if pa.types.is_null(array.type):
+        return _missing(rule, count)
+    text = pa.types.is_string(array.type)
+    if rule.kind in {"number", "integer"}:
+        return _numbers(array, rule, text=text, from_text=from_text)
+    if rule.kind == "boolean":
+        return _booleans(array, rule, text=text, from_text=from_text)
+    if rule.kind in {"category", "text"}:
+        return _texts(array, rule, from_text=from_text) if text else _nothing_sure(rule, count)
+    return _anything(array, rule, text=text, from_text=from_text)
+
+
+def _nothing_sure(rule: ColumnRule, count: int) -> Column:
+    none = np.zeros(count, dtype=bool)
+    return Column(pa.nulls(count, TYPES.get(rule.kind, pa.null())), none, none)
+
+
+def _missing(rule: ColumnRule, count: int) -> Column:
+    column = _nothing_sure(rule, count)
+    return column if rule.required else Column(column.values, ~column.sure, column.odd)
+
+
+def _numbers(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) -> Column:
+    """Whole numbers lose digits beyond 2**53 here as they do one by one: both go through a float."""
+    if text:
+        found = _parsed(array) if from_text else None
+    else:
+        found = _as_floats(array)
+    if found is None:
+        return _nothing_sure(rule, len(array))
+    values, nothing = _floats(found), _mask(pc.is_null(found))
+    with np.errstate(invalid="ignore"):
+        sure = np.isfinite(values)
+        if rule.minimum is not None:
+            sure &= values >= rule.minimum
+        if rule.maximum is not None:
+            sure &= values <= rule.maximum
+        if rule.kind == "integer":
+            limit = float(WHOLE.get(rule.dtype, 2**63))
+            sure &= (np.floor(values) == values) & (values >= -limit) & (values < limit)
+    odd = sure & _outside(values, rule)
+    kept = np.where(sure, values, 0.0)
+    whole = kept.astype(np.int64) if rule.kind == "integer" else kept
+    return Column(pa.array(whole, mask=~sure), sure | _allowed_to_miss(nothing, rule, blank=text, array=array), odd)
+
+
+def _allowed_to_miss(nothing: Mask, rule: ColumnRule, *, blank: bool, array: Arrow) -> Mask:
+    """Which cells are surely missing and may be."""
+    if rule.required:
+        return np.zeros(len(nothing), dtype=bool)
+    return nothing & (_mask(pc.equal(array, "").fill_null(True)) if blank else True)
+
+
+def _parsed(array: Arrow) -> Arrow:
+    """Text as numbers, null where it surely is none or may be none."""
+    try:
+        return pc.cast(array, pa.float64())
+    except pa.ArrowInvalid:
+        looks = pc.match_substring_regex(array, NUMBER)
+        return pc.cast(pc.if_else(looks, pc.ascii_trim_whitespace(array), None), pa.float64())
+
+
+def _as_floats(array: Arrow) -> Arrow:
+    """None for a type whose values are no plain numbers."""
+    kind = array.type
+    if pa.types.is_float32(kind) or pa.types.is_float64(kind) or pa.types.is_integer(kind):
+        return pc.cast(array, pa.float64(), safe=False)
+    return None
+
+
+def _outside(values: Mask, rule: ColumnRule) -> Mask:
+    """As rows.check_row warns: not between, and not as good as on one of the ends."""
+    if rule.lowest is None or rule.highest is None:
+        return np.zeros(len(values), dtype=bool)
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = ~((values >= rule.lowest) & (values <= rule.highest))
+        for end in (rule.lowest, rule.highest):
+            apart = np.abs(values - end)
+            found &= ~((apart <= CLOSE * np.abs(values)) | (apart <= abs(CLOSE * end)))
+    return found
+
+
+def _booleans(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) -> Column:
+    count = len(array)
+    if text and from_text:
+        true, false = (_mask(pc.is_in(array, value_set=pa.array(words))) for words in (TRUE, FALSE))
+        sure = true | false
+    elif pa.types.is_boolean(array.type):
+        true, sure = _mask(array), _mask(pc.is_valid(array))
+    else:
+        return _nothing_sure(rule, count)
+    nothing = _mask(pc.equal(array, "")) | ~_mask(pc.is_valid(array)) if text else ~sure
+    missing = nothing & (not rule.required)
+    return Column(pa.array(true, mask=~sure), sure | missing, np.zeros(count, dtype=bool))
+
+
+def _texts(array: Arrow, rule: ColumnRule, *, from_text: bool) -> Column:
+    nothing = _mask(pc.equal(array, "").fill_null(True))
+    if rule.kind == "category":
+        known = pa.array([each for each in rule.categories if each.strip()], type=pa.string())
+        sure = _mask(pc.is_in(array, value_set=known))
+    else:
+        sure = ~nothing & _mask(pc.less_equal(pc.utf8_length(array), MOST_TEXT))
+        if from_text:
+            sure &= _mask(pc.match_substring_regex(array, VISIBLE))
+    odd = sure & _unseen(array, rule)
+    values = array if sure.all() else pc.if_else(pa.array(sure), array, None)
+    return Column(values, sure | (nothing & (not rule.required)), odd)
+
+
+def _unseen(array: Arrow, rule: ColumnRule) -> Mask:
+    if not rule.unseen:
+        return np.zeros(len(array), dtype=bool)
+    return _mask(pc.is_in(array, value_set=pa.array(rule.unseen, type=pa.string())))
+
+
+def _anything(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) -> Column:
+    """Of text it is decided for all rows at once whether it is numbers; a mixture is nothing sure."""
+    if not text:
+        kind = _booleans if pa.types.is_boolean(array.type) else _numbers
+        return kind(array, rule, text=False, from_text=from_text)
+    if not from_text:
+        return _texts(array, rule, from_text=False)
+    if not pc.any(pc.match_substring_regex(array, NO_WORD)).as_py():
+        return _texts(array, rule, from_text=True)
+    found = _numbers(array, rule, text=True, from_text=True)
+    return found if found.sure.all() else _nothing_sure(rule, len(array))
+
+
+def _floats(array: Arrow) -> Mask:
+    """NaN for null."""
+    return np.asarray(pc.fill_null(array, math.nan).to_numpy(zero_copy_only=False))
+
+
+def _mask(array: Arrow) -> Mask:
+    """False for null."""
+    return np.asarray(pc.fill_null(array, False).to_numpy(zero_copy_only=False))

@@ -1,0 +1,174 @@
+"""Many rows checked at once: the verdict, the values and the warnings are those of one row after the other."""
+
+import json
+import math
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.serving.columns import JSON, Given, check_many
+from pipeline.serving.layout import ColumnRule, Layout
+from pipeline.serving.rows import check_row, columnar
+
+NUMBERS = [
+    "80",
+    "-5",
+    "+2.5",
+    "8e1",
+    " 80 ",
+    "5.",
+    ".5",
+    "1e400",
+    "nan",
+    "-Infinity",
+    "1_0",
+    "\u0668\u0660",
+    "80,5",
+    "0x10",
+]
+BLANKS = ["", " ", "\t", "\u00a0", "\u2003", "\x1c", "\u200b"]
+WORDS = ["no", "NO", "Sometimes", "true", "FALSE", "True", "Trüe", "x" * 4_001, "\u0416", "=1", "a\nb"]
+TEXT = st.sampled_from(NUMBERS + BLANKS + WORDS) | st.floats(allow_nan=False).map(repr) | st.text(max_size=5)
+PLAIN = st.none() | st.floats() | st.integers() | st.booleans() | TEXT
+ODD = st.sampled_from([Decimal("1.5"), [1], {"a": 1}, "\ud800", 10**400])
+CLOSE_TO = st.sampled_from(
+    [10.0, 10.000000001, 10.0000000000001, 9.999999999999, 100.00000001, 100.0 + 1e-9, 30.5, 500.0]
+)
+RULES = [
+    ColumnRule("limited", "number", "float64", minimum=1, maximum=400, lowest=10, highest=100),
+    ColumnRule("free", "number", "float32", required=False),
+    ColumnRule("whole", "integer", "int64", lowest=-3, highest=3),
+    ColumnRule("small", "integer", "int32", required=False),
+    ColumnRule("kind", "category", "str", categories=("no", "Sometimes", "", " "), unseen=("Sometimes",)),
+    ColumnRule("other", "category", "str", categories=("no", "5"), required=False),
+    ColumnRule("words", "text", "str"),
+    ColumnRule("remark", "text", "str", required=False),
+    ColumnRule("yes", "boolean", "bool"),
+    ColumnRule("maybe", "boolean", "bool", required=False),
+    ColumnRule("some", "any"),
+    ColumnRule("thing", "any", required=False),
+]
+LAYOUT = Layout(tuple(RULES), "signature")
+GOOD = {
+    "limited": 30.5, "free": 1.0, "whole": 2, "small": 5, "kind": "no", "other": "5", "words": "Rome", "remark": "x",
+    "yes": True, "maybe": False, "some": 2.5, "thing": "y",
+}  # fmt: skip
+
+
+def same(value: object, other: object) -> bool:
+    return type(value) is type(other) and value == other
+
+
+def agrees(found, rows, *, from_text: bool) -> None:
+    """The promise of this file."""
+    expected = [check_row(row, LAYOUT, from_text=from_text, row=number) for number, row in enumerate(rows, start=7)]
+    assert found.usable.tolist() == [not each.problems for each in expected]
+    assert found.problems == {place: each.problems for place, each in enumerate(expected) if each.problems}
+    fine = [each for each in expected if not each.problems]
+    assert [found.warnings(place) for place, each in enumerate(expected) if not each.problems] == [
+        each.warnings for each in fine
+    ]
+    assert found.odd.sum() == sum(bool(each.warnings) for each in fine)
+    wanted = columnar([each.values for each in fine], LAYOUT)
+    for position, (name, dtype) in enumerate(zip(wanted["columns"], wanted["dtypes"], strict=True)):
+        values = found.values.column(position).to_pylist()
+        if found.dtypes[position] == JSON:
+            values = [json.loads(value) for value in values]
+        else:
+            assert found.dtypes[position] == dtype
+        assert found.values.schema.names[position] == name
+        assert all(map(same, values, wanted["values"][position])), (name, values, wanted["values"][position])
+
+
+def rows_of(cells) -> st.SearchStrategy:
+    """Mostly good rows with one or two other cells, so that each kind of column decides."""
+    changed = st.dictionaries(st.sampled_from(LAYOUT.names), cells, max_size=2)
+    return st.lists(changed, min_size=1, max_size=12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(rows_of(TEXT))
+def test_text_from_a_file(changes):
+    """As in CSV, every cell is text."""
+    rows = [{**{name: str(value) for name, value in GOOD.items()}, **change} for change in changes]
+    table = pa.table({name: pa.array([row[name] for row in rows], type=pa.string()) for name in LAYOUT.names})
+    found = check_many(Given.of_table(table, LAYOUT), LAYOUT, from_text=True, numbers=range(7, 7 + len(rows)))
+    agrees(found, rows, from_text=True)
+
+
+@settings(max_examples=300, deadline=None)
+@given(rows_of(PLAIN | ODD | CLOSE_TO), st.booleans())
+def test_values_of_any_type(changes, from_text):
+    """As JSON has them, columns missing or unknown in some rows included."""
+    rows = [{**GOOD, **change} for change in changes]
+    if changes[0] and len(rows) > 1:
+        rows[0] = {name: value for name, value in rows[0].items() if name not in changes[0]} | {"unknown": 1}
+    found = check_many(Given.of_rows(rows, LAYOUT), LAYOUT, from_text=from_text, numbers=range(7, 7 + len(rows)))
+    agrees(found, rows, from_text=from_text)
+
+
+FLOATS = st.none() | st.floats() | CLOSE_TO
+COLUMNS = {
+    pa.float64(): FLOATS,
+    pa.float32(): st.none() | st.floats(width=32),
+    pa.int64(): st.none() | st.integers(-(2**63), 2**63 - 1) | st.integers(-5, 200),
+    pa.uint64(): st.integers(0, 2**64 - 1),
+    pa.int8(): st.none() | st.integers(-128, 127),
+    pa.bool_(): st.none() | st.booleans(),
+    pa.string(): st.none() | TEXT,
+    pa.large_string(): TEXT,
+    pa.string_view(): st.none() | TEXT,
+    pa.dictionary(pa.int8(), pa.string()): st.none() | st.sampled_from(["no", "Sometimes", "80", ""]),
+    pa.decimal128(5, 1): st.none() | st.sampled_from([Decimal("1.5"), Decimal(3)]),
+    pa.null(): st.none(),
+    pa.list_(pa.int8()): st.just([1]),
+    pa.date32(): st.dates(),
+}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_typed_columns(data):
+    """As Parquet has them, one column after the other of every type."""
+    count = data.draw(st.integers(1, 6))
+    name, kind = data.draw(st.sampled_from(LAYOUT.names)), data.draw(st.sampled_from(list(COLUMNS)))
+    cells = data.draw(st.lists(COLUMNS[kind], min_size=count, max_size=count))
+    columns = {each: pa.array([value] * count) for each, value in GOOD.items()}
+    columns[name] = pa.array(cells, type=kind)
+    table = pa.table(columns)
+    found = check_many(Given.of_table(table, LAYOUT), LAYOUT, numbers=range(7, 7 + count))
+    agrees(found, table.to_pylist(), from_text=False)
+
+
+def test_columns_in_pieces_and_other_columns():
+    """Chunked as they come from a file, in another order, with one that is nobody's."""
+    column = pa.chunked_array([["2", "3"], ["x"]])
+    table = pa.table({"id": column, "b": column, "a": column})
+    layout = Layout((ColumnRule("a", "number", "float64"), ColumnRule("b", "text", "str")), "signature")
+    found = check_many(Given.of_table(table, layout), layout, from_text=True)
+    assert found.values.to_pydict() == {"a": [2.0, 3.0], "b": ["2", "3"]}
+    assert [problem.sentence for problem in found.problems[2]] == ["a: 'x' is text, not a number"]
+
+
+def test_good_rows_are_never_looked_at_one_by_one():
+    """What is surely fine costs no Python object."""
+    table = pa.table({"a": [1.0, 2.0], "b": ["x", "y"]})
+    layout = Layout((ColumnRule("a", "number", "float64"), ColumnRule("b", "text", "str")), "signature")
+
+    def never(_position):
+        raise AssertionError
+
+    found = check_many(Given({name: table.column(name).combine_chunks() for name in "ab"}, 2, never), layout)
+    assert found.usable.all()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, None, ""])
+def test_no_rows_and_no_good_rows(value):
+    """An empty batch with the right columns."""
+    layout = Layout((ColumnRule("a", "number", "float64"),), "signature")
+    for rows in ([], [{"a": value}]):
+        found = check_many(Given.of_rows(rows, layout), layout)
+        assert (found.values.num_rows, found.values.schema.names) == (0, ["a"])
