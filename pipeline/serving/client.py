@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused, SignoffError, Unavailable
 from pipeline.serving.frames import BrokenFrame, Frame, framed, read_frame
@@ -22,6 +22,19 @@ from pipeline.serving.launch import COMMAND, ending, environment
 START_SECONDS = 120.0  # importing scikit-learn, on a machine that is busy with other things
 END_SECONDS = 2.0
 COLONS = {"refused", "untrusted"}  # kinds whose sentence is about "it"
+
+
+class Asked(Protocol):
+    """Who answers requests: a Worker, or a Pool of them."""
+
+    def start(self) -> None:
+        """Begin with the imports that the first request would wait for. Returns at once."""
+
+    def stop(self) -> None:
+        """End what was started, after the requests that it is at."""
+
+    def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
+        """See Worker.ask."""
 
 
 class WorkerRefusal(Refused):
@@ -101,7 +114,7 @@ class Worker:
         answer = None
         # A process that ended closes its pipes, or has sent half of an answer.
         with _time_limit(process, seconds) as over, contextlib.suppress(OSError, BrokenFrame):
-            process.stdin.write(question)
+            process.stdin.writelines(question)
             process.stdin.flush()
             answer = read_frame(process.stdout)
         if over.is_set():

@@ -1,6 +1,7 @@
 """What the worker and its callers say to each other: four bytes of length (big-endian), then JSON in UTF-8.
 
-Never pickle: what reads a frame cannot be made to run anything.
+Many rows go as an Arrow stream right behind the JSON, whose `arrow` is then the number of its bytes. Never pickle: what
+reads a frame cannot be made to run anything.
 """
 
 import json
@@ -10,6 +11,7 @@ from typing import IO, Any
 Frame = dict[str, Any]
 LENGTH = struct.Struct(">I")
 MOST_FRAME_BYTES = 64 * 2**20
+ARROW = "arrow"  # of a frame in memory: the bytes themselves
 
 
 class BrokenFrame(ValueError):
@@ -23,12 +25,24 @@ def read_frame(stream: IO[bytes]) -> Frame | None:
         return None
     if len(head) < LENGTH.size:
         raise BrokenFrame("the stream ended inside a length")
-    (length,) = LENGTH.unpack(head)
+    content = _parsed(_read(stream, LENGTH.unpack(head)[0]))
+    if ARROW in content:
+        content[ARROW] = _read(stream, content[ARROW])
+    return content
+
+
+def _read(stream: IO[bytes], length: object) -> bytes:
+    if not isinstance(length, int) or length < 0:
+        raise BrokenFrame("a frame has a length that is no number of bytes")
     if length > MOST_FRAME_BYTES:
         raise BrokenFrame(f"a frame of {length:,} bytes is too long")
     body = stream.read(length)
     if len(body) < length:
         raise BrokenFrame("the stream ended inside a frame")
+    return body
+
+
+def _parsed(body: bytes) -> Frame:
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -40,13 +54,17 @@ def read_frame(stream: IO[bytes]) -> Frame | None:
 
 def write_frame(stream: IO[bytes], content: Frame) -> None:
     """Raises BrokenFrame for content that is too long, ValueError for NaN and infinity, which JSON does not have."""
-    stream.write(framed(content))
+    for part in framed(content):
+        stream.write(part)
     stream.flush()
 
 
-def framed(content: Frame) -> bytes:
-    """Length and body. Raises as write_frame does."""
-    body = json.dumps(content, allow_nan=False).encode()
-    if len(body) > MOST_FRAME_BYTES:
-        raise BrokenFrame(f"a frame of {len(body):,} bytes is too long")
-    return LENGTH.pack(len(body)) + body
+def framed(content: Frame) -> list[bytes]:
+    """The bytes in two or three parts. Raises as write_frame does."""
+    behind = [content[ARROW]] if ARROW in content else []
+    lengths = {ARROW: len(behind[0])} if behind else {}
+    body = json.dumps({**content, **lengths}, allow_nan=False).encode()
+    for part in (body, *behind):
+        if len(part) > MOST_FRAME_BYTES:
+            raise BrokenFrame(f"a frame of {len(part):,} bytes is too long")
+    return [LENGTH.pack(len(body)), body, *behind]

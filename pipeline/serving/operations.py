@@ -1,7 +1,8 @@
 """What the worker does with a loaded model: describe, predict, explain, ask for a second opinion.
 
-Rows arrive as `{"columns": [...], "dtypes": [...], "values": [one list per column]}`, null for a missing value;
-an empty dtype leaves it to pandas. Everything that is returned is finite JSON.
+Rows arrive as `{"columns": [...], "dtypes": [...], "values": [one list per column]}`, null for a missing value, or
+without columns and values and with an Arrow stream beside them; an empty dtype leaves it to pandas. Everything that is
+returned is finite.
 """
 
 import json
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.governance.errors import Refused
+from pipeline.serving.arrow_rows import frame_of, said
 from pipeline.serving.frames import Frame
 from pipeline.serving.held import Held, load
 from pipeline.serving.loader import (
@@ -86,39 +88,51 @@ def _plain(column: pd.Series) -> list[Any]:
     ]
 
 
-def _frame(held: Held, rows: Frame) -> pd.DataFrame:
+def _frame(held: Held, rows: Frame, arrow: bytes | None = None) -> pd.DataFrame:
     """In the order of the columns that the model was fitted with. Raises Failed for values of another dtype."""
-    columns = zip(rows["columns"], rows["dtypes"], rows["values"], strict=True)
     try:
-        frame = pd.DataFrame({name: pd.Series(values, dtype=dtype or None) for name, dtype, values in columns})
+        frame = _of_lists(rows) if arrow is None else frame_of(arrow, rows["dtypes"])
     except UNUSABLE as error:
         raise Failed(f"cannot take these rows ({short(error)})") from error
     fitted = list(getattr(held.loaded.model, "feature_names_in_", frame.columns))
     return frame[fitted] if set(fitted) <= set(frame.columns) else frame
 
 
-def predict(held: Held, rows: Frame) -> Frame:
+def _of_lists(rows: Frame) -> pd.DataFrame:
+    columns = zip(rows["columns"], rows["dtypes"], rows["values"], strict=True)
+    return pd.DataFrame({name: pd.Series(values, dtype=dtype or None) for name, dtype, values in columns})
+
+
+def predict(held: Held, rows: Frame, arrow: bytes | None = None) -> Frame:
     """One prediction per row; probabilities, one list per row in the order of `classes`, null where it has none.
 
-    Raises Failed.
+    Rows that came by Arrow are answered by Arrow, see arrow_rows.said. Raises Failed.
     """
-    model, frame = held.loaded.model, _frame(held, rows)
+    frame = _frame(held, rows, arrow)
     try:
-        classes = getattr(model, "classes_", None)
-        probabilities = _probabilities(model, frame)
-        if probabilities is not None and classes is not None and held.loaded.model_type in LARGEST_WINS:
-            predicted = np.asarray(classes)[probabilities.argmax(axis=1)]
-        else:
-            predicted = _one_each(model.predict(frame), len(frame))
+        predicted, classes, probabilities = _predicted(held, frame)
+        if arrow is not None:
+            return {"classes": classes, "arrow": said(predicted, probabilities)}
         answer = {
             "predictions": predicted.tolist(),
-            "classes": _names(classes, probabilities),
+            "classes": classes,
             "probabilities": None if probabilities is None else probabilities.tolist(),
         }
         json.dumps(answer, allow_nan=False)
     except UNUSABLE as error:
         raise Failed(f"cannot predict these rows ({short(error)})") from error
     return answer
+
+
+def _predicted(held: Held, frame: pd.DataFrame) -> tuple[np.ndarray, list[str], np.ndarray | None]:
+    """Predictions, names of the classes that probabilities are about, and those."""
+    model = held.loaded.model
+    classes, probabilities = getattr(model, "classes_", None), _probabilities(model, frame)
+    if probabilities is not None and classes is not None and held.loaded.model_type in LARGEST_WINS:
+        predicted = np.asarray(classes)[probabilities.argmax(axis=1)]
+    else:
+        predicted = _one_each(model.predict(frame), len(frame))
+    return predicted, _names(classes, probabilities), probabilities
 
 
 def _probabilities(model: Any, frame: pd.DataFrame) -> np.ndarray | None:  # noqa: ANN401 (scikit-learn's duck)

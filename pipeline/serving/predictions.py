@@ -90,6 +90,22 @@ class Predictions:
 
 
 @dataclass(frozen=True)
+class PredictedColumns:
+    """Many rows at once. answers: an Arrow table with `prediction` and one column per class, in the order of `classes`.
+
+    digest: of the files that were loaded.
+    """
+
+    target: Target
+    classes: tuple[str, ...]
+    answers: Any
+
+    @property
+    def digest(self) -> str:
+        return self.target.digest
+
+
+@dataclass(frozen=True)
 class Explanations:
     """One document per row, as the command `explain` prints it.
 

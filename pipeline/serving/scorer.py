@@ -3,17 +3,29 @@
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound, OutOfBand, Refused
 from pipeline.governance.lifecycle import CHAMPION
 from pipeline.governance.service import GovernanceService
-from pipeline.serving.client import Worker, WorkerRefusal
+from pipeline.serving.client import Asked, WorkerRefusal
 from pipeline.serving.copies import PrivateCopies, label
 from pipeline.serving.frames import Frame
 from pipeline.serving.layout import Layout, layout_of, layout_of_model, started_with
-from pipeline.serving.predictions import Explanations, Opinion, Prediction, Predictions, Resolved, Target
+from pipeline.serving.predictions import (
+    Explanations,
+    Opinion,
+    PredictedColumns,
+    Prediction,
+    Predictions,
+    Resolved,
+    Target,
+)
 from pipeline.serving.rows import CheckedRow, check_rows, columnar
 from pipeline.serving.trust import LedgerView, Trust, TrustState, judge
+
+if TYPE_CHECKING:
+    from pipeline.serving.columns import CheckedColumns
 
 MOST_REMEMBERED = 256
 ABOUT_THE_FILES = {"untrusted", "refused", "failed"}  # kinds of refusal that the same bytes would meet again
@@ -31,16 +43,16 @@ class LoadingPolicy:
 
 
 class Scorer:
-    """Asks the worker; safe to share between threads. `close` ends the worker process."""
+    """Asks one worker or several; safe to share between threads. `close` ends the worker processes."""
 
-    def __init__(self, service: GovernanceService, worker: Worker, policy: LoadingPolicy) -> None:
+    def __init__(self, service: GovernanceService, worker: Asked, policy: LoadingPolicy) -> None:
         self._service, self._worker, self.policy = service, worker, policy
         self._copies = PrivateCopies(service.registry, most=policy.kept_models + 2)
         self._descriptions: OrderedDict[str, Frame | WorkerRefusal] = OrderedDict()
         self._views: dict[str, tuple[int, LedgerView]] = {}
 
     def start(self) -> None:
-        """Begin with the worker's imports, for instance from the dashboard's lifespan. Returns at once."""
+        """Begin with a worker's imports, for instance from the dashboard's lifespan. Returns at once."""
         self._worker.start()
 
     def close(self) -> None:
@@ -123,6 +135,16 @@ class Scorer:
         resolved = target.resolved
         about = (resolved.model, resolved.version, target.digest, target.state)
         return Predictions(*about, classes=classes, rows=tuple(found), notes=target.notes)
+
+    def predict_columns(
+        self, target: Target, checked: "CheckedColumns", *, worker: Asked | None = None
+    ) -> PredictedColumns:
+        """The usable ones of many rows, checked against the target's own layout. worker: who is asked instead."""
+        from pipeline.serving import arrow_rows  # noqa: PLC0415 (pyarrow and pandas)
+
+        answer = self._ask(target, "predict", worker=worker, **arrow_rows.rows_of(checked))
+        count, about = checked.values.num_rows, label(target.record)
+        return PredictedColumns(target, tuple(answer["classes"]), arrow_rows.heard(answer, rows=count, about=about))
 
     def explain(
         self, reference: str | Target, rows: Sequence[Mapping[str, object]], *, from_text: bool = False
@@ -209,7 +231,7 @@ class Scorer:
             raise known
         return known
 
-    def _ask(self, target: Target, operation: str, **more: object) -> Frame:
+    def _ask(self, target: Target, operation: str, *, worker: Asked | None = None, **more: object) -> Frame:
         explaining = operation in {"explain", "second_opinion"}
         seconds = self.policy.explain_seconds if explaining else self.policy.predict_seconds
         with self._copies.using(target.record, target.digest) as folder:
@@ -222,7 +244,7 @@ class Scorer:
                 "kept_models": self.policy.kept_models,
                 **more,
             }
-            return self._worker.ask(request, seconds=seconds, about=label(target.record))
+            return (worker or self._worker).ask(request, seconds=seconds, about=label(target.record))
 
     def _view(self, model: str) -> LedgerView:
         """Read again only when the ledger has a newer event about the model."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused
-from pipeline.serving.frames import BrokenFrame, Frame, read_frame, write_frame
+from pipeline.serving.frames import ARROW, BrokenFrame, Frame, read_frame, write_frame
 from pipeline.serving.held import Held, KeptModels
 from pipeline.serving.loader import NoInputExample, OutsidePolicy
 
@@ -59,7 +59,7 @@ def _obey(request: Frame, kept: KeptModels | None) -> Frame:
 
     model_operations: dict[str, Callable[[Held], Frame]] = {
         "describe": operations.describe,
-        "predict": lambda held: operations.predict(held, request["rows"]),
+        "predict": lambda held: operations.predict(held, request["rows"], request.get(ARROW)),
         "explain": lambda held: operations.explain(held, request["rows"]),
         "second_opinion": lambda held: operations.second_opinion(held, request),
     }

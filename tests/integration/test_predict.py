@@ -27,9 +27,10 @@ from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
 from pipeline.serving.batch import score_file, score_upload
 from pipeline.serving.client import Worker
+from pipeline.serving.columns import Given, check_many
 from pipeline.serving.predictions import Resolved
 from pipeline.serving.rows import InvalidRows
-from pipeline.serving.scorer import LoadingPolicy, Scorer
+from pipeline.serving.scorer import LoadingPolicy, Scorer, layout
 from pipeline.serving.trust import Trust
 from pipeline.settings import ROOT
 
@@ -175,6 +176,19 @@ def test_predicts_what_the_model_predicts_here(scorer: Scorer, service: Governan
         "warnings": ["row 2, Weight: 200 kg lies outside the training data (40 to 150)"],
     }
     assert found.state.state is Trust.TRUSTED
+
+
+def test_many_rows_are_predicted_by_column(scorer: Scorer) -> None:
+    """The usable ones, as one after the other, without a Python object per cell."""
+    target = scorer.target(MODEL)
+    given = [ROW, {**ROW, "Weight": 500}, {**ROW, "Weight": 200}]
+    checked = check_many(Given.of_rows(given, layout(target)), layout(target), numbers=range(1, 4))
+    found = scorer.predict_columns(target, checked)
+    single = scorer.predict(target, [given[0], given[2]])
+    assert found.answers.column("prediction").to_pylist() == [row.value for row in single.rows]
+    assert found.classes == single.classes
+    assert found.answers.column("0").to_pylist() == [row.probabilities[found.classes[0]] for row in single.rows]
+    assert [each.sentence for each in checked.problems[1]] == ["row 2, Weight: 500 is above 260 kg (allowed 25 to 260)"]
 
 
 def test_rows_that_do_not_fit_never_reach_the_worker(scorer: Scorer) -> None:

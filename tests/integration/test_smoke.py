@@ -322,10 +322,31 @@ def test_frames_come_back():
     assert [read_frame(stream), read_frame(stream), read_frame(stream)] == [{"a": [1, None, "\N{SNOWMAN}"]}, {}, None]
 
 
+def test_an_arrow_stream_travels_behind_its_frame():
+    """As bytes, also where they would be no JSON."""
+    stream = io.BytesIO()
+    for content in ({"op": "x", "arrow": b"\xff\0{}"}, {"arrow": b""}):
+        write_frame(stream, content)
+    stream.seek(0)
+    assert [read_frame(stream), read_frame(stream)] == [{"op": "x", "arrow": b"\xff\0{}"}, {"arrow": b""}]
+    with pytest.raises(BrokenFrame, match="a frame of 67,108,865 bytes is too long"):
+        write_frame(stream, {"arrow": bytes(64 * 2**20 + 1)})
+
+
+def behind(text: bytes) -> bytes:
+    return len(text).to_bytes(4) + text + b"abc"
+
+
 @pytest.mark.parametrize(
     "content",
-    [b"\0", b"\0\0\0\x05{}", b"\xff\xff\xff\xff{}", b"\0\0\0\x02[]", b"\0\0\0\x02{]", b"\0\0\0\x01\xff"],
-    ids=["cut length", "cut body", "too long", "no object", "no JSON", "no UTF-8"],
+    [
+        *(b"\0", b"\0\0\0\x05{}", b"\xff\xff\xff\xff{}", b"\0\0\0\x02[]", b"\0\0\0\x02{]", b"\0\0\0\x01\xff"),
+        *(behind(b'{"arrow": 4}'), behind(b'{"arrow": 67108865}'), behind(b'{"arrow": -1}'), behind(b'{"arrow": "3"}')),
+    ],
+    ids=[
+        *("cut length", "cut body", "too long", "no object", "no JSON", "no UTF-8"),
+        *("cut Arrow", "too long Arrow", "negative Arrow", "no number"),
+    ],
 )
 def test_broken_frames(content):
     """Anything else than a frame is named as such, and an absurd length is not waited for."""
