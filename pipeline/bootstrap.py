@@ -79,10 +79,10 @@ def desk(settings: Settings | None = None) -> GovernanceService:
 
 
 def scorer(settings: Settings, service: GovernanceService) -> "Scorer":
-    """Predictions and explanations of the service's versions. Its worker process starts when it is first asked, or with
-    `start`, and ends with `close` or with this process.
+    """Predictions and explanations of the service's versions. Its worker processes start when they are first needed, or
+    with `start`, and end with `close` or with this process.
     """
-    from pipeline.serving.client import Worker
+    from pipeline.serving.pool import Pool, cores
     from pipeline.serving.scorer import LoadingPolicy, Scorer
 
     serving = settings.serving
@@ -93,7 +93,7 @@ def scorer(settings: Settings, service: GovernanceService) -> "Scorer":
         predict_seconds=serving.predict_seconds,
         explain_seconds=serving.explain_seconds,
     )
-    return Scorer(service, Worker(memory_megabytes=serving.memory_megabytes), policy)
+    return Scorer(service, Pool(serving.workers or cores(), memory_megabytes=serving.memory_megabytes), policy)
 
 
 def person(settings: Settings, name: str | None = None) -> Actor:

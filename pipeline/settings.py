@@ -182,7 +182,8 @@ class ServingSettings(Section):
     """Limits of the process that loads models, what it may load, and how large files of rows may be.
 
     trust: allow_list loads skops files with `allowed_types` only; producers also whatever MLflow's pyfunc loads, which
-    runs code that came with the model.
+    runs code that came with the model. workers: processes that predict, null for one per core; memory_megabytes and
+    kept_models are of each.
     """
 
     trust: Literal["allow_list", "producers"]
@@ -190,6 +191,7 @@ class ServingSettings(Section):
     predict_seconds: float = Field(gt=0)
     explain_seconds: float = Field(gt=0)
     memory_megabytes: int = Field(ge=1024)  # the libraries alone take half of it
+    workers: int | None = Field(ge=1)
     kept_models: int = Field(ge=1)
     chunk_rows: int = Field(ge=1, le=20_000)
     upload_megabytes: float = Field(gt=0)

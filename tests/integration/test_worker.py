@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -20,8 +21,12 @@ from hostile_models import ALLOWED, HOSTILE, fitted, hostile, replace_model, row
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused, Unavailable
 from pipeline.governance.evidence import manifest_digest
 from pipeline.serving import client, launch
+from pipeline.serving.arrow_rows import heard, packed, rows_of
 from pipeline.serving.client import Worker, WorkerRefusal
+from pipeline.serving.columns import Given, check_many
+from pipeline.serving.layout import ColumnRule, Layout
 from pipeline.serving.loader import files_of
+from pipeline.serving.pool import Pool
 from pipeline.settings import ROOT
 
 DTYPES = ["float64", "float64", "str", "str"]
@@ -95,6 +100,39 @@ def test_predicts_what_the_model_predicts_here(worker, clean):
         assert answer["classes"] == list(model.classes_)
         assert answer["predictions"] == model.predict(frame).tolist()
         assert np.array_equal(answer["probabilities"], model.predict_proba(frame))
+
+
+def by_arrow(count: int) -> dict[str, object]:
+    frame = rows()[0].head(count)
+    layout = Layout(tuple(ColumnRule(name, "any", dtype) for name, dtype in zip(frame, DTYPES, strict=True)), "model")
+    return rows_of(check_many(Given.of_table(pa.Table.from_pandas(frame), layout), layout))
+
+
+def test_many_rows_by_arrow(worker, clean):
+    """The same answer to the last bit, without a list per column."""
+    for folder in clean.values():
+        lists = ask(worker, "predict", folder, rows=sent(120))
+        table = heard(ask(worker, "predict", folder, **by_arrow(120)), rows=120, about="it")
+        assert table.column("prediction").to_pylist() == lists["predictions"]
+        assert np.array_equal(np.stack(table.columns[1:], axis=1), lists["probabilities"])
+
+
+@pytest.mark.parametrize("spoil", [lambda sent: b"no Arrow", lambda sent: sent[:-100], lambda sent: b""])
+def test_broken_arrow_is_a_sentence(worker, clean, spoil):
+    """Whoever sends it; the process stays."""
+    before = worker.pid
+    asked = by_arrow(5)
+    with pytest.raises(WorkerRefusal, match="version 3 of obesity cannot take these rows"):
+        ask(worker, "predict", clean["random_forest"], **{**asked, "arrow": spoil(asked["arrow"])})
+    assert worker.pid == before
+
+
+@pytest.mark.parametrize("answer", [{"classes": []}, {"classes": [], "arrow": b"x"}, {"classes": ["a"]}])
+def test_an_answer_that_is_not_what_was_asked_for(answer):
+    """Is not believed: the worker has loaded a stranger's model."""
+    other = {"arrow": packed(pa.record_batch({"prediction": ["a", "b"]})), **answer}
+    with pytest.raises(Unavailable, match="it: the worker's answer"):
+        heard(other, rows=3, about="it")
 
 
 def test_explanations_add_up(worker, clean):
@@ -247,6 +285,43 @@ def test_one_request_at_a_time(worker, clean):
     assert answers == {count: count for count in range(1, 6)}
     with worker._lock, pytest.raises(Unavailable, match=r"is busy with other requests for more than 0.01 s"):
         ask(worker, "describe", clean["random_forest"], seconds=0.01)
+
+
+def test_a_pool_answers_at_the_same_time(clean):
+    """Each request by an idle process; processes start when they are needed, and who waits too long is told so."""
+    pool = Pool(2, memory_megabytes=4096)
+    try:
+        for _ in range(3):
+            ask(pool, "describe", clean["random_forest"])
+        assert len(pool.pids) == 1
+        with pool.workers[0]._lock:
+            waiting = threading.Thread(target=lambda: ask(pool, "describe", clean["random_forest"]))
+            waiting.start()
+            while pool._idle.qsize() > 1:
+                time.sleep(0.01)
+            assert ask(pool, "predict", clean["random_forest"], rows=sent())["predictions"]
+            with pool.workers[1]._lock, pytest.raises(Unavailable, match="is busy"):
+                ask(pool, "describe", clean["random_forest"], seconds=0.01)
+        waiting.join()
+        assert (len(pool.pids), pool.size, pool.waiting) == (2, 2, False)
+    finally:
+        pool.stop()
+    assert pool.pids == ()
+
+
+def test_one_process_of_a_pool_that_dies(clean, folder):
+    """Costs its own request only, and is replaced."""
+    pool = Pool(2, memory_megabytes=4096)
+    try:
+        pool.start(pool.size)
+        crash(pool, crashing(folder))
+        assert len(pool.pids) == 1
+        assert ask(pool, "predict", clean["random_forest"], rows=sent())["predictions"]
+    finally:
+        pool.stop()
+    empty = Pool(0, memory_megabytes=4096)
+    with pytest.raises(Unavailable, match=r"the workers: are busy with other requests for more than 0.01 s"):
+        ask(empty, "describe", clean["random_forest"], seconds=0.01)
 
 
 def test_an_interrupted_request_leaves_no_stale_answer(worker, clean, monkeypatch):
