@@ -193,7 +193,7 @@ class ServingSettings(Section):
     memory_megabytes: int = Field(ge=1024)  # the libraries alone take half of it
     workers: int | None = Field(ge=1)
     kept_models: int = Field(ge=1)
-    chunk_rows: int = Field(ge=1, le=20_000)
+    chunk_rows: int = Field(ge=1, le=100_000)
     upload_megabytes: float = Field(gt=0)
     upload_rows: int = Field(ge=1)
     allowed_types: list[Word]

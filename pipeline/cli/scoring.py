@@ -1,17 +1,19 @@
 """Using a version, in a process of its own and under the trust policy."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from pipeline.bootstrap import desk, scorer
 from pipeline.cli import tables
 from pipeline.cli.app import Json, Model, Reference, RowText, Version, app, print_out
 from pipeline.settings import read_settings
 
-if TYPE_CHECKING:
-    pass
+EXPLAINED = "3"
+STOPPED = 130  # as a shell counts the signal
 
 
 @app.command()
@@ -34,19 +36,56 @@ def explain(model: Model, version: Version, row: RowText, as_json: Json = False)
     print_out(as_json, found.documents[0], lambda: tables.explanation(found))
 
 
-@app.command()
+class ScoreCommand(TyperCommand):
+    """Takes `--explain` with and without a number, which Typer does not."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 (private to Typer)
+        following = [*args[1:], ""]
+        alone = [place for place, each in enumerate(args) if each == "--explain" and not following[place].isdecimal()]
+        for place in reversed(alone):
+            args.insert(place + 1, EXPLAINED)
+        return super().parse_args(ctx, args)
+
+
+@app.command(cls=ScoreCommand)
 def score(
     reference: Reference,
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A CSV or Parquet file of rows.", show_default=False)],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="A CSV or Parquet file to write.", show_default=False)],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="IN",
+            help="CSV or Parquet: a file, folder, pattern, or address of one.",
+            show_default=False,
+        ),
+    ],
+    target: Annotated[
+        str, typer.Argument(metavar="OUT", help="A file for one input, else a folder.", show_default=False)
+    ],
+    explain_columns: Annotated[
+        int | None,
+        typer.Option("--explain", metavar="[N]", help="Add the N (3) strongest contributions per row.", min=1),
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin again, also where a run was interrupted.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Predict the rows of a file; rows that cannot be used go to OUT.bad.csv with line and reason."""
-    from pipeline.serving.batch import score_file
+    """Predict the rows of files; rows that cannot be used go to OUT.bad.csv with line and reason."""
+    from pipeline.serving.batch import Batch
+    from pipeline.serving.scoring import Way
 
     settings = read_settings()
     using = scorer(settings, desk(settings))
-    with tables.progress(quiet=as_json) as report:
-        found = score_file(using, reference, source, target, chunk_rows=settings.serving.chunk_rows, report=report)
-    content = {**found.as_json(), "output": str(target), "bad_rows": found.bad_file}
-    print_out(as_json, content, lambda: tables.scored(found, str(target)))
+    with tables.progress(quiet=as_json) as report, _stoppable(target):
+        way = Way(settings.serving.chunk_rows, explain=explain_columns or 0, parallel=using.parallel)
+        found = Batch(using, reference, way, report, tables.note).score(source, target, restart=restart)
+    content = found[0].as_json() if len(found) == 1 else [each.as_json() for each in found]
+    print_out(as_json, content, lambda: tables.scored(found))
+
+
+@contextmanager
+def _stoppable(target: str) -> Iterator[None]:
+    """Ctrl-C, with what it leaves."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        tables.note(f"{target}: stopped; the same command goes on from here")
+        raise typer.Exit(STOPPED) from None

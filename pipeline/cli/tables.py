@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pipeline.governance.request import Outcome
     from pipeline.governance.review import Review
     from pipeline.governance.verify import Problem
-    from pipeline.serving.batch import Scored
     from pipeline.serving.predictions import Explanations, Predictions
+    from pipeline.serving.scored import Scored
 
 PIPED_WIDTH = 180  # columns, where nobody says how wide the paper is
 Report = Callable[[int, int, str], None]
@@ -156,16 +156,22 @@ def explanation(found: "Explanations") -> None:
         _say(note)
 
 
-def scored(found: "Scored", target: str) -> None:
-    _say(f"{found.scored:,} of {found.rows:,} rows scored by version {found.version} of {found.model}: {target}")
-    if found.bad:
-        _say(f"{found.bad:,} rows were refused: {found.bad_file}; the first: {found.first_problem}")
-    if found.odd:
-        _say(f"{found.odd:,} rows have values outside the training data")
-    if found.ignored:
-        _say(f"Columns that the model does not take: {', '.join(found.ignored)}")
-    for note in found.notes:
+def scored(found: "Sequence[Scored]") -> None:
+    for each in found:
+        _say(f"{each.scored:,} of {each.rows:,} rows scored by version {each.version} of {each.model}: {each.output}")
+        if each.bad:
+            _say(f"{each.bad:,} rows were refused: {each.bad_file}; the first: {each.first_problem}")
+        if each.odd:
+            _say(f"{each.odd:,} rows have values outside the training data")
+        if each.ignored:
+            _say(f"Columns that the model does not take: {', '.join(each.ignored)}")
+    for note in found[0].notes:
         _say(f"Warning: {note}")
+
+
+def note(text: str) -> None:
+    """On standard error, so that standard output stays what was asked for."""
+    sys.stderr.write(f"{visible(text)}\n")
 
 
 def outcome(found: "Outcome") -> None:

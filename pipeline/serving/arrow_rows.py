@@ -63,12 +63,35 @@ def said(predicted: np.ndarray, probabilities: np.ndarray | None) -> bytes:
 
 
 def heard(answer: Frame, *, rows: int, about: str) -> Arrow:
-    """The table of an answer. Raises Unavailable where the worker sent another one than it was asked for."""
+    """The table of predictions. Raises Unavailable where the worker sent another one than it was asked for."""
+    wanted = ["prediction", *(str(position) for position in range(len(answer["classes"])))]
+    return _heard(answer, wanted, rows, about)
+
+
+def paired(columns: np.ndarray, contributions: np.ndarray) -> bytes:
+    """Two columns per rank: which column of the rows it is, and what it adds. Both (rows, ranks)."""
+    pairs = [each for rank in range(columns.shape[1]) for each in (columns[:, rank], contributions[:, rank])]
+    return packed(pa.record_batch([pa.array(each) for each in pairs], names=_ranks(columns.shape[1])))
+
+
+def heard_pairs(answer: Frame, *, rows: int, pairs: int, about: str) -> Arrow:
+    """The table of contributions. Raises as heard does."""
+    return _heard(answer, _ranks(pairs), rows, about)
+
+
+def joined(tables: Sequence[Arrow]) -> Arrow:
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def _ranks(count: int) -> list[str]:
+    return [name for rank in range(count) for name in (f"{rank}", f"{rank} adds")]
+
+
+def _heard(answer: Frame, wanted: list[str], rows: int, about: str) -> Arrow:
     try:
         table = unpacked(answer["arrow"])
     except (KeyError, OSError, ValueError) as error:
         raise Unavailable(f"{about}: the worker's answer cannot be read") from error
-    wanted = ["prediction", *(str(position) for position in range(len(answer["classes"])))]
-    if table.num_rows != rows or table.schema.names != wanted or table.schema.field(0).type not in ANSWERS:
+    if table.num_rows != rows or table.schema.names != wanted or not set(table.schema.types) <= set(ANSWERS):
         raise Unavailable(f"{about}: the worker's answer has other rows or columns than were asked for")
     return table

@@ -25,7 +25,10 @@ COLONS = {"refused", "untrusted"}  # kinds whose sentence is about "it"
 
 
 class Asked(Protocol):
-    """Who answers requests: a Worker, or a Pool of them."""
+    """Who answers requests: a Worker, or a Pool of them. size: requests at once."""
+
+    @property
+    def size(self) -> int: ...
 
     def start(self) -> None:
         """Begin with the imports that the first request would wait for. Returns at once."""
@@ -62,6 +65,8 @@ class _Process:
 
 class Worker:
     """One process that loads models; any number of threads may ask. Started when first needed, or by `start`."""
+
+    size = 1
 
     def __init__(self, *, memory_megabytes: int) -> None:
         self.memory_megabytes = memory_megabytes
@@ -148,6 +153,7 @@ class Worker:
                 stderr=subprocess.DEVNULL,
                 cwd=home,
                 env=environment(home),
+                start_new_session=True,  # Ctrl-C is for whoever asks
             )
         except OSError as error:
             shutil.rmtree(home, ignore_errors=True)

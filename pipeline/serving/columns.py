@@ -70,12 +70,12 @@ class CheckedColumns:
 
 
 def check_many(
-    given: Given, layout: Layout, *, from_text: bool = False, numbers: Sequence[int | None] | None = None
+    given: Given, layout: Layout, *, from_text: bool = False, numbers: Sequence[int] | Mask | None = None
 ) -> CheckedColumns:
     """As rows.check_row of each row. numbers: how the sentences call the rows; without them they name none."""
 
     def check(position: int) -> CheckedRow:
-        number = None if numbers is None else numbers[position]
+        number = None if numbers is None else int(numbers[position])
         return check_row(given.row(position), layout, from_text=from_text, row=number)
 
     columns = [check_column(given.arrays[rule.name], rule, given.count, from_text=from_text) for rule in layout.columns]

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.governance.errors import Refused
-from pipeline.serving.arrow_rows import frame_of, said
-from pipeline.serving.frames import Frame
+from pipeline.serving.arrow_rows import frame_of, paired, said
+from pipeline.serving.frames import ARROW, Frame
 from pipeline.serving.held import Held, load
 from pipeline.serving.loader import (
     UNUSABLE,
@@ -110,9 +110,14 @@ def predict(held: Held, rows: Frame, arrow: bytes | None = None) -> Frame:
     """
     frame = _frame(held, rows, arrow)
     try:
-        predicted, classes, probabilities = _predicted(held, frame)
         if arrow is not None:
-            return {"classes": classes, "arrow": said(predicted, probabilities)}
+            predicted, classes, probabilities = _predicted(held, _at_least_two(frame))
+            first = slice(len(frame))
+            return {
+                "classes": classes,
+                "arrow": said(predicted[first], None if probabilities is None else probabilities[first]),
+            }
+        predicted, classes, probabilities = _predicted(held, frame)
         answer = {
             "predictions": predicted.tolist(),
             "classes": classes,
@@ -122,6 +127,11 @@ def predict(held: Held, rows: Frame, arrow: bytes | None = None) -> Frame:
     except UNUSABLE as error:
         raise Failed(f"cannot predict these rows ({short(error)})") from error
     return answer
+
+
+def _at_least_two(frame: pd.DataFrame) -> pd.DataFrame:
+    """The linear algebra of one row rounds otherwise than that of several: a file would not tell its chunks apart."""
+    return pd.concat([frame, frame], ignore_index=True) if len(frame) == 1 else frame
 
 
 def _predicted(held: Held, frame: pd.DataFrame) -> tuple[np.ndarray, list[str], np.ndarray | None]:
@@ -176,6 +186,27 @@ def explain(held: Held, rows: Frame) -> Frame:
         "tolerance": found.tolerance,
         "adds_up": found.adds_up,
         "fallback": found.fallback,
+    }
+
+
+def strongest(held: Held, request: Frame) -> Frame:
+    """Per row, the `most` columns that add or take most of the output for what is predicted, the strongest first.
+
+    Raises Failed, InvalidInput, Refused.
+    """
+    frame = _frame(held, request["rows"], request[ARROW])
+    if len(frame) > MOST_EXPLAINED_ROWS:
+        raise Refused(f"at most {MOST_EXPLAINED_ROWS} rows are explained at once")
+    found = _explainer(held, frame).explain(frame)
+    predicted = [str(each) for each in _predicted(held, frame)[0].tolist()]
+    places = [found.classes.index(each) if each in found.classes else 0 for each in predicted]
+    values = found.values[np.arange(len(frame)), :, places]
+    order = np.argsort(-np.abs(values), axis=1, kind="stable")[:, : request["most"]]
+    names = np.array(found.columns, dtype=object)[order]
+    return {
+        "arrow": paired(names, np.take_along_axis(values, order, axis=1)),
+        "sum_error": found.sum_error,
+        "adds_up": bool(found.adds_up),
     }
 
 

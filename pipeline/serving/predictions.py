@@ -106,6 +106,18 @@ class PredictedColumns:
 
 
 @dataclass(frozen=True)
+class StrongestColumns:
+    """What adds most to the predicted class. answers: an Arrow table with a column's name and what it adds, in pairs.
+
+    sum_error, adds_up: see explanation.result.Explanation.
+    """
+
+    answers: Any
+    sum_error: float
+    adds_up: bool
+
+
+@dataclass(frozen=True)
 class Explanations:
     """One document per row, as the command `explain` prints it.
 

@@ -19,6 +19,7 @@ from pipeline.serving.predictions import (
     Prediction,
     Predictions,
     Resolved,
+    StrongestColumns,
     Target,
 )
 from pipeline.serving.rows import CheckedRow, check_rows, columnar
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pipeline.serving.columns import CheckedColumns
 
 MOST_REMEMBERED = 256
+MOST_EXPLAINED = 50  # rows at once
 ABOUT_THE_FILES = {"untrusted", "refused", "failed"}  # kinds of refusal that the same bytes would meet again
 
 
@@ -50,6 +52,11 @@ class Scorer:
         self._copies = PrivateCopies(service.registry, most=policy.kept_models + 2)
         self._descriptions: OrderedDict[str, Frame | WorkerRefusal] = OrderedDict()
         self._views: dict[str, tuple[int, LedgerView]] = {}
+
+    @property
+    def parallel(self) -> int:
+        """Requests that are answered at the same time."""
+        return self._worker.size
 
     def start(self) -> None:
         """Begin with a worker's imports, for instance from the dashboard's lifespan. Returns at once."""
@@ -146,6 +153,24 @@ class Scorer:
         count, about = checked.values.num_rows, label(target.record)
         return PredictedColumns(target, tuple(answer["classes"]), arrow_rows.heard(answer, rows=count, about=about))
 
+    def strongest_columns(
+        self, target: Target, checked: "CheckedColumns", *, most: int, worker: Asked | None = None
+    ) -> StrongestColumns:
+        """Of the usable ones of many rows, the `most` columns with the strongest contributions to their prediction."""
+        from pipeline.serving import arrow_rows  # noqa: PLC0415 (pyarrow and pandas)
+
+        count, about, parts = checked.values.num_rows, label(target.record), []
+        for first in range(0, count, MOST_EXPLAINED):
+            part = replace(checked, values=checked.values.slice(first, MOST_EXPLAINED))
+            answer = self._ask(target, "strongest", worker=worker, most=most, **arrow_rows.rows_of(part))
+            pairs = min(most, len(checked.layout.columns))
+            parts.append((arrow_rows.heard_pairs(answer, rows=part.values.num_rows, pairs=pairs, about=about), answer))
+        return StrongestColumns(
+            arrow_rows.joined([table for table, _ in parts]),
+            max(float(answer["sum_error"]) for _, answer in parts),
+            all(answer["adds_up"] is True for _, answer in parts),
+        )
+
     def explain(
         self, reference: str | Target, rows: Sequence[Mapping[str, object]], *, from_text: bool = False
     ) -> Explanations:
@@ -232,7 +257,7 @@ class Scorer:
         return known
 
     def _ask(self, target: Target, operation: str, *, worker: Asked | None = None, **more: object) -> Frame:
-        explaining = operation in {"explain", "second_opinion"}
+        explaining = operation in {"explain", "second_opinion", "strongest"}
         seconds = self.policy.explain_seconds if explaining else self.policy.predict_seconds
         with self._copies.using(target.record, target.digest) as folder:
             request = {

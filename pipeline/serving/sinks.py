@@ -1,4 +1,7 @@
-"""Where scored rows go: CSV that a spreadsheet can open safely, or Parquet with types."""
+"""Where scored rows go: CSV that a spreadsheet can open safely, or Arrow on its way to Parquet with types.
+
+What is written for some rows never depends on which other rows came with them.
+"""
 
 import csv
 import io
@@ -6,13 +9,25 @@ import re
 from collections.abc import Sequence
 from typing import IO, Any, Protocol
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.serving.column_checks import TYPES, Arrow
 from pipeline.serving.layout import Layout
 
-Cells = Sequence[Any]
 # What a spreadsheet takes for a formula, also in its full-width form.
 FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-ARROW_TYPES = {"number": "float64", "integer": "int64", "boolean": "bool_"}
+# First bytes of texts that may be one; those that are left over by this pattern are none.
+MAYBE = np.zeros(256, dtype=bool)
+MAYBE[[*range(33), *b"=+-@\x7f", *range(128, 256)]] = True
+MAYBE_FORMULA = "^[\\pZ\\pC]*[=+\\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]"
+QUOTED = np.zeros(256, dtype=bool)
+QUOTED[list(b',"\n\r')] = True
+QUOTED_PATTERN = '[,"\n\r]'
+GROUP_ROWS = 2**16
 
 
 def neutral(cell: object) -> object:
@@ -22,16 +37,22 @@ def neutral(cell: object) -> object:
     return cell
 
 
+class Writable(Protocol):
+    """Where bytes go."""
+
+    def write(self, data: bytes | memoryview, /) -> int: ...
+
+
 class Sink(Protocol):
     """A file of rows that is being written. typed: it wants values, not the text that a CSV file had."""
 
     typed: bool
 
-    def write(self, rows: Sequence[Cells]) -> None:
-        """More rows, in the order of the header."""
+    def begin(self) -> None:
+        """The header; left out where writing goes on in the middle of a file."""
 
-    def finish(self) -> None:
-        """Nothing comes any more. The stream stays open."""
+    def write(self, rows: Arrow) -> None:
+        """More rows, in the columns of the header."""
 
 
 class CsvSink:
@@ -39,56 +60,119 @@ class CsvSink:
 
     typed = False
 
-    def __init__(self, stream: IO[bytes], header: Sequence[str]) -> None:
-        self._text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
-        self._writer = csv.writer(self._text, lineterminator="\n")
-        self.write([header])
+    def __init__(self, stream: Writable, header: Sequence[str]) -> None:
+        self._stream, self._header = stream, header
 
-    def write(self, rows: Sequence[Cells]) -> None:
-        self._writer.writerows([neutral(cell) for cell in row] for row in rows)
+    def begin(self) -> None:
+        self.write_cells([self._header])
 
-    def finish(self) -> None:
-        self._text.flush()
-        self._text.detach()  # else it would close the stream, which is not its own
+    def write(self, rows: Arrow) -> None:
+        if not rows.num_rows:
+            return
+        columns = [_csv_text(column) for column in rows.columns]
+        lines = pc.binary_join_element_wise(*columns[:-1], pc.binary_join_element_wise(columns[-1], "\n", ""), ",")
+        self._stream.write(_bytes_of(lines))
+
+    def write_cells(self, rows: Sequence[Sequence[Any]]) -> None:
+        """The same for a few rows of any values."""
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows([neutral(cell) for cell in row] for row in rows)
+        self._stream.write(text.getvalue().encode())
 
 
-class ParquetSink:
-    """Columns keep the types of a Parquet input; those of a CSV input get them from the layout.
-
-    schema: of the input, None for a CSV file. Types of the added columns come from the first rows.
-    """
+class ArrowSink:
+    """An Arrow stream that lacks its end, so that it can be cut after any batch and gone on with; see to_parquet."""
 
     typed = True
 
-    def __init__(self, stream: IO[bytes], header: Sequence[str], *, layout: Layout, schema: Any = None) -> None:  # noqa: ANN401 (pyarrow has no types)
-        self._stream, self._header, self._layout, self._input = stream, header, layout, schema
-        self._writer: Any = None
+    def __init__(self, stream: Writable, schema: Arrow) -> None:
+        self._stream, self._schema = stream, schema
 
-    def write(self, rows: Sequence[Cells]) -> None:
-        import pyarrow as pa  # noqa: PLC0415 (CSV needs none of it)
-        import pyarrow.parquet as pq  # noqa: PLC0415
+    def begin(self) -> None:
+        self._stream.write(self._schema.serialize())
 
-        if not rows:
-            return
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        if self._writer is None:
-            known = [self._type(pa, position) for position in range(len(columns))]
-            types = [kind or pa.array(column).type for kind, column in zip(known, columns, strict=True)]
-            self._writer = pq.ParquetWriter(self._stream, pa.schema(list(zip(self._header, types, strict=True))))
-        schema = self._writer.schema
-        arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+    def write(self, rows: Arrow) -> None:
+        if rows.num_rows:
+            batch = pa.record_batch([_as(*pair) for pair in zip(rows.columns, self._schema, strict=True)], self._schema)
+            self._stream.write(batch.serialize())
 
-    def finish(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
 
-    def _type(self, pa: Any, position: int) -> Any:  # noqa: ANN401
-        """None for a column that was added."""
-        name = self._header[position]
-        if self._input is not None:
-            return self._input.field(position).type if position < len(self._input) else None
-        rule = self._layout.column(name)
-        if name in {"prediction", "model_version", "model_digest"} or name.startswith("probability_"):
-            return None
-        return getattr(pa, ARROW_TYPES.get(rule.kind, "string") if rule else "string")()
+def output_schema(header: Sequence[str], added: Arrow, *, layout: Layout, schema: Arrow) -> Arrow:
+    """Columns keep the types of a Parquet input; those of a CSV input (schema None) get them from the layout.
+
+    added: the schema of the columns that follow those of the input.
+    """
+    if schema is not None:
+        return pa.schema([*schema, *added])
+    rules = [layout.column(name) for name in header]
+    known = [TYPES.get(rule.kind, pa.string()) if rule else pa.string() for rule in rules]
+    return pa.schema([*zip(header, known, strict=True), *added])
+
+
+def to_parquet(stream: IO[bytes], target: IO[bytes]) -> None:
+    """From what an ArrowSink wrote. Row groups have the same rows whatever the batches had."""
+    with pa.ipc.open_stream(stream) as reader, pq.ParquetWriter(target, reader.schema) as writer:
+        held: list[Arrow] = []
+        for batch in reader:
+            held.append(batch)
+            while sum(each.num_rows for each in held) >= GROUP_ROWS:
+                table = pa.Table.from_batches(held)
+                writer.write_table(table.slice(0, GROUP_ROWS).combine_chunks())
+                held = table.slice(GROUP_ROWS).to_batches()
+        if held:
+            writer.write_table(pa.Table.from_batches(held).combine_chunks())
+
+
+def _as(column: Arrow, field: Arrow) -> Arrow:
+    """In the type of its field; a column that is null throughout has none."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return array if array.type == field.type else array.cast(field.type)
+
+
+def _bytes_of(texts: Arrow) -> memoryview:
+    """All of them, one after the other, as they lie in memory."""
+    offsets = np.frombuffer(texts.buffers()[1], dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    data = texts.buffers()[2]
+    return memoryview(data)[offsets[0] : offsets[-1]] if data is not None else memoryview(b"")
+
+
+def _csv_text(column: Arrow) -> Arrow:
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    kind = array.type
+    if pa.types.is_integer(kind) or pa.types.is_float32(kind) or pa.types.is_float64(kind):
+        return pc.fill_null(pc.cast(array, pa.string()), "")
+    if not pa.types.is_string(kind):
+        array = pa.array(["" if cell is None else str(cell) for cell in array.to_pylist()], type=pa.string())
+    return _quoted(_neutral(pc.fill_null(array, "")))
+
+
+def _neutral(texts: Arrow) -> Arrow:
+    """Only texts that begin as a formula may are looked at one by one."""
+    data, offsets = _data_of(texts)
+    filled = np.flatnonzero(offsets[1:] > offsets[:-1])
+    maybe = filled[MAYBE[data[offsets[filled]]]]
+    if not len(maybe):
+        return texts
+    some = texts.take(pa.array(maybe))
+    found = np.asarray(pc.match_substring_regex(some, MAYBE_FORMULA).to_numpy(zero_copy_only=False))
+    if not found.any():
+        return texts
+    cells = texts.take(pa.array(maybe[found])).to_pylist()
+    mask = np.zeros(len(texts), dtype=bool)
+    mask[maybe[found]] = True
+    return pc.replace_with_mask(texts, pa.array(mask), pa.array([neutral(cell) for cell in cells], type=pa.string()))
+
+
+def _quoted(texts: Arrow) -> Arrow:
+    data, offsets = _data_of(texts)
+    if not QUOTED[data[offsets[0] : offsets[-1]]].any():
+        return texts
+    whole = pc.binary_join_element_wise('"', pc.replace_substring(texts, '"', '""'), '"', "")
+    return pc.if_else(pc.match_substring_regex(texts, QUOTED_PATTERN), whole, texts)
+
+
+def _data_of(texts: Arrow) -> tuple[np.ndarray, np.ndarray]:
+    """The bytes of all, and where in them each begins."""
+    offsets = np.frombuffer(texts.buffers()[1], dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    data = texts.buffers()[2]
+    return np.frombuffer(data, dtype=np.uint8) if data is not None and data.size else np.zeros(0, np.uint8), offsets

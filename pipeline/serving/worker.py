@@ -4,7 +4,7 @@ It answers one frame after the other until its stdin ends, and so never outlives
 the caller one answer. With `--warm` it imports first what every model needs, and says `{"ready": true}`.
 
 Operations: `ping`; `smoke` (folder); and with a digest and the folder of its private copy `describe`, `predict`,
-`explain` (rows) and `second_opinion` (one row, class_index, scale, contributions).
+`explain` (rows), `strongest` (rows, most) and `second_opinion` (one row, class_index, scale, contributions).
 """
 
 import importlib
@@ -61,6 +61,7 @@ def _obey(request: Frame, kept: KeptModels | None) -> Frame:
         "describe": operations.describe,
         "predict": lambda held: operations.predict(held, request["rows"], request.get(ARROW)),
         "explain": lambda held: operations.explain(held, request["rows"]),
+        "strongest": lambda held: operations.strongest(held, request),
         "second_opinion": lambda held: operations.second_opinion(held, request),
     }
     name = request.get("op")

@@ -25,12 +25,14 @@ from pipeline.cli import run
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound, OutOfBand, Refused
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
-from pipeline.serving.batch import score_file, score_upload
+from pipeline.serving.batch import Batch, score_upload
 from pipeline.serving.client import Worker
 from pipeline.serving.columns import Given, check_many
 from pipeline.serving.predictions import Resolved
 from pipeline.serving.rows import InvalidRows
+from pipeline.serving.scored import Scored
 from pipeline.serving.scorer import LoadingPolicy, Scorer, layout
+from pipeline.serving.scoring import Report, Way, silent
 from pipeline.serving.trust import Trust
 from pipeline.settings import ROOT
 
@@ -54,8 +56,10 @@ DOCUMENTS = {"feature_schema": SCHEMA}
 POLICY = LoadingPolicy("allow_list", ALLOWED, kept_models=3, predict_seconds=60, explain_seconds=60)
 
 
-def quiet(_done: int, _total: int, _text: str) -> None:
-    """Nobody watches."""
+def score_file(
+    scorer: Scorer, reference: str, source: Path, target: Path, *, chunk_rows: int, report: Report = silent
+) -> Scored:
+    return Batch(scorer, reference, Way(chunk_rows), report, print).score(str(source), str(target))[0]
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -434,7 +438,7 @@ def test_a_file_is_scored_in_pieces(scorer: Scorer, tmp_path: Path) -> None:
     assert np.array_equal(out[[f"probability_{name}" for name in model.classes_]], model.predict_proba(frame))
     assert out["id"].tolist() == [f"'=row{number}" for number in range(5)]
     assert (set(out["model_version"]), set(out["model_digest"])) == ({1}, {done.digest})
-    assert [each[2] for each in seen] == ["2 rows, 0 bad", "4 rows, 0 bad", "5 rows, 0 bad"]
+    assert [each[2].rpartition(",")[0] for each in seen] == ["2 rows, 0 bad", "4 rows, 0 bad", "5 rows, 0 bad"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv"]
 
 
@@ -444,7 +448,7 @@ def test_bad_rows_go_to_a_side_file(scorer: Scorer, tmp_path: Path) -> None:
     lines[2] = "=cmd,30,500,Male,no"
     lines[3] += ",one more"
     (tmp_path / "in.csv").write_text("\n".join(lines))
-    done = score_file(scorer, MODEL, tmp_path / "in.csv", tmp_path / "out.csv", chunk_rows=100, report=quiet)
+    done = score_file(scorer, MODEL, tmp_path / "in.csv", tmp_path / "out.csv", chunk_rows=100)
 
     assert (done.rows, done.scored, done.bad) == (5, 3, 2)
     bad = (tmp_path / "out.csv.bad.csv").read_text().splitlines()
@@ -452,7 +456,7 @@ def test_bad_rows_go_to_a_side_file(scorer: Scorer, tmp_path: Path) -> None:
     assert bad[1] == '3,"row 3, Weight: 500 is above 260 kg (allowed 25 to 260)",\'=cmd,30,500,Male,no'
     assert bad[2].startswith('4,"row 4: has 6 fields, the header has 5",')
     (tmp_path / "in.csv").write_text(csv_rows())
-    score_file(scorer, MODEL, tmp_path / "in.csv", tmp_path / "out.csv", chunk_rows=100, report=quiet)
+    score_file(scorer, MODEL, tmp_path / "in.csv", tmp_path / "out.csv", chunk_rows=100)
     assert not (tmp_path / "out.csv.bad.csv").exists()
 
 
@@ -461,7 +465,7 @@ def test_parquet_keeps_its_types(scorer: Scorer, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text(csv_rows())
     rows()[0].head(5).astype({"Age": "float32"}).to_parquet(tmp_path / "in.parquet")
     for source, target in (("in.csv", "a.parquet"), ("in.parquet", "b.parquet"), ("in.parquet", "b.csv")):
-        score_file(scorer, f"{MODEL}/2", tmp_path / source, tmp_path / target, chunk_rows=2, report=quiet)
+        score_file(scorer, f"{MODEL}/2", tmp_path / source, tmp_path / target, chunk_rows=2)
     typed, kept = (pq.read_table(tmp_path / name) for name in ("a.parquet", "b.parquet"))
 
     assert [str(typed.schema.field(name).type) for name in ("id", "Age", "Gender")] == ["string", "double", "string"]
@@ -485,7 +489,7 @@ def test_files_that_cannot_be_scored(scorer: Scorer, tmp_path: Path, text: str, 
     """One sentence, and no output."""
     (tmp_path / "in.csv").write_text(text)
     with pytest.raises(InvalidInput, match=sentence):
-        score_file(scorer, MODEL, tmp_path / "in.csv", tmp_path / "out.csv", chunk_rows=10, report=quiet)
+        score_file(scorer, MODEL, tmp_path / "in.csv", tmp_path / "out.csv", chunk_rows=10)
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -499,7 +503,7 @@ def test_places_that_cannot_be_read_or_written(scorer: Scorer, tmp_path: Path) -
         ("in.csv", "in.csv", "a name other than the input's"),
     ):
         with pytest.raises(InvalidInput, match=sentence):
-            score_file(scorer, MODEL, tmp_path / source, tmp_path / target, chunk_rows=10, report=quiet)
+            score_file(scorer, MODEL, tmp_path / source, tmp_path / target, chunk_rows=10)
 
 
 def test_an_upload(scorer: Scorer) -> None:

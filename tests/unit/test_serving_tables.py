@@ -1,20 +1,29 @@
 """Files of rows: what pandas would let pass in silence is refused with one sentence; formulas are neutralised."""
 
+import csv
+import datetime as dt
 import io
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.governance.errors import InvalidInput
+from pipeline.serving.csv_file import MOST_LINE_CHARACTERS, CsvFile
 from pipeline.serving.layout import ColumnRule, Layout
-from pipeline.serving.sinks import CsvSink, ParquetSink, neutral
-from pipeline.serving.table_files import MOST_LINE_CHARACTERS, open_table
+from pipeline.serving.sinks import ArrowSink, CsvSink, neutral, output_schema, to_parquet
+from pipeline.serving.table_files import open_table
 
 
-def lines(content: bytes, name: str = "rows.csv", *, chunk: int = 2):
-    table = open_table(io.BytesIO(content), name=name)
-    return table.header, [line for part in table.chunks(chunk) for line in part]
+def read(content: bytes, name: str = "rows.csv", *, chunk: int = 2):
+    """Header, cells with the number of their row, and rows that fit no columns."""
+    table = open_table(io.BytesIO(content), name=name, size=len(content))
+    chunks = list(table.chunks(chunk))
+    cells = [tuple(row.values()) for part in chunks for row in part.cells.to_pylist()]
+    numbers = [int(number) for part in chunks for number in part.numbers]
+    return table.header, dict(zip(numbers, cells, strict=True)), [line for part in chunks for line in part.broken]
 
 
 @pytest.mark.parametrize(
@@ -24,25 +33,79 @@ def lines(content: bytes, name: str = "rows.csv", *, chunk: int = 2):
 )
 def test_csv_in_several_hands(content):
     """All text, with the number of the line."""
-    header, found = lines(content)
+    header, found, _ = read(content)
     assert header == ("a", "b")
-    assert [list(line.cells) for line in found] == [["1", "2"]]
+    assert list(found.values()) == [("1", "2")]
 
 
 def test_missing_words_stay_words():
     """NA, None and null are categories, not missing values."""
-    assert lines(b"a,b,c,d\nNA,None,null,\n")[1][0].cells == ["NA", "None", "null", ""]
+    assert read(b"a,b,c,d\nNA,None,null,\n")[1] == {2: ("NA", "None", "null", "")}
 
 
 def test_line_numbers_are_those_of_an_editor():
     """Also after a cell of two lines."""
-    assert [line.number for line in lines(b'a,b\n"x\ny",1\n2,3\n4,5\n', chunk=1)[1]] == [2, 4, 5]
+    assert list(read(b'a,b\n"x\ny",1\n2,3\n\n4,5\n', chunk=1)[1]) == [2, 4, 6]
 
 
 def test_rows_of_another_length_are_bad_one_by_one():
     """Else pandas would take the first column for row names and move all others."""
-    _, found = lines(b"a,b\n1,2,3\n4\n5,6\n")
-    assert [line.problem for line in found] == ["has 3 fields, the header has 2", "has 1 fields, the header has 2", ""]
+    _, found, broken = read(b"a,b\n1,2,3\n4\n5,6\n")
+    assert found == {4: ("5", "6")}
+    assert [(line.number, line.problem) for line in broken] == [
+        (2, "has 3 fields, the header has 2"),
+        (3, "has 1 fields, the header has 2"),
+    ]
+
+
+PIECES = st.sampled_from(
+    [",", "\n", "\r\n", "\r", '"', '""', "a", "1", " ", "caf\u00e9", "x,y\n", '"q,r",1\n', "\n\n", "\0"]
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(PIECES, max_size=25).map("".join), st.integers(1, 4))
+def test_the_fast_way_reads_what_the_strict_way_reads(text, chunk):
+    """Cells, numbers of rows, rows that do not fit, and the sentence of a file that is no CSV."""
+    content = ("x,y\n" + text).encode()
+
+    def found(strict: bool):
+        table = CsvFile(io.BytesIO(content), name="rows.csv", size=len(content))
+        if strict:
+            table._fast = lambda *_, **__: None
+        seen = []
+        try:
+            for part in table.chunks(chunk):
+                cells = [tuple(row.values()) for row in part.cells.to_pylist()]
+                seen += sorted(
+                    [*zip(part.numbers.tolist(), cells, strict=True), *((x.number, x.problem) for x in part.broken)]
+                )
+        except InvalidInput as error:
+            return seen, str(error)
+        return seen, ""
+
+    assert found(strict=False) == found(strict=True)
+
+
+@given(st.integers(1, 9), st.integers(0, 8), st.sampled_from(["rows.csv", "rows.parquet"]))
+def test_reading_goes_on_where_a_chunk_ended(chunk, after, name):
+    """As if it had never stopped, also through a stream that cannot go back."""
+    rows = [f"{number}" if number % 7 else f'"{number}\n"' for number in range(30)]
+    content = ("x\n" + "\n".join(rows)).encode() if name == "rows.csv" else parquet({"x": rows}, row_group_size=8)
+    table = open_table(io.BytesIO(content), name=name, size=len(content))
+    chunks = list(table.chunks(chunk))
+    after = min(after, len(chunks) - 1)
+
+    class Forward(io.BytesIO):
+        def seek(self, *_):
+            raise io.UnsupportedOperation
+
+    again = open_table((Forward if name == "rows.csv" else io.BytesIO)(content), name=name, size=None)
+    again.go_to(chunks[after].after)
+    rest = list(again.chunks(chunk))
+    assert [(part.cells.to_pydict(), part.numbers.tolist(), part.after) for part in rest] == [
+        (part.cells.to_pydict(), part.numbers.tolist(), part.after) for part in chunks[after + 1 :]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +114,7 @@ def test_rows_of_another_length_are_bad_one_by_one():
         (b"", "rows.csv", "rows.csv: is empty"),
         (b"\n\n", "rows.csv", "rows.csv: is empty"),
         (b"\xff\xfea\0", "rows.csv", "rows.csv: is UTF-16; save it as UTF-8"),
-        (b"a,b\n1,2\ncaf\xe9,2\n", "rows.csv", "rows.csv: is not UTF-8 after line 0; save it as UTF-8"),
+        (b"a,b\n1,2\ncaf\xe9,2\n", "rows.csv", "rows.csv: is not UTF-8 after line 2; save it as UTF-8"),
         (b"a,b\n1,\x00\n", "rows.csv", "rows.csv: line 2 has a NUL character; it is no CSV file"),
         (b"a;b\n1;2\n", "rows.csv", "rows.csv: looks like ';' separates the columns; it must be a comma"),
         (b"a\tb\n", "rows.csv", "rows.csv: looks like a tab separates the columns; it must be a comma"),
@@ -74,36 +137,36 @@ def test_rows_of_another_length_are_bad_one_by_one():
 def test_files_that_cannot_be_read(content, name, sentence):
     """One sentence, no traceback."""
     if sentence is None:
-        assert lines(content, name)[1]
+        assert read(content, name)[1]
         return
     with pytest.raises(InvalidInput) as caught:
-        lines(content, name)
+        read(content, name)
     assert str(caught.value).startswith(sentence)
 
 
-def parquet(columns: dict[str, list[object]]) -> bytes:
+def parquet(columns: dict[str, list[object]], **options: int) -> bytes:
     stream = io.BytesIO()
-    pq.write_table(pa.table(columns), stream)
+    pq.write_table(pa.table(columns), stream, **options)
     return stream.getvalue()
 
 
 def test_parquet_has_typed_cells():
     """Null is a missing value; rows are numbered from 1."""
-    header, found = lines(parquet({"a": [1.5, None, 2.0], "b": ["x", "y", None]}), "rows.parquet")
+    header, found, _ = read(parquet({"a": [1.5, None, 2.0], "b": ["x", "y", None]}), "rows.parquet")
     assert header == ("a", "b")
-    assert [(line.number, line.cells) for line in found] == [(1, (1.5, "x")), (2, (None, "y")), (3, (2.0, None))]
+    assert found == {1: (1.5, "x"), 2: (None, "y"), 3: (2.0, None)}
 
 
 def test_a_cut_parquet_file():
     """Is noticed when it is opened or when it is read."""
     with pytest.raises(InvalidInput, match=r"rows\.parquet: "):
-        lines(parquet({"a": list(range(10_000))})[:-20], "rows.parquet")
+        read(parquet({"a": list(range(10_000))})[:-20], "rows.parquet")
 
 
 def test_the_share_that_was_read():
     """Ends at 1, for both kinds."""
     for content, name in ((b"a\n1\n2\n", "x.csv"), (parquet({"a": [1, 2]}), "x.parquet")):
-        table = open_table(io.BytesIO(content), name=name)
+        table = open_table(io.BytesIO(content), name=name, size=len(content))
         assert [len(chunk) for chunk in table.chunks(5)] == [2]
         assert table.share_read() == 1.0
 
@@ -136,33 +199,101 @@ def test_everything_else_stays(cell):
     assert neutral(cell) == cell
 
 
-def test_csv_output():
-    """Header and cells are neutralised, the stream stays open."""
+def written(*rows: dict[str, object], header: list[str]) -> bytes:
     stream = io.BytesIO()
-    sink = CsvSink(stream, ["=a", "b"])
-    sink.write([["@x", -1.5], ["y,z", None]])
-    sink.finish()
-    assert stream.getvalue() == b"'=a,b\n'@x,-1.5\n\"y,z\",\n"
+    sink = CsvSink(stream, header)
+    sink.begin()
+    for each in rows:
+        sink.write(pa.table(each))
+    return stream.getvalue()
+
+
+def test_csv_output():
+    """Header and cells are neutralised, what needs quotes has them, null is nothing."""
+    found = written(
+        {"=a": ["@x", "y,z"], "b": [-1.5, None]}, {"=a": ['q"r', "-5"], "b": [1.0, 2.5]}, header=["=a", "b"]
+    )
+    assert found == b'\'=a,b\n\'@x,-1.5\n"y,z",\n"q""r",1\n-5,2.5\n'
+
+
+CELLS = st.text(max_size=6) | st.sampled_from(
+    ["=1", "-5", "+1e3", " \u2003@x", "\uff1d1", "\ta", "a\r", '"', "\x00=", "\u200b=1"]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(CELLS, st.none() | CELLS), max_size=8), st.integers(0, 3))
+def test_csv_output_is_what_one_cell_after_the_other_gives(cells, skipped):
+    """Read back, every text is as `neutral` leaves it, also of a part of a larger table."""
+    table = pa.table({"a": [row[0] for row in cells], "b": pa.array([row[1] for row in cells], type=pa.string())})
+    stream = io.BytesIO()
+    CsvSink(stream, []).write(table.slice(skipped))
+    found = list(csv.reader(io.StringIO(stream.getvalue().decode(), newline="")))
+    assert found == [[neutral(cell or "") for cell in row] for row in cells[skipped:]]
+
+
+@given(st.lists(st.floats(), min_size=1))
+def test_numbers_read_back_are_the_same(numbers):
+    """To the last bit, written in the shortest way."""
+    stream = io.BytesIO()
+    CsvSink(stream, []).write(pa.table({"a": numbers, "b": ["x"] * len(numbers)}))
+    found = [float(line.split(",")[0]) for line in stream.getvalue().decode().splitlines()]
+    assert list(map(repr, found)) == list(map(repr, numbers))
+
+
+def test_other_types_are_written_as_python_does():
+    """Truth values, dates and lists."""
+    row = {"a": [True, None], "b": [dt.date(2026, 1, 2)] * 2, "c": [[1], None], "d": [2**40, 1]}
+    assert written(row, header=["a", "b", "c", "d"]).splitlines()[1:] == [
+        b"True,2026-01-02,[1],1099511627776",
+        b",2026-01-02,,1",
+    ]
+
+
+LAYOUT = Layout((ColumnRule("n", "number"), ColumnRule("i", "integer"), ColumnRule("b", "boolean")), "signature")
+
+
+def by_way_of_arrow(schema: pa.Schema, *tables: pa.Table) -> pa.Table:
+    staged, target = io.BytesIO(), io.BytesIO()
+    sink = ArrowSink(staged, schema)
+    sink.begin()
+    for table in tables:
+        sink.write(table)
+    staged.seek(0)
+    to_parquet(staged, target)
+    return pq.read_table(target)
 
 
 def test_parquet_output_has_the_types_of_the_layout():
     """For a CSV input, which has none; what the layout does not name is text. Nothing is neutralised."""
-    stream = io.BytesIO()
-    layout = Layout((ColumnRule("n", "number"), ColumnRule("i", "integer"), ColumnRule("b", "boolean")), "signature")
-    sink = ParquetSink(stream, ["id", "n", "i", "b", "prediction"], layout=layout)
-    sink.write([])
-    sink.write([["=1", 1.0, 2, True, "x"], ["2", None, None, None, "y"]])
-    sink.write([["3", 3.0, 4, False, "z"]])
-    sink.finish()
-    table = pq.read_table(stream)
-    assert [str(kind) for kind in table.schema.types] == ["string", "double", "int64", "bool", "string"]
-    assert table.column("id").to_pylist() == ["=1", "2", "3"]
+    schema = output_schema(["id", "n", "i", "b"], pa.schema({"prediction": pa.string()}), layout=LAYOUT, schema=None)
+    first = {"id": ["=1", "2"], "n": [1.0, None], "i": [2, None], "b": [True, None], "prediction": ["x", "y"]}
+    missing = {"id": ["3"], "n": [3.0], "i": pa.nulls(1), "b": pa.nulls(1), "prediction": ["z"]}
+    found = by_way_of_arrow(schema, pa.table(first), pa.table(first).slice(0, 0), pa.table(missing))
+    assert [str(kind) for kind in found.schema.types] == ["string", "double", "int64", "bool", "string"]
+    assert found.column("id").to_pylist() == ["=1", "2", "3"]
 
 
 def test_parquet_output_keeps_the_types_of_a_parquet_input():
     """Also those that Python's values do not tell apart."""
-    stream, schema = io.BytesIO(), pa.schema({"a": pa.float32()})
-    sink = ParquetSink(stream, ["a", "prediction"], layout=Layout((), "model"), schema=schema)
-    sink.write([[1.5, 2.0]])
-    sink.finish()
-    assert [str(kind) for kind in pq.read_table(stream).schema.types] == ["float", "double"]
+    added, given = pa.schema({"prediction": pa.float64()}), pa.schema({"a": pa.float32()})
+    schema = output_schema(["a"], added, layout=LAYOUT, schema=given)
+    found = by_way_of_arrow(schema, pa.table({"a": pa.array([1.5], pa.float32()), "prediction": [2.0]}))
+    assert [str(kind) for kind in found.schema.types] == ["float", "double"]
+
+
+def test_parquet_output_does_not_show_how_it_was_written():
+    """The same bytes whatever came at once."""
+    schema, whole = pa.schema({"a": pa.int64()}), pa.table({"a": range(150_000)})
+
+    def file(step: int) -> bytes:
+        staged, target = io.BytesIO(), io.BytesIO()
+        sink = ArrowSink(staged, schema)
+        sink.begin()
+        for first in range(0, whole.num_rows, step):
+            sink.write(whole.slice(first, step))
+        staged.seek(0)
+        to_parquet(staged, target)
+        return target.getvalue()
+
+    assert file(7_000) == file(140_000) == file(150_000)

@@ -1,0 +1,270 @@
+"""CSV read a chunk at a time by column: fast where a chunk is plainly well formed, row by row where it is not.
+
+Where a chunk ends depends on where it begins and on the bytes alone, so that reading can go on anywhere.
+"""
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from pipeline.governance.errors import InvalidInput
+from pipeline.serving.column_checks import Arrow, Mask
+
+CHUNK_BYTES = 8 * 2**20
+READ_BYTES = 2 * 2**20
+FIRST_LOOK = 2**16
+MOST_LINE_CHARACTERS = 2**20
+MOST_LINE_BYTES = 4 * MOST_LINE_CHARACTERS
+LONGEST_PLAIN_LINE = 2**17  # bytes; csv.reader refuses longer fields
+SEPARATORS = {";": "';'", "\t": "a tab", "|": "'|'"}
+UTF8_MARK, UTF16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)?")
+COMMA, QUOTE, LINE_FEED, RETURN = b',"\n\r'
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a file whose cells cannot be assigned to columns, and why. number: where it begins; the header is 1."""
+
+    number: int
+    cells: Sequence[str]
+    problem: str
+
+
+@dataclass(frozen=True)
+class Position:
+    """Between two rows. at: bytes of a CSV file, rows of a Parquet file. row: the number of the last line or row."""
+
+    at: int
+    row: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some rows. cells: a record batch of those whose cells could be assigned. numbers: where each of them begins.
+
+    broken: the others. after: where the next chunk begins.
+    """
+
+    cells: Arrow
+    numbers: Mask
+    broken: Sequence[Line]
+    after: Position
+
+    def __len__(self) -> int:
+        return len(self.numbers) + len(self.broken)
+
+
+class CsvFile:
+    """Comma-separated, UTF-8 with or without a byte order mark, the first line naming the columns. Every cell is text.
+
+    size: in bytes, None where nobody knows.
+    """
+
+    from_text, schema = True, None
+
+    def __init__(self, stream: IO[bytes], *, name: str, size: int | None) -> None:
+        self._name, self._size = name, size
+        self._bytes = _Ahead(stream)
+        self._line = 0
+        start = bytes(self._bytes.look(len(UTF8_MARK)))
+        if start[:2] in UTF16:
+            raise InvalidInput(f"{self._name}: is UTF-16; save it as UTF-8")
+        self._bytes.skip(len(UTF8_MARK) if start == UTF8_MARK else 0)
+        self.header = next(((*cells,) for _, cells in self._rows()), ())
+        self._check_separator()
+
+    @property
+    def position(self) -> Position:
+        return Position(self._bytes.at, self._line)
+
+    def go_to(self, position: Position) -> None:
+        """Forward to where a chunk ended."""
+        self._bytes.go_to(position.at)
+        self._line = position.row
+
+    def share_read(self) -> float:
+        return min(1.0, self._bytes.at / self._size) if self._size else 0.0
+
+    def chunks(self, rows: int) -> Iterator[Chunk]:
+        """At most `rows` rows and CHUNK_BYTES at a time. Raises InvalidInput where the rest cannot be read."""
+        look = min(CHUNK_BYTES, FIRST_LOOK * 4)
+        while self._bytes.look(1):
+            before = self._bytes.at
+            chunk = self._fast(look, rows) or self._fast(CHUNK_BYTES, rows, whole=True) or self._strict(rows)
+            look = min(CHUNK_BYTES, 2 * (self._bytes.at - before))
+            if len(chunk):
+                yield chunk
+
+    def _fast(self, look: int, rows: int, *, whole: bool = False) -> Chunk | None:
+        """None for a chunk that the strict reader has to look at, or of which there is more than `look` bytes."""
+        start = self._bytes.look(look)
+        data = np.frombuffer(start, dtype=np.uint8)
+        ends, quotes = np.flatnonzero(data == LINE_FEED), np.flatnonzero(data == QUOTE)
+        rest = self._bytes.is_rest(len(start))
+        if rest and data[-1] != LINE_FEED:
+            ends = np.append(ends, len(start))
+        if not len(ends) or (len(ends) < rows and not rest and not whole):
+            return None
+        ends = ends[:rows]
+        cut = min(int(ends[-1]) + 1, len(start))
+        quotes = quotes[quotes < cut]
+        if not _plain(data[:cut], ends, quotes):
+            return None
+        cells = self._parsed(start[:cut], quoted=bool(len(quotes)))
+        if cells is None or cells.num_rows != len(ends):
+            return None
+        numbers = np.arange(self._line + 1, self._line + 1 + len(ends))
+        self._line += len(ends)
+        self._bytes.skip(cut)
+        return Chunk(cells, numbers, (), self.position)
+
+    def _parsed(self, block: memoryview, *, quoted: bool) -> Arrow:
+        names = [str(position) for position in range(len(self.header))]
+        try:
+            table = pa.csv.read_csv(
+                pa.BufferReader(pa.py_buffer(block)),
+                read_options=pa.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(block) + 1),
+                parse_options=pa.csv.ParseOptions(quote_char='"' if quoted else False),
+                convert_options=pa.csv.ConvertOptions(
+                    column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+                ),
+            )
+        except pa.ArrowInvalid:
+            return None
+        return table.combine_chunks().rename_columns(self.header)
+
+    def _strict(self, rows: int) -> Chunk:
+        good: list[list[str]] = []
+        numbers, broken, began = [], [], self._bytes.at
+        for number, cells in self._rows():
+            # Rows that are all one field too long would be moved by one column, the first taken for row names.
+            if len(cells) == len(self.header):
+                good.append(cells)
+                numbers.append(number)
+            else:
+                problem = f"has {len(cells)} fields, the header has {len(self.header)}"
+                broken.append(Line(number, cells, problem))
+            if len(good) + len(broken) >= rows or self._bytes.at - began >= CHUNK_BYTES:
+                break
+        columns = zip(*good, strict=True) if good else [()] * len(self.header)
+        table = pa.table([pa.array(column, type=pa.string()) for column in columns], names=list(self.header))
+        return Chunk(table, np.array(numbers, dtype=np.int64), broken, self.position)
+
+    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Empty lines are left out."""
+        rows = csv.reader(self._lines(), strict=True)
+        while True:
+            first = self._line + 1
+            try:
+                cells = next(rows)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                text = f"a quote in the row that begins in line {first} is not closed, or closed too early"
+                raise InvalidInput(f"{self._name}: {text} ({error})") from error
+            if cells:
+                yield first, cells
+
+    def _lines(self) -> Iterator[str]:
+        while line := self._bytes.line():
+            try:
+                text = line.decode()
+            except UnicodeDecodeError as error:
+                raise InvalidInput(f"{self._name}: is not UTF-8 after line {self._line}; save it as UTF-8") from error
+            self._line += 1
+            if "\0" in text:
+                raise InvalidInput(f"{self._name}: line {self._line} has a NUL character; it is no CSV file")
+            if len(text) >= MOST_LINE_CHARACTERS:
+                raise InvalidInput(f"{self._name}: line {self._line} has more than {MOST_LINE_CHARACTERS:,} characters")
+            yield text
+
+    def _check_separator(self) -> None:
+        if len(self.header) == 1:
+            for separator, shown in SEPARATORS.items():
+                if separator in self.header[0]:
+                    raise InvalidInput(f"{self._name}: looks like {shown} separates the columns; it must be a comma")
+
+
+def _plain(block: Mask, ends: Mask, quotes: Mask) -> bool:
+    """Whether every line is one row, not empty, and every quote where a quote may be."""
+    lengths = np.diff(ends, prepend=-1)
+    before = block[np.maximum(ends - 1, 0)]
+    empty = (lengths == 1) | ((lengths == 2) & (before == RETURN))  # noqa: PLR2004
+    if empty.any() or lengths.max() > LONGEST_PLAIN_LINE or not block.all():
+        return False
+    returns = np.flatnonzero(block == RETURN)
+    if len(returns) and (returns[-1] + 1 == len(block) or (block[returns + 1] != LINE_FEED).any()):
+        return False
+    if not len(quotes):
+        return True
+    if len(quotes) % 2 or (np.searchsorted(quotes, ends) % 2).any():
+        return False  # a cell of several lines, or a quote that is not closed
+    opening, closing = quotes[::2], quotes[1::2]
+    around = np.concatenate(([LINE_FEED], block, [LINE_FEED]))
+    opens = np.isin(around[opening], (COMMA, QUOTE, LINE_FEED))
+    closes = np.isin(around[closing + 2], (COMMA, QUOTE, LINE_FEED, RETURN))
+    return bool(opens.all() and closes.all())
+
+
+class _Ahead:
+    """A stream of bytes of which some are looked at before they are taken."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._held, self._from = stream, b"", 0
+        self.at, self._ended = 0, False
+
+    def look(self, size: int) -> memoryview:
+        """The next bytes, `size` of them or fewer at the end; they stay."""
+        self._hold(size + 1)
+        return memoryview(self._held)[self._from : self._from + size]
+
+    def is_rest(self, size: int) -> bool:
+        """Whether the stream ends after so many bytes."""
+        return self._ended and len(self._held) - self._from <= size
+
+    def skip(self, count: int) -> None:
+        self._from += count
+        self.at += count
+
+    def go_to(self, at: int) -> None:
+        """Forward; streams over a network often know no other way than to read on."""
+        try:
+            self._stream.seek(at)
+        except (OSError, ValueError):
+            while self.at < at and (seen := len(self.look(min(READ_BYTES, at - self.at)))):
+                self.skip(seen)
+        else:
+            self._held, self._from, self.at, self._ended = b"", 0, at, False
+
+    def line(self) -> bytes:
+        """Taken, with its end; what is left at the end of the stream; cut where it is longer than a line may be."""
+        size = FIRST_LOOK
+        while True:
+            self._hold(size + 1)
+            match = LINE.match(self._held, self._from)
+            end = match.end() if match else self._from
+            # A carriage return that is the last byte held may be half of a line's end.
+            whole = self._held[end - 1 : end] in {b"\n", b"\r"} and end < len(self._held)
+            if whole or self._ended or end - self._from > MOST_LINE_BYTES:
+                line = self._held[self._from : end]
+                self.skip(len(line))
+                return line
+            size = 2 * (len(self._held) - self._from)
+
+    def _hold(self, size: int) -> None:
+        if self._ended or len(self._held) - self._from >= size:
+            return
+        parts, held = [self._held[self._from :]], len(self._held) - self._from
+        while held < size and not self._ended:
+            more = self._stream.read(max(READ_BYTES, size - held))
+            self._ended = not more
+            parts.append(more)
+            held += len(more)
+        self._held, self._from = b"".join(parts), 0

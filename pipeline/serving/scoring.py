@@ -1,0 +1,212 @@
+"""One file of rows on its way through a version: read, checked, predicted by all workers at once, written in order."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.governance.errors import InvalidInput
+from pipeline.serving.client import Asked
+from pipeline.serving.column_checks import Arrow
+from pipeline.serving.columns import CheckedColumns, Given, check_many
+from pipeline.serving.csv_file import Chunk, Position
+from pipeline.serving.layout import Layout
+from pipeline.serving.predictions import Target
+from pipeline.serving.resume import Tally
+from pipeline.serving.rows import InvalidRows, check_columns
+from pipeline.serving.scorer import Scorer, layout
+from pipeline.serving.sinks import CsvSink, Sink
+from pipeline.serving.table_files import Table
+
+Report = Callable[[int, int, str], None]  # (percent done, 100, what was done)
+EXPLAINED_ROWS = 500  # in one chunk, so that somebody sees it move
+BUSY = 2  # chunks per worker that are read ahead of what is written
+
+
+def silent(_done: int, _total: int, _text: str) -> None:
+    """Nobody watches."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How rows are predicted. explain: how many contributions are added per row. most_rows: refuse a file with more.
+
+    worker: who is asked instead of the scorer's own. parallel: requests at once.
+    """
+
+    chunk_rows: int
+    explain: int = 0
+    most_rows: int | None = None
+    worker: Asked | None = None
+    parallel: int = 1
+
+    @property
+    def rows_at_once(self) -> int:
+        return min(self.chunk_rows, EXPLAINED_ROWS) if self.explain else self.chunk_rows
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """The columns that are added to the usable rows of a chunk, None where it has none."""
+
+    added: Arrow
+    sum_error: float = 0.0
+    unequal: bool = False
+
+
+@dataclass
+class Scoring:
+    """One file. Raises InvalidInput where its columns do not fit, and as Scorer.predict_columns does."""
+
+    scorer: Scorer
+    target: Target
+    table: Table
+    way: Way
+    tally: Tally = field(default_factory=Tally)
+
+    def __post_init__(self) -> None:
+        problems = check_columns(self.table.header, self.layout)
+        if missing := [problem for problem in problems if problem.column in self.layout.names]:
+            raise InvalidRows(missing)
+        # Rows of a file have columns that are nobody's input, such as a number of the row or the truth.
+        self.ignored = tuple(problem.column for problem in problems)
+        if taken := [name for name in self.added if name in self.table.header]:
+            raise InvalidInput(f"{taken[0]}: the file has a column of this name already, which the output needs")
+
+    @property
+    def layout(self) -> Layout:
+        return layout(self.target)
+
+    @property
+    def added(self) -> list[str]:
+        """The columns of the output that follow those of the input."""
+        classes = self.target.classes if self.target.probabilities else ()
+        reasons = [
+            name
+            for number in range(1, min(self.way.explain, len(self.layout.columns)) + 1)
+            for name in (f"reason_{number}", f"reason_{number}_contribution")
+        ]
+        chances = [f"probability_{name}" for name in classes]
+        return ["prediction", *chances, *reasons, "model_version", "model_digest"]
+
+    def run(
+        self,
+        opened: Callable[[Arrow], Sink],
+        refused: CsvSink,
+        *,
+        mark: Callable[[Position, Tally], None],
+        report: Report,
+    ) -> None:
+        """From where the table stands to its end. opened: the sink for columns with the added schema.
+
+        mark: is told after each chunk that it was written.
+        """
+        pace = _Pace(self.tally.rows)
+        sink: Sink | None = None
+        with self._answers() as answers:
+            for chunk, checked, answer in answers:
+                if answer.added is not None:
+                    sink = sink or opened(answer.added.schema)
+                    sink.write(self._output(chunk, checked, answer.added, typed=sink.typed))
+                self._refuse(chunk, checked, refused)
+                self._count(chunk, checked, answer)
+                mark(chunk.after, self.tally)
+                report(int(100 * self.table.share_read()), 100, pace.text(self.tally))
+
+    @contextmanager
+    def _answers(self) -> Iterator[Iterator[tuple[Chunk, CheckedColumns, _Answer]]]:
+        threads = ThreadPoolExecutor(self.way.parallel)
+        try:
+            yield self._in_order(threads)
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+    def _in_order(self, threads: ThreadPoolExecutor) -> Iterator[tuple[Chunk, CheckedColumns, _Answer]]:
+        """As they come in the file, however long each takes; only so many are in memory."""
+        asked: deque[tuple[Chunk, CheckedColumns, Future[_Answer]]] = deque()
+        for chunk in self.table.chunks(self.way.rows_at_once):
+            self._check_count(len(chunk) + sum(len(each) for each, _, _ in asked))
+            checked = self._checked(chunk)
+            asked.append((chunk, checked, threads.submit(self._ask, checked)))
+            while len(asked) > self.way.parallel * BUSY or (asked and asked[0][2].done()):
+                first, its, answer = asked.popleft()
+                yield first, its, answer.result()
+        for chunk, checked, answer in asked:
+            yield chunk, checked, answer.result()
+
+    def _check_count(self, more: int) -> None:
+        if self.way.most_rows is not None and self.tally.rows + more > self.way.most_rows:
+            raise InvalidInput(f"the file: has more than {self.way.most_rows:,} rows")
+
+    def _checked(self, chunk: Chunk) -> CheckedColumns:
+        given = Given.of_table(chunk.cells, self.layout)
+        return check_many(given, self.layout, from_text=self.table.from_text, numbers=chunk.numbers)
+
+    def _ask(self, checked: CheckedColumns) -> _Answer:
+        """In a thread of its own, which waits for a worker."""
+        if not checked.values.num_rows:
+            return _Answer(None)
+        found = self.scorer.predict_columns(self.target, checked, worker=self.way.worker)
+        resolved, count = self.target.resolved, checked.values.num_rows
+        chances = list(found.answers.columns[1:]) if self.target.probabilities else []
+        about = [pa.repeat(resolved.version, count), pa.repeat(self.target.digest, count)]
+        reasons: list[Arrow] = []
+        error, unequal = 0.0, False
+        if self.way.explain:
+            why = self.scorer.strongest_columns(self.target, checked, most=self.way.explain, worker=self.way.worker)
+            reasons, error, unequal = list(why.answers.columns), why.sum_error, not why.adds_up
+        columns = [found.answers.column("prediction"), *chances, *reasons, *about]
+        return _Answer(pa.table(columns, names=self.added), error, unequal)
+
+    def _output(self, chunk: Chunk, checked: CheckedColumns, added: Arrow, *, typed: bool) -> Arrow:
+        """The usable rows as they came, or in the types of their columns, and what was added."""
+        kept = chunk.cells if checked.usable.all() else chunk.cells.filter(pa.array(checked.usable))
+        names = self.layout.names if typed and self.table.from_text else ()
+        columns = [
+            checked.values.column(names.index(name)) if name in names else kept.column(position)
+            for position, name in enumerate(self.table.header)
+        ]
+        return pa.table([*columns, *added.columns], names=[*self.table.header, *self.added])
+
+    def _refuse(self, chunk: Chunk, checked: CheckedColumns, refused: CsvSink) -> None:
+        rows: list[Sequence[Any]] = [
+            [line.number, f"row {line.number}: {line.problem}", *line.cells[: len(self.table.header)]]
+            for line in chunk.broken
+        ]
+        for position, problems in checked.problems.items():
+            reason = "; ".join(each.sentence for each in problems)
+            cells = [column[position].as_py() for column in chunk.cells.columns]
+            rows.append([int(chunk.numbers[position]), reason, *cells])
+        rows.sort(key=lambda row: int(row[0]))
+        if rows:
+            refused.write_cells(rows)
+            self.tally = replace(self.tally, first_problem=self.tally.first_problem or str(rows[0][1]))
+
+    def _count(self, chunk: Chunk, checked: CheckedColumns, answer: _Answer) -> None:
+        before, scored = self.tally, checked.values.num_rows
+        self.tally = replace(
+            before,
+            rows=before.rows + len(chunk),
+            scored=before.scored + scored,
+            bad=before.bad + len(chunk) - scored,
+            odd=before.odd + int(checked.odd.sum()),
+            sum_error=max(before.sum_error, answer.sum_error),
+            unequal=before.unequal or answer.unequal,
+        )
+
+
+@dataclass
+class _Pace:
+    """Rows per second since this run began."""
+
+    before: int
+    since: float = field(default_factory=time.monotonic)
+
+    def text(self, tally: Tally) -> str:
+        rate = (tally.rows - self.before) / max(1e-6, time.monotonic() - self.since)
+        return f"{tally.rows:,} rows, {tally.bad:,} bad, {rate:,.0f} rows/s"
