@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError, model_validator
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.gates import GATES
@@ -178,6 +178,24 @@ def _move_rules(move: MoveSettings) -> MoveRules:
     return MoveRules(gates=gates, roles=tuple(move.roles))
 
 
+class HttpSettings(Section):
+    """Limits of the HTTP API.
+
+    poll_seconds: how often the champion is looked up. at_once: requests for predictions that are taken; more are told
+    to come again. request_seconds: for one answer; body_seconds: until a body has arrived. end_seconds: after SIGTERM.
+    allowed_hosts: names in the Host header; empty allows every one.
+    """
+
+    poll_seconds: float = Field(gt=0, le=20)
+    batch_rows: int = Field(ge=1, le=20_000)
+    body_megabytes: float = Field(gt=0)
+    at_once: int = Field(ge=1)
+    request_seconds: float = Field(gt=0)
+    body_seconds: float = Field(gt=0)
+    end_seconds: float = Field(gt=0)
+    allowed_hosts: list[Word] = Field(default_factory=list)
+
+
 class ServingSettings(Section):
     """Limits of the process that loads models, what it may load, and how large files of rows may be.
 
@@ -197,14 +215,21 @@ class ServingSettings(Section):
     upload_megabytes: float = Field(gt=0)
     upload_rows: int = Field(ge=1)
     allowed_types: list[Word]
+    http: HttpSettings
 
 
 class Environment(Section):
-    """Addresses and names; each default lies under `var/` in the project's root."""
+    """Addresses, names and secrets; each default address lies under `var/` in the project's root.
+
+    model: which one is served over HTTP. token: what its callers must show, or token_file: where that is written.
+    """
 
     tracking_uri: str
     ledger_url: str
     actor: str | None
+    model: str | None = None
+    token: SecretStr | None = None
+    token_file: str | None = None
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
@@ -212,6 +237,9 @@ class Environment(Section):
             tracking_uri=environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{VAR / 'mlflow.db'}",
             ledger_url=environ.get("SIGNOFF_LEDGER_URL") or f"sqlite:///{VAR / 'ledger.db'}",
             actor=environ.get("SIGNOFF_ACTOR") or None,
+            model=environ.get("SIGNOFF_MODEL") or None,
+            token=None if (token := environ.get("SIGNOFF_TOKEN")) is None else SecretStr(token),
+            token_file=environ.get("SIGNOFF_TOKEN_FILE"),
         )
 
 

@@ -72,12 +72,18 @@ class Worker:
         self.memory_megabytes = memory_megabytes
         self._process: _Process | None = None
         self._lock = threading.Lock()
+        self._started = 0
 
     @property
     def pid(self) -> int | None:
         """None while no process runs."""
         process = self._process
         return process.popen.pid if process and process.popen.poll() is None else None
+
+    @property
+    def restarts(self) -> int:
+        """Processes that took the place of another."""
+        return max(0, self._started - 1)
 
     def start(self) -> None:
         """Begin with the imports that the first request would wait for. Returns at once."""
@@ -158,6 +164,7 @@ class Worker:
         except OSError as error:
             shutil.rmtree(home, ignore_errors=True)
             raise Unavailable(f"the worker: does not start ({error.strerror})") from error
+        self._started += 1
         assert popen.stdin is not None and popen.stdout is not None  # noqa: S101, PT018 (asked for above)
         return _Process(popen, popen.stdin, popen.stdout, weakref.finalize(self, _end_process, popen, home))
 

@@ -57,17 +57,14 @@ class PrivateCopies:
 
     def __init__(self, registry: Registry, *, most: int) -> None:
         self._registry, self._most = registry, most
-        self._lock = threading.Lock()
+        self._lock, self._making = threading.Lock(), threading.Lock()
         self._copies: OrderedDict[str, _Copy] = OrderedDict()
         self._root: Path | None = None
 
     @contextmanager
     def using(self, record: VersionRecord, digest: str) -> Iterator[Path]:
         """The folder, which stays at least until the block ends. Raises as copy_files does."""
-        with self._lock:
-            copy = self._copies.get(digest) or self._make(record, digest)
-            self._copies.move_to_end(digest)
-            copy.users += 1
+        copy = self._take(digest) or self._made(record, digest)
         try:
             yield copy.folder
         finally:
@@ -75,7 +72,25 @@ class PrivateCopies:
                 copy.users -= 1
                 self._drop_oldest()
 
-    def _make(self, record: VersionRecord, digest: str) -> _Copy:
+    def _take(self, digest: str) -> _Copy | None:
+        with self._lock:
+            copy = self._copies.get(digest)
+            if copy:
+                self._copies.move_to_end(digest)
+                copy.users += 1
+            return copy
+
+    def _made(self, record: VersionRecord, digest: str) -> _Copy:
+        """One is made at a time; whoever uses another one does not wait for a slow registry."""
+        with self._making:
+            copy = self._take(digest)
+            if copy is None:
+                copy = _Copy(self._make(record, digest), users=1)
+                with self._lock:
+                    self._copies[digest] = copy
+            return copy
+
+    def _make(self, record: VersionRecord, digest: str) -> Path:
         if self._root is None:
             self._root = Path(tempfile.mkdtemp(prefix="signoff-"))
             weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
@@ -85,8 +100,7 @@ class PrivateCopies:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        copy = self._copies[digest] = _Copy(folder)
-        return copy
+        return folder
 
     def _drop_oldest(self) -> None:
         idle = [digest for digest, copy in self._copies.items() if not copy.users]

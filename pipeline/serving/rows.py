@@ -57,7 +57,7 @@ def check_row(
     given: Mapping[str, object], layout: Layout, *, from_text: bool = False, row: int | None = None
 ) -> CheckedRow:
     """One row by column name. from_text: every value is text, as in a CSV file or a text field; "" is missing."""
-    problems = check_columns(given, layout, row=row)
+    problems = check_columns(given.names if isinstance(given, Repeated) else given, layout, row=row)
     values: dict[str, Value] = {}
     warnings: list[Problem] = []
     for rule in layout.columns:
@@ -110,29 +110,60 @@ def nullable(dtype: str) -> str:
     return "float64" if dtype.startswith("int") else "object" if dtype == "bool" else dtype
 
 
+class Repeated(dict[str, Any]):
+    """An object of JSON in which a name is there more than once; JSON itself lets the last one win."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.names = [name for name, _ in pairs]
+
+    @property
+    def problems(self) -> list[Problem]:
+        return [
+            _problem(name, None, "is there more than once") for name, count in Counter(self.names).items() if count > 1
+        ]
+
+
 def parse_row(text: str) -> dict[str, object]:
     """A row as a JSON object, such as `{"Age": 24, "Gender": "Male"}`.
 
     Raises InvalidInput, and InvalidRows for a column that is there twice.
     """
-    if len(text) > MOST_JSON_CHARACTERS:
-        raise InvalidInput(f"row: has more than {MOST_JSON_CHARACTERS:,} characters")
-    try:
-        row = json.loads(text, object_pairs_hook=_unique)
-    except InvalidRows:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"row: is not valid JSON ({str(error)[:MOST_NAME]})") from error
+    row = _parsed(text, "row")
+    if isinstance(row, Repeated):
+        raise InvalidRows(row.problems)
     if not isinstance(row, dict):
         raise InvalidInput('row: must be a JSON object such as {"Age": 24}')
     return row
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON itself lets the last one of two equal names win."""
-    if twice := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
-        raise InvalidRows([_problem(name, None, "is there more than once") for name in twice])
-    return dict(pairs)
+def parse_rows(text: str, *, most: int) -> list[dict[str, object]]:
+    """`{"rows": [...]}`. Of a row in which a column is there twice, check_row tells that. Raises InvalidInput."""
+    content = _parsed(text, "rows")
+    if not isinstance(content, dict) or isinstance(content, Repeated) or set(content) != {"rows"}:
+        raise InvalidInput('rows: must be the one entry of a JSON object, such as {"rows": [{"Age": 24}]}')
+    rows = content["rows"]
+    if not isinstance(rows, list) or not rows:
+        raise InvalidInput("rows: must be a list with at least one row")
+    if len(rows) > most:
+        raise InvalidInput(f"rows: there are {len(rows):,}; at most {most:,} are taken at once")
+    if wrong := [number for number, row in enumerate(rows, start=1) if not isinstance(row, dict)]:
+        raise InvalidInput(f'row {wrong[0]}: must be a JSON object such as {{"Age": 24}}')
+    return rows
+
+
+def _parsed(text: str, about: str) -> Any:  # noqa: ANN401 (whatever is JSON)
+    if len(text) > MOST_JSON_CHARACTERS:
+        raise InvalidInput(f"{about}: has more than {MOST_JSON_CHARACTERS:,} characters")
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{about}: is not valid JSON ({str(error)[:MOST_NAME]})") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else Repeated(pairs)
 
 
 def _missing(name: str, given: Mapping[str, int], layout: Layout) -> str:

@@ -1,7 +1,8 @@
 """Predictions and explanations of registered versions, under the trust policy and never in this process."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,11 @@ class Scorer:
     def close(self) -> None:
         self._worker.stop()
 
+    @property
+    def worker_restarts(self) -> int:
+        """How often a worker process had to be started in place of another."""
+        return self._worker.restarts
+
     # What a reference means
 
     def resolve(self, reference: str) -> Resolved:
@@ -93,7 +99,7 @@ class Scorer:
         return name, alias
 
     def _check_champion(self, model: str, version: int) -> None:
-        view = self._view(model)
+        view = self.ledger_view(model)
         if view.known and view.champion != version:
             recorded = f"version {view.champion}" if view.champion else "no champion"
             raise OutOfBand(
@@ -107,13 +113,29 @@ class Scorer:
         record = self._service.version(resolved.model, resolved.version)
         evidence = self._service.reviewer.evidence(record)
         layout = layout_of(evidence.document("feature_schema"), evidence.content["signature"])
-        state = judge(evidence, self._view(resolved.model))
+        state = judge(evidence, self.ledger_view(resolved.model))
         target = Target(resolved, record, evidence, state, layout)
         return self._loaded(target) if state.usable else target
 
     def trust(self, model: str, version: int) -> TrustState:
         """One of the four states, with the reason. Raises NotFound, and Unavailable where that cannot be told now."""
         return self.target(Resolved(model, version)).state
+
+    def ledger_view(self, model: str) -> LedgerView:
+        """What the ledger holds of the model; read again only when it has a newer event about it."""
+        last = self._service.ledger.last(model)
+        sequence = last.sequence if last else 0
+        known = self._views.get(model)
+        if known is None or known[0] != sequence:
+            events = (stored.event for stored in self._service.ledger.events(model=model))
+            known = self._views[model] = (sequence, LedgerView.of(model, events))
+        return known[1]
+
+    @contextmanager
+    def keeping(self, target: Target) -> Iterator[None]:
+        """Its private copy stays on disk: it can be asked although the registry is gone."""
+        with self._copies.using(target.record, target.digest):
+            yield
 
     # Asking it
 
@@ -270,16 +292,6 @@ class Scorer:
                 **more,
             }
             return (worker or self._worker).ask(request, seconds=seconds, about=label(target.record))
-
-    def _view(self, model: str) -> LedgerView:
-        """Read again only when the ledger has a newer event about the model."""
-        last = self._service.ledger.last(model)
-        sequence = last.sequence if last else 0
-        known = self._views.get(model)
-        if known is None or known[0] != sequence:
-            events = (stored.event for stored in self._service.ledger.events(model=model))
-            known = self._views[model] = (sequence, LedgerView.of(model, events))
-        return known[1]
 
 
 def layout(target: Target) -> Layout:

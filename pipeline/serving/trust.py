@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from pipeline.governance.evidence import Evidence
-from pipeline.governance.ledger import Event, EventType, replay
+from pipeline.governance.ledger import Event, EventType, SlotState, replay
 from pipeline.governance.lifecycle import CHAMPION, Slot, Stage
 
 SETTLED = (EventType.BASELINE, EventType.APPLIED, EventType.DRIFT_ADOPTED)
@@ -51,21 +52,34 @@ class Recorded(NamedTuple):
 
 
 class LedgerView(NamedTuple):
-    """What the ledger holds of one model: its champion (None: none, or the ledger does not know the model), and files
-    by version.
+    """What the ledger holds of one model: its champion (None: none, or the ledger does not know the model), files by
+    version, since when it is champion, and whether a decision about that has not ended.
     """
 
     known: bool
     champion: int | None
     files: Mapping[int, Recorded]
+    since: datetime | None = None
+    pending: bool = False
 
     @classmethod
     def of(cls, model: str, events: Iterable[Event]) -> "LedgerView":
         """From the events of the model, in order."""
         every = list(events)
-        held = replay(every).get(Slot.of_alias(model, CHAMPION))
-        champion = int(held.recorded) if held and held.recorded is not None else None
-        return cls(bool(every), champion, _recorded_files(every))
+        slot = Slot.of_alias(model, CHAMPION)
+        held = replay(every).get(slot, SlotState.initial(slot))
+        champion = None if held.recorded is None else int(held.recorded)
+        return cls(bool(every), champion, _recorded_files(every), _since(every, slot), held.pending is not None)
+
+
+def _since(events: Iterable[Event], slot: Slot) -> datetime | None:
+    """When the slot was last given another content."""
+    content, since = None, None
+    for event in events:
+        change = next((each for each in event.changes if each.slot == slot), None)
+        if change is not None and event.type in SETTLED and change.to != content:
+            content, since = change.to, event.at
+    return since
 
 
 def _recorded_files(events: Iterable[Event]) -> dict[int, Recorded]:

@@ -1,0 +1,7 @@
+"""The HTTP door: `signoff serve`, or `uvicorn pipeline.http_api:app`."""
+
+from pipeline.http_api.application import create_app
+
+__all__ = ["app", "create_app"]
+
+app = create_app()

@@ -1,0 +1,100 @@
+"""What the routes say, as plain data: every prediction with model, version and digest."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.http_api.problems import problem_entry
+from pipeline.serving.champion import Served, Standing
+from pipeline.serving.layout import ColumnRule
+from pipeline.serving.predictions import Explanations, Prediction, Target
+from pipeline.serving.rows import CheckedRow
+
+Json = dict[str, Any]
+MOST_PROBLEMS = 10  # of one row of many
+
+
+def about(target: Target) -> Json:
+    return {"model": target.resolved.model, "version": target.resolved.version, "digest": target.digest}
+
+
+def prediction(found: Prediction, notes: Sequence[str]) -> Json:
+    return {
+        "prediction": found.value,
+        "probabilities": dict(found.probabilities),
+        "confidence": max(found.probabilities.values(), default=None),
+        "warnings": [*notes, *found.warnings],
+    }
+
+
+def single(target: Target, found: Prediction, explained: Explanations | None) -> Json:
+    answer = {**about(target), **prediction(found, target.notes)}
+    return answer if explained is None else {**answer, "explanation": explained.documents[0]}
+
+
+def batch(
+    target: Target, checked: Sequence[CheckedRow], found: Sequence[Prediction], counts: Mapping[str, int]
+) -> Json:
+    """`found`: of the rows without problems, in their order."""
+    good = iter(found)
+    rows = [
+        {"row": number, **(_refused(row) if row.problems else prediction(next(good), ()))}
+        for number, row in enumerate(checked, start=1)
+    ]
+    summary = {"n": len(checked), "n_bad": len(checked) - len(found), "predictions": dict(counts)}
+    return {**about(target), "summary": summary, "notes": list(target.notes), "rows": rows}
+
+
+def _refused(row: CheckedRow) -> Json:
+    return {"errors": [problem_entry(each) for each in row.problems[:MOST_PROBLEMS]]}
+
+
+def health(model: str, standing: Standing) -> Json:
+    """For people and for probes: what serves, and whether that is as it should be."""
+    served = standing.served
+    return {
+        "status": "unavailable" if not standing.ready else "degraded" if standing.degraded else "ready",
+        "degraded": standing.degraded,
+        "reason": standing.reason,
+        "model": model,
+        "version": served.target.resolved.version if served else None,
+        "digest": served.target.digest if served else None,
+    }
+
+
+def model_info(served: Served, standing: Standing) -> Json:
+    target, content = served.target, served.target.evidence.content
+    return {
+        **about(target),
+        "alias": target.resolved.alias,
+        "champion_since": served.since.isoformat().replace("+00:00", "Z") if served.since else None,
+        "degraded": standing.degraded,
+        "reason": standing.reason,
+        "model_type": target.model_type,
+        "classes": list(target.classes),
+        "probabilities": target.probabilities,
+        "columns": [_column(rule) for rule in served.layout.columns],
+        "metrics": {
+            each.name: {"value": each.value, "low": each.low, "high": each.high, "n": each.n}
+            for each in target.evidence.metrics()
+        },
+        "run_id": content["run_id"],
+        "created_at": content["created_at"],
+        "description": content["description"],
+        "notes": list(target.notes),
+    }
+
+
+def _column(rule: ColumnRule) -> Json:
+    return {
+        "name": rule.name,
+        "type": rule.kind,
+        "unit": rule.unit,
+        "minimum": rule.minimum,
+        "maximum": rule.maximum,
+        "categories": list(rule.categories),
+        "required": rule.required,
+        "default": rule.default,
+        "description": rule.description,
+        "training_minimum": rule.lowest,
+        "training_maximum": rule.highest,
+    }

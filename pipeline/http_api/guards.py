@@ -1,0 +1,82 @@
+"""What every request passes, as plain ASGI: Starlette's BaseHTTPMiddleware costs a task and a queue per request."""
+
+import time
+from collections.abc import Collection, Iterable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pipeline.governance.errors import SignoffError
+from pipeline.http_api.parts import Parts
+from pipeline.http_api.problems import TokenNeeded, WrongHost, problem
+
+HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+]
+OPEN = frozenset({"/", "/livez", "/readyz"})  # to everybody; every other path asks for the token
+OTHER = "other"
+
+
+def parts_of(scope: Scope) -> Parts:
+    """Those that the lifespan has built."""
+    parts: Parts = scope["app"].state.parts
+    return parts
+
+
+class Counted:
+    """Counts and times every answer, and adds the headers that all of them have."""
+
+    def __init__(self, app: ASGIApp, routes: Collection[str]) -> None:
+        self.app, self.routes = app, frozenset(routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, route = time.perf_counter(), scope["path"] if scope["path"] in self.routes else OTHER
+
+        async def send_counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *HEADERS]
+                parts_of(scope).measures.answered(route, message["status"], started)
+            await send(message)
+
+        await self.app(scope, receive, send_counted)
+
+
+class Guarded:
+    """Host and token, before anything else is read of the request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                _check(scope, parts_of(scope))
+            except SignoffError as refusal:
+                await problem(refusal)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def _check(scope: Scope, parts: Parts) -> None:
+    hosts = parts.limits.allowed_hosts
+    if hosts and _name(_only(scope["headers"], b"host")) not in hosts:
+        raise WrongHost("host: is not one of serving.http.allowed_hosts")
+    shown = _only(scope["headers"], b"authorization")
+    if parts.token and scope["path"] not in OPEN and not parts.token.shown_in(shown):
+        raise TokenNeeded("authorization: show the token, as in `Authorization: Bearer TOKEN`")
+
+
+def _only(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """A header that is there once."""
+    found = [value for each, value in headers if each == name]
+    return found[0] if len(found) == 1 else None
+
+
+def _name(host: bytes | None) -> str:
+    """Without the port."""
+    return (host or b"").decode("latin-1").rsplit(":", 1)[0].casefold() if host else ""

@@ -1,0 +1,153 @@
+"""Refusals as problem details (RFC 9457): one sentence, where it is wrong, and never more than 4 KB."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound, Refused, SignoffError, Unavailable
+from pipeline.governance.text import visible
+from pipeline.serving.client import WorkerRefusal
+from pipeline.serving.rows import InvalidRows, Problem
+
+MEDIA_TYPE = "application/problem+json"
+MOST_BYTES = 4_000
+MOST_DETAIL = 600
+AGAIN_SECONDS = 2  # what a caller is told to wait
+
+
+class TooLarge(InvalidInput):
+    """The body has more bytes than a request may have."""
+
+    http_status = 413
+
+
+class WrongMediaType(InvalidInput):
+    """The body is not sent as JSON."""
+
+    http_status = 415
+
+
+class TooSlow(InvalidInput):
+    """The body did not arrive in time."""
+
+    http_status = 408
+
+
+class TokenNeeded(Refused):
+    """The request does not show the token."""
+
+    http_status = 401
+
+
+class WrongHost(InvalidInput):
+    """The Host header has a name that is not ours."""
+
+    http_status = 400
+
+
+class NoSuchPath(NotFound):
+    """Nothing answers under this path."""
+
+
+class MethodNotAllowed(InvalidInput):
+    """The path has other methods."""
+
+    http_status = 405
+
+
+class TooManyRequests(Unavailable):
+    """As many requests are being answered as may be at once."""
+
+
+class NothingServed(Unavailable):
+    """There is no champion that may be served, or it does not answer."""
+
+
+class Failed(SignoffError):
+    """The server made a mistake; what it was stands in its log."""
+
+
+def problem(error: SignoffError, *, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer to a request that was refused."""
+    status = _status(error)
+    found = error.problems if isinstance(error, InvalidRows) else ()
+    more = {**_more_headers(status), **(headers or {})}
+    return Response(_body(error, status, found), status, more, media_type=MEDIA_TYPE)
+
+
+def _status(error: SignoffError) -> int:
+    """A model that was approved and does not answer is no refusal: the server cannot."""
+    if isinstance(error, WorkerRefusal):
+        return HTTPStatus.GATEWAY_TIMEOUT if error.kind == "time" else HTTPStatus.SERVICE_UNAVAILABLE
+    if isinstance(error, IntegrityFailure):
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    return error.http_status
+
+
+def _more_headers(status: int) -> dict[str, str]:
+    if status == HTTPStatus.UNAUTHORIZED:
+        return {"WWW-Authenticate": "Bearer"}
+    if status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}:
+        return {"Retry-After": str(AGAIN_SECONDS)}
+    return {}
+
+
+def _body(error: SignoffError, status: int, found: Sequence[Problem]) -> bytes:
+    content = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": visible(_sentence(error), most=MOST_DETAIL),
+        "code": type(error).__name__,
+        "errors": [],
+    }
+    room = MOST_BYTES - len(json.dumps(content))
+    return json.dumps({**content, "errors": list(_that_fit(found, room))}).encode()
+
+
+def _sentence(error: SignoffError) -> str:
+    """What a model raises may hold values of the row; it stays here."""
+    if isinstance(error, WorkerRefusal) and error.kind == "failed":
+        return "the model: could not predict this"
+    return str(error)
+
+
+def _that_fit(found: Iterable[Problem], room: int) -> Iterable[dict[str, Any]]:
+    for each in found:
+        entry = problem_entry(each)
+        room -= len(json.dumps(entry)) + 2
+        if room < 0:
+            return
+        yield entry
+
+
+def problem_entry(found: Problem) -> dict[str, Any]:
+    """Which column of which row, and the sentence that the command line would print."""
+    return {"column": visible(found.column, most=80), "row": found.row, "sentence": found.sentence}
+
+
+async def on_refusal(_request: Request, error: Exception) -> Response:
+    """A SignoffError, raised anywhere."""
+    assert isinstance(error, SignoffError)  # noqa: S101 (registered for nothing else)
+    return problem(error)
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """What the framework itself refuses: an unknown path, or another method than those of the path."""
+    assert isinstance(error, HTTPException)  # noqa: S101 (registered for nothing else)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        sentence = f"method: {visible(request.method, most=20)} is not one that this path answers"
+        return problem(MethodNotAllowed(sentence), headers=error.headers)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return problem(NoSuchPath("path: nothing answers here; GET / lists what does"))
+    return problem(InvalidInput(f"request: {visible(str(error.detail), most=MOST_DETAIL)}"), headers=error.headers)
+
+
+async def on_mistake(_request: Request, _error: Exception) -> Response:
+    """Anything else; the server's log has the traceback."""
+    return problem(Failed("the server: could not answer this request"))

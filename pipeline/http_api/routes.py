@@ -1,0 +1,91 @@
+"""One function per endpoint: read, ask, answer. Bodies are checked by the same code as a form or a file of rows."""
+
+import json
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from pipeline.governance.errors import InvalidInput
+from pipeline.http_api import answers
+from pipeline.http_api.bodies import read_text
+from pipeline.http_api.document import ENDPOINTS
+from pipeline.http_api.guards import parts_of
+from pipeline.http_api.measures import CONTENT_TYPE_LATEST
+from pipeline.http_api.parts import Parts
+from pipeline.serving.rows import check_row, check_rows, parse_row, parse_rows
+
+router = APIRouter()
+UNAVAILABLE = 503
+
+
+@router.get("/")
+async def health(request: Request) -> Response:
+    parts = parts_of(request.scope)
+    listed = [{"method": method.upper(), "path": path, "does": does} for path, (method, does) in ENDPOINTS.items()]
+    return _json({**answers.health(parts.model, parts.standing), "endpoints": listed})
+
+
+@router.get("/livez")
+async def alive() -> Response:
+    return _json({"status": "alive"})
+
+
+@router.get("/readyz")
+async def ready(request: Request) -> Response:
+    """503 only where nothing can be predicted: a degraded server is better than none."""
+    parts = parts_of(request.scope)
+    content = answers.health(parts.model, parts.standing)
+    return _json(content) if parts.standing.ready else _json(content, UNAVAILABLE)
+
+
+@router.get("/metrics")
+async def measures(request: Request) -> Response:
+    return Response(parts_of(request.scope).measures.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/model_info")
+async def model_info(request: Request) -> Response:
+    parts = parts_of(request.scope)
+    return _json(answers.model_info(parts.served(), parts.standing))
+
+
+@router.post("/predict")
+async def predict(request: Request) -> Response:
+    parts = parts_of(request.scope)
+    explain = _flag(request, "explain")
+    with parts.place():
+        served = parts.served()
+        row = check_rows([parse_row(await read_text(request, parts.limits))], served.layout)[0]
+        (found,) = await parts.line.predict(served.target, [row])
+        explained = await parts.line.explain(served.target, row) if explain else None
+    parts.measures.predicted(served.target, [found])
+    return _json(answers.single(served.target, found, explained))
+
+
+@router.post("/predict_batch")
+async def predict_batch(request: Request) -> Response:
+    parts = parts_of(request.scope)
+    with parts.place():
+        return _json(await _batch(parts, await read_text(request, parts.limits)))
+
+
+async def _batch(parts: Parts, text: str) -> dict[str, Any]:
+    served = parts.served()
+    rows = parse_rows(text, most=parts.limits.batch_rows)
+    checked = [check_row(row, served.layout, row=number) for number, row in enumerate(rows, start=1)]
+    good = [row for row in checked if not row.problems]
+    found = await parts.line.predict(served.target, good) if good else ()
+    return answers.batch(served.target, checked, found, parts.measures.predicted(served.target, found))
+
+
+def _flag(request: Request, name: str) -> bool:
+    given = request.query_params.getlist(name)
+    if given not in ([], ["true"], ["false"]):
+        raise InvalidInput(f"{name}: must be true or false")
+    return given == ["true"]
+
+
+def _json(content: Any, status: int = 200) -> Response:  # noqa: ANN401 (whatever is JSON)
+    """In ASCII, so that no text of a stranger can make it unsendable."""
+    return Response(json.dumps(content, allow_nan=False).encode(), status, media_type="application/json")

@@ -1,0 +1,53 @@
+"""The secret that callers show, where the operator has set one; there is no default one."""
+
+import hmac
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.governance.errors import InvalidInput
+from pipeline.settings import Environment
+
+FEWEST_CHARACTERS = 16
+MOST_BYTES = 4_096
+SCHEME = b"bearer"
+
+
+@dataclass(frozen=True)
+class Token:
+    """Compared in constant time."""
+
+    secret: bytes = field(repr=False)
+
+    def shown_in(self, authorization: bytes | None) -> bool:
+        """In a header such as `Authorization: Bearer SECRET`."""
+        scheme, _, given = (authorization or b"").partition(b" ")
+        return hmac.compare_digest(given.strip(), self.secret) and scheme.lower() == SCHEME
+
+
+def read_token(environment: Environment) -> Token | None:
+    """None where none is set. Raises InvalidInput for one that protects nothing."""
+    if environment.token is not None and environment.token_file is not None:
+        raise InvalidInput("SIGNOFF_TOKEN and SIGNOFF_TOKEN_FILE: set one of them, not both")
+    if environment.token is not None:
+        return _checked(environment.token.get_secret_value(), "SIGNOFF_TOKEN")
+    if environment.token_file is not None:
+        return _checked(_text_of(environment.token_file), f"SIGNOFF_TOKEN_FILE: {environment.token_file}")
+    return None
+
+
+def _text_of(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(MOST_BYTES).decode("ascii").strip()
+    except OSError as error:
+        raise InvalidInput(f"SIGNOFF_TOKEN_FILE: {path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"SIGNOFF_TOKEN_FILE: {path}: must hold one line of ASCII") from error
+
+
+def _checked(secret: str, where: str) -> Token:
+    if len(secret) < FEWEST_CHARACTERS:
+        raise InvalidInput(f"{where}: must have at least {FEWEST_CHARACTERS} characters")
+    if not secret.isascii() or not secret.isprintable() or " " in secret:
+        raise InvalidInput(f"{where}: must be one word of printable ASCII")
+    return Token(secret.encode())
