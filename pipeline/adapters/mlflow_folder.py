@@ -12,6 +12,8 @@ from pipeline.governance.errors import NotFound
 from pipeline.governance.ports import File
 
 MLMODEL = "MLmodel"
+# MLflow writes it into the folder of a registered version whenever it loads one from a local store. Nobody here reads it.
+WRITTEN_BY_LOADING = "registered_model_meta"
 MOST_FILES = 10_000
 MOST_BYTES = 4 * 1024**3
 MOST_FILE_BYTES = 200 * 1024**2
@@ -33,11 +35,13 @@ class Entry:
 
 
 def entries(root: Path) -> list[Entry]:
-    """Every file under a model's folder, by path. Raises NotFound when they are gone, or not to be read."""
+    """Every file under a model's folder that came with it, by path. Raises NotFound when they are gone, or not to be read."""
     found = []
     total = 0
     try:
         for entry in _walk(root):
+            if entry.path == WRITTEN_BY_LOADING:
+                continue
             found.append(entry)
             total += entry.size
             check_limits(len(found), total)

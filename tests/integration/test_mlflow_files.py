@@ -176,6 +176,21 @@ def test_digests_are_kept_while_nothing_changes(filler, registry):
     assert files_of(registry) != first
 
 
+def test_what_mlflow_leaves_behind_when_it_loads_a_version_is_no_file_of_it(
+    filler, registry, monkeypatch
+):
+    """Loading models:/m/1 from a local store writes a note into its folder: nobody has tampered with the model."""
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", filler.uri)
+    filler.add_version("m")
+    before = files_of(registry)
+    mlflow.artifacts.download_artifacts("models:/m/1", tracking_uri=filler.uri)
+
+    assert (filler.files_of("m", 1) / "registered_model_meta").exists()
+    assert files_of(registry, fresh=True) == before
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [

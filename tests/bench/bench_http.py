@@ -1,0 +1,171 @@
+"""The API beside predict_proba in this process, and beside `mlflow models serve` with the same model."""
+
+import http.client
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from bench_serving import FOREST, MODEL
+
+from pipeline.bootstrap import desk, person
+from pipeline.governance.lifecycle import Stage
+from pipeline.serving.copies import PrivateCopies
+from pipeline.serving.loader import load_model
+from pipeline.settings import ROOT, read_settings
+
+ROUNDS, CLIENTS, SECONDS, ROWS, BATCHES = 200, 8, 5.0, 1_000, 15
+START_SECONDS = 120
+HEADERS = {"Content-Type": "application/json"}
+
+
+class Server:
+    """One address with the bodies that it takes for one row and for many."""
+
+    def __init__(self, port: int, one: tuple[str, object], many: tuple[str, object]) -> None:
+        self.port = port
+        self.one, self.many = ((path, json.dumps(body).encode()) for path, body in (one, many))
+
+    def connect(self) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.connect()
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+
+def ask(connection: http.client.HTTPConnection, question: tuple[str, bytes]) -> None:
+    connection.request("POST", question[0], question[1], HEADERS)
+    answer = connection.getresponse()
+    content = answer.read()
+    if answer.status != 200:
+        raise RuntimeError(f"{question[0]}: {answer.status} {content[:300]!r}")
+
+
+def http_figures(environment: Mapping[str, str], folder: Path) -> dict[str, tuple[float, float, float]]:
+    """By figure: (ours, mlflow's, in process); milliseconds and rates, medians from the same run."""
+    os.environ.update(environment)
+    settings = read_settings()
+    service = desk(settings)
+    if service.registry.state(MODEL).champion != FOREST:
+        reason = "The forest is what the bench measures."
+        service.promote(
+            MODEL, FOREST, Stage.PRODUCTION, reason=reason, actor=person(settings, "bench"), accept_warnings=True
+        )
+    row = {name: column.default for name, column in settings.schema_.columns.items()}
+    floor = _floor(service, settings, row)
+    ours, theirs = [sys.executable, "-m", "pipeline", "serve"], [sys.executable, "-m", "mlflow", "models", "serve"]
+    theirs += ["--env-manager", "local", "-m", f"models:/{MODEL}/{FOREST}"]
+    with (
+        running(ours, environment, folder / "ours.log", "/readyz") as our_port,
+        running(theirs, environment, folder / "mlflow.log", "/ping") as their_port,
+    ):
+        split = {"columns": list(row), "data": [list(row.values())]}
+        servers = (
+            Server(our_port, ("/predict", row), ("/predict_batch", {"rows": [row] * ROWS})),
+            Server(
+                their_port,
+                ("/invocations", {"dataframe_split": split}),
+                ("/invocations", {"dataframe_split": {**split, "data": split["data"] * ROWS}}),
+            ),
+        )
+        return _compared(servers, floor)
+
+
+def _compared(servers: tuple[Server, Server], floor: tuple[float, float]) -> dict[str, tuple[float, float, float]]:
+    single = [_times(server, server.one, ROUNDS) for server in servers]
+    rates = [_rate(server) for server in servers]
+    many = [statistics.median(_times(server, server.many, BATCHES)) for server in servers]
+    return {
+        "one row over HTTP, p50, ms": (*(statistics.median(each) for each in single), floor[0]),
+        "one row over HTTP, p95, ms": (*(sorted(each)[int(0.95 * ROUNDS)] for each in single), floor[0]),
+        f"one row over HTTP, {CLIENTS} clients, requests/s": (*rates, 1000 / floor[0]),
+        f"{ROWS:,} rows over HTTP, rows/s": (*(ROWS * 1000 / each for each in many), ROWS * 1000 / floor[1]),
+    }
+
+
+def _floor(service, settings, row: Mapping[str, object]) -> tuple[float, float]:
+    """predict_proba of one row and of many, in milliseconds."""
+    import pandas as pd
+
+    record = service.version(MODEL, FOREST)
+    digest = str(service.show(MODEL, FOREST).file_digest)
+    with PrivateCopies(service.registry, most=1).using(record, digest) as copy:
+        pipeline = load_model(copy, allowed_types=tuple(settings.serving.allowed_types)).model
+    one, many = pd.DataFrame([row]), pd.DataFrame([row] * ROWS)
+    return (
+        statistics.median(timed(lambda: pipeline.predict_proba(one), ROUNDS)),
+        statistics.median(timed(lambda: pipeline.predict_proba(many), BATCHES)),
+    )
+
+
+def _times(server: Server, question: tuple[str, bytes], rounds: int) -> list[float]:
+    with closing(server.connect()) as connection:
+        return timed(lambda: ask(connection, question), rounds)
+
+
+def timed(work: Callable[[], object], rounds: int) -> list[float]:
+    """Milliseconds, the first calls not counted."""
+    for _ in range(3):
+        work()
+    taken = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        work()
+        taken.append((time.perf_counter() - start) * 1000)
+    return taken
+
+
+def _rate(server: Server) -> float:
+    def asking(_number: int) -> int:
+        count = 0
+        with closing(server.connect()) as connection:
+            while time.perf_counter() < until:
+                ask(connection, server.one)
+                count += 1
+        return count
+
+    until = time.perf_counter() + SECONDS
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        return sum(clients.map(asking, range(CLIENTS))) / SECONDS
+
+
+@contextmanager
+def running(command: list[str], environment: Mapping[str, str], log: Path, path: str) -> Iterator[int]:
+    """A server on a free port, ready."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            env={**os.environ, **environment},
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait_for(server, port, path, log)
+        yield port
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(30)
+
+
+def _wait_for(server: subprocess.Popen[bytes], port: int, path: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+                connection.request("GET", path)
+                if connection.getresponse().status == 200:
+                    return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError(f"the server did not start:\n{log.read_text(errors='replace')}")
