@@ -12,7 +12,7 @@ from pipeline.governance.errors import NotFound
 from pipeline.governance.ports import File
 
 MLMODEL = "MLmodel"
-# MLflow writes it into the folder of a registered version whenever it loads one from a local store. Nobody here reads it.
+# MLflow writes it into a registered version's folder whenever it loads one from a local store. Nobody here reads it.
 WRITTEN_BY_LOADING = "registered_model_meta"
 MOST_FILES = 10_000
 MOST_BYTES = 4 * 1024**3
@@ -35,7 +35,7 @@ class Entry:
 
 
 def entries(root: Path) -> list[Entry]:
-    """Every file under a model's folder that came with it, by path. Raises NotFound when they are gone, or not to be read."""
+    """Every file under a model's folder that came with it, by path. Raises NotFound when they are gone or unreadable."""
     found = []
     total = 0
     try:

@@ -77,7 +77,7 @@ async def running(model: str | None) -> AsyncIterator[Parts]:
         following.cancel()
         line.close()
         follower.close()
-        scorer.close()
+        scorer.abandon()
 
 
 def _desk_and_scorer(settings: Settings) -> tuple[GovernanceService, Scorer]:

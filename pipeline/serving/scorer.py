@@ -66,6 +66,11 @@ class Scorer:
     def close(self) -> None:
         self._worker.stop()
 
+    def abandon(self) -> None:
+        """As close does, without waiting for what the worker is at."""
+        self._worker.kill()
+        self._worker.stop()
+
     @property
     def worker_restarts(self) -> int:
         """How often a worker process had to be started in place of another."""

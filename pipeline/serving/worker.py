@@ -10,6 +10,7 @@ Operations: `ping`; `smoke` (folder); and with a digest and the folder of its pr
 import importlib
 import os
 import resource
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -90,7 +91,9 @@ def _kind(error: Exception) -> str:
 
 
 def main() -> None:
-    """Answers requests until there are no more."""
+    """Answers requests until there are no more; whoever started it says when that is, also at Ctrl-C and SIGTERM."""
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, signal.SIG_IGN)
     answers = private_stdout()
     if "--warm" in sys.argv:
         for module in WARM:

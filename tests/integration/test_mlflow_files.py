@@ -176,9 +176,7 @@ def test_digests_are_kept_while_nothing_changes(filler, registry):
     assert files_of(registry) != first
 
 
-def test_what_mlflow_leaves_behind_when_it_loads_a_version_is_no_file_of_it(
-    filler, registry, monkeypatch
-):
+def test_what_mlflow_leaves_behind_when_it_loads_a_version_is_no_file_of_it(filler, registry, monkeypatch):
     """Loading models:/m/1 from a local store writes a note into its folder: nobody has tampered with the model."""
     import mlflow
 

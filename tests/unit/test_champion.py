@@ -1,0 +1,289 @@
+"""Which version is served: the alias and the ledger must agree, and the last good one goes on."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from desks import GRACE, MODEL, REASON, TickingClock, build_desk, small_registry
+from pipeline.adapters.in_memory import InMemoryLedger, InMemoryRegistry
+from pipeline.governance.errors import Unavailable
+from pipeline.governance.ledger import Event, EventType, SlotChange, StoredEvent
+from pipeline.governance.lifecycle import Slot, Stage
+from pipeline.governance.service import GovernanceService
+from pipeline.serving.champion import Follower
+from pipeline.serving.client import WorkerRefusal
+from pipeline.serving.frames import Frame
+from pipeline.serving.scorer import LoadingPolicy, Scorer
+
+POLICY = LoadingPolicy("allow_list", (), kept_models=2, predict_seconds=5, explain_seconds=5)
+
+
+@dataclass
+class KnownWorker:
+    """A worker that says "yes" to every row and remembers what it was asked; `refusal` is raised instead."""
+
+    memory_megabytes: int = 0
+    restarts: int = 0
+    refusal: Exception | None = None
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
+        self.asked.append((request["op"], request["digest"]))
+        if self.refusal:
+            raise self.refusal
+        if request["op"] == "describe":
+            known = {"classes": ["no", "yes"], "probabilities": True, "columns": ["Age"], "example": {}}
+            return {**known, "model_type": "DecisionTreeClassifier", "foreign": False}
+        count = len(request["rows"]["values"][0])
+        return {"predictions": ["yes"] * count, "classes": ["no", "yes"], "probabilities": [[0.2, 0.8]] * count}
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+    def stop(self) -> None:
+        """Nothing to end."""
+
+    kill = stop
+
+
+class FallibleLedger(InMemoryLedger):
+    """`down`: it does not say what is newest."""
+
+    down = False
+
+    def last(self, model: str) -> StoredEvent | None:
+        if self.down:
+            raise Unavailable("the ledger does not answer")
+        return super().last(model)
+
+
+@pytest.fixture
+def registry() -> InMemoryRegistry:
+    found = small_registry()
+    found.set_alias(MODEL, "champion", 1)
+    found.set_stage(MODEL, 1, Stage.PRODUCTION)
+    return found
+
+
+@pytest.fixture
+def ledger() -> FallibleLedger:
+    return FallibleLedger()
+
+
+@pytest.fixture
+def service(registry: InMemoryRegistry, ledger: InMemoryLedger) -> GovernanceService:
+    """Version 1 is champion, and recorded as such."""
+    found = build_desk(registry, ledger)
+    found.take_over()
+    return found
+
+
+@pytest.fixture
+def worker() -> KnownWorker:
+    return KnownWorker()
+
+
+@pytest.fixture
+def follower(service: GovernanceService, worker: KnownWorker) -> Iterator[Follower]:
+    found = Follower(service, Scorer(service, worker, POLICY), MODEL)  # type: ignore[arg-type]
+    yield found
+    found.close()
+
+
+def promote(service: GovernanceService, version: int) -> None:
+    for stage in (Stage.STAGING, Stage.PRODUCTION):
+        service.promote(MODEL, version, stage, reason=REASON, actor=GRACE, accept_warnings=True)
+
+
+def served(follower: Follower) -> int | None:
+    found = follower.standing.served
+    return found.target.resolved.version if found else None
+
+
+def test_nothing_is_served_before_the_first_look(follower: Follower) -> None:
+    """And that is said, not guessed."""
+    assert not follower.standing.ready
+    assert "not looked at yet" in follower.standing.reason
+
+
+def test_the_recorded_champion_is_served(follower: Follower, service: GovernanceService) -> None:
+    """With its digest, and since when it is champion."""
+    standing = follower.look()
+
+    assert standing.ready
+    assert not standing.degraded
+    assert standing.served is not None
+    assert standing.served.target.digest == service.show(MODEL, 1).file_digest
+    assert standing.served.since == service.champions(MODEL)[-1].start
+
+
+def test_a_new_champion_takes_over_after_it_has_answered(
+    follower: Follower, service: GovernanceService, worker: KnownWorker
+) -> None:
+    """It is loaded and tried with a row first; what holds the old one goes on with it."""
+    before = follower.look().served
+    promote(service, 2)
+    worker.asked.clear()
+    follower.look()
+
+    new = str(service.show(MODEL, 2).file_digest)
+    assert served(follower) == 2
+    assert worker.asked[:2] == [("describe", new), ("predict", new)]
+    assert before is not None
+    assert before.target.resolved.version == 1
+
+
+def test_nothing_is_loaded_again_while_nothing_changes(follower: Follower, worker: KnownWorker) -> None:
+    """A look asks for one prediction, which tells whether the worker still answers."""
+    follower.look()
+    worker.asked.clear()
+    follower.look()
+    assert [name for name, _ in worker.asked] == ["predict"]
+
+
+def test_a_version_with_another_digest_is_never_loaded(
+    follower: Follower, service: GovernanceService, registry: InMemoryRegistry, worker: KnownWorker
+) -> None:
+    """The last good one goes on, degraded, and the reason names both digests."""
+    follower.look()
+    promote(service, 2)
+    registry.write_file(MODEL, 2, "model.skops", b"something else")
+    worker.asked.clear()
+    standing = follower.look()
+
+    assert served(follower) == 1
+    assert standing.ready
+    assert "its files have the digest" in standing.reason
+    assert {name for name, _ in worker.asked} == {"predict"}
+
+
+def test_files_that_change_under_the_champion_are_told(follower: Follower, registry: InMemoryRegistry) -> None:
+    """What was loaded goes on: its private copy has the recorded digest."""
+    follower.look()
+    registry.write_file(MODEL, 1, "model.skops", b"something else")
+    assert follower.look().degraded
+    assert served(follower) == 1
+
+
+def test_an_alias_that_somebody_else_moved_is_not_followed(follower: Follower, registry: InMemoryRegistry) -> None:
+    """The ledger has not confirmed it; once it is moved back all is well."""
+    follower.look()
+    registry.set_alias(MODEL, "champion", 2)
+    standing = follower.look()
+    assert served(follower) == 1
+    assert "is version 2 in the registry, the ledger says version 1; adopt or revert it" in standing.reason
+    registry.set_alias(MODEL, "champion", 1)
+    assert not follower.look().degraded
+
+
+def test_an_adopted_change_is_followed(
+    follower: Follower, registry: InMemoryRegistry, service: GovernanceService
+) -> None:
+    """Then it is recorded."""
+    follower.look()
+    registry.set_alias(MODEL, "champion", 2)
+    service.reconcile(MODEL)
+    service.adopt(MODEL, reason=REASON, actor=GRACE)
+    assert not follower.look().degraded
+    assert served(follower) == 2
+
+
+def test_a_model_that_has_no_champion_any_more_is_not_served(
+    follower: Follower, registry: InMemoryRegistry, service: GovernanceService
+) -> None:
+    """Registry and ledger agree, so nobody wants it served."""
+    follower.look()
+    registry.set_alias(MODEL, "champion", None)
+    assert follower.look().ready
+    service.reconcile(MODEL)
+    service.adopt(MODEL, reason=REASON, actor=GRACE)
+
+    standing = follower.look()
+    assert not standing.ready
+    assert standing.reason == f"champion: {MODEL!r} has none"
+
+
+def test_a_model_that_the_ledger_does_not_know_is_not_served(registry: InMemoryRegistry, worker: KnownWorker) -> None:
+    """The sentence says how to take it over."""
+    service = build_desk(registry)
+    standing = Follower(service, Scorer(service, worker, POLICY), MODEL).look()  # type: ignore[arg-type]
+    assert not standing.ready
+    assert "run `signoff reconcile" in standing.reason
+    assert worker.asked == []
+
+
+@pytest.mark.parametrize("part", ["registry", "ledger"])
+def test_the_last_good_one_goes_on_while_a_part_is_down(
+    follower: Follower, registry: InMemoryRegistry, ledger: FallibleLedger, part: str
+) -> None:
+    """Degraded until it answers again."""
+    follower.look()
+    down = registry if part == "registry" else ledger
+    down.down = True
+    standing = follower.look()
+    assert standing.ready
+    assert standing.degraded
+    assert served(follower) == 1
+    down.down = False
+    assert not follower.look().degraded
+
+
+def test_the_copy_stays_while_the_registry_is_gone(
+    follower: Follower, registry: InMemoryRegistry, worker: KnownWorker
+) -> None:
+    """A worker that starts anew finds the files."""
+    follower.look()
+    registry.down = True
+    worker.asked.clear()
+    assert follower.look().answers
+    assert worker.asked
+
+
+def test_a_new_champion_that_does_not_answer_is_not_served(
+    follower: Follower, service: GovernanceService, worker: KnownWorker
+) -> None:
+    """It cannot be used, so the last good one goes on."""
+    follower.look()
+    promote(service, 2)
+    worker.refusal = WorkerRefusal("version 2", "crashed", kind="crash")
+    standing = follower.look()
+    assert served(follower) == 1
+    assert standing.degraded
+
+
+def test_a_worker_that_does_not_answer_is_not_ready(follower: Follower, worker: KnownWorker) -> None:
+    """And ready again when it does."""
+    follower.look()
+    worker.refusal = Unavailable("the worker: does not start")
+    standing = follower.look()
+    assert (standing.ready, standing.reason) == (False, "the worker: does not start")
+    worker.refusal = None
+    assert follower.look().ready
+
+
+def test_a_look_that_fails_by_a_mistake_is_told(follower: Follower) -> None:
+    """What serves goes on."""
+    follower.look()
+    follower.failed()
+    assert follower.standing.ready
+    assert follower.standing.degraded
+
+
+def test_a_decision_under_way_is_named(follower: Follower, registry: InMemoryRegistry, ledger: InMemoryLedger) -> None:
+    """Between the intent and its end the alias may already have moved."""
+    follower.look()
+    change = SlotChange(Slot.of_alias(MODEL, "champion"), "1", "2", "1")
+    with ledger.transaction() as transaction:
+        transaction.append(Event(EventType.DECIDED, MODEL, TickingClock().now(), (change,), decision="d"))
+    registry.set_alias(MODEL, "champion", 2)
+    assert "a decision about it has not ended" in follower.look().reason
+    assert served(follower) == 1
+
+
+def test_standing_is_one_value(follower: Follower) -> None:
+    """Whoever reads it sees what belongs together."""
+    standing = follower.look()
+    assert follower.standing is standing
+    assert replace(standing, answers=False).ready is False
