@@ -35,7 +35,7 @@ class Entry:
 
 
 def entries(root: Path) -> list[Entry]:
-    """Every file under a model's folder that came with it, by path. Raises NotFound when they are gone or unreadable."""
+    """Every file under a model's folder that came with it, by path. Raises NotFound: gone, or unreadable."""
     found = []
     total = 0
     try:

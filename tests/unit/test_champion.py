@@ -1,8 +1,7 @@
 """Which version is served: the alias and the ledger must agree, and the last good one goes on."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -14,38 +13,8 @@ from pipeline.governance.lifecycle import Slot, Stage
 from pipeline.governance.service import GovernanceService
 from pipeline.serving.champion import Follower
 from pipeline.serving.client import WorkerRefusal
-from pipeline.serving.frames import Frame
-from pipeline.serving.scorer import LoadingPolicy, Scorer
-
-POLICY = LoadingPolicy("allow_list", (), kept_models=2, predict_seconds=5, explain_seconds=5)
-
-
-@dataclass
-class KnownWorker:
-    """A worker that says "yes" to every row and remembers what it was asked; `refusal` is raised instead."""
-
-    memory_megabytes: int = 0
-    restarts: int = 0
-    refusal: Exception | None = None
-    asked: list[tuple[str, str]] = field(default_factory=list)
-
-    def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
-        self.asked.append((request["op"], request["digest"]))
-        if self.refusal:
-            raise self.refusal
-        if request["op"] == "describe":
-            known = {"classes": ["no", "yes"], "probabilities": True, "columns": ["Age"], "example": {}}
-            return {**known, "model_type": "DecisionTreeClassifier", "foreign": False}
-        count = len(request["rows"]["values"][0])
-        return {"predictions": ["yes"] * count, "classes": ["no", "yes"], "probabilities": [[0.2, 0.8]] * count}
-
-    def start(self) -> None:
-        """Nothing to start."""
-
-    def stop(self) -> None:
-        """Nothing to end."""
-
-    kill = stop
+from pipeline.serving.scorer import Scorer
+from served import POLICY, KnownWorker
 
 
 class FallibleLedger(InMemoryLedger):
