@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from desks import MODEL, build_desk
 from pipeline.adapters.in_memory import InMemoryRegistry
 from pipeline.governance.lifecycle import Stage
 from pipeline.http_api.measures import Measures
 from pipeline.http_api.parts import Parts
 from pipeline.http_api.token import Token
+from pipeline.serving.arrow_rows import said, unpacked
 from pipeline.serving.champion import Follower
 from pipeline.serving.frames import Frame
 from pipeline.serving.line import Line
@@ -61,6 +64,10 @@ class KnownWorker:
         if request["op"] == "describe":
             known = {"classes": CLASSES, "probabilities": True, "columns": ["Age"], "example": {}}
             return {**known, "model_type": "DecisionTreeClassifier", "foreign": False}
+        if "arrow" in request:
+            count = unpacked(request["arrow"]).num_rows
+            said_columns = said(np.array(["yes"] * count), np.array([[0.2, 0.8]] * count))
+            return {"classes": CLASSES, "arrow": said_columns}
         count = len(request["rows"]["values"][0])
         if request["op"] == "explain":
             return _explanations(request["rows"]["columns"], count)
@@ -73,6 +80,10 @@ class KnownWorker:
         """Nothing to end."""
 
     kill = stop
+
+    @property
+    def workers(self) -> tuple["KnownWorker", ...]:
+        return (self,)
 
 
 def _explanations(columns: list[str], count: int) -> Frame:

@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from pipeline.http_api.problems import problem_entry
 from pipeline.serving.champion import Served, Standing
+from pipeline.serving.columns import CheckedColumns
 from pipeline.serving.layout import ColumnRule
-from pipeline.serving.predictions import Explanations, Prediction, Target
-from pipeline.serving.rows import CheckedRow
+from pipeline.serving.predictions import Explanations, PredictedColumns, Prediction, Target
+from pipeline.serving.rows import Problem
 
 Json = dict[str, Any]
 MOST_PROBLEMS = 10  # of one row of many
@@ -31,21 +34,40 @@ def single(target: Target, found: Prediction, explained: Explanations | None) ->
     return answer if explained is None else {**answer, "explanation": explained.documents[0]}
 
 
-def batch(
-    target: Target, checked: Sequence[CheckedRow], found: Sequence[Prediction], counts: Mapping[str, int]
-) -> Json:
-    """`found`: of the rows without problems, in their order."""
+def batch(target: Target, checked: CheckedColumns, found: Sequence[Prediction], counts: Mapping[str, int]) -> Json:
+    """`found`: of the usable rows, in their order."""
     good = iter(found)
     rows = [
-        {"row": number, **(_refused(row) if row.problems else prediction(next(good), ()))}
-        for number, row in enumerate(checked, start=1)
+        {"row": position + 1, **(prediction(next(good), ()) if usable else _refused(checked.problems[position]))}
+        for position, usable in enumerate(checked.usable.tolist())
     ]
-    summary = {"n": len(checked), "n_bad": len(checked) - len(found), "predictions": dict(counts)}
+    summary = {"n": len(rows), "n_bad": len(rows) - len(found), "predictions": dict(counts)}
     return {**about(target), "summary": summary, "notes": list(target.notes), "rows": rows}
 
 
-def _refused(row: CheckedRow) -> Json:
-    return {"errors": [problem_entry(each) for each in row.problems[:MOST_PROBLEMS]]}
+def _refused(problems: Sequence[Problem]) -> Json:
+    return {"errors": [problem_entry(each) for each in problems[:MOST_PROBLEMS]]}
+
+
+def by_row(checked: CheckedColumns, parts: Sequence[PredictedColumns]) -> list[Prediction]:
+    """What was answered by column, for each of the usable rows."""
+    positions = np.flatnonzero(checked.usable).tolist()
+    values = [value for part in parts for value in part.answers.column("prediction").to_pylist()]
+    classes = parts[0].classes if parts else ()
+    chances = [
+        [chance for part in parts for chance in part.answers.column(str(number)).to_pylist()]
+        for number in range(len(classes))
+    ]
+    rows = zip(*chances, strict=True) if chances else ((),) * len(values)
+    odd = checked.odd.tolist()
+    return [
+        Prediction(value, dict(zip(classes, row, strict=True)), _warnings(checked, position) if odd[position] else ())
+        for position, value, row in zip(positions, values, rows, strict=True)
+    ]
+
+
+def _warnings(checked: CheckedColumns, position: int) -> tuple[str, ...]:
+    return tuple(each.sentence for each in checked.warnings(position))
 
 
 def health(model: str, standing: Standing) -> Json:

@@ -66,7 +66,7 @@ async def running(model: str | None) -> AsyncIterator[Parts]:
     service, scorer = await asyncio.to_thread(_desk_and_scorer, settings)
     serving = settings.serving
     follower = Follower(service, scorer, name)
-    line = Line(scorer, lanes=1, seconds=serving.http.request_seconds)
+    line = Line(scorer, lanes=scorer.lanes, seconds=serving.http.request_seconds)
     measures = Measures(lambda: follower.standing, lambda: scorer.worker_restarts)
     parts = Parts(name, serving.http, token, follower, line, measures)
     await _look(follower)

@@ -13,7 +13,8 @@ from pipeline.http_api.document import ENDPOINTS
 from pipeline.http_api.guards import parts_of
 from pipeline.http_api.measures import CONTENT_TYPE_LATEST
 from pipeline.http_api.parts import Parts
-from pipeline.serving.rows import check_row, check_rows, parse_row, parse_rows
+from pipeline.serving.columns import Given, check_many
+from pipeline.serving.rows import check_rows, parse_row, parse_rows
 
 router = APIRouter()
 UNAVAILABLE = 503
@@ -57,7 +58,7 @@ async def predict(request: Request) -> Response:
     with parts.place():
         served = parts.served()
         row = check_rows([parse_row(await read_text(request, parts.limits))], served.layout)[0]
-        (found,) = await parts.line.predict(served.target, [row])
+        found = await parts.line.predict(served.target, row)
         explained = await parts.line.explain(served.target, row) if explain else None
     parts.measures.predicted(served.target, [found])
     return _json(answers.single(served.target, found, explained))
@@ -73,9 +74,8 @@ async def predict_batch(request: Request) -> Response:
 async def _batch(parts: Parts, text: str) -> dict[str, Any]:
     served = parts.served()
     rows = parse_rows(text, most=parts.limits.batch_rows)
-    checked = [check_row(row, served.layout, row=number) for number, row in enumerate(rows, start=1)]
-    good = [row for row in checked if not row.problems]
-    found = await parts.line.predict(served.target, good) if good else ()
+    checked = check_many(Given.of_rows(rows, served.layout), served.layout, numbers=range(1, len(rows) + 1))
+    found = answers.by_row(checked, await parts.line.predict_columns(served.target, checked))
     return answers.batch(served.target, checked, found, parts.measures.predicted(served.target, found))
 
 

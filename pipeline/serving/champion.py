@@ -127,7 +127,7 @@ class Follower:
         with ExitStack() as stack:
             stack.enter_context(self._scorer.keeping(target))
             if example:
-                self._scorer.predict_checked(target, [example])
+                self._scorer.try_out(target, example)
             self._kept.append(stack.pop_all())
         while len(self._kept) > KEPT_COPIES:
             self._kept.popleft().close()
@@ -139,7 +139,7 @@ class Follower:
         if served is None or served.example is None:
             return standing
         try:
-            self._scorer.predict_checked(served.target, [served.example])
+            self._scorer.try_out(served.target, served.example)
         except SignoffError as error:
             return replace(standing, reason=standing.reason or str(error), answers=False)
         return standing

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -36,8 +36,19 @@ class Asked(Protocol):
     def stop(self) -> None:
         """End what was started, after the requests that it is at."""
 
+    def kill(self) -> None:
+        """End it at once; whoever waits for an answer is told that it crashed."""
+
     def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
         """See Worker.ask."""
+
+    @property
+    def workers(self) -> Sequence["Asked"]:
+        """Each that can be asked by itself."""
+
+    @property
+    def restarts(self) -> int:
+        """How many processes took the place of another."""
 
 
 class WorkerRefusal(Refused):
@@ -81,8 +92,13 @@ class Worker:
         return process.popen.pid if process and process.popen.poll() is None else None
 
     @property
+    def workers(self) -> Sequence["Worker"]:
+        """Itself: see Pool."""
+        return (self,)
+
+    @property
     def restarts(self) -> int:
-        """Processes that took the place of another."""
+        """How many processes took the place of another."""
         return max(0, self._started - 1)
 
     def start(self) -> None:
@@ -96,7 +112,7 @@ class Worker:
             self._end()
 
     def kill(self) -> None:
-        """End the process at once; whoever waits for its answer is told that it crashed."""
+        """End the process at once; whoever waits for an answer is told that it crashed."""
         process = self._process
         if process:
             process.popen.kill()

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from pipeline.serving.column_checks import Arrow, Mask, check_column
 from pipeline.serving.layout import ColumnRule, Layout
-from pipeline.serving.rows import CheckedRow, Problem, Value, check_row, nullable
+from pipeline.serving.rows import CheckedRow, Problem, Repeated, Value, check_row, nullable
 
 PLAIN_TYPES: tuple[set[type], ...] = ({int, float}, {str}, {bool})  # Arrow would take True for 1.0 beside numbers
 JSON = "json"  # instead of a dtype: each cell is JSON text
@@ -45,7 +45,7 @@ class Given:
         """Rows as JSON has them."""
         names = set(layout.names)
         arrays = {name: _of_values([row.get(name) for row in rows]) for name in layout.names}
-        whole = np.array([row.keys() == names for row in rows], dtype=bool)
+        whole = np.array([row.keys() == names and not isinstance(row, Repeated) for row in rows], dtype=bool)
         return cls(arrays, len(rows), rows.__getitem__, whole)
 
 

@@ -6,18 +6,18 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from pipeline.governance.errors import SignoffError, Unavailable
 from pipeline.serving.client import WorkerRefusal
-from pipeline.serving.predictions import Explanations, Prediction, Target
+from pipeline.serving.columns import CheckedColumns
+from pipeline.serving.predictions import Explanations, PredictedColumns, Prediction, Target
 from pipeline.serving.rows import CheckedRow
 from pipeline.serving.scorer import Scorer
 
 Result = TypeVar("Result")
-Answer = tuple[Prediction, ...]
-MOST_TOGETHER = 64  # rows that are asked about at once, where they come from several callers
+MOST_TOGETHER = 64  # callers that are asked about at once
 FEWEST_APART = 100  # rows: fewer are not worth a second worker
 
 
@@ -29,15 +29,20 @@ class TookTooLong(Unavailable):
 
 @dataclass(eq=False)
 class _Waiting:
-    """One caller's rows and what it waits for."""
+    """One caller's row, or a part of its columns, and the answer that it waits for."""
 
     target: Target
-    rows: Sequence[CheckedRow]
-    answer: "asyncio.Future[Answer]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    asked: CheckedRow | CheckedColumns
+    answer: "asyncio.Future[Any]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def joins(self, first: "_Waiting") -> bool:
+        """Only single rows are asked about together; columns are many already."""
+        rows = isinstance(self.asked, CheckedRow) and isinstance(first.asked, CheckedRow)
+        return rows and self.target is first.target
 
 
 class Line:
-    """Belongs to one event loop. lanes: requests that the worker takes at once. seconds: limit of one answer."""
+    """Belongs to one event loop. lanes: requests that the workers take at once. seconds: limit of one answer."""
 
     def __init__(self, scorer: Scorer, *, lanes: int, seconds: float) -> None:
         self._scorer, self._lanes, self._seconds = scorer, lanes, seconds
@@ -51,15 +56,18 @@ class Line:
         for threads in (self._threads, self._explaining):
             threads.shutdown(wait=False, cancel_futures=True)
 
-    async def predict(self, target: Target, rows: Sequence[CheckedRow]) -> Answer:
-        """One prediction per row. Raises TookTooLong, Unavailable, WorkerRefusal."""
-        step = max(FEWEST_APART, -(-len(rows) // self._lanes))
-        asked = [_Waiting(target, rows[start : start + step]) for start in range(0, len(rows), step)]
-        self._line.extend(asked)
-        for _ in range(min(self._lanes - len(self._serving), len(asked))):
-            self._serving.add(asyncio.create_task(self._serve()))
-        answers = await self._within_limit(asyncio.gather(*(each.answer for each in asked)))
-        return tuple(each for answer in answers for each in answer)
+    async def predict(self, target: Target, row: CheckedRow) -> Prediction:
+        """Raises TookTooLong, Unavailable, WorkerRefusal."""
+        (found,) = await self._answers([_Waiting(target, row)])
+        assert isinstance(found, Prediction)  # noqa: S101 (what a row is answered with)
+        return found
+
+    async def predict_columns(self, target: Target, checked: CheckedColumns) -> list[PredictedColumns]:
+        """The usable rows, in parts, so that every worker has one. Raises as predict does."""
+        count = checked.values.num_rows
+        step = max(FEWEST_APART, -(-count // self._lanes))
+        parts = [replace(checked, values=checked.values.slice(start, step)) for start in range(0, count, step)]
+        return await self._answers([_Waiting(target, part) for part in parts])
 
     async def explain(self, target: Target, row: CheckedRow) -> Explanations:
         """One row; one explanation at a time, so that predictions do not wait for many. Raises as predict does."""
@@ -67,6 +75,12 @@ class Line:
         return await self._within_limit(
             loop.run_in_executor(self._explaining, self._scorer.explain, target, [row.values])
         )
+
+    async def _answers(self, asked: Sequence[_Waiting]) -> list[Any]:
+        self._line.extend(asked)
+        for _ in range(min(self._lanes - len(self._serving), len(asked))):
+            self._serving.add(asyncio.create_task(self._serve()))
+        return await self._within_limit(asyncio.gather(*(each.answer for each in asked)))
 
     async def _within_limit(self, answer: "asyncio.Future[Result]") -> Result:
         try:
@@ -82,29 +96,29 @@ class Line:
         self._serving.remove(asyncio.current_task())  # type: ignore[arg-type]
 
     def _next(self) -> list[_Waiting]:
-        """The first, and those after it who can be asked about together with it."""
+        """The first who has not given up, and those after it who can be asked about together with it."""
         together: list[_Waiting] = []
-        rows = 0
-        while self._line:
-            following = self._line[0]
-            rows += len(following.rows)
-            if together and (rows > MOST_TOGETHER or following.target is not together[0].target):
+        while self._line and len(together) < MOST_TOGETHER:
+            if together and not self._line[0].joins(together[0]):
                 break
-            self._line.popleft()
-            if not following.answer.done():  # whoever gave up
+            following = self._line.popleft()
+            if not following.answer.done():
                 together.append(following)
         return together
 
     async def _answer(self, together: list[_Waiting], *, again: bool = True) -> None:
-        """A crash is tried once more, and of several each alone: nobody pays for somebody else's row."""
-        rows = [row for each in together for row in each.rows]
-        loop = asyncio.get_running_loop()
-        asked = loop.run_in_executor(self._threads, self._scorer.predict_checked, together[0].target, rows)
+        asked = asyncio.get_running_loop().run_in_executor(self._threads, self._ask, together)
         await asyncio.wait([asked])
-        error = asked.exception()
-        if error is None:
-            _hand_out(asked.result().rows, together)
-        elif len(together) > 1 and isinstance(error, SignoffError):
+        if error := asked.exception():
+            await self._after(error, together, again=again)
+            return
+        for each, found in zip(together, asked.result(), strict=True):
+            if not each.answer.done():
+                each.answer.set_result(found)
+
+    async def _after(self, error: BaseException, together: list[_Waiting], *, again: bool) -> None:
+        """A crash is tried once more, and of several each alone: nobody pays for somebody else's row."""
+        if len(together) > 1 and isinstance(error, SignoffError):
             for each in together:
                 await self._answer([each])
         elif again and isinstance(error, WorkerRefusal) and error.kind == "crash":
@@ -114,11 +128,9 @@ class Line:
                 if not each.answer.done():
                     each.answer.set_exception(error)
 
-
-def _hand_out(found: Sequence[Prediction], together: Sequence[_Waiting]) -> None:
-    start = 0
-    for each in together:
-        end = start + len(each.rows)
-        if not each.answer.done():
-            each.answer.set_result(tuple(found[start:end]))
-        start = end
+    def _ask(self, together: Sequence[_Waiting]) -> Sequence[Prediction | PredictedColumns]:
+        target, first = together[0].target, together[0].asked
+        if isinstance(first, CheckedColumns):
+            return [self._scorer.predict_columns(target, first)]
+        rows = [each.asked for each in together if isinstance(each.asked, CheckedRow)]
+        return self._scorer.predict_checked(target, rows).rows

@@ -37,6 +37,10 @@ class Pool:
         return tuple(pid for worker in self.workers if (pid := worker.pid) is not None)
 
     @property
+    def restarts(self) -> int:
+        return sum(worker.restarts for worker in self.workers)
+
+    @property
     def waiting(self) -> bool:
         """Whether a request would wait for another one now."""
         return self._idle.empty()
@@ -50,6 +54,11 @@ class Pool:
         """End every process, after the request that it is at. Others start when somebody asks."""
         for worker in self.workers:
             worker.stop()
+
+    def kill(self) -> None:
+        """End every process at once."""
+        for worker in self.workers:
+            worker.kill()
 
     def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
         """The answer of an idle worker. Raises as Worker.ask; Unavailable where all are busy for `seconds`."""

@@ -72,6 +72,11 @@ class Scorer:
         self._worker.stop()
 
     @property
+    def lanes(self) -> int:
+        """How many requests are worked at at once."""
+        return len(self._worker.workers)
+
+    @property
     def worker_restarts(self) -> int:
         """How often a worker process had to be started in place of another."""
         return self._worker.restarts
@@ -136,6 +141,11 @@ class Scorer:
             known = self._views[model] = (sequence, LedgerView.of(model, events))
         return known[1]
 
+    def try_out(self, target: Target, row: CheckedRow) -> None:
+        """One prediction by every worker: the model is in its memory then. Raises as predict does."""
+        for worker in self._worker.workers:
+            self.predict_checked(target, [row], worker=worker)
+
     @contextmanager
     def keeping(self, target: Target) -> Iterator[None]:
         """Its private copy stays on disk: it can be asked although the registry is gone."""
@@ -154,9 +164,12 @@ class Scorer:
         target = self.usable(reference)
         return self.predict_checked(target, check_rows(rows, layout(target), from_text=from_text))
 
-    def predict_checked(self, target: Target, rows: Sequence[CheckedRow]) -> Predictions:
-        """Rows that were checked against the target's own layout."""
-        answer = self._ask(target, "predict", rows=columnar([row.values for row in rows], layout(target)))
+    def predict_checked(
+        self, target: Target, rows: Sequence[CheckedRow], *, worker: Asked | None = None
+    ) -> Predictions:
+        """Rows that were checked against the target's own layout. worker: who is asked instead."""
+        values = columnar([row.values for row in rows], layout(target))
+        answer = self._ask(target, "predict", worker=worker, rows=values)
         classes, probabilities = tuple(answer["classes"]), answer["probabilities"]
         found = [
             Prediction(

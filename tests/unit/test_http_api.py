@@ -16,6 +16,7 @@ from pipeline.http_api import create_app
 from pipeline.http_api.parts import Parts
 from pipeline.http_api.token import read_token
 from pipeline.serving.client import WorkerRefusal
+from pipeline.serving.rows import check_row
 from pipeline.settings import Environment
 from served import LIMITS, ROW, KnownWorker, parts_in_memory, registry_with_columns
 
@@ -506,10 +507,8 @@ def test_counters_stay_few(api: Api) -> None:
 
 
 async def _predicted(api: Api) -> Any:
-    from pipeline.serving.rows import check_rows
-
     served = api.parts.served()
-    return await api.parts.line.predict(served.target, check_rows([ROW], served.layout))
+    return [await api.parts.line.predict(served.target, check_row(ROW, served.layout))]
 
 
 def test_every_answer_has_the_headers(api: Api) -> None:
