@@ -49,25 +49,19 @@ def _refused(problems: Sequence[Problem]) -> Json:
     return {"errors": [problem_entry(each) for each in problems[:MOST_PROBLEMS]]}
 
 
-def by_row(checked: CheckedColumns, parts: Sequence[PredictedColumns]) -> list[Prediction]:
+def by_row(checked: CheckedColumns, found: PredictedColumns) -> list[Prediction]:
     """What was answered by column, for each of the usable rows."""
-    positions = np.flatnonzero(checked.usable).tolist()
-    values = [value for part in parts for value in part.answers.column("prediction").to_pylist()]
-    classes = parts[0].classes if parts else ()
-    chances = [
-        [chance for part in parts for chance in part.answers.column(str(number)).to_pylist()]
-        for number in range(len(classes))
-    ]
+    values, *chances = (column.to_pylist() for column in found.answers.columns)
     rows = zip(*chances, strict=True) if chances else ((),) * len(values)
-    odd = checked.odd.tolist()
+    positions = np.flatnonzero(checked.usable).tolist()
     return [
-        Prediction(value, dict(zip(classes, row, strict=True)), _warnings(checked, position) if odd[position] else ())
+        Prediction(
+            value,
+            dict(zip(found.classes, row, strict=True)),
+            tuple(each.sentence for each in checked.warnings(position)),
+        )
         for position, value, row in zip(positions, values, rows, strict=True)
     ]
-
-
-def _warnings(checked: CheckedColumns, position: int) -> tuple[str, ...]:
-    return tuple(each.sentence for each in checked.warnings(position))
 
 
 def health(model: str, standing: Standing) -> Json:

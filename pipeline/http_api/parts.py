@@ -1,6 +1,7 @@
 """What the routes share: built by the lifespan, never at import."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -70,6 +71,8 @@ async def running(model: str | None) -> AsyncIterator[Parts]:
     measures = Measures(lambda: follower.standing, lambda: scorer.worker_restarts)
     parts = Parts(name, serving.http, token, follower, line, measures)
     await _look(follower)
+    gc.collect()
+    gc.freeze()  # the heavy libraries stay: to go through them again costs a request a tenth of a second
     following = asyncio.create_task(_follow(follower, serving.http.poll_seconds))
     try:
         yield parts

@@ -75,7 +75,9 @@ async def _batch(parts: Parts, text: str) -> dict[str, Any]:
     served = parts.served()
     rows = parse_rows(text, most=parts.limits.batch_rows)
     checked = check_many(Given.of_rows(rows, served.layout), served.layout, numbers=range(1, len(rows) + 1))
-    found = answers.by_row(checked, await parts.line.predict_columns(served.target, checked))
+    found = []
+    if checked.values.num_rows:
+        found = answers.by_row(checked, await parts.line.predict_columns(served.target, checked))
     return answers.batch(served.target, checked, found, parts.measures.predicted(served.target, found))
 
 

@@ -6,8 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from pipeline.governance.errors import SignoffError, Unavailable
 from pipeline.serving.client import WorkerRefusal
@@ -18,7 +18,6 @@ from pipeline.serving.scorer import Scorer
 
 Result = TypeVar("Result")
 MOST_TOGETHER = 64  # callers that are asked about at once
-FEWEST_APART = 100  # rows: fewer are not worth a second worker
 
 
 class TookTooLong(Unavailable):
@@ -29,11 +28,13 @@ class TookTooLong(Unavailable):
 
 @dataclass(eq=False)
 class _Waiting:
-    """One caller's row, or a part of its columns, and the answer that it waits for."""
+    """One caller's row, or its columns, and the answer that it waits for."""
 
     target: Target
     asked: CheckedRow | CheckedColumns
-    answer: "asyncio.Future[Any]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    answer: "asyncio.Future[Prediction | PredictedColumns]" = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
 
     def joins(self, first: "_Waiting") -> bool:
         """Only single rows are asked about together; columns are many already."""
@@ -58,16 +59,18 @@ class Line:
 
     async def predict(self, target: Target, row: CheckedRow) -> Prediction:
         """Raises TookTooLong, Unavailable, WorkerRefusal."""
-        (found,) = await self._answers([_Waiting(target, row)])
+        found = await self._answered(_Waiting(target, row))
         assert isinstance(found, Prediction)  # noqa: S101 (what a row is answered with)
         return found
 
-    async def predict_columns(self, target: Target, checked: CheckedColumns) -> list[PredictedColumns]:
-        """The usable rows, in parts, so that every worker has one. Raises as predict does."""
-        count = checked.values.num_rows
-        step = max(FEWEST_APART, -(-count // self._lanes))
-        parts = [replace(checked, values=checked.values.slice(start, step)) for start in range(0, count, step)]
-        return await self._answers([_Waiting(target, part) for part in parts])
+    async def predict_columns(self, target: Target, checked: CheckedColumns) -> PredictedColumns:
+        """The usable rows, at least one, by one worker: to share a few thousand gains less than it costs the others.
+
+        Raises as predict does.
+        """
+        found = await self._answered(_Waiting(target, checked))
+        assert isinstance(found, PredictedColumns)  # noqa: S101 (what columns are answered with)
+        return found
 
     async def explain(self, target: Target, row: CheckedRow) -> Explanations:
         """One row; one explanation at a time, so that predictions do not wait for many. Raises as predict does."""
@@ -76,11 +79,11 @@ class Line:
             loop.run_in_executor(self._explaining, self._scorer.explain, target, [row.values])
         )
 
-    async def _answers(self, asked: Sequence[_Waiting]) -> list[Any]:
-        self._line.extend(asked)
-        for _ in range(min(self._lanes - len(self._serving), len(asked))):
+    async def _answered(self, waiting: _Waiting) -> Prediction | PredictedColumns:
+        self._line.append(waiting)
+        if len(self._serving) < self._lanes:
             self._serving.add(asyncio.create_task(self._serve()))
-        return await self._within_limit(asyncio.gather(*(each.answer for each in asked)))
+        return await self._within_limit(waiting.answer)
 
     async def _within_limit(self, answer: "asyncio.Future[Result]") -> Result:
         try:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from pipeline.governance.errors import Refused
 from pipeline.serving.arrow_rows import frame_of, paired, said
+from pipeline.serving.forests import forest_probabilities
 from pipeline.serving.frames import ARROW, Frame
 from pipeline.serving.held import Held, load
 from pipeline.serving.loader import (
@@ -148,7 +149,8 @@ def _predicted(held: Held, frame: pd.DataFrame) -> tuple[np.ndarray, list[str], 
 def _probabilities(model: Any, frame: pd.DataFrame) -> np.ndarray | None:  # noqa: ANN401 (scikit-learn's duck)
     if not hasattr(model, "predict_proba"):
         return None
-    said = model.predict_proba(frame)
+    of_forest = forest_probabilities(model, frame)
+    said = model.predict_proba(frame) if of_forest is None else of_forest
     if isinstance(said, list) or np.ndim(said) != 2:  # noqa: PLR2004
         raise Failed("predicts several targets at once; one can be shown")
     return np.asarray(said, dtype=np.float64)
