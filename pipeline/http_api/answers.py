@@ -1,19 +1,13 @@
 """What the routes say, as plain data: every prediction with model, version and digest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from pipeline.http_api.problems import problem_entry
 from pipeline.serving.champion import Served, Standing
-from pipeline.serving.columns import CheckedColumns
 from pipeline.serving.layout import ColumnRule
-from pipeline.serving.predictions import Explanations, PredictedColumns, Prediction, Target
-from pipeline.serving.rows import Problem
+from pipeline.serving.predictions import Explanations, Prediction, Target
 
 Json = dict[str, Any]
-MOST_PROBLEMS = 10  # of one row of many
 
 
 def about(target: Target) -> Json:
@@ -32,36 +26,6 @@ def prediction(found: Prediction, notes: Sequence[str]) -> Json:
 def single(target: Target, found: Prediction, explained: Explanations | None) -> Json:
     answer = {**about(target), **prediction(found, target.notes)}
     return answer if explained is None else {**answer, "explanation": explained.documents[0]}
-
-
-def batch(target: Target, checked: CheckedColumns, found: Sequence[Prediction], counts: Mapping[str, int]) -> Json:
-    """`found`: of the usable rows, in their order."""
-    good = iter(found)
-    rows = [
-        {"row": position + 1, **(prediction(next(good), ()) if usable else _refused(checked.problems[position]))}
-        for position, usable in enumerate(checked.usable.tolist())
-    ]
-    summary = {"n": len(rows), "n_bad": len(rows) - len(found), "predictions": dict(counts)}
-    return {**about(target), "summary": summary, "notes": list(target.notes), "rows": rows}
-
-
-def _refused(problems: Sequence[Problem]) -> Json:
-    return {"errors": [problem_entry(each) for each in problems[:MOST_PROBLEMS]]}
-
-
-def by_row(checked: CheckedColumns, found: PredictedColumns) -> list[Prediction]:
-    """What was answered by column, for each of the usable rows."""
-    values, *chances = (column.to_pylist() for column in found.answers.columns)
-    rows = zip(*chances, strict=True) if chances else ((),) * len(values)
-    positions = np.flatnonzero(checked.usable).tolist()
-    return [
-        Prediction(
-            value,
-            dict(zip(found.classes, row, strict=True)),
-            tuple(each.sentence for each in checked.warnings(position)),
-        )
-        for position, value, row in zip(positions, values, rows, strict=True)
-    ]
 
 
 def health(model: str, standing: Standing) -> Json:

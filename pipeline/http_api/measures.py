@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import Metric
 
 from pipeline.governance.text import visible
 from pipeline.serving.champion import Standing
-from pipeline.serving.predictions import Prediction, Target
+from pipeline.serving.predictions import Target
 
 __all__ = ["CONTENT_TYPE_LATEST", "Measures"]
 
@@ -47,18 +47,14 @@ class Measures:
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(time.perf_counter() - started)
 
-    def predicted(self, target: Target, found: Iterable[Prediction]) -> dict[str, int]:
-        """How often each class was predicted in one answer; a number has no class."""
-        counts: dict[str, int] = {}
-        for each in found:
-            counts[str(each.value)] = counts.get(str(each.value), 0) + 1
+    def predicted(self, target: Target, counts: Mapping[str, int]) -> None:
+        """How many rows of each class one answer had."""
         about = (target.resolved.model, str(target.resolved.version))
         self._keep_few(about)
         known = target.classes[:MOST_CLASSES]
         for value, count in counts.items():
             label = visible(value, most=80) if value in known else OTHER
             self._predictions.labels(*about, label).inc(count)
-        return counts if target.classes else {}
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

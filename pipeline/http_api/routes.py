@@ -8,11 +8,11 @@ from starlette.responses import Response
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.http_api import answers
+from pipeline.http_api.batches import batch_text, counts
 from pipeline.http_api.bodies import read_text
 from pipeline.http_api.document import ENDPOINTS
 from pipeline.http_api.guards import parts_of
 from pipeline.http_api.measures import CONTENT_TYPE_LATEST
-from pipeline.http_api.parts import Parts
 from pipeline.serving.columns import Given, check_many
 from pipeline.serving.rows import check_rows, parse_row, parse_rows
 
@@ -60,7 +60,7 @@ async def predict(request: Request) -> Response:
         row = check_rows([parse_row(await read_text(request, parts.limits))], served.layout)[0]
         found = await parts.line.predict(served.target, row)
         explained = await parts.line.explain(served.target, row) if explain else None
-    parts.measures.predicted(served.target, [found])
+    parts.measures.predicted(served.target, {str(found.value): 1} if served.target.classes else {})
     return _json(answers.single(served.target, found, explained))
 
 
@@ -68,17 +68,12 @@ async def predict(request: Request) -> Response:
 async def predict_batch(request: Request) -> Response:
     parts = parts_of(request.scope)
     with parts.place():
-        return _json(await _batch(parts, await read_text(request, parts.limits)))
-
-
-async def _batch(parts: Parts, text: str) -> dict[str, Any]:
-    served = parts.served()
-    rows = parse_rows(text, most=parts.limits.batch_rows)
-    checked = check_many(Given.of_rows(rows, served.layout), served.layout, numbers=range(1, len(rows) + 1))
-    found = []
-    if checked.values.num_rows:
-        found = answers.by_row(checked, await parts.line.predict_columns(served.target, checked))
-    return answers.batch(served.target, checked, found, parts.measures.predicted(served.target, found))
+        served = parts.served()
+        rows = parse_rows(await read_text(request, parts.limits), most=parts.limits.batch_rows)
+        checked = check_many(Given.of_rows(rows, served.layout), served.layout, numbers=range(1, len(rows) + 1))
+        found = await parts.line.predict_columns(served.target, checked) if checked.usable.any() else None
+        parts.measures.predicted(served.target, counts(served.target, found))
+        return _text(batch_text(served.target, checked, found))
 
 
 def _flag(request: Request, name: str) -> bool:
@@ -90,4 +85,8 @@ def _flag(request: Request, name: str) -> bool:
 
 def _json(content: Any, status: int = 200) -> Response:  # noqa: ANN401 (whatever is JSON)
     """In ASCII, so that no text of a stranger can make it unsendable."""
-    return Response(json.dumps(content, allow_nan=False).encode(), status, media_type="application/json")
+    return _text(json.dumps(content, allow_nan=False), status)
+
+
+def _text(content: str, status: int = 200) -> Response:
+    return Response(content.encode(), status, media_type="application/json")

@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,7 +21,8 @@ from pipeline.serving.copies import PrivateCopies
 from pipeline.serving.loader import load_model
 from pipeline.settings import ROOT, read_settings
 
-ROUNDS, CLIENTS, SECONDS, ROWS, BATCHES = 200, 8, 5.0, 1_000, 15
+ROUNDS, CLIENTS, SECONDS, WINDOWS, ROWS, BATCHES, WARM = 200, 8, 2.0, 3, 1_000, 30, 3
+Work = Callable[[], object]
 START_SECONDS = 120
 HEADERS = {"Content-Type": "application/json"}
 
@@ -78,20 +79,45 @@ def http_figures(environment: Mapping[str, str], folder: Path) -> dict[str, tupl
         return _compared(servers, floor)
 
 
-def _compared(servers: tuple[Server, Server], floor: tuple[float, float]) -> dict[str, tuple[float, float, float]]:
-    single = [_times(server, server.one, ROUNDS) for server in servers]
-    rates = [_rate(server) for server in servers]
-    many = [statistics.median(_times(server, server.many, BATCHES)) for server in servers]
+def _compared(servers: tuple[Server, Server], floor: tuple[Work, Work]) -> dict[str, tuple[float, float, float]]:
+    with closing(servers[0].connect()) as ours, closing(servers[1].connect()) as theirs:
+        one = _in_turn(
+            (lambda: ask(ours, servers[0].one), lambda: ask(theirs, servers[1].one), floor[0]), rounds=ROUNDS
+        )
+        many = _in_turn(
+            (lambda: ask(ours, servers[0].many), lambda: ask(theirs, servers[1].many), floor[1]), rounds=BATCHES
+        )
+    rates = [[_rate(server) for server in servers] for _ in range(WINDOWS)]
+    medians = [statistics.median(each) for each in one]
     return {
-        "one row over HTTP, p50, ms": (*(statistics.median(each) for each in single), floor[0]),
-        "one row over HTTP, p95, ms": (*(sorted(each)[int(0.95 * ROUNDS)] for each in single), floor[0]),
-        f"one row over HTTP, {CLIENTS} clients, requests/s": (*rates, 1000 / floor[0]),
-        f"{ROWS:,} rows over HTTP, rows/s": (*(ROWS * 1000 / each for each in many), ROWS * 1000 / floor[1]),
+        "one row over HTTP, p50, ms": _three(medians),
+        "one row over HTTP, p95, ms": _three([sorted(each)[int(0.95 * ROUNDS)] for each in one]),
+        f"one row over HTTP, {CLIENTS} clients, requests/s": _three(
+            [*(statistics.median(each) for each in zip(*rates, strict=True)), 1000 / medians[2]]
+        ),
+        f"{ROWS:,} rows over HTTP, rows/s": _three([ROWS * 1000 / statistics.median(each) for each in many]),
     }
 
 
-def _floor(service, settings, row: Mapping[str, object]) -> tuple[float, float]:
-    """predict_proba of one row and of many, in milliseconds."""
+def _three(figures: Sequence[float]) -> tuple[float, float, float]:
+    ours, theirs, floor = figures
+    return ours, theirs, floor
+
+
+def _in_turn(works: tuple[Work, Work, Work], *, rounds: int) -> list[list[float]]:
+    """Milliseconds of each, one after the other, so that what else the machine does meets all of them alike."""
+    taken: list[list[float]] = [[] for _ in works]
+    for number in range(rounds + WARM):
+        for work, times in zip(works, taken, strict=True):
+            start = time.perf_counter()
+            work()
+            if number >= WARM:
+                times.append((time.perf_counter() - start) * 1000)
+    return taken
+
+
+def _floor(service, settings, row: Mapping[str, object]) -> tuple[Work, Work]:
+    """predict_proba of one row and of many, in this process."""
     import pandas as pd
 
     record = service.version(MODEL, FOREST)
@@ -99,27 +125,7 @@ def _floor(service, settings, row: Mapping[str, object]) -> tuple[float, float]:
     with PrivateCopies(service.registry, most=1).using(record, digest) as copy:
         pipeline = load_model(copy, allowed_types=tuple(settings.serving.allowed_types)).model
     one, many = pd.DataFrame([row]), pd.DataFrame([row] * ROWS)
-    return (
-        statistics.median(timed(lambda: pipeline.predict_proba(one), ROUNDS)),
-        statistics.median(timed(lambda: pipeline.predict_proba(many), BATCHES)),
-    )
-
-
-def _times(server: Server, question: tuple[str, bytes], rounds: int) -> list[float]:
-    with closing(server.connect()) as connection:
-        return timed(lambda: ask(connection, question), rounds)
-
-
-def timed(work: Callable[[], object], rounds: int) -> list[float]:
-    """Milliseconds, the first calls not counted."""
-    for _ in range(3):
-        work()
-    taken = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        work()
-        taken.append((time.perf_counter() - start) * 1000)
-    return taken
+    return lambda: pipeline.predict_proba(one), lambda: pipeline.predict_proba(many)
 
 
 def _rate(server: Server) -> float:
