@@ -1,0 +1,239 @@
+"""The API as it runs: a real server, real workers, a real MLflow registry."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+import registries
+from api_server import Api, Callers, serving
+from desks import GRACE, MODEL, REASON
+from hostile_models import fitted, save
+from pipeline.bootstrap import desk
+from pipeline.cli import run
+from pipeline.governance.lifecycle import Stage
+from pipeline.governance.service import GovernanceService
+from pipeline.settings import ROOT, read_settings
+
+ROW: dict[str, object] = {"Age": 30, "Weight": 82.5, "Gender": "Male", "CAEC": "no"}
+SCHEMA = {
+    "columns": {
+        "Age": {"type": "number", "unit": "years", "minimum": 10, "maximum": 100, "default": 24},
+        "Weight": {"type": "number", "unit": "kg", "minimum": 25, "maximum": 260, "default": 80},
+        "Gender": {"type": "category", "categories": ["Female", "Male"], "default": "Female"},
+        "CAEC": {"type": "category", "categories": ["no", "Sometimes", "Always"], "default": "no"},
+    }
+}
+KINDS = ("random_forest", "logistic_regression", "random_forest")
+
+
+@dataclass
+class Place:
+    """A registry with three versions, of which the first is the recorded champion, and its ledger."""
+
+    environment: dict[str, str]
+    filler: registries.Filler
+    service: GovernanceService
+
+    def promote(self, version: int) -> None:
+        for stage in (Stage.STAGING, Stage.PRODUCTION):
+            self.service.promote(MODEL, version, stage, reason=REASON, actor=GRACE, accept_warnings=True)
+
+    def digest(self, version: int) -> str:
+        return str(self.service.show(MODEL, version).file_digest)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes]]:
+    place = tmp_path_factory.mktemp("models")
+    found = {}
+    for name in set(KINDS):
+        folder = save(fitted(name), place / name)
+        files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        found[name] = {**files, "signoff/feature_schema.json": json.dumps(SCHEMA).encode()}
+    return found
+
+
+def params(folder: Path) -> Path:
+    """As they are, but looking often."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["serving"]["http"]["poll_seconds"] = 0.2
+    (folder / "params.yaml").write_text(yaml.safe_dump(content))
+    return folder / "params.yaml"
+
+
+def filled(uri: str, folder: Path, models: dict[str, dict[str, bytes]]) -> Place:
+    filler = registries.Filler(uri)
+    filler.add_model(MODEL)
+    for number, name in enumerate(KINDS, start=1):
+        filler.add_version(MODEL, files={**models[name], "signoff/number.json": str(number).encode()})
+    filler.client.set_registered_model_alias(MODEL, "champion", "1")
+    environment = {
+        "MLFLOW_TRACKING_URI": uri,
+        "SIGNOFF_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}",
+        "SIGNOFF_PARAMS": str(params(folder)),
+    }
+    service = desk(read_settings(environ=environment))
+    service.take_over()
+    return Place(environment, filler, service)
+
+
+@pytest.fixture
+def place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, models: dict[str, dict[str, bytes]]) -> Place:
+    template = registries.template_store(tmp_path_factory.getbasetemp().parent)
+    return filled(registries.copy_store(template, tmp_path), tmp_path, models)
+
+
+@pytest.fixture
+def api(place: Place, tmp_path: Path) -> Iterator[Api]:
+    log = tmp_path / "api.log"
+    with serving(place.environment, log) as found:
+        yield found
+    assert "Traceback" not in log.read_text(errors="replace"), log.read_text(errors="replace")
+
+
+def test_champions_change_under_load(place: Place, api: Api) -> None:
+    """No request fails; each caller sees the versions in the order in which they were promoted, with their digests."""
+    digests = {version: place.digest(version) for version in (1, 2, 3)}
+    with Callers(api.port, ROW).asking() as callers:
+        callers.wait_for(20)
+        for version in (2, 3):
+            place.promote(version)
+            api.until("version", version)
+            callers.wait_for(20)
+    assert callers.lost == []
+    for answers in callers.answers:
+        assert {status for status, _ in answers} == {200}
+        versions = [answer["version"] for _, answer in answers]
+        assert versions == sorted(versions)
+        assert set(versions) == {1, 2, 3}
+        assert all(answer["digest"] == digests[answer["version"]] for _, answer in answers)
+
+
+def test_a_tampered_champion_is_not_loaded(place: Place, api: Api) -> None:
+    """The last good one goes on, degraded with the reason, until an honest one follows."""
+    with api.asleep():
+        place.promote(2)
+        path = place.filler.files_of(MODEL, 2) / "signoff" / "number.json"
+        path.write_bytes(b"22")
+    content = api.until("degraded", True)
+    assert (content["status"], content["version"]) == ("degraded", 1)
+    assert "its files have the digest" in content["reason"]
+    status, answer = api.ask("POST", "/predict", ROW)
+    assert (status, answer["version"]) == (200, 1)
+    place.promote(3)
+    assert api.until("degraded", False)["version"] == 3
+
+
+def test_an_alias_that_was_moved_past_the_ledger(place: Place, api: Api) -> None:
+    """Is not followed, and the reason says what to do."""
+    place.filler.client.set_registered_model_alias(MODEL, "champion", "2")
+    content = api.until("degraded", True)
+    assert content["version"] == 1
+    assert "adopt or revert" in content["reason"]
+    assert api.ask("POST", "/predict", ROW)[1]["version"] == 1
+
+
+def test_a_worker_that_is_killed_costs_no_request(api: Api) -> None:
+    """Another takes its place, and the counter says so."""
+    with Callers(api.port, ROW).asking() as callers:
+        callers.wait_for(10)
+        for pid in api.workers:
+            os.kill(pid, signal.SIGKILL)
+        callers.wait_for(30)
+    assert callers.lost == []
+    assert {status for answers in callers.answers for status, _ in answers} == {200}
+
+
+def test_it_goes_on_without_mlflow(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, models: dict[str, dict[str, bytes]]
+) -> None:
+    """Also when its worker has to start anew: the private copy of the champion is on disk."""
+    template = registries.template_store(tmp_path_factory.getbasetemp().parent)
+    database = registries.copy_store(template, tmp_path)
+    with registries.mlflow_server(database, tmp_path) as url:
+        place = filled(url, tmp_path, models)
+        server = serving(place.environment, tmp_path / "api.log")
+        api = server.__enter__()
+    try:
+        assert api.until("degraded", True)["status"] == "degraded"
+        for pid in api.workers:
+            os.kill(pid, signal.SIGKILL)
+        status, answer = api.ask("POST", "/predict", ROW)
+        assert (status, answer["version"]) == (200, 1)
+    finally:
+        server.__exit__(None, None, None)
+
+
+def test_sigterm_under_load_loses_nothing(place: Place, tmp_path: Path) -> None:
+    """What was accepted is answered, and the process ends in time."""
+    with serving(place.environment, tmp_path / "api.log") as api, Callers(api.port, ROW).asking(8) as callers:
+        callers.wait_for(40)
+        api.process.send_signal(signal.SIGTERM)
+        api.process.wait(10)
+        assert callers.lost == []
+        assert {status for answers in callers.answers for status, _ in answers} == {200}
+
+
+def test_the_sentence_of_the_command_line(
+    place: Place, api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Is the sentence over HTTP, to the letter; and so are the prediction and its digest."""
+    for name, value in place.environment.items():
+        monkeypatch.setenv(name, value)
+    wrong = {**ROW, "Gender": "Mal"}
+    assert run(["predict", MODEL, "--row", json.dumps(wrong)]) == 2
+    status, content = api.ask("POST", "/predict", wrong)
+    assert status == 422
+    assert capsys.readouterr().err == f"{content['code']}: {content['detail']}\n"
+    assert run(["predict", MODEL, "--row", json.dumps(ROW), "--json"]) == 0
+    said, answer = json.loads(capsys.readouterr().out), api.ask("POST", "/predict", ROW)[1]
+    assert {**said, "confidence": max(said["probabilities"].values())} == answer
+
+
+def test_uvicorn_serves_it_too(place: Place, tmp_path: Path) -> None:
+    """With the model of the environment."""
+    environment = {**place.environment, "SIGNOFF_MODEL": MODEL}
+    with serving(environment, tmp_path / "api.log", command=["uvicorn", "pipeline.http_api:app"]) as api:
+        assert api.ask("GET", "/model_info")[1]["digest"] == place.digest(1)
+        answer = api.ask("POST", "/predict?explain=true", ROW)[1]
+        explained = answer["explanation"]
+        top = answer["prediction"]
+        total = explained["base_values"][top] + sum(explained["contributions"][top].values())
+        assert total == pytest.approx(explained["output"][top])
+        batch = api.ask("POST", "/predict_batch", {"rows": [ROW, {**ROW, "Age": 5}]})[1]
+        assert batch["rows"][0]["probabilities"] == answer["probabilities"]
+        assert batch["summary"]["n_bad"] == 1
+
+
+def test_a_token_that_protects_nothing_ends_the_start(place: Place) -> None:
+    """In one sentence, with the exit code of wrong input."""
+    started = subprocess.run(
+        [sys.executable, "-m", "pipeline", "serve", "--port", "0"],
+        env={**os.environ, **place.environment, "SIGNOFF_TOKEN": "short"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=ROOT,
+    )
+    assert (started.returncode, started.stderr) == (
+        2,
+        "InvalidInput: SIGNOFF_TOKEN: must have at least 16 characters\n",
+    )
+
+
+def test_importing_it_opens_nothing() -> None:
+    """Neither MLflow nor a model, and no folder is made: the lifespan does that."""
+    code = (
+        "import sys, pipeline.http_api; print([name for name in ('mlflow', 'sklearn', 'shap') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.strip() == "[]"
