@@ -213,6 +213,25 @@ def test_uvicorn_serves_it_too(place: Place, tmp_path: Path) -> None:
         assert batch["summary"]["n_bad"] == 1
 
 
+@pytest.mark.parametrize("token", ["", "a-token-for-schemathesis"])
+def test_schemathesis_finds_nothing(place: Place, tmp_path: Path, token: str) -> None:
+    """All of its checks, on requests that it makes from the description, with a token and without one."""
+    environment = {**place.environment, **({"SIGNOFF_TOKEN": token} if token else {})}
+    headers = ["--header", f"Authorization: Bearer {token}"] if token else []
+    with serving(environment, tmp_path / "api.log") as api:
+        address = f"http://127.0.0.1:{api.port}/openapi.json"
+        options = ["--checks", "all", "--max-examples", "15", "--seed", "544", "--continue-on-failure", "--no-color"]
+        found = subprocess.run(
+            [str(Path(sys.executable).with_name("schemathesis")), "run", address, *options, *headers],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert found.returncode == 0, found.stdout
+    assert "No issues found" in found.stdout
+
+
 def test_a_token_that_protects_nothing_ends_the_start(place: Place) -> None:
     """In one sentence, with the exit code of wrong input."""
     started = subprocess.run(
