@@ -49,7 +49,13 @@ def test_every_section_of_the_settings_is_in_the_readme(section: str) -> None:
     assert f"`{section}`" in README
 
 
-@pytest.mark.parametrize("variable", ["MLFLOW_TRACKING_URI", "SIGNOFF_LEDGER_URL", "SIGNOFF_PARAMS", "SIGNOFF_ACTOR"])
+VARIABLES = [
+    "MLFLOW_TRACKING_URI", "SIGNOFF_LEDGER_URL", "SIGNOFF_PARAMS", "SIGNOFF_ACTOR", "SIGNOFF_MODEL", "SIGNOFF_TOKEN",
+    "SIGNOFF_TOKEN_FILE",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
 def test_every_environment_variable_is_in_the_readme(variable: str) -> None:
     """Addresses and names come from there."""
     assert f"`{variable}`" in README

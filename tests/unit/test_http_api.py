@@ -2,21 +2,25 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from desks import MODEL
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.http_api import create_app
+from pipeline.http_api.document import ENDPOINTS
 from pipeline.http_api.parts import Parts
 from pipeline.http_api.token import read_token
 from pipeline.serving.client import WorkerRefusal
-from pipeline.settings import Environment
+from pipeline.serving.rows import InvalidRows, check_rows, parse_row
+from pipeline.settings import ROOT, Environment
 from served import LIMITS, ROW, KnownWorker, parts_in_memory, registry_with_columns
 
 JSON = {"content-type": "application/json"}
@@ -512,3 +516,48 @@ def test_every_answer_has_the_headers(api: Api) -> None:
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["cache-control"] == "no-store"
         assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+# What the documents say
+
+
+def test_the_example_of_the_readme_works(worker: KnownWorker) -> None:
+    """The row of its curl command is one of the demo's columns, and the answer has the keys that it shows."""
+    registry = registry_with_columns()
+    demo = yaml.safe_load((ROOT / "params.yaml").read_text())["schema"]
+    version = registry.add_version(MODEL, files={"MLmodel": b"demo"}, documents={"feature_schema": demo})
+    registry.set_alias(MODEL, "champion", version)
+    api = Api(parts_in_memory(worker, registry=registry))
+    readme = (ROOT / "README.md").read_text()
+    address, body = re.findall(r"curl (\S+) -H 'Content-Type: application/json' -d '(.*?)'", readme, re.DOTALL)[0]
+    shown = json.loads(re.findall(r"```json\n(.*?)```", readme, re.DOTALL)[0])
+    answer = api.ask("POST", address.removeprefix("http://127.0.0.1:8000"), content=body, headers=JSON)
+    assert answer.status_code == 200, answer.text
+    assert list(answer.json()) == list(shown)
+
+
+@pytest.mark.parametrize("path", sorted(ENDPOINTS))
+def test_every_path_is_in_the_readme(path: str) -> None:
+    """With its method."""
+    assert f"`{ENDPOINTS[path][0].upper()} {path}`" in (ROOT / "README.md").read_text()
+
+
+MISTAKES = [
+    {**ROW, "Age": 5},
+    {**ROW, "Age": "30"},
+    {**ROW, "Age": None},
+    {**ROW, "Gender": "Mal"},
+    {**ROW, "Visits": 1.5},
+    {**ROW, "visits": 3},
+    {"Age": 30},
+]
+
+
+@pytest.mark.parametrize("row", MISTAKES)
+def test_one_validation_for_all_doors(api: Api, row: dict[str, object]) -> None:
+    """The command line says the same sentence, in a batch with the number of the row before it."""
+    with pytest.raises(InvalidRows) as refusal:
+        check_rows([parse_row(json.dumps(row))], api.parts.served().layout)
+    assert problem(api.predict(row), 422, "InvalidRows")["detail"] == str(refusal.value)
+    many = api.predict({"rows": [ROW, row]}, "/predict_batch").json()["rows"][1]["errors"]
+    assert [each["sentence"] for each in many] == [f"row 2, {each.sentence}" for each in refusal.value.problems]
