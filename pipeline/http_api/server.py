@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import sys
+from types import FrameType
 
 import uvicorn
 
+from pipeline.governance.errors import Unavailable
 from pipeline.http_api.application import create_app
 from pipeline.http_api.token import read_token
 from pipeline.settings import Settings
@@ -50,7 +53,7 @@ class LeavingServer(uvicorn.Server):
 
 
 def serve(settings: Settings, *, host: str, port: int, model: str | None) -> None:
-    """Until SIGTERM or Ctrl-C. Raises InvalidInput for a token that protects nothing."""
+    """Until SIGTERM or Ctrl-C. Raises InvalidInput for a token that protects nothing, Unavailable."""
     if read_token(settings.environment) is None and host not in LOOPBACK:
         sys.stderr.write(
             f"Anybody who reaches {host} can ask for predictions: neither SIGNOFF_TOKEN nor a file is set.\n"
@@ -66,4 +69,14 @@ def serve(settings: Settings, *, host: str, port: int, model: str | None) -> Non
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, int(settings.serving.http.end_seconds)),
     )
-    LeavingServer(config).run()
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        LeavingServer(config).run()
+    except SystemExit as end:
+        if end.code:
+            raise Unavailable(f"{host}:{port}: the server does not start; the lines above say why") from end
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """Uvicorn sends itself the signal again when it has ended; by default that would end the process on the spot."""
+    sys.exit(0)

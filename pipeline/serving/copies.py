@@ -5,7 +5,7 @@ import tempfile
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +60,7 @@ class PrivateCopies:
         self._lock, self._making = threading.Lock(), threading.Lock()
         self._copies: OrderedDict[str, _Copy] = OrderedDict()
         self._root: Path | None = None
+        self._removed: Callable[[], object] | None = None
 
     @contextmanager
     def using(self, record: VersionRecord, digest: str) -> Iterator[Path]:
@@ -71,6 +72,14 @@ class PrivateCopies:
             with self._lock:
                 copy.users -= 1
                 self._drop_oldest()
+
+    def close(self) -> None:
+        """Remove them all: a signal may end the process before it removes them by itself."""
+        with self._making, self._lock:
+            self._copies.clear()
+            if self._removed:
+                self._removed()
+            self._root = None
 
     def _take(self, digest: str) -> _Copy | None:
         with self._lock:
@@ -93,7 +102,7 @@ class PrivateCopies:
     def _make(self, record: VersionRecord, digest: str) -> Path:
         if self._root is None:
             self._root = Path(tempfile.mkdtemp(prefix="signoff-"))
-            weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
+            self._removed = weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
         folder = self._root / digest
         try:
             copy_files(self._registry, record, folder, digest=digest)

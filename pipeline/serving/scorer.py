@@ -70,6 +70,7 @@ class Scorer:
         """As close does, without waiting for what the worker is at."""
         self._worker.kill()
         self._worker.stop()
+        self._copies.close()
 
     @property
     def lanes(self) -> int:

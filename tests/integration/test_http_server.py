@@ -173,13 +173,32 @@ def test_it_goes_on_without_mlflow(
 
 
 def test_sigterm_under_load_loses_nothing(place: Place, tmp_path: Path) -> None:
-    """What was accepted is answered, and the process ends in time."""
-    with serving(place.environment, tmp_path / "api.log") as api, Callers(api.port, ROW).asking(8) as callers:
+    """What was accepted is answered, the process ends in time, and leaves no copy of a model behind."""
+    (tmp_path / "tmp").mkdir()
+    environment = {**place.environment, "TMPDIR": str(tmp_path / "tmp")}
+    with serving(environment, tmp_path / "api.log") as api, Callers(api.port, ROW).asking(8) as callers:
         callers.wait_for(40)
         api.process.send_signal(signal.SIGTERM)
-        api.process.wait(10)
+        assert api.process.wait(10) == 0
         assert callers.lost == []
         assert {status for answers in callers.answers for status, _ in answers} == {200}
+        assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_port_that_is_taken(place: Place, api: Api) -> None:
+    """Exit code 6 and a sentence, no traceback."""
+    started = subprocess.run(
+        [sys.executable, "-m", "pipeline", "serve", "--port", str(api.port)],
+        env={**os.environ, **place.environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=ROOT,
+    )
+    assert started.returncode == 6
+    assert "address already in use" in started.stderr
+    assert "Traceback" not in started.stderr
 
 
 def test_the_sentence_of_the_command_line(
