@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
+from bench_http import http_figures
 from bench_pages import page_figures
 from bench_serving import serving_figures
 
@@ -151,6 +152,9 @@ def bench_demo(folder: Path) -> None:
     budgets = ("1.3 x", "1.3 x", "1.5 x", "1.3 x + 5 ms", "1.3 x")
     for (what, (ours, floor)), budget in zip(figures.items(), budgets, strict=True):
         line(what, f"{ours:.1f} ms, floor {floor:.1f} ms, {ours / floor:.2f} x", f"at most {budget}")
+    for what, (ours, theirs, floor) in http_figures(environment, folder).items():
+        gain = ours / theirs if what.endswith("/s") else theirs / ours
+        line(what, f"{ours:,.1f}, mlflow {theirs:,.1f}, in process {floor:,.1f}", f"{gain:.2f} x as fast as mlflow")
 
 
 def main() -> None:

@@ -150,7 +150,7 @@ def running(command: list[str], environment: Mapping[str, str], log: Path, path:
     with log.open("wb") as output:
         server = subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)],
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,
