@@ -78,5 +78,6 @@ def _only(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
 
 
 def _name(host: bytes | None) -> str:
-    """Without the port."""
-    return (host or b"").decode("latin-1").rsplit(":", 1)[0].casefold() if host else ""
+    """Without the port; an address of IPv6 stands in brackets."""
+    text = (host or b"").decode("latin-1").casefold()
+    return text if text.endswith("]") else text.rsplit(":", 1)[0]

@@ -2,9 +2,9 @@
 
 import asyncio
 import gc
-import logging
+import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from pipeline import bootstrap
@@ -16,8 +16,6 @@ from pipeline.serving.champion import Follower, Served, Standing
 from pipeline.serving.line import Line
 from pipeline.serving.scorer import Scorer
 from pipeline.settings import HttpSettings, Settings, read_settings
-
-LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -84,10 +82,10 @@ async def running(model: str | None) -> AsyncIterator[Parts]:
 
 
 def _desk_and_scorer(settings: Settings) -> tuple[GovernanceService, Scorer]:
-    """The worker imports its libraries while MLflow is imported here."""
+    """The workers import their libraries while MLflow is imported here."""
     service = bootstrap.desk(settings)
     scorer = bootstrap.scorer(settings, service)
-    scorer.start()
+    scorer.start_all()
     return service, scorer
 
 
@@ -98,9 +96,24 @@ async def _follow(follower: Follower, seconds: float) -> None:
 
 
 async def _look(follower: Follower) -> None:
-    """A mistake of ours ends one look, not the following."""
-    looking = asyncio.create_task(asyncio.to_thread(follower.look))
-    await asyncio.wait([looking])
-    if error := looking.exception():
-        LOG.error("%s: the champion could not be looked up", follower.model, exc_info=error)
+    """In a thread that nobody waits for at the end: a registry may take its time to say that it is gone."""
+    loop = asyncio.get_running_loop()
+    looked: asyncio.Future[bool] = loop.create_future()
+
+    def look() -> None:
+        worked = False
+        try:
+            follower.look()
+            worked = True
+        finally:
+            with suppress(RuntimeError):  # the server has ended meanwhile
+                loop.call_soon_threadsafe(_settle, looked, worked)
+
+    threading.Thread(target=look, name="champion", daemon=True).start()
+    if not await looked:  # a mistake of ours, which the thread has told: it ends one look, not the following
         follower.failed()
+
+
+def _settle(looked: "asyncio.Future[bool]", worked: bool) -> None:
+    if not looked.done():
+        looked.set_result(worked)

@@ -63,6 +63,11 @@ class Scorer:
         """Begin with a worker's imports, for instance from the dashboard's lifespan. Returns at once."""
         self._worker.start()
 
+    def start_all(self) -> None:
+        """As start, for every worker."""
+        for worker in self._worker.workers:
+            worker.start()
+
     def close(self) -> None:
         self._worker.stop()
 

@@ -16,7 +16,7 @@ from pipeline.governance.errors import IntegrityFailure, InvalidInput, Unavailab
 from pipeline.governance.lifecycle import Stage
 from pipeline.http_api import create_app
 from pipeline.http_api.document import ENDPOINTS
-from pipeline.http_api.parts import Parts
+from pipeline.http_api.parts import Parts, _look
 from pipeline.http_api.token import read_token
 from pipeline.serving.client import WorkerRefusal
 from pipeline.serving.rows import InvalidRows, check_rows, parse_row
@@ -343,6 +343,18 @@ def test_a_degraded_server_is_ready(api: Api) -> None:
     assert (ready.json()["degraded"], ready.json()["reason"]) == (True, "the registry does not answer")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_mistake_in_a_look_does_not_end_the_following(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What serves goes on, degraded, and the next look makes it good."""
+    follower = api.parts.follower
+    monkeypatch.setattr(follower, "look", lambda: 1 / 0)
+    asyncio.run(_look(follower))
+    assert api.ask("GET", "/readyz").json()["status"] == "degraded"
+    monkeypatch.undo()
+    asyncio.run(_look(follower))
+    assert api.ask("GET", "/readyz").json()["status"] == "ready"
+
+
 # Token and host
 
 
@@ -431,10 +443,13 @@ def test_two_tokens_are_one_too_many() -> None:
         read_token(environment(SIGNOFF_TOKEN=TOKEN, SIGNOFF_TOKEN_FILE="file"))
 
 
-@pytest.mark.parametrize(("host", "status"), [("api.example", 200), ("API.example:8000", 200), ("evil.example", 400)])
+HOSTS = {"api.example": 200, "API.example:8000": 200, "[::1]:80": 200, "[::1]": 200, "evil.example": 400, "": 400}
+
+
+@pytest.mark.parametrize(("host", "status"), HOSTS.items())
 def test_hosts_where_they_are_configured(worker: KnownWorker, host: str, status: int) -> None:
     """A page that points its name at this machine cannot ask."""
-    api = Api(parts_in_memory(worker, limits=LIMITS.model_copy(update={"allowed_hosts": ["api.example"]})))
+    api = Api(parts_in_memory(worker, limits=LIMITS.model_copy(update={"allowed_hosts": ["api.example", "[::1]"]})))
     assert api.ask("GET", "/", headers={"host": host}).status_code == status
 
 
