@@ -43,7 +43,11 @@ class Counted:
                 parts_of(scope).measures.answered(route, message["status"], started)
             await send(message)
 
-        await self.app(scope, receive, send_counted)
+        try:
+            await self.app(scope, receive, send_counted)
+        except Exception:  # Starlette answers it further out
+            parts_of(scope).measures.answered(route, 500, started)
+            raise
 
 
 class Guarded:

@@ -295,6 +295,7 @@ def test_a_mistake_of_ours_shows_no_stack(api: Api, worker: KnownWorker) -> None
     answer = api.predict(ROW)
     problem(answer, 500, "Failed")
     assert "secret" not in answer.text
+    assert 'route="/predict",status="500"} 1.0' in api.ask("GET", "/metrics").text
 
 
 def test_a_crash_is_tried_once_more(api: Api, worker: KnownWorker) -> None:
