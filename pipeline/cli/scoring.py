@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -10,7 +11,11 @@ from typer.core import TyperCommand
 from pipeline.bootstrap import desk, scorer
 from pipeline.cli import tables
 from pipeline.cli.app import Json, Model, Reference, RowText, Version, app, print_out
-from pipeline.settings import read_settings
+from pipeline.governance.errors import InvalidInput
+from pipeline.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from pipeline.serving.batch import Batch
 
 EXPLAINED = "3"
 STOPPED = 130  # as a shell counts the signal
@@ -66,6 +71,12 @@ def score(
         typer.Option("--explain", metavar="[N]", help="Add the N (3) strongest contributions per row.", min=1),
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Begin again, also where a run was interrupted.")] = False,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Predict on the Dask cluster there, which you trust.")
+    ] = None,
+    tls_ca: Annotated[str | None, typer.Option(metavar="FILE", help="Certificate authority of the cluster.")] = None,
+    tls_cert: Annotated[str | None, typer.Option(metavar="FILE", help="Your certificate for the cluster.")] = None,
+    tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="The key of your certificate.")] = None,
     as_json: Json = False,
 ) -> None:
     """Predict the rows of files; rows that cannot be used go to OUT.bad.csv with line and reason."""
@@ -74,11 +85,31 @@ def score(
 
     settings = read_settings()
     using = scorer(settings, desk(settings))
+    way = Way(settings.serving.chunk_rows, explain=explain_columns or 0, parallel=using.parallel)
     with tables.progress(quiet=as_json) as report, _stoppable(target):
-        way = Way(settings.serving.chunk_rows, explain=explain_columns or 0, parallel=using.parallel)
-        found = Batch(using, reference, way, report, tables.note).score(source, target, restart=restart)
+        batch = Batch(using, reference, way, report, tables.note)
+        if scheduler is None:
+            found = batch.score(source, target, restart=restart)
+        else:
+            with _on_cluster(batch, scheduler, (tls_ca, tls_cert, tls_key), settings) as there:
+                found = there.score(source, target, restart=restart)
     content = found[0].as_json() if len(found) == 1 else [each.as_json() for each in found]
     print_out(as_json, content, lambda: tables.scored(found))
+
+
+@contextmanager
+def _on_cluster(
+    batch: "Batch", address: str, tls: tuple[str | None, str | None, str | None], settings: Settings
+) -> "Iterator[Batch]":
+    """The same batch, predicted there."""
+    try:
+        from pipeline.serving.cluster import ModelFiles, Tls, cluster
+    except ImportError as error:
+        raise InvalidInput(f"--scheduler: needs the package {error.name}: pip install distributed") from error
+    target = batch.scorer.usable(batch.reference)
+    model = ModelFiles(batch.scorer.files(target), target.digest, settings.serving.memory_megabytes)
+    with cluster(address, Tls(*tls), model) as there:
+        yield replace(batch, reference=target, way=replace(batch.way, worker=there, parallel=there.size))
 
 
 @contextmanager

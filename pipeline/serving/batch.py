@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.serving.jobs import Job, jobs
-from pipeline.serving.one_file import OneFile, Say
+from pipeline.serving.one_file import OneFile, Say, unsaid
 from pipeline.serving.places import Place
 from pipeline.serving.predictions import Target
 from pipeline.serving.resume import alone, disk_full
@@ -38,10 +38,10 @@ class Batch:
     """Files that one version scores. report: is told how far each is. say: is told in a sentence what is unusual."""
 
     scorer: Scorer
-    reference: str
+    reference: str | Target
     way: Way
     report: Report = silent
-    say: Say = print
+    say: Say = unsaid
 
     def score(self, given: str, wanted: str, *, restart: bool = False) -> list[Scored]:
         """From CSV or Parquet to CSV or Parquet, by the endings; which files those are, see jobs.jobs.

@@ -12,6 +12,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -60,7 +61,11 @@ class WorkerRefusal(Refused):
 
     def __init__(self, about: str, reason: str, *, kind: str) -> None:
         super().__init__(f"{about}{':' if kind in COLONS else ''} {reason}")
-        self.reason, self.kind = reason, kind
+        self.about, self.reason, self.kind = about, reason, kind
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that it comes back whole from another machine."""
+        return partial(WorkerRefusal, kind=self.kind), (self.about, self.reason)
 
 
 @dataclass

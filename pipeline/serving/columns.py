@@ -91,10 +91,9 @@ def check_many(
         odd[position] = bool(row.warnings)
     usable = sure.copy()
     usable[list(fine)] = True
-    values = [
-        _patched(column.values, fine, rule).filter(pa.array(usable))
-        for column, rule in zip(columns, layout.columns, strict=True)
-    ]
+    values = [_patched(column.values, fine, rule) for column, rule in zip(columns, layout.columns, strict=True)]
+    if problems:
+        values = [each.filter(pa.array(usable)) for each in values]
     dtypes = tuple(_dtype(rule, each) for rule, each in zip(layout.columns, values, strict=True))
     batch = pa.record_batch(values, names=list(layout.names))
     return CheckedColumns(layout, usable, odd & usable, batch, dtypes, problems, check)

@@ -4,9 +4,7 @@ Where a chunk ends depends on where it begins and on the bytes alone, so that re
 """
 
 import csv
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import IO
 
 import numpy as np
@@ -14,51 +12,15 @@ import pyarrow as pa
 import pyarrow.csv
 
 from pipeline.governance.errors import InvalidInput
+from pipeline.serving.chunks import CHUNK_BYTES, Chunk, Line, Position
 from pipeline.serving.column_checks import Arrow, Mask
+from pipeline.serving.read_ahead import FIRST_LOOK, MOST_LINE_CHARACTERS, ReadAhead
 
-CHUNK_BYTES = 8 * 2**20
-READ_BYTES = 2 * 2**20
-FIRST_LOOK = 2**16
-MOST_LINE_CHARACTERS = 2**20
-MOST_LINE_BYTES = 4 * MOST_LINE_CHARACTERS
+PARSED_BYTES = 2**18  # at once: more would not stay in the processor's cache
 LONGEST_PLAIN_LINE = 2**17  # bytes; csv.reader refuses longer fields
 SEPARATORS = {";": "';'", "\t": "a tab", "|": "'|'"}
 UTF8_MARK, UTF16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
-LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)?")
 COMMA, QUOTE, LINE_FEED, RETURN = b',"\n\r'
-
-
-@dataclass(frozen=True)
-class Line:
-    """A row of a file whose cells cannot be assigned to columns, and why. number: where it begins; the header is 1."""
-
-    number: int
-    cells: Sequence[str]
-    problem: str
-
-
-@dataclass(frozen=True)
-class Position:
-    """Between two rows. at: bytes of a CSV file, rows of a Parquet file. row: the number of the last line or row."""
-
-    at: int
-    row: int
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Some rows. cells: a record batch of those whose cells could be assigned. numbers: where each of them begins.
-
-    broken: the others. after: where the next chunk begins.
-    """
-
-    cells: Arrow
-    numbers: Mask
-    broken: Sequence[Line]
-    after: Position
-
-    def __len__(self) -> int:
-        return len(self.numbers) + len(self.broken)
 
 
 class CsvFile:
@@ -71,7 +33,7 @@ class CsvFile:
 
     def __init__(self, stream: IO[bytes], *, name: str, size: int | None) -> None:
         self._name, self._size = name, size
-        self._bytes = _Ahead(stream)
+        self._bytes = ReadAhead(stream)
         self._line = 0
         start = bytes(self._bytes.look(len(UTF8_MARK)))
         if start[:2] in UTF16:
@@ -130,7 +92,7 @@ class CsvFile:
         try:
             table = pa.csv.read_csv(
                 pa.BufferReader(pa.py_buffer(block)),
-                read_options=pa.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(block) + 1),
+                read_options=pa.csv.ReadOptions(column_names=names, use_threads=False, block_size=PARSED_BYTES),
                 parse_options=pa.csv.ParseOptions(quote_char='"' if quoted else False),
                 convert_options=pa.csv.ConvertOptions(
                     column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
@@ -211,60 +173,3 @@ def _plain(block: Mask, ends: Mask, quotes: Mask) -> bool:
     opens = np.isin(around[opening], (COMMA, QUOTE, LINE_FEED))
     closes = np.isin(around[closing + 2], (COMMA, QUOTE, LINE_FEED, RETURN))
     return bool(opens.all() and closes.all())
-
-
-class _Ahead:
-    """A stream of bytes of which some are looked at before they are taken."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream, self._held, self._from = stream, b"", 0
-        self.at, self._ended = 0, False
-
-    def look(self, size: int) -> memoryview:
-        """The next bytes, `size` of them or fewer at the end; they stay."""
-        self._hold(size + 1)
-        return memoryview(self._held)[self._from : self._from + size]
-
-    def is_rest(self, size: int) -> bool:
-        """Whether the stream ends after so many bytes."""
-        return self._ended and len(self._held) - self._from <= size
-
-    def skip(self, count: int) -> None:
-        self._from += count
-        self.at += count
-
-    def go_to(self, at: int) -> None:
-        """Forward; streams over a network often know no other way than to read on."""
-        try:
-            self._stream.seek(at)
-        except (OSError, ValueError):
-            while self.at < at and (seen := len(self.look(min(READ_BYTES, at - self.at)))):
-                self.skip(seen)
-        else:
-            self._held, self._from, self.at, self._ended = b"", 0, at, False
-
-    def line(self) -> bytes:
-        """Taken, with its end; what is left at the end of the stream; cut where it is longer than a line may be."""
-        size = FIRST_LOOK
-        while True:
-            self._hold(size + 1)
-            match = LINE.match(self._held, self._from)
-            end = match.end() if match else self._from
-            # A carriage return that is the last byte held may be half of a line's end.
-            whole = self._held[end - 1 : end] in {b"\n", b"\r"} and end < len(self._held)
-            if whole or self._ended or end - self._from > MOST_LINE_BYTES:
-                line = self._held[self._from : end]
-                self.skip(len(line))
-                return line
-            size = 2 * (len(self._held) - self._from)
-
-    def _hold(self, size: int) -> None:
-        if self._ended or len(self._held) - self._from >= size:
-            return
-        parts, held = [self._held[self._from :]], len(self._held) - self._from
-        while held < size and not self._ended:
-            more = self._stream.read(max(READ_BYTES, size - held))
-            self._ended = not more
-            parts.append(more)
-            held += len(more)
-        self._held, self._from = b"".join(parts), 0

@@ -20,6 +20,10 @@ Say = Callable[[str], object]
 FORMAT = 1  # of what is staged; another one is not gone on with
 
 
+def unsaid(_text: str) -> None:
+    """Nobody listens."""
+
+
 @dataclass(frozen=True)
 class OneFile:
     """folder: where it is staged."""

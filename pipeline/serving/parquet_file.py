@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.text import visible
+from pipeline.serving.chunks import CHUNK_BYTES, Chunk, Position
 from pipeline.serving.column_checks import Arrow
-from pipeline.serving.csv_file import CHUNK_BYTES, Chunk, Position
 
 BUFFER_BYTES = 2**20
 MOST_SHOWN = 80

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipeline.comparison.rows import Rows
 
 Answer = dict[str, Any]
+MOST_AT_ONCE = 2_000  # rows, as JSON
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class WorkerRecomputer:
                     seconds=self.serving.predict_seconds,
                     about=label(record),
                 )
-                for chunk in _chunks(rows, self.serving.chunk_rows)
+                for chunk in _chunks(rows, min(self.serving.chunk_rows, MOST_AT_ONCE))
             ]
         finally:
             worker.stop()

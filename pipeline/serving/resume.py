@@ -18,7 +18,7 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from pipeline.governance.errors import Conflict, InvalidInput, Unavailable
-from pipeline.serving.csv_file import Position
+from pipeline.serving.chunks import Position
 
 ABOUT, JOURNAL, DONE, LOCK = "about.json", "journal", "done.json", "lock"
 READ_BYTES = 2**20

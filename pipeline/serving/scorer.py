@@ -20,7 +20,6 @@ from pipeline.serving.predictions import (
     Prediction,
     Predictions,
     Resolved,
-    StrongestColumns,
     Target,
 )
 from pipeline.serving.rows import CheckedRow, check_rows, columnar
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from pipeline.serving.columns import CheckedColumns
 
 MOST_REMEMBERED = 256
-MOST_EXPLAINED = 50  # rows at once
 ABOUT_THE_FILES = {"untrusted", "refused", "failed"}  # kinds of refusal that the same bytes would meet again
 
 
@@ -175,7 +173,7 @@ class Scorer:
     ) -> Predictions:
         """Rows that were checked against the target's own layout. worker: who is asked instead."""
         values = columnar([row.values for row in rows], layout(target))
-        answer = self._ask(target, "predict", worker=worker, rows=values)
+        answer = self.ask(target, "predict", worker=worker, rows=values)
         classes, probabilities = tuple(answer["classes"]), answer["probabilities"]
         found = [
             Prediction(
@@ -195,27 +193,9 @@ class Scorer:
         """The usable ones of many rows, checked against the target's own layout. worker: who is asked instead."""
         from pipeline.serving import arrow_rows  # noqa: PLC0415 (pyarrow and pandas)
 
-        answer = self._ask(target, "predict", worker=worker, **arrow_rows.rows_of(checked))
+        answer = self.ask(target, "predict", worker=worker, **arrow_rows.rows_of(checked))
         count, about = checked.values.num_rows, label(target.record)
         return PredictedColumns(target, tuple(answer["classes"]), arrow_rows.heard(answer, rows=count, about=about))
-
-    def strongest_columns(
-        self, target: Target, checked: "CheckedColumns", *, most: int, worker: Asked | None = None
-    ) -> StrongestColumns:
-        """Of the usable ones of many rows, the `most` columns with the strongest contributions to their prediction."""
-        from pipeline.serving import arrow_rows  # noqa: PLC0415 (pyarrow and pandas)
-
-        count, about, parts = checked.values.num_rows, label(target.record), []
-        for first in range(0, count, MOST_EXPLAINED):
-            part = replace(checked, values=checked.values.slice(first, MOST_EXPLAINED))
-            answer = self._ask(target, "strongest", worker=worker, most=most, **arrow_rows.rows_of(part))
-            pairs = min(most, len(checked.layout.columns))
-            parts.append((arrow_rows.heard_pairs(answer, rows=part.values.num_rows, pairs=pairs, about=about), answer))
-        return StrongestColumns(
-            arrow_rows.joined([table for table, _ in parts]),
-            max(float(answer["sum_error"]) for _, answer in parts),
-            all(answer["adds_up"] is True for _, answer in parts),
-        )
 
     def explain(
         self, reference: str | Target, rows: Sequence[Mapping[str, object]], *, from_text: bool = False
@@ -223,7 +203,7 @@ class Scorer:
         """What each column adds to the output, per class, for at most 50 rows. Raises as predict does."""
         target = self.usable(reference)
         values = tuple(row.values for row in check_rows(rows, layout(target), from_text=from_text))
-        answer = self._ask(target, "explain", rows=columnar(values, layout(target)))
+        answer = self.ask(target, "explain", rows=columnar(values, layout(target)))
         resolved = target.resolved
         return Explanations(
             model=resolved.model,
@@ -245,7 +225,7 @@ class Scorer:
         """About one explained row and class (None: the one with the largest output). Raises as predict does."""
         target, document = self.usable(reference), explained.documents[position]
         wanted = class_name or explained.top_class(position)
-        answer = self._ask(
+        answer = self.ask(
             target,
             "second_opinion",
             rows=columnar([explained.rows[position]], layout(target)),
@@ -254,6 +234,12 @@ class Scorer:
             contributions=document["contributions"][wanted],
         )
         return Opinion(answer["weights"], answer["r2"], answer["scale"], answer["agreement"])
+
+    def files(self, target: Target) -> dict[str, bytes]:
+        """Of the private copy, by path."""
+        with self._copies.using(target.record, target.digest) as folder:
+            paths = [path for path in folder.rglob("*") if path.is_file()]
+            return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
     def usable(self, reference: str | Target) -> Target:
         """Raises Refused for an untrusted version, IntegrityFailure for a tampered one."""
@@ -290,7 +276,7 @@ class Scorer:
         known = self._descriptions.get(target.digest)
         if known is None:
             try:
-                known = self._ask(target, "describe")
+                known = self.ask(target, "describe")
             except WorkerRefusal as refusal:
                 if refusal.kind not in ABOUT_THE_FILES:
                     raise
@@ -302,7 +288,8 @@ class Scorer:
             raise known
         return known
 
-    def _ask(self, target: Target, operation: str, *, worker: Asked | None = None, **more: object) -> Frame:
+    def ask(self, target: Target, operation: str, *, worker: Asked | None = None, **more: object) -> Frame:
+        """An operation of the worker, about the private copy of a usable version."""
         explaining = operation in {"explain", "second_opinion", "strongest"}
         seconds = self.policy.explain_seconds if explaining else self.policy.predict_seconds
         with self._copies.using(target.record, target.digest) as folder:

@@ -11,20 +11,21 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.governance.errors import InvalidInput
+from pipeline.serving.chunks import Chunk, Position
 from pipeline.serving.client import Asked
 from pipeline.serving.column_checks import Arrow
 from pipeline.serving.columns import CheckedColumns, Given, check_many
-from pipeline.serving.csv_file import Chunk, Position
 from pipeline.serving.layout import Layout
 from pipeline.serving.predictions import Target
 from pipeline.serving.resume import Tally
 from pipeline.serving.rows import InvalidRows, check_columns
 from pipeline.serving.scorer import Scorer, layout
 from pipeline.serving.sinks import CsvSink, Sink
+from pipeline.serving.strongest import strongest_columns
 from pipeline.serving.table_files import Table
 
 Report = Callable[[int, int, str], None]  # (percent done, 100, what was done)
-EXPLAINED_ROWS = 500  # in one chunk, so that somebody sees it move
+EXPLAINED_ROWS = 100  # in one chunk, so that somebody sees it move and Ctrl-C does not wait long
 BUSY = 2  # chunks per worker that are read ahead of what is written
 
 
@@ -158,7 +159,7 @@ class Scoring:
         reasons: list[Arrow] = []
         error, unequal = 0.0, False
         if self.way.explain:
-            why = self.scorer.strongest_columns(self.target, checked, most=self.way.explain, worker=self.way.worker)
+            why = strongest_columns(self.scorer, self.target, checked, most=self.way.explain, worker=self.way.worker)
             reasons, error, unequal = list(why.answers.columns), why.sum_error, not why.adds_up
         columns = [found.answers.column("prediction"), *chances, *reasons, *about]
         return _Answer(pa.table(columns, names=self.added), error, unequal)

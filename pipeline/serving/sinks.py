@@ -24,8 +24,7 @@ PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 MAYBE = np.zeros(256, dtype=bool)
 MAYBE[[*range(33), *b"=+-@\x7f", *range(128, 256)]] = True
 MAYBE_FORMULA = "^[\\pZ\\pC]*[=+\\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]"
-QUOTED = np.zeros(256, dtype=bool)
-QUOTED[list(b',"\n\r')] = True
+QUOTED = (b",", b'"', b"\n", b"\r")
 QUOTED_PATTERN = '[,"\n\r]'
 GROUP_ROWS = 2**16
 
@@ -131,19 +130,22 @@ def _as(column: Arrow, field: Arrow) -> Arrow:
 
 def _bytes_of(texts: Arrow) -> memoryview:
     """All of them, one after the other, as they lie in memory."""
-    offsets = np.frombuffer(texts.buffers()[1], dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    data = texts.buffers()[2]
-    return memoryview(data)[offsets[0] : offsets[-1]] if data is not None else memoryview(b"")
+    data, offsets = _data_of(texts)
+    return memoryview(data)[offsets[0] : offsets[-1]]
 
 
 def _csv_text(column: Arrow) -> Arrow:
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     kind = array.type
     if pa.types.is_integer(kind) or pa.types.is_float32(kind) or pa.types.is_float64(kind):
-        return pc.fill_null(pc.cast(array, pa.string()), "")
+        return _filled(pc.cast(array, pa.string()))
     if not pa.types.is_string(kind):
         array = pa.array(["" if cell is None else str(cell) for cell in array.to_pylist()], type=pa.string())
-    return _quoted(_neutral(pc.fill_null(array, "")))
+    return _quoted(_neutral(_filled(array)))
+
+
+def _filled(texts: Arrow) -> Arrow:
+    return pc.fill_null(texts, "") if texts.null_count else texts
 
 
 def _neutral(texts: Arrow) -> Arrow:
@@ -164,8 +166,8 @@ def _neutral(texts: Arrow) -> Arrow:
 
 
 def _quoted(texts: Arrow) -> Arrow:
-    data, offsets = _data_of(texts)
-    if not QUOTED[data[offsets[0] : offsets[-1]]].any():
+    data = bytes(_bytes_of(texts))
+    if not any(each in data for each in QUOTED):
         return texts
     whole = pc.binary_join_element_wise('"', pc.replace_substring(texts, '"', '""'), '"', "")
     return pc.if_else(pc.match_substring_regex(texts, QUOTED_PATTERN), whole, texts)

@@ -7,8 +7,9 @@ from typing import IO, Protocol
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.text import visible
+from pipeline.serving.chunks import Chunk, Position
 from pipeline.serving.column_checks import Arrow
-from pipeline.serving.csv_file import Chunk, CsvFile, Position
+from pipeline.serving.csv_file import CsvFile
 from pipeline.serving.parquet_file import ParquetFile
 
 KINDS = (".csv", ".parquet")

@@ -18,6 +18,7 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 from bench_http import http_figures
 from bench_pages import page_figures
+from bench_score import score_figures
 from bench_serving import serving_figures
 
 import registries
@@ -155,6 +156,8 @@ def bench_demo(folder: Path) -> None:
     for what, (ours, theirs, floor) in http_figures(environment, folder).items():
         gain = ours / theirs if what.endswith("/s") else theirs / ours
         line(what, f"{ours:,.1f}, mlflow {theirs:,.1f}, in process {floor:,.1f}", f"{gain:.2f} x as fast as mlflow")
+    for what, (figure, budget) in score_figures(environment, folder / "score").items():
+        line(what, figure, budget)
 
 
 def main() -> None:

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.governance.errors import InvalidInput
-from pipeline.serving.csv_file import MOST_LINE_CHARACTERS, CsvFile
+from pipeline.serving.csv_file import CsvFile
 from pipeline.serving.layout import ColumnRule, Layout
+from pipeline.serving.read_ahead import MOST_LINE_CHARACTERS
 from pipeline.serving.sinks import ArrowSink, CsvSink, neutral, output_schema, to_parquet
 from pipeline.serving.table_files import open_table
 
@@ -85,6 +86,15 @@ def test_the_fast_way_reads_what_the_strict_way_reads(text, chunk):
         return seen, ""
 
     assert found(strict=False) == found(strict=True)
+
+
+@pytest.mark.parametrize("text", ["1,2\n3,4", "1,2\r\n3,4\r\n", '"a, b","c ""d"""\n,\n', "\u0436,x\n"])
+def test_plain_files_are_read_the_fast_way(text, monkeypatch):
+    """No row of them becomes a Python object, quotes or not."""
+    content = ("x,y\n" + text).encode()
+    table = CsvFile(io.BytesIO(content), name="rows.csv", size=len(content))
+    monkeypatch.setattr(table, "_strict", None)
+    assert sum(len(part) for part in table.chunks(1)) == text.count("\n") + (not text.endswith("\n"))
 
 
 @given(st.integers(1, 9), st.integers(0, 8), st.sampled_from(["rows.csv", "rows.parquet"]))

@@ -1,0 +1,29 @@
+"""Why, for many rows: the columns that add most to what is predicted for each."""
+
+from dataclasses import replace
+
+from pipeline.serving.arrow_rows import heard_pairs, joined, rows_of
+from pipeline.serving.client import Asked
+from pipeline.serving.columns import CheckedColumns
+from pipeline.serving.copies import label
+from pipeline.serving.predictions import StrongestColumns, Target
+from pipeline.serving.scorer import Scorer
+
+MOST_AT_ONCE = 50  # rows
+
+
+def strongest_columns(
+    scorer: Scorer, target: Target, checked: CheckedColumns, *, most: int, worker: Asked | None = None
+) -> StrongestColumns:
+    """Of the usable ones of many rows, at least one. worker: who is asked instead of the scorer's own.
+
+    Raises as Scorer.predict_columns does, and InvalidInput, Refused where the version cannot be explained.
+    """
+    count, pairs, parts = checked.values.num_rows, min(most, len(checked.layout.columns)), []
+    for first in range(0, count, MOST_AT_ONCE):
+        part = replace(checked, values=checked.values.slice(first, MOST_AT_ONCE))
+        answer = scorer.ask(target, "strongest", worker=worker, most=most, **rows_of(part))
+        table = heard_pairs(answer, rows=part.values.num_rows, pairs=pairs, about=label(target.record))
+        parts.append((table, float(answer["sum_error"]), answer["adds_up"] is True))
+    tables, errors, sound = zip(*parts, strict=True)
+    return StrongestColumns(joined(tables), max(errors), all(sound))

@@ -1,0 +1,186 @@
+"""Scoring on a real Dask cluster of two worker processes: the same bytes as here, also encrypted."""
+
+import datetime as dt
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+import registries
+from desks import MODEL
+from hostile_models import fitted, rows, save
+from pipeline.cli import run
+from pipeline.governance.errors import IntegrityFailure
+from pipeline.serving.client import WorkerRefusal
+from pipeline.serving.cluster import ModelFiles
+from pipeline.settings import ROOT
+
+SCHEMA = {"columns": {"Age": {"type": "number"}, "Weight": {"type": "number", "maximum": 260, "minimum": 25}}}
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Of a real MLflow with a forest that is its champion, and small chunks."""
+    folder = tmp_path_factory.mktemp("registered")
+    uri = registries.copy_store(registries.template_store(tmp_path_factory.getbasetemp().parent), folder)
+    filler = registries.Filler(uri)
+    filler.add_model(MODEL)
+    saved = save(fitted("random_forest"), folder / "saved")
+    files = {path.relative_to(saved).as_posix(): path.read_bytes() for path in saved.rglob("*") if path.is_file()}
+    filler.add_version(MODEL, files=files)
+    (folder / "params.yaml").write_text(
+        (ROOT / "params.yaml")
+        .read_text()
+        .replace("chunk_rows: 20000", "chunk_rows: 50")
+        .replace("workers: null", "workers: 1")
+    )
+    return {
+        "MLFLOW_TRACKING_URI": uri,
+        "SIGNOFF_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}",
+        "SIGNOFF_PARAMS": str(folder / "params.yaml"),
+    }
+
+
+@pytest.fixture
+def told(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@contextmanager
+def dask(folder: Path, *options: str) -> Iterator[str]:
+    """A scheduler and two worker processes; gives the scheduler's address."""
+    about = folder / "scheduler.json"
+    common = ["--no-dashboard", "--scheduler-file", str(about), *options]
+    program = (
+        [sys.executable, "-m", "distributed.cli.dask_scheduler"],
+        [sys.executable, "-m", "distributed.cli.dask_worker"],
+    )
+    with (folder / "dask.log").open("w") as log:
+        started = [
+            subprocess.Popen(
+                [*program[0], "--host", "127.0.0.1", "--port", "0", *common], stdout=log, stderr=log, cwd=ROOT
+            )
+        ]
+        while not about.exists() or not about.read_text():
+            assert started[0].poll() is None, (folder / "dask.log").read_text()
+            time.sleep(0.05)
+        here = ["--nthreads", "1", "--no-nanny", "--local-directory", str(folder)]
+        command = [*program[1], *here, *common]
+        started += [subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT) for _ in range(2)]
+        try:
+            yield json.loads(about.read_text())["address"]
+        finally:
+            for process in reversed(started):
+                process.terminate()
+            for process in started:
+                process.wait()
+
+
+def survey(folder: Path) -> Path:
+    frame = pd.concat([rows()[0]] * 5, ignore_index=True)
+    frame.loc[7, "Age"] = None
+    frame.to_csv(folder / "in.csv", index=False)
+    return folder / "in.csv"
+
+
+def test_a_cluster_gives_the_same_bytes(told: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From two Dask workers as from one process here, and nothing of the model stays there."""
+    source = survey(tmp_path)
+    with dask(tmp_path) as address:
+        for options in ([], ["--explain", "1"]):
+            name = f"{len(options)}.csv"
+            assert run(["score", f"{MODEL}/1", str(source), str(tmp_path / f"here{name}"), *options]) == 0
+            assert (
+                run(["score", f"{MODEL}/1", str(source), str(tmp_path / name), "--scheduler", address, *options]) == 0
+            )
+            for end in ("", ".bad.csv"):
+                assert (tmp_path / f"{name}{end}").read_bytes() == (tmp_path / f"here{name}{end}").read_bytes()
+        assert "goes on" not in capsys.readouterr().err
+
+
+def write_certificate(folder: Path) -> list[str]:
+    """One that signs itself, for everybody: the three files as options."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cluster")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    pem = serialization.Encoding.PEM
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(pem))
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "key.pem").write_bytes(private)
+    return ["cert.pem", "cert.pem", "key.pem"]
+
+
+def test_an_encrypted_cluster(told: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The three TLS options are passed on; without them nobody gets in."""
+    source, files = survey(tmp_path), [str(tmp_path / name) for name in write_certificate(tmp_path)]
+    theirs = [each for pair in zip(("--tls-ca-file", "--tls-cert", "--tls-key"), files, strict=True) for each in pair]
+    ours = [each for pair in zip(("--tls-ca", "--tls-cert", "--tls-key"), files, strict=True) for each in pair]
+    with dask(tmp_path, "--protocol", "tls", *theirs) as address:
+        assert address.startswith("tls://")
+        arguments = ["score", f"{MODEL}/1", str(source), str(tmp_path / "out.csv"), "--scheduler", address]
+        assert run([*arguments, *ours]) == 0
+        assert run(arguments) == 6
+    assert "no Dask scheduler answers there" in capsys.readouterr().err
+    assert run([*arguments, "--tls-ca", "gone.pem"]) == 2
+    assert "gone.pem: is not a file" in capsys.readouterr().err
+
+
+def test_a_cluster_that_is_not_there(told: None, tmp_path: Path, monkeypatch, capsys) -> None:
+    """Is one sentence, and so is Dask that is not installed."""
+    monkeypatch.setattr("pipeline.serving.cluster.CONNECT_SECONDS", 1)
+    arguments = [
+        "score",
+        f"{MODEL}/1",
+        str(survey(tmp_path)),
+        str(tmp_path / "out.csv"),
+        "--scheduler",
+        "tcp://127.0.0.1:1",
+    ]
+    assert run(arguments) == 6
+    assert "tcp://127.0.0.1:1: no Dask scheduler answers there" in capsys.readouterr().err
+    monkeypatch.delitem(sys.modules, "pipeline.serving.cluster")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert run(arguments) == 2
+    assert "--scheduler: needs the package distributed" in capsys.readouterr().err
+
+
+class Station:
+    """What a Dask worker tells of itself."""
+
+    class state:  # noqa: N801 (Dask's name)
+        nthreads = 1
+
+
+@pytest.mark.parametrize("files", [{"MLmodel": b"other"}, {"../MLmodel": b"x"}])
+def test_a_dask_worker_compares_the_digest(files: dict[str, bytes]) -> None:
+    """Before anything of the model is used."""
+    with pytest.raises(IntegrityFailure, match="the cluster: "):
+        ModelFiles(files, "0" * 64, 1024).setup(Station())
+
+
+def test_a_refusal_comes_back_whole() -> None:
+    """Across machines, with its kind."""
+    import pickle  # our own object, there and back
+
+    found = pickle.loads(pickle.dumps(WorkerRefusal("version 3 of obesity", "cannot", kind="failed")))
+    assert (str(found), found.reason, found.kind) == ("version 3 of obesity cannot", "cannot", "failed")
