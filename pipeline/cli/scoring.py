@@ -85,7 +85,7 @@ def score(
 
     settings = read_settings()
     using = scorer(settings, desk(settings))
-    way = Way(settings.serving.chunk_rows, explain=explain_columns or 0, parallel=using.parallel)
+    way = Way(settings.serving.chunk_rows, explain=explain_columns or 0, parallel=using.lanes)
     with tables.progress(quiet=as_json) as report, _stoppable(target):
         batch = Batch(using, reference, way, report, tables.note)
         if scheduler is None:

@@ -114,7 +114,8 @@ def score_upload(
     output, bad = io.BytesIO(), io.BytesIO()
     table = open_table(io.BytesIO(content), name=name, size=len(content))
     scoring = Scoring(scorer, scorer.usable(reference), table, Way(chunk_rows, most_rows=most_rows))
-    rows, refused = CsvSink(output, [*table.header, *scoring.added]), CsvSink(bad, ["line", "reason", *table.header])
+    rows = CsvSink(output, [*table.header, *scoring.added], input_columns=len(table.header))
+    refused = CsvSink(bad, ["line", "reason", *table.header])
     for sink in (rows, refused):
         sink.begin()
     scoring.run(lambda _: rows, refused, mark=lambda *_: None, report=report)

@@ -25,11 +25,15 @@ END_SECONDS = 2.0
 COLONS = {"refused", "untrusted"}  # kinds whose sentence is about "it"
 
 
-class Asked(Protocol):
-    """Who answers requests: a Worker, or a Pool of them. size: requests at once."""
+class Answering(Protocol):
+    """Who answers requests about models, here or elsewhere."""
 
-    @property
-    def size(self) -> int: ...
+    def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
+        """See Worker.ask."""
+
+
+class Asked(Answering, Protocol):
+    """Processes that are ours: a Worker, or a Pool of them."""
 
     def start(self) -> None:
         """Begin with the imports that the first request would wait for. Returns at once."""
@@ -39,9 +43,6 @@ class Asked(Protocol):
 
     def kill(self) -> None:
         """End it at once; whoever waits for an answer is told that it crashed."""
-
-    def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
-        """See Worker.ask."""
 
     @property
     def workers(self) -> Sequence["Asked"]:
@@ -81,8 +82,6 @@ class _Process:
 
 class Worker:
     """One process that loads models; any number of threads may ask. Started when first needed, or by `start`."""
-
-    size = 1
 
     def __init__(self, *, memory_megabytes: int) -> None:
         self.memory_megabytes = memory_megabytes

@@ -82,17 +82,11 @@ def _ask(plugin: str, request: Mapping[str, Any], seconds: float, about: str) ->
 
 @dataclass(frozen=True)
 class Cluster:
-    """Answers requests about one model, as many at once as the cluster has threads; see client.Asked."""
+    """Answers requests about one model, as many at once as the cluster has threads; see client.Answering."""
 
     client: Any
     plugin: str
     size: int
-
-    def start(self) -> None:
-        """It runs already."""
-
-    def stop(self) -> None:
-        """It is not ours."""
 
     def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
         """Raises as Worker.ask; Unavailable where the cluster goes away."""

@@ -20,6 +20,9 @@ PARSED_BYTES = 2**18  # at once: more would not stay in the processor's cache
 LONGEST_PLAIN_LINE = 2**17  # bytes; csv.reader refuses longer fields
 SEPARATORS = {";": "';'", "\t": "a tab", "|": "'|'"}
 UTF8_MARK, UTF16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+# First bytes of cells that a spreadsheet may take for a formula. An empty cell at a line's end begins with its end.
+MAYBE_FORMULA = np.zeros(256, dtype=bool)
+MAYBE_FORMULA[[*range(10), *range(11, 33), *b"=+-@\x7f", *range(128, 256)]] = True
 COMMA, QUOTE, LINE_FEED, RETURN = b',"\n\r'
 
 
@@ -85,7 +88,7 @@ class CsvFile:
         numbers = np.arange(self._line + 1, self._line + 1 + len(ends))
         self._line += len(ends)
         self._bytes.skip(cut)
-        return Chunk(cells, numbers, (), self.position)
+        return Chunk(cells, numbers, (), self.position, None if len(quotes) else _lines(data[:cut], ends))
 
     def _parsed(self, block: memoryview, *, quoted: bool) -> Arrow:
         names = [str(position) for position in range(len(self.header))]
@@ -152,6 +155,17 @@ class CsvFile:
             for separator, shown in SEPARATORS.items():
                 if separator in self.header[0]:
                     raise InvalidInput(f"{self._name}: looks like {shown} separates the columns; it must be a comma")
+
+
+def _lines(block: Mask, ends: Mask) -> Arrow:
+    """None where a cell could be a formula, or a line is not ended by a line feed alone."""
+    starts = np.concatenate(([0], np.flatnonzero(block == COMMA) + 1, ends[:-1] + 1))
+    if block[-1] != LINE_FEED or MAYBE_FORMULA[block[starts]].any() or RETURN in block[ends - 1]:
+        return None
+    text = block.copy()
+    text[ends] = COMMA
+    offsets = np.concatenate(([0], ends + 1)).astype(np.int32)
+    return pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(text))
 
 
 def _plain(block: Mask, ends: Mask, quotes: Mask) -> bool:

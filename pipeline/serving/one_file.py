@@ -110,7 +110,8 @@ class OneFile:
 
     def _sink(self, staging: Staging, scoring: Scoring, *, fresh: bool) -> Callable[[Arrow], Sink]:
         table = scoring.table
-        text = CsvSink(staging.rows, [*table.header, *scoring.added])
+        header = [*table.header, *scoring.added]
+        text = CsvSink(staging.rows, header, input_columns=len(table.header))
         if not self._parquet and fresh:
             text.begin()
 

@@ -53,7 +53,7 @@ class Growing:
     def write(self, data: bytes | memoryview) -> int:
         self.stream.write(data)
         self.size += len(data)
-        self.checksum = zlib.crc32(data, self.checksum)
+        self.checksum = zlib.adler32(data, self.checksum)
         return len(data)
 
 
@@ -205,7 +205,7 @@ def _holds(path: Path, size: int, checksum: int) -> bool:
     found, left = 0, size
     with path.open("rb") as stream:
         while left and (data := stream.read(min(READ_BYTES, left))):
-            found, left = zlib.crc32(data, found), left - len(data)
+            found, left = zlib.adler32(data, found), left - len(data)
     return found == checksum
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound, OutOfBand, Refused
 from pipeline.governance.lifecycle import CHAMPION
 from pipeline.governance.service import GovernanceService
-from pipeline.serving.client import Asked, WorkerRefusal
+from pipeline.serving.client import Answering, Asked, WorkerRefusal
 from pipeline.serving.copies import PrivateCopies, label
 from pipeline.serving.frames import Frame
 from pipeline.serving.layout import Layout, layout_of, layout_of_model, started_with
@@ -51,11 +51,6 @@ class Scorer:
         self._copies = PrivateCopies(service.registry, most=policy.kept_models + 2)
         self._descriptions: OrderedDict[str, Frame | WorkerRefusal] = OrderedDict()
         self._views: dict[str, tuple[int, LedgerView]] = {}
-
-    @property
-    def parallel(self) -> int:
-        """Requests that are answered at the same time."""
-        return self._worker.size
 
     def start(self) -> None:
         """Begin with a worker's imports, for instance from the dashboard's lifespan. Returns at once."""
@@ -169,7 +164,7 @@ class Scorer:
         return self.predict_checked(target, check_rows(rows, layout(target), from_text=from_text))
 
     def predict_checked(
-        self, target: Target, rows: Sequence[CheckedRow], *, worker: Asked | None = None
+        self, target: Target, rows: Sequence[CheckedRow], *, worker: Answering | None = None
     ) -> Predictions:
         """Rows that were checked against the target's own layout. worker: who is asked instead."""
         values = columnar([row.values for row in rows], layout(target))
@@ -188,7 +183,7 @@ class Scorer:
         return Predictions(*about, classes=classes, rows=tuple(found), notes=target.notes)
 
     def predict_columns(
-        self, target: Target, checked: "CheckedColumns", *, worker: Asked | None = None
+        self, target: Target, checked: "CheckedColumns", *, worker: Answering | None = None
     ) -> PredictedColumns:
         """The usable ones of many rows, checked against the target's own layout. worker: who is asked instead."""
         from pipeline.serving import arrow_rows  # noqa: PLC0415 (pyarrow and pandas)
@@ -288,7 +283,7 @@ class Scorer:
             raise known
         return known
 
-    def ask(self, target: Target, operation: str, *, worker: Asked | None = None, **more: object) -> Frame:
+    def ask(self, target: Target, operation: str, *, worker: Answering | None = None, **more: object) -> Frame:
         """An operation of the worker, about the private copy of a usable version."""
         explaining = operation in {"explain", "second_opinion", "strongest"}
         seconds = self.policy.explain_seconds if explaining else self.policy.predict_seconds

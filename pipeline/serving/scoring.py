@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.serving.chunks import Chunk, Position
-from pipeline.serving.client import Asked
+from pipeline.serving.client import Answering
 from pipeline.serving.column_checks import Arrow
 from pipeline.serving.columns import CheckedColumns, Given, check_many
 from pipeline.serving.layout import Layout
@@ -26,7 +26,7 @@ from pipeline.serving.table_files import Table
 
 Report = Callable[[int, int, str], None]  # (percent done, 100, what was done)
 EXPLAINED_ROWS = 100  # in one chunk, so that somebody sees it move and Ctrl-C does not wait long
-BUSY = 2  # chunks per worker that are read ahead of what is written
+AHEAD = 1  # chunks that are ready beside those that are being predicted
 
 
 def silent(_done: int, _total: int, _text: str) -> None:
@@ -43,7 +43,7 @@ class Way:
     chunk_rows: int
     explain: int = 0
     most_rows: int | None = None
-    worker: Asked | None = None
+    worker: Answering | None = None
     parallel: int = 1
 
     @property
@@ -113,7 +113,8 @@ class Scoring:
             for chunk, checked, answer in answers:
                 if answer.added is not None:
                     sink = sink or opened(answer.added.schema)
-                    sink.write(self._output(chunk, checked, answer.added, typed=sink.typed))
+                    output = self._output(chunk, checked, answer.added, typed=sink.typed)
+                    sink.write(output, _kept(chunk.lines, checked))
                 self._refuse(chunk, checked, refused)
                 self._count(chunk, checked, answer)
                 mark(chunk.after, self.tally)
@@ -134,7 +135,7 @@ class Scoring:
             self._check_count(len(chunk) + sum(len(each) for each, _, _ in asked))
             checked = self._checked(chunk)
             asked.append((chunk, checked, threads.submit(self._ask, checked)))
-            while len(asked) > self.way.parallel * BUSY or (asked and asked[0][2].done()):
+            while len(asked) > self.way.parallel + AHEAD or (asked and asked[0][2].done()):
                 first, its, answer = asked.popleft()
                 yield first, its, answer.result()
         for chunk, checked, answer in asked:
@@ -166,7 +167,7 @@ class Scoring:
 
     def _output(self, chunk: Chunk, checked: CheckedColumns, added: Arrow, *, typed: bool) -> Arrow:
         """The usable rows as they came, or in the types of their columns, and what was added."""
-        kept = chunk.cells if checked.usable.all() else chunk.cells.filter(pa.array(checked.usable))
+        kept = _kept(chunk.cells, checked)
         names = self.layout.names if typed and self.table.from_text else ()
         columns = [
             checked.values.column(names.index(name)) if name in names else kept.column(position)
@@ -199,6 +200,11 @@ class Scoring:
             sum_error=max(before.sum_error, answer.sum_error),
             unequal=before.unequal or answer.unequal,
         )
+
+
+def _kept(rows: Arrow, checked: CheckedColumns) -> Arrow:
+    """The usable ones."""
+    return rows if rows is None or checked.usable.all() else rows.filter(pa.array(checked.usable))
 
 
 @dataclass

@@ -50,27 +50,31 @@ class Sink(Protocol):
     def begin(self) -> None:
         """The header; left out where writing goes on in the middle of a file."""
 
-    def write(self, rows: Arrow) -> None:
-        """More rows, in the columns of the header."""
+    def write(self, rows: Arrow, lines: Arrow = None) -> None:
+        """More rows, in the columns of the header. lines: see chunks.Chunk, for the first of these columns."""
 
 
 class CsvSink:
-    """UTF-8, comma, one header line; formulas in text are neutralised."""
+    """UTF-8, comma, one header line; formulas in text are neutralised.
+
+    input_columns: how many of the header are in the lines that `write` gets.
+    """
 
     typed = False
 
-    def __init__(self, stream: Writable, header: Sequence[str]) -> None:
-        self._stream, self._header = stream, header
+    def __init__(self, stream: Writable, header: Sequence[str], *, input_columns: int = 0) -> None:
+        self._stream, self._header, self._input_columns = stream, header, input_columns
 
     def begin(self) -> None:
         self.write_cells([self._header])
 
-    def write(self, rows: Arrow) -> None:
+    def write(self, rows: Arrow, lines: Arrow = None) -> None:
         if not rows.num_rows:
             return
-        columns = [_csv_text(column) for column in rows.columns]
-        lines = pc.binary_join_element_wise(*columns[:-1], pc.binary_join_element_wise(columns[-1], "\n", ""), ",")
-        self._stream.write(_bytes_of(lines))
+        there = 0 if lines is None else self._input_columns
+        columns = [_csv_text(column) for column in rows.columns[there:]]
+        text = pc.binary_join_element_wise(*columns, ",") if len(columns) > 1 else columns[0]
+        self._stream.write(_bytes_of(pc.binary_join_element_wise("" if lines is None else lines, text, "\n", "")))
 
     def write_cells(self, rows: Sequence[Sequence[Any]]) -> None:
         """The same for a few rows of any values."""
@@ -90,7 +94,7 @@ class ArrowSink:
     def begin(self) -> None:
         self._stream.write(self._schema.serialize())
 
-    def write(self, rows: Arrow) -> None:
+    def write(self, rows: Arrow, lines: Arrow = None) -> None:  # noqa: ARG002 (for text only)
         if rows.num_rows:
             batch = pa.record_batch([_as(*pair) for pair in zip(rows.columns, self._schema, strict=True)], self._schema)
             self._stream.write(batch.serialize())

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from pipeline.serving.arrow_rows import heard_pairs, joined, rows_of
-from pipeline.serving.client import Asked
+from pipeline.serving.client import Answering
 from pipeline.serving.columns import CheckedColumns
 from pipeline.serving.copies import label
 from pipeline.serving.predictions import StrongestColumns, Target
@@ -13,7 +13,7 @@ MOST_AT_ONCE = 50  # rows
 
 
 def strongest_columns(
-    scorer: Scorer, target: Target, checked: CheckedColumns, *, most: int, worker: Asked | None = None
+    scorer: Scorer, target: Target, checked: CheckedColumns, *, most: int, worker: Answering | None = None
 ) -> StrongestColumns:
     """Of the usable ones of many rows, at least one. worker: who is asked instead of the scorer's own.
 

@@ -242,6 +242,26 @@ def test_csv_output_is_what_one_cell_after_the_other_gives(cells, skipped):
     assert found == [[neutral(cell or "") for cell in row] for row in cells[skipped:]]
 
 
+LINES = st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=5)
+
+
+@settings(max_examples=300, deadline=None)
+@given(LINES, st.sampled_from(["\n", "\r\n"]))
+def test_lines_that_are_written_as_they_stand(cells, end):
+    """Give the same bytes as their cells do."""
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator=end).writerows([("x", "y", "z"), *cells])
+    content = stream.getvalue().replace("\0", "").encode()
+    for chunk in CsvFile(io.BytesIO(content), name="rows.csv", size=len(content)).chunks(2):
+        table = pa.table([*chunk.cells.columns, pa.array(["=p"] * chunk.cells.num_rows)], names=list("xyzp"))
+        found = []
+        for lines in (None, chunk.lines):
+            target = io.BytesIO()
+            CsvSink(target, [], input_columns=3).write(table, lines)
+            found.append(target.getvalue())
+        assert found[0] == found[1]
+
+
 @given(st.lists(st.floats(), min_size=1))
 def test_numbers_read_back_are_the_same(numbers):
     """To the last bit, written in the shortest way."""
