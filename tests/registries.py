@@ -95,7 +95,7 @@ class MlflowServer:
                 env=environment,
                 start_new_session=True,  # so that a signal reaches its children too
             )
-        _wait_for(f"{self.url}/health", self._process)
+        wait_for(f"{self.url}/health", self._process)
 
     def stop(self) -> None:
         if self._process is not None:
@@ -113,7 +113,7 @@ class MlflowServer:
         os.killpg(self._process.pid, signal.SIGCONT)
 
 
-def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + SERVER_SECONDS
     while True:
         try:
