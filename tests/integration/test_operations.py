@@ -31,9 +31,8 @@ def blocks(heading: str) -> list[str]:
     """The shell blocks below a heading, indented ones too."""
     section = re.split(r"^## ", PAGE, flags=re.MULTILINE)
     text = next(each for each in section if each.startswith(f"{heading}\n"))
-    return [
-        re.sub(r"^ +(?=docker)", "", each, flags=re.MULTILINE) for each in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    ]
+    found = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return [re.sub(r"^ +(?=docker)", "", each, flags=re.MULTILINE) for each in found]
 
 
 class Host:
