@@ -1,5 +1,6 @@
 """The container image: its Dockerfile is executed in a folder, and each of its commands is started from there."""
 
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,12 +122,18 @@ def test_the_base_is_named_once_by_a_tag() -> None:
     assert [rest.split()[0] for keyword, rest in steps if keyword == "FROM"] == ["${PYTHON}", "${PYTHON}"]
 
 
+@pytest.fixture
+def filled(image: Image, environment: Mapping[str, str]) -> str:
+    """What `pipeline demo` prints; the first fills the registry in the volume, and another changes nothing."""
+    demo = ran(image, environment, argv(image, "pipeline", "demo", "--json"))
+    assert demo.returncode == 0, demo.stderr
+    return demo.stdout
+
+
 @pytest.mark.usefixtures("unchanged")
-def test_the_pipeline_command(image: Image, environment: Mapping[str, str]) -> None:
+def test_the_pipeline_command(image: Image, environment: Mapping[str, str], filled: str) -> None:
     """`pipeline demo` fills the registry in the volume; `pipeline verify` finds it whole, and counts as healthy."""
-    filled = ran(image, environment, argv(image, "pipeline", "demo", "--json"))
-    assert filled.returncode == 0, filled.stderr
-    assert '"champion": 1' in filled.stdout
+    assert '"champion": 1' in filled
 
     assert ran(image, environment, argv(image, "pipeline", "verify")).returncode == 0
     assert ran(image, environment, [image.outside(each) for each in image.health]).returncode == 0
@@ -140,6 +148,23 @@ def test_the_dashboard_command(image: Image, environment: Mapping[str, str]) -> 
     ):
         assert b"<title>" in answer.read()
         assert answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.usefixtures("unchanged", "filled")
+def test_the_api_command(image: Image, environment: Mapping[str, str]) -> None:
+    """It serves the champion of the volume's registry, on every address."""
+    with started(image, environment, "api") as url:
+        deadline = time.monotonic() + START_SECONDS
+        while (health := asked(f"{url}/"))["status"] != "ready":  # alive at once, ready when the model is loaded
+            assert time.monotonic() < deadline, health
+            time.sleep(0.2)
+
+    assert (health["version"], len(health["digest"])) == (1, 64)
+
+
+def asked(url: str) -> dict[str, Any]:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.load(answer)
 
 
 def test_another_command_is_refused(image: Image, environment: Mapping[str, str]) -> None:
