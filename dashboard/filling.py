@@ -1,11 +1,13 @@
 """An empty registry: how to fill it, and how far that has come."""
 
 import subprocess
+from contextlib import suppress
 
 import streamlit as st
 
 from dashboard import session, widgets
 from dashboard.demo_run import DemoRun, DemoState
+from pipeline.governance.errors import NotAllowed
 from pipeline.governance.text import visible
 
 EVERY_SECONDS = 1
@@ -43,7 +45,15 @@ def progress() -> None:
     if state.exit_code not in (None, 0) or (state.exit_code is None and state.lines):
         last = visible(state.lines[-1], most=LONGEST_LINE) if state.lines else "It wrote nothing."
         widgets.message("The demo has failed", last, colour="red")
-    st.button("Fill with the demo", type="primary", icon=":material/play_arrow:", on_click=_start, key="fill")
+    may_write = widgets.writes_notice()
+    st.button(
+        "Fill with the demo",
+        type="primary",
+        icon=":material/play_arrow:",
+        disabled=not may_write,
+        on_click=_start,
+        key="fill",
+    )
 
 
 def demo() -> DemoRun:
@@ -63,5 +73,12 @@ def _is_starting() -> bool:
 
 
 def _start() -> None:
+    """Whoever may not decide starts nothing either; the page says why."""
+    with suppress(NotAllowed):
+        session.signer()
+        _join_or_start()
+
+
+def _join_or_start() -> None:
     if not demo().state().running and not _is_starting():
         _started()[:] = [demo().start()]

@@ -152,12 +152,14 @@ def facts(pairs: Mapping[str, object]) -> None:
             st.text(text)
 
 
-def writes_notice() -> None:
-    """Say before the form what it would refuse."""
+def writes_notice() -> bool:
+    """Say before the form what it would refuse; False where it would."""
     try:
         session.signer()
     except Refused as error:
         message("Read only", str(error), colour="orange")
+        return False
+    return True
 
 
 def stage_column() -> Any:  # noqa: ANN401 (Streamlit's column)

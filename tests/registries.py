@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -62,25 +63,57 @@ def copy_store(template: Path, folder: Path) -> str:
 @contextmanager
 def mlflow_server(database_uri: str, folder: Path) -> Iterator[str]:
     """A real server on loopback in front of a SQLite store; its artifacts are reached through it only."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-    where = ["--backend-store-uri", database_uri, "--artifacts-destination", str(folder / "served")]
-    command = [sys.executable, "-m", "mlflow", "server", *where, "--host", "127.0.0.1", "--port", str(port)]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [*command, "--workers", "1"], stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=environment
-        )
+    server = MlflowServer(database_uri, folder)
+    server.start()
     try:
-        _wait_for(f"http://127.0.0.1:{port}/health", server)
-        yield f"http://127.0.0.1:{port}"
+        yield server.url
     finally:
-        server.terminate()
-        server.wait(30)
+        server.stop()
 
 
-def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+class MlflowServer:
+    """One address whose server can be stopped, started again, and held so that it takes calls and says nothing."""
+
+    def __init__(self, database_uri: str, folder: Path) -> None:
+        with closing(socket.create_server(("127.0.0.1", 0))) as free:
+            self._port = free.getsockname()[1]
+        self._database_uri, self._folder = database_uri, folder
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        where = ["--backend-store-uri", self._database_uri, "--artifacts-destination", str(self._folder / "served")]
+        command = [sys.executable, "-m", "mlflow", "server", *where, "--host", "127.0.0.1", "--port", str(self._port)]
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        with (self._folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, "--workers", "1"],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+                env=environment,
+                start_new_session=True,  # so that a signal reaches its children too
+            )
+        wait_for(f"{self.url}/health", self._process)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGCONT)
+            self._process.terminate()
+            self._process.wait(30)
+            self._process = None
+
+    def hold(self) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def release(self) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGCONT)
+
+
+def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + SERVER_SECONDS
     while True:
         try:

@@ -13,6 +13,7 @@ from pipeline.adapters.mlflow_files import FileReader
 from pipeline.adapters.mlflow_records import REGISTRY_ID_TAG, NothingYet, Reader, check_version
 from pipeline.adapters.mlflow_sql import SqlReader
 from pipeline.adapters.mlflow_store import initialise_store, store_lock
+from pipeline.adapters.outage import Outage
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.lifecycle import ModelState, Stage
 from pipeline.governance.ports import ModelFiles, ModelRecord, VersionRecord, VersionRow
@@ -45,9 +46,11 @@ class MlflowRegistry:
         self._opening = threading.Lock()
         self._opened: MlflowClient | None = None
         self._files = FileReader(self._uri, self._client)
+        self._outage = Outage()
 
     def registry_id(self) -> str | None:
-        return self._reader().registry_id(self._experiment)
+        with self._reading() as reader:
+            return reader.registry_id(self._experiment)
 
     def keep_registry_id(self, registry_id: str) -> str:
         client = self._writer()
@@ -64,25 +67,32 @@ class MlflowRegistry:
         return self.registry_id() or registry_id
 
     def models(self) -> list[ModelRecord]:
-        return self._reader().models()
+        with self._reading() as reader:
+            return reader.models()
 
     def model(self, name: str) -> ModelRecord:
-        return self._reader().model(name)
+        with self._reading() as reader:
+            return reader.model(name)
 
     def state(self, model: str) -> ModelState:
-        return self._reader().state(model)
+        with self._reading() as reader:
+            return reader.state(model)
 
     def table(self, model: str, metrics: Sequence[str] | None = None) -> list[VersionRow]:
-        return self._reader().table(model, metrics)
+        with self._reading() as reader:
+            return reader.table(model, metrics)
 
     def version(self, model: str, version: int) -> VersionRecord:
-        return self._reader().version(model, version)
+        with self._reading() as reader:
+            return reader.version(model, version)
 
     def files(self, record: VersionRecord, *, fresh: bool = False) -> ModelFiles:
-        return self._files.files(self._reader(), record, fresh=fresh)
+        with self._reading() as reader:
+            return self._files.files(reader, record, fresh=fresh)
 
     def read_file(self, record: VersionRecord, path: str) -> bytes:
-        return self._files.read(self._reader(), record, path)
+        with self._reading() as reader:
+            return self._files.read(reader, record, path)
 
     def set_alias(self, model: str, alias: str, version: int | None) -> None:
         if version is None:
@@ -105,6 +115,11 @@ class MlflowRegistry:
         with self._writing(f"version {version} of model {model!r}") as client:
             for key, value in tags.items():
                 retried(partial(client.set_model_version_tag, model, str(version), key, value))
+
+    @contextmanager
+    def _reading(self) -> Iterator[Reader]:
+        with self._outage.noticed():
+            yield self._reader()
 
     def _reader(self) -> Reader:
         if self._file is not None and not self._file.exists():

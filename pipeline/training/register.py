@@ -29,6 +29,7 @@ from pipeline.training.registry_store import (
     open_registry,
     process_address,
     registry_errors,
+    transferring,
 )
 
 PIPELINE = Actor("pipeline", Established.PROGRAM)
@@ -155,8 +156,9 @@ def _log_model(
     status = "FAILED"
     try:
         set_identity(folder, run_id=run_id, model_id=logged.model_id, location=logged.artifact_location)
-        client.log_model_artifacts(logged.model_id, str(folder))
-        _check_stored(digests(folder), logged.artifact_location, uri)
+        with transferring():
+            client.log_model_artifacts(logged.model_id, str(folder))
+            _check_stored(digests(folder), logged.artifact_location, uri)
         status = "READY"
     finally:
         client.finalize_logged_model(logged.model_id, status)

@@ -21,7 +21,11 @@ from pipeline.settings import VAR
 
 LOCK_SECONDS = 1800
 ALREADY_THERE = ErrorCode.Name(RESOURCE_ALREADY_EXISTS)
-RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+RETRIES, TIMEOUT = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"
+# By default one call to a dead server takes 4 minutes.
+CALM = {RETRIES: "0", TIMEOUT: "5"}
+TRANSFER_SECONDS = 120
+NO_ANSWER = "API request to "
 
 
 def database_path(uri: str) -> Path | None:
@@ -39,6 +43,8 @@ def open_registry(uri: str) -> MlflowClient:
     """A client of this address. The first one creates a SQLite store; others wait, because first starts race."""
     path = database_path(uri)
     if path is None:
+        for name, value in CALM.items():
+            os.environ.setdefault(name, value)
         return MlflowClient(uri, uri)
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(Path(f"{path}.lock")), _without_migration_log():
@@ -122,15 +128,32 @@ def process_address(uri: str) -> Iterator[None]:
     On a SQL store `create_model_version` looks up its source by the address of the process; a request that is repeated
     after a lost answer would make a second version.
     """
-    variables = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", RETRIES)}
     before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
-    mlflow.set_tracking_uri(uri)
-    os.environ[RETRIES] = "0"
+    with _environment(RETRIES, "MLFLOW_TRACKING_URI"):
+        mlflow.set_tracking_uri(uri)
+        os.environ[RETRIES] = "0"
+        try:
+            yield
+        finally:
+            mlflow.set_tracking_uri(before)
+
+
+@contextmanager
+def transferring() -> Iterator[None]:
+    """For model files: a server that passes them on to its own store answers a large one late."""
+    with _environment(TIMEOUT):
+        os.environ[TIMEOUT] = str(max(TRANSFER_SECONDS, int(os.environ.get(TIMEOUT, "0"))))
+        yield
+
+
+@contextmanager
+def _environment(*names: str) -> Iterator[None]:
+    """These variables are afterwards what they were before."""
+    before = {name: os.environ.get(name) for name in names}
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before)
-        for name, value in variables.items():
+        for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
@@ -143,6 +166,8 @@ def registry_errors() -> Iterator[None]:
         yield
     except MlflowException as error:
         line = str(error).strip().split("\n", maxsplit=1)[0][:200]
+        if line.startswith(NO_ANSWER):  # with the address, which may hold a password
+            raise Unavailable("The registry does not answer.") from error
         raise Unavailable(f"the registry does not do it: {line}") from error
     except OSError as error:
         raise Unavailable(f"the registry's files cannot be used: {error.strerror or error}") from error

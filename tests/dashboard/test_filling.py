@@ -3,6 +3,7 @@
 import pytest
 from filelock import FileLock
 from seen import button, texts
+from streamlit import config
 
 from dashboard import filling
 from dashboard.demo_run import DemoRun, DemoState
@@ -53,6 +54,19 @@ def test_a_late_click_joins(run, open_page):
         button(app, LABEL).click().run()
 
     assert not app.exception
+
+
+@pytest.mark.parametrize("address", [None, "0.0.0.0"])  # None: Streamlit listens everywhere
+def test_only_this_machine_fills(run, open_page, address):
+    """Where others can reach the server a click starts nothing, and the page says why it is read only."""
+    app = opened(open_page)
+    config.set_option("server.address", address)
+
+    button(app, LABEL).click().run()
+
+    assert not app.exception
+    assert "decides only on this machine" in texts(app)
+    assert button(app, LABEL).disabled
 
 
 @pytest.mark.parametrize("code", ["1", ""])  # empty: it was killed before it could write one

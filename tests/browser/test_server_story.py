@@ -1,0 +1,98 @@
+"""The same story against a real `mlflow server`, which then stops, falls silent, and comes back."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from playwright.sync_api import Page, expect
+from real_server import IDLE, open_page, picture
+from story import MODEL, fill, find_in_history, promote, review, sign, verify
+
+from registries import MlflowServer, copy_store, template_store
+from small_desk import small_desk
+
+# Each is the first to ask for its version: what was read a moment ago is shown without asking.
+PAGES = {
+    "review": f"/review?model={MODEL}&version=3",
+    "compare": f"/compare?model={MODEL}&versions=1,3",
+    "explain": f"/explain?model={MODEL}&version=1",
+    "predict": f"/predict?model={MODEL}&version=4",
+}
+CALM = "The registry does not answer."
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[MlflowServer]:
+    folder = tmp_path_factory.mktemp("mlflow")
+    running = MlflowServer(copy_store(template_store(tmp_path_factory.getbasetemp()), folder), folder)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def url(server, serve, open_tab, tmp_path_factory) -> str:
+    """A desk on the server, filled by a click."""
+    address = serve(small_desk(tmp_path_factory.mktemp("desk"), server.url))
+    fill(open_tab, address)
+    return address
+
+
+@pytest.fixture
+def tab(url, open_tab):
+    page = open_tab(url)
+    yield page
+    page.close()
+
+
+def test_the_story_over_http(tab):
+    """Fill, review, promote, history and verify work on a server as they do on a database."""
+    open_page(tab, "/versions")
+    expect(tab.get_by_test_id("glide-cell-1-0")).to_have_text("4")
+
+    promote(tab, 2)
+    find_in_history(tab)
+    verify(tab)
+
+
+def test_a_server_that_stops_in_the_middle_of_a_decision(server, tab):
+    """The click is answered by one calm sentence; when the server is back, the same form decides."""
+    review(tab, 4)
+    server.stop()
+    sign(tab, 4)
+
+    expect(tab.get_by_text(CALM).first).to_be_visible()
+    picture(tab, "server-stopped")
+
+    server.start()
+    try_again(tab)
+    sign(tab, 4)
+    expect(tab.get_by_test_id("stToast")).to_contain_text("is applied")
+    verify(tab)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_server_that_falls_silent(server, tab, page):
+    """It takes the call and says nothing: the page gives up with one calm sentence, and "Try again" brings it back."""
+    server.hold()
+    try:
+        open_page(tab, PAGES[page])
+        expect(tab.get_by_text(CALM).first).to_be_visible()
+        expect(tab.get_by_test_id("stException")).to_have_count(0)
+        picture(tab, f"server-silent-{page}")
+    finally:
+        server.release()
+
+    try_again(tab)
+    expect(tab.get_by_role("heading", level=1)).to_be_visible()
+
+
+def try_again(tab: Page) -> None:
+    """As a person would: more than once, because a server that has just not answered is left alone for a second."""
+    for _ in range(20):
+        tab.get_by_role("button", name="Try again").first.click()
+        with suppress(AssertionError):
+            expect(tab.get_by_text(CALM)).to_have_count(0, timeout=2_000)
+            tab.locator(IDLE).wait_for(state="attached")  # what it still reads, the next page would wait for
+            return
+    raise AssertionError("the page did not come back")

@@ -1,0 +1,180 @@
+"""docs/operations.md: its commands are run as they stand, with other folders and ports."""
+
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import tomllib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipeline.bootstrap import desk
+from pipeline.governance.actors import Actor, Established
+from pipeline.settings import ROOT, read_settings
+from registries import copy_store, template_store, wait_for
+from small_desk import small_desk
+
+PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+MODEL = "obesity_classifier"
+REASON = "Better than the champion in every class."
+GRACE = Actor("grace", Established.SELF_DECLARED)
+
+
+def blocks(heading: str) -> list[str]:
+    """The shell blocks below a heading, indented ones too."""
+    section = re.split(r"^## ", PAGE, flags=re.MULTILINE)
+    text = next(each for each in section if each.startswith(f"{heading}\n"))
+    found = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return [re.sub(r"^ +(?=docker)", "", each, flags=re.MULTILINE) for each in found]
+
+
+class Host:
+    """A folder in the place of /srv, a free port in the place of 5000, and the environment that the page exports."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with closing(socket.create_server(("127.0.0.1", 0))) as free:
+            self.port = free.getsockname()[1]
+        small = small_desk(folder, "")
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"},
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "SIGNOFF_PARAMS": small["SIGNOFF_PARAMS"],
+            "SIGNOFF_ACTOR": "grace",
+        }
+        for line in self.here(blocks("Your own MLflow server")[1]).splitlines():
+            name, _, value = line.removeprefix("export ").partition("=")
+            self.environment[name] = value
+
+    def here(self, text: str) -> str:
+        return text.replace("/srv", str(self.folder)).replace("5000", str(self.port))
+
+    def run(self, block: str) -> "subprocess.CompletedProcess[str]":
+        """Stops at the first command that fails."""
+        command = ["sh", "-eu", "-c", self.here(block)]
+        return subprocess.run(
+            command, env=self.environment, cwd=self.folder, capture_output=True, text=True, check=False
+        )
+
+    @contextmanager
+    def server(self) -> Iterator[None]:
+        command = blocks("Your own MLflow server")[0].replace("\\\n", " ")
+        environment, *arguments = shlex.split(self.here(command))
+        name, _, value = environment.partition("=")
+        with (self.folder / "server.log").open("ab") as log:
+            running = subprocess.Popen(
+                arguments, env={**self.environment, name: value}, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT
+            )
+        try:
+            wait_for(f"http://127.0.0.1:{self.port}/health", running)
+            yield
+        finally:
+            running.terminate()
+            running.wait(30)
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
+    made = Host(tmp_path_factory.mktemp("srv"))
+    copy_store(template_store(tmp_path_factory.getbasetemp()), made.folder / "mlflow")
+    (made.folder / "signoff").mkdir()
+    return made
+
+
+def test_backup_and_restore(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backup taken while somebody decides is restored over a ruin, and after `reconcile` the ledger verifies."""
+    for name in ("MLFLOW_TRACKING_URI", "SIGNOFF_LEDGER_URL", "SIGNOFF_PARAMS"):
+        monkeypatch.setenv(name, host.environment[name])
+    with host.server():
+        filled = host.run("signoff demo")
+        assert filled.returncode == 0, filled.stderr
+        with decisions():
+            saved = host.run(blocks("Backup")[0])
+        assert saved.returncode == 0, saved.stderr
+        assert host.run(f"signoff promote {MODEL} 2 Production --accept-warnings --reason '{REASON}'").returncode == 0
+    ruin(host.folder)
+
+    laid_back = host.run(blocks("Restore")[0])
+    assert laid_back.returncode == 0, laid_back.stderr
+    with host.server():
+        host.run("signoff reconcile")
+        if host.run("signoff verify").returncode == 7:  # a decision fell between the two copies
+            assert host.run(f"signoff reconcile {MODEL} --revert --reason '{REASON}'").returncode == 0
+        verified = host.run(blocks("Restore")[1])
+        assert verified.returncode == 0, verified.stdout
+        watched = host.run(blocks("What to watch")[0])
+        assert watched.returncode == 0, watched.stdout
+        assert '"champion": 1' in host.run("signoff models --json").stdout
+        upgraded = host.run(blocks("Upgrade")[0])
+        assert upgraded.returncode == 0, upgraded.stderr
+
+
+@contextmanager
+def decisions() -> Iterator[None]:
+    """Somebody sets and removes an alias as fast as it goes; at least one decision is made meanwhile."""
+    service, enough, begun = desk(read_settings()), threading.Event(), threading.Event()
+
+    def decide() -> None:
+        while not enough.is_set():
+            service.set_alias(MODEL, "canary", 3, reason=REASON, actor=GRACE, accept_warnings=True)
+            begun.set()
+            service.remove_alias(MODEL, "canary", reason=REASON, actor=GRACE, accept_warnings=True)
+
+    somebody = threading.Thread(target=decide)
+    somebody.start()
+    try:
+        assert begun.wait(60)
+        yield
+    finally:
+        enough.set()
+        somebody.join()
+
+
+def ruin(folder: Path) -> None:
+    """Both databases are rubbish, with journals beside them, and the files are gone."""
+    for database in (folder / "mlflow" / "mlflow.db", folder / "signoff" / "ledger.db"):
+        for path in (database, database.with_name(f"{database.name}-wal"), database.with_name(f"{database.name}-shm")):
+            path.write_bytes(b"rubbish" * 1000)
+    shutil.rmtree(folder / "mlflow" / "artifacts")
+    (folder / "mlflow" / "artifacts").mkdir()
+
+
+CONTAINERS = [line for block in blocks("In a container") for line in block.splitlines() if "run" in line.split()]
+
+
+@pytest.mark.parametrize("line", CONTAINERS)
+def test_a_container_is_started_with_what_it_has(line: str) -> None:
+    """The command is one of the image (test_image.py starts each), and everything written has a place."""
+    arguments = shlex.split(line)
+    command = arguments[arguments.index("signoff") + 1]
+
+    assert f"\n{command})\n" in (ROOT / "docker" / "start").read_text(encoding="utf-8")
+    assert "signoff:/opt/signoff/var" in arguments
+    assert "--read-only" not in arguments or arguments[arguments.index("--tmpfs") + 1] == "/tmp"
+
+
+def test_the_proxy_lets_through_what_the_dashboard_takes() -> None:
+    """The same limit for uploads on both sides."""
+    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
+
+    assert f"client_max_body_size {config['server']['maxUploadSize']}m" in PAGE
+
+
+FAILURES = PAGE.partition("## When something fails")[2]
+
+
+@pytest.mark.parametrize("sentence", re.findall(r'"([^"]+)"', FAILURES))
+def test_what_is_seen_is_what_the_code_says(sentence: str) -> None:
+    """Each quoted sentence stands in the code word for word."""
+    code = [
+        file.read_text(encoding="utf-8") for part in ("pipeline", "dashboard") for file in (ROOT / part).rglob("*.py")
+    ]
+
+    assert any(sentence in text for text in code)

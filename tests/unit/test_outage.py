@@ -1,0 +1,53 @@
+"""A registry that has just not answered is left alone for a moment."""
+
+import pytest
+
+from pipeline.adapters.outage import QUIET_SECONDS, Outage
+from pipeline.governance.errors import NotFound, Unavailable
+
+SENTENCE = "The registry does not answer."
+
+
+def failing(outage: Outage) -> None:
+    with outage.noticed():
+        raise Unavailable(SENTENCE)
+
+
+def test_who_waited_is_told_at_once():
+    """The next call is not made, and says what the last one said; after a second it is made again."""
+    now = 100.0
+    outage = Outage(lambda: now)
+    with pytest.raises(Unavailable):
+        failing(outage)
+
+    with pytest.raises(Unavailable, match=SENTENCE), outage.noticed():
+        pytest.fail("the registry was asked")
+
+    now += QUIET_SECONDS
+    with outage.noticed():
+        pass
+
+
+def test_being_told_at_once_lengthens_nothing():
+    """However many ask meanwhile, the registry is asked again a second after it did not answer."""
+    now = 100.0
+    outage = Outage(lambda: now)
+    with pytest.raises(Unavailable):
+        failing(outage)
+    now += QUIET_SECONDS * 0.9
+    with pytest.raises(Unavailable), outage.noticed():
+        pytest.fail("the registry was asked")
+    now += QUIET_SECONDS * 0.2
+
+    with outage.noticed():
+        pass
+
+
+def test_an_answer_that_is_an_error_is_no_outage():
+    """A registry that says what it does not have answers well."""
+    outage = Outage()
+    with pytest.raises(NotFound), outage.noticed():
+        raise NotFound("version: there is none")
+
+    with outage.noticed():
+        pass
