@@ -100,11 +100,13 @@ def _wait_for(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
 class Callers:
     """Threads that ask for predictions, each on a connection that it keeps, until the end or until nobody listens.
 
+    pause: seconds between an answer and the next question, which leaves the processor to others.
     answers: per caller what was answered, in order; lost: what was sent and not answered.
     """
 
     port: int
     row: Mapping[str, object]
+    pause: float = 0
     answers: list[list[tuple[int, dict[str, Any]]]] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
@@ -136,7 +138,7 @@ class Callers:
     def _ask(self, answers: list[tuple[int, dict[str, Any]]]) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
         body = json.dumps(self.row)
-        while not self.ended.is_set():
+        while not self.ended.wait(self.pause):
             try:
                 if connection.sock is None:
                     connection.connect()

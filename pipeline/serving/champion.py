@@ -68,6 +68,7 @@ class Follower:
         self._service, self._scorer = service, scorer
         self._kept: deque[ExitStack] = deque()
         self.standing = Standing(None, f"the champion of {model!r} was not looked at yet")
+        self._closed = False
 
     def look(self) -> Standing:
         """Ask registry and ledger, make a new champion ready, and say how things stand. Raises nothing of ours."""
@@ -79,6 +80,8 @@ class Follower:
         except SignoffError as reason:
             standing = Standing(held, str(reason))
         standing = self._tried(standing)
+        if self._closed:  # meanwhile: the worker that did not answer was ended with the server
+            return self.standing
         if (standing.served, standing.reason) != (held, self.standing.reason):
             _log_change(self.model, standing)
         self.standing = standing
@@ -89,7 +92,8 @@ class Follower:
         self.standing = replace(self.standing, reason=f"the champion of {self.model!r} could not be looked up")
 
     def close(self) -> None:
-        """Lets go of the private copies."""
+        """Lets go of the private copies; a look that is under way changes nothing any more."""
+        self._closed = True
         while self._kept:
             self._kept.popleft().close()
 

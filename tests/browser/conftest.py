@@ -6,11 +6,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 sys.path.append(str(Path(__file__).parent))  # for real_server.py
 from real_server import ROOT, WIDE, chromium, clean, dashboard
 
+MILLISECONDS = 60_000  # nothing here is about time: a busy machine may take as long as it needs
+expect.set_options(timeout=MILLISECONDS)
 Serve = Callable[[Mapping[str, str]], str]
 OpenTab = Callable[..., Page]
 
@@ -80,7 +82,7 @@ def open_tab(browser: Browser, contexts: dict[tuple[str, str, int], BrowserConte
                 locale="en-GB",
                 timezone_id="UTC",
             )
-            contexts[key].set_default_timeout(30_000)
+            contexts[key].set_default_timeout(MILLISECONDS)
         tab = contexts[key].new_page()
         watch(tab, url)
         return tab

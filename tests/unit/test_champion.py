@@ -256,3 +256,13 @@ def test_standing_is_one_value(follower: Follower) -> None:
     standing = follower.look()
     assert follower.standing is standing
     assert replace(standing, answers=False).ready is False
+
+
+def test_a_look_that_ends_after_the_server_changes_nothing(follower: Follower, service: GovernanceService) -> None:
+    """The workers are gone by then: what it found is no news about the champion."""
+    before = follower.look()
+    promote(service, 2)
+    follower.close()
+
+    assert follower.look() == before
+    assert follower.standing == before

@@ -1,0 +1,62 @@
+"""A version is promoted in the browser while callers ask the API, which follows without an error."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+
+import pytest
+import yaml
+from real_server import ROOT
+from story import MODEL, promote
+
+from api_server import Api, Callers, serving
+from small_desk import small_desk
+
+CHAMPION, NEXT = 1, 2
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    folder = tmp_path_factory.mktemp("desk")
+    found = small_desk(folder, f"sqlite:///{folder / 'mlflow.db'}")
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "demo"],
+        cwd=ROOT,
+        env={**os.environ, **found},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return found
+
+
+@pytest.fixture
+def api(environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    log = tmp_path_factory.mktemp("api") / "api.log"
+    with serving(environment, log) as found:
+        yield found
+    assert "Traceback" not in log.read_text(errors="replace"), log.read_text(errors="replace")
+
+
+def test_the_api_follows_a_promotion_in_the_browser(serve, environment, open_tab, api):
+    """No call fails; each answer names a version that was champion, the old one first, with one digest each."""
+    columns = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["schema"]["columns"]
+    row = {name: column["default"] for name, column in columns.items()}
+    api.until("version", CHAMPION)
+    tab = open_tab(serve(environment))
+    with Callers(api.port, row, pause=0.1).asking(2) as callers:
+        callers.wait_for(10)
+        promote(tab, NEXT)
+        api.until("version", NEXT)
+        callers.wait_for(10)
+    tab.close()
+
+    assert callers.lost == []
+    for answers in callers.answers:
+        assert {status for status, _ in answers} == {200}
+        assert [content["model"] for _, content in answers] == [MODEL] * len(answers)
+        versions = [content["version"] for _, content in answers]
+        assert versions == sorted(versions)
+        assert set(versions) == {CHAMPION, NEXT}
+        assert len({(content["version"], content["digest"]) for _, content in answers}) == 2
