@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipeline.governance.verify import Problem
     from pipeline.serving.predictions import Explanations, Predictions
     from pipeline.serving.scored import Scored
+    from pipeline.training.reproduce import Reproduction
 
 PIPED_WIDTH = 180  # columns, where nobody says how wide the paper is
 Report = Callable[[int, int, str], None]
@@ -230,6 +231,18 @@ def registered(found: Sequence[Any], champion: int | None) -> None:
     _table(["Candidate", "Version", "State", "Note"], rows)
     if champion is not None:
         _say(f"Champion: version {champion}")
+
+
+def reproduction(found: "Reproduction") -> None:
+    answer = "identical" if found.identical else "DIFFERS"
+    where = f"rebuilt from commit {found.commit[:12]}, {found.rows:,} rows predicted again"
+    _say(f"{found.model} version {found.version}: {answer}; {where}, largest difference {found.largest_difference:.4g}")
+    for title, differences in (("Differs", found.differences), ("Environment", found.conditions)):
+        rows = [[each.part, each.name, _json(each.recorded), _json(each.rebuilt)] for each in differences]
+        if rows:
+            _table([title, "Name", "Recorded", "Rebuilt"], rows)
+    for note in found.notes:
+        _say(note)
 
 
 @contextmanager
