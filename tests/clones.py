@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ COMMAND_SECONDS = 600
 def small_content(candidates: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The project's settings with two small candidates and little to evaluate."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    content["candidates"] = dict(candidates or {"trees": TREES, "lines": LINES})
+    content["candidates"] = deepcopy(dict(candidates or {"trees": TREES, "lines": LINES}))
     content["data"]["sample_rows"] = 500
     content["evaluation"] |= {"bootstrap_samples": 100, "cross_validation_folds": 2}
     return content

@@ -92,11 +92,12 @@ def _require_same_classes(first: Rows, second: Rows) -> None:
 
 
 def other_conditions(recorded: Recorded, rebuilt: Rebuilt) -> list[Difference]:
-    """Where the rebuild's environment is another; only what was recorded is compared."""
-    then, now = recorded.lineage.environment, dict(rebuilt.environment)
+    """Where the rebuild's environment is another; only what both recorded is compared, and a package that is gone."""
+    then, now = dict(recorded.lineage.environment), dict(rebuilt.environment)
     named = entry_of(then, "packages")
     now["packages"] = {name: version for name, version in entry_of(now, "packages").items() if name in named}
-    return list(_unequal("environment", _flat(then), _flat({name: now[name] for name in then if name in now})))
+    both = then.keys() & now.keys()
+    return list(_unequal("environment", *(_flat({name: each[name] for name in both}) for each in (then, now))))
 
 
 def _measured(evaluation: Mapping[str, Json]) -> dict[str, Json]:

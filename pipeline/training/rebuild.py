@@ -6,6 +6,7 @@ that this file belongs to. It uses only what every commit has since the first th
 
 import json
 import platform
+import re
 import sys
 from importlib.metadata import distributions
 from pathlib import Path
@@ -22,7 +23,7 @@ def rebuild(params: Path, name: str, work: Path, data: Path | None) -> None:
     fit(settings, name, folder=work)
     _say("evaluate")
     evaluate(settings, name, folder=work)
-    packages = {each.metadata["Name"].lower().replace("_", "-"): each.version for each in distributions()}
+    packages = {re.sub(r"[-_.]+", "-", each.metadata["Name"].lower()): each.version for each in distributions()}
     installed = {"python": platform.python_version(), "packages": packages}
     (work / "installed.json").write_text(json.dumps(installed), encoding="utf-8")
 
