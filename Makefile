@@ -12,7 +12,7 @@ SOUND := $(BIN)/python -c "import pip; $(USABLE)" 2>/dev/null \
 PICK := python=; for each in $(PYTHONS); do if $$each -c "$(USABLE)" 2>/dev/null; then python=$$each; break; fi; done; \
 	[ -n "$$python" ] || { echo "No Python 3.11, 3.12 or 3.13 with venv, ssl and sqlite3 runs here." >&2; exit 1; }
 
-.PHONY: install demo test check bench image lock clean FORCE
+.PHONY: install demo repro test check bench image lock clean FORCE
 
 install: $(STAMP)
 
@@ -29,6 +29,10 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 demo: install
 	$(BIN)/signoff demo
 	$(BIN)/streamlit run dashboard/app.py --server.port $(PORT)
+
+# DVC runs `python -m pipeline`, which must be the one of .venv.
+repro: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 
 test: install
 	.ci/install-chromium

@@ -83,6 +83,11 @@ def lineage(evidence: Evidence) -> None:
             "Trained": words.moment(document.get("trained_at")),
             "Python": environment.get("python"),
             "Platform": environment.get("platform"),
+            "Processor features": _joined(entry_of(environment, "processor").get("features")),
+            "Built on": entry_of(environment, "processor").get("blas"),
+            "Numerical libraries": _pairs(entry_of(environment, "libraries")),
+            "Threads": _pairs(entry_of(environment, "threads")),
+            "Digest of the pins": environment.get("lock_sha256"),
             "Flavors": ", ".join(content["flavors"]),
         }
     )
@@ -145,4 +150,14 @@ def _evaluation_notes(evaluation: Mapping[str, Any]) -> None:
 
 def _commit(git: Mapping[str, Any]) -> str | None:
     commit = git.get("commit")
-    return f"{commit}, with changes not committed" if commit and git.get("dirty") else commit
+    if not commit or not git.get("dirty"):
+        return commit
+    return f"{commit}, with changes not committed: {_joined(git.get('changed')) or 'not recorded which'}"
+
+
+def _joined(words_found: object) -> str | None:
+    return ", ".join(map(str, words_found)) if isinstance(words_found, list) else None
+
+
+def _pairs(found: Mapping[str, Any]) -> str | None:
+    return ", ".join(f"{name} {value}" for name, value in found.items() if value is not None) or None

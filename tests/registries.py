@@ -253,8 +253,12 @@ class Filler:
     def execute(self, statement: str, *values: object) -> None:
         """Write into the database what MLflow's client would not."""
         assert self._database is not None
-        with closing(sqlite3.connect(self._database)) as connection, connection:
-            connection.execute(statement, values)
+        execute(self._database, statement, *values)
+
+
+def execute(database: Path, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(statement, values)
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -4,11 +4,11 @@ import sys
 from collections.abc import Sequence
 
 # In the order of the flow, which is the order of `--help`.
-from pipeline.cli import training, reading, scoring, serving, deciding, record  # isort: skip
+from pipeline.cli import training, reading, scoring, serving, deciding, record, reproducing  # isort: skip
 from pipeline.cli.app import app
 from pipeline.governance.errors import SignoffError
 
-__all__ = ["app", "deciding", "reading", "record", "run", "scoring", "serving", "training"]
+__all__ = ["app", "deciding", "reading", "record", "reproducing", "run", "scoring", "serving", "training"]
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.governance.evidence import entry_of
 from pipeline.governance.history import one_line_each
 from pipeline.governance.text import visible
 
@@ -27,8 +28,20 @@ if TYPE_CHECKING:
     from pipeline.governance.verify import Problem
     from pipeline.serving.predictions import Explanations, Predictions
     from pipeline.serving.scored import Scored
+    from pipeline.training.reproduce import Reproduction
 
 PIPED_WIDTH = 180  # columns, where nobody says how wide the paper is
+# What `show` prints of the lineage; `--json` has all of it.
+LINEAGE = (
+    ("data", "source"),
+    ("data", "sha256"),
+    ("git", "commit"),
+    ("git", "changed"),
+    ("environment", "python"),
+    ("environment", "lock_sha256"),
+    ("environment", "processor", "features"),
+    ("environment", "processor", "blas"),
+)
 Report = Callable[[int, int, str], None]
 
 
@@ -65,9 +78,15 @@ def evidence(found: "Evidence") -> None:
         [each.name, _digits(each.value), _digits(each.low), _digits(each.high), each.n] for each in found.metrics()
     ]
     _table(["Metric", "Value", "Low", "High", "n"], metrics, empty="No metrics.")
+    _table(["Lineage", ""], _lineage(found.document("lineage")), empty="No lineage.")
     files = [[each["path"], each["size"], each["sha256"]] for each in content["files"]]
     _table(["File", "Bytes", "sha256"], files, empty="No files.")
     _table(["Missing", "Why"], [[gap.name, gap.text] for gap in found.gaps], empty="Nothing is missing.")
+
+
+def _lineage(document: "Mapping[str, Any]") -> list[list[object]]:
+    found = {path: entry_of(document, *path[:-1]).get(path[-1]) for path in LINEAGE}
+    return [[".".join(path), value] for path, value in found.items() if value not in (None, [])]
 
 
 def review(found: "Review") -> None:
@@ -230,6 +249,18 @@ def registered(found: Sequence[Any], champion: int | None) -> None:
     _table(["Candidate", "Version", "State", "Note"], rows)
     if champion is not None:
         _say(f"Champion: version {champion}")
+
+
+def reproduction(found: "Reproduction") -> None:
+    answer = "identical" if found.identical else "DIFFERS"
+    where = f"rebuilt from commit {found.commit[:12]}, {found.rows:,} rows predicted again"
+    _say(f"{found.model} version {found.version}: {answer}; {where}, largest difference {found.largest_difference:.4g}")
+    for title, differences in (("Differs", found.differences), ("Environment", found.conditions)):
+        rows = [[each.part, each.name, _json(each.recorded), _json(each.rebuilt)] for each in differences]
+        if rows:
+            _table([title, "Name", "Recorded", "Rebuilt"], rows)
+    for note in found.notes:
+        _say(note)
 
 
 @contextmanager

@@ -1,18 +1,18 @@
 """What the flow starts with: fill an empty registry, train and register."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from pipeline.bootstrap import desk
 from pipeline.cli import tables
-from pipeline.cli.app import Json, app, print_out
+from pipeline.cli.app import Json, app, print_out, say
 from pipeline.settings import VAR, read_settings
 
-if TYPE_CHECKING:
-    pass
+Step = Literal["data", "train", "evaluate", "register"]
 
 
 @app.command()
@@ -31,17 +31,22 @@ def train(
     candidate: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
     data: Annotated[Path | None, typer.Option(help="A CSV or Parquet file instead of data.source.")] = None,
     params: Annotated[Path | None, typer.Option(help="Another params.yaml.")] = None,
+    step: Annotated[Step | None, typer.Option(help="Only this step, from the files of the steps before.")] = None,
+    folder: Annotated[Path, typer.Option(help="Where the steps keep their files.")] = VAR / "training",
     as_json: Json = False,
 ) -> None:
     """Prepare, fit, evaluate and register candidates, then ask for None to Staging."""
+    from pipeline.training.train import run_step
     from pipeline.training.train import train as train_candidates
 
     settings = read_settings(params)
+    run = train_candidates if step is None else partial(run_step, step)
     with tables.progress(quiet=as_json) as report:
-        registered = train_candidates(
-            settings, names=candidate, data=data, folder=VAR / "training", desk=desk(settings), progress=report
-        )
-    _show_registered(registered, as_json)
+        registered = run(settings, names=candidate, data=data, folder=folder, desk=desk(settings), progress=report)
+    if step in {None, "register"}:
+        _show_registered(registered, as_json)
+    else:
+        print_out(as_json, {"step": step, "folder": str(folder)}, lambda: say(f"{step}: done, see {folder}\n"))
 
 
 def _show_registered(registered: Sequence[Any], as_json: bool, *, champion: int | None = None) -> None:

@@ -78,8 +78,12 @@ def row_losses(predictions: Predictions) -> Numbers:
 def calibration_gaps(predictions: Predictions) -> tuple[Positions, Numbers]:
     """Per row its bin, by the probability of the predicted class, and that probability minus right (1) or wrong (0)."""
     confidence = predictions.probabilities.max(axis=1)
-    bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
-    return bins, confidence - (predictions.actual == predictions.predicted)
+    return calibration_bins(confidence), confidence - (predictions.actual == predictions.predicted)
+
+
+def calibration_bins(confidence: Numbers) -> Positions:
+    """Ten of equal width; the last one holds its upper edge too."""
+    return np.minimum((confidence * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
 
 
 def all_metrics(predictions: Predictions, draws: Positions) -> dict[str, Numbers]:

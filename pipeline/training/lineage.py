@@ -1,50 +1,52 @@
-"""Where a version comes from: data, split, recipe, code and environment, and the key that recognises it."""
+"""Where a version comes from: data, split, recipe, settings, code and environment, and the keys that recognise it."""
 
-import os
-import platform
-import shutil
-import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from typing import Any
 
-from threadpoolctl import threadpool_info
-
-from pipeline.settings import ROOT, Settings
+from pipeline.settings import Settings
 from pipeline.training.candidates import parameters, recipe
+from pipeline.training.checkout import git_state
+from pipeline.training.data import SAMPLE, SAMPLE_NAME
+from pipeline.training.environment import environment, packages
 from pipeline.training.files import digest
 
-# What must be installed where the model is loaded, in the versions that made it.
-REQUIRED = ("mlflow", "numpy", "pandas", "scikit-learn", "skops")
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-GIT_SECONDS = 10
 Document = dict[str, Any]
 
 
-def packages() -> dict[str, str]:
-    return {name: installed_version(name) for name in REQUIRED}
-
-
-def requirements() -> list[str]:
-    return [f"{name}=={number}" for name, number in packages().items()]
+def fit_key(settings: Settings, name: str, data: Document) -> str:
+    """The same key means the same fitted model: data, schema, split, recipe and library versions."""
+    versions = packages()
+    return digest(
+        {
+            **_rows_and_recipe(settings, name, data),
+            "packages": {package: versions[package] for package in ("mlflow", "scikit-learn", "skops")},
+        }
+    )
 
 
 def training_key(settings: Settings, name: str, data: Document) -> str:
-    """The same key means the same version again: data, schema, split, recipe, evaluation and library versions.
+    """The same key means the same version again: what `fit_key` covers, the evaluation, and what explains.
 
     The commit is no part of it: a change of a comment makes no new model.
     """
     versions = {**packages(), "shap": installed_version("shap")}
     return digest(
         {
-            "data": data["sha256"],
-            "schema": data["schema_sha256"],
-            "split": settings.split.model_dump(mode="json"),
-            "candidate": candidate_facts(settings, name),
+            **_rows_and_recipe(settings, name, data),
             "evaluation": settings.evaluation.model_dump(mode="json"),
             "packages": {package: versions[package] for package in ("mlflow", "scikit-learn", "shap", "skops")},
         }
     )
+
+
+def _rows_and_recipe(settings: Settings, name: str, data: Document) -> Document:
+    return {
+        "data": data["sha256"],
+        "schema": data["schema_sha256"],
+        "split": settings.split.model_dump(mode="json"),
+        "candidate": candidate_facts(settings, name),
+    }
 
 
 def candidate_facts(settings: Settings, name: str) -> Document:
@@ -57,50 +59,34 @@ def candidate_facts(settings: Settings, name: str) -> Document:
     }
 
 
-def git_state() -> Document:
-    """Commit and whether files differ from it; nulls where the project is no checkout or git is not there."""
-    commit = _git("rev-parse", "HEAD")
-    status = None if commit is None else _git("status", "--porcelain", "--untracked-files=no")
-    return {"commit": commit, "dirty": None if status is None else bool(status)}
+def training_settings(settings: Settings, name: str, data: Document) -> Document:
+    """The document `training_settings.json`: the sections of `params.yaml` that this training has read.
 
-
-def _git(*arguments: str) -> str | None:
-    program = shutil.which("git")
-    if program is None or not (ROOT / ".git").exists():
-        return None
-    try:
-        done = subprocess.run(  # noqa: S603 (a fixed command)
-            [program, *arguments], cwd=ROOT, capture_output=True, text=True, check=True, timeout=GIT_SECONDS
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
-def environment() -> Document:
-    """Interpreter, machine, packages and threads: what a difference between two trainings may come from."""
+    Of a data file it has the name only: where it lay is nobody else's business.
+    """
+    source = SAMPLE if data["source"] == SAMPLE_NAME else data["source"]
     return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": packages(),
-        "cpu_count": os.cpu_count(),
-        "threads": {
-            **{name: os.environ.get(name) for name in THREAD_VARIABLES},
-            **{library["prefix"]: library["num_threads"] for library in threadpool_info()},
-        },
+        "data": {**settings.data.model_dump(mode="json"), "source": source},
+        "schema": settings.schema_.model_dump(mode="json"),
+        "split": settings.split.model_dump(mode="json"),
+        "candidates": {name: recipe(settings, name).model_dump(mode="json")},
+        "evaluation": settings.evaluation.model_dump(mode="json"),
     }
 
 
-def lineage(settings: Settings, name: str, *, data: Document, fitted: Document) -> Document:
+def origin() -> Document:
+    """The document `origin.json`: when, from which code and in which environment a model was fitted."""
+    return {"trained_at": now_text(), "git": git_state(), "environment": environment()}
+
+
+def lineage(settings: Settings, name: str, *, data: Document, fitted: Document, origin: Document) -> Document:
     """The document `lineage.json`."""
     return {
         "data": {key: data[key] for key in ("source", "sha256", "rows", "rows_used", "schema_sha256")},
         "split": data["split"],
         "candidate": candidate_facts(settings, name),
-        "git": git_state(),
-        "environment": environment(),
         "fingerprint": fitted["fingerprint"],
-        "trained_at": fitted["trained_at"],
+        **origin,
     }
 
 

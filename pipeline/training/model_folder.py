@@ -17,8 +17,8 @@ from sklearn.pipeline import Pipeline
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings import SchemaSettings, Settings
+from pipeline.training.environment import requirements
 from pipeline.training.files import replacing, write_json, write_parquet
-from pipeline.training.lineage import requirements
 
 MLMODEL, MODEL_FILE, OURS = "MLmodel", "model.skops", "signoff"
 DOCUMENTS = ("evaluation", "explanation", "feature_schema", "data_report", "lineage")

@@ -1,12 +1,15 @@
 """Training that registers, seen with a plain MLflow client on a SQLite store."""
 
+import hashlib
 import json
 import math
 import os
+import platform
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import pandas as pd
@@ -253,9 +256,33 @@ class TestFiles:
         assert document["split"] == {"test_share": 0.3, "seed": 52, "train_rows": 420, "test_rows": 180}
         assert document["candidate"]["body_mass_index"] is True
         assert document["candidate"]["parameters"] == {"random_state": 52, "max_iter": 10}
-        assert set(document["git"]) == {"commit", "dirty"}
-        assert set(document["environment"]) == {"python", "platform", "packages", "cpu_count", "threads"}
+        assert set(document["git"]) == {"commit", "dirty", "changed"}
         assert len(document["fingerprint"]) == 64
+
+    def test_the_environment_is_captured(self, trained):
+        """Every pinned package, the digest of the pins, processor, libraries and threads; no folder and no host."""
+        environment = trained.document(3, "lineage")["environment"]
+        lock = (ROOT / "requirements.txt").read_bytes()
+
+        assert environment["python"] == platform.python_version()
+        assert environment["lock_sha256"] == hashlib.sha256(lock).hexdigest()
+        assert len(environment["packages"]) > 50
+        assert environment["packages"]["shap"] == installed_version("shap")
+        assert environment["processor"]["features"]
+        assert environment["processor"]["blas"].startswith("scipy-openblas ")
+        assert set(environment["libraries"]) >= {"libscipy_openblas", "libgomp"}
+        assert set(environment["threads"]) >= {"OMP_NUM_THREADS", "libscipy_openblas", "libgomp"}
+        assert str(ROOT) not in json.dumps(environment)
+        assert platform.node() not in json.dumps(environment)
+
+    def test_the_settings_are_kept_as_a_document(self, trained):
+        """What params.yaml said for this candidate, and for no other."""
+        document = trained.document(2, "training_settings")
+
+        assert set(document) == {"data", "schema", "split", "candidates", "evaluation"}
+        assert document["data"] == {"source": "sample", "sample_rows": 600, "sample_seed": 544}
+        assert set(document["candidates"]) == {"forest"}
+        assert document["evaluation"]["bootstrap_samples"] == 200
 
     def test_feature_schema_and_report(self, trained):
         """The feature schema has every input column; the report says what was dropped."""
@@ -473,7 +500,6 @@ settings, folder = read_settings(Path(sys.argv[1])), Path(sys.argv[2])
 prepare(settings, folder=folder)
 for name in settings.candidates:
     document = evaluate(settings, name, folder=folder, model=fit(settings, name, folder=folder))
-    del document["latency_ms"]
     rows = (folder / name / "evaluation_rows.parquet").read_bytes()
     print(name, hashlib.sha256(rows).hexdigest(), json.dumps(document))
 """

@@ -1,0 +1,38 @@
+"""Making a version again."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.bootstrap import desk
+from pipeline.cli import tables
+from pipeline.cli.app import Json, Model, Version, app, print_out
+from pipeline.governance.errors import IntegrityFailure
+from pipeline.settings import read_settings
+
+
+@app.command()
+def reproduce(
+    model: Model,
+    version: Version,
+    data: Annotated[
+        Path | None, typer.Option(help="The file that it was trained on, if data.source is another.")
+    ] = None,
+    install: Annotated[
+        bool, typer.Option("--install", help="With the packages of its commit, in a new environment.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Rebuild a version from its recorded commit, data, settings and environment; exit code 7 where it differs."""
+    from pipeline.training.reproduce import Options
+    from pipeline.training.reproduce import reproduce as rebuild_and_compare
+
+    settings = read_settings()
+    with tables.progress(quiet=as_json) as report:
+        found = rebuild_and_compare(
+            settings, desk(settings).registry, model, version, options=Options(data, install), progress=report
+        )
+    print_out(as_json, found.as_json(), lambda: tables.reproduction(found))
+    if not found.identical:
+        raise typer.Exit(IntegrityFailure.exit_code)

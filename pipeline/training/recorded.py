@@ -1,0 +1,132 @@
+"""What a version says about its own training, read from the registry as data and checked before anything uses it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, StringConstraints, ValidationError
+
+from pipeline.governance.errors import NotFound, Refused
+from pipeline.governance.evidence import OUR_TAG, OUR_VALUE
+from pipeline.governance.ports import Json, Registry
+
+LINEAGE, SETTINGS, EVALUATION = "lineage", "training_settings", "evaluation"
+ROWS = "signoff/evaluation_rows.parquet"
+# The recipe's name in the rebuild: a recorded name would become the name of a folder.
+REBUILT = "rebuilt"
+NO_SETTINGS = (
+    "The training settings were not recorded: candidate and split are those of the version, data, schema and "
+    "evaluation those of params.yaml in the commit."
+)
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+
+
+class GitFacts(BaseModel):
+    """dirty, changed: None where it was not recorded."""
+
+    commit: Commit | None
+    dirty: bool | None = None
+    changed: list[str] | None = None
+
+
+class DataFacts(BaseModel):
+    """source: a file's name, or the words for the sample."""
+
+    source: str
+    sha256: Digest
+
+
+class SplitFacts(BaseModel):
+    """The two settings of the split; the rest of the recorded object is counts."""
+
+    test_share: float
+    seed: int
+
+
+class CandidateFacts(BaseModel):
+    """The recipe with the random state that was used."""
+
+    name: str
+    estimator: str
+    parameters: dict[str, Any]
+    body_mass_index: bool
+
+
+class Lineage(BaseModel):
+    """The parts of `lineage.json` that a rebuild needs; every version of ours has them."""
+
+    data: DataFacts
+    split: SplitFacts
+    candidate: CandidateFacts
+    git: GitFacts
+    fingerprint: Digest
+    environment: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """settings: sections of `params.yaml`, the recipe as `rebuilt`. notes: what is not known, in sentences."""
+
+    model: str
+    version: int
+    lineage: Lineage
+    settings: Mapping[str, Json]
+    evaluation: Mapping[str, Json]
+    rows: bytes
+    notes: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        return f"{self.model} version {self.version}"
+
+
+def read_recorded(registry: Registry, model: str, version: int) -> Recorded:
+    """Raises NotFound, Refused for a version of another producer, Unavailable."""
+    label = f"{model} version {version}"
+    record = registry.version(model, version)
+    if record.row.tags.get(OUR_TAG) != OUR_VALUE:
+        raise Refused(f"{label}: was not made by this pipeline, so there is no recipe to rebuild it from")
+    documents = registry.files(record).documents
+    lineage = _lineage(documents.get(LINEAGE), label)
+    evaluation = documents.get(EVALUATION)
+    if not isinstance(evaluation, dict):
+        raise NotFound(f"{label}: signoff/{EVALUATION}.json is missing or damaged, so there is nothing to compare with")
+    settings, gaps = _settings(documents.get(SETTINGS), lineage)
+    return Recorded(
+        model=model,
+        version=version,
+        lineage=lineage,
+        settings=settings,
+        evaluation=evaluation,
+        rows=registry.read_file(record, ROWS),
+        notes=(*gaps, *_about_the_tree(lineage.git, settings_kept=not gaps)),
+    )
+
+
+def _lineage(document: Json, label: str) -> Lineage:
+    try:
+        return Lineage.model_validate(document)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in problem["loc"]) or "the document"
+        raise NotFound(f"{label}: signoff/{LINEAGE}.json has no usable record of {where} ({problem['msg']})") from error
+
+
+def _settings(document: Json, lineage: Lineage) -> tuple[dict[str, Json], tuple[str, ...]]:
+    """What is laid over params.yaml of the recorded commit, and what is missing from it."""
+    recipe = lineage.candidate.model_dump(exclude={"name"})
+    if not isinstance(document, dict):
+        return {"candidates": {REBUILT: recipe}, "split": lineage.split.model_dump()}, (NO_SETTINGS,)
+    sections = {name: document[name] for name in ("data", "schema", "split", "evaluation") if name in document}
+    return {**sections, "candidates": {REBUILT: recipe}}, ()
+
+
+def _about_the_tree(git: GitFacts, *, settings_kept: bool) -> tuple[str, ...]:
+    """Which files differed from the commit; params.yaml does not matter where the settings were recorded."""
+    if git.dirty is None:
+        return ("Whether the files differed from the commit was not recorded.",)
+    if git.dirty and git.changed is None:
+        return ("Files differed from the commit when it was trained; which ones was not recorded.",)
+    changed = [name for name in git.changed or () if not (settings_kept and name == "params.yaml")]
+    return (f"Files differed from the commit when it was trained: {', '.join(changed)}.",) if changed else ()

@@ -1,0 +1,165 @@
+"""The steps prepare → fit → evaluate → explain → register: functions that hand files to the next in a work folder.
+
+FOLDER/train.parquet, test.parquet, data_report.json, data.json
+FOLDER/CANDIDATE/model/, fit.json, origin.json
+    evaluation.json, evaluation_rows.parquet, latency.json, metrics.json, confusion.csv, calibration.csv
+    explanation.json, explanation.npz
+    registered/ (the complete model folder), receipt.json
+
+The same data, settings and code give the same bytes in each of them, but for model/ (two saved files of one model
+differ), origin.json and latency.json (of the moment), and what is registered.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+
+from pipeline.explanation.explain import Explainer
+from pipeline.explanation.result import to_npz
+from pipeline.explanation.summary import explain_summary, summarise
+from pipeline.governance.errors import InvalidInput
+from pipeline.settings import Settings
+from pipeline.training.candidates import build_pipeline, fit_pipeline, recipe
+from pipeline.training.data import read_data, schema_digest, split_rows
+from pipeline.training.evaluate import evaluate_model, latency
+from pipeline.training.facts import version_facts
+from pipeline.training.figures import write_figures
+from pipeline.training.files import read_json, read_parquet, write_bytes, write_json, write_parquet
+from pipeline.training.fingerprint import model_fingerprint
+from pipeline.training.lineage import fit_key, lineage, origin, training_key, training_settings
+from pipeline.training.model_folder import background_rows, complete_folder, load_model, save_model
+from pipeline.training.register import Desk, Registered, register_folder
+from pipeline.training.schema import clean_rows, feature_schema
+
+Document = dict[str, Any]
+
+
+def prepare(settings: Settings, *, folder: Path, data: str | Path | None = None) -> Document:
+    """Read, clean and split the rows; the facts about them, as in `data.json`. Raises InvalidInput."""
+    raw = read_data(settings, data)
+    rows, report = clean_rows(raw.frame, settings.schema_)
+    train, test = split_rows(rows, settings)
+    facts = {
+        "source": raw.source,
+        "sha256": raw.sha256,
+        "rows": len(raw.frame),
+        "rows_used": len(rows),
+        "columns": [str(name) for name in raw.frame.columns],
+        "schema_sha256": schema_digest(settings),
+        "split": {**settings.split.model_dump(mode="json"), "train_rows": len(train), "test_rows": len(test)},
+    }
+    write_parquet(folder / "train.parquet", train)
+    write_parquet(folder / "test.parquet", test)
+    write_json(folder / "data_report.json", {"source": raw.source, **report})
+    # Last: the other steps take it as the sign that the files before it are there.
+    write_json(folder / "data.json", facts)
+    return facts
+
+
+def fit(settings: Settings, name: str, *, folder: Path) -> Pipeline:
+    """Fit one candidate, save its model, `fit.json` and `origin.json`. Raises InvalidInput."""
+    key = fit_key(settings, name, read_json(folder / "data.json"))
+    train = read_parquet(folder / "train.parquet")
+    inputs = train[list(settings.schema_.columns)]
+    model = fit_pipeline(build_pipeline(settings, name), inputs, train[settings.schema_.target.name])
+    save_model(model, folder / name / "model", train=train, settings=settings)
+    write_json(folder / name / "origin.json", origin())
+    write_json(folder / name / "fit.json", {"fit_key": key, "fingerprint": model_fingerprint(model)})
+    return model
+
+
+def evaluate(settings: Settings, name: str, *, folder: Path, model: Pipeline | None = None) -> Document:
+    """Evaluate one fitted candidate on the test rows; the document `evaluation.json`. Raises InvalidInput.
+
+    model: what `fit` has given back just now; without it the saved one is read.
+    """
+    fitted = _fitted(settings, name, folder)
+    model = model or _saved_model(settings, folder / name, fitted)
+    train, test = read_parquet(folder / "train.parquet"), read_parquet(folder / "test.parquet")
+    document, rows = evaluate_model(model, train, test, settings)
+    document["fingerprint"] = fitted["fingerprint"]
+    document["training_key"] = training_key(settings, name, read_json(folder / "data.json"))
+    write_parquet(folder / name / "evaluation_rows.parquet", rows)
+    write_figures(folder / name, document, rows)
+    write_json(folder / name / "latency.json", latency(model, test[list(settings.schema_.columns)]))
+    write_json(folder / name / "evaluation.json", document)
+    return document
+
+
+def explain(settings: Settings, name: str, *, folder: Path, model: Pipeline | None = None) -> Document:
+    """How one fitted candidate uses its columns: `explanation.json`, and the values behind it in `explanation.npz`.
+
+    `rows` in the document are positions in the evaluation rows. Raises InvalidInput.
+    """
+    fitted = _fitted(settings, name, folder)
+    model = model or _saved_model(settings, folder / name, fitted)
+    train, test = read_parquet(folder / "train.parquet"), read_parquet(folder / "test.parquet")
+    explainer = Explainer(model, background=background_rows(train, settings.schema_))
+    inputs, truth = test[list(settings.schema_.columns)], test[settings.schema_.target.name]
+    positions, explanation = explain_summary(explainer, inputs, truth)
+    document = {**summarise(explanation), "rows": positions.tolist()}
+    write_bytes(folder / name / "explanation.npz", to_npz(explanation))
+    write_json(folder / name / "explanation.json", document)
+    return document
+
+
+def register(settings: Settings, name: str, *, folder: Path, desk: Desk | None = None) -> Registered:
+    """Register one evaluated candidate, unless an equal version is there; `receipt.json` says which it is.
+
+    Raises InvalidInput, Unavailable.
+    """
+    fitted, data = _fitted(settings, name, folder), read_json(folder / "data.json")
+    evaluation = _evaluated(settings, name, folder, fitted)
+    key, train = str(evaluation["training_key"]), read_parquet(folder / "train.parquet")
+    origins = lineage(settings, name, data=data, fitted=fitted, origin=read_json(folder / name / "origin.json"))
+    evaluation["latency_ms"] = read_json(folder / name / "latency.json")
+    complete_folder(
+        folder / name / "model",
+        folder / name / "registered",
+        documents={
+            "evaluation": evaluation,
+            "explanation": read_json(folder / name / "explanation.json"),
+            "feature_schema": feature_schema(settings.schema_, train),
+            "data_report": read_json(folder / "data_report.json"),
+            "lineage": origins,
+            "training_settings": training_settings(settings, name, data),
+        },
+        tables={
+            "evaluation_rows": folder / name / "evaluation_rows.parquet",
+            "background": background_rows(train, settings.schema_),
+        },
+        values=folder / name / "explanation.npz",
+    )
+    facts = version_facts(settings, key=key, evaluation=evaluation, lineage=origins)
+    registered = register_folder(settings, name, folder=folder / name / "registered", facts=facts, desk=desk)
+    receipt = {"model": registered.model, "version": registered.version, "candidate": name, "training_key": key}
+    write_json(folder / name / "receipt.json", {**receipt, "fingerprint": fitted["fingerprint"]})
+    return registered
+
+
+def _fitted(settings: Settings, name: str, folder: Path) -> Document:
+    """`fit.json`, made from the data and settings of now. Raises InvalidInput for those of another time."""
+    recipe(settings, name)
+    fitted = read_json(folder / name / "fit.json")
+    if fitted.get("fit_key") != fit_key(settings, name, read_json(folder / "data.json")):
+        raise InvalidInput(f"{folder / name}: was fitted with other data or settings; fit again")
+    return fitted
+
+
+def _evaluated(settings: Settings, name: str, folder: Path, fitted: Document) -> Document:
+    """`evaluation.json`, of the model that was fitted and under the settings of now. Raises InvalidInput."""
+    evaluation = read_json(folder / name / "evaluation.json")
+    if evaluation["fingerprint"] != fitted["fingerprint"]:
+        raise InvalidInput(f"{folder / name}: the evaluation is of another model; evaluate again")
+    if evaluation.get("training_key") != training_key(settings, name, read_json(folder / "data.json")):
+        raise InvalidInput(f"{folder / name}: was evaluated with other settings; evaluate again")
+    return evaluation
+
+
+def _saved_model(settings: Settings, folder: Path, fitted: Document) -> Pipeline:
+    """The saved model, which must be the one that `fit.json` is about. Raises InvalidInput."""
+    model = load_model(folder / "model", settings.serving.allowed_types)
+    if model_fingerprint(model) != fitted["fingerprint"]:
+        raise InvalidInput(f"{folder / 'model'}: is another model than fit.json says; fit again")
+    return model

@@ -1,0 +1,132 @@
+"""A rebuild held against what was recorded, and the interpreter that it gets, without training anything."""
+
+import io
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline.governance.errors import Unavailable
+from pipeline.training.differences import PredictionCheck, Rebuilt, check_predictions, other_conditions
+from pipeline.training.differences import result_differences as differences
+from pipeline.training.recorded import Lineage, Recorded
+from pipeline.training.worktree import fresh_interpreter
+
+ROWS = pd.DataFrame(
+    {
+        "Age": [20.0, 30.0],
+        "actual": ["a", "b"],
+        "predicted": ["a", "b"],
+        "probability_a": [0.75, 0.25],
+        "probability_b": [0.25, 0.75],
+    }
+)
+EVALUATION = {"n": 2, "metrics": {"accuracy": {"value": 1.0}}, "per_class": [{"class": "a", "n": 1}]}
+SAME = PredictionCheck(2, 0, 0.0)
+
+
+def parquet(rows: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    rows.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def recorded(**environment: object) -> Recorded:
+    lineage = Lineage.model_validate(
+        {
+            "data": {"source": "a.csv", "sha256": "d" * 64},
+            "split": {"test_share": 0.3, "seed": 1, "train_rows": 7},
+            "candidate": {"name": "../up", "estimator": "x", "parameters": {}, "body_mass_index": False},
+            "git": {"commit": "c" * 40},
+            "fingerprint": "f" * 64,
+            "environment": environment,
+        }
+    )
+    return Recorded("m", 1, lineage, {}, {**EVALUATION, "latency_ms": {"median": 3.0}}, parquet(ROWS), ())
+
+
+def rebuilt(**changes: object) -> Rebuilt:
+    same = {
+        "data": {"sha256": "d" * 64},
+        "fit": {"fingerprint": "f" * 64},
+        "evaluation": {**EVALUATION, "training_key": "k"},
+        "rows": parquet(ROWS),
+        "environment": {},
+    }
+    return Rebuilt(**{**same, **changes})
+
+
+def test_equal_results_have_no_differences():
+    """Latency and training key are no results."""
+    assert list(differences(recorded(), rebuilt(), SAME)) == []
+    assert check_predictions(parquet(ROWS), parquet(ROWS)) == SAME
+
+
+@pytest.mark.parametrize(
+    ("changes", "part", "name"),
+    [
+        ({"data": {"sha256": "e" * 64}}, "data", "sha256"),
+        ({"fit": {"fingerprint": "0" * 64}}, "fingerprint", "fingerprint"),
+        ({"evaluation": {**EVALUATION, "per_class": [{"class": "a", "n": 2}]}}, "metrics", "per_class.0.n"),
+        ({"evaluation": {**EVALUATION, "new": 1}}, "metrics", "new"),
+    ],
+)
+def test_each_part_that_differs_is_named(changes, part, name):
+    """With the dotted path of what differs."""
+    found = list(differences(recorded(), rebuilt(**changes), SAME))
+
+    assert [(each.part, each.name) for each in found] == [(part, name)]
+
+
+def test_the_largest_difference_and_other_classes_are_found():
+    """Also where a probability is NaN on one side."""
+    other = ROWS.assign(predicted=["a", "a"], probability_a=[0.75, 0.5], probability_b=[0.25, 0.5])
+    broken = ROWS.assign(probability_a=[float("nan"), 0.25])
+    check = check_predictions(parquet(ROWS), parquet(other))
+
+    assert check == PredictionCheck(2, 1, 0.25)
+    assert check_predictions(parquet(ROWS), parquet(broken)).largest_difference == 1.0
+    assert [each.name for each in differences(recorded(), rebuilt(), check)] == [
+        "rows of another class",
+        "largest difference of a probability",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("other", "sentence"),
+    [
+        (ROWS.assign(Age=[20.0, 31.0]), "not evaluated on the same rows"),
+        (ROWS.rename(columns={"probability_b": "probability_c"}), "other classes"),
+    ],
+)
+def test_rows_that_cannot_be_compared_are_a_difference(other, sentence):
+    """Never an empty comparison that would read as identical."""
+    check = check_predictions(parquet(ROWS), parquet(other))
+
+    assert sentence in check.problem
+    assert [each.part for each in differences(recorded(), rebuilt(), check)] == ["predictions"]
+
+
+def test_only_what_both_recorded_is_a_condition():
+    """A package that is gone counts, one that nobody recorded does not."""
+    then = recorded(python="3.11.1", packages={"numpy": "1", "gone": "2"}, cpu_count=2)
+    now = rebuilt(environment={"python": "3.12.0", "packages": {"numpy": "1", "new": "3"}})
+
+    assert [(each.name, each.recorded, each.rebuilt) for each in other_conditions(then, now)] == [
+        ("packages.gone", "2", None),
+        ("python", "3.11.1", "3.12.0"),
+    ]
+
+
+def test_a_fresh_interpreter_has_only_what_the_commit_asks_for(tmp_path):
+    """A virtual environment of its own; what cannot be installed is one sentence."""
+    (tmp_path / "requirements.txt").write_text("")
+    interpreter = fresh_interpreter(tmp_path, tmp_path / "venv", python="3.99.0")
+    tried = subprocess.run([interpreter, "-c", "import numpy"], capture_output=True, text=True, check=False)
+
+    assert "No module named 'numpy'" in tried.stderr
+    assert interpreter.is_relative_to(tmp_path)
+    (tmp_path / "requirements.txt").write_text("./nowhere\n")
+    with pytest.raises(Unavailable, match="the recorded packages cannot be installed: "):
+        fresh_interpreter(tmp_path, Path(tmp_path / "venv"), python="3.99.0")
