@@ -108,7 +108,7 @@ def score_upload(
     chunk_rows: int,
     report: Report = silent,
 ) -> ScoredUpload:
-    """A file that came through the browser; the answer is CSV. Raises as score_files does, but not for bad rows."""
+    """A file that came through the browser; the answer is CSV. Raises as Batch.score does, but not for bad rows."""
     if len(content) > most_bytes:
         raise InvalidInput(f"{name}: is larger than {most_bytes / 2**20:g} MB")
     output, bad = io.BytesIO(), io.BytesIO()

@@ -42,7 +42,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (folder / "params.yaml").write_text(
         (ROOT / "params.yaml")
         .read_text()
-        .replace("chunk_rows: 50000", "chunk_rows: 50")
+        .replace("chunk_rows: 20000", "chunk_rows: 50")
         .replace("workers: null", "workers: 1")
     )
     return {

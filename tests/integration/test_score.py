@@ -538,7 +538,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory, saved: list[dict[str, 
         filler.add_version(MODEL, files=files)
     filler.client.set_registered_model_alias(MODEL, "champion", "1")
     settings = (ROOT / "params.yaml").read_text()
-    (folder / "params.yaml").write_text(settings.replace("chunk_rows: 50000", "chunk_rows: 500"))
+    (folder / "params.yaml").write_text(settings.replace("chunk_rows: 20000", "chunk_rows: 500"))
     found = {
         "MLFLOW_TRACKING_URI": uri,
         "SIGNOFF_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}",
