@@ -63,7 +63,7 @@ def read_params(file: Path) -> ParamsFile:
     return ParamsFile(file.name, content, lines)
 
 
-def _places(node: yaml.Node, place: Place) -> Iterator[tuple[Place, int]]:
+def _places(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             yield (*place, key.value), key.start_mark.line + 1

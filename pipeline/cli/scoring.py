@@ -1,7 +1,7 @@
 """Using a version, in a process of its own and under the trust policy."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -9,9 +9,6 @@ from pipeline.bootstrap import desk, scorer
 from pipeline.cli import tables
 from pipeline.cli.app import Json, Model, Reference, RowText, Version, app, print_out
 from pipeline.settings import read_settings
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()

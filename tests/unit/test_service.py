@@ -941,6 +941,14 @@ class TestReading:
         assert desk.best(MODEL, "accuracy").version == 3
         assert [row.version for row in desk.versions(MODEL, ["accuracy"])] == [3, 2, 1]
 
+    def test_the_best_by_a_loss_is_the_lowest(self) -> None:
+        """As the words better and worse have it on every page."""
+        registry = small_registry(versions=0)
+        for loss in (0.3, 0.2, 0.4):
+            registry.add_version(MODEL, metrics={"log_loss": loss})
+
+        assert build_desk(registry).best(MODEL, "log_loss").version == 2
+
     def test_a_review_reads_only(self) -> None:
         """No event, no change."""
         desk = build_desk()
