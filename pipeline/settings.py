@@ -1,5 +1,6 @@
 """`params.yaml` and the environment, read once into one frozen value; unknown keys are refused with their path."""
 
+import getpass
 import os
 from collections.abc import Mapping
 from itertools import pairwise
@@ -244,6 +245,14 @@ class Environment(Section):
             ledger_url=environ.get("SIGNOFF_LEDGER_URL") or f"sqlite:///{VAR / 'ledger.db'}",
             actor=environ.get("SIGNOFF_ACTOR") or None,
         )
+
+    @property
+    def person(self) -> str:
+        """SIGNOFF_ACTOR, else the login name. Raises InvalidInput where there is neither."""
+        try:
+            return self.actor or getpass.getuser()
+        except (KeyError, OSError) as error:
+            raise InvalidInput("SIGNOFF_ACTOR: is not set, and this user has no login name") from error
 
 
 class Settings(Section):

@@ -135,6 +135,11 @@ class GovernanceService:
         best = max(rows, key=lambda row: (sign * row.metrics[metric], row.version))
         return self.version(model, best.version).row
 
+    def unasked(self, model: str, version: int, actor: Actor) -> bool:
+        """Whether the version is in no stage and the actor never asked for a move of it. Raises NotFound."""
+        asked = (each.version for each in self.history(model) if each.actor == actor.subject)
+        return self.version(model, version).row.stage is Stage.NONE and version not in asked
+
     def review(self, move: Move, *, recompute: bool = False) -> Review:
         """The gates of a move and whether it is open; `recompute` adds `claims_recomputed`. Raises NotFound."""
         return self.reviewer.review(move, recompute=recompute)
