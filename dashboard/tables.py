@@ -83,10 +83,10 @@ def gate_rows(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Result": [[row["result"]] for row in kept],
-            "Mode": [row["mode"] for row in kept],
             "Gate": [row["name"] for row in kept],
             "Observed": [cell(row["observed"]) for row in kept],
             "Required": [cell(row["required"]) for row in kept],
+            "Mode": [row["mode"] for row in kept],
         }
     )
 
@@ -97,11 +97,11 @@ def metrics(
     """Every metric with interval and n, the champion's beside it, and the difference on the same rows if compared."""
     compared = {each.metric: each for each in differences or () if not each.slice}
     own, value_columns = ordered(evidence.metrics()), metric_columns(evidence, champion)
-    columns: dict[str, list[str | float | None]] = {
+    columns: dict[str, Any] = {
         "Metric": [cell(metric.name) for metric in own],
         value_columns[0]: [metric.value for metric in own],
         "Interval": [words.interval(metric.low, metric.high) for metric in own],
-        "n": [metric.n for metric in own],
+        "n": pd.array([metric.n for metric in own], dtype="Int64"),
     }
     if champion is not None:
         theirs = [champion.metric(metric.name) for metric in own]
