@@ -14,10 +14,12 @@ FIRST_ALIAS = "challenger"
 FIRST_OFFERED = {Stage.NONE: Stage.STAGING, Stage.STAGING: Stage.PRODUCTION, Stage.ARCHIVED: Stage.STAGING}
 
 
-def chosen_move(evidence: Evidence) -> Move:
-    """Raises InvalidInput for an alias that cannot be one."""
+def chosen_move(evidence: Evidence) -> Move | None:
+    """None where nobody has chosen one: a champion is mostly looked at. Raises InvalidInput for an impossible alias."""
     model, version, back = evidence.model, evidence.version, _way_back(evidence)
     choice = _choice(evidence, back)
+    if choice is None:
+        return None
     if choice == ROLL_BACK and back is not None:
         return back
     if choice != SET_ALIAS:
@@ -29,20 +31,20 @@ def chosen_move(evidence: Evidence) -> Move:
     return stage_move(model, version, parse_stage(choice))
 
 
-def _choice(evidence: Evidence, back: Move | None) -> str:
+def _choice(evidence: Evidence, back: Move | None) -> str | None:
     stage = parse_stage(evidence.content["stage"])
     stages = [each.value for each in (Stage.STAGING, Stage.PRODUCTION, Stage.ARCHIVED, Stage.NONE) if each != stage]
     options = [*stages, SET_ALIAS]
     options += [REMOVE_ALIAS] if _removable(evidence) else []
     options += [ROLL_BACK] if back else []
-    first = FIRST_OFFERED.get(stage, Stage.ARCHIVED).value
+    first = None if CHAMPION in evidence.content["aliases"] else FIRST_OFFERED.get(stage, Stage.ARCHIVED).value
     asked = st.query_params.get(TO)
     # The key holds the state: after a decision the field starts anew.
     key = f"to/{evidence.model}/{evidence.version}/{stage}/{back and back.version}"
     choice = st.segmented_control(
-        "Move to", options, default=asked if asked in options else first, required=True, key=key, wrap=True
+        "Move to", options, default=asked if asked in options else first, required=first is not None, key=key, wrap=True
     )
-    if choice == first:
+    if choice == first or choice is None:
         st.query_params.pop(TO, None)
     else:
         st.query_params[TO] = choice

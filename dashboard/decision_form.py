@@ -54,17 +54,10 @@ def decision_form(review: Review) -> None:
 
 
 def _form(review: Review, draft: Draft) -> None:
+    """Of a blocked move the button alone is left: there is nothing to give a reason for."""
     with st.form(f"form/{draft.key}", border=False, enter_to_submit=False):
-        st.text_area(
-            "Reason",
-            key=draft.reason,
-            max_chars=MOST_REASON_CHARACTERS,
-            placeholder=f"Why, in {FEWEST_REASON_CHARACTERS} to {MOST_REASON_CHARACTERS:,} characters",
-            help="Kept in the ledger with your name, the gates and the evidence.",
-        )
-        if review.warnings:
-            named = words.count(len(review.warnings), "warning")
-            st.checkbox(f"I accept the {named} named beside the form", key=draft.accept)
+        if review.open:
+            _fields(review, draft)
         st.form_submit_button(
             words.action(draft.move),
             type="primary",
@@ -74,6 +67,19 @@ def _form(review: Review, draft: Draft) -> None:
             args=(draft,),
             width="stretch",
         )
+
+
+def _fields(review: Review, draft: Draft) -> None:
+    st.text_area(
+        "Reason",
+        key=draft.reason,
+        max_chars=MOST_REASON_CHARACTERS,
+        placeholder=f"Why, in {FEWEST_REASON_CHARACTERS} to {MOST_REASON_CHARACTERS:,} characters",
+        help="Kept in the ledger with your name, the gates and the evidence.",
+    )
+    if review.warnings:
+        named = words.count(len(review.warnings), "warning")
+        st.checkbox(f"I accept the {named}", key=draft.accept, help=", ".join(gate.name for gate in review.warnings))
 
 
 def _draft(review: Review) -> Draft:

@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import charts, session, tables, widgets, words
+from pipeline.data_report import sentences
 from pipeline.governance.evidence import Evidence, entry_of, number
 from pipeline.governance.ports import MetricDifference
 
@@ -78,7 +79,6 @@ def lineage(evidence: Evidence) -> None:
             "Source": content["source"],
             "Data": data.get("source"),
             "Data fingerprint": data.get("sha256"),
-            "Rows used": data.get("rows_used"),
             "Commit": _commit(git),
             "Trained": words.moment(document.get("trained_at")),
             "Python": environment.get("python"),
@@ -91,6 +91,9 @@ def lineage(evidence: Evidence) -> None:
             "Flavors": ", ".join(content["flavors"]),
         }
     )
+    if found := sentences(evidence.document("data_report")):
+        st.subheader("Data checks", anchor=False)
+        st.text("\n".join(found))
     packages = entry_of(environment, "packages")
     left, right = st.columns(2, gap="medium")
     for place, title, held in ((left, "Parameters", content["params"]), (right, "Packages", packages)):

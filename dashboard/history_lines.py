@@ -31,6 +31,7 @@ WORDS: Mapping[EventType, str] = {
 }
 COLOURS = {"✓": "green", "✕": "red", "!": "orange", "…": "blue", "·": "gray"}
 LONGEST_REASON = 300
+UNSET = "unset"  # an alias that is on no version, a version that is not there
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,11 @@ def change(entry: Entry) -> str:
     if entry.type in (EventType.DRIFT, EventType.DRIFT_ADOPTED, EventType.DRIFT_REVERTED):
         return ", ".join(_slot(each, entry.type) for each in entry.changes)
     if entry.type is EventType.BASELINE:
-        return words.count(len(entry.changes), "slot") + " as found"
+        return words.count(len(entry.changes), "alias or stage", "aliases and stages") + " as found"
     before = visible(entry.before or "")
     after = visible(entry.after or "")
     slot = f"{visible(entry.slot)}: " if entry.slot and entry.slot.startswith("@") else ""
-    return f"{slot}{before or 'not there'} → {after or 'not there'}" if entry.slot else (after and f"→ {after}")
+    return f"{slot}{before or UNSET} → {after or UNSET}" if entry.slot else (after and f"→ {after}")
 
 
 def who(entry: Entry) -> str:
@@ -136,4 +137,4 @@ def since(periods: Sequence[Period], entries: Sequence[Entry]) -> str:
 
 def _slot(each: SlotChange, event: EventType) -> str:
     after = each.observed if event is EventType.DRIFT else each.to
-    return f"{visible(each.slot.label)}: {each.expected or 'not there'} → {after or 'not there'}"
+    return f"{visible(each.slot.label)}: {each.expected or UNSET} → {after or UNSET}"

@@ -108,11 +108,9 @@ def _champion_at(model: str) -> None:
         width=260,
     )
     moment = session.desk().at(model, asked.replace(tzinfo=UTC))
-    if moment.champion is None:
-        st.text(f"Nobody: the ledger holds no champion at {words.when(moment.at)}.")
-        return
+    who = "Nobody" if moment.champion is None else f"Version {moment.champion}"
     held = ", ".join(f"version {version} in {stage}" for version, stage in sorted(moment.stages.items()))
-    st.text(f"Version {moment.champion} at {words.when(moment.at)}. Stages then: {held or 'none'}.")
+    st.text(f"{who} at {words.when(moment.at)}. Stages then: {held or 'none'}.")
 
 
 def _this_minute() -> datetime:

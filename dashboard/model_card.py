@@ -4,6 +4,7 @@ import streamlit as st
 
 from dashboard import pages, session, tables, widgets, words
 from dashboard.history_lines import last_line, since
+from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import ModelOverview
 
 MOST_SHOWN = 5
@@ -30,6 +31,8 @@ def card(model: ModelOverview) -> None:
         pages.link_versions(words.count(model.record.versions, "version"), name)
         pages.link_history("History", name)
     _champion(model)
+    if (serving := model.stages[Stage.PRODUCTION]) > 1:
+        st.caption(f":material/warning: {serving:,} versions are in Production; the desk keeps to one.")
     _waiting(model)
     if model.last is not None:
         with st.container(gap=None):

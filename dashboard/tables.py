@@ -19,6 +19,7 @@ from pipeline.governance.text import visible
 
 SHARES = ("accuracy", "f1_macro", "f1_weighted", "precision_macro", "recall_macro")
 FIRST_METRICS = (*SHARES, "log_loss")
+OWNER_TAGS = ("owner", "mlflow.user", "produced_by")
 TEXT_COLUMN = "text"  # what the filter looks at, not shown
 LONGEST_CELL = 300
 Gates = Mapping[tuple[int, str | None], GateCount]
@@ -34,14 +35,19 @@ def versions(rows: Sequence[VersionRow], metrics: Sequence[str], gates: Gates = 
             **{name: pd.array([row.metrics.get(name) for row in rows], dtype="Float64") for name in metrics},
             "Gates": [_gate_words(gates.get((row.version, iso(row.created_at)))) for row in rows],
             "Type": [cell(row.tags.get("model_type", "")) for row in rows],
-            "Producer": [cell(row.tags.get("produced_by", "")) for row in rows],
-            "Status": [row.status for row in rows],
+            "Owner": [_owner(row.tags) for row in rows],
+            "Status": [row.status.removesuffix("_REGISTRATION") for row in rows],
             "Created": [utc(row.created_at) for row in rows],
             "Description": [cell(row.description) for row in rows],
         }
     )
     frame[TEXT_COLUMN] = [_searched(row) for row in rows]
     return frame
+
+
+def _owner(tags: Mapping[str, str]) -> str:
+    """Whoever a tag names: ours, MLflow's, else what made the version."""
+    return cell(next((tags[name] for name in OWNER_TAGS if tags.get(name)), ""))
 
 
 def _gate_words(count: GateCount | None) -> str:
@@ -77,10 +83,10 @@ def gate_rows(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Result": [[row["result"]] for row in kept],
-            "Mode": [row["mode"] for row in kept],
             "Gate": [row["name"] for row in kept],
             "Observed": [cell(row["observed"]) for row in kept],
             "Required": [cell(row["required"]) for row in kept],
+            "Mode": [row["mode"] for row in kept],
         }
     )
 
@@ -91,11 +97,11 @@ def metrics(
     """Every metric with interval and n, the champion's beside it, and the difference on the same rows if compared."""
     compared = {each.metric: each for each in differences or () if not each.slice}
     own, value_columns = ordered(evidence.metrics()), metric_columns(evidence, champion)
-    columns: dict[str, list[str | float | None]] = {
+    columns: dict[str, Any] = {
         "Metric": [cell(metric.name) for metric in own],
         value_columns[0]: [metric.value for metric in own],
         "Interval": [words.interval(metric.low, metric.high) for metric in own],
-        "n": [metric.n for metric in own],
+        "n": pd.array([metric.n for metric in own], dtype="Int64"),
     }
     if champion is not None:
         theirs = [champion.metric(metric.name) for metric in own]

@@ -45,7 +45,6 @@ TITLES = (
 MOST_ROWS, TABLE_PIXELS = 14, 500
 FACT_PIXELS, LONG_FACT = 230, 26
 FOUR_DIGITS = "%.4f"
-MINUTES = "YYYY-MM-DD HH:mm [UTC]"
 
 
 def guarded(draw: Callable[[], None], name: str) -> None:
@@ -96,10 +95,10 @@ def gates_table(frame: pd.DataFrame, key: str) -> None:
             "Result": st.column_config.MultiselectColumn(
                 options=list(RESULT_COLOURS), color=list(RESULT_COLOURS.values()), width=88
             ),
-            "Mode": st.column_config.TextColumn(width=70),
-            "Gate": st.column_config.TextColumn(width=165),
-            "Observed": st.column_config.TextColumn(width=175),
-            "Required": st.column_config.TextColumn(width=200),
+            "Gate": st.column_config.TextColumn(width=170),
+            "Observed": st.column_config.TextColumn(width=185),
+            "Required": st.column_config.TextColumn(width=180),
+            "Mode": st.column_config.TextColumn(width=70, help="What the gate does when it is not passed"),
         },
         alt="Gates with result, observed and required value",
     )
@@ -113,8 +112,9 @@ def failed_gates(gates: list[GateResult], title: str, colour: Colour) -> None:
 
 
 def frame(data: pd.DataFrame, alt: str, *, digits: tuple[str, ...] = (), height: int | None = None) -> None:
-    """A small table as it is, with four digits in the named columns."""
-    config = {name: st.column_config.NumberColumn(format=FOUR_DIGITS) for name in digits if name in data}
+    """A small table as it is, with four digits in the named columns; numbers stay narrow, text takes the rest."""
+    config = {name: st.column_config.NumberColumn(format=FOUR_DIGITS, width=100) for name in digits if name in data}
+    config |= {"n": st.column_config.NumberColumn(width=65)} if "n" in data else {}
     st.dataframe(
         data,
         hide_index=True,
@@ -126,7 +126,10 @@ def frame(data: pd.DataFrame, alt: str, *, digits: tuple[str, ...] = (), height:
 
 
 def times(*names: str) -> dict[str, Any]:
-    return {name: st.column_config.DatetimeColumn(format=MINUTES, width=165) for name in names}
+    """To the minute; the heading says the zone."""
+    return {
+        name: st.column_config.DatetimeColumn(f"{name} (UTC)", format="YYYY-MM-DD HH:mm", width=140) for name in names
+    }
 
 
 def metric(found: Metric, *, border: bool = False) -> None:

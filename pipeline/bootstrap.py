@@ -1,6 +1,5 @@
 """The only place that picks the parts: registry, ledger, clock, identity. Heavy imports happen here, when asked for."""
 
-import getpass
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -98,8 +97,7 @@ def scorer(settings: Settings, service: GovernanceService) -> "Scorer":
 
 def person(settings: Settings, name: str | None = None) -> Actor:
     """Whoever types: the given name, else SIGNOFF_ACTOR, else the login name. Self-declared, and recorded as such."""
-    subject = name or settings.environment.actor or getpass.getuser()
-    return Actor(subject, Established.SELF_DECLARED)
+    return Actor(name or settings.environment.person, Established.SELF_DECLARED)
 
 
 def program(name: str) -> Actor:

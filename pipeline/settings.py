@@ -1,23 +1,57 @@
 """`params.yaml` and the environment, read once into one frozen value; unknown keys are refused with their path."""
 
+import getpass
 import os
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.gates import GATES
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.policy import GateRule, Mode, MoveRules, Policy
+from pipeline.params_file import read_params
 
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var"
+# What a rule must say about a gate beside its modes; a gate that is not listed takes nothing.
+GATE_PARAMETERS: Mapping[str, frozenset[str]] = {
+    "accuracy": frozenset({"minimum"}),
+    "not_worse_than_incumbent": frozenset({"metric"}),
+    "no_slice_worse": frozenset({"metric", "minimum_rows"}),
+}
 ESTIMATORS = Literal["logistic_regression", "random_forest", "extra_trees", "hist_gradient_boosting"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Word = Annotated[str, StringConstraints(min_length=1)]
+
+
+def _different(words: list[str]) -> list[str]:
+    twice = sorted({word for word in words if words.count(word) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} is there twice")
+    return words
+
+
+def _ascending(edges: list[float]) -> list[float]:
+    if any(low >= high for low, high in pairwise(edges)):
+        raise ValueError("must ascend")
+    return edges
+
+
+Words = Annotated[list[Word], AfterValidator(_different)]
+Edges = Annotated[list[float], AfterValidator(_ascending)]
 
 
 class Section(BaseModel):
@@ -39,7 +73,7 @@ class TargetSettings(Section):
 
     name: Word
     description: str = ""
-    classes: list[Word] = Field(min_length=2)
+    classes: Words = Field(min_length=2)
 
 
 class NumberColumn(Section):
@@ -63,7 +97,7 @@ class CategoryColumn(Section):
     """The categories in the order in which a form lists them."""
 
     type: Literal["category"]
-    categories: list[Word] = Field(min_length=1)
+    categories: Words = Field(min_length=1)
     default: Word
     description: str = ""
 
@@ -115,7 +149,7 @@ class EvaluationSettings(Section):
     bootstrap_samples: int = Field(ge=100)
     bootstrap_seed: int
     cross_validation_folds: int = Field(ge=2)
-    age_bands: list[float] = Field(min_length=2)
+    age_bands: Edges = Field(min_length=2)
 
 
 class RegistrySettings(Section):
@@ -147,6 +181,15 @@ class MoveSettings(Section):
     def gates_exist(self) -> Self:
         if unknown := sorted(set(self.gates) - set(GATES)):
             raise ValueError(f"gates: no gate is called {', '.join(unknown)}; there are {', '.join(sorted(GATES))}")
+        return self
+
+    @model_validator(mode="after")
+    def gates_have_their_parameters(self) -> Self:
+        for name, gate in self.gates.items():
+            given = frozenset(gate.model_dump(exclude_none=True)) - {"mode", "foreign", "missing"}
+            wanted = GATE_PARAMETERS.get(name, frozenset())
+            if given != wanted:
+                raise ValueError(f"gates: {name} takes {', '.join(sorted(wanted)) or 'no parameter'}")
         return self
 
 
@@ -242,6 +285,14 @@ class Environment(Section):
             token_file=environ.get("SIGNOFF_TOKEN_FILE"),
         )
 
+    @property
+    def person(self) -> str:
+        """SIGNOFF_ACTOR, else the login name. Raises InvalidInput where there is neither."""
+        try:
+            return self.actor or getpass.getuser()
+        except (KeyError, OSError) as error:
+            raise InvalidInput("SIGNOFF_ACTOR: is not set, and this user has no login name") from error
+
 
 class Settings(Section):
     """The whole of `params.yaml`; `environment` is added when it is read."""
@@ -260,29 +311,14 @@ class Settings(Section):
 def read_settings(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Settings:
     """The settings from a file (default: SIGNOFF_PARAMS, else the project's params.yaml) and the environment.
 
-    Raises InvalidInput with the path of the offending key.
+    Raises InvalidInput with the path and the line of the offending key.
     """
     variables = os.environ if environ is None else environ
     file = path or Path(variables.get("SIGNOFF_PARAMS") or ROOT / "params.yaml")
-    content = _read_yaml(file)
+    params = read_params(file)
+    if "environment" in params.content:
+        raise InvalidInput(f"{params.name}: environment: is not a known key; addresses are environment variables")
     try:
-        return Settings.model_validate({**content, "environment": Environment.read(variables)})
+        return Settings.model_validate({**params.content, "environment": Environment.read(variables)})
     except ValidationError as error:
-        raise InvalidInput(f"{file.name}: {_first_problem(error)}") from error
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidInput(f"{file}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{file.name}: is not valid YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(content, dict) or "environment" in content:
-        raise InvalidInput(f"{file.name}: must be a mapping of sections such as data, schema and policy")
-    return content
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors(include_url=False)[0]
-    return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg'].removeprefix('Value error, ')}"
+        raise params.problem(error) from error

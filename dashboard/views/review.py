@@ -55,6 +55,11 @@ def header(evidence: Evidence) -> None:
 
 def decide(evidence: Evidence) -> None:
     move = chosen_move(evidence)
+    if move is None:
+        st.caption("This version serves. Choose a move to see its gates.")
+        panels.gaps(evidence)
+        sections(evidence, None)
+        return
     with st.spinner("Checking the gates"):
         review = session.review(move)
     shown, form = st.columns([13, 7], gap="medium")
@@ -69,13 +74,13 @@ def decide(evidence: Evidence) -> None:
     sections(evidence, review)
 
 
-def sections(evidence: Evidence, review: Review) -> None:
+def sections(evidence: Evidence, review: Review | None) -> None:
     """Of the version that the page is about: a rollback is the review of another one."""
     tabs = st.tabs([METRICS, *SECTIONS], key="show", on_change="rerun", bind="query-params")
-    same = review.evidence.version == evidence.version
+    own = review if review and review.evidence.version == evidence.version else None
     if tabs[0].open:
         with tabs[0]:
-            panels.metrics(evidence, review.incumbent if same else None, review.differences if same else None)
+            panels.metrics(evidence, own.incumbent if own else None, own.differences if own else None)
     for tab, draw in zip(tabs[1:], SECTIONS.values(), strict=True):
         if tab.open:
             with tab:

@@ -15,7 +15,7 @@ def versions_page() -> None:
         st.info("The registry has no models. The overview says how to fill it.")
         pages.link_overview()
         return
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True):
         model = filters_model(names)
         frame = session.versions(model)
         found = filtered(frame)
@@ -70,6 +70,8 @@ def table(found: pd.DataFrame, key: str) -> list[int]:
         column_config={
             "Version": st.column_config.NumberColumn(format="%d", pinned=True, width=75),
             "Stage": widgets.stage_column(),
+            "Status": st.column_config.TextColumn(width=75, help="MLflow's; READY says nothing about the files"),
+            "Owner": st.column_config.TextColumn(help="The tag owner or mlflow.user, else what made the version"),
             "Aliases": st.column_config.MultiselectColumn(
                 options=[CHAMPION, *aliases], color=["blue", *("gray" for _ in aliases)]
             ),

@@ -1,7 +1,7 @@
 """Looking: models, versions, comparisons, cards and reviews."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +13,6 @@ from pipeline.governance.ledger import iso
 from pipeline.governance.lifecycle import parse_target
 from pipeline.governance.ports import ModelRecord, VersionRow
 from pipeline.settings import read_settings
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()
@@ -47,7 +44,7 @@ def best(
     metric: Annotated[str | None, typer.Option(help="Default: evaluation.primary_metric.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the version with the highest metric."""
+    """Show the version with the best metric: the highest, of log_loss and calibration_error the lowest."""
     settings = read_settings()
     name = metric or settings.evaluation.primary_metric
     row = desk(settings).best(model, name)

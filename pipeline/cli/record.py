@@ -1,7 +1,7 @@
 """Looking back: history, verification, reconciliation."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,9 +10,6 @@ from pipeline.cli import tables
 from pipeline.cli.app import Json, Model, app, print_out
 from pipeline.governance.errors import IntegrityFailure, InvalidInput
 from pipeline.settings import read_settings
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()

@@ -244,7 +244,9 @@ def reconciled(events: "Sequence[StoredEvent]", differences: "Sequence[Differenc
     _table(["Model", "Difference", "After (UTC)", "Seen (UTC)"], open_rows, empty="The registry and the ledger agree.")
 
 
-def registered(found: Sequence[Any], champion: int | None) -> None:
+def registered(found: Sequence[Any], champion: int | None, data: Sequence[str]) -> None:
+    for sentence in data:
+        _say(sentence)
     rows = [[each.candidate, each.version, "new" if each.new else "was there", each.note] for each in found]
     _table(["Candidate", "Version", "State", "Note"], rows)
     if champion is not None:

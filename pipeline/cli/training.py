@@ -10,6 +10,8 @@ import typer
 from pipeline.bootstrap import desk
 from pipeline.cli import tables
 from pipeline.cli.app import Json, app, print_out, say
+from pipeline.data_report import sentences
+from pipeline.governance.service import GovernanceService
 from pipeline.settings import VAR, read_settings
 
 Step = Literal["data", "train", "evaluate", "register"]
@@ -21,9 +23,10 @@ def demo(as_json: Json = False) -> None:
     from pipeline.training.demo import fill
 
     settings = read_settings()
+    service = desk(settings)
     with tables.progress(quiet=as_json) as report:
-        champion, registered = fill(settings, desk(settings), report, folder=VAR / "training")
-    _show_registered(registered, as_json, champion=champion)
+        champion, registered = fill(settings, service, report, folder=VAR / "training")
+    _show_registered(service, registered, as_json, champion=champion)
 
 
 @app.command()
@@ -40,17 +43,22 @@ def train(
     from pipeline.training.train import train as train_candidates
 
     settings = read_settings(params)
+    service = desk(settings)
     run = train_candidates if step is None else partial(run_step, step)
     with tables.progress(quiet=as_json) as report:
-        registered = run(settings, names=candidate, data=data, folder=folder, desk=desk(settings), progress=report)
+        registered = run(settings, names=candidate, data=data, folder=folder, desk=service, progress=report)
     if step in {None, "register"}:
-        _show_registered(registered, as_json)
+        _show_registered(service, registered, as_json)
     else:
         print_out(as_json, {"step": step, "folder": str(folder)}, lambda: say(f"{step}: done, see {folder}\n"))
 
 
-def _show_registered(registered: Sequence[Any], as_json: bool, *, champion: int | None = None) -> None:
-    content: dict[str, Any] = {"registered": [each.as_json() for each in registered]}
+def _show_registered(
+    service: GovernanceService, registered: Sequence[Any], as_json: bool, *, champion: int | None = None
+) -> None:
+    """With the data report that went into the versions: all of one training have the same."""
+    data = service.show(registered[0].model, registered[0].version).document("data_report")
+    content: dict[str, Any] = {"registered": [each.as_json() for each in registered], "data": data}
     if champion is not None:
         content["champion"] = champion
-    print_out(as_json, content, lambda: tables.registered(registered, champion))
+    print_out(as_json, content, lambda: tables.registered(registered, champion, sentences(data)))

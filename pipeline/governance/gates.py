@@ -76,6 +76,7 @@ class GateResult:
 
 
 Gate = Callable[[Facts, GateRule], Finding]
+MOST_SLICES = 4  # named in a sentence, the worst first; Compare has them all
 
 
 def version_ready(facts: Facts, _: GateRule) -> Finding:
@@ -149,7 +150,9 @@ def not_worse_than_incumbent(facts: Facts, rule: GateRule) -> Finding:
         return Finding("no other champion", required, passed=True)
     found = next((each for each in facts.differences or () if each.metric == metric and not each.slice), None)
     if found is None:
-        return Finding(None, required, passed=False, why=facts.not_compared or "Not compared.", present=False)
+        return Finding(
+            None, required, passed=False, why=facts.not_compared or f"{metric} was not compared.", present=False
+        )
     why = f"{metric} is worse by {-found.difference:.4f} (95 % interval {found.low:+.4f} to {found.high:+.4f})."
     observed = f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f}, n = {found.n:,})"
     return Finding(observed, required, found.verdict != "worse", why)
@@ -164,9 +167,10 @@ def no_slice_worse(facts: Facts, rule: GateRule) -> Finding:
     if facts.differences is None:
         return Finding(None, required, passed=False, why=facts.not_compared or "Not compared.", present=False)
     slices = [each for each in facts.differences if each.slice and each.metric == metric and each.n >= fewest]
-    worse = [each for each in slices if each.verdict == "worse"]
-    named = "; ".join(f"{each.slice} {each.difference:+.4f}, n = {each.n:,}" for each in worse)
-    return Finding(f"{len(worse)} of {len(slices)} slices worse", required, not worse, f"Worse in {named}.")
+    worse = sorted((each for each in slices if each.verdict == "worse"), key=lambda each: -abs(each.difference))
+    named = "; ".join(f"{each.slice} {each.difference:+.4f}, n = {each.n:,}" for each in worse[:MOST_SLICES])
+    more = f"; and {len(worse) - MOST_SLICES} more" if len(worse) > MOST_SLICES else ""
+    return Finding(f"{len(worse)} of {len(slices)} slices worse", required, not worse, f"Worse in {named}{more}.")
 
 
 def explanation_adds_up(facts: Facts, _: GateRule) -> Finding:

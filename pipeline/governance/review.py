@@ -219,4 +219,4 @@ def _slot_settled(changes: Iterable[Change], slots: Iterable[SlotState]) -> Gate
     if pending:
         why = f"A decision about {pending[0].slot.label} has not ended; reconcile finishes it."
     observed = "pending" if pending else "out-of-band" if moved else "settled"
-    return GateResult("slot_settled", observed, "the ledger and the registry agree", not why, Mode.PREVENT, why)
+    return GateResult("slot_settled", observed, "ledger and registry agree", not why, Mode.PREVENT, why)

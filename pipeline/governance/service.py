@@ -35,7 +35,16 @@ from pipeline.governance.lifecycle import (
 )
 from pipeline.governance.paired import Flips, PairedComparer
 from pipeline.governance.policy import Policy
-from pipeline.governance.ports import Clock, Ledger, ModelRecord, Registry, SmokePredictor, VersionRecord, VersionRow
+from pipeline.governance.ports import (
+    LOSSES,
+    Clock,
+    Ledger,
+    ModelRecord,
+    Registry,
+    SmokePredictor,
+    VersionRecord,
+    VersionRow,
+)
 from pipeline.governance.reconcile import Reconciler
 from pipeline.governance.request import Outcome, Request
 from pipeline.governance.review import Review, Reviewer
@@ -115,12 +124,21 @@ class GovernanceService:
         return self.registry.version(model, version)
 
     def best(self, model: str, metric: str) -> VersionRow:
-        """The version with the highest metric, whole; of equal ones the newest. Raises NotFound where none has it."""
+        """The version with the highest metric, of a loss the lowest; of equal ones the newest, and the whole of it.
+
+        Raises NotFound where no version has the metric.
+        """
+        sign = -1 if metric in LOSSES else 1
         rows = [row for row in self.registry.table(model, [metric]) if metric in row.metrics]
         if not rows:
             raise NotFound(f"metric: no version of {model!r} has a metric {metric!r}")
-        best = max(rows, key=lambda row: (row.metrics[metric], row.version))
+        best = max(rows, key=lambda row: (sign * row.metrics[metric], row.version))
         return self.version(model, best.version).row
+
+    def unasked(self, model: str, version: int, actor: Actor) -> bool:
+        """Whether the version is in no stage and the actor never asked for a move of it. Raises NotFound."""
+        asked = (each.version for each in self.history(model) if each.actor == actor.subject)
+        return self.version(model, version).row.stage is Stage.NONE and version not in asked
 
     def review(self, move: Move, *, recompute: bool = False) -> Review:
         """The gates of a move and whether it is open; `recompute` adds `claims_recomputed`. Raises NotFound."""

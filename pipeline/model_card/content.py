@@ -7,6 +7,7 @@ registry does not have is listed as missing.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pipeline.data_report import sentences
 from pipeline.governance.evidence import Evidence, entry_of, number
 from pipeline.governance.history import Entry, one_line_each
 from pipeline.governance.ledger import iso
@@ -88,14 +89,13 @@ def _data(evidence: Evidence) -> Section:
     facts = {
         **{f"data {name}": value for name, value in entry_of(lineage, "data").items()},
         **{f"split {name}": value for name, value in entry_of(lineage, "split").items()},
-        **{f"dropped {name}": value for name, value in entry_of(report, "dropped").items()},
         "evaluation rows": evidence.document("evaluation").get("n"),
         "evaluation fingerprint": evidence.document("evaluation").get("rows_fingerprint"),
         "git commit": entry_of(lineage, "git").get("commit"),
     }
     rows = [(line(name).replace("_", " "), line(value)) for name, value in facts.items() if value is not None]
     missing = () if entry_of(lineage, "data") else ("Which data the version was trained on is not recorded.",)
-    return Section("Data", table=_table(("", "Value"), rows), missing=missing)
+    return Section("Data", tuple(sentences(report)), _table(("", "Value"), rows), missing)
 
 
 def _metrics(evidence: Evidence) -> Section:

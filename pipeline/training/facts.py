@@ -74,6 +74,7 @@ def _metrics(evaluation: Document) -> dict[str, float]:
 def _tags(settings: Settings, *, key: str, lineage: Document) -> dict[str, str]:
     return {
         "produced_by": "signoff",
+        "owner": settings.environment.person,
         "model_type": lineage["candidate"]["name"],
         "training_date": lineage["trained_at"],
         "n_features": str(len(settings.schema_.columns)),

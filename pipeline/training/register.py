@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
@@ -38,15 +38,18 @@ KEY_TAG = "training_key"
 
 
 class Desk(Protocol):
-    """The one thing that training asks the governance service for."""
+    """What training asks the governance service for."""
 
     def promote(self, model: str, version: int, stage: Stage, *, reason: str, actor: Actor) -> object:
         """Raises Refused where a rule says no."""
 
+    def unasked(self, model: str, version: int, actor: Actor) -> bool:
+        """Whether the version is in no stage and the actor never asked for a move of it."""
+
 
 @dataclass(frozen=True)
 class Registered:
-    """new: False where an equal version was there. note: why a new version was not moved to Staging, else empty."""
+    """new: False where an equal version was there. note: why it was not moved to Staging when that was asked for."""
 
     model: str
     version: int
@@ -58,11 +61,17 @@ class Registered:
         return asdict(self)
 
 
-def find_registered(settings: Settings, name: str, key: str) -> Registered | None:
-    """The version that this training would make, if it is there with its files. Raises Unavailable."""
+def find_registered(settings: Settings, name: str, key: str, *, desk: Desk | None = None) -> Registered | None:
+    """The version that this training would make, if it is there with its files. Raises Unavailable.
+
+    The desk is asked for Staging where a training that was killed did not come to that.
+    """
     uri = settings.environment.tracking_uri
     with registry_errors():
-        return _find(open_registry(uri), settings, name, key)
+        found = _find(open_registry(uri), settings, name, key)
+    if found is None or desk is None or not desk.unasked(found.model, found.version, PIPELINE):
+        return found
+    return _ask_for_staging(desk, found)
 
 
 def _find(client: MlflowClient, settings: Settings, name: str, key: str) -> Registered | None:
@@ -111,7 +120,7 @@ def _ask_for_staging(desk: Desk, registered: Registered) -> Registered:
     try:
         desk.promote(registered.model, registered.version, Stage.STAGING, reason=REASON, actor=PIPELINE)
     except (Refused, Conflict, Unavailable) as error:
-        return Registered(registered.model, registered.version, registered.candidate, new=True, note=str(error))
+        return replace(registered, note=str(error))
     return registered
 
 

@@ -42,7 +42,7 @@ def train(
         registered = []
         for index, name in enumerate(chosen):
             steps = _Steps(tell, 1 + index * len(STEPS), total, name)
-            known = find_registered(settings, name, training_key(settings, name, facts))
+            known = find_registered(settings, name, training_key(settings, name, facts), desk=desk)
             registered.append(known or _train_one(settings, name, folder, desk=desk, steps=steps))
     tell(total, total, "done")
     return registered

@@ -19,7 +19,12 @@ def test_an_intent_and_its_end_are_one_line(desk, open_page):
     """What took two events is one decision for a reader: who, when, from what to what, why."""
     table = frame(opened(open_page, desk), "Change")
 
-    assert table["Change"].tolist() == ["None → Staging", "Staging → Production", "None → Staging", "0 slots as found"]
+    assert table["Change"].tolist() == [
+        "None → Staging",
+        "Staging → Production",
+        "None → Staging",
+        "0 aliases and stages as found",
+    ]
     assert table["Who"].tolist()[0] == "grace (self-declared)"
     assert table["Reason"].tolist()[0] == REASON
 
@@ -82,7 +87,7 @@ def test_who_was_champion_is_asked_by_time(desk, open_page):
     before = opened(open_page, desk, at="2025-12-31T00:00")
 
     assert "Version 1 at" in texts(now)
-    assert "Nobody: the ledger holds no champion at 2025-12-31 00:00 UTC." in texts(before)
+    assert "Nobody at 2025-12-31 00:00 UTC. Stages then: none." in texts(before)
 
 
 def test_the_export_is_the_history_as_json(desk):

@@ -118,7 +118,9 @@ def test_lists_and_details_are_json_for_other_tools(verb: Verb) -> None:
     assert {"files", "file_digest", "evaluation", "feature_schema", "lineage", "evidence"} <= set(shown)
     assert all(len(file["sha256"]) == 64 for file in shown["files"])
     assert best["metrics"]["f1_macro"] == max(each["metrics"]["f1_macro"] for each in verb("versions", MODEL)[1])
-    assert best_by_loss["version"]
+    assert best_by_loss["metrics"]["log_loss"] == min(
+        each["metrics"]["log_loss"] for each in verb("versions", MODEL)[1]
+    )
 
 
 def test_a_review_is_open_or_blocked(verb: Verb) -> None:

@@ -61,6 +61,9 @@ class FakeDesk:
             raise Blocked("accuracy 0.70 is below 0.85")
         return object()
 
+    def unasked(self, model: str, version: int, actor: Actor) -> bool:
+        return (model, version, Stage.STAGING, actor) not in self.asked
+
 
 @dataclass
 class Trained:
@@ -148,6 +151,7 @@ class TestRegistered:
         tags = trained.version(3).tags
 
         assert tags["produced_by"] == "signoff"
+        assert tags["owner"] == trained.settings.environment.person
         assert tags["model_type"] == "boosting"
         assert tags["n_features"] == "16"
         assert tags["validation_status"] == "pending"
@@ -347,6 +351,14 @@ class TestAgain:
         assert [(each.version, each.new) for each in again] == [(1, False), (2, False), (3, False)]
         assert steps == ["prepare", "done"]
         assert len(trained.desk.asked) == 3
+
+    def test_a_training_that_was_killed_before_it_asked_asks_the_next_time(self, trained):
+        """The version is there, nobody has decided about it: it is not left in None for ever."""
+        killed = FakeDesk(asked=trained.desk.asked[:2])
+        again = train(trained.settings, folder=trained.folder / "again", desk=killed)
+
+        assert [(each.version, each.new) for each in again] == [(1, False), (2, False), (3, False)]
+        assert [version for _, version, _, _ in killed.asked] == [1, 2, 3]
 
     def test_register_again_gives_the_version_that_is_there(self, trained):
         """Also the last step alone is idempotent."""

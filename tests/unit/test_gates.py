@@ -112,6 +112,16 @@ def test_a_gate_passes_or_says_why(name: str, facts: Facts, rule: GateRule, obse
     assert result.required
 
 
+def test_of_many_worse_slices_the_worst_are_named() -> None:
+    """And how many more there are."""
+    slices = [replace(worse("accuracy", slice=f"s{size}"), difference=-size / 100) for size in range(1, 7)]
+    result = check_gates(replace(AGAINST, differences=slices), {"no_slice_worse": RULE})[0]
+
+    assert result.observed == "6 of 6 slices worse"
+    assert result.why.startswith("Worse in s6 -0.0600, n = 627; s5 ")
+    assert result.why.endswith("; and 2 more.")
+
+
 @pytest.mark.parametrize("stage", [Stage.STAGING, Stage.PRODUCTION])
 def test_a_reviewed_version_may_go_to_production(stage: Stage) -> None:
     """Staging is where a version is reviewed; one in Production already only gets the alias."""

@@ -941,6 +941,26 @@ class TestReading:
         assert desk.best(MODEL, "accuracy").version == 3
         assert [row.version for row in desk.versions(MODEL, ["accuracy"])] == [3, 2, 1]
 
+    def test_the_best_by_a_loss_is_the_lowest(self) -> None:
+        """As the words better and worse have it on every page."""
+        registry = small_registry(versions=0)
+        for loss in (0.3, 0.2, 0.4):
+            registry.add_version(MODEL, metrics={"log_loss": loss})
+
+        assert build_desk(registry).best(MODEL, "log_loss").version == 2
+
+    def test_a_program_asks_once_about_a_version(self) -> None:
+        """Whatever the answer was; one in a stage needs no asking."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        registry.set_stage(MODEL, 3, Stage.ARCHIVED)
+        before = [desk.unasked(MODEL, version, PIPELINE) for version in (1, 2, 3)]
+        with pytest.raises(Refused):
+            desk.promote(MODEL, 1, Stage.PRODUCTION, reason=REASON, actor=PIPELINE)
+
+        assert before == [True, True, False]
+        assert [desk.unasked(MODEL, version, PIPELINE) for version in (1, 2)] == [False, True]
+
     def test_a_review_reads_only(self) -> None:
         """No event, no change."""
         desk = build_desk()

@@ -38,11 +38,11 @@ def test_the_shipped_file_is_valid() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda c: c.update(surprise=1), "surprise: Extra inputs are not permitted"),
-        (lambda c: c["split"].update(test_size=0.3), "split.test_size: Extra inputs are not permitted"),
+        (lambda c: c.update(surprise=1), "surprise: is not a known key (line "),
+        (lambda c: c["split"].update(test_size=0.3), "split.test_size: is not a known key (line "),
         (lambda c: c["split"].update(test_share=1.5), "split.test_share: Input should be less than 1"),
         (lambda c: c["split"].update(seed="52"), "split.seed: Input should be a valid integer"),
-        (lambda c: c.pop("policy"), "policy: Field required"),
+        (lambda c: c.pop("policy"), "policy: is missing"),
         (
             lambda c: c["policy"]["moves"].pop("alias"),
             "policy: moves: must be exactly staging, production",
@@ -57,13 +57,29 @@ def test_the_shipped_file_is_valid() -> None:
         ),
         (
             lambda c: c["schema"]["columns"]["Age"].update(default=5),
-            "schema.columns.Age.number: default 5.0 is not between 10.0 and 100.0",
+            "schema.columns.Age: default 5.0 is not between 10.0 and 100.0",
         ),
         (
             lambda c: c["schema"]["columns"]["Gender"].update(default="X"),
-            "schema.columns.Gender.category: default 'X' is not one of Female, Male",
+            "schema.columns.Gender: default 'X' is not one of Female, Male",
         ),
-        (lambda c: c["schema"]["columns"]["SMOKE"].update(categories=[True, False]), "schema.columns.SMOKE.category"),
+        (
+            lambda c: c["schema"]["columns"]["SMOKE"].update(categories=[True, False]),
+            "schema.columns.SMOKE.categories.0: Input should be a valid string",
+        ),
+        (
+            lambda c: c["schema"]["columns"]["Gender"].update(categories=["Female", "Male", "Male"]),
+            "schema.columns.Gender.categories: Male is there twice",
+        ),
+        (lambda c: c["evaluation"].update(age_bands=[30, 20]), "evaluation.age_bands: must ascend"),
+        (
+            lambda c: c["policy"]["moves"]["staging"]["gates"]["accuracy"].pop("minimum"),
+            "policy.moves.staging: gates: accuracy takes minimum",
+        ),
+        (
+            lambda c: c["policy"]["moves"]["staging"]["gates"]["signature"].update(minimum=0.9),
+            "policy.moves.staging: gates: signature takes no parameter",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_path(
@@ -78,12 +94,37 @@ def test_a_mistake_is_named_with_its_path(
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("a: [1", "is not valid YAML"), ("- 1", "must be a mapping"), ("environment: {}", "must be a mapping")],
+    [
+        ("a: [1", "is not valid YAML"),
+        ("- 1", "must be a mapping"),
+        ("environment: {}", "environment: is not a known key"),
+        ("", "must be a mapping"),
+    ],
 )
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
     """Before any key is looked at."""
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(InvalidInput, match=sentence):
+        read_settings(tmp_path / "params.yaml", environ={})
+
+
+def test_a_misspelt_key_is_named_with_its_line(tmp_path: Path) -> None:
+    """Not as the key that is missing because of it."""
+    text = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("test_share:", "test_shar:"))
+    line = text[: text.index("test_share:")].count("\n") + 1
+
+    with pytest.raises(InvalidInput) as caught:
+        read_settings(tmp_path / "params.yaml", environ={})
+
+    assert str(caught.value) == f"params.yaml: split.test_shar: is not a known key (line {line})"
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    """YAML itself would take the last one in silence."""
+    (tmp_path / "params.yaml").write_text("split:\n  seed: 1\n  seed: 2\n")
+
+    with pytest.raises(InvalidInput, match=r"split\.seed: is there twice \(lines 2 and 3\)"):
         read_settings(tmp_path / "params.yaml", environ={})
 
 

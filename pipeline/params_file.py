@@ -1,0 +1,74 @@
+"""`params.yaml` as data with the line of every key, and what is wrong in it as one sentence."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from pipeline.governance.errors import InvalidInput
+
+Place = tuple[str | int, ...]
+UNKNOWN, MISSING = "extra_forbidden", "missing"
+WORDS = {UNKNOWN: "is not a known key", MISSING: "is missing"}
+
+
+@dataclass(frozen=True)
+class ParamsFile:
+    """lines: from the path of a key or list item to its line, counted from 1."""
+
+    name: str
+    content: dict[str, Any]
+    lines: Mapping[Place, int]
+
+    def problem(self, error: ValidationError) -> InvalidInput:
+        """The first thing that is wrong. A misspelt key comes before the one that it leaves missing."""
+        found = error.errors(include_url=False)
+        first = min(found, key=lambda each: each["type"] != UNKNOWN)
+        place = self._place(first)
+        line = self.lines.get(place) or self.lines.get(place[:-1])
+        where = f" (line {line})" if line else ""
+        sentence = WORDS.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+        return InvalidInput(f"{self.name}: {'.'.join(map(str, place))}: {sentence}{where}")
+
+    def _place(self, problem: ErrorDetails) -> Place:
+        """The path in the file: pydantic also names the kind of column that it took an entry for."""
+        place: Place = ()
+        for part in problem["loc"]:
+            if (*place, part) in self.lines:
+                place = (*place, part)
+        return (*place, problem["loc"][-1]) if problem["type"] == MISSING else place
+
+
+def read_params(file: Path) -> ParamsFile:
+    """Raises InvalidInput for a file that is not there, no mapping, not YAML, or says a key twice."""
+    try:
+        node = yaml.compose(file.read_text(encoding="utf-8"), yaml.SafeLoader)
+        content = {} if node is None else yaml.SafeLoader("").construct_document(node)
+    except OSError as error:
+        raise InvalidInput(f"{file}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{file.name}: is not valid YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict) or not content:
+        raise InvalidInput(f"{file.name}: must be a mapping of sections such as data, schema and policy")
+    lines: dict[Place, int] = {}
+    for place, line in _places(node, ()):
+        if place in lines:
+            named = ".".join(map(str, place))
+            raise InvalidInput(f"{file.name}: {named}: is there twice (lines {lines[place]} and {line})")
+        lines[place] = line
+    return ParamsFile(file.name, content, lines)
+
+
+def _places(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield (*place, key.value), key.start_mark.line + 1
+            yield from _places(value, (*place, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield (*place, index), value.start_mark.line + 1
+            yield from _places(value, (*place, index))
