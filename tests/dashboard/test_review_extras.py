@@ -67,3 +67,27 @@ def test_the_card_can_be_downloaded(open_page):
 
     assert not app.exception
     assert len(app.get("download_button")) == 2
+
+
+def test_the_environment_of_a_version_is_shown(open_page):
+    """Processor, libraries, threads, pins, and which files were not committed; an older record shows what it has."""
+    registry = small_registry(versions=0)
+    environment = {
+        "python": "3.12.1",
+        "processor": {"features": ["AVX2", "FMA3"], "blas": "scipy-openblas 0.3"},
+        "libraries": {"libgomp": "unknown version"},
+        "threads": {"OMP_NUM_THREADS": None, "libgomp": 2},
+        "lock_sha256": "9" * 64,
+    }
+    git = {"commit": "c" * 40, "dirty": True}
+    for lineage in (
+        {"environment": environment, "git": {**git, "changed": ["a.py", "b.py"]}},
+        {"environment": {"python": "3.11.2", "processor": "hostile"}, "git": git},
+    ):
+        registry.add_version(MODEL, files={"MLmodel": b"x"}, documents={**good_documents(0.9), "lineage": lineage})
+    now = [each.value for each in shown(open_page, build_desk(registry), "Lineage").text]
+    before = [each.value for each in shown(open_page, build_desk(registry), "Lineage", "2").text]
+
+    assert {"AVX2, FMA3", "scipy-openblas 0.3", "libgomp 2", "9" * 64} <= set(now)
+    assert f"{'c' * 40}, with changes not committed: a.py, b.py" in now
+    assert {"3.11.2", f"{'c' * 40}, with changes not committed: not recorded which"} <= set(before)
