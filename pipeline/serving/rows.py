@@ -158,7 +158,7 @@ def _parsed(text: str, about: str) -> Any:  # noqa: ANN401 (whatever is JSON)
     try:
         return json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{about}: is not valid JSON ({str(error)[:MOST_NAME]})") from error
+        raise InvalidInput(f"{about}: is not valid JSON ({visible(str(error), most=MOST_NAME)})") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
