@@ -26,7 +26,9 @@ def flipped_row(comparison: Comparison, flip: Flip) -> None:
     _in_words(comparison, flip, (found[0], found[1]))
     with st.container(horizontal=True):
         for name, each in zip(names, (comparison.a, comparison.b), strict=True):
-            pages.link_explain(f"Explain in {name.lower()}", each.model, each.version, row=str(flip.row))
+            pages.link_explain(
+                f"Explain in {name.lower()}", each.model, each.version, row=str(flip.row), show="One row"
+            )
 
 
 def _says(name: str, predicted: object, chance: float | None) -> str:

@@ -39,10 +39,11 @@ def typed_row(model: str, layout: Layout, send: str) -> CheckedRow | None:
         grid = st.grid("auto", min_column_width=FIELD_PIXELS, vertical_alignment="bottom")
         for position, rule in enumerate(layout.columns):
             with grid.cell(), st.container(gap="xxsmall"):
-                _field(rule, _key(model, position, rule), given[rule.name])
+                # Above its field: the fields of a line stand on one base.
                 if rule.name in problems:
                     st.badge("Not valid", icon=":material/error:", color="red")
                     st.text(problems[rule.name])
+                _field(rule, _key(model, position, rule), given[rule.name])
         st.form_submit_button(send, type="primary", on_click=_send, args=(model, layout))
     if layout.source != "feature schema":
         st.caption(f"The version has no feature schema: {FIELDS_FROM[layout.source]}.")

@@ -10,7 +10,6 @@ from pipeline.governance.errors import SignoffError
 from pipeline.serving.rows import InvalidRows
 
 __all__ = ["app", "deciding", "reading", "record", "run", "scoring", "serving", "training"]
-MOST_PROBLEMS = 50
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -18,18 +17,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         app(arguments, prog_name="signoff")
     except SignoffError as error:
-        for sentence in _sentences(error):
+        for sentence in error.sentences if isinstance(error, InvalidRows) else [str(error)]:
             sys.stderr.write(f"{type(error).__name__}: {sentence}\n")
         return error.exit_code
     except SystemExit as end:  # Typer leaves this way after each verb
         return end.code if isinstance(end.code, int) else 0
     return 0
-
-
-def _sentences(error: SignoffError) -> list[str]:
-    """Whoever corrects a row wants to do so once."""
-    if not isinstance(error, InvalidRows):
-        return [str(error)]
-    shown = [problem.sentence for problem in error.problems[:MOST_PROBLEMS]]
-    more = len(error.problems) - len(shown)
-    return [*shown, f"{more:,} more problems"] if more else shown
