@@ -59,6 +59,7 @@ def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
             y=[point.right for point in points],
             customdata=[point.n for point in points],
             mode="lines+markers",
+            cliponaxis=False,  # a share of 0 lies on the edge
             marker={"size": [_dot(point.n, most) for point in points], "symbol": symbol},
             name=name,
             hovertemplate="probability %{x:.2f}, right %{y:.2f}<br>n = %{customdata:,}<extra></extra>",
@@ -81,7 +82,8 @@ def confusion_difference(found: Confusions, *, dark: bool = False) -> go.Figure:
         for row, line in enumerate(difference)
     ]
     most = max([abs(gain) for line in gains for gain in line] + [NO_DIFFERENCE])
-    colours, middle = (COLOURS_ON_DARK, MIDDLE_ON_DARK) if dark else (COLOURS_ON_LIGHT, MIDDLE_ON_LIGHT)
+    # Also on dark: white counts can be read on them, and hardly on the lighter ones.
+    colours, middle = COLOURS_ON_LIGHT, MIDDLE_ON_DARK if dark else MIDDLE_ON_LIGHT
     heatmap = go.Heatmap(
         x=classes,
         y=classes,

@@ -35,7 +35,7 @@ def verdicts(comparison: Comparison) -> None:
     """The answer in one line; where there is none, why."""
     if comparison.warning is not None:
         missing = [f"{head} came without evaluation rows." for head in tables.without_rows(comparison)]
-        text = "\n".join([comparison.warning.text, *missing])
+        text = "\n".join(missing or [comparison.warning.text])
         with widgets.message("Not evaluated on the same rows", text, colour="orange"):
             st.caption("Each version's own figures are shown below. They do not say which of the two is better.")
         return
@@ -143,7 +143,7 @@ def _side(evidence: Evidence, role: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(f"Version {evidence.version}", anchor=False, width="content")
         pages.link_review("Review", evidence.model, evidence.version)
-    kind = words.name(str(content["tags"].get("model_type") or "type unknown"))
+    kind = words.name(str(content["tags"].get("model_type") or tables.flavor(evidence)))
     st.text(f"{kind}, registered {words.moment(content['created_at'])}")
 
 

@@ -36,6 +36,12 @@ def heads(comparison: Comparison) -> tuple[str, str]:
     return f"Version {comparison.a.version}", f"Version {comparison.b.version}"
 
 
+def flavor(evidence: Evidence) -> str:
+    """What it was saved as, where no tag says of which type it is."""
+    held = [str(name) for name in evidence.content["flavors"] if name != "python_function"]
+    return f"MLflow flavor {held[0]}" if held else "type unknown"
+
+
 def counts(lines: Iterable[Line]) -> dict[str, int]:
     """How many lines have each verdict."""
     found = [line.verdict for line in lines]
@@ -78,8 +84,8 @@ def lines(head: str, found: Sequence[Line], names: tuple[str, str]) -> pd.DataFr
     return pd.DataFrame(columns)
 
 
-def signed_interval(line: Line) -> str:
-    return "" if line.interval is None else f"{line.interval[0]:+.4f} to {line.interval[1]:+.4f}"
+def signed_interval(line: Line) -> str | None:
+    return None if line.interval is None else f"{line.interval[0]:+.4f} to {line.interval[1]:+.4f}"
 
 
 def worst_first(found: Iterable[Line]) -> list[Line]:
@@ -197,12 +203,12 @@ def _ranked(found: Iterable[Line]) -> list[Line]:
     return sorted(found, key=lambda line: (rank.get(line.name, len(rank)), line.name))
 
 
-def _own_interval(evidence: Evidence, line: Line) -> str:
+def _own_interval(evidence: Evidence, line: Line) -> str | None:
     """With n where the line has none: a figure never travels without."""
     metric = evidence.metric(line.name)
     if metric is None:
-        return ""
-    return words.interval(metric.low, metric.high) if line.n else words.spread(metric)
+        return None
+    return (words.interval(metric.low, metric.high) if line.n else words.spread(metric)) or None
 
 
 def _all_of(comparison: Comparison, part: str) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from dashboard.predict_form import outside, typed_row
 from dashboard.predict_panels import classes_of
 from pipeline.comparison.rows import Rows
 from pipeline.governance.errors import NotFound
-from pipeline.governance.evidence import Evidence
+from pipeline.governance.evidence import Evidence, entry_of, number
 from pipeline.governance.review import EVALUATION_ROWS
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Target
@@ -37,7 +37,7 @@ def columns(target: Target) -> None:
         return
     order = classes_of(list(shares), evidence)
     scale = visible(str(summary.get("scale")), most=40)
-    st.text(_about(summary))
+    explained_by(summary)
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Which columns matter", anchor=False)
@@ -48,9 +48,15 @@ def columns(target: Target) -> None:
     widgets.guarded(partial(_values, evidence, scale, right), "values")
 
 
-def _about(summary: Mapping[str, Any]) -> str:
-    sampled = "on 50 rows at most, because it is sampled" if summary.get("sampled") else "on a stratified sample"
-    return f"Method: {visible(str(summary.get('method')), most=120)}, {sampled} of the evaluation rows."
+def explained_by(summary: Mapping[str, Any]) -> None:
+    """On how many rows, by which method, and whether it adds up, as the file says."""
+    n, error, tolerance = (number(summary.get(name)) for name in ("n", "sum_error", "tolerance"))
+    rows = words.count(int(n or 0), "evaluation row")
+    st.caption(f"Mean over {rows}, drawn so that each class has its share.")
+    if error is None or tolerance is None:
+        st.text(f"Method: {visible(str(summary.get('method')), most=120)}. Whether it adds up is not said.")
+    else:
+        explain_row.sum_check(summary, tolerance, adds_up=error <= tolerance)
 
 
 def _values(evidence: Evidence, scale: str, place: DeltaGenerator) -> None:
@@ -63,7 +69,8 @@ def _values(evidence: Evidence, scale: str, place: DeltaGenerator) -> None:
                               format_func=words.name, width=260)  # fmt: skip
         effects = found.explanation.values[:, :, classes.index(chosen)]
         own = explain_data.columns_of(found, rows)
-        title = f"Effect on {explanation_charts.short(chosen)} ({scale})"
+        named = "the output" if len(classes) == 1 else explanation_charts.short(chosen)
+        title = f"Effect on {named} ({scale})"
         figure = explanation_charts.beeswarm(effects, own, title, dark=st.context.theme.type == "dark")
         st.plotly_chart(figure, config=charts.PLAIN, alt="Effect of each column on the class, one dot per row")
         st.caption(f"One dot per row, {len(effects):,} rows. Grey: text, which has no order.")
@@ -72,8 +79,14 @@ def _values(evidence: Evidence, scale: str, place: DeltaGenerator) -> None:
     names = [found.explanation.columns[each] for each in order]
     column = st.selectbox("Column", names, key="column", bind="query-params", format_func=words.name, width=320)
     held = effects[:, found.explanation.columns.index(column)]
-    figure = explanation_charts.dependence(held, own[column], column, title)
+    figure = explanation_charts.dependence(held, own[column], _with_unit(column, evidence), title)
     st.plotly_chart(figure, config=charts.PLAIN, alt="Effect of one column against its own value")
+    st.caption(f"One dot per row, {len(held):,} rows: the effect of {words.label(column)} beside its own value.")
+
+
+def _with_unit(column: str, evidence: Evidence) -> str:
+    unit = entry_of(entry_of(evidence.document("feature_schema"), "columns"), column).get("unit")
+    return f"{column} ({unit})" if isinstance(unit, str) and unit else column
 
 
 def stored_of(evidence: Evidence) -> Stored:
@@ -176,9 +189,7 @@ def _live(target: Target, row: Row) -> None:
     found = session.explained(model, version, target.digest, explain_row.as_pairs(row))
     class_name = _explained(found.documents[0], found.rows[0], target)
     explain_row.sum_check(found.documents[0], found.tolerance, adds_up=found.adds_up)
-    if found.fallback:
-        st.caption("No exact method could be used:")
-        st.text(visible(found.fallback, most=200))
+    explain_row.what_to_know(found)
     explain_row.second_opinion(target, found.rows[0], class_name)
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 from dashboard import charts, explanation_charts, session, widgets, words
 from pipeline.explanation.wording import sentences
 from pipeline.governance.text import visible
-from pipeline.serving.predictions import Target
+from pipeline.serving.predictions import Explanations, Target
 from pipeline.serving.rows import Row, Value
 
 AS_PREDICTED = "As predicted"
@@ -21,14 +21,26 @@ def as_pairs(row: Row) -> tuple[tuple[str, Value], ...]:
     return tuple(row.items())
 
 
-def sum_check(document: Mapping[str, Any], tolerance: float, *, adds_up: bool) -> None:
-    """How it was found, and whether it adds up to what the model says; a failure is shown, not hidden."""
+def sum_check(document: Mapping[str, Any], tolerance: float, *, adds_up: bool, head: str = "") -> None:
+    """How it was found, and whether it adds up to what the model says; a failure is shown, not hidden.
+
+    document: an explanation's, or a summary's.
+    """
     method, error = visible(str(document["method"]), most=120), float(document["sum_error"])
     if adds_up:
-        st.text(f"Method: {method}. Adds up to the output, to within {error:.1g} (allowed {tolerance:.0e}).")
+        missed = f"to within {error:.1g}" if error else "exactly"
+        st.text(f"{head}Method: {method}. Adds up to the output, {missed} (allowed {tolerance:.0e}).")
     else:
-        text = f"Method: {method}. The parts miss the output by {error:.2g}; {tolerance:.0e} is allowed."
+        text = f"{head}Method: {method}. The parts miss the output by {error:.2g}; {tolerance:.0e} is allowed."
         widgets.message("Does not add up", text, colour="red")
+
+
+def what_to_know(found: Explanations) -> None:
+    """Why it is only sampled, and what stands for "nothing known" where the version brought no background rows."""
+    if found.fallback:
+        st.text(f"Sampled, because {visible(found.fallback, most=200)}.")
+    if found.background:
+        st.text(found.background)
 
 
 def why(document: Mapping[str, Any], row: Row, class_name: str, schema: Mapping[str, Any]) -> None:
@@ -46,7 +58,8 @@ def why(document: Mapping[str, Any], row: Row, class_name: str, schema: Mapping[
         lines = sentences(document, row, class_name, schema=schema)
         what = "the output" if number else "this class"
         st.text("\n".join(f"•  {visible(line)}" for line in lines) or f"No column moves {what} noticeably.")
-        st.text(f"With nothing known {ends[0]:.3f}, for this row {ends[1]:.3f} ({scale}).")
+        named = "" if scale == "value" else f" ({scale})"
+        st.text(f"With nothing known {ends[0]:.3f}, for this row {ends[1]:.3f}{named}.")
 
 
 def second_opinion(target: Target, row: Row, class_name: str) -> None:

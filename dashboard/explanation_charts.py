@@ -17,6 +17,7 @@ RAISES_ON_LIGHT, LOWERS_ON_LIGHT = "#C2410C", "#1D4ED8"
 RAISES_ON_DARK, LOWERS_ON_DARK = "#FB923C", "#60A5FA"
 GREY = "#94A3B8"
 LONGEST_LABEL, LONGEST_AXIS = 24, 60
+BREAKS = "_ -"
 MOST_BARS, MOST_SWARMS, MOST_STEPS, MOST_LEVELS = 15, 12, 9, 20
 SWARM_WIDTH, SWARM_BINS = 0.38, 60
 LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal"}
@@ -94,7 +95,7 @@ def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tup
     ordered = sorted(effects, key=lambda name: -abs(effects[name]))
     named, rest = ordered[:MOST_STEPS], ordered[MOST_STEPS:]
     steps = [effects[name] for name in named]
-    labels = [f"{short(name)} = {shown(row.get(name))}" for name in named]
+    labels = [f"{on_two_lines(name)} = {shown(row.get(name))}" for name in named]
     if rest:
         steps.append(sum(effects[name] for name in rest))
         labels.append(f"{len(rest)} other columns")
@@ -165,6 +166,17 @@ def curves(
     return figure.update_yaxes(title=axes[1], rangemode="tozero")
 
 
+def on_two_lines(text: object) -> str:
+    """A name for an axis: one that is long breaks after an underscore, a space or a hyphen, instead of being cut."""
+    shown = visible(str(text), most=2 * LONGEST_LABEL)
+    if len(shown) <= LONGEST_LABEL:
+        return plain(shown)
+    middle = sorted(range(1, len(shown)), key=lambda place: abs(place - len(shown) / 2))
+    breaks = (place for place in middle if shown[place - 1] in BREAKS and place <= LONGEST_LABEL)
+    place = next(breaks, LONGEST_LABEL)
+    return f"{plain(shown[:place])}<br>{plain(visible(shown[place:], most=LONGEST_LABEL))}"
+
+
 def short(text: object) -> str:
     """A name for a chart: not long, and not HTML."""
     return plain(visible(str(text), most=LONGEST_LABEL))
@@ -178,7 +190,7 @@ def shown(value: object) -> str:
 
 def _labels(names: Sequence[str]) -> list[str]:
     """Two names may be alike once they are cut: Plotly would draw both on one line."""
-    cut = [short(name) for name in names]
+    cut = [on_two_lines(name) for name in names]
     return [label if cut.count(label) == 1 else f"{label} ({place})" for place, label in enumerate(cut, start=1)]
 
 

@@ -50,17 +50,19 @@ def _scored(target: Target, content: bytes, name: str) -> ScoredUpload:
     def report(done: int, total: int, text: str) -> None:
         bar.progress(min(1.0, done / total), text)
 
-    scored = score_upload(
-        session.scorer(),
-        target,
-        content,
-        name=name,
-        most_bytes=int(limits.upload_megabytes * 2**20),
-        most_rows=limits.upload_rows,
-        chunk_rows=limits.chunk_rows,
-        report=report,
-    )
-    bar.empty()
+    try:
+        scored = score_upload(
+            session.scorer(),
+            target,
+            content,
+            name=name,
+            most_bytes=int(limits.upload_megabytes * 2**20),
+            most_rows=limits.upload_rows,
+            chunk_rows=limits.chunk_rows,
+            report=report,
+        )
+    finally:
+        bar.empty()
     st.session_state[KEPT] = (key, scored)
     return scored
 

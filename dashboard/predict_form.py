@@ -10,13 +10,18 @@ import streamlit as st
 from dashboard import widgets, words
 from pipeline.governance.text import visible
 from pipeline.serving.cells import digits
-from pipeline.serving.layout import ColumnRule, Layout
+from pipeline.serving.layout import ColumnRule, Layout, Source
 from pipeline.serving.rows import CheckedRow, check_row
 
 MOST_FIELDS = 80
 FIELD_PIXELS = 210
 STEPS_IN_RANGE = 20
 BOOLEANS = ("true", "false")
+FIELDS_FROM: Mapping[Source, str] = {
+    "signature": "the fields are those of its signature",
+    "input example": "the fields are those of its input example",
+    "model": "the fields are the columns that it was fitted with, and nothing says what they may hold",
+}
 # Our fields are labelled with markdown: what cannot be anything else is shown as it is.
 SENTENCE = re.compile(r"[A-Za-z][A-Za-z0-9 ,?()%'-]*")
 
@@ -34,13 +39,14 @@ def typed_row(model: str, layout: Layout, send: str) -> CheckedRow | None:
         grid = st.grid("auto", min_column_width=FIELD_PIXELS, vertical_alignment="bottom")
         for position, rule in enumerate(layout.columns):
             with grid.cell(), st.container(gap="xxsmall"):
-                _field(rule, _key(model, position, rule), given[rule.name])
+                # Above its field: the fields of a line stand on one base.
                 if rule.name in problems:
                     st.badge("Not valid", icon=":material/error:", color="red")
                     st.text(problems[rule.name])
+                _field(rule, _key(model, position, rule), given[rule.name])
         st.form_submit_button(send, type="primary", on_click=_send, args=(model, layout))
     if layout.source != "feature schema":
-        st.caption(f"The version has no feature schema: the fields are those of its {layout.source}.")
+        st.caption(f"The version has no feature schema: {FIELDS_FROM[layout.source]}.")
     return None if checked.problems else checked
 
 

@@ -7,9 +7,10 @@ import streamlit as st
 
 from dashboard import charts, explanation_charts, pages, session, widgets, words
 from dashboard.compare_tables import importance
-from dashboard.explain_row import as_pairs, sum_check
+from dashboard.explain_row import as_pairs, sum_check, what_to_know
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.text import visible
+from pipeline.serving.cells import unit
 from pipeline.serving.layout import ColumnRule, Layout
 from pipeline.serving.predictions import Prediction, Target
 from pipeline.serving.rows import CheckedRow, check_row
@@ -23,7 +24,7 @@ def answers(row: CheckedRow, targets: Sequence[Target]) -> None:
     found: dict[str, Prediction] = {}
     grid = st.grid(len(targets), min_column_width=200)
     for target in targets:
-        checked = row if target is targets[0] else check_row(row.values, target.layout or Layout((), "model"))
+        checked = row if target is targets[0] else _for_another(row, target)
         with grid.cell():
             widgets.guarded(partial(_answer, target, checked, found), f"answer/{target.resolved.version}")
     if said := {name: each.probabilities for name, each in found.items() if each.probabilities}:
@@ -33,6 +34,12 @@ def answers(row: CheckedRow, targets: Sequence[Target]) -> None:
     if len({each.value for each in found.values()}) > 1:
         st.badge("The two do not agree", icon=":material/compare_arrows:", color="orange")
     widgets.guarded(lambda: _reasons(targets[0], row), "reasons")
+
+
+def _for_another(row: CheckedRow, target: Target) -> CheckedRow:
+    """The form is the first version's: what another one does not take is left out for it."""
+    layout = target.layout or Layout((), "model")
+    return check_row({name: value for name, value in row.values.items() if name in layout.names}, layout)
 
 
 def _answer(target: Target, row: CheckedRow, found: dict[str, Prediction]) -> None:
@@ -45,8 +52,14 @@ def _answer(target: Target, row: CheckedRow, found: dict[str, Prediction]) -> No
     found[head] = prediction
     with st.container(gap="xxsmall"):
         st.caption(f"{head} predicts")
-        st.subheader(words.label(in_words(prediction.value)), anchor=False)
+        st.subheader(_heading(prediction), anchor=False)
         st.caption(f"From the files {words.digest(target.digest)}")
+
+
+def _heading(said: Prediction) -> str:
+    """A number as it is; a class is anybody's text."""
+    plain = isinstance(said.value, int | float) and not isinstance(said.value, bool)
+    return in_words(said.value) if plain else words.label(in_words(said.value))
 
 
 def _reasons(target: Target, row: CheckedRow) -> None:
@@ -57,6 +70,7 @@ def _reasons(target: Target, row: CheckedRow) -> None:
     lines = found.sentences(class_name=top)
     st.text("\n".join(f"•  {visible(line)}" for line in lines) or "No column moves the prediction noticeably.")
     sum_check(found.documents[0], found.tolerance, adds_up=found.adds_up)
+    what_to_know(found)
     st.caption(f"Effects on the {scale}, against what the version says with nothing known.")
     pages.link_explain("Explain this row", model, version, source="Typed in", show="One row")
 
@@ -79,7 +93,8 @@ def what_if(row: CheckedRow, target: Target) -> None:
     axes = (_with_unit(movable[column]), "Probability" if target.probabilities else "Output")
     figure = explanation_charts.curves(_lines(said, target), places, axes, at=row.values[column])
     st.plotly_chart(figure, config=charts.PLAIN, alt="What the version says while one column moves")
-    st.text(f"{visible(column)} is {in_words(row.values[column])} in the row.{_classes_met(said, target)}")
+    own = f"{in_words(row.values[column])}{unit(movable[column])}"
+    st.text(f"{visible(column)} is {own} in the row.{_classes_met(said, target)}")
     st.caption("All other columns stay as they are: not every such row needs to exist.")
 
 

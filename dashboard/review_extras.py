@@ -6,10 +6,12 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, explain_data, explanation_charts, session, widgets, words
+from dashboard import charts, explain_data, explanation_charts, pages, session, widgets, words
+from dashboard.explain_panels import explained_by
+from dashboard.predict_panels import classes_of
 from pipeline import model_card
 from pipeline.governance.claims import Recomputation
-from pipeline.governance.evidence import Evidence, number
+from pipeline.governance.evidence import Evidence
 from pipeline.governance.text import visible
 from pipeline.model_card import Card
 
@@ -23,12 +25,11 @@ def explanation(evidence: Evidence) -> None:
     if not shares:
         st.caption("The version came without an explanation summary.")
         return
-    error = number(summary.get("sum_error"))
-    added = "" if error is None else f" The contributions miss the model's own output by at most {error:.1e}."
-    rows = words.count(int(number(summary.get("n")) or 0), "row")
-    st.caption(f"{visible(str(summary.get('method')), most=120)}, on {rows}.{added}")
-    figure = explanation_charts.importance(shares, visible(str(summary.get("scale")), most=40))
+    explained_by(summary)
+    ordered = {name: shares[name] for name in classes_of(list(shares), evidence)}
+    figure = explanation_charts.importance(ordered, visible(str(summary.get("scale")), most=40))
     st.plotly_chart(figure, config=charts.PLAIN, alt="Mean absolute effect of each column")
+    pages.link_explain("Explain", evidence.model, evidence.version)
 
 
 def claims(evidence: Evidence) -> None:

@@ -20,6 +20,7 @@ from pipeline.governance.evidence import Metric
 from pipeline.governance.gates import GateResult
 from pipeline.governance.lifecycle import CHAMPION, Stage
 from pipeline.governance.text import visible
+from pipeline.serving.rows import InvalidRows
 
 Colour = Literal["red", "orange", "green", "blue", "gray"]
 STAGE_COLOURS: Mapping[str, Colour] = {
@@ -56,10 +57,11 @@ def guarded(draw: Callable[[], None], name: str) -> None:
 
 
 def failure(error: SignoffError, name: str) -> None:
-    with message(title_of(error), str(error), colour="red" if isinstance(error, IntegrityFailure) else "orange"):
+    text = "\n".join(error.sentences) if isinstance(error, InvalidRows) else str(error)
+    with message(title_of(error), text, colour="red" if isinstance(error, IntegrityFailure) else "orange"):
         if isinstance(error, NotFound):
             st.page_link("views/versions.py", label="All versions", icon=":material/arrow_back:")
-        else:
+        elif not isinstance(error, InvalidInput):  # the same input would be refused again
             st.button("Try again", icon=":material/refresh:", on_click=session.forget_reads, key=f"try_again/{name}")
 
 

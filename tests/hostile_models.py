@@ -8,7 +8,7 @@ import pickle
 import shutil
 import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 TREE = "sklearn.tree._tree.Tree"
 PREDICTOR = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
 ALLOWED = (TREE, PREDICTOR)
+COLUMNS = ("Age", "Weight", "Gender", "CAEC")
 ESTIMATORS: dict[str, Callable[[], Any]] = {
     "logistic_regression": lambda: LogisticRegression(max_iter=500),
     "random_forest": lambda: RandomForestClassifier(7, max_depth=6, class_weight="balanced", random_state=1),
@@ -62,8 +63,8 @@ def fitted(name: str) -> Pipeline:
     return Pipeline([("columns", columns), ("model", ESTIMATORS[name]())]).fit(inputs, truth)
 
 
-def save(model: Any, folder: Path, *, with_example: bool = True) -> Path:
-    """As `mlflow.sklearn.save_model` with skops leaves it."""
+def save(model: Any, folder: Path, *, with_example: bool = True, columns: Sequence[str] = COLUMNS) -> Path:
+    """As `mlflow.sklearn.save_model` with skops leaves it; the example has these columns."""
     import mlflow.sklearn
 
     with warnings.catch_warnings():
@@ -74,7 +75,7 @@ def save(model: Any, folder: Path, *, with_example: bool = True) -> Path:
             serialization_format="skops",
             skops_trusted_types=list(ALLOWED),
             pip_requirements=[],
-            input_example=rows()[0].head(1) if with_example else None,
+            input_example=rows()[0][list(columns)].head(1) if with_example else None,
         )
     return folder
 

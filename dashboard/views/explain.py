@@ -9,7 +9,7 @@ from dashboard.explain_trust import state_line
 from pipeline.governance.evidence import Evidence
 from pipeline.serving.predictions import Target
 
-COLUMNS, ONE_ROW = "Columns", "One row"
+TABS = COLUMNS, ONE_ROW = "Columns", "One row"
 
 
 def explain_page() -> None:
@@ -40,9 +40,11 @@ def header(evidence: Evidence) -> None:
 
 def sections(target: Target) -> None:
     """A link to a row opens it. Not as the default of the tabs: they would close when the row leaves the address."""
-    if explain_panels.ROW in st.query_params and "show" not in st.query_params and "show" not in st.session_state:
+    # Another page's tabs may have left their own word under this key.
+    chosen = "show" in st.query_params or st.session_state.get("show") in TABS
+    if explain_panels.ROW in st.query_params and not chosen:
         st.session_state["show"] = ONE_ROW
-    tabs = st.tabs([COLUMNS, ONE_ROW], key="show", on_change="rerun", bind="query-params")
+    tabs = st.tabs(TABS, key="show", on_change="rerun", bind="query-params")
     for tab, draw in zip(tabs, (explain_panels.columns, explain_panels.one_row), strict=True):
         if tab.open:
             with tab:

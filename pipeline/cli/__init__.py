@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from pipeline.cli import training, reading, scoring, serving, deciding, record, reproducing  # isort: skip
 from pipeline.cli.app import app
 from pipeline.governance.errors import SignoffError
+from pipeline.serving.rows import InvalidRows
 
 __all__ = ["app", "deciding", "reading", "record", "reproducing", "run", "scoring", "serving", "training"]
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb and give its exit code; a SignoffError is one sentence on standard error."""
+    """Run one verb and give its exit code; a SignoffError is one sentence on standard error, or one per problem."""
     try:
         app(arguments, prog_name="signoff")
     except SignoffError as error:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        for sentence in error.sentences if isinstance(error, InvalidRows) else [str(error)]:
+            sys.stderr.write(f"{type(error).__name__}: {sentence}\n")
         return error.exit_code
     except SystemExit as end:  # Typer leaves this way after each verb
         return end.code if isinstance(end.code, int) else 0

@@ -170,8 +170,10 @@ def explanation(found: "Explanations") -> None:
         _say(sentence)
     _table(["Column", "Value", "Adds"], [[name, row.get(name), _signed(effect)] for name, effect in effects])
     start, error = _digits(document["base_values"][top]), document["sum_error"]
-    _say(f"Starts from {start}; {document['method']}; adds up to within {error:.1g}")
-    for note in filter(None, (found.fallback, *found.notes)):
+    says = "adds up to within" if found.adds_up else f"DOES NOT ADD UP, {found.tolerance:.0e} is allowed: misses by"
+    _say(f"Starts from {start}; {document['method']}; {says} {error:.1g}")
+    fallback = f"Sampled, because {found.fallback}." if found.fallback else ""
+    for note in filter(None, (fallback, found.background, *found.notes)):
         _say(note)
 
 
@@ -309,7 +311,8 @@ def _digits(value: float | None) -> str | None:
 
 
 def _signed(value: float | None) -> str | None:
-    return None if value is None else f"{value:+.4f}"
+    """What rounds to nothing has no sign."""
+    return None if value is None else f"{value:+.4f}" if round(value, 4) else f"{0:.4f}"
 
 
 def _verdict(passed: bool, mode: str) -> str:

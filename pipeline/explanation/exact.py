@@ -27,6 +27,7 @@ LINEAR = (
     linear_model.ElasticNet, linear_model.ElasticNetCV, linear_model.SGDRegressor,
 )  # fmt: skip
 TOLERANCE = 1e-9
+TREE_METHOD, LINEAR_METHOD = "exact (tree, path-dependent)", "exact (linear)"
 Effects = Callable[[Numbers], Numbers]  # (n, encoded) to (n, encoded, classes)
 
 
@@ -87,9 +88,9 @@ def exact_method(model: Model, background: pd.DataFrame) -> ExactMethod:
         raise NotExact(f"the model's preparation cannot be probed ({type(error).__name__}: {sentence})") from error
     _require_one_source(sources, background)
     if type(estimator) in LINEAR:
-        name, (effects, base) = "exact (linear)", _linear(estimator, encoded.mean(axis=0))
+        name, (effects, base) = LINEAR_METHOD, _linear(estimator, encoded.mean(axis=0))
     else:
-        name, (effects, base) = "exact (tree, path-dependent)", _trees(estimator)
+        name, (effects, base) = TREE_METHOD, _trees(estimator)
     return ExactMethod(name, preparation, estimator, sources, effects, base, _scale(estimator))
 
 

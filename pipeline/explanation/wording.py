@@ -1,10 +1,28 @@
 """An explanation in plain words. Standard library only: screens use it on what the worker answered."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 SMALLEST = 0.005  # shown with two decimals, less is 0.00
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two versions in a sentence. name: such as "version 2". document: one row as result.to_json gives it."""
+
+    name: str
+    document: Mapping[str, Any]
+
+    def effects(self, class_name: str) -> Mapping[str, float]:
+        """By column; empty where the version does not know the class."""
+        found: Mapping[str, float] = self.document["contributions"].get(class_name, {})
+        return found
+
+    @property
+    def scale(self) -> str:
+        return str(self.document["scale"])
 
 
 def sentences(
@@ -16,16 +34,63 @@ def sentences(
     """
     contributions: Mapping[str, float] = document["contributions"][class_name]
     scale = document["scale"]
-    what = f"the {class_name}" if list(document["classes"]) == ["output"] else class_name
+    what = _subject(class_name, document)
     ordered = sorted(contributions.items(), key=lambda each: -abs(each[1]))
-    shown = [(name, effect) for name, effect in ordered[:most] if scale == "value" or abs(effect) >= SMALLEST]
+    shown = [(name, effect) for name, effect in ordered[:most] if _is_noticed(effect, scale)]
     columns = schema.get("columns", {})
     return [
-        f"{name} {_value(row.get(name), columns.get(name, {}))} {'raises' if effect > 0 else 'lowers'} {what} "
-        f"by {_amount(abs(effect), scale)}"
+        f"{name} {_value(row.get(name), columns.get(name, {}))} {_verb(effect)} {what} by {_amount(abs(effect), scale)}"
         for name, effect in shown
-        if effect
     ]
+
+
+def contrasts(
+    sides: tuple[Side, Side], row: Mapping[str, Any], class_name: str, *, schema: Mapping[str, Any], most: int = 5
+) -> list[str]:
+    """The columns whose effect on one class differs most between two versions, the largest difference first:
+    "Weight 112 kg raises Obesity_Type_III by 0.31 in version 2, lowers it by 0.02 in version 1".
+
+    Where the two are on different scales, the shares of all effects are compared instead of the effects.
+    """
+    first, second = (_comparable(side.effects(class_name), share=sides[0].scale != sides[1].scale) for side in sides)
+    names = list(dict.fromkeys([*first, *second]))
+    ordered = sorted(names, key=lambda name: -abs(first.get(name, 0.0) - second.get(name, 0.0)))
+    what, columns = _subject(class_name, sides[0].document), schema.get("columns", {})
+    found = ((name, [side.effects(class_name).get(name, 0.0) for side in sides]) for name in ordered[:most])
+    return [
+        f"{name} {_value(row.get(name), columns.get(name, {}))} {_in_turn(sides, effects, what)}"
+        for name, effects in found
+        if any(_is_noticed(effect, side.scale) for side, effect in zip(sides, effects, strict=True))
+    ]
+
+
+def _in_turn(sides: tuple[Side, Side], effects: Sequence[float], what: str) -> str:
+    """The first that moves the class noticeably names it."""
+    parts = []
+    for side, effect in zip(sides, effects, strict=True):
+        if _is_noticed(effect, side.scale):
+            parts.append(f"{_verb(effect)} {what} by {_amount(abs(effect), side.scale)} in {side.name}")
+        else:
+            parts.append(f"hardly moves {what} in {side.name}")
+        what = "it"
+    return ", ".join(parts)
+
+
+def _comparable(effects: Mapping[str, float], *, share: bool) -> Mapping[str, float]:
+    total = sum(map(abs, effects.values())) if share else 1.0
+    return {name: effect / (total or 1.0) for name, effect in effects.items()}
+
+
+def _subject(class_name: str, document: Mapping[str, Any]) -> str:
+    return f"the {class_name}" if list(document["classes"]) == ["output"] else class_name
+
+
+def _verb(effect: float) -> str:
+    return "raises" if effect > 0 else "lowers"
+
+
+def _is_noticed(effect: float, scale: str) -> bool:
+    return effect != 0 if scale == "value" else abs(effect) >= SMALLEST
 
 
 def _amount(effect: float, scale: str) -> str:

@@ -94,11 +94,19 @@ def layout_of_model(description: Mapping[str, Any]) -> Layout | None:
 
 
 def started_with(layout: Layout, example: Mapping[str, Any]) -> Layout:
-    """With the example's first row as defaults, where nothing else gave one: a signature tells none."""
-    shown = {name: _shown(name, values) for name, values in example.items() if isinstance(values, list)}
-    held = (replace(rule, default=shown[rule.name].default) if rule.default is None and rule.name in shown else rule
+    """With the example's first row as defaults, where nothing else gave one: a signature tells none.
+
+    Numbers with six digits: they are a start to type over, not a value to keep.
+    """
+    starts = {name: _six_digits(_shown(name, values).default)
+              for name, values in example.items() if isinstance(values, list)}  # fmt: skip
+    held = (replace(rule, default=starts[rule.name]) if rule.default is None and rule.name in starts else rule
             for rule in layout.columns)  # fmt: skip
     return replace(layout, columns=tuple(held))
+
+
+def _six_digits(value: str | float | bool | None) -> str | float | bool | None:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _described(name: str, column: Mapping[str, Any], signed: ColumnRule | None) -> ColumnRule:

@@ -176,6 +176,7 @@ def explain(held: Held, rows: Frame) -> Frame:
 
     Raises InvalidInput, Refused.
     """
+    from pipeline.explanation.exact import TREE_METHOD  # noqa: PLC0415 (with scikit-learn)
     from pipeline.explanation.result import to_json  # noqa: PLC0415 (with scikit-learn)
 
     frame = _frame(held, rows)
@@ -188,6 +189,7 @@ def explain(held: Held, rows: Frame) -> Frame:
         "tolerance": found.tolerance,
         "adds_up": found.adds_up,
         "fallback": found.fallback,
+        "background": "" if found.method == TREE_METHOD else _substitute(held.loaded),
     }
 
 
@@ -257,8 +259,20 @@ def _background(held: Held, frame: pd.DataFrame) -> pd.DataFrame:
         raise Refused(f"its background rows cannot be used ({short(error)})") from error
 
 
+def _substitute(loaded: LoadedModel) -> str:
+    """What stands for "nothing known" in place of background rows; empty where those came with the version."""
+    if _has_background(loaded):
+        return ""
+    n = len(input_example(loaded))
+    rows = "the one row" if n == 1 else f"the {n} rows"
+    return f'It came without background rows: {rows} of its input example stand for "nothing known".'
+
+
+def _has_background(loaded: LoadedModel) -> bool:
+    return BACKGROUND in loaded.names and (loaded.folder / BACKGROUND).stat().st_size <= MOST_BACKGROUND_BYTES
+
+
 def _stored_background(loaded: LoadedModel) -> pd.DataFrame | None:
-    path = loaded.folder / BACKGROUND
-    if BACKGROUND not in loaded.names or path.stat().st_size > MOST_BACKGROUND_BYTES:
+    if not _has_background(loaded):
         return None
-    return pd.read_parquet(path).head(MOST_BACKGROUND_ROWS)
+    return pd.read_parquet(loaded.folder / BACKGROUND).head(MOST_BACKGROUND_ROWS)

@@ -122,6 +122,7 @@ class Explanations:
     """One document per row, as the command `explain` prints it.
 
     rows: the values that were explained. sampled, tolerance, adds_up, fallback: see explanation.result.Explanation.
+    background: a sentence where something else than the version's own background rows stood for "nothing known".
     """
 
     model: str
@@ -134,6 +135,7 @@ class Explanations:
     tolerance: float
     adds_up: bool
     fallback: str
+    background: str = ""
     notes: tuple[str, ...] = ()
 
     def top_class(self, position: int = 0) -> str:

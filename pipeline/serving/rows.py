@@ -20,6 +20,7 @@ Value = str | float | bool | None  # a whole number is an int; None is a missing
 Row = Mapping[str, Value]
 MOST_JSON_CHARACTERS = 2**20
 MOST_NAME = 80
+MOST_SENTENCES = 50
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,13 @@ class InvalidRows(InvalidInput):
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         super().__init__(f"{problems[0].sentence}{more}")
         self.problems = tuple(problems)
+
+    @property
+    def sentences(self) -> list[str]:
+        """One per problem, so that whoever corrects rows does so once; at most 50 and how many more there are."""
+        shown = [problem.sentence for problem in self.problems[:MOST_SENTENCES]]
+        more = len(self.problems) - len(shown)
+        return [*shown, f"and {more:,} more"] if more else shown
 
 
 def check_row(
@@ -158,7 +166,7 @@ def _parsed(text: str, about: str) -> Any:  # noqa: ANN401 (whatever is JSON)
     try:
         return json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{about}: is not valid JSON ({str(error)[:MOST_NAME]})") from error
+        raise InvalidInput(f"{about}: is not valid JSON ({visible(str(error), most=MOST_NAME)})") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -211,6 +211,7 @@ class Scorer:
             tolerance=answer["tolerance"],
             adds_up=answer["adds_up"],
             fallback=answer["fallback"],
+            background=answer["background"],
             notes=target.notes,
         )
 

@@ -1,6 +1,7 @@
 """A desk in memory whose versions are real models, and the files that come with them."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,10 @@ def parquet(frame: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def regression(folder: Path) -> dict[str, bytes]:
+def regression(folder: Path, columns: Sequence[str] = ("Age", "Weight")) -> dict[str, bytes]:
     """Plain MLflow: no schema, no explanation, an input example."""
-    inputs = rows()[0][["Age", "Weight"]]
-    return content(save(LinearRegression().fit(inputs, np.arange(len(inputs))), folder))
+    inputs = rows()[0][list(columns)]
+    return content(save(LinearRegression().fit(inputs, np.arange(len(inputs))), folder, columns=columns))
 
 
 def pickled(clean: Path, place: Path) -> dict[str, bytes]:
@@ -85,10 +86,11 @@ def all_models(place: Path) -> dict[str, tuple[dict[str, bytes], dict[str, Any]]
     bad = pickled(place / "random_forest", place / "pickled")
     made["pickled"] = {**files, **bad}, documents
     made["regression"] = regression(place / "regression"), {}
+    made["fewer columns"] = regression(place / "fewer", ["Age"]), {}
     return made
 
 
-def desk_of(models: dict[str, tuple[dict[str, bytes], dict[str, Any]]]) -> GovernanceService:
+def desk_of(models: dict[str, tuple[dict[str, bytes], dict[str, Any]]], **ports: Any) -> GovernanceService:
     """Version 1 champion and approved, version 2 in review, version 3 a pickle; and a regression model."""
     registry = InMemoryRegistry()
     registry.add_model(MODEL)
@@ -98,6 +100,6 @@ def desk_of(models: dict[str, tuple[dict[str, bytes], dict[str, Any]]]) -> Gover
     registry.add_version(REGRESSION, files=models["regression"][0])
     registry.set_alias(MODEL, "champion", 1)
     registry.set_stage(MODEL, 1, Stage.PRODUCTION)
-    service = build_desk(registry)
+    service = build_desk(registry, **ports)
     service.take_over()
     return service

@@ -1,5 +1,7 @@
 """The Predict page: form, probabilities, reasons, two versions, what if, and a file of rows."""
 
+import re
+
 import pytest
 from explained_desk import POLICY, REGRESSION, all_models, desk_of
 from seen import badges, button, texts
@@ -160,6 +162,22 @@ def test_a_model_without_schema(desk, open_page):
     assert not app.exception
     assert any("has no feature schema" in each.value for each in app.caption)
     assert "Version 1 predicts" in [each.value for each in app.caption]
+    assert any(re.fullmatch(r"-?[0-9.]+", each.value) for each in app.subheader)
+    assert 'the one row of its input example stand for "nothing known"' in texts(app)
+
+
+def test_beside_a_version_that_takes_fewer_columns(models, worker, open_page, monkeypatch):
+    """What it does not take is left out for it: a new column is no reason not to compare."""
+    registry = InMemoryRegistry()
+    registry.add_model(REGRESSION)
+    for files in (models["regression"][0], models["fewer columns"][0]):
+        registry.add_version(REGRESSION, files=files)
+    monkeypatch.setattr(bootstrap, "scorer", lambda _settings, given: Scorer(given, worker, POLICY))
+    app = open_page(build_desk(registry), "predict", model=REGRESSION, version="1", beside="2")
+
+    assert not app.exception
+    assert {"Version 1 predicts", "Version 2 predicts"} <= {each.value for each in app.caption}
+    assert not any("Not valid" in each for each in badges(app))
 
 
 def test_a_file_of_rows(desk, open_page):

@@ -624,6 +624,18 @@ def test_a_mistake_is_one_sentence(
     assert sentence in error
 
 
+def test_every_problem_of_a_row_is_told(verb: Callable[..., tuple[int, str, str]]) -> None:
+    """One sentence each, so that the row is corrected once."""
+    code, _, error = verb("predict", MODEL, "--row", json.dumps({**ROW, "Age": None, "Gender": "Femal", "Shoe": 41}))
+
+    assert code == 2
+    assert error.splitlines() == [
+        "InvalidRows: Shoe: is not a column of this model",
+        "InvalidRows: Age: is missing (allowed 10 to 100)",
+        "InvalidRows: Gender: 'Femal' is not allowed; did you mean 'Female'? (allowed Female, Male)",
+    ]
+
+
 def test_a_tampered_champion_is_an_integrity_failure(verb: Callable[..., tuple[int, str, str]], filled: Path) -> None:
     """Exit code 7, and nothing is predicted."""
     path = registries.Filler(f"sqlite:///{filled / 'mlflow.db'}").files_of(MODEL, 1) / "conda.yaml"

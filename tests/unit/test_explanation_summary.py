@@ -14,7 +14,7 @@ from pipeline.explanation.explain import Explainer
 from pipeline.explanation.result import MOST_BYTES, Explanation, from_npz, to_json, to_npz
 from pipeline.explanation.summary import explain_summary, summarise, summary_rows
 from pipeline.explanation.surrogate import agreement, second_opinion
-from pipeline.explanation.wording import sentences
+from pipeline.explanation.wording import Side, contrasts, sentences
 from pipeline.governance.errors import InvalidInput
 
 SCHEMA = {
@@ -177,6 +177,45 @@ class TestSentences:
         assert sentences(to_json(one, 0), {**ROW, "Weight": None}, "output", schema={}) == [
             "Weight (missing) raises the output by 1,234",
             "Gender = Female lowers the output by 0.0012",
+        ]
+
+
+class TestContrasts:
+    """Where two versions give another reason for the same class."""
+
+    def test_the_largest_difference_first(self):
+        """Both effects in one sentence; what neither moves noticeably is left out."""
+        sides = Side("version 2", to_json(explanation(), 1)), Side("version 1", to_json(explanation(), 0))
+
+        assert contrasts(sides, ROW, "Obesity_Type_III", schema=SCHEMA) == [
+            "Weight 112 kg lowers Obesity_Type_III by 0.11 in version 2, raises it by 0.31 in version 1",
+            (
+                "FCVC 2.457 (1 never to 3 always) raises Obesity_Type_III by 0.25 in version 2, "
+                "lowers it by 0.06 in version 1"
+            ),
+        ]
+
+    def test_other_scales_are_compared_by_their_shares(self):
+        """Log-odds and probabilities have no difference; each amount says on which scale it is."""
+        values = np.array([[[3.0, -3.0], [-3.0, 3.0], [0.0, 0.0]]])
+        linear = to_json(explanation(values=values, output=np.zeros((1, 2)), scale="log-odds"), 0)
+        sides = Side("version 2", to_json(explanation(), 0)), Side("version 1", linear)
+
+        assert contrasts(sides, ROW, "Obesity_Type_III", schema=SCHEMA) == [
+            (
+                "FCVC 2.457 (1 never to 3 always) lowers Obesity_Type_III by 0.06 in version 2, "
+                "lowers it by 3.00 log-odds in version 1"
+            ),
+            "Weight 112 kg raises Obesity_Type_III by 0.31 in version 2, raises it by 3.00 log-odds in version 1",
+        ]
+
+    def test_a_class_that_one_does_not_know(self):
+        """It is moved by nothing there."""
+        other = to_json(explanation(classes=("thin", "other")), 0)
+        sides = Side("version 2", to_json(explanation(), 0)), Side("version 1", other)
+
+        assert contrasts(sides, ROW, "Obesity_Type_III", schema=SCHEMA, most=1) == [
+            "Weight 112 kg raises Obesity_Type_III by 0.31 in version 2, hardly moves it in version 1"
         ]
 
 

@@ -349,3 +349,4 @@ def test_an_example_gives_the_defaults_that_a_signature_has_not():
         ("note", "text", "x"),
     ]
     assert started_with(found, {"age": [7]}).columns[0].default == 31
+    assert started_with(layout_of({}, columns), {"age": [5.31034068361703]}).columns[0].default == 5.31034

@@ -1,0 +1,91 @@
+"""A flipped row on the Compare page: what each version says about it, and where their reasons differ."""
+
+import pytest
+from explained_desk import POLICY, all_models, desk_of
+from seen import badges, frame, texts
+
+from desks import MODEL
+from pipeline import bootstrap
+from pipeline.comparison import PairedBootstrap
+from pipeline.serving.client import Worker
+from pipeline.serving.scorer import Scorer
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return all_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def worker():
+    found = Worker(memory_megabytes=4096)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def desk(models, worker, monkeypatch):
+    """Version 1 is a forest, version 2 linear, version 3 a pickle with the rows of version 1."""
+    monkeypatch.setattr(bootstrap, "scorer", lambda _settings, given: Scorer(given, worker, POLICY))
+    return desk_of(models, comparer=PairedBootstrap(samples=200, seed=1, confidence=0.95))
+
+
+def flipped(open_page, desk, versions="1,2", **query):
+    return open_page(desk, "compare", model=MODEL, versions=versions, show="Flipped rows", **query)
+
+
+def first_row(open_page, desk, versions="1,2") -> str:
+    return str(frame(flipped(open_page, desk, versions), "Right")["Row"].iloc[0])
+
+
+def test_the_reasons_of_both_versions(desk, open_page):
+    """The address keeps the row; sentences with units name both versions and their scales, both sums are checked."""
+    row = first_row(open_page, desk)
+    app = flipped(open_page, desk, row=row)
+
+    assert not app.exception
+    assert f"Row {row}: why the two differ" in [each.value for each in app.subheader]
+    assert "log-odds in version 2, " in texts(app)
+    assert " in version 1\n" in texts(app)
+    assert " kg " in texts(app)
+    assert texts(app).count("Adds up to the output") == 2
+    assert any("on different scales" in each.value for each in app.caption)
+
+
+def test_links_to_the_row_in_either_version(desk, open_page):
+    """Explain opens on the same row."""
+    row = first_row(open_page, desk)
+    links = {link.proto.label: link.proto.query_string for link in flipped(open_page, desk, row=row).get("page_link")}
+
+    for version in (1, 2):
+        assert f"version={version}" in links[f"Explain in version {version}"]
+        assert f"row={row}" in links[f"Explain in version {version}"]
+
+
+def test_the_class_is_what_the_compared_version_predicts(desk, open_page):
+    """Another one can be chosen."""
+    table = frame(flipped(open_page, desk), "Right")
+    row, predicted, other = (str(table[name].iloc[0]) for name in ("Row", "Version 2", "Version 1"))
+    app = flipped(open_page, desk, row=row)
+    assert f"Explained: {predicted}, as version 2 predicts" in texts(app)
+
+    again = flipped(open_page, desk, row=row, **{"class": other})
+    assert f"Explained: {other}" in texts(again).split("\n")
+
+
+def test_a_version_that_is_not_loaded(desk, open_page):
+    """One sentence in place of the reasons; the table stays."""
+    row = first_row(open_page, desk, "3,2")
+    app = flipped(open_page, desk, "3,2", row=row)
+
+    assert not app.exception
+    assert any("Refused" in each for each in badges(app))
+    assert "is not loaded" in texts(app)
+
+
+def test_a_row_that_both_predict_alike(desk, open_page):
+    """It is said, and nothing is explained."""
+    app = flipped(open_page, desk, row="999999")
+
+    assert not app.exception
+    assert "The row in the address is none that the two predict differently." in [each.value for each in app.caption]
