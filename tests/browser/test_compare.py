@@ -1,6 +1,7 @@
 """Two versions of a filled registry side by side, in a real browser."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -64,6 +65,33 @@ def test_from_two_rows_to_the_flipped_ones(desk, open_tab):
     open_page(again, tab.url.removeprefix(desk))
     expect(again.get_by_text(narrowed)).to_be_visible()
     expect(again.get_by_test_id("stException")).to_have_count(0)
+    for each in (tab, again):
+        each.close()
+
+
+def test_why_a_row_flips(desk, open_tab):
+    """A click on a row gives the reasons of both versions in sentences; the address reopens it, a link explains it."""
+    tab = open_tab(desk)
+    open_page(tab, f"/compare?model={MODEL}&versions=1,2&show=Flipped+rows")
+    tab.get_by_test_id("stDataFrame").first.click(position={"x": 15, "y": 33 * 1.5})
+    heading = tab.get_by_role("heading", name="why the two differ")
+    expect(heading).to_be_visible()
+    expect(tab.get_by_text(re.compile(r"by [0-9.]+.* in version 2, .* in version 1")).first).to_be_visible()
+    for version in (1, 2):
+        expect(
+            tab.get_by_text(re.compile(rf"Version {version}\. Method: exact .*Adds up to the output"))
+        ).to_be_visible()
+    picture(tab, "compare-flipped-row")
+    row = heading.inner_text().split(":")[0]
+
+    again = open_tab(desk, size=NARROW)
+    open_page(again, tab.url.removeprefix(desk))
+    expect(again.get_by_role("heading", name=row)).to_be_visible()
+    assert again.get_by_test_id("stMain").evaluate("main => main.scrollWidth <= main.clientWidth")
+    picture(again, "compare-flipped-row-narrow")
+
+    tab.get_by_role("link", name="Explain in version 2").click()
+    expect(tab.get_by_role("heading", name=row, exact=True)).to_be_visible()
     for each in (tab, again):
         each.close()
 
