@@ -31,7 +31,7 @@ def answers(row: CheckedRow, targets: Sequence[Target]) -> None:
         classes = classes_of(targets[0].classes, targets[0].evidence)
         figure = explanation_charts.probabilities(said, classes)
         st.plotly_chart(figure, config=charts.PLAIN, alt="Probability of each class")
-    if len({each.value for each in found.values()}) > 1:
+    if targets[0].classes and len({each.value for each in found.values()}) > 1:  # two numbers hardly ever agree
         st.badge("The two do not agree", icon=":material/compare_arrows:", color="orange")
     widgets.guarded(lambda: _reasons(targets[0], row), "reasons")
 
