@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound, OutOfBand, Refused
-from pipeline.governance.lifecycle import CHAMPION
+from pipeline.governance.errors import IntegrityFailure, Refused
 from pipeline.governance.service import GovernanceService
 from pipeline.serving.client import Answering, Asked, WorkerRefusal
 from pipeline.serving.copies import PrivateCopies, label
@@ -22,6 +21,7 @@ from pipeline.serving.predictions import (
     Resolved,
     Target,
 )
+from pipeline.serving.references import References
 from pipeline.serving.rows import CheckedRow, check_rows, columnar
 from pipeline.serving.trust import LedgerView, Trust, TrustState, judge
 
@@ -50,7 +50,7 @@ class Scorer:
         self._service, self._worker, self.policy = service, worker, policy
         self._copies = PrivateCopies(service.registry, most=policy.kept_models + 2)
         self._descriptions: OrderedDict[str, Frame | WorkerRefusal] = OrderedDict()
-        self._views: dict[str, tuple[int, LedgerView]] = {}
+        self._references = References(service)
 
     def start(self) -> None:
         """Begin with a worker's imports, for instance from the dashboard's lifespan. Returns at once."""
@@ -80,41 +80,9 @@ class Scorer:
         """How often a worker process had to be started in place of another."""
         return self._worker.restarts
 
-    # What a reference means
-
     def resolve(self, reference: str) -> Resolved:
-        """MODEL (its champion), MODEL@ALIAS or MODEL/VERSION. Raises NotFound, InvalidInput.
-
-        Raises OutOfBand where the registry has another champion than the ledger: what serves must have been recorded.
-        """
-        name, slash, number = reference.rpartition("/")
-        if slash:
-            if not number.isdecimal() or not number.isascii() or not name:
-                raise InvalidInput(f"model: {reference!r} is none of MODEL, MODEL@ALIAS and MODEL/VERSION")
-            return Resolved(name, int(number))
-        model, alias = self._split_alias(reference)
-        version = self._service.registry.state(model).aliases.get(alias)
-        if version is None:
-            raise NotFound(f"alias: {model!r} has no alias {alias!r}")
-        if alias == CHAMPION:
-            self._check_champion(model, version)
-        return Resolved(model, version, alias)
-
-    def _split_alias(self, reference: str) -> tuple[str, str]:
-        """A name may itself have an @."""
-        name, at, alias = reference.rpartition("@")
-        if not at or any(record.name == reference for record in self._service.models()):
-            return reference, CHAMPION
-        return name, alias
-
-    def _check_champion(self, model: str, version: int) -> None:
-        view = self.ledger_view(model)
-        if view.known and view.champion != version:
-            recorded = f"version {view.champion}" if view.champion else "no champion"
-            raise OutOfBand(
-                f"champion: of {model!r} is version {version} in the registry, the ledger says {recorded}; "
-                "adopt or revert it first"
-            )
+        """See References.resolve."""
+        return self._references.resolve(reference)
 
     def target(self, reference: str | Resolved) -> Target:
         """The version with its state and columns; the first time it is copied and loaded. Raises as resolve does."""
@@ -131,14 +99,8 @@ class Scorer:
         return self.target(Resolved(model, version)).state
 
     def ledger_view(self, model: str) -> LedgerView:
-        """What the ledger holds of the model; read again only when it has a newer event about it."""
-        last = self._service.ledger.last(model)
-        sequence = last.sequence if last else 0
-        known = self._views.get(model)
-        if known is None or known[0] != sequence:
-            events = (stored.event for stored in self._service.ledger.events(model=model))
-            known = self._views[model] = (sequence, LedgerView.of(model, events))
-        return known[1]
+        """See References.ledger_view."""
+        return self._references.ledger_view(model)
 
     def try_out(self, target: Target, row: CheckedRow) -> None:
         """One prediction by every worker: the model is in its memory then. Raises as predict does."""
