@@ -97,7 +97,14 @@ def _explanations(columns: list[str], count: int) -> Frame:
         "contributions": {"no": nothing, "yes": nothing},
         "output": {"no": 0.2, "yes": 0.8},
     }
-    return {"explanations": [document] * count, "sampled": False, "tolerance": 1e-9, "adds_up": True, "fallback": ""}
+    return {
+        "explanations": [document] * count,
+        "sampled": False,
+        "tolerance": 1e-9,
+        "adds_up": True,
+        "fallback": "",
+        "background": "",
+    }
 
 
 def registry_with_columns() -> InMemoryRegistry:
