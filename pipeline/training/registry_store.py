@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from pipeline.settings import VAR
 LOCK_SECONDS = 1800
 ALREADY_THERE = ErrorCode.Name(RESOURCE_ALREADY_EXISTS)
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+IMPATIENT = {RETRIES: "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}  # by default one call to a dead server takes 4 minutes
+NO_ANSWER = "API request to "  # MLflow's words; the address that follows may hold a password
 
 
 def database_path(uri: str) -> Path | None:
@@ -36,10 +38,13 @@ def database_path(uri: str) -> Path | None:
 
 
 def open_registry(uri: str) -> MlflowClient:
-    """A client of this address. The first one creates a SQLite store; others wait, because first starts race."""
+    """A client of this address, which answers. The first one creates a SQLite store; others wait: first starts race."""
     path = database_path(uri)
     if path is None:
-        return MlflowClient(uri, uri)
+        client = MlflowClient(uri, uri)
+        with _environment(IMPATIENT):
+            client.search_registered_models(max_results=1)
+        return client
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(Path(f"{path}.lock")), _without_migration_log():
         client = MlflowClient(uri, uri)
@@ -122,15 +127,24 @@ def process_address(uri: str) -> Iterator[None]:
     On a SQL store `create_model_version` looks up its source by the address of the process; a request that is repeated
     after a lost answer would make a second version.
     """
-    variables = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", RETRIES)}
     before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
-    mlflow.set_tracking_uri(uri)
-    os.environ[RETRIES] = "0"
+    with _environment({"MLFLOW_TRACKING_URI": uri, RETRIES: "0"}):
+        mlflow.set_tracking_uri(uri)
+        try:
+            yield
+        finally:
+            mlflow.set_tracking_uri(before)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """These variables for the block, and what was there before after it."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before)
-        for name, value in variables.items():
+        for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
@@ -143,6 +157,8 @@ def registry_errors() -> Iterator[None]:
         yield
     except MlflowException as error:
         line = str(error).strip().split("\n", maxsplit=1)[0][:200]
+        if line.startswith(NO_ANSWER):
+            raise Unavailable("the registry does not answer") from error
         raise Unavailable(f"the registry does not do it: {line}") from error
     except OSError as error:
         raise Unavailable(f"the registry's files cannot be used: {error.strerror or error}") from error

@@ -19,7 +19,8 @@ def test_an_intent_and_its_end_are_one_line(desk, open_page):
     """What took two events is one decision for a reader: who, when, from what to what, why."""
     table = frame(opened(open_page, desk), "Change")
 
-    assert table["Change"].tolist() == ["None → Staging", "Staging → Production", "None → Staging", "0 aliases and stages as found"]
+    taken_over = "0 aliases and stages as found"
+    assert table["Change"].tolist() == ["None → Staging", "Staging → Production", "None → Staging", taken_over]
     assert table["Who"].tolist()[0] == "grace (self-declared)"
     assert table["Reason"].tolist()[0] == REASON
 
