@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.adapters.mlflow_database import REVISION, SqliteDatabase, has_table, sqlite_path
 from pipeline.adapters.mlflow_errors import mlflow_errors
-from pipeline.governance.errors import Unavailable
+from pipeline.governance.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,18 +25,25 @@ CALM = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
+ADDRESSES = "sqlite:////path/mlflow.db or http://127.0.0.1:5000; folders are read no more since MLflow 3.13"
 _importing = threading.Lock()
 
 
 def open_client(tracking_uri: str) -> "MlflowClient":
-    """A client of this address only; `set_tracking_uri` would be process-wide. Raises Unavailable."""
+    """A client of this address only; `set_tracking_uri` would be process-wide.
+
+    Raises Unavailable, InvalidInput for an address that MLflow cannot use; it may hold a password and is not repeated.
+    """
     for name, value in CALM.items():
         os.environ.setdefault(name, value)
     with _importing:
         # Importing takes seconds, and reading a SQLite store does without it; telemetry is decided at import.
         from mlflow import MlflowClient  # noqa: PLC0415
-    with mlflow_errors("such store"):
-        return MlflowClient(tracking_uri, tracking_uri)
+    try:
+        with mlflow_errors("such store"):
+            return MlflowClient(tracking_uri, tracking_uri)
+    except InvalidInput as error:
+        raise InvalidInput(f"MLFLOW_TRACKING_URI: is no address of a registry, such as {ADDRESSES}") from error
 
 
 def initialise_store(tracking_uri: str) -> "MlflowClient":

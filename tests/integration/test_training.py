@@ -6,8 +6,11 @@ import math
 import os
 import platform
 import shutil
+import socket
 import subprocess
 import sys
+import threading
+from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -25,7 +28,7 @@ from pipeline.governance.lifecycle import Stage
 from pipeline.settings import ROOT, Settings, read_settings
 from pipeline.training import register as register_module
 from pipeline.training.data import rows_fingerprint
-from pipeline.training.registry_store import open_registry, process_address
+from pipeline.training.registry_store import open_registry, process_address, registry_errors
 from pipeline.training.train import evaluate, fit, prepare, register, train
 
 MODEL = "obesity_classifier"
@@ -471,6 +474,22 @@ def test_process_address_is_put_back(trained):
         assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
 
     assert dict(os.environ) == before
+
+
+def test_a_server_that_does_not_answer_is_asked_once():
+    """MLflow itself would ask for four minutes; the address, which may hold a password, is not repeated."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port, asked = server.getsockname()[1], []
+        hang_up = threading.Thread(target=lambda: asked.append(server.accept()[0].close()), daemon=True)
+        hang_up.start()
+        with pytest.raises(Unavailable) as caught, registry_errors():
+            open_registry(f"http://someone:secret@127.0.0.1:{port}")
+        hang_up.join()
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+    assert str(caught.value) == "The registry does not answer."
 
 
 AT_ONCE = """
