@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard import charts, compare_charts, pages, session, widgets, words
 from dashboard import compare_tables as tables
+from dashboard.trust import trust_badge
 from pipeline.governance.compare import Comparison, Line
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.paired import Agreement
@@ -140,6 +141,7 @@ def _side(evidence: Evidence, role: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(role, width="content")
         widgets.state_badges(content["stage"], content["aliases"])
+        trust_badge(evidence.model, evidence.version)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(f"Version {evidence.version}", anchor=False, width="content")
         pages.link_review("Review", evidence.model, evidence.version)

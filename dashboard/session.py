@@ -25,6 +25,7 @@ from pipeline.serving import what_if
 from pipeline.serving.predictions import Explanations, Opinion, Prediction, Resolved, Target
 from pipeline.serving.rows import CheckedRow, Value
 from pipeline.serving.scorer import Scorer, layout
+from pipeline.serving.trust import TrustState
 from pipeline.serving.what_if import Change
 from pipeline.settings import Settings, read_settings
 
@@ -131,6 +132,12 @@ def target(model: str, version: int) -> Target:
     return scorer().target(Resolved(model, version))
 
 
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
+def recorded_trust(model: str, version: int) -> TrustState:
+    """One of the four states, without loading the version."""
+    return scorer().recorded_trust(evidence(model, version))
+
+
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=10, show_spinner=False)
 def evaluation_rows(model: str, version: int) -> Rows:
     """Raises NotFound where the version came without, InvalidInput where they cannot be read."""
@@ -196,6 +203,7 @@ READS: tuple[Callable[..., Any], ...] = (
     comparison,
     flips,
     target,
+    recorded_trust,
     evaluation_rows,
     stored_explanation,
 )

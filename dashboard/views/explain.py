@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 from dashboard import explain_panels, pages, picker, session, widgets
-from dashboard.explain_trust import state_line
+from dashboard.trust import state_line
 from pipeline.governance.evidence import Evidence
 from pipeline.serving.predictions import Target
 

@@ -5,12 +5,12 @@ from functools import partial
 import streamlit as st
 
 from dashboard import pages, predict_picker, session, widgets
-from dashboard.explain_trust import state_line
 from dashboard.predict_change import smallest_change
 from dashboard.predict_file import file_of_rows
 from dashboard.predict_form import outside, typed_row
 from dashboard.predict_panels import answers, what_if
 from dashboard.predict_picker import CHAMPION_OPTION, Choice
+from dashboard.trust import state_line
 from pipeline.serving.predictions import Target
 from pipeline.serving.rows import CheckedRow
 from pipeline.serving.scorer import layout

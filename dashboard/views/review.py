@@ -9,6 +9,7 @@ from dashboard import evidence_panels as panels
 from dashboard import pages, picker, review_extras, session, tables, widgets
 from dashboard.choices import chosen_move
 from dashboard.decision_form import decision_form
+from dashboard.trust import trust_badge
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.review import Review
 
@@ -43,6 +44,7 @@ def header(evidence: Evidence) -> None:
         with st.container(horizontal=True, vertical_alignment="center", width="content"):
             st.title(f"Version {evidence.version}", width="content", anchor=False)
             widgets.state_badges(content["stage"], content["aliases"])
+            trust_badge(evidence.model, evidence.version)
         with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
             picker.fields(evidence.model)
             champion = session.champion_of(evidence.model)

@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.governance.errors import IntegrityFailure, Refused
+from pipeline.governance.errors import IntegrityFailure, NotFound, Refused
+from pipeline.governance.evidence import Evidence
 from pipeline.governance.service import GovernanceService
 from pipeline.serving.client import Answering, Asked, WorkerRefusal
 from pipeline.serving.copies import PrivateCopies, label
 from pipeline.serving.frames import Frame
 from pipeline.serving.layout import Layout, layout_of, layout_of_model, started_with
+from pipeline.serving.loader import MODEL_DESCRIPTION, model_file, parse_description
 from pipeline.serving.predictions import (
     Explanations,
     Opinion,
@@ -97,6 +99,22 @@ class Scorer:
     def trust(self, model: str, version: int) -> TrustState:
         """One of the four states, with the reason. Raises NotFound, and Unavailable where that cannot be told now."""
         return self.target(Resolved(model, version)).state
+
+    def recorded_trust(self, evidence: Evidence) -> TrustState:
+        """What the ledger and MLmodel say of a version, without loading it: a usable one may still fail to load.
+
+        Raises Unavailable where the registry does not answer.
+        """
+        state = judge(evidence, self.ledger_view(evidence.model))
+        if not state.usable or self.policy.trust != "allow_list":
+            return state
+        record = self._service.version(evidence.model, evidence.version)
+        try:
+            description = parse_description(self._service.registry.read_file(record, MODEL_DESCRIPTION))
+            model_file(description, {file["path"] for file in evidence.content["files"]})
+        except (NotFound, Refused) as refusal:
+            return TrustState(Trust.UNTRUSTED, state.digest, str(refusal))
+        return state
 
     def ledger_view(self, model: str) -> LedgerView:
         """See References.ledger_view."""

@@ -483,7 +483,7 @@ def test_a_server_that_does_not_answer_is_asked_once():
         hang_up = threading.Thread(target=lambda: asked.append(server.accept()[0].close()), daemon=True)
         hang_up.start()
         with pytest.raises(Unavailable) as caught, registry_errors():
-            open_registry(f"http://someone:secret@127.0.0.1:{port}")
+            open_registry(f"http://someone:secret@127.0.0.1:{port}").search_registered_models(max_results=1)
         hang_up.join()
         server.setblocking(False)
         with pytest.raises(BlockingIOError):

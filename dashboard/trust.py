@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from dashboard import widgets, words
+from dashboard import session, widgets, words
+from pipeline.governance.errors import SignoffError
 from pipeline.serving.predictions import Target
 from pipeline.serving.trust import Trust
 
@@ -36,6 +37,17 @@ def state_line(target: Target, head: str = "") -> None:
         st.caption(f"{SAYS[target.state.state]} Digest {words.digest(target.digest)}.", width="content")
     if target.state.foreign:
         st.caption(FOREIGN)
+
+
+def trust_badge(model: str, version: int) -> None:
+    """For pages that load nothing: the state as it is recorded, its reason behind the badge."""
+    try:
+        state = session.recorded_trust(model, version)
+    except SignoffError:
+        return  # the page itself says that the registry does not answer
+    title, icon, colour = BADGES[state.state]
+    reason = words.code(_sentence(state.reason)) if state.reason else SAYS[state.state]
+    st.badge(title, icon=f":material/{icon}:", color=colour, help=reason)
 
 
 def _tampered(target: Target) -> bool:

@@ -1,0 +1,51 @@
+"""The four trust states on the pages that load nothing."""
+
+import pytest
+from explained_desk import POLICY, all_models, desk_of
+from seen import badges
+
+from desks import MODEL
+from pipeline import bootstrap
+from pipeline.serving.client import Worker
+from pipeline.serving.scorer import Scorer
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return all_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def desk(models, monkeypatch):
+    """Its worker is never started: asking it would take a process."""
+    service, worker = desk_of(models), Worker(memory_megabytes=4096)
+    monkeypatch.setattr(bootstrap, "scorer", lambda _settings, given: Scorer(given, worker, POLICY))
+    yield service
+    assert worker.pid is None
+
+
+@pytest.mark.parametrize(("version", "state"), [("1", "Trusted"), ("2", "In review, not approved"), ("3", "Untrusted")])
+def test_review_shows_the_state_without_loading(desk, open_page, version, state):
+    """From the ledger and from MLmodel, read as data."""
+    app = open_page(desk, "review", model=MODEL, version=version)
+
+    assert not app.exception
+    assert any(each.endswith(f": {state}]") for each in badges(app))
+
+
+def test_changed_files_are_an_alarm_on_review_and_compare(desk, open_page):
+    """The champion's bytes are not those that were recorded."""
+    desk.registry.write_file(MODEL, 1, "model.skops", b"other")
+    for page, asked in (("review", {"version": "1"}), ("compare", {"versions": "1,2"})):
+        app = open_page(desk, page, model=MODEL, **asked)
+
+        assert not app.exception
+        assert any(each.endswith(": Tampered]") for each in badges(app))
+
+
+def test_compare_shows_the_state_of_each(desk, open_page):
+    """Beside stage and aliases."""
+    app = open_page(desk, "compare", model=MODEL, versions="1,3")
+
+    assert not app.exception
+    assert {each.split(": ")[-1] for each in badges(app)} >= {"Trusted]", "Untrusted]"}
