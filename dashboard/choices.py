@@ -37,7 +37,8 @@ def _choice(evidence: Evidence, back: Move | None) -> str | None:
     options = [*stages, SET_ALIAS]
     options += [REMOVE_ALIAS] if _removable(evidence) else []
     options += [ROLL_BACK] if back else []
-    first = None if CHAMPION in evidence.content["aliases"] else FIRST_OFFERED.get(stage, Stage.ARCHIVED).value
+    serves = stage is Stage.PRODUCTION and CHAMPION in evidence.content["aliases"]
+    first = None if serves else FIRST_OFFERED.get(stage, Stage.ARCHIVED).value
     asked = st.query_params.get(TO)
     # The key holds the state: after a decision the field starts anew.
     key = f"to/{evidence.model}/{evidence.version}/{stage}/{back and back.version}"

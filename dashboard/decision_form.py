@@ -45,7 +45,7 @@ def decision_form(review: Review) -> None:
         st.caption("What will change")
         st.text(words.changes(review.changes) or "Nothing.")
         widgets.failed_gates(review.blocked_by, "Blocked", "red")
-        _show_refusal(draft)
+        show_refusal(draft.move.model)
         _form(review, draft)
         st.caption(
             f"Bound to evidence {words.digest(draft.evidence)} and files {words.digest(review.evidence.file_digest)}. "
@@ -129,8 +129,8 @@ def _keep_text(draft: Draft, reason: str) -> None:
     st.session_state[fresh.reason] = reason
 
 
-def _show_refusal(draft: Draft) -> None:
-    """Once, and for this model: where the state has moved, another move may stand in the form by now."""
-    model, title, text = st.session_state.pop(REFUSAL, ("", "", ""))
-    if model == draft.move.model:
+def show_refusal(model: str) -> None:
+    """Once, and for this model: where the state has moved, another move or none may be chosen by now."""
+    about, title, text = st.session_state.pop(REFUSAL, ("", "", ""))
+    if about == model:
         widgets.message(title, text, colour="red")

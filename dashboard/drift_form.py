@@ -19,7 +19,8 @@ def drift(found: Sequence[Difference], model: str | None) -> None:
     with st.container(border=True, key="drift"):
         moved = words.count(len(found), "slot")
         st.badge(f"{moved} moved out-of-band", icon=":material/warning:", color="orange")
-        columns = widgets.times("Changed after", "Seen")
+        slot = st.column_config.TextColumn(help="An alias of the model, or the stage of a version")
+        columns = {"Slot": slot, **widgets.times("Changed after", "Seen")}
         table = tables.differences(found)
         st.dataframe(table, hide_index=True, height="content", column_config=columns, alt="What moved out-of-band")
         if refusal := st.session_state.pop(REFUSAL, None):

@@ -124,9 +124,9 @@ def last_line(entry: Entry) -> str:
     return ", ".join(part for part in (*parts, change(entry), who(entry)) if part)
 
 
-def since(periods: Sequence[Period], entries: Sequence[Entry]) -> str:
+def since(champion: int, periods: Sequence[Period], entries: Sequence[Entry]) -> str:
     """Since when the champion serves and who made it so, as markdown of our own."""
-    if not periods or periods[-1].end is not None:
+    if not periods or periods[-1].end is not None or periods[-1].version != champion:
         return "Not set by this desk."
     made = next((entry for entry in entries if entry.sequence == periods[-1].sequence), None)
     start = words.when(periods[-1].start)

@@ -1,9 +1,12 @@
 """One model on the first page: what serves, what waits, what moved, what happened last."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from dashboard import pages, session, tables, widgets, words
 from dashboard.history_lines import last_line, since
+from pipeline.governance.drift import Difference
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import ModelOverview
 
@@ -15,10 +18,10 @@ def urgency(model: ModelOverview) -> tuple[bool, bool, str]:
     return not model.differences, not model.waiting, model.record.name
 
 
-def out_of_band(model: ModelOverview) -> None:
-    sentences = "\n".join(f"•  {each.sentence}" for each in model.differences[:MOST_SHOWN])
-    with widgets.message("Moved out-of-band", f"{words.name(model.record.name)}\n{sentences}", colour="orange"):
-        pages.link_history("See what moved, adopt or revert it", model.record.name)
+def out_of_band(model: str, differences: Sequence[Difference]) -> None:
+    sentences = "\n".join(f"•  {each.sentence}" for each in differences[:MOST_SHOWN])
+    with widgets.message("Moved out-of-band", f"{words.name(model)}\n{sentences}", colour="orange"):
+        pages.link_history("See what moved, adopt or revert it", model)
 
 
 def card(model: ModelOverview) -> None:
@@ -53,7 +56,7 @@ def _champion(model: ModelOverview) -> None:
             widgets.metric(metric)
     with st.container(horizontal=True, vertical_alignment="center"):
         pages.link_review(f"Review version {version}", name, version)
-        st.caption(since(session.champions(name), session.history(name)), width="content")
+        st.caption(since(version, session.champions(name), session.history(name)), width="content")
 
 
 def _waiting(model: ModelOverview) -> None:

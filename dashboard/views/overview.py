@@ -18,7 +18,7 @@ def overview_page() -> None:
     figures(models)
     for model in models:
         if model.differences:
-            model_card.out_of_band(model)
+            model_card.out_of_band(model.record.name, model.differences)
     with st.grid(min(2, len(models)), min_column_width=CARD_PIXELS):
         for index, model in enumerate(models[:MOST_CARDS]):
             with st.container(border=True, height="stretch", key=f"card_{index}"):

@@ -6,9 +6,9 @@ from functools import partial
 import streamlit as st
 
 from dashboard import evidence_panels as panels
-from dashboard import pages, picker, review_extras, session, tables, widgets
+from dashboard import model_card, pages, picker, review_extras, session, tables, widgets
 from dashboard.choices import chosen_move
-from dashboard.decision_form import decision_form
+from dashboard.decision_form import decision_form, show_refusal
 from dashboard.trust import trust_badge
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.review import Review
@@ -34,6 +34,8 @@ def review_page() -> None:
         return
     evidence = session.evidence(*picked)
     header(evidence)
+    if moved := session.differences(evidence.model):
+        model_card.out_of_band(evidence.model, moved)
     panels.kpis(evidence)
     widgets.guarded(lambda: decide(evidence), "decide")
 
@@ -58,6 +60,7 @@ def header(evidence: Evidence) -> None:
 def decide(evidence: Evidence) -> None:
     move = chosen_move(evidence)
     if move is None:
+        show_refusal(evidence.model)
         st.caption("This version serves. Choose a move to see its gates.")
         panels.gaps(evidence)
         sections(evidence, None)

@@ -97,7 +97,7 @@ def entry(stored: StoredEvent) -> Entry:
         established=actor.get("established"),
         reason=content.get("reason"),
         model=event.model,
-        version=subject.get("version"),
+        version=_version(event, subject, shown),
         slot=shown.slot.label if shown else None,
         before=shown.expected if shown else None,
         after=_after(event, shown) if shown else content.get("to"),
@@ -121,6 +121,14 @@ def _shown_change(event: Event, subject: Mapping[str, Any]) -> SlotChange | None
         each for each in event.changes if each.slot.kind == "stage" and each.slot.name == str(subject.get("version"))
     )
     return next(own, event.changes[0] if event.changes else None)
+
+
+def _version(event: Event, subject: Mapping[str, Any], shown: SlotChange | None) -> int | None:
+    """Of an adopted change the version that moved; the subject that it quotes is the champion, whose files count."""
+    if event.type is not EventType.DRIFT_ADOPTED or shown is None:
+        return subject.get("version")
+    moved = shown.slot.name if shown.slot.kind == "stage" else shown.to
+    return None if moved is None else int(moved)
 
 
 def _after(event: Event, change: SlotChange) -> str | None:

@@ -72,7 +72,9 @@ class Outcome:
 def check(request: Request, review: Review) -> None:
     """Raises the refusal that a reviewer should read first."""
     if request.expect is not None and request.expect != review.state:
-        raise StateChanged(f"state: expected {request.expect}, it is {review.state}; look at the review again")
+        raise StateChanged(
+            f"state: expected {request.expect}, it is {review.state or 'like that already'}; look at the review again"
+        )
     if request.evidence is not None and request.evidence != review.evidence.digest:
         raise StaleEvidence("evidence: the version has changed since you looked; look at the review again")
     for gate in review.blocked_by:

@@ -93,6 +93,17 @@ def test_a_state_that_moved_is_refused(desk, open_page):
     assert "look at the review again" in texts(decide(app, PROMOTE))
 
 
+def test_a_refusal_is_told_where_no_move_is_chosen_any_more(desk, open_page):
+    """Of two tabs that promote the same version the second is told, although the version serves by now."""
+    app = review(open_page, desk)
+    desk.promote(MODEL, 2, Stage.PRODUCTION, reason=REASON, actor=GRACE)
+
+    decide(app, PROMOTE)
+
+    assert "look at the review again" in texts(app)
+    assert "This version serves. Choose a move to see its gates." in [caption.value for caption in app.caption]
+
+
 def test_the_same_draft_twice_is_one_decision(desk, open_page):
     """The idempotency key belongs to the form as it was drawn, and is renewed after a success."""
     app = review(open_page, desk)

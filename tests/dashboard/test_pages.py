@@ -100,6 +100,8 @@ def test_overview_tells_out_of_band_changes(desk, open_page):
     app = open_page(desk)
 
     assert "@champion is 3, the ledger says 1" in texts(app)
+    assert "Not set by this desk." in [caption.value for caption in app.caption]
+    assert "@champion is 3, the ledger says 1" in texts(open_page(desk, "review", model=MODEL, version="2"))
 
 
 def test_versions_lists_all_with_figures(desk, open_page):

@@ -572,6 +572,25 @@ class TestOutOfBand:
         assert desk.differences(MODEL) == []
         assert desk.at(MODEL, desk.clock.now()).champion == 3
         assert [period.version for period in desk.champions(MODEL)] == [1, 3]
+        assert desk.history(MODEL)[-1].version == 3
+
+    def test_that_was_adopted_names_the_version_that_moved(self) -> None:
+        """Not the champion of the time, nor any where an alias was taken away."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        desk.set_alias(MODEL, "canary", 2, reason=REASON, actor=GRACE)
+        named = []
+        for move in (
+            lambda: registry.set_alias(MODEL, "canary", 3),
+            lambda: registry.set_alias(MODEL, "canary", None),
+            lambda: registry.set_stage(MODEL, 2, Stage.ARCHIVED),
+        ):
+            move()
+            desk.adopt(MODEL, reason=REASON, actor=GRACE)
+            named.append(desk.history(MODEL)[-1].version)
+
+        assert named == [3, None, 2]
 
     def test_can_be_reverted(self) -> None:
         """The registry gets what the ledger says, log first."""
