@@ -88,6 +88,7 @@ class Worker:
         self._process: _Process | None = None
         self._lock = threading.Lock()
         self._started = 0
+        self._killed = False
 
     @property
     def pid(self) -> int | None:
@@ -116,7 +117,8 @@ class Worker:
             self._end()
 
     def kill(self) -> None:
-        """End the process at once; whoever waits for an answer is told that it crashed."""
+        """End the process at once and for good; whoever waits for an answer is told that it crashed."""
+        self._killed = True  # else a request that is under way would start another one
         process = self._process
         if process:
             process.popen.kill()
@@ -170,6 +172,8 @@ class Worker:
             raise Unavailable(f"the worker: does not start ({ending(self._end())})")
 
     def _running(self) -> _Process:
+        if self._killed:
+            raise Unavailable("the worker: has ended")
         if self._process is None or self._process.popen.poll() is not None:
             self._end()
             self._process = self._start()

@@ -56,7 +56,7 @@ class Pool:
             worker.stop()
 
     def kill(self) -> None:
-        """End every process at once."""
+        """End every process at once and for good."""
         for worker in self.workers:
             worker.kill()
 

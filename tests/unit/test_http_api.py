@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from desks import MODEL
+from loops import run_async
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.http_api import create_app
@@ -36,7 +37,7 @@ class Api:
         self.app.state.parts = parts
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
-        return asyncio.run(self._ask(method, path, **more))
+        return run_async(self._ask(method, path, **more))
 
     def predict(self, row: object, path: str = "/predict", **more: Any) -> httpx.Response:
         return self.ask("POST", path, json=row, **more)
@@ -349,10 +350,10 @@ def test_a_mistake_in_a_look_does_not_end_the_following(api: Api, monkeypatch: p
     """What serves goes on, degraded, and the next look makes it good."""
     follower = api.parts.follower
     monkeypatch.setattr(follower, "look", lambda: 1 / 0)
-    asyncio.run(_look(follower))
+    run_async(_look(follower))
     assert api.ask("GET", "/readyz").json()["status"] == "degraded"
     monkeypatch.undo()
-    asyncio.run(_look(follower))
+    run_async(_look(follower))
     assert api.ask("GET", "/readyz").json()["status"] == "ready"
 
 

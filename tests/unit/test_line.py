@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from desks import MODEL, build_desk
+from loops import run_async
 from pipeline.governance.errors import Unavailable
 from pipeline.serving.champion import Follower, Served
 from pipeline.serving.client import WorkerRefusal
@@ -77,7 +78,7 @@ def run(scorer: Scorer, work: Any, *, lanes: int = 1, seconds: float = 60.0) -> 
         finally:
             line.close()
 
-    return asyncio.run(in_line())
+    return run_async(in_line())
 
 
 async def together(line: Line, worker: SlowWorker, first: Coroutine[Any, Any, Any], *others: Any) -> list[Any]:
