@@ -114,9 +114,8 @@ def failed_gates(gates: list[GateResult], title: str, colour: Colour) -> None:
 
 
 def frame(data: pd.DataFrame, alt: str, *, digits: tuple[str, ...] = (), height: int | None = None) -> None:
-    """A small table as it is, with four digits in the named columns; numbers stay narrow, text takes the rest."""
-    config = {name: st.column_config.NumberColumn(format=FOUR_DIGITS, width=100) for name in digits if name in data}
-    config |= {"n": st.column_config.NumberColumn(width=65)} if "n" in data else {}
+    """A small table as it is, with four digits in the named columns."""
+    config = {name: st.column_config.NumberColumn(format=FOUR_DIGITS) for name in digits if name in data}
     st.dataframe(
         data,
         hide_index=True,
