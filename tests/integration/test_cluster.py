@@ -26,7 +26,7 @@ from pipeline.serving.client import WorkerRefusal
 from pipeline.serving.cluster import ModelFiles
 from pipeline.settings import ROOT
 
-SCHEMA = {"columns": {"Age": {"type": "number"}, "Weight": {"type": "number", "maximum": 260, "minimum": 25}}}
+END_SECONDS = 20
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +82,17 @@ def dask(folder: Path, *options: str) -> Iterator[str]:
         try:
             yield json.loads(about.read_text())["address"]
         finally:
-            for process in reversed(started):
-                process.terminate()
-            for process in started:
-                process.wait()
+            for process in reversed(started):  # one by one: a Dask worker told to end twice at once never does
+                end(process)
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def survey(folder: Path) -> Path:
