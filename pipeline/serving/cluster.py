@@ -58,6 +58,15 @@ class ModelFiles(WorkerPlugin):
         """Raises IntegrityFailure where the files that arrived are not those that were sent."""
         self.place = Path(tempfile.mkdtemp(prefix="signoff-"))
         self.folder = self.place / "model"
+        try:
+            self._write_files()
+        except BaseException:
+            shutil.rmtree(self.place, ignore_errors=True)
+            raise
+        self.files = {}
+        self.pool = Pool(worker.state.nthreads, memory_megabytes=self.memory_megabytes)
+
+    def _write_files(self) -> None:
         for name, content in self.files.items():
             path = self.folder / name
             if not path.resolve().is_relative_to(self.folder.resolve()):
@@ -66,8 +75,6 @@ class ModelFiles(WorkerPlugin):
             path.write_bytes(content)
         if manifest_digest(files_of(self.folder)) != self.digest:
             raise IntegrityFailure("the cluster: the model's files are not those that were sent")
-        self.files = {}
-        self.pool = Pool(worker.state.nthreads, memory_megabytes=self.memory_megabytes)
 
     def teardown(self, worker: Any) -> None:  # noqa: ANN401, ARG002 (Dask's signature)
         self.pool.stop()

@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -179,10 +180,14 @@ class Station:
 
 
 @pytest.mark.parametrize("files", [{"MLmodel": b"other"}, {"../MLmodel": b"x"}])
-def test_a_dask_worker_compares_the_digest(files: dict[str, bytes]) -> None:
-    """Before anything of the model is used."""
+def test_a_dask_worker_compares_the_digest(
+    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything of the model is used; nothing of what was sent stays."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(IntegrityFailure, match="the cluster: "):
         ModelFiles(files, "0" * 64, 1024).setup(Station())
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_refusal_comes_back_whole() -> None:
