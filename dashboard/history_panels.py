@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard import charts, history_lines, session, tables, widgets, words
 from dashboard.history_lines import Line
 from dashboard.then_and_now import CHANGED, SAME, compared
+from dashboard.trust import trust_badge
 from pipeline.governance.errors import NotFound, SignoffError
 from pipeline.governance.history import Entry
 from pipeline.governance.policy import Mode
@@ -38,6 +39,10 @@ def champions_over_time(model: str) -> None:
     if not periods:
         st.caption("The ledger knows no champion of this model.")
         return
+    if periods[-1].end is None:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.text(f"Version {periods[-1].version} now", width="content")
+            trust_badge(model, periods[-1].version)
     figure = charts.champions(periods, datetime.now(UTC))
     st.plotly_chart(figure, config=charts.PLAIN, alt="Which version was champion when")
     _champion_at(model)
@@ -153,7 +158,9 @@ def _seen_then(entry: Entry, digest: str, version: int) -> None:
         widgets.message("Not there any more", str(error), colour="orange")
         return
     table = compared(then, now.content)
-    _same_bytes(then.get("file_digest"), now.file_digest)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        _same_bytes(then.get("file_digest"), now.file_digest)
+        trust_badge(entry.model, version)
     st.dataframe(
         table,
         hide_index=True,

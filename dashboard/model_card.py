@@ -6,6 +6,7 @@ import streamlit as st
 
 from dashboard import pages, session, tables, widgets, words
 from dashboard.history_lines import last_line, since
+from dashboard.trust import trust_badge
 from pipeline.governance.drift import Difference
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import ModelOverview
@@ -55,6 +56,7 @@ def _champion(model: ModelOverview) -> None:
         for metric in found:
             widgets.metric(metric)
     with st.container(horizontal=True, vertical_alignment="center"):
+        trust_badge(name, version)
         pages.link_review(f"Review version {version}", name, version)
         st.caption(since(version, session.champions(name), session.history(name)), width="content")
 

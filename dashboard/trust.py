@@ -1,5 +1,10 @@
-"""Whether a version may be used, in words; the same on every page that loads one."""
+"""Whether a version may be used, in words; the same on every page."""
 
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
 import streamlit as st
 
 from dashboard import session, widgets, words
@@ -17,6 +22,8 @@ SAYS = {
     Trust.TRUSTED: "Its files are those that were approved.",
     Trust.IN_REVIEW: "It loads under the policy, but nobody has approved it yet.",
 }
+COLUMN = "Trust"
+MOST_LOOKED_AT, LOOK_SECONDS = 25, 1.0  # of a table's versions: their files may lie on the other side of a network
 FOREIGN = "It was loaded by MLflow, because serving.trust is producers: code that came with it has run in the worker."
 
 
@@ -48,6 +55,44 @@ def trust_badge(model: str, version: int) -> None:
     title, icon, colour = BADGES[state.state]
     reason = words.code(_sentence(state.reason)) if state.reason else SAYS[state.state]
     st.badge(title, icon=f":material/{icon}:", color=colour, help=reason)
+
+
+def with_trust(found: pd.DataFrame, model: str) -> pd.DataFrame:
+    """A versions table with their recorded states after the aliases, as far as there is time to look; of a longer
+    table it stays as it is.
+    """
+    if len(found) > MOST_LOOKED_AT:
+        return found
+    shown = found.copy()
+    shown.insert(shown.columns.get_loc("Aliases") + 1, COLUMN, _words(model, [int(each) for each in found["Version"]]))
+    return shown
+
+
+def column() -> Mapping[str, Any]:
+    """How a table shows it."""
+    config = st.column_config.MultiselectColumn(
+        options=[_word(state) for state in Trust],
+        color=[BADGES[state][2] for state in Trust],
+        width=100,
+        help="What the ledger and the files say now; a version is loaded only on Explain and Predict",
+    )
+    return {COLUMN: config}
+
+
+def _words(model: str, versions: Sequence[int]) -> list[list[str]]:
+    """Empty where there was no time, or the version has gone."""
+    until, found = time.monotonic() + LOOK_SECONDS, []
+    for version in versions:
+        try:
+            looked = time.monotonic() < until
+            found.append([_word(session.recorded_trust(model, version).state)] if looked else [])
+        except SignoffError:
+            found.append([])
+    return found
+
+
+def _word(state: Trust) -> str:
+    return state.value.capitalize()
 
 
 def _tampered(target: Target) -> bool:

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from dashboard import compare_picker, pages, session, tables, widgets, words
+from dashboard import compare_picker, pages, session, tables, trust, widgets, words
 from dashboard.picker import LAST_MODEL, picked_model
 from pipeline.governance.lifecycle import CHAMPION, Stage
 
@@ -20,12 +20,13 @@ def versions_page() -> None:
         frame = session.versions(model)
         found = filtered(frame)
     actions = st.container(horizontal=True, vertical_alignment="center")
-    chosen = table(found, key=f"versions/{model}")
+    chosen = table(trust.with_trust(found, model), key=f"versions/{model}")
     with actions:
         if not chosen:
             st.caption(f"{len(found):,} of {len(frame):,} versions. Select one to review it, or several to compare.")
         elif len(chosen) == 1:
             st.text(f"Version {chosen[0]} selected")
+            trust.trust_badge(model, chosen[0])
             pages.link_review(f"Review version {chosen[0]}", model, chosen[0])
         else:
             st.text(f"{len(chosen):,} versions selected")
@@ -78,6 +79,7 @@ def table(found: pd.DataFrame, key: str) -> list[int]:
             "Gates": st.column_config.TextColumn(
                 help="At the last decision about the version; its review has them now"
             ),
+            **trust.column(),
             **figures,
             **widgets.times("Created"),
         },

@@ -2,9 +2,10 @@
 
 import pytest
 from explained_desk import POLICY, all_models, desk_of
-from seen import badges
+from seen import badges, frame
 
-from desks import MODEL
+from dashboard import trust
+from desks import GRACE, MODEL, REASON
 from pipeline import bootstrap
 from pipeline.serving.client import Worker
 from pipeline.serving.scorer import Scorer
@@ -49,3 +50,49 @@ def test_compare_shows_the_state_of_each(desk, open_page):
 
     assert not app.exception
     assert {each.split(": ")[-1] for each in badges(app)} >= {"Trusted]", "Untrusted]"}
+
+
+@pytest.mark.parametrize(("changed", "state"), [(False, "Trusted"), (True, "Tampered")])
+def test_the_overview_shows_the_state_of_the_champion(desk, open_page, changed, state):
+    """Where one reads what serves now."""
+    if changed:
+        desk.registry.write_file(MODEL, 1, "model.skops", b"other")
+
+    app = open_page(desk, "overview")
+
+    assert not app.exception
+    assert any(each.endswith(f": {state}]") for each in badges(app))
+
+
+def test_versions_shows_the_state_of_each(desk, open_page):
+    """In a column of its own."""
+    app = open_page(desk, "versions", model=MODEL)
+
+    shown = frame(app, "Trust").set_index("Version")["Trust"]
+    assert {version: list(words) for version, words in shown.items()} == {
+        1: ["Trusted"],
+        2: ["In review"],
+        3: ["Untrusted"],
+    }
+
+
+def test_versions_looks_at_so_many_as_there_is_time_for(desk, open_page, monkeypatch):
+    """Files may be far away: a cell stays empty, and a long table has no such column."""
+    monkeypatch.setattr(trust, "LOOK_SECONDS", 0.0)
+    assert not any(map(list, frame(open_page(desk, "versions", model=MODEL), "Trust")["Trust"]))
+    monkeypatch.setattr(trust, "MOST_LOOKED_AT", 2)
+
+    app = open_page(desk, "versions", model=MODEL)
+
+    assert "Trust" not in frame(app, "Version")
+
+
+def test_history_shows_the_state_of_who_serves_and_of_a_decision(desk, open_page):
+    """Of the champion, and now, beside what was seen then, of the version that an event was about."""
+    desk.set_alias(MODEL, "shadow", 3, reason=REASON, actor=GRACE, accept_warnings=True)
+    decision = next(entry for entry in desk.history(MODEL) if entry.type == "applied")
+
+    app = open_page(desk, "history", model=MODEL, event=str(decision.sequence))
+
+    assert not app.exception
+    assert [each.split(": ")[-1] for each in badges(app) if "rust" in each] == ["Untrusted]", "Trusted]"]
