@@ -64,7 +64,8 @@ def with_trust(found: pd.DataFrame, model: str) -> pd.DataFrame:
     if len(found) > MOST_LOOKED_AT:
         return found
     shown = found.copy()
-    shown.insert(shown.columns.get_loc("Aliases") + 1, COLUMN, _words(model, [int(each) for each in found["Version"]]))
+    after_aliases = list(shown.columns).index("Aliases") + 1
+    shown.insert(after_aliases, COLUMN, _words(model, [int(each) for each in found["Version"]]))
     return shown
 
 

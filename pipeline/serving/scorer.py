@@ -52,6 +52,7 @@ class Scorer:
         self._service, self._worker, self.policy = service, worker, policy
         self._copies = PrivateCopies(service.registry, most=policy.kept_models + 2)
         self._descriptions: OrderedDict[str, Frame | WorkerRefusal] = OrderedDict()
+        self._recorded: dict[str, str] = {}  # by digest, which covers MLmodel: why it is not loaded, or nothing
         self._references = References(service)
 
     def start(self) -> None:
@@ -108,13 +109,21 @@ class Scorer:
         state = judge(evidence, self.ledger_view(evidence.model))
         if not state.usable or self.policy.trust != "allow_list":
             return state
+        digest = str(state.digest)
+        if digest not in self._recorded:
+            self._recorded[digest] = self._refusal(evidence)
+        refusal = self._recorded[digest]
+        return TrustState(Trust.UNTRUSTED, digest, refusal) if refusal else state
+
+    def _refusal(self, evidence: Evidence) -> str:
+        """What MLmodel says against loading a version; empty where nothing."""
         record = self._service.version(evidence.model, evidence.version)
         try:
             description = parse_description(self._service.registry.read_file(record, MODEL_DESCRIPTION))
             model_file(description, {file["path"] for file in evidence.content["files"]})
         except (NotFound, Refused) as refusal:
-            return TrustState(Trust.UNTRUSTED, state.digest, str(refusal))
-        return state
+            return str(refusal)
+        return ""
 
     def ledger_view(self, model: str) -> LedgerView:
         """See References.ledger_view."""
