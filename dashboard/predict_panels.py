@@ -14,7 +14,7 @@ from pipeline.serving.cells import unit
 from pipeline.serving.layout import ColumnRule, Layout
 from pipeline.serving.predictions import Prediction, Target
 from pipeline.serving.rows import CheckedRow, check_row
-from pipeline.serving.what_if import points
+from pipeline.serving.what_if import curve_points, points
 
 MOST_CURVES = 10
 
@@ -85,7 +85,7 @@ def what_if(row: CheckedRow, target: Target) -> None:
         return
     names = list(dict.fromkeys([*first, *movable]))
     column = st.selectbox("Column to move", names, key="column", bind="query-params", format_func=words.name, width=320)
-    over = points(movable[column], row.values[column])
+    over = curve_points(movable[column], row.values[column])
     rows = [check_row({**row.values, column: value}, layout) for value in over]
     good = [(value, each) for value, each in zip(over, rows, strict=True) if not each.problems]
     said = session.scorer().predict_checked(target, [each for _, each in good]).rows

@@ -35,9 +35,9 @@ def versions(rows: Sequence[VersionRow], metrics: Sequence[str], gates: Gates = 
             **{name: pd.array([row.metrics.get(name) for row in rows], dtype="Float64") for name in metrics},
             "Gates": [_gate_words(gates.get((row.version, iso(row.created_at)))) for row in rows],
             "Type": [cell(row.tags.get("model_type", "")) for row in rows],
+            "Created": [utc(row.created_at) for row in rows],
             "Owner": [_owner(row.tags) for row in rows],
             "Status": [row.status.removesuffix("_REGISTRATION") for row in rows],
-            "Created": [utc(row.created_at) for row in rows],
             "Description": [cell(row.description) for row in rows],
         }
     )

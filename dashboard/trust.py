@@ -52,9 +52,9 @@ def trust_badge(model: str, version: int) -> None:
         state = session.recorded_trust(model, version)
     except SignoffError:
         return  # the page itself says that the registry does not answer
-    title, icon, colour = BADGES[state.state]
+    _, icon, colour = BADGES[state.state]
     reason = words.code(_sentence(state.reason)) if state.reason else SAYS[state.state]
-    st.badge(title, icon=f":material/{icon}:", color=colour, help=reason)
+    st.badge(_word(state.state), icon=f":material/{icon}:", color=colour, help=reason)
 
 
 def with_trust(found: pd.DataFrame, model: str) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from pipeline.serving.rows import CheckedRow, Value, check_row
 
 Ask = Callable[[Sequence[CheckedRow]], Sequence[Prediction]]
 Changes = Mapping[str, Value]
-POINTS = 25
+POINTS, CURVE_POINTS = 25, 100
 SPREAD = 0.5  # of a number about which nothing is known
 MOST_COLUMNS = 3
 BEAM = 8
@@ -37,7 +37,7 @@ class Change:
     size: float
 
 
-def points(rule: ColumnRule, own: Value) -> list[Value]:
+def points(rule: ColumnRule, own: Value, count: int = POINTS) -> list[Value]:
     """Values over which a column may be moved, in order; empty where nothing says which it may have."""
     if rule.categories:
         return list(rule.categories)
@@ -46,8 +46,16 @@ def points(rule: ColumnRule, own: Value) -> list[Value]:
     if rule.kind not in {"number", "integer"}:
         return []
     low, high = value_range(rule, own)
-    found = _between(low, high, POINTS) if low < high else []
+    found = _between(low, high, count) if low < high else []
     return list(dict.fromkeys(round(each) for each in found)) if rule.kind == "integer" else [*found]
+
+
+def curve_points(rule: ColumnRule, own: Value) -> list[Value]:
+    """As points, so many that the steps of a tree look like steps; the row's own number is one of them."""
+    found = points(rule, own, CURVE_POINTS)
+    if rule.kind != "number" or not found or not _is_number(own):
+        return found
+    return [*sorted({float(each) for each in (*found, own) if _is_number(each)})]
 
 
 def value_range(rule: ColumnRule, own: Value) -> tuple[float, float]:

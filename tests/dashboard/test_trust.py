@@ -25,7 +25,7 @@ def desk(models, monkeypatch):
     assert worker.pid is None
 
 
-@pytest.mark.parametrize(("version", "state"), [("1", "Trusted"), ("2", "In review, not approved"), ("3", "Untrusted")])
+@pytest.mark.parametrize(("version", "state"), [("1", "Trusted"), ("2", "In review"), ("3", "Untrusted")])
 def test_review_shows_the_state_without_loading(desk, open_page, version, state):
     """From the ledger and from MLmodel, read as data."""
     app = open_page(desk, "review", model=MODEL, version=version)

@@ -8,7 +8,7 @@ import pytest
 from pipeline.serving.layout import ColumnRule, Layout
 from pipeline.serving.predictions import Prediction
 from pipeline.serving.rows import CheckedRow, Row, check_row
-from pipeline.serving.what_if import points, smallest_change
+from pipeline.serving.what_if import curve_points, points, smallest_change
 
 WEIGHT = ColumnRule("Weight", "number", "float64", minimum=25, maximum=260, lowest=40, highest=140)
 MEALS = ColumnRule("Meals", "integer", "int64", minimum=1, maximum=4)
@@ -131,3 +131,14 @@ def test_points_of_every_kind():
     assert points(ColumnRule("Note", "text"), "hello") == []
     assert points(ColumnRule("Dose", "number"), 10.0)[0] == 5
     assert points(ColumnRule("Dose", "number"), 0.0) == []
+
+
+def test_a_curve_has_the_number_of_the_row_itself():
+    """A tree steps: between two points of a coarse grid a line would say something else than the model."""
+    over = curve_points(WEIGHT, 80.03)
+
+    assert over == sorted(over)
+    assert {40, 80.03, 140} <= set(over)
+    assert len(over) > len(points(WEIGHT, 80.03))
+    assert curve_points(MEALS, 2) == points(MEALS, 2)
+    assert curve_points(SMOKES, "no") == points(SMOKES, "no")
