@@ -53,7 +53,6 @@ def header(evidence: Evidence) -> None:
             if champion not in (None, evidence.version):
                 versions = [champion, evidence.version]
                 pages.link_compare("Compare", evidence.model, versions, tip="With the champion")
-            pages.link_versions("All versions", evidence.model)
             pages.link_history("History", evidence.model)
 
 

@@ -65,13 +65,14 @@ class Scorer:
             worker.start()
 
     def close(self) -> None:
+        """Nothing of a model stays on disk: a signal may end the process before it removes its copies by itself."""
         self._worker.stop()
+        self._copies.close()
 
     def abandon(self) -> None:
         """As close does, without waiting for what the worker is at."""
         self._worker.kill()
-        self._worker.stop()
-        self._copies.close()
+        self.close()
 
     @property
     def lanes(self) -> int:

@@ -1,4 +1,4 @@
-"""A version is promoted in the browser while callers ask the API, which follows without an error."""
+"""The dashboard beside the API on one desk: a promotion is followed, and neither leaves a model's files behind."""
 
 import os
 import subprocess
@@ -7,13 +7,16 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 import yaml
-from real_server import ROOT
+from playwright.sync_api import expect
+from real_server import ROOT, dashboard, open_page
 from story import MODEL, promote
 
 from api_server import Api, Callers, serving
 from small_desk import small_desk
 
 CHAMPION, NEXT = 1, 2
+COLUMNS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["schema"]["columns"]
+ROW = {name: column["default"] for name, column in COLUMNS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +44,9 @@ def api(environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 
 def test_the_api_follows_a_promotion_in_the_browser(serve, environment, open_tab, api):
     """No call fails; each answer names a version that was champion, the old one first, with one digest each."""
-    columns = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["schema"]["columns"]
-    row = {name: column["default"] for name, column in columns.items()}
     api.until("version", CHAMPION)
     tab = open_tab(serve(environment))
-    with Callers(api.port, row, pause=0.1).asking(2) as callers:
+    with Callers(api.port, ROW, pause=0.1).asking(2) as callers:
         callers.wait_for(10)
         promote(tab, NEXT)
         api.until("version", NEXT)
@@ -60,3 +61,23 @@ def test_the_api_follows_a_promotion_in_the_browser(serve, environment, open_tab
         assert versions == sorted(versions)
         assert set(versions) == {CHAMPION, NEXT}
         assert len({(content["version"], content["digest"]) for _, content in answers}) == 2
+
+
+def test_no_copy_of_a_model_stays_when_the_servers_end(environment, open_tab, tmp_path):
+    """A signal ends them; what they loaded, and the folders of their workers, are gone."""
+    copies = tmp_path / "tmp"
+    copies.mkdir()
+    there = {**environment, "TMPDIR": str(copies)}
+    with dashboard(tmp_path / "dashboard.log", there) as url:
+        tab = open_tab(url)
+        open_page(tab, f"/predict?model={MODEL}")
+        tab.get_by_role("button", name="Predict", exact=True).click()
+        expect(tab.get_by_text("From the files")).to_be_visible()
+        tab.close()
+        assert list(copies.glob("signoff-*"))
+    with serving(there, tmp_path / "api.log") as api:
+        assert api.ask("POST", "/predict", ROW)[0] == 200
+        api.process.terminate()
+        api.process.wait(30)
+
+    assert not list(copies.glob("signoff-*"))
