@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from pipeline.bootstrap import desk
-from pipeline.cli import tables
+from pipeline.cli import training_tables
 from pipeline.cli.app import Json, app, print_out, say
+from pipeline.cli.progress import progress
 from pipeline.data_report import sentences
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import VAR, read_settings
@@ -24,7 +25,7 @@ def demo(as_json: Json = False) -> None:
 
     settings = read_settings()
     service = desk(settings)
-    with tables.progress(quiet=as_json) as report:
+    with progress(quiet=as_json) as report:
         champion, registered = fill(settings, service, report, folder=VAR / "training")
     _show_registered(service, registered, as_json, champion=champion)
 
@@ -45,7 +46,7 @@ def train(
     settings = read_settings(params)
     service = desk(settings)
     run = train_candidates if step is None else partial(run_step, step)
-    with tables.progress(quiet=as_json) as report:
+    with progress(quiet=as_json) as report:
         registered = run(settings, names=candidate, data=data, folder=folder, desk=service, progress=report)
     if step in {None, "register"}:
         _show_registered(service, registered, as_json)
@@ -61,4 +62,4 @@ def _show_registered(
     content: dict[str, Any] = {"registered": [each.as_json() for each in registered], "data": data}
     if champion is not None:
         content["champion"] = champion
-    print_out(as_json, content, lambda: tables.registered(registered, champion, sentences(data)))
+    print_out(as_json, content, lambda: training_tables.registered(registered, champion, sentences(data)))
