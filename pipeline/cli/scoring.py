@@ -108,7 +108,7 @@ def _on_cluster(
         from pipeline.serving.cluster import ModelFiles, Tls, cluster
     except ImportError as error:
         raise InvalidInput(f"--scheduler: needs the package {error.name}: pip install distributed") from error
-    target = batch.scorer.usable(batch.reference)
+    target = batch.scorer.targets.usable(batch.reference)
     model = ModelFiles(batch.scorer.files(target), target.digest, settings.serving.memory_megabytes)
     with cluster(address, Tls(*tls), model) as there:
         yield replace(batch, reference=target, way=replace(batch.way, worker=there, parallel=there.size))
