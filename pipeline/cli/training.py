@@ -1,7 +1,6 @@
 """What the flow starts with: fill an empty registry, train and register."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -40,14 +39,14 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Prepare, fit, evaluate and register candidates, then ask for None to Staging."""
-    from pipeline.training.train import run_step
     from pipeline.training.train import train as train_candidates
 
     settings = read_settings(params)
     service = desk(settings)
-    run = train_candidates if step is None else partial(run_step, step)
     with progress(quiet=as_json) as report:
-        registered = run(settings, names=candidate, data=data, folder=folder, desk=service, progress=report)
+        registered = train_candidates(
+            settings, folder=folder, step=step, names=candidate, data=data, desk=service, progress=report
+        )
     if step in {None, "register"}:
         _show_registered(service, registered, as_json)
     else:
