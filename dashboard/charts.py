@@ -17,16 +17,36 @@ ROW_PIXELS, LEAST_PIXELS = 34, 120
 def confusion(classes: Sequence[str], counts: Sequence[Sequence[float]], *, dark: bool = False) -> go.Figure:
     """Counts in the cells; the shade is the share of the true class, so that rare classes are as visible as others."""
     shares = [[value / (sum(row) or 1) for value in row] for row in counts]
+    return true_by_predicted(
+        classes,
+        shares,
+        [[f"{value:,.0f}" for value in row] for row in counts],
+        cell="%{text} rows, %{z:.4f} of the class",
+        colours=SHADES_ON_DARK if dark else SHADES_ON_LIGHT,
+        span=(0, 1),
+    )
+
+
+def true_by_predicted(
+    classes: Sequence[str],
+    shares: Sequence[Sequence[float]],
+    texts: Sequence[Sequence[str]],
+    *,
+    cell: str,
+    colours: Sequence[object],
+    span: tuple[float, float],
+) -> go.Figure:
+    """A cell per pair of classes. cell: what its tooltip says. span: the shares at either end of the colours."""
     heatmap = go.Heatmap(
         x=list(classes),
         y=list(classes),
         z=shares,
-        text=[[f"{value:,.0f}" for value in row] for row in counts],
+        text=texts,
         texttemplate="%{text}",
-        hovertemplate="true %{y}<br>predicted %{x}<br>%{text} rows, %{z:.4f} of the class<extra></extra>",
-        colorscale=SHADES_ON_DARK if dark else SHADES_ON_LIGHT,
-        zmin=0,
-        zmax=1,
+        hovertemplate=f"true %{{y}}<br>predicted %{{x}}<br>{cell}<extra></extra>",
+        colorscale=colours,
+        zmin=span[0],
+        zmax=span[1],
         xgap=1,
         ygap=1,
         showscale=False,

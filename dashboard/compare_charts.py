@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from dashboard.charts import LEAST_PIXELS, ROW_PIXELS, framed
+from dashboard.charts import LEAST_PIXELS, ROW_PIXELS, framed, true_by_predicted
 from dashboard.compare_tables import ALIKE, BETTER, VERDICTS, WORSE
 from pipeline.governance.compare import Line
 from pipeline.governance.paired import CalibrationPoint, Confusions
@@ -84,23 +84,14 @@ def confusion_difference(found: Confusions, *, dark: bool = False) -> go.Figure:
     most = max([abs(gain) for line in gains for gain in line] + [NO_DIFFERENCE])
     # Also on dark: white counts can be read on them, and hardly on the lighter ones.
     colours, middle = COLOURS_ON_LIGHT, MIDDLE_ON_DARK if dark else MIDDLE_ON_LIGHT
-    heatmap = go.Heatmap(
-        x=classes,
-        y=classes,
-        z=gains,
-        text=[[f"{count:+,}" if count else "" for count in line] for line in difference],
-        texttemplate="%{text}",
-        hovertemplate="true %{y}<br>predicted %{x}<br>%{text} rows<extra></extra>",
-        colorscale=[[0, colours[WORSE]], [0.5, middle], [1, colours[BETTER]]],
-        zmin=-most,
-        zmax=most,
-        xgap=1,
-        ygap=1,
-        showscale=False,
+    return true_by_predicted(
+        classes,
+        gains,
+        [[f"{count:+,}" if count else "" for count in line] for line in difference],
+        cell="%{text} rows",
+        colours=[[0, colours[WORSE]], [0.5, middle], [1, colours[BETTER]]],
+        span=(-most, most),
     )
-    figure = framed(go.Figure(heatmap), height=max(320, ROW_PIXELS * len(classes) + 140))
-    figure.update_xaxes(title="Predicted", tickangle=-35)
-    return figure.update_yaxes(title="True", autorange="reversed")
 
 
 def importances(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:

@@ -11,7 +11,7 @@ from pipeline.governance.compare import Comparison
 from pipeline.governance.paired import Flip
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Explanations
-from pipeline.serving.scorer import layout
+from pipeline.serving.targets import layout
 
 
 def flipped_row(comparison: Comparison, flip: Flip) -> None:
@@ -37,7 +37,7 @@ def _says(name: str, predicted: object, chance: float | None) -> str:
 
 def _explained(model: str, version: int, flip: Flip) -> Explanations:
     """Raises Refused and IntegrityFailure for a version that is not loaded, and as the scorer does."""
-    target = session.scorer().usable(session.target(model, version))
+    target = session.scorer().targets.usable(session.target(model, version))
     taken = {name: value for name, value in flip.inputs.items() if name in layout(target).names}
     return session.explained(model, version, target.digest, as_pairs(taken))
 

@@ -19,7 +19,7 @@ from pipeline.governance.review import EVALUATION_ROWS
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Target
 from pipeline.serving.rows import Row
-from pipeline.serving.scorer import layout
+from pipeline.serving.targets import layout
 
 ROW = "row"
 SOURCES = ("Evaluation rows", "Typed in")

@@ -43,7 +43,7 @@ def _for_another(row: CheckedRow, target: Target) -> CheckedRow:
 
 
 def _answer(target: Target, row: CheckedRow, found: dict[str, Prediction]) -> None:
-    session.scorer().usable(target)
+    session.scorer().targets.usable(target)
     if row.problems:
         widgets.message("Not valid", "\n".join(each.sentence for each in row.problems), colour="orange")
         return

@@ -24,7 +24,8 @@ from pipeline.governance.service import GovernanceService, ModelOverview
 from pipeline.serving import what_if
 from pipeline.serving.predictions import Explanations, Opinion, Prediction, Resolved, Target
 from pipeline.serving.rows import CheckedRow, Value
-from pipeline.serving.scorer import Scorer, layout
+from pipeline.serving.scorer import Scorer
+from pipeline.serving.targets import layout
 from pipeline.serving.trust import TrustState
 from pipeline.serving.what_if import Change
 from pipeline.settings import Settings, read_settings
@@ -129,13 +130,13 @@ def flips(model: str, a: int, b: int) -> Flips:
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
 def target(model: str, version: int) -> Target:
     """A version with its trust state and columns; the first time it is copied and loaded."""
-    return scorer().target(Resolved(model, version))
+    return scorer().targets.target(Resolved(model, version))
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
 def recorded_trust(model: str, version: int) -> TrustState:
     """One of the four states, without loading the version."""
-    return scorer().recorded_trust(evidence(model, version))
+    return scorer().targets.recorded_trust(evidence(model, version))
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=10, show_spinner=False)

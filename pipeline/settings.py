@@ -3,61 +3,20 @@
 import getpass
 import os
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationError
 
 from pipeline.governance.errors import InvalidInput
-from pipeline.governance.gates import GATES
-from pipeline.governance.lifecycle import MoveKind
-from pipeline.governance.policy import GateRule, Mode, MoveRules, Policy
 from pipeline.params_file import read_params
+from pipeline.params_section import Edges, Section, Share, Word
+from pipeline.policy_settings import PolicySettings
+from pipeline.schema_settings import SchemaSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var"
-# What a rule must say about a gate beside its modes; a gate that is not listed takes nothing.
-GATE_PARAMETERS: Mapping[str, frozenset[str]] = {
-    "accuracy": frozenset({"minimum"}),
-    "not_worse_than_incumbent": frozenset({"metric"}),
-    "no_slice_worse": frozenset({"metric", "minimum_rows"}),
-}
 ESTIMATORS = Literal["logistic_regression", "random_forest", "extra_trees", "hist_gradient_boosting"]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Word = Annotated[str, StringConstraints(min_length=1)]
-
-
-def _different(words: list[str]) -> list[str]:
-    twice = sorted({word for word in words if words.count(word) > 1})
-    if twice:
-        raise ValueError(f"{', '.join(twice)} is there twice")
-    return words
-
-
-def _ascending(edges: list[float]) -> list[float]:
-    if any(low >= high for low, high in pairwise(edges)):
-        raise ValueError("must ascend")
-    return edges
-
-
-Words = Annotated[list[Word], AfterValidator(_different)]
-Edges = Annotated[list[float], AfterValidator(_ascending)]
-
-
-class Section(BaseModel):
-    """Strict about types and keys: a misspelt key is an error, never a silent default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class DataSettings(Section):
@@ -66,64 +25,6 @@ class DataSettings(Section):
     source: Word
     sample_rows: int = Field(ge=200)
     sample_seed: int
-
-
-class TargetSettings(Section):
-    """The column to predict and its classes, in the order in which screens show them."""
-
-    name: Word
-    description: str = ""
-    classes: Words = Field(min_length=2)
-
-
-class NumberColumn(Section):
-    """minimum and maximum are allowed themselves; `unit` is text for people."""
-
-    type: Literal["number"]
-    unit: str = ""
-    minimum: float
-    maximum: float
-    default: float
-    description: str = ""
-
-    @model_validator(mode="after")
-    def default_lies_inside(self) -> Self:
-        if not self.minimum <= self.default <= self.maximum:
-            raise ValueError(f"default {self.default} is not between {self.minimum} and {self.maximum}")
-        return self
-
-
-class CategoryColumn(Section):
-    """The categories in the order in which a form lists them."""
-
-    type: Literal["category"]
-    categories: Words = Field(min_length=1)
-    default: Word
-    description: str = ""
-
-    @model_validator(mode="after")
-    def default_is_a_category(self) -> Self:
-        if self.default not in self.categories:
-            raise ValueError(f"default {self.default!r} is not one of {', '.join(self.categories)}")
-        return self
-
-
-Column = Annotated[NumberColumn | CategoryColumn, Field(discriminator="type")]
-
-
-class SchemaSettings(Section):
-    """The feature schema: what a row looks like, column by column."""
-
-    target: TargetSettings
-    columns: dict[Word, Column] = Field(min_length=1)
-
-    @property
-    def numbers(self) -> dict[str, NumberColumn]:
-        return {name: column for name, column in self.columns.items() if isinstance(column, NumberColumn)}
-
-    @property
-    def categories(self) -> dict[str, CategoryColumn]:
-        return {name: column for name, column in self.columns.items() if isinstance(column, CategoryColumn)}
 
 
 class SplitSettings(Section):
@@ -158,67 +59,6 @@ class RegistrySettings(Section):
     model_name: Word
     experiment: Word
     id: Word | None = None
-
-
-class GateSettings(Section):
-    """See GateRule."""
-
-    mode: Mode = Field(strict=False)
-    foreign: Mode | None = Field(default=None, strict=False)
-    missing: Mode | None = Field(default=None, strict=False)
-    minimum: float | None = None
-    metric: Word | None = None
-    minimum_rows: int | None = Field(default=None, ge=1)
-
-
-class MoveSettings(Section):
-    """The roles of which one is needed, and the gates."""
-
-    roles: list[Word]
-    gates: dict[Word, GateSettings]
-
-    @model_validator(mode="after")
-    def gates_exist(self) -> Self:
-        if unknown := sorted(set(self.gates) - set(GATES)):
-            raise ValueError(f"gates: no gate is called {', '.join(unknown)}; there are {', '.join(sorted(GATES))}")
-        return self
-
-    @model_validator(mode="after")
-    def gates_have_their_parameters(self) -> Self:
-        for name, gate in self.gates.items():
-            given = frozenset(gate.model_dump(exclude_none=True)) - {"mode", "foreign", "missing"}
-            wanted = GATE_PARAMETERS.get(name, frozenset())
-            if given != wanted:
-                raise ValueError(f"gates: {name} takes {', '.join(sorted(wanted)) or 'no parameter'}")
-        return self
-
-
-class PolicySettings(Section):
-    """Every kind of move must be listed: what the policy does not name is not allowed by omission.
-
-    may_change: by model, the columns that a person could change; the smallest change to another class keeps to them.
-    """
-
-    roles: dict[Word, list[Word]]
-    may_change: dict[Word, list[Word]] = Field(default_factory=dict)
-    moves: dict[Word, MoveSettings]
-
-    @model_validator(mode="after")
-    def every_move_is_listed(self) -> Self:
-        if set(self.moves) != {kind.value for kind in MoveKind}:
-            raise ValueError(f"moves: must be exactly {', '.join(MoveKind)}")
-        return self
-
-    def policy(self) -> Policy:
-        return Policy(
-            moves={MoveKind(name): _move_rules(move) for name, move in self.moves.items()},
-            roles={name: tuple(roles) for name, roles in self.roles.items()},
-        )
-
-
-def _move_rules(move: MoveSettings) -> MoveRules:
-    gates = {name: GateRule(**gate.model_dump()) for name, gate in move.gates.items()}
-    return MoveRules(gates=gates, roles=tuple(move.roles))
 
 
 class HttpSettings(Section):

@@ -13,7 +13,7 @@ from dashboard.predict_picker import CHAMPION_OPTION, Choice
 from dashboard.trust import state_line
 from pipeline.serving.predictions import Target
 from pipeline.serving.rows import CheckedRow
-from pipeline.serving.scorer import layout
+from pipeline.serving.targets import layout
 
 ONE_ROW, FILE = "One row", "File of rows"
 
@@ -40,7 +40,7 @@ def header(choice: Choice) -> None:
 
 def ask(choice: Choice) -> None:
     if choice.asked == CHAMPION_OPTION:
-        session.scorer().resolve(choice.model)  # refuses a champion that the ledger does not know
+        session.scorer().targets.resolve(choice.model)  # refuses a champion that the ledger does not know
     targets = [session.target(choice.model, version) for version in (choice.version, choice.beside) if version]
     for target in targets:
         state_line(target, f"Version {target.resolved.version}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.bootstrap import desk, person
-from pipeline.cli import tables
+from pipeline.cli import record_tables
 from pipeline.cli.app import AcceptWarnings, Evidence, Expect, Json, Key, Model, Reason, Version, app, print_out
 from pipeline.governance.lifecycle import parse_stage
 from pipeline.settings import read_settings
@@ -90,4 +90,4 @@ def _options(evidence: str | None, expect: str | None, accept_warnings: bool, ke
 
 
 def _decided(outcome: "Outcome", as_json: bool) -> None:
-    print_out(as_json, outcome.as_json(), lambda: tables.outcome(outcome))
+    print_out(as_json, outcome.as_json(), lambda: record_tables.outcome(outcome))

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.bootstrap import desk
-from pipeline.cli import tables
+from pipeline.cli import review_tables, version_tables
 from pipeline.cli.app import Json, Model, Version, app, print_out, say
 from pipeline.governance.errors import Blocked, InvalidInput
 from pipeline.governance.ledger import iso
@@ -19,7 +19,7 @@ from pipeline.settings import read_settings
 def models(as_json: Json = False) -> None:
     """List the registered models."""
     records = desk().models()
-    print_out(as_json, [_model_json(record) for record in records], lambda: tables.models(records))
+    print_out(as_json, [_model_json(record) for record in records], lambda: version_tables.models(records))
 
 
 @app.command()
@@ -28,14 +28,14 @@ def versions(model: Model, as_json: Json = False) -> None:
     settings = read_settings()
     shown = ["accuracy", settings.evaluation.primary_metric]
     rows = desk(settings).versions(model, None if as_json else list(dict.fromkeys(shown)))
-    print_out(as_json, [_version_json(row) for row in rows], lambda: tables.versions(rows, shown))
+    print_out(as_json, [_version_json(row) for row in rows], lambda: version_tables.versions(rows, shown))
 
 
 @app.command()
 def show(model: Model, version: Version, as_json: Json = False) -> None:
     """Show one version with its files and digests."""
     evidence = desk().show(model, version)
-    print_out(as_json, {**evidence.content, "evidence": evidence.digest}, lambda: tables.evidence(evidence))
+    print_out(as_json, {**evidence.content, "evidence": evidence.digest}, lambda: version_tables.evidence(evidence))
 
 
 @app.command()
@@ -48,7 +48,7 @@ def best(
     settings = read_settings()
     name = metric or settings.evaluation.primary_metric
     row = desk(settings).best(model, name)
-    print_out(as_json, _version_json(row), lambda: tables.versions([row], [name]))
+    print_out(as_json, _version_json(row), lambda: version_tables.versions([row], [name]))
 
 
 @app.command()
@@ -60,7 +60,7 @@ def compare(
 ) -> None:
     """Compare two versions: metrics with verdicts, classes, slices, and what else differs."""
     found = desk().compare(model, a, b)
-    print_out(as_json, found.as_json(), lambda: tables.comparison(found))
+    print_out(as_json, found.as_json(), lambda: review_tables.comparison(found))
 
 
 @app.command()
@@ -92,7 +92,7 @@ def review(
 ) -> None:
     """Show the gates of a move and whether it is open; exit code 0 open, 3 blocked."""
     found = desk().review(parse_target(model, version, to), recompute=recompute)
-    print_out(as_json, found.as_json(), lambda: tables.review(found))
+    print_out(as_json, found.as_json(), lambda: review_tables.review(found))
     if not found.open:
         raise typer.Exit(Blocked.exit_code)
 

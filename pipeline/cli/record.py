@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.bootstrap import desk, person
-from pipeline.cli import tables
+from pipeline.cli import record_tables
 from pipeline.cli.app import Json, Model, app, print_out
 from pipeline.governance.errors import IntegrityFailure, InvalidInput
 from pipeline.settings import read_settings
@@ -22,10 +22,10 @@ def history(
     service = desk()
     if at is not None:
         moment = service.at(model, parse_time(at))
-        print_out(as_json, moment.as_json(), lambda: tables.moment(moment))
+        print_out(as_json, moment.as_json(), lambda: record_tables.moment(moment))
         return
     entries = service.history(model)
-    print_out(as_json, [entry.as_json() for entry in entries], lambda: tables.history(entries))
+    print_out(as_json, [entry.as_json() for entry in entries], lambda: record_tables.history(entries))
 
 
 @app.command()
@@ -33,7 +33,7 @@ def verify(as_json: Json = False) -> None:
     """Check the ledger, the registry against it, and the champions' files; exit code 7 where something is wrong."""
     problems = desk().verify()
     content = {"ok": not problems, "problems": [problem.as_json() for problem in problems]}
-    print_out(as_json, content, lambda: tables.problems(problems))
+    print_out(as_json, content, lambda: record_tables.problems(problems))
     if problems:
         raise typer.Exit(IntegrityFailure.exit_code)
 
@@ -61,7 +61,7 @@ def reconcile(
         "events": [{"sequence": each.sequence, "type": each.event.type, "model": each.event.model} for each in events],
         "differences": [each.as_json() for each in differences],
     }
-    print_out(as_json, content, lambda: tables.reconciled(events, differences))
+    print_out(as_json, content, lambda: record_tables.reconciled(events, differences))
 
 
 def parse_time(text: str) -> datetime:

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from pipeline.bootstrap import desk
-from pipeline.cli import tables
+from pipeline.cli import training_tables
 from pipeline.cli.app import Json, Model, Version, app, print_out
+from pipeline.cli.progress import progress
 from pipeline.governance.errors import IntegrityFailure
 from pipeline.settings import read_settings
 
@@ -29,10 +30,10 @@ def reproduce(
     from pipeline.training.reproduce import reproduce as rebuild_and_compare
 
     settings = read_settings()
-    with tables.progress(quiet=as_json) as report:
+    with progress(quiet=as_json) as report:
         found = rebuild_and_compare(
             settings, desk(settings).registry, model, version, options=Options(data, install), progress=report
         )
-    print_out(as_json, found.as_json(), lambda: tables.reproduction(found))
+    print_out(as_json, found.as_json(), lambda: training_tables.reproduction(found))
     if not found.identical:
         raise typer.Exit(IntegrityFailure.exit_code)

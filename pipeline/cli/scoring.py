@@ -9,8 +9,10 @@ import typer
 from typer.core import TyperCommand
 
 from pipeline.bootstrap import desk, scorer
-from pipeline.cli import tables
+from pipeline.cli import scoring_tables
 from pipeline.cli.app import Json, Model, Reference, RowText, Version, app, print_out
+from pipeline.cli.printing import note
+from pipeline.cli.progress import progress
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings import Settings, read_settings
 
@@ -28,7 +30,7 @@ def predict(reference: Reference, row: RowText, as_json: Json = False) -> None:
 
     settings, given = read_settings(), parse_row(row)
     found = scorer(settings, desk(settings)).predict(reference, [given])
-    print_out(as_json, found.as_json(), lambda: tables.prediction(found))
+    print_out(as_json, found.as_json(), lambda: scoring_tables.prediction(found))
 
 
 @app.command()
@@ -38,7 +40,7 @@ def explain(model: Model, version: Version, row: RowText, as_json: Json = False)
 
     settings, given = read_settings(), parse_row(row)
     found = scorer(settings, desk(settings)).explain(f"{model}/{version}", [given])
-    print_out(as_json, found.documents[0], lambda: tables.explanation(found))
+    print_out(as_json, found.documents[0], lambda: scoring_tables.explanation(found))
 
 
 class ScoreCommand(TyperCommand):
@@ -86,15 +88,15 @@ def score(
     settings = read_settings()
     using = scorer(settings, desk(settings))
     way = Way(settings.serving.chunk_rows, explain=explain_columns or 0, parallel=using.lanes)
-    with tables.progress(quiet=as_json) as report, _stoppable(target):
-        batch = Batch(using, reference, way, report, tables.note)
+    with progress(quiet=as_json) as report, _stoppable(target):
+        batch = Batch(using, reference, way, report, note)
         if scheduler is None:
             found = batch.score(source, target, restart=restart)
         else:
             with _on_cluster(batch, scheduler, (tls_ca, tls_cert, tls_key), settings) as there:
                 found = there.score(source, target, restart=restart)
     content = found[0].as_json() if len(found) == 1 else [each.as_json() for each in found]
-    print_out(as_json, content, lambda: tables.scored(found))
+    print_out(as_json, content, lambda: scoring_tables.scored(found))
 
 
 @contextmanager
@@ -106,7 +108,7 @@ def _on_cluster(
         from pipeline.serving.cluster import ModelFiles, Tls, cluster
     except ImportError as error:
         raise InvalidInput(f"--scheduler: needs the package {error.name}: pip install distributed") from error
-    target = batch.scorer.usable(batch.reference)
+    target = batch.scorer.targets.usable(batch.reference)
     model = ModelFiles(batch.scorer.files(target), target.digest, settings.serving.memory_megabytes)
     with cluster(address, Tls(*tls), model) as there:
         yield replace(batch, reference=target, way=replace(batch.way, worker=there, parallel=there.size))
@@ -118,5 +120,5 @@ def _stoppable(target: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        tables.note(f"{target}: stopped; the same command goes on from here")
+        note(f"{target}: stopped; the same command goes on from here")
         raise typer.Exit(STOPPED) from None

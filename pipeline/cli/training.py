@@ -1,15 +1,15 @@
 """What the flow starts with: fill an empty registry, train and register."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from pipeline.bootstrap import desk
-from pipeline.cli import tables
+from pipeline.cli import training_tables
 from pipeline.cli.app import Json, app, print_out, say
+from pipeline.cli.progress import progress
 from pipeline.data_report import sentences
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import VAR, read_settings
@@ -24,7 +24,7 @@ def demo(as_json: Json = False) -> None:
 
     settings = read_settings()
     service = desk(settings)
-    with tables.progress(quiet=as_json) as report:
+    with progress(quiet=as_json) as report:
         champion, registered = fill(settings, service, report, folder=VAR / "training")
     _show_registered(service, registered, as_json, champion=champion)
 
@@ -39,14 +39,14 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Prepare, fit, evaluate and register candidates, then ask for None to Staging."""
-    from pipeline.training.train import run_step
     from pipeline.training.train import train as train_candidates
 
     settings = read_settings(params)
     service = desk(settings)
-    run = train_candidates if step is None else partial(run_step, step)
-    with tables.progress(quiet=as_json) as report:
-        registered = run(settings, names=candidate, data=data, folder=folder, desk=service, progress=report)
+    with progress(quiet=as_json) as report:
+        registered = train_candidates(
+            settings, folder=folder, step=step, names=candidate, data=data, desk=service, progress=report
+        )
     if step in {None, "register"}:
         _show_registered(service, registered, as_json)
     else:
@@ -61,4 +61,4 @@ def _show_registered(
     content: dict[str, Any] = {"registered": [each.as_json() for each in registered], "data": data}
     if champion is not None:
         content["champion"] = champion
-    print_out(as_json, content, lambda: tables.registered(registered, champion, sentences(data)))
+    print_out(as_json, content, lambda: training_tables.registered(registered, champion, sentences(data)))

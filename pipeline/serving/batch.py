@@ -53,7 +53,7 @@ class Batch:
         Conflict for a second run at the same time; Unavailable for a full disk; and as Scorer.usable does.
         """
         found, place = jobs(given, wanted), Place.at(wanted)
-        target = self.scorer.usable(self.reference)
+        target = self.scorer.targets.usable(self.reference)
         if found[0].target != place:
             place.make_folder()
         root = _root(place, folder=found[0].target != place)
@@ -113,7 +113,7 @@ def score_upload(
         raise InvalidInput(f"{name}: is larger than {most_bytes / 2**20:g} MB")
     output, bad = io.BytesIO(), io.BytesIO()
     table = open_table(io.BytesIO(content), name=name, size=len(content))
-    scoring = Scoring(scorer, scorer.usable(reference), table, Way(chunk_rows, most_rows=most_rows))
+    scoring = Scoring(scorer, scorer.targets.usable(reference), table, Way(chunk_rows, most_rows=most_rows))
     rows = CsvSink(output, [*table.header, *scoring.added], input_columns=len(table.header))
     refused = CsvSink(bad, ["line", "reason", *table.header])
     for sink in (rows, refused):

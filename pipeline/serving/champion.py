@@ -17,7 +17,8 @@ from pipeline.serving.examples import example_row
 from pipeline.serving.layout import Layout
 from pipeline.serving.predictions import Resolved, Target
 from pipeline.serving.rows import CheckedRow
-from pipeline.serving.scorer import Scorer, layout
+from pipeline.serving.scorer import Scorer
+from pipeline.serving.targets import layout
 from pipeline.serving.trust import LedgerView, Trust
 
 KEPT_COPIES = 2  # the one that serves, and the one before it: requests may still be with it
@@ -99,9 +100,10 @@ class Follower:
 
     def _champion(self, held: Served | None) -> Served:
         """The confirmed champion, ready to answer. Raises NoChampion; SignoffError where the last good one goes on."""
-        view = self._scorer.ledger_view(self.model)
+        targets = self._scorer.targets
+        view = targets.ledger_view(self.model)
         version = self._confirmed(view)
-        target = self._scorer.usable(self._scorer.target(Resolved(self.model, version, CHAMPION)))
+        target = targets.usable(targets.target(Resolved(self.model, version, CHAMPION)))
         if target.state.state is not Trust.TRUSTED:
             raise Refused(f"{target.label} is not served: {target.state.reason or 'nobody has approved it yet'}")
         if held and (held.target.resolved, held.target.digest) == (target.resolved, target.digest):

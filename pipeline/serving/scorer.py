@@ -1,37 +1,27 @@
 """Predictions and explanations of registered versions, under the trust policy and never in this process."""
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.governance.errors import IntegrityFailure, NotFound, Refused
-from pipeline.governance.evidence import Evidence
 from pipeline.governance.service import GovernanceService
-from pipeline.serving.client import Answering, Asked, WorkerRefusal
+from pipeline.serving.client import Answering, Asked
 from pipeline.serving.copies import PrivateCopies, label
 from pipeline.serving.frames import Frame
-from pipeline.serving.layout import Layout, layout_of, layout_of_model, started_with
-from pipeline.serving.loader import MODEL_DESCRIPTION, model_file, parse_description
 from pipeline.serving.predictions import (
     Explanations,
     Opinion,
     PredictedColumns,
     Prediction,
     Predictions,
-    Resolved,
     Target,
 )
-from pipeline.serving.references import References
 from pipeline.serving.rows import CheckedRow, check_rows, columnar
-from pipeline.serving.trust import LedgerView, Trust, TrustState, judge
+from pipeline.serving.targets import Targets, layout
 
 if TYPE_CHECKING:
     from pipeline.serving.columns import CheckedColumns
-
-MOST_REMEMBERED = 256
-ABOUT_THE_FILES = {"untrusted", "refused", "failed"}  # kinds of refusal that the same bytes would meet again
 
 
 @dataclass(frozen=True)
@@ -49,11 +39,9 @@ class Scorer:
     """Asks one worker or several; safe to share between threads. `close` ends the worker processes."""
 
     def __init__(self, service: GovernanceService, worker: Asked, policy: LoadingPolicy) -> None:
-        self._service, self._worker, self.policy = service, worker, policy
+        self._worker, self.policy = worker, policy
         self._copies = PrivateCopies(service.registry, most=policy.kept_models + 2)
-        self._descriptions: OrderedDict[str, Frame | WorkerRefusal] = OrderedDict()
-        self._recorded: dict[str, str] = {}  # by digest, which covers MLmodel: why it is not loaded, or nothing
-        self._references = References(service)
+        self.targets = Targets(service, policy=policy.trust, describe=lambda target: self.ask(target, "describe"))
 
     def start(self) -> None:
         """Begin with a worker's imports, for instance from the dashboard's lifespan. Returns at once."""
@@ -84,52 +72,6 @@ class Scorer:
         """How often a worker process had to be started in place of another."""
         return self._worker.restarts
 
-    def resolve(self, reference: str) -> Resolved:
-        """See References.resolve."""
-        return self._references.resolve(reference)
-
-    def target(self, reference: str | Resolved) -> Target:
-        """The version with its state and columns; the first time it is copied and loaded. Raises as resolve does."""
-        resolved = self.resolve(reference) if isinstance(reference, str) else reference
-        record = self._service.version(resolved.model, resolved.version)
-        evidence = self._service.reviewer.evidence(record)
-        layout = layout_of(evidence.document("feature_schema"), evidence.content["signature"])
-        state = judge(evidence, self.ledger_view(resolved.model))
-        target = Target(resolved, record, evidence, state, layout)
-        return self._loaded(target) if state.usable else target
-
-    def trust(self, model: str, version: int) -> TrustState:
-        """One of the four states, with the reason. Raises NotFound, and Unavailable where that cannot be told now."""
-        return self.target(Resolved(model, version)).state
-
-    def recorded_trust(self, evidence: Evidence) -> TrustState:
-        """What the ledger and MLmodel say of a version, without loading it: a usable one may still fail to load.
-
-        Raises Unavailable where the registry does not answer.
-        """
-        state = judge(evidence, self.ledger_view(evidence.model))
-        if not state.usable or self.policy.trust != "allow_list":
-            return state
-        digest = str(state.digest)
-        if digest not in self._recorded:
-            self._recorded[digest] = self._refusal(evidence)
-        refusal = self._recorded[digest]
-        return TrustState(Trust.UNTRUSTED, digest, refusal) if refusal else state
-
-    def _refusal(self, evidence: Evidence) -> str:
-        """What MLmodel says against loading a version; empty where nothing."""
-        record = self._service.version(evidence.model, evidence.version)
-        try:
-            description = parse_description(self._service.registry.read_file(record, MODEL_DESCRIPTION))
-            model_file(description, {file["path"] for file in evidence.content["files"]})
-        except (NotFound, Refused) as refusal:
-            return str(refusal)
-        return ""
-
-    def ledger_view(self, model: str) -> LedgerView:
-        """See References.ledger_view."""
-        return self._references.ledger_view(model)
-
     def try_out(self, target: Target, row: CheckedRow) -> None:
         """One prediction by every worker: the model is in its memory then. Raises as predict does."""
         for worker in self._worker.workers:
@@ -148,9 +90,9 @@ class Scorer:
     ) -> Predictions:
         """Checked rows, predicted. from_text: see rows.check_row.
 
-        Raises InvalidRows; Refused for an untrusted version, IntegrityFailure for a tampered one; and as target does.
+        Raises InvalidRows, and as Targets.usable and Targets.target do.
         """
-        target = self.usable(reference)
+        target = self.targets.usable(reference)
         return self.predict_checked(target, check_rows(rows, layout(target), from_text=from_text))
 
     def predict_checked(
@@ -186,7 +128,7 @@ class Scorer:
         self, reference: str | Target, rows: Sequence[Mapping[str, object]], *, from_text: bool = False
     ) -> Explanations:
         """What each column adds to the output, per class, for at most 50 rows. Raises as predict does."""
-        target = self.usable(reference)
+        target = self.targets.usable(reference)
         values = tuple(row.values for row in check_rows(rows, layout(target), from_text=from_text))
         answer = self.ask(target, "explain", rows=columnar(values, layout(target)))
         resolved = target.resolved
@@ -209,7 +151,7 @@ class Scorer:
         self, reference: str | Target, explained: Explanations, *, position: int = 0, class_name: str | None = None
     ) -> Opinion:
         """About one explained row and class (None: the one with the largest output). Raises as predict does."""
-        target, document = self.usable(reference), explained.documents[position]
+        target, document = self.targets.usable(reference), explained.documents[position]
         wanted = class_name or explained.top_class(position)
         answer = self.ask(
             target,
@@ -227,53 +169,6 @@ class Scorer:
             paths = [path for path in folder.rglob("*") if path.is_file()]
             return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
-    def usable(self, reference: str | Target) -> Target:
-        """Raises Refused for an untrusted version, IntegrityFailure for a tampered one."""
-        target = self.target(reference) if isinstance(reference, str) else reference
-        if target.state.state is Trust.TAMPERED:
-            raise IntegrityFailure(f"{target.label}: {target.state.reason}")
-        if not target.state.usable:
-            raise Refused(f"{target.label} is not loaded: {target.state.reason}")
-        return target
-
-    # Inside
-
-    def _loaded(self, target: Target) -> Target:
-        """What only loading tells: whether the policy allows it, class labels, and columns where nothing else does."""
-        try:
-            found = self._describe(target)
-        except WorkerRefusal as refusal:
-            tried = refusal.kind != "untrusted"
-            return replace(target, state=TrustState(Trust.UNTRUSTED, target.digest, refusal.reason, loaded=tried))
-        except Refused as refusal:  # it is too large to be copied
-            return replace(target, state=TrustState(Trust.UNTRUSTED, target.digest, str(refusal)))
-        return replace(
-            target,
-            state=replace(target.state, loaded=True, foreign=found["foreign"]),
-            layout=started_with(target.layout, found["example"]) if target.layout else layout_of_model(found),
-            classes=tuple(found["classes"]),
-            probabilities=found["probabilities"],
-            model_type=found["model_type"],
-            example=found["example"],
-        )
-
-    def _describe(self, target: Target) -> Frame:
-        """The same bytes are described, or refused for what they are, only once."""
-        known = self._descriptions.get(target.digest)
-        if known is None:
-            try:
-                known = self.ask(target, "describe")
-            except WorkerRefusal as refusal:
-                if refusal.kind not in ABOUT_THE_FILES:
-                    raise
-                known = refusal
-            self._descriptions[target.digest] = known
-            while len(self._descriptions) > MOST_REMEMBERED:
-                self._descriptions.popitem(last=False)
-        if isinstance(known, WorkerRefusal):
-            raise known
-        return known
-
     def ask(self, target: Target, operation: str, *, worker: Answering | None = None, **more: object) -> Frame:
         """An operation of the worker, about the private copy of a usable version."""
         explaining = operation in {"explain", "second_opinion", "strongest"}
@@ -289,10 +184,3 @@ class Scorer:
                 **more,
             }
             return (worker or self._worker).ask(request, seconds=seconds, about=label(target.record))
-
-
-def layout(target: Target) -> Layout:
-    """Raises Refused where nothing says which columns the version takes."""
-    if target.layout is None:
-        raise Refused(f"{target.label} does not say which columns it takes: no schema, signature, example or names")
-    return target.layout

@@ -19,10 +19,11 @@ from pipeline.serving.layout import Layout
 from pipeline.serving.predictions import Target
 from pipeline.serving.resume import Tally
 from pipeline.serving.rows import InvalidRows, check_columns
-from pipeline.serving.scorer import Scorer, layout
+from pipeline.serving.scorer import Scorer
 from pipeline.serving.sinks import CsvSink, Sink
 from pipeline.serving.strongest import strongest_columns
 from pipeline.serving.table_files import Table
+from pipeline.serving.targets import layout
 
 Report = Callable[[int, int, str], None]  # (percent done, 100, what was done)
 EXPLAINED_ROWS = 100  # in one chunk, so that somebody sees it move and Ctrl-C does not wait long

@@ -12,7 +12,7 @@ with warnings.catch_warnings():
     import pandera.pandas as pa
 
 from pipeline.governance.errors import InvalidInput
-from pipeline.settings import CategoryColumn, NumberColumn, SchemaSettings
+from pipeline.schema_settings import CategoryColumn, NumberColumn, SchemaSettings
 
 Report = dict[str, Any]
 MOST_UNKNOWN_VALUES = 20

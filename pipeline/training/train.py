@@ -13,7 +13,7 @@ from pipeline.training.register import Desk, Registered, find_registered
 from pipeline.training.registry_store import locked
 from pipeline.training.steps import evaluate, explain, fit, prepare, register
 
-__all__ = ["Registered", "evaluate", "explain", "fit", "prepare", "register", "run_step", "train"]
+__all__ = ["Registered", "evaluate", "explain", "fit", "prepare", "register", "train"]
 
 Progress = Callable[[int, int, str], None]  # (steps done, steps in all, what comes next)
 Step = Literal["data", "train", "evaluate", "register"]
@@ -24,6 +24,7 @@ def train(
     settings: Settings,
     *,
     folder: Path,
+    step: Step | None = None,
     names: Sequence[str] | None = None,
     data: str | Path | None = None,
     desk: Desk | None = None,
@@ -31,57 +32,68 @@ def train(
 ) -> list[Registered]:
     """All five steps for the named candidates (default: all). What is registered already is not fitted again.
 
+    step: only this one, for a tool that keeps track of files; only `register` asks the registry or the desk.
     One training at a time works in a folder; a second one waits and then finds what the first has registered.
     """
+    if data is not None and step not in {None, "data"}:
+        raise InvalidInput(f"data: is read by the step data, not by {step}")
+    work = _Work(settings, folder, desk, progress or _silent)
+    if step == "data":
+        with locked(work.lock):
+            work.tell(0, 1, step)
+            prepare(settings, folder=folder, data=data)
+        return []
     chosen = _chosen(settings, names)
+    return _every_step(work, chosen, data) if step is None else _one_step(step, work, chosen)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Where it is done, who is asked and who is told."""
+
+    settings: Settings
+    folder: Path
+    desk: Desk | None
+    tell: Progress
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / ".lock"
+
+
+def _every_step(work: _Work, chosen: Sequence[str], data: str | Path | None) -> list[Registered]:
     total = 1 + len(STEPS) * len(chosen)
-    tell = progress or _silent
-    tell(0, total, "prepare")
-    with locked(folder / ".lock"):
-        facts = prepare(settings, folder=folder, data=data)
+    work.tell(0, total, "prepare")
+    with locked(work.lock):
+        facts = prepare(work.settings, folder=work.folder, data=data)
         registered = []
         for index, name in enumerate(chosen):
-            steps = _Steps(tell, 1 + index * len(STEPS), total, name)
-            known = find_registered(settings, name, training_key(settings, name, facts), desk=desk)
-            registered.append(known or _train_one(settings, name, folder, desk=desk, steps=steps))
-    tell(total, total, "done")
+            steps = _Steps(work.tell, 1 + index * len(STEPS), total, name)
+            key = training_key(work.settings, name, facts)
+            known = find_registered(work.settings, name, key, desk=work.desk)
+            registered.append(known or _train_one(work, name, steps))
+    work.tell(total, total, "done")
     return registered
 
 
-def run_step(
-    step: Step,
-    settings: Settings,
-    *,
-    folder: Path,
-    names: Sequence[str] | None = None,
-    data: str | Path | None = None,
-    desk: Desk | None = None,
-    progress: Progress | None = None,
-) -> list[Registered]:
-    """One step of the flow, for a tool that keeps track of files; only `register` asks the registry or the desk."""
-    if data is not None and step != "data":
-        raise InvalidInput(f"data: is read by the step data, not by {step}")
-    tell, registered = progress or _silent, list[Registered]()
-    with locked(folder / ".lock"):
-        if step == "data":
-            tell(0, 1, step)
-            prepare(settings, folder=folder, data=data)
-            return registered
-        chosen = _chosen(settings, names)
+def _one_step(step: Step, work: _Work, chosen: Sequence[str]) -> list[Registered]:
+    registered: list[Registered] = []
+    with locked(work.lock):
         for index, name in enumerate(chosen):
-            tell(index, len(chosen), f"{name}: {step}")
-            registered += _run_one(step, settings, name, folder=folder, desk=desk)
+            work.tell(index, len(chosen), f"{name}: {step}")
+            registered += _run_one(step, work, name)
     return registered
 
 
-def _run_one(step: Step, settings: Settings, name: str, *, folder: Path, desk: Desk | None) -> list[Registered]:
+def _run_one(step: Step, work: _Work, name: str) -> list[Registered]:
+    settings, folder = work.settings, work.folder
     if step == "train":
         fit(settings, name, folder=folder)
     elif step == "evaluate":
         evaluate(settings, name, folder=folder)
         explain(settings, name, folder=folder)
     else:
-        return [register(settings, name, folder=folder, desk=desk)]
+        return [register(settings, name, folder=folder, desk=work.desk)]
     return []
 
 
@@ -110,7 +122,8 @@ class _Steps:
         self.tell(self.before + STEPS.index(step), self.total, f"{self.candidate}: {step}")
 
 
-def _train_one(settings: Settings, name: str, folder: Path, *, desk: Desk | None, steps: _Steps) -> Registered:
+def _train_one(work: _Work, name: str, steps: _Steps) -> Registered:
+    settings, folder = work.settings, work.folder
     steps.begin("fit")
     model = fit(settings, name, folder=folder)
     steps.begin("evaluate")
@@ -118,4 +131,4 @@ def _train_one(settings: Settings, name: str, folder: Path, *, desk: Desk | None
     steps.begin("explain")
     explain(settings, name, folder=folder, model=model)
     steps.begin("register")
-    return register(settings, name, folder=folder, desk=desk)
+    return register(settings, name, folder=folder, desk=work.desk)

@@ -42,7 +42,7 @@ from pipeline.settings import read_settings
 settings = read_settings()
 using = scorer(settings, desk(settings))
 way = Way(settings.serving.chunk_rows, parallel=using.lanes)
-batch = Batch(using, using.usable(sys.argv[1]), way, say=lambda _: 0)
+batch = Batch(using, using.targets.usable(sys.argv[1]), way, say=lambda _: 0)
 def processor():  # seconds of this process and of its workers
     stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in using._worker.pids]
     return time.process_time() + sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")

@@ -35,7 +35,7 @@ def _figures(settings, service, ours) -> dict[str, tuple[float, float]]:
     with PrivateCopies(service.registry, most=1).using(record, digest) as folder:
         pipeline = load_model(folder, allowed_types=tuple(settings.serving.allowed_types)).model
     row = {name: column.default for name, column in settings.schema_.columns.items()}
-    frame, target = pd.DataFrame([row]), ours.target(f"{MODEL}/{FOREST}")
+    frame, target = pd.DataFrame([row]), ours.targets.target(f"{MODEL}/{FOREST}")
     explainer = load_shap().TreeExplainer(pipeline[-1])
 
     def bare_explanation() -> None:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import streamlit as st
@@ -13,10 +14,13 @@ from desks import GRACE, MODEL, REASON, build_desk
 from pipeline import bootstrap
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
+from pipeline.serving.client import Worker
+from pipeline.serving.scorer import LoadingPolicy, Scorer
 
-sys.path.append(str(Path(__file__).parent))  # for seen.py
+sys.path.append(str(Path(__file__).parent))  # for seen.py and explained_desk.py
 ROUTER = Path(__file__).resolve().parents[2] / "dashboard" / "router.py"
 Open = Callable[..., AppTest]
+ScoreWith = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +59,29 @@ def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
         return app.run()
 
     return open_at
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """See explained_desk.all_models."""
+    from explained_desk import all_models
+
+    return all_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    found = Worker(memory_megabytes=4096)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def score_with(monkeypatch: pytest.MonkeyPatch) -> ScoreWith:
+    """Which worker the pages ask, and under which policy."""
+    from explained_desk import POLICY
+
+    def use(worker: Worker, policy: LoadingPolicy = POLICY) -> None:
+        monkeypatch.setattr(bootstrap, "scorer", lambda _settings, given: Scorer(given, worker, policy))
+
+    return use

@@ -1,32 +1,17 @@
 """A flipped row on the Compare page: what each version says about it, and where their reasons differ."""
 
 import pytest
-from explained_desk import POLICY, all_models, desk_of
+from explained_desk import desk_of
 from seen import badges, frame, texts
 
 from desks import MODEL
-from pipeline import bootstrap
 from pipeline.comparison import PairedBootstrap
-from pipeline.serving.client import Worker
-from pipeline.serving.scorer import Scorer
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    return all_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def worker():
-    found = Worker(memory_megabytes=4096)
-    yield found
-    found.stop()
 
 
 @pytest.fixture
-def desk(models, worker, monkeypatch):
+def desk(models, worker, score_with):
     """Version 1 is a forest, version 2 linear, version 3 a pickle with the rows of version 1."""
-    monkeypatch.setattr(bootstrap, "scorer", lambda _settings, given: Scorer(given, worker, POLICY))
+    score_with(worker)
     return desk_of(models, comparer=PairedBootstrap(samples=200, seed=1, confidence=0.95))
 
 

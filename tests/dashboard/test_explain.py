@@ -2,37 +2,22 @@
 
 import numpy as np
 import pytest
-from explained_desk import POLICY, REGRESSION, all_models, desk_of
+from explained_desk import REGRESSION, desk_of
 from seen import badges, button, frame, markdown_sources, texts
 
 from dashboard import explain_data, explanation_charts
 from desks import MODEL, build_desk
-from pipeline import bootstrap
 from pipeline.adapters.in_memory import InMemoryRegistry
 from pipeline.comparison.rows import read_rows
 from pipeline.explanation.result import from_npz
 from pipeline.governance.errors import InvalidInput
 from pipeline.serving.client import Worker
-from pipeline.serving.scorer import Scorer
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    return all_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def worker():
-    found = Worker(memory_megabytes=4096)
-    yield found
-    found.stop()
 
 
 @pytest.fixture
-def desk(models, worker, monkeypatch):
-    service = desk_of(models)
-    monkeypatch.setattr(bootstrap, "scorer", lambda _settings, given: Scorer(given, worker, POLICY))
-    return service
+def desk(models, worker, score_with):
+    score_with(worker)
+    return desk_of(models)
 
 
 def test_the_columns_of_a_trusted_version(desk, open_page):
@@ -129,11 +114,9 @@ def test_a_plain_model_has_no_summary(desk, open_page):
     assert told in [each.value for each in app.caption]
 
 
-def test_a_worker_that_crashes_is_one_sentence(desk, open_page, monkeypatch):
+def test_a_worker_that_crashes_is_one_sentence(desk, open_page, score_with):
     """The page stays, says so, and the next visit works."""
-    monkeypatch.setattr(
-        bootstrap, "scorer", lambda _settings, given: Scorer(given, Worker(memory_megabytes=64), POLICY)
-    )
+    score_with(Worker(memory_megabytes=64))
     app = open_page(desk, "explain", model=MODEL, version="1", row="1")
 
     assert not app.exception

@@ -9,10 +9,7 @@ from seen import badges, texts
 
 from desks import build_desk
 from hostile_models import rows
-from pipeline import bootstrap
 from pipeline.adapters.in_memory import InMemoryRegistry
-from pipeline.serving.client import Worker
-from pipeline.serving.scorer import Scorer
 
 DOSE = "dose"
 NOT_LOADED = "Its flavor is lightgbm, which is not loaded under this trust policy."
@@ -34,15 +31,8 @@ def files(tmp_path_factory):
     return content(folder)
 
 
-@pytest.fixture(scope="module")
-def worker():
-    found = Worker(memory_megabytes=4096)
-    yield found
-    found.stop()
-
-
 @pytest.fixture
-def show(files, worker, open_page, monkeypatch):
+def show(files, worker, open_page, score_with):
     """Opens a page of a desk with two such versions, under a policy."""
     registry = InMemoryRegistry()
     registry.add_model(DOSE)
@@ -50,7 +40,7 @@ def show(files, worker, open_page, monkeypatch):
         registry.add_version(DOSE, files=files)
 
     def shown(policy, page, **query):
-        monkeypatch.setattr(bootstrap, "scorer", lambda _settings, given: Scorer(given, worker, policy))
+        score_with(worker, policy)
         return open_page(build_desk(registry), page, model=DOSE, **query)
 
     return shown

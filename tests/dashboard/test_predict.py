@@ -3,37 +3,23 @@
 import re
 
 import pytest
-from explained_desk import POLICY, REGRESSION, all_models, desk_of
+from explained_desk import REGRESSION, desk_of
 from seen import badges, button, texts
 
 from dashboard import explanation_charts, predict_form
 from desks import MODEL, build_desk
 from hostile_models import rows
-from pipeline import bootstrap
 from pipeline.adapters.in_memory import InMemoryRegistry
 from pipeline.governance.errors import Unavailable
-from pipeline.serving.client import Worker, WorkerRefusal
+from pipeline.serving.client import WorkerRefusal
 from pipeline.serving.layout import ColumnRule
 from pipeline.serving.scorer import Scorer
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    return all_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def worker():
-    found = Worker(memory_megabytes=4096)
-    yield found
-    found.stop()
-
-
 @pytest.fixture
-def desk(models, worker, monkeypatch):
-    service = desk_of(models)
-    monkeypatch.setattr(bootstrap, "scorer", lambda _settings, given: Scorer(given, worker, POLICY))
-    return service
+def desk(models, worker, score_with):
+    score_with(worker)
+    return desk_of(models)
 
 
 def field(app, label):
@@ -166,13 +152,13 @@ def test_a_model_without_schema(desk, open_page):
     assert 'the one row of its input example stand for "nothing known"' in texts(app)
 
 
-def test_beside_a_version_that_takes_fewer_columns(models, worker, open_page, monkeypatch):
+def test_beside_a_version_that_takes_fewer_columns(models, worker, open_page, score_with):
     """What it does not take is left out for it: a new column is no reason not to compare."""
     registry = InMemoryRegistry()
     registry.add_model(REGRESSION)
     for files in (models["regression"][0], models["fewer columns"][0]):
         registry.add_version(REGRESSION, files=files)
-    monkeypatch.setattr(bootstrap, "scorer", lambda _settings, given: Scorer(given, worker, POLICY))
+    score_with(worker)
     app = open_page(build_desk(registry), "predict", model=REGRESSION, version="1", beside="2")
 
     assert not app.exception

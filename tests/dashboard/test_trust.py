@@ -1,26 +1,19 @@
 """The four trust states on the pages that load nothing."""
 
 import pytest
-from explained_desk import POLICY, all_models, desk_of
+from explained_desk import desk_of
 from seen import badges, frame
 
 from dashboard import trust
 from desks import GRACE, MODEL, REASON
-from pipeline import bootstrap
 from pipeline.serving.client import Worker
-from pipeline.serving.scorer import Scorer
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    return all_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
-def desk(models, monkeypatch):
+def desk(models, score_with):
     """Its worker is never started: asking it would take a process."""
     service, worker = desk_of(models), Worker(memory_megabytes=4096)
-    monkeypatch.setattr(bootstrap, "scorer", lambda _settings, given: Scorer(given, worker, POLICY))
+    score_with(worker)
     yield service
     assert worker.pid is None
 

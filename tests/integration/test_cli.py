@@ -1,6 +1,5 @@
 """The command line on a real registry that the demo filled: verbs, JSON, exit codes, and the README's own commands."""
 
-import json
 import re
 import shlex
 import shutil
@@ -67,14 +66,7 @@ def folder(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 @pytest.fixture
-def verb(folder: Path, capsys: pytest.CaptureFixture[str]) -> Verb:
-    """Run a verb with --json; gives (exit code, parsed output or None, standard error)."""
-
-    def call(*arguments: object) -> tuple[int, Any, str]:
-        code = run([*(str(each) for each in arguments), "--json"])
-        captured = capsys.readouterr()
-        return code, json.loads(captured.out) if captured.out else None, captured.err
-
+def verb(folder: Path, call: Verb) -> Verb:
     return call
 
 

@@ -1,7 +1,6 @@
 """Compare, card and recomputed claims on a real registry, with real models in a real worker."""
 
 import io
-import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,15 +65,8 @@ def use(folder: Path, environment: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def verb(filled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
-    """Run a verb with --json; gives (exit code, parsed output or None, standard error)."""
+def verb(filled: Path, monkeypatch: pytest.MonkeyPatch, call: Verb) -> Verb:
     use(filled, monkeypatch)
-
-    def call(*arguments: object) -> tuple[int, Any, str]:
-        code = run([*(str(each) for each in arguments), "--json"])
-        captured = capsys.readouterr()
-        return code, json.loads(captured.out) if captured.out else None, captured.err
-
     return call
 
 

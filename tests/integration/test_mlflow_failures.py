@@ -18,7 +18,7 @@ from pipeline.adapters.mlflow_registry import MlflowRegistry
 from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import VersionRecord, VersionRow
-from registries import Filler, copy_store, template_store
+from registries import Filler, copy_store
 
 SLOWEST_SECONDS = 10.0
 RECORD = VersionRecord(
@@ -64,11 +64,6 @@ def answers(registry: MlflowRegistry) -> dict[str, str]:
 
 
 ALL_UNAVAILABLE = dict.fromkeys(EVERY_METHOD, "Unavailable")
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    return template_store(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture

@@ -8,18 +8,7 @@ import pytest
 from pipeline.adapters.mlflow_artifacts import RemoteFolder, local_folder
 from pipeline.adapters.mlflow_registry import MlflowRegistry
 from pipeline.governance.errors import NotFound
-from registries import Filler, copy_store, fill_oddities, mlmodel, model_files, template_store
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    return template_store(tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture(scope="module")
-def odd(template, tmp_path_factory):
-    uri = copy_store(template, tmp_path_factory.mktemp("odd"))
-    return uri, fill_oddities(uri)
+from registries import Filler, copy_store, mlmodel, model_files
 
 
 @pytest.fixture

@@ -10,20 +10,9 @@ from pipeline.adapters.mlflow_registry import MlflowRegistry
 from pipeline.adapters.mlflow_sql import SqlReader
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import Stage
-from registries import Filler, copy_store, fill_oddities, template_store
+from registries import Filler, copy_store
 
 ASKED_FOR = [None, [], ["accuracy"], ["accuracy", "nan", "up", "absent"], [f"metric_{number}" for number in range(40)]]
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    return template_store(tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture(scope="module")
-def odd(template, tmp_path_factory):
-    uri = copy_store(template, tmp_path_factory.mktemp("odd"))
-    return uri, fill_oddities(uri)
 
 
 @pytest.fixture

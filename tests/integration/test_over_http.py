@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.cli import run
 from pipeline.governance.errors import Unavailable
 from pipeline.settings import read_settings
 from pipeline.training.registry_store import RETRIES, TIMEOUT, TRANSFER_SECONDS, registry_errors, transferring
@@ -35,20 +34,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def verb(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Verb]:
+def verb(call: Verb, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: Path) -> Verb:
     """Gives (exit code, parsed output or None, standard error) of a verb on a registry."""
     monkeypatch.setenv(RETRIES, "0")  # put back afterwards: the first call to a server sets them for its process
     monkeypatch.setenv(TIMEOUT, "5")
 
-    def call(registry: str, *arguments: object) -> tuple[int, Any, str]:
+    def call_on(registry: str, *arguments: object) -> tuple[int, Any, str]:
         for name, value in small_desk(folder, registry).items():
             monkeypatch.setenv(name, value)
         capsys.readouterr()
-        code = run([*(str(each) for each in arguments), "--json"])
-        captured = capsys.readouterr()
-        return code, json.loads(captured.out) if captured.out else None, captured.err
+        return call(*arguments)
 
-    return call
+    return call_on
 
 
 @pytest.fixture

@@ -31,8 +31,9 @@ from pipeline.serving.columns import Given, check_many
 from pipeline.serving.predictions import Resolved
 from pipeline.serving.rows import InvalidRows
 from pipeline.serving.scored import Scored
-from pipeline.serving.scorer import LoadingPolicy, Scorer, layout
+from pipeline.serving.scorer import LoadingPolicy, Scorer
 from pipeline.serving.scoring import Report, Way, silent
+from pipeline.serving.targets import layout
 from pipeline.serving.trust import Trust
 from pipeline.settings import ROOT
 
@@ -114,17 +115,17 @@ def scorer(service: GovernanceService, worker: Worker) -> Scorer:
 def test_references(scorer: Scorer, registry: InMemoryRegistry) -> None:
     """A model's champion, an alias, a number."""
     registry.set_alias(MODEL, "shadow", 2)
-    assert scorer.resolve(MODEL) == Resolved(MODEL, 1, "champion")
-    assert scorer.resolve(f"{MODEL}@champion") == Resolved(MODEL, 1, "champion")
-    assert scorer.resolve(f"{MODEL}@shadow") == Resolved(MODEL, 2, "shadow")
-    assert scorer.resolve(f"{MODEL}/2") == Resolved(MODEL, 2)
+    assert scorer.targets.resolve(MODEL) == Resolved(MODEL, 1, "champion")
+    assert scorer.targets.resolve(f"{MODEL}@champion") == Resolved(MODEL, 1, "champion")
+    assert scorer.targets.resolve(f"{MODEL}@shadow") == Resolved(MODEL, 2, "shadow")
+    assert scorer.targets.resolve(f"{MODEL}/2") == Resolved(MODEL, 2)
 
 
 def test_a_name_with_an_at_sign(scorer: Scorer, registry: InMemoryRegistry) -> None:
     """Is a name first."""
     registry.add_model("a@b")
     with pytest.raises(NotFound, match="'a@b' has no alias 'champion'"):
-        scorer.resolve("a@b")
+        scorer.targets.resolve("a@b")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_a_name_with_an_at_sign(scorer: Scorer, registry: InMemoryRegistry) -> N
 def test_references_to_nothing(scorer: Scorer, reference: str, error: type[Exception]) -> None:
     """Each with the error of its kind."""
     with pytest.raises(error):
-        scorer.target(reference)
+        scorer.targets.target(reference)
 
 
 def test_a_champion_that_was_moved_by_another_way_does_not_serve(scorer: Scorer, registry: InMemoryRegistry) -> None:
@@ -184,7 +185,7 @@ def test_predicts_what_the_model_predicts_here(scorer: Scorer, service: Governan
 
 def test_many_rows_are_predicted_by_column(scorer: Scorer) -> None:
     """The usable ones, as one after the other, without a Python object per cell."""
-    target = scorer.target(MODEL)
+    target = scorer.targets.target(MODEL)
     given = [ROW, {**ROW, "Weight": 500}, {**ROW, "Weight": 200}]
     checked = check_many(Given.of_rows(given, layout(target)), layout(target), numbers=range(1, 4))
     found = scorer.predict_columns(target, checked)
@@ -203,7 +204,7 @@ def test_rows_that_do_not_fit_never_reach_the_worker(scorer: Scorer) -> None:
 
 def test_a_target_is_asked_again_without_the_registry(scorer: Scorer, registry: InMemoryRegistry) -> None:
     """A page or a server keeps it for some seconds."""
-    target = scorer.target(MODEL)
+    target = scorer.targets.target(MODEL)
     registry.down = True
     assert scorer.predict(target, [ROW]).digest == target.digest
 
@@ -215,7 +216,7 @@ def test_changed_bytes_are_refused(scorer: Scorer, registry: InMemoryRegistry) -
     """Tampered, for predictions and explanations alike, although the old model is still in the worker's memory."""
     scorer.predict(MODEL, [ROW])
     registry.write_file(MODEL, 1, "conda.yaml", b"other")
-    assert scorer.trust(MODEL, 1).state is Trust.TAMPERED
+    assert scorer.targets.trust(MODEL, 1).state is Trust.TAMPERED
     for asked in (scorer.predict, scorer.explain):
         with pytest.raises(IntegrityFailure, match="its files have the digest"):
             asked(MODEL, [ROW])
@@ -228,7 +229,7 @@ def test_hostile_versions_are_untrusted(
     """With the reason; nothing of them runs, and the others are served on."""
     folder, marker = hostile(build, clean["random_forest"], tmp_path / "hostile")
     version = registry.add_version(MODEL, files=content(folder), documents=DOCUMENTS)
-    state = scorer.trust(MODEL, version)
+    state = scorer.targets.trust(MODEL, version)
     assert (state.state, bool(state.reason)) == (Trust.UNTRUSTED, True)
     with pytest.raises(Refused, match=f"version {version} of {MODEL} is not loaded: "):
         scorer.predict(f"{MODEL}/{version}", [ROW])
@@ -240,8 +241,8 @@ def test_versions_that_cannot_be_copied_or_have_no_files(scorer: Scorer, registr
     """Are untrusted too."""
     crowd = registry.add_version(MODEL, files={f"{number}": b"" for number in range(1_001)})
     gone = registry.add_version(MODEL, files={})
-    assert "too many files" in scorer.trust(MODEL, crowd).reason
-    assert scorer.trust(MODEL, gone).reason == "its files cannot be read"
+    assert "too many files" in scorer.targets.trust(MODEL, crowd).reason
+    assert scorer.targets.trust(MODEL, gone).reason == "its files cannot be read"
 
 
 def test_producers_are_loaded_by_mlflow_and_the_answer_says_so(
@@ -250,7 +251,7 @@ def test_producers_are_loaded_by_mlflow_and_the_answer_says_so(
     """A pickled model keeps its probabilities and its exact explanations; under the allow-list it is not loaded."""
     version = registry.add_version(MODEL, files=content(pickled(fitted("random_forest"), tmp_path / "pickled")))
     strict = Scorer(service, worker, POLICY)
-    assert "it is not saved with skops" in strict.trust(MODEL, version).reason
+    assert "it is not saved with skops" in strict.targets.trust(MODEL, version).reason
 
     trusting = Scorer(service, worker, LoadingPolicy("producers", ALLOWED, 3, 60, 60))
     found = trusting.predict(f"{MODEL}/{version}", [ROW])
@@ -355,7 +356,7 @@ def test_without_signature_the_example_decides(
 ) -> None:
     """Which columns there are, and whether each is text or a number."""
     version = registry.add_version(MODEL, files=content(clean["logistic_regression"]))
-    target = scorer.target(f"{MODEL}/{version}")
+    target = scorer.targets.target(f"{MODEL}/{version}")
     assert target.layout
     assert target.layout.source == "input example"
     assert scorer.predict(target, [ROW]).rows[0].value == fitted("logistic_regression").predict(pd.DataFrame([ROW]))[0]

@@ -11,6 +11,7 @@ import pytest
 from desks import MODEL, build_desk
 from loops import run_async
 from pipeline.governance.errors import Unavailable
+from pipeline.governance.service import GovernanceService
 from pipeline.serving.champion import Follower, Served
 from pipeline.serving.client import WorkerRefusal
 from pipeline.serving.columns import Given, check_many
@@ -47,16 +48,21 @@ def worker() -> SlowWorker:
 
 
 @pytest.fixture
-def scorer(worker: SlowWorker) -> Scorer:
-    service = build_desk(registry_with_columns())
-    service.take_over()
+def service() -> GovernanceService:
+    found = build_desk(registry_with_columns())
+    found.take_over()
+    return found
+
+
+@pytest.fixture
+def scorer(service: GovernanceService, worker: SlowWorker) -> Scorer:
     return Scorer(service, worker, POLICY)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def served(scorer: Scorer, worker: SlowWorker) -> Iterator[Served]:
+def served(service: GovernanceService, scorer: Scorer, worker: SlowWorker) -> Iterator[Served]:
     worker.gate.set()
-    follower = Follower(scorer._service, scorer, MODEL)
+    follower = Follower(service, scorer, MODEL)
     found = follower.look().served
     assert found is not None
     worker.gate.clear()

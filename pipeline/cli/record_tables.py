@@ -1,0 +1,65 @@
+"""What was decided, and whether ledger and registry agree, as the verbs print it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.cli.printing import line, table, when
+from pipeline.governance.history import one_line_each
+
+if TYPE_CHECKING:
+    from pipeline.governance.drift import Difference
+    from pipeline.governance.history import Entry, Moment
+    from pipeline.governance.ledger import StoredEvent
+    from pipeline.governance.request import Outcome
+    from pipeline.governance.verify import Problem
+
+
+def outcome(found: "Outcome") -> None:
+    again = " (decided before, nothing changed now)" if found.replayed else ""
+    line(f"Decision {found.sequence}{again}")
+    rows = [[each.slot.label, each.expected, each.to] for each in found.changes]
+    table(["Slot", "From", "To"], rows)
+
+
+def history(entries: "Sequence[Entry]") -> None:
+    rows = [
+        [
+            each.sequence,
+            when(each.at),
+            each.type.value,
+            each.actor,
+            each.version,
+            each.slot,
+            each.before,
+            each.after,
+            _words(each),
+        ]
+        for each in one_line_each(entries)
+    ]
+    heads = ["No.", "At (UTC)", "Event", "Actor", "Version", "Slot", "From", "To", "Reason"]
+    table(heads, rows, empty="The ledger holds nothing about this model.")
+
+
+def _words(entry: "Entry") -> str | None:
+    return f"{entry.reason} Refused: {entry.why}" if entry.why else entry.reason
+
+
+def moment(found: "Moment") -> None:
+    champion = "no champion" if found.champion is None else f"champion {found.champion}"
+    line(f"{when(found.at)} UTC: {champion}")
+    rows = [[version, stage] for version, stage in sorted(found.stages.items())]
+    table(["Version", "Stage"], rows, empty="No version had a stage.")
+
+
+def problems(found: "Sequence[Problem]") -> None:
+    if not found:
+        line("Clean: the ledger is whole, the registry agrees with it, the champions' files are those recorded.")
+        return
+    table(["Kind", "Model", "Problem"], [[each.kind, each.model, each.text] for each in found])
+
+
+def reconciled(events: "Sequence[StoredEvent]", differences: "Sequence[Difference]") -> None:
+    rows = [[each.sequence, each.event.type.value, each.event.model] for each in events]
+    table(["No.", "Event", "Model"], rows, empty="Nothing to record.")
+    open_rows = [[each.slot.model, each.sentence, when(each.since), when(each.seen)] for each in differences]
+    table(["Model", "Difference", "After (UTC)", "Seen (UTC)"], open_rows, empty="The registry and the ledger agree.")

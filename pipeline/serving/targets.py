@@ -1,0 +1,127 @@
+"""Versions made ready to be asked: what a reference means, whether it may be used, and which columns it takes."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+
+from pipeline.governance.errors import IntegrityFailure, NotFound, Refused
+from pipeline.governance.evidence import Evidence
+from pipeline.governance.service import GovernanceService
+from pipeline.serving.client import WorkerRefusal
+from pipeline.serving.frames import Frame
+from pipeline.serving.layout import Layout, layout_of, layout_of_model, started_with
+from pipeline.serving.loader import MODEL_DESCRIPTION, model_file, parse_description
+from pipeline.serving.predictions import Resolved, Target
+from pipeline.serving.references import References
+from pipeline.serving.trust import LedgerView, Trust, TrustState, judge
+
+MOST_REMEMBERED = 256
+ABOUT_THE_FILES = {"untrusted", "refused", "failed"}  # kinds of refusal that the same bytes would meet again
+
+
+class Targets:
+    """Safe to share between threads. policy: serving.trust. describe: loads a version and says what it is."""
+
+    def __init__(self, service: GovernanceService, *, policy: str, describe: Callable[[Target], Frame]) -> None:
+        self._service, self._policy, self._ask = service, policy, describe
+        self._references = References(service)
+        self._descriptions: OrderedDict[str, Frame | WorkerRefusal] = OrderedDict()
+        self._recorded: dict[str, str] = {}  # by digest, which covers MLmodel: why it is not loaded, or nothing
+
+    def resolve(self, reference: str) -> Resolved:
+        """See References.resolve."""
+        return self._references.resolve(reference)
+
+    def target(self, reference: str | Resolved) -> Target:
+        """The version with its state and columns; the first time it is copied and loaded. Raises as resolve does."""
+        resolved = self.resolve(reference) if isinstance(reference, str) else reference
+        record = self._service.version(resolved.model, resolved.version)
+        evidence = self._service.reviewer.evidence(record)
+        layout = layout_of(evidence.document("feature_schema"), evidence.content["signature"])
+        state = judge(evidence, self.ledger_view(resolved.model))
+        target = Target(resolved, record, evidence, state, layout)
+        return self._loaded(target) if state.usable else target
+
+    def trust(self, model: str, version: int) -> TrustState:
+        """One of the four states, with the reason. Raises NotFound, and Unavailable where that cannot be told now."""
+        return self.target(Resolved(model, version)).state
+
+    def recorded_trust(self, evidence: Evidence) -> TrustState:
+        """What the ledger and MLmodel say of a version, without loading it: a usable one may still fail to load.
+
+        Raises Unavailable where the registry does not answer.
+        """
+        state = judge(evidence, self.ledger_view(evidence.model))
+        if not state.usable or self._policy != "allow_list":
+            return state
+        digest = str(state.digest)
+        if digest not in self._recorded:
+            self._recorded[digest] = self._refusal(evidence)
+        refusal = self._recorded[digest]
+        return TrustState(Trust.UNTRUSTED, digest, refusal) if refusal else state
+
+    def ledger_view(self, model: str) -> LedgerView:
+        """See References.ledger_view."""
+        return self._references.ledger_view(model)
+
+    def usable(self, reference: str | Target) -> Target:
+        """Raises Refused for an untrusted version, IntegrityFailure for a tampered one."""
+        target = self.target(reference) if isinstance(reference, str) else reference
+        if target.state.state is Trust.TAMPERED:
+            raise IntegrityFailure(f"{target.label}: {target.state.reason}")
+        if not target.state.usable:
+            raise Refused(f"{target.label} is not loaded: {target.state.reason}")
+        return target
+
+    def _refusal(self, evidence: Evidence) -> str:
+        """What MLmodel says against loading a version; empty where nothing."""
+        record = self._service.version(evidence.model, evidence.version)
+        try:
+            description = parse_description(self._service.registry.read_file(record, MODEL_DESCRIPTION))
+            model_file(description, {file["path"] for file in evidence.content["files"]})
+        except (NotFound, Refused) as refusal:
+            return str(refusal)
+        return ""
+
+    def _loaded(self, target: Target) -> Target:
+        """What only loading tells: whether the policy allows it, class labels, and columns where nothing else does."""
+        try:
+            found = self._describe(target)
+        except WorkerRefusal as refusal:
+            tried = refusal.kind != "untrusted"
+            return replace(target, state=TrustState(Trust.UNTRUSTED, target.digest, refusal.reason, loaded=tried))
+        except Refused as refusal:  # it is too large to be copied
+            return replace(target, state=TrustState(Trust.UNTRUSTED, target.digest, str(refusal)))
+        return replace(
+            target,
+            state=replace(target.state, loaded=True, foreign=found["foreign"]),
+            layout=started_with(target.layout, found["example"]) if target.layout else layout_of_model(found),
+            classes=tuple(found["classes"]),
+            probabilities=found["probabilities"],
+            model_type=found["model_type"],
+            example=found["example"],
+        )
+
+    def _describe(self, target: Target) -> Frame:
+        """The same bytes are described, or refused for what they are, only once."""
+        known = self._descriptions.get(target.digest)
+        if known is None:
+            try:
+                known = self._ask(target)
+            except WorkerRefusal as refusal:
+                if refusal.kind not in ABOUT_THE_FILES:
+                    raise
+                known = refusal
+            self._descriptions[target.digest] = known
+            while len(self._descriptions) > MOST_REMEMBERED:
+                self._descriptions.popitem(last=False)
+        if isinstance(known, WorkerRefusal):
+            raise known
+        return known
+
+
+def layout(target: Target) -> Layout:
+    """Raises Refused where nothing says which columns the version takes."""
+    if target.layout is None:
+        raise Refused(f"{target.label} does not say which columns it takes: no schema, signature, example or names")
+    return target.layout
