@@ -57,7 +57,8 @@ def link_history(label: str, model: str) -> None:
 
 
 def link_versions(label: str, model: str) -> None:
-    st.page_link(VERSIONS, label=label, icon=":material/view_list:", query_params={"model": model})
+    named = {"model": model} if model else None
+    st.page_link(VERSIONS, label=label, icon=":material/view_list:", query_params=named)
 
 
 def link_overview() -> None:

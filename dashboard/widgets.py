@@ -1,12 +1,13 @@
 """Pieces that several pages draw."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Literal
 
 import pandas as pd
 import streamlit as st
 
-from dashboard import session, words
+from dashboard import pages, session, words
 from pipeline.governance.errors import (
     Conflict,
     IntegrityFailure,
@@ -60,9 +61,17 @@ def failure(error: SignoffError, name: str) -> None:
     text = "\n".join(error.sentences) if isinstance(error, InvalidRows) else str(error)
     with message(title_of(error), text, colour="red" if isinstance(error, IntegrityFailure) else "orange"):
         if isinstance(error, NotFound):
-            st.page_link("views/versions.py", label="All versions", icon=":material/arrow_back:")
+            pages.link_versions("All versions", _model_of_the_address())
         elif not isinstance(error, InvalidInput):  # the same input would be refused again
             st.button("Try again", icon=":material/refresh:", on_click=session.forget_reads, key=f"try_again/{name}")
+
+
+def _model_of_the_address() -> str:
+    """Empty where it names none that the registry has."""
+    asked = st.query_params.get("model", "")
+    with suppress(SignoffError):
+        return asked if any(record.name == asked for record in session.models()) else ""
+    return ""
 
 
 def title_of(error: SignoffError) -> str:

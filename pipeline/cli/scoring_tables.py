@@ -40,9 +40,9 @@ def scored(found: "Sequence[Scored]") -> None:
     for each in found:
         line(f"{each.scored:,} of {each.rows:,} rows scored by version {each.version} of {each.model}: {each.output}")
         if each.bad:
-            line(f"{each.bad:,} rows were refused: {each.bad_file}; the first: {each.first_problem}")
+            line(f"Refused rows: {each.bad:,}, in {each.bad_file}; the first: {each.first_problem}")
         if each.odd:
-            line(f"{each.odd:,} rows have values outside the training data")
+            line(f"Rows with values outside the training data: {each.odd:,}")
         if each.ignored:
             line(f"Columns that the model does not take: {', '.join(each.ignored)}")
     for note in found[0].notes:

@@ -139,12 +139,17 @@ def test_a_link_to_no_version_says_so(desk, open_page, version):
 
     assert not app.exception
     assert f"has no version {version!r}" in texts(app)
-    assert [link.proto.label for link in app.get("page_link")] == ["All versions"]
+    [link] = app.get("page_link")
+    assert (link.proto.label, link.proto.query_string) == ("All versions", f"model={MODEL}")
 
 
 def test_a_link_to_no_model_says_so(desk, open_page):
     """A deep link to a model that is not there names it."""
-    assert "has no versions of 'nothing'" in texts(open_page(desk, "review", model="nothing", version="1"))
+    app = open_page(desk, "review", model="nothing", version="1")
+
+    assert "has no versions of 'nothing'" in texts(app)
+    [link] = app.get("page_link")
+    assert not link.proto.query_string  # the same address would say the same again
 
 
 def test_review_names_gaps(open_page):

@@ -602,8 +602,8 @@ def test_people_get_tables(verb: Callable[..., tuple[int, str, str]], tmp_path: 
 
     assert "Warning: Weight: 200 kg lies outside the training data" in predicted
     assert " kg raises " in explained or " kg lowers " in explained
-    assert "1 rows were refused" in scored
-    assert "1 rows have values outside the training data" in scored
+    assert "Refused rows: 1, in " in scored
+    assert "Rows with values outside the training data: 1" in scored
 
 
 @pytest.mark.parametrize(
