@@ -9,7 +9,7 @@ from scipy.sparse import issparse
 from sklearn import ensemble, linear_model, tree
 from sklearn.pipeline import Pipeline
 
-from pipeline.explanation.model_output import Model, Preparation, Rows, class_names, own_output
+from pipeline.explanation.model_output import Model, Preparation, Rows, class_names, is_lightgbm, own_output
 from pipeline.explanation.result import Explanation, Numbers, Scale
 from pipeline.explanation.shap_library import load_shap
 from pipeline.explanation.sources import column_sources, probe_rows
@@ -89,6 +89,8 @@ def exact_method(model: Model, background: pd.DataFrame) -> ExactMethod:
     _require_one_source(sources, background)
     if type(estimator) in LINEAR:
         name, (effects, base) = LINEAR_METHOD, _linear(estimator, encoded.mean(axis=0))
+    elif is_lightgbm(estimator):
+        name, (effects, base) = TREE_METHOD, _lightgbm(estimator, encoded)
     else:
         name, (effects, base) = TREE_METHOD, _trees(estimator)
     return ExactMethod(name, preparation, estimator, sources, effects, base, _scale(estimator))
@@ -96,6 +98,8 @@ def exact_method(model: Model, background: pd.DataFrame) -> ExactMethod:
 
 def _require_exact_type(estimator: Model) -> None:
     kind = type(estimator)
+    if is_lightgbm(estimator):
+        return
     if kind not in (*FORESTS, *BOOSTINGS, *LINEAR):
         raise NotExact(f"{kind.__name__} has no exact method")
     if kind in FORESTS and getattr(estimator, "n_outputs_", 1) != 1:
@@ -135,15 +139,37 @@ def _trees(estimator: Model) -> tuple[Effects, Numbers]:
     """
     explainer = load_shap().TreeExplainer(estimator)
     base = np.atleast_1d(np.asarray(explainer.expected_value, dtype=np.float64))
-    both = hasattr(estimator, "classes_") and len(base) == 1
 
     def effects(encoded: Numbers) -> Numbers:
         # One row per call: the C code holds the interpreter lock (shap#4162), a long call would stop every thread.
         parts = [np.asarray(explainer.shap_values(row[None], check_additivity=False)) for row in encoded]
-        values = np.concatenate(parts).reshape(*encoded.shape, -1)
-        return np.concatenate([-values, values], axis=2) if both else values
+        return np.concatenate(parts).reshape(*encoded.shape, -1)
 
-    return effects, np.concatenate([-base, base]) if both else base
+    return _of_each_class(estimator, effects, base)
+
+
+def _lightgbm(estimator: Model, encoded: Numbers) -> tuple[Effects, Numbers]:
+    """The same method as LightGBM has it built in (`pred_contrib`); its own splits on categories are exact there."""
+
+    def contributions(rows: Numbers) -> Numbers:
+        """(n, encoded and one for the base, classes)."""
+        found = np.asarray(estimator.booster_.predict(rows, pred_contrib=True), dtype=np.float64)
+        return found.reshape(len(rows), -1, rows.shape[1] + 1).transpose(0, 2, 1)
+
+    base = contributions(encoded[:1])[0, -1]
+    return _of_each_class(estimator, lambda rows: contributions(rows)[:, :-1], base)
+
+
+def _of_each_class(estimator: Model, effects: Effects, base: Numbers) -> tuple[Effects, Numbers]:
+    """A binary classifier tells of its second class only; the first has the opposite sign."""
+    if not hasattr(estimator, "classes_") or len(base) > 1:
+        return effects, base
+
+    def both(encoded: Numbers) -> Numbers:
+        values = effects(encoded)
+        return np.concatenate([-values, values], axis=2)
+
+    return both, np.concatenate([-base, base])
 
 
 def _linear(estimator: Model, mean: Numbers) -> tuple[Effects, Numbers]:

@@ -56,4 +56,11 @@ def own_output(model: Model, rows: Rows, scale: Scale) -> Numbers:
 def _call(model: Model, rows: Rows, scale: Scale) -> object:
     if scale == "probability":
         return model.predict_proba(rows)
-    return model.decision_function(rows) if hasattr(model, "classes_") else model.predict(rows)
+    if not hasattr(model, "classes_"):
+        return model.predict(rows)
+    return model.predict(rows, raw_score=True) if is_lightgbm(model) else model.decision_function(rows)
+
+
+def is_lightgbm(model: Model) -> bool:
+    """By name: the library need not be installed."""
+    return type(model).__module__ == "lightgbm.sklearn" and type(model).__name__ in {"LGBMClassifier", "LGBMRegressor"}

@@ -58,13 +58,12 @@ def test_it_is_not_loaded_under_the_allow_list(show, page):
 
 
 def test_producers_that_are_trusted_explain(show):
-    """Sampled, with the reason and with what stands for "nothing known"; how it was loaded is a badge."""
+    """Exactly, by the trees; how it was loaded is a badge."""
     app = show(PRODUCERS, "explain", version="1", show="One row")
 
     assert not app.exception
     assert any("Loaded by MLflow" in each for each in badges(app))
-    assert "Sampled, because LGBMClassifier has no exact method." in texts(app)
-    assert 'the 3 rows of its input example stand for "nothing known"' in texts(app)
+    assert "Method: exact (tree, path-dependent)" in texts(app)
     assert "Adds up to the output" in texts(app)
 
 

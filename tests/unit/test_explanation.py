@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
@@ -203,6 +204,31 @@ class TestOtherModels:
 
         assert (found.classes, found.scale, found.sampled, found.adds_up) == (("old", "young"), scale, False, True)
         np.testing.assert_allclose(found.values[:, :, 0], -found.values[:, :, 1], atol=1e-12)
+
+    @pytest.mark.parametrize(
+        ("options", "named", "scale"),
+        [
+            ({}, tuple("abc"), "log-odds"),
+            ({}, ("no", "yes"), "log-odds"),
+            ({}, None, "value"),
+            ({"boosting_type": "dart"}, tuple("abc"), "log-odds"),
+            ({"boosting_type": "rf", "bagging_freq": 1, "bagging_fraction": 0.7}, ("no", "yes"), "log-odds"),
+        ],
+    )
+    def test_lightgbm_is_exact(self, rows, background, *, options, named, scale):
+        """By the method that it has built in, on its own raw score, and booked on the column that decides."""
+        numbers, truth = ["Age", "Height", "Weight"], rows["Weight"]
+        if named:
+            truth = pd.qcut(truth, len(named), labels=list(named)).astype(str)
+        kind = LGBMClassifier if named else LGBMRegressor
+        model = kind(n_estimators=5, verbose=-1, **options).fit(rows[numbers], truth)
+        found = explain(model, rows[numbers].tail(3), background=background[numbers])
+
+        assert (found.method, found.scale, found.fallback) == (TREE, scale, "")
+        assert found.classes == (named or ("output",))
+        np.testing.assert_array_equal(found.output, own_output(model, rows[numbers].tail(3), scale))
+        assert difference(found) <= found.tolerance
+        assert set(np.abs(found.values).sum(axis=2).argmax(axis=1)) == {numbers.index("Weight")}
 
     def test_gradient_boosting_is_sampled(self, rows, labels, background):
         """A model without an exact method is explained by sampling, and the reason is named."""
