@@ -106,8 +106,8 @@ def gates_table(frame: pd.DataFrame, key: str) -> None:
             "Result": st.column_config.MultiselectColumn(
                 options=list(RESULT_COLOURS), color=list(RESULT_COLOURS.values()), width=88
             ),
-            "Gate": st.column_config.TextColumn(width=170),
-            "Observed": st.column_config.TextColumn(width=185),
+            "Gate": st.column_config.TextColumn(width=165),
+            "Observed": st.column_config.TextColumn(width=215),
             "Required": st.column_config.TextColumn(width=180),
             "Mode": st.column_config.TextColumn(width=70, help="What the gate does when it is not passed"),
         },

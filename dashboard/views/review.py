@@ -66,7 +66,7 @@ def decide(evidence: Evidence) -> None:
         return
     with st.spinner("Checking the gates"):
         review = session.review(move)
-    shown, form = st.columns([13, 7], gap="medium")
+    shown, form = st.columns([7, 3], gap="medium")
     with shown:
         st.subheader("Gates", anchor=False)
         widgets.gates_table(tables.gates(review.gates), key="gates")

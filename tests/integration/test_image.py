@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,9 @@ SHIPPED = {".streamlit", ".venv", "LICENSE", "README.md", "dashboard", "docker",
     "requirements.txt",
     "signoff.egg-info",
 }
-NOT_NEEDED = ("pip", "setuptools", "pytest", "uv", "hadolint", "gcc")
+NOT_NEEDED = ["pip", "pytest", "uv", "hadolint", "gcc"]
+if sys.version_info >= (3, 12):  # as in the image; an older venv brings it along
+    NOT_NEEDED.append("setuptools")
 SECRET = ("TOKEN", "PASSWORD", "SECRET", "KEY")
 
 
