@@ -41,7 +41,7 @@ def champions_over_time(model: str) -> None:
         return
     if periods[-1].end is None:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.text(f"Version {periods[-1].version} now", width="content")
+            st.text(f"By the ledger version {periods[-1].version} serves now", width="content")
             trust_badge(model, periods[-1].version)
     figure = charts.champions(periods, datetime.now(UTC))
     st.plotly_chart(figure, config=charts.PLAIN, alt="Which version was champion when")

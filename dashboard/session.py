@@ -1,6 +1,7 @@
 """What the pages share: the service, who acts, what was read a moment ago, and the message after a write."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pandas as pd
@@ -31,6 +32,8 @@ from pipeline.serving.what_if import Change
 from pipeline.settings import Settings, read_settings
 
 FRESH_SECONDS = 15
+LOOK_SECONDS = 60  # longer: a look that takes long must not begin anew before it ends
+LOOKING = ThreadPoolExecutor(2, "look")
 EXPLAINED_SECONDS = 300  # by digest, so it cannot become wrong
 EXPLANATION_VALUES = "signoff/explanation.npz"
 FLASH = "flash"
@@ -139,6 +142,13 @@ def recorded_trust(model: str, version: int) -> TrustState:
     return scorer().targets.recorded_trust(evidence(model, version))
 
 
+@st.cache_resource(ttl=LOOK_SECONDS, max_entries=500, show_spinner=False)
+def look(model: str, version: int) -> Future[TrustState]:
+    """The same, worked out aside: the files of many versions may take minutes to read."""
+    service, targets = desk(), scorer().targets
+    return LOOKING.submit(lambda: targets.recorded_trust(service.show(model, version)))
+
+
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=10, show_spinner=False)
 def evaluation_rows(model: str, version: int) -> Rows:
     """Raises NotFound where the version came without, InvalidInput where they cannot be read."""
@@ -205,6 +215,7 @@ READS: tuple[Callable[..., Any], ...] = (
     flips,
     target,
     recorded_trust,
+    look,
     evaluation_rows,
     stored_explanation,
 )

@@ -1,14 +1,14 @@
 """Whether a version may be used, in words; the same on every page."""
 
-import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import wait
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from dashboard import session, widgets, words
-from pipeline.governance.errors import SignoffError
+from pipeline.governance.errors import NotFound, SignoffError
 from pipeline.serving.predictions import Target
 from pipeline.serving.trust import Trust
 
@@ -23,6 +23,7 @@ SAYS = {
     Trust.IN_REVIEW: "It loads under the policy, but nobody has approved it yet.",
 }
 COLUMN = "Trust"
+NOT_LOOKED_AT = "Not looked at"
 MOST_LOOKED_AT, LOOK_SECONDS = 25, 1.0  # of a table's versions: their files may lie on the other side of a network
 FOREIGN = "It was loaded by MLflow, because serving.trust is producers: code that came with it has run in the worker."
 
@@ -50,6 +51,9 @@ def trust_badge(model: str, version: int) -> None:
     """For pages that load nothing: the state as it is recorded, its reason behind the badge."""
     try:
         state = session.recorded_trust(model, version)
+    except NotFound:
+        st.badge("Gone", icon=":material/delete:", color="gray", help="The registry no longer has this version.")
+        return
     except SignoffError:
         return  # the page itself says that the registry does not answer
     _, icon, colour = BADGES[state.state]
@@ -58,9 +62,7 @@ def trust_badge(model: str, version: int) -> None:
 
 
 def with_trust(found: pd.DataFrame, model: str) -> pd.DataFrame:
-    """A versions table with their recorded states after the aliases, as far as there is time to look; of a longer
-    table it stays as it is.
-    """
+    """A versions table with their recorded states after the aliases; of a longer table it stays as it is."""
     if len(found) > MOST_LOOKED_AT:
         return found
     shown = found.copy()
@@ -72,24 +74,19 @@ def with_trust(found: pd.DataFrame, model: str) -> pd.DataFrame:
 def column() -> Mapping[str, Any]:
     """How a table shows it."""
     config = st.column_config.MultiselectColumn(
-        options=[_word(state) for state in Trust],
-        color=[BADGES[state][2] for state in Trust],
+        options=[*(_word(state) for state in Trust), NOT_LOOKED_AT],
+        color=[*(BADGES[state][2] for state in Trust), "gray"],
         width=100,
-        help="What the ledger and the files say now; a version is loaded only on Explain and Predict",
+        help="What the ledger and the files say; nothing is loaded. Files that take long to read are not looked at yet",
     )
     return {COLUMN: config}
 
 
 def _words(model: str, versions: Sequence[int]) -> list[list[str]]:
-    """Empty where there was no time, or the version has gone."""
-    until, found = time.monotonic() + LOOK_SECONDS, []
-    for version in versions:
-        try:
-            looked = time.monotonic() < until
-            found.append([_word(session.recorded_trust(model, version).state)] if looked else [])
-        except SignoffError:
-            found.append([])
-    return found
+    """As far as there is time; what is still looked at then is there on the next run."""
+    looks = [session.look(model, version) for version in versions]
+    wait(looks, timeout=LOOK_SECONDS)
+    return [[_word(look.result().state) if look.done() and not look.exception() else NOT_LOOKED_AT] for look in looks]
 
 
 def _word(state: Trust) -> str:

@@ -40,4 +40,4 @@ def warm_up() -> None:
 
 def stop_worker() -> None:
     with suppress(SignoffError):  # without settings none was started
-        session.scorer().close()
+        session.scorer().abandon()  # whoever is still waiting goes away with the server

@@ -23,7 +23,10 @@ def versions_page() -> None:
     chosen = table(trust.with_trust(found, model), key=f"versions/{model}")
     with actions:
         if not chosen:
-            st.caption(f"{len(found):,} of {len(frame):,} versions. Select one to review it, or several to compare.")
+            more = "" if len(found) <= trust.MOST_LOOKED_AT else f" Trust is shown for up to {trust.MOST_LOOKED_AT}."
+            st.caption(
+                f"{len(found):,} of {len(frame):,} versions. Select one to review it, or several to compare.{more}"
+            )
         elif len(chosen) == 1:
             st.text(f"Version {chosen[0]} selected")
             trust.trust_badge(model, chosen[0])

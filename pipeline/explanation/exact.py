@@ -26,6 +26,7 @@ LINEAR = (
     linear_model.LinearRegression, linear_model.Ridge, linear_model.RidgeCV, linear_model.Lasso, linear_model.LassoCV,
     linear_model.ElasticNet, linear_model.ElasticNetCV, linear_model.SGDRegressor,
 )  # fmt: skip
+LOG_ODDS = ("binary", "multiclass")  # objectives of LightGBM
 TOLERANCE = 1e-9
 TREE_METHOD, LINEAR_METHOD = "exact (tree, path-dependent)", "exact (linear)"
 Effects = Callable[[Numbers], Numbers]  # (n, encoded) to (n, encoded, classes)
@@ -99,6 +100,7 @@ def exact_method(model: Model, background: pd.DataFrame) -> ExactMethod:
 def _require_exact_type(estimator: Model) -> None:
     kind = type(estimator)
     if is_lightgbm(estimator):
+        _require_log_odds(estimator)
         return
     if kind not in (*FORESTS, *BOOSTINGS, *LINEAR):
         raise NotExact(f"{kind.__name__} has no exact method")
@@ -108,6 +110,13 @@ def _require_exact_type(estimator: Model) -> None:
     if kind in BOOSTINGS and categorical is not None and np.any(categorical):
         # shap reads the splits as thresholds: off by up to 18 log-odds, without a warning (shap#3436).
         raise NotExact(f"{kind.__name__} splits on categories by itself")
+
+
+def _require_log_odds(estimator: Model) -> None:
+    """Of a LightGBM classifier: under another objective its raw score is another quantity."""
+    usual = estimator.objective_ in LOG_ODDS and float(estimator.get_params().get("sigmoid", 1)) == 1
+    if hasattr(estimator, "classes_") and not usual:
+        raise NotExact(f"the raw score of this {type(estimator).__name__} is not its log-odds")
 
 
 def _require_one_source(sources: Numbers, background: pd.DataFrame) -> None:
@@ -149,14 +158,18 @@ def _trees(estimator: Model) -> tuple[Effects, Numbers]:
 
 
 def _lightgbm(estimator: Model, encoded: Numbers) -> tuple[Effects, Numbers]:
-    """The same method as LightGBM has it built in (`pred_contrib`); its own splits on categories are exact there."""
+    """The same method as LightGBM has it built in (`pred_contrib`). Raises NotExact where it has none."""
+    from lightgbm.basic import LightGBMError  # noqa: PLC0415 (it is there: the model is one of its own)
 
     def contributions(rows: Numbers) -> Numbers:
         """(n, encoded and one for the base, classes)."""
         found = np.asarray(estimator.booster_.predict(rows, pred_contrib=True), dtype=np.float64)
         return found.reshape(len(rows), -1, rows.shape[1] + 1).transpose(0, 2, 1)
 
-    base = contributions(encoded[:1])[0, -1]
+    try:
+        base = contributions(encoded[:1])[0, -1]
+    except LightGBMError as error:
+        raise NotExact(f"LightGBM: {str(error).strip()[:200]}") from error
     return _of_each_class(estimator, lambda rows: contributions(rows)[:, :-1], base)
 
 

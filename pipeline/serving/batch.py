@@ -50,7 +50,7 @@ class Batch:
         gone on with, unless `restart`; one that was stopped, in whatever way, leaves what it needs for that.
 
         Raises InvalidInput for a file that cannot be read or of which no row could be scored, after the others were;
-        Conflict for a second run at the same time; Unavailable for a full disk; and as Scorer.usable does.
+        Conflict for a second run at the same time; Unavailable for a full disk; and as Targets.usable does.
         """
         found, place = jobs(given, wanted), Place.at(wanted)
         target = self.scorer.targets.usable(self.reference)

@@ -56,6 +56,7 @@ class ModelFiles(WorkerPlugin):
 
     def setup(self, worker: Any) -> None:  # noqa: ANN401
         """Raises IntegrityFailure where the files that arrived are not those that were sent."""
+        self.pool: Pool | None = None
         self.place = Path(tempfile.mkdtemp(prefix="signoff-"))
         self.folder = self.place / "model"
         try:
@@ -63,7 +64,8 @@ class ModelFiles(WorkerPlugin):
         except BaseException:
             shutil.rmtree(self.place, ignore_errors=True)
             raise
-        self.files = {}
+        finally:
+            self.files = {}
         self.pool = Pool(worker.state.nthreads, memory_megabytes=self.memory_megabytes)
 
     def _write_files(self) -> None:
@@ -77,7 +79,8 @@ class ModelFiles(WorkerPlugin):
             raise IntegrityFailure("the cluster: the model's files are not those that were sent")
 
     def teardown(self, worker: Any) -> None:  # noqa: ANN401, ARG002 (Dask's signature)
-        self.pool.stop()
+        if self.pool:
+            self.pool.stop()
         shutil.rmtree(self.place, ignore_errors=True)
 
 
@@ -113,14 +116,19 @@ def cluster(address: str, tls: Tls, model: ModelFiles) -> Iterator[Cluster]:
         raise Unavailable(f"{visible(address)}: no Dask scheduler answers there ({_shown(error)})") from error
     with client:
         try:
-            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
-            client.register_plugin(model, name=model.name)
-        except (OSError, TimeoutError, ImportError) as error:
-            raise Unavailable(f"{visible(address)}: its workers cannot take the model ({_shown(error)})") from error
-        try:
+            _send(client, model, address)
             yield Cluster(client, model.name, sum(client.nthreads().values()))
         finally:
-            client.unregister_worker_plugin(model.name)
+            with contextlib.suppress(ValueError, *LOST):  # it was never there, or nobody is there any more
+                client.unregister_worker_plugin(model.name)
+
+
+def _send(client: Client, model: ModelFiles, address: str) -> None:
+    try:
+        client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+        client.register_plugin(model, name=model.name)
+    except (OSError, TimeoutError, ImportError) as error:
+        raise Unavailable(f"{visible(address)}: its workers cannot take the model ({_shown(error)})") from error
 
 
 def _shown(error: BaseException) -> str:

@@ -53,7 +53,7 @@ class Scorer:
             worker.start()
 
     def close(self) -> None:
-        """Nothing of a model stays on disk: a signal may end the process before it removes its copies by itself."""
+        """What was loaded so far leaves the disk: a signal may end the process before its copies are removed."""
         self._worker.stop()
         self._copies.close()
 

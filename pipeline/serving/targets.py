@@ -1,8 +1,10 @@
 """Versions made ready to be asked: what a reference means, whether it may be used, and which columns it takes."""
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from pipeline.governance.errors import IntegrityFailure, NotFound, Refused
 from pipeline.governance.evidence import Evidence
@@ -15,6 +17,8 @@ from pipeline.serving.predictions import Resolved, Target
 from pipeline.serving.references import References
 from pipeline.serving.trust import LedgerView, Trust, TrustState, judge
 
+Found = TypeVar("Found")
+
 MOST_REMEMBERED = 256
 ABOUT_THE_FILES = {"untrusted", "refused", "failed"}  # kinds of refusal that the same bytes would meet again
 
@@ -25,8 +29,9 @@ class Targets:
     def __init__(self, service: GovernanceService, *, policy: str, describe: Callable[[Target], Frame]) -> None:
         self._service, self._policy, self._ask = service, policy, describe
         self._references = References(service)
+        # Both by digest, because the same bytes say the same again.
         self._descriptions: OrderedDict[str, Frame | WorkerRefusal] = OrderedDict()
-        self._recorded: dict[str, str] = {}  # by digest, which covers MLmodel: why it is not loaded, or nothing
+        self._refusals: OrderedDict[str, str] = OrderedDict()
 
     def resolve(self, reference: str) -> Resolved:
         """See References.resolve."""
@@ -42,10 +47,6 @@ class Targets:
         target = Target(resolved, record, evidence, state, layout)
         return self._loaded(target) if state.usable else target
 
-    def trust(self, model: str, version: int) -> TrustState:
-        """One of the four states, with the reason. Raises NotFound, and Unavailable where that cannot be told now."""
-        return self.target(Resolved(model, version)).state
-
     def recorded_trust(self, evidence: Evidence) -> TrustState:
         """What the ledger and MLmodel say of a version, without loading it: a usable one may still fail to load.
 
@@ -54,11 +55,11 @@ class Targets:
         state = judge(evidence, self.ledger_view(evidence.model))
         if not state.usable or self._policy != "allow_list":
             return state
-        digest = str(state.digest)
-        if digest not in self._recorded:
-            self._recorded[digest] = self._refusal(evidence)
-        refusal = self._recorded[digest]
-        return TrustState(Trust.UNTRUSTED, digest, refusal) if refusal else state
+        try:
+            refusal = self._refusal(evidence, str(state.digest))
+        except NotFound as error:  # gone since, or its store does not answer: no property of the bytes
+            refusal = str(error)
+        return TrustState(Trust.UNTRUSTED, state.digest, refusal) if refusal else state
 
     def ledger_view(self, model: str) -> LedgerView:
         """See References.ledger_view."""
@@ -73,15 +74,21 @@ class Targets:
             raise Refused(f"{target.label} is not loaded: {target.state.reason}")
         return target
 
-    def _refusal(self, evidence: Evidence) -> str:
-        """What MLmodel says against loading a version; empty where nothing."""
+    def _refusal(self, evidence: Evidence, digest: str) -> str:
+        """What MLmodel says against loading a version; empty where nothing. Raises NotFound."""
+        if digest in self._refusals:
+            return self._refusals[digest]
         record = self._service.version(evidence.model, evidence.version)
+        content = self._service.registry.read_file(record, MODEL_DESCRIPTION)
+        files = {file["path"]: file["sha256"] for file in evidence.content["files"]}
+        found = ""
         try:
-            description = parse_description(self._service.registry.read_file(record, MODEL_DESCRIPTION))
-            model_file(description, {file["path"] for file in evidence.content["files"]})
-        except (NotFound, Refused) as refusal:
-            return str(refusal)
-        return ""
+            model_file(parse_description(content), set(files))
+        except Refused as refusal:
+            found = str(refusal)
+        if hashlib.sha256(content).hexdigest() == files.get(MODEL_DESCRIPTION):
+            _keep(self._refusals, digest, found)
+        return found
 
     def _loaded(self, target: Target) -> Target:
         """What only loading tells: whether the policy allows it, class labels, and columns where nothing else does."""
@@ -112,12 +119,16 @@ class Targets:
                 if refusal.kind not in ABOUT_THE_FILES:
                     raise
                 known = refusal
-            self._descriptions[target.digest] = known
-            while len(self._descriptions) > MOST_REMEMBERED:
-                self._descriptions.popitem(last=False)
+            _keep(self._descriptions, target.digest, known)
         if isinstance(known, WorkerRefusal):
             raise known
         return known
+
+
+def _keep(kept: OrderedDict[str, Found], digest: str, found: Found) -> None:
+    kept[digest] = found
+    while len(kept) > MOST_REMEMBERED:
+        kept.popitem(last=False)
 
 
 def layout(target: Target) -> Layout:

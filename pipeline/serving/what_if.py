@@ -51,11 +51,13 @@ def points(rule: ColumnRule, own: Value, count: int = POINTS) -> list[Value]:
 
 
 def curve_points(rule: ColumnRule, own: Value) -> list[Value]:
-    """As points, so many that the steps of a tree look like steps; the row's own number is one of them."""
+    """As points, so many that the steps of a tree look like steps; from and to the row's own number, too."""
     found = points(rule, own, CURVE_POINTS)
-    if rule.kind != "number" or not found or not _is_number(own):
+    if rule.categories or rule.kind not in {"number", "integer"} or not found or not _is_number(own):
         return found
-    return [*sorted({float(each) for each in (*found, own) if _is_number(each)})]
+    low, high = value_range(rule, own)
+    places = _between(min(low, own), max(high, own), CURVE_POINTS)
+    return [*sorted({own, *(map(round, places) if rule.kind == "integer" else places)})]
 
 
 def value_range(rule: ColumnRule, own: Value) -> tuple[float, float]:

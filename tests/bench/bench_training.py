@@ -49,8 +49,8 @@ def measured(folder: Path) -> dict[str, tuple[float, float]]:
     summary, from_registry, from_disk, through_mlflow = _summary(desk(settings), settings, place)
     return {
         "train, against its parts by hand": (_median_ms(ours[1:]), _median_ms(by_hand[1:])),
-        "explanation summary, against its bytes alone": (summary, from_registry),
         "explanation summary, against a known path": (summary, from_disk),
+        "explanation summary, against its bytes alone": (summary, from_registry),
         "explanation summary, against MLflow's own read": (summary, through_mlflow),
     }
 

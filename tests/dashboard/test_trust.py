@@ -1,12 +1,17 @@
 """The four trust states on the pages that load nothing."""
 
+import threading
+
 import pytest
-from explained_desk import desk_of
+from explained_desk import POLICY, desk_of
 from seen import badges, frame
 
-from dashboard import trust
+from dashboard import session, trust
 from desks import GRACE, MODEL, REASON
+from pipeline.governance.errors import NotFound
 from pipeline.serving.client import Worker
+from pipeline.serving.scorer import Scorer
+from pipeline.serving.trust import Trust
 
 
 @pytest.fixture
@@ -69,15 +74,59 @@ def test_versions_shows_the_state_of_each(desk, open_page):
     }
 
 
-def test_versions_looks_at_so_many_as_there_is_time_for(desk, open_page, monkeypatch):
-    """Files may be far away: a cell stays empty, and a long table has no such column."""
-    monkeypatch.setattr(trust, "LOOK_SECONDS", 0.0)
-    assert not any(map(list, frame(open_page(desk, "versions", model=MODEL), "Trust")["Trust"]))
+def test_versions_does_not_wait_for_files_that_are_far_away(desk, open_page, monkeypatch):
+    """The cell says so, and the state is there on a later run."""
+    arrived, there = threading.Event(), desk.registry.files
+
+    def slow(record, **options):
+        assert arrived.wait(60)
+        return there(record, **options)
+
+    app = open_page(desk, "versions", model=MODEL)
+    monkeypatch.setattr(trust, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(desk.registry, "files", slow)
+    session.look.clear()
+    app.run()
+    assert {word for [word] in frame(app, "Trust")["Trust"]} == {trust.NOT_LOOKED_AT}
+
+    arrived.set()
+    monkeypatch.setattr(trust, "LOOK_SECONDS", 60)
+    app.run()
+    assert [word for [word] in frame(app, "Trust")["Trust"]] == ["Untrusted", "In review", "Trusted"]
+
+
+def test_a_long_table_says_that_it_has_no_trust(desk, open_page, monkeypatch):
+    """Instead of a column that is filled for some."""
     monkeypatch.setattr(trust, "MOST_LOOKED_AT", 2)
 
     app = open_page(desk, "versions", model=MODEL)
 
     assert "Trust" not in frame(app, "Version")
+    assert any(each.value.endswith("Trust is shown for up to 2.") for each in app.caption)
+
+
+def test_history_names_a_version_that_is_gone(desk, open_page):
+    """The ledger still has it as champion."""
+    desk.registry.delete_version(MODEL, 1)
+
+    app = open_page(desk, "history", model=MODEL)
+
+    assert not app.exception
+    assert any(each.endswith(": Gone]") for each in badges(app))
+
+
+def test_an_outage_is_not_kept(desk):
+    """Files that are away for a moment are no property of the bytes."""
+    targets = Scorer(desk, Worker(memory_megabytes=4096), POLICY).targets
+    evidence, read = desk.show(MODEL, 1), desk.registry.read_file
+
+    def away(*_):
+        raise NotFound("files: their store does not answer")
+
+    desk.registry.read_file = away
+    assert targets.recorded_trust(evidence).reason == "files: their store does not answer"
+    desk.registry.read_file = read
+    assert targets.recorded_trust(evidence).state is Trust.TRUSTED
 
 
 def test_history_shows_the_state_of_who_serves_and_of_a_decision(desk, open_page):

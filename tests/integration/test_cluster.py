@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 
+import cloudpickle
 import pandas as pd
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from distributed import Client
 
 import registries
 from desks import MODEL
@@ -24,7 +26,7 @@ from hostile_models import fitted, rows, save
 from pipeline.cli import run
 from pipeline.governance.errors import IntegrityFailure
 from pipeline.serving.client import WorkerRefusal
-from pipeline.serving.cluster import ModelFiles
+from pipeline.serving.cluster import ModelFiles, Tls, cluster
 from pipeline.settings import ROOT
 
 END_SECONDS = 20
@@ -188,6 +190,19 @@ def test_a_dask_worker_compares_the_digest(
     with pytest.raises(IntegrityFailure, match="the cluster: "):
         ModelFiles(files, "0" * 64, 1024).setup(Station())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_cluster_that_refuses_keeps_nothing(tmp_path: Path) -> None:
+    """Neither its scheduler, which would give the model to later workers, nor its workers."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    with dask(tmp_path) as address:
+        model = ModelFiles({"MLmodel": b"other"}, "0" * 64, 1024)
+        with pytest.raises(IntegrityFailure, match="the cluster: "), cluster(address, Tls(), model):
+            pass
+        with Client(address, set_as_default=False) as client:
+            assert model.name not in client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.worker_plugins))
+            held = client.run(lambda dask_worker: list(dask_worker.plugins)).values()
+            assert not any(model.name in names for names in held)
 
 
 def test_a_refusal_comes_back_whole() -> None:

@@ -216,7 +216,7 @@ def test_changed_bytes_are_refused(scorer: Scorer, registry: InMemoryRegistry) -
     """Tampered, for predictions and explanations alike, although the old model is still in the worker's memory."""
     scorer.predict(MODEL, [ROW])
     registry.write_file(MODEL, 1, "conda.yaml", b"other")
-    assert scorer.targets.trust(MODEL, 1).state is Trust.TAMPERED
+    assert scorer.targets.target(Resolved(MODEL, 1)).state.state is Trust.TAMPERED
     for asked in (scorer.predict, scorer.explain):
         with pytest.raises(IntegrityFailure, match="its files have the digest"):
             asked(MODEL, [ROW])
@@ -229,7 +229,7 @@ def test_hostile_versions_are_untrusted(
     """With the reason; nothing of them runs, and the others are served on."""
     folder, marker = hostile(build, clean["random_forest"], tmp_path / "hostile")
     version = registry.add_version(MODEL, files=content(folder), documents=DOCUMENTS)
-    state = scorer.targets.trust(MODEL, version)
+    state = scorer.targets.target(Resolved(MODEL, version)).state
     assert (state.state, bool(state.reason)) == (Trust.UNTRUSTED, True)
     with pytest.raises(Refused, match=f"version {version} of {MODEL} is not loaded: "):
         scorer.predict(f"{MODEL}/{version}", [ROW])
@@ -241,8 +241,8 @@ def test_versions_that_cannot_be_copied_or_have_no_files(scorer: Scorer, registr
     """Are untrusted too."""
     crowd = registry.add_version(MODEL, files={f"{number}": b"" for number in range(1_001)})
     gone = registry.add_version(MODEL, files={})
-    assert "too many files" in scorer.targets.trust(MODEL, crowd).reason
-    assert scorer.targets.trust(MODEL, gone).reason == "its files cannot be read"
+    assert "too many files" in scorer.targets.target(Resolved(MODEL, crowd)).state.reason
+    assert scorer.targets.target(Resolved(MODEL, gone)).state.reason == "its files cannot be read"
 
 
 def test_producers_are_loaded_by_mlflow_and_the_answer_says_so(
@@ -251,7 +251,7 @@ def test_producers_are_loaded_by_mlflow_and_the_answer_says_so(
     """A pickled model keeps its probabilities and its exact explanations; under the allow-list it is not loaded."""
     version = registry.add_version(MODEL, files=content(pickled(fitted("random_forest"), tmp_path / "pickled")))
     strict = Scorer(service, worker, POLICY)
-    assert "it is not saved with skops" in strict.targets.trust(MODEL, version).reason
+    assert "it is not saved with skops" in strict.targets.target(Resolved(MODEL, version)).state.reason
 
     trusting = Scorer(service, worker, LoadingPolicy("producers", ALLOWED, 3, 60, 60))
     found = trusting.predict(f"{MODEL}/{version}", [ROW])

@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -22,6 +23,7 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from pipeline.cli import training as command_line
 from pipeline.explanation.result import from_npz
 from pipeline.governance.actors import Actor, Established
 from pipeline.governance.errors import Blocked, InvalidInput, Unavailable
@@ -30,7 +32,7 @@ from pipeline.settings import ROOT, Settings, read_settings
 from pipeline.training import register as register_module
 from pipeline.training.data import rows_fingerprint
 from pipeline.training.registry_store import open_registry, process_address, registry_errors
-from pipeline.training.train import evaluate, fit, prepare, register, train
+from pipeline.training.train import Step, evaluate, fit, prepare, register, train
 
 MODEL = "obesity_classifier"
 CANDIDATES = {
@@ -329,6 +331,11 @@ def output(process: subprocess.Popen) -> str:
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err[-2000:]
     return out.strip()
+
+
+def test_the_command_line_knows_every_step():
+    """It names them itself, because the training's imports take seconds."""
+    assert get_args(command_line.Step) == get_args(Step)
 
 
 def test_champion_loads_without_this_project(trained, tmp_path):

@@ -230,6 +230,25 @@ class TestOtherModels:
         assert difference(found) <= found.tolerance
         assert set(np.abs(found.values).sum(axis=2).argmax(axis=1)) == {numbers.index("Weight")}
 
+    @pytest.mark.parametrize(
+        ("options", "reason"),
+        [
+            ({"linear_tree": True}, "LightGBM: Predicting SHAP feature contributions is not implemented"),
+            ({"sigmoid": 2}, "the raw score of this LGBMClassifier is not its log-odds"),
+            ({"objective": "multiclassova"}, "the raw score of this LGBMClassifier is not its log-odds"),
+        ],
+    )
+    def test_lightgbm_without_an_exact_method_is_sampled(self, rows, background, *, options, reason):
+        """And says why, instead of ending whoever asks it."""
+        numbers = ["Age", "Weight"]
+        kinds = pd.qcut(rows["Weight"], 3 if "objective" in options else 2, labels=False)
+        model = LGBMClassifier(n_estimators=3, verbose=-1, **options).fit(rows[numbers], kinds)
+        found = explain(model, rows[numbers].tail(1), background=background[numbers])
+
+        assert (found.scale, found.sampled) == ("probability", True)
+        assert found.fallback.startswith(reason)
+        assert found.adds_up
+
     def test_gradient_boosting_is_sampled(self, rows, labels, background):
         """A model without an exact method is explained by sampling, and the reason is named."""
         model = make_pipeline(encoder(rows), GradientBoostingClassifier(n_estimators=2)).fit(rows, labels)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 
@@ -141,4 +142,8 @@ def test_a_curve_has_the_number_of_the_row_itself():
     assert {40, 80.03, 140} <= set(over)
     assert len(over) > len(points(WEIGHT, 80.03))
     assert curve_points(MEALS, 2) == points(MEALS, 2)
+    assert 503 in curve_points(ColumnRule("Steps", "integer", minimum=0, maximum=1_000), 503)
+    outside = curve_points(WEIGHT, 500.0)
+    assert outside[-1] == 500
+    assert max(right - left for left, right in pairwise(outside)) < 5  # no line over a gap
     assert curve_points(SMOKES, "no") == points(SMOKES, "no")
