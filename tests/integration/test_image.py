@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -61,6 +62,9 @@ def started(image: Image, environment: Mapping[str, str], *command: str) -> Iter
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
     used = {**environment, "PORT": str(port)}
+    scratch = Path(environment["TMPDIR"])
+    shutil.rmtree(scratch)  # as a container starts: what an earlier command left there is not this one's health
+    scratch.mkdir()
     process = subprocess.Popen(argv(image, *command), cwd=image.path(image.folder), env=used, start_new_session=True)
     try:
         deadline = time.monotonic() + START_SECONDS
