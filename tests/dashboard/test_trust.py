@@ -62,8 +62,9 @@ def test_the_overview_shows_the_state_of_the_champion(desk, open_page, changed, 
     assert any(each.endswith(f": {state}]") for each in badges(app))
 
 
-def test_versions_shows_the_state_of_each(desk, open_page):
+def test_versions_shows_the_state_of_each(desk, open_page, monkeypatch):
     """In a column of its own."""
+    monkeypatch.setattr(trust, "LOOK_SECONDS", 60)
     app = open_page(desk, "versions", model=MODEL)
 
     shown = frame(app, "Trust").set_index("Version")["Trust"]
