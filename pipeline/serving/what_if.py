@@ -37,7 +37,7 @@ class Change:
     size: float
 
 
-def points(rule: ColumnRule, own: Value, count: int = POINTS) -> list[Value]:
+def points(rule: ColumnRule, own: Value) -> list[Value]:
     """Values over which a column may be moved, in order; empty where nothing says which it may have."""
     if rule.categories:
         return list(rule.categories)
@@ -46,13 +46,13 @@ def points(rule: ColumnRule, own: Value, count: int = POINTS) -> list[Value]:
     if rule.kind not in {"number", "integer"}:
         return []
     low, high = value_range(rule, own)
-    found = _between(low, high, count) if low < high else []
+    found = _between(low, high, POINTS) if low < high else []
     return list(dict.fromkeys(round(each) for each in found)) if rule.kind == "integer" else [*found]
 
 
 def curve_points(rule: ColumnRule, own: Value) -> list[Value]:
     """As points, so many that the steps of a tree look like steps; from and to the row's own number, too."""
-    found = points(rule, own, CURVE_POINTS)
+    found = points(rule, own)
     if rule.categories or rule.kind not in {"number", "integer"} or not found or not _is_number(own):
         return found
     low, high = value_range(rule, own)
