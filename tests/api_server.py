@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 120.0
 JSON = {"Content-Type": "application/json"}
@@ -47,8 +49,7 @@ class Api:
     @property
     def workers(self) -> list[int]:
         """The processes that it has started."""
-        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        return [int(pid) for each in children for pid in each.read_text().split()]
+        return [child.pid for child in psutil.Process(self.process.pid).children()]
 
     @contextmanager
     def asleep(self) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """What every test starts from: no settings of whoever runs it, no telemetry, no time limit in property tests."""
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -10,6 +11,15 @@ os.environ["DO_NOT_TRACK"] = "true"
 
 settings.register_profile("signoff", deadline=None, database=None)
 settings.load_profile("signoff")
+
+# These start processes on a machine that has other work: what fails there is tried once more, and the run lists it.
+REPEATED = tuple(Path(__file__).parent / name for name in ("contract", "integration", "browser"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(map(item.path.is_relative_to, REPEATED)):
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 def clean_environment() -> None:

@@ -562,22 +562,32 @@ def start(environment: dict[str, str], *arguments: object) -> subprocess.Popen[s
     )  # fmt: skip
 
 
-def wait_for(folder: Path, marks: int, process: subprocess.Popen[str]) -> None:
-    """Until so many chunks were written."""
-    while sum(path.read_bytes().count(b"\n") for path in folder.glob(f".signoff-*/*/{JOURNAL}")) < marks:
+def marks(folder: Path) -> int:
+    """How many chunks were written."""
+    return sum(path.read_bytes().count(b"\n") for path in folder.glob(f".signoff-*/*/{JOURNAL}"))
+
+
+def asleep_after(wanted: int, folder: Path, process: subprocess.Popen[str]) -> None:
+    """Asleep once so many chunks were written, and whenever this looks: it does not end between a look and a signal."""
+    while True:
         assert process.poll() is None, process.communicate()
+        process.send_signal(signal.SIGSTOP)
+        if marks(folder) >= wanted:
+            return
+        process.send_signal(signal.SIGCONT)
         time.sleep(0.005)
 
 
 def test_killed_again_and_again(environment: dict[str, str], tmp_path: Path) -> None:
     """SIGKILL at three points, then Ctrl-C: the same command ends with the bytes of a run that nobody stopped."""
-    (tmp_path / "in.csv").write_text(text_of(40_000))
+    (tmp_path / "in.csv").write_text(text_of(100_000))
     whole = start(environment, tmp_path / "in.csv", tmp_path / "whole.csv", "--json")
     expected = json.loads(whole.communicate()[0])
-    for marks, how in ((1, signal.SIGKILL), (15, signal.SIGKILL), (30, signal.SIGKILL), (45, signal.SIGINT)):
+    for wanted, how in ((1, signal.SIGKILL), (5, signal.SIGKILL), (10, signal.SIGKILL), (15, signal.SIGINT)):
         process = start(environment, tmp_path / "in.csv", tmp_path / "out.csv")
-        wait_for(tmp_path, marks, process)
+        asleep_after(wanted, tmp_path, process)
         process.send_signal(how)
+        process.send_signal(signal.SIGCONT)
         _, said = process.communicate()
         assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
         assert not (tmp_path / "out.csv").exists()
