@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.adapters.sql_tables import EVENTS
-from pipeline.governance.ledger import FIRST_HASH, Event, SlotState, fold, link_problems
+from pipeline.governance.ledger import FIRST_HASH, Event, EventType, SlotState, fold, link_problems
 from pipeline.governance.lifecycle import Slot
 
 COPIES = ("type", "model", "decision", "key")
+UNKEPT = 1  # of the applied decisions: a crash may come between the end of one and its checkpoint
 CHECKED = tuple(EVENTS.c[name] for name in ("sequence", "previous_hash", "hash", "body", *COPIES))
 
 
@@ -20,6 +21,7 @@ class ChainCheck:
         self._after = (0, FIRST_HASH)
         self._slots: dict[Slot, SlotState] = {}
         self._quoted: dict[str, int] = {}
+        self._applied = 0
         self._problems: list[str] = []
 
     def look(self, sequence: int, previous_hash: str, stored_hash: str, body: str, *copies: str | None) -> None:
@@ -35,6 +37,7 @@ class ChainCheck:
             return
         if copies != (event.type.value, event.model, event.decision, event.key):
             self._problems.append(f"event {sequence}: its columns differ from its body")
+        self._applied += event.type is EventType.APPLIED
         for change in event.changes:
             before = self._slots.get(change.slot) or SlotState.initial(change.slot)
             self._slots[change.slot] = fold(before, event, change)
@@ -44,6 +47,8 @@ class ChainCheck:
     def problems(self, held: Mapping[Slot, SlotState]) -> Iterator[str]:
         """Of the events; `held` are the slots as the ledger keeps them."""
         yield from self._problems
+        if not self._checkpoints and self._applied > UNKEPT:
+            yield f"checkpoint file: is gone, or holds nothing of this registry, after {self._applied} applied decisions"
         for sequence in sorted(set(self._checkpoints)):
             if sequence > self._after[0]:
                 yield f"event {sequence}: is in a checkpoint and was cut off"

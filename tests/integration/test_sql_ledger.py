@@ -112,11 +112,34 @@ def test_evidence_that_was_changed_or_deleted_is_found(ledger: SqlLedger, tmp_pa
 
 
 def test_only_a_checkpoint_tells_a_ledger_that_was_written_anew(ledger: SqlLedger, tmp_path: Path) -> None:
-    """Tamper-evident, not tamper-proof: without the file the forgery is clean."""
+    """Tamper-evident, not tamper-proof: with a new file the forgery is clean."""
     forge(tmp_path)
 
     assert ledger.problems() == ["event 7: differs from its checkpoint"]
     ledger.checkpoint_file.unlink()
+    ledger.keep_checkpoint()
+    assert ledger.problems() == []
+
+
+def test_a_checkpoint_file_that_is_gone_is_a_problem(ledger: SqlLedger) -> None:
+    """Also where it holds lines of another registry alone."""
+    lost = "checkpoint file: is gone, or holds nothing of this registry, after 3 applied decisions"
+    kept = ledger.checkpoint_file.read_text()
+
+    ledger.checkpoint_file.unlink()
+    assert ledger.problems() == [lost]
+    ledger.checkpoint_file.write_text(kept.replace("registry-1", "registry-2"))
+    assert ledger.problems() == [lost]
+
+
+def test_a_crash_before_the_first_checkpoint_is_no_problem(tmp_path: Path) -> None:
+    """One decision may have ended without one."""
+    ledger = open_ledger(tmp_path)
+    change = SlotChange(CHAMPION, None, "1", "1")
+    with ledger.transaction() as transaction:
+        for kind in (EventType.DECIDED, EventType.APPLIED):
+            transaction.append(Event(kind, "m", EPOCH, (change,), "d1"))
+
     assert ledger.problems() == []
 
 
