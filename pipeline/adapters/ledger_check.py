@@ -48,7 +48,7 @@ class ChainCheck:
         """Of the events; `held` are the slots as the ledger keeps them."""
         yield from self._problems
         if not self._checkpoints and self._applied > UNKEPT:
-            yield f"checkpoint file: is gone, or holds nothing of this registry, after {self._applied} applied decisions"
+            yield f"checkpoint file: is gone, or holds nothing of this registry, after {self._applied} decisions"
         for sequence in sorted(set(self._checkpoints)):
             if sequence > self._after[0]:
                 yield f"event {sequence}: is in a checkpoint and was cut off"

@@ -28,6 +28,7 @@ from pipeline.governance.policy import Policy
 from pipeline.governance.ports import Clock, Ledger, LedgerTransaction, Registry
 from pipeline.governance.request import Outcome, Request, check, check_slot
 from pipeline.governance.review import Review, Reviewer
+from pipeline.governance.tampering import Watch
 
 DEADLINE = timedelta(seconds=15)
 RECONCILE_AFTER = 3 * DEADLINE
@@ -43,6 +44,7 @@ class Decider:
     policy: Policy
     clock: Clock
     reviewer: Reviewer
+    watch: Watch
     new_id: Callable[[], str]
 
     def decide(self, request: Request) -> Outcome:
@@ -52,6 +54,8 @@ class Decider:
                 return earlier
             self.authorise(request.move, request.actor)
             review = self.reviewer.review(request.move, fresh=True)
+            if review.files_changed:
+                self.watch.look(review.evidence)
             check(request, review)
             decided = self._record(request, review)
         except (Refused, Conflict) as error:

@@ -17,10 +17,11 @@ from pipeline.governance.drift import (
     unreported,
 )
 from pipeline.governance.errors import Conflict, NotFound, Refused
-from pipeline.governance.ledger import Event, EventType, SlotChange, SlotState, StoredEvent, former_champions
-from pipeline.governance.lifecycle import CHAMPION, ModelState, Move, MoveKind, Slot
+from pipeline.governance.ledger import Event, EventType, SlotChange, SlotState, StoredEvent
+from pipeline.governance.lifecycle import ModelState, Move, MoveKind
 from pipeline.governance.ports import Clock, Ledger, Registry
-from pipeline.governance.review import Reviewer, recorded_digest
+from pipeline.governance.review import Reviewer
+from pipeline.governance.tampering import Changed, Watch
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Reconciler:
     clock: Clock
     decider: Decider
     reviewer: Reviewer
+    watch: Watch
 
     def take_over(self, model: str) -> StoredEvent | None:
         """Record a model that the ledger has not seen: what was found now, nothing claimed about before."""
@@ -55,17 +57,21 @@ class Reconciler:
 
     def reconcile(self, model: str, *, min_age: timedelta = RECONCILE_AFTER) -> list[StoredEvent]:
         """Take over, finish intents older than `min_age`, record new drift and changed bytes."""
-        events = [self.take_over(model), *self._finish(model, min_age), self._report(model), self._check_bytes(model)]
+        events = [self.take_over(model), *self._finish(model, min_age), self._report(model)]
+        events += [self.watch.record(model, each) for each in self.changed_files(model)]
         return [event for event in events if event is not None]
 
     def adopt(self, model: str, *, reason: str, actor: Actor) -> StoredEvent:
         """Take what is there as recorded from now on.
 
-        Raises Refused where nothing differs or two versions would be in Production, Conflict where it moved again.
+        Raises Refused where nothing differs, two versions would be in Production or files were changed; Conflict where
+        it moved again.
         """
         with self._denying(model, reason, actor) as move:
             differences, state = self._reported(model), self._state(model)
             check_one_production(differences, state)
+            if changed := self.changed_files(model):
+                raise Refused(f"reconcile: {changed[0].sentence}; revert, or archive it and register it anew")
             changes = tuple(SlotChange(each.slot, each.recorded, each.observed, each.observed) for each in differences)
             content = {**self._signed(move, actor, reason, "adopt"), "subject": self._champion_subject(model, state)}
             event = Event(EventType.DRIFT_ADOPTED, model, self.clock.now(), changes, content=content)
@@ -94,17 +100,9 @@ class Reconciler:
         except (Refused, Conflict) as error:
             self.decider.deny(move, actor, reason, error)
 
-    def changed_bytes(self, model: str) -> tuple[int, str | None, str | None] | None:
-        """(version, recorded digest, digest now) where the champion's files are not those recorded; else None."""
-        champion = self._state(model).champion
-        recorded = self._recorded_champion(model, champion)
-        if champion is None or recorded is None:
-            return None
-        try:
-            now = self.reviewer.evidence(self.registry.version(model, champion), fresh=True).file_digest
-        except NotFound:
-            now = None
-        return None if now == recorded else (champion, recorded, now)
+    def changed_files(self, model: str) -> list[Changed]:
+        """Versions in use whose files are not those recorded."""
+        return list(self.watch.changed(model, self._state(model)))
 
     def _finish(self, model: str, min_age: timedelta) -> Iterable[StoredEvent]:
         pending = {held.pending for held in self.ledger.slots(model).values() if held.pending}
@@ -151,27 +149,6 @@ class Reconciler:
         if not (differences := self.differences(model)):
             raise Refused(f"reconcile: nothing differs between the registry and the ledger for {model!r}")
         return differences
-
-    def _check_bytes(self, model: str) -> StoredEvent | None:
-        changed = self.changed_bytes(model)
-        if changed is None:
-            return None
-        version, recorded, now = changed
-        content = {"subject": {"model": model, "version": version, "file_digest": now}, "recorded_digest": recorded}
-        events = (stored.event for stored in self.ledger.events(model=model))
-        known = [event for event in events if event.type is EventType.TAMPERING]
-        if known and known[-1].content.get("subject") == content["subject"]:
-            return None
-        event = Event(EventType.TAMPERING, model, self.clock.now(), content=content)
-        with self.ledger.transaction() as transaction:
-            return transaction.append(event)
-
-    def _recorded_champion(self, model: str, champion: int | None) -> str | None:
-        events = (stored.event for stored in self.ledger.events(model=model))
-        stack = former_champions(events, Slot.of_alias(model, CHAMPION))
-        if champion is None or not stack or stack[-1][0] != champion:
-            return None
-        return recorded_digest(stack[-1][1].content, champion)
 
     def _champion_subject(self, model: str, state: ModelState) -> dict[str, Any]:
         if state.champion is None:

@@ -20,7 +20,10 @@ from pipeline.governance.ports import (
     SmokePredictor,
     VersionRecord,
 )
+from pipeline.governance.recorded import Recorded, recorded_files, recorded_of
 
+FILES_UNCHANGED = "files_unchanged"
+GIVES_A_ROLE = frozenset({MoveKind.STAGING, MoveKind.PRODUCTION, MoveKind.ALIAS, MoveKind.ROLLBACK})
 EVALUATION_ROWS = "signoff/evaluation_rows.parquet"
 
 
@@ -29,8 +32,8 @@ class Review:
     """What a reviewer is shown before a decision.
 
     changes: what the move would change, the slot that commits it first. slots: the ledger's state of each of them.
-    gates: the two that always hold (`changes_something`, `slot_settled`) and those of the policy. recomputation: None
-    where it was not asked for or failed; then the gate says why.
+    gates: those that always hold (`changes_something`, `slot_settled`, `files_unchanged`) and those of the policy.
+    recomputation: None where it was not asked for or failed; then the gate says why.
     """
 
     move: Move
@@ -55,6 +58,11 @@ class Review:
     @property
     def warnings(self) -> list[GateResult]:
         return [gate for gate in self.gates if gate.warns]
+
+    @property
+    def files_changed(self) -> bool:
+        """Since the ledger recorded them."""
+        return any(gate.name == FILES_UNCHANGED for gate in self.blocked_by)
 
     @property
     def open(self) -> bool:
@@ -113,6 +121,8 @@ class Reviewer:
         held = self.ledger.slots(move.model)
         slots = tuple(held.get(change.slot, SlotState.initial(change.slot)) for change in changes)
         fixed = [_changes_something(changes, move), _slot_settled(changes, slots)]
+        if move.kind in GIVES_A_ROLE:
+            fixed.append(_files_unchanged(evidence, self._recorded(evidence)))
         gates = (*fixed, *check_gates(facts, self.policy.moves[move.kind].gates))
         compared = None if differences is None else tuple(differences)
         return Review(move, evidence, incumbent, changes, slots, gates, compared, recomputation)
@@ -165,6 +175,10 @@ class Reviewer:
             return self.comparer.compare(*rows), ""
         except (NotFound, InvalidInput) as error:
             return None, f"Not comparable on the same rows: {error}"
+
+    def _recorded(self, evidence: Evidence) -> Recorded | None:
+        events = (stored.event for stored in self.ledger.events(model=evidence.model))
+        return recorded_of(evidence, recorded_files(events))
 
     def _recorded_digest(self, move: Move) -> str | None:
         if move.kind is not MoveKind.ROLLBACK:
@@ -220,3 +234,12 @@ def _slot_settled(changes: Iterable[Change], slots: Iterable[SlotState]) -> Gate
         why = f"A decision about {pending[0].slot.label} has not ended; reconcile finishes it."
     observed = "pending" if pending else "out-of-band" if moved else "settled"
     return GateResult("slot_settled", observed, "ledger and registry agree", not why, Mode.PREVENT, why)
+
+
+def _files_unchanged(evidence: Evidence, recorded: Recorded | None) -> GateResult:
+    """What was recorded of a version's bytes holds for good; other bytes are another version."""
+    now = "no files" if evidence.file_digest is None else evidence.file_digest[:12]
+    required = "recorded with this decision" if recorded is None else recorded.digest[:12]
+    difference = recorded.difference(evidence) if recorded else ""
+    why = f"Its files {difference}; register what is there as a new version." if difference else ""
+    return GateResult(FILES_UNCHANGED, now, required, not why, Mode.PREVENT, why)

@@ -48,6 +48,7 @@ from pipeline.governance.ports import (
 from pipeline.governance.reconcile import Reconciler
 from pipeline.governance.request import Outcome, Request
 from pipeline.governance.review import Review, Reviewer
+from pipeline.governance.tampering import Watch
 from pipeline.governance.verify import Problem, find_problems
 
 
@@ -89,15 +90,23 @@ class GovernanceService:
     recomputer: Recomputer | None = None
     reviewer: Reviewer = field(init=False)
     decider: Decider = field(init=False)
+    watch: Watch = field(init=False)
     reconciler: Reconciler = field(init=False)
     comparisons: Comparisons = field(init=False)
 
     def __post_init__(self) -> None:
         reviewer = Reviewer(self.registry, self.ledger, self.policy, self.comparer, self.smoke, self.recomputer)
-        decider = Decider(self.registry, self.ledger, self.policy, self.clock, reviewer, self.new_id)
-        reconciler = Reconciler(self.registry, self.ledger, self.clock, decider, reviewer)
+        watch = Watch(self.registry, self.ledger, self.clock, reviewer)
+        decider = Decider(self.registry, self.ledger, self.policy, self.clock, reviewer, watch, self.new_id)
+        reconciler = Reconciler(self.registry, self.ledger, self.clock, decider, reviewer, watch)
         comparisons = Comparisons(self.registry, reviewer, self.comparer)
-        parts = {"reviewer": reviewer, "decider": decider, "reconciler": reconciler, "comparisons": comparisons}
+        parts = {
+            "reviewer": reviewer,
+            "decider": decider,
+            "watch": watch,
+            "reconciler": reconciler,
+            "comparisons": comparisons,
+        }
         for name, part in parts.items():
             object.__setattr__(self, name, part)
 
@@ -199,7 +208,7 @@ class GovernanceService:
         return self.reconciler.differences(model)
 
     def verify(self) -> list[Problem]:
-        """The chain, its copies and checkpoints; the registry against the ledger; the champions' bytes."""
+        """The chain, its copies and checkpoints; the registry against the ledger; the bytes of what is in use."""
         return list(find_problems(self.ledger, self.reconciler, self._known_models()))
 
     # Deciding
@@ -229,6 +238,10 @@ class GovernanceService:
         """Record every model that the ledger has not seen yet."""
         events = (self.reconciler.take_over(record.name) for record in self.registry.models())
         return [event for event in events if event is not None]
+
+    def report_tampering(self, evidence: Evidence) -> StoredEvent | None:
+        """Record an alarm where the files of a version, as they were read, are not those recorded; once."""
+        return self.watch.look(evidence)
 
     def reconcile(self, model: str | None = None, *, min_age: timedelta = RECONCILE_AFTER) -> list[StoredEvent]:
         """Finish what a crash left and record what differs, for one model or all."""

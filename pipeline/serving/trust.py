@@ -4,13 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pipeline.governance.evidence import Evidence
-from pipeline.governance.ledger import Event, EventType, SlotState, replay
-from pipeline.governance.lifecycle import CHAMPION, Slot, Stage
-
-SETTLED = (EventType.BASELINE, EventType.APPLIED, EventType.DRIFT_ADOPTED)
+from pipeline.governance.ledger import Event, SlotState, replay
+from pipeline.governance.lifecycle import CHAMPION, Slot
+from pipeline.governance.recorded import SETTLED, Recorded, recorded_files, recorded_of
 
 
 class Trust(StrEnum):
@@ -43,14 +42,6 @@ class TrustState:
         return self.state in {Trust.TRUSTED, Trust.IN_REVIEW}
 
 
-class Recorded(NamedTuple):
-    """What the ledger last settled about a version's files; approved: as champion or for Production."""
-
-    digest: str
-    created_at: str | None
-    approved: bool
-
-
 class LedgerView(NamedTuple):
     """What the ledger holds of one model: its champion (None: none, or the ledger does not know the model), files by
     version, since when it is champion, and whether a decision about that has not ended.
@@ -69,7 +60,7 @@ class LedgerView(NamedTuple):
         slot = Slot.of_alias(model, CHAMPION)
         held = replay(every).get(slot, SlotState.initial(slot))
         champion = None if held.recorded is None else int(held.recorded)
-        return cls(bool(every), champion, _recorded_files(every), _since(every, slot), held.pending is not None)
+        return cls(bool(every), champion, recorded_files(every), _since(every, slot), held.pending is not None)
 
 
 def _since(events: Iterable[Event], slot: Slot) -> datetime | None:
@@ -82,43 +73,13 @@ def _since(events: Iterable[Event], slot: Slot) -> datetime | None:
     return since
 
 
-def _recorded_files(events: Iterable[Event]) -> dict[int, Recorded]:
-    """By version. An approval holds until the next one: whoever moves another alias onto changed bytes has not approved
-    them.
-    """
-    found: dict[int, Recorded] = {}
-    for event in events:
-        subject: Mapping[str, Any] = event.content.get("subject") or {}
-        version, digest = subject.get("version"), subject.get("file_digest")
-        if event.type not in SETTLED or not isinstance(version, int) or not isinstance(digest, str):
-            continue
-        approved = _approves(event, version)
-        if approved or not (version in found and found[version].approved):
-            found[version] = Recorded(digest, subject.get("created_at"), approved)
-    return found
-
-
-def _approves(event: Event, version: int) -> bool:
-    champion, stage = Slot.of_alias(event.model, CHAMPION), Slot.of_stage(event.model, version)
-    return any(
-        (change.slot == champion and change.to == str(version))
-        or (change.slot == stage and change.to == Stage.PRODUCTION.value)
-        for change in event.changes
-    )
-
-
 def judge(evidence: Evidence, view: LedgerView) -> TrustState:
     """By the ledger alone: TRUSTED and IN_REVIEW hold only if it can be loaded as well."""
-    digest, recorded = evidence.file_digest, view.files.get(evidence.version)
-    # A number is given out again after a deletion; under the recorded champion's, only the recorded bytes will do.
-    champion = view.champion == evidence.version
-    same = recorded is not None and (champion or recorded.created_at == evidence.content["created_at"])
-    if recorded is not None and same and recorded.digest != digest:
-        now = "are gone" if digest is None else f"have the digest {digest[:12]}"
-        reason = f"its files {now}, the ledger says {recorded.digest[:12]}"
-        return TrustState(Trust.TAMPERED, digest, reason)
+    digest, recorded = evidence.file_digest, recorded_of(evidence, view.files, champion=view.champion)
+    if recorded is not None and (difference := recorded.difference(evidence)):
+        return TrustState(Trust.TAMPERED, digest, f"its files {difference}")
     if digest is None:
         return TrustState(Trust.UNTRUSTED, None, "its files cannot be read")
-    if recorded is not None and same and recorded.approved:
+    if recorded is not None and recorded.approved:
         return TrustState(Trust.TRUSTED, digest)
     return TrustState(Trust.IN_REVIEW, digest, "nobody has approved it yet")

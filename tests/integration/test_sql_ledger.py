@@ -123,7 +123,7 @@ def test_only_a_checkpoint_tells_a_ledger_that_was_written_anew(ledger: SqlLedge
 
 def test_a_checkpoint_file_that_is_gone_is_a_problem(ledger: SqlLedger) -> None:
     """Also where it holds lines of another registry alone."""
-    lost = "checkpoint file: is gone, or holds nothing of this registry, after 3 applied decisions"
+    lost = "checkpoint file: is gone, or holds nothing of this registry, after 3 decisions"
     kept = ledger.checkpoint_file.read_text()
 
     ledger.checkpoint_file.unlink()

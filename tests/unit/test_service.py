@@ -43,8 +43,9 @@ from pipeline.governance.errors import (
 )
 from pipeline.governance.history import GateCount, Moment, one_line_each
 from pipeline.governance.ledger import EventType, iso
-from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Stage, parse_target
+from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Stage, alias_move, parse_target, stage_move
 from pipeline.governance.policy import GateRule, Mode
+from pipeline.governance.request import Request
 from pipeline.governance.service import GovernanceService
 
 OUR_EVENTS = [EventType.BASELINE, EventType.DECIDED, EventType.APPLIED]
@@ -156,7 +157,7 @@ class TestPromotion:
         ((version, created),) = desk.gate_counts(MODEL)
 
         assert (version, created) == (1, iso(desk.version(MODEL, 1).row.created_at))
-        assert desk.gate_counts(MODEL)[version, created] == GateCount(9, 0)
+        assert desk.gate_counts(MODEL)[version, created] == GateCount(10, 0)
 
     def test_keeps_a_checkpoint(self) -> None:
         """So that cutting the ledger's tail is seen."""
@@ -817,6 +818,66 @@ class TestTampering:
         assert desk.reconcile(MODEL) == []
         registry.write_file(MODEL, 1, "model.skops", b"worse")
         assert [stored.event.type for stored in desk.reconcile(MODEL)] == [EventType.TAMPERING]
+
+    @pytest.mark.parametrize("stage", [Stage.STAGING, Stage.PRODUCTION])
+    def test_of_a_reviewed_version_stops_its_way(self, stage: Stage) -> None:
+        """Overwritten after its review: no role on these bytes, the refusal and the alarm are kept, `verify` tells."""
+        desk, registry = self.desk()
+        promote(desk, 2, Stage.STAGING)
+        registry.write_file(MODEL, 2, "model.skops", b"evil")
+        before = types(desk)
+
+        move = stage_move(MODEL, 2, stage) if stage is Stage.PRODUCTION else alias_move(MODEL, "shadow", 2)
+        gate = next(each for each in desk.review(move).gates if each.name == "files_unchanged")
+        assert (gate.passed, gate.mode) == (False, Mode.PREVENT)
+        assert gate.why.endswith("; register what is there as a new version.")
+        with pytest.raises(Blocked, match="files_unchanged: Its files have the digest"):
+            desk.decider.decide(Request(move, REASON, GRACE, accept_warnings=True))
+        assert types(desk) == [*before, EventType.TAMPERING, EventType.DENIED]
+        assert [problem.text[:23] for problem in desk.verify()] == ["the files of version 2 "]
+
+    def test_of_a_reviewed_version_may_be_put_away(self) -> None:
+        """Archiving gives no role."""
+        desk, registry = self.desk()
+        promote(desk, 2, Stage.STAGING)
+        registry.write_file(MODEL, 2, "model.skops", b"evil")
+        promote(desk, 2, Stage.ARCHIVED)
+
+        assert desk.verify() == []
+
+    def test_of_a_champion_is_not_adopted(self) -> None:
+        """Neither is a move by another way onto changed bytes."""
+        desk, registry = self.desk()
+        promote(desk, 2, Stage.STAGING)
+        registry.write_file(MODEL, 2, "model.skops", b"evil")
+        registry.set_alias(MODEL, "champion", 2)
+
+        with pytest.raises(Refused, match="reconcile: the files of version 2 are now"):
+            desk.adopt(MODEL, reason=REASON, actor=GRACE)
+        desk.revert(MODEL, reason=REASON, actor=GRACE)
+        assert desk.registry.state(MODEL).champion == 1
+
+    def test_is_not_claimed_of_another_version_under_the_number(self) -> None:
+        """After a deletion numbers begin again: what is recorded was another version's."""
+        desk, registry = self.desk()
+        champion(desk, 2)
+        held = registry._models[MODEL].versions
+        held[1] = replace(held[1], row=replace(held[1].row, created_at=held[1].row.created_at + timedelta(days=1)))
+        registry.write_file(MODEL, 1, "model.skops", b"of another version")
+
+        move = stage_move(MODEL, 1, Stage.STAGING)
+        gate = next(each for each in desk.review(move).gates if each.name == "files_unchanged")
+        assert (gate.passed, gate.required) == (True, "recorded with this decision")
+
+    def test_that_somebody_met_is_recorded_once(self) -> None:
+        """Whoever reads a version may say so; honest files record nothing."""
+        desk, registry = self.desk()
+        assert desk.report_tampering(desk.show(MODEL, 1)) is None
+        registry.write_file(MODEL, 1, "model.skops", b"evil")
+
+        assert desk.report_tampering(desk.show(MODEL, 1)) is not None
+        assert desk.report_tampering(desk.show(MODEL, 1)) is None
+        assert desk.reconcile(MODEL) == []
 
     def test_of_a_champion_that_was_deleted_is_out_of_band(self) -> None:
         """No alias, no bytes to look at."""

@@ -1,0 +1,84 @@
+"""Files that are not those recorded: looked for among the versions in use, and recorded once as an alarm."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pipeline.governance.errors import NotFound
+from pipeline.governance.evidence import Evidence
+from pipeline.governance.ledger import Event, EventType, StoredEvent
+from pipeline.governance.lifecycle import CHAMPION, ModelState, Slot, Stage
+from pipeline.governance.ports import Clock, Ledger, Registry
+from pipeline.governance.recorded import Recorded, recorded_files, recorded_of
+from pipeline.governance.review import Reviewer
+
+IN_USE = (Stage.STAGING, Stage.PRODUCTION)
+
+
+class Changed(NamedTuple):
+    """A version whose files are not those recorded. now: None where they are gone."""
+
+    version: int
+    recorded: str
+    now: str | None
+    champion: bool
+
+    @property
+    def sentence(self) -> str:
+        name = "champion" if self.champion else "version"
+        seen = "gone" if self.now is None else f"now {self.now[:12]}"
+        return f"the files of {name} {self.version} are {seen}, the ledger says {self.recorded[:12]}"
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Looks at bytes; what is archived is looked at when somebody wants it back."""
+
+    registry: Registry
+    ledger: Ledger
+    clock: Clock
+    reviewer: Reviewer
+
+    def changed(self, model: str, state: ModelState) -> Iterator[Changed]:
+        """Of the versions in Staging, in Production or under an alias; their digests are taken again."""
+        files, champion = self._recorded(model)
+        used = {version for stage in IN_USE for version in state.in_stage(stage)} | set(state.aliases.values())
+        for version in sorted(used & files.keys()):
+            try:
+                evidence = self.reviewer.evidence(self.registry.version(model, version), fresh=True)
+            except NotFound:
+                yield Changed(version, files[version].digest, None, champion == version)
+                continue
+            if found := _changed(evidence, files, champion):
+                yield found
+
+    def look(self, evidence: Evidence) -> StoredEvent | None:
+        """Record an alarm where this version's files, as they were read, are not those recorded."""
+        files, champion = self._recorded(evidence.model)
+        found = _changed(evidence, files, champion)
+        return self.record(evidence.model, found) if found else None
+
+    def record(self, model: str, found: Changed) -> StoredEvent | None:
+        """One `tampering` event; None where the last one of the version says the same."""
+        subject = {"model": model, "version": found.version, "file_digest": found.now}
+        alarms = [each.event for each in self.ledger.events(model=model) if each.event.type is EventType.TAMPERING]
+        known = [each.content["subject"] for each in alarms if each.content["subject"]["version"] == found.version]
+        if known and known[-1] == subject:
+            return None
+        content = {"subject": subject, "recorded_digest": found.recorded}
+        with self.ledger.transaction() as transaction:
+            return transaction.append(Event(EventType.TAMPERING, model, self.clock.now(), content=content))
+
+    def _recorded(self, model: str) -> tuple[dict[int, Recorded], int | None]:
+        """The files by version, and the champion."""
+        held = self.ledger.slots(model).get(Slot.of_alias(model, CHAMPION))
+        champion = None if held is None or held.recorded is None else int(held.recorded)
+        return recorded_files(stored.event for stored in self.ledger.events(model=model)), champion
+
+
+def _changed(evidence: Evidence, files: dict[int, Recorded], champion: int | None) -> Changed | None:
+    recorded = recorded_of(evidence, files, champion=champion)
+    if recorded is None or not recorded.difference(evidence):
+        return None
+    version = evidence.version
+    return Changed(version, recorded.digest, evidence.file_digest, champion == version)
