@@ -68,7 +68,7 @@ def _verification() -> None:
     """What the last click found."""
     if VERIFIED not in st.session_state:
         st.caption(
-            "Verify checks the chain of events, the registry against it, and the champions' files. "
+            "Verify checks the chain of events, the registry against it, and the files in use. "
             "Reconcile finishes what a crash left and records what moved by another way."
         )
         return

@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import session, widgets, words
+from dashboard import pages, session, widgets, words
 from pipeline.governance.errors import NotFound, SignoffError
+from pipeline.governance.lifecycle import Stage
 from pipeline.serving.predictions import Target
 from pipeline.serving.trust import Trust
 
@@ -23,6 +24,7 @@ SAYS = {
     Trust.IN_REVIEW: "It loads under the policy, but nobody has approved it yet.",
 }
 COLUMN = "Trust"
+USED = (Stage.PRODUCTION.value, Stage.STAGING.value)
 NOT_LOOKED_AT = "Not looked at"
 MOST_LOOKED_AT, LOOK_SECONDS = 25, 1.0  # of a table's versions: their files may lie on the other side of a network
 FOREIGN = "It was loaded by MLflow, because serving.trust is producers: code that came with it has run in the worker."
@@ -33,7 +35,10 @@ def state_line(target: Target, head: str = "") -> None:
     title, icon, colour = BADGES[target.state.state]
     if not target.state.usable:
         title = f"{head}: {title.lower()}" if head else title
-        with widgets.message(title, _sentence(target.state.reason), colour="red" if _tampered(target) else "orange"):
+        if target.state.state is Trust.TAMPERED:
+            changed_box(title, target.resolved.model, target.resolved.version, target.state.reason)
+            return
+        with widgets.message(title, _sentence(target.state.reason), colour="orange"):
             st.caption("It is not loaded. What is shown came with it and is only data.")
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -45,6 +50,22 @@ def state_line(target: Target, head: str = "") -> None:
         st.caption(f"{SAYS[target.state.state]} Digest {words.digest(target.digest)}.", width="content")
     if target.state.foreign:
         st.caption(FOREIGN)
+
+
+def changed_box(title: str, model: str, version: int, reason: str) -> None:
+    """The alarm: what differs, and where it is kept."""
+    with widgets.message(title, f"{words.name(model)}, version {version}: {reason}.", colour="red"):
+        st.caption("Nothing of it is loaded or explained, and no decision gives it a role.")
+        pages.link_history("The alarm in the history", model)
+
+
+def changed_files(model: str, version: int) -> str:
+    """Why a version's files are not those recorded; empty where they are, or where that cannot be told now."""
+    try:
+        state = session.recorded_trust(model, version)
+    except SignoffError:
+        return ""
+    return state.reason if state.state is Trust.TAMPERED else ""
 
 
 def trust_badge(model: str, version: int) -> None:
@@ -62,12 +83,13 @@ def trust_badge(model: str, version: int) -> None:
 
 
 def with_trust(found: pd.DataFrame, model: str) -> pd.DataFrame:
-    """A versions table with their recorded states after the aliases; of a longer table it stays as it is."""
-    if len(found) > MOST_LOOKED_AT:
-        return found
+    """A versions table with their recorded states after the aliases; of a longer table, those in use come first."""
+    used = (found["Stage"].isin(USED) | found["Aliases"].map(bool)).sort_values(ascending=False, kind="stable")
+    asked = [int(each) for each in found["Version"].loc[used.index[:MOST_LOOKED_AT]]]
+    seen = dict(zip(asked, _words(model, asked), strict=True))
     shown = found.copy()
     after_aliases = list(shown.columns).index("Aliases") + 1
-    shown.insert(after_aliases, COLUMN, _words(model, [int(each) for each in found["Version"]]))
+    shown.insert(after_aliases, COLUMN, [seen.get(int(each), [NOT_LOOKED_AT]) for each in found["Version"]])
     return shown
 
 
@@ -91,10 +113,6 @@ def _words(model: str, versions: Sequence[int]) -> list[list[str]]:
 
 def _word(state: Trust) -> str:
     return state.value.capitalize()
-
-
-def _tampered(target: Target) -> bool:
-    return target.state.state is Trust.TAMPERED
 
 
 def _sentence(reason: str) -> str:

@@ -8,6 +8,7 @@ from dashboard import explain_panels, pages, picker, session, widgets
 from dashboard.trust import state_line
 from pipeline.governance.evidence import Evidence
 from pipeline.serving.predictions import Target
+from pipeline.serving.trust import Trust
 
 TABS = COLUMNS, ONE_ROW = "Columns", "One row"
 
@@ -23,7 +24,8 @@ def explain_page() -> None:
     with st.spinner("Loading the version"):
         target = session.target(*picked)
     state_line(target)
-    sections(target)
+    if target.state.state is not Trust.TAMPERED:
+        sections(target)
 
 
 def header(evidence: Evidence) -> None:

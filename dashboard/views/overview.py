@@ -4,6 +4,7 @@ import streamlit as st
 
 from dashboard import model_card, session
 from dashboard.filling import empty_registry
+from dashboard.trust import changed_box, changed_files
 from pipeline.governance.service import ModelOverview
 
 CARD_PIXELS, MOST_CARDS = 420, 40
@@ -15,8 +16,11 @@ def overview_page() -> None:
     if not any(model.record.versions for model in models):
         empty_registry()
         return
-    figures(models)
+    changed = {each.record.name: reason for each in models[:MOST_CARDS] if (reason := changed_champion(each))}
+    figures(models, len(changed))
     for model in models:
+        if model.record.name in changed:
+            changed_box("Files changed", model.record.name, int(model.champion or 0), changed[model.record.name])
         if model.differences:
             model_card.out_of_band(model.record.name, model.differences)
     with st.grid(min(2, len(models)), min_column_width=CARD_PIXELS):
@@ -27,12 +31,18 @@ def overview_page() -> None:
         st.caption(f"{len(models) - MOST_CARDS:,} more models are listed on the page Versions.")
 
 
-def figures(models: list[ModelOverview]) -> None:
+def changed_champion(model: ModelOverview) -> str:
+    """Why its champion's files are not those recorded; empty where they are."""
+    return "" if model.champion is None else changed_files(model.record.name, model.champion)
+
+
+def figures(models: list[ModelOverview], changed: int) -> None:
     with st.grid(4, min_column_width=150):
         st.metric("Models", len(models), border=True)
         st.metric("Versions", f"{sum(model.record.versions for model in models):,}", border=True)
         st.metric("Waiting for review", sum(len(model.waiting) for model in models), border=True)
-        st.metric("Out-of-band changes", sum(len(model.differences) for model in models), border=True)
+        moved = sum(len(model.differences) for model in models)
+        st.metric("Out-of-band changes", moved + changed, border=True)
 
 
 overview_page()

@@ -23,7 +23,8 @@ def versions_page() -> None:
     chosen = table(trust.with_trust(found, model), key=f"versions/{model}")
     with actions:
         if not chosen:
-            more = "" if len(found) <= trust.MOST_LOOKED_AT else f" Trust is shown for up to {trust.MOST_LOOKED_AT}."
+            most = trust.MOST_LOOKED_AT
+            more = "" if len(found) <= most else f" Trust is looked at for {most}, those in use first."
             st.caption(
                 f"{len(found):,} of {len(frame):,} versions. Select one to review it, or several to compare.{more}"
             )

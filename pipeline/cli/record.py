@@ -9,6 +9,7 @@ from pipeline.bootstrap import desk, person
 from pipeline.cli import record_tables
 from pipeline.cli.app import Json, Model, app, print_out
 from pipeline.governance.errors import IntegrityFailure, InvalidInput
+from pipeline.governance.verify import Problem
 from pipeline.settings import read_settings
 
 
@@ -30,7 +31,7 @@ def history(
 
 @app.command()
 def verify(as_json: Json = False) -> None:
-    """Check the ledger, the registry against it, and the champions' files; exit code 7 where something is wrong."""
+    """Check the ledger, the registry against it, and the files in use; exit code 7 where something is wrong."""
     problems = desk().verify()
     content = {"ok": not problems, "problems": [problem.as_json() for problem in problems]}
     print_out(as_json, content, lambda: record_tables.problems(problems))
@@ -46,7 +47,10 @@ def reconcile(
     reason: Annotated[str, typer.Option(help="Why, in 10 to 2,000 characters.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Finish what a crash left and record what moved by another way; --adopt or --revert ends a difference."""
+    """Finish what a crash left and record what moved by another way; --adopt or --revert ends a difference.
+
+    Exit code 7 where files are not those recorded.
+    """
     settings = read_settings()
     service = desk(settings)
     events = service.reconcile(model)
@@ -57,11 +61,15 @@ def reconcile(
         events.append(end(model, reason=reason, actor=person(settings)))
     names = [record.name for record in service.models()] if model is None else [model]
     differences = [each for name in names for each in service.differences(name)]
+    changed = [Problem("tampering", name, each.sentence) for name in names for each in service.changed_files(name)]
     content = {
         "events": [{"sequence": each.sequence, "type": each.event.type, "model": each.event.model} for each in events],
         "differences": [each.as_json() for each in differences],
+        "problems": [each.as_json() for each in changed],
     }
-    print_out(as_json, content, lambda: record_tables.reconciled(events, differences))
+    print_out(as_json, content, lambda: record_tables.reconciled(events, differences, changed))
+    if changed:
+        raise typer.Exit(IntegrityFailure.exit_code)
 
 
 def parse_time(text: str) -> datetime:

@@ -53,13 +53,17 @@ def moment(found: "Moment") -> None:
 
 def problems(found: "Sequence[Problem]") -> None:
     if not found:
-        line("Clean: the ledger is whole, the registry agrees with it, the champions' files are those recorded.")
+        line("Clean: the ledger is whole, the registry agrees with it, the files in use are those recorded.")
         return
     table(["Kind", "Model", "Problem"], [[each.kind, each.model, each.text] for each in found])
 
 
-def reconciled(events: "Sequence[StoredEvent]", differences: "Sequence[Difference]") -> None:
+def reconciled(
+    events: "Sequence[StoredEvent]", differences: "Sequence[Difference]", changed: "Sequence[Problem]"
+) -> None:
     rows = [[each.sequence, each.event.type.value, each.event.model] for each in events]
     table(["No.", "Event", "Model"], rows, empty="Nothing to record.")
     open_rows = [[each.slot.model, each.sentence, when(each.since), when(each.seen)] for each in differences]
     table(["Model", "Difference", "After (UTC)", "Seen (UTC)"], open_rows, empty="The registry and the ledger agree.")
+    if changed:
+        problems(changed)

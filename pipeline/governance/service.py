@@ -48,7 +48,7 @@ from pipeline.governance.ports import (
 from pipeline.governance.reconcile import Reconciler
 from pipeline.governance.request import Outcome, Request
 from pipeline.governance.review import Review, Reviewer
-from pipeline.governance.tampering import Watch
+from pipeline.governance.tampering import Changed, Watch
 from pipeline.governance.verify import Problem, find_problems
 
 
@@ -206,6 +206,10 @@ class GovernanceService:
     def differences(self, model: str) -> list[Difference]:
         """Where the registry is not what the ledger says, now."""
         return self.reconciler.differences(model)
+
+    def changed_files(self, model: str) -> list[Changed]:
+        """Versions in Staging, in Production or under an alias whose files are not those recorded, read anew."""
+        return self.reconciler.changed_files(model)
 
     def verify(self) -> list[Problem]:
         """The chain, its copies and checkpoints; the registry against the ledger; the bytes of what is in use."""

@@ -3,10 +3,11 @@
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
-from pipeline.governance.errors import IntegrityFailure, NotFound, Refused
+from pipeline.governance.errors import IntegrityFailure, NotFound, Refused, SignoffError
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.service import GovernanceService
 from pipeline.serving.client import WorkerRefusal
@@ -43,7 +44,7 @@ class Targets:
         record = self._service.version(resolved.model, resolved.version)
         evidence = self._service.reviewer.evidence(record)
         layout = layout_of(evidence.document("feature_schema"), evidence.content["signature"])
-        state = judge(evidence, self.ledger_view(resolved.model))
+        state = self._judged(evidence)
         target = Target(resolved, record, evidence, state, layout)
         return self._loaded(target) if state.usable else target
 
@@ -52,7 +53,7 @@ class Targets:
 
         Raises Unavailable where the registry does not answer.
         """
-        state = judge(evidence, self.ledger_view(evidence.model))
+        state = self._judged(evidence)
         if not state.usable or self._policy != "allow_list":
             return state
         try:
@@ -73,6 +74,14 @@ class Targets:
         if not target.state.usable:
             raise Refused(f"{target.label} is not loaded: {target.state.reason}")
         return target
+
+    def _judged(self, evidence: Evidence) -> TrustState:
+        """What the ledger says; whoever meets changed files raises the alarm."""
+        state = judge(evidence, self.ledger_view(evidence.model))
+        if state.state is Trust.TAMPERED:
+            with suppress(SignoffError):  # the version is refused also while the ledger cannot be written
+                self._service.report_tampering(evidence)
+        return state
 
     def _refusal(self, evidence: Evidence, digest: str) -> str:
         """What MLmodel says against loading a version; empty where nothing. Raises NotFound."""

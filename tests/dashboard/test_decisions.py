@@ -74,14 +74,27 @@ def test_warnings_ask_for_an_acceptance(open_page):
 
 
 def test_stale_evidence_is_refused(desk, open_page):
-    """Files that changed since the page was drawn refuse the decision; the reason stays in the form."""
+    """What changed since the page was drawn refuses the decision; the reason stays in the form."""
+    app = review(open_page, desk)
+    desk.registry.set_tags(MODEL, 2, {"owner": "somebody else"})
+
+    decide(app, PROMOTE)
+
+    assert "the version has changed since you looked" in texts(app)
+    assert app.text_area[0].value == REASON
+    assert desk.registry.state(MODEL).champion == 1
+
+
+def test_files_that_changed_are_refused(desk, open_page):
+    """Since the page was drawn; from then on the move is blocked, and the sentence says what to do."""
     app = review(open_page, desk)
     desk.registry.write_file(MODEL, 2, "model.skops", b"other bytes")
 
     decide(app, PROMOTE)
 
     assert "the version has changed since you looked" in texts(app)
-    assert app.text_area[0].value == REASON
+    assert "register what is there as a new version" in texts(app)
+    assert app.button[-1].disabled
     assert desk.registry.state(MODEL).champion == 1
 
 

@@ -8,7 +8,7 @@ from seen import badges, frame
 
 from dashboard import session, trust
 from desks import GRACE, MODEL, REASON
-from pipeline.governance.errors import NotFound
+from pipeline.governance.errors import LedgerBusy, NotFound
 from pipeline.serving.client import Worker
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.trust import Trust
@@ -96,14 +96,56 @@ def test_versions_does_not_wait_for_files_that_are_far_away(desk, open_page, mon
     assert [word for [word] in frame(app, "Trust")["Trust"]] == ["Untrusted", "In review", "Trusted"]
 
 
-def test_a_long_table_says_that_it_has_no_trust(desk, open_page, monkeypatch):
-    """Instead of a column that is filled for some."""
-    monkeypatch.setattr(trust, "MOST_LOOKED_AT", 2)
+def test_a_long_table_looks_at_those_in_use(desk, open_page, monkeypatch):
+    """The others say that nobody looked, and the caption says how many there are."""
+    monkeypatch.setattr(trust, "MOST_LOOKED_AT", 1)
+    monkeypatch.setattr(trust, "LOOK_SECONDS", 60)
 
     app = open_page(desk, "versions", model=MODEL)
 
-    assert "Trust" not in frame(app, "Version")
-    assert any(each.value.endswith("Trust is shown for up to 2.") for each in app.caption)
+    shown = frame(app, "Trust").set_index("Version")["Trust"]
+    assert {version: list(words) for version, words in shown.items()} == {
+        1: ["Trusted"],
+        2: [trust.NOT_LOOKED_AT],
+        3: [trust.NOT_LOOKED_AT],
+    }
+    assert any(each.value.endswith("Trust is looked at for 1, those in use first.") for each in app.caption)
+
+
+def test_changed_files_of_the_champion_stand_on_the_first_page(desk, open_page):
+    """In a box, in the figure, and in the ledger as an alarm that is written once."""
+    desk.registry.write_file(MODEL, 1, "model.skops", b"other")
+
+    for _ in range(2):
+        app = open_page(desk)
+
+        assert not app.exception
+        assert ":red-badge[:material/error: Files changed]" in badges(app)
+        assert {each.label: each.value for each in app.metric}["Out-of-band changes"] == "1"
+    assert [each.type for each in desk.history(MODEL)].count("tampering") == 1
+
+
+def test_changed_files_are_not_explained(desk, open_page):
+    """Not even by the summary that came with them."""
+    desk.registry.write_file(MODEL, 1, "model.skops", b"other")
+
+    app = open_page(desk, "explain", model=MODEL, version="1")
+
+    assert not app.exception
+    assert not app.tabs
+    assert any(each.endswith(": Tampered]") for each in badges(app))
+
+
+def test_an_alarm_that_cannot_be_kept_is_shown(desk):
+    """The version is refused also while nobody can write to the ledger."""
+
+    def busy():
+        raise LedgerBusy("the ledger: is locked")
+
+    desk.registry.write_file(MODEL, 1, "model.skops", b"other")
+    desk.ledger.transaction = busy
+    targets = Scorer(desk, Worker(memory_megabytes=4096), POLICY).targets
+    assert targets.recorded_trust(desk.show(MODEL, 1)).state is Trust.TAMPERED
 
 
 def test_history_names_a_version_that_is_gone(desk, open_page):
