@@ -4,7 +4,7 @@ import http.client
 import json
 import os
 import signal
-import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 120.0
@@ -52,20 +54,40 @@ class Api:
         return [child.pid for child in psutil.Process(self.process.pid).children()]
 
     @contextmanager
-    def asleep(self) -> Iterator[None]:
-        """It does nothing meanwhile."""
-        self.process.send_signal(signal.SIGSTOP)
+    def asleep(self, database: Path) -> Iterator[None]:
+        """It does nothing meanwhile, and holds no lock on this SQLite file."""
+        deadline = time.monotonic() + SECONDS
         try:
+            self._stop()
+            while _locked(database):
+                assert time.monotonic() < deadline, f"{database} stays locked"
+                self.process.send_signal(signal.SIGCONT)
+                time.sleep(0.01)
+                self._stop()
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
+
+    def _stop(self) -> None:
+        """A signal is on its way for a while."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+
+def _locked(database: Path) -> bool:
+    with closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as other:
+        try:
+            other.execute("begin exclusive")
+        except sqlite3.OperationalError:
+            return True
+        other.execute("rollback")
+        return False
 
 
 @contextmanager
 def serving(environment: Mapping[str, str], log: Path, *, command: list[str] | None = None) -> Iterator[Api]:
     """`signoff serve` on a free port, ready to answer or to say why not."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     arguments = command or ["pipeline", "serve"]
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -15,7 +15,7 @@ from pipeline.settings import ROOT
 
 TREES = {"estimator": "random_forest", "parameters": {"n_estimators": 20, "max_depth": 8}}
 LINES = {"estimator": "logistic_regression", "parameters": {"C": 1.0, "max_iter": 2000}}
-COMMAND_SECONDS = 600
+COMMAND_SECONDS = 500
 
 
 def small_content(candidates: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
+
+from ports import free_port
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -75,8 +76,7 @@ class MlflowServer:
     """One address whose server can be stopped, started again, and held so that it takes calls and says nothing."""
 
     def __init__(self, database_uri: str, folder: Path) -> None:
-        with closing(socket.create_server(("127.0.0.1", 0))) as free:
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         self._database_uri, self._folder = database_uri, folder
         self.url = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -101,7 +101,7 @@ class MlflowServer:
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGCONT)
             self._process.terminate()
-            self._process.wait(30)
+            self._process.wait(120)
             self._process = None
 
     def hold(self) -> None:

@@ -20,6 +20,7 @@ from pipeline.governance.lifecycle import Stage
 from pipeline.serving.copies import PrivateCopies
 from pipeline.serving.loader import load_model
 from pipeline.settings import ROOT, read_settings
+from ports import free_port
 
 ROUNDS, CLIENTS, SECONDS, WINDOWS, ROWS, BATCHES, WARM = 200, 8, 2.0, 3, 1_000, 30, 3
 Work = Callable[[], object]
@@ -145,8 +146,7 @@ def _rate(server: Server) -> float:
 @contextmanager
 def running(command: list[str], environment: Mapping[str, str], log: Path, path: str) -> Iterator[int]:
     """A server on a free port, ready."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with log.open("wb") as output:
         server = subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)],

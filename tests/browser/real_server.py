@@ -3,16 +3,17 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = ROOT / "dashboard" / "app.py"
@@ -36,8 +37,7 @@ IDLE = "[data-testid=stApp][data-test-connection-state=CONNECTED][data-test-scri
 @contextmanager
 def dashboard(log: Path, environment: Mapping[str, str], *, folder: Path = ROOT, app: Path = APP) -> Iterator[str]:
     """`streamlit run dashboard/app.py` on a free port, as a user would type it in `folder`."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     script = app.relative_to(folder) if app.is_relative_to(folder) else app
     command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}"]
     with log.open("wb") as output:
@@ -99,7 +99,7 @@ def _wait_for(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while server.poll() is None and time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=1) as answer:
+            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=5) as answer:
                 if answer.read() == b"ok":
                     return
         except OSError:
@@ -110,7 +110,7 @@ def _wait_for(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
 def _stop(server: subprocess.Popen[bytes]) -> None:
     server.terminate()
     try:
-        server.wait(10)
+        server.wait(60)
     except subprocess.TimeoutExpired:
         server.kill()
         server.wait(10)

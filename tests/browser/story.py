@@ -1,5 +1,6 @@
 """The steps of the story, for any registry: fill an empty one, promote a version, find the decision, verify."""
 
+import re
 from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
@@ -71,6 +72,7 @@ def select_row(tab: Page, row: int) -> None:
 
 def accept_warnings(tab: Page) -> None:
     """The box is there only where a gate warns."""
+    tab.get_by_role("button", name=re.compile("^(Move|Set|Roll)")).first.wait_for()  # drawn after the box
     box = tab.get_by_text("I accept the")
     if box.count():
         box.click()

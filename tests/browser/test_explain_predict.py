@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from real_server import NARROW, ROOT, WIDE, open_page, picture
 
 MODEL = "obesity_classifier"
-FILL_SECONDS = 120
+FILL_SECONDS = 480
 SMALL = {"random_forest": {"n_estimators": 20}, "logistic_regression": {}}
 PAGES = {
     "explain": f"/explain?model={MODEL}&version=1",

@@ -14,6 +14,7 @@ import pytest
 import registries
 from desks import GRACE, MODEL, REASON, KnownDifferences, KnownSmoke, default_policy
 from pipeline.bootstrap import KeptRegistryId, SystemClock
+from pipeline.governance import decide
 from pipeline.governance.errors import Conflict
 from pipeline.governance.ledger import ENDS, Event, EventType, StoredEvent
 from pipeline.governance.lifecycle import Stage
@@ -140,6 +141,7 @@ def folder(prepared: Path, tmp_path: Path) -> Path:
 
 
 def promote(folder: Path, version: int, die_before: int | None, expect: str | None = None) -> None:
+    decide.DEADLINE = timedelta(minutes=5)  # in a process of its own; this is not about time
     desk = open_desk(folder, die_before=die_before)
     try:
         desk.promote(MODEL, version, Stage.PRODUCTION, reason=REASON, actor=GRACE, accept_warnings=True, expect=expect)

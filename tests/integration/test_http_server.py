@@ -119,7 +119,7 @@ def test_champions_change_under_load(place: Place, api: Api) -> None:
 
 def test_a_tampered_champion_is_not_loaded(place: Place, api: Api) -> None:
     """The last good one goes on, degraded with the reason, until an honest one follows."""
-    with api.asleep():
+    with api.asleep(Path(place.environment["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///"))):
         place.promote(2)
         path = place.filler.files_of(MODEL, 2) / "signoff" / "number.json"
         path.write_bytes(b"22")
@@ -192,7 +192,7 @@ def test_a_port_that_is_taken(place: Place, api: Api) -> None:
         env={**os.environ, **place.environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
         cwd=ROOT,
     )
@@ -258,7 +258,7 @@ def test_a_token_that_protects_nothing_ends_the_start(place: Place) -> None:
         env={**os.environ, **place.environment, "SIGNOFF_TOKEN": "short"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
         cwd=ROOT,
     )

@@ -4,13 +4,12 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 
 from dockerfile import Build, Image, instructions
 from pipeline.settings import ROOT
+from ports import free_port
 from small_desk import small_desk
 
 START_SECONDS = 180
@@ -59,8 +59,7 @@ def ran(image: Image, environment: Mapping[str, str], command: list[str]) -> "su
 @contextmanager
 def started(image: Image, environment: Mapping[str, str], *command: str) -> Iterator[str]:
     """The address of a command on a free port, once the image's own health check is content; then SIGTERM ends it."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     used = {**environment, "PORT": str(port)}
     scratch = Path(environment["TMPDIR"])
     shutil.rmtree(scratch)  # as a container starts: what an earlier command left there is not this one's health
@@ -76,7 +75,7 @@ def started(image: Image, environment: Mapping[str, str], *command: str) -> Iter
     finally:
         process.terminate()
         try:
-            process.wait(30)
+            process.wait(120)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise

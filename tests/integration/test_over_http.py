@@ -3,9 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
-from socket import create_server
 from typing import Any
 
 import pytest
@@ -13,6 +11,7 @@ import pytest
 from pipeline.governance.errors import Unavailable
 from pipeline.settings import read_settings
 from pipeline.training.registry_store import RETRIES, TIMEOUT, TRANSFER_SECONDS, registry_errors, transferring
+from ports import nobody_listens
 from registries import Filler, copy_store, mlflow_server, template_store
 from small_desk import small_desk
 
@@ -82,10 +81,8 @@ def test_every_step_of_the_flow(verb: Verb, server: str, folder: Path, row: str)
 @pytest.mark.parametrize("arguments", [["demo"], ["train"], ["models"], ["verify"], ["reconcile"]], ids=" ".join)
 def test_a_server_that_is_not_there(verb: Verb, arguments: list[str]) -> None:
     """Each verb says so and ends; with MLflow's own settings it would take four minutes. The password is not shown."""
-    with closing(create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-
-    code, _, said = verb(f"http://user:hunter2@127.0.0.1:{port}", *arguments)
+    with nobody_listens() as port:
+        code, _, said = verb(f"http://user:hunter2@127.0.0.1:{port}", *arguments)
 
     assert (code, said) == (6, "Unavailable: The registry does not answer.\n")
 

@@ -328,7 +328,7 @@ def run_python(code: str, *arguments: str, cwd: Path, **variables: str) -> subpr
 
 
 def output(process: subprocess.Popen) -> str:
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=480)
     assert process.returncode == 0, err[-2000:]
     return out.strip()
 

@@ -146,6 +146,7 @@ def test_an_answer_that_takes_too_long(scorer: Scorer, served: Served, worker: S
             tasks.append(asyncio.create_task(line.predict(served.target, row(served))))
             await asyncio.sleep(0.01)
         found = await asyncio.gather(*tasks, return_exceptions=True)
+        line._seconds = 60  # the last one is not about time
         worker.gate.set()
         return [*found, await line.predict(served.target, row(served))]
 
