@@ -1,6 +1,6 @@
 """The decision: what it would change, the reason, and one command to the service."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
@@ -17,11 +17,15 @@ REFUSAL = "refusal"
 
 @dataclass(frozen=True)
 class Draft:
-    """A decision as it was drawn: what was on the screen, and the key under which it can only happen once."""
+    """A decision as it was drawn: what was on the screen, and the key under which it can only happen once.
+
+    recompute: the claims were held against the bytes, and will be again.
+    """
 
     move: Move
     evidence: str
     state: str
+    recompute: bool
     key: str
 
     @property
@@ -83,8 +87,8 @@ def _fields(review: Review, draft: Draft) -> None:
 
 
 def _draft(review: Review) -> Draft:
-    blank = Draft(review.move, review.evidence.digest, review.state, "")
-    return Draft(blank.move, blank.evidence, blank.state, drawn_key(blank.place))
+    blank = Draft(review.move, review.evidence.digest, review.state, review.recomputation is not None, "")
+    return replace(blank, key=drawn_key(blank.place))
 
 
 def _decide(draft: Draft) -> None:
@@ -109,6 +113,7 @@ def send(draft: Draft, reason: str, *, accept_warnings: bool) -> Outcome:
         "evidence": draft.evidence,
         "expect": draft.state,
         "accept_warnings": accept_warnings,
+        "recompute": draft.recompute,
         "key": draft.key,
     }
     match move.kind, move.version, move.alias:
@@ -125,7 +130,7 @@ def send(draft: Draft, reason: str, *, accept_warnings: bool) -> Outcome:
 
 def _keep_text(draft: Draft, reason: str) -> None:
     """The old key may stand for a decision that ended without effect: a new one, with the same text in the form."""
-    fresh = Draft(draft.move, draft.evidence, draft.state, renew(draft.place))
+    fresh = replace(draft, key=renew(draft.place))
     st.session_state[fresh.reason] = reason
 
 

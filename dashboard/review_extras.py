@@ -12,6 +12,8 @@ from dashboard.predict_panels import classes_of
 from pipeline import model_card
 from pipeline.governance.claims import Recomputation
 from pipeline.governance.evidence import Evidence
+from pipeline.governance.lifecycle import Move
+from pipeline.governance.review import Review
 from pipeline.governance.text import visible
 from pipeline.model_card import Card
 
@@ -32,13 +34,23 @@ def explanation(evidence: Evidence) -> None:
     pages.link_explain("Explain", evidence.model, evidence.version)
 
 
+def review(move: Move, evidence: Evidence) -> Review:
+    """With the gate of the claims where they were recomputed on this page: then they count in the decision too."""
+    return session.review(move, st.session_state.get(_recomputed_place(evidence)))
+
+
+def _recomputed_place(evidence: Evidence) -> str:
+    return f"recomputed/{evidence.digest}"
+
+
 def claims(evidence: Evidence) -> None:
     """The stored evaluation rows, scored again by the version's own bytes in the worker."""
-    place = f"recomputed/{evidence.digest}"
+    place = _recomputed_place(evidence)
     st.caption("Scores the stored evaluation rows with the version's own bytes, in a process of its own.")
     if st.button("Recompute the claims", icon=":material/calculate:"):
         with st.spinner("Loading the version and scoring its rows", show_time=True):
             st.session_state[place] = session.desk().recompute(evidence.model, evidence.version)
+        st.rerun()  # the gates stand above
     if place in st.session_state:
         _recomputed(st.session_state[place])
 

@@ -12,6 +12,7 @@ from pipeline import bootstrap
 from pipeline.comparison.rows import Rows, read_rows
 from pipeline.explanation.result import Explanation, from_npz
 from pipeline.governance.actors import Actor, Established
+from pipeline.governance.claims import Recomputation
 from pipeline.governance.compare import Comparison
 from pipeline.governance.drift import Difference
 from pipeline.governance.errors import NotAllowed, StaleEvidence
@@ -95,8 +96,9 @@ def evidence(model: str, version: int) -> Evidence:
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
-def review(move: Move) -> Review:
-    return desk().review(move)
+def review(move: Move, recomputed: Recomputation | None) -> Review:
+    """recomputed: of the version's claims, where somebody asked for it on this page."""
+    return desk().review(move, recomputed=recomputed)
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)

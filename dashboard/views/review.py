@@ -65,7 +65,7 @@ def decide(evidence: Evidence) -> None:
         sections(evidence, None)
         return
     with st.spinner("Checking the gates"):
-        review = session.review(move)
+        review = review_extras.review(move, evidence)
     shown, form = st.columns([7, 3], gap="medium")
     with shown:
         st.subheader("Gates", anchor=False)

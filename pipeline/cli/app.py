@@ -27,6 +27,7 @@ Reason = Annotated[str, typer.Option(help="Why, in 10 to 2,000 characters; kept 
 Evidence = Annotated[str | None, typer.Option(help="Refuse unless the evidence still has this digest (see review).")]
 Expect = Annotated[str | None, typer.Option(help="Refuse unless the state is still this one (see review).")]
 AcceptWarnings = Annotated[bool, typer.Option("--accept-warnings", help="Go on in spite of warnings.")]
+Recompute = Annotated[bool, typer.Option("--recompute", help="Score the evaluation rows again: seconds.")]
 Key = Annotated[str | None, typer.Option(help="Idempotency key: the same key again is the same decision.")]
 
 

@@ -6,7 +6,19 @@ import typer
 
 from pipeline.bootstrap import desk, person
 from pipeline.cli import record_tables
-from pipeline.cli.app import AcceptWarnings, Evidence, Expect, Json, Key, Model, Reason, Version, app, print_out
+from pipeline.cli.app import (
+    AcceptWarnings,
+    Evidence,
+    Expect,
+    Json,
+    Key,
+    Model,
+    Reason,
+    Recompute,
+    Version,
+    app,
+    print_out,
+)
 from pipeline.governance.lifecycle import parse_stage
 from pipeline.settings import read_settings
 
@@ -24,11 +36,12 @@ def promote(
     evidence: Evidence = None,
     expect: Expect = None,
     accept_warnings: AcceptWarnings = False,
+    recompute: Recompute = False,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
     """Move a version to a stage; Production also makes it champion."""
-    settings, options = read_settings(), _options(evidence, expect, accept_warnings, key)
+    settings, options = read_settings(), _options(evidence, expect, accept_warnings, key, recompute=recompute)
     wanted = parse_stage(stage)
     outcome = desk(settings).promote(model, version, wanted, reason=reason, actor=person(settings), **options)
     _decided(outcome, as_json)
@@ -43,11 +56,12 @@ def alias(
     evidence: Evidence = None,
     expect: Expect = None,
     accept_warnings: AcceptWarnings = False,
+    recompute: Recompute = False,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
     """Point an alias at a version; champion also moves it to Production."""
-    settings, options = read_settings(), _options(evidence, expect, accept_warnings, key)
+    settings, options = read_settings(), _options(evidence, expect, accept_warnings, key, recompute=recompute)
     outcome = desk(settings).set_alias(model, alias, version, reason=reason, actor=person(settings), **options)
     _decided(outcome, as_json)
 
@@ -85,8 +99,16 @@ def rollback(
     _decided(outcome, as_json)
 
 
-def _options(evidence: str | None, expect: str | None, accept_warnings: bool, key: str | None) -> "Options":
-    return {"evidence": evidence, "expect": expect, "accept_warnings": accept_warnings, "key": key}
+def _options(
+    evidence: str | None, expect: str | None, accept_warnings: bool, key: str | None, *, recompute: bool = False
+) -> "Options":
+    return {
+        "evidence": evidence,
+        "expect": expect,
+        "accept_warnings": accept_warnings,
+        "recompute": recompute,
+        "key": key,
+    }
 
 
 def _decided(outcome: "Outcome", as_json: bool) -> None:

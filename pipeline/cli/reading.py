@@ -7,7 +7,7 @@ import typer
 
 from pipeline.bootstrap import desk
 from pipeline.cli import review_tables, version_tables
-from pipeline.cli.app import Json, Model, Version, app, print_out, say
+from pipeline.cli.app import Json, Model, Recompute, Version, app, print_out, say
 from pipeline.governance.errors import Blocked, InvalidInput
 from pipeline.governance.ledger import iso
 from pipeline.governance.lifecycle import parse_target
@@ -87,7 +87,7 @@ def review(
     model: Model,
     version: Version,
     to: Annotated[str, typer.Option(help="Staging, Production, Archived, None or @ALIAS.", show_default=False)],
-    recompute: Annotated[bool, typer.Option("--recompute", help="Score the evaluation rows again: seconds.")] = False,
+    recompute: Recompute = False,
     as_json: Json = False,
 ) -> None:
     """Show the gates of a move and whether it is open; exit code 0 open, 3 blocked."""

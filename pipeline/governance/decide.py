@@ -53,7 +53,7 @@ class Decider:
             if earlier := self._earlier(request):
                 return earlier
             self.authorise(request.move, request.actor)
-            review = self.reviewer.review(request.move, fresh=True)
+            review = self.reviewer.review(request.move, fresh=True, recompute=request.recompute)
             if review.files_changed:
                 self.watch.look(review.evidence)
             check(request, review)

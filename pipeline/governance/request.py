@@ -25,7 +25,7 @@ class Request:
     """One call to decide.
 
     evidence, expect: the digest and the state that the actor looked at; None decides on a fresh read. key: the same key
-    again gives the first outcome and changes nothing.
+    again gives the first outcome and changes nothing. recompute: hold the claims against the bytes, as in the review.
     """
 
     move: Move
@@ -34,6 +34,7 @@ class Request:
     evidence: str | None = None
     expect: str | None = None
     accept_warnings: bool = False
+    recompute: bool = False
     key: str | None = None
 
     @property

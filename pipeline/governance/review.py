@@ -91,9 +91,12 @@ class Reviewer:
     smoke: SmokePredictor
     recomputer: Recomputer | None = None
 
-    def review(self, move: Move, *, fresh: bool = False, recompute: bool = False) -> Review:
+    def review(
+        self, move: Move, *, fresh: bool = False, recompute: bool = False, recomputed: Recomputation | None = None
+    ) -> Review:
         """`fresh`: take the digests of the files again. `recompute`: also where the policy does not ask for it.
 
+        recomputed: what was recomputed of the same evidence just now, which spares doing it again.
         Raises NotFound for a model or version that is not there.
         """
         state = self.registry.state(move.model)
@@ -103,7 +106,9 @@ class Reviewer:
         differences, not_compared = self._compare(move, record, incumbent)
         smoke, smoke_failure = self._smoke(move, record, evidence)
         wanted = recompute or RECOMPUTING in self.policy.moves[move.kind].gates
-        recomputation, recompute_failure = self._recompute(record, evidence) if wanted else (None, "")
+        recomputation, recompute_failure = recomputed, ""
+        if wanted and recomputed is None:
+            recomputation, recompute_failure = self._recompute(record, evidence)
         facts = Facts(
             move,
             evidence,

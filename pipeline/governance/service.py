@@ -58,6 +58,7 @@ class Options(TypedDict, total=False):
     evidence: str | None
     expect: str | None
     accept_warnings: bool
+    recompute: bool
     key: str | None
 
 
@@ -149,9 +150,12 @@ class GovernanceService:
         asked = (each.version for each in self.history(model) if each.actor == actor.subject)
         return self.version(model, version).row.stage is Stage.NONE and version not in asked
 
-    def review(self, move: Move, *, recompute: bool = False) -> Review:
-        """The gates of a move and whether it is open; `recompute` adds `claims_recomputed`. Raises NotFound."""
-        return self.reviewer.review(move, recompute=recompute)
+    def review(self, move: Move, *, recompute: bool = False, recomputed: Recomputation | None = None) -> Review:
+        """The gates of a move and whether it is open. Raises NotFound.
+
+        `recompute` adds `claims_recomputed`; `recomputed`, what `recompute` gave just now, does so without its seconds.
+        """
+        return self.reviewer.review(move, recompute=recompute, recomputed=recomputed)
 
     def recompute(self, model: str, version: int) -> Recomputation:
         """What the version claims beside what its own bytes give on its evaluation rows; takes seconds.

@@ -2,7 +2,8 @@
 
 from seen import badges, button, frame, texts
 
-from desks import MODEL, KnownClaims, build_desk, good_documents, small_registry
+from desks import GRACE, MODEL, REASON, KnownClaims, build_desk, good_documents, small_registry
+from pipeline.governance.lifecycle import Stage
 
 
 def shown(open_page, desk, section: str, version: str = "1"):
@@ -52,6 +53,23 @@ def test_a_false_claim_is_named(open_page):
 
     assert "is claimed as 0.91 by the evaluation and is 0.5" in texts(app)
     assert any("Claims contradicted" in each for each in badges(app))
+
+
+def test_a_false_claim_counts_in_the_decision(open_page):
+    """Once recomputed it is a warning of the move, is recomputed again at the click, and is kept as accepted."""
+    desk = build_desk(recomputer=KnownClaims({"accuracy": 0.5}, 3))
+    desk.promote(MODEL, 2, Stage.STAGING, reason=REASON, actor=GRACE)
+    app = open_page(desk, "review", model=MODEL, version="2", show="Claims")
+    assert not app.checkbox
+    app = button(app, "Recompute the claims").click().run()
+    assert app.checkbox[0].label == "I accept the 1 warning"
+
+    app.text_area[0].input(REASON)
+    app.checkbox[0].check()
+    button(app, "Move version 2 to Production").click().run()
+
+    decided = next(each for each in reversed(desk.history(MODEL)) if "accepted_warnings" in each.content)
+    assert decided.content["accepted_warnings"] == ["claims_recomputed"]
 
 
 def test_claims_that_cannot_be_recomputed_say_why(open_page):

@@ -317,8 +317,8 @@ class TestIdempotency:
         desk = build_desk()
         review, raced = desk.reviewer.review, []
 
-        def race(move: Move, *, fresh: bool = False):
-            found = review(move, fresh=fresh)
+        def race(move: Move, **options: bool):
+            found = review(move, **options)
             if not raced:
                 raced.append(promote(build_desk(desk.registry, desk.ledger), 1, Stage.STAGING, key="k"))
             return found
@@ -348,8 +348,8 @@ class TestConcurrency:
         promote(desk, 3, Stage.STAGING)
         review, raced = desk.reviewer.review, []
 
-        def race(move: Move, *, fresh: bool = False):
-            found = review(move, fresh=fresh)
+        def race(move: Move, **options: bool):
+            found = review(move, **options)
             if not raced:
                 raced.append(promote(build_desk(desk.registry, desk.ledger), 3, Stage.PRODUCTION))
             return found
@@ -378,8 +378,8 @@ class TestConcurrency:
         desk = build_desk(registry)
         review, raced = desk.reviewer.review, []
 
-        def race(move: Move, *, fresh: bool = False):
-            found = review(move, fresh=fresh)
+        def race(move: Move, **options: bool):
+            found = review(move, **options)
             if not raced:
                 raced.append(1)
                 held, registry.set_stage = registry.set_stage, failing(registry, Unavailable("gone"))
@@ -1097,6 +1097,14 @@ class TestRecomputation:
         assert [gate.name for gate in review.warnings] == ["claims_recomputed"]
         assert "accuracy is claimed as 0.91 by the evaluation and is 0.8" in review.warnings[0].why
         assert review.as_json()["recomputed"]["holds"] is False
+        assert desk.review(STAGING, recomputed=review.recomputation).gates == review.gates
+
+    def test_counts_in_a_decision_that_asks_for_it(self) -> None:
+        """As a warning to accept; without asking, nothing is loaded."""
+        desk = build_desk(recomputer=KnownClaims({"accuracy": 0.8}))
+        with pytest.raises(WarningsNotAccepted, match="claims_recomputed"):
+            promote(desk, 1, Stage.STAGING, recompute=True)
+        promote(desk, 1, Stage.STAGING)
 
     def test_nobody_asked(self) -> None:
         """No gate, no figures, no second that it takes."""
