@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 from bench_http import http_figures
-from bench_pages import page_figures
+from bench_pages import long_table_paint, page_figures
 from bench_people import people_figures
 from bench_score import score_figures
 from bench_serving import serving_figures
@@ -106,6 +106,11 @@ def bench_versions(folder: Path, versions: int) -> None:
     ours = median_ms(lambda: registry.table(MODEL, METRICS))
     figure = f"{ours:.1f} ms, floor {floor:.1f} ms, {ours / floor:.2f} x"
     line(f"versions table, {versions:,} versions", figure, "at most 3 x")
+    ledger = f"sqlite:///{folder / str(versions) / 'ledger.db'}"
+    painted = long_table_paint(
+        {"MLFLOW_TRACKING_URI": uri, "SIGNOFF_LEDGER_URL": ledger}, folder / str(versions), MODEL, versions
+    )
+    line(f"versions page, {versions:,} versions, painted", f"{painted:,.0f} ms", "under 2,000 ms")
 
 
 def fill(database: Path, versions: int) -> None:
@@ -160,7 +165,10 @@ def bench_demo(folder: Path) -> None:
         line(what, f"{ours:.1f} ms, floor {floor:.1f} ms, {ours / floor:.2f} x", budget)
     for what, (ours, theirs, floor) in http_figures(environment, folder).items():
         gain = ours / theirs if what.endswith("/s") else theirs / ours
-        line(what, f"{ours:,.1f}, mlflow {theirs:,.1f}, in process {floor:,.1f}", f"{gain:.2f} x as fast as mlflow")
+        budget = f"{gain:.2f} x as fast as mlflow"
+        if what.endswith("ms"):
+            budget += f"; {(ours - 5) / floor:.2f} x + 5 ms, at most 1.3 x + 5 ms"
+        line(what, f"{ours:,.1f}, mlflow {theirs:,.1f}, in process {floor:,.1f}", budget)
     for what, (figure, budget) in score_figures(environment, folder / "score").items():
         line(what, figure, budget)
 

@@ -65,12 +65,21 @@ def first_paints(browser: Browser, ours: str, floor: str) -> tuple[float, float]
     return statistics.median(own), statistics.median(empty)
 
 
-def first_paint(browser: Browser, url: str, heading: str) -> float:
+def first_paint(browser: Browser, url: str, heading: str, selector: str = "", text: str = "") -> float:
     """In a new context: nothing in the HTTP cache."""
     with closing(browser.new_context(reduced_motion="reduce")) as context:
         page = context.new_page()
         page.goto(url)
-        return float(page.evaluate(PAINTED, {"since": None, "heading": heading, "selector": "", "text": ""}))
+        wanted = {"since": None, "heading": heading, "selector": selector, "text": text}
+        return float(page.evaluate(PAINTED, wanted))
+
+
+def long_table_paint(environment: Mapping[str, str], folder: Path, model: str, versions: int) -> float:
+    """Milliseconds of the versions page from an empty browser, the median of visits of which the first reads all."""
+    with chromium() as browser, dashboard(folder / "long.log", environment) as url:
+        text = f"{versions:,} of {versions:,} versions"
+        visits = [first_paint(browser, f"{url}/versions?model={model}", "Versions", TABLE, text) for _ in range(ROUNDS)]
+    return statistics.median(visits)
 
 
 def opened(browser: Browser, url: str, heading: str) -> Page:

@@ -203,6 +203,47 @@ def test_a_champion_whose_bytes_change_is_found(verb: Verb, filled: Path) -> Non
     assert verb("verify")[0] == 0
 
 
+def test_a_version_whose_bytes_change_after_its_review(verb: Verb, filled: Path) -> None:
+    """Every verb that would use them refuses, `verify` and `reconcile` tell, and one alarm is kept."""
+    path = registries.Filler(f"sqlite:///{filled / 'mlflow.db'}").files_of(MODEL, 4) / "conda.yaml"
+    before = path.read_bytes()
+    path.write_bytes(before + b"\n")
+    try:
+        refused = verb("promote", MODEL, 4, "Production", "--reason", REASON, "--accept-warnings")
+        reviewed = verb("review", MODEL, 4, "--to", "Production")
+        checked, reconciled = verb("verify"), verb("reconcile")
+    finally:
+        path.write_bytes(before)
+
+    assert (refused[0], refused[2].startswith("Blocked: files_unchanged: ")) == (3, True)
+    assert (reviewed[0], reviewed[1]["open"]) == (3, False)
+    assert [problem["kind"] for problem in checked[1]["problems"]] == ["tampering"]
+    assert (reconciled[0], reconciled[1]["problems"]) == (7, checked[1]["problems"])
+    assert [event["type"] for event in verb("history", MODEL)[1]].count("tampering") == 1
+    assert verb("verify")[0] == 0
+
+
+def test_a_registry_id_of_the_settings_leaves_mlflow_alone(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, call: Verb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The baseline goes into the ledger; without the setting, an experiment with a tag names the registry."""
+    uri = registries.copy_store(registries.template_store(tmp_path_factory.getbasetemp().parent), tmp_path)
+    filler = registries.Filler(uri)
+    filler.add_model(MODEL)
+    filler.add_version(MODEL)
+    use(tmp_path, monkeypatch)
+    settings = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    settings["registry"]["id"] = "ours"
+    (tmp_path / "fixed.yaml").write_text(yaml.safe_dump(settings))
+
+    monkeypatch.setenv("SIGNOFF_PARAMS", str(tmp_path / "fixed.yaml"))
+    assert [event["type"] for event in call("reconcile")[1]["events"]] == ["baseline"]
+    assert filler.client.get_experiment_by_name("signoff") is None
+    monkeypatch.setenv("SIGNOFF_PARAMS", str(tmp_path / "params.yaml"))
+    assert [event["type"] for event in call("reconcile")[1]["events"]] == ["baseline"]
+    assert filler.client.get_experiment_by_name("signoff").tags.keys() >= {"signoff.registry_id"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
