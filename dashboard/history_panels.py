@@ -113,6 +113,9 @@ def _champion_at(model: str) -> None:
         width=260,
     )
     moment = session.desk().at(model, asked.replace(tzinfo=UTC))
+    if not moment.known:
+        st.text(f"{words.when(moment.at)}: {moment.unknown}")
+        return
     who = "Nobody" if moment.champion is None else f"Version {moment.champion}"
     held = ", ".join(f"version {version} in {stage}" for version, stage in sorted(moment.stages.items()))
     st.text(f"{who} at {words.when(moment.at)}. Stages then: {held or 'none'}.")
@@ -133,6 +136,7 @@ def _facts(line: Line) -> dict[str, object]:
         "Who": history_lines.who(entry),
         "Model": entry.model,
         "Version": entry.version,
+        "Registered": words.moment(entry.created_at) or None,
         "Change": history_lines.change(entry),
         "Reason": entry.reason if entry.why else None,
         "Accepted warnings": ", ".join(map(str, warnings)) if warnings else None,
@@ -156,6 +160,11 @@ def _seen_then(entry: Entry, digest: str, version: int) -> None:
         now = session.evidence(entry.model, version)
     except NotFound as error:
         widgets.message("Not there any more", str(error), colour="orange")
+        return
+    if then.get("created_at") != now.content["created_at"]:
+        registered = words.moment(now.content["created_at"])
+        text = f"The version was deleted; what has its number now was registered at {registered}."
+        widgets.message("Not there any more", text, colour="orange")
         return
     table = compared(then, now.content)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):

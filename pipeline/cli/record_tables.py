@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.cli.printing import line, table, when
-from pipeline.governance.history import one_line_each
+from pipeline.governance.history import given_out_again, one_line_each
 
 if TYPE_CHECKING:
     from pipeline.governance.drift import Difference
@@ -27,7 +27,7 @@ def history(entries: "Sequence[Entry]") -> None:
             each.sequence,
             when(each.at),
             each.type.value,
-            each.actor,
+            each.signature,
             each.version,
             each.slot,
             each.before,
@@ -38,6 +38,8 @@ def history(entries: "Sequence[Entry]") -> None:
     ]
     heads = ["No.", "At (UTC)", "Event", "Actor", "Version", "Slot", "From", "To", "Reason"]
     table(heads, rows, empty="The ledger holds nothing about this model.")
+    for sentence in given_out_again(entries):
+        line(sentence)
 
 
 def _words(entry: "Entry") -> str | None:
@@ -45,7 +47,11 @@ def _words(entry: "Entry") -> str | None:
 
 
 def moment(found: "Moment") -> None:
-    champion = "no champion" if found.champion is None else f"champion {found.champion}"
+    if not found.known:
+        line(f"{when(found.at)} UTC: {found.unknown}")
+        return
+    registered = f", registered {found.created_at}" if found.created_at else ""
+    champion = "no champion" if found.champion is None else f"champion {found.champion}{registered}"
     line(f"{when(found.at)} UTC: {champion}")
     rows = [[version, stage] for version, stage in sorted(found.stages.items())]
     table(["Version", "Stage"], rows, empty="No version had a stage.")

@@ -23,7 +23,7 @@ from pipeline.governance.history import (
     moment,
     rollback_target,
 )
-from pipeline.governance.ledger import StoredEvent
+from pipeline.governance.ledger import StoredEvent, iso
 from pipeline.governance.lifecycle import (
     Move,
     MoveKind,
@@ -146,8 +146,9 @@ class GovernanceService:
 
     def unasked(self, model: str, version: int, actor: Actor) -> bool:
         """Whether the version is in no stage and the actor never asked for a move of it. Raises NotFound."""
-        asked = (each.version for each in self.history(model) if each.actor == actor.subject)
-        return self.version(model, version).row.stage is Stage.NONE and version not in asked
+        row = self.version(model, version).row
+        about = (each for each in self.history(model) if each.is_about(version, iso(row.created_at)))
+        return row.stage is Stage.NONE and actor.subject not in {each.actor for each in about}
 
     def review(self, move: Move, *, recompute: bool = False) -> Review:
         """The gates of a move and whether it is open; `recompute` adds `claims_recomputed`. Raises NotFound."""
@@ -186,7 +187,7 @@ class GovernanceService:
 
     def at(self, model: str, time: datetime) -> Moment:
         """Champion and stages at a time as the ledger knows them. Raises NotFound for a model it does not know."""
-        events = [stored.event for stored in self.ledger.events(model=model)]
+        events = list(self.ledger.events(model=model))
         if not events:
             raise NotFound(f"history: the ledger knows no model {model!r}")
         return moment(model, events, time)

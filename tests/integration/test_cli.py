@@ -166,11 +166,41 @@ def test_aliases_are_set_and_taken_away(verb: Verb) -> None:
 
 
 def test_who_was_champion_at_a_time(verb: Verb) -> None:
-    """Before the first decision nobody was."""
-    first = verb("history", MODEL)[1][0]["at"]
+    """Before the first decision nobody was; before the ledger begins nothing is known, in the words of the page."""
+    first, registered = verb("history", MODEL)[1][0]["at"], verb("versions", MODEL)[1][-1]["created_at"]
+    nobody = {"champion": None, "stages": {}, "since": first, "created_at": None}
 
-    assert verb("history", MODEL, "--at", first)[1] == {"model": MODEL, "at": first, "champion": None, "stages": {}}
-    assert verb("history", MODEL, "--at", "2100-01-01")[1]["champion"] == 1
+    assert verb("history", MODEL, "--at", first)[1] == {"model": MODEL, "at": first, "known": True, **nobody}
+    assert verb("history", MODEL, "--at", "2020-01-01T08:30Z")[1] == {
+        "model": MODEL,
+        "at": "2020-01-01T08:30:00.000000Z",
+        "known": False,
+        **nobody,
+    }
+    now = verb("history", MODEL, "--at", "2100-01-01")[1]
+    assert (now["champion"], now["known"], now["created_at"]) == (1, True, registered)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "unsaid"),
+    [
+        (["history", MODEL], "grace (self-declared)", "given out again"),
+        (["history", MODEL], "demo (program)", "grace  "),
+        (["history", MODEL, "--at", "2100-01-01"], "champion 1, registered 2", "nothing is known"),
+        (["history", MODEL, "--at", "2020-01-01"], " UTC for this model: nothing is known about before.", "champion"),
+        (["card", MODEL, "2"], "grace (self-declared)", "is written down"),
+    ],
+)
+def test_what_people_read_says_how_it_is_known(
+    verb: Verb, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str, unsaid: str
+) -> None:
+    """A name with how it was established, a time before the ledger as unknown, a card with its use and limits."""
+    verb("promote", MODEL, 2, "Archived", "--reason", REASON)
+
+    assert run(arguments) == 0
+    printed = " ".join(capsys.readouterr().out.replace("\\", "").split())
+    assert said in printed
+    assert unsaid not in printed
 
 
 def test_a_change_by_another_way_is_found_and_ended(verb: Verb, folder: Path) -> None:
