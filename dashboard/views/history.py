@@ -29,7 +29,7 @@ def history_page() -> None:
     if model is not None:
         st.subheader("Champion over time", anchor=False)
         widgets.guarded(lambda: history_panels.champions_over_time(model), "champions")
-    history_panels.integrity(entries)
+    history_panels.integrity(model)
 
 
 def known_models() -> list[str]:

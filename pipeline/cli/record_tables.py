@@ -7,6 +7,8 @@ from pipeline.cli.printing import line, table, when
 from pipeline.governance.history import given_out_again, one_line_each
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pipeline.governance.drift import Difference
     from pipeline.governance.history import Entry, Moment
     from pipeline.governance.ledger import StoredEvent
@@ -55,6 +57,10 @@ def moment(found: "Moment") -> None:
     line(f"{when(found.at)} UTC: {champion}")
     rows = [[version, stage] for version, stage in sorted(found.stages.items())]
     table(["Version", "Stage"], rows, empty="No version had a stage.")
+
+
+def exported(model: str, file: "Path") -> None:
+    line(f"{file}: every event of the ledger, and the evidence that those of {model} quote.")
 
 
 def problems(found: "Sequence[Problem]") -> None:

@@ -1,6 +1,6 @@
 """The one door: the command line, the API and every screen call this service, and none of them talks to MLflow."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypedDict, Unpack
@@ -12,6 +12,7 @@ from pipeline.governance.decide import RECONCILE_AFTER, Decider
 from pipeline.governance.drift import Difference
 from pipeline.governance.errors import NotFound
 from pipeline.governance.evidence import Evidence
+from pipeline.governance.export import export
 from pipeline.governance.history import (
     Entry,
     GateCount,
@@ -203,6 +204,12 @@ class GovernanceService:
     def evidence(self, digest: str) -> str:
         """The canonical JSON that a decision quotes. Raises NotFound."""
         return self.ledger.evidence(digest)
+
+    def export(self, model: str | None = None) -> Iterator[str]:
+        """The whole chain, and the evidence about one model or all, as pieces of JSON. Raises NotFound as `history`."""
+        if model is not None and self.ledger.last(model) is None:
+            self.registry.model(model)
+        return export(self.ledger, model)
 
     def differences(self, model: str) -> list[Difference]:
         """Where the registry is not what the ledger says, now."""

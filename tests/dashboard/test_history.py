@@ -95,13 +95,19 @@ def test_who_was_champion_is_asked_by_time(desk, open_page):
     assert "Nobody" not in texts(before)
 
 
-def test_the_export_is_the_history_as_json(desk):
-    """The file holds every event of the model, as the command line prints it."""
-    entries = tuple(desk.history(MODEL))
+def test_the_export_is_made_at_a_click(desk, open_page):
+    """A page that is drawn reads no evidence; the document has the stored rows and what they quote."""
+    ledger, asked = desk.ledger, []
+    kept = ledger.evidence
+    ledger.evidence = lambda digest: asked.append(digest) or kept(digest)
 
-    exported = json.loads(history_panels.as_json(entries))
+    app = opened(open_page, desk)
+    drawn, document = list(asked), json.loads(history_panels.exported(desk, MODEL))
 
-    assert exported == [entry.as_json() for entry in entries]
+    assert [each.proto.label for each in app.get("download_button")] == ["Export as JSON"]
+    assert drawn == []
+    assert [row["body"] for row in document["events"]] == [stored.body for stored in ledger.events()]
+    assert asked == list(document["evidence"]) != []
 
 
 def test_a_number_that_was_given_out_again_is_said(desk, open_page):

@@ -1,5 +1,7 @@
 """The command line on a real registry that the demo filled: verbs, JSON, exit codes, and the README's own commands."""
 
+import hashlib
+import json
 import re
 import shlex
 import shutil
@@ -203,6 +205,28 @@ def test_what_people_read_says_how_it_is_known(
     assert unsaid not in printed
 
 
+def test_the_ledger_can_be_checked_by_others(verb: Verb, tmp_path: Path) -> None:
+    """The exported file verifies with sha256 alone, down to the files as they lie in the registry."""
+    verb("promote", MODEL, 4, "Production", "--reason", REASON, "--accept-warnings")
+    file = tmp_path / "ledger.json"
+    code, said, _ = verb("history", MODEL, "--export", file)
+    document = json.loads(file.read_text(encoding="utf-8"))
+    previous = "0" * 64
+    for number, row in enumerate(document["events"], start=1):
+        text = f"signoff-event-v1\0{previous}\0{number}\0{row['body']}"
+        assert (row["sequence"], row["previous_hash"]) == (number, previous)
+        assert row["hash"] == hashlib.sha256(text.encode()).hexdigest()
+        previous = row["hash"]
+    kept = json.loads((tmp_path / "ledger.checkpoints.jsonl").read_text().splitlines()[-1])
+    last = json.loads(document["events"][-1]["body"])
+    evidence = document["evidence"][last["evidence"]]
+
+    assert (code, said) == (0, {"export": str(file)})
+    assert (kept["sequence"], kept["hash"]) == (len(document["events"]), previous)
+    assert all(hashlib.sha256(text.encode()).hexdigest() == digest for digest, text in document["evidence"].items())
+    assert json.loads(evidence)["files"] == verb("show", MODEL, 4)[1]["files"]
+
+
 def test_a_change_by_another_way_is_found_and_ended(verb: Verb, folder: Path) -> None:
     """Verify says 7 until somebody adopts or reverts."""
     assert verb("verify")[:2] == (0, {"ok": True, "problems": []})
@@ -247,7 +271,10 @@ def test_a_champion_whose_bytes_change_is_found(verb: Verb, filled: Path) -> Non
         (["alias", MODEL, "latest", 2, "--reason", REASON], 2, "reserved by MLflow"),
         (["unalias", MODEL, "gone", "--reason", REASON], 5, "has no alias 'gone'"),
         (["history", MODEL, "--at", "yesterday"], 2, "is not a time"),
+        (["history", MODEL, "--at", "2100-01-01", "--export", "ledger.json"], 2, "two questions; ask one"),
+        (["history", MODEL, "--export", "/no/such/folder/ledger.json"], 2, "cannot be written"),
         (["history", "nobody"], 5, "NotFound"),
+        (["history", "nobody", "--export", "/no/such/folder/ledger.json"], 5, "NotFound"),
         (["reconcile", MODEL, "--adopt", "--revert"], 2, "only one of the two"),
         (["reconcile", MODEL, "--adopt", "--reason", REASON], 3, "nothing differs"),
         (["train", "--candidate", "no_such_recipe"], 2, "no_such_recipe"),
@@ -284,6 +311,7 @@ def test_a_registry_that_is_down_is_unavailable(verb: Verb, monkeypatch: pytest.
         ["review", MODEL, "2", "--to", "@shadow"],
         ["history", MODEL],
         ["history", MODEL, "--at", "2100-01-01"],
+        ["history", MODEL, "--export", "/dev/null"],
         ["verify"],
         ["reconcile"],
         ["demo"],
