@@ -1,10 +1,12 @@
 """Figures as pure functions of plain values. Colours come from the theme."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
 import plotly.graph_objects as go
 
+from dashboard import words
 from pipeline.governance.evidence import Metric
 from pipeline.governance.history import Period
 
@@ -87,18 +89,29 @@ def metric_intervals(own: Sequence[Metric], champion: Sequence[Metric], names: t
 def champions(periods: Sequence[Period], now: datetime) -> go.Figure:
     """One bar per time as champion, the present one to the right edge."""
     ends = [period.end or now for period in periods]
+    names = _names(periods)
     bars = go.Bar(
-        y=[f"Version {period.version}" for period in periods],
+        y=names,
         base=[period.start.isoformat() for period in periods],
         x=[(end - period.start).total_seconds() * 1000 for period, end in zip(periods, ends, strict=True)],
         orientation="h",
         width=0.5,
         hovertemplate=[_spell(period) for period in periods],
     )
-    lines = len({period.version for period in periods})
+    lines = len(set(names))
     figure = framed(go.Figure(bars), height=max(LEAST_PIXELS, ROW_PIXELS * lines + 50))
     figure.update_xaxes(type="date", title=None)
     return figure.update_yaxes(type="category")
+
+
+def _names(periods: Sequence[Period]) -> list[str]:
+    """With the time of registration where one number was two versions."""
+    versions = {(each.version, each.created_at) for each in periods if each.created_at}
+    held = Counter(version for version, _ in versions)
+    return [
+        f"Version {each.version}" + (f" of {words.moment(each.created_at)}" if held[each.version] > 1 else "")
+        for each in periods
+    ]
 
 
 def _spell(period: Period) -> str:

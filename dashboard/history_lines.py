@@ -113,7 +113,7 @@ def change(entry: Entry) -> str:
 
 
 def who(entry: Entry) -> str:
-    return "" if entry.actor is None else words.signature(entry.actor, entry.established)
+    return entry.signature or ""
 
 
 def last_line(entry: Entry) -> str:
@@ -124,12 +124,13 @@ def last_line(entry: Entry) -> str:
     return ", ".join(part for part in (*parts, change(entry), who(entry)) if part)
 
 
-def since(champion: int, periods: Sequence[Period], entries: Sequence[Entry]) -> str:
-    """Since when the champion serves and who made it so, as markdown of our own."""
-    if not periods or periods[-1].end is not None or periods[-1].version != champion:
+def since(champion: int, created_at: str, periods: Sequence[Period], entries: Sequence[Entry]) -> str:
+    """Since when the champion serves and who made it so, as markdown of our own. created_at: when it was registered."""
+    last = periods[-1] if periods and periods[-1].end is None else None
+    if last is None or last.version != champion or last.created_at not in (None, created_at):
         return "Not set by this desk."
-    made = next((entry for entry in entries if entry.sequence == periods[-1].sequence), None)
-    start = words.when(periods[-1].start)
+    made = next((entry for entry in entries if entry.sequence == last.sequence), None)
+    start = words.when(last.start)
     if made is None or made.actor is None:
         return f"Champion since {start} or before: found when the desk took over."
     return f"Champion since {start}, by {words.label(made.actor)} ({str(made.established).replace('_', '-')})"

@@ -14,6 +14,7 @@ from dashboard.trust import trust_badge
 from pipeline.governance.errors import NotFound, SignoffError
 from pipeline.governance.history import Entry
 from pipeline.governance.policy import Mode
+from pipeline.governance.service import GovernanceService
 
 VERIFIED = "verified"
 
@@ -48,15 +49,16 @@ def champions_over_time(model: str) -> None:
     _champion_at(model)
 
 
-def integrity(entries: tuple[Entry, ...]) -> None:
+def integrity(model: str | None) -> None:
+    service = session.desk()  # the export is made at a click, in a thread that is no page
     st.subheader("Integrity and export", anchor=False)
     with st.container(horizontal=True):
         st.button("Verify", icon=":material/verified:", on_click=_attempt, args=(_verify,))
         st.button("Reconcile", icon=":material/sync:", on_click=_attempt, args=(_reconcile,))
         st.download_button(
             "Export as JSON",
-            data=lambda: as_json(entries),
-            file_name="history.json",
+            data=lambda: exported(service, model),
+            file_name="ledger.json",
             mime="application/json",
             icon=":material/download:",
             on_click="ignore",
@@ -80,8 +82,9 @@ def _verification() -> None:
     widgets.message(words.count(len(problems), "problem"), text, colour="red")
 
 
-def as_json(entries: tuple[Entry, ...]) -> str:
-    return json.dumps([entry.as_json() for entry in entries], ensure_ascii=False, indent=2)
+def exported(service: GovernanceService, model: str | None) -> bytes:
+    """The document of `signoff history MODEL --export`; of all models where none is chosen."""
+    return "".join(service.export(model)).encode()
 
 
 def _attempt(act: Callable[[], None]) -> None:
@@ -113,6 +116,9 @@ def _champion_at(model: str) -> None:
         width=260,
     )
     moment = session.desk().at(model, asked.replace(tzinfo=UTC))
+    if not moment.known:
+        st.text(f"{words.when(moment.at)}: {moment.unknown}")
+        return
     who = "Nobody" if moment.champion is None else f"Version {moment.champion}"
     held = ", ".join(f"version {version} in {stage}" for version, stage in sorted(moment.stages.items()))
     st.text(f"{who} at {words.when(moment.at)}. Stages then: {held or 'none'}.")
@@ -133,6 +139,7 @@ def _facts(line: Line) -> dict[str, object]:
         "Who": history_lines.who(entry),
         "Model": entry.model,
         "Version": entry.version,
+        "Registered": words.moment(entry.created_at) or None,
         "Change": history_lines.change(entry),
         "Reason": entry.reason if entry.why else None,
         "Accepted warnings": ", ".join(map(str, warnings)) if warnings else None,
@@ -156,6 +163,11 @@ def _seen_then(entry: Entry, digest: str, version: int) -> None:
         now = session.evidence(entry.model, version)
     except NotFound as error:
         widgets.message("Not there any more", str(error), colour="orange")
+        return
+    if then.get("created_at") != now.content["created_at"]:
+        registered = words.moment(now.content["created_at"])
+        text = f"The version was deleted; what has its number now was registered at {registered}."
+        widgets.message("Not there any more", text, colour="orange")
         return
     table = compared(then, now.content)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):

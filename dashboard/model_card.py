@@ -58,7 +58,10 @@ def _champion(model: ModelOverview) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         trust_badge(name, version)
         pages.link_review(f"Review version {version}", name, version)
-        st.caption(since(version, session.champions(name), session.history(name)), width="content")
+        st.caption(
+            since(version, evidence.content["created_at"], session.champions(name), session.history(name)),
+            width="content",
+        )
 
 
 def _waiting(model: ModelOverview) -> None:

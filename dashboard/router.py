@@ -5,6 +5,7 @@ from contextlib import suppress
 import streamlit as st
 
 from dashboard import pages, session, widgets, words
+from pipeline.governance.actors import signature
 from pipeline.governance.errors import SignoffError
 
 ICON = str(pages.HERE / "favicon.png")
@@ -22,7 +23,7 @@ def sidebar() -> None:
         st.text(words.address(settings.environment.tracking_uri))
         st.space("small")
         st.caption("Decisions are signed by")
-        st.text(words.signature(actor.subject, actor.established))
+        st.text(signature(actor.subject, actor.established))
 
 
 session.show_flash()

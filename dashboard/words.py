@@ -92,13 +92,6 @@ def address(uri: str) -> str:
     return visible(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
 
 
-def signature(subject: str | None, established: str | None) -> str:
-    """Who, and how that is known."""
-    if subject is None:
-        return NOTHING
-    return f"{visible(subject)} ({(established or 'unknown').replace('_', '-')})"
-
-
 def count(n: int, one: str, many: str = "") -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 

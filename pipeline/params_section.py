@@ -5,8 +5,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+MOST_CHARACTERS = 2_000  # of a text that a card shows
 Share = Annotated[float, Field(gt=0, lt=1)]
 Word = Annotated[str, StringConstraints(min_length=1)]
+Sentences = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MOST_CHARACTERS)]
 
 
 def _different(words: list[str]) -> list[str]:

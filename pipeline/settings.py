@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, ValidationError
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.params_file import read_params
-from pipeline.params_section import Edges, Section, Share, Word
+from pipeline.params_section import Edges, Section, Sentences, Share, Word
 from pipeline.policy_settings import PolicySettings
 from pipeline.schema_settings import SchemaSettings
 
@@ -54,11 +54,16 @@ class EvaluationSettings(Section):
 
 
 class RegistrySettings(Section):
-    """id: fixed here, or null for one that is chosen once and kept as a tag on the experiment."""
+    """id: fixed here, or null for one that is chosen once and kept as a tag on the experiment.
+
+    intended_use, limitations: what the model card of a version says that is registered from now on; null: nothing.
+    """
 
     model_name: Word
     experiment: Word
     id: Word | None = None
+    intended_use: Sentences | None = None
+    limitations: Sentences | None = None
 
 
 class HttpSettings(Section):

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -124,20 +125,23 @@ class Callers:
     """Threads that ask for predictions, each on a connection that it keeps, until the end or until nobody listens.
 
     pause: seconds between an answer and the next question, which leaves the processor to others.
-    answers: per caller what was answered, in order; lost: what was sent and not answered.
+    answers: per caller what was answered, in order; times: when each was asked and answered; lost: what was sent and
+    not answered.
     """
 
     port: int
     row: Mapping[str, object]
     pause: float = 0
     answers: list[list[tuple[int, dict[str, Any]]]] = field(default_factory=list)
+    times: list[list[tuple[datetime, datetime]]] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
     def asking(self, count: int = 4) -> Iterator["Callers"]:
-        self.answers = [[] for _ in range(count)]
-        threads = [threading.Thread(target=self._ask, args=(each,)) for each in self.answers]
+        self.answers, self.times = [[] for _ in range(count)], [[] for _ in range(count)]
+        pairs = zip(self.answers, self.times, strict=True)
+        threads = [threading.Thread(target=self._ask, args=each) for each in pairs]
         for thread in threads:
             thread.start()
         try:
@@ -158,7 +162,7 @@ class Callers:
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
-    def _ask(self, answers: list[tuple[int, dict[str, Any]]]) -> None:
+    def _ask(self, answers: list[tuple[int, dict[str, Any]]], times: list[tuple[datetime, datetime]]) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
         body = json.dumps(self.row)
         while not self.ended.wait(self.pause):
@@ -167,10 +171,13 @@ class Callers:
                     connection.connect()
             except ConnectionRefusedError:
                 return  # nothing was sent
+            asked = datetime.now(UTC)
             try:
                 connection.request("POST", "/predict", body, JSON)
                 answer = connection.getresponse()
-                answers.append((answer.status, json.loads(answer.read())))
+                content = json.loads(answer.read())
+                times.append((asked, datetime.now(UTC)))
+                answers.append((answer.status, content))
             except (OSError, http.client.HTTPException) as error:
                 self.lost.append(repr(error))
                 connection.close()

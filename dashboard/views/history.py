@@ -5,6 +5,7 @@ import streamlit as st
 from dashboard import history_lines, history_panels, pages, session, widgets, words
 from dashboard.drift_form import drift
 from dashboard.events_table import events_table
+from pipeline.governance.history import given_out_again
 
 ALL = "All models"
 
@@ -21,12 +22,14 @@ def history_page() -> None:
         return
     kinds = st.pills("Show", list(history_lines.KINDS), selection_mode="multi", key="kind", bind="query-params")
     chosen = events_table(history_lines.of_kinds(history_lines.lines(entries), kinds), model, kinds)
+    for sentence in given_out_again(entries):
+        st.text(sentence)
     if chosen is not None:
         history_panels.event_detail(chosen)
     if model is not None:
         st.subheader("Champion over time", anchor=False)
         widgets.guarded(lambda: history_panels.champions_over_time(model), "champions")
-    history_panels.integrity(entries)
+    history_panels.integrity(model)
 
 
 def known_models() -> list[str]:

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -43,11 +44,13 @@ class InMemoryRegistry:
     def __init__(self) -> None:
         self._models: dict[str, _Model] = {}
         self._registry_id: str | None = None
+        self._minutes = itertools.count(1)
         self.down = False
 
     # Filling it
 
     def add_model(self, name: str, *, description: str = "", tags: Mapping[str, str] | None = None) -> None:
+        """One that was there is deleted first: numbering restarts at 1."""
         self._models[name] = _Model(description=description, tags=dict(tags or {}))
 
     def add_version(
@@ -76,7 +79,7 @@ class InMemoryRegistry:
             aliases=(),
             status=status,
             run_id=run_id,
-            created_at=EPOCH + timedelta(minutes=number),
+            created_at=EPOCH + timedelta(minutes=next(self._minutes)),
             description=description,
             metrics=dict(metrics or {}),
             params=dict(params or {}),

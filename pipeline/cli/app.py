@@ -2,10 +2,13 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from pipeline.governance.errors import InvalidInput
 
 app = typer.Typer(
     name="signoff",
@@ -36,6 +39,15 @@ def print_out(as_json: bool, content: Any, draw: Callable[[], None]) -> None:  #
         say(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
     else:
         draw()
+
+
+def write(path: Path, pieces: Iterable[str]) -> None:
+    """Put a text into a file. Raises InvalidInput where it cannot be written."""
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(pieces)
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def say(text: str) -> None:

@@ -7,8 +7,8 @@ import typer
 
 from pipeline.bootstrap import desk
 from pipeline.cli import review_tables, version_tables
-from pipeline.cli.app import Json, Model, Recompute, Version, app, print_out, say
-from pipeline.governance.errors import Blocked, InvalidInput
+from pipeline.cli.app import Json, Model, Recompute, Version, app, print_out, say, write
+from pipeline.governance.errors import Blocked
 from pipeline.governance.ledger import iso
 from pipeline.governance.lifecycle import parse_target
 from pipeline.governance.ports import ModelRecord, VersionRow
@@ -77,7 +77,7 @@ def card(
     found = model_card.describe(desk(), model, version)
     for path, render in ((html, model_card.to_html), (markdown, model_card.to_markdown)):
         if path is not None:
-            _write(path, render(found))
+            write(path, [render(found)])
     if as_json or (html is None and markdown is None):
         print_out(as_json, found.as_json(), lambda: say(model_card.to_markdown(found)))
 
@@ -95,13 +95,6 @@ def review(
     print_out(as_json, found.as_json(), lambda: review_tables.review(found))
     if not found.open:
         raise typer.Exit(Blocked.exit_code)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InvalidInput(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def _model_json(record: ModelRecord) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """Looking back: history, verification, reconciliation."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline.bootstrap import desk, person
 from pipeline.cli import record_tables
-from pipeline.cli.app import Json, Model, app, print_out
+from pipeline.cli.app import Json, Model, app, print_out, write
 from pipeline.governance.errors import IntegrityFailure, InvalidInput
 from pipeline.governance.verify import Problem
 from pipeline.settings import read_settings
@@ -17,10 +18,17 @@ from pipeline.settings import read_settings
 def history(
     model: Model,
     at: Annotated[str | None, typer.Option(help="A time such as 2026-11-24T09:00Z: who was champion then?")] = None,
+    export: Annotated[Path | None, typer.Option(help="Write the ledger to a file that others can check.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show who decided what, when and why, oldest first."""
     service = desk()
+    if export is not None:
+        if at is not None:
+            raise InvalidInput("history: --at and --export are two questions; ask one")
+        write(export, service.export(model))
+        print_out(as_json, {"export": str(export)}, lambda: record_tables.exported(model, export))
+        return
     if at is not None:
         moment = service.at(model, parse_time(at))
         print_out(as_json, moment.as_json(), lambda: record_tables.moment(moment))

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.cli.printing import line, table, when
-from pipeline.governance.history import one_line_each
+from pipeline.governance.history import given_out_again, one_line_each
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pipeline.governance.drift import Difference
     from pipeline.governance.history import Entry, Moment
     from pipeline.governance.ledger import StoredEvent
@@ -27,7 +29,7 @@ def history(entries: "Sequence[Entry]") -> None:
             each.sequence,
             when(each.at),
             each.type.value,
-            each.actor,
+            each.signature,
             each.version,
             each.slot,
             each.before,
@@ -38,6 +40,8 @@ def history(entries: "Sequence[Entry]") -> None:
     ]
     heads = ["No.", "At (UTC)", "Event", "Actor", "Version", "Slot", "From", "To", "Reason"]
     table(heads, rows, empty="The ledger holds nothing about this model.")
+    for sentence in given_out_again(entries):
+        line(sentence)
 
 
 def _words(entry: "Entry") -> str | None:
@@ -45,10 +49,18 @@ def _words(entry: "Entry") -> str | None:
 
 
 def moment(found: "Moment") -> None:
-    champion = "no champion" if found.champion is None else f"champion {found.champion}"
+    if not found.known:
+        line(f"{when(found.at)} UTC: {found.unknown}")
+        return
+    registered = f", registered {found.created_at}" if found.created_at else ""
+    champion = "no champion" if found.champion is None else f"champion {found.champion}{registered}"
     line(f"{when(found.at)} UTC: {champion}")
     rows = [[version, stage] for version, stage in sorted(found.stages.items())]
     table(["Version", "Stage"], rows, empty="No version had a stage.")
+
+
+def exported(model: str, file: "Path") -> None:
+    line(f"{file}: every event of the ledger, and the evidence that those of {model} quote.")
 
 
 def problems(found: "Sequence[Problem]") -> None:

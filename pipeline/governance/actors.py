@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pipeline.governance.text import visible
+
 
 class Established(StrEnum):
     """How an identity was established, weakest last."""
@@ -22,3 +24,8 @@ class Actor:
     established: Established
     display_name: str = ""
     issuer: str = ""
+
+
+def signature(subject: str, established: str | None) -> str:
+    """Who, and how that is known, as one line of visible text: `grace (self-declared)`."""
+    return f"{visible(subject)} ({(established or 'unknown').replace('_', '-')})"

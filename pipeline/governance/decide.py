@@ -73,7 +73,7 @@ class Decider:
         """Record the refusal, then raise it."""
         content = {
             **self._signed(move, actor, reason),
-            "subject": {"model": move.model, "version": move.version},
+            "subject": self._named(move),
             "to": move.target,
             "refusal": type(error).__name__,
             "why": str(error),
@@ -169,6 +169,17 @@ class Decider:
             "state": review.state,
             "tags": _validation(review),
         }
+
+    def _named(self, move: Move) -> dict[str, Any]:
+        """The subject of a refusal, as far as the registry says: a number is given out again after a deletion."""
+        subject = {"model": move.model, "version": move.version}
+        if move.version is None:
+            return subject
+        try:
+            created_at = self.registry.version(move.model, move.version).row.created_at
+        except (NotFound, Unavailable):
+            return subject
+        return {**subject, "created_at": iso(created_at)}
 
     def _signed(self, move: Move, actor: Actor, reason: str) -> dict[str, Any]:
         roles = self.policy.roles_for(actor, move.kind)

@@ -1,12 +1,14 @@
 """What the ledger tells: events for people, who was champion when, and what a time in the past looked like."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.governance.actors import signature
 from pipeline.governance.ledger import ENDS, Event, EventType, SlotChange, StoredEvent, former_champions, iso, replay
 from pipeline.governance.lifecycle import CHAMPION, Slot
+from pipeline.governance.text import visible
 
 SETTLING = (EventType.BASELINE, EventType.APPLIED, EventType.DRIFT_ADOPTED, EventType.DRIFT_REVERTED)
 
@@ -35,15 +37,37 @@ class Entry:
     changes: tuple[SlotChange, ...] = ()
     content: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def signature(self) -> str | None:
+        """Who, and how that was known; None where nobody acted."""
+        return None if self.actor is None else signature(self.actor, self.established)
+
+    @property
+    def created_at(self) -> str | None:
+        """When its version was registered, as far as the event says so."""
+        return _created_at(self.content, self.version)
+
+    def is_about(self, version: int, created_at: str) -> bool:
+        """About this very version: a number is given out again after a deletion.
+
+        An event that holds the number alone is about whatever had it at the time.
+        """
+        if self.version != version:
+            return False
+        held = self.created_at
+        return iso(self.at) >= created_at if held is None else held == created_at
+
     def as_json(self) -> dict[str, Any]:
         return {
             "sequence": self.sequence,
             "type": self.type.value,
             "at": iso(self.at),
             "actor": self.actor,
+            "established": self.established,
             "reason": self.reason,
             "model": self.model,
             "version": self.version,
+            "created_at": self.created_at,
             "slot": self.slot,
             "from": self.before,
             "to": self.after,
@@ -54,26 +78,57 @@ class Entry:
 
 @dataclass(frozen=True)
 class Period:
-    """A version that was champion from one time to another (None: still is), and the event that made it so."""
+    """A version that was champion from one time to another (None: still is), and the event that made it so.
+
+    created_at: when the version was registered, where that event says so.
+    """
 
     version: int
     start: datetime
     end: datetime | None
     sequence: int
+    created_at: str | None = None
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What the ledger says of a model at a time: the champion, and every stage other than None."""
+    """What the ledger says of a model at a time: the champion, and every stage other than None.
+
+    since: when the ledger took the model over, None where it has not. created_at: when the champion of that time was
+    registered, where the ledger holds it.
+    """
 
     model: str
     at: datetime
     champion: int | None
     stages: Mapping[int, str]
+    since: datetime | None
+    created_at: str | None = None
+
+    @property
+    def known(self) -> bool:
+        return self.since is not None and self.since <= self.at
+
+    @property
+    def unknown(self) -> str:
+        """Why nothing is said about that time, as one sentence; empty where it is known."""
+        if self.known:
+            return ""
+        if self.since is None:
+            return "The ledger has not taken this model over: nothing is known about it."
+        begin = f"{self.since.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+        return f"The ledger begins at {begin} UTC for this model: nothing is known about before."
 
     def as_json(self) -> dict[str, Any]:
-        stages = {str(version): stage for version, stage in sorted(self.stages.items())}
-        return {"model": self.model, "at": iso(self.at), "champion": self.champion, "stages": stages}
+        return {
+            "model": self.model,
+            "at": iso(self.at),
+            "champion": self.champion,
+            "stages": {str(version): stage for version, stage in sorted(self.stages.items())},
+            "known": self.known,
+            "since": None if self.since is None else iso(self.since),
+            "created_at": self.created_at,
+        }
 
 
 @dataclass(frozen=True)
@@ -109,6 +164,19 @@ def entry(stored: StoredEvent) -> Entry:
     )
 
 
+def given_out_again(entries: Iterable[Entry]) -> list[str]:
+    """One sentence per number that the events hold for more than one version, as it happens after a deletion."""
+    found: dict[tuple[str, int], dict[str, None]] = {}
+    for each in entries:
+        if each.version is not None and each.created_at is not None:
+            found.setdefault((each.model, each.version), {})[each.created_at] = None
+    return [
+        f"Number {version} of {visible(model)} was given out again: its versions were registered {' and '.join(times)}."
+        for (model, version), times in found.items()
+        if len(times) > 1
+    ]
+
+
 def one_line_each(entries: Sequence[Entry]) -> list[Entry]:
     """For people: an intent that has ended is left out, because its end says the same."""
     ended = {entry.content.get("intent") for entry in entries if entry.type in ENDS}
@@ -131,22 +199,38 @@ def _version(event: Event, subject: Mapping[str, Any], shown: SlotChange | None)
     return None if moved is None else int(moved)
 
 
+def _created_at(content: Mapping[str, Any], version: int | None) -> str | None:
+    """Of an event's own version; the subject may be another one, such as the champion beside an adopted change."""
+    subject: Mapping[str, Any] = content.get("subject") or {}
+    held: str | None = subject.get("created_at") if subject.get("version") == version else None
+    return held
+
+
 def _after(event: Event, change: SlotChange) -> str | None:
     """Drift tells what was seen; everything else what was asked for."""
     return change.observed if event.type in (EventType.DRIFT, EventType.CONFLICT) else change.to
 
 
-def moment(model: str, events: Iterable[Event], at: datetime) -> Moment:
+def moment(model: str, events: Iterable[StoredEvent], at: datetime) -> Moment:
     """The recorded state at a time: an intent counts only once it was applied."""
-    slots = replay(event for event in events if event.at <= at and event.type in SETTLING)
-    champion = slots.get(Slot.of_alias(model, CHAMPION))
+    settling = [stored for stored in events if stored.event.type in SETTLING]
+    until = [stored for stored in settling if stored.event.at <= at]
+    slots = replay(stored.event for stored in until)
+    periods = champion_periods(model, until)
+    champion = periods[-1] if periods and periods[-1].end is None else None
     stages = {
         int(slot.name): held.recorded
         for slot, held in slots.items()
         if slot.kind == "stage" and held.recorded not in (None, "None")
     }
-    number = champion.recorded if champion else None
-    return Moment(model, at, None if number is None else int(number), {k: str(v) for k, v in stages.items()})
+    return Moment(
+        model,
+        at,
+        champion=champion.version if champion else None,
+        stages={version: str(stage) for version, stage in stages.items()},
+        since=settling[0].event.at if settling else None,
+        created_at=champion.created_at if champion else None,
+    )
 
 
 def champion_periods(model: str, events: Iterable[StoredEvent]) -> list[Period]:
@@ -161,9 +245,10 @@ def champion_periods(model: str, events: Iterable[StoredEvent]) -> list[Period]:
         if held and change.to == str(held.version):
             continue
         if held:
-            periods[-1] = Period(held.version, held.start, stored.event.at, held.sequence)
+            periods[-1] = replace(held, end=stored.event.at)
         if change.to is not None:
-            periods.append(Period(int(change.to), stored.event.at, None, stored.sequence))
+            created_at = _created_at(stored.event.content, int(change.to))
+            periods.append(Period(int(change.to), stored.event.at, None, stored.sequence, created_at))
     return periods
 
 

@@ -1,6 +1,6 @@
 """The one door: the command line, the API and every screen call this service, and none of them talks to MLflow."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypedDict, Unpack
@@ -12,6 +12,7 @@ from pipeline.governance.decide import RECONCILE_AFTER, Decider
 from pipeline.governance.drift import Difference
 from pipeline.governance.errors import NotFound
 from pipeline.governance.evidence import Evidence
+from pipeline.governance.export import export
 from pipeline.governance.history import (
     Entry,
     GateCount,
@@ -23,7 +24,7 @@ from pipeline.governance.history import (
     moment,
     rollback_target,
 )
-from pipeline.governance.ledger import StoredEvent
+from pipeline.governance.ledger import StoredEvent, iso
 from pipeline.governance.lifecycle import (
     Move,
     MoveKind,
@@ -147,8 +148,9 @@ class GovernanceService:
 
     def unasked(self, model: str, version: int, actor: Actor) -> bool:
         """Whether the version is in no stage and the actor never asked for a move of it. Raises NotFound."""
-        asked = (each.version for each in self.history(model) if each.actor == actor.subject)
-        return self.version(model, version).row.stage is Stage.NONE and version not in asked
+        row = self.version(model, version).row
+        about = (each for each in self.history(model) if each.is_about(version, iso(row.created_at)))
+        return row.stage is Stage.NONE and actor.subject not in {each.actor for each in about}
 
     def review(self, move: Move, *, recompute: bool = False, recomputed: Recomputation | None = None) -> Review:
         """The gates of a move and whether it is open. Raises NotFound.
@@ -190,7 +192,7 @@ class GovernanceService:
 
     def at(self, model: str, time: datetime) -> Moment:
         """Champion and stages at a time as the ledger knows them. Raises NotFound for a model it does not know."""
-        events = [stored.event for stored in self.ledger.events(model=model)]
+        events = list(self.ledger.events(model=model))
         if not events:
             raise NotFound(f"history: the ledger knows no model {model!r}")
         return moment(model, events, time)
@@ -206,6 +208,12 @@ class GovernanceService:
     def evidence(self, digest: str) -> str:
         """The canonical JSON that a decision quotes. Raises NotFound."""
         return self.ledger.evidence(digest)
+
+    def export(self, model: str | None = None) -> Iterator[str]:
+        """The whole chain, and the evidence about one model or all, as pieces of JSON. Raises NotFound as `history`."""
+        if model is not None and self.ledger.last(model) is None:
+            self.registry.model(model)
+        return export(self.ledger, model)
 
     def differences(self, model: str) -> list[Difference]:
         """Where the registry is not what the ledger says, now."""

@@ -26,13 +26,13 @@ MOST_COLUMNS = 20
 
 def describe(service: GovernanceService, model: str, version: int) -> Card:
     """The card of a version as it is now. Raises NotFound."""
-    stage = service.version(model, version).row.stage
+    row = service.version(model, version).row
     # The next step that is open to it; one in Production is held against the gates of Production.
-    target = Stage.STAGING if stage in (Stage.NONE, Stage.ARCHIVED) else Stage.PRODUCTION
+    target = Stage.STAGING if row.stage in (Stage.NONE, Stage.ARCHIVED) else Stage.PRODUCTION
     review = service.review(stage_move(model, version, target))
     record = next(each for each in service.models() if each.name == model)
-    decisions = [entry for entry in one_line_each(service.history(model)) if entry.version == version]
-    return card(review, record, decisions)
+    entries = one_line_each(service.history(model))
+    return card(review, record, [each for each in entries if each.is_about(version, iso(row.created_at))])
 
 
 def card(review: Review, record: ModelRecord, decisions: Sequence[Entry]) -> Card:
@@ -179,7 +179,7 @@ def _gates(review: Review) -> Section:
 
 def _decisions(entries: Sequence[Entry]) -> Section:
     rows = [
-        (iso(each.at), each.type.value, line(each.actor), line(each.before), line(each.after), line(each.reason))
+        (iso(each.at), each.type.value, line(each.signature), line(each.before), line(each.after), line(each.reason))
         for each in entries
     ]
     heads = ("At (UTC)", "Event", "Actor", "From", "To", "Reason")

@@ -1,4 +1,4 @@
-"""The one validation of rows: for a form, a file, the command line, and HTTP later; standard library only.
+"""The one validation of rows: for a form, a file, the command line and HTTP; standard library only.
 
 Nothing is repaired: no rounding, no clipping, no default for a missing value. A whole number is taken for a number.
 """

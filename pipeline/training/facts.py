@@ -72,7 +72,9 @@ def _metrics(evaluation: Document) -> dict[str, float]:
 
 
 def _tags(settings: Settings, *, key: str, lineage: Document) -> dict[str, str]:
+    stated = {"intended_use": settings.registry.intended_use, "limitations": settings.registry.limitations}
     return {
+        **{name: text for name, text in stated.items() if text is not None},
         "produced_by": "signoff",
         "owner": settings.environment.person,
         "model_type": lineage["candidate"]["name"],

@@ -5,8 +5,9 @@ import json
 import pytest
 from seen import badges, button, frame, texts
 
-from dashboard import history_lines, history_panels
-from desks import GRACE, MODEL, REASON, build_desk, small_registry
+from dashboard import charts, history_lines, history_panels
+from desks import GRACE, MODEL, REASON, build_desk, registered_again, small_registry
+from pipeline.adapters.in_memory import EPOCH
 from pipeline.governance.errors import Refused
 from pipeline.governance.lifecycle import Stage
 
@@ -82,21 +83,57 @@ def test_verify_names_problems(desk, open_page):
 
 
 def test_who_was_champion_is_asked_by_time(desk, open_page):
-    """At a time before the first promotion nobody was."""
+    """Before the ledger begins nothing is claimed."""
     now = opened(open_page, desk)
     before = opened(open_page, desk, at="2025-12-31T00:00")
 
     assert "Version 1 at" in texts(now)
-    assert "Nobody at 2025-12-31 00:00 UTC. Stages then: none." in texts(before)
+    assert (
+        "2025-12-31 00:00 UTC: The ledger begins at 2026-01-01 00:00:01 UTC for this model: "
+        "nothing is known about before." in texts(before)
+    )
+    assert "Nobody" not in texts(before)
 
 
-def test_the_export_is_the_history_as_json(desk):
-    """The file holds every event of the model, as the command line prints it."""
-    entries = tuple(desk.history(MODEL))
+def test_the_export_is_made_at_a_click(desk, open_page):
+    """A page that is drawn reads no evidence; the document has the stored rows and what they quote."""
+    ledger, asked = desk.ledger, []
+    kept = ledger.evidence
+    ledger.evidence = lambda digest: asked.append(digest) or kept(digest)
 
-    exported = json.loads(history_panels.as_json(entries))
+    app = opened(open_page, desk)
+    drawn, document = list(asked), json.loads(history_panels.exported(desk, MODEL))
 
-    assert exported == [entry.as_json() for entry in entries]
+    assert [each.proto.label for each in app.get("download_button")] == ["Export as JSON"]
+    assert drawn == []
+    assert [row["body"] for row in document["events"]] == [stored.body for stored in ledger.events()]
+    assert asked == list(document["evidence"]) != []
+
+
+def test_a_number_that_was_given_out_again_is_said(desk, open_page):
+    """Above the event, in its facts, on the time line; and no other version is shown as what is there now."""
+    number = next(each.sequence for each in desk.history(MODEL) if each.version == 1 and each.type == "applied")
+    registered_again(desk)
+    for stage in (Stage.STAGING, Stage.PRODUCTION):
+        desk.promote(MODEL, 1, stage, reason=REASON, actor=GRACE)
+
+    app = opened(open_page, desk, event=str(number))
+    names = charts.champions(desk.champions(MODEL), EPOCH).data[0].y
+
+    assert "Number 1 of obesity_classifier was given out again: its versions were registered " in texts(app)
+    assert "2026-01-01 00:01 UTC" in texts(app)
+    assert "The version was deleted; what has its number now was registered at 2026-01-01 00:04 UTC." in texts(app)
+    assert not any("Then" in each.value for each in app.dataframe)
+    assert names == ("Version 1 of 2026-01-01 00:01 UTC", "Version 1 of 2026-01-01 00:04 UTC")
+
+
+def test_a_champion_of_another_time_gives_no_name_to_its_number(desk, open_page):
+    """Who made a deleted version champion has not signed the one that has its number now."""
+    periods, entries = desk.champions(MODEL), desk.history(MODEL)
+    registered = periods[-1].created_at
+
+    assert "by grace (self-declared)" in history_lines.since(1, registered, periods, entries)
+    assert history_lines.since(1, "another time", periods, entries) == "Not set by this desk."
 
 
 def test_a_model_that_only_the_ledger_knows_is_listed(desk, open_page):

@@ -1,5 +1,7 @@
 """The command line on a real registry that the demo filled: verbs, JSON, exit codes, and the README's own commands."""
 
+import hashlib
+import json
 import re
 import shlex
 import shutil
@@ -166,11 +168,63 @@ def test_aliases_are_set_and_taken_away(verb: Verb) -> None:
 
 
 def test_who_was_champion_at_a_time(verb: Verb) -> None:
-    """Before the first decision nobody was."""
-    first = verb("history", MODEL)[1][0]["at"]
+    """Before the first decision nobody was; before the ledger begins nothing is known, in the words of the page."""
+    first, registered = verb("history", MODEL)[1][0]["at"], verb("versions", MODEL)[1][-1]["created_at"]
+    nobody = {"champion": None, "stages": {}, "since": first, "created_at": None}
 
-    assert verb("history", MODEL, "--at", first)[1] == {"model": MODEL, "at": first, "champion": None, "stages": {}}
-    assert verb("history", MODEL, "--at", "2100-01-01")[1]["champion"] == 1
+    assert verb("history", MODEL, "--at", first)[1] == {"model": MODEL, "at": first, "known": True, **nobody}
+    assert verb("history", MODEL, "--at", "2020-01-01T08:30Z")[1] == {
+        "model": MODEL,
+        "at": "2020-01-01T08:30:00.000000Z",
+        "known": False,
+        **nobody,
+    }
+    now = verb("history", MODEL, "--at", "2100-01-01")[1]
+    assert (now["champion"], now["known"], now["created_at"]) == (1, True, registered)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "unsaid"),
+    [
+        (["history", MODEL], "grace (self-declared)", "given out again"),
+        (["history", MODEL], "demo (program)", "grace  "),
+        (["history", MODEL, "--at", "2100-01-01"], "champion 1, registered 2", "nothing is known"),
+        (["history", MODEL, "--at", "2020-01-01"], " UTC for this model: nothing is known about before.", "champion"),
+        (["card", MODEL, "2"], "grace (self-declared)", "is written down"),
+    ],
+)
+def test_what_people_read_says_how_it_is_known(
+    verb: Verb, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str, unsaid: str
+) -> None:
+    """A name with how it was established, a time before the ledger as unknown, a card with its use and limits."""
+    verb("promote", MODEL, 2, "Archived", "--reason", REASON)
+
+    assert run(arguments) == 0
+    printed = " ".join(capsys.readouterr().out.replace("\\", "").split())
+    assert said in printed
+    assert unsaid not in printed
+
+
+def test_the_ledger_can_be_checked_by_others(verb: Verb, tmp_path: Path) -> None:
+    """The exported file verifies with sha256 alone, down to the files as they lie in the registry."""
+    verb("promote", MODEL, 4, "Production", "--reason", REASON, "--accept-warnings")
+    file = tmp_path / "ledger.json"
+    code, said, _ = verb("history", MODEL, "--export", file)
+    document = json.loads(file.read_text(encoding="utf-8"))
+    previous = "0" * 64
+    for number, row in enumerate(document["events"], start=1):
+        text = f"signoff-event-v1\0{previous}\0{number}\0{row['body']}"
+        assert (row["sequence"], row["previous_hash"]) == (number, previous)
+        assert row["hash"] == hashlib.sha256(text.encode()).hexdigest()
+        previous = row["hash"]
+    kept = json.loads((tmp_path / "ledger.checkpoints.jsonl").read_text().splitlines()[-1])
+    last = json.loads(document["events"][-1]["body"])
+    evidence = document["evidence"][last["evidence"]]
+
+    assert (code, said) == (0, {"export": str(file)})
+    assert (kept["sequence"], kept["hash"]) == (len(document["events"]), previous)
+    assert all(hashlib.sha256(text.encode()).hexdigest() == digest for digest, text in document["evidence"].items())
+    assert json.loads(evidence)["files"] == verb("show", MODEL, 4)[1]["files"]
 
 
 def test_a_change_by_another_way_is_found_and_ended(verb: Verb, folder: Path) -> None:
@@ -258,7 +312,10 @@ def test_a_registry_id_of_the_settings_leaves_mlflow_alone(
         (["alias", MODEL, "latest", 2, "--reason", REASON], 2, "reserved by MLflow"),
         (["unalias", MODEL, "gone", "--reason", REASON], 5, "has no alias 'gone'"),
         (["history", MODEL, "--at", "yesterday"], 2, "is not a time"),
+        (["history", MODEL, "--at", "2100-01-01", "--export", "ledger.json"], 2, "two questions; ask one"),
+        (["history", MODEL, "--export", "/no/such/folder/ledger.json"], 2, "cannot be written"),
         (["history", "nobody"], 5, "NotFound"),
+        (["history", "nobody", "--export", "/no/such/folder/ledger.json"], 5, "NotFound"),
         (["reconcile", MODEL, "--adopt", "--revert"], 2, "only one of the two"),
         (["reconcile", MODEL, "--adopt", "--reason", REASON], 3, "nothing differs"),
         (["train", "--candidate", "no_such_recipe"], 2, "no_such_recipe"),
@@ -295,6 +352,7 @@ def test_a_registry_that_is_down_is_unavailable(verb: Verb, monkeypatch: pytest.
         ["review", MODEL, "2", "--to", "@shadow"],
         ["history", MODEL],
         ["history", MODEL, "--at", "2100-01-01"],
+        ["history", MODEL, "--export", "/dev/null"],
         ["verify"],
         ["reconcile"],
         ["demo"],

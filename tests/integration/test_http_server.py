@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,39 @@ def test_champions_change_under_load(place: Place, api: Api) -> None:
         assert versions == sorted(versions)
         assert set(versions) == {1, 2, 3}
         assert all(answer["digest"] == digests[answer["version"]] for _, answer in answers)
+
+
+def test_every_prediction_was_a_recorded_champion_s(place: Place, api: Api) -> None:
+    """Each digest is that of a champion by the ledger: not before it was one, not after its successor was followed."""
+    followed = []
+    with Callers(api.port, ROW).asking() as callers:
+        callers.wait_for(20)
+        place.promote(2)
+        followed.append(until_it_serves(api, 2))
+        callers.wait_for(20)
+        place.service.rollback(MODEL, reason=REASON, actor=GRACE)
+        followed.append(until_it_serves(api, 1))
+        callers.wait_for(20)
+    periods, events = place.service.champions(MODEL), {each.sequence: each for each in place.service.history(MODEL)}
+    digests = [events[period.sequence].content["subject"]["file_digest"] for period in periods]
+    spells = list(zip(digests, periods, [*followed, datetime.max.replace(tzinfo=UTC)], strict=True))
+    given = [
+        (answer["digest"], *when)
+        for answers, times in zip(callers.answers, callers.times, strict=True)
+        for (_, answer), when in zip(answers, times, strict=True)
+    ]
+
+    assert [period.version for period in periods] == [1, 2, 1]
+    assert {digest for digest, _, _ in given} == set(digests)
+    for digest, asked, answered in given:
+        held = [each == digest and period.start <= answered and asked <= until for each, period, until in spells]
+        assert any(held), (digest, asked, answered)
+
+
+def until_it_serves(api: Api, version: int) -> datetime:
+    """The time at which the server has said that it does."""
+    api.until("version", version)
+    return datetime.now(UTC)
 
 
 def test_a_tampered_champion_is_not_loaded(place: Place, api: Api) -> None:

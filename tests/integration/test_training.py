@@ -165,6 +165,12 @@ class TestRegistered:
         assert tags["training_date"].endswith("+00:00")
         assert {"dataset_size", "git_commit", "training_key"} <= set(tags)
 
+    def test_the_card_s_words_are_tags(self, trained):
+        """Intended use and limits, as params.yaml says them."""
+        registry, tags = trained.settings.registry, trained.version(3).tags
+
+        assert (tags["intended_use"], tags["limitations"]) == (registry.intended_use, registry.limitations)
+
     def test_description_is_one_sentence(self, trained):
         """The description has recipe, data, accuracy with its interval, and n."""
         description = trained.version(2).description

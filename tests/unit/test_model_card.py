@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from desks import GRACE, MODEL, REASON, build_desk, good_documents, small_registry
+from desks import GRACE, MODEL, REASON, build_desk, good_documents, registered_again, small_registry
 from pipeline.adapters.in_memory import InMemoryRegistry
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import Stage
@@ -92,9 +92,23 @@ def test_tells_the_decisions_of_this_version_so_far() -> None:
     card = describe(desk, MODEL, 1)
 
     assert [row[1:] for row in section(card, "Decisions so far").table.rows] == [
-        ("applied", "grace", "None", "Staging", REASON)
+        ("applied", "grace (self-declared)", "None", "Staging", REASON)
     ]
     assert section(card, "Gates").sentences == ("For Production, under the policy of now.",)
+
+
+def test_the_decisions_are_those_of_this_version_not_of_its_number() -> None:
+    """A version that was deleted had the number before: its approvals are nobody else's."""
+    desk = build_desk()
+    for stage in (Stage.STAGING, Stage.PRODUCTION):
+        desk.promote(MODEL, 1, stage, reason=REASON, actor=GRACE)
+    registered_again(desk)
+    before = section(describe(desk, MODEL, 1), "Decisions so far")
+    desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=GRACE)
+    after = section(describe(desk, MODEL, 1), "Decisions so far")
+
+    assert before.missing == ("Nothing was decided about this version.",)
+    assert [row[3:5] for row in after.table.rows] == [("None", "Staging")]
 
 
 def test_a_bare_version_lists_what_is_missing() -> None:

@@ -18,6 +18,7 @@ from desks import (
     build_desk,
     default_policy,
     refused,
+    registered_again,
     small_registry,
     worse,
 )
@@ -41,13 +42,14 @@ from pipeline.governance.errors import (
     Unavailable,
     WarningsNotAccepted,
 )
-from pipeline.governance.history import GateCount, Moment, one_line_each
+from pipeline.governance.history import GateCount, Moment, given_out_again, one_line_each
 from pipeline.governance.ledger import EventType, iso
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Stage, alias_move, parse_target, stage_move
 from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.request import Request
 from pipeline.governance.service import GovernanceService
 
+NOBODY = Actor("nobody", Established.PROGRAM)  # the policy lists no such program
 OUR_EVENTS = [EventType.BASELINE, EventType.DECIDED, EventType.APPLIED]
 
 
@@ -204,6 +206,24 @@ def test_a_refused_request_changes_nothing_and_leaves_one_denied(
     assert desk.registry.state(MODEL) == before
     assert types(desk).count(EventType.DENIED) == 1
     assert (entry.type, entry.content["refusal"], bool(entry.why)) == (EventType.DENIED, error.__name__, True)
+
+
+@pytest.mark.parametrize(
+    ("move", "subject"),
+    [
+        (lambda desk: desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=NOBODY), {"version", "created_at"}),
+        (lambda desk: desk.promote(MODEL, 9, Stage.STAGING, reason=REASON, actor=NOBODY), {"version"}),
+        (lambda desk: desk.remove_alias(MODEL, "shadow", reason=REASON, actor=NOBODY), set()),
+    ],
+)
+def test_a_refusal_says_which_version_was_meant(move: Callable[[GovernanceService], object], subject: set[str]) -> None:
+    """By number and time of registration, as far as there is one; nothing is read where no version was named."""
+    desk = build_desk()
+    with pytest.raises(NotAllowed):
+        move(desk)
+    held = desk.history(MODEL)[-1].content["subject"]
+
+    assert {name for name, value in held.items() if value is not None} == {"model", *subject}
 
 
 @pytest.mark.parametrize(
@@ -931,9 +951,77 @@ class TestLookingBack:
         then = desk.clock.now()
         champion(desk, 2)
 
-        assert desk.at(MODEL, then) == Moment(MODEL, then, 1, {1: "Production"})
+        begin, registered = desk.history(MODEL)[0].at, iso(desk.version(MODEL, 1).row.created_at)
+        assert desk.at(MODEL, then) == Moment(MODEL, then, 1, {1: "Production"}, begin, registered)
         assert desk.at(MODEL, desk.clock.now()).as_json()["stages"] == {"1": "Archived", "2": "Production"}
         assert desk.at(MODEL, desk.history(MODEL)[0].at).champion is None
+
+    def test_before_the_ledger_begins_nothing_is_claimed(self) -> None:
+        """Not that nobody was champion: somebody may have been."""
+        desk = build_desk()
+        champion(desk, 1)
+        begin = desk.history(MODEL)[0].at
+        before, first = desk.at(MODEL, begin - timedelta(hours=1)), desk.at(MODEL, begin)
+
+        assert before.unknown == (
+            "The ledger begins at 2026-01-01 00:00:01 UTC for this model: nothing is known about before."
+        )
+        assert (before.as_json()["known"], before.as_json()["since"]) == (False, iso(begin))
+        assert (before.as_json()["champion"], before.as_json()["stages"]) == (None, {})
+        assert (first.known, first.unknown, first.as_json()["known"]) == (True, "", True)
+
+    def test_a_refusal_alone_is_no_beginning(self) -> None:
+        """It says nothing about what the registry held."""
+        desk = build_desk()
+        with pytest.raises(NotAllowed):
+            desk.adopt(MODEL, reason=REASON, actor=PIPELINE)
+        found = desk.at(MODEL, desk.clock.now())
+
+        assert (found.known, found.as_json()["since"]) == (False, None)
+        assert found.unknown == "The ledger has not taken this model over: nothing is known about it."
+
+    def test_a_number_that_was_given_out_again_is_two_champions(self) -> None:
+        """Each by its time of registration, and a sentence says so."""
+        desk = build_desk()
+        champion(desk, 1)
+        then, old = desk.clock.now(), desk.version(MODEL, 1).row.created_at
+        assert given_out_again(desk.history(MODEL)) == []
+        registered_again(desk)
+        champion(desk, 1)
+        new = desk.version(MODEL, 1).row.created_at
+
+        assert [each.created_at for each in desk.champions(MODEL)] == [iso(old), iso(new)]
+        assert desk.at(MODEL, then).created_at == iso(old)
+        assert desk.at(MODEL, desk.clock.now()).as_json()["created_at"] == iso(new)
+        assert given_out_again(desk.history(MODEL)) == [
+            f"Number 1 of {MODEL} was given out again: its versions were registered {iso(old)} and {iso(new)}."
+        ]
+
+    def test_an_event_is_about_one_version_not_about_a_number(self) -> None:
+        """Also one that holds the number alone: an alarm, a change that was adopted beside the champion."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        registry.write_file(MODEL, 1, "model.skops", b"other bytes")
+        desk.reconcile(MODEL)
+        old = iso(desk.version(MODEL, 1).row.created_at)
+        before = desk.history(MODEL)
+        registered_again(desk)
+        desk.clock.time += timedelta(hours=1)
+        promote(desk, 1, Stage.STAGING)
+        registry.set_stage(MODEL, 1, Stage.ARCHIVED)
+        desk.adopt(MODEL, reason=REASON, actor=GRACE)
+        entries, new = desk.history(MODEL), iso(desk.version(MODEL, 1).row.created_at)
+
+        assert {each.type for each in before if each.version == 1 and each.created_at is None} == {EventType.TAMPERING}
+        assert [each.type for each in entries if each.is_about(1, new)] == [
+            EventType.DECIDED,
+            EventType.APPLIED,
+            EventType.DRIFT_ADOPTED,
+        ]
+        assert not any(each.is_about(1, new) for each in before)
+        assert not any(each.is_about(2, old) for each in before)
+        assert {each.type for each in before if each.is_about(1, old)} >= {EventType.DECIDED, EventType.APPLIED}
 
     def test_the_time_line_has_no_overlap(self) -> None:
         """One period ends where the next starts."""
@@ -987,8 +1075,12 @@ class TestLookingBack:
         desk = build_desk()
         promote(desk, 1, Stage.STAGING)
         keys = {"sequence", "type", "at", "actor", "reason", "model", "version", "from", "to", "evidence"}
+        baseline, *_, applied = desk.history(MODEL)
 
-        assert keys <= set(desk.history(MODEL)[0].as_json())
+        assert keys <= set(baseline.as_json())
+        assert (applied.signature, applied.as_json()["established"]) == ("grace (self-declared)", "self_declared")
+        assert applied.as_json()["created_at"] == iso(desk.version(MODEL, 1).row.created_at)
+        assert (baseline.signature, baseline.as_json()["established"]) == (None, None)
 
 
 class TestReading:
@@ -1040,6 +1132,19 @@ class TestReading:
 
         assert before == [True, True, False]
         assert [desk.unasked(MODEL, version, PIPELINE) for version in (1, 2)] == [False, True]
+
+    def test_a_program_asks_about_the_version_that_has_a_number_now(self) -> None:
+        """What it asked about a deleted one of the same number does not count, its refusals neither."""
+        desk = build_desk()
+        with pytest.raises(Refused):
+            desk.promote(MODEL, 1, Stage.PRODUCTION, reason=REASON, actor=PIPELINE)
+        desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=PIPELINE)
+        registered_again(desk)
+
+        assert desk.unasked(MODEL, 1, PIPELINE)
+        with pytest.raises(Refused):
+            desk.promote(MODEL, 1, Stage.PRODUCTION, reason=REASON, actor=PIPELINE)
+        assert not desk.unasked(MODEL, 1, PIPELINE)
 
     def test_a_review_reads_only(self) -> None:
         """No event, no change."""

@@ -71,6 +71,18 @@ def test_the_shipped_file_is_valid() -> None:
             lambda c: c["schema"]["columns"]["Gender"].update(categories=["Female", "Male", "Male"]),
             "schema.columns.Gender.categories: Male is there twice",
         ),
+        (
+            lambda c: c["registry"].update(intended_use=7),
+            "registry.intended_use: Input should be a valid string (line ",
+        ),
+        (
+            lambda c: c["registry"].update(limitations=" "),
+            "registry.limitations: String should have at least 1 character",
+        ),
+        (
+            lambda c: c["registry"].update(limitations="x" * 2001),
+            "registry.limitations: String should have at most 2000 characters",
+        ),
         (lambda c: c["evaluation"].update(age_bands=[30, 20]), "evaluation.age_bands: must ascend"),
         (
             lambda c: c["policy"]["moves"]["staging"]["gates"]["accuracy"].pop("minimum"),
@@ -106,6 +118,15 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, sentenc
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(InvalidInput, match=sentence):
         read_settings(tmp_path / "params.yaml", environ={})
+
+
+@pytest.mark.parametrize("change", [lambda c: c.update(intended_use=None), lambda c: c.pop("intended_use")])
+def test_the_card_s_words_may_be_left_out(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """A registry that is filled with other models has words of its own."""
+    settings = read_settings(changed(tmp_path, lambda c: change(c["registry"])), environ={})
+
+    assert settings.registry.intended_use is None
+    assert settings.registry.limitations is not None
 
 
 def test_a_misspelt_key_is_named_with_its_line(tmp_path: Path) -> None:
