@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from dashboard import tables, words
-from pipeline.governance.evidence import entry_of
+from pipeline.governance.evidence import DOCUMENTS, entry_of
+from pipeline.governance.ledger import canonical, digest_of
 
 FACTS = ("stage", "aliases", "status", "description", "file_digest", "run_id", "source")
 GROUPS = ("metrics", "tags", "params")
@@ -14,7 +15,7 @@ SAME, CHANGED = "✓ Same", "! Changed"
 
 
 def compared(then: Mapping[str, Any], now: Mapping[str, Any]) -> pd.DataFrame:
-    """One line per fact, metric, tag and parameter of either side; the changed ones first."""
+    """One line per fact, metric, tag, parameter, document and file of either side; the changed ones first."""
     before, after = _flat(then), _flat(now)
     names = [*before, *(name for name in after if name not in before)]
     changed = {name: before.get(name) != after.get(name) for name in names}
@@ -44,4 +45,11 @@ def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
     for group in GROUPS:
         held = entry_of(content, group)
         found |= {f"{group[:-1]} {key}": held[key] for key in sorted(held)}
-    return found
+    found |= {name.replace("_", " "): _digest(content.get(name)) for name in ("signature", *DOCUMENTS)}
+    found["gaps"] = [str(gap.get("text")) for gap in content.get("gaps") or ()]
+    return found | {f"file {file['path']}": words.digest(file["sha256"]) for file in content.get("files") or ()}
+
+
+def _digest(part: object) -> str | None:
+    """Of a part too large for a cell: equal ones are the same."""
+    return None if part is None else words.digest(digest_of(canonical({"part": part})))

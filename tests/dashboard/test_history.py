@@ -62,6 +62,12 @@ def test_changed_files_are_seen(desk, open_page):
 
     assert any("The files are not those of the decision" in each for each in badges(app))
 
+    facts = frame(app, "Then").set_index("Fact")
+    changed = {fact for fact, row in facts.iterrows() if list(row["Result"]) == ["! Changed"]}
+    assert {"file_digest", "file model.skops"} <= changed
+    assert "evaluation" not in changed
+    assert len(facts.loc["evaluation", "Then"]) == 12
+
 
 def test_verify_says_clean_with_the_number_of_events(desk, open_page):
     """A clean ledger is said to be clean, and how many events that means."""
