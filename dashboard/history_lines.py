@@ -104,6 +104,10 @@ def change(entry: Entry) -> str:
     """From → to of the stage, else of the slot; of several out-of-band slots each."""
     if entry.type in (EventType.DRIFT, EventType.DRIFT_ADOPTED, EventType.DRIFT_REVERTED):
         return ", ".join(_slot(each, entry.type) for each in entry.changes)
+    if entry.type is EventType.TAMPERING:
+        now = (entry.content.get("subject") or {}).get("file_digest")
+        recorded = words.digest(str(entry.content.get("recorded_digest")))
+        return f"{recorded} → {words.digest(str(now)) if now else 'gone'}"
     if entry.type is EventType.BASELINE:
         return words.count(len(entry.changes), "alias or stage", "aliases and stages") + " as found"
     before = visible(entry.before or "")

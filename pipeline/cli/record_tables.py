@@ -76,6 +76,10 @@ def reconciled(
     rows = [[each.sequence, each.event.type.value, each.event.model] for each in events]
     table(["No.", "Event", "Model"], rows, empty="Nothing to record.")
     open_rows = [[each.slot.model, each.sentence, when(each.since), when(each.seen)] for each in differences]
-    table(["Model", "Difference", "After (UTC)", "Seen (UTC)"], open_rows, empty="The registry and the ledger agree.")
+    table(
+        ["Model", "Difference", "After (UTC)", "Seen (UTC)"],
+        open_rows,
+        empty="Stages and aliases are as the ledger says.",
+    )
     if changed:
         problems(changed)

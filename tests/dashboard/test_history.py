@@ -69,6 +69,19 @@ def test_changed_files_are_seen(desk, open_page):
     assert len(facts.loc["evaluation", "Then"]) == 12
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_an_alarm_names_both_digests(desk, open_page, gone):
+    """Those recorded and those that are there now."""
+    recorded = desk.show(MODEL, 1).file_digest
+    desk.registry._models[MODEL].files[1] = {} if gone else {"MLmodel": b"other"}
+    desk.reconcile(MODEL)
+
+    table = frame(opened(open_page, desk, kind="Other"), "Change")
+    shown = next(row["Change"] for row in table.to_dict("records") if list(row["Event"]) == ["! Files changed"])
+    now = desk.show(MODEL, 1).file_digest
+    assert shown == f"{recorded[:12]} → {'gone' if gone else now[:12]}"
+
+
 def test_verify_says_clean_with_the_number_of_events(desk, open_page):
     """A clean ledger is said to be clean, and how many events that means."""
     app = opened(open_page, desk)
