@@ -79,7 +79,7 @@ def reconciled(
     table(
         ["Model", "Difference", "After (UTC)", "Seen (UTC)"],
         open_rows,
-        empty="Stages and aliases are as the ledger says.",
+        empty="Stages and aliases are as recorded.",
     )
     if changed:
         problems(changed)
