@@ -266,13 +266,13 @@ class GovernanceService:
         models = self._known_models() if model is None else [model]
         return [event for each in models for event in self.reconciler.reconcile(each, min_age=min_age)]
 
-    def adopt(self, model: str, *, reason: str, actor: Actor) -> StoredEvent:
-        """Take what the registry holds as recorded from now on."""
-        return self.reconciler.adopt(model, reason=check_reason(reason), actor=actor)
+    def adopt(self, model: str, *, reason: str, actor: Actor, expect: str | None = None) -> StoredEvent:
+        """Take what the registry holds as recorded from now on; `expect`: what the actor looked at, see state_text."""
+        return self.reconciler.adopt(model, reason=check_reason(reason), actor=actor, expect=expect)
 
-    def revert(self, model: str, *, reason: str, actor: Actor) -> StoredEvent:
-        """Put the registry back to what the ledger says."""
-        return self.reconciler.revert(model, reason=check_reason(reason), actor=actor)
+    def revert(self, model: str, *, reason: str, actor: Actor, expect: str | None = None) -> StoredEvent:
+        """Put the registry back to what the ledger says; `expect` as in `adopt`."""
+        return self.reconciler.revert(model, reason=check_reason(reason), actor=actor, expect=expect)
 
     def _decide(self, move: Move, reason: str, actor: Actor, options: Options) -> Outcome:
         request = Request(move, check_reason(reason), actor, **options)

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from desks import GRACE, MODEL, REASON, TickingClock, build_desk, small_registry
 from pipeline.adapters.in_memory import InMemoryLedger, InMemoryRegistry
+from pipeline.governance.drift import state_text
 from pipeline.governance.errors import Conflict, NotFound, Refused, Unavailable
 from pipeline.governance.ledger import ENDS, Event, EventType, StoredEvent
 from pipeline.governance.lifecycle import CHAMPION, Stage
@@ -20,6 +21,7 @@ from pipeline.governance.request import Outcome
 versions = st.integers(1, 4)
 aliases = st.sampled_from(["champion", "challenger", "shadow"])
 stages = st.sampled_from(list(Stage))
+ends = st.sampled_from(["adopt", "revert"])
 # After how many writes to registry and ledger the process dies; None: it lives.
 crashes = st.sampled_from([None, None, None, None, 0, 1, 2, 3, 4, 5])
 losses = st.sampled_from([None, None, None, "request", "answer"])
@@ -137,6 +139,17 @@ class Decisions(RuleBasedStateMachine):
     @rule(crash=crashes)
     def adopt(self, crash: int | None) -> None:
         self.attempt(lambda **each: self.desk.adopt(MODEL, **each), crash, None)
+
+    @rule(version=versions, alias=aliases, end=ends)
+    def what_moved_after_a_look_is_not_signed(self, version: int, alias: str, end: str) -> None:
+        """I2: neither adopted nor reverted."""
+        looked_at = state_text(self.desk.differences(MODEL))
+        self.somebody_else_moves_an_alias(version, alias)
+        if state_text(self.desk.differences(MODEL)) == looked_at:
+            return
+        ended = self.count(EventType.DRIFT_ADOPTED), self.count(EventType.DRIFT_REVERTED)
+        self.attempt(lambda **each: getattr(self.desk, end)(MODEL, **each), None, None, expect=looked_at)
+        assert ended == (self.count(EventType.DRIFT_ADOPTED), self.count(EventType.DRIFT_REVERTED)), "I2"
 
     @precondition(lambda self: self.keys)
     @rule()
