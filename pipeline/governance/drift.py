@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.governance.errors import Refused, StateChanged
 from pipeline.governance.ledger import SlotState, iso, slot_text
-from pipeline.governance.lifecycle import ModelState, Slot, Stage
+from pipeline.governance.lifecycle import CHAMPION, ModelState, Slot, Stage
 from pipeline.governance.ports import LedgerTransaction
 from pipeline.governance.text import visible
 
@@ -102,6 +102,20 @@ def check_one_production(differences: Iterable[Difference], state: ModelState) -
     if len(versions) > 1 and any(each.observed == Stage.PRODUCTION for each in differences):
         named = ", ".join(str(version) for version in versions)
         raise Refused(f"adopt: it would leave the versions {named} in Production; revert, or archive all but one")
+
+
+def check_champion_in_production(differences: Iterable[Difference], state: ModelState) -> None:
+    """Adopting must not part the two: the desk moves no champion to Staging, so that it could not promote that one.
+
+    Where they were apart already, what touches neither of them may be adopted.
+    """
+    own = (f"@{CHAMPION}", f"/{state.champion}")
+    parted = any(each.slot.label in own or each.observed == Stage.PRODUCTION for each in differences)
+    if parted and state.champion_outside_production:
+        raise Refused(
+            f"adopt: it would leave champion {state.champion} outside Production; revert and promote the version that "
+            "should serve, or move the stages in the registry too"
+        )
 
 
 def check_unmoved(transaction: LedgerTransaction, differences: Iterable[Difference]) -> None:

@@ -10,6 +10,7 @@ from pipeline.governance.actors import Actor
 from pipeline.governance.decide import RECONCILE_AFTER, Decider, actor_json
 from pipeline.governance.drift import (
     Difference,
+    check_champion_in_production,
     check_expected,
     check_one_production,
     check_unmoved,
@@ -65,14 +66,15 @@ class Reconciler:
     def adopt(self, model: str, *, reason: str, actor: Actor, expect: str | None = None) -> StoredEvent:
         """Take what is there as recorded from now on; `expect` is the state_text of what the actor looked at.
 
-        Raises Refused where nothing differs, two versions would be in Production or files were changed; StateChanged
-        where it moved again.
+        Raises Refused where nothing differs, two versions would be in Production, the champion would not be or files
+        were changed; StateChanged where it moved again.
         """
         with self._denying(model, reason, actor) as move:
             differences, state = self._reported(model, expect), self._state(model)
             check_one_production(differences, state)
             if changed := self.changed_files(model):
                 raise Refused(f"reconcile: {changed[0].sentence}; revert, or archive it and register it anew")
+            check_champion_in_production(differences, state)
             changes = tuple(SlotChange(each.slot, each.recorded, each.observed, each.observed) for each in differences)
             content = {**self._signed(move, actor, reason, "adopt"), "subject": self._champion_subject(model, state)}
             event = Event(EventType.DRIFT_ADOPTED, model, self.clock.now(), changes, content=content)

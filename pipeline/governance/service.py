@@ -65,10 +65,14 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ModelOverview:
-    """One model on the first page: what serves, what waits in Staging, what differs, and the newest event."""
+    """One model on the first page: what serves, what waits in Staging, what differs, and the newest event.
+
+    outside: whether the champion is not in Production.
+    """
 
     record: ModelRecord
     champion: int | None
+    outside: bool
     stages: dict[Stage, int]
     waiting: tuple[int, ...]
     differences: tuple[Difference, ...]
@@ -289,6 +293,7 @@ class GovernanceService:
         return ModelOverview(
             record=record,
             champion=state.champion,
+            outside=state.champion_outside_production,
             stages={stage: len(state.in_stage(stage)) for stage in Stage},
             waiting=tuple(sorted(waiting, reverse=True)),
             differences=tuple(self.differences(record.name)),

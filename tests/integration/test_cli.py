@@ -264,6 +264,15 @@ def test_a_change_is_ended_in_the_state_that_was_shown(
     assert verb("verify")[0] == 0
 
 
+def test_a_champion_outside_production_is_not_adopted(verb: Verb, folder: Path) -> None:
+    """Exit code 3, and the sentence names the way out."""
+    registries.Filler(f"sqlite:///{folder / 'mlflow.db'}").client.set_registered_model_alias(MODEL, "champion", "3")
+    code, _, error = verb("reconcile", MODEL, "--adopt", "--reason", REASON)
+
+    assert code == 3
+    assert "champion 3 outside Production; revert and promote" in error
+
+
 def test_a_champion_whose_bytes_change_is_found(verb: Verb, filled: Path) -> None:
     """Integrity failure, exit code 7; put back, it is clean again."""
     path = registries.Filler(f"sqlite:///{filled / 'mlflow.db'}").files_of(MODEL, 1) / "conda.yaml"

@@ -716,6 +716,71 @@ class TestOutOfBand:
         with pytest.raises(StateChanged, match="nothing differs any more"):
             desk.adopt(MODEL, reason=REASON, actor=GRACE, expect=state)
 
+    @pytest.mark.parametrize(
+        ("holder", "stages"),
+        [
+            pytest.param(2, {}, id="the alias alone"),
+            pytest.param(2, {2: Stage.ARCHIVED}, id="the alias, to an archived version"),
+            pytest.param(1, {1: Stage.ARCHIVED, 2: Stage.PRODUCTION}, id="the stages alone"),
+            pytest.param(1, {1: Stage.ARCHIVED}, id="the champion is archived"),
+            pytest.param(2, {1: Stage.NONE, 2: Stage.STAGING}, id="nobody is left in Production"),
+        ],
+    )
+    def test_is_not_adopted_where_the_champion_would_leave_production(
+        self, holder: int, stages: dict[int, Stage]
+    ) -> None:
+        """One is not had without the other; reverted, the version that should serve is promoted."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        registry.set_alias(MODEL, "champion", holder)
+        move_stages(registry, stages)
+        with pytest.raises(Refused, match=f"champion {holder} outside Production; revert and promote"):
+            desk.adopt(MODEL, reason=REASON, actor=GRACE)
+        desk.revert(MODEL, reason=REASON, actor=GRACE)
+        champion(desk, 2)
+
+        assert desk.differences(MODEL) == []
+        assert registry.state(MODEL).in_stage(Stage.PRODUCTION) == [2]
+
+    def test_of_a_champion_is_adopted_where_no_stages_are_used(self) -> None:
+        """Such a registry has no Production that could say otherwise."""
+        registry = small_registry()
+        registry.set_alias(MODEL, "champion", 1)
+        desk = build_desk(registry)
+        desk.take_over()
+        registry.set_alias(MODEL, "champion", 2)
+        desk.adopt(MODEL, reason=REASON, actor=GRACE)
+
+        assert desk.at(MODEL, desk.clock.now()).champion == 2
+
+    def test_of_something_else_is_adopted_where_the_champion_was_outside_production(self) -> None:
+        """As it was found; the first page says so, and the stray Production version may go."""
+        registry = small_registry()
+        registry.set_alias(MODEL, "champion", 1)
+        registry.set_stage(MODEL, 2, Stage.PRODUCTION)
+        desk = build_desk(registry)
+        desk.take_over()
+        registry.set_alias(MODEL, "canary", 3)
+        assert desk.overview()[0].outside
+        desk.adopt(MODEL, reason=REASON, actor=GRACE)
+        registry.set_stage(MODEL, 2, Stage.ARCHIVED)
+        desk.adopt(MODEL, reason=REASON, actor=GRACE)
+
+        assert desk.differences(MODEL) == []
+        assert not desk.overview()[0].outside
+
+    def test_of_a_deleted_champion_is_adopted_with_its_successor(self) -> None:
+        """There is nothing to revert to."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        registry.delete_version(MODEL, 1)
+        registry.set_alias(MODEL, "champion", 2)
+        desk.adopt(MODEL, reason=REASON, actor=GRACE)
+
+        assert desk.differences(MODEL) == []
+
     def test_is_not_adopted_where_two_would_be_in_production(self) -> None:
         """At most one Production version per model."""
         registry = small_registry()
