@@ -16,7 +16,7 @@ from pipeline.governance.history import Entry
 from pipeline.governance.policy import Mode
 from pipeline.governance.service import GovernanceService
 
-VERIFIED = "verified"
+VERIFIED, FAILED = "verified", "failed"
 
 
 def event_detail(line: Line) -> None:
@@ -52,9 +52,10 @@ def champions_over_time(model: str) -> None:
 def integrity(model: str | None) -> None:
     service = session.desk()  # the export is made at a click, in a thread that is no page
     st.subheader("Integrity and export", anchor=False)
+    may_write = widgets.writes_notice()
     with st.container(horizontal=True):
         st.button("Verify", icon=":material/verified:", on_click=_attempt, args=(_verify,))
-        st.button("Reconcile", icon=":material/sync:", on_click=_attempt, args=(_reconcile,))
+        st.button("Reconcile", icon=":material/sync:", on_click=_attempt, args=(_reconcile,), disabled=not may_write)
         st.download_button(
             "Export as JSON",
             data=lambda: exported(service, model),
@@ -67,7 +68,9 @@ def integrity(model: str | None) -> None:
 
 
 def _verification() -> None:
-    """What the last click found."""
+    """What the last click found, or why it could not."""
+    if FAILED in st.session_state:
+        widgets.message(*st.session_state[FAILED], colour="red")
     if VERIFIED not in st.session_state:
         st.caption(
             "Verify checks the chain of events, the registry against it, and the files in use. "
@@ -88,14 +91,19 @@ def exported(service: GovernanceService, model: str | None) -> bytes:
 
 
 def _attempt(act: Callable[[], None]) -> None:
-    """A click that cannot be done says why on the next run."""
+    """A click that cannot be done says why until one can; what an earlier one found may not hold any more."""
     try:
         act()
     except SignoffError as error:
-        session.flash(str(error))
+        st.session_state.pop(VERIFIED, None)
+        st.session_state[FAILED] = (widgets.title_of(error), str(error))
+    else:
+        st.session_state.pop(FAILED, None)
 
 
 def _reconcile() -> None:
+    """It writes to the ledger and finishes decisions in the registry: whoever may not decide may not do this."""
+    session.signer()
     events = session.desk().reconcile()
     session.forget_reads()
     session.flash(f"{words.count(len(events), 'event')} recorded" if events else "Nothing to finish or record")

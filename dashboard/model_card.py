@@ -37,6 +37,8 @@ def card(model: ModelOverview) -> None:
     _champion(model)
     if (serving := model.stages[Stage.PRODUCTION]) > 1:
         st.caption(f":material/warning: {serving:,} versions are in Production; the desk keeps to one.")
+    if model.outside:
+        st.caption(f":material/warning: Version {model.champion} serves and is not in Production.")
     _waiting(model)
     if model.last is not None:
         with st.container(gap=None):

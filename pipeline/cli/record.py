@@ -9,9 +9,12 @@ import typer
 from pipeline.bootstrap import desk, person
 from pipeline.cli import record_tables
 from pipeline.cli.app import Json, Model, app, print_out, write
+from pipeline.governance.drift import state_text
 from pipeline.governance.errors import IntegrityFailure, InvalidInput
 from pipeline.governance.verify import Problem
 from pipeline.settings import read_settings
+
+Expect = Annotated[str | None, typer.Option(help="Refuse unless the differences are still in this state.")]
 
 
 @app.command()
@@ -53,31 +56,41 @@ def reconcile(
     adopt: Annotated[bool, typer.Option("--adopt", help="Take what the registry holds as recorded.")] = False,
     revert: Annotated[bool, typer.Option("--revert", help="Put the registry back to what the ledger says.")] = False,
     reason: Annotated[str, typer.Option(help="Why, in 10 to 2,000 characters.")] = "",
+    expect: Expect = None,
     as_json: Json = False,
 ) -> None:
-    """Finish what a crash left and record what moved by another way; --adopt or --revert ends a difference.
+    """Finish what a crash left and record what moved by another way; --adopt or --revert ends the differences.
 
-    Exit code 7 where files are not those recorded.
+    It shows the state of each model's differences, which --expect takes back. Exit code 7 where files are not those
+    recorded.
     """
+    _check_options(model, adopt, revert, expect)
     settings = read_settings()
     service = desk(settings)
     events = service.reconcile(model)
-    if adopt or revert:
-        if model is None or adopt == revert:
-            raise InvalidInput("reconcile: --adopt and --revert need a MODEL, and only one of the two")
+    if model is not None and (adopt or revert):
         end = service.adopt if adopt else service.revert
-        events.append(end(model, reason=reason, actor=person(settings)))
+        events.append(end(model, reason=reason, actor=person(settings), expect=expect))
     names = [record.name for record in service.models()] if model is None else [model]
-    differences = [each for name in names for each in service.differences(name)]
+    found = {name: held for name in names if (held := service.differences(name))}
     changed = [Problem("tampering", name, each.sentence) for name in names for each in service.changed_files(name)]
     content = {
         "events": [{"sequence": each.sequence, "type": each.event.type, "model": each.event.model} for each in events],
-        "differences": [each.as_json() for each in differences],
+        "differences": [each.as_json() for held in found.values() for each in held],
+        "states": {name: state_text(held) for name, held in found.items()},
         "problems": [each.as_json() for each in changed],
     }
-    print_out(as_json, content, lambda: record_tables.reconciled(events, differences, changed))
+    print_out(as_json, content, lambda: record_tables.reconciled(events, found, changed))
     if changed:
         raise typer.Exit(IntegrityFailure.exit_code)
+
+
+def _check_options(model: str | None, adopt: bool, revert: bool, expect: str | None) -> None:
+    """Raises InvalidInput before anything is read or written."""
+    if (adopt or revert) and (model is None or adopt == revert):
+        raise InvalidInput("reconcile: --adopt and --revert need a MODEL, and only one of the two")
+    if expect is not None and not (adopt or revert):
+        raise InvalidInput("reconcile: --expect belongs to --adopt or --revert")
 
 
 def parse_time(text: str) -> datetime:

@@ -1,9 +1,10 @@
 """What was decided, and whether ledger and registry agree, as the verbs print it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.cli.printing import line, table, when
+from pipeline.governance.drift import state_text
 from pipeline.governance.history import given_out_again, one_line_each
 
 if TYPE_CHECKING:
@@ -71,15 +72,16 @@ def problems(found: "Sequence[Problem]") -> None:
 
 
 def reconciled(
-    events: "Sequence[StoredEvent]", differences: "Sequence[Difference]", changed: "Sequence[Problem]"
+    events: "Sequence[StoredEvent]", found: "Mapping[str, Sequence[Difference]]", changed: "Sequence[Problem]"
 ) -> None:
+    """`found`: what differs, by model."""
     rows = [[each.sequence, each.event.type.value, each.event.model] for each in events]
     table(["No.", "Event", "Model"], rows, empty="Nothing to record.")
+    differences = [each for held in found.values() for each in held]
     open_rows = [[each.slot.model, each.sentence, when(each.since), when(each.seen)] for each in differences]
-    table(
-        ["Model", "Difference", "After (UTC)", "Seen (UTC)"],
-        open_rows,
-        empty="Stages and aliases are as recorded.",
-    )
+    heads = ["Model", "Difference", "After (UTC)", "Seen (UTC)"]
+    table(heads, open_rows, empty="Stages and aliases are as recorded.")
+    for model, held in found.items():
+        line(f"State of {model}: {state_text(held)}")
     if changed:
         problems(changed)

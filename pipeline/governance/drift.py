@@ -5,21 +5,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipeline.governance.errors import Conflict, Refused
-from pipeline.governance.ledger import SlotState, iso
-from pipeline.governance.lifecycle import ModelState, Slot, Stage
+from pipeline.governance.errors import Refused, StateChanged
+from pipeline.governance.ledger import SlotState, iso, slot_text
+from pipeline.governance.lifecycle import CHAMPION, ModelState, Slot, Stage
 from pipeline.governance.ports import LedgerTransaction
+from pipeline.governance.text import visible
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A slot in which the registry is not what the ledger says; it changed between `since` and `seen`."""
+    """A slot in which the registry is not what the ledger says; it changed between `since` and `seen`.
+
+    generation: of the slot in the ledger. reported: whether a `drift` event says so already.
+    """
 
     slot: Slot
     recorded: str | None
     observed: str | None
     since: datetime
     seen: datetime
+    generation: int
     reported: bool
 
     @property
@@ -47,7 +52,8 @@ def find_differences(
         held, value = slots.get(slot, SlotState.initial(slot)), state.value(slot)
         if not held.pending and value != held.recorded:
             reported = held.drift and held.observed == value
-            found.append(Difference(slot, held.recorded, value, held.since or baseline, now, reported))
+            since = held.since or baseline
+            found.append(Difference(slot, held.recorded, value, since, now, held.generation, reported))
     return found
 
 
@@ -78,6 +84,19 @@ def all_slots(model: str, slots: Iterable[Slot], state: ModelState) -> list[Slot
     return sorted({*slots, *(slot for slot, _ in own_slots(model, state))})
 
 
+def state_text(differences: Iterable[Difference]) -> str:
+    """What somebody who ends the differences looked at, as a review hands out its state."""
+    return ",".join(slot_text(each.slot, each.observed, each.generation) for each in differences)
+
+
+def check_expected(differences: Iterable[Difference], expect: str | None) -> None:
+    """Raises StateChanged where the differences are not those that the actor looked at (None: whatever there is)."""
+    state = state_text(differences)
+    if expect not in (None, state):
+        now = f"it is {visible(state)}" if state else "nothing differs any more"
+        raise StateChanged(f"state: expected {visible(str(expect))}, {now}; look at the differences again")
+
+
 def check_one_production(differences: Iterable[Difference], state: ModelState) -> None:
     versions = state.in_stage(Stage.PRODUCTION)
     if len(versions) > 1 and any(each.observed == Stage.PRODUCTION for each in differences):
@@ -85,8 +104,22 @@ def check_one_production(differences: Iterable[Difference], state: ModelState) -
         raise Refused(f"adopt: it would leave the versions {named} in Production; revert, or archive all but one")
 
 
+def check_champion_in_production(differences: Iterable[Difference], state: ModelState) -> None:
+    """Adopting must not part the two: the desk moves no champion to Staging, so that it could not promote that one.
+
+    Where they were apart already, what touches neither of them may be adopted.
+    """
+    own = (f"@{CHAMPION}", f"/{state.champion}")
+    parted = any(each.slot.label in own or each.observed == Stage.PRODUCTION for each in differences)
+    if parted and state.champion_outside_production:
+        raise Refused(
+            f"adopt: it would leave champion {state.champion} outside Production; revert and promote the version that "
+            "should serve, or move the stages in the registry too"
+        )
+
+
 def check_unmoved(transaction: LedgerTransaction, differences: Iterable[Difference]) -> None:
     for each in differences:
         held = transaction.slot(each.slot)
-        if held is None or held.pending or held.observed != each.observed:
-            raise Conflict(f"state: {each.slot.label} changed since you looked; reconcile again")
+        if held is None or held.pending or (held.generation, held.observed) != (each.generation, each.observed):
+            raise StateChanged(f"state: {each.slot.label} changed since you looked; reconcile again")

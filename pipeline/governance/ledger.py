@@ -132,6 +132,11 @@ class SlotState(NamedTuple):
         return cls(recorded=Stage.NONE.value if slot.kind == "stage" else None)
 
 
+def slot_text(slot: Slot, content: str | None, generation: int) -> str:
+    """A slot as somebody looked at it, `slot=content#generation`; equal text means that nothing has moved."""
+    return f"{slot.label}={content or ''}#{generation}"
+
+
 def canonical(content: Mapping[str, Any]) -> str:
     return json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 

@@ -79,6 +79,14 @@ class ModelState:
     def champion(self) -> int | None:
         return self.aliases.get(CHAMPION)
 
+    @property
+    def champion_outside_production(self) -> bool:
+        """Not where no version is in Production and the champion is in no stage: such a registry uses no stages."""
+        if self.champion is None:
+            return False
+        production, stage = self.in_stage(Stage.PRODUCTION), self.stages.get(self.champion, Stage.NONE)
+        return self.champion not in production and (bool(production) or stage is not Stage.NONE)
+
     def value(self, slot: Slot) -> str | None:
         """The slot's content as text: a version number or a stage; None for an alias or a version that is not there."""
         if slot.kind == "alias":

@@ -10,6 +10,8 @@ from pipeline.governance.actors import Actor
 from pipeline.governance.decide import RECONCILE_AFTER, Decider, actor_json
 from pipeline.governance.drift import (
     Difference,
+    check_champion_in_production,
+    check_expected,
     check_one_production,
     check_unmoved,
     find_differences,
@@ -61,17 +63,18 @@ class Reconciler:
         events += [self.watch.record(model, each) for each in self.changed_files(model)]
         return [event for event in events if event is not None]
 
-    def adopt(self, model: str, *, reason: str, actor: Actor) -> StoredEvent:
-        """Take what is there as recorded from now on.
+    def adopt(self, model: str, *, reason: str, actor: Actor, expect: str | None = None) -> StoredEvent:
+        """Take what is there as recorded from now on; `expect` is the state_text of what the actor looked at.
 
-        Raises Refused where nothing differs, two versions would be in Production or files were changed; Conflict where
-        it moved again.
+        Raises Refused where nothing differs, two versions would be in Production, the champion would not be or files
+        were changed; StateChanged where it moved again.
         """
         with self._denying(model, reason, actor) as move:
-            differences, state = self._reported(model), self._state(model)
+            differences, state = self._reported(model, expect), self._state(model)
             check_one_production(differences, state)
             if changed := self.changed_files(model):
                 raise Refused(f"reconcile: {changed[0].sentence}; revert, or archive it and register it anew")
+            check_champion_in_production(differences, state)
             changes = tuple(SlotChange(each.slot, each.recorded, each.observed, each.observed) for each in differences)
             content = {**self._signed(move, actor, reason, "adopt"), "subject": self._champion_subject(model, state)}
             event = Event(EventType.DRIFT_ADOPTED, model, self.clock.now(), changes, content=content)
@@ -79,10 +82,13 @@ class Reconciler:
                 check_unmoved(transaction, differences)
                 return transaction.append(event)
 
-    def revert(self, model: str, *, reason: str, actor: Actor) -> StoredEvent:
-        """Put the registry back to what the ledger says. Raises Refused and Conflict as `adopt` does."""
+    def revert(self, model: str, *, reason: str, actor: Actor, expect: str | None = None) -> StoredEvent:
+        """Put the registry back to what the ledger says.
+
+        Raises Refused where nothing differs, StateChanged where it moved again, Conflict and Unavailable as decisions.
+        """
         with self._denying(model, reason, actor) as move:
-            differences = self._reported(model)
+            differences = self._reported(model, expect)
             changes = tuple(SlotChange(each.slot, each.observed, each.recorded) for each in differences)
             content = {**self._signed(move, actor, reason, "revert"), "subject": {"model": model, "version": None}}
             with self.ledger.transaction() as transaction:
@@ -142,12 +148,17 @@ class Reconciler:
                 return None  # somebody decided meanwhile; the next pass looks again
             return transaction.append(event)
 
-    def _reported(self, model: str) -> list[Difference]:
-        """The differences, recorded as drift first so that what is ended was also seen."""
+    def _reported(self, model: str, expect: str | None) -> list[Difference]:
+        """The differences, if they are those expected, recorded as drift so that what is ended was also seen.
+
+        What moves between the two reads is not signed: `check_unmoved` compares with what was recorded.
+        """
         self.take_over(model)
-        self._report(model)
-        if not (differences := self.differences(model)):
+        differences = self.differences(model)
+        check_expected(differences, expect)
+        if not differences:
             raise Refused(f"reconcile: nothing differs between the registry and the ledger for {model!r}")
+        self._report(model)
         return differences
 
     def _champion_subject(self, model: str, state: ModelState) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pipeline.governance.claims import Recomputation, Recomputer, check_claims
 from pipeline.governance.errors import InvalidInput, NotFound, Refused, SignoffError, Unavailable
 from pipeline.governance.evidence import Evidence, assemble
 from pipeline.governance.gates import COMPARING, RECOMPUTING, Facts, GateResult, check_gates
-from pipeline.governance.ledger import SlotState, former_champions
+from pipeline.governance.ledger import SlotState, former_champions, slot_text
 from pipeline.governance.lifecycle import CHAMPION, Change, ModelState, Move, MoveKind, Slot, plan_changes
 from pipeline.governance.policy import Mode, Policy
 from pipeline.governance.ports import (
@@ -47,9 +47,9 @@ class Review:
 
     @property
     def state(self) -> str:
-        """The slots as they are now, each as `slot=content#generation`; equal text means nothing has moved."""
+        """The slots as they are now, see slot_text."""
         pairs = zip(self.changes, self.slots, strict=True)
-        return ",".join(f"{each.slot.label}={each.expected or ''}#{held.generation}" for each, held in pairs)
+        return ",".join(slot_text(each.slot, each.expected, held.generation) for each, held in pairs)
 
     @property
     def blocked_by(self) -> list[GateResult]:

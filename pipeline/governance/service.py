@@ -65,10 +65,14 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ModelOverview:
-    """One model on the first page: what serves, what waits in Staging, what differs, and the newest event."""
+    """One model on the first page: what serves, what waits in Staging, what differs, and the newest event.
+
+    outside: whether the champion is not in Production.
+    """
 
     record: ModelRecord
     champion: int | None
+    outside: bool
     stages: dict[Stage, int]
     waiting: tuple[int, ...]
     differences: tuple[Difference, ...]
@@ -266,13 +270,13 @@ class GovernanceService:
         models = self._known_models() if model is None else [model]
         return [event for each in models for event in self.reconciler.reconcile(each, min_age=min_age)]
 
-    def adopt(self, model: str, *, reason: str, actor: Actor) -> StoredEvent:
-        """Take what the registry holds as recorded from now on."""
-        return self.reconciler.adopt(model, reason=check_reason(reason), actor=actor)
+    def adopt(self, model: str, *, reason: str, actor: Actor, expect: str | None = None) -> StoredEvent:
+        """Take what the registry holds as recorded from now on; `expect`: what the actor looked at, see state_text."""
+        return self.reconciler.adopt(model, reason=check_reason(reason), actor=actor, expect=expect)
 
-    def revert(self, model: str, *, reason: str, actor: Actor) -> StoredEvent:
-        """Put the registry back to what the ledger says."""
-        return self.reconciler.revert(model, reason=check_reason(reason), actor=actor)
+    def revert(self, model: str, *, reason: str, actor: Actor, expect: str | None = None) -> StoredEvent:
+        """Put the registry back to what the ledger says; `expect` as in `adopt`."""
+        return self.reconciler.revert(model, reason=check_reason(reason), actor=actor, expect=expect)
 
     def _decide(self, move: Move, reason: str, actor: Actor, options: Options) -> Outcome:
         request = Request(move, check_reason(reason), actor, **options)
@@ -289,6 +293,7 @@ class GovernanceService:
         return ModelOverview(
             record=record,
             champion=state.champion,
+            outside=state.champion_outside_production,
             stages={stage: len(state.in_stage(stage)) for stage in Stage},
             waiting=tuple(sorted(waiting, reverse=True)),
             differences=tuple(self.differences(record.name)),

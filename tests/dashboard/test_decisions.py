@@ -1,7 +1,7 @@
 """Decisions through the pages: each goes through the service, and what it refuses is said at the form."""
 
 import pytest
-from seen import button, frame, texts
+from seen import badges, button, frame, texts
 from streamlit import config
 
 from desks import GRACE, MODEL, REASON, KnownDifferences, build_desk, small_registry, worse
@@ -141,6 +141,13 @@ def test_an_unknown_end_keeps_the_key(desk, open_page):
     assert app.session_state[f"key/production/{MODEL}/2/None"] == key
 
 
+def test_an_alias_in_the_message_after_a_write_is_no_markdown(desk, open_page):
+    """A name of anybody's choice stands in a code span."""
+    app = decide(review(open_page, desk, to="Alias", alias="__canary__"), "Set alias on version 2")
+
+    assert app.toast[0].value.endswith("is applied: version 2, `@__canary__`")
+
+
 def test_sets_and_removes_a_free_alias(desk, open_page):
     """An alias of one's own is set on a version and taken away again."""
     decide(review(open_page, desk, to="Alias", alias="canary"), "Set alias on version 2")
@@ -181,6 +188,13 @@ def test_a_self_declared_name_signs_on_this_machine_only(desk, open_page, addres
     assert desk.registry.state(MODEL).champion == 1
 
 
+def move_champion(desk, version):
+    """By another way, the stages too: an alias that moved alone is not adopted."""
+    desk.registry.set_alias(MODEL, "champion", version)
+    for each in (1, 2, 3):
+        desk.registry.set_stage(MODEL, each, Stage.PRODUCTION if each == version else Stage.ARCHIVED)
+
+
 @pytest.mark.parametrize(
     ("label", "champion", "event"),
     [
@@ -190,7 +204,7 @@ def test_a_self_declared_name_signs_on_this_machine_only(desk, open_page, addres
 )
 def test_ends_an_out_of_band_change(desk, open_page, label, champion, event):
     """What moved by another way is adopted or reverted with a reason, and then there is nothing left to end."""
-    desk.registry.set_alias(MODEL, "champion", 3)
+    move_champion(desk, 3)
     app = open_page(desk, "history", model=MODEL)
     app.text_area[0].input(REASON)
 
@@ -199,6 +213,26 @@ def test_ends_an_out_of_band_change(desk, open_page, label, champion, event):
     assert not app.exception
     assert desk.registry.state(MODEL).champion == champion
     assert desk.history(MODEL)[-1].type == event
+    assert desk.differences(MODEL) == []
+
+
+@pytest.mark.parametrize("label", ["Adopt what the registry holds", "Revert to what the ledger says"])
+def test_what_moved_after_the_form_was_drawn_is_not_signed(desk, open_page, label):
+    """The form takes back what was on the screen; the reason stays, and a second click is about what is there now."""
+    move_champion(desk, 3)
+    app = open_page(desk, "history", model=MODEL)
+    app.text_area[0].input(REASON)
+    move_champion(desk, 2)
+
+    button(app, label).click().run()
+
+    assert any("Something has changed" in each for each in badges(app))
+    assert "look at the differences again" in texts(app)
+    assert desk.registry.state(MODEL).champion == 2
+    assert desk.history(MODEL)[-1].type == "denied"
+    assert frame(app, "Registry")["Registry"].tolist()[0] == "2"
+    assert app.text_area[0].value == REASON
+    button(app, label).click().run()
     assert desk.differences(MODEL) == []
 
 

@@ -3,12 +3,13 @@
 import json
 
 import pytest
-from seen import badges, button, frame, texts
+from seen import badges, button, frame, markdown_sources, texts
+from streamlit import config
 
 from dashboard import charts, history_lines, history_panels
 from desks import GRACE, MODEL, REASON, build_desk, registered_again, small_registry
 from pipeline.adapters.in_memory import EPOCH
-from pipeline.governance.errors import Refused
+from pipeline.governance.errors import Refused, Unavailable
 from pipeline.governance.lifecycle import Stage
 
 
@@ -184,11 +185,51 @@ def test_reconcile_records_what_moved(desk, open_page):
     assert [each.value for each in button(app, "Reconcile").click().run().toast] == ["Nothing to finish or record"]
 
 
-def test_a_click_on_a_registry_that_went_down_is_told(desk, open_page):
-    """A sentence, not a traceback, and the page stays."""
-    app = opened(open_page, desk)
+@pytest.mark.parametrize("label", ["Verify", "Reconcile"])
+def test_a_click_on_a_registry_that_went_down_is_told(desk, open_page, label):
+    """A sentence, not a traceback; the page stays, what an earlier click found is gone, and a success takes it away."""
+    app = button(opened(open_page, desk), "Verify").click().run()
     desk.registry.down = True
-    app = button(app, "Verify").click().run()
+    button(app, label).click().run()
 
     assert not app.exception
-    assert [each.value for each in app.toast] == ["the registry does not answer"]
+    assert any("Not available" in each for each in badges(app))
+    assert "the registry does not answer" in texts(app)
+    assert "the registry agrees" not in texts(app)
+    assert "the registry does not answer" in texts(app.run())
+    assert not app.toast
+    desk.registry.down = False
+    assert "the registry does not answer" not in texts(button(app, label).click().run())
+
+
+@pytest.mark.parametrize("label", ["Verify", "Reconcile"])
+def test_a_failure_is_no_markdown(desk, open_page, label):
+    """Its sentence may hold a name of anybody's making."""
+    app, sentence = opened(open_page, desk), "alias: [click](https://example.org) **now**"
+
+    def fail(_model):
+        raise Unavailable(sentence)
+
+    desk.registry.state = fail
+    button(app, label).click().run()
+
+    assert sentence in texts(app)
+    assert sentence not in markdown_sources(app)
+
+
+@pytest.mark.parametrize("address", [None, "0.0.0.0"])  # None: Streamlit listens everywhere
+def test_only_this_machine_reconciles(desk, open_page, address):
+    """Where others can reach the server a click records and finishes nothing, and the page says why."""
+    desk.registry.set_alias(MODEL, "champion", 3)
+    app = opened(open_page, desk)
+    before = desk.history(MODEL)
+    config.set_option("server.address", address)
+
+    button(app, "Reconcile").click().run()
+
+    assert not app.exception
+    assert any("Read only" in each for each in badges(app))
+    assert "decides only on this machine" in texts(app)
+    assert button(app, "Reconcile").disabled
+    assert not button(app, "Verify").disabled
+    assert desk.history(MODEL) == before

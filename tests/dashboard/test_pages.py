@@ -4,7 +4,7 @@ import pytest
 from seen import badges, frame, markdown_sources, texts
 
 from dashboard import session, words
-from desks import MODEL, build_desk
+from desks import MODEL, build_desk, small_registry
 from pipeline.adapters.in_memory import InMemoryRegistry
 from pipeline.governance.lifecycle import Stage
 
@@ -102,6 +102,17 @@ def test_overview_tells_out_of_band_changes(desk, open_page):
     assert "@champion is 3, the ledger says 1" in texts(app)
     assert "Not set by this desk." in [caption.value for caption in app.caption]
     assert "@champion is 3, the ledger says 1" in texts(open_page(desk, "review", model=MODEL, version="2"))
+
+
+def test_overview_tells_a_champion_that_is_not_in_production(open_page):
+    """A registry may have been found like that."""
+    registry = small_registry()
+    registry.set_alias(MODEL, "champion", 1)
+    registry.set_stage(MODEL, 2, Stage.PRODUCTION)
+
+    app = open_page(build_desk(registry))
+
+    assert any("Version 1 serves and is not in Production." in caption.value for caption in app.caption)
 
 
 def test_versions_lists_all_with_figures(desk, open_page):

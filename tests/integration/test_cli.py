@@ -238,9 +238,39 @@ def test_a_change_by_another_way_is_found_and_ended(verb: Verb, folder: Path) ->
     assert (code, found["ok"], found["problems"][0]["kind"]) == (7, False, "out_of_band")
     assert [event["type"] for event in recorded["events"]] == ["drift"]
     assert recorded["differences"][0]["slot"] == "@champion"
+    assert recorded["states"] == {MODEL: "@champion=3#1"}
     assert verb("promote", MODEL, 4, "Production", "--reason", REASON, "--accept-warnings")[0] == 4
     assert verb("reconcile", MODEL, "--revert", "--reason", REASON)[1]["differences"] == []
     assert verb("verify")[0] == 0
+
+
+def test_a_change_is_ended_in_the_state_that_was_shown(
+    verb: Verb, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What moved since is a conflict, exit code 4, and changes nothing; the table shows the state too."""
+    filler = registries.Filler(f"sqlite:///{folder / 'mlflow.db'}")
+    filler.client.set_registered_model_alias(MODEL, "shadow", "3")
+    state = verb("reconcile", MODEL)[1]["states"][MODEL]
+    filler.client.set_registered_model_alias(MODEL, "shadow", "2")
+    adopt = ["reconcile", MODEL, "--adopt", "--reason", REASON, "--expect"]
+    code, output, error = verb(*adopt, state)
+
+    assert (code, output) == (4, None)
+    assert "StateChanged: state: expected @shadow=3#0, it is @shadow=2#0" in error
+    assert verb("history", MODEL)[1][-1]["type"] == "denied"
+    assert run(["reconcile"]) == 0
+    assert f"State of {MODEL}: @shadow=2#0" in capsys.readouterr().out
+    assert verb(*adopt, "@shadow=2#0")[1]["states"] == {}
+    assert verb("verify")[0] == 0
+
+
+def test_a_champion_outside_production_is_not_adopted(verb: Verb, folder: Path) -> None:
+    """Exit code 3, and the sentence names the way out."""
+    registries.Filler(f"sqlite:///{folder / 'mlflow.db'}").client.set_registered_model_alias(MODEL, "champion", "3")
+    code, _, error = verb("reconcile", MODEL, "--adopt", "--reason", REASON)
+
+    assert code == 3
+    assert "champion 3 outside Production; revert and promote" in error
 
 
 def test_a_champion_whose_bytes_change_is_found(verb: Verb, filled: Path) -> None:
@@ -317,7 +347,14 @@ def test_a_registry_id_of_the_settings_leaves_mlflow_alone(
         (["history", "nobody"], 5, "NotFound"),
         (["history", "nobody", "--export", "/no/such/folder/ledger.json"], 5, "NotFound"),
         (["reconcile", MODEL, "--adopt", "--revert"], 2, "only one of the two"),
+        (["reconcile", "--adopt", "--reason", REASON], 2, "need a MODEL"),
+        (["reconcile", MODEL, "--expect", "@champion=3#1"], 2, "--expect belongs to --adopt or --revert"),
         (["reconcile", MODEL, "--adopt", "--reason", REASON], 3, "nothing differs"),
+        (
+            ["reconcile", MODEL, "--revert", "--reason", REASON, "--expect", "@champion=3#1"],
+            4,
+            "nothing differs any more",
+        ),
         (["train", "--candidate", "no_such_recipe"], 2, "no_such_recipe"),
         (["train", "--data", "nowhere.csv"], 2, "nowhere.csv"),
     ],

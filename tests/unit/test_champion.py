@@ -153,6 +153,8 @@ def test_an_adopted_change_is_followed(
     """Then it is recorded."""
     follower.look()
     registry.set_alias(MODEL, "champion", 2)
+    registry.set_stage(MODEL, 2, Stage.PRODUCTION)
+    registry.set_stage(MODEL, 1, Stage.ARCHIVED)
     service.reconcile(MODEL)
     service.adopt(MODEL, reason=REASON, actor=GRACE)
     assert not follower.look().degraded

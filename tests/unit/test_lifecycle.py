@@ -25,6 +25,9 @@ STATE = ModelState(
 )
 
 
+NONE, STAGING, PRODUCTION = Stage.NONE, Stage.STAGING, Stage.PRODUCTION
+
+
 def stage(version: int) -> Slot:
     return Slot.of_stage("m", version)
 
@@ -135,3 +138,21 @@ def test_a_reason_is_kept_without_surrounding_space() -> None:
 def test_a_state_gives_each_slot_its_content(slot: Slot, value: str | None, label: str) -> None:
     """None for what is not there."""
     assert (value, label) == (STATE.value(slot), slot.label)
+
+
+@pytest.mark.parametrize(
+    ("champion", "stages", "outside"),
+    [
+        pytest.param(None, {1: PRODUCTION}, False, id="no champion"),
+        pytest.param(1, {1: PRODUCTION, 2: STAGING}, False, id="in Production"),
+        pytest.param(1, {1: NONE, 2: NONE}, False, id="no stages at all"),
+        pytest.param(1, {1: NONE, 2: PRODUCTION}, True, id="another one is in Production"),
+        pytest.param(1, {1: STAGING, 2: NONE}, True, id="in another stage"),
+        pytest.param(9, {1: NONE}, False, id="a version that nobody knows"),
+    ],
+)
+def test_a_champion_outside_production(champion: int | None, stages: dict[int, Stage], outside: bool) -> None:
+    """Where stages are used, one is not had without the other."""
+    aliases = {} if champion is None else {"champion": champion}
+
+    assert ModelState(aliases, stages).champion_outside_production is outside

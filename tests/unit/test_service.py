@@ -24,6 +24,7 @@ from desks import (
 )
 from pipeline.adapters.in_memory import InMemoryLedger, InMemoryRegistry
 from pipeline.governance.actors import Actor, Established
+from pipeline.governance.drift import state_text
 from pipeline.governance.errors import (
     Blocked,
     Conflict,
@@ -55,6 +56,11 @@ OUR_EVENTS = [EventType.BASELINE, EventType.DECIDED, EventType.APPLIED]
 
 def promote(desk: GovernanceService, version: int, stage: Stage, **options: object):
     return desk.promote(MODEL, version, stage, reason=REASON, actor=GRACE, **options)
+
+
+def move_stages(registry: InMemoryRegistry, stages: dict[int, Stage]) -> None:
+    for version, stage in stages.items():
+        registry.set_stage(MODEL, version, stage)
 
 
 def champion(desk: GovernanceService, *versions: int) -> None:
@@ -587,7 +593,8 @@ class TestOutOfBand:
 
     def test_can_be_adopted(self) -> None:
         """The ledger takes what is there; decisions go on."""
-        desk, _ = self.moved()
+        desk, registry = self.moved()
+        move_stages(registry, {1: Stage.ARCHIVED, 3: Stage.PRODUCTION})
         desk.adopt(MODEL, reason=REASON, actor=GRACE)
 
         assert desk.differences(MODEL) == []
@@ -633,18 +640,146 @@ class TestOutOfBand:
     @pytest.mark.parametrize("end", ["adopt", "revert"])
     def test_that_moves_again_meanwhile_is_a_conflict(self, end: str) -> None:
         """What is ended must be what was seen."""
-        desk, registry = self.moved()
+        desk, registry = self.canary()
+
+        def move(other: GovernanceService) -> None:
+            registry.set_alias(MODEL, "canary", 1)
+            other.reconcile(MODEL)
+
+        self.meanwhile(desk, move)
+        with pytest.raises(StateChanged, match="changed since you looked"):
+            getattr(desk, end)(MODEL, reason=REASON, actor=GRACE)
+
+    def test_that_somebody_else_adopts_meanwhile_is_adopted_once(self) -> None:
+        """The registry looks the same; the ledger's generation tells."""
+        desk, _ = self.canary()
+        self.meanwhile(desk, lambda other: other.adopt(MODEL, reason=REASON, actor=GRACE))
+        with pytest.raises(StateChanged, match="@canary changed since you looked"):
+            desk.adopt(MODEL, reason=REASON, actor=GRACE)
+
+        assert types(desk)[-2:] == [EventType.DRIFT_ADOPTED, EventType.DENIED]
+
+    def canary(self) -> tuple[GovernanceService, InMemoryRegistry]:
+        registry = small_registry()
+        desk = build_desk(registry)
+        desk.set_alias(MODEL, "canary", 2, reason=REASON, actor=GRACE)
+        registry.set_alias(MODEL, "canary", 3)
+        return desk, registry
+
+    def meanwhile(self, desk: GovernanceService, act: Callable[[GovernanceService], object]) -> None:
+        """Another process acts between what was read and what is written."""
         reported = desk.reconciler._reported
 
-        def race(model: str):
-            found = reported(model)
-            registry.set_alias(MODEL, "champion", 2)
-            build_desk(registry, desk.ledger).reconcile(MODEL)
+        def race(*arguments: object):
+            found = reported(*arguments)
+            act(build_desk(desk.registry, desk.ledger))
             return found
 
         object.__setattr__(desk.reconciler, "_reported", race)
-        with pytest.raises(Conflict, match="changed since you looked"):
-            getattr(desk, end)(MODEL, reason=REASON, actor=GRACE)
+
+    @pytest.mark.parametrize("end", ["adopt", "revert"])
+    def test_is_ended_in_the_state_that_was_looked_at(self, end: str) -> None:
+        """What was handed out is taken back, also after it was recorded as drift."""
+        desk, _ = self.canary()
+        state = state_text(desk.differences(MODEL))
+        desk.reconcile(MODEL)
+        getattr(desk, end)(MODEL, reason=REASON, actor=GRACE, expect=state)
+
+        assert state == "@canary=3#1"
+        assert desk.differences(MODEL) == []
+
+    @pytest.mark.parametrize("end", ["adopt", "revert"])
+    @pytest.mark.parametrize(
+        ("slot", "now"),
+        [
+            pytest.param("canary", "it is @canary=1#1", id="the same slot again"),
+            pytest.param("shadow", "it is @canary=3#1,@shadow=1#0", id="another slot too"),
+        ],
+    )
+    def test_that_moves_after_somebody_looked_is_not_signed(self, end: str, slot: str, now: str) -> None:
+        """Nothing is written but the refusal."""
+        desk, registry = self.canary()
+        state, before = state_text(desk.differences(MODEL)), types(desk)
+        registry.set_alias(MODEL, slot, 1)
+        there = registry.state(MODEL)
+        with pytest.raises(StateChanged, match=f"expected @canary=3#1, {now}; look at the differences again"):
+            getattr(desk, end)(MODEL, reason=REASON, actor=GRACE, expect=state)
+
+        assert types(desk) == [*before, EventType.DENIED]
+        assert registry.state(MODEL) == there
+
+    def test_that_somebody_else_has_ended_is_told(self) -> None:
+        """To whoever looked before."""
+        desk, _ = self.canary()
+        state = state_text(desk.differences(MODEL))
+        desk.adopt(MODEL, reason=REASON, actor=GRACE, expect=state)
+        with pytest.raises(StateChanged, match="nothing differs any more"):
+            desk.adopt(MODEL, reason=REASON, actor=GRACE, expect=state)
+
+    @pytest.mark.parametrize(
+        ("holder", "stages"),
+        [
+            pytest.param(2, {}, id="the alias alone"),
+            pytest.param(2, {2: Stage.ARCHIVED}, id="the alias, to an archived version"),
+            pytest.param(1, {1: Stage.ARCHIVED, 2: Stage.PRODUCTION}, id="the stages alone"),
+            pytest.param(1, {1: Stage.ARCHIVED}, id="the champion is archived"),
+            pytest.param(2, {1: Stage.NONE, 2: Stage.STAGING}, id="nobody is left in Production"),
+        ],
+    )
+    def test_is_not_adopted_where_the_champion_would_leave_production(
+        self, holder: int, stages: dict[int, Stage]
+    ) -> None:
+        """One is not had without the other; reverted, the version that should serve is promoted."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        registry.set_alias(MODEL, "champion", holder)
+        move_stages(registry, stages)
+        with pytest.raises(Refused, match=f"champion {holder} outside Production; revert and promote"):
+            desk.adopt(MODEL, reason=REASON, actor=GRACE)
+        desk.revert(MODEL, reason=REASON, actor=GRACE)
+        champion(desk, 2)
+
+        assert desk.differences(MODEL) == []
+        assert registry.state(MODEL).in_stage(Stage.PRODUCTION) == [2]
+
+    def test_of_a_champion_is_adopted_where_no_stages_are_used(self) -> None:
+        """Such a registry has no Production that could say otherwise."""
+        registry = small_registry()
+        registry.set_alias(MODEL, "champion", 1)
+        desk = build_desk(registry)
+        desk.take_over()
+        registry.set_alias(MODEL, "champion", 2)
+        desk.adopt(MODEL, reason=REASON, actor=GRACE)
+
+        assert desk.at(MODEL, desk.clock.now()).champion == 2
+
+    def test_of_something_else_is_adopted_where_the_champion_was_outside_production(self) -> None:
+        """As it was found; the first page says so, and the stray Production version may go."""
+        registry = small_registry()
+        registry.set_alias(MODEL, "champion", 1)
+        registry.set_stage(MODEL, 2, Stage.PRODUCTION)
+        desk = build_desk(registry)
+        desk.take_over()
+        registry.set_alias(MODEL, "canary", 3)
+        assert desk.overview()[0].outside
+        desk.adopt(MODEL, reason=REASON, actor=GRACE)
+        registry.set_stage(MODEL, 2, Stage.ARCHIVED)
+        desk.adopt(MODEL, reason=REASON, actor=GRACE)
+
+        assert desk.differences(MODEL) == []
+        assert not desk.overview()[0].outside
+
+    def test_of_a_deleted_champion_is_adopted_with_its_successor(self) -> None:
+        """There is nothing to revert to."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        registry.delete_version(MODEL, 1)
+        registry.set_alias(MODEL, "champion", 2)
+        desk.adopt(MODEL, reason=REASON, actor=GRACE)
+
+        assert desk.differences(MODEL) == []
 
     def test_is_not_adopted_where_two_would_be_in_production(self) -> None:
         """At most one Production version per model."""

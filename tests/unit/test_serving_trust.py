@@ -137,6 +137,8 @@ def test_an_adopted_champion_is_trusted(service, registry):
     registry.set_alias(MODEL, "champion", 2)
     assert view(service).champion == 1
     assert state(service, 2).state is Trust.IN_REVIEW
+    registry.set_stage(MODEL, 2, Stage.PRODUCTION)
+    registry.set_stage(MODEL, 1, Stage.ARCHIVED)
     service.adopt(MODEL, reason=REASON, actor=GRACE)
     digest = service.show(MODEL, 2).file_digest
     created = service.show(MODEL, 2).content["created_at"]

@@ -12,14 +12,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from desks import GRACE, MODEL, REASON, TickingClock, build_desk, small_registry
 from pipeline.adapters.in_memory import InMemoryLedger, InMemoryRegistry
+from pipeline.governance.drift import state_text
 from pipeline.governance.errors import Conflict, NotFound, Refused, Unavailable
 from pipeline.governance.ledger import ENDS, Event, EventType, StoredEvent
-from pipeline.governance.lifecycle import CHAMPION, Stage
+from pipeline.governance.lifecycle import CHAMPION, ModelState, Slot, Stage
 from pipeline.governance.request import Outcome
 
 versions = st.integers(1, 4)
 aliases = st.sampled_from(["champion", "challenger", "shadow"])
 stages = st.sampled_from(list(Stage))
+ends = st.sampled_from(["adopt", "revert"])
 # After how many writes to registry and ledger the process dies; None: it lives.
 crashes = st.sampled_from([None, None, None, None, 0, 1, 2, 3, 4, 5])
 losses = st.sampled_from([None, None, None, "request", "answer"])
@@ -138,6 +140,23 @@ class Decisions(RuleBasedStateMachine):
     def adopt(self, crash: int | None) -> None:
         self.attempt(lambda **each: self.desk.adopt(MODEL, **each), crash, None)
 
+    @rule(version=versions, alias=aliases, end=ends)
+    def what_moved_after_a_look_is_not_signed(self, version: int, alias: str, end: str) -> None:
+        """I2: neither adopted nor reverted."""
+        looked_at = state_text(self.desk.differences(MODEL))
+        self.somebody_else_moves_an_alias(version, alias)
+        if state_text(self.desk.differences(MODEL)) == looked_at:
+            return
+        ended = self.count(EventType.DRIFT_ADOPTED), self.count(EventType.DRIFT_REVERTED)
+        self.attempt(lambda **each: getattr(self.desk, end)(MODEL, **each), None, None, expect=looked_at)
+        assert ended == (self.count(EventType.DRIFT_ADOPTED), self.count(EventType.DRIFT_REVERTED)), "I2"
+
+    @rule(version=versions)
+    def adopt_a_champion_that_somebody_else_moved(self, version: int) -> None:
+        """Where the stages do not follow: see the last invariant."""
+        self.somebody_else_moves_an_alias(version, CHAMPION)
+        self.adopt(None)
+
     @precondition(lambda self: self.keys)
     @rule()
     def the_same_key_has_one_effect(self) -> None:
@@ -205,6 +224,20 @@ class Decisions(RuleBasedStateMachine):
         state = self.registry.state(MODEL)
         production = state.in_stage(Stage.PRODUCTION)
         assert production == ([state.aliases[CHAMPION]] if CHAMPION in state.aliases else [])
+
+    @invariant()
+    def an_adoption_parts_no_champion_from_production(self) -> None:
+        """I7, whoever went around the desk: by the ledger, where a champion was adopted and nothing is pending."""
+        last, slots = self.ledger.last(MODEL), self.ledger.slots(MODEL)
+        champion = Slot.of_alias(MODEL, CHAMPION)
+        if last is None or last.event.type is not EventType.DRIFT_ADOPTED:
+            return
+        adopted = any(each.slot == champion and each.to is not None for each in last.event.changes)
+        if not adopted or any(held.pending for held in slots.values()):
+            return
+        stages = {int(slot.name): Stage(held.recorded) for slot, held in slots.items() if slot.kind == "stage"}
+        recorded = ModelState({CHAMPION: int(str(slots[champion].recorded))}, stages)
+        assert not recorded.champion_outside_production, "I7"
 
 
 TestDecisions = Decisions.TestCase
