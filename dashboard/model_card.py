@@ -9,7 +9,7 @@ from dashboard.history_lines import last_line, since
 from dashboard.trust import trust_badge
 from pipeline.governance.drift import Difference
 from pipeline.governance.lifecycle import Stage
-from pipeline.governance.service import ModelOverview
+from pipeline.governance.overview import ModelOverview
 
 MOST_SHOWN = 5
 

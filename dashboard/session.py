@@ -19,10 +19,11 @@ from pipeline.governance.errors import NotAllowed, StaleEvidence
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.history import Entry, Period
 from pipeline.governance.lifecycle import CHAMPION, Move
+from pipeline.governance.overview import ModelOverview
 from pipeline.governance.paired import Flips
 from pipeline.governance.ports import ModelRecord
 from pipeline.governance.review import EVALUATION_ROWS, Review
-from pipeline.governance.service import GovernanceService, ModelOverview
+from pipeline.governance.service import GovernanceService
 from pipeline.serving import what_if
 from pipeline.serving.predictions import Explanations, Opinion, Prediction, Resolved, Target
 from pipeline.serving.rows import CheckedRow, Value

@@ -5,7 +5,7 @@ import streamlit as st
 from dashboard import model_card, session
 from dashboard.filling import empty_registry
 from dashboard.trust import changed_box, changed_files
-from pipeline.governance.service import ModelOverview
+from pipeline.governance.overview import ModelOverview
 
 CARD_PIXELS, MOST_CARDS = 420, 40
 

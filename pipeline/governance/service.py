@@ -34,6 +34,7 @@ from pipeline.governance.lifecycle import (
     check_reason,
     stage_move,
 )
+from pipeline.governance.overview import ModelOverview, overview
 from pipeline.governance.paired import Flips, PairedComparer
 from pipeline.governance.policy import Policy
 from pipeline.governance.ports import (
@@ -61,22 +62,6 @@ class Options(TypedDict, total=False):
     accept_warnings: bool
     recompute: bool
     key: str | None
-
-
-@dataclass(frozen=True)
-class ModelOverview:
-    """One model on the first page: what serves, what waits in Staging, what differs, and the newest event.
-
-    outside: whether the champion is not in Production.
-    """
-
-    record: ModelRecord
-    champion: int | None
-    outside: bool
-    stages: dict[Stage, int]
-    waiting: tuple[int, ...]
-    differences: tuple[Difference, ...]
-    last: Entry | None
 
 
 @dataclass(frozen=True)
@@ -124,7 +109,12 @@ class GovernanceService:
 
     def overview(self) -> list[ModelOverview]:
         """Every model as the first page shows it."""
-        return [self._overview(record) for record in self.registry.models()]
+        return [
+            overview(
+                record, self.registry.state(record.name), self.differences(record.name), self.ledger.last(record.name)
+            )
+            for record in self.registry.models()
+        ]
 
     def versions(self, model: str, metrics: Sequence[str] | None = None) -> list[VersionRow]:
         """Newest first, with the metrics asked for (None: all). Raises NotFound."""
@@ -285,17 +275,3 @@ class GovernanceService:
 
     def _known_models(self) -> list[str]:
         return sorted({*self.ledger.models(), *(record.name for record in self.registry.models())})
-
-    def _overview(self, record: ModelRecord) -> ModelOverview:
-        state = self.registry.state(record.name)
-        waiting = [version for version in state.in_stage(Stage.STAGING) if version != state.champion]
-        last = self.ledger.last(record.name)
-        return ModelOverview(
-            record=record,
-            champion=state.champion,
-            outside=state.champion_outside_production,
-            stages={stage: len(state.in_stage(stage)) for stage in Stage},
-            waiting=tuple(sorted(waiting, reverse=True)),
-            differences=tuple(self.differences(record.name)),
-            last=entry(last) if last else None,
-        )
