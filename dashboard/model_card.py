@@ -1,12 +1,12 @@
 """One model on the first page: what serves, what waits, what moved, what happened last."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import streamlit as st
 
 from dashboard import pages, session, tables, widgets, words
 from dashboard.history_lines import last_line, since
-from dashboard.trust import trust_badge
+from dashboard.trust import Named, trust_badge
 from pipeline.governance.drift import Difference
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.overview import ModelOverview
@@ -25,7 +25,8 @@ def out_of_band(model: str, differences: Sequence[Difference]) -> None:
         pages.link_history("See what moved, adopt or revert it", model)
 
 
-def card(model: ModelOverview) -> None:
+def card(model: ModelOverview, refused: Set[Named]) -> None:
+    """refused: versions that nobody can use, and that somebody may be about to review."""
     name = model.record.name
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(words.label(name), anchor=False, width="content")
@@ -39,7 +40,7 @@ def card(model: ModelOverview) -> None:
         st.caption(f":material/warning: {serving:,} versions are in Production; the desk keeps to one.")
     if model.outside:
         st.caption(f":material/warning: Version {model.champion} serves and is not in Production.")
-    _waiting(model)
+    _waiting(model, refused)
     if model.last is not None:
         with st.container(gap=None):
             st.caption("Last event")
@@ -66,16 +67,22 @@ def _champion(model: ModelOverview) -> None:
         )
 
 
-def _waiting(model: ModelOverview) -> None:
+def shown_waiting(model: ModelOverview) -> tuple[int, ...]:
+    return model.waiting[:MOST_SHOWN]
+
+
+def _waiting(model: ModelOverview, refused: Set[Named]) -> None:
     if not model.waiting:
         st.caption("Nothing waits for a review.")
         return
     name, frame = model.record.name, session.versions(model.record.name)
     st.caption(f"{words.count(len(model.waiting), 'version')} in Staging, waiting for a review")
     with st.container(gap=None):
-        for version in model.waiting[:MOST_SHOWN]:
+        for version in shown_waiting(model):
             with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
                 pages.link_review(f"Review version {version}", name, version)
+                if (name, version) in refused:
+                    trust_badge(name, version)
                 st.text(tables.brief(frame, version, session.metric_names()[:2]))
     if len(model.waiting) > MOST_SHOWN:
         pages.link_versions(f"{len(model.waiting) - MOST_SHOWN:,} more", name)

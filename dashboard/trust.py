@@ -1,6 +1,6 @@
 """Whether a version may be used, in words; the same on every page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import wait
 from typing import Any
 
@@ -11,7 +11,7 @@ from dashboard import pages, session, widgets, words
 from pipeline.governance.errors import NotFound, SignoffError
 from pipeline.governance.lifecycle import Stage
 from pipeline.serving.predictions import Target
-from pipeline.serving.trust import Trust
+from pipeline.serving.trust import Trust, TrustState
 
 BADGES: dict[Trust, tuple[str, str, widgets.Colour]] = {
     Trust.TRUSTED: ("Trusted", "verified_user", "green"),
@@ -23,10 +23,12 @@ SAYS = {
     Trust.TRUSTED: "Its files are those that were approved.",
     Trust.IN_REVIEW: "It loads under the policy, but nobody has approved it yet.",
 }
+Named = tuple[str, int]  # a model and a version of it
 COLUMN = "Trust"
 USED = (Stage.PRODUCTION.value, Stage.STAGING.value)
 NOT_LOOKED_AT = "Not looked at"
 MOST_LOOKED_AT, LOOK_SECONDS = 25, 1.0  # of a table's versions: their files may lie on the other side of a network
+GLANCE_SECONDS = 0.3  # for a list that is drawn without them
 FOREIGN = "It was loaded by MLflow, because serving.trust is producers: code that came with it has run in the worker."
 
 
@@ -104,11 +106,22 @@ def column() -> Mapping[str, Any]:
     return {COLUMN: config}
 
 
+def unusable(versions: Iterable[Named]) -> set[Named]:
+    """Those that are untrusted or tampered, as far as that is known at a glance."""
+    states = _looked_at(versions, GLANCE_SECONDS)
+    return {named for named, state in states.items() if state and not state.usable}
+
+
 def _words(model: str, versions: Sequence[int]) -> list[list[str]]:
-    """As far as there is time; what is still looked at then is there on the next run."""
-    looks = [session.look(model, version) for version in versions]
-    wait(looks, timeout=LOOK_SECONDS)
-    return [[_word(look.result().state) if look.done() and not look.exception() else NOT_LOOKED_AT] for look in looks]
+    states = _looked_at([(model, version) for version in versions], LOOK_SECONDS)
+    return [[_word(state.state) if state else NOT_LOOKED_AT] for state in states.values()]
+
+
+def _looked_at(versions: Iterable[Named], seconds: float) -> dict[Named, TrustState | None]:
+    """As far as there is time for all of them; what is still looked at then is there on the next run."""
+    looks = {named: session.look(*named) for named in versions}
+    wait(looks.values(), timeout=seconds)
+    return {named: look.result() if look.done() and not look.exception() else None for named, look in looks.items()}
 
 
 def _word(state: Trust) -> str:

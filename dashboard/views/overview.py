@@ -4,7 +4,7 @@ import streamlit as st
 
 from dashboard import model_card, session
 from dashboard.filling import empty_registry
-from dashboard.trust import changed_box, changed_files
+from dashboard.trust import changed_box, changed_files, unusable
 from pipeline.governance.overview import ModelOverview
 
 CARD_PIXELS, MOST_CARDS = 420, 40
@@ -23,10 +23,12 @@ def overview_page() -> None:
             changed_box("Files changed", model.record.name, int(model.champion or 0), changed[model.record.name])
         if model.differences:
             model_card.out_of_band(model.record.name, model.differences)
+    cards = models[:MOST_CARDS]
+    refused = unusable((each.record.name, version) for each in cards for version in model_card.shown_waiting(each))
     with st.grid(min(2, len(models)), min_column_width=CARD_PIXELS):
-        for index, model in enumerate(models[:MOST_CARDS]):
+        for index, model in enumerate(cards):
             with st.container(border=True, height="stretch", key=f"card_{index}"):
-                model_card.card(model)
+                model_card.card(model, refused)
     if len(models) > MOST_CARDS:
         st.caption(f"{len(models) - MOST_CARDS:,} more models are listed on the page Versions.")
 

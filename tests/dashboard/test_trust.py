@@ -9,6 +9,7 @@ from seen import badges, frame
 from dashboard import session, trust
 from desks import GRACE, MODEL, REASON
 from pipeline.governance.errors import LedgerBusy, NotFound
+from pipeline.governance.lifecycle import Stage
 from pipeline.serving.client import Worker
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.trust import Trust
@@ -123,6 +124,18 @@ def test_changed_files_of_the_champion_stand_on_the_first_page(desk, open_page):
         assert ":red-badge[:material/error: Files changed]" in badges(app)
         assert {each.label: each.value for each in app.metric}["Out-of-band changes"] == "1"
     assert [each.type for each in desk.history(MODEL)].count("tampering") == 1
+
+
+def test_the_overview_marks_what_waits_and_is_not_usable(desk, open_page, monkeypatch):
+    """A version whose files changed after its review does not stand there like any other."""
+    monkeypatch.setattr(trust, "GLANCE_SECONDS", 60)
+    desk.promote(MODEL, 2, Stage.STAGING, reason=REASON, actor=GRACE, accept_warnings=True)
+    assert not any(each.endswith(": Tampered]") for each in badges(open_page(desk)))
+    desk.registry.write_file(MODEL, 2, "model.skops", b"other")
+    session.look.clear()
+    session.evidence.clear()
+
+    assert any(each.endswith(": Tampered]") for each in badges(open_page(desk)))
 
 
 def test_changed_files_are_not_explained(desk, open_page):
