@@ -39,7 +39,7 @@ def _explained(model: str, version: int, flip: Flip) -> Explanations:
     """Raises Refused and IntegrityFailure for a version that is not loaded, and as the scorer does."""
     target = session.scorer().targets.usable(session.target(model, version))
     taken = {name: value for name, value in flip.inputs.items() if name in layout(target).names}
-    return session.explained(model, version, target.digest, as_pairs(taken))
+    return session.explained(model, version, target.digest, row=as_pairs(taken))
 
 
 def _in_words(comparison: Comparison, flip: Flip, found: tuple[Explanations, Explanations]) -> None:

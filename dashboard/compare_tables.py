@@ -214,7 +214,7 @@ def _own_interval(evidence: Evidence, line: Line) -> str | None:
 def _all_of(comparison: Comparison, part: str) -> Mapping[str, Any]:
     """Everything the reference has in that part: what differs between it and a version that has nothing."""
     empty = Evidence({**comparison.a.content, **NOTHING_HELD}, "", "")
-    held: Differences = getattr(compared(comparison.a, empty, None, None), PARTS[part])
+    held: Differences = getattr(compared(comparison.a, empty), PARTS[part])
     return {pair.name: pair.a for pair in held.different}
 
 

@@ -79,7 +79,7 @@ def _values(evidence: Evidence, scale: str, place: DeltaGenerator) -> None:
     names = [found.explanation.columns[each] for each in order]
     column = st.selectbox("Column", names, key="column", bind="query-params", format_func=words.name, width=320)
     held = effects[:, found.explanation.columns.index(column)]
-    figure = explanation_charts.dependence(held, own[column], _with_unit(column, evidence), title)
+    figure = explanation_charts.dependence(held, own[column], _with_unit(column, evidence), title=title)
     st.plotly_chart(figure, config=charts.PLAIN, alt="Effect of one column against its own value")
     st.caption(f"One dot per row, {len(held):,} rows: the effect of {words.label(column)} beside its own value.")
 
@@ -186,7 +186,7 @@ def _of_evaluation(target: Target, rows: Rows, position: int) -> None:
 
 def _live(target: Target, row: Row) -> None:
     model, version = target.resolved.model, target.resolved.version
-    found = session.explained(model, version, target.digest, explain_row.as_pairs(row))
+    found = session.explained(model, version, target.digest, row=explain_row.as_pairs(row))
     class_name = _explained(found.documents[0], found.rows[0], target)
     explain_row.sum_check(found.documents[0], found.tolerance, adds_up=found.adds_up)
     explain_row.what_to_know(found)
@@ -199,5 +199,5 @@ def _explained(document: Mapping[str, Any], row: Row, target: Target) -> str:
     if len(classes) > 1:
         class_name = explain_row.picked_class(classes_of(classes, target.evidence), top)
         st.text(f"Explained: {visible(class_name)}")
-    explain_row.why(document, row, class_name, target.evidence.document("feature_schema"))
+    explain_row.why(document, row, class_name, schema=target.evidence.document("feature_schema"))
     return class_name

@@ -43,13 +43,13 @@ def what_to_know(found: Explanations) -> None:
         st.text(found.background)
 
 
-def why(document: Mapping[str, Any], row: Row, class_name: str, schema: Mapping[str, Any]) -> None:
+def why(document: Mapping[str, Any], row: Row, class_name: str, *, schema: Mapping[str, Any]) -> None:
     """The waterfall of one class and its sentences. document: see explanation.result.to_json."""
     scale, effects = str(document["scale"]), document["contributions"][class_name]
     ends = (document["base_values"][class_name], document["output"][class_name])
     number = list(document["classes"]) == ["output"]
     title = "Output" if number else f"{explanation_charts.short(class_name)} ({scale})"
-    figure = explanation_charts.waterfall(effects, row, ends, title, dark=st.context.theme.type == "dark")
+    figure = explanation_charts.waterfall(effects, row, ends, title=title, dark=st.context.theme.type == "dark")
     left, right = st.columns([11, 9], gap="medium")
     with left:
         st.plotly_chart(figure, config=charts.PLAIN, alt="From nothing known to the output, column by column")
@@ -66,8 +66,8 @@ def second_opinion(target: Target, row: Row, class_name: str) -> None:
     """Another method about the same row and class, and how far the two agree."""
     if not st.toggle("Second opinion", key="opinion", bind="query-params"):
         return
-    about = (as_pairs(row), class_name)
-    found = session.opinion(target.resolved.model, target.resolved.version, target.digest, about)
+    model, version = target.resolved.model, target.resolved.version
+    found = session.opinion(model, version, target.digest, row=as_pairs(row), class_name=class_name)
     top = sorted(found.weights, key=lambda name: -abs(found.weights[name]))[:TOP_OF_OPINION]
     shared = round(found.agreement * min(TOP_OF_OPINION, len(found.weights)))
     st.text(f"A linear model around this row names {shared} of the same {len(top)} largest columns. R² {found.r2:.2f}.")

@@ -71,7 +71,7 @@ def beeswarm(effects: Array, columns: Mapping[str, Array], title: str, *, dark: 
     return figure.update_yaxes(**ticks, range=[len(order) - 0.4, -0.6], showgrid=False, zeroline=False)
 
 
-def dependence(effects: Array, own: Array, column: str, title: str) -> go.Figure:
+def dependence(effects: Array, own: Array, column: str, *, title: str) -> go.Figure:
     """The effect of one column against its own value: dots for numbers, boxes for text."""
     figure = go.Figure()
     if own.dtype == object:
@@ -89,8 +89,8 @@ def dependence(effects: Array, own: Array, column: str, title: str) -> go.Figure
     return figure.update_yaxes(title=title)
 
 
-def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tuple[float, float], title: str, *,
-              dark: bool = False) -> go.Figure:  # fmt: skip
+def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tuple[float, float], *,
+              title: str, dark: bool = False) -> go.Figure:  # fmt: skip
     """One row and class, from the value with nothing known to the output, the largest steps by name."""
     ordered = sorted(effects, key=lambda name: -abs(effects[name]))
     named, rest = ordered[:MOST_STEPS], ordered[MOST_STEPS:]

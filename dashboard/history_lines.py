@@ -128,7 +128,7 @@ def last_line(entry: Entry) -> str:
     return ", ".join(part for part in (*parts, change(entry), who(entry)) if part)
 
 
-def since(champion: int, created_at: str, periods: Sequence[Period], entries: Sequence[Entry]) -> str:
+def since(champion: int, created_at: str, *, periods: Sequence[Period], entries: Sequence[Entry]) -> str:
     """Since when the champion serves and who made it so, as markdown of our own. created_at: when it was registered."""
     last = periods[-1] if periods and periods[-1].end is None else None
     if last is None or last.version != champion or last.created_at not in (None, created_at):

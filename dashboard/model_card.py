@@ -62,7 +62,12 @@ def _champion(model: ModelOverview) -> None:
         trust_badge(name, version)
         pages.link_review(f"Review version {version}", name, version)
         st.caption(
-            since(version, evidence.content["created_at"], session.champions(name), session.history(name)),
+            since(
+                version,
+                evidence.content["created_at"],
+                periods=session.champions(name),
+                entries=session.history(name),
+            ),
             width="content",
         )
 

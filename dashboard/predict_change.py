@@ -32,9 +32,10 @@ def _searched(row: CheckedRow, target: Target, may_change: list[str]) -> None:
     wanted = st.selectbox(
         "To the class", options, key="to_class", bind="query-params", format_func=words.name, width=320
     )
-    resolved, about = target.resolved, (as_pairs(row.values), None if wanted == ANY else str(wanted))
+    model, version = target.resolved.model, target.resolved.version
+    to_class, pairs = None if wanted == ANY else str(wanted), as_pairs(row.values)
     with st.spinner("Searching"):
-        found = session.smallest_change(resolved.model, resolved.version, target.digest, about)
+        found = session.smallest_change(model, version, target.digest, row=pairs, wanted=to_class)
     if found is None:
         st.text("No change of up to three of these columns was found that gives it.")
     else:

@@ -64,7 +64,7 @@ def _heading(said: Prediction) -> str:
 
 def _reasons(target: Target, row: CheckedRow) -> None:
     model, version = target.resolved.model, target.resolved.version
-    found = session.explained(model, version, target.digest, as_pairs(row.values))
+    found = session.explained(model, version, target.digest, row=as_pairs(row.values))
     top, scale = found.top_class(), found.documents[0]["scale"]
     st.subheader(f"Why version {version} says so", anchor=False)
     lines = found.sentences(class_name=top)

@@ -169,24 +169,22 @@ def stored_explanation(model: str, version: int) -> Explanation:
 
 
 @st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)
-def explained(model: str, version: int, digest: str, row: tuple[tuple[str, Value], ...]) -> Explanations:
+def explained(model: str, version: int, digest: str, *, row: tuple[tuple[str, Value], ...]) -> Explanations:
     return scorer().explain(_of_digest(model, version, digest), [dict(row)])
 
 
 @st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)
-def opinion(model: str, version: int, digest: str, about: tuple[tuple[tuple[str, Value], ...], str]) -> Opinion:
+def opinion(model: str, version: int, digest: str, *, row: tuple[tuple[str, Value], ...], class_name: str) -> Opinion:
     """A second opinion about a row and a class."""
-    row, class_name = about
-    found = explained(model, version, digest, row)
+    found = explained(model, version, digest, row=row)
     return scorer().second_opinion(_of_digest(model, version, digest), found, class_name=class_name)
 
 
 @st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)
 def smallest_change(
-    model: str, version: int, digest: str, about: tuple[tuple[tuple[str, Value], ...], str | None]
+    model: str, version: int, digest: str, *, row: tuple[tuple[str, Value], ...], wanted: str | None
 ) -> Change | None:
     """To a class, or to any other one (None), with the columns that the policy lets a person change."""
-    row, wanted = about
     found = _of_digest(model, version, digest)
     checked = CheckedRow(dict(row), problems=(), warnings=())
 

@@ -38,7 +38,7 @@ def state_line(target: Target, head: str = "") -> None:
     if not target.state.usable:
         title = f"{head}: {title.lower()}" if head else title
         if target.state.state is Trust.TAMPERED:
-            changed_box(title, target.resolved.model, target.resolved.version, target.state.reason)
+            changed_box(title, target.resolved.model, target.resolved.version, reason=target.state.reason)
             return
         with widgets.message(title, _sentence(target.state.reason), colour="orange"):
             st.caption("It is not loaded. What is shown came with it and is only data.")
@@ -54,7 +54,7 @@ def state_line(target: Target, head: str = "") -> None:
         st.caption(FOREIGN)
 
 
-def changed_box(title: str, model: str, version: int, reason: str) -> None:
+def changed_box(title: str, model: str, version: int, *, reason: str) -> None:
     """The alarm: what differs, and where it is kept."""
     with widgets.message(title, f"{words.name(model)}, version {version}: {reason}.", colour="red"):
         st.caption("Nothing of it is loaded or explained, and no decision gives it a role.")

@@ -20,7 +20,8 @@ def overview_page() -> None:
     figures(models, len(changed))
     for model in models:
         if model.record.name in changed:
-            changed_box("Files changed", model.record.name, int(model.champion or 0), changed[model.record.name])
+            name = model.record.name
+            changed_box("Files changed", name, int(model.champion or 0), reason=changed[name])
         if model.differences:
             model_card.out_of_band(model.record.name, model.differences)
     cards = models[:MOST_CARDS]

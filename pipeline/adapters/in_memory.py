@@ -99,7 +99,7 @@ class InMemoryRegistry:
             held.signatures[number] = signature
         return number
 
-    def write_file(self, model: str, version: int, path: str, content: bytes) -> None:
+    def write_file(self, model: str, version: int, path: str, *, content: bytes) -> None:
         """Overwrite a registered file, as MLflow allows."""
         self._models[model].files[version][path] = content
 

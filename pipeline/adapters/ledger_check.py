@@ -1,7 +1,7 @@
 """What `verify` looks at in a stored ledger: links, copies, slots, evidence and checkpoints."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.adapters.sql_tables import EVENTS
@@ -24,9 +24,10 @@ class ChainCheck:
         self._applied = 0
         self._problems: list[str] = []
 
-    def look(self, sequence: int, previous_hash: str, stored_hash: str, body: str, *copies: str | None) -> None:
+    def look(self, row: Sequence[Any]) -> None:
         """One row, as CHECKED orders the columns."""
-        self._problems += link_problems(sequence, previous_hash, stored_hash, body, after=self._after)
+        sequence, previous_hash, stored_hash, body, *copies = row
+        self._problems += link_problems(sequence, previous_hash, stored_hash, body=body, after=self._after)
         self._after = (self._after[0] + 1, stored_hash)
         if self._checkpoints.get(sequence, stored_hash) != stored_hash:
             self._problems.append(f"event {sequence}: differs from its checkpoint")
@@ -35,7 +36,7 @@ class ChainCheck:
         except (ValueError, KeyError, TypeError, AttributeError):
             self._problems.append(f"event {sequence}: cannot be read")
             return
-        if copies != (event.type.value, event.model, event.decision, event.key):
+        if copies != [event.type.value, event.model, event.decision, event.key]:
             self._problems.append(f"event {sequence}: its columns differ from its body")
         self._applied += event.type is EventType.APPLIED
         for change in event.changes:

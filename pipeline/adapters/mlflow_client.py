@@ -69,7 +69,10 @@ class ClientReader:
             versions = sorted(self._versions(model), key=lambda each: -int(each.version))
             runs = self._runs(sorted({each.run_id for each in versions if each.run_id}))
         wanted = None if metrics is None else set(metrics)
-        return [_row(each, aliases.get(int(each.version), ()), _facts(runs, each.run_id), wanted) for each in versions]
+        return [
+            _row(each, aliases.get(int(each.version), ()), _facts(runs, each.run_id), wanted=wanted)
+            for each in versions
+        ]
 
     def version(self, model: str, version: int) -> VersionRecord:
         check_version(model, version)
@@ -78,7 +81,7 @@ class ClientReader:
             found = self._client.get_model_version(model, str(version))
             runs = self._runs([found.run_id] if found.run_id else [])
         run = _facts(runs, found.run_id)
-        row = _row(found, tuple(sorted(found.aliases)), run, None)
+        row = _row(found, tuple(sorted(found.aliases)), run, wanted=None)
         return VersionRecord(
             row=row,
             source=found.source or "",
@@ -168,7 +171,7 @@ def _facts(runs: dict[str, "Run"], run_id: str | None) -> RunFacts:
     )
 
 
-def _row(found: "ModelVersion", aliases: tuple[str, ...], run: RunFacts, wanted: set[str] | None) -> VersionRow:
+def _row(found: "ModelVersion", aliases: tuple[str, ...], run: RunFacts, *, wanted: set[str] | None) -> VersionRow:
     metrics = finite_metrics(run.metrics.items())
     return VersionRow(
         model=found.name,

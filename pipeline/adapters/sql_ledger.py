@@ -190,7 +190,7 @@ class SqlLedger:
                 sa.select(*CHECKED).where(OF_REGISTRY).order_by(EVENTS.c.sequence), {"registry": self._id()}
             )
             for row in rows:
-                check.look(*row)
+                check.look(row)
             held = connection.execute(sa.select(SLOTS).where(SLOTS.c.registry == self._id())).all()
             evidence = connection.execution_options(yield_per=50).execute(sa.select(EVIDENCE))
             digests = {row.sha256: digest_of(row.body) for row in evidence}

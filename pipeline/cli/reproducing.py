@@ -32,7 +32,12 @@ def reproduce(
     settings = read_settings()
     with progress(quiet=as_json) as report:
         found = rebuild_and_compare(
-            settings, desk(settings).registry, model, version, options=Options(data, install), progress=report
+            desk(settings).registry,
+            model,
+            version,
+            settings=settings,
+            options=Options(data, install),
+            progress=report,
         )
     print_out(as_json, found.as_json(), lambda: training_tables.reproduction(found))
     if not found.identical:

@@ -45,18 +45,18 @@ def _counted(ours: Rows, theirs: Rows, draws: Draws) -> Iterator[MetricDifferenc
     kinds, counts = np.unique(triples, axis=1, return_counts=True)
     n, block, size = len(ours), max(1, MOST_NUMBERS_AT_ONCE // len(counts)), len(labels)
     random = np.random.default_rng(draws.seed)
-    seen = [_metrics(counts[None, :], kinds, each, size) for each in (1, 2)]
+    seen = [_metrics(counts[None, :], kinds, which=each, size=size) for each in (1, 2)]
     parts = []
     for start in range(0, draws.samples, block):
         drawn = random.multinomial(n, counts / n, size=min(block, draws.samples - start))
-        after, before = (_metrics(drawn, kinds, each, size) for each in (1, 2))
+        after, before = (_metrics(drawn, kinds, which=each, size=size) for each in (1, 2))
         parts.append({name: after[name] - before[name] for name in after})
     for name in seen[0]:
         values = float(seen[0][name][0]), float(seen[1][name][0])
-        yield _difference(name, *values, np.concatenate([part[name] for part in parts]), draws=draws, n=n)
+        yield _difference(name, *values, drawn=np.concatenate([part[name] for part in parts]), draws=draws, n=n)
 
 
-def _metrics(weights: Array, kinds: Array, which: int, size: int) -> dict[str, Array]:
+def _metrics(weights: Array, kinds: Array, *, which: int, size: int) -> dict[str, Array]:
     """Per line of `weights`, which says how often each kind of row, (3, kinds), is there; which: 1 ours, 2 theirs."""
     return count_metrics(confusions(weights, kinds[0] * size + kinds[which], size))
 
@@ -71,7 +71,7 @@ def _lost(ours: Rows, theirs: Rows, draws: Draws) -> Iterator[MetricDifference]:
     parts = [(_losses(first, rows), _losses(second, rows)) for rows in _row_draws(len(ours), draws)]
     for name in after:
         drawn = np.concatenate([one[name] - other[name] for one, other in parts])
-        yield _difference(name, float(after[name][0]), float(before[name][0]), drawn, draws=draws, n=len(ours))
+        yield _difference(name, float(after[name][0]), float(before[name][0]), drawn=drawn, draws=draws, n=len(ours))
 
 
 def _losses(losses: Losses, rows: Array) -> dict[str, Array]:
@@ -87,7 +87,7 @@ def _row_draws(n: int, draws: Draws) -> Iterator[Array]:
 
 
 def _difference(
-    name: str, candidate: float, incumbent: float, drawn: Array, *, draws: Draws, n: int
+    name: str, candidate: float, incumbent: float, *, drawn: Array, draws: Draws, n: int
 ) -> MetricDifference:
     observed = candidate - incumbent
     low, high = np.quantile(drawn, [draws.tail, 1 - draws.tail])
@@ -96,20 +96,20 @@ def _difference(
     return MetricDifference(name, observed, low, high, n, candidate=candidate, incumbent=incumbent)
 
 
-def sliced(ours: Rows, theirs: Rows, draws: Draws, age_bands: tuple[float, ...]) -> list[MetricDifference]:
+def sliced(ours: Rows, theirs: Rows, draws: Draws, *, age_bands: tuple[float, ...]) -> list[MetricDifference]:
     """Accuracy in each slice of the inputs; the intervals hold together."""
-    return _together("accuracy", slices(ours.inputs, age_bands), ours, theirs, tail=draws.tail)
+    return _together(ours, theirs, slices(ours.inputs, age_bands), metric="accuracy", tail=draws.tail)
 
 
 def per_class(ours: Rows, theirs: Rows, draws: Draws) -> list[MetricDifference]:
     """Recall of each class that occurs, in the order of the labels; the intervals hold together."""
     labels, (actual, *_) = positions(ours.classes, ours.actual, ours.predicted, theirs.predicted)
     inside = ((str(label), actual == place) for place, label in enumerate(labels))
-    return _together("recall", inside, ours, theirs, tail=draws.tail)
+    return _together(ours, theirs, inside, metric="recall", tail=draws.tail)
 
 
 def _together(
-    metric: str, parts: Iterator[tuple[str, Array]], ours: Rows, theirs: Rows, *, tail: float
+    ours: Rows, theirs: Rows, parts: Iterator[tuple[str, Array]], *, metric: str, tail: float
 ) -> list[MetricDifference]:
     """The share predicted right in each part, with intervals wide enough to hold together (Bonferroni).
 

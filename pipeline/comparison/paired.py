@@ -33,7 +33,7 @@ class PairedBootstrap:
 
         ours, theirs = _same_rows(candidate, incumbent, names=("candidate", "incumbent"))
         found = bootstrap.overall(ours, theirs, self._draws())
-        return [*found, *bootstrap.sliced(ours, theirs, self._draws(), self.age_bands)]
+        return [*found, *bootstrap.sliced(ours, theirs, self._draws(), age_bands=self.age_bands)]
 
     def pair(self, a: bytes, b: bytes) -> Paired:
         """Everything about the two, b minus a."""
@@ -43,7 +43,7 @@ class PairedBootstrap:
         return Paired(
             metrics=tuple(bootstrap.overall(second, first, self._draws())),
             classes=tuple(bootstrap.per_class(second, first, self._draws())),
-            slices=tuple(bootstrap.sliced(second, first, self._draws(), self.age_bands)),
+            slices=tuple(bootstrap.sliced(second, first, self._draws(), age_bands=self.age_bands)),
             agreement=agreement.agreement(first, second),
             confusions=agreement.confusion_counts(first, second),
             calibration_a=agreement.calibration(first),

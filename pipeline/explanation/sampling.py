@@ -36,7 +36,7 @@ def explain_by_sampling(
     width = rows.shape[1]
     orders = max(1, EVALUATIONS // (2 * width + 1))
     ranks = np.argsort(random.random((orders, width)), axis=1)
-    values, base_values = _values(model, (rows, background), ranks, scale)
+    values, base_values = _values(model, (rows, background), ranks, scale=scale)
     return Explanation(
         columns=tuple(str(name) for name in rows.columns),
         classes=class_names(model, output.shape[1]),
@@ -53,7 +53,7 @@ def explain_by_sampling(
 
 
 def _values(
-    model: Model, tables: tuple[pd.DataFrame, pd.DataFrame], ranks: Ranks, scale: Scale
+    model: Model, tables: tuple[pd.DataFrame, pd.DataFrame], ranks: Ranks, *, scale: Scale
 ) -> tuple[Numbers, Numbers]:
     """(n, columns, classes) and (classes,) for the rows and the background rows of `tables`.
 

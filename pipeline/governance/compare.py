@@ -128,11 +128,11 @@ class Comparisons:
         records = self._records(model, a, b)
         first, second = (self.reviewer.evidence(record) for record in records)
         if warning := different_rows(first, second):
-            return compared(first, second, None, warning)
+            return compared(first, second, warning=warning)
         try:
-            return compared(first, second, self.comparer.pair(*self._rows(records)), None)
+            return compared(first, second, paired=self.comparer.pair(*self._rows(records)))
         except (NotFound, InvalidInput) as error:
-            return compared(first, second, None, not_compared(error))
+            return compared(first, second, warning=not_compared(error))
 
     def flips(self, model: str, a: int, b: int) -> Flips:
         """Raises NotFound, or InvalidInput with the reason where the rows are not the same."""
@@ -147,7 +147,7 @@ class Comparisons:
         return [self.registry.read_file(record, EVALUATION_ROWS) for record in records]
 
 
-def compared(a: Evidence, b: Evidence, paired: Paired | None, warning: Gap | None) -> Comparison:
+def compared(a: Evidence, b: Evidence, *, paired: Paired | None = None, warning: Gap | None = None) -> Comparison:
     """The comparison of two versions from their evidence and, where there is one, the comparison of their rows."""
     on_rows = {each.metric: Line.compared(each, each.metric) for each in paired.metrics} if paired else {}
     own = {name: _side_by_side(a, b, name) for name in _metric_names(a, b)}

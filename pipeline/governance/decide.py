@@ -59,7 +59,7 @@ class Decider:
             check(request, review)
             decided = self._record(request, review)
         except (Refused, Conflict) as error:
-            self.deny(request.move, request.actor, request.reason, error)
+            self.deny(request.move, request.actor, request.reason, error=error)
         return _outcome(request.move, decided, self.carry_out(decided, EventType.APPLIED))
 
     def authorise(self, move: Move, actor: Actor) -> None:
@@ -69,7 +69,7 @@ class Decider:
             held = ", ".join(self.policy.roles_of(actor)) or "none"
             raise NotAllowed(f"actor: {actor.subject!r} has the roles {held}; {move.kind.value} needs one of {needed}")
 
-    def deny(self, move: Move, actor: Actor, reason: str, error: Refused | Conflict) -> NoReturn:
+    def deny(self, move: Move, actor: Actor, reason: str, *, error: Refused | Conflict) -> NoReturn:
         """Record the refusal, then raise it."""
         content = {
             **self._signed(move, actor, reason),

@@ -188,7 +188,7 @@ def replay(events: Iterable[Event]) -> dict[Slot, SlotState]:
 
 
 def link_problems(
-    sequence: int, previous_hash: str, stored_hash: str, body: str, *, after: tuple[int, str]
+    sequence: int, previous_hash: str, stored_hash: str, *, body: str, after: tuple[int, str]
 ) -> list[str]:
     """What is wrong with one link, given number and hash of the one before it ((0, FIRST_HASH) for the first)."""
     number, previous = after
@@ -207,7 +207,7 @@ def chain_problems(events: Iterable[StoredEvent]) -> list[str]:
     """What is wrong in a chain, from its first event on."""
     problems, after = [], (0, FIRST_HASH)
     for each in events:
-        problems += link_problems(each.sequence, each.previous_hash, each.hash, each.body, after=after)
+        problems += link_problems(each.sequence, each.previous_hash, each.hash, body=each.body, after=after)
         after = (after[0] + 1, each.hash)
     return problems
 

@@ -27,7 +27,7 @@ class ModelOverview:
 
 
 def overview(
-    record: ModelRecord, state: ModelState, differences: Sequence[Difference], last: StoredEvent | None
+    record: ModelRecord, state: ModelState, *, differences: Sequence[Difference], last: StoredEvent | None
 ) -> ModelOverview:
     """From what registry and ledger hold of the model; `last` is its newest event."""
     waiting = [version for version in state.in_stage(Stage.STAGING) if version != state.champion]

@@ -76,7 +76,10 @@ class Reconciler:
                 raise Refused(f"reconcile: {changed[0].sentence}; revert, or archive it and register it anew")
             check_champion_in_production(differences, state)
             changes = tuple(SlotChange(each.slot, each.recorded, each.observed, each.observed) for each in differences)
-            content = {**self._signed(move, actor, reason, "adopt"), "subject": self._champion_subject(model, state)}
+            content = {
+                **self._signed(move, actor, reason, meaning="adopt"),
+                "subject": self._champion_subject(model, state),
+            }
             event = Event(EventType.DRIFT_ADOPTED, model, self.clock.now(), changes, content=content)
             with self.ledger.transaction() as transaction:
                 check_unmoved(transaction, differences)
@@ -90,7 +93,10 @@ class Reconciler:
         with self._denying(model, reason, actor) as move:
             differences = self._reported(model, expect)
             changes = tuple(SlotChange(each.slot, each.observed, each.recorded) for each in differences)
-            content = {**self._signed(move, actor, reason, "revert"), "subject": {"model": model, "version": None}}
+            content = {
+                **self._signed(move, actor, reason, meaning="revert"),
+                "subject": {"model": model, "version": None},
+            }
             with self.ledger.transaction() as transaction:
                 check_unmoved(transaction, differences)
                 decided = self.decider.intend(transaction, move, changes, key=None, content=content)
@@ -104,7 +110,7 @@ class Reconciler:
             self.decider.authorise(move, actor)
             yield move
         except (Refused, Conflict) as error:
-            self.decider.deny(move, actor, reason, error)
+            self.decider.deny(move, actor, reason, error=error)
 
     def changed_files(self, model: str) -> list[Changed]:
         """Versions in use whose files are not those recorded."""
@@ -176,6 +182,6 @@ class Reconciler:
         except NotFound:
             return ModelState()
 
-    def _signed(self, move: Move, actor: Actor, reason: str, meaning: str) -> dict[str, Any]:
+    def _signed(self, move: Move, actor: Actor, reason: str, *, meaning: str) -> dict[str, Any]:
         roles = self.decider.policy.roles_for(actor, move.kind)
         return {"actor": actor_json(actor, roles), "meaning": meaning, "reason": reason}

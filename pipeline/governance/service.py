@@ -111,7 +111,10 @@ class GovernanceService:
         """Every model as the first page shows it."""
         return [
             overview(
-                record, self.registry.state(record.name), self.differences(record.name), self.ledger.last(record.name)
+                record,
+                self.registry.state(record.name),
+                differences=self.differences(record.name),
+                last=self.ledger.last(record.name),
             )
             for record in self.registry.models()
         ]
@@ -227,22 +230,22 @@ class GovernanceService:
         self, model: str, version: int, stage: Stage, *, reason: str, actor: Actor, **options: Unpack[Options]
     ) -> Outcome:
         """Move a version to a stage; Production also makes it champion. Options: see Request."""
-        return self._decide(stage_move(model, version, stage), reason, actor, options)
+        return self._decide(stage_move(model, version, stage), reason, actor, **options)
 
     def set_alias(
         self, model: str, alias: str, version: int, *, reason: str, actor: Actor, **options: Unpack[Options]
     ) -> Outcome:
         """Point an alias at a version; the alias champion also moves it to Production."""
-        return self._decide(alias_move(model, alias, version), reason, actor, options)
+        return self._decide(alias_move(model, alias, version), reason, actor, **options)
 
     def remove_alias(self, model: str, alias: str, *, reason: str, actor: Actor, **options: Unpack[Options]) -> Outcome:
         """Take an alias away. Raises NotFound where there is none."""
         check_alias(alias)
-        return self._decide(Move(model, MoveKind.UNALIAS, None, alias), reason, actor, options)
+        return self._decide(Move(model, MoveKind.UNALIAS, None, alias), reason, actor, **options)
 
     def rollback(self, model: str, *, reason: str, actor: Actor, **options: Unpack[Options]) -> Outcome:
         """Return to the previous champion. Raises NotFound where the ledger knows none."""
-        return self._decide(self.rollback_move(model), reason, actor, options)
+        return self._decide(self.rollback_move(model), reason, actor, **options)
 
     def take_over(self) -> list[StoredEvent]:
         """Record every model that the ledger has not seen yet."""
@@ -268,7 +271,7 @@ class GovernanceService:
         """Put the registry back to what the ledger says; `expect` as in `adopt`."""
         return self.reconciler.revert(model, reason=check_reason(reason), actor=actor, expect=expect)
 
-    def _decide(self, move: Move, reason: str, actor: Actor, options: Options) -> Outcome:
+    def _decide(self, move: Move, reason: str, actor: Actor, **options: Unpack[Options]) -> Outcome:
         request = Request(move, check_reason(reason), actor, **options)
         self.reconciler.take_over(move.model)
         return self.decider.decide(request)

@@ -65,7 +65,7 @@ def said(predicted: np.ndarray, probabilities: np.ndarray | None) -> bytes:
 def heard(answer: Frame, *, rows: int, about: str) -> Arrow:
     """The table of predictions. Raises Unavailable where the worker sent another one than it was asked for."""
     wanted = ["prediction", *(str(position) for position in range(len(answer["classes"])))]
-    return _heard(answer, wanted, rows, about)
+    return _heard(answer, wanted, rows=rows, about=about)
 
 
 def paired(columns: np.ndarray, contributions: np.ndarray) -> bytes:
@@ -76,7 +76,7 @@ def paired(columns: np.ndarray, contributions: np.ndarray) -> bytes:
 
 def heard_pairs(answer: Frame, *, rows: int, pairs: int, about: str) -> Arrow:
     """The table of contributions. Raises as heard does."""
-    return _heard(answer, _ranks(pairs), rows, about)
+    return _heard(answer, _ranks(pairs), rows=rows, about=about)
 
 
 def joined(tables: Sequence[Arrow]) -> Arrow:
@@ -87,7 +87,7 @@ def _ranks(count: int) -> list[str]:
     return [name for rank in range(count) for name in (f"{rank}", f"{rank} adds")]
 
 
-def _heard(answer: Frame, wanted: list[str], rows: int, about: str) -> Arrow:
+def _heard(answer: Frame, wanted: list[str], *, rows: int, about: str) -> Arrow:
     try:
         table = unpacked(answer["arrow"])
     except (KeyError, OSError, ValueError) as error:

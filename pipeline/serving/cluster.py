@@ -84,7 +84,7 @@ class ModelFiles(WorkerPlugin):
         shutil.rmtree(self.place, ignore_errors=True)
 
 
-def _ask(plugin: str, request: Mapping[str, Any], seconds: float, about: str) -> Frame:
+def _ask(plugin: str, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
     """On a Dask worker."""
     model = get_worker().plugins[plugin]
     return model.pool.ask({**request, "folder": str(model.folder)}, seconds=seconds, about=about)
@@ -101,7 +101,9 @@ class Cluster:
     def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
         """Raises as Worker.ask; Unavailable where the cluster goes away."""
         try:
-            task = self.client.submit(_ask, self.plugin, request, seconds, about, pure=False, retries=RETRIES)
+            task = self.client.submit(
+                _ask, self.plugin, request, seconds=seconds, about=about, pure=False, retries=RETRIES
+            )
             return task.result()
         except LOST as error:
             raise Unavailable(f"the cluster: lost the request ({_shown(error)})") from error

@@ -152,10 +152,10 @@ class _Search:
         for rule in self.rules:
             value, own = change.values.get(rule.name), self.own(rule)
             if _is_number(value) and _is_number(own):
-                change = self._nearer(change, rule, own, value)
+                change = self._nearer(change, rule, own=own, value=value)
         return change
 
-    def _nearer(self, change: Change, rule: ColumnRule, own: float, value: float) -> Change:
+    def _nearer(self, change: Change, rule: ColumnRule, *, own: float, value: float) -> Change:
         low, high = value_range(rule, own)
         step = 1.0 if rule.kind == "integer" else 10 ** math.floor(math.log10((high - low) / STEPS))
         ends = (value + step, value - step)  # rounded, the value itself may fall short of the class

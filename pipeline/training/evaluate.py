@@ -103,7 +103,7 @@ def slices(rows: pd.DataFrame, predictions: Predictions, settings: Settings) -> 
         groups += [
             (AGE, label, inside) for label, inside in _bands(rows[AGE].to_numpy(), settings.evaluation.age_bands)
         ]
-    return [_slice(name, value, right[inside], confidence) for name, value, inside in groups if inside.any()]
+    return [_slice(name, value, right[inside], confidence=confidence) for name, value, inside in groups if inside.any()]
 
 
 def _bands(ages: np.ndarray, edges: list[float]) -> list[tuple[str, np.ndarray]]:
@@ -115,7 +115,7 @@ def _bands(ages: np.ndarray, edges: list[float]) -> list[tuple[str, np.ndarray]]
     return bands
 
 
-def _slice(column: str, value: str, right: np.ndarray, confidence: float) -> Document:
+def _slice(column: str, value: str, right: np.ndarray, *, confidence: float) -> Document:
     hits, n = int(right.sum()), len(right)
     low, high = wilson(hits, n, confidence)
     return {"column": column, "value": value, "n": n, "accuracy": hits / n, "low": low, "high": high}
@@ -166,7 +166,7 @@ def evaluation_rows(rows: pd.DataFrame, predictions: Predictions, schema: Schema
 
 
 def evaluate_model(
-    model: Pipeline, train: pd.DataFrame, test: pd.DataFrame, settings: Settings
+    model: Pipeline, *, train: pd.DataFrame, test: pd.DataFrame, settings: Settings
 ) -> tuple[Document, pd.DataFrame]:
     """The documents `evaluation.json` and `evaluation_rows.parquet`, measured on one thread."""
     with threadpool_limits(1):

@@ -15,7 +15,7 @@ from pipeline.settings import ROOT, read_settings
 from pipeline.training.train import evaluate, fit, prepare
 
 
-def rebuild(params: Path, name: str, work: Path, data: Path | None) -> None:
+def rebuild(params: Path, name: str, *, work: Path, data: Path | None) -> None:
     settings = read_settings(params)
     _say("prepare")
     prepare(settings, folder=work, data=data)
@@ -37,4 +37,4 @@ if __name__ == "__main__":
     code, params, name, work, *data = sys.argv[1:]
     if Path(code).resolve() != ROOT:
         sys.exit(f"the code of {ROOT} was imported instead of that of the commit")
-    rebuild(Path(params), name, Path(work), Path(data[0]) if data else None)
+    rebuild(Path(params), name, work=Path(work), data=Path(data[0]) if data else None)

@@ -68,13 +68,13 @@ def find_registered(settings: Settings, name: str, key: str, *, desk: Desk | Non
     """
     uri = settings.environment.tracking_uri
     with registry_errors():
-        found = _find(open_registry(uri), settings, name, key)
+        found = _find(open_registry(uri), settings, name, key=key)
     if found is None or desk is None or not desk.unasked(found.model, found.version, PIPELINE):
         return found
     return _ask_for_staging(desk, found)
 
 
-def _find(client: MlflowClient, settings: Settings, name: str, key: str) -> Registered | None:
+def _find(client: MlflowClient, settings: Settings, name: str, *, key: str) -> Registered | None:
     model = settings.registry.model_name
     found = client.search_model_versions(f"name = '{model}' and tags.{KEY_TAG} = '{key}'")
     for version in sorted(found, key=lambda each: int(each.version), reverse=True):
@@ -107,7 +107,7 @@ def register_folder(
     uri, model = settings.environment.tracking_uri, settings.registry.model_name
     with registry_errors(), locked(model_lock(uri, model)):
         client = open_registry(uri)
-        found = _find(client, settings, name, facts.tags[KEY_TAG])
+        found = _find(client, settings, name, key=facts.tags[KEY_TAG])
         if found is not None:
             return found
         version = _register(client, settings, folder=folder, facts=facts)
@@ -129,7 +129,7 @@ def _register(client: MlflowClient, settings: Settings, *, folder: Path, facts: 
     experiment = experiment_id(client, uri, settings.registry.experiment)
     with _run(client, experiment, facts) as run_id:
         logged = _log_model(client, experiment, run_id, folder=folder, facts=facts, uri=uri)
-        _log_facts(client, run_id, logged.model_id, facts)
+        _log_facts(client, facts, run_id=run_id, model_id=logged.model_id)
     ensure_model(client, name, facts.model_description)
     with process_address(uri):
         version = client.create_model_version(
@@ -187,7 +187,7 @@ def _check_stored(sent: Mapping[str, str], location: str, uri: str) -> None:
         raise IntegrityFailure(f"the stored model differs from the one that was sent: {', '.join(different)}")
 
 
-def _log_facts(client: MlflowClient, run_id: str, model_id: str, facts: VersionFacts) -> None:
+def _log_facts(client: MlflowClient, facts: VersionFacts, *, run_id: str, model_id: str) -> None:
     """On the run, and through `model_id` on the logged model too."""
     now = int(time.time() * 1000)
     metrics = [

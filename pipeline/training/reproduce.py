@@ -80,7 +80,7 @@ class Options:
 
 
 def reproduce(
-    settings: Settings, registry: Registry, model: str, version: int, *, options: Options, progress: Progress
+    registry: Registry, model: str, version: int, *, settings: Settings, options: Options, progress: Progress
 ) -> Reproduction:
     """Raises NotFound for what the rebuild needs and is not here, Refused for a version of another producer."""
     recorded = read_recorded(registry, model, version)
@@ -145,7 +145,8 @@ def _rebuild(
             REBUILT,
             str(scratch / "work"),
         ]
-        _run(command + ([str(data)] if data else []), code, _environment(recorded, code, scratch), progress)
+        environment = _environment(recorded, code, scratch)
+        _run(command + ([str(data)] if data else []), code, environment=environment, progress=progress)
     progress(len(STEPS) - 1, len(STEPS), "compare")
     return _rebuilt(scratch / "work")
 
@@ -179,7 +180,7 @@ def _environment(recorded: Recorded, code: Path, scratch: Path) -> dict[str, str
     }
 
 
-def _run(command: list[str], folder: Path, environment: Mapping[str, str], progress: Progress) -> None:
+def _run(command: list[str], folder: Path, *, environment: Mapping[str, str], progress: Progress) -> None:
     with (folder.parent / "errors.txt").open("w+", encoding="utf-8", errors="replace") as errors:
         with subprocess.Popen(  # noqa: S603 (our own code)
             command, cwd=folder, env=dict(environment), stdout=subprocess.PIPE, stderr=errors, text=True

@@ -77,7 +77,7 @@ def evaluate(settings: Settings, name: str, *, folder: Path, model: Pipeline | N
     fitted = _fitted(settings, name, folder)
     model = model or _saved_model(settings, folder / name, fitted)
     train, test = read_parquet(folder / "train.parquet"), read_parquet(folder / "test.parquet")
-    document, rows = evaluate_model(model, train, test, settings)
+    document, rows = evaluate_model(model, train=train, test=test, settings=settings)
     document["fingerprint"] = fitted["fingerprint"]
     document["training_key"] = training_key(settings, name, read_json(folder / "data.json"))
     write_parquet(folder / name / "evaluation_rows.parquet", rows)
@@ -110,7 +110,7 @@ def register(settings: Settings, name: str, *, folder: Path, desk: Desk | None =
     Raises InvalidInput, Unavailable.
     """
     fitted, data = _fitted(settings, name, folder), read_json(folder / "data.json")
-    evaluation = _evaluated(settings, name, folder, fitted)
+    evaluation = _evaluated(settings, name, folder, fitted=fitted)
     key, train = str(evaluation["training_key"]), read_parquet(folder / "train.parquet")
     origins = lineage(settings, name, data=data, fitted=fitted, origin=read_json(folder / name / "origin.json"))
     evaluation["latency_ms"] = read_json(folder / name / "latency.json")
@@ -147,7 +147,7 @@ def _fitted(settings: Settings, name: str, folder: Path) -> Document:
     return fitted
 
 
-def _evaluated(settings: Settings, name: str, folder: Path, fitted: Document) -> Document:
+def _evaluated(settings: Settings, name: str, folder: Path, *, fitted: Document) -> Document:
     """`evaluation.json`, of the model that was fitted and under the settings of now. Raises InvalidInput."""
     evaluation = read_json(folder / name / "evaluation.json")
     if evaluation["fingerprint"] != fitted["fingerprint"]:

@@ -32,8 +32,8 @@ class InMemory:
         options.setdefault("run_id", "1")
         return self.registry.add_version(model, files=files, documents=documents, signature=SIGNATURE, **options)
 
-    def write_file(self, model: str, version: int, path: str, content: bytes) -> None:
-        self.registry.write_file(model, version, path, content)
+    def write_file(self, model: str, version: int, path: str, *, content: bytes) -> None:
+        self.registry.write_file(model, version, path, content=content)
 
 
 class Mlflow:
@@ -48,7 +48,7 @@ class Mlflow:
     def add_version(self, model: str, *, documents: Mapping[str, Any] | None = None, **options: Any) -> int:
         return self.filler.add_version(model, files=options.pop("files", model_files(documents)), **options)
 
-    def write_file(self, model: str, version: int, path: str, content: bytes) -> None:
+    def write_file(self, model: str, version: int, path: str, *, content: bytes) -> None:
         model_id = self.registry.version(model, version).model_id
         self.filler.replace_file(model_id, path, content)
 
@@ -248,7 +248,7 @@ def test_an_overwritten_file_is_seen(desk, registry, model):
     """A fresh look finds other bytes under the same name, which MLflow allows."""
     record = registry.version(model, 1)
     before = registry.files(record)
-    desk.write_file(model, 1, "model.bin", b"WEIGHTS")
+    desk.write_file(model, 1, "model.bin", content=b"WEIGHTS")
 
     after = registry.files(record, fresh=True)
 

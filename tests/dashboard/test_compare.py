@@ -126,8 +126,8 @@ def test_without_common_rows_nothing_is_better(compared, open_page):
 def test_other_rows_are_named(open_page):
     """Rows that differ in any input are no common rows."""
     registry = small_registry(versions=2)
-    registry.write_file(MODEL, 1, ROWS, rows(0.7))
-    registry.write_file(MODEL, 2, ROWS, rows(0.9, inputs="Sex"))
+    registry.write_file(MODEL, 1, ROWS, content=rows(0.7))
+    registry.write_file(MODEL, 2, ROWS, content=rows(0.9, inputs="Sex"))
 
     app = compare(open_page, build_desk(registry, comparer=PairedBootstrap(samples=200, seed=1, confidence=0.95)))
 
@@ -140,7 +140,7 @@ def test_claims_against_the_rows_are_named(compared, open_page):
     app = compare(open_page, compared, "1,3")
 
     assert "Version 1 claims" not in texts(app)
-    compared.registry.write_file(MODEL, 3, ROWS, rows(0.6))
+    compared.registry.write_file(MODEL, 3, ROWS, content=rows(0.6))
     assert "Version 3 claims accuracy 0.7050; its stored rows give 0.6000." in texts(compare_again(app))
 
 

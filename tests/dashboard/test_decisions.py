@@ -88,7 +88,7 @@ def test_stale_evidence_is_refused(desk, open_page):
 def test_files_that_changed_are_refused(desk, open_page):
     """Since the page was drawn; from then on the move is blocked, and the sentence says what to do."""
     app = review(open_page, desk)
-    desk.registry.write_file(MODEL, 2, "model.skops", b"other bytes")
+    desk.registry.write_file(MODEL, 2, "model.skops", content=b"other bytes")
 
     decide(app, PROMOTE)
 

@@ -87,7 +87,7 @@ def test_an_untrusted_version_shows_its_files(desk, open_page):
 
 def test_a_tampered_version(desk, open_page):
     """Bytes that are not those of the ledger are said in red, and not loaded."""
-    desk.registry.write_file(MODEL, 1, "model.skops", b"other")
+    desk.registry.write_file(MODEL, 1, "model.skops", content=b"other")
     app = open_page(desk, "explain", model=MODEL, version="1", show="One row")
 
     assert not app.exception
@@ -163,7 +163,7 @@ def test_files_that_do_not_fit_together(models):
 def test_the_waterfall_ends_at_the_output():
     """The bars are base, the largest steps, the rest, and the total, each with its figure."""
     effects = {f"column {number}": number / 100 for number in range(14)}
-    figure = explanation_charts.waterfall(effects, {}, (0.1, 0.1 + sum(effects.values())), "class")
+    figure = explanation_charts.waterfall(effects, {}, (0.1, 0.1 + sum(effects.values())), title="class")
 
     bars = figure.data[0]
     assert bars.measure[0] == "absolute"
@@ -184,6 +184,8 @@ def test_a_constant_and_a_missing_column():
     """Neither a column of one value nor one without any number breaks the swarm and the dependence."""
     same, none = np.ones(3), np.full(3, np.nan)
     explanation_charts.beeswarm(np.zeros((3, 2)), {"same": same, "none": none}, "effect")
-    figure = explanation_charts.dependence(np.zeros(3), np.array(["a", None, "b"], dtype=object), "text", "effect")
+    figure = explanation_charts.dependence(
+        np.zeros(3), np.array(["a", None, "b"], dtype=object), "text", title="effect"
+    )
 
     assert len(figure.data) == 3

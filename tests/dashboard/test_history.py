@@ -57,7 +57,7 @@ def test_an_event_shows_what_the_approver_saw(desk, open_page):
 def test_changed_files_are_seen(desk, open_page):
     """Bytes that are not those of the decision are said in words."""
     number = next(each.sequence for each in desk.history(MODEL) if each.version == 2 and each.type == "applied")
-    desk.registry.write_file(MODEL, 2, "model.skops", b"other bytes")
+    desk.registry.write_file(MODEL, 2, "model.skops", content=b"other bytes")
 
     app = opened(open_page, desk, event=str(number))
 
@@ -152,8 +152,8 @@ def test_a_champion_of_another_time_gives_no_name_to_its_number(desk, open_page)
     periods, entries = desk.champions(MODEL), desk.history(MODEL)
     registered = periods[-1].created_at
 
-    assert "by grace (self-declared)" in history_lines.since(1, registered, periods, entries)
-    assert history_lines.since(1, "another time", periods, entries) == "Not set by this desk."
+    assert "by grace (self-declared)" in history_lines.since(1, registered, periods=periods, entries=entries)
+    assert history_lines.since(1, "another time", periods=periods, entries=entries) == "Not set by this desk."
 
 
 def test_a_model_that_only_the_ledger_knows_is_listed(desk, open_page):

@@ -35,7 +35,7 @@ def test_review_shows_the_state_without_loading(desk, open_page, version, state)
 
 def test_changed_files_are_an_alarm_on_review_and_compare(desk, open_page):
     """The champion's bytes are not those that were recorded."""
-    desk.registry.write_file(MODEL, 1, "model.skops", b"other")
+    desk.registry.write_file(MODEL, 1, "model.skops", content=b"other")
     for page, asked in (("review", {"version": "1"}), ("compare", {"versions": "1,2"})):
         app = open_page(desk, page, model=MODEL, **asked)
 
@@ -55,7 +55,7 @@ def test_compare_shows_the_state_of_each(desk, open_page):
 def test_the_overview_shows_the_state_of_the_champion(desk, open_page, changed, state):
     """Where one reads what serves now."""
     if changed:
-        desk.registry.write_file(MODEL, 1, "model.skops", b"other")
+        desk.registry.write_file(MODEL, 1, "model.skops", content=b"other")
 
     app = open_page(desk, "overview")
 
@@ -115,7 +115,7 @@ def test_a_long_table_looks_at_those_in_use(desk, open_page, monkeypatch):
 
 def test_changed_files_of_the_champion_stand_on_the_first_page(desk, open_page):
     """In a box, in the figure, and in the ledger as an alarm that is written once."""
-    desk.registry.write_file(MODEL, 1, "model.skops", b"other")
+    desk.registry.write_file(MODEL, 1, "model.skops", content=b"other")
 
     for _ in range(2):
         app = open_page(desk)
@@ -140,7 +140,7 @@ def test_the_overview_marks_what_waits_and_is_not_usable(desk, open_page, monkey
 
 def test_changed_files_are_not_explained(desk, open_page):
     """Not even by the summary that came with them."""
-    desk.registry.write_file(MODEL, 1, "model.skops", b"other")
+    desk.registry.write_file(MODEL, 1, "model.skops", content=b"other")
 
     app = open_page(desk, "explain", model=MODEL, version="1")
 
@@ -155,7 +155,7 @@ def test_an_alarm_that_cannot_be_kept_is_shown(desk):
     def busy():
         raise LedgerBusy("the ledger: is locked")
 
-    desk.registry.write_file(MODEL, 1, "model.skops", b"other")
+    desk.registry.write_file(MODEL, 1, "model.skops", content=b"other")
     desk.ledger.transaction = busy
     targets = Scorer(desk, Worker(memory_megabytes=4096), POLICY).targets
     assert targets.recorded_trust(desk.show(MODEL, 1)).state is Trust.TAMPERED

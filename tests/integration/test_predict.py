@@ -215,7 +215,7 @@ def test_a_target_is_asked_again_without_the_registry(scorer: Scorer, registry: 
 def test_changed_bytes_are_refused(scorer: Scorer, registry: InMemoryRegistry) -> None:
     """Tampered, for predictions and explanations alike, although the old model is still in the worker's memory."""
     scorer.predict(MODEL, [ROW])
-    registry.write_file(MODEL, 1, "conda.yaml", b"other")
+    registry.write_file(MODEL, 1, "conda.yaml", content=b"other")
     assert scorer.targets.target(Resolved(MODEL, 1)).state.state is Trust.TAMPERED
     for asked in (scorer.predict, scorer.explain):
         with pytest.raises(IntegrityFailure, match="its files have the digest"):

@@ -118,7 +118,7 @@ def test_a_version_with_another_digest_is_never_loaded(
     """The last good one goes on, degraded, and the reason names both digests."""
     follower.look()
     promote(service, 2)
-    registry.write_file(MODEL, 2, "model.skops", b"something else")
+    registry.write_file(MODEL, 2, "model.skops", content=b"something else")
     worker.asked.clear()
     standing = follower.look()
 
@@ -131,7 +131,7 @@ def test_a_version_with_another_digest_is_never_loaded(
 def test_files_that_change_under_the_champion_are_told(follower: Follower, registry: InMemoryRegistry) -> None:
     """What was loaded goes on: its private copy has the recorded digest."""
     follower.look()
-    registry.write_file(MODEL, 1, "model.skops", b"something else")
+    registry.write_file(MODEL, 1, "model.skops", content=b"something else")
     assert follower.look().degraded
     assert served(follower) == 1
 

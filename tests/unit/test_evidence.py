@@ -27,7 +27,7 @@ def test_the_text_is_canonical_json_and_the_digest_its_sha256() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda registry: registry.write_file(MODEL, 1, "model.skops", b"other"),
+        lambda registry: registry.write_file(MODEL, 1, "model.skops", content=b"other"),
         lambda registry: registry.set_alias(MODEL, "shadow", 1),
         lambda registry: registry.set_tags(MODEL, 1, {"owner": "mallory"}),
         lambda registry: registry.set_stage(MODEL, 1, Stage.STAGING),

@@ -474,7 +474,7 @@ class TestRollback:
         registry = small_registry()
         desk = build_desk(registry)
         champion(desk, 1, 2)
-        registry.write_file(MODEL, 1, "model.skops", b"other")
+        registry.write_file(MODEL, 1, "model.skops", content=b"other")
         with pytest.raises(Blocked, match="digest_recorded"):
             desk.rollback(MODEL, reason=REASON, actor=GRACE)
 
@@ -967,11 +967,11 @@ class TestTampering:
     def test_is_recorded_once_by_reconcile(self) -> None:
         """An alarm, not a flood."""
         desk, registry = self.desk()
-        registry.write_file(MODEL, 1, "model.skops", b"evil")
+        registry.write_file(MODEL, 1, "model.skops", content=b"evil")
 
         assert [stored.event.type for stored in desk.reconcile(MODEL)] == [EventType.TAMPERING]
         assert desk.reconcile(MODEL) == []
-        registry.write_file(MODEL, 1, "model.skops", b"worse")
+        registry.write_file(MODEL, 1, "model.skops", content=b"worse")
         assert [stored.event.type for stored in desk.reconcile(MODEL)] == [EventType.TAMPERING]
 
     @pytest.mark.parametrize("stage", [Stage.STAGING, Stage.PRODUCTION])
@@ -979,7 +979,7 @@ class TestTampering:
         """Overwritten after its review: no role on these bytes, the refusal and the alarm are kept, `verify` tells."""
         desk, registry = self.desk()
         promote(desk, 2, Stage.STAGING)
-        registry.write_file(MODEL, 2, "model.skops", b"evil")
+        registry.write_file(MODEL, 2, "model.skops", content=b"evil")
         before = types(desk)
 
         move = stage_move(MODEL, 2, stage) if stage is Stage.PRODUCTION else alias_move(MODEL, "shadow", 2)
@@ -995,7 +995,7 @@ class TestTampering:
         """Archiving gives no role."""
         desk, registry = self.desk()
         promote(desk, 2, Stage.STAGING)
-        registry.write_file(MODEL, 2, "model.skops", b"evil")
+        registry.write_file(MODEL, 2, "model.skops", content=b"evil")
         promote(desk, 2, Stage.ARCHIVED)
 
         assert desk.verify() == []
@@ -1004,7 +1004,7 @@ class TestTampering:
         """Neither is a move by another way onto changed bytes."""
         desk, registry = self.desk()
         promote(desk, 2, Stage.STAGING)
-        registry.write_file(MODEL, 2, "model.skops", b"evil")
+        registry.write_file(MODEL, 2, "model.skops", content=b"evil")
         registry.set_alias(MODEL, "champion", 2)
 
         with pytest.raises(Refused, match="reconcile: the files of version 2 are now"):
@@ -1018,7 +1018,7 @@ class TestTampering:
         champion(desk, 2)
         held = registry._models[MODEL].versions
         held[1] = replace(held[1], row=replace(held[1].row, created_at=held[1].row.created_at + timedelta(days=1)))
-        registry.write_file(MODEL, 1, "model.skops", b"of another version")
+        registry.write_file(MODEL, 1, "model.skops", content=b"of another version")
 
         move = stage_move(MODEL, 1, Stage.STAGING)
         gate = next(each for each in desk.review(move).gates if each.name == "files_unchanged")
@@ -1028,7 +1028,7 @@ class TestTampering:
         """Whoever reads a version may say so; honest files record nothing."""
         desk, registry = self.desk()
         assert desk.report_tampering(desk.show(MODEL, 1)) is None
-        registry.write_file(MODEL, 1, "model.skops", b"evil")
+        registry.write_file(MODEL, 1, "model.skops", content=b"evil")
 
         assert desk.report_tampering(desk.show(MODEL, 1)) is not None
         assert desk.report_tampering(desk.show(MODEL, 1)) is None
@@ -1137,7 +1137,7 @@ class TestLookingBack:
         registry = small_registry()
         desk = build_desk(registry)
         champion(desk, 1)
-        registry.write_file(MODEL, 1, "model.skops", b"other bytes")
+        registry.write_file(MODEL, 1, "model.skops", content=b"other bytes")
         desk.reconcile(MODEL)
         old = iso(desk.version(MODEL, 1).row.created_at)
         before = desk.history(MODEL)

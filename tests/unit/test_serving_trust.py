@@ -62,7 +62,7 @@ def test_staging_is_no_approval(service):
     """Its bytes are recorded all the same: changed ones are tampered with."""
     promote(service, 1, Stage.STAGING)
     assert state(service, 1).state is Trust.IN_REVIEW
-    service.registry.write_file(MODEL, 1, "model.skops", b"other")
+    service.registry.write_file(MODEL, 1, "model.skops", content=b"other")
     assert state(service, 1).state is Trust.TAMPERED
 
 
@@ -77,7 +77,7 @@ def test_changed_bytes_of_the_champion(service, registry):
     """Tampered, with both digests in the sentence; no alias is set on the changed bytes."""
     promote(service, 1)
     recorded = service.show(MODEL, 1).file_digest
-    registry.write_file(MODEL, 1, "model.skops", b"other")
+    registry.write_file(MODEL, 1, "model.skops", content=b"other")
     found = state(service, 1)
     now = service.show(MODEL, 1).file_digest
     assert recorded
