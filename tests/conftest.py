@@ -1,6 +1,7 @@
 """What every test starts from: no settings of whoever runs it, no telemetry, no time limit in property tests."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ from hypothesis import settings
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # MLflow reads it when it is imported
 os.environ["DO_NOT_TRACK"] = "true"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background job, and so in all that tests start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("signoff", deadline=None, database=None)
 settings.load_profile("signoff")

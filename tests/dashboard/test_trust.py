@@ -131,7 +131,7 @@ def test_the_overview_marks_what_waits_and_is_not_usable(desk, open_page, monkey
     monkeypatch.setattr(trust, "GLANCE_SECONDS", 60)
     desk.promote(MODEL, 2, Stage.STAGING, reason=REASON, actor=GRACE, accept_warnings=True)
     assert not any(each.endswith(": Tampered]") for each in badges(open_page(desk)))
-    desk.registry.write_file(MODEL, 2, "model.skops", b"other")
+    desk.registry.write_file(MODEL, 2, "model.skops", content=b"other")
     session.look.clear()
     session.evidence.clear()
 
