@@ -173,7 +173,10 @@ def fold(state: SlotState, event: Event, change: SlotChange) -> SlotState:
         case EventType.CONFLICT | EventType.DRIFT:
             drift = change.observed != state.recorded
             since = state.since if drift else event.at
-            return state._replace(pending=None, drift=drift, observed=change.observed, since=since)
+            # Not _replace: a chain may hold a hundred thousand of these, and `verify` folds them all.
+            return SlotState(
+                state.recorded, state.generation, pending=None, drift=drift, observed=change.observed, since=since
+            )
         case _:
             return state
 
