@@ -35,8 +35,12 @@ def explanation(evidence: Evidence) -> None:
 
 
 def review(move: Move, evidence: Evidence) -> Review:
-    """With the gate of the claims where they were recomputed on this page: then they count in the decision too."""
-    return session.review(move, st.session_state.get(_recomputed_place(evidence)))
+    """With the gate of the claims where they were recomputed on this page: then they count in the decision too.
+
+    A rollback is the review of another version, whose claims are not those of this page.
+    """
+    own = move.version == evidence.version
+    return session.review(move, st.session_state.get(_recomputed_place(evidence)) if own else None)
 
 
 def _recomputed_place(evidence: Evidence) -> str:

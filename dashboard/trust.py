@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import pages, session, widgets, words
 from pipeline.governance.errors import NotFound, SignoffError
-from pipeline.governance.lifecycle import Stage
+from pipeline.governance.tampering import IN_USE
 from pipeline.serving.predictions import Target
 from pipeline.serving.trust import Trust, TrustState
 
@@ -25,7 +25,6 @@ SAYS = {
 }
 Named = tuple[str, int]  # a model and a version of it
 COLUMN = "Trust"
-USED = (Stage.PRODUCTION.value, Stage.STAGING.value)
 NOT_LOOKED_AT = "Not looked at"
 MOST_LOOKED_AT, LOOK_SECONDS = 25, 1.0  # of a table's versions: their files may lie on the other side of a network
 GLANCE_SECONDS = 0.3  # for a list that is drawn without them
@@ -86,7 +85,7 @@ def trust_badge(model: str, version: int) -> None:
 
 def with_trust(found: pd.DataFrame, model: str) -> pd.DataFrame:
     """A versions table with their recorded states after the aliases; of a longer table, those in use come first."""
-    used = (found["Stage"].isin(USED) | found["Aliases"].map(bool)).sort_values(ascending=False, kind="stable")
+    used = (found["Stage"].isin(IN_USE) | found["Aliases"].map(bool)).sort_values(ascending=False, kind="stable")
     asked = [int(each) for each in found["Version"].loc[used.index[:MOST_LOOKED_AT]]]
     seen = dict(zip(asked, _words(model, asked), strict=True))
     shown = found.copy()

@@ -16,15 +16,15 @@ def overview_page() -> None:
     if not any(model.record.versions for model in models):
         empty_registry()
         return
-    changed = {each.record.name: reason for each in models[:MOST_CARDS] if (reason := changed_champion(each))}
+    cards = models[:MOST_CARDS]
+    champions = [(each.record.name, each.champion) for each in cards if each.champion is not None]
+    changed = {named: reason for named in champions if (reason := changed_files(*named))}
     figures(models, len(changed))
+    for named, reason in changed.items():
+        changed_box("Files changed", *named, reason=reason)
     for model in models:
-        if model.record.name in changed:
-            name = model.record.name
-            changed_box("Files changed", name, int(model.champion or 0), reason=changed[name])
         if model.differences:
             model_card.out_of_band(model.record.name, model.differences)
-    cards = models[:MOST_CARDS]
     refused = unusable((each.record.name, version) for each in cards for version in model_card.shown_waiting(each))
     with st.grid(min(2, len(models)), min_column_width=CARD_PIXELS):
         for index, model in enumerate(cards):
@@ -32,11 +32,6 @@ def overview_page() -> None:
                 model_card.card(model, refused)
     if len(models) > MOST_CARDS:
         st.caption(f"{len(models) - MOST_CARDS:,} more models are listed on the page Versions.")
-
-
-def changed_champion(model: ModelOverview) -> str:
-    """Why its champion's files are not those recorded; empty where they are."""
-    return "" if model.champion is None else changed_files(model.record.name, model.champion)
 
 
 def figures(models: list[ModelOverview], changed: int) -> None:

@@ -2,6 +2,7 @@
 
 from seen import badges, button, frame, texts
 
+from dashboard.choices import ROLL_BACK
 from desks import GRACE, MODEL, REASON, KnownClaims, build_desk, good_documents, small_registry
 from pipeline.governance.lifecycle import Stage
 
@@ -70,6 +71,22 @@ def test_a_false_claim_counts_in_the_decision(open_page):
 
     decided = next(each for each in reversed(desk.history(MODEL)) if "accepted_warnings" in each.content)
     assert decided.content["accepted_warnings"] == ["claims_recomputed"]
+
+
+def test_claims_of_this_page_are_not_those_of_a_rollback(open_page):
+    """The rollback is the review of another version: what was recomputed here says nothing about it."""
+    desk = build_desk(recomputer=KnownClaims({"accuracy": 0.5}, 3))
+    for version in (1, 2):
+        for stage in (Stage.STAGING, Stage.PRODUCTION):
+            desk.promote(MODEL, version, stage, reason=REASON, actor=GRACE, accept_warnings=True)
+    app = open_page(desk, "review", model=MODEL, version="2", show="Claims", to=ROLL_BACK)
+    before = frame(app, "Gate")["Gate"].tolist()
+
+    app = button(app, "Recompute the claims").click().run()
+
+    assert any("Claims contradicted" in each for each in badges(app))
+    assert frame(app, "Gate")["Gate"].tolist() == before
+    assert "digest_recorded" in before
 
 
 def test_claims_that_cannot_be_recomputed_say_why(open_page):
