@@ -264,6 +264,25 @@ def test_a_change_is_ended_in_the_state_that_was_shown(
     assert verb("verify")[0] == 0
 
 
+def test_a_model_that_was_renamed_or_deleted_is_listed(
+    verb: Verb, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By reconcile, in its JSON and its table: the ledger knows it, the registry does not."""
+    client = registries.Filler(f"sqlite:///{folder / 'mlflow.db'}").client
+    for alias in client.get_registered_model(MODEL).aliases:
+        client.delete_registered_model_alias(MODEL, alias)
+    client.rename_registered_model(MODEL, "renamed")
+    code, found, _ = verb("reconcile")
+
+    assert (code, found["gone"]) == (0, [MODEL])
+    assert {(each["type"], each["model"]) for each in found["events"]} == {("drift", MODEL), ("baseline", "renamed")}
+    assert found["states"].keys() == {MODEL}
+    assert "@champion" in {each["slot"] for each in found["differences"] if each["model"] == MODEL}
+    assert run(["reconcile"]) == 0
+    assert f"{MODEL}: the registry does not have this model any more" in capsys.readouterr().out
+    assert verb("verify")[0] == 7
+
+
 def test_a_champion_outside_production_is_not_adopted(verb: Verb, folder: Path) -> None:
     """Exit code 3, and the sentence names the way out."""
     registries.Filler(f"sqlite:///{folder / 'mlflow.db'}").client.set_registered_model_alias(MODEL, "champion", "3")

@@ -16,6 +16,7 @@ from desks import (
     KnownDifferences,
     KnownSmoke,
     add_good_version,
+    before_the_lock,
     build_desk,
     default_policy,
     refused,
@@ -45,7 +46,7 @@ from pipeline.governance.errors import (
     WarningsNotAccepted,
 )
 from pipeline.governance.history import GateCount, Moment, given_out_again, one_line_each
-from pipeline.governance.ledger import EventType, SlotState, iso
+from pipeline.governance.ledger import Event, EventType, SlotState, StoredEvent, iso
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Slot, Stage, alias_move, parse_target, stage_move
 from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.request import Request, check_slot
@@ -356,20 +357,6 @@ def failing(registry: InMemoryRegistry, error: Exception) -> Callable[..., None]
     return call
 
 
-def before_the_lock(desk: GovernanceService, act: Callable[[GovernanceService], object]) -> None:
-    """Another process acts once, between a decision's review and its lock."""
-    review, raced = desk.reviewer.review, []
-
-    def race(move: Move, **options: bool):
-        found = review(move, **options)
-        if not raced:
-            raced.append(True)
-            act(build_desk(desk.registry, desk.ledger))
-        return found
-
-    object.__setattr__(desk.reviewer, "review", race)
-
-
 class TestConcurrency:
     """Of two who looked at the same state, one wins."""
 
@@ -510,6 +497,91 @@ class TestConcurrency:
         object.__setattr__(desk.decider, "close", failing(small_registry(), LedgerBusy("locked")))
         with pytest.raises(Unavailable, match="reconcile finishes it"):
             promote(desk, 1, Stage.STAGING)
+
+
+class Logged(InMemoryRegistry):
+    """Says in which order it is opened and written to."""
+
+    def __init__(self, log: list[str]) -> None:
+        super().__init__()
+        self.__dict__.update(small_registry().__dict__)
+        self.log = log
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.log.append("open")
+
+    def set_alias(self, model: str, alias: str, version: int | None) -> None:
+        super().set_alias(model, alias, version)
+        self.log.append("write")
+
+    def set_stage(self, model: str, version: int, stage: Stage) -> None:
+        super().set_stage(model, version, stage)
+        self.log.append("write")
+
+
+class LoggedLedger(InMemoryLedger):
+    """Says when an intent and its end are recorded."""
+
+    def __init__(self, log: list[str]) -> None:
+        super().__init__()
+        self.log = log
+
+    def append(self, event: Event) -> StoredEvent:
+        if event.decision is not None:
+            self.log.append(event.type.value)
+        return super().append(event)
+
+
+class TestOpening:
+    """What the first write needs is loaded before the intent: seconds that no decision may be charged with."""
+
+    def desk(self) -> tuple[GovernanceService, list[str]]:
+        log: list[str] = []
+        return build_desk(Logged(log), LoggedLedger(log)), log
+
+    def test_comes_before_the_intent(self) -> None:
+        """Between intent and effect there is nothing to wait for."""
+        desk, log = self.desk()
+        promote(desk, 1, Stage.STAGING)
+
+        assert log == ["open", "decided", "write", "applied"]
+
+    def test_that_fails_leaves_no_intent(self) -> None:
+        """A registry that takes no writes is met before the ledger is."""
+        desk, log = self.desk()
+        desk.registry.prepare = failing(small_registry(), Unavailable("the registry is for reading"))
+        with pytest.raises(Unavailable, match="for reading"):
+            promote(desk, 1, Stage.STAGING)
+
+        assert log == []
+        assert types(desk) == [EventType.BASELINE]
+
+    def test_is_not_waited_for_by_a_refusal(self) -> None:
+        """A gate says no at once."""
+        desk, log = self.desk()
+        with pytest.raises(Blocked):
+            promote(desk, 1, Stage.PRODUCTION)
+
+        assert log == []
+
+    def test_comes_before_a_revert_and_before_what_reconcile_finishes(self) -> None:
+        """Every intent that is carried out."""
+        desk, log = self.desk()
+        promote(desk, 1, Stage.STAGING)
+        InMemoryRegistry.set_stage(desk.registry, MODEL, 1, Stage.ARCHIVED)
+        log.clear()
+        desk.revert(MODEL, reason=REASON, actor=GRACE)
+        reverted, close = list(log), desk.decider.close
+        object.__setattr__(desk.decider, "close", failing(small_registry(), LedgerBusy("locked")))
+        with pytest.raises(Unavailable):
+            promote(desk, 1, Stage.ARCHIVED)
+        object.__setattr__(desk.decider, "close", close)
+        log.clear()
+        desk.reconcile(MODEL, min_age=timedelta(0))
+
+        assert reverted == ["open", "decided", "write", "drift_reverted"]
+        assert log == ["open", "write", "applied"]
 
 
 class TestRollback:
