@@ -230,4 +230,11 @@ class Clock(Protocol):
     """The time, as an argument of the rules."""
 
     def now(self) -> datetime:
-        """Aware, UTC."""
+        """Aware, UTC. It may be set, ahead or back: order is told by sequence, a duration by `elapsed`."""
+
+
+class SteadyClock(Clock, Protocol):
+    """With a hand that nobody sets."""
+
+    def elapsed(self) -> float:
+        """Seconds since a moment of this process, never fewer than before."""

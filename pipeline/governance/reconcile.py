@@ -21,7 +21,7 @@ from pipeline.governance.drift import (
 from pipeline.governance.errors import Conflict, NotFound, Refused
 from pipeline.governance.ledger import Event, EventType, SlotChange, SlotState, StoredEvent
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind
-from pipeline.governance.ports import Clock, Ledger, Registry
+from pipeline.governance.ports import Ledger, Registry, SteadyClock
 from pipeline.governance.review import Reviewer
 from pipeline.governance.tampering import Changed, Watch
 
@@ -32,7 +32,7 @@ class Reconciler:
 
     registry: Registry
     ledger: Ledger
-    clock: Clock
+    clock: SteadyClock
     decider: Decider
     reviewer: Reviewer
     watch: Watch
@@ -113,8 +113,9 @@ class Reconciler:
             self.registry.prepare()
             with self.ledger.transaction() as transaction:
                 check_unmoved(transaction, differences)
+                begun = self.clock.elapsed()
                 decided = self.decider.intend(transaction, move, changes, key=None, content=content)
-        return self.decider.carry_out(decided, EventType.DRIFT_REVERTED)
+        return self.decider.carry_out(decided, EventType.DRIFT_REVERTED, begun=begun)
 
     @contextmanager
     def _denying(self, model: str, reason: str, actor: Actor) -> Iterator[Move]:
@@ -150,7 +151,7 @@ class Reconciler:
         commit = decided.event.changes[0]
         if self._state(decided.event.model).value(commit.slot) == commit.to:
             self.registry.prepare()
-            return self.decider.carry_out(decided, end, recovered=True)
+            return self.decider.carry_out(decided, end)
         event = self.decider.end_of(decided, self._state(decided.event.model), end, recovered=True)
         return self.decider.close(decided, event)
 

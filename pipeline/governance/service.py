@@ -39,11 +39,11 @@ from pipeline.governance.paired import Flips, PairedComparer
 from pipeline.governance.policy import Policy
 from pipeline.governance.ports import (
     LOSSES,
-    Clock,
     Ledger,
     ModelRecord,
     Registry,
     SmokePredictor,
+    SteadyClock,
     VersionRecord,
     VersionRow,
 )
@@ -76,7 +76,7 @@ class GovernanceService:
     policy: Policy
     comparer: PairedComparer
     smoke: SmokePredictor
-    clock: Clock
+    clock: SteadyClock
     new_id: Callable[[], str]
     recomputer: Recomputer | None = None
     reviewer: Reviewer = field(init=False)
