@@ -133,6 +133,9 @@ class InMemoryRegistry:
 
     # The port
 
+    def prepare(self) -> None:
+        self._answer()
+
     def registry_id(self) -> str | None:
         self._answer()
         return self._registry_id
@@ -277,7 +280,7 @@ class InMemoryLedger:
         return next((stored for stored in self._events if stored.event.key == key), None)
 
     def has_baseline(self, model: str) -> bool:
-        return any(each.event.model == model and each.event.type is EventType.BASELINE for each in self._events)
+        return self.baseline(model) is not None
 
     def append(self, event: Event) -> StoredEvent:
         if event.key is not None and self.find_key(event.key):
@@ -297,6 +300,10 @@ class InMemoryLedger:
 
     def last(self, model: str) -> StoredEvent | None:
         return next((stored for stored in reversed(self._events) if stored.event.model == model), None)
+
+    def baseline(self, model: str) -> StoredEvent | None:
+        found = (each for each in self._events if each.event.model == model)
+        return next((each for each in found if each.event.type is EventType.BASELINE), None)
 
     def models(self) -> list[str]:
         return sorted({stored.event.model for stored in self._events})

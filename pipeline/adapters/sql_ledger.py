@@ -68,8 +68,9 @@ OF_REGISTRY = EVENTS.c.registry == sa.bindparam("registry")
 NEWEST = sa.select(EVENTS.c.sequence, EVENTS.c.hash).where(OF_REGISTRY).order_by(EVENTS.c.sequence.desc()).limit(1)
 OF_KEY = sa.select(EVENTS).where(OF_REGISTRY, EVENTS.c.key == sa.bindparam("wanted"))
 BASELINE = (
-    sa.select(EVENTS.c.sequence)
+    sa.select(EVENTS)
     .where(OF_REGISTRY, EVENTS.c.model == sa.bindparam("wanted"), EVENTS.c.type == EventType.BASELINE.value)
+    .order_by(EVENTS.c.sequence)
     .limit(1)
 )
 SLOT_KEY = ("registry", "model", "kind", "name")
@@ -213,6 +214,11 @@ class SqlLedger:
         wanted = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.model == model)
         with self._read() as opened:
             row = opened.connection.execute(wanted.order_by(EVENTS.c.sequence.desc()).limit(1)).first()
+        return None if row is None else stored_event(row)
+
+    def baseline(self, model: str) -> StoredEvent | None:
+        with self._read() as opened:
+            row = opened.connection.execute(BASELINE, {"registry": self._id(), "wanted": model}).first()
         return None if row is None else stored_event(row)
 
     def models(self) -> list[str]:

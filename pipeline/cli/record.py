@@ -74,16 +74,18 @@ def reconcile(
     if model is not None and (adopt or revert):
         end = service.adopt if adopt else service.revert
         events.append(end(model, reason=reason, actor=person(settings), expect=expect))
-    names = [record.name for record in service.models()] if model is None else [model]
+    names = service.known_models() if model is None else [model]
+    gone = [name for name in service.gone_models() if name in names]
     found = {name: held for name in names if (held := service.differences(name))}
     changed = [Problem("tampering", name, each.sentence) for name in names for each in service.changed_files(name)]
     content = {
         "events": [{"sequence": each.sequence, "type": each.event.type, "model": each.event.model} for each in events],
         "differences": [each.as_json() for held in found.values() for each in held],
         "states": {name: state_text(held) for name, held in found.items()},
+        "gone": gone,
         "problems": [each.as_json() for each in changed],
     }
-    print_out(as_json, content, lambda: record_tables.reconciled(events, found, changed))
+    print_out(as_json, content, lambda: record_tables.reconciled(events, found, gone, changed=changed))
     if changed:
         raise typer.Exit(IntegrityFailure.exit_code)
 

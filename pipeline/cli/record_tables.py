@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def outcome(found: "Outcome") -> None:
     again = " (decided before, nothing changed now)" if found.replayed else ""
     line(f"Decision {found.sequence}{again}")
-    rows = [[each.slot.label, each.expected, each.to] for each in found.changes]
+    rows = [[each.slot.label, each.expected, each.to] for each in found.changes if each.expected != each.to]
     table(["Slot", "From", "To"], rows)
 
 
@@ -80,9 +80,13 @@ def problems(found: "Sequence[Problem]") -> None:
 
 
 def reconciled(
-    events: "Sequence[StoredEvent]", found: "Mapping[str, Sequence[Difference]]", changed: "Sequence[Problem]"
+    events: "Sequence[StoredEvent]",
+    found: "Mapping[str, Sequence[Difference]]",
+    gone: "Sequence[str]",
+    *,
+    changed: "Sequence[Problem]",
 ) -> None:
-    """`found`: what differs, by model."""
+    """`found`: what differs, by model. gone: models that only the ledger still knows."""
     rows = [[each.sequence, each.event.type.value, each.event.model] for each in events]
     table(["No.", "Event", "Model"], rows, empty="Nothing to record.")
     differences = [each for held in found.values() for each in held]
@@ -91,5 +95,7 @@ def reconciled(
     table(heads, open_rows, empty="Stages and aliases are as recorded.")
     for model, held in found.items():
         line(f"State of {model}: {state_text(held)}")
+    for model in gone:
+        line(f"{model}: the registry does not have this model any more; it was renamed or deleted there.")
     if changed:
         problems(changed)

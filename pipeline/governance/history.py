@@ -195,9 +195,9 @@ def one_line_each(entries: Sequence[Entry]) -> list[Entry]:
 
 def _shown_change(event: Event, subject: Mapping[str, Any]) -> SlotChange | None:
     """Of a promotion, the version's own stage: the alias that commits it says the same from the model's side."""
-    own = (
-        each for each in event.changes if each.slot.kind == "stage" and each.slot.name == str(subject.get("version"))
-    )
+    name = str(subject.get("version"))
+    moved = (each for each in event.changes if each.expected != each.to)
+    own = (each for each in moved if each.slot.kind == "stage" and each.slot.name == name)
     return next(own, event.changes[0] if event.changes else None)
 
 

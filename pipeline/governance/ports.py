@@ -92,6 +92,9 @@ class ModelFiles:
 class Registry(Protocol):
     """A model registry. Every method may raise Unavailable; none takes longer than 10 s to say so."""
 
+    def prepare(self) -> None:
+        """Load and open whatever the first write needs: it may take seconds, and a decision counts its own."""
+
     def registry_id(self) -> str | None:
         """The id kept in the registry itself, None where there is none yet."""
 
@@ -208,6 +211,9 @@ class Ledger(Protocol):
 
     def last(self, model: str) -> StoredEvent | None:
         """The newest event of a model."""
+
+    def baseline(self, model: str) -> StoredEvent | None:
+        """The event that took a model over; None for one that was never seen, about which nothing is claimed."""
 
     def models(self) -> list[str]:
         """Every model that an event names."""

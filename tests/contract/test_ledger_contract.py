@@ -136,6 +136,16 @@ def test_a_baseline_is_known_per_model(ledger: Ledger) -> None:
     write(ledger, BASELINE)
     with ledger.transaction() as transaction:
         assert (transaction.has_baseline("m"), transaction.has_baseline("other")) == (True, False)
+    assert (ledger.baseline("m"), ledger.baseline("other")) == (next(ledger.events()), None)
+
+
+def test_a_refusal_is_no_baseline(ledger: Ledger) -> None:
+    """Also where it is the first event about a model."""
+    write(ledger, event(EventType.DENIED), BASELINE, DECIDED)
+    found = ledger.baseline("m")
+
+    assert found is not None
+    assert (found.sequence, found.event) == (2, BASELINE)
 
 
 def test_evidence_is_kept_once_under_its_digest(ledger: Ledger) -> None:
