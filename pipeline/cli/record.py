@@ -14,6 +14,9 @@ from pipeline.governance.errors import IntegrityFailure, InvalidInput
 from pipeline.governance.verify import Problem
 from pipeline.settings import read_settings
 
+ledger = typer.Typer(name="ledger", help="Look after the ledger's own tables.", no_args_is_help=True)
+app.add_typer(ledger)
+
 Expect = Annotated[str | None, typer.Option(help="Refuse unless the differences are still in this state.")]
 
 
@@ -85,6 +88,13 @@ def reconcile(
     print_out(as_json, content, lambda: record_tables.reconciled(events, found, gone, changed=changed))
     if changed:
         raise typer.Exit(IntegrityFailure.exit_code)
+
+
+@ledger.command()
+def upgrade(as_json: Json = False) -> None:
+    """Bring the tables of an older ledger up to this version, as its next write would; what is in them stays."""
+    done = desk().upgrade_ledger()
+    print_out(as_json, {"from": done.before, "to": done.after}, lambda: record_tables.upgraded(done))
 
 
 def _check_options(model: str | None, adopt: bool, revert: bool, expect: str | None) -> None:

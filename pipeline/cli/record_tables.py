@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pipeline.governance.drift import Difference
     from pipeline.governance.history import Entry, Moment
     from pipeline.governance.ledger import StoredEvent
+    from pipeline.governance.ports import Upgrade
     from pipeline.governance.request import Outcome
     from pipeline.governance.verify import Problem
 
@@ -43,6 +44,13 @@ def history(entries: "Sequence[Entry]") -> None:
     table(heads, rows, empty="The ledger holds nothing about this model.")
     for sentence in given_out_again(entries):
         line(sentence)
+
+
+def upgraded(done: "Upgrade") -> None:
+    if done.before == done.after:
+        line(f"The ledger's tables are those of this version: revision {done.after}.")
+    else:
+        line(f"The ledger's tables were upgraded from revision {done.before} to {done.after}.")
 
 
 def _words(entry: "Entry") -> str | None:

@@ -6,7 +6,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.governance.actors import signature
-from pipeline.governance.ledger import ENDS, Event, EventType, SlotChange, StoredEvent, former_champions, iso, replay
+from pipeline.governance.ledger import (
+    ENDS,
+    Event,
+    EventType,
+    SlotChange,
+    StoredEvent,
+    UnknownType,
+    former_champions,
+    iso,
+    replay,
+)
 from pipeline.governance.lifecycle import CHAMPION, Slot
 from pipeline.governance.text import visible
 
@@ -21,7 +31,7 @@ class Entry:
     """
 
     sequence: int
-    type: EventType
+    type: EventType | UnknownType
     at: datetime
     actor: str | None
     established: str | None

@@ -44,6 +44,7 @@ from pipeline.governance.ports import (
     Registry,
     SmokePredictor,
     SteadyClock,
+    Upgrade,
     VersionRecord,
     VersionRow,
 )
@@ -284,6 +285,10 @@ class GovernanceService:
     def revert(self, model: str, *, reason: str, actor: Actor, expect: str | None = None) -> StoredEvent:
         """Put the registry back to what the ledger says; `expect` as in `adopt`."""
         return self.reconciler.revert(model, reason=check_reason(reason), actor=actor, expect=expect)
+
+    def upgrade_ledger(self) -> Upgrade:
+        """Bring an older ledger's tables up to this version, as its next write would. Raises NotFound without one."""
+        return self.ledger.upgrade()
 
     def _decide(self, move: Move, reason: str, actor: Actor, **options: Unpack[Options]) -> Outcome:
         request = Request(move, check_reason(reason), actor, **options)
