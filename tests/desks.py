@@ -99,6 +99,16 @@ def default_policy() -> Policy:
     return read_settings(environ={}).policy.policy()
 
 
+@dataclass
+class DatabaseClock:
+    """That of the ledger's database: nobody has set it."""
+
+    clock: TickingClock
+
+    def now(self) -> datetime:
+        return self.clock.time
+
+
 def build_desk(
     registry: Registry | None = None,
     ledger: Ledger | None = None,
@@ -110,13 +120,14 @@ def build_desk(
     clock: TickingClock | None = None,
 ) -> GovernanceService:
     ids = (f"decision-{number}" for number in itertools.count(1))
+    clock = clock or TickingClock()
     return GovernanceService(
         registry=registry or small_registry(),
-        ledger=ledger or InMemoryLedger(),
+        ledger=ledger or InMemoryLedger(database_clock=DatabaseClock(clock)),
         policy=policy or default_policy(),
         comparer=comparer or KnownDifferences([equal("f1_macro")]),
         smoke=smoke or KnownSmoke(),
-        clock=clock or TickingClock(),
+        clock=clock,
         new_id=lambda: next(ids),
         recomputer=recomputer,
     )

@@ -69,7 +69,7 @@ def test_it_takes_over_and_records_where_somebody_may_decide(caplog: pytest.LogC
     assert [stored.event.type for stored in ledger.events()] == [EventType.BASELINE, EventType.DRIFT, EventType.DRIFT]
     assert [record.getMessage() for record in caplog.records] == [
         f"The desk's own look: {MODEL!r}: @champion is 2, the ledger says not there",
-        "The desk's own look: registry and ledger agree again",
+        "The desk's own look: nothing to see any more",
     ]
 
 
