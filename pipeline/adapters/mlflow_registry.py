@@ -50,6 +50,10 @@ class MlflowRegistry:
         self._files = FileReader(self._uri, self._client)
         self._outage = Outage()
 
+    def prepare(self) -> None:
+        with self._writing("registry"):
+            """The first client imports MLflow, which takes seconds on a busy machine."""
+
     def registry_id(self) -> str | None:
         with self._reading() as reader:
             return reader.registry_id(self._experiment)
