@@ -347,7 +347,7 @@ def test_a_registry_id_of_the_settings_leaves_mlflow_alone(
     assert filler.client.get_experiment_by_name("signoff").tags.keys() >= {"signoff.registry_id"}
 
 
-def test_an_older_ledger_is_upgraded_by_a_verb(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_older_ledger_is_upgraded_by_a_verb(verb: Verb, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It says from which revision to which, as JSON and in words; a second time there is nothing to do."""
     with closing(sqlite3.connect(folder / "ledger.db")) as connection:
         newest = connection.execute("SELECT version_num FROM ledger_version").fetchone()[0]
