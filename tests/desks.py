@@ -133,6 +133,15 @@ def build_desk(
     )
 
 
+def failing(_: Registry, error: Exception) -> Callable[..., None]:
+    """A method that raises."""
+
+    def call(*_: object, **__: object) -> None:
+        raise error
+
+    return call
+
+
 def before_the_lock(desk: GovernanceService, act: Callable[[GovernanceService], object]) -> None:
     """Another process acts once, between a decision's review and its lock."""
     review, raced = desk.reviewer.review, []

@@ -43,7 +43,7 @@ def known_models() -> list[str]:
 def unfinished(model: str | None) -> None:
     """What stands between the record and the registry now: one that does not answer, decisions that have not ended."""
     if why := session.silence():
-        text = f"{why.rstrip('.')}; this is the record of the registry that had its address.\nNothing is held against it now."
+        text = f"{why.rstrip('.')}; this is the record of the registry that had its address."
         with widgets.message("From the ledger alone", text, colour="orange"):
             widgets.try_again("registry")
     if pending := session.pending(model):

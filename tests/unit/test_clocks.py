@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from desks import GRACE, MODEL, REASON, TickingClock, build_desk, small_registry
-from pipeline.adapters.in_memory import InMemoryRegistry
-from pipeline.governance.decide import DEADLINE
+from desks import GRACE, MODEL, REASON, DatabaseClock, TickingClock, build_desk, failing, small_registry
+from pipeline.adapters.in_memory import InMemoryLedger, InMemoryRegistry
+from pipeline.governance.decide import DEADLINE, RECONCILE_AFTER
 from pipeline.governance.errors import Conflict, Unavailable
 from pipeline.governance.ledger import ENDS, EventType
 from pipeline.governance.lifecycle import Stage
@@ -127,6 +127,56 @@ class TestTheDeadline:
         promote(desk, 1, Stage.STAGING)
 
         assert desk.registry.state(MODEL).stages[1] is Stage.STAGING
+
+
+class TestTheAgeOfAnIntent:
+    """By the database's clock, or since the reconciler first saw it: nobody's stamp counts."""
+
+    def half_done(self, *, stamped: timedelta) -> tuple[GovernanceService, InMemoryLedger, TickingClock]:
+        """An intent that did not reach the registry, by a machine whose clock was set; and the database's clock."""
+        registry, truth = small_registry(), TickingClock()
+        ledger = InMemoryLedger(database_clock=DatabaseClock(truth))
+        desk = build_desk(registry, ledger, clock=TickingClock(set_by=stamped))
+        registry.set_stage = failing(registry, Unavailable("gone"))
+        with pytest.raises(Unavailable):
+            promote(desk, 1, Stage.STAGING)
+        del registry.set_stage
+        return desk, ledger, truth
+
+    def test_is_not_told_by_a_stamp_that_is_ahead(self) -> None:
+        """It blocks its slot no longer than any other."""
+        desk, ledger, truth = self.half_done(stamped=YEAR)
+        other = build_desk(desk.registry, ledger)
+        young = other.reconcile(MODEL)
+        truth.time += RECONCILE_AFTER
+
+        assert young == []
+        assert [stored.event.type for stored in other.reconcile(MODEL)] == [EventType.ABORTED]
+
+    def test_is_not_told_by_a_reconciler_that_is_ahead(self) -> None:
+        """A live promotion is left alone."""
+        desk, ledger, _ = self.half_done(stamped=AT_ONCE)
+
+        assert build_desk(desk.registry, ledger, clock=TickingClock(set_by=2 * HOUR)).reconcile(MODEL) == []
+
+    def test_is_told_by_the_reconciler_s_own_hand_where_the_database_s_clock_stands(self) -> None:
+        """Since it first saw the intent, in whichever of its looks."""
+        desk, ledger, _ = self.half_done(stamped=YEAR)
+        clock = TickingClock()
+        watching = build_desk(desk.registry, ledger, clock=clock)
+        assert watching.look() == []
+        clock.time += RECONCILE_AFTER
+        clock.set_by = -YEAR
+
+        assert [each.age >= RECONCILE_AFTER for each in watching.pending()] == [True]
+        assert [stored.event.type for stored in watching.reconcile(MODEL)] == [EventType.ABORTED]
+
+    @pytest.mark.parametrize("stamped", [YEAR, -YEAR])
+    def test_does_not_matter_where_somebody_says_so(self, stamped: timedelta) -> None:
+        """`--min-age 0` ends it at once."""
+        desk, ledger, _ = self.half_done(stamped=stamped)
+
+        assert len(build_desk(desk.registry, ledger).reconcile(MODEL, min_age=AT_ONCE)) == 1
 
 
 class TestAPromoterWhoseIntentSomebodyEnded:
