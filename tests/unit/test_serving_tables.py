@@ -379,9 +379,7 @@ def test_a_table_has_a_column_each_in_a_file():
 
 def test_a_table_that_was_not_foretold_is_refused():
     """The header is written before the first answer comes."""
-    with pytest.raises(
-        Refused, match="has the columns score, label, which its input example does"
-    ):
+    with pytest.raises(Refused, match="has the columns score, label, which its input example does"):
         upload(Untold(table=True))
 
 
