@@ -230,7 +230,9 @@ def _check_count(answers: int, rows: int) -> None:
 
 
 def _shape(found: Any) -> str:  # noqa: ANN401 (an array of whichever library)
-    return f"answers with an array of the shape {tuple(found.shape)}; {SHOWN}"
+    several = np.ndim(found) == TABLE_DIMENSIONS and found.shape[1] > 1
+    what = "predicts several targets at once, in" if several else "answers with"
+    return f"{what} an array of the shape {tuple(found.shape)}; {SHOWN}"
 
 
 def _present(values: np.ndarray) -> np.ndarray:
