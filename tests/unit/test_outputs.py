@@ -145,12 +145,16 @@ def _of(rows: dict[str, Any]) -> dict[str, Any]:
 
 
 SHOWN = "one value, class probabilities or a table with names can be shown"
+SEVERAL = "predicts several targets at once, in an array of the shape"
 
 
 @pytest.mark.parametrize(
     ("said", "sentence"),
     [
-        (np.array([[3.0, 4.0], [5.0, 6.0]]), f"predicts several targets at once, in an array of the shape (2, 2); {SHOWN}"),
+        (
+            np.array([[3.0, 4.0], [5.0, 6.0]]),
+            f"{SEVERAL} (2, 2); {SHOWN}",
+        ),
         (np.zeros((2, 3, 4)), f"answers with an array of the shape (2, 3, 4); {SHOWN}"),
         (np.zeros((2, 0)), f"answers with an array of the shape (2, 0); {SHOWN}"),
         ([{1}, {2}], f"answers with values of the type set; {SHOWN}"),
