@@ -57,7 +57,7 @@ def desk(settings: Settings | None = None) -> GovernanceService:
     return GovernanceService(
         registry=registry,
         ledger=SqlLedger(used.environment.ledger_url, registry=registry_id, clock=clock),
-        policy=used.policy.policy(),
+        policy=used.policy.policy(used.evaluation.metrics()),
         comparer=PairedBootstrap(
             samples=used.evaluation.bootstrap_samples,
             seed=used.evaluation.bootstrap_seed,

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from pipeline.governance.ledger import Event, SlotState, StoredEvent
 from pipeline.governance.lifecycle import ModelState, Slot, Stage
+from pipeline.governance.metrics import Direction, direction_of
 
 Json = Any  # what json.loads gives: None, bool, int, float, str, list, dict
 
@@ -179,9 +180,6 @@ class Ledger(Protocol):
         """Write the newest sequence and hash outside the database."""
 
 
-LOSSES = frozenset({"log_loss", "calibration_error"})  # where lower is better
-
-
 @dataclass(frozen=True)
 class MetricDifference:
     """Candidate minus incumbent on the same rows, with its 95 % interval; `n` rows; `slice` empty for all rows.
@@ -199,11 +197,16 @@ class MetricDifference:
     incumbent: float | None = None
 
     @property
-    def verdict(self) -> str:
-        """Whether the candidate is "better", "worse" or "not distinguishable"."""
+    def verdict(self) -> str | None:
+        """Whether the candidate is "better", "worse" or "not distinguishable"; None where nobody can say which end of
+        the metric is the better one.
+        """
         if self.low <= 0 <= self.high:
             return "not distinguishable"
-        return "better" if (self.low > 0) != (self.metric in LOSSES) else "worse"
+        direction = direction_of(self.metric)
+        if direction is None:
+            return None
+        return "better" if (self.low > 0) == (direction is Direction.HIGHEST) else "worse"
 
 
 class Comparer(Protocol):

@@ -23,6 +23,7 @@ from pipeline.governance.ports import (
 from pipeline.governance.recorded import Recorded, recorded_files, recorded_of
 
 FILES_UNCHANGED = "files_unchanged"
+MOVE_LISTED = "move_listed"  # only where it is not
 GIVES_A_ROLE = frozenset({MoveKind.STAGING, MoveKind.PRODUCTION, MoveKind.ALIAS, MoveKind.ROLLBACK})
 EVALUATION_ROWS = "signoff/evaluation_rows.parquet"
 
@@ -105,7 +106,7 @@ class Reviewer:
         incumbent = self._incumbent(evidence, state)
         differences, not_compared = self._compare(move, record, incumbent)
         smoke, smoke_failure = self._smoke(move, record, evidence)
-        wanted = recompute or RECOMPUTING in self.policy.moves[move.kind].gates
+        wanted = recompute or RECOMPUTING in self.policy.rules_of(move.kind).gates
         recomputation, recompute_failure = recomputed, ""
         if wanted and recomputed is None:
             recomputation, recompute_failure = self._recompute(record, evidence)
@@ -121,14 +122,17 @@ class Reviewer:
             smoke_failure=smoke_failure,
             recomputation=recomputation,
             recompute_failure=recompute_failure,
+            metrics=self.policy.metrics,
         )
         changes = tuple(plan_changes(move, state))
         held = self.ledger.slots(move.model)
         slots = tuple(held.get(change.slot, SlotState.initial(change.slot)) for change in changes)
         fixed = [_changes_something(changes, move), _slot_settled(changes, slots)]
+        if sentence := self.policy.closed(move.kind):
+            fixed.append(GateResult(MOVE_LISTED, "not listed", "listed in the policy", False, Mode.PREVENT, sentence))
         if move.kind in GIVES_A_ROLE:
             fixed.append(_files_unchanged(evidence, self._recorded(evidence)))
-        gates = (*fixed, *check_gates(facts, self.policy.moves[move.kind].gates))
+        gates = (*fixed, *check_gates(facts, self.policy.rules_of(move.kind).gates))
         compared = None if differences is None else tuple(differences)
         return Review(move, evidence, incumbent, changes, slots, gates, compared, recomputation)
 
@@ -172,7 +176,7 @@ class Reviewer:
     def _compare(
         self, move: Move, record: VersionRecord, incumbent: Evidence | None
     ) -> tuple[list[MetricDifference] | None, str]:
-        if incumbent is None or COMPARING.isdisjoint(self.policy.moves[move.kind].gates):
+        if incumbent is None or COMPARING.isdisjoint(self.policy.rules_of(move.kind).gates):
             return None, ""
         try:
             champion = self.registry.version(move.model, incumbent.version)
@@ -201,7 +205,7 @@ class Reviewer:
         )
 
     def _smoke(self, move: Move, record: VersionRecord, evidence: Evidence) -> tuple[str | None, str]:
-        if "smoke_prediction" not in self.policy.moves[move.kind].gates:
+        if "smoke_prediction" not in self.policy.rules_of(move.kind).gates:
             return None, ""
         if evidence.file_digest is None:
             return None, "The model's files cannot be read."
