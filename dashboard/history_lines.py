@@ -17,7 +17,7 @@ KINDS: Mapping[str, tuple[EventType, ...]] = {
     "Out-of-band": (EventType.DRIFT, EventType.DRIFT_ADOPTED, EventType.DRIFT_REVERTED, EventType.CONFLICT),
     "Other": (EventType.BASELINE, EventType.TAMPERING),
 }
-WORDS: Mapping[EventType, str] = {
+WORDS: Mapping[str, str] = {
     EventType.BASELINE: "· Taken over",
     EventType.DECIDED: "… Pending",
     EventType.APPLIED: "✓ Applied",
@@ -92,7 +92,7 @@ def table(found: Sequence[Line], *, models: bool = True) -> pd.DataFrame:
 def event_word(entry: Entry) -> str:
     if entry.type is EventType.APPLIED and entry.meaning == "rollback":
         return "✓ Rolled back"
-    return WORDS.get(entry.type, f"· {entry.type.value}")
+    return WORDS.get(entry.type, f"· {visible(entry.type.value)}")
 
 
 def event_colours() -> dict[str, str]:
@@ -140,6 +140,6 @@ def since(champion: int, created_at: str, *, periods: Sequence[Period], entries:
     return f"Champion since {start}, by {words.label(made.actor)} ({str(made.established).replace('_', '-')})"
 
 
-def _slot(each: SlotChange, event: EventType) -> str:
+def _slot(each: SlotChange, event: str) -> str:
     after = each.observed if event is EventType.DRIFT else each.to
     return f"{visible(each.slot.label)}: {each.expected or UNSET} → {after or UNSET}"

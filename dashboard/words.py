@@ -113,7 +113,7 @@ def action(move: Move) -> str:
 
 def changes(planned: Iterable[Change]) -> str:
     """One line per slot."""
-    return "\n".join(f"•  {_change(each)}" for each in planned)
+    return "\n".join(f"•  {_change(each)}" for each in planned if each.moves)
 
 
 def _change(change: Change) -> str:

@@ -56,7 +56,9 @@ def desk(settings: Settings | None = None) -> GovernanceService:
     registry_id = KeptRegistryId(registry, used.registry.id)
     return GovernanceService(
         registry=registry,
-        ledger=SqlLedger(used.environment.ledger_url, registry=registry_id, clock=clock),
+        ledger=SqlLedger(
+            used.environment.ledger_url, registry=registry_id, clock=clock, address=used.environment.tracking_uri
+        ),
         policy=used.policy.policy(used.evaluation.metrics()),
         comparer=PairedBootstrap(
             samples=used.evaluation.bootstrap_samples,

@@ -1,7 +1,7 @@
 """A desk in memory for tests: the real rules over the in-memory registry and ledger, with a clock that ticks."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -9,6 +9,7 @@ from pipeline.adapters.in_memory import EPOCH, InMemoryLedger, InMemoryRegistry
 from pipeline.governance.actors import Actor, Established
 from pipeline.governance.claims import Measured
 from pipeline.governance.errors import Refused
+from pipeline.governance.lifecycle import Move
 from pipeline.governance.paired import Agreement, Confusions, Flips, Paired
 from pipeline.governance.policy import Policy
 from pipeline.governance.ports import Json, Ledger, MetricDifference, Registry, VersionRecord
@@ -116,6 +117,20 @@ def build_desk(
         new_id=lambda: next(ids),
         recomputer=recomputer,
     )
+
+
+def before_the_lock(desk: GovernanceService, act: Callable[[GovernanceService], object]) -> None:
+    """Another process acts once, between a decision's review and its lock."""
+    review, raced = desk.reviewer.review, []
+
+    def race(move: Move, **options: bool):
+        found = review(move, **options)
+        if not raced:
+            raced.append(True)
+            act(build_desk(desk.registry, desk.ledger))
+        return found
+
+    object.__setattr__(desk.reviewer, "review", race)
 
 
 def small_registry(*, versions: int = 3) -> InMemoryRegistry:

@@ -444,3 +444,15 @@ def _deleted_things(filler: Filler, made: Oddities) -> None:
             filler.client.delete_registered_model(name)
         filler.add_model(name)
         filler.register(name, source)
+
+
+OLD_MODEL, OLD_REVISION = "churn_classifier", "acf3f17fdcc7"
+
+
+def old_store(folder: Path) -> Path:
+    """A registry as MLflow 2.8 left it, from the dump in `old_registry`; its files are not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = (Path(__file__).parent / "old_registry" / "mlflow_2_8.sql").read_text(encoding="utf-8")
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        database.executescript(text.replace("FOLDER", str(folder)))
+    return folder / "mlflow.db"

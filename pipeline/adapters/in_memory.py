@@ -21,9 +21,31 @@ from pipeline.governance.ledger import (
     fold,
 )
 from pipeline.governance.lifecycle import ModelState, Slot, Stage
-from pipeline.governance.ports import File, Gap, Json, ModelFiles, ModelRecord, VersionRecord, VersionRow
+from pipeline.governance.ports import (
+    Clock,
+    File,
+    Gap,
+    Json,
+    KnownRegistry,
+    ModelFiles,
+    ModelRecord,
+    PendingDecision,
+    Upgrade,
+    VersionRecord,
+    VersionRow,
+)
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class StoppedClock:
+    """Always the same time, until it is set."""
+
+    time: datetime = EPOCH
+
+    def now(self) -> datetime:
+        return self.time
 
 
 @dataclass
@@ -110,6 +132,9 @@ class InMemoryRegistry:
         held.aliases = {alias: number for alias, number in held.aliases.items() if number != version}
 
     # The port
+
+    def prepare(self) -> None:
+        self._answer()
 
     def registry_id(self) -> str | None:
         self._answer()
@@ -201,13 +226,20 @@ class InMemoryRegistry:
 
 
 class InMemoryLedger:
-    """Implements the port Ledger and its transactions; `checkpoints` is what a file would hold."""
+    """Implements the port Ledger and its transactions; `checkpoints` is what a file would hold.
 
-    def __init__(self) -> None:
+    database_clock: what the database's own clock says; it stands still unless it is set or one that ticks is given.
+    """
+
+    def __init__(self, *, registry: str = "registry-1", address: str = "", database_clock: Clock | None = None) -> None:
         self._events: list[StoredEvent] = []
         self._slots: dict[Slot, SlotState] = {}
         self._evidence: dict[str, str] = {}
+        self._registries: dict[tuple[str, str], datetime] = {}
+        self._pending_since: dict[str, datetime] = {}
         self._lock = RLock()
+        self._id, self.address = registry, address
+        self.database_clock: Clock = database_clock or StoppedClock()
         self.checkpoints: list[tuple[int, str]] = []
 
     @contextmanager
@@ -219,6 +251,27 @@ class InMemoryLedger:
             except BaseException:
                 self._events, self._slots = before
                 raise
+            if self.address:
+                self._registries.setdefault((self.address, self._id), self.database_clock.now())
+
+    def exists(self) -> bool:
+        return bool(self._events or self._evidence)
+
+    def registries(self) -> list[KnownRegistry]:
+        return [KnownRegistry(address, known, seen) for (address, known), seen in self._registries.items()]
+
+    def pending(self, model: str | None = None) -> list[PendingDecision]:
+        held = {state.pending for slot, state in self._slots.items() if model in (None, slot.model)} - {None}
+        found = [each for each in self._events if each.event.type is EventType.DECIDED and each.event.decision in held]
+        return [self._pending(stored.sequence, stored.event) for stored in found]
+
+    def _pending(self, sequence: int, event: Event) -> PendingDecision:
+        decision = str(event.decision)
+        age = self.database_clock.now() - self._pending_since[decision]
+        return PendingDecision(sequence, event.model, decision, event.at, age)
+
+    def upgrade(self) -> Upgrade:
+        return Upgrade("memory", "memory")
 
     def slot(self, slot: Slot) -> SlotState | None:
         return self._slots.get(slot)
@@ -227,7 +280,7 @@ class InMemoryLedger:
         return next((stored for stored in self._events if stored.event.key == key), None)
 
     def has_baseline(self, model: str) -> bool:
-        return any(each.event.model == model and each.event.type is EventType.BASELINE for each in self._events)
+        return self.baseline(model) is not None
 
     def append(self, event: Event) -> StoredEvent:
         if event.key is not None and self.find_key(event.key):
@@ -238,6 +291,8 @@ class InMemoryLedger:
         for change in event.changes:
             before = self._slots.get(change.slot, SlotState.initial(change.slot))
             self._slots[change.slot] = fold(before, event, change)
+        if event.type is EventType.DECIDED and event.decision:
+            self._pending_since[event.decision] = self.database_clock.now()
         return stored
 
     def events(self, *, model: str | None = None, after: int = 0) -> Iterator[StoredEvent]:
@@ -245,6 +300,10 @@ class InMemoryLedger:
 
     def last(self, model: str) -> StoredEvent | None:
         return next((stored for stored in reversed(self._events) if stored.event.model == model), None)
+
+    def baseline(self, model: str) -> StoredEvent | None:
+        found = (each for each in self._events if each.event.model == model)
+        return next((each for each in found if each.event.type is EventType.BASELINE), None)
 
     def models(self) -> list[str]:
         return sorted({stored.event.model for stored in self._events})

@@ -7,20 +7,34 @@ owns the file. For that there are the hashes, and the checkpoints in a file besi
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from pipeline.adapters.addresses import without_credentials
 from pipeline.adapters.ledger_check import CHECKED, ChainCheck, read_checkpoint
+from pipeline.adapters.ledger_schema import (
+    FIRST,
+    HEAD,
+    check_known,
+    empty_engine,
+    load_alembic,
+    make_writable,
+    reading_engine,
+    revision_of,
+    writing_engine,
+)
 from pipeline.adapters.sql_tables import (
-    APPEND_ONLY,
+    BUSY_SECONDS,
     EVENTS,
     EVIDENCE,
-    METADATA,
+    REGISTRIES,
+    SLOT_COLUMNS,
     SLOTS,
     slot_state,
-    sqlite_engine,
     stored_event,
     translated,
 )
@@ -37,7 +51,7 @@ from pipeline.governance.ledger import (
     iso,
 )
 from pipeline.governance.lifecycle import Slot
-from pipeline.governance.ports import Clock
+from pipeline.governance.ports import Clock, KnownRegistry, PendingDecision, Upgrade
 
 
 class RegistryId(Protocol):
@@ -54,13 +68,34 @@ OF_REGISTRY = EVENTS.c.registry == sa.bindparam("registry")
 NEWEST = sa.select(EVENTS.c.sequence, EVENTS.c.hash).where(OF_REGISTRY).order_by(EVENTS.c.sequence.desc()).limit(1)
 OF_KEY = sa.select(EVENTS).where(OF_REGISTRY, EVENTS.c.key == sa.bindparam("wanted"))
 BASELINE = (
-    sa.select(EVENTS.c.sequence)
+    sa.select(EVENTS)
     .where(OF_REGISTRY, EVENTS.c.model == sa.bindparam("wanted"), EVENTS.c.type == EventType.BASELINE.value)
+    .order_by(EVENTS.c.sequence)
     .limit(1)
 )
 SLOT_KEY = ("registry", "model", "kind", "name")
 IS_SLOT = sa.and_(*(SLOTS.c[name] == sa.bindparam(f"of_{name}") for name in SLOT_KEY))
-SLOT, CHANGE_SLOT = sa.select(SLOTS).where(IS_SLOT), SLOTS.update().where(IS_SLOT)
+SLOT, CHANGE_SLOT = sa.select(*SLOT_COLUMNS).where(IS_SLOT), SLOTS.update().where(IS_SLOT)
+DATABASE_TIME: sa.ColumnElement[str] = sa.literal_column("strftime('%Y-%m-%dT%H:%M:%fZ', 'now')")
+DAYS_PENDING: sa.ColumnElement[float] = sa.literal_column("julianday('now') - julianday(ledger_slot.pending_since)")
+PENDING_FROM_NOW = SLOTS.update().where(IS_SLOT).values(pending_since=DATABASE_TIME)
+PENDING_NO_MORE = SLOTS.update().where(IS_SLOT).values(pending_since=None)
+NOTE_REGISTRY = sqlite_insert(REGISTRIES).on_conflict_do_nothing()
+NO_TIME = timedelta()
+PENDING = (
+    sa.select(EVENTS.c.sequence, EVENTS.c.previous_hash, EVENTS.c.hash, EVENTS.c.body)
+    .join(SLOTS, sa.and_(SLOTS.c.registry == EVENTS.c.registry, SLOTS.c.pending == EVENTS.c.decision))
+    .where(OF_REGISTRY, EVENTS.c.type == EventType.DECIDED.value)
+    .order_by(EVENTS.c.sequence)
+)
+
+
+class Opened(NamedTuple):
+    """A connection for reading, with the revision of the tables; there: whether there is a ledger."""
+
+    connection: sa.Connection
+    revision: str
+    there: bool = True
 
 
 class SqlTransaction:
@@ -99,27 +134,32 @@ class SqlTransaction:
         for change in event.changes:
             before = self.slot(change.slot)
             after = fold(before or SlotState.initial(change.slot), event, change)
-            self._keep(change.slot, after, new=before is None)
+            self._keep(change.slot, after, before)
         return stored
 
-    def _keep(self, slot: Slot, state: SlotState, *, new: bool) -> None:
+    def _keep(self, slot: Slot, state: SlotState, before: SlotState | None) -> None:
         since = None if state.since is None else iso(state.since)
         values = {**state._asdict(), "since": since}
-        if new:
+        if before is None:
             key = dict(zip(SLOT_KEY, (self._registry, *slot), strict=True))
             self._connection.execute(SLOTS.insert(), {**key, **values})
         else:
             self._connection.execute(CHANGE_SLOT, {**self._key(slot), **values})
+        pending = None if before is None else before.pending
+        if state.pending != pending:
+            self._connection.execute(PENDING_FROM_NOW if state.pending else PENDING_NO_MORE, self._key(slot))
 
     def _key(self, slot: Slot) -> dict[str, str]:
         return {f"of_{name}": value for name, value in zip(SLOT_KEY, (self._registry, *slot), strict=True)}
 
 
 class SqlLedger:
-    """The chain of one registry; implements the port Ledger. The tables are made at the first use."""
+    """The chain of one registry; implements the port Ledger. The tables are made, or upgraded, at the first write."""
 
-    def __init__(self, url: str, *, registry: RegistryId, clock: Clock) -> None:
-        """Raises InvalidInput for a database other than SQLite."""
+    def __init__(
+        self, url: str, *, registry: RegistryId, clock: Clock, address: str = "", busy_seconds: float = BUSY_SECONDS
+    ) -> None:
+        """address: where the registry is. Raises InvalidInput for a database other than SQLite."""
         try:
             parsed = sa.make_url(url)
         except sa.exc.ArgumentError as error:
@@ -128,85 +168,132 @@ class SqlLedger:
             raise InvalidInput("SIGNOFF_LEDGER_URL: only SQLite files are supported, such as sqlite:////path/ledger.db")
         self._file = Path(parsed.database)
         self._registry, self._clock = registry, clock
-        self._reading = sqlite_engine(url)
-        self._writing = self._reading.execution_options(begin="BEGIN IMMEDIATE")
-        self._ready = False
+        self._address, self._busy_seconds = without_credentials(address), busy_seconds
+        self._reading = reading_engine(self._file, busy_seconds=busy_seconds)
+        self._writing = writing_engine(self._file, busy_seconds=busy_seconds)
+        self._empty = empty_engine()
+        self._noted = not address
 
     def _id(self) -> str:
         return self._registry.known() or ""
+
+    @property
+    def address(self) -> str:
+        return self._address
 
     @property
     def checkpoint_file(self) -> Path:
         """One JSON line per applied decision; copy it to where the database's owner cannot write."""
         return self._file.with_suffix(".checkpoints.jsonl")
 
+    def exists(self) -> bool:
+        with self._read() as opened:
+            return opened.there
+
     @contextmanager
     def transaction(self) -> Iterator[SqlTransaction]:
+        self._check_writable()  # before an id is kept in a registry about which nothing could be recorded
         registry = self._registry.keep()
-        with self._connection(write=True) as connection:
+        with self._write() as connection:
+            if not self._noted:
+                note = {"registry": registry, "address": self._address, "first_seen": iso(self._clock.now())}
+                connection.execute(NOTE_REGISTRY, note)
             yield SqlTransaction(connection, registry)
+        self._noted = True
 
     def events(self, *, model: str | None = None, after: int = 0) -> Iterator[StoredEvent]:
         wanted = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.sequence > after)
         if model is not None:
             wanted = wanted.where(EVENTS.c.model == model)
-        with self._connection() as connection:
-            rows = connection.execution_options(yield_per=1_000).execute(wanted.order_by(EVENTS.c.sequence))
+        with self._read() as opened:
+            rows = opened.connection.execution_options(yield_per=1_000).execute(wanted.order_by(EVENTS.c.sequence))
             for row in rows:
                 yield stored_event(row)
 
     def last(self, model: str) -> StoredEvent | None:
         wanted = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.model == model)
-        with self._connection() as connection:
-            row = connection.execute(wanted.order_by(EVENTS.c.sequence.desc()).limit(1)).first()
+        with self._read() as opened:
+            row = opened.connection.execute(wanted.order_by(EVENTS.c.sequence.desc()).limit(1)).first()
+        return None if row is None else stored_event(row)
+
+    def baseline(self, model: str) -> StoredEvent | None:
+        with self._read() as opened:
+            row = opened.connection.execute(BASELINE, {"registry": self._id(), "wanted": model}).first()
         return None if row is None else stored_event(row)
 
     def models(self) -> list[str]:
-        with self._connection() as connection:
+        with self._read() as opened:
             wanted = sa.select(EVENTS.c.model).where(EVENTS.c.registry == self._id()).distinct()
-            return sorted(connection.scalars(wanted))
+            return sorted(opened.connection.scalars(wanted))
+
+    def registries(self) -> list[KnownRegistry]:
+        wanted = sa.select(REGISTRIES).order_by(REGISTRIES.c.first_seen, REGISTRIES.c.address, REGISTRIES.c.registry)
+        with self._read() as opened:
+            rows = opened.connection.execute(wanted).all() if opened.revision != FIRST else []
+        return [KnownRegistry(row.address, row.registry, datetime.fromisoformat(row.first_seen)) for row in rows]
+
+    def pending(self, model: str | None = None) -> list[PendingDecision]:
+        found: dict[str, PendingDecision] = {}
+        with self._read() as opened:
+            age = DAYS_PENDING if opened.revision != FIRST else sa.null()
+            wanted = PENDING.add_columns(age.label("days"), DATABASE_TIME.label("now"))
+            if model is not None:
+                wanted = wanted.where(EVENTS.c.model == model)
+            for row in opened.connection.execute(wanted, {"registry": self._id()}):
+                event = stored_event(row).event
+                since = datetime.fromisoformat(row.now) - event.at if row.days is None else timedelta(days=row.days)
+                decision = str(event.decision)
+                found[decision] = PendingDecision(row.sequence, event.model, decision, event.at, max(since, NO_TIME))
+        return list(found.values())
 
     def slots(self, model: str) -> dict[Slot, SlotState]:
-        wanted = sa.select(SLOTS).where(SLOTS.c.registry == self._id(), SLOTS.c.model == model)
-        with self._connection() as connection:
-            return {Slot(row.model, row.kind, row.name): slot_state(row) for row in connection.execute(wanted)}
+        wanted = sa.select(*SLOT_COLUMNS).where(SLOTS.c.registry == self._id(), SLOTS.c.model == model)
+        with self._read() as opened:
+            return {Slot(row.model, row.kind, row.name): slot_state(row) for row in opened.connection.execute(wanted)}
 
     def put_evidence(self, sha256: str, body: str) -> None:
-        with self._connection(write=True) as connection:
+        with self._write() as connection:
             if connection.execute(sa.select(EVIDENCE.c.sha256).where(EVIDENCE.c.sha256 == sha256)).first() is None:
                 connection.execute(EVIDENCE.insert().values(sha256=sha256, body=body))
 
     def evidence(self, sha256: str) -> str:
-        with self._connection() as connection:
-            body = connection.scalar(sa.select(EVIDENCE.c.body).where(EVIDENCE.c.sha256 == sha256))
+        with self._read() as opened:
+            body = opened.connection.scalar(sa.select(EVIDENCE.c.body).where(EVIDENCE.c.sha256 == sha256))
         if body is None:
             raise NotFound(f"evidence: the ledger holds none with the digest {sha256}")
         return str(body)
 
     def problems(self) -> list[str]:
         check = ChainCheck(dict(self._checkpoints()))
-        with self._connection() as connection:
-            rows = connection.execution_options(yield_per=2_000).execute(
+        with self._read() as opened:
+            rows = opened.connection.execution_options(yield_per=2_000).execute(
                 sa.select(*CHECKED).where(OF_REGISTRY).order_by(EVENTS.c.sequence), {"registry": self._id()}
             )
             for row in rows:
                 check.look(row)
-            held = connection.execute(sa.select(SLOTS).where(SLOTS.c.registry == self._id())).all()
-            evidence = connection.execution_options(yield_per=50).execute(sa.select(EVIDENCE))
+            held = opened.connection.execute(sa.select(*SLOT_COLUMNS).where(SLOTS.c.registry == self._id())).all()
+            evidence = opened.connection.execution_options(yield_per=50).execute(sa.select(EVIDENCE))
             digests = {row.sha256: digest_of(row.body) for row in evidence}
         slots = {Slot(row.model, row.kind, row.name): slot_state(row) for row in held}
         return [*check.problems(slots), *check.evidence_problems(digests), *self._broken_checkpoints()]
 
     def keep_checkpoint(self) -> None:
         wanted = sa.select(EVENTS.c.sequence, EVENTS.c.hash).where(EVENTS.c.registry == self._id())
-        with self._connection() as connection:
-            newest = connection.execute(wanted.order_by(EVENTS.c.sequence.desc()).limit(1)).first()
+        with self._read() as opened:
+            newest = opened.connection.execute(wanted.order_by(EVENTS.c.sequence.desc()).limit(1)).first()
         if newest is None:
             return
         kept = {"registry": self._id(), "sequence": newest.sequence, "hash": newest.hash}
         line = json.dumps({**kept, "at": iso(self._clock.now())}) + "\n"
         with translated(), self.checkpoint_file.open("a", encoding="utf-8") as file:
             file.write(line)
+
+    def upgrade(self) -> Upgrade:
+        before = self._check_writable()
+        if before is None:
+            raise NotFound(f"ledger: there is none at {self._file}; the first decision makes it")
+        with self._write():
+            return Upgrade(before, HEAD)
 
     def _checkpoints(self) -> Iterator[tuple[int, str]]:
         for line in self._checkpoint_lines():
@@ -225,23 +312,28 @@ class SqlLedger:
             )
 
     @contextmanager
-    def _connection(self, *, write: bool = False) -> Iterator[sa.Connection]:
-        with translated():
-            self._prepare()
-            with (self._writing if write else self._reading).begin() as connection:
-                yield connection
+    def _read(self) -> Iterator[Opened]:
+        """A connection that cannot write; to an empty ledger where there is none."""
+        with translated(self._busy_seconds):
+            if self._file.exists():
+                with self._reading.begin() as connection:
+                    if revision := revision_of(connection):
+                        yield Opened(connection, revision)
+                        return
+            with self._empty.begin() as connection:
+                yield Opened(connection, HEAD, there=False)
 
-    def _prepare(self) -> None:
-        """Make the tables, once per process; two processes at the same time wait for each other."""
-        if self._ready:
-            return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._writing.begin() as connection:
-            METADATA.create_all(connection)
-            for table in APPEND_ONLY:
-                for verb in ("UPDATE", "DELETE"):
-                    connection.exec_driver_sql(
-                        f"CREATE TRIGGER IF NOT EXISTS {table.name}_no_{verb.lower()} BEFORE {verb} ON {table.name} "
-                        "BEGIN SELECT raise(abort, 'the ledger is append-only'); END"
-                    )
-        self._ready = True
+    @contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        with translated(self._busy_seconds), self._writing.begin() as connection:
+            make_writable(connection)
+            yield connection
+
+    def _check_writable(self) -> str | None:
+        """The revision before the first write, None where there is no ledger. Raises Unavailable for a later one."""
+        with self._read() as opened:
+            found = opened.revision if opened.there else None
+        check_known(found)
+        if found != HEAD:
+            load_alembic()
+        return found

@@ -1,4 +1,7 @@
-"""The ledger's tables, its SQLite engine, rows as values and foreign errors in our words."""
+"""The ledger's tables as this version reads them, rows as values and foreign errors in our words.
+
+`ledger_migrations` makes and upgrades them; a test holds the two together.
+"""
 
 import sqlite3
 from collections.abc import Iterator
@@ -12,6 +15,7 @@ from pipeline.governance.errors import LedgerBusy, Unavailable
 from pipeline.governance.ledger import Event, SlotState, StoredEvent
 
 BUSY_SECONDS = 5
+VERSION_TABLE = "ledger_version"
 METADATA = sa.MetaData()
 EVENTS = sa.Table(
     "ledger_event",
@@ -29,6 +33,8 @@ EVENTS = sa.Table(
     sa.UniqueConstraint("registry", "hash"),
     sa.UniqueConstraint("registry", "key"),
     sa.Index("ledger_event_of_model", "registry", "model", "sequence"),
+    sa.Index("ledger_event_of_decision", "registry", "decision"),
+    sa.Index("ledger_event_of_type", "type", "registry", "model", "sequence"),
 )
 SLOTS = sa.Table(
     "ledger_slot",
@@ -43,6 +49,15 @@ SLOTS = sa.Table(
     sa.Column("drift", sa.Boolean, nullable=False),
     sa.Column("observed", sa.Text),
     sa.Column("since", sa.String(32)),
+    # By the database's clock, which is the same for every process; verify cannot replay it.
+    sa.Column("pending_since", sa.String(32)),
+)
+REGISTRIES = sa.Table(
+    "ledger_registry",
+    METADATA,
+    sa.Column("registry", sa.String(64), primary_key=True),
+    sa.Column("address", sa.Text, primary_key=True),
+    sa.Column("first_seen", sa.String(32), nullable=False),
 )
 EVIDENCE = sa.Table(
     "ledger_evidence",
@@ -50,35 +65,18 @@ EVIDENCE = sa.Table(
     sa.Column("sha256", sa.String(64), primary_key=True),
     sa.Column("body", sa.Text, nullable=False),
 )
-APPEND_ONLY = (EVENTS, EVIDENCE)
-COPIES = ("type", "model", "decision", "key")
-
-
-def sqlite_engine(url: str) -> sa.Engine:
-    """An engine that asks for the write lock at once: two readers that both want to write would deadlock."""
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
-
-    @sa.event.listens_for(engine, "connect")
-    def configure(connection: Any, _: object) -> None:  # noqa: ANN401 (the driver's own type)
-        connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")  # with NORMAL the last commits may be lost when the power fails
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
-
-    return engine
+# Those of a slot in every revision.
+SLOT_COLUMNS = tuple(column for column in SLOTS.c if column.name != "pending_since")
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated(busy_seconds: float = BUSY_SECONDS) -> Iterator[None]:
     """The database's errors in our words, without its SQL."""
     try:
         yield
     except sa.exc.OperationalError as error:
         if isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig):
-            raise LedgerBusy(f"the ledger stayed locked for {BUSY_SECONDS} s; try again") from error
+            raise LedgerBusy(f"the ledger stayed locked for {busy_seconds:g} s; try again") from error
         raise Unavailable(f"the ledger cannot be used: {error.orig}") from error
     except (sa.exc.SQLAlchemyError, OSError) as error:
         why = getattr(error, "orig", None) or type(error).__name__

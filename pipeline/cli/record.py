@@ -14,6 +14,9 @@ from pipeline.governance.errors import IntegrityFailure, InvalidInput
 from pipeline.governance.verify import Problem
 from pipeline.settings import read_settings
 
+ledger = typer.Typer(name="ledger", help="Look after the ledger's own tables.", no_args_is_help=True)
+app.add_typer(ledger)
+
 Expect = Annotated[str | None, typer.Option(help="Refuse unless the differences are still in this state.")]
 
 
@@ -71,18 +74,27 @@ def reconcile(
     if model is not None and (adopt or revert):
         end = service.adopt if adopt else service.revert
         events.append(end(model, reason=reason, actor=person(settings), expect=expect))
-    names = [record.name for record in service.models()] if model is None else [model]
+    names = service.known_models() if model is None else [model]
+    gone = [name for name in service.gone_models() if name in names]
     found = {name: held for name in names if (held := service.differences(name))}
     changed = [Problem("tampering", name, each.sentence) for name in names for each in service.changed_files(name)]
     content = {
         "events": [{"sequence": each.sequence, "type": each.event.type, "model": each.event.model} for each in events],
         "differences": [each.as_json() for held in found.values() for each in held],
         "states": {name: state_text(held) for name, held in found.items()},
+        "gone": gone,
         "problems": [each.as_json() for each in changed],
     }
-    print_out(as_json, content, lambda: record_tables.reconciled(events, found, changed))
+    print_out(as_json, content, lambda: record_tables.reconciled(events, found, gone, changed=changed))
     if changed:
         raise typer.Exit(IntegrityFailure.exit_code)
+
+
+@ledger.command()
+def upgrade(as_json: Json = False) -> None:
+    """Bring the tables of an older ledger up to this version, as its next write would; what is in them stays."""
+    done = desk().upgrade_ledger()
+    print_out(as_json, {"from": done.before, "to": done.after}, lambda: record_tables.upgraded(done))
 
 
 def _check_options(model: str | None, adopt: bool, revert: bool, expect: str | None) -> None:

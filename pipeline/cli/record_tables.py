@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pipeline.governance.drift import Difference
     from pipeline.governance.history import Entry, Moment
     from pipeline.governance.ledger import StoredEvent
+    from pipeline.governance.ports import Upgrade
     from pipeline.governance.request import Outcome
     from pipeline.governance.verify import Problem
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def outcome(found: "Outcome") -> None:
     again = " (decided before, nothing changed now)" if found.replayed else ""
     line(f"Decision {found.sequence}{again}")
-    rows = [[each.slot.label, each.expected, each.to] for each in found.changes]
+    rows = [[each.slot.label, each.expected, each.to] for each in found.changes if each.expected != each.to]
     table(["Slot", "From", "To"], rows)
 
 
@@ -43,6 +44,13 @@ def history(entries: "Sequence[Entry]") -> None:
     table(heads, rows, empty="The ledger holds nothing about this model.")
     for sentence in given_out_again(entries):
         line(sentence)
+
+
+def upgraded(done: "Upgrade") -> None:
+    if done.before == done.after:
+        line(f"The ledger's tables are those of this version: revision {done.after}.")
+    else:
+        line(f"The ledger's tables were upgraded from revision {done.before} to {done.after}.")
 
 
 def _words(entry: "Entry") -> str | None:
@@ -72,9 +80,13 @@ def problems(found: "Sequence[Problem]") -> None:
 
 
 def reconciled(
-    events: "Sequence[StoredEvent]", found: "Mapping[str, Sequence[Difference]]", changed: "Sequence[Problem]"
+    events: "Sequence[StoredEvent]",
+    found: "Mapping[str, Sequence[Difference]]",
+    gone: "Sequence[str]",
+    *,
+    changed: "Sequence[Problem]",
 ) -> None:
-    """`found`: what differs, by model."""
+    """`found`: what differs, by model. gone: models that only the ledger still knows."""
     rows = [[each.sequence, each.event.type.value, each.event.model] for each in events]
     table(["No.", "Event", "Model"], rows, empty="Nothing to record.")
     differences = [each for held in found.values() for each in held]
@@ -83,5 +95,7 @@ def reconciled(
     table(heads, open_rows, empty="Stages and aliases are as recorded.")
     for model, held in found.items():
         line(f"State of {model}: {state_text(held)}")
+    for model in gone:
+        line(f"{model}: the registry does not have this model any more; it was renamed or deleted there.")
     if changed:
         problems(changed)

@@ -45,5 +45,5 @@ def scored(found: "Sequence[Scored]") -> None:
             line(f"Rows with values outside the training data: {each.odd:,}")
         if each.ignored:
             line(f"Columns that the model does not take: {', '.join(each.ignored)}")
-    for note in found[0].notes:
+    for note in dict.fromkeys(note for each in found for note in each.notes):
         line(f"Warning: {note}")

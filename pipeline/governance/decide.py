@@ -26,7 +26,7 @@ from pipeline.governance.ledger import Event, EventType, SlotChange, StoredEvent
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Slot, Stage
 from pipeline.governance.policy import Policy
 from pipeline.governance.ports import Clock, Ledger, LedgerTransaction, Registry
-from pipeline.governance.request import Outcome, Request, check, check_slot
+from pipeline.governance.request import Outcome, Request, check, check_registry, check_slot
 from pipeline.governance.review import Review, Reviewer
 from pipeline.governance.tampering import Watch
 
@@ -57,6 +57,7 @@ class Decider:
             if review.files_changed:
                 self.watch.look(review.evidence)
             check(request, review)
+            self.registry.prepare()  # not between intent and effect: the deadline would count it
             decided = self._record(request, review)
         except (Refused, Conflict) as error:
             self.deny(request.move, request.actor, request.reason, error=error)
@@ -146,11 +147,13 @@ class Decider:
             if evidence is not None:
                 self.ledger.put_evidence(evidence.digest, evidence.text)
         changes = tuple(SlotChange(each.slot, each.expected, each.to) for each in review.changes)
+        state = self.registry.state(request.move.model)  # before the lock: nobody waits for a registry under it
         with self.ledger.transaction() as transaction:
             if request.key and transaction.find_key(request.key):
                 raise DecisionPending("key: the same request is being decided at this moment")
             for change, seen in zip(review.changes, review.slots, strict=True):
                 check_slot(transaction.slot(change.slot), seen, change.slot)
+            check_registry(review.changes, state)
             content = self._content(request, review)
             return self.intend(transaction, request.move, changes, key=request.key, content=content)
 
@@ -191,7 +194,8 @@ class Decider:
         for change in decided.event.changes:
             if in_time and self.clock.now() - decided.event.at > DEADLINE:
                 raise Unavailable(f"the registry: took longer than {DEADLINE.seconds} s")
-            apply_change(self.registry, change.slot, change.to)
+            if change.expected != change.to:
+                apply_change(self.registry, change.slot, change.to)
         subject = decided.event.content["subject"]
         if decided.event.changes[0].to is not None and subject.get("version") is not None:
             self.registry.set_tags(decided.event.model, subject["version"], _mirror(decided))

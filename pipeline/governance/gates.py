@@ -147,10 +147,14 @@ def better_than_baseline(facts: Facts, _: GateRule) -> Finding:
 
 
 def stage_is_staging(facts: Facts, _: GateRule) -> Finding:
-    """The version was reviewed in Staging; one that is in Production already only gets the alias."""
-    stage = facts.evidence.content["stage"]
-    passed = stage in (Stage.STAGING, Stage.PRODUCTION)
-    return Finding(stage, Stage.STAGING.value, passed, f"The version is in {stage}; move it to Staging first.")
+    """The version was reviewed in Staging; one that is in Production already only gets the alias.
+
+    The champion only gets the stage: it serves already, and a registry that uses aliases alone has no other way.
+    """
+    stage, serves = facts.evidence.content["stage"], facts.state.champion == facts.move.version
+    passed = serves or stage in (Stage.STAGING, Stage.PRODUCTION)
+    observed = f"{stage}, serves as champion" if serves else stage
+    return Finding(observed, Stage.STAGING.value, passed, f"The version is in {stage}; move it to Staging first.")
 
 
 def not_champion(facts: Facts, _: GateRule) -> Finding:
@@ -159,7 +163,10 @@ def not_champion(facts: Facts, _: GateRule) -> Finding:
         held = facts.move.alias == CHAMPION
     else:
         held = facts.state.champion == facts.move.version
-    why = "It serves as champion: promote a successor or roll back first."
+    way = "promote a successor or roll back first"
+    if facts.move.kind is not MoveKind.UNALIAS and facts.evidence.content["stage"] != Stage.PRODUCTION:
+        way = "promote it to Production as it is, or a successor"
+    why = f"It serves as champion: {way}."
     return Finding("champion" if held else "not champion", "not champion", not held, why)
 
 

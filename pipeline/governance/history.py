@@ -6,7 +6,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.governance.actors import signature
-from pipeline.governance.ledger import ENDS, Event, EventType, SlotChange, StoredEvent, former_champions, iso, replay
+from pipeline.governance.ledger import (
+    ENDS,
+    Event,
+    EventType,
+    SlotChange,
+    StoredEvent,
+    UnknownType,
+    former_champions,
+    iso,
+    replay,
+)
 from pipeline.governance.lifecycle import CHAMPION, Slot
 from pipeline.governance.text import visible
 
@@ -21,7 +31,7 @@ class Entry:
     """
 
     sequence: int
-    type: EventType
+    type: EventType | UnknownType
     at: datetime
     actor: str | None
     established: str | None
@@ -185,9 +195,9 @@ def one_line_each(entries: Sequence[Entry]) -> list[Entry]:
 
 def _shown_change(event: Event, subject: Mapping[str, Any]) -> SlotChange | None:
     """Of a promotion, the version's own stage: the alias that commits it says the same from the model's side."""
-    own = (
-        each for each in event.changes if each.slot.kind == "stage" and each.slot.name == str(subject.get("version"))
-    )
+    name = str(subject.get("version"))
+    moved = (each for each in event.changes if each.expected != each.to)
+    own = (each for each in moved if each.slot.kind == "stage" and each.slot.name == name)
     return next(own, event.changes[0] if event.changes else None)
 
 

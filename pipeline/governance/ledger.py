@@ -40,6 +40,16 @@ class EventType(StrEnum):
     TAMPERING = "tampering"
 
 
+class UnknownType(str):
+    """The type of an event that a later version of Signoff wrote: it can be listed, not followed."""
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> str:
+        return str(self)
+
+
 ENDS = (EventType.APPLIED, EventType.ABORTED, EventType.CONFLICT, EventType.DRIFT_REVERTED)
 
 
@@ -64,7 +74,7 @@ class SlotChange(NamedTuple):
 class Event(NamedTuple):
     """What happened to one model. `content` holds the rest of the body: actor, reason, subject, gates, digests."""
 
-    type: EventType
+    type: EventType | UnknownType
     model: str
     at: datetime
     changes: tuple[SlotChange, ...] = ()
@@ -97,7 +107,7 @@ class Event(NamedTuple):
                 for each in content.pop("changes")
             ]
         )
-        kind, at = EventType(content.pop("type")), datetime.fromisoformat(content.pop("at"))
+        kind, at = _type(content.pop("type")), datetime.fromisoformat(content.pop("at"))
         return cls(kind, model, at, changes, content.pop("decision"), content.pop("key"), content)
 
 
@@ -147,6 +157,13 @@ def digest_of(text: str) -> str:
 
 def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _type(name: str) -> EventType | UnknownType:
+    try:
+        return EventType(name)
+    except ValueError:
+        return UnknownType(name)
 
 
 def event_hash(previous_hash: str, sequence: int, body: str) -> str:

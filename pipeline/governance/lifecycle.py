@@ -101,11 +101,15 @@ class ModelState:
 
 @dataclass(frozen=True)
 class Change:
-    """One slot from an expected content to a new one; None removes an alias."""
+    """One slot from an expected content to a new one; None removes an alias. Equal: it is held as it is."""
 
     slot: Slot
     expected: str | None
     to: str | None
+
+    @property
+    def moves(self) -> bool:
+        return self.expected != self.to
 
 
 @dataclass(frozen=True)
@@ -175,18 +179,20 @@ def check_reason(reason: str) -> str:
 
 
 def plan_changes(move: Move, state: ModelState) -> list[Change]:
-    """The slots that the move changes, the one that commits it first; empty when nothing would change.
+    """The slots that the move is about, the one that commits it first; empty when nothing would change.
 
-    An alias commits where one changes, because MLflow keeps exactly one version per alias; stages follow from it.
+    An alias commits where one changes, because MLflow keeps exactly one version per alias; stages follow from it. Last
+    come those that are right already: two who move them at the same time must meet in the ledger.
     """
     if move.version is not None and move.kind in (MoveKind.PRODUCTION, MoveKind.ROLLBACK):
-        return [change for change in _champion_changes(move.model, move.version, state) if change.expected != change.to]
+        changes = sorted(_champion_changes(move.model, move.version, state), key=lambda change: not change.moves)
+        return changes if changes[0].moves else []
     if move.alias is not None:
         slot, to = Slot.of_alias(move.model, move.alias), None if move.version is None else str(move.version)
     else:
         slot, to = Slot.of_stage(move.model, move.version or 0), move.target
     change = Change(slot, state.value(slot), to)
-    return [change] if change.expected != change.to else []
+    return [change] if change.moves else []
 
 
 def _champion_changes(model: str, version: int, state: ModelState) -> list[Change]:

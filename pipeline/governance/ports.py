@@ -6,7 +6,7 @@ Adapters translate every foreign error into the tree of `errors.py`; a port's do
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from pipeline.governance.ledger import Event, SlotState, StoredEvent
@@ -93,6 +93,9 @@ class ModelFiles:
 class Registry(Protocol):
     """A model registry. Every method may raise Unavailable; none takes longer than 10 s to say so."""
 
+    def prepare(self) -> None:
+        """Load and open whatever the first write needs: it may take seconds, and a decision counts its own."""
+
     def registry_id(self) -> str | None:
         """The id kept in the registry itself, None where there is none yet."""
 
@@ -133,6 +136,38 @@ class Registry(Protocol):
         """Idempotent. Raises NotFound."""
 
 
+@dataclass(frozen=True)
+class KnownRegistry:
+    """An address, without credentials, at which a registry with this id was written about."""
+
+    address: str
+    registry: str
+    first_seen: datetime
+
+
+@dataclass(frozen=True)
+class PendingDecision:
+    """A decision that has not ended. at: its own stamp, by the clock of whoever decided.
+
+    age: by the database's clock since it was recorded there, never negative; where the ledger's tables are too old to
+    know, or it was pending when they were upgraded, by its own stamp.
+    """
+
+    sequence: int
+    model: str
+    decision: str
+    at: datetime
+    age: timedelta
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """The revisions of the ledger's tables before (None: there was no ledger) and after."""
+
+    before: str | None
+    after: str
+
+
 class LedgerTransaction(Protocol):
     """The ledger under its lock: what is read here cannot change before it ends."""
 
@@ -150,7 +185,24 @@ class LedgerTransaction(Protocol):
 
 
 class Ledger(Protocol):
-    """One registry's append-only chain of events. Every method may raise Unavailable, those that write LedgerBusy."""
+    """One registry's append-only chain of events. Every method may raise Unavailable, those that write LedgerBusy.
+
+    Reading writes nothing: where there is no ledger, it finds an empty one. Writing raises Unavailable where a later
+    version of Signoff has written.
+    """
+
+    @property
+    def address(self) -> str:
+        """Where the registry is, in one spelling and without credentials; empty where nobody said."""
+
+    def exists(self) -> bool:
+        """Whether there is a ledger at all, of whichever registry."""
+
+    def registries(self) -> list[KnownRegistry]:
+        """Every address with every registry id that was written about there, oldest first."""
+
+    def pending(self, model: str | None = None) -> list[PendingDecision]:
+        """The decisions that have not ended, oldest first."""
 
     def transaction(self) -> AbstractContextManager[LedgerTransaction]:
         """Take the lock; commit at the end of the block, roll back when it raises."""
@@ -160,6 +212,9 @@ class Ledger(Protocol):
 
     def last(self, model: str) -> StoredEvent | None:
         """The newest event of a model."""
+
+    def baseline(self, model: str) -> StoredEvent | None:
+        """The event that took a model over; None for one that was never seen, about which nothing is claimed."""
 
     def models(self) -> list[str]:
         """Every model that an event names."""
@@ -178,6 +233,9 @@ class Ledger(Protocol):
 
     def keep_checkpoint(self) -> None:
         """Write the newest sequence and hash outside the database."""
+
+    def upgrade(self) -> Upgrade:
+        """Bring the tables of an older ledger up to this version. Raises NotFound where there is no ledger."""
 
 
 @dataclass(frozen=True)

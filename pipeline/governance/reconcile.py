@@ -38,10 +38,12 @@ class Reconciler:
     watch: Watch
 
     def take_over(self, model: str) -> StoredEvent | None:
-        """Record a model that the ledger has not seen: what was found now, nothing claimed about before."""
-        with self.ledger.transaction() as transaction:
-            if transaction.has_baseline(model):
-                return None
+        """Record a model that the ledger has not seen: what was found now, nothing claimed about before.
+
+        Raises NotFound for a model that the registry does not have either.
+        """
+        if self.ledger.baseline(model) is not None:
+            return None
         state = self.registry.state(model)
         subject = self._champion_subject(model, state)
         changes = tuple(SlotChange(slot, None, value, value) for slot, value in own_slots(model, state))
@@ -51,17 +53,28 @@ class Reconciler:
 
     def differences(self, model: str) -> list[Difference]:
         """Reads only. Empty for a model without a baseline: nothing was claimed about it."""
-        first = next(self.ledger.events(model=model), None)
-        if first is None:
+        baseline = self.ledger.baseline(model)
+        if baseline is None:
             return []
         slots, state = self.ledger.slots(model), self._state(model)
-        return find_differences(model, slots, state, baseline=first.event.at, now=self.clock.now())
+        return find_differences(model, slots, state, baseline=baseline.event.at, now=self.clock.now())
 
     def reconcile(self, model: str, *, min_age: timedelta = RECONCILE_AFTER) -> list[StoredEvent]:
         """Take over, finish intents older than `min_age`, record new drift and changed bytes."""
-        events = [self.take_over(model), *self._finish(model, min_age), self._report(model)]
+        events = [self.first_look(model), *self._finish(model, min_age), self._report(model)]
         events += [self.watch.record(model, each) for each in self.changed_files(model)]
         return [event for event in events if event is not None]
+
+    def look(self, model: str) -> list[StoredEvent]:
+        """What may be recorded without anybody asking: the takeover and new drift. Nothing in the registry changes."""
+        return [event for event in (self.first_look(model), self._report(model)) if event is not None]
+
+    def first_look(self, model: str) -> StoredEvent | None:
+        """`take_over`, also of a name that the ledger knows from a refusal alone: then there is nothing to record."""
+        try:
+            return self.take_over(model)
+        except NotFound:
+            return None
 
     def adopt(self, model: str, *, reason: str, actor: Actor, expect: str | None = None) -> StoredEvent:
         """Take what is there as recorded from now on; `expect` is the state_text of what the actor looked at.
@@ -97,6 +110,7 @@ class Reconciler:
                 **self._signed(move, actor, reason, meaning="revert"),
                 "subject": {"model": model, "version": None},
             }
+            self.registry.prepare()
             with self.ledger.transaction() as transaction:
                 check_unmoved(transaction, differences)
                 decided = self.decider.intend(transaction, move, changes, key=None, content=content)
@@ -135,12 +149,15 @@ class Reconciler:
         end = EventType.DRIFT_REVERTED if meaning == "revert" else EventType.APPLIED
         commit = decided.event.changes[0]
         if self._state(decided.event.model).value(commit.slot) == commit.to:
+            self.registry.prepare()
             return self.decider.carry_out(decided, end, recovered=True)
         event = self.decider.end_of(decided, self._state(decided.event.model), end, recovered=True)
         return self.decider.close(decided, event)
 
     def _report(self, model: str) -> StoredEvent | None:
         """One `drift` event for all slots in which the registry is not what was last seen."""
+        if self.ledger.baseline(model) is None:
+            return None
         slots = self.ledger.slots(model)
         news = unreported(model, slots, self._state(model))
         if not news:

@@ -16,7 +16,7 @@ from pipeline.governance.errors import (
 )
 from pipeline.governance.gates import GateResult
 from pipeline.governance.ledger import SlotChange, SlotState, canonical, digest_of
-from pipeline.governance.lifecycle import Move, Slot
+from pipeline.governance.lifecycle import Change, ModelState, Move, Slot
 from pipeline.governance.review import Review
 
 
@@ -87,6 +87,13 @@ def check(request: Request, review: Review) -> None:
         raise Blocked(_sentences(review.blocked_by))
     if review.warnings and not request.accept_warnings:
         raise WarningsNotAccepted(f"{_sentences(review.warnings)} Accept the warnings to go on.")
+
+
+def check_registry(changes: Iterable[Change], state: ModelState) -> None:
+    """Raises StateChanged where somebody moved a slot in the registry since the review read it."""
+    for change in changes:
+        if state.value(change.slot) != change.expected:
+            raise StateChanged(f"state: {change.slot.label} changed since you looked; look at the review again")
 
 
 def _sentences(gates: Iterable[GateResult]) -> str:

@@ -125,8 +125,7 @@ class Reviewer:
             metrics=self.policy.metrics,
         )
         changes = tuple(plan_changes(move, state))
-        held = self.ledger.slots(move.model)
-        slots = tuple(held.get(change.slot, SlotState.initial(change.slot)) for change in changes)
+        slots = self._slots(move.model, changes)
         fixed = [_changes_something(changes, move), _slot_settled(changes, slots)]
         if sentence := self.policy.closed(move.kind):
             fixed.append(GateResult(MOVE_LISTED, "not listed", "listed in the policy", False, Mode.PREVENT, sentence))
@@ -150,6 +149,13 @@ class Reviewer:
         if evidence.file_digest is None:
             raise NotFound("claims: the model's files cannot be read")
         return check_claims(evidence, self.recomputer.recompute(record, file_digest=evidence.file_digest))
+
+    def _slots(self, model: str, changes: Iterable[Change]) -> tuple[SlotState, ...]:
+        """What the ledger holds of each; a model without a baseline has not moved, whatever is there."""
+        if self.ledger.baseline(model) is None:
+            return tuple(SlotState(recorded=change.expected) for change in changes)
+        held = self.ledger.slots(model)
+        return tuple(held.get(change.slot, SlotState.initial(change.slot)) for change in changes)
 
     def _recompute(self, record: VersionRecord, evidence: Evidence) -> tuple[Recomputation | None, str]:
         try:

@@ -44,6 +44,7 @@ from pipeline.governance.ports import (
     ModelRecord,
     Registry,
     SmokePredictor,
+    Upgrade,
     VersionRecord,
     VersionRow,
 )
@@ -120,6 +121,15 @@ class GovernanceService:
     def models(self) -> list[ModelRecord]:
         """Every model by name."""
         return self.registry.models()
+
+    def known_models(self) -> list[str]:
+        """Those of the registry, and those that only the ledger still knows."""
+        return sorted({*self.ledger.models(), *(record.name for record in self.registry.models())})
+
+    def gone_models(self) -> list[str]:
+        """Those that were taken over and that the registry does not have any more: renamed or deleted there."""
+        there = {record.name for record in self.registry.models()}
+        return [name for name in self.known_models() if name not in there and self.ledger.baseline(name)]
 
     def overview(self) -> list[ModelOverview]:
         """Every model as the first page shows it."""
@@ -271,7 +281,7 @@ class GovernanceService:
 
     def verify(self) -> list[Problem]:
         """The chain, its copies and checkpoints; the registry against the ledger; the bytes of what is in use."""
-        return list(find_problems(self.ledger, self.reconciler, self._known_models()))
+        return list(find_problems(self.ledger, self.reconciler, self.known_models()))
 
     # Deciding
 
@@ -298,8 +308,12 @@ class GovernanceService:
 
     def take_over(self) -> list[StoredEvent]:
         """Record every model that the ledger has not seen yet."""
-        events = (self.reconciler.take_over(record.name) for record in self.registry.models())
+        events = (self.reconciler.first_look(record.name) for record in self.registry.models())
         return [event for event in events if event is not None]
+
+    def look(self) -> list[StoredEvent]:
+        """Record what is new without anybody's doing: models not seen yet, and what moved by another way."""
+        return [event for model in self.known_models() for event in self.reconciler.look(model)]
 
     def report_tampering(self, evidence: Evidence) -> StoredEvent | None:
         """Record an alarm where the files of a version, as they were read, are not those recorded; once."""
@@ -307,9 +321,10 @@ class GovernanceService:
 
     def reconcile(self, model: str | None = None, *, min_age: timedelta = RECONCILE_AFTER) -> list[StoredEvent]:
         """Finish what a crash left and record what differs, for one model or all."""
-        if model is not None and model not in self._known_models():
+        known = self.known_models()
+        if model is not None and model not in known:
             raise NotFound(f"model: neither the registry nor the ledger knows {model!r}")
-        models = self._known_models() if model is None else [model]
+        models = known if model is None else [model]
         return [event for each in models for event in self.reconciler.reconcile(each, min_age=min_age)]
 
     def adopt(self, model: str, *, reason: str, actor: Actor, expect: str | None = None) -> StoredEvent:
@@ -320,10 +335,11 @@ class GovernanceService:
         """Put the registry back to what the ledger says; `expect` as in `adopt`."""
         return self.reconciler.revert(model, reason=check_reason(reason), actor=actor, expect=expect)
 
+    def upgrade_ledger(self) -> Upgrade:
+        """Bring an older ledger's tables up to this version, as its next write would. Raises NotFound without one."""
+        return self.ledger.upgrade()
+
     def _decide(self, move: Move, reason: str, actor: Actor, **options: Unpack[Options]) -> Outcome:
         request = Request(move, check_reason(reason), actor, **options)
         self.reconciler.take_over(move.model)
         return self.decider.decide(request)
-
-    def _known_models(self) -> list[str]:
-        return sorted({*self.ledger.models(), *(record.name for record in self.registry.models())})

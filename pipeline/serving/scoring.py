@@ -18,11 +18,11 @@ from pipeline.serving.columns import CheckedColumns, Given, check_many
 from pipeline.serving.layout import Layout
 from pipeline.serving.predictions import Target
 from pipeline.serving.resume import Tally
-from pipeline.serving.rows import InvalidRows, check_columns
+from pipeline.serving.rows import InvalidRows, absent_columns, check_columns
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.sinks import CsvSink, Sink
 from pipeline.serving.strongest import strongest_columns
-from pipeline.serving.table_files import Table
+from pipeline.serving.table_files import Table, without_name
 from pipeline.serving.targets import layout
 
 Report = Callable[[int, int, str], None]  # (percent done, 100, what was done)
@@ -76,7 +76,12 @@ class Scoring:
         if missing := [problem for problem in problems if problem.column in self.layout.names]:
             raise InvalidRows(missing)
         # Rows of a file have columns that are nobody's input, such as a number of the row or the truth.
-        self.ignored = tuple(problem.column for problem in problems)
+        self.ignored = tuple(
+            f"column {place} (no name)" if without_name(name) else name
+            for place, name in enumerate(self.table.header, start=1)
+            if name not in self.layout.names
+        )
+        self.absent = absent_columns(self.table.header, self.layout)
         if taken := [name for name in self.added if name in self.table.header]:
             raise InvalidInput(f"{taken[0]}: the file has a column of this name already, which the output needs")
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 from pipeline.governance.errors import IntegrityFailure, NotFound, Refused, SignoffError
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.service import GovernanceService
+from pipeline.governance.text import visible
 from pipeline.serving.client import WorkerRefusal
 from pipeline.serving.frames import Frame
 from pipeline.serving.layout import Layout, layout_of, layout_of_model, started_with
@@ -141,7 +142,9 @@ def _keep(kept: OrderedDict[str, Found], digest: str, found: Found) -> None:
 
 
 def layout(target: Target) -> Layout:
-    """Raises Refused where nothing says which columns the version takes."""
+    """Raises Refused where nothing says which columns the version takes, or one has to be there and cannot be given."""
     if target.layout is None:
         raise Refused(f"{target.label} does not say which columns it takes: no schema, signature, example or names")
+    if never := [rule for rule in target.layout.columns if rule.refusal and rule.required]:
+        raise Refused(f"{target.label} cannot be asked: its column {visible(never[0].name)} {never[0].refusal}")
     return target.layout

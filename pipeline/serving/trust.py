@@ -60,7 +60,8 @@ class LedgerView(NamedTuple):
         slot = Slot.of_alias(model, CHAMPION)
         held = replay(every).get(slot, SlotState.initial(slot))
         champion = None if held.recorded is None else int(held.recorded)
-        return cls(bool(every), champion, recorded_files(every), _since(every, slot), held.pending is not None)
+        known = any(event.type in SETTLED for event in every)  # a refusal alone claims nothing
+        return cls(known, champion, recorded_files(every), _since(every, slot), held.pending is not None)
 
 
 def _since(events: Iterable[Event], slot: Slot) -> datetime | None:

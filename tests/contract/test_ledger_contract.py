@@ -17,6 +17,7 @@ from pipeline.governance.ledger import (
     EventType,
     SlotChange,
     SlotState,
+    UnknownType,
     digest_of,
     event_hash,
     replay,
@@ -38,13 +39,17 @@ class FixedId:
         return "registry-1"
 
 
+ADDRESS = "http://registry:5000"
+
+
 def sql_ledger(folder: Path) -> SqlLedger:
-    return SqlLedger(f"sqlite:///{folder / 'ledger.db'}", registry=FixedId(), clock=TickingClock())
+    url = f"sqlite:///{folder / 'ledger.db'}"
+    return SqlLedger(url, registry=FixedId(), clock=TickingClock(), address=ADDRESS)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
-    return InMemoryLedger() if request.param == "memory" else sql_ledger(tmp_path)
+    return InMemoryLedger(address=ADDRESS) if request.param == "memory" else sql_ledger(tmp_path)
 
 
 def write(ledger: Ledger, *events: Event) -> None:
@@ -53,7 +58,9 @@ def write(ledger: Ledger, *events: Event) -> None:
             transaction.append(event)
 
 
-def event(kind: EventType, expected: str | None = None, to: str | None = None, **options: object) -> Event:
+def event(
+    kind: EventType | UnknownType, expected: str | None = None, to: str | None = None, **options: object
+) -> Event:
     model = str(options.pop("model", "m"))
     slot = Slot.of_alias(model, "champion")
     observed = options.pop("observed", None)
@@ -129,6 +136,16 @@ def test_a_baseline_is_known_per_model(ledger: Ledger) -> None:
     write(ledger, BASELINE)
     with ledger.transaction() as transaction:
         assert (transaction.has_baseline("m"), transaction.has_baseline("other")) == (True, False)
+    assert (ledger.baseline("m"), ledger.baseline("other")) == (next(ledger.events()), None)
+
+
+def test_a_refusal_is_no_baseline(ledger: Ledger) -> None:
+    """Also where it is the first event about a model."""
+    write(ledger, event(EventType.DENIED), BASELINE, DECIDED)
+    found = ledger.baseline("m")
+
+    assert found is not None
+    assert (found.sequence, found.event) == (2, BASELINE)
 
 
 def test_evidence_is_kept_once_under_its_digest(ledger: Ledger) -> None:
@@ -148,6 +165,51 @@ def test_an_untouched_ledger_has_no_problems(ledger: Ledger) -> None:
     write(ledger, BASELINE, DECIDED, APPLIED)
     ledger.keep_checkpoint()
     assert ledger.problems() == []
+
+
+def test_a_ledger_is_there_once_something_was_written(ledger: Ledger) -> None:
+    """Looking does not make one."""
+    assert (ledger.exists(), list(ledger.events()), ledger.pending(), ledger.registries()) == (False, [], [], [])
+    write(ledger, BASELINE)
+
+    assert ledger.exists()
+
+
+def test_the_address_is_kept_with_the_registry_that_was_there(ledger: Ledger) -> None:
+    """Once, however often it is written; a transaction that raises keeps none."""
+    with pytest.raises(ZeroDivisionError), ledger.transaction():
+        1 / 0  # noqa: B018
+    assert ledger.registries() == []
+    write(ledger, BASELINE)
+    write(ledger, DECIDED)
+
+    assert ledger.address == ADDRESS
+    assert [(each.address, each.registry) for each in ledger.registries()] == [(ADDRESS, "registry-1")]
+
+
+def test_a_decision_is_pending_until_it_ends(ledger: Ledger) -> None:
+    """With its own stamp, and an age that the database tells whatever that stamp says."""
+    write(ledger, BASELINE, DECIDED, event(EventType.BASELINE, None, "9", model="other"))
+    write(ledger, event(EventType.DECIDED, "9", "8", model="other", decision="d2"))
+    first, second = ledger.pending()
+
+    assert (first.sequence, first.model, first.decision, first.at) == (2, "m", "d1", AT)
+    assert (second.sequence, second.model, second.decision) == (4, "other", "d2")
+    assert timedelta() <= first.age < timedelta(minutes=10)
+    assert [each.decision for each in ledger.pending("other")] == ["d2"]
+    write(ledger, APPLIED)
+    assert [each.decision for each in ledger.pending()] == ["d2"]
+
+
+def test_an_event_of_a_type_that_nobody_knows_is_read_as_such(ledger: Ledger) -> None:
+    """It changes no slot."""
+    write(ledger, BASELINE)
+    before = ledger.slots("m")
+    write(ledger, event(EventType.DRIFT, "1", "2", content={"by": "grace"})._replace(type=UnknownType("signed")))
+    _, second = ledger.events()
+
+    assert (second.event.type.value, second.event.content) == ("signed", {"by": "grace"})
+    assert ledger.slots("m") == before
 
 
 def test_writers_in_several_threads_make_one_chain(ledger: Ledger) -> None:

@@ -78,6 +78,19 @@ def desk(request, tmp_path):
     return Mlflow(uri, registry)
 
 
+def test_preparing_changes_nothing(desk, registry: Registry, name: str) -> None:
+    """It may be done again and again; what is written afterwards is written as ever."""
+    desk.add_model(name)
+    desk.add_version(name)
+    before = registry.state(name)
+    registry.prepare()
+    registry.prepare()
+
+    assert registry.state(name) == before
+    registry.set_alias(name, "champion", 1)
+    assert registry.state(name).champion == 1
+
+
 @pytest.fixture
 def registry(desk) -> Registry:
     return desk.registry

@@ -292,6 +292,25 @@ def test_a_change_is_ended_in_the_state_that_was_shown(
     assert verb("verify")[0] == 0
 
 
+def test_a_model_that_was_renamed_or_deleted_is_listed(
+    verb: Verb, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By reconcile, in its JSON and its table: the ledger knows it, the registry does not."""
+    client = registries.Filler(f"sqlite:///{folder / 'mlflow.db'}").client
+    for alias in client.get_registered_model(MODEL).aliases:
+        client.delete_registered_model_alias(MODEL, alias)
+    client.rename_registered_model(MODEL, "renamed")
+    code, found, _ = verb("reconcile")
+
+    assert (code, found["gone"]) == (0, [MODEL])
+    assert {(each["type"], each["model"]) for each in found["events"]} == {("drift", MODEL), ("baseline", "renamed")}
+    assert found["states"].keys() == {MODEL}
+    assert "@champion" in {each["slot"] for each in found["differences"] if each["model"] == MODEL}
+    assert run(["reconcile"]) == 0
+    assert f"{MODEL}: the registry does not have this model any more" in capsys.readouterr().out
+    assert verb("verify")[0] == 7
+
+
 def test_a_champion_outside_production_is_not_adopted(verb: Verb, folder: Path) -> None:
     """Exit code 3, and the sentence names the way out."""
     registries.Filler(f"sqlite:///{folder / 'mlflow.db'}").client.set_registered_model_alias(MODEL, "champion", "3")
@@ -354,6 +373,16 @@ def test_a_registry_id_of_the_settings_leaves_mlflow_alone(
     monkeypatch.setenv("SIGNOFF_PARAMS", str(tmp_path / "params.yaml"))
     assert [event["type"] for event in call("reconcile")[1]["events"]] == ["baseline"]
     assert filler.client.get_experiment_by_name("signoff").tags.keys() >= {"signoff.registry_id"}
+
+
+def test_an_older_ledger_is_upgraded_by_a_verb(verb: Verb, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says from which revision to which, as JSON and in words; a second time there is nothing to do."""
+    with closing(sqlite3.connect(folder / "ledger.db")) as connection:
+        newest = connection.execute("SELECT version_num FROM ledger_version").fetchone()[0]
+
+    assert verb("ledger", "upgrade")[:2] == (0, {"from": newest, "to": newest})
+    assert run(["ledger", "upgrade"]) == 0
+    assert f"those of this version: revision {newest}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

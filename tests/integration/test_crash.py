@@ -218,3 +218,19 @@ def test_an_expected_state_is_won_once(context: ForkServerContext, folder: Path)
     check_invariants(desk)
 
     assert sorted(child.exitcode for child in children) == [0, 4, 4, 4]
+
+
+def test_the_client_is_open_before_the_intent_is_written(folder: Path) -> None:
+    """The first decision of a process imports MLflow; its deadline begins after that."""
+    desk = open_desk(folder)
+    opened = []
+
+    def new_id() -> str:
+        opened.append(desk.registry._opened is not None)
+        return "decision-of-a-fresh-process"
+
+    object.__setattr__(desk.decider, "new_id", new_id)
+    assert desk.registry._opened is None
+    desk.promote(MODEL, 2, Stage.PRODUCTION, reason=REASON, actor=GRACE, accept_warnings=True)
+
+    assert opened == [True]

@@ -194,16 +194,14 @@ def test_a_registry_without_an_id_has_no_events_and_gets_one_with_the_first(tmp_
     assert registry.value == "chosen"
 
 
-def test_a_locked_ledger_is_busy_and_unchanged(
-    ledger: SqlLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_locked_ledger_is_busy_and_unchanged(ledger: SqlLedger, tmp_path: Path) -> None:
     """A clear sentence after the wait, nothing half written."""
-    monkeypatch.setattr("pipeline.adapters.sql_tables.BUSY_SECONDS", 0.2)
-    blocked = open_ledger(tmp_path)
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    blocked = SqlLedger(url, registry=FixedId(), clock=TickingClock(), busy_seconds=0.2)
     assert len(list(blocked.events())) == 7
     holder = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(LedgerBusy, match="stayed locked"), blocked.transaction() as transaction:
+    with pytest.raises(LedgerBusy, match="stayed locked for"), blocked.transaction() as transaction:
         transaction.append(Event(EventType.DENIED, "m", EPOCH))
     holder.execute("ROLLBACK")
     holder.close()
@@ -219,10 +217,12 @@ def test_a_ledger_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
 
 
 def test_a_ledger_in_a_place_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
-    """The parent is a file."""
+    """The parent is a file; to readers there is none."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(Unavailable):
-        list(open_ledger(tmp_path / "file").events())
+    ledger = open_ledger(tmp_path / "file")
+    with pytest.raises(Unavailable), ledger.transaction():
+        pass
+    assert (list(ledger.events()), ledger.exists()) == ([], False)
 
 
 @pytest.mark.parametrize("url", ["", "no url", "postgresql://host/db", "sqlite://", "sqlite:///:memory:"])

@@ -37,7 +37,17 @@ def test_every_error_has_a_place_in_the_drawn_tree() -> None:
     assert all(re.search(rf"\b{name}\b", str(errors.__doc__)) for name in ERRORS)
 
 
-@pytest.mark.parametrize("verb", [str(command.callback.__name__) for command in app.registered_commands])
+VERBS = [
+    *(str(command.callback.__name__) for command in app.registered_commands),
+    *(
+        f"{group.typer_instance.info.name} {command.callback.__name__}"
+        for group in app.registered_groups
+        for command in group.typer_instance.registered_commands
+    ),
+]
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_is_in_the_readme(verb: str) -> None:
     """With the word that a user types."""
     assert re.search(rf"`(signoff )?{verb}\b", README)

@@ -48,13 +48,21 @@ def stage(version: int) -> Slot:
         ),
         pytest.param(
             Move("m", MoveKind.ROLLBACK, 4),
-            [Change(CHAMPION, "1", "4"), Change(stage(1), "Production", "Archived")],
-            id="rollback to a version that is in Production already",
+            [
+                Change(CHAMPION, "1", "4"),
+                Change(stage(1), "Production", "Archived"),
+                Change(stage(4), "Production", "Production"),
+            ],
+            id="rollback to a version that is in Production already, which is held there",
         ),
         pytest.param(
             alias_move("m", "champion", 1),
-            [Change(stage(4), "Production", "Archived")],
-            id="the champion again: only the stray Production version goes",
+            [
+                Change(stage(4), "Production", "Archived"),
+                Change(CHAMPION, "1", "1"),
+                Change(stage(1), "Production", "Production"),
+            ],
+            id="the champion again: only the stray Production version goes, the champion is held",
         ),
         pytest.param(
             alias_move("m", "old", 3), [Change(Slot.of_alias("m", "old"), "2", "3")], id="another alias moves alone"
@@ -67,7 +75,7 @@ def stage(version: int) -> Slot:
     ],
 )
 def test_a_move_changes_exactly_these_slots(move: Move, changes: list[Change]) -> None:
-    """The first change commits the move, and a move that changes nothing has none."""
+    """The first change commits the move, what only is held comes last, a move that changes nothing has none."""
     assert changes == plan_changes(move, STATE)
 
 

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from desks import (
     KnownDifferences,
     KnownSmoke,
     add_good_version,
+    before_the_lock,
     build_desk,
     default_policy,
     refused,
@@ -23,9 +25,9 @@ from desks import (
     small_registry,
     worse,
 )
-from pipeline.adapters.in_memory import InMemoryLedger, InMemoryRegistry
+from pipeline.adapters.in_memory import EPOCH, InMemoryLedger, InMemoryRegistry
 from pipeline.governance.actors import Actor, Established
-from pipeline.governance.drift import state_text
+from pipeline.governance.drift import check_unmoved, state_text
 from pipeline.governance.errors import (
     Blocked,
     Conflict,
@@ -45,11 +47,11 @@ from pipeline.governance.errors import (
     WarningsNotAccepted,
 )
 from pipeline.governance.history import GateCount, Moment, given_out_again, one_line_each
-from pipeline.governance.ledger import EventType, iso
-from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Stage, alias_move, parse_target, stage_move
+from pipeline.governance.ledger import Event, EventType, SlotState, StoredEvent, iso
+from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Slot, Stage, alias_move, parse_target, stage_move
 from pipeline.governance.metrics import Direction, MetricRules
 from pipeline.governance.policy import GateRule, Mode
-from pipeline.governance.request import Request
+from pipeline.governance.request import Request, check_slot
 from pipeline.governance.service import GovernanceService
 
 NOBODY = Actor("nobody", Established.PROGRAM)  # the policy lists no such program
@@ -377,15 +379,7 @@ class TestIdempotency:
     def test_two_at_the_same_moment_are_one(self) -> None:
         """The second finds the first's key under the lock."""
         desk = build_desk()
-        review, raced = desk.reviewer.review, []
-
-        def race(move: Move, **options: bool):
-            found = review(move, **options)
-            if not raced:
-                raced.append(promote(build_desk(desk.registry, desk.ledger), 1, Stage.STAGING, key="k"))
-            return found
-
-        object.__setattr__(desk.reviewer, "review", race)
+        before_the_lock(desk, lambda other: promote(other, 1, Stage.STAGING, key="k"))
         with pytest.raises(DecisionPending):
             promote(desk, 1, Stage.STAGING, key="k")
 
@@ -408,20 +402,86 @@ class TestConcurrency:
         champion(desk, 1)
         promote(desk, 2, Stage.STAGING)
         promote(desk, 3, Stage.STAGING)
-        review, raced = desk.reviewer.review, []
-
-        def race(move: Move, **options: bool):
-            found = review(move, **options)
-            if not raced:
-                raced.append(promote(build_desk(desk.registry, desk.ledger), 3, Stage.PRODUCTION))
-            return found
-
-        object.__setattr__(desk.reviewer, "review", race)
+        before_the_lock(desk, lambda other: promote(other, 3, Stage.PRODUCTION))
         with pytest.raises(StateChanged):
             promote(desk, 2, Stage.PRODUCTION)
 
         assert desk.registry.state(MODEL).champion == 3
         assert types(desk)[-1] is EventType.DENIED
+
+    def test_a_state_that_came_back_is_not_the_one_that_was_looked_at(self) -> None:
+        """A to B and back to A between review and lock: somebody decided twice, whatever the registry shows now."""
+        desk = build_desk()
+
+        def there_and_back(other: GovernanceService) -> None:
+            promote(other, 1, Stage.ARCHIVED)
+            promote(other, 1, Stage.NONE)
+
+        before_the_lock(desk, there_and_back)
+        with pytest.raises(StateChanged, match="/1 changed since you looked"):
+            promote(desk, 1, Stage.STAGING)
+
+        assert desk.registry.state(MODEL).stages[1] is Stage.NONE
+        assert types(desk)[-1] is EventType.DENIED
+
+    def test_a_move_by_another_way_that_was_recorded_meanwhile_is_seen_under_the_lock(self) -> None:
+        """The ledger recorded it between review and lock: nothing is decided on top of it."""
+        registry = small_registry()
+        desk = build_desk(registry)
+
+        def moved(other: GovernanceService) -> None:
+            registry.set_stage(MODEL, 1, Stage.ARCHIVED)
+            other.reconcile(MODEL)
+
+        before_the_lock(desk, moved)
+        with pytest.raises(StateChanged, match="/1 changed since you looked"):
+            promote(desk, 1, Stage.STAGING)
+
+        assert registry.state(MODEL).stages[1] is Stage.ARCHIVED
+
+    def test_each_slot_of_a_move_is_compared(self) -> None:
+        """Also one that only follows: the stage of the version that a promotion archives."""
+        desk = build_desk()
+        champion(desk, 1)
+        promote(desk, 2, Stage.STAGING)
+        review = desk.review(parse_target(MODEL, 2, "Production"))
+        for change, seen in zip(review.changes, review.slots, strict=True):
+            later = replace(
+                review, slots=tuple(held._replace(generation=9) if held is seen else held for held in review.slots)
+            )
+            with pytest.raises(StateChanged, match=f"{change.slot.label} changed since you looked"):
+                desk.decider._record(Request(review.move, REASON, GRACE), later)
+
+        assert [each.slot.label for each in review.changes] == ["@champion", "/2", "/1"]
+
+    @pytest.mark.parametrize(
+        ("seen", "error"),
+        [
+            pytest.param({}, None, id="as it was seen"),
+            pytest.param({"since": EPOCH}, None, id="confirmed later"),
+            pytest.param({"recorded": "Staging"}, StateChanged, id="another content"),
+            pytest.param({"generation": 2}, StateChanged, id="decided since"),
+            pytest.param({"drift": True}, StateChanged, id="no drift any more"),
+            pytest.param({"recorded": "Staging", "generation": 2, "drift": True}, StateChanged, id="everything"),
+        ],
+    )
+    def test_the_compare_looks_at_content_generation_and_drift(
+        self, seen: dict[str, object], error: type[SignoffError] | None
+    ) -> None:
+        """Each of them by itself."""
+        slot = Slot.of_stage(MODEL, 1)
+        held = SlotState("None", 1)
+        with pytest.raises(error) if error else nullcontext():
+            check_slot(held, held._replace(**seen), slot)
+
+    def test_a_slot_that_no_event_names_is_compared_as_untouched(self) -> None:
+        """A version starts in stage None; an event about it since is another state."""
+        slot = Slot.of_stage(MODEL, 1)
+        check_slot(None, SlotState.initial(slot), slot)
+        with pytest.raises(StateChanged):
+            check_slot(None, SlotState("None", 1), slot)
+        with pytest.raises(DecisionPending):
+            check_slot(SlotState("None", 0, "decision-1"), SlotState("None", 0, "decision-1"), slot)
 
     def test_a_pending_decision_stops_the_next_one(self) -> None:
         """Until reconcile has finished it."""
@@ -438,19 +498,14 @@ class TestConcurrency:
         """It may have come after the review."""
         registry = small_registry()
         desk = build_desk(registry)
-        review, raced = desk.reviewer.review, []
 
-        def race(move: Move, **options: bool):
-            found = review(move, **options)
-            if not raced:
-                raced.append(1)
-                held, registry.set_stage = registry.set_stage, failing(registry, Unavailable("gone"))
-                with pytest.raises(Unavailable):
-                    promote(build_desk(registry, desk.ledger), 1, Stage.STAGING)
-                registry.set_stage = held
-            return found
+        def half_done(other: GovernanceService) -> None:
+            held, registry.set_stage = registry.set_stage, failing(registry, Unavailable("gone"))
+            with pytest.raises(Unavailable):
+                promote(other, 1, Stage.STAGING)
+            registry.set_stage = held
 
-        object.__setattr__(desk.reviewer, "review", race)
+        before_the_lock(desk, half_done)
         with pytest.raises(DecisionPending):
             promote(desk, 1, Stage.STAGING)
 
@@ -478,6 +533,91 @@ class TestConcurrency:
         object.__setattr__(desk.decider, "close", failing(small_registry(), LedgerBusy("locked")))
         with pytest.raises(Unavailable, match="reconcile finishes it"):
             promote(desk, 1, Stage.STAGING)
+
+
+class Logged(InMemoryRegistry):
+    """Says in which order it is opened and written to."""
+
+    def __init__(self, log: list[str]) -> None:
+        super().__init__()
+        self.__dict__.update(small_registry().__dict__)
+        self.log = log
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.log.append("open")
+
+    def set_alias(self, model: str, alias: str, version: int | None) -> None:
+        super().set_alias(model, alias, version)
+        self.log.append("write")
+
+    def set_stage(self, model: str, version: int, stage: Stage) -> None:
+        super().set_stage(model, version, stage)
+        self.log.append("write")
+
+
+class LoggedLedger(InMemoryLedger):
+    """Says when an intent and its end are recorded."""
+
+    def __init__(self, log: list[str]) -> None:
+        super().__init__()
+        self.log = log
+
+    def append(self, event: Event) -> StoredEvent:
+        if event.decision is not None:
+            self.log.append(event.type.value)
+        return super().append(event)
+
+
+class TestOpening:
+    """What the first write needs is loaded before the intent: seconds that no decision may be charged with."""
+
+    def desk(self) -> tuple[GovernanceService, list[str]]:
+        log: list[str] = []
+        return build_desk(Logged(log), LoggedLedger(log)), log
+
+    def test_comes_before_the_intent(self) -> None:
+        """Between intent and effect there is nothing to wait for."""
+        desk, log = self.desk()
+        promote(desk, 1, Stage.STAGING)
+
+        assert log == ["open", "decided", "write", "applied"]
+
+    def test_that_fails_leaves_no_intent(self) -> None:
+        """A registry that takes no writes is met before the ledger is."""
+        desk, log = self.desk()
+        desk.registry.prepare = failing(small_registry(), Unavailable("the registry is for reading"))
+        with pytest.raises(Unavailable, match="for reading"):
+            promote(desk, 1, Stage.STAGING)
+
+        assert log == []
+        assert types(desk) == [EventType.BASELINE]
+
+    def test_is_not_waited_for_by_a_refusal(self) -> None:
+        """A gate says no at once."""
+        desk, log = self.desk()
+        with pytest.raises(Blocked):
+            promote(desk, 1, Stage.PRODUCTION)
+
+        assert log == []
+
+    def test_comes_before_a_revert_and_before_what_reconcile_finishes(self) -> None:
+        """Every intent that is carried out."""
+        desk, log = self.desk()
+        promote(desk, 1, Stage.STAGING)
+        InMemoryRegistry.set_stage(desk.registry, MODEL, 1, Stage.ARCHIVED)
+        log.clear()
+        desk.revert(MODEL, reason=REASON, actor=GRACE)
+        reverted, close = list(log), desk.decider.close
+        object.__setattr__(desk.decider, "close", failing(small_registry(), LedgerBusy("locked")))
+        with pytest.raises(Unavailable):
+            promote(desk, 1, Stage.ARCHIVED)
+        object.__setattr__(desk.decider, "close", close)
+        log.clear()
+        desk.reconcile(MODEL, min_age=timedelta(0))
+
+        assert reverted == ["open", "decided", "write", "drift_reverted"]
+        assert log == ["open", "write", "applied"]
 
 
 class TestRollback:
@@ -578,6 +718,16 @@ class TestAliases:
         champion(desk, 1)
         with pytest.raises(Blocked, match="not_champion: It serves as champion"):
             leave(desk)
+
+
+@dataclass
+class KnownSlot:
+    """The ledger under its lock, where every slot is as the test says."""
+
+    held: SlotState | None
+
+    def slot(self, _: Slot) -> SlotState | None:
+        return self.held
 
 
 class TestOutOfBand:
@@ -685,6 +835,25 @@ class TestOutOfBand:
         self.meanwhile(desk, move)
         with pytest.raises(StateChanged, match="changed since you looked"):
             getattr(desk, end)(MODEL, reason=REASON, actor=GRACE)
+
+    @pytest.mark.parametrize(
+        "now",
+        [
+            pytest.param({"generation": 2}, id="decided since"),
+            pytest.param({"observed": "1"}, id="moved since"),
+            pytest.param({"pending": "decision-9"}, id="being decided"),
+            pytest.param(None, id="no event names it any more"),
+        ],
+    )
+    def test_is_compared_under_the_lock(self, now: dict[str, object] | None) -> None:
+        """Each of generation, content and what is pending by itself."""
+        desk, _ = self.canary()
+        desk.reconcile(MODEL)
+        differences, slot = desk.differences(MODEL), Slot.of_alias(MODEL, "canary")
+        held = desk.ledger.slots(MODEL)[slot]
+        check_unmoved(KnownSlot(held), differences)
+        with pytest.raises(StateChanged, match="@canary changed since you looked"):
+            check_unmoved(KnownSlot(None if now is None else held._replace(**now)), differences)
 
     def test_that_somebody_else_adopts_meanwhile_is_adopted_once(self) -> None:
         """The registry looks the same; the ledger's generation tells."""
