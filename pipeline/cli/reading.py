@@ -35,7 +35,9 @@ def versions(model: Model, as_json: Json = False) -> None:
 def show(model: Model, version: Version, as_json: Json = False) -> None:
     """Show one version with its files and digests."""
     evidence = desk().show(model, version)
-    print_out(as_json, {**evidence.content, "evidence": evidence.digest}, lambda: version_tables.evidence(evidence))
+    refusals = list(version_tables.refusals(evidence))
+    content = {**evidence.content, "evidence": evidence.digest, "cannot_be_given": refusals}
+    print_out(as_json, content, lambda: version_tables.evidence(evidence))
 
 
 @app.command()

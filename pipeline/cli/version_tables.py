@@ -52,7 +52,16 @@ def evidence(found: "Evidence") -> None:
     table(["Lineage", ""], _lineage(found.document("lineage")), empty="No lineage.")
     files = [[each["path"], each["size"], each["sha256"]] for each in content["files"]]
     table(["File", "Bytes", "sha256"], files, empty="No files.")
+    if found_refusals := refusals(found):
+        table(["Cannot be given here"], [[each] for each in found_refusals])
     table(["Missing", "Why"], [[gap.name, gap.text] for gap in found.gaps], empty="Nothing is missing.")
+
+
+def refusals(found: "Evidence") -> tuple[str, ...]:
+    """Columns of which no value can be given here."""
+    from pipeline.serving.layout import refusals_of
+
+    return refusals_of(found.document("feature_schema"), found.content["signature"])
 
 
 def _lineage(document: "Mapping[str, Any]") -> list[list[object]]:

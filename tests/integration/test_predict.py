@@ -499,7 +499,7 @@ def test_places_that_cannot_be_read_or_written(scorer: Scorer, tmp_path: Path) -
     (tmp_path / "in.csv").write_text(csv_rows())
     for source, target, sentence in (
         ("gone.csv", "out.csv", "No such file"),
-        ("in.csv", "out.xlsx", "must end in .csv or .parquet"),
+        ("in.csv", "out.xlsx", "must end in .csv, .csv.gz, .tsv, .tsv.gz or .parquet"),
         ("in.csv", "no/folder/out.csv", "needs a folder that exists"),
         ("in.csv", "in.csv", "a name other than the input's"),
     ):
