@@ -10,6 +10,7 @@ from dashboard.trust import Named, trust_badge
 from pipeline.governance.drift import Difference
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.overview import ModelOverview
+from pipeline.governance.verify import pending_sentence
 
 MOST_SHOWN = 5
 
@@ -41,6 +42,8 @@ def card(model: ModelOverview, refused: Set[Named]) -> None:
     if model.outside:
         st.caption(f":material/warning: Version {model.champion} serves and is not in Production.")
     _waiting(model, refused)
+    for each in model.pending:
+        st.caption(f":material/hourglass_top: {words.sentence(pending_sentence(each))}")
     if model.last is not None:
         with st.container(gap=None):
             st.caption("Last event")

@@ -21,7 +21,7 @@ from pipeline.governance.history import Entry, Period
 from pipeline.governance.lifecycle import CHAMPION, Move
 from pipeline.governance.overview import ModelOverview
 from pipeline.governance.paired import Flips
-from pipeline.governance.ports import ModelRecord
+from pipeline.governance.ports import ModelRecord, PendingDecision
 from pipeline.governance.review import EVALUATION_ROWS, Review
 from pipeline.governance.service import GovernanceService
 from pipeline.serving import what_if
@@ -110,6 +110,17 @@ def rollback_move(model: str) -> Move:
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=20, show_spinner=False)
 def history(model: str | None) -> tuple[Entry, ...]:
     return tuple(desk().history(model))
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=20, show_spinner=False)
+def pending(model: str | None) -> tuple[PendingDecision, ...]:
+    return tuple(desk().pending(model))
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=1, show_spinner=False)
+def silence() -> str:
+    """Why the registry does not answer; empty where it does."""
+    return desk().silence()
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
@@ -210,6 +221,8 @@ READS: tuple[Callable[..., Any], ...] = (
     review,
     rollback_move,
     history,
+    pending,
+    silence,
     champions,
     differences,
     comparison,

@@ -194,6 +194,12 @@ class Ledger(Protocol):
     def address(self) -> str:
         """Where the registry is, in one spelling and without credentials; empty where nobody said."""
 
+    def registry(self) -> str | None:
+        """The id of the registry that this chain is about; None where it has none yet.
+
+        Of one that does not answer, the id that was last written about at its address.
+        """
+
     def exists(self) -> bool:
         """Whether there is a ledger at all, of whichever registry."""
 
@@ -286,4 +292,11 @@ class Clock(Protocol):
     """The time, as an argument of the rules."""
 
     def now(self) -> datetime:
-        """Aware, UTC."""
+        """Aware, UTC. It may be set, ahead or back: order is told by sequence, a duration by `elapsed`."""
+
+
+class SteadyClock(Clock, Protocol):
+    """With a hand that nobody sets."""
+
+    def elapsed(self) -> float:
+        """Seconds since a moment of this process, never fewer than before."""

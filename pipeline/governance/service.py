@@ -10,7 +10,7 @@ from pipeline.governance.claims import Recomputation, Recomputer
 from pipeline.governance.compare import Comparison, Comparisons
 from pipeline.governance.decide import RECONCILE_AFTER, Decider
 from pipeline.governance.drift import Difference
-from pipeline.governance.errors import NotFound
+from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.export import export
 from pipeline.governance.history import (
@@ -39,11 +39,12 @@ from pipeline.governance.paired import Flips, PairedComparer
 from pipeline.governance.policy import Policy
 from pipeline.governance.ports import (
     LOSSES,
-    Clock,
     Ledger,
     ModelRecord,
+    PendingDecision,
     Registry,
     SmokePredictor,
+    SteadyClock,
     Upgrade,
     VersionRecord,
     VersionRow,
@@ -52,7 +53,7 @@ from pipeline.governance.reconcile import Reconciler
 from pipeline.governance.request import Outcome, Request
 from pipeline.governance.review import Review, Reviewer
 from pipeline.governance.tampering import Changed, Watch
-from pipeline.governance.verify import Problem, find_problems
+from pipeline.governance.verify import Problem, find_problems, unknown_registry
 
 
 class Options(TypedDict, total=False):
@@ -77,7 +78,7 @@ class GovernanceService:
     policy: Policy
     comparer: PairedComparer
     smoke: SmokePredictor
-    clock: Clock
+    clock: SteadyClock
     new_id: Callable[[], str]
     recomputer: Recomputer | None = None
     reviewer: Reviewer = field(init=False)
@@ -119,15 +120,29 @@ class GovernanceService:
 
     def overview(self) -> list[ModelOverview]:
         """Every model as the first page shows it."""
+        pending = self.pending()
         return [
             overview(
                 record,
                 self.registry.state(record.name),
                 differences=self.differences(record.name),
+                pending=[each for each in pending if each.model == record.name],
                 last=self.ledger.last(record.name),
             )
             for record in self.registry.models()
         ]
+
+    def pending(self, model: str | None = None) -> list[PendingDecision]:
+        """The decisions that have not ended, oldest first, and for how long."""
+        return self.reconciler.pending(model)
+
+    def silence(self) -> str:
+        """Why the registry does not answer; empty where it does. The record can be read all the same."""
+        try:
+            self.registry.registry_id()
+        except Unavailable as error:
+            return str(error)
+        return ""
 
     def versions(self, model: str, metrics: Sequence[str] | None = None) -> list[VersionRow]:
         """Newest first, with the metrics asked for (None: all). Raises NotFound."""
@@ -230,9 +245,17 @@ class GovernanceService:
         """Versions in Staging, in Production or under an alias whose files are not those recorded, read anew."""
         return self.reconciler.changed_files(model)
 
-    def verify(self) -> list[Problem]:
-        """The chain, its copies and checkpoints; the registry against the ledger; the bytes of what is in use."""
-        return list(find_problems(self.ledger, self.reconciler, self.known_models()))
+    def verify(self, *, new: bool = False) -> list[Problem]:
+        """The chain, its copies and checkpoints; the registry against the ledger; the bytes of what is in use.
+
+        new: the registry is meant to be one that the ledger does not know yet.
+        """
+        registry, models = self.ledger.registry(), self.known_models()
+        return list(find_problems(self.ledger, self.reconciler, models, registry=registry, new=new))
+
+    def unknown_registry(self) -> str:
+        """Why the ledger says nothing about this registry, beside others that it knows; empty where it does."""
+        return unknown_registry(self.ledger, self.ledger.registry()) if self.ledger.exists() else ""
 
     # Deciding
 
@@ -276,6 +299,9 @@ class GovernanceService:
         if model is not None and model not in known:
             raise NotFound(f"model: neither the registry nor the ledger knows {model!r}")
         models = known if model is None else [model]
+        if self.ledger.models():
+            with self.ledger.transaction():
+                """It keeps the address too, where the registry has moved."""
         return [event for each in models for event in self.reconciler.reconcile(each, min_age=min_age)]
 
     def adopt(self, model: str, *, reason: str, actor: Actor, expect: str | None = None) -> StoredEvent:

@@ -19,6 +19,7 @@ from desks import (
     before_the_lock,
     build_desk,
     default_policy,
+    failing,
     refused,
     registered_again,
     small_registry,
@@ -349,13 +350,6 @@ class TestIdempotency:
             promote(desk, 1, Stage.STAGING, key="k")
 
         assert types(desk).count(EventType.APPLIED) == 1
-
-
-def failing(registry: InMemoryRegistry, error: Exception) -> Callable[..., None]:
-    def call(*_: object, **__: object) -> None:
-        raise error
-
-    return call
 
 
 class TestConcurrency:
