@@ -18,7 +18,8 @@ class Facts:
 
     incumbent: the champion's evidence, None where there is none or where it is the version itself. differences: None
     where the two could not be compared, and `not_compared` says why. recorded_digest: of the champion to return to.
-    smoke: what the smoke prediction gave, None where it failed or was not asked for, and `smoke_failure` says why.
+    smoke: what the smoke prediction gave, None where it failed or was not asked for, and `smoke_failure` says why;
+    smoke_tried: whether anything is known about the version, which the trust policy or a missing example may prevent.
     recomputation: likewise, with `recompute_failure`; both are empty where nobody asked for it.
     metrics: how they are found.
     """
@@ -32,6 +33,7 @@ class Facts:
     recorded_digest: str | None = None
     smoke: str | None = None
     smoke_failure: str = ""
+    smoke_tried: bool = True
     recomputation: Recomputation | None = None
     recompute_failure: str = ""
     metrics: MetricRules = DEFAULT_RULES
@@ -232,7 +234,8 @@ def digest_recorded(facts: Facts, _: GateRule) -> Finding:
 
 def smoke_prediction(facts: Facts, _: GateRule) -> Finding:
     """The version loads under the trust policy, in a process of its own, and predicts its own input example."""
-    return Finding(facts.smoke, "predicts its input example", facts.smoke is not None, facts.smoke_failure)
+    passed = facts.smoke is not None
+    return Finding(facts.smoke, "predicts its input example", passed, facts.smoke_failure, present=facts.smoke_tried)
 
 
 def claims_recomputed(facts: Facts, _: GateRule) -> Finding:
@@ -264,6 +267,8 @@ GATES: Mapping[str, Gate] = {
         claims_recomputed,
     )
 }
+# Where a policy says nothing about `missing`: whoever must go back can, also to what cannot be tried here.
+WARNS_WHEN_MISSING = frozenset({"smoke_prediction"})
 COMPARING = frozenset({"not_worse_than_incumbent", "no_slice_worse"})
 
 
@@ -277,10 +282,16 @@ def check_gates(facts: Facts, rules: Mapping[str, GateRule]) -> list[GateResult]
     asked = facts.recomputation is not None or facts.recompute_failure
     for name, rule in ({**WHEN_ASKED, **rules} if asked else rules).items():
         found = GATES[name](facts, rule)
-        mode = rule.mode_for(ours=facts.evidence.ours, present=found.present)
+        mode = _mode(name, rule, found, ours=facts.evidence.ours)
         why = "" if found.passed else found.why
         results.append(GateResult(name, found.observed, found.required, found.passed, mode, why))
     return results
+
+
+def _mode(name: str, rule: GateRule, found: Finding, *, ours: bool) -> Mode:
+    mode = rule.mode_for(ours=ours, present=found.present)
+    softened = name in WARNS_WHEN_MISSING and not found.present and rule.missing is None
+    return Mode.WARN if softened and mode is Mode.PREVENT else mode
 
 
 def _there(held: bool, what: str, why: str) -> Finding:

@@ -284,7 +284,11 @@ class SmokePredictor(Protocol):
     """Loads a version under the trust policy, away from this process, and predicts its own input example."""
 
     def predict(self, record: VersionRecord, *, file_digest: str) -> str:
-        """What was predicted, in words. Raises Refused, NotFound or IntegrityFailure with the reason."""
+        """What was predicted, in words.
+
+        Raises NotTried where nothing is known against the version; Refused, NotFound or IntegrityFailure, each with the
+        reason.
+        """
 
 
 class Clock(Protocol):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.governance.claims import Recomputation, Recomputer, check_claims
-from pipeline.governance.errors import InvalidInput, NotFound, Refused, SignoffError, Unavailable
+from pipeline.governance.errors import InvalidInput, NotFound, NotTried, Refused, SignoffError, Unavailable
 from pipeline.governance.evidence import Evidence, assemble
 from pipeline.governance.gates import COMPARING, RECOMPUTING, Facts, GateResult, check_gates
 from pipeline.governance.ledger import SlotState, former_champions, slot_text
@@ -105,7 +105,6 @@ class Reviewer:
         evidence = self.evidence(record, fresh=fresh)
         incumbent = self._incumbent(evidence, state)
         differences, not_compared = self._compare(move, record, incumbent)
-        smoke, smoke_failure = self._smoke(move, record, evidence)
         wanted = recompute or RECOMPUTING in self.policy.rules_of(move.kind).gates
         recomputation, recompute_failure = recomputed, ""
         if wanted and recomputed is None:
@@ -118,8 +117,7 @@ class Reviewer:
             differences=differences,
             not_compared=not_compared,
             recorded_digest=self._recorded_digest(move),
-            smoke=smoke,
-            smoke_failure=smoke_failure,
+            **self._smoke(move, record, evidence),
             recomputation=recomputation,
             recompute_failure=recompute_failure,
             metrics=self.policy.metrics,
@@ -210,17 +208,20 @@ class Reviewer:
             None,
         )
 
-    def _smoke(self, move: Move, record: VersionRecord, evidence: Evidence) -> tuple[str | None, str]:
+    def _smoke(self, move: Move, record: VersionRecord, evidence: Evidence) -> dict[str, Any]:
+        """The facts about it."""
         if "smoke_prediction" not in self.policy.rules_of(move.kind).gates:
-            return None, ""
+            return {}
         if evidence.file_digest is None:
-            return None, "The model's files cannot be read."
+            return {"smoke_failure": "The model's files cannot be read."}
         try:
-            return self.smoke.predict(record, file_digest=evidence.file_digest), ""
+            return {"smoke": self.smoke.predict(record, file_digest=evidence.file_digest)}
         except Unavailable:
             raise
+        except NotTried as error:
+            return {"smoke_failure": str(error), "smoke_tried": False}
         except SignoffError as error:
-            return None, str(error)
+            return {"smoke_failure": str(error)}
 
 
 def recorded_digest(content: Mapping[str, Any], version: int) -> str | None:

@@ -161,6 +161,7 @@ AGAINST = replace(FACTS, incumbent=BARE, differences=[equal("f1_macro")])
         ("digest_recorded", replace(FACTS, evidence=LOST), RULE, "no files", False),
         ("smoke_prediction", replace(FACTS, smoke="predicts x"), RULE, "predicts x", True),
         ("smoke_prediction", replace(FACTS, smoke_failure="It crashed."), RULE, None, False),
+        ("smoke_prediction", replace(FACTS, smoke_failure="No example.", smoke_tried=False), RULE, None, False),
         ("claims_recomputed", replace(FACTS, recomputation=TRUE), RULE, "0 of 1 claims differ, n = 627", True),
         ("claims_recomputed", replace(FACTS, recomputation=FALSE), RULE, "1 of 1 claims differ, n = 627", False),
         ("claims_recomputed", replace(FACTS, recompute_failure="It crashed."), RULE, None, False),
@@ -259,6 +260,32 @@ def test_the_mode_depends_on_who_made_the_version_and_on_what_there_is(ours: boo
     rule = GateRule(Mode.PREVENT, foreign=Mode.WARN, missing=Mode.ALLOW)
 
     assert mode is rule.mode_for(ours=ours, present=present)
+
+
+TRIED = replace(FACTS, smoke_failure="It crashed.")
+UNTRIED = replace(FACTS, smoke_failure="It has no input example.", smoke_tried=False)
+
+
+@pytest.mark.parametrize(
+    ("facts", "rule", "mode"),
+    [
+        (TRIED, GateRule(Mode.PREVENT), Mode.PREVENT),
+        (TRIED, GateRule(Mode.PREVENT, missing=Mode.ALLOW), Mode.PREVENT),
+        (TRIED, GateRule(Mode.WARN), Mode.WARN),
+        (UNTRIED, GateRule(Mode.PREVENT), Mode.WARN),
+        (UNTRIED, GateRule(Mode.PREVENT, foreign=Mode.PREVENT), Mode.WARN),
+        (UNTRIED, GateRule(Mode.PREVENT, missing=Mode.PREVENT), Mode.PREVENT),
+        (UNTRIED, GateRule(Mode.PREVENT, missing=Mode.ALLOW), Mode.ALLOW),
+        (UNTRIED, GateRule(Mode.WARN), Mode.WARN),
+        (UNTRIED, GateRule(Mode.ALLOW), Mode.ALLOW),
+    ],
+)
+def test_who_cannot_try_a_version_is_warned(facts: Facts, rule: GateRule, mode: Mode) -> None:
+    """Going back must be possible also to a version that cannot be tried here; one that was tried and failed is not."""
+    result = check_gates(facts, {"smoke_prediction": rule})[0]
+
+    assert (result.passed, result.mode) == (False, mode)
+    assert result.why == facts.smoke_failure
 
 
 def test_a_failed_gate_blocks_warns_or_only_records() -> None:

@@ -39,6 +39,7 @@ from pipeline.governance.errors import (
     NotAllowed,
     NotFound,
     NothingToDo,
+    NotTried,
     OutOfBand,
     Refused,
     SignoffError,
@@ -658,6 +659,15 @@ class TestRollback:
             registry._models[MODEL].files[1] = {}
         with pytest.raises(Blocked, match=r"smoke_prediction: (It crashed|The model's files cannot be read)"):
             desk.rollback(MODEL, reason=REASON, actor=GRACE)
+
+    def test_is_possible_for_whatever_the_desk_promoted(self) -> None:
+        """Also where the version cannot be tried here: that is a warning, which is accepted and recorded."""
+        desk = build_desk(smoke=KnownSmoke(NotTried("its flavor is lightgbm")))
+        champion(desk, 1, 2)
+
+        with pytest.raises(WarningsNotAccepted, match="smoke_prediction: its flavor is lightgbm"):
+            desk.rollback(MODEL, reason=REASON, actor=GRACE)
+        assert desk.rollback(MODEL, reason=REASON, actor=GRACE, accept_warnings=True).version == 1
 
     def test_is_not_decided_while_nothing_is_known(self) -> None:
         """Unavailable is not a failed gate."""
