@@ -58,7 +58,7 @@ class CheckedColumns:
     """The verdict on rows. usable: which can be used. odd: which of those a warning goes with.
 
     values: a record batch of the usable rows, in the layout's order. dtypes: what pandas is to make of its columns,
-    empty where that is left to it. problems: by position, of the rows that cannot be used.
+    empty where that is left to it. problems: by position, of the rows that cannot be used. numbers: see check_many.
     """
 
     layout: Layout
@@ -68,6 +68,7 @@ class CheckedColumns:
     dtypes: tuple[str, ...]
     problems: Mapping[int, tuple[Problem, ...]]
     check: Callable[[int], CheckedRow]
+    numbers: Sequence[int] | Mask | None = None
 
     def warnings(self, position: int) -> tuple[Problem, ...]:
         return self.check(position).warnings if self.odd[position] else ()
@@ -100,7 +101,7 @@ def check_many(
         values = [each.filter(pa.array(usable)) for each in values]
     dtypes = tuple(_dtype(rule, each) for rule, each in zip(layout.columns, values, strict=True))
     batch = pa.record_batch(values, names=list(layout.names))
-    return CheckedColumns(layout, usable, odd & usable, batch, dtypes, problems, check)
+    return CheckedColumns(layout, usable, odd & usable, batch, dtypes, problems, check, numbers)
 
 
 def _dtype(rule: ColumnRule, values: Arrow) -> str:

@@ -8,6 +8,7 @@ None of this is a proof that a file is harmless: scikit-learn's and numpy's own 
 the worker process calls `load_model`. The heavy libraries are imported when they are needed.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import io
@@ -57,12 +58,20 @@ UNUSABLE = (
 )
 
 
+class Failed(Exception):
+    """The model does not do what was asked; the message ends a sentence that begins with its name."""
+
+
 class NoInputExample(Refused):
     """The model came without rows to try it on."""
 
 
 class OutsidePolicy(Refused):
     """To load it would mean to run, or to trust, more than the allow-list does; nothing is known to be broken."""
+
+
+class NotHere(Refused):
+    """It needs a library, or another version of one, that is not installed here; nothing is known to be broken."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +148,7 @@ def parse_description(content: bytes) -> Mapping[str, Any]:
 def model_file(description: Mapping[str, Any], names: Collection[str]) -> str:
     """The path of the skops file, if the description asks for nothing that would run.
 
-    Raises OutsidePolicy where it does, Refused where the installed scikit-learn is another one.
+    Raises OutsidePolicy where it does, NotHere where the installed scikit-learn is another one.
     """
     flavors = description["flavors"]
     if "sklearn" not in flavors:
@@ -159,16 +168,19 @@ def model_file(description: Mapping[str, Any], names: Collection[str]) -> str:
     }
     if held := [reason for reason, holds in reasons.items() if holds]:
         raise OutsidePolicy("; ".join(held))
-    _check_scikit_learn(str(sklearn.get("sklearn_version")))
+    check_scikit_learn(str(sklearn.get("sklearn_version")))
     return str(name)
 
 
-def _check_scikit_learn(needed: str) -> None:
-    """Fitted attributes and the layout of trees may change with each minor release."""
+def check_scikit_learn(needed: str) -> None:
+    """Fitted attributes and the layout of trees may change with each minor release.
+
+    Raises NotHere where the installed one is another.
+    """
     installed = importlib.metadata.version("scikit-learn")
     minor, ours = (".".join(version.split(".")[:2]) for version in (needed, installed))
     if minor != ours:
-        raise Refused(f"it needs scikit-learn {minor}, have {ours}")
+        raise NotHere(f"it needs scikit-learn {minor}, have {ours}")
 
 
 def _check_archive(data: bytes) -> None:
@@ -229,6 +241,13 @@ def input_example(loaded: LoadedModel) -> Rows:
 
 
 def short(error: BaseException) -> str:
-    """The first line of a library's message, short enough for a screen."""
-    lines = str(error).strip().splitlines() or [""]
+    """The first line of a library's message, short enough for a screen; a stranger's may not even be text."""
+    with contextlib.suppress(Exception):
+        text = str(error)
+        return _first_line(error, text)
+    return type(error).__name__
+
+
+def _first_line(error: BaseException, text: str) -> str:
+    lines = text.strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:200]}" if lines[0] else type(error).__name__

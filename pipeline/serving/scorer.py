@@ -121,8 +121,9 @@ class Scorer:
         from pipeline.serving import arrow_rows  # noqa: PLC0415 (pyarrow and pandas)
 
         answer = self.ask(target, "predict", worker=worker, **arrow_rows.rows_of(checked))
-        count, about = checked.values.num_rows, label(target.record)
-        return PredictedColumns(target, tuple(answer["classes"]), arrow_rows.heard(answer, rows=count, about=about))
+        told = arrow_rows.heard(answer, rows=checked.values.num_rows, about=label(target.record))
+        known, answers = arrow_rows.answered(checked, told)
+        return PredictedColumns(target, tuple(answer["classes"]), answers, known)
 
     def explain(
         self, reference: str | Target, rows: Sequence[Mapping[str, object]], *, from_text: bool = False

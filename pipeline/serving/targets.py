@@ -22,7 +22,8 @@ from pipeline.serving.trust import LedgerView, Trust, TrustState, judge
 Found = TypeVar("Found")
 
 MOST_REMEMBERED = 256
-ABOUT_THE_FILES = {"untrusted", "refused", "failed"}  # kinds of refusal that the same bytes would meet again
+# Kinds of refusal that the same bytes would meet again.
+ABOUT_THE_FILES = {"untrusted", "not_here", "refused", "failed"}
 
 
 class Targets:
@@ -105,7 +106,7 @@ class Targets:
         try:
             found = self._describe(target)
         except WorkerRefusal as refusal:
-            tried = refusal.kind != "untrusted"
+            tried = refusal.kind not in {"untrusted", "not_here"}
             return replace(target, state=TrustState(Trust.UNTRUSTED, target.digest, refusal.reason, loaded=tried))
         except Refused as refusal:  # it is too large to be copied
             return replace(target, state=TrustState(Trust.UNTRUSTED, target.digest, str(refusal)))
@@ -114,6 +115,7 @@ class Targets:
             state=replace(target.state, loaded=True, foreign=found["foreign"]),
             layout=started_with(target.layout, found["example"]) if target.layout else layout_of_model(found),
             classes=tuple(found["classes"]),
+            names=tuple(found.get("names", ())),
             probabilities=found["probabilities"],
             model_type=found["model_type"],
             example=found["example"],

@@ -372,7 +372,7 @@ def test_nan_as_a_prediction(folder):
     model.fit(inputs[["Age"]], np.zeros(len(inputs)))
     model.constant_ = np.array([[np.nan]])
     replace_model(folder, model)
-    assert str(asked(folder)["error"]).startswith("cannot predict its input example (ValueError: Out of range float")
+    assert asked(folder)["error"] == "gives no finite answer"
 
 
 def test_importing_is_cheap():

@@ -194,6 +194,24 @@ def test_a_version_that_needs_what_cannot_be_given(registry: InMemoryRegistry, s
         scorer.predict("shop/3", [{**ROW, "tags": ["a"]}])
 
 
+def test_rounding_is_no_reason(scorer: Scorer, registry: InMemoryRegistry, tmp_path: Path) -> None:
+    """A column that the model does not look at is neither a sentence nor one of the strongest of a file."""
+    rows = pd.DataFrame({"rooms": np.arange(20.0), "area": np.arange(20.0) * 3 % 7})
+    files = saved(LinearRegression().fit(rows, rows["rooms"]), tmp_path / "model", infer_signature(rows), rows.head(3))
+    version = registry.add_version("shop", files=files)
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    Batch(scorer, f"shop/{version}", Way(20, explain=2)).score(
+        str(tmp_path / "rows.csv"), str(tmp_path / "out.parquet")
+    )
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    explained = scorer.explain(f"shop/{version}", [{"rooms": 7, "area": 2}])
+    assert explained.sentences() == ["rooms 7 raises the output by 6"]
+    assert set(found["reason_1"].dropna()) == {"rooms"}
+    assert found["reason_1"].isna().tolist() == found["reason_1_contribution"].isna().tolist()
+    assert found["reason_2"].isna().all()
+    assert found["reason_2_contribution"].isna().all()
+
+
 NUMBERED = [[3.0, 1.0], [5.0, 2.0]]
 
 

@@ -11,12 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.governance.errors import InvalidInput
+from desks import MODEL, build_desk
+from pipeline.governance.errors import InvalidInput, Refused
+from pipeline.serving.batch import score_upload
 from pipeline.serving.csv_file import CsvFile
 from pipeline.serving.layout import ColumnRule, Layout
 from pipeline.serving.read_ahead import MOST_LINE_CHARACTERS
+from pipeline.serving.scorer import Scorer
 from pipeline.serving.sinks import ArrowSink, CsvSink, neutral, output_schema, to_parquet
 from pipeline.serving.table_files import open_table
+from served import POLICY, KnownWorker, registry_with_columns
 
 
 def read(content: bytes, name: str = "rows.csv", *, chunk: int = 2):
@@ -384,3 +388,62 @@ def test_parquet_output_does_not_show_how_it_was_written():
         return target.getvalue()
 
     assert file(7_000) == file(140_000) == file(150_000)
+
+
+ROWS = b"Age,Gender,Visits,note\n30,Male,1,a\n31,Male,1,b\n5,Male,1,c\n40,Female,2,d\n"
+
+
+def upload(worker: KnownWorker, content: bytes = ROWS, *, chunk_rows: int = 2):
+    service = build_desk(registry_with_columns())
+    service.take_over()
+    scorer = Scorer(service, worker, POLICY)
+    limits = {"most_bytes": 10_000, "most_rows": 100, "chunk_rows": chunk_rows}
+    try:
+        return score_upload(scorer, MODEL, content, name="rows.csv", **limits)
+    finally:
+        scorer.close()
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 2, 100])
+def test_a_row_without_a_finite_answer_goes_to_the_bad_rows(chunk_rows):
+    """With its line and the reason, beside rows that do not fit; every other row is scored."""
+    done = upload(KnownWorker(silent=(31.0,)), chunk_rows=chunk_rows)
+    scored = list(csv.DictReader(io.StringIO(done.output.decode())))
+    bad = list(csv.DictReader(io.StringIO(done.bad.decode())))
+
+    assert [(row["Age"], row["note"], row["prediction"]) for row in scored] == [("30", "a", "yes"), ("40", "d", "yes")]
+    assert [(row["line"], row["Age"]) for row in bad] == [("3", "31"), ("4", "5")]
+    assert bad[0]["reason"] == "row 3: the model gives no finite answer"
+    assert (done.result.rows, done.result.scored, done.result.bad) == (4, 2, 2)
+
+
+def test_a_file_whose_rows_all_lack_an_answer_has_bad_rows_only():
+    """No row is scored, none is lost."""
+    done = upload(KnownWorker(silent=(30.0, 31.0, 40.0)))
+
+    assert (done.result.scored, done.result.bad) == (0, 4)
+    assert done.output.decode().count("\n") == 1
+
+
+def test_a_table_has_a_column_each_in_a_file():
+    """In the order of the model's answer, before what else is added."""
+    done = upload(KnownWorker(table=True))
+    scored = list(csv.DictReader(io.StringIO(done.output.decode())))
+
+    assert list(scored[0])[4:6] == ["prediction_score", "prediction_label"]
+    assert (scored[0]["prediction_score"], scored[0]["prediction_label"]) == ("0.3", "a")
+
+
+def test_a_table_that_was_not_foretold_is_refused():
+    """The header is written before the first answer comes."""
+    with pytest.raises(Refused, match="has the columns score, label, which its input example does"):
+        upload(Untold(table=True))
+
+
+class Untold(KnownWorker):
+    """Describes a version that came without an example."""
+
+    def ask(self, request, **more):
+        said = super().ask(request, **more)
+        said.pop("names", None)
+        return said
