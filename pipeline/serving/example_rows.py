@@ -32,7 +32,8 @@ def rows_of_example(content: Json, *, as_frame: bool, signature: Json = None) ->
 
 def _of_object(content: Mapping[str, Any]) -> pd.DataFrame:
     """A frame without names of its columns, one with them, columns by name, or one row."""
-    if isinstance(content.get("data"), list) and set(content) <= {"data", "columns", "index"}:
+    is_split = "data" in content and set(content) <= {"data", "columns", "index"}
+    if is_split and ("columns" in content or isinstance(content["data"], list)):
         return pd.DataFrame(content["data"], columns=content.get("columns"))
     if all(isinstance(values, list) for values in content.values()):
         return pd.DataFrame(content)
