@@ -6,6 +6,7 @@ from dashboard import history_lines, history_panels, pages, session, widgets, wo
 from dashboard.drift_form import drift
 from dashboard.events_table import events_table
 from pipeline.governance.history import given_out_again
+from pipeline.governance.verify import pending_sentence
 
 ALL = "All models"
 
@@ -14,8 +15,9 @@ def history_page() -> None:
     st.title("History", anchor=False)
     model = chosen_model()
     entries = session.history(model)
+    unfinished(model)
     named = [model] if model else known_models()
-    if moved := [each for name in named for each in session.differences(name)]:
+    if not session.silence() and (moved := [each for name in named for each in session.differences(name)]):
         drift(moved, model)
     if not entries:
         st.info("The ledger holds no events yet.")
@@ -25,7 +27,7 @@ def history_page() -> None:
     for sentence in given_out_again(entries):
         st.text(sentence)
     if chosen is not None:
-        history_panels.event_detail(chosen)
+        widgets.guarded(lambda: history_panels.event_detail(chosen), "event")
     if model is not None:
         st.subheader("Champion over time", anchor=False)
         widgets.guarded(lambda: history_panels.champions_over_time(model), "champions")
@@ -33,9 +35,20 @@ def history_page() -> None:
 
 
 def known_models() -> list[str]:
-    """Those of the registry, and those that only the ledger still knows."""
-    names = {record.name for record in session.models()} | {entry.model for entry in session.history(None)}
-    return sorted(names)
+    """Those of the registry, as far as it answers, and those that only the ledger still knows."""
+    there = () if session.silence() else session.models()
+    return sorted({record.name for record in there} | {entry.model for entry in session.history(None)})
+
+
+def unfinished(model: str | None) -> None:
+    """What stands between the record and the registry now: one that does not answer, decisions that have not ended."""
+    if why := session.silence():
+        text = f"{why.rstrip('.')}; this is the record of the registry that had its address."
+        with widgets.message("From the ledger alone", text, colour="orange"):
+            widgets.try_again("registry")
+    if pending := session.pending(model):
+        text = "\n".join(f"{words.name(each.model)}: {pending_sentence(each)}" for each in pending)
+        widgets.message(words.count(len(pending), "decision") + " pending", text, colour="blue")
 
 
 def chosen_model() -> str | None:

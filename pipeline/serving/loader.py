@@ -25,7 +25,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.governance.errors import Refused
+from pipeline.governance.errors import IntegrityFailure, Refused
 from pipeline.governance.ports import File
 
 Model = Any  # whatever skops makes of the file
@@ -229,7 +229,7 @@ def input_example(loaded: LoadedModel) -> Rows:
         raise NoInputExample("has no input example to try: its file is missing")
     from pipeline.serving.example_rows import rows_of_example
 
-    path = loaded.folder / name
+    path = whole(loaded, name)
     try:
         if path.stat().st_size > MOST_EXAMPLE_BYTES:
             raise Refused("its input example is too large")
@@ -238,6 +238,14 @@ def input_example(loaded: LoadedModel) -> Rows:
         return rows[:MOST_EXAMPLE_ROWS]
     except UNUSABLE as error:
         raise Refused(f"its input example cannot be read ({short(error)})") from error
+
+
+def whole(loaded: LoadedModel, name: str) -> Path:
+    """A file that was there when the model was loaded. Raises IntegrityFailure where it has gone since."""
+    path = loaded.folder / name
+    if not path.is_file():
+        raise IntegrityFailure("the private copy is not what was looked at")
+    return path
 
 
 def short(error: BaseException) -> str:

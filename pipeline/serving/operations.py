@@ -25,6 +25,7 @@ from pipeline.serving.loader import (
     NoInputExample,
     input_example,
     short,
+    whole,
 )
 from pipeline.serving.model_inputs import categories_of, with_categories
 from pipeline.serving.outputs import Said, check_explained, said_by
@@ -283,7 +284,7 @@ def _substitute(loaded: LoadedModel) -> str:
 
 
 def _has_background(loaded: LoadedModel) -> bool:
-    return BACKGROUND in loaded.names and (loaded.folder / BACKGROUND).stat().st_size <= MOST_BACKGROUND_BYTES
+    return BACKGROUND in loaded.names and whole(loaded, BACKGROUND).stat().st_size <= MOST_BACKGROUND_BYTES
 
 
 def _stored_background(loaded: LoadedModel) -> pd.DataFrame | None:
