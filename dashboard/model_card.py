@@ -56,7 +56,7 @@ def _champion(model: ModelOverview) -> None:
         st.text("No champion: nothing serves.")
         return
     evidence = session.evidence(name, version)
-    found = [metric for each in session.metric_names()[:2] if (metric := evidence.metric(each)) is not None]
+    found = [metric for each in session.metric_names(name)[:2] if (metric := evidence.metric(each)) is not None]
     with st.grid(3, min_column_width=120):
         st.metric("Champion", f"Version {version}")
         for metric in found:
@@ -91,6 +91,6 @@ def _waiting(model: ModelOverview, refused: Set[Named]) -> None:
                 pages.link_review(f"Review version {version}", name, version)
                 if (name, version) in refused:
                     trust_badge(name, version)
-                st.text(tables.brief(frame, version, session.metric_names()[:2]))
+                st.text(tables.brief(frame, version, session.metric_names(name)[:2]))
     if len(model.waiting) > MOST_SHOWN:
         pages.link_versions(f"{len(model.waiting) - MOST_SHOWN:,} more", name)

@@ -85,10 +85,11 @@ def models() -> tuple[ModelRecord, ...]:
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=20, show_spinner=False)
-def versions(model: str) -> pd.DataFrame:
-    """The versions table of a model: see tables.versions."""
-    names = metric_names()
-    return tables.versions(desk().versions(model, names), names, desk().gate_counts(model))
+def told_versions(model: str) -> tuple[list[str], pd.DataFrame]:
+    """The versions table of a model, see tables.versions, and which of its columns are metrics."""
+    preferred = list(dict.fromkeys([settings().evaluation.primary_metric, "accuracy", "log_loss"]))
+    names, rows = desk().telling_versions(model, preferred)
+    return names, tables.versions(rows, names, desk().gate_counts(model))
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
@@ -216,7 +217,7 @@ def _of_digest(model: str, version: int, digest: str) -> Target:
 READS: tuple[Callable[..., Any], ...] = (
     overview,
     models,
-    versions,
+    told_versions,
     evidence,
     review,
     rollback_move,
@@ -241,15 +242,19 @@ def forget_reads() -> None:
         read.clear()  # type: ignore[attr-defined]
 
 
+def versions(model: str) -> pd.DataFrame:
+    return told_versions(model)[1]
+
+
+def metric_names(model: str) -> list[str]:
+    """The metrics of the versions table: the primary one first, or what the model has where it has none of ours."""
+    return told_versions(model)[0]
+
+
 def champion_of(model: str) -> int | None:
     frame = versions(model)
     pairs = zip(frame["Version"], frame["Aliases"], strict=True)
     return next((int(version) for version, held in pairs if CHAMPION in held), None)
-
-
-def metric_names() -> list[str]:
-    """The columns of the versions table, the primary metric first."""
-    return list(dict.fromkeys([settings().evaluation.primary_metric, "accuracy", "log_loss"]))
 
 
 # A message drawn before a rerun would be lost: it is kept for the next run.

@@ -62,9 +62,9 @@ def copy_store(template: Path, folder: Path) -> str:
 
 
 @contextmanager
-def mlflow_server(database_uri: str, folder: Path) -> Iterator[str]:
+def mlflow_server(database_uri: str, folder: Path, *, python: str = sys.executable) -> Iterator[str]:
     """A real server on loopback in front of a SQLite store; its artifacts are reached through it only."""
-    server = MlflowServer(database_uri, folder)
+    server = MlflowServer(database_uri, folder, python=python)
     server.start()
     try:
         yield server.url
@@ -75,15 +75,15 @@ def mlflow_server(database_uri: str, folder: Path) -> Iterator[str]:
 class MlflowServer:
     """One address whose server can be stopped, started again, and held so that it takes calls and says nothing."""
 
-    def __init__(self, database_uri: str, folder: Path) -> None:
-        self._port = free_port()
+    def __init__(self, database_uri: str, folder: Path, *, python: str = sys.executable) -> None:
+        self._port, self._python = free_port(), python
         self._database_uri, self._folder = database_uri, folder
         self.url = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         where = ["--backend-store-uri", self._database_uri, "--artifacts-destination", str(self._folder / "served")]
-        command = [sys.executable, "-m", "mlflow", "server", *where, "--host", "127.0.0.1", "--port", str(self._port)]
+        command = [self._python, "-m", "mlflow", "server", *where, "--host", "127.0.0.1", "--port", str(self._port)]
         environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         environment.pop("MLFLOW_TRACKING_URI", None)
         with (self._folder / "server.log").open("ab") as log:

@@ -11,6 +11,7 @@ from pipeline.adapters.mlflow_errors import mlflow_errors
 from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.registry_database import sqlite_path
 from pipeline.registry_schema import check_schema, store_lock
+from pipeline.registry_server import check_server
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,6 +40,7 @@ def open_client(tracking_uri: str) -> "MlflowClient":
         from mlflow import MlflowClient  # noqa: PLC0415
     try:
         with mlflow_errors("such store"):
+            check_server(tracking_uri)
             return MlflowClient(tracking_uri, tracking_uri)
     except InvalidInput as error:
         raise InvalidInput(f"MLFLOW_TRACKING_URI: is no address of a registry, such as {ADDRESSES}") from error

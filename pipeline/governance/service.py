@@ -34,11 +34,11 @@ from pipeline.governance.lifecycle import (
     check_reason,
     stage_move,
 )
+from pipeline.governance.metrics import Direction, named, not_a_share, telling
 from pipeline.governance.overview import ModelOverview, overview
 from pipeline.governance.paired import Flips, PairedComparer
 from pipeline.governance.policy import Policy
 from pipeline.governance.ports import (
-    LOSSES,
     Ledger,
     ModelRecord,
     PendingDecision,
@@ -64,6 +64,20 @@ class Options(TypedDict, total=False):
     accept_warnings: bool
     recompute: bool
     key: str | None
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best version by a metric. left_out: versions whose figure cannot be that metric, such as a share of 62."""
+
+    row: VersionRow
+    metric: str
+    direction: Direction
+    left_out: tuple[int, ...] = ()
+
+    @property
+    def version(self) -> int:
+        return self.row.version
 
 
 @dataclass(frozen=True)
@@ -148,6 +162,25 @@ class GovernanceService:
         """Newest first, with the metrics asked for (None: all). Raises NotFound."""
         return self.registry.table(model, metrics)
 
+    def versions_with(self, model: str, names: Sequence[str]) -> list[VersionRow]:
+        """As `versions`. Raises NotFound also for a metric that no version has."""
+        rows = self.registry.table(model, names)
+        held = {name for row in rows for name in row.metrics}
+        if missing := [name for name in names if name not in held]:
+            raise NotFound(
+                f"metric: no version of {model!r} has a metric {missing[0]!r}; ask for one of {self._names(model)}"
+            )
+        return rows
+
+    def telling_versions(self, model: str, preferred: Sequence[str]) -> tuple[list[str], list[VersionRow]]:
+        """The metrics that a table of the versions shows, and the versions with them, newest first: the preferred ones
+        where any version has them, else those that the model has. Raises NotFound.
+        """
+        rows = self.registry.table(model, preferred)
+        if not any(row.metrics for row in rows):
+            rows = self.registry.table(model, None)
+        return telling([row.metrics for row in rows], preferred=preferred), rows
+
     def show(self, model: str, version: int) -> Evidence:
         """One version with files and digests. Raises NotFound."""
         return self.reviewer.evidence(self.version(model, version))
@@ -156,17 +189,33 @@ class GovernanceService:
         """Raises NotFound."""
         return self.registry.version(model, version)
 
-    def best(self, model: str, metric: str) -> VersionRow:
-        """The version with the highest metric, of a loss the lowest; of equal ones the newest, and the whole of it.
+    def best(self, model: str, metric: str, direction: Direction | None = None) -> Best:
+        """The version at the better end of a metric (None: what the name and the policy say); of equal ones the newest.
 
-        Raises NotFound where no version has the metric.
+        Where no version has the metric by that name, it is looked for under those accepted for it. Raises InvalidInput
+        where nobody says which end is the better one, NotFound where no version has the metric.
         """
-        sign = -1 if metric in LOSSES else 1
-        rows = [row for row in self.registry.table(model, [metric]) if metric in row.metrics]
-        if not rows:
-            raise NotFound(f"metric: no version of {model!r} has a metric {metric!r}")
-        best = max(rows, key=lambda row: (sign * row.metrics[metric], row.version))
-        return self.version(model, best.version).row
+        rules = self.policy.metrics
+        names = list(dict.fromkeys((metric, *rules.accepted(metric))))
+        rows = self.registry.table(model, names)
+        name = next((each for each in names if any(each in row.metrics for row in rows)), None)
+        if name is None:
+            raise NotFound(
+                f"metric: no version of {model!r} has a metric {metric!r}; ask for one of {self._names(model)}"
+            )
+        end = direction or rules.direction(name)
+        held = [row for row in rows if name in row.metrics]
+        able = [row for row in held if not not_a_share(name, row.metrics[name])]
+        if not able:
+            raise NotFound(f"metric: no version of {model!r} has a {name!r} between 0 and 1, as a share must be")
+        sign = 1 if end is Direction.HIGHEST else -1
+        best = max(able, key=lambda row: (sign * row.metrics[name], row.version))
+        left_out = tuple(row.version for row in held if row not in able)
+        return Best(self.version(model, best.version).row, name, end, left_out)
+
+    def _names(self, model: str) -> str:
+        """Every metric that any version has, for a sentence."""
+        return named({name for row in self.registry.table(model, None) for name in row.metrics})
 
     def unasked(self, model: str, version: int, actor: Actor) -> bool:
         """Whether the version is in no stage and the actor never asked for a move of it. Raises NotFound."""

@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError
 
 from pipeline.governance.errors import InvalidInput, LedgerBusy, Unavailable
 from pipeline.registry_schema import check_schema
+from pipeline.registry_server import LOGGED_MODELS, check_server
 from pipeline.settings import VAR
 
 LOCK_SECONDS = 1800
@@ -43,12 +44,13 @@ def database_path(uri: str) -> Path | None:
 def open_registry(uri: str) -> MlflowClient:
     """A client of this address. The first one creates a SQLite store; others wait, because first starts race.
 
-    Raises Unavailable for a database that MLflow would change for good.
+    Raises Unavailable for a database that MLflow would change for good, and a server without logged models.
     """
     path = database_path(uri)
     if path is None:
         for name, value in CALM.items():
             os.environ.setdefault(name, value)
+    check_server(uri, least=LOGGED_MODELS, why="training registers logged models, which are kept by")
     if check_schema(uri) or path is None:
         return MlflowClient(uri, uri)
     path.parent.mkdir(parents=True, exist_ok=True)
