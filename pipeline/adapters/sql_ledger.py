@@ -100,11 +100,9 @@ MODELS = sa.text(
     "SELECT (SELECT min(model) FROM ledger_event WHERE registry = :registry AND model > held.model) FROM held "
     "WHERE held.model IS NOT NULL) SELECT model FROM held WHERE model IS NOT NULL"
 )
-PENDING = (
-    sa.select(EVENTS.c.sequence, EVENTS.c.previous_hash, EVENTS.c.hash, EVENTS.c.body)
-    .join(SLOTS, sa.and_(SLOTS.c.registry == EVENTS.c.registry, SLOTS.c.pending == EVENTS.c.decision))
-    .where(OF_REGISTRY, EVENTS.c.type == EventType.DECIDED.value)
-    .order_by(EVENTS.c.sequence)
+PENDING = sa.select(SLOTS.c.pending).where(SLOTS.c.registry == sa.bindparam("registry"), SLOTS.c.pending.is_not(None))
+OF_DECISION = (
+    sa.select(EVENTS).where(OF_REGISTRY, EVENTS.c.decision == sa.bindparam("wanted")).order_by(EVENTS.c.sequence)
 )
 
 
@@ -251,8 +249,7 @@ class SqlLedger:
         if only is not None:
             wanted = wanted.where(EVENTS.c.type.in_(only))
         with self._read() as opened:
-            rows = opened.connection.execution_options(yield_per=100).execute(wanted.order_by(EVENTS.c.sequence.desc()))
-            for row in rows:
+            for row in opened.connection.execute(wanted.order_by(EVENTS.c.sequence.desc())):
                 yield listed_event(row)
 
     def about(self, model: str, version: int) -> Iterator[StoredEvent]:
@@ -262,10 +259,7 @@ class SqlLedger:
         )
         wanted = sa.union_all(of_model.where(SUBJECT_VERSION == version), adopted)  # noqa: SIM300 (a column, in capitals)
         with self._read() as opened:
-            rows = opened.connection.execution_options(yield_per=100).execute(
-                wanted.order_by(wanted.selected_columns.sequence.desc())
-            )
-            for row in rows:
+            for row in opened.connection.execute(wanted.order_by(wanted.selected_columns.sequence.desc())):
                 yield stored_event(row)
 
     def current(self, model: str, topic: Topic, version: int | None = None) -> list[StoredEvent]:
@@ -327,15 +321,15 @@ class SqlLedger:
         found: dict[str, PendingDecision] = {}
         with self._read() as opened:
             age = DAYS_PENDING if opened.revision != FIRST else sa.null()
-            wanted = PENDING.add_columns(age.label("days"), DATABASE_TIME.label("now"))
+            slots = PENDING.add_columns(age.label("days"), DATABASE_TIME.label("now"))
             if model is not None:
-                wanted = wanted.where(EVENTS.c.model == model)
-            for row in opened.connection.execute(wanted, {"registry": self._id()}):
-                event = stored_event(row).event
-                since = datetime.fromisoformat(row.now) - event.at if row.days is None else timedelta(days=row.days)
-                decision = str(event.decision)
-                found[decision] = PendingDecision(row.sequence, event.model, decision, event.at, max(since, NO_TIME))
-        return list(found.values())
+                slots = slots.where(SLOTS.c.model == model)
+            for row in opened.connection.execute(slots, {"registry": self._id()}).all():
+                about = opened.connection.execute(OF_DECISION, {"registry": self._id(), "wanted": row.pending})
+                intent = next((each for each in about if each.type == EventType.DECIDED.value), None)
+                if intent is not None:
+                    found[row.pending] = _pending(intent, row)
+        return sorted(found.values(), key=lambda each: each.sequence)
 
     def slots(self, model: str) -> dict[Slot, SlotState]:
         wanted = sa.select(*SLOT_COLUMNS).where(SLOTS.c.registry == self._id(), SLOTS.c.model == model)
@@ -430,6 +424,13 @@ class SqlLedger:
         if found != HEAD:
             load_alembic()
         return found
+
+
+def _pending(intent: sa.Row[Any], slot: sa.Row[Any]) -> PendingDecision:
+    """Of a decision that was recorded before the database's time was kept, by its own stamp."""
+    event = stored_event(intent).event
+    age = datetime.fromisoformat(slot.now) - event.at if slot.days is None else timedelta(days=slot.days)
+    return PendingDecision(intent.sequence, event.model, slot.pending, event.at, max(age, NO_TIME))
 
 
 def _stored(opened: Opened, wanted: sa.Select[Any]) -> list[StoredEvent]:
