@@ -36,6 +36,7 @@ repro: install
 
 test: install
 	.ci/install-chromium
+	.ci/install-old-mlflow
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
 	@echo "Lines and branches covered in pipeline and dashboard: $$($(BIN)/coverage report --format=total) %"
 	$(BIN)/coverage report --include='pipeline/governance/*' --show-missing --skip-covered --fail-under=100

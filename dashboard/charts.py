@@ -88,7 +88,7 @@ def metric_intervals(own: Sequence[Metric], champion: Sequence[Metric], names: t
 
 def champions(periods: Sequence[Period], now: datetime) -> go.Figure:
     """One bar per time as champion, the present one to the right edge."""
-    ends = [period.end or now for period in periods]
+    ends = [period.end or max(now, period.start) for period in periods]  # a clock may have been set back
     names = _names(periods)
     bars = go.Bar(
         y=names,

@@ -10,6 +10,7 @@ from dashboard.trust import Named, trust_badge
 from pipeline.governance.drift import Difference
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.overview import ModelOverview
+from pipeline.governance.verify import pending_sentence
 
 MOST_SHOWN = 5
 
@@ -41,6 +42,8 @@ def card(model: ModelOverview, refused: Set[Named]) -> None:
     if model.outside:
         st.caption(f":material/warning: Version {model.champion} serves and is not in Production.")
     _waiting(model, refused)
+    for each in model.pending:
+        st.caption(f":material/hourglass_top: {words.sentence(pending_sentence(each))}")
     if model.last is not None:
         with st.container(gap=None):
             st.caption("Last event")
@@ -53,7 +56,7 @@ def _champion(model: ModelOverview) -> None:
         st.text("No champion: nothing serves.")
         return
     evidence = session.evidence(name, version)
-    found = [metric for each in session.metric_names()[:2] if (metric := evidence.metric(each)) is not None]
+    found = [metric for each in session.metric_names(name)[:2] if (metric := evidence.metric(each)) is not None]
     with st.grid(3, min_column_width=120):
         st.metric("Champion", f"Version {version}")
         for metric in found:
@@ -83,6 +86,6 @@ def _waiting(model: ModelOverview, refused: Set[Named]) -> None:
                 pages.link_review(f"Review version {version}", name, version)
                 if (name, version) in refused:
                     trust_badge(name, version)
-                st.text(tables.brief(frame, version, session.metric_names()[:2]))
+                st.text(tables.brief(frame, version, session.metric_names(name)[:2]))
     if len(model.waiting) > MOST_SHOWN:
         pages.link_versions(f"{len(model.waiting) - MOST_SHOWN:,} more", name)

@@ -1,7 +1,7 @@
 """A file of rows in, the same rows with predictions out."""
 
 import hashlib
-from pathlib import PurePath
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -9,23 +9,25 @@ from dashboard import session, widgets, words
 from pipeline.governance.text import visible
 from pipeline.serving.batch import ScoredUpload, score_upload
 from pipeline.serving.predictions import Target
+from pipeline.serving.table_files import KINDS, kind_of
 
 KEPT = "scored_upload"
 
 
 def file_of_rows(target: Target) -> None:
     limits = session.settings().serving
-    names = ", ".join(visible(name) for name in (target.layout.names if target.layout else ())[:40])
-    st.text(f"A CSV or Parquet file with these columns, in any order: {names}")
+    rules = (target.layout.columns if target.layout else ())[:40]
+    names = ", ".join(visible(rule.name) + ("" if rule.required else " (optional)") for rule in rules)
+    st.text(f"A CSV, tab-separated or Parquet file with these columns, in any order: {names}")
     st.caption(f"At most {limits.upload_megabytes:g} MB and {limits.upload_rows:,} rows. Other columns are kept.")
-    uploaded = st.file_uploader("File of rows", type=["csv", "parquet"], key="rows_file")
+    uploaded = st.file_uploader("File of rows", type=[kind.removeprefix(".") for kind in KINDS], key="rows_file")
     if uploaded is None:
         st.session_state.pop(KEPT, None)
         return
     content = uploaded.getvalue()
     scored = _scored(target, content, uploaded.name)
-    _summary(scored)
-    stem = PurePath(uploaded.name).stem
+    _summary(scored, known=target.notes)
+    stem = uploaded.name[: -len(kind_of(uploaded.name))]
     with st.container(horizontal=True):
         st.download_button(
             "Download predictions", scored.output, f"{stem}.predictions.csv", "text/csv", type="primary",
@@ -67,7 +69,8 @@ def _scored(target: Target, content: bytes, name: str) -> ScoredUpload:
     return scored
 
 
-def _summary(scored: ScoredUpload) -> None:
+def _summary(scored: ScoredUpload, *, known: Sequence[str]) -> None:
+    """known: notes that the page shows already."""
     result = scored.result
     with st.grid(4, min_column_width=150):
         st.metric("Rows", f"{result.rows:,}", border=True)
@@ -80,3 +83,5 @@ def _summary(scored: ScoredUpload) -> None:
         widgets.message(f"{words.count(result.bad, 'row')} refused", text, colour="orange")
     if result.ignored:
         st.text(f"Not used: {', '.join(visible(each) for each in result.ignored[:40])}")
+    for note in [note for note in result.notes if note not in known]:
+        st.text(visible(note))

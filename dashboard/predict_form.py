@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import widgets, words
 from pipeline.governance.text import visible
-from pipeline.serving.cells import digits
+from pipeline.serving.cells import EXACT, digits
 from pipeline.serving.layout import ColumnRule, Layout, Source
 from pipeline.serving.rows import CheckedRow, check_row
 
@@ -17,6 +17,9 @@ MOST_FIELDS = 80
 FIELD_PIXELS = 210
 STEPS_IN_RANGE = 20
 BOOLEANS = ("true", "false")
+SMALL = {"int32", "int16", "int8"}
+PLACEHOLDERS = {"integer": "Whole number", "datetime": "2024-03-05T14:30:00"}
+MOMENT_HELP = "A date or time in ISO 8601, such as 2024-03-05 or 2024-03-05T14:30:00; with an offset, taken in UTC"
 FIELDS_FROM: Mapping[Source, str] = {
     "signature": "the fields are those of its signature",
     "input example": "the fields are those of its input example",
@@ -38,6 +41,8 @@ def typed_row(model: str, layout: Layout, send: str) -> CheckedRow | None:
     with st.form("row", border=True):
         grid = st.grid("auto", min_column_width=FIELD_PIXELS, vertical_alignment="bottom")
         for position, rule in enumerate(layout.columns):
+            if rule.refusal:
+                continue
             with grid.cell(), st.container(gap="xxsmall"):
                 # Above its field: the fields of a line stand on one base.
                 if rule.name in problems:
@@ -45,6 +50,8 @@ def typed_row(model: str, layout: Layout, send: str) -> CheckedRow | None:
                     st.text(problems[rule.name])
                 _field(rule, _key(model, position, rule), given[rule.name])
         st.form_submit_button(send, type="primary", on_click=_send, args=(model, layout))
+    if layout.refusals:
+        st.text("Left out, because no value can be given here:\n" + "\n".join(f"•  {each}" for each in layout.refusals))
     if layout.source != "feature schema":
         st.caption(f"The version has no feature schema: {FIELDS_FROM[layout.source]}.")
     return None if checked.problems else checked
@@ -79,17 +86,24 @@ def _field(rule: ColumnRule, key: str, start: object) -> None:
     label, tip = _label(rule), _help(rule)
     if options:
         st.selectbox(label, options, index=None, key=key, help=tip, format_func=words.name, placeholder="Choose")
-    elif rule.kind in {"number", "integer"}:
+    elif _is_field_of_numbers(rule):
         st.number_input(label, value=None, step=_step(rule), format="%g", key=key, help=tip, placeholder="Number")
     else:
-        st.text_input(label, key=key, help=tip, max_chars=4_000)
+        st.text_input(label, key=key, help=tip, max_chars=4_000, placeholder=PLACEHOLDERS.get(rule.kind))
+
+
+def _is_field_of_numbers(rule: ColumnRule) -> bool:
+    """A browser's own numbers are doubles: whole numbers that may be larger than those tell apart are typed as text."""
+    ends = (rule.minimum, rule.maximum) if rule.minimum is not None else (rule.lowest, rule.highest)
+    bounded = all(end is not None and abs(end) < EXACT for end in ends)
+    return rule.kind == "number" or (rule.kind == "integer" and (bounded or rule.dtype in SMALL))
 
 
 def _fitting(rule: ColumnRule, start: object, options: tuple[str, ...]) -> object:
     """What the field can hold; a value of another kind leaves it empty."""
     if options:
         return start if start in options else None
-    if rule.kind not in {"number", "integer"}:
+    if not _is_field_of_numbers(rule):
         return "" if start is None else str(start)
     known = isinstance(start, int | float) and not isinstance(start, bool) and math.isfinite(start)
     return float(start) if known else None  # type: ignore[arg-type]
@@ -104,7 +118,7 @@ def _label(rule: ColumnRule) -> str:
 
 
 def _help(rule: ColumnRule) -> str | None:
-    parts = []
+    parts = [MOMENT_HELP] if rule.kind == "datetime" else []
     if rule.unit and rule.unit[0].isdigit():
         parts.append(words.code(visible(rule.unit)))
     if rule.minimum is not None and rule.maximum is not None:

@@ -111,6 +111,9 @@ def _classes_met(said: Sequence[Prediction], target: Target) -> str:
 
 
 def in_words(value: object) -> str:
+    """A table's columns with their names."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{visible(str(name))}: {in_words(each)}" for name, each in value.items())
     return f"{value:.6g}" if isinstance(value, float) else visible(str(value))
 
 

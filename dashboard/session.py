@@ -21,7 +21,7 @@ from pipeline.governance.history import Entry, HistoryPage, Period
 from pipeline.governance.lifecycle import CHAMPION, Move
 from pipeline.governance.overview import ModelOverview
 from pipeline.governance.paired import Flips
-from pipeline.governance.ports import ModelRecord
+from pipeline.governance.ports import ModelRecord, PendingDecision
 from pipeline.governance.review import EVALUATION_ROWS, Review
 from pipeline.governance.service import GovernanceService
 from pipeline.serving import what_if
@@ -86,10 +86,11 @@ def models() -> tuple[ModelRecord, ...]:
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=20, show_spinner=False)
-def versions(model: str) -> pd.DataFrame:
-    """The versions table of a model: see tables.versions."""
-    names = metric_names()
-    return tables.versions(desk().versions(model, names), names, desk().gate_counts(model))
+def told_versions(model: str) -> tuple[list[str], pd.DataFrame]:
+    """The versions table of a model, see tables.versions, and which of its columns are metrics."""
+    preferred = list(dict.fromkeys([settings().evaluation.primary_metric, "accuracy", "log_loss"]))
+    names, rows = desk().telling_versions(model, preferred)
+    return names, tables.versions(rows, names, desk().gate_counts(model))
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
@@ -126,9 +127,20 @@ def event(sequence: int) -> Entry | None:
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=1, show_spinner=False)
-def known_models() -> tuple[str, ...]:
-    """Those of the registry, and those that only the ledger still knows."""
-    return tuple(desk().known_models())
+def recorded_models() -> tuple[str, ...]:
+    """Those that the ledger knows."""
+    return tuple(desk().recorded_models())
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=20, show_spinner=False)
+def pending(model: str | None) -> tuple[PendingDecision, ...]:
+    return tuple(desk().pending(model))
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=1, show_spinner=False)
+def silence() -> str:
+    """Why the registry does not answer; empty where it does."""
+    return desk().silence()
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
@@ -225,14 +237,16 @@ def _of_digest(model: str, version: int, digest: str) -> Target:
 READS: tuple[Callable[..., Any], ...] = (
     overview,
     models,
-    versions,
+    told_versions,
     evidence,
     review,
     rollback_move,
     history_page,
     given_out_again,
     event,
-    known_models,
+    recorded_models,
+    pending,
+    silence,
     champions,
     differences,
     comparison,
@@ -251,15 +265,19 @@ def forget_reads() -> None:
         read.clear()  # type: ignore[attr-defined]
 
 
+def versions(model: str) -> pd.DataFrame:
+    return told_versions(model)[1]
+
+
+def metric_names(model: str) -> list[str]:
+    """The metrics of the versions table: the primary one first, or what the model has where it has none of ours."""
+    return told_versions(model)[0]
+
+
 def champion_of(model: str) -> int | None:
     frame = versions(model)
     pairs = zip(frame["Version"], frame["Aliases"], strict=True)
     return next((int(version) for version, held in pairs if CHAMPION in held), None)
-
-
-def metric_names() -> list[str]:
-    """The columns of the versions table, the primary metric first."""
-    return list(dict.fromkeys([settings().evaluation.primary_metric, "accuracy", "log_loss"]))
 
 
 # A message drawn before a rerun would be lost: it is kept for the next run.

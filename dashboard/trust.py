@@ -39,7 +39,7 @@ def state_line(target: Target, head: str = "") -> None:
         if target.state.state is Trust.TAMPERED:
             changed_box(title, target.resolved.model, target.resolved.version, reason=target.state.reason)
             return
-        with widgets.message(title, _sentence(target.state.reason), colour="orange"):
+        with widgets.message(title, words.sentence(target.state.reason), colour="orange"):
             st.caption("It is not loaded. What is shown came with it and is only data.")
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -79,7 +79,7 @@ def trust_badge(model: str, version: int) -> None:
     except SignoffError:
         return  # the page itself says that the registry does not answer
     _, icon, colour = BADGES[state.state]
-    reason = words.code(_sentence(state.reason)) if state.reason else SAYS[state.state]
+    reason = words.code(words.sentence(state.reason)) if state.reason else SAYS[state.state]
     st.badge(_word(state.state), icon=f":material/{icon}:", color=colour, help=reason)
 
 
@@ -125,7 +125,3 @@ def _looked_at(versions: Iterable[Named], seconds: float) -> dict[Named, TrustSt
 
 def _word(state: Trust) -> str:
     return state.value.capitalize()
-
-
-def _sentence(reason: str) -> str:
-    return f"{reason[:1].upper()}{reason[1:]}."

@@ -58,10 +58,13 @@ class OwnLook:
         except SignoffError as error:
             seen = str(error)
         if seen != self.said:
-            LOG.warning("The desk's own look: %s", seen or "registry and ledger agree again")
+            LOG.warning("The desk's own look: %s", seen or "nothing to see any more")
         self.said = seen
 
     def _record(self) -> bool:
+        """Nobody but a person begins a chain beside others: the registry may be another one than yesterday's."""
+        if self.service.unknown_registry():
+            return False
         try:
             self.may_record()
         except NotAllowed:
@@ -70,7 +73,9 @@ class OwnLook:
 
     def _seen(self) -> str:
         found = [each for model in self.service.known_models() for each in self.service.differences(model)]
-        return "; ".join(f"{each.slot.model!r}: {each.sentence}" for each in found)
+        moved = [f"{each.slot.model!r}: {each.sentence}" for each in found]
+        pending = [f"{each.model!r}: decision {each.sequence} is pending" for each in self.service.pending()]
+        return "; ".join(filter(None, [self.service.unknown_registry(), *moved, *pending]))
 
 
 @st.cache_resource(show_spinner=False)

@@ -63,7 +63,12 @@ def failure(error: SignoffError, name: str) -> None:
         if isinstance(error, NotFound):
             pages.link_versions("All versions", _model_of_the_address())
         elif not isinstance(error, InvalidInput):  # the same input would be refused again
-            st.button("Try again", icon=":material/refresh:", on_click=session.forget_reads, key=f"try_again/{name}")
+            try_again(name)
+
+
+def try_again(name: str) -> None:
+    """`name`: of the part of the page that waits for it."""
+    st.button("Try again", icon=":material/refresh:", on_click=session.forget_reads, key=f"try_again/{name}")
 
 
 def _model_of_the_address() -> str:

@@ -111,6 +111,11 @@ def action(move: Move) -> str:
     return f"Move version {move.version} to {move.target}"
 
 
+def sentence(said: str) -> str:
+    """What a rule says in the middle of a line, on a line of its own."""
+    return f"{said[:1].upper()}{said[1:]}."
+
+
 def changes(planned: Iterable[Change]) -> str:
     """One line per slot."""
     return "\n".join(f"•  {_change(each)}" for each in planned if each.moves)

@@ -1,12 +1,14 @@
 """The only place that picks the parts: registry, ledger, clock, identity. Heavy imports happen here, when asked for."""
 
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pipeline.governance.actors import Actor, Established
-from pipeline.governance.ports import Registry
+from pipeline.governance.errors import Unavailable
+from pipeline.governance.ports import Ledger, Registry
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import Settings, read_settings
 
@@ -20,22 +22,45 @@ class SystemClock:
     def now(self) -> datetime:
         return datetime.now(UTC)
 
+    def elapsed(self) -> float:
+        return time.monotonic()
+
 
 @dataclass
 class KeptRegistryId:
-    """The id from the settings, else the one kept in the registry, asked for once."""
+    """The id from the settings, else the one kept in the registry, asked for once.
+
+    ledger: it says, where the registry does not answer, which one had its address.
+    """
 
     registry: Registry
     fixed: str | None
+    ledger: Ledger | None = None
     _known: str | None = None
 
     def known(self) -> str | None:
+        """Raises Unavailable where nobody answers and the ledger does not know the address."""
+        try:
+            return self._asked()
+        except Unavailable:
+            if kept := self._written_about():
+                return kept
+            raise
+
+    def keep(self) -> str:
+        """The registry itself has to say so, or to take it."""
+        self._known = self._asked() or self.registry.keep_registry_id(uuid.uuid4().hex)
+        return self._known
+
+    def _asked(self) -> str | None:
         self._known = self._known or self.fixed or self.registry.registry_id()
         return self._known
 
-    def keep(self) -> str:
-        self._known = self.known() or self.registry.keep_registry_id(uuid.uuid4().hex)
-        return self._known
+    def _written_about(self) -> str | None:
+        if self.ledger is None:
+            return None
+        here = [each.registry for each in self.ledger.registries() if each.address == self.ledger.address]
+        return here[-1] if here else None
 
 
 def desk(settings: Settings | None = None) -> GovernanceService:
@@ -54,12 +79,14 @@ def desk(settings: Settings | None = None) -> GovernanceService:
     clock = SystemClock()
     registry = MlflowRegistry(used.environment.tracking_uri, experiment=used.registry.experiment)
     registry_id = KeptRegistryId(registry, used.registry.id)
+    ledger = SqlLedger(
+        used.environment.ledger_url, registry=registry_id, clock=clock, address=used.environment.tracking_uri
+    )
+    registry_id.ledger = ledger
     return GovernanceService(
         registry=registry,
-        ledger=SqlLedger(
-            used.environment.ledger_url, registry=registry_id, clock=clock, address=used.environment.tracking_uri
-        ),
-        policy=used.policy.policy(),
+        ledger=ledger,
+        policy=used.policy.policy(used.evaluation.metrics()),
         comparer=PairedBootstrap(
             samples=used.evaluation.bootstrap_samples,
             seed=used.evaluation.bootstrap_seed,

@@ -27,13 +27,17 @@ REASON = "Better in every class on the held-out rows."
 
 @dataclass
 class TickingClock:
-    """Each look is a second later."""
+    """Each look is a second later. set_by: how far somebody has set it, ahead or back; its steady hand knows better."""
 
     time: datetime = EPOCH
+    set_by: timedelta = timedelta(0)
 
     def now(self) -> datetime:
         self.time += timedelta(seconds=1)
-        return self.time
+        return self.time + self.set_by
+
+    def elapsed(self) -> float:
+        return (self.time - EPOCH).total_seconds()
 
 
 @dataclass
@@ -51,6 +55,7 @@ class KnownDifferences:
     def pair(self, a: bytes, b: bytes) -> Paired:
         found = self.compare(b, a)
         return Paired(
+            n=AGREEMENT.n,
             metrics=tuple(each for each in found if not each.slice),
             classes=tuple(each for each in found if each.metric == "recall"),
             slices=tuple(each for each in found if each.slice and each.metric == "accuracy"),
@@ -95,6 +100,16 @@ def default_policy() -> Policy:
     return read_settings(environ={}).policy.policy()
 
 
+@dataclass
+class DatabaseClock:
+    """That of the ledger's database: nobody has set it."""
+
+    clock: TickingClock
+
+    def now(self) -> datetime:
+        return self.clock.time
+
+
 def build_desk(
     registry: Registry | None = None,
     ledger: Ledger | None = None,
@@ -106,16 +121,26 @@ def build_desk(
     clock: TickingClock | None = None,
 ) -> GovernanceService:
     ids = (f"decision-{number}" for number in itertools.count(1))
+    clock = clock or TickingClock()
     return GovernanceService(
         registry=registry or small_registry(),
-        ledger=ledger or InMemoryLedger(),
+        ledger=ledger or InMemoryLedger(database_clock=DatabaseClock(clock)),
         policy=policy or default_policy(),
         comparer=comparer or KnownDifferences([equal("f1_macro")]),
         smoke=smoke or KnownSmoke(),
-        clock=clock or TickingClock(),
+        clock=clock,
         new_id=lambda: next(ids),
         recomputer=recomputer,
     )
+
+
+def failing(_: Registry, error: Exception) -> Callable[..., None]:
+    """A method that raises."""
+
+    def call(*_: object, **__: object) -> None:
+        raise error
+
+    return call
 
 
 def before_the_lock(desk: GovernanceService, act: Callable[[GovernanceService], object]) -> None:

@@ -62,9 +62,9 @@ def copy_store(template: Path, folder: Path) -> str:
 
 
 @contextmanager
-def mlflow_server(database_uri: str, folder: Path) -> Iterator[str]:
+def mlflow_server(database_uri: str, folder: Path, *, python: str = sys.executable) -> Iterator[str]:
     """A real server on loopback in front of a SQLite store; its artifacts are reached through it only."""
-    server = MlflowServer(database_uri, folder)
+    server = MlflowServer(database_uri, folder, python=python)
     server.start()
     try:
         yield server.url
@@ -75,15 +75,15 @@ def mlflow_server(database_uri: str, folder: Path) -> Iterator[str]:
 class MlflowServer:
     """One address whose server can be stopped, started again, and held so that it takes calls and says nothing."""
 
-    def __init__(self, database_uri: str, folder: Path) -> None:
-        self._port = free_port()
+    def __init__(self, database_uri: str, folder: Path, *, python: str = sys.executable) -> None:
+        self._port, self._python = free_port(), python
         self._database_uri, self._folder = database_uri, folder
         self.url = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         where = ["--backend-store-uri", self._database_uri, "--artifacts-destination", str(self._folder / "served")]
-        command = [sys.executable, "-m", "mlflow", "server", *where, "--host", "127.0.0.1", "--port", str(self._port)]
+        command = [self._python, "-m", "mlflow", "server", *where, "--host", "127.0.0.1", "--port", str(self._port)]
         environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         environment.pop("MLFLOW_TRACKING_URI", None)
         with (self._folder / "server.log").open("ab") as log:
@@ -444,3 +444,15 @@ def _deleted_things(filler: Filler, made: Oddities) -> None:
             filler.client.delete_registered_model(name)
         filler.add_model(name)
         filler.register(name, source)
+
+
+OLD_MODEL, OLD_REVISION = "churn_classifier", "acf3f17fdcc7"
+
+
+def old_store(folder: Path) -> Path:
+    """A registry as MLflow 2.8 left it, from the dump in `old_registry`; its files are not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = (Path(__file__).parent / "old_registry" / "mlflow_2_8.sql").read_text(encoding="utf-8")
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        database.executescript(text.replace("FOLDER", str(folder)))
+    return folder / "mlflow.db"

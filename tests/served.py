@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from desks import MODEL, build_desk
 from pipeline.adapters.in_memory import InMemoryRegistry
@@ -50,12 +51,17 @@ LIMITS = HttpSettings(
 
 @dataclass
 class KnownWorker:
-    """A worker that says "yes" to every row and remembers what it was asked; `refusal` is raised instead."""
+    """A worker that says "yes" to every row and remembers what it was asked; `refusal` is raised instead.
+
+    silent: ages to which it has no finite answer. table: it answers with a score and a label instead.
+    """
 
     memory_megabytes: int = 0
     restarts: int = 0
     refusal: Exception | None = None
     asked: list[tuple[str, str]] = field(default_factory=list)
+    silent: tuple[float, ...] = ()
+    table: bool = False
 
     def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
         self.asked.append((request["op"], request["digest"]))
@@ -63,15 +69,22 @@ class KnownWorker:
             raise self.refusal
         if request["op"] == "describe":
             known = {"classes": CLASSES, "probabilities": True, "columns": ["Age"], "example": {}}
+            if self.table:
+                known = {**known, "classes": [], "probabilities": False, "names": ["score", "label"]}
             return {**known, "model_type": "DecisionTreeClassifier", "foreign": False}
         if "arrow" in request:
-            count = unpacked(request["arrow"]).num_rows
-            said_columns = said(np.array(["yes"] * count), np.array([[0.2, 0.8]] * count))
-            return {"classes": CLASSES, "arrow": said_columns}
+            return self._columns(unpacked(request["arrow"]).column("Age").to_numpy())
         count = len(request["rows"]["values"][0])
         if request["op"] == "explain":
             return _explanations(request["rows"]["columns"], count)
         return {"predictions": ["yes"] * count, "classes": CLASSES, "probabilities": [[0.2, 0.8]] * count}
+
+    def _columns(self, ages: np.ndarray) -> Frame:
+        silent = np.isin(ages, self.silent)
+        if self.table:
+            return {"classes": [], "arrow": said(pd.DataFrame({"score": ages / 100, "label": "a"}), None)}
+        chances = np.where(silent[:, None], np.nan, [[0.2, 0.8]])
+        return {"classes": CLASSES, "arrow": said(np.array(["yes"] * len(ages)), chances)}
 
     def start(self) -> None:
         """Nothing to start."""

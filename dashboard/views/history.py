@@ -9,6 +9,7 @@ from dashboard.drift_form import drift
 from dashboard.events_table import EVENT, events_table
 from dashboard.history_lines import Line
 from pipeline.governance.history import HistoryPage
+from pipeline.governance.verify import pending_sentence
 
 ALL = "All models"
 BEFORE = "before"  # of the address: the page begins above this event
@@ -18,8 +19,9 @@ MOST_DIGITS = 18  # more fit no database
 def history_page() -> None:
     st.title("History", anchor=False)
     model = chosen_model()
-    named = [model] if model else session.known_models()
-    if moved := [each for name in named for each in session.differences(name)]:
+    unfinished(model)
+    named = [model] if model else known_models()
+    if not session.silence() and (moved := [each for name in named for each in session.differences(name)]):
         drift(moved, model)
     kinds = st.pills("Show", list(history_lines.KINDS), selection_mode="multi", key="kind", bind="query-params")
     page = shown_page(model, kinds)
@@ -31,7 +33,7 @@ def history_page() -> None:
     for sentence in session.given_out_again(model):
         st.text(sentence)
     if chosen is not None:
-        history_panels.event_detail(chosen)
+        widgets.guarded(lambda: history_panels.event_detail(chosen), "event")
     if model is not None:
         st.subheader("Champion over time", anchor=False)
         widgets.guarded(lambda: history_panels.champions_over_time(model), "champions")
@@ -71,8 +73,25 @@ def number(name: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
 
 
+def known_models() -> list[str]:
+    """Those of the registry, as far as it answers, and those that only the ledger still knows."""
+    there = () if session.silence() else session.models()
+    return sorted({record.name for record in there} | set(session.recorded_models()))
+
+
+def unfinished(model: str | None) -> None:
+    """What stands between the record and the registry now: one that does not answer, decisions that have not ended."""
+    if why := session.silence():
+        text = f"{why.rstrip('.')}; this is the record of the registry that had its address."
+        with widgets.message("From the ledger alone", text, colour="orange"):
+            widgets.try_again("registry")
+    if pending := session.pending(model):
+        text = "\n".join(f"{words.name(each.model)}: {pending_sentence(each)}" for each in pending)
+        widgets.message(words.count(len(pending), "decision") + " pending", text, colour="blue")
+
+
 def chosen_model() -> str | None:
-    names = session.known_models()
+    names = known_models()
     asked = st.query_params.get("model")
     st.session_state["history_model"] = asked if asked in names else ALL
     if asked is not None and asked not in names:

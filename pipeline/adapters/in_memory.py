@@ -256,6 +256,9 @@ class InMemoryLedger:
             if self.address:
                 self._registries.setdefault((self.address, self._id), self.database_clock.now())
 
+    def registry(self) -> str | None:
+        return self._id
+
     def exists(self) -> bool:
         return bool(self._events or self._evidence)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters.mlflow_errors import mlflow_errors
 from pipeline.adapters.mlflow_records import (
+    PROMPT_TAG,
     REGISTRY_ID_TAG,
     USER_TAG,
     Origin,
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 MODELS_PER_PAGE = 1_000
 VERSIONS_PER_PAGE = 10_000
 EXPERIMENTS_PER_PAGE = 1_000
+# A filter that names the prompts' tag keeps the client from adding its own on that tag, which servers from before
+# prompts answer with nothing.
+EVERY_NAME = f"name != '{PROMPT_TAG}'"
 # 5,000 ids are more than MLflow's filter parser takes.
 RUNS_PER_PAGE = 500
 # What MLflow's filter language has no escape for, as a wildcard of LIKE.
@@ -43,14 +47,27 @@ class ClientReader:
         self._client = client
 
     def models(self) -> list[ModelRecord]:
+        search = self._client.search_registered_models
         with mlflow_errors("models"):
-            found = _pages(lambda token: self._client.search_registered_models(None, MODELS_PER_PAGE, None, token))
-            models = list(found)
+            found = list(_pages(lambda token: search(EVERY_NAME, MODELS_PER_PAGE, None, token)))
             numbers: dict[str, list[int]] = {}
-            for each in self._versions(None) if models else []:
-                numbers.setdefault(each.name, []).append(int(each.version))
+            for each in self._versions(None):
+                if PROMPT_TAG not in each.tags:
+                    numbers.setdefault(each.name, []).append(int(each.version))
+            # A version tells its model's name too: what a server leaves out of its list is asked for by name.
+            unlisted = set(numbers) - {each.name for each in found}
+            models = [each for each in found if PROMPT_TAG not in each.tags]
+            models += [each for name in sorted(unlisted) for each in self._named(name)]
         records = [_model_record(each, numbers.get(each.name, [])) for each in models]
         return sorted(records, key=lambda record: record.name)
+
+    def _named(self, name: str) -> list["RegisteredModel"]:
+        """Empty for a prompt, and for what was deleted meanwhile."""
+        try:
+            with mlflow_errors(f"model {name!r}", on_invalid=NotFound):
+                return [self._client.get_registered_model(name)]
+        except NotFound:
+            return []
 
     def model(self, name: str) -> ModelRecord:
         with mlflow_errors(f"model {name!r}", on_invalid=NotFound):

@@ -1,6 +1,5 @@
 """The errors of MLflow, the databases and the network, told as the errors of this project: one place for all."""
 
-import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import sqlalchemy.exc
 
 from pipeline.governance.errors import InvalidInput, NotFound, SignoffError, Unavailable
+from pipeline.registry_database import database_errors
 
 if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
@@ -31,19 +31,6 @@ TOLD = {
     "The registry is a folder, which this MLflow reads no more; run `mlflow migrate-filestore`.": "maintenance mode",
     "The registry's database has another schema; run `mlflow db upgrade` on it.": "out-of-date database schema",
 }
-
-
-@contextmanager
-def database_errors() -> Iterator[None]:
-    """Unavailable for whatever a database raises; its text may hold SQL and data, so it stays in the cause."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        busy = "locked" in str(error) or "busy" in str(error)
-        reason = "the database stayed locked" if busy else "the database cannot be used"
-        raise Unavailable(f"The registry does not answer: {reason}.") from error
-    except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError) as error:
-        raise Unavailable("The registry does not answer: the database cannot be used.") from error
 
 
 @contextmanager

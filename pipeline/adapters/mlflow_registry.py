@@ -7,16 +7,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.adapters.mlflow_client import ClientReader
-from pipeline.adapters.mlflow_database import ServerDatabase, SqliteDatabase, sqlite_path
 from pipeline.adapters.mlflow_errors import mlflow_errors, retried
 from pipeline.adapters.mlflow_files import FileReader
 from pipeline.adapters.mlflow_records import REGISTRY_ID_TAG, NothingYet, Reader, check_version
 from pipeline.adapters.mlflow_sql import SqlReader
-from pipeline.adapters.mlflow_store import initialise_store, store_lock
+from pipeline.adapters.mlflow_store import initialise_store
 from pipeline.adapters.outage import Outage
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.lifecycle import ModelState, Stage
 from pipeline.governance.ports import ModelFiles, ModelRecord, VersionRecord, VersionRow
+from pipeline.registry_database import SqliteDatabase, database_of, sqlite_path
+from pipeline.registry_schema import holds_registry, store_lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,7 +43,8 @@ class MlflowRegistry:
         self._uri = f"sqlite:///{path}" if path else tracking_uri
         self._experiment = experiment
         self._file = SqliteDatabase(path, trace=trace) if path else None
-        self._sql = _sql_reader(self._file, tracking_uri) if read_with_sql else None
+        self._database = self._file or database_of(tracking_uri)
+        self._sql = SqlReader(self._database) if self._database and read_with_sql else None
         self._opening = threading.Lock()
         self._opened: MlflowClient | None = None
         self._files = FileReader(self._uri, self._client)
@@ -130,8 +132,8 @@ class MlflowRegistry:
             return NothingYet()
         if self._sql is not None and self._sql.understands():
             return self._sql
-        if self._file is not None:
-            self._file.check_readable()
+        if self._database is not None and not holds_registry(self._database):
+            return NothingYet()
         return ClientReader(self._client())
 
     def _client(self) -> "MlflowClient":
@@ -141,10 +143,12 @@ class MlflowRegistry:
             return self._opened
 
     def _writer(self) -> "MlflowClient":
-        if self._file is not None and self._file.exists():
+        """The schema is looked at each time: its owner may have upgraded it meanwhile.
+
+        A dead server says so at once there, and after minutes in MLflow.
+        """
+        if self._database is not None and holds_registry(self._database) and self._file is not None:
             self._file.check_writable()
-        elif self._sql is not None and self._file is None:
-            self._sql.understands()  # a dead server says so at once here, and after minutes in MLflow
         return self._client()
 
     @contextmanager
@@ -165,9 +169,3 @@ class MlflowRegistry:
     def _artifacts(self) -> str | None:
         """Beside the database, absolute: MLflow's default is the folder that it happens to be started in."""
         return None if self._file is None else (self._file.path.parent / "artifacts").as_uri()
-
-
-def _sql_reader(file: SqliteDatabase | None, uri: str) -> SqlReader | None:
-    if file is not None:
-        return SqlReader(file)
-    return SqlReader(ServerDatabase(uri)) if uri.startswith("postgresql") else None

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pipeline.adapters import mlflow_statements as sql
-from pipeline.adapters.mlflow_database import Database, Query, has_known_columns, has_known_revision
+from pipeline.adapters.mlflow_database import has_known_columns, has_known_revision
 from pipeline.adapters.mlflow_params import Late, LateParams
 from pipeline.adapters.mlflow_records import (
     LARGEST,
@@ -27,6 +27,7 @@ from pipeline.adapters.mlflow_records import (
 )
 from pipeline.governance.lifecycle import ModelState, Stage
 from pipeline.governance.ports import ModelRecord, VersionRecord, VersionRow
+from pipeline.registry_database import Database, Query
 
 # Above this, one join per metric costs more than reading all metrics row by row.
 MOST_JOINS = 12

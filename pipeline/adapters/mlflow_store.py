@@ -3,20 +3,19 @@
 import logging
 import os
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from pipeline.adapters.mlflow_database import REVISION, SqliteDatabase, has_table, sqlite_path
 from pipeline.adapters.mlflow_errors import mlflow_errors
 from pipeline.governance.errors import InvalidInput, Unavailable
+from pipeline.registry_database import sqlite_path
+from pipeline.registry_schema import check_schema, store_lock
+from pipeline.registry_server import check_server
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# Creating a store takes 5 seconds on a quiet machine; others who start at the same time wait for it.
-CREATION_SECONDS = 60.0
 # By default one call to a dead server takes 4 minutes.
 CALM = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -41,6 +40,7 @@ def open_client(tracking_uri: str) -> "MlflowClient":
         from mlflow import MlflowClient  # noqa: PLC0415
     try:
         with mlflow_errors("such store"):
+            check_server(tracking_uri)
             return MlflowClient(tracking_uri, tracking_uri)
     except InvalidInput as error:
         raise InvalidInput(f"MLFLOW_TRACKING_URI: is no address of a registry, such as {ADDRESSES}") from error
@@ -49,15 +49,15 @@ def open_client(tracking_uri: str) -> "MlflowClient":
 def initialise_store(tracking_uri: str) -> "MlflowClient":
     """A client on a store that is there: a SQLite database is created under a lock, because first starts race.
 
-    Raises Unavailable, also for a SQLite file that holds something else than MLflow's tables.
+    Raises Unavailable, also for a database that MLflow would change for good or that holds something else.
     """
     path = sqlite_path(tracking_uri)
-    if path is None:
+    if check_schema(tracking_uri) or path is None:
         return open_client(tracking_uri)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with store_lock(path):
-            _check_own(SqliteDatabase(path))
+            check_schema(tracking_uri)
             client = open_client(tracking_uri)
             _touch(client)
             return client
@@ -65,21 +65,6 @@ def initialise_store(tracking_uri: str) -> "MlflowClient":
         raise Unavailable("The registry does not answer: another process is setting it up.") from error
     except OSError as error:
         raise Unavailable("The registry does not answer: its database cannot be opened.") from error
-
-
-def store_lock(path: Path) -> FileLock:
-    """The lock beside a SQLite store, for what only one process may do."""
-    return FileLock(f"{path}.lock", timeout=CREATION_SECONDS)
-
-
-def _check_own(database: SqliteDatabase) -> None:
-    """MLflow would create its tables in any database that it is given."""
-    if not database.exists():
-        return
-    with database.connect() as query:
-        foreign = query("select count(*) from sqlite_master")[0][0] and not has_table(query, REVISION)
-    if foreign:
-        raise Unavailable("The registry does not answer: its database belongs to another program.")
 
 
 def _touch(client: "MlflowClient") -> None:

@@ -209,6 +209,9 @@ class SqlLedger:
         """One JSON line per applied decision; copy it to where the database's owner cannot write."""
         return self._file.with_suffix(".checkpoints.jsonl")
 
+    def registry(self) -> str | None:
+        return self._registry.known()
+
     def exists(self) -> bool:
         with self._read() as opened:
             return opened.there

@@ -1,6 +1,6 @@
 """Looking back: history, verification, reconciliation."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +9,11 @@ import typer
 from pipeline.bootstrap import desk, person
 from pipeline.cli import record_tables
 from pipeline.cli.app import Json, Model, app, print_out, write
+from pipeline.governance.decide import RECONCILE_AFTER
 from pipeline.governance.drift import state_text
 from pipeline.governance.errors import IntegrityFailure, InvalidInput
-from pipeline.governance.verify import Problem
+from pipeline.governance.service import GovernanceService
+from pipeline.governance.verify import Problem, pending_json
 from pipeline.settings import read_settings
 
 ledger = typer.Typer(name="ledger", help="Look after the ledger's own tables.", no_args_is_help=True)
@@ -29,6 +31,7 @@ def history(
 ) -> None:
     """Show who decided what, when and why, oldest first."""
     service = desk()
+    _say_silence(service)
     if export is not None:
         if at is not None:
             raise InvalidInput("history: --at and --export are two questions; ask one")
@@ -44,9 +47,15 @@ def history(
 
 
 @app.command()
-def verify(as_json: Json = False) -> None:
-    """Check the ledger, the registry against it, and the files in use; exit code 7 where something is wrong."""
-    problems = desk().verify()
+def verify(
+    new: Annotated[bool, typer.Option("--new", help="The registry is meant to be one that is not known yet.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check the ledger, the registry against it, and the files in use; exit code 7 where something is wrong.
+
+    A registry that the ledger does not know, beside others that it does, is wrong too, unless it is meant to be new.
+    """
+    problems = desk().verify(new=new)
     content = {"ok": not problems, "problems": [problem.as_json() for problem in problems]}
     print_out(as_json, content, lambda: record_tables.problems(problems))
     if problems:
@@ -60,6 +69,9 @@ def reconcile(
     revert: Annotated[bool, typer.Option("--revert", help="Put the registry back to what the ledger says.")] = False,
     reason: Annotated[str, typer.Option(help="Why, in 10 to 2,000 characters.")] = "",
     expect: Expect = None,
+    min_age: Annotated[
+        float, typer.Option(min=0, help="Finish decisions that are pending for so many seconds; 0: at once.")
+    ] = RECONCILE_AFTER.total_seconds(),
     as_json: Json = False,
 ) -> None:
     """Finish what a crash left and record what moved by another way; --adopt or --revert ends the differences.
@@ -70,7 +82,7 @@ def reconcile(
     _check_options(model, adopt, revert, expect)
     settings = read_settings()
     service = desk(settings)
-    events = service.reconcile(model)
+    events = service.reconcile(model, min_age=timedelta(seconds=min_age))
     if model is not None and (adopt or revert):
         end = service.adopt if adopt else service.revert
         events.append(end(model, reason=reason, actor=person(settings), expect=expect))
@@ -78,14 +90,16 @@ def reconcile(
     gone = [name for name in service.gone_models() if name in names]
     found = {name: held for name in names if (held := service.differences(name))}
     changed = [Problem("tampering", name, each.sentence) for name in names for each in service.changed_files(name)]
+    pending = service.pending(model)
     content = {
         "events": [{"sequence": each.sequence, "type": each.event.type, "model": each.event.model} for each in events],
         "differences": [each.as_json() for held in found.values() for each in held],
         "states": {name: state_text(held) for name, held in found.items()},
+        "pending": [pending_json(each) for each in pending],
         "gone": gone,
         "problems": [each.as_json() for each in changed],
     }
-    print_out(as_json, content, lambda: record_tables.reconciled(events, found, gone, changed=changed))
+    print_out(as_json, content, lambda: record_tables.reconciled(events, found, gone, pending=pending, changed=changed))
     if changed:
         raise typer.Exit(IntegrityFailure.exit_code)
 
@@ -95,6 +109,12 @@ def upgrade(as_json: Json = False) -> None:
     """Bring the tables of an older ledger up to this version, as its next write would; what is in them stays."""
     done = desk().upgrade_ledger()
     print_out(as_json, {"from": done.before, "to": done.after}, lambda: record_tables.upgraded(done))
+
+
+def _say_silence(service: GovernanceService) -> None:
+    """Beside the output, which stays what other tools read."""
+    if why := service.silence():
+        typer.echo(f"{why.rstrip('.')}; this is the record of the registry that had its address", err=True)
 
 
 def _check_options(model: str | None, adopt: bool, revert: bool, expect: str | None) -> None:

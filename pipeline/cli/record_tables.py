@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from pipeline.cli.printing import line, table, when
 from pipeline.governance.drift import state_text
 from pipeline.governance.history import UNREADABLE, given_out_again, one_line_each
+from pipeline.governance.verify import pending_sentence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from pipeline.governance.drift import Difference
     from pipeline.governance.history import Entry, Moment
     from pipeline.governance.ledger import StoredEvent
-    from pipeline.governance.ports import Upgrade
+    from pipeline.governance.ports import PendingDecision, Upgrade
     from pipeline.governance.request import Outcome
     from pipeline.governance.verify import Problem
 
@@ -86,9 +87,10 @@ def reconciled(
     found: "Mapping[str, Sequence[Difference]]",
     gone: "Sequence[str]",
     *,
+    pending: "Sequence[PendingDecision]",
     changed: "Sequence[Problem]",
 ) -> None:
-    """`found`: what differs, by model. gone: models that only the ledger still knows."""
+    """`found`: what differs, by model. gone: models that only the ledger still knows. pending: what has not ended."""
     rows = [[each.sequence, each.event.type.value, each.event.model] for each in events]
     table(["No.", "Event", "Model"], rows, empty="Nothing to record.")
     differences = [each for held in found.values() for each in held]
@@ -97,6 +99,8 @@ def reconciled(
     table(heads, open_rows, empty="Stages and aliases are as recorded.")
     for model, held in found.items():
         line(f"State of {model}: {state_text(held)}")
+    for each in pending:
+        line(f"{each.model}: {pending_sentence(each)}.")
     for model in gone:
         line(f"{model}: the registry does not have this model any more; it was renamed or deleted there.")
     if changed:

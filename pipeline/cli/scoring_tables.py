@@ -1,6 +1,6 @@
 """Predictions, explanations and scored files, as the verbs print them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.cli.printing import digits, line, signed, table
@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 def prediction(found: "Predictions") -> None:
     row = found.rows[0]
-    line(f"{found.model} version {found.version} predicts {row.value}")
+    if isinstance(row.value, Mapping):
+        line(f"{found.model} version {found.version} predicts")
+        table(["Column", "Prediction"], [[name, value] for name, value in row.value.items()])
+    else:
+        line(f"{found.model} version {found.version} predicts {row.value}")
     chances = sorted(row.probabilities.items(), key=lambda each: -each[1])
     if chances:
         table(["Class", "Probability"], [[name, digits(chance)] for name, chance in chances])
@@ -45,5 +49,5 @@ def scored(found: "Sequence[Scored]") -> None:
             line(f"Rows with values outside the training data: {each.odd:,}")
         if each.ignored:
             line(f"Columns that the model does not take: {', '.join(each.ignored)}")
-    for note in found[0].notes:
+    for note in dict.fromkeys(note for each in found for note in each.notes):
         line(f"Warning: {note}")

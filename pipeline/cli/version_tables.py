@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli.printing import digits, table, when
+from pipeline.cli.printing import digits, line, table, when
 from pipeline.governance.evidence import entry_of
 
 if TYPE_CHECKING:
     from pipeline.governance.evidence import Evidence
     from pipeline.governance.ports import ModelRecord, VersionRow
+    from pipeline.governance.service import Best
 
 # What `show` prints of the lineage; `--json` has all of it.
 LINEAGE = (
@@ -40,6 +41,13 @@ def versions(rows: "Sequence[VersionRow]", metrics: Sequence[str]) -> None:
     table(heads, lines, empty="The model has no versions.")
 
 
+def best(found: "Best") -> None:
+    versions([found.row], [found.metric])
+    line(f"Best of all versions: the {found.direction.value} {found.metric}.")
+    if found.left_out:
+        line(f"Left out, for a share lies between 0 and 1: version {', '.join(map(str, found.left_out))}.")
+
+
 def evidence(found: "Evidence") -> None:
     content = found.content
     facts = ("model", "version", "stage", "aliases", "status", "run_id", "created_at", "source", "description")
@@ -52,7 +60,16 @@ def evidence(found: "Evidence") -> None:
     table(["Lineage", ""], _lineage(found.document("lineage")), empty="No lineage.")
     files = [[each["path"], each["size"], each["sha256"]] for each in content["files"]]
     table(["File", "Bytes", "sha256"], files, empty="No files.")
+    if found_refusals := refusals(found):
+        table(["Cannot be given here"], [[each] for each in found_refusals])
     table(["Missing", "Why"], [[gap.name, gap.text] for gap in found.gaps], empty="Nothing is missing.")
+
+
+def refusals(found: "Evidence") -> tuple[str, ...]:
+    """Columns of which no value can be given here."""
+    from pipeline.serving.layout import refusals_of
+
+    return refusals_of(found.document("feature_schema"), found.content["signature"])
 
 
 def _lineage(document: "Mapping[str, Any]") -> list[list[object]]:

@@ -48,6 +48,10 @@ def own_output(model: Model, rows: Rows, scale: Scale) -> Numbers:
         output = output[:, None] if not hasattr(model, "classes_") else np.column_stack([-output, output])
     if output.ndim != 2 or (not hasattr(model, "classes_") and scale == "value" and output.shape[1] != 1):  # noqa: PLR2004
         raise InvalidInput("the model predicts several targets at once; one can be explained")
+    if len(output) != rows.shape[0]:
+        raise InvalidInput(
+            f"the model gives another number of answers ({len(output):,}) than there are rows ({rows.shape[0]:,})"
+        )
     if not np.isfinite(output).all():
         raise InvalidInput("the model's output for these rows is not a finite number")
     return output

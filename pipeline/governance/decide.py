@@ -25,7 +25,7 @@ from pipeline.governance.evidence import VALIDATION_TAG
 from pipeline.governance.ledger import Event, EventType, SlotChange, StoredEvent, iso
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Slot, Stage
 from pipeline.governance.policy import Policy
-from pipeline.governance.ports import Clock, Ledger, LedgerTransaction, Registry
+from pipeline.governance.ports import Ledger, LedgerTransaction, Registry, SteadyClock
 from pipeline.governance.request import Outcome, Request, check, check_registry, check_slot
 from pipeline.governance.review import Review, Reviewer
 from pipeline.governance.tampering import Watch
@@ -42,7 +42,7 @@ class Decider:
     registry: Registry
     ledger: Ledger
     policy: Policy
-    clock: Clock
+    clock: SteadyClock
     reviewer: Reviewer
     watch: Watch
     new_id: Callable[[], str]
@@ -58,15 +58,17 @@ class Decider:
                 self.watch.look(review.evidence)
             check(request, review)
             self.registry.prepare()  # not between intent and effect: the deadline would count it
-            decided = self._record(request, review)
+            decided, begun = self._record(request, review)
         except (Refused, Conflict) as error:
             self.deny(request.move, request.actor, request.reason, error=error)
-        return _outcome(request.move, decided, self.carry_out(decided, EventType.APPLIED))
+        return _outcome(request.move, decided, self.carry_out(decided, EventType.APPLIED, begun=begun))
 
     def authorise(self, move: Move, actor: Actor) -> None:
         """Raises NotAllowed where none of the actor's roles allows the move."""
+        if sentence := self.policy.closed(move.kind):
+            raise NotAllowed(f"actor: {sentence.removesuffix('.')}")
         if not self.policy.roles_for(actor, move.kind):
-            needed = ", ".join(self.policy.moves[move.kind].roles) or "nobody"
+            needed = ", ".join(self.policy.rules_of(move.kind).roles) or "nobody"
             held = ", ".join(self.policy.roles_of(actor)) or "none"
             raise NotAllowed(f"actor: {actor.subject!r} has the roles {held}; {move.kind.value} needs one of {needed}")
 
@@ -98,33 +100,37 @@ class Decider:
         )
         return transaction.append(event)
 
-    def carry_out(self, decided: StoredEvent, end: EventType, *, recovered: bool = False) -> StoredEvent:
+    def carry_out(self, decided: StoredEvent, end: EventType, *, begun: float | None = None) -> StoredEvent:
         """Apply what an intent says, read it back and record how it ended.
 
+        begun: before the intent was recorded, by the clock's `elapsed`; None: somebody else's is finished here.
         Raises Unavailable, and leaves the intent to `reconcile`, where the registry stops answering; Conflict where the
         registry did not take the change.
         """
         try:
-            event, failure = self._carry_out(decided, end, recovered=recovered)
+            event, failure = self._carry_out(decided, end, begun)
             stored = self.close(decided, event)
         except (Unavailable, LedgerBusy) as error:
             raise Unavailable(f"{error}; decision {decided.sequence} is recorded and reconcile finishes it") from error
         if stored.event.type is not end:
             why = str(failure) if failure else "the registry shows something else after the change"
+            if stored.event is not event:
+                why = "reconcile ended it meanwhile; if something was written after that, reconcile shows it"
             raise Conflict(f"decision {decided.sequence} was not applied ({stored.event.type}): {why}") from failure
         if end is EventType.APPLIED:
             self.ledger.keep_checkpoint()
         return stored
 
     def _carry_out(
-        self, decided: StoredEvent, end: EventType, *, recovered: bool
+        self, decided: StoredEvent, end: EventType, begun: float | None
     ) -> tuple[Event, NotFound | InvalidInput | None]:
         failure: NotFound | InvalidInput | None = None
         try:
-            self._apply(decided, in_time=not recovered)
+            self._apply(decided, begun)
         except (NotFound, InvalidInput) as error:
             failure = error  # the registry's own refusal: what is there now decides how this ended
-        return self.end_of(decided, self.registry.state(decided.event.model), end, recovered=recovered), failure
+        state = self.registry.state(decided.event.model)
+        return self.end_of(decided, state, end, recovered=begun is None), failure
 
     def end_of(self, decided: StoredEvent, state: ModelState, end: EventType, *, recovered: bool = False) -> Event:
         """How an intent ended, judged by the slot that commits it."""
@@ -139,8 +145,11 @@ class Decider:
         content |= {"recovered": recovered, "intent": decided.sequence}
         return Event(end, decided.event.model, self.clock.now(), seen, decided.event.decision, content=content)
 
-    def _record(self, request: Request, review: Review) -> StoredEvent:
-        """TX 1: the lock, then everything that could have changed since the review is compared once more."""
+    def _record(self, request: Request, review: Review) -> tuple[StoredEvent, float]:
+        """TX 1: the lock, then everything that could have changed since the review is compared once more.
+
+        With the intent: when its time began, see carry_out.
+        """
         for evidence in (review.evidence, review.incumbent):
             if evidence is not None:
                 self.ledger.put_evidence(evidence.digest, evidence.text)
@@ -152,8 +161,8 @@ class Decider:
             for change, seen in zip(review.changes, review.slots, strict=True):
                 check_slot(transaction.slot(change.slot), seen, change.slot)
             check_registry(review.changes, state)
-            content = self._content(request, review)
-            return self.intend(transaction, request.move, changes, key=request.key, content=content)
+            content, begun = self._content(request, review), self.clock.elapsed()
+            return self.intend(transaction, request.move, changes, key=request.key, content=content), begun
 
     def _content(self, request: Request, review: Review) -> dict[str, Any]:
         champion = review.incumbent
@@ -188,15 +197,21 @@ class Decider:
         roles = self.policy.roles_for(actor, move.kind)
         return {"actor": actor_json(actor, roles), "meaning": move.kind.value, "reason": reason}
 
-    def _apply(self, decided: StoredEvent, *, in_time: bool) -> None:
-        for change in decided.event.changes:
-            if in_time and self.clock.now() - decided.event.at > DEADLINE:
+    def _apply(self, decided: StoredEvent, begun: float | None) -> None:
+        """Each change only while the intent is open: whoever ended it meanwhile has read the registry as it was."""
+        for change in (each for each in decided.event.changes if each.expected != each.to):
+            if begun is not None and self.clock.elapsed() - begun > DEADLINE.total_seconds():
                 raise Unavailable(f"the registry: took longer than {DEADLINE.seconds} s")
-            if change.expected != change.to:
-                apply_change(self.registry, change.slot, change.to)
+            if not self._is_open(decided):
+                return
+            apply_change(self.registry, change.slot, change.to)
         subject = decided.event.content["subject"]
         if decided.event.changes[0].to is not None and subject.get("version") is not None:
             self.registry.set_tags(decided.event.model, subject["version"], _mirror(decided))
+
+    def _is_open(self, decided: StoredEvent) -> bool:
+        held = self.ledger.slots(decided.event.model).get(decided.event.changes[0].slot)
+        return held is not None and held.pending == decided.event.decision
 
     def close(self, decided: StoredEvent, event: Event) -> StoredEvent:
         """TX 2, unless somebody else has recorded the end meanwhile."""

@@ -52,7 +52,7 @@ def find_differences(
         held, value = slots.get(slot, SlotState.initial(slot)), state.value(slot)
         if not held.pending and value != held.recorded:
             reported = held.drift and held.observed == value
-            since = held.since or baseline
+            since = min(held.since or baseline, now)  # a clock that was ahead knew of it no later than now
             found.append(Difference(slot, held.recorded, value, since, now, held.generation, reported))
     return found
 

@@ -292,7 +292,8 @@ def _after(event: Event, change: SlotChange) -> str | None:
 def moment(model: str, events: Iterable[StoredEvent], at: datetime) -> Moment:
     """The recorded state at a time: an intent counts only once it was applied."""
     settling = [stored for stored in events if stored.event.type in SETTLING]
-    until = [stored for stored in settling if stored.event.at <= at]
+    # By sequence: what came before an event of that time was before it, whatever a clock that was ahead stamped on it.
+    until = settling[: max((number for number, stored in enumerate(settling, 1) if stored.event.at <= at), default=0)]
     slots = replay(stored.event for stored in until)
     periods = champion_periods(model, until)
     champion = periods[-1] if periods and periods[-1].end is None else None
@@ -306,13 +307,13 @@ def moment(model: str, events: Iterable[StoredEvent], at: datetime) -> Moment:
         at,
         champion=champion.version if champion else None,
         stages={version: str(stage) for version, stage in stages.items()},
-        since=settling[0].event.at if settling else None,
+        since=min((stored.event.at for stored in settling), default=None),
         created_at=champion.created_at if champion else None,
     )
 
 
 def champion_periods(model: str, events: Iterable[StoredEvent]) -> list[Period]:
-    """Oldest first; a period ends where the next one starts or where the alias was removed."""
+    """Oldest first, by sequence; a period ends where the next one starts or where the alias was removed."""
     slot = Slot.of_alias(model, CHAMPION)
     periods: list[Period] = []
     for stored in events:
@@ -327,7 +328,18 @@ def champion_periods(model: str, events: Iterable[StoredEvent]) -> list[Period]:
         if change.to is not None:
             created_at = _created_at(stored.event.content, int(change.to))
             periods.append(Period(int(change.to), stored.event.at, None, stored.sequence, created_at))
-    return periods
+    return _in_order(periods)
+
+
+def _in_order(periods: Sequence[Period]) -> list[Period]:
+    """No period ends before it starts or after the next one: what a clock that was ahead stamped is cut back."""
+    ordered: list[Period] = []
+    latest: datetime | None = None
+    for period in reversed(periods):
+        end = period.end and min(period.end, latest or period.end)
+        latest = min(period.start, end or latest or period.start)
+        ordered.append(replace(period, start=latest, end=end))
+    return ordered[::-1]
 
 
 def gate_counts(events: Iterable[Event]) -> dict[tuple[int, str | None], GateCount]:

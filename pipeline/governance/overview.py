@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from pipeline.governance.drift import Difference
 from pipeline.governance.history import Entry, entry
-from pipeline.governance.ledger import StoredEvent
+from pipeline.governance.ledger import StoredEvent, UnreadableEvent
 from pipeline.governance.lifecycle import ModelState, Stage
-from pipeline.governance.ports import ModelRecord
+from pipeline.governance.ports import ModelRecord, PendingDecision
 
 
 @dataclass(frozen=True)
 class ModelOverview:
-    """One model on the first page: what serves, what waits in Staging, what differs, and the newest event.
+    """One model on the first page: what serves, what waits in Staging, what differs, what has not ended, what was last.
 
     outside: whether the champion is not in Production.
     """
@@ -23,11 +23,17 @@ class ModelOverview:
     stages: dict[Stage, int]
     waiting: tuple[int, ...]
     differences: tuple[Difference, ...]
+    pending: tuple[PendingDecision, ...]
     last: Entry | None
 
 
 def overview(
-    record: ModelRecord, state: ModelState, *, differences: Sequence[Difference], last: StoredEvent | None
+    record: ModelRecord,
+    state: ModelState,
+    *,
+    differences: Sequence[Difference],
+    pending: Sequence[PendingDecision],
+    last: StoredEvent | UnreadableEvent | None,
 ) -> ModelOverview:
     """From what registry and ledger hold of the model; `last` is its newest event."""
     waiting = [version for version in state.in_stage(Stage.STAGING) if version != state.champion]
@@ -38,5 +44,6 @@ def overview(
         stages={stage: len(state.in_stage(stage)) for stage in Stage},
         waiting=tuple(sorted(waiting, reverse=True)),
         differences=tuple(differences),
+        pending=tuple(pending),
         last=entry(last) if last else None,
     )

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from pipeline.governance.ledger import Event, SlotState, StoredEvent, Topic, UnreadableEvent
 from pipeline.governance.lifecycle import ModelState, Slot, Stage
+from pipeline.governance.metrics import Direction, direction_of
 
 Json = Any  # what json.loads gives: None, bool, int, float, str, list, dict
 
@@ -194,6 +195,12 @@ class Ledger(Protocol):
     def address(self) -> str:
         """Where the registry is, in one spelling and without credentials; empty where nobody said."""
 
+    def registry(self) -> str | None:
+        """The id of the registry that this chain is about; None where it has none yet.
+
+        Of one that does not answer, the id that was last written about at its address.
+        """
+
     def exists(self) -> bool:
         """Whether there is a ledger at all, of whichever registry."""
 
@@ -265,9 +272,6 @@ class Ledger(Protocol):
         """Bring the tables of an older ledger up to this version. Raises NotFound where there is no ledger."""
 
 
-LOSSES = frozenset({"log_loss", "calibration_error"})  # where lower is better
-
-
 @dataclass(frozen=True)
 class MetricDifference:
     """Candidate minus incumbent on the same rows, with its 95 % interval; `n` rows; `slice` empty for all rows.
@@ -285,11 +289,16 @@ class MetricDifference:
     incumbent: float | None = None
 
     @property
-    def verdict(self) -> str:
-        """Whether the candidate is "better", "worse" or "not distinguishable"."""
+    def verdict(self) -> str | None:
+        """Whether the candidate is "better", "worse" or "not distinguishable"; None where nobody can say which end of
+        the metric is the better one.
+        """
         if self.low <= 0 <= self.high:
             return "not distinguishable"
-        return "better" if (self.low > 0) != (self.metric in LOSSES) else "worse"
+        direction = direction_of(self.metric)
+        if direction is None:
+            return None
+        return "better" if (self.low > 0) == (direction is Direction.HIGHEST) else "worse"
 
 
 class Comparer(Protocol):
@@ -303,11 +312,22 @@ class SmokePredictor(Protocol):
     """Loads a version under the trust policy, away from this process, and predicts its own input example."""
 
     def predict(self, record: VersionRecord, *, file_digest: str) -> str:
-        """What was predicted, in words. Raises Refused, NotFound or IntegrityFailure with the reason."""
+        """What was predicted, in words.
+
+        Raises NotTried where nothing is known against the version; Refused, NotFound or IntegrityFailure, each with the
+        reason.
+        """
 
 
 class Clock(Protocol):
     """The time, as an argument of the rules."""
 
     def now(self) -> datetime:
-        """Aware, UTC."""
+        """Aware, UTC. It may be set, ahead or back: order is told by sequence, a duration by `elapsed`."""
+
+
+class SteadyClock(Clock, Protocol):
+    """With a hand that nobody sets."""
+
+    def elapsed(self) -> float:
+        """Seconds since a moment of this process, never fewer than before."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,7 +21,7 @@ from pipeline.governance.drift import (
 from pipeline.governance.errors import Conflict, NotFound, Refused
 from pipeline.governance.ledger import Event, EventType, SlotChange, SlotState, StoredEvent
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind
-from pipeline.governance.ports import Clock, Ledger, Registry
+from pipeline.governance.ports import Ledger, PendingDecision, Registry, SteadyClock
 from pipeline.governance.review import Reviewer
 from pipeline.governance.tampering import Changed, Watch
 
@@ -32,10 +32,11 @@ class Reconciler:
 
     registry: Registry
     ledger: Ledger
-    clock: Clock
+    clock: SteadyClock
     decider: Decider
     reviewer: Reviewer
     watch: Watch
+    first_seen: dict[str, float] = field(default_factory=dict, init=False, compare=False)
 
     def take_over(self, model: str) -> StoredEvent | None:
         """Record a model that the ledger has not seen: what was found now, nothing claimed about before.
@@ -66,7 +67,11 @@ class Reconciler:
         return [event for event in events if event is not None]
 
     def look(self, model: str) -> list[StoredEvent]:
-        """What may be recorded without anybody asking: the takeover and new drift. Nothing in the registry changes."""
+        """What may be recorded without anybody asking: the takeover and new drift. Nothing in the registry changes.
+
+        What is pending is seen, so that its age is known here whatever the database's clock says.
+        """
+        self.pending(model)
         return [event for event in (self.first_look(model), self._report(model)) if event is not None]
 
     def first_look(self, model: str) -> StoredEvent | None:
@@ -113,8 +118,9 @@ class Reconciler:
             self.registry.prepare()
             with self.ledger.transaction() as transaction:
                 check_unmoved(transaction, differences)
+                begun = self.clock.elapsed()
                 decided = self.decider.intend(transaction, move, changes, key=None, content=content)
-        return self.decider.carry_out(decided, EventType.DRIFT_REVERTED)
+        return self.decider.carry_out(decided, EventType.DRIFT_REVERTED, begun=begun)
 
     @contextmanager
     def _denying(self, model: str, reason: str, actor: Actor) -> Iterator[Move]:
@@ -130,18 +136,20 @@ class Reconciler:
         """Versions in use whose files are not those recorded."""
         return list(self.watch.changed(model, self._state(model)))
 
+    def pending(self, model: str | None = None) -> list[PendingDecision]:
+        """The decisions that have not ended, oldest first, of one model or all.
+
+        Their age is that of the database's clock, or since this reconciler first saw them, whichever says more: a stamp
+        may be of a clock that was ahead.
+        """
+        now, found = self.clock.elapsed(), self.ledger.pending(model)
+        seen = (timedelta(seconds=now - self.first_seen.setdefault(each.decision, now)) for each in found)
+        return [replace(each, age=max(each.age, since)) for each, since in zip(found, seen, strict=True)]
+
     def _finish(self, model: str, min_age: timedelta) -> Iterable[StoredEvent]:
-        pending = {held.pending for held in self.ledger.slots(model).values() if held.pending}
-        if not pending:
-            return
-        intents = [
-            stored
-            for stored in self.ledger.events(model=model)
-            if stored.event.type is EventType.DECIDED and stored.event.decision in pending
-        ]
-        for decided in intents:
-            if self.clock.now() - decided.event.at >= min_age:
-                yield self._finish_one(decided)
+        for each in self.pending(model):
+            if each.age >= min_age:
+                yield self._finish_one(next(self.ledger.events(model=model, after=each.sequence - 1)))
 
     def _finish_one(self, decided: StoredEvent) -> StoredEvent:
         """Roll forward what reached its commit point; what did not is aborted, or a conflict if somebody moved it."""
@@ -150,7 +158,7 @@ class Reconciler:
         commit = decided.event.changes[0]
         if self._state(decided.event.model).value(commit.slot) == commit.to:
             self.registry.prepare()
-            return self.decider.carry_out(decided, end, recovered=True)
+            return self.decider.carry_out(decided, end)
         event = self.decider.end_of(decided, self._state(decided.event.model), end, recovered=True)
         return self.decider.close(decided, event)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.governance.claims import Recomputation, Recomputer, check_claims
-from pipeline.governance.errors import InvalidInput, NotFound, Refused, SignoffError, Unavailable
+from pipeline.governance.errors import InvalidInput, NotFound, NotTried, Refused, SignoffError, Unavailable
 from pipeline.governance.evidence import Evidence, assemble
 from pipeline.governance.gates import COMPARING, RECOMPUTING, Facts, GateResult, check_gates
 from pipeline.governance.ledger import SlotState, Topic, former_champions, slot_text
@@ -23,6 +23,7 @@ from pipeline.governance.ports import (
 from pipeline.governance.recorded import Recorded, recorded_files, recorded_of
 
 FILES_UNCHANGED = "files_unchanged"
+MOVE_LISTED = "move_listed"  # only where it is not
 GIVES_A_ROLE = frozenset({MoveKind.STAGING, MoveKind.PRODUCTION, MoveKind.ALIAS, MoveKind.ROLLBACK})
 EVALUATION_ROWS = "signoff/evaluation_rows.parquet"
 
@@ -104,8 +105,7 @@ class Reviewer:
         evidence = self.evidence(record, fresh=fresh)
         incumbent = self._incumbent(evidence, state)
         differences, not_compared = self._compare(move, record, incumbent)
-        smoke, smoke_failure = self._smoke(move, record, evidence)
-        wanted = recompute or RECOMPUTING in self.policy.moves[move.kind].gates
+        wanted = recompute or RECOMPUTING in self.policy.rules_of(move.kind).gates
         recomputation, recompute_failure = recomputed, ""
         if wanted and recomputed is None:
             recomputation, recompute_failure = self._recompute(record, evidence)
@@ -117,17 +117,19 @@ class Reviewer:
             differences=differences,
             not_compared=not_compared,
             recorded_digest=self._recorded_digest(move),
-            smoke=smoke,
-            smoke_failure=smoke_failure,
+            **self._smoke(move, record, evidence),
             recomputation=recomputation,
             recompute_failure=recompute_failure,
+            metrics=self.policy.metrics,
         )
         changes = tuple(plan_changes(move, state))
         slots = self._slots(move.model, changes)
         fixed = [_changes_something(changes, move), _slot_settled(changes, slots)]
+        if sentence := self.policy.closed(move.kind):
+            fixed.append(GateResult(MOVE_LISTED, "not listed", "listed in the policy", False, Mode.PREVENT, sentence))
         if move.kind in GIVES_A_ROLE:
             fixed.append(_files_unchanged(evidence, self._recorded(evidence)))
-        gates = (*fixed, *check_gates(facts, self.policy.moves[move.kind].gates))
+        gates = (*fixed, *check_gates(facts, self.policy.rules_of(move.kind).gates))
         compared = None if differences is None else tuple(differences)
         return Review(move, evidence, incumbent, changes, slots, gates, compared, recomputation)
 
@@ -178,7 +180,7 @@ class Reviewer:
     def _compare(
         self, move: Move, record: VersionRecord, incumbent: Evidence | None
     ) -> tuple[list[MetricDifference] | None, str]:
-        if incumbent is None or COMPARING.isdisjoint(self.policy.moves[move.kind].gates):
+        if incumbent is None or COMPARING.isdisjoint(self.policy.rules_of(move.kind).gates):
             return None, ""
         try:
             champion = self.registry.version(move.model, incumbent.version)
@@ -205,17 +207,20 @@ class Reviewer:
                 return recorded_digest(found.content, move.version)
         return None
 
-    def _smoke(self, move: Move, record: VersionRecord, evidence: Evidence) -> tuple[str | None, str]:
-        if "smoke_prediction" not in self.policy.moves[move.kind].gates:
-            return None, ""
+    def _smoke(self, move: Move, record: VersionRecord, evidence: Evidence) -> dict[str, Any]:
+        """The facts about it."""
+        if "smoke_prediction" not in self.policy.rules_of(move.kind).gates:
+            return {}
         if evidence.file_digest is None:
-            return None, "The model's files cannot be read."
+            return {"smoke_failure": "The model's files cannot be read."}
         try:
-            return self.smoke.predict(record, file_digest=evidence.file_digest), ""
+            return {"smoke": self.smoke.predict(record, file_digest=evidence.file_digest)}
         except Unavailable:
             raise
+        except NotTried as error:
+            return {"smoke_failure": str(error), "smoke_tried": False}
         except SignoffError as error:
-            return None, str(error)
+            return {"smoke_failure": str(error)}
 
 
 def recorded_digest(content: Mapping[str, Any], version: int) -> str | None:

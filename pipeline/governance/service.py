@@ -10,7 +10,7 @@ from pipeline.governance.claims import Recomputation, Recomputer
 from pipeline.governance.compare import Comparison, Comparisons
 from pipeline.governance.decide import RECONCILE_AFTER, Decider
 from pipeline.governance.drift import Difference
-from pipeline.governance.errors import NotFound
+from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.export import export
 from pipeline.governance.history import (
@@ -38,16 +38,17 @@ from pipeline.governance.lifecycle import (
     check_reason,
     stage_move,
 )
+from pipeline.governance.metrics import Direction, named, not_a_share, telling
 from pipeline.governance.overview import ModelOverview, overview
 from pipeline.governance.paired import Flips, PairedComparer
 from pipeline.governance.policy import Policy
 from pipeline.governance.ports import (
-    LOSSES,
-    Clock,
     Ledger,
     ModelRecord,
+    PendingDecision,
     Registry,
     SmokePredictor,
+    SteadyClock,
     Upgrade,
     VersionRecord,
     VersionRow,
@@ -56,7 +57,7 @@ from pipeline.governance.reconcile import Reconciler
 from pipeline.governance.request import Outcome, Request
 from pipeline.governance.review import Review, Reviewer
 from pipeline.governance.tampering import Changed, Watch
-from pipeline.governance.verify import Problem, find_problems
+from pipeline.governance.verify import Problem, find_problems, unknown_registry
 
 PAGE_LINES = 50
 
@@ -72,6 +73,20 @@ class Options(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
+class Best:
+    """The best version by a metric. left_out: versions whose figure cannot be that metric, such as a share of 62."""
+
+    row: VersionRow
+    metric: str
+    direction: Direction
+    left_out: tuple[int, ...] = ()
+
+    @property
+    def version(self) -> int:
+        return self.row.version
+
+
+@dataclass(frozen=True)
 class GovernanceService:
     """Each deciding method is load, rule, record, apply, confirm; each reading method writes nothing.
 
@@ -83,7 +98,7 @@ class GovernanceService:
     policy: Policy
     comparer: PairedComparer
     smoke: SmokePredictor
-    clock: Clock
+    clock: SteadyClock
     new_id: Callable[[], str]
     recomputer: Recomputer | None = None
     reviewer: Reviewer = field(init=False)
@@ -118,6 +133,10 @@ class GovernanceService:
         """Those of the registry, and those that only the ledger still knows."""
         return sorted({*self.ledger.models(), *(record.name for record in self.registry.models())})
 
+    def recorded_models(self) -> list[str]:
+        """Those that the ledger knows, whether or not the registry answers."""
+        return self.ledger.models()
+
     def gone_models(self) -> list[str]:
         """Those that were taken over and that the registry does not have any more: renamed or deleted there."""
         there = {record.name for record in self.registry.models()}
@@ -125,19 +144,52 @@ class GovernanceService:
 
     def overview(self) -> list[ModelOverview]:
         """Every model as the first page shows it."""
+        pending = self.pending()
         return [
             overview(
                 record,
                 self.registry.state(record.name),
                 differences=self.differences(record.name),
-                last=self.ledger.last(record.name),
+                pending=[each for each in pending if each.model == record.name],
+                last=next(self.ledger.page(record.name), None),
             )
             for record in self.registry.models()
         ]
 
+    def pending(self, model: str | None = None) -> list[PendingDecision]:
+        """The decisions that have not ended, oldest first, and for how long."""
+        return self.reconciler.pending(model)
+
+    def silence(self) -> str:
+        """Why the registry does not answer; empty where it does. The record can be read all the same."""
+        try:
+            self.registry.registry_id()
+        except Unavailable as error:
+            return str(error)
+        return ""
+
     def versions(self, model: str, metrics: Sequence[str] | None = None) -> list[VersionRow]:
         """Newest first, with the metrics asked for (None: all). Raises NotFound."""
         return self.registry.table(model, metrics)
+
+    def versions_with(self, model: str, names: Sequence[str]) -> list[VersionRow]:
+        """As `versions`. Raises NotFound also for a metric that no version has."""
+        rows = self.registry.table(model, names)
+        held = {name for row in rows for name in row.metrics}
+        if missing := [name for name in names if name not in held]:
+            raise NotFound(
+                f"metric: no version of {model!r} has a metric {missing[0]!r}; ask for one of {self._names(model)}"
+            )
+        return rows
+
+    def telling_versions(self, model: str, preferred: Sequence[str]) -> tuple[list[str], list[VersionRow]]:
+        """The metrics that a table of the versions shows, and the versions with them, newest first: the preferred ones
+        where any version has them, else those that the model has. Raises NotFound.
+        """
+        rows = self.registry.table(model, preferred)
+        if not any(row.metrics for row in rows):
+            rows = self.registry.table(model, None)
+        return telling([row.metrics for row in rows], preferred=preferred), rows
 
     def show(self, model: str, version: int) -> Evidence:
         """One version with files and digests. Raises NotFound."""
@@ -147,17 +199,33 @@ class GovernanceService:
         """Raises NotFound."""
         return self.registry.version(model, version)
 
-    def best(self, model: str, metric: str) -> VersionRow:
-        """The version with the highest metric, of a loss the lowest; of equal ones the newest, and the whole of it.
+    def best(self, model: str, metric: str, direction: Direction | None = None) -> Best:
+        """The version at the better end of a metric (None: what the name and the policy say); of equal ones the newest.
 
-        Raises NotFound where no version has the metric.
+        Where no version has the metric by that name, it is looked for under those accepted for it. Raises InvalidInput
+        where nobody says which end is the better one, NotFound where no version has the metric.
         """
-        sign = -1 if metric in LOSSES else 1
-        rows = [row for row in self.registry.table(model, [metric]) if metric in row.metrics]
-        if not rows:
-            raise NotFound(f"metric: no version of {model!r} has a metric {metric!r}")
-        best = max(rows, key=lambda row: (sign * row.metrics[metric], row.version))
-        return self.version(model, best.version).row
+        rules = self.policy.metrics
+        names = list(dict.fromkeys((metric, *rules.accepted(metric))))
+        rows = self.registry.table(model, names)
+        name = next((each for each in names if any(each in row.metrics for row in rows)), None)
+        if name is None:
+            raise NotFound(
+                f"metric: no version of {model!r} has a metric {metric!r}; ask for one of {self._names(model)}"
+            )
+        end = direction or rules.direction(name)
+        held = [row for row in rows if name in row.metrics]
+        able = [row for row in held if not not_a_share(name, row.metrics[name])]
+        if not able:
+            raise NotFound(f"metric: no version of {model!r} has a {name!r} between 0 and 1, as a share must be")
+        sign = 1 if end is Direction.HIGHEST else -1
+        best = max(able, key=lambda row: (sign * row.metrics[name], row.version))
+        left_out = tuple(row.version for row in held if row not in able)
+        return Best(self.version(model, best.version).row, name, end, left_out)
+
+    def _names(self, model: str) -> str:
+        """Every metric that any version has, for a sentence."""
+        return named({name for row in self.registry.table(model, None) for name in row.metrics})
 
     def unasked(self, model: str, version: int, actor: Actor) -> bool:
         """Whether the version is in no stage and the actor never asked for a move of it. Raises NotFound."""
@@ -218,7 +286,7 @@ class GovernanceService:
         only, without: of which event types. Raises NotFound for a model that nobody knows.
         """
         events = self.ledger.page(model, before=before, only=only, without=without)
-        if model is not None and self.ledger.last(model) is None:
+        if model is not None and next(self.ledger.page(model), None) is None:
             self.registry.model(model)
         return history_page(events, lines, pending=self.ledger.pending(model), find=self.event)
 
@@ -272,9 +340,17 @@ class GovernanceService:
         """Versions in Staging, in Production or under an alias whose files are not those recorded, read anew."""
         return self.reconciler.changed_files(model)
 
-    def verify(self) -> list[Problem]:
-        """The chain, its copies and checkpoints; the registry against the ledger; the bytes of what is in use."""
-        return list(find_problems(self.ledger, self.reconciler, self.known_models()))
+    def verify(self, *, new: bool = False) -> list[Problem]:
+        """The chain, its copies and checkpoints; the registry against the ledger; the bytes of what is in use.
+
+        new: the registry is meant to be one that the ledger does not know yet.
+        """
+        registry, models = self.ledger.registry(), self.known_models()
+        return list(find_problems(self.ledger, self.reconciler, models, registry=registry, new=new))
+
+    def unknown_registry(self) -> str:
+        """Why the ledger says nothing about this registry, beside others that it knows; empty where it does."""
+        return unknown_registry(self.ledger, self.ledger.registry()) if self.ledger.exists() else ""
 
     # Deciding
 
@@ -318,6 +394,9 @@ class GovernanceService:
         if model is not None and model not in known:
             raise NotFound(f"model: neither the registry nor the ledger knows {model!r}")
         models = known if model is None else [model]
+        if self.ledger.models():
+            with self.ledger.transaction():
+                """It keeps the address too, where the registry has moved."""
         return [event for each in models for event in self.reconciler.reconcile(each, min_age=min_age)]
 
     def adopt(self, model: str, *, reason: str, actor: Actor, expect: str | None = None) -> StoredEvent:

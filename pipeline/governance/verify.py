@@ -2,14 +2,24 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, timedelta
 
-from pipeline.governance.ports import Ledger
+from pipeline.governance.decide import RECONCILE_AFTER
+from pipeline.governance.ledger import iso
+from pipeline.governance.ports import KnownRegistry, Ledger, PendingDecision
 from pipeline.governance.reconcile import Reconciler
+
+MOST_NAMED = 5
+UNITS = ((timedelta(days=2), timedelta(days=1), "days"), (timedelta(hours=2), timedelta(hours=1), "h"))
+MINUTES = (timedelta(minutes=2), timedelta(minutes=1), "min")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What `verify` found: kind is ledger, out_of_band or tampering; model is empty for the ledger as a whole."""
+    """What `verify` found.
+
+    kind: registry, ledger, pending, out_of_band or tampering. model: empty where it is about all of them.
+    """
 
     kind: str
     model: str
@@ -19,9 +29,70 @@ class Problem:
         return {"kind": self.kind, "model": self.model, "text": self.text}
 
 
-def find_problems(ledger: Ledger, reconciler: Reconciler, models: Iterable[str]) -> Iterator[Problem]:
-    """The ledger's own first, then model by model."""
+def find_problems(
+    ledger: Ledger, reconciler: Reconciler, models: Iterable[str], *, registry: str | None, new: bool
+) -> Iterator[Problem]:
+    """Which registry this is, the ledger's own, then model by model.
+
+    registry: the id that it has, None where it has none. new: it is meant to be one that the ledger does not know.
+    """
+    if not new and (unknown := unknown_registry(ledger, registry)):
+        yield Problem("registry", "", unknown)
     yield from (Problem("ledger", "", text) for text in ledger.problems())
+    for each in reconciler.pending():
+        if each.age > RECONCILE_AFTER:
+            yield Problem("pending", each.model, pending_sentence(each))
     for model in models:
         yield from (Problem("out_of_band", model, each.sentence) for each in reconciler.differences(model))
         yield from (Problem("tampering", model, each.sentence) for each in reconciler.changed_files(model))
+
+
+def unknown_registry(ledger: Ledger, registry: str | None) -> str:
+    """Why the ledger's word about this registry is worth nothing, as one sentence; empty where it knows it.
+
+    registry: the id that it has, None where it has none.
+    """
+    known, new = ledger.registries(), "or `verify --new` if the registry is new"
+    if not ledger.exists():
+        return f"there is no ledger: it was lost, or nothing was recorded yet; name its address, {new}"
+    here = f"the registry at {ledger.address}" if ledger.address else "this registry"
+    if not ledger.models():
+        its = f"its id is {registry}" if registry else "it has no id"
+        return f"the ledger holds nothing about {here} ({its}), it knows {_named(known)}; name the right address, {new}"
+    addresses = [each.address for each in known if each.registry == registry]
+    if not ledger.address or not addresses or ledger.address in addresses:
+        return ""
+    held = ", ".join(addresses[-MOST_NAMED:])
+    return (
+        f"the ledger knows {here} by its id {registry}, but at {held}; name that address, or reconcile if it has moved"
+    )
+
+
+def pending_sentence(pending: PendingDecision) -> str:
+    """How long it has not ended, and since when by the clock of whoever decided."""
+    stamped = f"{pending.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"decision {pending.sequence} is pending since {stamped}, for {lasting(pending.age)}; reconcile finishes it"
+
+
+def pending_json(pending: PendingDecision) -> dict[str, str | int | float]:
+    return {
+        "sequence": pending.sequence,
+        "model": pending.model,
+        "decision": pending.decision,
+        "at": iso(pending.at),
+        "age_seconds": round(pending.age.total_seconds(), 3),
+    }
+
+
+def lasting(age: timedelta) -> str:
+    """A duration in the largest unit that it has two of."""
+    for least, unit, name in (*UNITS, MINUTES):
+        if age >= least:
+            return f"{age // unit} {name}"
+    return f"{age // timedelta(seconds=1)} s"
+
+
+def _named(known: Iterable[KnownRegistry]) -> str:
+    pairs = [f"{each.registry} at {each.address}" for each in known]
+    more = f" and {len(pairs) - MOST_NAMED} more" if len(pairs) > MOST_NAMED else ""
+    return ", ".join(pairs[-MOST_NAMED:]) + more if pairs else "another one"

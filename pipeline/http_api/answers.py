@@ -73,6 +73,7 @@ def _column(rule: ColumnRule) -> Json:
         "maximum": rule.maximum,
         "categories": list(rule.categories),
         "required": rule.required,
+        "refusal": rule.refusal,
         "default": rule.default,
         "description": rule.description,
         "training_minimum": rule.lowest,

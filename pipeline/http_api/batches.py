@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.http_api.answers import about
 from pipeline.http_api.problems import problem_entry
@@ -16,7 +17,7 @@ MOST_PROBLEMS = 10  # of one row
 
 
 def batch_text(target: Target, checked: CheckedColumns, found: PredictedColumns | None) -> str:
-    """JSON; `found`: of the usable rows in their order, None where there are none."""
+    """JSON; `found`: of the usable rows in their order, None where there are none; checked: as `found` has them."""
     rows = [""] * len(checked.usable)
     for position, problems in checked.problems.items():
         rows[position] = _refused(position + 1, problems)
@@ -42,12 +43,14 @@ def _predicted(checked: CheckedColumns, found: PredictedColumns) -> Iterator[tup
     """What json.dumps would write: the worker's numbers are finite, and repr is how it writes them."""
     values, *chances = (column.to_pylist() for column in found.answers.columns)
     shape = _shape(found.classes)
-    written = {value: json.dumps(value, allow_nan=False) for value in set(values)}
+    tables = pa.types.is_struct(found.answers.schema.field("prediction").type)
+    written = {} if tables else {value: json.dumps(value, allow_nan=False) for value in set(values)}
     rows = zip(*chances, strict=True) if chances else ((),) * len(values)
     odd = checked.odd.tolist()
     for position, value, row in zip(np.flatnonzero(checked.usable).tolist(), values, rows, strict=True):
         warnings = json.dumps([each.sentence for each in checked.warnings(position)]) if odd[position] else "[]"
-        yield position, shape % (position + 1, written[value], *row, repr(max(row)) if row else "null", warnings)
+        said = json.dumps(value, allow_nan=False) if tables else written[value]
+        yield position, shape % (position + 1, said, *row, repr(max(row)) if row else "null", warnings)
 
 
 def _shape(classes: Sequence[str]) -> str:

@@ -5,25 +5,32 @@ from typing import Any
 
 from pipeline.governance.text import visible
 from pipeline.serving.cells import MOST_TEXT
-from pipeline.serving.layout import ColumnRule, Layout
+from pipeline.serving.layout import ColumnRule, Kind, Layout
+from pipeline.serving.moments import EXAMPLE, PATTERN
 from pipeline.serving.rows import CheckedRow
 
 Json = dict[str, Any]
 MOST_DESCRIPTION = 500
 LARGEST = sys.float_info.max
 WHOLE = {"int32": (-(2**31), 2**31 - 1)}
-# Larger ones are not told apart by everybody who reads JSON; the check itself takes all of 64 bits.
-WHOLE_DEFAULT = (-(2**53), 2**53)
+WHOLE_DEFAULT = (-(2**63), 2**63 - 1)
+# What may be missing travels as doubles, which tell whole numbers apart up to here.
+WHOLE_OPTIONAL = (-(2**53), 2**53)
+PLAIN: dict[Kind, Json] = {
+    "boolean": {"type": "boolean"},
+    "datetime": {"type": "string", "pattern": PATTERN},
+    "unfit": {"type": "null"},
+}
 
 
 def row_schema(layout: Layout, example: CheckedRow | None) -> Json:
-    """One row: every column, and nothing else."""
+    """One row: every column that has to be there, those that may be left out, and nothing else."""
     schema: Json = {
         "type": "object",
         "title": "Row",
         "description": f"One row of the {len(layout.columns)} columns that the version takes.",
         "properties": {rule.name: _column(rule) for rule in layout.columns},
-        "required": list(layout.names),
+        "required": list(layout.required),
         "additionalProperties": False,
     }
     return {**schema, "examples": [dict(example.values)]} if example else schema
@@ -39,14 +46,15 @@ def _column(rule: ColumnRule) -> Json:
 
 
 def _allowed(rule: ColumnRule) -> Json:
+    if rule.kind in PLAIN:
+        return PLAIN[rule.kind]
     if rule.kind == "number":
         return {"type": "number", **_range(rule, -LARGEST, LARGEST)}
     if rule.kind == "integer":
-        return {"type": "integer", **_range(rule, *WHOLE.get(rule.dtype, WHOLE_DEFAULT))}
+        largest = WHOLE.get(rule.dtype, WHOLE_DEFAULT if rule.required else WHOLE_OPTIONAL)
+        return {"type": "integer", **_range(rule, *largest)}
     if rule.kind == "category":
         return {"type": "string", "enum": list(rule.categories)}
-    if rule.kind == "boolean":
-        return {"type": "boolean"}
     if rule.kind == "text":
         return {"type": "string", **_length(rule)}
     return {
@@ -75,6 +83,10 @@ def _described(rule: ColumnRule) -> str:
     trained = rule.lowest is not None and rule.highest is not None
     parts = [
         rule.description,
+        rule.refusal,
+        f"A date or time in ISO 8601, such as {EXAMPLE}; with an offset it is taken in UTC"
+        if rule.kind == "datetime"
+        else "",
         f"Unit: {rule.unit}" if rule.unit else "",
         f"In the training data: {rule.lowest:.10g} to {rule.highest:.10g}" if trained else "",
         f"Not in the training data: {', '.join(rule.unseen[:12])}" if rule.unseen else "",

@@ -144,7 +144,7 @@ ABOUT = {
     "digest": {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "sha256 over the version's files"},
 }
 PREDICTED = {
-    "prediction": {"type": ["string", "number", "boolean"]},
+    "prediction": {"type": ["string", "number", "boolean", "object"]},
     "probabilities": {**NUMBERS, "description": "By class; empty where the model gives none"},
     "confidence": {**MAYBE_NUMBER, "description": "The largest probability"},
     "warnings": {"type": "array", "items": TEXT, "description": "Values outside the training data, and notes"},

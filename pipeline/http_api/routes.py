@@ -73,7 +73,7 @@ async def predict_batch(request: Request) -> Response:
         checked = check_many(Given.of_rows(rows, served.layout), served.layout, numbers=range(1, len(rows) + 1))
         found = await parts.line.predict_columns(served.target, checked) if checked.usable.any() else None
         parts.measures.predicted(served.target, counts(served.target, found))
-        return _text(batch_text(served.target, checked, found))
+        return _text(batch_text(served.target, found.checked if found else checked, found))
 
 
 def _flag(request: Request, name: str) -> bool:

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,10 @@ from pipeline.governance.errors import Unavailable
 from pipeline.serving.column_checks import Arrow
 from pipeline.serving.columns import JSON, CheckedColumns
 from pipeline.serving.frames import Frame
+from pipeline.serving.rows import Problem
+
+if TYPE_CHECKING:
+    from pipeline.serving.outputs import Said
 
 ANSWERS = (pa.string(), pa.int64(), pa.float64(), pa.bool_())
 
@@ -51,21 +57,64 @@ def _series(column: Arrow, dtype: str) -> pd.Series:
     return found.astype(dtype) if dtype and found.dtype != dtype else found
 
 
-def said(predicted: np.ndarray, probabilities: np.ndarray | None) -> bytes:
-    """The column `prediction`, then one per class by its position. Raises ValueError for what is no finite answer."""
-    answers = pa.array(predicted.tolist())
-    chances = [] if probabilities is None else list(np.ascontiguousarray(probabilities.T))
-    numbers = [*chances, *([predicted] if pa.types.is_floating(answers.type) else [])]
-    if answers.type not in ANSWERS or answers.null_count or not all(np.isfinite(each).all() for each in numbers):
-        raise ValueError("predicts something else than text, numbers and truth values, or no finite number")
-    names = ["prediction", *(str(position) for position in range(len(chances)))]
-    return packed(pa.record_batch([answers, *chances], names=names))
+def said(values: np.ndarray | pd.DataFrame, probabilities: np.ndarray | None) -> bytes:
+    """The column `prediction`, a struct where the model answers with a table, then one per class by its position.
+
+    All are null for a row without a finite answer; see outputs.Said. Raises ValueError for what is neither text, number
+    nor truth value.
+    """
+    from pipeline.serving.outputs import Said  # noqa: PLC0415 (scikit-learn: for the worker only)
+
+    told = Said(values, probabilities=probabilities)
+    silent = ~told.answered
+    chances = [] if probabilities is None else list(probabilities.T.astype(np.float64))
+    answers = [_answers(told, silent), *(pa.array(each, mask=silent) for each in chances)]
+    return packed(pa.record_batch(answers, names=["prediction", *(str(place) for place in range(len(chances)))]))
+
+
+def _answers(told: "Said", silent: np.ndarray) -> Arrow:
+    if told.names:
+        rows = told.plain()
+        columns = [pa.array([row[name] for row in rows]) for name in told.names]
+        found = pa.StructArray.from_arrays(columns, names=list(told.names), mask=pa.array(silent))
+    else:
+        found = pa.array(told.plain(), mask=silent)
+    if not _is_answer(found.type):
+        raise ValueError("predicts something else than text, numbers and truth values")
+    return found
 
 
 def heard(answer: Frame, *, rows: int, about: str) -> Arrow:
-    """The table of predictions. Raises Unavailable where the worker sent another one than it was asked for."""
+    """The table of predictions, null where there was none.
+
+    Raises Unavailable where the worker sent another one than it was asked for.
+    """
     wanted = ["prediction", *(str(position) for position in range(len(answer["classes"])))]
     return _heard(answer, wanted, rows=rows, about=about)
+
+
+def answered(checked: CheckedColumns, answers: Arrow) -> tuple[CheckedColumns, Arrow]:
+    """Rows without a finite answer are rows that cannot be used: told by their number, the others are as good as ever.
+
+    answers: of the usable rows, as heard.
+    """
+    silent = answers.column("prediction").is_null().to_numpy()
+    if not silent.any():
+        return checked, answers
+    positions = np.flatnonzero(checked.usable)[silent]
+    usable = checked.usable.copy()
+    usable[positions] = False
+    kept, told = pa.array(~silent), {int(position): (_unanswered(checked, int(position)),) for position in positions}
+    problems = dict(sorted({**checked.problems, **told}.items()))
+    values = checked.values.filter(kept)
+    return replace(checked, usable=usable, odd=checked.odd & usable, values=values, problems=problems), answers.filter(
+        kept
+    )
+
+
+def _unanswered(checked: CheckedColumns, position: int) -> Problem:
+    row = None if checked.numbers is None else int(checked.numbers[position])
+    return Problem("", row, f"{'the row' if row is None else f'row {row}'}: the model gives no finite answer")
 
 
 def paired(columns: np.ndarray, contributions: np.ndarray) -> bytes:
@@ -87,11 +136,16 @@ def _ranks(count: int) -> list[str]:
     return [name for rank in range(count) for name in (f"{rank}", f"{rank} adds")]
 
 
+def _is_answer(kind: Arrow) -> bool:
+    kinds = [field.type for field in kind] if pa.types.is_struct(kind) else [kind]
+    return set(kinds) <= {*ANSWERS, pa.null()}
+
+
 def _heard(answer: Frame, wanted: list[str], *, rows: int, about: str) -> Arrow:
     try:
         table = unpacked(answer["arrow"])
     except (KeyError, OSError, ValueError) as error:
         raise Unavailable(f"{about}: the worker's answer cannot be read") from error
-    if table.num_rows != rows or table.schema.names != wanted or not set(table.schema.types) <= set(ANSWERS):
+    if table.num_rows != rows or table.schema.names != wanted or not all(map(_is_answer, table.schema.types)):
         raise Unavailable(f"{about}: the worker's answer has other rows or columns than were asked for")
     return table

@@ -44,7 +44,7 @@ class Batch:
     say: Say = unsaid
 
     def score(self, given: str, wanted: str, *, restart: bool = False) -> list[Scored]:
-        """From CSV or Parquet to CSV or Parquet, by the endings; which files those are, see jobs.jobs.
+        """From text or Parquet to text or Parquet, by the endings; which files those are, see jobs.jobs.
 
         Each file, and FILE.bad.csv where rows were refused, appears when it is complete. An earlier run of the same is
         gone on with, unless `restart`; one that was stopped, in whatever way, leaves what it needs for that.
@@ -112,9 +112,10 @@ def score_upload(
     if len(content) > most_bytes:
         raise InvalidInput(f"{name}: is larger than {most_bytes / 2**20:g} MB")
     output, bad = io.BytesIO(), io.BytesIO()
-    table = open_table(io.BytesIO(content), name=name, size=len(content))
+    table = open_table(io.BytesIO(content), name=name, size=len(content), most_unpacked=most_bytes)
     scoring = Scoring(scorer, scorer.targets.usable(reference), table, Way(chunk_rows, most_rows=most_rows))
-    rows = CsvSink(output, [*table.header, *scoring.added], input_columns=len(table.header))
+    as_they_stand = len(table.header) if table.separator == "," else 0
+    rows = CsvSink(output, [*table.header, *scoring.added], input_columns=as_they_stand)
     refused = CsvSink(bad, ["line", "reason", *table.header])
     for sink in (rows, refused):
         sink.begin()

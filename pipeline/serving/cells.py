@@ -2,20 +2,27 @@
 
 import math
 import re
+from datetime import date
 from decimal import Decimal
 from difflib import get_close_matches
 
 from pipeline.governance.text import visible
 from pipeline.serving.layout import ColumnRule
+from pipeline.serving.moments import EXAMPLE, NoMoment, written_moment
 
 MOST_TEXT = 4_000
 MOST_SHOWN = 60
 MOST_LISTED = 12
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+WHOLE_NUMBER = re.compile(r"[+-]?\d+", re.ASCII)
+# Three digits after a comma are more often thousands than thousandths: nobody is told to write 1.234 for 1,234.
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,(\d{1,2}|\d{4,})", re.ASCII)
+GROUPED = re.compile(r"[+-]?\d+([.,'\u2019 \u00a0\u202f]\d+)+", re.ASCII)
+NO_VALUE = {"na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "-nan", "+nan"}
 NOT_A_NUMBER = {"nan", "+nan", "-nan"}
 INFINITE = {f"{sign}{word}" for sign in ("", "+", "-") for word in ("inf", "infinity")}
-WHOLE = {"int64": 2**63, "int32": 2**31}
+WHOLE = {"int64": 2**63, "int32": 2**31, "int16": 2**15, "int8": 2**7}
+EXACT = 2**53  # up to here every whole number is one that a double holds
 
 
 class Unfit(ValueError):
@@ -29,16 +36,32 @@ def check_value(value: object, rule: ColumnRule, *, from_text: bool) -> str | fl
     """
     if value is None or value == "" or (from_text and isinstance(value, str) and not value.strip()):
         if rule.required:
-            raise Unfit(f"is missing{_allowed(rule)}")
+            raise Unfit(rule.refusal or f"is missing{_allowed(rule)}")
         return None
-    if rule.kind in {"number", "integer"}:
-        return _number(_read(value) if from_text else value, rule)
-    if rule.kind == "category":
-        return _category(value, rule)
-    if rule.kind == "boolean":
-        return _boolean(value, from_text=from_text)
-    if rule.kind == "text":
-        return _text(value)
+    if rule.kind == "unfit":
+        raise Unfit(rule.refusal)
+    try:
+        return _held(value, rule, from_text=from_text)
+    except Unfit as unfit:
+        if not rule.required and str(value).strip().casefold() in NO_VALUE:
+            how = "leave it empty" if from_text else "write null"
+            raise Unfit(f"{unfit}; for a missing value {how}") from unfit
+        raise
+
+
+def _held(value: object, rule: ColumnRule, *, from_text: bool) -> str | float | bool:
+    """A value that is there."""
+    match rule.kind:
+        case "number" | "integer":
+            return _number(_read(value) if from_text else value, rule)
+        case "category":
+            return _category(value, rule)
+        case "boolean":
+            return _boolean(value, from_text=from_text)
+        case "text":
+            return _text(value)
+        case "datetime":
+            return _moment(value)
     return _anything(value, rule, from_text=from_text)
 
 
@@ -54,12 +77,18 @@ def written(value: object) -> str:
 
 
 def _read(value: object) -> object:
-    """Text as a number where it is one; Python's own float() also takes 1_000 and digits of other scripts."""
+    """Text as a number where it is one; Python's own float() also takes 1_000 and digits of other scripts.
+
+    What a float may not hold to its last digit is read exactly.
+    """
     if not isinstance(value, str):
         return value
     text = value.strip()
     if NUMBER.fullmatch(text):
-        return float(text)
+        found = float(text)
+        if abs(found) < EXACT or math.isinf(found):
+            return found
+        return int(text) if WHOLE_NUMBER.fullmatch(text) else Decimal(text)
     if text.casefold() in NOT_A_NUMBER | INFINITE:
         return float(text)
     return value
@@ -67,16 +96,24 @@ def _read(value: object) -> object:
 
 def _number(value: object, rule: ColumnRule) -> float:
     if isinstance(value, str):
-        hint = f"; write {value.strip().replace(',', '.')}" if DECIMAL_COMMA.fullmatch(value.strip()) else ""
-        raise Unfit(f"{written(value)} is text, not a number{hint}{_allowed(rule)}")
+        raise Unfit(f"{written(value)} is text, not a number{_hint(value.strip())}{_allowed(rule)}")
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise Unfit(f"{written(value)} is not a number{_allowed(rule)}")
-    found = _finite(value, rule)
-    if rule.minimum is not None and found < rule.minimum:
+    near = _finite(value, rule)
+    exact = value if isinstance(value, int) else near
+    if rule.minimum is not None and exact < rule.minimum:
         raise Unfit(f"{written(value)} is below {digits(rule.minimum)}{unit(rule)}{_allowed(rule)}")
-    if rule.maximum is not None and found > rule.maximum:
+    if rule.maximum is not None and exact > rule.maximum:
         raise Unfit(f"{written(value)} is above {digits(rule.maximum)}{unit(rule)}{_allowed(rule)}")
-    return _whole(found, rule) if rule.kind == "integer" else found
+    return _whole(value, near, rule) if rule.kind == "integer" else _as_double(value, near)
+
+
+def _hint(text: str) -> str:
+    if DECIMAL_COMMA.fullmatch(text):
+        return f"; write {text.replace(',', '.')}"
+    if GROUPED.fullmatch(text):
+        return "; write a point before decimals and nothing between thousands"
+    return ""
 
 
 def _finite(value: float | Decimal, rule: ColumnRule) -> float:
@@ -91,12 +128,31 @@ def _finite(value: float | Decimal, rule: ColumnRule) -> float:
     return found
 
 
-def _whole(value: float, rule: ColumnRule) -> int:
-    if not value.is_integer():
+def _whole(value: float | Decimal, near: float, rule: ColumnRule) -> int:
+    """To its last digit. near: the value as a float."""
+    whole = int(value)
+    if value != whole:
         raise Unfit(f"{written(value)} is not a whole number{_allowed(rule)}")
-    if not -WHOLE.get(rule.dtype, 2**63) <= value < WHOLE.get(rule.dtype, 2**63):
-        raise Unfit(f"{written(value)} is too large")
-    return int(value)
+    most = WHOLE.get(rule.dtype, 2**63)
+    if not -most <= whole < most:
+        raise Unfit(f"{written(value)} is too large (allowed {-most} to {most - 1})")
+    if isinstance(value, float) and abs(value) > EXACT:
+        raise Unfit(f"{written(value)} is no whole number to its last digit; beyond {EXACT} write it without a point")
+    # NumPy's whole numbers have no missing value: a column that may miss one travels as doubles.
+    if not rule.required and near != whole:
+        raise Unfit(_too_exact(whole, near))
+    return whole
+
+
+def _as_double(value: float | Decimal, near: float) -> float:
+    """The nearest double, which of a whole number has to be that number, or be written in the shortest way by it."""
+    if isinstance(value, int) and near != value and Decimal(repr(near)) != value:
+        raise Unfit(_too_exact(value, near))
+    return near
+
+
+def _too_exact(value: int, near: float) -> str:
+    return f"{written(value)} has more digits than the column holds, whose nearest number is {int(near)}"
 
 
 def _category(value: object, rule: ColumnRule) -> str:
@@ -116,6 +172,15 @@ def _boolean(value: object, *, from_text: bool) -> bool:
     return value
 
 
+def _moment(value: object) -> str:
+    if not isinstance(value, str | date):
+        raise Unfit(f"{written(value)} is no date or time (allowed is text in ISO 8601, such as {EXAMPLE})")
+    try:
+        return written_moment(value)
+    except NoMoment as error:
+        raise Unfit(f"{written(value)} {error}") from error
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise Unfit(f"{written(value)} is not text")
@@ -133,7 +198,7 @@ def _anything(value: object, rule: ColumnRule, *, from_text: bool) -> str | floa
     if from_text:
         value = _read(value)
     if isinstance(value, int | float | Decimal):
-        return _finite(value, rule)
+        return _as_double(value, _finite(value, rule))
     if isinstance(value, str):
         return _text(value)
     raise Unfit(f"{written(value)} is neither text nor a number")
@@ -155,4 +220,4 @@ def unit(rule: ColumnRule) -> str:
 
 
 def digits(value: float) -> str:
-    return f"{value:.10g}"
+    return str(value) if isinstance(value, int) else f"{value:.10g}"

@@ -30,7 +30,7 @@ class Chunk:
     """Some rows. cells: a record batch of those whose cells could be assigned. numbers: where each of them begins.
 
     broken: the others. after: where the next chunk begins. lines: of a CSV file, each row of `cells` as it stands there
-    with a comma behind it, where it could be written into another one as it is; else None.
+    with a separator behind it, where it could be written into another one of that separator as it is; else None.
     """
 
     cells: Arrow

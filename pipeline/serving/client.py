@@ -22,7 +22,7 @@ from pipeline.serving.launch import COMMAND, ending, environment
 
 START_SECONDS = 120.0  # importing scikit-learn, on a machine that is busy with other things
 END_SECONDS = 2.0
-COLONS = {"refused", "untrusted"}  # kinds whose sentence is about "it"
+COLONS = {"refused", "untrusted", "not_here"}  # kinds whose sentence is about "it"
 
 
 class Answering(Protocol):
@@ -56,8 +56,9 @@ class Asked(Answering, Protocol):
 class WorkerRefusal(Refused):
     """The worker did not do it.
 
-    kind: "untrusted" by the policy, "refused" for files that cannot be used, "failed" by the model, "no_input_example",
-    "memory", "time", "crash". reason: the sentence without the name of the version.
+    kind: "untrusted" by the policy, "not_here" for a library that is not installed or is another version, "refused" for
+    files that cannot be used, "failed" by the model, "no_input_example", "memory", "time", "crash".
+    reason: the sentence without the name of the version.
     """
 
     def __init__(self, about: str, reason: str, *, kind: str) -> None:

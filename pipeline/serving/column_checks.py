@@ -4,6 +4,7 @@ Whoever is not surely fine is looked at by cells.check_value, so a doubt costs t
 """
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.serving.cells import MOST_TEXT, WHOLE
-from pipeline.serving.layout import ColumnRule
+from pipeline.serving.cells import EXACT, MOST_TEXT, WHOLE
+from pipeline.serving.layout import ColumnRule, Kind
 
 Arrow = Any  # pyarrow has no types
 Mask = np.ndarray
@@ -22,12 +23,16 @@ TYPES = {
     "category": pa.string(),
     "text": pa.string(),
     "boolean": pa.bool_(),
+    "datetime": pa.timestamp("ns"),
 }
 TRUE, FALSE = ["true", "True", "TRUE"], ["false", "False", "FALSE"]
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+WHOLE_NUMBER = r"^-?[0-9]+$"  # as Arrow reads it
 # May be a number, a missing value or one of the words for no number: anything else is a word.
 NO_WORD = r"^[\pZ\pC]*$|[0-9]|[nN][aA][nN]|[iI][nN][fF]"
 VISIBLE = r"[^\pZ\pC]"
+# Written as Arrow reads it, and in years that nanoseconds reach.
+MOMENT = r"^(1[7-9]|2[01])\d\d-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?$"
 CLOSE = 1e-9  # as math.isclose
 
 
@@ -49,13 +54,7 @@ def check_column(array: Arrow, rule: ColumnRule, count: int, *, from_text: bool)
     if pa.types.is_null(array.type):
         return _missing(rule, count)
     text = pa.types.is_string(array.type)
-    if rule.kind in {"number", "integer"}:
-        return _numbers(array, rule, text=text, from_text=from_text)
-    if rule.kind == "boolean":
-        return _booleans(array, rule, text=text, from_text=from_text)
-    if rule.kind in {"category", "text"}:
-        return _texts(array, rule, from_text=from_text) if text else _nothing_sure(rule, count)
-    return _anything(array, rule, text=text, from_text=from_text)
+    return CHECKS[rule.kind](array, rule, text=text, from_text=from_text)
 
 
 def _nothing_sure(rule: ColumnRule, count: int) -> Column:
@@ -69,7 +68,7 @@ def _missing(rule: ColumnRule, count: int) -> Column:
 
 
 def _numbers(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) -> Column:
-    """Whole numbers lose digits beyond 2**53 here as they do one by one: both go through a float."""
+    """Where a float may not tell two whole numbers apart, nothing is sure but what came as 64 bits for 64 bits."""
     if text:
         found = _parsed(array) if from_text else None
     else:
@@ -78,7 +77,9 @@ def _numbers(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) -> 
         return _nothing_sure(rule, len(array))
     values, nothing = _floats(found), _mask(pc.is_null(found))
     with np.errstate(invalid="ignore"):
-        sure = np.isfinite(values)
+        sure = np.abs(values) < EXACT
+        if (np.abs(values) >= EXACT).any() and (exact := _exactly(array, rule, text=text)) is not None:
+            return exact
         if rule.minimum is not None:
             sure &= values >= rule.minimum
         if rule.maximum is not None:
@@ -90,6 +91,29 @@ def _numbers(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) -> 
     kept = np.where(sure, values, 0.0)
     whole = kept.astype(np.int64) if rule.kind == "integer" else kept
     return Column(pa.array(whole, mask=~sure), sure | _allowed_to_miss(nothing, rule, blank=text, array=array), odd)
+
+
+def _exactly(array: Arrow, rule: ColumnRule, *, text: bool) -> Column | None:
+    """A column of whole numbers such as identifiers, some beyond what floats tell apart; None where it is another one.
+
+    Ranges are compared by floats, so there are none here.
+    """
+    if rule.kind != "integer" or WHOLE.get(rule.dtype) != 2**63 or not rule.required or _has_range(rule):
+        return None
+    if not (
+        pa.types.is_integer(array.type) or (text and pc.all(pc.match_substring_regex(array, WHOLE_NUMBER)).as_py())
+    ):
+        return None
+    try:
+        whole = pc.cast(array, pa.int64())
+    except pa.ArrowInvalid:
+        return None
+    there = _mask(pc.is_valid(whole))
+    return Column(whole, there, np.zeros(len(array), dtype=bool))
+
+
+def _has_range(rule: ColumnRule) -> bool:
+    return any(end is not None for end in (rule.minimum, rule.maximum, rule.lowest, rule.highest))
 
 
 def _allowed_to_miss(nothing: Mask, rule: ColumnRule, *, blank: bool, array: Arrow) -> Mask:
@@ -142,7 +166,23 @@ def _booleans(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) ->
     return Column(pa.array(true, mask=~sure), sure | missing, np.zeros(count, dtype=bool))
 
 
-def _texts(array: Arrow, rule: ColumnRule, *, from_text: bool) -> Column:
+def _moments(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) -> Column:  # noqa: ARG001 (text is text)
+    """Times with a zone are kept by Arrow as what they are in UTC."""
+    if not (text or pa.types.is_temporal(array.type)) or pa.types.is_time(array.type):
+        return _nothing_sure(rule, len(array))
+    plain = pc.if_else(pc.match_substring_regex(array, MOMENT), array, None) if text else array
+    try:
+        values = pc.cast(plain, TYPES["datetime"])
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return _nothing_sure(rule, len(array))
+    sure, nothing = _mask(pc.is_valid(values)), ~_mask(pc.is_valid(array))
+    missing = _allowed_to_miss(_mask(pc.is_null(values)) if text else nothing, rule, blank=text, array=array)
+    return Column(values, sure | missing, np.zeros(len(array), dtype=bool))
+
+
+def _texts(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) -> Column:
+    if not text:
+        return _nothing_sure(rule, len(array))
     nothing = _mask(pc.equal(array, "").fill_null(True))
     if rule.kind == "category":
         known = pa.array([each for each in rule.categories if each.strip()], type=pa.string())
@@ -168,11 +208,27 @@ def _anything(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) ->
         kind = _booleans if pa.types.is_boolean(array.type) else _numbers
         return kind(array, rule, text=False, from_text=from_text)
     if not from_text:
-        return _texts(array, rule, from_text=False)
+        return _texts(array, rule, text=True, from_text=False)
     if not pc.any(pc.match_substring_regex(array, NO_WORD)).as_py():
-        return _texts(array, rule, from_text=True)
+        return _texts(array, rule, text=True, from_text=True)
     found = _numbers(array, rule, text=True, from_text=True)
     return found if found.sure.all() else _nothing_sure(rule, len(array))
+
+
+def _unfit(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) -> Column:  # noqa: ARG001
+    return _nothing_sure(rule, len(array))
+
+
+CHECKS: Mapping[Kind, Callable[..., Column]] = {
+    "number": _numbers,
+    "integer": _numbers,
+    "category": _texts,
+    "text": _texts,
+    "boolean": _booleans,
+    "datetime": _moments,
+    "any": _anything,
+    "unfit": _unfit,
+}
 
 
 def _floats(array: Arrow) -> Mask:

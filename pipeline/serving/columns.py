@@ -24,7 +24,7 @@ JSON = "json"  # instead of a dtype: each cell is JSON text
 class Given:
     """Rows by column as they came; None for a column that Arrow has no one type for. row: the cells of one row.
 
-    whole: which rows have exactly the columns of the layout, None for all.
+    whole: which rows have the columns of the layout that must be there and no other ones, None for all.
     """
 
     arrays: Mapping[str, Arrow]
@@ -34,8 +34,11 @@ class Given:
 
     @classmethod
     def of_table(cls, table: Arrow, layout: Layout) -> "Given":
-        """A table or record batch that has every column of the layout; others are left out."""
-        arrays = {name: _flat(table.column(name)) for name in layout.names}
+        """A table or record batch that has every column of the layout that must be there; others are left out."""
+        there = set(table.schema.names)
+        arrays = {
+            name: _flat(table.column(name)) if name in there else pa.nulls(table.num_rows) for name in layout.names
+        }
         return cls(
             arrays, table.num_rows, lambda position: {name: each[position].as_py() for name, each in arrays.items()}
         )
@@ -43,9 +46,10 @@ class Given:
     @classmethod
     def of_rows(cls, rows: Sequence[Mapping[str, object]], layout: Layout) -> "Given":
         """Rows as JSON has them."""
-        names = set(layout.names)
+        names, required = set(layout.names), set(layout.required)
         arrays = {name: _of_values([row.get(name) for row in rows]) for name in layout.names}
-        whole = np.array([row.keys() == names and not isinstance(row, Repeated) for row in rows], dtype=bool)
+        fits = (required <= row.keys() <= names and not isinstance(row, Repeated) for row in rows)
+        whole = np.fromiter(fits, dtype=bool, count=len(rows))
         return cls(arrays, len(rows), rows.__getitem__, whole)
 
 
@@ -54,7 +58,7 @@ class CheckedColumns:
     """The verdict on rows. usable: which can be used. odd: which of those a warning goes with.
 
     values: a record batch of the usable rows, in the layout's order. dtypes: what pandas is to make of its columns,
-    empty where that is left to it. problems: by position, of the rows that cannot be used.
+    empty where that is left to it. problems: by position, of the rows that cannot be used. numbers: see check_many.
     """
 
     layout: Layout
@@ -64,6 +68,7 @@ class CheckedColumns:
     dtypes: tuple[str, ...]
     problems: Mapping[int, tuple[Problem, ...]]
     check: Callable[[int], CheckedRow]
+    numbers: Sequence[int] | Mask | None = None
 
     def warnings(self, position: int) -> tuple[Problem, ...]:
         return self.check(position).warnings if self.odd[position] else ()
@@ -96,7 +101,7 @@ def check_many(
         values = [each.filter(pa.array(usable)) for each in values]
     dtypes = tuple(_dtype(rule, each) for rule, each in zip(layout.columns, values, strict=True))
     batch = pa.record_batch(values, names=list(layout.names))
-    return CheckedColumns(layout, usable, odd & usable, batch, dtypes, problems, check)
+    return CheckedColumns(layout, usable, odd & usable, batch, dtypes, problems, check, numbers)
 
 
 def _dtype(rule: ColumnRule, values: Arrow) -> str:
@@ -114,7 +119,12 @@ def _patched(values: Arrow, fine: Mapping[int, CheckedRow], rule: ColumnRule) ->
         return _of_mixed(values, list(fine), read)
     mask = np.zeros(len(values), dtype=bool)
     mask[list(fine)] = True
-    return pc.replace_with_mask(values, pa.array(mask), pa.array(read, type=values.type))
+    return pc.replace_with_mask(values, pa.array(mask), _typed(read, values.type))
+
+
+def _typed(read: Sequence[Value], kind: Arrow) -> Arrow:
+    """Arrow makes times of text only by a cast."""
+    return pa.array(read, type=pa.string()).cast(kind) if pa.types.is_timestamp(kind) else pa.array(read, type=kind)
 
 
 def _of_mixed(values: Arrow, positions: Sequence[int], read: Sequence[Value]) -> Arrow:
@@ -140,9 +150,11 @@ def _of_values(values: Sequence[object]) -> Arrow:
 
 
 def _flat(column: Arrow) -> Arrow:
-    """One array, text of every kind as one kind of text."""
+    """One array without a dictionary (pandas' categories), text of every kind as one kind of text."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+    if pa.types.is_dictionary(array.type):
+        array = pc.cast(array, array.type.value_type)
+    kind = array.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pc.cast(array, pa.string())
     return array

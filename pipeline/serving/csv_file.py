@@ -1,11 +1,11 @@
-"""CSV read a chunk at a time by column: fast where a chunk is plainly well formed, row by row where it is not.
+"""CSV and text with tabs, read a chunk at a time by column: fast where a chunk is plainly well formed, else row by row.
 
 Where a chunk ends depends on where it begins and on the bytes alone, so that reading can go on anywhere.
 """
 
 import csv
+import re
 from collections.abc import Iterator
-from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -14,34 +14,43 @@ import pyarrow.csv
 from pipeline.governance.errors import InvalidInput
 from pipeline.serving.chunks import CHUNK_BYTES, Chunk, Line, Position
 from pipeline.serving.column_checks import Arrow, Mask
-from pipeline.serving.read_ahead import FIRST_LOOK, MOST_LINE_CHARACTERS, ReadAhead
+from pipeline.serving.read_ahead import FIRST_LOOK, MOST_LINE_CHARACTERS, Bytes, ReadAhead, Unpacked
 
 PARSED_BYTES = 2**18  # at once: more would not stay in the processor's cache
 LONGEST_PLAIN_LINE = 2**17  # bytes; csv.reader refuses longer fields
-SEPARATORS = {";": "';'", "\t": "a tab", "|": "'|'"}
-UTF8_MARK, UTF16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+SEPARATORS = {",": "a comma", ";": "';'", "\t": "a tab", "|": "'|'"}
+UTF8_MARK = b"\xef\xbb\xbf"
+# How files begin that are called .csv and are something else. Text in UTF-16 without a mark has a NUL in its first two.
+OTHERS = {
+    rb"\xff\xfe|\xfe\xff|.\0|\0": "is UTF-16; save it as UTF-8",
+    rb"PK\x03\x04": "is an Excel workbook or another ZIP archive; save it as CSV in UTF-8",
+    rb"\xd0\xcf\x11\xe0": "is an Excel workbook; save it as CSV in UTF-8",
+    rb"\x1f\x8b": "is compressed with gzip; its name must end in .csv.gz or .tsv.gz",
+    rb"PAR1": "is a Parquet file; its name must end in .parquet",
+}
+# A first line by which a spreadsheet knows the separator.
+SEPARATOR_LINE = re.compile(rb'"?sep=(.)"?(?=[\r\n]|$)', re.IGNORECASE)
+LONGEST_SEPARATOR_LINE = 8
 # First bytes of cells that a spreadsheet may take for a formula. An empty cell at a line's end begins with its end.
 MAYBE_FORMULA = np.zeros(256, dtype=bool)
 MAYBE_FORMULA[[*range(10), *range(11, 33), *b"=+-@\x7f", *range(128, 256)]] = True
-COMMA, QUOTE, LINE_FEED, RETURN = b',"\n\r'
+QUOTE, LINE_FEED, RETURN = b'"\n\r'
 
 
 class CsvFile:
-    """Comma-separated, UTF-8 with or without a byte order mark, the first line naming the columns. Every cell is text.
+    """UTF-8 with or without a byte order mark, the first line naming the columns. Every cell is text.
 
-    size: in bytes, None where nobody knows.
+    size: of the file in bytes, None where nobody knows. separator: a comma or a tab.
     """
 
     from_text, schema = True, None
 
-    def __init__(self, stream: IO[bytes], *, name: str, size: int | None) -> None:
-        self._name, self._size = name, size
+    def __init__(self, stream: Bytes, *, name: str, size: int | None, separator: str = ",") -> None:
+        self._name, self._size, self.separator = name, size, separator
+        self._packed = stream if isinstance(stream, Unpacked) else None
         self._bytes = ReadAhead(stream)
         self._line = 0
-        start = bytes(self._bytes.look(len(UTF8_MARK)))
-        if start[:2] in UTF16:
-            raise InvalidInput(f"{self._name}: is UTF-16; save it as UTF-8")
-        self._bytes.skip(len(UTF8_MARK) if start == UTF8_MARK else 0)
+        self._check_start()
         self.header = next(((*cells,) for _, cells in self._rows()), ())
         self._check_separator()
 
@@ -55,7 +64,8 @@ class CsvFile:
         self._line = position.row
 
     def share_read(self) -> float:
-        return min(1.0, self._bytes.at / self._size) if self._size else 0.0
+        taken = self._packed.taken if self._packed else self._bytes.at
+        return min(1.0, taken / self._size) if self._size else 0.0
 
     def chunks(self, rows: int) -> Iterator[Chunk]:
         """At most `rows` rows and CHUNK_BYTES at a time. Raises InvalidInput where the rest cannot be read."""
@@ -80,7 +90,7 @@ class CsvFile:
         ends = ends[:rows]
         cut = min(int(ends[-1]) + 1, len(start))
         quotes = quotes[quotes < cut]
-        if not _plain(data[:cut], ends, quotes):
+        if not _plain(data[:cut], ends, quotes, separator=ord(self.separator)):
             return None
         cells = self._parsed(start[:cut], quoted=bool(len(quotes)))
         if cells is None or cells.num_rows != len(ends):
@@ -88,7 +98,8 @@ class CsvFile:
         numbers = np.arange(self._line + 1, self._line + 1 + len(ends))
         self._line += len(ends)
         self._bytes.skip(cut)
-        return Chunk(cells, numbers, (), self.position, None if len(quotes) else _lines(data[:cut], ends))
+        lines = None if len(quotes) else _lines(data[:cut], ends, separator=ord(self.separator))
+        return Chunk(cells, numbers, (), self.position, lines)
 
     def _parsed(self, block: memoryview, *, quoted: bool) -> Arrow:
         names = [str(position) for position in range(len(self.header))]
@@ -96,7 +107,7 @@ class CsvFile:
             table = pa.csv.read_csv(
                 pa.BufferReader(pa.py_buffer(block)),
                 read_options=pa.csv.ReadOptions(column_names=names, use_threads=False, block_size=PARSED_BYTES),
-                parse_options=pa.csv.ParseOptions(quote_char='"' if quoted else False),
+                parse_options=pa.csv.ParseOptions(delimiter=self.separator, quote_char='"' if quoted else False),
                 convert_options=pa.csv.ConvertOptions(
                     column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
                 ),
@@ -124,7 +135,7 @@ class CsvFile:
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         """Empty lines are left out."""
-        rows = csv.reader(self._lines(), strict=True)
+        rows = csv.reader(self._lines(), delimiter=self.separator, strict=True)
         while True:
             first = self._line + 1
             try:
@@ -150,25 +161,49 @@ class CsvFile:
                 raise InvalidInput(f"{self._name}: line {self._line} has more than {MOST_LINE_CHARACTERS:,} characters")
             yield text
 
+    def _check_start(self) -> None:
+        """What is no text of ours is named; a mark and a line for spreadsheets are passed over."""
+        start = bytes(self._bytes.look(LONGEST_SEPARATOR_LINE))
+        for pattern, what in OTHERS.items():
+            if re.match(pattern, start, re.DOTALL):
+                raise InvalidInput(f"{self._name}: {what}")
+        self._bytes.skip(len(UTF8_MARK) if start.startswith(UTF8_MARK) else 0)
+        line = SEPARATOR_LINE.match(bytes(self._bytes.look(LONGEST_SEPARATOR_LINE)))
+        if line is None:
+            return
+        if line[1] != self.separator.encode():
+            found = line[1].decode(errors="replace")
+            self._refuse_separator(
+                f"its first line says that {SEPARATORS.get(found, repr(found))} separates the columns"
+            )
+        self._bytes.line()
+        self._line = 1
+
     def _check_separator(self) -> None:
         if len(self.header) == 1:
             for separator, shown in SEPARATORS.items():
                 if separator in self.header[0]:
-                    raise InvalidInput(f"{self._name}: looks like {shown} separates the columns; it must be a comma")
+                    self._refuse_separator(f"looks like {shown} separates the columns")
+
+    def _refuse_separator(self, why: str) -> None:
+        wanted = SEPARATORS[self.separator] + (
+            ", or a tab where the name ends in .tsv" if self.separator == "," else ""
+        )
+        raise InvalidInput(f"{self._name}: {why}; it must be {wanted}")
 
 
-def _lines(block: Mask, ends: Mask) -> Arrow:
+def _lines(block: Mask, ends: Mask, *, separator: int) -> Arrow:
     """None where a cell could be a formula, or a line is not ended by a line feed alone."""
-    starts = np.concatenate(([0], np.flatnonzero(block == COMMA) + 1, ends[:-1] + 1))
+    starts = np.concatenate(([0], np.flatnonzero(block == separator) + 1, ends[:-1] + 1))
     if block[-1] != LINE_FEED or MAYBE_FORMULA[block[starts]].any() or RETURN in block[ends - 1]:
         return None
     text = block.copy()
-    text[ends] = COMMA
+    text[ends] = separator
     offsets = np.concatenate(([0], ends + 1)).astype(np.int32)
     return pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(text))
 
 
-def _plain(block: Mask, ends: Mask, quotes: Mask) -> bool:
+def _plain(block: Mask, ends: Mask, quotes: Mask, *, separator: int) -> bool:
     """Whether every line is one row, not empty, and every quote where a quote may be."""
     lengths = np.diff(ends, prepend=-1)
     before = block[np.maximum(ends - 1, 0)]
@@ -184,6 +219,6 @@ def _plain(block: Mask, ends: Mask, quotes: Mask) -> bool:
         return False  # a cell of several lines, or a quote that is not closed
     opening, closing = quotes[::2], quotes[1::2]
     around = np.concatenate(([LINE_FEED], block, [LINE_FEED]))
-    opens = np.isin(around[opening], (COMMA, QUOTE, LINE_FEED))
-    closes = np.isin(around[closing + 2], (COMMA, QUOTE, LINE_FEED, RETURN))
+    opens = np.isin(around[opening], (separator, QUOTE, LINE_FEED))
+    closes = np.isin(around[closing + 2], (separator, QUOTE, LINE_FEED, RETURN))
     return bool(opens.all() and closes.all())

@@ -31,7 +31,9 @@ def jobs(given: str, wanted: str) -> list[Job]:
     source, target = Place.at(given), Place.at(wanted)
     sources, several = _sources(source, given)
     if not sources:
-        raise InvalidInput(f"{shown(given)}: there is no CSV or Parquet file")
+        raise InvalidInput(
+            f"{shown(given)}: there is no file whose name ends in {', '.join(KINDS[:-1])} or {KINDS[-1]}"
+        )
     if _is_folder(target, wanted, several=several):
         found = [Job(each, target / each.name) for each in sources]
     elif len(sources) == 1:

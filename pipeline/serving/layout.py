@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.evidence import entry_of, number
+from pipeline.governance.text import visible
 
-Kind = Literal["number", "integer", "category", "text", "boolean", "any"]
+Kind = Literal["number", "integer", "category", "text", "boolean", "datetime", "any", "unfit"]
 Source = Literal["feature schema", "signature", "input example", "model"]
 MOST_COLUMNS = 2_000
-MOST_TENSOR_COLUMNS = 2  # dimensions: rows and columns
+MATRIX = 2  # dimensions: rows and columns
 # MLflow's words for types, and what a column of rows must be to pass its own check of them.
 SIGNATURE: dict[str, tuple[Kind, str]] = {
     "double": ("number", "float64"),
@@ -22,6 +23,15 @@ SIGNATURE: dict[str, tuple[Kind, str]] = {
     "integer": ("integer", "int32"),
     "string": ("text", "str"),
     "boolean": ("boolean", "bool"),
+    "datetime": ("datetime", "datetime64[ns]"),
+}
+# MLflow's types of which a form, a file or a row has no value, in our words.
+UNFIT = {
+    "array": "an array",
+    "binary": "bytes",
+    "map": "a map",
+    "object": "an object",
+    "sparse_vector": "a sparse vector",
 }
 
 
@@ -30,8 +40,9 @@ class ColumnRule:
     """What one column may hold. dtype: pandas' name, empty where nobody says.
 
     minimum, maximum: allowed themselves; None is no bound. categories: in the order of a form.
-    required: whether a missing value is refused. lowest, highest: what the training rows held; unseen: categories that
-    they did not hold. default: what a form starts with; never filled in for a missing value.
+    required: whether a missing value is refused, and the column itself may not be left out. lowest, highest: what the
+    training rows held; unseen: categories that they did not hold. default: what a form starts with; never filled in for
+    a missing value. takes: of the kind "unfit", what it takes instead of a value that could be given here.
     """
 
     name: str
@@ -47,6 +58,12 @@ class ColumnRule:
     lowest: float | None = None
     highest: float | None = None
     unseen: tuple[str, ...] = ()
+    takes: str = ""
+
+    @property
+    def refusal(self) -> str:
+        """Why no value of it can be given; empty where one can."""
+        return f"takes {self.takes}, which cannot be given here" if self.kind == "unfit" else ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +76,16 @@ class Layout:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The columns that must be there; any other one may be left out and is then missing in every row."""
+        return tuple(column.name for column in self.columns if column.required)
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """A sentence for each column of which no value can be given."""
+        return tuple(f"{visible(rule.name)}: {rule.refusal}" for rule in self.columns if rule.refusal)
 
     def column(self, name: str) -> ColumnRule | None:
         return next((column for column in self.columns if column.name == name), None)
@@ -80,6 +107,15 @@ def layout_of(schema: Mapping[str, Any], signature: Mapping[str, Any] | None) ->
     if len(rules) > MOST_COLUMNS:
         raise InvalidInput(f"the model: has {len(rules):,} columns; at most {MOST_COLUMNS:,} can be used here")
     return Layout(rules, "feature schema" if described else "signature") if rules else None
+
+
+def refusals_of(schema: Mapping[str, Any], signature: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """What of a version can never be given here, without asking the model; sentences, empty where all can."""
+    try:
+        found = layout_of(schema, signature)
+    except InvalidInput as error:
+        return (str(error),)
+    return found.refusals if found else ()
 
 
 def layout_of_model(description: Mapping[str, Any]) -> Layout | None:
@@ -140,27 +176,48 @@ def _described(name: str, column: Mapping[str, Any], signed: ColumnRule | None) 
 
 
 def _signed(signature: Mapping[str, Any] | None) -> Iterator[ColumnRule]:
-    """The columns of a signature; an array of numbers has columns "0", "1" and so on."""
+    """The columns of a signature; those without a name are "0", "1" and so on."""
     columns = (signature or {}).get("inputs")
-    for column in columns if isinstance(columns, list) else []:
+    if not isinstance(columns, list) or _is_list_of_numbers(columns):
+        return
+    for position, column in enumerate(columns):
         if not isinstance(column, dict):
             continue
         if column.get("type") == "tensor":
             yield from _array(column)
-        elif "name" in column:
-            kind, dtype = SIGNATURE.get(str(column.get("type")), ("any", ""))
-            yield ColumnRule(str(column["name"]), kind, dtype, required=column.get("required") is not False)
+        else:
+            yield _typed(str(column.get("name", position)), column)
+
+
+def _is_list_of_numbers(columns: Sequence[Any]) -> bool:
+    """One array without a name: each row is a list, and how long it is only the example shows."""
+    column = columns[0] if len(columns) == 1 and isinstance(columns[0], dict) else {}
+    return column.get("type") == "array" and "name" not in column and entry_of(column, "items").get("type") in SIGNATURE
+
+
+def _typed(name: str, column: Mapping[str, Any]) -> ColumnRule:
+    word, required = str(column.get("type")), column.get("required") is not False
+    if word in UNFIT:
+        return ColumnRule(name, "unfit", required=required, takes=UNFIT[word])
+    kind, dtype = SIGNATURE.get(word, ("any", ""))
+    return ColumnRule(name, kind, dtype, required=required)
 
 
 def _array(column: Mapping[str, Any]) -> Iterator[ColumnRule]:
+    """One column per number of a row; an array that has more dimensions than rows and columns is one that is unfit."""
     tensor = entry_of(column, "tensor-spec")
     shape, dtype = tensor.get("shape"), _text(tensor.get("dtype"))
     kind: Kind = "number" if dtype.startswith("float") else "integer" if dtype.startswith("int") else "any"
     dtype = dtype if kind != "any" else ""
-    if "name" in column:
+    sizes = [each for each in shape if isinstance(each, int)] if isinstance(shape, list) else []
+    of_one = sizes[1:] in ([], [1])  # in each row
+    if len(sizes) > MATRIX or ("name" in column and not of_one):
+        takes = f"an array of shape ({', '.join(map(str, sizes[:6]))})"
+        yield ColumnRule(str(column.get("name", "0")), "unfit", takes=takes)
+    elif "name" in column:
         yield ColumnRule(str(column["name"]), kind, dtype)
-    elif isinstance(shape, list) and len(shape) == MOST_TENSOR_COLUMNS and isinstance(shape[1], int):
-        yield from (ColumnRule(str(position), kind, dtype) for position in range(min(shape[1], MOST_COLUMNS + 1)))
+    elif len(sizes) == MATRIX:
+        yield from (ColumnRule(str(position), kind, dtype) for position in range(min(sizes[1], MOST_COLUMNS + 1)))
 
 
 def _shown(name: str, values: Sequence[object]) -> ColumnRule:

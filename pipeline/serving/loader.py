@@ -8,6 +8,7 @@ None of this is a proof that a file is harmless: scikit-learn's and numpy's own 
 the worker process calls `load_model`. The heavy libraries are imported when they are needed.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import io
@@ -24,7 +25,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.governance.errors import Refused
+from pipeline.governance.errors import IntegrityFailure, Refused
 from pipeline.governance.ports import File
 
 Model = Any  # whatever skops makes of the file
@@ -57,12 +58,20 @@ UNUSABLE = (
 )
 
 
+class Failed(Exception):
+    """The model does not do what was asked; the message ends a sentence that begins with its name."""
+
+
 class NoInputExample(Refused):
     """The model came without rows to try it on."""
 
 
 class OutsidePolicy(Refused):
     """To load it would mean to run, or to trust, more than the allow-list does; nothing is known to be broken."""
+
+
+class NotHere(Refused):
+    """It needs a library, or another version of one, that is not installed here; nothing is known to be broken."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +148,7 @@ def parse_description(content: bytes) -> Mapping[str, Any]:
 def model_file(description: Mapping[str, Any], names: Collection[str]) -> str:
     """The path of the skops file, if the description asks for nothing that would run.
 
-    Raises OutsidePolicy where it does, Refused where the installed scikit-learn is another one.
+    Raises OutsidePolicy where it does, NotHere where the installed scikit-learn is another one.
     """
     flavors = description["flavors"]
     if "sklearn" not in flavors:
@@ -159,16 +168,19 @@ def model_file(description: Mapping[str, Any], names: Collection[str]) -> str:
     }
     if held := [reason for reason, holds in reasons.items() if holds]:
         raise OutsidePolicy("; ".join(held))
-    _check_scikit_learn(str(sklearn.get("sklearn_version")))
+    check_scikit_learn(str(sklearn.get("sklearn_version")))
     return str(name)
 
 
-def _check_scikit_learn(needed: str) -> None:
-    """Fitted attributes and the layout of trees may change with each minor release."""
+def check_scikit_learn(needed: str) -> None:
+    """Fitted attributes and the layout of trees may change with each minor release.
+
+    Raises NotHere where the installed one is another.
+    """
     installed = importlib.metadata.version("scikit-learn")
     minor, ours = (".".join(version.split(".")[:2]) for version in (needed, installed))
     if minor != ours:
-        raise Refused(f"it needs scikit-learn {minor}, have {ours}")
+        raise NotHere(f"it needs scikit-learn {minor}, have {ours}")
 
 
 def _check_archive(data: bytes) -> None:
@@ -215,32 +227,35 @@ def input_example(loaded: LoadedModel) -> Rows:
         raise NoInputExample("has no input example to try")
     if name not in loaded.names:
         raise NoInputExample("has no input example to try: its file is missing")
-    path = loaded.folder / name
+    from pipeline.serving.example_rows import rows_of_example
+
+    path = whole(loaded, name)
     try:
         if path.stat().st_size > MOST_EXAMPLE_BYTES:
             raise Refused("its input example is too large")
-        return _rows(json.loads(path.read_bytes()), as_frame=information.get("type") == "dataframe")
+        as_frame, signature = information.get("type") == "dataframe", loaded.description.get("signature")
+        rows = rows_of_example(json.loads(path.read_bytes()), as_frame=as_frame, signature=signature)
+        return rows[:MOST_EXAMPLE_ROWS]
     except UNUSABLE as error:
         raise Refused(f"its input example cannot be read ({short(error)})") from error
 
 
-def _rows(content: Json, *, as_frame: bool) -> Rows:
-    import numpy as np
-    import pandas as pd
-
-    if isinstance(content, dict):
-        # MLflow's file for serving wraps the same content once more.
-        content = next(
-            (content[key] for key in ("dataframe_split", "dataframe_records", "inputs") if key in content), content
-        )
-    if isinstance(content, dict) and "columns" in content and "data" in content:
-        return pd.DataFrame(content["data"], columns=content["columns"]).head(MOST_EXAMPLE_ROWS)
-    if not isinstance(content, list):
-        raise TypeError("neither a table nor an array")
-    return pd.DataFrame(content).head(MOST_EXAMPLE_ROWS) if as_frame else np.array(content)[:MOST_EXAMPLE_ROWS]
+def whole(loaded: LoadedModel, name: str) -> Path:
+    """A file that was there when the model was loaded. Raises IntegrityFailure where it has gone since."""
+    path = loaded.folder / name
+    if not path.is_file():
+        raise IntegrityFailure("the private copy is not what was looked at")
+    return path
 
 
 def short(error: BaseException) -> str:
-    """The first line of a library's message, short enough for a screen."""
-    lines = str(error).strip().splitlines() or [""]
+    """The first line of a library's message, short enough for a screen; a stranger's may not even be text."""
+    with contextlib.suppress(Exception):
+        text = str(error)
+        return _first_line(error, text)
+    return type(error).__name__
+
+
+def _first_line(error: BaseException, text: str) -> str:
+    lines = text.strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:200]}" if lines[0] else type(error).__name__

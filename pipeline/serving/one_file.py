@@ -1,5 +1,7 @@
 """One file that is scored under way to its place: staged, gone on with after an interruption, and delivered whole."""
 
+import gzip
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ from pipeline.serving.scored import Scored, result_of
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.scoring import Report, Scoring, Way
 from pipeline.serving.sinks import ArrowSink, CsvSink, Sink, output_schema, to_parquet
-from pipeline.serving.table_files import kind_of, open_table
+from pipeline.serving.table_files import GZIP, PARQUET, TEXT, kind_of, open_table
 
 Say = Callable[[str], object]
 FORMAT = 1  # of what is staged; another one is not gone on with
@@ -91,9 +93,8 @@ class OneFile:
             if mark is None:
                 refused.begin()
             scoring.run(self._sink(staging, scoring, fresh=mark is None), refused, mark=staging.mark, report=report)
-        if self._parquet and scoring.tally.scored:
-            with staging.rows_path.open("rb") as rows, self._deliverable(staging).open("wb") as file:
-                to_parquet(rows, file)
+        if scoring.tally.scored:
+            self._finished(staging)
         found = result_of(scoring, output=str(self.job.target), bad_file=str(self.job.bad))
         staging.finish(asdict(found))
         self._deliver(staging, found)
@@ -105,18 +106,36 @@ class OneFile:
         say(f"{self.job.target.name}: goes on after {mark.tally.rows:,} rows")
 
     @property
-    def _parquet(self) -> bool:
-        return kind_of(self.job.target.name) == ".parquet"
+    def _kind(self) -> str:
+        return kind_of(self.job.target.name)
+
+    def _finished(self, staging: Staging) -> None:
+        """What is not delivered as it was staged is made of it; the same rows give the same bytes."""
+        made = self._deliverable(staging)
+        if made == staging.rows_path:
+            return
+        with staging.rows_path.open("rb") as rows, made.open("wb") as file:
+            if self._kind == PARQUET:
+                to_parquet(rows, file)
+            else:
+                with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
+                    shutil.copyfileobj(rows, packed)
 
     def _sink(self, staging: Staging, scoring: Scoring, *, fresh: bool) -> Callable[[Arrow], Sink]:
         table = scoring.table
         header = [*table.header, *scoring.added]
-        text = CsvSink(staging.rows, header, input_columns=len(table.header))
-        if not self._parquet and fresh:
+        separator = TEXT.get(self._kind, "")
+        text = CsvSink(
+            staging.rows,
+            header,
+            input_columns=len(table.header) if table.separator == separator else 0,
+            separator=separator or ",",
+        )
+        if separator and fresh:
             text.begin()
 
         def opened(added: Arrow) -> Sink:
-            if not self._parquet:
+            if separator:
                 return text
             schema = output_schema(table.header, added, layout=scoring.layout, schema=table.schema)
             typed = ArrowSink(staging.rows, schema)
@@ -127,7 +146,8 @@ class OneFile:
         return opened
 
     def _deliverable(self, staging: Staging) -> Path:
-        return self.folder / "rows.parquet" if self._parquet else staging.rows_path
+        made = self._kind == PARQUET or self._kind.endswith(GZIP)
+        return self.folder / "made" if made else staging.rows_path
 
     def _deliver(self, staging: Staging, found: Scored) -> None:
         """What is there from an earlier run would be taken for this one's. Can be repeated."""

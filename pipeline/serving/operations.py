@@ -5,69 +5,99 @@ without columns and values and with an Arrow stream beside them; an empty dtype 
 returned is finite.
 """
 
-import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipeline.governance.errors import Refused
+from pipeline.governance.errors import Refused, SignoffError
 from pipeline.serving.arrow_rows import frame_of, paired, said
-from pipeline.serving.forests import forest_probabilities
+from pipeline.serving.example_rows import like, names_of
 from pipeline.serving.frames import ARROW, Frame
 from pipeline.serving.held import Held, load
 from pipeline.serving.loader import (
     UNUSABLE,
+    Failed,
     LoadedModel,
     NoInputExample,
     input_example,
     short,
+    whole,
 )
+from pipeline.serving.model_inputs import categories_of, with_categories
+from pipeline.serving.outputs import Said, check_explained, said_by
 
 BACKGROUND = "signoff/background.parquet"
 MOST_BACKGROUND_BYTES = 10 * 2**20
 MOST_BACKGROUND_ROWS = 200
 MOST_EXPLAINED_ROWS = 50
 MOST_NAMES = 2_000
-# Of these, `predict` is the class with the largest probability: asking for both would take twice the time.
-LARGEST_WINS = {
-    "DecisionTreeClassifier", "ExtraTreeClassifier", "ExtraTreesClassifier", "GaussianNB",
-    "HistGradientBoostingClassifier", "LogisticRegression", "LogisticRegressionCV", "MLPClassifier",
-    "RandomForestClassifier",
-}  # fmt: skip
 
 
-class Failed(Exception):
-    """The model does not do what was asked; the message ends a sentence that begins with its name."""
+@contextmanager
+def failing(what: str) -> Iterator[None]:
+    """Whatever a stranger's model raises is its failure, SystemExit and the like among it: the process stays."""
+    try:
+        yield
+    except (Failed, SignoffError, MemoryError):
+        raise
+    except BaseException as error:  # there is nothing that a model might not raise
+        raise Failed(f"{what} ({short(error)})") from error
 
 
 def smoke(folder: Path, *, allowed_types: Collection[str], trust: str) -> Frame:
     """The predictions for the input example that came with the model. Raises Refused, Failed."""
     held = load(folder, allowed_types=allowed_types, trust=trust)
     rows = input_example(held.loaded)
-    try:
-        prediction = np.asarray(held.loaded.model.predict(rows)).tolist()
-        json.dumps(prediction, allow_nan=False)
-    except UNUSABLE as error:
-        raise Failed(f"cannot predict its input example ({short(error)})") from error
-    return {"prediction": prediction, "model_type": held.loaded.model_type}
+    with failing("cannot predict its input example"):
+        rows = _as_fitted(held, rows) if isinstance(rows, pd.DataFrame) else rows
+        found = said_by(held, rows)
+        _require_answers(found)
+        return {"prediction": found.plain(), "model_type": held.loaded.model_type}
 
 
 def describe(held: Held) -> Frame:
-    """What can be told of a model without rows: class labels, column names, the input example as columns."""
-    model = held.loaded.model
+    """What can be told of a model without rows: class labels, column names, the input example as columns.
+
+    names: of the columns of a table that it answers with. Raises Failed where the example shows that its answers cannot
+    be used.
+    """
+    model, found = held.loaded.model, _tried(held)
     names = getattr(model, "feature_names_in_", None)
     classes = getattr(model, "classes_", None)
+    known = [] if classes is None else [str(each) for each in np.ravel(classes)]
     return {
         "model_type": held.loaded.model_type,
         "foreign": held.foreign,
-        "classes": [] if classes is None else [str(each) for each in np.ravel(classes)],
-        "probabilities": hasattr(model, "predict_proba"),
+        "classes": known or (list(found.classes) if found else []),
+        "probabilities": hasattr(model, "predict_proba") or bool(found and found.probabilities is not None),
+        "names": list(found.names) if found else [],
         "columns": [] if names is None else [str(name) for name in names[:MOST_NAMES]],
         "example": _example(held.loaded),
     }
+
+
+def _tried(held: Held) -> Said | None:
+    """What it says of its input example; None where there is none that it can be asked about.
+
+    An example that does not fit says nothing about other rows; an answer in a form that cannot be used does.
+    """
+    try:
+        with failing("cannot predict its input example"):
+            rows = pd.DataFrame(input_example(held.loaded))
+            rows.columns = [str(name) for name in rows.columns]
+            rows = _as_fitted(held, rows)
+    except (Failed, Refused):
+        return None
+    try:
+        return said_by(held, rows)
+    except (Failed, Refused, MemoryError):
+        raise
+    except BaseException:  # noqa: BLE001 (see failing)
+        return None
 
 
 def _example(loaded: LoadedModel) -> Frame:
@@ -80,8 +110,9 @@ def _example(loaded: LoadedModel) -> Frame:
 
 
 def _plain(column: pd.Series) -> list[Any]:
-    """Values as JSON has them; what it has not (NaN, infinity, dates, bytes) is null."""
-    values = [value.item() if isinstance(value, np.generic) else value for value in column]
+    """Values as JSON has them, times as text; what it has not (NaN, infinity, bytes) is null."""
+    values = [value.isoformat() if isinstance(value, pd.Timestamp) else value for value in column]
+    values = [value.item() if isinstance(value, np.generic) else value for value in values]
     kept = (str, bool, int)
     return [
         value if isinstance(value, kept) or (isinstance(value, float) and np.isfinite(value)) else None
@@ -95,8 +126,17 @@ def _frame(held: Held, rows: Frame, arrow: bytes | None = None) -> pd.DataFrame:
         frame = _of_lists(rows) if arrow is None else frame_of(arrow, rows["dtypes"])
     except UNUSABLE as error:
         raise Failed(f"cannot take these rows ({short(error)})") from error
+    return _as_fitted(held, frame)
+
+
+def _as_fitted(held: Held, frame: pd.DataFrame) -> pd.DataFrame:
+    """With the names and categories that it was fitted with. Raises Refused."""
+    frame = frame.set_axis(names_of(frame.columns, held.loaded.description.get("signature")), axis=1)
     fitted = list(getattr(held.loaded.model, "feature_names_in_", frame.columns))
-    return frame[fitted] if set(fitted) <= set(frame.columns) else frame
+    frame = frame[fitted] if set(fitted) <= set(frame.columns) else frame
+    if held.categories is None:
+        held.categories = categories_of(held.loaded.model, frame)
+    return with_categories(frame, held.categories) if held.categories else frame
 
 
 def _of_lists(rows: Frame) -> pd.DataFrame:
@@ -107,27 +147,22 @@ def _of_lists(rows: Frame) -> pd.DataFrame:
 def predict(held: Held, rows: Frame, arrow: bytes | None = None) -> Frame:
     """One prediction per row; probabilities, one list per row in the order of `classes`, null where it has none.
 
-    Rows that came by Arrow are answered by Arrow, see arrow_rows.said. Raises Failed.
+    Rows that came by Arrow are answered by Arrow, see arrow_rows.said, also where some have no finite answer.
+    Raises Failed, Refused.
     """
     frame = _frame(held, rows, arrow)
-    try:
+    with failing("cannot predict these rows"):
         if arrow is not None:
-            predicted, classes, probabilities = _predicted(held, _at_least_two(frame))
-            first = slice(len(frame))
-            return {
-                "classes": classes,
-                "arrow": said(predicted[first], None if probabilities is None else probabilities[first]),
-            }
-        predicted, classes, probabilities = _predicted(held, frame)
-        answer = {
-            "predictions": predicted.tolist(),
-            "classes": classes,
-            "probabilities": None if probabilities is None else probabilities.tolist(),
+            found = said_by(held, _at_least_two(frame)).head(len(frame))
+            return {"classes": list(found.classes), "arrow": said(found.values, found.probabilities)}
+        found = said_by(held, frame)
+        _require_answers(found)
+        chances = found.probabilities
+        return {
+            "predictions": found.plain(),
+            "classes": list(found.classes),
+            "probabilities": None if chances is None else chances.astype(np.float64).tolist(),
         }
-        json.dumps(answer, allow_nan=False)
-    except UNUSABLE as error:
-        raise Failed(f"cannot predict these rows ({short(error)})") from error
-    return answer
 
 
 def _at_least_two(frame: pd.DataFrame) -> pd.DataFrame:
@@ -135,40 +170,11 @@ def _at_least_two(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([frame, frame], ignore_index=True) if len(frame) == 1 else frame
 
 
-def _predicted(held: Held, frame: pd.DataFrame) -> tuple[np.ndarray, list[str], np.ndarray | None]:
-    """Predictions, names of the classes that probabilities are about, and those."""
-    model = held.loaded.model
-    classes, probabilities = getattr(model, "classes_", None), _probabilities(model, frame)
-    if probabilities is not None and classes is not None and held.loaded.model_type in LARGEST_WINS:
-        predicted = np.asarray(classes)[probabilities.argmax(axis=1)]
-    else:
-        predicted = _one_each(model.predict(frame), len(frame))
-    return predicted, _names(classes, probabilities), probabilities
-
-
-def _probabilities(model: Any, frame: pd.DataFrame) -> np.ndarray | None:  # noqa: ANN401 (scikit-learn's duck)
-    if not hasattr(model, "predict_proba"):
-        return None
-    of_forest = forest_probabilities(model, frame)
-    said = model.predict_proba(frame) if of_forest is None else of_forest
-    if isinstance(said, list) or np.ndim(said) != 2:  # noqa: PLR2004
-        raise Failed("predicts several targets at once; one can be shown")
-    return np.asarray(said, dtype=np.float64)
-
-
-def _one_each(predicted: Any, count: int) -> np.ndarray:  # noqa: ANN401 (a frame, a series or an array)
-    values = np.asarray(predicted)
-    if values.shape not in {(count,), (count, 1)}:
-        raise Failed("predicts several targets at once; one can be shown")
-    return values.reshape(count)
-
-
-def _names(classes: Any, probabilities: np.ndarray | None) -> list[str]:  # noqa: ANN401
-    if probabilities is None:
-        return []
-    width = probabilities.shape[1]
-    known = classes is not None and len(classes) == width
-    return [str(each) for each in (classes if known else range(width))]
+def _require_answers(found: Said) -> None:
+    missing = np.flatnonzero(~found.answered)
+    if len(missing):
+        where = f" to row {missing[0] + 1:,}" if len(found.answered) > 1 else ""
+        raise Failed(f"gives no finite answer{where}")
 
 
 def explain(held: Held, rows: Frame) -> Frame:
@@ -180,9 +186,7 @@ def explain(held: Held, rows: Frame) -> Frame:
     from pipeline.explanation.result import to_json  # noqa: PLC0415 (with scikit-learn)
 
     frame = _frame(held, rows)
-    if len(frame) > MOST_EXPLAINED_ROWS:
-        raise Refused(f"at most {MOST_EXPLAINED_ROWS} rows are explained at once")
-    found = _explainer(held, frame).explain(frame)
+    found = _explained(held, frame)
     return {
         "explanations": [to_json(found, position) for position in range(len(found))],
         "sampled": found.sampled,
@@ -199,10 +203,8 @@ def strongest(held: Held, request: Frame) -> Frame:
     Raises Failed, InvalidInput, Refused.
     """
     frame = _frame(held, request["rows"], request[ARROW])
-    if len(frame) > MOST_EXPLAINED_ROWS:
-        raise Refused(f"at most {MOST_EXPLAINED_ROWS} rows are explained at once")
-    found = _explainer(held, frame).explain(frame)
-    predicted = [str(each) for each in _predicted(held, frame)[0].tolist()]
+    found = _explained(held, frame)
+    predicted = [str(each) for each in said_by(held, frame).plain()]
     places = [found.classes.index(each) if each in found.classes else 0 for each in predicted]
     values = found.values[np.arange(len(frame)), :, places]
     order = np.argsort(-np.abs(values), axis=1, kind="stable")[:, : request["most"]]
@@ -234,6 +236,17 @@ def second_opinion(held: Held, request: Frame) -> Frame:
     return {"weights": dict(opinion.weights), "r2": opinion.r2, "scale": opinion.scale, "agreement": share}
 
 
+def _explained(held: Held, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an Explanation, imported late)
+    """Raises Failed, InvalidInput, Refused."""
+    if len(frame) > MOST_EXPLAINED_ROWS:
+        raise Refused(f"at most {MOST_EXPLAINED_ROWS} rows are explained at once")
+    with failing("cannot be explained"):
+        found = _explainer(held, frame).explain(frame)
+        if found.scale == "probability":
+            check_explained(held, frame, found.output)
+    return found
+
+
 def _explainer(held: Held, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an Explainer, imported late)
     from pipeline.explanation.explain import Explainer  # noqa: PLC0415 (shap and scikit-learn)
 
@@ -252,7 +265,9 @@ def _background(held: Held, frame: pd.DataFrame) -> pd.DataFrame:
         stored = _stored_background(held.loaded)
         found = pd.DataFrame(input_example(held.loaded)) if stored is None else stored
         found.columns = [str(name) for name in found.columns]
-        return found[list(frame.columns)].astype(frame.dtypes.to_dict())
+        # An optional column may be absent there; a number is a name of its own.
+        columns = {name: found[str(name)] if str(name) in found else pd.Series(index=found.index) for name in frame}
+        return pd.DataFrame({name: like(column, frame[name].dtype) for name, column in columns.items()})
     except NoInputExample as error:
         raise Refused("it came with neither background rows nor an input example to explain against") from error
     except UNUSABLE as error:
@@ -269,7 +284,7 @@ def _substitute(loaded: LoadedModel) -> str:
 
 
 def _has_background(loaded: LoadedModel) -> bool:
-    return BACKGROUND in loaded.names and (loaded.folder / BACKGROUND).stat().st_size <= MOST_BACKGROUND_BYTES
+    return BACKGROUND in loaded.names and whole(loaded, BACKGROUND).stat().st_size <= MOST_BACKGROUND_BYTES
 
 
 def _stored_background(loaded: LoadedModel) -> pd.DataFrame | None:

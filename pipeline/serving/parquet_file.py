@@ -20,7 +20,7 @@ BROKEN = (pa.ArrowException, OSError, ValueError)
 class ParquetFile:
     """Cells are Python values; null is a missing one. A chunk never spans two row groups."""
 
-    from_text = False
+    from_text, separator = False, ""
 
     def __init__(self, stream: IO[bytes], *, name: str) -> None:
         self._name, self._read = name, 0

@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.text import visible
 from pipeline.serving.resume import FULL
-from pipeline.serving.table_files import KINDS, kind_of
+from pipeline.serving.table_files import KINDS, PARQUET, kind_of
 
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
 BAD = ".bad.csv"
@@ -82,7 +82,7 @@ class Place:
         return {name: str(about[name]) for name in STATES if about.get(name) is not None}
 
     def files(self) -> "list[Place]":
-        """CSV and Parquet files in the folder, by name; not what an earlier run has written beside them."""
+        """Files of rows in the folder, by name; not what an earlier run has written beside them."""
         with problems(self):
             names = sorted(str(path) for path in self.system.ls(self.path, detail=False))
         wanted = [name for name in names if name.casefold().endswith(KINDS) and not name.endswith(BAD)]
@@ -101,7 +101,7 @@ class Place:
         """
         with problems(self):
             size = self.system.info(self.path).get("size")
-            if self.local is None and kind_of(self.name) == ".parquet":
+            if self.local is None and kind_of(self.name) == PARQUET:
                 with self._stream() as stream, scratch.open("wb") as copy:
                     shutil.copyfileobj(stream, copy, COPY_BYTES)
                 stream, size = scratch.open("rb"), scratch.stat().st_size

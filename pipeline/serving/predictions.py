@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.explanation.wording import sentences
 from pipeline.governance.evidence import Evidence
@@ -10,6 +10,17 @@ from pipeline.governance.ports import VersionRecord
 from pipeline.serving.layout import Layout
 from pipeline.serving.rows import Row
 from pipeline.serving.trust import Trust, TrustState
+
+if TYPE_CHECKING:
+    from pipeline.serving.columns import CheckedColumns
+
+
+Answer = str | float | bool | Mapping[str, str | float | bool | None]
+
+
+def table_header(names: Sequence[str]) -> list[str]:
+    """What the columns of a table are called in a file of predictions; the one column where it answers with none."""
+    return [f"prediction_{name}" for name in names] or ["prediction"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +37,8 @@ class Target:
     """A version made ready to be asked, with its state and columns as they were then; keep it for a few seconds.
 
     layout: None where nothing says which columns it takes. classes: empty for a number. probabilities: whether it gives
-    them. model_type: scikit-learn's name, empty where it was not loaded.
+    them. names: of the columns of a table that it answers with, empty for one value per row.
+    model_type: scikit-learn's name, empty where it was not loaded.
     """
 
     resolved: Resolved
@@ -36,6 +48,7 @@ class Target:
     layout: Layout | None
     classes: tuple[str, ...] = ()
     probabilities: bool = False
+    names: tuple[str, ...] = ()
     model_type: str = ""
     example: Mapping[str, Sequence[Any]] | None = None
 
@@ -58,9 +71,12 @@ class Target:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One row. value: a class label or a number. probabilities: by class, empty where the model gives none."""
+    """One row. value: a class label or a number, or columns by name where the model answers with a table.
 
-    value: str | float | bool
+    probabilities: by class, empty where the model gives none.
+    """
+
+    value: Answer
     probabilities: Mapping[str, float]
     warnings: tuple[str, ...] = ()
 
@@ -93,12 +109,14 @@ class Predictions:
 class PredictedColumns:
     """Many rows at once. answers: an Arrow table with `prediction` and one column per class, in the order of `classes`.
 
-    digest: of the files that were loaded.
+    checked: the rows that were asked about; those without a finite answer are among its problems, and have no row in
+    `answers`. digest: of the files that were loaded.
     """
 
     target: Target
     classes: tuple[str, ...]
     answers: Any
+    checked: "CheckedColumns"
 
     @property
     def digest(self) -> str:

@@ -1,7 +1,12 @@
-"""A stream of bytes of which some are looked at before they are taken."""
+"""A stream of bytes of which some are looked at before they are taken, and one that is unpacked while it is read."""
 
+import gzip
+import io
 import re
-from typing import IO
+import zlib
+from typing import IO, Protocol
+
+from pipeline.governance.errors import InvalidInput
 
 READ_BYTES = 2 * 2**20
 FIRST_LOOK = 2**16
@@ -10,10 +15,60 @@ MOST_LINE_BYTES = 4 * MOST_LINE_CHARACTERS
 LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)?")
 
 
+class Bytes(Protocol):
+    """What is needed of a stream."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def seek(self, place: int, /) -> int: ...
+
+
+class Unpacked:
+    """What a gzip file holds. It only goes forward: whoever goes on in its middle unpacks what lies before.
+
+    taken: how many bytes of the file itself were read. most: refuse a file that holds more bytes.
+    """
+
+    def __init__(self, stream: IO[bytes], *, name: str, most: int | None = None) -> None:
+        self._stream, self._name, self._left = stream, name, most
+        self.taken = 0
+        self._content = gzip.GzipFile(fileobj=_Told(self), mode="rb")
+
+    def read(self, size: int, /) -> bytes:
+        """Raises InvalidInput where it cannot be unpacked."""
+        try:
+            found = self._content.read(size)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise InvalidInput(f"{self._name}: is not a whole gzip file ({error})") from error
+        if self._left is not None:
+            self._left -= len(found)
+            if self._left < 0:
+                raise InvalidInput(f"{self._name}: unpacks to more than may be uploaded")
+        return found
+
+    def seek(self, _place: int, /) -> int:
+        raise io.UnsupportedOperation
+
+    def read_packed(self, size: int) -> bytes:
+        found = self._stream.read(size)
+        self.taken += len(found)
+        return found
+
+
+class _Told(io.RawIOBase):
+    """The file as gzip reads it."""
+
+    def __init__(self, whole: Unpacked) -> None:
+        self._whole = whole
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._whole.read_packed(size)
+
+
 class ReadAhead:
     """at: how many bytes were taken."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: Bytes) -> None:
         self._stream, self._held, self._from = stream, b"", 0
         self.at, self._ended = 0, False
 

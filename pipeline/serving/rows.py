@@ -64,15 +64,18 @@ class InvalidRows(InvalidInput):
 def check_row(
     given: Mapping[str, object], layout: Layout, *, from_text: bool = False, row: int | None = None
 ) -> CheckedRow:
-    """One row by column name. from_text: every value is text, as in a CSV file or a text field; "" is missing."""
+    """One row by column name; a column that need not be there is a missing value where it is not.
+
+    from_text: every value is text, as in a CSV file or a text field; "" is missing.
+    """
     problems = check_columns(given.names if isinstance(given, Repeated) else given, layout, row=row)
     values: dict[str, Value] = {}
     warnings: list[Problem] = []
     for rule in layout.columns:
-        if rule.name not in given:
+        if rule.name not in given and rule.required:
             continue
         try:
-            values[rule.name] = check_value(given[rule.name], rule, from_text=from_text)
+            values[rule.name] = check_value(given.get(rule.name), rule, from_text=from_text)
         except Unfit as unfit:
             problems.append(_problem(rule.name, row, str(unfit)))
         else:
@@ -94,13 +97,25 @@ def check_rows(rows: Sequence[Mapping[str, object]], layout: Layout, *, from_tex
 
 
 def check_columns(names: Iterable[str], layout: Layout, *, row: int | None = None) -> list[Problem]:
-    """Columns that are missing, given twice or unknown."""
+    """Columns that are missing though they have to be there, given twice or unknown."""
     given = Counter(list(names))  # of a mapping it would take the values for counts
     missing = [name for name in layout.names if name not in given]
-    problems = [_problem(name, row, _missing(name, given, layout)) for name in missing]
+    needed = [rule for rule in layout.columns if rule.required and rule.name not in given]
+    problems = [_problem(rule.name, row, rule.refusal or _missing(rule.name, given, layout)) for rule in needed]
     problems += [_problem(name, row, "is there more than once") for name, count in given.items() if count > 1]
     unknown = [name for name in given if name not in layout.names]
     return problems + [_problem(name, row, _unknown(name, missing, layout)) for name in unknown]
+
+
+def absent_columns(names: Sequence[str], layout: Layout) -> tuple[str, ...]:
+    """A sentence for each column that a file need not have and has not: it counts as missing in every row."""
+    absent = [rule.name for rule in layout.columns if not rule.required and rule.name not in names]
+    found = Counter(names)
+    sentences = ((name, _missing(name, found, layout).removeprefix("is missing")) for name in absent)
+    return tuple(
+        f"{visible(name, most=MOST_NAME)}: is not in the file, so missing in every row{hint}"
+        for name, hint in sentences
+    )
 
 
 def columnar(rows: Sequence[Row], layout: Layout) -> dict[str, list[Any]]:

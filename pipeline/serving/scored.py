@@ -10,7 +10,8 @@ from pipeline.serving.scoring import Scoring
 class Scored:
     """How many rows were read, scored, refused (`bad`), and scored although a value is outside the training data.
 
-    ignored: columns of the file that the version does not take. notes: about the version. first_problem: of a bad row.
+    ignored: columns of the file that the version does not take. notes: about the version, and columns that it takes and
+    the file has not. first_problem: of a bad row.
     output, bad_file: where rows and refused rows were written; bad_file is None where there are none, and both are for
     an upload.
     """
@@ -47,7 +48,7 @@ class Scored:
 def result_of(scoring: Scoring, *, output: str | None = None, bad_file: str | None = None) -> Scored:
     """Of a file that was read to its end. bad_file: where refused rows are, if there are some."""
     target, tally = scoring.target, scoring.tally
-    notes = list(target.notes)
+    notes = [*target.notes, *scoring.absent]
     if tally.unequal:
         notes.append(f"{target.label}: its explanations do not add up to its output by up to {tally.sum_error:.2g}")
     return Scored(

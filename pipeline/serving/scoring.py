@@ -10,19 +10,20 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.governance.errors import InvalidInput
+from pipeline.governance.errors import InvalidInput, Refused
+from pipeline.governance.text import visible
 from pipeline.serving.chunks import Chunk, Position
 from pipeline.serving.client import Answering
 from pipeline.serving.column_checks import Arrow
 from pipeline.serving.columns import CheckedColumns, Given, check_many
 from pipeline.serving.layout import Layout
-from pipeline.serving.predictions import Target
+from pipeline.serving.predictions import Target, table_header
 from pipeline.serving.resume import Tally
-from pipeline.serving.rows import InvalidRows, check_columns
+from pipeline.serving.rows import InvalidRows, absent_columns, check_columns
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.sinks import CsvSink, Sink
 from pipeline.serving.strongest import strongest_columns
-from pipeline.serving.table_files import Table
+from pipeline.serving.table_files import Table, without_name
 from pipeline.serving.targets import layout
 
 Report = Callable[[int, int, str], None]  # (percent done, 100, what was done)
@@ -54,8 +55,9 @@ class Way:
 
 @dataclass(frozen=True)
 class _Answer:
-    """The columns that are added to the usable rows of a chunk, None where it has none."""
+    """The columns that are added to the usable rows of a chunk, None where it has none; checked: which those are."""
 
+    checked: CheckedColumns
     added: Arrow
     sum_error: float = 0.0
     unequal: bool = False
@@ -76,7 +78,12 @@ class Scoring:
         if missing := [problem for problem in problems if problem.column in self.layout.names]:
             raise InvalidRows(missing)
         # Rows of a file have columns that are nobody's input, such as a number of the row or the truth.
-        self.ignored = tuple(problem.column for problem in problems)
+        self.ignored = tuple(
+            f"column {place} (no name)" if without_name(name) else name
+            for place, name in enumerate(self.table.header, start=1)
+            if name not in self.layout.names
+        )
+        self.absent = absent_columns(self.table.header, self.layout)
         if taken := [name for name in self.added if name in self.table.header]:
             raise InvalidInput(f"{taken[0]}: the file has a column of this name already, which the output needs")
 
@@ -94,7 +101,7 @@ class Scoring:
             for name in (f"reason_{number}", f"reason_{number}_contribution")
         ]
         chances = [f"probability_{name}" for name in classes]
-        return ["prediction", *chances, *reasons, "model_version", "model_digest"]
+        return [*table_header(self.target.names), *chances, *reasons, "model_version", "model_digest"]
 
     def run(
         self,
@@ -111,36 +118,36 @@ class Scoring:
         pace = _Pace(self.tally.rows)
         sink: Sink | None = None
         with self._answers() as answers:
-            for chunk, checked, answer in answers:
+            for chunk, answer in answers:
+                checked = answer.checked
                 if answer.added is not None:
                     sink = sink or opened(answer.added.schema)
                     output = self._output(chunk, checked, answer.added, typed=sink.typed)
                     sink.write(output, _kept(chunk.lines, checked))
                 self._refuse(chunk, checked, refused)
-                self._count(chunk, checked, answer)
+                self._count(chunk, answer)
                 mark(chunk.after, self.tally)
                 report(int(100 * self.table.share_read()), 100, pace.text(self.tally))
 
     @contextmanager
-    def _answers(self) -> Iterator[Iterator[tuple[Chunk, CheckedColumns, _Answer]]]:
+    def _answers(self) -> Iterator[Iterator[tuple[Chunk, _Answer]]]:
         threads = ThreadPoolExecutor(self.way.parallel)
         try:
             yield self._in_order(threads)
         finally:
             threads.shutdown(cancel_futures=True)
 
-    def _in_order(self, threads: ThreadPoolExecutor) -> Iterator[tuple[Chunk, CheckedColumns, _Answer]]:
+    def _in_order(self, threads: ThreadPoolExecutor) -> Iterator[tuple[Chunk, _Answer]]:
         """As they come in the file, however long each takes; only so many are in memory."""
-        asked: deque[tuple[Chunk, CheckedColumns, Future[_Answer]]] = deque()
+        asked: deque[tuple[Chunk, Future[_Answer]]] = deque()
         for chunk in self.table.chunks(self.way.rows_at_once):
-            self._check_count(len(chunk) + sum(len(each) for each, _, _ in asked))
-            checked = self._checked(chunk)
-            asked.append((chunk, checked, threads.submit(self._ask, checked)))
-            while len(asked) > self.way.parallel + AHEAD or (asked and asked[0][2].done()):
-                first, its, answer = asked.popleft()
-                yield first, its, answer.result()
-        for chunk, checked, answer in asked:
-            yield chunk, checked, answer.result()
+            self._check_count(len(chunk) + sum(len(each) for each, _ in asked))
+            asked.append((chunk, threads.submit(self._ask, self._checked(chunk))))
+            while len(asked) > self.way.parallel + AHEAD or (asked and asked[0][1].done()):
+                first, answer = asked.popleft()
+                yield first, answer.result()
+        for chunk, answer in asked:
+            yield chunk, answer.result()
 
     def _check_count(self, more: int) -> None:
         if self.way.most_rows is not None and self.tally.rows + more > self.way.most_rows:
@@ -153,18 +160,28 @@ class Scoring:
     def _ask(self, checked: CheckedColumns) -> _Answer:
         """In a thread of its own, which waits for a worker."""
         if not checked.values.num_rows:
-            return _Answer(None)
+            return _Answer(checked, None)
         found = self.scorer.predict_columns(self.target, checked, worker=self.way.worker)
-        resolved, count = self.target.resolved, checked.values.num_rows
+        checked, count = found.checked, found.checked.values.num_rows
+        if not count:
+            return _Answer(checked, None)
         chances = list(found.answers.columns[1:]) if self.target.probabilities else []
-        about = [pa.repeat(resolved.version, count), pa.repeat(self.target.digest, count)]
+        about = [pa.repeat(self.target.resolved.version, count), pa.repeat(self.target.digest, count)]
         reasons: list[Arrow] = []
         error, unequal = 0.0, False
         if self.way.explain:
             why = strongest_columns(self.scorer, self.target, checked, most=self.way.explain, worker=self.way.worker)
             reasons, error, unequal = list(why.answers.columns), why.sum_error, not why.adds_up
-        columns = [found.answers.column("prediction"), *chances, *reasons, *about]
-        return _Answer(pa.table(columns, names=self.added), error, unequal)
+        columns = [*self._predicted(found.answers.column("prediction")), *chances, *reasons, *about]
+        return _Answer(checked, pa.table(columns, names=self.added), error, unequal)
+
+    def _predicted(self, column: Arrow) -> list[Arrow]:
+        """One column, or those of a table. Raises Refused where they are not what the header says."""
+        told = [field.name for field in column.type] if pa.types.is_struct(column.type) else []
+        if told != list(self.target.names):
+            known = f"has the columns {visible(', '.join(told))}" if told else "has one value per row"
+            raise Refused(f"{self.target.label}: its answer {known}, which its input example does not show")
+        return list(column.combine_chunks().flatten()) if told else [column]
 
     def _output(self, chunk: Chunk, checked: CheckedColumns, added: Arrow, *, typed: bool) -> Arrow:
         """The usable rows as they came, or in the types of their columns, and what was added."""
@@ -190,8 +207,9 @@ class Scoring:
             refused.write_cells(rows)
             self.tally = replace(self.tally, first_problem=self.tally.first_problem or str(rows[0][1]))
 
-    def _count(self, chunk: Chunk, checked: CheckedColumns, answer: _Answer) -> None:
-        before, scored = self.tally, checked.values.num_rows
+    def _count(self, chunk: Chunk, answer: _Answer) -> None:
+        before, checked = self.tally, answer.checked
+        scored = checked.values.num_rows
         self.tally = replace(
             before,
             rows=before.rows + len(chunk),

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.serving.column_checks import TYPES, Arrow
 from pipeline.serving.layout import Layout
+from pipeline.serving.table_files import without_name
 
 # What a spreadsheet takes for a formula, also in its full-width form.
 FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
@@ -24,8 +25,7 @@ PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 MAYBE = np.zeros(256, dtype=bool)
 MAYBE[[*range(33), *b"=+-@\x7f", *range(128, 256)]] = True
 MAYBE_FORMULA = "^[\\pZ\\pC]*[=+\\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]"
-QUOTED = (b",", b'"', b"\n", b"\r")
-QUOTED_PATTERN = '[,"\n\r]'
+QUOTED = '"\n\r'  # and the separator
 GROUP_ROWS = 2**16
 
 
@@ -55,15 +55,17 @@ class Sink(Protocol):
 
 
 class CsvSink:
-    """UTF-8, comma, one header line; formulas in text are neutralised.
+    """UTF-8, one header line; formulas in text are neutralised.
 
-    input_columns: how many of the header are in the lines that `write` gets.
+    input_columns: how many of the header are in the lines that `write` gets; 0 where those are not to be used.
     """
 
     typed = False
 
-    def __init__(self, stream: Writable, header: Sequence[str], *, input_columns: int = 0) -> None:
-        self._stream, self._header, self._input_columns = stream, header, input_columns
+    def __init__(
+        self, stream: Writable, header: Sequence[str], *, input_columns: int = 0, separator: str = ","
+    ) -> None:
+        self._stream, self._header, self._input_columns, self._separator = stream, header, input_columns, separator
 
     def begin(self) -> None:
         self.write_cells([self._header])
@@ -72,14 +74,15 @@ class CsvSink:
         if not rows.num_rows:
             return
         there = 0 if lines is None else self._input_columns
-        columns = [_csv_text(column) for column in rows.columns[there:]]
-        text = pc.binary_join_element_wise(*columns, ",") if len(columns) > 1 else columns[0]
-        self._stream.write(_bytes_of(pc.binary_join_element_wise("" if lines is None else lines, text, "\n", "")))
+        columns = [_csv_text(column, self._separator) for column in rows.columns[there:]]
+        text = pc.binary_join_element_wise(*columns, self._separator) if len(columns) > 1 else columns[0]
+        self._stream.write(_bytes_of(pc.binary_join_element_wise(lines if there else "", text, "\n", "")))
 
     def write_cells(self, rows: Sequence[Sequence[Any]]) -> None:
         """The same for a few rows of any values."""
         text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows([neutral(cell) for cell in row] for row in rows)
+        writer = csv.writer(text, delimiter=self._separator, lineterminator="\n")
+        writer.writerows([neutral(cell) for cell in row] for row in rows)
         self._stream.write(text.getvalue().encode())
 
 
@@ -101,15 +104,15 @@ class ArrowSink:
 
 
 def output_schema(header: Sequence[str], added: Arrow, *, layout: Layout, schema: Arrow) -> Arrow:
-    """Columns keep the types of a Parquet input; those of a CSV input (schema None) get them from the layout.
-
-    added: the schema of the columns that follow those of the input.
+    """Columns keep the types of a Parquet input; those of a CSV input (schema None) get them from the layout, and where
+    they have no name, one by their place. added: the schema of the columns that follow those of the input.
     """
     if schema is not None:
         return pa.schema([*schema, *added])
     rules = [layout.column(name) for name in header]
     known = [TYPES.get(rule.kind, pa.string()) if rule else pa.string() for rule in rules]
-    return pa.schema([*zip(header, known, strict=True), *added])
+    names = [f"column_{place}" if without_name(name) else name for place, name in enumerate(header, start=1)]
+    return pa.schema([*zip(names, known, strict=True), *added])
 
 
 def to_parquet(stream: IO[bytes], target: IO[bytes]) -> None:
@@ -138,14 +141,14 @@ def _bytes_of(texts: Arrow) -> memoryview:
     return memoryview(data)[offsets[0] : offsets[-1]]
 
 
-def _csv_text(column: Arrow) -> Arrow:
+def _csv_text(column: Arrow, separator: str) -> Arrow:
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     kind = array.type
     if pa.types.is_integer(kind) or pa.types.is_float32(kind) or pa.types.is_float64(kind):
         return _filled(pc.cast(array, pa.string()))
     if not pa.types.is_string(kind):
         array = pa.array(["" if cell is None else str(cell) for cell in array.to_pylist()], type=pa.string())
-    return _quoted(_neutral(_filled(array)))
+    return _quoted(_neutral(_filled(array)), QUOTED + separator)
 
 
 def _filled(texts: Arrow) -> Arrow:
@@ -169,12 +172,12 @@ def _neutral(texts: Arrow) -> Arrow:
     return pc.replace_with_mask(texts, pa.array(mask), pa.array([neutral(cell) for cell in cells], type=pa.string()))
 
 
-def _quoted(texts: Arrow) -> Arrow:
+def _quoted(texts: Arrow, special: str) -> Arrow:
     data = bytes(_bytes_of(texts))
-    if not any(each in data for each in QUOTED):
+    if not any(each.encode() in data for each in special):
         return texts
     whole = pc.binary_join_element_wise('"', pc.replace_substring(texts, '"', '""'), '"', "")
-    return pc.if_else(pc.match_substring_regex(texts, QUOTED_PATTERN), whole, texts)
+    return pc.if_else(pc.match_substring_regex(texts, f"[{special}]"), whole, texts)
 
 
 def _data_of(texts: Arrow) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,7 @@
-"""Files of rows, CSV and Parquet, read a piece at a time; what pandas would let pass or shift in silence is refused."""
+"""Files of rows, text or Parquet, read a piece at a time; what pandas would let pass or shift in silence is refused."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import PurePath
 from typing import IO, Protocol
 
 from pipeline.governance.errors import InvalidInput
@@ -11,18 +10,25 @@ from pipeline.serving.chunks import Chunk, Position
 from pipeline.serving.column_checks import Arrow
 from pipeline.serving.csv_file import CsvFile
 from pipeline.serving.parquet_file import ParquetFile
+from pipeline.serving.read_ahead import Unpacked
 
-KINDS = (".csv", ".parquet")
+TEXT = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}  # and what separates their columns
+PARQUET, GZIP = ".parquet", ".gz"
+KINDS = (*TEXT, PARQUET)
 MOST_COLUMNS = 200
 MOST_SHOWN = 80
 
 
 class Table(Protocol):
-    """A file of rows. from_text: every cell is text, "" a missing one. schema: Arrow's, None where all is text."""
+    """A file of rows. from_text: every cell is text, "" a missing one. schema: Arrow's, None where all is text.
+
+    header: as it stands there; a column without a name is nobody's input. separator: of text.
+    """
 
     header: tuple[str, ...]
     from_text: bool
     schema: Arrow
+    separator: str
 
     @property
     def position(self) -> Position:
@@ -39,24 +45,39 @@ class Table(Protocol):
 
 
 def kind_of(name: str) -> str:
-    """The ending. Raises InvalidInput for one that is neither .csv nor .parquet."""
-    kind = PurePath(name).suffix.casefold()
-    if kind not in KINDS:
-        raise InvalidInput(f"{short(name)}: must end in .csv or .parquet")
+    """The ending, one of KINDS. Raises InvalidInput for another one."""
+    folded = name.casefold()
+    kind = next((each for each in KINDS if folded.endswith(each)), "")
+    if not kind:
+        more = (
+            "; save an Excel workbook as CSV in UTF-8" if folded.endswith((".xls", ".xlsx", ".xlsm", ".xlsb")) else ""
+        )
+        raise InvalidInput(f"{short(name)}: must end in {', '.join(KINDS[:-1])} or {KINDS[-1]}{more}")
     return kind
 
 
-def open_table(stream: IO[bytes], *, name: str, size: int | None) -> Table:
+def open_table(stream: IO[bytes], *, name: str, size: int | None, most_unpacked: int | None = None) -> Table:
     """The header is read and checked now. `name` only tells the kind by its ending; Parquet must be seekable.
 
-    size: in bytes, None where nobody knows. Raises InvalidInput with one sentence.
+    size: in bytes, None where nobody knows. most_unpacked: refuse a compressed file that holds more.
+    Raises InvalidInput with one sentence.
     """
     kind, shown = kind_of(name), short(name)
     if size == 0:
         raise InvalidInput(f"{shown}: is empty")
-    table: Table = CsvFile(stream, name=shown, size=size) if kind == ".csv" else ParquetFile(stream, name=shown)
+    table: Table
+    if kind == PARQUET:
+        table = ParquetFile(stream, name=shown)
+    else:
+        text = Unpacked(stream, name=shown, most=most_unpacked) if kind.endswith(GZIP) else stream
+        table = CsvFile(text, name=shown, size=size, separator=TEXT[kind])
     _check_header(table.header, shown)
     return table
+
+
+def without_name(column: str) -> bool:
+    """As of an index that pandas wrote, or behind a comma at the end of a line."""
+    return not column.strip()
 
 
 def _check_header(header: Sequence[str], shown: str) -> None:
@@ -64,9 +85,9 @@ def _check_header(header: Sequence[str], shown: str) -> None:
         raise InvalidInput(f"{shown}: is empty")
     if len(header) > MOST_COLUMNS:
         raise InvalidInput(f"{shown}: has {len(header):,} columns; at most {MOST_COLUMNS} are read")
-    if "" in (unnamed := [each.strip() for each in header]):
-        raise InvalidInput(f"{shown}: column {unnamed.index('') + 1} of the header has no name")
-    if twice := [each for each, count in Counter(header).items() if count > 1]:
+    if all(map(without_name, header)):
+        raise InvalidInput(f"{shown}: no column of the header has a name")
+    if twice := [each for each, count in Counter(header).items() if count > 1 and not without_name(each)]:
         raise InvalidInput(f"{shown}: the header names the column {short(twice[0])} more than once")
 
 

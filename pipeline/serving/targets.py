@@ -10,6 +10,7 @@ from typing import TypeVar
 from pipeline.governance.errors import IntegrityFailure, NotFound, Refused, SignoffError
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.service import GovernanceService
+from pipeline.governance.text import visible
 from pipeline.serving.client import WorkerRefusal
 from pipeline.serving.frames import Frame
 from pipeline.serving.layout import Layout, layout_of, layout_of_model, started_with
@@ -21,7 +22,8 @@ from pipeline.serving.trust import LedgerView, Trust, TrustState, judge
 Found = TypeVar("Found")
 
 MOST_REMEMBERED = 256
-ABOUT_THE_FILES = {"untrusted", "refused", "failed"}  # kinds of refusal that the same bytes would meet again
+# Kinds of refusal that the same bytes would meet again.
+ABOUT_THE_FILES = {"untrusted", "not_here", "refused", "failed"}
 
 
 class Targets:
@@ -104,7 +106,7 @@ class Targets:
         try:
             found = self._describe(target)
         except WorkerRefusal as refusal:
-            tried = refusal.kind != "untrusted"
+            tried = refusal.kind not in {"untrusted", "not_here"}
             return replace(target, state=TrustState(Trust.UNTRUSTED, target.digest, refusal.reason, loaded=tried))
         except Refused as refusal:  # it is too large to be copied
             return replace(target, state=TrustState(Trust.UNTRUSTED, target.digest, str(refusal)))
@@ -113,6 +115,7 @@ class Targets:
             state=replace(target.state, loaded=True, foreign=found["foreign"]),
             layout=started_with(target.layout, found["example"]) if target.layout else layout_of_model(found),
             classes=tuple(found["classes"]),
+            names=tuple(found.get("names", ())),
             probabilities=found["probabilities"],
             model_type=found["model_type"],
             example=found["example"],
@@ -141,7 +144,9 @@ def _keep(kept: OrderedDict[str, Found], digest: str, found: Found) -> None:
 
 
 def layout(target: Target) -> Layout:
-    """Raises Refused where nothing says which columns the version takes."""
+    """Raises Refused where nothing says which columns the version takes, or one has to be there and cannot be given."""
     if target.layout is None:
         raise Refused(f"{target.label} does not say which columns it takes: no schema, signature, example or names")
+    if never := [rule for rule in target.layout.columns if rule.refusal and rule.required]:
+        raise Refused(f"{target.label} cannot be asked: its column {visible(never[0].name)} {never[0].refusal}")
     return target.layout

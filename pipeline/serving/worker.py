@@ -12,14 +12,15 @@ import os
 import resource
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused
-from pipeline.serving.frames import ARROW, BrokenFrame, Frame, read_frame, write_frame
+from pipeline.serving.frames import ARROW, BrokenFrame, Frame, framed, read_frame, write_frame
 from pipeline.serving.held import Held, KeptModels
-from pipeline.serving.loader import NoInputExample, OutsidePolicy
+from pipeline.serving.loader import Failed, NoInputExample, NotHere, OutsidePolicy, short
 
 __all__ = ["BrokenFrame", "answer", "limit_resources", "main", "private_stdout", "read_frame", "write_frame"]
 
@@ -44,15 +45,29 @@ def limit_resources(*, memory_megabytes: int, cpu_seconds: float) -> None:
 
 
 def answer(request: Frame, kept: KeptModels | None = None) -> Frame:
-    """What the request asks for, or `error`, the end of a sentence about the model, and its `kind`."""
+    """What the request asks for, or `error`, the end of a sentence about the model, and its `kind`.
+
+    Whatever the model raises, SystemExit and the like among it: the process stays for the next request.
+    """
     try:
-        return _obey(request, kept)
+        with warnings.catch_warnings():  # a model may have turned them into errors, for itself only
+            return _obey(request, kept)
     except MemoryError:
         return {"error": "needs more memory", "kind": "memory"}
     except ImportError as error:
         # The loader of shared libraries says so where the address space is used up.
-        kind = "memory" if "failed to map" in str(error) or "allocate" in str(error) else "failed"
-        return {"error": f"cannot be loaded here ({error})", "kind": kind}
+        kind = "memory" if "failed to map" in str(error) or "allocate" in str(error) else "not_here"
+        return {"error": f"it cannot be loaded here ({error})", "kind": kind}
+    except BaseException as error:  # noqa: BLE001 (there is nothing that a model might not raise)
+        return {"error": f"cannot do what was asked ({short(error)})", "kind": "failed"}
+
+
+def sendable(content: Frame) -> list[bytes]:
+    """The frame, or one that says why there is none: what a model said may be too long, or be no JSON."""
+    try:
+        return framed(content)
+    except (BrokenFrame, TypeError, ValueError, RecursionError) as error:
+        return framed({"error": f"gives an answer that cannot be sent ({short(error)})", "kind": "failed"})
 
 
 def _obey(request: Frame, kept: KeptModels | None) -> Frame:
@@ -68,6 +83,8 @@ def _obey(request: Frame, kept: KeptModels | None) -> Frame:
     name = request.get("op")
     try:
         if name == "ping":
+            if request.get("trust") == "producers":  # what only those models need takes seconds
+                importlib.import_module("pipeline.serving.foreign")
             return {"ready": True}
         if name == "smoke":
             trust, allowed = request.get("trust", "allow_list"), request["allowed_types"]
@@ -75,7 +92,7 @@ def _obey(request: Frame, kept: KeptModels | None) -> Frame:
         if name not in model_operations:
             return {"error": f"has no operation {name!r}", "kind": "request"}
         return model_operations[name]((kept or KeptModels()).get(request))
-    except (operations.Failed, InvalidInput, IntegrityFailure, Refused) as error:
+    except (Failed, InvalidInput, IntegrityFailure, Refused) as error:
         return {"error": str(error), "kind": _kind(error)}
 
 
@@ -83,6 +100,7 @@ def _kind(error: Exception) -> str:
     kinds = {
         NoInputExample: "no_input_example",
         OutsidePolicy: "untrusted",
+        NotHere: "not_here",
         Refused: "refused",
         InvalidInput: "invalid",
         IntegrityFailure: "integrity",
@@ -102,7 +120,8 @@ def main() -> None:
     kept = KeptModels()
     while (request := read_frame(sys.stdin.buffer)) is not None:
         limit_resources(memory_megabytes=request["memory_megabytes"], cpu_seconds=request["cpu_seconds"])
-        write_frame(answers, answer(request, kept))
+        answers.writelines(sendable(answer(request, kept)))
+        answers.flush()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from pipeline.governance.errors import InvalidInput, LedgerBusy, Unavailable
+from pipeline.registry_schema import check_schema
+from pipeline.registry_server import LOGGED_MODELS, check_server
 from pipeline.settings import VAR
 
 LOCK_SECONDS = 1800
@@ -40,14 +42,20 @@ def database_path(uri: str) -> Path | None:
 
 
 def open_registry(uri: str) -> MlflowClient:
-    """A client of this address. The first one creates a SQLite store; others wait, because first starts race."""
+    """A client of this address. The first one creates a SQLite store; others wait, because first starts race.
+
+    Raises Unavailable for a database that MLflow would change for good, and a server without logged models.
+    """
     path = database_path(uri)
     if path is None:
         for name, value in CALM.items():
             os.environ.setdefault(name, value)
+    check_server(uri, least=LOGGED_MODELS, why="training registers logged models, which are kept by")
+    if check_schema(uri) or path is None:
         return MlflowClient(uri, uri)
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(Path(f"{path}.lock")), _without_migration_log():
+        check_schema(uri)
         client = MlflowClient(uri, uri)
         # The first calls create the tables of both halves, tracking and registry.
         client.search_experiments(max_results=1)

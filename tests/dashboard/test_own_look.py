@@ -69,7 +69,7 @@ def test_it_takes_over_and_records_where_somebody_may_decide(caplog: pytest.LogC
     assert [stored.event.type for stored in ledger.events()] == [EventType.BASELINE, EventType.DRIFT, EventType.DRIFT]
     assert [record.getMessage() for record in caplog.records] == [
         f"The desk's own look: {MODEL!r}: @champion is 2, the ledger says not there",
-        "The desk's own look: registry and ledger agree again",
+        "The desk's own look: nothing to see any more",
     ]
 
 
@@ -107,3 +107,15 @@ def test_on_an_address_that_others_reach_a_self_declared_name_records_nothing() 
     OwnLook(build_desk(small_registry(), ledger), session.signer)()
 
     assert list(ledger.events()) == []
+
+
+def test_it_begins_no_chain_beside_those_of_other_registries(caplog: pytest.LogCaptureFixture) -> None:
+    """Yesterday's registry may be gone, and this one stand at its address: only a person says that it is new."""
+    ledger = InMemoryLedger(registry="yesterday", address="sqlite:////srv/mlflow.db")
+    build_desk(small_registry(), ledger).take_over()
+    ledger._id = "today"
+    ledger.models = list  # type: ignore[method-assign]  (the chain of today's registry is empty)
+    OwnLook(build_desk(small_registry(), ledger), anybody)()
+
+    assert [stored.event.type for stored in ledger.events()] == [EventType.BASELINE]
+    assert "it knows yesterday at sqlite:////srv/mlflow.db" in caplog.text

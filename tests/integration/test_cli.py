@@ -17,8 +17,12 @@ import pytest
 import yaml
 
 import registries
+from pipeline.bootstrap import desk, person
 from pipeline.cli import run
-from pipeline.settings import ROOT
+from pipeline.governance.errors import Unavailable
+from pipeline.governance.lifecycle import Stage
+from pipeline.settings import ROOT, read_settings
+from ports import nobody_listens
 
 MODEL = "obesity_classifier"
 REASON = "Better than the champion in every class."
@@ -115,6 +119,34 @@ def test_lists_and_details_are_json_for_other_tools(verb: Verb) -> None:
     assert best_by_loss["metrics"]["log_loss"] == min(
         each["metrics"]["log_loss"] for each in verb("versions", MODEL)[1]
     )
+
+
+def test_the_best_says_which_end_of_the_metric_is_the_better_one(
+    verb: Verb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In JSON and in words; two ends at once are malformed, and so is a name that says neither."""
+    _, lowest, _ = verb("best", MODEL, "--metric", "log_loss")
+    _, highest, _ = verb("best", MODEL, "--metric", "log_loss", "--highest")
+    run(["best", MODEL, "--metric", "log_loss"])
+
+    assert "Best of all versions: the lowest log_loss." in capsys.readouterr().out
+    assert (lowest["metric"], lowest["direction"], lowest["left_out"]) == ("log_loss", "lowest", [])
+    assert (highest["direction"], highest["version"] == lowest["version"]) == ("highest", False)
+    assert verb("best", MODEL, "--lowest", "--highest")[0] == 2
+    assert verb("best", MODEL, "--metric", "no_such_metric")[0] == 5
+
+
+def test_versions_show_the_metrics_that_were_asked_for(verb: Verb, capsys: pytest.CaptureFixture[str]) -> None:
+    """As columns and in JSON; a name that no version has is told with those that are there."""
+    _, rows, _ = verb("versions", MODEL, "--metric", "recall_macro", "--metric", "log_loss")
+    code, _, said = verb("versions", MODEL, "--metric", "rmse")
+    run(["versions", MODEL, "--metric", "recall_macro"])
+    table = capsys.readouterr().out
+
+    assert [sorted(row["metrics"]) for row in rows] == [["log_loss", "recall_macro"]] * 4
+    assert "recall_macro" in table
+    assert "f1_macro" not in table
+    assert (code, "ask for one of 'accuracy'" in said) == (5, True)
 
 
 def test_a_review_is_open_or_blocked(verb: Verb) -> None:
@@ -227,8 +259,100 @@ def test_the_ledger_can_be_checked_by_others(verb: Verb, tmp_path: Path) -> None
     assert json.loads(evidence)["files"] == verb("show", MODEL, 4)[1]["files"]
 
 
+def test_a_registry_that_is_gone_is_not_clean(verb: Verb, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistyped address, a database that was deleted: exit code 7, both are named, and nothing is made there."""
+    ledger_before = (folder / "ledger.db").read_bytes()
+    known = verb("verify", "--new")[1]
+    mistyped = folder / "mlflow_.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{mistyped}")
+    code, found, _ = verb("verify")
+
+    assert known == {"ok": True, "problems": []}
+    assert (code, [each["kind"] for each in found["problems"]]) == (7, ["registry"])
+    assert (
+        f"the ledger holds nothing about the registry at sqlite:///{mistyped} (it has no id), it knows"
+        in (found["problems"][0]["text"])
+    )
+    assert verb("verify", "--new")[:2] == (0, {"ok": True, "problems": []})
+    assert not mistyped.exists()
+    assert ledger_before == (folder / "ledger.db").read_bytes()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    (folder / "mlflow.db").unlink()
+    assert verb("verify")[0] == 7
+    assert not (folder / "mlflow.db").exists()
+
+
+def test_a_registry_at_another_address_is_known_once_somebody_reconciles_there(verb: Verb, filled: Path) -> None:
+    """It has its id, but whether it moved or is a copy, only a person knows."""
+    code, found, _ = verb("verify")
+    verb("reconcile")
+
+    assert code == 7
+    assert (
+        f"but at sqlite:///{filled / 'mlflow.db'}; name that address, or reconcile if it has moved"
+        in (found["problems"][0]["text"])
+    )
+    assert verb("verify")[:2] == (0, {"ok": True, "problems": []})
+
+
+def test_a_ledger_that_is_not_there_is_not_clean(verb: Verb, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no reading verb makes one, nor a registry."""
+    monkeypatch.setenv("SIGNOFF_LEDGER_URL", f"sqlite:///{folder / 'elsewhere' / 'ledger.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'elsewhere' / 'mlflow.db'}")
+    code, found, _ = verb("verify")
+    for reading in (["models"], ["verify", "--new"], ["history", MODEL], ["versions", MODEL]):
+        verb(*reading)
+
+    assert (code, found["problems"][0]["kind"]) == (7, "registry")
+    assert "there is no ledger" in found["problems"][0]["text"]
+    assert not (folder / "elsewhere").exists()
+
+
+def test_the_record_of_a_registry_that_is_silent_can_be_read(
+    verb: Verb, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the id that the ledger keeps for its address; the sentence stands beside the output."""
+    with closing(sqlite3.connect(folder / "ledger.db")) as ledger:
+        (registry,) = ledger.execute("SELECT DISTINCT registry FROM ledger_event").fetchone()
+        with nobody_listens() as port, ledger:
+            silent = f"http://127.0.0.1:{port}"
+            kept = (registry, silent, "2026-01-01T00:00:00.000000Z")
+            ledger.execute("INSERT INTO ledger_registry (registry, address, first_seen) VALUES (?, ?, ?)", kept)
+            ledger.commit()
+            known = verb("history", MODEL)[1]
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", silent)
+            code, entries, error = verb("history", MODEL)
+            then = verb("history", MODEL, "--at", "2100-01-01")[1]
+
+            assert (code, entries) == (0, known)
+            assert "this is the record of the registry that had its address" in error
+            assert (then["champion"], then["known"]) == (1, True)
+            assert verb("promote", MODEL, 2, "None", "--reason", REASON)[0] == 6
+            assert verb("verify")[0] == 6
+
+
+def test_a_decision_that_is_pending_is_named_and_ended_at_once(verb: Verb, folder: Path) -> None:
+    """Reconcile names it, leaves a young one alone, and with --min-age 0 does not."""
+    service = desk()
+    object.__setattr__(service.decider, "close", refuse_to_end)
+    with pytest.raises(Unavailable):
+        service.promote(MODEL, 2, Stage.ARCHIVED, reason=REASON, actor=person(read_settings()))
+    young = verb("reconcile")[1]
+    at_once = verb("reconcile", "--min-age", 0)[1]
+
+    assert (young["events"], [each["model"] for each in young["pending"]]) == ([], [MODEL])
+    assert young["pending"][0]["age_seconds"] >= 0
+    assert [each["type"] for each in at_once["events"]] == ["applied"]
+    assert at_once["pending"] == []
+
+
+def refuse_to_end(*_: object) -> None:
+    raise Unavailable("the ledger's disk is full")
+
+
 def test_a_change_by_another_way_is_found_and_ended(verb: Verb, folder: Path) -> None:
     """Verify says 7 until somebody adopts or reverts."""
+    verb("reconcile")  # the copy is at an address of its own
     assert verb("verify")[:2] == (0, {"ok": True, "problems": []})
     filler = registries.Filler(f"sqlite:///{folder / 'mlflow.db'}")
     filler.client.set_registered_model_alias(MODEL, "champion", "3")
@@ -294,6 +418,7 @@ def test_a_champion_outside_production_is_not_adopted(verb: Verb, folder: Path) 
 
 def test_a_champion_whose_bytes_change_is_found(verb: Verb, filled: Path) -> None:
     """Integrity failure, exit code 7; put back, it is clean again."""
+    verb("reconcile")
     path = registries.Filler(f"sqlite:///{filled / 'mlflow.db'}").files_of(MODEL, 1) / "conda.yaml"
     before = path.read_bytes()
     path.write_bytes(before + b"\n")
@@ -419,7 +544,7 @@ def test_a_registry_that_is_down_is_unavailable(verb: Verb, monkeypatch: pytest.
         ["history", MODEL],
         ["history", MODEL, "--at", "2100-01-01"],
         ["history", MODEL, "--export", "/dev/null"],
-        ["verify"],
+        ["verify", "--new"],
         ["reconcile"],
         ["demo"],
     ],

@@ -3,8 +3,6 @@
 import multiprocessing
 import os
 import sqlite3
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -126,21 +124,6 @@ def test_what_is_no_mlflow_database_is_unavailable(tmp_path, kind, with_sql):
 
     assert answers(MlflowRegistry(f"sqlite:///{path}", experiment="e", read_with_sql=with_sql)) == ALL_UNAVAILABLE
     assert (path.read_bytes() if path.is_file() else None) == before
-
-
-def test_an_older_schema_says_what_to_do(filler):
-    """The sentence names the command that upgrades the database."""
-    filler.execute("update alembic_version set version_num = '000000000000'")
-    program = (
-        "import sys; from pipeline.adapters.mlflow_registry import MlflowRegistry\n"
-        "from pipeline.governance.errors import Unavailable\n"
-        "try:\n    MlflowRegistry(sys.argv[1], experiment='e').models()\n"
-        "except Unavailable as error:\n    print(error)\n"
-    )
-
-    said = subprocess.run([sys.executable, "-c", program, filler.uri], capture_output=True, text=True, check=True)
-
-    assert "mlflow db upgrade" in said.stdout
 
 
 @pytest.mark.parametrize("uri", ["sqlite:nothing", "sqlite:///:memory:x?y=%zz&", "nonsense://host/path"])

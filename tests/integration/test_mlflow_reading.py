@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from pipeline.adapters.mlflow_database import SqliteDatabase, sqlite_path
 from pipeline.adapters.mlflow_registry import MlflowRegistry
 from pipeline.adapters.mlflow_sql import SqlReader
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import Stage
+from pipeline.registry_database import SqliteDatabase, sqlite_path
 from registries import Filler, copy_store
 
 ASKED_FOR = [None, [], ["accuracy"], ["accuracy", "nan", "up", "absent"], [f"metric_{number}" for number in range(40)]]

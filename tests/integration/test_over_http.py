@@ -89,13 +89,16 @@ def test_a_server_that_is_not_there(verb: Verb, arguments: list[str]) -> None:
 
 def test_training_opens_a_server_with_calm_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """No repeated requests and a short time limit, unless the environment says otherwise."""
+    from mlflow.exceptions import MlflowException
+
     from pipeline.training.registry_store import open_registry
 
     monkeypatch.setenv(TIMEOUT, "30")
     monkeypatch.setenv(RETRIES, "")
     monkeypatch.delenv(RETRIES)
 
-    open_registry("http://127.0.0.1:9")
+    with nobody_listens() as port, pytest.raises(MlflowException):
+        open_registry(f"http://127.0.0.1:{port}")
 
     assert (os.environ[RETRIES], os.environ[TIMEOUT]) == ("0", "30")
 

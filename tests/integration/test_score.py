@@ -3,6 +3,7 @@
 import csv
 import errno
 import functools
+import gzip
 import http.server
 import io
 import json
@@ -168,13 +169,56 @@ def test_what_comes_out_is_what_the_model_says(scorer: Scorer, tmp_path: Path) -
             assert read["id"].str.removeprefix("'").tolist() == frame["id"].tolist()
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet"])
-@pytest.mark.parametrize("after", [0, 1, 5, 14])
+def test_text_of_every_kind_gives_the_same_rows(scorer: Scorer, tmp_path: Path) -> None:
+    """Compressed or not, with commas or tabs, in and out; a compressed output does not show when it was made."""
+    (tmp_path / "in.csv").write_text(table(60).to_csv(index=False))
+    scored(scorer, tmp_path / "in.csv", tmp_path / "expected.csv")
+    expected = pd.read_csv(tmp_path / "expected.csv")
+    for kind, separator in (("csv.gz", ","), ("tsv", "\t"), ("tsv.gz", "\t")):
+        table(60).to_csv(tmp_path / f"in.{kind}", sep=separator, index=False)
+        scored(scorer, tmp_path / f"in.{kind}", tmp_path / "out.csv")
+        assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "expected.csv").read_bytes()
+        scored(scorer, tmp_path / "in.csv", tmp_path / f"out.{kind}")
+        pd.testing.assert_frame_equal(pd.read_csv(tmp_path / f"out.{kind}", sep=separator), expected)
+    packed = (tmp_path / "out.tsv.gz").read_bytes()
+    assert packed[4:8] == bytes(4)
+    assert gzip.decompress(packed) == (tmp_path / "out.tsv").read_bytes()
+
+
+def test_columns_without_a_name_are_extra_columns(scorer: Scorer, tmp_path: Path) -> None:
+    """An index that pandas wrote, a comma at the end of each line: kept, named as not used; bad rows stay bad rows."""
+    lines = rows()[0].head(4).to_csv().splitlines()
+    text = "sep=,\n" + "".join(f"{line},\n" for line in [*lines, "4,30,9999,Male,no"])
+    (tmp_path / "in.csv").write_text(text)
+    for out in ("out.csv", "out.parquet"):
+        found, _ = scored(scorer, tmp_path / "in.csv", tmp_path / out)
+        assert (found[0].scored, found[0].bad) == (4, 1)
+        assert found[0].ignored == ("column 1 (no name)", "column 6 (no name)")
+        assert found[0].first_problem.startswith("row 7, Weight: 9999 is above 260")
+    read = list(csv.reader(io.StringIO((tmp_path / "out.csv").read_text())))
+    assert read[0][:7] == ["", "Age", "Weight", "Gender", "CAEC", "", "prediction"]
+    assert [row[0] for row in read[1:]] == ["0", "1", "2", "3"]
+    names = pq.read_schema(tmp_path / "out.parquet").names
+    assert names[:7] == ["column_1", "Age", "Weight", "Gender", "CAEC", "column_6", "prediction"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "after"),
+    [
+        *((kind, after) for kind in ("csv", "parquet") for after in (0, 1, 5, 14)),
+        ("csv.gz", 5),
+        ("tsv.gz", 14),
+        ("tsv", 1),
+    ],
+)
 def test_it_goes_on_where_it_stopped(
     scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, after: int
 ) -> None:
     """Nothing is at its place before the end, and then the same bytes are there as without a stop."""
     (tmp_path / "in.csv").write_text(text_of(300))
+    (tmp_path / "in.csv.gz").write_bytes(gzip.compress(text_of(300).encode()))
+    for name in ("in.tsv", "in.tsv.gz"):
+        table(300).to_csv(tmp_path / name, sep="\t", index=False)
     table(300).to_parquet(tmp_path / "in.parquet", row_group_size=70)
     source, out = tmp_path / f"in.{kind}", tmp_path / f"out.{kind}"
     with monkeypatch.context() as patched, pytest.raises(Stopped):
@@ -311,10 +355,11 @@ def test_folders_and_patterns(scorer: Scorer, tmp_path: Path, monkeypatch: pytes
     for name in ("b.csv", "a.CSV", "caf\u00e9 [1].csv"):
         (given / name).write_text(table(30).to_csv(index=False))
     table(30).to_parquet(given / "c.parquet")
+    table(30).to_csv(given / "d.tsv.gz", sep="\t", index=False)
     for name in ("notes.txt", "old.csv.bad.csv"):
         (given / name).write_text("x")
     found, _ = scored(scorer, given, out)
-    names = ["a.CSV", "b.csv", "caf\u00e9 [1].csv", "c.parquet"]
+    names = ["a.CSV", "b.csv", "caf\u00e9 [1].csv", "c.parquet", "d.tsv.gz"]
     assert sorted(path.name for path in out.iterdir()) == sorted(names)
     assert [Path(each.output or "").name for each in found] == sorted(names, key=str)
     assert [job.source.name for job in jobs(str(given / "*.csv"), str(out))] == [
@@ -325,9 +370,9 @@ def test_folders_and_patterns(scorer: Scorer, tmp_path: Path, monkeypatch: pytes
     assert len(jobs(str(given / "caf\u00e9 [1].csv"), str(tmp_path / "x.csv"))) == 1
     assert jobs(str(given / "b*.csv"), str(tmp_path / "x.csv"))[0].target.name == "x.csv"
     (given / "a.CSV").write_text("Age\n1\n")
-    with pytest.raises(InvalidInput, match=r"1 of 4 files could not be scored; the first: Weight: is missing"):
+    with pytest.raises(InvalidInput, match=r"1 of 5 files could not be scored; the first: Weight: is missing"):
         scored(scorer, given, tmp_path / "other")
-    assert len(list((tmp_path / "other").iterdir())) == 3
+    assert len(list((tmp_path / "other").iterdir())) == 4
 
 
 def test_files_that_were_done_are_not_scored_again(
@@ -351,7 +396,7 @@ def test_files_that_were_done_are_not_scored_again(
     ("given", "wanted", "sentence"),
     [
         ("in/*.csv", "out.csv", "must be a folder, for 2 files"),
-        ("in/*.xls", "out", "there is no CSV or Parquet file"),
+        ("in/*.xls", "out", "there is no file whose name ends in .csv, .csv.gz, .tsv, .tsv.gz or .parquet"),
         ("*/a.csv", "out", "would both be written to"),
         ("in", "in", "needs a name other than the input's"),
         ("gone.csv", "out.csv", r"gone\.csv: No such file"),

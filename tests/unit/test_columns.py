@@ -1,5 +1,6 @@
 """Many rows checked at once: the verdict, the values and the warnings are those of one row after the other."""
 
+import datetime as dt
 import json
 import math
 from decimal import Decimal
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.serving.columns import JSON, Given, check_many
 from pipeline.serving.layout import ColumnRule, Layout
+from pipeline.serving.moments import written_moment
 from pipeline.serving.rows import check_row, columnar
 
 NUMBERS = [
@@ -28,12 +30,46 @@ NUMBERS = [
     "\u0668\u0660",
     "80,5",
     "0x10",
+    "9007199254740993",
+    "-9007199254740993",
+    "9007199254740992",
+    "9007199254740993.0",
+    "9.007199254740993e15",
+    "1700000000123456800",
+    "9223372036854775807",
+    "9223372036854775808",
+    "1,234",
+]
+MOMENTS = [
+    "2024-03-05",
+    "2024-03-05T14:30",
+    "2024-03-05 14:30:00.123456789",
+    "2024-03-05T14:30:00+02:00",
+    "2024-03-05T14:30:00Z",
+    "2024-02-30",
+    "9999-12-31",
+    "1677-09-21",
+    "1700-01-01T00:00:00.5",
+    "2024-03-05T14:30:00.1234567890",
+    "3/5/2024",
 ]
 BLANKS = ["", " ", "\t", "\u00a0", "\u2003", "\x1c", "\u200b"]
 WORDS = ["no", "NO", "Sometimes", "true", "FALSE", "True", "Trüe", "x" * 4_001, "\u0416", "=1", "a\nb"]
-TEXT = st.sampled_from(NUMBERS + BLANKS + WORDS) | st.floats(allow_nan=False).map(repr) | st.text(max_size=5)
+TEXT = st.sampled_from(NUMBERS + MOMENTS + BLANKS + WORDS) | st.floats(allow_nan=False).map(repr) | st.text(max_size=5)
 PLAIN = st.none() | st.floats() | st.integers() | st.booleans() | TEXT
-ODD = st.sampled_from([Decimal("1.5"), [1], {"a": 1}, "\ud800", 10**400])
+LARGE = [2**53, 2**53 + 1, -(2**53) - 1, 1_700_000_000_123_456_800, 2**63 - 1, 2**63, float(2**53), 2.0**60]
+ODD = st.sampled_from(
+    [
+        Decimal("1.5"),
+        [1],
+        {"a": 1},
+        "\ud800",
+        10**400,
+        dt.date(2024, 3, 5),
+        dt.datetime(2024, 3, 5, tzinfo=dt.UTC),
+        *LARGE,
+    ]
+)
 CLOSE_TO = st.sampled_from(
     [10.0, 10.000000001, 10.0000000000001, 9.999999999999, 100.00000001, 100.0 + 1e-9, 30.5, 500.0]
 )
@@ -50,11 +86,17 @@ RULES = [
     ColumnRule("maybe", "boolean", "bool", required=False),
     ColumnRule("some", "any"),
     ColumnRule("thing", "any", required=False),
+    ColumnRule("id", "integer", "int64"),
+    ColumnRule("other id", "integer", "int64", required=False),
+    ColumnRule("when", "datetime", "datetime64[ns]"),
+    ColumnRule("until", "datetime", "datetime64[ns]", required=False),
+    ColumnRule("list", "unfit", required=False, takes="an array"),
 ]
 LAYOUT = Layout(tuple(RULES), "signature")
 GOOD = {
     "limited": 30.5, "free": 1.0, "whole": 2, "small": 5, "kind": "no", "other": "5", "words": "Rome", "remark": "x",
-    "yes": True, "maybe": False, "some": 2.5, "thing": "y",
+    "yes": True, "maybe": False, "some": 2.5, "thing": "y", "id": 7, "other id": 8, "when": "2024-03-05", "until": None,
+    "list": None,
 }  # fmt: skip
 
 
@@ -80,6 +122,8 @@ def agrees(found, rows, *, from_text: bool) -> None:
         else:
             assert found.dtypes[position] == dtype
         assert found.values.schema.names[position] == name
+        if dtype == "datetime64[ns]":
+            values = [None if value is None else written_moment(value) for value in values]
         assert all(map(same, values, wanted["values"][position])), (name, values, wanted["values"][position])
 
 
@@ -93,7 +137,8 @@ def rows_of(cells) -> st.SearchStrategy:
 @given(rows_of(TEXT))
 def test_text_from_a_file(changes):
     """As in CSV, every cell is text."""
-    rows = [{**{name: str(value) for name, value in GOOD.items()}, **change} for change in changes]
+    good = {name: "" if value is None else str(value) for name, value in GOOD.items()}
+    rows = [{**good, **change} for change in changes]
     table = pa.table({name: pa.array([row[name] for row in rows], type=pa.string()) for name in LAYOUT.names})
     found = check_many(Given.of_table(table, LAYOUT), LAYOUT, from_text=True, numbers=range(7, 7 + len(rows)))
     agrees(found, rows, from_text=True)
@@ -125,7 +170,14 @@ COLUMNS = {
     pa.decimal128(5, 1): st.none() | st.sampled_from([Decimal("1.5"), Decimal(3)]),
     pa.null(): st.none(),
     pa.list_(pa.int8()): st.just([1]),
-    pa.date32(): st.dates(),
+    pa.dictionary(pa.int8(), pa.int64()): st.none() | st.sampled_from([5, 80, 2**53 + 1]),
+    pa.date32(): st.none() | st.dates(),
+    pa.date64(): st.dates(),
+    pa.timestamp("s"): st.none() | st.integers(-(10**11), 10**11),
+    pa.timestamp("us", tz="Europe/Berlin"): st.none() | st.datetimes(timezones=st.just(dt.UTC)),
+    pa.timestamp("ns"): st.integers(-(2**63) + 1, 2**63 - 1),
+    pa.time64("us"): st.times(),
+    pa.duration("s"): st.just(dt.timedelta(seconds=1)),
 }
 
 
@@ -141,6 +193,32 @@ def test_typed_columns(data):
     table = pa.table(columns)
     found = check_many(Given.of_table(table, LAYOUT), LAYOUT, numbers=range(7, 7 + count))
     agrees(found, table.to_pylist(), from_text=False)
+
+
+def test_columns_that_need_not_be_there():
+    """A table without an optional column has the values that it would have with nulls in it."""
+    layout = Layout((ColumnRule("a", "number", "float64"), ColumnRule("b", "text", "str", required=False)), "signature")
+    without, nulls = pa.table({"a": [1.0, 2.0]}), pa.table({"a": [1.0, 2.0], "b": pa.nulls(2, pa.string())})
+    found = [check_many(Given.of_table(table, layout), layout) for table in (without, nulls)]
+    rows = check_many(Given.of_rows([{"a": 1.0}, {"a": 2.0, "b": None}], layout), layout)
+    assert found[0].values.equals(found[1].values)
+    assert found[0].values.equals(rows.values)
+    assert (found[0].dtypes, rows.usable.all()) == (found[1].dtypes, True)
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.string()])
+def test_identifiers_are_exact_and_cost_no_row(kind):
+    """A whole column beyond 2**53 is read at once, to its last digit."""
+    layout = Layout((ColumnRule("id", "integer", "int64"),), "signature")
+    numbers = [2**53 + 1, 2**62 + 3, 5]
+    table = pa.table({"id": pa.array([str(each) for each in numbers] if kind == pa.string() else numbers, type=kind)})
+
+    def never(_position):
+        raise AssertionError
+
+    given_cells = Given({"id": table.column("id").combine_chunks()}, 3, never)
+    found = check_many(given_cells, layout, from_text=kind == pa.string())
+    assert found.values.column("id").to_pylist() == numbers
 
 
 def test_columns_in_pieces_and_other_columns():

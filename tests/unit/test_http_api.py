@@ -105,6 +105,29 @@ def test_an_explanation_is_given_on_request(api: Api) -> None:
     assert problem(api.predict(ROW, "/predict?explain=1"), 422, "InvalidInput")["detail"].startswith("explain: ")
 
 
+def test_a_row_without_a_finite_answer_is_an_error_of_that_row(worker: KnownWorker, api: Api) -> None:
+    """The others are answered, and the summary counts it with the bad ones."""
+    worker.silent = (31.0,)
+    answer = api.predict({"rows": [ROW, {**ROW, "Age": 31}, {**ROW, "Age": 5}, ROW]}, "/predict_batch").json()
+    sentence = "row 2: the model gives no finite answer"
+
+    assert answer["summary"] == {"n": 4, "n_bad": 2, "predictions": {"yes": 2}}
+    assert answer["rows"][1] == {"row": 2, "errors": [{"column": "", "row": 2, "sentence": sentence}]}
+    assert [row.get("prediction") for row in answer["rows"]] == ["yes", None, None, "yes"]
+    alone = api.predict({"rows": [{**ROW, "Age": 31}]}, "/predict_batch").json()
+    assert alone["summary"] == {"n": 1, "n_bad": 1, "predictions": {}}
+
+
+def test_a_table_is_answered_by_its_columns() -> None:
+    """Of a version that answers with several named columns."""
+    api = Api(parts_in_memory(KnownWorker(table=True)))
+    answer = api.predict({"rows": [ROW]}, "/predict_batch").json()
+
+    assert answer["rows"][0]["prediction"] == {"score": 0.3, "label": "a"}
+    assert (answer["rows"][0]["probabilities"], answer["rows"][0]["confidence"]) == ({}, None)
+    api.parts.line.close()
+
+
 def test_bad_rows_do_not_stop_the_good_ones(api: Api) -> None:
     """Each row is answered at its place, and the summary counts them."""
     rows = [ROW, {**ROW, "Age": 5}, {**ROW, "Gender": "Male"}, {}]

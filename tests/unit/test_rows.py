@@ -1,9 +1,13 @@
 """One validation of rows for form, file and command line: what is refused, in which words, and what only warns."""
 
+import datetime as dt
 import json
 import math
+from dataclasses import replace
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,8 +48,9 @@ SIGNATURE = {
         {"type": "datetime", "name": "since", "required": False},
     ]
 }
+ISO = "ISO 8601, such as 2024-03-05 or 2024-03-05T14:30:00"
 GOOD = {"Weight": 80, "FCVC": 2.5, "CAEC": "no"}
-SIGNED = {"price": 1, "weight": 2.5, "visits": 3, "small": None, "city": "Rome", "member": True, "since": "2026-01-01"}
+SIGNED = {"price": 1, "weight": 2.5, "visits": 3, "small": None, "city": "Rome", "member": True, "since": None}
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +89,13 @@ def test_text_of_a_form_or_file_is_read_as_what_the_column_holds(survey, signed)
         "FCVC": 2.5,
         "CAEC": "no",
     }
-    text = {**{name: str(value) for name, value in SIGNED.items()}, "small": "", "since": "5", "visits": "3.0"}
-    assert check_row(text, signed, from_text=True).values == {**SIGNED, "since": 5.0}
+    text = {
+        **{name: str(value) for name, value in SIGNED.items()},
+        "small": "",
+        "since": " 2026-01-01 ",
+        "visits": "3.0",
+    }
+    assert check_row(text, signed, from_text=True).values == {**SIGNED, "since": "2026-01-01T00:00:00"}
 
 
 @pytest.mark.parametrize(
@@ -147,15 +157,27 @@ def test_text_that_is_no_number(survey, value, sentence):
     ("column", "value", "sentence"),
     [
         ("visits", 30.7, "visits: 30.7 is not a whole number"),
-        ("visits", 2.0**63, "visits: 9.223372037e+18 is too large"),
-        ("small", 3e9, "small: 3000000000 is too large"),
+        (
+            "visits",
+            2.0**63,
+            "visits: 9.223372037e+18 is too large (allowed -9223372036854775808 to 9223372036854775807)",
+        ),
+        ("small", 3e9, "small: 3000000000 is too large (allowed -2147483648 to 2147483647)"),
         ("city", 5, "city: 5 is not text"),
         ("city", "x" * 4001, "city: has more than 4,000 characters"),
         ("city", "\ud800", "city: has characters that are no text"),
         ("member", 1, "member: 1 is neither true nor false"),
         ("member", "yes", "member: 'yes' is neither true nor false"),
-        ("since", {}, "since: {} is neither text nor a number"),
-        ("since", math.inf, "since: infinity is not a finite number"),
+        ("since", 1709596800, f"since: 1709596800 is no date or time (allowed is text in {ISO})"),
+        ("since", "3/5/2024", f"since: '3/5/2024' is neither a date nor a time in {ISO}"),
+        ("since", "2024-02-30", "since: '2024-02-30' names no day or time that there is"),
+        (
+            "since",
+            "9999-12-31",
+            "since: '9999-12-31' lies outside of what a model can be given, 1677-09-22 to 2262-04-11",
+        ),
+        ("since", "NaT", f"since: 'NaT' is neither a date nor a time in {ISO}; for a missing value write null"),
+        ("small", math.nan, "small: NaN is not a number; for a missing value write null"),
         ("price", None, "price: is missing"),
     ],
 )
@@ -166,7 +188,7 @@ def test_without_a_schema_the_signature_decides(signed, column, value, sentence)
 
 def test_missing_is_allowed_where_the_signature_says_so(signed):
     """And stays missing: nothing is filled in. Whole numbers with a gap travel as floats."""
-    checked = check_row({**SIGNED, "since": None}, signed)
+    checked = check_row(SIGNED, signed)
     assert (checked.problems, checked.values["since"], checked.values["small"]) == ((), None, None)
     frame = columnar([checked.values], signed)
     assert dict(zip(frame["columns"], frame["dtypes"], strict=True)) == {
@@ -176,8 +198,130 @@ def test_missing_is_allowed_where_the_signature_says_so(signed):
         "small": "float64",
         "city": "str",
         "member": "bool",
-        "since": "",
+        "since": "datetime64[ns]",
     }
+
+
+def test_optional_columns_may_be_left_out(signed):
+    """What the row then holds is what it holds with null; a column that is required is missing."""
+    shorter = {name: value for name, value in SIGNED.items() if name not in {"small", "since"}}
+    assert check_row(shorter, signed) == check_row(SIGNED, signed)
+    assert check_rows([shorter, SIGNED], signed)[0].values == SIGNED
+    assert not check_columns(shorter, signed)
+    assert [each.sentence for each in check_columns([*shorter][1:], signed)] == ["price: is missing"]
+
+
+@pytest.mark.parametrize(
+    ("given_text", "kept"),
+    [
+        ("2024-03-05", "2024-03-05T00:00:00"),
+        ("2024-03-05 14:30", "2024-03-05T14:30:00"),
+        ("2024-03-05T14:30:00.123456789", "2024-03-05T14:30:00.123456789"),
+        ("2024-03-05T14:30:00.2500Z", "2024-03-05T14:30:00.25"),
+        ("2024-03-05T01:30:00+02:00", "2024-03-04T23:30:00"),
+        ("1969-12-31T23:59:59.5-0530", "1970-01-01T05:29:59.5"),
+    ],
+)
+def test_times_are_iso_8601(signed, given_text, kept):
+    """With an offset the same moment in UTC, without one as it is written, to the nanosecond."""
+    for from_text in (True, False):
+        assert check_value(given_text, signed.column("since"), from_text=from_text) == kept
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (dt.date(2024, 3, 5), "2024-03-05T00:00:00"),
+        (dt.datetime.fromisoformat("2024-03-05T01:02:03.000004"), "2024-03-05T01:02:03.000004"),
+        (dt.datetime(2024, 3, 5, 1, tzinfo=ZoneInfo("Europe/Berlin")), "2024-03-05T00:00:00"),
+        (pd.Timestamp("2024-03-05T01:02:03.000000001"), "2024-03-05T01:02:03.000000001"),
+    ],
+)
+def test_times_of_a_parquet_file(signed, value, kept):
+    """As the same moment in text."""
+    assert check_value(value, signed.column("since"), from_text=False) == kept
+
+
+WHOLE, NUMBER = ColumnRule("n", "integer", "int64"), ColumnRule("n", "number", "float64")
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 2**63 - 1, -(2**63), 1_700_000_000_123_456_789])
+def test_whole_numbers_are_exact(number):
+    """All of 64 bits, from JSON and from text, with or without a decimal point."""
+    taken = [check_value(number, WHOLE, from_text=False)]
+    taken += [check_value(text, WHOLE, from_text=True) for text in (str(number), f" {number}.0", f"{number}e0")]
+    assert taken == [number] * 4
+    layout = Layout((WHOLE,), "signature")
+    assert json.loads(json.dumps(columnar([{"n": number}], layout)))["values"] == [[number]]
+
+
+@pytest.mark.parametrize(
+    ("value", "rule", "sentence"),
+    [
+        (2**53 + 1, NUMBER, "9007199254740993 has more digits than the column holds, whose nearest number is {near}"),
+        ("9007199254740993", NUMBER, "9007199254740993 has more digits than the column holds, whose nearest number is"),
+        (2**53 + 1, ColumnRule("n", "any"), "9007199254740993 has more digits than the column holds"),
+        (2**53 + 1, replace(WHOLE, required=False), "9007199254740993 has more digits than the column holds"),
+        (2.0**60, WHOLE, "1.152921505e+18 is no whole number to its last digit; beyond 9007199254740992 write it"),
+        ("9007199254740993.5", WHOLE, "9007199254740993.5 is not a whole number"),
+        (2**63, WHOLE, "9223372036854775808 is too large (allowed -9223372036854775808 to 9223372036854775807)"),
+    ],
+)
+def test_numbers_that_would_lose_digits_are_refused(value, rule, sentence):
+    """One sentence; nothing is rounded in silence."""
+    with pytest.raises(Unfit) as refused:
+        check_value(value, rule, from_text=isinstance(value, str))
+    assert str(refused.value).startswith(sentence.format(near=2**53))
+
+
+@pytest.mark.parametrize("number", [2**53, 10**22, 1_700_000_000_123_456_800, 2**60])
+def test_whole_numbers_that_a_double_holds_are_numbers(number):
+    """Also as JavaScript writes a double: its shortest digits, filled up with zeros."""
+    assert check_value(number, NUMBER, from_text=False) == float(number)
+
+
+@pytest.mark.parametrize("text", ["1,234", "1,234,567", "12,345.67", "1.234,56", "0,125", "1 234", "1'234", "-1,000"])
+def test_thousands_are_not_advised_away(text):
+    """1,234 is more often a thousand than a bit more than one: nobody is told to write 1.234."""
+    with pytest.raises(Unfit) as refused:
+        check_value(text, NUMBER, from_text=True)
+    assert str(refused.value) == (
+        f"'{text}' is text, not a number; write a point before decimals and nothing between thousands"
+    )
+
+
+@pytest.mark.parametrize("word", ["NA", "n/a", "null", "None", "#N/A", "<NA>"])
+def test_words_for_nothing(word):
+    """In a text column they are words, such as a country's code; elsewhere one sentence says how nothing is given."""
+    assert check_value(word, ColumnRule("c", "text"), from_text=True) == word
+    assert check_value(word, ColumnRule("c", "category", categories=("NA", word)), from_text=True) == word
+    with pytest.raises(Unfit, match="is text, not a number; for a missing value leave it empty"):
+        check_value(word, replace(NUMBER, required=False), from_text=True)
+
+
+@pytest.mark.parametrize(
+    ("column", "takes"),
+    [
+        ({"type": "array", "items": {"type": "double"}}, "an array"),
+        ({"type": "binary"}, "bytes"),
+        ({"type": "map", "values": {"type": "string"}}, "a map"),
+        ({"type": "object", "properties": {}}, "an object"),
+        ({"type": "sparse_vector"}, "a sparse vector"),
+        (
+            {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, 28, 28]}},
+            "an array of shape (-1, 28, 28)",
+        ),
+    ],
+)
+def test_columns_that_cannot_be_given(column, takes):
+    """Are told by column, whatever is sent for them; an optional one is left out."""
+    layout = layout_of({}, {"inputs": [{**column, "name": "x"}]})
+    why = f"x: takes {takes}, which cannot be given here"
+    assert layout.refusals == (why,)
+    assert sentences({"x": "1"}, layout) == sentences({"x": None}, layout) == sentences({}, layout) == [why]
+    if column["type"] != "tensor":
+        optional = layout_of({}, {"inputs": [{**column, "name": "x", "required": False}]})
+        assert (optional.refusals, sentences({}, optional)) == ((why,), [])
 
 
 def test_numbers_of_a_parquet_file(signed):
@@ -253,7 +397,9 @@ VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | s
 
 
 @given(
-    value=VALUES, kind=st.sampled_from(["number", "integer", "category", "text", "boolean", "any"]), text=st.booleans()
+    value=VALUES,
+    kind=st.sampled_from(["number", "integer", "category", "text", "boolean", "datetime", "any", "unfit"]),
+    text=st.booleans(),
 )
 def test_whatever_comes_is_taken_or_refused(value, kind, text):
     """What is taken can be sent as JSON; what is refused has a sentence."""
@@ -287,8 +433,7 @@ def test_a_schema_with_a_signature_takes_its_number_types():
         ({}, None),
         ({"columns": []}, {}),
         ({"columns": {"a": 3}}, {"inputs": None}),
-        ({"columns": None}, {"inputs": [3, {"type": "double"}, {"type": "tensor"}]}),
-        ({}, {"inputs": [{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 28, 28]}}]}),
+        ({"columns": None}, {"inputs": [3, {"type": "tensor"}]}),
     ],
 )
 def test_documents_that_say_nothing(schema, signature):
@@ -313,6 +458,14 @@ def test_arrays_have_numbered_columns():
         ("0", "1", "2"),
         ("x",),
     ]
+
+
+def test_columns_without_names_are_numbered():
+    """As a frame that had none gives; a number as a name is that number."""
+    unnamed = layout_of({}, {"inputs": [{"type": "double"}, {"type": "long", "required": False}]})
+    numbered = layout_of({}, {"inputs": [{"type": "double", "name": 0}, {"type": "long", "name": 1}]})
+    assert unnamed.names == numbered.names == ("0", "1")
+    assert [rule.kind for rule in unnamed.columns] == ["number", "integer"]
 
 
 def test_too_many_columns():

@@ -2,6 +2,7 @@
 
 import csv
 import datetime as dt
+import gzip
 import io
 
 import pyarrow as pa
@@ -10,19 +11,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.governance.errors import InvalidInput
+from desks import MODEL, build_desk
+from pipeline.governance.errors import InvalidInput, Refused
+from pipeline.serving.batch import score_upload
 from pipeline.serving.csv_file import CsvFile
 from pipeline.serving.layout import ColumnRule, Layout
 from pipeline.serving.read_ahead import MOST_LINE_CHARACTERS
+from pipeline.serving.scorer import Scorer
 from pipeline.serving.sinks import ArrowSink, CsvSink, neutral, output_schema, to_parquet
 from pipeline.serving.table_files import open_table
+from served import POLICY, KnownWorker, registry_with_columns
 
 
 def read(content: bytes, name: str = "rows.csv", *, chunk: int = 2):
     """Header, cells with the number of their row, and rows that fit no columns."""
     table = open_table(io.BytesIO(content), name=name, size=len(content))
     chunks = list(table.chunks(chunk))
-    cells = [tuple(row.values()) for part in chunks for row in part.cells.to_pylist()]
+    cells = [row for part in chunks for row in zip(*(each.to_pylist() for each in part.cells.columns), strict=True)]
     numbers = [int(number) for part in chunks for number in part.numbers]
     return table.header, dict(zip(numbers, cells, strict=True)), [line for part in chunks for line in part.broken]
 
@@ -37,6 +42,35 @@ def test_csv_in_several_hands(content):
     header, found, _ = read(content)
     assert header == ("a", "b")
     assert list(found.values()) == [("1", "2")]
+
+
+@pytest.mark.parametrize("start", [b"sep=,\n", b"SEP=,\r\n", b'"sep=,"\n', b"\xef\xbb\xbfsep=,\r"])
+def test_a_line_that_names_the_separator_is_no_header(start):
+    """It is passed over, and lines keep the numbers that an editor shows."""
+    assert read(start + b"a,b\n1,2\n")[:2] == (("a", "b"), {3: ("1", "2")})
+
+
+def test_columns_without_a_name_are_there():
+    """As pandas writes an index and a spreadsheet a comma at each line's end; the others are read as ever."""
+    header, found, _ = read(b",a, ,b,\n0,1,,2,\n1,3,,4,\n")
+    assert header == ("", "a", " ", "b", "")
+    assert list(found.values()) == [("0", "1", "", "2", ""), ("1", "3", "", "4", "")]
+
+
+@pytest.mark.parametrize("name", ["rows.tsv", "rows.TSV.GZ", "rows.csv.gz"])
+def test_text_with_tabs_and_compressed_text(name):
+    """Cells, quotes and line numbers as in a plain CSV file; in the middle of a line a tab may stand in quotes."""
+    plain = b'a,b\r\n"x\ny",1\r\n2,3\r\n'
+    text = plain.replace(b",", b"\t") if "tsv" in name.casefold() else plain
+    content = gzip.compress(text[:9]) + gzip.compress(text[9:]) if name.casefold().endswith("gz") else text
+    assert read(content, name)[:2] == (("a", "b"), {2: ("x\ny", "1"), 4: ("2", "3")})
+
+
+def test_a_small_file_that_unpacks_to_a_large_one():
+    """Is not read to its end where an upload has a limit."""
+    content = gzip.compress(b"a,b\n" + b"\n" * 10**7)
+    with pytest.raises(InvalidInput, match=r"rows\.csv\.gz: unpacks to more than may be uploaded"):
+        list(open_table(io.BytesIO(content), name="rows.csv.gz", size=len(content), most_unpacked=5 * 2**20).chunks(5))
 
 
 def test_missing_words_stay_words():
@@ -97,11 +131,13 @@ def test_plain_files_are_read_the_fast_way(text, monkeypatch):
     assert sum(len(part) for part in table.chunks(1)) == text.count("\n") + (not text.endswith("\n"))
 
 
-@given(st.integers(1, 9), st.integers(0, 8), st.sampled_from(["rows.csv", "rows.parquet"]))
+@given(st.integers(1, 9), st.integers(0, 8), st.sampled_from(["rows.csv", "rows.csv.gz", "rows.tsv", "rows.parquet"]))
 def test_reading_goes_on_where_a_chunk_ended(chunk, after, name):
     """As if it had never stopped, also through a stream that cannot go back."""
     rows = [f"{number}" if number % 7 else f'"{number}\n"' for number in range(30)]
-    content = ("x\n" + "\n".join(rows)).encode() if name == "rows.csv" else parquet({"x": rows}, row_group_size=8)
+    content = ("sep=,\nx\n" if "csv" in name else "x\n").encode() + "\n".join(rows).encode()
+    content = parquet({"x": rows}, row_group_size=8) if name == "rows.parquet" else content
+    content = gzip.compress(content) if name == "rows.csv.gz" else content
     table = open_table(io.BytesIO(content), name=name, size=len(content))
     chunks = list(table.chunks(chunk))
     after = min(after, len(chunks) - 1)
@@ -110,7 +146,7 @@ def test_reading_goes_on_where_a_chunk_ended(chunk, after, name):
         def seek(self, *_):
             raise io.UnsupportedOperation
 
-    again = open_table((Forward if name == "rows.csv" else io.BytesIO)(content), name=name, size=None)
+    again = open_table((io.BytesIO if name == "rows.parquet" else Forward)(content), name=name, size=None)
     again.go_to(chunks[after].after)
     rest = list(again.chunks(chunk))
     assert [(part.cells.to_pydict(), part.numbers.tolist(), part.after) for part in rest] == [
@@ -129,7 +165,30 @@ def test_reading_goes_on_where_a_chunk_ended(chunk, after, name):
         (b"a;b\n1;2\n", "rows.csv", "rows.csv: looks like ';' separates the columns; it must be a comma"),
         (b"a\tb\n", "rows.csv", "rows.csv: looks like a tab separates the columns; it must be a comma"),
         (b"a,a\n1,2\n", "rows.csv", "rows.csv: the header names the column a more than once"),
-        (b"a,\n1,2\n", "rows.csv", "rows.csv: column 2 of the header has no name"),
+        (b",\n1,2\n", "rows.csv", "rows.csv: no column of the header has a name"),
+        (b"a\0,\0b\0\n\0", "rows.csv", "rows.csv: is UTF-16; save it as UTF-8"),
+        (
+            b"PK\x03\x04\x14",
+            "rows.csv",
+            "rows.csv: is an Excel workbook or another ZIP archive; save it as CSV in UTF-8",
+        ),
+        (b"\xd0\xcf\x11\xe0\xa1", "rows.csv", "rows.csv: is an Excel workbook; save it as CSV in UTF-8"),
+        (gzip.compress(b"a,b\n"), "rows.csv", "rows.csv: is compressed with gzip; its name must end in .csv.gz"),
+        (b"PAR1", "rows.tsv", "rows.tsv: is a Parquet file; its name must end in .parquet"),
+        (b"a,b\n1,2\n", "rows.csv.gz", "rows.csv.gz: is not a whole gzip file (Not a gzipped file (b'a,'))"),
+        (
+            gzip.compress(b"a,b\n1,2\n" * 9)[:-9],
+            "rows.csv.gz",
+            "rows.csv.gz: is not a whole gzip file (Compressed file",
+        ),
+        (gzip.compress(b""), "rows.csv.gz", "rows.csv.gz: is empty"),
+        (
+            b"sep=;\na;b\n",
+            "rows.csv",
+            "rows.csv: its first line says that ';' separates the columns; it must be a comma",
+        ),
+        (b'"SEP=\t"\r\na', "rows.csv", "rows.csv: its first line says that a tab separates the columns"),
+        (b"a,b\n1,2\n", "rows.tsv", "rows.tsv: looks like a comma separates the columns; it must be a tab"),
         (b"a,b\n1,2\n3,'\"x\n", "rows.csv", None),
         (b'a,b\n1,2\n3,"x\n4,5\n', "rows.csv", "rows.csv: a quote in the row that begins in line 3 is not closed"),
         (b'a,b\n"x"y,2\n', "rows.csv", "rows.csv: a quote in the row that begins in line 2 is not closed"),
@@ -139,7 +198,8 @@ def test_reading_goes_on_where_a_chunk_ended(chunk, after, name):
             "rows.csv: line 2 has more than 1,048,576 character",
         ),
         (",".join(f"c{n}" for n in range(201)).encode(), "rows.csv", "rows.csv: has 201 columns; at most 200 are read"),
-        (b"a,b\n", "rows.xlsx", "rows.xlsx: must end in .csv or .parquet"),
+        (b"a,b\n", "rows.xlsx", "rows.xlsx: must end in .csv, .csv.gz, .tsv, .tsv.gz or .parquet; save an Excel"),
+        (b"a,b\n", "rows.csv.zip", "rows.csv.zip: must end in .csv, .csv.gz, .tsv, .tsv.gz or .parquet"),
         (b"PAR1 no", "rows.parquet", "rows.parquet: is not a Parquet file that can be read"),
         (b"", "rows.parquet", "rows.parquet: is empty"),
     ],
@@ -175,7 +235,8 @@ def test_a_cut_parquet_file():
 
 def test_the_share_that_was_read():
     """Ends at 1, for both kinds."""
-    for content, name in ((b"a\n1\n2\n", "x.csv"), (parquet({"a": [1, 2]}), "x.parquet")):
+    text = b"a\n1\n2\n"
+    for content, name in ((text, "x.csv"), (gzip.compress(text), "x.csv.gz"), (parquet({"a": [1, 2]}), "x.parquet")):
         table = open_table(io.BytesIO(content), name=name, size=len(content))
         assert [len(chunk) for chunk in table.chunks(5)] == [2]
         assert table.share_read() == 1.0
@@ -246,18 +307,18 @@ LINES = st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=5)
 
 
 @settings(max_examples=300, deadline=None)
-@given(LINES, st.sampled_from(["\n", "\r\n"]))
-def test_lines_that_are_written_as_they_stand(cells, end):
+@given(LINES, st.sampled_from(["\n", "\r\n"]), st.sampled_from(",\t"))
+def test_lines_that_are_written_as_they_stand(cells, end, separator):
     """Give the same bytes as their cells do."""
     stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator=end).writerows([("x", "y", "z"), *cells])
+    csv.writer(stream, delimiter=separator, lineterminator=end).writerows([("x", "y", "z"), *cells])
     content = stream.getvalue().replace("\0", "").encode()
-    for chunk in CsvFile(io.BytesIO(content), name="rows.csv", size=len(content)).chunks(2):
+    for chunk in CsvFile(io.BytesIO(content), name="rows", size=len(content), separator=separator).chunks(2):
         table = pa.table([*chunk.cells.columns, pa.array(["=p"] * chunk.cells.num_rows)], names=list("xyzp"))
         found = []
         for lines in (None, chunk.lines):
             target = io.BytesIO()
-            CsvSink(target, [], input_columns=3).write(table, lines)
+            CsvSink(target, [], input_columns=3, separator=separator).write(table, lines)
             found.append(target.getvalue())
         assert found[0] == found[1]
 
@@ -327,3 +388,62 @@ def test_parquet_output_does_not_show_how_it_was_written():
         return target.getvalue()
 
     assert file(7_000) == file(140_000) == file(150_000)
+
+
+ROWS = b"Age,Gender,Visits,note\n30,Male,1,a\n31,Male,1,b\n5,Male,1,c\n40,Female,2,d\n"
+
+
+def upload(worker: KnownWorker, content: bytes = ROWS, *, chunk_rows: int = 2):
+    service = build_desk(registry_with_columns())
+    service.take_over()
+    scorer = Scorer(service, worker, POLICY)
+    limits = {"most_bytes": 10_000, "most_rows": 100, "chunk_rows": chunk_rows}
+    try:
+        return score_upload(scorer, MODEL, content, name="rows.csv", **limits)
+    finally:
+        scorer.close()
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 2, 100])
+def test_a_row_without_a_finite_answer_goes_to_the_bad_rows(chunk_rows):
+    """With its line and the reason, beside rows that do not fit; every other row is scored."""
+    done = upload(KnownWorker(silent=(31.0,)), chunk_rows=chunk_rows)
+    scored = list(csv.DictReader(io.StringIO(done.output.decode())))
+    bad = list(csv.DictReader(io.StringIO(done.bad.decode())))
+
+    assert [(row["Age"], row["note"], row["prediction"]) for row in scored] == [("30", "a", "yes"), ("40", "d", "yes")]
+    assert [(row["line"], row["Age"]) for row in bad] == [("3", "31"), ("4", "5")]
+    assert bad[0]["reason"] == "row 3: the model gives no finite answer"
+    assert (done.result.rows, done.result.scored, done.result.bad) == (4, 2, 2)
+
+
+def test_a_file_whose_rows_all_lack_an_answer_has_bad_rows_only():
+    """No row is scored, none is lost."""
+    done = upload(KnownWorker(silent=(30.0, 31.0, 40.0)))
+
+    assert (done.result.scored, done.result.bad) == (0, 4)
+    assert done.output.decode().count("\n") == 1
+
+
+def test_a_table_has_a_column_each_in_a_file():
+    """In the order of the model's answer, before what else is added."""
+    done = upload(KnownWorker(table=True))
+    scored = list(csv.DictReader(io.StringIO(done.output.decode())))
+
+    assert list(scored[0])[4:6] == ["prediction_score", "prediction_label"]
+    assert (scored[0]["prediction_score"], scored[0]["prediction_label"]) == ("0.3", "a")
+
+
+def test_a_table_that_was_not_foretold_is_refused():
+    """The header is written before the first answer comes."""
+    with pytest.raises(Refused, match="has the columns score, label, which its input example does"):
+        upload(Untold(table=True))
+
+
+class Untold(KnownWorker):
+    """Describes a version that came without an example."""
+
+    def ask(self, request, **more):
+        said = super().ask(request, **more)
+        said.pop("names", None)
+        return said

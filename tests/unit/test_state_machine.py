@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from desks import GRACE, MODEL, REASON, TickingClock, build_desk, small_registry
+from desks import GRACE, MODEL, REASON, DatabaseClock, TickingClock, build_desk, small_registry
 from pipeline.adapters.in_memory import InMemoryLedger, InMemoryRegistry
 from pipeline.governance.drift import state_text
 from pipeline.governance.errors import Conflict, NotFound, Refused, Unavailable
@@ -81,7 +81,7 @@ class Decisions(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.faults, self.clock = Faults(), TickingClock()
-        self.registry, self.ledger = FaultyRegistry(), FaultyLedger()
+        self.registry, self.ledger = FaultyRegistry(), FaultyLedger(database_clock=DatabaseClock(self.clock))
         self.registry.__dict__.update(small_registry(versions=4).__dict__)
         self.registry.faults = self.ledger.faults = self.faults
         self.desk = build_desk(self.registry, self.ledger, clock=self.clock)

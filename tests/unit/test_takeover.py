@@ -82,7 +82,7 @@ class TestAModelThatWasNeverSeen:
 
         assert desk.differences(MODEL) == []
         assert desk.overview()[0].differences == ()
-        assert desk.verify() == []
+        assert desk.verify(new=True) == []
         assert not LedgerView.read(desk.ledger, MODEL).known
 
     def test_is_taken_over_by_reconcile(self, before: Callable[[GovernanceService], None]) -> None:
