@@ -384,6 +384,9 @@ class InMemoryLedger:
         ]
         return [*chain_problems(self._events), *cut]
 
+    def stamps(self) -> Iterator[tuple[int, datetime]]:
+        return ((each.sequence, each.event.at) for each in self._events)
+
     def keep_checkpoint(self) -> None:
         if self._events:
             self.checkpoints.append((self._events[-1].sequence, self._events[-1].hash))

@@ -6,8 +6,8 @@ owns the file. For that there are the hashes, and the checkpoints in a file besi
 
 import json
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -84,6 +84,15 @@ BASELINE = (
     .where(OF_REGISTRY, EVENTS.c.model == sa.bindparam("wanted"), EVENTS.c.type == EventType.BASELINE.value)
     .order_by(EVENTS.c.sequence)
     .limit(1)
+)
+# By SQLite's own parser: reading 100,000 events as values takes ten times as long.
+STAMPS = (
+    sa.select(
+        EVENTS.c.sequence,
+        sa.literal_column("CASE WHEN typeof(body) = 'text' AND json_valid(body) THEN json_extract(body, '$.at') END"),
+    )
+    .where(OF_REGISTRY)
+    .order_by(EVENTS.c.sequence)
 )
 SLOT_KEY = ("registry", "model", "kind", "name")
 IS_SLOT = sa.and_(*(SLOTS.c[name] == sa.bindparam(f"of_{name}") for name in SLOT_KEY))
@@ -366,6 +375,12 @@ class SqlLedger:
         slots = {Slot(row.model, row.kind, row.name): slot_state(row) for row in held}
         standing = [] if kept is None else check.standing_problems(*kept)
         return [*check.problems(slots), *standing, *check.evidence_problems(digests), *self._broken_checkpoints()]
+
+    def stamps(self) -> Iterator[tuple[int, datetime]]:
+        with self._read() as opened:
+            for sequence, at in opened.connection.execute(STAMPS, {"registry": self._id()}):
+                with suppress(ValueError, TypeError):  # `problems` says what cannot be read
+                    yield sequence, datetime.fromisoformat(at).astimezone(UTC)
 
     def keep_checkpoint(self) -> None:
         wanted = sa.select(EVENTS.c.sequence, EVENTS.c.hash).where(EVENTS.c.registry == self._id())

@@ -75,6 +75,13 @@ def exported(model: str, file: "Path") -> None:
     line(f"{file}: every event of the ledger, and the evidence that those of {model} quote.")
 
 
+def verified(found: "Sequence[Problem]", notes: "Sequence[str]") -> None:
+    """notes: what is worth knowing and no problem."""
+    problems(found)
+    for each in notes:
+        line(f"Note: {each}.")
+
+
 def problems(found: "Sequence[Problem]") -> None:
     if not found:
         line("Clean: the ledger is whole, the registry agrees with it, the files in use are those recorded.")

@@ -182,7 +182,7 @@ def not_worse_than_incumbent(facts: Facts, rule: GateRule) -> Finding:
     found = next((each for each in overall if facts.metrics.same(each.metric, metric)), None)
     if found is None:
         there = f"{metric} was not compared; compared were {named(each.metric for each in overall)}."
-        why = facts.not_compared or there
+        why = f"{facts.not_compared or there}{_claims(facts, metric)}"
         return Finding(None, required, passed=False, why=why, present=False)
     observed = f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f}, n = {found.n:,})"
     if found.verdict is None:
@@ -314,8 +314,18 @@ def _metric(facts: Facts, name: str, *, what: str) -> Metric | Finding:
         impossible = impossible or why
     if impossible:
         return Finding(impossible.partition(",")[0], "", passed=False, why=f"{impossible}: it is no {what}.")
-    there = f"The version has no {what} ({name}); its metrics: {named(evidence.content['metrics'])}."
+    asked = what if what == name else f"{what} ({name})"
+    there = f"The version has no {asked}; its metrics: {named(evidence.content['metrics'])}."
     return Finding(None, "", passed=False, why=there, present=False)
+
+
+def _claims(facts: Facts, name: str) -> str:
+    """What both say of themselves, where rows say nothing: for a reader, not for a verdict."""
+    ours = _metric(facts, name, what=name)
+    theirs = _metric(replace(facts, evidence=facts.incumbent or facts.evidence), name, what=name)
+    if isinstance(ours, Finding) or isinstance(theirs, Finding):
+        return ""
+    return f" As logged it is {_figure(ours, name)}, the champion's {_figure(theirs, name)}."
 
 
 def _baseline(facts: Facts) -> Metric | Finding:

@@ -265,6 +265,9 @@ class Ledger(Protocol):
     def problems(self) -> list[str]:
         """What `verify` finds: broken links, changed rows, copies that differ, a tail cut off; one sentence each."""
 
+    def stamps(self) -> Iterator[tuple[int, datetime]]:
+        """Number and time of each event that has one, in order of sequence."""
+
     def keep_checkpoint(self) -> None:
         """Write the newest sequence and hash outside the database."""
 

@@ -57,7 +57,7 @@ from pipeline.governance.reconcile import Reconciler
 from pipeline.governance.request import Outcome, Request
 from pipeline.governance.review import Review, Reviewer
 from pipeline.governance.tampering import Changed, Watch
-from pipeline.governance.verify import Problem, find_problems, unknown_registry
+from pipeline.governance.verify import Problem, find_problems, set_back, unknown_registry
 
 PAGE_LINES = 50
 
@@ -347,6 +347,10 @@ class GovernanceService:
         """
         registry, models = self.ledger.registry(), self.known_models()
         return list(find_problems(self.ledger, self.reconciler, models, registry=registry, new=new))
+
+    def set_back(self) -> list[str]:
+        """Where time went back from one event to the next: one sentence each, of the newest."""
+        return set_back(self.ledger)
 
     def unknown_registry(self) -> str:
         """Why the ledger says nothing about this registry, beside others that it knows; empty where it does."""

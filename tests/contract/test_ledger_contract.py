@@ -159,6 +159,13 @@ def test_a_refusal_is_no_baseline(ledger: Ledger) -> None:
     assert (found.sequence, found.event) == (2, BASELINE)
 
 
+def test_stamps_are_those_of_the_events(ledger: Ledger) -> None:
+    """In order of sequence, whatever they say."""
+    write(ledger, BASELINE, DECIDED._replace(at=AT - timedelta(days=1)))
+
+    assert list(ledger.stamps()) == [(1, AT), (2, AT - timedelta(days=1))]
+
+
 def test_evidence_is_kept_once_under_its_digest(ledger: Ledger) -> None:
     """The first text stays."""
     ledger.put_evidence(digest_of("text"), "text")
