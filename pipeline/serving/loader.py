@@ -237,11 +237,15 @@ def input_example(loaded: LoadedModel) -> Rows:
         raise NoInputExample("has no input example to try")
     if name not in loaded.names:
         raise NoInputExample("has no input example to try: its file is missing")
+    from pipeline.serving.example_rows import rows_of_example
+
     path = whole(loaded, name)
     try:
         if path.stat().st_size > MOST_EXAMPLE_BYTES:
             raise Refused("its input example is too large")
-        return _rows(json.loads(path.read_bytes()), as_frame=information.get("type") == "dataframe")
+        as_frame, signature = information.get("type") == "dataframe", loaded.description.get("signature")
+        rows = rows_of_example(json.loads(path.read_bytes()), as_frame=as_frame, signature=signature)
+        return rows[:MOST_EXAMPLE_ROWS]
     except UNUSABLE as error:
         raise Refused(f"its input example cannot be read ({short(error)})") from error
 
@@ -252,22 +256,6 @@ def whole(loaded: LoadedModel, name: str) -> Path:
     if not path.is_file():
         raise IntegrityFailure("the private copy is not what was looked at")
     return path
-
-
-def _rows(content: Json, *, as_frame: bool) -> Rows:
-    import numpy as np
-    import pandas as pd
-
-    if isinstance(content, dict):
-        # MLflow's file for serving wraps the same content once more.
-        content = next(
-            (content[key] for key in ("dataframe_split", "dataframe_records", "inputs") if key in content), content
-        )
-    if isinstance(content, dict) and "columns" in content and "data" in content:
-        return pd.DataFrame(content["data"], columns=content["columns"]).head(MOST_EXAMPLE_ROWS)
-    if not isinstance(content, list):
-        raise TypeError("neither a table nor an array")
-    return pd.DataFrame(content).head(MOST_EXAMPLE_ROWS) if as_frame else np.array(content)[:MOST_EXAMPLE_ROWS]
 
 
 def short(error: BaseException) -> str:
