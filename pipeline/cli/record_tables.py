@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli.printing import line, table, when
 from pipeline.governance.drift import state_text
-from pipeline.governance.history import given_out_again, one_line_each
+from pipeline.governance.history import UNREADABLE, given_out_again, one_line_each
 from pipeline.governance.verify import pending_sentence
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def history(entries: "Sequence[Entry]") -> None:
     rows = [
         [
             each.sequence,
-            when(each.at),
+            each.at and when(each.at),
             each.type.value,
             each.signature,
             each.version,
@@ -55,7 +55,9 @@ def upgraded(done: "Upgrade") -> None:
 
 
 def _words(entry: "Entry") -> str | None:
-    return f"{entry.reason} Refused: {entry.why}" if entry.why else entry.reason
+    if entry.why and entry.type is not UNREADABLE:
+        return f"{entry.reason} Refused: {entry.why}"
+    return entry.why or entry.reason
 
 
 def moment(found: "Moment") -> None:
