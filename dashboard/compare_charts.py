@@ -25,7 +25,8 @@ def differences(lines: Sequence[Line], title: str, *, dark: bool = False) -> go.
     figure, colours = go.Figure(), COLOURS_ON_DARK if dark else COLOURS_ON_LIGHT
     names = [plain(line.name) for line in lines]
     for verdict in (BETTER, WORSE, ALIKE):
-        shown = [(line, line.interval) for line in lines if line.interval and VERDICTS[line.verdict or ""] == verdict]
+        judged = (line for line in lines if VERDICTS.get(line.verdict or "") == verdict)
+        shown = [(line, line.interval) for line in judged if line.interval]
         if shown:
             figure.add_scatter(
                 x=[line.difference for line, _ in shown],

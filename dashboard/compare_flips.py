@@ -17,6 +17,9 @@ KIND_COLOURS = {FlipKind.GAINED: "green", FlipKind.LOST: "red", FlipKind.CHANGED
 
 
 def flipped_rows(comparison: Comparison) -> None:
+    if comparison.paired is not None and comparison.paired.agreement is None:
+        st.caption("Numbers are predicted, which do not flip as classes do.")
+        return
     if comparison.paired is None:
         st.caption("Flipped rows are known on the same rows only.")
         return

@@ -26,7 +26,7 @@ def in_detail(choice: Choice) -> int:
 
 def _table(choice: Choice) -> None:
     found = [session.comparison(choice.model, choice.reference, each) for each in choice.others]
-    names = session.metric_names()
+    names = session.metric_names(choice.model)
     verdict = badge_column({tables.REFERENCE: "blue", **VERDICT_COLOURS}, 150)
     st.dataframe(
         tables.at_a_glance(found, names),

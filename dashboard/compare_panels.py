@@ -11,8 +11,8 @@ from dashboard import compare_tables as tables
 from dashboard.trust import trust_badge
 from pipeline.governance.compare import Comparison, Line
 from pipeline.governance.evidence import Evidence
+from pipeline.governance.metrics import Direction, direction_of
 from pipeline.governance.paired import Agreement
-from pipeline.governance.ports import LOSSES
 
 VERDICT_LOOKS: dict[str, tuple[str, widgets.Colour]] = {
     "better": (":material/check:", "green"),
@@ -43,7 +43,7 @@ def verdicts(comparison: Comparison) -> None:
     if comparison.paired is not None:
         a, b = tables.heads(comparison)
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.text(f"{b} against {a.lower()}, on the same {comparison.paired.agreement.n:,} rows:", width="content")
+            st.text(f"{b} against {a.lower()}, on the same {comparison.paired.n:,} rows:", width="content")
             _count_badges(comparison.metrics)
     if found := tables.contradictions(comparison):
         with widgets.message("Claims that the rows contradict", "\n".join(found), colour="red"):
@@ -55,18 +55,26 @@ def metrics(comparison: Comparison) -> None:
     if frame.empty:
         st.caption("Neither version has metrics.")
         return
-    if shown := [line for line in comparison.metrics if line.interval]:
+    # r2 has no unit: on the axis of errors, which have one, its interval would be a dot.
+    numbers = comparison.paired is not None and comparison.paired.confusions is None
+    if shown := [line for line in comparison.metrics if line.interval and not (numbers and line.name == "r2")]:
         figure = compare_charts.differences(shown, _minus(comparison), dark=_dark())
         st.plotly_chart(figure, config=charts.PLAIN, alt="Difference of each metric with its interval")
     _lines_table(frame, comparison, "Metrics of both versions with difference, interval, n and verdict")
     if comparison.paired is not None:
-        _agreement(comparison, comparison.paired.agreement)
+        if comparison.paired.agreement is not None:
+            _agreement(comparison, comparison.paired.agreement)
+        _how_judged(comparison)
 
 
 def classes(comparison: Comparison) -> None:
     paired = comparison.paired
     if paired is None:
         st.caption("Classes and slices are compared on the same rows only.")
+        return
+    if paired.confusions is None:
+        st.caption("Numbers are predicted, so there are no classes.")
+        _slices(comparison, "Mean absolute error")
         return
     st.subheader("Recall per class", anchor=False)
     _count_badges(comparison.classes)
@@ -76,10 +84,14 @@ def classes(comparison: Comparison) -> None:
     figure = compare_charts.confusion_difference(paired.confusions, dark=_dark())
     st.plotly_chart(figure, config=charts.PLAIN, alt="Confusion counts: version compared minus reference")
     st.caption(f"Rows of {_minus(comparison).lower()}. Blue: more right or fewer mistakes. Orange: worse.")
-    st.subheader("Accuracy per slice", anchor=False)
+    _slices(comparison, "Accuracy")
+
+
+def _slices(comparison: Comparison, metric: str) -> None:
+    st.subheader(f"{metric} per slice", anchor=False)
     _count_badges(comparison.slices)
     frame = tables.lines("Slice", tables.worst_first(comparison.slices), tables.heads(comparison))
-    _lines_table(frame, comparison, "Accuracy per slice with difference, interval, n and verdict")
+    _lines_table(frame, comparison, f"{metric} per slice with difference, interval, n and verdict")
     st.caption(
         "Intervals are widened so that those of all classes hold together, and those of all slices. "
         "With few rows only a large difference can be told."
@@ -171,11 +183,15 @@ def _agreement(comparison: Comparison, found: Agreement) -> None:
             f"on {found.only_b_right:,}. They predict {found.flipped:,} rows differently."
         )
         st.text(f"McNemar's exact test of the accuracy: {p_value}. {says}")
+
+
+def _how_judged(comparison: Comparison) -> None:
     confidence = session.settings().evaluation.confidence
-    losses = " and ".join(sorted(LOSSES)).replace("_", " ")
+    lower = [line.name for line in comparison.metrics if line.verdict and direction_of(line.name) is Direction.LOWEST]
+    less = f" Of {' and '.join(sorted(lower)).replace('_', ' ')} less is better." if lower else ""
     st.caption(
         f"Both are judged on the same rows, drawn again together; intervals at {confidence:.0%}. "
-        f"An interval that holds 0 means: not distinguishable. Of {losses} less is better. "
+        f"An interval that holds 0 means: not distinguishable.{less} "
         "Figures without a verdict are as each run claims them."
     )
 

@@ -103,7 +103,7 @@ def at_a_glance(comparisons: Sequence[Comparison], names: Sequence[str]) -> pd.D
         found = [next((line for line in each.metrics if line.name == name), NO_LINE) for each in comparisons]
         columns[name] = [found[0].a, *(line.b for line in found)]
         columns[f"{name}, verdict"] = [[REFERENCE], *(_verdict(line) for line in found)]
-    flipped = [each.paired.agreement.flipped if each.paired else None for each in comparisons]
+    flipped = [each.paired.agreement.flipped if each.paired and each.paired.agreement else None for each in comparisons]
     return pd.DataFrame({**columns, "Flips": pd.array([None, *flipped], dtype="Int64")})
 
 

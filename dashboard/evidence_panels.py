@@ -17,7 +17,7 @@ MOST_KPIS = 4
 
 def kpis(evidence: Evidence) -> None:
     """The best known metrics, each with its interval and sample size."""
-    names = [*session.metric_names(), "recall_macro"]
+    names = [*session.metric_names(evidence.model), "recall_macro"]
     found = [metric for metric in map(evidence.metric, dict.fromkeys(names)) if metric is not None][:MOST_KPIS]
     if not found:
         return

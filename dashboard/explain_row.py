@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import charts, explanation_charts, session, widgets, words
-from pipeline.explanation.wording import sentences
+from pipeline.explanation.wording import sentences, smallest_reason
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Explanations, Target
 from pipeline.serving.rows import Row, Value
@@ -73,8 +73,9 @@ def second_opinion(target: Target, row: Row, class_name: str) -> None:
     st.text(f"A linear model around this row names {shared} of the same {len(top)} largest columns. R² {found.r2:.2f}.")
     if found.r2 < LITTLE_FIT:
         st.caption("It fits poorly here: its weights mean little.")
+    least = smallest_reason(max(map(abs, found.weights.values()), default=0.0))
     lines = (f"•  {visible(name)} {'raises' if found.weights[name] > 0 else 'lowers'} it by "
-             f"{abs(found.weights[name]):.2f}" for name in top)  # fmt: skip
+             f"{abs(found.weights[name]):.2f}" for name in top if abs(found.weights[name]) >= least)  # fmt: skip
     st.text("\n".join(lines))
     st.caption(f"On the {found.scale}, against rows of the background with other values. In the manner of LIME.")
 

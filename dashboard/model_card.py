@@ -56,7 +56,7 @@ def _champion(model: ModelOverview) -> None:
         st.text("No champion: nothing serves.")
         return
     evidence = session.evidence(name, version)
-    found = [metric for each in session.metric_names()[:2] if (metric := evidence.metric(each)) is not None]
+    found = [metric for each in session.metric_names(name)[:2] if (metric := evidence.metric(each)) is not None]
     with st.grid(3, min_column_width=120):
         st.metric("Champion", f"Version {version}")
         for metric in found:
@@ -64,15 +64,10 @@ def _champion(model: ModelOverview) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         trust_badge(name, version)
         pages.link_review(f"Review version {version}", name, version)
-        st.caption(
-            since(
-                version,
-                evidence.content["created_at"],
-                periods=session.champions(name),
-                entries=session.history(name),
-            ),
-            width="content",
-        )
+        periods = session.champions(name)
+        made = session.event(periods[-1].sequence) if periods else None
+        text = since(version, evidence.content["created_at"], periods=periods, entries=[made] if made else [])
+        st.caption(text, width="content")
 
 
 def shown_waiting(model: ModelOverview) -> tuple[int, ...]:
@@ -91,6 +86,6 @@ def _waiting(model: ModelOverview, refused: Set[Named]) -> None:
                 pages.link_review(f"Review version {version}", name, version)
                 if (name, version) in refused:
                     trust_badge(name, version)
-                st.text(tables.brief(frame, version, session.metric_names()[:2]))
+                st.text(tables.brief(frame, version, session.metric_names(name)[:2]))
     if len(model.waiting) > MOST_SHOWN:
         pages.link_versions(f"{len(model.waiting) - MOST_SHOWN:,} more", name)

@@ -86,7 +86,7 @@ def desk(settings: Settings | None = None) -> GovernanceService:
     return GovernanceService(
         registry=registry,
         ledger=ledger,
-        policy=used.policy.policy(),
+        policy=used.policy.policy(used.evaluation.metrics()),
         comparer=PairedBootstrap(
             samples=used.evaluation.bootstrap_samples,
             seed=used.evaluation.bootstrap_seed,

@@ -7,12 +7,14 @@ from pydantic import Field, model_validator
 
 from pipeline.governance.gates import GATES
 from pipeline.governance.lifecycle import MoveKind
+from pipeline.governance.metrics import DEFAULT_RULES, Direction, MetricRules, direction_of
 from pipeline.governance.policy import GateRule, Mode, MoveRules, Policy
 from pipeline.params_section import Section, Word
 
 # What a rule must say about a gate beside its modes; a gate that is not listed takes nothing.
 GATE_PARAMETERS: Mapping[str, frozenset[str]] = {
     "accuracy": frozenset({"minimum"}),
+    "error": frozenset({"metric", "maximum"}),
     "not_worse_than_incumbent": frozenset({"metric"}),
     "no_slice_worse": frozenset({"metric", "minimum_rows"}),
 }
@@ -27,13 +29,14 @@ class GateSettings(Section):
     minimum: float | None = None
     metric: Word | None = None
     minimum_rows: int | None = Field(default=None, ge=1)
+    maximum: float | None = Field(default=None, ge=0)
 
 
 class MoveSettings(Section):
-    """The roles of which one is needed, and the gates."""
+    """The roles of which one is needed (none: nobody may), and the gates."""
 
-    roles: list[Word]
-    gates: dict[Word, GateSettings]
+    roles: list[Word] = Field(default_factory=list)
+    gates: dict[Word, GateSettings] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def gates_exist(self) -> Self:
@@ -50,9 +53,16 @@ class MoveSettings(Section):
                 raise ValueError(f"gates: {name} takes {', '.join(sorted(wanted)) or 'no parameter'}")
         return self
 
+    @model_validator(mode="after")
+    def an_error_is_better_when_less(self) -> Self:
+        gate = self.gates.get("error")
+        if gate and gate.metric and direction_of(gate.metric) is Direction.HIGHEST:
+            raise ValueError(f"gates: error takes a metric of which less is better, such as rmse, not {gate.metric}")
+        return self
+
 
 class PolicySettings(Section):
-    """Every kind of move must be listed: what the policy does not name is not allowed by omission.
+    """A move that is not listed is closed: what the policy does not name is not allowed by omission.
 
     may_change: by model, the columns that a person could change; the smallest change to another class keeps to them.
     """
@@ -62,15 +72,16 @@ class PolicySettings(Section):
     moves: dict[Word, MoveSettings]
 
     @model_validator(mode="after")
-    def every_move_is_listed(self) -> Self:
-        if set(self.moves) != {kind.value for kind in MoveKind}:
-            raise ValueError(f"moves: must be exactly {', '.join(MoveKind)}")
+    def moves_exist(self) -> Self:
+        if unknown := sorted(set(self.moves) - {kind.value for kind in MoveKind}):
+            raise ValueError(f"moves: no move is called {', '.join(unknown)}; there are {', '.join(MoveKind)}")
         return self
 
-    def policy(self) -> Policy:
+    def policy(self, metrics: MetricRules = DEFAULT_RULES) -> Policy:
         return Policy(
             moves={MoveKind(name): _move_rules(move) for name, move in self.moves.items()},
             roles={name: tuple(roles) for name, roles in self.roles.items()},
+            metrics=metrics,
         )
 
 

@@ -4,13 +4,14 @@ import getpass
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 
 from pipeline.governance.errors import InvalidInput
+from pipeline.governance.metrics import MetricRules
 from pipeline.params_file import read_params
-from pipeline.params_section import Edges, Section, Sentences, Share, Word
+from pipeline.params_section import Edges, Section, Sentences, Share, Word, Words
 from pipeline.policy_settings import PolicySettings
 from pipeline.schema_settings import SchemaSettings
 
@@ -43,7 +44,11 @@ class CandidateSettings(Section):
 
 
 class EvaluationSettings(Section):
-    """Intervals at `confidence`; slices by each categorical column and by bands of Age where there is such a column."""
+    """Intervals at `confidence`; slices by each categorical column and by bands of Age where there is such a column.
+
+    lower_is_better, higher_is_better: names of metrics that do not say it by themselves. metric_names: by our name,
+    those under which a gate looks for it, in order; see MetricRules.
+    """
 
     primary_metric: Word
     confidence: Share
@@ -51,6 +56,23 @@ class EvaluationSettings(Section):
     bootstrap_seed: int
     cross_validation_folds: int = Field(ge=2)
     age_bands: Edges = Field(min_length=2)
+    lower_is_better: Words = Field(default_factory=list)
+    higher_is_better: Words = Field(default_factory=list)
+    metric_names: dict[Word, Annotated[Words, Field(min_length=1)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def one_end_is_better(self) -> Self:
+        if both := sorted({*self.lower_is_better} & {*self.higher_is_better}):
+            raise ValueError(f"lower_is_better: {', '.join(both)} is under higher_is_better too")
+        return self
+
+    def measuring(self) -> dict[str, Any]:
+        """What the figures of a version depend on: not how they are named and judged afterwards."""
+        return self.model_dump(mode="json", exclude={"lower_is_better", "higher_is_better", "metric_names"})
+
+    def metrics(self) -> MetricRules:
+        names = {name: tuple(accepted) for name, accepted in self.metric_names.items()}
+        return MetricRules(frozenset(self.lower_is_better), frozenset(self.higher_is_better), names)
 
 
 class RegistrySettings(Section):

@@ -55,6 +55,7 @@ class KnownDifferences:
     def pair(self, a: bytes, b: bytes) -> Paired:
         found = self.compare(b, a)
         return Paired(
+            n=AGREEMENT.n,
             metrics=tuple(each for each in found if not each.slice),
             classes=tuple(each for each in found if each.metric == "recall"),
             slices=tuple(each for each in found if each.slice and each.metric == "accuracy"),

@@ -20,7 +20,7 @@ def versions_page() -> None:
         frame = session.versions(model)
         found = filtered(frame)
     actions = st.container(horizontal=True, vertical_alignment="center")
-    chosen = table(trust.with_trust(found, model), key=f"versions/{model}")
+    chosen = table(trust.with_trust(found, model), session.metric_names(model), key=f"versions/{model}")
     with actions:
         if not chosen:
             most = trust.MOST_LOOKED_AT
@@ -59,12 +59,12 @@ def filtered(frame: pd.DataFrame) -> pd.DataFrame:
     return tables.narrowed(frame, text or "", stages)
 
 
-def table(found: pd.DataFrame, key: str) -> list[int]:
+def table(found: pd.DataFrame, metrics: list[str], *, key: str) -> list[int]:
     """The version numbers of the selected rows."""
     aliases = sorted({alias for held in found["Aliases"] for alias in held} - {CHAMPION})
     shown = found.drop(columns=tables.TEXT_COLUMN)
     shown["Stage"] = found["Stage"].map(lambda stage: [stage])
-    figures = {name: st.column_config.NumberColumn(format=widgets.FOUR_DIGITS) for name in session.metric_names()}
+    figures = {name: st.column_config.NumberColumn(format=widgets.FOUR_DIGITS) for name in metrics}
     event = st.dataframe(
         shown,
         hide_index=True,

@@ -8,9 +8,10 @@ import typer
 from pipeline.bootstrap import desk
 from pipeline.cli import review_tables, version_tables
 from pipeline.cli.app import Json, Model, Recompute, Version, app, print_out, say, write
-from pipeline.governance.errors import Blocked
+from pipeline.governance.errors import Blocked, InvalidInput
 from pipeline.governance.ledger import iso
 from pipeline.governance.lifecycle import parse_target
+from pipeline.governance.metrics import Direction
 from pipeline.governance.ports import ModelRecord, VersionRow
 from pipeline.settings import read_settings
 
@@ -23,11 +24,22 @@ def models(as_json: Json = False) -> None:
 
 
 @app.command()
-def versions(model: Model, as_json: Json = False) -> None:
+def versions(
+    model: Model,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", help="A column; repeatable. Default: what the model has.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """List the versions of a model, newest first, with metrics, stage, aliases and tags."""
     settings = read_settings()
-    shown = ["accuracy", settings.evaluation.primary_metric]
-    rows = desk(settings).versions(model, None if as_json else list(dict.fromkeys(shown)))
+    service = desk(settings)
+    if metric:
+        shown, rows = metric, service.versions_with(model, metric)
+    elif as_json:
+        shown, rows = [], service.versions(model)
+    else:
+        shown, rows = service.telling_versions(model, ["accuracy", settings.evaluation.primary_metric])
     print_out(as_json, [_version_json(row) for row in rows], lambda: version_tables.versions(rows, shown))
 
 
@@ -44,13 +56,21 @@ def show(model: Model, version: Version, as_json: Json = False) -> None:
 def best(
     model: Model,
     metric: Annotated[str | None, typer.Option(help="Default: evaluation.primary_metric.")] = None,
+    lowest: Annotated[bool, typer.Option("--lowest", help="Less is better.")] = False,
+    highest: Annotated[bool, typer.Option("--highest", help="More is better.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the version with the best metric: the highest, of log_loss and calibration_error the lowest."""
+    """Show the version with the best metric: the lowest of an error or loss, else the highest.
+
+    A metric whose name says neither needs --lowest or --highest.
+    """
+    if lowest and highest:
+        raise InvalidInput("best: --lowest and --highest exclude each other; give one of them")
     settings = read_settings()
-    name = metric or settings.evaluation.primary_metric
-    row = desk(settings).best(model, name)
-    print_out(as_json, _version_json(row), lambda: version_tables.versions([row], [name]))
+    direction = Direction.LOWEST if lowest else Direction.HIGHEST if highest else None
+    found = desk(settings).best(model, metric or settings.evaluation.primary_metric, direction)
+    content = {**_version_json(found.row), "metric": found.metric, "direction": found.direction.value}
+    print_out(as_json, {**content, "left_out": list(found.left_out)}, lambda: version_tables.best(found))
 
 
 @app.command()

@@ -37,15 +37,15 @@ def comparison(found: "Comparison") -> None:
     if found.warning:
         line(found.warning.text)
     _lines("Metric", names, found.metrics)
-    if found.paired:
-        agreed = found.paired.agreement
+    if found.paired and (agreed := found.paired.agreement):
         line(
             f"Of {agreed.n:,} rows: both right {agreed.both_right:,}, only version {found.a.version} right "
             f"{agreed.only_a_right:,}, only version {found.b.version} right {agreed.only_b_right:,}; "
             f"predicted differently {agreed.flipped:,}. McNemar's exact test of the accuracy: p = {agreed.p_value:.4g}."
         )
         _lines("Recall of class", names, found.classes)
-        _lines("Accuracy in slice", names, found.slices)
+    if found.paired:
+        _lines("Accuracy in slice" if found.paired.agreement else "Mean absolute error in slice", names, found.slices)
     parts = {"Parameter": found.params, "Tag": found.tags, "Schema": found.schema, "Data": found.data}
     for head, differences in {**parts, "Environment": found.environment}.items():
         _different(head, names, differences)

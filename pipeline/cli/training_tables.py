@@ -19,12 +19,14 @@ def registered(found: Sequence[Any], champion: int | None, data: Sequence[str]) 
 
 
 def reproduction(found: "Reproduction") -> None:
-    answer = "identical" if found.identical else "DIFFERS"
+    answer = "DIFFERS" if found.differs else found.verdict.value
     where = f"rebuilt from commit {found.commit[:12]}, {found.rows:,} rows predicted again"
     line(f"{found.model} version {found.version}: {answer}; {where}, largest difference {found.largest_difference:.4g}")
     for title, differences in (("Differs", found.differences), ("Environment", found.conditions)):
         rows = [[each.part, each.name, json_cell(each.recorded), json_cell(each.rebuilt)] for each in differences]
         if rows:
             table([title, "Name", "Recorded", "Rebuilt"], rows)
+    if found.differences and not found.conditions:
+        line("Nothing that was recorded of the environment is another.")
     for note in found.notes:
         line(note)

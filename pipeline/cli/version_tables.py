@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli.printing import digits, table, when
+from pipeline.cli.printing import digits, line, table, when
 from pipeline.governance.evidence import entry_of
 
 if TYPE_CHECKING:
     from pipeline.governance.evidence import Evidence
     from pipeline.governance.ports import ModelRecord, VersionRow
+    from pipeline.governance.service import Best
 
 # What `show` prints of the lineage; `--json` has all of it.
 LINEAGE = (
@@ -38,6 +39,13 @@ def versions(rows: "Sequence[VersionRow]", metrics: Sequence[str]) -> None:
     ]
     heads = ["Version", "Stage", "Aliases", "Status", "Type", *names, "Created (UTC)"]
     table(heads, lines, empty="The model has no versions.")
+
+
+def best(found: "Best") -> None:
+    versions([found.row], [found.metric])
+    line(f"Best of all versions: the {found.direction.value} {found.metric}.")
+    if found.left_out:
+        line(f"Left out, for a share lies between 0 and 1: version {', '.join(map(str, found.left_out))}.")
 
 
 def evidence(found: "Evidence") -> None:

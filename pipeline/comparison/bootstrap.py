@@ -8,10 +8,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import bdtr
+from scipy.special import bdtr, stdtrit
 
-from pipeline.comparison.measures import Array, Losses, confusions, count_metrics, positions, row_losses
+from pipeline.comparison.measures import (
+    Array,
+    Errors,
+    Losses,
+    confusions,
+    count_metrics,
+    positions,
+    row_errors,
+    row_losses,
+)
 from pipeline.comparison.rows import Rows, slices
+from pipeline.governance.errors import InvalidInput
 from pipeline.governance.ports import MetricDifference
 
 MOST_NUMBERS_AT_ONCE = 5_000_000  # in one block of draws
@@ -33,8 +43,30 @@ class Draws:
 
 
 def overall(ours: Rows, theirs: Rows, draws: Draws) -> list[MetricDifference]:
-    """Metrics over all rows, ours minus theirs, with percentile intervals."""
+    """Metrics over all rows, ours minus theirs, with percentile intervals: of numbers or of classes."""
+    if (errors := both_errors(ours, theirs)) is not None:
+        return list(_missed(*errors, draws=draws))
     return [*_counted(ours, theirs, draws), *_lost(ours, theirs, draws)]
+
+
+def both_errors(ours: Rows, theirs: Rows) -> tuple[Errors, Errors] | None:
+    """None where they predict classes. Raises InvalidInput where one predicts classes and the other numbers."""
+    first, second = row_errors(ours), row_errors(theirs)
+    if first is None and second is None:
+        return None
+    if first is None or second is None:
+        raise InvalidInput("one of the two predicts classes, the other numbers")
+    return first, second
+
+
+def _missed(first: Errors, second: Errors, *, draws: Draws) -> Iterator[MetricDifference]:
+    n = len(first.actual)
+    whole = np.arange(n)[None, :]
+    after, before = first.metrics(whole), second.metrics(whole)
+    parts = [(first.metrics(rows), second.metrics(rows)) for rows in _row_draws(n, draws)]
+    for name in after:
+        drawn = np.concatenate([one[name] - other[name] for one, other in parts])
+        yield _difference(name, float(after[name][0]), float(before[name][0]), drawn=drawn, draws=draws, n=n)
 
 
 def _counted(ours: Rows, theirs: Rows, draws: Draws) -> Iterator[MetricDifference]:
@@ -97,12 +129,35 @@ def _difference(
 
 
 def sliced(ours: Rows, theirs: Rows, draws: Draws, *, age_bands: tuple[float, ...]) -> list[MetricDifference]:
-    """Accuracy in each slice of the inputs; the intervals hold together."""
+    """Accuracy in each slice of the inputs, of numbers the mean absolute error; the intervals hold together."""
+    if (errors := both_errors(ours, theirs)) is not None:
+        return _missed_together(*errors, parts=slices(ours.inputs, age_bands), tail=draws.tail)
     return _together(ours, theirs, slices(ours.inputs, age_bands), metric="accuracy", tail=draws.tail)
 
 
+def _missed_together(
+    first: Errors, second: Errors, *, parts: Iterator[tuple[str, Array]], tail: float
+) -> list[MetricDifference]:
+    """Student's interval of the mean difference in each part of at least two rows, widened as in `_together`."""
+    held = [(label, inside) for label, inside in parts if np.count_nonzero(inside) > 1]
+    found = []
+    for label, inside in held:
+        after, before = first.sizes[inside], second.sizes[inside]
+        n, steps = len(after), after - before
+        reach = float(-stdtrit(n - 1, tail / len(held)) * steps.std(ddof=1) / np.sqrt(n))
+        mean, values = float(steps.mean()), (float(after.mean()), float(before.mean()))
+        found.append(
+            MetricDifference(
+                "mae", mean, mean - reach, mean + reach, n, label, candidate=values[0], incumbent=values[1]
+            )
+        )
+    return found
+
+
 def per_class(ours: Rows, theirs: Rows, draws: Draws) -> list[MetricDifference]:
-    """Recall of each class that occurs, in the order of the labels; the intervals hold together."""
+    """Recall of each class that occurs, in the order of the labels; the intervals hold together. None of numbers."""
+    if both_errors(ours, theirs) is not None:
+        return []
     labels, (actual, *_) = positions(ours.classes, ours.actual, ours.predicted, theirs.predicted)
     inside = ((str(label), actual == place) for place, label in enumerate(labels))
     return _together(ours, theirs, inside, metric="recall", tail=draws.tail)

@@ -36,6 +36,37 @@ class Losses:
         return np.abs(sums.reshape(lines, CALIBRATION_BINS)).sum(axis=1) / n
 
 
+@dataclass(frozen=True)
+class Errors:
+    """What predicted numbers miss per row: `squares` and `sizes` of the errors; `actual`: for the variance."""
+
+    squares: Array
+    sizes: Array
+    actual: Array
+
+    def metrics(self, draws: Array) -> dict[str, Array]:
+        """scikit-learn's, one value per line of `draws`, which holds row numbers; no r2 where all have one value."""
+        mean_squares, actual = self.squares[draws].mean(axis=1), self.actual[draws]
+        found = {"rmse": np.sqrt(mean_squares), "mae": self.sizes[draws].mean(axis=1)}
+        if np.ptp(self.actual):
+            variance = actual.var(axis=1)
+            found["r2"] = 1 - np.divide(mean_squares, variance, out=np.ones_like(variance), where=variance > 0)
+        return found
+
+
+def row_errors(rows: Rows) -> Errors | None:
+    """None for classes: text, whole numbers, and whatever has probabilities. Raises InvalidInput."""
+    columns = rows.actual, rows.predicted
+    if rows.classes or any(column.dtype == object for column in columns):
+        return None
+    if all((column == np.round(column)).all() for column in columns):
+        return None
+    if not all(np.isfinite(column).all() for column in columns):
+        raise InvalidInput(f"{ACTUAL} or {PREDICTED}: has missing values")
+    sizes = np.abs(rows.predicted - rows.actual)
+    return Errors(sizes**2, sizes, rows.actual)
+
+
 def row_losses(rows: Rows) -> Losses | None:
     """None where the probabilities cannot be used: none there, or none for a class that occurs."""
     chances, position = rows.probabilities, {name: index for index, name in enumerate(rows.classes)}
@@ -50,7 +81,9 @@ def row_losses(rows: Rows) -> Losses | None:
 
 
 def measure(rows: Rows) -> dict[str, float]:
-    """Every metric of one set of rows; the two losses only where there are probabilities."""
+    """Every metric of one set of rows, of numbers or of classes; the two losses only where there are probabilities."""
+    if (errors := row_errors(rows)) is not None:
+        return {name: float(values[0]) for name, values in errors.metrics(np.arange(len(rows))[None, :]).items()}
     labels, (actual, predicted) = positions(rows.classes, rows.actual, rows.predicted)
     matrix = confusions(np.ones((1, len(actual))), actual * len(labels) + predicted, len(labels))
     found = {name: float(values[0]) for name, values in count_metrics(matrix).items()}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.governance.errors import InvalidInput
 from pipeline.governance.paired import Flips, Paired
 from pipeline.governance.ports import MetricDifference
 
@@ -28,7 +29,7 @@ class PairedBootstrap:
     age_bands: tuple[float, ...] = ()
 
     def compare(self, candidate: bytes, incumbent: bytes) -> list[MetricDifference]:
-        """Metrics over all rows first, then accuracy per slice."""
+        """Metrics over all rows first, then accuracy per slice, of numbers the mean absolute error."""
         from pipeline.comparison import bootstrap
 
         ours, theirs = _same_rows(candidate, incumbent, names=("candidate", "incumbent"))
@@ -40,21 +41,26 @@ class PairedBootstrap:
         from pipeline.comparison import agreement, bootstrap
 
         first, second = _same_rows(a, b, names=("a", "b"))
+        classes = bootstrap.both_errors(second, first) is None
         return Paired(
+            n=len(first),
             metrics=tuple(bootstrap.overall(second, first, self._draws())),
             classes=tuple(bootstrap.per_class(second, first, self._draws())),
             slices=tuple(bootstrap.sliced(second, first, self._draws(), age_bands=self.age_bands)),
-            agreement=agreement.agreement(first, second),
-            confusions=agreement.confusion_counts(first, second),
+            agreement=agreement.agreement(first, second) if classes else None,
+            confusions=agreement.confusion_counts(first, second) if classes else None,
             calibration_a=agreement.calibration(first),
             calibration_b=agreement.calibration(second),
         )
 
     def flips(self, a: bytes, b: bytes) -> Flips:
-        """The rows that the two predict differently."""
-        from pipeline.comparison import agreement
+        """The rows that the two predict differently; of classes only."""
+        from pipeline.comparison import agreement, bootstrap
 
-        return agreement.flips(*_same_rows(a, b, names=("a", "b")))
+        first, second = _same_rows(a, b, names=("a", "b"))
+        if bootstrap.both_errors(second, first) is not None:
+            raise InvalidInput("the two predict numbers, which do not flip as classes do")
+        return agreement.flips(first, second)
 
     def _draws(self) -> "Draws":
         from pipeline.comparison.bootstrap import Draws

@@ -1,11 +1,14 @@
 """An explanation in plain words. Standard library only: screens use it on what the worker answered."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 SMALLEST = 0.005  # shown with two decimals, less is 0.00
+ROUNDING = 1e-9  # of the largest effect; of what a model says, a double rounds off less than a thousandth of that
+OF_OUTPUT = 1e-13
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,11 @@ class Side:
     def scale(self) -> str:
         return str(self.document["scale"])
 
+    def noticed(self, class_name: str, column: str) -> float:
+        """What the column adds, 0 where that is too little to be a reason."""
+        effect = self.effects(class_name).get(column, 0.0)
+        return effect if abs(effect) >= _least(self.document, class_name) else 0.0
+
 
 def sentences(
     document: Mapping[str, Any], row: Mapping[str, Any], class_name: str, *, schema: Mapping[str, Any], most: int = 5
@@ -36,7 +44,8 @@ def sentences(
     scale = document["scale"]
     what = _subject(class_name, document)
     ordered = sorted(contributions.items(), key=lambda each: -abs(each[1]))
-    shown = [(name, effect) for name, effect in ordered[:most] if _is_noticed(effect, scale)]
+    least = _least(document, class_name)
+    shown = [(name, effect) for name, effect in ordered[:most] if abs(effect) >= least]
     columns = schema.get("columns", {})
     return [
         f"{name} {_value(row.get(name), columns.get(name, {}))} {_verb(effect)} {what} by {_amount(abs(effect), scale)}"
@@ -56,19 +65,19 @@ def contrasts(
     names = list(dict.fromkeys([*first, *second]))
     ordered = sorted(names, key=lambda name: -abs(first.get(name, 0.0) - second.get(name, 0.0)))
     what, columns = _subject(class_name, sides[0].document), schema.get("columns", {})
-    found = ((name, [side.effects(class_name).get(name, 0.0) for side in sides]) for name in ordered[:most])
+    found = ((name, [side.noticed(class_name, name) for side in sides]) for name in ordered[:most])
     return [
         f"{name} {_value(row.get(name), columns.get(name, {}))} {_in_turn(sides, effects, what)}"
         for name, effects in found
-        if any(_is_noticed(effect, side.scale) for side, effect in zip(sides, effects, strict=True))
+        if any(effects)
     ]
 
 
 def _in_turn(sides: tuple[Side, Side], effects: Sequence[float], what: str) -> str:
-    """The first that moves the class noticeably names it."""
+    """The first that moves the class noticeably names it; 0 is an effect that none notices."""
     parts = []
     for side, effect in zip(sides, effects, strict=True):
-        if _is_noticed(effect, side.scale):
+        if effect:
             parts.append(f"{_verb(effect)} {what} by {_amount(abs(effect), side.scale)} in {side.name}")
         else:
             parts.append(f"hardly moves {what} in {side.name}")
@@ -89,8 +98,17 @@ def _verb(effect: float) -> str:
     return "raises" if effect > 0 else "lowers"
 
 
-def _is_noticed(effect: float, scale: str) -> bool:
-    return effect != 0 if scale == "value" else abs(effect) >= SMALLEST
+def _least(document: Mapping[str, Any], class_name: str) -> float:
+    """The smallest effect that is a reason: nothing that comes of rounding, or that two decimals would show as 0.00."""
+    effects: Mapping[str, float] = document["contributions"].get(class_name, {})
+    said = max((abs(document.get(ends, {}).get(class_name, 0.0)) for ends in ("base_values", "output")), default=0.0)
+    smallest = smallest_reason(max(map(abs, effects.values()), default=0.0), said)
+    return smallest if document["scale"] == "value" else max(SMALLEST, smallest)
+
+
+def smallest_reason(largest: float, said: float = 0.0) -> float:
+    """largest: effect of any column. said: what the model says with or without them. Never 0, which is no reason."""
+    return max(ROUNDING * largest, OF_OUTPUT * said, sys.float_info.min)
 
 
 def _amount(effect: float, scale: str) -> str:
@@ -102,12 +120,22 @@ def _amount(effect: float, scale: str) -> str:
 def _value(value: object, column: Mapping[str, Any]) -> str:
     if value is None or value != value:  # noqa: PLR0124 (NaN differs from itself)
         return "(missing)"
-    if isinstance(value, bool) or not isinstance(value, Real):
+    quantity = _quantity(value)
+    if quantity is None:
         return f"= {value}"
     unit = str(column.get("unit") or "")
     if unit[:1].isdigit():  # "1 never to 3 always" explains a scale, it is no unit
         unit = f"({unit})"
-    return f"{_number(float(value))} {unit}".rstrip()
+    return f"{quantity} {unit}".rstrip()
+
+
+def _quantity(value: object) -> str | None:
+    """A whole number to its last digit, None for what is no number."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return f"{value:,}"
+    return _number(float(value)) if isinstance(value, Real) else None
 
 
 def _number(value: float) -> str:

@@ -48,7 +48,7 @@ class Line:
     """One metric of both versions. difference: b minus a.
 
     interval, verdict ("better", "worse", "not distinguishable": of b) and n: None where they were not compared on the
-    same rows.
+    same rows; the verdict also where nobody knows which end of the metric is the better one.
     """
 
     name: str
@@ -77,8 +77,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the Compare page shows. classes: recall; slices: accuracy; both empty where `paired` is None.
+    """What the Compare page shows.
 
+    classes: recall; slices: accuracy, of numbers the mean absolute error; both empty where `paired` is None.
     warning: why the metrics carry no verdict, named `different_rows` or `not_compared`; None where they do.
     """
 
@@ -109,7 +110,7 @@ class Comparison:
         return {
             "same": self.paired is not None,
             "warning": self.warning and {"name": self.warning.name, "text": self.warning.text},
-            "agreement": self.paired and self.paired.agreement.as_json(),
+            "agreement": self.paired and self.paired.agreement and self.paired.agreement.as_json(),
             "classes": [{**line.as_json(), "n": line.n} for line in self.classes],
             "slices": [{**line.as_json(), "n": line.n} for line in self.slices],
         }

@@ -65,8 +65,10 @@ class Decider:
 
     def authorise(self, move: Move, actor: Actor) -> None:
         """Raises NotAllowed where none of the actor's roles allows the move."""
+        if sentence := self.policy.closed(move.kind):
+            raise NotAllowed(f"actor: {sentence.removesuffix('.')}")
         if not self.policy.roles_for(actor, move.kind):
-            needed = ", ".join(self.policy.moves[move.kind].roles) or "nobody"
+            needed = ", ".join(self.policy.rules_of(move.kind).roles) or "nobody"
             held = ", ".join(self.policy.roles_of(actor)) or "none"
             raise NotAllowed(f"actor: {actor.subject!r} has the roles {held}; {move.kind.value} needs one of {needed}")
 

@@ -4,6 +4,7 @@ SignoffError
 ├── InvalidInput            2  422   the request itself is malformed
 ├── Refused                 3  403   a rule says no
 │   ├── NotAllowed                   the actor lacks the role
+│   ├── NotTried                     a version could not be tried here; nothing is known against it
 │   ├── Blocked                      a gate in mode "prevent" failed
 │   ├── WarningsNotAccepted          a gate in mode "warn" failed and nobody accepted it
 │   └── NothingToDo                  the registry is already like that
@@ -45,6 +46,10 @@ class Refused(SignoffError):
 
 class NotAllowed(Refused):
     """The actor has none of the roles that the policy asks for."""
+
+
+class NotTried(Refused):
+    """A version could not be tried here: by the trust policy, or for want of an example or a library."""
 
 
 class Blocked(Refused):

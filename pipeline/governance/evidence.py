@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.governance.ledger import canonical, digest_of, iso
+from pipeline.governance.metrics import not_a_share
 from pipeline.governance.ports import File, Gap, ModelFiles, VersionRecord, VersionRow
 
 OUR_TAG, OUR_VALUE = "produced_by", "signoff"
@@ -107,7 +108,14 @@ def assemble(record: VersionRecord, files: ModelFiles | None, gaps: Iterable[Gap
     found = files or ModelFiles(files=())
     documents = {name: found.documents.get(name) for name in DOCUMENTS}
     content, not_finite = finite({**_facts(record), **_files(found, present=files is not None), **documents})
-    all_gaps = [*record.gaps, *gaps, *found.gaps, *not_finite, *_contradictions(record.row, documents)]
+    all_gaps = [
+        *record.gaps,
+        *gaps,
+        *found.gaps,
+        *not_finite,
+        *_contradictions(record.row, documents),
+        *_impossible(record.row, documents),
+    ]
     content["gaps"] = [asdict(gap) for gap in all_gaps]
     text = canonical(content)
     return Evidence(content, text, digest_of(text))
@@ -168,6 +176,16 @@ def _contradictions(row: VersionRow, documents: Mapping[str, Any]) -> list[Gap]:
             text = f"{name}: the run says {claimed:.4f}, the model's evaluation file says {measured:.4f}."
             gaps.append(Gap("metrics_differ", text))
     return gaps
+
+
+def _impossible(row: VersionRow, documents: Mapping[str, Any]) -> list[Gap]:
+    """An accuracy in percent, say: it is compared with nothing."""
+    evaluation = documents["evaluation"] if isinstance(documents["evaluation"], dict) else {}
+    names = entry_of(evaluation, "metrics")
+    measured = [(name, number(entry_of(evaluation, "metrics", name).get("value"))) for name in names]
+    figures = [(name, value) for name, value in [*row.metrics.items(), *measured] if value is not None]
+    sentences = {not_a_share(name, value) for name, value in figures} - {""}
+    return [Gap("not_a_share", f"{sentence}.") for sentence in sorted(sentences)]
 
 
 def entry_of(document: Mapping[str, Any], *path: str) -> Mapping[str, Any]:

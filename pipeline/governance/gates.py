@@ -1,12 +1,13 @@
 """The gates: each looks at the facts of one move and says what it observed, what is required, and why it failed."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.governance.claims import TOLERANCE, Recomputation
-from pipeline.governance.evidence import Evidence, number
+from pipeline.governance.evidence import Evidence, Metric, number
 from pipeline.governance.lifecycle import CHAMPION, ModelState, Move, MoveKind, Stage
+from pipeline.governance.metrics import DEFAULT_RULES, MetricRules, named, not_a_share
 from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.ports import MetricDifference
 
@@ -17,8 +18,10 @@ class Facts:
 
     incumbent: the champion's evidence, None where there is none or where it is the version itself. differences: None
     where the two could not be compared, and `not_compared` says why. recorded_digest: of the champion to return to.
-    smoke: what the smoke prediction gave, None where it failed or was not asked for, and `smoke_failure` says why.
+    smoke: what the smoke prediction gave, None where it failed or was not asked for, and `smoke_failure` says why;
+    smoke_tried: whether anything is known about the version, which the trust policy or a missing example may prevent.
     recomputation: likewise, with `recompute_failure`; both are empty where nobody asked for it.
+    metrics: how they are found.
     """
 
     move: Move
@@ -30,8 +33,10 @@ class Facts:
     recorded_digest: str | None = None
     smoke: str | None = None
     smoke_failure: str = ""
+    smoke_tried: bool = True
     recomputation: Recomputation | None = None
     recompute_failure: str = ""
+    metrics: MetricRules = DEFAULT_RULES
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ class GateResult:
 
 
 Gate = Callable[[Facts, GateRule], Finding]
+BASELINE = "baseline_accuracy"
 MOST_SLICES = 4  # named in a sentence, the worst first; Compare has them all
 
 
@@ -106,23 +112,40 @@ def feature_schema(facts: Facts, _: GateRule) -> Finding:
 
 def accuracy(facts: Facts, rule: GateRule) -> Finding:
     """The accuracy on the held-out rows is at least the minimum; the lower bound of its interval is shown."""
-    minimum, metric = rule.minimum or 0.0, facts.evidence.metric("accuracy")
-    required = f"at least {minimum:.4f}"
-    if metric is None:
-        return Finding(None, required, passed=False, why="The version has no accuracy.", present=False)
+    minimum = rule.minimum or 0.0
+    required, metric = f"at least {minimum:.4f}", _metric(facts, "accuracy", what="accuracy")
+    if isinstance(metric, Finding):
+        return replace(metric, required=required)
     bound = "" if metric.low is None else f" (lower bound {metric.low:.4f})"
     why = f"The accuracy {metric.value:.4f} is below {minimum:.4f}."
-    return Finding(f"{metric.value:.4f}{bound}", required, metric.value >= minimum, why)
+    return Finding(f"{_figure(metric, 'accuracy')}{bound}", required, metric.value >= minimum, why)
+
+
+def error(facts: Facts, rule: GateRule) -> Finding:
+    """The error on the held-out rows is at most the maximum; the upper bound of its interval is shown."""
+    name, maximum = rule.metric or "rmse", rule.maximum or 0.0
+    required, metric = f"{name} at most {maximum:.4f}", _metric(facts, name, what="error")
+    if isinstance(metric, Finding):
+        return replace(metric, required=required)
+    observed = _figure(metric, name) + ("" if metric.high is None else f" (upper bound {metric.high:.4f})")
+    if metric.value < 0:
+        negative = f"{metric.name} is {metric.value:g}, below 0: it is no error."
+        return Finding(observed, required, passed=False, why=negative)
+    why = f"The error {metric.value:.4f} is above {maximum:.4f}."
+    return Finding(observed, required, metric.value <= maximum, why)
 
 
 def better_than_baseline(facts: Facts, _: GateRule) -> Finding:
     """The accuracy is above that of always answering the most frequent class."""
-    metric, baseline = facts.evidence.metric("accuracy"), _baseline_accuracy(facts.evidence)
-    if metric is None or baseline is None:
-        why = "The version has no accuracy or no majority baseline to hold it against."
-        return Finding(None, "above the majority baseline", passed=False, why=why, present=False)
-    why = f"The accuracy {metric.value:.4f} is not above the majority baseline's {baseline:.4f}."
-    return Finding(f"{metric.value:.4f}", f"above {baseline:.4f}", metric.value > baseline, why)
+    required = "above the majority baseline"
+    metric, baseline = _metric(facts, "accuracy", what="accuracy"), _baseline(facts)
+    if isinstance(metric, Finding):
+        return replace(metric, required=required)
+    if isinstance(baseline, Finding):
+        return replace(baseline, required=required)
+    why = f"The accuracy {metric.value:.4f} is not above the majority baseline's {baseline.value:.4f}."
+    passed = metric.value > baseline.value
+    return Finding(_figure(metric, "accuracy"), f"above {baseline.value:.4f}", passed, why)
 
 
 def stage_is_staging(facts: Facts, _: GateRule) -> Finding:
@@ -150,18 +173,22 @@ def not_champion(facts: Facts, _: GateRule) -> Finding:
 
 
 def not_worse_than_incumbent(facts: Facts, rule: GateRule) -> Finding:
-    """On the same rows the metric is not distinguishably below the champion's."""
+    """On the same rows the metric is not distinguishably worse than the champion's."""
     metric = rule.metric or "f1_macro"
     required = f"{metric} not distinguishably worse than the champion's"
     if facts.incumbent is None:
         return Finding("no other champion", required, passed=True)
-    found = next((each for each in facts.differences or () if each.metric == metric and not each.slice), None)
+    overall = [each for each in facts.differences or () if not each.slice]
+    found = next((each for each in overall if facts.metrics.same(each.metric, metric)), None)
     if found is None:
-        return Finding(
-            None, required, passed=False, why=facts.not_compared or f"{metric} was not compared.", present=False
-        )
-    why = f"{metric} is worse by {-found.difference:.4f} (95 % interval {found.low:+.4f} to {found.high:+.4f})."
+        there = f"{metric} was not compared; compared were {named(each.metric for each in overall)}."
+        why = f"{facts.not_compared or there}{_claims(facts, metric)}"
+        return Finding(None, required, passed=False, why=why, present=False)
     observed = f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f}, n = {found.n:,})"
+    if found.verdict is None:
+        why = f"Whether more or less of {metric} is better is not known."
+        return Finding(observed, required, passed=False, why=why, present=False)
+    why = f"{metric} is worse by {abs(found.difference):.4f} (95 % interval {found.low:+.4f} to {found.high:+.4f})."
     return Finding(observed, required, found.verdict != "worse", why)
 
 
@@ -171,13 +198,16 @@ def no_slice_worse(facts: Facts, rule: GateRule) -> Finding:
     required = f"no slice with n ≥ {fewest} distinguishably worse in {metric}"
     if facts.incumbent is None:
         return Finding("no other champion", required, passed=True)
-    if facts.differences is None:
-        return Finding(None, required, passed=False, why=facts.not_compared or "Not compared.", present=False)
-    slices = [each for each in facts.differences if each.slice and each.metric == metric and each.n >= fewest]
+    sliced = [each for each in facts.differences or () if each.slice]
+    inside = [each for each in sliced if facts.metrics.same(each.metric, metric)]
+    if facts.differences is None or (sliced and not inside):
+        compared = f"Slices are compared in {named({each.metric for each in sliced})}, not in {metric}."
+        return Finding(None, required, passed=False, why=facts.not_compared or compared, present=False)
+    slices = [each for each in inside if each.n >= fewest]
     worse = sorted((each for each in slices if each.verdict == "worse"), key=lambda each: -abs(each.difference))
-    named = "; ".join(f"{each.slice} {each.difference:+.4f}, n = {each.n:,}" for each in worse[:MOST_SLICES])
+    listed = "; ".join(f"{each.slice} {each.difference:+.4f}, n = {each.n:,}" for each in worse[:MOST_SLICES])
     more = f"; and {len(worse) - MOST_SLICES} more" if len(worse) > MOST_SLICES else ""
-    return Finding(f"{len(worse)} of {len(slices)} slices worse", required, not worse, f"Worse in {named}{more}.")
+    return Finding(f"{len(worse)} of {len(slices)} slices worse", required, not worse, f"Worse in {listed}{more}.")
 
 
 def explanation_adds_up(facts: Facts, _: GateRule) -> Finding:
@@ -204,7 +234,8 @@ def digest_recorded(facts: Facts, _: GateRule) -> Finding:
 
 def smoke_prediction(facts: Facts, _: GateRule) -> Finding:
     """The version loads under the trust policy, in a process of its own, and predicts its own input example."""
-    return Finding(facts.smoke, "predicts its input example", facts.smoke is not None, facts.smoke_failure)
+    passed = facts.smoke is not None
+    return Finding(facts.smoke, "predicts its input example", passed, facts.smoke_failure, present=facts.smoke_tried)
 
 
 def claims_recomputed(facts: Facts, _: GateRule) -> Finding:
@@ -224,6 +255,7 @@ GATES: Mapping[str, Gate] = {
         signature,
         feature_schema,
         accuracy,
+        error,
         better_than_baseline,
         stage_is_staging,
         not_champion,
@@ -235,6 +267,8 @@ GATES: Mapping[str, Gate] = {
         claims_recomputed,
     )
 }
+# Where a policy says nothing about `missing`: whoever must go back can, also to what cannot be tried here.
+WARNS_WHEN_MISSING = frozenset({"smoke_prediction"})
 COMPARING = frozenset({"not_worse_than_incumbent", "no_slice_worse"})
 
 
@@ -248,17 +282,62 @@ def check_gates(facts: Facts, rules: Mapping[str, GateRule]) -> list[GateResult]
     asked = facts.recomputation is not None or facts.recompute_failure
     for name, rule in ({**WHEN_ASKED, **rules} if asked else rules).items():
         found = GATES[name](facts, rule)
-        mode = rule.mode_for(ours=facts.evidence.ours, present=found.present)
+        mode = _mode(name, rule, found, ours=facts.evidence.ours)
         why = "" if found.passed else found.why
         results.append(GateResult(name, found.observed, found.required, found.passed, mode, why))
     return results
+
+
+def _mode(name: str, rule: GateRule, found: Finding, *, ours: bool) -> Mode:
+    mode = rule.mode_for(ours=ours, present=found.present)
+    softened = name in WARNS_WHEN_MISSING and not found.present and rule.missing is None
+    return Mode.WARN if softened and mode is Mode.PREVENT else mode
 
 
 def _there(held: bool, what: str, why: str) -> Finding:
     return Finding("there" if held else "missing", what, held, why, present=held)
 
 
-def _baseline_accuracy(evidence: Evidence) -> float | None:
-    baseline = evidence.document("evaluation").get("baseline")
-    found = number(baseline.get("accuracy")) if isinstance(baseline, dict) else None
-    return found if found is not None else number(evidence.content["metrics"].get("baseline_accuracy"))
+def _metric(facts: Facts, name: str, *, what: str) -> Metric | Finding:
+    """The first under its accepted names that can be what it is called; else what there is instead.
+
+    The version's own evaluation file comes first: the file digest covers it, a run can be written again.
+    """
+    evidence, impossible = facts.evidence, ""
+    evaluated = evidence.document("evaluation").get("metrics")
+    names = facts.metrics.accepted(name)
+    if isinstance(evaluated, dict) and name in evaluated:
+        names = (name,)
+    for found in filter(None, map(evidence.metric, names)):
+        if not (why := not_a_share(found.name, found.value)):
+            return found
+        impossible = impossible or why
+    if impossible:
+        return Finding(impossible.partition(",")[0], "", passed=False, why=f"{impossible}: it is no {what}.")
+    asked = what if what == name else f"{what} ({name})"
+    there = f"The version has no {asked}; its metrics: {named(evidence.content['metrics'])}."
+    return Finding(None, "", passed=False, why=there, present=False)
+
+
+def _claims(facts: Facts, name: str) -> str:
+    """What both say of themselves, where rows say nothing: for a reader, not for a verdict."""
+    ours = _metric(facts, name, what=name)
+    theirs = _metric(replace(facts, evidence=facts.incumbent or facts.evidence), name, what=name)
+    if isinstance(ours, Finding) or isinstance(theirs, Finding):
+        return ""
+    return f" As logged it is {_figure(ours, name)}, the champion's {_figure(theirs, name)}."
+
+
+def _baseline(facts: Facts) -> Metric | Finding:
+    document = facts.evidence.document("evaluation").get("baseline")
+    measured = number(document.get("accuracy")) if isinstance(document, dict) else None
+    if measured is None:
+        return _metric(facts, BASELINE, what="majority baseline")
+    if why := not_a_share(BASELINE, measured):
+        return Finding(f"{BASELINE} is {measured:g}", "", passed=False, why=f"{why}.")
+    return Metric(BASELINE, measured)
+
+
+def _figure(metric: Metric, name: str) -> str:
+    """Under which name it was found, where that is another one."""
+    return f"{metric.value:.4f}" if metric.name == name else f"{metric.name} {metric.value:.4f}"

@@ -70,17 +70,19 @@ class Confusions:
 
 @dataclass(frozen=True)
 class Paired:
-    """What two files of evaluation rows say.
+    """What two files of n evaluation rows say.
 
-    metrics: over all rows. classes: recall per class, named in `slice`. slices: accuracy. Within `classes` and within
-    `slices` the intervals hold together. calibration: None where a file has no usable probabilities.
+    metrics: over all rows. classes: recall per class, named in `slice`. slices: accuracy, of numbers the mean absolute
+    error. Within `classes` and within `slices` the intervals hold together. agreement, confusions: None where numbers
+    are predicted. calibration: None where a file has no usable probabilities.
     """
 
+    n: int
     metrics: tuple[MetricDifference, ...]
     classes: tuple[MetricDifference, ...]
     slices: tuple[MetricDifference, ...]
-    agreement: Agreement
-    confusions: Confusions
+    agreement: Agreement | None
+    confusions: Confusions | None
     calibration_a: tuple[CalibrationPoint, ...] | None = None
     calibration_b: tuple[CalibrationPoint, ...] | None = None
 

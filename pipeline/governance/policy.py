@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from pipeline.governance.actors import Actor, Established
 from pipeline.governance.ledger import canonical, digest_of
 from pipeline.governance.lifecycle import MoveKind
+from pipeline.governance.metrics import DEFAULT_RULES, MetricRules
 
 
 class Mode(StrEnum):
@@ -22,8 +24,8 @@ class GateRule:
     """One gate of one move.
 
     foreign: the mode for versions that our pipeline did not make; missing: the mode where the registry does not have
-    what the gate looks at; both default to `mode`. minimum: the least metric value. minimum_rows: slices with fewer
-    rows are left out.
+    what the gate looks at; both default to `mode`. minimum, maximum: the least and the largest metric value.
+    minimum_rows: slices with fewer rows are left out.
     """
 
     mode: Mode
@@ -32,6 +34,7 @@ class GateRule:
     minimum: float | None = None
     metric: str | None = None
     minimum_rows: int | None = None
+    maximum: float | None = None
 
     def mode_for(self, *, ours: bool, present: bool) -> Mode:
         if not present and self.missing is not None:
@@ -49,15 +52,36 @@ class MoveRules:
 
 @dataclass(frozen=True)
 class Policy:
-    """`roles`: the roles of `self_declared` people and of programs by their name."""
+    """moves: those that are open; one that is not listed is closed to everybody. roles: those of `self_declared` people
+    and of programs by their name. metrics: how gates find and judge metrics.
+    """
 
     moves: Mapping[MoveKind, MoveRules]
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    metrics: MetricRules = DEFAULT_RULES
 
     @property
     def digest(self) -> str:
-        """sha256 of the policy's canonical JSON, bound to every decision."""
-        return digest_of(canonical(asdict(self)))
+        """sha256 of the policy's canonical JSON, bound to every decision.
+
+        What came later and is not used is left out: the digest of a file that did not change stays.
+        """
+        moves = {
+            kind: {"gates": {name: _content(rule) for name, rule in rules.gates.items()}, "roles": rules.roles}
+            for kind, rules in self.moves.items()
+        }
+        content: dict[str, Any] = {"moves": moves, "roles": self.roles}
+        if self.metrics != DEFAULT_RULES:
+            content["metrics"] = self.metrics.as_json()
+        return digest_of(canonical(content))
+
+    def rules_of(self, kind: MoveKind) -> MoveRules:
+        """Neither gates nor roles for a move that is not listed."""
+        return self.moves.get(kind, MoveRules())
+
+    def closed(self, kind: MoveKind) -> str:
+        """Why nobody may make the move, in a sentence; empty where it is listed."""
+        return "" if kind in self.moves else f"policy.moves does not list {kind.value}: nobody may do it."
 
     def roles_of(self, actor: Actor) -> tuple[str, ...]:
         """A program has the roles listed under its name; a person those of the way the identity was established."""
@@ -66,4 +90,8 @@ class Policy:
 
     def roles_for(self, actor: Actor, kind: MoveKind) -> tuple[str, ...]:
         """The actor's roles that allow the move; empty: not allowed."""
-        return tuple(role for role in self.roles_of(actor) if role in self.moves[kind].roles)
+        return tuple(role for role in self.roles_of(actor) if role in self.rules_of(kind).roles)
+
+
+def _content(rule: GateRule) -> dict[str, Any]:
+    return {name: value for name, value in asdict(rule).items() if name != "maximum" or value is not None}

@@ -3,14 +3,15 @@
 Adapters translate every foreign error into the tree of `errors.py`; a port's docstring names those it may raise.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from pipeline.governance.ledger import Event, SlotState, StoredEvent
+from pipeline.governance.ledger import Event, SlotState, StoredEvent, Topic, UnreadableEvent
 from pipeline.governance.lifecycle import ModelState, Slot, Stage
+from pipeline.governance.metrics import Direction, direction_of
 
 Json = Any  # what json.loads gives: None, bool, int, float, str, list, dict
 
@@ -219,6 +220,34 @@ class Ledger(Protocol):
     def events(self, *, model: str | None = None, after: int = 0) -> Iterator[StoredEvent]:
         """In order of sequence, those after the given one."""
 
+    def page(
+        self,
+        model: str | None = None,
+        *,
+        before: int | None = None,
+        only: Collection[str] | None = None,
+        without: Collection[str] = (),
+    ) -> Iterator[StoredEvent | UnreadableEvent]:
+        """For people: the newest first, those before a sequence, of some types; what cannot be read stands there too.
+
+        Nothing more is read than what is taken.
+        """
+
+    def about(self, model: str, version: int) -> Iterator[StoredEvent]:
+        """The events of a model whose subject is a version, and every adoption; the newest first."""
+
+    def current(self, model: str, topic: Topic, version: int | None = None) -> list[StoredEvent]:
+        """The events of a model, or of one version, that still count for a topic, in order."""
+
+    def champions(self, model: str, newest: int | None = None) -> list[StoredEvent]:
+        """The events that gave a model another champion or took it away, or the newest of them; in order."""
+
+    def former_champions(self, model: str, newest: int | None = None) -> list[StoredEvent]:
+        """The events that made the champions to which a rollback can return, the present one last."""
+
+    def count(self) -> int:
+        """How many events there are."""
+
     def last(self, model: str) -> StoredEvent | None:
         """The newest event of a model."""
 
@@ -240,14 +269,14 @@ class Ledger(Protocol):
     def problems(self) -> list[str]:
         """What `verify` finds: broken links, changed rows, copies that differ, a tail cut off; one sentence each."""
 
+    def stamps(self) -> Iterator[tuple[int, datetime]]:
+        """Number and time of each event that has one, in order of sequence."""
+
     def keep_checkpoint(self) -> None:
         """Write the newest sequence and hash outside the database."""
 
     def upgrade(self) -> Upgrade:
         """Bring the tables of an older ledger up to this version. Raises NotFound where there is no ledger."""
-
-
-LOSSES = frozenset({"log_loss", "calibration_error"})  # where lower is better
 
 
 @dataclass(frozen=True)
@@ -267,11 +296,16 @@ class MetricDifference:
     incumbent: float | None = None
 
     @property
-    def verdict(self) -> str:
-        """Whether the candidate is "better", "worse" or "not distinguishable"."""
+    def verdict(self) -> str | None:
+        """Whether the candidate is "better", "worse" or "not distinguishable"; None where nobody can say which end of
+        the metric is the better one.
+        """
         if self.low <= 0 <= self.high:
             return "not distinguishable"
-        return "better" if (self.low > 0) != (self.metric in LOSSES) else "worse"
+        direction = direction_of(self.metric)
+        if direction is None:
+            return None
+        return "better" if (self.low > 0) == (direction is Direction.HIGHEST) else "worse"
 
 
 class Comparer(Protocol):
@@ -285,7 +319,11 @@ class SmokePredictor(Protocol):
     """Loads a version under the trust policy, away from this process, and predicts its own input example."""
 
     def predict(self, record: VersionRecord, *, file_digest: str) -> str:
-        """What was predicted, in words. Raises Refused, NotFound or IntegrityFailure with the reason."""
+        """What was predicted, in words.
+
+        Raises NotTried where nothing is known against the version; Refused, NotFound or IntegrityFailure, each with the
+        reason.
+        """
 
 
 class Clock(Protocol):

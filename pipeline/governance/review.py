@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.governance.claims import Recomputation, Recomputer, check_claims
-from pipeline.governance.errors import InvalidInput, NotFound, Refused, SignoffError, Unavailable
+from pipeline.governance.errors import InvalidInput, NotFound, NotTried, Refused, SignoffError, Unavailable
 from pipeline.governance.evidence import Evidence, assemble
 from pipeline.governance.gates import COMPARING, RECOMPUTING, Facts, GateResult, check_gates
-from pipeline.governance.ledger import SlotState, former_champions, slot_text
+from pipeline.governance.ledger import SlotState, Topic, former_champions, slot_text
 from pipeline.governance.lifecycle import CHAMPION, Change, ModelState, Move, MoveKind, Slot, plan_changes
 from pipeline.governance.policy import Mode, Policy
 from pipeline.governance.ports import (
@@ -23,6 +23,7 @@ from pipeline.governance.ports import (
 from pipeline.governance.recorded import Recorded, recorded_files, recorded_of
 
 FILES_UNCHANGED = "files_unchanged"
+MOVE_LISTED = "move_listed"  # only where it is not
 GIVES_A_ROLE = frozenset({MoveKind.STAGING, MoveKind.PRODUCTION, MoveKind.ALIAS, MoveKind.ROLLBACK})
 EVALUATION_ROWS = "signoff/evaluation_rows.parquet"
 
@@ -104,8 +105,7 @@ class Reviewer:
         evidence = self.evidence(record, fresh=fresh)
         incumbent = self._incumbent(evidence, state)
         differences, not_compared = self._compare(move, record, incumbent)
-        smoke, smoke_failure = self._smoke(move, record, evidence)
-        wanted = recompute or RECOMPUTING in self.policy.moves[move.kind].gates
+        wanted = recompute or RECOMPUTING in self.policy.rules_of(move.kind).gates
         recomputation, recompute_failure = recomputed, ""
         if wanted and recomputed is None:
             recomputation, recompute_failure = self._recompute(record, evidence)
@@ -117,17 +117,19 @@ class Reviewer:
             differences=differences,
             not_compared=not_compared,
             recorded_digest=self._recorded_digest(move),
-            smoke=smoke,
-            smoke_failure=smoke_failure,
+            **self._smoke(move, record, evidence),
             recomputation=recomputation,
             recompute_failure=recompute_failure,
+            metrics=self.policy.metrics,
         )
         changes = tuple(plan_changes(move, state))
         slots = self._slots(move.model, changes)
         fixed = [_changes_something(changes, move), _slot_settled(changes, slots)]
+        if sentence := self.policy.closed(move.kind):
+            fixed.append(GateResult(MOVE_LISTED, "not listed", "listed in the policy", False, Mode.PREVENT, sentence))
         if move.kind in GIVES_A_ROLE:
             fixed.append(_files_unchanged(evidence, self._recorded(evidence)))
-        gates = (*fixed, *check_gates(facts, self.policy.moves[move.kind].gates))
+        gates = (*fixed, *check_gates(facts, self.policy.rules_of(move.kind).gates))
         compared = None if differences is None else tuple(differences)
         return Review(move, evidence, incumbent, changes, slots, gates, compared, recomputation)
 
@@ -178,7 +180,7 @@ class Reviewer:
     def _compare(
         self, move: Move, record: VersionRecord, incumbent: Evidence | None
     ) -> tuple[list[MetricDifference] | None, str]:
-        if incumbent is None or COMPARING.isdisjoint(self.policy.moves[move.kind].gates):
+        if incumbent is None or COMPARING.isdisjoint(self.policy.rules_of(move.kind).gates):
             return None, ""
         try:
             champion = self.registry.version(move.model, incumbent.version)
@@ -188,35 +190,37 @@ class Reviewer:
             return None, f"Not comparable on the same rows: {error}"
 
     def _recorded(self, evidence: Evidence) -> Recorded | None:
-        events = (stored.event for stored in self.ledger.events(model=evidence.model))
-        return recorded_of(evidence, recorded_files(events))
+        counting = self.ledger.current(evidence.model, Topic.FILES, evidence.version)
+        return recorded_of(evidence, recorded_files(stored.event for stored in counting))
 
     def _recorded_digest(self, move: Move) -> str | None:
-        if move.kind is not MoveKind.ROLLBACK:
+        """Of the files with which a version was last champion, for a rollback to it."""
+        if move.kind is not MoveKind.ROLLBACK or move.version is None:
             return None
-        events = (stored.event for stored in self.ledger.events(model=move.model))
-        stack = former_champions(events, Slot.of_alias(move.model, CHAMPION))
-        return next(
-            (
-                digest
-                for version, event in reversed(stack)
-                if version == move.version
-                for digest in [recorded_digest(event.content, version)]
-            ),
-            None,
-        )
+        slot = Slot.of_alias(move.model, CHAMPION)
+        for newest in (2, None):  # the version before the present one, or another one, as far back as it is
+            stack = former_champions(
+                (stored.event for stored in self.ledger.former_champions(move.model, newest)), slot
+            )
+            found = next((event for version, event in reversed(stack) if version == move.version), None)
+            if found is not None:
+                return recorded_digest(found.content, move.version)
+        return None
 
-    def _smoke(self, move: Move, record: VersionRecord, evidence: Evidence) -> tuple[str | None, str]:
-        if "smoke_prediction" not in self.policy.moves[move.kind].gates:
-            return None, ""
+    def _smoke(self, move: Move, record: VersionRecord, evidence: Evidence) -> dict[str, Any]:
+        """The facts about it."""
+        if "smoke_prediction" not in self.policy.rules_of(move.kind).gates:
+            return {}
         if evidence.file_digest is None:
-            return None, "The model's files cannot be read."
+            return {"smoke_failure": "The model's files cannot be read."}
         try:
-            return self.smoke.predict(record, file_digest=evidence.file_digest), ""
+            return {"smoke": self.smoke.predict(record, file_digest=evidence.file_digest)}
         except Unavailable:
             raise
+        except NotTried as error:
+            return {"smoke_failure": str(error), "smoke_tried": False}
         except SignoffError as error:
-            return None, str(error)
+            return {"smoke_failure": str(error)}
 
 
 def recorded_digest(content: Mapping[str, Any], version: int) -> str | None:

@@ -7,6 +7,7 @@ the model under the same allow-list as here. Signoff must be installed there.
 import contextlib
 import shutil
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
@@ -57,16 +58,21 @@ class ModelFiles(WorkerPlugin):
     def setup(self, worker: Any) -> None:  # noqa: ANN401
         """Raises IntegrityFailure where the files that arrived are not those that were sent."""
         self.pool: Pool | None = None
-        self.place = Path(tempfile.mkdtemp(prefix="signoff-"))
-        self.folder = self.place / "model"
+        self.places: list[Path] = []
+        self._place_files()
+        self.renewing = threading.Lock()
+        self.pool = Pool(worker.state.nthreads, memory_megabytes=self.memory_megabytes)
+
+    def _place_files(self) -> None:
+        """In a folder of their own."""
+        place = Path(tempfile.mkdtemp(prefix="signoff-"))
+        self.folder = place / "model"
+        self.places.append(place)
         try:
             self._write_files()
         except BaseException:
-            shutil.rmtree(self.place, ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
             raise
-        finally:
-            self.files = {}
-        self.pool = Pool(worker.state.nthreads, memory_megabytes=self.memory_megabytes)
 
     def _write_files(self) -> None:
         for name, content in self.files.items():
@@ -78,16 +84,29 @@ class ModelFiles(WorkerPlugin):
         if manifest_digest(files_of(self.folder)) != self.digest:
             raise IntegrityFailure("the cluster: the model's files are not those that were sent")
 
+    def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
+        """As Worker.ask; the files are written once more where somebody has cleaned the temporary folder."""
+        assert self.pool is not None  # noqa: S101 (asked between setup and teardown)
+        before = self.folder
+        try:
+            return self.pool.ask({**request, "folder": str(before)}, seconds=seconds, about=about)
+        except IntegrityFailure:
+            with self.renewing:
+                if self.folder == before:
+                    self._place_files()
+            return self.pool.ask({**request, "folder": str(self.folder)}, seconds=seconds, about=about)
+
     def teardown(self, worker: Any) -> None:  # noqa: ANN401, ARG002 (Dask's signature)
         if self.pool:
             self.pool.stop()
-        shutil.rmtree(self.place, ignore_errors=True)
+        for place in self.places:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _ask(plugin: str, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
     """On a Dask worker."""
-    model = get_worker().plugins[plugin]
-    return model.pool.ask({**request, "folder": str(model.folder)}, seconds=seconds, about=about)
+    model: ModelFiles = get_worker().plugins[plugin]
+    return model.ask(request, seconds=seconds, about=about)
 
 
 @dataclass(frozen=True)

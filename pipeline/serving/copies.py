@@ -1,11 +1,13 @@
 """Private copies of models' files: what is hashed is what is loaded, and nobody else can write to it in between."""
 
+import os
 import shutil
+import stat
 import tempfile
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +48,22 @@ def _write(target: Path, content: bytes) -> None:
         raise Unavailable(f"the model's files cannot be copied ({error.strerror})") from error
 
 
+def _is_whole(folder: Path, digest: str) -> bool:
+    try:
+        return manifest_digest(files_of(folder)) == digest
+    except (OSError, Refused):  # taken away while it was read, or something else lies there
+        return False
+
+
+def _is_private(folder: Path) -> bool:
+    """A folder of ours that nobody else can write to: one that was taken away may be somebody else's by now."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o077
+
+
 @dataclass
 class _Copy:
     folder: Path
@@ -60,7 +78,7 @@ class PrivateCopies:
         self._lock, self._making = threading.Lock(), threading.Lock()
         self._copies: OrderedDict[str, _Copy] = OrderedDict()
         self._root: Path | None = None
-        self._removed: Callable[[], object] | None = None
+        self._removed: weakref.finalize[..., PrivateCopies] | None = None
 
     @contextmanager
     def using(self, record: VersionRecord, digest: str) -> Iterator[Path]:
@@ -72,6 +90,18 @@ class PrivateCopies:
             with self._lock:
                 copy.users -= 1
                 self._drop_oldest()
+
+    def renewed(self, record: VersionRecord, digest: str) -> Path:
+        """The folder of a copy that is in use, made once more where it is not whole any more: whoever cleans the
+        temporary folder may have taken its files. Raises as copy_files does.
+        """
+        with self._making:
+            with self._lock:
+                copy = self._copies[digest]
+            if not _is_whole(copy.folder, digest):
+                shutil.rmtree(copy.folder, ignore_errors=True)
+                copy.folder = self._make(record, digest)
+            return copy.folder
 
     def close(self) -> None:
         """Remove them all: a signal may end the process before it removes them by itself."""
@@ -100,7 +130,9 @@ class PrivateCopies:
             return copy
 
     def _make(self, record: VersionRecord, digest: str) -> Path:
-        if self._root is None:
+        if self._root is None or not _is_private(self._root):
+            if self._removed:
+                self._removed.detach()
             self._root = Path(tempfile.mkdtemp(prefix="signoff-"))
             self._removed = weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
         folder = self._root / digest

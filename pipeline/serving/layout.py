@@ -178,13 +178,21 @@ def _described(name: str, column: Mapping[str, Any], signed: ColumnRule | None) 
 def _signed(signature: Mapping[str, Any] | None) -> Iterator[ColumnRule]:
     """The columns of a signature; those without a name are "0", "1" and so on."""
     columns = (signature or {}).get("inputs")
-    for position, column in enumerate(columns if isinstance(columns, list) else []):
+    if not isinstance(columns, list) or _is_list_of_numbers(columns):
+        return
+    for position, column in enumerate(columns):
         if not isinstance(column, dict):
             continue
         if column.get("type") == "tensor":
             yield from _array(column)
         else:
             yield _typed(str(column.get("name", position)), column)
+
+
+def _is_list_of_numbers(columns: Sequence[Any]) -> bool:
+    """One array without a name: each row is a list, and how long it is only the example shows."""
+    column = columns[0] if len(columns) == 1 and isinstance(columns[0], dict) else {}
+    return column.get("type") == "array" and "name" not in column and entry_of(column, "items").get("type") in SIGNATURE
 
 
 def _typed(name: str, column: Mapping[str, Any]) -> ColumnRule:

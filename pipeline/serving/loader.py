@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.foreign_documents import read_json, read_yaml
-from pipeline.governance.errors import Refused
+from pipeline.governance.errors import IntegrityFailure, Refused
 from pipeline.governance.ports import File
 
 Model = Any  # whatever skops makes of the file
@@ -36,6 +36,8 @@ MOST_TEXT_BYTES = 2**20  # of MLmodel: PyYAML reads about 1 MB per second
 MOST_EXAMPLE_BYTES = 10 * 2**20
 MOST_EXAMPLE_ENTRIES = 1_000_000
 MOST_EXAMPLE_ROWS = 100
+NOT_SKOPS = "it is not saved with skops"
+TRUST_MAKERS = 'who trusts its makers sets "trust: producers" under serving in params.yaml'
 MOST_MEMBERS = 100_000  # histogram boosting has three per class and iteration
 
 # What zipfile, zlib, json, numpy, skops and scikit-learn raise for content that is not what it claims to be.
@@ -153,20 +155,20 @@ def model_file(description: Mapping[str, Any], names: Collection[str]) -> str:
     if "sklearn" not in flavors:
         others = sorted(str(name) for name in flavors if name != "python_function")
         named = ", ".join(others) or "python_function"
-        raise OutsidePolicy(f"its flavor is {named}, which is not loaded under this trust policy")
+        raise OutsidePolicy(f"its flavor is {named}, which is not loaded under this trust policy; {TRUST_MAKERS}")
     sklearn, pyfunc = flavors["sklearn"], flavors.get("python_function") or {}
     if not isinstance(sklearn, dict) or not isinstance(pyfunc, dict):
         raise Refused(f"{MODEL_DESCRIPTION} describes no scikit-learn model")
     name = sklearn.get("pickled_model")
     reasons = {
-        "it is not saved with skops": sklearn.get("serialization_format") != "skops",
+        NOT_SKOPS: sklearn.get("serialization_format") != "skops",
         "it comes with code": bool(sklearn.get("code") or pyfunc.get("code")),
         "it asks for a loader of its own": pyfunc.get("loader_module", "mlflow.sklearn") != "mlflow.sklearn",
         "its two flavors name different files": pyfunc.get("model_path", name) != name,
         "it names a file that is not in the model": not isinstance(name, str) or name not in names,
     }
     if held := [reason for reason, holds in reasons.items() if holds]:
-        raise OutsidePolicy("; ".join(held))
+        raise OutsidePolicy("; ".join([*held, TRUST_MAKERS] if held == [NOT_SKOPS] else held))
     check_scikit_learn(str(sklearn.get("sklearn_version")))
     return str(name)
 
@@ -203,12 +205,20 @@ def _load_skops(data: bytes, allowed_types: Collection[str]) -> Model:
     try:
         untrusted = set(skops.io.get_untrusted_types(data=data)) - set(allowed_types)
         if untrusted:
-            raise OutsidePolicy(f"it needs types that are not allowed: {', '.join(sorted(untrusted))}")
+            raise not_allowed(untrusted)
         model = skops.io.loads(data, trusted=sorted(allowed_types))
         check_structure(model, allowed_types)
     except UNUSABLE as error:
         raise Refused(f"the model file cannot be read ({short(error)})") from error
     return model
+
+
+def not_allowed(types: Collection[str]) -> OutsidePolicy:
+    """Of a model that holds other types than the policy lets it; with the way on."""
+    named = sorted(types)
+    lines = ", ".join(f'"- {name}"' for name in named)
+    add = f"{'the line' if len(named) == 1 else 'the lines'} {lines} under serving.allowed_types in params.yaml"
+    return OutsidePolicy(f"it needs types that are not allowed: {', '.join(named)}; who trusts its makers adds {add}")
 
 
 def _type_of(model: Model) -> str:
@@ -226,32 +236,25 @@ def input_example(loaded: LoadedModel) -> Rows:
         raise NoInputExample("has no input example to try")
     if name not in loaded.names:
         raise NoInputExample("has no input example to try: its file is missing")
-    path = loaded.folder / name
+    from pipeline.serving.example_rows import rows_of_example
+
+    path = whole(loaded, name)
     try:
         if path.stat().st_size > MOST_EXAMPLE_BYTES:
             raise Refused("its input example is too large")
-        return _rows(
-            read_json(path.read_bytes(), most_entries=MOST_EXAMPLE_ENTRIES),
-            as_frame=information.get("type") == "dataframe",
-        )
+        content = read_json(path.read_bytes(), most_entries=MOST_EXAMPLE_ENTRIES)
+        as_frame, signature = information.get("type") == "dataframe", loaded.description.get("signature")
+        return rows_of_example(content, as_frame=as_frame, signature=signature)[:MOST_EXAMPLE_ROWS]
     except UNUSABLE as error:
         raise Refused(f"its input example cannot be read ({short(error)})") from error
 
 
-def _rows(content: Json, *, as_frame: bool) -> Rows:
-    import numpy as np
-    import pandas as pd
-
-    if isinstance(content, dict):
-        # MLflow's file for serving wraps the same content once more.
-        content = next(
-            (content[key] for key in ("dataframe_split", "dataframe_records", "inputs") if key in content), content
-        )
-    if isinstance(content, dict) and "columns" in content and "data" in content:
-        return pd.DataFrame(content["data"], columns=content["columns"]).head(MOST_EXAMPLE_ROWS)
-    if not isinstance(content, list):
-        raise TypeError("neither a table nor an array")
-    return pd.DataFrame(content).head(MOST_EXAMPLE_ROWS) if as_frame else np.array(content)[:MOST_EXAMPLE_ROWS]
+def whole(loaded: LoadedModel, name: str) -> Path:
+    """A file that was there when the model was loaded. Raises IntegrityFailure where it has gone since."""
+    path = loaded.folder / name
+    if not path.is_file():
+        raise IntegrityFailure("the private copy is not what was looked at")
+    return path
 
 
 def short(error: BaseException) -> str:

@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.governance.errors import Refused, SignoffError
+from pipeline.parquet_bytes import read_frame
 from pipeline.serving.arrow_rows import frame_of, paired, said
+from pipeline.serving.example_rows import like, names_of
 from pipeline.serving.frames import ARROW, Frame
 from pipeline.serving.held import Held, load
 from pipeline.serving.loader import (
@@ -24,6 +26,7 @@ from pipeline.serving.loader import (
     NoInputExample,
     input_example,
     short,
+    whole,
 )
 from pipeline.serving.model_inputs import categories_of, with_categories
 from pipeline.serving.outputs import Said, check_explained, said_by
@@ -108,8 +111,9 @@ def _example(loaded: LoadedModel) -> Frame:
 
 
 def _plain(column: pd.Series) -> list[Any]:
-    """Values as JSON has them; what it has not (NaN, infinity, dates, bytes) is null."""
-    values = [value.item() if isinstance(value, np.generic) else value for value in column]
+    """Values as JSON has them, times as text; what it has not (NaN, infinity, bytes) is null."""
+    values = [value.isoformat() if isinstance(value, pd.Timestamp) else value for value in column]
+    values = [value.item() if isinstance(value, np.generic) else value for value in values]
     kept = (str, bool, int)
     return [
         value if isinstance(value, kept) or (isinstance(value, float) and np.isfinite(value)) else None
@@ -127,7 +131,8 @@ def _frame(held: Held, rows: Frame, arrow: bytes | None = None) -> pd.DataFrame:
 
 
 def _as_fitted(held: Held, frame: pd.DataFrame) -> pd.DataFrame:
-    """With the categories that it was fitted with. Raises Refused."""
+    """With the names and categories that it was fitted with. Raises Refused."""
+    frame = frame.set_axis(names_of(frame.columns, held.loaded.description.get("signature")), axis=1)
     fitted = list(getattr(held.loaded.model, "feature_names_in_", frame.columns))
     frame = frame[fitted] if set(fitted) <= set(frame.columns) else frame
     if held.categories is None:
@@ -261,7 +266,9 @@ def _background(held: Held, frame: pd.DataFrame) -> pd.DataFrame:
         stored = _stored_background(held.loaded)
         found = pd.DataFrame(input_example(held.loaded)) if stored is None else stored
         found.columns = [str(name) for name in found.columns]
-        return found[list(frame.columns)].astype(frame.dtypes.to_dict())
+        # An optional column may be absent there; a number is a name of its own.
+        columns = {name: found[str(name)] if str(name) in found else pd.Series(index=found.index) for name in frame}
+        return pd.DataFrame({name: like(column, frame[name].dtype) for name, column in columns.items()})
     except NoInputExample as error:
         raise Refused("it came with neither background rows nor an input example to explain against") from error
     except UNUSABLE as error:
@@ -278,10 +285,10 @@ def _substitute(loaded: LoadedModel) -> str:
 
 
 def _has_background(loaded: LoadedModel) -> bool:
-    return BACKGROUND in loaded.names and (loaded.folder / BACKGROUND).stat().st_size <= MOST_BACKGROUND_BYTES
+    return BACKGROUND in loaded.names and whole(loaded, BACKGROUND).stat().st_size <= MOST_BACKGROUND_BYTES
 
 
 def _stored_background(loaded: LoadedModel) -> pd.DataFrame | None:
     if not _has_background(loaded):
         return None
-    return pd.read_parquet(loaded.folder / BACKGROUND).head(MOST_BACKGROUND_ROWS)
+    return read_frame((loaded.folder / BACKGROUND).read_bytes()).head(MOST_BACKGROUND_ROWS)

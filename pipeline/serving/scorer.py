@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from pipeline.governance.errors import IntegrityFailure
 from pipeline.governance.service import GovernanceService
 from pipeline.serving.client import Answering, Asked
 from pipeline.serving.copies import PrivateCopies, label
@@ -166,7 +168,8 @@ class Scorer:
 
     def files(self, target: Target) -> dict[str, bytes]:
         """Of the private copy, by path."""
-        with self._copies.using(target.record, target.digest) as folder:
+        with self._copies.using(target.record, target.digest):
+            folder = self._copies.renewed(target.record, target.digest)
             paths = [path for path in folder.rglob("*") if path.is_file()]
             return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
@@ -184,4 +187,8 @@ class Scorer:
                 "kept_models": self.policy.kept_models,
                 **more,
             }
-            return (worker or self._worker).ask(request, seconds=seconds, about=label(target.record))
+            ask = partial((worker or self._worker).ask, seconds=seconds, about=label(target.record))
+            try:
+                return ask(request)
+            except IntegrityFailure:
+                return ask({**request, "folder": str(self._copies.renewed(target.record, target.digest))})

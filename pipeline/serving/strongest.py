@@ -2,8 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.explanation.wording import ROUNDING
 from pipeline.serving.arrow_rows import heard_pairs, joined, rows_of
 from pipeline.serving.client import Answering
+from pipeline.serving.column_checks import Arrow
 from pipeline.serving.columns import CheckedColumns
 from pipeline.serving.copies import label
 from pipeline.serving.predictions import StrongestColumns, Target
@@ -24,6 +30,17 @@ def strongest_columns(
         part = replace(checked, values=checked.values.slice(first, MOST_AT_ONCE))
         answer = scorer.ask(target, "strongest", worker=worker, most=most, **rows_of(part))
         table = heard_pairs(answer, rows=part.values.num_rows, pairs=pairs, about=label(target.record))
-        parts.append((table, float(answer["sum_error"]), answer["adds_up"] is True))
+        parts.append((_reasons(table, pairs), float(answer["sum_error"]), answer["adds_up"] is True))
     tables, errors, sound = zip(*parts, strict=True)
     return StrongestColumns(joined(tables), max(errors), all(sound))
+
+
+def _reasons(table: Arrow, pairs: int) -> Arrow:
+    """Without what is no reason: an effect of nothing, or of rounding, beside the largest."""
+    sizes = [np.abs(table.column(f"{rank} adds").to_numpy()) for rank in range(pairs)]
+    for rank, size in enumerate(sizes):
+        kept = pa.array(size > ROUNDING * sizes[0])
+        for name in (f"{rank}", f"{rank} adds"):
+            place = table.schema.get_field_index(name)
+            table = table.set_column(place, name, pc.if_else(kept, table.column(name), None))
+    return table

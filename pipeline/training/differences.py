@@ -1,19 +1,32 @@
 """A rebuilt version held against the recorded one: data, fingerprint, metrics, predictions, environment."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
 from pipeline.comparison.rows import Rows, read_rows, require_same_rows
 from pipeline.governance.errors import InvalidInput
-from pipeline.governance.evidence import entry_of
+from pipeline.governance.evidence import entry_of, number
 from pipeline.governance.ports import Json
 from pipeline.training.recorded import Recorded
 
+TOLERANCE = 1e-9  # sums in another order, on another processor, differ by less
+# Of the environment, what can change how numbers are summed; a kernel's name, say, cannot.
+NUMERICAL = ("python", "packages.", "processor.", "libraries.", "threads.", "cpu_count")
 # Of the moment, or compared by themselves.
 NOT_METRICS = ("latency_ms", "fingerprint", "training_key")
+
+
+class Verdict(StrEnum):
+    """What a rebuild says about a version."""
+
+    IDENTICAL = "identical"
+    WITHIN = "within_1e-9"
+    DIFFERS = "differs"
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,24 @@ class Difference:
 
     def as_json(self) -> dict[str, Json]:
         return {"part": self.part, "name": self.name, "recorded": self.recorded, "rebuilt": self.rebuilt}
+
+
+def verdict(differences: Sequence[Difference], conditions: Sequence[Difference]) -> Verdict:
+    """Within the tolerance where every number is. A fingerprint is of exact numbers: another one is no more than a
+    difference of rounding where something that rounds is another too.
+    """
+    if not differences:
+        return Verdict.IDENTICAL
+    rounds_otherwise = any(each.name.startswith(NUMERICAL) for each in conditions)
+    within = (_is_near(each) or (each.part == "fingerprint" and rounds_otherwise) for each in differences)
+    return Verdict.WITHIN if all(within) else Verdict.DIFFERS
+
+
+def _is_near(found: Difference) -> bool:
+    recorded, rebuilt = number(found.recorded), number(found.rebuilt)
+    if recorded is None or rebuilt is None:
+        return False
+    return math.isclose(recorded, rebuilt, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def training_key(settings: Settings, name: str, data: Document) -> str:
     return digest(
         {
             **_rows_and_recipe(settings, name, data),
-            "evaluation": settings.evaluation.model_dump(mode="json"),
+            "evaluation": settings.evaluation.measuring(),
             "packages": {package: versions[package] for package in ("mlflow", "scikit-learn", "shap", "skops")},
         }
     )
@@ -70,7 +70,7 @@ def training_settings(settings: Settings, name: str, data: Document) -> Document
         "schema": settings.schema_.model_dump(mode="json"),
         "split": settings.split.model_dump(mode="json"),
         "candidates": {name: recipe(settings, name).model_dump(mode="json")},
-        "evaluation": settings.evaluation.model_dump(mode="json"),
+        "evaluation": settings.evaluation.measuring(),
     }
 
 

@@ -27,9 +27,11 @@ from pipeline.training.data import SAMPLE, SAMPLE_NAME
 from pipeline.training.differences import (
     Difference,
     Rebuilt,
+    Verdict,
     check_predictions,
     other_conditions,
     result_differences,
+    verdict,
 )
 from pipeline.training.environment import THREAD_VARIABLES
 from pipeline.training.files import read_json
@@ -54,15 +56,21 @@ class Reproduction:
     notes: tuple[str, ...]
 
     @property
-    def identical(self) -> bool:
-        return not self.differences
+    def verdict(self) -> Verdict:
+        return verdict(self.differences, self.conditions)
+
+    @property
+    def differs(self) -> bool:
+        """By more than rounding."""
+        return self.verdict is Verdict.DIFFERS
 
     def as_json(self) -> dict[str, Json]:
         return {
             "model": self.model,
             "version": self.version,
             "commit": self.commit,
-            "identical": self.identical,
+            "verdict": self.verdict.value,
+            "identical": self.verdict is Verdict.IDENTICAL,
             "rows": self.rows,
             "largest_difference": self.largest_difference,
             "differences": [each.as_json() for each in self.differences],

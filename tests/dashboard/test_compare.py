@@ -357,3 +357,27 @@ def test_nothing_left_to_compare(compared, open_page):
 
     assert not app.exception
     assert [each.value for each in app.subheader] == ["One version is not enough"]
+
+
+def test_versions_that_predict_numbers_are_compared_by_their_errors(open_page):
+    """Every section is drawn; there are no classes, no flips and no calibration, and less is better."""
+    registry, truth = InMemoryRegistry(), np.linspace(1, 9, N) + 0.25
+    registry.add_model(MODEL)
+    for noise in (2.0, 1.0):
+        target, kind = io.BytesIO(), np.where(np.arange(N) % 3, "Female", "Male")
+        told = truth + noise * np.random.default_rng(1).normal(size=N)
+        pd.DataFrame({"Gender": kind, "actual": truth, "predicted": told}).to_parquet(target, index=False)
+        registry.add_version(MODEL, metrics={"rmse": noise}, files={"MLmodel": b"flavors", ROWS: target.getvalue()})
+    desk = build_desk(registry, comparer=PairedBootstrap(samples=200, seed=1, confidence=0.95))
+    for section in SECTIONS:
+        assert not compare(open_page, desk, "1,2", show=section).exception
+    app = compare(open_page, desk, "1,2", show="Metrics")
+    table = frame(app, "Verdict")
+
+    assert dict(zip(table["Metric"], table["Verdict"].map(lambda held: held[0]), strict=True)) == {
+        "mae": "✓ Better", "r2": "✓ Better", "rmse": "✓ Better",
+    }  # fmt: skip
+    assert "Version 2 against version 1, on the same 200 rows:" in texts(app)
+    assert any("Of mae and rmse less is better." in each.value for each in app.caption)
+    slices = frame(compare(open_page, desk, "1,2", show="Classes and slices"), "Slice")
+    assert set(slices["Slice"]) == {"Gender = Female", "Gender = Male"}

@@ -124,6 +124,22 @@ def test_versions_lists_all_with_figures(desk, open_page):
     assert [list(each) for each in table["Aliases"]] == [[], [], ["champion"]]
 
 
+def test_versions_have_the_columns_that_the_model_has(open_page):
+    """A registry of regressors shows its errors, no empty accuracy; the Overview too."""
+    registry = InMemoryRegistry()
+    registry.add_model(MODEL)
+    for error in (1.0, 50.0):
+        registry.add_version(MODEL, metrics={"rmse": error, "mae": error, "r2": 0.5}, files={"MLmodel": b"x"})
+    registry.set_alias(MODEL, "champion", 1)
+    service = build_desk(registry)
+    table, overview = frame(open_page(service, "versions"), "Aliases"), open_page(service)
+
+    assert table["rmse"].tolist() == [50.0, 1.0]
+    assert {"mae", "r2"} < set(table)
+    assert not {"accuracy", "f1_macro", "log_loss"} & set(table)
+    assert {"mae", "r2"} < {metric.label for metric in overview.metric}
+
+
 def test_versions_are_filtered_by_text_and_stage(desk, open_page):
     """The address keeps the filter."""
     by_text = frame(open_page(desk, "versions", q="champion"), "Aliases")

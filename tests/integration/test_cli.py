@@ -121,6 +121,34 @@ def test_lists_and_details_are_json_for_other_tools(verb: Verb) -> None:
     )
 
 
+def test_the_best_says_which_end_of_the_metric_is_the_better_one(
+    verb: Verb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In JSON and in words; two ends at once are malformed, and so is a name that says neither."""
+    _, lowest, _ = verb("best", MODEL, "--metric", "log_loss")
+    _, highest, _ = verb("best", MODEL, "--metric", "log_loss", "--highest")
+    run(["best", MODEL, "--metric", "log_loss"])
+
+    assert "Best of all versions: the lowest log_loss." in capsys.readouterr().out
+    assert (lowest["metric"], lowest["direction"], lowest["left_out"]) == ("log_loss", "lowest", [])
+    assert (highest["direction"], highest["version"] == lowest["version"]) == ("highest", False)
+    assert verb("best", MODEL, "--lowest", "--highest")[0] == 2
+    assert verb("best", MODEL, "--metric", "no_such_metric")[0] == 5
+
+
+def test_versions_show_the_metrics_that_were_asked_for(verb: Verb, capsys: pytest.CaptureFixture[str]) -> None:
+    """As columns and in JSON; a name that no version has is told with those that are there."""
+    _, rows, _ = verb("versions", MODEL, "--metric", "recall_macro", "--metric", "log_loss")
+    code, _, said = verb("versions", MODEL, "--metric", "rmse")
+    run(["versions", MODEL, "--metric", "recall_macro"])
+    table = capsys.readouterr().out
+
+    assert [sorted(row["metrics"]) for row in rows] == [["log_loss", "recall_macro"]] * 4
+    assert "recall_macro" in table
+    assert "f1_macro" not in table
+    assert (code, "ask for one of 'accuracy'" in said) == (5, True)
+
+
 def test_a_review_is_open_or_blocked(verb: Verb) -> None:
     """Exit code 0 or 3, and the gates say why."""
     code, opened, _ = verb("review", MODEL, 2, "--to", "Production")

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,8 +26,10 @@ from desks import MODEL
 from hostile_models import fitted, rows, save
 from pipeline.cli import run
 from pipeline.governance.errors import IntegrityFailure
+from pipeline.governance.evidence import manifest_digest
 from pipeline.serving.client import WorkerRefusal
 from pipeline.serving.cluster import ModelFiles, Tls, cluster
+from pipeline.serving.loader import files_of
 from pipeline.settings import ROOT
 
 END_SECONDS = 20
@@ -190,6 +193,24 @@ def test_a_dask_worker_compares_the_digest(
     with pytest.raises(IntegrityFailure, match="the cluster: "):
         ModelFiles(files, "0" * 64, 1024).setup(Station())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dask_worker_writes_the_files_again(tmp_path: Path) -> None:
+    """Where somebody has cleaned its temporary folder and its process was started anew."""
+    folder = save(fitted("logistic_regression"), tmp_path / "model")
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    digest = manifest_digest(files_of(folder))
+    request = {"op": "describe", "digest": digest, "trust": "allow_list", "allowed_types": [], "kept_models": 1}
+    model = ModelFiles(files, digest, 4096)
+    model.setup(Station())
+    try:
+        before = model.ask(request, seconds=60, about="it")
+        shutil.rmtree(model.folder.parent)
+        model.pool.stop()
+        assert model.ask(request, seconds=60, about="it") == before
+    finally:
+        model.teardown(Station())
+    assert not any(place.exists() for place in model.places)
 
 
 def test_a_cluster_that_refuses_keeps_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import io
 import json
+import shutil
+import stat
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +24,7 @@ from desks import GRACE, MODEL, build_desk
 from hostile_models import ALLOWED, HOSTILE, fitted, hostile, rows, save
 from pipeline.adapters.in_memory import InMemoryRegistry
 from pipeline.cli import run
-from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound, OutOfBand, Refused
+from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound, OutOfBand, Refused, Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
 from pipeline.serving.batch import Batch, score_upload
@@ -207,6 +209,70 @@ def test_a_target_is_asked_again_without_the_registry(scorer: Scorer, registry: 
     target = scorer.targets.target(MODEL)
     registry.down = True
     assert scorer.predict(target, [ROW]).digest == target.digest
+
+
+def emptied(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.unlink()
+
+
+CLEANED = {
+    "its files": emptied,
+    "one file": lambda folder: (folder / "MLmodel").unlink(),
+    "the folder": shutil.rmtree,
+    "the folder of all copies": lambda folder: shutil.rmtree(folder.parent),
+}
+
+
+@pytest.mark.parametrize("clean_up", CLEANED.values(), ids=CLEANED)
+def test_a_copy_that_was_cleaned_away_is_made_again(
+    scorer: Scorer, registry: InMemoryRegistry, worker: Worker, clean_up: Callable[[Path], object]
+) -> None:
+    """After a restart of the worker every door is open as before; without the registry it fails, and is open after."""
+    target = scorer.targets.target(MODEL)
+    before = scorer.predict(target, [ROW]).rows
+    copies = scorer._copies
+    with scorer.keeping(target):  # as a server keeps its champion
+        with copies.using(target.record, target.digest) as folder:
+            clean_up(folder)
+        worker.stop()
+        registry.down = True
+        with pytest.raises(Unavailable):
+            scorer.predict(target, [ROW])
+        registry.down = False
+
+        assert scorer.predict(target, [ROW]).rows == before
+        assert scorer.explain(target, [ROW]).adds_up
+        with copies.using(target.record, target.digest) as folder:
+            assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
+            clean_up(folder)
+        assert set(scorer.files(target)) >= {"MLmodel", "model.skops"}
+
+
+def test_what_lies_beside_a_model_in_memory_is_made_again(scorer: Scorer) -> None:
+    """Background rows are read when somebody asks for an explanation, long after the model was loaded."""
+    target = scorer.targets.target(MODEL)
+    scorer.predict(target, [ROW])
+    with scorer._copies.using(target.record, target.digest) as folder:
+        emptied(folder)
+
+    assert scorer.predict(target, [ROW]).rows
+    assert not scorer.explain(target, [ROW]).background
+
+
+def test_a_folder_that_is_no_longer_ours_is_left_alone(scorer: Scorer) -> None:
+    """Somebody else may have taken the name of a folder that was cleaned away."""
+    target = scorer.targets.target(MODEL)
+    with scorer._copies.using(target.record, target.digest) as folder:
+        shutil.rmtree(folder.parent)
+        folder.parent.mkdir()
+        folder.parent.chmod(0o777)
+        renewed = scorer._copies.renewed(target.record, target.digest)
+        assert renewed.parent != folder.parent
+        assert stat.S_IMODE(renewed.parent.stat().st_mode) == 0o700
+    assert not list(folder.parent.iterdir())
+    folder.parent.rmdir()
 
 
 # The four states

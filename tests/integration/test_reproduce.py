@@ -138,12 +138,33 @@ def test_what_differs_is_named_with_both_values(desk):
 
     differences = {each["name"]: each for each in found["differences"]}
     assert found, said
-    assert (code, found["identical"], len(differences)) == (7, False, 3)
+    assert (code, found["verdict"], found["identical"], len(differences)) == (7, "differs", False, 3)
     assert differences["metrics.accuracy.value"]["recorded"] == 0.99
     assert 0 < differences["metrics.accuracy.value"]["rebuilt"] < 0.99
     assert differences["fingerprint"]["recorded"] == "0" * 64
     assert "not evaluated on the same rows" in differences["rows"]["rebuilt"]
     assert [(each["name"], each["recorded"]) for each in found["conditions"]] == [("packages.scikit-learn", "0.1")]
+
+
+def test_rounding_on_another_processor_is_no_difference(desk):
+    """A metric off by 1e-12 and another fingerprint: exit code 0, with the conditions that explain them."""
+
+    def claim(document):
+        document["metrics"]["log_loss"]["value"] += 1e-12
+
+    def record(document):
+        document["fingerprint"] = "0" * 64
+        document["environment"]["processor"]["features"] = ["NEON"]
+
+    desk.edit(MODEL, 1, "evaluation", claim)
+    desk.edit(MODEL, 1, "lineage", record)
+
+    code, found, said = desk.run("reproduce", MODEL, 1)
+
+    assert found, said
+    assert (code, found["verdict"], found["identical"]) == (0, "within_1e-9", False)
+    assert {each["name"] for each in found["differences"]} == {"metrics.log_loss.value", "fingerprint"}
+    assert {each["name"].split(".")[1] for each in found["conditions"]} == {"features"}
 
 
 def test_data_that_is_not_here_or_other_data(trained):

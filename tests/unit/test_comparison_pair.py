@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, recall_score
+from sklearn.metrics import confusion_matrix, mean_absolute_error, r2_score, recall_score, root_mean_squared_error
 
 from pipeline.comparison import PairedBootstrap
 from pipeline.comparison.bootstrap import mcnemar
@@ -248,3 +248,75 @@ def test_many_rows_need_fewer_draws():
     found = comparer.compare(*(parquet(frame) for frame in reversed(frames)))
 
     assert [each.verdict for each in found if each.metric == "log_loss"] == ["better"]
+
+
+def numbers(noise: float, *, n: int = 400) -> pd.DataFrame:
+    """Predicted numbers with errors of that size; inputs and truth are always the same."""
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"Gender": random.choice(["Female", "Male"], n), "actual": random.normal(10, 3, n)})
+    return frame.assign(predicted=frame["actual"] + np.random.default_rng(5).normal(0, noise, n))
+
+
+CLOSE, FAR = parquet(numbers(1.0)), parquet(numbers(2.0))
+
+
+def test_numbers_are_compared_by_their_errors():
+    """As scikit-learn counts them; a larger error is worse, a larger r2 better."""
+    found = {each.metric: each for each in COMPARER.compare(FAR, CLOSE) if not each.slice}
+    frame = numbers(2.0)
+
+    assert {name: each.verdict for name, each in found.items()} == {"rmse": "worse", "mae": "worse", "r2": "worse"}
+    assert found["rmse"].candidate == pytest.approx(root_mean_squared_error(frame["actual"], frame["predicted"]))
+    assert found["mae"].candidate == pytest.approx(mean_absolute_error(frame["actual"], frame["predicted"]))
+    assert found["r2"].candidate == pytest.approx(r2_score(frame["actual"], frame["predicted"]))
+    assert measure(read_rows(FAR, "rows")) == pytest.approx({name: each.candidate for name, each in found.items()})
+    assert {each.metric: each.verdict for each in COMPARER.compare(CLOSE, FAR) if not each.slice} == {
+        "rmse": "better", "mae": "better", "r2": "better",
+    }  # fmt: skip
+
+
+def test_numbers_have_slices_and_no_classes():
+    """The mean absolute error per slice; nothing that flips."""
+    paired = COMPARER.pair(CLOSE, FAR)
+
+    assert {(each.slice, each.metric, each.verdict) for each in paired.slices} == {
+        ("Gender = Female", "mae", "worse"),
+        ("Gender = Male", "mae", "worse"),
+    }
+    assert (paired.n, paired.classes, paired.agreement, paired.confusions, paired.calibration_a) == (
+        400,
+        (),
+        None,
+        None,
+        None,
+    )
+    with pytest.raises(InvalidInput, match="numbers, which do not flip"):
+        COMPARER.flips(CLOSE, FAR)
+
+
+def test_equal_numbers_are_not_distinguishable():
+    """In no metric and no slice."""
+    assert {each.verdict for each in COMPARER.compare(CLOSE, CLOSE)} == {"not distinguishable"}
+
+
+def test_one_true_value_has_no_r2():
+    """There is no variance to explain."""
+    flat = numbers(1.0).assign(actual=10.5)
+
+    assert sorted(measure(read_rows(parquet(flat), "rows"))) == ["mae", "rmse"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda frame: frame.assign(predicted=frame["actual"].round()), "one of the two predicts classes"),
+        (lambda frame: frame.assign(predicted=frame["predicted"].where(frame.index > 0)), "missing values"),
+    ],
+    ids=["classes", "missing"],
+)
+def test_numbers_are_compared_with_numbers(change, sentence):
+    """Whole numbers alone are classes."""
+    whole = numbers(1.0).assign(actual=lambda frame: frame["actual"].round())
+
+    with pytest.raises(InvalidInput, match=sentence):
+        COMPARER.compare(parquet(change(whole)), parquet(whole))

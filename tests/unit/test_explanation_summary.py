@@ -179,6 +179,25 @@ class TestSentences:
             "Gender = Female lowers the output by 0.0012",
         ]
 
+    @pytest.mark.parametrize("scale", ["value", "probability", "log-odds"])
+    def test_rounding_is_no_reason(self, scale):
+        """What is less than 1e-9 of the largest effect, or than rounding of the output, has no sentence."""
+        values = np.array([[[5e7], [0.04], [-0.06]]])
+        ends = {"base_values": np.zeros(1), "output": np.full((1, 1), 5e7)}
+        one = to_json(explanation(classes=("output",), values=values, scale=scale, **ends), 0)
+        nothing = to_json(explanation(classes=("output",), values=values * 1e-15, scale=scale, **ends), 0)
+
+        assert [text.split()[0] for text in sentences(one, ROW, "output", schema={})] == ["Weight", "Gender"]
+        assert sentences(nothing, ROW, "output", schema={}) == []
+        sides = Side("version 2", one), Side("version 1", nothing)
+        assert [text.split()[0] for text in contrasts(sides, ROW, "output", schema={})] == ["Weight", "Gender"]
+
+    def test_a_whole_number_keeps_its_digits(self):
+        """Also beyond what a double tells apart."""
+        found = sentences(to_json(explanation(), 0), {**ROW, "Weight": 2**53 + 1}, "Obesity_Type_III", schema=SCHEMA)
+
+        assert found[0] == "Weight 9,007,199,254,740,993 kg raises Obesity_Type_III by 0.31"
+
 
 class TestContrasts:
     """Where two versions give another reason for the same class."""

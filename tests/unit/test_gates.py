@@ -10,7 +10,9 @@ from pipeline.governance.claims import Claim, Measured, Recomputation
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.gates import GATES, Facts, check_gates
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Stage, stage_move
+from pipeline.governance.metrics import MetricRules
 from pipeline.governance.policy import GateRule, Mode
+from pipeline.governance.ports import MetricDifference
 
 RULE = GateRule(Mode.PREVENT)
 
@@ -25,6 +27,16 @@ GOOD = evidence(documents=good_documents(0.9298), signature={"inputs": []})
 BARE = evidence()
 LOST = evidence(files={})
 FOREIGN = evidence(metrics={"accuracy": 0.2, "baseline_accuracy": 0.3})
+MLFLOW = evidence(metrics={"accuracy_score": 0.91, "training_accuracy_score": 0.99})
+KERAS = evidence(metrics={"accuracy": 0.99, "val_accuracy": 0.6, "val_loss": 0.4})
+TRAINED = evidence(metrics={"training_accuracy_score": 0.99, "auc": 0.9})
+PERCENT = evidence(metrics={"accuracy": 62.0, "baseline_accuracy": 30.0})
+TWICE = evidence(metrics={"accuracy": 62.0, "accuracy_score": 0.62, "baseline_accuracy": 30.0})
+WRONG = evidence(documents={"evaluation": {"metrics": {"accuracy": {"value": 93.0}}, "baseline": {"accuracy": 0.2}}})
+WRONG_BASELINE = evidence(metrics={"accuracy": 0.9}, documents={"evaluation": {"baseline": {"accuracy": 17}}})
+REGRESSION = evidence(metrics={"root_mean_squared_error": 3.5, "rmse_low": 3.1, "training_rmse": 0.1, "r2": -0.5})
+BOUNDED = evidence(metrics={"rmse": 3.5, "rmse_low": 3.1, "rmse_high": 3.9})
+ERROR = GateRule(Mode.PREVENT, metric="rmse", maximum=4.0)
 FACTS = Facts(stage_move(MODEL, 1, Stage.PRODUCTION), GOOD, ModelState())
 TRUE = Recomputation(Measured(627, {}, 0), (Claim("accuracy", "run", 0.93, 0.93 + 5e-10),))
 FALSE = Recomputation(Measured(627, {}, 2), (Claim("accuracy", "run", 0.99, 0.93),))
@@ -50,6 +62,22 @@ AGAINST = replace(FACTS, incumbent=BARE, differences=[equal("f1_macro")])
         ("better_than_baseline", FACTS, RULE, "0.9298", True),
         ("better_than_baseline", replace(FACTS, evidence=FOREIGN), RULE, "0.2000", False),
         ("better_than_baseline", replace(FACTS, evidence=BARE), RULE, None, False),
+        ("accuracy", replace(FACTS, evidence=MLFLOW), replace(RULE, minimum=0.85), "accuracy_score 0.9100", True),
+        ("accuracy", replace(FACTS, evidence=KERAS), replace(RULE, minimum=0.85), "val_accuracy 0.6000", False),
+        ("accuracy", replace(FACTS, evidence=TRAINED), replace(RULE, minimum=0.85), None, False),
+        ("accuracy", replace(FACTS, evidence=PERCENT), replace(RULE, minimum=0.85), "accuracy is 62", False),
+        ("accuracy", replace(FACTS, evidence=TWICE), replace(RULE, minimum=0.5), "accuracy_score 0.6200", True),
+        ("accuracy", replace(FACTS, evidence=WRONG), replace(RULE, minimum=0.85), "accuracy is 93", False),
+        ("better_than_baseline", replace(FACTS, evidence=PERCENT), RULE, "accuracy is 62", False),
+        ("better_than_baseline", replace(FACTS, evidence=TWICE), RULE, "baseline_accuracy is 30", False),
+        ("better_than_baseline", replace(FACTS, evidence=WRONG_BASELINE), RULE, "baseline_accuracy is 17", False),
+        ("better_than_baseline", replace(FACTS, evidence=MLFLOW), RULE, None, False),
+        ("error", replace(FACTS, evidence=REGRESSION), ERROR, "root_mean_squared_error 3.5000", True),
+        ("error", replace(FACTS, evidence=BOUNDED), ERROR, "3.5000 (upper bound 3.9000)", True),
+        ("error", replace(FACTS, evidence=BOUNDED), replace(ERROR, maximum=3.5), "3.5000 (upper bound 3.9000)", True),
+        ("error", replace(FACTS, evidence=BOUNDED), replace(ERROR, maximum=3.4), "3.5000 (upper bound 3.9000)", False),
+        ("error", replace(FACTS, evidence=evidence(metrics={"rmse": -3.5})), ERROR, "-3.5000", False),
+        ("error", FACTS, ERROR, None, False),
         ("stage_is_staging", FACTS, RULE, "None", False),
         ("not_champion", FACTS, RULE, "not champion", True),
         ("not_champion", replace(FACTS, state=ModelState({"champion": 1})), RULE, "champion", False),
@@ -66,6 +94,41 @@ AGAINST = replace(FACTS, incumbent=BARE, differences=[equal("f1_macro")])
         ),
         ("not_worse_than_incumbent", replace(AGAINST, differences=None), RULE, None, False),
         ("not_worse_than_incumbent", AGAINST, replace(RULE, metric="recall_macro"), None, False),
+        (
+            "not_worse_than_incumbent",
+            replace(AGAINST, differences=[MetricDifference("rmse", 0.5, 0.2, 0.8, 100)]),
+            replace(RULE, metric="root_mean_squared_error"),
+            "+0.5000 (+0.2000 to +0.8000, n = 100)",
+            False,
+        ),
+        (
+            "not_worse_than_incumbent",
+            replace(AGAINST, differences=[MetricDifference("rmse", -0.5, -0.8, -0.2, 100)]),
+            replace(RULE, metric="rmse"),
+            "-0.5000 (-0.8000 to -0.2000, n = 100)",
+            True,
+        ),
+        (
+            "not_worse_than_incumbent",
+            replace(AGAINST, differences=[MetricDifference("profit", -0.5, -0.8, -0.2, 100)]),
+            replace(RULE, metric="profit"),
+            "-0.5000 (-0.8000 to -0.2000, n = 100)",
+            False,
+        ),
+        (
+            "no_slice_worse",
+            replace(AGAINST, differences=[MetricDifference("mae", 0.5, 0.2, 0.8, 100, "a")]),
+            replace(RULE, metric="mae"),
+            "1 of 1 slices worse",
+            False,
+        ),
+        (
+            "no_slice_worse",
+            replace(AGAINST, differences=[MetricDifference("mae", 0.5, 0.2, 0.8, 100, "a")]),
+            RULE,
+            None,
+            False,
+        ),
         ("no_slice_worse", FACTS, RULE, "no other champion", True),
         ("no_slice_worse", AGAINST, RULE, "0 of 0 slices worse", True),
         (
@@ -98,6 +161,7 @@ AGAINST = replace(FACTS, incumbent=BARE, differences=[equal("f1_macro")])
         ("digest_recorded", replace(FACTS, evidence=LOST), RULE, "no files", False),
         ("smoke_prediction", replace(FACTS, smoke="predicts x"), RULE, "predicts x", True),
         ("smoke_prediction", replace(FACTS, smoke_failure="It crashed."), RULE, None, False),
+        ("smoke_prediction", replace(FACTS, smoke_failure="No example.", smoke_tried=False), RULE, None, False),
         ("claims_recomputed", replace(FACTS, recomputation=TRUE), RULE, "0 of 1 claims differ, n = 627", True),
         ("claims_recomputed", replace(FACTS, recomputation=FALSE), RULE, "1 of 1 claims differ, n = 627", False),
         ("claims_recomputed", replace(FACTS, recompute_failure="It crashed."), RULE, None, False),
@@ -110,6 +174,67 @@ def test_a_gate_passes_or_says_why(name: str, facts: Facts, rule: GateRule, obse
     assert (observed, passed) == (result.observed, result.passed)
     assert bool(result.why) != passed
     assert result.required
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "why"),
+    [
+        (
+            "accuracy",
+            replace(FACTS, evidence=TRAINED),
+            "The version has no accuracy; its metrics: 'auc', 'training_accuracy_score'.",
+        ),
+        ("accuracy", replace(FACTS, evidence=BARE), "The version has no accuracy; its metrics: none."),
+        (
+            "accuracy",
+            replace(FACTS, evidence=PERCENT),
+            "accuracy is 62, and a share lies between 0 and 1: it is no accuracy.",
+        ),
+        (
+            "better_than_baseline",
+            replace(FACTS, evidence=WRONG_BASELINE),
+            "baseline_accuracy is 17, and a share lies between 0 and 1.",
+        ),
+        ("error", replace(FACTS, evidence=BARE), "The version has no error (rmse); its metrics: none."),
+        ("error", replace(FACTS, evidence=evidence(metrics={"rmse": -2.0})), "rmse is -2, below 0: it is no error."),
+        (
+            "not_worse_than_incumbent",
+            replace(AGAINST, differences=[equal("rmse")]),
+            "f1_macro was not compared; compared were 'rmse'.",
+        ),
+        (
+            "not_worse_than_incumbent",
+            replace(FACTS, evidence=BOUNDED, incumbent=REGRESSION, not_compared="No rows."),
+            "No rows. As logged it is 3.5000, the champion's root_mean_squared_error 3.5000.",
+        ),
+        (
+            "no_slice_worse",
+            replace(AGAINST, differences=[equal("mae", slice="a")]),
+            "Slices are compared in 'mae', not in accuracy.",
+        ),
+    ],
+)
+def test_a_metric_that_is_not_there_is_told_with_what_is(name: str, facts: Facts, why: str) -> None:
+    """Whoever reads it can map a name in the settings."""
+    rule = RULE if name == "no_slice_worse" or facts.incumbent is BARE else replace(ERROR, maximum=1.0)
+
+    assert check_gates(facts, {name: rule})[0].why == why
+
+
+def test_the_settings_map_our_name_to_theirs() -> None:
+    """In order, also to a name that would never be taken by itself."""
+    rules = MetricRules(names={"accuracy": ("auc", "training_accuracy_score")})
+    found = check_gates(replace(FACTS, evidence=TRAINED, metrics=rules), {"accuracy": replace(RULE, minimum=0.85)})[0]
+
+    assert (found.observed, found.passed) == ("auc 0.9000", True)
+
+
+def test_a_figure_that_cannot_be_one_blocks_where_a_missing_one_warns() -> None:
+    """62 is not "no accuracy": it is a wrong one."""
+    rule = replace(RULE, minimum=0.85, missing=Mode.WARN)
+
+    assert check_gates(replace(FACTS, evidence=PERCENT), {"accuracy": rule})[0].blocks
+    assert check_gates(replace(FACTS, evidence=TRAINED), {"accuracy": rule})[0].warns
 
 
 def test_of_many_worse_slices_the_worst_are_named() -> None:
@@ -141,6 +266,32 @@ def test_the_mode_depends_on_who_made_the_version_and_on_what_there_is(ours: boo
     rule = GateRule(Mode.PREVENT, foreign=Mode.WARN, missing=Mode.ALLOW)
 
     assert mode is rule.mode_for(ours=ours, present=present)
+
+
+TRIED = replace(FACTS, smoke_failure="It crashed.")
+UNTRIED = replace(FACTS, smoke_failure="It has no input example.", smoke_tried=False)
+
+
+@pytest.mark.parametrize(
+    ("facts", "rule", "mode"),
+    [
+        (TRIED, GateRule(Mode.PREVENT), Mode.PREVENT),
+        (TRIED, GateRule(Mode.PREVENT, missing=Mode.ALLOW), Mode.PREVENT),
+        (TRIED, GateRule(Mode.WARN), Mode.WARN),
+        (UNTRIED, GateRule(Mode.PREVENT), Mode.WARN),
+        (UNTRIED, GateRule(Mode.PREVENT, foreign=Mode.PREVENT), Mode.WARN),
+        (UNTRIED, GateRule(Mode.PREVENT, missing=Mode.PREVENT), Mode.PREVENT),
+        (UNTRIED, GateRule(Mode.PREVENT, missing=Mode.ALLOW), Mode.ALLOW),
+        (UNTRIED, GateRule(Mode.WARN), Mode.WARN),
+        (UNTRIED, GateRule(Mode.ALLOW), Mode.ALLOW),
+    ],
+)
+def test_who_cannot_try_a_version_is_warned(facts: Facts, rule: GateRule, mode: Mode) -> None:
+    """Going back must be possible also to a version that cannot be tried here; one that was tried and failed is not."""
+    result = check_gates(facts, {"smoke_prediction": rule})[0]
+
+    assert (result.passed, result.mode) == (False, mode)
+    assert result.why == facts.smoke_failure
 
 
 def test_a_failed_gate_blocks_warns_or_only_records() -> None:

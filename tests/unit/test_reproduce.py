@@ -2,15 +2,17 @@
 
 import io
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from pipeline.governance.errors import Unavailable
-from pipeline.training.differences import PredictionCheck, Rebuilt, check_predictions, other_conditions
+from pipeline.training.differences import Difference, PredictionCheck, Rebuilt, check_predictions, other_conditions
 from pipeline.training.differences import result_differences as differences
 from pipeline.training.recorded import Lineage, Recorded
+from pipeline.training.reproduce import Reproduction
 from pipeline.training.worktree import fresh_interpreter
 
 ROWS = pd.DataFrame(
@@ -117,6 +119,44 @@ def test_only_what_both_recorded_is_a_condition():
         ("packages.gone", "2", None),
         ("python", "3.11.1", "3.12.0"),
     ]
+
+
+ACCURACY = Difference("metrics", "metrics.log_loss.value", 0.25, 0.25 + 5e-10)
+PROBABILITY = Difference("predictions", "largest difference of a probability", 0.0, 9e-10)
+FINGERPRINT = Difference("fingerprint", "fingerprint", "0" * 64, "f" * 64)
+PROCESSOR = Difference("environment", "processor.features.0", "AVX2", "NEON")
+KERNEL = Difference("environment", "platform", "Linux-6.1", "Linux-6.2")
+
+
+@pytest.mark.parametrize(
+    ("found", "conditions", "expected"),
+    [
+        ([], [], "identical"),
+        ([], [PROCESSOR], "identical"),
+        ([ACCURACY, PROBABILITY], [PROCESSOR], "within_1e-9"),
+        ([ACCURACY, PROBABILITY], [], "within_1e-9"),
+        ([ACCURACY, PROBABILITY, FINGERPRINT], [PROCESSOR], "within_1e-9"),
+        ([FINGERPRINT], [Difference("environment", "threads.OMP_NUM_THREADS", "1", "2")], "within_1e-9"),
+        ([FINGERPRINT], [], "differs"),
+        ([FINGERPRINT], [KERNEL], "differs"),
+        ([replace(ACCURACY, rebuilt=0.25 + 2e-9)], [PROCESSOR], "differs"),
+        ([replace(PROBABILITY, rebuilt=2e-9)], [PROCESSOR], "differs"),
+        ([replace(ACCURACY, rebuilt=None)], [PROCESSOR], "differs"),
+        ([Difference("metrics", "classes.0", "a", "b")], [PROCESSOR], "differs"),
+        ([Difference("metrics", "flag", False, 0)], [PROCESSOR], "differs"),
+        ([Difference("predictions", "rows of another class", 0, 1)], [PROCESSOR], "differs"),
+        ([Difference("data", "sha256", "d" * 64, "e" * 64)], [PROCESSOR], "differs"),
+    ],
+)
+def test_rounding_is_a_verdict_of_its_own(found, conditions, expected):
+    """Every number within 1e-9, and another fingerprint only where something that rounds is another."""
+    reproduction = Reproduction("m", 1, "c" * 40, 2, 9e-10, tuple(found), tuple(conditions), ())
+
+    assert reproduction.verdict.value == reproduction.as_json()["verdict"] == expected
+    assert (reproduction.as_json()["identical"], reproduction.differs) == (
+        expected == "identical",
+        expected == "differs",
+    )
 
 
 def test_a_fresh_interpreter_has_only_what_the_commit_asks_for(tmp_path):

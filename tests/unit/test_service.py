@@ -1,5 +1,6 @@
 """The desk's promises, one decision at a time."""
 
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -38,6 +39,7 @@ from pipeline.governance.errors import (
     NotAllowed,
     NotFound,
     NothingToDo,
+    NotTried,
     OutOfBand,
     Refused,
     SignoffError,
@@ -49,6 +51,7 @@ from pipeline.governance.errors import (
 from pipeline.governance.history import GateCount, Moment, given_out_again, one_line_each
 from pipeline.governance.ledger import Event, EventType, SlotState, StoredEvent, iso
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Slot, Stage, alias_move, parse_target, stage_move
+from pipeline.governance.metrics import Direction, MetricRules
 from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.request import Request, check_slot
 from pipeline.governance.service import GovernanceService
@@ -258,6 +261,40 @@ def test_malformed_input_is_no_request(call: Callable[[GovernanceService], objec
         call(desk)
 
     assert EventType.DENIED not in [entry.type for entry in desk.history()]
+
+
+class TestMovesThatAreNotListed:
+    """Closed to everybody."""
+
+    def desk(self, *closed: MoveKind) -> GovernanceService:
+        policy = default_policy()
+        return build_desk(policy=replace(policy, moves={k: v for k, v in policy.moves.items() if k not in closed}))
+
+    def test_block_their_review_and_are_refused(self) -> None:
+        """Both say that the policy does not list the move."""
+        desk, sentence = self.desk(MoveKind.STAGING), "policy.moves does not list staging: nobody may do it"
+        review = desk.review(STAGING)
+
+        assert [(gate.name, gate.why) for gate in review.blocked_by] == [("move_listed", f"{sentence}.")]
+        with pytest.raises(NotAllowed, match=re.escape(sentence)):
+            promote(desk, 1, Stage.STAGING)
+        assert types(desk)[-1] is EventType.DENIED
+
+    def test_end_no_difference(self) -> None:
+        """Reconcile is a move like the others."""
+        desk = self.desk(MoveKind.RECONCILE)
+        desk.take_over()
+        desk.registry.set_stage(MODEL, 2, Stage.PRODUCTION)
+
+        with pytest.raises(NotAllowed, match=r"policy\.moves does not list reconcile"):
+            desk.adopt(MODEL, reason=REASON, actor=GRACE)
+
+    def test_leave_the_others_open(self) -> None:
+        """Whatever is listed."""
+        desk = self.desk(MoveKind.ROLLBACK, MoveKind.ARCHIVED)
+        champion(desk, 1)
+
+        assert desk.review(stage_move(MODEL, 2, Stage.STAGING)).open
 
 
 class TestWarnings:
@@ -622,6 +659,15 @@ class TestRollback:
             registry._models[MODEL].files[1] = {}
         with pytest.raises(Blocked, match=r"smoke_prediction: (It crashed|The model's files cannot be read)"):
             desk.rollback(MODEL, reason=REASON, actor=GRACE)
+
+    def test_is_possible_for_whatever_the_desk_promoted(self) -> None:
+        """Also where the version cannot be tried here: that is a warning, which is accepted and recorded."""
+        desk = build_desk(smoke=KnownSmoke(NotTried("its flavor is lightgbm")))
+        champion(desk, 1, 2)
+
+        with pytest.raises(WarningsNotAccepted, match="smoke_prediction: its flavor is lightgbm"):
+            desk.rollback(MODEL, reason=REASON, actor=GRACE)
+        assert desk.rollback(MODEL, reason=REASON, actor=GRACE, accept_warnings=True).version == 1
 
     def test_is_not_decided_while_nothing_is_known(self) -> None:
         """Unavailable is not a failed gate."""
@@ -1418,6 +1464,63 @@ class TestReading:
             registry.add_version(MODEL, metrics={"log_loss": loss})
 
         assert build_desk(registry).best(MODEL, "log_loss").version == 2
+
+    @pytest.mark.parametrize("metric", ["rmse", "val_loss", "validation_0-mlogloss"])
+    def test_the_best_by_an_error_is_the_lowest(self, metric: str) -> None:
+        """And whoever asks is told so."""
+        registry = small_registry(versions=0)
+        for error in (1.0, 50.0):
+            registry.add_version(MODEL, metrics={metric: error})
+        found = build_desk(registry).best(MODEL, metric)
+
+        assert (found.version, found.metric, found.direction) == (1, metric, Direction.LOWEST)
+        assert build_desk(registry).best(MODEL, metric, Direction.HIGHEST).version == 2
+
+    def test_the_best_by_a_name_that_says_nothing_is_not_guessed(self) -> None:
+        """The caller says which end, or the settings do."""
+        registry = small_registry(versions=0)
+        for profit in (1.0, 50.0):
+            registry.add_version(MODEL, metrics={"profit": profit})
+        policy = replace(default_policy(), metrics=MetricRules(higher=frozenset({"profit"})))
+
+        with pytest.raises(InvalidInput, match="say --highest or --lowest"):
+            build_desk(registry).best(MODEL, "profit")
+        assert build_desk(registry).best(MODEL, "profit", Direction.LOWEST).version == 1
+        assert build_desk(registry, policy=policy).best(MODEL, "profit").version == 2
+
+    def test_the_best_has_a_figure_that_can_be_one(self) -> None:
+        """An accuracy in percent is left out, and that is told; where no other is there, it is not found."""
+        registry = small_registry(versions=0)
+        for share in (0.8, 62.0):
+            registry.add_version(MODEL, metrics={"accuracy": share, "auc": 90.0})
+        found = build_desk(registry).best(MODEL, "accuracy")
+
+        assert (found.version, found.left_out) == (1, (2,))
+        with pytest.raises(NotFound, match="no version of 'obesity_classifier' has a 'auc' between 0 and 1"):
+            build_desk(registry).best(MODEL, "auc")
+
+    def test_the_best_is_found_under_an_accepted_name(self) -> None:
+        """The exact name first; what none has is told with what there is."""
+        registry = small_registry(versions=0)
+        for error in (3.0, 2.0):
+            registry.add_version(MODEL, metrics={"root_mean_squared_error": error})
+        found = build_desk(registry).best(MODEL, "rmse")
+
+        assert (found.version, found.metric) == (2, "root_mean_squared_error")
+        with pytest.raises(NotFound, match="has a metric 'f1_macro'; ask for one of 'root_mean_squared_error'"):
+            build_desk(registry).best(MODEL, "f1_macro")
+
+    def test_a_table_of_versions_has_the_metrics_of_the_model(self) -> None:
+        """Those that were asked for where there are any, else what there is; a name that none has is told."""
+        registry = small_registry(versions=0)
+        registry.add_version(MODEL, metrics={"rmse": 3.0, "r2": 0.5})
+        desk = build_desk(registry)
+
+        assert desk.telling_versions(MODEL, ["accuracy"])[0] == ["r2", "rmse"]
+        assert desk.telling_versions(MODEL, ["r2", "accuracy"])[0] == ["r2"]
+        assert [row.metrics for row in desk.versions_with(MODEL, ["rmse"])] == [{"rmse": 3.0}]
+        with pytest.raises(NotFound, match="has a metric 'mae'; ask for one of 'r2', 'rmse'"):
+            desk.versions_with(MODEL, ["rmse", "mae"])
 
     def test_a_program_asks_once_about_a_version(self) -> None:
         """Whatever the answer was; one in a stage needs no asking."""

@@ -9,6 +9,7 @@ import yaml
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.lifecycle import MoveKind
+from pipeline.governance.metrics import DEFAULT_RULES
 from pipeline.governance.policy import Mode
 from pipeline.settings import ROOT, VAR, read_settings
 
@@ -44,8 +45,8 @@ def test_the_shipped_file_is_valid() -> None:
         (lambda c: c["split"].update(seed="52"), "split.seed: Input should be a valid integer"),
         (lambda c: c.pop("policy"), "policy: is missing"),
         (
-            lambda c: c["policy"]["moves"].pop("alias"),
-            "policy: moves: must be exactly staging, production",
+            lambda c: c["policy"]["moves"].update(retire={"roles": [], "gates": {}}),
+            "policy: moves: no move is called retire; there are staging, production",
         ),
         (
             lambda c: c["policy"]["moves"]["alias"]["gates"].update(no_such_gate={"mode": "warn"}),
@@ -89,6 +90,24 @@ def test_the_shipped_file_is_valid() -> None:
             "policy.moves.staging: gates: accuracy takes minimum",
         ),
         (
+            lambda c: c["policy"]["moves"]["staging"]["gates"].update(error={"mode": "prevent", "metric": "rmse"}),
+            "policy.moves.staging: gates: error takes maximum, metric",
+        ),
+        (
+            lambda c: c["policy"]["moves"]["staging"]["gates"].update(
+                error={"mode": "prevent", "metric": "r2", "maximum": 0.5}
+            ),
+            "policy.moves.staging: gates: error takes a metric of which less is better, such as rmse, not r2",
+        ),
+        (
+            lambda c: c["evaluation"].update(lower_is_better=["cost"], higher_is_better=["cost"]),
+            "evaluation: lower_is_better: cost is under higher_is_better too",
+        ),
+        (
+            lambda c: c["evaluation"].update(metric_names={"accuracy": []}),
+            "evaluation.metric_names.accuracy: Value should have at least 1 item",
+        ),
+        (
             lambda c: c["policy"]["moves"]["staging"]["gates"]["signature"].update(minimum=0.9),
             "policy.moves.staging: gates: signature takes no parameter",
         ),
@@ -102,6 +121,33 @@ def test_a_mistake_is_named_with_its_path(
         read_settings(changed(tmp_path, change), environ={})
 
     assert f"params.yaml: {sentence}" in str(caught.value)
+
+
+def test_what_an_older_file_does_not_list_is_closed_or_absent(tmp_path: Path) -> None:
+    """A move, a gate, the names of metrics: never an error."""
+
+    def older(content: dict[str, Any]) -> None:
+        del content["policy"]["moves"]["rollback"], content["policy"]["moves"]["alias"]["gates"]
+        del content["policy"]["moves"]["unalias"]["roles"], content["policy"]["moves"]["staging"]["gates"]["accuracy"]
+
+    settings = read_settings(changed(tmp_path, older), environ={})
+    policy = settings.policy.policy(settings.evaluation.metrics())
+
+    assert policy.closed(MoveKind.ROLLBACK) == "policy.moves does not list rollback: nobody may do it."
+    assert policy.rules_of(MoveKind.ROLLBACK).roles == policy.rules_of(MoveKind.UNALIAS).roles == ()
+    assert policy.rules_of(MoveKind.ALIAS).gates == {}
+    assert "accuracy" not in policy.rules_of(MoveKind.STAGING).gates
+    assert policy.metrics == DEFAULT_RULES
+
+
+def test_the_digest_of_a_policy_stays_until_something_is_used(tmp_path: Path) -> None:
+    """Decisions are bound to it; how metrics are named and judged belongs to it."""
+    shipped = read_settings(environ={})
+    named = read_settings(changed(tmp_path, lambda c: c["evaluation"].update(lower_is_better=["cost"])), environ={})
+
+    assert shipped.policy.policy().digest == "1ed71149fdaaac46e06a7b3423bb4a629e5cfd65b65e10ef74081bcd92dc3377"
+    assert named.policy.policy(named.evaluation.metrics()).digest != shipped.policy.policy().digest
+    assert named.evaluation.measuring() == shipped.evaluation.measuring()
 
 
 @pytest.mark.parametrize(
