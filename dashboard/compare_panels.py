@@ -55,7 +55,9 @@ def metrics(comparison: Comparison) -> None:
     if frame.empty:
         st.caption("Neither version has metrics.")
         return
-    if shown := [line for line in comparison.metrics if line.interval]:
+    # r2 has no unit: on the axis of errors, which have one, its interval would be a dot.
+    numbers = comparison.paired is not None and comparison.paired.confusions is None
+    if shown := [line for line in comparison.metrics if line.interval and not (numbers and line.name == "r2")]:
         figure = compare_charts.differences(shown, _minus(comparison), dark=_dark())
         st.plotly_chart(figure, config=charts.PLAIN, alt="Difference of each metric with its interval")
     _lines_table(frame, comparison, "Metrics of both versions with difference, interval, n and verdict")

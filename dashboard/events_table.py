@@ -19,7 +19,7 @@ def events_table(found: Sequence[Line], model: str | None, kinds: Sequence[str])
         history_lines.table(found, models=model is None),
         hide_index=True,
         height=widgets.height_of(len(found)),
-        key=f"history/{model}/{'/'.join(kinds)}",
+        key=f"history/{model}/{'/'.join(kinds)}/{st.query_params.get('before', '')}",
         on_select="rerun",
         selection_mode="single-row",
         selection_default=None if asked is None else {"selection": {"rows": [asked]}},

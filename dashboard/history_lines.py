@@ -1,21 +1,22 @@
 """The history as people read it: one line per decision, however many events it took."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from dashboard import tables, words
-from pipeline.governance.history import Entry, Period
+from pipeline.governance.history import UNREADABLE, Entry, Period
 from pipeline.governance.ledger import EventType, SlotChange
 from pipeline.governance.text import visible
 
+OTHER = "Other"
 KINDS: Mapping[str, tuple[EventType, ...]] = {
     "Decisions": (EventType.DECIDED, EventType.APPLIED, EventType.ABORTED),
     "Refusals": (EventType.DENIED,),
     "Out-of-band": (EventType.DRIFT, EventType.DRIFT_ADOPTED, EventType.DRIFT_REVERTED, EventType.CONFLICT),
-    "Other": (EventType.BASELINE, EventType.TAMPERING),
+    OTHER: (EventType.BASELINE, EventType.TAMPERING),
 }
 WORDS: Mapping[str, str] = {
     EventType.BASELINE: "· Taken over",
@@ -28,6 +29,7 @@ WORDS: Mapping[str, str] = {
     EventType.DRIFT_ADOPTED: "✓ Adopted",
     EventType.DRIFT_REVERTED: "✓ Reverted",
     EventType.TAMPERING: "! Files changed",
+    UNREADABLE: "! Unreadable",
 }
 COLOURS = {"✓": "green", "✕": "red", "!": "orange", "…": "blue", "·": "gray"}
 LONGEST_REASON = 300
@@ -53,23 +55,16 @@ class Line:
         return found if found is not None or self.intent is None else self.intent.content.get(name)
 
 
-def lines(entries: Sequence[Entry]) -> list[Line]:
-    """Newest first; an intent that has ended is part of the line of its end."""
-    by_sequence = {entry.sequence: entry for entry in entries}
-    ended = {entry.content.get("intent") for entry in entries}
-    kept = [entry for entry in reversed(entries) if entry.sequence not in ended]
-    return [Line(entry, by_sequence.get(entry.content.get("intent", 0))) for entry in kept]
+def types_of(kinds: Sequence[str]) -> tuple[frozenset[str] | None, frozenset[str]]:
+    """Which event types some kinds show (None: all) and which they do not; none given: all.
 
-
-def of_kinds(found: Iterable[Line], kinds: Sequence[str]) -> list[Line]:
-    """None given: all. An event type that no kind names is among the other ones."""
-    named = {each for types in KINDS.values() for each in types}
-    wanted = {each for kind in kinds for each in KINDS[kind]}
-    return [
-        line
-        for line in found
-        if not kinds or line.entry.type in wanted or ("Other" in kinds and line.entry.type not in named)
-    ]
+    A type that no kind names is among the other ones.
+    """
+    wanted = frozenset(each.value for kind in kinds for each in KINDS[kind])
+    if not kinds:
+        return None, frozenset()
+    named = frozenset(each.value for types in KINDS.values() for each in types)
+    return (None, named - wanted) if OTHER in kinds else (wanted, frozenset())
 
 
 def table(found: Sequence[Line], *, models: bool = True) -> pd.DataFrame:
@@ -77,7 +72,7 @@ def table(found: Sequence[Line], *, models: bool = True) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "No.": [line.entry.sequence for line in found],
-            "When": [tables.utc(line.entry.at) for line in found],
+            "When": [line.entry.at and tables.utc(line.entry.at) for line in found],
             "Event": [[event_word(line.entry)] for line in found],
             "Model": [visible(line.entry.model) for line in found],
             "Version": pd.array([line.entry.version for line in found], dtype="Int64"),
@@ -122,7 +117,7 @@ def who(entry: Entry) -> str:
 
 def last_line(entry: Entry) -> str:
     """When, what and by whom, on one line."""
-    parts = [words.when(entry.at), event_word(entry)[2:]]
+    parts = [words.when(entry.at) if entry.at else "", event_word(entry)[2:]]
     if entry.version is not None:
         parts.append(f"version {entry.version}")
     return ", ".join(part for part in (*parts, change(entry), who(entry)) if part)

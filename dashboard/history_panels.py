@@ -44,6 +44,9 @@ def champions_over_time(model: str) -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.text(f"By the ledger version {periods[-1].version} serves now", width="content")
             trust_badge(model, periods[-1].version)
+    if len(periods) > session.MOST_PERIODS:
+        periods = periods[-session.MOST_PERIODS :]
+        st.caption(f"The newest {session.MOST_PERIODS} changes; `signoff history` lists all.")
     figure = charts.champions(periods, datetime.now(UTC))
     st.plotly_chart(figure, config=charts.PLAIN, alt="Which version was champion when")
     _champion_at(model)
@@ -110,7 +113,7 @@ def _reconcile() -> None:
 
 
 def _verify() -> None:
-    st.session_state[VERIFIED] = (len(session.desk().history()), session.desk().verify())
+    st.session_state[VERIFIED] = (session.desk().ledger.count(), session.desk().verify())
 
 
 def _champion_at(model: str) -> None:
@@ -143,7 +146,7 @@ def _facts(line: Line) -> dict[str, object]:
     entry = line.entry
     warnings = line.fact("accepted_warnings")
     return {
-        "When": words.when(entry.at),
+        "When": words.when(entry.at) if entry.at else None,
         "Who": history_lines.who(entry),
         "Model": entry.model,
         "Version": entry.version,

@@ -64,15 +64,10 @@ def _champion(model: ModelOverview) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         trust_badge(name, version)
         pages.link_review(f"Review version {version}", name, version)
-        st.caption(
-            since(
-                version,
-                evidence.content["created_at"],
-                periods=session.champions(name),
-                entries=session.history(name),
-            ),
-            width="content",
-        )
+        periods = session.champions(name)
+        made = session.event(periods[-1].sequence) if periods else None
+        text = since(version, evidence.content["created_at"], periods=periods, entries=[made] if made else [])
+        st.caption(text, width="content")
 
 
 def shown_waiting(model: ModelOverview) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from pipeline.governance.compare import Comparison
 from pipeline.governance.drift import Difference
 from pipeline.governance.errors import NotAllowed, StaleEvidence
 from pipeline.governance.evidence import Evidence
-from pipeline.governance.history import Entry, Period
+from pipeline.governance.history import Entry, HistoryPage, Period
 from pipeline.governance.lifecycle import CHAMPION, Move
 from pipeline.governance.overview import ModelOverview
 from pipeline.governance.paired import Flips
@@ -33,6 +33,7 @@ from pipeline.serving.trust import TrustState
 from pipeline.serving.what_if import Change
 from pipeline.settings import Settings, read_settings
 
+MOST_PERIODS = 50  # of champions over time: more make no picture
 FRESH_SECONDS = 15
 LOOK_SECONDS = 60  # longer: a look that takes long must not begin anew before it ends
 LOOKING = ThreadPoolExecutor(2, "look")
@@ -109,8 +110,26 @@ def rollback_move(model: str) -> Move:
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=20, show_spinner=False)
-def history(model: str | None) -> tuple[Entry, ...]:
-    return tuple(desk().history(model))
+def history_page(
+    model: str | None, *, before: int | None, only: frozenset[str] | None, without: frozenset[str]
+) -> HistoryPage:
+    return desk().history_page(model, before=before, only=only, without=without)
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=20, show_spinner=False)
+def given_out_again(model: str | None) -> tuple[str, ...]:
+    return tuple(desk().given_out_again(model))
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
+def event(sequence: int) -> Entry | None:
+    return desk().event(sequence)
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=1, show_spinner=False)
+def recorded_models() -> tuple[str, ...]:
+    """Those that the ledger knows."""
+    return tuple(desk().recorded_models())
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=20, show_spinner=False)
@@ -126,7 +145,8 @@ def silence() -> str:
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
 def champions(model: str) -> tuple[Period, ...]:
-    return tuple(desk().champions(model))
+    """Of the newest changes of champion, one more than are shown."""
+    return tuple(desk().champions(model, newest=MOST_PERIODS + 1))
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
@@ -221,7 +241,10 @@ READS: tuple[Callable[..., Any], ...] = (
     evidence,
     review,
     rollback_move,
-    history,
+    history_page,
+    given_out_again,
+    event,
+    recorded_models,
     pending,
     silence,
     champions,

@@ -1,30 +1,36 @@
 """Who decided what, when and why; what moved by another way; who was champion when."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from dashboard import history_lines, history_panels, pages, session, widgets, words
 from dashboard.drift_form import drift
-from dashboard.events_table import events_table
-from pipeline.governance.history import given_out_again
+from dashboard.events_table import EVENT, events_table
+from dashboard.history_lines import Line
+from pipeline.governance.history import HistoryPage
 from pipeline.governance.verify import pending_sentence
 
 ALL = "All models"
+BEFORE = "before"  # of the address: the page begins above this event
+MOST_DIGITS = 18  # more fit no database
 
 
 def history_page() -> None:
     st.title("History", anchor=False)
     model = chosen_model()
-    entries = session.history(model)
     unfinished(model)
     named = [model] if model else known_models()
     if not session.silence() and (moved := [each for name in named for each in session.differences(name)]):
         drift(moved, model)
-    if not entries:
+    kinds = st.pills("Show", list(history_lines.KINDS), selection_mode="multi", key="kind", bind="query-params")
+    page = shown_page(model, kinds)
+    if not page.lines and not kinds and BEFORE not in st.query_params:
         st.info("The ledger holds no events yet.")
         return
-    kinds = st.pills("Show", list(history_lines.KINDS), selection_mode="multi", key="kind", bind="query-params")
-    chosen = events_table(history_lines.of_kinds(history_lines.lines(entries), kinds), model, kinds)
-    for sentence in given_out_again(entries):
+    chosen = events_table([Line(*each) for each in page.lines], model, kinds)
+    other_pages(page)
+    for sentence in session.given_out_again(model):
         st.text(sentence)
     if chosen is not None:
         widgets.guarded(lambda: history_panels.event_detail(chosen), "event")
@@ -34,10 +40,43 @@ def history_page() -> None:
     history_panels.integrity(model)
 
 
+def shown_page(model: str | None, kinds: Sequence[str]) -> HistoryPage:
+    """The page that the address names; where it names an older event alone, the page of that event."""
+    only, without = history_lines.types_of(kinds)
+    before = number(BEFORE)
+    page = session.history_page(model, before=before, only=only, without=without)
+    event = number(EVENT)
+    if before is None and event is not None and page.older is not None and event < page.older:
+        st.query_params[BEFORE] = str(event + 1)
+        return session.history_page(model, before=event + 1, only=only, without=without)
+    return page
+
+
+def other_pages(page: HistoryPage) -> None:
+    with st.container(horizontal=True):
+        if BEFORE in st.query_params:
+            st.button("Newest", icon=":material/first_page:", on_click=open_page, args=(None,))
+        if page.older is not None:
+            st.button("Older", icon=":material/chevron_right:", on_click=open_page, args=(page.older,))
+
+
+def open_page(before: int | None) -> None:
+    st.query_params.pop(EVENT, None)
+    st.query_params.pop(BEFORE, None)
+    if before is not None:
+        st.query_params[BEFORE] = str(before)
+
+
+def number(name: str) -> int | None:
+    """A number in the address; None where there is none that an event could have."""
+    text = st.query_params.get(name, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
+
+
 def known_models() -> list[str]:
     """Those of the registry, as far as it answers, and those that only the ledger still knows."""
     there = () if session.silence() else session.models()
-    return sorted({record.name for record in there} | {entry.model for entry in session.history(None)})
+    return sorted({record.name for record in there} | set(session.recorded_models()))
 
 
 def unfinished(model: str | None) -> None:

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ from pipeline.governance.ledger import (
     EventType,
     SlotState,
     StoredEvent,
+    Topic,
     chain,
     chain_problems,
     fold,
@@ -34,6 +35,7 @@ from pipeline.governance.ports import (
     VersionRecord,
     VersionRow,
 )
+from pipeline.governance.standing import Standing, newest_of
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -301,6 +303,56 @@ class InMemoryLedger:
     def events(self, *, model: str | None = None, after: int = 0) -> Iterator[StoredEvent]:
         return iter([each for each in self._events if each.sequence > after and model in (None, each.event.model)])
 
+    def page(
+        self,
+        model: str | None = None,
+        *,
+        before: int | None = None,
+        only: Collection[str] | None = None,
+        without: Collection[str] = (),
+    ) -> Iterator[StoredEvent]:
+        return iter(
+            [
+                each
+                for each in reversed(self._events)
+                if model in (None, each.event.model)
+                and (before is None or each.sequence < before)
+                and (only is None or each.event.type in only)
+                and each.event.type not in without
+            ]
+        )
+
+    def about(self, model: str, version: int) -> Iterator[StoredEvent]:
+        return (
+            each
+            for each in self.page(model)
+            if (each.event.content.get("subject") or {}).get("version") == version
+            or each.event.type is EventType.DRIFT_ADOPTED
+        )
+
+    def current(self, model: str, topic: Topic, version: int | None = None) -> list[StoredEvent]:
+        return self._numbered(self._standing().sequences(model, topic, version))
+
+    def champions(self, model: str, newest: int | None = None) -> list[StoredEvent]:
+        return newest_of(self._numbered(self._standing().periods(model)), newest)
+
+    def former_champions(self, model: str, newest: int | None = None) -> list[StoredEvent]:
+        return newest_of(self._numbered([row.sequence for row in self._standing().stack(model)]), newest)
+
+    def count(self) -> int:
+        return len(self._events)
+
+    def _standing(self) -> Standing:
+        """By a replay: what another ledger keeps must be the same."""
+        standing = Standing()
+        for each in self._events:
+            standing.follow(each.event, each.sequence)
+        return standing
+
+    def _numbered(self, sequences: Iterable[int]) -> list[StoredEvent]:
+        by_sequence = {each.sequence: each for each in self._events}
+        return [by_sequence[sequence] for sequence in sequences]
+
     def last(self, model: str) -> StoredEvent | None:
         return next((stored for stored in reversed(self._events) if stored.event.model == model), None)
 
@@ -331,6 +383,9 @@ class InMemoryLedger:
             if hashes.get(number) != kept
         ]
         return [*chain_problems(self._events), *cut]
+
+    def stamps(self) -> Iterator[tuple[int, datetime]]:
+        return ((each.sequence, each.event.at) for each in self._events)
 
     def keep_checkpoint(self) -> None:
         if self._events:

@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline.adapters.sql_tables import EVENTS
+from pipeline.adapters.sql_tables import EVENTS, UNREADABLE
 from pipeline.governance.ledger import FIRST_HASH, Event, EventType, SlotState, fold, link_problems
 from pipeline.governance.lifecycle import Slot
+from pipeline.governance.standing import ChampionRow, Mark, Standing
 
 COPIES = ("type", "model", "decision", "key")
 UNKEPT = 1  # of the applied decisions: a crash may come between the end of one and its checkpoint
@@ -14,13 +15,17 @@ CHECKED = tuple(EVENTS.c[name] for name in ("sequence", "previous_hash", "hash",
 
 
 class ChainCheck:
-    """Sees every event once, in order, and keeps what is wrong; its memory grows with slots, not with events."""
+    """Sees every event once, in order, and keeps what is wrong.
+
+    Its memory grows with slots, versions and champions, not with events.
+    """
 
     def __init__(self, checkpoints: Mapping[int, str]) -> None:
         self._checkpoints = checkpoints
         self._after = (0, FIRST_HASH)
         self._slots: dict[Slot, SlotState] = {}
         self._quoted: dict[str, int] = {}
+        self._standing = Standing()
         self._applied = 0
         self._problems: list[str] = []
 
@@ -33,7 +38,8 @@ class ChainCheck:
             self._problems.append(f"event {sequence}: differs from its checkpoint")
         try:
             event = Event.from_body(body)
-        except (ValueError, KeyError, TypeError, AttributeError):
+            self._standing.follow(event, sequence)
+        except UNREADABLE:
             self._problems.append(f"event {sequence}: cannot be read")
             return
         if copies != [event.type.value, event.model, event.decision, event.key]:
@@ -56,6 +62,20 @@ class ChainCheck:
         for slot in sorted({*self._slots, *held}):
             if self._slots.get(slot) != held.get(slot):
                 yield f"slot {slot.label} of {slot.model!r}: is not what replaying the events gives"
+
+    def standing_problems(
+        self, marks: Mapping[Mark, int], champions: Mapping[str, Mapping[int, ChampionRow]]
+    ) -> Iterator[str]:
+        """Of what the ledger keeps so that a long history need not be replayed."""
+        for mark in sorted({*self._standing.marks, *marks}):
+            if self._standing.marks.get(mark) != marks.get(mark):
+                yield (
+                    f"{mark.topic} of version {mark.version} of {mark.model!r}: the event that is kept as the one that "
+                    "counts is not what replaying the events gives"
+                )
+        for model in sorted({*self._standing.champions, *champions}):
+            if self._standing.champions.get(model, {}) != champions.get(model, {}):
+                yield f"champions of {model!r}: what is kept of them is not what replaying the events gives"
 
     def evidence_problems(self, digests: Mapping[str, str]) -> Iterator[str]:
         """Of the evidence: `digests` are the sha256 of what is kept, by the sha256 under which it is kept."""

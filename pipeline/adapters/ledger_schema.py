@@ -7,12 +7,13 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from pipeline.adapters.ledger_standing import rebuild
 from pipeline.adapters.sql_tables import EVENTS, METADATA, VERSION_TABLE
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.ledger import EventType
 
-FIRST, HEAD = "0001", "0002"
-KNOWN = (FIRST, HEAD)
+FIRST, HEAD = "0001", "0003"
+KNOWN = (FIRST, "0002", HEAD)
 TABLES = sa.text("SELECT name FROM sqlite_master WHERE type = 'table'")
 REVISION = sa.select(sa.table(VERSION_TABLE, sa.column("version_num")).c.version_num)
 # The distinct types, one step of the index each: DISTINCT would read every event.
@@ -113,6 +114,7 @@ def _upgrade(connection: sa.Connection, revision: str | None) -> None:
     if revision == FIRST and not sa.inspect(connection).has_table(VERSION_TABLE):
         command.stamp(config, FIRST)
     command.upgrade(config, "head")
+    rebuild(connection)
 
 
 def _connect(file: Path, mode: str, busy_seconds: float) -> sqlite3.Connection:

@@ -5,11 +5,11 @@ owns the file. For that there are the hashes, and the checkpoints in a file besi
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
@@ -27,6 +27,13 @@ from pipeline.adapters.ledger_schema import (
     revision_of,
     writing_engine,
 )
+from pipeline.adapters.ledger_standing import (
+    SqlStanding,
+    champion_events,
+    held_standing,
+    marked_events,
+    replayed,
+)
 from pipeline.adapters.sql_tables import (
     BUSY_SECONDS,
     EVENTS,
@@ -34,6 +41,8 @@ from pipeline.adapters.sql_tables import (
     REGISTRIES,
     SLOT_COLUMNS,
     SLOTS,
+    SUBJECT_VERSION,
+    listed_event,
     slot_state,
     stored_event,
     translated,
@@ -45,6 +54,8 @@ from pipeline.governance.ledger import (
     EventType,
     SlotState,
     StoredEvent,
+    Topic,
+    UnreadableEvent,
     chain,
     digest_of,
     fold,
@@ -52,6 +63,7 @@ from pipeline.governance.ledger import (
 )
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import Clock, KnownRegistry, PendingDecision, Upgrade
+from pipeline.governance.standing import Standing, newest_of
 
 
 class RegistryId(Protocol):
@@ -73,6 +85,15 @@ BASELINE = (
     .order_by(EVENTS.c.sequence)
     .limit(1)
 )
+# By SQLite's own parser: reading 100,000 events as values takes ten times as long.
+STAMPS = (
+    sa.select(
+        EVENTS.c.sequence,
+        sa.literal_column("CASE WHEN typeof(body) = 'text' AND json_valid(body) THEN json_extract(body, '$.at') END"),
+    )
+    .where(OF_REGISTRY)
+    .order_by(EVENTS.c.sequence)
+)
 SLOT_KEY = ("registry", "model", "kind", "name")
 IS_SLOT = sa.and_(*(SLOTS.c[name] == sa.bindparam(f"of_{name}") for name in SLOT_KEY))
 SLOT, CHANGE_SLOT = sa.select(*SLOT_COLUMNS).where(IS_SLOT), SLOTS.update().where(IS_SLOT)
@@ -82,11 +103,15 @@ PENDING_FROM_NOW = SLOTS.update().where(IS_SLOT).values(pending_since=DATABASE_T
 PENDING_NO_MORE = SLOTS.update().where(IS_SLOT).values(pending_since=None)
 NOTE_REGISTRY = sqlite_insert(REGISTRIES).on_conflict_do_nothing()
 NO_TIME = timedelta()
-PENDING = (
-    sa.select(EVENTS.c.sequence, EVENTS.c.previous_hash, EVENTS.c.hash, EVENTS.c.body)
-    .join(SLOTS, sa.and_(SLOTS.c.registry == EVENTS.c.registry, SLOTS.c.pending == EVENTS.c.decision))
-    .where(OF_REGISTRY, EVENTS.c.type == EventType.DECIDED.value)
-    .order_by(EVENTS.c.sequence)
+# One step of the index each: DISTINCT would read every event.
+MODELS = sa.text(
+    "WITH RECURSIVE held(model) AS (SELECT min(model) FROM ledger_event WHERE registry = :registry UNION ALL "
+    "SELECT (SELECT min(model) FROM ledger_event WHERE registry = :registry AND model > held.model) FROM held "
+    "WHERE held.model IS NOT NULL) SELECT model FROM held WHERE model IS NOT NULL"
+)
+PENDING = sa.select(SLOTS.c.pending).where(SLOTS.c.registry == sa.bindparam("registry"), SLOTS.c.pending.is_not(None))
+OF_DECISION = (
+    sa.select(EVENTS).where(OF_REGISTRY, EVENTS.c.decision == sa.bindparam("wanted")).order_by(EVENTS.c.sequence)
 )
 
 
@@ -97,12 +122,18 @@ class Opened(NamedTuple):
     revision: str
     there: bool = True
 
+    @property
+    def current(self) -> bool:
+        """Whether the tables are those of this version."""
+        return self.revision == HEAD
+
 
 class SqlTransaction:
     """One open transaction that holds the write lock."""
 
     def __init__(self, connection: sa.Connection, registry: str) -> None:
         self._connection, self._registry = connection, registry
+        self._standing = SqlStanding(connection, registry)
 
     def slot(self, slot: Slot) -> SlotState | None:
         row = self._connection.execute(SLOT, self._key(slot)).first()
@@ -135,6 +166,7 @@ class SqlTransaction:
             before = self.slot(change.slot)
             after = fold(before or SlotState.initial(change.slot), event, change)
             self._keep(change.slot, after, before)
+        self._standing.follow(event, stored.sequence)
         return stored
 
     def _keep(self, slot: Slot, state: SlotState, before: SlotState | None) -> None:
@@ -213,6 +245,69 @@ class SqlLedger:
             for row in rows:
                 yield stored_event(row)
 
+    def page(
+        self,
+        model: str | None = None,
+        *,
+        before: int | None = None,
+        only: Collection[str] | None = None,
+        without: Collection[str] = (),
+    ) -> Iterator[StoredEvent | UnreadableEvent]:
+        wanted = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.type.not_in(without))
+        if model is not None:
+            wanted = wanted.where(EVENTS.c.model == model)
+        if before is not None:
+            wanted = wanted.where(EVENTS.c.sequence < before)
+        if only is not None:
+            wanted = wanted.where(EVENTS.c.type.in_(only))
+        with self._read() as opened:
+            for row in opened.connection.execute(wanted.order_by(EVENTS.c.sequence.desc())):
+                yield listed_event(row)
+
+    def about(self, model: str, version: int) -> Iterator[StoredEvent]:
+        of_model = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.model == model)
+        adopted = of_model.where(
+            EVENTS.c.type == EventType.DRIFT_ADOPTED.value, SUBJECT_VERSION.is_distinct_from(version)
+        )
+        wanted = sa.union_all(of_model.where(SUBJECT_VERSION == version), adopted)  # noqa: SIM300 (a column, in capitals)
+        with self._read() as opened:
+            for row in opened.connection.execute(wanted.order_by(wanted.selected_columns.sequence.desc())):
+                yield stored_event(row)
+
+    def current(self, model: str, topic: Topic, version: int | None = None) -> list[StoredEvent]:
+        with self._read() as opened:
+            if opened.current:
+                return _stored(opened, marked_events(self._id(), model, topic, version=version))
+            return self._numbered(opened, self._replayed(opened, model).sequences(model, topic, version))
+
+    def champions(self, model: str, newest: int | None = None) -> list[StoredEvent]:
+        with self._read() as opened:
+            if opened.current:
+                return _stored(opened, champion_events(self._id(), model, newest, stack=False))[::-1]
+            return newest_of(self._numbered(opened, self._replayed(opened, model).periods(model)), newest)
+
+    def former_champions(self, model: str, newest: int | None = None) -> list[StoredEvent]:
+        with self._read() as opened:
+            if opened.current:
+                return _stored(opened, champion_events(self._id(), model, newest, stack=True))[::-1]
+            stack = [row.sequence for row in self._replayed(opened, model).stack(model)]
+            return newest_of(self._numbered(opened, stack), newest)
+
+    def _replayed(self, opened: Opened, model: str) -> Standing:
+        """Of a ledger whose tables are older or later than this version, from all events of the model."""
+        wanted = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.model == model)
+        rows = opened.connection.execution_options(yield_per=1_000).execute(wanted.order_by(EVENTS.c.sequence))
+        return replayed((row.sequence, stored_event(row).event) for row in rows)
+
+    def _numbered(self, opened: Opened, sequences: list[int]) -> list[StoredEvent]:
+        wanted = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.sequence == sa.bindparam("number"))
+        return [stored_event(opened.connection.execute(wanted, {"number": each}).one()) for each in sequences]
+
+    def count(self) -> int:
+        with self._read() as opened:
+            wanted = sa.select(sa.func.count()).select_from(EVENTS).where(EVENTS.c.registry == self._id())
+            return opened.connection.scalar(wanted) or 0
+
     def last(self, model: str) -> StoredEvent | None:
         wanted = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.model == model)
         with self._read() as opened:
@@ -226,8 +321,7 @@ class SqlLedger:
 
     def models(self) -> list[str]:
         with self._read() as opened:
-            wanted = sa.select(EVENTS.c.model).where(EVENTS.c.registry == self._id()).distinct()
-            return sorted(opened.connection.scalars(wanted))
+            return list(opened.connection.scalars(MODELS, {"registry": self._id()}))
 
     def registries(self) -> list[KnownRegistry]:
         wanted = sa.select(REGISTRIES).order_by(REGISTRIES.c.first_seen, REGISTRIES.c.address, REGISTRIES.c.registry)
@@ -239,15 +333,15 @@ class SqlLedger:
         found: dict[str, PendingDecision] = {}
         with self._read() as opened:
             age = DAYS_PENDING if opened.revision != FIRST else sa.null()
-            wanted = PENDING.add_columns(age.label("days"), DATABASE_TIME.label("now"))
+            slots = PENDING.add_columns(age.label("days"), DATABASE_TIME.label("now"))
             if model is not None:
-                wanted = wanted.where(EVENTS.c.model == model)
-            for row in opened.connection.execute(wanted, {"registry": self._id()}):
-                event = stored_event(row).event
-                since = datetime.fromisoformat(row.now) - event.at if row.days is None else timedelta(days=row.days)
-                decision = str(event.decision)
-                found[decision] = PendingDecision(row.sequence, event.model, decision, event.at, max(since, NO_TIME))
-        return list(found.values())
+                slots = slots.where(SLOTS.c.model == model)
+            for row in opened.connection.execute(slots, {"registry": self._id()}).all():
+                about = opened.connection.execute(OF_DECISION, {"registry": self._id(), "wanted": row.pending})
+                intent = next((each for each in about if each.type == EventType.DECIDED.value), None)
+                if intent is not None:
+                    found[row.pending] = _pending(intent, row)
+        return sorted(found.values(), key=lambda each: each.sequence)
 
     def slots(self, model: str) -> dict[Slot, SlotState]:
         wanted = sa.select(*SLOT_COLUMNS).where(SLOTS.c.registry == self._id(), SLOTS.c.model == model)
@@ -274,11 +368,19 @@ class SqlLedger:
             )
             for row in rows:
                 check.look(row)
+            kept = held_standing(opened.connection, self._id()) if opened.current else None
             held = opened.connection.execute(sa.select(*SLOT_COLUMNS).where(SLOTS.c.registry == self._id())).all()
             evidence = opened.connection.execution_options(yield_per=50).execute(sa.select(EVIDENCE))
             digests = {row.sha256: digest_of(row.body) for row in evidence}
         slots = {Slot(row.model, row.kind, row.name): slot_state(row) for row in held}
-        return [*check.problems(slots), *check.evidence_problems(digests), *self._broken_checkpoints()]
+        standing = [] if kept is None else check.standing_problems(*kept)
+        return [*check.problems(slots), *standing, *check.evidence_problems(digests), *self._broken_checkpoints()]
+
+    def stamps(self) -> Iterator[tuple[int, datetime]]:
+        with self._read() as opened:
+            for sequence, at in opened.connection.execute(STAMPS, {"registry": self._id()}):
+                with suppress(ValueError, TypeError):  # `problems` says what cannot be read
+                    yield sequence, datetime.fromisoformat(at).astimezone(UTC)
 
     def keep_checkpoint(self) -> None:
         wanted = sa.select(EVENTS.c.sequence, EVENTS.c.hash).where(EVENTS.c.registry == self._id())
@@ -340,3 +442,14 @@ class SqlLedger:
         if found != HEAD:
             load_alembic()
         return found
+
+
+def _pending(intent: sa.Row[Any], slot: sa.Row[Any]) -> PendingDecision:
+    """Of a decision that was recorded before the database's time was kept, by its own stamp."""
+    event = stored_event(intent).event
+    age = datetime.fromisoformat(slot.now) - event.at if slot.days is None else timedelta(days=slot.days)
+    return PendingDecision(intent.sequence, event.model, slot.pending, event.at, max(age, NO_TIME))
+
+
+def _stored(opened: Opened, wanted: sa.Select[Any]) -> list[StoredEvent]:
+    return [stored_event(row) for row in opened.connection.execute(wanted)]

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline.governance.errors import LedgerBusy, Unavailable
-from pipeline.governance.ledger import Event, SlotState, StoredEvent
+from pipeline.governance.ledger import Event, SlotState, StoredEvent, UnreadableEvent
 
 BUSY_SECONDS = 5
 VERSION_TABLE = "ledger_version"
@@ -65,6 +65,33 @@ EVIDENCE = sa.Table(
     sa.Column("sha256", sa.String(64), primary_key=True),
     sa.Column("body", sa.Text, nullable=False),
 )
+MARKS = sa.Table(
+    "ledger_mark",
+    METADATA,
+    sa.Column("registry", sa.String(64), primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("topic", sa.String(10), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("created_at", sa.String(32), primary_key=True),
+    sa.Column("sequence", sa.Integer, nullable=False),
+)
+CHAMPIONS = sa.Table(
+    "ledger_champion",
+    METADATA,
+    sa.Column("registry", sa.String(64), primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("version", sa.Integer),
+    sa.Column("period", sa.Boolean, nullable=False),
+    sa.Column("depth", sa.Integer),
+    sa.Index("ledger_champion_of_depth", "registry", "model", "depth"),
+    sa.Index("ledger_champion_of_version", "registry", "model", "version", "depth"),
+    sa.Index("ledger_champion_of_period", "registry", "model", "period", "sequence"),
+)
+# The index of an expression, as SQLite has to find it again in a query, word for word.
+SUBJECT_VERSION: sa.ColumnElement[int] = sa.literal_column(
+    "CASE WHEN typeof(body) = 'text' AND json_valid(body) THEN json_extract(body, '$.subject.version') END"
+)
 # Those of a slot in every revision.
 SLOT_COLUMNS = tuple(column for column in SLOTS.c if column.name != "pending_since")
 
@@ -83,10 +110,21 @@ def translated(busy_seconds: float = BUSY_SECONDS) -> Iterator[None]:
         raise Unavailable(f"the ledger cannot be used: {why}") from error
 
 
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+
+def listed_event(row: sa.Row[Any]) -> StoredEvent | UnreadableEvent:
+    """For a list, of which one damaged event is no end."""
+    try:
+        return stored_event(row)
+    except Unavailable:
+        return UnreadableEvent(row.sequence, str(row.type), str(row.model))
+
+
 def stored_event(row: sa.Row[Any]) -> StoredEvent:
     try:
         event = Event.from_body(row.body)
-    except (ValueError, KeyError, TypeError) as error:
+    except UNREADABLE as error:
         raise Unavailable(f"the ledger's event {row.sequence} cannot be read; run verify") from error
     return StoredEvent(row.sequence, row.previous_hash, row.hash, row.body, event)
 

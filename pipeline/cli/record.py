@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -55,9 +55,12 @@ def verify(
 
     A registry that the ledger does not know, beside others that it does, is wrong too, unless it is meant to be new.
     """
-    problems = desk().verify(new=new)
-    content = {"ok": not problems, "problems": [problem.as_json() for problem in problems]}
-    print_out(as_json, content, lambda: record_tables.problems(problems))
+    service = desk()
+    problems, notes = service.verify(new=new), service.set_back()
+    content: dict[str, Any] = {"ok": not problems, "problems": [problem.as_json() for problem in problems]}
+    if notes:
+        content["notes"] = notes
+    print_out(as_json, content, lambda: record_tables.verified(problems, notes))
     if problems:
         raise typer.Exit(IntegrityFailure.exit_code)
 

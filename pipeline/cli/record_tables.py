@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli.printing import line, table, when
 from pipeline.governance.drift import state_text
-from pipeline.governance.history import given_out_again, one_line_each
+from pipeline.governance.history import UNREADABLE, given_out_again, one_line_each
 from pipeline.governance.verify import pending_sentence
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def history(entries: "Sequence[Entry]") -> None:
     rows = [
         [
             each.sequence,
-            when(each.at),
+            each.at and when(each.at),
             each.type.value,
             each.signature,
             each.version,
@@ -55,7 +55,9 @@ def upgraded(done: "Upgrade") -> None:
 
 
 def _words(entry: "Entry") -> str | None:
-    return f"{entry.reason} Refused: {entry.why}" if entry.why else entry.reason
+    if entry.why and entry.type is not UNREADABLE:
+        return f"{entry.reason} Refused: {entry.why}"
+    return entry.why or entry.reason
 
 
 def moment(found: "Moment") -> None:
@@ -71,6 +73,13 @@ def moment(found: "Moment") -> None:
 
 def exported(model: str, file: "Path") -> None:
     line(f"{file}: every event of the ledger, and the evidence that those of {model} quote.")
+
+
+def verified(found: "Sequence[Problem]", notes: "Sequence[str]") -> None:
+    """notes: what is worth knowing and no problem."""
+    problems(found)
+    for each in notes:
+        line(f"Note: {each}.")
 
 
 def problems(found: "Sequence[Problem]") -> None:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.governance.claims import TOLERANCE, Recomputation
-from pipeline.governance.evidence import Evidence, Metric, number
+from pipeline.governance.evidence import Evidence, Metric, entry_of, number
 from pipeline.governance.lifecycle import CHAMPION, ModelState, Move, MoveKind, Stage
-from pipeline.governance.metrics import DEFAULT_RULES, MetricRules, named, not_a_share
+from pipeline.governance.metrics import DEFAULT_RULES, MetricRules, is_training_set, named, not_a_share
 from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.ports import MetricDifference
 
@@ -182,7 +182,7 @@ def not_worse_than_incumbent(facts: Facts, rule: GateRule) -> Finding:
     found = next((each for each in overall if facts.metrics.same(each.metric, metric)), None)
     if found is None:
         there = f"{metric} was not compared; compared were {named(each.metric for each in overall)}."
-        why = facts.not_compared or there
+        why = f"{facts.not_compared or there}{_claims(facts, metric)}"
         return Finding(None, required, passed=False, why=why, present=False)
     observed = f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f}, n = {found.n:,})"
     if found.verdict is None:
@@ -309,13 +309,33 @@ def _metric(facts: Facts, name: str, *, what: str) -> Metric | Finding:
     if isinstance(evaluated, dict) and name in evaluated:
         names = (name,)
     for found in filter(None, map(evidence.metric, names)):
+        if name not in facts.metrics.names and is_training_set(_dataset(evidence, found.name)):
+            continue
         if not (why := not_a_share(found.name, found.value)):
             return found
         impossible = impossible or why
     if impossible:
         return Finding(impossible.partition(",")[0], "", passed=False, why=f"{impossible}: it is no {what}.")
-    there = f"The version has no {what} ({name}); its metrics: {named(evidence.content['metrics'])}."
+    asked = what if what == name else f"{what} ({name})"
+    metrics = (
+        each + (f" on {held}" if (held := _dataset(evidence, each)) else "") for each in evidence.content["metrics"]
+    )
+    there = f"The version has no {asked}; its metrics: {named(metrics)}."
     return Finding(None, "", passed=False, why=there, present=False)
+
+
+def _dataset(evidence: Evidence, name: str) -> str:
+    """On which a metric was measured; empty where nobody said."""
+    return str(entry_of(evidence.content, "datasets").get(name) or "")
+
+
+def _claims(facts: Facts, name: str) -> str:
+    """What both say of themselves, where rows say nothing: for a reader, not for a verdict."""
+    ours = _metric(facts, name, what=name)
+    theirs = _metric(replace(facts, evidence=facts.incumbent or facts.evidence), name, what=name)
+    if isinstance(ours, Finding) or isinstance(theirs, Finding):
+        return ""
+    return f" As logged it is {_figure(ours, name)}, the champion's {_figure(theirs, name)}."
 
 
 def _baseline(facts: Facts) -> Metric | Finding:

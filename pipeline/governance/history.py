@@ -1,6 +1,6 @@
 """What the ledger tells: events for people, who was champion when, and what a time in the past looked like."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,13 +13,16 @@ from pipeline.governance.ledger import (
     SlotChange,
     StoredEvent,
     UnknownType,
+    UnreadableEvent,
     former_champions,
     iso,
     replay,
 )
 from pipeline.governance.lifecycle import CHAMPION, Slot
+from pipeline.governance.ports import PendingDecision
 from pipeline.governance.text import visible
 
+NOT_READ = ("at", "actor", "established", "reason", "version", "slot", "before", "after", "evidence", "meaning")
 SETTLING = (EventType.BASELINE, EventType.APPLIED, EventType.DRIFT_ADOPTED, EventType.DRIFT_REVERTED)
 
 
@@ -27,12 +30,13 @@ SETTLING = (EventType.BASELINE, EventType.APPLIED, EventType.DRIFT_ADOPTED, Even
 class Entry:
     """One event as a line of the history; `changes` are all its slots.
 
+    at: None for an event that cannot be read; then `why` says so.
     before, after: the stage of the version where the move is about one, else the content of the slot that commits it.
     """
 
     sequence: int
     type: EventType | UnknownType
-    at: datetime
+    at: datetime | None
     actor: str | None
     established: str | None
     reason: str | None
@@ -65,13 +69,15 @@ class Entry:
         if self.version != version:
             return False
         held = self.created_at
-        return iso(self.at) >= created_at if held is None else held == created_at
+        if held is None:
+            return self.at is not None and iso(self.at) >= created_at
+        return held == created_at
 
     def as_json(self) -> dict[str, Any]:
         return {
             "sequence": self.sequence,
             "type": self.type.value,
-            "at": iso(self.at),
+            "at": None if self.at is None else iso(self.at),
             "actor": self.actor,
             "established": self.established,
             "reason": self.reason,
@@ -149,7 +155,25 @@ class GateCount:
     failed: int
 
 
-def entry(stored: StoredEvent) -> Entry:
+@dataclass(frozen=True)
+class HistoryPage:
+    """Some lines of the history, newest first: each an event, with the intent that it ends where there is one.
+
+    older: the lines before this sequence are the next page; None where there are none.
+    """
+
+    lines: tuple[tuple[Entry, Entry | None], ...]
+    older: int | None
+
+
+UNREADABLE = UnknownType("unreadable")
+
+
+def entry(stored: StoredEvent | UnreadableEvent) -> Entry:
+    if isinstance(stored, UnreadableEvent):
+        why = f"This event cannot be read; verify says more. Beside its text it is called {stored.type}."
+        nothing: dict[str, Any] = dict.fromkeys(NOT_READ)
+        return Entry(sequence=stored.sequence, type=UNREADABLE, model=stored.model, why=why, **nothing)
     event, content = stored.event, stored.event.content
     actor: Mapping[str, Any] = content.get("actor") or {}
     subject: Mapping[str, Any] = content.get("subject") or {}
@@ -193,12 +217,56 @@ def one_line_each(entries: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.sequence not in ended]
 
 
+def history_page(
+    events: Iterator[StoredEvent | UnreadableEvent],
+    lines: int,
+    *,
+    pending: Iterable[PendingDecision],
+    find: Callable[[int], Entry | None],
+) -> HistoryPage:
+    """The first lines of the events, newest first; no more events are read than it takes.
+
+    An intent that has ended is part of the line of its end, which may be on an earlier page. find: an event by number.
+    """
+    open_decisions = {each.decision for each in pending}
+    shown: list[Entry] = []
+    intents: dict[int, Entry] = {}
+    last = None
+    for stored in events:
+        if len(shown) == lines:
+            return HistoryPage(_with_intents(shown, intents, find), last)
+        each, last = entry(stored), stored.sequence
+        if isinstance(stored, StoredEvent) and _has_ended(stored.event, open_decisions):
+            intents[each.sequence] = each
+        else:
+            shown.append(each)
+    return HistoryPage(_with_intents(shown, intents, find), None)
+
+
+def _has_ended(event: Event, open_decisions: Set[str]) -> bool:
+    return event.type is EventType.DECIDED and event.decision not in open_decisions
+
+
+def _with_intents(
+    shown: Iterable[Entry], intents: Mapping[int, Entry], find: Callable[[int], Entry | None]
+) -> tuple[tuple[Entry, Entry | None], ...]:
+    numbers = ((each, each.content.get("intent")) for each in shown)
+    return tuple((each, None if number is None else intents.get(number) or find(number)) for each, number in numbers)
+
+
 def _shown_change(event: Event, subject: Mapping[str, Any]) -> SlotChange | None:
     """Of a promotion, the version's own stage: the alias that commits it says the same from the model's side."""
     name = str(subject.get("version"))
     moved = (each for each in event.changes if each.expected != each.to)
     own = (each for each in moved if each.slot.kind == "stage" and each.slot.name == name)
     return next(own, event.changes[0] if event.changes else None)
+
+
+def about(event: Event) -> tuple[int | None, str | None]:
+    """The version that an event is about, and when that one was registered, as far as the event says so."""
+    subject: Mapping[str, Any] = event.content.get("subject") or {}
+    version = _version(event, subject, _shown_change(event, subject))
+    return version, _created_at(event.content, version)
 
 
 def _version(event: Event, subject: Mapping[str, Any], shown: SlotChange | None) -> int | None:

@@ -53,6 +53,15 @@ class UnknownType(str):
 ENDS = (EventType.APPLIED, EventType.ABORTED, EventType.CONFLICT, EventType.DRIFT_REVERTED)
 
 
+class Topic(StrEnum):
+    """What an event may still count for."""
+
+    FILES = "files"  # what was last settled about the files of a version
+    GATES = "gates"  # the last decision about a version, with its gates
+    ALARM = "alarm"  # the last alarm about the files of a version
+    NUMBER = "number"  # the first event about a version: a number is given out again after a deletion
+
+
 class SlotChange(NamedTuple):
     """One slot in an event: what the ledger held, what was or is to be, and what was seen in the registry."""
 
@@ -119,6 +128,14 @@ class StoredEvent(NamedTuple):
     hash: str
     body: str
     event: Event
+
+
+class UnreadableEvent(NamedTuple):
+    """A stored event whose text is damaged: what its columns say, which nothing protects."""
+
+    sequence: int
+    type: str
+    model: str
 
 
 class SlotState(NamedTuple):

@@ -188,6 +188,11 @@ def is_of_training(name: str) -> bool:
     return not TRAINING.isdisjoint(_tokens(name))
 
 
+def is_training_set(dataset: str) -> bool:
+    """Whether a dataset, by its label, holds training rows."""
+    return not TRAINING.isdisjoint(_tokens(dataset)[:1])
+
+
 def is_bound(name: str, names: Iterable[str]) -> bool:
     """Whether it is an end of another metric's interval, or the spread of its mean."""
     held = set(names)
@@ -196,8 +201,10 @@ def is_bound(name: str, names: Iterable[str]) -> bool:
 
 
 def telling(held: Sequence[Iterable[str]], *, preferred: Sequence[str], most: int = 4) -> list[str]:
-    """The metrics that a table of versions shows, each with those that it has: the preferred ones where any version has
-    them; else the few that most versions have, those of held-out rows and of a known direction first.
+    """The metrics that a table of versions shows, each with those that it has.
+
+    The preferred ones where any version has them; else the few that most versions have, those of a known direction
+    first, and those of training rows only where there are no others.
     """
     counts: dict[str, int] = {}
     for names in held:
@@ -205,12 +212,13 @@ def telling(held: Sequence[Iterable[str]], *, preferred: Sequence[str], most: in
             counts[name] = counts.get(name, 0) + 1
     if found := [name for name in dict.fromkeys(preferred) if name in counts]:
         return found
-    named = [name for name in counts if not is_bound(name, counts)]
+    own = [name for name in counts if not is_bound(name, counts)]
+    held_out = [name for name in own if not is_of_training(name)]
 
-    def rank(name: str) -> tuple[bool, bool, int, str]:
-        return is_of_training(name), direction_of(name) is None, -counts[name], name
+    def rank(name: str) -> tuple[bool, int, str]:
+        return direction_of(name) is None, -counts[name], name
 
-    return sorted(named, key=rank)[:most]
+    return sorted(held_out or own, key=rank)[:most]
 
 
 def named(names: Iterable[str], *, most: int = 12) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.governance.drift import Difference
 from pipeline.governance.history import Entry, entry
-from pipeline.governance.ledger import StoredEvent
+from pipeline.governance.ledger import StoredEvent, UnreadableEvent
 from pipeline.governance.lifecycle import ModelState, Stage
 from pipeline.governance.ports import ModelRecord, PendingDecision
 
@@ -33,7 +33,7 @@ def overview(
     *,
     differences: Sequence[Difference],
     pending: Sequence[PendingDecision],
-    last: StoredEvent | None,
+    last: StoredEvent | UnreadableEvent | None,
 ) -> ModelOverview:
     """From what registry and ledger hold of the model; `last` is its newest event."""
     waiting = [version for version in state.in_stage(Stage.STAGING) if version != state.champion]

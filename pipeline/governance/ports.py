@@ -3,13 +3,13 @@
 Adapters translate every foreign error into the tree of `errors.py`; a port's docstring names those it may raise.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from pipeline.governance.ledger import Event, SlotState, StoredEvent
+from pipeline.governance.ledger import Event, SlotState, StoredEvent, Topic, UnreadableEvent
 from pipeline.governance.lifecycle import ModelState, Slot, Stage
 from pipeline.governance.metrics import Direction, direction_of
 
@@ -216,6 +216,34 @@ class Ledger(Protocol):
     def events(self, *, model: str | None = None, after: int = 0) -> Iterator[StoredEvent]:
         """In order of sequence, those after the given one."""
 
+    def page(
+        self,
+        model: str | None = None,
+        *,
+        before: int | None = None,
+        only: Collection[str] | None = None,
+        without: Collection[str] = (),
+    ) -> Iterator[StoredEvent | UnreadableEvent]:
+        """For people: the newest first, those before a sequence, of some types; what cannot be read stands there too.
+
+        Nothing more is read than what is taken.
+        """
+
+    def about(self, model: str, version: int) -> Iterator[StoredEvent]:
+        """The events of a model whose subject is a version, and every adoption; the newest first."""
+
+    def current(self, model: str, topic: Topic, version: int | None = None) -> list[StoredEvent]:
+        """The events of a model, or of one version, that still count for a topic, in order."""
+
+    def champions(self, model: str, newest: int | None = None) -> list[StoredEvent]:
+        """The events that gave a model another champion or took it away, or the newest of them; in order."""
+
+    def former_champions(self, model: str, newest: int | None = None) -> list[StoredEvent]:
+        """The events that made the champions to which a rollback can return, the present one last."""
+
+    def count(self) -> int:
+        """How many events there are."""
+
     def last(self, model: str) -> StoredEvent | None:
         """The newest event of a model."""
 
@@ -236,6 +264,9 @@ class Ledger(Protocol):
 
     def problems(self) -> list[str]:
         """What `verify` finds: broken links, changed rows, copies that differ, a tail cut off; one sentence each."""
+
+    def stamps(self) -> Iterator[tuple[int, datetime]]:
+        """Number and time of each event that has one, in order of sequence."""
 
     def keep_checkpoint(self) -> None:
         """Write the newest sequence and hash outside the database."""

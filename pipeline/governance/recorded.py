@@ -17,6 +17,12 @@ class Recorded(NamedTuple):
     created_at: str | None
     approved: bool
 
+    def counts_after(self, before: "Recorded | None") -> bool:
+        """Whether it takes the place of an earlier one. An approval holds until the next one: whoever moves another
+        alias onto changed bytes has not approved them.
+        """
+        return self.approved or before is None or not before.approved or before.created_at != self.created_at
+
     def is_of(self, evidence: Evidence) -> bool:
         """Whether it is about this very version: a number is given out again after a deletion."""
         return bool(self.created_at == evidence.content["created_at"])
@@ -29,21 +35,24 @@ class Recorded(NamedTuple):
         return f"{'are gone' if now is None else f'have the digest {now[:12]}'}, the ledger says {self.digest[:12]}"
 
 
+def recorded_by(event: Event) -> Recorded | None:
+    """What an event settles about the files of its own version; None where it settles nothing."""
+    subject: Mapping[str, Any] = event.content.get("subject") or {}
+    version, digest = subject.get("version"), subject.get("file_digest")
+    if event.type not in SETTLED or not isinstance(version, int) or not isinstance(digest, str):
+        return None
+    return Recorded(digest, subject.get("created_at"), _approves(event, version))
+
+
 def recorded_files(events: Iterable[Event]) -> dict[int, Recorded]:
-    """By version, from the events of one model in order. An approval holds until the next one: whoever moves another
-    alias onto changed bytes has not approved them.
-    """
+    """By version, from the events of one model in order, or from those of them that still count."""
     found: dict[int, Recorded] = {}
     for event in events:
-        subject: Mapping[str, Any] = event.content.get("subject") or {}
-        version, digest = subject.get("version"), subject.get("file_digest")
-        if event.type not in SETTLED or not isinstance(version, int) or not isinstance(digest, str):
-            continue
-        approved = _approves(event, version)
-        before = found.get(version)
-        again = before is not None and before.created_at != subject.get("created_at")
-        if approved or again or not (before and before.approved):
-            found[version] = Recorded(digest, subject.get("created_at"), approved)
+        recorded = recorded_by(event)
+        if recorded is not None:
+            version = event.content["subject"]["version"]
+            if recorded.counts_after(found.get(version)):
+                found[version] = recorded
     return found
 
 

@@ -8,7 +8,7 @@ from pipeline.governance.claims import Recomputation, Recomputer, check_claims
 from pipeline.governance.errors import InvalidInput, NotFound, NotTried, Refused, SignoffError, Unavailable
 from pipeline.governance.evidence import Evidence, assemble
 from pipeline.governance.gates import COMPARING, RECOMPUTING, Facts, GateResult, check_gates
-from pipeline.governance.ledger import SlotState, former_champions, slot_text
+from pipeline.governance.ledger import SlotState, Topic, former_champions, slot_text
 from pipeline.governance.lifecycle import CHAMPION, Change, ModelState, Move, MoveKind, Slot, plan_changes
 from pipeline.governance.policy import Mode, Policy
 from pipeline.governance.ports import (
@@ -190,23 +190,22 @@ class Reviewer:
             return None, f"Not comparable on the same rows: {error}"
 
     def _recorded(self, evidence: Evidence) -> Recorded | None:
-        events = (stored.event for stored in self.ledger.events(model=evidence.model))
-        return recorded_of(evidence, recorded_files(events))
+        counting = self.ledger.current(evidence.model, Topic.FILES, evidence.version)
+        return recorded_of(evidence, recorded_files(stored.event for stored in counting))
 
     def _recorded_digest(self, move: Move) -> str | None:
-        if move.kind is not MoveKind.ROLLBACK:
+        """Of the files with which a version was last champion, for a rollback to it."""
+        if move.kind is not MoveKind.ROLLBACK or move.version is None:
             return None
-        events = (stored.event for stored in self.ledger.events(model=move.model))
-        stack = former_champions(events, Slot.of_alias(move.model, CHAMPION))
-        return next(
-            (
-                digest
-                for version, event in reversed(stack)
-                if version == move.version
-                for digest in [recorded_digest(event.content, version)]
-            ),
-            None,
-        )
+        slot = Slot.of_alias(move.model, CHAMPION)
+        for newest in (2, None):  # the version before the present one, or another one, as far back as it is
+            stack = former_champions(
+                (stored.event for stored in self.ledger.former_champions(move.model, newest)), slot
+            )
+            found = next((event for version, event in reversed(stack) if version == move.version), None)
+            if found is not None:
+                return recorded_digest(found.content, move.version)
+        return None
 
     def _smoke(self, move: Move, record: VersionRecord, evidence: Evidence) -> dict[str, Any]:
         """The facts about it."""

@@ -1,6 +1,6 @@
 """The one door: the command line, the API and every screen call this service, and none of them talks to MLflow."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypedDict, Unpack
@@ -16,15 +16,19 @@ from pipeline.governance.export import export
 from pipeline.governance.history import (
     Entry,
     GateCount,
+    HistoryPage,
     Moment,
     Period,
     champion_periods,
     entry,
     gate_counts,
+    given_out_again,
+    history_page,
     moment,
+    one_line_each,
     rollback_target,
 )
-from pipeline.governance.ledger import StoredEvent, iso
+from pipeline.governance.ledger import StoredEvent, Topic, iso
 from pipeline.governance.lifecycle import (
     Move,
     MoveKind,
@@ -53,7 +57,9 @@ from pipeline.governance.reconcile import Reconciler
 from pipeline.governance.request import Outcome, Request
 from pipeline.governance.review import Review, Reviewer
 from pipeline.governance.tampering import Changed, Watch
-from pipeline.governance.verify import Problem, find_problems, unknown_registry
+from pipeline.governance.verify import Problem, find_problems, set_back, unknown_registry
+
+PAGE_LINES = 50
 
 
 class Options(TypedDict, total=False):
@@ -127,6 +133,10 @@ class GovernanceService:
         """Those of the registry, and those that only the ledger still knows."""
         return sorted({*self.ledger.models(), *(record.name for record in self.registry.models())})
 
+    def recorded_models(self) -> list[str]:
+        """Those that the ledger knows, whether or not the registry answers."""
+        return self.ledger.models()
+
     def gone_models(self) -> list[str]:
         """Those that were taken over and that the registry does not have any more: renamed or deleted there."""
         there = {record.name for record in self.registry.models()}
@@ -141,7 +151,7 @@ class GovernanceService:
                 self.registry.state(record.name),
                 differences=self.differences(record.name),
                 pending=[each for each in pending if each.model == record.name],
-                last=self.ledger.last(record.name),
+                last=next(self.ledger.page(record.name), None),
             )
             for record in self.registry.models()
         ]
@@ -220,8 +230,9 @@ class GovernanceService:
     def unasked(self, model: str, version: int, actor: Actor) -> bool:
         """Whether the version is in no stage and the actor never asked for a move of it. Raises NotFound."""
         row = self.version(model, version).row
-        about = (each for each in self.history(model) if each.is_about(version, iso(row.created_at)))
-        return row.stage is Stage.NONE and actor.subject not in {each.actor for each in about}
+        about = (entry(stored) for stored in self.ledger.about(model, version))
+        asked = (each.actor for each in about if each.is_about(version, iso(row.created_at)))
+        return row.stage is Stage.NONE and actor.subject not in asked
 
     def review(self, move: Move, *, recompute: bool = False, recomputed: Recomputation | None = None) -> Review:
         """The gates of a move and whether it is open. Raises NotFound.
@@ -249,17 +260,52 @@ class GovernanceService:
     def rollback_move(self, model: str) -> Move:
         """The move that a rollback would make. Raises NotFound where the ledger knows no earlier champion."""
         self.registry.model(model)
-        version = rollback_target(model, (stored.event for stored in self.ledger.events(model=model)))
+        version = rollback_target(model, (stored.event for stored in self.ledger.former_champions(model, newest=2)))
         if version is None:
             raise NotFound(f"rollback: the ledger knows no earlier champion of {model!r}")
         return Move(model, MoveKind.ROLLBACK, version)
 
     def history(self, model: str | None = None) -> list[Entry]:
         """The events of one model, or of all, oldest first. Raises NotFound for a model that nobody knows."""
-        entries = [entry(stored) for stored in self.ledger.events(model=model)]
+        entries = [entry(stored) for stored in self.ledger.page(model)]
         if model is not None and not entries:
             self.registry.model(model)
-        return entries
+        return entries[::-1]
+
+    def history_page(
+        self,
+        model: str | None = None,
+        *,
+        before: int | None = None,
+        only: Collection[str] | None = None,
+        without: Collection[str] = (),
+        lines: int = PAGE_LINES,
+    ) -> HistoryPage:
+        """A page of the history, newest first, one line per decision; before: the sequence above which it begins.
+
+        only, without: of which event types. Raises NotFound for a model that nobody knows.
+        """
+        events = self.ledger.page(model, before=before, only=only, without=without)
+        if model is not None and next(self.ledger.page(model), None) is None:
+            self.registry.model(model)
+        return history_page(events, lines, pending=self.ledger.pending(model), find=self.event)
+
+    def event(self, sequence: int) -> Entry | None:
+        """One event by its number; None where there is none."""
+        found = next(self.ledger.page(before=sequence + 1), None)
+        return entry(found) if found is not None and found.sequence == sequence else None
+
+    def decisions(self, model: str, version: int) -> list[Entry]:
+        """The events about a version that is there now, oldest first. Raises NotFound."""
+        created_at = iso(self.version(model, version).row.created_at)
+        about = [entry(stored) for stored in self.ledger.about(model, version)][::-1]
+        return [each for each in one_line_each(about) if each.is_about(version, created_at)]
+
+    def given_out_again(self, model: str | None = None) -> list[str]:
+        """One sentence per version number that was given out again, of one model or of all."""
+        models = self.ledger.models() if model is None else [model]
+        first = (entry(stored) for each in models for stored in self.ledger.current(each, Topic.NUMBER))
+        return given_out_again(first)
 
     def at(self, model: str, time: datetime) -> Moment:
         """Champion and stages at a time as the ledger knows them. Raises NotFound for a model it does not know."""
@@ -268,13 +314,13 @@ class GovernanceService:
             raise NotFound(f"history: the ledger knows no model {model!r}")
         return moment(model, events, time)
 
-    def champions(self, model: str) -> list[Period]:
-        """Who was champion when, oldest first."""
-        return champion_periods(model, self.ledger.events(model=model))
+    def champions(self, model: str, newest: int | None = None) -> list[Period]:
+        """Who was champion when, oldest first; newest: only after so many of the newest changes."""
+        return champion_periods(model, self.ledger.champions(model, newest))
 
     def gate_counts(self, model: str) -> dict[tuple[int, str | None], GateCount]:
         """How the gates stood at the last decision about each version, by number and creation time."""
-        return gate_counts(stored.event for stored in self.ledger.events(model=model))
+        return gate_counts(stored.event for stored in self.ledger.current(model, Topic.GATES))
 
     def evidence(self, digest: str) -> str:
         """The canonical JSON that a decision quotes. Raises NotFound."""
@@ -301,6 +347,10 @@ class GovernanceService:
         """
         registry, models = self.ledger.registry(), self.known_models()
         return list(find_problems(self.ledger, self.reconciler, models, registry=registry, new=new))
+
+    def set_back(self) -> list[str]:
+        """Where time went back from one event to the next: one sentence each, of the newest."""
+        return set_back(self.ledger)
 
     def unknown_registry(self) -> str:
         """Why the ledger says nothing about this registry, beside others that it knows; empty where it does."""
@@ -335,7 +385,11 @@ class GovernanceService:
         return [event for event in events if event is not None]
 
     def look(self) -> list[StoredEvent]:
-        """Record what is new without anybody's doing: models not seen yet, and what moved by another way."""
+        """Record what is new without anybody's doing: models not seen yet, and what moved by another way.
+
+        What is pending is seen, so that its age is known here whatever the database's clock says.
+        """
+        self.pending()
         return [event for model in self.known_models() for event in self.reconciler.look(model)]
 
     def report_tampering(self, evidence: Evidence) -> StoredEvent | None:

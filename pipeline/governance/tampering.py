@@ -1,12 +1,12 @@
 """Files that are not those recorded: looked for among the versions in use, and recorded once as an alarm."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.governance.errors import NotFound
 from pipeline.governance.evidence import Evidence
-from pipeline.governance.ledger import Event, EventType, StoredEvent
+from pipeline.governance.ledger import Event, EventType, StoredEvent, Topic
 from pipeline.governance.lifecycle import CHAMPION, ModelState, Slot, Stage
 from pipeline.governance.ports import Clock, Ledger, Registry
 from pipeline.governance.recorded import Recorded, recorded_files, recorded_of
@@ -41,8 +41,8 @@ class Watch:
 
     def changed(self, model: str, state: ModelState) -> Iterator[Changed]:
         """Of the versions in Staging, in Production or under an alias; their digests are taken again."""
-        files, champion = self._recorded(model)
         used = {version for stage in IN_USE for version in state.in_stage(stage)} | set(state.aliases.values())
+        files, champion = self._recorded(model, used)
         for version in sorted(used & files.keys()):
             try:
                 evidence = self.reviewer.evidence(self.registry.version(model, version), fresh=True)
@@ -54,26 +54,26 @@ class Watch:
 
     def look(self, evidence: Evidence) -> StoredEvent | None:
         """Record an alarm where this version's files, as they were read, are not those recorded."""
-        files, champion = self._recorded(evidence.model)
+        files, champion = self._recorded(evidence.model, {evidence.version})
         found = _changed(evidence, files, champion)
         return self.record(evidence.model, found) if found else None
 
     def record(self, model: str, found: Changed) -> StoredEvent | None:
         """One `tampering` event; None where the last one of the version says the same."""
         subject = {"model": model, "version": found.version, "file_digest": found.now}
-        alarms = [each.event for each in self.ledger.events(model=model) if each.event.type is EventType.TAMPERING]
-        known = [each.content["subject"] for each in alarms if each.content["subject"]["version"] == found.version]
-        if known and known[-1] == subject:
+        known = self.ledger.current(model, Topic.ALARM, found.version)
+        if known and known[-1].event.content["subject"] == subject:
             return None
         content = {"subject": subject, "recorded_digest": found.recorded}
         with self.ledger.transaction() as transaction:
             return transaction.append(Event(EventType.TAMPERING, model, self.clock.now(), content=content))
 
-    def _recorded(self, model: str) -> tuple[dict[int, Recorded], int | None]:
-        """The files by version, and the champion."""
+    def _recorded(self, model: str, versions: Iterable[int]) -> tuple[dict[int, Recorded], int | None]:
+        """The files of some versions, and the champion."""
         held = self.ledger.slots(model).get(Slot.of_alias(model, CHAMPION))
         champion = None if held is None or held.recorded is None else int(held.recorded)
-        return recorded_files(stored.event for stored in self.ledger.events(model=model)), champion
+        counting = (each for version in versions for each in self.ledger.current(model, Topic.FILES, version))
+        return recorded_files(stored.event for stored in counting), champion
 
 
 def _changed(evidence: Evidence, files: dict[int, Recorded], champion: int | None) -> Changed | None:

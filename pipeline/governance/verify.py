@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, timedelta
+from itertools import pairwise
 
 from pipeline.governance.decide import RECONCILE_AFTER
 from pipeline.governance.ledger import iso
@@ -10,6 +11,7 @@ from pipeline.governance.ports import KnownRegistry, Ledger, PendingDecision
 from pipeline.governance.reconcile import Reconciler
 
 MOST_NAMED = 5
+CLOCKS_DIFFER = timedelta(minutes=1)
 UNITS = ((timedelta(days=2), timedelta(days=1), "days"), (timedelta(hours=2), timedelta(hours=1), "h"))
 MINUTES = (timedelta(minutes=2), timedelta(minutes=1), "min")
 
@@ -66,6 +68,20 @@ def unknown_registry(ledger: Ledger, registry: str | None) -> str:
     return (
         f"the ledger knows {here} by its id {registry}, but at {held}; name that address, or reconcile if it has moved"
     )
+
+
+def set_back(ledger: Ledger) -> list[str]:
+    """Where time went back from one event to the next, by more than clocks differ and a lock is waited for.
+
+    No problem of the ledger, whose order is by sequence, but of somebody's clock; the newest are named.
+    """
+    found = []
+    for (before, earlier), (number, at) in pairwise(ledger.stamps()):
+        if earlier - at > CLOCKS_DIFFER:
+            back = lasting(earlier - at)
+            found.append(f"event {number} is stamped {back} before event {before}; a clock was set, or ran ahead")
+    more = [f"time went back {len(found) - MOST_NAMED} more times before"] if len(found) > MOST_NAMED else []
+    return [*more, *found[-MOST_NAMED:]]
 
 
 def pending_sentence(pending: PendingDecision) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.data_report import sentences
 from pipeline.governance.evidence import Evidence, entry_of, number
-from pipeline.governance.history import Entry, one_line_each
+from pipeline.governance.history import Entry
 from pipeline.governance.ledger import iso
 from pipeline.governance.lifecycle import Stage, stage_move
 from pipeline.governance.ports import ModelRecord
@@ -31,8 +31,7 @@ def describe(service: GovernanceService, model: str, version: int) -> Card:
     target = Stage.STAGING if row.stage in (Stage.NONE, Stage.ARCHIVED) else Stage.PRODUCTION
     review = service.review(stage_move(model, version, target))
     record = next(each for each in service.models() if each.name == model)
-    entries = one_line_each(service.history(model))
-    return card(review, record, [each for each in entries if each.is_about(version, iso(row.created_at))])
+    return card(review, record, service.decisions(model, version))
 
 
 def card(review: Review, record: ModelRecord, decisions: Sequence[Entry]) -> Card:
@@ -179,7 +178,14 @@ def _gates(review: Review) -> Section:
 
 def _decisions(entries: Sequence[Entry]) -> Section:
     rows = [
-        (iso(each.at), each.type.value, line(each.signature), line(each.before), line(each.after), line(each.reason))
+        (
+            iso(each.at) if each.at else "",
+            each.type.value,
+            line(each.signature),
+            line(each.before),
+            line(each.after),
+            line(each.reason),
+        )
         for each in entries
     ]
     heads = ("At (UTC)", "Event", "Actor", "From", "To", "Reason")

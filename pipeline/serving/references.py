@@ -54,6 +54,5 @@ class References:
         sequence = last.sequence if last else 0
         known = self._views.get(model)
         if known is None or known[0] != sequence:
-            events = (stored.event for stored in self._service.ledger.events(model=model))
-            known = self._views[model] = (sequence, LedgerView.of(model, events))
+            known = self._views[model] = (sequence, LedgerView.read(self._service.ledger, model))
         return known[1]

@@ -1,15 +1,16 @@
 """Whether a version may be used: what the ledger holds about its bytes. Rules only; nothing is loaded here."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
 from pipeline.governance.evidence import Evidence
-from pipeline.governance.ledger import Event, SlotState, replay
+from pipeline.governance.ledger import Topic
 from pipeline.governance.lifecycle import CHAMPION, Slot
-from pipeline.governance.recorded import SETTLED, Recorded, recorded_files, recorded_of
+from pipeline.governance.ports import Ledger
+from pipeline.governance.recorded import Recorded, recorded_files, recorded_of
 
 
 class Trust(StrEnum):
@@ -54,24 +55,14 @@ class LedgerView(NamedTuple):
     pending: bool = False
 
     @classmethod
-    def of(cls, model: str, events: Iterable[Event]) -> "LedgerView":
-        """From the events of the model, in order."""
-        every = list(events)
-        slot = Slot.of_alias(model, CHAMPION)
-        held = replay(every).get(slot, SlotState.initial(slot))
-        champion = None if held.recorded is None else int(held.recorded)
-        known = any(event.type in SETTLED for event in every)  # a refusal alone claims nothing
-        return cls(known, champion, recorded_files(every), _since(every, slot), held.pending is not None)
-
-
-def _since(events: Iterable[Event], slot: Slot) -> datetime | None:
-    """When the slot was last given another content."""
-    content, since = None, None
-    for event in events:
-        change = next((each for each in event.changes if each.slot == slot), None)
-        if change is not None and event.type in SETTLED and change.to != content:
-            content, since = change.to, event.at
-    return since
+    def read(cls, ledger: Ledger, model: str) -> "LedgerView":
+        """From what still counts of the model's events."""
+        held = ledger.slots(model).get(Slot.of_alias(model, CHAMPION))
+        champion = None if held is None or held.recorded is None else int(held.recorded)
+        newest = ledger.champions(model, newest=1)
+        files = recorded_files(stored.event for stored in ledger.current(model, Topic.FILES))
+        since = newest[-1].event.at if newest else None
+        return cls(ledger.baseline(model) is not None, champion, files, since, bool(held and held.pending))
 
 
 def judge(evidence: Evidence, view: LedgerView) -> TrustState:

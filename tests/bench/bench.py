@@ -1,6 +1,7 @@
 """Figures of this machine, as ratios to a floor measured in the same run; medians. `make bench` prints them."""
 
 import gc
+import itertools
 import os
 import sqlite3
 import statistics
@@ -16,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
+import sqlalchemy as sa
 from bench_http import http_figures
 from bench_pages import long_table_paint, page_figures
 from bench_people import people_figures
@@ -24,12 +26,14 @@ from bench_serving import serving_figures
 from bench_training import training_figures
 
 import registries
-from desks import MODEL, TickingClock
+from desks import GRACE, MODEL, REASON, TickingClock, build_desk
 from pipeline.adapters.in_memory import EPOCH
+from pipeline.adapters.ledger_standing import rebuild
 from pipeline.adapters.mlflow_registry import MlflowRegistry
 from pipeline.adapters.sql_ledger import SqlLedger
-from pipeline.governance.ledger import Event, EventType, SlotChange
-from pipeline.governance.lifecycle import Slot
+from pipeline.governance.ledger import Event, EventType, SlotChange, chain, replay
+from pipeline.governance.lifecycle import Slot, Stage
+from pipeline.governance.service import GovernanceService
 from pipeline.settings import ROOT
 
 METRICS = ["accuracy", "f1_macro", "log_loss"]
@@ -95,6 +99,71 @@ def bench_ledger(folder: Path) -> None:
     problems = ledger.problems()
     rate = 51_000 / (time.perf_counter() - start)
     line("ledger: verify", f"{rate:,.0f} events/s, {len(problems)} problems", "at least 100,000 events/s")
+
+
+def bench_growth(folder: Path) -> None:
+    """The same questions to a model with a hundred events and with a hundred thousand."""
+    figures: dict[str, list[float]] = {}
+    for events in (100, 100_000):
+        desk = long_desk(folder / f"events-{events}", events)
+        aliases = (f"alias-{number}" for number in itertools.count())
+        work: dict[str, Callable[[], object]] = {
+            "history: first page": lambda desk=desk: first_page(desk),
+            "a decision": lambda desk=desk, names=aliases: desk.set_alias(
+                MODEL, next(names), 3, reason=REASON, actor=GRACE, accept_warnings=True
+            ),
+            "a rollback's review": lambda desk=desk: desk.review(desk.rollback_move(MODEL)),
+        }
+        for what, act in work.items():
+            figures.setdefault(what, []).append(median_ms(act, times=15))
+    for what, (few, many) in figures.items():
+        line(f"ledger: {what}", f"{few:.1f} ms, with 100,000 events {many:.1f} ms, {many / few:.2f} x", "at most 1.5 x")
+
+
+def first_page(desk: GovernanceService) -> None:
+    """What the page asks for."""
+    desk.known_models()
+    desk.differences(MODEL)
+    desk.history_page(MODEL)
+    desk.given_out_again(MODEL)
+    desk.champions(MODEL, newest=51)
+
+
+def long_desk(folder: Path, events: int) -> GovernanceService:
+    """A model whose champion changed with every third decision, beside stages and refusals; three versions."""
+    folder.mkdir()
+    ledger = SqlLedger(f"sqlite:///{folder / 'ledger.db'}", registry=FixedId(), clock=TickingClock())
+    desk = build_desk(ledger=ledger)
+    for version in (1, 2, 3):
+        for stage in (Stage.STAGING, Stage.PRODUCTION):
+            desk.promote(MODEL, version, stage, reason=REASON, actor=GRACE, accept_warnings=True)
+    _, *made = [stored.event for stored in ledger.events()]
+    last = list(ledger.events())[-1]
+    rows, states = [], ledger.slots(MODEL)
+    for sequence in range(last.sequence + 1, events - events % len(made) + 2):
+        event = made[(sequence - 2) % len(made)]
+        content = {**event.content, "intent": sequence - 1} if "intent" in event.content else event.content
+        last = chain(event._replace(decision=f"d{sequence // 2}", key=None, content=content), sequence, last.hash)
+        rows.append({**last._asdict(), "type": event.type.value, "decision": f"d{sequence // 2}"})
+    append_raw(folder / "ledger.db", rows)
+    assert {slot: held.recorded for slot, held in replay(each.event for each in ledger.events()).items()} == {
+        slot: held.recorded for slot, held in states.items()
+    }
+    return desk
+
+
+def append_raw(database: Path, rows: list[dict[str, object]]) -> None:
+    """Whole decisions, after which every slot is as it was before; then what is kept beside the events is made anew."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO ledger_event (registry, sequence, previous_hash, hash, body, type, model, decision) "
+            f"VALUES ('bench', :sequence, :previous_hash, :hash, :body, :type, '{MODEL}', :decision)",
+            [{name: value for name, value in row.items() if name != "event"} for row in rows],
+        )
+    engine = sa.create_engine(f"sqlite:///{database}")
+    with engine.begin() as connection:
+        rebuild(connection)
+    engine.dispose()
 
 
 def bench_versions(folder: Path, versions: int) -> None:
@@ -178,6 +247,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bench_ledger(folder)
+        bench_growth(folder)
         for versions in (1_000, 10_000):
             bench_versions(folder, versions)
         bench_demo(folder)

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -11,19 +12,29 @@ from desks import TickingClock
 from pipeline.adapters.in_memory import EPOCH, InMemoryLedger
 from pipeline.adapters.sql_ledger import SqlLedger
 from pipeline.governance.errors import NotFound
+from pipeline.governance.history import (
+    champion_periods,
+    entry,
+    gate_counts,
+    given_out_again,
+    rollback_target,
+)
 from pipeline.governance.ledger import (
     FIRST_HASH,
     Event,
     EventType,
     SlotChange,
     SlotState,
+    Topic,
     UnknownType,
     digest_of,
     event_hash,
+    former_champions,
     replay,
 )
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import Ledger
+from pipeline.governance.recorded import recorded_files
 
 CHAMPION = Slot.of_alias("m", "champion")
 AT = EPOCH + timedelta(hours=1, microseconds=7)
@@ -148,6 +159,13 @@ def test_a_refusal_is_no_baseline(ledger: Ledger) -> None:
     assert (found.sequence, found.event) == (2, BASELINE)
 
 
+def test_stamps_are_those_of_the_events(ledger: Ledger) -> None:
+    """In order of sequence, whatever they say."""
+    write(ledger, BASELINE, DECIDED._replace(at=AT - timedelta(days=1)))
+
+    assert list(ledger.stamps()) == [(1, AT), (2, AT - timedelta(days=1))]
+
+
 def test_evidence_is_kept_once_under_its_digest(ledger: Ledger) -> None:
     """The first text stays."""
     ledger.put_evidence(digest_of("text"), "text")
@@ -210,6 +228,82 @@ def test_an_event_of_a_type_that_nobody_knows_is_read_as_such(ledger: Ledger) ->
 
     assert (second.event.type.value, second.event.content) == ("signed", {"by": "grace"})
     assert ledger.slots("m") == before
+
+
+def test_a_page_holds_the_newest_first(ledger: Ledger) -> None:
+    """Below a sequence, of a model, of some types or without some."""
+    write(ledger, BASELINE, event(EventType.BASELINE, None, "9", model="other"), DECIDED, APPLIED)
+
+    assert [stored.sequence for stored in ledger.page()] == [4, 3, 2, 1]
+    assert [stored.sequence for stored in ledger.page("m", before=4)] == [3, 1]
+    assert [stored.sequence for stored in ledger.page("m", only={"decided", "applied"})] == [4, 3]
+    assert [stored.sequence for stored in ledger.page(without={"decided"}, only=None)] == [4, 2, 1]
+    assert next(ledger.page()) == list(ledger.events())[3]
+    assert ledger.count() == 4
+
+
+def test_the_events_about_a_version_are_found(ledger: Ledger) -> None:
+    """By the version that they name, and every adoption, whose subject may be another one."""
+    for number, kind in enumerate((EventType.BASELINE, EventType.APPLIED, EventType.DRIFT_ADOPTED, EventType.DENIED)):
+        write(ledger, event(kind, content={"subject": {"version": number}}))
+    write(ledger, event(EventType.DENIED, model="other", content={"subject": {"version": 1}}))
+
+    assert [stored.sequence for stored in ledger.about("m", 1)] == [3, 2]
+    assert [stored.sequence for stored in ledger.about("m", 2)] == [3]
+    assert [stored.sequence for stored in ledger.about("m", 3)] == [4, 3]
+
+
+SETTLING_KINDS = [
+    *[EventType.APPLIED] * 4, EventType.BASELINE, EventType.DRIFT_ADOPTED, EventType.DRIFT_REVERTED, EventType.DECIDED,
+    EventType.TAMPERING, EventType.DENIED, EventType.DRIFT,
+]  # fmt: skip
+
+
+def any_event(random: Random) -> Event:
+    """One that may count for anything: champions set, removed and rolled back, digests, gates, numbers given anew."""
+    kind, version = random.choice(SETTLING_KINDS), random.randint(1, 4)
+    slots = [CHAMPION, Slot.of_alias("m", "other"), Slot.of_stage("m", version)]
+    to = {"alias": random.choice([str(version), str(version), None]), "stage": "Production"}
+    changes = tuple(SlotChange(slot, None, to[slot.kind]) for slot in random.sample(slots, random.randint(0, 2)))
+    subject = {"version": version, "created_at": random.choice(["a", "a", "b", None]), "file_digest": str(version)}
+    content = {"subject": random.choice([subject, subject, {"version": version}, {}, None])}
+    content["gates"] = random.choice([[], [{"passed": True}, {"passed": False}]])
+    content["meaning"] = random.choice(["rollback", "production"])
+    return Event(kind, "m", AT, changes, content=content)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_still_counts_gives_the_answers_of_the_whole_history(ledger: Ledger, seed: int) -> None:
+    """Files, gates, alarms, numbers, champions and the way back are those of a replay of every event."""
+    random = Random(seed)
+    write(ledger, *(any_event(random) for _ in range(60)))
+    ledger.keep_checkpoint()
+    every = list(ledger.events(model="m"))
+    events = [stored.event for stored in every]
+
+    def counting(topic: Topic) -> list[Event]:
+        return [stored.event for stored in ledger.current("m", topic)]
+
+    assert recorded_files(counting(Topic.FILES)) == recorded_files(events)
+    assert gate_counts(counting(Topic.GATES)) == gate_counts(events)
+    assert given_out_again(map(entry, ledger.current("m", Topic.NUMBER))) == given_out_again(map(entry, every))
+    alarms = {each.content["subject"]["version"]: each for each in events if is_alarm(each)}
+    assert {each.content["subject"]["version"]: each for each in counting(Topic.ALARM)} == alarms
+    assert champion_periods("m", ledger.champions("m")) == champion_periods("m", every)
+    assert champion_periods("m", ledger.champions("m", newest=3))[-1:] == champion_periods("m", every)[-1:]
+    stack = former_champions(events, CHAMPION)
+    assert former_champions((stored.event for stored in ledger.former_champions("m")), CHAMPION) == stack
+    assert rollback_target("m", (each.event for each in ledger.former_champions("m", newest=2))) == (
+        stack[-2][0] if len(stack) > 1 else None
+    )
+    for version in range(1, 5):
+        found = recorded_files(stored.event for stored in ledger.current("m", Topic.FILES, version))
+        assert found == {key: value for key, value in recorded_files(events).items() if key == version}
+    assert ledger.problems() == []
+
+
+def is_alarm(event: Event) -> bool:
+    return event.type is EventType.TAMPERING and "version" in (event.content.get("subject") or {})
 
 
 def test_writers_in_several_threads_make_one_chain(ledger: Ledger) -> None:

@@ -1,16 +1,29 @@
 """The history page: one line per decision, and what was seen when it was made."""
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 from seen import badges, button, frame, markdown_sources, texts
 from streamlit import config
 
 from dashboard import charts, history_lines, history_panels
-from desks import GRACE, MODEL, REASON, build_desk, registered_again, small_registry
+from desks import GRACE, MODEL, REASON, TickingClock, build_desk, registered_again, small_registry
 from pipeline.adapters.in_memory import EPOCH
+from pipeline.adapters.sql_ledger import SqlLedger
 from pipeline.governance.errors import Refused, Unavailable
-from pipeline.governance.lifecycle import Stage
+from pipeline.governance.ledger import Event, EventType, SlotChange
+from pipeline.governance.lifecycle import Slot, Stage
+
+
+class FixedId:
+    """A registry id that was chosen."""
+
+    def known(self):
+        return "registry-1"
+
+    keep = known
 
 
 def opened(open_page, desk, **query):
@@ -169,10 +182,57 @@ def test_a_model_that_only_the_ledger_knows_is_listed(desk, open_page):
 def test_an_unfinished_decision_is_pending():
     """An intent without an end is a line of its own, so that nobody takes it for applied."""
     desk = build_desk(small_registry(versions=1))
-    desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=GRACE)
-    entries = [each for each in desk.history(MODEL) if each.type == "decided"]
+    desk.take_over()
+    desk.registry.set_stage = unanswered
+    with pytest.raises(Unavailable):
+        desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=GRACE)
+    lines = desk.history_page(MODEL).lines
 
-    assert [history_lines.event_word(line.entry) for line in history_lines.lines(entries)] == ["… Pending"]
+    assert [history_lines.event_word(entry) for entry, _ in lines] == ["… Pending", "· Taken over"]
+
+
+def unanswered(*_arguments):
+    raise Unavailable("the registry does not answer")
+
+
+def test_a_long_history_is_shown_page_by_page(desk, open_page):
+    """The newest lines first, with a way to the older ones and back; the address of an old event opens its page."""
+    slot = Slot.of_alias(MODEL, "other")
+    with desk.ledger.transaction() as transaction:
+        for _ in range(60):
+            change = SlotChange(slot, None, None, None)
+            transaction.append(Event(EventType.DRIFT, MODEL, EPOCH, (change,), content={"subject": {"model": MODEL}}))
+
+    app = opened(open_page, desk)
+    assert frame(app, "Change")["No."].tolist() == list(range(67, 17, -1))
+    app = button(app, "Older").click().run()
+    assert frame(app, "Change")["No."].tolist() == [*range(17, 7, -1), 7, 5, 3, 1]
+    assert [each.label for each in app.button if each.label in ("Newest", "Older")] == ["Newest"]
+    app = button(app, "Newest").click().run()
+    assert frame(app, "Change")["No."].tolist()[0] == 67
+
+    app = opened(open_page, desk, event="7")
+    assert frame(app, "Change")["No."].tolist() == [7, 5, 3, 1]
+    assert "Event 7: applied" in [each.value for each in app.subheader]
+    assert not opened(open_page, desk, before="9" * 30, event="no number").exception
+
+
+def test_a_damaged_event_is_shown_as_such(desk, open_page, tmp_path):
+    """Among the others, and the page stays."""
+    ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}", registry=FixedId(), clock=TickingClock())
+    copied = build_desk(small_registry(), ledger)
+    for version in (1, 2):
+        copied.promote(MODEL, version, Stage.STAGING, reason=REASON, actor=GRACE)
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        connection.execute("DROP TRIGGER ledger_event_no_update")
+        connection.execute("UPDATE ledger_event SET body = '17' WHERE sequence = 3")
+        connection.commit()
+
+    app = opened(open_page, copied, event="3")
+
+    assert not app.exception
+    assert [list(each) for each in frame(app, "Change")["Event"]] == [["✓ Applied"], ["! Unreadable"], ["· Taken over"]]
+    assert "This event cannot be read" in texts(app)
 
 
 def test_reconcile_records_what_moved(desk, open_page):

@@ -9,7 +9,7 @@ import pytest
 from desks import GRACE, MODEL, REASON, DatabaseClock, TickingClock, build_desk, failing, small_registry
 from pipeline.adapters.in_memory import InMemoryLedger, InMemoryRegistry
 from pipeline.governance.decide import DEADLINE, RECONCILE_AFTER
-from pipeline.governance.errors import Conflict, Unavailable
+from pipeline.governance.errors import Blocked, Conflict, Unavailable
 from pipeline.governance.ledger import ENDS, EventType
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
@@ -84,6 +84,38 @@ class TestTimeThatGoesBack:
         assert desk.at(MODEL, before).champion == 1
         assert desk.at(MODEL, clock.now() + HOUR).champion == 3
         assert desk.at(MODEL, clock.now() + 2 * YEAR).champion == 3
+
+
+class TestVerifyNamesIt:
+    """Where time went back, by more than clocks differ: no problem, for order is told by sequence."""
+
+    def stamped(self, *ahead: timedelta) -> list[str]:
+        clock = TickingClock()
+        desk = build_desk(clock=clock)
+        desk.take_over()
+        for each in ahead:
+            clock.set_by = each
+            with pytest.raises(Blocked):
+                promote(desk, 1, Stage.PRODUCTION)
+        assert desk.verify() == []
+        return desk.set_back()
+
+    def test_with_number_and_length(self) -> None:
+        """Of the event that is stamped before the one it follows."""
+        assert self.stamped(3 * HOUR, AT_ONCE) == [
+            "event 3 is stamped 2 h before event 2; a clock was set, or ran ahead"
+        ]
+
+    def test_and_not_where_clocks_differ_as_they_do(self) -> None:
+        """Hosts are seconds apart, and a lock is waited for."""
+        assert self.stamped(timedelta(seconds=50), AT_ONCE) == []
+
+    def test_and_counts_those_before_the_newest(self) -> None:
+        """Five are named."""
+        found = self.stamped(*([HOUR, AT_ONCE] * 7))
+
+        assert (len(found), found[0]) == (6, "time went back 2 more times before")
+        assert found[-1].startswith("event 15 is stamped")
 
 
 class TestTheDeadline:

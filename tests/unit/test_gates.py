@@ -182,9 +182,9 @@ def test_a_gate_passes_or_says_why(name: str, facts: Facts, rule: GateRule, obse
         (
             "accuracy",
             replace(FACTS, evidence=TRAINED),
-            "The version has no accuracy (accuracy); its metrics: 'auc', 'training_accuracy_score'.",
+            "The version has no accuracy; its metrics: 'auc', 'training_accuracy_score'.",
         ),
-        ("accuracy", replace(FACTS, evidence=BARE), "The version has no accuracy (accuracy); its metrics: none."),
+        ("accuracy", replace(FACTS, evidence=BARE), "The version has no accuracy; its metrics: none."),
         (
             "accuracy",
             replace(FACTS, evidence=PERCENT),
@@ -195,11 +195,17 @@ def test_a_gate_passes_or_says_why(name: str, facts: Facts, rule: GateRule, obse
             replace(FACTS, evidence=WRONG_BASELINE),
             "baseline_accuracy is 17, and a share lies between 0 and 1.",
         ),
+        ("error", replace(FACTS, evidence=BARE), "The version has no error (rmse); its metrics: none."),
         ("error", replace(FACTS, evidence=evidence(metrics={"rmse": -2.0})), "rmse is -2, below 0: it is no error."),
         (
             "not_worse_than_incumbent",
             replace(AGAINST, differences=[equal("rmse")]),
             "f1_macro was not compared; compared were 'rmse'.",
+        ),
+        (
+            "not_worse_than_incumbent",
+            replace(FACTS, evidence=BOUNDED, incumbent=REGRESSION, not_compared="No rows."),
+            "No rows. As logged it is 3.5000, the champion's root_mean_squared_error 3.5000.",
         ),
         (
             "no_slice_worse",
@@ -210,7 +216,7 @@ def test_a_gate_passes_or_says_why(name: str, facts: Facts, rule: GateRule, obse
 )
 def test_a_metric_that_is_not_there_is_told_with_what_is(name: str, facts: Facts, why: str) -> None:
     """Whoever reads it can map a name in the settings."""
-    rule = replace(ERROR, maximum=1.0) if name == "error" else RULE
+    rule = RULE if name == "no_slice_worse" or facts.incumbent is BARE else replace(ERROR, maximum=1.0)
 
     assert check_gates(facts, {name: rule})[0].why == why
 
@@ -221,6 +227,22 @@ def test_the_settings_map_our_name_to_theirs() -> None:
     found = check_gates(replace(FACTS, evidence=TRAINED, metrics=rules), {"accuracy": replace(RULE, minimum=0.85)})[0]
 
     assert (found.observed, found.passed) == ("auc 0.9000", True)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "passed"),
+    [("train (5f1c)", False), ("training", False), ("test (5f1c)", True), ("holdout", True), ("", True)],
+)
+def test_a_figure_on_training_rows_is_not_taken_by_itself(dataset: str, passed: bool) -> None:
+    """As one that says so by its name; the settings may ask for it."""
+    content = {**evidence(metrics={"accuracy": 0.99}).content, "datasets": {"accuracy": dataset} if dataset else {}}
+    facts, rule = replace(FACTS, evidence=Evidence(content, "", "")), replace(RULE, minimum=0.85)
+    found = check_gates(facts, {"accuracy": rule})[0]
+    asked = replace(facts, metrics=MetricRules(names={"accuracy": ("accuracy",)}))
+
+    assert found.passed is passed
+    assert passed or found.why == f"The version has no accuracy; its metrics: 'accuracy on {dataset}'."
+    assert check_gates(asked, {"accuracy": rule})[0].passed
 
 
 def test_a_figure_that_cannot_be_one_blocks_where_a_missing_one_warns() -> None:

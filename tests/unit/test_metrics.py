@@ -134,10 +134,11 @@ def test_one_metric_has_several_names(ours: str, asked: str, one: bool) -> None:
 
 
 def test_a_table_shows_the_metrics_that_the_model_has() -> None:
-    """The preferred ones where there are any; else those of most versions, held-out and judged ones first."""
+    """The preferred ones where there are any; else those of most versions; of training rows for want of others."""
     held = [{"rmse": 1, "mae": 1, "training_r2_score": 1}, {"rmse": 2, "profit": 3, "rmse_low": 1, "rmse_high": 3}]
 
-    assert telling(held, preferred=["f1_macro", "accuracy"]) == ["rmse", "mae", "profit", "training_r2_score"]
+    assert telling(held, preferred=["f1_macro", "accuracy"]) == ["rmse", "mae", "profit"]
+    assert telling([{"training_r2_score": 1.0}], preferred=["accuracy"]) == ["training_r2_score"]
     assert telling(held, preferred=["accuracy", "mae"]) == ["mae"]
     assert telling([], preferred=["accuracy"]) == []
 

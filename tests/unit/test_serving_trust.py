@@ -29,7 +29,7 @@ def promote(service, version, *stages) -> None:
 
 
 def view(service) -> LedgerView:
-    return LedgerView.of(MODEL, (stored.event for stored in service.ledger.events(model=MODEL)))
+    return LedgerView.read(service.ledger, MODEL)
 
 
 def state(service, version):
@@ -119,7 +119,9 @@ def test_events_that_settle_nothing(kind, service):
     champion = SlotChange(Slot.of_alias(MODEL, "champion"), None, "1")
     subject = {"version": 1, "file_digest": "f" * 64, "created_at": None}
     event = Event(kind, MODEL, service.clock.now(), (champion,), content={"subject": subject})
-    assert LedgerView.of(MODEL, [event]).files == {}
+    with service.ledger.transaction() as transaction:
+        transaction.append(event)
+    assert view(service).files == {}
 
 
 @pytest.mark.parametrize(
@@ -127,8 +129,10 @@ def test_events_that_settle_nothing(kind, service):
 )
 def test_events_that_name_no_files(subject, service):
     """Hold nothing to compare with."""
-    event = Event(EventType.APPLIED, MODEL, service.clock.now(), content={"subject": subject})
-    assert LedgerView.of(MODEL, [event]) == LedgerView(True, None, {})
+    with service.ledger.transaction() as transaction:
+        for kind in (EventType.BASELINE, EventType.APPLIED):
+            transaction.append(Event(kind, MODEL, service.clock.now(), content={"subject": subject}))
+    assert view(service) == LedgerView(True, None, {})
 
 
 def test_an_adopted_champion_is_trusted(service, registry):

@@ -83,7 +83,7 @@ class TestAModelThatWasNeverSeen:
         assert desk.differences(MODEL) == []
         assert desk.overview()[0].differences == ()
         assert desk.verify(new=True) == []
-        assert not LedgerView.of(MODEL, (stored.event for stored in desk.ledger.events(model=MODEL))).known
+        assert not LedgerView.read(desk.ledger, MODEL).known
 
     def test_is_taken_over_by_reconcile(self, before: Callable[[GovernanceService], None]) -> None:
         """As it was found; from then on a move by another way is one."""

@@ -16,11 +16,11 @@ from desks import (
 )
 from pipeline.adapters.in_memory import EPOCH, InMemoryLedger, InMemoryRegistry
 from pipeline.governance.errors import Unavailable
-from pipeline.governance.ledger import EventType
+from pipeline.governance.ledger import EventType, iso
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import KnownRegistry
 from pipeline.governance.service import GovernanceService
-from pipeline.governance.verify import lasting, unknown_registry
+from pipeline.governance.verify import lasting, pending_json, unknown_registry
 
 HERE, THERE = "sqlite:////srv/mlflow.db", "http://mlflow:5000"
 
@@ -159,6 +159,19 @@ class TestWhatHasNotEnded:
         desk, _ = self.desk()
 
         assert [each.sequence for each in desk.overview()[0].pending] == [2]
+
+    def test_is_plain_json(self) -> None:
+        """With the names that other tools read, and its age in seconds."""
+        desk, _ = self.desk()
+        (pending,) = desk.pending()
+
+        assert pending_json(pending) == {
+            "sequence": 2,
+            "model": MODEL,
+            "decision": "decision-1",
+            "at": iso(pending.at),
+            "age_seconds": pending.age.total_seconds(),
+        }
 
     def test_is_gone_once_reconcile_has_finished_it(self) -> None:
         """Nothing is pending, nothing is found."""

@@ -1,0 +1,157 @@
+"""Which events still count: what replaying all events of a model would leave, kept up event by event.
+
+A long history is then read as far as it is needed: each rule gets the events that still count and gives the same answer
+as from all of them. `verify` holds what a ledger keeps against the replay.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, TypeGuard
+
+from pipeline.governance.history import SETTLING, about
+from pipeline.governance.ledger import Event, EventType, StoredEvent, Topic
+from pipeline.governance.lifecycle import CHAMPION, Slot
+from pipeline.governance.recorded import SETTLED, recorded_by
+
+MOST = 2**63  # a number that no version has, and no database column holds
+
+
+class Mark(NamedTuple):
+    """A topic about one version; created_at: when it was registered, for the topics that tell versions apart by it."""
+
+    model: str
+    topic: Topic
+    version: int
+    created_at: str = ""
+
+
+class ChampionRow(NamedTuple):
+    """An event that changed the champion, and what it made of it.
+
+    version: None where the alias was removed. period: whether another period begins or ends with it. depth: its place
+    on the stack of champions that a rollback can return to, from 1; None where it is not on it.
+    """
+
+    sequence: int
+    version: int | None
+    period: bool
+    depth: int | None
+
+
+class Held(NamedTuple):
+    """The champion of a model before an event: by the periods, and as a place and a version on top of the stack."""
+
+    champion: int | None = None
+    depth: int = 0
+    top: int | None = None
+
+
+class Step(NamedTuple):
+    """What an event does to the champions: a row of its own (None: none), and from where the stack is cut off."""
+
+    row: ChampionRow | None
+    cut: int | None = None
+
+
+def marks(event: Event, held: Callable[[Mark], Event | None]) -> list[Mark]:
+    """The marks that an event takes over; of `Topic.NUMBER` the first event keeps it. held: the event of a mark."""
+    subject: Mapping[str, Any] = event.content.get("subject") or {}
+    number = subject.get("version")
+    if number is None and event.type is not EventType.DRIFT_ADOPTED:
+        return []
+    found = []
+    version, created_at = about(event)
+    if is_version(version) and created_at is not None:
+        found.append(Mark(event.model, Topic.NUMBER, version, created_at))
+    if not is_version(number):
+        return found
+    if event.type in SETTLED and (recorded := recorded_by(event)):
+        mark = Mark(event.model, Topic.FILES, number)
+        before = held(mark)
+        if recorded.counts_after(None if before is None else recorded_by(before)):
+            found.append(mark)
+    elif event.type is EventType.DECIDED and event.content.get("gates"):
+        found.append(Mark(event.model, Topic.GATES, number, subject.get("created_at") or ""))
+    elif event.type is EventType.TAMPERING:
+        found.append(Mark(event.model, Topic.ALARM, number))
+    return found
+
+
+def is_version(number: object) -> TypeGuard[int]:
+    return type(number) is int and 0 < number < MOST
+
+
+def champion_step(event: Event, sequence: int, *, held: Held, depth_of: Callable[[int], int | None]) -> Step:
+    """depth_of: the lowest place of a version on the stack. Raises ValueError for a champion that is no number."""
+    slot = Slot.of_alias(event.model, CHAMPION)
+    change = next((each for each in event.changes if each.slot == slot), None)
+    if change is None or event.type not in SETTLING:
+        return Step(None)
+    version = None if change.to is None else int(change.to)
+    cut = depth = None
+    if version is not None and event.type in SETTLED:
+        cut = depth_of(version) if event.content.get("meaning") == "rollback" else None
+        depth = held.depth + 1 if cut is None and held.top != version else None
+    period = version != held.champion
+    row = ChampionRow(sequence, version, period, depth) if period or depth else None
+    return Step(row, cut)
+
+
+class Standing:
+    """The marks and champions that a replay gives, of every model."""
+
+    def __init__(self) -> None:
+        self.marks: dict[Mark, int] = {}
+        self.champions: dict[str, dict[int, ChampionRow]] = {}
+        self._events: dict[Mark, Event] = {}
+        self._stacks: dict[str, list[ChampionRow]] = {}
+
+    def follow(self, event: Event, sequence: int) -> None:
+        """One event, in order. Raises ValueError, TypeError or AttributeError for content of another shape."""
+        for mark in marks(event, self._events.get):
+            if mark.topic is Topic.NUMBER:
+                self.marks.setdefault(mark, sequence)
+                continue
+            self.marks[mark] = sequence
+            if mark.topic is Topic.FILES:
+                self._events[mark] = event
+        if event.type in SETTLING:
+            self._follow_champion(event, sequence)
+
+    def sequences(self, model: str, topic: Topic, version: int | None = None) -> list[int]:
+        """Of the events that still count, in order."""
+        held = (mark for mark in self.marks if mark[:2] == (model, topic) and version in (None, mark.version))
+        return sorted(self.marks[mark] for mark in held)
+
+    def periods(self, model: str) -> list[int]:
+        """The sequences of the events with which a period begins or ends."""
+        return [row.sequence for row in self.champions.get(model, {}).values() if row.period]
+
+    def stack(self, model: str) -> list[ChampionRow]:
+        """The champions that a rollback can return to, the newest last."""
+        return list(self._stacks.get(model, []))
+
+    def _follow_champion(self, event: Event, sequence: int) -> None:
+        rows, stack = self.champions.setdefault(event.model, {}), self._stacks.setdefault(event.model, [])
+        newest = next((row for row in reversed(rows.values()) if row.period), None)
+        top = stack[-1] if stack else None
+        held = Held(newest and newest.version, len(stack), top and top.version)
+        step = champion_step(event, sequence, held=held, depth_of=lambda version: _depth(stack, version))
+        if step.cut is not None:
+            for row in stack[step.cut :]:
+                rows[row.sequence] = row._replace(depth=None)
+                if not row.period:
+                    del rows[row.sequence]
+            del stack[step.cut :]
+        if step.row is not None:
+            rows[sequence] = step.row
+            if step.row.depth:
+                stack.append(step.row)
+
+
+def _depth(stack: Iterable[ChampionRow], version: int) -> int | None:
+    return next((depth for depth, row in enumerate(stack, 1) if row.version == version), None)
+
+
+def newest_of(events: list[StoredEvent], newest: int | None) -> list[StoredEvent]:
+    """The last ones of a list; None: all."""
+    return events if newest is None else events[max(len(events) - newest, 0) :]
