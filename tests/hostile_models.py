@@ -4,14 +4,18 @@ Each hostile one leaves a marker file if its code runs.
 """
 
 import functools
+import os
 import pickle
 import shutil
+import signal
+import sys
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pandas as pd
 import skops.io
@@ -93,6 +97,26 @@ def replace_model(folder: Path, model: Any) -> Path:
     """The same folder with another object in its skops file."""
     (folder / "model.skops").write_bytes(skops.io.dumps(model))
     return folder
+
+
+def end_by_signal(rows: Any) -> Any:
+    """What compiled code does that reads outside its memory."""
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return rows
+
+
+def crashing(folder: Path) -> Path:
+    """The same folder with a model that ends its process when it predicts; loaded only where producers are trusted."""
+    inputs, truth = rows()
+    columns = ColumnTransformer([("numbers", StandardScaler(), ["Age", "Weight"])])
+    model = Pipeline([("end", FunctionTransformer()), ("columns", columns), ("model", LogisticRegression())])
+    model.fit(inputs, truth)
+    model.steps[0][1].func = end_by_signal
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a worker does not know the tests
+    (folder / "model.pkl").write_bytes(cloudpickle.dumps(model))
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    _names_pickle(folder, "model.pkl")
+    return describe(folder, lambda described: _flavor(described, "sklearn", serialization_format="cloudpickle"))
 
 
 class Payload:

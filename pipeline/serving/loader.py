@@ -37,6 +37,8 @@ MOST_FILES = 1_000
 MOST_TEXT_BYTES = 2**20  # of MLmodel: PyYAML reads about 1 MB per second
 MOST_EXAMPLE_BYTES = 10 * 2**20
 MOST_EXAMPLE_ROWS = 100
+NOT_SKOPS = "it is not saved with skops"
+TRUST_MAKERS = 'who trusts its makers sets "trust: producers" under serving in params.yaml'
 MOST_MEMBERS = 100_000  # histogram boosting has three per class and iteration
 
 # What zipfile, zlib, json, numpy, skops and scikit-learn raise for content that is not what it claims to be.
@@ -154,20 +156,20 @@ def model_file(description: Mapping[str, Any], names: Collection[str]) -> str:
     if "sklearn" not in flavors:
         others = sorted(str(name) for name in flavors if name != "python_function")
         named = ", ".join(others) or "python_function"
-        raise OutsidePolicy(f"its flavor is {named}, which is not loaded under this trust policy")
+        raise OutsidePolicy(f"its flavor is {named}, which is not loaded under this trust policy; {TRUST_MAKERS}")
     sklearn, pyfunc = flavors["sklearn"], flavors.get("python_function") or {}
     if not isinstance(sklearn, dict) or not isinstance(pyfunc, dict):
         raise Refused(f"{MODEL_DESCRIPTION} describes no scikit-learn model")
     name = sklearn.get("pickled_model")
     reasons = {
-        "it is not saved with skops": sklearn.get("serialization_format") != "skops",
+        NOT_SKOPS: sklearn.get("serialization_format") != "skops",
         "it comes with code": bool(sklearn.get("code") or pyfunc.get("code")),
         "it asks for a loader of its own": pyfunc.get("loader_module", "mlflow.sklearn") != "mlflow.sklearn",
         "its two flavors name different files": pyfunc.get("model_path", name) != name,
         "it names a file that is not in the model": not isinstance(name, str) or name not in names,
     }
     if held := [reason for reason, holds in reasons.items() if holds]:
-        raise OutsidePolicy("; ".join(held))
+        raise OutsidePolicy("; ".join([*held, TRUST_MAKERS] if held == [NOT_SKOPS] else held))
     check_scikit_learn(str(sklearn.get("sklearn_version")))
     return str(name)
 
@@ -204,12 +206,20 @@ def _load_skops(data: bytes, allowed_types: Collection[str]) -> Model:
     try:
         untrusted = set(skops.io.get_untrusted_types(data=data)) - set(allowed_types)
         if untrusted:
-            raise OutsidePolicy(f"it needs types that are not allowed: {', '.join(sorted(untrusted))}")
+            raise not_allowed(untrusted)
         model = skops.io.loads(data, trusted=sorted(allowed_types))
         check_structure(model, allowed_types)
     except UNUSABLE as error:
         raise Refused(f"the model file cannot be read ({short(error)})") from error
     return model
+
+
+def not_allowed(types: Collection[str]) -> OutsidePolicy:
+    """Of a model that holds other types than the policy lets it; with the way on."""
+    named = sorted(types)
+    lines = ", ".join(f'"- {name}"' for name in named)
+    add = f"{'the line' if len(named) == 1 else 'the lines'} {lines} under serving.allowed_types in params.yaml"
+    return OutsidePolicy(f"it needs types that are not allowed: {', '.join(named)}; who trusts its makers adds {add}")
 
 
 def _type_of(model: Model) -> str:

@@ -9,7 +9,7 @@ import yaml
 from playwright.sync_api import Page, expect
 from real_server import NARROW, ROOT, WIDE, open_page, picture
 
-NOT_LOADED = "Its flavor is lightgbm, which is not loaded under this trust policy."
+NOT_LOADED = "Its flavor is lightgbm, which is not loaded under this trust policy"
 LOADED_BY_MLFLOW = "was loaded by MLflow"
 ALLOW_LIST, PRODUCERS = "allow_list", "producers"
 # trust policy, page, and what must be read there

@@ -12,7 +12,7 @@ from hostile_models import rows
 from pipeline.adapters.in_memory import InMemoryRegistry
 
 DOSE = "dose"
-NOT_LOADED = "Its flavor is lightgbm, which is not loaded under this trust policy."
+NOT_LOADED = "Its flavor is lightgbm, which is not loaded under this trust policy"
 PRODUCERS = replace(POLICY, trust="producers")
 
 

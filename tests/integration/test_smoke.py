@@ -15,18 +15,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.dummy import DummyRegressor
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+from sklearn.preprocessing import FunctionTransformer
 
-from hostile_models import ALLOWED, a7_hostile_tree, describe, fitted, hostile, replace_model, rows, save
+from hostile_models import ALLOWED, a7_hostile_tree, crashing, describe, fitted, hostile, replace_model, rows, save
 from pipeline.governance.errors import IntegrityFailure, NotFound, NotTried, Refused, Unavailable
 from pipeline.governance.evidence import manifest_digest
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import File, ModelFiles, VersionRecord, VersionRow
 from pipeline.serving.client import START_SECONDS, WorkerRefusal
 from pipeline.serving.launch import ending, environment
-from pipeline.serving.loader import files_of
+from pipeline.serving.loader import TRUST_MAKERS, files_of
 from pipeline.serving.smoke import SubprocessSmoke, _in_words
 from pipeline.serving.worker import BrokenFrame, answer, read_frame, write_frame
 
@@ -216,7 +214,9 @@ def test_hostile_models_are_refused(clean, tmp_path):
 def test_other_flavors(folder):
     """A flavor that is no scikit-learn is named."""
     describe(folder, lambda described: described.update(flavors={"python_function": {}, "lightgbm": {}}))
-    sentence = "version 3 of obesity: its flavor is lightgbm, which is not loaded under this trust policy"
+    sentence = (
+        f"version 3 of obesity: its flavor is lightgbm, which is not loaded under this trust policy; {TRUST_MAKERS}"
+    )
     assert refusal(folder) == sentence
 
 
@@ -239,15 +239,11 @@ def test_input_example_that_does_not_fit(folder):
 
 
 def test_crash_is_a_sentence(folder):
-    """A file of allowed types that still makes compiled code read outside its memory costs one process."""
-    inputs, truth = rows()
-    encoder = OneHotEncoder().fit(inputs[["Gender", "CAEC"]])
-    model = make_pipeline(encoder, LogisticRegression()).fit(inputs[["Gender", "CAEC"]], truth)
-    encoder, count = model.steps[0][1], model.steps[1][1].n_features_in_
-    encoder._n_features_outs = [2**29, count - 2**29]  # the place of the second column's categories in a sparse row
-    replace_model(folder, model)
-    (folder / "input_example.json").write_text(inputs[["Gender", "CAEC"]].to_json(orient="split", index=False))
-    assert refusal(folder) == "version 3 of obesity crashed the process that tried it (SIGSEGV)"
+    """A model that ends its process costs one process."""
+    found = replace(smoke(FolderRegistry(crashing(folder))), trust="producers")
+    with pytest.raises(Refused) as caught:
+        found.predict(RECORD, file_digest=manifest_digest(files_of(folder)))
+    assert str(caught.value) == "version 3 of obesity crashed the process that tried it (SIGSEGV)"
 
 
 def test_too_slow(folder):

@@ -15,11 +15,9 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+from sklearn.preprocessing import FunctionTransformer
 
-from hostile_models import ALLOWED, HOSTILE, fitted, hostile, replace_model, rows, save
+from hostile_models import ALLOWED, HOSTILE, crashing, fitted, hostile, replace_model, rows, save
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused, Unavailable
 from pipeline.governance.evidence import manifest_digest
 from pipeline.serving import client, launch
@@ -77,19 +75,9 @@ def ask(worker: Worker, operation: str, folder: Path, *, seconds: float = SECOND
     return worker.ask(request, seconds=seconds, about="version 3 of obesity")
 
 
-def crashing(folder: Path) -> Path:
-    """Allowed types that make compiled code write outside its memory when it predicts."""
-    inputs, truth = rows()
-    columns = inputs[["Gender", "CAEC"]]
-    model = make_pipeline(OneHotEncoder().fit(columns), LogisticRegression()).fit(columns, truth)
-    model.steps[0][1]._n_features_outs = [2**29, model.steps[1][1].n_features_in_ - 2**29]
-    return replace_model(folder, model)
-
-
 def crash(worker: Worker, folder: Path) -> str:
-    two = {"columns": ["Gender", "CAEC"], "dtypes": ["str", "str"], "values": [["Male"], ["no"]]}
     with pytest.raises(WorkerRefusal) as caught:
-        ask(worker, "predict", folder, rows=two)
+        ask(worker, "predict", folder, rows=sent(), trust="producers")
     assert caught.value.kind == "crash"
     return str(caught.value)
 

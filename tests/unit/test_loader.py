@@ -12,8 +12,8 @@ import zipfile
 import numpy as np
 import pytest
 import skops.io
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
-from sklearn.svm import SVC
+from sklearn.decomposition import NMF, LatentDirichletAllocation
+from sklearn.ensemble import RandomForestClassifier
 
 from hostile_models import (
     ALLOWED,
@@ -30,7 +30,7 @@ from hostile_models import (
     save,
 )
 from pipeline.governance.errors import Refused
-from pipeline.serving.loader import NoInputExample, files_of, input_example, load_model
+from pipeline.serving.loader import TRUST_MAKERS, NoInputExample, files_of, input_example, load_model
 from pipeline.settings import read_settings
 
 
@@ -62,9 +62,10 @@ def test_clean_models_predict_as_before(clean, name):
 
 
 def test_allowed_types_are_those_that_the_estimators_need(clean):
-    """The settings allow every type that the four estimators need, and none besides."""
+    """The settings allow every type that the four estimators need."""
     needed = {kind for folder in clean.values() for kind in skops.io.get_untrusted_types(file=folder / "model.skops")}
-    assert set(read_settings().serving.allowed_types) == needed == {TREE, PREDICTOR}
+    assert needed == {TREE, PREDICTOR}
+    assert needed <= set(read_settings().serving.allowed_types)
 
 
 @pytest.mark.parametrize("build", HOSTILE, ids=lambda build: build.__name__)
@@ -74,9 +75,11 @@ def test_hostile_models_are_refused(build, clean, tmp_path):
     reasons = {
         "a1": "it comes with code; it asks for a loader of its own",
         "a2": "it comes with code",
-        "a3": "it needs types that are not allowed: functools.partial, numpy.save",
+        "a3": "it needs types that are not allowed: functools.partial, numpy.save; who trusts its makers adds "
+        "the lines "
+        '"- functools.partial", "- numpy.save" under serving.allowed_types in params.yaml',
         "a4": "it is not saved with skops; it names a file that is not in the model",
-        "a5": "it is not saved with skops",
+        "a5": "it is not saved with skops; " + TRUST_MAKERS,
         "a6": "its two flavors name different files",
         "a7": "it has a tree with nodes or columns that do not exist",
     }
@@ -116,7 +119,7 @@ def test_mlflows_own_trust_list_is_not_read(folder):
     """What MLmodel lists as trusted makes no difference, neither more nor less."""
     describe(folder, lambda described: described["flavors"]["sklearn"].update(skops_trusted_types=[]))
     load_model(folder, allowed_types=ALLOWED)
-    assert refusal(folder, allowed_types=()) == f"it needs types that are not allowed: {TREE}"
+    assert refusal(folder, allowed_types=()).startswith(f"it needs types that are not allowed: {TREE}; ")
 
 
 def test_links_are_refused(folder, tmp_path):
@@ -163,7 +166,10 @@ def test_digests_are_of_the_bytes(folder):
         ("!!python/object/apply:os.system [exit]", "MLmodel is not valid YAML"),
         ("flavors: sklearn", "MLmodel lists no flavors"),
         ("flavors: {sklearn: 1}", "MLmodel describes no scikit-learn model"),
-        ("flavors: {lightgbm: {}}", "its flavor is lightgbm, which is not loaded under this trust policy"),
+        (
+            "flavors: {lightgbm: {}}",
+            f"its flavor is lightgbm, which is not loaded under this trust policy; {TRUST_MAKERS}",
+        ),
         (f"flavors: {{}} #{'x' * 2**20}", "MLmodel is missing or too large"),
     ],
     ids=["cut", "deep", "object", "no flavors", "no mapping", "foreign", "large"],
@@ -362,15 +368,13 @@ def test_attribute_in_place_of_a_method(folder):
     assert refusal(replace_model(folder, model)) == "it replaces RandomForestClassifier._validate_X_predict"
 
 
-@pytest.mark.parametrize(
-    "estimator", [SVC(), GradientBoostingClassifier(n_estimators=2)], ids=lambda each: type(each).__name__
-)
+@pytest.mark.parametrize("estimator", [NMF(2), LatentDirichletAllocation(2)], ids=lambda each: type(each).__name__)
 def test_compiled_code_without_a_check(folder, estimator):
     """Estimators whose compiled code nobody checks are allowed by name only."""
     inputs, truth = rows()
     replace_model(folder, estimator.fit(inputs[["Age", "Weight"]], truth))
     name = f"{type(estimator).__module__}.{type(estimator).__qualname__}"
-    assert refusal(folder) == f"it needs types that are not allowed: {name}"
+    assert refusal(folder).startswith(f"it needs types that are not allowed: {name}; ")
     assert load_model(folder, allowed_types=(*ALLOWED, name)).model_type == type(estimator).__name__
 
 

@@ -1,0 +1,231 @@
+"""Estimators whose compiled code believes their fitted arrays, and transformers whose sparse rows others believe: each
+checked for what it would read or write outside its memory.
+
+Every check was written after reading what the compiled code takes on trust; an estimator without one is in
+`structure.UNCHECKED` if it has such code.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
+from sklearn.metrics._dist_metrics import ChebyshevDistance64, EuclideanDistance64, ManhattanDistance64
+from sklearn.neighbors import BallTree, KDTree
+from sklearn.neighbors._base import NeighborsBase
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.svm._base import BaseLibSVM
+
+from pipeline.governance.errors import Refused
+
+Attributes = dict[str, Any]
+KERNELS = {"linear", "poly", "rbf", "sigmoid"}
+METRICS = {"euclidean", "sqeuclidean", "manhattan", "cityblock", "chebyshev", "minkowski", "cosine"}
+DISTANCES = {EuclideanDistance64, ManhattanDistance64, ChebyshevDistance64}  # the others hold arrays of their own
+MOST_THREADS = 256
+MERSENNE_WORDS = 624
+BAD_CENTRES = "it has cluster centres that do not fit its columns"
+BAD_VECTORS = "it has support vectors that do not fit their counts or its columns"
+BAD_NEIGHBOURS = "it has neighbours that do not fit its columns or classes"
+BAD_SEARCH_TREE = "it has a search tree with rows or nodes that do not exist"
+BAD_VOCABULARY = "it has a vocabulary with columns that do not exist"
+BAD_CATEGORIES = "it has an encoder with categories that do not exist"
+
+
+def check_part(part: object) -> None:
+    """Raises Refused where compiled code would leave its memory; other parts pass."""
+    for kind, check in CHECKS.items():
+        if isinstance(part, kind):
+            check(part, getattr(part, "__dict__", {}))
+
+
+def columns_of(attributes: Attributes) -> int:
+    """scikit-learn skips its check of the width where n_features_in_ is missing. Raises Refused."""
+    columns = attributes.get("n_features_in_")
+    if type(columns) is not int:
+        raise Refused("it does not say how many columns it takes")
+    return columns
+
+
+def _is_array(value: object, shape: tuple[int, ...], kinds: str = "f") -> bool:
+    return isinstance(value, np.ndarray) and value.shape == shape and value.dtype.kind in kinds
+
+
+def _is_fitted(attributes: Attributes, name: str) -> bool:
+    """What is not fitted cannot predict; scikit-learn says so itself."""
+    return name in attributes
+
+
+def _check_k_means(_: object, attributes: Attributes) -> None:
+    """The centres are read as wide as the rows are."""
+    if not _is_fitted(attributes, "cluster_centers_"):
+        return
+    centres, threads = attributes["cluster_centers_"], attributes.get("_n_threads")
+    if not isinstance(centres, np.ndarray) or not _is_array(centres, (len(centres), columns_of(attributes))):
+        raise Refused(BAD_CENTRES)
+    if not len(centres) or type(threads) is not int or not 0 < threads <= MOST_THREADS:
+        raise Refused(BAD_CENTRES)
+
+
+def _check_support_vectors(_: object, attributes: Attributes) -> None:
+    """As many vectors as the classes have together, and a coefficient for each pair: libsvm multiplies counts."""
+    if not _is_fitted(attributes, "support_"):
+        return
+    if attributes.get("kernel") not in KERNELS or attributes.get("_sparse") is not False:
+        raise Refused("it has support vectors of a kernel of its own, or of sparse rows")
+    classes = attributes.get("classes_")
+    count = 2 if classes is None else len(classes)
+    vectors, pairs = attributes["support_"], count * (count - 1) // 2
+    if not isinstance(vectors, np.ndarray) or count < 2:  # noqa: PLR2004
+        raise Refused(BAD_VECTORS)
+    counts: Any = attributes.get("_n_support")
+    fits = (
+        _is_array(vectors, (len(vectors),), "i"),
+        _is_array(attributes.get("support_vectors_"), (len(vectors), columns_of(attributes))),
+        _is_array(attributes.get("_dual_coef_"), (count - 1, len(vectors))),
+        _is_array(attributes.get("_intercept_"), (pairs,)),
+        _is_array(counts, (count,), "i") and (counts >= 0).all(),
+        _is_array(counts, (count,), "i") and _total(counts, classes) == len(vectors),
+        all(_is_array(attributes.get(name), (size,)) for name, size in _sigmoids(attributes, pairs)),
+    )
+    if not all(fits):
+        raise Refused(BAD_VECTORS)
+
+
+def _total(counts: np.ndarray, classes: object) -> int:
+    """Regression and outliers have two places for one count."""
+    return int(counts.sum() if classes is not None else counts[0])
+
+
+def _sigmoids(attributes: Attributes, pairs: int) -> list[tuple[str, int]]:
+    """Of probabilities, which not every model has."""
+    held = attributes.get("_probA")
+    size = 0 if isinstance(held, np.ndarray) and not held.size else pairs
+    return [("_probA", size), ("_probB", size)]
+
+
+def _check_neighbours(part: object, attributes: Attributes) -> None:
+    """Rows as wide as those that are asked about, and classes that are counted by their position."""
+    if not _is_fitted(attributes, "_fit_X"):
+        return
+    metric, params = attributes.get("effective_metric_"), attributes.get("effective_metric_params_") or {}
+    if metric not in METRICS or not set(params) <= {"p"}:
+        raise Refused("it has neighbours by a measure of distance of its own")
+    rows, tree = attributes["_fit_X"], attributes.get("_tree")
+    if not (issparse(rows) or isinstance(rows, np.ndarray)) or rows.shape != (rows.shape[0], columns_of(attributes)):
+        raise Refused(BAD_NEIGHBOURS)
+    if rows.dtype.kind not in "fiub" or (tree is not None and np.shape(tree.data) != rows.shape):
+        raise Refused(BAD_NEIGHBOURS)
+    if attributes.get("_fit_method") not in {"brute", "kd_tree", "ball_tree"}:
+        raise Refused(BAD_NEIGHBOURS)
+    if "classes_" in attributes and hasattr(part, "predict_proba"):
+        _check_labels(attributes, rows.shape[0])
+
+
+def _check_labels(attributes: Attributes, rows: int) -> None:
+    labels, classes = attributes.get("_y"), attributes["classes_"]
+    several = classes if isinstance(classes, list) else [classes]
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.shape[:1] != (rows,):
+        raise Refused(BAD_NEIGHBOURS)
+    columns = labels.reshape(rows, -1)
+    if columns.shape[1] != len(several):
+        raise Refused(BAD_NEIGHBOURS)
+    for column, known in zip(columns.T, several, strict=True):
+        if column.min() < 0 or column.max() >= len(known):
+            raise Refused(BAD_NEIGHBOURS)
+
+
+def _check_search_tree(tree: Any, _: Attributes) -> None:  # noqa: ANN401 (a KDTree or a BallTree)
+    """Nodes lie as in a heap: the children of node i are 2 i + 1 and 2 i + 2, each a range of rows."""
+    data, places, nodes, bounds, _leaf, levels, count, *_others, metric, weights = tree.__getstate__()
+    rows, columns = data.shape
+    layers = 2 if isinstance(tree, KDTree) else 1
+    position = np.arange(len(nodes))
+    inner = nodes["is_leaf"] == 0
+    fits = (
+        rows > 0,
+        type(metric) in DISTANCES,
+        weights is None,
+        len(nodes) == count == 2**levels - 1,
+        bounds.shape == (layers, len(nodes), columns),
+        np.array_equal(np.sort(places), np.arange(rows)),
+        (nodes["idx_start"] >= 0).all() and (nodes["idx_end"] <= rows).all(),
+        (nodes["idx_start"] <= nodes["idx_end"]).all(),
+        (2 * position[inner] + 2 < len(nodes)).all(),
+    )
+    if not all(fits):
+        raise Refused(BAD_SEARCH_TREE)
+
+
+def _check_vocabulary(_: object, attributes: Attributes) -> None:
+    """Its numbers become columns of sparse rows, which linear algebra believes; a file's name would be read."""
+    if attributes.get("input", "content") != "content":
+        raise Refused("it reads its rows from files")
+    words = attributes.get("vocabulary_")
+    if words is None:
+        return
+    places = list(words.values()) if isinstance(words, dict) else []
+    whole = all(isinstance(place, int | np.integer) and not isinstance(place, bool) for place in places)
+    if not places or not whole or sorted(places) != list(range(len(places))):
+        raise Refused(BAD_VOCABULARY)
+
+
+def _check_one_hot(encoder: OneHotEncoder, attributes: Attributes) -> None:
+    """As `_check_vocabulary`: each category has a column, in the block of its own column."""
+    if not _is_fitted(attributes, "categories_"):
+        return
+    categories = attributes["categories_"]
+    sizes = [len(each) for each in categories]
+    grouped = attributes.get("_default_to_infrequent_mappings") or [None] * len(sizes)
+    dropped = attributes.get("drop_idx_")
+    drops = [None] * len(sizes) if dropped is None else list(dropped)
+    if not len(sizes) == len(grouped) == len(drops) == columns_of(attributes) or not all(map(_is_sorted, categories)):
+        raise Refused(BAD_CATEGORIES)
+    outputs = []
+    for size, groups, drop in zip(sizes, grouped, drops, strict=True):
+        codes = _codes(size, groups)
+        if drop is not None and not (isinstance(drop, int | np.integer) and 0 <= drop < codes):
+            raise Refused(BAD_CATEGORIES)
+        outputs.append(codes - (drop is not None))
+    if list(attributes.get("_n_features_outs", [])) != outputs or encoder._n_features_outs != outputs:  # noqa: SLF001
+        raise Refused(BAD_CATEGORIES)
+
+
+def _codes(size: int, groups: np.ndarray | None) -> int:
+    """How many codes a column has, after rare categories were put together."""
+    if groups is None:
+        return size
+    if not _is_array(groups, (size,), "iu") or groups.min() < 0 or groups.max() >= size:
+        raise Refused(BAD_CATEGORIES)
+    return int(groups.max()) + 1
+
+
+def _is_sorted(categories: Any) -> bool:  # noqa: ANN401 (what the file has)
+    """Numbers are found by halving; text and objects by name."""
+    if not isinstance(categories, np.ndarray) or categories.ndim != 1:
+        return False
+    if categories.dtype.kind in "OUS":
+        return True
+    known = categories[~np.isnan(categories)] if categories.dtype.kind == "f" else categories
+    missing = len(categories) - len(known)
+    return bool((known[1:] > known[:-1]).all()) and missing <= 1 and not (missing and not np.isnan(categories[-1]))
+
+
+def _check_random(state: np.random.RandomState, _: Attributes) -> None:
+    about = state.get_state(legacy=False)
+    if not isinstance(about, dict) or not 0 <= about["state"].get("pos", 0) <= MERSENNE_WORDS:
+        raise Refused("it has a random generator that would read beyond its numbers")
+
+
+CHECKS: dict[Any, Callable[[Any, Attributes], None]] = {
+    (KMeans, MiniBatchKMeans): _check_k_means,
+    BaseLibSVM: _check_support_vectors,
+    NeighborsBase: _check_neighbours,
+    (KDTree, BallTree): _check_search_tree,
+    (CountVectorizer, HashingVectorizer, DictVectorizer): _check_vocabulary,
+    OneHotEncoder: _check_one_hot,
+    np.random.RandomState: _check_random,
+}
