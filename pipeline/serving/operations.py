@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.governance.errors import Refused, SignoffError
+from pipeline.parquet_bytes import read_frame
 from pipeline.serving.arrow_rows import frame_of, paired, said
 from pipeline.serving.example_rows import like, names_of
 from pipeline.serving.frames import ARROW, Frame
@@ -290,4 +291,4 @@ def _has_background(loaded: LoadedModel) -> bool:
 def _stored_background(loaded: LoadedModel) -> pd.DataFrame | None:
     if not _has_background(loaded):
         return None
-    return pd.read_parquet(loaded.folder / BACKGROUND).head(MOST_BACKGROUND_ROWS)
+    return read_frame((loaded.folder / BACKGROUND).read_bytes()).head(MOST_BACKGROUND_ROWS)
