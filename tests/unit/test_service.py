@@ -181,6 +181,65 @@ class TestPromotion:
         assert [number for number, _ in ledger.checkpoints] == [3]
 
 
+class FullDisk(InMemoryLedger):
+    """A ledger beside which no checkpoint can be kept."""
+
+    def keep_checkpoint(self) -> None:
+        raise Unavailable("the ledger cannot be used: No space left on device")
+
+
+class TestACheckpointThatCannotBeKept:
+    """The decision is applied, and whoever made it is told."""
+
+    def test_is_said_beside_the_decision(self) -> None:
+        """In the outcome and its JSON; another decision has no word of it."""
+        told = promote(build_desk(ledger=FullDisk()), 1, Stage.STAGING)
+        quiet = promote(build_desk(), 1, Stage.STAGING)
+
+        assert told.notice == (
+            "applied; the checkpoint could not be kept: the ledger cannot be used: No space left on device"
+        )
+        assert told.as_json() == {**quiet.as_json(), "notice": told.notice}
+
+    def test_is_no_reason_to_end_a_reconciliation(self) -> None:
+        """The intent of a crash is finished all the same."""
+        registry = small_registry()
+        desk = build_desk(registry, FullDisk())
+        desk.take_over()
+        state, read = registry.state, []
+
+        def silent_after_the_change(model: str) -> ModelState:
+            read.append(model)
+            if registry._models[model].versions[1].row.stage is Stage.STAGING:
+                raise Unavailable("the registry does not answer")
+            return state(model)
+
+        registry.state = silent_after_the_change
+        with pytest.raises(Unavailable):
+            promote(desk, 1, Stage.STAGING)
+        registry.state = state
+
+        assert [each.event.type for each in desk.reconcile(MODEL, min_age=timedelta())] == [EventType.APPLIED]
+
+
+class TestVerifyOfADamagedLedger:
+    """What was found is not lost where the rest cannot be looked at."""
+
+    def test_keeps_what_was_found_where_the_registry_is_silent_too(self) -> None:
+        """With a whole ledger a silent registry is no finding: nothing is known then."""
+        ledger = InMemoryLedger()
+        desk = build_desk(ledger=ledger)
+        promote(desk, 1, Stage.STAGING)
+        desk.registry.down = True
+        with pytest.raises(Unavailable):
+            desk.verify()
+        ledger._events.pop(1)
+
+        found = [each.text for each in desk.verify()]
+        assert "event 3: should be number 2" in found
+        assert any(each.startswith("not all could be checked: the registry") for each in found)
+
+
 REFUSALS: list[tuple[str, Callable[[GovernanceService], object], type[SignoffError]]] = [
     ("a gate that prevents", lambda desk: promote(desk, 1, Stage.PRODUCTION), Blocked),
     ("nothing to do", lambda desk: promote(desk, 3, Stage.NONE), NothingToDo),
@@ -1034,6 +1093,45 @@ class TestOutOfBand:
             "@champion is not there, the ledger says 1",
             "/1 is not there, the ledger says Production",
         ]
+
+    def test_is_not_reverted_onto_bytes_that_were_not_recorded(self) -> None:
+        """A number that was given out again names another version, which nobody approved."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        registry.add_model(MODEL)
+        registry.add_version(MODEL, files={"model/other": b"of somebody else"})
+        with pytest.raises(Refused, match=r"^revert: the files of champion 1 are now .*; adopt what is there"):
+            desk.revert(MODEL, reason=REASON, actor=GRACE)
+
+        assert registry.state(MODEL).champion is None
+        desk.adopt(MODEL, reason=REASON, actor=GRACE)
+        assert desk.verify() == []
+
+    def test_is_reverted_where_the_same_bytes_were_registered_again(self) -> None:
+        """What was approved is the bytes."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        files = registry._models[MODEL].files[1]
+        registry.add_model(MODEL)
+        registry.add_version(MODEL, files=files)
+        desk.revert(MODEL, reason=REASON, actor=GRACE)
+
+        assert registry.state(MODEL).champion == 1
+
+    def test_of_a_deleted_model_is_no_decision_that_stays_open(self) -> None:
+        """A revert that finds no model ends as aborted; adopting ends the differences."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        del registry._models[MODEL]
+        with pytest.raises(Conflict, match="aborted"):
+            desk.revert(MODEL, reason=REASON, actor=GRACE)
+
+        assert desk.pending(MODEL) == []
+        desk.adopt(MODEL, reason=REASON, actor=GRACE)
+        assert desk.verify() == []
 
     def test_before_the_first_sight_is_not_claimed(self) -> None:
         """Only changes after the baseline can be out-of-band."""
