@@ -1,6 +1,5 @@
 """Evaluation rows from a stranger's Parquet file: plain numbers and text, nothing unpacked before its size is known."""
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -8,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.comparison.parquet_bytes import Limits, open_parquet
 from pipeline.governance.errors import InvalidInput
 
 Array = NDArray[Any]
@@ -21,6 +20,7 @@ MOST_ROWS = 200_000
 MOST_CELLS = 20_000_000
 MOST_CHARACTERS = 10_000  # of one text: each is compared once per row
 MOST_VALUES = 50  # of a text column that is cut into slices
+LIMITS = Limits(unpacked_bytes=8 * MOST_CELLS + MOST_BYTES)  # rows and columns have a sentence of their own
 # What types that others register may raise.
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
 
@@ -50,12 +50,11 @@ def read_rows(data: bytes, name: str) -> Rows:
     if len(data) > MOST_BYTES:
         raise InvalidInput(f"{name}: the evaluation rows are larger than {MOST_BYTES // 2**20} MB")
     try:
-        schema = pq.read_schema(io.BytesIO(data))
+        schema = open_parquet(data, limits=LIMITS).schema_arrow
         # As dictionaries: a text that is repeated in every row stays one in memory.
         texts = [field.name for field in schema if field.type in {pa.string(), pa.large_string()}]
-        parquet = pq.ParquetFile(io.BytesIO(data), read_dictionary=texts)
+        parquet = open_parquet(data, limits=LIMITS, texts=texts)
         inputs, chances = _needed(parquet, name)
-        # On this thread: a process that ends just after Arrow has started its own is aborted, once in some fifty times.
         table = parquet.read(columns=[*inputs, ACTUAL, PREDICTED, *chances], use_threads=False)
         columns = {column: _values(table.column(column), f"{name}: {column}") for column in table.column_names}
     except (pa.ArrowException, *UNREADABLE) as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
+from pipeline.comparison.parquet_bytes import frame_of_parquet
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings import Settings
 from pipeline.training.files import digest
@@ -39,17 +40,17 @@ def read_data(settings: Settings, data: str | Path | None = None) -> RawData:
         content = path.read_bytes()
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be read ({error.strerror})") from error
-    frame = _parse(path)
+    frame = _parse(path, content)
     if frame.empty:
         raise InvalidInput(f"{path}: holds no rows")
     return RawData(frame, path.name, hashlib.sha256(content).hexdigest())
 
 
-def _parse(path: Path) -> pd.DataFrame:
+def _parse(path: Path, content: bytes) -> pd.DataFrame:
     """Pandas and pyarrow report an unusable file by subclasses of ValueError and OSError."""
     kind = READERS[path.suffix.lower()]
     try:
-        return pd.read_csv(path, low_memory=False) if kind == "CSV" else pd.read_parquet(path)
+        return pd.read_csv(path, low_memory=False) if kind == "CSV" else frame_of_parquet(content)
     except (ValueError, OSError) as error:
         raise InvalidInput(f"{path}: is not a readable {kind} file ({_first_line(error)})") from error
 
