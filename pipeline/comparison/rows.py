@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.comparison.parquet_bytes import Limits, open_parquet
 from pipeline.governance.errors import InvalidInput
+from pipeline.parquet_bytes import Limits, open_parquet
 
 Array = NDArray[Any]
 Arrow = Any  # of a library without types
@@ -53,7 +53,7 @@ def read_rows(data: bytes, name: str) -> Rows:
         schema = open_parquet(data, limits=LIMITS).schema_arrow
         # As dictionaries: a text that is repeated in every row stays one in memory.
         texts = [field.name for field in schema if field.type in {pa.string(), pa.large_string()}]
-        parquet = open_parquet(data, limits=LIMITS, texts=texts)
+        parquet = open_parquet(data, limits=LIMITS, read_dictionary=texts)
         inputs, chances = _needed(parquet, name)
         table = parquet.read(columns=[*inputs, ACTUAL, PREDICTED, *chances], use_threads=False)
         columns = {column: _values(table.column(column), f"{name}: {column}") for column in table.column_names}

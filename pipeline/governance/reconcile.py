@@ -67,11 +67,7 @@ class Reconciler:
         return [event for event in events if event is not None]
 
     def look(self, model: str) -> list[StoredEvent]:
-        """What may be recorded without anybody asking: the takeover and new drift. Nothing in the registry changes.
-
-        What is pending is seen, so that its age is known here whatever the database's clock says.
-        """
-        self.pending(model)
+        """What may be recorded without anybody asking: the takeover and new drift. Nothing in the registry changes."""
         return [event for event in (self.first_look(model), self._report(model)) if event is not None]
 
     def first_look(self, model: str) -> StoredEvent | None:

@@ -385,7 +385,11 @@ class GovernanceService:
         return [event for event in events if event is not None]
 
     def look(self) -> list[StoredEvent]:
-        """Record what is new without anybody's doing: models not seen yet, and what moved by another way."""
+        """Record what is new without anybody's doing: models not seen yet, and what moved by another way.
+
+        What is pending is seen, so that its age is known here whatever the database's clock says.
+        """
+        self.pending()
         return [event for model in self.known_models() for event in self.reconciler.look(model)]
 
     def report_tampering(self, evidence: Evidence) -> StoredEvent | None:

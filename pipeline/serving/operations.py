@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.comparison.parquet_bytes import Limits, first_rows
 from pipeline.governance.errors import Refused, SignoffError
+from pipeline.parquet_bytes import Limits, first_rows
 from pipeline.serving.arrow_rows import frame_of, paired, said
 from pipeline.serving.example_rows import like, names_of
 from pipeline.serving.frames import ARROW, Frame

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from pipeline.comparison.parquet_bytes import frame_of_parquet
 from pipeline.governance.errors import InvalidInput
+from pipeline.parquet_bytes import read_frame
 from pipeline.settings import Settings
 from pipeline.training.files import digest
 from pipeline.training.sample import generate_sample
@@ -50,7 +50,7 @@ def _parse(path: Path, content: bytes) -> pd.DataFrame:
     """Pandas and pyarrow report an unusable file by subclasses of ValueError and OSError."""
     kind = READERS[path.suffix.lower()]
     try:
-        return pd.read_csv(path, low_memory=False) if kind == "CSV" else frame_of_parquet(content)
+        return pd.read_csv(path, low_memory=False) if kind == "CSV" else read_frame(content)
     except (ValueError, OSError) as error:
         raise InvalidInput(f"{path}: is not a readable {kind} file ({_first_line(error)})") from error
 

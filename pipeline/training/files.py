@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.parquet_bytes import frame_of_parquet
 from pipeline.governance.errors import InvalidInput
+from pipeline.parquet_bytes import read_frame
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
 def read_parquet(path: Path) -> pd.DataFrame:
     """Raises InvalidInput where the step before has not written it."""
     try:
-        return frame_of_parquet(path.read_bytes())
+        return read_frame(path.read_bytes())
     except FileNotFoundError as error:
         raise InvalidInput(f"{path}: is missing; run the training steps in order") from error
 

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.comparison.parquet_bytes import BROKEN, Limits, first_rows, frame_of_parquet, open_parquet
 from pipeline.comparison.rows import read_rows
 from pipeline.explanation.archives import members_of
 from pipeline.explanation.result import Explanation, from_npz, to_npz
 from pipeline.governance.errors import InvalidInput
+from pipeline.parquet_bytes import BROKEN, Limits, first_rows, open_parquet
 from pipeline.training.files import read_parquet, write_parquet
 
 LIMITS = Limits(unpacked_bytes=2**20, rows=100, cells=300)
@@ -38,12 +38,11 @@ def parquet(table: pa.Table, **options: object) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def test_rows_of_our_own_are_those_that_pandas_reads(tmp_path):
+def test_rows_of_our_own_are_those_that_were_written(tmp_path):
     """Types and missing values included."""
     path = tmp_path / "rows.parquet"
     write_parquet(path, FRAME)
 
-    pd.testing.assert_frame_equal(frame_of_parquet(path.read_bytes()), pd.read_parquet(path))
     pd.testing.assert_frame_equal(read_parquet(path), FRAME)
     with pytest.raises(InvalidInput, match="is missing; run the training steps in order"):
         read_parquet(tmp_path / "gone.parquet")
@@ -55,38 +54,24 @@ from pathlib import Path
 import psutil
 import pandas as pd
 from pipeline.comparison.rows import read_rows
-from pipeline.comparison.parquet_bytes import Limits, first_rows, frame_of_parquet
-from pipeline.training import data, files, steps
+from pipeline.parquet_bytes import Limits, first_rows
 import pipeline.serving.operations
 path = Path(sys.argv[1])
 content = path.read_bytes()
 before = psutil.Process().num_threads()
 read_rows(content, "it")
 first_rows(content, 2, limits=Limits(2**20))
-frame_of_parquet(content)
-files.read_parquet(path)
-data._parse(path, content)
 print(psutil.Process().num_threads() - before)
 """
 
 
 def test_no_thread_stays(tmp_path):
-    """A process that ends beside a thread of Arrow's may be aborted by it: every reader of ours starts none."""
+    """A process that ends beside a thread of Arrow's may be aborted by it: reading rows of strangers starts none."""
     path = tmp_path / "rows.parquet"
     pd.DataFrame({"a": [1.0, 2.0], "actual": ["x", "y"], "predicted": ["x", "x"]}).to_parquet(path, index=False)
     done = subprocess.run([sys.executable, "-c", THREADS, path], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "0"
-
-
-def test_nobody_else_reads_parquet():
-    """One place opens Parquet from memory, the other a file of rows as a stream; pandas and a Python file do not."""
-    from pipeline.settings import ROOT
-
-    sources = {path: path.read_text() for path in (ROOT / "pipeline").rglob("*.py")}
-    used = {path.name for path, text in sources.items() if "ParquetFile(" in text and "pq." in text}
-    assert used == {"parquet_bytes.py", "parquet_file.py"}
-    assert not any("pd.read_parquet" in text or "pq.read_" in text for text in sources.values())
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
-"""The one place that reads Parquet from memory: on this thread, after its footer said how much it is.
+"""The one place that reads Parquet bytes: on the thread that asks, and with no other one started.
 
-Arrow would start threads of its own for a Python file, and a process that ends beside one of them may be aborted by it
-(https://github.com/apache/arrow/issues/34314). What a stranger's file says about pandas or Python types is not used.
+An Arrow thread that still runs when the process ends is ended while it holds C++ frames, and the whole process aborts,
+once in some fifty times (apache/arrow#34314, #45017). One starts as soon as a Python object is read from or columns are
+fetched ahead, whatever `use_threads` says.
+
+A stranger's file is measured by its footer first, and what it says about pandas or Python types is not used.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,22 +31,22 @@ class Limits:
     cells: int = 2**40
 
 
-def open_parquet(data: bytes, *, limits: Limits | None = None, texts: Sequence[str] = ()) -> Arrow:
-    """A pyarrow ParquetFile. texts: columns that are read as dictionaries.
+def open_parquet(data: bytes, *, limits: Limits | None = None, **options: Any) -> Arrow:  # noqa: ANN401 (PyArrow's own)
+    """The open file, of which nothing but the footer was read; read on with `use_threads=False`.
 
-    limits: of a stranger's file; nothing is unpacked where they are exceeded. Raises BROKEN.
+    limits: of a stranger's file, which is refused where its footer exceeds them. Raises BROKEN.
     """
     if limits is None:
-        return pq.ParquetFile(pa.BufferReader(data), pre_buffer=False, read_dictionary=list(texts))
+        return pq.ParquetFile(pa.BufferReader(data), pre_buffer=False, **options)
     if int.from_bytes(data[-LENGTH_BYTES : -LENGTH_BYTES // 2], "little") > MOST_FOOTER_BYTES:
         raise ValueError(f"its footer is larger than {MOST_FOOTER_BYTES // 2**20} MB")
     parquet = pq.ParquetFile(
         pa.BufferReader(data),
         pre_buffer=False,
-        read_dictionary=list(texts),
         thrift_container_size_limit=MOST_LISTED,
         thrift_string_size_limit=MOST_NAME_BYTES,
         arrow_extensions_enabled=False,
+        **options,
     )
     _check_footer(parquet.metadata, limits)
     return parquet
@@ -63,9 +65,10 @@ def _check_footer(footer: Arrow, limits: Limits) -> None:
         raise ValueError(f"it unpacks to more than {limits.unpacked_bytes // 2**20} MB")
 
 
-def frame_of_parquet(data: bytes) -> pd.DataFrame:
-    """All rows of a file of our own, as pandas reads it. Raises as open_parquet does."""
-    return open_parquet(data).read(use_threads=False).to_pandas(use_threads=False)
+def read_frame(data: bytes) -> pd.DataFrame:
+    """Every column, as pandas reads a Parquet file. Raises as `open_parquet`."""
+    frame: pd.DataFrame = open_parquet(data).read(use_threads=False).to_pandas(use_threads=False)
+    return frame
 
 
 def first_rows(data: bytes, count: int, *, limits: Limits) -> pd.DataFrame:
@@ -73,4 +76,5 @@ def first_rows(data: bytes, count: int, *, limits: Limits) -> pd.DataFrame:
     parquet = open_parquet(data, limits=limits)
     batches = parquet.iter_batches(batch_size=count, use_threads=False)
     table = pa.Table.from_batches([next(batches)] if parquet.metadata.num_rows else [], parquet.schema_arrow)
-    return table.to_pandas(use_threads=False, ignore_metadata=True)
+    frame: pd.DataFrame = table.to_pandas(use_threads=False, ignore_metadata=True)
+    return frame
