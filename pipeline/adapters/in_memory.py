@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import RLock
 
+from pipeline.adapters.mlflow_measured import NOTHING_OWN, Own, figures
+from pipeline.adapters.mlflow_records import RunFacts, finite_metrics, metric_gaps
 from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
 from pipeline.governance.ledger import (
     FIRST_HASH,
@@ -91,11 +93,16 @@ class InMemoryRegistry:
         description: str = "",
         run_id: str | None = None,
         gaps: Iterable[Gap] = (),
+        own: Own = NOTHING_OWN,
     ) -> int:
-        """A new version with the next number; `files` empty: they are gone."""
+        """A new version with the next number; `files` empty: they are gone. own: what its logged model has.
+
+        metrics, params: those of its run.
+        """
         held = self._models[model]
         held.newest += 1
         number = held.newest
+        counted = figures(run_id, RunFacts("active", metrics=metrics or {}, params=params or {}), own)
         row = VersionRow(
             model=model,
             version=number,
@@ -105,8 +112,8 @@ class InMemoryRegistry:
             run_id=run_id,
             created_at=EPOCH + timedelta(minutes=next(self._minutes)),
             description=description,
-            metrics=dict(metrics or {}),
-            params=dict(params or {}),
+            metrics=finite_metrics(counted.metrics.items()),
+            params=dict(counted.params),
             tags=dict(tags or {}),
         )
         held.versions[number] = VersionRecord(
@@ -115,7 +122,8 @@ class InMemoryRegistry:
             model_id=None,
             status_message="",
             registered_by="",
-            gaps=tuple(gaps),
+            gaps=(*gaps, *metric_gaps(counted.metrics), *counted.gaps),
+            datasets=counted.datasets,
         )
         held.files[number] = dict(files or {})
         held.documents[number] = dict(documents or {})

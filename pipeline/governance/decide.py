@@ -129,7 +129,7 @@ class Decider:
             self._apply(decided, begun)
         except (NotFound, InvalidInput) as error:
             failure = error  # the registry's own refusal: what is there now decides how this ended
-        state = self.registry.state(decided.event.model)
+        state = state_of(self.registry, decided.event.model)
         return self.end_of(decided, state, end, recovered=begun is None), failure
 
     def end_of(self, decided: StoredEvent, state: ModelState, end: EventType, *, recovered: bool = False) -> Event:
@@ -244,6 +244,14 @@ class Decider:
                 f"decision {decided.sequence} was not applied ({end.event.type}); ask again with another key"
             )
         return _outcome(request.move, decided, end, replayed=True)
+
+
+def state_of(registry: Registry, model: str) -> ModelState:
+    """A model that was deleted is one without aliases and versions."""
+    try:
+        return registry.state(model)
+    except NotFound:
+        return ModelState()
 
 
 def apply_change(registry: Registry, slot: Slot, to: str | None) -> None:

@@ -55,7 +55,10 @@ class VersionRow:
 
 @dataclass(frozen=True)
 class VersionRecord:
-    """One version with its run. `gaps` names what the registry no longer has: a deleted run, a metric that is NaN."""
+    """One version with its run. `gaps` names what the registry no longer has: a deleted run, a metric that is NaN.
+
+    datasets: of each metric that was measured on a named one.
+    """
 
     row: VersionRow
     source: str
@@ -63,6 +66,7 @@ class VersionRecord:
     status_message: str
     registered_by: str
     gaps: tuple[Gap, ...] = ()
+    datasets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -205,23 +205,25 @@ class GovernanceService:
         Where no version has the metric by that name, it is looked for under those accepted for it. Raises InvalidInput
         where nobody says which end is the better one, NotFound where no version has the metric.
         """
-        rules = self.policy.metrics
-        names = list(dict.fromkeys((metric, *rules.accepted(metric))))
-        rows = self.registry.table(model, names)
-        name = next((each for each in names if any(each in row.metrics for row in rows)), None)
-        if name is None:
-            raise NotFound(
-                f"metric: no version of {model!r} has a metric {metric!r}; ask for one of {self._names(model)}"
-            )
-        end = direction or rules.direction(name)
-        held = [row for row in rows if name in row.metrics]
+        name, held = self._holders(model, metric)
+        end = direction or self.policy.metrics.direction(name)
         able = [row for row in held if not not_a_share(name, row.metrics[name])]
         if not able:
             raise NotFound(f"metric: no version of {model!r} has a {name!r} between 0 and 1, as a share must be")
         sign = 1 if end is Direction.HIGHEST else -1
         best = max(able, key=lambda row: (sign * row.metrics[name], row.version))
-        left_out = tuple(row.version for row in held if row not in able)
+        left_out = tuple(row.version for row in held if not_a_share(name, row.metrics[name]))
         return Best(self.version(model, best.version).row, name, end, left_out)
+
+    def _holders(self, model: str, metric: str) -> tuple[str, list[VersionRow]]:
+        """Under which name any version has the metric, and those that have it. Raises NotFound."""
+        rows, names = self.registry.table(model, [metric]), [metric]
+        if not any(metric in row.metrics for row in rows):
+            rows, names = self.registry.table(model, None), list(self.policy.metrics.accepted(metric))
+        for name in names:
+            if held := [row for row in rows if name in row.metrics]:
+                return name, held
+        raise NotFound(f"metric: no version of {model!r} has a metric {metric!r}; ask for one of {self._names(model)}")
 
     def _names(self, model: str) -> str:
         """Every metric that any version has, for a sentence."""

@@ -11,7 +11,6 @@ the worker process calls `load_model`. The heavy libraries are imported when the
 import contextlib
 import hashlib
 import importlib.metadata
-import json
 import lzma
 import stat
 import struct
@@ -22,9 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipeline.explanation.archives import members_of
+from pipeline.foreign_documents import read_json, read_yaml
 from pipeline.governance.errors import IntegrityFailure, Refused
 from pipeline.governance.ports import File
 
@@ -36,6 +34,7 @@ MOST_BYTES = 500 * 2**20
 MOST_FILES = 1_000
 MOST_TEXT_BYTES = 2**20  # of MLmodel: PyYAML reads about 1 MB per second
 MOST_EXAMPLE_BYTES = 10 * 2**20
+MOST_EXAMPLE_ENTRIES = 1_000_000
 MOST_EXAMPLE_ROWS = 100
 NOT_SKOPS = "it is not saved with skops"
 TRUST_MAKERS = 'who trusts its makers sets "trust: producers" under serving in params.yaml'
@@ -141,9 +140,9 @@ def read_description(folder: Path) -> Mapping[str, Any]:
 def parse_description(content: bytes) -> Mapping[str, Any]:
     """Raises Refused."""
     try:
-        description = yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise Refused(f"{MODEL_DESCRIPTION} is not valid YAML") from error
+        description = read_yaml(content)
+    except ValueError as error:
+        raise Refused(f"{MODEL_DESCRIPTION} cannot be read: {error}") from error
     if not isinstance(description, dict) or not isinstance(description.get("flavors"), dict):
         raise Refused(f"{MODEL_DESCRIPTION} lists no flavors")
     return description
@@ -245,9 +244,9 @@ def input_example(loaded: LoadedModel) -> Rows:
     try:
         if path.stat().st_size > MOST_EXAMPLE_BYTES:
             raise Refused("its input example is too large")
+        content = read_json(path.read_bytes(), most_entries=MOST_EXAMPLE_ENTRIES)
         as_frame, signature = information.get("type") == "dataframe", loaded.description.get("signature")
-        rows = rows_of_example(json.loads(path.read_bytes()), as_frame=as_frame, signature=signature)
-        return rows[:MOST_EXAMPLE_ROWS]
+        return rows_of_example(content, as_frame=as_frame, signature=signature)[:MOST_EXAMPLE_ROWS]
     except UNUSABLE as error:
         raise Refused(f"its input example cannot be read ({short(error)})") from error
 

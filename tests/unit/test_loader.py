@@ -162,9 +162,9 @@ def test_digests_are_of_the_bytes(folder):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("flavors: [", "MLmodel is not valid YAML"),
-        ("[" * 5000, "MLmodel is not valid YAML"),
-        ("!!python/object/apply:os.system [exit]", "MLmodel is not valid YAML"),
+        ("flavors: [", "MLmodel cannot be read: it is not valid YAML"),
+        ("[" * 5000, "MLmodel cannot be read: it is nested too deep: more than 50 levels"),
+        ("!!python/object/apply:os.system [exit]", "MLmodel cannot be read: it asks for a type of its own"),
         ("flavors: sklearn", "MLmodel lists no flavors"),
         ("flavors: {sklearn: 1}", "MLmodel describes no scikit-learn model"),
         (

@@ -1035,6 +1035,45 @@ class TestOutOfBand:
             "/1 is not there, the ledger says Production",
         ]
 
+    def test_is_not_reverted_onto_bytes_that_were_not_recorded(self) -> None:
+        """A number that was given out again names another version, which nobody approved."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        registry.add_model(MODEL)
+        registry.add_version(MODEL, files={"model/other": b"of somebody else"})
+        with pytest.raises(Refused, match=r"^revert: the files of champion 1 are now .*; adopt what is there"):
+            desk.revert(MODEL, reason=REASON, actor=GRACE)
+
+        assert registry.state(MODEL).champion is None
+        desk.adopt(MODEL, reason=REASON, actor=GRACE)
+        assert desk.verify() == []
+
+    def test_is_reverted_where_the_same_bytes_were_registered_again(self) -> None:
+        """What was approved is the bytes."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        files = registry._models[MODEL].files[1]
+        registry.add_model(MODEL)
+        registry.add_version(MODEL, files=files)
+        desk.revert(MODEL, reason=REASON, actor=GRACE)
+
+        assert registry.state(MODEL).champion == 1
+
+    def test_of_a_deleted_model_is_no_decision_that_stays_open(self) -> None:
+        """A revert that finds no model ends as aborted; adopting ends the differences."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        del registry._models[MODEL]
+        with pytest.raises(Conflict, match="aborted"):
+            desk.revert(MODEL, reason=REASON, actor=GRACE)
+
+        assert desk.pending(MODEL) == []
+        desk.adopt(MODEL, reason=REASON, actor=GRACE)
+        assert desk.verify() == []
+
     def test_before_the_first_sight_is_not_claimed(self) -> None:
         """Only changes after the baseline can be out-of-band."""
         registry = small_registry()
