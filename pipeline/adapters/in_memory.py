@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import RLock
 
 from pipeline.adapters.mlflow_measured import NOTHING_OWN, Own, figures
@@ -383,7 +384,7 @@ class InMemoryLedger:
         except KeyError as error:
             raise NotFound(f"evidence: the ledger holds none with the digest {sha256}") from error
 
-    def problems(self) -> list[str]:
+    def problems(self, checkpoints: Sequence[Path] = ()) -> list[str]:  # noqa: ARG002 (there are no files here)
         hashes = {each.sequence: each.hash for each in self._events}
         cut = [
             f"event {number}: is in a checkpoint and differs"
@@ -394,6 +395,9 @@ class InMemoryLedger:
 
     def stamps(self) -> Iterator[tuple[int, datetime]]:
         return ((each.sequence, each.event.at) for each in self._events)
+
+    def unprotected(self) -> str:
+        return "" if self.checkpoints or not self._events else "there are no checkpoints"
 
     def keep_checkpoint(self) -> None:
         if self._events:

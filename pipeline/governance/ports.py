@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.governance.ledger import Event, SlotState, StoredEvent, Topic, UnreadableEvent
@@ -266,8 +267,14 @@ class Ledger(Protocol):
     def evidence(self, sha256: str) -> str:
         """Raises NotFound."""
 
-    def problems(self) -> list[str]:
-        """What `verify` finds: broken links, changed rows, copies that differ, a tail cut off; one sentence each."""
+    def problems(self, checkpoints: Sequence[Path] = ()) -> list[str]:
+        """What `verify` finds: broken links, changed rows, copies that differ, a tail cut off; one sentence each.
+
+        checkpoints: files of them from elsewhere. Raises NotFound and InvalidInput for one that cannot be read.
+        """
+
+    def unprotected(self) -> str:
+        """What nothing would show because there are no checkpoints; empty where there are some, or no ledger."""
 
     def stamps(self) -> Iterator[tuple[int, datetime]]:
         """Number and time of each event that has one, in order of sequence."""

@@ -158,7 +158,10 @@ class Reconciler:
         commit = decided.event.changes[0]
         if self._state(decided.event.model).value(commit.slot) == commit.to:
             self.registry.prepare()
-            return self.decider.carry_out(decided, end)
+            stored = self.decider.carry_out(decided, end)
+            if end is EventType.APPLIED:
+                self.decider.keep_checkpoint()  # one that could not be kept is made good by the next
+            return stored
         event = self.decider.end_of(decided, self._state(decided.event.model), end, recovered=True)
         return self.decider.close(decided, event)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TypedDict, Unpack
 
 from pipeline.governance.actors import Actor
@@ -57,7 +58,7 @@ from pipeline.governance.reconcile import Reconciler
 from pipeline.governance.request import Outcome, Request
 from pipeline.governance.review import Review, Reviewer
 from pipeline.governance.tampering import Changed, Watch
-from pipeline.governance.verify import Problem, find_problems, set_back, unknown_registry
+from pipeline.governance.verify import Problem, Verification, find_problems, set_back, unknown_registry
 
 PAGE_LINES = 50
 
@@ -342,13 +343,17 @@ class GovernanceService:
         """Versions in Staging, in Production or under an alias whose files are not those recorded, read anew."""
         return self.reconciler.changed_files(model)
 
-    def verify(self, *, new: bool = False) -> list[Problem]:
+    def verify(self, *, new: bool = False, checkpoints: Sequence[Path] = ()) -> list[Problem]:
         """The chain, its copies and checkpoints; the registry against the ledger; the bytes of what is in use.
 
-        new: the registry is meant to be one that the ledger does not know yet.
+        new: the registry is meant to be one that the ledger does not know yet. checkpoints: files from elsewhere.
         """
-        registry, models = self.ledger.registry(), self.known_models()
-        return list(find_problems(self.ledger, self.reconciler, models, registry=registry, new=new))
+        asked = Verification(self.ledger.registry, self.known_models, new, checkpoints)
+        return list(find_problems(self.ledger, self.reconciler, asked))
+
+    def unprotected(self) -> str:
+        """What verify cannot see for want of checkpoints, as a sentence; empty where there are some."""
+        return self.ledger.unprotected()
 
     def set_back(self) -> list[str]:
         """Where time went back from one event to the next: one sentence each, of the newest."""

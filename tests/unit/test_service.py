@@ -181,6 +181,65 @@ class TestPromotion:
         assert [number for number, _ in ledger.checkpoints] == [3]
 
 
+class FullDisk(InMemoryLedger):
+    """A ledger beside which no checkpoint can be kept."""
+
+    def keep_checkpoint(self) -> None:
+        raise Unavailable("the ledger cannot be used: No space left on device")
+
+
+class TestACheckpointThatCannotBeKept:
+    """The decision is applied, and whoever made it is told."""
+
+    def test_is_said_beside_the_decision(self) -> None:
+        """In the outcome and its JSON; another decision has no word of it."""
+        told = promote(build_desk(ledger=FullDisk()), 1, Stage.STAGING)
+        quiet = promote(build_desk(), 1, Stage.STAGING)
+
+        assert told.notice == (
+            "applied; the checkpoint could not be kept: the ledger cannot be used: No space left on device"
+        )
+        assert told.as_json() == {**quiet.as_json(), "notice": told.notice}
+
+    def test_is_no_reason_to_end_a_reconciliation(self) -> None:
+        """The intent of a crash is finished all the same."""
+        registry = small_registry()
+        desk = build_desk(registry, FullDisk())
+        desk.take_over()
+        state, read = registry.state, []
+
+        def silent_after_the_change(model: str) -> ModelState:
+            read.append(model)
+            if registry._models[model].versions[1].row.stage is Stage.STAGING:
+                raise Unavailable("the registry does not answer")
+            return state(model)
+
+        registry.state = silent_after_the_change
+        with pytest.raises(Unavailable):
+            promote(desk, 1, Stage.STAGING)
+        registry.state = state
+
+        assert [each.event.type for each in desk.reconcile(MODEL, min_age=timedelta())] == [EventType.APPLIED]
+
+
+class TestVerifyOfADamagedLedger:
+    """What was found is not lost where the rest cannot be looked at."""
+
+    def test_keeps_what_was_found_where_the_registry_is_silent_too(self) -> None:
+        """With a whole ledger a silent registry is no finding: nothing is known then."""
+        ledger = InMemoryLedger()
+        desk = build_desk(ledger=ledger)
+        promote(desk, 1, Stage.STAGING)
+        desk.registry.down = True
+        with pytest.raises(Unavailable):
+            desk.verify()
+        ledger._events.pop(1)
+
+        found = [each.text for each in desk.verify()]
+        assert "event 3: should be number 2" in found
+        assert any(each.startswith("not all could be checked: the registry") for each in found)
+
+
 REFUSALS: list[tuple[str, Callable[[GovernanceService], object], type[SignoffError]]] = [
     ("a gate that prevents", lambda desk: promote(desk, 1, Stage.PRODUCTION), Blocked),
     ("nothing to do", lambda desk: promote(desk, 3, Stage.NONE), NothingToDo),
