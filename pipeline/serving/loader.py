@@ -11,7 +11,6 @@ the worker process calls `load_model`. The heavy libraries are imported when the
 import contextlib
 import hashlib
 import importlib.metadata
-import io
 import lzma
 import stat
 import struct
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.explanation.archives import members_of
 from pipeline.foreign_documents import read_json, read_yaml
 from pipeline.governance.errors import IntegrityFailure, Refused
 from pipeline.governance.ports import File
@@ -38,6 +38,8 @@ MOST_EXAMPLE_ENTRIES = 1_000_000
 MOST_EXAMPLE_ROWS = 100
 NOT_SKOPS = "it is not saved with skops"
 TRUST_MAKERS = 'who trusts its makers sets "trust: producers" under serving in params.yaml'
+SKOPS_DESCRIPTION = "schema.json"
+MOST_SCHEMA_BYTES = 32 * 2**20
 MOST_MEMBERS = 100_000  # histogram boosting has three per class and iteration
 
 # What zipfile, zlib, json, numpy, skops and scikit-learn raise for content that is not what it claims to be.
@@ -185,16 +187,16 @@ def check_scikit_learn(needed: str) -> None:
 
 
 def _check_archive(data: bytes) -> None:
-    """Refuse an archive that would unpack to far more than its size.
-
-    The declared sizes can be believed: zipfile stops reading a member there, and the checksum then fails.
-    """
+    """Refuse an archive that would unpack to far more than its size, or whose description is not one."""
     try:
-        members = zipfile.ZipFile(io.BytesIO(data)).infolist()
+        members = members_of(data, most_members=MOST_MEMBERS, most_bytes=MOST_BYTES)
+    except ValueError as error:
+        raise Refused(f"the model file cannot be used: {error}") from error
     except UNUSABLE as error:
         raise Refused(f"the model file is damaged ({short(error)})") from error
-    if len(members) > MOST_MEMBERS or sum(member.file_size for member in members) > MOST_BYTES:
-        raise Refused("the model file unpacks to too much")
+    schema = next((member for member in members if member.filename == SKOPS_DESCRIPTION), None)
+    if schema is not None and schema.file_size > MOST_SCHEMA_BYTES:
+        raise Refused(f"the model file describes itself in more than {MOST_SCHEMA_BYTES // 2**20} MB")
 
 
 def _load_skops(data: bytes, allowed_types: Collection[str]) -> Model:

@@ -48,8 +48,8 @@ from pipeline.governance.errors import (
     Unavailable,
     WarningsNotAccepted,
 )
-from pipeline.governance.history import GateCount, Moment, given_out_again, one_line_each
-from pipeline.governance.ledger import Event, EventType, SlotState, StoredEvent, iso
+from pipeline.governance.history import GateCount, Moment, entry, given_out_again, one_line_each
+from pipeline.governance.ledger import Event, EventType, SlotState, StoredEvent, UnreadableEvent, iso
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Slot, Stage, alias_move, parse_target, stage_move
 from pipeline.governance.metrics import Direction, MetricRules
 from pipeline.governance.policy import GateRule, Mode
@@ -1381,6 +1381,58 @@ class TestTampering:
         ledger._events.pop(0)
 
         assert desk.verify()[0].kind == "ledger"
+
+
+class TestPagesOfTheHistory:
+    """The newest lines first, one per decision."""
+
+    def test_hold_each_decision_with_its_intent(self) -> None:
+        """Also where the intent is on an older page, on which it is no line of its own."""
+        desk = build_desk()
+        for version in (1, 2):
+            promote(desk, version, Stage.STAGING)
+        first = desk.history_page(MODEL, lines=1)
+        second = desk.history_page(MODEL, before=first.older, lines=1)
+        rest = desk.history_page(MODEL, before=second.older)
+
+        assert [(entry.sequence, intent and intent.sequence) for entry, intent in first.lines] == [(5, 4)]
+        assert [(entry.sequence, intent and intent.sequence) for entry, intent in second.lines] == [(3, 2)]
+        assert ([entry.sequence for entry, _ in rest.lines], rest.older) == ([1], None)
+        assert desk.event(99) is None
+
+    def test_of_a_model_that_nobody_knows_are_not_found(self) -> None:
+        """An address may name anything; a model without events has an empty page."""
+        desk = build_desk()
+        with pytest.raises(NotFound):
+            desk.history_page("nobody")
+        assert desk.history_page(MODEL).lines == ()
+
+    def test_of_some_types_name_their_intent_too(self) -> None:
+        """It is looked up by its number."""
+        desk = build_desk()
+        promote(desk, 1, Stage.STAGING)
+        ((end, intent),) = desk.history_page(MODEL, only={"applied"}).lines
+
+        assert (end.sequence, intent and intent.sequence) == (3, 2)
+
+    def test_list_an_event_that_cannot_be_read(self) -> None:
+        """As what its columns say; it is about no version."""
+        read = entry(UnreadableEvent(3, "decided", MODEL))
+
+        assert (read.type.value, read.at, read.as_json()["at"]) == ("unreadable", None, None)
+        assert str(read.why).endswith("it is called decided.")
+        assert not read.is_about(1, "2026")
+        assert not replace(read, version=1).is_about(1, "2026")
+
+    def test_a_rollback_to_a_champion_further_back_finds_its_files(self) -> None:
+        """Not only to the one before; a version that never was champion has none."""
+        desk = build_desk()
+        for version in (1, 2, 3):
+            champion(desk, version)
+        first = desk.show(MODEL, 1).file_digest
+
+        assert desk.reviewer._recorded_digest(Move(MODEL, MoveKind.ROLLBACK, 1)) == first
+        assert desk.reviewer._recorded_digest(Move(MODEL, MoveKind.ROLLBACK, 9)) is None
 
 
 class TestLookingBack:
