@@ -102,7 +102,8 @@ def _decide(draft: Draft) -> None:
             _keep_text(draft, reason)
     else:
         renew(draft.place)
-        session.flash(f"Decision {outcome.sequence} is applied: {words.done(outcome)}")
+        notice = f" ({outcome.notice})" if outcome.notice else ""
+        session.flash(f"Decision {outcome.sequence} is applied: {words.done(outcome)}{notice}")
     session.forget_reads()
 
 

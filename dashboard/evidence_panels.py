@@ -9,6 +9,7 @@ from dashboard import charts, session, tables, widgets, words
 from pipeline.data_report import sentences
 from pipeline.governance.evidence import Evidence, entry_of, number
 from pipeline.governance.ports import MetricDifference
+from pipeline.governance.text import visible
 
 EVALUATION = "evaluation"
 MOST_KPIS = 4
@@ -49,6 +50,9 @@ def metrics(evidence: Evidence, champion: Evidence | None, differences: Iterable
         st.plotly_chart(figure, config=charts.PLAIN, alt="Metrics with their intervals beside the champion's")
     columns = tables.metric_columns(evidence, champion)
     widgets.frame(table, "Metrics with interval and n, and the champion's", digits=columns)
+    if measured := {each.name: each.dataset for each in evidence.metrics() if each.dataset}:
+        st.caption("Measured on")
+        st.text("\n".join(f"{visible(name)}: {visible(dataset)}" for name, dataset in measured.items()))
     _evaluation_notes(evidence.document(EVALUATION))
 
 

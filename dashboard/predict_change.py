@@ -56,4 +56,6 @@ def _found(found: Change, row: CheckedRow, target: Target) -> None:
 
 def _value(target: Target, name: str, value: object) -> str:
     rule = target.layout.column(name) if target.layout else None
+    if value is None:
+        return "missing"
     return f"{in_words(value)}{unit(rule) if rule and not isinstance(value, str) else ''}"

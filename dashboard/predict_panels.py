@@ -93,7 +93,8 @@ def what_if(row: CheckedRow, target: Target) -> None:
     axes = (_with_unit(movable[column]), "Probability" if target.probabilities else "Output")
     figure = explanation_charts.curves(_lines(said, target), places, axes, at=row.values[column])
     st.plotly_chart(figure, config=charts.PLAIN, alt="What the version says while one column moves")
-    own = f"{in_words(row.values[column])}{unit(movable[column])}"
+    value = row.values[column]
+    own = "missing" if value is None else f"{in_words(value)}{unit(movable[column])}"
     st.text(f"{visible(column)} is {own} in the row.{_classes_met(said, target)}")
     st.caption("All other columns stay as they are: not every such row needs to exist.")
 

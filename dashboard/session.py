@@ -138,6 +138,19 @@ def pending(model: str | None) -> tuple[PendingDecision, ...]:
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=1, show_spinner=False)
+def gone() -> dict[str, tuple[Difference, ...]]:
+    """What differs of each model that only the ledger still knows; nothing where somebody has adopted that."""
+    found = {name: tuple(desk().differences(name)) for name in desk().gone_models()}
+    return {name: held for name, held in found.items() if held}
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=1, show_spinner=False)
+def unknown_registry() -> str:
+    """Why the ledger says nothing about this registry; empty where it does."""
+    return desk().unknown_registry()
+
+
+@st.cache_resource(ttl=FRESH_SECONDS, max_entries=1, show_spinner=False)
 def silence() -> str:
     """Why the registry does not answer; empty where it does."""
     return desk().silence()
@@ -246,6 +259,8 @@ READS: tuple[Callable[..., Any], ...] = (
     event,
     recorded_models,
     pending,
+    gone,
+    unknown_registry,
     silence,
     champions,
     differences,

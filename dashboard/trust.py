@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import pages, session, widgets, words
 from pipeline.governance.errors import NotFound, SignoffError
-from pipeline.governance.tampering import IN_USE
+from pipeline.governance.lifecycle import IN_USE
 from pipeline.serving.predictions import Target
 from pipeline.serving.trust import Trust, TrustState
 

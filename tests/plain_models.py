@@ -1,7 +1,8 @@
 """A registry as plain MLflow fills it: `python tests/plain_models.py ADDRESS`, in a process of its own.
 
 MLflow logs and registers at the address of the process. price: a regression, two versions. churn: two classes, two
-versions. dose: LightGBM, three classes. bare: neither signature nor example.
+versions. dose: LightGBM, three classes. bare: neither signature nor example. shop: a large whole number, a time, an
+optional number and an optional list.
 """
 
 import sys
@@ -11,11 +12,13 @@ import mlflow
 import numpy as np
 import pandas as pd
 from lightgbm import LGBMClassifier
-from mlflow.models import infer_signature
+from mlflow.models import ModelSignature, infer_signature
+from mlflow.types.schema import Array, ColSpec, DataType, Schema
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 ROWS = 200
 TREE = ["numpy.dtype", "sklearn.tree._tree.Tree"]
@@ -51,10 +54,49 @@ def fill(uri: str) -> None:
             input_example=inputs.head(3),
             **PACKAGES,
         )
+    _shop()
     forest = RandomForestClassifier(n_estimators=10, random_state=52).fit(inputs, churns)
     with mlflow.start_run():
         mlflow.sklearn.log_model(
             forest, name="model", registered_model_name="bare", skops_trusted_types=TREE, **PACKAGES
+        )
+
+
+def shop_rows() -> pd.DataFrame:
+    """Two customers whose numbers are one as doubles, three days, and a bonus that may be missing."""
+    days = pd.to_datetime(["2024-03-05", "2024-03-06", "2024-03-07"]).as_unit("ns")
+    return pd.DataFrame({"customer": [2**53, 2**53 + 1] * 6, "when": [*days] * 4, "bonus": [1.0, np.nan, 3.0, 5.0] * 3})
+
+
+def _shop() -> None:
+    """100 for the second customer, 10 for each day of the month, 0, 1 or 2 for the bonus, -1 where it is missing."""
+    inputs = shop_rows()
+    prepared = ColumnTransformer(
+        [
+            ("customer", OneHotEncoder(drop="first"), ["customer"]),
+            ("when", OrdinalEncoder(), ["when"]),
+            ("bonus", OrdinalEncoder(encoded_missing_value=-1), ["bonus"]),
+        ]
+    )
+    truth = (
+        100.0 * (inputs["customer"] > 2**53)
+        + 10 * inputs["when"].dt.day
+        + inputs["bonus"].map({1: 0, 3: 1, 5: 2}).fillna(-1)
+    )
+    model = make_pipeline(prepared, LinearRegression()).fit(inputs, truth)
+    columns = [ColSpec(DataType.long, "customer"), ColSpec(DataType.datetime, "when")]
+    optional = [
+        ColSpec(DataType.double, "bonus", required=False),
+        ColSpec(Array(DataType.string), "tags", required=False),
+    ]
+    with mlflow.start_run():
+        mlflow.sklearn.log_model(
+            model,
+            name="model",
+            registered_model_name="shop",
+            signature=ModelSignature(Schema([*columns, *optional])),
+            input_example=inputs.head(3),
+            **PACKAGES,
         )
 
 

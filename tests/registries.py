@@ -11,8 +11,8 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,6 +102,8 @@ class MlflowServer:
             os.killpg(self._process.pid, signal.SIGCONT)
             self._process.terminate()
             self._process.wait(120)
+            with suppress(ProcessLookupError):  # the workers of an older server outlive it
+                os.killpg(self._process.pid, signal.SIGTERM)
             self._process = None
 
     def hold(self) -> None:
@@ -208,6 +210,37 @@ class Filler:
         run_id = self.add_run(metrics, params) if with_run else None
         model_id = self.add_files(run_id, model_files() if files is None else files)
         return self.register(model, f"models:/{model_id}", run_id=run_id, tags=tags, description=description)
+
+    def add_versions_of_a_run(
+        self,
+        model: str,
+        owns: Sequence[Any],
+        *,
+        metrics: Mapping[str, float] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> None:
+        """One run and a version for each logged model in it. owns: `metrics` and `params` of each.
+
+        A dataset is its name with its digest in brackets.
+        """
+        from mlflow.entities import Metric
+
+        run_id = self.client.create_run(self.experiment_id).info.run_id
+        for number, own in enumerate(owns):
+            found = self.client.create_logged_model(
+                self.experiment_id, name=f"model-{number}", source_run_id=run_id, params=dict(own.params)
+            )
+            for name, at, step, value, dataset in own.metrics:
+                logged = float("nan") if value is None else value
+                label, _, digest = dataset.removesuffix(")").partition(" (")
+                on = {"dataset_name": label, "dataset_digest": digest} if dataset else {}
+                metric = Metric(name, logged, at, step, model_id=found.model_id, run_id=run_id, **on)
+                self.client.log_batch(run_id, metrics=[metric])
+            self.register(model, f"models:/{found.model_id}", run_id=run_id)
+        for name, value in (metrics or {}).items():
+            self.client.log_batch(run_id, metrics=[Metric(name, value, 99, 99)])
+        for name, value in (params or {}).items():
+            self.client.log_param(run_id, name, value)
 
     def register(
         self,

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import model_card, session
+from dashboard import model_card, session, widgets, words
 from dashboard.filling import empty_registry
 from dashboard.trust import changed_box, changed_files, unusable
 from pipeline.governance.overview import ModelOverview
@@ -13,6 +13,7 @@ CARD_PIXELS, MOST_CARDS = 420, 40
 def overview_page() -> None:
     st.title("Overview", anchor=False)
     models = sorted(session.overview(), key=model_card.urgency)
+    lost()
     if not any(model.record.versions for model in models):
         empty_registry()
         return
@@ -34,12 +35,20 @@ def overview_page() -> None:
         st.caption(f"{len(models) - MOST_CARDS:,} more models are listed on the page Versions.")
 
 
+def lost() -> None:
+    """What the ledger knows and the registry does not have: another registry, or models that are gone from this one."""
+    if sentence := session.unknown_registry():
+        widgets.message("Unknown registry", words.sentence(sentence), colour="orange")
+    for name, differences in session.gone().items():
+        model_card.out_of_band(name, differences)
+
+
 def figures(models: list[ModelOverview], changed: int) -> None:
     with st.grid(4, min_column_width=150):
         st.metric("Models", len(models), border=True)
         st.metric("Versions", f"{sum(model.record.versions for model in models):,}", border=True)
         st.metric("Waiting for review", sum(len(model.waiting) for model in models), border=True)
-        moved = sum(len(model.differences) for model in models)
+        moved = sum(len(model.differences) for model in models) + sum(map(len, session.gone().values()))
         st.metric("Out-of-band changes", moved + changed, border=True)
 
 

@@ -7,8 +7,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import RLock
 
+from pipeline.adapters.mlflow_measured import NOTHING_OWN, Own, figures
+from pipeline.adapters.mlflow_records import RunFacts, finite_metrics, metric_gaps
 from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
 from pipeline.governance.ledger import (
     FIRST_HASH,
@@ -91,11 +94,16 @@ class InMemoryRegistry:
         description: str = "",
         run_id: str | None = None,
         gaps: Iterable[Gap] = (),
+        own: Own = NOTHING_OWN,
     ) -> int:
-        """A new version with the next number; `files` empty: they are gone."""
+        """A new version with the next number; `files` empty: they are gone. own: what its logged model has.
+
+        metrics, params: those of its run.
+        """
         held = self._models[model]
         held.newest += 1
         number = held.newest
+        counted = figures(run_id, RunFacts("active", metrics=metrics or {}, params=params or {}), own)
         row = VersionRow(
             model=model,
             version=number,
@@ -105,8 +113,8 @@ class InMemoryRegistry:
             run_id=run_id,
             created_at=EPOCH + timedelta(minutes=next(self._minutes)),
             description=description,
-            metrics=dict(metrics or {}),
-            params=dict(params or {}),
+            metrics=finite_metrics(counted.metrics.items()),
+            params=dict(counted.params),
             tags=dict(tags or {}),
         )
         held.versions[number] = VersionRecord(
@@ -115,7 +123,8 @@ class InMemoryRegistry:
             model_id=None,
             status_message="",
             registered_by="",
-            gaps=tuple(gaps),
+            gaps=(*gaps, *metric_gaps(counted.metrics), *counted.gaps),
+            datasets=counted.datasets,
         )
         held.files[number] = dict(files or {})
         held.documents[number] = dict(documents or {})
@@ -375,7 +384,7 @@ class InMemoryLedger:
         except KeyError as error:
             raise NotFound(f"evidence: the ledger holds none with the digest {sha256}") from error
 
-    def problems(self) -> list[str]:
+    def problems(self, checkpoints: Sequence[Path] = ()) -> list[str]:  # noqa: ARG002 (there are no files here)
         hashes = {each.sequence: each.hash for each in self._events}
         cut = [
             f"event {number}: is in a checkpoint and differs"
@@ -386,6 +395,9 @@ class InMemoryLedger:
 
     def stamps(self) -> Iterator[tuple[int, datetime]]:
         return ((each.sequence, each.event.at) for each in self._events)
+
+    def unprotected(self) -> str:
+        return "" if self.checkpoints or not self._events else "there are no checkpoints"
 
     def keep_checkpoint(self) -> None:
         if self._events:

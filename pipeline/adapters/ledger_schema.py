@@ -2,6 +2,7 @@
 
 import importlib
 import sqlite3
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -47,15 +48,21 @@ def reading_engine(file: Path, *, busy_seconds: float) -> sa.Engine:
     """
 
     def connect() -> sqlite3.Connection:
-        log = file.with_name(f"{file.name}-wal")
-        left = log.exists() and log.stat().st_size
-        connection = _connect(file, "ro" if left else "rw", busy_seconds)
-        connection.execute("PRAGMA query_only=ON")
-        return connection
+        return _connect_reading(file, busy_seconds)
 
     engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.pool.QueuePool)
     _begins_with(engine, "BEGIN")
     return engine
+
+
+def careful_connection(file: Path, *, busy_seconds: float) -> sqlite3.Connection:
+    """For reading what may be damaged: text that is no UTF-8 comes with surrogates."""
+    try:
+        connection = _connect_reading(file, busy_seconds)
+    except sqlite3.Error as error:
+        raise Unavailable(f"the ledger cannot be used: {error}") from error
+    connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
+    return connection
 
 
 def empty_engine() -> sa.Engine:
@@ -115,6 +122,16 @@ def _upgrade(connection: sa.Connection, revision: str | None) -> None:
         command.stamp(config, FIRST)
     command.upgrade(config, "head")
     rebuild(connection)
+
+
+def _connect_reading(file: Path, busy_seconds: float) -> sqlite3.Connection:
+    log = file.with_name(f"{file.name}-wal")
+    left = log.exists() and log.stat().st_size
+    connection = _connect(file, "ro" if left else "rw", busy_seconds)
+    connection.execute("PRAGMA query_only=ON")
+    # A text that is no UTF-8 is no end of the others; `verify` names it.
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+    return connection
 
 
 def _connect(file: Path, mode: str, busy_seconds: float) -> sqlite3.Connection:

@@ -141,15 +141,3 @@ def champion_events(registry: str, model: str, newest: int | None, *, stack: boo
         .order_by(order.desc())
         .limit(newest)
     )
-
-
-def held_standing(
-    connection: sa.Connection, registry: str
-) -> tuple[dict[Mark, int], dict[str, dict[int, ChampionRow]]]:
-    """What the tables say of a registry, in the form of a replay."""
-    found = connection.execute(sa.select(MARKS).where(MARKS.c.registry == registry)).all()
-    champions: dict[str, dict[int, ChampionRow]] = {}
-    for row in connection.execute(sa.select(CHAMPIONS).where(CHAMPIONS.c.registry == registry)):
-        kept = ChampionRow(row.sequence, row.version, row.period, row.depth)
-        champions.setdefault(row.model, {})[row.sequence] = kept
-    return {Mark(row.model, row.topic, row.version, row.created_at): row.sequence for row in found}, champions

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Anybody who may register names a source: no address that would let them send requests from here.
 REMOTE = ("mlflow-artifacts", "s3", "gs", "r2", "abfs", "abfss", "wasb", "wasbs", "dbfs", "hdfs", "viewfs")
+AZURE = dict.fromkeys(("abfs", "abfss", "wasb", "wasbs"), "azure-storage-blob and azure-identity")
+PACKAGES = {"s3": "boto3", "r2": "boto3", "gs": "google-cloud-storage", **AZURE}
 # The drivers' own errors, where a driver is installed and was imported.
 DRIVERS = (
     ("botocore.exceptions", ("BotoCoreError", "ClientError")),
@@ -54,6 +56,10 @@ class RemoteFolder:
     def __init__(self, location: str, *, tracking_uri: str) -> None:
         parts = urlsplit(location)
         server = urlsplit(tracking_uri).netloc
+        if parts.scheme == "mlflow-artifacts" and not tracking_uri.startswith(("http://", "https://")):
+            raise refused(
+                "they lie behind a tracking server; give its address as MLFLOW_TRACKING_URI, not its database's"
+            )
         if parts.scheme == "mlflow-artifacts" and parts.netloc not in ("", server):
             raise refused("the version names another server")
         self._location = location
@@ -95,7 +101,8 @@ class RemoteFolder:
                 yield get_artifact_repository(self._location, tracking_uri=uri, registry_uri=uri)
         except ImportError as error:
             scheme = urlsplit(self._location).scheme
-            raise refused(f"this installation has no driver for {scheme}: stores") from error
+            install = f"; install {PACKAGES[scheme]}" if scheme in PACKAGES else ""
+            raise refused(f"this installation has no driver for {scheme}: stores{install}") from error
         except _driver_errors() as error:
             raise refused("their store does not answer") from error
 

@@ -1,10 +1,14 @@
 """Reading the registry's records through MLflow's client: works on every store, over HTTP too, in batches."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters.mlflow_errors import mlflow_errors
+from pipeline.adapters.mlflow_logged_client import LoggedModels
+from pipeline.adapters.mlflow_measured import NOTHING_OWN, Figures, Own, figures
 from pipeline.adapters.mlflow_records import (
     PROMPT_TAG,
     REGISTRY_ID_TAG,
@@ -25,7 +29,7 @@ from pipeline.governance.ports import ModelRecord, VersionRecord, VersionRow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import LoggedModel, Run
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 MODELS_PER_PAGE = 1_000
@@ -36,6 +40,9 @@ EXPERIMENTS_PER_PAGE = 1_000
 EVERY_NAME = f"name != '{PROMPT_TAG}'"
 # 5,000 ids are more than MLflow's filter parser takes.
 RUNS_PER_PAGE = 500
+MODELS_AT_ONCE = 50
+PLAIN_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
+NO_ENDPOINT = "ENDPOINT_NOT_FOUND"
 # What MLflow's filter language has no escape for, as a wildcard of LIKE.
 UNQUOTABLE = str.maketrans(dict.fromkeys("'\"\\`;\n\r\t\x00", "_"))
 
@@ -84,11 +91,14 @@ class ClientReader:
         with mlflow_errors(f"model {model!r}", on_invalid=NotFound):
             aliases = _by_version(self._client.get_registered_model(model).aliases)
             versions = sorted(self._versions(model), key=lambda each: -int(each.version))
-            runs = self._runs(sorted({each.run_id for each in versions if each.run_id}))
+            owns = self._owns(versions)
+            # What a model has of its own is not asked of its run: each run costs as much as each model.
+            asked = [each for each, own in zip(versions, owns, strict=True) if not _is_complete(own)]
+            runs = self._runs(sorted({each.run_id for each in asked if each.run_id}))
         wanted = None if metrics is None else set(metrics)
         return [
-            _row(each, aliases.get(int(each.version), ()), _facts(runs, each.run_id), wanted=wanted)
-            for each in versions
+            _row(each, aliases.get(int(each.version), ()), _figures(each, runs, own), wanted=wanted)
+            for each, own in zip(versions, owns, strict=True)
         ]
 
     def version(self, model: str, version: int) -> VersionRecord:
@@ -97,15 +107,17 @@ class ClientReader:
             self._client.get_registered_model(model)  # refuses prompts
             found = self._client.get_model_version(model, str(version))
             runs = self._runs([found.run_id] if found.run_id else [])
-        run = _facts(runs, found.run_id)
-        row = _row(found, tuple(sorted(found.aliases)), run, wanted=None)
+            (own,) = self._owns([found])
+        run, counted = _facts(runs, found.run_id), _figures(found, runs, own)
+        row = _row(found, tuple(sorted(found.aliases)), counted, wanted=None)
         return VersionRecord(
             row=row,
             source=found.source or "",
             model_id=follow(self, found.source or ""),
             status_message=found.status_message or "",
             registered_by=user_of(found.user_id, run.user),
-            gaps=gaps_of(row, run),
+            gaps=(*gaps_of(row, run, counted.metrics), *counted.gaps),
+            datasets=counted.datasets,
         )
 
     def origin(self, model: str, version: int) -> Origin:
@@ -132,15 +144,43 @@ class ClientReader:
             return {}
         from mlflow.entities import ViewType  # noqa: PLC0415
 
-        search, runs = self._client.search_experiments, {}
-        found = _pages(lambda token: search(ViewType.ALL, EXPERIMENTS_PER_PAGE, None, None, token))
-        experiments = [each.experiment_id for each in found]
-        for start in range(0, len(run_ids), RUNS_PER_PAGE):
-            quoted = ",".join(f"'{each}'" for each in run_ids[start : start + RUNS_PER_PAGE] if each.isalnum())
+        runs, experiments = {}, self._experiments()
+        for quoted in _quoted(run_ids):
             where = f"attributes.run_id IN ({quoted})"
-            page = self._client.search_runs(experiments, where, ViewType.ALL, RUNS_PER_PAGE) if quoted else []
+            page = self._client.search_runs(experiments, where, ViewType.ALL, RUNS_PER_PAGE)
             runs.update({run.info.run_id: run for run in page})
         return runs
+
+    def _experiments(self) -> list[str]:
+        from mlflow.entities import ViewType  # noqa: PLC0415
+
+        search = self._client.search_experiments
+        found = _pages(lambda token: search(ViewType.ALL, EXPERIMENTS_PER_PAGE, None, None, token))
+        return [each.experiment_id for each in found]
+
+    def _owns(self, versions: Sequence["ModelVersion"]) -> list[Own]:
+        """Of each version; servers from before MLflow 3 have no logged models."""
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+        try:
+            return LoggedModels(self._search_models, self._runs, self._sources).owns(
+                [(each.run_id or None, each.source or "") for each in versions]
+            )
+        except MlflowException as error:
+            if error.error_code != NO_ENDPOINT:
+                raise
+            return [NOTHING_OWN] * len(versions)
+
+    def _search_models(self, attribute: str, values: Iterable[str]) -> list["LoggedModel"]:
+        found: list[LoggedModel] = []
+        experiments = self._experiments() if values else []
+        for quoted in _quoted(sorted(values)):
+            search = partial(self._client.search_logged_models, experiments, f"{attribute} IN ({quoted})")
+            found += _pages(partial(_page, search))
+        return found
+
+    def _sources(self, model: str) -> Mapping[int, str]:
+        return {int(each.version): each.source or "" for each in self._versions(model)}
 
 
 def _pages(search: Callable[[str | None], Any]) -> Iterator[Any]:
@@ -152,6 +192,10 @@ def _pages(search: Callable[[str | None], Any]) -> Iterator[Any]:
         token = page.token
         if not token:
             return
+
+
+def _page(search: Callable[..., Any], token: str | None) -> Any:  # noqa: ANN401 (MLflow's paged list)
+    return search(max_results=MODELS_AT_ONCE, page_token=token)
 
 
 def _name_filter(name: str) -> str:
@@ -188,7 +232,22 @@ def _facts(runs: dict[str, "Run"], run_id: str | None) -> RunFacts:
     )
 
 
-def _row(found: "ModelVersion", aliases: tuple[str, ...], run: RunFacts, *, wanted: set[str] | None) -> VersionRow:
+def _figures(found: "ModelVersion", runs: dict[str, "Run"], own: Own) -> Figures:
+    return figures(found.run_id or None, _facts(runs, found.run_id), own)
+
+
+def _is_complete(own: Own) -> bool:
+    return bool(own.logged.metrics and own.logged.params)
+
+
+def _quoted(ids: Sequence[str]) -> Iterator[str]:
+    """As the operand of IN, at most so many that MLflow's filter parser takes them."""
+    plain = [each for each in ids if PLAIN_ID.fullmatch(each)]
+    for start in range(0, len(plain), RUNS_PER_PAGE):
+        yield ",".join(f"'{each}'" for each in plain[start : start + RUNS_PER_PAGE])
+
+
+def _row(found: "ModelVersion", aliases: tuple[str, ...], run: Figures, *, wanted: set[str] | None) -> VersionRow:
     metrics = finite_metrics(run.metrics.items())
     return VersionRow(
         model=found.name,

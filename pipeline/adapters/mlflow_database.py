@@ -21,6 +21,11 @@ COLUMNS = (
     "select run_uuid, key, value from tags where 1 = 0",
     "select run_uuid, key, value from params where 1 = 0",
     "select run_uuid, key, value, is_nan from latest_metrics where 1 = 0",
+    """select model_id, source_run_id, name, creation_timestamp_ms, lifecycle_stage, artifact_location
+    from logged_models where 1 = 0""",
+    """select model_id, run_id, metric_name, metric_timestamp_ms, metric_step, metric_value, dataset_name,
+    dataset_digest from logged_model_metrics where 1 = 0""",
+    "select model_id, param_key, param_value from logged_model_params where 1 = 0",
     "select experiment_id, workspace, name from experiments where 1 = 0",
     "select experiment_id, key, value from experiment_tags where 1 = 0",
 )

@@ -1,21 +1,16 @@
 """What a model's folder says about the model: MLmodel and the JSON files under `signoff/`, parsed as data."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn
-
-import yaml
 
 from pipeline.adapters.mlflow_folder import MLMODEL
+from pipeline.foreign_documents import read_json, read_yaml
 from pipeline.governance.errors import NotFound
 from pipeline.governance.ports import File, Gap, Json, ModelFiles
 
 MOST_MLMODEL_BYTES = 1024**2
 MOST_DOCUMENT_BYTES = 5 * 1024**2
 FOLDER, ENDING = "signoff/", ".json"
-# The pure Python parser takes minutes for the largest file allowed.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 NO_MLMODEL = ModelFiles(
     files=(), gaps=(Gap("no_mlmodel", "The folder has no MLmodel file at its top, so nothing in it was read."),)
@@ -40,8 +35,8 @@ def described(files: Iterable[File], read: Read) -> ModelFiles:
     for file in manifest:
         if name := _document_name(file.path):
             try:
-                documents[name] = _json(read(file.path, MOST_DOCUMENT_BYTES))
-            except (NotFound, ValueError, RecursionError) as error:
+                documents[name] = read_json(read(file.path, MOST_DOCUMENT_BYTES))
+            except (NotFound, ValueError) as error:
                 text = f"The file {file.path} cannot be read: {_reason(error)}."
                 model.gaps.append(Gap(f"document_unreadable:{name}", text))
     return ModelFiles(
@@ -61,9 +56,9 @@ def _document_name(path: str) -> str | None:
 
 def _description(read: Read) -> _Description:
     try:
-        content = yaml.load(read(MLMODEL, MOST_MLMODEL_BYTES), LOADER)  # noqa: S506 (a safe loader)
+        content = read_yaml(read(MLMODEL, MOST_MLMODEL_BYTES))
         found = _Description(flavors=_flavors(content))
-    except (NotFound, yaml.YAMLError, ValueError, RecursionError) as error:
+    except (NotFound, ValueError) as error:
         return _Description(gaps=[Gap("mlmodel_unreadable", f"The file MLmodel cannot be read: {_reason(error)}.")])
     found.has_input_example = bool(content.get("saved_input_example_info"))
     found.signature = _signature(content.get("signature"), found.gaps)
@@ -84,7 +79,7 @@ def _signature(content: object, gaps: list[Gap]) -> dict[str, Json] | None:
     halves = content if isinstance(content, Mapping) else {}
     try:
         signature = {half: _columns(halves.get(half)) for half in ("inputs", "outputs")}
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         gaps.append(Gap("signature_unreadable", f"The signature in MLmodel cannot be read: {_reason(error)}."))
         return None
     if not any(signature.values()):
@@ -96,38 +91,16 @@ def _signature(content: object, gaps: list[Gap]) -> dict[str, Json] | None:
 def _columns(text: object) -> list[Json]:
     if text is None:
         return []
-    columns = _json(text.encode()) if isinstance(text, str) else text
+    if not isinstance(text, str):
+        raise ValueError("it is not JSON in a string")  # noqa: TRY004 (a fault of the file, not of the program)
+    columns = read_json(text)
     if not isinstance(columns, list):
         raise ValueError("it is not a list of columns")  # noqa: TRY004 (a fault of the file, not of the program)
     return columns
-
-
-def _json(content: bytes) -> Json:
-    return json.loads(content.decode(), parse_constant=_not_finite, parse_float=_finite)
-
-
-def _not_finite(literal: str) -> NoReturn:
-    raise ValueError(f"{literal} is not a number that JSON has")
-
-
-def _finite(text: str) -> float:
-    """1e999 is well-formed, and an infinity."""
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError("a number is too large")
-    return number
 
 
 def _reason(error: Exception) -> str:
     """Without the content of the file, which parsers quote."""
     if isinstance(error, NotFound):
         return "it is missing or too large"
-    if isinstance(error, json.JSONDecodeError):
-        return f"it is not valid JSON at line {error.lineno}, column {error.colno}"
-    if isinstance(error, yaml.YAMLError):
-        return "it is not valid YAML"
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8"
-    if isinstance(error, RecursionError):
-        return "it is nested too deep"
     return str(error)

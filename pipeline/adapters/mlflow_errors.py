@@ -28,7 +28,6 @@ KNOWN_WARNINGS = (
 )
 # Failures that the operator can end, by what MLflow writes.
 TOLD = {
-    "The registry is a folder, which this MLflow reads no more; run `mlflow migrate-filestore`.": "maintenance mode",
     "The registry's database has another schema; run `mlflow db upgrade` on it.": "out-of-date database schema",
 }
 

@@ -121,9 +121,10 @@ def user_of(*claims: str | None) -> str:
     return next((claim for claim in claims if claim and claim != "unknown"), "")
 
 
-def gaps_of(row: VersionRow, run: RunFacts) -> tuple[Gap, ...]:
-    """What the registry no longer has, or not yet, in the order in which a reader asks."""
-    return (*_status_gaps(row.status), *_run_gaps(row.run_id, run), *_metric_gaps(run.metrics))
+def gaps_of(row: VersionRow, run: RunFacts, metrics: Mapping[str, float | None]) -> tuple[Gap, ...]:
+    """What the registry no longer has, or not yet, in the order in which a reader asks. metrics: those that count."""
+    own = bool(metrics or row.params) and run.state in {"none", "missing"}
+    return (*_status_gaps(row.status), *_run_gaps(row.run_id, run, own=own), *metric_gaps(metrics))
 
 
 def _status_gaps(status: str) -> list[Gap]:
@@ -134,18 +135,20 @@ def _status_gaps(status: str) -> list[Gap]:
     return []
 
 
-def _run_gaps(run_id: str | None, run: RunFacts) -> list[Gap]:
+def _run_gaps(run_id: str | None, run: RunFacts, *, own: bool) -> list[Gap]:
+    """own: the version's logged model has metrics or parameters without the run."""
     if run.state == "none":
-        return [Gap("no_run", "This version names no run, so it has no metrics and no parameters.")]
+        without = "" if own else ", so it has no metrics and no parameters"
+        return [Gap("no_run", f"This version names no run{without}.")]
     if run.state == "missing":
-        text = f"The run {run_id} is not in the registry, so its metrics and parameters are lost."
-        return [Gap("run_missing", text)]
+        lost = "" if own else ", so its metrics and parameters are lost"
+        return [Gap("run_missing", f"The run {run_id} is not in the registry{lost}.")]
     if run.state == "deleted":
         return [Gap("run_deleted", f"The run {run_id} was deleted; what it logged can still be read.")]
     return []
 
 
-def _metric_gaps(metrics: Mapping[str, float | None]) -> list[Gap]:
+def metric_gaps(metrics: Mapping[str, float | None]) -> list[Gap]:
     text = "The metric {} is not a finite number."
     return [
         Gap(f"metric_not_finite:{name}", text.format(name))

@@ -1,11 +1,13 @@
 """Reading the registry's records with SQL: 30 to 60 times faster than through MLflow's objects."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.adapters import mlflow_statements as sql
 from pipeline.adapters.mlflow_database import has_known_columns, has_known_revision
+from pipeline.adapters.mlflow_logged import TableModels, own_of
+from pipeline.adapters.mlflow_measured import figures
 from pipeline.adapters.mlflow_params import Late, LateParams
 from pipeline.adapters.mlflow_records import (
     LARGEST,
@@ -81,7 +83,7 @@ class SqlReader:
             rows, measured = _measured(query, model, wanted)
             aliases = _aliases(query, model)
             tags = _grouped(query(sql.VERSION_TAGS, {"name": model}))
-            params = _grouped(query(sql.PARAMS, {"name": model})) if wanted is None else None
+            params = _params(query, model) if wanted is None else None
         late = Late(lambda: self._params(model))
         return [
             VersionRow(
@@ -94,15 +96,15 @@ class SqlReader:
                 time_of(created),
                 description or "",
                 found,
-                LateParams(late, run) if params is None else params.get(run, {}),
+                LateParams(late, version) if params is None else params.get(version, {}),
                 tags.get(version, {}),
             )
             for (version, stage, status, run, created, description, *_), found in zip(rows, measured, strict=True)
         ]
 
-    def _params(self, model: str) -> dict[Any, dict[str, Any]]:
+    def _params(self, model: str) -> dict[int, Mapping[str, str]]:
         with self._database.connect() as query:
-            return _grouped(query(sql.PARAMS, {"name": model}))
+            return _params(query, model)
 
     def version(self, model: str, version: int) -> VersionRecord:
         check_version(model, version)
@@ -112,9 +114,10 @@ class SqlReader:
             found = query(sql.ONE_VERSION, which)
             if not found:
                 raise no_version(model, version)
-            run = _run(query, found[0][3])
             aliases, tags = _aliases(query, model), dict(query(sql.ONE_VERSION_TAGS, which))
-        _, stage, status, run_id, created, description, source, message, user, _ = found[0]
+            _, stage, status, run_id, created, description, source, message, user, _ = found[0]
+            run = _run(query, run_id)
+            own = figures(run_id or None, run, own_of(query, source or "", run_id))
         row = VersionRow(
             model=model,
             version=version,
@@ -124,8 +127,8 @@ class SqlReader:
             run_id=run_id or None,
             created_at=time_of(created),
             description=description or "",
-            metrics=finite_metrics(run.metrics.items()),
-            params=run.params,
+            metrics=finite_metrics(own.metrics.items()),
+            params=own.params,
             tags=tags,
         )
         return VersionRecord(
@@ -134,7 +137,8 @@ class SqlReader:
             model_id=follow(self, source or ""),
             status_message=message or "",
             registered_by=user_of(user, run.user),
-            gaps=gaps_of(row, run),
+            gaps=(*gaps_of(row, run, own.metrics), *own.gaps),
+            datasets=own.datasets,
         )
 
     def origin(self, model: str, version: int) -> Origin:
@@ -157,16 +161,31 @@ def _check_model(query: Query, model: str) -> None:
         raise no_model(model)
 
 
-def _measured(query: Query, model: str, wanted: list[str] | None) -> tuple[list[Any], Iterable[dict[str, float]]]:
-    """The versions, newest first, and the metrics of each."""
+def _measured(query: Query, model: str, wanted: list[str] | None) -> tuple[list[Any], list[dict[str, float]]]:
+    """The versions, newest first, and the metrics of each: of its logged model, else of its run."""
     if wanted is None or len(wanted) > MOST_JOINS:
         rows = query(sql.rows_statement(0), {"name": model})
         logged = _logged(query, model, wanted)
-        return rows, [logged.get(row[3], {}) for row in rows]
-    rows = query(sql.rows_statement(len(wanted)), {"name": model, "largest": LARGEST, **sql.metric_values(wanted)})
-    return rows, (
-        {name: value for name, value in zip(wanted, row[6:], strict=True) if value is not None} for row in rows
-    )
+        runs = [logged.get(row[3], {}) for row in rows]
+    else:
+        rows = query(sql.rows_statement(len(wanted)), {"name": model, "largest": LARGEST, **sql.metric_values(wanted)})
+        runs = [{name: value for name, value in zip(wanted, row[7:], strict=True) if value is not None} for row in rows]
+    models = TableModels(query, model, [(row[3], row[6]) for row in rows])
+    return rows, [
+        ({} if shared else run) if own is None else finite_metrics(own.items())
+        for run, own, shared in zip(runs, models.metrics(wanted), models.shared, strict=True)
+    ]
+
+
+def _params(query: Query, model: str) -> dict[int, Mapping[str, str]]:
+    """Of each version, as its metrics."""
+    rows = query(sql.rows_statement(0), {"name": model})
+    runs = _grouped(query(sql.PARAMS, {"name": model}))
+    models = TableModels(query, model, [(row[3], row[6]) for row in rows])
+    return {
+        row[0]: own or ({} if shared else runs.get(row[3], {}))
+        for row, own, shared in zip(rows, models.params(), models.shared, strict=True)
+    }
 
 
 def _logged(query: Query, model: str, wanted: list[str] | None) -> dict[str, dict[str, float]]:

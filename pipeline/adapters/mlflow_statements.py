@@ -28,7 +28,7 @@ STAGES = """
 select version, current_stage from model_versions
 where workspace = 'default' and name = :name and current_stage <> 'Deleted_Internal' order by version"""
 ROWS = """
-select mv.version, mv.current_stage, mv.status, mv.run_id, mv.creation_time, mv.description{columns}
+select mv.version, mv.current_stage, mv.status, mv.run_id, mv.creation_time, mv.description, mv.source{columns}
 from model_versions mv{joins}
 where mv.workspace = 'default' and mv.name = :name and mv.current_stage <> 'Deleted_Internal'
 order by mv.version desc"""
@@ -39,6 +39,28 @@ METRICS = f"""
 select run_uuid, key, case when is_nan then null else value end from latest_metrics
 where run_uuid in {RUNS_OF_MODEL} order by key"""  # noqa: S608
 PARAMS = f"select run_uuid, key, value from params where run_uuid in {RUNS_OF_MODEL} order by key"  # noqa: S608
+# Logged models came with MLflow 3. What was not a number is stored as 0 there; the run that logged it remembers.
+OWN_MODELS = """(select substr(source, 9, 34) from model_versions
+where workspace = 'default' and name = :name and current_stage <> 'Deleted_Internal' and source like 'models:/m-%')"""
+LINK = """
+select model_id, source_run_id, name, creation_timestamp_ms from logged_models
+where lifecycle_stage <> 'deleted' and"""
+LINKS = f"{LINK} model_id in {OWN_MODELS} union {LINK} source_run_id in {RUNS_OF_MODEL} order by 4 desc, 1"
+LINKS_OF_RUN = f"{LINK} source_run_id = :run order by 4 desc, 1"
+SOME_LINKS = f"{LINK} model_id in {{models}}"
+MODEL_METRICS = """
+select o.model_id, o.metric_name, o.metric_timestamp_ms, o.metric_step,
+    case when o.metric_value = 0 and exists (
+        select 1 from latest_metrics l where l.run_uuid = o.run_id and l.key = o.metric_name and l.is_nan
+    ) then null else o.metric_value end, o.dataset_name, o.dataset_digest
+from logged_model_metrics o where o.model_id in {models} {where}"""
+MEASURED_MODELS = "select distinct model_id from logged_model_metrics where model_id in {models} {where}"
+MODEL_PARAMS = """
+select model_id, param_key, param_value from logged_model_params where model_id in {models} {where}
+order by param_key"""
+SOURCES = """
+select version, source from model_versions
+where workspace = 'default' and name = :name and current_stage <> 'Deleted_Internal'"""
 VERSION_TAGS = """
 select version, key, value from model_version_tags where workspace = 'default' and name = :name order by key"""
 ONE_VERSION = """

@@ -5,8 +5,8 @@ owns the file. For that there are the hashes, and the checkpoints in a file besi
 """
 
 import json
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -15,10 +15,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from pipeline.adapters.addresses import without_credentials
-from pipeline.adapters.ledger_check import CHECKED, ChainCheck, read_checkpoint
+from pipeline.adapters.checkpoint_file import append_line, read_lines
+from pipeline.adapters.ledger_check import LedgerCheck, checkpoints_of, read_checkpoint
 from pipeline.adapters.ledger_schema import (
     FIRST,
     HEAD,
+    careful_connection,
     check_known,
     empty_engine,
     load_alembic,
@@ -30,7 +32,6 @@ from pipeline.adapters.ledger_schema import (
 from pipeline.adapters.ledger_standing import (
     SqlStanding,
     champion_events,
-    held_standing,
     marked_events,
     replayed,
 )
@@ -43,11 +44,12 @@ from pipeline.adapters.sql_tables import (
     SLOTS,
     SUBJECT_VERSION,
     listed_event,
+    moment,
     slot_state,
     stored_event,
     translated,
 )
-from pipeline.governance.errors import InvalidInput, NotFound
+from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
 from pipeline.governance.ledger import (
     FIRST_HASH,
     Event,
@@ -57,7 +59,6 @@ from pipeline.governance.ledger import (
     Topic,
     UnreadableEvent,
     chain,
-    digest_of,
     fold,
     iso,
 )
@@ -327,7 +328,7 @@ class SqlLedger:
         wanted = sa.select(REGISTRIES).order_by(REGISTRIES.c.first_seen, REGISTRIES.c.address, REGISTRIES.c.registry)
         with self._read() as opened:
             rows = opened.connection.execute(wanted).all() if opened.revision != FIRST else []
-        return [KnownRegistry(row.address, row.registry, datetime.fromisoformat(row.first_seen)) for row in rows]
+        return [KnownRegistry(row.address, row.registry, moment(row.first_seen, "list of registries")) for row in rows]
 
     def pending(self, model: str | None = None) -> list[PendingDecision]:
         found: dict[str, PendingDecision] = {}
@@ -360,21 +361,34 @@ class SqlLedger:
             raise NotFound(f"evidence: the ledger holds none with the digest {sha256}")
         return str(body)
 
-    def problems(self) -> list[str]:
-        check = ChainCheck(dict(self._checkpoints()))
-        with self._read() as opened:
-            rows = opened.connection.execution_options(yield_per=2_000).execute(
-                sa.select(*CHECKED).where(OF_REGISTRY).order_by(EVENTS.c.sequence), {"registry": self._id()}
-            )
-            for row in rows:
-                check.look(row)
-            kept = held_standing(opened.connection, self._id()) if opened.current else None
-            held = opened.connection.execute(sa.select(*SLOT_COLUMNS).where(SLOTS.c.registry == self._id())).all()
-            evidence = opened.connection.execution_options(yield_per=50).execute(sa.select(EVIDENCE))
-            digests = {row.sha256: digest_of(row.body) for row in evidence}
-        slots = {Slot(row.model, row.kind, row.name): slot_state(row) for row in held}
-        standing = [] if kept is None else check.standing_problems(*kept)
-        return [*check.problems(slots), *standing, *check.evidence_problems(digests), *self._broken_checkpoints()]
+    def problems(self, checkpoints: Sequence[Path] = ()) -> list[str]:
+        lines, unread = self._checkpoint_lines()
+        for file in checkpoints:
+            lines += _lines_of(file)
+        registry = self._id()
+        kept = checkpoints_of(lines, registry)
+        broken = [
+            f"checkpoint file: a line cannot be read ({each[:80]})" for each in lines if not read_checkpoint(each)
+        ]
+        try:
+            with self._read() as opened:
+                there, current = opened.there, opened.current
+            if not there:
+                cut = [f"event {max(kept)}: is in a checkpoint, and there is no ledger"] if kept else []
+                return [*cut, *unread, *broken]
+            with closing(careful_connection(self._file, busy_seconds=self._busy_seconds)) as connection:
+                found = LedgerCheck(connection, registry, kept).problems(standing=current)
+        except Unavailable as error:
+            found = [str(error)]
+        return [*found, *unread, *broken]
+
+    def unprotected(self) -> str:
+        if not self.exists() or self.checkpoint_file.exists():
+            return ""
+        return (
+            f"there is no checkpoint file {self.checkpoint_file.name} beside the ledger: whoever owns the ledger could "
+            "have written it anew or cut off its end, and nothing would show it"
+        )
 
     def stamps(self) -> Iterator[tuple[int, datetime]]:
         with self._read() as opened:
@@ -383,15 +397,12 @@ class SqlLedger:
                     yield sequence, datetime.fromisoformat(at).astimezone(UTC)
 
     def keep_checkpoint(self) -> None:
-        wanted = sa.select(EVENTS.c.sequence, EVENTS.c.hash).where(EVENTS.c.registry == self._id())
-        with self._read() as opened:
-            newest = opened.connection.execute(wanted.order_by(EVENTS.c.sequence.desc()).limit(1)).first()
-        if newest is None:
-            return
-        kept = {"registry": self._id(), "sequence": newest.sequence, "hash": newest.hash}
-        line = json.dumps({**kept, "at": iso(self._clock.now())}) + "\n"
-        with translated(), self.checkpoint_file.open("a", encoding="utf-8") as file:
-            file.write(line)
+        with self._write() as connection:  # the ledger's lock is the file's too
+            newest = connection.execute(NEWEST, {"registry": self._id()}).first()
+            if newest is None:
+                return
+            kept = {"registry": self._id(), "sequence": newest.sequence, "hash": newest.hash}
+            append_line(self.checkpoint_file, json.dumps({**kept, "at": iso(self._clock.now())}))
 
     def upgrade(self) -> Upgrade:
         before = self._check_writable()
@@ -400,21 +411,12 @@ class SqlLedger:
         with self._write():
             return Upgrade(before, HEAD)
 
-    def _checkpoints(self) -> Iterator[tuple[int, str]]:
-        for line in self._checkpoint_lines():
-            kept = read_checkpoint(line)
-            if kept is not None and kept["registry"] == self._id():
-                yield int(kept["sequence"]), str(kept["hash"])
-
-    def _broken_checkpoints(self) -> list[str]:
-        lines = self._checkpoint_lines()
-        return [f"checkpoint file: a line cannot be read ({each[:80]})" for each in lines if not read_checkpoint(each)]
-
-    def _checkpoint_lines(self) -> list[str]:
-        with translated():
-            return (
-                self.checkpoint_file.read_text(encoding="utf-8").splitlines() if self.checkpoint_file.exists() else []
-            )
+    def _checkpoint_lines(self) -> tuple[list[str], list[str]]:
+        """The lines, and why there are none where the file cannot be read."""
+        try:
+            return read_lines(self.checkpoint_file), []
+        except OSError as error:
+            return [], [f"checkpoint file: cannot be read ({error.strerror})"]
 
     @contextmanager
     def _read(self) -> Iterator[Opened]:
@@ -453,3 +455,13 @@ def _pending(intent: sa.Row[Any], slot: sa.Row[Any]) -> PendingDecision:
 
 def _stored(opened: Opened, wanted: sa.Select[Any]) -> list[StoredEvent]:
     return [stored_event(row) for row in opened.connection.execute(wanted)]
+
+
+def _lines_of(file: Path) -> list[str]:
+    """Of a checkpoint file from elsewhere. Raises NotFound and InvalidInput."""
+    if not file.exists():
+        raise NotFound(f"checkpoint: there is no file {file}")
+    try:
+        return read_lines(file)
+    except OSError as error:
+        raise InvalidInput(f"checkpoint: {file} cannot be read ({error.strerror})") from error

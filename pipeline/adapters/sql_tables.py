@@ -130,5 +130,14 @@ def stored_event(row: sa.Row[Any]) -> StoredEvent:
 
 
 def slot_state(row: sa.Row[Any]) -> SlotState:
-    since = None if row.since is None else datetime.fromisoformat(row.since)
+    since = None if row.since is None else moment(row.since, "slot")
+    if type(row.generation) is not int or type(row.name) is not str:
+        raise Unavailable("the ledger's slot cannot be read; run verify")
     return SlotState(row.recorded, row.generation, row.pending, row.drift, row.observed, since)
+
+
+def moment(text: str, what: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except (ValueError, TypeError) as error:
+        raise Unavailable(f"the ledger's {what} cannot be read; run verify") from error

@@ -49,6 +49,9 @@ def history(
 @app.command()
 def verify(
     new: Annotated[bool, typer.Option("--new", help="The registry is meant to be one that is not known yet.")] = False,
+    checkpoint: Annotated[
+        list[Path] | None, typer.Option(help="A checkpoint file that was kept elsewhere; may be given several times.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check the ledger, the registry against it, and the files in use; exit code 7 where something is wrong.
@@ -56,7 +59,9 @@ def verify(
     A registry that the ledger does not know, beside others that it does, is wrong too, unless it is meant to be new.
     """
     service = desk()
-    problems, notes = service.verify(new=new), service.set_back()
+    problems = service.verify(new=new, checkpoints=checkpoint or ())
+    unprotected = "" if checkpoint else service.unprotected()
+    notes = [*service.set_back(), *([unprotected] if unprotected else [])]
     content: dict[str, Any] = {"ok": not problems, "problems": [problem.as_json() for problem in problems]}
     if notes:
         content["notes"] = notes

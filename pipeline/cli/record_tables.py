@@ -24,6 +24,8 @@ def outcome(found: "Outcome") -> None:
     line(f"Decision {found.sequence}{again}")
     rows = [[each.slot.label, each.expected, each.to] for each in found.changes if each.expected != each.to]
     table(["Slot", "From", "To"], rows)
+    if found.notice:
+        line(f"Decision {found.sequence}: {found.notice}")
 
 
 def history(entries: "Sequence[Entry]") -> None:

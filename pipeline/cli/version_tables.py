@@ -55,8 +55,13 @@ def evidence(found: "Evidence") -> None:
         ["", ""],
         [[name, content[name]] for name in facts] + [["evidence", found.digest], ["digest", found.file_digest]],
     )
-    metrics = [[each.name, digits(each.value), digits(each.low), digits(each.high), each.n] for each in found.metrics()]
-    table(["Metric", "Value", "Low", "High", "n"], metrics, empty="No metrics.")
+    metrics = [
+        [each.name, digits(each.value), digits(each.low), digits(each.high), each.n, each.dataset or None]
+        for each in found.metrics()
+    ]
+    columns = 6 if found.datasets else 5
+    heads = ["Metric", "Value", "Low", "High", "n", "Dataset"]
+    table(heads[:columns], [each[:columns] for each in metrics], empty="No metrics.")
     table(["Lineage", ""], _lineage(found.document("lineage")), empty="No lineage.")
     files = [[each["path"], each["size"], each["sha256"]] for each in content["files"]]
     table(["File", "Bytes", "sha256"], files, empty="No files.")

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.governance.errors import InvalidInput
-from pipeline.parquet_bytes import open_parquet
+from pipeline.parquet_bytes import Limits, open_parquet
 
 Array = NDArray[Any]
 Arrow = Any  # of a library without types
@@ -20,6 +20,7 @@ MOST_ROWS = 200_000
 MOST_CELLS = 20_000_000
 MOST_CHARACTERS = 10_000  # of one text: each is compared once per row
 MOST_VALUES = 50  # of a text column that is cut into slices
+LIMITS = Limits(unpacked_bytes=8 * MOST_CELLS + MOST_BYTES)  # rows and columns have a sentence of their own
 # What types that others register may raise.
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
 
@@ -49,10 +50,10 @@ def read_rows(data: bytes, name: str) -> Rows:
     if len(data) > MOST_BYTES:
         raise InvalidInput(f"{name}: the evaluation rows are larger than {MOST_BYTES // 2**20} MB")
     try:
-        schema = open_parquet(data).schema_arrow
+        schema = open_parquet(data, limits=LIMITS).schema_arrow
         # As dictionaries: a text that is repeated in every row stays one in memory.
         texts = [field.name for field in schema if field.type in {pa.string(), pa.large_string()}]
-        parquet = open_parquet(data, read_dictionary=texts)
+        parquet = open_parquet(data, limits=LIMITS, read_dictionary=texts)
         inputs, chances = _needed(parquet, name)
         table = parquet.read(columns=[*inputs, ACTUAL, PREDICTED, *chances], use_threads=False)
         columns = {column: _values(table.column(column), f"{name}: {column}") for column in table.column_names}

@@ -6,11 +6,12 @@ import math
 import zipfile
 import zlib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.explanation.archives import members_of
 from pipeline.governance.errors import InvalidInput
 
 Numbers = NDArray[np.float64]
@@ -28,6 +29,8 @@ WORDS: dict[str, type | tuple[type, ...]] = {
     "fallback": str,
 }
 MOST_BYTES = 200 * 2**20
+MOST_HEADER = 10_000
+MEMBERS = {"about.npy", *(f"{name}.npy" for name in ARRAYS)}
 UNREADABLE = (
     ArithmeticError, EOFError, KeyError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
     zipfile.BadZipFile, zlib.error,
@@ -110,10 +113,15 @@ def from_npz(data: bytes) -> Explanation:
 
 
 def _read(data: bytes) -> Explanation:
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"it is larger than {MOST_BYTES // 2**20} MB")
+    members = members_of(data, most_members=len(MEMBERS), most_bytes=MOST_BYTES)
+    if {member.filename for member in members} != MEMBERS:
+        raise ValueError(f"it must hold {', '.join(sorted(MEMBERS))} and nothing else")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        # Nothing is unpacked before the size is known: a few bytes can unpack to gigabytes.
-        if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
-            raise ValueError(f"it unpacks to more than {MOST_BYTES // 2**20} MB")
+        for member in members:
+            with archive.open(member) as stream:
+                _require_size(stream, member.file_size)
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         about = json.loads(str(arrays["about"]))
         numbers = {name: arrays[name].astype(np.float64, casting="same_kind") for name in ARRAYS}
@@ -121,6 +129,15 @@ def _read(data: bytes) -> Explanation:
     _require_shapes(about, **numbers)
     names = {name: tuple(about[name]) for name in ("columns", "classes")}
     return Explanation(**{**about, **names, **numbers})
+
+
+def _require_size(stream: IO[bytes], size: int) -> None:
+    """An array as large as its header says is made before its bytes are read."""
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream, max_header_size=MOST_HEADER)
+    if dtype.hasobject or min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize > size:
+        raise ValueError("an array is larger than its file")
 
 
 def _require_words(about: object) -> None:

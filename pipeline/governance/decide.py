@@ -61,7 +61,8 @@ class Decider:
             decided, begun = self._record(request, review)
         except (Refused, Conflict) as error:
             self.deny(request.move, request.actor, request.reason, error=error)
-        return _outcome(request.move, decided, self.carry_out(decided, EventType.APPLIED, begun=begun))
+        end = self.carry_out(decided, EventType.APPLIED, begun=begun)
+        return _outcome(request.move, decided, end, notice=self.keep_checkpoint())
 
     def authorise(self, move: Move, actor: Actor) -> None:
         """Raises NotAllowed where none of the actor's roles allows the move."""
@@ -117,9 +118,15 @@ class Decider:
             if stored.event is not event:
                 why = "reconcile ended it meanwhile; if something was written after that, reconcile shows it"
             raise Conflict(f"decision {decided.sequence} was not applied ({stored.event.type}): {why}") from failure
-        if end is EventType.APPLIED:
-            self.ledger.keep_checkpoint()
         return stored
+
+    def keep_checkpoint(self) -> str:
+        """Empty, or why it could not be kept: the decision is applied all the same."""
+        try:
+            self.ledger.keep_checkpoint()
+        except (Unavailable, LedgerBusy) as error:
+            return f"applied; the checkpoint could not be kept: {error}"
+        return ""
 
     def _carry_out(
         self, decided: StoredEvent, end: EventType, begun: float | None
@@ -129,7 +136,7 @@ class Decider:
             self._apply(decided, begun)
         except (NotFound, InvalidInput) as error:
             failure = error  # the registry's own refusal: what is there now decides how this ended
-        state = self.registry.state(decided.event.model)
+        state = state_of(self.registry, decided.event.model)
         return self.end_of(decided, state, end, recovered=begun is None), failure
 
     def end_of(self, decided: StoredEvent, state: ModelState, end: EventType, *, recovered: bool = False) -> Event:
@@ -246,6 +253,14 @@ class Decider:
         return _outcome(request.move, decided, end, replayed=True)
 
 
+def state_of(registry: Registry, model: str) -> ModelState:
+    """A model that was deleted is one without aliases and versions."""
+    try:
+        return registry.state(model)
+    except NotFound:
+        return ModelState()
+
+
 def apply_change(registry: Registry, slot: Slot, to: str | None) -> None:
     """Put one slot into a state. Raises InvalidInput for a stage that cannot be set because the version was deleted."""
     if slot.kind == "alias":
@@ -279,7 +294,9 @@ def _validation(review: Review) -> dict[str, str]:
     return {VALIDATION_TAG: status} if status and review.evidence.ours else {}
 
 
-def _outcome(move: Move, decided: StoredEvent, end: StoredEvent, *, replayed: bool = False) -> Outcome:
+def _outcome(
+    move: Move, decided: StoredEvent, end: StoredEvent, *, replayed: bool = False, notice: str = ""
+) -> Outcome:
     content = decided.event.content
     return Outcome(
         decision=str(decided.event.decision),
@@ -290,4 +307,5 @@ def _outcome(move: Move, decided: StoredEvent, end: StoredEvent, *, replayed: bo
         changes=end.event.changes,
         evidence=content.get("evidence"),
         replayed=replayed,
+        notice=notice,
     )

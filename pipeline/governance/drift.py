@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.governance.errors import Refused, StateChanged
 from pipeline.governance.ledger import SlotState, iso, slot_text
-from pipeline.governance.lifecycle import CHAMPION, ModelState, Slot, Stage
+from pipeline.governance.lifecycle import CHAMPION, IN_USE, ModelState, Slot, Stage
 from pipeline.governance.ports import LedgerTransaction
 from pipeline.governance.text import visible
 
@@ -95,6 +95,12 @@ def check_expected(differences: Iterable[Difference], expect: str | None) -> Non
     if expect not in (None, state):
         now = f"it is {visible(state)}" if state else "nothing differs any more"
         raise StateChanged(f"state: expected {visible(str(expect))}, {now}; look at the differences again")
+
+
+def put_in_use(differences: Iterable[Difference]) -> set[int]:
+    """The versions that get an alias, Staging or Production back where the differences are reverted."""
+    aliased = {int(each.recorded) for each in differences if each.slot.kind == "alias" and each.recorded}
+    return aliased | {int(each.slot.name) for each in differences if each.recorded in IN_USE}
 
 
 def check_one_production(differences: Iterable[Difference], state: ModelState) -> None:

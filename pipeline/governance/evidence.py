@@ -19,13 +19,17 @@ DOCUMENTS = ("evaluation", "feature_schema", "lineage", "data_report", "explanat
 
 @dataclass(frozen=True)
 class Metric:
-    """A share or loss with its interval at the evaluation's confidence; low, high and n are None where unknown."""
+    """A share or loss with its interval at the evaluation's confidence; low, high and n are None where unknown.
+
+    dataset: on which it was measured; empty where nobody said.
+    """
 
     name: str
     value: float
     low: float | None = None
     high: float | None = None
     n: int | None = None
+    dataset: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,14 @@ class Evidence:
         metrics = self.content["metrics"]
         if (value := number(metrics.get(name))) is None:
             return None
-        return Metric(name, value, number(metrics.get(f"{name}_low")), number(metrics.get(f"{name}_high")))
+        low, high = number(metrics.get(f"{name}_low")), number(metrics.get(f"{name}_high"))
+        return Metric(name, value, low, high, dataset=self.datasets.get(name, ""))
+
+    @property
+    def datasets(self) -> Mapping[str, str]:
+        """Of the metrics that were logged for a named one."""
+        datasets: Mapping[str, str] = self.content.get("datasets", {})
+        return datasets
 
     def metrics(self) -> list[Metric]:
         """Every metric that is known, by name; the bounds of an interval are not metrics of their own."""
@@ -136,6 +147,8 @@ def _facts(record: VersionRecord) -> dict[str, Any]:
         "params": dict(row.params),
         "metrics": dict(row.metrics),
         "ours": ours,
+        # Only where there are any: evidence from before they were read keeps its digest.
+        **({"datasets": dict(record.datasets)} if record.datasets else {}),
     }
 
 

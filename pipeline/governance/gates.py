@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.governance.claims import TOLERANCE, Recomputation
-from pipeline.governance.evidence import Evidence, Metric, number
+from pipeline.governance.evidence import Evidence, Metric, entry_of, number
 from pipeline.governance.lifecycle import CHAMPION, ModelState, Move, MoveKind, Stage
-from pipeline.governance.metrics import DEFAULT_RULES, MetricRules, named, not_a_share
+from pipeline.governance.metrics import DEFAULT_RULES, MetricRules, is_training_set, named, not_a_share
 from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.ports import MetricDifference
 
@@ -309,14 +309,24 @@ def _metric(facts: Facts, name: str, *, what: str) -> Metric | Finding:
     if isinstance(evaluated, dict) and name in evaluated:
         names = (name,)
     for found in filter(None, map(evidence.metric, names)):
+        if name not in facts.metrics.names and is_training_set(_dataset(evidence, found.name)):
+            continue
         if not (why := not_a_share(found.name, found.value)):
             return found
         impossible = impossible or why
     if impossible:
         return Finding(impossible.partition(",")[0], "", passed=False, why=f"{impossible}: it is no {what}.")
     asked = what if what == name else f"{what} ({name})"
-    there = f"The version has no {asked}; its metrics: {named(evidence.content['metrics'])}."
+    metrics = (
+        each + (f" on {held}" if (held := _dataset(evidence, each)) else "") for each in evidence.content["metrics"]
+    )
+    there = f"The version has no {asked}; its metrics: {named(metrics)}."
     return Finding(None, "", passed=False, why=there, present=False)
+
+
+def _dataset(evidence: Evidence, name: str) -> str:
+    """On which a metric was measured; empty where nobody said."""
+    return str(entry_of(evidence.content, "datasets").get(name) or "")
 
 
 def _claims(facts: Facts, name: str) -> str:

@@ -26,6 +26,9 @@ class Stage(StrEnum):
     ARCHIVED = "Archived"
 
 
+IN_USE = (Stage.STAGING, Stage.PRODUCTION)
+
+
 class MoveKind(StrEnum):
     """What the policy has rules for."""
 

@@ -194,6 +194,11 @@ def is_of_training(name: str) -> bool:
     return not TRAINING.isdisjoint(_tokens(name))
 
 
+def is_training_set(dataset: str) -> bool:
+    """Whether a dataset, by its label, holds training rows."""
+    return not TRAINING.isdisjoint(_tokens(dataset)[:1])
+
+
 def is_bound(name: str, names: Iterable[str]) -> bool:
     """Whether it is an end of another metric's interval, or the spread of its mean."""
     held = set(names)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.governance.ledger import Event, SlotState, StoredEvent, Topic, UnreadableEvent
@@ -55,7 +56,10 @@ class VersionRow:
 
 @dataclass(frozen=True)
 class VersionRecord:
-    """One version with its run. `gaps` names what the registry no longer has: a deleted run, a metric that is NaN."""
+    """One version with its run. `gaps` names what the registry no longer has: a deleted run, a metric that is NaN.
+
+    datasets: of each metric that was measured on a named one.
+    """
 
     row: VersionRow
     source: str
@@ -63,6 +67,7 @@ class VersionRecord:
     status_message: str
     registered_by: str
     gaps: tuple[Gap, ...] = ()
+    datasets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -262,8 +267,14 @@ class Ledger(Protocol):
     def evidence(self, sha256: str) -> str:
         """Raises NotFound."""
 
-    def problems(self) -> list[str]:
-        """What `verify` finds: broken links, changed rows, copies that differ, a tail cut off; one sentence each."""
+    def problems(self, checkpoints: Sequence[Path] = ()) -> list[str]:
+        """What `verify` finds: broken links, changed rows, copies that differ, a tail cut off; one sentence each.
+
+        checkpoints: files of them from elsewhere. Raises NotFound and InvalidInput for one that cannot be read.
+        """
+
+    def unprotected(self) -> str:
+        """What nothing would show because there are no checkpoints; empty where there are some, or no ledger."""
 
     def stamps(self) -> Iterator[tuple[int, datetime]]:
         """Number and time of each event that has one, in order of sequence."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from pipeline.governance.actors import Actor
-from pipeline.governance.decide import RECONCILE_AFTER, Decider, actor_json
+from pipeline.governance.decide import RECONCILE_AFTER, Decider, actor_json, state_of
 from pipeline.governance.drift import (
     Difference,
     check_champion_in_production,
@@ -16,6 +16,7 @@ from pipeline.governance.drift import (
     check_unmoved,
     find_differences,
     own_slots,
+    put_in_use,
     unreported,
 )
 from pipeline.governance.errors import Conflict, NotFound, Refused
@@ -102,10 +103,13 @@ class Reconciler:
     def revert(self, model: str, *, reason: str, actor: Actor, expect: str | None = None) -> StoredEvent:
         """Put the registry back to what the ledger says.
 
-        Raises Refused where nothing differs, StateChanged where it moved again, Conflict and Unavailable as decisions.
+        Raises Refused where nothing differs or other bytes would come into use, StateChanged where it moved again,
+        Conflict and Unavailable as decisions.
         """
         with self._denying(model, reason, actor) as move:
             differences = self._reported(model, expect)
+            if other := next(self.watch.replaced(model, put_in_use(differences)), None):
+                raise Refused(f"revert: {other.sentence}; adopt what is there, or put the recorded files back")
             changes = tuple(SlotChange(each.slot, each.observed, each.recorded) for each in differences)
             content = {
                 **self._signed(move, actor, reason, meaning="revert"),
@@ -154,7 +158,10 @@ class Reconciler:
         commit = decided.event.changes[0]
         if self._state(decided.event.model).value(commit.slot) == commit.to:
             self.registry.prepare()
-            return self.decider.carry_out(decided, end)
+            stored = self.decider.carry_out(decided, end)
+            if end is EventType.APPLIED:
+                self.decider.keep_checkpoint()  # one that could not be kept is made good by the next
+            return stored
         event = self.decider.end_of(decided, self._state(decided.event.model), end, recovered=True)
         return self.decider.close(decided, event)
 
@@ -197,11 +204,7 @@ class Reconciler:
             return {"model": model, "version": state.champion}
 
     def _state(self, model: str) -> ModelState:
-        """A model that was deleted is one without aliases and versions."""
-        try:
-            return self.registry.state(model)
-        except NotFound:
-            return ModelState()
+        return state_of(self.registry, model)
 
     def _signed(self, move: Move, actor: Actor, reason: str, *, meaning: str) -> dict[str, Any]:
         roles = self.decider.policy.roles_for(actor, move.kind)

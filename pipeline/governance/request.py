@@ -46,7 +46,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A decision that was applied. `replayed`: an earlier request with the same key had applied it."""
+    """A decision that was applied. `replayed`: an earlier request with the same key had applied it.
+
+    notice: what else has to be known about it, as a sentence; empty where there is nothing.
+    """
 
     decision: str
     sequence: int
@@ -56,9 +59,10 @@ class Outcome:
     changes: tuple[SlotChange, ...]
     evidence: str | None
     replayed: bool = False
+    notice: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        return {
+        content = {
             "decision": self.decision,
             "sequence": self.sequence,
             "model": self.model,
@@ -68,6 +72,7 @@ class Outcome:
             "evidence": self.evidence,
             "replayed": self.replayed,
         }
+        return {**content, "notice": self.notice} if self.notice else content
 
 
 def check(request: Request, review: Review) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TypedDict, Unpack
 
 from pipeline.governance.actors import Actor
@@ -57,7 +58,7 @@ from pipeline.governance.reconcile import Reconciler
 from pipeline.governance.request import Outcome, Request
 from pipeline.governance.review import Review, Reviewer
 from pipeline.governance.tampering import Changed, Watch
-from pipeline.governance.verify import Problem, find_problems, set_back, unknown_registry
+from pipeline.governance.verify import Problem, Verification, find_problems, set_back, unknown_registry
 
 PAGE_LINES = 50
 
@@ -205,23 +206,25 @@ class GovernanceService:
         Where no version has the metric by that name, it is looked for under those accepted for it. Raises InvalidInput
         where nobody says which end is the better one, NotFound where no version has the metric.
         """
-        rules = self.policy.metrics
-        names = list(dict.fromkeys((metric, *rules.accepted(metric))))
-        rows = self.registry.table(model, names)
-        name = next((each for each in names if any(each in row.metrics for row in rows)), None)
-        if name is None:
-            raise NotFound(
-                f"metric: no version of {model!r} has a metric {metric!r}; ask for one of {self._names(model)}"
-            )
-        end = direction or rules.direction(name)
-        held = [row for row in rows if name in row.metrics]
+        name, held = self._holders(model, metric)
+        end = direction or self.policy.metrics.direction(name)
         able = [row for row in held if not not_a_share(name, row.metrics[name])]
         if not able:
             raise NotFound(f"metric: no version of {model!r} has a {name!r} between 0 and 1, as a share must be")
         sign = 1 if end is Direction.HIGHEST else -1
         best = max(able, key=lambda row: (sign * row.metrics[name], row.version))
-        left_out = tuple(row.version for row in held if row not in able)
+        left_out = tuple(row.version for row in held if not_a_share(name, row.metrics[name]))
         return Best(self.version(model, best.version).row, name, end, left_out)
+
+    def _holders(self, model: str, metric: str) -> tuple[str, list[VersionRow]]:
+        """Under which name any version has the metric, and those that have it. Raises NotFound."""
+        rows, names = self.registry.table(model, [metric]), [metric]
+        if not any(metric in row.metrics for row in rows):
+            rows, names = self.registry.table(model, None), list(self.policy.metrics.accepted(metric))
+        for name in names:
+            if held := [row for row in rows if name in row.metrics]:
+                return name, held
+        raise NotFound(f"metric: no version of {model!r} has a metric {metric!r}; ask for one of {self._names(model)}")
 
     def _names(self, model: str) -> str:
         """Every metric that any version has, for a sentence."""
@@ -340,13 +343,17 @@ class GovernanceService:
         """Versions in Staging, in Production or under an alias whose files are not those recorded, read anew."""
         return self.reconciler.changed_files(model)
 
-    def verify(self, *, new: bool = False) -> list[Problem]:
+    def verify(self, *, new: bool = False, checkpoints: Sequence[Path] = ()) -> list[Problem]:
         """The chain, its copies and checkpoints; the registry against the ledger; the bytes of what is in use.
 
-        new: the registry is meant to be one that the ledger does not know yet.
+        new: the registry is meant to be one that the ledger does not know yet. checkpoints: files from elsewhere.
         """
-        registry, models = self.ledger.registry(), self.known_models()
-        return list(find_problems(self.ledger, self.reconciler, models, registry=registry, new=new))
+        asked = Verification(self.ledger.registry, self.known_models, new, checkpoints)
+        return list(find_problems(self.ledger, self.reconciler, asked))
+
+    def unprotected(self) -> str:
+        """What verify cannot see for want of checkpoints, as a sentence; empty where there are some."""
+        return self.ledger.unprotected()
 
     def set_back(self) -> list[str]:
         """Where time went back from one event to the next: one sentence each, of the newest."""

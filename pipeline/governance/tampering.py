@@ -1,18 +1,17 @@
 """Files that are not those recorded: looked for among the versions in use, and recorded once as an alarm."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.governance.errors import NotFound
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.ledger import Event, EventType, StoredEvent, Topic
-from pipeline.governance.lifecycle import CHAMPION, ModelState, Slot, Stage
+from pipeline.governance.lifecycle import CHAMPION, IN_USE, ModelState, Slot
 from pipeline.governance.ports import Clock, Ledger, Registry
 from pipeline.governance.recorded import Recorded, recorded_files, recorded_of
 from pipeline.governance.review import Reviewer
-
-IN_USE = (Stage.STAGING, Stage.PRODUCTION)
 
 
 class Changed(NamedTuple):
@@ -51,6 +50,15 @@ class Watch:
                 continue
             if found := _changed(evidence, files, champion):
                 yield found
+
+    def replaced(self, model: str, versions: set[int]) -> Iterator[Changed]:
+        """Of some versions that are there, those with other bytes, also where their number was given out again."""
+        files, champion = self._recorded(model, versions)
+        for version in sorted(versions & files.keys()):
+            with suppress(NotFound):
+                evidence = self.reviewer.evidence(self.registry.version(model, version), fresh=True)
+                if files[version].difference(evidence):
+                    yield Changed(version, files[version].digest, evidence.file_digest, champion == version)
 
     def look(self, evidence: Evidence) -> StoredEvent | None:
         """Record an alarm where this version's files, as they were read, are not those recorded."""

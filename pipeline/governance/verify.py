@@ -1,11 +1,14 @@
 """What is not as it was recorded: in the ledger itself, in the registry, in the files of what is in use."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
+from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 from pipeline.governance.decide import RECONCILE_AFTER
+from pipeline.governance.errors import Unavailable
 from pipeline.governance.ledger import iso
 from pipeline.governance.ports import KnownRegistry, Ledger, PendingDecision
 from pipeline.governance.reconcile import Reconciler
@@ -31,22 +34,69 @@ class Problem:
         return {"kind": self.kind, "model": self.model, "text": self.text}
 
 
-def find_problems(
-    ledger: Ledger, reconciler: Reconciler, models: Iterable[str], *, registry: str | None, new: bool
-) -> Iterator[Problem]:
-    """Which registry this is, the ledger's own, then model by model.
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` is asked.
 
-    registry: the id that it has, None where it has none. new: it is meant to be one that the ledger does not know.
+    registry: the id that the registry has, None where it has none. models: which there are. new: the registry is meant
+    to be one that the ledger does not know. checkpoints: files of them from elsewhere.
     """
-    if not new and (unknown := unknown_registry(ledger, registry)):
+
+    registry: Callable[[], str | None]
+    models: Callable[[], Iterable[str]]
+    new: bool = False
+    checkpoints: Sequence[Path] = ()
+
+
+def find_problems(ledger: Ledger, reconciler: Reconciler, asked: Verification) -> Iterator[Problem]:
+    """The ledger's own, which registry this is, then model by model.
+
+    Where the ledger is damaged, what cannot be looked at because of that is a problem too. Raises Unavailable where the
+    ledger is whole and the registry does not answer.
+    """
+    own = ledger.problems(asked.checkpoints)
+    look = partial(_careful, bool(own))
+    if not asked.new:
+        yield from look("", lambda: _registry_problems(ledger, asked.registry()))
+    yield from (Problem("ledger", "", text) for text in own)
+    yield from look("", lambda: _pending_problems(reconciler))
+    names: list[str] = []
+
+    def name() -> Iterator[Problem]:
+        names.extend(asked.models())
+        yield from ()
+
+    yield from look("", name)
+    for model in names:
+        yield from look(model, partial(_model_problems, reconciler, model))
+
+
+def _careful(damaged: bool, model: str, look: Callable[[], Iterable[Problem]]) -> list[Problem]:
+    """What is found, and what ended the search where the ledger is damaged: what was found before is not lost."""
+    found: list[Problem] = []
+    try:
+        found.extend(look())
+    except Unavailable as error:
+        if not damaged:
+            raise
+        found.append(Problem("ledger", model, f"not all could be checked: {error}"))
+    return found
+
+
+def _registry_problems(ledger: Ledger, registry: str | None) -> Iterator[Problem]:
+    if unknown := unknown_registry(ledger, registry):
         yield Problem("registry", "", unknown)
-    yield from (Problem("ledger", "", text) for text in ledger.problems())
+
+
+def _pending_problems(reconciler: Reconciler) -> Iterator[Problem]:
     for each in reconciler.pending():
         if each.age > RECONCILE_AFTER:
             yield Problem("pending", each.model, pending_sentence(each))
-    for model in models:
-        yield from (Problem("out_of_band", model, each.sentence) for each in reconciler.differences(model))
-        yield from (Problem("tampering", model, each.sentence) for each in reconciler.changed_files(model))
+
+
+def _model_problems(reconciler: Reconciler, model: str) -> Iterator[Problem]:
+    yield from (Problem("out_of_band", model, each.sentence) for each in reconciler.differences(model))
+    yield from (Problem("tampering", model, each.sentence) for each in reconciler.changed_files(model))
 
 
 def unknown_registry(ledger: Ledger, registry: str | None) -> str:

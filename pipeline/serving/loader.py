@@ -11,8 +11,6 @@ the worker process calls `load_model`. The heavy libraries are imported when the
 import contextlib
 import hashlib
 import importlib.metadata
-import io
-import json
 import lzma
 import stat
 import struct
@@ -23,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from pipeline.explanation.archives import members_of
+from pipeline.foreign_documents import read_json, read_yaml
 from pipeline.governance.errors import IntegrityFailure, Refused
 from pipeline.governance.ports import File
 
@@ -36,9 +34,12 @@ MOST_BYTES = 500 * 2**20
 MOST_FILES = 1_000
 MOST_TEXT_BYTES = 2**20  # of MLmodel: PyYAML reads about 1 MB per second
 MOST_EXAMPLE_BYTES = 10 * 2**20
+MOST_EXAMPLE_ENTRIES = 1_000_000
 MOST_EXAMPLE_ROWS = 100
 NOT_SKOPS = "it is not saved with skops"
 TRUST_MAKERS = 'who trusts its makers sets "trust: producers" under serving in params.yaml'
+SKOPS_DESCRIPTION = "schema.json"
+MOST_SCHEMA_BYTES = 32 * 2**20
 MOST_MEMBERS = 100_000  # histogram boosting has three per class and iteration
 
 # What zipfile, zlib, json, numpy, skops and scikit-learn raise for content that is not what it claims to be.
@@ -139,9 +140,9 @@ def read_description(folder: Path) -> Mapping[str, Any]:
 def parse_description(content: bytes) -> Mapping[str, Any]:
     """Raises Refused."""
     try:
-        description = yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise Refused(f"{MODEL_DESCRIPTION} is not valid YAML") from error
+        description = read_yaml(content)
+    except ValueError as error:
+        raise Refused(f"{MODEL_DESCRIPTION} cannot be read: {error}") from error
     if not isinstance(description, dict) or not isinstance(description.get("flavors"), dict):
         raise Refused(f"{MODEL_DESCRIPTION} lists no flavors")
     return description
@@ -186,16 +187,16 @@ def check_scikit_learn(needed: str) -> None:
 
 
 def _check_archive(data: bytes) -> None:
-    """Refuse an archive that would unpack to far more than its size.
-
-    The declared sizes can be believed: zipfile stops reading a member there, and the checksum then fails.
-    """
+    """Refuse an archive that would unpack to far more than its size, or whose description is not one."""
     try:
-        members = zipfile.ZipFile(io.BytesIO(data)).infolist()
+        members = members_of(data, most_members=MOST_MEMBERS, most_bytes=MOST_BYTES)
+    except ValueError as error:
+        raise Refused(f"the model file cannot be used: {error}") from error
     except UNUSABLE as error:
         raise Refused(f"the model file is damaged ({short(error)})") from error
-    if len(members) > MOST_MEMBERS or sum(member.file_size for member in members) > MOST_BYTES:
-        raise Refused("the model file unpacks to too much")
+    schema = next((member for member in members if member.filename == SKOPS_DESCRIPTION), None)
+    if schema is not None and schema.file_size > MOST_SCHEMA_BYTES:
+        raise Refused(f"the model file describes itself in more than {MOST_SCHEMA_BYTES // 2**20} MB")
 
 
 def _load_skops(data: bytes, allowed_types: Collection[str]) -> Model:
@@ -243,9 +244,9 @@ def input_example(loaded: LoadedModel) -> Rows:
     try:
         if path.stat().st_size > MOST_EXAMPLE_BYTES:
             raise Refused("its input example is too large")
+        content = read_json(path.read_bytes(), most_entries=MOST_EXAMPLE_ENTRIES)
         as_frame, signature = information.get("type") == "dataframe", loaded.description.get("signature")
-        rows = rows_of_example(json.loads(path.read_bytes()), as_frame=as_frame, signature=signature)
-        return rows[:MOST_EXAMPLE_ROWS]
+        return rows_of_example(content, as_frame=as_frame, signature=signature)[:MOST_EXAMPLE_ROWS]
     except UNUSABLE as error:
         raise Refused(f"its input example cannot be read ({short(error)})") from error
 

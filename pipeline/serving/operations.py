@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.governance.errors import Refused, SignoffError
-from pipeline.parquet_bytes import read_frame
+from pipeline.parquet_bytes import Limits, first_rows
 from pipeline.serving.arrow_rows import frame_of, paired, said
 from pipeline.serving.example_rows import like, names_of
 from pipeline.serving.frames import ARROW, Frame
@@ -34,6 +34,7 @@ from pipeline.serving.outputs import Said, check_explained, said_by
 BACKGROUND = "signoff/background.parquet"
 MOST_BACKGROUND_BYTES = 10 * 2**20
 MOST_BACKGROUND_ROWS = 200
+BACKGROUND_LIMITS = Limits(unpacked_bytes=100 * 2**20, rows=100_000, cells=10_000_000)
 MOST_EXPLAINED_ROWS = 50
 MOST_NAMES = 2_000
 
@@ -291,4 +292,4 @@ def _has_background(loaded: LoadedModel) -> bool:
 def _stored_background(loaded: LoadedModel) -> pd.DataFrame | None:
     if not _has_background(loaded):
         return None
-    return read_frame((loaded.folder / BACKGROUND).read_bytes()).head(MOST_BACKGROUND_ROWS)
+    return first_rows((loaded.folder / BACKGROUND).read_bytes(), MOST_BACKGROUND_ROWS, limits=BACKGROUND_LIMITS)

@@ -109,7 +109,7 @@ def check_columns(names: Iterable[str], layout: Layout, *, row: int | None = Non
 
 def absent_columns(names: Sequence[str], layout: Layout) -> tuple[str, ...]:
     """A sentence for each column that a file need not have and has not: it counts as missing in every row."""
-    absent = [rule.name for rule in layout.columns if not rule.required and rule.name not in names]
+    absent = [rule.name for rule in layout.columns if not (rule.required or rule.refusal or rule.name in names)]
     found = Counter(names)
     sentences = ((name, _missing(name, found, layout).removeprefix("is missing")) for name in absent)
     return tuple(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TypeGuard
 
+from pipeline.serving.cells import EXACT
 from pipeline.serving.layout import ColumnRule, Layout
 from pipeline.serving.predictions import Prediction
 from pipeline.serving.rows import CheckedRow, Value, check_row
@@ -46,6 +47,8 @@ def points(rule: ColumnRule, own: Value) -> list[Value]:
     if rule.kind not in {"number", "integer"}:
         return []
     low, high = value_range(rule, own)
+    if rule.kind == "integer" and max(abs(low), abs(high)) >= EXACT:  # an identifier: half of it is somebody else's
+        return []
     found = _between(low, high, POINTS) if low < high else []
     return list(dict.fromkeys(round(each) for each in found)) if rule.kind == "integer" else [*found]
 

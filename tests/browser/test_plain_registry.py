@@ -1,5 +1,6 @@
 """Explain, Predict and Compare on a registry that plain MLflow filled, under both trust policies."""
 
+import gzip
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ PAGES = {
     "dose-compare": (ALLOW_LIST, "/compare?model=dose", "A comparison needs two"),
     "bare-row": (ALLOW_LIST, "/explain?model=bare&version=1&show=One+row", "no feature schema"),
     "bare-predict": (ALLOW_LIST, "/predict?model=bare&version=1", "no feature schema"),
+    "shop-predict": (ALLOW_LIST, "/predict?model=shop&version=1", "tags: takes an array, which cannot be given here"),
+    "shop-row": (ALLOW_LIST, "/explain?model=shop&version=1&show=One+row", "Adds up to the output"),
     "dose-row-trusted": (PRODUCERS, "/explain?model=dose&version=1&show=One+row", "Adds up to the output"),
     "dose-predict-trusted": (PRODUCERS, "/predict?model=dose&version=1", LOADED_BY_MLFLOW),
 }
@@ -84,4 +87,38 @@ def test_a_form_from_a_signature(addresses, open_tab):
 
     expect(tab.get_by_role("heading", name="80", exact=True)).to_be_visible()
     expect(tab.get_by_text("rooms 3 lowers the output by")).to_be_visible()
+    tab.close()
+
+
+def test_a_form_with_a_time_and_a_large_number(addresses, open_tab):
+    """Whole numbers are typed as text, to their last digit; a time that is none has its sentence at the field."""
+    tab: Page = open_tab(addresses[ALLOW_LIST])
+    open_page(tab, "/predict?model=shop&version=1")
+    customer, when = tab.get_by_role("textbox", name="customer"), tab.get_by_role("textbox", name="when")
+    expect(when).to_have_value("2024-03-05T00:00:00")
+    customer.fill("9007199254740993")
+    when.fill("6.3.2024")
+    tab.get_by_role("button", name="Predict", exact=True).click()
+    expect(tab.get_by_text("when: '6.3.2024' is neither a date nor a time in ISO 8601")).to_be_visible()
+    picture(tab, "plain-shop-predict-wrong-time")
+
+    when.fill("2024-03-06T01:00:00+01:00")
+    tab.get_by_role("spinbutton", name="bonus").fill("")
+    tab.get_by_role("button", name="Predict", exact=True).click()
+    expect(tab.get_by_role("heading", name="159", exact=True)).to_be_visible()
+    tab.close()
+
+
+def test_a_compressed_file_with_tabs(addresses, open_tab, tmp_path):
+    """An index without a name is not used, an optional column need not be there."""
+    content = gzip.compress(f"\tcustomer\twhen\n0\t{2**53 + 1}\t2024-03-06\n1\t{2**53}\tnever\n".encode())
+    tab: Page = open_tab(addresses[ALLOW_LIST])
+    open_page(tab, "/predict?model=shop&version=1&show=File+of+rows")
+    given = {"name": "rows.tsv.gz", "mimeType": "application/gzip", "buffer": content}
+    tab.locator("input[type=file]").set_input_files(given)
+    expect(tab.get_by_text("row 3, when: 'never' is neither a date nor a time in ISO 8601")).to_be_visible()
+    expect(tab.get_by_text("Not used: column 1 (no name)")).to_be_visible()
+    expect(tab.get_by_text("bonus: is not in the file, so missing in every row")).to_be_visible()
+    expect(tab.get_by_text("tags")).to_have_count(0)
+    picture(tab, "plain-shop-file")
     tab.close()

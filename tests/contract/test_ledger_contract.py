@@ -302,6 +302,23 @@ def test_what_still_counts_gives_the_answers_of_the_whole_history(ledger: Ledger
     assert ledger.problems() == []
 
 
+def test_a_champion_that_only_the_stack_knows_is_taken_off_by_a_rollback(ledger: Ledger) -> None:
+    """After a reversal to a version that was never champion, its promotion begins no period, and a rollback ends it."""
+    for kind, to, meaning in (
+        (EventType.BASELINE, "1", ""),
+        (EventType.APPLIED, "2", "production"),
+        (EventType.DRIFT_REVERTED, "3", "revert"),
+        (EventType.APPLIED, "3", "production"),
+        (EventType.APPLIED, "1", "rollback"),
+    ):
+        write(ledger, event(kind, None, to, content={"meaning": meaning}))
+
+    assert [stored.sequence for stored in ledger.former_champions("m")] == [1]
+    assert [stored.sequence for stored in ledger.champions("m")] == [1, 2, 3, 5]
+    ledger.keep_checkpoint()
+    assert ledger.problems() == []
+
+
 def is_alarm(event: Event) -> bool:
     return event.type is EventType.TAMPERING and "version" in (event.content.get("subject") or {})
 

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from pipeline.adapters.in_memory import InMemoryRegistry
+from pipeline.adapters.mlflow_measured import Link, Logged, Measured, Own
 from pipeline.adapters.mlflow_registry import MlflowRegistry
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import ModelState, Stage
@@ -16,6 +17,7 @@ from pipeline.governance.ports import ModelRecord, Registry, VersionRow
 from registries import ODD_NAMES, SIGNATURE, Filler, copy_store, mlflow_server, mlmodel, model_files, template_store
 
 METRICS = {"accuracy": 0.9, "f1_macro": 0.8}
+TRAIN, TEST = "train (d0)", "test (d1)"
 DIGEST_OF_WEIGHTS = hashlib.sha256(b"weights").hexdigest()
 
 
@@ -35,6 +37,11 @@ class InMemory:
     def write_file(self, model: str, version: int, path: str, *, content: bytes) -> None:
         self.registry.write_file(model, version, path, content=content)
 
+    def add_versions_of_a_run(self, model: str, owns: Sequence[Logged], **run: Any) -> None:
+        links = [Link(f"m-{number:032x}", "1", f"model-{number}") for number in range(len(owns))]
+        for link, logged in zip(links, owns, strict=True):
+            self.add_version(model, own=Own(link, logged, links), **run)
+
 
 class Mlflow:
     """A registry behind MLflow, filled through MLflow's client."""
@@ -47,6 +54,10 @@ class Mlflow:
 
     def add_version(self, model: str, *, documents: Mapping[str, Any] | None = None, **options: Any) -> int:
         return self.filler.add_version(model, files=options.pop("files", model_files(documents)), **options)
+
+    def add_versions_of_a_run(self, model: str, owns: Sequence[Logged], **run: Any) -> None:
+        """One run with a logged model for each version; a source names the model, or the run and the model's name."""
+        self.filler.add_versions_of_a_run(model, owns, **run)
 
     def write_file(self, model: str, version: int, path: str, *, content: bytes) -> None:
         model_id = self.registry.version(model, version).model_id
@@ -229,6 +240,81 @@ def test_a_deleted_version_takes_its_aliases_along(desk, registry, model):
     with pytest.raises(NotFound):
         registry.version(model, 2)
     assert desk.add_version(model) == 3
+
+
+# What counts as a version's own
+
+
+def on(dataset: str, value: float, *, time: int = 1, step: int = 0) -> Measured:
+    return Measured("accuracy", time, step, value, dataset)
+
+
+def test_each_model_of_a_run_has_its_own_metrics(desk, registry, name):
+    """The run keeps what was logged last, for whichever model: it says nothing about either version."""
+    desk.add_model(name)
+    owns = [Logged([on("", 0.51)], {"C": "1"}), Logged([on("", 0.99)], {"C": "2"}), Logged()]
+    desk.add_versions_of_a_run(name, owns, metrics={"accuracy": 0.99, "f1_macro": 0.4}, params={"C": "2"})
+
+    expected = [{}, {"accuracy": 0.99}, {"accuracy": 0.51}]
+    for metrics in (None, ["accuracy"], ["accuracy", "f1_macro"], [f"m{i}" for i in range(20)] + ["accuracy"]):
+        assert [row.metrics for row in registry.table(name, metrics)] == expected
+        assert [row.params for row in registry.table(name, metrics)] == [{}, {"C": "2"}, {"C": "1"}]
+    assert [row.metrics for row in registry.table(name, ["f1_macro"])] == [{}, {}, {}]
+    found = [registry.version(name, number) for number in (3, 2, 1)]
+    assert [each.row for each in found] == registry.table(name)
+    assert [[gap.name for gap in each.gaps] for each in found] == [["metrics_of_run", "parameters_of_run"], [], []]
+
+
+def test_the_newest_value_of_each_dataset_counts(desk, registry, name):
+    """By time, then by step; one that is for training does not stand for the version where there is another."""
+    desk.add_model(name)
+    old, new = on(TEST, 0.60, time=5, step=9), on(TEST, 0.70, time=6)
+    desk.add_versions_of_a_run(name, [Logged([on(TRAIN, 0.99, time=9), new, old])])
+    desk.add_versions_of_a_run(name, [Logged([on(TEST, 0.8, time=9), on("", 0.75), on("", 0.76, step=1)])])
+    desk.add_versions_of_a_run(name, [Logged([on(TRAIN, 0.97)])])
+
+    found = [registry.version(name, number) for number in (1, 2, 3)]
+
+    assert [each.row.metrics for each in found] == [{"accuracy": 0.70}, {"accuracy": 0.76}, {"accuracy": 0.97}]
+    assert [each.datasets for each in found] == [{"accuracy": TEST}, {}, {"accuracy": TRAIN}]
+    assert [row.metrics for row in reversed(registry.table(name, ["accuracy"]))] == [each.row.metrics for each in found]
+    assert [[(gap.name, gap.text) for gap in each.gaps] for each in found] == [
+        [
+            (
+                "metric_of_datasets:accuracy",
+                "The metric accuracy counts as measured on test (d1); it is 0.99 on train (d0).",
+            )
+        ],
+        [
+            (
+                "metric_of_datasets:accuracy",
+                "The metric accuracy counts as logged without a dataset; it is 0.8 on test (d1).",
+            )
+        ],
+        [],
+    ]
+
+
+def test_a_run_with_one_model_speaks_for_it(desk, registry, name):
+    """Where the model itself has no metrics and no parameters; what it has is not mixed with its run's."""
+    desk.add_model(name)
+    desk.add_versions_of_a_run(name, [Logged()], metrics=METRICS, params={"depth": "3"})
+    desk.add_versions_of_a_run(name, [Logged([on("", 0.5)])], metrics=METRICS, params={"depth": "3"})
+
+    assert [row.metrics for row in registry.table(name)] == [{"accuracy": 0.5}, METRICS]
+    assert [row.params for row in registry.table(name)] == [{"depth": "3"}, {"depth": "3"}]
+    assert [registry.version(name, number).gaps for number in (1, 2)] == [(), ()]
+
+
+def test_an_own_metric_that_is_no_number_is_absent(desk, registry, name):
+    """MLflow keeps it as 0 on a logged model, which would be a figure; the version names it."""
+    desk.add_model(name)
+    desk.add_versions_of_a_run(name, [Logged([on("", None), Measured("loss", 1, 0, float("inf"))])])
+    desk.add_versions_of_a_run(name, [Logged([on("", 0.0)])])
+
+    assert [row.metrics for row in registry.table(name, ["accuracy", "loss"])] == [{"accuracy": 0.0}, {}]
+    names = [gap.name for gap in registry.version(name, 1).gaps]
+    assert names == ["metric_not_finite:accuracy", "metric_not_finite:loss"]
 
 
 # Files

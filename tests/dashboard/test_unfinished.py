@@ -1,8 +1,9 @@
-"""What the pages say of decisions that have not ended, and of a registry that does not answer."""
+"""What the pages say of decisions that have not ended, and of a registry that is silent, unknown or has lost models."""
 
 import pytest
 from seen import frame, texts
 
+from dashboard import session
 from desks import GRACE, MODEL, REASON, failing
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.lifecycle import Stage
@@ -49,3 +50,26 @@ def test_the_history_of_a_registry_that_is_silent_is_shown(desk, open_page):
     desk.registry.down = False
     app.button(key="try_again/registry").click().run()
     assert "does not answer" not in texts(app)
+
+
+def test_the_first_page_names_a_model_that_is_gone(desk, open_page):
+    """Deleted or renamed in the registry: what the ledger says of it is counted, also where no model is left."""
+    del desk.registry._models[MODEL]
+    app = open_page(desk)
+
+    assert not app.exception
+    assert f"{MODEL}\n•  @champion is not there, the ledger says 1" in texts(app)
+    desk.registry.add_model("renamed")
+    desk.registry.add_version("renamed")
+    session.forget_reads()
+    app = open_page(desk)
+    assert next(metric.value for metric in app.metric if metric.label == "Out-of-band changes") == "3"
+
+
+def test_the_first_page_names_a_registry_that_the_ledger_does_not_know(desk, open_page):
+    """An empty registry at a mistyped address is not one to be filled without a word."""
+    desk.ledger.models = list
+    app = open_page(desk)
+
+    assert not app.exception
+    assert "The ledger holds nothing about this registry (its id is registry-1), it knows another one;" in texts(app)

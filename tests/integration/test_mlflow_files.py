@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.adapters.mlflow_artifacts import RemoteFolder, local_folder
 from pipeline.adapters.mlflow_registry import MlflowRegistry
-from pipeline.governance.errors import NotFound
+from pipeline.governance.errors import NotFound, Unavailable
 from registries import Filler, copy_store, mlmodel, model_files
 
 
@@ -50,7 +50,12 @@ def test_what_a_folder_lacks_is_named(odd, role, gaps):
 
 @pytest.mark.parametrize(
     ("role", "sentence"),
-    [("lost_files", "gone"), ("no_source", "gone"), ("link", "'passwd' is a link"), ("cloud", "no driver for s3")],
+    [
+        ("lost_files", "gone"),
+        ("no_source", "gone"),
+        ("link", "'passwd' is a link"),
+        ("cloud", "no driver for s3: stores; install boto3"),
+    ],
 )
 def test_files_that_are_not_read_say_why(odd, role, sentence):
     """Gone, a link that leads out of the folder, a store that cannot be reached: a sentence for the screen."""
@@ -58,6 +63,36 @@ def test_files_that_are_not_read_say_why(odd, role, sentence):
 
     with pytest.raises(NotFound, match=sentence):
         registry.files(registry.version(*odd[1].versions[role]))
+
+
+def test_files_behind_a_server_name_the_way_to_them(filler, registry):
+    """Read through the server's database they cannot be had: not a registry that does not answer."""
+    filler.register("m", "mlflow-artifacts:/1/models/m-1/artifacts")
+
+    with pytest.raises(NotFound, match="behind a tracking server; give its address as MLFLOW_TRACKING_URI"):
+        files_of(registry)
+
+
+@pytest.mark.parametrize("source", [f"models:/m-{'0' * 32}", "models:/nobody/3", f"runs:/{'0' * 32}/model"])
+def test_a_model_that_is_not_there_is_not_found(filler, registry, source):
+    """A version may name what somebody has deleted, or never made."""
+    filler.register("m", "/nowhere")
+    filler.execute("update model_versions set source = ?, storage_location = null", source)
+
+    with pytest.raises(NotFound):
+        files_of(registry)
+
+
+@pytest.mark.parametrize("start", ["file://", ""])
+def test_a_folder_as_registry_names_both_ways_on(tmp_path, monkeypatch, start):
+    """Reading and training say the same, and nothing is made in it."""
+    from pipeline.training.registry_store import open_registry
+
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    for call in (lambda uri: MlflowRegistry(uri, experiment="e").models(), open_registry):
+        with pytest.raises(Unavailable, match=r"`mlflow migrate-filestore` .*MLFLOW_ALLOW_FILE_STORE=true"):
+            call(f"{start}{tmp_path}/mlruns")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_flavors_are_names_from_the_file(odd):

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from pipeline.adapters.mlflow_measured import Logged, Measured
 from pipeline.adapters.mlflow_registry import MlflowRegistry
 from pipeline.adapters.mlflow_sql import SqlReader
 from pipeline.governance.errors import NotFound
@@ -159,6 +160,45 @@ def test_only_a_schema_that_we_know_is_read_by_sql(template, tmp_path, change, u
     Filler(uri).execute(change)
 
     assert SqlReader(SqliteDatabase(sqlite_path(uri))).understands() is understood
+
+
+@pytest.mark.parametrize("with_sql", [True, False], ids=["sql", "client"])
+def test_every_way_to_name_a_logged_model_leads_to_it(template, tmp_path, with_sql):
+    """Its id with a run or without, the run and its name, its folder, another version: each shows its own figures."""
+    filler = Filler(copy_store(template, tmp_path))
+    filler.add_model("m")
+    owns = [Logged([Measured("accuracy", 1, 0, value)], {"C": str(value)}) for value in (0.51, 0.99)]
+    filler.add_versions_of_a_run("m", owns, metrics={"accuracy": 0.99}, params={"late": "yes"})
+    weak = filler.client.get_model_version("m", "1")
+    folder = filler.client.get_logged_model(weak.source.removeprefix("models:/")).artifact_location
+    filler.register("m", weak.source)
+    filler.execute("update model_versions set run_id = null where version = 3")
+    for source in (f"runs:/{weak.run_id}/model-0", folder, "models:/m/1"):
+        filler.register("m", source, run_id=weak.run_id)
+    filler.register("m", f"runs:/{weak.run_id}/elsewhere", run_id=weak.run_id)
+    registry = MlflowRegistry(filler.uri, experiment="e", read_with_sql=with_sql)
+
+    for rows in (registry.table("m"), registry.table("m", ["accuracy"])):
+        found = {row.version: (row.metrics, row.params) for row in rows}
+        assert found[2] == ({"accuracy": 0.99}, {"C": "0.99"})
+        assert [found[number] for number in (1, 3, 4, 5, 6)] == [({"accuracy": 0.51}, {"C": "0.51"})] * 5
+        assert found[7] == ({}, {})
+    assert [registry.version("m", number).row for number in range(7, 0, -1)] == registry.table("m")
+    assert [gap.text for gap in registry.version("m", 3).gaps] == ["This version names no run."]
+    assert [gap.name for gap in registry.version("m", 7).gaps] == ["metrics_of_run", "parameters_of_run"]
+
+
+def test_a_logged_model_that_was_deleted_says_nothing(template, tmp_path):
+    """Its version is as one without: the run speaks for it where it has no other model."""
+    filler = Filler(copy_store(template, tmp_path))
+    filler.add_model("m")
+    filler.add_versions_of_a_run("m", [Logged([Measured("accuracy", 1, 0, 0.5)])], metrics={"accuracy": 0.7})
+    filler.client.delete_logged_model(filler.client.get_model_version("m", "1").source.removeprefix("models:/"))
+
+    for way in (True, False):
+        registry = MlflowRegistry(filler.uri, experiment="e", read_with_sql=way)
+        assert [row.metrics for row in registry.table("m")] == [{"accuracy": 0.7}]
+        assert registry.version("m", 1).row.metrics == {"accuracy": 0.7}
 
 
 def test_reading_by_sql_does_not_import_mlflow(odd):

@@ -107,7 +107,31 @@ def test_versions_without_evaluation_rows_are_compared_by_what_they_say(signoff)
     assert any("age" in json.dumps(each) for each in [price["schema"]])
 
 
-@pytest.mark.parametrize("name", ["price", "churn", "dose", "bare"])
+def test_columns_that_may_be_left_out_and_that_cannot_be_given(signoff, tmp_path):
+    """The same answer as with null; a list is named where the version is shown, and refused where it is given."""
+    row = {"customer": 2**53 + 1, "when": "2024-03-06T01:00:00+01:00"}
+    said = [
+        answer(signoff("predict", "shop/1", "--row", json.dumps(each), "--json"))["prediction"]
+        for each in (row, {**row, "bonus": None, "tags": None}, {**row, "customer": 2**53})
+    ]
+    refused = signoff("predict", "shop/1", "--row", json.dumps({**row, "tags": ["a"], "when": "6.3.2024"}))
+    (tmp_path / "rows.tsv").write_text(f"\tcustomer\twhen\n0\t{2**53 + 1}\t2024-03-06\n")
+    scored = signoff("score", "shop/1", str(tmp_path / "rows.tsv"), str(tmp_path / "out.csv.gz"))
+
+    assert said == pytest.approx([159, 159, 59])
+    assert refused.returncode == 2
+    assert "when: '6.3.2024' is neither a date nor a time in ISO 8601, such as 2024-03-05" in refused.stderr
+    assert "(and 1 more)" in refused.stderr or "tags: takes an array, which cannot be given here" in refused.stderr
+    assert "tags: takes an array, which cannot be given here" in signoff("show", "shop", "1").stdout
+    assert answer(signoff("show", "shop", "1", "--json"))["cannot_be_given"] == [
+        "tags: takes an array, which cannot be given here"
+    ]
+    assert scored.returncode == 0, scored.stderr
+    assert "Columns that the model does not take: column 1 (no name)" in scored.stdout
+    assert "bonus: is not in the file, so missing in every row" in scored.stdout
+
+
+@pytest.mark.parametrize("name", ["price", "churn", "dose", "bare", "shop"])
 def test_a_review_and_a_card_of_each(signoff, name):
     """Missing parts are named; a foreign version may go to Staging with warnings."""
     review = answer(signoff("review", name, "1", "--to", "Staging", "--json"))

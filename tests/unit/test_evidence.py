@@ -7,6 +7,7 @@ import pytest
 
 from desks import MODEL, add_good_version, build_desk, small_registry
 from pipeline.adapters.in_memory import InMemoryRegistry
+from pipeline.adapters.mlflow_measured import Link, Logged, Measured, Own
 from pipeline.governance.evidence import Evidence, Metric, assemble, entry_of, finite, manifest_digest, number
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import File, Gap, ModelFiles
@@ -149,3 +150,20 @@ def test_the_subject_identifies_a_version_for_good() -> None:
     subject = evidence_of(small_registry()).subject()
 
     assert set(subject) == {"model", "version", "model_id", "created_at", "run_id", "source", "file_digest"}
+
+
+def test_the_dataset_of_a_metric_is_evidence():
+    """Where one was named it is kept and shown; evidence without any has the content, and the digest, of before."""
+    registry = InMemoryRegistry()
+    registry.add_model("m")
+    link = Link("m-1", "1", "model")
+    logged = Logged([Measured("accuracy", 1, 0, 0.7, "test (d1)"), Measured("loss", 1, 0, 0.2)])
+    registry.add_version("m", run_id="1", own=Own(link, logged, [link]))
+    registry.add_version("m", run_id="1", metrics={"accuracy": 0.7})
+
+    with_dataset, without = (assemble(registry.version("m", number), None) for number in (1, 2))
+
+    assert with_dataset.content["datasets"] == {"accuracy": "test (d1)"}
+    assert [(each.name, each.dataset) for each in with_dataset.metrics()] == [("accuracy", "test (d1)"), ("loss", "")]
+    assert "datasets" not in without.content
+    assert without.metric("accuracy") == Metric("accuracy", 0.7)

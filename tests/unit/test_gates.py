@@ -229,6 +229,22 @@ def test_the_settings_map_our_name_to_theirs() -> None:
     assert (found.observed, found.passed) == ("auc 0.9000", True)
 
 
+@pytest.mark.parametrize(
+    ("dataset", "passed"),
+    [("train (5f1c)", False), ("training", False), ("test (5f1c)", True), ("holdout", True), ("", True)],
+)
+def test_a_figure_on_training_rows_is_not_taken_by_itself(dataset: str, passed: bool) -> None:
+    """As one that says so by its name; the settings may ask for it."""
+    content = {**evidence(metrics={"accuracy": 0.99}).content, "datasets": {"accuracy": dataset} if dataset else {}}
+    facts, rule = replace(FACTS, evidence=Evidence(content, "", "")), replace(RULE, minimum=0.85)
+    found = check_gates(facts, {"accuracy": rule})[0]
+    asked = replace(facts, metrics=MetricRules(names={"accuracy": ("accuracy",)}))
+
+    assert found.passed is passed
+    assert passed or found.why == f"The version has no accuracy; its metrics: 'accuracy on {dataset}'."
+    assert check_gates(asked, {"accuracy": rule})[0].passed
+
+
 def test_a_figure_that_cannot_be_one_blocks_where_a_missing_one_warns() -> None:
     """62 is not "no accuracy": it is a wrong one."""
     rule = replace(RULE, minimum=0.85, missing=Mode.WARN)

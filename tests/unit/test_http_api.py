@@ -16,11 +16,13 @@ from loops import run_async
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.http_api import create_app
+from pipeline.http_api.columns import row_schema
 from pipeline.http_api.document import ENDPOINTS
 from pipeline.http_api.parts import Parts, _look
 from pipeline.http_api.token import read_token
 from pipeline.serving.client import WorkerRefusal
-from pipeline.serving.rows import InvalidRows, check_rows, parse_row
+from pipeline.serving.layout import ColumnRule, Layout
+from pipeline.serving.rows import InvalidRows, check_row, check_rows, parse_row
 from pipeline.settings import ROOT, Environment
 from served import LIMITS, ROW, KnownWorker, parts_in_memory, registry_with_columns
 
@@ -499,6 +501,35 @@ def test_the_description_has_every_column(api: Api) -> None:
     assert row["properties"]["Visits"]["type"] == "integer"
     assert api.predict(row["examples"][0]).status_code == 200
     assert api.predict(schemas["Rows"]["examples"][0], "/predict_batch").json()["summary"]["n_bad"] == 0
+
+
+LAYOUT = Layout(
+    (
+        ColumnRule("id", "integer", "int64"),
+        ColumnRule("bonus", "number", "float64", required=False),
+        ColumnRule("visits", "integer", "int64", required=False),
+        ColumnRule("when", "datetime", "datetime64[ns]"),
+        ColumnRule("tags", "unfit", required=False, takes="an array"),
+    ),
+    "signature",
+)
+
+
+def test_the_description_says_what_may_be_left_out_and_what_cannot_be_given() -> None:
+    """Whole numbers in all of 64 bits, or as far as a gap leaves them exact; times by their pattern."""
+    schema = row_schema(LAYOUT, None)
+    columns = schema["properties"]
+    assert schema["required"] == ["id", "when"]
+    assert (columns["id"]["minimum"], columns["id"]["maximum"]) == (-(2**63), 2**63 - 1)
+    assert columns["visits"]["anyOf"][0]["maximum"] == 2**53
+    assert columns["bonus"]["anyOf"][1] == {"type": "null"}
+    assert "ISO 8601" in columns["when"]["description"]
+    assert columns["tags"]["anyOf"][0]["type"] == "null"
+    assert columns["tags"]["description"] == "takes an array, which cannot be given here"
+    for text in ("2024-03-05", "2024-03-05T14:30:00.25+02:00", "2024-03-05 14:30Z", "6.3.2024", "2024-03-05T"):
+        fits = re.search(columns["when"]["pattern"], text) is not None
+        row = {"id": 2**63 - 1, "when": text}
+        assert fits == (not check_row(row, LAYOUT).problems)
 
 
 def test_every_path_that_answers_is_described(api: Api) -> None:

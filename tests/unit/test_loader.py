@@ -1,5 +1,6 @@
 """Models are loaded as data, and only those that cannot run or read what they should not."""
 
+import io
 import os
 import re
 import shutil
@@ -161,9 +162,9 @@ def test_digests_are_of_the_bytes(folder):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("flavors: [", "MLmodel is not valid YAML"),
-        ("[" * 5000, "MLmodel is not valid YAML"),
-        ("!!python/object/apply:os.system [exit]", "MLmodel is not valid YAML"),
+        ("flavors: [", "MLmodel cannot be read: it is not valid YAML"),
+        ("[" * 5000, "MLmodel cannot be read: it is nested too deep: more than 50 levels"),
+        ("!!python/object/apply:os.system [exit]", "MLmodel cannot be read: it asks for a type of its own"),
         ("flavors: sklearn", "MLmodel lists no flavors"),
         ("flavors: {sklearn: 1}", "MLmodel describes no scikit-learn model"),
         (
@@ -230,7 +231,7 @@ def test_archive_that_unpacks_to_too_much(folder):
         return content
 
     spoil(folder, declare)
-    assert refusal(folder) == "the model file unpacks to too much"
+    assert refusal(folder) == "the model file cannot be used: it unpacks to more than 500 MB"
 
 
 def test_archive_with_very_many_members(folder):
@@ -238,7 +239,41 @@ def test_archive_with_very_many_members(folder):
     with zipfile.ZipFile(folder / "model.skops", "a") as archive:
         for index in range(100_001):
             archive.writestr(str(index), b"")
-    assert refusal(folder) == "the model file unpacks to too much"
+    assert refusal(folder) == "the model file cannot be used: it has more than 100,000 members"
+
+
+def test_archive_that_is_packed_too_well(folder):
+    """What unpacks to more than a hundred times its size is no model."""
+    with zipfile.ZipFile(folder / "model.skops", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("schema.json", b"{}")
+        archive.writestr("zeros.npy", bytes(60 * 2**20))
+    assert refusal(folder) == "the model file cannot be used: it unpacks to more than 100 times its size"
+
+
+def test_archive_with_a_very_long_description(folder):
+    """Its size is looked at before it is parsed."""
+    with zipfile.ZipFile(folder / "model.skops", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("schema.json", b"[" + b"[]," * (11 * 2**20) + b"[]]")
+    assert refusal(folder) == "the model file describes itself in more than 32 MB"
+
+
+def test_archive_with_an_array_larger_than_its_file(folder):
+    """What a header promises is no reason to make room for it."""
+    with zipfile.ZipFile(folder / "model.skops") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = next(name for name in members if name.endswith(".npy"))
+    members[name] = header_of((10**15,))
+    with zipfile.ZipFile(folder / "model.skops", "w") as archive:
+        for each, content in members.items():
+            archive.writestr(each, content)
+    with pytest.raises((Refused, MemoryError)):
+        load_model(folder, allowed_types=ALLOWED)
+
+
+def header_of(shape: tuple[int, ...]) -> bytes:
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return stream.getvalue()
 
 
 @pytest.mark.parametrize("schema", ["{}", "[]", "null", '{"protocol": 2, "__loader__": "x"}', "[" * 100_000, "\udcff"])

@@ -48,8 +48,8 @@ from pipeline.governance.errors import (
     Unavailable,
     WarningsNotAccepted,
 )
-from pipeline.governance.history import GateCount, Moment, given_out_again, one_line_each
-from pipeline.governance.ledger import Event, EventType, SlotState, StoredEvent, iso
+from pipeline.governance.history import GateCount, Moment, entry, given_out_again, one_line_each
+from pipeline.governance.ledger import Event, EventType, SlotState, StoredEvent, UnreadableEvent, iso
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Slot, Stage, alias_move, parse_target, stage_move
 from pipeline.governance.metrics import Direction, MetricRules
 from pipeline.governance.policy import GateRule, Mode
@@ -179,6 +179,65 @@ class TestPromotion:
         promote(build_desk(ledger=ledger), 1, Stage.STAGING)
 
         assert [number for number, _ in ledger.checkpoints] == [3]
+
+
+class FullDisk(InMemoryLedger):
+    """A ledger beside which no checkpoint can be kept."""
+
+    def keep_checkpoint(self) -> None:
+        raise Unavailable("the ledger cannot be used: No space left on device")
+
+
+class TestACheckpointThatCannotBeKept:
+    """The decision is applied, and whoever made it is told."""
+
+    def test_is_said_beside_the_decision(self) -> None:
+        """In the outcome and its JSON; another decision has no word of it."""
+        told = promote(build_desk(ledger=FullDisk()), 1, Stage.STAGING)
+        quiet = promote(build_desk(), 1, Stage.STAGING)
+
+        assert told.notice == (
+            "applied; the checkpoint could not be kept: the ledger cannot be used: No space left on device"
+        )
+        assert told.as_json() == {**quiet.as_json(), "notice": told.notice}
+
+    def test_is_no_reason_to_end_a_reconciliation(self) -> None:
+        """The intent of a crash is finished all the same."""
+        registry = small_registry()
+        desk = build_desk(registry, FullDisk())
+        desk.take_over()
+        state, read = registry.state, []
+
+        def silent_after_the_change(model: str) -> ModelState:
+            read.append(model)
+            if registry._models[model].versions[1].row.stage is Stage.STAGING:
+                raise Unavailable("the registry does not answer")
+            return state(model)
+
+        registry.state = silent_after_the_change
+        with pytest.raises(Unavailable):
+            promote(desk, 1, Stage.STAGING)
+        registry.state = state
+
+        assert [each.event.type for each in desk.reconcile(MODEL, min_age=timedelta())] == [EventType.APPLIED]
+
+
+class TestVerifyOfADamagedLedger:
+    """What was found is not lost where the rest cannot be looked at."""
+
+    def test_keeps_what_was_found_where_the_registry_is_silent_too(self) -> None:
+        """With a whole ledger a silent registry is no finding: nothing is known then."""
+        ledger = InMemoryLedger()
+        desk = build_desk(ledger=ledger)
+        promote(desk, 1, Stage.STAGING)
+        desk.registry.down = True
+        with pytest.raises(Unavailable):
+            desk.verify()
+        ledger._events.pop(1)
+
+        found = [each.text for each in desk.verify()]
+        assert "event 3: should be number 2" in found
+        assert any(each.startswith("not all could be checked: the registry") for each in found)
 
 
 REFUSALS: list[tuple[str, Callable[[GovernanceService], object], type[SignoffError]]] = [
@@ -1035,6 +1094,45 @@ class TestOutOfBand:
             "/1 is not there, the ledger says Production",
         ]
 
+    def test_is_not_reverted_onto_bytes_that_were_not_recorded(self) -> None:
+        """A number that was given out again names another version, which nobody approved."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        registry.add_model(MODEL)
+        registry.add_version(MODEL, files={"model/other": b"of somebody else"})
+        with pytest.raises(Refused, match=r"^revert: the files of champion 1 are now .*; adopt what is there"):
+            desk.revert(MODEL, reason=REASON, actor=GRACE)
+
+        assert registry.state(MODEL).champion is None
+        desk.adopt(MODEL, reason=REASON, actor=GRACE)
+        assert desk.verify() == []
+
+    def test_is_reverted_where_the_same_bytes_were_registered_again(self) -> None:
+        """What was approved is the bytes."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        files = registry._models[MODEL].files[1]
+        registry.add_model(MODEL)
+        registry.add_version(MODEL, files=files)
+        desk.revert(MODEL, reason=REASON, actor=GRACE)
+
+        assert registry.state(MODEL).champion == 1
+
+    def test_of_a_deleted_model_is_no_decision_that_stays_open(self) -> None:
+        """A revert that finds no model ends as aborted; adopting ends the differences."""
+        registry = small_registry()
+        desk = build_desk(registry)
+        champion(desk, 1)
+        del registry._models[MODEL]
+        with pytest.raises(Conflict, match="aborted"):
+            desk.revert(MODEL, reason=REASON, actor=GRACE)
+
+        assert desk.pending(MODEL) == []
+        desk.adopt(MODEL, reason=REASON, actor=GRACE)
+        assert desk.verify() == []
+
     def test_before_the_first_sight_is_not_claimed(self) -> None:
         """Only changes after the baseline can be out-of-band."""
         registry = small_registry()
@@ -1283,6 +1381,58 @@ class TestTampering:
         ledger._events.pop(0)
 
         assert desk.verify()[0].kind == "ledger"
+
+
+class TestPagesOfTheHistory:
+    """The newest lines first, one per decision."""
+
+    def test_hold_each_decision_with_its_intent(self) -> None:
+        """Also where the intent is on an older page, on which it is no line of its own."""
+        desk = build_desk()
+        for version in (1, 2):
+            promote(desk, version, Stage.STAGING)
+        first = desk.history_page(MODEL, lines=1)
+        second = desk.history_page(MODEL, before=first.older, lines=1)
+        rest = desk.history_page(MODEL, before=second.older)
+
+        assert [(entry.sequence, intent and intent.sequence) for entry, intent in first.lines] == [(5, 4)]
+        assert [(entry.sequence, intent and intent.sequence) for entry, intent in second.lines] == [(3, 2)]
+        assert ([entry.sequence for entry, _ in rest.lines], rest.older) == ([1], None)
+        assert desk.event(99) is None
+
+    def test_of_a_model_that_nobody_knows_are_not_found(self) -> None:
+        """An address may name anything; a model without events has an empty page."""
+        desk = build_desk()
+        with pytest.raises(NotFound):
+            desk.history_page("nobody")
+        assert desk.history_page(MODEL).lines == ()
+
+    def test_of_some_types_name_their_intent_too(self) -> None:
+        """It is looked up by its number."""
+        desk = build_desk()
+        promote(desk, 1, Stage.STAGING)
+        ((end, intent),) = desk.history_page(MODEL, only={"applied"}).lines
+
+        assert (end.sequence, intent and intent.sequence) == (3, 2)
+
+    def test_list_an_event_that_cannot_be_read(self) -> None:
+        """As what its columns say; it is about no version."""
+        read = entry(UnreadableEvent(3, "decided", MODEL))
+
+        assert (read.type.value, read.at, read.as_json()["at"]) == ("unreadable", None, None)
+        assert str(read.why).endswith("it is called decided.")
+        assert not read.is_about(1, "2026")
+        assert not replace(read, version=1).is_about(1, "2026")
+
+    def test_a_rollback_to_a_champion_further_back_finds_its_files(self) -> None:
+        """Not only to the one before; a version that never was champion has none."""
+        desk = build_desk()
+        for version in (1, 2, 3):
+            champion(desk, version)
+        first = desk.show(MODEL, 1).file_digest
+
+        assert desk.reviewer._recorded_digest(Move(MODEL, MoveKind.ROLLBACK, 1)) == first
+        assert desk.reviewer._recorded_digest(Move(MODEL, MoveKind.ROLLBACK, 9)) is None
 
 
 class TestLookingBack:

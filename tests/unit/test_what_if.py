@@ -132,6 +132,9 @@ def test_points_of_every_kind():
     assert points(ColumnRule("Note", "text"), "hello") == []
     assert points(ColumnRule("Dose", "number"), 10.0)[0] == 5
     assert points(ColumnRule("Dose", "number"), 0.0) == []
+    assert points(ColumnRule("Dose", "number", required=False), None) == []
+    assert points(ColumnRule("When", "datetime"), "2024-03-05T00:00:00") == []
+    assert points(ColumnRule("Customer", "integer", "int64"), 2**53 + 1) == []
 
 
 def test_a_curve_has_the_number_of_the_row_itself():

@@ -1,0 +1,135 @@
+"""YAML and JSON from strangers, counted before anything is built of it: depth, entries, references, sizes of numbers.
+
+A YAML parser composes recursively, and 50,000 brackets end the process; references write a few hundred bytes out to
+more than any memory. What MLflow writes has neither. Dates and other values that JSON does not have stay text.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import yaml
+
+Json = Any
+MOST_DEPTH = 50
+MOST_YAML_ENTRIES = 10_000
+MOST_JSON_ENTRIES = 200_000
+MOST_DIGITS = 1_000
+LARGEST_POWER = 40  # of ten: a YAML number beyond it is none that a model's description has
+# A string that does not end is passed over once, not again from each of its quotation marks.
+JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+JSON_MARK = re.compile(r"[\[\]{},:]")
+PLAIN_TAGS = (None, "!", "tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+SPECIAL = {"null": r"~|null|Null|NULL|", "bool": r"true|True|TRUE|false|False|FALSE|yes|Yes|no|No|on|On|off|Off"}
+NUMBERS = {"int": r"[-+]?(?:0|[1-9][0-9]{0,39})", "float": r"[-+]?[0-9]{1,40}\.[0-9]{0,40}(?:[eE][-+]?[0-9]{1,3})?"}
+# The pure Python parser is a hundred times slower.
+Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(Base):  # type: ignore[misc]
+    """Plain words are text, but for those that JSON has too."""
+
+    yaml_implicit_resolvers: dict[str | None, list[Any]] = {}  # noqa: RUF012 (PyYAML's own way)
+
+
+for _name, _pattern in {**SPECIAL, **NUMBERS}.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"(?:{_pattern})\Z"), None)
+
+
+def read_yaml(content: bytes) -> Json:
+    """What JSON could say. Raises ValueError with a reason, without what the document holds."""
+    try:
+        _check_events(yaml.parse(content, Loader=_Loader))
+        return _plain(yaml.load(content, Loader=_Loader))  # noqa: S506 (a safe loader)
+    except yaml.YAMLError as error:
+        raise ValueError("it is not valid YAML") from error
+
+
+def read_json(content: bytes | str, *, most_entries: int = MOST_JSON_ENTRIES) -> Json:
+    """Raises ValueError with a reason, without what the document holds."""
+    try:
+        text = content if isinstance(content, str) else content.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not UTF-8") from error
+    _check_marks(text, most_entries)
+    try:
+        found = json.loads(text, parse_constant=_not_finite, parse_float=_finite, parse_int=_whole)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not valid JSON at line {error.lineno}, column {error.colno}") from error
+    if "\\u" in text:
+        _check_text(found)
+    return found
+
+
+def _check_events(events: Iterator[Any]) -> None:
+    depth = 0
+    for count, event in enumerate(events):
+        if count > MOST_YAML_ENTRIES:
+            raise ValueError(f"it has more than {MOST_YAML_ENTRIES:,} entries")
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("it refers to parts of itself")  # noqa: TRY004 (a fault of the file, not of the program)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        _check_depth(depth)
+        if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None) not in PLAIN_TAGS:
+            raise ValueError("it asks for a type of its own")
+
+
+def _check_marks(text: str, most: int) -> None:
+    """The brackets and commas outside of strings, which say how much there is to build."""
+    depth = count = 0
+    for mark in JSON_MARK.finditer(JSON_STRING.sub("", text)):
+        which = mark[0]
+        depth += (which in "[{") - (which in "]}")
+        count += which in "[{,"
+        _check_depth(depth)
+        if count > most:
+            raise ValueError(f"it has more than {most:,} entries")
+
+
+def _check_depth(depth: int) -> None:
+    if depth > MOST_DEPTH:
+        raise ValueError(f"it is nested too deep: more than {MOST_DEPTH} levels")
+
+
+def _plain(value: object) -> Json:
+    """Keys as JSON has them. There are no references, so this ends."""
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else _key(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, int | float) and not abs(value) < 10**LARGEST_POWER:
+        raise ValueError("a number is too large")
+    return value
+
+
+def _key(key: object) -> str:
+    if key is None or isinstance(key, bool | int | float):
+        return json.dumps(key)
+    raise ValueError("a key is not text")
+
+
+def _check_text(value: object) -> None:
+    """Half of a surrogate pair is no text that can be kept."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("it has half of a character") from error
+
+
+def _not_finite(literal: str) -> NoReturn:
+    raise ValueError(f"{literal} is not a number that JSON has")
+
+
+def _finite(text: str) -> float:
+    """1e999 is well-formed, and an infinity."""
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise ValueError("a number is too large")
+    return int(text)
