@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,6 +102,8 @@ class MlflowServer:
             os.killpg(self._process.pid, signal.SIGCONT)
             self._process.terminate()
             self._process.wait(120)
+            with suppress(ProcessLookupError):  # the workers of an older server outlive it
+                os.killpg(self._process.pid, signal.SIGTERM)
             self._process = None
 
     def hold(self) -> None:
