@@ -238,13 +238,13 @@ def test_a_request_has_a_memory_limit(folder, clean):
 
 
 def test_models_are_kept_by_digest(worker, clean, tmp_path):
-    """The folder is not needed again while the model is kept; the oldest of more than `kept` goes."""
+    """To predict, the folder is not needed again while the model is kept; the oldest of more than `kept` goes."""
     folders = [shutil.copytree(clean[name], tmp_path / name) for name in clean]
     first, second = ({"op": "describe", **about(folder, kept=1)} for folder in folders)
     assert worker.ask(first, seconds=SECONDS, about="it")["example"]
     shutil.rmtree(folders[0])
-    again = worker.ask(first, seconds=SECONDS, about="it")
-    assert (again["model_type"], again["example"]) == ("RandomForestClassifier", {})
+    again = worker.ask({**first, "op": "predict", "rows": sent()}, seconds=SECONDS, about="it")
+    assert len(again["predictions"]) == 1
     worker.ask(second, seconds=SECONDS, about="it")
     with pytest.raises(IntegrityFailure):
         worker.ask(first, seconds=SECONDS, about="it")
