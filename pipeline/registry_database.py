@@ -12,6 +12,7 @@ import sqlalchemy
 from pipeline.governance.errors import InvalidInput, Unavailable
 
 LOCK_SECONDS = 5.0
+NO_SQLITE = "The registry's address is not sqlite:/// and a path."
 # The databases that MLflow can use beside SQLite, and what to install where a driver is missing.
 SERVERS = {"postgresql": "psycopg2-binary", "mysql": "pymysql", "mssql": "pyodbc"}
 # Two bytes of a SQLite file's header say whether its owner writes ahead into a second file.
@@ -157,9 +158,12 @@ def sqlite_path(uri: str) -> Path | None:
     if not uri.startswith("sqlite"):
         return None
     try:
-        name = sqlalchemy.make_url(uri).database
+        address = sqlalchemy.make_url(uri)
     except sqlalchemy.exc.ArgumentError as error:
-        raise InvalidInput("The registry's address is not sqlite:/// and a path.") from error
+        raise InvalidInput(NO_SQLITE) from error
+    if address.get_backend_name() != "sqlite" or address.host:
+        raise InvalidInput(NO_SQLITE)  # with two slashes the first folder would be a host, and the rest another path
+    name = address.database
     return Path(name).absolute() if name and name != ":memory:" else None
 
 

@@ -50,6 +50,18 @@ def mlflow_errors(subject: str, *, on_invalid: type[SignoffError] = InvalidInput
         raise Unavailable("The registry does not answer.") from error
 
 
+@contextmanager
+def strange_answers() -> Iterator[None]:
+    """Unavailable where what was read is not of the kind that MLflow keeps, such as a version without a number.
+
+    Another program may answer at the address, also with JSON.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError) as error:
+        raise Unavailable("The registry does not answer as MLflow does: a record cannot be read.") from error
+
+
 def _translated(error: "MlflowException", subject: str, on_invalid: type[SignoffError]) -> SignoffError:
     code = error.error_code
     if code in MISSING or (code in INVALID and on_invalid is NotFound):

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.adapters.mlflow_client import ClientReader
-from pipeline.adapters.mlflow_errors import mlflow_errors, retried
+from pipeline.adapters.mlflow_errors import mlflow_errors, retried, strange_answers
 from pipeline.adapters.mlflow_files import FileReader
 from pipeline.adapters.mlflow_records import REGISTRY_ID_TAG, NothingYet, Reader, check_version
 from pipeline.adapters.mlflow_sql import SqlReader
@@ -124,7 +124,7 @@ class MlflowRegistry:
 
     @contextmanager
     def _reading(self) -> Iterator[Reader]:
-        with self._outage.noticed():
+        with self._outage.noticed(), strange_answers():
             yield self._reader()
 
     def _reader(self) -> Reader:

@@ -197,7 +197,8 @@ class SqlLedger:
             parsed = sa.make_url(url)
         except sa.exc.ArgumentError as error:
             raise InvalidInput("SIGNOFF_LEDGER_URL: is not a database URL such as sqlite:////path/ledger.db") from error
-        if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        is_file = parsed.get_backend_name() == "sqlite" and not parsed.host
+        if not is_file or not parsed.database or parsed.database == ":memory:":
             raise InvalidInput("SIGNOFF_LEDGER_URL: only SQLite files are supported, such as sqlite:////path/ledger.db")
         self._file = Path(parsed.database)
         self._registry, self._clock = registry, clock

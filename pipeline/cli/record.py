@@ -85,7 +85,7 @@ def reconcile(
     """Finish what a crash left and record what moved by another way; --adopt or --revert ends the differences.
 
     It shows the state of each model's differences, which --expect takes back. Exit code 7 where files are not those
-    recorded.
+    recorded, or the ledger knows other registries and not this one.
     """
     _check_options(model, adopt, revert, expect)
     settings = read_settings()
@@ -97,7 +97,9 @@ def reconcile(
     names = service.known_models() if model is None else [model]
     gone = [name for name in service.gone_models() if name in names]
     found = {name: held for name in names if (held := service.differences(name))}
-    changed = [Problem("tampering", name, each.sentence) for name in names for each in service.changed_files(name)]
+    unknown = service.unknown_registry()  # what was recorded just now makes it known
+    changed = [Problem("registry", "", unknown)] if unknown else []
+    changed += [Problem("tampering", name, each.sentence) for name in names for each in service.changed_files(name)]
     pending = service.pending(model)
     content = {
         "events": [{"sequence": each.sequence, "type": each.event.type, "model": each.event.model} for each in events],

@@ -105,7 +105,9 @@ def reconciled(
     differences = [each for held in found.values() for each in held]
     open_rows = [[each.slot.model, each.sentence, when(each.since), when(each.seen)] for each in differences]
     heads = ["Model", "Difference", "After (UTC)", "Seen (UTC)"]
-    table(heads, open_rows, empty="Stages and aliases are as recorded.")
+    unknown = any(each.kind == "registry" for each in changed)
+    empty = "Nothing is recorded of this registry." if unknown else "Stages and aliases are as recorded."
+    table(heads, open_rows, empty=empty)
     for model, held in found.items():
         line(f"State of {model}: {state_text(held)}")
     for each in pending:

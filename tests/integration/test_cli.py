@@ -266,7 +266,9 @@ def test_a_registry_that_is_gone_is_not_clean(verb: Verb, folder: Path, monkeypa
     mistyped = folder / "mlflow_.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{mistyped}")
     code, found, _ = verb("verify")
+    reconciled, beside, _ = verb("reconcile")
 
+    assert (reconciled, beside["problems"]) == (7, found["problems"])
     assert known == {"ok": True, "problems": []}
     assert (code, [each["kind"] for each in found["problems"]]) == (7, ["registry"])
     assert (

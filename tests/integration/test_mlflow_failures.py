@@ -134,6 +134,13 @@ def test_an_address_that_leads_nowhere_is_refused_in_a_sentence(uri, tmp_path, m
         MlflowRegistry(uri, experiment="e").model("m")
 
 
+@pytest.mark.parametrize("uri", ["sqlite3:///mlflow.db", "sqlite://folder/mlflow.db", "sqlite+odd://folder/mlflow.db"])
+def test_a_mistyped_sqlite_address_is_not_an_empty_registry(uri):
+    """With two slashes the first folder would be a host, and the rest the path of another database."""
+    with pytest.raises(InvalidInput, match="not sqlite:/// and a path"):
+        MlflowRegistry(uri, experiment="e")
+
+
 def test_a_store_that_does_not_exist_is_an_empty_registry(tmp_path):
     """Reading creates nothing, not even the folder."""
     for with_sql in (True, False):

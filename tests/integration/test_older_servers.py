@@ -204,3 +204,11 @@ def test_training_names_what_the_real_one_lacks(verb: Call, arguments: tuple[str
     code, _, said = verb(*arguments)
 
     assert (code, f"server runs MLflow {OLD}: training registers logged models" in said) == (6, True)
+
+
+@pytest.mark.parametrize("version", ["", "one", None])
+def test_an_answer_that_is_not_mlflows_is_no_traceback(version: str | None) -> None:
+    """Another program that answers with JSON, and a version without a number, are a registry that does not answer."""
+    answers = {**RECORDED, "model-versions/get": {"model_version": {**VERSION, "version": version}}}
+    with answering(OLD, answers) as uri, pytest.raises(Unavailable, match="does not answer as MLflow does"):
+        MlflowRegistry(uri, experiment="e").version("m", 1)

@@ -225,7 +225,9 @@ def test_a_ledger_in_a_place_that_cannot_be_written_is_unavailable(tmp_path: Pat
     assert (list(ledger.events()), ledger.exists()) == ([], False)
 
 
-@pytest.mark.parametrize("url", ["", "no url", "postgresql://host/db", "sqlite://", "sqlite:///:memory:"])
+@pytest.mark.parametrize(
+    "url", ["", "no url", "postgresql://host/db", "sqlite://", "sqlite:///:memory:", "sqlite://folder/l.db"]
+)
 def test_an_address_that_is_no_sqlite_file_is_refused(url: str) -> None:
     """Named by the setting's name."""
     with pytest.raises(InvalidInput, match="SIGNOFF_LEDGER_URL"):
