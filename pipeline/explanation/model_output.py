@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from sklearn.utils import get_tags
 
 from pipeline.explanation.result import Numbers, Scale
 from pipeline.governance.errors import InvalidInput
@@ -18,12 +19,21 @@ def natural_scale(model: Model) -> Scale:
 
     Raises InvalidInput for a classifier that gives labels only, and for what does not predict at all.
     """
+    if _is_clusterer(model):
+        raise InvalidInput("the model answers with the number of a cluster, which nothing adds to; it is not explained")
     if hasattr(model, "predict_proba"):
         return "probability"
     gives_numbers = hasattr(model, "decision_function" if hasattr(model, "classes_") else "predict")
     if not gives_numbers:
         raise InvalidInput(f"{type(model).__name__}: gives neither probabilities nor numbers; it cannot be explained")
     return "value"
+
+
+def _is_clusterer(model: Model) -> bool:
+    try:
+        return bool(get_tags(model).estimator_type == "clusterer")
+    except (AttributeError, TypeError):  # not of scikit-learn's kind
+        return False
 
 
 def class_names(model: Model, width: int) -> tuple[str, ...]:

@@ -43,17 +43,19 @@ HIGHER = SHARES | _words(
     pfound pre rand adjusted_rand mutual_info adjusted_mutual_info normalized_mutual_info homogeneity completeness
     v_measure fowlkes_mallows silhouette calinski_harabasz consensus label_ranking_average_precision
     positive_likelihood_ratio log_likelihood log_likelihood_of_prediction true_positives true_negatives
+    quadratic_weighted_kappa io_u mean_io_u m_io_u dice_coef dice_coefficient ssim psnr concordance_index c_index
+    answer_similarity answer_correctness answer_relevance faithfulness
     cosine_similarity pearson spearman pearsonr spearmanr bleu rouge rouge1 rouge2 rouge_l rouge_lsum meteor
     samples_per_second steps_per_second throughput"""
 )
 LOWER = SHARED_ERRORS | _words(
-    """error loss mae mse rmse msle rmsle mape smape wape wmape mdape medae mase nrmse mphe rse rae deviance divergence
-    logloss mlogloss crossentropy cross_entropy cross_entropy_lambda xentropy kldiv kl_divergence kullback_leibler brier
-    brier_score ece calibration_error nll nloglik negative_log_likelihood perplexity aic bic crps davies_bouldin
-    negative_likelihood_ratio false_positives false_negatives wer cer toxicity inertia
-    mean_absolute_percentage_error mean_absolute_scaled_error mean_squared_logarithmic_error root_mean_squared_log_error
-    l1 l2 quantile huber pseudo_huber fair poisson gamma tweedie pinball hinge squared_hinge expectile logcosh log_cosh
-    multi_class multi_class_one_vs_all multiclass pair_logit num_errors
+    """error loss mae mse rmse msle rmsle mape smape wape wmape mdape medae mase nrmse rmspe mphe rse rae deviance
+    divergence logloss mlogloss crossentropy cross_entropy cross_entropy_lambda xentropy kldiv kl_divergence
+    kullback_leibler brier brier_score ece calibration_error nll nloglik negative_log_likelihood perplexity aic bic
+    crps davies_bouldin negative_likelihood_ratio false_positives false_negatives wer cer toxicity inertia
+    mean_absolute_percentage_error mean_absolute_scaled_error mean_squared_logarithmic_error
+    root_mean_squared_log_error l1 l2 quantile huber pseudo_huber fair poisson gamma tweedie pinball hinge
+    squared_hinge expectile logcosh log_cosh multi_class multi_class_one_vs_all multiclass pair_logit num_errors
     latency runtime duration fit_time score_time"""
 )
 # What decides only as the whole name: as an ending these words can mean anything.
@@ -75,8 +77,12 @@ SPREADS = _words("std stdev stddev sd stderr sem rank")  # of any metric less is
 # Not the metric itself: how far it moved, what it is held against.
 OTHER_THAN_ITSELF = _words(
     """drop delta diff difference gap change improvement gain vs minus threshold target baseline reference champion
-    incumbent benchmark dummy lift uplift regret"""
+    incumbent benchmark dummy lift uplift regret to width majority null previous old prod production human required"""
 )
+# Before a metric's name they turn it round, or make another one of it.
+TURNED = _words("negative minus inverse inverted inv reciprocal signed")
+# When it was best, not how good it was.
+MOMENTS = _words("epoch epochs step steps iteration iterations round")
 NUMBERED = re.compile(r"(fold|split|valid|validation|val|eval|test|train|dataset|p|v)?\d+")
 # scikit-learn's autologging names an estimator's own score after its class; every other `..._score` can be anything.
 SCORED = _words("regression regressor classifier pipeline cv svc svr lasso ridge")
@@ -232,7 +238,13 @@ def _known(name: str, rules: MetricRules) -> Direction | None:
     words = _tokens(name)
     cores = list(_cores(words))
     complement = words[:1] == ["1"]  # as in `1-auc`
-    if complement or not OTHER_THAN_ITSELF.isdisjoint(words) or any("_".join(core) in SIGNED for core, _ in cores):
+    when = "best" in words and not MOMENTS.isdisjoint((words[0], words[-1]))
+    if (
+        complement
+        or when
+        or not OTHER_THAN_ITSELF.isdisjoint(words)
+        or any("_".join(core) in SIGNED for core, _ in cores)
+    ):
         return None
     for core, spread in cores:
         found = _core_direction(core, rules)
@@ -283,7 +295,8 @@ def _negated(core: list[str], rules: MetricRules) -> Direction | None:
 
 def _ends_in(core: list[str], names: frozenset[str]) -> bool:
     text = "_".join(core)
-    tails = ("_".join(core[i:]) for i in range(1, len(core)))
+    turned = next((i for i, word in enumerate(core) if word in TURNED), len(core))
+    tails = ("_".join(core[i:]) for i in range(1, min(len(core), turned + 1)))
     return text in names or any(tail in names - ONLY_WHOLE for tail in tails)
 
 

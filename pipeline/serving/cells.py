@@ -22,6 +22,7 @@ NO_VALUE = {"na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "-nan", "
 NOT_A_NUMBER = {"nan", "+nan", "-nan"}
 INFINITE = {f"{sign}{word}" for sign in ("", "+", "-") for word in ("inf", "infinity")}
 WHOLE = {"int64": 2**63, "int32": 2**31, "int16": 2**15, "int8": 2**7}
+LARGEST = {"float32": 3.4028235e38}  # what rounds to a finite number there
 EXACT = 2**53  # up to here every whole number is one that a double holds
 
 
@@ -125,6 +126,8 @@ def _finite(value: float | Decimal, rule: ColumnRule) -> float:
         raise Unfit(f"NaN is not a number{_allowed(rule)}")
     if math.isinf(found):
         raise Unfit(f"infinity is not a finite number{_allowed(rule)}")
+    if abs(found) > (most := LARGEST.get(rule.dtype, math.inf)):
+        raise Unfit(f"{written(value)} is too large (allowed {digits(-most)} to {digits(most)})")
     return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.serving.cells import EXACT, MOST_TEXT, WHOLE
+from pipeline.serving.cells import EXACT, LARGEST, MOST_TEXT, WHOLE
 from pipeline.serving.layout import ColumnRule, Kind
 
 Arrow = Any  # pyarrow has no types
@@ -80,6 +80,8 @@ def _numbers(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) -> 
         sure = np.abs(values) < EXACT
         if (np.abs(values) >= EXACT).any() and (exact := _exactly(array, rule, text=text)) is not None:
             return exact
+        if rule.dtype in LARGEST:
+            sure &= np.abs(values) <= LARGEST[rule.dtype]
         if rule.minimum is not None:
             sure &= values >= rule.minimum
         if rule.maximum is not None:

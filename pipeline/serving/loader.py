@@ -262,7 +262,7 @@ def whole(loaded: LoadedModel, name: str) -> Path:
 def short(error: BaseException) -> str:
     """The first line of a library's message, short enough for a screen; a stranger's may not even be text."""
     with contextlib.suppress(Exception):
-        text = str(error)
+        text = str(error).encode("utf-8", "backslashreplace").decode()
         return _first_line(error, text)
     return type(error).__name__
 

@@ -32,7 +32,7 @@ class DocumentModel:
         self._model, self._reader = model, reader
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (whatever the model has)
-        if name.startswith("_"):
+        if name.startswith("_") and name != "__sklearn_tags__":
             raise AttributeError(name)
         found = getattr(self._model, name)
         return (lambda rows: found(self._read(rows))) if name in ASKED else found
@@ -73,10 +73,14 @@ def _readers(model: Model) -> Iterator[Any]:
 
 
 def _first_readers(steps: list[Any]) -> Iterator[Any]:
-    """Of the first step that is more than a function of what it is given."""
-    first = [step for step in steps if step not in {None, "passthrough"} and not isinstance(step, FunctionTransformer)]
-    if first:
-        yield from _readers(first[0])
+    """Of the first step that is more than a function of what it is given; one that was fitted with a table gets it."""
+    for step in steps:
+        if isinstance(step, FunctionTransformer):
+            if hasattr(step, "n_features_in_"):
+                return
+        elif step not in {None, "passthrough"}:
+            yield from _readers(step)
+            return
 
 
 def categories_of(model: Model, frame: pd.DataFrame) -> Mapping[str, list[Any]]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import issparse
 
 from pipeline.serving.forests import forest_probabilities
 from pipeline.serving.held import Held
@@ -201,9 +202,7 @@ def _formed(said: Any, count: int) -> np.ndarray | pd.DataFrame:  # noqa: ANN401
         said = pd.DataFrame({name: _column(values, count) for name, values in said.items()})
     elif isinstance(said, list) and said and all(isinstance(each, dict) for each in said):
         said = pd.DataFrame(said)
-    found = said if isinstance(said, pd.DataFrame) else np.asarray(said)
-    if found.ndim == 0:
-        raise Failed(f"gives one answer for {count:,} rows")
+    found = _flat_names(said) if isinstance(said, pd.DataFrame) else _array(said, count)
     _check_count(len(found), count)
     if found.ndim > TABLE_DIMENSIONS or (found.ndim == TABLE_DIMENSIONS and not found.shape[1]):
         raise Failed(_shape(found))
@@ -211,6 +210,25 @@ def _formed(said: Any, count: int) -> np.ndarray | pd.DataFrame:  # noqa: ANN401
         return np.asarray(found).reshape(count)
     if isinstance(found, pd.DataFrame) and not found.columns.map(str).is_unique:
         raise Failed("answers with a table of two columns of the same name")
+    return found
+
+
+def _flat_names(table: pd.DataFrame) -> pd.DataFrame:
+    """Names of several levels as one text each."""
+    several = isinstance(table.columns, pd.MultiIndex)
+    return table.set_axis(table.columns.map(str), axis=1) if several else table
+
+
+def _array(said: Any, count: int) -> np.ndarray:  # noqa: ANN401
+    """Of one dimension at least. Raises Failed."""
+    try:
+        found = said.toarray() if issparse(said) else np.asarray(said)
+    except ValueError as error:
+        raise Failed(f"answers with lists of different lengths; {SHOWN}") from error
+    if found.ndim == 0 and (said is None or np.isscalar(said) or isinstance(said, np.ndarray)):
+        raise Failed(f"gives one answer for {count:,} rows")
+    if found.ndim == 0:
+        raise Failed(f"answers with a {type(said).__name__[:MOST_NAME]}; {SHOWN}")
     return found
 
 
@@ -248,6 +266,8 @@ def _present(values: np.ndarray) -> np.ndarray:
 def _plain(value: Any) -> Any:  # noqa: ANN401 (of whichever type to what JSON has)
     """Text, truth values and finite numbers; a time is written as text."""
     value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise Failed(f"answers with a whole number of more than 64 bits ({value:.6g})")
     if isinstance(value, str | bool | int):
         return value
     if value is None or value is pd.NA or value is pd.NaT:

@@ -8,6 +8,7 @@ Operations: `ping`; `smoke` (folder); and with a digest and the folder of its pr
 """
 
 import importlib
+import json
 import os
 import resource
 import signal
@@ -22,17 +23,24 @@ from pipeline.serving.frames import ARROW, BrokenFrame, Frame, framed, read_fram
 from pipeline.serving.held import Held, KeptModels
 from pipeline.serving.loader import Failed, NoInputExample, NotHere, OutsidePolicy, short
 
-__all__ = ["BrokenFrame", "answer", "limit_resources", "main", "private_stdout", "read_frame", "write_frame"]
+__all__ = ["BrokenFrame", "answer", "limit_resources", "main", "private_streams", "read_frame", "write_frame"]
 
+SURROGATE = b"\\ud"
 WARM = ("pipeline.serving.operations", "pipeline.serving.structure", "skops.io", "sklearn.pipeline", "pyarrow.parquet")
 
 
-def private_stdout() -> BinaryIO:
-    """The real stdout; from now on whatever libraries print goes to stderr and cannot end up between frames."""
+def private_streams() -> tuple[BinaryIO, BinaryIO]:
+    """The real stdin and stdout, for frames alone.
+
+    From now on whatever libraries print goes to stderr, and whatever reads the standard input finds its end.
+    """
     sys.stdout.flush()
-    answers = os.fdopen(os.dup(1), "wb")
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     os.dup2(2, 1)
-    return answers
+    return requests, answers
 
 
 def limit_resources(*, memory_megabytes: int, cpu_seconds: float) -> None:
@@ -63,11 +71,14 @@ def answer(request: Frame, kept: KeptModels | None = None) -> Frame:
 
 
 def sendable(content: Frame) -> list[bytes]:
-    """The frame, or one that says why there is none: what a model said may be too long, or be no JSON."""
+    """The frame, or one that says why there is none: what a model said may be too long, no JSON, or no text."""
     try:
-        return framed(content)
+        parts = framed(content)
+        if SURROGATE in parts[1]:  # half of a pair is no text: it would fail wherever it is shown
+            json.dumps(json.loads(parts[1]), ensure_ascii=False).encode()
     except (BrokenFrame, TypeError, ValueError, RecursionError) as error:
         return framed({"error": f"gives an answer that cannot be sent ({short(error)})", "kind": "failed"})
+    return parts
 
 
 def _obey(request: Frame, kept: KeptModels | None) -> Frame:
@@ -112,16 +123,20 @@ def main() -> None:
     """Answers requests until there are no more; whoever started it says when that is, also at Ctrl-C and SIGTERM."""
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, signal.SIG_IGN)
-    answers = private_stdout()
+    requests, answers = private_streams()
     if "--warm" in sys.argv:
         for module in WARM:
             importlib.import_module(module)
         write_frame(answers, {"ready": True})
-    kept = KeptModels()
-    while (request := read_frame(sys.stdin.buffer)) is not None:
+    kept, here, deep = KeptModels(), os.getpid(), sys.getrecursionlimit()
+    while (request := read_frame(requests)) is not None:
         limit_resources(memory_megabytes=request["memory_megabytes"], cpu_seconds=request["cpu_seconds"])
-        answers.writelines(sendable(answer(request, kept)))
+        parts = sendable(answer(request, kept))
+        if os.getpid() != here:
+            os._exit(0)  # a model has split this process: a second answer would be taken for that to the next request
+        answers.writelines(parts)
         answers.flush()
+        sys.setrecursionlimit(deep)  # a model may have changed it, for itself only
 
 
 if __name__ == "__main__":

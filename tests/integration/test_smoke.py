@@ -343,14 +343,17 @@ def test_worker_gets_none_of_ourenvironment(folder, monkeypatch):
     assert {"PATH", "HOME", "PYTHONPATH"} <= set(environment(folder))
 
 
-def test_private_stdout_catches_every_printer():
-    """After private_stdout, both print and a write to file descriptor 1 miss the frames."""
+def test_private_streams_catch_every_printer_and_reader():
+    """Both print and a write to file descriptor 1 miss the frames, and who reads the standard input finds its end."""
     program = (
-        "import os; from pipeline.serving.worker import private_stdout, write_frame\n"
-        "answers = private_stdout(); print('noise'); os.write(1, b'noise'); os.system('echo noise')\n"
-        "write_frame(answers, {'quiet': True})"
+        "import os, sys; from pipeline.serving.worker import private_streams, read_frame, write_frame\n"
+        "requests, answers = private_streams(); print('noise', end=sys.stdin.read())\n"
+        "os.write(1, b'noise'); os.system('echo noise')\n"
+        "write_frame(answers, read_frame(requests))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    asked = io.BytesIO()
+    write_frame(asked, {"quiet": True})
+    done = subprocess.run([sys.executable, "-c", program], input=asked.getvalue(), capture_output=True, check=True)
     assert read_frame(io.BytesIO(done.stdout)) == {"quiet": True}
     assert done.stderr.count(b"noise") == 3
     assert read_frame(io.BytesIO(done.stdout[11 + 8 :])) is None

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 
+import mlflow.pyfunc
 import numpy as np
 import psutil
 import pyarrow as pa
@@ -236,13 +238,13 @@ def test_a_request_has_a_memory_limit(folder, clean):
 
 
 def test_models_are_kept_by_digest(worker, clean, tmp_path):
-    """The folder is not needed again while the model is kept; the oldest of more than `kept` goes."""
+    """To predict, the folder is not needed again while the model is kept; the oldest of more than `kept` goes."""
     folders = [shutil.copytree(clean[name], tmp_path / name) for name in clean]
     first, second = ({"op": "describe", **about(folder, kept=1)} for folder in folders)
     assert worker.ask(first, seconds=SECONDS, about="it")["example"]
     shutil.rmtree(folders[0])
-    again = worker.ask(first, seconds=SECONDS, about="it")
-    assert (again["model_type"], again["example"]) == ("RandomForestClassifier", {})
+    again = worker.ask({**first, "op": "predict", "rows": sent()}, seconds=SECONDS, about="it")
+    assert len(again["predictions"]) == 1
     worker.ask(second, seconds=SECONDS, about="it")
     with pytest.raises(IntegrityFailure):
         worker.ask(first, seconds=SECONDS, about="it")
@@ -344,6 +346,33 @@ def test_producers_run_only_in_the_worker(worker, clean, tmp_path):
     assert ask(worker, "describe", folder, trust="producers", kept=3)["foreign"]
     assert not marker.exists()  # this one runs when it predicts
     assert "pipeline.serving.foreign" not in sys.modules
+
+
+def test_what_a_model_does_to_its_process_stays_with_it(worker, clean, tmp_path):
+    """One that splits the process, reads its input or forbids recursion changes no answer to the next request."""
+    code = """
+        import os, sys
+        class Model:
+            def predict(self, rows):
+                sys.stdin.read()
+                child = os.fork()
+                if child:
+                    os.waitpid(child, 0)
+                sys.setrecursionlimit(60)
+                return [1.5 if child else 9.5] * len(rows)
+        def _load_pyfunc(path): return Model()
+    """
+    source = tmp_path / "own_loader.py"
+    source.write_text(textwrap.dedent(code))
+    mlflow.pyfunc.save_model(
+        tmp_path / "own", loader_module="own_loader", code_paths=[str(source)], pip_requirements=[]
+    )
+
+    for count in (1, 2):
+        found = ask(worker, "predict", tmp_path / "own", rows=sent(count), trust="producers")
+        assert found["predictions"] == [1.5] * count
+        found = ask(worker, "predict", clean["random_forest"], rows=sent(), kept=1)
+        assert found["classes"] == ["Normal_Weight", "Obesity_Type_I", "Overweight_Level_I"]
 
 
 def test_producers_are_not_trusted_with_broken_trees(worker, clean, tmp_path):

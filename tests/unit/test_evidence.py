@@ -113,7 +113,8 @@ def test_what_is_not_finite_or_too_deep_becomes_null_and_a_gap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(1, 1.0), (0.5, 0.5), (True, None), ("1", None), (float("nan"), None), (None, None)]
+    ("value", "expected"),
+    [(1, 1.0), (0.5, 0.5), (True, None), ("1", None), (float("nan"), None), (None, None), (10**400, None)],
 )
 def test_only_finite_numbers_are_numbers(value: object, expected: float | None) -> None:
     """True is no 1."""

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     GradientBoostingClassifier,
@@ -295,6 +296,13 @@ class TestOtherModels:
         found = explain(model, rows.head(1), background=background)
 
         assert (found.scale, found.values.shape, found.adds_up) == ("value", (1, 16, 7), True)
+
+    def test_the_number_of_a_cluster_is_refused(self, rows, background):
+        """Contributions to it would add up, to a figure that means nothing."""
+        model = make_pipeline(encoder(rows), KMeans(3, n_init=1, random_state=0)).fit(rows)
+
+        with pytest.raises(InvalidInput, match="answers with the number of a cluster"):
+            explain(model, rows.head(1), background=background)
 
     def test_a_model_of_several_targets_is_refused(self, rows, background):
         """There is one explanation per output; which one was meant is not guessed."""

@@ -27,6 +27,7 @@ r2 r2_score explained_variance d2_absolute_error_score d2_log_loss_score d2_brie
 cohen_kappa_score silhouette_score calinski_harabasz_score v_measure_score jaccard_macro dcg_score
 neg_mean_squared_error neg_log_loss neg_brier_score neg_max_error mean_test_neg_log_loss
 val_neg_root_mean_squared_error neg_negative_likelihood_ratio true_positives
+quadratic_weighted_kappa val_mean_io_u mIoU dice_coef psnr ssim concordance_index answer_similarity/v1/mean
 """
 LOWER = """
 rmse mae mse mape loss val_loss Val_Loss train_loss train_loss_epoch eval_loss test/loss log-loss log_loss
@@ -41,12 +42,13 @@ valid_0-quantile valid_0-mape huber fair kullback_leibler cross_entropy_lambda
 RMSE Logloss MultiClass BalancedErrorRate HammingLoss QueryRMSE MultiRMSE Quantile:alpha=0.5 CrossEntropy SMAPE MSLE
 MedianAbsoluteError ZeroOneLoss NumErrors PairLogit
 cv_rmse_mean rmse_low rmse_high holdout_rmse accuracy_std cv_rmse_std std_test_score rank_test_score neg_accuracy
-latency_ms mean_fit_time eval_runtime false_positives
+latency_ms mean_fit_time eval_runtime false_positives negative_log_likelihood val_false_negative_rate rmspe
 """
 NEITHER = """
 profit temperature n example_count sum_on_target learning_rate best_iteration epoch anomaly_score drift_score
 accuracy_drop delta_rmse accuracy_vs_champion auc_gap baseline_accuracy mean_error val_mean_error bias 1-auc neg
-duration_of_stay ratio std test
+duration_of_stay ratio std test negative_mse inverse_rmse signed_error time_to_accuracy best_accuracy_epoch
+epoch_of_best_loss required_accuracy majority_accuracy
 """
 
 

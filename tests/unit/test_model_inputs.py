@@ -1,6 +1,7 @@
 """Models that do not take a frame get what they were fitted on, or are refused by name; so are other versions."""
 
 import json
+import operator
 import pickle
 import warnings
 from pathlib import Path
@@ -91,6 +92,16 @@ def test_a_text_column_of_a_column_transformer_needs_no_help():
 
     assert reading(model) is model
     rows = {"columns": ["review", "stars"], "dtypes": ["str", "float64"], "values": [["good"], [5.0]]}
+    assert operations.predict(held(model), rows)["predictions"] == ["pos"]
+
+
+def test_a_function_that_takes_the_column_out_of_a_table_gets_the_table():
+    """It was fitted with one, as scikit-learn notes on it."""
+    frame = pd.DataFrame({"review": TEXTS, "stars": [5.0, 1.0, 4.0, 2.0] * 10})
+    taken = FunctionTransformer(operator.itemgetter("review"))
+    model = make_pipeline(taken, TfidfVectorizer(), LogisticRegression()).fit(frame, TRUTH)
+    rows = {"columns": ["review", "stars"], "dtypes": ["str", "float64"], "values": [["good nice"], [5.0]]}
+
     assert operations.predict(held(model), rows)["predictions"] == ["pos"]
 
 

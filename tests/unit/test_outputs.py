@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from scipy.sparse import csr_matrix, issparse
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 
@@ -15,7 +16,7 @@ from pipeline.governance.errors import Refused
 from pipeline.serving import operations
 from pipeline.serving.arrow_rows import packed, unpacked
 from pipeline.serving.held import Held
-from pipeline.serving.loader import Failed, LoadedModel
+from pipeline.serving.loader import Failed, LoadedModel, short
 from pipeline.serving.outputs import several_of, wrong_probabilities
 from pipeline.serving.worker import answer, sendable
 
@@ -37,6 +38,8 @@ class Answering:
 
 
 def _as_many(said: Any, count: int) -> Any:
+    if issparse(said):
+        return said[np.arange(count) % said.shape[0]]
     if isinstance(said, pd.DataFrame):
         return said.take(np.arange(count) % len(said)).reset_index(drop=True)
     if isinstance(said, dict):
@@ -124,6 +127,20 @@ def test_a_frame_shows_its_columns():
     assert by_lists(records)["predictions"][1] == {"score": 1.0, "label": "b"}
 
 
+def test_names_of_several_levels_are_one_text_each():
+    """As of a class as of a column."""
+    names = pd.MultiIndex.from_tuples([("score", "no"), ("score", "yes")])
+
+    found = by_lists(Answering(predict=pd.DataFrame([[0.2, 0.8], [0.7, 0.3]], columns=names)))
+
+    assert found["predictions"] == ["('score', 'yes')", "('score', 'no')"]
+
+
+def test_one_sparse_column_is_one_value_per_row():
+    """As scikit-learn's own models may answer."""
+    assert by_lists(Answering(predict=csr_matrix([[1.5], [0.0]])))["predictions"] == [1.5, 0.0]
+
+
 def test_several_labels_at_once_have_no_sum():
     """One of scikit-learn that says yes or no to each label, with a probability for each."""
     random = np.random.default_rng(1)
@@ -164,6 +181,11 @@ SEVERAL = "predicts several targets at once, in an array of the shape"
         (lambda rows: np.arange(len(rows) + 1), "gives 3 answers for 2 rows"),
         (lambda rows: pd.DataFrame({"a": [1], "b": ["x"]}), "gives 1 answer for 2 rows"),
         (list, "gives 1 answer for 2 rows"),
+        (lambda rows: (each for each in range(len(rows))), f"answers with a generator; {SHOWN}"),
+        ([[1.0], [1.0, 2.0]], f"answers with lists of different lengths; {SHOWN}"),
+        (csr_matrix(np.eye(2) * 3), f"{SEVERAL} (2, 2); {SHOWN}"),
+        ([2**70, 1], "answers with a whole number of more than 64 bits (1.18059e+21)"),
+        (np.array([2**64 - 1, 1], dtype=np.uint64), "answers with a whole number of more than 64 bits (1.84467e+19)"),
     ],
 )
 def test_any_other_answer_is_said_by_its_form(said, sentence):
@@ -289,6 +311,15 @@ def test_a_model_that_needs_more_memory_says_so():
 
     with pytest.raises(MemoryError):
         by_lists(Answering(predict=predict))
+
+
+def test_what_is_no_text_is_not_sent():
+    """Half of a surrogate pair would fail wherever it is shown, in an answer and in what a model raised."""
+    whole, half = "\N{GRINNING FACE}", "\ud83d"
+
+    assert b"cannot be sent" not in b"".join(sendable({"prediction": whole}))
+    assert b"gives an answer that cannot be sent (UnicodeEncodeError" in b"".join(sendable({"prediction": half}))
+    assert short(ValueError(f"{whole}{half}")) == f"ValueError: {whole}\\ud83d"
 
 
 def test_requests_that_nothing_fits_are_answered():

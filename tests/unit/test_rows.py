@@ -163,6 +163,7 @@ def test_text_that_is_no_number(survey, value, sentence):
             "visits: 9.223372037e+18 is too large (allowed -9223372036854775808 to 9223372036854775807)",
         ),
         ("small", 3e9, "small: 3000000000 is too large (allowed -2147483648 to 2147483647)"),
+        ("weight", 1e39, "weight: 1e+39 is too large (allowed -3.4028235e+38 to 3.4028235e+38)"),
         ("city", 5, "city: 5 is not text"),
         ("city", "x" * 4001, "city: has more than 4,000 characters"),
         ("city", "\ud800", "city: has characters that are no text"),
