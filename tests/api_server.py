@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -41,10 +41,17 @@ class Api:
 
     def until(self, what: str, wanted: Any) -> dict[str, Any]:
         """What /readyz says once it says so."""
+        return self._until(lambda content: bool(content[what] == wanted))
+
+    def until_other(self, what: str, before: Any) -> dict[str, Any]:
+        """What /readyz says once it says another thing."""
+        return self._until(lambda content: bool(content[what] != before))
+
+    def _until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         deadline = time.monotonic() + SECONDS
         while True:
             content: dict[str, Any] = self.ask("GET", "/readyz")[1]
-            if content[what] == wanted:
+            if holds(content):
                 return content
             assert time.monotonic() < deadline, content
             time.sleep(0.05)

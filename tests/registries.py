@@ -33,6 +33,15 @@ SIGNATURE = {
     "outputs": [{"type": "string", "required": True}],
 }
 NEVER_A_RUN = "f" * 32
+# What ends a process, hangs it, or raises, where it is parsed as it is.
+HOSTILE_MLMODELS = {
+    "deep": b"[" * 50_000,
+    "references": b"".join(
+        b"a%d: &a%d [%s]\n" % (level, level, b", ".join([b"*a%d" % (level - 1)] * 9) if level else b"x")
+        for level in range(9)
+    ),
+    "a date": b"flavors: {sklearn: {}}\nutc_time_created: 2026-01-01 10:00:00\nsignature: 2026-01-01\n",
+}
 SERVER_SECONDS = 120
 
 

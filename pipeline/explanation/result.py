@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.explanation.archives import members_of
+from pipeline.foreign_documents import read_json
 from pipeline.governance.errors import InvalidInput
 
 Numbers = NDArray[np.float64]
@@ -123,7 +124,7 @@ def _read(data: bytes) -> Explanation:
             with archive.open(member) as stream:
                 _require_size(stream, member.file_size)
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        about = json.loads(str(arrays["about"]))
+        about = read_json(str(arrays["about"]))
         numbers = {name: arrays[name].astype(np.float64, casting="same_kind") for name in ARRAYS}
     _require_words(about)
     _require_shapes(about, **numbers)

@@ -1,6 +1,5 @@
 """The rows of an input example, in every form in which MLflow writes one, and in the types of the model's signature."""
 
-import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.foreign_documents import read_json
 from pipeline.serving.layout import SIGNATURE
 
 Json = Any
@@ -74,6 +74,7 @@ def _dtypes(signature: Json) -> Mapping[str, str]:
 
 def _inputs(signature: Json) -> list[dict[str, Any]]:
     """signature: as MLmodel has it, its inputs as a text of JSON; whatever is another thing names no columns."""
-    with suppress(TypeError, ValueError, KeyError, RecursionError):
-        return [each if isinstance(each, dict) else {} for each in json.loads(signature["inputs"])]
+    with suppress(TypeError, ValueError, KeyError):
+        inputs = signature["inputs"]
+        return [each if isinstance(each, dict) else {} for each in read_json(inputs if isinstance(inputs, str) else "")]
     return []

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 from real_server import NARROW, WIDE, open_page, picture
 
-from registries import copy_store, fill_oddities, template_store
+from registries import HOSTILE_MLMODELS, Filler, copy_store, fill_oddities, model_files, template_store
 
 PAGES = {"overview": "/", "versions": "/versions", "review": "/review", "history": "/history"}
 
@@ -51,6 +51,25 @@ def test_every_odd_version_can_be_reviewed(odd, open_tab):
 
         expect(tab.get_by_role("heading", name=f"Version {version}", exact=True)).to_be_visible()
         expect(tab.get_by_test_id("stException")).to_have_count(0)
+    tab.close()
+
+
+def test_a_hostile_description_ends_nobody_s_session(serve, open_tab, tmp_path):
+    """A version's page names the file that cannot be read, and the server goes on for everybody."""
+    uri = copy_store(template_store(tmp_path), tmp_path)
+    filler = Filler(uri)
+    for name, content in HOSTILE_MLMODELS.items():
+        filler.add_model(name)
+        filler.add_version(name, files={**model_files(), "MLmodel": content})
+    tab = open_tab(serve({"MLFLOW_TRACKING_URI": uri, "SIGNOFF_LEDGER_URL": f"sqlite:///{tmp_path / 'ledger.db'}"}))
+    for name in HOSTILE_MLMODELS:
+        for page in ("/review", "/explain", "/predict"):
+            open_page(tab, f"{page}?{urlencode({'model': name, 'version': 1})}")
+
+            expect(tab.get_by_test_id("stException")).to_have_count(0)
+            expect(tab.get_by_role("heading", level=1)).to_be_visible()
+    open_page(tab, "/review?model=deep&version=1")
+    expect(tab.get_by_text("The file MLmodel cannot be read").first).to_be_visible()
     tab.close()
 
 

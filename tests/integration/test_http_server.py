@@ -19,6 +19,7 @@ from desks import GRACE, MODEL, REASON
 from hostile_models import fitted, save
 from pipeline.bootstrap import desk
 from pipeline.cli import run
+from pipeline.governance.ledger import EventType
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import ROOT, read_settings
@@ -164,6 +165,25 @@ def test_a_tampered_champion_is_not_loaded(place: Place, api: Api) -> None:
     assert (status, answer["version"]) == (200, 1)
     place.promote(3)
     assert api.until("degraded", False)["version"] == 3
+
+
+def test_a_hostile_description_does_not_end_it(place: Place, api: Api) -> None:
+    """Written over the champion's: the last good one goes on, degraded, and each look at other bytes is an alarm."""
+    database = Path(place.environment["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///"))
+    path = place.filler.files_of(MODEL, 1) / "MLmodel"
+    reason = ""
+    for content in registries.HOSTILE_MLMODELS.values():
+        with api.asleep(database):
+            path.write_bytes(content)
+        found = api.until_other("reason", reason)
+        reason = found["reason"]
+        assert (found["status"], found["version"]) == ("degraded", 1)
+        assert "its files have the digest" in reason
+        status, answer = api.ask("POST", "/predict", ROW)
+        assert (status, answer["version"]) == (200, 1)
+    assert api.process.poll() is None
+    alarms = [each for each in place.service.history(MODEL) if each.type is EventType.TAMPERING]
+    assert len(alarms) == len(registries.HOSTILE_MLMODELS)
 
 
 def test_an_alias_that_was_moved_past_the_ledger(place: Place, api: Api) -> None:

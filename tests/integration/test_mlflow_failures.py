@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sqlite3
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -132,6 +133,24 @@ def test_an_address_that_leads_nowhere_is_refused_in_a_sentence(uri, tmp_path, m
     monkeypatch.chdir(tmp_path)
     with pytest.raises((InvalidInput, Unavailable, NotFound)):
         MlflowRegistry(uri, experiment="e").model("m")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "package"),
+    [
+        ("postgresql", r"psycopg\[binary\]"),
+        ("postgresql+psycopg2", "psycopg2-binary"),
+        ("mysql", "mysqlclient"),
+        ("mysql+pymysql", "pymysql"),
+        ("mssql", "pyodbc"),
+    ],
+)
+def test_a_missing_driver_is_named_as_the_address_asks_for_it(scheme, package, monkeypatch):
+    """Another driver for the same database would be installed for nothing."""
+    for module in ("psycopg", "psycopg2", "MySQLdb", "pymysql", "pyodbc"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(Unavailable, match=f"; install {package}.$"):
+        MlflowRegistry(f"{scheme}://127.0.0.1:9/db", experiment="e").models()
 
 
 @pytest.mark.parametrize("uri", ["sqlite3:///mlflow.db", "sqlite://folder/mlflow.db", "sqlite+odd://folder/mlflow.db"])

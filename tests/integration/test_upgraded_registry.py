@@ -1,4 +1,4 @@
-"""A registry of MLflow 2.8 after its owner's `mlflow db upgrade`: read, reviewed, decided on; pickles are refused."""
+"""A registry of MLflow 2.8 after its owner's upgrade, or migration of a folder: read, decided on; pickles refused."""
 
 import json
 import pickle
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from old_folder import old_folder
 from registries import OLD_MODEL, Filler, old_store, write_files
 from small_desk import small_desk
 
@@ -37,15 +38,24 @@ utc_time_created: '2023-11-03 08:26:42.000000'
 """
 
 
-@pytest.fixture(scope="module")
-def upgraded(tmp_path_factory: pytest.TempPathFactory) -> str:
+FILES = {"MLmodel": MLMODEL.encode(), "model.pkl": pickle.dumps({"not": "a model"}), "conda.yaml": b"name: e\n"}
+RUNS = [f"{run:0>32}" for run in ("a1", "a2", "a3", "a4")]
+
+
+@pytest.fixture(scope="module", params=["database", "folder"])
+def upgraded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Brought to this MLflow by its own commands, as its owner would."""
     folder = tmp_path_factory.mktemp("theirs")
-    database = old_store(folder)
-    for run in ("a1", "a2", "a3", "a4"):
-        files = {"MLmodel": MLMODEL.encode(), "model.pkl": pickle.dumps({"not": "a model"}), "conda.yaml": b"name: e\n"}
-        write_files(folder / "artifacts" / f"{run:0>32}" / "artifacts" / "model", files)
-    uri = f"sqlite:///{database}"
-    subprocess.run([sys.executable, "-m", "mlflow", "db", "upgrade", uri], check=True, capture_output=True, timeout=300)
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    if request.param == "database":
+        old_store(folder)
+        artifacts, command = folder / "artifacts", ["db", "upgrade", uri]
+    else:
+        source = old_folder(folder)
+        artifacts, command = source / "1", ["migrate-filestore", "--source", str(source), "--target", uri]
+    for run in RUNS:
+        write_files(artifacts / run / "artifacts" / "model", FILES)
+    subprocess.run([sys.executable, "-m", "mlflow", *command], check=True, capture_output=True, timeout=300)
     return uri
 
 

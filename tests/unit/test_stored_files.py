@@ -18,6 +18,7 @@ from pipeline.explanation.archives import members_of
 from pipeline.explanation.result import Explanation, from_npz, to_npz
 from pipeline.governance.errors import InvalidInput
 from pipeline.parquet_bytes import BROKEN, Limits, first_rows, open_parquet
+from pipeline.serving.example_rows import names_of
 from pipeline.training.files import read_parquet, write_parquet
 
 LIMITS = Limits(unpacked_bytes=2**20, rows=100, cells=300)
@@ -201,3 +202,18 @@ def test_members_are_counted_before_they_are_listed():
         members_of(stream.getvalue(), most_members=2, most_bytes=10)
     with pytest.raises(ValueError, match="it has two members of the same name"):
         members_of(stream.getvalue().replace(b"b", b"a"), most_members=9, most_bytes=10)
+
+
+def test_an_explanation_file_with_very_many_words():
+    """They are counted before a list is made of them."""
+    with pytest.raises(InvalidInput, match="it has more than 200,000 entries"):
+        from_npz(rewritten(about=npy("[" + "1," * 300_000 + "1]")))
+
+
+def test_a_signature_with_very_many_columns():
+    """It names none, as one that is no JSON: a hundred thousand columns are nobody's."""
+    column = {"type": "double", "name": 0}
+
+    assert names_of(["0"], {"inputs": json.dumps([column])}) == [0]
+    for inputs in (json.dumps([column] * 150_000), "[" * 100_000, [column], None):
+        assert names_of(["0"], {"inputs": inputs}) == ["0"]
