@@ -153,6 +153,29 @@ def test_a_file_whose_table_names_are_not_utf8_is_a_finding(desk: GovernanceServ
     assert [each.text for each in desk.verify()] == ["the ledger cannot be used: what it holds is not in UTF-8"]
 
 
+@pytest.mark.parametrize("values", ["x'ff', '2026-01-01T00:00:00Z'", "'http://host', 'never'", "'http://host', 5"])
+def test_a_registry_of_the_list_that_cannot_be_read_is_a_finding(
+    desk: GovernanceService, tmp_path: Path, values: str
+) -> None:
+    """Also where nothing else is damaged."""
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        connection.execute(f"INSERT INTO ledger_registry VALUES ('registry-2', {values})")
+        connection.commit()
+
+    found = [each.text for each in desk.verify()]
+    assert "registry 1 of those that the ledger knows: cannot be read" in found
+
+
+def test_a_ledger_whose_revision_is_gone_is_read_all_the_same(desk: GovernanceService, tmp_path: Path) -> None:
+    """A lost number is no lost ledger."""
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        connection.execute("DELETE FROM ledger_version")
+        connection.commit()
+
+    assert len(desk.history(MODEL)) == 7
+    assert desk.ledger.exists()
+
+
 def test_a_file_that_is_no_database_is_a_finding(tmp_path: Path) -> None:
     """Not an unavailable ledger: somebody has put something else there."""
     (tmp_path / "ledger.db").write_text("this is no database, but long enough to look at" * 400)

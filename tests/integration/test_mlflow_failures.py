@@ -160,6 +160,17 @@ def test_a_mistyped_sqlite_address_is_not_an_empty_registry(uri):
         MlflowRegistry(uri, experiment="e")
 
 
+def test_a_damaged_store_shows_no_statement(filler, capfd):
+    """MLflow would write the statement, its values and a traceback beside the sentence."""
+    with closing(sqlite3.connect(filler.uri.removeprefix("sqlite:///"))) as database:
+        database.execute("drop table registered_model_aliases")
+        database.commit()
+    with pytest.raises(Unavailable, match="The registry does not answer"):
+        MlflowRegistry(filler.uri, experiment="e").models()
+
+    assert capfd.readouterr().err == ""
+
+
 def test_a_store_that_does_not_exist_is_an_empty_registry(tmp_path):
     """Reading creates nothing, not even the folder."""
     for with_sql in (True, False):
