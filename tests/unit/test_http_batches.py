@@ -22,7 +22,7 @@ def test_several_labels_of_each_row() -> None:
     """Each with its probability; there is no one class to count, or to be sure of."""
     registry = InMemoryRegistry()
     registry.add_model(MODEL)
-    registry.add_version(MODEL)
+    registry.add_version(MODEL, files={"MLmodel": b"flavors: {}"})
     record = registry.version(MODEL, 1)
     target = Target(
         Resolved(MODEL, 1),
