@@ -13,8 +13,10 @@ from pipeline.governance.errors import InvalidInput, Unavailable
 
 LOCK_SECONDS = 5.0
 NO_SQLITE = "The registry's address is not sqlite:/// and a path."
-# The databases that MLflow can use beside SQLite, and what to install where a driver is missing.
-SERVERS = {"postgresql": "psycopg2-binary", "mysql": "pymysql", "mssql": "pyodbc"}
+# The databases that MLflow can use beside SQLite.
+SERVERS = ("postgresql", "mysql", "mssql")
+# What to install where the driver that an address names, or SQLAlchemy's own choice for it, cannot be imported.
+PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 # Two bytes of a SQLite file's header say whether its owner writes ahead into a second file.
 HEADER_BYTES, WRITES_AHEAD = slice(18, 20), b"\x02\x02"
 SQLITE_TABLES = "select name from sqlite_master where type = 'table'"
@@ -136,9 +138,10 @@ class ServerDatabase:
         try:
             return sqlalchemy.create_engine(self._uri, connect_args=limit, isolation_level="REPEATABLE READ")
         except ImportError as error:
-            package = SERVERS[self._backend]
+            driver = error.name or self._backend
             raise Unavailable(
-                f"The registry does not answer: this installation has no driver for {self._backend}; install {package}."
+                f"The registry does not answer: this installation has no driver for {self._backend}; install "
+                f"{PACKAGES.get(driver, driver)}."
             ) from error
 
 

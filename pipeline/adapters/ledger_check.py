@@ -141,6 +141,8 @@ class LedgerCheck:
         found = list(self._check.problems(slots))
         if standing and (kept := self._careful("what still counts of its events", self._standing)):
             found += self._check.standing_problems(*kept)
+        if standing:
+            self._careful("the registries that it knows", self._registries)
         digests = self._careful("its evidence", self._digests)
         if digests is not None:
             found += self._check.evidence_problems(digests)
@@ -215,6 +217,12 @@ class LedgerCheck:
             champions.setdefault(_text(model), {})[sequence] = ChampionRow(sequence, version, period == 1, depth)
         return marks, champions
 
+    def _registries(self) -> None:
+        rows = self._connection.execute("SELECT registry, address, first_seen FROM ledger_registry")
+        for number, (registry, address, first_seen) in enumerate(rows, start=1):
+            if not (isinstance(registry, str) and isinstance(address, str) and _is_time(first_seen)):
+                self._met.append(f"registry {number} of those that the ledger knows: cannot be read")
+
     def _digests(self) -> dict[str, str]:
         rows = self._connection.execute("SELECT sha256, body FROM ledger_evidence")
         return {_text(name): _digest(body) for name, body in rows}
@@ -222,6 +230,13 @@ class LedgerCheck:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else repr(value)
+
+
+def _is_time(value: object) -> bool:
+    try:
+        return datetime.fromisoformat(cast("str", value)).tzinfo is not None
+    except (ValueError, TypeError):
+        return False
 
 
 def _number(value: object) -> int:

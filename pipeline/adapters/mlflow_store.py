@@ -25,6 +25,7 @@ CALM = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 ADDRESSES = "sqlite:////path/mlflow.db or http://127.0.0.1:5000; folders are read no more since MLflow 3.13"
+STATEMENTS = "mlflow.store.db.utils"
 _importing = threading.Lock()
 
 
@@ -38,6 +39,9 @@ def open_client(tracking_uri: str) -> "MlflowClient":
     with _importing:
         # Importing takes seconds, and reading a SQLite store does without it; telemetry is decided at import.
         from mlflow import MlflowClient  # noqa: PLC0415
+
+        # It logs each failed statement with values and a traceback, and raises it too, which is told in a sentence.
+        logging.getLogger(STATEMENTS).setLevel(logging.CRITICAL)
     try:
         with mlflow_errors("such store"):
             check_server(tracking_uri)
@@ -69,12 +73,6 @@ def initialise_store(tracking_uri: str) -> "MlflowClient":
 
 def _touch(client: "MlflowClient") -> None:
     """The first calls create the tables of both halves, tracking and registry."""
-    logger = logging.getLogger("mlflow.store.db.utils")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        with mlflow_errors("such store"):
-            client.search_experiments(max_results=1)
-            client.search_registered_models(max_results=1)
-    finally:
-        logger.setLevel(level)
+    with mlflow_errors("such store"):
+        client.search_experiments(max_results=1)
+        client.search_registered_models(max_results=1)

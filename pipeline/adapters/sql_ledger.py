@@ -329,7 +329,7 @@ class SqlLedger:
         wanted = sa.select(REGISTRIES).order_by(REGISTRIES.c.first_seen, REGISTRIES.c.address, REGISTRIES.c.registry)
         with self._read() as opened:
             rows = opened.connection.execute(wanted).all() if opened.revision != FIRST else []
-        return [KnownRegistry(row.address, row.registry, moment(row.first_seen, "list of registries")) for row in rows]
+        return [_known_registry(row) for row in rows]
 
     def pending(self, model: str | None = None) -> list[PendingDecision]:
         found: dict[str, PendingDecision] = {}
@@ -425,7 +425,7 @@ class SqlLedger:
         with translated(self._busy_seconds):
             if self._file.exists():
                 with self._reading.begin() as connection:
-                    if revision := revision_of(connection):
+                    if (revision := revision_of(connection)) is not None:
                         yield Opened(connection, revision)
                         return
             with self._empty.begin() as connection:
@@ -452,6 +452,13 @@ def _pending(intent: sa.Row[Any], slot: sa.Row[Any]) -> PendingDecision:
     event = stored_event(intent).event
     age = datetime.fromisoformat(slot.now) - event.at if slot.days is None else timedelta(days=slot.days)
     return PendingDecision(intent.sequence, event.model, slot.pending, event.at, max(age, NO_TIME))
+
+
+def _known_registry(row: sa.Row[Any]) -> KnownRegistry:
+    first_seen = moment(row.first_seen, "list of registries")
+    if type(row.address) is not str or type(row.registry) is not str:
+        raise Unavailable("the ledger's list of registries cannot be read; run verify")
+    return KnownRegistry(row.address, row.registry, first_seen)
 
 
 def _stored(opened: Opened, wanted: sa.Select[Any]) -> list[StoredEvent]:

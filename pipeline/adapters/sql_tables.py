@@ -3,6 +3,7 @@
 `ledger_migrations` makes and upgrades them; a test holds the two together.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from pipeline.governance.ledger import Event, SlotState, StoredEvent, Unreadable
 
 BUSY_SECONDS = 5
 VERSION_TABLE = "ledger_version"
+NUMBER = re.compile(r"[0-9]{1,18}")
 METADATA = sa.MetaData()
 EVENTS = sa.Table(
     "ledger_event",
@@ -108,6 +110,8 @@ def translated(busy_seconds: float = BUSY_SECONDS) -> Iterator[None]:
     except (sa.exc.SQLAlchemyError, OSError) as error:
         why = getattr(error, "orig", None) or type(error).__name__
         raise Unavailable(f"the ledger cannot be used: {why}") from error
+    except UnicodeDecodeError as error:
+        raise Unavailable("the ledger cannot be used: what it holds is not in UTF-8") from error
 
 
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
@@ -131,9 +135,17 @@ def stored_event(row: sa.Row[Any]) -> StoredEvent:
 
 def slot_state(row: sa.Row[Any]) -> SlotState:
     since = None if row.since is None else moment(row.since, "slot")
-    if type(row.generation) is not int or type(row.name) is not str:
+    if type(row.generation) is not int or not _is_slot(row):
         raise Unavailable("the ledger's slot cannot be read; run verify")
     return SlotState(row.recorded, row.generation, row.pending, row.drift, row.observed, since)
+
+
+def _is_slot(row: sa.Row[Any]) -> bool:
+    """A version is told by its number, and an alias holds one."""
+    if type(row.name) is not str or row.kind not in ("alias", "stage"):
+        return False
+    numbers = (row.name,) if row.kind == "stage" else (row.recorded, row.observed)
+    return all(each is None or NUMBER.fullmatch(str(each)) for each in numbers)
 
 
 def moment(text: str, what: str) -> datetime:

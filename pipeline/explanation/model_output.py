@@ -39,7 +39,7 @@ def _is_clusterer(model: Model) -> bool:
 def class_names(model: Model, width: int) -> tuple[str, ...]:
     """One name per column of the output; those of a classifier that does not tell them are numbers."""
     known = getattr(model, "classes_", None)
-    if known is not None and len(known) == width:
+    if known is not None and len(known) == width and not any(np.ndim(name) for name in known):
         return tuple(str(name) for name in known)
     return NUMBER if width == 1 else tuple(str(position) for position in range(width))
 

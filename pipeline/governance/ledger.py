@@ -16,6 +16,14 @@ from pipeline.governance.lifecycle import Slot, Stage
 
 FIRST_HASH = "0" * 64
 HASH_LABEL = "signoff-event-v1"
+# What the readers of an event rely on, wherever it holds more than null.
+KINDS: Mapping[str, type] = {
+    "actor": dict,
+    "subject": dict,
+    "gates": list,
+    **dict.fromkeys(("meaning", "reason", "why", "to", "evidence"), str),
+    "intent": int,
+}
 
 
 class EventType(StrEnum):
@@ -117,6 +125,7 @@ class Event(NamedTuple):
             ]
         )
         kind, at = _type(content.pop("type")), datetime.fromisoformat(content.pop("at"))
+        _check(at, content, changes)
         return cls(kind, model, at, changes, content.pop("decision"), content.pop("key"), content)
 
 
@@ -174,6 +183,21 @@ def digest_of(text: str) -> str:
 
 def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _check(at: datetime, content: Mapping[str, Any], changes: Iterable[SlotChange]) -> None:
+    """Raises TypeError for what is JSON, and no event that was ever written."""
+    for name, kind in KINDS.items():
+        if (held := content.get(name)) is not None and type(held) is not kind:
+            raise TypeError(name)
+    for gate in content.get("gates") or ():
+        if type(gate) is not dict or "passed" not in gate:
+            raise TypeError("gates")
+    for text in (part for _, *parts in changes for part in parts):
+        if text is not None and type(text) is not str:
+            raise TypeError("changes")
+    if at.tzinfo is None:
+        raise TypeError("at")
 
 
 def _type(name: str) -> EventType | UnknownType:

@@ -1,6 +1,7 @@
 """The one door: the command line, the API and every screen call this service, and none of them talks to MLflow."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -352,12 +353,21 @@ class GovernanceService:
         return list(find_problems(self.ledger, self.reconciler, asked))
 
     def unprotected(self) -> str:
-        """What verify cannot see for want of checkpoints, as a sentence; empty where there are some."""
-        return self.ledger.unprotected()
+        """What verify cannot see for want of checkpoints, as a sentence; empty where there are some, or it found a
+        ledger that cannot be read.
+        """
+        with suppress(Unavailable):
+            return self.ledger.unprotected()
+        return ""
 
     def set_back(self) -> list[str]:
-        """Where time went back from one event to the next: one sentence each, of the newest."""
-        return set_back(self.ledger)
+        """Where time went back from one event to the next: one sentence each, of the newest.
+
+        Empty where the ledger cannot be read: that is a problem, which verify found.
+        """
+        with suppress(Unavailable):
+            return set_back(self.ledger)
+        return []
 
     def unknown_registry(self) -> str:
         """Why the ledger says nothing about this registry, beside others that it knows; empty where it does."""

@@ -55,7 +55,7 @@ def find_problems(ledger: Ledger, reconciler: Reconciler, asked: Verification) -
     ledger is whole and the registry does not answer.
     """
     own = ledger.problems(asked.checkpoints)
-    look = partial(_careful, bool(own))
+    look = partial(_careful, own)
     if not asked.new:
         yield from look("", lambda: _registry_problems(ledger, asked.registry()))
     yield from (Problem("ledger", "", text) for text in own)
@@ -71,14 +71,16 @@ def find_problems(ledger: Ledger, reconciler: Reconciler, asked: Verification) -
         yield from look(model, partial(_model_problems, reconciler, model))
 
 
-def _careful(damaged: bool, model: str, look: Callable[[], Iterable[Problem]]) -> list[Problem]:
+def _careful(own: Sequence[str], model: str, look: Callable[[], Iterable[Problem]]) -> list[Problem]:
     """What is found, and what ended the search where the ledger is damaged: what was found before is not lost."""
     found: list[Problem] = []
     try:
         found.extend(look())
     except Unavailable as error:
-        if not damaged:
+        if not own:
             raise
+        if str(error) in own:  # the whole file: said once
+            return found
         found.append(Problem("ledger", model, f"not all could be checked: {error}"))
     return found
 

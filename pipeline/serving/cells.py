@@ -112,7 +112,7 @@ def _number(value: object, rule: ColumnRule) -> float:
 def _hint(text: str) -> str:
     if DECIMAL_COMMA.fullmatch(text):
         return f"; write {text.replace(',', '.')}"
-    if GROUPED.fullmatch(text):
+    if GROUPED.fullmatch(text) and not NUMBER.fullmatch(text):
         return "; write a point before decimals and nothing between thousands"
     return ""
 

@@ -48,6 +48,15 @@ class Column:
     odd: Mask
 
 
+def cell_of(array: Arrow, position: int) -> Any:  # noqa: ANN401 (whatever the array holds)
+    """As Python has it; what Python has no value for, such as a time in the year 33,658, as its type and number."""
+    cell = array[position]
+    try:
+        return cell.as_py()
+    except (ArithmeticError, ValueError):
+        return f"{array.type} {getattr(cell, 'value', '')}"
+
+
 def check_column(array: Arrow, rule: ColumnRule, count: int, *, from_text: bool) -> Column:
     if array is None:
         return _nothing_sure(rule, count)

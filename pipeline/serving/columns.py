@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.serving.column_checks import Arrow, Mask, check_column
+from pipeline.serving.column_checks import Arrow, Mask, cell_of, check_column
 from pipeline.serving.layout import ColumnRule, Layout
 from pipeline.serving.rows import CheckedRow, Problem, Repeated, Value, check_row, nullable
 
@@ -40,7 +40,7 @@ class Given:
             name: _flat(table.column(name)) if name in there else pa.nulls(table.num_rows) for name in layout.names
         }
         return cls(
-            arrays, table.num_rows, lambda position: {name: each[position].as_py() for name, each in arrays.items()}
+            arrays, table.num_rows, lambda position: {name: cell_of(each, position) for name, each in arrays.items()}
         )
 
     @classmethod

@@ -23,8 +23,7 @@ SHOWN = "one value, class probabilities or a table with names can be shown"
 # Of these, `predict` is the class with the largest probability: asking for both would take twice the time.
 LARGEST_WINS = {
     "DecisionTreeClassifier", "ExtraTreeClassifier", "ExtraTreesClassifier", "GaussianNB",
-    "HistGradientBoostingClassifier", "LogisticRegression", "LogisticRegressionCV", "MLPClassifier",
-    "RandomForestClassifier",
+    "HistGradientBoostingClassifier", "LogisticRegression", "LogisticRegressionCV", "RandomForestClassifier",
 }  # fmt: skip
 
 
@@ -104,7 +103,7 @@ def _form_of(said: Said) -> Form:
 
 def _classified(held: Held, model: Model, rows: Rows) -> Said:
     """By a classifier of scikit-learn's kind."""
-    known, chances = getattr(model, "classes_", None), _probabilities(model, rows)
+    known, chances = _classes(model), _probabilities(model, rows)
     if known is not None and held.loaded.model_type in LARGEST_WINS:
         return Said(np.asarray(known)[chances.argmax(axis=1)], _names(known, chances), chances)
     predicted = _formed(model.predict(rows), len(rows))
@@ -114,6 +113,16 @@ def _classified(held: Held, model: Model, rows: Rows) -> Said:
             raise Failed(_shape(predicted))
         predicted = pd.DataFrame(predicted, columns=[str(each) for each in known])
     return Said(predicted, _names(known, chances), chances)
+
+
+def _classes(model: Model) -> Any:  # noqa: ANN401 (an array, a list, None)
+    """Of a chain, which has two per label and gives the probability of the second, the number of each label."""
+    known = getattr(model, "classes_", None)
+    if known is None or not any(np.ndim(each) for each in known):
+        return known
+    if not all(list(each) in ([0, 1], [False, True]) for each in known):
+        raise Failed(f"predicts several targets at once, with classes of their own; {SHOWN}")
+    return range(len(known))
 
 
 def _probabilities(model: Model, rows: Rows) -> np.ndarray:
@@ -129,7 +138,10 @@ def _probabilities(model: Model, rows: Rows) -> np.ndarray:
 def _names(known: Any, probabilities: np.ndarray) -> tuple[str, ...]:  # noqa: ANN401
     width = probabilities.shape[1]
     labels = known if known is not None and len(known) == width else range(width)
-    return tuple(str(each) for each in labels)
+    names = tuple(str(each) for each in labels)
+    if len(set(names)) < len(names):
+        raise Failed("has two classes of the same name")
+    return names
 
 
 def _told(held: Held, model: Model, rows: Rows) -> Said:

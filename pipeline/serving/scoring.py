@@ -14,7 +14,7 @@ from pipeline.governance.errors import InvalidInput, Refused
 from pipeline.governance.text import visible
 from pipeline.serving.chunks import Chunk, Position
 from pipeline.serving.client import Answering
-from pipeline.serving.column_checks import Arrow
+from pipeline.serving.column_checks import Arrow, cell_of
 from pipeline.serving.columns import CheckedColumns, Given, check_many
 from pipeline.serving.layout import Layout
 from pipeline.serving.predictions import Target, table_header
@@ -200,7 +200,7 @@ class Scoring:
         ]
         for position, problems in checked.problems.items():
             reason = "; ".join(each.sentence for each in problems)
-            cells = [column[position].as_py() for column in chunk.cells.columns]
+            cells = [cell_of(column, position) for column in chunk.cells.columns]
             rows.append([int(chunk.numbers[position]), reason, *cells])
         rows.sort(key=lambda row: int(row[0]))
         if rows:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.serving.column_checks import TYPES, Arrow
+from pipeline.serving.column_checks import TYPES, Arrow, cell_of
 from pipeline.serving.layout import Layout
 from pipeline.serving.table_files import without_name
 
@@ -147,7 +147,8 @@ def _csv_text(column: Arrow, separator: str) -> Arrow:
     if pa.types.is_integer(kind) or pa.types.is_float32(kind) or pa.types.is_float64(kind):
         return _filled(pc.cast(array, pa.string()))
     if not pa.types.is_string(kind):
-        array = pa.array(["" if cell is None else str(cell) for cell in array.to_pylist()], type=pa.string())
+        cells = (cell_of(array, position) for position in range(len(array)))
+        array = pa.array(["" if cell is None else str(cell) for cell in cells], type=pa.string())
     return _quoted(_neutral(_filled(array)), QUOTED + separator)
 
 

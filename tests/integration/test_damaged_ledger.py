@@ -63,12 +63,26 @@ DAMAGES: dict[str, tuple[str, tuple[object, ...], str]] = {
     "deep inside": (BODY, (f'{{"changes":{DEEP}}}',), UNREAD),
     "a blob": (BODY, (b"\xff\xfe\x00",), UNREAD),
     "changes of another shape": (BODY, (FLAT,), UNREAD),
+    **{
+        f"{name} of another shape": (EVENT_4.format(f"body = json_set(body, '$.{name}', json('{value}'))"), (), UNREAD)
+        for name, value in (
+            ("actor", "7"),
+            ("subject", "[1]"),
+            ("gates", "[1]"),
+            ("reason", "{}"),
+            ("evidence", "[1]"),
+            ("changes[0].to", "1"),
+            ("at", '"2026-01-01T00:00:00"'),
+        )
+    },
     "no UTF-8": (EVENT_4.format("body = CAST(x'7bff7d' AS TEXT)"), (), "event 4: is not in UTF-8"),
     "no UTF-8 in a column": (EVENT_4.format("model = CAST(x'ff' AS TEXT)"), (), "event 4: its columns"),
     "a hash that is none": (EVENT_4.format("hash = x'00'"), (), "event 4: was changed"),
     "a slot's number": ("UPDATE ledger_slot SET generation = 'many'", (), f"{SLOT_1}is not what"),
     "a slot's time": ("UPDATE ledger_slot SET since = 'never'", (), f"{SLOT_1}cannot be read"),
     "a slot's name": ("UPDATE ledger_slot SET name = x'00ff' WHERE name = '1'", (), f"{SLOT_1}is not"),
+    "a slot's kind": ("UPDATE ledger_slot SET kind = 'foo' WHERE name = '1'", (), SLOT_1),
+    "a slot's version": ("UPDATE ledger_slot SET kind = 'alias', recorded = '1.5' WHERE name = '1'", (), "slot @1 of"),
     "evidence": ("UPDATE ledger_evidence SET body = CAST(x'ff' AS TEXT)", (), "evidence "),
     "evidence that is a number": ("UPDATE ledger_evidence SET body = 5", (), "evidence "),
     "what still counts": ("UPDATE ledger_mark SET sequence = 1", (), KEPT),
@@ -91,6 +105,7 @@ def test_verify_names_what_is_damaged(desk: GovernanceService, tmp_path: Path, w
     damage(tmp_path, (statement, values))
 
     found = [each.text for each in desk.verify()]
+    assert desk.set_back() == []
     assert any(each.startswith("event 2: was changed") for each in found), found
     assert any(each.startswith(sentence) for each in found), found
 
@@ -124,7 +139,41 @@ def test_verify_of_a_file_with_a_broken_page_is_a_finding(desk: GovernanceServic
     content[page * 4096 : (page + 1) * 4096] = b"\xa5" * 4096
     file.write_bytes(content)
 
-    assert build_desk(small_registry(), open_ledger(tmp_path)).verify()
+    desk = build_desk(small_registry(), open_ledger(tmp_path))
+    assert desk.verify()
+    assert (desk.set_back(), desk.unprotected()) == ([], "")
+
+
+def test_a_file_whose_table_names_are_not_utf8_is_a_finding(desk: GovernanceService, tmp_path: Path) -> None:
+    """What SQLite says of it cannot be read either."""
+    file = tmp_path / "ledger.db"
+    file.write_bytes(file.read_bytes().replace(b"CREATE TABLE ledger_slot", b"CREATE TAB\xd4\xff ledger_slot"))
+    desk = build_desk(small_registry(), open_ledger(tmp_path))
+
+    assert [each.text for each in desk.verify()] == ["the ledger cannot be used: what it holds is not in UTF-8"]
+
+
+@pytest.mark.parametrize("values", ["x'ff', '2026-01-01T00:00:00Z'", "'http://host', 'never'", "'http://host', 5"])
+def test_a_registry_of_the_list_that_cannot_be_read_is_a_finding(
+    desk: GovernanceService, tmp_path: Path, values: str
+) -> None:
+    """Also where nothing else is damaged."""
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        connection.execute(f"INSERT INTO ledger_registry VALUES ('registry-2', {values})")
+        connection.commit()
+
+    found = [each.text for each in desk.verify()]
+    assert "registry 1 of those that the ledger knows: cannot be read" in found
+
+
+def test_a_ledger_whose_revision_is_gone_is_read_all_the_same(desk: GovernanceService, tmp_path: Path) -> None:
+    """A lost number is no lost ledger."""
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        connection.execute("DELETE FROM ledger_version")
+        connection.commit()
+
+    assert len(desk.history(MODEL)) == 7
+    assert desk.ledger.exists()
 
 
 def test_a_file_that_is_no_database_is_a_finding(tmp_path: Path) -> None:

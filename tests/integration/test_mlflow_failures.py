@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sqlite3
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -134,11 +135,40 @@ def test_an_address_that_leads_nowhere_is_refused_in_a_sentence(uri, tmp_path, m
         MlflowRegistry(uri, experiment="e").model("m")
 
 
+@pytest.mark.parametrize(
+    ("scheme", "package"),
+    [
+        ("postgresql", r"psycopg\[binary\]"),
+        ("postgresql+psycopg2", "psycopg2-binary"),
+        ("mysql", "mysqlclient"),
+        ("mysql+pymysql", "pymysql"),
+        ("mssql", "pyodbc"),
+    ],
+)
+def test_a_missing_driver_is_named_as_the_address_asks_for_it(scheme, package, monkeypatch):
+    """Another driver for the same database would be installed for nothing."""
+    for module in ("psycopg", "psycopg2", "MySQLdb", "pymysql", "pyodbc"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(Unavailable, match=f"; install {package}.$"):
+        MlflowRegistry(f"{scheme}://127.0.0.1:9/db", experiment="e").models()
+
+
 @pytest.mark.parametrize("uri", ["sqlite3:///mlflow.db", "sqlite://folder/mlflow.db", "sqlite+odd://folder/mlflow.db"])
 def test_a_mistyped_sqlite_address_is_not_an_empty_registry(uri):
     """With two slashes the first folder would be a host, and the rest the path of another database."""
     with pytest.raises(InvalidInput, match="not sqlite:/// and a path"):
         MlflowRegistry(uri, experiment="e")
+
+
+def test_a_damaged_store_shows_no_statement(filler, capfd):
+    """MLflow would write the statement, its values and a traceback beside the sentence."""
+    with closing(sqlite3.connect(filler.uri.removeprefix("sqlite:///"))) as database:
+        database.execute("drop table registered_model_aliases")
+        database.commit()
+    with pytest.raises(Unavailable, match="The registry does not answer"):
+        MlflowRegistry(filler.uri, experiment="e").models()
+
+    assert capfd.readouterr().err == ""
 
 
 def test_a_store_that_does_not_exist_is_an_empty_registry(tmp_path):

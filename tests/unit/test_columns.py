@@ -244,6 +244,19 @@ def test_good_rows_are_never_looked_at_one_by_one():
     assert found.usable.all()
 
 
+def test_a_time_that_python_has_not():
+    """A timestamp of the year 33,658 is a bad row, written as its type and number; the rows beside it are fine."""
+    layout = Layout((ColumnRule("when", "datetime", "datetime64[ns]"),), "signature")
+    late = pa.array([0, 10**18], pa.timestamp("us"))
+
+    found = check_many(Given.of_table(pa.table({"when": late}), layout), layout, numbers=[1, 2])
+
+    assert found.usable.tolist() == [True, False]
+    assert found.problems[1][0].sentence.startswith(
+        "row 2, when: 'timestamp[us] 1000000000000000000' is neither a date"
+    )
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, None, ""])
 def test_no_rows_and_no_good_rows(value):
     """An empty batch with the right columns."""

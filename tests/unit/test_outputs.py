@@ -1,6 +1,7 @@
 """What a model answers is brought into one form and checked, or refused by a sentence; nothing is guessed."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from scipy.sparse import csr_matrix, issparse
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import ClassifierChain
+from sklearn.neural_network import MLPClassifier
 
 from pipeline.governance.errors import Refused
 from pipeline.serving import operations
@@ -155,6 +159,33 @@ def test_several_labels_at_once_have_no_sum():
     assert found["predictions"] == [{"0": 1, "1": 1}, {"0": 0, "1": 0}]
     assert np.allclose(found["probabilities"], model.predict_proba(inputs.iloc[:0].reindex([0, 1]).assign(**_of(rows))))
     assert abs(sum(found["probabilities"][0]) - 1) > 0.1
+
+
+@pytest.mark.parametrize(
+    "estimator", [ClassifierChain(LogisticRegression()), MLPClassifier((3,), max_iter=30, random_state=0)]
+)
+def test_several_labels_of_chains_and_networks(estimator):
+    """By the number of each label, whatever the model keeps as its classes."""
+    random = np.random.default_rng(7)
+    inputs = pd.DataFrame(random.normal(size=(60, 2)), columns=["a", "b"])
+    truth = np.column_stack([inputs["a"] > 0, inputs["b"] > 0]).astype(int)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = estimator.fit(inputs, truth)
+    rows = lists(a=[1.0, -1.0], b=[1.0, -1.0])
+
+    found = operations.predict(held(model, type(model).__name__), rows)
+
+    assert found["classes"] == ["0", "1"]
+    assert found["predictions"] == [dict(zip("01", row, strict=True)) for row in model.predict(pd.DataFrame(_of(rows)))]
+    assert np.allclose(found["probabilities"], model.predict_proba(pd.DataFrame(_of(rows))))
+
+
+def test_classes_of_the_same_name_are_refused():
+    """One of them would hide the other."""
+    model = Answering(predict=[1, 1], predict_proba=np.array([[0.5, 0.5]]), classes=np.array([1, "1"], dtype=object))
+
+    assert refusal(model) == "has two classes of the same name"
 
 
 def _of(rows: dict[str, Any]) -> dict[str, Any]:

@@ -109,6 +109,7 @@ def test_text_of_a_form_or_file_is_read_as_what_the_column_holds(survey, signed)
         ("Weight", math.inf, "Weight: infinity is not a finite number (allowed 25 to 260)"),
         ("Weight", 10**400, "Weight: has more digits than a number can have here (allowed 25 to 260)"),
         ("Weight", "80", "Weight: '80' is text, not a number (allowed 25 to 260)"),
+        ("Weight", "80.5", "Weight: '80.5' is text, not a number (allowed 25 to 260)"),
         ("Weight", True, "Weight: true is not a number (allowed 25 to 260)"),
         ("Weight", [80], "Weight: [80] is not a number (allowed 25 to 260)"),
         ("Weight", None, "Weight: is missing (allowed 25 to 260)"),

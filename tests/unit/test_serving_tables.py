@@ -359,6 +359,14 @@ def by_way_of_arrow(schema: pa.Schema, *tables: pa.Table) -> pa.Table:
     return pq.read_table(target)
 
 
+def test_a_time_that_python_has_not_is_written_too():
+    """As its type and number, where it is a column that is only kept."""
+    stream = io.BytesIO()
+    CsvSink(stream, []).write(pa.table({"a": pa.array([10**18, None], pa.timestamp("us"))}))
+
+    assert stream.getvalue().decode().split() == ["timestamp[us]", "1000000000000000000"]
+
+
 def test_parquet_output_has_the_types_of_the_layout():
     """For a CSV input, which has none; what the layout does not name is text. Nothing is neutralised."""
     schema = output_schema(["id", "n", "i", "b"], pa.schema({"prediction": pa.string()}), layout=LAYOUT, schema=None)
