@@ -50,6 +50,17 @@ def local_folder(location: str) -> Path | None:
     raise refused(f"the version names a place that is not a model store ({parts.scheme or 'no scheme'})")
 
 
+def below(root: str, path: str | None) -> str:
+    """The address of a folder in another. Raises NotFound for a path that leaves it."""
+    if not path:
+        return root
+    inner = str(plain_path(path))
+    if root.startswith("/"):
+        return f"{root.rstrip('/')}/{inner}"
+    parts = urlsplit(root)
+    return parts._replace(path=f"{parts.path.rstrip('/')}/{inner}").geturl()
+
+
 class RemoteFolder:
     """A version's folder in a store that only MLflow's client reaches."""
 

@@ -40,7 +40,8 @@ EXPERIMENTS_PER_PAGE = 1_000
 EVERY_NAME = f"name != '{PROMPT_TAG}'"
 # 5,000 ids are more than MLflow's filter parser takes.
 RUNS_PER_PAGE = 500
-MODELS_AT_ONCE = 50
+# A server parses the whole filter again for each page: as many ids as a page has models.
+MODELS_AT_ONCE = 100
 PLAIN_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 NO_ENDPOINT = "ENDPOINT_NOT_FOUND"
 # What MLflow's filter language has no escape for, as a wildcard of LIKE.
@@ -127,6 +128,14 @@ class ClientReader:
             location = self._client.get_model_version_download_uri(model, str(version))
         return Origin(source, location or source)
 
+    def model_location(self, model_id: str) -> str:
+        with mlflow_errors(f"logged model {model_id!r}", on_invalid=NotFound):
+            return str(self._client.get_logged_model(model_id).artifact_location)
+
+    def run_location(self, run_id: str) -> str:
+        with mlflow_errors(f"run {run_id!r}", on_invalid=NotFound):
+            return str(self._client.get_run(run_id).info.artifact_uri)
+
     def registry_id(self, experiment: str) -> str | None:
         with mlflow_errors(f"experiment {experiment!r}"):
             found = self._client.get_experiment_by_name(experiment)
@@ -145,7 +154,7 @@ class ClientReader:
         from mlflow.entities import ViewType  # noqa: PLC0415
 
         runs, experiments = {}, self._experiments()
-        for quoted in _quoted(run_ids):
+        for quoted in _quoted(run_ids, most=RUNS_PER_PAGE):
             where = f"attributes.run_id IN ({quoted})"
             page = self._client.search_runs(experiments, where, ViewType.ALL, RUNS_PER_PAGE)
             runs.update({run.info.run_id: run for run in page})
@@ -174,7 +183,7 @@ class ClientReader:
     def _search_models(self, attribute: str, values: Iterable[str]) -> list["LoggedModel"]:
         found: list[LoggedModel] = []
         experiments = self._experiments() if values else []
-        for quoted in _quoted(sorted(values)):
+        for quoted in _quoted(sorted(values), most=MODELS_AT_ONCE):
             search = partial(self._client.search_logged_models, experiments, f"{attribute} IN ({quoted})")
             found += _pages(partial(_page, search))
         return found
@@ -240,11 +249,11 @@ def _is_complete(own: Own) -> bool:
     return bool(own.logged.metrics and own.logged.params)
 
 
-def _quoted(ids: Sequence[str]) -> Iterator[str]:
-    """As the operand of IN, at most so many that MLflow's filter parser takes them."""
+def _quoted(ids: Sequence[str], *, most: int) -> Iterator[str]:
+    """As the operand of IN, at most so many at once."""
     plain = [each for each in ids if PLAIN_ID.fullmatch(each)]
-    for start in range(0, len(plain), RUNS_PER_PAGE):
-        yield ",".join(f"'{each}'" for each in plain[start : start + RUNS_PER_PAGE])
+    for start in range(0, len(plain), most):
+        yield ",".join(f"'{each}'" for each in plain[start : start + most])
 
 
 def _row(found: "ModelVersion", aliases: tuple[str, ...], run: Figures, *, wanted: set[str] | None) -> VersionRow:

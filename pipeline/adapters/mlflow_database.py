@@ -17,7 +17,7 @@ COLUMNS = (
     """select workspace, name, version, creation_time, description, user_id, current_stage, source, run_id, status,
     status_message, storage_location from model_versions where 1 = 0""",
     "select workspace, name, version, key, value from model_version_tags where 1 = 0",
-    "select run_uuid, user_id, lifecycle_stage from runs where 1 = 0",
+    "select run_uuid, user_id, lifecycle_stage, artifact_uri from runs where 1 = 0",
     "select run_uuid, key, value from tags where 1 = 0",
     "select run_uuid, key, value from params where 1 = 0",
     "select run_uuid, key, value, is_nan from latest_metrics where 1 = 0",

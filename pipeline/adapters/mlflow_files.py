@@ -2,20 +2,14 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pipeline.adapters.mlflow_artifacts import RemoteFolder, local_folder
+from pipeline.adapters.mlflow_artifacts import RemoteFolder, below, local_folder
 from pipeline.adapters.mlflow_documents import NO_MLMODEL, described
-from pipeline.adapters.mlflow_errors import mlflow_errors
 from pipeline.adapters.mlflow_folder import Entry, entries, has_mlmodel, hashed, read_inside, refused
-from pipeline.adapters.mlflow_records import LOGGED_MODEL, MOST_HOPS, OTHER_VERSION, Reader
-from pipeline.governance.errors import NotFound
+from pipeline.adapters.mlflow_records import LOGGED_MODEL, MOST_HOPS, OTHER_VERSION, RUN_FOLDER, Reader
 from pipeline.governance.ports import ModelFiles, VersionRecord
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 # Documents are part of what is kept, so not many.
 MOST_KEPT = 64
@@ -24,11 +18,10 @@ Fingerprint = tuple[Entry, ...]
 
 
 class FileReader:
-    """`client` is called only where a version's files cannot be found without MLflow."""
+    """Finds the files by what the reader says, so that a database is never opened by MLflow, which may write to it."""
 
-    def __init__(self, tracking_uri: str, client: Callable[[], "MlflowClient"]) -> None:
+    def __init__(self, tracking_uri: str) -> None:
         self._tracking_uri = tracking_uri
-        self._client = client
         self._kept: OrderedDict[str, tuple[Fingerprint, ModelFiles]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -70,21 +63,13 @@ class FileReader:
         location = reader.origin(record.row.model, record.row.version).location
         for _ in range(MOST_HOPS):
             if found := LOGGED_MODEL.fullmatch(location):
-                with mlflow_errors("such files", on_invalid=NotFound):
-                    return str(self._client().get_logged_model(found[1]).artifact_location)
-            if location.startswith("runs:/"):
-                return self._run_location(location)
+                return reader.model_location(found[1])
+            if found := RUN_FOLDER.fullmatch(location):
+                return below(reader.run_location(found[1]), found[2])
             if not (other := OTHER_VERSION.fullmatch(location)):
                 return location
             location = reader.origin(other[1], int(other[2])).location
         raise refused("the version is a copy of a copy of a copy")
-
-    def _run_location(self, location: str) -> str:
-        self._client()
-        from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository  # noqa: PLC0415
-
-        with mlflow_errors("such files", on_invalid=NotFound):
-            return RunsArtifactRepository.get_underlying_uri(location, self._tracking_uri)
 
     def _find(self, location: str, found: Sequence[Entry]) -> ModelFiles | None:
         with self._lock:

@@ -18,6 +18,7 @@ LARGEST = 1.7976931348623157e308
 # What a version number can be in MLflow's integer column.
 HIGHEST_VERSION = 2**31 - 1
 LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]{32})/?")
+RUN_FOLDER = re.compile(r"runs:/([^/?#]+)(?:/([^?#]*))?", re.DOTALL)
 OTHER_VERSION = re.compile(r"models:/(.+)/(\d+)/?", re.DOTALL)
 MOST_HOPS = 5
 # A registry that knows no stages leaves the word out.
@@ -57,6 +58,12 @@ class Reader(Protocol):
 
     def origin(self, model: str, version: int) -> Origin: ...
 
+    def model_location(self, model_id: str) -> str:
+        """Where a logged model's files lie. Raises NotFound."""
+
+    def run_location(self, run_id: str) -> str:
+        """Where a run's files lie, also those of a deleted one. Raises NotFound."""
+
     def registry_id(self, experiment: str) -> str | None: ...
 
 
@@ -81,6 +88,12 @@ class NothingYet:
     def origin(self, model: str, version: int) -> Origin:  # noqa: ARG002
         raise no_model(model)
 
+    def model_location(self, model_id: str) -> str:
+        raise no_owner(f"logged model {model_id!r}")
+
+    def run_location(self, run_id: str) -> str:
+        raise no_owner(f"run {run_id!r}")
+
     def registry_id(self, experiment: str) -> str | None:  # noqa: ARG002
         return None
 
@@ -91,6 +104,10 @@ def no_model(name: str) -> NotFound:
 
 def no_version(model: str, version: int) -> NotFound:
     return NotFound(f"The registry has no version {version} of model {model!r}.")
+
+
+def no_owner(owner: str) -> NotFound:
+    return NotFound(f"The registry has no {owner}.")
 
 
 def check_version(model: str, version: int) -> None:

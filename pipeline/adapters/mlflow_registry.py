@@ -47,7 +47,7 @@ class MlflowRegistry:
         self._sql = SqlReader(self._database) if self._database and read_with_sql else None
         self._opening = threading.Lock()
         self._opened: MlflowClient | None = None
-        self._files = FileReader(self._uri, self._client)
+        self._files = FileReader(self._uri)
         self._outage = Outage()
 
     def prepare(self) -> None:

@@ -22,6 +22,7 @@ from pipeline.adapters.mlflow_records import (
     gaps_of,
     is_finite,
     no_model,
+    no_owner,
     no_version,
     stage_of,
     time_of,
@@ -149,6 +150,19 @@ class SqlReader:
             raise no_version(model, version)
         source, location = found[0][6] or "", found[0][9]
         return Origin(source, location or source)
+
+    def model_location(self, model_id: str) -> str:
+        return self._place(sql.MODEL_PLACE, model_id, f"logged model {model_id!r}")
+
+    def run_location(self, run_id: str) -> str:
+        return self._place(sql.RUN_PLACE, run_id, f"run {run_id!r}")
+
+    def _place(self, statement: str, owner_id: str, owner: str) -> str:
+        with self._database.connect() as query:
+            found = query(statement, {"id": owner_id})
+        if not found or not found[0][0]:
+            raise no_owner(owner)
+        return str(found[0][0])
 
     def registry_id(self, experiment: str) -> str | None:
         with self._database.connect() as query:

@@ -72,6 +72,8 @@ where mv.workspace = 'default' and mv.name = :name and mv.version = :version
 ONE_RUN = """
 select r.lifecycle_stage, r.user_id, t.value from runs r
 left join tags t on t.run_uuid = r.run_uuid and t.key = :user_tag where r.run_uuid = :run"""
+MODEL_PLACE = "select artifact_location from logged_models where model_id = :id and lifecycle_stage <> 'deleted'"
+RUN_PLACE = "select artifact_uri from runs where run_uuid = :id"
 RUN_METRICS = """
 select key, case when is_nan then null else value end from latest_metrics where run_uuid = :run order by key"""
 RUN_PARAMS = "select key, value from params where run_uuid = :run order by key"

@@ -2,13 +2,15 @@
 
 import json
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.mlflow_artifacts import RemoteFolder, local_folder
+from pipeline.adapters.mlflow_artifacts import RemoteFolder, below, local_folder
 from pipeline.adapters.mlflow_registry import MlflowRegistry
 from pipeline.governance.errors import NotFound, Unavailable
-from registries import Filler, copy_store, mlmodel, model_files
+from registries import Filler, copy_store, mlmodel, model_files, write_files
 
 
 @pytest.fixture
@@ -160,6 +162,70 @@ def test_files_of_a_run_are_found(filler, registry):
     filler.register("m", f"runs:/{run_id}/model", run_id=run_id)
 
     assert [file.path for file in files_of(registry).files] == ["MLmodel"]
+
+
+@pytest.mark.parametrize("with_sql", [True, False])
+@pytest.mark.parametrize("path", ["model", "model/", "a model/100%", ""])
+def test_a_run_s_folder_is_where_mlflow_says(filler, path, with_sql):
+    """Whichever way the run is read, also after it was deleted."""
+    run_id = filler.add_run()
+    folder = filler.folder(filler.client.get_run(run_id).info.artifact_uri) / path
+    write_files(folder, {"MLmodel": mlmodel()})
+    filler.register("m", "/nowhere", run_id=run_id)
+    filler.execute("update model_versions set source = ?, storage_location = null", f"runs:/{run_id}/{path}")
+    filler.client.delete_run(run_id)
+    registry = MlflowRegistry(filler.uri, experiment="none", read_with_sql=with_sql)
+
+    assert [file.path for file in files_of(registry).files] == ["MLmodel"]
+
+
+@pytest.mark.parametrize("path", ["../../other/model", "model/../../x", "/etc", "a\\b"])
+def test_a_path_does_not_leave_the_run(filler, registry, path):
+    """A folder of another run is not this one's, whoever made the source."""
+    filler.register("m", "/nowhere")
+    source = f"runs:/{filler.add_run()}/{path}"
+    filler.execute("update model_versions set source = ?, storage_location = null", source)
+
+    with pytest.raises(NotFound, match=r"no file|gone"):
+        files_of(registry)
+
+
+@pytest.mark.parametrize(
+    ("root", "found"),
+    [
+        ("/mlruns/1?/r#/artifacts", "/mlruns/1?/r#/artifacts/a/b"),
+        ("file:///mlruns/r/artifacts/", "file:///mlruns/r/artifacts/a/b"),
+        ("s3://bucket/1/r/artifacts", "s3://bucket/1/r/artifacts/a/b"),
+        ("mlflow-artifacts:/1/r/artifacts", "mlflow-artifacts:/1/r/artifacts/a/b"),
+        ("abfss://container@host/r?secret=x", "abfss://container@host/r/a/b?secret=x"),
+    ],
+)
+def test_a_folder_below_another(root, found):
+    """The query of an address stays at its end."""
+    assert below(root, "a/b") == found
+    assert below(root, "") == root
+
+
+def test_reading_files_writes_nothing_into_the_database(filler, tmp_path):
+    """MLflow's client would add the experiment Default where somebody has removed it."""
+    run_id = filler.add_run()
+    write_files(filler.folder(filler.client.get_run(run_id).info.artifact_uri) / "model", model_files())
+    sources = (f"runs:/{run_id}/model", f"models:/{filler.add_files(run_id, model_files())}", "models:/m/1")
+    for source in sources:
+        filler.register("m", "/nowhere")
+        filler.execute(
+            "update model_versions set source = ?, storage_location = null where source = '/nowhere'", source
+        )
+    filler.execute("delete from experiments where experiment_id = 0")
+    # In this process MLflow knows the other one already.
+    database = Path(shutil.copyfile(filler.uri.removeprefix("sqlite:///"), tmp_path / "copy.db"))
+    before = database.read_bytes()
+    registry = MlflowRegistry(f"sqlite:///{database}", experiment="none")
+
+    for number in range(1, len(sources) + 1):
+        assert [file.path for file in files_of(registry, number).files] == sorted(model_files())
+        assert registry.read_file(registry.version("m", number), "model.bin") == b"weights"
+    assert database.read_bytes() == before
 
 
 def test_a_pipe_in_the_folder_is_refused(filler, registry):
