@@ -1,7 +1,7 @@
 """YAML and JSON from strangers, counted before anything is built of it: depth, entries, references, sizes of numbers.
 
 A YAML parser composes recursively, and 50,000 brackets end the process; references write a few hundred bytes out to
-more than any memory. What MLflow writes has neither. Dates and other values that JSON does not have stay text.
+more than any memory, so each counts as what it stands for. Dates and other values that JSON does not have stay text.
 """
 
 import json
@@ -46,15 +46,20 @@ def read_yaml(content: bytes) -> Json:
         raise ValueError("it is not valid YAML") from error
 
 
-def read_json(content: bytes | str, *, most_entries: int = MOST_JSON_ENTRIES) -> Json:
-    """Raises ValueError with a reason, without what the document holds."""
+def read_json(content: bytes | str, *, most_entries: int = MOST_JSON_ENTRIES, not_finite: bool = False) -> Json:
+    """Raises ValueError with a reason, without what the document holds.
+
+    not_finite: whether NaN and Infinity are numbers, as in the input examples that MLflow writes; JSON has none.
+    """
     try:
         text = content if isinstance(content, str) else content.decode()
     except UnicodeDecodeError as error:
         raise ValueError("it is not UTF-8") from error
     _check_marks(text, most_entries)
     try:
-        found = json.loads(text, parse_constant=_not_finite, parse_float=_finite, parse_int=_whole)
+        found = json.loads(
+            text, parse_constant=float if not_finite else _not_finite, parse_float=_finite, parse_int=_whole
+        )
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not valid JSON at line {error.lineno}, column {error.colno}") from error
     if "\\u" in text:
@@ -63,16 +68,55 @@ def read_json(content: bytes | str, *, most_entries: int = MOST_JSON_ENTRIES) ->
 
 
 def _check_events(events: Iterator[Any]) -> None:
-    depth = 0
-    for count, event in enumerate(events):
-        if count > MOST_YAML_ENTRIES:
-            raise ValueError(f"it has more than {MOST_YAML_ENTRIES:,} entries")
-        if isinstance(event, yaml.AliasEvent):
-            raise ValueError("it refers to parts of itself")  # noqa: TRY004 (a fault of the file, not of the program)
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        _check_depth(depth)
+    size = _Size()
+    for event in events:
         if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None) not in PLAIN_TAGS:
             raise ValueError("it asks for a type of its own")
+        size.add(event)
+
+
+class _Size:
+    """Depth and number of entries of a YAML document as if its references were written out."""
+
+    def __init__(self) -> None:
+        self._entries = 0
+        self._open: list[tuple[str | None, int, list[int]]] = []  # anchor, entries before it, levels below it
+        self._named: dict[str, tuple[int, int]] = {}  # by anchor: entries and levels of what it stands for
+
+    def add(self, event: Any) -> None:  # noqa: ANN401 (PyYAML's events)
+        """Raises ValueError as soon as a limit is passed."""
+        if isinstance(event, yaml.CollectionEndEvent):
+            self._close()
+        elif isinstance(event, yaml.CollectionStartEvent):
+            self._count(1, 1)
+            self._open.append((event.anchor, self._entries - 1, [0]))
+        elif isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self._named:
+                raise ValueError("it refers to a part of itself that has not ended")
+            self._count(*self._named[event.anchor])
+        elif isinstance(event, yaml.ScalarEvent):
+            self._count(1, 0)
+            if event.anchor:
+                self._named[event.anchor] = (1, 0)
+
+    def _close(self) -> None:
+        anchor, before, levels = self._open.pop()
+        self._below(levels[0] + 1)
+        if anchor:
+            self._named[anchor] = (self._entries - before, levels[0] + 1)
+
+    def _count(self, entries: int, levels: int) -> None:
+        self._entries += entries
+        if self._entries > MOST_YAML_ENTRIES:
+            raise ValueError(f"it has more than {MOST_YAML_ENTRIES:,} entries")
+        _check_depth(len(self._open) + levels)
+        self._below(levels)
+
+    def _below(self, levels: int) -> None:
+        """How deep the collection that is open goes."""
+        if self._open:
+            deepest = self._open[-1][2]
+            deepest[0] = max(deepest[0], levels)
 
 
 def _check_marks(text: str, most: int) -> None:

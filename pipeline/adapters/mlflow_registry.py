@@ -139,7 +139,8 @@ class MlflowRegistry:
     def _client(self) -> "MlflowClient":
         with self._opening:
             if self._opened is None:
-                self._opened = initialise_store(self._uri)
+                with self._outage.noticed():  # once more: whoever waited here need not wait for a silent server again
+                    self._opened = initialise_store(self._uri)
             return self._opened
 
     def _writer(self) -> "MlflowClient":

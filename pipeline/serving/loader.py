@@ -244,7 +244,7 @@ def input_example(loaded: LoadedModel) -> Rows:
     try:
         if path.stat().st_size > MOST_EXAMPLE_BYTES:
             raise Refused("its input example is too large")
-        content = read_json(path.read_bytes(), most_entries=MOST_EXAMPLE_ENTRIES)
+        content = read_json(path.read_bytes(), most_entries=MOST_EXAMPLE_ENTRIES, not_finite=True)
         as_frame, signature = information.get("type") == "dataframe", loaded.description.get("signature")
         return rows_of_example(content, as_frame=as_frame, signature=signature)[:MOST_EXAMPLE_ROWS]
     except UNUSABLE as error:

@@ -1,6 +1,7 @@
 """YAML and JSON from strangers: bounded before they are built, and never more than JSON can say."""
 
 import json
+import math
 
 import pytest
 import yaml
@@ -92,6 +93,28 @@ def test_what_json_does_not_have_stays_text() -> None:
     expected = {"made": "2023-01-01 10:00:00", "day": "2020-01-01", "hex": "0x1f", "time": "1:30", "nan": ".nan"}
     assert found == {**expected, "1": "x", "null": "y"}
     assert json.loads(canonical(found)) == found
+
+
+def test_references_count_as_what_they_stand_for() -> None:
+    """PyYAML writes one for each object that stands in two places, so a few are no attack; depth goes through them."""
+    notes = {"makers": ["a", "b"]}
+    held = {"flavors": {}, "metadata": {"first": notes, "second": notes, "third": [notes["makers"]] * 3}}
+    text = yaml.safe_dump(held)
+    assert "*id001" in text
+
+    assert read_yaml(text.encode()) == held
+
+    twice = MOST_DEPTH // 2 + 1
+    deep = f"a: &a {'[' * twice}{']' * twice}\nb: {'[' * twice}*a{']' * twice}\n"
+    with pytest.raises(ValueError, match="nested too deep"):
+        read_yaml(deep.encode())
+
+
+def test_an_example_may_hold_missing_numbers() -> None:
+    """MLflow writes NaN into its input examples, which JSON does not have."""
+    assert math.isnan(read_json(b"[NaN]", not_finite=True)[0])
+    with pytest.raises(ValueError, match="NaN is not a number"):
+        read_json(b"[NaN]")
 
 
 def test_what_mlflow_writes_is_read_as_it_is() -> None:
