@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pipeline.adapters.mlflow_records import LOGGED_MODEL, MOST_HOPS, OTHER_VERSION, RunFacts
+from pipeline.governance.metrics import is_training_set
 from pipeline.governance.ports import Gap
 
 # As MLflow 3 writes a model's place, and as a program that registers its folder does.
 IN_FOLDER = re.compile(r".*/models/(m-[0-9a-f]{32})/artifacts/?", re.DOTALL)
 OF_RUN = re.compile(r"runs:/([0-9a-f]{32})/(.+?)/?", re.DOTALL)
-TRAINING = re.compile(r"train(ing)?\b|train_", re.IGNORECASE)
 
 
 class Measured(NamedTuple):
@@ -137,7 +137,7 @@ def _age(each: Measured) -> tuple[int, int, float]:
 
 
 def _precedence(each: Measured) -> tuple[bool, bool, int, int, str]:
-    return bool(each.dataset), bool(TRAINING.match(each.dataset)), -each.time, -each.step, each.dataset
+    return bool(each.dataset), is_training_set(each.dataset), -each.time, -each.step, each.dataset
 
 
 def _several(chosen: Measured, others: Sequence[Measured]) -> str:

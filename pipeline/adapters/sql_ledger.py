@@ -364,9 +364,12 @@ class SqlLedger:
 
     def problems(self, checkpoints: Sequence[Path] = ()) -> list[str]:
         lines, unread = self._checkpoint_lines()
-        for file in checkpoints:
-            lines += _lines_of(file)
         registry = self._id()
+        for file in checkpoints:
+            copied = _lines_of(file)
+            if not checkpoints_of(copied, registry):
+                unread.append(f"checkpoint file {file}: holds nothing of this registry")
+            lines += copied
         kept = checkpoints_of(lines, registry)
         broken = [
             f"checkpoint file: a line cannot be read ({each[:80]})" for each in lines if not read_checkpoint(each)

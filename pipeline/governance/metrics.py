@@ -86,7 +86,8 @@ MOMENTS = _words("epoch epochs step steps iteration iterations round")
 NUMBERED = re.compile(r"(fold|split|valid|validation|val|eval|test|train|dataset|p|v)?\d+")
 # scikit-learn's autologging names an estimator's own score after its class; every other `..._score` can be anything.
 SCORED = _words("regression regressor classifier pipeline cv svc svr lasso ridge")
-TRAINING = frozenset({"train", "training", "learn", "fit"})
+TRAINING = _words("train training learn fit trainset traindata traindf xtrain trn tr")
+HELD = _words("test testing holdout val valid validation eval evaluation")
 HELD_OUT = ("test_", "eval_", "val_", "valid_", "validation_")
 BEHIND = ("_X_test", "_test", "_x_test")
 
@@ -194,9 +195,11 @@ def is_of_training(name: str) -> bool:
     return not TRAINING.isdisjoint(_tokens(name))
 
 
+@lru_cache(1024)
 def is_training_set(dataset: str) -> bool:
-    """Whether a dataset, by its label, holds training rows."""
-    return not TRAINING.isdisjoint(_tokens(dataset)[:1])
+    """Whether a dataset, by its label, holds training rows: `train`, `X_train`, `trainset`; not `after_train_test`."""
+    words = _tokens(dataset)
+    return not TRAINING.isdisjoint(words if HELD.isdisjoint(words) else words[:1])
 
 
 def is_bound(name: str, names: Iterable[str]) -> bool:

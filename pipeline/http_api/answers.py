@@ -1,6 +1,6 @@
 """What the routes say, as plain data: every prediction with model, version and digest."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.serving.champion import Served, Standing
@@ -15,10 +15,12 @@ def about(target: Target) -> Json:
 
 
 def prediction(found: Prediction, notes: Sequence[str]) -> Json:
+    """Several labels at once have a probability each, and no class of which one is sure."""
+    of_one_class = () if isinstance(found.value, Mapping) else found.probabilities.values()
     return {
         "prediction": found.value,
         "probabilities": dict(found.probabilities),
-        "confidence": max(found.probabilities.values(), default=None),
+        "confidence": max(of_one_class, default=None),
         "warnings": [*notes, *found.warnings],
     }
 

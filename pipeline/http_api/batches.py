@@ -29,8 +29,8 @@ def batch_text(target: Target, checked: CheckedColumns, found: PredictedColumns 
 
 
 def counts(target: Target, found: PredictedColumns | None) -> dict[str, int]:
-    """Rows per class; empty where the version predicts a number."""
-    if found is None or not target.classes:
+    """Rows per class; empty where the version predicts a number, or several labels in a table."""
+    if found is None or not target.classes or _is_table(found):
         return {}
     return {str(value): count for value, count in Counter(found.answers.column("prediction").to_pylist()).items()}
 
@@ -43,14 +43,18 @@ def _predicted(checked: CheckedColumns, found: PredictedColumns) -> Iterator[tup
     """What json.dumps would write: the worker's numbers are finite, and repr is how it writes them."""
     values, *chances = (column.to_pylist() for column in found.answers.columns)
     shape = _shape(found.classes)
-    tables = pa.types.is_struct(found.answers.schema.field("prediction").type)
+    tables = _is_table(found)
     written = {} if tables else {value: json.dumps(value, allow_nan=False) for value in set(values)}
     rows = zip(*chances, strict=True) if chances else ((),) * len(values)
     odd = checked.odd.tolist()
     for position, value, row in zip(np.flatnonzero(checked.usable).tolist(), values, rows, strict=True):
         warnings = json.dumps([each.sentence for each in checked.warnings(position)]) if odd[position] else "[]"
         said = json.dumps(value, allow_nan=False) if tables else written[value]
-        yield position, shape % (position + 1, said, *row, repr(max(row)) if row else "null", warnings)
+        yield position, shape % (position + 1, said, *row, repr(max(row)) if row and not tables else "null", warnings)
+
+
+def _is_table(found: PredictedColumns) -> bool:
+    return bool(pa.types.is_struct(found.answers.schema.field("prediction").type))
 
 
 def _shape(classes: Sequence[str]) -> str:

@@ -60,7 +60,8 @@ async def predict(request: Request) -> Response:
         row = check_rows([parse_row(await read_text(request, parts.limits))], served.layout)[0]
         found = await parts.line.predict(served.target, row)
         explained = await parts.line.explain(served.target, row) if explain else None
-    parts.measures.predicted(served.target, {str(found.value): 1} if served.target.classes else {})
+    one_class = served.target.classes and not served.target.names
+    parts.measures.predicted(served.target, {str(found.value): 1} if one_class else {})
     return _json(answers.single(served.target, found, explained))
 
 

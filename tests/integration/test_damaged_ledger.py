@@ -197,6 +197,18 @@ def test_a_checkpoint_from_elsewhere_finds_what_the_own_one_does_not(desk: Gover
         desk.verify(new=True, checkpoints=[tmp_path / "nowhere"])
 
 
+@pytest.mark.parametrize("text", ["", '{"registry": "registry-2", "sequence": 1, "hash": "0"}\n'])
+def test_a_checkpoint_from_elsewhere_that_is_of_another_registry_protects_nothing(
+    desk: GovernanceService, tmp_path: Path, text: str
+) -> None:
+    """Somebody believes that it does."""
+    elsewhere = tmp_path / "elsewhere.jsonl"
+    elsewhere.write_text(text)
+
+    found = [each.text for each in desk.verify(checkpoints=[elsewhere])]
+    assert found == [f"checkpoint file {elsewhere}: holds nothing of this registry"]
+
+
 def test_without_a_checkpoint_file_it_is_said_what_is_not_protected(tmp_path: Path) -> None:
     """A note, no finding, until the first decision keeps one."""
     desk = build_desk(small_registry(), open_ledger(tmp_path))

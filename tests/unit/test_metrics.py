@@ -10,6 +10,7 @@ from pipeline.governance.metrics import (
     direction_of,
     is_of_training,
     is_share,
+    is_training_set,
     named,
     not_a_share,
     telling,
@@ -112,6 +113,16 @@ def test_held_out_names_come_first_and_training_never() -> None:
     assert not any(is_of_training(name) for name in names)
     assert MetricRules().accepted("profit") == ("profit",)
     assert "root_mean_squared_error" in MetricRules().accepted("rmse")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "training"),
+    [("train (773e1e09)", True), ("X_train", True), ("trainset", True), ("df_tr", True), ("train_test", True),
+     ("test (d1)", False), ("after_train_test", False), ("dataset (773e1e09)", False), ("", False)],
+)  # fmt: skip
+def test_a_dataset_of_training_rows_is_known_by_its_name(dataset: str, training: bool) -> None:
+    """Wherever the word stands in it, unless another one says held-out rows."""
+    assert is_training_set(dataset) is training
 
 
 def test_the_settings_name_what_is_accepted_and_in_which_order() -> None:
