@@ -45,7 +45,7 @@ where workspace = 'default' and name = :name and current_stage <> 'Deleted_Inter
 LINK = """
 select model_id, source_run_id, name, creation_timestamp_ms from logged_models
 where lifecycle_stage <> 'deleted' and"""
-LINKS = f"{LINK} model_id in {OWN_MODELS} union {LINK} source_run_id in {RUNS_OF_MODEL} order by 4 desc, 1"
+LINKS = f"{LINK} (model_id in {OWN_MODELS} or source_run_id in {RUNS_OF_MODEL}) order by 4 desc, 1"
 LINKS_OF_RUN = f"{LINK} source_run_id = :run order by 4 desc, 1"
 SOME_LINKS = f"{LINK} model_id in {{models}}"
 MODEL_METRICS = """

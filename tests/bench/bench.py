@@ -37,16 +37,22 @@ from pipeline.governance.service import GovernanceService
 from pipeline.settings import ROOT
 
 METRICS = ["accuracy", "f1_macro", "log_loss"]
-# The floor: the columns that the versions page shows, in one statement, rows as the driver gives them.
+# The floor: the columns that the versions page shows, those of the run and those of the version's own logged model, in
+# one statement, rows as the driver gives them.
 ONE_QUERY = """
 select mv.version, mv.current_stage, mv.status, mv.run_id, mv.creation_time, mv.description,
-       a.value, b.value, c.value, kind.value, producer.value,
+       a.value, b.value, c.value, own.model_id, own_a.metric_value, own_b.metric_value, own_c.metric_value,
+       kind.value, producer.value,
        (select group_concat(alias) from registered_model_aliases held where held.name = mv.name
         and held.version = mv.version)
 from model_versions mv
 left join latest_metrics a on a.run_uuid = mv.run_id and a.key = 'accuracy'
 left join latest_metrics b on b.run_uuid = mv.run_id and b.key = 'f1_macro'
 left join latest_metrics c on c.run_uuid = mv.run_id and c.key = 'log_loss'
+left join logged_models own on own.model_id = substr(mv.source, 9)
+left join logged_model_metrics own_a on own_a.model_id = own.model_id and own_a.metric_name = 'accuracy'
+left join logged_model_metrics own_b on own_b.model_id = own.model_id and own_b.metric_name = 'f1_macro'
+left join logged_model_metrics own_c on own_c.model_id = own.model_id and own_c.metric_name = 'log_loss'
 left join model_version_tags kind on kind.name = mv.name and kind.version = mv.version and kind.key = 'model_type'
 left join model_version_tags producer
     on producer.name = mv.name and producer.version = mv.version and producer.key = 'produced_by'
@@ -183,12 +189,12 @@ def bench_versions(folder: Path, versions: int) -> None:
 
 
 def fill(database: Path, versions: int) -> None:
-    """Rows as MLflow writes them: each version with a run, 40 metrics, 3 tags."""
+    """Rows as MLflow writes them: each version with a run, a logged model, 40 metrics of both, 3 tags."""
     with closing(sqlite3.connect(database)) as connection, connection:
         now = 1_780_000_000_000
         connection.execute("insert into registered_models (name, creation_time) values (?, ?)", (MODEL, now))
         for version in range(1, versions + 1):
-            run = uuid.uuid4().hex
+            run, model_id = uuid.uuid4().hex, f"m-{uuid.uuid4().hex}"
             connection.execute(
                 "insert into runs (run_uuid, name, source_type, status, start_time, lifecycle_stage, experiment_id) "
                 "values (?, 'run', 'LOCAL', 'FINISHED', ?, 'active', 0)",
@@ -196,14 +202,26 @@ def fill(database: Path, versions: int) -> None:
             )
             connection.execute(
                 "insert into model_versions (name, version, creation_time, current_stage, source, run_id, status) "
-                "values (?, ?, ?, 'None', 'models:/m-0', ?, 'READY')",
-                (MODEL, version, now + version, run),
+                "values (?, ?, ?, 'None', ?, ?, 'READY')",
+                (MODEL, version, now + version, f"models:/{model_id}", run),
+            )
+            connection.execute(
+                "insert into logged_models (model_id, experiment_id, name, artifact_location, creation_timestamp_ms, "
+                "last_updated_timestamp_ms, status, lifecycle_stage, source_run_id) "
+                "values (?, 0, 'model', '/nowhere', ?, ?, 2, 'active', ?)",
+                (model_id, now, now, run),
             )
             names = [*METRICS, *(f"metric_{number}" for number in range(37))]
             rows = [(name, 0.9, now, 0, 0, run) for name in names]
             connection.executemany(
                 "insert into latest_metrics (key, value, timestamp, step, is_nan, run_uuid) values (?, ?, ?, ?, ?, ?)",
                 rows,
+            )
+            own = [(model_id, name, now, 0, 0.9, run) for name in names]
+            connection.executemany(
+                "insert into logged_model_metrics (model_id, metric_name, metric_timestamp_ms, metric_step, "
+                "metric_value, experiment_id, run_id) values (?, ?, ?, ?, ?, 0, ?)",
+                own,
             )
             tags = [(MODEL, version, key, "value") for key in ("model_type", "git_commit", "data_source")]
             connection.executemany(
