@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pipeline.adapters.mlflow_records import LOGGED_MODEL, MOST_HOPS, OTHER_VERSION, RunFacts
-from pipeline.governance.metrics import is_training_set
+from pipeline.governance.metrics import rank_of_dataset
 from pipeline.governance.ports import Gap
 
 # As MLflow 3 writes a model's place, and as a program that registers its folder does.
@@ -136,8 +136,8 @@ def _age(each: Measured) -> tuple[int, int, float]:
     return each.time, each.step, float("-inf") if each.value is None else each.value
 
 
-def _precedence(each: Measured) -> tuple[bool, bool, int, int, str]:
-    return bool(each.dataset), is_training_set(each.dataset), -each.time, -each.step, each.dataset
+def _precedence(each: Measured) -> tuple[bool, int, int, int, str]:
+    return bool(each.dataset), rank_of_dataset(each.dataset), -each.time, -each.step, each.dataset
 
 
 def _several(chosen: Measured, others: Sequence[Measured]) -> str:

@@ -12,6 +12,8 @@ Model = Any  # scikit-learn's estimators share methods, not a type
 Preparation = Any  # a fitted transformer, or None
 Rows = Any  # a frame, or the matrix that a preparation makes of it
 NUMBER = ("output",)
+# What these kinds of models answer with is a name, though it looks like a number.
+LABELS = {"clusterer": "the number of a cluster", "outlier_detector": "1 for usual and -1 for unusual rows"}
 
 
 def natural_scale(model: Model) -> Scale:
@@ -19,8 +21,8 @@ def natural_scale(model: Model) -> Scale:
 
     Raises InvalidInput for a classifier that gives labels only, and for what does not predict at all.
     """
-    if _is_clusterer(model):
-        raise InvalidInput("the model answers with the number of a cluster, which nothing adds to; it is not explained")
+    if label := LABELS.get(_kind_of(model)):
+        raise InvalidInput(f"the model answers with {label}, which nothing adds to; it is not explained")
     if hasattr(model, "predict_proba"):
         return "probability"
     gives_numbers = hasattr(model, "decision_function" if hasattr(model, "classes_") else "predict")
@@ -29,11 +31,12 @@ def natural_scale(model: Model) -> Scale:
     return "value"
 
 
-def _is_clusterer(model: Model) -> bool:
+def _kind_of(model: Model) -> str:
+    """scikit-learn's word for it; empty for what is not of its kind."""
     try:
-        return bool(get_tags(model).estimator_type == "clusterer")
-    except (AttributeError, TypeError):  # not of scikit-learn's kind
-        return False
+        return get_tags(model).estimator_type or ""
+    except (AttributeError, TypeError):
+        return ""
 
 
 def class_names(model: Model, width: int) -> tuple[str, ...]:

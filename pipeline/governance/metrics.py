@@ -87,7 +87,8 @@ NUMBERED = re.compile(r"(fold|split|valid|validation|val|eval|test|train|dataset
 # scikit-learn's autologging names an estimator's own score after its class; every other `..._score` can be anything.
 SCORED = _words("regression regressor classifier pipeline cv svc svr lasso ridge")
 TRAINING = _words("train training learn fit trainset traindata traindf xtrain trn tr")
-HELD = _words("test testing holdout val valid validation eval evaluation")
+VALIDATION = _words("val valid validation dev valset xval xvalid")
+HELD = _words("test testing holdout eval evaluation") | VALIDATION
 HELD_OUT = ("test_", "eval_", "val_", "valid_", "validation_")
 BEHIND = ("_X_test", "_test", "_x_test")
 
@@ -200,6 +201,13 @@ def is_training_set(dataset: str) -> bool:
     """Whether a dataset, by its label, holds training rows: `train`, `X_train`, `trainset`; not `after_train_test`."""
     words = _tokens(dataset)
     return not TRAINING.isdisjoint(words if HELD.isdisjoint(words) else words[:1])
+
+
+def rank_of_dataset(dataset: str) -> int:
+    """Whose figure counts first: rows that chose nothing (0), rows that chose the model (1), training rows (2)."""
+    words = _tokens(dataset)
+    chose = not VALIDATION.isdisjoint(words) and (HELD - VALIDATION).isdisjoint(words)
+    return 2 if is_training_set(dataset) else int(chose)
 
 
 def is_bound(name: str, names: Iterable[str]) -> bool:

@@ -15,6 +15,7 @@ from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
+    IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
 )
@@ -297,11 +298,19 @@ class TestOtherModels:
 
         assert (found.scale, found.values.shape, found.adds_up) == ("value", (1, 16, 7), True)
 
-    def test_the_number_of_a_cluster_is_refused(self, rows, background):
+    @pytest.mark.parametrize(
+        ("last", "answer"),
+        [
+            (KMeans(3, n_init=1, random_state=0), "the number of a cluster"),
+            (IsolationForest(n_estimators=3, random_state=0), "1 for usual and -1 for unusual rows"),
+        ],
+        ids=["clusters", "outliers"],
+    )
+    def test_a_name_that_looks_like_a_number_is_refused(self, rows, background, last, answer):
         """Contributions to it would add up, to a figure that means nothing."""
-        model = make_pipeline(encoder(rows), KMeans(3, n_init=1, random_state=0)).fit(rows)
+        model = make_pipeline(encoder(rows), last).fit(rows)
 
-        with pytest.raises(InvalidInput, match="answers with the number of a cluster"):
+        with pytest.raises(InvalidInput, match=f"answers with {answer}"):
             explain(model, rows.head(1), background=background)
 
     def test_a_model_of_several_targets_is_refused(self, rows, background):

@@ -13,6 +13,7 @@ from pipeline.governance.metrics import (
     is_training_set,
     named,
     not_a_share,
+    rank_of_dataset,
     telling,
 )
 
@@ -123,6 +124,13 @@ def test_held_out_names_come_first_and_training_never() -> None:
 def test_a_dataset_of_training_rows_is_known_by_its_name(dataset: str, training: bool) -> None:
     """Wherever the word stands in it, unless another one says held-out rows."""
     assert is_training_set(dataset) is training
+
+
+def test_rows_that_chose_the_model_count_after_those_that_did_not() -> None:
+    """A figure on validation rows is the better for having been looked at, one on training rows more so."""
+    ranks = {"test (d1)": 0, "holdout": 0, "validation_test": 0, "dataset": 0, "val": 1, "X_valid (d2)": 1, "train": 2}
+
+    assert {dataset: rank_of_dataset(dataset) for dataset in ranks} == ranks
 
 
 def test_the_settings_name_what_is_accepted_and_in_which_order() -> None:
