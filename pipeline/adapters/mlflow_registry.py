@@ -51,8 +51,8 @@ class MlflowRegistry:
         self._outage = Outage()
 
     def prepare(self) -> None:
-        with self._writing("registry"):
-            """The first client imports MLflow, which takes seconds on a busy machine."""
+        with mlflow_errors("registry"):
+            self._writer()  # the first client imports MLflow, which takes seconds on a busy machine
 
     def registry_id(self) -> str | None:
         with self._reading() as reader:
