@@ -64,6 +64,14 @@ class SqliteDatabase:
             raise Unavailable("The registry does not answer: its database is not a file.")
         return found.st_size > 0
 
+    def place(self) -> tuple[int, int] | None:
+        """Which file it is, whatever its name: device and inode. None where it is not there."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
     def schema(self) -> Schema:
         if not self.exists():
             return Schema(frozenset(), ())

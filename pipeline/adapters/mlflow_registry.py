@@ -13,7 +13,7 @@ from pipeline.adapters.mlflow_records import REGISTRY_ID_TAG, NothingYet, Reader
 from pipeline.adapters.mlflow_sql import SqlReader
 from pipeline.adapters.mlflow_store import initialise_store
 from pipeline.adapters.outage import Outage
-from pipeline.governance.errors import InvalidInput
+from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.governance.lifecycle import ModelState, Stage
 from pipeline.governance.ports import ModelFiles, ModelRecord, VersionRecord, VersionRow
 from pipeline.registry_database import SqliteDatabase, database_of, sqlite_path
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 __all__ = ["MlflowRegistry", "initialise_store"]
+
+REPLACED = "The registry's database was removed or replaced by another file; start this program again."
 
 
 class MlflowRegistry:
@@ -47,6 +49,7 @@ class MlflowRegistry:
         self._sql = SqlReader(self._database) if self._database and read_with_sql else None
         self._opening = threading.Lock()
         self._opened: MlflowClient | None = None
+        self._place: tuple[int, int] | None = None
         self._files = FileReader(self._uri)
         self._outage = Outage()
 
@@ -141,6 +144,12 @@ class MlflowRegistry:
             if self._opened is None:
                 with self._outage.noticed():  # once more: whoever waited here need not wait for a silent server again
                     self._opened = initialise_store(self._uri)
+                self._place = self._file.place() if self._file else None
+            elif self._file is not None and self._file.place() != self._place:
+                # MLflow keeps its connections to the old file, in this process for good.
+                raise Unavailable(
+                    "The registry's database was removed or replaced by another file; start this program again."
+                )
             return self._opened
 
     def _writer(self) -> "MlflowClient":

@@ -2,12 +2,14 @@
 
 import multiprocessing
 import os
+import shutil
 import sqlite3
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from socket import create_server
 
 import pytest
@@ -169,6 +171,17 @@ def test_a_damaged_store_shows_no_statement(filler, capfd):
         MlflowRegistry(filler.uri, experiment="e").models()
 
     assert capfd.readouterr().err == ""
+
+
+def test_a_store_that_was_replaced_under_a_running_process_is_said(filler, tmp_path):
+    """As a restored backup does it: MLflow would go on with the old file, and say that it does not answer."""
+    registry, path = MlflowRegistry(filler.uri, experiment="e"), Path(filler.uri.removeprefix("sqlite:///"))
+    registry.set_alias("m", "kept", 1)
+    Path(shutil.copy(path, tmp_path / "backup.db")).replace(path)
+
+    assert registry.state("m").aliases == {"kept": 1}
+    with pytest.raises(Unavailable, match="was removed or replaced by another file; start this program again"):
+        registry.set_alias("m", "other", 1)
 
 
 def test_a_store_that_does_not_exist_is_an_empty_registry(tmp_path):
