@@ -17,7 +17,7 @@ from pipeline.governance.review import Review
 from pipeline.governance.text import visible
 from pipeline.model_card import Card
 
-EVALUATION_CLAIM, DIGITS = "evaluation", 6
+DIGITS = 6
 
 
 def explanation(evidence: Evidence) -> None:
@@ -91,14 +91,10 @@ def _recomputed(found: Recomputation) -> None:
     table = pd.DataFrame(
         {
             "Metric": [claim.name for claim in found.claims],
-            "Claimed by": [_source(claim.source) for claim in found.claims],
+            "Claimed by": [claim.claimant for claim in found.claims],
             "Claimed": [f"{claim.claimed:.{DIGITS}f}" for claim in found.claims],
             "Recomputed": [f"{claim.recomputed:.{DIGITS}f}" for claim in found.claims],
             "Result": ["holds" if claim.holds else "differs" for claim in found.claims],
         }
     )
     widgets.frame(table, "Claimed and recomputed metrics")
-
-
-def _source(source: str) -> str:
-    return "the evaluation file" if source == EVALUATION_CLAIM else "the run"

@@ -30,13 +30,19 @@ class Recomputer(Protocol):
 class Claim:
     """One metric as it was claimed and as it was measured now.
 
-    source: "evaluation" for the file among the version's own, "run" for MLflow's, which anybody can write again.
+    source: "evaluation" for the file among the version's own, "run" for the metrics that MLflow holds for it, on
+    its logged model or its run, which anybody can write again.
     """
 
     name: str
     source: str
     claimed: float
     recomputed: float
+
+    @property
+    def claimant(self) -> str:
+        """The source in words."""
+        return "the evaluation file" if self.source == "evaluation" else "MLflow"
 
     @property
     def holds(self) -> bool:
@@ -71,7 +77,7 @@ class Recomputation:
     def sentence(self) -> str:
         """What does not hold; empty where everything does."""
         wrong = [
-            f"{claim.name} is claimed as {claim.claimed:.6g} by the {claim.source} and is {claim.recomputed:.6g}"
+            f"{claim.name} is claimed as {claim.claimed:.6g} by {claim.claimant} and is {claim.recomputed:.6g}"
             for claim in self.contradicted
         ]
         if changed := self.measured.changed_rows:

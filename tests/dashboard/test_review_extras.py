@@ -52,7 +52,7 @@ def test_a_false_claim_is_named(open_page):
     desk = build_desk(recomputer=KnownClaims({"accuracy": 0.5}, 3))
     app = button(shown(open_page, desk, "Claims"), "Recompute the claims").click().run()
 
-    assert "is claimed as 0.91 by the evaluation and is 0.5" in texts(app)
+    assert "is claimed as 0.91 by the evaluation file and is 0.5" in texts(app)
     assert any("Claims contradicted" in each for each in badges(app))
 
 

@@ -135,20 +135,21 @@ def test_a_metric_written_again_is_found(filled: Path, verb: Verb, capsys: pytes
     filler = registries.Filler(f"sqlite:///{filled / 'mlflow.db'}")
     run_id = filler.client.get_model_version(MODEL, "3").run_id
     before = filler.client.get_run(run_id).data.metrics["accuracy"]
-    filler.client.log_metric(run_id, "accuracy", 0.99)
+    model_id = filler.client.get_model_version(MODEL, "3").source.removeprefix("models:/")
+    filler.client.log_metric(run_id, "accuracy", 0.99, model_id=model_id)
     try:
         found = verb("review", MODEL, 3, "--to", "Production", "--recompute")[1]
         run(["review", MODEL, "3", "--to", "Production", "--recompute"])
         text = capsys.readouterr().out
     finally:
-        filler.client.log_metric(run_id, "accuracy", before)
+        filler.client.log_metric(run_id, "accuracy", before, model_id=model_id)
     wrong = [each for each in found["recomputed"]["claims"] if not each["holds"]]
     gate = next(each for each in found["gates"] if each["name"] == "claims_recomputed")
 
     assert [(each["name"], each["source"], each["claimed"]) for each in wrong] == [("accuracy", "run", 0.99)]
     assert wrong[0]["recomputed"] == pytest.approx(before, abs=1e-9)
     assert not gate["passed"]
-    assert "accuracy is claimed as 0.99 by the run" in gate["why"]
+    assert "accuracy is claimed as 0.99 by MLflow" in gate["why"]
     assert "DIFFERS" in text
 
 

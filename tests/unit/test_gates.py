@@ -326,7 +326,7 @@ def test_claims_are_a_gate_only_where_somebody_asked() -> None:
     assert check_gates(FACTS, {}) == []
     assert (found.name, found.mode) == ("claims_recomputed", Mode.WARN)
     assert found.why == (
-        "accuracy is claimed as 0.99 by the run and is 0.93; "
+        "accuracy is claimed as 0.99 by MLflow and is 0.93; "
         "2 of 627 stored predictions are not what the version predicts."
     )
     assert [each.mode for each in check_gates(asked, rules)] == [Mode.PREVENT]
