@@ -8,6 +8,7 @@ import pytest
 from dashboard import session
 from dashboard.warm_up import LOOK_SECONDS, OwnLook, keep_looking
 from desks import MODEL, build_desk, small_registry
+from loops import run_async
 from pipeline.adapters.in_memory import InMemoryLedger
 from pipeline.governance.errors import NotAllowed
 from pipeline.governance.ledger import EventType
@@ -36,7 +37,7 @@ def test_it_looks_again_after_each_minute() -> None:
         done.append(seconds)
 
     with pytest.raises(Stop):
-        anyio.run(keep_looking, lambda: done.append("look"), wait)
+        run_async(keep_looking(lambda: done.append("look"), wait))
 
     assert done == [LOOK_SECONDS, "look"] * 3
 
@@ -51,7 +52,7 @@ def test_the_server_ends_while_it_waits() -> None:
             tasks.cancel_scope.cancel()
         return "closed"
 
-    assert anyio.run(serve) == "closed"
+    assert run_async(serve()) == "closed"
 
 
 def test_it_takes_over_and_records_where_somebody_may_decide(caplog: pytest.LogCaptureFixture) -> None:
