@@ -147,9 +147,7 @@ class MlflowRegistry:
                 self._place = self._file.place() if self._file else None
             elif self._file is not None and self._file.place() != self._place:
                 # MLflow keeps its connections to the old file, in this process for good.
-                raise Unavailable(
-                    "The registry's database was removed or replaced by another file; start this program again."
-                )
+                raise Unavailable(REPLACED)
             return self._opened
 
     def _writer(self) -> "MlflowClient":
