@@ -1751,7 +1751,7 @@ class TestRecomputation:
         review = desk.review(STAGING, recompute=True)
 
         assert [gate.name for gate in review.warnings] == ["claims_recomputed"]
-        assert "accuracy is claimed as 0.91 by the evaluation and is 0.8" in review.warnings[0].why
+        assert "accuracy is claimed as 0.91 by the evaluation file and is 0.8" in review.warnings[0].why
         assert review.as_json()["recomputed"]["holds"] is False
         assert desk.review(STAGING, recomputed=review.recomputation).gates == review.gates
 
