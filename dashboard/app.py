@@ -6,7 +6,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from dashboard.headers import SecurityHeaders
-from dashboard.warm_up import lifespan
+from dashboard.server import lifespan
 
 # `streamlit run` looks for this assignment in the source text, without running it.
 app = st.App(Path(__file__).parent / "router.py", lifespan=lifespan, middleware=[Middleware(SecurityHeaders)])

@@ -1,4 +1,4 @@
-"""Which pages there are. A new one is a file in `views/` and a line here."""
+"""Which pages there are. A new one is a folder with a `page.py`, its name and a line here."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,7 +8,7 @@ from streamlit.navigation.page import Page
 
 HERE = Path(__file__).parent
 NAMES = ("overview", "versions", "review", "compare", "history", "explain", "predict")
-OVERVIEW, VERSIONS, REVIEW, COMPARE, HISTORY, EXPLAIN, PREDICT = (f"views/{name}.py" for name in NAMES)
+OVERVIEW, VERSIONS, REVIEW, COMPARE, HISTORY, EXPLAIN, PREDICT = (f"{name}/page.py" for name in NAMES)
 
 
 def navigation() -> dict[str, list[Page]]:
@@ -16,16 +16,16 @@ def navigation() -> dict[str, list[Page]]:
     return {
         "Decide": [
             st.Page(HERE / OVERVIEW, title="Overview", icon=":material/dashboard:", default=True),
-            st.Page(HERE / VERSIONS, title="Versions", icon=":material/view_list:"),
-            st.Page(HERE / REVIEW, title="Review", icon=":material/fact_check:"),
-            st.Page(HERE / COMPARE, title="Compare", icon=":material/compare_arrows:"),
+            st.Page(HERE / VERSIONS, title="Versions", icon=":material/view_list:", url_path="versions"),
+            st.Page(HERE / REVIEW, title="Review", icon=":material/fact_check:", url_path="review"),
+            st.Page(HERE / COMPARE, title="Compare", icon=":material/compare_arrows:", url_path="compare"),
         ],
         "Understand": [
-            st.Page(HERE / EXPLAIN, title="Explain", icon=":material/bar_chart:"),
-            st.Page(HERE / PREDICT, title="Predict", icon=":material/calculate:"),
+            st.Page(HERE / EXPLAIN, title="Explain", icon=":material/bar_chart:", url_path="explain"),
+            st.Page(HERE / PREDICT, title="Predict", icon=":material/calculate:", url_path="predict"),
         ],
         "Record": [
-            st.Page(HERE / HISTORY, title="History", icon=":material/history:"),
+            st.Page(HERE / HISTORY, title="History", icon=":material/history:", url_path="history"),
         ],
     }
 

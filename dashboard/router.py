@@ -4,7 +4,8 @@ from contextlib import suppress
 
 import streamlit as st
 
-from dashboard import pages, session, widgets, words
+from dashboard import pages, session
+from dashboard.components import widgets, words
 from pipeline.governance.actors import signature
 from pipeline.governance.errors import SignoffError
 

@@ -7,18 +7,18 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import tables
+from dashboard.components import tables
 from pipeline import bootstrap
 from pipeline.comparison.rows import Rows, read_rows
 from pipeline.explanation.result import Explanation, from_npz
 from pipeline.governance.actors import Actor, Established
 from pipeline.governance.claims import Recomputation
 from pipeline.governance.compare import Comparison
-from pipeline.governance.drift import Difference
 from pipeline.governance.errors import NotAllowed, StaleEvidence
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.history import Entry, HistoryPage, Period
 from pipeline.governance.lifecycle import CHAMPION, Move
+from pipeline.governance.out_of_band import Difference
 from pipeline.governance.overview import ModelOverview
 from pipeline.governance.paired import Flips
 from pipeline.governance.ports import ModelRecord, PendingDecision
@@ -26,12 +26,12 @@ from pipeline.governance.review import EVALUATION_ROWS, Review
 from pipeline.governance.service import GovernanceService
 from pipeline.serving import what_if
 from pipeline.serving.predictions import Explanations, Opinion, Prediction, Resolved, Target
-from pipeline.serving.rows import CheckedRow, Value
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import layout
 from pipeline.serving.trust import TrustState
 from pipeline.serving.what_if import Change
 from pipeline.settings import Settings, read_settings
+from pipeline.validation.rows import CheckedRow, Value
 
 MOST_PERIODS = 50  # of champions over time: more make no picture
 FRESH_SECONDS = 15

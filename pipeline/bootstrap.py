@@ -69,11 +69,11 @@ def desk(settings: Settings | None = None) -> GovernanceService:
     Raises InvalidInput for settings that cannot be used. Nothing is read from the registry or written before a method
     is called.
     """
-    from pipeline.adapters.mlflow_registry import MlflowRegistry
-    from pipeline.adapters.sql_ledger import SqlLedger
+    from pipeline.adapters.ledger.sql import SqlLedger
+    from pipeline.adapters.mlflow.registry import MlflowRegistry
     from pipeline.comparison import PairedBootstrap
+    from pipeline.serving.gate_checks import SubprocessSmoke
     from pipeline.serving.recompute import WorkerRecomputer
-    from pipeline.serving.smoke import SubprocessSmoke
 
     used = settings or read_settings()
     clock = SystemClock()
@@ -110,8 +110,8 @@ def scorer(settings: Settings, service: GovernanceService) -> "Scorer":
     """Predictions and explanations of the service's versions. Its worker processes start when they are first needed, or
     with `start`, and end with `close` or with this process.
     """
-    from pipeline.serving.pool import Pool, cores
     from pipeline.serving.scorer import LoadingPolicy, Scorer
+    from pipeline.serving.worker.pool import Pool, cores
 
     serving = settings.serving
     policy = LoadingPolicy(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pipeline.cli import training, reading, scoring, serving, deciding, record, reproducing  # isort: skip
 from pipeline.cli.app import app
 from pipeline.governance.errors import SignoffError
-from pipeline.serving.rows import InvalidRows
+from pipeline.validation.rows import InvalidRows
 
 __all__ = ["app", "deciding", "reading", "record", "reproducing", "run", "scoring", "serving", "training"]
 

@@ -10,8 +10,8 @@ from pipeline.bootstrap import desk, person
 from pipeline.cli import record_tables
 from pipeline.cli.app import Json, Model, app, print_out, write
 from pipeline.governance.decide import RECONCILE_AFTER
-from pipeline.governance.drift import state_text
 from pipeline.governance.errors import IntegrityFailure, InvalidInput
+from pipeline.governance.out_of_band import state_text
 from pipeline.governance.service import GovernanceService
 from pipeline.governance.verify import Problem, pending_json
 from pipeline.settings import read_settings

@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.cli.printing import line, table, when
-from pipeline.governance.drift import state_text
 from pipeline.governance.history import UNREADABLE, given_out_again, one_line_each
+from pipeline.governance.out_of_band import state_text
 from pipeline.governance.verify import pending_sentence
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.governance.drift import Difference
     from pipeline.governance.history import Entry, Moment
     from pipeline.governance.ledger import StoredEvent
+    from pipeline.governance.out_of_band import Difference
     from pipeline.governance.ports import PendingDecision, Upgrade
     from pipeline.governance.request import Outcome
     from pipeline.governance.verify import Problem

@@ -29,8 +29,8 @@ def reproduce(
 
     Exit code 7 where it differs by more than 1e-9, as rounding on another processor does not.
     """
-    from pipeline.training.reproduce import Options
-    from pipeline.training.reproduce import reproduce as rebuild_and_compare
+    from pipeline.reproduce.reproduce import Options
+    from pipeline.reproduce.reproduce import reproduce as rebuild_and_compare
 
     settings = read_settings()
     with progress(quiet=as_json) as report:

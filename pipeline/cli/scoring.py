@@ -17,7 +17,7 @@ from pipeline.governance.errors import InvalidInput
 from pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from pipeline.serving.batch import Batch
+    from pipeline.serving.batch.batch import Batch
 
 EXPLAINED = "3"
 STOPPED = 130  # as a shell counts the signal
@@ -26,7 +26,7 @@ STOPPED = 130  # as a shell counts the signal
 @app.command()
 def predict(reference: Reference, row: RowText, as_json: Json = False) -> None:
     """Predict one row with the champion, or the version that an alias or a number names."""
-    from pipeline.serving.rows import parse_row
+    from pipeline.validation.rows import parse_row
 
     settings, given = read_settings(), parse_row(row)
     found = scorer(settings, desk(settings)).predict(reference, [given])
@@ -36,7 +36,7 @@ def predict(reference: Reference, row: RowText, as_json: Json = False) -> None:
 @app.command()
 def explain(model: Model, version: Version, row: RowText, as_json: Json = False) -> None:
     """Show what each column of a row adds to the output, per class."""
-    from pipeline.serving.rows import parse_row
+    from pipeline.validation.rows import parse_row
 
     settings, given = read_settings(), parse_row(row)
     found = scorer(settings, desk(settings)).explain(f"{model}/{version}", [given])
@@ -82,8 +82,8 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Predict the rows of files; rows that cannot be used go to OUT.bad.csv with line and reason."""
-    from pipeline.serving.batch import Batch
-    from pipeline.serving.scoring import Way
+    from pipeline.serving.batch.batch import Batch
+    from pipeline.serving.batch.run import Way
 
     settings = read_settings()
     using = scorer(settings, desk(settings))
@@ -105,7 +105,7 @@ def _on_cluster(
 ) -> "Iterator[Batch]":
     """The same batch, predicted there."""
     try:
-        from pipeline.serving.cluster import ModelFiles, Tls, cluster
+        from pipeline.serving.worker.dask import ModelFiles, Tls, cluster
     except ImportError as error:
         raise InvalidInput(f"--scheduler: needs the package {error.name}: pip install distributed") from error
     target = batch.scorer.targets.usable(batch.reference)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from pipeline.cli.printing import digits, line, signed, table
 
 if TYPE_CHECKING:
+    from pipeline.serving.batch.scored import Scored
     from pipeline.serving.predictions import Explanations, Predictions
-    from pipeline.serving.scored import Scored
 
 
 def prediction(found: "Predictions") -> None:

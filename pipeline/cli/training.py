@@ -10,8 +10,8 @@ from pipeline.bootstrap import desk
 from pipeline.cli import training_tables
 from pipeline.cli.app import Json, app, print_out, say
 from pipeline.cli.progress import progress
-from pipeline.data_report import sentences
 from pipeline.governance.service import GovernanceService
+from pipeline.model_card.data_report import sentences
 from pipeline.settings import VAR, read_settings
 
 Step = Literal["data", "train", "evaluate", "register"]

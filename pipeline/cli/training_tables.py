@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.cli.printing import json_cell, line, table
 
 if TYPE_CHECKING:
-    from pipeline.training.reproduce import Reproduction
+    from pipeline.reproduce.reproduce import Reproduction
 
 
 def registered(found: Sequence[Any], champion: int | None, data: Sequence[str]) -> None:

@@ -72,7 +72,7 @@ def evidence(found: "Evidence") -> None:
 
 def refusals(found: "Evidence") -> tuple[str, ...]:
     """Columns of which no value can be given here."""
-    from pipeline.serving.layout import refusals_of
+    from pipeline.validation.schema import refusals_of
 
     return refusals_of(found.document("feature_schema"), found.content["signature"])
 

@@ -4,4 +4,4 @@ rows.py (reading) · measures.py (the metrics) · bootstrap.py (intervals, tests
 calibration) · paired.py (PairedBootstrap, the port).
 """
 
-from pipeline.comparison.paired import PairedBootstrap as PairedBootstrap
+from pipeline.comparison.comparer import PairedBootstrap as PairedBootstrap

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.comparison.bootstrap import mcnemar
-from pipeline.comparison.measures import CALIBRATION_BINS, Array, confusions, positions, row_losses
+from pipeline.comparison.intervals import mcnemar
+from pipeline.comparison.metrics import CALIBRATION_BINS, Array, confusions, positions, row_losses
 from pipeline.comparison.rows import Rows
 from pipeline.governance.paired import Agreement, CalibrationPoint, Confusions, Flip, FlipKind, Flips
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.governance.errors import InvalidInput
-from pipeline.parquet_bytes import Limits, open_parquet
+from pipeline.validation.parquet import Limits, open_parquet
 
 Array = NDArray[Any]
 Arrow = Any  # of a library without types

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.explanation.archives import members_of
-from pipeline.foreign_documents import read_json
 from pipeline.governance.errors import InvalidInput
+from pipeline.validation.documents import read_json
 
 Numbers = NDArray[np.float64]
 Scale = Literal["probability", "log-odds", "value"]

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.governance.drift import Difference
 from pipeline.governance.history import Entry, entry
 from pipeline.governance.ledger import StoredEvent, UnreadableEvent
 from pipeline.governance.lifecycle import ModelState, Stage
+from pipeline.governance.out_of_band import Difference
 from pipeline.governance.ports import ModelRecord, PendingDecision
 
 

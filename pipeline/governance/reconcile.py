@@ -8,7 +8,10 @@ from typing import Any
 
 from pipeline.governance.actors import Actor
 from pipeline.governance.decide import RECONCILE_AFTER, Decider, actor_json, state_of
-from pipeline.governance.drift import (
+from pipeline.governance.errors import Conflict, NotFound, Refused
+from pipeline.governance.ledger import Event, EventType, SlotChange, SlotState, StoredEvent
+from pipeline.governance.lifecycle import ModelState, Move, MoveKind
+from pipeline.governance.out_of_band import (
     Difference,
     check_champion_in_production,
     check_expected,
@@ -19,9 +22,6 @@ from pipeline.governance.drift import (
     put_in_use,
     unreported,
 )
-from pipeline.governance.errors import Conflict, NotFound, Refused
-from pipeline.governance.ledger import Event, EventType, SlotChange, SlotState, StoredEvent
-from pipeline.governance.lifecycle import ModelState, Move, MoveKind
 from pipeline.governance.ports import Ledger, PendingDecision, Registry, SteadyClock
 from pipeline.governance.review import Reviewer
 from pipeline.governance.tampering import Changed, Watch

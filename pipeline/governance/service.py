@@ -11,7 +11,6 @@ from pipeline.governance.actors import Actor
 from pipeline.governance.claims import Recomputation, Recomputer
 from pipeline.governance.compare import Comparison, Comparisons
 from pipeline.governance.decide import RECONCILE_AFTER, Decider
-from pipeline.governance.drift import Difference
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.export import export
@@ -41,6 +40,7 @@ from pipeline.governance.lifecycle import (
     stage_move,
 )
 from pipeline.governance.metrics import Direction, named, not_a_share, telling
+from pipeline.governance.out_of_band import Difference
 from pipeline.governance.overview import ModelOverview, overview
 from pipeline.governance.paired import Flips, PairedComparer
 from pipeline.governance.policy import Policy

@@ -1,6 +1,6 @@
 """The HTTP door: `signoff serve`, or `uvicorn pipeline.http_api:app`."""
 
-from pipeline.http_api.application import create_app
+from pipeline.http_api.app import create_app
 
 __all__ = ["app", "create_app"]
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.serving.champion import Served, Standing
-from pipeline.serving.layout import ColumnRule
 from pipeline.serving.predictions import Explanations, Prediction, Target
+from pipeline.validation.schema import ColumnRule
 
 Json = dict[str, Any]
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from pipeline.http_api.answers import about
 from pipeline.http_api.problems import problem_entry
-from pipeline.serving.columns import CheckedColumns
 from pipeline.serving.predictions import PredictedColumns, Target
-from pipeline.serving.rows import Problem
+from pipeline.validation.columns import CheckedColumns
+from pipeline.validation.rows import Problem
 
 MOST_PROBLEMS = 10  # of one row
 

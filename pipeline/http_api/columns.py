@@ -4,10 +4,10 @@ import sys
 from typing import Any
 
 from pipeline.governance.text import visible
-from pipeline.serving.cells import MOST_TEXT
-from pipeline.serving.layout import ColumnRule, Kind, Layout
-from pipeline.serving.moments import EXAMPLE, PATTERN
-from pipeline.serving.rows import CheckedRow
+from pipeline.validation.moments import EXAMPLE, PATTERN
+from pipeline.validation.rows import CheckedRow
+from pipeline.validation.schema import ColumnRule, Kind, Layout
+from pipeline.validation.values import MOST_TEXT
 
 Json = dict[str, Any]
 MOST_DESCRIPTION = 500

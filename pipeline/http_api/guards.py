@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.governance.errors import SignoffError
-from pipeline.http_api.parts import Parts
 from pipeline.http_api.problems import TokenNeeded, WrongHost, problem
+from pipeline.http_api.state import Parts
 
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),

@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound, Refused, SignoffError, Unavailable
 from pipeline.governance.text import visible
-from pipeline.serving.client import WorkerRefusal
-from pipeline.serving.rows import InvalidRows, Problem
+from pipeline.serving.worker.client import WorkerRefusal
+from pipeline.validation.rows import InvalidRows, Problem
 
 MEDIA_TYPE = "application/problem+json"
 MOST_BYTES = 4_000

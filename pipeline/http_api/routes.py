@@ -10,11 +10,11 @@ from pipeline.governance.errors import InvalidInput
 from pipeline.http_api import answers
 from pipeline.http_api.batches import batch_text, counts
 from pipeline.http_api.bodies import read_text
-from pipeline.http_api.document import ENDPOINTS
 from pipeline.http_api.guards import parts_of
-from pipeline.http_api.measures import CONTENT_TYPE_LATEST
-from pipeline.serving.columns import Given, check_many
-from pipeline.serving.rows import check_rows, parse_row, parse_rows
+from pipeline.http_api.metrics import CONTENT_TYPE_LATEST
+from pipeline.http_api.openapi import ENDPOINTS
+from pipeline.validation.columns import Given, check_many
+from pipeline.validation.rows import check_rows, parse_row, parse_rows
 
 router = APIRouter()
 UNAVAILABLE = 503

@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from pipeline.governance.errors import Unavailable
-from pipeline.http_api.application import create_app
+from pipeline.http_api.app import create_app
 from pipeline.http_api.token import read_token
 from pipeline.settings import Settings
 

@@ -7,7 +7,6 @@ registry does not have is listed as missing.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pipeline.data_report import sentences
 from pipeline.governance.evidence import Evidence, entry_of, number
 from pipeline.governance.history import Entry
 from pipeline.governance.ledger import iso
@@ -16,6 +15,7 @@ from pipeline.governance.ports import ModelRecord
 from pipeline.governance.review import Review
 from pipeline.governance.service import GovernanceService
 from pipeline.governance.text import visible
+from pipeline.model_card.data_report import sentences
 from pipeline.model_card.parts import Card, Section, Table
 
 ALWAYS = frozenset({"changes_something", "slot_settled"})  # about the moment, not about the version

@@ -13,13 +13,13 @@ from datetime import datetime
 from pipeline.governance.errors import NotFound, OutOfBand, Refused, SignoffError
 from pipeline.governance.lifecycle import CHAMPION
 from pipeline.governance.service import GovernanceService
-from pipeline.serving.examples import example_row
-from pipeline.serving.layout import Layout
 from pipeline.serving.predictions import Resolved, Target
-from pipeline.serving.rows import CheckedRow
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import layout
 from pipeline.serving.trust import LedgerView, Trust
+from pipeline.validation.examples import example_row
+from pipeline.validation.rows import CheckedRow
+from pipeline.validation.schema import Layout
 
 KEPT_COPIES = 2  # the one that serves, and the one before it: requests may still be with it
 LOG = logging.getLogger(__name__)

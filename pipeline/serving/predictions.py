@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from pipeline.explanation.wording import sentences
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.ports import VersionRecord
-from pipeline.serving.layout import Layout
-from pipeline.serving.rows import Row
 from pipeline.serving.trust import Trust, TrustState
+from pipeline.validation.rows import Row
+from pipeline.validation.schema import Layout
 
 if TYPE_CHECKING:
-    from pipeline.serving.columns import CheckedColumns
+    from pipeline.validation.columns import CheckedColumns
 
 
 Answer = str | float | bool | Mapping[str, str | float | bool | None]

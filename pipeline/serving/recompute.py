@@ -10,8 +10,8 @@ from pipeline.governance.claims import Measured
 from pipeline.governance.errors import InvalidInput, NotFound, Refused
 from pipeline.governance.ports import Registry, VersionRecord
 from pipeline.governance.review import EVALUATION_ROWS
-from pipeline.serving.client import Worker
-from pipeline.serving.copies import copy_files, label
+from pipeline.serving.worker.client import Worker
+from pipeline.serving.worker.copies import copy_files, label
 from pipeline.settings import ServingSettings
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class WorkerRecomputer:
         Raises NotFound where there are no evaluation rows, InvalidInput where they cannot be used, Refused where the
         model does not load or predict under the policy, IntegrityFailure where the files are not those of the digest.
         """
-        from pipeline.comparison.measures import measure
+        from pipeline.comparison.metrics import measure
         from pipeline.comparison.rows import read_rows
 
         with tempfile.TemporaryDirectory(prefix="signoff-", ignore_cleanup_errors=True) as private:

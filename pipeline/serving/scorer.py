@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING
 
 from pipeline.governance.errors import IntegrityFailure
 from pipeline.governance.service import GovernanceService
-from pipeline.serving.client import Answering, Asked
-from pipeline.serving.copies import PrivateCopies, label
-from pipeline.serving.frames import Frame
 from pipeline.serving.predictions import (
     Explanations,
     Opinion,
@@ -19,11 +16,14 @@ from pipeline.serving.predictions import (
     Predictions,
     Target,
 )
-from pipeline.serving.rows import CheckedRow, check_rows, columnar
 from pipeline.serving.targets import Targets, layout
+from pipeline.serving.worker.client import Answering, Asked
+from pipeline.serving.worker.copies import PrivateCopies, label
+from pipeline.serving.worker.protocol import Frame
+from pipeline.validation.rows import CheckedRow, check_rows, columnar
 
 if TYPE_CHECKING:
-    from pipeline.serving.columns import CheckedColumns
+    from pipeline.validation.columns import CheckedColumns
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,11 @@ class Scorer:
         self, target: Target, checked: "CheckedColumns", *, worker: Answering | None = None
     ) -> PredictedColumns:
         """The usable ones of many rows, checked against the target's own layout. worker: who is asked instead."""
-        from pipeline.serving import arrow_rows  # noqa: PLC0415 (pyarrow and pandas)
+        from pipeline.serving.worker import arrow  # noqa: PLC0415 (pyarrow and pandas)
 
-        answer = self.ask(target, "predict", worker=worker, **arrow_rows.rows_of(checked))
-        told = arrow_rows.heard(answer, rows=checked.values.num_rows, about=label(target.record))
-        known, answers = arrow_rows.answered(checked, told)
+        answer = self.ask(target, "predict", worker=worker, **arrow.rows_of(checked))
+        told = arrow.heard(answer, rows=checked.values.num_rows, about=label(target.record))
+        known, answers = arrow.answered(checked, told)
         return PredictedColumns(target, tuple(answer["classes"]), answers, known)
 
     def explain(

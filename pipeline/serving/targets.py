@@ -11,13 +11,13 @@ from pipeline.governance.errors import IntegrityFailure, NotFound, Refused, Sign
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.service import GovernanceService
 from pipeline.governance.text import visible
-from pipeline.serving.client import WorkerRefusal
-from pipeline.serving.frames import Frame
-from pipeline.serving.layout import Layout, layout_of, layout_of_model, started_with
-from pipeline.serving.loader import MODEL_DESCRIPTION, model_file, parse_description
 from pipeline.serving.predictions import Resolved, Target
 from pipeline.serving.references import References
 from pipeline.serving.trust import LedgerView, Trust, TrustState, judge
+from pipeline.serving.worker.client import WorkerRefusal
+from pipeline.serving.worker.load import MODEL_DESCRIPTION, model_file, parse_description
+from pipeline.serving.worker.protocol import Frame
+from pipeline.validation.schema import Layout, layout_of, layout_of_model, started_with
 
 Found = TypeVar("Found")
 

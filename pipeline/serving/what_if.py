@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TypeGuard
 
-from pipeline.serving.cells import EXACT
-from pipeline.serving.layout import ColumnRule, Layout
 from pipeline.serving.predictions import Prediction
-from pipeline.serving.rows import CheckedRow, Value, check_row
+from pipeline.validation.rows import CheckedRow, Value, check_row
+from pipeline.validation.schema import ColumnRule, Layout
+from pipeline.validation.values import EXACT
 
 Ask = Callable[[Sequence[CheckedRow]], Sequence[Prediction]]
 Changes = Mapping[str, Value]

@@ -8,10 +8,10 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from pipeline.governance.errors import InvalidInput
-from pipeline.parquet_bytes import read_frame
 from pipeline.settings import Settings
 from pipeline.training.files import digest
 from pipeline.training.sample import generate_sample
+from pipeline.validation.parquet import read_frame
 
 SAMPLE = "sample"
 SAMPLE_NAME = "generated sample data"

@@ -11,8 +11,8 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from pipeline.schema_settings import SchemaSettings
 from pipeline.settings import EvaluationSettings, Settings
+from pipeline.settings.schema import SchemaSettings
 from pipeline.training.candidates import fit_pipeline
 from pipeline.training.data import rows_fingerprint
 from pipeline.training.intervals import Predictions, all_metrics, bootstrap, ratio, wilson

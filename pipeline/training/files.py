@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.governance.errors import InvalidInput
-from pipeline.parquet_bytes import read_frame
+from pipeline.validation.parquet import read_frame
 
 
 @contextmanager

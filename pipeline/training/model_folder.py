@@ -16,8 +16,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 
 from pipeline.governance.errors import InvalidInput
-from pipeline.schema_settings import SchemaSettings
 from pipeline.settings import Settings
+from pipeline.settings.schema import SchemaSettings
 from pipeline.training.environment import requirements
 from pipeline.training.files import replacing, write_json, write_parquet
 

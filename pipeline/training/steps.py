@@ -21,6 +21,7 @@ from pipeline.explanation.summary import explain_summary, summarise
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings import Settings
 from pipeline.training.candidates import build_pipeline, fit_pipeline, recipe
+from pipeline.training.clean import clean_rows, feature_schema
 from pipeline.training.data import read_data, schema_digest, split_rows
 from pipeline.training.evaluate import evaluate_model, latency
 from pipeline.training.facts import version_facts
@@ -30,7 +31,6 @@ from pipeline.training.fingerprint import model_fingerprint
 from pipeline.training.lineage import fit_key, lineage, origin, training_key, training_settings
 from pipeline.training.model_folder import background_rows, complete_folder, load_model, save_model
 from pipeline.training.register import Desk, Registered, register_folder
-from pipeline.training.schema import clean_rows, feature_schema
 
 Document = dict[str, Any]
 

@@ -25,16 +25,16 @@ from bench_score import score_figures
 from bench_serving import serving_figures
 from bench_training import training_figures
 
-import registries
-from desks import GRACE, MODEL, REASON, TickingClock, build_desk
-from pipeline.adapters.in_memory import EPOCH
-from pipeline.adapters.ledger_standing import rebuild
-from pipeline.adapters.mlflow_registry import MlflowRegistry
-from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.adapters.ledger.sql import SqlLedger
+from pipeline.adapters.ledger.standing import rebuild
+from pipeline.adapters.mlflow.registry import MlflowRegistry
 from pipeline.governance.ledger import Event, EventType, SlotChange, chain, replay
 from pipeline.governance.lifecycle import Slot, Stage
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import ROOT
+from support import registries
+from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk
+from support.in_memory import EPOCH
 
 METRICS = ["accuracy", "f1_macro", "log_loss"]
 # The floor: the columns that the versions page shows, those of the run and those of the version's own logged model, in

@@ -17,10 +17,10 @@ from bench_serving import FOREST, MODEL
 
 from pipeline.bootstrap import desk, person
 from pipeline.governance.lifecycle import Stage
-from pipeline.serving.copies import PrivateCopies
-from pipeline.serving.loader import load_model
+from pipeline.serving.worker.copies import PrivateCopies
+from pipeline.serving.worker.load import load_model
 from pipeline.settings import ROOT, read_settings
-from ports import free_port
+from support.ports import free_port
 
 ROUNDS, CLIENTS, SECONDS, WINDOWS, ROWS, BATCHES, WARM = 200, 8, 2.0, 3, 1_000, 30, 3
 Work = Callable[[], object]

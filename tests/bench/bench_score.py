@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.bootstrap import desk
-from pipeline.serving.copies import PrivateCopies
-from pipeline.serving.pool import cores
+from pipeline.serving.worker.copies import PrivateCopies
+from pipeline.serving.worker.pool import cores
 from pipeline.settings import read_settings
 from pipeline.training.sample import generate_sample
 
@@ -21,7 +21,7 @@ ROWS, FEWER, SAMPLE = 1_000_000, 100_000, 20_000
 BARE = """
 import sys, time, pandas as pd
 from pathlib import Path
-from pipeline.serving.loader import load_model
+from pipeline.serving.worker.load import load_model
 model = load_model(Path(sys.argv[1]), allowed_types=tuple(sys.argv[4:])).model
 frame = pd.read_parquet(sys.argv[2]).head(int(sys.argv[3]))
 frame = frame[list(model.feature_names_in_)]
@@ -36,8 +36,8 @@ OURS = """
 import os, resource, sys, time
 from pathlib import Path
 from pipeline.bootstrap import desk, scorer
-from pipeline.serving.batch import Batch
-from pipeline.serving.scoring import Way
+from pipeline.serving.batch.batch import Batch
+from pipeline.serving.batch.run import Way
 from pipeline.settings import read_settings
 settings = read_settings()
 using = scorer(settings, desk(settings))

@@ -31,9 +31,9 @@ def training_figures(folder: Path) -> dict[str, tuple[float, float]]:
 
 def measured(folder: Path) -> dict[str, tuple[float, float]]:
     """Everything once before it counts: imports and MLflow's first look at a store."""
-    import registries
     from pipeline.bootstrap import desk
     from pipeline.settings import read_settings
+    from support import registries
 
     template = registries.template_store(folder)
     ours, by_hand = [], []

@@ -11,8 +11,8 @@ from playwright.sync_api import expect
 from real_server import ROOT, dashboard, open_page
 from story import MODEL, promote
 
-from api_server import Api, Callers, serving
-from small_desk import small_desk
+from support.api_server import Api, Callers, serving
+from support.small_desk import small_desk
 
 COLUMNS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["schema"]["columns"]
 ROW = {name: column["default"] for name, column in COLUMNS.items()}

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 from real_server import NARROW, WIDE, open_page, picture
 
-from registries import HOSTILE_MLMODELS, Filler, copy_store, fill_oddities, model_files, template_store
+from support.registries import HOSTILE_MLMODELS, Filler, copy_store, fill_oddities, model_files, template_store
 
 PAGES = {"overview": "/", "versions": "/versions", "review": "/review", "history": "/history"}
 

@@ -40,7 +40,10 @@ def addresses(serve, tmp_path_factory) -> Mapping[str, str]:
     folder = tmp_path_factory.mktemp("plain")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     subprocess.run(
-        [sys.executable, ROOT / "tests" / "plain_models.py", uri], cwd=folder, check=True, capture_output=True
+        [sys.executable, ROOT / "tests" / "support" / "plain_models.py", uri],
+        cwd=folder,
+        check=True,
+        capture_output=True,
     )
     found = {}
     for trust in (ALLOW_LIST, PRODUCERS):

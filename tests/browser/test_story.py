@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 from real_server import NARROW, open_page, picture
 from story import MODEL, accept_warnings, fill, find_in_history, promote, select_row, verify
 
-from small_desk import small_desk
+from support.small_desk import small_desk
 
 PAGES = {
     "overview": "/",

@@ -8,9 +8,7 @@ from random import Random
 
 import pytest
 
-from desks import TickingClock
-from pipeline.adapters.in_memory import EPOCH, InMemoryLedger
-from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import NotFound
 from pipeline.governance.history import (
     champion_periods,
@@ -35,6 +33,8 @@ from pipeline.governance.ledger import (
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import Ledger
 from pipeline.governance.recorded import recorded_files
+from support.desks import TickingClock
+from support.in_memory import EPOCH, InMemoryLedger
 
 CHAMPION = Slot.of_alias("m", "champion")
 AT = EPOCH + timedelta(hours=1, microseconds=7)

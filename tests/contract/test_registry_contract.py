@@ -8,13 +8,22 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.in_memory import InMemoryRegistry
-from pipeline.adapters.mlflow_measured import Link, Logged, Measured, Own
-from pipeline.adapters.mlflow_registry import MlflowRegistry
+from pipeline.adapters.mlflow.measured import Link, Logged, Measured, Own
+from pipeline.adapters.mlflow.registry import MlflowRegistry
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import ModelState, Stage
 from pipeline.governance.ports import ModelRecord, Registry, VersionRow
-from registries import ODD_NAMES, SIGNATURE, Filler, copy_store, mlflow_server, mlmodel, model_files, template_store
+from support.in_memory import InMemoryRegistry
+from support.registries import (
+    ODD_NAMES,
+    SIGNATURE,
+    Filler,
+    copy_store,
+    mlflow_server,
+    mlmodel,
+    model_files,
+    template_store,
+)
 
 METRICS = {"accuracy": 0.9, "f1_macro": 0.8}
 TRAIN, TEST = "train (d0)", "test (d1)"

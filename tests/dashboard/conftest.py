@@ -10,12 +10,12 @@ import streamlit as st
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
-from desks import GRACE, MODEL, REASON, build_desk
 from pipeline import bootstrap
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
-from pipeline.serving.client import Worker
 from pipeline.serving.scorer import LoadingPolicy, Scorer
+from pipeline.serving.worker.client import Worker
+from support.desks import GRACE, MODEL, REASON, build_desk
 
 sys.path.append(str(Path(__file__).parent))  # for seen.py and explained_desk.py
 ROUTER = Path(__file__).resolve().parents[2] / "dashboard" / "router.py"
@@ -53,7 +53,7 @@ def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
         app = AppTest.from_file(ROUTER, default_timeout=30)
         if page:
             app.run()
-            app.switch_page(f"views/{page}.py")
+            app.switch_page(f"{page}/page.py")
         for name, value in query.items():
             app.query_params[name] = value
         return app.run()

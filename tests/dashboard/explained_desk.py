@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LinearRegression
 
-from desks import MODEL, build_desk
-from hostile_models import ALLOWED, a5_pickle_inside, fitted, hostile, rows, save
-from pipeline.adapters.in_memory import InMemoryRegistry
 from pipeline.explanation.explain import Explainer
 from pipeline.explanation.result import to_npz
 from pipeline.explanation.summary import explain_summary, summarise
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
 from pipeline.serving.scorer import LoadingPolicy
+from support.desks import MODEL, build_desk
+from support.hostile_models import ALLOWED, a5_pickle_inside, fitted, hostile, rows, save
+from support.in_memory import InMemoryRegistry
 
 POLICY = LoadingPolicy("allow_list", ALLOWED, kept_models=4, predict_seconds=60, explain_seconds=60)
 REGRESSION = "price"

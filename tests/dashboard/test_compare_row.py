@@ -4,8 +4,8 @@ import pytest
 from explained_desk import desk_of
 from seen import badges, frame, texts
 
-from desks import MODEL
 from pipeline.comparison import PairedBootstrap
+from support.desks import MODEL
 
 
 @pytest.fixture

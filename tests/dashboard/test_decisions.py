@@ -4,8 +4,8 @@ import pytest
 from seen import badges, button, frame, texts
 from streamlit import config
 
-from desks import GRACE, MODEL, REASON, KnownDifferences, build_desk, small_registry, worse
 from pipeline.governance.lifecycle import Stage
+from support.desks import GRACE, MODEL, REASON, KnownDifferences, build_desk, small_registry, worse
 
 PROMOTE = "Move version 2 to Production"
 

@@ -5,13 +5,14 @@ import pytest
 from explained_desk import REGRESSION, desk_of
 from seen import badges, button, frame, markdown_sources, texts
 
-from dashboard import explain_data, explanation_charts
-from desks import MODEL, build_desk
-from pipeline.adapters.in_memory import InMemoryRegistry
+from dashboard.components import explanation_charts
+from dashboard.explain import data as explain_data
 from pipeline.comparison.rows import read_rows
 from pipeline.explanation.result import from_npz
 from pipeline.governance.errors import InvalidInput
-from pipeline.serving.client import Worker
+from pipeline.serving.worker.client import Worker
+from support.desks import MODEL, build_desk
+from support.in_memory import InMemoryRegistry
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from filelock import FileLock
 from seen import button, texts
 from streamlit import config
 
-from dashboard import filling
-from dashboard.demo_run import DemoRun, DemoState
-from desks import build_desk
-from pipeline.adapters.in_memory import InMemoryRegistry
+from dashboard.overview import filling
+from dashboard.overview.demo_run import DemoRun, DemoState
+from support.desks import build_desk
+from support.in_memory import InMemoryRegistry
 
 LABEL = "Fill with the demo"
 
@@ -101,7 +101,7 @@ def test_the_program_writes_output_and_exit_code(tmp_path, monkeypatch):
         stdout.write(b"[1/2] fit\n")
         return Ended()
 
-    monkeypatch.setattr("dashboard.demo_run.subprocess.run", pretend)
+    monkeypatch.setattr("dashboard.overview.demo_run.subprocess.run", pretend)
     made.run()
 
     assert seen == [(["-m", "pipeline", "demo"], True)]

@@ -8,13 +8,14 @@ import pytest
 from seen import badges, button, frame, markdown_sources, texts
 from streamlit import config
 
-from dashboard import charts, history_lines, history_panels
-from desks import GRACE, MODEL, REASON, TickingClock, build_desk, registered_again, small_registry
-from pipeline.adapters.in_memory import EPOCH
-from pipeline.adapters.sql_ledger import SqlLedger
+from dashboard.components import charts, history_lines
+from dashboard.history import panels as history_panels
+from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import Refused, Unavailable
 from pipeline.governance.ledger import Event, EventType, SlotChange
 from pipeline.governance.lifecycle import Slot, Stage
+from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk, registered_again, small_registry
+from support.in_memory import EPOCH
 
 
 class FixedId:

@@ -7,9 +7,9 @@ import pytest
 from explained_desk import POLICY, content
 from seen import badges, texts
 
-from desks import build_desk
-from hostile_models import rows
-from pipeline.adapters.in_memory import InMemoryRegistry
+from support.desks import build_desk
+from support.hostile_models import rows
+from support.in_memory import InMemoryRegistry
 
 DOSE = "dose"
 NOT_LOADED = "Its flavor is lightgbm, which is not loaded under this trust policy"

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from dashboard.once import once
+from dashboard.components.once import once
 
 
 def test_two_clicks_at_once_act_once():

@@ -6,13 +6,13 @@ import anyio
 import pytest
 
 from dashboard import session
-from dashboard.warm_up import LOOK_SECONDS, OwnLook, keep_looking
-from desks import MODEL, build_desk, small_registry
-from loops import run_async
-from pipeline.adapters.in_memory import InMemoryLedger
+from dashboard.server import LOOK_SECONDS, OwnLook, keep_looking
 from pipeline.governance.errors import NotAllowed
 from pipeline.governance.ledger import EventType
 from pipeline.governance.lifecycle import Stage
+from support.desks import MODEL, build_desk, small_registry
+from support.in_memory import InMemoryLedger
+from support.loops import run_async
 
 
 def anybody() -> None:

@@ -3,10 +3,11 @@
 import pytest
 from seen import badges, frame, markdown_sources, texts
 
-from dashboard import session, words
-from desks import MODEL, build_desk, small_registry
-from pipeline.adapters.in_memory import InMemoryRegistry
+from dashboard import session
+from dashboard.components import words
 from pipeline.governance.lifecycle import Stage
+from support.desks import MODEL, build_desk, small_registry
+from support.in_memory import InMemoryRegistry
 
 PAGES = ["", "versions", "review", "history"]
 HOSTILE = [

@@ -6,14 +6,15 @@ import pytest
 from explained_desk import REGRESSION, desk_of
 from seen import badges, button, texts
 
-from dashboard import explanation_charts, predict_form
-from desks import MODEL, build_desk
-from hostile_models import rows
-from pipeline.adapters.in_memory import InMemoryRegistry
+from dashboard.components import explanation_charts
+from dashboard.components import row_form as predict_form
 from pipeline.governance.errors import Unavailable
-from pipeline.serving.client import WorkerRefusal
-from pipeline.serving.layout import ColumnRule
 from pipeline.serving.scorer import Scorer
+from pipeline.serving.worker.client import WorkerRefusal
+from pipeline.validation.schema import ColumnRule
+from support.desks import MODEL, build_desk
+from support.hostile_models import rows
+from support.in_memory import InMemoryRegistry
 
 
 @pytest.fixture

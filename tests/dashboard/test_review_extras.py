@@ -2,9 +2,9 @@
 
 from seen import badges, button, frame, texts
 
-from dashboard.choices import ROLL_BACK
-from desks import GRACE, MODEL, REASON, KnownClaims, build_desk, good_documents, small_registry
+from dashboard.review.move_picker import ROLL_BACK
 from pipeline.governance.lifecycle import Stage
+from support.desks import GRACE, MODEL, REASON, KnownClaims, build_desk, good_documents, small_registry
 
 
 def shown(open_page, desk, section: str, version: str = "1"):

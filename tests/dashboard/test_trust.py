@@ -6,13 +6,14 @@ import pytest
 from explained_desk import POLICY, desk_of
 from seen import badges, frame
 
-from dashboard import session, trust
-from desks import GRACE, MODEL, REASON
+from dashboard import session
+from dashboard.components import trust
 from pipeline.governance.errors import LedgerBusy, NotFound
 from pipeline.governance.lifecycle import Stage
-from pipeline.serving.client import Worker
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.trust import Trust
+from pipeline.serving.worker.client import Worker
+from support.desks import GRACE, MODEL, REASON
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import pytest
 from seen import frame, texts
 
 from dashboard import session
-from desks import GRACE, MODEL, REASON, failing
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
+from support.desks import GRACE, MODEL, REASON, failing
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.cli import run
-from registries import copy_store, fill_oddities, template_store
+from support.registries import copy_store, fill_oddities, template_store
 
 Call = Callable[..., tuple[int, Any, str]]
 

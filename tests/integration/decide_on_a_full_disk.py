@@ -7,10 +7,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from desks import GRACE, MODEL, REASON, TickingClock, build_desk, small_registry
 from ledgers.revision_0001 import FixedId
-from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.lifecycle import Stage
+from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk, small_registry
 
 folder, size = Path(sys.argv[1]), int(sys.argv[2])
 registry = small_registry()

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 import yaml
 
-import registries
 from pipeline.bootstrap import desk, person
 from pipeline.cli import run
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.settings import ROOT, read_settings
-from ports import nobody_listens
+from support import registries
+from support.ports import nobody_listens
 
 MODEL = "obesity_classifier"
 REASON = "Better than the champion in every class."

@@ -21,16 +21,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from distributed import Client
 
-import registries
-from desks import MODEL
-from hostile_models import fitted, rows, save
 from pipeline.cli import run
 from pipeline.governance.errors import IntegrityFailure
 from pipeline.governance.evidence import manifest_digest
-from pipeline.serving.client import WorkerRefusal
-from pipeline.serving.cluster import ModelFiles, Tls, cluster
-from pipeline.serving.loader import files_of
+from pipeline.serving.worker.client import WorkerRefusal
+from pipeline.serving.worker.dask import ModelFiles, Tls, cluster
+from pipeline.serving.worker.load import files_of
 from pipeline.settings import ROOT
+from support import registries
+from support.desks import MODEL
+from support.hostile_models import fitted, rows, save
 
 END_SECONDS = 20
 
@@ -160,7 +160,7 @@ def test_an_encrypted_cluster(told: None, tmp_path: Path, capsys: pytest.Capture
 
 def test_a_cluster_that_is_not_there(told: None, tmp_path: Path, monkeypatch, capsys) -> None:
     """Is one sentence, and so is Dask that is not installed."""
-    monkeypatch.setattr("pipeline.serving.cluster.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("pipeline.serving.worker.dask.CONNECT_SECONDS", 1)
     arguments = [
         "score",
         f"{MODEL}/1",
@@ -171,7 +171,7 @@ def test_a_cluster_that_is_not_there(told: None, tmp_path: Path, monkeypatch, ca
     ]
     assert run(arguments) == 6
     assert "tcp://127.0.0.1:1: no Dask scheduler answers there" in capsys.readouterr().err
-    monkeypatch.delitem(sys.modules, "pipeline.serving.cluster")
+    monkeypatch.delitem(sys.modules, "pipeline.serving.worker.dask")
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert run(arguments) == 2
     assert "--scheduler: needs the package distributed" in capsys.readouterr().err

@@ -13,8 +13,6 @@ import pandas as pd
 import pytest
 import yaml
 
-import registries
-from hostile_models import a5_pickle_inside, a7_hostile_tree, fitted, hostile, rows, save
 from pipeline.cli import run
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound, Refused
 from pipeline.governance.evidence import manifest_digest
@@ -22,6 +20,8 @@ from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import File, ModelFiles, VersionRecord, VersionRow
 from pipeline.serving.recompute import WorkerRecomputer
 from pipeline.settings import ROOT, read_settings
+from support import registries
+from support.hostile_models import a5_pickle_inside, a7_hostile_tree, fitted, hostile, rows, save
 
 MODEL = "obesity_classifier"
 ROWS = "signoff/evaluation_rows.parquet"

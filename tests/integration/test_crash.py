@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-import registries
-from desks import GRACE, MODEL, REASON, KnownDifferences, KnownSmoke, default_policy
 from pipeline.bootstrap import KeptRegistryId, SystemClock
 from pipeline.governance import decide
 from pipeline.governance.errors import Conflict
 from pipeline.governance.ledger import ENDS, Event, EventType, StoredEvent
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
+from support import registries
+from support.desks import GRACE, MODEL, REASON, KnownDifferences, KnownSmoke, default_policy
 
 WRITES = 8  # a promotion with an incumbent: intent, alias, two stages, tags, end; and some to spare
 
@@ -37,8 +37,8 @@ class Steps:
 
 
 def open_desk(folder: Path, *, die_before: int | None = None) -> GovernanceService:
-    from pipeline.adapters.mlflow_registry import MlflowRegistry
-    from pipeline.adapters.sql_ledger import SqlLedger
+    from pipeline.adapters.ledger.sql import SqlLedger
+    from pipeline.adapters.mlflow.registry import MlflowRegistry
 
     steps = Steps(die_before)
 
@@ -109,7 +109,9 @@ class DyingTransaction:
 def context() -> ForkServerContext:
     """Children of a process that has imported MLflow and opened no database: forking this one would copy threads."""
     forkserver = multiprocessing.get_context("forkserver")
-    forkserver.set_forkserver_preload(["desks", "pipeline.adapters.mlflow_registry", "pipeline.adapters.sql_ledger"])
+    forkserver.set_forkserver_preload(
+        ["support.desks", "pipeline.adapters.mlflow.registry", "pipeline.adapters.ledger.sql"]
+    )
     return forkserver
 
 

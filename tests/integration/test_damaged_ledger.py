@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from desks import GRACE, MODEL, REASON, TickingClock, build_desk, small_registry
 from ledgers.revision_0001 import FixedId
-from pipeline.adapters.checkpoint_file import append_line
-from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.adapters.ledger.checkpoint_file import append_line
+from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
+from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk, small_registry
 
 DEEP = "[" * 100_000 + "]" * 100_000
 TRIGGERS = [

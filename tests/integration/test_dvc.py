@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-import registries
-from clones import clone_project, command, commit, small_content, write_params
 from pipeline.cli import run
 from pipeline.settings import ROOT
 from pipeline.training.registry_store import open_registry
+from support import registries
+from support.clones import clone_project, command, commit, small_content, write_params
 
 MODEL = "obesity_classifier"
 OF_THE_MOMENT = {"model", "origin.json", "latency.json"}

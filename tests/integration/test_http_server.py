@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-import registries
-from api_server import Api, Callers, serving
-from desks import GRACE, MODEL, REASON
-from hostile_models import fitted, save
 from pipeline.bootstrap import desk
 from pipeline.cli import run
 from pipeline.governance.ledger import EventType
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import ROOT, read_settings
+from support import registries
+from support.api_server import Api, Callers, serving
+from support.desks import GRACE, MODEL, REASON
+from support.hostile_models import fitted, save
 
 ROW: dict[str, object] = {"Age": 30, "Weight": 82.5, "Gender": "Male", "CAEC": "no"}
 SCHEMA = {

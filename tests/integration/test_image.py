@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from dockerfile import Build, Image, instructions
 from pipeline.settings import ROOT
-from ports import free_port
-from small_desk import small_desk
+from support.dockerfile import Build, Image, instructions
+from support.ports import free_port
+from support.small_desk import small_desk
 
 START_SECONDS = 180
 SHIPPED = {".streamlit", ".venv", "LICENSE", "README.md", "dashboard", "docker", "params.yaml", "pipeline", "var"} | {

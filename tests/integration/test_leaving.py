@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-import leaving_app
 from pipeline.http_api.server import refuse_newcomers
-from ports import free_port
+from support import leaving_app
+from support.ports import free_port
 
 PATIENCE = 120.0  # of a busy machine; nothing here is judged by how long it took
 HALT = 600.0  # end_seconds that no test waits for

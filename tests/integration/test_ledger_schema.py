@@ -10,17 +10,17 @@ import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 
-from desks import GRACE, MODEL, REASON, TickingClock, build_desk
 from ledgers.revision_0001 import FixedId, silent_registry
-from pipeline.adapters.in_memory import InMemoryRegistry
-from pipeline.adapters.ledger_schema import HEAD, KNOWN
-from pipeline.adapters.sql_ledger import SqlLedger
-from pipeline.adapters.sql_tables import METADATA
+from pipeline.adapters.ledger.schema import HEAD, KNOWN
+from pipeline.adapters.ledger.sql import SqlLedger
+from pipeline.adapters.ledger.tables import METADATA
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.ledger import Event, EventType, replay
 from pipeline.governance.lifecycle import Slot, Stage
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import ROOT
+from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk
+from support.in_memory import InMemoryRegistry
 
 FIRST = ROOT / "tests" / "ledgers" / "revision_0001.sql"
 
@@ -155,7 +155,7 @@ def test_a_stamp_that_lies_ahead_is_pending_since_the_upgrade(tmp_path: Path) ->
 @pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 def test_a_new_ledger_has_the_tables_that_this_version_reads(tmp_path: Path) -> None:
     """The revisions give exactly the tables, columns and indexes of `sql_tables`, and the code knows all of them."""
-    script = ScriptDirectory(str(ROOT / "pipeline" / "adapters" / "ledger_migrations"))
+    script = ScriptDirectory(str(ROOT / "pipeline" / "adapters" / "ledger" / "migrations"))
     assert tuple(sorted(each.revision for each in script.walk_revisions())) == KNOWN
     assert script.get_current_head() == HEAD
 

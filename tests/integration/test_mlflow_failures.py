@@ -14,13 +14,13 @@ from socket import create_server
 
 import pytest
 
-from pipeline.adapters.mlflow_errors import is_transient, mlflow_errors, retried
-from pipeline.adapters.mlflow_registry import MlflowRegistry
+from pipeline.adapters.mlflow.errors import is_transient, mlflow_errors, retried
+from pipeline.adapters.mlflow.registry import MlflowRegistry
 from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import VersionRecord, VersionRow
-from ports import nobody_listens
-from registries import Filler, copy_store
+from support.ports import nobody_listens
+from support.registries import Filler, copy_store
 
 SLOWEST_SECONDS = 10.0
 RECORD = VersionRecord(

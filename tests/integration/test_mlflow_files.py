@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.mlflow_artifacts import RemoteFolder, below, local_folder
-from pipeline.adapters.mlflow_registry import MlflowRegistry
+from pipeline.adapters.mlflow.artifacts import RemoteFolder, below, local_folder
+from pipeline.adapters.mlflow.registry import MlflowRegistry
 from pipeline.governance.errors import NotFound, Unavailable
-from registries import Filler, copy_store, mlmodel, model_files, write_files
+from support.registries import Filler, copy_store, mlmodel, model_files, write_files
 
 
 @pytest.fixture

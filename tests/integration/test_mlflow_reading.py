@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from pipeline.adapters.mlflow_measured import Logged, Measured
-from pipeline.adapters.mlflow_registry import MlflowRegistry
-from pipeline.adapters.mlflow_sql import SqlReader
+from pipeline.adapters.mlflow.database import SqliteDatabase, sqlite_path
+from pipeline.adapters.mlflow.measured import Logged, Measured
+from pipeline.adapters.mlflow.registry import MlflowRegistry
+from pipeline.adapters.mlflow.sql import SqlReader
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import Stage
-from pipeline.registry_database import SqliteDatabase, sqlite_path
-from registries import Filler, copy_store
+from support.registries import Filler, copy_store
 
 ASKED_FOR = [None, [], ["accuracy"], ["accuracy", "nan", "up", "absent"], [f"metric_{number}" for number in range(40)]]
 
@@ -204,7 +204,7 @@ def test_a_logged_model_that_was_deleted_says_nothing(template, tmp_path):
 def test_reading_by_sql_does_not_import_mlflow(odd):
     """The first page is painted without the seconds that MLflow takes to import."""
     program = (
-        "import sys; from pipeline.adapters.mlflow_registry import MlflowRegistry; "
+        "import sys; from pipeline.adapters.mlflow.registry import MlflowRegistry; "
         "registry = MlflowRegistry(sys.argv[1], experiment='none'); record = registry.models()[0]; "
         "registry.table('plain'); registry.files(registry.version('plain', 3)); sys.exit('mlflow' in sys.modules)"
     )

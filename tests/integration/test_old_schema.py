@@ -12,14 +12,14 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pipeline import bootstrap
-from pipeline.adapters.mlflow_database import KNOWN_REVISION
-from pipeline.adapters.mlflow_registry import MlflowRegistry
+from pipeline.adapters.mlflow.engine import KNOWN_REVISION
+from pipeline.adapters.mlflow.registry import MlflowRegistry
+from pipeline.adapters.mlflow.schema import installed_revisions
 from pipeline.governance.errors import Unavailable
-from pipeline.registry_schema import installed_revisions
 from pipeline.serving.champion import Follower
 from pipeline.settings import ROOT, read_settings
-from registries import OLD_MODEL, OLD_REVISION, Filler, copy_store, execute, old_store
-from small_desk import small_desk
+from support.registries import OLD_MODEL, OLD_REVISION, Filler, copy_store, execute, old_store
+from support.small_desk import small_desk
 
 Call = Callable[..., tuple[int, Any, str]]
 ROW = json.dumps({"Age": 24})

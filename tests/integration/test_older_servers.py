@@ -14,11 +14,11 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from pipeline.adapters.mlflow_registry import MlflowRegistry
+from pipeline.adapters.mlflow.registry import MlflowRegistry
 from pipeline.governance.errors import Unavailable
 from pipeline.settings import ROOT
-from registries import mlflow_server, model_files, write_files
-from small_desk import small_desk
+from support.registries import mlflow_server, model_files, write_files
+from support.small_desk import small_desk
 
 Call = Callable[..., tuple[int, Any, str]]
 OLD = "2.14.3"

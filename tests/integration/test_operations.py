@@ -18,9 +18,9 @@ from pipeline.bootstrap import desk
 from pipeline.governance.actors import Actor, Established
 from pipeline.governance.errors import SignoffError
 from pipeline.settings import ROOT, read_settings
-from ports import free_port
-from registries import copy_store, template_store, wait_for
-from small_desk import small_desk
+from support.ports import free_port
+from support.registries import copy_store, template_store, wait_for
+from support.small_desk import small_desk
 
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 MODEL = "obesity_classifier"

@@ -11,9 +11,9 @@ import pytest
 from pipeline.governance.errors import Unavailable
 from pipeline.settings import read_settings
 from pipeline.training.registry_store import RETRIES, TIMEOUT, TRANSFER_SECONDS, registry_errors, transferring
-from ports import nobody_listens
-from registries import Filler, copy_store, mlflow_server, template_store
-from small_desk import small_desk
+from support.ports import nobody_listens
+from support.registries import Filler, copy_store, mlflow_server, template_store
+from support.small_desk import small_desk
 
 MODEL = "obesity_classifier"
 REASON = "Better than the champion in every class."

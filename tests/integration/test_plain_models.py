@@ -21,7 +21,10 @@ def environments(tmp_path_factory) -> Mapping[str, Mapping[str, str]]:
     folder = tmp_path_factory.mktemp("plain")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     subprocess.run(
-        [sys.executable, ROOT / "tests" / "plain_models.py", uri], cwd=folder, check=True, capture_output=True
+        [sys.executable, ROOT / "tests" / "support" / "plain_models.py", uri],
+        cwd=folder,
+        check=True,
+        capture_output=True,
     )
     made = {}
     for trust in ("allow_list", "producers"):

@@ -19,25 +19,25 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import registries
-from desks import GRACE, MODEL, build_desk
-from hostile_models import ALLOWED, HOSTILE, fitted, hostile, rows, save
-from pipeline.adapters.in_memory import InMemoryRegistry
 from pipeline.cli import run
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound, OutOfBand, Refused, Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
-from pipeline.serving.batch import Batch, score_upload
-from pipeline.serving.client import Worker
-from pipeline.serving.columns import Given, check_many
+from pipeline.serving.batch.batch import Batch, score_upload
+from pipeline.serving.batch.run import Report, Way, silent
+from pipeline.serving.batch.scored import Scored
 from pipeline.serving.predictions import Resolved
-from pipeline.serving.rows import InvalidRows
-from pipeline.serving.scored import Scored
 from pipeline.serving.scorer import LoadingPolicy, Scorer
-from pipeline.serving.scoring import Report, Way, silent
 from pipeline.serving.targets import layout
 from pipeline.serving.trust import Trust
+from pipeline.serving.worker.client import Worker
 from pipeline.settings import ROOT
+from pipeline.validation.columns import Given, check_many
+from pipeline.validation.rows import InvalidRows
+from support import registries
+from support.desks import GRACE, MODEL, build_desk
+from support.hostile_models import ALLOWED, HOSTILE, fitted, hostile, rows, save
+from support.in_memory import InMemoryRegistry
 
 ROW: dict[str, object] = {"Age": 30, "Weight": 82.5, "Gender": "Male", "CAEC": "no"}
 SCHEMA = {

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-import registries
-from clones import attempt, clone_project, command, commit, small_content, write_params
 from pipeline.training.files import digests
 from pipeline.training.sample import generate_sample
+from support import registries
+from support.clones import attempt, clone_project, command, commit, small_content, write_params
 
 MODEL, OTHER = "obesity_classifier", "other_settings"
 

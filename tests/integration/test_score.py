@@ -22,22 +22,22 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-import registries
-from desks import MODEL
-from hostile_models import ALLOWED, fitted, rows, save
-from pipeline.adapters.in_memory import InMemoryRegistry
 from pipeline.cli import run
 from pipeline.governance.errors import Conflict, InvalidInput, Unavailable
-from pipeline.serving import resume
-from pipeline.serving.batch import Batch
-from pipeline.serving.jobs import jobs
-from pipeline.serving.places import Place
-from pipeline.serving.pool import Pool
-from pipeline.serving.resume import JOURNAL
-from pipeline.serving.scored import Scored
+from pipeline.serving.batch import resume
+from pipeline.serving.batch.batch import Batch
+from pipeline.serving.batch.inputs import Place
+from pipeline.serving.batch.jobs import jobs
+from pipeline.serving.batch.resume import JOURNAL
+from pipeline.serving.batch.run import Way
+from pipeline.serving.batch.scored import Scored
 from pipeline.serving.scorer import LoadingPolicy, Scorer
-from pipeline.serving.scoring import Way
+from pipeline.serving.worker.pool import Pool
 from pipeline.settings import ROOT
+from support import registries
+from support.desks import MODEL
+from support.hostile_models import ALLOWED, fitted, rows, save
+from support.in_memory import InMemoryRegistry
 
 POLICY = LoadingPolicy("allow_list", ALLOWED, kept_models=3, predict_seconds=60, explain_seconds=60)
 SCHEMA = {
@@ -77,7 +77,7 @@ def pool() -> Iterator[Pool]:
 @pytest.fixture(scope="module")
 def scorer(saved: list[dict[str, bytes]], pool: Pool) -> Scorer:
     """Version 1 a forest, version 2 a logistic regression."""
-    from desks import build_desk
+    from support.desks import build_desk
 
     registry = InMemoryRegistry()
     registry.add_model(MODEL)
@@ -304,7 +304,7 @@ def test_a_stop_while_it_is_put_in_its_place(
     receive = Place.receive
     with monkeypatch.context() as patched, pytest.raises(Stopped):
         if step == "done":
-            patched.setattr("pipeline.serving.batch.shutil.rmtree", lambda *_, **__: stopped(None, Path("done")))
+            patched.setattr("pipeline.serving.batch.batch.shutil.rmtree", lambda *_, **__: stopped(None, Path("done")))
         else:
             patched.setattr(Place, "receive", stopped)
         scored(scorer, tmp_path / "in.csv", tmp_path / "out.csv")
@@ -429,7 +429,7 @@ def test_a_driver_that_is_not_installed(scorer: Scorer, monkeypatch: pytest.Monk
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[fsspec.AbstractFileSystem]:
     """An object store, empty before and after."""
-    monkeypatch.setattr("pipeline.serving.batch.VAR", tmp_path / "var")
+    monkeypatch.setattr("pipeline.serving.batch.batch.VAR", tmp_path / "var")
     found = fsspec.filesystem("memory")
     yield found
     found.store.clear()

@@ -17,16 +17,26 @@ import pytest
 from sklearn.dummy import DummyRegressor
 from sklearn.preprocessing import FunctionTransformer
 
-from hostile_models import ALLOWED, a7_hostile_tree, crashing, describe, fitted, hostile, replace_model, rows, save
 from pipeline.governance.errors import IntegrityFailure, NotFound, NotTried, Refused, Unavailable
 from pipeline.governance.evidence import manifest_digest
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import File, ModelFiles, VersionRecord, VersionRow
-from pipeline.serving.client import START_SECONDS, WorkerRefusal
-from pipeline.serving.launch import ending, environment
-from pipeline.serving.loader import TRUST_MAKERS, files_of
-from pipeline.serving.smoke import SubprocessSmoke, _in_words
-from pipeline.serving.worker import BrokenFrame, answer, read_frame, write_frame
+from pipeline.serving.gate_checks import SubprocessSmoke, _in_words
+from pipeline.serving.worker.__main__ import BrokenFrame, answer, read_frame, write_frame
+from pipeline.serving.worker.client import START_SECONDS, WorkerRefusal
+from pipeline.serving.worker.launch import ending, environment
+from pipeline.serving.worker.load import TRUST_MAKERS, files_of
+from support.hostile_models import (
+    ALLOWED,
+    a7_hostile_tree,
+    crashing,
+    describe,
+    fitted,
+    hostile,
+    replace_model,
+    rows,
+    save,
+)
 
 ROW = VersionRow("obesity", 3, Stage.STAGING, (), "READY", None, datetime(2026, 1, 1, tzinfo=UTC), "")
 RECORD = VersionRecord(ROW, source="", model_id=None, status_message="", registered_by="")
@@ -346,7 +356,7 @@ def test_worker_gets_none_of_ourenvironment(folder, monkeypatch):
 def test_private_streams_catch_every_printer_and_reader():
     """Both print and a write to file descriptor 1 miss the frames, and who reads the standard input finds its end."""
     program = (
-        "import os, sys; from pipeline.serving.worker import private_streams, read_frame, write_frame\n"
+        "import os, sys; from pipeline.serving.worker.__main__ import private_streams, read_frame, write_frame\n"
         "requests, answers = private_streams(); print('noise', end=sys.stdin.read())\n"
         "os.write(1, b'noise'); os.system('echo noise')\n"
         "write_frame(answers, read_frame(requests))"
@@ -424,5 +434,5 @@ def test_nan_as_a_prediction(folder):
 def test_importing_is_cheap():
     """The dashboard and the command line import the caller's side without numpy, scikit-learn or skops."""
     heavy = "{'numpy', 'pandas', 'pyarrow', 'sklearn', 'skops'}"
-    program = f"import sys, pipeline.comparison, pipeline.serving.smoke; assert not {heavy} & set(sys.modules)"
+    program = f"import sys, pipeline.comparison, pipeline.serving.gate_checks; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": "."})

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from desks import TickingClock
-from pipeline.adapters.in_memory import EPOCH
-from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import InvalidInput, LedgerBusy, Unavailable
 from pipeline.governance.ledger import Event, EventType, SlotChange, digest_of, event_hash
 from pipeline.governance.lifecycle import Slot
+from support.desks import TickingClock
+from support.in_memory import EPOCH
 
 CHAMPION = Slot.of_alias("m", "champion")
 

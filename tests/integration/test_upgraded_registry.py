@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from old_folder import old_folder
-from registries import OLD_MODEL, Filler, old_store, write_files
-from small_desk import small_desk
+from support.old_folder import old_folder
+from support.registries import OLD_MODEL, Filler, old_store, write_files
+from support.small_desk import small_desk
 
 Call = Callable[..., tuple[int, Any, str]]
 REASON = ("--accept-warnings", "--reason", "Better than the champion in every class.")

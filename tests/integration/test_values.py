@@ -20,18 +20,18 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
-from desks import build_desk
-from hostile_models import TREE
-from pipeline.adapters.in_memory import InMemoryRegistry
 from pipeline.governance.errors import Refused
-from pipeline.serving.batch import Batch
-from pipeline.serving.client import Worker
-from pipeline.serving.columns import Given, check_many
-from pipeline.serving.rows import InvalidRows
+from pipeline.serving.batch.batch import Batch
+from pipeline.serving.batch.run import Way
+from pipeline.serving.gate_checks import SubprocessSmoke
 from pipeline.serving.scorer import LoadingPolicy, Scorer
-from pipeline.serving.scoring import Way
-from pipeline.serving.smoke import SubprocessSmoke
 from pipeline.serving.targets import layout
+from pipeline.serving.worker.client import Worker
+from pipeline.validation.columns import Given, check_many
+from pipeline.validation.rows import InvalidRows
+from support.desks import build_desk
+from support.hostile_models import TREE
+from support.in_memory import InMemoryRegistry
 
 ALLOWED = (TREE, "numpy.dtype")
 POLICY = LoadingPolicy("allow_list", ALLOWED, kept_models=3, predict_seconds=60, explain_seconds=60)

@@ -19,17 +19,17 @@ import pyarrow as pa
 import pytest
 from sklearn.preprocessing import FunctionTransformer
 
-from hostile_models import ALLOWED, HOSTILE, crashing, fitted, hostile, replace_model, rows, save
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused, Unavailable
 from pipeline.governance.evidence import manifest_digest
-from pipeline.serving import client, launch
-from pipeline.serving.arrow_rows import heard, packed, rows_of
-from pipeline.serving.client import Worker, WorkerRefusal
-from pipeline.serving.columns import Given, check_many
-from pipeline.serving.layout import ColumnRule, Layout
-from pipeline.serving.loader import files_of
-from pipeline.serving.pool import Pool
+from pipeline.serving.worker import client, launch
+from pipeline.serving.worker.arrow import heard, packed, rows_of
+from pipeline.serving.worker.client import Worker, WorkerRefusal
+from pipeline.serving.worker.load import files_of
+from pipeline.serving.worker.pool import Pool
 from pipeline.settings import ROOT
+from pipeline.validation.columns import Given, check_many
+from pipeline.validation.schema import ColumnRule, Layout
+from support.hostile_models import ALLOWED, HOSTILE, crashing, fitted, hostile, replace_model, rows, save
 
 DTYPES = ["float64", "float64", "str", "str"]
 SECONDS = 60.0
@@ -345,7 +345,7 @@ def test_producers_run_only_in_the_worker(worker, clean, tmp_path):
         ask(worker, "describe", folder)
     assert ask(worker, "describe", folder, trust="producers", kept=3)["foreign"]
     assert not marker.exists()  # this one runs when it predicts
-    assert "pipeline.serving.foreign" not in sys.modules
+    assert "pipeline.serving.worker.foreign" not in sys.modules
 
 
 def test_what_a_model_does_to_its_process_stays_with_it(worker, clean, tmp_path):
@@ -385,7 +385,7 @@ def test_producers_are_not_trusted_with_broken_trees(worker, clean, tmp_path):
 def test_it_ends_with_whoever_started_it(tmp_path):
     """Killed without a chance to clean up: the end of its stdin is enough."""
     program = (
-        "import sys, time; from pipeline.serving.client import Worker; w = Worker(memory_megabytes=4096)\n"
+        "import sys, time; from pipeline.serving.worker.client import Worker; w = Worker(memory_megabytes=4096)\n"
         "w.ask({'op': 'ping'}, seconds=60, about='it'); print(w.pid, flush=True); time.sleep(600)"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}  # who is killed removes no folder

@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from desks import GRACE, MODEL, REASON, TickingClock, build_desk, small_registry
-from pipeline.adapters.in_memory import InMemoryLedger, InMemoryRegistry
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.ledger import Event, EventType, SlotChange, StoredEvent
 from pipeline.governance.lifecycle import Slot, Stage
 from pipeline.governance.service import GovernanceService
 from pipeline.serving.champion import Follower
-from pipeline.serving.client import WorkerRefusal
 from pipeline.serving.scorer import Scorer
-from served import POLICY, KnownWorker
+from pipeline.serving.worker.client import WorkerRefusal
+from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk, small_registry
+from support.in_memory import InMemoryLedger, InMemoryRegistry
+from support.served import POLICY, KnownWorker
 
 
 class FallibleLedger(InMemoryLedger):

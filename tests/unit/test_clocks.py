@@ -6,13 +6,13 @@ from itertools import pairwise
 
 import pytest
 
-from desks import GRACE, MODEL, REASON, DatabaseClock, TickingClock, build_desk, failing, small_registry
-from pipeline.adapters.in_memory import InMemoryLedger, InMemoryRegistry
 from pipeline.governance.decide import DEADLINE, RECONCILE_AFTER
 from pipeline.governance.errors import Blocked, Conflict, Unavailable
 from pipeline.governance.ledger import ENDS, EventType
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
+from support.desks import GRACE, MODEL, REASON, DatabaseClock, TickingClock, build_desk, failing, small_registry
+from support.in_memory import InMemoryLedger, InMemoryRegistry
 
 HOUR, YEAR, AT_ONCE = timedelta(hours=1), timedelta(days=365), timedelta(0)
 

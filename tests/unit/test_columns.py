@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.serving.columns import JSON, Given, check_many
-from pipeline.serving.layout import ColumnRule, Layout
-from pipeline.serving.moments import written_moment
-from pipeline.serving.rows import check_row, columnar
+from pipeline.validation.columns import JSON, Given, check_many
+from pipeline.validation.moments import written_moment
+from pipeline.validation.rows import check_row, columnar
+from pipeline.validation.schema import ColumnRule, Layout
 
 NUMBERS = [
     "80",

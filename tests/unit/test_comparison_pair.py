@@ -11,8 +11,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, mean_absolute_error, r2_score, recall_score, root_mean_squared_error
 
 from pipeline.comparison import PairedBootstrap
-from pipeline.comparison.bootstrap import mcnemar
-from pipeline.comparison.measures import measure
+from pipeline.comparison.intervals import mcnemar
+from pipeline.comparison.metrics import measure
 from pipeline.comparison.rows import read_rows
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.paired import FlipKind

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from desks import MODEL, KnownDifferences, build_desk, equal, good_documents, worse
-from pipeline.adapters.in_memory import InMemoryRegistry
 from pipeline.governance.compare import Differences, Pair
 from pipeline.governance.errors import InvalidInput, NotFound
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.service import GovernanceService
+from support.desks import MODEL, KnownDifferences, build_desk, equal, good_documents, worse
+from support.in_memory import InMemoryRegistry
 
 ROWS = {"signoff/evaluation_rows.parquet": b"rows"}
 BETTER = MetricDifference("accuracy", 0.05, 0.02, 0.08, 627, candidate=0.95, incumbent=0.9)

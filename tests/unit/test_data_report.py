@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.data_report import sentences
+from pipeline.model_card.data_report import sentences
 
 REPORT = {
     "rows_read": 2111,

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from desks import MODEL, add_good_version, build_desk, small_registry
-from pipeline.adapters.in_memory import InMemoryRegistry
-from pipeline.adapters.mlflow_measured import Link, Logged, Measured, Own
+from pipeline.adapters.mlflow.measured import Link, Logged, Measured, Own
 from pipeline.governance.evidence import Evidence, Metric, assemble, entry_of, finite, manifest_digest, number
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import File, Gap, ModelFiles
+from support.desks import MODEL, add_good_version, build_desk, small_registry
+from support.in_memory import InMemoryRegistry
 
 
 def evidence_of(registry: InMemoryRegistry, version: int = 1) -> Evidence:

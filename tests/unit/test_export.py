@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from desks import GRACE, MODEL, REASON, add_good_version, build_desk, small_registry
-from pipeline.adapters.in_memory import InMemoryLedger
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
+from support.desks import GRACE, MODEL, REASON, add_good_version, build_desk, small_registry
+from support.in_memory import InMemoryLedger
 
 OTHER = "another"
 

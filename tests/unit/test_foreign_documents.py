@@ -6,13 +6,13 @@ import math
 import pytest
 import yaml
 
-from pipeline.adapters.mlflow_documents import described
-from pipeline.foreign_documents import MOST_DEPTH, read_json, read_yaml
+from pipeline.adapters.mlflow.documents import described
 from pipeline.governance.errors import Refused
 from pipeline.governance.evidence import canonical
 from pipeline.governance.ports import File
-from pipeline.serving.loader import parse_description
-from registries import SIGNATURE, mlmodel
+from pipeline.serving.worker.load import parse_description
+from pipeline.validation.documents import MOST_DEPTH, read_json, read_yaml
+from support.registries import SIGNATURE, mlmodel
 
 NINE = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 'x'}]\n" for i in range(9))
 HOSTILE = {

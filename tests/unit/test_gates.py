@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from desks import MODEL, build_desk, equal, good_documents, small_registry, worse
 from pipeline.governance.claims import Claim, Measured, Recomputation
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.gates import GATES, Facts, check_gates
@@ -13,6 +12,7 @@ from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Stage, sta
 from pipeline.governance.metrics import MetricRules
 from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.ports import MetricDifference
+from support.desks import MODEL, build_desk, equal, good_documents, small_registry, worse
 
 RULE = GateRule(Mode.PREVENT)
 

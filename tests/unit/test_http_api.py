@@ -11,20 +11,20 @@ import httpx
 import pytest
 import yaml
 
-from desks import MODEL
-from loops import run_async
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.http_api import create_app
 from pipeline.http_api.columns import row_schema
-from pipeline.http_api.document import ENDPOINTS
-from pipeline.http_api.parts import Parts, _look
+from pipeline.http_api.openapi import ENDPOINTS
+from pipeline.http_api.state import Parts, _look
 from pipeline.http_api.token import read_token
-from pipeline.serving.client import WorkerRefusal
-from pipeline.serving.layout import ColumnRule, Layout
-from pipeline.serving.rows import InvalidRows, check_row, check_rows, parse_row
+from pipeline.serving.worker.client import WorkerRefusal
 from pipeline.settings import ROOT, Environment
-from served import LIMITS, ROW, KnownWorker, parts_in_memory, registry_with_columns
+from pipeline.validation.rows import InvalidRows, check_row, check_rows, parse_row
+from pipeline.validation.schema import ColumnRule, Layout
+from support.desks import MODEL
+from support.loops import run_async
+from support.served import LIMITS, ROW, KnownWorker, parts_in_memory, registry_with_columns
 
 JSON = {"content-type": "application/json"}
 TOKEN = "a-token-for-this-test-0123456789"

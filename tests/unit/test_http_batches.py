@@ -4,15 +4,15 @@ import json
 
 import pyarrow as pa
 
-from desks import MODEL
-from pipeline.adapters.in_memory import InMemoryRegistry
 from pipeline.governance.evidence import assemble
 from pipeline.http_api import answers
 from pipeline.http_api.batches import batch_text, counts
-from pipeline.serving.columns import Given, check_many
-from pipeline.serving.layout import ColumnRule, Layout
 from pipeline.serving.predictions import PredictedColumns, Prediction, Resolved, Target
 from pipeline.serving.trust import Trust, TrustState
+from pipeline.validation.columns import Given, check_many
+from pipeline.validation.schema import ColumnRule, Layout
+from support.desks import MODEL
+from support.in_memory import InMemoryRegistry
 
 LAYOUT = Layout((ColumnRule("a", "number", "float64"),), "signature")
 LABELS = ("0", "1")

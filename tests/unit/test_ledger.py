@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline.adapters.in_memory import EPOCH
 from pipeline.governance.ledger import (
     FIRST_HASH,
     Event,
@@ -22,6 +21,7 @@ from pipeline.governance.ledger import (
 )
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import MetricDifference
+from support.in_memory import EPOCH
 
 CHAMPION = Slot.of_alias("m", "champion")
 

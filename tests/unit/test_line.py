@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from desks import MODEL, build_desk
-from loops import run_async
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.service import GovernanceService
+from pipeline.http_api.batcher import Line, TookTooLong
 from pipeline.serving.champion import Follower, Served
-from pipeline.serving.client import WorkerRefusal
-from pipeline.serving.columns import Given, check_many
-from pipeline.serving.frames import Frame
-from pipeline.serving.line import Line, TookTooLong
 from pipeline.serving.predictions import Prediction
-from pipeline.serving.rows import CheckedRow, check_row
 from pipeline.serving.scorer import Scorer
-from served import POLICY, ROW, KnownWorker, registry_with_columns
+from pipeline.serving.worker.client import WorkerRefusal
+from pipeline.serving.worker.protocol import Frame
+from pipeline.validation.columns import Given, check_many
+from pipeline.validation.rows import CheckedRow, check_row
+from support.desks import MODEL, build_desk
+from support.loops import run_async
+from support.served import POLICY, ROW, KnownWorker, registry_with_columns
 
 POISON = 13.0
 

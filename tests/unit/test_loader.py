@@ -16,7 +16,10 @@ import skops.io
 from sklearn.decomposition import NMF, LatentDirichletAllocation
 from sklearn.ensemble import RandomForestClassifier
 
-from hostile_models import (
+from pipeline.governance.errors import Refused
+from pipeline.serving.worker.load import TRUST_MAKERS, NoInputExample, files_of, input_example, load_model
+from pipeline.settings import read_settings
+from support.hostile_models import (
     ALLOWED,
     ESTIMATORS,
     HOSTILE,
@@ -30,9 +33,6 @@ from hostile_models import (
     rows,
     save,
 )
-from pipeline.governance.errors import Refused
-from pipeline.serving.loader import TRUST_MAKERS, NoInputExample, files_of, input_example, load_model
-from pipeline.settings import read_settings
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from desks import GRACE, MODEL, REASON, build_desk, good_documents, registered_again, small_registry
-from pipeline.adapters.in_memory import InMemoryRegistry
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import Stage
 from pipeline.model_card import Card, Section, Table, describe, to_html, to_markdown
+from support.desks import GRACE, MODEL, REASON, build_desk, good_documents, registered_again, small_registry
+from support.in_memory import InMemoryRegistry
 
 EVALUATION = {
     "n": 627,

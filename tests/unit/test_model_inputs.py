@@ -26,14 +26,14 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from hostile_models import ALLOWED, describe
 from pipeline.governance.errors import Refused
-from pipeline.serving import operations
-from pipeline.serving.arrow_rows import packed, unpacked
-from pipeline.serving.columns import Arrow
-from pipeline.serving.held import Held, load
-from pipeline.serving.loader import Failed, LoadedModel, NotHere
-from pipeline.serving.model_inputs import reading
+from pipeline.serving.worker import operations
+from pipeline.serving.worker.arrow import packed, unpacked
+from pipeline.serving.worker.load import Failed, LoadedModel, NotHere
+from pipeline.serving.worker.model_cache import Held, load
+from pipeline.serving.worker.model_inputs import reading
+from pipeline.validation.columns import Arrow
+from support.hostile_models import ALLOWED, describe
 
 TEXTS = pd.Series(["good product", "bad product", "nice and good", "terrible bad"] * 10, name="review")
 TRUTH = ["pos", "neg", "pos", "neg"] * 10

@@ -17,12 +17,12 @@ from sklearn.multioutput import ClassifierChain
 from sklearn.neural_network import MLPClassifier
 
 from pipeline.governance.errors import Refused
-from pipeline.serving import operations
-from pipeline.serving.arrow_rows import packed, unpacked
-from pipeline.serving.held import Held
-from pipeline.serving.loader import Failed, LoadedModel, short
-from pipeline.serving.outputs import several_of, wrong_probabilities
-from pipeline.serving.worker import answer, sendable
+from pipeline.serving.worker import operations
+from pipeline.serving.worker.__main__ import answer, sendable
+from pipeline.serving.worker.arrow import packed, unpacked
+from pipeline.serving.worker.load import Failed, LoadedModel, short
+from pipeline.serving.worker.model_cache import Held
+from pipeline.serving.worker.outputs import several_of, wrong_probabilities
 
 THREE = np.array([[0.2, 0.5, 0.3], [0.7, 0.2, 0.1]])
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from pipeline.parquet_bytes import read_frame
 from pipeline.settings import ROOT
+from pipeline.validation.parquet import read_frame
 
 FRAME = pd.DataFrame(
     {
@@ -27,14 +27,14 @@ FRAME = pd.DataFrame(
 )
 OPENS = re.compile(r"\b(?:pd\.read_parquet|pq\.\w*(?:read|File)\w*|parquet\.read_table)\(")
 # The second reads a stream of any size as far as it is asked, and fetches nothing ahead.
-READERS = {"pipeline/parquet_bytes.py", "pipeline/serving/parquet_file.py"}
+READERS = {"pipeline/validation/parquet.py", "pipeline/serving/batch/parquet_file.py"}
 WHAT_VERBS_READ = """
 import os, sys
 from pathlib import Path
 from pipeline.comparison.rows import read_rows
 from pipeline.settings import read_settings
 from pipeline.training.data import read_data
-from pipeline.training.differences import check_predictions
+from pipeline.reproduce.differences import check_predictions
 from pipeline.training.files import read_parquet, write_parquet
 path = Path(sys.argv[1])
 def threads():

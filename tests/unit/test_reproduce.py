@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from pipeline.governance.errors import Unavailable
-from pipeline.training.differences import Difference, PredictionCheck, Rebuilt, check_predictions, other_conditions
-from pipeline.training.differences import result_differences as differences
-from pipeline.training.recorded import Lineage, Recorded
-from pipeline.training.reproduce import Reproduction
-from pipeline.training.worktree import fresh_interpreter
+from pipeline.reproduce.differences import Difference, PredictionCheck, Rebuilt, check_predictions, other_conditions
+from pipeline.reproduce.differences import result_differences as differences
+from pipeline.reproduce.recorded import Lineage, Recorded
+from pipeline.reproduce.reproduce import Reproduction
+from pipeline.reproduce.worktree import fresh_interpreter
 
 ROWS = pd.DataFrame(
     {

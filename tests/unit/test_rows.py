@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.governance.errors import InvalidInput
-from pipeline.serving.cells import Unfit, check_value
-from pipeline.serving.layout import ColumnRule, Layout, layout_of, layout_of_model, started_with
-from pipeline.serving.rows import InvalidRows, check_columns, check_row, check_rows, columnar, parse_row
+from pipeline.validation.rows import InvalidRows, check_columns, check_row, check_rows, columnar, parse_row
+from pipeline.validation.schema import ColumnRule, Layout, layout_of, layout_of_model, started_with
+from pipeline.validation.values import Unfit, check_value
 
 SCHEMA = {
     "columns": {

@@ -8,27 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from desks import (
-    GRACE,
-    MODEL,
-    PIPELINE,
-    REASON,
-    KnownClaims,
-    KnownDifferences,
-    KnownSmoke,
-    add_good_version,
-    before_the_lock,
-    build_desk,
-    default_policy,
-    failing,
-    refused,
-    registered_again,
-    small_registry,
-    worse,
-)
-from pipeline.adapters.in_memory import EPOCH, InMemoryLedger, InMemoryRegistry
 from pipeline.governance.actors import Actor, Established
-from pipeline.governance.drift import check_unmoved, state_text
 from pipeline.governance.errors import (
     Blocked,
     Conflict,
@@ -52,9 +32,29 @@ from pipeline.governance.history import GateCount, Moment, entry, given_out_agai
 from pipeline.governance.ledger import Event, EventType, SlotState, StoredEvent, UnreadableEvent, iso
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Slot, Stage, alias_move, parse_target, stage_move
 from pipeline.governance.metrics import Direction, MetricRules
+from pipeline.governance.out_of_band import check_unmoved, state_text
 from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.request import Request, check_slot
 from pipeline.governance.service import GovernanceService
+from support.desks import (
+    GRACE,
+    MODEL,
+    PIPELINE,
+    REASON,
+    KnownClaims,
+    KnownDifferences,
+    KnownSmoke,
+    add_good_version,
+    before_the_lock,
+    build_desk,
+    default_policy,
+    failing,
+    refused,
+    registered_again,
+    small_registry,
+    worse,
+)
+from support.in_memory import EPOCH, InMemoryLedger, InMemoryRegistry
 
 NOBODY = Actor("nobody", Established.PROGRAM)  # the policy lists no such program
 OUR_EVENTS = [EventType.BASELINE, EventType.DECIDED, EventType.APPLIED]

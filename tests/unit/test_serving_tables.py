@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from desks import MODEL, build_desk
 from pipeline.governance.errors import InvalidInput, Refused
-from pipeline.serving.batch import score_upload
-from pipeline.serving.csv_file import CsvFile
-from pipeline.serving.layout import ColumnRule, Layout
-from pipeline.serving.read_ahead import MOST_LINE_CHARACTERS
+from pipeline.serving.batch.batch import score_upload
+from pipeline.serving.batch.read import open_table
+from pipeline.serving.batch.read_ahead import MOST_LINE_CHARACTERS
+from pipeline.serving.batch.read_csv import CsvFile
+from pipeline.serving.batch.write import ArrowSink, CsvSink, neutral, output_schema, to_parquet
 from pipeline.serving.scorer import Scorer
-from pipeline.serving.sinks import ArrowSink, CsvSink, neutral, output_schema, to_parquet
-from pipeline.serving.table_files import open_table
-from served import POLICY, KnownWorker, registry_with_columns
+from pipeline.validation.schema import ColumnRule, Layout
+from support.desks import MODEL, build_desk
+from support.served import POLICY, KnownWorker, registry_with_columns
 
 
 def read(content: bytes, name: str = "rows.csv", *, chunk: int = 2):

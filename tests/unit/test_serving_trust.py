@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from desks import GRACE, MODEL, REASON, build_desk, small_registry
 from pipeline.governance.errors import Blocked
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.ledger import Event, EventType, SlotChange
 from pipeline.governance.lifecycle import Slot, Stage
 from pipeline.governance.recorded import Recorded
 from pipeline.serving.trust import LedgerView, Trust, judge
+from support.desks import GRACE, MODEL, REASON, build_desk, small_registry
 
 
 @pytest.fixture

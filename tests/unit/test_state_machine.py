@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from desks import GRACE, MODEL, REASON, DatabaseClock, TickingClock, build_desk, small_registry
-from pipeline.adapters.in_memory import InMemoryLedger, InMemoryRegistry
-from pipeline.governance.drift import state_text
 from pipeline.governance.errors import Conflict, NotFound, Refused, Unavailable
 from pipeline.governance.ledger import ENDS, Event, EventType, StoredEvent
 from pipeline.governance.lifecycle import CHAMPION, ModelState, Slot, Stage
+from pipeline.governance.out_of_band import state_text
 from pipeline.governance.request import Outcome
+from support.desks import GRACE, MODEL, REASON, DatabaseClock, TickingClock, build_desk, small_registry
+from support.in_memory import InMemoryLedger, InMemoryRegistry
 
 versions = st.integers(1, 4)
 aliases = st.sampled_from(["champion", "challenger", "shadow"])

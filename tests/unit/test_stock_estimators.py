@@ -37,10 +37,10 @@ from sklearn import (
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401 (scikit-learn asks for it)
 from sklearn.pipeline import make_pipeline
 
-from hostile_models import fitted, replace_model, save
 from pipeline.governance.errors import Refused
-from pipeline.serving.loader import OutsidePolicy, load_model
+from pipeline.serving.worker.load import OutsidePolicy, load_model
 from pipeline.settings import read_settings
+from support.hostile_models import fitted, replace_model, save
 
 ALLOWED = read_settings(environ={}).serving.allowed_types
 RANDOM = np.random.default_rng(5)

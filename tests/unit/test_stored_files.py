@@ -17,9 +17,9 @@ from pipeline.comparison.rows import read_rows
 from pipeline.explanation.archives import members_of
 from pipeline.explanation.result import Explanation, from_npz, to_npz
 from pipeline.governance.errors import InvalidInput
-from pipeline.parquet_bytes import BROKEN, Limits, first_rows, open_parquet
-from pipeline.serving.example_rows import names_of
 from pipeline.training.files import read_parquet, write_parquet
+from pipeline.validation.example_rows import names_of
+from pipeline.validation.parquet import BROKEN, Limits, first_rows, open_parquet
 
 LIMITS = Limits(unpacked_bytes=2**20, rows=100, cells=300)
 FRAME = pd.DataFrame(
@@ -55,8 +55,8 @@ from pathlib import Path
 import psutil
 import pandas as pd
 from pipeline.comparison.rows import read_rows
-from pipeline.parquet_bytes import Limits, first_rows
-import pipeline.serving.operations
+from pipeline.validation.parquet import Limits, first_rows
+import pipeline.serving.worker.operations
 path = Path(sys.argv[1])
 content = path.read_bytes()
 before = psutil.Process().num_threads()

@@ -4,7 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from desks import (
+from pipeline.governance.errors import Blocked, NotAllowed, OutOfBand, Refused, StateChanged
+from pipeline.governance.ledger import EventType
+from pipeline.governance.lifecycle import ModelState, Stage, parse_target
+from pipeline.governance.service import GovernanceService
+from pipeline.serving.trust import LedgerView
+from support.desks import (
     GRACE,
     MODEL,
     PIPELINE,
@@ -14,12 +19,7 @@ from desks import (
     build_desk,
     small_registry,
 )
-from pipeline.adapters.in_memory import InMemoryLedger, InMemoryRegistry
-from pipeline.governance.errors import Blocked, NotAllowed, OutOfBand, Refused, StateChanged
-from pipeline.governance.ledger import EventType
-from pipeline.governance.lifecycle import ModelState, Stage, parse_target
-from pipeline.governance.service import GovernanceService
-from pipeline.serving.trust import LedgerView
+from support.in_memory import InMemoryLedger, InMemoryRegistry
 
 OTHER = "churn"
 

@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings import read_settings
+from pipeline.training.clean import clean_rows, feature_schema
 from pipeline.training.sample import generate_sample
-from pipeline.training.schema import clean_rows, feature_schema
 
 SCHEMA = read_settings(environ={}).schema_
 

@@ -4,7 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from desks import (
+from pipeline.governance.errors import Unavailable
+from pipeline.governance.ledger import EventType, iso
+from pipeline.governance.lifecycle import Stage
+from pipeline.governance.ports import KnownRegistry
+from pipeline.governance.service import GovernanceService
+from pipeline.governance.verify import lasting, pending_json, unknown_registry
+from support.desks import (
     GRACE,
     MODEL,
     REASON,
@@ -14,13 +20,7 @@ from desks import (
     failing,
     small_registry,
 )
-from pipeline.adapters.in_memory import EPOCH, InMemoryLedger, InMemoryRegistry
-from pipeline.governance.errors import Unavailable
-from pipeline.governance.ledger import EventType, iso
-from pipeline.governance.lifecycle import Stage
-from pipeline.governance.ports import KnownRegistry
-from pipeline.governance.service import GovernanceService
-from pipeline.governance.verify import lasting, pending_json, unknown_registry
+from support.in_memory import EPOCH, InMemoryLedger, InMemoryRegistry
 
 HERE, THERE = "sqlite:////srv/mlflow.db", "http://mlflow:5000"
 

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from pipeline.serving.layout import ColumnRule, Layout
 from pipeline.serving.predictions import Prediction
-from pipeline.serving.rows import CheckedRow, Row, check_row
 from pipeline.serving.what_if import curve_points, points, smallest_change
+from pipeline.validation.rows import CheckedRow, Row, check_row
+from pipeline.validation.schema import ColumnRule, Layout
 
 WEIGHT = ColumnRule("Weight", "number", "float64", minimum=25, maximum=260, lowest=40, highest=140)
 MEALS = ColumnRule("Meals", "integer", "int64", minimum=1, maximum=4)

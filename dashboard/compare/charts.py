@@ -1,0 +1,129 @@
+"""Figures of two versions as pure functions of plain values; `a` is the reference, differences are b minus a."""
+
+import html
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+
+from dashboard.compare.tables import ALIKE, BETTER, VERDICTS, WORSE
+from dashboard.components.charts import LEAST_PIXELS, ROW_PIXELS, framed, true_by_predicted
+from pipeline.governance.compare import Line
+from pipeline.governance.paired import CalibrationPoint, Confusions
+
+# Blue and orange, which everybody can tell apart; shapes and words say the same.
+COLOURS_ON_LIGHT = {BETTER: "#1D4ED8", WORSE: "#C2410C", ALIKE: "#64748B"}
+COLOURS_ON_DARK = {BETTER: "#60A5FA", WORSE: "#FB923C", ALIKE: "#94A3B8"}
+SYMBOLS = {BETTER: "triangle-up", WORSE: "triangle-down", ALIKE: "circle"}
+MIDDLE_ON_LIGHT, MIDDLE_ON_DARK = "#F4F6FA", "#1A2233"
+MOST_COLUMNS = 15
+SMALLEST_DOT, LARGEST_DOT = 6, 20
+NO_DIFFERENCE = 1e-9
+
+
+def differences(lines: Sequence[Line], title: str, *, dark: bool = False) -> go.Figure:
+    """Each difference as a point with its interval; whoever crosses the line at zero is not distinguishable."""
+    figure, colours = go.Figure(), COLOURS_ON_DARK if dark else COLOURS_ON_LIGHT
+    names = [plain(line.name) for line in lines]
+    for verdict in (BETTER, WORSE, ALIKE):
+        judged = (line for line in lines if VERDICTS.get(line.verdict or "") == verdict)
+        shown = [(line, line.interval) for line in judged if line.interval]
+        if shown:
+            figure.add_scatter(
+                x=[line.difference for line, _ in shown],
+                y=[plain(line.name) for line, _ in shown],
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [ends[1] - (line.difference or 0) for line, ends in shown],
+                    "arrayminus": [(line.difference or 0) - ends[0] for line, ends in shown],
+                    "thickness": 1.5,
+                },
+                mode="markers",
+                marker={"size": 10, "symbol": SYMBOLS[verdict], "color": colours[verdict]},
+                name=verdict,
+                hovertemplate="%{y}: %{x:+.4f}<extra></extra>",
+            )
+    figure.add_vline(x=0, line={"width": 1, "dash": "dot", "color": colours[ALIKE]})
+    framed(figure, height=max(LEAST_PIXELS, 28 * len(names) + 115))
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, showlegend=True)
+    figure.update_xaxes(tickformat="+.3~f", title=title)
+    return figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
+
+
+def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
+    """The share that is right against the probability; a version that may be trusted lies on the diagonal."""
+    figure = go.Figure()
+    most = max((point.n for points in curves.values() for point in points), default=1)
+    for (name, points), symbol in zip(curves.items(), ("circle", "diamond"), strict=False):
+        figure.add_scatter(
+            x=[point.probability for point in points],
+            y=[point.right for point in points],
+            customdata=[point.n for point in points],
+            mode="lines+markers",
+            cliponaxis=False,  # a share of 0 lies on the edge
+            marker={"size": [_dot(point.n, most) for point in points], "symbol": symbol},
+            name=name,
+            hovertemplate="probability %{x:.2f}, right %{y:.2f}<br>n = %{customdata:,}<extra></extra>",
+        )
+    figure.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "width": 1, "color": COLOURS_ON_LIGHT[ALIKE]},
+        name="Probability = share right", hoverinfo="skip",
+    )  # fmt: skip
+    framed(figure, height=400)
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
+    figure.update_xaxes(title="Mean of the highest probability", range=[0, 1.03], tickformat=".1f")
+    return figure.update_yaxes(title="Share predicted right", range=[0, 1.05], tickformat=".1f")
+
+
+def confusion_difference(found: Confusions, *, dark: bool = False) -> go.Figure:
+    """Counts of b minus a; blue is better (more right, fewer mistakes), orange worse, as shares of the true class."""
+    difference, classes = found.difference, [plain(name) for name in found.classes]
+    gains = [
+        [(count if row == column else -count) / (sum(found.a[row]) or 1) for column, count in enumerate(line)]
+        for row, line in enumerate(difference)
+    ]
+    most = max([abs(gain) for line in gains for gain in line] + [NO_DIFFERENCE])
+    # Also on dark: white counts can be read on them, and hardly on the lighter ones.
+    colours, middle = COLOURS_ON_LIGHT, MIDDLE_ON_DARK if dark else MIDDLE_ON_LIGHT
+    return true_by_predicted(
+        classes,
+        gains,
+        [[f"{count:+,}" if count else "" for count in line] for line in difference],
+        cell="%{text} rows",
+        colours=[[0, colours[WORSE]], [0.5, middle], [1, colours[BETTER]]],
+        span=(-most, most),
+    )
+
+
+def importances(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
+    """The columns that matter most to any of them, each version as a bar."""
+    highest: dict[str, float] = {}
+    for held in shares.values():
+        highest |= {name: max(share, highest.get(name, 0)) for name, share in held.items()}
+    shown = sorted(highest, key=lambda name: -highest[name])[:MOST_COLUMNS]
+    figure = go.Figure()
+    for (name, held), pattern in zip(shares.items(), ("", "/"), strict=False):
+        figure.add_bar(
+            x=[held.get(column) for column in shown],
+            y=[plain(column) for column in shown],
+            orientation="h",
+            name=name,
+            marker={"pattern": {"shape": pattern, "fillmode": "overlay", "solidity": 0.25, "size": 6}},
+            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+        )
+    framed(figure, height=ROW_PIXELS * len(shown) + 90)
+    figure.update_layout(
+        barmode="group", bargap=0.25, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+    )
+    figure.update_xaxes(tickformat=".0%", title="Share of the total")
+    return figure.update_yaxes(autorange="reversed")
+
+
+def plain(text: str) -> str:
+    """Plotly reads some HTML in its labels: a name could draw a link."""
+    return html.escape(text, quote=False)
+
+
+def _dot(n: int, most: int) -> float:
+    """The area grows with n."""
+    return SMALLEST_DOT + (LARGEST_DOT - SMALLEST_DOT) * float((n / most) ** 0.5)

@@ -1,0 +1,89 @@
+"""The rows that two versions predict differently, with filters that the address keeps; one of them in detail."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import streamlit as st
+
+from dashboard import session
+from dashboard.compare import tables
+from dashboard.compare.panels import badge_column
+from dashboard.compare.row import flipped_row
+from dashboard.components import widgets, words
+from pipeline.governance.compare import Comparison
+from pipeline.governance.paired import Flip, FlipKind, Flips
+
+ROW = "row"
+KIND_COLOURS = {FlipKind.GAINED: "green", FlipKind.LOST: "red", FlipKind.CHANGED: "gray"}
+
+
+def flipped_rows(comparison: Comparison) -> None:
+    if comparison.paired is not None and comparison.paired.agreement is None:
+        st.caption("Numbers are predicted, which do not flip as classes do.")
+        return
+    if comparison.paired is None:
+        st.caption("Flipped rows are known on the same rows only.")
+        return
+    flips = session.flips(comparison.a.model, comparison.a.version, comparison.b.version)
+    if not flips.rows:
+        st.caption(f"The two predict all {flips.agreement.n:,} rows alike.")
+        return
+    _table(comparison, flips)
+
+
+def _table(comparison: Comparison, flips: Flips) -> None:
+    names = tables.heads(comparison)
+    right = tables.right_words(names)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.pills(
+            "Who is right", list(right.values()), selection_mode="multi", key="right", bind="query-params"
+        )
+        actual = st.multiselect(
+            "Actual class",
+            tables.actual_classes(flips.rows),
+            key="actual",
+            bind="query-params",
+            placeholder="All",
+            width=320,
+        )
+    found = tables.filtered(flips.rows, [kind for kind, text in right.items() if text in chosen], actual)
+    held = f" Only the first {len(flips.rows):,} are held." if len(flips.rows) < flips.agreement.flipped else ""
+    st.caption(
+        f"{len(found):,} of {words.count(flips.agreement.flipped, 'row')} that the two predict differently."
+        f" {names[0]} is the reference. Select one to see why.{held}"
+    )
+    _rows(found, names, f"flips/{comparison.a.version}/{comparison.b.version}/{chosen}/{actual}")
+    asked = st.query_params.get(ROW)
+    flip = next((each for each in flips.rows if str(each.row) == asked), None)
+    if flip is not None:
+        widgets.guarded(partial(flipped_row, comparison, flip), "flip")
+    elif asked is not None:
+        st.caption("The row in the address is none that the two predict differently.")
+
+
+def _rows(found: Sequence[Flip], names: tuple[str, str], key: str) -> None:
+    """Each choice of rows has a table of its own: a selection counts lines."""
+    right, chance = tables.right_words(names), st.column_config.NumberColumn(format="%.2f")
+
+    def open_row() -> None:
+        selected = st.session_state[key].selection.rows
+        if selected and selected[0] < len(found):
+            st.query_params[ROW] = str(found[selected[0]].row)
+        else:
+            st.query_params.pop(ROW, None)
+
+    st.dataframe(
+        tables.flips(found, names),
+        hide_index=True,
+        height=widgets.height_of(len(found)),
+        key=key,
+        on_select=open_row,
+        selection_mode="single-row",
+        column_config={
+            "Row": st.column_config.NumberColumn(format="%d", pinned=True, width=65, help="In the evaluation rows"),
+            tables.RIGHT: badge_column({right[kind]: colour for kind, colour in KIND_COLOURS.items()}, 135),
+            **{f"{name}, probability": chance for name in names},
+        },
+        placeholder=words.NOTHING,
+        alt="Rows that the two versions predict differently, with what each says and the inputs",
+    )

@@ -1,0 +1,74 @@
+"""Two or more versions of a model: which is better on the same rows, and what else differs."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import streamlit as st
+
+from dashboard import pages, session
+from dashboard.compare import panels
+from dashboard.compare import picker as compare_picker
+from dashboard.compare.flips import flipped_rows
+from dashboard.compare.glance import in_detail
+from dashboard.compare.picker import Choice
+from dashboard.components import widgets
+from pipeline.governance.compare import Comparison
+
+SECTIONS: Mapping[str, Callable[[Comparison], None]] = {
+    "Metrics": panels.metrics,
+    "Classes and slices": panels.classes,
+    "Calibration": panels.calibration,
+    "Flipped rows": flipped_rows,
+    "Importance": panels.importances,
+    "What differs": panels.different,
+}
+
+
+def compare_page() -> None:
+    choice = compare_picker.picked_versions()
+    if choice is None:
+        st.title("Compare", anchor=False)
+        st.info("There are no versions to compare yet. The overview says how to fill the registry.")
+        pages.link_overview()
+        return
+    header(choice)
+    if not choice.others:
+        alone(choice)
+        return
+    comparison = session.comparison(choice.model, choice.reference, in_detail(choice))
+    panels.sides(comparison)
+    panels.verdicts(comparison)
+    sections(comparison)
+
+
+def header(choice: Choice) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        st.title("Compare", width="content", anchor=False)
+        with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
+            compare_picker.fields(choice)
+            pages.link_versions("All versions", choice.model)
+    if choice.left_out:
+        st.caption(f"The address names {choice.left_out:,} more; {compare_picker.MOST_OTHERS} are compared at once.")
+
+
+def alone(choice: Choice) -> None:
+    champion = session.champion_of(choice.model)
+    st.subheader("One version is not enough", anchor=False)
+    if len(session.versions(choice.model)) == 1:
+        st.caption(f"The model has only version {choice.reference}. A comparison needs two.")
+        return
+    st.caption(f"Choose above what version {choice.reference} is to be compared with.")
+    if champion not in (None, choice.reference):
+        label = f"Compare with the champion, version {champion}"
+        pages.link_compare(label, choice.model, [champion, choice.reference])
+
+
+def sections(comparison: Comparison) -> None:
+    tabs = st.tabs(list(SECTIONS), key="show", on_change="rerun", bind="query-params")
+    for tab, draw in zip(tabs, SECTIONS.values(), strict=True):
+        if tab.open:
+            with tab:
+                widgets.guarded(partial(draw, comparison), "section")
+
+
+compare_page()

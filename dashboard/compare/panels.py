@@ -1,0 +1,240 @@
+"""What a reviewer is shown about two versions, section by section; `a` is the reference."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import pages, session
+from dashboard.compare import charts as compare_charts
+from dashboard.compare import tables
+from dashboard.components import charts, widgets, words
+from dashboard.components.trust import trust_badge
+from pipeline.governance.compare import Comparison, Line
+from pipeline.governance.evidence import Evidence
+from pipeline.governance.metrics import Direction, direction_of
+from pipeline.governance.paired import Agreement
+
+VERDICT_LOOKS: dict[str, tuple[str, widgets.Colour]] = {
+    "better": (":material/check:", "green"),
+    "worse": (":material/close:", "red"),
+    "not distinguishable": (":material/drag_handle:", "gray"),
+}
+VERDICT_COLOURS = {tables.BETTER: "green", tables.WORSE: "red", tables.ALIKE: "gray"}
+RESULT_COLOURS = {tables.DIFFERS: "orange", tables.SAME: "gray"}
+SIGNED = "%+.4f"
+CHANCE, SMALLEST_SHOWN = 0.05, 0.0001
+
+
+def sides(comparison: Comparison) -> None:
+    left, right = st.columns(2, gap="medium")
+    for place, evidence, role in ((left, comparison.a, "Reference"), (right, comparison.b, "Compared with it")):
+        with place, st.container(border=True, gap="xsmall"):
+            _side(evidence, role)
+
+
+def verdicts(comparison: Comparison) -> None:
+    """The answer in one line; where there is none, why."""
+    if comparison.warning is not None:
+        missing = [f"{head} came without evaluation rows." for head in tables.without_rows(comparison)]
+        text = "\n".join(missing or [comparison.warning.text])
+        with widgets.message("Not evaluated on the same rows", text, colour="orange"):
+            st.caption("Each version's own figures are shown below. They do not say which of the two is better.")
+        return
+    if comparison.paired is not None:
+        a, b = tables.heads(comparison)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.text(f"{b} against {a.lower()}, on the same {comparison.paired.n:,} rows:", width="content")
+            _count_badges(comparison.metrics)
+    if found := tables.contradictions(comparison):
+        with widgets.message("Claims that the rows contradict", "\n".join(found), colour="red"):
+            st.caption("The comparison uses the rows.")
+
+
+def metrics(comparison: Comparison) -> None:
+    frame = tables.metrics(comparison)
+    if frame.empty:
+        st.caption("Neither version has metrics.")
+        return
+    # r2 has no unit: on the axis of errors, which have one, its interval would be a dot.
+    numbers = comparison.paired is not None and comparison.paired.confusions is None
+    if shown := [line for line in comparison.metrics if line.interval and not (numbers and line.name == "r2")]:
+        figure = compare_charts.differences(shown, _minus(comparison), dark=_dark())
+        st.plotly_chart(figure, config=charts.PLAIN, alt="Difference of each metric with its interval")
+    _lines_table(frame, comparison, "Metrics of both versions with difference, interval, n and verdict")
+    if comparison.paired is not None:
+        if comparison.paired.agreement is not None:
+            _agreement(comparison, comparison.paired.agreement)
+        _how_judged(comparison)
+
+
+def classes(comparison: Comparison) -> None:
+    paired = comparison.paired
+    if paired is None:
+        st.caption("Classes and slices are compared on the same rows only.")
+        return
+    if paired.confusions is None:
+        st.caption("Numbers are predicted, so there are no classes.")
+        _slices(comparison, "Mean absolute error")
+        return
+    st.subheader("Recall per class", anchor=False)
+    _count_badges(comparison.classes)
+    frame = tables.lines("Class", comparison.classes, tables.heads(comparison))
+    _lines_table(frame, comparison, "Recall per class with difference, interval, n and verdict")
+    st.subheader("Confusion, difference", anchor=False)
+    figure = compare_charts.confusion_difference(paired.confusions, dark=_dark())
+    st.plotly_chart(figure, config=charts.PLAIN, alt="Confusion counts: version compared minus reference")
+    st.caption(f"Rows of {_minus(comparison).lower()}. Blue: more right or fewer mistakes. Orange: worse.")
+    _slices(comparison, "Accuracy")
+
+
+def _slices(comparison: Comparison, metric: str) -> None:
+    st.subheader(f"{metric} per slice", anchor=False)
+    _count_badges(comparison.slices)
+    frame = tables.lines("Slice", tables.worst_first(comparison.slices), tables.heads(comparison))
+    _lines_table(frame, comparison, f"{metric} per slice with difference, interval, n and verdict")
+    st.caption(
+        "Intervals are widened so that those of all classes hold together, and those of all slices. "
+        "With few rows only a large difference can be told."
+    )
+
+
+def calibration(comparison: Comparison) -> None:
+    paired = comparison.paired
+    if paired is None:
+        st.caption("Calibration is compared on the same rows only.")
+        return
+    curves = dict(zip(tables.heads(comparison), (paired.calibration_a, paired.calibration_b), strict=True))
+    for name in (name for name, points in curves.items() if points is None):
+        st.caption(f"{name} came without probabilities that can be used.")
+    if known := {name: points for name, points in curves.items() if points is not None}:
+        figure = compare_charts.calibration(known)
+        st.plotly_chart(figure, config=charts.PLAIN, alt="Share predicted right by predicted probability")
+        st.caption(
+            "Above the dotted line a version is right more often than its probability says, below it less often. "
+            "Larger dots stand for more rows."
+        )
+    _lines_table(
+        tables.lines("Metric", [line for line in comparison.metrics if line.name in ("calibration_error", "log_loss")],
+                     tables.heads(comparison)),
+        comparison,
+        "Calibration error and log loss of both versions",
+    )  # fmt: skip
+
+
+def importances(comparison: Comparison) -> None:
+    """From each version's own explanation summary, as it was stored at registration."""
+    sides = dict(zip(tables.heads(comparison), (comparison.a, comparison.b), strict=True))
+    shares = {name: tables.importance(evidence) for name, evidence in sides.items()}
+    for name in (name for name, held in shares.items() if not held):
+        st.caption(f"{name} came without an explanation summary.")
+    if known := {name: held for name, held in shares.items() if held}:
+        figure = compare_charts.importances(known)
+        st.plotly_chart(figure, config=charts.PLAIN, alt="Importance of the columns in each version")
+        st.caption("Mean absolute contribution of a column, as a share of all columns of its version.")
+        with st.container(gap="xxsmall"):
+            for name in known:
+                st.text(f"{name}: {tables.explained_by(sides[name])}")
+
+
+def different(comparison: Comparison) -> None:
+    only = st.toggle("Differences only", value=True, key="only", bind="query-params")
+    for part, attribute in tables.PARTS.items():
+        held = getattr(comparison, attribute)
+        st.subheader(part, anchor=False)
+        n = len(held.different)
+        st.caption(f"{words.count(n, 'difference') if n else 'No differences'}, {held.equal:,} equal.")
+        frame = tables.differences(comparison, part, only=only)
+        if not frame.empty:
+            _differences_table(frame, part)
+
+
+def _side(evidence: Evidence, role: str) -> None:
+    content = evidence.content
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(role, width="content")
+        widgets.state_badges(content["stage"], content["aliases"])
+        trust_badge(evidence.model, evidence.version)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(f"Version {evidence.version}", anchor=False, width="content")
+        pages.link_review("Review", evidence.model, evidence.version)
+    kind = words.name(str(content["tags"].get("model_type") or tables.flavor(evidence)))
+    st.text(f"{kind}, registered {words.moment(content['created_at'])}")
+
+
+def _count_badges(lines: Sequence[Line]) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for verdict, n in tables.counts(lines).items():
+            icon, colour = VERDICT_LOOKS[verdict]
+            st.badge(f"{n} {verdict}", icon=icon, color=colour)
+
+
+def _agreement(comparison: Comparison, found: Agreement) -> None:
+    a, b = (name.lower() for name in tables.heads(comparison))
+    p_value = f"p = {found.p_value:.4f}" if found.p_value >= SMALLEST_SHOWN else f"p < {SMALLEST_SHOWN}"
+    likely = found.p_value >= CHANCE
+    says = (
+        "There is no evidence that one is right more often."
+        if likely
+        else "That one is right more often is unlikely to be chance."
+    )
+    with st.container(gap="xxsmall"):
+        st.text(
+            f"Of {found.n:,} rows both are right on {found.both_right:,}, only {a} on {found.only_a_right:,}, only {b} "
+            f"on {found.only_b_right:,}. They predict {found.flipped:,} rows differently."
+        )
+        st.text(f"McNemar's exact test of the accuracy: {p_value}. {says}")
+
+
+def _how_judged(comparison: Comparison) -> None:
+    confidence = session.settings().evaluation.confidence
+    lower = [line.name for line in comparison.metrics if line.verdict and direction_of(line.name) is Direction.LOWEST]
+    less = f" Of {' and '.join(sorted(lower)).replace('_', ' ')} less is better." if lower else ""
+    st.caption(
+        f"Both are judged on the same rows, drawn again together; intervals at {confidence:.0%}. "
+        f"An interval that holds 0 means: not distinguishable.{less} "
+        "Figures without a verdict are as each run claims them."
+    )
+
+
+def _lines_table(frame: pd.DataFrame, comparison: Comparison, alt: str) -> None:
+    number = st.column_config.NumberColumn(format=widgets.FOUR_DIGITS)
+    st.dataframe(
+        frame,
+        hide_index=True,
+        height=widgets.height_of(len(frame)),
+        column_config={
+            frame.columns[0]: st.column_config.TextColumn(pinned=True),
+            tables.VERDICT: badge_column(VERDICT_COLOURS, 150),
+            **dict.fromkeys(tables.heads(comparison), number),
+            tables.DIFFERENCE: st.column_config.NumberColumn(format=SIGNED),
+        },
+        placeholder=words.NOTHING,
+        alt=alt,
+    )
+
+
+def _differences_table(frame: pd.DataFrame, part: str) -> None:
+    st.dataframe(
+        frame,
+        hide_index=True,
+        height=widgets.height_of(len(frame)),
+        column_config={tables.RESULT: badge_column(RESULT_COLOURS, 105)},
+        placeholder=words.NOTHING,
+        alt=f"{part} of both versions",
+    )
+
+
+def badge_column(colours: dict[str, str], width: int) -> Any:  # noqa: ANN401 (Streamlit's column)
+    """Each cell is a list of words; the colour only repeats them."""
+    return st.column_config.MultiselectColumn(options=list(colours), color=list(colours.values()), width=width)
+
+
+def _minus(comparison: Comparison) -> str:
+    a, b = tables.heads(comparison)
+    return f"{b} minus {a.lower()}"
+
+
+def _dark() -> bool:
+    return st.context.theme.type == "dark"

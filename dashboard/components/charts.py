@@ -1,0 +1,123 @@
+"""Figures as pure functions of plain values. Colours come from the theme."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+import plotly.graph_objects as go
+
+from dashboard.components import words
+from pipeline.governance.evidence import Metric
+from pipeline.governance.history import Period
+
+PLAIN = {"displayModeBar": False}
+# From the page's own background: Streamlit's scale would make every empty cell of a dark page bright blue.
+SHADES_ON_LIGHT, SHADES_ON_DARK = ["#F4F6FA", "#1D4ED8"], ["#1A2233", "#60A5FA"]
+ROW_PIXELS, LEAST_PIXELS = 34, 120
+
+
+def confusion(classes: Sequence[str], counts: Sequence[Sequence[float]], *, dark: bool = False) -> go.Figure:
+    """Counts in the cells; the shade is the share of the true class, so that rare classes are as visible as others."""
+    shares = [[value / (sum(row) or 1) for value in row] for row in counts]
+    return true_by_predicted(
+        classes,
+        shares,
+        [[f"{value:,.0f}" for value in row] for row in counts],
+        cell="%{text} rows, %{z:.4f} of the class",
+        colours=SHADES_ON_DARK if dark else SHADES_ON_LIGHT,
+        span=(0, 1),
+    )
+
+
+def true_by_predicted(
+    classes: Sequence[str],
+    shares: Sequence[Sequence[float]],
+    texts: Sequence[Sequence[str]],
+    *,
+    cell: str,
+    colours: Sequence[object],
+    span: tuple[float, float],
+) -> go.Figure:
+    """A cell per pair of classes. cell: what its tooltip says. span: the shares at either end of the colours."""
+    heatmap = go.Heatmap(
+        x=list(classes),
+        y=list(classes),
+        z=shares,
+        text=texts,
+        texttemplate="%{text}",
+        hovertemplate=f"true %{{y}}<br>predicted %{{x}}<br>{cell}<extra></extra>",
+        colorscale=colours,
+        zmin=span[0],
+        zmax=span[1],
+        xgap=1,
+        ygap=1,
+        showscale=False,
+    )
+    figure = framed(go.Figure(heatmap), height=max(320, ROW_PIXELS * len(classes) + 140))
+    figure.update_xaxes(title="Predicted", tickangle=-35)
+    return figure.update_yaxes(title="True", autorange="reversed")
+
+
+def metric_intervals(own: Sequence[Metric], champion: Sequence[Metric], names: tuple[str, str]) -> go.Figure:
+    """Each share as a point with its interval, this version above the champion."""
+    figure = go.Figure()
+    for metrics, name, symbol in ((own, names[0], "circle"), (champion, names[1], "diamond")):
+        if metrics:
+            figure.add_scatter(
+                x=[metric.value for metric in metrics],
+                y=[metric.name for metric in metrics],
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [(metric.high or metric.value) - metric.value for metric in metrics],
+                    "arrayminus": [metric.value - (metric.low or metric.value) for metric in metrics],
+                    "thickness": 1.5,
+                },
+                mode="markers",
+                orientation="h",  # without it the points of a group lie on one line
+                marker={"size": 9, "symbol": symbol},
+                name=name,
+            )
+    framed(figure, height=max(200, ROW_PIXELS * len(own) + 100))
+    figure.update_layout(scattermode="group", legend={"orientation": "h", "y": 1.12, "x": 0})
+    ends = [end for metric in (*own, *champion) for end in (metric.value, metric.low, metric.high) if end is not None]
+    margin = max(0.01, (max(ends) - min(ends)) * 0.1)
+    figure.update_xaxes(tickformat=".3~f", range=[max(0, min(ends) - margin), min(1, max(ends) + margin)])
+    return figure.update_yaxes(autorange="reversed")
+
+
+def champions(periods: Sequence[Period], now: datetime) -> go.Figure:
+    """One bar per time as champion, the present one to the right edge."""
+    ends = [period.end or max(now, period.start) for period in periods]  # a clock may have been set back
+    names = _names(periods)
+    bars = go.Bar(
+        y=names,
+        base=[period.start.isoformat() for period in periods],
+        x=[(end - period.start).total_seconds() * 1000 for period, end in zip(periods, ends, strict=True)],
+        orientation="h",
+        width=0.5,
+        hovertemplate=[_spell(period) for period in periods],
+    )
+    lines = len(set(names))
+    figure = framed(go.Figure(bars), height=max(LEAST_PIXELS, ROW_PIXELS * lines + 50))
+    figure.update_xaxes(type="date", title=None)
+    return figure.update_yaxes(type="category")
+
+
+def _names(periods: Sequence[Period]) -> list[str]:
+    """With the time of registration where one number was two versions."""
+    versions = {(each.version, each.created_at) for each in periods if each.created_at}
+    held = Counter(version for version, _ in versions)
+    return [
+        f"Version {each.version}" + (f" of {words.moment(each.created_at)}" if held[each.version] > 1 else "")
+        for each in periods
+    ]
+
+
+def _spell(period: Period) -> str:
+    end = f"{period.end:%Y-%m-%d %H:%M} UTC" if period.end else "now"
+    return f"Version {period.version}<br>{period.start:%Y-%m-%d %H:%M} UTC to {end}<extra></extra>"
+
+
+def framed(figure: go.Figure, *, height: int) -> go.Figure:
+    return figure.update_layout(height=height, margin={"l": 0, "r": 0, "t": 8, "b": 0}, dragmode=False)

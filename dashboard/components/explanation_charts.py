@@ -1,0 +1,228 @@
+"""Figures of explanations as pure functions of plain values. Text from strangers is escaped for Plotly."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from dashboard.compare.charts import plain
+from dashboard.components.charts import LEAST_PIXELS, framed
+from pipeline.governance.text import visible
+
+Array = NDArray[Any]
+# Orange raises and blue lowers; signs say the same.
+RAISES_ON_LIGHT, LOWERS_ON_LIGHT = "#C2410C", "#1D4ED8"
+RAISES_ON_DARK, LOWERS_ON_DARK = "#FB923C", "#60A5FA"
+GREY = "#94A3B8"
+LONGEST_LABEL, LONGEST_AXIS = 24, 60
+BREAKS = "_ -"
+MOST_BARS, MOST_SWARMS, MOST_STEPS, MOST_LEVELS = 15, 12, 9, 20
+SWARM_WIDTH, SWARM_BINS = 0.38, 60
+LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal"}
+
+
+def importance(mean_abs: Mapping[str, Mapping[str, float]], scale: str) -> go.Figure:
+    """Mean absolute effect per column, one colour per class; the largest on top."""
+    totals: dict[str, float] = {}
+    for held in mean_abs.values():
+        totals = {name: totals.get(name, 0) + abs(value) for name, value in held.items()}
+    names = sorted(totals, key=lambda name: -totals[name])[:MOST_BARS]
+    figure = go.Figure()
+    for class_name, held in mean_abs.items():
+        figure.add_bar(
+            x=[held[name] for name in names],
+            y=_labels(names),
+            orientation="h",
+            name=short(class_name),
+            hovertemplate=f"%{{y}}<br>{short(class_name)}: %{{x:.4f}}<extra></extra>",
+        )
+    framed(figure, height=24 * len(names) + 150)
+    figure.update_layout(barmode="stack", legend=LEGEND, showlegend=len(mean_abs) > 1)
+    figure.update_xaxes(title=f"Mean absolute effect ({scale})")
+    return figure.update_yaxes(autorange="reversed")
+
+
+def beeswarm(effects: Array, columns: Mapping[str, Array], title: str, *, dark: bool = False) -> go.Figure:
+    """One dot per row and column: its place is its effect, its colour its own value. effects: rows by columns."""
+    names = list(columns)
+    order = np.abs(effects).mean(axis=0).argsort()[::-1][:MOST_SWARMS]
+    figure = go.Figure()
+    shades = [_shades(columns[names[each]]) for each in order]
+    for wanted, marker in ((True, _scale(dark=dark)), (False, {"color": GREY})):
+        lines = [line for line, shade in enumerate(shades) if (shade is not None) is wanted]
+        if lines:
+            held = [order[line] for line in lines]
+            colours = {"color": np.concatenate([shades[line] for line in lines])} if wanted else {}
+            figure.add_scatter(
+                x=np.concatenate([effects[:, each] for each in held]),
+                y=np.concatenate([line + _offsets(effects[:, order[line]]) for line in lines]),
+                text=[f"{short(names[each])} = {shown(value)}" for each in held for value in columns[names[each]]],
+                mode="markers",
+                marker={"size": 4, "opacity": 0.75, **marker, **colours},
+                hovertemplate="%{text}<br>%{x:+.4f}<extra></extra>",
+            )
+    figure.add_vline(x=0, line={"color": GREY, "width": 1})
+    framed(figure, height=26 * len(order) + 150)
+    figure.update_layout(showlegend=False)
+    figure.update_xaxes(title=title)
+    ticks = {"tickvals": list(range(len(order))), "ticktext": _labels([names[each] for each in order])}
+    return figure.update_yaxes(**ticks, range=[len(order) - 0.4, -0.6], showgrid=False, zeroline=False)
+
+
+def dependence(effects: Array, own: Array, column: str, *, title: str) -> go.Figure:
+    """The effect of one column against its own value: dots for numbers, boxes for text."""
+    figure = go.Figure()
+    if own.dtype == object:
+        levels = sorted({shown(value) for value in own})[:MOST_LEVELS]
+        texts = np.array([shown(value) for value in own])
+        for level in levels:
+            held = effects[texts == level]
+            figure.add_box(y=held, name=f"{level} (n = {len(held):,})", boxpoints="all", pointpos=0, jitter=0.4)
+    else:
+        hover = "%{x:.4g}<br>%{y:+.4f}<extra></extra>"
+        figure.add_scatter(x=own, y=effects, mode="markers", marker={"size": 5, "opacity": 0.6}, hovertemplate=hover)
+    figure.add_hline(y=0, line={"color": GREY, "width": 1})
+    framed(figure, height=360).update_layout(showlegend=False)
+    figure.update_xaxes(title=plain(visible(column, most=LONGEST_AXIS)))
+    return figure.update_yaxes(title=title)
+
+
+def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tuple[float, float], *,
+              title: str, dark: bool = False) -> go.Figure:  # fmt: skip
+    """One row and class, from the value with nothing known to the output, the largest steps by name."""
+    ordered = sorted(effects, key=lambda name: -abs(effects[name]))
+    named, rest = ordered[:MOST_STEPS], ordered[MOST_STEPS:]
+    steps = [effects[name] for name in named]
+    labels = [f"{on_two_lines(name)} = {shown(row.get(name))}" for name in named]
+    if rest:
+        steps.append(sum(effects[name] for name in rest))
+        labels.append(f"{len(rest)} other columns")
+    base, output = ends
+    raises, lowers = (RAISES_ON_DARK, LOWERS_ON_DARK) if dark else (RAISES_ON_LIGHT, LOWERS_ON_LIGHT)
+    places = list(range(len(steps) + 2))
+    figure = go.Figure(
+        go.Waterfall(
+            orientation="h",
+            y=places,
+            x=[base, *steps, 0],
+            measure=["absolute", *["relative"] * len(steps), "total"],
+            text=[f"{base:.3f}", *(f"{step:+.3f}" for step in steps), f"{output:.3f}"],
+            textposition="outside",
+            cliponaxis=False,
+            increasing={"marker": {"color": raises}},
+            decreasing={"marker": {"color": lowers}},
+            totals={"marker": {"color": GREY}},
+            connector={"line": {"color": GREY, "width": 1, "dash": "dot"}},
+            hovertemplate="%{text}<extra></extra>",
+        )
+    )
+    framed(figure, height=30 * len(places) + 70).update_layout(showlegend=False, margin_r=36)
+    figure.update_xaxes(title=title, range=_room([base, *np.cumsum([base, *steps]).tolist()]))
+    ticktext = ["Nothing known", *labels, "Output"]
+    return figure.update_yaxes(tickvals=places, ticktext=ticktext, range=[len(places) - 0.4, -0.6])
+
+
+def probabilities(found: Mapping[str, Mapping[str, float]], classes: Sequence[str]) -> go.Figure:
+    """One bar per class, and per version where there are several."""
+    figure = go.Figure()
+    for (name, held), pattern in zip(found.items(), ("", "/"), strict=False):
+        chances = [held.get(each) for each in classes]
+        figure.add_bar(
+            x=chances,
+            y=_labels(classes),
+            orientation="h",
+            name=name,
+            marker={"pattern": {"shape": pattern, "fillmode": "overlay", "solidity": 0.25, "size": 6}},
+            text=["" if chance is None else f"{chance:.3f}" for chance in chances],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:.4f}<extra></extra>",
+        )
+    framed(figure, height=max(LEAST_PIXELS, (18 + 14 * len(found)) * len(classes) + 60))
+    figure.update_layout(barmode="group", bargap=0.25, legend=LEGEND, showlegend=len(found) > 1)
+    figure.update_xaxes(range=[0, 1.12], tickvals=[0, 0.25, 0.5, 0.75, 1], title="Probability")
+    return figure.update_yaxes(autorange="reversed")
+
+
+def curves(
+    lines: Mapping[str, Sequence[float]], over: Sequence[Any], axes: tuple[str, str], *, at: object
+) -> go.Figure:
+    """What the model says while one column moves; the dotted line is the row's own value."""
+    figure, number = go.Figure(), not isinstance(at, str) and all(not isinstance(each, str) for each in over)
+    places = list(over) if number else _labels([str(each) for each in over])
+    for name, values in lines.items():
+        hover = f"%{{x}}<br>{short(name)}: %{{y:.3f}}<extra></extra>"
+        if number:
+            figure.add_scatter(x=places, y=list(values), mode="lines", name=short(name), hovertemplate=hover)
+        else:
+            figure.add_bar(x=places, y=list(values), name=short(name), hovertemplate=hover)
+    if number and at is not None:
+        figure.add_vline(x=at, line={"color": GREY, "width": 1.5, "dash": "dot"})
+    framed(figure, height=430)
+    figure.update_layout(barmode="stack", legend=LEGEND, showlegend=len(lines) > 1)
+    figure.update_xaxes(title=plain(visible(axes[0], most=LONGEST_AXIS)))
+    return figure.update_yaxes(title=axes[1], rangemode="tozero")
+
+
+def on_two_lines(text: object) -> str:
+    """A name for an axis: one that is long breaks after an underscore, a space or a hyphen, instead of being cut."""
+    shown = visible(str(text), most=2 * LONGEST_LABEL)
+    if len(shown) <= LONGEST_LABEL:
+        return plain(shown)
+    middle = sorted(range(1, len(shown)), key=lambda place: abs(place - len(shown) / 2))
+    breaks = (place for place in middle if shown[place - 1] in BREAKS and place <= LONGEST_LABEL)
+    place = next(breaks, LONGEST_LABEL)
+    return f"{plain(shown[:place])}<br>{plain(visible(shown[place:], most=LONGEST_LABEL))}"
+
+
+def short(text: object) -> str:
+    """A name for a chart: not long, and not HTML."""
+    return plain(visible(str(text), most=LONGEST_LABEL))
+
+
+def shown(value: object) -> str:
+    if value is None or value != value:  # noqa: PLR0124 (NaN differs from itself)
+        return "missing"
+    return short(value) if isinstance(value, str | bool) else f"{value:.4g}"
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    """Two names may be alike once they are cut: Plotly would draw both on one line."""
+    cut = [on_two_lines(name) for name in names]
+    return [label if cut.count(label) == 1 else f"{label} ({place})" for place, label in enumerate(cut, start=1)]
+
+
+def _scale(*, dark: bool) -> dict[str, Any]:
+    ends = (LOWERS_ON_DARK, RAISES_ON_DARK) if dark else (LOWERS_ON_LIGHT, RAISES_ON_LIGHT)
+    bar = {"tickvals": [0, 1], "ticktext": ["low", "high"], "thickness": 8, "len": 0.6, "title": "Value"}
+    return {"colorscale": [[0, ends[0]], [0.5, GREY], [1, ends[1]]], "cmin": 0, "cmax": 1, "colorbar": bar}
+
+
+def _shades(column: Array) -> Array | None:
+    """0 to 1 between the 5th and the 95th percentile of a number; text has no order."""
+    known = column[np.isfinite(column)] if column.dtype != object else column[:0]
+    if not len(known):
+        return None
+    low, high = np.percentile(known, [5, 95])
+    return np.asarray(np.clip((column - low) / ((high - low) or 1), 0, 1))
+
+
+def _offsets(effects: Array) -> Array:
+    """Dots that would hide each other alternate up and down: the same data, the same picture."""
+    span = float(np.ptp(effects)) or 1.0
+    cells = np.minimum((effects - effects.min()) / span * SWARM_BINS, SWARM_BINS - 1).astype(int)
+    seen: dict[int, int] = {}
+    layers = np.zeros(len(cells))
+    for place, cell in enumerate(cells.tolist()):
+        rank = seen[cell] = seen.get(cell, -1) + 1
+        layers[place] = (rank + 1) // 2 * (-1 if rank % 2 else 1)
+    return np.asarray(layers / max(1.0, np.abs(layers).max()) * SWARM_WIDTH)
+
+
+def _room(values: Sequence[float]) -> list[float]:
+    """Place for the figures beside the bars."""
+    low, high = min(0.0, *values), max(0.0, *values)
+    margin = (high - low or 1) * 0.18
+    return [low - (margin if low < 0 else 0), high + margin]

@@ -1,0 +1,87 @@
+"""Why one row: a waterfall, sentences, the check of the sum and a second opinion."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from dashboard import session
+from dashboard.components import charts, explanation_charts, widgets, words
+from pipeline.explanation.wording import sentences, smallest_reason
+from pipeline.governance.text import visible
+from pipeline.serving.predictions import Explanations, Target
+from pipeline.validation.rows import Row, Value
+
+AS_PREDICTED = "As predicted"
+LITTLE_FIT = 0.3
+TOP_OF_OPINION = 5
+
+
+def as_pairs(row: Row) -> tuple[tuple[str, Value], ...]:
+    """A row that a cache can look up."""
+    return tuple(row.items())
+
+
+def sum_check(document: Mapping[str, Any], tolerance: float, *, adds_up: bool, head: str = "") -> None:
+    """How it was found, and whether it adds up to what the model says; a failure is shown, not hidden.
+
+    document: an explanation's, or a summary's.
+    """
+    method, error = visible(str(document["method"]), most=120), float(document["sum_error"])
+    if adds_up:
+        missed = f"to within {error:.1g}" if error else "exactly"
+        st.text(f"{head}Method: {method}. Adds up to the output, {missed} (allowed {tolerance:.0e}).")
+    else:
+        text = f"{head}Method: {method}. The parts miss the output by {error:.2g}; {tolerance:.0e} is allowed."
+        widgets.message("Does not add up", text, colour="red")
+
+
+def what_to_know(found: Explanations) -> None:
+    """Why it is only sampled, and what stands for "nothing known" where the version brought no background rows."""
+    if found.fallback:
+        st.text(f"Sampled, because {visible(found.fallback, most=200)}.")
+    if found.background:
+        st.text(found.background)
+
+
+def why(document: Mapping[str, Any], row: Row, class_name: str, *, schema: Mapping[str, Any]) -> None:
+    """The waterfall of one class and its sentences. document: see explanation.result.to_json."""
+    scale, effects = str(document["scale"]), document["contributions"][class_name]
+    ends = (document["base_values"][class_name], document["output"][class_name])
+    number = list(document["classes"]) == ["output"]
+    title = "Output" if number else f"{explanation_charts.short(class_name)} ({scale})"
+    figure = explanation_charts.waterfall(effects, row, ends, title=title, dark=st.context.theme.type == "dark")
+    left, right = st.columns([11, 9], gap="medium")
+    with left:
+        st.plotly_chart(figure, config=charts.PLAIN, alt="From nothing known to the output, column by column")
+    with right:
+        st.subheader("In words", anchor=False)
+        lines = sentences(document, row, class_name, schema=schema)
+        what = "the output" if number else "this class"
+        st.text("\n".join(f"•  {visible(line)}" for line in lines) or f"No column moves {what} noticeably.")
+        named = "" if scale == "value" else f" ({scale})"
+        st.text(f"With nothing known {ends[0]:.3f}, for this row {ends[1]:.3f}{named}.")
+
+
+def second_opinion(target: Target, row: Row, class_name: str) -> None:
+    """Another method about the same row and class, and how far the two agree."""
+    if not st.toggle("Second opinion", key="opinion", bind="query-params"):
+        return
+    model, version = target.resolved.model, target.resolved.version
+    found = session.opinion(model, version, target.digest, row=as_pairs(row), class_name=class_name)
+    top = sorted(found.weights, key=lambda name: -abs(found.weights[name]))[:TOP_OF_OPINION]
+    shared = round(found.agreement * min(TOP_OF_OPINION, len(found.weights)))
+    st.text(f"A linear model around this row names {shared} of the same {len(top)} largest columns. R² {found.r2:.2f}.")
+    if found.r2 < LITTLE_FIT:
+        st.caption("It fits poorly here: its weights mean little.")
+    least = smallest_reason(max(map(abs, found.weights.values()), default=0.0))
+    lines = (f"•  {visible(name)} {'raises' if found.weights[name] > 0 else 'lowers'} it by "
+             f"{abs(found.weights[name]):.2f}" for name in top if abs(found.weights[name]) >= least)  # fmt: skip
+    st.text("\n".join(lines))
+    st.caption(f"On the {found.scale}, against rows of the background with other values. In the manner of LIME.")
+
+
+def picked_class(classes: list[str], predicted: str) -> str:
+    options = list(dict.fromkeys([AS_PREDICTED, *classes]))
+    chosen = st.selectbox("Class", options, key="class", bind="query-params", format_func=words.name, width=260)
+    return predicted if chosen == AS_PREDICTED else str(chosen)

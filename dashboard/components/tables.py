@@ -1,0 +1,226 @@
+"""Tables as data frames. Text from the registry only ever becomes a cell, which nothing reads as markdown."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+
+from dashboard.components import words
+from pipeline.governance.evidence import Evidence, Metric, number
+from pipeline.governance.gates import GateResult
+from pipeline.governance.history import GateCount
+from pipeline.governance.ledger import iso
+from pipeline.governance.out_of_band import Difference
+from pipeline.governance.ports import MetricDifference, VersionRow
+from pipeline.governance.text import visible
+
+SHARES = ("accuracy", "f1_macro", "f1_weighted", "precision_macro", "recall_macro")
+FIRST_METRICS = (*SHARES, "log_loss")
+OWNER_TAGS = ("owner", "mlflow.user", "produced_by")
+TEXT_COLUMN = "text"  # what the filter looks at, not shown
+LONGEST_CELL = 300
+Gates = Mapping[tuple[int, str | None], GateCount]
+
+
+def versions(rows: Sequence[VersionRow], metrics: Sequence[str], gates: Gates = MappingProxyType({})) -> pd.DataFrame:
+    """One line per version, newest first, with a column `text` for the filter. gates: see service.gate_counts."""
+    frame = pd.DataFrame(
+        {
+            "Version": [row.version for row in rows],
+            "Stage": [row.stage.value for row in rows],
+            "Aliases": [[visible(alias) for alias in row.aliases] for row in rows],
+            **{name: pd.array([row.metrics.get(name) for row in rows], dtype="Float64") for name in metrics},
+            "Gates": [_gate_words(gates.get((row.version, iso(row.created_at)))) for row in rows],
+            "Type": [cell(row.tags.get("model_type", "")) for row in rows],
+            "Created": [utc(row.created_at) for row in rows],
+            "Owner": [_owner(row.tags) for row in rows],
+            "Status": [row.status.removesuffix("_REGISTRATION") for row in rows],
+            "Description": [cell(row.description) for row in rows],
+        }
+    )
+    frame[TEXT_COLUMN] = [_searched(row) for row in rows]
+    return frame
+
+
+def _owner(tags: Mapping[str, str]) -> str:
+    """Whoever a tag names: ours, MLflow's, else what made the version."""
+    return cell(next((tags[name] for name in OWNER_TAGS if tags.get(name)), ""))
+
+
+def _gate_words(count: GateCount | None) -> str:
+    if count is None:
+        return ""
+    return f"{count.passed} passed" + (f", {count.failed} not" if count.failed else "")
+
+
+def narrowed(frame: pd.DataFrame, text: str, stages: Sequence[str]) -> pd.DataFrame:
+    """The lines that hold every word of the text, in any of the stages (none given: all)."""
+    keep = pd.Series(data=True, index=frame.index)
+    if stages:
+        keep &= frame["Stage"].isin(stages)
+    for word in text.casefold().split():
+        keep &= frame[TEXT_COLUMN].str.contains(word, regex=False)
+    return frame[keep]
+
+
+def brief(frame: pd.DataFrame, version: int, metrics: Sequence[str]) -> str:
+    """One version of the versions table in a few words; empty where it is not in it any more."""
+    row = next(iter(frame[frame["Version"] == version].to_dict("records")), {})
+    figures = [f"{name} {row[name]:.4f}" for name in metrics if pd.notna(row.get(name))]
+    return "   ".join([*figures, row.get("Type", "")])
+
+
+def gates(results: Iterable[GateResult]) -> pd.DataFrame:
+    return gate_rows({**gate.as_json(), "result": words.verdict(gate)} for gate in results)
+
+
+def gate_rows(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """From the JSON of gate results, as a decision keeps them."""
+    kept = list(rows)
+    return pd.DataFrame(
+        {
+            "Result": [[row["result"]] for row in kept],
+            "Gate": [row["name"] for row in kept],
+            "Observed": [cell(row["observed"]) for row in kept],
+            "Required": [cell(row["required"]) for row in kept],
+            "Mode": [row["mode"] for row in kept],
+        }
+    )
+
+
+def metrics(
+    evidence: Evidence, champion: Evidence | None, differences: Iterable[MetricDifference] | None
+) -> pd.DataFrame:
+    """Every metric with interval and n, the champion's beside it, and the difference on the same rows if compared."""
+    compared = {each.metric: each for each in differences or () if not each.slice}
+    own, value_columns = ordered(evidence.metrics()), metric_columns(evidence, champion)
+    columns: dict[str, Any] = {
+        "Metric": [cell(metric.name) for metric in own],
+        value_columns[0]: [metric.value for metric in own],
+        "Interval": [words.interval(metric.low, metric.high) for metric in own],
+        "n": pd.array([metric.n for metric in own], dtype="Int64"),
+    }
+    if champion is not None:
+        theirs = [champion.metric(metric.name) for metric in own]
+        columns[value_columns[1]] = [metric.value if metric else None for metric in theirs]
+        columns["Champion interval"] = [words.interval(metric.low, metric.high) if metric else "" for metric in theirs]
+    if compared:
+        columns["Difference on the same rows"] = [_difference(compared.get(metric.name)) for metric in own]
+    return pd.DataFrame(columns)
+
+
+def metric_columns(evidence: Evidence, champion: Evidence | None) -> tuple[str, ...]:
+    """The columns of that table that hold values."""
+    own = f"Version {evidence.version}"
+    return (own,) if champion is None else (own, f"Champion {champion.version}")
+
+
+def ordered(found: Iterable[Metric]) -> list[Metric]:
+    """The well-known ones first, then by name."""
+    rank = {name: index for index, name in enumerate(FIRST_METRICS)}
+    return sorted(found, key=lambda metric: (rank.get(metric.name, len(rank)), metric.name))
+
+
+def per_class(evaluation: Mapping[str, Any]) -> pd.DataFrame:
+    rows = _objects(evaluation.get("per_class"))
+    return pd.DataFrame(
+        {
+            "Class": [cell(row.get("class")) for row in rows],
+            "n": [number(row.get("n")) for row in rows],
+            "Precision": [number(row.get("precision")) for row in rows],
+            "Recall": [number(row.get("recall")) for row in rows],
+            "Recall interval": [_interval(row, "recall_low", "recall_high") for row in rows],
+            "F1": [number(row.get("f1")) for row in rows],
+        }
+    )
+
+
+def slices(evaluation: Mapping[str, Any]) -> pd.DataFrame:
+    rows = _objects(evaluation.get("slices"))
+    return pd.DataFrame(
+        {
+            "Column": [cell(row.get("column")) for row in rows],
+            "Value": [cell(row.get("value")) for row in rows],
+            "n": [number(row.get("n")) for row in rows],
+            "Accuracy": [number(row.get("accuracy")) for row in rows],
+            "Interval": [_interval(row, "low", "high") for row in rows],
+        }
+    )
+
+
+def confusion(evaluation: Mapping[str, Any]) -> tuple[list[str], list[list[float]]] | None:
+    """Classes and counts by row, None where the file holds no square matrix of numbers."""
+    held = evaluation.get("confusion")
+    document = held if isinstance(held, dict) else {}
+    classes, matrix = document.get("classes"), document.get("matrix")
+    if not isinstance(classes, list) or not isinstance(matrix, list) or len(matrix) != len(classes):
+        return None
+    rows = [[number(value) for value in row] if isinstance(row, list) else [] for row in matrix]
+    counts = [[value for value in row if value is not None] for row in rows]
+    return ([cell(name) for name in classes], counts) if all(len(row) == len(classes) for row in counts) else None
+
+
+def files(evidence: Evidence) -> pd.DataFrame:
+    held = evidence.content["files"]
+    return pd.DataFrame(
+        {
+            "File": [visible(each["path"]) for each in held],
+            "Size": [words.size(each["size"]) for each in held],
+            "sha256": [each["sha256"] for each in held],
+        }
+    )
+
+
+def names_and_values(content: Mapping[str, Any]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"Name": [cell(name) for name in sorted(content)], "Value": [cell(content[name]) for name in sorted(content)]}
+    )
+
+
+def differences(found: Iterable[Difference]) -> pd.DataFrame:
+    held = list(found)
+    return pd.DataFrame(
+        {
+            "Model": [cell(each.slot.model) for each in held],
+            "Slot": [visible(each.slot.label) for each in held],
+            "Registry": [each.observed or "not there" for each in held],
+            "Ledger": [each.recorded or "not there" for each in held],
+            "Changed after": [utc(each.since) for each in held],
+            "Seen": [utc(each.seen) for each in held],
+        }
+    )
+
+
+def utc(moment: datetime) -> datetime:
+    """Without its offset: pandas warns whenever Arrow reads a column of times that have one."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def cell(value: object) -> str:
+    """One line of text, however long or deep the value is."""
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return visible(text, most=LONGEST_CELL)
+
+
+def _searched(row: VersionRow) -> str:
+    tags = " ".join(f"{name}={value}" for name, value in row.tags.items())
+    return f"{row.version} {row.stage} {' '.join(row.aliases)} {row.status} {row.description} {tags}".casefold()
+
+
+def _objects(value: object) -> list[Mapping[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _interval(row: Mapping[str, Any], low: str, high: str) -> str:
+    return words.interval(number(row.get(low)), number(row.get(high)))
+
+
+def _difference(found: MetricDifference | None) -> str:
+    if found is None:
+        return ""
+    return f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f}), n = {found.n:,}: {found.verdict}"

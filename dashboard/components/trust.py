@@ -1,0 +1,128 @@
+"""Whether a version may be used, in words; the same on every page."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import wait
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import pages, session
+from dashboard.components import widgets, words
+from pipeline.governance.errors import NotFound, SignoffError
+from pipeline.governance.lifecycle import IN_USE
+from pipeline.serving.predictions import Target
+from pipeline.serving.trust import Trust, TrustState
+
+BADGES: dict[Trust, tuple[str, str, widgets.Colour]] = {
+    Trust.TRUSTED: ("Trusted", "verified_user", "green"),
+    Trust.IN_REVIEW: ("In review, not approved", "pending", "orange"),
+    Trust.UNTRUSTED: ("Untrusted", "block", "gray"),
+    Trust.TAMPERED: ("Tampered", "gpp_bad", "red"),
+}
+SAYS = {
+    Trust.TRUSTED: "Its files are those that were approved.",
+    Trust.IN_REVIEW: "It loads under the policy, but nobody has approved it yet.",
+}
+Named = tuple[str, int]  # a model and a version of it
+COLUMN = "Trust"
+NOT_LOOKED_AT = "Not looked at"
+MOST_LOOKED_AT, LOOK_SECONDS = 25, 1.0  # of a table's versions: their files may lie on the other side of a network
+GLANCE_SECONDS = 0.3  # for a list that is drawn without them
+FOREIGN = "It was loaded by MLflow, because serving.trust is producers: code that came with it has run in the worker."
+
+
+def state_line(target: Target, head: str = "") -> None:
+    """A badge and a sentence; a version that is not used gets a box with the reason."""
+    title, icon, colour = BADGES[target.state.state]
+    if not target.state.usable:
+        title = f"{head}: {title.lower()}" if head else title
+        if target.state.state is Trust.TAMPERED:
+            changed_box(title, target.resolved.model, target.resolved.version, reason=target.state.reason)
+            return
+        with widgets.message(title, words.sentence(target.state.reason), colour="orange"):
+            st.caption("It is not loaded. What is shown came with it and is only data.")
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if head:
+            st.text(head, width="content")
+        st.badge(title, icon=f":material/{icon}:", color=colour)
+        if target.state.foreign:
+            st.badge("Loaded by MLflow", icon=":material/warning:", color="orange")
+        st.caption(f"{SAYS[target.state.state]} Digest {words.digest(target.digest)}.", width="content")
+    if target.state.foreign:
+        st.caption(FOREIGN)
+
+
+def changed_box(title: str, model: str, version: int, *, reason: str) -> None:
+    """The alarm: what differs, and where it is kept."""
+    with widgets.message(title, f"{words.name(model)}, version {version}: {reason}.", colour="red"):
+        st.caption("Nothing of it is loaded or explained, and no decision gives it a role.")
+        pages.link_history("The alarm in the history", model)
+
+
+def changed_files(model: str, version: int) -> str:
+    """Why a version's files are not those recorded; empty where they are, or where that cannot be told now."""
+    try:
+        state = session.recorded_trust(model, version)
+    except SignoffError:
+        return ""
+    return state.reason if state.state is Trust.TAMPERED else ""
+
+
+def trust_badge(model: str, version: int) -> None:
+    """For pages that load nothing: the state as it is recorded, its reason behind the badge."""
+    try:
+        state = session.recorded_trust(model, version)
+    except NotFound:
+        st.badge("Gone", icon=":material/delete:", color="gray", help="The registry no longer has this version.")
+        return
+    except SignoffError:
+        return  # the page itself says that the registry does not answer
+    _, icon, colour = BADGES[state.state]
+    reason = words.code(words.sentence(state.reason)) if state.reason else SAYS[state.state]
+    st.badge(_word(state.state), icon=f":material/{icon}:", color=colour, help=reason)
+
+
+def with_trust(found: pd.DataFrame, model: str) -> pd.DataFrame:
+    """A versions table with their recorded states after the aliases; of a longer table, those in use come first."""
+    used = (found["Stage"].isin(IN_USE) | found["Aliases"].map(bool)).sort_values(ascending=False, kind="stable")
+    asked = [int(each) for each in found["Version"].loc[used.index[:MOST_LOOKED_AT]]]
+    seen = dict(zip(asked, _words(model, asked), strict=True))
+    shown = found.copy()
+    after_aliases = list(shown.columns).index("Aliases") + 1
+    shown.insert(after_aliases, COLUMN, [seen.get(int(each), [NOT_LOOKED_AT]) for each in found["Version"]])
+    return shown
+
+
+def column() -> Mapping[str, Any]:
+    """How a table shows it."""
+    config = st.column_config.MultiselectColumn(
+        options=[*(_word(state) for state in Trust), NOT_LOOKED_AT],
+        color=[*(BADGES[state][2] for state in Trust), "gray"],
+        width=100,
+        help="What the ledger and the files say; nothing is loaded. Files that take long to read are not looked at yet",
+    )
+    return {COLUMN: config}
+
+
+def unusable(versions: Iterable[Named]) -> set[Named]:
+    """Those that are untrusted or tampered, as far as that is known at a glance."""
+    states = _looked_at(versions, GLANCE_SECONDS)
+    return {named for named, state in states.items() if state and not state.usable}
+
+
+def _words(model: str, versions: Sequence[int]) -> list[list[str]]:
+    states = _looked_at([(model, version) for version in versions], LOOK_SECONDS)
+    return [[_word(state.state) if state else NOT_LOOKED_AT] for state in states.values()]
+
+
+def _looked_at(versions: Iterable[Named], seconds: float) -> dict[Named, TrustState | None]:
+    """As far as there is time for all of them; what is still looked at then is there on the next run."""
+    looks = {named: session.look(*named) for named in versions}
+    wait(looks.values(), timeout=seconds)
+    return {named: look.result() if look.done() and not look.exception() else None for named, look in looks.items()}
+
+
+def _word(state: Trust) -> str:
+    return state.value.capitalize()

@@ -1,0 +1,192 @@
+"""Pieces that several pages draw."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Literal
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import pages, session
+from dashboard.components import words
+from pipeline.governance.errors import (
+    Conflict,
+    IntegrityFailure,
+    InvalidInput,
+    NotFound,
+    Refused,
+    SignoffError,
+    Unavailable,
+)
+from pipeline.governance.evidence import Metric
+from pipeline.governance.gates import GateResult
+from pipeline.governance.lifecycle import CHAMPION, Stage
+from pipeline.governance.text import visible
+from pipeline.validation.rows import InvalidRows
+
+Colour = Literal["red", "orange", "green", "blue", "gray"]
+STAGE_COLOURS: Mapping[str, Colour] = {
+    Stage.NONE: "gray",
+    Stage.STAGING: "orange",
+    Stage.PRODUCTION: "green",
+    Stage.ARCHIVED: "gray",
+}
+RESULT_COLOURS: Mapping[str, Colour] = {
+    words.PASSED: "green",
+    words.BLOCKS: "red",
+    words.WARNS: "orange",
+    words.NOTED: "gray",
+}
+TITLES = (
+    (Unavailable, "Not available"),
+    (NotFound, "Not found"),
+    (Refused, "Refused"),
+    (Conflict, "Something has changed"),
+    (InvalidInput, "Not valid"),
+    (IntegrityFailure, "Not what was recorded"),
+)
+MOST_ROWS, TABLE_PIXELS = 14, 500
+FACT_PIXELS, LONG_FACT = 230, 26
+FOUR_DIGITS = "%.4f"
+
+
+def guarded(draw: Callable[[], None], name: str) -> None:
+    """Every refusal and failure is one sentence on the page, never a traceback. `name`: of this part of the page."""
+    try:
+        draw()
+    except SignoffError as error:
+        failure(error, name)
+
+
+def failure(error: SignoffError, name: str) -> None:
+    text = "\n".join(error.sentences) if isinstance(error, InvalidRows) else str(error)
+    with message(title_of(error), text, colour="red" if isinstance(error, IntegrityFailure) else "orange"):
+        if isinstance(error, NotFound):
+            pages.link_versions("All versions", _model_of_the_address())
+        elif not isinstance(error, InvalidInput):  # the same input would be refused again
+            try_again(name)
+
+
+def try_again(name: str) -> None:
+    """`name`: of the part of the page that waits for it."""
+    st.button("Try again", icon=":material/refresh:", on_click=session.forget_reads, key=f"try_again/{name}")
+
+
+def _model_of_the_address() -> str:
+    """Empty where it names none that the registry has."""
+    asked = st.query_params.get("model", "")
+    with suppress(SignoffError):
+        return asked if any(record.name == asked for record in session.models()) else ""
+    return ""
+
+
+def title_of(error: SignoffError) -> str:
+    return next((title for kind, title in TITLES if isinstance(error, kind)), "Failed")
+
+
+def message(title: str, text: str, *, colour: Colour) -> Any:  # noqa: ANN401 (Streamlit's container)
+    """Our title and anybody's text: st.error and its like would read the text as markdown."""
+    icons = {"red": "error", "orange": "warning", "green": "check_circle", "blue": "info", "gray": "info"}
+    box = st.container(border=True)
+    with box:
+        st.badge(title, icon=f":material/{icons[colour]}:", color=colour)
+        st.text(text)
+    return box
+
+
+def state_badges(stage: str, aliases: list[str]) -> None:
+    """The stage in our own words; an alias is anybody's text, so only `champion` gets a colour."""
+    st.badge(words.stage(stage), color=STAGE_COLOURS.get(stage, "gray"))
+    for alias in aliases:
+        held = alias == CHAMPION
+        st.badge(words.label(alias), icon=":material/trophy:" if held else ":material/label:", color="blue")
+
+
+def gates_table(frame: pd.DataFrame, key: str) -> None:
+    st.dataframe(
+        frame,
+        hide_index=True,
+        height="content",
+        key=key,
+        column_config={
+            "Result": st.column_config.MultiselectColumn(
+                options=list(RESULT_COLOURS), color=list(RESULT_COLOURS.values()), width=88
+            ),
+            "Gate": st.column_config.TextColumn(width=165),
+            "Observed": st.column_config.TextColumn(width=215),
+            "Required": st.column_config.TextColumn(width=180),
+            "Mode": st.column_config.TextColumn(width=70, help="What the gate does when it is not passed"),
+        },
+        alt="Gates with result, observed and required value",
+    )
+
+
+def failed_gates(gates: list[GateResult], title: str, colour: Colour) -> None:
+    """The sentences in full: a table cell would cut them."""
+    if gates:
+        with message(title, "\n".join(f"•  {gate.name}: {gate.why}" for gate in gates), colour=colour):
+            pass
+
+
+def frame(data: pd.DataFrame, alt: str, *, digits: tuple[str, ...] = (), height: int | None = None) -> None:
+    """A small table as it is, with four digits in the named columns."""
+    config = {name: st.column_config.NumberColumn(format=FOUR_DIGITS) for name in digits if name in data}
+    st.dataframe(
+        data,
+        hide_index=True,
+        height=height or "content",
+        column_config=config,
+        placeholder=words.NOTHING,
+        alt=alt,
+    )
+
+
+def times(*names: str) -> dict[str, Any]:
+    """To the minute; the heading says the zone."""
+    return {
+        name: st.column_config.DatetimeColumn(f"{name} (UTC)", format="YYYY-MM-DD HH:mm", width=140) for name in names
+    }
+
+
+def metric(found: Metric, *, border: bool = False) -> None:
+    """A figure never travels without its interval and sample size."""
+    st.metric(
+        words.label(found.name),
+        words.number(found.value),
+        words.spread(found) or None,
+        delta_color="off",
+        delta_arrow="off",
+        border=border,
+        height="stretch",
+    )
+
+
+def facts(pairs: Mapping[str, object]) -> None:
+    """Names and values, the long ones below, each on a line of its own. Values are anybody's text."""
+    grid = st.grid("auto", min_column_width=FACT_PIXELS)
+    shown = {name: visible(str(value)) for name, value in pairs.items() if value not in (None, "")}
+    for name, text in sorted(shown.items(), key=lambda pair: len(pair[1]) > LONG_FACT):
+        with grid.cell(column_span="all" if len(text) > LONG_FACT else 1), st.container(gap=None):
+            st.caption(name)
+            st.text(text)
+
+
+def writes_notice() -> bool:
+    """Say before the form what it would refuse; False where it would."""
+    try:
+        session.signer()
+    except Refused as error:
+        message("Read only", str(error), colour="orange")
+        return False
+    return True
+
+
+def stage_column() -> Any:  # noqa: ANN401 (Streamlit's column)
+    return st.column_config.MultiselectColumn(
+        options=list(STAGE_COLOURS), color=list(STAGE_COLOURS.values()), width=110
+    )
+
+
+def height_of(rows: int) -> int | Literal["content"]:
+    """As high as its rows, and never so high that the page scrolls for the table alone."""
+    return "content" if rows <= MOST_ROWS else TABLE_PIXELS

@@ -1,0 +1,58 @@
+"""Which columns matter to a version, how, and why it says what it says about one row."""
+
+from functools import partial
+
+import streamlit as st
+
+from dashboard import pages, session
+from dashboard.components import picker, widgets
+from dashboard.components.trust import state_line
+from dashboard.explain import panels as explain_panels
+from pipeline.governance.evidence import Evidence
+from pipeline.serving.predictions import Target
+from pipeline.serving.trust import Trust
+
+TABS = COLUMNS, ONE_ROW = "Columns", "One row"
+
+
+def explain_page() -> None:
+    picked = picker.picked_version()
+    if picked is None:
+        st.title("Explain", anchor=False)
+        st.info("There is no version to explain yet. The overview says how to fill the registry.")
+        pages.link_overview()
+        return
+    header(session.evidence(*picked))
+    with st.spinner("Loading the version"):
+        target = session.target(*picked)
+    state_line(target)
+    if target.state.state is not Trust.TAMPERED:
+        sections(target)
+
+
+def header(evidence: Evidence) -> None:
+    content = evidence.content
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        with st.container(horizontal=True, vertical_alignment="center", width="content"):
+            st.title(f"Explain version {evidence.version}", width="content", anchor=False)
+            widgets.state_badges(content["stage"], content["aliases"])
+        with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
+            picker.fields(evidence.model)
+            pages.link_predict("Predict", evidence.model, evidence.version)
+            pages.link_review("Review", evidence.model, evidence.version)
+
+
+def sections(target: Target) -> None:
+    """A link to a row opens it. Not as the default of the tabs: they would close when the row leaves the address."""
+    # Another page's tabs may have left their own word under this key.
+    chosen = "show" in st.query_params or st.session_state.get("show") in TABS
+    if explain_panels.ROW in st.query_params and not chosen:
+        st.session_state["show"] = ONE_ROW
+    tabs = st.tabs(TABS, key="show", on_change="rerun", bind="query-params")
+    for tab, draw in zip(tabs, (explain_panels.columns, explain_panels.one_row), strict=True):
+        if tab.open:
+            with tab:
+                widgets.guarded(partial(draw, target), "section")
+
+
+explain_page()

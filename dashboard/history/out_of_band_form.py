@@ -1,0 +1,81 @@
+"""Out-of-band changes: what moved by another way, and the two ways to end it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from dashboard import session
+from dashboard.components import tables, widgets, words
+from dashboard.components.once import drawn_key, once, renew
+from pipeline.governance.errors import SignoffError
+from pipeline.governance.ledger import StoredEvent
+from pipeline.governance.lifecycle import FEWEST_REASON_CHARACTERS, MOST_REASON_CHARACTERS
+from pipeline.governance.out_of_band import Difference, state_text
+
+REFUSAL = "drift_refusal"
+ADOPT, REVERT = "adopt", "revert"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The form as it was drawn: what was on the screen, and the key under which it can only happen once."""
+
+    model: str
+    state: str
+    key: str
+
+    @property
+    def reason(self) -> str:
+        return f"drift_reason/{self.key}"
+
+
+def drift(found: Sequence[Difference], model: str | None) -> None:
+    with st.container(border=True, key="drift"):
+        moved = words.count(len(found), "slot")
+        st.badge(f"{moved} moved out-of-band", icon=":material/warning:", color="orange")
+        slot = st.column_config.TextColumn(help="An alias of the model, or the stage of a version")
+        columns = {"Slot": slot, **widgets.times("Changed after", "Seen")}
+        table = tables.differences(found)
+        st.dataframe(table, hide_index=True, height="content", column_config=columns, alt="What moved out-of-band")
+        if refusal := st.session_state.pop(REFUSAL, None):
+            widgets.message(*refusal, colour="red")
+        if model is None:
+            st.caption("Choose the model above to adopt or revert this.")
+        else:
+            _form(Draft(model, state_text(found), drawn_key(f"drift/{model}")))
+
+
+def _form(draft: Draft) -> None:
+    with st.form(f"drift_form/{draft.key}", border=False, enter_to_submit=False):
+        st.text_area(
+            "Reason",
+            key=draft.reason,
+            height=80,
+            max_chars=MOST_REASON_CHARACTERS,
+            placeholder=f"Why, in {FEWEST_REASON_CHARACTERS} to {MOST_REASON_CHARACTERS:,} characters",
+        )
+        with st.container(horizontal=True):
+            adopt, revert = (draft, ADOPT), (draft, REVERT)
+            st.form_submit_button("Adopt what the registry holds", icon=":material/check:", on_click=_end, args=adopt)
+            st.form_submit_button("Revert to what the ledger says", icon=":material/undo:", on_click=_end, args=revert)
+    st.caption("Refused if anything of this model has moved since you looked.")
+
+
+def _end(draft: Draft, way: str) -> None:
+    text = st.session_state.get(draft.reason, "")
+    try:
+        event = once(draft.key, lambda: _send(draft, way, text))
+    except SignoffError as error:
+        st.session_state[REFUSAL] = (widgets.title_of(error), str(error))
+    else:
+        renew(f"drift/{draft.model}")
+        done = "adopted" if way == ADOPT else "reverted"
+        session.flash(f"The out-of-band change is {done}: event {event.sequence}")
+    session.forget_reads()
+
+
+def _send(draft: Draft, way: str, reason: str) -> StoredEvent:
+    service, actor = session.desk(), session.signer()
+    send = service.adopt if way == ADOPT else service.revert
+    return send(draft.model, reason=reason, actor=actor, expect=draft.state)

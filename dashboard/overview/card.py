@@ -1,0 +1,92 @@
+"""One model on the first page: what serves, what waits, what moved, what happened last."""
+
+from collections.abc import Sequence, Set
+
+import streamlit as st
+
+from dashboard import pages, session
+from dashboard.components import tables, widgets, words
+from dashboard.components.history_lines import last_line, since
+from dashboard.components.trust import Named, trust_badge
+from pipeline.governance.lifecycle import Stage
+from pipeline.governance.out_of_band import Difference
+from pipeline.governance.overview import ModelOverview
+from pipeline.governance.verify import pending_sentence
+
+MOST_SHOWN = 5
+
+
+def urgency(model: ModelOverview) -> tuple[bool, bool, str]:
+    """What somebody has to do something about comes first."""
+    return not model.differences, not model.waiting, model.record.name
+
+
+def out_of_band(model: str, differences: Sequence[Difference]) -> None:
+    sentences = "\n".join(f"•  {each.sentence}" for each in differences[:MOST_SHOWN])
+    with widgets.message("Moved out-of-band", f"{words.name(model)}\n{sentences}", colour="orange"):
+        pages.link_history("See what moved, adopt or revert it", model)
+
+
+def card(model: ModelOverview, refused: Set[Named]) -> None:
+    """refused: versions that nobody can use, and that somebody may be about to review."""
+    name = model.record.name
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(words.label(name), anchor=False, width="content")
+        for stage, held in model.stages.items():
+            if held:
+                st.badge(f"{words.stage(stage.value)} {held:,}", color=widgets.STAGE_COLOURS[stage])
+        pages.link_versions(words.count(model.record.versions, "version"), name)
+        pages.link_history("History", name)
+    _champion(model)
+    if (serving := model.stages[Stage.PRODUCTION]) > 1:
+        st.caption(f":material/warning: {serving:,} versions are in Production; the desk keeps to one.")
+    if model.outside:
+        st.caption(f":material/warning: Version {model.champion} serves and is not in Production.")
+    _waiting(model, refused)
+    for each in model.pending:
+        st.caption(f":material/hourglass_top: {words.sentence(pending_sentence(each))}")
+    if model.last is not None:
+        with st.container(gap=None):
+            st.caption("Last event")
+            st.text(last_line(model.last))
+
+
+def _champion(model: ModelOverview) -> None:
+    name, version = model.record.name, model.champion
+    if version is None:
+        st.text("No champion: nothing serves.")
+        return
+    evidence = session.evidence(name, version)
+    found = [metric for each in session.metric_names(name)[:2] if (metric := evidence.metric(each)) is not None]
+    with st.grid(3, min_column_width=120):
+        st.metric("Champion", f"Version {version}")
+        for metric in found:
+            widgets.metric(metric)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        trust_badge(name, version)
+        pages.link_review(f"Review version {version}", name, version)
+        periods = session.champions(name)
+        made = session.event(periods[-1].sequence) if periods else None
+        text = since(version, evidence.content["created_at"], periods=periods, entries=[made] if made else [])
+        st.caption(text, width="content")
+
+
+def shown_waiting(model: ModelOverview) -> tuple[int, ...]:
+    return model.waiting[:MOST_SHOWN]
+
+
+def _waiting(model: ModelOverview, refused: Set[Named]) -> None:
+    if not model.waiting:
+        st.caption("Nothing waits for a review.")
+        return
+    name, frame = model.record.name, session.versions(model.record.name)
+    st.caption(f"{words.count(len(model.waiting), 'version')} in Staging, waiting for a review")
+    with st.container(gap=None):
+        for version in shown_waiting(model):
+            with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+                pages.link_review(f"Review version {version}", name, version)
+                if (name, version) in refused:
+                    trust_badge(name, version)
+                st.text(tables.brief(frame, version, session.metric_names(name)[:2]))
+    if len(model.waiting) > MOST_SHOWN:
+        pages.link_versions(f"{len(model.waiting) - MOST_SHOWN:,} more", name)

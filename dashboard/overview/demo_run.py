@@ -1,0 +1,101 @@
+"""Filling an empty registry: `python -m pipeline demo` as a process of its own, which outlives a page and a reload.
+
+The dashboard starts this module as a program. It holds a file lock as long as the demo runs, so that whoever asks
+again joins the one that runs, and leaves its output and its exit code in files under `var/`.
+"""
+
+import hashlib
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipeline.settings import ROOT, VAR
+
+STEP = re.compile(r"\[(\d+)/(\d+)\] (.*)")
+SHOWN_LINES = 6
+LOCK_SECONDS = 2  # a dashboard that looks holds the lock for a moment
+
+
+@dataclass(frozen=True)
+class DemoState:
+    """done, total: of the last line that told a step. exit_code: None while it runs and where it never ran."""
+
+    running: bool
+    lines: tuple[str, ...]
+    done: int = 0
+    total: int = 0
+    exit_code: int | None = None
+
+    @property
+    def share(self) -> float:
+        return min(self.done / self.total, 1.0) if self.total else 0.0
+
+
+@dataclass(frozen=True)
+class DemoRun:
+    """The files of one registry's demo: two dashboards on the same registry see the same run."""
+
+    log: Path
+    lock: Path
+    exit_file: Path
+
+    @classmethod
+    def of(cls, registry: str, folder: Path = VAR) -> "DemoRun":
+        name = f"demo-{hashlib.sha256(registry.encode()).hexdigest()[:12]}"
+        return cls(folder / f"{name}.log", folder / f"{name}.lock", folder / f"{name}.exit")
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        """In a session of its own: it goes on when the dashboard stops."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        command = [
+            sys.executable,
+            "-m",
+            "dashboard.overview.demo_run",
+            *map(str, (self.log, self.lock, self.exit_file)),
+        ]
+        return subprocess.Popen(  # noqa: S603 (our own module)
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+
+    def state(self) -> DemoState:
+        running = self._is_held()
+        lines = _read(self.log).splitlines()
+        steps = [found for line in lines if (found := STEP.fullmatch(line.strip()))]
+        done, total = (int(steps[-1][1]), int(steps[-1][2])) if steps else (0, 0)
+        code = _read(self.exit_file).strip()
+        ended = None if running or not code else int(code)
+        return DemoState(running, tuple(lines[-SHOWN_LINES:]), done, total, ended)
+
+    def _is_held(self) -> bool:
+        if not self.lock.exists():
+            return False
+        try:
+            with FileLock(self.lock, timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def run(self) -> None:
+        """The program: whoever has the lock does the work."""
+        try:
+            with FileLock(self.lock, timeout=LOCK_SECONDS), self.log.open("wb") as output:
+                self.exit_file.unlink(missing_ok=True)
+                command = [sys.executable, "-u", "-m", "pipeline", "demo"]
+                ended = subprocess.run(  # noqa: S603 (our own command)
+                    command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False
+                )
+                self.exit_file.write_text(str(ended.returncode), encoding="utf-8")
+        except Timeout:
+            return
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+if __name__ == "__main__":
+    DemoRun(*map(Path, sys.argv[1:4])).run()

@@ -1,0 +1,89 @@
+"""What a version says about a row, why, and what would change it; a file of rows; champion beside challenger."""
+
+from functools import partial
+
+import streamlit as st
+
+from dashboard import pages, session
+from dashboard.components import widgets
+from dashboard.components.row_form import outside, typed_row
+from dashboard.components.trust import state_line
+from dashboard.predict import picker as predict_picker
+from dashboard.predict.change import smallest_change
+from dashboard.predict.file import file_of_rows
+from dashboard.predict.panels import answers, what_if
+from dashboard.predict.picker import CHAMPION_OPTION, Choice
+from pipeline.serving.predictions import Target
+from pipeline.serving.targets import layout
+from pipeline.validation.rows import CheckedRow
+
+ONE_ROW, FILE = "One row", "File of rows"
+
+
+def predict_page() -> None:
+    choice = predict_picker.picked()
+    if choice is None:
+        st.title("Predict", anchor=False)
+        st.info("There is no version to ask yet. The overview says how to fill the registry.")
+        pages.link_overview()
+        return
+    header(choice)
+    widgets.guarded(partial(ask, choice), "ask")
+
+
+def header(choice: Choice) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        st.title("Predict", width="content", anchor=False)
+        with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
+            predict_picker.fields(choice)
+            pages.link_explain("Explain", choice.model, choice.version)
+            pages.link_review("Review", choice.model, choice.version)
+
+
+def ask(choice: Choice) -> None:
+    if choice.asked == CHAMPION_OPTION:
+        session.scorer().targets.resolve(choice.model)  # refuses a champion that the ledger does not know
+    targets = [session.target(choice.model, version) for version in (choice.version, choice.beside) if version]
+    for target in targets:
+        state_line(target, f"Version {target.resolved.version}")
+    if targets[0].state.usable:
+        sections(targets)
+
+
+def sections(targets: list[Target]) -> None:
+    tabs = st.tabs([ONE_ROW, FILE], key="show", on_change="rerun", bind="query-params")
+    if tabs[0].open:
+        with tabs[0]:
+            one_row(targets)
+    if tabs[1].open:
+        with tabs[1]:
+            widgets.guarded(partial(file_of_rows, targets[0]), "file")
+
+
+def one_row(targets: list[Target]) -> None:
+    left, right = st.columns([11, 9], gap="medium")
+    with left:
+        row = typed_row(targets[0].resolved.model, layout(targets[0]), "Predict")
+    with right:
+        if row is None:
+            st.caption("Fill in the form to get a prediction.")
+            return
+        outside(row)
+        answers(row, targets)
+    st.subheader("What if", anchor=False)
+    moved(row, targets[0])
+    st.subheader("Smallest change to another class", anchor=False)
+    changed(row, targets[0])
+
+
+@st.fragment
+def moved(row: CheckedRow, target: Target) -> None:
+    widgets.guarded(partial(what_if, row, target), "what_if")
+
+
+@st.fragment
+def changed(row: CheckedRow, target: Target) -> None:
+    widgets.guarded(partial(smallest_change, row, target), "smallest_change")
+
+
+predict_page()

@@ -1,0 +1,94 @@
+"""Which version predicts, and which one beside it: the address says it; without a version it is the champion."""
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from dashboard import session
+from dashboard.components import words
+from dashboard.components.picker import LAST_MODEL, MODEL, VERSION, picked_model
+from pipeline.governance.errors import NotFound
+
+BESIDE = "beside"
+PICK_MODEL, PICK_VERSION, PICK_BESIDE = "predict_model", "predict_version", "predict_beside"
+CHAMPION_OPTION = "Champion"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """asked: what the first field says. version: what that is now. beside: another one, or None."""
+
+    model: str
+    asked: str
+    version: int
+    beside: int | None
+
+
+def picked() -> Choice | None:
+    """None where the registry holds no version. Raises NotFound for an address that names one that is not there.
+
+    Raises OutOfBand where the registry has another champion than the ledger.
+    """
+    names = _models()
+    if not names:
+        return None
+    model = picked_model(names)
+    numbers, champion = _numbers(model), session.champion_of(model)
+    asked = st.query_params.get(VERSION) or (CHAMPION_OPTION if champion else str(numbers[0]))
+    beside = _number(model, st.query_params[BESIDE]) if BESIDE in st.query_params else None
+    version = champion if asked == CHAMPION_OPTION and champion else _number(model, asked)
+    choice = Choice(model, asked, version, beside if beside != version else None)
+    _remember(choice)
+    return choice
+
+
+def fields(choice: Choice) -> None:
+    """To ask another one. Lists hold plain text, not markdown."""
+    numbers, champion = _numbers(choice.model), session.champion_of(choice.model)
+    options = [*([CHAMPION_OPTION] if champion else []), *map(str, numbers)]
+    st.selectbox("Model", _models(), key=PICK_MODEL, on_change=_go_to_model, format_func=words.name, width=240)
+    st.selectbox("Version", options, key=PICK_VERSION, on_change=_go_to_version, width=140)
+    others = [each for each in numbers if each != choice.version]
+    st.selectbox("Beside", others, key=PICK_BESIDE, on_change=_go_to_beside, placeholder="None", width=120)
+
+
+def _models() -> list[str]:
+    return [record.name for record in session.models() if record.versions]
+
+
+def _numbers(model: str) -> list[int]:
+    found: list[int] = session.versions(model)["Version"].tolist()
+    return found
+
+
+def _number(model: str, text: str) -> int:
+    known = {str(number): number for number in _numbers(model)}
+    if text not in known:
+        raise NotFound(f"version: {model!r} has no version {text[:40]!r}")
+    return known[text]
+
+
+def _remember(choice: Choice) -> None:
+    st.query_params[MODEL] = choice.model
+    st.session_state[LAST_MODEL] = st.session_state[PICK_MODEL] = choice.model
+    st.session_state[PICK_VERSION], st.session_state[PICK_BESIDE] = choice.asked, choice.beside
+
+
+def _go_to_model() -> None:
+    st.query_params.from_dict({MODEL: st.session_state[PICK_MODEL]})
+
+
+def _go_to_version() -> None:
+    asked = st.session_state[PICK_VERSION]
+    if asked == CHAMPION_OPTION:
+        st.query_params.pop(VERSION, None)
+    else:
+        st.query_params[VERSION] = asked
+
+
+def _go_to_beside() -> None:
+    beside = st.session_state[PICK_BESIDE]
+    if beside is None:
+        st.query_params.pop(BESIDE, None)
+    else:
+        st.query_params[BESIDE] = str(beside)

@@ -1,0 +1,143 @@
+"""The decision: what it would change, the reason, and one command to the service."""
+
+from dataclasses import dataclass, replace
+
+import streamlit as st
+
+from dashboard import session
+from dashboard.components import widgets, words
+from dashboard.components.once import drawn_key, once, renew
+from pipeline.governance.errors import Conflict, DecisionPending, SignoffError
+from pipeline.governance.lifecycle import FEWEST_REASON_CHARACTERS, MOST_REASON_CHARACTERS, Move, MoveKind, Stage
+from pipeline.governance.request import Outcome
+from pipeline.governance.review import Review
+from pipeline.governance.service import Options
+
+REFUSAL = "refusal"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A decision as it was drawn: what was on the screen, and the key under which it can only happen once.
+
+    recompute: the claims were held against the bytes, and will be again.
+    """
+
+    move: Move
+    evidence: str
+    state: str
+    recompute: bool
+    key: str
+
+    @property
+    def place(self) -> str:
+        """Where the session keeps the key of this move until it succeeded."""
+        return f"key/{self.move.kind}/{self.move.model}/{self.move.version}/{self.move.alias}"
+
+    @property
+    def reason(self) -> str:
+        return f"reason/{self.key}"
+
+    @property
+    def accept(self) -> str:
+        return f"accept/{self.key}"
+
+
+def decision_form(review: Review) -> None:
+    draft = _draft(review)
+    with st.container(border=True, key="decision"):
+        st.subheader("Decision", anchor=False)
+        st.caption("What will change")
+        st.text(words.changes(review.changes) or "Nothing.")
+        widgets.failed_gates(review.blocked_by, "Blocked", "red")
+        show_refusal(draft.move.model)
+        _form(review, draft)
+        st.caption(
+            f"Bound to evidence {words.digest(draft.evidence)} and files {words.digest(review.evidence.file_digest)}. "
+            "Refused if either has changed since you looked."
+        )
+
+
+def _form(review: Review, draft: Draft) -> None:
+    """Of a blocked move the button alone is left: there is nothing to give a reason for."""
+    with st.form(f"form/{draft.key}", border=False, enter_to_submit=False):
+        if review.open:
+            _fields(review, draft)
+        st.form_submit_button(
+            words.action(draft.move),
+            type="primary",
+            disabled=not review.open,
+            help=f"Blocked by {', '.join(gate.name for gate in review.blocked_by)}" if not review.open else None,
+            on_click=_decide,
+            args=(draft,),
+            width="stretch",
+        )
+
+
+def _fields(review: Review, draft: Draft) -> None:
+    st.text_area(
+        "Reason",
+        key=draft.reason,
+        max_chars=MOST_REASON_CHARACTERS,
+        placeholder=f"Why, in {FEWEST_REASON_CHARACTERS} to {MOST_REASON_CHARACTERS:,} characters",
+        help="Kept in the ledger with your name, the gates and the evidence.",
+    )
+    if review.warnings:
+        named = words.count(len(review.warnings), "warning")
+        st.checkbox(f"I accept the {named}", key=draft.accept, help=", ".join(gate.name for gate in review.warnings))
+
+
+def _draft(review: Review) -> Draft:
+    blank = Draft(review.move, review.evidence.digest, review.state, review.recomputation is not None, "")
+    return replace(blank, key=drawn_key(blank.place))
+
+
+def _decide(draft: Draft) -> None:
+    """Runs before the page is drawn again. The key is the one that was drawn: a second click is the same decision."""
+    reason, accepted = st.session_state.get(draft.reason, ""), bool(st.session_state.get(draft.accept))
+    try:
+        outcome = once(draft.key, lambda: send(draft, reason, accept_warnings=accepted))
+    except SignoffError as error:
+        st.session_state[REFUSAL] = (draft.move.model, widgets.title_of(error), str(error))
+        if isinstance(error, Conflict) and not isinstance(error, DecisionPending):
+            _keep_text(draft, reason)
+    else:
+        renew(draft.place)
+        notice = f" ({outcome.notice})" if outcome.notice else ""
+        session.flash(f"Decision {outcome.sequence} is applied: {words.done(outcome)}{notice}")
+    session.forget_reads()
+
+
+def send(draft: Draft, reason: str, *, accept_warnings: bool) -> Outcome:
+    """The one call to the service that this kind of move needs."""
+    service, move, actor = session.desk(), draft.move, session.signer()
+    options: Options = {
+        "evidence": draft.evidence,
+        "expect": draft.state,
+        "accept_warnings": accept_warnings,
+        "recompute": draft.recompute,
+        "key": draft.key,
+    }
+    match move.kind, move.version, move.alias:
+        case MoveKind.ROLLBACK, _, _:
+            return service.rollback(move.model, reason=reason, actor=actor, **options)
+        case MoveKind.UNALIAS, _, str(alias):
+            return service.remove_alias(move.model, alias, reason=reason, actor=actor, **options)
+        case _, int(version), str(alias):
+            return service.set_alias(move.model, alias, version, reason=reason, actor=actor, **options)
+        case _:
+            version, stage = move.version or 0, Stage(move.target)
+            return service.promote(move.model, version, stage, reason=reason, actor=actor, **options)
+
+
+def _keep_text(draft: Draft, reason: str) -> None:
+    """The old key may stand for a decision that ended without effect: a new one, with the same text in the form."""
+    fresh = replace(draft, key=renew(draft.place))
+    st.session_state[fresh.reason] = reason
+
+
+def show_refusal(model: str) -> None:
+    """Once, and for this model: where the state has moved, another move or none may be chosen by now."""
+    about, title, text = st.session_state.pop(REFUSAL, ("", "", ""))
+    if about == model:
+        widgets.message(title, text, colour="red")

@@ -1,0 +1,171 @@
+"""What a reviewer is shown about a version, section by section; what is missing is named, never guessed."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import streamlit as st
+
+from dashboard import session
+from dashboard.components import charts, tables, widgets, words
+from pipeline.governance.evidence import Evidence, entry_of, number
+from pipeline.governance.ports import MetricDifference
+from pipeline.governance.text import visible
+from pipeline.model_card.data_report import sentences
+
+EVALUATION = "evaluation"
+MOST_KPIS = 4
+
+
+def kpis(evidence: Evidence) -> None:
+    """The best known metrics, each with its interval and sample size."""
+    names = [*session.metric_names(evidence.model), "recall_macro"]
+    found = [metric for metric in map(evidence.metric, dict.fromkeys(names)) if metric is not None][:MOST_KPIS]
+    if not found:
+        return
+    with st.grid(MOST_KPIS, min_column_width=150):
+        for metric in found:
+            widgets.metric(metric, border=True)
+
+
+def gaps(evidence: Evidence) -> None:
+    if evidence.gaps:
+        with widgets.message(
+            words.count(len(evidence.gaps), "gap") + " in the evidence",
+            "\n".join(f"{gap.name}: {gap.text}" for gap in evidence.gaps),
+            colour="orange",
+        ):
+            pass
+
+
+def metrics(evidence: Evidence, champion: Evidence | None, differences: Iterable[MetricDifference] | None) -> None:
+    """The figures of this version and of the champion, on the same scale and with the same digits."""
+    table = tables.metrics(evidence, champion, differences)
+    if table.empty:
+        st.caption("The version has no metrics.")
+        return
+    shown = [metric for metric in map(evidence.metric, tables.SHARES) if metric is not None]
+    if shares := [metric for metric in shown if 0 <= metric.value <= 1 and metric.low is not None]:
+        theirs = [] if champion is None else [found for each in shares if (found := champion.metric(each.name))]
+        names = (f"Version {evidence.version}", f"Champion {champion.version}" if champion else "")
+        figure = charts.metric_intervals(shares, theirs, names)
+        st.plotly_chart(figure, config=charts.PLAIN, alt="Metrics with their intervals beside the champion's")
+    columns = tables.metric_columns(evidence, champion)
+    widgets.frame(table, "Metrics with interval and n, and the champion's", digits=columns)
+    if measured := {each.name: each.dataset for each in evidence.metrics() if each.dataset}:
+        st.caption("Measured on")
+        st.text("\n".join(f"{visible(name)}: {visible(dataset)}" for name, dataset in measured.items()))
+    _evaluation_notes(evidence.document(EVALUATION))
+
+
+def classes(evidence: Evidence) -> None:
+    evaluation = evidence.document(EVALUATION)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        if found := tables.confusion(evaluation):
+            st.subheader("Confusion", anchor=False)
+            figure = charts.confusion(*found, dark=st.context.theme.type == "dark")
+            st.plotly_chart(figure, config=charts.PLAIN, alt="Confusion matrix: true by predicted class")
+    with right:
+        _table("Per class", tables.per_class(evaluation), ("Precision", "Recall", "F1"))
+    _table("Per slice", tables.slices(evaluation), ("Accuracy",))
+    if found is None and not evaluation.get("per_class") and not evaluation.get("slices"):
+        st.caption("The version came without an evaluation file: no confusion matrix, no classes, no slices.")
+
+
+def lineage(evidence: Evidence) -> None:
+    content, document = evidence.content, evidence.document("lineage")
+    data, git = entry_of(document, "data"), entry_of(document, "git")
+    environment = entry_of(document, "environment")
+    widgets.facts(
+        {
+            "Run": content["run_id"],
+            "Registered": words.moment(content["created_at"]),
+            "Registered by": content["registered_by"],
+            "Source": content["source"],
+            "Data": data.get("source"),
+            "Data fingerprint": data.get("sha256"),
+            "Commit": _commit(git),
+            "Trained": words.moment(document.get("trained_at")),
+            "Python": environment.get("python"),
+            "Platform": environment.get("platform"),
+            "Processor features": _joined(entry_of(environment, "processor").get("features")),
+            "Built on": entry_of(environment, "processor").get("blas"),
+            "Numerical libraries": _pairs(entry_of(environment, "libraries")),
+            "Threads": _pairs(entry_of(environment, "threads")),
+            "Digest of the pins": environment.get("lock_sha256"),
+            "Flavors": ", ".join(content["flavors"]),
+        }
+    )
+    if found := sentences(evidence.document("data_report")):
+        st.subheader("Data checks", anchor=False)
+        st.text("\n".join(found))
+    packages = entry_of(environment, "packages")
+    left, right = st.columns(2, gap="medium")
+    for place, title, held in ((left, "Parameters", content["params"]), (right, "Packages", packages)):
+        with place:
+            if held:
+                st.subheader(title, anchor=False)
+                widgets.frame(tables.names_and_values(held), title)
+
+
+def files(evidence: Evidence) -> None:
+    table = tables.files(evidence)
+    if table.empty:
+        st.caption("The model's files cannot be read.")
+        return
+    total = sum(each["size"] for each in evidence.content["files"])
+    st.caption(f"{words.count(len(table), 'file')}, {words.size(total)}. The digest covers every name and byte.")
+    st.code(evidence.file_digest or words.NOTHING, language=None, wrap_lines=True)
+    widgets.frame(table, "Files with size and sha256")
+
+
+def texts(evidence: Evidence) -> None:
+    """As text: in markdown a description could draw an approval of its own."""
+    content = evidence.content
+    st.subheader("Description", anchor=False)
+    if content["description"]:
+        st.text(content["description"])
+    else:
+        st.caption("The version has no description.")
+    st.subheader("Tags", anchor=False)
+    if content["tags"]:
+        widgets.frame(tables.names_and_values(content["tags"]), "Tags")
+    else:
+        st.caption("The version has no tags.")
+
+
+def _table(title: str, table: Any, digits: tuple[str, ...]) -> None:  # noqa: ANN401 (a data frame)
+    if not table.empty:
+        st.subheader(title, anchor=False)
+        widgets.frame(table, title, digits=digits)
+
+
+def _evaluation_notes(evaluation: Mapping[str, Any]) -> None:
+    n, confidence = number(evaluation.get("n")), number(evaluation.get("confidence"))
+    baseline, folds = entry_of(evaluation, "baseline"), entry_of(evaluation, "cross_validation")
+    notes = []
+    if n is not None:
+        level = f", intervals at {confidence:.0%}" if confidence else ""
+        notes.append(f"{n:,.0f} held-out rows{level}.")
+    if (accuracy := number(baseline.get("accuracy"))) is not None:
+        notes.append(f"Always answering the most frequent class would reach an accuracy of {accuracy:.4f}.")
+    mean, deviation = number(folds.get("mean")), number(folds.get("std"))
+    if mean is not None and deviation is not None:
+        notes.append(f"Cross-validated accuracy on the training rows {mean:.4f} ± {deviation:.4f}.")
+    if notes:
+        st.caption(" ".join(notes))
+
+
+def _commit(git: Mapping[str, Any]) -> str | None:
+    commit = git.get("commit")
+    if not commit or not git.get("dirty"):
+        return commit
+    return f"{commit}, with changes not committed: {_joined(git.get('changed')) or 'not recorded which'}"
+
+
+def _joined(words_found: object) -> str | None:
+    return ", ".join(map(str, words_found)) if isinstance(words_found, list) else None
+
+
+def _pairs(found: Mapping[str, Any]) -> str | None:
+    return ", ".join(f"{name} {value}" for name, value in found.items() if value is not None) or None

@@ -1,0 +1,113 @@
+"""What the first visitor would wait for, done before the server reports health, and the server's own look meanwhile."""
+
+import gc
+import importlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import anyio
+import anyio.to_thread
+import streamlit as st
+
+from dashboard import session
+from pipeline import bootstrap
+from pipeline.governance.errors import NotAllowed, SignoffError
+from pipeline.governance.service import GovernanceService
+
+LOOK_SECONDS = 60
+MODULES = ("pandas", "plotly.graph_objects", "pyarrow", "dashboard.review.evidence", "dashboard.history.panels")
+LOG = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def lifespan(_: st.App) -> AsyncIterator[None]:
+    await anyio.to_thread.run_sync(warm_up)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(keep_looking, own_look)
+        yield
+        tasks.cancel_scope.cancel()
+    await anyio.to_thread.run_sync(stop_worker)
+
+
+async def keep_looking(look: Callable[[], None], wait: Callable[[float], Awaitable[None]] = anyio.sleep) -> None:
+    """Every minute, in a thread: a registry that does not answer holds up neither visitors nor the server's end."""
+    while True:
+        await wait(LOOK_SECONDS)
+        await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
+
+
+@dataclass
+class OwnLook:
+    """Records models that were not seen yet and what moved by another way, as far as this dashboard may write.
+
+    may_record: raises NotAllowed where it may not; then it only says what it sees. said: what the log was last told.
+    """
+
+    service: GovernanceService
+    may_record: Callable[[], object]
+    said: str = ""
+
+    def __call__(self) -> None:
+        """Raises nothing of ours: the next look tries again."""
+        try:
+            if self._record():
+                session.forget_reads()
+            seen = self._seen()
+        except SignoffError as error:
+            seen = str(error)
+        if seen != self.said:
+            LOG.warning("The desk's own look: %s", seen or "nothing to see any more")
+        self.said = seen
+
+    def _record(self) -> bool:
+        """Nobody but a person begins a chain beside others: the registry may be another one than yesterday's."""
+        if self.service.unknown_registry():
+            return False
+        try:
+            self.may_record()
+        except NotAllowed:
+            return False
+        return bool(self.service.look())
+
+    def _seen(self) -> str:
+        found = [each for model in self.service.known_models() for each in self.service.differences(model)]
+        moved = [f"{each.slot.model!r}: {each.sentence}" for each in found]
+        pending = [f"{each.model!r}: decision {each.sequence} is pending" for each in self.service.pending()]
+        return "; ".join(filter(None, [self.service.unknown_registry(), *moved, *pending]))
+
+
+@st.cache_resource(show_spinner=False)
+def _own_look() -> OwnLook:
+    """On a service of its own: no visitor waits for it, and it remembers what it saw."""
+    return OwnLook(bootstrap.desk(session.settings()), session.signer)
+
+
+def own_look() -> None:
+    try:
+        look = _own_look()
+    except SignoffError as error:  # the settings: every page says so itself
+        LOG.debug("The desk's own look: %s", error)
+        return
+    look()
+
+
+def warm_up() -> None:
+    """Import, read the registry once, and freeze the heap: a collection walks over MLflow's objects otherwise."""
+    for module in MODULES:
+        importlib.import_module(module)
+    try:
+        session.scorer().start()
+        own_look()
+        session.overview()
+    except SignoffError as error:
+        # Every page says so itself and offers to try again.
+        LOG.warning("The desk starts although the registry was not read: %s", error)
+    gc.collect()
+    gc.freeze()
+
+
+def stop_worker() -> None:
+    with suppress(SignoffError):  # without settings none was started
+        session.scorer().abandon()  # whoever is still waiting goes away with the server

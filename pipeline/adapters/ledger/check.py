@@ -1,0 +1,269 @@
+"""What `verify` looks at in a stored ledger: links, copies, slots, evidence and checkpoints.
+
+Whatever is damaged is a sentence, and what was found before it stays.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar, cast
+
+from pipeline.adapters.ledger.tables import UNREADABLE
+from pipeline.governance.ledger import (
+    FIRST_HASH,
+    Event,
+    EventType,
+    SlotState,
+    Topic,
+    UnknownType,
+    digest_of,
+    fold,
+    link_problems,
+)
+from pipeline.governance.lifecycle import Slot
+from pipeline.governance.standing import ChampionRow, Mark, Standing
+
+UNKEPT = 1  # of the applied decisions: a crash may come between the end of one and its checkpoint
+FARTHEST = 2_000  # events behind a damaged page that are looked for one by one
+SOME = 5  # of what SQLite finds in its own pages
+EVENT_ROWS = (
+    'SELECT sequence, previous_hash, hash, body, type, model, decision, "key" FROM ledger_event '
+    "WHERE registry = ? AND sequence > ? ORDER BY sequence"
+)
+
+Found = TypeVar("Found")
+
+
+class ChainCheck:
+    """Sees every event once, in order, and keeps what is wrong.
+
+    Its memory grows with slots, versions and champions, not with events.
+    """
+
+    def __init__(self, checkpoints: Mapping[int, set[str]]) -> None:
+        self._checkpoints = checkpoints
+        self._after = (0, FIRST_HASH)
+        self._slots: dict[Slot, SlotState] = {}
+        self._not_followed: set[Slot] = set()
+        self._standing = Standing()
+        self._quoted: dict[str, int] = {}
+        self._applied = 0
+        self._problems: list[str] = []
+
+    def look(self, row: Sequence[Any]) -> None:
+        """One row, in the order of EVENT_ROWS."""
+        sequence, previous_hash, stored_hash, body, *copies = row
+        try:
+            self._problems += link_problems(sequence, previous_hash, stored_hash, body=body, after=self._after)
+        except UnicodeEncodeError:
+            self._problems.append(f"event {sequence}: is not in UTF-8")
+        self._after = (self._after[0] + 1, stored_hash)
+        if sequence in self._checkpoints and self._checkpoints[sequence] != {stored_hash}:
+            self._problems.append(f"event {sequence}: differs from its checkpoint")
+        try:
+            event = Event.from_body(body)
+            self._follow(event, sequence)
+        except UNREADABLE:
+            self._problems.append(f"event {sequence}: cannot be read")
+            return
+        if copies != [event.type.value, event.model, event.decision, event.key]:
+            self._problems.append(f"event {sequence}: its columns differ from its body")
+
+    def add(self, problem: str) -> None:
+        """Something that was met on the way to the events."""
+        self._problems.append(problem)
+
+    def _follow(self, event: Event, sequence: int) -> None:
+        for text in (event.model, *(part for change in event.changes for part in change.slot)):
+            if type(text) is not str:
+                raise TypeError(text)
+        if type(event.type) is UnknownType:
+            self._problems.append(f"event {sequence}: its type {event.type!r} is not known to this version of Signoff")
+            self._not_followed.update(change.slot for change in event.changes)
+        for change in event.changes:
+            before = self._slots.get(change.slot) or SlotState.initial(change.slot)
+            self._slots[change.slot] = fold(before, event, change)
+        self._standing.follow(event, sequence)
+        self._applied += event.type is EventType.APPLIED
+        if quoted := event.content.get("evidence"):
+            self._quoted.setdefault(quoted, sequence)
+
+    def problems(self, held: Mapping[Slot, SlotState]) -> Iterator[str]:
+        """Of the events; `held` are the slots as the ledger keeps them."""
+        yield from self._problems
+        if not self._checkpoints and self._applied > UNKEPT:
+            yield f"checkpoint file: is gone, or holds nothing of this registry, after {self._applied} decisions"
+        for sequence in sorted(set(self._checkpoints)):
+            if sequence > self._after[0]:
+                yield f"event {sequence}: is in a checkpoint and was cut off"
+        for slot in sorted({*self._slots, *held}):
+            if slot not in self._not_followed and self._slots.get(slot) != held.get(slot):
+                yield f"slot {slot.label} of {slot.model!r}: is not what replaying the events gives"
+
+    def standing_problems(
+        self, marks: Mapping[Mark, int], champions: Mapping[str, Mapping[int, ChampionRow]]
+    ) -> Iterator[str]:
+        """Of what the ledger keeps so that a long history need not be replayed."""
+        for mark in sorted({*self._standing.marks, *marks}):
+            if self._standing.marks.get(mark) != marks.get(mark):
+                yield (
+                    f"{mark.topic} of version {mark.version} of {mark.model!r}: the event that is kept as the one that "
+                    "counts is not what replaying the events gives"
+                )
+        for model in sorted({*self._standing.champions, *champions}):
+            if self._standing.champions.get(model, {}) != champions.get(model, {}):
+                yield f"champions of {model!r}: what is kept of them is not what replaying the events gives"
+
+    def evidence_problems(self, digests: Mapping[str, str]) -> Iterator[str]:
+        """Of the evidence: `digests` are the sha256 of what is kept, by the sha256 under which it is kept."""
+        for name, digest in digests.items():
+            if name != digest:
+                yield f"evidence {name[:12]}: was changed after it was written"
+        for quoted, sequence in self._quoted.items():
+            if quoted not in digests:
+                yield f"event {sequence}: the evidence {quoted[:12]} that it quotes is gone"
+
+
+class LedgerCheck:
+    """Everything that is wrong in the database, through a connection that reads text which is no UTF-8 too."""
+
+    def __init__(self, connection: sqlite3.Connection, registry: str, checkpoints: Mapping[int, set[str]]) -> None:
+        self._connection, self._registry = connection, registry
+        self._check = ChainCheck(checkpoints)
+        self._met: list[str] = []
+
+    def problems(self, *, standing: bool) -> list[str]:
+        """standing: whether the tables are those of this version, which hold what still counts as well."""
+        self._careful("its pages", self._pages)
+        self._careful("its events", self._events)
+        slots = self._careful("its slots", self._slots) or {}
+        found = list(self._check.problems(slots))
+        if standing and (kept := self._careful("what still counts of its events", self._standing)):
+            found += self._check.standing_problems(*kept)
+        if standing:
+            self._careful("the registries that it knows", self._registries)
+        digests = self._careful("its evidence", self._digests)
+        if digests is not None:
+            found += self._check.evidence_problems(digests)
+        return list(dict.fromkeys([*self._met, *found]))
+
+    def _careful(self, what: str, look: Callable[[], Found]) -> Found | None:
+        try:
+            return look()
+        except (sqlite3.Error, *UNREADABLE) as error:
+            self._met.append(f"the ledger's file: {what} cannot be read ({error})")
+            return None
+
+    def _pages(self) -> None:
+        found = [row[0] for row in self._connection.execute(f"PRAGMA quick_check({SOME})")]
+        self._met += [f"the ledger's file: {each}" for each in found if each != "ok"]
+
+    def _events(self) -> None:
+        after: int | None = 0
+        while after is not None:
+            after = self._events_from(after)
+
+    def _events_from(self, after: int) -> int | None:
+        """None at the end of the events; behind a damaged place, the number after which there may be more."""
+        try:
+            for row in self._connection.execute(EVENT_ROWS, (self._registry, after)):
+                after = row[0]
+                self._check.look(row)
+        except sqlite3.Error as error:
+            if "no such table" in str(error):
+                raise
+            self._check.add(f"event {after + 1}: cannot be read ({error})")
+            return self._behind(after + 1)
+        return None
+
+    def _behind(self, damaged: int) -> int | None:
+        for number in range(damaged, damaged + FARTHEST):
+            try:
+                if self._connection.execute(f"{EVENT_ROWS} LIMIT 1", (self._registry, number)).fetchone() is None:
+                    return None
+            except sqlite3.Error:
+                continue
+            return number
+        return None
+
+    def _slots(self) -> dict[Slot, SlotState]:
+        columns = "model, kind, name, recorded, generation, pending, drift, observed, since"
+        rows = self._connection.execute(f"SELECT {columns} FROM ledger_slot WHERE registry = ?", (self._registry,))  # noqa: S608
+        found = {}
+        for *key, recorded, generation, pending, drift, observed, since in rows:
+            slot = Slot(*map(_text, key))
+            try:
+                at = None if since is None else datetime.fromisoformat(since)
+            except (ValueError, TypeError):
+                self._check.add(f"slot {slot.label} of {slot.model!r}: cannot be read")
+                continue
+            found[slot] = SlotState(recorded, generation, pending, drift, observed, at)
+        return found
+
+    def _standing(self) -> tuple[dict[Mark, int], dict[str, dict[int, ChampionRow]]]:
+        rows = self._connection.execute(
+            "SELECT model, topic, version, created_at, sequence FROM ledger_mark WHERE registry = ?", (self._registry,)
+        )
+        marks = {
+            Mark(_text(model), cast("Topic", _text(topic)), _number(version), _text(created_at)): sequence
+            for model, topic, version, created_at, sequence in rows
+        }
+        champions: dict[str, dict[int, ChampionRow]] = {}
+        rows = self._connection.execute(
+            "SELECT model, sequence, version, period, depth FROM ledger_champion WHERE registry = ?", (self._registry,)
+        )
+        for model, sequence, version, period, depth in rows:
+            champions.setdefault(_text(model), {})[sequence] = ChampionRow(sequence, version, period == 1, depth)
+        return marks, champions
+
+    def _registries(self) -> None:
+        rows = self._connection.execute("SELECT registry, address, first_seen FROM ledger_registry")
+        for number, (registry, address, first_seen) in enumerate(rows, start=1):
+            if not (isinstance(registry, str) and isinstance(address, str) and _is_time(first_seen)):
+                self._met.append(f"registry {number} of those that the ledger knows: cannot be read")
+
+    def _digests(self) -> dict[str, str]:
+        rows = self._connection.execute("SELECT sha256, body FROM ledger_evidence")
+        return {_text(name): _digest(body) for name, body in rows}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def _is_time(value: object) -> bool:
+    try:
+        return datetime.fromisoformat(cast("str", value)).tzinfo is not None
+    except (ValueError, TypeError):
+        return False
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else -1
+
+
+def _digest(body: object) -> str:
+    try:
+        return digest_of(body) if isinstance(body, str) else ""
+    except UnicodeEncodeError:
+        return ""
+
+
+def checkpoints_of(lines: Iterable[str], registry: str) -> dict[int, set[str]]:
+    """The hashes by sequence that the lines hold of one registry."""
+    found: dict[int, set[str]] = {}
+    for line in lines:
+        kept = read_checkpoint(line)
+        if kept is not None and kept["registry"] == registry:
+            found.setdefault(kept["sequence"], set()).add(kept["hash"])
+    return found
+
+
+def read_checkpoint(line: str) -> dict[str, Any] | None:
+    """A line of the checkpoint file; None where it is damaged."""
+    try:
+        kept = json.loads(line)
+        return {"registry": kept["registry"], "sequence": int(kept["sequence"]), "hash": str(kept["hash"])}
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        return None

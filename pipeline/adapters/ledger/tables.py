@@ -1,0 +1,155 @@
+"""The ledger's tables as this version reads them, rows as values and foreign errors in our words.
+
+`migrations` makes and upgrades them; a test holds the two together.
+"""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipeline.governance.errors import LedgerBusy, Unavailable
+from pipeline.governance.ledger import Event, SlotState, StoredEvent, UnreadableEvent
+
+BUSY_SECONDS = 5
+VERSION_TABLE = "ledger_version"
+NUMBER = re.compile(r"[0-9]{1,18}")
+METADATA = sa.MetaData()
+EVENTS = sa.Table(
+    "ledger_event",
+    METADATA,
+    sa.Column("registry", sa.String(64), primary_key=True),
+    sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("previous_hash", sa.String(64), nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    # Copies from the body, to search by; `problems` compares them with it.
+    sa.Column("type", sa.String(20), nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("decision", sa.String(64)),
+    sa.Column("key", sa.Text),
+    sa.UniqueConstraint("registry", "hash"),
+    sa.UniqueConstraint("registry", "key"),
+    sa.Index("ledger_event_of_model", "registry", "model", "sequence"),
+    sa.Index("ledger_event_of_decision", "registry", "decision"),
+    sa.Index("ledger_event_of_type", "type", "registry", "model", "sequence"),
+)
+SLOTS = sa.Table(
+    "ledger_slot",
+    METADATA,
+    sa.Column("registry", sa.String(64), primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("kind", sa.String(5), primary_key=True),
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("recorded", sa.Text),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("pending", sa.String(64)),
+    sa.Column("drift", sa.Boolean, nullable=False),
+    sa.Column("observed", sa.Text),
+    sa.Column("since", sa.String(32)),
+    # By the database's clock, which is the same for every process; verify cannot replay it.
+    sa.Column("pending_since", sa.String(32)),
+)
+REGISTRIES = sa.Table(
+    "ledger_registry",
+    METADATA,
+    sa.Column("registry", sa.String(64), primary_key=True),
+    sa.Column("address", sa.Text, primary_key=True),
+    sa.Column("first_seen", sa.String(32), nullable=False),
+)
+EVIDENCE = sa.Table(
+    "ledger_evidence",
+    METADATA,
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
+MARKS = sa.Table(
+    "ledger_mark",
+    METADATA,
+    sa.Column("registry", sa.String(64), primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("topic", sa.String(10), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("created_at", sa.String(32), primary_key=True),
+    sa.Column("sequence", sa.Integer, nullable=False),
+)
+CHAMPIONS = sa.Table(
+    "ledger_champion",
+    METADATA,
+    sa.Column("registry", sa.String(64), primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("version", sa.Integer),
+    sa.Column("period", sa.Boolean, nullable=False),
+    sa.Column("depth", sa.Integer),
+    sa.Index("ledger_champion_of_depth", "registry", "model", "depth"),
+    sa.Index("ledger_champion_of_version", "registry", "model", "version", "depth"),
+    sa.Index("ledger_champion_of_period", "registry", "model", "period", "sequence"),
+)
+# The index of an expression, as SQLite has to find it again in a query, word for word.
+SUBJECT_VERSION: sa.ColumnElement[int] = sa.literal_column(
+    "CASE WHEN typeof(body) = 'text' AND json_valid(body) THEN json_extract(body, '$.subject.version') END"
+)
+# Those of a slot in every revision.
+SLOT_COLUMNS = tuple(column for column in SLOTS.c if column.name != "pending_since")
+
+
+@contextmanager
+def translated(busy_seconds: float = BUSY_SECONDS) -> Iterator[None]:
+    """The database's errors in our words, without its SQL."""
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        if isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig):
+            raise LedgerBusy(f"the ledger stayed locked for {busy_seconds:g} s; try again") from error
+        raise Unavailable(f"the ledger cannot be used: {error.orig}") from error
+    except (sa.exc.SQLAlchemyError, OSError) as error:
+        why = getattr(error, "orig", None) or type(error).__name__
+        raise Unavailable(f"the ledger cannot be used: {why}") from error
+    except UnicodeDecodeError as error:
+        raise Unavailable("the ledger cannot be used: what it holds is not in UTF-8") from error
+
+
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+
+def listed_event(row: sa.Row[Any]) -> StoredEvent | UnreadableEvent:
+    """For a list, of which one damaged event is no end."""
+    try:
+        return stored_event(row)
+    except Unavailable:
+        return UnreadableEvent(row.sequence, str(row.type), str(row.model))
+
+
+def stored_event(row: sa.Row[Any]) -> StoredEvent:
+    try:
+        event = Event.from_body(row.body)
+    except UNREADABLE as error:
+        raise Unavailable(f"the ledger's event {row.sequence} cannot be read; run verify") from error
+    return StoredEvent(row.sequence, row.previous_hash, row.hash, row.body, event)
+
+
+def slot_state(row: sa.Row[Any]) -> SlotState:
+    since = None if row.since is None else moment(row.since, "slot")
+    if type(row.generation) is not int or not _is_slot(row):
+        raise Unavailable("the ledger's slot cannot be read; run verify")
+    return SlotState(row.recorded, row.generation, row.pending, row.drift, row.observed, since)
+
+
+def _is_slot(row: sa.Row[Any]) -> bool:
+    """A version is told by its number, and an alias holds one."""
+    if type(row.name) is not str or row.kind not in ("alias", "stage"):
+        return False
+    numbers = (row.name,) if row.kind == "stage" else (row.recorded, row.observed)
+    return all(each is None or NUMBER.fullmatch(str(each)) for each in numbers)
+
+
+def moment(text: str, what: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except (ValueError, TypeError) as error:
+        raise Unavailable(f"the ledger's {what} cannot be read; run verify") from error

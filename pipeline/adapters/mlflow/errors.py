@@ -1,0 +1,99 @@
+"""The errors of MLflow, the databases and the network, told as the errors of this project: one place for all."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import sqlalchemy.exc
+
+from pipeline.adapters.mlflow.database import database_errors
+from pipeline.governance.errors import InvalidInput, NotFound, SignoffError, Unavailable
+
+if TYPE_CHECKING:
+    from mlflow.exceptions import MlflowException
+
+Result = TypeVar("Result")
+
+MOST_RETRY_SECONDS = 5.0
+FIRST_PAUSE_SECONDS = 0.02
+MISSING = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "RESOURCE_NOT_FOUND")
+INVALID = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST")
+DENIED = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
+# Warnings about what MLflow does, or what it has us call: stages are deprecated since 2.9, `noload` is MLflow's own.
+KNOWN_WARNINGS = (
+    (r"``mlflow\.tracking\.client\.MlflowClient\.transition_model_version_stage`` is deprecated", FutureWarning),
+    ("The ``noload`` loader strategy is deprecated", sqlalchemy.exc.SADeprecationWarning),
+)
+# Failures that the operator can end, by what MLflow writes.
+TOLD = {
+    "The registry's database has another schema; run `mlflow db upgrade` on it.": "out-of-date database schema",
+}
+
+
+@contextmanager
+def mlflow_errors(subject: str, *, on_invalid: type[SignoffError] = InvalidInput) -> Iterator[None]:
+    """`subject` is what was asked for, in words. A name that cannot exist is NotFound where it is only looked up."""
+    # MLflow takes seconds to import, and is imported already where this is used.
+    import requests.exceptions  # noqa: PLC0415
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+    for text, category in KNOWN_WARNINGS:
+        warnings.filterwarnings("ignore", message=text, category=category)
+    try:
+        with database_errors():
+            yield
+    except MlflowException as error:
+        raise _translated(error, subject, on_invalid) from error
+    except requests.exceptions.RequestException as error:
+        raise Unavailable("The registry does not answer.") from error
+
+
+@contextmanager
+def strange_answers() -> Iterator[None]:
+    """Unavailable where what was read is not of the kind that MLflow keeps, such as a version without a number.
+
+    Another program may answer at the address, also with JSON.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError) as error:
+        raise Unavailable("The registry does not answer as MLflow does: a record cannot be read.") from error
+
+
+def _translated(error: "MlflowException", subject: str, on_invalid: type[SignoffError]) -> SignoffError:
+    code = error.error_code
+    if code in MISSING or (code in INVALID and on_invalid is NotFound):
+        return NotFound(f"The registry has no {subject}.")
+    if code in INVALID:
+        return on_invalid(f"The registry refuses this as invalid: {subject}.")
+    if code in DENIED:
+        return Unavailable("The registry refuses the credentials of this installation.")
+    return Unavailable(
+        next((told for told, text in TOLD.items() if text in str(error)), "The registry does not answer.")
+    )
+
+
+def is_transient(error: "MlflowException") -> bool:
+    """Lost races between writers wear ordinary codes (seen on SQLite and PostgreSQL)."""
+    text = str(error).lower()
+    return error.error_code == "TEMPORARILY_UNAVAILABLE" or (
+        error.error_code == "BAD_REQUEST" and ("unique" in text or "0 were matched" in text)
+    )
+
+
+def retried(write: Callable[[], Result]) -> Result:
+    """The write's result; only for writes that may be repeated. Gives up after MOST_RETRY_SECONDS."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+    deadline = time.monotonic() + MOST_RETRY_SECONDS
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return write()
+        except MlflowException as error:
+            if not is_transient(error) or time.monotonic() + pause > deadline:
+                raise
+        time.sleep(pause)
+        pause *= 2

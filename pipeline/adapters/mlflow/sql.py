@@ -1,0 +1,240 @@
+"""Reading the registry's records with SQL: 30 to 60 times faster than through MLflow's objects."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pipeline.adapters.mlflow import statements as sql
+from pipeline.adapters.mlflow.database import Database, Query
+from pipeline.adapters.mlflow.engine import has_known_columns, has_known_revision
+from pipeline.adapters.mlflow.logged_models import TableModels, own_of
+from pipeline.adapters.mlflow.measured import figures
+from pipeline.adapters.mlflow.params import Late, LateParams
+from pipeline.adapters.mlflow.records import (
+    LARGEST,
+    REGISTRY_ID_TAG,
+    STAGES,
+    USER_TAG,
+    Origin,
+    RunFacts,
+    check_version,
+    finite_metrics,
+    follow,
+    gaps_of,
+    is_finite,
+    no_model,
+    no_owner,
+    no_version,
+    stage_of,
+    time_of,
+    user_of,
+)
+from pipeline.governance.lifecycle import ModelState, Stage
+from pipeline.governance.ports import ModelRecord, VersionRecord, VersionRow
+
+# Above this, one join per metric costs more than reading all metrics row by row.
+MOST_JOINS = 12
+
+
+class SqlReader:
+    """Implements Reader on a database whose schema was checked."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._columns_known = False
+
+    def understands(self) -> bool:
+        """Whether the database has the schema that the statements are written for."""
+        with self._database.connect() as query:
+            # The revision may change under a running process; the columns of one revision do not.
+            known = has_known_revision(query)
+            self._columns_known = self._columns_known or (known and has_known_columns(query))
+        return known and self._columns_known
+
+    def models(self) -> list[ModelRecord]:
+        return self._models(None)
+
+    def model(self, name: str) -> ModelRecord:
+        found = self._models(name)
+        if not found:
+            raise no_model(name)
+        return found[0]
+
+    def _models(self, name: str | None) -> list[ModelRecord]:
+        which = {"all": 1 if name is None else 0, "name": name or ""}
+        with self._database.connect() as query:
+            rows = query(sql.MODELS, which)
+            aliases, tags = _grouped(query(sql.ALIASES, which)), _grouped(query(sql.MODEL_TAGS, which))
+        return [
+            ModelRecord(model, description or "", count, latest, aliases.get(model, {}), tags.get(model, {}))
+            for model, description, count, latest in rows
+        ]
+
+    def state(self, model: str) -> ModelState:
+        with self._database.connect() as query:
+            _check_model(query, model)
+            aliases = {alias: version for _, alias, version in query(sql.ALIASES, {"all": 0, "name": model})}
+            stages = {version: stage_of(stage) for version, stage in query(sql.STAGES, {"name": model})}
+        return ModelState(aliases, stages)
+
+    def table(self, model: str, metrics: Sequence[str] | None) -> list[VersionRow]:
+        wanted = None if metrics is None else sorted(set(metrics))
+        with self._database.connect() as query:
+            _check_model(query, model)
+            rows, measured = _measured(query, model, wanted)
+            aliases = _aliases(query, model)
+            tags = _grouped(query(sql.VERSION_TAGS, {"name": model}))
+            params = _params(query, model) if wanted is None else None
+        late = Late(lambda: self._params(model))
+        return [
+            VersionRow(
+                model,
+                version,
+                STAGES.get(stage, Stage.NONE),
+                aliases.get(version, ()),
+                status,
+                run or None,
+                time_of(created),
+                description or "",
+                found,
+                LateParams(late, version) if params is None else params.get(version, {}),
+                tags.get(version, {}),
+            )
+            for (version, stage, status, run, created, description, *_), found in zip(rows, measured, strict=True)
+        ]
+
+    def _params(self, model: str) -> dict[int, Mapping[str, str]]:
+        with self._database.connect() as query:
+            return _params(query, model)
+
+    def version(self, model: str, version: int) -> VersionRecord:
+        check_version(model, version)
+        which = {"name": model, "version": version}
+        with self._database.connect() as query:
+            _check_model(query, model)
+            found = query(sql.ONE_VERSION, which)
+            if not found:
+                raise no_version(model, version)
+            aliases, tags = _aliases(query, model), dict(query(sql.ONE_VERSION_TAGS, which))
+            _, stage, status, run_id, created, description, source, message, user, _ = found[0]
+            run = _run(query, run_id)
+            own = figures(run_id or None, run, own_of(query, source or "", run_id))
+        row = VersionRow(
+            model=model,
+            version=version,
+            stage=stage_of(stage),
+            aliases=aliases.get(version, ()),
+            status=status,
+            run_id=run_id or None,
+            created_at=time_of(created),
+            description=description or "",
+            metrics=finite_metrics(own.metrics.items()),
+            params=own.params,
+            tags=tags,
+        )
+        return VersionRecord(
+            row=row,
+            source=source or "",
+            model_id=follow(self, source or ""),
+            status_message=message or "",
+            registered_by=user_of(user, run.user),
+            gaps=(*gaps_of(row, run, own.metrics), *own.gaps),
+            datasets=own.datasets,
+        )
+
+    def origin(self, model: str, version: int) -> Origin:
+        check_version(model, version)
+        with self._database.connect() as query:
+            found = query(sql.ONE_VERSION, {"name": model, "version": version})
+        if not found:
+            raise no_version(model, version)
+        source, location = found[0][6] or "", found[0][9]
+        return Origin(source, location or source)
+
+    def model_location(self, model_id: str) -> str:
+        return self._place(sql.MODEL_PLACE, model_id, f"logged model {model_id!r}")
+
+    def run_location(self, run_id: str) -> str:
+        return self._place(sql.RUN_PLACE, run_id, f"run {run_id!r}")
+
+    def _place(self, statement: str, owner_id: str, owner: str) -> str:
+        with self._database.connect() as query:
+            found = query(statement, {"id": owner_id})
+        if not found or not found[0][0]:
+            raise no_owner(owner)
+        return str(found[0][0])
+
+    def registry_id(self, experiment: str) -> str | None:
+        with self._database.connect() as query:
+            found = query(sql.REGISTRY_ID, {"name": experiment, "key": REGISTRY_ID_TAG})
+        return found[0][0] if found else None
+
+
+def _check_model(query: Query, model: str) -> None:
+    if not query(sql.IS_THERE, {"name": model}):
+        raise no_model(model)
+
+
+def _measured(query: Query, model: str, wanted: list[str] | None) -> tuple[list[Any], list[dict[str, float]]]:
+    """The versions, newest first, and the metrics of each: of its logged model, else of its run."""
+    if wanted is None or len(wanted) > MOST_JOINS:
+        rows = query(sql.rows_statement(0), {"name": model})
+        logged = _logged(query, model, wanted)
+        runs = [logged.get(row[3], {}) for row in rows]
+    else:
+        rows = query(sql.rows_statement(len(wanted)), {"name": model, "largest": LARGEST, **sql.metric_values(wanted)})
+        runs = [{name: value for name, value in zip(wanted, row[7:], strict=True) if value is not None} for row in rows]
+    models = TableModels(query, model, [(row[3], row[6]) for row in rows])
+    return rows, [
+        ({} if shared else run) if own is None else finite_metrics(own.items())
+        for run, own, shared in zip(runs, models.metrics(wanted), models.shared, strict=True)
+    ]
+
+
+def _params(query: Query, model: str) -> dict[int, Mapping[str, str]]:
+    """Of each version, as its metrics."""
+    rows = query(sql.rows_statement(0), {"name": model})
+    runs = _grouped(query(sql.PARAMS, {"name": model}))
+    models = TableModels(query, model, [(row[3], row[6]) for row in rows])
+    return {
+        row[0]: own or ({} if shared else runs.get(row[3], {}))
+        for row, own, shared in zip(rows, models.params(), models.shared, strict=True)
+    }
+
+
+def _logged(query: Query, model: str, wanted: list[str] | None) -> dict[str, dict[str, float]]:
+    names = None if wanted is None else set(wanted)
+    logged: dict[str, dict[str, float]] = defaultdict(dict)
+    for run, key, value in query(sql.METRICS, {"name": model}):
+        if (names is None or key in names) and is_finite(value):
+            logged[run][key] = value
+    return logged
+
+
+def _aliases(query: Query, model: str) -> dict[int, tuple[str, ...]]:
+    aliases: dict[int, tuple[str, ...]] = {}
+    for _, alias, version in sorted(query(sql.ALIASES, {"all": 0, "name": model})):
+        aliases[version] = (*aliases.get(version, ()), alias)
+    return aliases
+
+
+def _grouped(rows: Iterable[Any]) -> dict[Any, dict[str, Any]]:
+    grouped: dict[Any, dict[str, Any]] = defaultdict(dict)
+    for owner, key, value in rows:
+        grouped[owner][key] = value
+    return grouped
+
+
+def _run(query: Query, run_id: str | None) -> RunFacts:
+    if not run_id:
+        return RunFacts("none")
+    found = query(sql.ONE_RUN, {"run": run_id, "user_tag": USER_TAG})
+    if not found:
+        return RunFacts("missing")
+    lifecycle, user, user_tag = found[0]
+    return RunFacts(
+        state="deleted" if lifecycle == "deleted" else "active",
+        user=user_of(user, user_tag),
+        metrics=dict(query(sql.RUN_METRICS, {"run": run_id})),
+        params=dict(query(sql.RUN_PARAMS, {"run": run_id})),
+    )

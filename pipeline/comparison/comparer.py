@@ -1,0 +1,78 @@
+"""The comparer: from two files of evaluation rows to plain values. NumPy and PyArrow are imported when it is asked."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.governance.errors import InvalidInput
+from pipeline.governance.paired import Flips, Paired
+from pipeline.governance.ports import MetricDifference
+
+if TYPE_CHECKING:
+    from pipeline.comparison.intervals import Draws
+    from pipeline.comparison.rows import Rows
+
+
+@dataclass(frozen=True)
+class PairedBootstrap:
+    """samples: draws for the metrics over all rows. confidence: of each interval, such as 0.95.
+
+    age_bands: edges in years for slices of a column named Age; each band holds its lower edge, the last one both.
+
+    Each file is Parquet: the input columns, then `actual`, `predicted` and, per class, `probability_CLASS`. The same
+    two files give the same numbers. Every method raises InvalidInput with one sentence where a file cannot be used or
+    the rows differ.
+    """
+
+    samples: int
+    seed: int
+    confidence: float
+    age_bands: tuple[float, ...] = ()
+
+    def compare(self, candidate: bytes, incumbent: bytes) -> list[MetricDifference]:
+        """Metrics over all rows first, then accuracy per slice, of numbers the mean absolute error."""
+        from pipeline.comparison import intervals as bootstrap
+
+        ours, theirs = _same_rows(candidate, incumbent, names=("candidate", "incumbent"))
+        found = bootstrap.overall(ours, theirs, self._draws())
+        return [*found, *bootstrap.sliced(ours, theirs, self._draws(), age_bands=self.age_bands)]
+
+    def pair(self, a: bytes, b: bytes) -> Paired:
+        """Everything about the two, b minus a."""
+        from pipeline.comparison import agreement
+        from pipeline.comparison import intervals as bootstrap
+
+        first, second = _same_rows(a, b, names=("a", "b"))
+        classes = bootstrap.both_errors(second, first) is None
+        return Paired(
+            n=len(first),
+            metrics=tuple(bootstrap.overall(second, first, self._draws())),
+            classes=tuple(bootstrap.per_class(second, first, self._draws())),
+            slices=tuple(bootstrap.sliced(second, first, self._draws(), age_bands=self.age_bands)),
+            agreement=agreement.agreement(first, second) if classes else None,
+            confusions=agreement.confusion_counts(first, second) if classes else None,
+            calibration_a=agreement.calibration(first),
+            calibration_b=agreement.calibration(second),
+        )
+
+    def flips(self, a: bytes, b: bytes) -> Flips:
+        """The rows that the two predict differently; of classes only."""
+        from pipeline.comparison import agreement
+        from pipeline.comparison import intervals as bootstrap
+
+        first, second = _same_rows(a, b, names=("a", "b"))
+        if bootstrap.both_errors(second, first) is not None:
+            raise InvalidInput("the two predict numbers, which do not flip as classes do")
+        return agreement.flips(first, second)
+
+    def _draws(self) -> "Draws":
+        from pipeline.comparison.intervals import Draws
+
+        return Draws(self.samples, self.seed, self.confidence)
+
+
+def _same_rows(first: bytes, second: bytes, *, names: tuple[str, str]) -> "tuple[Rows, Rows]":
+    from pipeline.comparison.rows import read_rows, require_same_rows
+
+    ours, theirs = read_rows(first, names[0]), read_rows(second, names[1])
+    require_same_rows(ours, theirs)
+    return ours, theirs

@@ -1,0 +1,152 @@
+"""A rebuilt version held against the recorded one: data, fingerprint, metrics, predictions, environment."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from pipeline.comparison.rows import Rows, read_rows, require_same_rows
+from pipeline.governance.errors import InvalidInput
+from pipeline.governance.evidence import entry_of, number
+from pipeline.governance.ports import Json
+from pipeline.reproduce.recorded import Recorded
+
+TOLERANCE = 1e-9  # sums in another order, on another processor, differ by less
+# Of the environment, what can change how numbers are summed; a kernel's name, say, cannot.
+NUMERICAL = ("python", "packages.", "processor.", "libraries.", "threads.", "cpu_count")
+# Of the moment, or compared by themselves.
+NOT_METRICS = ("latency_ms", "fingerprint", "training_key")
+
+
+class Verdict(StrEnum):
+    """What a rebuild says about a version."""
+
+    IDENTICAL = "identical"
+    WITHIN = "within_1e-9"
+    DIFFERS = "differs"
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """The files of the rebuild; `environment` in the shape of the recorded one."""
+
+    data: Mapping[str, Json]
+    fit: Mapping[str, Json]
+    evaluation: Mapping[str, Json]
+    rows: bytes
+    environment: Mapping[str, Json]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """part: data, fingerprint, metrics or predictions; for a condition: environment. None: not there."""
+
+    part: str
+    name: str
+    recorded: Json
+    rebuilt: Json
+
+    def as_json(self) -> dict[str, Json]:
+        return {"part": self.part, "name": self.name, "recorded": self.recorded, "rebuilt": self.rebuilt}
+
+
+def verdict(differences: Sequence[Difference], conditions: Sequence[Difference]) -> Verdict:
+    """Within the tolerance where every number is. A fingerprint is of exact numbers: another one is no more than a
+    difference of rounding where something that rounds is another too.
+    """
+    if not differences:
+        return Verdict.IDENTICAL
+    rounds_otherwise = any(each.name.startswith(NUMERICAL) for each in conditions)
+    within = (_is_near(each) or (each.part == "fingerprint" and rounds_otherwise) for each in differences)
+    return Verdict.WITHIN if all(within) else Verdict.DIFFERS
+
+
+def _is_near(found: Difference) -> bool:
+    recorded, rebuilt = number(found.recorded), number(found.rebuilt)
+    if recorded is None or rebuilt is None:
+        return False
+    return math.isclose(recorded, rebuilt, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+
+
+@dataclass(frozen=True)
+class PredictionCheck:
+    """n rows compared, how many of them got another class, and the largest difference of a probability."""
+
+    n: int
+    other_class: int
+    largest_difference: float
+    problem: str = ""
+
+
+def result_differences(recorded: Recorded, rebuilt: Rebuilt, predictions: PredictionCheck) -> Iterator[Difference]:
+    """What a rebuild must give again, and did not."""
+    lineage = recorded.lineage
+    pairs = {
+        ("data", "sha256"): (lineage.data.sha256, rebuilt.data.get("sha256")),
+        ("fingerprint", "fingerprint"): (lineage.fingerprint, rebuilt.fit.get("fingerprint")),
+    }
+    for (part, name), (first, second) in pairs.items():
+        if first != second:
+            yield Difference(part, name, first, second)
+    yield from _unequal("metrics", _measured(recorded.evaluation), _measured(rebuilt.evaluation))
+    if predictions.problem:
+        yield Difference("predictions", "rows", None, predictions.problem)
+    if predictions.other_class:
+        yield Difference("predictions", "rows of another class", 0, predictions.other_class)
+    if predictions.largest_difference:
+        yield Difference("predictions", "largest difference of a probability", 0.0, predictions.largest_difference)
+
+
+def check_predictions(recorded: bytes, rebuilt: bytes) -> PredictionCheck:
+    """Row by row; rows that cannot be read or are others are a problem, in a sentence."""
+    try:
+        first, second = read_rows(recorded, "recorded"), read_rows(rebuilt, "rebuilt")
+        require_same_rows(first, second)
+        _require_same_classes(first, second)
+    except InvalidInput as error:
+        return PredictionCheck(0, 0, 0.0, str(error))
+    # NaN is no number that training writes: as a difference of 1 it cannot hide.
+    gaps = np.nan_to_num(np.abs(first.probabilities - second.probabilities), nan=1.0)
+    return PredictionCheck(
+        n=len(first),
+        other_class=int((first.predicted != second.predicted).sum()),
+        largest_difference=float(gaps.max(initial=0.0)),
+    )
+
+
+def _require_same_classes(first: Rows, second: Rows) -> None:
+    if first.classes != second.classes:
+        raise InvalidInput(f"the two have other classes ({len(first.classes)} and {len(second.classes)})")
+
+
+def other_conditions(recorded: Recorded, rebuilt: Rebuilt) -> list[Difference]:
+    """Where the rebuild's environment is another; only what both recorded is compared, and a package that is gone."""
+    then, now = dict(recorded.lineage.environment), dict(rebuilt.environment)
+    named = entry_of(then, "packages")
+    now["packages"] = {name: version for name, version in entry_of(now, "packages").items() if name in named}
+    both = then.keys() & now.keys()
+    return list(_unequal("environment", *(_flat({name: each[name] for name in both}) for each in (then, now))))
+
+
+def _measured(evaluation: Mapping[str, Json]) -> dict[str, Json]:
+    return _flat({name: value for name, value in evaluation.items() if name not in NOT_METRICS})
+
+
+def _unequal(part: str, first: Mapping[str, Json], second: Mapping[str, Json]) -> Iterator[Difference]:
+    for name in sorted({*first, *second}):
+        if first.get(name) != second.get(name):
+            yield Difference(part, name, first.get(name), second.get(name))
+
+
+def _flat(document: Any, prefix: str = "") -> dict[str, Json]:  # noqa: ANN401 (any JSON)
+    """Every number and text by its dotted path."""
+    if isinstance(document, Mapping):
+        items = document.items()
+    elif isinstance(document, list):
+        items = {str(index): value for index, value in enumerate(document)}.items()
+    else:
+        return {prefix.removesuffix("."): document}
+    return {path: value for name, inner in items for path, value in _flat(inner, f"{prefix}{name}.").items()}

@@ -1,0 +1,217 @@
+"""REPRODUCE: a version rebuilt from its recorded commit, data, settings and environment, and what came out otherwise.
+
+The rebuild is a process in a git worktree of its own. It gets no address of the registry or the ledger, and nothing
+that came from the registry is run: the commit is one of our own, the settings are data.
+"""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
+from pipeline.governance.evidence import entry_of
+from pipeline.governance.ports import Json, Registry
+from pipeline.reproduce import rebuild
+from pipeline.reproduce.differences import (
+    Difference,
+    Rebuilt,
+    Verdict,
+    check_predictions,
+    other_conditions,
+    result_differences,
+    verdict,
+)
+from pipeline.reproduce.recorded import REBUILT, Recorded, read_recorded
+from pipeline.reproduce.worktree import fresh_interpreter, require_commit, worktree
+from pipeline.serving.worker.launch import environment as bare_environment
+from pipeline.settings import Settings
+from pipeline.training.data import SAMPLE, SAMPLE_NAME
+from pipeline.training.environment import THREAD_VARIABLES
+from pipeline.training.files import read_json
+from pipeline.training.train import Progress
+
+STEPS = ("check out", "prepare", "fit", "evaluate", "compare")
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """differences: what a rebuild must give again and did not. conditions: where its environment was another."""
+
+    model: str
+    version: int
+    commit: str
+    rows: int
+    largest_difference: float
+    differences: tuple[Difference, ...]
+    conditions: tuple[Difference, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        return verdict(self.differences, self.conditions)
+
+    @property
+    def differs(self) -> bool:
+        """By more than rounding."""
+        return self.verdict is Verdict.DIFFERS
+
+    def as_json(self) -> dict[str, Json]:
+        return {
+            "model": self.model,
+            "version": self.version,
+            "commit": self.commit,
+            "verdict": self.verdict.value,
+            "identical": self.verdict is Verdict.IDENTICAL,
+            "rows": self.rows,
+            "largest_difference": self.largest_difference,
+            "differences": [each.as_json() for each in self.differences],
+            "conditions": [each.as_json() for each in self.conditions],
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Options:
+    """data: the file that the version was trained on. install: with the commit's own packages, in a new environment."""
+
+    data: Path | None = None
+    install: bool = False
+
+
+def reproduce(
+    registry: Registry, model: str, version: int, *, settings: Settings, options: Options, progress: Progress
+) -> Reproduction:
+    """Raises NotFound for what the rebuild needs and is not here, Refused for a version of another producer."""
+    recorded = read_recorded(registry, model, version)
+    commit = recorded.lineage.git.commit
+    if commit is None:
+        raise NotFound(f"{recorded.label}: was trained outside a git checkout, so its code is not recorded")
+    require_commit(commit)
+    data = _data_file(recorded, options.data, Path(settings.data.source))
+    with TemporaryDirectory(prefix="signoff-reproduce-") as scratch:
+        rebuilt = _rebuild(recorded, commit, Path(scratch), data=data, install=options.install, progress=progress)
+    predictions = check_predictions(recorded.rows, rebuilt.rows)
+    return Reproduction(
+        model=model,
+        version=version,
+        commit=commit,
+        rows=predictions.n,
+        largest_difference=predictions.largest_difference,
+        differences=tuple(result_differences(recorded, rebuilt, predictions)),
+        conditions=tuple(other_conditions(recorded, rebuilt)),
+        notes=recorded.notes,
+    )
+
+
+def _data_file(recorded: Recorded, given: Path | None, own: Path) -> Path | None:
+    """The file whose bytes are the recorded ones, None for the sample, which the recorded code generates.
+
+    own: what the settings of now name; taken where it has the recorded name. Raises NotFound, InvalidInput.
+    """
+    facts, label = recorded.lineage.data, recorded.label
+    if facts.source == SAMPLE_NAME:
+        if given is not None:
+            raise InvalidInput(f"{given}: {label} was trained on {SAMPLE_NAME}; leave --data away")
+        return None
+    path = given or (own if own.name == facts.source else None)
+    if path is None or not path.is_file():
+        missing = f"{path}: is no file" if path else f"{facts.source}: is not where data.source points"
+        raise NotFound(f"{missing}; give the data of {label} (sha256 {facts.sha256}) with --data FILE")
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != facts.sha256:
+        raise InvalidInput(
+            f"{path}: has sha256 {found}, but {label} was trained on {facts.source} with {facts.sha256}; "
+            "give that file with --data FILE"
+        )
+    return path.resolve()
+
+
+def _rebuild(
+    recorded: Recorded, commit: str, scratch: Path, *, data: Path | None, install: bool, progress: Progress
+) -> Rebuilt:
+    progress(0, len(STEPS), "check out and install" if install else "check out")
+    with worktree(commit, scratch / "code") as code:
+        python = str(recorded.lineage.environment.get("python", ""))
+        interpreter = fresh_interpreter(code, scratch / "venv", python=python) if install else Path(sys.executable)
+        params = scratch / "params.yaml"
+        params.write_text(json.dumps(_params(recorded, code, data)), encoding="utf-8")
+        command = [
+            str(interpreter),
+            "-P",
+            str(rebuild.__file__),
+            str(code),
+            str(params),
+            REBUILT,
+            str(scratch / "work"),
+        ]
+        environment = _environment(recorded, code, scratch)
+        _run(command + ([str(data)] if data else []), code, environment=environment, progress=progress)
+    progress(len(STEPS) - 1, len(STEPS), "compare")
+    return _rebuilt(scratch / "work")
+
+
+def _params(recorded: Recorded, code: Path, data: Path | None) -> dict[str, Any]:
+    """params.yaml of the commit under the recorded settings; what they do not name has no part in the training."""
+    try:
+        content = yaml.safe_load((code / "params.yaml").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise NotFound(f"commit {recorded.lineage.git.commit}: has no params.yaml") from error
+    source = {"source": str(data) if data else SAMPLE}
+    return {
+        **content,
+        **recorded.settings,
+        "data": {**content["data"], **entry_of(recorded.settings, "data"), **source},
+    }
+
+
+def _environment(recorded: Recorded, code: Path, scratch: Path) -> dict[str, str]:
+    """The recorded thread settings, and addresses that lead nowhere: no rebuild can reach a registry or a ledger."""
+    threads = entry_of(recorded.lineage.environment, "threads")
+    bare = {name: text for name, text in bare_environment(scratch).items() if name not in THREAD_VARIABLES}
+    set_then = {name: threads.get(name) for name in THREAD_VARIABLES}
+    return {
+        **bare,
+        **{name: text for name, text in set_then.items() if isinstance(text, str) and re.fullmatch(r"\d{1,4}", text)},
+        "PYTHONPATH": str(code),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{scratch / 'nowhere' / 'mlflow.db'}",
+        "SIGNOFF_LEDGER_URL": f"sqlite:///{scratch / 'nowhere' / 'ledger.db'}",
+    }
+
+
+def _run(command: list[str], folder: Path, *, environment: Mapping[str, str], progress: Progress) -> None:
+    with (folder.parent / "errors.txt").open("w+", encoding="utf-8", errors="replace") as errors:
+        with subprocess.Popen(  # noqa: S603 (our own code)
+            command, cwd=folder, env=dict(environment), stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process:
+            for line in process.stdout or ():
+                if line.strip() in STEPS:
+                    progress(STEPS.index(line.strip()), len(STEPS), line.strip())
+        errors.seek(0)
+        if process.returncode:
+            lines = errors.read().strip().splitlines() or ["it gave no reason"]
+            raise Unavailable(f"the recorded code does not run here: {lines[-1][:300]}")
+
+
+def _rebuilt(work: Path) -> Rebuilt:
+    origin = work / REBUILT / "origin.json"
+    return Rebuilt(
+        data=read_json(work / "data.json"),
+        fit=read_json(work / REBUILT / "fit.json"),
+        evaluation=read_json(work / REBUILT / "evaluation.json"),
+        rows=(work / REBUILT / "evaluation_rows.parquet").read_bytes(),
+        # Code before origin.json records the interpreter and the packages only, and so did its versions.
+        environment={
+            **read_json(work / "installed.json"),
+            **(read_json(origin)["environment"] if origin.exists() else {}),
+        },
+    )

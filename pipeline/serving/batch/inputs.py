@@ -1,0 +1,157 @@
+"""Where files of rows lie: this machine, or whatever address fsspec has a driver for."""
+
+import contextlib
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from pipeline.governance.errors import InvalidInput
+from pipeline.governance.text import visible
+from pipeline.serving.batch.read import KINDS, PARQUET, kind_of
+from pipeline.serving.batch.resume import FULL
+
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
+BAD = ".bad.csv"
+# What tells one state of a file from another, in the words of the drivers.
+STATES = (
+    "size", "mtime", "created", "ino", "ETag", "etag", "Last-Modified", "LastModified", "last_modified", "updated",
+    "md5Hash", "Content-MD5", "Digest", "VersionId", "generation",
+)  # fmt: skip
+MOST_SHOWN = 200
+COPY_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file or folder. path: as its file system writes it."""
+
+    system: Any
+    path: str
+
+    @classmethod
+    def at(cls, text: str) -> "Place":
+        """Raises InvalidInput for an address of which there is no driver."""
+        if not ADDRESS.match(text):
+            return cls(LocalFileSystem(), str(Path(text).absolute()))
+        try:
+            system, path = fsspec.core.url_to_fs(text)
+        except ImportError as error:
+            raise InvalidInput(f"{shown(text)}: needs a package that is not installed ({shown(str(error))})") from error
+        except ValueError as error:
+            raise InvalidInput(f"{shown(text)}: cannot be used ({shown(str(error))})") from error
+        return cls(system, path)
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.path.rstrip("/")).name
+
+    @property
+    def local(self) -> Path | None:
+        """None for an address of something else."""
+        return Path(self.path) if isinstance(self.system, LocalFileSystem) else None
+
+    @property
+    def folder(self) -> "Place":
+        return Place(self.system, self.path.rstrip("/").rpartition("/")[0])
+
+    def __str__(self) -> str:
+        return self.path if self.local else str(self.system.unstrip_protocol(self.path))
+
+    def __truediv__(self, name: str) -> "Place":
+        return Place(self.system, f"{self.path.rstrip('/')}/{name}")
+
+    def is_folder(self) -> bool:
+        with problems(self):
+            return bool(self.system.isdir(self.path))
+
+    def exists(self) -> bool:
+        with problems(self):
+            return bool(self.system.exists(self.path))
+
+    def state(self) -> dict[str, str]:
+        """Changes with the file, as far as its file system tells. Raises InvalidInput."""
+        with problems(self):
+            about = self.system.info(self.path)
+        return {name: str(about[name]) for name in STATES if about.get(name) is not None}
+
+    def files(self) -> "list[Place]":
+        """Files of rows in the folder, by name; not what an earlier run has written beside them."""
+        with problems(self):
+            names = sorted(str(path) for path in self.system.ls(self.path, detail=False))
+        wanted = [name for name in names if name.casefold().endswith(KINDS) and not name.endswith(BAD)]
+        return [Place(self.system, name) for name in wanted]
+
+    def matches(self) -> "list[Place]":
+        """What the path stands for as a pattern, by name."""
+        with problems(self):
+            return [Place(self.system, str(path)) for path in sorted(self.system.glob(self.path))]
+
+    @contextlib.contextmanager
+    def reading(self, scratch: Path) -> Iterator[tuple[IO[bytes], int | None]]:
+        """The bytes and how many there are, None where nobody knows.
+
+        Parquet from a network is copied to `scratch` first: not every server reads from the middle.
+        """
+        with problems(self):
+            size = self.system.info(self.path).get("size")
+            if self.local is None and kind_of(self.name) == PARQUET:
+                with self._stream() as stream, scratch.open("wb") as copy:
+                    shutil.copyfileobj(stream, copy, COPY_BYTES)
+                stream, size = scratch.open("rb"), scratch.stat().st_size
+            else:
+                stream = self._stream()
+        with stream:
+            yield stream, size
+
+    def _stream(self) -> IO[bytes]:
+        # In blocks it would ask for parts of the file, which simple web servers answer with the whole.
+        options = {"block_size": 0} if "http" in self.system.protocol else {}
+        stream: IO[bytes] = self.system.open(self.path, "rb", **options)
+        return stream
+
+    def receive(self, file: Path) -> None:
+        """The file in one step, as far as the file system can: seen whole or not at all."""
+        with problems(self):
+            if self.local is not None:
+                file.replace(self.local)
+                return
+            with file.open("rb") as source, self.system.transaction, self.system.open(self.path, "wb") as target:
+                shutil.copyfileobj(source, target, COPY_BYTES)
+
+    def remove(self) -> None:
+        """Gone already is as good."""
+        with problems(self), contextlib.suppress(FileNotFoundError):
+            self.system.rm_file(self.path)
+
+    def make_folder(self) -> None:
+        with problems(self):
+            self.system.makedirs(self.path, exist_ok=True)
+
+
+def shown(text: str) -> str:
+    """An address on one line, without a password in it."""
+    return visible(re.sub(r"(?<=://)[^/@\s]+@", "", text.strip().split("\n", maxsplit=1)[0]), most=MOST_SHOWN)
+
+
+@contextlib.contextmanager
+def problems(place: Place | str) -> Iterator[None]:
+    """Whatever a driver raises as one sentence. Raises InvalidInput; leaves a full disk to whoever knows what to do."""
+    try:
+        yield
+    except _driver_errors() as error:
+        if getattr(error, "errno", None) in FULL:
+            raise
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise InvalidInput(f"{shown(str(place))}: {shown(str(reason))}") from error
+
+
+def _driver_errors() -> tuple[type[Exception], ...]:
+    client = sys.modules.get("aiohttp")  # whose errors are no OSErrors
+    return (OSError, ValueError, NotImplementedError, *((client.ClientError,) if client else ()))

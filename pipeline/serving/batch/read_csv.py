@@ -1,0 +1,224 @@
+"""CSV and text with tabs, read a chunk at a time by column: fast where a chunk is plainly well formed, else row by row.
+
+Where a chunk ends depends on where it begins and on the bytes alone, so that reading can go on anywhere.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from pipeline.governance.errors import InvalidInput
+from pipeline.serving.batch.chunks import CHUNK_BYTES, Chunk, Line, Position
+from pipeline.serving.batch.read_ahead import FIRST_LOOK, MOST_LINE_CHARACTERS, Bytes, ReadAhead, Unpacked
+from pipeline.validation.column_checks import Arrow, Mask
+
+PARSED_BYTES = 2**18  # at once: more would not stay in the processor's cache
+LONGEST_PLAIN_LINE = 2**17  # bytes; csv.reader refuses longer fields
+SEPARATORS = {",": "a comma", ";": "';'", "\t": "a tab", "|": "'|'"}
+UTF8_MARK = b"\xef\xbb\xbf"
+# How files begin that are called .csv and are something else. Text in UTF-16 without a mark has a NUL in its first two.
+OTHERS = {
+    rb"\xff\xfe|\xfe\xff|.\0|\0": "is UTF-16; save it as UTF-8",
+    rb"PK\x03\x04": "is an Excel workbook or another ZIP archive; save it as CSV in UTF-8",
+    rb"\xd0\xcf\x11\xe0": "is an Excel workbook; save it as CSV in UTF-8",
+    rb"\x1f\x8b": "is compressed with gzip; its name must end in .csv.gz or .tsv.gz",
+    rb"PAR1": "is a Parquet file; its name must end in .parquet",
+}
+# A first line by which a spreadsheet knows the separator.
+SEPARATOR_LINE = re.compile(rb'"?sep=(.)"?(?=[\r\n]|$)', re.IGNORECASE)
+LONGEST_SEPARATOR_LINE = 8
+# First bytes of cells that a spreadsheet may take for a formula. An empty cell at a line's end begins with its end.
+MAYBE_FORMULA = np.zeros(256, dtype=bool)
+MAYBE_FORMULA[[*range(10), *range(11, 33), *b"=+-@\x7f", *range(128, 256)]] = True
+QUOTE, LINE_FEED, RETURN = b'"\n\r'
+
+
+class CsvFile:
+    """UTF-8 with or without a byte order mark, the first line naming the columns. Every cell is text.
+
+    size: of the file in bytes, None where nobody knows. separator: a comma or a tab.
+    """
+
+    from_text, schema = True, None
+
+    def __init__(self, stream: Bytes, *, name: str, size: int | None, separator: str = ",") -> None:
+        self._name, self._size, self.separator = name, size, separator
+        self._packed = stream if isinstance(stream, Unpacked) else None
+        self._bytes = ReadAhead(stream)
+        self._line = 0
+        self._check_start()
+        self.header = next(((*cells,) for _, cells in self._rows()), ())
+        self._check_separator()
+
+    @property
+    def position(self) -> Position:
+        return Position(self._bytes.at, self._line)
+
+    def go_to(self, position: Position) -> None:
+        """Forward to where a chunk ended."""
+        self._bytes.go_to(position.at)
+        self._line = position.row
+
+    def share_read(self) -> float:
+        taken = self._packed.taken if self._packed else self._bytes.at
+        return min(1.0, taken / self._size) if self._size else 0.0
+
+    def chunks(self, rows: int) -> Iterator[Chunk]:
+        """At most `rows` rows and CHUNK_BYTES at a time. Raises InvalidInput where the rest cannot be read."""
+        look = min(CHUNK_BYTES, FIRST_LOOK * 4)
+        while self._bytes.look(1):
+            before = self._bytes.at
+            chunk = self._fast(look, rows) or self._fast(CHUNK_BYTES, rows, whole=True) or self._strict(rows)
+            look = min(CHUNK_BYTES, 2 * (self._bytes.at - before))
+            if len(chunk):
+                yield chunk
+
+    def _fast(self, look: int, rows: int, *, whole: bool = False) -> Chunk | None:
+        """None for a chunk that the strict reader has to look at, or of which there is more than `look` bytes."""
+        start = self._bytes.look(look)
+        data = np.frombuffer(start, dtype=np.uint8)
+        ends, quotes = np.flatnonzero(data == LINE_FEED), np.flatnonzero(data == QUOTE)
+        rest = self._bytes.is_rest(len(start))
+        if rest and data[-1] != LINE_FEED:
+            ends = np.append(ends, len(start))
+        if not len(ends) or (len(ends) < rows and not rest and not whole):
+            return None
+        ends = ends[:rows]
+        cut = min(int(ends[-1]) + 1, len(start))
+        quotes = quotes[quotes < cut]
+        if not _plain(data[:cut], ends, quotes, separator=ord(self.separator)):
+            return None
+        cells = self._parsed(start[:cut], quoted=bool(len(quotes)))
+        if cells is None or cells.num_rows != len(ends):
+            return None
+        numbers = np.arange(self._line + 1, self._line + 1 + len(ends))
+        self._line += len(ends)
+        self._bytes.skip(cut)
+        lines = None if len(quotes) else _lines(data[:cut], ends, separator=ord(self.separator))
+        return Chunk(cells, numbers, (), self.position, lines)
+
+    def _parsed(self, block: memoryview, *, quoted: bool) -> Arrow:
+        names = [str(position) for position in range(len(self.header))]
+        try:
+            table = pa.csv.read_csv(
+                pa.BufferReader(pa.py_buffer(block)),
+                read_options=pa.csv.ReadOptions(column_names=names, use_threads=False, block_size=PARSED_BYTES),
+                parse_options=pa.csv.ParseOptions(delimiter=self.separator, quote_char='"' if quoted else False),
+                convert_options=pa.csv.ConvertOptions(
+                    column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+                ),
+            )
+        except pa.ArrowInvalid:
+            return None
+        return table.combine_chunks().rename_columns(self.header)
+
+    def _strict(self, rows: int) -> Chunk:
+        good: list[list[str]] = []
+        numbers, broken, began = [], [], self._bytes.at
+        for number, cells in self._rows():
+            # Rows that are all one field too long would be moved by one column, the first taken for row names.
+            if len(cells) == len(self.header):
+                good.append(cells)
+                numbers.append(number)
+            else:
+                problem = f"has {len(cells)} fields, the header has {len(self.header)}"
+                broken.append(Line(number, cells, problem))
+            if len(good) + len(broken) >= rows or self._bytes.at - began >= CHUNK_BYTES:
+                break
+        columns = zip(*good, strict=True) if good else [()] * len(self.header)
+        table = pa.table([pa.array(column, type=pa.string()) for column in columns], names=list(self.header))
+        return Chunk(table, np.array(numbers, dtype=np.int64), broken, self.position)
+
+    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Empty lines are left out."""
+        rows = csv.reader(self._lines(), delimiter=self.separator, strict=True)
+        while True:
+            first = self._line + 1
+            try:
+                cells = next(rows)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                text = f"a quote in the row that begins in line {first} is not closed, or closed too early"
+                raise InvalidInput(f"{self._name}: {text} ({error})") from error
+            if cells:
+                yield first, cells
+
+    def _lines(self) -> Iterator[str]:
+        while line := self._bytes.line():
+            try:
+                text = line.decode()
+            except UnicodeDecodeError as error:
+                raise InvalidInput(f"{self._name}: is not UTF-8 after line {self._line}; save it as UTF-8") from error
+            self._line += 1
+            if "\0" in text:
+                raise InvalidInput(f"{self._name}: line {self._line} has a NUL character; it is no CSV file")
+            if len(text) >= MOST_LINE_CHARACTERS:
+                raise InvalidInput(f"{self._name}: line {self._line} has more than {MOST_LINE_CHARACTERS:,} characters")
+            yield text
+
+    def _check_start(self) -> None:
+        """What is no text of ours is named; a mark and a line for spreadsheets are passed over."""
+        start = bytes(self._bytes.look(LONGEST_SEPARATOR_LINE))
+        for pattern, what in OTHERS.items():
+            if re.match(pattern, start, re.DOTALL):
+                raise InvalidInput(f"{self._name}: {what}")
+        self._bytes.skip(len(UTF8_MARK) if start.startswith(UTF8_MARK) else 0)
+        line = SEPARATOR_LINE.match(bytes(self._bytes.look(LONGEST_SEPARATOR_LINE)))
+        if line is None:
+            return
+        if line[1] != self.separator.encode():
+            found = line[1].decode(errors="replace")
+            self._refuse_separator(
+                f"its first line says that {SEPARATORS.get(found, repr(found))} separates the columns"
+            )
+        self._bytes.line()
+        self._line = 1
+
+    def _check_separator(self) -> None:
+        if len(self.header) == 1:
+            for separator, shown in SEPARATORS.items():
+                if separator in self.header[0]:
+                    self._refuse_separator(f"looks like {shown} separates the columns")
+
+    def _refuse_separator(self, why: str) -> None:
+        wanted = SEPARATORS[self.separator] + (
+            ", or a tab where the name ends in .tsv" if self.separator == "," else ""
+        )
+        raise InvalidInput(f"{self._name}: {why}; it must be {wanted}")
+
+
+def _lines(block: Mask, ends: Mask, *, separator: int) -> Arrow:
+    """None where a cell could be a formula, or a line is not ended by a line feed alone."""
+    starts = np.concatenate(([0], np.flatnonzero(block == separator) + 1, ends[:-1] + 1))
+    if block[-1] != LINE_FEED or MAYBE_FORMULA[block[starts]].any() or RETURN in block[ends - 1]:
+        return None
+    text = block.copy()
+    text[ends] = separator
+    offsets = np.concatenate(([0], ends + 1)).astype(np.int32)
+    return pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(text))
+
+
+def _plain(block: Mask, ends: Mask, quotes: Mask, *, separator: int) -> bool:
+    """Whether every line is one row, not empty, and every quote where a quote may be."""
+    lengths = np.diff(ends, prepend=-1)
+    before = block[np.maximum(ends - 1, 0)]
+    empty = (lengths == 1) | ((lengths == 2) & (before == RETURN))  # noqa: PLR2004
+    if empty.any() or lengths.max() > LONGEST_PLAIN_LINE or not block.all():
+        return False
+    returns = np.flatnonzero(block == RETURN)
+    if len(returns) and (returns[-1] + 1 == len(block) or (block[returns + 1] != LINE_FEED).any()):
+        return False
+    if not len(quotes):
+        return True
+    if len(quotes) % 2 or (np.searchsorted(quotes, ends) % 2).any():
+        return False  # a cell of several lines, or a quote that is not closed
+    opening, closing = quotes[::2], quotes[1::2]
+    around = np.concatenate(([LINE_FEED], block, [LINE_FEED]))
+    opens = np.isin(around[opening], (separator, QUOTE, LINE_FEED))
+    closes = np.isin(around[closing + 2], (separator, QUOTE, LINE_FEED, RETURN))
+    return bool(opens.all() and closes.all())

@@ -1,0 +1,149 @@
+"""The process that loads models: `python -m pipeline.serving.worker`.
+
+It answers one frame after the other until its stdin ends, and so never outlives whoever started it. A crash here costs
+the caller one answer. With `--warm` it imports first what every model needs, and says `{"ready": true}`.
+
+Operations: `ping`; `smoke` (folder); and with a digest and the folder of its private copy `describe`, `predict`,
+`explain` (rows), `strongest` (rows, most) and `second_opinion` (one row, class_index, scale, contributions).
+"""
+
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused
+from pipeline.serving.worker.load import Failed, NoInputExample, NotHere, OutsidePolicy, short
+from pipeline.serving.worker.model_cache import Held, KeptModels
+from pipeline.serving.worker.protocol import ARROW, BrokenFrame, Frame, framed, read_frame, write_frame
+
+__all__ = ["BrokenFrame", "answer", "limit_resources", "main", "private_streams", "read_frame", "write_frame"]
+
+SURROGATE = b"\\ud"
+WARM = (
+    "pipeline.serving.worker.operations",
+    "pipeline.serving.worker.structure",
+    "skops.io",
+    "sklearn.pipeline",
+    "pyarrow.parquet",
+)
+
+
+def private_streams() -> tuple[BinaryIO, BinaryIO]:
+    """The real stdin and stdout, for frames alone.
+
+    From now on whatever libraries print goes to stderr, and whatever reads the standard input finds its end.
+    """
+    sys.stdout.flush()
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return requests, answers
+
+
+def limit_resources(*, memory_megabytes: int, cpu_seconds: float) -> None:
+    """For this process: address space for good, processor time for the next request, no core file."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory_megabytes * 2**20,) * 2)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    until = int(used.ru_utime + used.ru_stime + cpu_seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (until, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def answer(request: Frame, kept: KeptModels | None = None) -> Frame:
+    """What the request asks for, or `error`, the end of a sentence about the model, and its `kind`.
+
+    Whatever the model raises, SystemExit and the like among it: the process stays for the next request.
+    """
+    try:
+        with warnings.catch_warnings():  # a model may have turned them into errors, for itself only
+            return _obey(request, kept)
+    except MemoryError:
+        return {"error": "needs more memory", "kind": "memory"}
+    except ImportError as error:
+        # The loader of shared libraries says so where the address space is used up.
+        kind = "memory" if "failed to map" in str(error) or "allocate" in str(error) else "not_here"
+        return {"error": f"it cannot be loaded here ({error})", "kind": kind}
+    except BaseException as error:  # noqa: BLE001 (there is nothing that a model might not raise)
+        return {"error": f"cannot do what was asked ({short(error)})", "kind": "failed"}
+
+
+def sendable(content: Frame) -> list[bytes]:
+    """The frame, or one that says why there is none: what a model said may be too long, no JSON, or no text."""
+    try:
+        parts = framed(content)
+        if SURROGATE in parts[1]:  # half of a pair is no text: it would fail wherever it is shown
+            json.dumps(json.loads(parts[1]), ensure_ascii=False).encode()
+    except (BrokenFrame, TypeError, ValueError, RecursionError) as error:
+        return framed({"error": f"gives an answer that cannot be sent ({short(error)})", "kind": "failed"})
+    return parts
+
+
+def _obey(request: Frame, kept: KeptModels | None) -> Frame:
+    from pipeline.serving.worker import operations  # noqa: PLC0415 (pandas: after the limits are set)
+
+    model_operations: dict[str, Callable[[Held], Frame]] = {
+        "describe": operations.describe,
+        "predict": lambda held: operations.predict(held, request["rows"], request.get(ARROW)),
+        "explain": lambda held: operations.explain(held, request["rows"]),
+        "strongest": lambda held: operations.strongest(held, request),
+        "second_opinion": lambda held: operations.second_opinion(held, request),
+    }
+    name = request.get("op")
+    try:
+        if name == "ping":
+            if request.get("trust") == "producers":  # what only those models need takes seconds
+                importlib.import_module("pipeline.serving.worker.foreign")
+            return {"ready": True}
+        if name == "smoke":
+            trust, allowed = request.get("trust", "allow_list"), request["allowed_types"]
+            return operations.smoke(Path(request["folder"]), allowed_types=allowed, trust=trust)
+        if name not in model_operations:
+            return {"error": f"has no operation {name!r}", "kind": "request"}
+        return model_operations[name]((kept or KeptModels()).get(request))
+    except (Failed, InvalidInput, IntegrityFailure, Refused) as error:
+        return {"error": str(error), "kind": _kind(error)}
+
+
+def _kind(error: Exception) -> str:
+    kinds = {
+        NoInputExample: "no_input_example",
+        OutsidePolicy: "untrusted",
+        NotHere: "not_here",
+        Refused: "refused",
+        InvalidInput: "invalid",
+        IntegrityFailure: "integrity",
+    }
+    return next((kind for known, kind in kinds.items() if isinstance(error, known)), "failed")
+
+
+def main() -> None:
+    """Answers requests until there are no more; whoever started it says when that is, also at Ctrl-C and SIGTERM."""
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, signal.SIG_IGN)
+    requests, answers = private_streams()
+    if "--warm" in sys.argv:
+        for module in WARM:
+            importlib.import_module(module)
+        write_frame(answers, {"ready": True})
+    kept, here, deep = KeptModels(), os.getpid(), sys.getrecursionlimit()
+    while (request := read_frame(requests)) is not None:
+        limit_resources(memory_megabytes=request["memory_megabytes"], cpu_seconds=request["cpu_seconds"])
+        parts = sendable(answer(request, kept))
+        if os.getpid() != here:
+            os._exit(0)  # a model has split this process: a second answer would be taken for that to the next request
+        answers.writelines(parts)
+        answers.flush()
+        sys.setrecursionlimit(deep)  # a model may have changed it, for itself only
+
+
+if __name__ == "__main__":
+    main()

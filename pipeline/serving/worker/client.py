@@ -1,0 +1,248 @@
+"""The caller's side of the worker: starts it, asks one thing at a time, and starts another where one has died.
+
+A process of its own by subprocess, never multiprocessing: from a Streamlit script thread that would run
+the script again.
+"""
+
+import contextlib
+import shutil
+import subprocess
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused, SignoffError, Unavailable
+from pipeline.serving.worker.launch import COMMAND, ending, environment
+from pipeline.serving.worker.protocol import BrokenFrame, Frame, framed, read_frame
+
+START_SECONDS = 120.0  # importing scikit-learn, on a machine that is busy with other things
+END_SECONDS = 2.0
+COLONS = {"refused", "untrusted", "not_here"}  # kinds whose sentence is about "it"
+
+
+class Answering(Protocol):
+    """Who answers requests about models, here or elsewhere."""
+
+    def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
+        """See Worker.ask."""
+
+
+class Asked(Answering, Protocol):
+    """Processes that are ours: a Worker, or a Pool of them."""
+
+    def start(self) -> None:
+        """Begin with the imports that the first request would wait for. Returns at once."""
+
+    def stop(self) -> None:
+        """End what was started, after the requests that it is at."""
+
+    def kill(self) -> None:
+        """End it at once; whoever waits for an answer is told that it crashed."""
+
+    @property
+    def workers(self) -> Sequence["Asked"]:
+        """Each that can be asked by itself."""
+
+    @property
+    def restarts(self) -> int:
+        """How many processes took the place of another."""
+
+
+class WorkerRefusal(Refused):
+    """The worker did not do it.
+
+    kind: "untrusted" by the policy, "not_here" for a library that is not installed or is another version, "refused" for
+    files that cannot be used, "failed" by the model, "no_input_example", "memory", "time", "crash".
+    reason: the sentence without the name of the version.
+    """
+
+    def __init__(self, about: str, reason: str, *, kind: str) -> None:
+        super().__init__(f"{about}{':' if kind in COLONS else ''} {reason}")
+        self.about, self.reason, self.kind = about, reason, kind
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that it comes back whole from another machine."""
+        return partial(WorkerRefusal, kind=self.kind), (self.about, self.reason)
+
+
+@dataclass
+class _Process:
+    """A running worker. ready: it has said that its imports are done. end: ends it and gives the exit code."""
+
+    popen: "subprocess.Popen[bytes]"
+    stdin: IO[bytes]
+    stdout: IO[bytes]
+    end: "weakref.finalize[Any, Any]"
+    ready: bool = False
+
+
+class Worker:
+    """One process that loads models; any number of threads may ask. Started when first needed, or by `start`."""
+
+    def __init__(self, *, memory_megabytes: int) -> None:
+        self.memory_megabytes = memory_megabytes
+        self._process: _Process | None = None
+        self._lock = threading.Lock()
+        self._started = 0
+        self._killed = False
+
+    @property
+    def pid(self) -> int | None:
+        """None while no process runs."""
+        process = self._process
+        return process.popen.pid if process and process.popen.poll() is None else None
+
+    @property
+    def workers(self) -> Sequence["Worker"]:
+        """Itself: see Pool."""
+        return (self,)
+
+    @property
+    def restarts(self) -> int:
+        """How many processes took the place of another."""
+        return max(0, self._started - 1)
+
+    def start(self) -> None:
+        """Begin with the imports that the first request would wait for. Returns at once."""
+        with self._lock:
+            self._running()
+
+    def stop(self) -> None:
+        """End the process, after the request that it is at. Another one starts when somebody asks."""
+        with self._lock:
+            self._end()
+
+    def kill(self) -> None:
+        """End the process at once and for good; whoever waits for an answer is told that it crashed."""
+        self._killed = True  # else a request that is under way would start another one
+        process = self._process
+        if process:
+            process.popen.kill()
+
+    def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
+        """The worker's answer. `about` begins the sentence where there is none, such as "version 3 of obesity".
+
+        Raises WorkerRefusal, which is Refused; InvalidInput for rows that the model cannot take; IntegrityFailure where
+        the private copy has changed; Unavailable where the worker is busy for `seconds`, or does not start.
+        """
+        if not self._lock.acquire(timeout=seconds):
+            raise Unavailable(f"the worker: is busy with other requests for more than {seconds:g} s; try again")
+        try:
+            answer = self._exchange(request, seconds, about)
+        except BaseException:
+            self._end()  # its next answer would be to a question that nobody waits for any more
+            raise
+        finally:
+            self._lock.release()
+        if "error" in answer:
+            raise self._refusal(answer, about)
+        return answer
+
+    def _exchange(self, request: Mapping[str, Any], seconds: float, about: str) -> Frame:
+        process = self._running()
+        self._wait_until_ready(process)
+        limits = {"memory_megabytes": self.memory_megabytes, "cpu_seconds": seconds}
+        try:
+            question = framed({**request, **limits})
+        except BrokenFrame as error:
+            raise InvalidInput("the rows: are too many, or too long, for one request") from error
+        answer = None
+        # A process that ended closes its pipes, or has sent half of an answer.
+        with _time_limit(process, seconds) as over, contextlib.suppress(OSError, BrokenFrame):
+            process.stdin.writelines(question)
+            process.stdin.flush()
+            answer = read_frame(process.stdout)
+        if over.is_set():
+            raise WorkerRefusal(about, f"did not answer within {seconds:g} s", kind="time")
+        if answer is None:
+            reason = f"crashed the process that tried it ({ending(self._end())})"
+            raise WorkerRefusal(about, reason, kind="crash")
+        return answer
+
+    def _wait_until_ready(self, process: _Process) -> None:
+        if process.ready:
+            return
+        with _time_limit(process, START_SECONDS), contextlib.suppress(OSError, BrokenFrame):
+            process.ready = read_frame(process.stdout) is not None
+        if not process.ready:
+            raise Unavailable(f"the worker: does not start ({ending(self._end())})")
+
+    def _running(self) -> _Process:
+        if self._killed:
+            raise Unavailable("the worker: has ended")
+        if self._process is None or self._process.popen.poll() is not None:
+            self._end()
+            self._process = self._start()
+        return self._process
+
+    def _start(self) -> _Process:
+        home = Path(tempfile.mkdtemp(prefix="signoff-worker-"))  # its current folder: nothing to import lies there
+        try:
+            popen = subprocess.Popen(  # noqa: S603 (our own program, no argument from outside)
+                (*COMMAND, "--warm"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd=home,
+                env=environment(home),
+                start_new_session=True,  # Ctrl-C is for whoever asks
+            )
+        except OSError as error:
+            shutil.rmtree(home, ignore_errors=True)
+            raise Unavailable(f"the worker: does not start ({error.strerror})") from error
+        self._started += 1
+        assert popen.stdin is not None and popen.stdout is not None  # noqa: S101, PT018 (asked for above)
+        return _Process(popen, popen.stdin, popen.stdout, weakref.finalize(self, _end_process, popen, home))
+
+    def _end(self) -> int:
+        """The exit code; 0 where there was no process."""
+        process, self._process = self._process, None
+        return int(process.end() or 0) if process else 0
+
+    def _refusal(self, answer: Frame, about: str) -> SignoffError:
+        kind, reason = str(answer.get("kind")), str(answer["error"])
+        if kind == "invalid":
+            return InvalidInput(reason)
+        if kind == "integrity":
+            return IntegrityFailure(f"{about}: {reason}")
+        if kind == "memory":
+            reason = f"needs more than {self.memory_megabytes} MB of memory"
+        return WorkerRefusal(about, reason, kind=kind)
+
+
+@contextlib.contextmanager
+def _time_limit(process: _Process, seconds: float) -> Iterator[threading.Event]:
+    """Kills the process when the time is over, which ends whatever waits for its pipes; the event tells."""
+    over = threading.Event()
+
+    def end() -> None:
+        over.set()
+        process.popen.kill()
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield over
+    finally:
+        timer.cancel()
+
+
+def _end_process(popen: "subprocess.Popen[bytes]", home: Path) -> int:
+    """The end of its stdin ends the worker; one that is busy is killed."""
+    for pipe in (popen.stdin, popen.stdout):
+        with contextlib.suppress(OSError):  # what was not sent any more
+            if pipe:
+                pipe.close()
+    try:
+        popen.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        popen.kill()
+        popen.wait()
+    shutil.rmtree(home, ignore_errors=True)
+    return popen.returncode

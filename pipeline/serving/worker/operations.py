@@ -1,0 +1,295 @@
+"""What the worker does with a loaded model: describe, predict, explain, ask for a second opinion.
+
+Rows arrive as `{"columns": [...], "dtypes": [...], "values": [one list per column]}`, null for a missing value, or
+without columns and values and with an Arrow stream beside them; an empty dtype leaves it to pandas. Everything that is
+returned is finite.
+"""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.governance.errors import Refused, SignoffError
+from pipeline.serving.worker.arrow import frame_of, paired, said
+from pipeline.serving.worker.load import (
+    UNUSABLE,
+    Failed,
+    LoadedModel,
+    NoInputExample,
+    input_example,
+    short,
+    whole,
+)
+from pipeline.serving.worker.model_cache import Held, load
+from pipeline.serving.worker.model_inputs import categories_of, with_categories
+from pipeline.serving.worker.outputs import Said, check_explained, said_by
+from pipeline.serving.worker.protocol import ARROW, Frame
+from pipeline.validation.example_rows import like, names_of
+from pipeline.validation.parquet import Limits, first_rows
+
+BACKGROUND = "signoff/background.parquet"
+MOST_BACKGROUND_BYTES = 10 * 2**20
+MOST_BACKGROUND_ROWS = 200
+BACKGROUND_LIMITS = Limits(unpacked_bytes=100 * 2**20, rows=100_000, cells=10_000_000)
+MOST_EXPLAINED_ROWS = 50
+MOST_NAMES = 2_000
+
+
+@contextmanager
+def failing(what: str) -> Iterator[None]:
+    """Whatever a stranger's model raises is its failure, SystemExit and the like among it: the process stays."""
+    try:
+        yield
+    except (Failed, SignoffError, MemoryError):
+        raise
+    except BaseException as error:  # there is nothing that a model might not raise
+        raise Failed(f"{what} ({short(error)})") from error
+
+
+def smoke(folder: Path, *, allowed_types: Collection[str], trust: str) -> Frame:
+    """The predictions for the input example that came with the model. Raises Refused, Failed."""
+    held = load(folder, allowed_types=allowed_types, trust=trust)
+    rows = input_example(held.loaded)
+    with failing("cannot predict its input example"):
+        rows = _as_fitted(held, rows) if isinstance(rows, pd.DataFrame) else rows
+        found = said_by(held, rows)
+        _require_answers(found)
+        return {"prediction": found.plain(), "model_type": held.loaded.model_type}
+
+
+def describe(held: Held) -> Frame:
+    """What can be told of a model without rows: class labels, column names, the input example as columns.
+
+    names: of the columns of a table that it answers with. Raises Failed where the example shows that its answers cannot
+    be used.
+    """
+    model, found = held.loaded.model, _tried(held)
+    names = getattr(model, "feature_names_in_", None)
+    classes = getattr(model, "classes_", None)
+    known = [] if classes is None else [str(each) for each in np.ravel(classes)]
+    return {
+        "model_type": held.loaded.model_type,
+        "foreign": held.foreign,
+        "classes": known or (list(found.classes) if found else []),
+        "probabilities": hasattr(model, "predict_proba") or bool(found and found.probabilities is not None),
+        "names": list(found.names) if found else [],
+        "columns": [] if names is None else [str(name) for name in names[:MOST_NAMES]],
+        "example": _example(held.loaded),
+    }
+
+
+def _tried(held: Held) -> Said | None:
+    """What it says of its input example; None where there is none that it can be asked about.
+
+    An example that does not fit says nothing about other rows; an answer in a form that cannot be used does.
+    """
+    try:
+        with failing("cannot predict its input example"):
+            rows = pd.DataFrame(input_example(held.loaded))
+            rows.columns = [str(name) for name in rows.columns]
+            rows = _as_fitted(held, rows)
+    except (Failed, Refused):
+        return None
+    try:
+        return said_by(held, rows)
+    except (Failed, Refused, MemoryError):
+        raise
+    except BaseException:  # noqa: BLE001 (see failing)
+        return None
+
+
+def _example(loaded: LoadedModel) -> Frame:
+    """Column name to values; empty where there is no example that can be read."""
+    try:
+        rows = pd.DataFrame(input_example(loaded))
+    except Refused:
+        return {}
+    return {str(name): _plain(column) for name, column in list(rows.items())[:MOST_NAMES]}
+
+
+def _plain(column: pd.Series) -> list[Any]:
+    """Values as JSON has them, times as text; what it has not (NaN, infinity, bytes) is null."""
+    values = [value.isoformat() if isinstance(value, pd.Timestamp) else value for value in column]
+    values = [value.item() if isinstance(value, np.generic) else value for value in values]
+    kept = (str, bool, int)
+    return [
+        value if isinstance(value, kept) or (isinstance(value, float) and np.isfinite(value)) else None
+        for value in values
+    ]
+
+
+def _frame(held: Held, rows: Frame, arrow: bytes | None = None) -> pd.DataFrame:
+    """In the order of the columns that the model was fitted with. Raises Failed for values of another dtype."""
+    try:
+        frame = _of_lists(rows) if arrow is None else frame_of(arrow, rows["dtypes"])
+    except UNUSABLE as error:
+        raise Failed(f"cannot take these rows ({short(error)})") from error
+    return _as_fitted(held, frame)
+
+
+def _as_fitted(held: Held, frame: pd.DataFrame) -> pd.DataFrame:
+    """With the names and categories that it was fitted with. Raises Refused."""
+    frame = frame.set_axis(names_of(frame.columns, held.loaded.description.get("signature")), axis=1)
+    fitted = list(getattr(held.loaded.model, "feature_names_in_", frame.columns))
+    frame = frame[fitted] if set(fitted) <= set(frame.columns) else frame
+    if held.categories is None:
+        held.categories = categories_of(held.loaded.model, frame)
+    return with_categories(frame, held.categories) if held.categories else frame
+
+
+def _of_lists(rows: Frame) -> pd.DataFrame:
+    columns = zip(rows["columns"], rows["dtypes"], rows["values"], strict=True)
+    return pd.DataFrame({name: pd.Series(values, dtype=dtype or None) for name, dtype, values in columns})
+
+
+def predict(held: Held, rows: Frame, arrow: bytes | None = None) -> Frame:
+    """One prediction per row; probabilities, one list per row in the order of `classes`, null where it has none.
+
+    Rows that came by Arrow are answered by Arrow, see arrow_rows.said, also where some have no finite answer.
+    Raises Failed, Refused.
+    """
+    frame = _frame(held, rows, arrow)
+    with failing("cannot predict these rows"):
+        if arrow is not None:
+            found = said_by(held, _at_least_two(frame)).head(len(frame))
+            return {"classes": list(found.classes), "arrow": said(found.values, found.probabilities)}
+        found = said_by(held, frame)
+        _require_answers(found)
+        chances = found.probabilities
+        return {
+            "predictions": found.plain(),
+            "classes": list(found.classes),
+            "probabilities": None if chances is None else chances.astype(np.float64).tolist(),
+        }
+
+
+def _at_least_two(frame: pd.DataFrame) -> pd.DataFrame:
+    """The linear algebra of one row rounds otherwise than that of several: a file would not tell its chunks apart."""
+    return pd.concat([frame, frame], ignore_index=True) if len(frame) == 1 else frame
+
+
+def _require_answers(found: Said) -> None:
+    missing = np.flatnonzero(~found.answered)
+    if len(missing):
+        where = f" to row {missing[0] + 1:,}" if len(found.answered) > 1 else ""
+        raise Failed(f"gives no finite answer{where}")
+
+
+def explain(held: Held, rows: Frame) -> Frame:
+    """One document per row, as pipeline.explanation.result.to_json gives it, and what holds for all of them.
+
+    Raises InvalidInput, Refused.
+    """
+    from pipeline.explanation.exact import TREE_METHOD  # noqa: PLC0415 (with scikit-learn)
+    from pipeline.explanation.result import to_json  # noqa: PLC0415 (with scikit-learn)
+
+    frame = _frame(held, rows)
+    found = _explained(held, frame)
+    return {
+        "explanations": [to_json(found, position) for position in range(len(found))],
+        "sampled": found.sampled,
+        "tolerance": found.tolerance,
+        "adds_up": found.adds_up,
+        "fallback": found.fallback,
+        "background": "" if found.method == TREE_METHOD else _substitute(held.loaded),
+    }
+
+
+def strongest(held: Held, request: Frame) -> Frame:
+    """Per row, the `most` columns that add or take most of the output for what is predicted, the strongest first.
+
+    Raises Failed, InvalidInput, Refused.
+    """
+    frame = _frame(held, request["rows"], request[ARROW])
+    found = _explained(held, frame)
+    predicted = [str(each) for each in said_by(held, frame).plain()]
+    places = [found.classes.index(each) if each in found.classes else 0 for each in predicted]
+    values = found.values[np.arange(len(frame)), :, places]
+    order = np.argsort(-np.abs(values), axis=1, kind="stable")[:, : request["most"]]
+    names = np.array(found.columns, dtype=object)[order]
+    return {
+        "arrow": paired(names, np.take_along_axis(values, order, axis=1)),
+        "sum_error": found.sum_error,
+        "adds_up": bool(found.adds_up),
+    }
+
+
+def second_opinion(held: Held, request: Frame) -> Frame:
+    """A local surrogate for one row and class, and how far its first columns agree with `contributions`.
+
+    Raises InvalidInput, Refused.
+    """
+    from pipeline.explanation import surrogate  # noqa: PLC0415 (with scikit-learn)
+
+    frame = _frame(held, request["rows"])
+    background = _background(held, frame)
+    opinion = surrogate.second_opinion(
+        held.loaded.model,
+        frame,
+        background=background,
+        class_index=request["class_index"],
+        scale=request["scale"],
+    )
+    share = surrogate.agreement(request["contributions"], opinion.weights)
+    return {"weights": dict(opinion.weights), "r2": opinion.r2, "scale": opinion.scale, "agreement": share}
+
+
+def _explained(held: Held, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an Explanation, imported late)
+    """Raises Failed, InvalidInput, Refused."""
+    if len(frame) > MOST_EXPLAINED_ROWS:
+        raise Refused(f"at most {MOST_EXPLAINED_ROWS} rows are explained at once")
+    with failing("cannot be explained"):
+        found = _explainer(held, frame).explain(frame)
+        if found.scale == "probability":
+            check_explained(held, frame, found.output)
+    return found
+
+
+def _explainer(held: Held, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an Explainer, imported late)
+    from pipeline.explanation.explain import Explainer  # noqa: PLC0415 (shap and scikit-learn)
+
+    if held.explainer is None:
+        held.explainer = Explainer(held.loaded.model, background=_background(held, frame))
+    return held.explainer
+
+
+def _background(held: Held, frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows that stand for "nothing known", in the columns and dtypes of the rows to explain.
+
+    Those stored with the version; else its input example, which may be one row only. Raises Refused where there are
+    none.
+    """
+    try:
+        stored = _stored_background(held.loaded)
+        found = pd.DataFrame(input_example(held.loaded)) if stored is None else stored
+        found.columns = [str(name) for name in found.columns]
+        # An optional column may be absent there; a number is a name of its own.
+        columns = {name: found[str(name)] if str(name) in found else pd.Series(index=found.index) for name in frame}
+        return pd.DataFrame({name: like(column, frame[name].dtype) for name, column in columns.items()})
+    except NoInputExample as error:
+        raise Refused("it came with neither background rows nor an input example to explain against") from error
+    except UNUSABLE as error:
+        raise Refused(f"its background rows cannot be used ({short(error)})") from error
+
+
+def _substitute(loaded: LoadedModel) -> str:
+    """What stands for "nothing known" in place of background rows; empty where those came with the version."""
+    if _has_background(loaded):
+        return ""
+    n = len(input_example(loaded))
+    rows = "the one row" if n == 1 else f"the {n} rows"
+    return f'It came without background rows: {rows} of its input example stand for "nothing known".'
+
+
+def _has_background(loaded: LoadedModel) -> bool:
+    return BACKGROUND in loaded.names and whole(loaded, BACKGROUND).stat().st_size <= MOST_BACKGROUND_BYTES
+
+
+def _stored_background(loaded: LoadedModel) -> pd.DataFrame | None:
+    if not _has_background(loaded):
+        return None
+    return first_rows((loaded.folder / BACKGROUND).read_bytes(), MOST_BACKGROUND_ROWS, limits=BACKGROUND_LIMITS)

@@ -1,0 +1,291 @@
+"""What a model said for some rows, brought into one of three forms and checked: a value per row, class probabilities
+with it, or a table. A model that answers otherwise is refused by a sentence that says how; nothing is guessed.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import issparse
+
+from pipeline.serving.worker.forests import forest_probabilities
+from pipeline.serving.worker.load import Failed, Model, Rows
+from pipeline.serving.worker.model_cache import Held
+
+Form = Literal["", "value", "probabilities", "table"]
+TABLE_DIMENSIONS = 2
+MOST_NAME = 80
+DOUBLE_BYTES = 8
+OUTSIDE = 1e-6  # how far rounding may carry a probability out of 0 to 1
+MISSED_SUM = {False: 1e-6, True: 1e-4}  # by whether they are in single precision
+SHOWN = "one value, class probabilities or a table with names can be shown"
+# Of these, `predict` is the class with the largest probability: asking for both would take twice the time.
+LARGEST_WINS = {
+    "DecisionTreeClassifier", "ExtraTreeClassifier", "ExtraTreesClassifier", "GaussianNB",
+    "HistGradientBoostingClassifier", "LogisticRegression", "LogisticRegressionCV", "RandomForestClassifier",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Said:
+    """One entry per row.
+
+    values: a class, a number or a truth value each, or a table, whose columns `names` lists. classes: what
+    probabilities (n, classes) are about. answered: which rows have a finite answer.
+    """
+
+    values: np.ndarray | pd.DataFrame
+    classes: tuple[str, ...] = ()
+    probabilities: np.ndarray | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(str(name) for name in self.values.columns) if isinstance(self.values, pd.DataFrame) else ()
+
+    @property
+    def answered(self) -> np.ndarray:
+        if isinstance(self.values, pd.DataFrame):
+            columns = [_present(self.values.iloc[:, place].to_numpy()) for place in range(len(self.names))]
+            return np.any(columns, axis=0)
+        found = _present(self.values)
+        return found if self.probabilities is None else found & np.isfinite(self.probabilities).all(axis=1)
+
+    def head(self, count: int) -> "Said":
+        chances = None if self.probabilities is None else self.probabilities[:count]
+        return Said(self.values[:count], self.classes, chances)
+
+    def plain(self) -> list[Any]:
+        """Per row what JSON has: a value, or the columns of a table by name; None for what is no finite number."""
+        if isinstance(self.values, np.ndarray) and self.values.dtype.kind in "biU":
+            return self.values.tolist()
+        if not isinstance(self.values, pd.DataFrame):
+            return [_plain(value) for value in pd.Series(self.values).tolist()]
+        columns = [[_plain(value) for value in self.values.iloc[:, place].tolist()] for place in range(len(self.names))]
+        return [dict(zip(self.names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+
+
+def said_by(held: Held, rows: Rows) -> Said:
+    """What the model answers, at least one row. The first time it is asked about several, to see that it counts rows.
+
+    Raises Failed, and whatever the model raises.
+    """
+    if not held.asked:
+        if len(several := several_of(rows)) > len(rows):
+            _ask(held, several)
+        held.asked = True
+    return _ask(held, rows)
+
+
+def several_of(rows: Rows) -> Rows:
+    """The rows, again and again until there are at least two, and not as many as columns: a model that iterates over
+    the columns' names would answer as often.
+    """
+    width = rows.shape[1] if rows.ndim > 1 else 1
+    count = max(2, len(rows))
+    positions = np.arange(count + (count == width)) % len(rows)
+    return rows.iloc[positions].reset_index(drop=True) if isinstance(rows, pd.DataFrame) else rows[positions]
+
+
+def _ask(held: Held, rows: Rows) -> Said:
+    model = held.loaded.model
+    said = _classified(held, model, rows) if hasattr(model, "predict_proba") else _told(held, model, rows)
+    _check_probabilities(said)
+    held.form = held.form or _form_of(said)
+    if held.form != _form_of(said):
+        raise Failed(f"answers these rows in another form ({_form_of(said)}) than others ({held.form})")
+    return said
+
+
+def _form_of(said: Said) -> Form:
+    return "table" if said.names else "value" if said.probabilities is None else "probabilities"
+
+
+def _classified(held: Held, model: Model, rows: Rows) -> Said:
+    """By a classifier of scikit-learn's kind."""
+    known, chances = _classes(model), _probabilities(model, rows)
+    if known is not None and held.loaded.model_type in LARGEST_WINS:
+        return Said(np.asarray(known)[chances.argmax(axis=1)], _names(known, chances), chances)
+    predicted = _formed(model.predict(rows), len(rows))
+    if isinstance(predicted, np.ndarray) and predicted.ndim > 1:
+        # Several labels at once: one of none or several classes, each with a probability of its own.
+        if known is None or predicted.shape != chances.shape or len(known) != predicted.shape[1]:
+            raise Failed(_shape(predicted))
+        predicted = pd.DataFrame(predicted, columns=[str(each) for each in known])
+    return Said(predicted, _names(known, chances), chances)
+
+
+def _classes(model: Model) -> Any:  # noqa: ANN401 (an array, a list, None)
+    """Of a chain, which has two per label and gives the probability of the second, the number of each label."""
+    known = getattr(model, "classes_", None)
+    if known is None or not any(np.ndim(each) for each in known):
+        return known
+    if not all(list(each) in ([0, 1], [False, True]) for each in known):
+        raise Failed(f"predicts several targets at once, with classes of their own; {SHOWN}")
+    return range(len(known))
+
+
+def _probabilities(model: Model, rows: Rows) -> np.ndarray:
+    of_forest = forest_probabilities(model, rows) if isinstance(rows, pd.DataFrame) else None
+    said = model.predict_proba(rows) if of_forest is None else of_forest
+    if isinstance(said, list) or np.ndim(said) != TABLE_DIMENSIONS:
+        raise Failed(f"predicts several targets at once, or no probability per class; {SHOWN}")
+    chances = np.asarray(said)
+    _check_count(len(chances), len(rows))
+    return chances if chances.dtype.kind == "f" else chances.astype(np.float64)
+
+
+def _names(known: Any, probabilities: np.ndarray) -> tuple[str, ...]:  # noqa: ANN401
+    width = probabilities.shape[1]
+    labels = known if known is not None and len(known) == width else range(width)
+    names = tuple(str(each) for each in labels)
+    if len(set(names)) < len(names):
+        raise Failed("has two classes of the same name")
+    return names
+
+
+def _told(held: Held, model: Model, rows: Rows) -> Said:
+    """By a model that has only `predict`: boosters and networks give class probabilities by that name, too."""
+    found = _formed(model.predict(rows), len(rows))
+    if found.ndim == 1 or (isinstance(found, pd.DataFrame) and held.form == "table"):
+        return Said(found)
+    labels = list(found.columns) if isinstance(found, pd.DataFrame) else list(range(found.shape[1]))
+    chances = _as_numbers(found)
+    if chances is not None and (held.form == "probabilities" or not _wrong(chances)):
+        best = np.array(labels)[np.nan_to_num(chances, nan=-1).argmax(axis=1)]
+        return Said(best, tuple(str(each) for each in labels), chances)
+    if isinstance(found, pd.DataFrame):
+        return Said(found)
+    raise Failed(_shape(found))
+
+
+def _as_numbers(found: np.ndarray | pd.DataFrame) -> np.ndarray | None:
+    """Floating point in the precision that it came in, else None."""
+    kinds = [found.dtype] if isinstance(found, np.ndarray) else list(found.dtypes)
+    if not all(isinstance(kind, np.dtype) and kind.kind == "f" for kind in kinds):
+        return None
+    least = min(kinds, key=lambda kind: kind.itemsize)
+    return np.asarray(found, dtype=least)
+
+
+def _wrong(chances: np.ndarray, *, one_class: bool = True) -> str:
+    finite = chances[np.isfinite(chances).all(axis=1)]
+    return wrong_probabilities(finite, one_class=one_class, single=chances.dtype.itemsize < DOUBLE_BYTES)
+
+
+def wrong_probabilities(chances: np.ndarray, *, one_class: bool, single: bool) -> str:
+    """Why finite numbers (n, classes) are no probabilities, else empty; the end of a sentence about the model.
+
+    one_class: they are about one of several classes, so that those of a row sum to 1; one column has no such sum.
+    single: they were computed in single precision.
+    """
+    least, most = float(chances.min(initial=0.0)), float(chances.max(initial=0.0))
+    if least < -OUTSIDE or most > 1 + OUTSIDE:
+        return f"gives probabilities outside 0 to 1, such as {most if most > 1 + OUTSIDE else least:.6g}"
+    if one_class and chances.shape[1] > 1 and len(chances):
+        sums = chances.sum(axis=1, dtype=np.float64)
+        worst = float(sums[int(np.argmax(np.abs(sums - 1)))])
+        if abs(worst - 1) > MISSED_SUM[single]:
+            return f"gives class probabilities that sum to {worst:.9g}, not to 1"
+    return ""
+
+
+def _check_probabilities(said: Said) -> None:
+    """A table beside probabilities has several labels, whose probabilities have no sum."""
+    if said.probabilities is not None and (wrong := _wrong(said.probabilities, one_class=not said.names)):
+        raise Failed(wrong)
+
+
+def check_explained(held: Held, rows: pd.DataFrame, output: np.ndarray) -> None:
+    """Of probabilities (n, classes) that are explained: those that would not be shown are not explained either.
+
+    Raises Failed.
+    """
+    wrong = wrong_probabilities(output, one_class=held.form != "table", single=True)
+    if wrong and np.ndim(held.loaded.model.predict(rows)) > 1:  # several labels, and nobody has asked before
+        wrong = wrong_probabilities(output, one_class=False, single=True)
+    if wrong:
+        raise Failed(wrong)
+
+
+def _formed(said: Any, count: int) -> np.ndarray | pd.DataFrame:  # noqa: ANN401 (whatever a model answers)
+    """One-dimensional, or a table of two columns and more. Raises Failed for any other shape."""
+    if isinstance(said, dict):
+        said = pd.DataFrame({name: _column(values, count) for name, values in said.items()})
+    elif isinstance(said, list) and said and all(isinstance(each, dict) for each in said):
+        said = pd.DataFrame(said)
+    found = _flat_names(said) if isinstance(said, pd.DataFrame) else _array(said, count)
+    _check_count(len(found), count)
+    if found.ndim > TABLE_DIMENSIONS or (found.ndim == TABLE_DIMENSIONS and not found.shape[1]):
+        raise Failed(_shape(found))
+    if found.ndim == TABLE_DIMENSIONS and found.shape[1] == 1:
+        return np.asarray(found).reshape(count)
+    if isinstance(found, pd.DataFrame) and not found.columns.map(str).is_unique:
+        raise Failed("answers with a table of two columns of the same name")
+    return found
+
+
+def _flat_names(table: pd.DataFrame) -> pd.DataFrame:
+    """Names of several levels as one text each."""
+    several = isinstance(table.columns, pd.MultiIndex)
+    return table.set_axis(table.columns.map(str), axis=1) if several else table
+
+
+def _array(said: Any, count: int) -> np.ndarray:  # noqa: ANN401
+    """Of one dimension at least. Raises Failed."""
+    try:
+        found = said.toarray() if issparse(said) else np.asarray(said)
+    except ValueError as error:
+        raise Failed(f"answers with lists of different lengths; {SHOWN}") from error
+    if found.ndim == 0 and (said is None or np.isscalar(said) or isinstance(said, np.ndarray)):
+        raise Failed(f"gives one answer for {count:,} rows")
+    if found.ndim == 0:
+        raise Failed(f"answers with a {type(said).__name__[:MOST_NAME]}; {SHOWN}")
+    return found
+
+
+def _column(values: Any, count: int) -> np.ndarray:  # noqa: ANN401
+    found = np.asarray(values)
+    if found.ndim == TABLE_DIMENSIONS and found.shape[1] == 1:
+        found = found[:, 0]
+    if found.ndim != 1:
+        raise Failed(_shape(found))
+    _check_count(len(found), count)
+    return found
+
+
+def _check_count(answers: int, rows: int) -> None:
+    if answers != rows:
+        raise Failed(f"gives {answers:,} answer{'' if answers == 1 else 's'} for {rows:,} rows")
+
+
+def _shape(found: Any) -> str:  # noqa: ANN401 (an array of whichever library)
+    several = np.ndim(found) == TABLE_DIMENSIONS and found.shape[1] > 1
+    what = "predicts several targets at once, in" if several else "answers with"
+    return f"{what} an array of the shape {tuple(found.shape)}; {SHOWN}"
+
+
+def _present(values: np.ndarray) -> np.ndarray:
+    """Which are no missing value, and finite."""
+    if values.dtype.kind in "fc":
+        return np.isfinite(values)
+    if values.dtype != object:
+        return ~pd.isna(values)
+    infinite = [isinstance(each, float) and bool(np.isinf(each)) for each in values]
+    return ~(np.array(infinite, dtype=bool) | np.asarray(pd.isna(values)))
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 (of whichever type to what JSON has)
+    """Text, truth values and finite numbers; a time is written as text."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise Failed(f"answers with a whole number of more than 64 bits ({value:.6g})")
+    if isinstance(value, str | bool | int):
+        return value
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    raise Failed(f"answers with values of the type {type(value).__name__[:MOST_NAME]}; {SHOWN}")

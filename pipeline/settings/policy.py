@@ -1,0 +1,90 @@
+"""The settings of the policy: which gates and roles each kind of move needs."""
+
+from collections.abc import Mapping
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from pipeline.governance.gates import GATES
+from pipeline.governance.lifecycle import MoveKind
+from pipeline.governance.metrics import DEFAULT_RULES, Direction, MetricRules, direction_of
+from pipeline.governance.policy import GateRule, Mode, MoveRules, Policy
+from pipeline.settings.section import Section, Word
+
+# What a rule must say about a gate beside its modes; a gate that is not listed takes nothing.
+GATE_PARAMETERS: Mapping[str, frozenset[str]] = {
+    "accuracy": frozenset({"minimum"}),
+    "error": frozenset({"metric", "maximum"}),
+    "not_worse_than_incumbent": frozenset({"metric"}),
+    "no_slice_worse": frozenset({"metric", "minimum_rows"}),
+}
+
+
+class GateSettings(Section):
+    """See GateRule."""
+
+    mode: Mode = Field(strict=False)
+    foreign: Mode | None = Field(default=None, strict=False)
+    missing: Mode | None = Field(default=None, strict=False)
+    minimum: float | None = None
+    metric: Word | None = None
+    minimum_rows: int | None = Field(default=None, ge=1)
+    maximum: float | None = Field(default=None, ge=0)
+
+
+class MoveSettings(Section):
+    """The roles of which one is needed (none: nobody may), and the gates."""
+
+    roles: list[Word] = Field(default_factory=list)
+    gates: dict[Word, GateSettings] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def gates_exist(self) -> Self:
+        if unknown := sorted(set(self.gates) - set(GATES)):
+            raise ValueError(f"gates: no gate is called {', '.join(unknown)}; there are {', '.join(sorted(GATES))}")
+        return self
+
+    @model_validator(mode="after")
+    def gates_have_their_parameters(self) -> Self:
+        for name, gate in self.gates.items():
+            given = frozenset(gate.model_dump(exclude_none=True)) - {"mode", "foreign", "missing"}
+            wanted = GATE_PARAMETERS.get(name, frozenset())
+            if given != wanted:
+                raise ValueError(f"gates: {name} takes {', '.join(sorted(wanted)) or 'no parameter'}")
+        return self
+
+    @model_validator(mode="after")
+    def an_error_is_better_when_less(self) -> Self:
+        gate = self.gates.get("error")
+        if gate and gate.metric and direction_of(gate.metric) is Direction.HIGHEST:
+            raise ValueError(f"gates: error takes a metric of which less is better, such as rmse, not {gate.metric}")
+        return self
+
+
+class PolicySettings(Section):
+    """A move that is not listed is closed: what the policy does not name is not allowed by omission.
+
+    may_change: by model, the columns that a person could change; the smallest change to another class keeps to them.
+    """
+
+    roles: dict[Word, list[Word]]
+    may_change: dict[Word, list[Word]] = Field(default_factory=dict)
+    moves: dict[Word, MoveSettings]
+
+    @model_validator(mode="after")
+    def moves_exist(self) -> Self:
+        if unknown := sorted(set(self.moves) - {kind.value for kind in MoveKind}):
+            raise ValueError(f"moves: no move is called {', '.join(unknown)}; there are {', '.join(MoveKind)}")
+        return self
+
+    def policy(self, metrics: MetricRules = DEFAULT_RULES) -> Policy:
+        return Policy(
+            moves={MoveKind(name): _move_rules(move) for name, move in self.moves.items()},
+            roles={name: tuple(roles) for name, roles in self.roles.items()},
+            metrics=metrics,
+        )
+
+
+def _move_rules(move: MoveSettings) -> MoveRules:
+    gates = {name: GateRule(**gate.model_dump()) for name, gate in move.gates.items()}
+    return MoveRules(gates=gates, roles=tuple(move.roles))

@@ -1,0 +1,65 @@
+"""The settings of the feature schema: what a row looks like."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.settings.section import Section, Word, Words
+
+
+class TargetSettings(Section):
+    """The column to predict and its classes, in the order in which screens show them."""
+
+    name: Word
+    description: str = ""
+    classes: Words = Field(min_length=2)
+
+
+class NumberColumn(Section):
+    """minimum and maximum are allowed themselves; `unit` is text for people."""
+
+    type: Literal["number"]
+    unit: str = ""
+    minimum: float
+    maximum: float
+    default: float
+    description: str = ""
+
+    @model_validator(mode="after")
+    def default_lies_inside(self) -> Self:
+        if not self.minimum <= self.default <= self.maximum:
+            raise ValueError(f"default {self.default} is not between {self.minimum} and {self.maximum}")
+        return self
+
+
+class CategoryColumn(Section):
+    """The categories in the order in which a form lists them."""
+
+    type: Literal["category"]
+    categories: Words = Field(min_length=1)
+    default: Word
+    description: str = ""
+
+    @model_validator(mode="after")
+    def default_is_a_category(self) -> Self:
+        if self.default not in self.categories:
+            raise ValueError(f"default {self.default!r} is not one of {', '.join(self.categories)}")
+        return self
+
+
+Column = Annotated[NumberColumn | CategoryColumn, Field(discriminator="type")]
+
+
+class SchemaSettings(Section):
+    """The feature schema: what a row looks like, column by column."""
+
+    target: TargetSettings
+    columns: dict[Word, Column] = Field(min_length=1)
+
+    @property
+    def numbers(self) -> dict[str, NumberColumn]:
+        return {name: column for name, column in self.columns.items() if isinstance(column, NumberColumn)}
+
+    @property
+    def categories(self) -> dict[str, CategoryColumn]:
+        return {name: column for name, column in self.columns.items() if isinstance(column, CategoryColumn)}

@@ -1,0 +1,224 @@
+"""The one validation of rows: for a form, a file, the command line and HTTP; standard library only.
+
+Nothing is repaired: no rounding, no clipping, no default for a missing value. A whole number is taken for a number.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from pipeline.governance.errors import InvalidInput
+from pipeline.governance.text import visible
+from pipeline.validation.schema import ColumnRule, Layout
+from pipeline.validation.values import Unfit, check_value, digits, unit, written
+
+Value = str | float | bool | None  # a whole number is an int; None is a missing value where that is allowed
+Row = Mapping[str, Value]
+MOST_JSON_CHARACTERS = 2**20
+MOST_NAME = 80
+MOST_SENTENCES = 50
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a row cannot be used, or what is odd about it.
+
+    column: empty where it is about the row as a whole. row: the line of a file (the header is line 1), the number of a
+    row among several (from 1), or None where there is only one. sentence: names both.
+    """
+
+    column: str
+    row: int | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class CheckedRow:
+    """`values` in the layout's order, complete only where there are no problems; `warnings` stop nothing."""
+
+    values: Row
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+
+
+class InvalidRows(InvalidInput):
+    """Rows that do not fit the columns of the version; `problems` has all of them, the sentence the first."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        super().__init__(f"{problems[0].sentence}{more}")
+        self.problems = tuple(problems)
+
+    @property
+    def sentences(self) -> list[str]:
+        """One per problem, so that whoever corrects rows does so once; at most 50 and how many more there are."""
+        shown = [problem.sentence for problem in self.problems[:MOST_SENTENCES]]
+        more = len(self.problems) - len(shown)
+        return [*shown, f"and {more:,} more"] if more else shown
+
+
+def check_row(
+    given: Mapping[str, object], layout: Layout, *, from_text: bool = False, row: int | None = None
+) -> CheckedRow:
+    """One row by column name; a column that need not be there is a missing value where it is not.
+
+    from_text: every value is text, as in a CSV file or a text field; "" is missing.
+    """
+    problems = check_columns(given.names if isinstance(given, Repeated) else given, layout, row=row)
+    values: dict[str, Value] = {}
+    warnings: list[Problem] = []
+    for rule in layout.columns:
+        if rule.name not in given and rule.required:
+            continue
+        try:
+            values[rule.name] = check_value(given.get(rule.name), rule, from_text=from_text)
+        except Unfit as unfit:
+            problems.append(_problem(rule.name, row, str(unfit)))
+        else:
+            warnings += [_problem(rule.name, row, text) for text in _oddities(values[rule.name], rule)]
+    return CheckedRow(values, tuple(problems), tuple(warnings))
+
+
+def check_rows(rows: Sequence[Mapping[str, object]], layout: Layout, *, from_text: bool = False) -> list[CheckedRow]:
+    """Several rows, numbered from 1 where there is more than one. Raises InvalidRows with every problem of all."""
+    if not rows:
+        raise InvalidInput("rows: there are none")
+    numbers: Iterable[int | None] = range(1, len(rows) + 1) if len(rows) > 1 else [None]
+    checked = [
+        check_row(row, layout, from_text=from_text, row=number) for row, number in zip(rows, numbers, strict=True)
+    ]
+    if problems := [problem for each in checked for problem in each.problems]:
+        raise InvalidRows(problems)
+    return checked
+
+
+def check_columns(names: Iterable[str], layout: Layout, *, row: int | None = None) -> list[Problem]:
+    """Columns that are missing though they have to be there, given twice or unknown."""
+    given = Counter(list(names))  # of a mapping it would take the values for counts
+    missing = [name for name in layout.names if name not in given]
+    needed = [rule for rule in layout.columns if rule.required and rule.name not in given]
+    problems = [_problem(rule.name, row, rule.refusal or _missing(rule.name, given, layout)) for rule in needed]
+    problems += [_problem(name, row, "is there more than once") for name, count in given.items() if count > 1]
+    unknown = [name for name in given if name not in layout.names]
+    return problems + [_problem(name, row, _unknown(name, missing, layout)) for name in unknown]
+
+
+def absent_columns(names: Sequence[str], layout: Layout) -> tuple[str, ...]:
+    """A sentence for each column that a file need not have and has not: it counts as missing in every row."""
+    absent = [rule.name for rule in layout.columns if not (rule.required or rule.refusal or rule.name in names)]
+    found = Counter(names)
+    sentences = ((name, _missing(name, found, layout).removeprefix("is missing")) for name in absent)
+    return tuple(
+        f"{visible(name, most=MOST_NAME)}: is not in the file, so missing in every row{hint}"
+        for name, hint in sentences
+    )
+
+
+def columnar(rows: Sequence[Row], layout: Layout) -> dict[str, list[Any]]:
+    """Checked rows by column, with pandas' dtypes: as the worker takes them."""
+    values = [[row[rule.name] for row in rows] for rule in layout.columns]
+    dtypes = [
+        nullable(rule.dtype) if None in column else rule.dtype
+        for rule, column in zip(layout.columns, values, strict=True)
+    ]
+    return {"columns": list(layout.names), "dtypes": dtypes, "values": values}
+
+
+def nullable(dtype: str) -> str:
+    """Whole numbers and booleans of NumPy have no missing value."""
+    return "float64" if dtype.startswith("int") else "object" if dtype == "bool" else dtype
+
+
+class Repeated(dict[str, Any]):
+    """An object of JSON in which a name is there more than once; JSON itself lets the last one win."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.names = [name for name, _ in pairs]
+
+    @property
+    def problems(self) -> list[Problem]:
+        return [
+            _problem(name, None, "is there more than once") for name, count in Counter(self.names).items() if count > 1
+        ]
+
+
+def parse_row(text: str) -> dict[str, object]:
+    """A row as a JSON object, such as `{"Age": 24, "Gender": "Male"}`.
+
+    Raises InvalidInput, and InvalidRows for a column that is there twice.
+    """
+    row = _parsed(text, "row")
+    if isinstance(row, Repeated):
+        raise InvalidRows(row.problems)
+    if not isinstance(row, dict):
+        raise InvalidInput('row: must be a JSON object such as {"Age": 24}')
+    return row
+
+
+def parse_rows(text: str, *, most: int) -> list[dict[str, object]]:
+    """`{"rows": [...]}`. Of a row in which a column is there twice, check_row tells that. Raises InvalidInput."""
+    content = _parsed(text, "rows")
+    if not isinstance(content, dict) or isinstance(content, Repeated) or set(content) != {"rows"}:
+        raise InvalidInput('rows: must be the one entry of a JSON object, such as {"rows": [{"Age": 24}]}')
+    rows = content["rows"]
+    if not isinstance(rows, list) or not rows:
+        raise InvalidInput("rows: must be a list with at least one row")
+    if len(rows) > most:
+        raise InvalidInput(f"rows: there are {len(rows):,}; at most {most:,} are taken at once")
+    if wrong := [number for number, row in enumerate(rows, start=1) if not isinstance(row, dict)]:
+        raise InvalidInput(f'row {wrong[0]}: must be a JSON object such as {{"Age": 24}}')
+    return rows
+
+
+def _parsed(text: str, about: str) -> Any:  # noqa: ANN401 (whatever is JSON)
+    if len(text) > MOST_JSON_CHARACTERS:
+        raise InvalidInput(f"{about}: has more than {MOST_JSON_CHARACTERS:,} characters")
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{about}: is not valid JSON ({visible(str(error), most=MOST_NAME)})") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else Repeated(pairs)
+
+
+def _missing(name: str, given: Mapping[str, int], layout: Layout) -> str:
+    unknown = [each for each in given if each not in layout.names]
+    close = _closest(name, unknown)
+    return f"is missing; is it the column {written(close)}?" if close else "is missing"
+
+
+def _unknown(name: str, missing: Sequence[str], layout: Layout) -> str:
+    close = _closest(name, missing) or _closest(name, layout.names)
+    return "is not a column of this model" + (f"; did you mean {visible(close, most=MOST_NAME)}?" if close else "")
+
+
+def _closest(name: str, names: Sequence[str]) -> str | None:
+    by_folded = {each.strip().casefold(): each for each in names}
+    found = get_close_matches(name.strip().casefold(), by_folded, n=1)
+    return by_folded[found[0]] if found else None
+
+
+def _oddities(value: Value, rule: ColumnRule) -> list[str]:
+    """What the model never saw while it was trained."""
+    if isinstance(value, str):
+        return [f"{written(value)} did not occur in the training data"] if value in rule.unseen else []
+    if value is None or isinstance(value, bool) or rule.lowest is None or rule.highest is None:
+        return []
+    if rule.lowest <= value <= rule.highest or math.isclose(value, rule.lowest) or math.isclose(value, rule.highest):
+        return []
+    return [
+        f"{digits(value)}{unit(rule)} lies outside the training data ({digits(rule.lowest)} to {digits(rule.highest)})"
+    ]
+
+
+def _problem(column: str, row: int | None, text: str) -> Problem:
+    where = f"row {row}, " if row is not None else ""
+    return Problem(column, row, f"{where}{visible(column, most=MOST_NAME)}: {text}")

@@ -1,0 +1,226 @@
+"""One value against the rule of its column."""
+
+import math
+import re
+from datetime import date
+from decimal import Decimal
+from difflib import get_close_matches
+
+from pipeline.governance.text import visible
+from pipeline.validation.moments import EXAMPLE, NoMoment, written_moment
+from pipeline.validation.schema import ColumnRule
+
+MOST_TEXT = 4_000
+MOST_SHOWN = 60
+MOST_LISTED = 12
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+WHOLE_NUMBER = re.compile(r"[+-]?\d+", re.ASCII)
+# Three digits after a comma are more often thousands than thousandths: nobody is told to write 1.234 for 1,234.
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,(\d{1,2}|\d{4,})", re.ASCII)
+GROUPED = re.compile(r"[+-]?\d+([.,'\u2019 \u00a0\u202f]\d+)+", re.ASCII)
+NO_VALUE = {"na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "-nan", "+nan"}
+NOT_A_NUMBER = {"nan", "+nan", "-nan"}
+INFINITE = {f"{sign}{word}" for sign in ("", "+", "-") for word in ("inf", "infinity")}
+WHOLE = {"int64": 2**63, "int32": 2**31, "int16": 2**15, "int8": 2**7}
+LARGEST = {"float32": 3.4028235e38}  # what rounds to a finite number there
+EXACT = 2**53  # up to here every whole number is one that a double holds
+
+
+class Unfit(ValueError):
+    """The value cannot be used; the message ends a sentence that begins with the column's name."""
+
+
+def check_value(value: object, rule: ColumnRule, *, from_text: bool) -> str | float | bool | None:
+    """The value in the type of its column, None for a missing one. Raises Unfit.
+
+    from_text: text is read as what the column holds; otherwise text is text and a number a number.
+    """
+    if value is None or value == "" or (from_text and isinstance(value, str) and not value.strip()):
+        if rule.required:
+            raise Unfit(rule.refusal or f"is missing{_allowed(rule)}")
+        return None
+    if rule.kind == "unfit":
+        raise Unfit(rule.refusal)
+    try:
+        return _held(value, rule, from_text=from_text)
+    except Unfit as unfit:
+        if not rule.required and str(value).strip().casefold() in NO_VALUE:
+            how = "leave it empty" if from_text else "write null"
+            raise Unfit(f"{unfit}; for a missing value {how}") from unfit
+        raise
+
+
+def _held(value: object, rule: ColumnRule, *, from_text: bool) -> str | float | bool:
+    """A value that is there."""
+    match rule.kind:
+        case "number" | "integer":
+            return _number(_read(value) if from_text else value, rule)
+        case "category":
+            return _category(value, rule)
+        case "boolean":
+            return _boolean(value, from_text=from_text)
+        case "text":
+            return _text(value)
+        case "datetime":
+            return _moment(value)
+    return _anything(value, rule, from_text=from_text)
+
+
+def written(value: object) -> str:
+    """A value in a sentence: on one line, not long, text in quotes."""
+    if isinstance(value, str):
+        return f"'{visible(value, most=MOST_SHOWN)}'"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "infinity"
+    return digits(value) if isinstance(value, float) else visible(str(value), most=MOST_SHOWN)
+
+
+def _read(value: object) -> object:
+    """Text as a number where it is one; Python's own float() also takes 1_000 and digits of other scripts.
+
+    What a float may not hold to its last digit is read exactly.
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if NUMBER.fullmatch(text):
+        found = float(text)
+        if abs(found) < EXACT or math.isinf(found):
+            return found
+        return int(text) if WHOLE_NUMBER.fullmatch(text) else Decimal(text)
+    if text.casefold() in NOT_A_NUMBER | INFINITE:
+        return float(text)
+    return value
+
+
+def _number(value: object, rule: ColumnRule) -> float:
+    if isinstance(value, str):
+        raise Unfit(f"{written(value)} is text, not a number{_hint(value.strip())}{_allowed(rule)}")
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise Unfit(f"{written(value)} is not a number{_allowed(rule)}")
+    near = _finite(value, rule)
+    exact = value if isinstance(value, int) else near
+    if rule.minimum is not None and exact < rule.minimum:
+        raise Unfit(f"{written(value)} is below {digits(rule.minimum)}{unit(rule)}{_allowed(rule)}")
+    if rule.maximum is not None and exact > rule.maximum:
+        raise Unfit(f"{written(value)} is above {digits(rule.maximum)}{unit(rule)}{_allowed(rule)}")
+    return _whole(value, near, rule) if rule.kind == "integer" else _as_double(value, near)
+
+
+def _hint(text: str) -> str:
+    if DECIMAL_COMMA.fullmatch(text):
+        return f"; write {text.replace(',', '.')}"
+    if GROUPED.fullmatch(text) and not NUMBER.fullmatch(text):
+        return "; write a point before decimals and nothing between thousands"
+    return ""
+
+
+def _finite(value: float | Decimal, rule: ColumnRule) -> float:
+    try:
+        found = math.nan if isinstance(value, Decimal) and value.is_nan() else float(value)
+    except OverflowError as error:
+        raise Unfit(f"has more digits than a number can have here{_allowed(rule)}") from error
+    if math.isnan(found):
+        raise Unfit(f"NaN is not a number{_allowed(rule)}")
+    if math.isinf(found):
+        raise Unfit(f"infinity is not a finite number{_allowed(rule)}")
+    if abs(found) > (most := LARGEST.get(rule.dtype, math.inf)):
+        raise Unfit(f"{written(value)} is too large (allowed {digits(-most)} to {digits(most)})")
+    return found
+
+
+def _whole(value: float | Decimal, near: float, rule: ColumnRule) -> int:
+    """To its last digit. near: the value as a float."""
+    whole = int(value)
+    if value != whole:
+        raise Unfit(f"{written(value)} is not a whole number{_allowed(rule)}")
+    most = WHOLE.get(rule.dtype, 2**63)
+    if not -most <= whole < most:
+        raise Unfit(f"{written(value)} is too large (allowed {-most} to {most - 1})")
+    if isinstance(value, float) and abs(value) > EXACT:
+        raise Unfit(f"{written(value)} is no whole number to its last digit; beyond {EXACT} write it without a point")
+    # NumPy's whole numbers have no missing value: a column that may miss one travels as doubles.
+    if not rule.required and near != whole:
+        raise Unfit(_too_exact(whole, near))
+    return whole
+
+
+def _as_double(value: float | Decimal, near: float) -> float:
+    """The nearest double, which of a whole number has to be that number, or be written in the shortest way by it."""
+    if isinstance(value, int) and near != value and Decimal(repr(near)) != value:
+        raise Unfit(_too_exact(value, near))
+    return near
+
+
+def _too_exact(value: int, near: float) -> str:
+    return f"{written(value)} has more digits than the column holds, whose nearest number is {int(near)}"
+
+
+def _category(value: object, rule: ColumnRule) -> str:
+    if isinstance(value, str) and value in rule.categories:
+        return value
+    by_folded = {each.strip().casefold(): each for each in rule.categories}
+    found = get_close_matches(str(value)[:MOST_TEXT].strip().casefold(), by_folded, n=1)
+    hint = f"; did you mean {written(by_folded[found[0]])}?" if found else ""
+    raise Unfit(f"{written(value)} is not allowed{hint}{_allowed(rule)}")
+
+
+def _boolean(value: object, *, from_text: bool) -> bool:
+    if from_text and isinstance(value, str) and value.strip().casefold() in {"true", "false"}:
+        return value.strip().casefold() == "true"
+    if not isinstance(value, bool):
+        raise Unfit(f"{written(value)} is neither true nor false")
+    return value
+
+
+def _moment(value: object) -> str:
+    if not isinstance(value, str | date):
+        raise Unfit(f"{written(value)} is no date or time (allowed is text in ISO 8601, such as {EXAMPLE})")
+    try:
+        return written_moment(value)
+    except NoMoment as error:
+        raise Unfit(f"{written(value)} {error}") from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise Unfit(f"{written(value)} is not text")
+    if len(value) > MOST_TEXT:
+        raise Unfit(f"has more than {MOST_TEXT:,} characters")
+    if not value.isprintable() and any("\ud800" <= each <= "\udfff" for each in value):
+        raise Unfit("has characters that are no text")
+    return value
+
+
+def _anything(value: object, rule: ColumnRule, *, from_text: bool) -> str | float | bool:
+    """For a column about which nothing is known."""
+    if isinstance(value, bool):
+        return value
+    if from_text:
+        value = _read(value)
+    if isinstance(value, int | float | Decimal):
+        return _as_double(value, _finite(value, rule))
+    if isinstance(value, str):
+        return _text(value)
+    raise Unfit(f"{written(value)} is neither text nor a number")
+
+
+def _allowed(rule: ColumnRule) -> str:
+    if rule.categories:
+        listed = ", ".join(visible(each, most=MOST_SHOWN) for each in rule.categories[:MOST_LISTED])
+        more = f" and {len(rule.categories) - MOST_LISTED} more" if len(rule.categories) > MOST_LISTED else ""
+        return f" (allowed {listed}{more})"
+    if rule.minimum is not None and rule.maximum is not None:
+        return f" (allowed {digits(rule.minimum)} to {digits(rule.maximum)})"
+    return ""
+
+
+def unit(rule: ColumnRule) -> str:
+    """With a space before it; empty where the unit explains a scale, such as "1 never to 3 always"."""
+    return f" {visible(rule.unit, most=MOST_SHOWN)}" if rule.unit and not rule.unit[0].isdigit() else ""
+
+
+def digits(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.10g}"
