@@ -5,8 +5,7 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
-from dashboard.headers import SecurityHeaders
-from dashboard.server import lifespan
+from dashboard.server import SecurityHeaders, lifespan
 
 # `streamlit run` looks for this assignment in the source text, without running it.
 app = st.App(Path(__file__).parent / "router.py", lifespan=lifespan, middleware=[Middleware(SecurityHeaders)])

@@ -6,8 +6,8 @@ import streamlit as st
 
 from dashboard import pages, session
 from dashboard.components import widgets, words
-from pipeline.governance.actors import signature
 from pipeline.governance.errors import SignoffError
+from pipeline.governance.policy import signature
 
 ICON = str(pages.HERE / "favicon.png")
 

@@ -11,16 +11,15 @@ from dashboard.components import tables
 from pipeline import bootstrap
 from pipeline.comparison.rows import Rows, read_rows
 from pipeline.explanation.result import Explanation, from_npz
-from pipeline.governance.actors import Actor, Established
 from pipeline.governance.claims import Recomputation
 from pipeline.governance.compare import Comparison
 from pipeline.governance.errors import NotAllowed, StaleEvidence
 from pipeline.governance.evidence import Evidence
-from pipeline.governance.history import Entry, HistoryPage, Period
+from pipeline.governance.history import Entry, HistoryPage, ModelOverview, Period
 from pipeline.governance.lifecycle import CHAMPION, Move
 from pipeline.governance.out_of_band import Difference
-from pipeline.governance.overview import ModelOverview
 from pipeline.governance.paired import Flips
+from pipeline.governance.policy import Actor, Established
 from pipeline.governance.ports import ModelRecord, PendingDecision
 from pipeline.governance.review import EVALUATION_ROWS, Review
 from pipeline.governance.service import GovernanceService

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeline.governance.actors import Actor, Established
 from pipeline.governance.errors import Unavailable
+from pipeline.governance.policy import Actor, Established
 from pipeline.governance.ports import Ledger, Registry
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import Settings, read_settings
@@ -72,8 +72,7 @@ def desk(settings: Settings | None = None) -> GovernanceService:
     from pipeline.adapters.ledger.sql import SqlLedger
     from pipeline.adapters.mlflow.registry import MlflowRegistry
     from pipeline.comparison import PairedBootstrap
-    from pipeline.serving.gate_checks import SubprocessSmoke
-    from pipeline.serving.recompute import WorkerRecomputer
+    from pipeline.serving.gate_checks import SubprocessSmoke, WorkerRecomputer
 
     used = settings or read_settings()
     clock = SystemClock()
@@ -111,7 +110,7 @@ def scorer(settings: Settings, service: GovernanceService) -> "Scorer":
     with `start`, and end with `close` or with this process.
     """
     from pipeline.serving.scorer import LoadingPolicy, Scorer
-    from pipeline.serving.worker.pool import Pool, cores
+    from pipeline.serving.worker.client import Pool, cores
 
     serving = settings.serving
     policy = LoadingPolicy(

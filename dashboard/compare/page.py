@@ -9,7 +9,7 @@ from dashboard import pages, session
 from dashboard.compare import panels
 from dashboard.compare import picker as compare_picker
 from dashboard.compare.flips import flipped_rows
-from dashboard.compare.glance import in_detail
+from dashboard.compare.panels import in_detail
 from dashboard.compare.picker import Choice
 from dashboard.components import widgets
 from pipeline.governance.compare import Comparison

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from pipeline.governance.decide import Outcome
 from pipeline.governance.evidence import Metric
 from pipeline.governance.gates import GateResult
 from pipeline.governance.lifecycle import Change, Move, MoveKind, Stage
 from pipeline.governance.policy import Mode
-from pipeline.governance.request import Outcome
 from pipeline.governance.text import visible
 
 NOTHING = "\N{EN DASH}"

@@ -8,10 +8,10 @@ from dashboard import pages, session
 from dashboard.components import history_lines, widgets, words
 from dashboard.components.history_lines import Line
 from dashboard.history import panels as history_panels
-from dashboard.history.events_table import EVENT, events_table
 from dashboard.history.out_of_band_form import drift
+from dashboard.history.panels import EVENT, events_table
 from pipeline.governance.history import HistoryPage
-from pipeline.governance.verify import pending_sentence
+from pipeline.governance.reconcile import pending_sentence
 
 ALL = "All models"
 BEFORE = "before"  # of the address: the page begins above this event

@@ -1,21 +1,71 @@
 """The parts of the history page below its table: one event in full, champions over time, verification."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from dashboard import session
 from dashboard.components import charts, history_lines, tables, widgets, words
 from dashboard.components.history_lines import Line
 from dashboard.components.trust import trust_badge
-from dashboard.history.then_and_now import CHANGED, SAME, compared
 from pipeline.governance.errors import NotFound, SignoffError
+from pipeline.governance.evidence import DOCUMENTS, entry_of
 from pipeline.governance.history import Entry
+from pipeline.governance.ledger import canonical, digest_of
 from pipeline.governance.policy import Mode
 from pipeline.governance.service import GovernanceService
+
+# What an approver saw beside what is there now.
+
+FACTS = ("stage", "aliases", "status", "description", "file_digest", "run_id", "source")
+GROUPS = ("metrics", "tags", "params")
+SAME, CHANGED = "✓ Same", "! Changed"
+
+
+def compared(then: Mapping[str, Any], now: Mapping[str, Any]) -> pd.DataFrame:
+    """One line per fact, metric, tag, parameter, document and file of either side; the changed ones first."""
+    before, after = _flat(then), _flat(now)
+    names = [*before, *(name for name in after if name not in before)]
+    changed = {name: before.get(name) != after.get(name) for name in names}
+    order = sorted(names, key=lambda name: not changed[name])
+    return pd.DataFrame(
+        {
+            "Result": [[CHANGED if changed[name] else SAME] for name in order],
+            "Fact": [tables.cell(name) for name in order],
+            "Then": [_shown(before.get(name), after.get(name)) for name in order],
+            "Now": [_shown(after.get(name), before.get(name)) for name in order],
+        }
+    )
+
+
+def _shown(value: object, other: object) -> str:
+    """Four digits, unless the difference lies behind them."""
+    if isinstance(value, list):
+        return tables.cell(", ".join(map(str, value)))
+    if not isinstance(value, float):
+        return tables.cell(value)
+    equal = isinstance(other, float) and value != other and words.number(value) == words.number(other)
+    return repr(value) if equal else words.number(value)
+
+
+def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: content.get(name) for name in FACTS}
+    for group in GROUPS:
+        held = entry_of(content, group)
+        found |= {f"{group[:-1]} {key}": held[key] for key in sorted(held)}
+    found |= {name.replace("_", " "): _digest(content.get(name)) for name in ("signature", *DOCUMENTS)}
+    found["gaps"] = [str(gap.get("text")) for gap in content.get("gaps") or ()]
+    return found | {f"file {file['path']}": words.digest(file["sha256"]) for file in content.get("files") or ()}
+
+
+def _digest(part: object) -> str | None:
+    """Of a part too large for a cell: equal ones are the same."""
+    return None if part is None else words.digest(digest_of(canonical({"part": part})))
+
 
 VERIFIED, FAILED = "verified", "failed"
 
@@ -202,3 +252,42 @@ def _same_bytes(then: str | None, now: str | None) -> None:
         st.badge("The files are those of the decision", icon=":material/check_circle:", color="green")
     else:
         st.badge("The files are not those of the decision", icon=":material/error:", color="red")
+
+
+# The table of events, and which of them is open: the address says it.
+
+EVENT = "event"
+
+
+def events_table(found: Sequence[Line], model: str | None, kinds: Sequence[str]) -> Line | None:
+    """The selected line; the address may name it by its number."""
+    by_number = {str(line.entry.sequence): index for index, line in enumerate(found)}
+    asked = by_number.get(st.query_params.get(EVENT, ""))
+    colours = history_lines.event_colours()
+    event = st.dataframe(
+        history_lines.table(found, models=model is None),
+        hide_index=True,
+        height=widgets.height_of(len(found)),
+        key=f"history/{model}/{'/'.join(kinds)}/{st.query_params.get('before', '')}",
+        on_select="rerun",
+        selection_mode="single-row",
+        selection_default=None if asked is None else {"selection": {"rows": [asked]}},
+        column_config={
+            "No.": st.column_config.NumberColumn(format="%d", width=55),
+            "Event": st.column_config.MultiselectColumn(options=list(colours), color=list(colours.values()), width=125),
+            "Version": st.column_config.NumberColumn(format="%d", width=70),
+            **widgets.times("When"),
+        },
+        placeholder=words.NOTHING,
+        alt="Events, newest first",
+    )
+    return _opened(found, event.selection.rows)
+
+
+def _opened(found: Sequence[Line], rows: Sequence[int]) -> Line | None:
+    if not rows or rows[0] >= len(found):
+        st.query_params.pop(EVENT, None)
+        st.caption("Select a row to see the gates and the evidence of that time.")
+        return None
+    st.query_params[EVENT] = str(found[rows[0]].entry.sequence)
+    return found[rows[0]]

@@ -8,10 +8,10 @@ from dashboard import pages, session
 from dashboard.components import tables, widgets, words
 from dashboard.components.history_lines import last_line, since
 from dashboard.components.trust import Named, trust_badge
+from pipeline.governance.history import ModelOverview
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.out_of_band import Difference
-from pipeline.governance.overview import ModelOverview
-from pipeline.governance.verify import pending_sentence
+from pipeline.governance.reconcile import pending_sentence
 
 MOST_SHOWN = 5
 

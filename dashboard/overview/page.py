@@ -7,7 +7,7 @@ from dashboard.components import widgets, words
 from dashboard.components.trust import changed_box, changed_files, unusable
 from dashboard.overview import card as model_card
 from dashboard.overview.filling import empty_registry
-from pipeline.governance.overview import ModelOverview
+from pipeline.governance.history import ModelOverview
 
 CARD_PIXELS, MOST_CARDS = 420, 40
 

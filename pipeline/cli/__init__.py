@@ -4,7 +4,9 @@ import sys
 from collections.abc import Sequence
 
 # In the order of the flow, which is the order of `--help`.
-from pipeline.cli import training, reading, scoring, serving, deciding, record, reproducing  # isort: skip
+from pipeline.cli import deciding, reading, record, scoring, training
+from pipeline.cli import scoring as serving
+from pipeline.cli import training as reproducing
 from pipeline.cli.app import app
 from pipeline.governance.errors import SignoffError
 from pipeline.validation.rows import InvalidRows

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.bootstrap import desk, person
-from pipeline.cli import record_tables
+from pipeline.cli import tables as record_tables
 from pipeline.cli.app import (
     AcceptWarnings,
     Evidence,
@@ -23,7 +23,7 @@ from pipeline.governance.lifecycle import parse_stage
 from pipeline.settings import read_settings
 
 if TYPE_CHECKING:
-    from pipeline.governance.request import Outcome
+    from pipeline.governance.decide import Outcome
     from pipeline.governance.service import Options
 
 

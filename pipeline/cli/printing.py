@@ -2,10 +2,12 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -63,3 +65,28 @@ def _cell(value: object) -> str:
 def console() -> Console:
     """Made at each call, so that it writes to where standard output goes now."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+
+
+# How far a verb is, for people and for the dashboard.
+
+Report = Callable[[int, int, str], None]  # (steps done, steps in all, what comes next)
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Report]:
+    """A bar on a terminal; otherwise one line `[3/12] text` per step, which the dashboard reads."""
+    if quiet:
+        yield lambda _done, _total, _text: None
+        return
+    if not sys.stdout.isatty():
+        yield _report_line
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console()) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda done, total, text: bar.update(task, completed=done, total=total, description=visible(text))
+
+
+def _report_line(done: int, total: int, text: str) -> None:
+    sys.stdout.write(f"[{done}/{total}] {visible(text)}\n")
+    sys.stdout.flush()

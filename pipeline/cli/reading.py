@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.bootstrap import desk
-from pipeline.cli import review_tables, version_tables
+from pipeline.cli import tables as review_tables
+from pipeline.cli import tables as version_tables
 from pipeline.cli.app import Json, Model, Recompute, Version, app, print_out, say, write
 from pipeline.governance.errors import Blocked, InvalidInput
 from pipeline.governance.ledger import iso

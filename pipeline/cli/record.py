@@ -7,13 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.bootstrap import desk, person
-from pipeline.cli import record_tables
+from pipeline.cli import tables as record_tables
 from pipeline.cli.app import Json, Model, app, print_out, write
 from pipeline.governance.decide import RECONCILE_AFTER
 from pipeline.governance.errors import IntegrityFailure, InvalidInput
 from pipeline.governance.out_of_band import state_text
+from pipeline.governance.reconcile import Problem, pending_json
 from pipeline.governance.service import GovernanceService
-from pipeline.governance.verify import Problem, pending_json
 from pipeline.settings import read_settings
 
 ledger = typer.Typer(name="ledger", help="Look after the ledger's own tables.", no_args_is_help=True)

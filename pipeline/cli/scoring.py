@@ -9,15 +9,15 @@ import typer
 from typer.core import TyperCommand
 
 from pipeline.bootstrap import desk, scorer
-from pipeline.cli import scoring_tables
+from pipeline.cli import tables as scoring_tables
 from pipeline.cli.app import Json, Model, Reference, RowText, Version, app, print_out
-from pipeline.cli.printing import note
-from pipeline.cli.progress import progress
+from pipeline.cli.printing import note, progress
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from pipeline.serving.batch.batch import Batch
+
 
 EXPLAINED = "3"
 STOPPED = 130  # as a shell counts the signal
@@ -122,3 +122,18 @@ def _stoppable(target: str) -> Iterator[None]:
     except KeyboardInterrupt:
         note(f"{target}: stopped; the same command goes on from here")
         raise typer.Exit(STOPPED) from None
+
+
+# The champion over HTTP.
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    model: Annotated[str | None, typer.Option(help="Model to serve (default: SIGNOFF_MODEL, params.yaml).")] = None,
+) -> None:
+    """Answer predictions of a model's champion over HTTP, and follow it when it changes."""
+    from pipeline.http_api.server import serve as run_server
+
+    run_server(read_settings(), host=host, port=port, model=model)

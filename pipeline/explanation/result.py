@@ -11,9 +11,8 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.explanation.archives import members_of
 from pipeline.governance.errors import InvalidInput
-from pipeline.validation.documents import read_json
+from pipeline.validation.documents import members_of, read_json
 
 Numbers = NDArray[np.float64]
 Scale = Literal["probability", "log-odds", "value"]

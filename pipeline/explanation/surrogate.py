@@ -8,9 +8,9 @@ import pandas as pd
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
 
-from pipeline.explanation.coded import coded
 from pipeline.explanation.model_output import Model, natural_scale, own_output
 from pipeline.explanation.result import Scale
+from pipeline.explanation.sampling import coded
 
 SAMPLES = 1_000
 KERNEL_WIDTH = 0.75  # times the square root of the number of columns, as in the paper's own code

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.governance.actors import signature
 from pipeline.governance.ledger import (
     ENDS,
     Event,
@@ -18,8 +17,10 @@ from pipeline.governance.ledger import (
     iso,
     replay,
 )
-from pipeline.governance.lifecycle import CHAMPION, Slot
-from pipeline.governance.ports import PendingDecision
+from pipeline.governance.lifecycle import CHAMPION, ModelState, Slot, Stage
+from pipeline.governance.out_of_band import Difference
+from pipeline.governance.policy import signature
+from pipeline.governance.ports import ModelRecord, PendingDecision
 from pipeline.governance.text import visible
 
 NOT_READ = ("at", "actor", "established", "reason", "version", "slot", "before", "after", "evidence", "meaning")
@@ -358,3 +359,45 @@ def rollback_target(model: str, events: Iterable[Event]) -> int | None:
     """The version that was champion before the present one; None where there was none."""
     stack = former_champions(events, Slot.of_alias(model, CHAMPION))
     return stack[-2][0] if len(stack) > 1 else None
+
+
+# One model on the first page.
+
+
+@dataclass(frozen=True)
+class ModelOverview:
+    """One model on the first page: what serves, what waits in Staging, what differs, what has not ended, what was last.
+
+    outside: whether the champion is not in Production.
+    """
+
+    record: ModelRecord
+    champion: int | None
+    outside: bool
+    stages: dict[Stage, int]
+    waiting: tuple[int, ...]
+    differences: tuple[Difference, ...]
+    pending: tuple[PendingDecision, ...]
+    last: Entry | None
+
+
+def overview(
+    record: ModelRecord,
+    state: ModelState,
+    *,
+    differences: Sequence[Difference],
+    pending: Sequence[PendingDecision],
+    last: StoredEvent | UnreadableEvent | None,
+) -> ModelOverview:
+    """From what registry and ledger hold of the model; `last` is its newest event."""
+    waiting = [version for version in state.in_stage(Stage.STAGING) if version != state.champion]
+    return ModelOverview(
+        record=record,
+        champion=state.champion,
+        outside=state.champion_outside_production,
+        stages={stage: len(state.in_stage(stage)) for stage in Stage},
+        waiting=tuple(sorted(waiting, reverse=True)),
+        differences=tuple(differences),
+        pending=tuple(pending),
+        last=entry(last) if last else None,
+    )

@@ -7,10 +7,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from pipeline.governance.actors import Actor
 from pipeline.governance.claims import Recomputation, Recomputer
 from pipeline.governance.compare import Comparison, Comparisons
-from pipeline.governance.decide import RECONCILE_AFTER, Decider
+from pipeline.governance.decide import RECONCILE_AFTER, Decider, Outcome, Request
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.export import export
@@ -18,6 +17,7 @@ from pipeline.governance.history import (
     Entry,
     GateCount,
     HistoryPage,
+    ModelOverview,
     Moment,
     Period,
     champion_periods,
@@ -27,6 +27,7 @@ from pipeline.governance.history import (
     history_page,
     moment,
     one_line_each,
+    overview,
     rollback_target,
 )
 from pipeline.governance.ledger import StoredEvent, Topic, iso
@@ -41,9 +42,8 @@ from pipeline.governance.lifecycle import (
 )
 from pipeline.governance.metrics import Direction, named, not_a_share, telling
 from pipeline.governance.out_of_band import Difference
-from pipeline.governance.overview import ModelOverview, overview
 from pipeline.governance.paired import Flips, PairedComparer
-from pipeline.governance.policy import Policy
+from pipeline.governance.policy import Actor, Policy
 from pipeline.governance.ports import (
     Ledger,
     ModelRecord,
@@ -55,11 +55,9 @@ from pipeline.governance.ports import (
     VersionRecord,
     VersionRow,
 )
-from pipeline.governance.reconcile import Reconciler
-from pipeline.governance.request import Outcome, Request
+from pipeline.governance.reconcile import Problem, Reconciler, Verification, find_problems, set_back, unknown_registry
 from pipeline.governance.review import Review, Reviewer
 from pipeline.governance.tampering import Changed, Watch
-from pipeline.governance.verify import Problem, Verification, find_problems, set_back, unknown_registry
 
 PAGE_LINES = 50
 

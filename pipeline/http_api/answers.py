@@ -1,10 +1,18 @@
 """What the routes say, as plain data: every prediction with model, version and digest."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from pipeline.http_api.problems import problem_entry
 from pipeline.serving.champion import Served, Standing
-from pipeline.serving.predictions import Explanations, Prediction, Target
+from pipeline.serving.predictions import Explanations, PredictedColumns, Prediction, Target
+from pipeline.validation.columns import CheckedColumns
+from pipeline.validation.rows import Problem
 from pipeline.validation.schema import ColumnRule
 
 Json = dict[str, Any]
@@ -81,3 +89,54 @@ def _column(rule: ColumnRule) -> Json:
         "training_minimum": rule.lowest,
         "training_maximum": rule.highest,
     }
+
+
+# The answer to many rows, written as text row by row: as objects, a thousand rows would take twice as long.
+
+MOST_PROBLEMS = 10  # of one row
+
+
+def batch_text(target: Target, checked: CheckedColumns, found: PredictedColumns | None) -> str:
+    """JSON; `found`: of the usable rows in their order, None where there are none; checked: as `found` has them."""
+    rows = [""] * len(checked.usable)
+    for position, problems in checked.problems.items():
+        rows[position] = _refused(position + 1, problems)
+    for position, text in _predicted(checked, found) if found else ():
+        rows[position] = text
+    summary = {"n": len(rows), "n_bad": len(checked.problems), "predictions": counts(target, found)}
+    head = json.dumps({**about(target), "summary": summary, "notes": list(target.notes)}, allow_nan=False)
+    return f'{head[:-1]}, "rows": [{", ".join(rows)}]}}'
+
+
+def counts(target: Target, found: PredictedColumns | None) -> dict[str, int]:
+    """Rows per class; empty where the version predicts a number, or several labels in a table."""
+    if found is None or not target.classes or _is_table(found):
+        return {}
+    return {str(value): count for value, count in Counter(found.answers.column("prediction").to_pylist()).items()}
+
+
+def _refused(number: int, problems: Sequence[Problem]) -> str:
+    return json.dumps({"row": number, "errors": [problem_entry(each) for each in problems[:MOST_PROBLEMS]]})
+
+
+def _predicted(checked: CheckedColumns, found: PredictedColumns) -> Iterator[tuple[int, str]]:
+    """What json.dumps would write: the worker's numbers are finite, and repr is how it writes them."""
+    values, *chances = (column.to_pylist() for column in found.answers.columns)
+    shape = _shape(found.classes)
+    tables = _is_table(found)
+    written = {} if tables else {value: json.dumps(value, allow_nan=False) for value in set(values)}
+    rows = zip(*chances, strict=True) if chances else ((),) * len(values)
+    odd = checked.odd.tolist()
+    for position, value, row in zip(np.flatnonzero(checked.usable).tolist(), values, rows, strict=True):
+        warnings = json.dumps([each.sentence for each in checked.warnings(position)]) if odd[position] else "[]"
+        said = json.dumps(value, allow_nan=False) if tables else written[value]
+        yield position, shape % (position + 1, said, *row, repr(max(row)) if row and not tables else "null", warnings)
+
+
+def _is_table(found: PredictedColumns) -> bool:
+    return bool(pa.types.is_struct(found.answers.schema.field("prediction").type))
+
+
+def _shape(classes: Sequence[str]) -> str:
+    chances = ", ".join(f"{json.dumps(name).replace('%', '%%')}: %r" for name in classes)
+    return f'{{"row": %d, "prediction": %s, "probabilities": {{{chances}}}, "confidence": %s, "warnings": %s}}'

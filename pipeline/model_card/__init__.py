@@ -3,9 +3,9 @@
 parts.py (what a card is made of) · content.py (what it says) · render.py (Markdown and HTML).
 """
 
+from pipeline.model_card.content import Card as Card
+from pipeline.model_card.content import Section as Section
+from pipeline.model_card.content import Table as Table
 from pipeline.model_card.content import describe as describe
-from pipeline.model_card.parts import Card as Card
-from pipeline.model_card.parts import Section as Section
-from pipeline.model_card.parts import Table as Table
 from pipeline.model_card.render import to_html as to_html
 from pipeline.model_card.render import to_markdown as to_markdown

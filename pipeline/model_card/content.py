@@ -5,6 +5,7 @@ registry does not have is listed as missing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.governance.evidence import Evidence, entry_of, number
@@ -16,7 +17,47 @@ from pipeline.governance.review import Review
 from pipeline.governance.service import GovernanceService
 from pipeline.governance.text import visible
 from pipeline.model_card.data_report import sentences
-from pipeline.model_card.parts import Card, Section, Table
+
+# What a card is made of.
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows as long as `heads`, every cell as text for people."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """missing: one sentence per part that the registry does not have."""
+
+    title: str
+    sentences: tuple[str, ...] = ()
+    table: Table | None = None
+    missing: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        table = self.table and [dict(zip(self.table.heads, row, strict=True)) for row in self.table.rows]
+        return {
+            "title": self.title,
+            "sentences": list(self.sentences),
+            "table": table or [],
+            "missing": list(self.missing),
+        }
+
+
+@dataclass(frozen=True)
+class Card:
+    """One version's card; the text is as it came, one line each, and is escaped where it is rendered."""
+
+    title: str
+    sections: tuple[Section, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"title": self.title, "sections": [section.as_json() for section in self.sections]}
+
 
 ALWAYS = frozenset({"changes_something", "slot_settled"})  # about the moment, not about the version
 SAMPLE = "generated sample data"  # how our pipeline names it

@@ -7,7 +7,7 @@ text passes through the one function that escapes it. A template engine escapes 
 import html
 import re
 
-from pipeline.model_card.parts import Card, Section, Table
+from pipeline.model_card.content import Card, Section, Table
 
 # A backslash makes punctuation plain text (CommonMark 0.31, section 2.4). Points, signs, colons and brackets only where
 # they would begin a list or a link (GitHub makes links of bare addresses) or an emoji: numbers stay readable.

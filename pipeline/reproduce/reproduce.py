@@ -32,7 +32,7 @@ from pipeline.reproduce.differences import (
 )
 from pipeline.reproduce.recorded import REBUILT, Recorded, read_recorded
 from pipeline.reproduce.worktree import fresh_interpreter, require_commit, worktree
-from pipeline.serving.worker.launch import environment as bare_environment
+from pipeline.serving.worker.client import environment as bare_environment
 from pipeline.settings import Settings
 from pipeline.training.data import SAMPLE, SAMPLE_NAME
 from pipeline.training.environment import THREAD_VARIABLES

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.governance.errors import NotFound, Unavailable
-from pipeline.training.checkout import git
+from pipeline.training.environment import git
 
 CHECKOUT_SECONDS = 300
 USABLE = "import ensurepip, sqlite3, ssl"

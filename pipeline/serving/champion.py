@@ -17,8 +17,7 @@ from pipeline.serving.predictions import Resolved, Target
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import layout
 from pipeline.serving.trust import LedgerView, Trust
-from pipeline.validation.examples import example_row
-from pipeline.validation.rows import CheckedRow
+from pipeline.validation.rows import CheckedRow, example_row
 from pipeline.validation.schema import Layout
 
 KEPT_COPIES = 2  # the one that serves, and the one before it: requests may still be with it

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.governance.errors import IntegrityFailure
 from pipeline.governance.service import GovernanceService
+from pipeline.serving.copies import PrivateCopies, label
 from pipeline.serving.predictions import (
     Explanations,
     Opinion,
@@ -18,7 +19,6 @@ from pipeline.serving.predictions import (
 )
 from pipeline.serving.targets import Targets, layout
 from pipeline.serving.worker.client import Answering, Asked
-from pipeline.serving.worker.copies import PrivateCopies, label
 from pipeline.serving.worker.protocol import Frame
 from pipeline.validation.rows import CheckedRow, check_rows, columnar
 

@@ -10,10 +10,9 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.metrics import MetricRules
-from pipeline.settings.file import read_params
+from pipeline.settings.file import Edges, Section, Sentences, Share, Word, Words, read_params
 from pipeline.settings.policy import PolicySettings
 from pipeline.settings.schema import SchemaSettings
-from pipeline.settings.section import Edges, Section, Sentences, Share, Word, Words
 
 ROOT = Path(__file__).resolve().parents[2]
 VAR = ROOT / "var"

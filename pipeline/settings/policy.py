@@ -9,7 +9,7 @@ from pipeline.governance.gates import GATES
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.metrics import DEFAULT_RULES, Direction, MetricRules, direction_of
 from pipeline.governance.policy import GateRule, Mode, MoveRules, Policy
-from pipeline.settings.section import Section, Word
+from pipeline.settings.file import Section, Word
 
 # What a rule must say about a gate beside its modes; a gate that is not listed takes nothing.
 GATE_PARAMETERS: Mapping[str, frozenset[str]] = {

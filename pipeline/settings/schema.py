@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.settings.section import Section, Word, Words
+from pipeline.settings.file import Section, Word, Words
 
 
 class TargetSettings(Section):

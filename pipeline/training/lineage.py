@@ -6,9 +6,8 @@ from typing import Any
 
 from pipeline.settings import Settings
 from pipeline.training.candidates import parameters, recipe
-from pipeline.training.checkout import git_state
 from pipeline.training.data import SAMPLE, SAMPLE_NAME
-from pipeline.training.environment import environment, packages
+from pipeline.training.environment import environment, git_state, packages
 from pipeline.training.files import digest
 
 Document = dict[str, Any]

@@ -14,9 +14,9 @@ from mlflow.entities import LoggedModel, LoggedModelOutput, Metric, Param
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from pipeline.governance.actors import Actor, Established
 from pipeline.governance.errors import Conflict, IntegrityFailure, Refused, Unavailable
 from pipeline.governance.lifecycle import Stage
+from pipeline.governance.policy import Actor, Established
 from pipeline.settings import Settings
 from pipeline.training.facts import VersionFacts
 from pipeline.training.files import digests

@@ -16,8 +16,8 @@ from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from pipeline.adapters.mlflow.schema import check_schema
-from pipeline.adapters.mlflow.server import LOGGED_MODELS, check_server
+from pipeline.adapters.mlflow.database import check_schema
+from pipeline.adapters.mlflow.store import LOGGED_MODELS, check_server
 from pipeline.governance.errors import InvalidInput, LedgerBusy, Unavailable
 from pipeline.settings import VAR
 

@@ -23,13 +23,11 @@ from pipeline.settings import Settings
 from pipeline.training.candidates import build_pipeline, fit_pipeline, recipe
 from pipeline.training.clean import clean_rows, feature_schema
 from pipeline.training.data import read_data, schema_digest, split_rows
-from pipeline.training.evaluate import evaluate_model, latency
+from pipeline.training.evaluate import evaluate_model, latency, write_figures
 from pipeline.training.facts import version_facts
-from pipeline.training.figures import write_figures
 from pipeline.training.files import read_json, read_parquet, write_bytes, write_json, write_parquet
-from pipeline.training.fingerprint import model_fingerprint
 from pipeline.training.lineage import fit_key, lineage, origin, training_key, training_settings
-from pipeline.training.model_folder import background_rows, complete_folder, load_model, save_model
+from pipeline.training.model_folder import background_rows, complete_folder, load_model, model_fingerprint, save_model
 from pipeline.training.register import Desk, Registered, register_folder
 
 Document = dict[str, Any]

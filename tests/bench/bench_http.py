@@ -17,7 +17,7 @@ from bench_serving import FOREST, MODEL
 
 from pipeline.bootstrap import desk, person
 from pipeline.governance.lifecycle import Stage
-from pipeline.serving.worker.copies import PrivateCopies
+from pipeline.serving.copies import PrivateCopies
 from pipeline.serving.worker.load import load_model
 from pipeline.settings import ROOT, read_settings
 from support.ports import free_port

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.bootstrap import desk
-from pipeline.serving.worker.copies import PrivateCopies
-from pipeline.serving.worker.pool import cores
+from pipeline.serving.copies import PrivateCopies
+from pipeline.serving.worker.client import cores
 from pipeline.settings import read_settings
-from pipeline.training.sample import generate_sample
+from pipeline.training.data import generate_sample
 
 MODEL = "obesity_classifier"
 VERSIONS = {"random forest": 2, "histogram boosting": 4, "logistic regression": 1}

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from pipeline.bootstrap import desk, scorer
-from pipeline.explanation.shap_library import load_shap
-from pipeline.serving.worker.copies import PrivateCopies
+from pipeline.explanation.exact import load_shap
+from pipeline.serving.copies import PrivateCopies
 from pipeline.serving.worker.load import load_model
 from pipeline.settings import read_settings
 

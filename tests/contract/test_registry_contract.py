@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.mlflow.measured import Link, Logged, Measured, Own
+from pipeline.adapters.mlflow.logged_models import Link, Logged, Measured, Own
 from pipeline.adapters.mlflow.registry import MlflowRegistry
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import ModelState, Stage

@@ -18,7 +18,7 @@ from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound,
 from pipeline.governance.evidence import manifest_digest
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import File, ModelFiles, VersionRecord, VersionRow
-from pipeline.serving.recompute import WorkerRecomputer
+from pipeline.serving.gate_checks import WorkerRecomputer
 from pipeline.settings import ROOT, read_settings
 from support import registries
 from support.hostile_models import a5_pickle_inside, a7_hostile_tree, fitted, hostile, rows, save

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.mlflow.artifacts import RemoteFolder, below, local_folder
+from pipeline.adapters.mlflow.files import RemoteFolder, below, local_folder
 from pipeline.adapters.mlflow.registry import MlflowRegistry
 from pipeline.governance.errors import NotFound, Unavailable
 from support.registries import Filler, copy_store, mlmodel, model_files, write_files

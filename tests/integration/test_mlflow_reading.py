@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from pipeline.adapters.mlflow.database import SqliteDatabase, sqlite_path
-from pipeline.adapters.mlflow.measured import Logged, Measured
+from pipeline.adapters.mlflow.logged_models import Logged, Measured
 from pipeline.adapters.mlflow.registry import MlflowRegistry
 from pipeline.adapters.mlflow.sql import SqlReader
 from pipeline.governance.errors import NotFound

@@ -12,9 +12,8 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pipeline import bootstrap
-from pipeline.adapters.mlflow.engine import KNOWN_REVISION
+from pipeline.adapters.mlflow.database import KNOWN_REVISION, installed_revisions
 from pipeline.adapters.mlflow.registry import MlflowRegistry
-from pipeline.adapters.mlflow.schema import installed_revisions
 from pipeline.governance.errors import Unavailable
 from pipeline.serving.champion import Follower
 from pipeline.settings import ROOT, read_settings

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.bootstrap import desk
-from pipeline.governance.actors import Actor, Established
 from pipeline.governance.errors import SignoffError
+from pipeline.governance.policy import Actor, Established
 from pipeline.settings import ROOT, read_settings
 from support.ports import free_port
 from support.registries import copy_store, template_store, wait_for

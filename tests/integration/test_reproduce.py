@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from pipeline.training.data import generate_sample
 from pipeline.training.files import digests
-from pipeline.training.sample import generate_sample
 from support import registries
 from support.clones import attempt, clone_project, command, commit, small_content, write_params
 

@@ -25,14 +25,12 @@ import pytest
 from pipeline.cli import run
 from pipeline.governance.errors import Conflict, InvalidInput, Unavailable
 from pipeline.serving.batch import resume
-from pipeline.serving.batch.batch import Batch
-from pipeline.serving.batch.inputs import Place
-from pipeline.serving.batch.jobs import jobs
+from pipeline.serving.batch.batch import Batch, Scored
+from pipeline.serving.batch.inputs import Place, jobs
 from pipeline.serving.batch.resume import JOURNAL
 from pipeline.serving.batch.run import Way
-from pipeline.serving.batch.scored import Scored
 from pipeline.serving.scorer import LoadingPolicy, Scorer
-from pipeline.serving.worker.pool import Pool
+from pipeline.serving.worker.client import Pool
 from pipeline.settings import ROOT
 from support import registries
 from support.desks import MODEL

@@ -25,9 +25,9 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.cli import training as command_line
 from pipeline.explanation.result import from_npz
-from pipeline.governance.actors import Actor, Established
 from pipeline.governance.errors import Blocked, InvalidInput, Unavailable
 from pipeline.governance.lifecycle import Stage
+from pipeline.governance.policy import Actor, Established
 from pipeline.settings import ROOT, Settings, read_settings
 from pipeline.training import register as register_module
 from pipeline.training.data import rows_fingerprint

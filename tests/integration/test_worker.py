@@ -21,11 +21,11 @@ from sklearn.preprocessing import FunctionTransformer
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused, Unavailable
 from pipeline.governance.evidence import manifest_digest
-from pipeline.serving.worker import client, launch
+from pipeline.serving.worker import client
+from pipeline.serving.worker import client as launch
 from pipeline.serving.worker.arrow import heard, packed, rows_of
-from pipeline.serving.worker.client import Worker, WorkerRefusal
+from pipeline.serving.worker.client import Pool, Worker, WorkerRefusal
 from pipeline.serving.worker.load import files_of
-from pipeline.serving.worker.pool import Pool
 from pipeline.settings import ROOT
 from pipeline.validation.columns import Given, check_many
 from pipeline.validation.schema import ColumnRule, Layout

@@ -10,14 +10,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from desks import GRACE, MODEL, REASON, TickingClock, build_desk, small_registry
-from pipeline.adapters.in_memory import InMemoryRegistry
-from pipeline.adapters.sql_ledger import SqlLedger
-
+from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import Blocked, Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import Ledger
 from pipeline.governance.service import GovernanceService
+from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk, small_registry
+from support.in_memory import InMemoryRegistry
 
 
 class FixedId:

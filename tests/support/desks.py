@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from pipeline.governance.actors import Actor, Established
 from pipeline.governance.claims import Measured
 from pipeline.governance.errors import Refused
 from pipeline.governance.lifecycle import Move
 from pipeline.governance.paired import Agreement, Confusions, Flips, Paired
-from pipeline.governance.policy import Policy
+from pipeline.governance.policy import Actor, Established, Policy
 from pipeline.governance.ports import Json, Ledger, MetricDifference, Registry, VersionRecord
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import read_settings

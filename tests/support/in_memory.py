@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import RLock
 
-from pipeline.adapters.mlflow.measured import NOTHING_OWN, Own, figures
+from pipeline.adapters.mlflow.logged_models import NOTHING_OWN, Own, figures
 from pipeline.adapters.mlflow.records import RunFacts, finite_metrics, metric_gaps
 from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
 from pipeline.governance.ledger import (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.ledger.addresses import without_credentials
+from pipeline.adapters.ledger.standing import without_credentials
 
 
 @pytest.mark.parametrize(

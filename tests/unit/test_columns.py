@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.validation.columns import JSON, Given, check_many
-from pipeline.validation.moments import written_moment
 from pipeline.validation.rows import check_row, columnar
 from pipeline.validation.schema import ColumnRule, Layout
+from pipeline.validation.values import written_moment
 
 NUMBERS = [
     "80",

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.adapters.mlflow.measured import Link, Logged, Measured, Own
+from pipeline.adapters.mlflow.logged_models import Link, Logged, Measured, Own
 from pipeline.governance.evidence import Evidence, Metric, assemble, entry_of, finite, manifest_digest, number
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import File, Gap, ModelFiles

@@ -500,7 +500,7 @@ import sys
 import pipeline.explanation.explain, pipeline.explanation.summary, pipeline.explanation.surrogate
 import pipeline.explanation.wording
 assert not {"shap", "matplotlib"} & set(sys.modules), "imported too early"
-from pipeline.explanation.shap_library import load_shap
+from pipeline.explanation.exact import load_shap
 assert load_shap() is load_shap() is sys.modules["shap"]
 assert "matplotlib" not in sys.modules
 import matplotlib

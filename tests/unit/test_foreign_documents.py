@@ -6,7 +6,7 @@ import math
 import pytest
 import yaml
 
-from pipeline.adapters.mlflow.documents import described
+from pipeline.adapters.mlflow.folder import described
 from pipeline.governance.errors import Refused
 from pipeline.governance.evidence import canonical
 from pipeline.governance.ports import File

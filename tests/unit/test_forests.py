@@ -8,7 +8,7 @@ import pytest
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from pipeline.serving.worker.forests import forest_probabilities
+from pipeline.serving.worker.outputs import forest_probabilities
 from support.hostile_models import fitted, rows
 
 NUMBERS = ["Age", "Weight"]

@@ -14,8 +14,7 @@ import yaml
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.http_api import create_app
-from pipeline.http_api.columns import row_schema
-from pipeline.http_api.openapi import ENDPOINTS
+from pipeline.http_api.openapi import ENDPOINTS, row_schema
 from pipeline.http_api.state import Parts, _look
 from pipeline.http_api.token import read_token
 from pipeline.serving.worker.client import WorkerRefusal

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from pipeline.governance.evidence import assemble
 from pipeline.http_api import answers
-from pipeline.http_api.batches import batch_text, counts
+from pipeline.http_api.answers import batch_text, counts
 from pipeline.serving.predictions import PredictedColumns, Prediction, Resolved, Target
 from pipeline.serving.trust import Trust, TrustState
 from pipeline.validation.columns import Given, check_many

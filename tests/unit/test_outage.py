@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.adapters.mlflow.outage import QUIET_SECONDS, Outage
+from pipeline.adapters.mlflow.errors import QUIET_SECONDS, Outage
 from pipeline.governance.errors import NotFound, Unavailable
 
 SENTENCE = "The registry does not answer."

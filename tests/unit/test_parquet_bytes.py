@@ -27,7 +27,7 @@ FRAME = pd.DataFrame(
 )
 OPENS = re.compile(r"\b(?:pd\.read_parquet|pq\.\w*(?:read|File)\w*|parquet\.read_table)\(")
 # The second reads a stream of any size as far as it is asked, and fetches nothing ahead.
-READERS = {"pipeline/validation/parquet.py", "pipeline/serving/batch/parquet_file.py"}
+READERS = {"pipeline/validation/parquet.py", "pipeline/serving/batch/read.py"}
 WHAT_VERBS_READ = """
 import os, sys
 from pathlib import Path

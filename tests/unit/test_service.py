@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline.governance.actors import Actor, Established
+from pipeline.governance.decide import Request, check_slot
 from pipeline.governance.errors import (
     Blocked,
     Conflict,
@@ -33,8 +33,7 @@ from pipeline.governance.ledger import Event, EventType, SlotState, StoredEvent,
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Slot, Stage, alias_move, parse_target, stage_move
 from pipeline.governance.metrics import Direction, MetricRules
 from pipeline.governance.out_of_band import check_unmoved, state_text
-from pipeline.governance.policy import GateRule, Mode
-from pipeline.governance.request import Request, check_slot
+from pipeline.governance.policy import Actor, Established, GateRule, Mode
 from pipeline.governance.service import GovernanceService
 from support.desks import (
     GRACE,

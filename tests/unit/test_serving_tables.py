@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from pipeline.governance.errors import InvalidInput, Refused
 from pipeline.serving.batch.batch import score_upload
 from pipeline.serving.batch.read import open_table
-from pipeline.serving.batch.read_ahead import MOST_LINE_CHARACTERS
-from pipeline.serving.batch.read_csv import CsvFile
+from pipeline.serving.batch.read_csv import MOST_LINE_CHARACTERS, CsvFile
 from pipeline.serving.batch.write import ArrowSink, CsvSink, neutral, output_schema, to_parquet
 from pipeline.serving.scorer import Scorer
 from pipeline.validation.schema import ColumnRule, Layout

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.comparison.rows import read_rows
-from pipeline.explanation.archives import members_of
 from pipeline.explanation.result import Explanation, from_npz, to_npz
 from pipeline.governance.errors import InvalidInput
 from pipeline.training.files import read_parquet, write_parquet
+from pipeline.validation.documents import members_of
 from pipeline.validation.example_rows import names_of
 from pipeline.validation.parquet import BROKEN, Limits, first_rows, open_parquet
 

@@ -9,8 +9,8 @@ from sklearn.pipeline import Pipeline
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings import CandidateSettings, Settings, read_settings
 from pipeline.training.candidates import build_pipeline, fit_pipeline
-from pipeline.training.fingerprint import model_fingerprint
-from pipeline.training.sample import generate_sample
+from pipeline.training.data import generate_sample
+from pipeline.training.model_folder import model_fingerprint
 
 SETTINGS = read_settings(environ={})
 INPUTS = list(SETTINGS.schema_.columns)

@@ -9,8 +9,7 @@ import pytest
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings import ROOT, read_settings
 from pipeline.training.clean import clean_rows
-from pipeline.training.data import csv_bytes, read_data, rows_fingerprint, schema_digest, split_rows
-from pipeline.training.sample import generate_sample
+from pipeline.training.data import csv_bytes, generate_sample, read_data, rows_fingerprint, schema_digest, split_rows
 
 SETTINGS = read_settings(environ={})
 REAL_DATA = ROOT.parent / "shared" / "data" / "obesity.csv"

@@ -6,9 +6,9 @@ import pytest
 from sklearn import metrics
 
 from pipeline.settings import read_settings
+from pipeline.training.data import generate_sample
 from pipeline.training.evaluate import baseline, evaluate_predictions, evaluation_rows, slices
 from pipeline.training.intervals import Predictions, all_metrics, bootstrap, wilson
-from pipeline.training.sample import generate_sample
 
 SETTINGS = read_settings(environ={})
 CLASSES = ("a", "b", "c", "never")

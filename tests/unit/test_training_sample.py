@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from pipeline.settings import read_settings
-from pipeline.training.sample import generate_sample
+from pipeline.training.data import generate_sample
 
 SETTINGS = read_settings(environ={})
 

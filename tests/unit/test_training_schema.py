@@ -7,7 +7,7 @@ import pytest
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings import read_settings
 from pipeline.training.clean import clean_rows, feature_schema
-from pipeline.training.sample import generate_sample
+from pipeline.training.data import generate_sample
 
 SCHEMA = read_settings(environ={}).schema_
 

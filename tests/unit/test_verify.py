@@ -8,8 +8,8 @@ from pipeline.governance.errors import Unavailable
 from pipeline.governance.ledger import EventType, iso
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import KnownRegistry
+from pipeline.governance.reconcile import lasting, pending_json, unknown_registry
 from pipeline.governance.service import GovernanceService
-from pipeline.governance.verify import lasting, pending_json, unknown_registry
 from support.desks import (
     GRACE,
     MODEL,

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, Protocol
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from pipeline.adapters.ledger.addresses import without_credentials
 from pipeline.adapters.ledger.check import LedgerCheck, checkpoints_of, read_checkpoint
 from pipeline.adapters.ledger.checkpoint_file import append_line, read_lines
 from pipeline.adapters.ledger.schema import (
@@ -34,6 +33,7 @@ from pipeline.adapters.ledger.standing import (
     champion_events,
     marked_events,
     replayed,
+    without_credentials,
 )
 from pipeline.adapters.ledger.tables import (
     BUSY_SECONDS,

@@ -1,15 +1,19 @@
 """Read-only connections to the database of a registry: nothing is written, not even a file beside it."""
 
+import importlib.util
+import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy
+from filelock import FileLock, Timeout
 
 from pipeline.governance.errors import InvalidInput, Unavailable
+from pipeline.governance.text import visible
 
 LOCK_SECONDS = 5.0
 NO_SQLITE = "The registry's address is not sqlite:/// and a path."
@@ -189,3 +193,125 @@ def database_errors() -> Iterator[None]:
         raise Unavailable(f"The registry does not answer: {reason}.") from error
     except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError) as error:
         raise Unavailable("The registry does not answer: the database cannot be used.") from error
+
+
+# Whether the private schema of MLflow's database is the one that our SQL is written for.
+
+# The Alembic revision of MLflow 3.17. Any other is read through MLflow's own client, if that may open it.
+KNOWN_REVISION = "dc11669786a5"
+# One statement per table that mlflow_sql.py reads: it fails where a column is missing.
+COLUMNS = (
+    "select workspace, name, description from registered_models where 1 = 0",
+    "select workspace, name, key, value from registered_model_tags where 1 = 0",
+    "select workspace, name, alias, version from registered_model_aliases where 1 = 0",
+    """select workspace, name, version, creation_time, description, user_id, current_stage, source, run_id, status,
+    status_message, storage_location from model_versions where 1 = 0""",
+    "select workspace, name, version, key, value from model_version_tags where 1 = 0",
+    "select run_uuid, user_id, lifecycle_stage, artifact_uri from runs where 1 = 0",
+    "select run_uuid, key, value from tags where 1 = 0",
+    "select run_uuid, key, value from params where 1 = 0",
+    "select run_uuid, key, value, is_nan from latest_metrics where 1 = 0",
+    """select model_id, source_run_id, name, creation_timestamp_ms, lifecycle_stage, artifact_location
+    from logged_models where 1 = 0""",
+    """select model_id, run_id, metric_name, metric_timestamp_ms, metric_step, metric_value, dataset_name,
+    dataset_digest from logged_model_metrics where 1 = 0""",
+    "select model_id, param_key, param_value from logged_model_params where 1 = 0",
+    "select experiment_id, workspace, name from experiments where 1 = 0",
+    "select experiment_id, key, value from experiment_tags where 1 = 0",
+)
+
+
+def has_known_revision(query: Query) -> bool:
+    """False, too, where there is no such table: not MLflow's database, or one that is just being created."""
+    return _answers(query, REVISION) == [(KNOWN_REVISION,)]
+
+
+def has_known_columns(query: Query) -> bool:
+    return all(_answers(query, statement) is not None for statement in COLUMNS)
+
+
+def _answers(query: Query, statement: str) -> list[tuple[Any, ...]] | None:
+    """None where the statement names a table or column that is not there."""
+    try:
+        return [tuple(row) for row in query(statement)]
+    except sqlalchemy.exc.ProgrammingError:
+        return None
+    except sqlite3.OperationalError as error:
+        if "no such" in str(error):
+            return None
+        raise
+
+
+# Whose tables a database holds, told before MLflow opens it: MLflow upgrades an older schema without asking, for good.
+
+# Creating a store takes 5 seconds on a quiet machine; others who start at the same time wait for it.
+CREATION_SECONDS = 60.0
+# Tables that MLflow had before it numbered its schemas, and those of its registry.
+TABLES = ({"experiments", "runs"}, {"registered_models", "model_versions"})
+LONGEST_REVISION = 40
+NUMBERED = re.compile(r"^(down_revision|revision)\b.*?=\s*[\"'](\w+)[\"']", re.MULTILINE)
+
+
+def check_schema(uri: str) -> bool:
+    """Whether MLflow may open this address as it is; False where its database holds no tables yet.
+
+    Raises Unavailable for a database of another MLflow, older or newer, and for one of another program.
+    """
+    database = database_of(uri)
+    return database is None or holds_registry(database)
+
+
+def holds_registry(database: Database) -> bool:
+    """As check_schema. Where a process of ours is just making the tables, its end is waited for."""
+    schema = database.schema()
+    if _refusal(schema) and isinstance(database, SqliteDatabase) and _was_made(database.path):
+        schema = database.schema()
+    if said := _refusal(schema):
+        raise Unavailable(said)
+    return bool(schema.revisions)
+
+
+def store_lock(path: Path) -> FileLock:
+    """The lock beside a SQLite store, for what only one process may do."""
+    return FileLock(f"{path}.lock", timeout=CREATION_SECONDS)
+
+
+def _was_made(path: Path) -> bool:
+    """Whether the tables may be others by now. No lock is made beside a database that has none."""
+    if not Path(f"{path}.lock").exists():
+        return False
+    try:
+        with store_lock(path):
+            return True
+    except (OSError, Timeout):
+        return False
+
+
+def _refusal(schema: Schema) -> str:
+    """Why the installed MLflow must not open such a database; empty where it may."""
+    tables = {name for name in schema.tables if not name.startswith("alembic_")}
+    head, older = installed_revisions()
+    if schema.revisions == (head,) or not (tables or schema.revisions):
+        return ""
+    if not any(each <= tables for each in TABLES):
+        return "The registry does not answer: its database belongs to another program."
+    revision = visible(" ".join(schema.revisions), most=LONGEST_REVISION) or "none"
+    left = f"The registry's database is left as it is: its schema (revision {revision}) is of"
+    if set(schema.revisions) <= older:
+        return (
+            f"{left} an older MLflow; run `mlflow db upgrade` on it after a backup, and know that the MLflow which "
+            "uses it now cannot go on then."
+        )
+    return f"{left} a newer MLflow than this installation knows; upgrade Signoff."
+
+
+@cache
+def installed_revisions() -> tuple[str, frozenset[str]]:
+    """The newest schema of the installed MLflow, and every older one: told by its files, without importing it."""
+    found = importlib.util.find_spec("mlflow")
+    assert found is not None and found.origin is not None  # noqa: S101, PT018 (a requirement of this package)
+    steps = Path(found.origin).parent.glob("store/db_migrations/versions/*.py")
+    numbers = [NUMBERED.findall(step.read_text(encoding="utf-8")) for step in steps]
+    made = {number for pairs in numbers for name, number in pairs if name == "revision"}
+    replaced = {number for pairs in numbers for name, number in pairs if name == "down_revision"}
+    return next(iter(made - replaced)), frozenset(replaced)

@@ -1,5 +1,6 @@
 """The errors of MLflow, the databases and the network, told as the errors of this project: one place for all."""
 
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pipeline.governance.errors import InvalidInput, NotFound, SignoffError, Una
 
 if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
+
 
 Result = TypeVar("Result")
 
@@ -97,3 +99,31 @@ def retried(write: Callable[[], Result]) -> Result:
                 raise
         time.sleep(pause)
         pause *= 2
+
+
+# A registry that has just not answered is not asked again by everybody who waited.
+
+QUIET_SECONDS = 1.0
+
+
+class Outage:
+    """Pages wait for each other's reads: without this the tenth visitor of a silent server waits ten time limits."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._last: tuple[float, Unavailable] | None = None
+
+    @contextmanager
+    def noticed(self) -> Iterator[None]:
+        """Raises Unavailable at once, in the words of the last time, for a second after a call ended with it."""
+        with self._lock:
+            last = self._last
+        if last is not None and self._monotonic() - last[0] < QUIET_SECONDS:
+            raise Unavailable(str(last[1])) from last[1]
+        try:
+            yield
+        except Unavailable as error:
+            with self._lock:
+                self._last = self._monotonic(), error
+            raise

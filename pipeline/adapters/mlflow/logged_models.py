@@ -2,23 +2,182 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from pipeline.adapters.mlflow import statements as sql
 from pipeline.adapters.mlflow.database import Query
-from pipeline.adapters.mlflow.measured import (
-    Link,
-    Logged,
-    Measured,
-    Own,
-    dataset_label,
-    followed,
-    linked,
-    newest,
-    runs_own,
-)
+from pipeline.adapters.mlflow.records import LOGGED_MODEL, MOST_HOPS, OTHER_VERSION, RunFacts
+from pipeline.governance.metrics import rank_of_dataset
+from pipeline.governance.ports import Gap
+
+# The SQL of logged models.
+RUNS_OF_MODEL = """(select run_id from model_versions
+where workspace = 'default' and name = :name and current_stage <> 'Deleted_Internal')"""
+# Logged models came with MLflow 3. What was not a number is stored as 0 there; the run that logged it remembers.
+OWN_MODELS = """(select substr(source, 9, 34) from model_versions
+where workspace = 'default' and name = :name and current_stage <> 'Deleted_Internal' and source like 'models:/m-%')"""
+LINK = """
+select model_id, source_run_id, name, creation_timestamp_ms from logged_models
+where lifecycle_stage <> 'deleted' and"""
+LINKS = f"{LINK} (model_id in {OWN_MODELS} or source_run_id in {RUNS_OF_MODEL}) order by 4 desc, 1"
+LINKS_OF_RUN = f"{LINK} source_run_id = :run order by 4 desc, 1"
+SOME_LINKS = f"{LINK} model_id in {{models}}"
+MODEL_METRICS = """
+select o.model_id, o.metric_name, o.metric_timestamp_ms, o.metric_step,
+    case when o.metric_value = 0 and exists (
+        select 1 from latest_metrics l where l.run_uuid = o.run_id and l.key = o.metric_name and l.is_nan
+    ) then null else o.metric_value end, o.dataset_name, o.dataset_digest
+from logged_model_metrics o where o.model_id in {models} {where}"""
+MEASURED_MODELS = "select distinct model_id from logged_model_metrics where model_id in {models} {where}"
+MODEL_PARAMS = """
+select model_id, param_key, param_value from logged_model_params where model_id in {models} {where}
+order by param_key"""
+SOURCES = """
+select version, source from model_versions
+where workspace = 'default' and name = :name and current_stage <> 'Deleted_Internal'"""
+
+# Which metrics and parameters are a version's own: its logged model's, else those of a run that has no other model.
+
+# As MLflow 3 writes a model's place, and as a program that registers its folder does.
+IN_FOLDER = re.compile(r".*/models/(m-[0-9a-f]{32})/artifacts/?", re.DOTALL)
+OF_RUN = re.compile(r"runs:/([0-9a-f]{32})/(.+?)/?", re.DOTALL)
+
+
+class Measured(NamedTuple):
+    """One value that was logged for a model; `dataset` is empty where none was named. value: None stands for NaN."""
+
+    name: str
+    time: int
+    step: int
+    value: float | None
+    dataset: str = ""
+
+
+class Link(NamedTuple):
+    """A logged model that is there, with the run that logged it."""
+
+    model_id: str
+    run_id: str | None
+    name: str
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What a logged model itself has."""
+
+    metrics: Sequence[Measured] = ()
+    params: Mapping[str, str] = field(default_factory=dict)
+
+
+class Own(NamedTuple):
+    """The logged model of a version, None where there is none, with what it has, and every logged model of its run."""
+
+    link: Link | None
+    logged: Logged
+    of_run: Sequence[Link]
+
+
+NOTHING_OWN = Own(None, Logged(), ())
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What counts for a version. datasets: of the metrics that were measured on a named one. None stands for NaN."""
+
+    metrics: Mapping[str, float | None]
+    params: Mapping[str, str]
+    datasets: Mapping[str, str] = field(default_factory=dict)
+    gaps: tuple[Gap, ...] = ()
+
+
+def dataset_label(name: str | None, digest: str | None) -> str:
+    return f"{name} ({digest})" if name and digest else name or digest or ""
+
+
+def followed(sources: Iterable[str], versions_of: Callable[[str], Mapping[int, str]]) -> list[str]:
+    """Where the sources lead through versions that were copied from others; `versions_of` is asked once per model."""
+    found = list(sources)
+    known: dict[str, Mapping[int, str]] = {}
+    for _ in range(MOST_HOPS):
+        copies = {i: other for i, source in enumerate(found) if (other := OTHER_VERSION.fullmatch(source))}
+        if not copies:
+            break
+        for i, other in copies.items():
+            if other[1] not in known:
+                known[other[1]] = versions_of(other[1])
+            found[i] = known[other[1]].get(int(other[2])) or ""
+    return found
+
+
+def linked(source: str, of_run: Sequence[Link]) -> str | None:
+    """The logged model of a version: the one that its source leads to, the newest of that name where it names a run."""
+    if found := LOGGED_MODEL.fullmatch(source) or IN_FOLDER.fullmatch(source):
+        return found[1]
+    if found := OF_RUN.fullmatch(source):
+        return next((each.model_id for each in of_run if (each.run_id, each.name) == found.groups()), None)
+    return None
+
+
+def figures(run_id: str | None, run: RunFacts, own: "Own") -> Figures:
+    """Of the model where it has any, else of the run where they cannot be another model's."""
+    shared = not runs_own(run_id, own.link, own.of_run)
+    metrics, datasets, gaps = newest(own.logged.metrics)
+    counted: Mapping[str, float | None] = metrics or ({} if shared else run.metrics)
+    params = own.logged.params or ({} if shared else run.params)
+    for what, missed in (("metrics", run.metrics if not metrics else {}), ("parameters", run.params)):
+        if shared and missed and not (what == "parameters" and own.logged.params):
+            text = f"The {what} of the run {run_id} are not counted: it belongs to other logged models too."
+            gaps.append(Gap(f"{what}_of_run", text))
+    return Figures(counted, params, datasets, tuple(gaps))
+
+
+def runs_own(run_id: str | None, model: Link | None, of_run: Sequence[Link]) -> bool:
+    """Whether what the run logged can only be about this version."""
+    others = {each.model_id for each in of_run} - ({model.model_id} if model else set())
+    return not others and (model is None or model.run_id in (None, run_id))
+
+
+def newest(metrics: Iterable[Measured]) -> tuple[dict[str, float | None], dict[str, str], list[Gap]]:
+    """The values that count, the datasets of those that have one, and a gap for each name with several.
+
+    Of each dataset the newest counts. Among datasets the value without one comes first, then one that is not for
+    training, then the newest.
+    """
+    held: dict[str, dict[str, Measured]] = defaultdict(dict)
+    for each in metrics:
+        before = held[each.name].get(each.dataset)
+        if before is None or _age(before) < _age(each):
+            held[each.name][each.dataset] = each
+    values: dict[str, float | None] = {}
+    datasets, gaps = {}, []
+    for name, by_dataset in sorted(held.items()):
+        chosen, *others = sorted(by_dataset.values(), key=_precedence)
+        values[name] = chosen.value
+        if chosen.dataset:
+            datasets[name] = chosen.dataset
+        if others:
+            gaps.append(Gap(f"metric_of_datasets:{name}", _several(chosen, others)))
+    return values, datasets, gaps
+
+
+def _age(each: Measured) -> tuple[int, int, float]:
+    return each.time, each.step, float("-inf") if each.value is None else each.value
+
+
+def _precedence(each: Measured) -> tuple[bool, int, int, int, str]:
+    return bool(each.dataset), rank_of_dataset(each.dataset), -each.time, -each.step, each.dataset
+
+
+def _several(chosen: Measured, others: Sequence[Measured]) -> str:
+    on = f"as measured on {chosen.dataset}" if chosen.dataset else "as logged without a dataset"
+    told = ", ".join(f"{_shown(each.value)} on {each.dataset}" for each in others)
+    return f"The metric {chosen.name} counts {on}; it is {told}."
+
+
+def _shown(value: float | None) -> str:
+    return "no number" if value is None else f"{value:.4g}"
+
 
 MOST_IDS = 500
 # A source that names a logged model, and the part of it that is the id.
@@ -52,7 +211,7 @@ class TableModels:
         """rows: run id and source of each version."""
         self._query, self._model = query, model
         self.links = Links()
-        self.links.add(query(sql.LINKS, {"name": model}))
+        self.links.add(query(LINKS, {"name": model}))
         ids = self._linked(rows)
         self._extend({each for each in ids if each and each not in self.links.by_id})
         self.ids = [each if each in self.links.by_id else None for each in ids]
@@ -82,7 +241,7 @@ class TableModels:
             return [None] * len(self.ids)
         own: dict[str, dict[str, float | None]] = {}
         several: set[str] = set()
-        rows = self._rows(sql.MODEL_METRICS, wanted)
+        rows = self._rows(MODEL_METRICS, wanted)
         for model_id, name, _, _, value, dataset, digest in rows:
             held = own.setdefault(model_id, {})
             if name in held or dataset or digest:
@@ -91,20 +250,20 @@ class TableModels:
         for model_id, measured in _measured(row for row in rows if row[0] in several).items():
             own[model_id] = newest(measured)[0]
         if wanted is not None and any(each and each not in own for each in self.ids):
-            for (model_id,) in self._rows(sql.MEASURED_MODELS, None):
+            for (model_id,) in self._rows(MEASURED_MODELS, None):
                 own.setdefault(model_id, {})
         return [own.get(each) if each else None for each in self.ids]
 
     def params(self) -> list[Mapping[str, str] | None]:
         own: dict[str, dict[str, str]] = defaultdict(dict)
-        for model_id, key, value in self._rows(sql.MODEL_PARAMS, None):
+        for model_id, key, value in self._rows(MODEL_PARAMS, None):
             own[model_id][key] = value
         return [own.get(each) if each else None for each in self.ids]
 
     def _rows(self, statement: str, wanted: Sequence[str] | None) -> list[Any]:
         names = {f"m{i}": name for i, name in enumerate(wanted or ())}
         where = "" if wanted is None else f"and metric_name in ({', '.join(f':{each}' for each in names) or 'null'})"
-        found = self._query(statement.format(models=sql.OWN_MODELS, where=where), {"name": self._model, **names})
+        found = self._query(statement.format(models=OWN_MODELS, where=where), {"name": self._model, **names})
         for keys in _chunks(self._elsewhere):
             marks = ", ".join(f":{each}" for each in keys)
             found += self._query(statement.format(models=f"({marks})", where=where), {**keys, **names})
@@ -114,30 +273,30 @@ class TableModels:
         """Models that another version, or a folder, leads to."""
         for keys in _chunks(missing):
             marks = ", ".join(f":{each}" for each in keys)
-            self.links.add(self._query(sql.SOME_LINKS.format(models=f"({marks})"), keys))
+            self.links.add(self._query(SOME_LINKS.format(models=f"({marks})"), keys))
 
     def _sources(self, model: str) -> Mapping[int, str]:
-        return dict(self._query(sql.SOURCES, {"name": model}))
+        return dict(self._query(SOURCES, {"name": model}))
 
 
 def own_of(query: Query, source: str, run_id: str | None) -> Own:
     """Of one version."""
     links = Links()
     if run_id:
-        links.add(query(sql.LINKS_OF_RUN, {"run": run_id}))
+        links.add(query(LINKS_OF_RUN, {"run": run_id}))
     of_run = tuple(links.of_run(run_id))
-    (source,) = followed([source], lambda model: dict(query(sql.SOURCES, {"name": model})))
+    (source,) = followed([source], lambda model: dict(query(SOURCES, {"name": model})))
     found = linked(source, of_run)
     if found and found not in links.by_id:
-        links.add(query(sql.SOME_LINKS.format(models="(:id)"), {"id": found}))
+        links.add(query(SOME_LINKS.format(models="(:id)"), {"id": found}))
     if found not in links.by_id:
         return Own(None, Logged(), of_run)
     return Own(links.by_id[found], _logged(query, found), of_run)
 
 
 def _logged(query: Query, model_id: str) -> Logged:
-    rows = query(sql.MODEL_METRICS.format(models="(:id)", where=""), {"id": model_id})
-    params = query(sql.MODEL_PARAMS.format(models="(:id)", where=""), {"id": model_id})
+    rows = query(MODEL_METRICS.format(models="(:id)", where=""), {"id": model_id})
+    params = query(MODEL_PARAMS.format(models="(:id)", where=""), {"id": model_id})
     return Logged(_measured(rows).get(model_id, []), {key: value for _, key, value in params})
 
 

@@ -7,12 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.adapters.mlflow.client import ClientReader
-from pipeline.adapters.mlflow.database import SqliteDatabase, database_of, sqlite_path
-from pipeline.adapters.mlflow.errors import mlflow_errors, retried, strange_answers
+from pipeline.adapters.mlflow.database import SqliteDatabase, database_of, holds_registry, sqlite_path, store_lock
+from pipeline.adapters.mlflow.errors import Outage, mlflow_errors, retried, strange_answers
 from pipeline.adapters.mlflow.files import FileReader
-from pipeline.adapters.mlflow.outage import Outage
 from pipeline.adapters.mlflow.records import REGISTRY_ID_TAG, NothingYet, Reader, check_version
-from pipeline.adapters.mlflow.schema import holds_registry, store_lock
 from pipeline.adapters.mlflow.sql import SqlReader
 from pipeline.adapters.mlflow.store import initialise_store
 from pipeline.governance.errors import InvalidInput, Unavailable

@@ -3,25 +3,231 @@
 Rows that cannot be used do not stop the others: they go to a second file with their line and the reason.
 """
 
+import gzip
 import hashlib
 import io
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.governance.errors import InvalidInput
-from pipeline.serving.batch.inputs import Place
-from pipeline.serving.batch.jobs import Job, jobs
-from pipeline.serving.batch.one_file import OneFile, Say, unsaid
-from pipeline.serving.batch.read import open_table
-from pipeline.serving.batch.resume import alone, disk_full
+from pipeline.serving.batch.inputs import Job, Place, jobs
+from pipeline.serving.batch.read import GZIP, PARQUET, TEXT, kind_of, open_table
+from pipeline.serving.batch.resume import Mark, Staging, alone, disk_full
 from pipeline.serving.batch.run import Report, Scoring, Way, silent
-from pipeline.serving.batch.scored import Scored, result_of
-from pipeline.serving.batch.write import CsvSink
+from pipeline.serving.batch.write import ArrowSink, CsvSink, Sink, output_schema, to_parquet
 from pipeline.serving.predictions import Target
 from pipeline.serving.scorer import Scorer
 from pipeline.settings import VAR
+from pipeline.validation.columns import Arrow
+
+# What came of a file of rows.
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How many rows were read, scored, refused (`bad`), and scored although a value is outside the training data.
+
+    ignored: columns of the file that the version does not take. notes: about the version, and columns that it takes and
+    the file has not. first_problem: of a bad row.
+    output, bad_file: where rows and refused rows were written; bad_file is None where there are none, and both are for
+    an upload.
+    """
+
+    model: str
+    version: int
+    digest: str
+    rows: int
+    scored: int
+    bad: int
+    odd: int
+    ignored: tuple[str, ...]
+    notes: tuple[str, ...]
+    first_problem: str = ""
+    output: str | None = None
+    bad_file: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "version": self.version,
+            "digest": self.digest,
+            "rows": self.rows,
+            "scored": self.scored,
+            "bad": self.bad,
+            "outside_training": self.odd,
+            "ignored": list(self.ignored),
+            "warnings": list(self.notes),
+            "output": self.output,
+            "bad_rows": self.bad_file,
+        }
+
+
+def result_of(scoring: Scoring, *, output: str | None = None, bad_file: str | None = None) -> Scored:
+    """Of a file that was read to its end. bad_file: where refused rows are, if there are some."""
+    target, tally = scoring.target, scoring.tally
+    notes = [*target.notes, *scoring.absent]
+    if tally.unequal:
+        notes.append(f"{target.label}: its explanations do not add up to its output by up to {tally.sum_error:.2g}")
+    return Scored(
+        target.resolved.model,
+        target.resolved.version,
+        target.digest,
+        rows=tally.rows,
+        scored=tally.scored,
+        bad=tally.bad,
+        odd=tally.odd,
+        ignored=scoring.ignored,
+        notes=tuple(notes),
+        first_problem=tally.first_problem,
+        output=output,
+        bad_file=bad_file if tally.bad else None,
+    )
+
+
+# One file that is scored under way to its place: staged, gone on with after an interruption, and delivered whole.
+
+Say = Callable[[str], object]
+FORMAT = 1  # of what is staged; another one is not gone on with
+
+
+def unsaid(_text: str) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True)
+class OneFile:
+    """folder: where it is staged."""
+
+    scorer: Scorer
+    target: Target
+    job: Job
+    way: Way
+    folder: Path
+
+    def score(self, report: Report, say: Say, *, restart: bool) -> Scored:
+        """Raises InvalidInput where the file cannot be read, or where no row could be scored."""
+        staging = Staging(self.folder, self._about())
+        if restart:
+            staging.drop()
+        elif reason := staging.left_over():
+            say(f"{self.job.target.name}: starts over, with {reason}")
+            staging.drop()
+        found = self._delivered_before(staging)
+        if found is None:
+            try:
+                found = self._scored(staging, report, say)
+            except InvalidInput:
+                staging.drop()
+                raise
+        if not found.scored:
+            why = f"the first: {found.first_problem}; all are in {self.job.bad.name}" if found.bad else "it has none"
+            raise InvalidInput(f"{self.job.source}: no row could be scored ({why})")
+        return found
+
+    def _about(self) -> dict[str, Any]:
+        """What the result depends on, in words that end "starts over, with another ..."."""
+        return {
+            "format": FORMAT,
+            "input": [str(self.job.source), self.job.source.state()],
+            "output": str(self.job.target),
+            "model": self.target.resolved.model,
+            "version": self.target.resolved.version,
+            "digest": self.target.digest,
+            "chunk_rows": self.way.chunk_rows,
+            "explain": self.way.explain,
+        }
+
+    def _delivered_before(self, staging: Staging) -> Scored | None:
+        """By a run that ended before all its files were done, or while it put this one in its place."""
+        result = staging.finished()
+        if result is None:
+            return None
+        found = Scored(**{**result, "ignored": tuple(result["ignored"]), "notes": tuple(result["notes"])})
+        if not self._deliverable(staging).exists() and found.scored and not self.job.target.exists():
+            staging.drop()
+            return None
+        self._deliver(staging, found)
+        return found
+
+    def _scored(self, staging: Staging, report: Report, say: Say) -> Scored:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.job.source.reading(self.folder.with_suffix(".input")) as (stream, size), staging.writing() as mark:
+            scoring = Scoring(
+                self.scorer, self.target, open_table(stream, name=self.job.source.name, size=size), self.way
+            )
+            if mark is not None:
+                self._go_on(scoring, mark, say)
+            refused = CsvSink(staging.bad, ["line", "reason", *scoring.table.header])
+            if mark is None:
+                refused.begin()
+            scoring.run(self._sink(staging, scoring, fresh=mark is None), refused, mark=staging.mark, report=report)
+        if scoring.tally.scored:
+            self._finished(staging)
+        found = result_of(scoring, output=str(self.job.target), bad_file=str(self.job.bad))
+        staging.finish(asdict(found))
+        self._deliver(staging, found)
+        return found
+
+    def _go_on(self, scoring: Scoring, mark: Mark, say: Say) -> None:
+        scoring.table.go_to(mark.position)
+        scoring.tally = mark.tally
+        say(f"{self.job.target.name}: goes on after {mark.tally.rows:,} rows")
+
+    @property
+    def _kind(self) -> str:
+        return kind_of(self.job.target.name)
+
+    def _finished(self, staging: Staging) -> None:
+        """What is not delivered as it was staged is made of it; the same rows give the same bytes."""
+        made = self._deliverable(staging)
+        if made == staging.rows_path:
+            return
+        with staging.rows_path.open("rb") as rows, made.open("wb") as file:
+            if self._kind == PARQUET:
+                to_parquet(rows, file)
+            else:
+                with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
+                    shutil.copyfileobj(rows, packed)
+
+    def _sink(self, staging: Staging, scoring: Scoring, *, fresh: bool) -> Callable[[Arrow], Sink]:
+        table = scoring.table
+        header = [*table.header, *scoring.added]
+        separator = TEXT.get(self._kind, "")
+        text = CsvSink(
+            staging.rows,
+            header,
+            input_columns=len(table.header) if table.separator == separator else 0,
+            separator=separator or ",",
+        )
+        if separator and fresh:
+            text.begin()
+
+        def opened(added: Arrow) -> Sink:
+            if separator:
+                return text
+            schema = output_schema(table.header, added, layout=scoring.layout, schema=table.schema)
+            typed = ArrowSink(staging.rows, schema)
+            if not staging.rows.size:
+                typed.begin()
+            return typed
+
+        return opened
+
+    def _deliverable(self, staging: Staging) -> Path:
+        made = self._kind == PARQUET or self._kind.endswith(GZIP)
+        return self.folder / "made" if made else staging.rows_path
+
+    def _deliver(self, staging: Staging, found: Scored) -> None:
+        """What is there from an earlier run would be taken for this one's. Can be repeated."""
+        if not found.bad:
+            self.job.bad.remove()
+        elif staging.bad_path.exists():
+            self.job.bad.receive(staging.bad_path)
+        if found.scored and (file := self._deliverable(staging)).exists():
+            self.job.target.receive(file)
 
 
 @dataclass(frozen=True)

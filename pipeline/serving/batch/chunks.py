@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.validation.column_checks import Arrow, Mask
+from pipeline.validation.columns import Arrow, Mask
 
 CHUNK_BYTES = 8 * 2**20
 

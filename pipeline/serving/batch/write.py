@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.serving.batch.read import without_name
-from pipeline.validation.column_checks import TYPES, Arrow, cell_of
+from pipeline.validation.columns import TYPES, Arrow, cell_of
 from pipeline.validation.schema import Layout
 
 # What a spreadsheet takes for a formula, also in its full-width form.

@@ -11,8 +11,7 @@ import pyarrow as pa
 
 from pipeline.governance.errors import Unavailable
 from pipeline.serving.worker.protocol import Frame
-from pipeline.validation.column_checks import Arrow
-from pipeline.validation.columns import JSON, CheckedColumns
+from pipeline.validation.columns import JSON, Arrow, CheckedColumns
 from pipeline.validation.rows import Problem
 
 if TYPE_CHECKING:

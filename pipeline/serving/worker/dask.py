@@ -20,8 +20,8 @@ from distributed import Client, KilledWorker, Security, WorkerPlugin, get_worker
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Unavailable
 from pipeline.governance.evidence import manifest_digest
 from pipeline.governance.text import visible
+from pipeline.serving.worker.client import Pool
 from pipeline.serving.worker.load import files_of
-from pipeline.serving.worker.pool import Pool
 from pipeline.serving.worker.protocol import Frame
 
 CONNECT_SECONDS = 30

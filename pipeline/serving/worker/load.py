@@ -21,10 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.explanation.archives import members_of
 from pipeline.governance.errors import IntegrityFailure, Refused
 from pipeline.governance.ports import File
-from pipeline.validation.documents import read_json, read_yaml
+from pipeline.validation.documents import members_of, read_json, read_yaml
 
 Model = Any  # whatever skops makes of the file
 Rows = Any  # a pandas DataFrame, or an array where the model takes one

@@ -8,10 +8,30 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.pipeline import Pipeline
 
-from pipeline.serving.worker.forests import forest_probabilities
 from pipeline.serving.worker.load import Failed, Model, Rows
 from pipeline.serving.worker.model_cache import Held
+
+# Class probabilities of a forest, bit for bit those of its predict_proba, without what that spends per tree.
+
+FORESTS = (RandomForestClassifier, ExtraTreesClassifier)
+
+
+def forest_probabilities(model: Any, frame: pd.DataFrame) -> np.ndarray | None:  # noqa: ANN401 (scikit-learn's duck)
+    """None for what is no forest with one target, alone or at the end of a Pipeline. Raises as the model does."""
+    forest = model.steps[-1][1] if type(model) is Pipeline else model
+    if type(forest) not in FORESTS or forest.n_outputs_ != 1:
+        return None
+    rows = model[:-1].transform(frame) if forest is not model and len(model.steps) > 1 else frame
+    rows = forest._validate_X_predict(rows)  # noqa: SLF001 (once, as predict_proba does it)
+    total = np.zeros((rows.shape[0], forest.n_classes_), dtype=np.float64)
+    for tree in forest.estimators_:
+        total += tree.tree_.predict(rows)[:, : forest.n_classes_]
+    total /= len(forest.estimators_)
+    return total
+
 
 Form = Literal["", "value", "probabilities", "table"]
 TABLE_DIMENSIONS = 2

@@ -1,0 +1,337 @@
+"""Models and versions, as the verbs print them."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cli.printing import digits, json_cell, line, signed, table, when
+from pipeline.governance.evidence import entry_of
+from pipeline.governance.history import UNREADABLE, given_out_again, one_line_each
+from pipeline.governance.out_of_band import state_text
+from pipeline.governance.reconcile import pending_sentence
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.governance.compare import Comparison, Differences, Line
+    from pipeline.governance.decide import Outcome
+    from pipeline.governance.evidence import Evidence
+    from pipeline.governance.history import Entry, Moment
+    from pipeline.governance.ledger import StoredEvent
+    from pipeline.governance.out_of_band import Difference
+    from pipeline.governance.ports import ModelRecord, PendingDecision, Upgrade, VersionRow
+    from pipeline.governance.reconcile import Problem
+    from pipeline.governance.review import Review
+    from pipeline.governance.service import Best
+    from pipeline.reproduce.reproduce import Reproduction
+    from pipeline.serving.batch.batch import Scored
+    from pipeline.serving.predictions import Explanations, Predictions
+
+
+# What `show` prints of the lineage; `--json` has all of it.
+LINEAGE = (
+    ("data", "source"),
+    ("data", "sha256"),
+    ("git", "commit"),
+    ("git", "changed"),
+    ("environment", "python"),
+    ("environment", "lock_sha256"),
+    ("environment", "processor", "features"),
+    ("environment", "processor", "blas"),
+)
+
+
+def models(records: "Sequence[ModelRecord]") -> None:
+    rows = [[each.name, each.versions, each.aliases.get("champion"), each.latest, each.description] for each in records]
+    table(["Model", "Versions", "Champion", "Latest", "Description"], rows, empty="The registry has no models.")
+
+
+def versions(rows: "Sequence[VersionRow]", metrics: Sequence[str]) -> None:
+    names = list(dict.fromkeys(metrics))
+    lines = [
+        [row.version, row.stage.value, ", ".join(row.aliases), row.status, row.tags.get("model_type")]
+        + [digits(row.metrics.get(name)) for name in names]
+        + [when(row.created_at)]
+        for row in rows
+    ]
+    heads = ["Version", "Stage", "Aliases", "Status", "Type", *names, "Created (UTC)"]
+    table(heads, lines, empty="The model has no versions.")
+
+
+def best(found: "Best") -> None:
+    versions([found.row], [found.metric])
+    line(f"Best of all versions: the {found.direction.value} {found.metric}.")
+    if found.left_out:
+        line(f"Left out, for a share lies between 0 and 1: version {', '.join(map(str, found.left_out))}.")
+
+
+def evidence(found: "Evidence") -> None:
+    content = found.content
+    facts = ("model", "version", "stage", "aliases", "status", "run_id", "created_at", "source", "description")
+    table(
+        ["", ""],
+        [[name, content[name]] for name in facts] + [["evidence", found.digest], ["digest", found.file_digest]],
+    )
+    metrics = [
+        [each.name, digits(each.value), digits(each.low), digits(each.high), each.n, each.dataset or None]
+        for each in found.metrics()
+    ]
+    columns = 6 if found.datasets else 5
+    heads = ["Metric", "Value", "Low", "High", "n", "Dataset"]
+    table(heads[:columns], [each[:columns] for each in metrics], empty="No metrics.")
+    table(["Lineage", ""], _lineage(found.document("lineage")), empty="No lineage.")
+    files = [[each["path"], each["size"], each["sha256"]] for each in content["files"]]
+    table(["File", "Bytes", "sha256"], files, empty="No files.")
+    if found_refusals := refusals(found):
+        table(["Cannot be given here"], [[each] for each in found_refusals])
+    table(["Missing", "Why"], [[gap.name, gap.text] for gap in found.gaps], empty="Nothing is missing.")
+
+
+def refusals(found: "Evidence") -> tuple[str, ...]:
+    """Columns of which no value can be given here."""
+    from pipeline.validation.schema import refusals_of
+
+    return refusals_of(found.document("feature_schema"), found.content["signature"])
+
+
+def _lineage(document: "Mapping[str, Any]") -> list[list[object]]:
+    found = {path: entry_of(document, *path[:-1]).get(path[-1]) for path in LINEAGE}
+    return [[".".join(path), value] for path, value in found.items() if value not in (None, [])]
+
+
+# Reviews and comparisons, as the verbs print them.
+
+
+def review(found: "Review") -> None:
+    rows = [
+        [gate.name, _verdict(gate.passed, gate.mode.value), gate.observed, gate.required, gate.why]
+        for gate in found.gates
+    ]
+    table(["Gate", "Verdict", "Observed", "Required", "Why"], rows)
+    if found.recomputation is not None:
+        claims = [
+            [each.name, each.source, f"{each.claimed:.10f}", f"{each.recomputed:.10f}", "" if each.holds else "DIFFERS"]
+            for each in found.recomputation.claims
+        ]
+        table(["Claim", "Made by", "Claimed", "Recomputed", ""], claims, empty="No claim could be recomputed.")
+    answer = "open" if found.open else "blocked"
+    line(f"{found.move.target}: {answer}")
+    line(f"evidence {found.evidence.digest}")
+    line(f"state {found.state}")
+
+
+def _verdict(passed: bool, mode: str) -> str:
+    return "passed" if passed else {"prevent": "BLOCKS", "warn": "warns", "allow": "noted"}[mode]
+
+
+def comparison(found: "Comparison") -> None:
+    names = [f"Version {each.version}" for each in (found.a, found.b)]
+    if found.warning:
+        line(found.warning.text)
+    _lines("Metric", names, found.metrics)
+    if found.paired and (agreed := found.paired.agreement):
+        line(
+            f"Of {agreed.n:,} rows: both right {agreed.both_right:,}, only version {found.a.version} right "
+            f"{agreed.only_a_right:,}, only version {found.b.version} right {agreed.only_b_right:,}; "
+            f"predicted differently {agreed.flipped:,}. McNemar's exact test of the accuracy: p = {agreed.p_value:.4g}."
+        )
+        _lines("Recall of class", names, found.classes)
+    if found.paired:
+        _lines("Accuracy in slice" if found.paired.agreement else "Mean absolute error in slice", names, found.slices)
+    parts = {"Parameter": found.params, "Tag": found.tags, "Schema": found.schema, "Data": found.data}
+    for head, differences in {**parts, "Environment": found.environment}.items():
+        _different(head, names, differences)
+
+
+def _lines(head: str, names: Sequence[str], lines: "Sequence[Line]") -> None:
+    rows = [
+        [
+            each.name,
+            digits(each.a),
+            digits(each.b),
+            signed(each.difference),
+            each.interval and " to ".join(f"{end:+.4f}" for end in each.interval),
+            each.n,
+            each.verdict,
+        ]
+        for each in lines
+    ]
+    table([head, *names, "Difference", "Interval", "n", "Verdict"], rows, empty=f"{head}: nothing to compare.")
+
+
+def _different(head: str, names: Sequence[str], differences: "Differences") -> None:
+    rows = [[each.name, json_cell(each.a), json_cell(each.b)] for each in differences.different]
+    table([head, *names], rows, empty=f"{head}: no differences, {differences.equal:,} equal.")
+
+
+# What was decided, and whether ledger and registry agree, as the verbs print it.
+
+
+def outcome(found: "Outcome") -> None:
+    again = " (decided before, nothing changed now)" if found.replayed else ""
+    line(f"Decision {found.sequence}{again}")
+    rows = [[each.slot.label, each.expected, each.to] for each in found.changes if each.expected != each.to]
+    table(["Slot", "From", "To"], rows)
+    if found.notice:
+        line(f"Decision {found.sequence}: {found.notice}")
+
+
+def history(entries: "Sequence[Entry]") -> None:
+    rows = [
+        [
+            each.sequence,
+            each.at and when(each.at),
+            each.type.value,
+            each.signature,
+            each.version,
+            each.slot,
+            each.before,
+            each.after,
+            _words(each),
+        ]
+        for each in one_line_each(entries)
+    ]
+    heads = ["No.", "At (UTC)", "Event", "Actor", "Version", "Slot", "From", "To", "Reason"]
+    table(heads, rows, empty="The ledger holds nothing about this model.")
+    for sentence in given_out_again(entries):
+        line(sentence)
+
+
+def upgraded(done: "Upgrade") -> None:
+    if done.before == done.after:
+        line(f"The ledger's tables are those of this version: revision {done.after}.")
+    else:
+        line(f"The ledger's tables were upgraded from revision {done.before} to {done.after}.")
+
+
+def _words(entry: "Entry") -> str | None:
+    if entry.why and entry.type is not UNREADABLE:
+        return f"{entry.reason} Refused: {entry.why}"
+    return entry.why or entry.reason
+
+
+def moment(found: "Moment") -> None:
+    if not found.known:
+        line(f"{when(found.at)} UTC: {found.unknown}")
+        return
+    registered = f", registered {found.created_at}" if found.created_at else ""
+    champion = "no champion" if found.champion is None else f"champion {found.champion}{registered}"
+    line(f"{when(found.at)} UTC: {champion}")
+    rows = [[version, stage] for version, stage in sorted(found.stages.items())]
+    table(["Version", "Stage"], rows, empty="No version had a stage.")
+
+
+def exported(model: str, file: "Path") -> None:
+    line(f"{file}: every event of the ledger, and the evidence that those of {model} quote.")
+
+
+def verified(found: "Sequence[Problem]", notes: "Sequence[str]") -> None:
+    """notes: what is worth knowing and no problem."""
+    problems(found)
+    for each in notes:
+        line(f"Note: {each}.")
+
+
+def problems(found: "Sequence[Problem]") -> None:
+    if not found:
+        line("Clean: the ledger is whole, the registry agrees with it, the files in use are those recorded.")
+        return
+    table(["Kind", "Model", "Problem"], [[each.kind, each.model, each.text] for each in found])
+
+
+def reconciled(
+    events: "Sequence[StoredEvent]",
+    found: "Mapping[str, Sequence[Difference]]",
+    gone: "Sequence[str]",
+    *,
+    pending: "Sequence[PendingDecision]",
+    changed: "Sequence[Problem]",
+) -> None:
+    """`found`: what differs, by model. gone: models that only the ledger still knows. pending: what has not ended."""
+    rows = [[each.sequence, each.event.type.value, each.event.model] for each in events]
+    table(["No.", "Event", "Model"], rows, empty="Nothing to record.")
+    differences = [each for held in found.values() for each in held]
+    open_rows = [[each.slot.model, each.sentence, when(each.since), when(each.seen)] for each in differences]
+    heads = ["Model", "Difference", "After (UTC)", "Seen (UTC)"]
+    unknown = any(each.kind == "registry" for each in changed)
+    empty = "Nothing is recorded of this registry." if unknown else "Stages and aliases are as recorded."
+    table(heads, open_rows, empty=empty)
+    for model, held in found.items():
+        line(f"State of {model}: {state_text(held)}")
+    for each in pending:
+        line(f"{each.model}: {pending_sentence(each)}.")
+    for model in gone:
+        line(f"{model}: the registry does not have this model any more; it was renamed or deleted there.")
+    if changed:
+        problems(changed)
+
+
+# Predictions, explanations and scored files, as the verbs print them.
+
+
+def prediction(found: "Predictions") -> None:
+    row = found.rows[0]
+    if isinstance(row.value, Mapping):
+        line(f"{found.model} version {found.version} predicts")
+        table(["Column", "Prediction"], [[name, value] for name, value in row.value.items()])
+    else:
+        line(f"{found.model} version {found.version} predicts {row.value}")
+    chances = sorted(row.probabilities.items(), key=lambda each: -each[1])
+    if chances:
+        table(["Class", "Probability"], [[name, digits(chance)] for name, chance in chances])
+    for warning in (*found.notes, *row.warnings):
+        line(f"Warning: {warning}")
+    line(f"digest {found.digest}")
+
+
+def explanation(found: "Explanations") -> None:
+    document, row, top = found.documents[0], found.rows[0], found.top_class()
+    effects = sorted(document["contributions"][top].items(), key=lambda each: -abs(each[1]))
+    line(f"{found.model} version {found.version}, {top}: {digits(document['output'][top])} ({document['scale']})")
+    for sentence in found.sentences():
+        line(sentence)
+    table(["Column", "Value", "Adds"], [[name, row.get(name), signed(effect)] for name, effect in effects])
+    start, error = digits(document["base_values"][top]), document["sum_error"]
+    says = "adds up to within" if found.adds_up else f"DOES NOT ADD UP, {found.tolerance:.0e} is allowed: misses by"
+    line(f"Starts from {start}; {document['method']}; {says} {error:.1g}")
+    fallback = f"Sampled, because {found.fallback}." if found.fallback else ""
+    for note in filter(None, (fallback, found.background, *found.notes)):
+        line(note)
+
+
+def scored(found: "Sequence[Scored]") -> None:
+    for each in found:
+        line(f"{each.scored:,} of {each.rows:,} rows scored by version {each.version} of {each.model}: {each.output}")
+        if each.bad:
+            line(f"Refused rows: {each.bad:,}, in {each.bad_file}; the first: {each.first_problem}")
+        if each.odd:
+            line(f"Rows with values outside the training data: {each.odd:,}")
+        if each.ignored:
+            line(f"Columns that the model does not take: {', '.join(each.ignored)}")
+    for note in dict.fromkeys(note for each in found for note in each.notes):
+        line(f"Warning: {note}")
+
+
+# What was trained and what was rebuilt, as the verbs print it.
+
+
+def registered(found: Sequence[Any], champion: int | None, data: Sequence[str]) -> None:
+    for sentence in data:
+        line(sentence)
+    rows = [[each.candidate, each.version, "new" if each.new else "was there", each.note] for each in found]
+    table(["Candidate", "Version", "State", "Note"], rows)
+    if champion is not None:
+        line(f"Champion: version {champion}")
+
+
+def reproduction(found: "Reproduction") -> None:
+    answer = "DIFFERS" if found.differs else found.verdict.value
+    where = f"rebuilt from commit {found.commit[:12]}, {found.rows:,} rows predicted again"
+    line(f"{found.model} version {found.version}: {answer}; {where}, largest difference {found.largest_difference:.4g}")
+    for title, differences in (("Differs", found.differences), ("Environment", found.conditions)):
+        rows = [[each.part, each.name, json_cell(each.recorded), json_cell(each.rebuilt)] for each in differences]
+        if rows:
+            table([title, "Name", "Recorded", "Rebuilt"], rows)
+    if found.differences and not found.conditions:
+        line("Nothing that was recorded of the environment is another.")
+    for note in found.notes:
+        line(note)
