@@ -17,7 +17,7 @@ from pipeline.governance.errors import NotAllowed, StaleEvidence
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.history import Entry, HistoryPage, ModelOverview, Period
 from pipeline.governance.lifecycle import CHAMPION, Move
-from pipeline.governance.out_of_band import Difference
+from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.paired import Flips
 from pipeline.governance.policy import Actor, Established
 from pipeline.governance.ports import ModelRecord, PendingDecision
@@ -28,7 +28,7 @@ from pipeline.serving.predictions import Explanations, Opinion, Prediction, Reso
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import layout
 from pipeline.serving.trust import TrustState
-from pipeline.serving.what_if import Change
+from pipeline.serving.what_if import Counterfactual
 from pipeline.settings import Settings, read_settings
 from pipeline.validation.rows import CheckedRow, Value
 
@@ -137,7 +137,7 @@ def pending(model: str | None) -> tuple[PendingDecision, ...]:
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=1, show_spinner=False)
-def gone() -> dict[str, tuple[Difference, ...]]:
+def gone() -> dict[str, tuple[OutOfBandChange, ...]]:
     """What differs of each model that only the ledger still knows; nothing where somebody has adopted that."""
     found = {name: tuple(desk().differences(name)) for name in desk().gone_models()}
     return {name: held for name, held in found.items() if held}
@@ -162,7 +162,7 @@ def champions(model: str) -> tuple[Period, ...]:
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
-def differences(model: str) -> tuple[Difference, ...]:
+def differences(model: str) -> tuple[OutOfBandChange, ...]:
     return tuple(desk().differences(model))
 
 
@@ -227,7 +227,7 @@ def opinion(model: str, version: int, digest: str, *, row: tuple[tuple[str, Valu
 @st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)
 def smallest_change(
     model: str, version: int, digest: str, *, row: tuple[tuple[str, Value], ...], wanted: str | None
-) -> Change | None:
+) -> Counterfactual | None:
     """To a class, or to any other one (None), with the columns that the policy lets a person change."""
     found = _of_digest(model, version, digest)
     checked = CheckedRow(dict(row), problems=(), warnings=())

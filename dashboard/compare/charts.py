@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from dashboard.compare.tables import ALIKE, BETTER, VERDICTS, WORSE
 from dashboard.components.charts import LEAST_PIXELS, ROW_PIXELS, framed, true_by_predicted
-from pipeline.governance.compare import Line
+from pipeline.governance.compare import MetricRow
 from pipeline.governance.paired import CalibrationPoint, Confusions
 
 # Blue and orange, which everybody can tell apart; shapes and words say the same.
@@ -20,7 +20,7 @@ SMALLEST_DOT, LARGEST_DOT = 6, 20
 NO_DIFFERENCE = 1e-9
 
 
-def differences(lines: Sequence[Line], title: str, *, dark: bool = False) -> go.Figure:
+def differences(lines: Sequence[MetricRow], title: str, *, dark: bool = False) -> go.Figure:
     """Each difference as a point with its interval; whoever crosses the line at zero is not distinguishable."""
     figure, colours = go.Figure(), COLOURS_ON_DARK if dark else COLOURS_ON_LIGHT
     names = [plain(line.name) for line in lines]

@@ -10,7 +10,7 @@ from dashboard.compare import panels
 from dashboard.compare import picker as compare_picker
 from dashboard.compare.flips import flipped_rows
 from dashboard.compare.panels import in_detail
-from dashboard.compare.picker import Choice
+from dashboard.compare.picker import ComparedVersions
 from dashboard.components import widgets
 from pipeline.governance.compare import Comparison
 
@@ -41,7 +41,7 @@ def compare_page() -> None:
     sections(comparison)
 
 
-def header(choice: Choice) -> None:
+def header(choice: ComparedVersions) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         st.title("Compare", width="content", anchor=False)
         with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
@@ -51,7 +51,7 @@ def header(choice: Choice) -> None:
         st.caption(f"The address names {choice.left_out:,} more; {compare_picker.MOST_OTHERS} are compared at once.")
 
 
-def alone(choice: Choice) -> None:
+def alone(choice: ComparedVersions) -> None:
     champion = session.champion_of(choice.model)
     st.subheader("One version is not enough", anchor=False)
     if len(session.versions(choice.model)) == 1:

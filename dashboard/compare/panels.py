@@ -9,10 +9,10 @@ import streamlit as st
 from dashboard import pages, session
 from dashboard.compare import charts as compare_charts
 from dashboard.compare import tables
-from dashboard.compare.picker import Choice
+from dashboard.compare.picker import ComparedVersions
 from dashboard.components import charts, widgets, words
 from dashboard.components.trust import trust_badge
-from pipeline.governance.compare import Comparison, Line
+from pipeline.governance.compare import Comparison, MetricRow
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.metrics import Direction, direction_of
 from pipeline.governance.paired import Agreement
@@ -164,7 +164,7 @@ def _side(evidence: Evidence, role: str) -> None:
     st.text(f"{kind}, registered {words.moment(content['created_at'])}")
 
 
-def _count_badges(lines: Sequence[Line]) -> None:
+def _count_badges(lines: Sequence[MetricRow]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         for verdict, n in tables.counts(lines).items():
             icon, colour = VERDICT_LOOKS[verdict]
@@ -244,7 +244,7 @@ def _dark() -> bool:
 # Several versions against one reference: all in a table, and which of them is shown in detail.
 
 
-def in_detail(choice: Choice) -> int:
+def in_detail(choice: ComparedVersions) -> int:
     """The version that the rest of the page is about."""
     if len(choice.others) == 1:
         return choice.others[0]
@@ -260,7 +260,7 @@ def in_detail(choice: Choice) -> int:
     )
 
 
-def _table(choice: Choice) -> None:
+def _table(choice: ComparedVersions) -> None:
     found = [session.comparison(choice.model, choice.reference, each) for each in choice.others]
     names = session.metric_names(choice.model)
     verdict = badge_column({tables.REFERENCE: "blue", **VERDICT_COLOURS}, 150)

@@ -17,7 +17,7 @@ MOST_OTHERS = 6
 
 
 @dataclass(frozen=True)
-class Choice:
+class ComparedVersions:
     """Each of `others` is compared with `reference`; `left_out` says how many the address names beyond the limit."""
 
     model: str
@@ -26,7 +26,7 @@ class Choice:
     left_out: int = 0
 
 
-def picked_versions() -> Choice | None:
+def picked_versions() -> ComparedVersions | None:
     """None where the registry holds no version. Raises NotFound for an address that names one that is not there."""
     names = _models()
     if not names:
@@ -34,12 +34,12 @@ def picked_versions() -> Choice | None:
     model = picked_model(names)
     asked = st.query_params.get(VERSIONS) or _last(model)
     reference, *others = _named(model, asked) if asked else _offered(model)
-    choice = Choice(model, reference, tuple(others[:MOST_OTHERS]), len(others[MOST_OTHERS:]))
+    choice = ComparedVersions(model, reference, tuple(others[:MOST_OTHERS]), len(others[MOST_OTHERS:]))
     _remember(choice)
     return choice
 
 
-def fields(choice: Choice) -> None:
+def fields(choice: ComparedVersions) -> None:
     """To compare others. Lists hold plain text, not markdown."""
     numbers = _numbers(choice.model)
     st.selectbox("Model", _models(), key=PICK_MODEL, on_change=_go_to_model, format_func=words.name, width=240)
@@ -99,7 +99,7 @@ def _last(model: str) -> str:
     return in_address(versions) if last_model == model and set(versions) <= set(_numbers(model)) else ""
 
 
-def _remember(choice: Choice) -> None:
+def _remember(choice: ComparedVersions) -> None:
     """In the address, so that it can be shared; in the session, so that the page reopens on it; in the fields."""
     versions = (choice.reference, *choice.others)
     st.query_params[MODEL], st.query_params[VERSIONS] = choice.model, in_address(versions)
@@ -112,12 +112,12 @@ def _go_to_model() -> None:
     st.query_params.from_dict({MODEL: st.session_state[PICK_MODEL]})
 
 
-def _go_to_reference(before: Choice) -> None:
+def _go_to_reference(before: ComparedVersions) -> None:
     """If it was one of the others, the two change places."""
     reference = st.session_state[PICK_REFERENCE]
     others = [before.reference if each == reference else each for each in before.others]
     st.query_params[VERSIONS] = in_address([reference, *others])
 
 
-def _go_to_others(before: Choice) -> None:
+def _go_to_others(before: ComparedVersions) -> None:
     st.query_params[VERSIONS] = in_address([before.reference, *st.session_state[PICK_OTHERS]])

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from dashboard.components import tables, words
-from pipeline.governance.compare import Comparison, Differences, Line, compared
+from pipeline.governance.compare import Comparison, Differences, MetricRow, compared
 from pipeline.governance.evidence import DOCUMENTS, Evidence, number
 from pipeline.governance.paired import Flip, FlipKind
 from pipeline.governance.review import EVALUATION_ROWS
@@ -27,7 +27,7 @@ NOTHING_HELD: Mapping[str, Any] = {
     "flavors": [],
     **dict.fromkeys(DOCUMENTS),
 }
-NO_LINE = Line("", None, None, None)
+NO_LINE = MetricRow("", None, None, None)
 SAME_NUMBER = 1e-9
 MOST_INPUTS = 60
 
@@ -42,7 +42,7 @@ def flavor(evidence: Evidence) -> str:
     return f"MLflow flavor {held[0]}" if held else "type unknown"
 
 
-def counts(lines: Iterable[Line]) -> dict[str, int]:
+def counts(lines: Iterable[MetricRow]) -> dict[str, int]:
     """How many lines have each verdict."""
     found = [line.verdict for line in lines]
     return {verdict: found.count(verdict) for verdict in VERDICTS if verdict in found}
@@ -67,7 +67,7 @@ def without_rows(comparison: Comparison) -> list[str]:
     ]
 
 
-def lines(head: str, found: Sequence[Line], names: tuple[str, str]) -> pd.DataFrame:
+def lines(head: str, found: Sequence[MetricRow], names: tuple[str, str]) -> pd.DataFrame:
     """Without the columns that nothing in it has."""
     compared_lines = [line for line in found if line.verdict]
     columns: dict[str, list[Any]] = {head: [tables.cell(line.name) for line in found]}
@@ -84,11 +84,11 @@ def lines(head: str, found: Sequence[Line], names: tuple[str, str]) -> pd.DataFr
     return pd.DataFrame(columns)
 
 
-def signed_interval(line: Line) -> str | None:
+def signed_interval(line: MetricRow) -> str | None:
     return None if line.interval is None else f"{line.interval[0]:+.4f} to {line.interval[1]:+.4f}"
 
 
-def worst_first(found: Iterable[Line]) -> list[Line]:
+def worst_first(found: Iterable[MetricRow]) -> list[MetricRow]:
     return sorted(found, key=lambda line: WORST_FIRST.index(line.verdict) if line.verdict in WORST_FIRST else -1)
 
 
@@ -192,18 +192,18 @@ def actual_classes(rows: Sequence[Flip]) -> list[str]:
     return sorted({tables.cell(flip.actual) for flip in rows})
 
 
-def _verdict(line: Line) -> list[str]:
+def _verdict(line: MetricRow) -> list[str]:
     return [VERDICTS[line.verdict]] if line.verdict in VERDICTS else []
 
 
-def _ranked(found: Iterable[Line]) -> list[Line]:
+def _ranked(found: Iterable[MetricRow]) -> list[MetricRow]:
     """The well-known ones first, then by name."""
     known = [*tables.FIRST_METRICS, "calibration_error"]
     rank = {name: index for index, name in enumerate(known)}
     return sorted(found, key=lambda line: (rank.get(line.name, len(rank)), line.name))
 
 
-def _own_interval(evidence: Evidence, line: Line) -> str | None:
+def _own_interval(evidence: Evidence, line: MetricRow) -> str | None:
     """With n where the line has none: a figure never travels without."""
     metric = evidence.metric(line.name)
     if metric is None:

@@ -37,7 +37,7 @@ UNSET = "unset"  # an alias that is on no version, a version that is not there
 
 
 @dataclass(frozen=True)
-class Line:
+class HistoryLine:
     """The event that ended it, and the intent with the gates where there was one."""
 
     entry: Entry
@@ -67,7 +67,7 @@ def types_of(kinds: Sequence[str]) -> tuple[frozenset[str] | None, frozenset[str
     return (None, named - wanted) if OTHER in kinds else (wanted, frozenset())
 
 
-def table(found: Sequence[Line], *, models: bool = True) -> pd.DataFrame:
+def table(found: Sequence[HistoryLine], *, models: bool = True) -> pd.DataFrame:
     """`models`: whether to name the model of each."""
     frame = pd.DataFrame(
         {

@@ -10,7 +10,7 @@ import streamlit as st
 from dashboard.components import widgets, words
 from pipeline.governance.text import visible
 from pipeline.validation.rows import CheckedRow, check_row
-from pipeline.validation.schema import ColumnRule, Layout, Source
+from pipeline.validation.schema import ColumnSchema, InputSchema, Source
 from pipeline.validation.values import EXACT, digits
 
 MOST_FIELDS = 80
@@ -29,7 +29,7 @@ FIELDS_FROM: Mapping[Source, str] = {
 SENTENCE = re.compile(r"[A-Za-z][A-Za-z0-9 ,?()%'-]*")
 
 
-def typed_row(model: str, layout: Layout, send: str) -> CheckedRow | None:
+def typed_row(model: str, layout: InputSchema, send: str) -> CheckedRow | None:
     """The form, and its row as last sent, checked; before that the defaults, and None where those make no row."""
     if len(layout.columns) > MOST_FIELDS:
         st.caption(f"The version takes {len(layout.columns):,} columns: too many for a form. A file of rows works.")
@@ -67,17 +67,17 @@ def _kept(model: str) -> Mapping[str, object]:
     return kept
 
 
-def _send(model: str, layout: Layout) -> None:
+def _send(model: str, layout: InputSchema) -> None:
     keys = {rule.name: _key(model, position, rule) for position, rule in enumerate(layout.columns)}
     keep_row(model, {**_kept(model), **{name: st.session_state.get(key) for name, key in keys.items()}})
 
 
-def _key(model: str, position: int, rule: ColumnRule) -> str:
+def _key(model: str, position: int, rule: ColumnSchema) -> str:
     """Versions whose column has other rules have a field of their own."""
     return f"field/{model}/{position}/{zlib.crc32(repr(rule).encode('utf-8', 'backslashreplace'))}"
 
 
-def _field(rule: ColumnRule, key: str, start: object) -> None:
+def _field(rule: ColumnSchema, key: str, start: object) -> None:
     options = rule.categories if rule.kind == "category" else BOOLEANS if rule.kind == "boolean" else ()
     if rule.kind == "boolean" and isinstance(start, bool):
         start = str(start).lower()
@@ -92,14 +92,14 @@ def _field(rule: ColumnRule, key: str, start: object) -> None:
         st.text_input(label, key=key, help=tip, max_chars=4_000, placeholder=PLACEHOLDERS.get(rule.kind))
 
 
-def _is_field_of_numbers(rule: ColumnRule) -> bool:
+def _is_field_of_numbers(rule: ColumnSchema) -> bool:
     """A browser's own numbers are doubles: whole numbers that may be larger than those tell apart are typed as text."""
     ends = (rule.minimum, rule.maximum) if rule.minimum is not None else (rule.lowest, rule.highest)
     bounded = all(end is not None and abs(end) < EXACT for end in ends)
     return rule.kind == "number" or (rule.kind == "integer" and (bounded or rule.dtype in SMALL))
 
 
-def _fitting(rule: ColumnRule, start: object, options: tuple[str, ...]) -> object:
+def _fitting(rule: ColumnSchema, start: object, options: tuple[str, ...]) -> object:
     """What the field can hold; a value of another kind leaves it empty."""
     if options:
         return start if start in options else None
@@ -109,7 +109,7 @@ def _fitting(rule: ColumnRule, start: object, options: tuple[str, ...]) -> objec
     return float(start) if known else None  # type: ignore[arg-type]
 
 
-def _label(rule: ColumnRule) -> str:
+def _label(rule: ColumnSchema) -> str:
     """The column's name, what it is, and its unit; a unit that explains a scale is in the help."""
     unit = f" ({_plain(rule.unit)})" if rule.unit and not rule.unit[0].isdigit() else ""
     same = rule.description.casefold() == rule.name.casefold()
@@ -117,7 +117,7 @@ def _label(rule: ColumnRule) -> str:
     return f"{words.label(rule.name)}{told}{unit}"
 
 
-def _help(rule: ColumnRule) -> str | None:
+def _help(rule: ColumnSchema) -> str | None:
     parts = [MOMENT_HELP] if rule.kind == "datetime" else []
     if rule.unit and rule.unit[0].isdigit():
         parts.append(words.code(visible(rule.unit)))
@@ -132,7 +132,7 @@ def _plain(text: str) -> str:
     return text if SENTENCE.fullmatch(text) else words.label(text)
 
 
-def _step(rule: ColumnRule) -> float:
+def _step(rule: ColumnSchema) -> float:
     """A power of ten that makes some twenty steps, at most 1."""
     low, high = (rule.minimum, rule.maximum) if rule.minimum is not None else (rule.lowest, rule.highest)
     if rule.kind == "integer" or low is None or high is None or not low < high:

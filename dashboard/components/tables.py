@@ -13,7 +13,7 @@ from pipeline.governance.evidence import Evidence, Metric, number
 from pipeline.governance.gates import GateResult
 from pipeline.governance.history import GateCount
 from pipeline.governance.ledger import iso
-from pipeline.governance.out_of_band import Difference
+from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.ports import MetricDifference, VersionRow
 from pipeline.governance.text import visible
 
@@ -180,7 +180,7 @@ def names_and_values(content: Mapping[str, Any]) -> pd.DataFrame:
     )
 
 
-def differences(found: Iterable[Difference]) -> pd.DataFrame:
+def differences(found: Iterable[OutOfBandChange]) -> pd.DataFrame:
     held = list(found)
     return pd.DataFrame(
         {

@@ -11,7 +11,7 @@ from dashboard.components.once import drawn_key, once, renew
 from pipeline.governance.errors import SignoffError
 from pipeline.governance.ledger import StoredEvent
 from pipeline.governance.lifecycle import FEWEST_REASON_CHARACTERS, MOST_REASON_CHARACTERS
-from pipeline.governance.out_of_band import Difference, state_text
+from pipeline.governance.out_of_band import OutOfBandChange, state_text
 
 REFUSAL = "drift_refusal"
 ADOPT, REVERT = "adopt", "revert"
@@ -30,7 +30,7 @@ class Draft:
         return f"drift_reason/{self.key}"
 
 
-def drift(found: Sequence[Difference], model: str | None) -> None:
+def drift(found: Sequence[OutOfBandChange], model: str | None) -> None:
     with st.container(border=True, key="drift"):
         moved = words.count(len(found), "slot")
         st.badge(f"{moved} moved out-of-band", icon=":material/warning:", color="orange")

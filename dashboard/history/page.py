@@ -6,7 +6,7 @@ import streamlit as st
 
 from dashboard import pages, session
 from dashboard.components import history_lines, widgets, words
-from dashboard.components.history_lines import Line
+from dashboard.components.history_lines import HistoryLine
 from dashboard.history import panels as history_panels
 from dashboard.history.out_of_band_form import drift
 from dashboard.history.panels import EVENT, events_table
@@ -30,7 +30,7 @@ def history_page() -> None:
     if not page.lines and not kinds and BEFORE not in st.query_params:
         st.info("The ledger holds no events yet.")
         return
-    chosen = events_table([Line(*each) for each in page.lines], model, kinds)
+    chosen = events_table([HistoryLine(*each) for each in page.lines], model, kinds)
     other_pages(page)
     for sentence in session.given_out_again(model):
         st.text(sentence)

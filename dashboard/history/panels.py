@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.components import charts, history_lines, tables, widgets, words
-from dashboard.components.history_lines import Line
+from dashboard.components.history_lines import HistoryLine
 from dashboard.components.trust import trust_badge
 from pipeline.governance.errors import NotFound, SignoffError
 from pipeline.governance.evidence import DOCUMENTS, entry_of
@@ -70,7 +70,7 @@ def _digest(part: object) -> str | None:
 VERIFIED, FAILED = "verified", "failed"
 
 
-def event_detail(line: Line) -> None:
+def event_detail(line: HistoryLine) -> None:
     entry = line.entry
     with st.container(border=True, key="event"):
         st.subheader(f"Event {entry.sequence}: {history_lines.event_word(entry)[2:].lower()}", anchor=False)
@@ -193,7 +193,7 @@ def _this_minute() -> datetime:
     return first
 
 
-def _facts(line: Line) -> dict[str, object]:
+def _facts(line: HistoryLine) -> dict[str, object]:
     entry = line.entry
     warnings = line.fact("accepted_warnings")
     return {
@@ -259,7 +259,7 @@ def _same_bytes(then: str | None, now: str | None) -> None:
 EVENT = "event"
 
 
-def events_table(found: Sequence[Line], model: str | None, kinds: Sequence[str]) -> Line | None:
+def events_table(found: Sequence[HistoryLine], model: str | None, kinds: Sequence[str]) -> HistoryLine | None:
     """The selected line; the address may name it by its number."""
     by_number = {str(line.entry.sequence): index for index, line in enumerate(found)}
     asked = by_number.get(st.query_params.get(EVENT, ""))
@@ -284,7 +284,7 @@ def events_table(found: Sequence[Line], model: str | None, kinds: Sequence[str])
     return _opened(found, event.selection.rows)
 
 
-def _opened(found: Sequence[Line], rows: Sequence[int]) -> Line | None:
+def _opened(found: Sequence[HistoryLine], rows: Sequence[int]) -> HistoryLine | None:
     if not rows or rows[0] >= len(found):
         st.query_params.pop(EVENT, None)
         st.caption("Select a row to see the gates and the evidence of that time.")

@@ -10,7 +10,7 @@ from dashboard.components.history_lines import last_line, since
 from dashboard.components.trust import Named, trust_badge
 from pipeline.governance.history import ModelOverview
 from pipeline.governance.lifecycle import Stage
-from pipeline.governance.out_of_band import Difference
+from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.reconcile import pending_sentence
 
 MOST_SHOWN = 5
@@ -21,7 +21,7 @@ def urgency(model: ModelOverview) -> tuple[bool, bool, str]:
     return not model.differences, not model.waiting, model.record.name
 
 
-def out_of_band(model: str, differences: Sequence[Difference]) -> None:
+def out_of_band(model: str, differences: Sequence[OutOfBandChange]) -> None:
     sentences = "\n".join(f"•  {each.sentence}" for each in differences[:MOST_SHOWN])
     with widgets.message("Moved out-of-band", f"{words.name(model)}\n{sentences}", colour="orange"):
         pages.link_history("See what moved, adopt or revert it", model)

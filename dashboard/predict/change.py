@@ -9,7 +9,7 @@ from dashboard.components.one_explanation import as_pairs
 from dashboard.predict.panels import classes_of, in_words
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Target
-from pipeline.serving.what_if import Change
+from pipeline.serving.what_if import Counterfactual
 from pipeline.validation.rows import CheckedRow
 from pipeline.validation.values import unit
 
@@ -44,7 +44,7 @@ def _searched(row: CheckedRow, target: Target, may_change: list[str]) -> None:
     st.caption(f"May change, by the policy: {', '.join(map(words.label, may_change))}. All others stay as they are.")
 
 
-def _found(found: Change, row: CheckedRow, target: Target) -> None:
+def _found(found: Counterfactual, row: CheckedRow, target: Target) -> None:
     chance = found.prediction.probabilities.get(str(found.prediction.value))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text(f"Gives {in_words(found.prediction.value)}" + ("" if chance is None else f", probability {chance:.3f}"))

@@ -12,7 +12,7 @@ from dashboard.predict import picker as predict_picker
 from dashboard.predict.change import smallest_change
 from dashboard.predict.file import file_of_rows
 from dashboard.predict.panels import answers, what_if
-from dashboard.predict.picker import CHAMPION_OPTION, Choice
+from dashboard.predict.picker import CHAMPION_OPTION, PredictingVersion
 from pipeline.serving.predictions import Target
 from pipeline.serving.targets import layout
 from pipeline.validation.rows import CheckedRow
@@ -31,7 +31,7 @@ def predict_page() -> None:
     widgets.guarded(partial(ask, choice), "ask")
 
 
-def header(choice: Choice) -> None:
+def header(choice: PredictingVersion) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         st.title("Predict", width="content", anchor=False)
         with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
@@ -40,7 +40,7 @@ def header(choice: Choice) -> None:
             pages.link_review("Review", choice.model, choice.version)
 
 
-def ask(choice: Choice) -> None:
+def ask(choice: PredictingVersion) -> None:
     if choice.asked == CHAMPION_OPTION:
         session.scorer().targets.resolve(choice.model)  # refuses a champion that the ledger does not know
     targets = [session.target(choice.model, version) for version in (choice.version, choice.beside) if version]

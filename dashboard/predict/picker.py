@@ -15,7 +15,7 @@ CHAMPION_OPTION = "Champion"
 
 
 @dataclass(frozen=True)
-class Choice:
+class PredictingVersion:
     """asked: what the first field says. version: what that is now. beside: another one, or None."""
 
     model: str
@@ -24,7 +24,7 @@ class Choice:
     beside: int | None
 
 
-def picked() -> Choice | None:
+def picked() -> PredictingVersion | None:
     """None where the registry holds no version. Raises NotFound for an address that names one that is not there.
 
     Raises OutOfBand where the registry has another champion than the ledger.
@@ -37,12 +37,12 @@ def picked() -> Choice | None:
     asked = st.query_params.get(VERSION) or (CHAMPION_OPTION if champion else str(numbers[0]))
     beside = _number(model, st.query_params[BESIDE]) if BESIDE in st.query_params else None
     version = champion if asked == CHAMPION_OPTION and champion else _number(model, asked)
-    choice = Choice(model, asked, version, beside if beside != version else None)
+    choice = PredictingVersion(model, asked, version, beside if beside != version else None)
     _remember(choice)
     return choice
 
 
-def fields(choice: Choice) -> None:
+def fields(choice: PredictingVersion) -> None:
     """To ask another one. Lists hold plain text, not markdown."""
     numbers, champion = _numbers(choice.model), session.champion_of(choice.model)
     options = [*([CHAMPION_OPTION] if champion else []), *map(str, numbers)]
@@ -68,7 +68,7 @@ def _number(model: str, text: str) -> int:
     return known[text]
 
 
-def _remember(choice: Choice) -> None:
+def _remember(choice: PredictingVersion) -> None:
     st.query_params[MODEL] = choice.model
     st.session_state[LAST_MODEL] = st.session_state[PICK_MODEL] = choice.model
     st.session_state[PICK_VERSION], st.session_state[PICK_BESIDE] = choice.asked, choice.beside

@@ -12,7 +12,7 @@ from pipeline.cli.app import Json, Model, app, print_out, write
 from pipeline.governance.decide import RECONCILE_AFTER
 from pipeline.governance.errors import IntegrityFailure, InvalidInput
 from pipeline.governance.out_of_band import state_text
-from pipeline.governance.reconcile import Problem, pending_json
+from pipeline.governance.reconcile import IntegrityProblem, pending_json
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import read_settings
 
@@ -98,8 +98,10 @@ def reconcile(
     gone = [name for name in service.gone_models() if name in names]
     found = {name: held for name in names if (held := service.differences(name))}
     unknown = service.unknown_registry()  # what was recorded just now makes it known
-    changed = [Problem("registry", "", unknown)] if unknown else []
-    changed += [Problem("tampering", name, each.sentence) for name in names for each in service.changed_files(name)]
+    changed = [IntegrityProblem("registry", "", unknown)] if unknown else []
+    changed += [
+        IntegrityProblem("tampering", name, each.sentence) for name in names for each in service.changed_files(name)
+    ]
     pending = service.pending(model)
     content = {
         "events": [{"sequence": each.sequence, "type": each.event.type, "model": each.event.model} for each in events],

@@ -83,11 +83,11 @@ def score(
 ) -> None:
     """Predict the rows of files; rows that cannot be used go to OUT.bad.csv with line and reason."""
     from pipeline.serving.batch.batch import Batch
-    from pipeline.serving.batch.run import Way
+    from pipeline.serving.batch.run import ScoringOptions
 
     settings = read_settings()
     using = scorer(settings, desk(settings))
-    way = Way(settings.serving.chunk_rows, explain=explain_columns or 0, parallel=using.lanes)
+    way = ScoringOptions(settings.serving.chunk_rows, explain=explain_columns or 0, parallel=using.lanes)
     with progress(quiet=as_json) as report, _stoppable(target):
         batch = Batch(using, reference, way, report, note)
         if scheduler is None:
@@ -105,11 +105,11 @@ def _on_cluster(
 ) -> "Iterator[Batch]":
     """The same batch, predicted there."""
     try:
-        from pipeline.serving.worker.dask import ModelFiles, Tls, cluster
+        from pipeline.serving.worker.dask import DaskModel, Tls, cluster
     except ImportError as error:
         raise InvalidInput(f"--scheduler: needs the package {error.name}: pip install distributed") from error
     target = batch.scorer.targets.usable(batch.reference)
-    model = ModelFiles(batch.scorer.files(target), target.digest, settings.serving.memory_megabytes)
+    model = DaskModel(batch.scorer.files(target), target.digest, settings.serving.memory_megabytes)
     with cluster(address, Tls(*tls), model) as there:
         yield replace(batch, reference=target, way=replace(batch.way, worker=there, parallel=there.size))
 

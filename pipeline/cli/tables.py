@@ -12,14 +12,14 @@ from pipeline.governance.reconcile import pending_sentence
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.governance.compare import Comparison, Differences, Line
+    from pipeline.governance.compare import Comparison, Differences, MetricRow
     from pipeline.governance.decide import Outcome
     from pipeline.governance.evidence import Evidence
     from pipeline.governance.history import Entry, Moment
     from pipeline.governance.ledger import StoredEvent
-    from pipeline.governance.out_of_band import Difference
+    from pipeline.governance.out_of_band import OutOfBandChange
     from pipeline.governance.ports import ModelRecord, PendingDecision, Upgrade, VersionRow
-    from pipeline.governance.reconcile import Problem
+    from pipeline.governance.reconcile import IntegrityProblem
     from pipeline.governance.review import Review
     from pipeline.governance.service import Best
     from pipeline.reproduce.reproduce import Reproduction
@@ -142,7 +142,7 @@ def comparison(found: "Comparison") -> None:
         _different(head, names, differences)
 
 
-def _lines(head: str, names: Sequence[str], lines: "Sequence[Line]") -> None:
+def _lines(head: str, names: Sequence[str], lines: "Sequence[MetricRow]") -> None:
     rows = [
         [
             each.name,
@@ -224,14 +224,14 @@ def exported(model: str, file: "Path") -> None:
     line(f"{file}: every event of the ledger, and the evidence that those of {model} quote.")
 
 
-def verified(found: "Sequence[Problem]", notes: "Sequence[str]") -> None:
+def verified(found: "Sequence[IntegrityProblem]", notes: "Sequence[str]") -> None:
     """notes: what is worth knowing and no problem."""
     problems(found)
     for each in notes:
         line(f"Note: {each}.")
 
 
-def problems(found: "Sequence[Problem]") -> None:
+def problems(found: "Sequence[IntegrityProblem]") -> None:
     if not found:
         line("Clean: the ledger is whole, the registry agrees with it, the files in use are those recorded.")
         return
@@ -240,11 +240,11 @@ def problems(found: "Sequence[Problem]") -> None:
 
 def reconciled(
     events: "Sequence[StoredEvent]",
-    found: "Mapping[str, Sequence[Difference]]",
+    found: "Mapping[str, Sequence[OutOfBandChange]]",
     gone: "Sequence[str]",
     *,
     pending: "Sequence[PendingDecision]",
-    changed: "Sequence[Problem]",
+    changed: "Sequence[IntegrityProblem]",
 ) -> None:
     """`found`: what differs, by model. gone: models that only the ledger still knows. pending: what has not ended."""
     rows = [[each.sequence, each.event.type.value, each.event.model] for each in events]

@@ -84,7 +84,7 @@ def reproduce(
 
     Exit code 7 where it differs by more than 1e-9, as rounding on another processor does not.
     """
-    from pipeline.reproduce.reproduce import Options
+    from pipeline.reproduce.reproduce import ReproduceOptions
     from pipeline.reproduce.reproduce import reproduce as rebuild_and_compare
 
     settings = read_settings()
@@ -94,7 +94,7 @@ def reproduce(
             model,
             version,
             settings=settings,
-            options=Options(data, install),
+            options=ReproduceOptions(data, install),
             progress=report,
         )
     print_out(as_json, found.as_json(), lambda: training_tables.reproduction(found))

@@ -21,7 +21,7 @@ Codes = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class CodedRows:
+class EncodedRows:
     """codes: (n, columns), the position of each value in the levels of its column; a missing value is a value."""
 
     codes: Codes
@@ -34,12 +34,12 @@ class CodedRows:
         return pd.DataFrame({name: levels.take(column) for name, levels, column in pairs})
 
 
-def coded(frames: Sequence[pd.DataFrame]) -> CodedRows:
+def coded(frames: Sequence[pd.DataFrame]) -> EncodedRows:
     """The frames, of the same columns, one below the other."""
     together = pd.concat(frames, ignore_index=True)
     pairs = [pd.factorize(column, use_na_sentinel=False) for _, column in together.items()]
     codes = np.column_stack([codes for codes, _ in pairs]).astype(np.int32)
-    return CodedRows(codes, tuple(levels for _, levels in pairs), together.columns)
+    return EncodedRows(codes, tuple(levels for _, levels in pairs), together.columns)
 
 
 EVALUATIONS = 330

@@ -11,7 +11,7 @@ TOLERANCE = 1e-9  # sums in another order differ by less, one row more or less b
 
 
 @dataclass(frozen=True)
-class Measured:
+class RecomputedMetrics:
     """The version's bytes on its own evaluation rows. changed_rows: where the prediction is not the stored one."""
 
     n: int
@@ -22,7 +22,7 @@ class Measured:
 class Recomputer(Protocol):
     """Scores a version's stored evaluation rows under the trust policy, away from this process."""
 
-    def recompute(self, record: VersionRecord, *, file_digest: str) -> Measured:
+    def recompute(self, record: VersionRecord, *, file_digest: str) -> RecomputedMetrics:
         """Raises Refused, NotFound, InvalidInput or IntegrityFailure with the reason."""
 
 
@@ -62,7 +62,7 @@ class Claim:
 class Recomputation:
     """Every claim that could be measured again, by name."""
 
-    measured: Measured
+    measured: RecomputedMetrics
     claims: tuple[Claim, ...]
 
     @property
@@ -93,7 +93,7 @@ class Recomputation:
         }
 
 
-def check_claims(evidence: Evidence, measured: Measured) -> Recomputation:
+def check_claims(evidence: Evidence, measured: RecomputedMetrics) -> Recomputation:
     return Recomputation(measured, tuple(_claims(evidence, measured.metrics)))
 
 

@@ -44,7 +44,7 @@ class Differences:
 
 
 @dataclass(frozen=True)
-class Line:
+class MetricRow:
     """One metric of both versions. difference: b minus a.
 
     interval, verdict ("better", "worse", "not distinguishable": of b) and n: None where they were not compared on the
@@ -85,9 +85,9 @@ class Comparison:
 
     a: Evidence
     b: Evidence
-    metrics: tuple[Line, ...]
-    classes: tuple[Line, ...]
-    slices: tuple[Line, ...]
+    metrics: tuple[MetricRow, ...]
+    classes: tuple[MetricRow, ...]
+    slices: tuple[MetricRow, ...]
     params: Differences
     tags: Differences
     schema: Differences
@@ -150,14 +150,14 @@ class Comparisons:
 
 def compared(a: Evidence, b: Evidence, *, paired: Paired | None = None, warning: Gap | None = None) -> Comparison:
     """The comparison of two versions from their evidence and, where there is one, the comparison of their rows."""
-    on_rows = {each.metric: Line.compared(each, each.metric) for each in paired.metrics} if paired else {}
+    on_rows = {each.metric: MetricRow.compared(each, each.metric) for each in paired.metrics} if paired else {}
     own = {name: _side_by_side(a, b, name) for name in _metric_names(a, b)}
     return Comparison(
         a,
         b,
         metrics=tuple({**on_rows, **{name: on_rows.get(name, line) for name, line in own.items()}}.values()),
-        classes=tuple(Line.compared(each, each.slice) for each in paired.classes) if paired else (),
-        slices=tuple(Line.compared(each, each.slice) for each in paired.slices) if paired else (),
+        classes=tuple(MetricRow.compared(each, each.slice) for each in paired.classes) if paired else (),
+        slices=tuple(MetricRow.compared(each, each.slice) for each in paired.slices) if paired else (),
         params=Differences.between(a.content["params"], b.content["params"]),
         tags=Differences.between(a.content["tags"], b.content["tags"]),
         schema=Differences.between(dict(_schema(a)), dict(_schema(b))),
@@ -187,9 +187,9 @@ def _metric_names(a: Evidence, b: Evidence) -> list[str]:
     return sorted({metric.name for each in (a, b) for metric in each.metrics()})
 
 
-def _side_by_side(a: Evidence, b: Evidence, name: str) -> Line:
+def _side_by_side(a: Evidence, b: Evidence, name: str) -> MetricRow:
     first, second = (None if metric is None else metric.value for metric in (a.metric(name), b.metric(name)))
-    return Line(name, first, second, None if first is None or second is None else second - first)
+    return MetricRow(name, first, second, None if first is None or second is None else second - first)
 
 
 def _schema(evidence: Evidence) -> Iterator[tuple[str, Json]]:

@@ -40,7 +40,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Observation:
     """What a gate saw. present: whether there was anything to look at. why: one sentence, shown when not passed."""
 
     observed: Any
@@ -80,75 +80,75 @@ class GateResult:
         }
 
 
-Gate = Callable[[Facts, GateRule], Finding]
+Gate = Callable[[Facts, GateRule], Observation]
 BASELINE = "baseline_accuracy"
 MOST_SLICES = 4  # named in a sentence, the worst first; Compare has them all
 
 
-def version_ready(facts: Facts, _: GateRule) -> Finding:
+def version_ready(facts: Facts, _: GateRule) -> Observation:
     """MLflow's status of the version; READY alone proves nothing about the files."""
     status = facts.evidence.content["status"]
-    return Finding(status, "READY", status == "READY", f"The registry says {status}, not READY.")
+    return Observation(status, "READY", status == "READY", f"The registry says {status}, not READY.")
 
 
-def files_present(facts: Facts, _: GateRule) -> Finding:
+def files_present(facts: Facts, _: GateRule) -> Observation:
     """The model's files are there and their digest was taken."""
     count = len(facts.evidence.content["files"])
     why = "The model's files cannot be read, so no digest can bind the decision to them."
-    return Finding(f"{count} files", "files with a digest", facts.evidence.file_digest is not None, why)
+    return Observation(f"{count} files", "files with a digest", facts.evidence.file_digest is not None, why)
 
 
-def signature(facts: Facts, _: GateRule) -> Finding:
+def signature(facts: Facts, _: GateRule) -> Observation:
     """MLmodel says what goes in and comes out."""
     held = facts.evidence.content["signature"] is not None
     return _there(held, "signature", "The version has no signature.")
 
 
-def feature_schema(facts: Facts, _: GateRule) -> Finding:
+def feature_schema(facts: Facts, _: GateRule) -> Observation:
     """The version carries units, ranges and categories of its input columns."""
     held = bool(facts.evidence.document("feature_schema").get("columns"))
     return _there(held, "feature schema", "The version has no feature schema.")
 
 
-def accuracy(facts: Facts, rule: GateRule) -> Finding:
+def accuracy(facts: Facts, rule: GateRule) -> Observation:
     """The accuracy on the held-out rows is at least the minimum; the lower bound of its interval is shown."""
     minimum = rule.minimum or 0.0
     required, metric = f"at least {minimum:.4f}", _metric(facts, "accuracy", what="accuracy")
-    if isinstance(metric, Finding):
+    if isinstance(metric, Observation):
         return replace(metric, required=required)
     bound = "" if metric.low is None else f" (lower bound {metric.low:.4f})"
     why = f"The accuracy {metric.value:.4f} is below {minimum:.4f}."
-    return Finding(f"{_figure(metric, 'accuracy')}{bound}", required, metric.value >= minimum, why)
+    return Observation(f"{_figure(metric, 'accuracy')}{bound}", required, metric.value >= minimum, why)
 
 
-def error(facts: Facts, rule: GateRule) -> Finding:
+def error(facts: Facts, rule: GateRule) -> Observation:
     """The error on the held-out rows is at most the maximum; the upper bound of its interval is shown."""
     name, maximum = rule.metric or "rmse", rule.maximum or 0.0
     required, metric = f"{name} at most {maximum:.4f}", _metric(facts, name, what="error")
-    if isinstance(metric, Finding):
+    if isinstance(metric, Observation):
         return replace(metric, required=required)
     observed = _figure(metric, name) + ("" if metric.high is None else f" (upper bound {metric.high:.4f})")
     if metric.value < 0:
         negative = f"{metric.name} is {metric.value:g}, below 0: it is no error."
-        return Finding(observed, required, passed=False, why=negative)
+        return Observation(observed, required, passed=False, why=negative)
     why = f"The error {metric.value:.4f} is above {maximum:.4f}."
-    return Finding(observed, required, metric.value <= maximum, why)
+    return Observation(observed, required, metric.value <= maximum, why)
 
 
-def better_than_baseline(facts: Facts, _: GateRule) -> Finding:
+def better_than_baseline(facts: Facts, _: GateRule) -> Observation:
     """The accuracy is above that of always answering the most frequent class."""
     required = "above the majority baseline"
     metric, baseline = _metric(facts, "accuracy", what="accuracy"), _baseline(facts)
-    if isinstance(metric, Finding):
+    if isinstance(metric, Observation):
         return replace(metric, required=required)
-    if isinstance(baseline, Finding):
+    if isinstance(baseline, Observation):
         return replace(baseline, required=required)
     why = f"The accuracy {metric.value:.4f} is not above the majority baseline's {baseline.value:.4f}."
     passed = metric.value > baseline.value
-    return Finding(_figure(metric, "accuracy"), f"above {baseline.value:.4f}", passed, why)
+    return Observation(_figure(metric, "accuracy"), f"above {baseline.value:.4f}", passed, why)
 
 
-def stage_is_staging(facts: Facts, _: GateRule) -> Finding:
+def stage_is_staging(facts: Facts, _: GateRule) -> Observation:
     """The version was reviewed in Staging; one that is in Production already only gets the alias.
 
     The champion only gets the stage: it serves already, and a registry that uses aliases alone has no other way.
@@ -156,10 +156,10 @@ def stage_is_staging(facts: Facts, _: GateRule) -> Finding:
     stage, serves = facts.evidence.content["stage"], facts.state.champion == facts.move.version
     passed = serves or stage in (Stage.STAGING, Stage.PRODUCTION)
     observed = f"{stage}, serves as champion" if serves else stage
-    return Finding(observed, Stage.STAGING.value, passed, f"The version is in {stage}; move it to Staging first.")
+    return Observation(observed, Stage.STAGING.value, passed, f"The version is in {stage}; move it to Staging first.")
 
 
-def not_champion(facts: Facts, _: GateRule) -> Finding:
+def not_champion(facts: Facts, _: GateRule) -> Observation:
     """A champion leaves only by naming its successor or by a rollback."""
     if facts.move.kind is MoveKind.UNALIAS:
         held = facts.move.alias == CHAMPION
@@ -169,82 +169,84 @@ def not_champion(facts: Facts, _: GateRule) -> Finding:
     if facts.move.kind is not MoveKind.UNALIAS and facts.evidence.content["stage"] != Stage.PRODUCTION:
         way = "promote it to Production as it is, or a successor"
     why = f"It serves as champion: {way}."
-    return Finding("champion" if held else "not champion", "not champion", not held, why)
+    return Observation("champion" if held else "not champion", "not champion", not held, why)
 
 
-def not_worse_than_incumbent(facts: Facts, rule: GateRule) -> Finding:
+def not_worse_than_incumbent(facts: Facts, rule: GateRule) -> Observation:
     """On the same rows the metric is not distinguishably worse than the champion's."""
     metric = rule.metric or "f1_macro"
     required = f"{metric} not distinguishably worse than the champion's"
     if facts.incumbent is None:
-        return Finding("no other champion", required, passed=True)
+        return Observation("no other champion", required, passed=True)
     overall = [each for each in facts.differences or () if not each.slice]
     found = next((each for each in overall if facts.metrics.same(each.metric, metric)), None)
     if found is None:
         there = f"{metric} was not compared; compared were {named(each.metric for each in overall)}."
         why = f"{facts.not_compared or there}{_claims(facts, metric)}"
-        return Finding(None, required, passed=False, why=why, present=False)
+        return Observation(None, required, passed=False, why=why, present=False)
     observed = f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f}, n = {found.n:,})"
     if found.verdict is None:
         why = f"Whether more or less of {metric} is better is not known."
-        return Finding(observed, required, passed=False, why=why, present=False)
+        return Observation(observed, required, passed=False, why=why, present=False)
     why = f"{metric} is worse by {abs(found.difference):.4f} (95 % interval {found.low:+.4f} to {found.high:+.4f})."
-    return Finding(observed, required, found.verdict != "worse", why)
+    return Observation(observed, required, found.verdict != "worse", why)
 
 
-def no_slice_worse(facts: Facts, rule: GateRule) -> Finding:
+def no_slice_worse(facts: Facts, rule: GateRule) -> Observation:
     """No slice with enough rows is distinguishably worse than the champion on the same rows."""
     metric, fewest = rule.metric or "accuracy", rule.minimum_rows or 30
     required = f"no slice with n ≥ {fewest} distinguishably worse in {metric}"
     if facts.incumbent is None:
-        return Finding("no other champion", required, passed=True)
+        return Observation("no other champion", required, passed=True)
     sliced = [each for each in facts.differences or () if each.slice]
     inside = [each for each in sliced if facts.metrics.same(each.metric, metric)]
     if facts.differences is None or (sliced and not inside):
         compared = f"Slices are compared in {named({each.metric for each in sliced})}, not in {metric}."
-        return Finding(None, required, passed=False, why=facts.not_compared or compared, present=False)
+        return Observation(None, required, passed=False, why=facts.not_compared or compared, present=False)
     slices = [each for each in inside if each.n >= fewest]
     worse = sorted((each for each in slices if each.verdict == "worse"), key=lambda each: -abs(each.difference))
     listed = "; ".join(f"{each.slice} {each.difference:+.4f}, n = {each.n:,}" for each in worse[:MOST_SLICES])
     more = f"; and {len(worse) - MOST_SLICES} more" if len(worse) > MOST_SLICES else ""
-    return Finding(f"{len(worse)} of {len(slices)} slices worse", required, not worse, f"Worse in {listed}{more}.")
+    return Observation(f"{len(worse)} of {len(slices)} slices worse", required, not worse, f"Worse in {listed}{more}.")
 
 
-def explanation_adds_up(facts: Facts, _: GateRule) -> Finding:
+def explanation_adds_up(facts: Facts, _: GateRule) -> Observation:
     """Contributions and base value sum to the model's own output, within the tolerance of the method."""
     explanation = facts.evidence.document("explanation")
     error, tolerance = number(explanation.get("sum_error")), number(explanation.get("tolerance"))
     if error is None or tolerance is None:
         why = "The version has no explanation summary."
-        return Finding(None, "sums to the output", passed=False, why=why, present=False)
+        return Observation(None, "sums to the output", passed=False, why=why, present=False)
     why = f"The contributions miss the model's output by up to {error:.1e}."
-    return Finding(f"off by {error:.1e}", f"within {tolerance:.0e}", error <= tolerance, why)
+    return Observation(f"off by {error:.1e}", f"within {tolerance:.0e}", error <= tolerance, why)
 
 
-def digest_recorded(facts: Facts, _: GateRule) -> Finding:
+def digest_recorded(facts: Facts, _: GateRule) -> Observation:
     """The files to return to are those that the ledger recorded when they were champion."""
     now, recorded = facts.evidence.file_digest, facts.recorded_digest
     observed = "no files" if now is None else now[:12]
     if recorded is None:
         why = "The ledger holds no digest from when this version was champion."
-        return Finding(observed, "the recorded digest", passed=False, why=why, present=False)
+        return Observation(observed, "the recorded digest", passed=False, why=why, present=False)
     why = "The files are not those that were champion."
-    return Finding(observed, recorded[:12], now == recorded, why)
+    return Observation(observed, recorded[:12], now == recorded, why)
 
 
-def smoke_prediction(facts: Facts, _: GateRule) -> Finding:
+def smoke_prediction(facts: Facts, _: GateRule) -> Observation:
     """The version loads under the trust policy, in a process of its own, and predicts its own input example."""
     passed = facts.smoke is not None
-    return Finding(facts.smoke, "predicts its input example", passed, facts.smoke_failure, present=facts.smoke_tried)
+    return Observation(
+        facts.smoke, "predicts its input example", passed, facts.smoke_failure, present=facts.smoke_tried
+    )
 
 
-def claims_recomputed(facts: Facts, _: GateRule) -> Finding:
+def claims_recomputed(facts: Facts, _: GateRule) -> Observation:
     """The metrics and predictions that came with the version are those that its own bytes give on the stored rows."""
     required, found = f"claims within {TOLERANCE:.0e} of what is recomputed", facts.recomputation
     if found is None:
-        return Finding(None, required, passed=False, why=facts.recompute_failure, present=False)
+        return Observation(None, required, passed=False, why=facts.recompute_failure, present=False)
     observed = f"{len(found.contradicted)} of {len(found.claims)} claims differ, n = {found.measured.n:,}"
-    return Finding(observed, required, found.holds, found.sentence)
+    return Observation(observed, required, found.holds, found.sentence)
 
 
 GATES: Mapping[str, Gate] = {
@@ -288,17 +290,17 @@ def check_gates(facts: Facts, rules: Mapping[str, GateRule]) -> list[GateResult]
     return results
 
 
-def _mode(name: str, rule: GateRule, found: Finding, *, ours: bool) -> Mode:
+def _mode(name: str, rule: GateRule, found: Observation, *, ours: bool) -> Mode:
     mode = rule.mode_for(ours=ours, present=found.present)
     softened = name in WARNS_WHEN_MISSING and not found.present and rule.missing is None
     return Mode.WARN if softened and mode is Mode.PREVENT else mode
 
 
-def _there(held: bool, what: str, why: str) -> Finding:
-    return Finding("there" if held else "missing", what, held, why, present=held)
+def _there(held: bool, what: str, why: str) -> Observation:
+    return Observation("there" if held else "missing", what, held, why, present=held)
 
 
-def _metric(facts: Facts, name: str, *, what: str) -> Metric | Finding:
+def _metric(facts: Facts, name: str, *, what: str) -> Metric | Observation:
     """The first under its accepted names that can be what it is called; else what there is instead.
 
     The version's own evaluation file comes first: the file digest covers it, a run can be written again.
@@ -315,13 +317,13 @@ def _metric(facts: Facts, name: str, *, what: str) -> Metric | Finding:
             return found
         impossible = impossible or why
     if impossible:
-        return Finding(impossible.partition(",")[0], "", passed=False, why=f"{impossible}: it is no {what}.")
+        return Observation(impossible.partition(",")[0], "", passed=False, why=f"{impossible}: it is no {what}.")
     asked = what if what == name else f"{what} ({name})"
     metrics = (
         each + (f" on {held}" if (held := _dataset(evidence, each)) else "") for each in evidence.content["metrics"]
     )
     there = f"The version has no {asked}; its metrics: {named(metrics)}."
-    return Finding(None, "", passed=False, why=there, present=False)
+    return Observation(None, "", passed=False, why=there, present=False)
 
 
 def _dataset(evidence: Evidence, name: str) -> str:
@@ -333,18 +335,18 @@ def _claims(facts: Facts, name: str) -> str:
     """What both say of themselves, where rows say nothing: for a reader, not for a verdict."""
     ours = _metric(facts, name, what=name)
     theirs = _metric(replace(facts, evidence=facts.incumbent or facts.evidence), name, what=name)
-    if isinstance(ours, Finding) or isinstance(theirs, Finding):
+    if isinstance(ours, Observation) or isinstance(theirs, Observation):
         return ""
     return f" As logged it is {_figure(ours, name)}, the champion's {_figure(theirs, name)}."
 
 
-def _baseline(facts: Facts) -> Metric | Finding:
+def _baseline(facts: Facts) -> Metric | Observation:
     document = facts.evidence.document("evaluation").get("baseline")
     measured = number(document.get("accuracy")) if isinstance(document, dict) else None
     if measured is None:
         return _metric(facts, BASELINE, what="majority baseline")
     if why := not_a_share(BASELINE, measured):
-        return Finding(f"{BASELINE} is {measured:g}", "", passed=False, why=f"{why}.")
+        return Observation(f"{BASELINE} is {measured:g}", "", passed=False, why=f"{why}.")
     return Metric(BASELINE, measured)
 
 

@@ -18,7 +18,7 @@ from pipeline.governance.ledger import (
     replay,
 )
 from pipeline.governance.lifecycle import CHAMPION, ModelState, Slot, Stage
-from pipeline.governance.out_of_band import Difference
+from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.policy import signature
 from pipeline.governance.ports import ModelRecord, PendingDecision
 from pipeline.governance.text import visible
@@ -376,7 +376,7 @@ class ModelOverview:
     outside: bool
     stages: dict[Stage, int]
     waiting: tuple[int, ...]
-    differences: tuple[Difference, ...]
+    differences: tuple[OutOfBandChange, ...]
     pending: tuple[PendingDecision, ...]
     last: Entry | None
 
@@ -385,7 +385,7 @@ def overview(
     record: ModelRecord,
     state: ModelState,
     *,
-    differences: Sequence[Difference],
+    differences: Sequence[OutOfBandChange],
     pending: Sequence[PendingDecision],
     last: StoredEvent | UnreadableEvent | None,
 ) -> ModelOverview:

@@ -13,7 +13,7 @@ from pipeline.governance.text import visible
 
 
 @dataclass(frozen=True)
-class Difference:
+class OutOfBandChange:
     """A slot in which the registry is not what the ledger says; it changed between `since` and `seen`.
 
     generation: of the slot in the ledger. reported: whether a `drift` event says so already.
@@ -45,7 +45,7 @@ class Difference:
 
 def find_differences(
     model: str, slots: Mapping[Slot, SlotState], state: ModelState, *, baseline: datetime, now: datetime
-) -> list[Difference]:
+) -> list[OutOfBandChange]:
     """Every slot that differs and about which nothing is pending; `baseline`: when the ledger first saw the model."""
     found = []
     for slot in all_slots(model, slots, state):
@@ -53,7 +53,7 @@ def find_differences(
         if not held.pending and value != held.recorded:
             reported = held.drift and held.observed == value
             since = min(held.since or baseline, now)  # a clock that was ahead knew of it no later than now
-            found.append(Difference(slot, held.recorded, value, since, now, held.generation, reported))
+            found.append(OutOfBandChange(slot, held.recorded, value, since, now, held.generation, reported))
     return found
 
 
@@ -84,12 +84,12 @@ def all_slots(model: str, slots: Iterable[Slot], state: ModelState) -> list[Slot
     return sorted({*slots, *(slot for slot, _ in own_slots(model, state))})
 
 
-def state_text(differences: Iterable[Difference]) -> str:
+def state_text(differences: Iterable[OutOfBandChange]) -> str:
     """What somebody who ends the differences looked at, as a review hands out its state."""
     return ",".join(slot_text(each.slot, each.observed, each.generation) for each in differences)
 
 
-def check_expected(differences: Iterable[Difference], expect: str | None) -> None:
+def check_expected(differences: Iterable[OutOfBandChange], expect: str | None) -> None:
     """Raises StateChanged where the differences are not those that the actor looked at (None: whatever there is)."""
     state = state_text(differences)
     if expect not in (None, state):
@@ -97,20 +97,20 @@ def check_expected(differences: Iterable[Difference], expect: str | None) -> Non
         raise StateChanged(f"state: expected {visible(str(expect))}, {now}; look at the differences again")
 
 
-def put_in_use(differences: Iterable[Difference]) -> set[int]:
+def put_in_use(differences: Iterable[OutOfBandChange]) -> set[int]:
     """The versions that get an alias, Staging or Production back where the differences are reverted."""
     aliased = {int(each.recorded) for each in differences if each.slot.kind == "alias" and each.recorded}
     return aliased | {int(each.slot.name) for each in differences if each.recorded in IN_USE}
 
 
-def check_one_production(differences: Iterable[Difference], state: ModelState) -> None:
+def check_one_production(differences: Iterable[OutOfBandChange], state: ModelState) -> None:
     versions = state.in_stage(Stage.PRODUCTION)
     if len(versions) > 1 and any(each.observed == Stage.PRODUCTION for each in differences):
         named = ", ".join(str(version) for version in versions)
         raise Refused(f"adopt: it would leave the versions {named} in Production; revert, or archive all but one")
 
 
-def check_champion_in_production(differences: Iterable[Difference], state: ModelState) -> None:
+def check_champion_in_production(differences: Iterable[OutOfBandChange], state: ModelState) -> None:
     """Adopting must not part the two: the desk moves no champion to Staging, so that it could not promote that one.
 
     Where they were apart already, what touches neither of them may be adopted.
@@ -124,7 +124,7 @@ def check_champion_in_production(differences: Iterable[Difference], state: Model
         )
 
 
-def check_unmoved(transaction: LedgerTransaction, differences: Iterable[Difference]) -> None:
+def check_unmoved(transaction: LedgerTransaction, differences: Iterable[OutOfBandChange]) -> None:
     for each in differences:
         held = transaction.slot(each.slot)
         if held is None or held.pending or (held.generation, held.observed) != (each.generation, each.observed):

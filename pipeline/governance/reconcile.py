@@ -14,7 +14,7 @@ from pipeline.governance.errors import Conflict, NotFound, Refused, Unavailable
 from pipeline.governance.ledger import Event, EventType, SlotChange, SlotState, StoredEvent, iso
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind
 from pipeline.governance.out_of_band import (
-    Difference,
+    OutOfBandChange,
     check_champion_in_production,
     check_expected,
     check_one_production,
@@ -56,7 +56,7 @@ class Reconciler:
         with self.ledger.transaction() as transaction:
             return None if transaction.has_baseline(model) else transaction.append(event)
 
-    def differences(self, model: str) -> list[Difference]:
+    def differences(self, model: str) -> list[OutOfBandChange]:
         """Reads only. Empty for a model without a baseline: nothing was claimed about it."""
         baseline = self.ledger.baseline(model)
         if baseline is None:
@@ -185,7 +185,7 @@ class Reconciler:
                 return None  # somebody decided meanwhile; the next pass looks again
             return transaction.append(event)
 
-    def _reported(self, model: str, expect: str | None) -> list[Difference]:
+    def _reported(self, model: str, expect: str | None) -> list[OutOfBandChange]:
         """The differences, if they are those expected, recorded as drift so that what is ended was also seen.
 
         What moves between the two reads is not signed: `check_unmoved` compares with what was recorded.
@@ -223,7 +223,7 @@ MINUTES = (timedelta(minutes=2), timedelta(minutes=1), "min")
 
 
 @dataclass(frozen=True)
-class Problem:
+class IntegrityProblem:
     """What `verify` found.
 
     kind: registry, ledger, pending, out_of_band or tampering. model: empty where it is about all of them.
@@ -251,7 +251,7 @@ class Verification:
     checkpoints: Sequence[Path] = ()
 
 
-def find_problems(ledger: Ledger, reconciler: Reconciler, asked: Verification) -> Iterator[Problem]:
+def find_problems(ledger: Ledger, reconciler: Reconciler, asked: Verification) -> Iterator[IntegrityProblem]:
     """The ledger's own, which registry this is, then model by model.
 
     Where the ledger is damaged, what cannot be looked at because of that is a problem too. Raises Unavailable where the
@@ -261,11 +261,11 @@ def find_problems(ledger: Ledger, reconciler: Reconciler, asked: Verification) -
     look = partial(_careful, own)
     if not asked.new:
         yield from look("", lambda: _registry_problems(ledger, asked.registry()))
-    yield from (Problem("ledger", "", text) for text in own)
+    yield from (IntegrityProblem("ledger", "", text) for text in own)
     yield from look("", lambda: _pending_problems(reconciler))
     names: list[str] = []
 
-    def name() -> Iterator[Problem]:
+    def name() -> Iterator[IntegrityProblem]:
         names.extend(asked.models())
         yield from ()
 
@@ -274,9 +274,9 @@ def find_problems(ledger: Ledger, reconciler: Reconciler, asked: Verification) -
         yield from look(model, partial(_model_problems, reconciler, model))
 
 
-def _careful(own: Sequence[str], model: str, look: Callable[[], Iterable[Problem]]) -> list[Problem]:
+def _careful(own: Sequence[str], model: str, look: Callable[[], Iterable[IntegrityProblem]]) -> list[IntegrityProblem]:
     """What is found, and what ended the search where the ledger is damaged: what was found before is not lost."""
-    found: list[Problem] = []
+    found: list[IntegrityProblem] = []
     try:
         found.extend(look())
     except Unavailable as error:
@@ -284,24 +284,24 @@ def _careful(own: Sequence[str], model: str, look: Callable[[], Iterable[Problem
             raise
         if str(error) in own:  # the whole file: said once
             return found
-        found.append(Problem("ledger", model, f"not all could be checked: {error}"))
+        found.append(IntegrityProblem("ledger", model, f"not all could be checked: {error}"))
     return found
 
 
-def _registry_problems(ledger: Ledger, registry: str | None) -> Iterator[Problem]:
+def _registry_problems(ledger: Ledger, registry: str | None) -> Iterator[IntegrityProblem]:
     if unknown := unknown_registry(ledger, registry):
-        yield Problem("registry", "", unknown)
+        yield IntegrityProblem("registry", "", unknown)
 
 
-def _pending_problems(reconciler: Reconciler) -> Iterator[Problem]:
+def _pending_problems(reconciler: Reconciler) -> Iterator[IntegrityProblem]:
     for each in reconciler.pending():
         if each.age > RECONCILE_AFTER:
-            yield Problem("pending", each.model, pending_sentence(each))
+            yield IntegrityProblem("pending", each.model, pending_sentence(each))
 
 
-def _model_problems(reconciler: Reconciler, model: str) -> Iterator[Problem]:
-    yield from (Problem("out_of_band", model, each.sentence) for each in reconciler.differences(model))
-    yield from (Problem("tampering", model, each.sentence) for each in reconciler.changed_files(model))
+def _model_problems(reconciler: Reconciler, model: str) -> Iterator[IntegrityProblem]:
+    yield from (IntegrityProblem("out_of_band", model, each.sentence) for each in reconciler.differences(model))
+    yield from (IntegrityProblem("tampering", model, each.sentence) for each in reconciler.changed_files(model))
 
 
 def unknown_registry(ledger: Ledger, registry: str | None) -> str:

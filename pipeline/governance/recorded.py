@@ -10,14 +10,14 @@ from pipeline.governance.lifecycle import CHAMPION, Slot, Stage
 SETTLED = (EventType.BASELINE, EventType.APPLIED, EventType.DRIFT_ADOPTED)
 
 
-class Recorded(NamedTuple):
+class RecordedFiles(NamedTuple):
     """What the ledger last settled about a version's files; approved: as champion or for Production."""
 
     digest: str
     created_at: str | None
     approved: bool
 
-    def counts_after(self, before: "Recorded | None") -> bool:
+    def counts_after(self, before: "RecordedFiles | None") -> bool:
         """Whether it takes the place of an earlier one. An approval holds until the next one: whoever moves another
         alias onto changed bytes has not approved them.
         """
@@ -35,18 +35,18 @@ class Recorded(NamedTuple):
         return f"{'are gone' if now is None else f'have the digest {now[:12]}'}, the ledger says {self.digest[:12]}"
 
 
-def recorded_by(event: Event) -> Recorded | None:
+def recorded_by(event: Event) -> RecordedFiles | None:
     """What an event settles about the files of its own version; None where it settles nothing."""
     subject: Mapping[str, Any] = event.content.get("subject") or {}
     version, digest = subject.get("version"), subject.get("file_digest")
     if event.type not in SETTLED or not isinstance(version, int) or not isinstance(digest, str):
         return None
-    return Recorded(digest, subject.get("created_at"), _approves(event, version))
+    return RecordedFiles(digest, subject.get("created_at"), _approves(event, version))
 
 
-def recorded_files(events: Iterable[Event]) -> dict[int, Recorded]:
+def recorded_files(events: Iterable[Event]) -> dict[int, RecordedFiles]:
     """By version, from the events of one model in order, or from those of them that still count."""
-    found: dict[int, Recorded] = {}
+    found: dict[int, RecordedFiles] = {}
     for event in events:
         recorded = recorded_by(event)
         if recorded is not None:
@@ -56,7 +56,9 @@ def recorded_files(events: Iterable[Event]) -> dict[int, Recorded]:
     return found
 
 
-def recorded_of(evidence: Evidence, files: Mapping[int, Recorded], *, champion: int | None = None) -> Recorded | None:
+def recorded_of(
+    evidence: Evidence, files: Mapping[int, RecordedFiles], *, champion: int | None = None
+) -> RecordedFiles | None:
     """What is recorded of this very version; under the recorded champion's number, only the recorded bytes will do."""
     found = files.get(evidence.version)
     if found is None or champion == evidence.version or found.is_of(evidence):

@@ -20,7 +20,7 @@ from pipeline.governance.ports import (
     SmokePredictor,
     VersionRecord,
 )
-from pipeline.governance.recorded import Recorded, recorded_files, recorded_of
+from pipeline.governance.recorded import RecordedFiles, recorded_files, recorded_of
 
 FILES_UNCHANGED = "files_unchanged"
 MOVE_LISTED = "move_listed"  # only where it is not
@@ -189,7 +189,7 @@ class Reviewer:
         except (NotFound, InvalidInput) as error:
             return None, f"Not comparable on the same rows: {error}"
 
-    def _recorded(self, evidence: Evidence) -> Recorded | None:
+    def _recorded(self, evidence: Evidence) -> RecordedFiles | None:
         counting = self.ledger.current(evidence.model, Topic.FILES, evidence.version)
         return recorded_of(evidence, recorded_files(stored.event for stored in counting))
 
@@ -251,7 +251,7 @@ def _slot_settled(changes: Iterable[Change], slots: Iterable[SlotState]) -> Gate
     return GateResult("slot_settled", observed, "ledger and registry agree", not why, Mode.PREVENT, why)
 
 
-def _files_unchanged(evidence: Evidence, recorded: Recorded | None) -> GateResult:
+def _files_unchanged(evidence: Evidence, recorded: RecordedFiles | None) -> GateResult:
     """What was recorded of a version's bytes holds for good; other bytes are another version."""
     now = "no files" if evidence.file_digest is None else evidence.file_digest[:12]
     required = "recorded with this decision" if recorded is None else recorded.digest[:12]

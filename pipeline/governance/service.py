@@ -41,7 +41,7 @@ from pipeline.governance.lifecycle import (
     stage_move,
 )
 from pipeline.governance.metrics import Direction, named, not_a_share, telling
-from pipeline.governance.out_of_band import Difference
+from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.paired import Flips, PairedComparer
 from pipeline.governance.policy import Actor, Policy
 from pipeline.governance.ports import (
@@ -55,7 +55,14 @@ from pipeline.governance.ports import (
     VersionRecord,
     VersionRow,
 )
-from pipeline.governance.reconcile import Problem, Reconciler, Verification, find_problems, set_back, unknown_registry
+from pipeline.governance.reconcile import (
+    IntegrityProblem,
+    Reconciler,
+    Verification,
+    find_problems,
+    set_back,
+    unknown_registry,
+)
 from pipeline.governance.review import Review, Reviewer
 from pipeline.governance.tampering import Changed, Watch
 
@@ -334,7 +341,7 @@ class GovernanceService:
             self.registry.model(model)
         return export(self.ledger, model)
 
-    def differences(self, model: str) -> list[Difference]:
+    def differences(self, model: str) -> list[OutOfBandChange]:
         """Where the registry is not what the ledger says, now."""
         return self.reconciler.differences(model)
 
@@ -342,7 +349,7 @@ class GovernanceService:
         """Versions in Staging, in Production or under an alias whose files are not those recorded, read anew."""
         return self.reconciler.changed_files(model)
 
-    def verify(self, *, new: bool = False, checkpoints: Sequence[Path] = ()) -> list[Problem]:
+    def verify(self, *, new: bool = False, checkpoints: Sequence[Path] = ()) -> list[IntegrityProblem]:
         """The chain, its copies and checkpoints; the registry against the ledger; the bytes of what is in use.
 
         new: the registry is meant to be one that the ledger does not know yet. checkpoints: files from elsewhere.

@@ -15,7 +15,7 @@ from pipeline.governance.recorded import SETTLED, recorded_by
 MOST = 2**63  # a number that no version has, and no database column holds
 
 
-class Mark(NamedTuple):
+class TopicMark(NamedTuple):
     """A topic about one version; created_at: when it was registered, for the topics that tell versions apart by it."""
 
     model: str
@@ -37,7 +37,7 @@ class ChampionRow(NamedTuple):
     depth: int | None
 
 
-class Held(NamedTuple):
+class ChampionHeld(NamedTuple):
     """The champion of a model before an event: by the periods, and as a place and a version on top of the stack."""
 
     champion: int | None = None
@@ -52,7 +52,7 @@ class Step(NamedTuple):
     cut: int | None = None
 
 
-def marks(event: Event, held: Callable[[Mark], Event | None]) -> list[Mark]:
+def marks(event: Event, held: Callable[[TopicMark], Event | None]) -> list[TopicMark]:
     """The marks that an event takes over; of `Topic.NUMBER` the first event keeps it. held: the event of a mark."""
     subject: Mapping[str, Any] = event.content.get("subject") or {}
     number = subject.get("version")
@@ -61,18 +61,18 @@ def marks(event: Event, held: Callable[[Mark], Event | None]) -> list[Mark]:
     found = []
     version, created_at = about(event)
     if is_version(version) and created_at is not None:
-        found.append(Mark(event.model, Topic.NUMBER, version, created_at))
+        found.append(TopicMark(event.model, Topic.NUMBER, version, created_at))
     if not is_version(number):
         return found
     if event.type in SETTLED and (recorded := recorded_by(event)):
-        mark = Mark(event.model, Topic.FILES, number)
+        mark = TopicMark(event.model, Topic.FILES, number)
         before = held(mark)
         if recorded.counts_after(None if before is None else recorded_by(before)):
             found.append(mark)
     elif event.type is EventType.DECIDED and event.content.get("gates"):
-        found.append(Mark(event.model, Topic.GATES, number, subject.get("created_at") or ""))
+        found.append(TopicMark(event.model, Topic.GATES, number, subject.get("created_at") or ""))
     elif event.type is EventType.TAMPERING:
-        found.append(Mark(event.model, Topic.ALARM, number))
+        found.append(TopicMark(event.model, Topic.ALARM, number))
     return found
 
 
@@ -80,7 +80,7 @@ def is_version(number: object) -> TypeGuard[int]:
     return type(number) is int and 0 < number < MOST
 
 
-def champion_step(event: Event, sequence: int, *, held: Held, depth_of: Callable[[int], int | None]) -> Step:
+def champion_step(event: Event, sequence: int, *, held: ChampionHeld, depth_of: Callable[[int], int | None]) -> Step:
     """depth_of: the lowest place of a version on the stack. Raises ValueError for a champion that is no number."""
     slot = Slot.of_alias(event.model, CHAMPION)
     change = next((each for each in event.changes if each.slot == slot), None)
@@ -96,13 +96,13 @@ def champion_step(event: Event, sequence: int, *, held: Held, depth_of: Callable
     return Step(row, cut)
 
 
-class Standing:
+class LedgerStanding:
     """The marks and champions that a replay gives, of every model."""
 
     def __init__(self) -> None:
-        self.marks: dict[Mark, int] = {}
+        self.marks: dict[TopicMark, int] = {}
         self.champions: dict[str, dict[int, ChampionRow]] = {}
-        self._events: dict[Mark, Event] = {}
+        self._events: dict[TopicMark, Event] = {}
         self._stacks: dict[str, list[ChampionRow]] = {}
 
     def follow(self, event: Event, sequence: int) -> None:
@@ -134,7 +134,7 @@ class Standing:
         rows, stack = self.champions.setdefault(event.model, {}), self._stacks.setdefault(event.model, [])
         newest = next((row for row in reversed(rows.values()) if row.period), None)
         top = stack[-1] if stack else None
-        held = Held(newest and newest.version, len(stack), top and top.version)
+        held = ChampionHeld(newest and newest.version, len(stack), top and top.version)
         step = champion_step(event, sequence, held=held, depth_of=lambda version: _depth(stack, version))
         if step.cut is not None:
             for row in stack[step.cut :]:

@@ -10,7 +10,7 @@ from pipeline.governance.evidence import Evidence
 from pipeline.governance.ledger import Event, EventType, StoredEvent, Topic
 from pipeline.governance.lifecycle import CHAMPION, IN_USE, ModelState, Slot
 from pipeline.governance.ports import Clock, Ledger, Registry
-from pipeline.governance.recorded import Recorded, recorded_files, recorded_of
+from pipeline.governance.recorded import RecordedFiles, recorded_files, recorded_of
 from pipeline.governance.review import Reviewer
 
 
@@ -76,7 +76,7 @@ class Watch:
         with self.ledger.transaction() as transaction:
             return transaction.append(Event(EventType.TAMPERING, model, self.clock.now(), content=content))
 
-    def _recorded(self, model: str, versions: Iterable[int]) -> tuple[dict[int, Recorded], int | None]:
+    def _recorded(self, model: str, versions: Iterable[int]) -> tuple[dict[int, RecordedFiles], int | None]:
         """The files of some versions, and the champion."""
         held = self.ledger.slots(model).get(Slot.of_alias(model, CHAMPION))
         champion = None if held is None or held.recorded is None else int(held.recorded)
@@ -84,7 +84,7 @@ class Watch:
         return recorded_files(stored.event for stored in counting), champion
 
 
-def _changed(evidence: Evidence, files: dict[int, Recorded], champion: int | None) -> Changed | None:
+def _changed(evidence: Evidence, files: dict[int, RecordedFiles], champion: int | None) -> Changed | None:
     recorded = recorded_of(evidence, files, champion=champion)
     if recorded is None or not recorded.difference(evidence):
         return None

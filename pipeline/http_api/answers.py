@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.http_api.problems import problem_entry
-from pipeline.serving.champion import Served, Standing
+from pipeline.serving.champion import Served, ServingStatus
 from pipeline.serving.predictions import Explanations, PredictedColumns, Prediction, Target
 from pipeline.validation.columns import CheckedColumns
 from pipeline.validation.rows import Problem
-from pipeline.validation.schema import ColumnRule
+from pipeline.validation.schema import ColumnSchema
 
 Json = dict[str, Any]
 
@@ -38,7 +38,7 @@ def single(target: Target, found: Prediction, explained: Explanations | None) ->
     return answer if explained is None else {**answer, "explanation": explained.documents[0]}
 
 
-def health(model: str, standing: Standing) -> Json:
+def health(model: str, standing: ServingStatus) -> Json:
     """For people and for probes: what serves, and whether that is as it should be."""
     served = standing.served
     return {
@@ -51,7 +51,7 @@ def health(model: str, standing: Standing) -> Json:
     }
 
 
-def model_info(served: Served, standing: Standing) -> Json:
+def model_info(served: Served, standing: ServingStatus) -> Json:
     target, content = served.target, served.target.evidence.content
     return {
         **about(target),
@@ -74,7 +74,7 @@ def model_info(served: Served, standing: Standing) -> Json:
     }
 
 
-def _column(rule: ColumnRule) -> Json:
+def _column(rule: ColumnSchema) -> Json:
     return {
         "name": rule.name,
         "type": rule.kind,

@@ -13,14 +13,14 @@ from pipeline.http_api.guards import Counted, Guarded
 from pipeline.http_api.openapi import ENDPOINTS, document
 from pipeline.http_api.problems import on_http_error, on_mistake, on_refusal
 from pipeline.http_api.routes import router
-from pipeline.http_api.state import Parts, running
+from pipeline.http_api.state import AppState, running
 
 
 class Api(FastAPI):
     """FastAPI, with a description made from the columns of the version that serves."""
 
     def openapi(self) -> dict[str, Any]:
-        parts: Parts = self.state.parts
+        parts: AppState = self.state.parts
         served = parts.standing.served
         return document(served, batch_rows=parts.limits.batch_rows, protected=parts.token is not None)
 

@@ -42,7 +42,7 @@ class _Waiting:
         return rows and self.target is first.target
 
 
-class Line:
+class MicroBatcher:
     """Belongs to one event loop. lanes: requests that the workers take at once. seconds: limit of one answer."""
 
     def __init__(self, scorer: Scorer, *, lanes: int, seconds: float) -> None:

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.governance.errors import SignoffError
 from pipeline.http_api.problems import TokenNeeded, WrongHost, problem
-from pipeline.http_api.state import Parts
+from pipeline.http_api.state import AppState
 
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -19,9 +19,9 @@ OPEN = frozenset({"/", "/livez", "/readyz"})  # to everybody; every other path a
 OTHER = "other"
 
 
-def parts_of(scope: Scope) -> Parts:
+def parts_of(scope: Scope) -> AppState:
     """Those that the lifespan has built."""
-    parts: Parts = scope["app"].state.parts
+    parts: AppState = scope["app"].state.parts
     return parts
 
 
@@ -66,7 +66,7 @@ class Guarded:
         await self.app(scope, receive, send)
 
 
-def _check(scope: Scope, parts: Parts) -> None:
+def _check(scope: Scope, parts: AppState) -> None:
     hosts = parts.limits.allowed_hosts
     if hosts and _name(_only(scope["headers"], b"host")) not in hosts:
         raise WrongHost("host: is not one of serving.http.allowed_hosts")

@@ -11,10 +11,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
 
 from pipeline.governance.text import visible
-from pipeline.serving.champion import Standing
+from pipeline.serving.champion import ServingStatus
 from pipeline.serving.predictions import Target
 
-__all__ = ["CONTENT_TYPE_LATEST", "Measures"]
+__all__ = ["CONTENT_TYPE_LATEST", "HttpMetrics"]
 
 MOST_CLASSES = 50
 MOST_VERSIONS = 5  # counters of earlier ones are dropped
@@ -22,10 +22,10 @@ OTHER = "other"
 SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 15)
 
 
-class Measures:
+class HttpMetrics:
     """A registry of its own, so that two applications in one process do not add up."""
 
-    def __init__(self, standing: Callable[[], Standing], restarts: Callable[[], int]) -> None:
+    def __init__(self, standing: Callable[[], ServingStatus], restarts: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "signoff_http_requests", "Requests by path and status.", ["route", "status"], registry=self._registry
@@ -71,7 +71,7 @@ class Measures:
 class _Now:
     """What is told as it is when somebody asks."""
 
-    def __init__(self, standing: Callable[[], Standing], restarts: Callable[[], int]) -> None:
+    def __init__(self, standing: Callable[[], ServingStatus], restarts: Callable[[], int]) -> None:
         self._standing, self._restarts = standing, restarts
 
     def collect(self) -> Iterator[Metric]:

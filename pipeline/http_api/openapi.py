@@ -8,7 +8,7 @@ from pipeline.governance.text import visible
 from pipeline.http_api.problems import MEDIA_TYPE
 from pipeline.serving.champion import Served
 from pipeline.validation.rows import CheckedRow
-from pipeline.validation.schema import ColumnRule, Kind, Layout
+from pipeline.validation.schema import ColumnSchema, InputSchema, Kind
 from pipeline.validation.values import EXAMPLE, MOST_TEXT, PATTERN
 
 # The columns of the served version as JSON Schema: what a caller may send, in the words of its feature schema.
@@ -27,7 +27,7 @@ PLAIN: dict[Kind, Json] = {
 }
 
 
-def row_schema(layout: Layout, example: CheckedRow | None) -> Json:
+def row_schema(layout: InputSchema, example: CheckedRow | None) -> Json:
     """One row: every column that has to be there, those that may be left out, and nothing else."""
     schema: Json = {
         "type": "object",
@@ -40,7 +40,7 @@ def row_schema(layout: Layout, example: CheckedRow | None) -> Json:
     return {**schema, "examples": [dict(example.values)]} if example else schema
 
 
-def _column(rule: ColumnRule) -> Json:
+def _column(rule: ColumnSchema) -> Json:
     schema = {**_allowed(rule), "description": _described(rule)}
     if rule.unit:
         schema["x-unit"] = visible(rule.unit, most=MOST_DESCRIPTION)
@@ -49,7 +49,7 @@ def _column(rule: ColumnRule) -> Json:
     return schema if rule.required else {"anyOf": [schema, {"type": "null"}], "description": schema["description"]}
 
 
-def _allowed(rule: ColumnRule) -> Json:
+def _allowed(rule: ColumnSchema) -> Json:
     if rule.kind in PLAIN:
         return PLAIN[rule.kind]
     if rule.kind == "number":
@@ -70,19 +70,19 @@ def _allowed(rule: ColumnRule) -> Json:
     }
 
 
-def _length(rule: ColumnRule) -> Json:
+def _length(rule: ColumnSchema) -> Json:
     """An empty text is a missing value."""
     return {"minLength": 1 if rule.required else 0, "maxLength": MOST_TEXT}
 
 
-def _range(rule: ColumnRule, lowest: float, highest: float) -> Json:
+def _range(rule: ColumnSchema, lowest: float, highest: float) -> Json:
     return {
         "minimum": lowest if rule.minimum is None else rule.minimum,
         "maximum": highest if rule.maximum is None else rule.maximum,
     }
 
 
-def _described(rule: ColumnRule) -> str:
+def _described(rule: ColumnSchema) -> str:
     """With the unit, and with the range of the training data, outside of which an answer carries a warning."""
     trained = rule.lowest is not None and rule.highest is not None
     parts = [

@@ -68,7 +68,7 @@ class NothingServed(Unavailable):
     """There is no champion that may be served, or it does not answer."""
 
 
-class Failed(SignoffError):
+class InternalError(SignoffError):
     """The server made a mistake; what it was stands in its log."""
 
 
@@ -150,4 +150,4 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 async def on_mistake(_request: Request, _error: Exception) -> Response:
     """Anything else; the server's log has the traceback."""
-    return problem(Failed("the server: could not answer this request"))
+    return problem(InternalError("the server: could not answer this request"))

@@ -17,7 +17,7 @@ from pipeline.http_api.metrics import CONTENT_TYPE_LATEST
 from pipeline.http_api.openapi import ENDPOINTS
 from pipeline.http_api.problems import TooLarge, TooSlow, WrongMediaType
 from pipeline.settings import HttpSettings
-from pipeline.validation.columns import Given, check_many
+from pipeline.validation.columns import Input, check_many
 from pipeline.validation.rows import check_rows, parse_row, parse_rows
 
 # The body of a request, within its limits, and the rows in it.
@@ -120,7 +120,7 @@ async def predict_batch(request: Request) -> Response:
     with parts.place():
         served = parts.served()
         rows = parse_rows(await read_text(request, parts.limits), most=parts.limits.batch_rows)
-        checked = check_many(Given.of_rows(rows, served.layout), served.layout, numbers=range(1, len(rows) + 1))
+        checked = check_many(Input.of_rows(rows, served.layout), served.layout, numbers=range(1, len(rows) + 1))
         found = await parts.line.predict_columns(served.target, checked) if checked.usable.any() else None
         parts.measures.predicted(served.target, counts(served.target, found))
         return _text(batch_text(served.target, found.checked if found else checked, found))

@@ -37,7 +37,7 @@ SO_ATTACH_FILTER = 26  # of Linux; Python has no name for it
 NO_NEWCOMERS = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 
 
-class LeavingState(ServerState):
+class GracefulState(ServerState):
     """leaving: SIGTERM has come."""
 
     def __init__(self) -> None:
@@ -45,10 +45,10 @@ class LeavingState(ServerState):
         self.leaving = False
 
 
-class LeavingProtocol(HttpToolsProtocol):
+class GracefulProtocol(HttpToolsProtocol):
     """A connection that is closed with the last answer that its caller waits for."""
 
-    server_state: LeavingState
+    server_state: GracefulState
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 (uvicorn's)
         super().__init__(*arguments, **options)
@@ -94,12 +94,12 @@ class LeavingProtocol(HttpToolsProtocol):
         return not self.pipeline
 
 
-class LeavingServer(uvicorn.Server):
+class GracefulServer(uvicorn.Server):
     """Ends in this order: no newcomers, answers for whoever is there, an end for whoever is silent."""
 
     def __init__(self, config: uvicorn.Config, *, end_seconds: float) -> None:
         super().__init__(config)
-        self.server_state: LeavingState = LeavingState()
+        self.server_state: GracefulState = GracefulState()
         self._end_seconds = end_seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -119,8 +119,8 @@ class LeavingServer(uvicorn.Server):
         self.config.timeout_graceful_shutdown = max(end - clock(), LAST_WORDS_SECONDS)  # type: ignore[assignment]
         await super().shutdown(sockets)
 
-    def _silent(self) -> list[LeavingProtocol]:
-        connections = [each for each in self.server_state.connections if isinstance(each, LeavingProtocol)]
+    def _silent(self) -> list[GracefulProtocol]:
+        connections = [each for each in self.server_state.connections if isinstance(each, GracefulProtocol)]
         return [each for each in connections if each.silent]
 
     async def _let_in_who_waits(self, handshake_seconds: float) -> None:
@@ -138,7 +138,7 @@ class LeavingServer(uvicorn.Server):
                     await loop.connect_accepted_socket(self._protocol, caller)
 
     def _protocol(self) -> asyncio.Protocol:
-        return LeavingProtocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        return GracefulProtocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
 
 def refuse_newcomers(door: socket.socket) -> None:
@@ -184,7 +184,7 @@ def run(app: Any, *, host: str, port: int, end_seconds: float) -> None:  # noqa:
         app,
         host=host,
         port=port,
-        http=LeavingProtocol,
+        http=GracefulProtocol,
         backlog=BACKLOG,
         access_log=False,  # /metrics counts; a line per request costs as much as reading it
         log_level="info",
@@ -193,7 +193,7 @@ def run(app: Any, *, host: str, port: int, end_seconds: float) -> None:  # noqa:
     )
     signal.signal(signal.SIGTERM, _leave)
     try:
-        LeavingServer(config, end_seconds=end_seconds).run()
+        GracefulServer(config, end_seconds=end_seconds).run()
     except SystemExit as end:
         if end.code:
             raise Unavailable(f"{host}:{port}: the server does not start; the lines above say why") from end

@@ -9,29 +9,29 @@ from dataclasses import dataclass, field
 
 from pipeline import bootstrap
 from pipeline.governance.service import GovernanceService
-from pipeline.http_api.batcher import Line
-from pipeline.http_api.metrics import Measures
+from pipeline.http_api.batcher import MicroBatcher
+from pipeline.http_api.metrics import HttpMetrics
 from pipeline.http_api.problems import NothingServed, TooManyRequests
 from pipeline.http_api.token import Token, read_token
-from pipeline.serving.champion import Follower, Served, Standing
+from pipeline.serving.champion import Follower, Served, ServingStatus
 from pipeline.serving.scorer import Scorer
 from pipeline.settings import HttpSettings, Settings, read_settings
 
 
 @dataclass
-class Parts:
+class AppState:
     """One served model with its limits, its line of callers and its counters."""
 
     model: str
     limits: HttpSettings
     token: Token | None
     follower: Follower
-    line: Line
-    measures: Measures
+    line: MicroBatcher
+    measures: HttpMetrics
     in_progress: int = field(default=0, init=False)
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> ServingStatus:
         return self.follower.standing
 
     def served(self) -> Served:
@@ -54,7 +54,7 @@ class Parts:
 
 
 @asynccontextmanager
-async def running(model: str | None) -> AsyncIterator[Parts]:
+async def running(model: str | None) -> AsyncIterator[AppState]:
     """The parts, following the champion until the end; `model` None: SIGNOFF_MODEL, else the one of params.yaml.
 
     Raises InvalidInput for settings that cannot be used.
@@ -65,9 +65,9 @@ async def running(model: str | None) -> AsyncIterator[Parts]:
     service, scorer = await asyncio.to_thread(_desk_and_scorer, settings)
     serving = settings.serving
     follower = Follower(service, scorer, name)
-    line = Line(scorer, lanes=scorer.lanes, seconds=serving.http.request_seconds)
-    measures = Measures(lambda: follower.standing, lambda: scorer.worker_restarts)
-    parts = Parts(name, serving.http, token, follower, line, measures)
+    line = MicroBatcher(scorer, lanes=scorer.lanes, seconds=serving.http.request_seconds)
+    measures = HttpMetrics(lambda: follower.standing, lambda: scorer.worker_restarts)
+    parts = AppState(name, serving.http, token, follower, line, measures)
     await _look(follower)
     gc.collect()
     gc.freeze()  # the heavy libraries stay: to go through them again costs a request a tenth of a second

@@ -12,7 +12,7 @@ from pipeline.comparison.rows import Rows, read_rows, require_same_rows
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.evidence import entry_of, number
 from pipeline.governance.ports import Json
-from pipeline.reproduce.recorded import Recorded
+from pipeline.reproduce.recorded import RecordedVersion
 
 TOLERANCE = 1e-9  # sums in another order, on another processor, differ by less
 # Of the environment, what can change how numbers are summed; a kernel's name, say, cannot.
@@ -41,7 +41,7 @@ class Rebuilt:
 
 
 @dataclass(frozen=True)
-class Difference:
+class RebuiltDifference:
     """part: data, fingerprint, metrics or predictions; for a condition: environment. None: not there."""
 
     part: str
@@ -53,7 +53,7 @@ class Difference:
         return {"part": self.part, "name": self.name, "recorded": self.recorded, "rebuilt": self.rebuilt}
 
 
-def verdict(differences: Sequence[Difference], conditions: Sequence[Difference]) -> Verdict:
+def verdict(differences: Sequence[RebuiltDifference], conditions: Sequence[RebuiltDifference]) -> Verdict:
     """Within the tolerance where every number is. A fingerprint is of exact numbers: another one is no more than a
     difference of rounding where something that rounds is another too.
     """
@@ -64,7 +64,7 @@ def verdict(differences: Sequence[Difference], conditions: Sequence[Difference])
     return Verdict.WITHIN if all(within) else Verdict.DIFFERS
 
 
-def _is_near(found: Difference) -> bool:
+def _is_near(found: RebuiltDifference) -> bool:
     recorded, rebuilt = number(found.recorded), number(found.rebuilt)
     if recorded is None or rebuilt is None:
         return False
@@ -81,7 +81,9 @@ class PredictionCheck:
     problem: str = ""
 
 
-def result_differences(recorded: Recorded, rebuilt: Rebuilt, predictions: PredictionCheck) -> Iterator[Difference]:
+def result_differences(
+    recorded: RecordedVersion, rebuilt: Rebuilt, predictions: PredictionCheck
+) -> Iterator[RebuiltDifference]:
     """What a rebuild must give again, and did not."""
     lineage = recorded.lineage
     pairs = {
@@ -90,14 +92,16 @@ def result_differences(recorded: Recorded, rebuilt: Rebuilt, predictions: Predic
     }
     for (part, name), (first, second) in pairs.items():
         if first != second:
-            yield Difference(part, name, first, second)
+            yield RebuiltDifference(part, name, first, second)
     yield from _unequal("metrics", _measured(recorded.evaluation), _measured(rebuilt.evaluation))
     if predictions.problem:
-        yield Difference("predictions", "rows", None, predictions.problem)
+        yield RebuiltDifference("predictions", "rows", None, predictions.problem)
     if predictions.other_class:
-        yield Difference("predictions", "rows of another class", 0, predictions.other_class)
+        yield RebuiltDifference("predictions", "rows of another class", 0, predictions.other_class)
     if predictions.largest_difference:
-        yield Difference("predictions", "largest difference of a probability", 0.0, predictions.largest_difference)
+        yield RebuiltDifference(
+            "predictions", "largest difference of a probability", 0.0, predictions.largest_difference
+        )
 
 
 def check_predictions(recorded: bytes, rebuilt: bytes) -> PredictionCheck:
@@ -122,7 +126,7 @@ def _require_same_classes(first: Rows, second: Rows) -> None:
         raise InvalidInput(f"the two have other classes ({len(first.classes)} and {len(second.classes)})")
 
 
-def other_conditions(recorded: Recorded, rebuilt: Rebuilt) -> list[Difference]:
+def other_conditions(recorded: RecordedVersion, rebuilt: Rebuilt) -> list[RebuiltDifference]:
     """Where the rebuild's environment is another; only what both recorded is compared, and a package that is gone."""
     then, now = dict(recorded.lineage.environment), dict(rebuilt.environment)
     named = entry_of(then, "packages")
@@ -135,10 +139,10 @@ def _measured(evaluation: Mapping[str, Json]) -> dict[str, Json]:
     return _flat({name: value for name, value in evaluation.items() if name not in NOT_METRICS})
 
 
-def _unequal(part: str, first: Mapping[str, Json], second: Mapping[str, Json]) -> Iterator[Difference]:
+def _unequal(part: str, first: Mapping[str, Json], second: Mapping[str, Json]) -> Iterator[RebuiltDifference]:
     for name in sorted({*first, *second}):
         if first.get(name) != second.get(name):
-            yield Difference(part, name, first.get(name), second.get(name))
+            yield RebuiltDifference(part, name, first.get(name), second.get(name))
 
 
 def _flat(document: Any, prefix: str = "") -> dict[str, Json]:  # noqa: ANN401 (any JSON)

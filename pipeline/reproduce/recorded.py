@@ -65,7 +65,7 @@ class Lineage(BaseModel):
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedVersion:
     """settings: sections of `params.yaml`, the recipe as `rebuilt`. notes: what is not known, in sentences."""
 
     model: str
@@ -81,7 +81,7 @@ class Recorded:
         return f"{self.model} version {self.version}"
 
 
-def read_recorded(registry: Registry, model: str, version: int) -> Recorded:
+def read_recorded(registry: Registry, model: str, version: int) -> RecordedVersion:
     """Raises NotFound, Refused for a version of another producer, Unavailable."""
     label = f"{model} version {version}"
     record = registry.version(model, version)
@@ -93,7 +93,7 @@ def read_recorded(registry: Registry, model: str, version: int) -> Recorded:
     if not isinstance(evaluation, dict):
         raise NotFound(f"{label}: signoff/{EVALUATION}.json is missing or damaged, so there is nothing to compare with")
     settings, gaps = _settings(documents.get(SETTINGS), lineage)
-    return Recorded(
+    return RecordedVersion(
         model=model,
         version=version,
         lineage=lineage,

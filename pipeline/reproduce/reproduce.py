@@ -22,15 +22,15 @@ from pipeline.governance.evidence import entry_of
 from pipeline.governance.ports import Json, Registry
 from pipeline.reproduce import rebuild
 from pipeline.reproduce.differences import (
-    Difference,
     Rebuilt,
+    RebuiltDifference,
     Verdict,
     check_predictions,
     other_conditions,
     result_differences,
     verdict,
 )
-from pipeline.reproduce.recorded import REBUILT, Recorded, read_recorded
+from pipeline.reproduce.recorded import REBUILT, RecordedVersion, read_recorded
 from pipeline.reproduce.worktree import fresh_interpreter, require_commit, worktree
 from pipeline.serving.worker.client import environment as bare_environment
 from pipeline.settings import Settings
@@ -51,8 +51,8 @@ class Reproduction:
     commit: str
     rows: int
     largest_difference: float
-    differences: tuple[Difference, ...]
-    conditions: tuple[Difference, ...]
+    differences: tuple[RebuiltDifference, ...]
+    conditions: tuple[RebuiltDifference, ...]
     notes: tuple[str, ...]
 
     @property
@@ -80,7 +80,7 @@ class Reproduction:
 
 
 @dataclass(frozen=True)
-class Options:
+class ReproduceOptions:
     """data: the file that the version was trained on. install: with the commit's own packages, in a new environment."""
 
     data: Path | None = None
@@ -88,7 +88,7 @@ class Options:
 
 
 def reproduce(
-    registry: Registry, model: str, version: int, *, settings: Settings, options: Options, progress: Progress
+    registry: Registry, model: str, version: int, *, settings: Settings, options: ReproduceOptions, progress: Progress
 ) -> Reproduction:
     """Raises NotFound for what the rebuild needs and is not here, Refused for a version of another producer."""
     recorded = read_recorded(registry, model, version)
@@ -112,7 +112,7 @@ def reproduce(
     )
 
 
-def _data_file(recorded: Recorded, given: Path | None, own: Path) -> Path | None:
+def _data_file(recorded: RecordedVersion, given: Path | None, own: Path) -> Path | None:
     """The file whose bytes are the recorded ones, None for the sample, which the recorded code generates.
 
     own: what the settings of now name; taken where it has the recorded name. Raises NotFound, InvalidInput.
@@ -136,7 +136,7 @@ def _data_file(recorded: Recorded, given: Path | None, own: Path) -> Path | None
 
 
 def _rebuild(
-    recorded: Recorded, commit: str, scratch: Path, *, data: Path | None, install: bool, progress: Progress
+    recorded: RecordedVersion, commit: str, scratch: Path, *, data: Path | None, install: bool, progress: Progress
 ) -> Rebuilt:
     progress(0, len(STEPS), "check out and install" if install else "check out")
     with worktree(commit, scratch / "code") as code:
@@ -159,7 +159,7 @@ def _rebuild(
     return _rebuilt(scratch / "work")
 
 
-def _params(recorded: Recorded, code: Path, data: Path | None) -> dict[str, Any]:
+def _params(recorded: RecordedVersion, code: Path, data: Path | None) -> dict[str, Any]:
     """params.yaml of the commit under the recorded settings; what they do not name has no part in the training."""
     try:
         content = yaml.safe_load((code / "params.yaml").read_text(encoding="utf-8"))
@@ -173,7 +173,7 @@ def _params(recorded: Recorded, code: Path, data: Path | None) -> dict[str, Any]
     }
 
 
-def _environment(recorded: Recorded, code: Path, scratch: Path) -> dict[str, str]:
+def _environment(recorded: RecordedVersion, code: Path, scratch: Path) -> dict[str, str]:
     """The recorded thread settings, and addresses that lead nowhere: no rebuild can reach a registry or a ledger."""
     threads = entry_of(recorded.lineage.environment, "threads")
     bare = {name: text for name, text in bare_environment(scratch).items() if name not in THREAD_VARIABLES}

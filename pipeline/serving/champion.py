@@ -18,7 +18,7 @@ from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import layout
 from pipeline.serving.trust import LedgerView, Trust
 from pipeline.validation.rows import CheckedRow, example_row
-from pipeline.validation.schema import Layout
+from pipeline.validation.schema import InputSchema
 
 KEPT_COPIES = 2  # the one that serves, and the one before it: requests may still be with it
 LOG = logging.getLogger(__name__)
@@ -33,13 +33,13 @@ class Served:
     """A champion that answers. since: when the ledger made it one. example: a row that it takes, if one is known."""
 
     target: Target
-    layout: Layout
+    layout: InputSchema
     since: datetime | None
     example: CheckedRow | None
 
 
 @dataclass(frozen=True)
-class Standing:
+class ServingStatus:
     """What the last look found.
 
     served: None where nothing may be served. reason: one sentence where that is not the champion as it should be, else
@@ -67,18 +67,18 @@ class Follower:
         self.model = model
         self._service, self._scorer = service, scorer
         self._kept: deque[ExitStack] = deque()
-        self.standing = Standing(None, f"the champion of {model!r} was not looked at yet")
+        self.standing = ServingStatus(None, f"the champion of {model!r} was not looked at yet")
         self._closed = False
 
-    def look(self) -> Standing:
+    def look(self) -> ServingStatus:
         """Ask registry and ledger, make a new champion ready, and say how things stand. Raises nothing of ours."""
         held = self.standing.served
         try:
-            standing = Standing(self._champion(held))
+            standing = ServingStatus(self._champion(held))
         except NoChampion as reason:
-            standing = Standing(None, str(reason))
+            standing = ServingStatus(None, str(reason))
         except SignoffError as reason:
-            standing = Standing(held, str(reason))
+            standing = ServingStatus(held, str(reason))
         standing = self._tried(standing)
         if self._closed:  # meanwhile: the worker that did not answer was ended with the server
             return self.standing
@@ -138,7 +138,7 @@ class Follower:
             self._kept.popleft().close()
         return Served(target, columns, view.since, example)
 
-    def _tried(self, standing: Standing) -> Standing:
+    def _tried(self, standing: ServingStatus) -> ServingStatus:
         """With one prediction, which also makes a worker that was started anew ready before a request needs it."""
         served = standing.served
         if served is None or served.example is None:
@@ -150,7 +150,7 @@ class Follower:
         return standing
 
 
-def _log_change(model: str, standing: Standing) -> None:
+def _log_change(model: str, standing: ServingStatus) -> None:
     served = standing.served
     what = f"version {served.target.resolved.version}, digest {served.target.digest[:12]}" if served else "nothing"
     LOG.warning("%s: serves %s%s", model, what, f"; degraded: {standing.reason}" if standing.reason else "")

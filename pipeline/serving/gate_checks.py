@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.governance.claims import Measured
+from pipeline.governance.claims import RecomputedMetrics
 from pipeline.governance.errors import InvalidInput, NotFound, NotTried, Refused
 from pipeline.governance.ports import Registry, VersionRecord
 from pipeline.governance.review import EVALUATION_ROWS
@@ -91,7 +91,7 @@ class WorkerRecomputer:
     registry: Registry
     serving: ServingSettings
 
-    def recompute(self, record: VersionRecord, *, file_digest: str) -> Measured:
+    def recompute(self, record: VersionRecord, *, file_digest: str) -> RecomputedMetrics:
         """Every metric that the rows allow.
 
         Raises NotFound where there are no evaluation rows, InvalidInput where they cannot be used, Refused where the
@@ -109,7 +109,7 @@ class WorkerRecomputer:
             stored = read_rows(path.read_bytes(), label(record))
             answers = self._ask(record, stored, {"folder": str(folder), "digest": file_digest})
         now = _rows_now(stored, answers, label(record))
-        return Measured(len(stored), measure(now), int((now.predicted != stored.predicted).sum()))
+        return RecomputedMetrics(len(stored), measure(now), int((now.predicted != stored.predicted).sum()))
 
     def _ask(self, record: VersionRecord, rows: "Rows", model: Answer) -> list[Answer]:
         policy = {"trust": self.serving.trust, "allowed_types": list(self.serving.allowed_types), "kept_models": 1}

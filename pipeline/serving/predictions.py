@@ -9,7 +9,7 @@ from pipeline.governance.evidence import Evidence
 from pipeline.governance.ports import VersionRecord
 from pipeline.serving.trust import Trust, TrustState
 from pipeline.validation.rows import Row
-from pipeline.validation.schema import Layout
+from pipeline.validation.schema import InputSchema
 
 if TYPE_CHECKING:
     from pipeline.validation.columns import CheckedColumns
@@ -45,7 +45,7 @@ class Target:
     record: VersionRecord
     evidence: Evidence
     state: TrustState
-    layout: Layout | None
+    layout: InputSchema | None
     classes: tuple[str, ...] = ()
     probabilities: bool = False
     names: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from pipeline.serving.trust import LedgerView, Trust, TrustState, judge
 from pipeline.serving.worker.client import WorkerRefusal
 from pipeline.serving.worker.load import MODEL_DESCRIPTION, model_file, parse_description
 from pipeline.serving.worker.protocol import Frame
-from pipeline.validation.schema import Layout, layout_of, layout_of_model, started_with
+from pipeline.validation.schema import InputSchema, layout_of, layout_of_model, started_with
 
 # What MODEL, MODEL@ALIAS and MODEL/VERSION mean: the registry says it, and of a champion the ledger has to agree.
 
@@ -197,7 +197,7 @@ def _keep(kept: OrderedDict[str, Found], digest: str, found: Found) -> None:
         kept.popitem(last=False)
 
 
-def layout(target: Target) -> Layout:
+def layout(target: Target) -> InputSchema:
     """Raises Refused where nothing says which columns the version takes, or one has to be there and cannot be given."""
     if target.layout is None:
         raise Refused(f"{target.label} does not say which columns it takes: no schema, signature, example or names")

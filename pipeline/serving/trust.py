@@ -10,7 +10,7 @@ from pipeline.governance.evidence import Evidence
 from pipeline.governance.ledger import Topic
 from pipeline.governance.lifecycle import CHAMPION, Slot
 from pipeline.governance.ports import Ledger
-from pipeline.governance.recorded import Recorded, recorded_files, recorded_of
+from pipeline.governance.recorded import RecordedFiles, recorded_files, recorded_of
 
 
 class Trust(StrEnum):
@@ -50,7 +50,7 @@ class LedgerView(NamedTuple):
 
     known: bool
     champion: int | None
-    files: Mapping[int, Recorded]
+    files: Mapping[int, RecordedFiles]
     since: datetime | None = None
     pending: bool = False
 

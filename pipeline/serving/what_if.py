@@ -13,7 +13,7 @@ from typing import TypeGuard
 
 from pipeline.serving.predictions import Prediction
 from pipeline.validation.rows import CheckedRow, Value, check_row
-from pipeline.validation.schema import ColumnRule, Layout
+from pipeline.validation.schema import ColumnSchema, InputSchema
 from pipeline.validation.values import EXACT
 
 Ask = Callable[[Sequence[CheckedRow]], Sequence[Prediction]]
@@ -27,7 +27,7 @@ STEPS = 1_000  # a changed number is rounded to a power of ten that makes at lea
 
 
 @dataclass(frozen=True)
-class Change:
+class Counterfactual:
     """`values` of the changed columns only; `prediction` is the model's for the row with them.
 
     size: the sum over the columns of the moved share of their range; a category counts 1.
@@ -38,7 +38,7 @@ class Change:
     size: float
 
 
-def points(rule: ColumnRule, own: Value) -> list[Value]:
+def points(rule: ColumnSchema, own: Value) -> list[Value]:
     """Values over which a column may be moved, in order; empty where nothing says which it may have."""
     if rule.categories:
         return list(rule.categories)
@@ -53,7 +53,7 @@ def points(rule: ColumnRule, own: Value) -> list[Value]:
     return list(dict.fromkeys(round(each) for each in found)) if rule.kind == "integer" else [*found]
 
 
-def curve_points(rule: ColumnRule, own: Value) -> list[Value]:
+def curve_points(rule: ColumnSchema, own: Value) -> list[Value]:
     """As points, so many that the steps of a tree look like steps; from and to the row's own number, too."""
     found = points(rule, own)
     if rule.categories or rule.kind not in {"number", "integer"} or not found or not _is_number(own):
@@ -63,7 +63,7 @@ def curve_points(rule: ColumnRule, own: Value) -> list[Value]:
     return [*sorted({own, *(map(round, places) if rule.kind == "integer" else places)})]
 
 
-def value_range(rule: ColumnRule, own: Value) -> tuple[float, float]:
+def value_range(rule: ColumnSchema, own: Value) -> tuple[float, float]:
     """Where it was trained, else where values are allowed, else around the row's own."""
     for low, high in ((rule.lowest, rule.highest), (rule.minimum, rule.maximum)):
         if low is not None and high is not None:
@@ -73,8 +73,8 @@ def value_range(rule: ColumnRule, own: Value) -> tuple[float, float]:
 
 
 def smallest_change(
-    ask: Ask, row: CheckedRow, layout: Layout, *, may_change: Iterable[str], wanted: str | None = None
-) -> Change | None:
+    ask: Ask, row: CheckedRow, layout: InputSchema, *, may_change: Iterable[str], wanted: str | None = None
+) -> Counterfactual | None:
     """The fewest columns, and of as few the smallest size, that give `wanted` (None: any other class).
 
     None where no change of up to three columns was found. `ask` predicts rows that are checked already.
@@ -95,8 +95,8 @@ def smallest_change(
 class _Search:
     ask: Ask
     row: CheckedRow
-    layout: Layout
-    rules: tuple[ColumnRule, ...]
+    layout: InputSchema
+    rules: tuple[ColumnSchema, ...]
     present: str
     wanted: str | None
 
@@ -113,27 +113,27 @@ class _Search:
             if value != self.own(rule)
         ]
 
-    def own(self, rule: ColumnRule) -> Value:
+    def own(self, rule: ColumnSchema) -> Value:
         return self.row.values[rule.name]
 
-    def asked(self, many: Iterable[Changes]) -> list[Change]:
+    def asked(self, many: Iterable[Changes]) -> list[Counterfactual]:
         """Each with what the model says and its size; the values are allowed, for they come from the rules."""
         changes = list({tuple(sorted(each.items())): each for each in many}.values())
         rows = [replace(self.row, values={**self.row.values, **each}) for each in changes]
         said = self.ask(rows) if rows else []
-        return [Change(each, answer, self.size(each)) for each, answer in zip(changes, said, strict=True)]
+        return [Counterfactual(each, answer, self.size(each)) for each, answer in zip(changes, said, strict=True)]
 
     def size(self, changes: Changes) -> float:
         return sum(self._moved(rule, changes[rule.name]) for rule in self.rules if rule.name in changes)
 
-    def _moved(self, rule: ColumnRule, value: Value) -> float:
+    def _moved(self, rule: ColumnSchema, value: Value) -> float:
         own = self.own(rule)
         if isinstance(own, bool | str) or not isinstance(own, int | float) or not isinstance(value, int | float):
             return 1.0
         low, high = value_range(rule, own)
         return abs(value - own) / (high - low)
 
-    def nearest(self, found: Sequence[Change]) -> list[Changes]:
+    def nearest(self, found: Sequence[Counterfactual]) -> list[Changes]:
         """The changes that bring the class nearest; none where the model gives no probabilities."""
         known = [each for each in found if each.prediction.probabilities]
         return [each.values for each in sorted(known, key=lambda each: -self._progress(each.prediction))[:BEAM]]
@@ -143,14 +143,14 @@ class _Search:
             return said.probabilities.get(self.wanted, 0.0)
         return -said.probabilities.get(self.present, 0.0)
 
-    def smallest(self, reached: Sequence[Change]) -> Change:
+    def smallest(self, reached: Sequence[Counterfactual]) -> Counterfactual:
         """On the grid another set of columns may look smaller than it is: the best of a few sets are refined."""
-        best: dict[frozenset[str], Change] = {}
+        best: dict[frozenset[str], Counterfactual] = {}
         for change in sorted(reached, key=lambda each: each.size):
             best.setdefault(frozenset(change.values), change)
         return self._confirmed(min(map(self._refined, list(best.values())[:REFINED]), key=lambda each: each.size))
 
-    def _refined(self, change: Change) -> Change:
+    def _refined(self, change: Counterfactual) -> Counterfactual:
         """Each number as near to the row's own as the model still gives the class, on a finer grid, rounded."""
         for rule in self.rules:
             value, own = change.values.get(rule.name), self.own(rule)
@@ -158,7 +158,7 @@ class _Search:
                 change = self._nearer(change, rule, own=own, value=value)
         return change
 
-    def _nearer(self, change: Change, rule: ColumnRule, *, own: float, value: float) -> Change:
+    def _nearer(self, change: Counterfactual, rule: ColumnSchema, *, own: float, value: float) -> Counterfactual:
         low, high = value_range(rule, own)
         step = 1.0 if rule.kind == "integer" else 10 ** math.floor(math.log10((high - low) / STEPS))
         ends = (value + step, value - step)  # rounded, the value itself may fall short of the class
@@ -168,7 +168,7 @@ class _Search:
         reached = [each for each in tried if self.is_reached(each.prediction)]
         return min(reached or [change], key=lambda each: each.size)
 
-    def _confirmed(self, change: Change) -> Change:
+    def _confirmed(self, change: Counterfactual) -> Counterfactual:
         """Asked once more as a row that was checked like any other."""
         checked = check_row({**self.row.values, **change.values}, self.layout)
         return replace(change, prediction=self.ask([checked])[0])
@@ -178,7 +178,7 @@ def _is_number(value: Value) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _allows(rule: ColumnRule, value: float) -> bool:
+def _allows(rule: ColumnSchema, value: float) -> bool:
     return (rule.minimum is None or value >= rule.minimum) and (rule.maximum is None or value <= rule.maximum)
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.metrics import MetricRules
-from pipeline.settings.file import Edges, Section, Sentences, Share, Word, Words, read_params
+from pipeline.settings.file import Edges, Sentences, SettingsSection, Share, Word, Words, read_params
 from pipeline.settings.policy import PolicySettings
 from pipeline.settings.schema import SchemaSettings
 
@@ -19,7 +19,7 @@ VAR = ROOT / "var"
 ESTIMATORS = Literal["logistic_regression", "random_forest", "extra_trees", "hist_gradient_boosting"]
 
 
-class DataSettings(Section):
+class DataSettings(SettingsSection):
     """source: "sample" or the path of a CSV or Parquet file."""
 
     source: Word
@@ -27,14 +27,14 @@ class DataSettings(Section):
     sample_seed: int
 
 
-class SplitSettings(Section):
+class SplitSettings(SettingsSection):
     """Stratified by class, after exact duplicates were dropped."""
 
     test_share: Share
     seed: int
 
 
-class CandidateSettings(Section):
+class CandidateSettings(SettingsSection):
     """One training recipe; `parameters` are those of the scikit-learn estimator."""
 
     estimator: ESTIMATORS
@@ -42,7 +42,7 @@ class CandidateSettings(Section):
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 
-class EvaluationSettings(Section):
+class EvaluationSettings(SettingsSection):
     """Intervals at `confidence`; slices by each categorical column and by bands of Age where there is such a column.
 
     lower_is_better, higher_is_better: names of metrics that do not say it by themselves. metric_names: by our name,
@@ -74,7 +74,7 @@ class EvaluationSettings(Section):
         return MetricRules(frozenset(self.lower_is_better), frozenset(self.higher_is_better), names)
 
 
-class RegistrySettings(Section):
+class RegistrySettings(SettingsSection):
     """id: fixed here, or null for one that is chosen once and kept as a tag on the experiment.
 
     intended_use, limitations: what the model card of a version says that is registered from now on; null: nothing.
@@ -87,7 +87,7 @@ class RegistrySettings(Section):
     limitations: Sentences | None = None
 
 
-class HttpSettings(Section):
+class HttpSettings(SettingsSection):
     """Limits of the HTTP API.
 
     poll_seconds: how often the champion is looked up. at_once: requests for predictions that are taken; more are told
@@ -105,7 +105,7 @@ class HttpSettings(Section):
     allowed_hosts: list[Word] = Field(default_factory=list)
 
 
-class ServingSettings(Section):
+class ServingSettings(SettingsSection):
     """Limits of the process that loads models, what it may load, and how large files of rows may be.
 
     trust: allow_list loads skops files with `allowed_types` only; producers also whatever MLflow's pyfunc loads, which
@@ -127,7 +127,7 @@ class ServingSettings(Section):
     http: HttpSettings
 
 
-class Environment(Section):
+class Environment(SettingsSection):
     """Addresses, names and secrets; each default address lies under `var/` in the project's root.
 
     model: which one is served over HTTP. token: what its callers must show, or token_file: where that is written.
@@ -160,7 +160,7 @@ class Environment(Section):
             raise InvalidInput("SIGNOFF_ACTOR: is not set, and this user has no login name") from error
 
 
-class Settings(Section):
+class Settings(SettingsSection):
     """The whole of `params.yaml`; `environment` is added when it is read."""
 
     data: DataSettings

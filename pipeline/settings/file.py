@@ -100,7 +100,7 @@ Words = Annotated[list[Word], AfterValidator(_different)]
 Edges = Annotated[list[float], AfterValidator(_ascending)]
 
 
-class Section(BaseModel):
+class SettingsSection(BaseModel):
     """Strict about types and keys: a misspelt key is an error, never a silent default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

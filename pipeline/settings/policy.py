@@ -9,7 +9,7 @@ from pipeline.governance.gates import GATES
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.metrics import DEFAULT_RULES, Direction, MetricRules, direction_of
 from pipeline.governance.policy import GateRule, Mode, MoveRules, Policy
-from pipeline.settings.file import Section, Word
+from pipeline.settings.file import SettingsSection, Word
 
 # What a rule must say about a gate beside its modes; a gate that is not listed takes nothing.
 GATE_PARAMETERS: Mapping[str, frozenset[str]] = {
@@ -20,7 +20,7 @@ GATE_PARAMETERS: Mapping[str, frozenset[str]] = {
 }
 
 
-class GateSettings(Section):
+class GateSettings(SettingsSection):
     """See GateRule."""
 
     mode: Mode = Field(strict=False)
@@ -32,7 +32,7 @@ class GateSettings(Section):
     maximum: float | None = Field(default=None, ge=0)
 
 
-class MoveSettings(Section):
+class MoveSettings(SettingsSection):
     """The roles of which one is needed (none: nobody may), and the gates."""
 
     roles: list[Word] = Field(default_factory=list)
@@ -61,7 +61,7 @@ class MoveSettings(Section):
         return self
 
 
-class PolicySettings(Section):
+class PolicySettings(SettingsSection):
     """A move that is not listed is closed: what the policy does not name is not allowed by omission.
 
     may_change: by model, the columns that a person could change; the smallest change to another class keeps to them.

@@ -4,10 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.settings.file import Section, Word, Words
+from pipeline.settings.file import SettingsSection, Word, Words
 
 
-class TargetSettings(Section):
+class TargetSettings(SettingsSection):
     """The column to predict and its classes, in the order in which screens show them."""
 
     name: Word
@@ -15,7 +15,7 @@ class TargetSettings(Section):
     classes: Words = Field(min_length=2)
 
 
-class NumberColumn(Section):
+class NumberColumn(SettingsSection):
     """minimum and maximum are allowed themselves; `unit` is text for people."""
 
     type: Literal["number"]
@@ -32,7 +32,7 @@ class NumberColumn(Section):
         return self
 
 
-class CategoryColumn(Section):
+class CategoryColumn(SettingsSection):
     """The categories in the order in which a form lists them."""
 
     type: Literal["category"]
@@ -50,7 +50,7 @@ class CategoryColumn(Section):
 Column = Annotated[NumberColumn | CategoryColumn, Field(discriminator="type")]
 
 
-class SchemaSettings(Section):
+class SchemaSettings(SettingsSection):
     """The feature schema: what a row looks like, column by column."""
 
     target: TargetSettings

@@ -17,7 +17,7 @@ from pipeline.settings.schema import SchemaSettings
 from pipeline.training.candidates import fit_pipeline
 from pipeline.training.data import rows_fingerprint
 from pipeline.training.files import write_bytes, write_json
-from pipeline.training.intervals import Predictions, all_metrics, bootstrap, calibration_bins, ratio, wilson
+from pipeline.training.intervals import EvaluatedPredictions, all_metrics, bootstrap, calibration_bins, ratio, wilson
 
 Document = dict[str, Any]
 AGE = "Age"
@@ -26,7 +26,7 @@ LATENCY_ROWS = 20
 METRICS = ("f1_macro", "f1_weighted", "precision_macro", "recall_macro", "log_loss", "calibration_error")
 
 
-def predict_rows(model: Pipeline, rows: pd.DataFrame, schema: SchemaSettings) -> Predictions:
+def predict_rows(model: Pipeline, rows: pd.DataFrame, schema: SchemaSettings) -> EvaluatedPredictions:
     """Predictions for rows with their truth; a class that training never saw has probability 0."""
     classes = tuple(schema.target.classes)
     position = {name: index for index, name in enumerate(classes)}
@@ -36,10 +36,10 @@ def predict_rows(model: Pipeline, rows: pd.DataFrame, schema: SchemaSettings) ->
     probabilities[:, places] = known
     actual = rows[schema.target.name].map(position).to_numpy(dtype=np.intp)
     # The first of equals in the model's own order, as `predict` decides.
-    return Predictions(classes, actual, places[known.argmax(axis=1)], probabilities)
+    return EvaluatedPredictions(classes, actual, places[known.argmax(axis=1)], probabilities)
 
 
-def evaluate_predictions(predictions: Predictions, settings: EvaluationSettings) -> Document:
+def evaluate_predictions(predictions: EvaluatedPredictions, settings: EvaluationSettings) -> Document:
     """The part of the evaluation that needs nothing but predictions and truth."""
     confusion = predictions.confusion()
     return {
@@ -51,7 +51,7 @@ def evaluate_predictions(predictions: Predictions, settings: EvaluationSettings)
     }
 
 
-def _metrics(predictions: Predictions, settings: EvaluationSettings) -> Document:
+def _metrics(predictions: EvaluatedPredictions, settings: EvaluationSettings) -> Document:
     hits, n = int((predictions.actual == predictions.predicted).sum()), predictions.rows
     low, high = wilson(hits, n, settings.confidence)
     metrics: Document = {"accuracy": {"value": hits / n, "low": low, "high": high, "method": "wilson"}}
@@ -69,7 +69,7 @@ def _metrics(predictions: Predictions, settings: EvaluationSettings) -> Document
     return metrics
 
 
-def _per_class(predictions: Predictions, confidence: float) -> list[Document]:
+def _per_class(predictions: EvaluatedPredictions, confidence: float) -> list[Document]:
     confusion = predictions.confusion()
     hits = np.diagonal(confusion).astype(float)
     support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
@@ -92,7 +92,7 @@ def _per_class(predictions: Predictions, confidence: float) -> list[Document]:
     return lines
 
 
-def slices(rows: pd.DataFrame, predictions: Predictions, settings: Settings) -> list[Document]:
+def slices(rows: pd.DataFrame, predictions: EvaluatedPredictions, settings: Settings) -> list[Document]:
     """Accuracy by each category and by bands of age; slices without rows are left out."""
     right = predictions.actual == predictions.predicted
     schema, confidence = settings.schema_, settings.evaluation.confidence
@@ -155,7 +155,7 @@ def latency(model: Pipeline, inputs: pd.DataFrame) -> Document:
     return {"median": float(np.median(times)), "p95": float(np.quantile(times, 0.95)), "n": len(times)}
 
 
-def evaluation_rows(rows: pd.DataFrame, predictions: Predictions, schema: SchemaSettings) -> pd.DataFrame:
+def evaluation_rows(rows: pd.DataFrame, predictions: EvaluatedPredictions, schema: SchemaSettings) -> pd.DataFrame:
     """Inputs, truth and predictions side by side."""
     names = np.array(predictions.classes)
     frame = rows[list(schema.columns)].assign(

@@ -15,7 +15,7 @@ MOST_NUMBERS_AT_ONCE = 5_000_000  # in one block of bootstrap draws
 
 
 @dataclass(frozen=True)
-class Predictions:
+class EvaluatedPredictions:
     """Truth and predictions as positions in `classes`; `probabilities` has one column per class."""
 
     classes: tuple[str, ...]
@@ -67,7 +67,7 @@ def ratio(part: Numbers, whole: Counts) -> Numbers:
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
-def row_losses(predictions: Predictions) -> Numbers:
+def row_losses(predictions: EvaluatedPredictions) -> Numbers:
     """Minus the logarithm of the true class's probability, kept finite as scikit-learn does."""
     smallest = np.finfo(np.float64).eps
     normalised = predictions.probabilities / predictions.probabilities.sum(axis=1, keepdims=True)
@@ -75,7 +75,7 @@ def row_losses(predictions: Predictions) -> Numbers:
     return -np.log(np.clip(true, smallest, 1 - smallest))
 
 
-def calibration_gaps(predictions: Predictions) -> tuple[Positions, Numbers]:
+def calibration_gaps(predictions: EvaluatedPredictions) -> tuple[Positions, Numbers]:
     """Per row its bin, by the probability of the predicted class, and that probability minus right (1) or wrong (0)."""
     confidence = predictions.probabilities.max(axis=1)
     return calibration_bins(confidence), confidence - (predictions.actual == predictions.predicted)
@@ -86,7 +86,7 @@ def calibration_bins(confidence: Numbers) -> Positions:
     return np.minimum((confidence * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
 
 
-def all_metrics(predictions: Predictions, draws: Positions) -> dict[str, Numbers]:
+def all_metrics(predictions: EvaluatedPredictions, draws: Positions) -> dict[str, Numbers]:
     """Each metric but accuracy per line of `draws`, which holds row numbers."""
     count, rows = draws.shape
     size = len(predictions.classes)
@@ -104,7 +104,7 @@ def all_metrics(predictions: Predictions, draws: Positions) -> dict[str, Numbers
 
 
 def bootstrap(
-    predictions: Predictions, *, samples: int, seed: int, confidence: float
+    predictions: EvaluatedPredictions, *, samples: int, seed: int, confidence: float
 ) -> Mapping[str, tuple[float, float]]:
     """Percentile intervals over rows drawn with replacement; the same ones for the same arguments."""
     blocks = [all_metrics(predictions, draws) for draws in _draws(predictions.rows, samples, seed)]

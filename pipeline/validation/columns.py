@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.validation.rows import CheckedRow, Problem, Repeated, Value, check_row, nullable
-from pipeline.validation.schema import ColumnRule, Kind, Layout
+from pipeline.validation.schema import ColumnSchema, InputSchema, Kind
 from pipeline.validation.values import EXACT, LARGEST, MOST_TEXT, WHOLE
 
 # One column of many rows against its rule: which cells are surely fine, and their values.
@@ -62,7 +62,7 @@ def cell_of(array: Arrow, position: int) -> Any:  # noqa: ANN401 (whatever the a
         return f"{array.type} {getattr(cell, 'value', '')}"
 
 
-def check_column(array: Arrow, rule: ColumnRule, count: int, *, from_text: bool) -> Column:
+def check_column(array: Arrow, rule: ColumnSchema, count: int, *, from_text: bool) -> Column:
     if array is None:
         return _nothing_sure(rule, count)
     if pa.types.is_null(array.type):
@@ -71,17 +71,17 @@ def check_column(array: Arrow, rule: ColumnRule, count: int, *, from_text: bool)
     return CHECKS[rule.kind](array, rule, text=text, from_text=from_text)
 
 
-def _nothing_sure(rule: ColumnRule, count: int) -> Column:
+def _nothing_sure(rule: ColumnSchema, count: int) -> Column:
     none = np.zeros(count, dtype=bool)
     return Column(pa.nulls(count, TYPES.get(rule.kind, pa.null())), none, none)
 
 
-def _missing(rule: ColumnRule, count: int) -> Column:
+def _missing(rule: ColumnSchema, count: int) -> Column:
     column = _nothing_sure(rule, count)
     return column if rule.required else Column(column.values, ~column.sure, column.odd)
 
 
-def _numbers(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) -> Column:
+def _numbers(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -> Column:
     """Where a float may not tell two whole numbers apart, nothing is sure but what came as 64 bits for 64 bits."""
     if text:
         found = _parsed(array) if from_text else None
@@ -109,7 +109,7 @@ def _numbers(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) -> 
     return Column(pa.array(whole, mask=~sure), sure | _allowed_to_miss(nothing, rule, blank=text, array=array), odd)
 
 
-def _exactly(array: Arrow, rule: ColumnRule, *, text: bool) -> Column | None:
+def _exactly(array: Arrow, rule: ColumnSchema, *, text: bool) -> Column | None:
     """A column of whole numbers such as identifiers, some beyond what floats tell apart; None where it is another one.
 
     Ranges are compared by floats, so there are none here.
@@ -128,11 +128,11 @@ def _exactly(array: Arrow, rule: ColumnRule, *, text: bool) -> Column | None:
     return Column(whole, there, np.zeros(len(array), dtype=bool))
 
 
-def _has_range(rule: ColumnRule) -> bool:
+def _has_range(rule: ColumnSchema) -> bool:
     return any(end is not None for end in (rule.minimum, rule.maximum, rule.lowest, rule.highest))
 
 
-def _allowed_to_miss(nothing: Mask, rule: ColumnRule, *, blank: bool, array: Arrow) -> Mask:
+def _allowed_to_miss(nothing: Mask, rule: ColumnSchema, *, blank: bool, array: Arrow) -> Mask:
     """Which cells are surely missing and may be."""
     if rule.required:
         return np.zeros(len(nothing), dtype=bool)
@@ -156,7 +156,7 @@ def _as_floats(array: Arrow) -> Arrow:
     return None
 
 
-def _outside(values: Mask, rule: ColumnRule) -> Mask:
+def _outside(values: Mask, rule: ColumnSchema) -> Mask:
     """As rows.check_row warns: not between, and not as good as on one of the ends."""
     if rule.lowest is None or rule.highest is None:
         return np.zeros(len(values), dtype=bool)
@@ -168,7 +168,7 @@ def _outside(values: Mask, rule: ColumnRule) -> Mask:
     return found
 
 
-def _booleans(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) -> Column:
+def _booleans(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -> Column:
     count = len(array)
     if text and from_text:
         true, false = (_mask(pc.is_in(array, value_set=pa.array(words))) for words in (TRUE, FALSE))
@@ -182,7 +182,7 @@ def _booleans(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) ->
     return Column(pa.array(true, mask=~sure), sure | missing, np.zeros(count, dtype=bool))
 
 
-def _moments(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) -> Column:  # noqa: ARG001 (text is text)
+def _moments(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -> Column:  # noqa: ARG001 (text is text)
     """Times with a zone are kept by Arrow as what they are in UTC."""
     if not (text or pa.types.is_temporal(array.type)) or pa.types.is_time(array.type):
         return _nothing_sure(rule, len(array))
@@ -196,7 +196,7 @@ def _moments(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) -> 
     return Column(values, sure | missing, np.zeros(len(array), dtype=bool))
 
 
-def _texts(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) -> Column:
+def _texts(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -> Column:
     if not text:
         return _nothing_sure(rule, len(array))
     nothing = _mask(pc.equal(array, "").fill_null(True))
@@ -212,13 +212,13 @@ def _texts(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) -> Co
     return Column(values, sure | (nothing & (not rule.required)), odd)
 
 
-def _unseen(array: Arrow, rule: ColumnRule) -> Mask:
+def _unseen(array: Arrow, rule: ColumnSchema) -> Mask:
     if not rule.unseen:
         return np.zeros(len(array), dtype=bool)
     return _mask(pc.is_in(array, value_set=pa.array(rule.unseen, type=pa.string())))
 
 
-def _anything(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) -> Column:
+def _anything(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -> Column:
     """Of text it is decided for all rows at once whether it is numbers; a mixture is nothing sure."""
     if not text:
         kind = _booleans if pa.types.is_boolean(array.type) else _numbers
@@ -231,7 +231,7 @@ def _anything(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) ->
     return found if found.sure.all() else _nothing_sure(rule, len(array))
 
 
-def _unfit(array: Arrow, rule: ColumnRule, *, text: bool, from_text: bool) -> Column:  # noqa: ARG001
+def _unfit(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -> Column:  # noqa: ARG001
     return _nothing_sure(rule, len(array))
 
 
@@ -262,7 +262,7 @@ JSON = "json"  # instead of a dtype: each cell is JSON text
 
 
 @dataclass(frozen=True)
-class Given:
+class Input:
     """Rows by column as they came; None for a column that Arrow has no one type for. row: the cells of one row.
 
     whole: which rows have the columns of the layout that must be there and no other ones, None for all.
@@ -274,7 +274,7 @@ class Given:
     whole: Mask | None = None
 
     @classmethod
-    def of_table(cls, table: Arrow, layout: Layout) -> "Given":
+    def of_table(cls, table: Arrow, layout: InputSchema) -> "Input":
         """A table or record batch that has every column of the layout that must be there; others are left out."""
         there = set(table.schema.names)
         arrays = {
@@ -285,7 +285,7 @@ class Given:
         )
 
     @classmethod
-    def of_rows(cls, rows: Sequence[Mapping[str, object]], layout: Layout) -> "Given":
+    def of_rows(cls, rows: Sequence[Mapping[str, object]], layout: InputSchema) -> "Input":
         """Rows as JSON has them."""
         names, required = set(layout.names), set(layout.required)
         arrays = {name: _of_values([row.get(name) for row in rows]) for name in layout.names}
@@ -302,7 +302,7 @@ class CheckedColumns:
     empty where that is left to it. problems: by position, of the rows that cannot be used. numbers: see check_many.
     """
 
-    layout: Layout
+    layout: InputSchema
     usable: Mask
     odd: Mask
     values: Arrow
@@ -316,7 +316,7 @@ class CheckedColumns:
 
 
 def check_many(
-    given: Given, layout: Layout, *, from_text: bool = False, numbers: Sequence[int] | Mask | None = None
+    given: Input, layout: InputSchema, *, from_text: bool = False, numbers: Sequence[int] | Mask | None = None
 ) -> CheckedColumns:
     """As rows.check_row of each row. numbers: how the sentences call the rows; without them they name none."""
 
@@ -345,13 +345,13 @@ def check_many(
     return CheckedColumns(layout, usable, odd & usable, batch, dtypes, problems, check, numbers)
 
 
-def _dtype(rule: ColumnRule, values: Arrow) -> str:
+def _dtype(rule: ColumnSchema, values: Arrow) -> str:
     if pa.types.is_binary(values.type):
         return JSON
     return nullable(rule.dtype) if values.null_count else rule.dtype
 
 
-def _patched(values: Arrow, fine: Mapping[int, CheckedRow], rule: ColumnRule) -> Arrow:
+def _patched(values: Arrow, fine: Mapping[int, CheckedRow], rule: ColumnSchema) -> Arrow:
     """With the values that check_row has read put in their places."""
     if not fine:
         return values

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.text import visible
-from pipeline.validation.schema import ColumnRule, Layout
+from pipeline.validation.schema import ColumnSchema, InputSchema
 from pipeline.validation.values import Unfit, check_value, digits, unit, written
 
 Value = str | float | bool | None  # a whole number is an int; None is a missing value where that is allowed
@@ -62,7 +62,7 @@ class InvalidRows(InvalidInput):
 
 
 def check_row(
-    given: Mapping[str, object], layout: Layout, *, from_text: bool = False, row: int | None = None
+    given: Mapping[str, object], layout: InputSchema, *, from_text: bool = False, row: int | None = None
 ) -> CheckedRow:
     """One row by column name; a column that need not be there is a missing value where it is not.
 
@@ -83,7 +83,9 @@ def check_row(
     return CheckedRow(values, tuple(problems), tuple(warnings))
 
 
-def check_rows(rows: Sequence[Mapping[str, object]], layout: Layout, *, from_text: bool = False) -> list[CheckedRow]:
+def check_rows(
+    rows: Sequence[Mapping[str, object]], layout: InputSchema, *, from_text: bool = False
+) -> list[CheckedRow]:
     """Several rows, numbered from 1 where there is more than one. Raises InvalidRows with every problem of all."""
     if not rows:
         raise InvalidInput("rows: there are none")
@@ -96,7 +98,7 @@ def check_rows(rows: Sequence[Mapping[str, object]], layout: Layout, *, from_tex
     return checked
 
 
-def check_columns(names: Iterable[str], layout: Layout, *, row: int | None = None) -> list[Problem]:
+def check_columns(names: Iterable[str], layout: InputSchema, *, row: int | None = None) -> list[Problem]:
     """Columns that are missing though they have to be there, given twice or unknown."""
     given = Counter(list(names))  # of a mapping it would take the values for counts
     missing = [name for name in layout.names if name not in given]
@@ -107,7 +109,7 @@ def check_columns(names: Iterable[str], layout: Layout, *, row: int | None = Non
     return problems + [_problem(name, row, _unknown(name, missing, layout)) for name in unknown]
 
 
-def absent_columns(names: Sequence[str], layout: Layout) -> tuple[str, ...]:
+def absent_columns(names: Sequence[str], layout: InputSchema) -> tuple[str, ...]:
     """A sentence for each column that a file need not have and has not: it counts as missing in every row."""
     absent = [rule.name for rule in layout.columns if not (rule.required or rule.refusal or rule.name in names)]
     found = Counter(names)
@@ -118,7 +120,7 @@ def absent_columns(names: Sequence[str], layout: Layout) -> tuple[str, ...]:
     )
 
 
-def columnar(rows: Sequence[Row], layout: Layout) -> dict[str, list[Any]]:
+def columnar(rows: Sequence[Row], layout: InputSchema) -> dict[str, list[Any]]:
     """Checked rows by column, with pandas' dtypes: as the worker takes them."""
     values = [[row[rule.name] for row in rows] for rule in layout.columns]
     dtypes = [
@@ -189,13 +191,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found if len(found) == len(pairs) else Repeated(pairs)
 
 
-def _missing(name: str, given: Mapping[str, int], layout: Layout) -> str:
+def _missing(name: str, given: Mapping[str, int], layout: InputSchema) -> str:
     unknown = [each for each in given if each not in layout.names]
     close = _closest(name, unknown)
     return f"is missing; is it the column {written(close)}?" if close else "is missing"
 
 
-def _unknown(name: str, missing: Sequence[str], layout: Layout) -> str:
+def _unknown(name: str, missing: Sequence[str], layout: InputSchema) -> str:
     close = _closest(name, missing) or _closest(name, layout.names)
     return "is not a column of this model" + (f"; did you mean {visible(close, most=MOST_NAME)}?" if close else "")
 
@@ -206,7 +208,7 @@ def _closest(name: str, names: Sequence[str]) -> str | None:
     return by_folded[found[0]] if found else None
 
 
-def _oddities(value: Value, rule: ColumnRule) -> list[str]:
+def _oddities(value: Value, rule: ColumnSchema) -> list[str]:
     """What the model never saw while it was trained."""
     if isinstance(value, str):
         return [f"{written(value)} did not occur in the training data"] if value in rule.unseen else []
@@ -227,7 +229,7 @@ def _problem(column: str, row: int | None, text: str) -> Problem:
 # A row that a version takes: to try it with, and to show in the documentation of its columns.
 
 
-def example_row(layout: Layout, shown: Mapping[str, Sequence[Any]] | None = None) -> CheckedRow | None:
+def example_row(layout: InputSchema, shown: Mapping[str, Sequence[Any]] | None = None) -> CheckedRow | None:
     """From the defaults of the columns, else from the input example (`shown`), else from what a column allows.
 
     None where a column says too little to make one up, or where the row breaks the columns' own rules.
@@ -237,7 +239,7 @@ def example_row(layout: Layout, shown: Mapping[str, Sequence[Any]] | None = None
     return None if checked.problems else checked
 
 
-def _value(rule: ColumnRule, shown: Sequence[Any]) -> Value:
+def _value(rule: ColumnSchema, shown: Sequence[Any]) -> Value:
     """None also where nothing is known, which a column that must be filled refuses."""
     known = (value for value in shown if isinstance(value, str | int | float))
     found: Value = rule.default if rule.default is not None else next(known, None)
@@ -252,7 +254,7 @@ def _value(rule: ColumnRule, shown: Sequence[Any]) -> Value:
     return None
 
 
-def _inside(rule: ColumnRule) -> float:
+def _inside(rule: ColumnSchema) -> float:
     """0 where that is allowed, else the bound that is nearer to it."""
     lowest = rule.minimum if rule.minimum is not None else rule.lowest
     highest = rule.maximum if rule.maximum is not None else rule.highest

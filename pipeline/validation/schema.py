@@ -36,7 +36,7 @@ UNFIT = {
 
 
 @dataclass(frozen=True)
-class ColumnRule:
+class ColumnSchema:
     """What one column may hold. dtype: pandas' name, empty where nobody says.
 
     minimum, maximum: allowed themselves; None is no bound. categories: in the order of a form.
@@ -67,10 +67,10 @@ class ColumnRule:
 
 
 @dataclass(frozen=True)
-class Layout:
+class InputSchema:
     """The columns in order, and where that was read."""
 
-    columns: tuple[ColumnRule, ...]
+    columns: tuple[ColumnSchema, ...]
     source: Source
 
     @property
@@ -87,11 +87,11 @@ class Layout:
         """A sentence for each column of which no value can be given."""
         return tuple(f"{visible(rule.name)}: {rule.refusal}" for rule in self.columns if rule.refusal)
 
-    def column(self, name: str) -> ColumnRule | None:
+    def column(self, name: str) -> ColumnSchema | None:
         return next((column for column in self.columns if column.name == name), None)
 
 
-def layout_of(schema: Mapping[str, Any], signature: Mapping[str, Any] | None) -> Layout | None:
+def layout_of(schema: Mapping[str, Any], signature: Mapping[str, Any] | None) -> InputSchema | None:
     """From the document `feature_schema` and MLmodel's signature; None where neither names a column.
 
     A signature adds the exact number type of a column, and columns that the schema leaves out.
@@ -106,7 +106,7 @@ def layout_of(schema: Mapping[str, Any], signature: Mapping[str, Any] | None) ->
     rules = tuple({**described, **{name: rule for name, rule in signed.items() if name not in described}}.values())
     if len(rules) > MOST_COLUMNS:
         raise InvalidInput(f"the model: has {len(rules):,} columns; at most {MOST_COLUMNS:,} can be used here")
-    return Layout(rules, "feature schema" if described else "signature") if rules else None
+    return InputSchema(rules, "feature schema" if described else "signature") if rules else None
 
 
 def refusals_of(schema: Mapping[str, Any], signature: Mapping[str, Any] | None) -> tuple[str, ...]:
@@ -118,18 +118,18 @@ def refusals_of(schema: Mapping[str, Any], signature: Mapping[str, Any] | None) 
     return found.refusals if found else ()
 
 
-def layout_of_model(description: Mapping[str, Any]) -> Layout | None:
+def layout_of_model(description: Mapping[str, Any]) -> InputSchema | None:
     """From what the worker's `describe` tells: the input example, else the names that the model was fitted with."""
     example = entry_of(description, "example")
     if example:
         rules = tuple(_shown(name, values) for name, values in example.items() if isinstance(values, list))
-        return Layout(rules, "input example")
+        return InputSchema(rules, "input example")
     names = description.get("columns")
-    rules = tuple(ColumnRule(str(name), "any") for name in names) if isinstance(names, list) else ()
-    return Layout(rules, "model") if rules else None
+    rules = tuple(ColumnSchema(str(name), "any") for name in names) if isinstance(names, list) else ()
+    return InputSchema(rules, "model") if rules else None
 
 
-def started_with(layout: Layout, example: Mapping[str, Any]) -> Layout:
+def started_with(layout: InputSchema, example: Mapping[str, Any]) -> InputSchema:
     """With the example's first row as defaults, where nothing else gave one: a signature tells none.
 
     Numbers with six digits: they are a start to type over, not a value to keep.
@@ -145,9 +145,9 @@ def _six_digits(value: str | float | bool | None) -> str | float | bool | None:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def _described(name: str, column: Mapping[str, Any], signed: ColumnRule | None) -> ColumnRule:
+def _described(name: str, column: Mapping[str, Any], signed: ColumnSchema | None) -> ColumnSchema:
     """One column of the feature schema."""
-    rule = signed or ColumnRule(name, "any")
+    rule = signed or ColumnSchema(name, "any")
     rule = replace(rule, unit=_text(column.get("unit")), description=_text(column.get("description")))
     training = entry_of(column, "training")
     if column.get("type") == "number":
@@ -175,7 +175,7 @@ def _described(name: str, column: Mapping[str, Any], signed: ColumnRule | None) 
     return rule
 
 
-def _signed(signature: Mapping[str, Any] | None) -> Iterator[ColumnRule]:
+def _signed(signature: Mapping[str, Any] | None) -> Iterator[ColumnSchema]:
     """The columns of a signature; those without a name are "0", "1" and so on."""
     columns = (signature or {}).get("inputs")
     if not isinstance(columns, list) or _is_list_of_numbers(columns):
@@ -195,15 +195,15 @@ def _is_list_of_numbers(columns: Sequence[Any]) -> bool:
     return column.get("type") == "array" and "name" not in column and entry_of(column, "items").get("type") in SIGNATURE
 
 
-def _typed(name: str, column: Mapping[str, Any]) -> ColumnRule:
+def _typed(name: str, column: Mapping[str, Any]) -> ColumnSchema:
     word, required = str(column.get("type")), column.get("required") is not False
     if word in UNFIT:
-        return ColumnRule(name, "unfit", required=required, takes=UNFIT[word])
+        return ColumnSchema(name, "unfit", required=required, takes=UNFIT[word])
     kind, dtype = SIGNATURE.get(word, ("any", ""))
-    return ColumnRule(name, kind, dtype, required=required)
+    return ColumnSchema(name, kind, dtype, required=required)
 
 
-def _array(column: Mapping[str, Any]) -> Iterator[ColumnRule]:
+def _array(column: Mapping[str, Any]) -> Iterator[ColumnSchema]:
     """One column per number of a row; an array that has more dimensions than rows and columns is one that is unfit."""
     tensor = entry_of(column, "tensor-spec")
     shape, dtype = tensor.get("shape"), _text(tensor.get("dtype"))
@@ -213,25 +213,25 @@ def _array(column: Mapping[str, Any]) -> Iterator[ColumnRule]:
     of_one = sizes[1:] in ([], [1])  # in each row
     if len(sizes) > MATRIX or ("name" in column and not of_one):
         takes = f"an array of shape ({', '.join(map(str, sizes[:6]))})"
-        yield ColumnRule(str(column.get("name", "0")), "unfit", takes=takes)
+        yield ColumnSchema(str(column.get("name", "0")), "unfit", takes=takes)
     elif "name" in column:
-        yield ColumnRule(str(column["name"]), kind, dtype)
+        yield ColumnSchema(str(column["name"]), kind, dtype)
     elif len(sizes) == MATRIX:
-        yield from (ColumnRule(str(position), kind, dtype) for position in range(min(sizes[1], MOST_COLUMNS + 1)))
+        yield from (ColumnSchema(str(position), kind, dtype) for position in range(min(sizes[1], MOST_COLUMNS + 1)))
 
 
-def _shown(name: str, values: Sequence[object]) -> ColumnRule:
+def _shown(name: str, values: Sequence[object]) -> ColumnSchema:
     """What an example lets one say about a column: little, because it may be one row."""
     known = [value for value in values if value is not None]
     default = known[0] if known and isinstance(known[0], str | int | float) else None
     if known and all(isinstance(value, bool) for value in known):
-        return ColumnRule(name, "boolean", "bool", default=default)
+        return ColumnSchema(name, "boolean", "bool", default=default)
     if known and all(isinstance(value, int | float) for value in known):
         # 31 in an example says nothing about 31.5 in a row.
-        return ColumnRule(name, "number", "float64", default=default)
+        return ColumnSchema(name, "number", "float64", default=default)
     if known and all(isinstance(value, str) for value in known):
-        return ColumnRule(name, "text", "str", default=default)
-    return ColumnRule(name, "any", default=default)
+        return ColumnSchema(name, "text", "str", default=default)
+    return ColumnSchema(name, "any", default=default)
 
 
 def _text(value: object) -> str:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 
 from pipeline.governance.text import visible
-from pipeline.validation.schema import ColumnRule
+from pipeline.validation.schema import ColumnSchema
 
 # Dates and times: ISO 8601 in, one way of writing them out; standard library only.
 
@@ -70,7 +70,7 @@ class Unfit(ValueError):
     """The value cannot be used; the message ends a sentence that begins with the column's name."""
 
 
-def check_value(value: object, rule: ColumnRule, *, from_text: bool) -> str | float | bool | None:
+def check_value(value: object, rule: ColumnSchema, *, from_text: bool) -> str | float | bool | None:
     """The value in the type of its column, None for a missing one. Raises Unfit.
 
     from_text: text is read as what the column holds; otherwise text is text and a number a number.
@@ -90,7 +90,7 @@ def check_value(value: object, rule: ColumnRule, *, from_text: bool) -> str | fl
         raise
 
 
-def _held(value: object, rule: ColumnRule, *, from_text: bool) -> str | float | bool:
+def _held(value: object, rule: ColumnSchema, *, from_text: bool) -> str | float | bool:
     """A value that is there."""
     match rule.kind:
         case "number" | "integer":
@@ -135,7 +135,7 @@ def _read(value: object) -> object:
     return value
 
 
-def _number(value: object, rule: ColumnRule) -> float:
+def _number(value: object, rule: ColumnSchema) -> float:
     if isinstance(value, str):
         raise Unfit(f"{written(value)} is text, not a number{_hint(value.strip())}{_allowed(rule)}")
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
@@ -157,7 +157,7 @@ def _hint(text: str) -> str:
     return ""
 
 
-def _finite(value: float | Decimal, rule: ColumnRule) -> float:
+def _finite(value: float | Decimal, rule: ColumnSchema) -> float:
     try:
         found = math.nan if isinstance(value, Decimal) and value.is_nan() else float(value)
     except OverflowError as error:
@@ -171,7 +171,7 @@ def _finite(value: float | Decimal, rule: ColumnRule) -> float:
     return found
 
 
-def _whole(value: float | Decimal, near: float, rule: ColumnRule) -> int:
+def _whole(value: float | Decimal, near: float, rule: ColumnSchema) -> int:
     """To its last digit. near: the value as a float."""
     whole = int(value)
     if value != whole:
@@ -198,7 +198,7 @@ def _too_exact(value: int, near: float) -> str:
     return f"{written(value)} has more digits than the column holds, whose nearest number is {int(near)}"
 
 
-def _category(value: object, rule: ColumnRule) -> str:
+def _category(value: object, rule: ColumnSchema) -> str:
     if isinstance(value, str) and value in rule.categories:
         return value
     by_folded = {each.strip().casefold(): each for each in rule.categories}
@@ -234,7 +234,7 @@ def _text(value: object) -> str:
     return value
 
 
-def _anything(value: object, rule: ColumnRule, *, from_text: bool) -> str | float | bool:
+def _anything(value: object, rule: ColumnSchema, *, from_text: bool) -> str | float | bool:
     """For a column about which nothing is known."""
     if isinstance(value, bool):
         return value
@@ -247,7 +247,7 @@ def _anything(value: object, rule: ColumnRule, *, from_text: bool) -> str | floa
     raise Unfit(f"{written(value)} is neither text nor a number")
 
 
-def _allowed(rule: ColumnRule) -> str:
+def _allowed(rule: ColumnSchema) -> str:
     if rule.categories:
         listed = ", ".join(visible(each, most=MOST_SHOWN) for each in rule.categories[:MOST_LISTED])
         more = f" and {len(rule.categories) - MOST_LISTED} more" if len(rule.categories) > MOST_LISTED else ""
@@ -257,7 +257,7 @@ def _allowed(rule: ColumnRule) -> str:
     return ""
 
 
-def unit(rule: ColumnRule) -> str:
+def unit(rule: ColumnSchema) -> str:
     """With a space before it; empty where the unit explains a scale, such as "1 never to 3 always"."""
     return f" {visible(rule.unit, most=MOST_SHOWN)}" if rule.unit and not rule.unit[0].isdigit() else ""
 

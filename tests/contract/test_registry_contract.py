@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.mlflow.logged_models import Link, Logged, Measured, Own
+from pipeline.adapters.mlflow.logged_models import Link, Logged, LoggedMetric, Own
 from pipeline.adapters.mlflow.registry import MlflowRegistry
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import ModelState, Stage
@@ -254,8 +254,8 @@ def test_a_deleted_version_takes_its_aliases_along(desk, registry, model):
 # What counts as a version's own
 
 
-def on(dataset: str, value: float, *, time: int = 1, step: int = 0) -> Measured:
-    return Measured("accuracy", time, step, value, dataset)
+def on(dataset: str, value: float, *, time: int = 1, step: int = 0) -> LoggedMetric:
+    return LoggedMetric("accuracy", time, step, value, dataset)
 
 
 def test_each_model_of_a_run_has_its_own_metrics(desk, registry, name):
@@ -318,7 +318,7 @@ def test_a_run_with_one_model_speaks_for_it(desk, registry, name):
 def test_an_own_metric_that_is_no_number_is_absent(desk, registry, name):
     """MLflow keeps it as 0 on a logged model, which would be a figure; the version names it."""
     desk.add_model(name)
-    desk.add_versions_of_a_run(name, [Logged([on("", None), Measured("loss", 1, 0, float("inf"))])])
+    desk.add_versions_of_a_run(name, [Logged([on("", None), LoggedMetric("loss", 1, 0, float("inf"))])])
     desk.add_versions_of_a_run(name, [Logged([on("", 0.0)])])
 
     assert [row.metrics for row in registry.table(name, ["accuracy", "loss"])] == [{"accuracy": 0.0}, {}]

@@ -11,7 +11,7 @@ from dashboard.components import row_form as predict_form
 from pipeline.governance.errors import Unavailable
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.worker.client import WorkerRefusal
-from pipeline.validation.schema import ColumnRule
+from pipeline.validation.schema import ColumnSchema
 from support.desks import MODEL, build_desk
 from support.hostile_models import rows
 from support.in_memory import InMemoryRegistry
@@ -233,9 +233,9 @@ def test_a_registry_that_is_down(open_page):
 
 def test_steps_fit_the_range():
     """About twenty steps from end to end, at most 1."""
-    height = ColumnRule("Height", "number", minimum=1.2, maximum=2.3)
+    height = ColumnSchema("Height", "number", minimum=1.2, maximum=2.3)
     assert predict_form._step(height) == pytest.approx(0.01)
-    assert predict_form._step(ColumnRule("Age", "number", minimum=10, maximum=100)) == 1
+    assert predict_form._step(ColumnSchema("Age", "number", minimum=10, maximum=100)) == 1
 
 
 def test_probabilities_keep_the_order_of_the_classes():

@@ -25,7 +25,7 @@ from pipeline.cli import run
 from pipeline.governance.errors import IntegrityFailure
 from pipeline.governance.evidence import manifest_digest
 from pipeline.serving.worker.client import WorkerRefusal
-from pipeline.serving.worker.dask import ModelFiles, Tls, cluster
+from pipeline.serving.worker.dask import DaskModel, Tls, cluster
 from pipeline.serving.worker.load import files_of
 from pipeline.settings import ROOT
 from support import registries
@@ -191,7 +191,7 @@ def test_a_dask_worker_compares_the_digest(
     """Before anything of the model is used; nothing of what was sent stays."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(IntegrityFailure, match="the cluster: "):
-        ModelFiles(files, "0" * 64, 1024).setup(Station())
+        DaskModel(files, "0" * 64, 1024).setup(Station())
     assert not list(tmp_path.iterdir())
 
 
@@ -201,7 +201,7 @@ def test_a_dask_worker_writes_the_files_again(tmp_path: Path) -> None:
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     digest = manifest_digest(files_of(folder))
     request = {"op": "describe", "digest": digest, "trust": "allow_list", "allowed_types": [], "kept_models": 1}
-    model = ModelFiles(files, digest, 4096)
+    model = DaskModel(files, digest, 4096)
     model.setup(Station())
     try:
         before = model.ask(request, seconds=60, about="it")
@@ -217,7 +217,7 @@ def test_a_cluster_that_refuses_keeps_nothing(tmp_path: Path) -> None:
     """Neither its scheduler, which would give the model to later workers, nor its workers."""
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     with dask(tmp_path) as address:
-        model = ModelFiles({"MLmodel": b"other"}, "0" * 64, 1024)
+        model = DaskModel({"MLmodel": b"other"}, "0" * 64, 1024)
         with pytest.raises(IntegrityFailure, match="the cluster: "), cluster(address, Tls(), model):
             pass
         with Client(address, set_as_default=False) as client:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from pipeline.adapters.mlflow.database import SqliteDatabase, sqlite_path
-from pipeline.adapters.mlflow.logged_models import Logged, Measured
+from pipeline.adapters.mlflow.logged_models import Logged, LoggedMetric
 from pipeline.adapters.mlflow.registry import MlflowRegistry
 from pipeline.adapters.mlflow.sql import SqlReader
 from pipeline.governance.errors import NotFound
@@ -167,7 +167,7 @@ def test_every_way_to_name_a_logged_model_leads_to_it(template, tmp_path, with_s
     """Its id with a run or without, the run and its name, its folder, another version: each shows its own figures."""
     filler = Filler(copy_store(template, tmp_path))
     filler.add_model("m")
-    owns = [Logged([Measured("accuracy", 1, 0, value)], {"C": str(value)}) for value in (0.51, 0.99)]
+    owns = [Logged([LoggedMetric("accuracy", 1, 0, value)], {"C": str(value)}) for value in (0.51, 0.99)]
     filler.add_versions_of_a_run("m", owns, metrics={"accuracy": 0.99}, params={"late": "yes"})
     weak = filler.client.get_model_version("m", "1")
     folder = filler.client.get_logged_model(weak.source.removeprefix("models:/")).artifact_location
@@ -192,7 +192,7 @@ def test_a_logged_model_that_was_deleted_says_nothing(template, tmp_path):
     """Its version is as one without: the run speaks for it where it has no other model."""
     filler = Filler(copy_store(template, tmp_path))
     filler.add_model("m")
-    filler.add_versions_of_a_run("m", [Logged([Measured("accuracy", 1, 0, 0.5)])], metrics={"accuracy": 0.7})
+    filler.add_versions_of_a_run("m", [Logged([LoggedMetric("accuracy", 1, 0, 0.5)])], metrics={"accuracy": 0.7})
     filler.client.delete_logged_model(filler.client.get_model_version("m", "1").source.removeprefix("models:/"))
 
     for way in (True, False):

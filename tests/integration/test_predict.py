@@ -24,14 +24,14 @@ from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound,
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
 from pipeline.serving.batch.batch import Batch, Scored, score_upload
-from pipeline.serving.batch.run import Report, Way, silent
+from pipeline.serving.batch.run import Report, ScoringOptions, silent
 from pipeline.serving.predictions import Resolved
 from pipeline.serving.scorer import LoadingPolicy, Scorer
 from pipeline.serving.targets import layout
 from pipeline.serving.trust import Trust
 from pipeline.serving.worker.client import Worker
 from pipeline.settings import ROOT
-from pipeline.validation.columns import Given, check_many
+from pipeline.validation.columns import Input, check_many
 from pipeline.validation.rows import InvalidRows
 from support import registries
 from support.desks import GRACE, MODEL, build_desk
@@ -61,7 +61,7 @@ POLICY = LoadingPolicy("allow_list", ALLOWED, kept_models=3, predict_seconds=60,
 def score_file(
     scorer: Scorer, reference: str, source: Path, target: Path, *, chunk_rows: int, report: Report = silent
 ) -> Scored:
-    return Batch(scorer, reference, Way(chunk_rows), report, print).score(str(source), str(target))[0]
+    return Batch(scorer, reference, ScoringOptions(chunk_rows), report, print).score(str(source), str(target))[0]
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -188,7 +188,7 @@ def test_many_rows_are_predicted_by_column(scorer: Scorer) -> None:
     """The usable ones, as one after the other, without a Python object per cell."""
     target = scorer.targets.target(MODEL)
     given = [ROW, {**ROW, "Weight": 500}, {**ROW, "Weight": 200}]
-    checked = check_many(Given.of_rows(given, layout(target)), layout(target), numbers=range(1, 4))
+    checked = check_many(Input.of_rows(given, layout(target)), layout(target), numbers=range(1, 4))
     found = scorer.predict_columns(target, checked)
     single = scorer.predict(target, [given[0], given[2]])
     assert found.answers.column("prediction").to_pylist() == [row.value for row in single.rows]

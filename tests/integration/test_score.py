@@ -28,7 +28,7 @@ from pipeline.serving.batch import resume
 from pipeline.serving.batch.batch import Batch, Scored
 from pipeline.serving.batch.inputs import Place, jobs
 from pipeline.serving.batch.resume import JOURNAL
-from pipeline.serving.batch.run import Way
+from pipeline.serving.batch.run import ScoringOptions
 from pipeline.serving.scorer import LoadingPolicy, Scorer
 from pipeline.serving.worker.client import Pool
 from pipeline.settings import ROOT
@@ -110,11 +110,11 @@ class Told(list[str]):
 
 
 def scored(
-    scorer: Scorer, source: object, target: object, way: Way | None = None, **options
+    scorer: Scorer, source: object, target: object, way: ScoringOptions | None = None, **options
 ) -> tuple[list[Scored], Told]:
     told = Told()
     reference, restart = options.get("reference", FOREST), options.get("restart", False)
-    batch = Batch(scorer, reference, way or Way(20, parallel=2), say=told.append)
+    batch = Batch(scorer, reference, way or ScoringOptions(20, parallel=2), say=told.append)
     return batch.score(str(source), str(target), restart=restart), told
 
 
@@ -143,7 +143,9 @@ def test_chunks_and_workers_do_not_show(scorer: Scorer, tmp_path: Path, referenc
     """One row at a time or all at once, one worker or two: the same file, bad rows included."""
     (tmp_path / "in.csv").write_text(text_of(300))
     seen = set()
-    for number, way in enumerate((Way(1), Way(7, parallel=2), Way(100, parallel=2), Way(1000))):
+    for number, way in enumerate(
+        (ScoringOptions(1), ScoringOptions(7, parallel=2), ScoringOptions(100, parallel=2), ScoringOptions(1000))
+    ):
         out = tmp_path / f"{number}.{kind}"
         found, _ = scored(scorer, tmp_path / "in.csv", out, way, reference=reference)
         assert (found[0].rows, found[0].bad) == (300, 3)
@@ -246,8 +248,8 @@ def touch(path: Path) -> None:
     ("change", "options", "sentence"),
     [
         (touch, {}, "another input than before"),
-        (None, {"way": Way(10)}, "another chunk_rows than before"),
-        (None, {"way": Way(20, explain=1)}, "another explain than before"),
+        (None, {"way": ScoringOptions(10)}, "another chunk_rows than before"),
+        (None, {"way": ScoringOptions(20, explain=1)}, "another explain than before"),
         (None, {"reference": REGRESSION}, "another version, digest than before"),
         (None, {"restart": True}, None),
     ],
@@ -323,14 +325,16 @@ def test_one_run_at_a_time(scorer: Scorer, tmp_path: Path, monkeypatch: pytest.M
             scored(scorer, tmp_path / "in.csv", tmp_path / "out.csv")
         seen.append(caught.value)
 
-    Batch(scorer, FOREST, Way(1000), report=second).score(str(tmp_path / "in.csv"), str(tmp_path / "out.csv"))
+    Batch(scorer, FOREST, ScoringOptions(1000), report=second).score(
+        str(tmp_path / "in.csv"), str(tmp_path / "out.csv")
+    )
     assert len(seen) == 1
 
 
 def test_a_full_disk_is_one_sentence(scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And leaves what is needed to go on."""
     (tmp_path / "in.csv").write_text(table(200).to_csv(index=False))
-    write = resume.Growing.write
+    write = resume.AppendWriter.write
 
     def full(self, data):
         if self.size > 10_000:
@@ -338,7 +342,7 @@ def test_a_full_disk_is_one_sentence(scorer: Scorer, tmp_path: Path, monkeypatch
         return write(self, data)
 
     with monkeypatch.context() as patched, pytest.raises(Unavailable, match=r"out\.csv: the disk is full; make room"):
-        patched.setattr(resume.Growing, "write", full)
+        patched.setattr(resume.AppendWriter, "write", full)
         scored(scorer, tmp_path / "in.csv", tmp_path / "out.csv")
     assert scored(scorer, tmp_path / "in.csv", tmp_path / "out.csv")[1][0].startswith("out.csv: goes on after")
 
@@ -500,7 +504,7 @@ def test_a_web_server(scorer: Scorer, tmp_path: Path, server: str, monkeypatch: 
 def test_the_strongest_contributions(scorer: Scorer, tmp_path: Path) -> None:
     """Of the predicted class, as `explain` says them, strongest first."""
     table(60).to_csv(tmp_path / "in.csv", index=False)
-    scored(scorer, tmp_path / "in.csv", tmp_path / "out.parquet", Way(30, explain=2, parallel=2))
+    scored(scorer, tmp_path / "in.csv", tmp_path / "out.parquet", ScoringOptions(30, explain=2, parallel=2))
     found = pq.read_table(tmp_path / "out.parquet").to_pylist()
     explained = scorer.explain(FOREST, [{name: row[name] for name in SCHEMA["columns"]} for row in found[:50]])
     for row, document in zip(found[:50], explained.documents, strict=True):
@@ -515,7 +519,7 @@ def test_the_strongest_contributions(scorer: Scorer, tmp_path: Path) -> None:
 def test_explained_files_do_not_show_their_chunks(scorer: Scorer, tmp_path: Path) -> None:
     """More columns are asked for than there are."""
     table(120).to_csv(tmp_path / "in.csv", index=False)
-    for number, way in enumerate((Way(7, explain=9), Way(120, explain=9, parallel=2))):
+    for number, way in enumerate((ScoringOptions(7, explain=9), ScoringOptions(120, explain=9, parallel=2))):
         scored(scorer, tmp_path / "in.csv", tmp_path / f"{number}.csv", way, reference=REGRESSION)
     assert (tmp_path / "0.csv").read_bytes() == (tmp_path / "1.csv").read_bytes()
     header = next(csv.reader([(tmp_path / "0.csv").read_text().splitlines()[0]]))

@@ -22,12 +22,12 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
 from pipeline.governance.errors import Refused
 from pipeline.serving.batch.batch import Batch
-from pipeline.serving.batch.run import Way
+from pipeline.serving.batch.run import ScoringOptions
 from pipeline.serving.gate_checks import SubprocessSmoke
 from pipeline.serving.scorer import LoadingPolicy, Scorer
 from pipeline.serving.targets import layout
 from pipeline.serving.worker.client import Worker
-from pipeline.validation.columns import Given, check_many
+from pipeline.validation.columns import Input, check_many
 from pipeline.validation.rows import InvalidRows
 from support.desks import build_desk
 from support.hostile_models import TREE
@@ -119,7 +119,7 @@ def test_the_same_by_column_and_from_files(scorer: Scorer, tmp_path: Path) -> No
     """predict_batch, CSV, text with tabs and Parquet with and without zones and the optional column."""
     target = scorer.targets.target("shop/1")
     rows = [ROW, {"customer": FIRST, "when": "2024-03-07T01:00:00+01:00"}]
-    checked = check_many(Given.of_rows(rows, layout(target)), layout(target))
+    checked = check_many(Input.of_rows(rows, layout(target)), layout(target))
     assert scorer.predict_columns(target, checked).answers.column("prediction").to_pylist() == pytest.approx([162, 72])
 
     day, zone = dt.datetime(2024, 3, 6, tzinfo=dt.UTC), pa.timestamp("us", tz="Europe/Berlin")
@@ -136,7 +136,7 @@ def test_the_same_by_column_and_from_files(scorer: Scorer, tmp_path: Path) -> No
     (tmp_path / "rows.csv").write_text(text)
     (tmp_path / "rows.tsv").write_text(text.replace(",", "\t"))
     for path in sorted(tmp_path.iterdir()):
-        (found,) = Batch(scorer, "shop/1", Way(20)).score(str(path), str(tmp_path / "out.parquet"))
+        (found,) = Batch(scorer, "shop/1", ScoringOptions(20)).score(str(path), str(tmp_path / "out.parquet"))
         assert (found.scored, found.bad) == (2, 0)
         assert pd.read_parquet(tmp_path / "out.parquet")["prediction"].tolist() == pytest.approx([162, 72])
         assert "bonus: is not in the file, so missing in every row" in found.notes
@@ -158,7 +158,7 @@ def test_a_bad_value_is_one_sentence(scorer: Scorer, tmp_path: Path, change: dic
     row = {**ROW, **change}
     pq.write_table(pa.table({name: [value, value] for name, value in row.items()}), tmp_path / "rows.parquet")
     with pytest.raises(Exception, match="no row could be scored") as failed:
-        Batch(scorer, "shop/1", Way(20)).score(str(tmp_path / "rows.parquet"), str(tmp_path / "out.csv"))
+        Batch(scorer, "shop/1", ScoringOptions(20)).score(str(tmp_path / "rows.parquet"), str(tmp_path / "out.csv"))
     assert sentence in str(failed.value)
 
 
@@ -200,7 +200,7 @@ def test_rounding_is_no_reason(scorer: Scorer, registry: InMemoryRegistry, tmp_p
     files = saved(LinearRegression().fit(rows, rows["rooms"]), tmp_path / "model", infer_signature(rows), rows.head(3))
     version = registry.add_version("shop", files=files)
     rows.to_csv(tmp_path / "rows.csv", index=False)
-    Batch(scorer, f"shop/{version}", Way(20, explain=2)).score(
+    Batch(scorer, f"shop/{version}", ScoringOptions(20, explain=2)).score(
         str(tmp_path / "rows.csv"), str(tmp_path / "out.parquet")
     )
     found = pd.read_parquet(tmp_path / "out.parquet")

@@ -27,8 +27,8 @@ from pipeline.serving.worker.arrow import heard, packed, rows_of
 from pipeline.serving.worker.client import Pool, Worker, WorkerRefusal
 from pipeline.serving.worker.load import files_of
 from pipeline.settings import ROOT
-from pipeline.validation.columns import Given, check_many
-from pipeline.validation.schema import ColumnRule, Layout
+from pipeline.validation.columns import Input, check_many
+from pipeline.validation.schema import ColumnSchema, InputSchema
 from support.hostile_models import ALLOWED, HOSTILE, crashing, fitted, hostile, replace_model, rows, save
 
 DTYPES = ["float64", "float64", "str", "str"]
@@ -96,8 +96,10 @@ def test_predicts_what_the_model_predicts_here(worker, clean):
 
 def by_arrow(count: int) -> dict[str, object]:
     frame = rows()[0].head(count)
-    layout = Layout(tuple(ColumnRule(name, "any", dtype) for name, dtype in zip(frame, DTYPES, strict=True)), "model")
-    return rows_of(check_many(Given.of_table(pa.Table.from_pandas(frame), layout), layout))
+    layout = InputSchema(
+        tuple(ColumnSchema(name, "any", dtype) for name, dtype in zip(frame, DTYPES, strict=True)), "model"
+    )
+    return rows_of(check_many(Input.of_table(pa.Table.from_pandas(frame), layout), layout))
 
 
 def test_many_rows_by_arrow(worker, clean):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from pipeline.governance.claims import Measured
+from pipeline.governance.claims import RecomputedMetrics
 from pipeline.governance.errors import Refused
 from pipeline.governance.lifecycle import Move
 from pipeline.governance.paired import Agreement, Confusions, Flips, Paired
@@ -75,10 +75,10 @@ class KnownClaims:
     changed_rows: int = 0
     refusal: Exception | None = None
 
-    def recompute(self, record: VersionRecord, *, file_digest: str) -> Measured:
+    def recompute(self, record: VersionRecord, *, file_digest: str) -> RecomputedMetrics:
         if self.refusal:
             raise self.refusal
-        return Measured(627, self.metrics, self.changed_rows)
+        return RecomputedMetrics(627, self.metrics, self.changed_rows)
 
 
 @dataclass

@@ -38,7 +38,7 @@ from pipeline.governance.ports import (
     VersionRecord,
     VersionRow,
 )
-from pipeline.governance.standing import Standing, newest_of
+from pipeline.governance.standing import LedgerStanding, newest_of
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -351,9 +351,9 @@ class InMemoryLedger:
     def count(self) -> int:
         return len(self._events)
 
-    def _standing(self) -> Standing:
+    def _standing(self) -> LedgerStanding:
         """By a replay: what another ledger keeps must be the same."""
-        standing = Standing()
+        standing = LedgerStanding()
         for each in self._events:
             standing.follow(each.event, each.sequence)
         return standing

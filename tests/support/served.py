@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.governance.lifecycle import Stage
-from pipeline.http_api.batcher import Line
-from pipeline.http_api.metrics import Measures
-from pipeline.http_api.state import Parts
+from pipeline.http_api.batcher import MicroBatcher
+from pipeline.http_api.metrics import HttpMetrics
+from pipeline.http_api.state import AppState
 from pipeline.http_api.token import Token
 from pipeline.serving.champion import Follower
 from pipeline.serving.scorer import LoadingPolicy, Scorer
@@ -133,13 +133,13 @@ def registry_with_columns() -> InMemoryRegistry:
 
 def parts_in_memory(
     worker: KnownWorker, *, registry: InMemoryRegistry | None = None, token: str = "", limits: HttpSettings = LIMITS
-) -> Parts:
+) -> AppState:
     """What a lifespan would build, after its first look. Needs a running event loop when it is asked."""
     service = build_desk(registry or registry_with_columns())
     service.take_over()
     scorer = Scorer(service, worker, POLICY)  # type: ignore[arg-type]
     follower = Follower(service, scorer, MODEL)
-    line = Line(scorer, lanes=1, seconds=limits.request_seconds)
-    measures = Measures(lambda: follower.standing, lambda: scorer.worker_restarts)
+    line = MicroBatcher(scorer, lanes=1, seconds=limits.request_seconds)
+    measures = HttpMetrics(lambda: follower.standing, lambda: scorer.worker_restarts)
     follower.look()
-    return Parts(MODEL, limits, Token(token.encode()) if token else None, follower, line, measures)
+    return AppState(MODEL, limits, Token(token.encode()) if token else None, follower, line, measures)

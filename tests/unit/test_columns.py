@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.validation.columns import JSON, Given, check_many
+from pipeline.validation.columns import JSON, Input, check_many
 from pipeline.validation.rows import check_row, columnar
-from pipeline.validation.schema import ColumnRule, Layout
+from pipeline.validation.schema import ColumnSchema, InputSchema
 from pipeline.validation.values import written_moment
 
 NUMBERS = [
@@ -75,25 +75,25 @@ CLOSE_TO = st.sampled_from(
     [10.0, 10.000000001, 10.0000000000001, 9.999999999999, 100.00000001, 100.0 + 1e-9, 30.5, 500.0]
 )
 RULES = [
-    ColumnRule("limited", "number", "float64", minimum=1, maximum=400, lowest=10, highest=100),
-    ColumnRule("free", "number", "float32", required=False),
-    ColumnRule("whole", "integer", "int64", lowest=-3, highest=3),
-    ColumnRule("small", "integer", "int32", required=False),
-    ColumnRule("kind", "category", "str", categories=("no", "Sometimes", "", " "), unseen=("Sometimes",)),
-    ColumnRule("other", "category", "str", categories=("no", "5"), required=False),
-    ColumnRule("words", "text", "str"),
-    ColumnRule("remark", "text", "str", required=False),
-    ColumnRule("yes", "boolean", "bool"),
-    ColumnRule("maybe", "boolean", "bool", required=False),
-    ColumnRule("some", "any"),
-    ColumnRule("thing", "any", required=False),
-    ColumnRule("id", "integer", "int64"),
-    ColumnRule("other id", "integer", "int64", required=False),
-    ColumnRule("when", "datetime", "datetime64[ns]"),
-    ColumnRule("until", "datetime", "datetime64[ns]", required=False),
-    ColumnRule("list", "unfit", required=False, takes="an array"),
+    ColumnSchema("limited", "number", "float64", minimum=1, maximum=400, lowest=10, highest=100),
+    ColumnSchema("free", "number", "float32", required=False),
+    ColumnSchema("whole", "integer", "int64", lowest=-3, highest=3),
+    ColumnSchema("small", "integer", "int32", required=False),
+    ColumnSchema("kind", "category", "str", categories=("no", "Sometimes", "", " "), unseen=("Sometimes",)),
+    ColumnSchema("other", "category", "str", categories=("no", "5"), required=False),
+    ColumnSchema("words", "text", "str"),
+    ColumnSchema("remark", "text", "str", required=False),
+    ColumnSchema("yes", "boolean", "bool"),
+    ColumnSchema("maybe", "boolean", "bool", required=False),
+    ColumnSchema("some", "any"),
+    ColumnSchema("thing", "any", required=False),
+    ColumnSchema("id", "integer", "int64"),
+    ColumnSchema("other id", "integer", "int64", required=False),
+    ColumnSchema("when", "datetime", "datetime64[ns]"),
+    ColumnSchema("until", "datetime", "datetime64[ns]", required=False),
+    ColumnSchema("list", "unfit", required=False, takes="an array"),
 ]
-LAYOUT = Layout(tuple(RULES), "signature")
+LAYOUT = InputSchema(tuple(RULES), "signature")
 GOOD = {
     "limited": 30.5, "free": 1.0, "whole": 2, "small": 5, "kind": "no", "other": "5", "words": "Rome", "remark": "x",
     "yes": True, "maybe": False, "some": 2.5, "thing": "y", "id": 7, "other id": 8, "when": "2024-03-05", "until": None,
@@ -141,7 +141,7 @@ def test_text_from_a_file(changes):
     good = {name: "" if value is None else str(value) for name, value in GOOD.items()}
     rows = [{**good, **change} for change in changes]
     table = pa.table({name: pa.array([row[name] for row in rows], type=pa.string()) for name in LAYOUT.names})
-    found = check_many(Given.of_table(table, LAYOUT), LAYOUT, from_text=True, numbers=range(7, 7 + len(rows)))
+    found = check_many(Input.of_table(table, LAYOUT), LAYOUT, from_text=True, numbers=range(7, 7 + len(rows)))
     agrees(found, rows, from_text=True)
 
 
@@ -152,7 +152,7 @@ def test_values_of_any_type(changes, from_text):
     rows = [{**GOOD, **change} for change in changes]
     if changes[0] and len(rows) > 1:
         rows[0] = {name: value for name, value in rows[0].items() if name not in changes[0]} | {"unknown": 1}
-    found = check_many(Given.of_rows(rows, LAYOUT), LAYOUT, from_text=from_text, numbers=range(7, 7 + len(rows)))
+    found = check_many(Input.of_rows(rows, LAYOUT), LAYOUT, from_text=from_text, numbers=range(7, 7 + len(rows)))
     agrees(found, rows, from_text=from_text)
 
 
@@ -192,16 +192,18 @@ def test_typed_columns(data):
     columns = {each: pa.array([value] * count) for each, value in GOOD.items()}
     columns[name] = pa.array(cells, type=kind)
     table = pa.table(columns)
-    found = check_many(Given.of_table(table, LAYOUT), LAYOUT, numbers=range(7, 7 + count))
+    found = check_many(Input.of_table(table, LAYOUT), LAYOUT, numbers=range(7, 7 + count))
     agrees(found, table.to_pylist(), from_text=False)
 
 
 def test_columns_that_need_not_be_there():
     """A table without an optional column has the values that it would have with nulls in it."""
-    layout = Layout((ColumnRule("a", "number", "float64"), ColumnRule("b", "text", "str", required=False)), "signature")
+    layout = InputSchema(
+        (ColumnSchema("a", "number", "float64"), ColumnSchema("b", "text", "str", required=False)), "signature"
+    )
     without, nulls = pa.table({"a": [1.0, 2.0]}), pa.table({"a": [1.0, 2.0], "b": pa.nulls(2, pa.string())})
-    found = [check_many(Given.of_table(table, layout), layout) for table in (without, nulls)]
-    rows = check_many(Given.of_rows([{"a": 1.0}, {"a": 2.0, "b": None}], layout), layout)
+    found = [check_many(Input.of_table(table, layout), layout) for table in (without, nulls)]
+    rows = check_many(Input.of_rows([{"a": 1.0}, {"a": 2.0, "b": None}], layout), layout)
     assert found[0].values.equals(found[1].values)
     assert found[0].values.equals(rows.values)
     assert (found[0].dtypes, rows.usable.all()) == (found[1].dtypes, True)
@@ -210,14 +212,14 @@ def test_columns_that_need_not_be_there():
 @pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.string()])
 def test_identifiers_are_exact_and_cost_no_row(kind):
     """A whole column beyond 2**53 is read at once, to its last digit."""
-    layout = Layout((ColumnRule("id", "integer", "int64"),), "signature")
+    layout = InputSchema((ColumnSchema("id", "integer", "int64"),), "signature")
     numbers = [2**53 + 1, 2**62 + 3, 5]
     table = pa.table({"id": pa.array([str(each) for each in numbers] if kind == pa.string() else numbers, type=kind)})
 
     def never(_position):
         raise AssertionError
 
-    given_cells = Given({"id": table.column("id").combine_chunks()}, 3, never)
+    given_cells = Input({"id": table.column("id").combine_chunks()}, 3, never)
     found = check_many(given_cells, layout, from_text=kind == pa.string())
     assert found.values.column("id").to_pylist() == numbers
 
@@ -226,8 +228,8 @@ def test_columns_in_pieces_and_other_columns():
     """Chunked as they come from a file, in another order, with one that is nobody's."""
     column = pa.chunked_array([["2", "3"], ["x"]])
     table = pa.table({"id": column, "b": column, "a": column})
-    layout = Layout((ColumnRule("a", "number", "float64"), ColumnRule("b", "text", "str")), "signature")
-    found = check_many(Given.of_table(table, layout), layout, from_text=True)
+    layout = InputSchema((ColumnSchema("a", "number", "float64"), ColumnSchema("b", "text", "str")), "signature")
+    found = check_many(Input.of_table(table, layout), layout, from_text=True)
     assert found.values.to_pydict() == {"a": [2.0, 3.0], "b": ["2", "3"]}
     assert [problem.sentence for problem in found.problems[2]] == ["a: 'x' is text, not a number"]
 
@@ -235,21 +237,21 @@ def test_columns_in_pieces_and_other_columns():
 def test_good_rows_are_never_looked_at_one_by_one():
     """What is surely fine costs no Python object."""
     table = pa.table({"a": [1.0, 2.0], "b": ["x", "y"]})
-    layout = Layout((ColumnRule("a", "number", "float64"), ColumnRule("b", "text", "str")), "signature")
+    layout = InputSchema((ColumnSchema("a", "number", "float64"), ColumnSchema("b", "text", "str")), "signature")
 
     def never(_position):
         raise AssertionError
 
-    found = check_many(Given({name: table.column(name).combine_chunks() for name in "ab"}, 2, never), layout)
+    found = check_many(Input({name: table.column(name).combine_chunks() for name in "ab"}, 2, never), layout)
     assert found.usable.all()
 
 
 def test_a_time_that_python_has_not():
     """A timestamp of the year 33,658 is a bad row, written as its type and number; the rows beside it are fine."""
-    layout = Layout((ColumnRule("when", "datetime", "datetime64[ns]"),), "signature")
+    layout = InputSchema((ColumnSchema("when", "datetime", "datetime64[ns]"),), "signature")
     late = pa.array([0, 10**18], pa.timestamp("us"))
 
-    found = check_many(Given.of_table(pa.table({"when": late}), layout), layout, numbers=[1, 2])
+    found = check_many(Input.of_table(pa.table({"when": late}), layout), layout, numbers=[1, 2])
 
     assert found.usable.tolist() == [True, False]
     assert found.problems[1][0].sentence.startswith(
@@ -260,7 +262,7 @@ def test_a_time_that_python_has_not():
 @pytest.mark.parametrize("value", [math.nan, math.inf, None, ""])
 def test_no_rows_and_no_good_rows(value):
     """An empty batch with the right columns."""
-    layout = Layout((ColumnRule("a", "number", "float64"),), "signature")
+    layout = InputSchema((ColumnSchema("a", "number", "float64"),), "signature")
     for rows in ([], [{"a": value}]):
-        found = check_many(Given.of_rows(rows, layout), layout)
+        found = check_many(Input.of_rows(rows, layout), layout)
         assert (found.values.num_rows, found.values.schema.names) == (0, ["a"])

@@ -19,7 +19,7 @@ from pipeline.governance.paired import FlipKind
 from pipeline.governance.ports import MetricDifference
 from pipeline.settings import read_settings
 from pipeline.training.evaluate import evaluate_predictions
-from pipeline.training.intervals import Predictions
+from pipeline.training.intervals import EvaluatedPredictions
 
 CLASSES = ("low", "middle", "high")
 COMPARER = PairedBootstrap(samples=400, seed=52, confidence=0.95, age_bands=(0, 30, 100))
@@ -47,9 +47,9 @@ WEAK, STRONG = evaluated(1.0), evaluated(3.0, seed=2)
 PAIRED = COMPARER.pair(parquet(WEAK), parquet(STRONG))
 
 
-def predictions(frame: pd.DataFrame) -> Predictions:
+def predictions(frame: pd.DataFrame) -> EvaluatedPredictions:
     actual, predicted = (frame[name].map(CLASSES.index).to_numpy() for name in ("actual", "predicted"))
-    return Predictions(CLASSES, actual, predicted, frame.filter(like="probability_").to_numpy())
+    return EvaluatedPredictions(CLASSES, actual, predicted, frame.filter(like="probability_").to_numpy())
 
 
 @pytest.mark.parametrize("frame", [WEAK, STRONG], ids=["weak", "strong"])

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.adapters.mlflow.logged_models import Link, Logged, Measured, Own
+from pipeline.adapters.mlflow.logged_models import Link, Logged, LoggedMetric, Own
 from pipeline.governance.evidence import Evidence, Metric, assemble, entry_of, finite, manifest_digest, number
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import File, Gap, ModelFiles
@@ -158,7 +158,7 @@ def test_the_dataset_of_a_metric_is_evidence():
     registry = InMemoryRegistry()
     registry.add_model("m")
     link = Link("m-1", "1", "model")
-    logged = Logged([Measured("accuracy", 1, 0, 0.7, "test (d1)"), Measured("loss", 1, 0, 0.2)])
+    logged = Logged([LoggedMetric("accuracy", 1, 0, 0.7, "test (d1)"), LoggedMetric("loss", 1, 0, 0.2)])
     registry.add_version("m", run_id="1", own=Own(link, logged, [link]))
     registry.add_version("m", run_id="1", metrics={"accuracy": 0.7})
 

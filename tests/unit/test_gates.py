@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.governance.claims import Claim, Measured, Recomputation
+from pipeline.governance.claims import Claim, Recomputation, RecomputedMetrics
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.gates import GATES, Facts, check_gates
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Stage, stage_move
@@ -38,8 +38,8 @@ REGRESSION = evidence(metrics={"root_mean_squared_error": 3.5, "rmse_low": 3.1, 
 BOUNDED = evidence(metrics={"rmse": 3.5, "rmse_low": 3.1, "rmse_high": 3.9})
 ERROR = GateRule(Mode.PREVENT, metric="rmse", maximum=4.0)
 FACTS = Facts(stage_move(MODEL, 1, Stage.PRODUCTION), GOOD, ModelState())
-TRUE = Recomputation(Measured(627, {}, 0), (Claim("accuracy", "run", 0.93, 0.93 + 5e-10),))
-FALSE = Recomputation(Measured(627, {}, 2), (Claim("accuracy", "run", 0.99, 0.93),))
+TRUE = Recomputation(RecomputedMetrics(627, {}, 0), (Claim("accuracy", "run", 0.93, 0.93 + 5e-10),))
+FALSE = Recomputation(RecomputedMetrics(627, {}, 2), (Claim("accuracy", "run", 0.99, 0.93),))
 AGAINST = replace(FACTS, incumbent=BARE, differences=[equal("f1_macro")])
 
 

@@ -15,12 +15,12 @@ from pipeline.governance.errors import IntegrityFailure, InvalidInput, Unavailab
 from pipeline.governance.lifecycle import Stage
 from pipeline.http_api import create_app
 from pipeline.http_api.openapi import ENDPOINTS, row_schema
-from pipeline.http_api.state import Parts, _look
+from pipeline.http_api.state import AppState, _look
 from pipeline.http_api.token import read_token
 from pipeline.serving.worker.client import WorkerRefusal
 from pipeline.settings import ROOT, Environment
 from pipeline.validation.rows import InvalidRows, check_row, check_rows, parse_row
-from pipeline.validation.schema import ColumnRule, Layout
+from pipeline.validation.schema import ColumnSchema, InputSchema
 from support.desks import MODEL
 from support.loops import run_async
 from support.served import LIMITS, ROW, KnownWorker, parts_in_memory, registry_with_columns
@@ -32,7 +32,7 @@ TOKEN = "a-token-for-this-test-0123456789"
 class Api:
     """Asks an application in this process, one request per event loop."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: AppState) -> None:
         self.parts = parts
         self.app = create_app()
         self.app.state.parts = parts
@@ -502,13 +502,13 @@ def test_the_description_has_every_column(api: Api) -> None:
     assert api.predict(schemas["Rows"]["examples"][0], "/predict_batch").json()["summary"]["n_bad"] == 0
 
 
-LAYOUT = Layout(
+LAYOUT = InputSchema(
     (
-        ColumnRule("id", "integer", "int64"),
-        ColumnRule("bonus", "number", "float64", required=False),
-        ColumnRule("visits", "integer", "int64", required=False),
-        ColumnRule("when", "datetime", "datetime64[ns]"),
-        ColumnRule("tags", "unfit", required=False, takes="an array"),
+        ColumnSchema("id", "integer", "int64"),
+        ColumnSchema("bonus", "number", "float64", required=False),
+        ColumnSchema("visits", "integer", "int64", required=False),
+        ColumnSchema("when", "datetime", "datetime64[ns]"),
+        ColumnSchema("tags", "unfit", required=False, takes="an array"),
     ),
     "signature",
 )

@@ -9,12 +9,12 @@ from pipeline.http_api import answers
 from pipeline.http_api.answers import batch_text, counts
 from pipeline.serving.predictions import PredictedColumns, Prediction, Resolved, Target
 from pipeline.serving.trust import Trust, TrustState
-from pipeline.validation.columns import Given, check_many
-from pipeline.validation.schema import ColumnRule, Layout
+from pipeline.validation.columns import Input, check_many
+from pipeline.validation.schema import ColumnSchema, InputSchema
 from support.desks import MODEL
 from support.in_memory import InMemoryRegistry
 
-LAYOUT = Layout((ColumnRule("a", "number", "float64"),), "signature")
+LAYOUT = InputSchema((ColumnSchema("a", "number", "float64"),), "signature")
 LABELS = ("0", "1")
 
 
@@ -33,7 +33,7 @@ def test_several_labels_of_each_row() -> None:
         classes=LABELS,
         names=LABELS,
     )
-    checked = check_many(Given.of_rows([{"a": 1.0}, {"a": 2.0}], LAYOUT), LAYOUT)
+    checked = check_many(Input.of_rows([{"a": 1.0}, {"a": 2.0}], LAYOUT), LAYOUT)
     said = [{"0": 1, "1": 1}, {"0": 0, "1": 1}]
     table = pa.table({"prediction": pa.array(said), "0": [0.9, 0.2], "1": [0.8, 0.7]})
     found = PredictedColumns(target, LABELS, table, checked)

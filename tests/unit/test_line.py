@@ -10,13 +10,13 @@ import pytest
 
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.service import GovernanceService
-from pipeline.http_api.batcher import Line, TookTooLong
+from pipeline.http_api.batcher import MicroBatcher, TookTooLong
 from pipeline.serving.champion import Follower, Served
 from pipeline.serving.predictions import Prediction
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.worker.client import WorkerRefusal
 from pipeline.serving.worker.protocol import Frame
-from pipeline.validation.columns import Given, check_many
+from pipeline.validation.columns import Input, check_many
 from pipeline.validation.rows import CheckedRow, check_row
 from support.desks import MODEL, build_desk
 from support.loops import run_async
@@ -78,7 +78,7 @@ def row(served: Served, age: float = 30.0) -> CheckedRow:
 
 def run(scorer: Scorer, work: Any, *, lanes: int = 1, seconds: float = 60.0) -> Any:
     async def in_line() -> Any:
-        line = Line(scorer, lanes=lanes, seconds=seconds)
+        line = MicroBatcher(scorer, lanes=lanes, seconds=seconds)
         try:
             return await work(line)
         finally:
@@ -87,7 +87,7 @@ def run(scorer: Scorer, work: Any, *, lanes: int = 1, seconds: float = 60.0) -> 
     return run_async(in_line())
 
 
-async def together(line: Line, worker: SlowWorker, first: Coroutine[Any, Any, Any], *others: Any) -> list[Any]:
+async def together(line: MicroBatcher, worker: SlowWorker, first: Coroutine[Any, Any, Any], *others: Any) -> list[Any]:
     """The others come while the first is being answered."""
     tasks = [asyncio.create_task(first)]
     await asyncio.sleep(0)  # the first stands in line
@@ -102,7 +102,7 @@ async def together(line: Line, worker: SlowWorker, first: Coroutine[Any, Any, An
 def test_who_waits_is_asked_about_together(scorer: Scorer, served: Served, worker: SlowWorker) -> None:
     """One request for the first, one for all who came meanwhile; each gets an answer of its own."""
 
-    async def work(line: Line) -> list[Any]:
+    async def work(line: MicroBatcher) -> list[Any]:
         asked = [line.predict(served.target, row(served)) for _ in range(6)]
         return await together(line, worker, *asked)
 
@@ -114,7 +114,7 @@ def test_who_waits_is_asked_about_together(scorer: Scorer, served: Served, worke
 def test_nobody_pays_for_somebody_elses_row(scorer: Scorer, served: Served, worker: SlowWorker) -> None:
     """A request that crashes the worker is taken apart; the one row that does it is tried twice, then refused."""
 
-    async def work(line: Line) -> list[Any]:
+    async def work(line: MicroBatcher) -> list[Any]:
         ages = (30.0, 31.0, POISON, 32.0)
         return await together(line, worker, *(line.predict(served.target, row(served, age)) for age in ages))
 
@@ -126,9 +126,9 @@ def test_nobody_pays_for_somebody_elses_row(scorer: Scorer, served: Served, work
 
 def test_columns_are_asked_about_alone(scorer: Scorer, served: Served, worker: SlowWorker) -> None:
     """They are many rows already."""
-    checked = check_many(Given.of_rows([ROW] * 5, served.layout), served.layout)
+    checked = check_many(Input.of_rows([ROW] * 5, served.layout), served.layout)
 
-    async def work(line: Line) -> list[Any]:
+    async def work(line: MicroBatcher) -> list[Any]:
         rows = [line.predict(served.target, row(served)) for _ in range(3)]
         return await together(line, worker, rows[0], rows[1], line.predict_columns(served.target, checked), rows[2])
 
@@ -140,7 +140,7 @@ def test_columns_are_asked_about_alone(scorer: Scorer, served: Served, worker: S
 def test_an_answer_that_takes_too_long(scorer: Scorer, served: Served, worker: SlowWorker) -> None:
     """Is given up, and who gave up is not asked about any more."""
 
-    async def work(line: Line) -> list[Any]:
+    async def work(line: MicroBatcher) -> list[Any]:
         tasks = []
         for _ in range(3):
             tasks.append(asyncio.create_task(line.predict(served.target, row(served))))
@@ -159,7 +159,7 @@ def test_an_answer_that_takes_too_long(scorer: Scorer, served: Served, worker: S
 def test_lanes_work_side_by_side(scorer: Scorer, served: Served, worker: SlowWorker) -> None:
     """As many requests at once as there are workers."""
 
-    async def work(line: Line) -> list[Any]:
+    async def work(line: MicroBatcher) -> list[Any]:
         tasks = []
         for _ in range(2):
             tasks.append(asyncio.create_task(line.predict(served.target, row(served))))
@@ -175,7 +175,7 @@ def test_lanes_work_side_by_side(scorer: Scorer, served: Served, worker: SlowWor
 def test_a_refusal_reaches_the_one_who_asked(scorer: Scorer, served: Served, worker: SlowWorker) -> None:
     """And the line goes on."""
 
-    async def work(line: Line) -> Any:
+    async def work(line: MicroBatcher) -> Any:
         worker.gate.set()
         worker.refusal = Unavailable("the worker: is busy")
         with pytest.raises(Unavailable):

@@ -29,8 +29,8 @@ from sklearn.preprocessing import FunctionTransformer
 from pipeline.governance.errors import Refused
 from pipeline.serving.worker import operations
 from pipeline.serving.worker.arrow import packed, unpacked
-from pipeline.serving.worker.load import Failed, LoadedModel, NotHere
-from pipeline.serving.worker.model_cache import Held, load
+from pipeline.serving.worker.load import LoadedModel, ModelFailure, NotHere
+from pipeline.serving.worker.model_cache import CachedModel, load
 from pipeline.serving.worker.model_inputs import reading
 from pipeline.validation.columns import Arrow
 from support.hostile_models import ALLOWED, describe
@@ -39,8 +39,8 @@ TEXTS = pd.Series(["good product", "bad product", "nice and good", "terrible bad
 TRUTH = ["pos", "neg", "pos", "neg"] * 10
 
 
-def held(model: Any) -> Held:
-    return Held(LoadedModel(reading(model), type(model).__name__, {}, Path(), frozenset()), foreign=True)
+def held(model: Any) -> CachedModel:
+    return CachedModel(LoadedModel(reading(model), type(model).__name__, {}, Path(), frozenset()), foreign=True)
 
 
 def texts(*given: str, name: str = "review") -> dict[str, Any]:
@@ -164,7 +164,7 @@ def test_a_description_asks_about_several_rows(tmp_path):
 
     known = held(Names())
     known.loaded = described_by({"columns": ["a"], "data": [[1.0]]}, Names(), tmp_path)
-    with pytest.raises(Failed, match="gives 1 answer for 2 rows"):
+    with pytest.raises(ModelFailure, match="gives 1 answer for 2 rows"):
         operations.describe(known)
 
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from pipeline.adapters.mlflow.errors import QUIET_SECONDS, Outage
+from pipeline.adapters.mlflow.errors import QUIET_SECONDS, CircuitBreaker
 from pipeline.governance.errors import NotFound, Unavailable
 
 SENTENCE = "The registry does not answer."
 
 
-def failing(outage: Outage) -> None:
+def failing(outage: CircuitBreaker) -> None:
     with outage.noticed():
         raise Unavailable(SENTENCE)
 
@@ -16,7 +16,7 @@ def failing(outage: Outage) -> None:
 def test_who_waited_is_told_at_once():
     """The next call is not made, and says what the last one said; after a second it is made again."""
     now = 100.0
-    outage = Outage(lambda: now)
+    outage = CircuitBreaker(lambda: now)
     with pytest.raises(Unavailable):
         failing(outage)
 
@@ -31,7 +31,7 @@ def test_who_waited_is_told_at_once():
 def test_being_told_at_once_lengthens_nothing():
     """However many ask meanwhile, the registry is asked again a second after it did not answer."""
     now = 100.0
-    outage = Outage(lambda: now)
+    outage = CircuitBreaker(lambda: now)
     with pytest.raises(Unavailable):
         failing(outage)
     now += QUIET_SECONDS * 0.9
@@ -45,7 +45,7 @@ def test_being_told_at_once_lengthens_nothing():
 
 def test_an_answer_that_is_an_error_is_no_outage():
     """A registry that says what it does not have answers well."""
-    outage = Outage()
+    outage = CircuitBreaker()
     with pytest.raises(NotFound), outage.noticed():
         raise NotFound("version: there is none")
 

@@ -20,8 +20,8 @@ from pipeline.governance.errors import Refused
 from pipeline.serving.worker import operations
 from pipeline.serving.worker.__main__ import answer, sendable
 from pipeline.serving.worker.arrow import packed, unpacked
-from pipeline.serving.worker.load import Failed, LoadedModel, short
-from pipeline.serving.worker.model_cache import Held
+from pipeline.serving.worker.load import LoadedModel, ModelFailure, short
+from pipeline.serving.worker.model_cache import CachedModel
 from pipeline.serving.worker.outputs import several_of, wrong_probabilities
 
 THREE = np.array([[0.2, 0.5, 0.3], [0.7, 0.2, 0.1]])
@@ -53,8 +53,8 @@ def _as_many(said: Any, count: int) -> Any:
     return np.take(said, np.arange(count) % len(said), axis=0)
 
 
-def held(model: Any, name: str = "Stranger") -> Held:
-    return Held(LoadedModel(model, name, {}, Path(), frozenset()), foreign=True)
+def held(model: Any, name: str = "Stranger") -> CachedModel:
+    return CachedModel(LoadedModel(model, name, {}, Path(), frozenset()), foreign=True)
 
 
 def lists(count: int = 2, **columns: list[Any]) -> dict[str, Any]:
@@ -73,9 +73,9 @@ def by_arrow(model: Any, count: int = 2) -> Any:
 
 
 def refusal(model: Any, count: int = 2) -> str:
-    with pytest.raises((Failed, Refused)) as by_list:
+    with pytest.raises((ModelFailure, Refused)) as by_list:
         by_lists(model, count)
-    with pytest.raises((Failed, Refused)) as in_columns:
+    with pytest.raises((ModelFailure, Refused)) as in_columns:
         by_arrow(model, count)
     assert str(by_list.value) == str(in_columns.value)
     return str(by_list.value)
@@ -230,7 +230,7 @@ def test_a_model_that_reads_the_names_of_columns_is_found_out_with_any_number_of
     """Also where there happen to be as many rows as columns, and one row."""
     rows = lists(**{name: [float(place) for place in range(count)] for name in columns})
 
-    with pytest.raises(Failed, match=f"gives {len(columns)} answers? for"):
+    with pytest.raises(ModelFailure, match=f"gives {len(columns)} answers? for"):
         operations.predict(held(Answering(predict=lambda frame: [len(name) for name in frame])), rows)
 
 
@@ -259,7 +259,7 @@ def test_probabilities_that_are_none_are_not_shown(chances, sentence):
     model = Answering(predict=["x", "y"], predict_proba=np.array(chances), classes=["x", "y"])
 
     assert refusal(model) == sentence
-    with pytest.raises(Failed, match="gives"):
+    with pytest.raises(ModelFailure, match="gives"):
         operations.check_explained(held(model), pd.DataFrame({"a": [1.0]}), np.array([[0.5, 175.0]]))
 
 
@@ -286,7 +286,7 @@ def test_probabilities_once_are_probabilities_always():
     known = held(Answering(predict=lambda rows: np.where(rows["a"].to_numpy()[:, None] < 5, [0.4, 0.6], [4.0, 6.0])))
 
     operations.predict(known, lists())
-    with pytest.raises(Failed, match="gives probabilities outside 0 to 1, such as 6"):
+    with pytest.raises(ModelFailure, match="gives probabilities outside 0 to 1, such as 6"):
         operations.predict(known, lists(a=[9.0, 9.0]))
 
 
@@ -295,7 +295,7 @@ def test_a_row_without_a_finite_answer_is_one_row():
     model = Answering(predict=lambda rows: np.where(rows["a"] == 1, np.nan, rows["a"]))
 
     assert by_arrow(model, 3)[1] == [{"prediction": 0.0}, {"prediction": None}, {"prediction": 2.0}]
-    with pytest.raises(Failed, match=r"^gives no finite answer to row 2$"):
+    with pytest.raises(ModelFailure, match=r"^gives no finite answer to row 2$"):
         by_lists(model, 3)
     unsure = Answering(predict=["x"], predict_proba=np.array([[0.5, 0.5], [np.nan, 0.5]]), classes=["x", "y"])
     assert by_arrow(unsure)[1][1] == {"prediction": None, "0": None, "1": None}

@@ -9,9 +9,15 @@ import pandas as pd
 import pytest
 
 from pipeline.governance.errors import Unavailable
-from pipeline.reproduce.differences import Difference, PredictionCheck, Rebuilt, check_predictions, other_conditions
+from pipeline.reproduce.differences import (
+    PredictionCheck,
+    Rebuilt,
+    RebuiltDifference,
+    check_predictions,
+    other_conditions,
+)
 from pipeline.reproduce.differences import result_differences as differences
-from pipeline.reproduce.recorded import Lineage, Recorded
+from pipeline.reproduce.recorded import Lineage, RecordedVersion
 from pipeline.reproduce.reproduce import Reproduction
 from pipeline.reproduce.worktree import fresh_interpreter
 
@@ -34,7 +40,7 @@ def parquet(rows: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def recorded(**environment: object) -> Recorded:
+def recorded(**environment: object) -> RecordedVersion:
     lineage = Lineage.model_validate(
         {
             "data": {"source": "a.csv", "sha256": "d" * 64},
@@ -45,7 +51,7 @@ def recorded(**environment: object) -> Recorded:
             "environment": environment,
         }
     )
-    return Recorded("m", 1, lineage, {}, {**EVALUATION, "latency_ms": {"median": 3.0}}, parquet(ROWS), ())
+    return RecordedVersion("m", 1, lineage, {}, {**EVALUATION, "latency_ms": {"median": 3.0}}, parquet(ROWS), ())
 
 
 def rebuilt(**changes: object) -> Rebuilt:
@@ -121,11 +127,11 @@ def test_only_what_both_recorded_is_a_condition():
     ]
 
 
-ACCURACY = Difference("metrics", "metrics.log_loss.value", 0.25, 0.25 + 5e-10)
-PROBABILITY = Difference("predictions", "largest difference of a probability", 0.0, 9e-10)
-FINGERPRINT = Difference("fingerprint", "fingerprint", "0" * 64, "f" * 64)
-PROCESSOR = Difference("environment", "processor.features.0", "AVX2", "NEON")
-KERNEL = Difference("environment", "platform", "Linux-6.1", "Linux-6.2")
+ACCURACY = RebuiltDifference("metrics", "metrics.log_loss.value", 0.25, 0.25 + 5e-10)
+PROBABILITY = RebuiltDifference("predictions", "largest difference of a probability", 0.0, 9e-10)
+FINGERPRINT = RebuiltDifference("fingerprint", "fingerprint", "0" * 64, "f" * 64)
+PROCESSOR = RebuiltDifference("environment", "processor.features.0", "AVX2", "NEON")
+KERNEL = RebuiltDifference("environment", "platform", "Linux-6.1", "Linux-6.2")
 
 
 @pytest.mark.parametrize(
@@ -136,16 +142,16 @@ KERNEL = Difference("environment", "platform", "Linux-6.1", "Linux-6.2")
         ([ACCURACY, PROBABILITY], [PROCESSOR], "within_1e-9"),
         ([ACCURACY, PROBABILITY], [], "within_1e-9"),
         ([ACCURACY, PROBABILITY, FINGERPRINT], [PROCESSOR], "within_1e-9"),
-        ([FINGERPRINT], [Difference("environment", "threads.OMP_NUM_THREADS", "1", "2")], "within_1e-9"),
+        ([FINGERPRINT], [RebuiltDifference("environment", "threads.OMP_NUM_THREADS", "1", "2")], "within_1e-9"),
         ([FINGERPRINT], [], "differs"),
         ([FINGERPRINT], [KERNEL], "differs"),
         ([replace(ACCURACY, rebuilt=0.25 + 2e-9)], [PROCESSOR], "differs"),
         ([replace(PROBABILITY, rebuilt=2e-9)], [PROCESSOR], "differs"),
         ([replace(ACCURACY, rebuilt=None)], [PROCESSOR], "differs"),
-        ([Difference("metrics", "classes.0", "a", "b")], [PROCESSOR], "differs"),
-        ([Difference("metrics", "flag", False, 0)], [PROCESSOR], "differs"),
-        ([Difference("predictions", "rows of another class", 0, 1)], [PROCESSOR], "differs"),
-        ([Difference("data", "sha256", "d" * 64, "e" * 64)], [PROCESSOR], "differs"),
+        ([RebuiltDifference("metrics", "classes.0", "a", "b")], [PROCESSOR], "differs"),
+        ([RebuiltDifference("metrics", "flag", False, 0)], [PROCESSOR], "differs"),
+        ([RebuiltDifference("predictions", "rows of another class", 0, 1)], [PROCESSOR], "differs"),
+        ([RebuiltDifference("data", "sha256", "d" * 64, "e" * 64)], [PROCESSOR], "differs"),
     ],
 )
 def test_rounding_is_a_verdict_of_its_own(found, conditions, expected):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.validation.rows import InvalidRows, check_columns, check_row, check_rows, columnar, parse_row
-from pipeline.validation.schema import ColumnRule, Layout, layout_of, layout_of_model, started_with
+from pipeline.validation.schema import ColumnSchema, InputSchema, layout_of, layout_of_model, started_with
 from pipeline.validation.values import Unfit, check_value
 
 SCHEMA = {
@@ -54,14 +54,14 @@ SIGNED = {"price": 1, "weight": 2.5, "visits": 3, "small": None, "city": "Rome",
 
 
 @pytest.fixture(scope="module")
-def survey() -> Layout:
+def survey() -> InputSchema:
     found = layout_of(SCHEMA, None)
     assert found
     return found
 
 
 @pytest.fixture(scope="module")
-def signed() -> Layout:
+def signed() -> InputSchema:
     found = layout_of({}, SIGNATURE)
     assert found
     return found
@@ -244,7 +244,7 @@ def test_times_of_a_parquet_file(signed, value, kept):
     assert check_value(value, signed.column("since"), from_text=False) == kept
 
 
-WHOLE, NUMBER = ColumnRule("n", "integer", "int64"), ColumnRule("n", "number", "float64")
+WHOLE, NUMBER = ColumnSchema("n", "integer", "int64"), ColumnSchema("n", "number", "float64")
 
 
 @pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 2**63 - 1, -(2**63), 1_700_000_000_123_456_789])
@@ -253,7 +253,7 @@ def test_whole_numbers_are_exact(number):
     taken = [check_value(number, WHOLE, from_text=False)]
     taken += [check_value(text, WHOLE, from_text=True) for text in (str(number), f" {number}.0", f"{number}e0")]
     assert taken == [number] * 4
-    layout = Layout((WHOLE,), "signature")
+    layout = InputSchema((WHOLE,), "signature")
     assert json.loads(json.dumps(columnar([{"n": number}], layout)))["values"] == [[number]]
 
 
@@ -262,7 +262,7 @@ def test_whole_numbers_are_exact(number):
     [
         (2**53 + 1, NUMBER, "9007199254740993 has more digits than the column holds, whose nearest number is {near}"),
         ("9007199254740993", NUMBER, "9007199254740993 has more digits than the column holds, whose nearest number is"),
-        (2**53 + 1, ColumnRule("n", "any"), "9007199254740993 has more digits than the column holds"),
+        (2**53 + 1, ColumnSchema("n", "any"), "9007199254740993 has more digits than the column holds"),
         (2**53 + 1, replace(WHOLE, required=False), "9007199254740993 has more digits than the column holds"),
         (2.0**60, WHOLE, "1.152921505e+18 is no whole number to its last digit; beyond 9007199254740992 write it"),
         ("9007199254740993.5", WHOLE, "9007199254740993.5 is not a whole number"),
@@ -295,8 +295,8 @@ def test_thousands_are_not_advised_away(text):
 @pytest.mark.parametrize("word", ["NA", "n/a", "null", "None", "#N/A", "<NA>"])
 def test_words_for_nothing(word):
     """In a text column they are words, such as a country's code; elsewhere one sentence says how nothing is given."""
-    assert check_value(word, ColumnRule("c", "text"), from_text=True) == word
-    assert check_value(word, ColumnRule("c", "category", categories=("NA", word)), from_text=True) == word
+    assert check_value(word, ColumnSchema("c", "text"), from_text=True) == word
+    assert check_value(word, ColumnSchema("c", "category", categories=("NA", word)), from_text=True) == word
     with pytest.raises(Unfit, match="is text, not a number; for a missing value leave it empty"):
         check_value(word, replace(NUMBER, required=False), from_text=True)
 
@@ -405,7 +405,7 @@ VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | s
 )
 def test_whatever_comes_is_taken_or_refused(value, kind, text):
     """What is taken can be sent as JSON; what is refused has a sentence."""
-    rule = ColumnRule("c", kind, categories=("a", "b") if kind == "category" else (), required=False)
+    rule = ColumnSchema("c", kind, categories=("a", "b") if kind == "category" else (), required=False)
     sentence = taken = None
     try:
         taken = check_value(value, rule, from_text=text)

@@ -15,9 +15,9 @@ from pipeline.governance.errors import InvalidInput, Refused
 from pipeline.serving.batch.batch import score_upload
 from pipeline.serving.batch.read import open_table
 from pipeline.serving.batch.read_csv import MOST_LINE_CHARACTERS, CsvFile
-from pipeline.serving.batch.write import ArrowSink, CsvSink, neutral, output_schema, to_parquet
+from pipeline.serving.batch.write import ArrowWriter, CsvWriter, neutral, output_schema, to_parquet
 from pipeline.serving.scorer import Scorer
-from pipeline.validation.schema import ColumnRule, Layout
+from pipeline.validation.schema import ColumnSchema, InputSchema
 from support.desks import MODEL, build_desk
 from support.served import POLICY, KnownWorker, registry_with_columns
 
@@ -275,7 +275,7 @@ def test_everything_else_stays(cell):
 
 def written(*rows: dict[str, object], header: list[str]) -> bytes:
     stream = io.BytesIO()
-    sink = CsvSink(stream, header)
+    sink = CsvWriter(stream, header)
     sink.begin()
     for each in rows:
         sink.write(pa.table(each))
@@ -301,7 +301,7 @@ def test_csv_output_is_what_one_cell_after_the_other_gives(cells, skipped):
     """Read back, every text is as `neutral` leaves it, also of a part of a larger table."""
     table = pa.table({"a": [row[0] for row in cells], "b": pa.array([row[1] for row in cells], type=pa.string())})
     stream = io.BytesIO()
-    CsvSink(stream, []).write(table.slice(skipped))
+    CsvWriter(stream, []).write(table.slice(skipped))
     found = list(csv.reader(io.StringIO(stream.getvalue().decode(), newline="")))
     assert found == [[neutral(cell or "") for cell in row] for row in cells[skipped:]]
 
@@ -321,7 +321,7 @@ def test_lines_that_are_written_as_they_stand(cells, end, separator):
         found = []
         for lines in (None, chunk.lines):
             target = io.BytesIO()
-            CsvSink(target, [], input_columns=3, separator=separator).write(table, lines)
+            CsvWriter(target, [], input_columns=3, separator=separator).write(table, lines)
             found.append(target.getvalue())
         assert found[0] == found[1]
 
@@ -330,7 +330,7 @@ def test_lines_that_are_written_as_they_stand(cells, end, separator):
 def test_numbers_read_back_are_the_same(numbers):
     """To the last bit, written in the shortest way."""
     stream = io.BytesIO()
-    CsvSink(stream, []).write(pa.table({"a": numbers, "b": ["x"] * len(numbers)}))
+    CsvWriter(stream, []).write(pa.table({"a": numbers, "b": ["x"] * len(numbers)}))
     found = [float(line.split(",")[0]) for line in stream.getvalue().decode().splitlines()]
     assert list(map(repr, found)) == list(map(repr, numbers))
 
@@ -344,12 +344,14 @@ def test_other_types_are_written_as_python_does():
     ]
 
 
-LAYOUT = Layout((ColumnRule("n", "number"), ColumnRule("i", "integer"), ColumnRule("b", "boolean")), "signature")
+LAYOUT = InputSchema(
+    (ColumnSchema("n", "number"), ColumnSchema("i", "integer"), ColumnSchema("b", "boolean")), "signature"
+)
 
 
 def by_way_of_arrow(schema: pa.Schema, *tables: pa.Table) -> pa.Table:
     staged, target = io.BytesIO(), io.BytesIO()
-    sink = ArrowSink(staged, schema)
+    sink = ArrowWriter(staged, schema)
     sink.begin()
     for table in tables:
         sink.write(table)
@@ -361,7 +363,7 @@ def by_way_of_arrow(schema: pa.Schema, *tables: pa.Table) -> pa.Table:
 def test_a_time_that_python_has_not_is_written_too():
     """As its type and number, where it is a column that is only kept."""
     stream = io.BytesIO()
-    CsvSink(stream, []).write(pa.table({"a": pa.array([10**18, None], pa.timestamp("us"))}))
+    CsvWriter(stream, []).write(pa.table({"a": pa.array([10**18, None], pa.timestamp("us"))}))
 
     assert stream.getvalue().decode().split() == ["timestamp[us]", "1000000000000000000"]
 
@@ -390,7 +392,7 @@ def test_parquet_output_does_not_show_how_it_was_written():
 
     def file(step: int) -> bytes:
         staged, target = io.BytesIO(), io.BytesIO()
-        sink = ArrowSink(staged, schema)
+        sink = ArrowWriter(staged, schema)
         sink.begin()
         for first in range(0, whole.num_rows, step):
             sink.write(whole.slice(first, step))

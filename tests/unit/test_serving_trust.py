@@ -8,7 +8,7 @@ from pipeline.governance.errors import Blocked
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.ledger import Event, EventType, SlotChange
 from pipeline.governance.lifecycle import Slot, Stage
-from pipeline.governance.recorded import Recorded
+from pipeline.governance.recorded import RecordedFiles
 from pipeline.serving.trust import LedgerView, Trust, judge
 from support.desks import GRACE, MODEL, REASON, build_desk, small_registry
 
@@ -146,5 +146,5 @@ def test_an_adopted_champion_is_trusted(service, registry):
     service.adopt(MODEL, reason=REASON, actor=GRACE)
     digest = service.show(MODEL, 2).file_digest
     created = service.show(MODEL, 2).content["created_at"]
-    assert (view(service).champion, view(service).files[2]) == (2, Recorded(digest, created, approved=True))
+    assert (view(service).champion, view(service).files[2]) == (2, RecordedFiles(digest, created, approved=True))
     assert state(service, 2).state is Trust.TRUSTED

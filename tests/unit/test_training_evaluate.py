@@ -8,19 +8,19 @@ from sklearn import metrics
 from pipeline.settings import read_settings
 from pipeline.training.data import generate_sample
 from pipeline.training.evaluate import baseline, evaluate_predictions, evaluation_rows, slices
-from pipeline.training.intervals import Predictions, all_metrics, bootstrap, wilson
+from pipeline.training.intervals import EvaluatedPredictions, all_metrics, bootstrap, wilson
 
 SETTINGS = read_settings(environ={})
 CLASSES = ("a", "b", "c", "never")
 
 
 @pytest.fixture(scope="module")
-def predictions() -> Predictions:
+def predictions() -> EvaluatedPredictions:
     """Two hundred rows of three classes; a fourth one is known and neither true nor predicted."""
     random = np.random.default_rng(1)
     probabilities = np.column_stack([random.dirichlet([1, 1, 1], size=200), np.zeros(200)])
     actual = np.where(random.random(200) < 0.6, probabilities.argmax(axis=1), random.integers(3, size=200))
-    return Predictions(CLASSES, actual, probabilities.argmax(axis=1), probabilities)
+    return EvaluatedPredictions(CLASSES, actual, probabilities.argmax(axis=1), probabilities)
 
 
 def test_wilson_known_value():
@@ -71,7 +71,7 @@ def test_calibration_error_by_hand():
     """Ten rows said with 0.9 of which seven are right are 0.2 off."""
     probabilities = np.tile([0.9, 0.1], (10, 1))
     actual = np.array([0] * 7 + [1] * 3)
-    ten = Predictions(("a", "b"), actual, np.zeros(10, dtype=int), probabilities)
+    ten = EvaluatedPredictions(("a", "b"), actual, np.zeros(10, dtype=int), probabilities)
 
     assert all_metrics(ten, np.arange(10)[None, :])["calibration_error"][0] == pytest.approx(0.2)
 
@@ -119,7 +119,7 @@ def sliced() -> tuple[pd.DataFrame, list[dict]]:
     right = np.arange(100) % 4 != 0
     actual = np.zeros(100, dtype=int)
     probabilities = np.eye(7)[np.where(right, 0, 1)]
-    predictions = Predictions(
+    predictions = EvaluatedPredictions(
         tuple(SETTINGS.schema_.target.classes), actual, probabilities.argmax(axis=1), probabilities
     )
     return rows, slices(rows, predictions, SETTINGS)
@@ -165,7 +165,7 @@ def test_evaluation_rows_have_inputs_truth_and_probabilities():
     """One row per test row: the inputs as they came, actual, predicted, and a probability per class."""
     rows = generate_sample(10, seed=3)
     classes = tuple(SETTINGS.schema_.target.classes)
-    predictions = Predictions(classes, np.arange(10) % 7, np.arange(10) % 7, np.full((10, 7), 1 / 7))
+    predictions = EvaluatedPredictions(classes, np.arange(10) % 7, np.arange(10) % 7, np.full((10, 7), 1 / 7))
 
     frame = evaluation_rows(rows, predictions, SETTINGS.schema_)
 

@@ -9,13 +9,13 @@ import pytest
 from pipeline.serving.predictions import Prediction
 from pipeline.serving.what_if import curve_points, points, smallest_change
 from pipeline.validation.rows import CheckedRow, Row, check_row
-from pipeline.validation.schema import ColumnRule, Layout
+from pipeline.validation.schema import ColumnSchema, InputSchema
 
-WEIGHT = ColumnRule("Weight", "number", "float64", minimum=25, maximum=260, lowest=40, highest=140)
-MEALS = ColumnRule("Meals", "integer", "int64", minimum=1, maximum=4)
-SMOKES = ColumnRule("Smokes", "category", "str", categories=("no", "yes"))
-ACTIVE = ColumnRule("Active", "boolean", "bool")
-LAYOUT = Layout((WEIGHT, MEALS, SMOKES, ACTIVE), "feature schema")
+WEIGHT = ColumnSchema("Weight", "number", "float64", minimum=25, maximum=260, lowest=40, highest=140)
+MEALS = ColumnSchema("Meals", "integer", "int64", minimum=1, maximum=4)
+SMOKES = ColumnSchema("Smokes", "category", "str", categories=("no", "yes"))
+ACTIVE = ColumnSchema("Active", "boolean", "bool")
+LAYOUT = InputSchema((WEIGHT, MEALS, SMOKES, ACTIVE), "feature schema")
 NAMES = LAYOUT.names
 START = {"Weight": 80.0, "Meals": 2, "Smokes": "no", "Active": False}
 
@@ -129,12 +129,12 @@ def test_points_of_every_kind():
     assert points(MEALS, 2) == [1, 2, 3, 4]
     assert points(SMOKES, "no") == ["no", "yes"]
     assert points(ACTIVE, False) == [False, True]
-    assert points(ColumnRule("Note", "text"), "hello") == []
-    assert points(ColumnRule("Dose", "number"), 10.0)[0] == 5
-    assert points(ColumnRule("Dose", "number"), 0.0) == []
-    assert points(ColumnRule("Dose", "number", required=False), None) == []
-    assert points(ColumnRule("When", "datetime"), "2024-03-05T00:00:00") == []
-    assert points(ColumnRule("Customer", "integer", "int64"), 2**53 + 1) == []
+    assert points(ColumnSchema("Note", "text"), "hello") == []
+    assert points(ColumnSchema("Dose", "number"), 10.0)[0] == 5
+    assert points(ColumnSchema("Dose", "number"), 0.0) == []
+    assert points(ColumnSchema("Dose", "number", required=False), None) == []
+    assert points(ColumnSchema("When", "datetime"), "2024-03-05T00:00:00") == []
+    assert points(ColumnSchema("Customer", "integer", "int64"), 2**53 + 1) == []
 
 
 def test_a_curve_has_the_number_of_the_row_itself():
@@ -145,7 +145,7 @@ def test_a_curve_has_the_number_of_the_row_itself():
     assert {40, 80.03, 140} <= set(over)
     assert len(over) > len(points(WEIGHT, 80.03))
     assert curve_points(MEALS, 2) == points(MEALS, 2)
-    assert 503 in curve_points(ColumnRule("Steps", "integer", minimum=0, maximum=1_000), 503)
+    assert 503 in curve_points(ColumnSchema("Steps", "integer", minimum=0, maximum=1_000), 503)
     outside = curve_points(WEIGHT, 500.0)
     assert outside[-1] == 500
     assert max(right - left for left, right in pairwise(outside)) < 5  # no line over a gap

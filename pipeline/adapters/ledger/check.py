@@ -22,7 +22,7 @@ from pipeline.governance.ledger import (
     link_problems,
 )
 from pipeline.governance.lifecycle import Slot
-from pipeline.governance.standing import ChampionRow, Mark, Standing
+from pipeline.governance.standing import ChampionRow, LedgerStanding, TopicMark
 
 UNKEPT = 1  # of the applied decisions: a crash may come between the end of one and its checkpoint
 FARTHEST = 2_000  # events behind a damaged page that are looked for one by one
@@ -46,7 +46,7 @@ class ChainCheck:
         self._after = (0, FIRST_HASH)
         self._slots: dict[Slot, SlotState] = {}
         self._not_followed: set[Slot] = set()
-        self._standing = Standing()
+        self._standing = LedgerStanding()
         self._quoted: dict[str, int] = {}
         self._applied = 0
         self._problems: list[str] = []
@@ -102,7 +102,7 @@ class ChainCheck:
                 yield f"slot {slot.label} of {slot.model!r}: is not what replaying the events gives"
 
     def standing_problems(
-        self, marks: Mapping[Mark, int], champions: Mapping[str, Mapping[int, ChampionRow]]
+        self, marks: Mapping[TopicMark, int], champions: Mapping[str, Mapping[int, ChampionRow]]
     ) -> Iterator[str]:
         """Of what the ledger keeps so that a long history need not be replayed."""
         for mark in sorted({*self._standing.marks, *marks}):
@@ -201,12 +201,12 @@ class LedgerCheck:
             found[slot] = SlotState(recorded, generation, pending, drift, observed, at)
         return found
 
-    def _standing(self) -> tuple[dict[Mark, int], dict[str, dict[int, ChampionRow]]]:
+    def _standing(self) -> tuple[dict[TopicMark, int], dict[str, dict[int, ChampionRow]]]:
         rows = self._connection.execute(
             "SELECT model, topic, version, created_at, sequence FROM ledger_mark WHERE registry = ?", (self._registry,)
         )
         marks = {
-            Mark(_text(model), cast("Topic", _text(topic)), _number(version), _text(created_at)): sequence
+            TopicMark(_text(model), cast("Topic", _text(topic)), _number(version), _text(created_at)): sequence
             for model, topic, version, created_at, sequence in rows
         }
         champions: dict[str, dict[int, ChampionRow]] = {}

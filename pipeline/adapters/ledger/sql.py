@@ -64,7 +64,7 @@ from pipeline.governance.ledger import (
 )
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import Clock, KnownRegistry, PendingDecision, Upgrade
-from pipeline.governance.standing import Standing, newest_of
+from pipeline.governance.standing import LedgerStanding, newest_of
 
 
 class RegistryId(Protocol):
@@ -295,7 +295,7 @@ class SqlLedger:
             stack = [row.sequence for row in self._replayed(opened, model).stack(model)]
             return newest_of(self._numbered(opened, stack), newest)
 
-    def _replayed(self, opened: Opened, model: str) -> Standing:
+    def _replayed(self, opened: Opened, model: str) -> LedgerStanding:
         """Of a ledger whose tables are older or later than this version, from all events of the model."""
         wanted = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.model == model)
         rows = opened.connection.execution_options(yield_per=1_000).execute(wanted.order_by(EVENTS.c.sequence))

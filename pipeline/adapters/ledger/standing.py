@@ -10,7 +10,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from pipeline.adapters.ledger.tables import CHAMPIONS, EVENTS, MARKS, UNREADABLE, stored_event
 from pipeline.governance.ledger import Event, Topic
-from pipeline.governance.standing import ChampionRow, Held, Mark, Standing, champion_step, marks
+from pipeline.governance.standing import ChampionHeld, ChampionRow, LedgerStanding, TopicMark, champion_step, marks
 
 OF_REGISTRY = EVENTS.c.registry == sa.bindparam("registry")
 MARK_KEY = ("registry", "model", "topic", "version", "created_at")
@@ -57,7 +57,7 @@ class SqlStanding:
         if any(change.slot.kind == "alias" for change in event.changes):
             self._follow_champion(event, sequence)
 
-    def _marked(self, mark: Mark) -> Event | None:
+    def _marked(self, mark: TopicMark) -> Event | None:
         row = self._connection.execute(MARKED, {**mark._asdict(), "registry": self._registry}).first()
         return None if row is None else stored_event(row).event
 
@@ -65,7 +65,7 @@ class SqlStanding:
         key = {"of_registry": self._registry, "of_model": event.model}
         top = self._connection.execute(TOP, key).first()
         champion = self._connection.scalar(NEWEST_PERIOD, key)
-        held = Held(champion, top.depth, top.version) if top else Held(champion)
+        held = ChampionHeld(champion, top.depth, top.version) if top else ChampionHeld(champion)
         step = champion_step(
             event,
             sequence,
@@ -79,7 +79,7 @@ class SqlStanding:
             self._connection.execute(CHAMPIONS.insert(), champion_row(self._registry, event.model, step.row))
 
 
-def mark_row(registry: str, mark: Mark, sequence: int) -> dict[str, Any]:
+def mark_row(registry: str, mark: TopicMark, sequence: int) -> dict[str, Any]:
     return {"registry": registry, **mark._asdict(), "topic": mark.topic.value, "sequence": sequence}
 
 
@@ -102,8 +102,8 @@ def rebuild(connection: sa.Connection) -> None:
                 connection.execute(table.insert(), rows)
 
 
-def replayed(events: Iterator[tuple[int, Event]]) -> Standing:
-    standing = Standing()
+def replayed(events: Iterator[tuple[int, Event]]) -> LedgerStanding:
+    standing = LedgerStanding()
     for sequence, event in events:
         try:
             standing.follow(event, sequence)

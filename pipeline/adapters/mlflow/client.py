@@ -13,7 +13,7 @@ from pipeline.adapters.mlflow.logged_models import (
     Figures,
     Link,
     Logged,
-    Measured,
+    LoggedMetric,
     Own,
     dataset_label,
     figures,
@@ -97,10 +97,10 @@ def _own(model: "LoggedModel | None", of_run: Sequence[Link], no_numbers: set[tu
     return Own(_link(model), Logged(metrics, dict(sorted((model.params or {}).items()))), of_run)
 
 
-def _measured(metric: "Metric", no_numbers: set[tuple[str, str]]) -> Measured:
+def _measured(metric: "Metric", no_numbers: set[tuple[str, str]]) -> LoggedMetric:
     no_number = math.isnan(metric.value) or (metric.value == 0 and (metric.run_id, metric.key) in no_numbers)
     dataset = dataset_label(metric.dataset_name, metric.dataset_digest)
-    return Measured(metric.key, metric.timestamp, metric.step, None if no_number else metric.value, dataset)
+    return LoggedMetric(metric.key, metric.timestamp, metric.step, None if no_number else metric.value, dataset)
 
 
 MODELS_PER_PAGE = 1_000

@@ -106,7 +106,7 @@ def retried(write: Callable[[], Result]) -> Result:
 QUIET_SECONDS = 1.0
 
 
-class Outage:
+class CircuitBreaker:
     """Pages wait for each other's reads: without this the tenth visitor of a silent server waits ten time limits."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:

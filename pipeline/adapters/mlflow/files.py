@@ -15,7 +15,7 @@ from pipeline.adapters.mlflow.folder import (
     MLMODEL,
     MOST_FILE_BYTES,
     NO_MLMODEL,
-    Entry,
+    FileStat,
     check_limits,
     described,
     entries,
@@ -88,7 +88,7 @@ class RemoteFolder:
         self._location = location
         self._tracking_uri = tracking_uri
 
-    def entries(self) -> list[Entry] | None:
+    def entries(self) -> list[FileStat] | None:
         """Every file, by path; None where there is no MLmodel at the top: then nothing else is listed."""
         with self._repository() as repository:
             return _listed(repository)
@@ -130,7 +130,7 @@ class RemoteFolder:
             raise refused("their store does not answer") from error
 
 
-def _listed(repository: "ArtifactRepository") -> list[Entry] | None:
+def _listed(repository: "ArtifactRepository") -> list[FileStat] | None:
     top = repository.list_artifacts(None)
     if not top:
         raise gone()
@@ -142,7 +142,7 @@ def _listed(repository: "ArtifactRepository") -> list[Entry] | None:
         if each.is_dir:
             waiting.extend(repository.list_artifacts(each.path))
         else:
-            found.append(Entry(each.path, each.file_size or 0))
+            found.append(FileStat(each.path, each.file_size or 0))
             total += each.file_size or 0
         check_limits(len(found) + len(waiting), total)
     return sorted(found)
@@ -166,7 +166,7 @@ def _driver_errors() -> tuple[type[BaseException], ...]:
 # Documents are part of what is kept, so not many.
 MOST_KEPT = 64
 
-Fingerprint = tuple[Entry, ...]
+Fingerprint = tuple[FileStat, ...]
 
 
 class FileReader:
@@ -223,7 +223,7 @@ class FileReader:
             location = reader.origin(other[1], int(other[2])).location
         raise refused("the version is a copy of a copy of a copy")
 
-    def _find(self, location: str, found: Sequence[Entry]) -> ModelFiles | None:
+    def _find(self, location: str, found: Sequence[FileStat]) -> ModelFiles | None:
         with self._lock:
             kept = self._kept.get(location)
             if kept is None or kept[0] != tuple(found):
@@ -231,7 +231,7 @@ class FileReader:
             self._kept.move_to_end(location)
             return kept[1]
 
-    def _keep(self, location: str, found: Sequence[Entry], files: ModelFiles) -> ModelFiles:
+    def _keep(self, location: str, found: Sequence[FileStat], files: ModelFiles) -> ModelFiles:
         with self._lock:
             self._kept[location] = (tuple(found), files)
             self._kept.move_to_end(location)
@@ -240,6 +240,6 @@ class FileReader:
         return files
 
 
-def _read(folder: Path, found: Sequence[Entry]) -> ModelFiles:
+def _read(folder: Path, found: Sequence[FileStat]) -> ModelFiles:
     files = [hashed(folder, entry) for entry in found]
     return described(files, lambda path, limit: read_inside(folder, path, limit))

@@ -22,7 +22,7 @@ CHUNK_BYTES = 1024**2
 
 
 @dataclass(frozen=True, order=True)
-class Entry:
+class FileStat:
     """One file as the file system describes it; two equal entries are taken to hold equal bytes.
 
     `changed` is the inode's time: unlike `modified`, no program can set it back.
@@ -35,7 +35,7 @@ class Entry:
     inode: int = 0
 
 
-def entries(root: Path) -> list[Entry]:
+def entries(root: Path) -> list[FileStat]:
     """Every file under a model's folder that came with it, by path. Raises NotFound: gone, or unreadable."""
     found = []
     total = 0
@@ -76,7 +76,7 @@ def has_mlmodel(root: Path) -> bool:
         raise gone() from error
 
 
-def hashed(root: Path, entry: Entry) -> File:
+def hashed(root: Path, entry: FileStat) -> File:
     """The digest of what is in the file now. Raises NotFound."""
     digest = hashlib.sha256()
     size = 0
@@ -133,7 +133,7 @@ def _no_file(path: str) -> NotFound:
     return NotFound(f"The model has no file {path!r}.")
 
 
-def _walk(root: Path) -> Iterator[Entry]:
+def _walk(root: Path) -> Iterator[FileStat]:
     waiting = [root]
     while waiting:
         with os.scandir(waiting.pop()) as found:
@@ -145,13 +145,13 @@ def _walk(root: Path) -> Iterator[Entry]:
                     yield _entry(path.relative_to(root).as_posix(), each.stat(follow_symlinks=False))
 
 
-def _entry(path: str, found: os.stat_result) -> Entry:
+def _entry(path: str, found: os.stat_result) -> FileStat:
     if not stat.S_ISREG(found.st_mode):
         # A digest of the link says nothing about where it leads, and a loader would follow it.
         raise refused(f"{path!r} is a link or a device")
     if not path.isprintable() and any("\udc80" <= letter <= "\udcff" for letter in path):
         raise refused("the name of one is not text")
-    return Entry(path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    return FileStat(path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 # What a model's folder says about the model: MLmodel and the JSON files under `signoff/`, parsed as data.

@@ -44,7 +44,7 @@ IN_FOLDER = re.compile(r".*/models/(m-[0-9a-f]{32})/artifacts/?", re.DOTALL)
 OF_RUN = re.compile(r"runs:/([0-9a-f]{32})/(.+?)/?", re.DOTALL)
 
 
-class Measured(NamedTuple):
+class LoggedMetric(NamedTuple):
     """One value that was logged for a model; `dataset` is empty where none was named. value: None stands for NaN."""
 
     name: str
@@ -66,7 +66,7 @@ class Link(NamedTuple):
 class Logged:
     """What a logged model itself has."""
 
-    metrics: Sequence[Measured] = ()
+    metrics: Sequence[LoggedMetric] = ()
     params: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -138,13 +138,13 @@ def runs_own(run_id: str | None, model: Link | None, of_run: Sequence[Link]) -> 
     return not others and (model is None or model.run_id in (None, run_id))
 
 
-def newest(metrics: Iterable[Measured]) -> tuple[dict[str, float | None], dict[str, str], list[Gap]]:
+def newest(metrics: Iterable[LoggedMetric]) -> tuple[dict[str, float | None], dict[str, str], list[Gap]]:
     """The values that count, the datasets of those that have one, and a gap for each name with several.
 
     Of each dataset the newest counts. Among datasets the value without one comes first, then one that is not for
     training, then the newest.
     """
-    held: dict[str, dict[str, Measured]] = defaultdict(dict)
+    held: dict[str, dict[str, LoggedMetric]] = defaultdict(dict)
     for each in metrics:
         before = held[each.name].get(each.dataset)
         if before is None or _age(before) < _age(each):
@@ -161,15 +161,15 @@ def newest(metrics: Iterable[Measured]) -> tuple[dict[str, float | None], dict[s
     return values, datasets, gaps
 
 
-def _age(each: Measured) -> tuple[int, int, float]:
+def _age(each: LoggedMetric) -> tuple[int, int, float]:
     return each.time, each.step, float("-inf") if each.value is None else each.value
 
 
-def _precedence(each: Measured) -> tuple[bool, int, int, int, str]:
+def _precedence(each: LoggedMetric) -> tuple[bool, int, int, int, str]:
     return bool(each.dataset), rank_of_dataset(each.dataset), -each.time, -each.step, each.dataset
 
 
-def _several(chosen: Measured, others: Sequence[Measured]) -> str:
+def _several(chosen: LoggedMetric, others: Sequence[LoggedMetric]) -> str:
     on = f"as measured on {chosen.dataset}" if chosen.dataset else "as logged without a dataset"
     told = ", ".join(f"{_shown(each.value)} on {each.dataset}" for each in others)
     return f"The metric {chosen.name} counts {on}; it is {told}."
@@ -300,10 +300,10 @@ def _logged(query: Query, model_id: str) -> Logged:
     return Logged(_measured(rows).get(model_id, []), {key: value for _, key, value in params})
 
 
-def _measured(rows: Iterable[Any]) -> dict[str, list[Measured]]:
-    found: dict[str, list[Measured]] = defaultdict(list)
+def _measured(rows: Iterable[Any]) -> dict[str, list[LoggedMetric]]:
+    found: dict[str, list[LoggedMetric]] = defaultdict(list)
     for model_id, name, time, step, value, dataset, digest in rows:
-        found[model_id].append(Measured(name, time, step, value, dataset_label(dataset, digest)))
+        found[model_id].append(LoggedMetric(name, time, step, value, dataset_label(dataset, digest)))
     return found
 
 

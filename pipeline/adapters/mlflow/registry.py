@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.adapters.mlflow.client import ClientReader
 from pipeline.adapters.mlflow.database import SqliteDatabase, database_of, holds_registry, sqlite_path, store_lock
-from pipeline.adapters.mlflow.errors import Outage, mlflow_errors, retried, strange_answers
+from pipeline.adapters.mlflow.errors import CircuitBreaker, mlflow_errors, retried, strange_answers
 from pipeline.adapters.mlflow.files import FileReader
 from pipeline.adapters.mlflow.records import REGISTRY_ID_TAG, NothingYet, Reader, check_version
 from pipeline.adapters.mlflow.sql import SqlReader
@@ -49,7 +49,7 @@ class MlflowRegistry:
         self._opened: MlflowClient | None = None
         self._place: tuple[int, int] | None = None
         self._files = FileReader(self._uri)
-        self._outage = Outage()
+        self._outage = CircuitBreaker()
 
     def prepare(self) -> None:
         with mlflow_errors("registry"):

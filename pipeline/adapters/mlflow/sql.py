@@ -107,7 +107,7 @@ def metric_values(names: Sequence[str]) -> dict[str, str]:
 Grouped = Mapping[Any, Mapping[str, str]]
 
 
-class Late:
+class Lazy:
     """The parameters of all versions of one table, read when the first of them is looked at.
 
     Nobody sees the delay as a difference: MLflow's parameters are written once.
@@ -125,12 +125,12 @@ class Late:
         return self._params.get(run, {})
 
 
-class LateParams(Mapping[str, str]):
+class LazyParams(Mapping[str, str]):
     """The parameters of one version; copies and pickles are plain dictionaries."""
 
     __slots__ = ("_late", "_run")
 
-    def __init__(self, late: Late, run: str | None) -> None:
+    def __init__(self, late: Lazy, run: str | None) -> None:
         self._late = late
         self._run = run
 
@@ -203,7 +203,7 @@ class SqlReader:
             aliases = _aliases(query, model)
             tags = _grouped(query(VERSION_TAGS, {"name": model}))
             params = _params(query, model) if wanted is None else None
-        late = Late(lambda: self._params(model))
+        late = Lazy(lambda: self._params(model))
         return [
             VersionRow(
                 model,
@@ -215,7 +215,7 @@ class SqlReader:
                 time_of(created),
                 description or "",
                 found,
-                LateParams(late, version) if params is None else params.get(version, {}),
+                LazyParams(late, version) if params is None else params.get(version, {}),
                 tags.get(version, {}),
             )
             for (version, stage, status, run, created, description, *_), found in zip(rows, measured, strict=True)

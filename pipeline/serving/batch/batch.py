@@ -15,9 +15,9 @@ from typing import Any
 from pipeline.governance.errors import InvalidInput
 from pipeline.serving.batch.inputs import Job, Place, jobs
 from pipeline.serving.batch.read import GZIP, PARQUET, TEXT, kind_of, open_table
-from pipeline.serving.batch.resume import Mark, Staging, alone, disk_full
-from pipeline.serving.batch.run import Report, Scoring, Way, silent
-from pipeline.serving.batch.write import ArrowSink, CsvSink, Sink, output_schema, to_parquet
+from pipeline.serving.batch.resume import Checkpoint, Staging, alone, disk_full
+from pipeline.serving.batch.run import Report, Scoring, ScoringOptions, silent
+from pipeline.serving.batch.write import ArrowWriter, CsvWriter, Writer, output_schema, to_parquet
 from pipeline.serving.predictions import Target
 from pipeline.serving.scorer import Scorer
 from pipeline.settings import VAR
@@ -104,7 +104,7 @@ class OneFile:
     scorer: Scorer
     target: Target
     job: Job
-    way: Way
+    way: ScoringOptions
     folder: Path
 
     def score(self, report: Report, say: Say, *, restart: bool) -> Scored:
@@ -160,7 +160,7 @@ class OneFile:
             )
             if mark is not None:
                 self._go_on(scoring, mark, say)
-            refused = CsvSink(staging.bad, ["line", "reason", *scoring.table.header])
+            refused = CsvWriter(staging.bad, ["line", "reason", *scoring.table.header])
             if mark is None:
                 refused.begin()
             scoring.run(self._sink(staging, scoring, fresh=mark is None), refused, mark=staging.mark, report=report)
@@ -171,7 +171,7 @@ class OneFile:
         self._deliver(staging, found)
         return found
 
-    def _go_on(self, scoring: Scoring, mark: Mark, say: Say) -> None:
+    def _go_on(self, scoring: Scoring, mark: Checkpoint, say: Say) -> None:
         scoring.table.go_to(mark.position)
         scoring.tally = mark.tally
         say(f"{self.job.target.name}: goes on after {mark.tally.rows:,} rows")
@@ -192,11 +192,11 @@ class OneFile:
                 with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
                     shutil.copyfileobj(rows, packed)
 
-    def _sink(self, staging: Staging, scoring: Scoring, *, fresh: bool) -> Callable[[Arrow], Sink]:
+    def _sink(self, staging: Staging, scoring: Scoring, *, fresh: bool) -> Callable[[Arrow], Writer]:
         table = scoring.table
         header = [*table.header, *scoring.added]
         separator = TEXT.get(self._kind, "")
-        text = CsvSink(
+        text = CsvWriter(
             staging.rows,
             header,
             input_columns=len(table.header) if table.separator == separator else 0,
@@ -205,11 +205,11 @@ class OneFile:
         if separator and fresh:
             text.begin()
 
-        def opened(added: Arrow) -> Sink:
+        def opened(added: Arrow) -> Writer:
             if separator:
                 return text
             schema = output_schema(table.header, added, layout=scoring.layout, schema=table.schema)
-            typed = ArrowSink(staging.rows, schema)
+            typed = ArrowWriter(staging.rows, schema)
             if not staging.rows.size:
                 typed.begin()
             return typed
@@ -245,7 +245,7 @@ class Batch:
 
     scorer: Scorer
     reference: str | Target
-    way: Way
+    way: ScoringOptions
     report: Report = silent
     say: Say = unsaid
 
@@ -319,10 +319,10 @@ def score_upload(
         raise InvalidInput(f"{name}: is larger than {most_bytes / 2**20:g} MB")
     output, bad = io.BytesIO(), io.BytesIO()
     table = open_table(io.BytesIO(content), name=name, size=len(content), most_unpacked=most_bytes)
-    scoring = Scoring(scorer, scorer.targets.usable(reference), table, Way(chunk_rows, most_rows=most_rows))
+    scoring = Scoring(scorer, scorer.targets.usable(reference), table, ScoringOptions(chunk_rows, most_rows=most_rows))
     as_they_stand = len(table.header) if table.separator == "," else 0
-    rows = CsvSink(output, [*table.header, *scoring.added], input_columns=as_they_stand)
-    refused = CsvSink(bad, ["line", "reason", *table.header])
+    rows = CsvWriter(output, [*table.header, *scoring.added], input_columns=as_they_stand)
+    refused = CsvWriter(bad, ["line", "reason", *table.header])
     for sink in (rows, refused):
         sink.begin()
     scoring.run(lambda _: rows, refused, mark=lambda *_: None, report=report)

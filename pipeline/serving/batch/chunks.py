@@ -9,7 +9,7 @@ CHUNK_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True)
-class Line:
+class BadLine:
     """A row of a file whose cells cannot be assigned to columns, and why. number: where it begins; the header is 1."""
 
     number: int
@@ -35,7 +35,7 @@ class Chunk:
 
     cells: Arrow
     numbers: Mask
-    broken: Sequence[Line]
+    broken: Sequence[BadLine]
     after: Position
     lines: Arrow = None
 

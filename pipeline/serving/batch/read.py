@@ -86,7 +86,7 @@ MOST_COLUMNS = 200
 MOST_SHOWN = 80
 
 
-class Table(Protocol):
+class RowsFile(Protocol):
     """A file of rows. from_text: every cell is text, "" a missing one. schema: Arrow's, None where all is text.
 
     header: as it stands there; a column without a name is nobody's input. separator: of text.
@@ -123,7 +123,7 @@ def kind_of(name: str) -> str:
     return kind
 
 
-def open_table(stream: IO[bytes], *, name: str, size: int | None, most_unpacked: int | None = None) -> Table:
+def open_table(stream: IO[bytes], *, name: str, size: int | None, most_unpacked: int | None = None) -> RowsFile:
     """The header is read and checked now. `name` only tells the kind by its ending; Parquet must be seekable.
 
     size: in bytes, None where nobody knows. most_unpacked: refuse a compressed file that holds more.
@@ -132,7 +132,7 @@ def open_table(stream: IO[bytes], *, name: str, size: int | None, most_unpacked:
     kind, shown = kind_of(name), short(name)
     if size == 0:
         raise InvalidInput(f"{shown}: is empty")
-    table: Table
+    table: RowsFile
     if kind == PARQUET:
         table = ParquetFile(stream, name=shown)
     else:

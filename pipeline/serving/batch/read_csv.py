@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from pipeline.governance.errors import InvalidInput
-from pipeline.serving.batch.chunks import CHUNK_BYTES, Chunk, Line, Position
+from pipeline.serving.batch.chunks import CHUNK_BYTES, BadLine, Chunk, Position
 from pipeline.validation.columns import Arrow, Mask
 
 # A stream of bytes of which some are looked at before they are taken, and one that is unpacked while it is read.
@@ -245,7 +245,7 @@ class CsvFile:
                 numbers.append(number)
             else:
                 problem = f"has {len(cells)} fields, the header has {len(self.header)}"
-                broken.append(Line(number, cells, problem))
+                broken.append(BadLine(number, cells, problem))
             if len(good) + len(broken) >= rows or self._bytes.at - began >= CHUNK_BYTES:
                 break
         columns = zip(*good, strict=True) if good else [()] * len(self.header)

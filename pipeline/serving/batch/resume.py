@@ -27,7 +27,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True)
-class Tally:
+class Counts:
     """What was seen so far. odd: scored although a value is outside the training data. first_problem: of a bad row.
 
     sum_error, unequal: of the explanations, the largest, and whether it was more than rounding.
@@ -43,7 +43,7 @@ class Tally:
 
 
 @dataclass
-class Growing:
+class AppendWriter:
     """A file that is written at its end, and the checksum of what it holds."""
 
     stream: IO[bytes]
@@ -58,11 +58,11 @@ class Growing:
 
 
 @dataclass(frozen=True)
-class Mark:
+class Checkpoint:
     """Where a run was after a chunk."""
 
     position: Position
-    tally: Tally
+    tally: Counts
     sizes: tuple[int, int]
     checksums: tuple[int, int]
 
@@ -71,14 +71,14 @@ class Mark:
         return f"{zlib.crc32(text.encode()):08x} {text}\n".encode()
 
     @classmethod
-    def read(cls, line: bytes) -> "Mark | None":
+    def read(cls, line: bytes) -> "Checkpoint | None":
         """None for a line that was not written to its end."""
         checksum, _, text = line.partition(b" ")
         if not line.endswith(b"\n") or checksum != f"{zlib.crc32(text[:-1]):08x}".encode():
             return None
         found = json.loads(text)
         sizes, checksums = tuple(found["sizes"]), tuple(found["checksums"])
-        return cls(Position(*found["position"]), Tally(**found["tally"]), sizes, checksums)
+        return cls(Position(*found["position"]), Counts(**found["tally"]), sizes, checksums)
 
 
 @dataclass
@@ -87,8 +87,8 @@ class Staging:
 
     folder: Path
     about: Mapping[str, Any]
-    rows: Growing = field(init=False)
-    bad: Growing = field(init=False)
+    rows: AppendWriter = field(init=False)
+    bad: AppendWriter = field(init=False)
     _journal: IO[bytes] = field(init=False)
 
     @property
@@ -118,7 +118,7 @@ class Staging:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextmanager
-    def writing(self) -> Iterator[Mark | None]:
+    def writing(self) -> Iterator[Checkpoint | None]:
         """From the last mark on, None from the beginning."""
         self.folder.mkdir(parents=True, exist_ok=True)
         mark = self._last_mark()
@@ -133,15 +133,15 @@ class Staging:
             (self.folder / JOURNAL).open("ab", buffering=0) as journal,
         ):
             self._journal = journal
-            self.rows, self.bad = Growing(rows, sizes[0], checksums[0]), Growing(bad, sizes[1], checksums[1])
+            self.rows, self.bad = AppendWriter(rows, sizes[0], checksums[0]), AppendWriter(bad, sizes[1], checksums[1])
             yield mark
 
-    def mark(self, position: Position, tally: Tally) -> None:
+    def mark(self, position: Position, tally: Counts) -> None:
         """So far it goes on from here."""
         for growing in (self.rows, self.bad):
             growing.stream.flush()
         sizes, checksums = (self.rows.size, self.bad.size), (self.rows.checksum, self.bad.checksum)
-        self._journal.write(Mark(position, tally, sizes, checksums).line())
+        self._journal.write(Checkpoint(position, tally, sizes, checksums).line())
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Everything was written; what follows can be repeated."""
@@ -150,7 +150,7 @@ class Staging:
                 os.fsync(stream.fileno())
         _write_json(self.folder / DONE, result)
 
-    def _last_mark(self) -> Mark | None:
+    def _last_mark(self) -> Checkpoint | None:
         """The last one that the files still fulfil; a power cut may have kept the journal and lost the rows."""
         if self.left_over() != "":
             return None
@@ -161,13 +161,13 @@ class Staging:
         return None
 
 
-def _last_of(journal: Path) -> tuple[Mark | None, int]:
+def _last_of(journal: Path) -> tuple[Checkpoint | None, int]:
     """The last line before one that was not written to its end, and how many bytes there are up to there."""
     last, kept = None, 0
     if journal.exists():
         with journal.open("rb") as lines:
             for line in lines:
-                if (mark := Mark.read(line)) is None:
+                if (mark := Checkpoint.read(line)) is None:
                     break
                 last, kept = mark, kept + len(line)
     return last, kept

@@ -16,18 +16,18 @@ from pipeline.explanation.wording import ROUNDING
 from pipeline.governance.errors import InvalidInput, Refused
 from pipeline.governance.text import visible
 from pipeline.serving.batch.chunks import Chunk, Position
-from pipeline.serving.batch.read import Table, without_name
-from pipeline.serving.batch.resume import Tally
-from pipeline.serving.batch.write import CsvSink, Sink
+from pipeline.serving.batch.read import RowsFile, without_name
+from pipeline.serving.batch.resume import Counts
+from pipeline.serving.batch.write import CsvWriter, Writer
 from pipeline.serving.copies import label
 from pipeline.serving.predictions import StrongestColumns, Target, table_header
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import layout
 from pipeline.serving.worker.arrow import heard_pairs, joined, rows_of
 from pipeline.serving.worker.client import Answering
-from pipeline.validation.columns import Arrow, CheckedColumns, Given, cell_of, check_many
+from pipeline.validation.columns import Arrow, CheckedColumns, Input, cell_of, check_many
 from pipeline.validation.rows import InvalidRows, absent_columns, check_columns
-from pipeline.validation.schema import Layout
+from pipeline.validation.schema import InputSchema
 
 # Why, for many rows: the columns that add most to what is predicted for each.
 
@@ -72,7 +72,7 @@ def silent(_done: int, _total: int, _text: str) -> None:
 
 
 @dataclass(frozen=True)
-class Way:
+class ScoringOptions:
     """How rows are predicted. explain: how many contributions are added per row. most_rows: refuse a file with more.
 
     worker: who is asked instead of the scorer's own. parallel: requests at once.
@@ -105,9 +105,9 @@ class Scoring:
 
     scorer: Scorer
     target: Target
-    table: Table
-    way: Way
-    tally: Tally = field(default_factory=Tally)
+    table: RowsFile
+    way: ScoringOptions
+    tally: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
         problems = check_columns(self.table.header, self.layout)
@@ -124,7 +124,7 @@ class Scoring:
             raise InvalidInput(f"{taken[0]}: the file has a column of this name already, which the output needs")
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> InputSchema:
         return layout(self.target)
 
     @property
@@ -141,10 +141,10 @@ class Scoring:
 
     def run(
         self,
-        opened: Callable[[Arrow], Sink],
-        refused: CsvSink,
+        opened: Callable[[Arrow], Writer],
+        refused: CsvWriter,
         *,
-        mark: Callable[[Position, Tally], None],
+        mark: Callable[[Position, Counts], None],
         report: Report,
     ) -> None:
         """From where the table stands to its end. opened: the sink for columns with the added schema.
@@ -152,7 +152,7 @@ class Scoring:
         mark: is told after each chunk that it was written.
         """
         pace = _Pace(self.tally.rows)
-        sink: Sink | None = None
+        sink: Writer | None = None
         with self._answers() as answers:
             for chunk, answer in answers:
                 checked = answer.checked
@@ -190,7 +190,7 @@ class Scoring:
             raise InvalidInput(f"the file: has more than {self.way.most_rows:,} rows")
 
     def _checked(self, chunk: Chunk) -> CheckedColumns:
-        given = Given.of_table(chunk.cells, self.layout)
+        given = Input.of_table(chunk.cells, self.layout)
         return check_many(given, self.layout, from_text=self.table.from_text, numbers=chunk.numbers)
 
     def _ask(self, checked: CheckedColumns) -> _Answer:
@@ -229,7 +229,7 @@ class Scoring:
         ]
         return pa.table([*columns, *added.columns], names=[*self.table.header, *self.added])
 
-    def _refuse(self, chunk: Chunk, checked: CheckedColumns, refused: CsvSink) -> None:
+    def _refuse(self, chunk: Chunk, checked: CheckedColumns, refused: CsvWriter) -> None:
         rows: list[Sequence[Any]] = [
             [line.number, f"row {line.number}: {line.problem}", *line.cells[: len(self.table.header)]]
             for line in chunk.broken
@@ -269,6 +269,6 @@ class _Pace:
     before: int
     since: float = field(default_factory=time.monotonic)
 
-    def text(self, tally: Tally) -> str:
+    def text(self, tally: Counts) -> str:
         rate = (tally.rows - self.before) / max(1e-6, time.monotonic() - self.since)
         return f"{tally.rows:,} rows, {tally.bad:,} bad, {rate:,.0f} rows/s"

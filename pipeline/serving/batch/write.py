@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.serving.batch.read import without_name
 from pipeline.validation.columns import TYPES, Arrow, cell_of
-from pipeline.validation.schema import Layout
+from pipeline.validation.schema import InputSchema
 
 # What a spreadsheet takes for a formula, also in its full-width form.
 FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
@@ -42,7 +42,7 @@ class Writable(Protocol):
     def write(self, data: bytes | memoryview, /) -> int: ...
 
 
-class Sink(Protocol):
+class Writer(Protocol):
     """A file of rows that is being written. typed: it wants values, not the text that a CSV file had."""
 
     typed: bool
@@ -54,7 +54,7 @@ class Sink(Protocol):
         """More rows, in the columns of the header. lines: see chunks.Chunk, for the first of these columns."""
 
 
-class CsvSink:
+class CsvWriter:
     """UTF-8, one header line; formulas in text are neutralised.
 
     input_columns: how many of the header are in the lines that `write` gets; 0 where those are not to be used.
@@ -86,7 +86,7 @@ class CsvSink:
         self._stream.write(text.getvalue().encode())
 
 
-class ArrowSink:
+class ArrowWriter:
     """An Arrow stream that lacks its end, so that it can be cut after any batch and gone on with; see to_parquet."""
 
     typed = True
@@ -103,7 +103,7 @@ class ArrowSink:
             self._stream.write(batch.serialize())
 
 
-def output_schema(header: Sequence[str], added: Arrow, *, layout: Layout, schema: Arrow) -> Arrow:
+def output_schema(header: Sequence[str], added: Arrow, *, layout: InputSchema, schema: Arrow) -> Arrow:
     """Columns keep the types of a Parquet input; those of a CSV input (schema None) get them from the layout, and where
     they have no name, one by their place. added: the schema of the columns that follow those of the input.
     """
@@ -116,7 +116,7 @@ def output_schema(header: Sequence[str], added: Arrow, *, layout: Layout, schema
 
 
 def to_parquet(stream: IO[bytes], target: IO[bytes]) -> None:
-    """From what an ArrowSink wrote. Row groups have the same rows whatever the batches had."""
+    """From what an ArrowWriter wrote. Row groups have the same rows whatever the batches had."""
     with pa.ipc.open_stream(stream) as reader, pq.ParquetWriter(target, reader.schema) as writer:
         held: list[Arrow] = []
         for batch in reader:

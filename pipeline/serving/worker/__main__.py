@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused
-from pipeline.serving.worker.load import Failed, NoInputExample, NotHere, OutsidePolicy, short
-from pipeline.serving.worker.model_cache import Held, KeptModels
+from pipeline.serving.worker.load import ModelFailure, NoInputExample, NotHere, OutsidePolicy, short
+from pipeline.serving.worker.model_cache import CachedModel, ModelCache
 from pipeline.serving.worker.protocol import ARROW, BrokenFrame, Frame, framed, read_frame, write_frame
 
 __all__ = ["BrokenFrame", "answer", "limit_resources", "main", "private_streams", "read_frame", "write_frame"]
@@ -58,7 +58,7 @@ def limit_resources(*, memory_megabytes: int, cpu_seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def answer(request: Frame, kept: KeptModels | None = None) -> Frame:
+def answer(request: Frame, kept: ModelCache | None = None) -> Frame:
     """What the request asks for, or `error`, the end of a sentence about the model, and its `kind`.
 
     Whatever the model raises, SystemExit and the like among it: the process stays for the next request.
@@ -87,10 +87,10 @@ def sendable(content: Frame) -> list[bytes]:
     return parts
 
 
-def _obey(request: Frame, kept: KeptModels | None) -> Frame:
+def _obey(request: Frame, kept: ModelCache | None) -> Frame:
     from pipeline.serving.worker import operations  # noqa: PLC0415 (pandas: after the limits are set)
 
-    model_operations: dict[str, Callable[[Held], Frame]] = {
+    model_operations: dict[str, Callable[[CachedModel], Frame]] = {
         "describe": operations.describe,
         "predict": lambda held: operations.predict(held, request["rows"], request.get(ARROW)),
         "explain": lambda held: operations.explain(held, request["rows"]),
@@ -108,8 +108,8 @@ def _obey(request: Frame, kept: KeptModels | None) -> Frame:
             return operations.smoke(Path(request["folder"]), allowed_types=allowed, trust=trust)
         if name not in model_operations:
             return {"error": f"has no operation {name!r}", "kind": "request"}
-        return model_operations[name]((kept or KeptModels()).get(request))
-    except (Failed, InvalidInput, IntegrityFailure, Refused) as error:
+        return model_operations[name]((kept or ModelCache()).get(request))
+    except (ModelFailure, InvalidInput, IntegrityFailure, Refused) as error:
         return {"error": str(error), "kind": _kind(error)}
 
 
@@ -134,7 +134,7 @@ def main() -> None:
         for module in WARM:
             importlib.import_module(module)
         write_frame(answers, {"ready": True})
-    kept, here, deep = KeptModels(), os.getpid(), sys.getrecursionlimit()
+    kept, here, deep = ModelCache(), os.getpid(), sys.getrecursionlimit()
     while (request := read_frame(requests)) is not None:
         limit_resources(memory_megabytes=request["memory_megabytes"], cpu_seconds=request["cpu_seconds"])
         parts = sendable(answer(request, kept))

@@ -15,7 +15,7 @@ from pipeline.validation.columns import JSON, Arrow, CheckedColumns
 from pipeline.validation.rows import Problem
 
 if TYPE_CHECKING:
-    from pipeline.serving.worker.outputs import Said
+    from pipeline.serving.worker.outputs import ModelOutput
 
 ANSWERS = (pa.string(), pa.int64(), pa.float64(), pa.bool_())
 
@@ -59,19 +59,20 @@ def _series(column: Arrow, dtype: str) -> pd.Series:
 def said(values: np.ndarray | pd.DataFrame, probabilities: np.ndarray | None) -> bytes:
     """The column `prediction`, a struct where the model answers with a table, then one per class by its position.
 
-    All are null for a row without a finite answer; see outputs.Said. Raises ValueError for what is neither text, number
+    All are null for a row without a finite answer; see outputs.ModelOutput. Raises
+    ValueError for what is neither text, number
     nor truth value.
     """
-    from pipeline.serving.worker.outputs import Said  # noqa: PLC0415 (scikit-learn: for the worker only)
+    from pipeline.serving.worker.outputs import ModelOutput  # noqa: PLC0415 (scikit-learn: for the worker only)
 
-    told = Said(values, probabilities=probabilities)
+    told = ModelOutput(values, probabilities=probabilities)
     silent = ~told.answered
     chances = [] if probabilities is None else list(probabilities.T.astype(np.float64))
     answers = [_answers(told, silent), *(pa.array(each, mask=silent) for each in chances)]
     return packed(pa.record_batch(answers, names=["prediction", *(str(place) for place in range(len(chances)))]))
 
 
-def _answers(told: "Said", silent: np.ndarray) -> Arrow:
+def _answers(told: "ModelOutput", silent: np.ndarray) -> Arrow:
     if told.names:
         rows = told.plain()
         columns = [pa.array([row[name] for row in rows]) for name in told.names]

@@ -47,7 +47,7 @@ class Tls:
 
 
 @dataclass
-class ModelFiles(WorkerPlugin):
+class DaskModel(WorkerPlugin):
     """A model on one Dask worker, from the start of a run to its end."""
 
     files: Mapping[str, bytes]
@@ -105,7 +105,7 @@ class ModelFiles(WorkerPlugin):
 
 def _ask(plugin: str, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
     """On a Dask worker."""
-    model: ModelFiles = get_worker().plugins[plugin]
+    model: DaskModel = get_worker().plugins[plugin]
     return model.ask(request, seconds=seconds, about=about)
 
 
@@ -129,7 +129,7 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(address: str, tls: Tls, model: ModelFiles) -> Iterator[Cluster]:
+def cluster(address: str, tls: Tls, model: DaskModel) -> Iterator[Cluster]:
     """The model is there until the block ends. Raises Unavailable where nobody answers, or there is no worker."""
     try:
         client = Client(address, security=tls.security(), timeout=CONNECT_SECONDS, set_as_default=False)
@@ -144,7 +144,7 @@ def cluster(address: str, tls: Tls, model: ModelFiles) -> Iterator[Cluster]:
                 client.unregister_worker_plugin(model.name)
 
 
-def _send(client: Client, model: ModelFiles, address: str) -> None:
+def _send(client: Client, model: DaskModel, address: str) -> None:
     try:
         client.wait_for_workers(1, timeout=CONNECT_SECONDS)
         client.register_plugin(model, name=model.name)

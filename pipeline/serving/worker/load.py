@@ -60,7 +60,7 @@ UNUSABLE = (
 )
 
 
-class Failed(Exception):
+class ModelFailure(Exception):
     """The model does not do what was asked; the message ends a sentence that begins with its name."""
 
 

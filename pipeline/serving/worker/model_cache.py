@@ -13,10 +13,11 @@ from pipeline.serving.worker.protocol import Frame
 
 
 @dataclass
-class Held:
+class CachedModel:
     """A model in memory, and the explainer once somebody asked for one. foreign: loaded by MLflow.
 
-    asked: it has been asked about several rows. form: of its answers, see outputs.Said; empty until then. categories:
+    asked: it has been asked about several rows. form: of its answers, see outputs.ModelOutput; empty until then.
+    categories:
     see model_inputs.categories_of; None until rows came.
     """
 
@@ -28,28 +29,28 @@ class Held:
     categories: Mapping[str, list[Any]] | None = None
 
 
-def load(folder: Path, *, allowed_types: Collection[str], trust: str) -> Held:
+def load(folder: Path, *, allowed_types: Collection[str], trust: str) -> CachedModel:
     """Under the trust policy "allow_list" or "producers". Raises Refused, OutsidePolicy."""
     from pipeline.serving.worker.model_inputs import reading  # noqa: PLC0415 (scikit-learn)
 
     try:
-        held = Held(load_model(folder, allowed_types=allowed_types), foreign=False)
+        held = CachedModel(load_model(folder, allowed_types=allowed_types), foreign=False)
     except OutsidePolicy:
         if trust != "producers":
             raise
         from pipeline.serving.worker.foreign import load_with_mlflow  # noqa: PLC0415 (MLflow only where it is trusted)
 
-        held = Held(load_with_mlflow(folder), foreign=True)
+        held = CachedModel(load_with_mlflow(folder), foreign=True)
     return replace(held, loaded=replace(held.loaded, model=reading(held.loaded.model)))
 
 
-class KeptModels:
+class ModelCache:
     """The `most` last used models by digest."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[str, Held] = OrderedDict()
+        self._held: OrderedDict[str, CachedModel] = OrderedDict()
 
-    def get(self, request: Frame) -> Held:
+    def get(self, request: Frame) -> CachedModel:
         """Raises IntegrityFailure where the folder is not what the digest says, and as `load` does."""
         digest, folder = request["digest"], Path(request["folder"])
         held = self._held.get(digest)
@@ -64,7 +65,7 @@ class KeptModels:
             self._held.popitem(last=False)
         return held
 
-    def _load(self, folder: Path, request: Frame) -> Held:
+    def _load(self, folder: Path, request: Frame) -> CachedModel:
         try:
             return load(folder, allowed_types=request["allowed_types"], trust=request["trust"])
         except MemoryError:

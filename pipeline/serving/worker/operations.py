@@ -17,16 +17,16 @@ from pipeline.governance.errors import Refused, SignoffError
 from pipeline.serving.worker.arrow import frame_of, paired, said
 from pipeline.serving.worker.load import (
     UNUSABLE,
-    Failed,
     LoadedModel,
+    ModelFailure,
     NoInputExample,
     input_example,
     short,
     whole,
 )
-from pipeline.serving.worker.model_cache import Held, load
+from pipeline.serving.worker.model_cache import CachedModel, load
 from pipeline.serving.worker.model_inputs import categories_of, with_categories
-from pipeline.serving.worker.outputs import Said, check_explained, said_by
+from pipeline.serving.worker.outputs import ModelOutput, check_explained, said_by
 from pipeline.serving.worker.protocol import ARROW, Frame
 from pipeline.validation.example_rows import like, names_of
 from pipeline.validation.parquet import Limits, first_rows
@@ -44,14 +44,14 @@ def failing(what: str) -> Iterator[None]:
     """Whatever a stranger's model raises is its failure, SystemExit and the like among it: the process stays."""
     try:
         yield
-    except (Failed, SignoffError, MemoryError):
+    except (ModelFailure, SignoffError, MemoryError):
         raise
     except BaseException as error:  # there is nothing that a model might not raise
-        raise Failed(f"{what} ({short(error)})") from error
+        raise ModelFailure(f"{what} ({short(error)})") from error
 
 
 def smoke(folder: Path, *, allowed_types: Collection[str], trust: str) -> Frame:
-    """The predictions for the input example that came with the model. Raises Refused, Failed."""
+    """The predictions for the input example that came with the model. Raises Refused, ModelFailure."""
     held = load(folder, allowed_types=allowed_types, trust=trust)
     rows = input_example(held.loaded)
     with failing("cannot predict its input example"):
@@ -61,10 +61,11 @@ def smoke(folder: Path, *, allowed_types: Collection[str], trust: str) -> Frame:
         return {"prediction": found.plain(), "model_type": held.loaded.model_type}
 
 
-def describe(held: Held) -> Frame:
+def describe(held: CachedModel) -> Frame:
     """What can be told of a model without rows: class labels, column names, the input example as columns.
 
-    names: of the columns of a table that it answers with. Raises Failed where the example shows that its answers cannot
+    names: of the columns of a table that it answers with. Raises ModelFailure where the example shows
+    that its answers cannot
     be used.
     """
     model, found = held.loaded.model, _tried(held)
@@ -82,7 +83,7 @@ def describe(held: Held) -> Frame:
     }
 
 
-def _tried(held: Held) -> Said | None:
+def _tried(held: CachedModel) -> ModelOutput | None:
     """What it says of its input example; None where there is none that it can be asked about.
 
     An example that does not fit says nothing about other rows; an answer in a form that cannot be used does.
@@ -92,11 +93,11 @@ def _tried(held: Held) -> Said | None:
             rows = pd.DataFrame(input_example(held.loaded))
             rows.columns = [str(name) for name in rows.columns]
             rows = _as_fitted(held, rows)
-    except (Failed, Refused):
+    except (ModelFailure, Refused):
         return None
     try:
         return said_by(held, rows)
-    except (Failed, Refused, MemoryError):
+    except (ModelFailure, Refused, MemoryError):
         raise
     except BaseException:  # noqa: BLE001 (see failing)
         return None
@@ -122,16 +123,16 @@ def _plain(column: pd.Series) -> list[Any]:
     ]
 
 
-def _frame(held: Held, rows: Frame, arrow: bytes | None = None) -> pd.DataFrame:
-    """In the order of the columns that the model was fitted with. Raises Failed for values of another dtype."""
+def _frame(held: CachedModel, rows: Frame, arrow: bytes | None = None) -> pd.DataFrame:
+    """In the order of the columns that the model was fitted with. Raises ModelFailure for values of another dtype."""
     try:
         frame = _of_lists(rows) if arrow is None else frame_of(arrow, rows["dtypes"])
     except UNUSABLE as error:
-        raise Failed(f"cannot take these rows ({short(error)})") from error
+        raise ModelFailure(f"cannot take these rows ({short(error)})") from error
     return _as_fitted(held, frame)
 
 
-def _as_fitted(held: Held, frame: pd.DataFrame) -> pd.DataFrame:
+def _as_fitted(held: CachedModel, frame: pd.DataFrame) -> pd.DataFrame:
     """With the names and categories that it was fitted with. Raises Refused."""
     frame = frame.set_axis(names_of(frame.columns, held.loaded.description.get("signature")), axis=1)
     fitted = list(getattr(held.loaded.model, "feature_names_in_", frame.columns))
@@ -146,11 +147,11 @@ def _of_lists(rows: Frame) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(values, dtype=dtype or None) for name, dtype, values in columns})
 
 
-def predict(held: Held, rows: Frame, arrow: bytes | None = None) -> Frame:
+def predict(held: CachedModel, rows: Frame, arrow: bytes | None = None) -> Frame:
     """One prediction per row; probabilities, one list per row in the order of `classes`, null where it has none.
 
     Rows that came by Arrow are answered by Arrow, see arrow_rows.said, also where some have no finite answer.
-    Raises Failed, Refused.
+    Raises ModelFailure, Refused.
     """
     frame = _frame(held, rows, arrow)
     with failing("cannot predict these rows"):
@@ -172,14 +173,14 @@ def _at_least_two(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([frame, frame], ignore_index=True) if len(frame) == 1 else frame
 
 
-def _require_answers(found: Said) -> None:
+def _require_answers(found: ModelOutput) -> None:
     missing = np.flatnonzero(~found.answered)
     if len(missing):
         where = f" to row {missing[0] + 1:,}" if len(found.answered) > 1 else ""
-        raise Failed(f"gives no finite answer{where}")
+        raise ModelFailure(f"gives no finite answer{where}")
 
 
-def explain(held: Held, rows: Frame) -> Frame:
+def explain(held: CachedModel, rows: Frame) -> Frame:
     """One document per row, as pipeline.explanation.result.to_json gives it, and what holds for all of them.
 
     Raises InvalidInput, Refused.
@@ -199,10 +200,10 @@ def explain(held: Held, rows: Frame) -> Frame:
     }
 
 
-def strongest(held: Held, request: Frame) -> Frame:
+def strongest(held: CachedModel, request: Frame) -> Frame:
     """Per row, the `most` columns that add or take most of the output for what is predicted, the strongest first.
 
-    Raises Failed, InvalidInput, Refused.
+    Raises ModelFailure, InvalidInput, Refused.
     """
     frame = _frame(held, request["rows"], request[ARROW])
     found = _explained(held, frame)
@@ -218,7 +219,7 @@ def strongest(held: Held, request: Frame) -> Frame:
     }
 
 
-def second_opinion(held: Held, request: Frame) -> Frame:
+def second_opinion(held: CachedModel, request: Frame) -> Frame:
     """A local surrogate for one row and class, and how far its first columns agree with `contributions`.
 
     Raises InvalidInput, Refused.
@@ -238,8 +239,8 @@ def second_opinion(held: Held, request: Frame) -> Frame:
     return {"weights": dict(opinion.weights), "r2": opinion.r2, "scale": opinion.scale, "agreement": share}
 
 
-def _explained(held: Held, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an Explanation, imported late)
-    """Raises Failed, InvalidInput, Refused."""
+def _explained(held: CachedModel, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an Explanation, imported late)
+    """Raises ModelFailure, InvalidInput, Refused."""
     if len(frame) > MOST_EXPLAINED_ROWS:
         raise Refused(f"at most {MOST_EXPLAINED_ROWS} rows are explained at once")
     with failing("cannot be explained"):
@@ -249,7 +250,7 @@ def _explained(held: Held, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an Expl
     return found
 
 
-def _explainer(held: Held, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an Explainer, imported late)
+def _explainer(held: CachedModel, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an Explainer, imported late)
     from pipeline.explanation.explain import Explainer  # noqa: PLC0415 (shap and scikit-learn)
 
     if held.explainer is None:
@@ -257,7 +258,7 @@ def _explainer(held: Held, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an Expl
     return held.explainer
 
 
-def _background(held: Held, frame: pd.DataFrame) -> pd.DataFrame:
+def _background(held: CachedModel, frame: pd.DataFrame) -> pd.DataFrame:
     """Rows that stand for "nothing known", in the columns and dtypes of the rows to explain.
 
     Those stored with the version; else its input example, which may be one row only. Raises Refused where there are

@@ -11,8 +11,8 @@ from scipy.sparse import issparse
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
-from pipeline.serving.worker.load import Failed, Model, Rows
-from pipeline.serving.worker.model_cache import Held
+from pipeline.serving.worker.load import Model, ModelFailure, Rows
+from pipeline.serving.worker.model_cache import CachedModel
 
 # Class probabilities of a forest, bit for bit those of its predict_proba, without what that spends per tree.
 
@@ -48,7 +48,7 @@ LARGEST_WINS = {
 
 
 @dataclass(frozen=True)
-class Said:
+class ModelOutput:
     """One entry per row.
 
     values: a class, a number or a truth value each, or a table, whose columns `names` lists. classes: what
@@ -71,9 +71,9 @@ class Said:
         found = _present(self.values)
         return found if self.probabilities is None else found & np.isfinite(self.probabilities).all(axis=1)
 
-    def head(self, count: int) -> "Said":
+    def head(self, count: int) -> "ModelOutput":
         chances = None if self.probabilities is None else self.probabilities[:count]
-        return Said(self.values[:count], self.classes, chances)
+        return ModelOutput(self.values[:count], self.classes, chances)
 
     def plain(self) -> list[Any]:
         """Per row what JSON has: a value, or the columns of a table by name; None for what is no finite number."""
@@ -85,10 +85,10 @@ class Said:
         return [dict(zip(self.names, cells, strict=True)) for cells in zip(*columns, strict=True)]
 
 
-def said_by(held: Held, rows: Rows) -> Said:
+def said_by(held: CachedModel, rows: Rows) -> ModelOutput:
     """What the model answers, at least one row. The first time it is asked about several, to see that it counts rows.
 
-    Raises Failed, and whatever the model raises.
+    Raises ModelFailure, and whatever the model raises.
     """
     if not held.asked:
         if len(several := several_of(rows)) > len(rows):
@@ -107,32 +107,32 @@ def several_of(rows: Rows) -> Rows:
     return rows.iloc[positions].reset_index(drop=True) if isinstance(rows, pd.DataFrame) else rows[positions]
 
 
-def _ask(held: Held, rows: Rows) -> Said:
+def _ask(held: CachedModel, rows: Rows) -> ModelOutput:
     model = held.loaded.model
     said = _classified(held, model, rows) if hasattr(model, "predict_proba") else _told(held, model, rows)
     _check_probabilities(said)
     held.form = held.form or _form_of(said)
     if held.form != _form_of(said):
-        raise Failed(f"answers these rows in another form ({_form_of(said)}) than others ({held.form})")
+        raise ModelFailure(f"answers these rows in another form ({_form_of(said)}) than others ({held.form})")
     return said
 
 
-def _form_of(said: Said) -> Form:
+def _form_of(said: ModelOutput) -> Form:
     return "table" if said.names else "value" if said.probabilities is None else "probabilities"
 
 
-def _classified(held: Held, model: Model, rows: Rows) -> Said:
+def _classified(held: CachedModel, model: Model, rows: Rows) -> ModelOutput:
     """By a classifier of scikit-learn's kind."""
     known, chances = _classes(model), _probabilities(model, rows)
     if known is not None and held.loaded.model_type in LARGEST_WINS:
-        return Said(np.asarray(known)[chances.argmax(axis=1)], _names(known, chances), chances)
+        return ModelOutput(np.asarray(known)[chances.argmax(axis=1)], _names(known, chances), chances)
     predicted = _formed(model.predict(rows), len(rows))
     if isinstance(predicted, np.ndarray) and predicted.ndim > 1:
         # Several labels at once: one of none or several classes, each with a probability of its own.
         if known is None or predicted.shape != chances.shape or len(known) != predicted.shape[1]:
-            raise Failed(_shape(predicted))
+            raise ModelFailure(_shape(predicted))
         predicted = pd.DataFrame(predicted, columns=[str(each) for each in known])
-    return Said(predicted, _names(known, chances), chances)
+    return ModelOutput(predicted, _names(known, chances), chances)
 
 
 def _classes(model: Model) -> Any:  # noqa: ANN401 (an array, a list, None)
@@ -141,7 +141,7 @@ def _classes(model: Model) -> Any:  # noqa: ANN401 (an array, a list, None)
     if known is None or not any(np.ndim(each) for each in known):
         return known
     if not all(list(each) in ([0, 1], [False, True]) for each in known):
-        raise Failed(f"predicts several targets at once, with classes of their own; {SHOWN}")
+        raise ModelFailure(f"predicts several targets at once, with classes of their own; {SHOWN}")
     return range(len(known))
 
 
@@ -149,7 +149,7 @@ def _probabilities(model: Model, rows: Rows) -> np.ndarray:
     of_forest = forest_probabilities(model, rows) if isinstance(rows, pd.DataFrame) else None
     said = model.predict_proba(rows) if of_forest is None else of_forest
     if isinstance(said, list) or np.ndim(said) != TABLE_DIMENSIONS:
-        raise Failed(f"predicts several targets at once, or no probability per class; {SHOWN}")
+        raise ModelFailure(f"predicts several targets at once, or no probability per class; {SHOWN}")
     chances = np.asarray(said)
     _check_count(len(chances), len(rows))
     return chances if chances.dtype.kind == "f" else chances.astype(np.float64)
@@ -160,23 +160,23 @@ def _names(known: Any, probabilities: np.ndarray) -> tuple[str, ...]:  # noqa: A
     labels = known if known is not None and len(known) == width else range(width)
     names = tuple(str(each) for each in labels)
     if len(set(names)) < len(names):
-        raise Failed("has two classes of the same name")
+        raise ModelFailure("has two classes of the same name")
     return names
 
 
-def _told(held: Held, model: Model, rows: Rows) -> Said:
+def _told(held: CachedModel, model: Model, rows: Rows) -> ModelOutput:
     """By a model that has only `predict`: boosters and networks give class probabilities by that name, too."""
     found = _formed(model.predict(rows), len(rows))
     if found.ndim == 1 or (isinstance(found, pd.DataFrame) and held.form == "table"):
-        return Said(found)
+        return ModelOutput(found)
     labels = list(found.columns) if isinstance(found, pd.DataFrame) else list(range(found.shape[1]))
     chances = _as_numbers(found)
     if chances is not None and (held.form == "probabilities" or not _wrong(chances)):
         best = np.array(labels)[np.nan_to_num(chances, nan=-1).argmax(axis=1)]
-        return Said(best, tuple(str(each) for each in labels), chances)
+        return ModelOutput(best, tuple(str(each) for each in labels), chances)
     if isinstance(found, pd.DataFrame):
-        return Said(found)
-    raise Failed(_shape(found))
+        return ModelOutput(found)
+    raise ModelFailure(_shape(found))
 
 
 def _as_numbers(found: np.ndarray | pd.DataFrame) -> np.ndarray | None:
@@ -210,26 +210,26 @@ def wrong_probabilities(chances: np.ndarray, *, one_class: bool, single: bool) -
     return ""
 
 
-def _check_probabilities(said: Said) -> None:
+def _check_probabilities(said: ModelOutput) -> None:
     """A table beside probabilities has several labels, whose probabilities have no sum."""
     if said.probabilities is not None and (wrong := _wrong(said.probabilities, one_class=not said.names)):
-        raise Failed(wrong)
+        raise ModelFailure(wrong)
 
 
-def check_explained(held: Held, rows: pd.DataFrame, output: np.ndarray) -> None:
+def check_explained(held: CachedModel, rows: pd.DataFrame, output: np.ndarray) -> None:
     """Of probabilities (n, classes) that are explained: those that would not be shown are not explained either.
 
-    Raises Failed.
+    Raises ModelFailure.
     """
     wrong = wrong_probabilities(output, one_class=held.form != "table", single=True)
     if wrong and np.ndim(held.loaded.model.predict(rows)) > 1:  # several labels, and nobody has asked before
         wrong = wrong_probabilities(output, one_class=False, single=True)
     if wrong:
-        raise Failed(wrong)
+        raise ModelFailure(wrong)
 
 
 def _formed(said: Any, count: int) -> np.ndarray | pd.DataFrame:  # noqa: ANN401 (whatever a model answers)
-    """One-dimensional, or a table of two columns and more. Raises Failed for any other shape."""
+    """One-dimensional, or a table of two columns and more. Raises ModelFailure for any other shape."""
     if isinstance(said, dict):
         said = pd.DataFrame({name: _column(values, count) for name, values in said.items()})
     elif isinstance(said, list) and said and all(isinstance(each, dict) for each in said):
@@ -237,11 +237,11 @@ def _formed(said: Any, count: int) -> np.ndarray | pd.DataFrame:  # noqa: ANN401
     found = _flat_names(said) if isinstance(said, pd.DataFrame) else _array(said, count)
     _check_count(len(found), count)
     if found.ndim > TABLE_DIMENSIONS or (found.ndim == TABLE_DIMENSIONS and not found.shape[1]):
-        raise Failed(_shape(found))
+        raise ModelFailure(_shape(found))
     if found.ndim == TABLE_DIMENSIONS and found.shape[1] == 1:
         return np.asarray(found).reshape(count)
     if isinstance(found, pd.DataFrame) and not found.columns.map(str).is_unique:
-        raise Failed("answers with a table of two columns of the same name")
+        raise ModelFailure("answers with a table of two columns of the same name")
     return found
 
 
@@ -252,15 +252,15 @@ def _flat_names(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _array(said: Any, count: int) -> np.ndarray:  # noqa: ANN401
-    """Of one dimension at least. Raises Failed."""
+    """Of one dimension at least. Raises ModelFailure."""
     try:
         found = said.toarray() if issparse(said) else np.asarray(said)
     except ValueError as error:
-        raise Failed(f"answers with lists of different lengths; {SHOWN}") from error
+        raise ModelFailure(f"answers with lists of different lengths; {SHOWN}") from error
     if found.ndim == 0 and (said is None or np.isscalar(said) or isinstance(said, np.ndarray)):
-        raise Failed(f"gives one answer for {count:,} rows")
+        raise ModelFailure(f"gives one answer for {count:,} rows")
     if found.ndim == 0:
-        raise Failed(f"answers with a {type(said).__name__[:MOST_NAME]}; {SHOWN}")
+        raise ModelFailure(f"answers with a {type(said).__name__[:MOST_NAME]}; {SHOWN}")
     return found
 
 
@@ -269,14 +269,14 @@ def _column(values: Any, count: int) -> np.ndarray:  # noqa: ANN401
     if found.ndim == TABLE_DIMENSIONS and found.shape[1] == 1:
         found = found[:, 0]
     if found.ndim != 1:
-        raise Failed(_shape(found))
+        raise ModelFailure(_shape(found))
     _check_count(len(found), count)
     return found
 
 
 def _check_count(answers: int, rows: int) -> None:
     if answers != rows:
-        raise Failed(f"gives {answers:,} answer{'' if answers == 1 else 's'} for {rows:,} rows")
+        raise ModelFailure(f"gives {answers:,} answer{'' if answers == 1 else 's'} for {rows:,} rows")
 
 
 def _shape(found: Any) -> str:  # noqa: ANN401 (an array of whichever library)
@@ -299,7 +299,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 (of whichever type to what JSON h
     """Text, truth values and finite numbers; a time is written as text."""
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise Failed(f"answers with a whole number of more than 64 bits ({value:.6g})")
+        raise ModelFailure(f"answers with a whole number of more than 64 bits ({value:.6g})")
     if isinstance(value, str | bool | int):
         return value
     if value is None or value is pd.NA or value is pd.NaT:
@@ -308,4 +308,4 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 (of whichever type to what JSON h
         return value if np.isfinite(value) else None
     if hasattr(value, "isoformat"):
         return value.isoformat()
-    raise Failed(f"answers with values of the type {type(value).__name__[:MOST_NAME]}; {SHOWN}")
+    raise ModelFailure(f"answers with values of the type {type(value).__name__[:MOST_NAME]}; {SHOWN}")
