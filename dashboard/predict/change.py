@@ -18,7 +18,7 @@ ANY = "Any other class"
 
 def smallest_change(row: CheckedRow, target: Target) -> None:
     allowed = session.settings().policy.may_change.get(target.resolved.model, [])
-    may_change = [name for name in allowed if target.layout and target.layout.column(name)]
+    may_change = [name for name in allowed if target.schema and target.schema.column(name)]
     if not target.classes:
         st.caption("The version answers with a number: there is no other class to reach.")
     elif not may_change:
@@ -56,7 +56,7 @@ def _found(found: Counterfactual, row: CheckedRow, target: Target) -> None:
 
 
 def _value(target: Target, name: str, value: object) -> str:
-    rule = target.layout.column(name) if target.layout else None
+    rule = target.schema.column(name) if target.schema else None
     if value is None:
         return "missing"
     return f"{in_words(value)}{unit(rule) if rule and not isinstance(value, str) else ''}"

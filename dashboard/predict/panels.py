@@ -39,7 +39,7 @@ def answers(row: CheckedRow, targets: Sequence[Target]) -> None:
 
 def _for_another(row: CheckedRow, target: Target) -> CheckedRow:
     """The form is the first version's: what another one does not take is left out for it."""
-    layout = target.layout or InputSchema((), "model")
+    layout = target.schema or InputSchema((), "model")
     return check_row({name: value for name, value in row.values.items() if name in layout.names}, layout)
 
 
@@ -78,7 +78,7 @@ def _reasons(target: Target, row: CheckedRow) -> None:
 
 def what_if(row: CheckedRow, target: Target) -> None:
     """One column moves, the others stay: what the version says then, asked in one request."""
-    layout = target.layout or InputSchema((), "model")
+    layout = target.schema or InputSchema((), "model")
     movable = {rule.name: rule for rule in layout.columns if len(points(rule, row.values[rule.name])) > 1}
     first = [name for name in importance(target.evidence) if name in movable]
     if not movable:
