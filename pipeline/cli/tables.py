@@ -303,8 +303,8 @@ def scored(found: "Sequence[Scored]") -> None:
         line(f"{each.scored:,} of {each.rows:,} rows scored by version {each.version} of {each.model}: {each.output}")
         if each.bad:
             line(f"Refused rows: {each.bad:,}, in {each.bad_file}; the first: {each.first_problem}")
-        if each.odd:
-            line(f"Rows with values outside the training data: {each.odd:,}")
+        if each.out_of_range:
+            line(f"Rows with values outside the training data: {each.out_of_range:,}")
         if each.ignored:
             line(f"Columns that the model does not take: {', '.join(each.ignored)}")
     for note in dict.fromkeys(note for each in found for note in each.notes):

@@ -126,7 +126,7 @@ def _predicted(checked: CheckedColumns, found: PredictedColumns) -> Iterator[tup
     tables = _is_table(found)
     written = {} if tables else {value: json.dumps(value, allow_nan=False) for value in set(values)}
     rows = zip(*chances, strict=True) if chances else ((),) * len(values)
-    odd = checked.odd.tolist()
+    odd = checked.out_of_range.tolist()
     for position, value, row in zip(np.flatnonzero(checked.usable).tolist(), values, rows, strict=True):
         warnings = json.dumps([each.sentence for each in checked.warnings(position)]) if odd[position] else "[]"
         said = json.dumps(value, allow_nan=False) if tables else written[value]

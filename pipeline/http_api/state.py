@@ -65,7 +65,7 @@ async def running(model: str | None) -> AsyncIterator[AppState]:
     service, scorer = await asyncio.to_thread(_desk_and_scorer, settings)
     serving = settings.serving
     follower = Follower(service, scorer, name)
-    line = MicroBatcher(scorer, lanes=scorer.lanes, seconds=serving.http.request_seconds)
+    line = MicroBatcher(scorer, lanes=scorer.concurrency, seconds=serving.http.request_seconds)
     measures = HttpMetrics(lambda: follower.standing, lambda: scorer.worker_restarts)
     parts = AppState(name, serving.http, token, follower, line, measures)
     await _look(follower)

@@ -43,17 +43,17 @@ CLOSE = 1e-9  # as math.isclose
 
 @dataclass(frozen=True)
 class Column:
-    """The values where they are surely right (null elsewhere), which those are, and which of them are odd.
+    """The values where they are surely right (null elsewhere), which those are, and which of them are out_of_range.
 
-    A missing value that may be missing is sure, and null.
+    A missing value that may be missing is valid, and null.
     """
 
     values: Arrow
-    sure: Mask
-    odd: Mask
+    valid: Mask
+    out_of_range: Mask
 
 
-def cell_of(array: Arrow, position: int) -> Any:  # noqa: ANN401 (whatever the array holds)
+def value_at(array: Arrow, position: int) -> Any:  # noqa: ANN401 (whatever the array holds)
     """As Python has it; what Python has no value for, such as a time in the year 33,658, as its type and number."""
     cell = array[position]
     try:
@@ -78,11 +78,11 @@ def _nothing_sure(rule: ColumnSchema, count: int) -> Column:
 
 def _missing(rule: ColumnSchema, count: int) -> Column:
     column = _nothing_sure(rule, count)
-    return column if rule.required else Column(column.values, ~column.sure, column.odd)
+    return column if rule.required else Column(column.values, ~column.valid, column.out_of_range)
 
 
 def _numbers(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -> Column:
-    """Where a float may not tell two whole numbers apart, nothing is sure but what came as 64 bits for 64 bits."""
+    """Where a float may not tell two whole numbers apart, nothing is valid but what came as 64 bits for 64 bits."""
     if text:
         found = _parsed(array) if from_text else None
     else:
@@ -91,22 +91,24 @@ def _numbers(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -
         return _nothing_sure(rule, len(array))
     values, nothing = _floats(found), _mask(pc.is_null(found))
     with np.errstate(invalid="ignore"):
-        sure = np.abs(values) < EXACT
+        valid = np.abs(values) < EXACT
         if (np.abs(values) >= EXACT).any() and (exact := _exactly(array, rule, text=text)) is not None:
             return exact
         if rule.dtype in LARGEST:
-            sure &= np.abs(values) <= LARGEST[rule.dtype]
+            valid &= np.abs(values) <= LARGEST[rule.dtype]
         if rule.minimum is not None:
-            sure &= values >= rule.minimum
+            valid &= values >= rule.minimum
         if rule.maximum is not None:
-            sure &= values <= rule.maximum
+            valid &= values <= rule.maximum
         if rule.kind == "integer":
             limit = float(WHOLE.get(rule.dtype, 2**63))
-            sure &= (np.floor(values) == values) & (values >= -limit) & (values < limit)
-    odd = sure & _outside(values, rule)
-    kept = np.where(sure, values, 0.0)
+            valid &= (np.floor(values) == values) & (values >= -limit) & (values < limit)
+    out_of_range = valid & _outside(values, rule)
+    kept = np.where(valid, values, 0.0)
     whole = kept.astype(np.int64) if rule.kind == "integer" else kept
-    return Column(pa.array(whole, mask=~sure), sure | _allowed_to_miss(nothing, rule, blank=text, array=array), odd)
+    return Column(
+        pa.array(whole, mask=~valid), valid | _allowed_to_miss(nothing, rule, blank=text, array=array), out_of_range
+    )
 
 
 def _exactly(array: Arrow, rule: ColumnSchema, *, text: bool) -> Column | None:
@@ -172,14 +174,14 @@ def _booleans(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) 
     count = len(array)
     if text and from_text:
         true, false = (_mask(pc.is_in(array, value_set=pa.array(words))) for words in (TRUE, FALSE))
-        sure = true | false
+        valid = true | false
     elif pa.types.is_boolean(array.type):
-        true, sure = _mask(array), _mask(pc.is_valid(array))
+        true, valid = _mask(array), _mask(pc.is_valid(array))
     else:
         return _nothing_sure(rule, count)
-    nothing = _mask(pc.equal(array, "")) | ~_mask(pc.is_valid(array)) if text else ~sure
+    nothing = _mask(pc.equal(array, "")) | ~_mask(pc.is_valid(array)) if text else ~valid
     missing = nothing & (not rule.required)
-    return Column(pa.array(true, mask=~sure), sure | missing, np.zeros(count, dtype=bool))
+    return Column(pa.array(true, mask=~valid), valid | missing, np.zeros(count, dtype=bool))
 
 
 def _moments(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -> Column:  # noqa: ARG001 (text is text)
@@ -191,9 +193,9 @@ def _moments(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -
         values = pc.cast(plain, TYPES["datetime"])
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return _nothing_sure(rule, len(array))
-    sure, nothing = _mask(pc.is_valid(values)), ~_mask(pc.is_valid(array))
+    valid, nothing = _mask(pc.is_valid(values)), ~_mask(pc.is_valid(array))
     missing = _allowed_to_miss(_mask(pc.is_null(values)) if text else nothing, rule, blank=text, array=array)
-    return Column(values, sure | missing, np.zeros(len(array), dtype=bool))
+    return Column(values, valid | missing, np.zeros(len(array), dtype=bool))
 
 
 def _texts(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -> Column:
@@ -202,14 +204,14 @@ def _texts(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -> 
     nothing = _mask(pc.equal(array, "").fill_null(True))
     if rule.kind == "category":
         known = pa.array([each for each in rule.categories if each.strip()], type=pa.string())
-        sure = _mask(pc.is_in(array, value_set=known))
+        valid = _mask(pc.is_in(array, value_set=known))
     else:
-        sure = ~nothing & _mask(pc.less_equal(pc.utf8_length(array), MOST_TEXT))
+        valid = ~nothing & _mask(pc.less_equal(pc.utf8_length(array), MOST_TEXT))
         if from_text:
-            sure &= _mask(pc.match_substring_regex(array, VISIBLE))
-    odd = sure & _unseen(array, rule)
-    values = array if sure.all() else pc.if_else(pa.array(sure), array, None)
-    return Column(values, sure | (nothing & (not rule.required)), odd)
+            valid &= _mask(pc.match_substring_regex(array, VISIBLE))
+    out_of_range = valid & _unseen(array, rule)
+    values = array if valid.all() else pc.if_else(pa.array(valid), array, None)
+    return Column(values, valid | (nothing & (not rule.required)), out_of_range)
 
 
 def _unseen(array: Arrow, rule: ColumnSchema) -> Mask:
@@ -219,7 +221,7 @@ def _unseen(array: Arrow, rule: ColumnSchema) -> Mask:
 
 
 def _anything(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -> Column:
-    """Of text it is decided for all rows at once whether it is numbers; a mixture is nothing sure."""
+    """Of text it is decided for all rows at once whether it is numbers; a mixture is nothing valid."""
     if not text:
         kind = _booleans if pa.types.is_boolean(array.type) else _numbers
         return kind(array, rule, text=False, from_text=from_text)
@@ -228,7 +230,7 @@ def _anything(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) 
     if not pc.any(pc.match_substring_regex(array, NO_WORD)).as_py():
         return _texts(array, rule, text=True, from_text=True)
     found = _numbers(array, rule, text=True, from_text=True)
-    return found if found.sure.all() else _nothing_sure(rule, len(array))
+    return found if found.valid.all() else _nothing_sure(rule, len(array))
 
 
 def _unfit(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -> Column:  # noqa: ARG001
@@ -281,7 +283,7 @@ class Input:
             name: _flat(table.column(name)) if name in there else pa.nulls(table.num_rows) for name in schema.names
         }
         return cls(
-            arrays, table.num_rows, lambda position: {name: cell_of(each, position) for name, each in arrays.items()}
+            arrays, table.num_rows, lambda position: {name: value_at(each, position) for name, each in arrays.items()}
         )
 
     @classmethod
@@ -296,7 +298,7 @@ class Input:
 
 @dataclass(frozen=True)
 class CheckedColumns:
-    """The verdict on rows. usable: which can be used. odd: which of those a warning goes with.
+    """The verdict on rows. usable: which can be used. out_of_range: which of those a warning goes with.
 
     values: a record batch of the usable rows, in the schema's order. dtypes: what pandas is to make of its columns,
     empty where that is left to it. problems: by position, of the rows that cannot be used. numbers: see check_many.
@@ -304,7 +306,7 @@ class CheckedColumns:
 
     schema: InputSchema
     usable: Mask
-    odd: Mask
+    out_of_range: Mask
     values: Arrow
     dtypes: tuple[str, ...]
     problems: Mapping[int, tuple[Problem, ...]]
@@ -312,7 +314,7 @@ class CheckedColumns:
     numbers: Sequence[int] | Mask | None = None
 
     def warnings(self, position: int) -> tuple[Problem, ...]:
-        return self.check(position).warnings if self.odd[position] else ()
+        return self.check(position).warnings if self.out_of_range[position] else ()
 
 
 def check_many(
@@ -325,24 +327,24 @@ def check_many(
         return check_row(given.row(position), schema, from_text=from_text, row=number)
 
     columns = [check_column(given.arrays[rule.name], rule, given.count, from_text=from_text) for rule in schema.columns]
-    sure = np.ones(given.count, dtype=bool) if given.whole is None else given.whole.copy()
-    odd = np.zeros(given.count, dtype=bool)
+    valid = np.ones(given.count, dtype=bool) if given.whole is None else given.whole.copy()
+    out_of_range = np.zeros(given.count, dtype=bool)
     for column in columns:
-        sure &= column.sure
-        odd |= column.odd
-    looked_at = {int(position): check(int(position)) for position in np.flatnonzero(~sure)}
+        valid &= column.valid
+        out_of_range |= column.out_of_range
+    looked_at = {int(position): check(int(position)) for position in np.flatnonzero(~valid)}
     problems = {position: row.problems for position, row in looked_at.items() if row.problems}
     fine = {position: row for position, row in looked_at.items() if not row.problems}
     for position, row in fine.items():
-        odd[position] = bool(row.warnings)
-    usable = sure.copy()
+        out_of_range[position] = bool(row.warnings)
+    usable = valid.copy()
     usable[list(fine)] = True
     values = [_patched(column.values, fine, rule) for column, rule in zip(columns, schema.columns, strict=True)]
     if problems:
         values = [each.filter(pa.array(usable)) for each in values]
     dtypes = tuple(_dtype(rule, each) for rule, each in zip(schema.columns, values, strict=True))
     batch = pa.record_batch(values, names=list(schema.names))
-    return CheckedColumns(schema, usable, odd & usable, batch, dtypes, problems, check, numbers)
+    return CheckedColumns(schema, usable, out_of_range & usable, batch, dtypes, problems, check, numbers)
 
 
 def _dtype(rule: ColumnSchema, values: Arrow) -> str:
