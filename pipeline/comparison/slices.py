@@ -18,7 +18,7 @@ class Slice:
 
     # The column by which the rows were chosen.
     column: str
-    # The category, or a band such as "18–25".
+    # The category, or the ages of a band from one edge to the next.
     value: str
     # A mask over all rows: which belong to the slice.
     inside: NDArray[np.bool_]
