@@ -16,7 +16,7 @@ from pipeline.governance.compare import Comparison
 from pipeline.governance.paired import Flip, FlipKind, Flips
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Explanations
-from pipeline.serving.targets import layout
+from pipeline.serving.targets import input_schema
 
 # One flipped row: what each of the two versions says, and in which columns their reasons differ.
 
@@ -45,7 +45,7 @@ def _says(name: str, predicted: object, chance: float | None) -> str:
 def _explained(model: str, version: int, flip: Flip) -> Explanations:
     """Raises Refused and IntegrityFailure for a version that is not loaded, and as the scorer does."""
     target = session.scorer().targets.usable(session.target(model, version))
-    taken = {name: value for name, value in flip.inputs.items() if name in layout(target).names}
+    taken = {name: value for name, value in flip.inputs.items() if name in input_schema(target).names}
     return session.explained(model, version, target.digest, row=as_pairs(taken))
 
 

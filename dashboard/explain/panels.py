@@ -21,7 +21,7 @@ from pipeline.governance.evidence import Evidence, entry_of
 from pipeline.governance.review import EVALUATION_ROWS
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Target
-from pipeline.serving.targets import layout
+from pipeline.serving.targets import input_schema
 from pipeline.validation.rows import Row
 
 ROW = "row"
@@ -96,7 +96,7 @@ def one_row(target: Target) -> None:
         source = st.segmented_control("Row from", SOURCES, default=SOURCES[0 if stored else 1], required=True,
                                       key="source", bind="query-params")  # fmt: skip
     if source == SOURCES[1]:
-        row = typed_row(target.resolved.model, layout(target), "Explain")
+        row = typed_row(target.resolved.model, input_schema(target), "Explain")
         if row is not None:
             outside(row)
             widgets.guarded(partial(_live, target, row.values), "why")
@@ -163,7 +163,7 @@ def _of_evaluation(target: Target, rows: Rows, position: int) -> None:
         st.subheader(f"Row {position}", anchor=False)
         st.text(f"Actual {visible(str(rows.actual[position]))}, predicted {visible(str(rows.predicted[position]))}")
     if target.state.usable:
-        wanted = {name: value for name, value in row.items() if name in layout(target).names}
+        wanted = {name: value for name, value in row.items() if name in input_schema(target).names}
         _live(target, wanted)
         return
     found = stored_of(target.evidence)

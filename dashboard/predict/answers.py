@@ -34,7 +34,7 @@ def answers(row: CheckedRow, targets: Sequence[Target]) -> None:
 
 def _for_another(row: CheckedRow, target: Target) -> CheckedRow:
     """The row with the columns that this version takes: the form was made from the first version's columns."""
-    schema = target.layout or InputSchema((), "model")
+    schema = target.schema or InputSchema((), "model")
     return check_row({name: value for name, value in row.values.items() if name in schema.names}, schema)
 
 

@@ -23,7 +23,7 @@ MOST_CURVES = 10
 
 def what_if(row: CheckedRow, target: Target) -> None:
     """Moves one column and leaves the others: draws what the version predicts over its range, asked in one request."""
-    schema = target.layout or InputSchema((), "model")
+    schema = target.schema or InputSchema((), "model")
     movable = {each.name: each for each in schema.columns if len(points(each, row.values[each.name])) > 1}
     if not movable:
         st.caption("Nothing says which values its columns may have.")
@@ -63,7 +63,7 @@ def _curves(predictions: Sequence[Prediction], target: Target) -> Mapping[str, l
 def smallest_change(row: CheckedRow, target: Target) -> None:
     """Searches the smallest change to another class, in the columns that the policy lets a person change."""
     allowed = session.settings().policy.may_change.get(target.resolved.model, [])
-    may_change = [name for name in allowed if target.layout and target.layout.column(name)]
+    may_change = [name for name in allowed if target.schema and target.schema.column(name)]
     if not target.classes:
         st.caption("The version answers with a number: there is no other class to reach.")
     elif not may_change:
@@ -97,7 +97,7 @@ def _counterfactual(found: Counterfactual, row: CheckedRow, target: Target) -> N
         st.badge("Confirmed by the version", icon=":material/check_circle:", color="green")
     changes = []
     for name, value in found.values.items():
-        column = target.layout.column(name) if target.layout else None
+        column = target.schema.column(name) if target.schema else None
         changes.append([visible(name), _with_unit(row.values[name], column), _with_unit(value, column)])
     frame = pd.DataFrame(changes, columns=["Column", "Now", "Then"])
     st.dataframe(frame, hide_index=True, width=480, key="smallest_change")
