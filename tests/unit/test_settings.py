@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from mlflow.exceptions import MlflowException
-from mlflow.utils.validation import _validate_model_name
+from mlflow.utils.validation import _validate_logged_model_name, _validate_model_name
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.cli import run
@@ -17,7 +17,7 @@ from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.metrics import DEFAULT_RULES
 from pipeline.governance.policy import Mode
 from pipeline.settings import ROOT, VAR, read_settings
-from pipeline.settings.file import ModelName
+from pipeline.settings.file import CandidateName, ModelName
 
 
 def changed(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
@@ -80,8 +80,11 @@ def test_the_shipped_file_is_valid() -> None:
         ),
         (
             lambda c: c["registry"].update(model_name="team/obesity"),
-            "registry.model_name: MLflow takes no model name that is empty, holds '/' or ':', or begins with '..'; "
-            "got 'team/obesity' (line ",
+            "registry.model_name: MLflow takes no model name that is empty, has / or : in it, or begins with ..; got",
+        ),
+        (
+            lambda c: c["candidates"].update({"v1.2": {"estimator": "random_forest"}}),
+            "candidates.v1.2: MLflow takes no candidate that is empty or has one of / : . % \" ' in it; got 'v1.2' (line",
         ),
         (
             lambda c: c["registry"].update(intended_use=7),
@@ -134,22 +137,23 @@ def test_a_mistake_is_named_with_its_path(
     assert f"params.yaml: {sentence}" in str(caught.value)
 
 
+def taken(check: Callable[[str], object], name: str) -> bool:
+    try:
+        check(name)
+    except (ValidationError, MlflowException):
+        return False
+    return True
+
+
 @pytest.mark.parametrize(
-    "name", ["", " ", ".", "..", "..a", "a/b", "a:b", "/", "a b", "a.b", "it's", "modèle", "...", "a..b"]
+    "name", ["", " ", ".", "..", "..a", "a/b", "a:b", "/", "a b", "a.b", "it's", "ü", "...", 'a"%']
 )
-def test_model_names_are_those_that_mlflow_takes(name: str) -> None:
-    """The rule is MLflow's own, written out because settings are read where MLflow is not imported."""
-
-    def takes(check: Callable[[str], object], refusal: type[Exception]) -> bool:
-        try:
-            check(name)
-        except refusal:
-            return False
-        return True
-
-    assert takes(TypeAdapter(ModelName).validate_python, ValidationError) == takes(
-        _validate_model_name, MlflowException
-    )
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(ModelName, _validate_model_name), (CandidateName, _validate_logged_model_name)]
+)
+def test_names_are_those_that_mlflow_takes(name: str, ours: Any, theirs: Callable[[str], None]) -> None:
+    """The rules are MLflow's own, written out because settings are read where MLflow is not imported."""
+    assert taken(TypeAdapter(ours).validate_python, name) == taken(theirs, name)
 
 
 @pytest.mark.parametrize(
