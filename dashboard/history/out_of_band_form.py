@@ -7,7 +7,7 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.components import tables, widgets, words
-from dashboard.components.once import drawn_key, once, renew
+from dashboard.components.submit_once import drawn_key, once, renew
 from pipeline.governance.errors import SignoffError
 from pipeline.governance.ledger import StoredEvent
 from pipeline.governance.lifecycle import FEWEST_REASON_CHARACTERS, MOST_REASON_CHARACTERS

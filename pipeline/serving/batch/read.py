@@ -29,12 +29,12 @@ class ParquetFile:
         self._name, self._read = name, 0
         try:
             self._file = pq.ParquetFile(stream, buffer_size=BUFFER_BYTES, pre_buffer=False)
-            self.schema = self._file.schema_arrow
+            self.arrow_schema = self._file.schema_arrow
         except BROKEN as error:
             raise InvalidInput(
                 f"{self._name}: is not a Parquet file that can be read ({_first_line(error)})"
             ) from error
-        self.header = tuple(self.schema.names)
+        self.header = tuple(self.arrow_schema.names)
 
     @property
     def position(self) -> Position:
@@ -87,14 +87,14 @@ MOST_SHOWN = 80
 
 
 class RowsFile(Protocol):
-    """A file of rows. from_text: every cell is text, "" a missing one. schema: Arrow's, None where all is text.
+    """A file of rows. from_text: every cell is text, "" a missing one. arrow_schema: None where all is text.
 
     header: as it stands there; a column without a name is nobody's input. separator: of text.
     """
 
     header: tuple[str, ...]
     from_text: bool
-    schema: Arrow
+    arrow_schema: Arrow
     separator: str
 
     @property
