@@ -58,7 +58,7 @@ class UnknownType(str):
         return str(self)
 
 
-# What earlier versions wrote instead. Such events keep their text, and thereby their hash; they are read as of the type.
+# What earlier versions wrote instead. Such events keep their text, and thereby their hash.
 EARLIER_NAMES: Mapping[str, EventType] = {
     "drift": EventType.OUT_OF_BAND,
     "drift_adopted": EventType.ADOPTED,

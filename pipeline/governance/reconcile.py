@@ -71,7 +71,7 @@ class Reconciler:
         return [event for event in events if event is not None]
 
     def look(self, model: str) -> list[StoredEvent]:
-        """What may be recorded without anybody asking: the takeover and new out-of-band changes. The registry stays as it is."""
+        """Record what nobody has to ask for, the takeover and new out-of-band changes; the registry stays as it is."""
         return [event for event in (self.first_look(model), self._report(model)) if event is not None]
 
     def first_look(self, model: str) -> StoredEvent | None:

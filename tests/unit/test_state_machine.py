@@ -182,7 +182,7 @@ class Decisions(RuleBasedStateMachine):
 
     @rule()
     def reconcile_leaves_nothing_open(self) -> None:
-        """I3 and I9: at rest the ledger says what the registry holds, or an out-of-band change is open; a second pass is idle."""
+        """I3 and I9: at rest ledger and registry agree, or an out-of-band change is open; a second pass is idle."""
         self.clock.time += timedelta(minutes=5)
         self.desk.reconcile(MODEL)
         slots = self.ledger.slots(MODEL)
