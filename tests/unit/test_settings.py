@@ -145,9 +145,7 @@ def taken(check: Callable[[str], object], name: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
-    "name", ["", " ", ".", "..", "..a", "a/b", "a:b", "/", "a b", "a.b", "it's", "...", 'a"%']
-)
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "..a", "a/b", "a:b", "/", "a b", "a.b", "it's", "...", 'a"%'])
 @pytest.mark.parametrize(
     ("ours", "theirs"), [(ModelName, _validate_model_name), (CandidateName, _validate_logged_model_name)]
 )
