@@ -9,14 +9,14 @@ from dashboard import pages, session
 from dashboard.compare import tables
 from dashboard.compare.panels import badge_column
 from dashboard.components import widgets, words
+from dashboard.components.explanation_summary import classes_of
 from dashboard.components.one_explanation import as_pairs, picked_class, sum_check
-from dashboard.predict.panels import classes_of
 from pipeline.explanation.wording import Side, contrasts
 from pipeline.governance.compare import Comparison
 from pipeline.governance.paired import Flip, FlipKind, Flips
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Explanations
-from pipeline.serving.targets import layout
+from pipeline.serving.targets import input_schema
 
 # One flipped row: what each of the two versions says, and in which columns their reasons differ.
 
@@ -45,7 +45,7 @@ def _says(name: str, predicted: object, chance: float | None) -> str:
 def _explained(model: str, version: int, flip: Flip) -> Explanations:
     """Raises Refused and IntegrityFailure for a version that is not loaded, and as the scorer does."""
     target = session.scorer().targets.usable(session.target(model, version))
-    taken = {name: value for name, value in flip.inputs.items() if name in layout(target).names}
+    taken = {name: value for name, value in flip.inputs.items() if name in input_schema(target).names}
     return session.explained(model, version, target.digest, row=as_pairs(taken))
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.governance.errors import InvalidInput
+from pipeline.governance.text import first_line
 from pipeline.validation.parquet import Limits, open_parquet
 
 Array = NDArray[Any]
@@ -57,8 +58,7 @@ def read_rows(data: bytes, name: str) -> Rows:
         table = parquet.read(columns=[*inputs, ACTUAL, PREDICTED, *probabilities], use_threads=False)
         columns = {column: _values(table.column(column), f"{name}: {column}") for column in table.column_names}
     except (pa.ArrowException, *UNREADABLE) as error:
-        sentence = str(error).strip().split("\n", maxsplit=1)[0][:200]
-        raise InvalidInput(f"{name}: the evaluation rows cannot be read ({sentence})") from error
+        raise InvalidInput(f"{name}: the evaluation rows cannot be read ({first_line(error)})") from error
     return Rows(
         inputs={column: columns[column] for column in inputs},
         actual=columns[ACTUAL],

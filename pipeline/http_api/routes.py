@@ -106,7 +106,7 @@ async def predict(request: Request) -> Response:
     explain = _flag(request, "explain")
     with parts.place():
         served = parts.served()
-        row = check_rows([parse_row(await read_text(request, parts.limits))], served.layout)[0]
+        row = check_rows([parse_row(await read_text(request, parts.limits))], served.schema)[0]
         found = await parts.line.predict(served.target, row)
         explained = await parts.line.explain(served.target, row) if explain else None
     one_class = served.target.classes and not served.target.names
@@ -120,7 +120,7 @@ async def predict_batch(request: Request) -> Response:
     with parts.place():
         served = parts.served()
         rows = parse_rows(await read_text(request, parts.limits), most=parts.limits.batch_rows)
-        checked = check_many(Input.of_rows(rows, served.layout), served.layout, numbers=range(1, len(rows) + 1))
+        checked = check_many(Input.of_rows(rows, served.schema), served.schema, numbers=range(1, len(rows) + 1))
         found = await parts.line.predict_columns(served.target, checked) if checked.usable.any() else None
         parts.measures.predicted(served.target, counts(served.target, found))
         return _text(batch_text(served.target, found.checked if found else checked, found))

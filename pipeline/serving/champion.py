@@ -15,7 +15,7 @@ from pipeline.governance.lifecycle import CHAMPION
 from pipeline.governance.service import GovernanceService
 from pipeline.serving.predictions import Resolved, Target
 from pipeline.serving.scorer import Scorer
-from pipeline.serving.targets import layout
+from pipeline.serving.targets import input_schema
 from pipeline.serving.trust import LedgerView, Trust
 from pipeline.validation.rows import CheckedRow, example_row
 from pipeline.validation.schema import InputSchema
@@ -33,7 +33,7 @@ class Served:
     """A champion that answers. since: when the ledger made it one. example: a row that it takes, if one is known."""
 
     target: Target
-    layout: InputSchema
+    schema: InputSchema
     since: datetime | None
     example: CheckedRow | None
 
@@ -127,7 +127,7 @@ class Follower:
 
     def _made_ready(self, target: Target, view: LedgerView) -> Served:
         """Loaded by the worker and tried with one row, its copy kept on disk. Raises Refused for an unusable one."""
-        columns = layout(target)
+        columns = input_schema(target)
         example = example_row(columns, target.example)
         with ExitStack() as stack:
             stack.enter_context(self._scorer.keeping(target))
