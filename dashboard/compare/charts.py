@@ -1,12 +1,11 @@
 """Figures of two versions as pure functions of plain values; `a` is the reference, differences are b minus a."""
 
-import html
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
 from dashboard.compare.tables import ALIKE, BETTER, VERDICTS, WORSE
-from dashboard.components.charts import LEAST_PIXELS, ROW_PIXELS, framed, true_by_predicted
+from dashboard.components.charts import LEAST_PIXELS, ROW_PIXELS, framed, plain, true_by_predicted
 from pipeline.governance.compare import MetricRow
 from pipeline.governance.paired import CalibrationPoint, Confusions
 
@@ -117,11 +116,6 @@ def importances(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
     )
     figure.update_xaxes(tickformat=".0%", title="Share of the total")
     return figure.update_yaxes(autorange="reversed")
-
-
-def plain(text: str) -> str:
-    """Plotly reads some HTML in its labels: a name could draw a link."""
-    return html.escape(text, quote=False)
 
 
 def _dot(n: int, most: int) -> float:

@@ -11,6 +11,7 @@ from dashboard.compare import charts as compare_charts
 from dashboard.compare import tables
 from dashboard.compare.picker import ComparedVersions
 from dashboard.components import charts, widgets, words
+from dashboard.components.explanation_summary import importance
 from dashboard.components.trust import trust_badge
 from pipeline.governance.compare import Comparison, MetricRow
 from pipeline.governance.evidence import Evidence
@@ -127,7 +128,7 @@ def calibration(comparison: Comparison) -> None:
 def importances(comparison: Comparison) -> None:
     """From each version's own explanation summary, as it was stored at registration."""
     sides = dict(zip(tables.heads(comparison), (comparison.a, comparison.b), strict=True))
-    shares = {name: tables.importance(evidence) for name, evidence in sides.items()}
+    shares = {name: importance(evidence) for name, evidence in sides.items()}
     for name in (name for name, held in shares.items() if not held):
         st.caption(f"{name} came without an explanation summary.")
     if known := {name: held for name, held in shares.items() if held}:

@@ -57,12 +57,6 @@ def fields(choice: ComparedVersions) -> None:
     )
 
 
-def reference_first(model: str, versions: Iterable[int]) -> list[int]:
-    """The champion is the reference; without it the oldest."""
-    champion = session.champion_of(model)
-    return sorted(versions, key=lambda version: (version != champion, version))
-
-
 def in_address(versions: Iterable[int]) -> str:
     return ",".join(map(str, versions))
 

@@ -138,16 +138,6 @@ def differences(comparison: Comparison, part: str, *, only: bool) -> pd.DataFram
     return frame.drop(columns=RESULT) if only else frame
 
 
-def importance(evidence: Evidence) -> dict[str, float]:
-    """The share of each column in the sum of all: versions may be explained on different scales."""
-    entries = evidence.document("explanation").get("importance")
-    held = [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
-    found = {tables.cell(each.get("column")): number(each.get("mean_abs")) for each in held}
-    known = {name: abs(value) for name, value in found.items() if value is not None}
-    total = sum(known.values())
-    return {name: value / total for name, value in known.items()} if total else {}
-
-
 def explained_by(evidence: Evidence) -> str:
     """How the importance was found, in the summary's own words."""
     summary = evidence.document("explanation")

@@ -1,5 +1,6 @@
 """Figures as pure functions of plain values. Colours come from the theme."""
 
+import html
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -121,3 +122,8 @@ def _spell(period: Period) -> str:
 
 def framed(figure: go.Figure, *, height: int) -> go.Figure:
     return figure.update_layout(height=height, margin={"l": 0, "r": 0, "t": 8, "b": 0}, dragmode=False)
+
+
+def plain(text: str) -> str:
+    """Plotly reads some HTML in its labels: a name could draw a link."""
+    return html.escape(text, quote=False)

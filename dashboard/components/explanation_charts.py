@@ -7,8 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from dashboard.compare.charts import plain
-from dashboard.components.charts import LEAST_PIXELS, framed
+from dashboard.components.charts import LEAST_PIXELS, framed, plain
 from pipeline.governance.text import visible
 
 Array = NDArray[Any]

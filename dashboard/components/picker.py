@@ -1,5 +1,7 @@
 """Which version a page is about: the address says it, and two fields change the address."""
 
+from collections.abc import Iterable
+
 import streamlit as st
 
 from dashboard import session
@@ -45,6 +47,12 @@ def picked_model(names: list[str]) -> str:
     if model not in names and MODEL in st.query_params:
         raise NotFound(f"model: the registry has no versions of {model!r}")
     return model if model in names else names[0]
+
+
+def reference_first(model: str, versions: Iterable[int]) -> list[int]:
+    """The champion is the reference; without it the oldest."""
+    champion = session.champion_of(model)
+    return sorted(versions, key=lambda version: (version != champion, version))
 
 
 def _remember(model: str, version: int) -> None:

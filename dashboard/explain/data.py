@@ -12,7 +12,6 @@ from dashboard.components import tables
 from pipeline.comparison.rows import Rows
 from pipeline.explanation.result import Explanation, to_json
 from pipeline.governance.errors import InvalidInput
-from pipeline.governance.evidence import number
 from pipeline.validation.rows import Row
 
 Array = NDArray[Any]
@@ -47,16 +46,6 @@ def stored(explanation: Explanation, document: Mapping[str, Any], rows: Rows) ->
 def columns_of(held: Stored, rows: Rows) -> dict[str, Array]:
     """The values of the explained rows by column, in the explanation's order."""
     return {name: rows.inputs[name][list(held.positions)] for name in held.explanation.columns}
-
-
-def mean_abs(document: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Per class and column, from the summary; empty where it does not say."""
-    told = document.get("mean_abs")
-    held = {str(name): each for name, each in told.items() if isinstance(each, dict)} if isinstance(told, dict) else {}
-    found = {name: {str(k): abs(value) for k, v in each.items() if (value := number(v)) is not None}
-             for name, each in held.items()}  # fmt: skip
-    alike = {frozenset(each) for each in found.values()}
-    return found if len(alike) == 1 and all(found.values()) else {}
 
 
 def one_row(rows: Rows, position: int) -> Row:

@@ -11,13 +11,13 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard import session
 from dashboard.components import charts, explanation_charts, widgets, words
 from dashboard.components import one_explanation as explain_row
+from dashboard.components.explanation_summary import classes_of, explained_by, mean_abs
 from dashboard.components.row_form import outside, typed_row
 from dashboard.explain import data as explain_data
 from dashboard.explain.data import Stored
-from dashboard.predict.panels import classes_of
 from pipeline.comparison.rows import Rows
 from pipeline.governance.errors import NotFound
-from pipeline.governance.evidence import Evidence, entry_of, number
+from pipeline.governance.evidence import Evidence, entry_of
 from pipeline.governance.review import EVALUATION_ROWS
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Target
@@ -33,7 +33,7 @@ def columns(target: Target) -> None:
     """From the files that came with the version; nothing is loaded for it."""
     evidence = target.evidence
     summary = evidence.document("explanation")
-    shares = explain_data.mean_abs(summary)
+    shares = mean_abs(summary)
     if not shares:
         live = " One row can be explained all the same, live." if target.state.usable else ""
         st.caption(f"The version came without an explanation summary.{live}")
@@ -49,17 +49,6 @@ def columns(target: Target) -> None:
         if len(shares) > 1:
             st.caption("The effects on the classes are stacked.")
     widgets.guarded(partial(_values, evidence, scale, right), "values")
-
-
-def explained_by(summary: Mapping[str, Any]) -> None:
-    """On how many rows, by which method, and whether it adds up, as the file says."""
-    n, error, tolerance = (number(summary.get(name)) for name in ("n", "sum_error", "tolerance"))
-    rows = words.count(int(n or 0), "evaluation row")
-    st.caption(f"Mean over {rows}, drawn so that each class has its share.")
-    if error is None or tolerance is None:
-        st.text(f"Method: {visible(str(summary.get('method')), most=120)}. Whether it adds up is not said.")
-    else:
-        explain_row.sum_check(summary, tolerance, adds_up=error <= tolerance)
 
 
 def _values(evidence: Evidence, scale: str, place: DeltaGenerator) -> None:

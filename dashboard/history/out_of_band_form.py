@@ -7,13 +7,13 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.components import tables, widgets, words
-from dashboard.components.once import drawn_key, once, renew
+from dashboard.components.submit_once import drawn_key, once, renew
 from pipeline.governance.errors import SignoffError
 from pipeline.governance.ledger import StoredEvent
 from pipeline.governance.lifecycle import FEWEST_REASON_CHARACTERS, MOST_REASON_CHARACTERS
 from pipeline.governance.out_of_band import OutOfBandChange, state_text
 
-REFUSAL = "drift_refusal"
+REFUSAL = "out_of_band_refusal"
 ADOPT, REVERT = "adopt", "revert"
 
 
@@ -27,11 +27,11 @@ class Draft:
 
     @property
     def reason(self) -> str:
-        return f"drift_reason/{self.key}"
+        return f"out_of_band_reason/{self.key}"
 
 
-def drift(found: Sequence[OutOfBandChange], model: str | None) -> None:
-    with st.container(border=True, key="drift"):
+def out_of_band(found: Sequence[OutOfBandChange], model: str | None) -> None:
+    with st.container(border=True, key="out_of_band"):
         moved = words.count(len(found), "slot")
         st.badge(f"{moved} moved out-of-band", icon=":material/warning:", color="orange")
         slot = st.column_config.TextColumn(help="An alias of the model, or the stage of a version")
@@ -43,11 +43,11 @@ def drift(found: Sequence[OutOfBandChange], model: str | None) -> None:
         if model is None:
             st.caption("Choose the model above to adopt or revert this.")
         else:
-            _form(Draft(model, state_text(found), drawn_key(f"drift/{model}")))
+            _form(Draft(model, state_text(found), drawn_key(f"out_of_band/{model}")))
 
 
 def _form(draft: Draft) -> None:
-    with st.form(f"drift_form/{draft.key}", border=False, enter_to_submit=False):
+    with st.form(f"out_of_band_form/{draft.key}", border=False, enter_to_submit=False):
         st.text_area(
             "Reason",
             key=draft.reason,
@@ -69,7 +69,7 @@ def _end(draft: Draft, way: str) -> None:
     except SignoffError as error:
         st.session_state[REFUSAL] = (widgets.title_of(error), str(error))
     else:
-        renew(f"drift/{draft.model}")
+        renew(f"out_of_band/{draft.model}")
         done = "adopted" if way == ADOPT else "reverted"
         session.flash(f"The out-of-band change is {done}: event {event.sequence}")
     session.forget_reads()

@@ -8,7 +8,7 @@ from dashboard import pages, session
 from dashboard.components import history_lines, widgets, words
 from dashboard.components.history_lines import HistoryLine
 from dashboard.history import panels as history_panels
-from dashboard.history.out_of_band_form import drift
+from dashboard.history.out_of_band_form import out_of_band
 from dashboard.history.panels import EVENT, events_table
 from pipeline.governance.history import HistoryPage
 from pipeline.governance.reconcile import pending_sentence
@@ -24,7 +24,7 @@ def history_page() -> None:
     unfinished(model)
     named = [model] if model else known_models()
     if not session.silence() and (moved := [each for name in named for each in session.differences(name)]):
-        drift(moved, model)
+        out_of_band(moved, model)
     kinds = st.pills("Show", list(history_lines.KINDS), selection_mode="multi", key="kind", bind="query-params")
     page = shown_page(model, kinds)
     if not page.lines and not kinds and BEFORE not in st.query_params:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.components import widgets, words
-from dashboard.components.once import drawn_key, once, renew
+from dashboard.components.submit_once import drawn_key, once, renew
 from pipeline.governance.decide import Outcome
 from pipeline.governance.errors import Conflict, DecisionPending, SignoffError
 from pipeline.governance.lifecycle import FEWEST_REASON_CHARACTERS, MOST_REASON_CHARACTERS, Move, MoveKind, Stage

@@ -8,9 +8,7 @@ import streamlit as st
 
 from dashboard import pages, session
 from dashboard.components import charts, explanation_charts, widgets, words
-from dashboard.explain import data as explain_data
-from dashboard.explain.panels import explained_by
-from dashboard.predict.panels import classes_of
+from dashboard.components.explanation_summary import classes_of, explained_by, mean_abs
 from pipeline import model_card
 from pipeline.governance.claims import Recomputation
 from pipeline.governance.evidence import Evidence
@@ -25,7 +23,7 @@ DIGITS = 6
 def explanation(evidence: Evidence) -> None:
     """From the file that came with the version; nothing is loaded."""
     summary = evidence.document("explanation")
-    shares = explain_data.mean_abs(summary)
+    shares = mean_abs(summary)
     if not shares:
         st.caption("The version came without an explanation summary.")
         return

@@ -8,7 +8,6 @@ import streamlit as st
 from dashboard import pages, session
 from dashboard.components import picker, tables, widgets
 from dashboard.components.trust import trust_badge
-from dashboard.overview import card as model_card
 from dashboard.review import evidence as panels
 from dashboard.review import extras as review_extras
 from dashboard.review.decision_form import decision_form, show_refusal
@@ -38,7 +37,7 @@ def review_page() -> None:
     evidence = session.evidence(*picked)
     header(evidence)
     if moved := session.differences(evidence.model):
-        model_card.out_of_band(evidence.model, moved)
+        widgets.out_of_band(evidence.model, moved)
     panels.kpis(evidence)
     widgets.guarded(lambda: decide(evidence), "decide")
 
