@@ -124,14 +124,14 @@ class Stopped(BaseException):
 
 def stop_after(chunks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = iter(range(chunks))
-    mark = resume.Staging.mark
+    mark = resume.Staging.checkpoint
 
     def counted(self, *about):
         mark(self, *about)
         if next(seen, None) is None:
             raise Stopped
 
-    monkeypatch.setattr(resume.Staging, "mark", counted)
+    monkeypatch.setattr(resume.Staging, "checkpoint", counted)
 
 
 # The same bytes however they were scored

@@ -22,7 +22,6 @@ from sklearn.preprocessing import FunctionTransformer
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused, Unavailable
 from pipeline.governance.evidence import manifest_digest
 from pipeline.serving.worker import client
-from pipeline.serving.worker import client as launch
 from pipeline.serving.worker.arrow import decode_predictions, packed, rows_of
 from pipeline.serving.worker.client import Pool, Worker, WorkerRefusal
 from pipeline.serving.worker.load import files_of
@@ -423,6 +422,7 @@ def test_nothing_is_left_behind(clean, monkeypatch, tmp_path):
 
 def test_a_worker_that_does_not_start(clean, monkeypatch):
     """Is unavailable, with the reason, and leaves no folder behind."""
+    ours = client.COMMAND
     for command, reason in (
         (("/nowhere/python",), r"does not start \(No such file or directory\)"),
         ((sys.executable, "-c", "import sys; sys.exit(3)"), r"does not start \(exit code 3\)"),
@@ -430,4 +430,4 @@ def test_a_worker_that_does_not_start(clean, monkeypatch):
         monkeypatch.setattr(client, "COMMAND", command)
         with pytest.raises(Unavailable, match=reason):
             ask(Worker(memory_megabytes=4096), "describe", clean["random_forest"])
-    assert launch.COMMAND[1:] == ("-P", "-m", "pipeline.serving.worker")
+    assert ours[1:] == ("-P", "-m", "pipeline.serving.worker")
