@@ -131,7 +131,7 @@ def registry_with_columns() -> InMemoryRegistry:
     return found
 
 
-def parts_in_memory(
+def state_in_memory(
     worker: KnownWorker, *, registry: InMemoryRegistry | None = None, token: str = "", limits: HttpSettings = LIMITS
 ) -> AppState:
     """What a lifespan would build, after its first look. Needs a running event loop when it is asked."""
@@ -139,7 +139,7 @@ def parts_in_memory(
     service.take_over()
     scorer = Scorer(service, worker, POLICY)  # type: ignore[arg-type]
     follower = Follower(service, scorer, MODEL)
-    line = MicroBatcher(scorer, lanes=1, seconds=limits.request_seconds)
-    measures = HttpMetrics(lambda: follower.standing, lambda: scorer.worker_restarts)
-    follower.look()
-    return AppState(MODEL, limits, Token(token.encode()) if token else None, follower, line, measures)
+    batcher = MicroBatcher(scorer, concurrency=1, seconds=limits.request_seconds)
+    metrics = HttpMetrics(lambda: follower.status, lambda: scorer.worker_restarts)
+    follower.refresh()
+    return AppState(MODEL, limits, Token(token.encode()) if token else None, follower, batcher, metrics)

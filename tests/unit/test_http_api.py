@@ -15,7 +15,7 @@ from pipeline.governance.errors import IntegrityFailure, InvalidInput, Unavailab
 from pipeline.governance.lifecycle import Stage
 from pipeline.http_api import create_app
 from pipeline.http_api.openapi import ENDPOINTS, row_schema
-from pipeline.http_api.state import AppState, _look
+from pipeline.http_api.state import AppState, _refresh
 from pipeline.http_api.token import read_token
 from pipeline.serving.worker.client import WorkerRefusal
 from pipeline.settings import ROOT, Environment
@@ -23,7 +23,7 @@ from pipeline.validation.rows import InvalidRows, check_row, check_rows, parse_r
 from pipeline.validation.schema import ColumnSchema, InputSchema
 from support.desks import MODEL
 from support.loops import run_async
-from support.served import LIMITS, ROW, KnownWorker, parts_in_memory, registry_with_columns
+from support.served import LIMITS, ROW, KnownWorker, registry_with_columns, state_in_memory
 
 JSON = {"content-type": "application/json"}
 TOKEN = "a-token-for-this-test-0123456789"
@@ -32,10 +32,10 @@ TOKEN = "a-token-for-this-test-0123456789"
 class Api:
     """Asks an application in this process, one request per event loop."""
 
-    def __init__(self, parts: AppState) -> None:
-        self.parts = parts
+    def __init__(self, state: AppState) -> None:
+        self.state = state
         self.app = create_app()
-        self.app.state.parts = parts
+        self.app.state.serving = state
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         return run_async(self._ask(method, path, **more))
@@ -56,10 +56,10 @@ def worker() -> KnownWorker:
 
 @pytest.fixture
 def api(worker: KnownWorker) -> Iterator[Api]:
-    found = Api(parts_in_memory(worker))
+    found = Api(state_in_memory(worker))
     yield found
-    found.parts.line.close()
-    found.parts.follower.close()
+    found.state.batcher.close()
+    found.state.follower.close()
 
 
 def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
 def test_a_prediction_names_its_version(api: Api) -> None:
     """Model, version and digest, with the probabilities and how sure it is."""
     answer = api.predict(ROW).json()
-    digest = api.parts.served().target.digest
+    digest = api.state.served().target.digest
     assert answer == {
         "model": MODEL,
         "version": 1,
@@ -121,12 +121,12 @@ def test_a_row_without_a_finite_answer_is_an_error_of_that_row(worker: KnownWork
 
 def test_a_table_is_answered_by_its_columns() -> None:
     """Of a version that answers with several named columns."""
-    api = Api(parts_in_memory(KnownWorker(table=True)))
+    api = Api(state_in_memory(KnownWorker(table=True)))
     answer = api.predict({"rows": [ROW]}, "/predict_batch").json()
 
     assert answer["rows"][0]["prediction"] == {"score": 0.3, "label": "a"}
     assert (answer["rows"][0]["probabilities"], answer["rows"][0]["confidence"]) == ({}, None)
-    api.parts.line.close()
+    api.state.batcher.close()
 
 
 def test_bad_rows_do_not_stop_the_good_ones(api: Api) -> None:
@@ -244,9 +244,9 @@ async def _slowly() -> AsyncIterator[bytes]:
 
 def test_a_body_that_does_not_arrive_is_given_up(worker: KnownWorker) -> None:
     """Its place is free again."""
-    api = Api(parts_in_memory(worker, limits=LIMITS.model_copy(update={"body_seconds": 0.05})))
+    api = Api(state_in_memory(worker, limits=LIMITS.model_copy(update={"body_seconds": 0.05})))
     problem(api.ask("POST", "/predict", content=_slowly(), headers=JSON), 408, "TooSlow")
-    assert api.parts.in_progress == 0
+    assert api.state.concurrency.in_progress == 0
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_a_crash_is_tried_once_more(api: Api, worker: KnownWorker) -> None:
 
 def test_only_so_many_requests_at_once(api: Api) -> None:
     """More are told to come again."""
-    api.parts.in_progress = LIMITS.at_once
+    api.state.concurrency.in_progress = LIMITS.at_once
     answer = api.predict(ROW)
     problem(answer, 503, "TooManyRequests")
     assert answer.headers["retry-after"]
@@ -351,7 +351,7 @@ def test_without_a_champion_nothing_is_predicted(worker: KnownWorker) -> None:
     registry = registry_with_columns()
     registry.set_alias(MODEL, "champion", None)
     registry.set_stage(MODEL, 1, Stage.NONE)
-    api = Api(parts_in_memory(worker, registry=registry))
+    api = Api(state_in_memory(worker, registry=registry))
     assert "has none" in problem(api.predict(ROW), 503, "NothingServed")["detail"]
     problem(api.ask("GET", "/model_info"), 503, "NothingServed")
     ready = api.ask("GET", "/readyz")
@@ -363,7 +363,7 @@ def test_without_a_champion_nothing_is_predicted(worker: KnownWorker) -> None:
 
 def test_a_degraded_server_is_ready(api: Api) -> None:
     """And says why it is degraded."""
-    api.parts.follower.standing = replace(api.parts.standing, reason="the registry does not answer")
+    api.state.follower.status = replace(api.state.status, reason="the registry does not answer")
     ready = api.ask("GET", "/readyz")
     assert ready.status_code == 200
     assert (ready.json()["degraded"], ready.json()["reason"]) == (True, "the registry does not answer")
@@ -372,12 +372,12 @@ def test_a_degraded_server_is_ready(api: Api) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_mistake_in_a_look_does_not_end_the_following(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """What serves goes on, degraded, and the next look makes it good."""
-    follower = api.parts.follower
-    monkeypatch.setattr(follower, "look", lambda: 1 / 0)
-    run_async(_look(follower))
+    follower = api.state.follower
+    monkeypatch.setattr(follower, "refresh", lambda: 1 / 0)
+    run_async(_refresh(follower))
     assert api.ask("GET", "/readyz").json()["status"] == "degraded"
     monkeypatch.undo()
-    run_async(_look(follower))
+    run_async(_refresh(follower))
     assert api.ask("GET", "/readyz").json()["status"] == "ready"
 
 
@@ -386,7 +386,7 @@ def test_a_mistake_in_a_look_does_not_end_the_following(api: Api, monkeypatch: p
 
 @pytest.fixture
 def guarded(worker: KnownWorker) -> Api:
-    return Api(parts_in_memory(worker, token=TOKEN))
+    return Api(state_in_memory(worker, token=TOKEN))
 
 
 @pytest.mark.parametrize("path", ["/model_info", "/metrics", "/openapi.json", "/nothing", "/x//predict", "/predict/"])
@@ -475,7 +475,7 @@ HOSTS = {"api.example": 200, "API.example:8000": 200, "[::1]:80": 200, "[::1]": 
 @pytest.mark.parametrize(("host", "status"), HOSTS.items())
 def test_hosts_where_they_are_configured(worker: KnownWorker, host: str, status: int) -> None:
     """A page that points its name at this machine cannot ask."""
-    api = Api(parts_in_memory(worker, limits=LIMITS.model_copy(update={"allowed_hosts": ["api.example", "[::1]"]})))
+    api = Api(state_in_memory(worker, limits=LIMITS.model_copy(update={"allowed_hosts": ["api.example", "[::1]"]})))
     assert api.ask("GET", "/", headers={"host": host}).status_code == status
 
 
@@ -569,9 +569,9 @@ def test_counters(api: Api) -> None:
 
 def test_counters_stay_few(api: Api) -> None:
     """Old versions go, and a class that the model does not list is `other`."""
-    target = api.parts.served().target
+    target = api.state.served().target
     for version in range(1, 9):
-        api.parts.measures.predicted(
+        api.state.metrics.predicted(
             replace(target, resolved=replace(target.resolved, version=version)), {"surprise": 1}
         )
     text = api.ask("GET", "/metrics").text
@@ -597,7 +597,7 @@ def test_the_example_of_the_readme_works(worker: KnownWorker) -> None:
     demo = yaml.safe_load((ROOT / "params.yaml").read_text())["schema"]
     version = registry.add_version(MODEL, files={"MLmodel": b"demo"}, documents={"feature_schema": demo})
     registry.set_alias(MODEL, "champion", version)
-    api = Api(parts_in_memory(worker, registry=registry))
+    api = Api(state_in_memory(worker, registry=registry))
     readme = (ROOT / "README.md").read_text()
     address, body = re.findall(r"curl (\S+) -H 'Content-Type: application/json' -d '(.*?)'", readme, re.DOTALL)[0]
     shown = json.loads(re.findall(r"```json\n(.*?)```", readme, re.DOTALL)[0])
@@ -627,7 +627,7 @@ MISTAKES = [
 def test_one_validation_for_all_doors(api: Api, row: dict[str, object]) -> None:
     """The command line says the same sentence, in a batch with the number of the row before it."""
     with pytest.raises(InvalidRows) as refusal:
-        check_rows([parse_row(json.dumps(row))], api.parts.served().layout)
+        check_rows([parse_row(json.dumps(row))], api.state.served().layout)
     assert problem(api.predict(row), 422, "InvalidRows")["detail"] == str(refusal.value)
     many = api.predict({"rows": [ROW, row]}, "/predict_batch").json()["rows"][1]["errors"]
     assert [each["sentence"] for each in many] == [f"row 2, {each.sentence}" for each in refusal.value.problems]
