@@ -21,10 +21,9 @@ from pipeline.validation.columns import CheckedColumns
 from pipeline.validation.rows import Problem
 from pipeline.validation.schema import ColumnSchema, Kind
 
-Number = int | float
-Scalar = str | bool | int | float
+Scalar = str | bool | float
 ModelName = Annotated[str, Field(description="Name of the registered model.")]
-Probability = Annotated[Number, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 def _without_default(schema: JsonDict) -> None:
@@ -105,7 +104,7 @@ class BatchSummary(BaseModel):
 class BatchHead(VersionAnswer):
     """What an answer to many rows says once."""
 
-    summary: BatchSummary
+    summary: BatchSummary = Field(description="How many rows there were, and how many of each class.")
     notes: list[str] = Field(description="Sentences about the version, which hold for every row.")
 
 
@@ -154,17 +153,17 @@ class ColumnInfo(BaseModel):
     name: str = Field(description="Name of the column, as in a row of a request.")
     type: Kind = Field(description='Kind of values that it takes; "unfit" where none can be given here.')
     unit: str = Field(description="Unit of its values, such as kg; empty where there is none.")
-    minimum: Number | None = Field(description="Smallest value that is allowed, in `unit`; null without a bound.")
-    maximum: Number | None = Field(description="Largest value that is allowed, in `unit`; null without a bound.")
+    minimum: float | None = Field(description="Smallest value that is allowed, in `unit`; null without a bound.")
+    maximum: float | None = Field(description="Largest value that is allowed, in `unit`; null without a bound.")
     categories: list[str] = Field(description="The values that are allowed; empty where they are not listed.")
     required: bool = Field(description="Whether a row without a value is refused.")
     refusal: str = Field(description="Why no value can be given; empty where one can.")
     default: Scalar | None = Field(description="Value that a form starts with; never filled in for a missing one.")
     description: str = Field(description="What the column means, in the words of the version's feature schema.")
-    training_minimum: Number | None = Field(
+    training_minimum: float | None = Field(
         description="Smallest value in the training data, in `unit`; a smaller one gives a warning. Null where unknown."
     )
-    training_maximum: Number | None = Field(
+    training_maximum: float | None = Field(
         description="Largest value in the training data, in `unit`; a larger one gives a warning. Null where unknown."
     )
 
@@ -172,9 +171,9 @@ class ColumnInfo(BaseModel):
 class MetricInfo(BaseModel):
     """One metric of the version, as it was measured before it was registered."""
 
-    value: Number = Field(description="A share from 0 to 1, or a loss (`log_loss` in nats), by the metric's name.")
-    low: Number | None = Field(description="Lower end of its confidence interval; null where unknown.")
-    high: Number | None = Field(description="Upper end of its confidence interval; null where unknown.")
+    value: float = Field(description="A share from 0 to 1, or a loss (`log_loss` in nats), by the metric's name.")
+    low: float | None = Field(description="Lower end of its confidence interval; null where unknown.")
+    high: float | None = Field(description="Upper end of its confidence interval; null where unknown.")
     n: int | None = Field(description="Rows that it was measured on; null where unknown.")
 
 
