@@ -7,10 +7,9 @@ import streamlit as st
 
 from dashboard import pages, session
 from dashboard.compare import tables
-from dashboard.compare.panels import badge_column
+from dashboard.compare.sections import badge_column
 from dashboard.components import widgets, words
-from dashboard.components.explanation_summary import classes_of
-from dashboard.components.one_explanation import as_pairs, picked_class, sum_check
+from dashboard.components.explanations import as_pairs, classes_of, picked_class, sum_check
 from pipeline.explanation.wording import Side, contrasts
 from pipeline.governance.compare import Comparison
 from pipeline.governance.paired import Flip, FlipKind, Flips

@@ -11,7 +11,7 @@ from dashboard.compare import charts as compare_charts
 from dashboard.compare import tables
 from dashboard.compare.picker import ComparedVersions
 from dashboard.components import charts, widgets, words
-from dashboard.components.explanation_summary import importance
+from dashboard.components.explanations import importance
 from dashboard.components.trust import trust_badge
 from pipeline.governance.compare import Comparison, MetricRow
 from pipeline.governance.evidence import Evidence
