@@ -22,7 +22,7 @@ from pipeline.governance.errors import NotAllowed, SignoffError
 from pipeline.governance.service import GovernanceService
 
 LOOK_SECONDS = 60
-MODULES = ("pandas", "plotly.graph_objects", "pyarrow", "dashboard.review.evidence", "dashboard.history.panels")
+MODULES = ("pandas", "plotly.graph_objects", "pyarrow", "dashboard.review.sections", "dashboard.history.events")
 LOG = logging.getLogger(__name__)
 
 

@@ -26,7 +26,7 @@ from pipeline.governance.service import GovernanceService
 from pipeline.serving import what_if
 from pipeline.serving.predictions import Explanations, Opinion, Prediction, Resolved, Target
 from pipeline.serving.scorer import Scorer
-from pipeline.serving.targets import layout
+from pipeline.serving.targets import input_schema
 from pipeline.serving.trust import TrustState
 from pipeline.serving.what_if import Counterfactual
 from pipeline.settings import Settings, read_settings
@@ -236,7 +236,7 @@ def smallest_change(
         return scorer().predict_checked(found, rows).rows
 
     names = settings().policy.may_change.get(model, [])
-    return what_if.smallest_change(ask, checked, layout(found), may_change=names, wanted=wanted)
+    return what_if.smallest_change(ask, checked, input_schema(found), may_change=names, wanted=wanted)
 
 
 def _of_digest(model: str, version: int, digest: str) -> Target:

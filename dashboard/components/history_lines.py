@@ -15,7 +15,7 @@ OTHER = "Other"
 KINDS: Mapping[str, tuple[EventType, ...]] = {
     "Decisions": (EventType.DECIDED, EventType.APPLIED, EventType.ABORTED),
     "Refusals": (EventType.DENIED,),
-    "Out-of-band": (EventType.DRIFT, EventType.DRIFT_ADOPTED, EventType.DRIFT_REVERTED, EventType.CONFLICT),
+    "Out-of-band": (EventType.OUT_OF_BAND, EventType.ADOPTED, EventType.REVERTED, EventType.CONFLICT),
     OTHER: (EventType.BASELINE, EventType.TAMPERING),
 }
 WORDS: Mapping[str, str] = {
@@ -25,9 +25,9 @@ WORDS: Mapping[str, str] = {
     EventType.ABORTED: "✕ Not applied",
     EventType.CONFLICT: "! Conflict",
     EventType.DENIED: "✕ Refused",
-    EventType.DRIFT: "! Out-of-band",
-    EventType.DRIFT_ADOPTED: "✓ Adopted",
-    EventType.DRIFT_REVERTED: "✓ Reverted",
+    EventType.OUT_OF_BAND: "! Out-of-band",
+    EventType.ADOPTED: "✓ Adopted",
+    EventType.REVERTED: "✓ Reverted",
     EventType.TAMPERING: "! Files changed",
     UNREADABLE: "! Unreadable",
 }
@@ -97,7 +97,7 @@ def event_colours() -> dict[str, str]:
 
 def change(entry: Entry) -> str:
     """From → to of the stage, else of the slot; of several out-of-band slots each."""
-    if entry.type in (EventType.DRIFT, EventType.DRIFT_ADOPTED, EventType.DRIFT_REVERTED):
+    if entry.type in (EventType.OUT_OF_BAND, EventType.ADOPTED, EventType.REVERTED):
         return ", ".join(_slot(each, entry.type) for each in entry.changes)
     if entry.type is EventType.TAMPERING:
         now = (entry.content.get("subject") or {}).get("file_digest")
@@ -136,5 +136,5 @@ def since(champion: int, created_at: str, *, periods: Sequence[Period], entries:
 
 
 def _slot(each: SlotChange, event: str) -> str:
-    after = each.observed if event is EventType.DRIFT else each.to
+    after = each.observed if event is EventType.OUT_OF_BAND else each.to
     return f"{visible(each.slot.label)}: {each.expected or UNSET} → {after or UNSET}"

@@ -1,6 +1,6 @@
 """Pieces that several pages draw."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from pipeline.governance.errors import (
 from pipeline.governance.evidence import Metric
 from pipeline.governance.gates import GateResult
 from pipeline.governance.lifecycle import CHAMPION, Stage
+from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.text import visible
 from pipeline.validation.rows import InvalidRows
 
@@ -48,6 +49,7 @@ TITLES = (
 MOST_ROWS, TABLE_PIXELS = 14, 500
 FACT_PIXELS, LONG_FACT = 230, 26
 FOUR_DIGITS = "%.4f"
+MOST_CHANGES = 5
 
 
 def guarded(draw: Callable[[], None], name: str) -> None:
@@ -169,6 +171,12 @@ def facts(pairs: Mapping[str, object]) -> None:
         with grid.cell(column_span="all" if len(text) > LONG_FACT else 1), st.container(gap=None):
             st.caption(name)
             st.text(text)
+
+
+def out_of_band(model: str, differences: Sequence[OutOfBandChange]) -> None:
+    sentences = "\n".join(f"•  {each.sentence}" for each in differences[:MOST_CHANGES])
+    with message("Moved out-of-band", f"{words.name(model)}\n{sentences}", colour="orange"):
+        pages.link_history("See what moved, adopt or revert it", model)
 
 
 def writes_notice() -> bool:

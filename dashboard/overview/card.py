@@ -1,6 +1,6 @@
 """One model on the first page: what serves, what waits, what moved, what happened last."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Set
 
 import streamlit as st
 
@@ -10,7 +10,6 @@ from dashboard.components.history_lines import last_line, since
 from dashboard.components.trust import Named, trust_badge
 from pipeline.governance.history import ModelOverview
 from pipeline.governance.lifecycle import Stage
-from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.reconcile import pending_sentence
 
 MOST_SHOWN = 5
@@ -19,12 +18,6 @@ MOST_SHOWN = 5
 def urgency(model: ModelOverview) -> tuple[bool, bool, str]:
     """What somebody has to do something about comes first."""
     return not model.differences, not model.waiting, model.record.name
-
-
-def out_of_band(model: str, differences: Sequence[OutOfBandChange]) -> None:
-    sentences = "\n".join(f"•  {each.sentence}" for each in differences[:MOST_SHOWN])
-    with widgets.message("Moved out-of-band", f"{words.name(model)}\n{sentences}", colour="orange"):
-        pages.link_history("See what moved, adopt or revert it", model)
 
 
 def card(model: ModelOverview, refused: Set[Named]) -> None:

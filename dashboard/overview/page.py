@@ -27,7 +27,7 @@ def overview_page() -> None:
         changed_box("Files changed", *named, reason=reason)
     for model in models:
         if model.differences:
-            model_card.out_of_band(model.record.name, model.differences)
+            widgets.out_of_band(model.record.name, model.differences)
     refused = unusable((each.record.name, version) for each in cards for version in model_card.shown_waiting(each))
     with st.grid(min(2, len(models)), min_column_width=CARD_PIXELS):
         for index, model in enumerate(cards):
@@ -42,7 +42,7 @@ def lost() -> None:
     if sentence := session.unknown_registry():
         widgets.message("Unknown registry", words.sentence(sentence), colour="orange")
     for name, differences in session.gone().items():
-        model_card.out_of_band(name, differences)
+        widgets.out_of_band(name, differences)
 
 
 def figures(models: list[ModelOverview], changed: int) -> None:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.components import widgets, words
-from dashboard.components.once import drawn_key, once, renew
+from dashboard.components.submit_once import drawn_key, once, renew
 from pipeline.governance.decide import Outcome
 from pipeline.governance.errors import Conflict, DecisionPending, SignoffError
 from pipeline.governance.lifecycle import FEWEST_REASON_CHARACTERS, MOST_REASON_CHARACTERS, Move, MoveKind, Stage
@@ -17,7 +17,7 @@ REFUSAL = "refusal"
 
 
 @dataclass(frozen=True)
-class Draft:
+class DecisionDraft:
     """A decision as it was drawn: what was on the screen, and the key under which it can only happen once.
 
     recompute: the claims were held against the bytes, and will be again.
@@ -58,7 +58,7 @@ def decision_form(review: Review) -> None:
         )
 
 
-def _form(review: Review, draft: Draft) -> None:
+def _form(review: Review, draft: DecisionDraft) -> None:
     """Of a blocked move the button alone is left: there is nothing to give a reason for."""
     with st.form(f"form/{draft.key}", border=False, enter_to_submit=False):
         if review.open:
@@ -74,7 +74,7 @@ def _form(review: Review, draft: Draft) -> None:
         )
 
 
-def _fields(review: Review, draft: Draft) -> None:
+def _fields(review: Review, draft: DecisionDraft) -> None:
     st.text_area(
         "Reason",
         key=draft.reason,
@@ -87,12 +87,12 @@ def _fields(review: Review, draft: Draft) -> None:
         st.checkbox(f"I accept the {named}", key=draft.accept, help=", ".join(gate.name for gate in review.warnings))
 
 
-def _draft(review: Review) -> Draft:
-    blank = Draft(review.move, review.evidence.digest, review.state, review.recomputation is not None, "")
+def _draft(review: Review) -> DecisionDraft:
+    blank = DecisionDraft(review.move, review.evidence.digest, review.state, review.recomputation is not None, "")
     return replace(blank, key=drawn_key(blank.place))
 
 
-def _decide(draft: Draft) -> None:
+def _decide(draft: DecisionDraft) -> None:
     """Runs before the page is drawn again. The key is the one that was drawn: a second click is the same decision."""
     reason, accepted = st.session_state.get(draft.reason, ""), bool(st.session_state.get(draft.accept))
     try:
@@ -108,7 +108,7 @@ def _decide(draft: Draft) -> None:
     session.forget_reads()
 
 
-def send(draft: Draft, reason: str, *, accept_warnings: bool) -> Outcome:
+def send(draft: DecisionDraft, reason: str, *, accept_warnings: bool) -> Outcome:
     """The one call to the service that this kind of move needs."""
     service, move, actor = session.desk(), draft.move, session.signer()
     options: Options = {
@@ -130,7 +130,7 @@ def send(draft: Draft, reason: str, *, accept_warnings: bool) -> Outcome:
             return service.promote(move.model, version, stage, reason=reason, actor=actor, **options)
 
 
-def _keep_text(draft: Draft, reason: str) -> None:
+def _keep_text(draft: DecisionDraft, reason: str) -> None:
     """The old key may stand for a decision that ended without effect: a new one, with the same text in the form."""
     fresh = replace(draft, key=renew(draft.place))
     st.session_state[fresh.reason] = reason

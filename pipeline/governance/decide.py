@@ -128,7 +128,7 @@ def check_slot(held: SlotState | None, seen: SlotState, slot: Slot) -> None:
     now = held or SlotState.initial(slot)
     if now.pending:
         raise DecisionPending(f"a decision about {slot.label} has not ended; reconcile finishes it")
-    if (now.recorded, now.generation, now.drift) != (seen.recorded, seen.generation, seen.drift):
+    if (now.recorded, now.generation, now.out_of_band) != (seen.recorded, seen.generation, seen.out_of_band):
         raise StateChanged(f"state: {slot.label} changed since you looked; look at the review again")
 
 

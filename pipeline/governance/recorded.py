@@ -7,7 +7,7 @@ from pipeline.governance.evidence import Evidence
 from pipeline.governance.ledger import Event, EventType
 from pipeline.governance.lifecycle import CHAMPION, Slot, Stage
 
-SETTLED = (EventType.BASELINE, EventType.APPLIED, EventType.DRIFT_ADOPTED)
+SETTLED = (EventType.BASELINE, EventType.APPLIED, EventType.ADOPTED)
 
 
 class RecordedFiles(NamedTuple):

@@ -239,7 +239,7 @@ def _changes_something(changes: Iterable[Change], move: Move) -> GateResult:
 def _slot_settled(changes: Iterable[Change], slots: Iterable[SlotState]) -> GateResult:
     """Fails where a decision has not ended or where the registry was moved by another way."""
     pairs = list(zip(changes, slots, strict=True))
-    moved = [change for change, held in pairs if held.drift or held.recorded != change.expected]
+    moved = [change for change, held in pairs if held.out_of_band or held.recorded != change.expected]
     pending = [change for change, held in pairs if held.pending]
     why = ""
     if moved:

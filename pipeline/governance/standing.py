@@ -56,7 +56,7 @@ def marks(event: Event, held: Callable[[TopicMark], Event | None]) -> list[Topic
     """The marks that an event takes over; of `Topic.NUMBER` the first event keeps it. held: the event of a mark."""
     subject: Mapping[str, Any] = event.content.get("subject") or {}
     number = subject.get("version")
-    if number is None and event.type is not EventType.DRIFT_ADOPTED:
+    if number is None and event.type is not EventType.ADOPTED:
         return []
     found = []
     version, created_at = about(event)

@@ -254,7 +254,7 @@ def model_info(served: Served, status: ServingStatus) -> ModelInfo:
         model_type=target.model_type,
         classes=list(target.classes),
         probabilities=target.probabilities,
-        columns=[_column(rule) for rule in served.layout.columns],
+        columns=[_column(rule) for rule in served.schema.columns],
         metrics={
             each.name: MetricInfo.model_construct(value=each.value, low=each.low, high=each.high, n=each.n)
             for each in target.evidence.metrics()

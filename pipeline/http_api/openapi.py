@@ -213,7 +213,7 @@ def _problem(status: str) -> Json:
 
 
 def _schemas(served: Served | None, batch_rows: int) -> Json:
-    row = row_schema(served.layout, served.example) if served else {"type": "object", "title": "Row"}
+    row = row_schema(served.schema, served.example) if served else {"type": "object", "title": "Row"}
     reference = {"$ref": f"{COMPONENTS}Row"}
     rows: Json = {
         "type": "object",

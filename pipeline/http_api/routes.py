@@ -58,7 +58,7 @@ async def predict(request: Request) -> Response:
     explain = _flag(request, "explain")
     with state.concurrency.slot():
         served = state.served()
-        row = check_rows([parse_row(await read_text(request, state.limits))], served.layout)[0]
+        row = check_rows([parse_row(await read_text(request, state.limits))], served.schema)[0]
         found = await state.batcher.predict(served.target, row)
         explained = await state.batcher.explain(served.target, row) if explain else None
     one_class = served.target.classes and not served.target.names
@@ -72,7 +72,7 @@ async def predict_batch(request: Request) -> Response:
     with state.concurrency.slot():
         served = state.served()
         rows = parse_rows(await read_text(request, state.limits), most=state.limits.batch_rows)
-        checked = check_many(Input.of_rows(rows, served.layout), served.layout, numbers=range(1, len(rows) + 1))
+        checked = check_many(Input.of_rows(rows, served.schema), served.schema, numbers=range(1, len(rows) + 1))
         found = await state.batcher.predict_columns(served.target, checked) if checked.usable.any() else None
         state.metrics.predicted(served.target, counts(served.target, found))
         return _json(batch_text(served.target, found.checked if found else checked, found))

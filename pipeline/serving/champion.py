@@ -15,7 +15,7 @@ from pipeline.governance.lifecycle import CHAMPION
 from pipeline.governance.service import GovernanceService
 from pipeline.serving.predictions import Resolved, Target
 from pipeline.serving.scorer import Scorer
-from pipeline.serving.targets import layout
+from pipeline.serving.targets import input_schema
 from pipeline.serving.trust import LedgerView, Trust
 from pipeline.validation.rows import CheckedRow, example_row
 from pipeline.validation.schema import InputSchema
@@ -33,7 +33,7 @@ class Served:
     """A champion that answers."""
 
     target: Target
-    layout: InputSchema
+    schema: InputSchema
     since: datetime | None  # when the ledger made it champion
     example: CheckedRow | None  # a row that it takes, where one is known
 
@@ -124,7 +124,7 @@ class Follower:
 
     def _load(self, target: Target, view: LedgerView) -> Served:
         """Has the workers load it and predict one row, and keeps its copy on disk. Raises Refused where that fails."""
-        columns = layout(target)
+        columns = input_schema(target)
         example = example_row(columns, target.example)
         with ExitStack() as stack:
             stack.enter_context(self._scorer.keeping(target))

@@ -17,7 +17,7 @@ from pipeline.serving.trust import LedgerView, Trust, TrustState, judge
 from pipeline.serving.worker.client import WorkerRefusal
 from pipeline.serving.worker.load import MODEL_DESCRIPTION, model_file, parse_description
 from pipeline.serving.worker.protocol import Frame
-from pipeline.validation.schema import InputSchema, layout_of, layout_of_model, started_with
+from pipeline.validation.schema import InputSchema, schema_of, schema_of_model, started_with
 
 # What MODEL, MODEL@ALIAS and MODEL/VERSION mean: the registry says it, and of a champion the ledger has to agree.
 
@@ -99,9 +99,9 @@ class Targets:
         resolved = self.resolve(reference) if isinstance(reference, str) else reference
         record = self._service.version(resolved.model, resolved.version)
         evidence = self._service.reviewer.evidence(record)
-        layout = layout_of(evidence.document("feature_schema"), evidence.content["signature"])
+        schema = schema_of(evidence.document("feature_schema"), evidence.content["signature"])
         state = self._judged(evidence)
-        target = Target(resolved, record, evidence, state, layout)
+        target = Target(resolved, record, evidence, state, schema)
         return self._loaded(target) if state.usable else target
 
     def recorded_trust(self, evidence: Evidence) -> TrustState:
@@ -167,7 +167,7 @@ class Targets:
         return replace(
             target,
             state=replace(target.state, loaded=True, foreign=found["foreign"]),
-            layout=started_with(target.layout, found["example"]) if target.layout else layout_of_model(found),
+            schema=started_with(target.schema, found["example"]) if target.schema else schema_of_model(found),
             classes=tuple(found["classes"]),
             names=tuple(found.get("names", ())),
             probabilities=found["probabilities"],
@@ -197,10 +197,10 @@ def _keep(kept: OrderedDict[str, Found], digest: str, found: Found) -> None:
         kept.popitem(last=False)
 
 
-def layout(target: Target) -> InputSchema:
+def input_schema(target: Target) -> InputSchema:
     """Raises Refused where nothing says which columns the version takes, or one has to be there and cannot be given."""
-    if target.layout is None:
+    if target.schema is None:
         raise Refused(f"{target.label} does not say which columns it takes: no schema, signature, example or names")
-    if never := [rule for rule in target.layout.columns if rule.refusal and rule.required]:
+    if never := [rule for rule in target.schema.columns if rule.refusal and rule.required]:
         raise Refused(f"{target.label} cannot be asked: its column {visible(never[0].name)} {never[0].refusal}")
-    return target.layout
+    return target.schema

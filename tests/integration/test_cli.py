@@ -362,7 +362,7 @@ def test_a_change_by_another_way_is_found_and_ended(verb: Verb, folder: Path) ->
     recorded = verb("reconcile")[1]
 
     assert (code, found["ok"], found["problems"][0]["kind"]) == (7, False, "out_of_band")
-    assert [event["type"] for event in recorded["events"]] == ["drift"]
+    assert [event["type"] for event in recorded["events"]] == ["out_of_band"]
     assert recorded["differences"][0]["slot"] == "@champion"
     assert recorded["states"] == {MODEL: "@champion=3#1"}
     assert verb("promote", MODEL, 4, "Production", "--reason", REASON, "--accept-warnings")[0] == 4
@@ -401,7 +401,10 @@ def test_a_model_that_was_renamed_or_deleted_is_listed(
     code, found, _ = verb("reconcile")
 
     assert (code, found["gone"]) == (0, [MODEL])
-    assert {(each["type"], each["model"]) for each in found["events"]} == {("drift", MODEL), ("baseline", "renamed")}
+    assert {(each["type"], each["model"]) for each in found["events"]} == {
+        ("out_of_band", MODEL),
+        ("baseline", "renamed"),
+    }
     assert found["states"].keys() == {MODEL}
     assert "@champion" in {each["slot"] for each in found["differences"] if each["model"] == MODEL}
     assert run(["reconcile"]) == 0

@@ -73,7 +73,7 @@ def served(service: GovernanceService, scorer: Scorer, worker: SlowWorker) -> It
 
 
 def row(served: Served, age: float = 30.0) -> CheckedRow:
-    return check_row({**ROW, "Age": age}, served.layout)
+    return check_row({**ROW, "Age": age}, served.schema)
 
 
 def run(scorer: Scorer, work: Any, *, concurrency: int = 1, seconds: float = 60.0) -> Any:
@@ -128,7 +128,7 @@ def test_nobody_pays_for_somebody_elses_row(scorer: Scorer, served: Served, work
 
 def test_columns_are_asked_about_alone(scorer: Scorer, served: Served, worker: SlowWorker) -> None:
     """They are many rows already."""
-    checked = check_many(Input.of_rows([ROW] * 5, served.layout), served.layout)
+    checked = check_many(Input.of_rows([ROW] * 5, served.schema), served.schema)
 
     async def work(batcher: MicroBatcher) -> list[Any]:
         rows = [batcher.predict(served.target, row(served)) for _ in range(3)]

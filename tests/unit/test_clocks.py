@@ -274,6 +274,6 @@ class TestAPromoterWhoseIntentSomebodyEnded:
         del registry.set_stage
 
         assert [each.sentence for each in desk.differences(MODEL)] == ["/1 is Staging, the ledger says None"]
-        assert [stored.event.type for stored in find(desk)] == [EventType.DRIFT]
+        assert [stored.event.type for stored in find(desk)] == [EventType.OUT_OF_BAND]
         desk.revert(MODEL, reason=REASON, actor=GRACE)
         assert desk.verify() == []

@@ -608,7 +608,7 @@ MISTAKES = [
 def test_one_validation_for_all_doors(api: LocalApi, row: dict[str, object]) -> None:
     """The command line says the same sentence, in a batch with the number of the row before it."""
     with pytest.raises(InvalidRows) as refusal:
-        check_rows([parse_row(json.dumps(row))], api.state.served().layout)
+        check_rows([parse_row(json.dumps(row))], api.state.served().schema)
     assert problem(api.predict(row), 422, "InvalidRows")["detail"] == str(refusal.value)
     many = api.predict({"rows": [ROW, row]}, "/predict_batch").json()["rows"][1]["errors"]
     assert [each["sentence"] for each in many] == [f"row 2, {each.sentence}" for each in refusal.value.problems]

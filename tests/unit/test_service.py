@@ -514,11 +514,11 @@ class TestConcurrency:
             pytest.param({"since": EPOCH}, None, id="confirmed later"),
             pytest.param({"recorded": "Staging"}, StateChanged, id="another content"),
             pytest.param({"generation": 2}, StateChanged, id="decided since"),
-            pytest.param({"drift": True}, StateChanged, id="no drift any more"),
-            pytest.param({"recorded": "Staging", "generation": 2, "drift": True}, StateChanged, id="everything"),
+            pytest.param({"out_of_band": True}, StateChanged, id="no out-of-band change any more"),
+            pytest.param({"recorded": "Staging", "generation": 2, "out_of_band": True}, StateChanged, id="everything"),
         ],
     )
-    def test_the_compare_looks_at_content_generation_and_drift(
+    def test_the_compare_looks_at_content_generation_and_out_of_band(
         self, seen: dict[str, object], error: type[SignoffError] | None
     ) -> None:
         """Each of them by itself."""
@@ -669,7 +669,7 @@ class TestOpening:
         log.clear()
         desk.reconcile(MODEL, min_age=timedelta(0))
 
-        assert reverted == ["open", "decided", "write", "drift_reverted"]
+        assert reverted == ["open", "decided", "write", "reverted"]
         assert log == ["open", "write", "applied"]
 
 
@@ -824,7 +824,7 @@ class TestOutOfBand:
         """A second pass finds nothing new."""
         desk, _ = self.moved()
 
-        assert [stored.event.type for stored in desk.reconcile(MODEL)] == [EventType.DRIFT]
+        assert [stored.event.type for stored in desk.reconcile(MODEL)] == [EventType.OUT_OF_BAND]
         assert desk.reconcile(MODEL) == []
         assert desk.differences(MODEL)[0].reported
 
@@ -834,7 +834,7 @@ class TestOutOfBand:
         desk.reconcile(MODEL)
         registry.set_alias(MODEL, "champion", 1)
 
-        assert [stored.event.type for stored in desk.reconcile(MODEL)] == [EventType.DRIFT]
+        assert [stored.event.type for stored in desk.reconcile(MODEL)] == [EventType.OUT_OF_BAND]
         assert desk.differences(MODEL) == []
         promote(desk, 2, Stage.STAGING)
         promote(desk, 2, Stage.PRODUCTION)
@@ -874,7 +874,7 @@ class TestOutOfBand:
         desk.revert(MODEL, reason=REASON, actor=GRACE)
 
         assert registry.state(MODEL).champion == 1
-        assert types(desk)[-3:] == [EventType.DRIFT, EventType.DECIDED, EventType.DRIFT_REVERTED]
+        assert types(desk)[-3:] == [EventType.OUT_OF_BAND, EventType.DECIDED, EventType.REVERTED]
 
     @pytest.mark.parametrize("end", ["adopt", "revert"])
     def test_needs_a_difference_and_a_role_to_be_ended(self, end: str) -> None:
@@ -924,7 +924,7 @@ class TestOutOfBand:
         with pytest.raises(StateChanged, match="@canary changed since you looked"):
             desk.adopt(MODEL, reason=REASON, actor=GRACE)
 
-        assert types(desk)[-2:] == [EventType.DRIFT_ADOPTED, EventType.DENIED]
+        assert types(desk)[-2:] == [EventType.ADOPTED, EventType.DENIED]
 
     def canary(self) -> tuple[GovernanceService, InMemoryRegistry]:
         registry = small_registry()
@@ -946,7 +946,7 @@ class TestOutOfBand:
 
     @pytest.mark.parametrize("end", ["adopt", "revert"])
     def test_is_ended_in_the_state_that_was_looked_at(self, end: str) -> None:
-        """What was handed out is taken back, also after it was recorded as drift."""
+        """What was handed out is taken back, also after it was recorded as out-of-band."""
         desk, _ = self.canary()
         state = state_text(desk.differences(MODEL))
         desk.reconcile(MODEL)
@@ -1144,7 +1144,7 @@ class TestOutOfBand:
         assert desk.differences(MODEL) == []
 
     def test_is_left_for_the_next_pass_where_somebody_decided_meanwhile(self) -> None:
-        """The drift is reported of what was compared, or not at all."""
+        """The out-of-band change is reported of what was compared, or not at all."""
         desk, _ = self.moved()
         slots = desk.ledger.slots(MODEL)
         desk.reconcile(MODEL)
@@ -1214,7 +1214,7 @@ class TestReconcile:
         registry.set_alias(MODEL, "champion", 1)
         events = desk.reconcile(MODEL, min_age=timedelta(0))
 
-        assert [stored.event.type for stored in events] == [EventType.DRIFT_REVERTED]
+        assert [stored.event.type for stored in events] == [EventType.REVERTED]
 
     def test_writes_one_end_where_two_reconcile(self) -> None:
         """The second finds it recorded."""
@@ -1510,7 +1510,7 @@ class TestLookingBack:
         assert [each.type for each in entries if each.is_about(1, new)] == [
             EventType.DECIDED,
             EventType.APPLIED,
-            EventType.DRIFT_ADOPTED,
+            EventType.ADOPTED,
         ]
         assert not any(each.is_about(1, new) for each in before)
         assert not any(each.is_about(2, old) for each in before)

@@ -113,7 +113,7 @@ def test_numbers_that_were_given_out_again(service):
     assert judge(champion, view(service)).state is Trust.TAMPERED
 
 
-@pytest.mark.parametrize("kind", [EventType.DENIED, EventType.TAMPERING, EventType.DECIDED, EventType.DRIFT])
+@pytest.mark.parametrize("kind", [EventType.DENIED, EventType.TAMPERING, EventType.DECIDED, EventType.OUT_OF_BAND])
 def test_events_that_settle_nothing(kind, service):
     """A refusal or an alarm names a digest too, and approves nothing."""
     champion = SlotChange(Slot.of_alias(MODEL, "champion"), None, "1")

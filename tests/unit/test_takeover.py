@@ -120,7 +120,7 @@ class TestTheDesksOwnLook:
         registry.set_alias(MODEL, "champion", 3)
         there = registry.state(MODEL)
 
-        assert [stored.event.type for stored in desk.look()] == [EventType.DRIFT]
+        assert [stored.event.type for stored in desk.look()] == [EventType.OUT_OF_BAND]
         assert desk.look() == []
         assert registry.state(MODEL) == there
 
@@ -149,7 +149,7 @@ def test_models_that_were_renamed_or_deleted_are_named() -> None:
     assert desk.known_models() == [OTHER, MODEL, "renamed"]
     assert desk.differences(MODEL)[0].sentence == "@champion is not there, the ledger says 1"
     assert [(stored.event.model, stored.event.type) for stored in desk.reconcile()] == [
-        (MODEL, EventType.DRIFT),
+        (MODEL, EventType.OUT_OF_BAND),
         ("renamed", EventType.BASELINE),
     ]
 

@@ -17,7 +17,7 @@ KEPT = "scored_upload"
 
 def file_of_rows(target: Target) -> None:
     limits = session.settings().serving
-    rules = [rule for rule in (target.layout.columns if target.layout else ()) if not rule.refusal][:40]
+    rules = [rule for rule in (target.schema.columns if target.schema else ()) if not rule.refusal][:40]
     names = ", ".join(visible(rule.name) + ("" if rule.required else " (optional)") for rule in rules)
     st.text(f"A CSV, tab-separated or Parquet file with these columns, in any order: {names}")
     st.caption(f"At most {limits.upload_megabytes:g} MB and {limits.upload_rows:,} rows. Other columns are kept.")

@@ -1,13 +1,14 @@
-"""Why one row: a waterfall, sentences, the check of the sum and a second opinion."""
+"""Explanations as several pages show them: of one row, a second opinion, and the summary that came with a version."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
 from dashboard import session
-from dashboard.components import charts, explanation_charts, widgets, words
+from dashboard.components import charts, explanation_charts, tables, widgets, words
 from pipeline.explanation.wording import sentences, smallest_reason
+from pipeline.governance.evidence import Evidence, number
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Explanations, Target
 from pipeline.validation.rows import Row, Value
@@ -48,8 +49,8 @@ def why(document: Mapping[str, Any], row: Row, class_name: str, *, schema: Mappi
     """The waterfall of one class and its sentences. document: see explanation.result.to_json."""
     scale, effects = str(document["scale"]), document["contributions"][class_name]
     ends = (document["base_values"][class_name], document["output"][class_name])
-    number = list(document["classes"]) == ["output"]
-    title = "Output" if number else f"{explanation_charts.short(class_name)} ({scale})"
+    is_number = list(document["classes"]) == ["output"]
+    title = "Output" if is_number else f"{explanation_charts.short(class_name)} ({scale})"
     figure = explanation_charts.waterfall(effects, row, ends, title=title, dark=st.context.theme.type == "dark")
     left, right = st.columns([11, 9], gap="medium")
     with left:
@@ -57,7 +58,7 @@ def why(document: Mapping[str, Any], row: Row, class_name: str, *, schema: Mappi
     with right:
         st.subheader("In words", anchor=False)
         lines = sentences(document, row, class_name, schema=schema)
-        what = "the output" if number else "this class"
+        what = "the output" if is_number else "this class"
         st.text("\n".join(f"•  {visible(line)}" for line in lines) or f"No column moves {what} noticeably.")
         named = "" if scale == "value" else f" ({scale})"
         st.text(f"With nothing known {ends[0]:.3f}, for this row {ends[1]:.3f}{named}.")
@@ -85,3 +86,44 @@ def picked_class(classes: list[str], predicted: str) -> str:
     options = list(dict.fromkeys([AS_PREDICTED, *classes]))
     chosen = st.selectbox("Class", options, key="class", bind="query-params", format_func=words.name, width=260)
     return predicted if chosen == AS_PREDICTED else str(chosen)
+
+
+# The explanation summary that came with a version.
+
+
+def classes_of(classes: Sequence[str], evidence: Evidence) -> list[str]:
+    """In the order of the evaluation, if it names the same ones."""
+    told = evidence.document("evaluation").get("classes")
+    named = [str(each) for each in told] if isinstance(told, list) else []
+    return named if sorted(named) == sorted(classes) else list(classes)
+
+
+def mean_abs(document: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Per class and column, from the summary; empty where it does not say."""
+    told = document.get("mean_abs")
+    held = {str(name): each for name, each in told.items() if isinstance(each, dict)} if isinstance(told, dict) else {}
+    found = {name: {str(k): abs(value) for k, v in each.items() if (value := number(v)) is not None}
+             for name, each in held.items()}  # fmt: skip
+    alike = {frozenset(each) for each in found.values()}
+    return found if len(alike) == 1 and all(found.values()) else {}
+
+
+def importance(evidence: Evidence) -> dict[str, float]:
+    """The share of each column in the sum of all: versions may be explained on different scales."""
+    entries = evidence.document("explanation").get("importance")
+    held = [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+    found = {tables.cell(each.get("column")): number(each.get("mean_abs")) for each in held}
+    known = {name: abs(value) for name, value in found.items() if value is not None}
+    total = sum(known.values())
+    return {name: value / total for name, value in known.items()} if total else {}
+
+
+def explained_by(summary: Mapping[str, Any]) -> None:
+    """On how many rows, by which method, and whether it adds up, as the file says."""
+    n, error, tolerance = (number(summary.get(name)) for name in ("n", "sum_error", "tolerance"))
+    rows = words.count(int(n or 0), "evaluation row")
+    st.caption(f"Mean over {rows}, drawn so that each class has its share.")
+    if error is None or tolerance is None:
+        st.text(f"Method: {visible(str(summary.get('method')), most=120)}. Whether it adds up is not said.")
+    else:
+        sum_check(summary, tolerance, adds_up=error <= tolerance)
