@@ -8,7 +8,7 @@ import streamlit as st
 from dashboard import session
 from dashboard.components import charts, explanation_charts, tables, widgets, words
 from pipeline.explanation.wording import sentences, smallest_reason
-from pipeline.governance.evidence import Evidence, number
+from pipeline.governance.evidence import Evidence, entry_of, number
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Explanations, Target
 from pipeline.validation.rows import Row, Value
@@ -19,14 +19,14 @@ TOP_OF_OPINION = 5
 
 
 def as_pairs(row: Row) -> tuple[tuple[str, Value], ...]:
-    """A row that a cache can look up."""
+    """A row as a hashable value, so that a cache can look it up."""
     return tuple(row.items())
 
 
 def sum_check(document: Mapping[str, Any], tolerance: float, *, adds_up: bool, head: str = "") -> None:
-    """How it was found, and whether it adds up to what the model says; a failure is shown, not hidden.
+    """Says how an explanation was computed, and whether it adds up to the output; a failure is shown in a red box.
 
-    document: an explanation's, or a summary's.
+    document: of an explanation or of a summary. head: stands before the sentence.
     """
     method, error = visible(str(document["method"]), most=120), float(document["sum_error"])
     if adds_up:
@@ -38,7 +38,7 @@ def sum_check(document: Mapping[str, Any], tolerance: float, *, adds_up: bool, h
 
 
 def what_to_know(found: Explanations) -> None:
-    """Why it is only sampled, and what stands for "nothing known" where the version brought no background rows."""
+    """Says why it is only sampled, and which rows stand for "nothing known" where the version brought none."""
     if found.fallback:
         st.text(f"Sampled, because {visible(found.fallback, most=200)}.")
     if found.background:
@@ -46,7 +46,7 @@ def what_to_know(found: Explanations) -> None:
 
 
 def why(document: Mapping[str, Any], row: Row, class_name: str, *, schema: Mapping[str, Any]) -> None:
-    """The waterfall of one class and its sentences. document: see explanation.result.to_json."""
+    """Draws the waterfall of one class and its sentences. document: see explanation.result.to_json."""
     scale, effects = str(document["scale"]), document["contributions"][class_name]
     ends = (document["base_values"][class_name], document["output"][class_name])
     is_number = list(document["classes"]) == ["output"]
@@ -57,15 +57,15 @@ def why(document: Mapping[str, Any], row: Row, class_name: str, *, schema: Mappi
         st.plotly_chart(figure, config=charts.PLAIN, alt="From nothing known to the output, column by column")
     with right:
         st.subheader("In words", anchor=False)
-        lines = sentences(document, row, class_name, schema=schema)
+        reasons = sentences(document, row, class_name, schema=schema)
         what = "the output" if is_number else "this class"
-        st.text("\n".join(f"•  {visible(line)}" for line in lines) or f"No column moves {what} noticeably.")
+        st.text("\n".join(f"•  {visible(each)}" for each in reasons) or f"No column moves {what} noticeably.")
         named = "" if scale == "value" else f" ({scale})"
         st.text(f"With nothing known {ends[0]:.3f}, for this row {ends[1]:.3f}{named}.")
 
 
 def second_opinion(target: Target, row: Row, class_name: str) -> None:
-    """Another method about the same row and class, and how far the two agree."""
+    """Draws a local linear model of the same row and class, and says how far the two methods agree."""
     if not st.toggle("Second opinion", key="opinion", bind="query-params"):
         return
     model, version = target.resolved.model, target.resolved.version
@@ -76,9 +76,9 @@ def second_opinion(target: Target, row: Row, class_name: str) -> None:
     if found.r2 < LITTLE_FIT:
         st.caption("It fits poorly here: its weights mean little.")
     least = smallest_reason(max(map(abs, found.weights.values()), default=0.0))
-    lines = (f"•  {visible(name)} {'raises' if found.weights[name] > 0 else 'lowers'} it by "
+    weights = (f"•  {visible(name)} {'raises' if found.weights[name] > 0 else 'lowers'} it by "
              f"{abs(found.weights[name]):.2f}" for name in top if abs(found.weights[name]) >= least)  # fmt: skip
-    st.text("\n".join(lines))
+    st.text("\n".join(weights))
     st.caption(f"On the {found.scale}, against rows of the background with other values. In the manner of LIME.")
 
 
@@ -92,34 +92,33 @@ def picked_class(classes: list[str], predicted: str) -> str:
 
 
 def classes_of(classes: Sequence[str], evidence: Evidence) -> list[str]:
-    """In the order of the evaluation, if it names the same ones."""
-    told = evidence.document("evaluation").get("classes")
-    named = [str(each) for each in told] if isinstance(told, list) else []
+    """The classes in the order of the evaluation, if it names the same ones."""
+    listed = evidence.document("evaluation").get("classes")
+    named = [str(each) for each in listed] if isinstance(listed, list) else []
     return named if sorted(named) == sorted(classes) else list(classes)
 
 
 def mean_abs(document: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Per class and column, from the summary; empty where it does not say."""
-    told = document.get("mean_abs")
-    held = {str(name): each for name, each in told.items() if isinstance(each, dict)} if isinstance(told, dict) else {}
+    """The mean absolute effect per class and column, from the summary; empty where it has none that can be read."""
+    by_class = entry_of(document, "mean_abs")
     found = {name: {str(k): abs(value) for k, v in each.items() if (value := number(v)) is not None}
-             for name, each in held.items()}  # fmt: skip
+             for name, each in by_class.items() if isinstance(each, dict)}  # fmt: skip
     alike = {frozenset(each) for each in found.values()}
     return found if len(alike) == 1 and all(found.values()) else {}
 
 
 def importance(evidence: Evidence) -> dict[str, float]:
-    """The share of each column in the sum of all: versions may be explained on different scales."""
+    """The share of each column in the sum of all columns, which versions on different scales can be compared by."""
     entries = evidence.document("explanation").get("importance")
-    held = [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
-    found = {tables.cell(each.get("column")): number(each.get("mean_abs")) for each in held}
+    rows = [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+    found = {tables.cell(each.get("column")): number(each.get("mean_abs")) for each in rows}
     known = {name: abs(value) for name, value in found.items() if value is not None}
     total = sum(known.values())
     return {name: value / total for name, value in known.items()} if total else {}
 
 
 def explained_by(summary: Mapping[str, Any]) -> None:
-    """On how many rows, by which method, and whether it adds up, as the file says."""
+    """Says on how many rows the summary was made, by which method, and whether it adds up."""
     n, error, tolerance = (number(summary.get(name)) for name in ("n", "sum_error", "tolerance"))
     rows = words.count(int(n or 0), "evaluation row")
     st.caption(f"Mean over {rows}, drawn so that each class has its share.")
