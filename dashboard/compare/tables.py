@@ -7,9 +7,9 @@ import pandas as pd
 
 from dashboard.components import tables, words
 from pipeline.governance.compare import Comparison, Differences, MetricRow, compared
-from pipeline.governance.evidence import DOCUMENTS, Evidence, number
+from pipeline.governance.documents import DOCUMENTS, EVALUATION_ROWS
+from pipeline.governance.evidence import Evidence
 from pipeline.governance.paired import Flip, FlipKind
-from pipeline.governance.review import EVALUATION_ROWS
 from pipeline.governance.text import visible
 
 DIFFERS, SAME = "! Differs", "✓ Same"
@@ -140,9 +140,8 @@ def differences(comparison: Comparison, part: str, *, only: bool) -> pd.DataFram
 
 def explained_by(evidence: Evidence) -> str:
     """How the importance was found, in the summary's own words."""
-    summary = evidence.document("explanation")
-    n = number(summary.get("n"))
-    parts = [tables.cell(summary.get("method")), tables.cell(summary.get("scale")), n and f"{n:,.0f} rows"]
+    summary = evidence.explanation
+    parts = [tables.cell(summary.method), tables.cell(summary.scale), summary.n and f"{summary.n:,} rows"]
     return ", ".join(part for part in parts if part)
 
 

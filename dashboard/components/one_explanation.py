@@ -44,7 +44,7 @@ def what_to_know(found: Explanations) -> None:
         st.text(found.background)
 
 
-def why(document: Mapping[str, Any], row: Row, class_name: str, *, schema: Mapping[str, Any]) -> None:
+def why(document: Mapping[str, Any], row: Row, class_name: str, *, units: Mapping[str, str]) -> None:
     """The waterfall of one class and its sentences. document: see explanation.result.to_json."""
     scale, effects = str(document["scale"]), document["contributions"][class_name]
     ends = (document["base_values"][class_name], document["output"][class_name])
@@ -56,7 +56,7 @@ def why(document: Mapping[str, Any], row: Row, class_name: str, *, schema: Mappi
         st.plotly_chart(figure, config=charts.PLAIN, alt="From nothing known to the output, column by column")
     with right:
         st.subheader("In words", anchor=False)
-        lines = sentences(document, row, class_name, schema=schema)
+        lines = sentences(document, row, class_name, units=units)
         what = "the output" if number else "this class"
         st.text("\n".join(f"•  {visible(line)}" for line in lines) or f"No column moves {what} noticeably.")
         named = "" if scale == "value" else f" ({scale})"

@@ -1,6 +1,6 @@
 """What came with a version about its explanations, checked: files come from strangers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dashboard.components import tables
 from pipeline.comparison.rows import Rows
 from pipeline.explanation.result import Explanation, to_json
+from pipeline.governance.documents import ExplanationSummary
 from pipeline.governance.errors import InvalidInput
 from pipeline.validation.rows import Row
 
@@ -33,14 +34,12 @@ class Stored:
         return to_json(self.explanation, self.positions.index(row)) if row in self.positions else None
 
 
-def stored(explanation: Explanation, document: Mapping[str, Any], rows: Rows) -> Stored:
+def stored(explanation: Explanation, summary: ExplanationSummary, rows: Rows) -> Stored:
     """Raises InvalidInput where the files do not fit together."""
-    told = document.get("rows")
-    positions = [each for each in told if type(each) is int] if isinstance(told, list) else []
-    fits = len(positions) == len(explanation) and all(0 <= each < len(rows) for each in positions)
+    fits = len(summary.rows) == len(explanation) and all(0 <= each < len(rows) for each in summary.rows)
     if not fits or not set(explanation.columns) <= set(rows.inputs):
         raise InvalidInput("explanation: its rows and columns are not those of the evaluation rows")
-    return Stored(explanation, tuple(positions))
+    return Stored(explanation, summary.rows)
 
 
 def columns_of(held: Stored, rows: Rows) -> dict[str, Array]:

@@ -11,14 +11,14 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard import session
 from dashboard.components import charts, explanation_charts, widgets, words
 from dashboard.components import one_explanation as explain_row
-from dashboard.components.explanation_summary import classes_of, explained_by, mean_abs
+from dashboard.components.explanation_summary import classes_of, explained_by
 from dashboard.components.row_form import outside, typed_row
 from dashboard.explain import data as explain_data
 from dashboard.explain.data import Stored
 from pipeline.comparison.rows import Rows
+from pipeline.governance.documents import EVALUATION_ROWS
 from pipeline.governance.errors import NotFound
-from pipeline.governance.evidence import Evidence, entry_of
-from pipeline.governance.review import EVALUATION_ROWS
+from pipeline.governance.evidence import Evidence
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Target
 from pipeline.serving.targets import input_schema
@@ -32,14 +32,13 @@ TABLE_PIXELS = 260
 def columns(target: Target) -> None:
     """From the files that came with the version; nothing is loaded for it."""
     evidence = target.evidence
-    summary = evidence.document("explanation")
-    shares = mean_abs(summary)
-    if not shares:
+    summary = evidence.explanation
+    if not (shares := summary.mean_abs):
         live = " One row can be explained all the same, live." if target.state.usable else ""
         st.caption(f"The version came without an explanation summary.{live}")
         return
     order = classes_of(list(shares), evidence)
-    scale = visible(str(summary.get("scale")), most=40)
+    scale = visible(str(summary.scale), most=40)
     explained_by(summary)
     left, right = st.columns(2, gap="medium")
     with left:
@@ -77,15 +76,15 @@ def _values(evidence: Evidence, scale: str, place: DeltaGenerator) -> None:
 
 
 def _with_unit(column: str, evidence: Evidence) -> str:
-    unit = entry_of(entry_of(evidence.document("feature_schema"), "columns"), column).get("unit")
-    return f"{column} ({unit})" if isinstance(unit, str) and unit else column
+    unit = evidence.feature_schema.units.get(column)
+    return f"{column} ({unit})" if unit else column
 
 
 def stored_of(evidence: Evidence) -> Stored:
     """Raises NotFound and InvalidInput where the files are not there or do not fit together."""
     model, version = evidence.model, evidence.version
     explanation, rows = session.stored_explanation(model, version), session.evaluation_rows(model, version)
-    return explain_data.stored(explanation, evidence.document("explanation"), rows)
+    return explain_data.stored(explanation, evidence.explanation, rows)
 
 
 def one_row(target: Target) -> None:
@@ -191,5 +190,5 @@ def _explained(document: Mapping[str, Any], row: Row, target: Target) -> str:
     if len(classes) > 1:
         class_name = explain_row.picked_class(classes_of(classes, target.evidence), top)
         st.text(f"Explained: {visible(class_name)}")
-    explain_row.why(document, row, class_name, schema=target.evidence.document("feature_schema"))
+    explain_row.why(document, row, class_name, units=target.evidence.feature_schema.units)
     return class_name

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import pages, session
 from dashboard.components import charts, explanation_charts, widgets, words
-from dashboard.components.explanation_summary import classes_of, explained_by, mean_abs
+from dashboard.components.explanation_summary import classes_of, explained_by
 from pipeline import model_card
 from pipeline.governance.claims import Recomputation
 from pipeline.governance.evidence import Evidence
@@ -22,14 +22,13 @@ DIGITS = 6
 
 def explanation(evidence: Evidence) -> None:
     """From the file that came with the version; nothing is loaded."""
-    summary = evidence.document("explanation")
-    shares = mean_abs(summary)
-    if not shares:
+    summary = evidence.explanation
+    if not (shares := summary.mean_abs):
         st.caption("The version came without an explanation summary.")
         return
     explained_by(summary)
     ordered = {name: shares[name] for name in classes_of(list(shares), evidence)}
-    figure = explanation_charts.importance(ordered, visible(str(summary.get("scale")), most=40))
+    figure = explanation_charts.importance(ordered, visible(str(summary.scale), most=40))
     st.plotly_chart(figure, config=charts.PLAIN, alt="Mean absolute effect of each column")
     pages.link_explain("Explain", evidence.model, evidence.version)
 

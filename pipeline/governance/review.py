@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.governance.claims import Recomputation, Recomputer, check_claims
+from pipeline.governance.documents import EVALUATION_ROWS
 from pipeline.governance.errors import InvalidInput, NotFound, NotTried, Refused, SignoffError, Unavailable
 from pipeline.governance.evidence import Evidence, assemble
 from pipeline.governance.gates import COMPARING, RECOMPUTING, Facts, GateResult, check_gates
@@ -25,7 +26,6 @@ from pipeline.governance.recorded import RecordedFiles, recorded_files, recorded
 FILES_UNCHANGED = "files_unchanged"
 MOVE_LISTED = "move_listed"  # only where it is not
 GIVES_A_ROLE = frozenset({MoveKind.STAGING, MoveKind.PRODUCTION, MoveKind.ALIAS, MoveKind.ROLLBACK})
-EVALUATION_ROWS = "signoff/evaluation_rows.parquet"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dashboard.components import explanation_charts
 from dashboard.explain import data as explain_data
 from pipeline.comparison.rows import read_rows
 from pipeline.explanation.result import from_npz
+from pipeline.governance.documents import parse_explanation
 from pipeline.governance.errors import InvalidInput
 from pipeline.serving.worker.client import Worker
 from support.desks import MODEL, build_desk
@@ -158,7 +159,7 @@ def test_files_that_do_not_fit_together(models):
     rows = read_rows(files["signoff/evaluation_rows.parquet"], "version 1")
 
     with pytest.raises(InvalidInput, match="are not those of the evaluation rows"):
-        explain_data.stored(explanation, {**documents["explanation"], "rows": [0, 10**6]}, rows)
+        explain_data.stored(explanation, parse_explanation({**documents["explanation"], "rows": [0, 10**6]}), rows)
 
 
 def test_the_waterfall_ends_at_the_output():
