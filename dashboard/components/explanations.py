@@ -1,13 +1,15 @@
-"""Why one row: a waterfall, sentences, the check of the sum and a second opinion."""
+"""Explanations as several pages show them: of one row, a second opinion, and the summary that came with a version."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
 from dashboard import session
-from dashboard.components import charts, explanation_charts, widgets, words
+from dashboard.components import charts, explanation_charts, tables, widgets, words
 from pipeline.explanation.wording import sentences, smallest_reason
+from pipeline.governance.documents import ExplanationSummary
+from pipeline.governance.evidence import Evidence
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Explanations, Target
 from pipeline.validation.rows import Row, Value
@@ -18,14 +20,14 @@ TOP_OF_OPINION = 5
 
 
 def as_pairs(row: Row) -> tuple[tuple[str, Value], ...]:
-    """A row that a cache can look up."""
+    """A row as a hashable value, so that a cache can look it up."""
     return tuple(row.items())
 
 
 def sum_check(document: Mapping[str, Any], tolerance: float, *, adds_up: bool, head: str = "") -> None:
-    """How it was found, and whether it adds up to what the model says; a failure is shown, not hidden.
+    """Says how an explanation was computed, and whether it adds up to the output; a failure is shown in a red box.
 
-    document: an explanation's, or a summary's.
+    document: of an explanation or of a summary. head: stands before the sentence.
     """
     method, error = visible(str(document["method"]), most=120), float(document["sum_error"])
     if adds_up:
@@ -37,7 +39,7 @@ def sum_check(document: Mapping[str, Any], tolerance: float, *, adds_up: bool, h
 
 
 def what_to_know(found: Explanations) -> None:
-    """Why it is only sampled, and what stands for "nothing known" where the version brought no background rows."""
+    """Says why it is only sampled, and which rows stand for "nothing known" where the version brought none."""
     if found.fallback:
         st.text(f"Sampled, because {visible(found.fallback, most=200)}.")
     if found.background:
@@ -45,26 +47,26 @@ def what_to_know(found: Explanations) -> None:
 
 
 def why(document: Mapping[str, Any], row: Row, class_name: str, *, units: Mapping[str, str]) -> None:
-    """The waterfall of one class and its sentences. document: see explanation.result.to_json."""
+    """Draws the waterfall of one class and its sentences. document: see explanation.result.to_json."""
     scale, effects = str(document["scale"]), document["contributions"][class_name]
     ends = (document["base_values"][class_name], document["output"][class_name])
-    number = list(document["classes"]) == ["output"]
-    title = "Output" if number else f"{explanation_charts.short(class_name)} ({scale})"
+    is_number = list(document["classes"]) == ["output"]
+    title = "Output" if is_number else f"{explanation_charts.short(class_name)} ({scale})"
     figure = explanation_charts.waterfall(effects, row, ends, title=title, dark=st.context.theme.type == "dark")
     left, right = st.columns([11, 9], gap="medium")
     with left:
         st.plotly_chart(figure, config=charts.PLAIN, alt="From nothing known to the output, column by column")
     with right:
         st.subheader("In words", anchor=False)
-        lines = sentences(document, row, class_name, units=units)
-        what = "the output" if number else "this class"
-        st.text("\n".join(f"•  {visible(line)}" for line in lines) or f"No column moves {what} noticeably.")
+        reasons = sentences(document, row, class_name, units=units)
+        what = "the output" if is_number else "this class"
+        st.text("\n".join(f"•  {visible(each)}" for each in reasons) or f"No column moves {what} noticeably.")
         named = "" if scale == "value" else f" ({scale})"
         st.text(f"With nothing known {ends[0]:.3f}, for this row {ends[1]:.3f}{named}.")
 
 
 def second_opinion(target: Target, row: Row, class_name: str) -> None:
-    """Another method about the same row and class, and how far the two agree."""
+    """Draws a local linear model of the same row and class, and says how far the two methods agree."""
     if not st.toggle("Second opinion", key="opinion", bind="query-params"):
         return
     model, version = target.resolved.model, target.resolved.version
@@ -75,9 +77,9 @@ def second_opinion(target: Target, row: Row, class_name: str) -> None:
     if found.r2 < LITTLE_FIT:
         st.caption("It fits poorly here: its weights mean little.")
     least = smallest_reason(max(map(abs, found.weights.values()), default=0.0))
-    lines = (f"•  {visible(name)} {'raises' if found.weights[name] > 0 else 'lowers'} it by "
+    weights = (f"•  {visible(name)} {'raises' if found.weights[name] > 0 else 'lowers'} it by "
              f"{abs(found.weights[name]):.2f}" for name in top if abs(found.weights[name]) >= least)  # fmt: skip
-    st.text("\n".join(lines))
+    st.text("\n".join(weights))
     st.caption(f"On the {found.scale}, against rows of the background with other values. In the manner of LIME.")
 
 
@@ -85,3 +87,31 @@ def picked_class(classes: list[str], predicted: str) -> str:
     options = list(dict.fromkeys([AS_PREDICTED, *classes]))
     chosen = st.selectbox("Class", options, key="class", bind="query-params", format_func=words.name, width=260)
     return predicted if chosen == AS_PREDICTED else str(chosen)
+
+
+# The explanation summary that came with a version.
+
+
+def classes_of(classes: Sequence[str], evidence: Evidence) -> list[str]:
+    """The classes in the order of the evaluation, if it names the same ones."""
+    named = [str(each) for each in evidence.evaluation.classes or ()]
+    return named if sorted(named) == sorted(classes) else list(classes)
+
+
+def importance(evidence: Evidence) -> dict[str, float]:
+    """The share of each column in the sum of all columns, which versions on different scales can be compared by."""
+    found = {tables.cell(column): value for column, value in evidence.explanation.importance}
+    known = {name: abs(value) for name, value in found.items() if value is not None}
+    total = sum(known.values())
+    return {name: value / total for name, value in known.items()} if total else {}
+
+
+def explained_by(summary: ExplanationSummary) -> None:
+    """Says on how many rows the summary was made, by which method, and whether it adds up."""
+    rows = words.count(summary.n or 0, "evaluation row")
+    st.caption(f"Mean over {rows}, drawn so that each class has its share.")
+    if summary.sum_error is None or summary.tolerance is None:
+        st.text(f"Method: {visible(str(summary.method), most=120)}. Whether it adds up is not said.")
+    else:
+        document = {"method": summary.method, "sum_error": summary.sum_error}
+        sum_check(document, summary.tolerance, adds_up=summary.sum_error <= summary.tolerance)
