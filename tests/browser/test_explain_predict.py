@@ -1,15 +1,13 @@
-"""Explain and Predict in a real browser, on a registry that the demo has filled with two small candidates."""
+"""Explain and Predict in a real browser, on a registry that the demo has filled with small candidates."""
 
 import pytest
 import yaml
 from playwright.sync_api import Page, expect
-from real_server import NARROW, WIDE, open_page, picture
+from real_server import NARROW, ROOT, WIDE, open_page, picture
 
 from support.small_desk import copy_desk
 
 MODEL = "obesity_classifier"
-FILL_SECONDS = 480
-SMALL = {"random_forest": {"n_estimators": 20}, "logistic_regression": {}}
 PAGES = {
     "explain": f"/explain?model={MODEL}&version=1",
     "explain-number": f"/explain?model={MODEL}&version=1&of=Obesity_Type_III&column=Weight",
