@@ -1,4 +1,4 @@
-"""What serves now, what waits for a review, what moved out-of-band: one card per model."""
+"""What serves now, what waits for a review, what moved out-of-band: one tile per model."""
 
 import streamlit as st
 
@@ -27,7 +27,7 @@ def overview_page() -> None:
         changed_box("Files changed", *named, reason=reason)
     for model in models:
         if model.differences:
-            model_card.out_of_band(model.record.name, model.differences)
+            widgets.out_of_band(model.record.name, model.differences)
     refused = unusable((each.record.name, version) for each in cards for version in model_card.shown_waiting(each))
     with st.grid(min(2, len(models)), min_column_width=CARD_PIXELS):
         for index, model in enumerate(cards):
@@ -38,11 +38,11 @@ def overview_page() -> None:
 
 
 def lost() -> None:
-    """What the ledger knows and the registry does not have: another registry, or models that are gone from this one."""
+    """Says that the ledger is of another registry, or that models it knows are gone from this one."""
     if sentence := session.unknown_registry():
         widgets.message("Unknown registry", words.sentence(sentence), colour="orange")
     for name, differences in session.gone().items():
-        model_card.out_of_band(name, differences)
+        widgets.out_of_band(name, differences)
 
 
 def figures(models: list[ModelOverview], changed: int) -> None:

@@ -9,12 +9,12 @@ from dashboard.components import widgets
 from dashboard.components.row_form import outside, typed_row
 from dashboard.components.trust import state_line
 from dashboard.predict import picker as predict_picker
-from dashboard.predict.change import smallest_change
-from dashboard.predict.file import file_of_rows
-from dashboard.predict.panels import answers, what_if
+from dashboard.predict.answers import answers
 from dashboard.predict.picker import CHAMPION_OPTION, PredictingVersion
+from dashboard.predict.upload import file_of_rows
+from dashboard.predict.what_if import smallest_change, what_if
 from pipeline.serving.predictions import Target
-from pipeline.serving.targets import layout
+from pipeline.serving.targets import input_schema
 from pipeline.validation.rows import CheckedRow
 
 ONE_ROW, FILE = "One row", "File of rows"
@@ -63,7 +63,7 @@ def sections(targets: list[Target]) -> None:
 def one_row(targets: list[Target]) -> None:
     left, right = st.columns([11, 9], gap="medium")
     with left:
-        row = typed_row(targets[0].resolved.model, layout(targets[0]), "Predict")
+        row = typed_row(targets[0].resolved.model, input_schema(targets[0]), "Predict")
     with right:
         if row is None:
             st.caption("Fill in the form to get a prediction.")

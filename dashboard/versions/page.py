@@ -4,9 +4,8 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import pages, session
-from dashboard.compare import picker as compare_picker
 from dashboard.components import tables, trust, widgets, words
-from dashboard.components.picker import LAST_MODEL, picked_model
+from dashboard.components.picker import LAST_MODEL, picked_model, reference_first
 from pipeline.governance.lifecycle import CHAMPION, Stage
 
 
@@ -36,7 +35,7 @@ def versions_page() -> None:
             pages.link_review(f"Review version {chosen[0]}", model, chosen[0])
         else:
             st.text(f"{len(chosen):,} versions selected")
-            pages.link_compare("Compare them", model, compare_picker.reference_first(model, chosen))
+            pages.link_compare("Compare them", model, reference_first(model, chosen))
         pages.link_history("History", model)
 
 
@@ -63,7 +62,7 @@ def filtered(frame: pd.DataFrame) -> pd.DataFrame:
 
 def table(found: pd.DataFrame, metrics: list[str], *, key: str) -> list[int]:
     """The version numbers of the selected rows."""
-    aliases = sorted({alias for held in found["Aliases"] for alias in held} - {CHAMPION})
+    aliases = sorted({alias for names in found["Aliases"] for alias in names} - {CHAMPION})
     shown = found.drop(columns=tables.TEXT_COLUMN)
     shown["Stage"] = found["Stage"].map(lambda stage: [stage])
     figures = {name: st.column_config.NumberColumn(format=widgets.FOUR_DIGITS) for name in metrics}

@@ -1,7 +1,7 @@
-"""Evidence as numbers: metrics, their differences on the same rows, and which rows flip.
+"""Which version is better: metrics, their differences on the same evaluation rows, and which rows flip.
 
-rows.py (reading) · measures.py (the metrics) · bootstrap.py (intervals, tests) · agreement.py (flips, confusion,
-calibration) · paired.py (PairedBootstrap, the port).
+comparer.py (PairedBootstrap, the port) · rows.py (reading) · metrics.py (defined once, for training too) ·
+intervals.py (bootstrap, tests) · slices.py (categories, age bands) · agreement.py (flips, confusion, calibration).
 """
 
 from pipeline.comparison.comparer import PairedBootstrap as PairedBootstrap

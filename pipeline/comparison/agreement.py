@@ -44,8 +44,8 @@ def _flip(a: Rows, b: Rows, row: int) -> Flip:
 
 
 def _highest(rows: Rows, row: int) -> float | None:
-    chances = rows.probabilities[row]
-    return float(chances.max()) if len(chances) and np.isfinite(chances).all() else None
+    probabilities = rows.probabilities[row]
+    return float(probabilities.max()) if len(probabilities) and np.isfinite(probabilities).all() else None
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 (a number or a text, as the column holds it)
@@ -68,16 +68,15 @@ def calibration(rows: Rows) -> tuple[CalibrationPoint, ...] | None:
     losses = row_losses(rows)
     if losses is None:
         return None
-    top = rows.probabilities.max(axis=1)
-    counts, chances, right = (
+    counts, highest, right = (
         np.bincount(losses.bins, weights=weights, minlength=CALIBRATION_BINS)
-        for weights in (None, top, (rows.actual == rows.predicted).astype(float))
+        for weights in (None, rows.probabilities.max(axis=1), (rows.actual == rows.predicted).astype(float))
     )
     return tuple(
         CalibrationPoint(
             low=index / CALIBRATION_BINS,
             high=(index + 1) / CALIBRATION_BINS,
-            probability=float(chances[index] / n),
+            probability=float(highest[index] / n),
             right=float(right[index] / n),
             n=int(n),
         )

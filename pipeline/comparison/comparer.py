@@ -14,40 +14,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PairedBootstrap:
-    """samples: draws for the metrics over all rows. confidence: of each interval, such as 0.95.
-
-    age_bands: edges in years for slices of a column named Age; each band holds its lower edge, the last one both.
+    """Compares two versions on their stored evaluation rows, with intervals from the paired bootstrap.
 
     Each file is Parquet: the input columns, then `actual`, `predicted` and, per class, `probability_CLASS`. The same
     two files give the same numbers. Every method raises InvalidInput with one sentence where a file cannot be used or
     the rows differ.
     """
 
+    # How often rows are drawn again, for the metrics over all rows.
     samples: int
+    # Of the random generator.
     seed: int
+    # Of each interval, such as 0.95.
     confidence: float
+    # The edges in years that cut a column named Age into slices, see slices.age_bands.
     age_bands: tuple[float, ...] = ()
 
     def compare(self, candidate: bytes, incumbent: bytes) -> list[MetricDifference]:
         """Metrics over all rows first, then accuracy per slice, of numbers the mean absolute error."""
-        from pipeline.comparison import intervals as bootstrap
+        from pipeline.comparison import intervals
 
         ours, theirs = _same_rows(candidate, incumbent, names=("candidate", "incumbent"))
-        found = bootstrap.overall(ours, theirs, self._draws())
-        return [*found, *bootstrap.sliced(ours, theirs, self._draws(), age_bands=self.age_bands)]
+        found = intervals.overall(ours, theirs, self._draws())
+        return [*found, *intervals.sliced(ours, theirs, self._draws(), age_bands=self.age_bands)]
 
     def pair(self, a: bytes, b: bytes) -> Paired:
         """Everything about the two, b minus a."""
-        from pipeline.comparison import agreement
-        from pipeline.comparison import intervals as bootstrap
+        from pipeline.comparison import agreement, intervals
 
         first, second = _same_rows(a, b, names=("a", "b"))
-        classes = bootstrap.both_errors(second, first) is None
+        classes = intervals.both_errors(second, first) is None
         return Paired(
             n=len(first),
-            metrics=tuple(bootstrap.overall(second, first, self._draws())),
-            classes=tuple(bootstrap.per_class(second, first, self._draws())),
-            slices=tuple(bootstrap.sliced(second, first, self._draws(), age_bands=self.age_bands)),
+            metrics=tuple(intervals.overall(second, first, self._draws())),
+            classes=tuple(intervals.per_class(second, first, self._draws())),
+            slices=tuple(intervals.sliced(second, first, self._draws(), age_bands=self.age_bands)),
             agreement=agreement.agreement(first, second) if classes else None,
             confusions=agreement.confusion_counts(first, second) if classes else None,
             calibration_a=agreement.calibration(first),
@@ -56,11 +57,10 @@ class PairedBootstrap:
 
     def flips(self, a: bytes, b: bytes) -> Flips:
         """The rows that the two predict differently; of classes only."""
-        from pipeline.comparison import agreement
-        from pipeline.comparison import intervals as bootstrap
+        from pipeline.comparison import agreement, intervals
 
         first, second = _same_rows(a, b, names=("a", "b"))
-        if bootstrap.both_errors(second, first) is not None:
+        if intervals.both_errors(second, first) is not None:
             raise InvalidInput("the two predict numbers, which do not flip as classes do")
         return agreement.flips(first, second)
 

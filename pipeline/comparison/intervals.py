@@ -1,13 +1,15 @@
-"""Differences of metrics with intervals from the paired bootstrap, and the paired test of the accuracy.
+"""Intervals: of one version's metrics, of the differences between two versions, and the paired test of their accuracy.
 
-Both versions are judged on rows drawn again together, so that what makes a row hard for both cancels out (B. Efron and
-R. Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13).
+To compare, both versions are judged on rows drawn again together, so that what makes a row hard for both cancels out
+(B. Efron and R. Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy.special import bdtr, stdtrit
 
 from pipeline.comparison.metrics import (
@@ -20,21 +22,26 @@ from pipeline.comparison.metrics import (
     row_errors,
     row_losses,
 )
-from pipeline.comparison.rows import Rows, slices
+from pipeline.comparison.rows import Rows
+from pipeline.comparison.slices import slices
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.ports import MetricDifference
 
 MOST_NUMBERS_AT_ONCE = 5_000_000  # in one block of draws
 MOST_DRAWN_ROWS = 20_000_000  # in all draws of the losses: from 20,000 rows on there are fewer draws, but 200 at least
 FEWEST_DRAWS = 200
+Group = tuple[str, Array]  # a label, and a mask over all rows
 
 
 @dataclass(frozen=True)
 class Draws:
-    """samples: how often rows are drawn again. confidence: of each interval, such as 0.95."""
+    """How rows are drawn again; the same draws give the same intervals."""
 
+    # How often all rows are drawn again.
     samples: int
+    # Of the random generator.
     seed: int
+    # Of each interval, such as 0.95.
     confidence: float
 
     @property
@@ -42,11 +49,37 @@ class Draws:
         return (1 - self.confidence) / 2
 
 
+def wilson(hits: int, n: int, confidence: float) -> tuple[float, float]:
+    """Wilson's interval for a share of n rows; 0 to 1 where there are no rows."""
+    if n == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, width = hits / n, 1 + z**2 / n
+    middle = (share + z**2 / (2 * n)) / width
+    half = z * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5 / width
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def percentile_intervals(
+    metrics: Callable[[Array], Mapping[str, Array]], n: int, draws: Draws
+) -> dict[str, tuple[float, float]]:
+    """The bootstrap's percentile interval of each metric over n rows; `metrics` gives one value per line of a draw."""
+    # Row numbers of 64 bits: with others the generator draws other rows, and stored evaluations have other intervals.
+    blocks = [metrics(rows) for rows in _row_numbers(n, draws.samples, draws.seed, dtype=np.int64)]
+    tails = [draws.tail, (1 + draws.confidence) / 2]
+    limits = {name: np.quantile(np.concatenate([block[name] for block in blocks]), tails) for name in blocks[0]}
+    return {name: (float(low), float(high)) for name, (low, high) in limits.items()}
+
+
 def overall(ours: Rows, theirs: Rows, draws: Draws) -> list[MetricDifference]:
     """Metrics over all rows, ours minus theirs, with percentile intervals: of numbers or of classes."""
     if (errors := both_errors(ours, theirs)) is not None:
-        return list(_missed(*errors, draws=draws))
-    return [*_counted(ours, theirs, draws), *_lost(ours, theirs, draws)]
+        return list(_drawn_again(*errors, len(ours), draws=draws))
+    found = _counted(ours, theirs, draws)
+    first, second = row_losses(ours), row_losses(theirs)
+    if first is None or second is None:  # one of the two has no usable probabilities
+        return found
+    return [*found, *_drawn_again(first, second, len(ours), draws=draws)]
 
 
 def both_errors(ours: Rows, theirs: Rows) -> tuple[Errors, Errors] | None:
@@ -59,17 +92,19 @@ def both_errors(ours: Rows, theirs: Rows) -> tuple[Errors, Errors] | None:
     return first, second
 
 
-def _missed(first: Errors, second: Errors, *, draws: Draws) -> Iterator[MetricDifference]:
-    n = len(first.actual)
+def _drawn_again(
+    first: Errors | Losses, second: Errors | Losses, n: int, *, draws: Draws
+) -> Iterator[MetricDifference]:
+    """Of what is known of each of the n rows; rows are drawn by their numbers."""
     whole = np.arange(n)[None, :]
     after, before = first.metrics(whole), second.metrics(whole)
-    parts = [(first.metrics(rows), second.metrics(rows)) for rows in _row_draws(n, draws)]
+    blocks = [(first.metrics(rows), second.metrics(rows)) for rows in _row_draws(n, draws)]
     for name in after:
-        drawn = np.concatenate([one[name] - other[name] for one, other in parts])
+        drawn = np.concatenate([one[name] - other[name] for one, other in blocks])
         yield _difference(name, float(after[name][0]), float(before[name][0]), drawn=drawn, draws=draws, n=n)
 
 
-def _counted(ours: Rows, theirs: Rows, draws: Draws) -> Iterator[MetricDifference]:
+def _counted(ours: Rows, theirs: Rows, draws: Draws) -> list[MetricDifference]:
     """These metrics depend on the counts of (actual, ours, theirs) only, so drawing rows with replacement is drawing
     those counts from a multinomial distribution.
     """
@@ -78,14 +113,16 @@ def _counted(ours: Rows, theirs: Rows, draws: Draws) -> Iterator[MetricDifferenc
     n, block, size = len(ours), max(1, MOST_NUMBERS_AT_ONCE // len(counts)), len(labels)
     random = np.random.default_rng(draws.seed)
     seen = [_metrics(counts[None, :], kinds, which=each, size=size) for each in (1, 2)]
-    parts = []
+    blocks = []
     for start in range(0, draws.samples, block):
         drawn = random.multinomial(n, counts / n, size=min(block, draws.samples - start))
         after, before = (_metrics(drawn, kinds, which=each, size=size) for each in (1, 2))
-        parts.append({name: after[name] - before[name] for name in after})
-    for name in seen[0]:
-        values = float(seen[0][name][0]), float(seen[1][name][0])
-        yield _difference(name, *values, drawn=np.concatenate([part[name] for part in parts]), draws=draws, n=n)
+        blocks.append({name: after[name] - before[name] for name in after})
+    drawn_of = {name: np.concatenate([block[name] for block in blocks]) for name in seen[0]}
+    return [
+        _difference(name, float(seen[0][name][0]), float(seen[1][name][0]), drawn=drawn, draws=draws, n=n)
+        for name, drawn in drawn_of.items()
+    ]
 
 
 def _metrics(weights: Array, kinds: Array, *, which: int, size: int) -> dict[str, Array]:
@@ -93,29 +130,16 @@ def _metrics(weights: Array, kinds: Array, *, which: int, size: int) -> dict[str
     return count_metrics(confusions(weights, kinds[0] * size + kinds[which], size))
 
 
-def _lost(ours: Rows, theirs: Rows, draws: Draws) -> Iterator[MetricDifference]:
-    """The two losses, on row numbers drawn by themselves; nothing where one of the two has no usable probabilities."""
-    first, second = row_losses(ours), row_losses(theirs)
-    if first is None or second is None:
-        return
-    whole = np.arange(len(ours))[None, :]
-    after, before = _losses(first, whole), _losses(second, whole)
-    parts = [(_losses(first, rows), _losses(second, rows)) for rows in _row_draws(len(ours), draws)]
-    for name in after:
-        drawn = np.concatenate([one[name] - other[name] for one, other in parts])
-        yield _difference(name, float(after[name][0]), float(before[name][0]), drawn=drawn, draws=draws, n=len(ours))
-
-
-def _losses(losses: Losses, rows: Array) -> dict[str, Array]:
-    """One value per line of `rows`, which holds row numbers."""
-    return {"log_loss": losses.losses[rows].mean(axis=1), "calibration_error": losses.calibration_error(rows)}
-
-
 def _row_draws(n: int, draws: Draws) -> Iterator[Array]:
-    random, block = np.random.default_rng(draws.seed), max(1, MOST_NUMBERS_AT_ONCE // n)
     samples = min(draws.samples, max(FEWEST_DRAWS, MOST_DRAWN_ROWS // n))
+    return _row_numbers(n, samples, draws.seed, dtype=np.int32)
+
+
+def _row_numbers(n: int, samples: int, seed: int, *, dtype: DTypeLike) -> Iterator[Array]:
+    """Blocks of draws: as many lines of n row numbers as memory allows at once."""
+    random, block = np.random.default_rng(seed), max(1, MOST_NUMBERS_AT_ONCE // n)
     for start in range(0, samples, block):
-        yield random.integers(n, size=(min(block, samples - start), n), dtype=np.int32)
+        yield random.integers(n, size=(min(block, samples - start), n), dtype=dtype)
 
 
 def _difference(
@@ -130,21 +154,20 @@ def _difference(
 
 def sliced(ours: Rows, theirs: Rows, draws: Draws, *, age_bands: tuple[float, ...]) -> list[MetricDifference]:
     """Accuracy in each slice of the inputs, of numbers the mean absolute error; the intervals hold together."""
+    groups = [(each.label, each.inside) for each in slices(ours.inputs, age_bands)]
     if (errors := both_errors(ours, theirs)) is not None:
-        return _missed_together(*errors, parts=slices(ours.inputs, age_bands), tail=draws.tail)
-    return _together(ours, theirs, slices(ours.inputs, age_bands), metric="accuracy", tail=draws.tail)
+        return _errors_together(*errors, groups, tail=draws.tail)
+    return _shares_together(ours, theirs, groups, metric="accuracy", tail=draws.tail)
 
 
-def _missed_together(
-    first: Errors, second: Errors, *, parts: Iterator[tuple[str, Array]], tail: float
-) -> list[MetricDifference]:
-    """Student's interval of the mean difference in each part of at least two rows, widened as in `_together`."""
-    held = [(label, inside) for label, inside in parts if np.count_nonzero(inside) > 1]
+def _errors_together(first: Errors, second: Errors, groups: Iterable[Group], *, tail: float) -> list[MetricDifference]:
+    """Student's interval of the mean difference in each group of at least two rows, widened for their number."""
+    judged = [(label, inside) for label, inside in groups if np.count_nonzero(inside) > 1]
     found = []
-    for label, inside in held:
+    for label, inside in judged:
         after, before = first.sizes[inside], second.sizes[inside]
         n, steps = len(after), after - before
-        reach = float(-stdtrit(n - 1, tail / len(held)) * steps.std(ddof=1) / np.sqrt(n))
+        reach = float(-stdtrit(n - 1, tail / len(judged)) * steps.std(ddof=1) / np.sqrt(n))
         mean, values = float(steps.mean()), (float(after.mean()), float(before.mean()))
         found.append(
             MetricDifference(
@@ -159,25 +182,25 @@ def per_class(ours: Rows, theirs: Rows, draws: Draws) -> list[MetricDifference]:
     if both_errors(ours, theirs) is not None:
         return []
     labels, (actual, *_) = positions(ours.classes, ours.actual, ours.predicted, theirs.predicted)
-    inside = ((str(label), actual == place) for place, label in enumerate(labels))
-    return _together(ours, theirs, inside, metric="recall", tail=draws.tail)
+    groups = ((str(label), actual == position) for position, label in enumerate(labels))
+    return _shares_together(ours, theirs, groups, metric="recall", tail=draws.tail)
 
 
-def _together(
-    ours: Rows, theirs: Rows, parts: Iterator[tuple[str, Array]], *, metric: str, tail: float
+def _shares_together(
+    ours: Rows, theirs: Rows, groups: Iterable[Group], *, metric: str, tail: float
 ) -> list[MetricDifference]:
-    """The share predicted right in each part, with intervals wide enough to hold together (Bonferroni).
+    """The share predicted right in each group of rows, with intervals wide enough to hold together (Bonferroni).
 
-    With 40 parts at 95 % each interval is one at 99.875 %: otherwise two of them would look different by chance.
+    With 40 groups at 95 % each interval is one at 99.875 %: otherwise two of them would look different by chance.
     """
     right, before = ours.actual == ours.predicted, theirs.actual == theirs.predicted
-    held = [(label, inside) for label, inside in parts if inside.any()]
+    judged = [(label, inside) for label, inside in groups if inside.any()]
     found = []
-    for label, inside in held:
+    for label, inside in judged:
         n, hits, earlier = (int(np.count_nonzero(which)) for which in (inside, right & inside, before & inside))
         gained = int(np.count_nonzero(right & ~before & inside))
         lost = gained - hits + earlier
-        low, high = share_interval(gained, lost, n=n, tail=tail / len(held))
+        low, high = share_interval(gained, lost, n=n, tail=tail / len(judged))
         found.append(
             MetricDifference(
                 metric, (gained - lost) / n, low, high, n, label, candidate=hits / n, incumbent=earlier / n

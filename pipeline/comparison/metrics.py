@@ -1,6 +1,6 @@
-"""The metrics, defined once for whatever compares or recomputes: from counts, and from probabilities.
+"""The metrics, defined once for training, comparison and recomputation: from counts, probabilities and numbers.
 
-The same definitions as `pipeline.training`, whose results are claims here; a test holds the two together.
+Arrays of several draws have one line per draw: a draw is a set of row numbers, drawn with replacement.
 """
 
 from dataclasses import dataclass
@@ -19,33 +19,40 @@ MOST_CLASSES = 40
 
 @dataclass(frozen=True)
 class Losses:
-    """What probabilities give per row: `losses` for the log loss, `bins` and `gaps` for the calibration error.
+    """What predicted probabilities cost, per row."""
 
-    gaps: the highest probability minus right (1) or wrong (0).
-    """
-
+    # Minus the logarithm of the true class's probability, kept finite as scikit-learn does.
     losses: Array
+    # The bin of the highest probability, for the calibration error.
     bins: Array
+    # The highest probability minus 1 where the prediction is right, minus 0 where it is wrong.
     gaps: Array
 
+    def metrics(self, draws: Array) -> dict[str, Array]:
+        """Log loss and calibration error, one value per line of `draws`."""
+        return {"log_loss": self.losses[draws].mean(axis=1), "calibration_error": self.calibration_error(draws)}
+
     def calibration_error(self, draws: Array) -> Array:
-        """Per line of `draws`, which holds row numbers: the bins' mean |gap|, weighted by their rows."""
+        """The mean absolute gap of the bins, weighted by their rows; one value per line of `draws`."""
         lines, n = draws.shape
-        places = (self.bins[draws] + np.arange(lines)[:, None] * CALIBRATION_BINS).ravel()
-        sums = np.bincount(places, weights=self.gaps[draws].ravel(), minlength=lines * CALIBRATION_BINS)
+        cells = (self.bins[draws] + np.arange(lines)[:, None] * CALIBRATION_BINS).ravel()
+        sums = np.bincount(cells, weights=self.gaps[draws].ravel(), minlength=lines * CALIBRATION_BINS)
         return np.abs(sums.reshape(lines, CALIBRATION_BINS)).sum(axis=1) / n
 
 
 @dataclass(frozen=True)
 class Errors:
-    """What predicted numbers miss per row: `squares` and `sizes` of the errors; `actual`: for the variance."""
+    """By how much predicted numbers miss the actual ones, per row."""
 
+    # Squared errors.
     squares: Array
+    # Absolute errors.
     sizes: Array
+    # The actual numbers, whose variance r2 needs.
     actual: Array
 
     def metrics(self, draws: Array) -> dict[str, Array]:
-        """scikit-learn's, one value per line of `draws`, which holds row numbers; no r2 where all have one value."""
+        """scikit-learn's rmse, mae and r2, one value per line of `draws`; no r2 where all rows have the same number."""
         mean_squares, actual = self.squares[draws].mean(axis=1), self.actual[draws]
         found = {"rmse": np.sqrt(mean_squares), "mae": self.sizes[draws].mean(axis=1)}
         if np.ptp(self.actual):
@@ -69,15 +76,26 @@ def row_errors(rows: Rows) -> Errors | None:
 
 def row_losses(rows: Rows) -> Losses | None:
     """None where the probabilities cannot be used: none there, or none for a class that occurs."""
-    chances, position = rows.probabilities, {name: index for index, name in enumerate(rows.classes)}
-    places = [position.get(value) for value in rows.actual.tolist()]
-    if None in places or not np.isfinite(chances).all() or (chances < 0).any() or (chances.sum(axis=1) <= 0).any():
+    probabilities, position = rows.probabilities, {name: index for index, name in enumerate(rows.classes)}
+    actual = [position.get(value) for value in rows.actual.tolist()]
+    if None in actual or not np.isfinite(probabilities).all():
         return None
+    if (probabilities < 0).any() or (probabilities.sum(axis=1) <= 0).any():
+        return None
+    return losses_of(probabilities, np.array(actual), right=rows.actual == rows.predicted)
+
+
+def losses_of(probabilities: Array, actual: Array, *, right: Array) -> Losses:
+    """The losses of finite probabilities, shape (rows, classes); `actual` holds the column of each row's true class."""
     smallest = np.finfo(np.float64).eps
-    true = (chances / chances.sum(axis=1, keepdims=True))[np.arange(len(places)), np.array(places)]
-    top = chances.max(axis=1)
-    bins = np.minimum((top * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
-    return Losses(-np.log(np.clip(true, smallest, 1 - smallest)), bins, top - (rows.actual == rows.predicted))
+    true = (probabilities / probabilities.sum(axis=1, keepdims=True))[np.arange(len(actual)), actual]
+    highest = probabilities.max(axis=1)
+    return Losses(-np.log(np.clip(true, smallest, 1 - smallest)), calibration_bins(highest), highest - right)
+
+
+def calibration_bins(highest: Array) -> Array:
+    """Ten bins of equal width over [0, 1]; each holds its lower edge, the last one its upper edge too."""
+    return np.minimum((highest * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
 
 
 def measure(rows: Rows) -> dict[str, float]:
@@ -106,17 +124,46 @@ def positions(classes: tuple[str, ...], *columns: Array) -> tuple[tuple[Any, ...
         raise InvalidInput(f"{ACTUAL}: {len(order):,} different values; classes are compared up to {MOST_CLASSES}")
     known = [name for name in classes if name in order]
     labels = (*known, *sorted(set(order) - set(known), key=str))
-    place = np.empty(len(labels), dtype=np.intp)
-    place[[order[label] for label in labels]] = np.arange(len(labels))
-    return labels, place[found]
+    position = np.empty(len(labels), dtype=np.intp)
+    position[[order[label] for label in labels]] = np.arange(len(labels))
+    return labels, position[found]
 
 
 def confusions(weights: Array, cells: Array, size: int) -> Array:
     """One matrix per line of `weights`, true classes as rows; weights[:, i] belongs into cells[i]."""
     lines = len(weights)
-    places = np.arange(lines)[:, None] * size**2 + cells
-    counts = np.bincount(places.ravel(), weights=weights.ravel(), minlength=lines * size**2)
+    positions_of_all = np.arange(lines)[:, None] * size**2 + cells
+    counts = np.bincount(positions_of_all.ravel(), weights=weights.ravel(), minlength=lines * size**2)
     return counts.reshape(lines, size, size)
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """What a stack of confusion matrices, true classes as rows, says per matrix and class."""
+
+    # Rows that were predicted right.
+    hits: Array
+    # Rows whose true class it is.
+    support: Array
+    # Rows for which it was predicted.
+    predicted: Array
+
+    @property
+    def precision(self) -> Array:
+        return self.hits / self.predicted.clip(min=1)
+
+    @property
+    def recall(self) -> Array:
+        return self.hits / self.support.clip(min=1)
+
+    @property
+    def f1(self) -> Array:
+        return 2 * self.hits / (self.support + self.predicted).clip(min=1)
+
+
+def class_counts(matrices: Array) -> ClassCounts:
+    """Of one matrix or a stack; shape (..., classes)."""
+    return ClassCounts(matrices.diagonal(axis1=-2, axis2=-1), matrices.sum(axis=-1), matrices.sum(axis=-2))
 
 
 def count_metrics(matrices: Array) -> dict[str, Array]:
@@ -124,14 +171,13 @@ def count_metrics(matrices: Array) -> dict[str, Array]:
 
     As there, macro averages leave out a class that is neither true nor predicted, and 0/0 counts as 0.
     """
-    hits = matrices.diagonal(axis1=1, axis2=2)
-    support, predicted = matrices.sum(axis=2), matrices.sum(axis=1)
-    classes, rows = (support + predicted > 0).sum(axis=1), support.sum(axis=1)
-    f1 = 2 * hits / (support + predicted).clip(min=1)
+    found = class_counts(matrices)
+    classes, rows = (found.support + found.predicted > 0).sum(axis=-1), found.support.sum(axis=-1)
+    f1 = found.f1
     return {
-        "accuracy": hits.sum(axis=1) / rows,
-        "f1_macro": f1.sum(axis=1) / classes,
-        "f1_weighted": (f1 * support).sum(axis=1) / rows,
-        "precision_macro": (hits / predicted.clip(min=1)).sum(axis=1) / classes,
-        "recall_macro": (hits / support.clip(min=1)).sum(axis=1) / classes,
+        "accuracy": found.hits.sum(axis=-1) / rows,
+        "f1_macro": f1.sum(axis=-1) / classes,
+        "f1_weighted": (f1 * found.support).sum(axis=-1) / rows,
+        "precision_macro": found.precision.sum(axis=-1) / classes,
+        "recall_macro": found.recall.sum(axis=-1) / classes,
     }

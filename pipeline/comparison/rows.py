@@ -1,8 +1,6 @@
 """Evaluation rows from a stranger's Parquet file: plain numbers and text, nothing unpacked before its size is known."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,16 +8,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.governance.errors import InvalidInput
+from pipeline.governance.text import first_line
 from pipeline.validation.parquet import Limits, open_parquet
 
 Array = NDArray[Any]
 Arrow = Any  # of a library without types
-ACTUAL, PREDICTED, PROBABILITY, AGE = "actual", "predicted", "probability_", "Age"
+ACTUAL, PREDICTED, PROBABILITY = "actual", "predicted", "probability_"
 MOST_BYTES = 100 * 2**20
 MOST_ROWS = 200_000
 MOST_CELLS = 20_000_000
 MOST_CHARACTERS = 10_000  # of one text: each is compared once per row
-MOST_VALUES = 50  # of a text column that is cut into slices
 LIMITS = Limits(unpacked_bytes=8 * MOST_CELLS + MOST_BYTES)  # rows and columns have a sentence of their own
 # What types that others register may raise.
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
@@ -27,15 +25,17 @@ UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, 
 
 @dataclass(frozen=True)
 class Rows:
-    """Columns of equal length: numbers as float64, text as Python strings (None where there is none).
+    """Columns of equal length: numbers as float64, text as Python strings (None where there is none)."""
 
-    probabilities: shape (n, classes), one column per entry of `classes`; both are empty where the file has none.
-    """
-
+    # The input columns by name.
     inputs: dict[str, Array]
+    # The true class or number of each row.
     actual: Array
+    # What the version predicted for it.
     predicted: Array
+    # The classes that have a column of probabilities, in the file's order; empty where it has none.
     classes: tuple[str, ...]
+    # Shape (rows, classes).
     probabilities: Array
 
     def __len__(self) -> int:
@@ -54,18 +54,19 @@ def read_rows(data: bytes, name: str) -> Rows:
         # As dictionaries: a text that is repeated in every row stays one in memory.
         texts = [field.name for field in schema if field.type in {pa.string(), pa.large_string()}]
         parquet = open_parquet(data, limits=LIMITS, read_dictionary=texts)
-        inputs, chances = _needed(parquet, name)
-        table = parquet.read(columns=[*inputs, ACTUAL, PREDICTED, *chances], use_threads=False)
+        inputs, probabilities = _needed(parquet, name)
+        table = parquet.read(columns=[*inputs, ACTUAL, PREDICTED, *probabilities], use_threads=False)
         columns = {column: _values(table.column(column), f"{name}: {column}") for column in table.column_names}
     except (pa.ArrowException, *UNREADABLE) as error:
-        sentence = str(error).strip().split("\n", maxsplit=1)[0][:200]
-        raise InvalidInput(f"{name}: the evaluation rows cannot be read ({sentence})") from error
+        raise InvalidInput(f"{name}: the evaluation rows cannot be read ({first_line(error)})") from error
     return Rows(
         inputs={column: columns[column] for column in inputs},
         actual=columns[ACTUAL],
         predicted=columns[PREDICTED],
-        classes=tuple(column.removeprefix(PROBABILITY) for column in chances),
-        probabilities=np.array([columns[column] for column in chances]).T.reshape(table.num_rows, len(chances)),
+        classes=tuple(column.removeprefix(PROBABILITY) for column in probabilities),
+        probabilities=np.array([columns[column] for column in probabilities]).T.reshape(
+            table.num_rows, len(probabilities)
+        ),
     )
 
 
@@ -74,28 +75,28 @@ def _needed(parquet: Arrow, name: str) -> tuple[list[str], list[str]]:
     names, rows = parquet.schema_arrow.names, parquet.metadata.num_rows
     if missing := [column for column in (ACTUAL, PREDICTED) if names.count(column) != 1]:
         raise InvalidInput(f"{name}: the evaluation rows have no column {missing[0]!r}, or several")
-    place = names.index(ACTUAL)
-    inputs = [column for column in names[:place] if column != PREDICTED]
-    chances = [column for column in names[place:] if column.startswith(PROBABILITY)]
-    if len({*inputs, *chances}) < len(inputs) + len(chances):
+    first = names.index(ACTUAL)
+    inputs = [column for column in names[:first] if column != PREDICTED]
+    probabilities = [column for column in names[first:] if column.startswith(PROBABILITY)]
+    if len({*inputs, *probabilities}) < len(inputs) + len(probabilities):
         raise InvalidInput(f"{name}: the evaluation rows have two columns of the same name")
     if not 0 < rows <= MOST_ROWS or rows * len(names) > MOST_CELLS:
         raise InvalidInput(f"{name}: {rows:,} evaluation rows of {len(names):,} columns; at most {MOST_ROWS:,} rows")
     kinds = parquet.schema_arrow
-    return inputs, [column for column in chances if pa.types.is_floating(kinds.field(column).type)]
+    return inputs, [column for column in probabilities if pa.types.is_floating(kinds.field(column).type)]
 
 
-def _values(column: Arrow, place: str) -> Array:
+def _values(column: Arrow, where: str) -> Array:
     """Plain numbers or text: what a file says about Python types or pandas is not looked at."""
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         return column.cast(pa.float64(), safe=False).to_numpy()
     if not pa.types.is_dictionary(kind) or kind.value_type not in {pa.string(), pa.large_string()}:
-        raise InvalidInput(f"{place}: holds {str(kind)[:80]}; evaluation rows hold numbers and text")
+        raise InvalidInput(f"{where}: holds {str(kind)[:80]}; evaluation rows hold numbers and text")
     whole = column.unify_dictionaries().combine_chunks()
     texts = [*whole.dictionary.to_pylist(), None]
     if any(len(text or "") > MOST_CHARACTERS for text in texts):
-        raise InvalidInput(f"{place}: holds a text of more than {MOST_CHARACTERS:,} characters")
+        raise InvalidInput(f"{where}: holds a text of more than {MOST_CHARACTERS:,} characters")
     return np.array(texts, dtype=object)[whole.indices.fill_null(-1).to_numpy()]
 
 
@@ -116,15 +117,3 @@ def require_same_rows(ours: Rows, theirs: Rows) -> None:
 def _count_different(first: Array, second: Array) -> int:
     both_missing = (first != first) & (second != second)  # noqa: PLR0124 (NaN differs from itself)
     return int(((first != second) & ~both_missing).sum())
-
-
-def slices(inputs: dict[str, Array], age_bands: tuple[float, ...]) -> Iterator[tuple[str, Array]]:
-    """A label and the rows of it; a text column with very many values is no category and gives no slices."""
-    for name, column in inputs.items():
-        if column.dtype == object:
-            values = sorted({value for value in column.tolist() if value is not None})
-            yield from ((f"{name} = {value}", column == value) for value in values if len(values) <= MOST_VALUES)
-        elif name == AGE:
-            for low, high in pairwise(age_bands):
-                inside = (column >= low) & ((column < high) | ((high == age_bands[-1]) & (column <= high)))
-                yield f"{AGE} = {low:g}\N{EN DASH}{high:g}", inside

@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from pipeline.explanation.model_output import Model, Preparation, Rows, class_names, is_lightgbm, own_output
 from pipeline.explanation.result import Explanation, Numbers, Scale
 from pipeline.explanation.sources import column_sources, probe_rows
+from pipeline.governance.text import first_line
 
 # shap, imported when it is first needed and without matplotlib.
 
@@ -116,8 +117,9 @@ def exact_method(model: Model, background: pd.DataFrame) -> ExactMethod:
         sources = column_sources(lambda rows: _dense(_prepared(preparation, rows)), probe)
         encoded = _dense(_prepared(preparation, background))
     except (ValueError, TypeError, AttributeError) as error:
-        sentence = str(error).strip().split("\n", maxsplit=1)[0][:200]
-        raise NotExact(f"the model's preparation cannot be probed ({type(error).__name__}: {sentence})") from error
+        raise NotExact(
+            f"the model's preparation cannot be probed ({type(error).__name__}: {first_line(error)})"
+        ) from error
     _require_one_source(sources, background)
     if type(estimator) in LINEAR:
         name, (effects, base) = LINEAR_METHOD, _linear(estimator, encoded.mean(axis=0))

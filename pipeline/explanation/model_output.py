@@ -7,6 +7,7 @@ from sklearn.utils import get_tags
 
 from pipeline.explanation.result import Numbers, Scale
 from pipeline.governance.errors import InvalidInput
+from pipeline.governance.text import first_line
 
 Model = Any  # scikit-learn's estimators share methods, not a type
 Preparation = Any  # a fitted transformer, or None
@@ -55,8 +56,9 @@ def own_output(model: Model, rows: Rows, scale: Scale) -> Numbers:
     try:
         output = np.asarray(_call(model, rows, scale), dtype=np.float64)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        sentence = str(error).strip().split("\n", maxsplit=1)[0][:200]
-        raise InvalidInput(f"the model cannot predict these rows ({type(error).__name__}: {sentence})") from error
+        raise InvalidInput(
+            f"the model cannot predict these rows ({type(error).__name__}: {first_line(error)})"
+        ) from error
     if output.ndim == 1:
         output = output[:, None] if not hasattr(model, "classes_") else np.column_stack([-output, output])
     if output.ndim != 2 or (not hasattr(model, "classes_") and scale == "value" and output.shape[1] != 1):  # noqa: PLR2004

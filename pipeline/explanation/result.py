@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.governance.errors import InvalidInput
+from pipeline.governance.text import first_line
 from pipeline.validation.documents import members_of, read_json
 
 Numbers = NDArray[np.float64]
@@ -109,7 +110,7 @@ def from_npz(data: bytes) -> Explanation:
     try:
         return _read(data)
     except UNREADABLE as error:
-        raise InvalidInput(f"the explanation file cannot be read ({_first_line(error)})") from error
+        raise InvalidInput(f"the explanation file cannot be read ({first_line(error)})") from error
 
 
 def _read(data: bytes) -> Explanation:
@@ -159,7 +160,3 @@ def _require_shapes(about: dict[str, Any], *, values: Numbers, base_values: Numb
         raise ValueError("the arrays do not fit the columns and classes")
     if not all(np.isfinite(array).all() for array in arrays):
         raise ValueError("a value is not a finite number")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", maxsplit=1)[0][:200]

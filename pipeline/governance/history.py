@@ -24,7 +24,7 @@ from pipeline.governance.ports import ModelRecord, PendingDecision
 from pipeline.governance.text import visible
 
 NOT_READ = ("at", "actor", "established", "reason", "version", "slot", "before", "after", "evidence", "meaning")
-SETTLING = (EventType.BASELINE, EventType.APPLIED, EventType.DRIFT_ADOPTED, EventType.DRIFT_REVERTED)
+SETTLING = (EventType.BASELINE, EventType.APPLIED, EventType.ADOPTED, EventType.REVERTED)
 
 
 @dataclass(frozen=True)
@@ -272,7 +272,7 @@ def about(event: Event) -> tuple[int | None, str | None]:
 
 def _version(event: Event, subject: Mapping[str, Any], shown: SlotChange | None) -> int | None:
     """Of an adopted change the version that moved; the subject that it quotes is the champion, whose files count."""
-    if event.type is not EventType.DRIFT_ADOPTED or shown is None:
+    if event.type is not EventType.ADOPTED or shown is None:
         return subject.get("version")
     moved = shown.slot.name if shown.slot.kind == "stage" else shown.to
     return None if moved is None else int(moved)
@@ -286,8 +286,8 @@ def _created_at(content: Mapping[str, Any], version: int | None) -> str | None:
 
 
 def _after(event: Event, change: SlotChange) -> str | None:
-    """Drift tells what was seen; everything else what was asked for."""
-    return change.observed if event.type in (EventType.DRIFT, EventType.CONFLICT) else change.to
+    """What was seen, for an out-of-band change or a conflict; for everything else what was asked for."""
+    return change.observed if event.type in (EventType.OUT_OF_BAND, EventType.CONFLICT) else change.to
 
 
 def moment(model: str, events: Iterable[StoredEvent], at: datetime) -> Moment:

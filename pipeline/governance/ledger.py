@@ -39,9 +39,9 @@ class EventType(StrEnum):
     ABORTED = "aborted"
     CONFLICT = "conflict"
     DENIED = "denied"
-    DRIFT = "drift"
-    DRIFT_ADOPTED = "drift_adopted"
-    DRIFT_REVERTED = "drift_reverted"
+    OUT_OF_BAND = "out_of_band"
+    ADOPTED = "adopted"
+    REVERTED = "reverted"
     OVERRIDDEN = "overridden"
     ROLE_GRANTED = "role_granted"
     ROLE_REVOKED = "role_revoked"
@@ -58,7 +58,21 @@ class UnknownType(str):
         return str(self)
 
 
-ENDS = (EventType.APPLIED, EventType.ABORTED, EventType.CONFLICT, EventType.DRIFT_REVERTED)
+# What earlier versions wrote instead. Such events keep their text, and thereby their hash.
+EARLIER_NAMES: Mapping[str, EventType] = {
+    "drift": EventType.OUT_OF_BAND,
+    "drift_adopted": EventType.ADOPTED,
+    "drift_reverted": EventType.REVERTED,
+}
+
+
+def stored_names(types: Iterable[str]) -> list[str]:
+    """Every name under which a ledger may hold events of these types."""
+    wanted = set(types)
+    return sorted(wanted | {earlier for earlier, kind in EARLIER_NAMES.items() if kind in wanted})
+
+
+ENDS = (EventType.APPLIED, EventType.ABORTED, EventType.CONFLICT, EventType.REVERTED)
 
 
 class Topic(StrEnum):
@@ -124,7 +138,7 @@ class Event(NamedTuple):
                 for each in content.pop("changes")
             ]
         )
-        kind, at = _type(content.pop("type")), datetime.fromisoformat(content.pop("at"))
+        kind, at = event_type(content.pop("type")), datetime.fromisoformat(content.pop("at"))
         _check(at, content, changes)
         return cls(kind, model, at, changes, content.pop("decision"), content.pop("key"), content)
 
@@ -151,14 +165,14 @@ class SlotState(NamedTuple):
     """What the ledger holds true of a slot.
 
     recorded: the content that a decision, a baseline or an adoption put there. generation: how often that happened.
-    pending: the decision that has not ended. drift: whether the registry was seen to differ (then `observed` says how).
+    pending: the decision that has not ended. out_of_band: whether the registry was seen to differ, as `observed` says.
     since: when the ledger last knew the registry to agree.
     """
 
     recorded: str | None = None
     generation: int = 0
     pending: str | None = None
-    drift: bool = False
+    out_of_band: bool = False
     observed: str | None = None
     since: datetime | None = None
 
@@ -200,7 +214,9 @@ def _check(at: datetime, content: Mapping[str, Any], changes: Iterable[SlotChang
         raise TypeError("at")
 
 
-def _type(name: str) -> EventType | UnknownType:
+def event_type(name: str) -> EventType | UnknownType:
+    """The type that a stored name stands for, whichever version of Signoff wrote it."""
+    name = EARLIER_NAMES.get(name, name)
     try:
         return EventType(name)
     except ValueError:
@@ -224,16 +240,21 @@ def fold(state: SlotState, event: Event, change: SlotChange) -> SlotState:
             return SlotState(recorded=change.to, observed=change.to, since=event.at)
         case EventType.DECIDED:
             return state._replace(pending=event.decision)
-        case EventType.APPLIED | EventType.DRIFT_ADOPTED | EventType.DRIFT_REVERTED:
+        case EventType.APPLIED | EventType.ADOPTED | EventType.REVERTED:
             return SlotState(change.to, state.generation + 1, observed=change.to, since=event.at)
         case EventType.ABORTED:
             return state._replace(pending=None)
-        case EventType.CONFLICT | EventType.DRIFT:
-            drift = change.observed != state.recorded
-            since = state.since if drift else event.at
+        case EventType.CONFLICT | EventType.OUT_OF_BAND:
+            differs = change.observed != state.recorded
+            since = state.since if differs else event.at
             # Not _replace: a chain may hold a hundred thousand of these, and `verify` folds them all.
             return SlotState(
-                state.recorded, state.generation, pending=None, drift=drift, observed=change.observed, since=since
+                state.recorded,
+                state.generation,
+                pending=None,
+                out_of_band=differs,
+                observed=change.observed,
+                since=since,
             )
         case _:
             return state
@@ -292,6 +313,6 @@ def former_champions(events: Iterable[Event], slot: Slot) -> list[tuple[int, Eve
 
 
 def _champion_set_by(event: Event, slot: Slot) -> int | None:
-    if event.type not in (EventType.BASELINE, EventType.APPLIED, EventType.DRIFT_ADOPTED):
+    if event.type not in (EventType.BASELINE, EventType.APPLIED, EventType.ADOPTED):
         return None
     return next((int(each.to) for each in event.changes if each.slot == slot and each.to is not None), None)

@@ -1,4 +1,4 @@
-"""Drift: where the registry is not what the ledger says, because somebody moved it by another way."""
+"""Out-of-band changes: where the registry is not what the ledger says, because somebody moved it by another way."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from pipeline.governance.text import visible
 class OutOfBandChange:
     """A slot in which the registry is not what the ledger says; it changed between `since` and `seen`.
 
-    generation: of the slot in the ledger. reported: whether a `drift` event says so already.
+    generation: of the slot in the ledger. reported: whether an `out_of_band` event says so already.
     """
 
     slot: Slot
@@ -51,7 +51,7 @@ def find_differences(
     for slot in all_slots(model, slots, state):
         held, value = slots.get(slot, SlotState.initial(slot)), state.value(slot)
         if not held.pending and value != held.recorded:
-            reported = held.drift and held.observed == value
+            reported = held.out_of_band and held.observed == value
             since = min(held.since or baseline, now)  # a clock that was ahead knew of it no later than now
             found.append(OutOfBandChange(slot, held.recorded, value, since, now, held.generation, reported))
     return found
@@ -62,7 +62,7 @@ def unreported(model: str, slots: Mapping[Slot, SlotState], state: ModelState) -
     news = []
     for slot in all_slots(model, slots, state):
         held, value = slots.get(slot, SlotState.initial(slot)), state.value(slot)
-        last_seen = held.observed if held.drift else held.recorded
+        last_seen = held.observed if held.out_of_band else held.recorded
         if not held.pending and value != last_seen:
             news.append((slot, value))
     return news

@@ -65,13 +65,13 @@ class Reconciler:
         return find_differences(model, slots, state, baseline=baseline.event.at, now=self.clock.now())
 
     def reconcile(self, model: str, *, min_age: timedelta = RECONCILE_AFTER) -> list[StoredEvent]:
-        """Take over, finish intents older than `min_age`, record new drift and changed bytes."""
+        """Take over, finish intents older than `min_age`, record new out-of-band changes and changed bytes."""
         events = [self.first_look(model), *self._finish(model, min_age), self._report(model)]
         events += [self.watch.record(model, each) for each in self.changed_files(model)]
         return [event for event in events if event is not None]
 
     def look(self, model: str) -> list[StoredEvent]:
-        """What may be recorded without anybody asking: the takeover and new drift. Nothing in the registry changes."""
+        """Record what nobody has to ask for, the takeover and new out-of-band changes; the registry stays as it is."""
         return [event for event in (self.first_look(model), self._report(model)) if event is not None]
 
     def first_look(self, model: str) -> StoredEvent | None:
@@ -98,7 +98,7 @@ class Reconciler:
                 **self._signed(move, actor, reason, meaning="adopt"),
                 "subject": self._champion_subject(model, state),
             }
-            event = Event(EventType.DRIFT_ADOPTED, model, self.clock.now(), changes, content=content)
+            event = Event(EventType.ADOPTED, model, self.clock.now(), changes, content=content)
             with self.ledger.transaction() as transaction:
                 check_unmoved(transaction, differences)
                 return transaction.append(event)
@@ -123,14 +123,14 @@ class Reconciler:
                 check_unmoved(transaction, differences)
                 begun = self.clock.elapsed()
                 decided = self.decider.intend(transaction, move, changes, key=None, content=content)
-        return self.decider.carry_out(decided, EventType.DRIFT_REVERTED, begun=begun)
+        return self.decider.carry_out(decided, EventType.REVERTED, begun=begun)
 
     @contextmanager
     def _denying(self, model: str, reason: str, actor: Actor) -> Iterator[Move]:
         """Authorise, and record whatever refuses the block as `denied`."""
         move = Move(model, MoveKind.RECONCILE, None)
         try:
-            self.decider.authorise(move, actor)
+            self.decider.policy.authorise(actor, move.kind)
             yield move
         except (Refused, Conflict) as error:
             self.decider.deny(move, actor, reason, error=error)
@@ -157,7 +157,7 @@ class Reconciler:
     def _finish_one(self, decided: StoredEvent) -> StoredEvent:
         """Roll forward what reached its commit point; what did not is aborted, or a conflict if somebody moved it."""
         meaning = decided.event.content.get("meaning")
-        end = EventType.DRIFT_REVERTED if meaning == "revert" else EventType.APPLIED
+        end = EventType.REVERTED if meaning == "revert" else EventType.APPLIED
         commit = decided.event.changes[0]
         if self._state(decided.event.model).value(commit.slot) == commit.to:
             self.registry.prepare()
@@ -169,7 +169,7 @@ class Reconciler:
         return self.decider.close(decided, event)
 
     def _report(self, model: str) -> StoredEvent | None:
-        """One `drift` event for all slots in which the registry is not what was last seen."""
+        """One `out_of_band` event for all slots in which the registry is not what was last seen."""
         if self.ledger.baseline(model) is None:
             return None
         slots = self.ledger.slots(model)
@@ -179,14 +179,14 @@ class Reconciler:
         changes = tuple(
             SlotChange(slot, slots.get(slot, SlotState.initial(slot)).recorded, None, value) for slot, value in news
         )
-        event = Event(EventType.DRIFT, model, self.clock.now(), changes, content={"subject": {"model": model}})
+        event = Event(EventType.OUT_OF_BAND, model, self.clock.now(), changes, content={"subject": {"model": model}})
         with self.ledger.transaction() as transaction:
             if any(transaction.slot(slot) != slots.get(slot) for slot, _ in news):
                 return None  # somebody decided meanwhile; the next pass looks again
             return transaction.append(event)
 
     def _reported(self, model: str, expect: str | None) -> list[OutOfBandChange]:
-        """The differences, if they are those expected, recorded as drift so that what is ended was also seen.
+        """The differences, if they are those expected, recorded as out-of-band so that what is ended was also seen.
 
         What moves between the two reads is not signed: `check_unmoved` compares with what was recorded.
         """

@@ -2,6 +2,7 @@
 
 import unicodedata
 
+LONGEST_LINE = 200
 INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 
@@ -9,6 +10,12 @@ def visible(text: str, *, most: int = 0) -> str:
     """The text on one line, control and format characters escaped; `most` > 0 cuts it with an ellipsis."""
     shown = "".join(_escape(each) if unicodedata.category(each) in INVISIBLE else each for each in text)
     return f"{shown[: most - 1]}…" if most and len(shown) > most else shown
+
+
+def first_line(error: BaseException | str, *, most: int = LONGEST_LINE) -> str:
+    """The first line of an error's text, safe to show and cut to `most` characters; without text the error's class."""
+    line = str(error).strip().partition("\n")[0]
+    return visible(line if line or isinstance(error, str) else type(error).__name__, most=most)
 
 
 def _escape(character: str) -> str:

@@ -36,7 +36,7 @@ class Resolved:
 class Target:
     """A version made ready to be asked, with its state and columns as they were then; keep it for a few seconds.
 
-    layout: None where nothing says which columns it takes. classes: empty for a number. probabilities: whether it gives
+    schema: None where nothing says which columns it takes. classes: empty for a number. probabilities: whether it gives
     them. names: of the columns of a table that it answers with, empty for one value per row.
     model_type: scikit-learn's name, empty where it was not loaded.
     """
@@ -45,7 +45,7 @@ class Target:
     record: VersionRecord
     evidence: Evidence
     state: TrustState
-    layout: InputSchema | None
+    schema: InputSchema | None
     classes: tuple[str, ...] = ()
     probabilities: bool = False
     names: tuple[str, ...] = ()

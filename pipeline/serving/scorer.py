@@ -17,7 +17,7 @@ from pipeline.serving.predictions import (
     Predictions,
     Target,
 )
-from pipeline.serving.targets import Targets, layout
+from pipeline.serving.targets import Targets, input_schema
 from pipeline.serving.worker.client import Answering, Asked
 from pipeline.serving.worker.protocol import Frame
 from pipeline.validation.rows import CheckedRow, check_rows, columnar
@@ -42,7 +42,7 @@ class Scorer:
 
     def __init__(self, service: GovernanceService, worker: Asked, policy: LoadingPolicy) -> None:
         self._worker, self.policy = worker, policy
-        self._copies = PrivateCopies(service.registry, most=policy.kept_models + 2)
+        self._copies = PrivateCopies(service, most=policy.kept_models + 2)
         self.targets = Targets(service, policy=policy.trust, describe=lambda target: self.ask(target, "describe"))
 
     def start(self) -> None:
@@ -95,13 +95,13 @@ class Scorer:
         Raises InvalidRows, and as Targets.usable and Targets.target do.
         """
         target = self.targets.usable(reference)
-        return self.predict_checked(target, check_rows(rows, layout(target), from_text=from_text))
+        return self.predict_checked(target, check_rows(rows, input_schema(target), from_text=from_text))
 
     def predict_checked(
         self, target: Target, rows: Sequence[CheckedRow], *, worker: Answering | None = None
     ) -> Predictions:
-        """Rows that were checked against the target's own layout. worker: who is asked instead."""
-        values = columnar([row.values for row in rows], layout(target))
+        """Rows that were checked against the target's own schema. worker: who is asked instead."""
+        values = columnar([row.values for row in rows], input_schema(target))
         answer = self.ask(target, "predict", worker=worker, rows=values)
         classes, probabilities = tuple(answer["classes"]), answer["probabilities"]
         found = [
@@ -119,7 +119,7 @@ class Scorer:
     def predict_columns(
         self, target: Target, checked: "CheckedColumns", *, worker: Answering | None = None
     ) -> PredictedColumns:
-        """The usable ones of many rows, checked against the target's own layout. worker: who is asked instead."""
+        """The usable ones of many rows, checked against the target's own schema. worker: who is asked instead."""
         from pipeline.serving.worker import arrow  # noqa: PLC0415 (pyarrow and pandas)
 
         answer = self.ask(target, "predict", worker=worker, **arrow.rows_of(checked))
@@ -132,8 +132,8 @@ class Scorer:
     ) -> Explanations:
         """What each column adds to the output, per class, for at most 50 rows. Raises as predict does."""
         target = self.targets.usable(reference)
-        values = tuple(row.values for row in check_rows(rows, layout(target), from_text=from_text))
-        answer = self.ask(target, "explain", rows=columnar(values, layout(target)))
+        values = tuple(row.values for row in check_rows(rows, input_schema(target), from_text=from_text))
+        answer = self.ask(target, "explain", rows=columnar(values, input_schema(target)))
         resolved = target.resolved
         return Explanations(
             model=resolved.model,
@@ -159,7 +159,7 @@ class Scorer:
         answer = self.ask(
             target,
             "second_opinion",
-            rows=columnar([explained.rows[position]], layout(target)),
+            rows=columnar([explained.rows[position]], input_schema(target)),
             class_index=list(document["classes"]).index(wanted),
             scale=document["scale"],
             contributions=document["contributions"][wanted],

@@ -11,13 +11,14 @@ from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound,
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.lifecycle import CHAMPION
 from pipeline.governance.service import GovernanceService
+from pipeline.governance.standing import LedgerView
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Resolved, Target
-from pipeline.serving.trust import LedgerView, Trust, TrustState, judge
+from pipeline.serving.trust import Trust, TrustState, judge
 from pipeline.serving.worker.client import WorkerRefusal
 from pipeline.serving.worker.load import MODEL_DESCRIPTION, model_file, parse_description
 from pipeline.serving.worker.protocol import Frame
-from pipeline.validation.schema import InputSchema, layout_of, layout_of_model, started_with
+from pipeline.validation.schema import InputSchema, schema_of, schema_of_model, started_with
 
 # What MODEL, MODEL@ALIAS and MODEL/VERSION mean: the registry says it, and of a champion the ledger has to agree.
 
@@ -40,7 +41,7 @@ class References:
                 raise InvalidInput(f"model: {reference!r} is none of MODEL, MODEL@ALIAS and MODEL/VERSION")
             return Resolved(name, int(number))
         model, alias = self._split_alias(reference)
-        version = self._service.registry.state(model).aliases.get(alias)
+        version = self._service.state(model).aliases.get(alias)
         if version is None:
             raise NotFound(f"alias: {model!r} has no alias {alias!r}")
         if alias == CHAMPION:
@@ -65,11 +66,10 @@ class References:
 
     def ledger_view(self, model: str) -> LedgerView:
         """What the ledger holds of the model; read again only when it has a newer event about it."""
-        last = self._service.ledger.last(model)
-        sequence = last.sequence if last else 0
+        newest = self._service.newest_event(model)
         known = self._views.get(model)
-        if known is None or known[0] != sequence:
-            known = self._views[model] = (sequence, LedgerView.read(self._service.ledger, model))
+        if known is None or known[0] != newest:
+            known = self._views[model] = (newest, self._service.recorded(model))
         return known[1]
 
 
@@ -98,10 +98,10 @@ class Targets:
         """The version with its state and columns; the first time it is copied and loaded. Raises as resolve does."""
         resolved = self.resolve(reference) if isinstance(reference, str) else reference
         record = self._service.version(resolved.model, resolved.version)
-        evidence = self._service.reviewer.evidence(record)
-        layout = layout_of(evidence.document("feature_schema"), evidence.content["signature"])
+        evidence = self._service.evidence_of(record)
+        schema = schema_of(evidence.document("feature_schema"), evidence.content["signature"])
         state = self._judged(evidence)
-        target = Target(resolved, record, evidence, state, layout)
+        target = Target(resolved, record, evidence, state, schema)
         return self._loaded(target) if state.usable else target
 
     def recorded_trust(self, evidence: Evidence) -> TrustState:
@@ -144,7 +144,7 @@ class Targets:
         if digest in self._refusals:
             return self._refusals[digest]
         record = self._service.version(evidence.model, evidence.version)
-        content = self._service.registry.read_file(record, MODEL_DESCRIPTION)
+        content = self._service.read_file(record, MODEL_DESCRIPTION)
         files = {file["path"]: file["sha256"] for file in evidence.content["files"]}
         found = ""
         try:
@@ -167,7 +167,7 @@ class Targets:
         return replace(
             target,
             state=replace(target.state, loaded=True, foreign=found["foreign"]),
-            layout=started_with(target.layout, found["example"]) if target.layout else layout_of_model(found),
+            schema=started_with(target.schema, found["example"]) if target.schema else schema_of_model(found),
             classes=tuple(found["classes"]),
             names=tuple(found.get("names", ())),
             probabilities=found["probabilities"],
@@ -197,10 +197,10 @@ def _keep(kept: OrderedDict[str, Found], digest: str, found: Found) -> None:
         kept.popitem(last=False)
 
 
-def layout(target: Target) -> InputSchema:
+def input_schema(target: Target) -> InputSchema:
     """Raises Refused where nothing says which columns the version takes, or one has to be there and cannot be given."""
-    if target.layout is None:
+    if target.schema is None:
         raise Refused(f"{target.label} does not say which columns it takes: no schema, signature, example or names")
-    if never := [rule for rule in target.layout.columns if rule.refusal and rule.required]:
+    if never := [rule for rule in target.schema.columns if rule.refusal and rule.required]:
         raise Refused(f"{target.label} cannot be asked: its column {visible(never[0].name)} {never[0].refusal}")
-    return target.layout
+    return target.schema

@@ -73,14 +73,14 @@ def value_range(rule: ColumnSchema, own: Value) -> tuple[float, float]:
 
 
 def smallest_change(
-    ask: Ask, row: CheckedRow, layout: InputSchema, *, may_change: Iterable[str], wanted: str | None = None
+    ask: Ask, row: CheckedRow, schema: InputSchema, *, may_change: Iterable[str], wanted: str | None = None
 ) -> Counterfactual | None:
     """The fewest columns, and of as few the smallest size, that give `wanted` (None: any other class).
 
     None where no change of up to three columns was found. `ask` predicts rows that are checked already.
     """
-    rules = [rule for name in may_change if (rule := layout.column(name)) and points(rule, row.values[rule.name])]
-    search = _Search(ask, row, layout, tuple(rules), str(ask([row])[0].value), wanted)
+    rules = [rule for name in may_change if (rule := schema.column(name)) and points(rule, row.values[rule.name])]
+    search = _Search(ask, row, schema, tuple(rules), str(ask([row])[0].value), wanted)
     states: list[Changes] = [{}]
     for _ in range(min(MOST_COLUMNS, len(rules))):
         found = search.asked(chain.from_iterable(map(search.one_more, states)))
@@ -95,7 +95,7 @@ def smallest_change(
 class _Search:
     ask: Ask
     row: CheckedRow
-    layout: InputSchema
+    schema: InputSchema
     rules: tuple[ColumnSchema, ...]
     present: str
     wanted: str | None
@@ -170,7 +170,7 @@ class _Search:
 
     def _confirmed(self, change: Counterfactual) -> Counterfactual:
         """Asked once more as a row that was checked like any other."""
-        checked = check_row({**self.row.values, **change.values}, self.layout)
+        checked = check_row({**self.row.values, **change.values}, self.schema)
         return replace(change, prediction=self.ask([checked])[0])
 
 

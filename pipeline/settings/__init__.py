@@ -10,7 +10,17 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.metrics import MetricRules
-from pipeline.settings.file import Edges, Sentences, SettingsSection, Share, Word, Words, read_params
+from pipeline.settings.file import (
+    CandidateName,
+    Edges,
+    ModelName,
+    Sentences,
+    SettingsSection,
+    Share,
+    Word,
+    Words,
+    read_params,
+)
 from pipeline.settings.policy import PolicySettings
 from pipeline.settings.schema import SchemaSettings
 
@@ -80,7 +90,7 @@ class RegistrySettings(SettingsSection):
     intended_use, limitations: what the model card of a version says that is registered from now on; null: nothing.
     """
 
-    model_name: Word
+    model_name: ModelName
     experiment: Word
     id: Word | None = None
     intended_use: Sentences | None = None
@@ -166,7 +176,7 @@ class Settings(SettingsSection):
     data: DataSettings
     schema_: SchemaSettings = Field(alias="schema")
     split: SplitSettings
-    candidates: dict[Word, CandidateSettings] = Field(min_length=1)
+    candidates: dict[CandidateName, CandidateSettings] = Field(min_length=1)
     evaluation: EvaluationSettings
     registry: RegistrySettings
     policy: PolicySettings

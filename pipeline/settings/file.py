@@ -96,6 +96,23 @@ def _ascending(edges: list[float]) -> list[float]:
     return edges
 
 
+# MLflow's own rules of `mlflow.utils.validation`, which it applies only when a model is registered or logged.
+
+
+def _model_name(name: str) -> str:
+    if not name.strip() or name == "." or name.startswith("..") or set(name) & set("/:"):
+        raise ValueError(f"MLflow takes no model name that is empty, has / or : in it, or begins with ..; got {name!r}")
+    return name
+
+
+def _candidate_name(name: str) -> str:
+    if not name or set(name) & set("/:.%\"'"):
+        raise ValueError(f"MLflow takes no candidate that is empty or has one of / : . % \" ' in it; got {name!r}")
+    return name
+
+
+ModelName = Annotated[str, AfterValidator(_model_name)]
+CandidateName = Annotated[str, AfterValidator(_candidate_name)]
 Words = Annotated[list[Word], AfterValidator(_different)]
 Edges = Annotated[list[float], AfterValidator(_ascending)]
 

@@ -15,6 +15,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, Polynomial
 from threadpoolctl import threadpool_limits
 
 from pipeline.governance.errors import InvalidInput
+from pipeline.governance.text import first_line
 from pipeline.settings import CandidateSettings, Settings
 
 ESTIMATORS: Mapping[str, type[Any]] = {
@@ -108,8 +109,7 @@ def fit_pipeline(pipeline: Pipeline, inputs: pd.DataFrame, truth: pd.Series) -> 
         with fitting_threads(len(inputs)):
             pipeline.fit(inputs, truth)
     except (ValueError, TypeError) as error:
-        sentence = str(error).strip().split("\n", maxsplit=1)[0]
-        raise InvalidInput(f"{type(estimator).__name__}: cannot be fitted ({sentence})") from error
+        raise InvalidInput(f"{type(estimator).__name__}: cannot be fitted ({first_line(error)})") from error
     if isinstance(estimator, FORESTS):
         estimator.set_params(n_jobs=1)
     return pipeline

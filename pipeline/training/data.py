@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from pipeline.governance.errors import InvalidInput
+from pipeline.governance.text import first_line
 from pipeline.settings import Settings
 from pipeline.training.files import digest
 from pipeline.validation.parquet import read_frame
@@ -209,11 +210,7 @@ def _parse(path: Path, content: bytes) -> pd.DataFrame:
     try:
         return pd.read_csv(path, low_memory=False) if kind == "CSV" else read_frame(content)
     except (ValueError, OSError) as error:
-        raise InvalidInput(f"{path}: is not a readable {kind} file ({_first_line(error)})") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", maxsplit=1)[0][:200] or type(error).__name__
+        raise InvalidInput(f"{path}: is not a readable {kind} file ({first_line(error)})") from error
 
 
 def csv_bytes(frame: pd.DataFrame) -> bytes:

@@ -1,29 +1,63 @@
 """What a fitted pipeline does on rows that it has not seen, as plain data."""
 
 import time
-from itertools import pairwise
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from pipeline.comparison.intervals import Draws, percentile_intervals, wilson
+from pipeline.comparison.metrics import calibration_bins, class_counts, confusions, count_metrics, losses_of
+from pipeline.comparison.slices import AGE, Slice, age_bands, category_slices
 from pipeline.settings import EvaluationSettings, Settings
 from pipeline.settings.schema import SchemaSettings
 from pipeline.training.candidates import fit_pipeline
 from pipeline.training.data import rows_fingerprint
 from pipeline.training.files import write_bytes, write_json
-from pipeline.training.intervals import EvaluatedPredictions, all_metrics, bootstrap, calibration_bins, ratio, wilson
 
 Document = dict[str, Any]
-AGE = "Age"
+Positions = NDArray[np.integer]
+Numbers = NDArray[np.float64]
 LATENCY_ROWS = 20
 # accuracy comes from Wilson's formula, the others from the bootstrap
 METRICS = ("f1_macro", "f1_weighted", "precision_macro", "recall_macro", "log_loss", "calibration_error")
+
+
+@dataclass(frozen=True)
+class EvaluatedPredictions:
+    """Truth and predictions of the held-out rows."""
+
+    # Every class that the schema names, also those that do not occur.
+    classes: tuple[str, ...]
+    # The position in `classes` of each row's true class.
+    actual: Positions
+    # The position in `classes` of each row's prediction.
+    predicted: Positions
+    # Shape (rows, classes).
+    probabilities: Numbers
+
+    @property
+    def rows(self) -> int:
+        return len(self.actual)
+
+    def confusion(self) -> Positions:
+        """Counts by [true][predicted]."""
+        size = len(self.classes)
+        return np.bincount(self.actual * size + self.predicted, minlength=size**2).reshape(size, size)
+
+    def metrics(self, draws: Positions) -> dict[str, Numbers]:
+        """Every metric, one value per line of `draws`, which holds row numbers."""
+        size = len(self.classes)
+        cells = (self.actual * size + self.predicted)[draws]
+        losses = losses_of(self.probabilities, self.actual, right=self.actual == self.predicted)
+        return {**count_metrics(confusions(np.ones(cells.shape), cells, size)), **losses.metrics(draws)}
 
 
 def predict_rows(model: Pipeline, rows: pd.DataFrame, schema: SchemaSettings) -> EvaluatedPredictions:
@@ -32,11 +66,11 @@ def predict_rows(model: Pipeline, rows: pd.DataFrame, schema: SchemaSettings) ->
     position = {name: index for index, name in enumerate(classes)}
     known = model.predict_proba(rows[list(schema.columns)])
     probabilities = np.zeros((len(rows), len(classes)))
-    places = np.array([position[name] for name in model.classes_])
-    probabilities[:, places] = known
+    columns = np.array([position[name] for name in model.classes_])
+    probabilities[:, columns] = known
     actual = rows[schema.target.name].map(position).to_numpy(dtype=np.intp)
     # The first of equals in the model's own order, as `predict` decides.
-    return EvaluatedPredictions(classes, actual, places[known.argmax(axis=1)], probabilities)
+    return EvaluatedPredictions(classes, actual, columns[known.argmax(axis=1)], probabilities)
 
 
 def evaluate_predictions(predictions: EvaluatedPredictions, settings: EvaluationSettings) -> Document:
@@ -55,13 +89,9 @@ def _metrics(predictions: EvaluatedPredictions, settings: EvaluationSettings) ->
     hits, n = int((predictions.actual == predictions.predicted).sum()), predictions.rows
     low, high = wilson(hits, n, settings.confidence)
     metrics: Document = {"accuracy": {"value": hits / n, "low": low, "high": high, "method": "wilson"}}
-    values = all_metrics(predictions, np.arange(n)[None, :])
-    intervals = bootstrap(
-        predictions,
-        samples=settings.bootstrap_samples,
-        seed=settings.bootstrap_seed,
-        confidence=settings.confidence,
-    )
+    values = predictions.metrics(np.arange(n)[None, :])
+    draws = Draws(settings.bootstrap_samples, settings.bootstrap_seed, settings.confidence)
+    intervals = percentile_intervals(predictions.metrics, n, draws)
     for name in METRICS:
         value, (low, high) = float(values[name][0]), intervals[name]
         # Drawing rows again inflates the calibration error: its interval could lie beside the value.
@@ -70,18 +100,15 @@ def _metrics(predictions: EvaluatedPredictions, settings: EvaluationSettings) ->
 
 
 def _per_class(predictions: EvaluatedPredictions, confidence: float) -> list[Document]:
-    confusion = predictions.confusion()
-    hits = np.diagonal(confusion).astype(float)
-    support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    precision, recall = ratio(hits, predicted), ratio(hits, support)
-    f1 = ratio(2 * hits, support + predicted)
+    counts = class_counts(predictions.confusion())
+    precision, recall, f1 = counts.precision, counts.recall, counts.f1
     lines = []
     for index, name in enumerate(predictions.classes):
-        low, high = wilson(int(hits[index]), int(support[index]), confidence)
+        low, high = wilson(int(counts.hits[index]), int(counts.support[index]), confidence)
         lines.append(
             {
                 "class": name,
-                "n": int(support[index]),
+                "n": int(counts.support[index]),
                 "precision": float(precision[index]),
                 "recall": float(recall[index]),
                 "recall_low": low,
@@ -97,30 +124,19 @@ def slices(rows: pd.DataFrame, predictions: EvaluatedPredictions, settings: Sett
     right = predictions.actual == predictions.predicted
     schema, confidence = settings.schema_, settings.evaluation.confidence
     groups = [
-        (name, category, (rows[name] == category).to_numpy())
+        each
         for name, column in schema.categories.items()
-        for category in column.categories
+        for each in category_slices(name, rows[name].to_numpy(), column.categories)
     ]
     if AGE in schema.numbers:
-        groups += [
-            (AGE, label, inside) for label, inside in _bands(rows[AGE].to_numpy(), settings.evaluation.age_bands)
-        ]
-    return [_slice(name, value, right[inside], confidence=confidence) for name, value, inside in groups if inside.any()]
+        groups += age_bands(rows[AGE].to_numpy(), settings.evaluation.age_bands)
+    return [_slice(each, right[each.inside], confidence=confidence) for each in groups if each.inside.any()]
 
 
-def _bands(ages: np.ndarray, edges: list[float]) -> list[tuple[str, np.ndarray]]:
-    """Each band holds its lower edge; the last one holds its upper edge too."""
-    bands = []
-    for low, high in pairwise(edges):
-        inside = (ages >= low) & ((ages < high) | (high == edges[-1]) & (ages <= high))
-        bands.append((f"{low:g}\N{EN DASH}{high:g}", inside))
-    return bands
-
-
-def _slice(column: str, value: str, right: np.ndarray, *, confidence: float) -> Document:
+def _slice(group: Slice, right: np.ndarray, *, confidence: float) -> Document:
     hits, n = int(right.sum()), len(right)
     low, high = wilson(hits, n, confidence)
-    return {"column": column, "value": value, "n": n, "accuracy": hits / n, "low": low, "high": high}
+    return {"column": group.column, "value": group.value, "n": n, "accuracy": hits / n, "low": low, "high": high}
 
 
 def cross_validate(pipeline: Pipeline, train: pd.DataFrame, settings: Settings) -> Document:

@@ -265,7 +265,7 @@ JSON = "json"  # instead of a dtype: each cell is JSON text
 class Input:
     """Rows by column as they came; None for a column that Arrow has no one type for. row: the cells of one row.
 
-    whole: which rows have the columns of the layout that must be there and no other ones, None for all.
+    whole: which rows have the columns of the schema that must be there and no other ones, None for all.
     """
 
     arrays: Mapping[str, Arrow]
@@ -274,21 +274,21 @@ class Input:
     whole: Mask | None = None
 
     @classmethod
-    def of_table(cls, table: Arrow, layout: InputSchema) -> "Input":
-        """A table or record batch that has every column of the layout that must be there; others are left out."""
+    def of_table(cls, table: Arrow, schema: InputSchema) -> "Input":
+        """A table or record batch that has every column of the schema that must be there; others are left out."""
         there = set(table.schema.names)
         arrays = {
-            name: _flat(table.column(name)) if name in there else pa.nulls(table.num_rows) for name in layout.names
+            name: _flat(table.column(name)) if name in there else pa.nulls(table.num_rows) for name in schema.names
         }
         return cls(
             arrays, table.num_rows, lambda position: {name: cell_of(each, position) for name, each in arrays.items()}
         )
 
     @classmethod
-    def of_rows(cls, rows: Sequence[Mapping[str, object]], layout: InputSchema) -> "Input":
+    def of_rows(cls, rows: Sequence[Mapping[str, object]], schema: InputSchema) -> "Input":
         """Rows as JSON has them."""
-        names, required = set(layout.names), set(layout.required)
-        arrays = {name: _of_values([row.get(name) for row in rows]) for name in layout.names}
+        names, required = set(schema.names), set(schema.required)
+        arrays = {name: _of_values([row.get(name) for row in rows]) for name in schema.names}
         fits = (required <= row.keys() <= names and not isinstance(row, Repeated) for row in rows)
         whole = np.fromiter(fits, dtype=bool, count=len(rows))
         return cls(arrays, len(rows), rows.__getitem__, whole)
@@ -298,11 +298,11 @@ class Input:
 class CheckedColumns:
     """The verdict on rows. usable: which can be used. odd: which of those a warning goes with.
 
-    values: a record batch of the usable rows, in the layout's order. dtypes: what pandas is to make of its columns,
+    values: a record batch of the usable rows, in the schema's order. dtypes: what pandas is to make of its columns,
     empty where that is left to it. problems: by position, of the rows that cannot be used. numbers: see check_many.
     """
 
-    layout: InputSchema
+    schema: InputSchema
     usable: Mask
     odd: Mask
     values: Arrow
@@ -316,15 +316,15 @@ class CheckedColumns:
 
 
 def check_many(
-    given: Input, layout: InputSchema, *, from_text: bool = False, numbers: Sequence[int] | Mask | None = None
+    given: Input, schema: InputSchema, *, from_text: bool = False, numbers: Sequence[int] | Mask | None = None
 ) -> CheckedColumns:
     """As rows.check_row of each row. numbers: how the sentences call the rows; without them they name none."""
 
     def check(position: int) -> CheckedRow:
         number = None if numbers is None else int(numbers[position])
-        return check_row(given.row(position), layout, from_text=from_text, row=number)
+        return check_row(given.row(position), schema, from_text=from_text, row=number)
 
-    columns = [check_column(given.arrays[rule.name], rule, given.count, from_text=from_text) for rule in layout.columns]
+    columns = [check_column(given.arrays[rule.name], rule, given.count, from_text=from_text) for rule in schema.columns]
     sure = np.ones(given.count, dtype=bool) if given.whole is None else given.whole.copy()
     odd = np.zeros(given.count, dtype=bool)
     for column in columns:
@@ -337,12 +337,12 @@ def check_many(
         odd[position] = bool(row.warnings)
     usable = sure.copy()
     usable[list(fine)] = True
-    values = [_patched(column.values, fine, rule) for column, rule in zip(columns, layout.columns, strict=True)]
+    values = [_patched(column.values, fine, rule) for column, rule in zip(columns, schema.columns, strict=True)]
     if problems:
         values = [each.filter(pa.array(usable)) for each in values]
-    dtypes = tuple(_dtype(rule, each) for rule, each in zip(layout.columns, values, strict=True))
-    batch = pa.record_batch(values, names=list(layout.names))
-    return CheckedColumns(layout, usable, odd & usable, batch, dtypes, problems, check, numbers)
+    dtypes = tuple(_dtype(rule, each) for rule, each in zip(schema.columns, values, strict=True))
+    batch = pa.record_batch(values, names=list(schema.names))
+    return CheckedColumns(schema, usable, odd & usable, batch, dtypes, problems, check, numbers)
 
 
 def _dtype(rule: ColumnSchema, values: Arrow) -> str:

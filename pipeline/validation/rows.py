@@ -38,7 +38,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class CheckedRow:
-    """`values` in the layout's order, complete only where there are no problems; `warnings` stop nothing."""
+    """`values` in the schema's order, complete only where there are no problems; `warnings` stop nothing."""
 
     values: Row
     problems: tuple[Problem, ...]
@@ -62,16 +62,16 @@ class InvalidRows(InvalidInput):
 
 
 def check_row(
-    given: Mapping[str, object], layout: InputSchema, *, from_text: bool = False, row: int | None = None
+    given: Mapping[str, object], schema: InputSchema, *, from_text: bool = False, row: int | None = None
 ) -> CheckedRow:
     """One row by column name; a column that need not be there is a missing value where it is not.
 
     from_text: every value is text, as in a CSV file or a text field; "" is missing.
     """
-    problems = check_columns(given.names if isinstance(given, Repeated) else given, layout, row=row)
+    problems = check_columns(given.names if isinstance(given, Repeated) else given, schema, row=row)
     values: dict[str, Value] = {}
     warnings: list[Problem] = []
-    for rule in layout.columns:
+    for rule in schema.columns:
         if rule.name not in given and rule.required:
             continue
         try:
@@ -84,50 +84,50 @@ def check_row(
 
 
 def check_rows(
-    rows: Sequence[Mapping[str, object]], layout: InputSchema, *, from_text: bool = False
+    rows: Sequence[Mapping[str, object]], schema: InputSchema, *, from_text: bool = False
 ) -> list[CheckedRow]:
     """Several rows, numbered from 1 where there is more than one. Raises InvalidRows with every problem of all."""
     if not rows:
         raise InvalidInput("rows: there are none")
     numbers: Iterable[int | None] = range(1, len(rows) + 1) if len(rows) > 1 else [None]
     checked = [
-        check_row(row, layout, from_text=from_text, row=number) for row, number in zip(rows, numbers, strict=True)
+        check_row(row, schema, from_text=from_text, row=number) for row, number in zip(rows, numbers, strict=True)
     ]
     if problems := [problem for each in checked for problem in each.problems]:
         raise InvalidRows(problems)
     return checked
 
 
-def check_columns(names: Iterable[str], layout: InputSchema, *, row: int | None = None) -> list[Problem]:
+def check_columns(names: Iterable[str], schema: InputSchema, *, row: int | None = None) -> list[Problem]:
     """Columns that are missing though they have to be there, given twice or unknown."""
     given = Counter(list(names))  # of a mapping it would take the values for counts
-    missing = [name for name in layout.names if name not in given]
-    needed = [rule for rule in layout.columns if rule.required and rule.name not in given]
-    problems = [_problem(rule.name, row, rule.refusal or _missing(rule.name, given, layout)) for rule in needed]
+    missing = [name for name in schema.names if name not in given]
+    needed = [rule for rule in schema.columns if rule.required and rule.name not in given]
+    problems = [_problem(rule.name, row, rule.refusal or _missing(rule.name, given, schema)) for rule in needed]
     problems += [_problem(name, row, "is there more than once") for name, count in given.items() if count > 1]
-    unknown = [name for name in given if name not in layout.names]
-    return problems + [_problem(name, row, _unknown(name, missing, layout)) for name in unknown]
+    unknown = [name for name in given if name not in schema.names]
+    return problems + [_problem(name, row, _unknown(name, missing, schema)) for name in unknown]
 
 
-def absent_columns(names: Sequence[str], layout: InputSchema) -> tuple[str, ...]:
+def absent_columns(names: Sequence[str], schema: InputSchema) -> tuple[str, ...]:
     """A sentence for each column that a file need not have and has not: it counts as missing in every row."""
-    absent = [rule.name for rule in layout.columns if not (rule.required or rule.refusal or rule.name in names)]
+    absent = [rule.name for rule in schema.columns if not (rule.required or rule.refusal or rule.name in names)]
     found = Counter(names)
-    sentences = ((name, _missing(name, found, layout).removeprefix("is missing")) for name in absent)
+    sentences = ((name, _missing(name, found, schema).removeprefix("is missing")) for name in absent)
     return tuple(
         f"{visible(name, most=MOST_NAME)}: is not in the file, so missing in every row{hint}"
         for name, hint in sentences
     )
 
 
-def columnar(rows: Sequence[Row], layout: InputSchema) -> dict[str, list[Any]]:
+def columnar(rows: Sequence[Row], schema: InputSchema) -> dict[str, list[Any]]:
     """Checked rows by column, with pandas' dtypes: as the worker takes them."""
-    values = [[row[rule.name] for row in rows] for rule in layout.columns]
+    values = [[row[rule.name] for row in rows] for rule in schema.columns]
     dtypes = [
         nullable(rule.dtype) if None in column else rule.dtype
-        for rule, column in zip(layout.columns, values, strict=True)
+        for rule, column in zip(schema.columns, values, strict=True)
     ]
-    return {"columns": list(layout.names), "dtypes": dtypes, "values": values}
+    return {"columns": list(schema.names), "dtypes": dtypes, "values": values}
 
 
 def nullable(dtype: str) -> str:
@@ -191,14 +191,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found if len(found) == len(pairs) else Repeated(pairs)
 
 
-def _missing(name: str, given: Mapping[str, int], layout: InputSchema) -> str:
-    unknown = [each for each in given if each not in layout.names]
+def _missing(name: str, given: Mapping[str, int], schema: InputSchema) -> str:
+    unknown = [each for each in given if each not in schema.names]
     close = _closest(name, unknown)
     return f"is missing; is it the column {written(close)}?" if close else "is missing"
 
 
-def _unknown(name: str, missing: Sequence[str], layout: InputSchema) -> str:
-    close = _closest(name, missing) or _closest(name, layout.names)
+def _unknown(name: str, missing: Sequence[str], schema: InputSchema) -> str:
+    close = _closest(name, missing) or _closest(name, schema.names)
     return "is not a column of this model" + (f"; did you mean {visible(close, most=MOST_NAME)}?" if close else "")
 
 
@@ -229,13 +229,13 @@ def _problem(column: str, row: int | None, text: str) -> Problem:
 # A row that a version takes: to try it with, and to show in the documentation of its columns.
 
 
-def example_row(layout: InputSchema, shown: Mapping[str, Sequence[Any]] | None = None) -> CheckedRow | None:
+def example_row(schema: InputSchema, shown: Mapping[str, Sequence[Any]] | None = None) -> CheckedRow | None:
     """From the defaults of the columns, else from the input example (`shown`), else from what a column allows.
 
     None where a column says too little to make one up, or where the row breaks the columns' own rules.
     """
-    values = {rule.name: _value(rule, (shown or {}).get(rule.name, ())) for rule in layout.columns}
-    checked = check_row(values, layout)
+    values = {rule.name: _value(rule, (shown or {}).get(rule.name, ())) for rule in schema.columns}
+    checked = check_row(values, schema)
     return None if checked.problems else checked
 
 

@@ -91,7 +91,7 @@ class InputSchema:
         return next((column for column in self.columns if column.name == name), None)
 
 
-def layout_of(schema: Mapping[str, Any], signature: Mapping[str, Any] | None) -> InputSchema | None:
+def schema_of(schema: Mapping[str, Any], signature: Mapping[str, Any] | None) -> InputSchema | None:
     """From the document `feature_schema` and MLmodel's signature; None where neither names a column.
 
     A signature adds the exact number type of a column, and columns that the schema leaves out.
@@ -112,13 +112,13 @@ def layout_of(schema: Mapping[str, Any], signature: Mapping[str, Any] | None) ->
 def refusals_of(schema: Mapping[str, Any], signature: Mapping[str, Any] | None) -> tuple[str, ...]:
     """What of a version can never be given here, without asking the model; sentences, empty where all can."""
     try:
-        found = layout_of(schema, signature)
+        found = schema_of(schema, signature)
     except InvalidInput as error:
         return (str(error),)
     return found.refusals if found else ()
 
 
-def layout_of_model(description: Mapping[str, Any]) -> InputSchema | None:
+def schema_of_model(description: Mapping[str, Any]) -> InputSchema | None:
     """From what the worker's `describe` tells: the input example, else the names that the model was fitted with."""
     example = entry_of(description, "example")
     if example:
@@ -129,7 +129,7 @@ def layout_of_model(description: Mapping[str, Any]) -> InputSchema | None:
     return InputSchema(rules, "model") if rules else None
 
 
-def started_with(layout: InputSchema, example: Mapping[str, Any]) -> InputSchema:
+def started_with(schema: InputSchema, example: Mapping[str, Any]) -> InputSchema:
     """With the example's first row as defaults, where nothing else gave one: a signature tells none.
 
     Numbers with six digits: they are a start to type over, not a value to keep.
@@ -137,8 +137,8 @@ def started_with(layout: InputSchema, example: Mapping[str, Any]) -> InputSchema
     starts = {name: _six_digits(_shown(name, values).default)
               for name, values in example.items() if isinstance(values, list)}  # fmt: skip
     held = (replace(rule, default=starts[rule.name]) if rule.default is None and rule.name in starts else rule
-            for rule in layout.columns)  # fmt: skip
-    return replace(layout, columns=tuple(held))
+            for rule in schema.columns)  # fmt: skip
+    return replace(schema, columns=tuple(held))
 
 
 def _six_digits(value: str | float | bool | None) -> str | float | bool | None:

@@ -32,7 +32,7 @@ from pipeline.governance.ledger import (
 )
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import Ledger
-from pipeline.governance.recorded import recorded_files
+from pipeline.governance.standing import recorded_files
 from support.desks import TickingClock
 from support.in_memory import EPOCH, InMemoryLedger
 
@@ -106,14 +106,16 @@ def test_events_can_be_asked_for_by_model_and_place(ledger: Ledger) -> None:
 
 def test_the_slots_are_what_replaying_the_events_gives(ledger: Ledger) -> None:
     """At every step."""
-    for number, each in enumerate([BASELINE, DECIDED, APPLIED, event(EventType.DRIFT, "2", None, observed="3")], 1):
+    for number, each in enumerate(
+        [BASELINE, DECIDED, APPLIED, event(EventType.OUT_OF_BAND, "2", None, observed="3")], 1
+    ):
         write(ledger, each)
         with ledger.transaction() as transaction:
             assert transaction.slot(CHAMPION) == ledger.slots("m")[CHAMPION]
         assert ledger.slots("m") == replay(stored.event for stored in ledger.events())
         assert len(list(ledger.events())) == number
 
-    assert ledger.slots("m")[CHAMPION] == SlotState("2", 1, None, drift=True, observed="3", since=AT)
+    assert ledger.slots("m")[CHAMPION] == SlotState("2", 1, None, out_of_band=True, observed="3", since=AT)
 
 
 def test_a_slot_that_no_event_names_is_not_there(ledger: Ledger) -> None:
@@ -223,7 +225,7 @@ def test_an_event_of_a_type_that_nobody_knows_is_read_as_such(ledger: Ledger) ->
     """It changes no slot."""
     write(ledger, BASELINE)
     before = ledger.slots("m")
-    write(ledger, event(EventType.DRIFT, "1", "2", content={"by": "grace"})._replace(type=UnknownType("signed")))
+    write(ledger, event(EventType.OUT_OF_BAND, "1", "2", content={"by": "grace"})._replace(type=UnknownType("signed")))
     _, second = ledger.events()
 
     assert (second.event.type.value, second.event.content) == ("signed", {"by": "grace"})
@@ -244,7 +246,7 @@ def test_a_page_holds_the_newest_first(ledger: Ledger) -> None:
 
 def test_the_events_about_a_version_are_found(ledger: Ledger) -> None:
     """By the version that they name, and every adoption, whose subject may be another one."""
-    for number, kind in enumerate((EventType.BASELINE, EventType.APPLIED, EventType.DRIFT_ADOPTED, EventType.DENIED)):
+    for number, kind in enumerate((EventType.BASELINE, EventType.APPLIED, EventType.ADOPTED, EventType.DENIED)):
         write(ledger, event(kind, content={"subject": {"version": number}}))
     write(ledger, event(EventType.DENIED, model="other", content={"subject": {"version": 1}}))
 
@@ -254,8 +256,8 @@ def test_the_events_about_a_version_are_found(ledger: Ledger) -> None:
 
 
 SETTLING_KINDS = [
-    *[EventType.APPLIED] * 4, EventType.BASELINE, EventType.DRIFT_ADOPTED, EventType.DRIFT_REVERTED, EventType.DECIDED,
-    EventType.TAMPERING, EventType.DENIED, EventType.DRIFT,
+    *[EventType.APPLIED] * 4, EventType.BASELINE, EventType.ADOPTED, EventType.REVERTED, EventType.DECIDED,
+    EventType.TAMPERING, EventType.DENIED, EventType.OUT_OF_BAND,
 ]  # fmt: skip
 
 
@@ -307,7 +309,7 @@ def test_a_champion_that_only_the_stack_knows_is_taken_off_by_a_rollback(ledger:
     for kind, to, meaning in (
         (EventType.BASELINE, "1", ""),
         (EventType.APPLIED, "2", "production"),
-        (EventType.DRIFT_REVERTED, "3", "revert"),
+        (EventType.REVERTED, "3", "revert"),
         (EventType.APPLIED, "3", "production"),
         (EventType.APPLIED, "1", "rollback"),
     ):

@@ -198,8 +198,8 @@ def move_champion(desk, version):
 @pytest.mark.parametrize(
     ("label", "champion", "event"),
     [
-        ("Adopt what the registry holds", 3, "drift_adopted"),
-        ("Revert to what the ledger says", 1, "drift_reverted"),
+        ("Adopt what the registry holds", 3, "adopted"),
+        ("Revert to what the ledger says", 1, "reverted"),
     ],
 )
 def test_ends_an_out_of_band_change(desk, open_page, label, champion, event):

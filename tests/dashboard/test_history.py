@@ -9,7 +9,7 @@ from seen import badges, button, frame, markdown_sources, texts
 from streamlit import config
 
 from dashboard.components import charts, history_lines
-from dashboard.history import panels as history_panels
+from dashboard.history.integrity import exported
 from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import Refused, Unavailable
 from pipeline.governance.ledger import Event, EventType, SlotChange
@@ -136,7 +136,7 @@ def test_the_export_is_made_at_a_click(desk, open_page):
     ledger.evidence = lambda digest: asked.append(digest) or kept(digest)
 
     app = opened(open_page, desk)
-    drawn, document = list(asked), json.loads(history_panels.exported(desk, MODEL))
+    drawn, document = list(asked), json.loads(exported(desk, MODEL))
 
     assert [each.proto.label for each in app.get("download_button")] == ["Export as JSON"]
     assert drawn == []
@@ -202,7 +202,9 @@ def test_a_long_history_is_shown_page_by_page(desk, open_page):
     with desk.ledger.transaction() as transaction:
         for _ in range(60):
             change = SlotChange(slot, None, None, None)
-            transaction.append(Event(EventType.DRIFT, MODEL, EPOCH, (change,), content={"subject": {"model": MODEL}}))
+            transaction.append(
+                Event(EventType.OUT_OF_BAND, MODEL, EPOCH, (change,), content={"subject": {"model": MODEL}})
+            )
 
     app = opened(open_page, desk)
     assert frame(app, "Change")["No."].tolist() == list(range(67, 17, -1))
@@ -242,7 +244,7 @@ def test_reconcile_records_what_moved(desk, open_page):
     app = button(opened(open_page, desk), "Reconcile").click().run()
 
     assert [each.value for each in app.toast] == ["1 event recorded"]
-    assert desk.history(MODEL)[-1].type == "drift"
+    assert desk.history(MODEL)[-1].type == "out_of_band"
     assert [each.value for each in button(app, "Reconcile").click().run().toast] == ["Nothing to finish or record"]
 
 

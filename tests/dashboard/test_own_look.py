@@ -67,7 +67,11 @@ def test_it_takes_over_and_records_where_somebody_may_decide(caplog: pytest.LogC
         registry.set_alias(MODEL, "champion", None)
         look()
 
-    assert [stored.event.type for stored in ledger.events()] == [EventType.BASELINE, EventType.DRIFT, EventType.DRIFT]
+    assert [stored.event.type for stored in ledger.events()] == [
+        EventType.BASELINE,
+        EventType.OUT_OF_BAND,
+        EventType.OUT_OF_BAND,
+    ]
     assert [record.getMessage() for record in caplog.records] == [
         f"The desk's own look: {MODEL!r}: @champion is 2, the ledger says not there",
         "The desk's own look: nothing to see any more",

@@ -317,7 +317,7 @@ def test_the_record_of_a_registry_that_is_silent_can_be_read(
 def test_a_decision_that_is_pending_is_named_and_ended_at_once(verb: Verb, folder: Path) -> None:
     """Reconcile names it, leaves a young one alone, and with --min-age 0 does not."""
     service = desk()
-    object.__setattr__(service.decider, "close", refuse_to_end)
+    object.__setattr__(service._decider, "close", refuse_to_end)
     with pytest.raises(Unavailable):
         service.promote(MODEL, 2, Stage.ARCHIVED, reason=REASON, actor=person(read_settings()))
     young = verb("reconcile")[1]
@@ -343,7 +343,7 @@ def test_a_change_by_another_way_is_found_and_ended(verb: Verb, folder: Path) ->
     recorded = verb("reconcile")[1]
 
     assert (code, found["ok"], found["problems"][0]["kind"]) == (7, False, "out_of_band")
-    assert [event["type"] for event in recorded["events"]] == ["drift"]
+    assert [event["type"] for event in recorded["events"]] == ["out_of_band"]
     assert recorded["differences"][0]["slot"] == "@champion"
     assert recorded["states"] == {MODEL: "@champion=3#1"}
     assert verb("promote", MODEL, 4, "Production", "--reason", REASON, "--accept-warnings")[0] == 4
@@ -382,7 +382,10 @@ def test_a_model_that_was_renamed_or_deleted_is_listed(
     code, found, _ = verb("reconcile")
 
     assert (code, found["gone"]) == (0, [MODEL])
-    assert {(each["type"], each["model"]) for each in found["events"]} == {("drift", MODEL), ("baseline", "renamed")}
+    assert {(each["type"], each["model"]) for each in found["events"]} == {
+        ("out_of_band", MODEL),
+        ("baseline", "renamed"),
+    }
     assert found["states"].keys() == {MODEL}
     assert "@champion" in {each["slot"] for each in found["differences"] if each["model"] == MODEL}
     assert run(["reconcile"]) == 0

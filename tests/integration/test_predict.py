@@ -27,7 +27,7 @@ from pipeline.serving.batch.batch import Batch, Scored, score_upload
 from pipeline.serving.batch.run import Report, ScoringOptions, silent
 from pipeline.serving.predictions import Resolved
 from pipeline.serving.scorer import LoadingPolicy, Scorer
-from pipeline.serving.targets import layout
+from pipeline.serving.targets import input_schema
 from pipeline.serving.trust import Trust
 from pipeline.serving.worker.client import Worker
 from pipeline.settings import ROOT
@@ -188,7 +188,7 @@ def test_many_rows_are_predicted_by_column(scorer: Scorer) -> None:
     """The usable ones, as one after the other, without a Python object per cell."""
     target = scorer.targets.target(MODEL)
     given = [ROW, {**ROW, "Weight": 500}, {**ROW, "Weight": 200}]
-    checked = check_many(Input.of_rows(given, layout(target)), layout(target), numbers=range(1, 4))
+    checked = check_many(Input.of_rows(given, input_schema(target)), input_schema(target), numbers=range(1, 4))
     found = scorer.predict_columns(target, checked)
     single = scorer.predict(target, [given[0], given[2]])
     assert found.answers.column("prediction").to_pylist() == [row.value for row in single.rows]
@@ -422,8 +422,8 @@ def test_without_signature_the_example_decides(
     """Which columns there are, and whether each is text or a number."""
     version = registry.add_version(MODEL, files=content(clean["logistic_regression"]))
     target = scorer.targets.target(f"{MODEL}/{version}")
-    assert target.layout
-    assert target.layout.source == "input example"
+    assert target.schema
+    assert target.schema.source == "input example"
     assert scorer.predict(target, [ROW]).rows[0].value == fitted("logistic_regression").predict(pd.DataFrame([ROW]))[0]
     with pytest.raises(InvalidRows, match="Age: 'x' is text, not a number"):
         scorer.predict(target, [{**ROW, "Age": "x"}])

@@ -25,7 +25,7 @@ from pipeline.serving.batch.batch import Batch
 from pipeline.serving.batch.run import ScoringOptions
 from pipeline.serving.gate_checks import SubprocessSmoke
 from pipeline.serving.scorer import LoadingPolicy, Scorer
-from pipeline.serving.targets import layout
+from pipeline.serving.targets import input_schema
 from pipeline.serving.worker.client import Worker
 from pipeline.validation.columns import Input, check_many
 from pipeline.validation.rows import InvalidRows
@@ -119,7 +119,7 @@ def test_the_same_by_column_and_from_files(scorer: Scorer, tmp_path: Path) -> No
     """predict_batch, CSV, text with tabs and Parquet with and without zones and the optional column."""
     target = scorer.targets.target("shop/1")
     rows = [ROW, {"customer": FIRST, "when": "2024-03-07T01:00:00+01:00"}]
-    checked = check_many(Input.of_rows(rows, layout(target)), layout(target))
+    checked = check_many(Input.of_rows(rows, input_schema(target)), input_schema(target))
     assert scorer.predict_columns(target, checked).answers.column("prediction").to_pylist() == pytest.approx([162, 72])
 
     day, zone = dt.datetime(2024, 3, 6, tzinfo=dt.UTC), pa.timestamp("us", tz="Europe/Berlin")
@@ -175,7 +175,7 @@ def test_times_are_explained(scorer: Scorer) -> None:
 def test_the_example_is_read_in_the_types_of_the_signature(scorer: Scorer, files: dict[str, bytes], registry) -> None:
     """A form starts with its first row, and it can be tried before a move."""
     target = scorer.targets.target("shop/1")
-    starts = {rule.name: rule.default for rule in layout(target).columns}
+    starts = {rule.name: rule.default for rule in input_schema(target).columns}
     assert starts == {"customer": FIRST, "when": "2024-03-05T00:00:00", "bonus": 1}
     assert scorer.predict(target, [starts]).rows[0].value == pytest.approx(51)
     smoke = SubprocessSmoke(registry, seconds=60, memory_megabytes=4096, allowed_types=ALLOWED)
@@ -233,7 +233,7 @@ def test_examples_of_numbered_columns(
         signature=signature,
     )  # fmt: skip
     target = scorer.targets.target(f"shop/{version}")
-    assert [(rule.name, rule.kind, rule.default) for rule in layout(target).columns] == [
+    assert [(rule.name, rule.kind, rule.default) for rule in input_schema(target).columns] == [
         ("0", "number", 3),
         ("1", "number", 1),
     ]

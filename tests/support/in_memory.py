@@ -336,7 +336,7 @@ class InMemoryLedger:
             each
             for each in self.page(model)
             if (each.event.content.get("subject") or {}).get("version") == version
-            or each.event.type is EventType.DRIFT_ADOPTED
+            or each.event.type is EventType.ADOPTED
         )
 
     def current(self, model: str, topic: Topic, version: int | None = None) -> list[StoredEvent]:

@@ -198,12 +198,12 @@ def test_typed_columns(data):
 
 def test_columns_that_need_not_be_there():
     """A table without an optional column has the values that it would have with nulls in it."""
-    layout = InputSchema(
+    schema = InputSchema(
         (ColumnSchema("a", "number", "float64"), ColumnSchema("b", "text", "str", required=False)), "signature"
     )
     without, nulls = pa.table({"a": [1.0, 2.0]}), pa.table({"a": [1.0, 2.0], "b": pa.nulls(2, pa.string())})
-    found = [check_many(Input.of_table(table, layout), layout) for table in (without, nulls)]
-    rows = check_many(Input.of_rows([{"a": 1.0}, {"a": 2.0, "b": None}], layout), layout)
+    found = [check_many(Input.of_table(table, schema), schema) for table in (without, nulls)]
+    rows = check_many(Input.of_rows([{"a": 1.0}, {"a": 2.0, "b": None}], schema), schema)
     assert found[0].values.equals(found[1].values)
     assert found[0].values.equals(rows.values)
     assert (found[0].dtypes, rows.usable.all()) == (found[1].dtypes, True)
@@ -212,7 +212,7 @@ def test_columns_that_need_not_be_there():
 @pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.string()])
 def test_identifiers_are_exact_and_cost_no_row(kind):
     """A whole column beyond 2**53 is read at once, to its last digit."""
-    layout = InputSchema((ColumnSchema("id", "integer", "int64"),), "signature")
+    schema = InputSchema((ColumnSchema("id", "integer", "int64"),), "signature")
     numbers = [2**53 + 1, 2**62 + 3, 5]
     table = pa.table({"id": pa.array([str(each) for each in numbers] if kind == pa.string() else numbers, type=kind)})
 
@@ -220,7 +220,7 @@ def test_identifiers_are_exact_and_cost_no_row(kind):
         raise AssertionError
 
     given_cells = Input({"id": table.column("id").combine_chunks()}, 3, never)
-    found = check_many(given_cells, layout, from_text=kind == pa.string())
+    found = check_many(given_cells, schema, from_text=kind == pa.string())
     assert found.values.column("id").to_pylist() == numbers
 
 
@@ -228,8 +228,8 @@ def test_columns_in_pieces_and_other_columns():
     """Chunked as they come from a file, in another order, with one that is nobody's."""
     column = pa.chunked_array([["2", "3"], ["x"]])
     table = pa.table({"id": column, "b": column, "a": column})
-    layout = InputSchema((ColumnSchema("a", "number", "float64"), ColumnSchema("b", "text", "str")), "signature")
-    found = check_many(Input.of_table(table, layout), layout, from_text=True)
+    schema = InputSchema((ColumnSchema("a", "number", "float64"), ColumnSchema("b", "text", "str")), "signature")
+    found = check_many(Input.of_table(table, schema), schema, from_text=True)
     assert found.values.to_pydict() == {"a": [2.0, 3.0], "b": ["2", "3"]}
     assert [problem.sentence for problem in found.problems[2]] == ["a: 'x' is text, not a number"]
 
@@ -237,21 +237,21 @@ def test_columns_in_pieces_and_other_columns():
 def test_good_rows_are_never_looked_at_one_by_one():
     """What is surely fine costs no Python object."""
     table = pa.table({"a": [1.0, 2.0], "b": ["x", "y"]})
-    layout = InputSchema((ColumnSchema("a", "number", "float64"), ColumnSchema("b", "text", "str")), "signature")
+    schema = InputSchema((ColumnSchema("a", "number", "float64"), ColumnSchema("b", "text", "str")), "signature")
 
     def never(_position):
         raise AssertionError
 
-    found = check_many(Input({name: table.column(name).combine_chunks() for name in "ab"}, 2, never), layout)
+    found = check_many(Input({name: table.column(name).combine_chunks() for name in "ab"}, 2, never), schema)
     assert found.usable.all()
 
 
 def test_a_time_that_python_has_not():
     """A timestamp of the year 33,658 is a bad row, written as its type and number; the rows beside it are fine."""
-    layout = InputSchema((ColumnSchema("when", "datetime", "datetime64[ns]"),), "signature")
+    schema = InputSchema((ColumnSchema("when", "datetime", "datetime64[ns]"),), "signature")
     late = pa.array([0, 10**18], pa.timestamp("us"))
 
-    found = check_many(Input.of_table(pa.table({"when": late}), layout), layout, numbers=[1, 2])
+    found = check_many(Input.of_table(pa.table({"when": late}), schema), schema, numbers=[1, 2])
 
     assert found.usable.tolist() == [True, False]
     assert found.problems[1][0].sentence.startswith(
@@ -262,7 +262,7 @@ def test_a_time_that_python_has_not():
 @pytest.mark.parametrize("value", [math.nan, math.inf, None, ""])
 def test_no_rows_and_no_good_rows(value):
     """An empty batch with the right columns."""
-    layout = InputSchema((ColumnSchema("a", "number", "float64"),), "signature")
+    schema = InputSchema((ColumnSchema("a", "number", "float64"),), "signature")
     for rows in ([], [{"a": value}]):
-        found = check_many(Input.of_rows(rows, layout), layout)
+        found = check_many(Input.of_rows(rows, schema), schema)
         assert (found.values.num_rows, found.values.schema.names) == (0, ["a"])

@@ -18,8 +18,7 @@ from pipeline.governance.errors import InvalidInput
 from pipeline.governance.paired import FlipKind
 from pipeline.governance.ports import MetricDifference
 from pipeline.settings import read_settings
-from pipeline.training.evaluate import evaluate_predictions
-from pipeline.training.intervals import EvaluatedPredictions
+from pipeline.training.evaluate import EvaluatedPredictions, evaluate_predictions
 
 CLASSES = ("low", "middle", "high")
 COMPARER = PairedBootstrap(samples=400, seed=52, confidence=0.95, age_bands=(0, 30, 100))

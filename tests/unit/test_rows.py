@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.validation.rows import InvalidRows, check_columns, check_row, check_rows, columnar, parse_row
-from pipeline.validation.schema import ColumnSchema, InputSchema, layout_of, layout_of_model, started_with
+from pipeline.validation.schema import ColumnSchema, InputSchema, schema_of, schema_of_model, started_with
 from pipeline.validation.values import Unfit, check_value
 
 SCHEMA = {
@@ -55,20 +55,20 @@ SIGNED = {"price": 1, "weight": 2.5, "visits": 3, "small": None, "city": "Rome",
 
 @pytest.fixture(scope="module")
 def survey() -> InputSchema:
-    found = layout_of(SCHEMA, None)
+    found = schema_of(SCHEMA, None)
     assert found
     return found
 
 
 @pytest.fixture(scope="module")
 def signed() -> InputSchema:
-    found = layout_of({}, SIGNATURE)
+    found = schema_of({}, SIGNATURE)
     assert found
     return found
 
 
-def sentences(row, layout, **options) -> list[str]:
-    return [problem.sentence for problem in check_row(row, layout, **options).problems]
+def sentences(row, schema, **options) -> list[str]:
+    return [problem.sentence for problem in check_row(row, schema, **options).problems]
 
 
 def test_a_good_row_comes_back_typed(survey):
@@ -253,8 +253,8 @@ def test_whole_numbers_are_exact(number):
     taken = [check_value(number, WHOLE, from_text=False)]
     taken += [check_value(text, WHOLE, from_text=True) for text in (str(number), f" {number}.0", f"{number}e0")]
     assert taken == [number] * 4
-    layout = InputSchema((WHOLE,), "signature")
-    assert json.loads(json.dumps(columnar([{"n": number}], layout)))["values"] == [[number]]
+    schema = InputSchema((WHOLE,), "signature")
+    assert json.loads(json.dumps(columnar([{"n": number}], schema)))["values"] == [[number]]
 
 
 @pytest.mark.parametrize(
@@ -317,12 +317,12 @@ def test_words_for_nothing(word):
 )
 def test_columns_that_cannot_be_given(column, takes):
     """Are told by column, whatever is sent for them; an optional one is left out."""
-    layout = layout_of({}, {"inputs": [{**column, "name": "x"}]})
+    schema = schema_of({}, {"inputs": [{**column, "name": "x"}]})
     why = f"x: takes {takes}, which cannot be given here"
-    assert layout.refusals == (why,)
-    assert sentences({"x": "1"}, layout) == sentences({"x": None}, layout) == sentences({}, layout) == [why]
+    assert schema.refusals == (why,)
+    assert sentences({"x": "1"}, schema) == sentences({"x": None}, schema) == sentences({}, schema) == [why]
     if column["type"] != "tensor":
-        optional = layout_of({}, {"inputs": [{**column, "name": "x", "required": False}]})
+        optional = schema_of({}, {"inputs": [{**column, "name": "x", "required": False}]})
         assert (optional.refusals, sentences({}, optional)) == ((why,), [])
 
 
@@ -421,7 +421,7 @@ def test_whatever_comes_is_taken_or_refused(value, kind, text):
 def test_a_schema_with_a_signature_takes_its_number_types():
     """A whole number stays one within the schema's range; columns that only the signature has are added."""
     signature = {"inputs": [{"type": "long", "name": "Weight", "required": True}, {"type": "string", "name": "more"}]}
-    found = layout_of(SCHEMA, signature)
+    found = schema_of(SCHEMA, signature)
     assert found
     assert (found.source, found.names) == ("feature schema", ("Weight", "FCVC", "CAEC", "more"))
     weight = found.column("Weight")
@@ -440,12 +440,12 @@ def test_a_schema_with_a_signature_takes_its_number_types():
 )
 def test_documents_that_say_nothing(schema, signature):
     """Are as if they were not there."""
-    assert layout_of(schema, signature) is None
+    assert schema_of(schema, signature) is None
 
 
 def test_a_broken_schema_says_what_it_can():
     """A column with unusable entries keeps its name."""
-    found = layout_of(
+    found = schema_of(
         {"columns": {"a": {"type": "number", "minimum": "x", "unit": 5}, "b": {"type": "category"}}}, None
     )
     assert found
@@ -456,7 +456,7 @@ def test_arrays_have_numbered_columns():
     """As a signature of a model that was fitted with an array has none."""
     spec = {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 3]}}
     named = {"type": "tensor", "name": "x", "tensor-spec": {"dtype": "int64", "shape": [-1]}}
-    assert [each.names for each in map(lambda s: layout_of({}, {"inputs": [s]}), (spec, named)) if each] == [  # noqa: C417
+    assert [each.names for each in map(lambda s: schema_of({}, {"inputs": [s]}), (spec, named)) if each] == [  # noqa: C417
         ("0", "1", "2"),
         ("x",),
     ]
@@ -464,8 +464,8 @@ def test_arrays_have_numbered_columns():
 
 def test_columns_without_names_are_numbered():
     """As a frame that had none gives; a number as a name is that number."""
-    unnamed = layout_of({}, {"inputs": [{"type": "double"}, {"type": "long", "required": False}]})
-    numbered = layout_of({}, {"inputs": [{"type": "double", "name": 0}, {"type": "long", "name": 1}]})
+    unnamed = schema_of({}, {"inputs": [{"type": "double"}, {"type": "long", "required": False}]})
+    numbered = schema_of({}, {"inputs": [{"type": "double", "name": 0}, {"type": "long", "name": 1}]})
     assert unnamed.names == numbered.names == ("0", "1")
     assert [rule.kind for rule in unnamed.columns] == ["number", "integer"]
 
@@ -474,13 +474,13 @@ def test_too_many_columns():
     """Are refused before anything is made of them."""
     spec = {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 10**9]}}
     with pytest.raises(InvalidInput, match="columns; at most 2,000"):
-        layout_of({}, {"inputs": [spec]})
+        schema_of({}, {"inputs": [spec]})
 
 
 def test_without_schema_and_signature_the_example_or_the_names_decide():
     """What the worker tells of the model; an example of whole numbers does not refuse others."""
     example = {"Age": [31], "Gender": ["Male"], "member": [True], "since": [None], "odd": 3}
-    found = layout_of_model({"example": example, "columns": ["x"]})
+    found = schema_of_model({"example": example, "columns": ["x"]})
     assert found
     assert [(each.name, each.kind, each.default) for each in found.columns] == [
         ("Age", "number", 31),
@@ -488,20 +488,20 @@ def test_without_schema_and_signature_the_example_or_the_names_decide():
         ("member", "boolean", True),
         ("since", "any", None),
     ]
-    names = layout_of_model({"example": {}, "columns": ["a", "b"]})
+    names = schema_of_model({"example": {}, "columns": ["a", "b"]})
     assert names
     assert (names.names, names.source) == (("a", "b"), "model")
-    assert layout_of_model({"example": {}, "columns": []}) is None
+    assert schema_of_model({"example": {}, "columns": []}) is None
 
 
 def test_an_example_gives_the_defaults_that_a_signature_has_not():
     """Its first row; a default of the schema stays."""
     columns = {"inputs": [{"name": "age", "type": "double"}, {"name": "note", "type": "string"}]}
-    found = started_with(layout_of({}, columns), {"age": [31, 40], "note": [None, "x"], "other": [1]})
+    found = started_with(schema_of({}, columns), {"age": [31, 40], "note": [None, "x"], "other": [1]})
 
     assert [(rule.name, rule.kind, rule.default) for rule in found.columns] == [
         ("age", "number", 31),
         ("note", "text", "x"),
     ]
     assert started_with(found, {"age": [7]}).columns[0].default == 31
-    assert started_with(layout_of({}, columns), {"age": [5.31034068361703]}).columns[0].default == 5.31034
+    assert started_with(schema_of({}, columns), {"age": [5.31034068361703]}).columns[0].default == 5.31034

@@ -344,7 +344,7 @@ def test_other_types_are_written_as_python_does():
     ]
 
 
-LAYOUT = InputSchema(
+SCHEMA = InputSchema(
     (ColumnSchema("n", "number"), ColumnSchema("i", "integer"), ColumnSchema("b", "boolean")), "signature"
 )
 
@@ -368,9 +368,9 @@ def test_a_time_that_python_has_not_is_written_too():
     assert stream.getvalue().decode().split() == ["timestamp[us]", "1000000000000000000"]
 
 
-def test_parquet_output_has_the_types_of_the_layout():
-    """For a CSV input, which has none; what the layout does not name is text. Nothing is neutralised."""
-    schema = output_schema(["id", "n", "i", "b"], pa.schema({"prediction": pa.string()}), layout=LAYOUT, schema=None)
+def test_parquet_output_has_the_types_of_the_schema():
+    """For a CSV input, which has none; what the schema does not name is text. Nothing is neutralised."""
+    schema = output_schema(["id", "n", "i", "b"], pa.schema({"prediction": pa.string()}), schema=SCHEMA, arrow=None)
     first = {"id": ["=1", "2"], "n": [1.0, None], "i": [2, None], "b": [True, None], "prediction": ["x", "y"]}
     missing = {"id": ["3"], "n": [3.0], "i": pa.nulls(1), "b": pa.nulls(1), "prediction": ["z"]}
     found = by_way_of_arrow(schema, pa.table(first), pa.table(first).slice(0, 0), pa.table(missing))
@@ -381,7 +381,7 @@ def test_parquet_output_has_the_types_of_the_layout():
 def test_parquet_output_keeps_the_types_of_a_parquet_input():
     """Also those that Python's values do not tell apart."""
     added, given = pa.schema({"prediction": pa.float64()}), pa.schema({"a": pa.float32()})
-    schema = output_schema(["a"], added, layout=LAYOUT, schema=given)
+    schema = output_schema(["a"], added, schema=SCHEMA, arrow=given)
     found = by_way_of_arrow(schema, pa.table({"a": pa.array([1.5], pa.float32()), "prediction": [2.0]}))
     assert [str(kind) for kind in found.schema.types] == ["float", "double"]
 

@@ -8,8 +8,8 @@ from pipeline.governance.errors import Blocked
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.ledger import Event, EventType, SlotChange
 from pipeline.governance.lifecycle import Slot, Stage
-from pipeline.governance.recorded import RecordedFiles
-from pipeline.serving.trust import LedgerView, Trust, judge
+from pipeline.governance.standing import LedgerView, RecordedFiles
+from pipeline.serving.trust import Trust, judge
 from support.desks import GRACE, MODEL, REASON, build_desk, small_registry
 
 
@@ -113,7 +113,7 @@ def test_numbers_that_were_given_out_again(service):
     assert judge(champion, view(service)).state is Trust.TAMPERED
 
 
-@pytest.mark.parametrize("kind", [EventType.DENIED, EventType.TAMPERING, EventType.DECIDED, EventType.DRIFT])
+@pytest.mark.parametrize("kind", [EventType.DENIED, EventType.TAMPERING, EventType.DECIDED, EventType.OUT_OF_BAND])
 def test_events_that_settle_nothing(kind, service):
     """A refusal or an alarm names a digest too, and approves nothing."""
     champion = SlotChange(Slot.of_alias(MODEL, "champion"), None, "1")

@@ -1,17 +1,23 @@
 """params.yaml: read once, typed, unknown keys refused with their path."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from mlflow.exceptions import MlflowException
+from mlflow.utils.validation import _validate_logged_model_name, _validate_model_name
+from pydantic import TypeAdapter, ValidationError
 
+from pipeline.cli import run
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.metrics import DEFAULT_RULES
 from pipeline.governance.policy import Mode
 from pipeline.settings import ROOT, VAR, read_settings
+from pipeline.settings.file import CandidateName, ModelName
 
 
 def changed(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
@@ -73,6 +79,14 @@ def test_the_shipped_file_is_valid() -> None:
             "schema.columns.Gender.categories: Male is there twice",
         ),
         (
+            lambda c: c["registry"].update(model_name="team/obesity"),
+            "registry.model_name: MLflow takes no model name that is empty, has / or : in it, or begins with ..; got",
+        ),
+        (
+            lambda c: c["candidates"].update({"v1.2": {"estimator": "random_forest"}}),
+            "candidates.v1.2: MLflow takes no candidate that is empty or has one of / : . % \" ' in it; got 'v1.2'",
+        ),
+        (
             lambda c: c["registry"].update(intended_use=7),
             "registry.intended_use: Input should be a valid string (line ",
         ),
@@ -121,6 +135,42 @@ def test_a_mistake_is_named_with_its_path(
         read_settings(changed(tmp_path, change), environ={})
 
     assert f"params.yaml: {sentence}" in str(caught.value)
+
+
+def taken(check: Callable[[str], object], name: str) -> bool:
+    try:
+        check(name)
+    except (ValidationError, MlflowException):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "..a", "a/b", "a:b", "/", "a b", "a.b", "it's", "...", 'a"%'])
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(ModelName, _validate_model_name), (CandidateName, _validate_logged_model_name)]
+)
+def test_names_are_those_that_mlflow_takes(name: str, ours: Any, theirs: Callable[[str], None]) -> None:
+    """The rules are MLflow's own, written out because settings are read where MLflow is not imported."""
+    assert taken(TypeAdapter(ours).validate_python, name) == taken(theirs, name)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["train"], ["demo"], ["train", "--step", "data"], ["train", "--step", "register"], ["models"], ["history", "m"]],
+)
+def test_a_model_name_that_mlflow_refuses_ends_every_verb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """Before anything is read or fitted, with the line of params.yaml; nothing is written."""
+    file = changed(tmp_path, lambda c: c["registry"].update(model_name="team/obesity"))
+    monkeypatch.setenv("SIGNOFF_PARAMS", str(file))
+    for name in ("MLFLOW_TRACKING_URI", "SIGNOFF_LEDGER_URL"):
+        monkeypatch.setenv(name, f"sqlite:///{tmp_path / name}")
+    folder = ["--folder", str(tmp_path / "work")] if arguments[0] == "train" else []
+
+    assert run([*arguments, *folder]) == 2
+    assert re.search(r"params\.yaml: registry\.model_name: MLflow .* \(line \d+\)\n", capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_what_an_older_file_does_not_list_is_closed_or_absent(tmp_path: Path) -> None:

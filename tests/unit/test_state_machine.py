@@ -147,9 +147,9 @@ class Decisions(RuleBasedStateMachine):
         self.somebody_else_moves_an_alias(version, alias)
         if state_text(self.desk.differences(MODEL)) == looked_at:
             return
-        ended = self.count(EventType.DRIFT_ADOPTED), self.count(EventType.DRIFT_REVERTED)
+        ended = self.count(EventType.ADOPTED), self.count(EventType.REVERTED)
         self.attempt(lambda **each: getattr(self.desk, end)(MODEL, **each), None, None, expect=looked_at)
-        assert ended == (self.count(EventType.DRIFT_ADOPTED), self.count(EventType.DRIFT_REVERTED)), "I2"
+        assert ended == (self.count(EventType.ADOPTED), self.count(EventType.REVERTED)), "I2"
 
     @rule(version=versions)
     def adopt_a_champion_that_somebody_else_moved(self, version: int) -> None:
@@ -182,14 +182,14 @@ class Decisions(RuleBasedStateMachine):
 
     @rule()
     def reconcile_leaves_nothing_open(self) -> None:
-        """I3 and I9: at rest the ledger says what the registry holds, or a drift is open; a second pass is idle."""
+        """I3 and I9: at rest ledger and registry agree, or an out-of-band change is open; a second pass is idle."""
         self.clock.time += timedelta(minutes=5)
         self.desk.reconcile(MODEL)
         slots = self.ledger.slots(MODEL)
         state = self.registry.state(MODEL)
         for slot, held in slots.items():
             assert held.pending is None, "I9"
-            assert held.drift or held.recorded == state.value(slot), "I3"
+            assert held.out_of_band or held.recorded == state.value(slot), "I3"
         assert self.desk.reconcile(MODEL) == []
 
     @rule()
@@ -230,7 +230,7 @@ class Decisions(RuleBasedStateMachine):
         """I7, whoever went around the desk: by the ledger, where a champion was adopted and nothing is pending."""
         last, slots = self.ledger.last(MODEL), self.ledger.slots(MODEL)
         champion = Slot.of_alias(MODEL, CHAMPION)
-        if last is None or last.event.type is not EventType.DRIFT_ADOPTED:
+        if last is None or last.event.type is not EventType.ADOPTED:
             return
         adopted = any(each.slot == champion and each.to is not None for each in last.event.changes)
         if not adopted or any(held.pending for held in slots.values()):

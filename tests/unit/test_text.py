@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.governance.text import visible
+from pipeline.governance.text import first_line, visible
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,18 @@ def test_long_text_is_cut_with_an_ellipsis() -> None:
     """Exactly as long as allowed."""
     assert visible("abcdef", most=4) == "abc…"
     assert visible("abcd", most=4) == "abcd"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("\n first\nsecond"), "first"),
+        (ValueError(), "ValueError"),
+        (ValueError("a\u202eb"), "a\\u202eb"),
+        (ValueError("x" * 300), "x" * 199 + "…"),
+        ("", ""),
+    ],
+)
+def test_the_first_line_of_an_error(error: BaseException | str, line: str) -> None:
+    """One line that is safe to show, and the class where an error has no words."""
+    assert first_line(error) == line

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
+from pipeline.comparison.intervals import Draws, percentile_intervals, wilson
 from pipeline.settings import read_settings
 from pipeline.training.data import generate_sample
-from pipeline.training.evaluate import baseline, evaluate_predictions, evaluation_rows, slices
-from pipeline.training.intervals import EvaluatedPredictions, all_metrics, bootstrap, wilson
+from pipeline.training.evaluate import EvaluatedPredictions, baseline, evaluate_predictions, evaluation_rows, slices
 
 SETTINGS = read_settings(environ={})
 CLASSES = ("a", "b", "c", "never")
@@ -45,7 +45,7 @@ def test_wilson_at_the_ends(hits, n, low, high):
 )
 def test_metrics_are_those_of_scikit_learn(predictions, name, score):
     """Values from counts are equal to scikit-learn's, with a class that does not occur."""
-    ours = all_metrics(predictions, np.arange(200)[None, :])[name][0]
+    ours = predictions.metrics(np.arange(200)[None, :])[name][0]
 
     assert ours == pytest.approx(score(predictions.actual, predictions.predicted), rel=1e-12)
 
@@ -57,12 +57,12 @@ def test_bootstrap_draws_are_those_of_scikit_learn(predictions):
         metrics.f1_score(predictions.actual[draw], predictions.predicted[draw], average="macro") for draw in draws
     ]
 
-    assert all_metrics(predictions, draws)["f1_macro"] == pytest.approx(expected, rel=1e-12)
+    assert predictions.metrics(draws)["f1_macro"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_log_loss_is_that_of_scikit_learn(predictions):
     """A true class with probability 0 costs much, not infinitely much."""
-    ours = all_metrics(predictions, np.arange(200)[None, :])["log_loss"][0]
+    ours = predictions.metrics(np.arange(200)[None, :])["log_loss"][0]
 
     assert ours == pytest.approx(metrics.log_loss(predictions.actual, predictions.probabilities, labels=[0, 1, 2, 3]))
 
@@ -73,7 +73,7 @@ def test_calibration_error_by_hand():
     actual = np.array([0] * 7 + [1] * 3)
     ten = EvaluatedPredictions(("a", "b"), actual, np.zeros(10, dtype=int), probabilities)
 
-    assert all_metrics(ten, np.arange(10)[None, :])["calibration_error"][0] == pytest.approx(0.2)
+    assert ten.metrics(np.arange(10)[None, :])["calibration_error"][0] == pytest.approx(0.2)
 
 
 def test_intervals_hold_their_values(predictions):
@@ -87,10 +87,10 @@ def test_intervals_hold_their_values(predictions):
 
 def test_bootstrap_is_repeatable_and_narrows(predictions):
     """The same seed gives the same interval; a lower confidence gives a narrower one."""
-    wide = bootstrap(predictions, samples=300, seed=1, confidence=0.95)
-    narrow = bootstrap(predictions, samples=300, seed=1, confidence=0.5)
+    wide = percentile_intervals(predictions.metrics, 200, Draws(300, 1, 0.95))
+    narrow = percentile_intervals(predictions.metrics, 200, Draws(300, 1, 0.5))
 
-    assert wide == bootstrap(predictions, samples=300, seed=1, confidence=0.95)
+    assert wide == percentile_intervals(predictions.metrics, 200, Draws(300, 1, 0.95))
     assert wide["f1_macro"][0] < narrow["f1_macro"][0] < narrow["f1_macro"][1] < wide["f1_macro"][1]
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 from pipeline.adapters.ledger.tables import UNREADABLE
 from pipeline.governance.ledger import (
+    EARLIER_NAMES,
     FIRST_HASH,
     Event,
     EventType,
@@ -20,6 +21,7 @@ from pipeline.governance.ledger import (
     digest_of,
     fold,
     link_problems,
+    stored_names,
 )
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.standing import ChampionRow, LedgerStanding, TopicMark
@@ -27,6 +29,7 @@ from pipeline.governance.standing import ChampionRow, LedgerStanding, TopicMark
 UNKEPT = 1  # of the applied decisions: a crash may come between the end of one and its checkpoint
 FARTHEST = 2_000  # events behind a damaged page that are looked for one by one
 SOME = 5  # of what SQLite finds in its own pages
+WRITTEN: Mapping[str, list[str]] = {kind: stored_names([kind]) for kind in EARLIER_NAMES.values()}
 EVENT_ROWS = (
     'SELECT sequence, previous_hash, hash, body, type, model, decision, "key" FROM ledger_event '
     "WHERE registry = ? AND sequence > ? ORDER BY sequence"
@@ -67,7 +70,7 @@ class ChainCheck:
         except UNREADABLE:
             self._problems.append(f"event {sequence}: cannot be read")
             return
-        if copies != [event.type.value, event.model, event.decision, event.key]:
+        if copies != [_written_type(event, body), event.model, event.decision, event.key]:
             self._problems.append(f"event {sequence}: its columns differ from its body")
 
     def add(self, problem: str) -> None:
@@ -191,14 +194,14 @@ class LedgerCheck:
         columns = "model, kind, name, recorded, generation, pending, drift, observed, since"
         rows = self._connection.execute(f"SELECT {columns} FROM ledger_slot WHERE registry = ?", (self._registry,))  # noqa: S608
         found = {}
-        for *key, recorded, generation, pending, drift, observed, since in rows:
+        for *key, recorded, generation, pending, out_of_band, observed, since in rows:
             slot = Slot(*map(_text, key))
             try:
                 at = None if since is None else datetime.fromisoformat(since)
             except (ValueError, TypeError):
                 self._check.add(f"slot {slot.label} of {slot.model!r}: cannot be read")
                 continue
-            found[slot] = SlotState(recorded, generation, pending, drift, observed, at)
+            found[slot] = SlotState(recorded, generation, pending, out_of_band, observed, at)
         return found
 
     def _standing(self) -> tuple[dict[TopicMark, int], dict[str, dict[int, ChampionRow]]]:
@@ -226,6 +229,11 @@ class LedgerCheck:
     def _digests(self) -> dict[str, str]:
         rows = self._connection.execute("SELECT sha256, body FROM ledger_evidence")
         return {_text(name): _digest(body) for name, body in rows}
+
+
+def _written_type(event: Event, body: str) -> str:
+    """The name of the event's type in its body, which may be an earlier one."""
+    return next((name for name in WRITTEN.get(event.type, ()) if f'"type":"{name}"' in body), event.type.value)
 
 
 def _text(value: object) -> str:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from pipeline.adapters.ledger.standing import rebuild
 from pipeline.adapters.ledger.tables import EVENTS, METADATA, VERSION_TABLE
 from pipeline.governance.errors import Unavailable
-from pipeline.governance.ledger import EventType
+from pipeline.governance.ledger import EventType, stored_names
 
 FIRST, HEAD = "0001", "0003"
 KNOWN = (FIRST, "0002", HEAD)
@@ -98,7 +98,7 @@ def make_writable(connection: sa.Connection) -> None:
     check_known(revision)
     if revision != HEAD:
         _upgrade(connection, revision)
-    unknown = sorted(set(connection.scalars(TYPES)) - set(EventType))
+    unknown = sorted(set(connection.scalars(TYPES)) - set(stored_names(EventType)))
     if unknown:
         raise Unavailable(
             f"ledger: holds events of the type {unknown[0]!r}, which this version of Signoff can list but not follow; "

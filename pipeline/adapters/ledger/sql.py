@@ -61,6 +61,7 @@ from pipeline.governance.ledger import (
     chain,
     fold,
     iso,
+    stored_names,
 )
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import Clock, KnownRegistry, PendingDecision, Upgrade
@@ -255,13 +256,13 @@ class SqlLedger:
         only: Collection[str] | None = None,
         without: Collection[str] = (),
     ) -> Iterator[StoredEvent | UnreadableEvent]:
-        wanted = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.type.not_in(without))
+        wanted = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.type.not_in(stored_names(without)))
         if model is not None:
             wanted = wanted.where(EVENTS.c.model == model)
         if before is not None:
             wanted = wanted.where(EVENTS.c.sequence < before)
         if only is not None:
-            wanted = wanted.where(EVENTS.c.type.in_(only))
+            wanted = wanted.where(EVENTS.c.type.in_(stored_names(only)))
         with self._read() as opened:
             for row in opened.connection.execute(wanted.order_by(EVENTS.c.sequence.desc())):
                 yield listed_event(row)
@@ -269,7 +270,7 @@ class SqlLedger:
     def about(self, model: str, version: int) -> Iterator[StoredEvent]:
         of_model = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.model == model)
         adopted = of_model.where(
-            EVENTS.c.type == EventType.DRIFT_ADOPTED.value, SUBJECT_VERSION.is_distinct_from(version)
+            EVENTS.c.type.in_(stored_names([EventType.ADOPTED])), SUBJECT_VERSION.is_distinct_from(version)
         )
         wanted = sa.union_all(of_model.where(SUBJECT_VERSION == version), adopted)  # noqa: SIM300 (a column, in capitals)
         with self._read() as opened:

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline.governance.errors import LedgerBusy, Unavailable
-from pipeline.governance.ledger import Event, SlotState, StoredEvent, UnreadableEvent
+from pipeline.governance.ledger import Event, SlotState, StoredEvent, UnreadableEvent, event_type
 
 BUSY_SECONDS = 5
 VERSION_TABLE = "ledger_version"
@@ -48,7 +48,7 @@ SLOTS = sa.Table(
     sa.Column("recorded", sa.Text),
     sa.Column("generation", sa.Integer, nullable=False),
     sa.Column("pending", sa.String(64)),
-    sa.Column("drift", sa.Boolean, nullable=False),
+    sa.Column("drift", sa.Boolean, key="out_of_band", nullable=False),
     sa.Column("observed", sa.Text),
     sa.Column("since", sa.String(32)),
     # By the database's clock, which is the same for every process; verify cannot replay it.
@@ -122,7 +122,7 @@ def listed_event(row: sa.Row[Any]) -> StoredEvent | UnreadableEvent:
     try:
         return stored_event(row)
     except Unavailable:
-        return UnreadableEvent(row.sequence, str(row.type), str(row.model))
+        return UnreadableEvent(row.sequence, event_type(str(row.type)).value, str(row.model))
 
 
 def stored_event(row: sa.Row[Any]) -> StoredEvent:
@@ -137,7 +137,7 @@ def slot_state(row: sa.Row[Any]) -> SlotState:
     since = None if row.since is None else moment(row.since, "slot")
     if type(row.generation) is not int or not _is_slot(row):
         raise Unavailable("the ledger's slot cannot be read; run verify")
-    return SlotState(row.recorded, row.generation, row.pending, row.drift, row.observed, since)
+    return SlotState(row.recorded, row.generation, row.pending, row.out_of_band, row.observed, since)
 
 
 def _is_slot(row: sa.Row[Any]) -> bool:

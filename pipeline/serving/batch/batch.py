@@ -208,7 +208,7 @@ class OneFile:
         def opened(added: Arrow) -> Writer:
             if separator:
                 return text
-            schema = output_schema(table.header, added, layout=scoring.layout, schema=table.schema)
+            schema = output_schema(table.header, added, schema=scoring.schema, arrow=table.arrow_schema)
             typed = ArrowWriter(staging.rows, schema)
             if not staging.rows.size:
                 typed.begin()

@@ -13,7 +13,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.governance.errors import InvalidInput
-from pipeline.governance.text import visible
+from pipeline.governance.text import first_line
 from pipeline.serving.batch.read import KINDS, PARQUET, kind_of
 from pipeline.serving.batch.resume import FULL
 
@@ -24,7 +24,6 @@ STATES = (
     "size", "mtime", "created", "ino", "ETag", "etag", "Last-Modified", "LastModified", "last_modified", "updated",
     "md5Hash", "Content-MD5", "Digest", "VersionId", "generation",
 )  # fmt: skip
-MOST_SHOWN = 200
 COPY_BYTES = 2**20
 
 
@@ -137,7 +136,7 @@ class Place:
 
 def shown(text: str) -> str:
     """An address on one line, without a password in it."""
-    return visible(re.sub(r"(?<=://)[^/@\s]+@", "", text.strip().split("\n", maxsplit=1)[0]), most=MOST_SHOWN)
+    return first_line(re.sub(r"(?<=://)[^/@\s]+@", "", text))
 
 
 @contextlib.contextmanager

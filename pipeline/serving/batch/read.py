@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.governance.errors import InvalidInput
-from pipeline.governance.text import visible
+from pipeline.governance.text import first_line
 from pipeline.serving.batch.chunks import CHUNK_BYTES, Chunk, Position
 from pipeline.serving.batch.read_csv import CsvFile, Unpacked
 from pipeline.validation.columns import Arrow
@@ -29,12 +29,10 @@ class ParquetFile:
         self._name, self._read = name, 0
         try:
             self._file = pq.ParquetFile(stream, buffer_size=BUFFER_BYTES, pre_buffer=False)
-            self.schema = self._file.schema_arrow
+            self.arrow_schema = self._file.schema_arrow
         except BROKEN as error:
-            raise InvalidInput(
-                f"{self._name}: is not a Parquet file that can be read ({_first_line(error)})"
-            ) from error
-        self.header = tuple(self.schema.names)
+            raise InvalidInput(f"{self._name}: is not a Parquet file that can be read ({first_line(error)})") from error
+        self.header = tuple(self.arrow_schema.names)
 
     @property
     def position(self) -> Position:
@@ -56,7 +54,7 @@ class ParquetFile:
                     yield from self._group(group, first, min(rows, _rows_of(about)))
                 first += about.num_rows
         except BROKEN as error:
-            text = f"cannot be read after row {self._read} ({_first_line(error)})"
+            text = f"cannot be read after row {self._read} ({first_line(error)})"
             raise InvalidInput(f"{self._name}: {text}") from error
 
     def _group(self, group: int, first: int, rows: int) -> Iterator[Chunk]:
@@ -75,10 +73,6 @@ def _rows_of(about: Arrow) -> int:
     return max(1, int(about.num_rows * CHUNK_BYTES / max(1, about.total_byte_size)))
 
 
-def _first_line(error: BaseException) -> str:
-    return visible(str(error).strip().split("\n", maxsplit=1)[0], most=MOST_SHOWN)
-
-
 TEXT = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}  # and what separates their columns
 PARQUET, GZIP = ".parquet", ".gz"
 KINDS = (*TEXT, PARQUET)
@@ -87,14 +81,14 @@ MOST_SHOWN = 80
 
 
 class RowsFile(Protocol):
-    """A file of rows. from_text: every cell is text, "" a missing one. schema: Arrow's, None where all is text.
+    """A file of rows. from_text: every cell is text, "" a missing one. arrow_schema: None where all is text.
 
     header: as it stands there; a column without a name is nobody's input. separator: of text.
     """
 
     header: tuple[str, ...]
     from_text: bool
-    schema: Arrow
+    arrow_schema: Arrow
     separator: str
 
     @property
@@ -159,4 +153,4 @@ def _check_header(header: Sequence[str], shown: str) -> None:
 
 
 def short(text: str) -> str:
-    return visible(text.strip().split("\n", maxsplit=1)[0], most=MOST_SHOWN)
+    return first_line(text, most=MOST_SHOWN)

@@ -162,7 +162,7 @@ class CsvFile:
     size: of the file in bytes, None where nobody knows. separator: a comma or a tab.
     """
 
-    from_text, schema = True, None
+    from_text, arrow_schema = True, None
 
     def __init__(self, stream: Bytes, *, name: str, size: int | None, separator: str = ",") -> None:
         self._name, self._size, self.separator = name, size, separator

@@ -22,7 +22,7 @@ from pipeline.serving.batch.write import CsvWriter, Writer
 from pipeline.serving.copies import label
 from pipeline.serving.predictions import StrongestColumns, Target, table_header
 from pipeline.serving.scorer import Scorer
-from pipeline.serving.targets import layout
+from pipeline.serving.targets import input_schema
 from pipeline.serving.worker.arrow import heard_pairs, joined, rows_of
 from pipeline.serving.worker.client import Answering
 from pipeline.validation.columns import Arrow, CheckedColumns, Input, cell_of, check_many
@@ -41,7 +41,7 @@ def strongest_columns(
 
     Raises as Scorer.predict_columns does, and InvalidInput, Refused where the version cannot be explained.
     """
-    count, pairs, parts = checked.values.num_rows, min(most, len(checked.layout.columns)), []
+    count, pairs, parts = checked.values.num_rows, min(most, len(checked.schema.columns)), []
     for first in range(0, count, MOST_AT_ONCE):
         part = replace(checked, values=checked.values.slice(first, MOST_AT_ONCE))
         answer = scorer.ask(target, "strongest", worker=worker, most=most, **rows_of(part))
@@ -110,22 +110,22 @@ class Scoring:
     tally: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
-        problems = check_columns(self.table.header, self.layout)
-        if missing := [problem for problem in problems if problem.column in self.layout.names]:
+        problems = check_columns(self.table.header, self.schema)
+        if missing := [problem for problem in problems if problem.column in self.schema.names]:
             raise InvalidRows(missing)
         # Rows of a file have columns that are nobody's input, such as a number of the row or the truth.
         self.ignored = tuple(
             f"column {place} (no name)" if without_name(name) else name
             for place, name in enumerate(self.table.header, start=1)
-            if name not in self.layout.names
+            if name not in self.schema.names
         )
-        self.absent = absent_columns(self.table.header, self.layout)
+        self.absent = absent_columns(self.table.header, self.schema)
         if taken := [name for name in self.added if name in self.table.header]:
             raise InvalidInput(f"{taken[0]}: the file has a column of this name already, which the output needs")
 
     @property
-    def layout(self) -> InputSchema:
-        return layout(self.target)
+    def schema(self) -> InputSchema:
+        return input_schema(self.target)
 
     @property
     def added(self) -> list[str]:
@@ -133,7 +133,7 @@ class Scoring:
         classes = self.target.classes if self.target.probabilities else ()
         reasons = [
             name
-            for number in range(1, min(self.way.explain, len(self.layout.columns)) + 1)
+            for number in range(1, min(self.way.explain, len(self.schema.columns)) + 1)
             for name in (f"reason_{number}", f"reason_{number}_contribution")
         ]
         chances = [f"probability_{name}" for name in classes]
@@ -190,8 +190,8 @@ class Scoring:
             raise InvalidInput(f"the file: has more than {self.way.most_rows:,} rows")
 
     def _checked(self, chunk: Chunk) -> CheckedColumns:
-        given = Input.of_table(chunk.cells, self.layout)
-        return check_many(given, self.layout, from_text=self.table.from_text, numbers=chunk.numbers)
+        given = Input.of_table(chunk.cells, self.schema)
+        return check_many(given, self.schema, from_text=self.table.from_text, numbers=chunk.numbers)
 
     def _ask(self, checked: CheckedColumns) -> _Answer:
         """In a thread of its own, which waits for a worker."""
@@ -222,7 +222,7 @@ class Scoring:
     def _output(self, chunk: Chunk, checked: CheckedColumns, added: Arrow, *, typed: bool) -> Arrow:
         """The usable rows as they came, or in the types of their columns, and what was added."""
         kept = _kept(chunk.cells, checked)
-        names = self.layout.names if typed and self.table.from_text else ()
+        names = self.schema.names if typed and self.table.from_text else ()
         columns = [
             checked.values.column(names.index(name)) if name in names else kept.column(position)
             for position, name in enumerate(self.table.header)

@@ -103,16 +103,18 @@ class ArrowWriter:
             self._stream.write(batch.serialize())
 
 
-def output_schema(header: Sequence[str], added: Arrow, *, layout: InputSchema, schema: Arrow) -> Arrow:
-    """Columns keep the types of a Parquet input; those of a CSV input (schema None) get them from the layout, and where
-    they have no name, one by their place. added: the schema of the columns that follow those of the input.
+def output_schema(header: Sequence[str], added: Arrow, *, schema: InputSchema, arrow: Arrow) -> Arrow:
+    """The Arrow schema of the output: the columns of the input file, then those of the predictions.
+
+    Columns of a Parquet input keep the types of its Arrow schema; those of a CSV input, which has none (`arrow` is
+    None), get them from the version's schema, and where they have no name, one by their position.
     """
-    if schema is not None:
-        return pa.schema([*schema, *added])
-    rules = [layout.column(name) for name in header]
-    known = [TYPES.get(rule.kind, pa.string()) if rule else pa.string() for rule in rules]
-    names = [f"column_{place}" if without_name(name) else name for place, name in enumerate(header, start=1)]
-    return pa.schema([*zip(names, known, strict=True), *added])
+    if arrow is not None:
+        return pa.schema([*arrow, *added])
+    columns = [schema.column(name) for name in header]
+    types = [TYPES.get(column.kind, pa.string()) if column else pa.string() for column in columns]
+    names = [f"column_{number}" if without_name(name) else name for number, name in enumerate(header, start=1)]
+    return pa.schema([*zip(names, types, strict=True), *added])
 
 
 def to_parquet(stream: IO[bytes], target: IO[bytes]) -> None:

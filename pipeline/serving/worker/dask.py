@@ -19,14 +19,13 @@ from distributed import Client, KilledWorker, Security, WorkerPlugin, get_worker
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Unavailable
 from pipeline.governance.evidence import manifest_digest
-from pipeline.governance.text import visible
+from pipeline.governance.text import first_line, visible
 from pipeline.serving.worker.client import Pool
 from pipeline.serving.worker.load import files_of
 from pipeline.serving.worker.protocol import Frame
 
 CONNECT_SECONDS = 30
 RETRIES = 3  # of a request whose Dask worker went away
-MOST_SHOWN = 200
 LOST = (CancelledError, KilledWorker, OSError, TimeoutError)
 
 
@@ -125,7 +124,7 @@ class Cluster:
             )
             return task.result()
         except LOST as error:
-            raise Unavailable(f"the cluster: lost the request ({_shown(error)})") from error
+            raise Unavailable(f"the cluster: lost the request ({first_line(error)})") from error
 
 
 @contextlib.contextmanager
@@ -134,7 +133,7 @@ def cluster(address: str, tls: Tls, model: DaskModel) -> Iterator[Cluster]:
     try:
         client = Client(address, security=tls.security(), timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError, TypeError, ValueError) as error:
-        raise Unavailable(f"{visible(address)}: no Dask scheduler answers there ({_shown(error)})") from error
+        raise Unavailable(f"{visible(address)}: no Dask scheduler answers there ({first_line(error)})") from error
     with client:
         try:
             _send(client, model, address)
@@ -149,8 +148,4 @@ def _send(client: Client, model: DaskModel, address: str) -> None:
         client.wait_for_workers(1, timeout=CONNECT_SECONDS)
         client.register_plugin(model, name=model.name)
     except (OSError, TimeoutError, ImportError) as error:
-        raise Unavailable(f"{visible(address)}: its workers cannot take the model ({_shown(error)})") from error
-
-
-def _shown(error: BaseException) -> str:
-    return visible((str(error) or type(error).__name__).strip().split("\n", maxsplit=1)[0], most=MOST_SHOWN)
+        raise Unavailable(f"{visible(address)}: its workers cannot take the model ({first_line(error)})") from error

@@ -23,6 +23,7 @@ from typing import Any
 
 from pipeline.governance.errors import IntegrityFailure, Refused
 from pipeline.governance.ports import File
+from pipeline.governance.text import first_line
 from pipeline.validation.documents import members_of, read_json, read_yaml
 
 Model = Any  # whatever skops makes of the file
@@ -262,10 +263,5 @@ def short(error: BaseException) -> str:
     """The first line of a library's message, short enough for a screen; a stranger's may not even be text."""
     with contextlib.suppress(Exception):
         text = str(error).encode("utf-8", "backslashreplace").decode()
-        return _first_line(error, text)
+        return f"{type(error).__name__}: {first_line(text)}" if text.strip() else type(error).__name__
     return type(error).__name__
-
-
-def _first_line(error: BaseException, text: str) -> str:
-    lines = text.strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines[0] else type(error).__name__
