@@ -200,13 +200,13 @@ def look(model: str, version: int) -> Future[TrustState]:
 def evaluation_rows(model: str, version: int) -> Rows:
     """Raises NotFound where the version came without, InvalidInput where they cannot be read."""
     record = desk().version(model, version)
-    return read_rows(desk().registry.read_file(record, EVALUATION_ROWS), f"version {version}")
+    return read_rows(desk().read_file(record, EVALUATION_ROWS), f"version {version}")
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=10, show_spinner=False)
 def stored_explanation(model: str, version: int) -> Explanation:
     """The values behind the summary that came with the version. Raises as evaluation_rows does."""
-    return from_npz(desk().registry.read_file(desk().version(model, version), EXPLANATION_VALUES))
+    return from_npz(desk().read_file(desk().version(model, version), EXPLANATION_VALUES))
 
 
 # A row as pairs, because that can be looked up; the digest stands for the files.

@@ -13,10 +13,11 @@ from datetime import datetime
 from pipeline.governance.errors import NotFound, OutOfBand, Refused, SignoffError
 from pipeline.governance.lifecycle import CHAMPION
 from pipeline.governance.service import GovernanceService
+from pipeline.governance.standing import LedgerView
 from pipeline.serving.predictions import Resolved, Target
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import input_schema
-from pipeline.serving.trust import LedgerView, Trust
+from pipeline.serving.trust import Trust
 from pipeline.validation.rows import CheckedRow, example_row
 from pipeline.validation.schema import InputSchema
 
@@ -108,7 +109,7 @@ class Follower:
 
     def _confirmed_version(self, view: LedgerView) -> int:
         """The version that the alias points to. Raises NoChampion, Refused, or OutOfBand where the ledger differs."""
-        version = self._service.registry.state(self.model).aliases.get(CHAMPION)
+        version = self._service.state(self.model).aliases.get(CHAMPION)
         if version is not None and version == view.champion:
             return version
         if version is None and view.champion is None:
