@@ -141,7 +141,7 @@ class Scorer:
             digest=target.digest,
             documents=tuple(answer["explanations"]),
             rows=values,
-            schema=target.evidence.document("feature_schema"),
+            units=target.evidence.feature_schema.units,
             sampled=answer["sampled"],
             tolerance=answer["tolerance"],
             adds_up=answer["adds_up"],

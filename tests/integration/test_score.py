@@ -575,10 +575,12 @@ def test_odd_names_and_byte_order_marks(scorer: Scorer, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory, saved: list[dict[str, bytes]]) -> dict[str, str]:
+def environment(
+    template: Path, tmp_path_factory: pytest.TempPathFactory, saved: list[dict[str, bytes]]
+) -> dict[str, str]:
     """Of a real MLflow with both versions, the first recorded as champion, and small chunks."""
     folder = tmp_path_factory.mktemp("registered")
-    uri = registries.copy_store(registries.template_store(tmp_path_factory.getbasetemp().parent), folder)
+    uri = registries.copy_store(template, folder)
     filler = registries.Filler(uri)
     filler.add_model(MODEL)
     for files in saved:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.governance.documents import BACKGROUND
 from pipeline.governance.errors import Refused, SignoffError
 from pipeline.serving.worker.arrow import encode_contributions, encode_predictions, frame_of
 from pipeline.serving.worker.load import (
@@ -31,7 +32,6 @@ from pipeline.serving.worker.protocol import ARROW, Frame
 from pipeline.validation.example_rows import like, names_of
 from pipeline.validation.parquet import Limits, first_rows
 
-BACKGROUND = "signoff/background.parquet"
 MOST_BACKGROUND_BYTES = 10 * 2**20
 MOST_BACKGROUND_ROWS = 200
 BACKGROUND_LIMITS = Limits(unpacked_bytes=100 * 2**20, rows=100_000, cells=10_000_000)
