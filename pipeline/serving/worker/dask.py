@@ -123,9 +123,9 @@ class Cluster:
                 _ask, self.plugin, request, seconds=seconds, about=about, pure=False, retries=RETRIES
             )
             answer: Frame = task.result()
-            return answer
         except LOST as error:
             raise Unavailable(f"the cluster: lost the request ({first_line(error)})") from error
+        return answer
 
 
 @contextlib.contextmanager
