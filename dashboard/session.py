@@ -144,14 +144,14 @@ def gone() -> dict[str, tuple[OutOfBandChange, ...]]:
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=1, show_spinner=False)
-def unknown_registry() -> str:
-    """Why the ledger says nothing about this registry; empty where it does."""
+def unknown_registry() -> str | None:
+    """Why the ledger says nothing about this registry; None where it does."""
     return desk().unknown_registry()
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=1, show_spinner=False)
-def silence() -> str:
-    """Why the registry does not answer; empty where it does."""
+def silence() -> str | None:
+    """Why the registry does not answer; None where it does."""
     return desk().silence()
 
 

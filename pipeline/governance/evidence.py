@@ -184,8 +184,8 @@ def _impossible(row: VersionRow, documents: Mapping[str, Any]) -> list[Gap]:
     names = entry_of(evaluation, "metrics")
     measured = [(name, number(entry_of(evaluation, "metrics", name).get("value"))) for name in names]
     figures = [(name, value) for name, value in [*row.metrics.items(), *measured] if value is not None]
-    sentences = {not_a_share(name, value) for name, value in figures} - {""}
-    return [Gap("not_a_share", f"{sentence}.") for sentence in sorted(sentences)]
+    sentences = {not_a_share(name, value) for name, value in figures}
+    return [Gap("not_a_share", f"{sentence}.") for sentence in sorted(filter(None, sentences))]
 
 
 def entry_of(document: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
