@@ -218,13 +218,13 @@ def look(model: str, version: int) -> Future[TrustState]:
 def evaluation_rows(model: str, version: int) -> Rows:
     """Raises NotFound where the version came without, InvalidInput where they cannot be read."""
     record = desk().version(model, version)
-    return read_rows(desk().registry.read_file(record, EVALUATION_ROWS), f"version {version}")
+    return read_rows(desk().read_file(record, EVALUATION_ROWS), f"version {version}")
 
 
 @fresh(most=10)
 def stored_explanation(model: str, version: int) -> Explanation:
     """The values behind the summary that came with the version. Raises as evaluation_rows does."""
-    return from_npz(desk().registry.read_file(desk().version(model, version), EXPLANATION_VALUES))
+    return from_npz(desk().read_file(desk().version(model, version), EXPLANATION_VALUES))
 
 
 # Answers of the worker. A row is given as pairs, which the cache can look up; the digest stands for the files.

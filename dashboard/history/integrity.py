@@ -72,4 +72,4 @@ def _reconcile() -> None:
 
 
 def _verify() -> None:
-    st.session_state[VERIFIED] = (session.desk().ledger.count(), session.desk().verify())
+    st.session_state[VERIFIED] = (session.desk().event_count(), session.desk().verify())

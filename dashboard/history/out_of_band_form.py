@@ -10,8 +10,8 @@ from dashboard.components import tables, widgets, words
 from dashboard.components.submit_once import drawn_key, once, renew
 from pipeline.governance.errors import SignoffError
 from pipeline.governance.ledger import StoredEvent
-from pipeline.governance.lifecycle import FEWEST_REASON_CHARACTERS, MOST_REASON_CHARACTERS
 from pipeline.governance.out_of_band import OutOfBandChange, state_text
+from pipeline.governance.reason import MOST_REASON_CHARACTERS, REASON_LENGTH
 
 REFUSAL = "out_of_band_refusal"
 ADOPT, REVERT = "adopt", "revert"
@@ -54,7 +54,7 @@ def _form(draft: OutOfBandDraft) -> None:
             key=draft.reason,
             height=80,
             max_chars=MOST_REASON_CHARACTERS,
-            placeholder=f"Why, in {FEWEST_REASON_CHARACTERS} to {MOST_REASON_CHARACTERS:,} characters",
+            placeholder=f"Why, in {REASON_LENGTH}",
         )
         with st.container(horizontal=True):
             adopt, revert = (draft, ADOPT), (draft, REVERT)

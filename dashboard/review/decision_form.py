@@ -9,9 +9,9 @@ from dashboard.components import widgets, words
 from dashboard.components.submit_once import drawn_key, once, renew
 from pipeline.governance.decide import Outcome
 from pipeline.governance.errors import Conflict, DecisionPending, SignoffError
-from pipeline.governance.lifecycle import FEWEST_REASON_CHARACTERS, MOST_REASON_CHARACTERS, Move, MoveKind, Stage
+from pipeline.governance.lifecycle import Move
+from pipeline.governance.reason import MOST_REASON_CHARACTERS, REASON_LENGTH
 from pipeline.governance.review import Review
-from pipeline.governance.service import Options
 
 REFUSAL = "refusal"
 
@@ -76,7 +76,7 @@ def _fields(review: Review, draft: DecisionDraft) -> None:
         "Reason",
         key=draft.reason,
         max_chars=MOST_REASON_CHARACTERS,
-        placeholder=f"Why, in {FEWEST_REASON_CHARACTERS} to {MOST_REASON_CHARACTERS:,} characters",
+        placeholder=f"Why, in {REASON_LENGTH}",
         help="Kept in the ledger with your name, the gates and the evidence.",
     )
     if review.warnings:
@@ -106,25 +106,17 @@ def _decide(draft: DecisionDraft) -> None:
 
 
 def send(draft: DecisionDraft, reason: str, *, accept_warnings: bool) -> Outcome:
-    """The one call to the service that this kind of move needs."""
-    service, move, actor = session.desk(), draft.move, session.signer()
-    options: Options = {
-        "evidence": draft.evidence,
-        "expect": draft.state,
-        "accept_warnings": accept_warnings,
-        "recompute": draft.recompute,
-        "key": draft.key,
-    }
-    match move.kind, move.version, move.alias:
-        case MoveKind.ROLLBACK, _, _:
-            return service.rollback(move.model, reason=reason, actor=actor, **options)
-        case MoveKind.UNALIAS, _, str(alias):
-            return service.remove_alias(move.model, alias, reason=reason, actor=actor, **options)
-        case _, int(version), str(alias):
-            return service.set_alias(move.model, alias, version, reason=reason, actor=actor, **options)
-        case _:
-            version, stage = move.version or 0, Stage(move.target)
-            return service.promote(move.model, version, stage, reason=reason, actor=actor, **options)
+    """The one call to the service: the move that was drawn, with what was on the screen."""
+    return session.desk().decide(
+        draft.move,
+        reason=reason,
+        actor=session.signer(),
+        evidence=draft.evidence,
+        expect=draft.state,
+        accept_warnings=accept_warnings,
+        recompute=draft.recompute,
+        key=draft.key,
+    )
 
 
 def _keep_text(draft: DecisionDraft, reason: str) -> None:
