@@ -13,6 +13,7 @@ from pipeline.comparison.rows import Rows, read_rows
 from pipeline.explanation.result import Explanation, from_npz
 from pipeline.governance.claims import Recomputation
 from pipeline.governance.compare import Comparison
+from pipeline.governance.documents import EVALUATION_ROWS, EXPLANATION_VALUES
 from pipeline.governance.errors import NotAllowed, StaleEvidence
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.history import Entry, HistoryPage, ModelOverview, Period
@@ -21,7 +22,7 @@ from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.paired import Flips
 from pipeline.governance.policy import Actor, Established
 from pipeline.governance.ports import ModelRecord, PendingDecision
-from pipeline.governance.review import EVALUATION_ROWS, Review
+from pipeline.governance.review import Review
 from pipeline.governance.service import GovernanceService
 from pipeline.serving import what_if
 from pipeline.serving.predictions import Explanations, Opinion, Prediction, Resolved, Target
@@ -40,7 +41,6 @@ FRESH_SECONDS = 15
 LOOK_SECONDS = 60  # longer: a look that takes long must not begin anew before it ends
 LOOKING = ThreadPoolExecutor(2, "look")
 EXPLAINED_SECONDS = 300  # by digest, so it cannot become wrong
-EXPLANATION_VALUES = "signoff/explanation.npz"
 FLASH = "flash"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
