@@ -1,4 +1,4 @@
-"""What the first visitor would wait for, done before the server reports health, and the server's own look meanwhile."""
+"""The server around the pages: warm before it reports health, a periodic look at the registry, security headers."""
 
 import base64
 import gc
@@ -22,7 +22,7 @@ from pipeline.governance.errors import NotAllowed, SignoffError
 from pipeline.governance.service import GovernanceService
 
 LOOK_SECONDS = 60
-MODULES = ("pandas", "plotly.graph_objects", "pyarrow", "dashboard.review.evidence", "dashboard.history.panels")
+MODULES = ("pandas", "plotly.graph_objects", "pyarrow", "dashboard.review.sections", "dashboard.history.events")
 LOG = logging.getLogger(__name__)
 
 
@@ -37,7 +37,7 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
 
 
 async def keep_looking(look: Callable[[], None], wait: Callable[[float], Awaitable[None]] = anyio.sleep) -> None:
-    """Every minute, in a thread: a registry that does not answer holds up neither visitors nor the server's end."""
+    """Looks every minute, in a thread: a registry that does not answer delays neither visitors nor the shutdown."""
     while True:
         await wait(LOOK_SECONDS)
         await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
@@ -45,29 +45,28 @@ async def keep_looking(look: Callable[[], None], wait: Callable[[float], Awaitab
 
 @dataclass
 class OwnLook:
-    """Records models that were not seen yet and what moved by another way, as far as this dashboard may write.
-
-    may_record: raises NotAllowed where it may not; then it only says what it sees. said: what the log was last told.
-    """
+    """A look at the registry: records new models and out-of-band changes where it may, and logs what it sees."""
 
     service: GovernanceService
-    may_record: Callable[[], object]
-    said: str = ""
+    may_record: Callable[[], object]  # raises NotAllowed where this dashboard may not write
+    logged: str = ""  # the last message: a look that sees the same logs nothing
 
     def __call__(self) -> None:
-        """Raises nothing of ours: the next look tries again."""
+        """Raises no SignoffError: the next look tries again."""
         try:
             if self._record():
                 session.forget_reads()
             seen = self._seen()
         except SignoffError as error:
             seen = str(error)
-        if seen != self.said:
+        if seen != self.logged:
             LOG.warning("The desk's own look: %s", seen or "nothing to see any more")
-        self.said = seen
+        self.logged = seen
 
     def _record(self) -> bool:
-        """Nobody but a person begins a chain beside others: the registry may be another one than yesterday's."""
+        """Whether anything was recorded. In a registry that the ledger does not know only a person records the first
+        event: the address may lead to another registry than yesterday.
+        """
         if self.service.unknown_registry():
             return False
         try:
@@ -85,7 +84,7 @@ class OwnLook:
 
 @st.cache_resource(show_spinner=False)
 def _own_look() -> OwnLook:
-    """On a service of its own: no visitor waits for it, and it remembers what it saw."""
+    """It has a service of its own, so that no visitor waits for it, and remembers what it saw."""
     return OwnLook(bootstrap.desk(session.settings()), session.signer)
 
 
@@ -99,7 +98,10 @@ def own_look() -> None:
 
 
 def warm_up() -> None:
-    """Import, read the registry once, and freeze the heap: a collection walks over MLflow's objects otherwise."""
+    """Imports modules, starts the worker, reads the registry once, and freezes the heap.
+
+    A frozen heap keeps the garbage collector from walking over all of MLflow's objects.
+    """
     for module in MODULES:
         importlib.import_module(module)
     try:
@@ -124,7 +126,7 @@ INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
 def content_security_policy() -> str:
-    """Everything from this server only: no remote image in a model's description can report who read it."""
+    """Allows content from this server only: no remote image in a model's description can report who read it."""
     sources = {
         "default-src": ["'self'"],
         "script-src": ["'self'", "'wasm-unsafe-eval'", *_inline_script_hashes()],
@@ -142,7 +144,7 @@ def content_security_policy() -> str:
 
 
 class SecurityHeaders:
-    """Plain ASGI: Starlette's BaseHTTPMiddleware would buffer the answers."""
+    """Middleware that adds the headers, as plain ASGI: Starlette's BaseHTTPMiddleware would buffer the answers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -163,7 +165,7 @@ class SecurityHeaders:
 
 
 def _inline_script_hashes() -> list[str]:
-    """Allow Streamlit's own inline script by its hash, so that the policy needs no 'unsafe-inline'."""
+    """The hashes of Streamlit's own inline scripts, which let the policy do without 'unsafe-inline'."""
     page = (Path(st.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
     digests = [hashlib.sha256(script.encode()).digest() for script in INLINE_SCRIPT.findall(page)]
     return [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]

@@ -1,4 +1,4 @@
-"""What the pages share: the service, who acts, what was read a moment ago, and the message after a write."""
+"""What the pages share: the service, who acts, reads that are cached for seconds, and the message after a write."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -85,7 +85,7 @@ def models() -> tuple[ModelRecord, ...]:
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=20, show_spinner=False)
-def told_versions(model: str) -> tuple[list[str], pd.DataFrame]:
+def versions_with_metrics(model: str) -> tuple[list[str], pd.DataFrame]:
     """The versions table of a model, see tables.versions, and which of its columns are metrics."""
     preferred = list(dict.fromkeys([settings().evaluation.primary_metric, "accuracy", "log_loss"]))
     names, rows = desk().telling_versions(model, preferred)
@@ -140,7 +140,7 @@ def pending(model: str | None) -> tuple[PendingDecision, ...]:
 def gone() -> dict[str, tuple[OutOfBandChange, ...]]:
     """What differs of each model that only the ledger still knows; nothing where somebody has adopted that."""
     found = {name: tuple(desk().differences(name)) for name in desk().gone_models()}
-    return {name: held for name, held in found.items() if held}
+    return {name: differences for name, differences in found.items() if differences}
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=1, show_spinner=False)
@@ -200,13 +200,13 @@ def look(model: str, version: int) -> Future[TrustState]:
 def evaluation_rows(model: str, version: int) -> Rows:
     """Raises NotFound where the version came without, InvalidInput where they cannot be read."""
     record = desk().version(model, version)
-    return read_rows(desk().registry.read_file(record, EVALUATION_ROWS), f"version {version}")
+    return read_rows(desk().read_file(record, EVALUATION_ROWS), f"version {version}")
 
 
 @st.cache_resource(ttl=FRESH_SECONDS, max_entries=10, show_spinner=False)
 def stored_explanation(model: str, version: int) -> Explanation:
     """The values behind the summary that came with the version. Raises as evaluation_rows does."""
-    return from_npz(desk().registry.read_file(desk().version(model, version), EXPLANATION_VALUES))
+    return from_npz(desk().read_file(desk().version(model, version), EXPLANATION_VALUES))
 
 
 # A row as pairs, because that can be looked up; the digest stands for the files.
@@ -249,7 +249,7 @@ def _of_digest(model: str, version: int, digest: str) -> Target:
 READS: tuple[Callable[..., Any], ...] = (
     overview,
     models,
-    told_versions,
+    versions_with_metrics,
     evidence,
     review,
     rollback_move,
@@ -280,18 +280,18 @@ def forget_reads() -> None:
 
 
 def versions(model: str) -> pd.DataFrame:
-    return told_versions(model)[1]
+    return versions_with_metrics(model)[1]
 
 
 def metric_names(model: str) -> list[str]:
     """The metrics of the versions table: the primary one first, or what the model has where it has none of ours."""
-    return told_versions(model)[0]
+    return versions_with_metrics(model)[0]
 
 
 def champion_of(model: str) -> int | None:
     frame = versions(model)
     pairs = zip(frame["Version"], frame["Aliases"], strict=True)
-    return next((int(version) for version, held in pairs if CHAMPION in held), None)
+    return next((int(version) for version, aliases in pairs if CHAMPION in aliases), None)
 
 
 # A message drawn before a rerun would be lost: it is kept for the next run.

@@ -1,4 +1,4 @@
-"""Figures of two versions as pure functions of plain values; `a` is the reference, differences are b minus a."""
+"""Charts of two versions as pure functions of plain values; `a` is the reference, differences are b minus a."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,22 +19,22 @@ SMALLEST_DOT, LARGEST_DOT = 6, 20
 NO_DIFFERENCE = 1e-9
 
 
-def differences(lines: Sequence[MetricRow], title: str, *, dark: bool = False) -> go.Figure:
-    """Each difference as a point with its interval; whoever crosses the line at zero is not distinguishable."""
+def differences(rows: Sequence[MetricRow], title: str, *, dark: bool = False) -> go.Figure:
+    """Each difference as a point with its interval; one whose interval holds zero is not distinguishable."""
     figure, colours = go.Figure(), COLOURS_ON_DARK if dark else COLOURS_ON_LIGHT
-    names = [plain(line.name) for line in lines]
+    names = [plain(row.name) for row in rows]
     for verdict in (BETTER, WORSE, ALIKE):
-        judged = (line for line in lines if VERDICTS.get(line.verdict or "") == verdict)
-        shown = [(line, line.interval) for line in judged if line.interval]
+        judged = (row for row in rows if VERDICTS.get(row.verdict or "") == verdict)
+        shown = [(row, row.interval) for row in judged if row.interval]
         if shown:
             figure.add_scatter(
-                x=[line.difference for line, _ in shown],
-                y=[plain(line.name) for line, _ in shown],
+                x=[row.difference for row, _ in shown],
+                y=[plain(row.name) for row, _ in shown],
                 error_x={
                     "type": "data",
                     "symmetric": False,
-                    "array": [ends[1] - (line.difference or 0) for line, ends in shown],
-                    "arrayminus": [(line.difference or 0) - ends[0] for line, ends in shown],
+                    "array": [ends[1] - (row.difference or 0) for row, ends in shown],
+                    "arrayminus": [(row.difference or 0) - ends[0] for row, ends in shown],
                     "thickness": 1.5,
                 },
                 mode="markers",
@@ -50,7 +50,10 @@ def differences(lines: Sequence[MetricRow], title: str, *, dark: bool = False) -
 
 
 def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
-    """The share that is right against the probability; a version that may be trusted lies on the diagonal."""
+    """A reliability diagram: the share predicted right against the mean of the highest probability, in bins.
+
+    A version whose probabilities can be taken as they are lies on the diagonal. curves: per version one point per bin.
+    """
     figure = go.Figure()
     most = max((point.n for points in curves.values() for point in points), default=1)
     for (name, points), symbol in zip(curves.items(), ("circle", "diamond"), strict=False):
@@ -60,7 +63,7 @@ def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
             customdata=[point.n for point in points],
             mode="lines+markers",
             cliponaxis=False,  # a share of 0 lies on the edge
-            marker={"size": [_dot(point.n, most) for point in points], "symbol": symbol},
+            marker={"size": [_dot_size(point.n, most) for point in points], "symbol": symbol},
             name=name,
             hovertemplate="probability %{x:.2f}, right %{y:.2f}<br>n = %{customdata:,}<extra></extra>",
         )
@@ -75,19 +78,22 @@ def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
 
 
 def confusion_difference(found: Confusions, *, dark: bool = False) -> go.Figure:
-    """Counts of b minus a; blue is better (more right, fewer mistakes), orange worse, as shares of the true class."""
+    """The confusion matrix of b minus that of a, as counts; the colours are shares of the true class.
+
+    Blue is better (more right on the diagonal, fewer mistakes elsewhere), orange is worse.
+    """
     difference, classes = found.difference, [plain(name) for name in found.classes]
     gains = [
-        [(count if row == column else -count) / (sum(found.a[row]) or 1) for column, count in enumerate(line)]
-        for row, line in enumerate(difference)
+        [(count if row == column else -count) / (sum(found.a[row]) or 1) for column, count in enumerate(counts)]
+        for row, counts in enumerate(difference)
     ]
-    most = max([abs(gain) for line in gains for gain in line] + [NO_DIFFERENCE])
+    most = max([abs(gain) for row in gains for gain in row] + [NO_DIFFERENCE])
     # Also on dark: white counts can be read on them, and hardly on the lighter ones.
     colours, middle = COLOURS_ON_LIGHT, MIDDLE_ON_DARK if dark else MIDDLE_ON_LIGHT
     return true_by_predicted(
         classes,
         gains,
-        [[f"{count:+,}" if count else "" for count in line] for line in difference],
+        [[f"{count:+,}" if count else "" for count in counts] for counts in difference],
         cell="%{text} rows",
         colours=[[0, colours[WORSE]], [0.5, middle], [1, colours[BETTER]]],
         span=(-most, most),
@@ -95,15 +101,15 @@ def confusion_difference(found: Confusions, *, dark: bool = False) -> go.Figure:
 
 
 def importances(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
-    """The columns that matter most to any of them, each version as a bar."""
+    """The columns that matter most to any version, each version as a bar. shares: per version and column."""
     highest: dict[str, float] = {}
-    for held in shares.values():
-        highest |= {name: max(share, highest.get(name, 0)) for name, share in held.items()}
+    for by_column in shares.values():
+        highest |= {name: max(share, highest.get(name, 0)) for name, share in by_column.items()}
     shown = sorted(highest, key=lambda name: -highest[name])[:MOST_COLUMNS]
     figure = go.Figure()
-    for (name, held), pattern in zip(shares.items(), ("", "/"), strict=False):
+    for (name, by_column), pattern in zip(shares.items(), ("", "/"), strict=False):
         figure.add_bar(
-            x=[held.get(column) for column in shown],
+            x=[by_column.get(column) for column in shown],
             y=[plain(column) for column in shown],
             orientation="h",
             name=name,
@@ -118,6 +124,6 @@ def importances(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
     return figure.update_yaxes(autorange="reversed")
 
 
-def _dot(n: int, most: int) -> float:
-    """The area grows with n."""
+def _dot_size(n: int, most: int) -> float:
+    """In pixels: the area of the dot grows with n."""
     return SMALLEST_DOT + (LARGEST_DOT - SMALLEST_DOT) * float((n / most) ** 0.5)

@@ -7,10 +7,9 @@ import streamlit as st
 
 from dashboard import pages, session
 from dashboard.compare import tables
-from dashboard.compare.panels import badge_column
+from dashboard.compare.sections import badge_column
 from dashboard.components import widgets, words
-from dashboard.components.explanation_summary import classes_of
-from dashboard.components.one_explanation import as_pairs, picked_class, sum_check
+from dashboard.components.explanations import as_pairs, classes_of, picked_class, sum_check
 from pipeline.explanation.wording import Side, contrasts
 from pipeline.governance.compare import Comparison
 from pipeline.governance.paired import Flip, FlipKind, Flips
@@ -18,16 +17,14 @@ from pipeline.governance.text import visible
 from pipeline.serving.predictions import Explanations
 from pipeline.serving.targets import input_schema
 
-# One flipped row: what each of the two versions says, and in which columns their reasons differ.
-
 
 def flipped_row(comparison: Comparison, flip: Flip) -> None:
-    """Both versions explain the row live; guarded, because one of them may not be loaded."""
+    """What each version predicts for the row, and in which columns their reasons differ, explained live by both."""
     names = tables.heads(comparison)
     with st.container(gap="xxsmall"):
         st.subheader(f"Row {flip.row}: why the two differ", anchor=False)
-        says = (_says(names[0], flip.a, flip.a_probability), _says(names[1], flip.b, flip.b_probability))
-        st.text(f"Actual {visible(str(flip.actual))}. {says[0]} {says[1]}")
+        a, b = _prediction(names[0], flip.a, flip.a_probability), _prediction(names[1], flip.b, flip.b_probability)
+        st.text(f"Actual {visible(str(flip.actual))}. {a} {b}")
     with st.spinner("Explaining the row with both versions"):
         found = [_explained(comparison.a.model, each.version, flip) for each in (comparison.a, comparison.b)]
     _in_words(comparison, flip, (found[0], found[1]))
@@ -38,15 +35,15 @@ def flipped_row(comparison: Comparison, flip: Flip) -> None:
             )
 
 
-def _says(name: str, predicted: object, chance: float | None) -> str:
-    return f"{name} predicts {visible(str(predicted))}" + ("." if chance is None else f" ({chance:.2f}).")
+def _prediction(name: str, predicted: object, probability: float | None) -> str:
+    return f"{name} predicts {visible(str(predicted))}" + ("." if probability is None else f" ({probability:.2f}).")
 
 
 def _explained(model: str, version: int, flip: Flip) -> Explanations:
     """Raises Refused and IntegrityFailure for a version that is not loaded, and as the scorer does."""
     target = session.scorer().targets.usable(session.target(model, version))
-    taken = {name: value for name, value in flip.inputs.items() if name in input_schema(target).names}
-    return session.explained(model, version, target.digest, row=as_pairs(taken))
+    inputs = {name: value for name, value in flip.inputs.items() if name in input_schema(target).names}
+    return session.explained(model, version, target.digest, row=as_pairs(inputs))
 
 
 def _in_words(comparison: Comparison, flip: Flip, found: tuple[Explanations, Explanations]) -> None:
@@ -58,8 +55,10 @@ def _in_words(comparison: Comparison, flip: Flip, found: tuple[Explanations, Exp
     # The compared version first: the question is what it does differently.
     sides = [Side(name.lower(), each.documents[0]) for name, each in zip(tables.heads(comparison), found, strict=True)]
     schema = comparison.b.document("feature_schema")
-    lines = contrasts((sides[1], sides[0]), found[1].rows[0], chosen, schema=schema)
-    st.text("\n".join(f"•  {visible(line)}" for line in lines) or "No column moves it noticeably in either version.")
+    sentences = contrasts((sides[1], sides[0]), found[1].rows[0], chosen, schema=schema)
+    st.text(
+        "\n".join(f"•  {visible(each)}" for each in sentences) or "No column moves it noticeably in either version."
+    )
     if sides[0].scale != sides[1].scale:
         st.caption("The two are explained on different scales: the order is by each column's share of all effects.")
     with st.container(gap="xxsmall"):
@@ -105,10 +104,10 @@ def _table(comparison: Comparison, flips: Flips) -> None:
             width=320,
         )
     found = tables.filtered(flips.rows, [kind for kind, text in right.items() if text in chosen], actual)
-    held = f" Only the first {len(flips.rows):,} are held." if len(flips.rows) < flips.agreement.flipped else ""
+    cut = f" Only the first {len(flips.rows):,} are held." if len(flips.rows) < flips.agreement.flipped else ""
     st.caption(
         f"{len(found):,} of {words.count(flips.agreement.flipped, 'row')} that the two predict differently."
-        f" {names[0]} is the reference. Select one to see why.{held}"
+        f" {names[0]} is the reference. Select one to see why.{cut}"
     )
     _rows(found, names, f"flips/{comparison.a.version}/{comparison.b.version}/{chosen}/{actual}")
     asked = st.query_params.get(ROW)
@@ -120,8 +119,8 @@ def _table(comparison: Comparison, flips: Flips) -> None:
 
 
 def _rows(found: Sequence[Flip], names: tuple[str, str], key: str) -> None:
-    """Each choice of rows has a table of its own: a selection counts lines."""
-    right, chance = tables.right_words(names), st.column_config.NumberColumn(format="%.2f")
+    """The table of flips. Each choice of rows has a key of its own: a selection is a position in one of them."""
+    right, probability = tables.right_words(names), st.column_config.NumberColumn(format="%.2f")
 
     def open_row() -> None:
         selected = st.session_state[key].selection.rows
@@ -140,7 +139,7 @@ def _rows(found: Sequence[Flip], names: tuple[str, str], key: str) -> None:
         column_config={
             "Row": st.column_config.NumberColumn(format="%d", pinned=True, width=65, help="In the evaluation rows"),
             tables.RIGHT: badge_column({right[kind]: colour for kind, colour in KIND_COLOURS.items()}, 135),
-            **{f"{name}, probability": chance for name in names},
+            **{f"{name}, probability": probability for name in names},
         },
         placeholder=words.NOTHING,
         alt="Rows that the two versions predict differently, with what each says and the inputs",

@@ -6,21 +6,21 @@ from functools import partial
 import streamlit as st
 
 from dashboard import pages, session
-from dashboard.compare import panels
 from dashboard.compare import picker as compare_picker
+from dashboard.compare import sections
 from dashboard.compare.flips import flipped_rows
-from dashboard.compare.panels import in_detail
 from dashboard.compare.picker import ComparedVersions
+from dashboard.compare.sections import in_detail
 from dashboard.components import widgets
 from pipeline.governance.compare import Comparison
 
 SECTIONS: Mapping[str, Callable[[Comparison], None]] = {
-    "Metrics": panels.metrics,
-    "Classes and slices": panels.classes,
-    "Calibration": panels.calibration,
+    "Metrics": sections.metrics,
+    "Classes and slices": sections.classes,
+    "Calibration": sections.calibration,
     "Flipped rows": flipped_rows,
-    "Importance": panels.importances,
-    "What differs": panels.different,
+    "Importance": sections.importances,
+    "What differs": sections.different,
 }
 
 
@@ -36,9 +36,9 @@ def compare_page() -> None:
         alone(choice)
         return
     comparison = session.comparison(choice.model, choice.reference, in_detail(choice))
-    panels.sides(comparison)
-    panels.verdicts(comparison)
-    sections(comparison)
+    sections.sides(comparison)
+    sections.verdicts(comparison)
+    tabs(comparison)
 
 
 def header(choice: ComparedVersions) -> None:
@@ -63,9 +63,9 @@ def alone(choice: ComparedVersions) -> None:
         pages.link_compare(label, choice.model, [champion, choice.reference])
 
 
-def sections(comparison: Comparison) -> None:
-    tabs = st.tabs(list(SECTIONS), key="show", on_change="rerun", bind="query-params")
-    for tab, draw in zip(tabs, SECTIONS.values(), strict=True):
+def tabs(comparison: Comparison) -> None:
+    drawn = st.tabs(list(SECTIONS), key="show", on_change="rerun", bind="query-params")
+    for tab, draw in zip(drawn, SECTIONS.values(), strict=True):
         if tab.open:
             with tab:
                 widgets.guarded(partial(draw, comparison), "section")

@@ -7,7 +7,7 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.components import words
-from dashboard.components.picker import LAST_MODEL, MODEL, picked_model
+from dashboard.components.picker import LAST_MODEL, MODEL, models_with_versions, picked_model, version_numbers
 from pipeline.governance.errors import NotFound
 
 VERSIONS = "versions"
@@ -18,17 +18,17 @@ MOST_OTHERS = 6
 
 @dataclass(frozen=True)
 class ComparedVersions:
-    """Each of `others` is compared with `reference`; `left_out` says how many the address names beyond the limit."""
+    """The versions of one model that the page compares."""
 
     model: str
-    reference: int
+    reference: int  # the version that each of the others is compared with
     others: tuple[int, ...]
-    left_out: int = 0
+    left_out: int = 0  # how many more versions the address names, beyond MOST_OTHERS
 
 
 def picked_versions() -> ComparedVersions | None:
     """None where the registry holds no version. Raises NotFound for an address that names one that is not there."""
-    names = _models()
+    names = models_with_versions()
     if not names:
         return None
     model = picked_model(names)
@@ -40,9 +40,11 @@ def picked_versions() -> ComparedVersions | None:
 
 
 def fields(choice: ComparedVersions) -> None:
-    """To compare others. Lists hold plain text, not markdown."""
-    numbers = _numbers(choice.model)
-    st.selectbox("Model", _models(), key=PICK_MODEL, on_change=_go_to_model, format_func=words.name, width=240)
+    """Draws the three fields that choose other versions. Their options are plain text, not markdown."""
+    numbers = version_numbers(choice.model)
+    st.selectbox(
+        "Model", models_with_versions(), key=PICK_MODEL, on_change=_go_to_model, format_func=words.name, width=240
+    )
     st.selectbox("Reference", numbers, key=PICK_REFERENCE, on_change=_go_to_reference, args=(choice,), width=120)
     st.multiselect(
         "Compared with it",
@@ -61,40 +63,30 @@ def in_address(versions: Iterable[int]) -> str:
     return ",".join(map(str, versions))
 
 
-def _models() -> list[str]:
-    return [record.name for record in session.models() if record.versions]
-
-
-def _numbers(model: str) -> list[int]:
-    """Newest first."""
-    numbers: list[int] = session.versions(model)["Version"].tolist()
-    return numbers
-
-
 def _named(model: str, asked: str) -> list[int]:
-    """Looked up as text: what is no number of a version is never converted."""
-    known = {str(number): number for number in _numbers(model)}
-    words_of_address = [each.strip() for each in asked.split(",") if each.strip()]
-    if unknown := [each for each in words_of_address if each not in known]:
+    """The versions of a list such as "3,1". They are looked up as text, so that no other text is read as a number."""
+    known = {str(number): number for number in version_numbers(model)}
+    items = [each.strip() for each in asked.split(",") if each.strip()]
+    if unknown := [each for each in items if each not in known]:
         raise NotFound(f"version: {model!r} has no version {unknown[0][:40]!r}")
-    return list(dict.fromkeys(known[each] for each in words_of_address)) or _offered(model)
+    return list(dict.fromkeys(known[each] for each in items)) or _offered(model)
 
 
 def _offered(model: str) -> list[int]:
-    """The champion, else the oldest, and the newest of the others."""
-    numbers, champion = _numbers(model), session.champion_of(model)
+    """What is compared at first: the champion, else the oldest version, with the newest of the others."""
+    numbers, champion = version_numbers(model), session.champion_of(model)
     reference = champion if champion in numbers else numbers[-1]
     return [reference, *[each for each in numbers if each != reference][:1]]
 
 
 def _last(model: str) -> str:
-    """What this visitor compared before, as long as all of it is there."""
+    """The versions that this visitor compared before, as long as all of them exist."""
     last_model, versions = st.session_state.get(LAST_COMPARED, ("", ()))
-    return in_address(versions) if last_model == model and set(versions) <= set(_numbers(model)) else ""
+    return in_address(versions) if last_model == model and set(versions) <= set(version_numbers(model)) else ""
 
 
 def _remember(choice: ComparedVersions) -> None:
-    """In the address, so that it can be shared; in the session, so that the page reopens on it; in the fields."""
+    """Writes the choice to the address, which can be shared, to the session for the next visit, and to the fields."""
     versions = (choice.reference, *choice.others)
     st.query_params[MODEL], st.query_params[VERSIONS] = choice.model, in_address(versions)
     st.session_state[LAST_MODEL], st.session_state[LAST_COMPARED] = choice.model, (choice.model, versions)
@@ -107,7 +99,7 @@ def _go_to_model() -> None:
 
 
 def _go_to_reference(before: ComparedVersions) -> None:
-    """If it was one of the others, the two change places."""
+    """A version that becomes the reference and was one of the others changes places with the reference before."""
     reference = st.session_state[PICK_REFERENCE]
     others = [before.reference if each == reference else each for each in before.others]
     st.query_params[VERSIONS] = in_address([reference, *others])

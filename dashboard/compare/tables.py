@@ -19,15 +19,15 @@ VERDICTS = {"better": BETTER, "worse": WORSE, "not distinguishable": ALIKE}
 WORST_FIRST = ("worse", "better", "not distinguishable")
 VERDICT, RESULT, RIGHT = "Verdict", "Result", "Right"
 DIFFERENCE, INTERVAL = "Difference", "Interval of the difference"
-PARTS = {"Parameters": "params", "Tags": "tags", "Schema": "schema", "Data": "data", "Environment": "environment"}
-NOTHING_HELD: Mapping[str, Any] = {
+SECTIONS = {"Parameters": "params", "Tags": "tags", "Schema": "schema", "Data": "data", "Environment": "environment"}
+NO_CONTENT: Mapping[str, Any] = {
     "params": {},
     "tags": {},
     "signature": None,
     "flavors": [],
     **dict.fromkeys(DOCUMENTS),
 }
-NO_LINE = MetricRow("", None, None, None)
+NO_ROW = MetricRow("", None, None, None)
 SAME_NUMBER = 1e-9
 MOST_INPUTS = 60
 
@@ -37,23 +37,23 @@ def heads(comparison: Comparison) -> tuple[str, str]:
 
 
 def flavor(evidence: Evidence) -> str:
-    """What it was saved as, where no tag says of which type it is."""
-    held = [str(name) for name in evidence.content["flavors"] if name != "python_function"]
-    return f"MLflow flavor {held[0]}" if held else "type unknown"
+    """Stands for the type of a model where no tag names it: the MLflow flavor that it was saved as."""
+    flavors = [str(name) for name in evidence.content["flavors"] if name != "python_function"]
+    return f"MLflow flavor {flavors[0]}" if flavors else "type unknown"
 
 
-def counts(lines: Iterable[MetricRow]) -> dict[str, int]:
-    """How many lines have each verdict."""
-    found = [line.verdict for line in lines]
+def counts(rows: Iterable[MetricRow]) -> dict[str, int]:
+    """How many rows have each verdict."""
+    found = [row.verdict for row in rows]
     return {verdict: found.count(verdict) for verdict in VERDICTS if verdict in found}
 
 
 def metrics(comparison: Comparison) -> pd.DataFrame:
     """Every metric of either version; verdicts only where both were evaluated on the same rows."""
     found = _ranked(comparison.metrics)
-    frame = lines("Metric", found, heads(comparison))
+    frame = metric_rows("Metric", found, heads(comparison))
     for head, evidence in zip(heads(comparison), (comparison.a, comparison.b), strict=True):
-        intervals = [_own_interval(evidence, line) for line in found]
+        intervals = [_own_interval(evidence, row) for row in found]
         if any(intervals):
             frame[f"{head}, interval"] = intervals
     return frame
@@ -67,65 +67,70 @@ def without_rows(comparison: Comparison) -> list[str]:
     ]
 
 
-def lines(head: str, found: Sequence[MetricRow], names: tuple[str, str]) -> pd.DataFrame:
-    """Without the columns that nothing in it has."""
-    compared_lines = [line for line in found if line.verdict]
-    columns: dict[str, list[Any]] = {head: [tables.cell(line.name) for line in found]}
-    if compared_lines:
-        columns[VERDICT] = [_verdict(line) for line in found]
+def metric_rows(head: str, found: Sequence[MetricRow], names: tuple[str, str]) -> pd.DataFrame:
+    """Both values, their difference, and where any row has a verdict the columns of the paired comparison.
+
+    head: what the rows are, such as "Metric" or "Class". names: what the two versions are called.
+    """
+    paired = any(row.verdict for row in found)
+    columns: dict[str, list[Any]] = {head: [tables.cell(row.name) for row in found]}
+    if paired:
+        columns[VERDICT] = [_verdict(row) for row in found]
     columns |= {
-        names[0]: [line.a for line in found],
-        names[1]: [line.b for line in found],
-        DIFFERENCE: [line.difference for line in found],
+        names[0]: [row.a for row in found],
+        names[1]: [row.b for row in found],
+        DIFFERENCE: [row.difference for row in found],
     }
-    if compared_lines:
-        columns[INTERVAL] = [signed_interval(line) for line in found]
-        columns["n"] = [line.n for line in found]
+    if paired:
+        columns[INTERVAL] = [signed_interval(row) for row in found]
+        columns["n"] = [row.n for row in found]
     return pd.DataFrame(columns)
 
 
-def signed_interval(line: MetricRow) -> str | None:
-    return None if line.interval is None else f"{line.interval[0]:+.4f} to {line.interval[1]:+.4f}"
+def signed_interval(row: MetricRow) -> str | None:
+    return None if row.interval is None else f"{row.interval[0]:+.4f} to {row.interval[1]:+.4f}"
 
 
 def worst_first(found: Iterable[MetricRow]) -> list[MetricRow]:
-    return sorted(found, key=lambda line: WORST_FIRST.index(line.verdict) if line.verdict in WORST_FIRST else -1)
+    return sorted(found, key=lambda row: WORST_FIRST.index(row.verdict) if row.verdict in WORST_FIRST else -1)
 
 
 def at_a_glance(comparisons: Sequence[Comparison], names: Sequence[str]) -> pd.DataFrame:
-    """One line for the reference, then one per version that is compared with it."""
+    """One row for the reference, then one per version compared with it. names: of the metrics that are shown."""
     shown = [comparisons[0].a, *(each.b for each in comparisons)]
     columns: dict[str, list[Any]] = {
         "Version": [each.version for each in shown],
         "Type": [tables.cell(each.content["tags"].get("model_type", "")) for each in shown],
     }
     for name in names:
-        found = [next((line for line in each.metrics if line.name == name), NO_LINE) for each in comparisons]
-        columns[name] = [found[0].a, *(line.b for line in found)]
-        columns[f"{name}, verdict"] = [[REFERENCE], *(_verdict(line) for line in found)]
+        found = [next((row for row in each.metrics if row.name == name), NO_ROW) for each in comparisons]
+        columns[name] = [found[0].a, *(row.b for row in found)]
+        columns[f"{name}, verdict"] = [[REFERENCE], *(_verdict(row) for row in found)]
     flipped = [each.paired.agreement.flipped if each.paired and each.paired.agreement else None for each in comparisons]
     return pd.DataFrame({**columns, "Flips": pd.array([None, *flipped], dtype="Int64")})
 
 
 def contradictions(comparison: Comparison) -> list[str]:
-    """Where a version claims another figure than its own stored rows give."""
+    """Sentences about metrics whose claimed value differs from the one that the version's own stored rows give."""
     found = []
-    for line in comparison.metrics:
-        for evidence, value in ((comparison.a, line.a), (comparison.b, line.b)):
-            claim = evidence.metric(line.name)
-            if line.verdict and claim and value is not None and abs(claim.value - value) > SAME_NUMBER:
+    for row in comparison.metrics:
+        for evidence, value in ((comparison.a, row.a), (comparison.b, row.b)):
+            claim = evidence.metric(row.name)
+            if row.verdict and claim and value is not None and abs(claim.value - value) > SAME_NUMBER:
                 found.append(
-                    f"Version {evidence.version} claims {visible(line.name)} {claim.value:.4f}; "
+                    f"Version {evidence.version} claims {visible(row.name)} {claim.value:.4f}; "
                     f"its stored rows give {value:.4f}."
                 )
     return found
 
 
-def differences(comparison: Comparison, part: str, *, only: bool) -> pd.DataFrame:
-    """What differs in one of PARTS, or everything of it with what differs first."""
-    held: Differences = getattr(comparison, PARTS[part])
-    different = {pair.name: (pair.a, pair.b) for pair in held.different}
-    same = {} if only else {name: value for name, value in _all_of(comparison, part).items() if name not in different}
+def differences(comparison: Comparison, section: str, *, only: bool) -> pd.DataFrame:
+    """What differs in one of SECTIONS; with only=False also what is equal, below it."""
+    found: Differences = getattr(comparison, SECTIONS[section])
+    different = {pair.name: (pair.a, pair.b) for pair in found.different}
+    same = (
+        {} if only else {name: value for name, value in _all_of(comparison, section).items() if name not in different}
+    )
     rows = [*different.items(), *((name, (value, value)) for name, value in same.items())]
     frame = pd.DataFrame(
         {
@@ -139,15 +144,15 @@ def differences(comparison: Comparison, part: str, *, only: bool) -> pd.DataFram
 
 
 def explained_by(evidence: Evidence) -> str:
-    """How the importance was found, in the summary's own words."""
+    """Method, scale and number of rows of the explanation summary, in its own words."""
     summary = evidence.document("explanation")
     n = number(summary.get("n"))
-    parts = [tables.cell(summary.get("method")), tables.cell(summary.get("scale")), n and f"{n:,.0f} rows"]
-    return ", ".join(part for part in parts if part)
+    found = [tables.cell(summary.get("method")), tables.cell(summary.get("scale")), n and f"{n:,.0f} rows"]
+    return ", ".join(each for each in found if each)
 
 
 def right_words(names: tuple[str, str]) -> dict[FlipKind, str]:
-    """Who is right on a flipped row."""
+    """How each kind of flipped row is called: by the version that is right on it."""
     return {
         FlipKind.GAINED: f"Only {names[1].lower()}",
         FlipKind.LOST: f"Only {names[0].lower()}",
@@ -156,7 +161,7 @@ def right_words(names: tuple[str, str]) -> dict[FlipKind, str]:
 
 
 def flips(rows: Sequence[Flip], names: tuple[str, str]) -> pd.DataFrame:
-    """What each version says about a row, then what the row holds."""
+    """One row per flip: the actual class, the prediction of each version, then the inputs of the row."""
     columns: dict[str, list[Any]] = {
         "Row": [flip.row for flip in rows],
         RIGHT: [[right_words(names)[flip.kind]] for flip in rows],
@@ -173,7 +178,7 @@ def flips(rows: Sequence[Flip], names: tuple[str, str]) -> pd.DataFrame:
 
 
 def filtered(rows: Sequence[Flip], kinds: Iterable[FlipKind], actual: Iterable[str]) -> list[Flip]:
-    """Nothing chosen: all."""
+    """The flips of any of the kinds and with any of the actual classes; where none are given, of all."""
     wanted, classes = set(kinds) or set(FlipKind), set(actual)
     return [flip for flip in rows if flip.kind in wanted and (not classes or tables.cell(flip.actual) in classes)]
 
@@ -182,30 +187,30 @@ def actual_classes(rows: Sequence[Flip]) -> list[str]:
     return sorted({tables.cell(flip.actual) for flip in rows})
 
 
-def _verdict(line: MetricRow) -> list[str]:
-    return [VERDICTS[line.verdict]] if line.verdict in VERDICTS else []
+def _verdict(row: MetricRow) -> list[str]:
+    return [VERDICTS[row.verdict]] if row.verdict in VERDICTS else []
 
 
 def _ranked(found: Iterable[MetricRow]) -> list[MetricRow]:
-    """The well-known ones first, then by name."""
+    """Well-known metrics first, then by name."""
     known = [*tables.FIRST_METRICS, "calibration_error"]
     rank = {name: index for index, name in enumerate(known)}
-    return sorted(found, key=lambda line: (rank.get(line.name, len(rank)), line.name))
+    return sorted(found, key=lambda row: (rank.get(row.name, len(rank)), row.name))
 
 
-def _own_interval(evidence: Evidence, line: MetricRow) -> str | None:
-    """With n where the line has none: a figure never travels without."""
-    metric = evidence.metric(line.name)
+def _own_interval(evidence: Evidence, row: MetricRow) -> str | None:
+    """The interval of one version's metric, with n where the row has none: no metric is shown without its n."""
+    metric = evidence.metric(row.name)
     if metric is None:
         return None
-    return (words.interval(metric.low, metric.high) if line.n else words.spread(metric)) or None
+    return (words.interval(metric.low, metric.high) if row.n else words.spread(metric)) or None
 
 
-def _all_of(comparison: Comparison, part: str) -> Mapping[str, Any]:
-    """Everything the reference has in that part: what differs between it and a version that has nothing."""
-    empty = Evidence({**comparison.a.content, **NOTHING_HELD}, "", "")
-    held: Differences = getattr(compared(comparison.a, empty), PARTS[part])
-    return {pair.name: pair.a for pair in held.different}
+def _all_of(comparison: Comparison, section: str) -> Mapping[str, Any]:
+    """Everything that the reference has in a section: what differs between it and a version that has nothing."""
+    empty = Evidence({**comparison.a.content, **NO_CONTENT}, "", "")
+    found: Differences = getattr(compared(comparison.a, empty), SECTIONS[section])
+    return {pair.name: pair.a for pair in found.different}
 
 
 def _shown(value: object) -> str | None:

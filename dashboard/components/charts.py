@@ -1,4 +1,4 @@
-"""Figures as pure functions of plain values. Colours come from the theme."""
+"""Charts as pure functions of plain values. Colours come from the theme."""
 
 import html
 from collections import Counter
@@ -18,7 +18,10 @@ ROW_PIXELS, LEAST_PIXELS = 34, 120
 
 
 def confusion(classes: Sequence[str], counts: Sequence[Sequence[float]], *, dark: bool = False) -> go.Figure:
-    """Counts in the cells; the shade is the share of the true class, so that rare classes are as visible as others."""
+    """A confusion matrix with counts in the cells, shaded by the share of the true class.
+
+    Shares make a rare class as visible as a frequent one. counts: a row per true class, a column per predicted class.
+    """
     shares = [[value / (sum(row) or 1) for value in row] for row in counts]
     return true_by_predicted(
         classes,
@@ -39,7 +42,11 @@ def true_by_predicted(
     colours: Sequence[object],
     span: tuple[float, float],
 ) -> go.Figure:
-    """A cell per pair of classes. cell: what its tooltip says. span: the shares at either end of the colours."""
+    """A heat map with a cell per pair of classes, rows are the true ones.
+
+    shares: the colour of each cell. texts: what stands in each cell. cell: its tooltip. colours: a Plotly colour scale.
+    span: the shares at the two ends of that scale.
+    """
     heatmap = go.Heatmap(
         x=list(classes),
         y=list(classes),
@@ -60,7 +67,10 @@ def true_by_predicted(
 
 
 def metric_intervals(own: Sequence[Metric], champion: Sequence[Metric], names: tuple[str, str]) -> go.Figure:
-    """Each share as a point with its interval, this version above the champion."""
+    """Each metric as a point with its interval, this version above the champion. names: what each of the two is called.
+
+    own, champion: metrics between 0 and 1 by the same names.
+    """
     figure = go.Figure()
     for metrics, name, symbol in ((own, names[0], "circle"), (champion, names[1], "diamond")):
         if metrics:
@@ -88,7 +98,7 @@ def metric_intervals(own: Sequence[Metric], champion: Sequence[Metric], names: t
 
 
 def champions(periods: Sequence[Period], now: datetime) -> go.Figure:
-    """One bar per time as champion, the present one to the right edge."""
+    """One bar per period as champion; the present period ends at `now`, the right edge."""
     ends = [period.end or max(now, period.start) for period in periods]  # a clock may have been set back
     names = _names(periods)
     bars = go.Bar(
@@ -97,25 +107,25 @@ def champions(periods: Sequence[Period], now: datetime) -> go.Figure:
         x=[(end - period.start).total_seconds() * 1000 for period, end in zip(periods, ends, strict=True)],
         orientation="h",
         width=0.5,
-        hovertemplate=[_spell(period) for period in periods],
+        hovertemplate=[_tooltip(period) for period in periods],
     )
-    lines = len(set(names))
-    figure = framed(go.Figure(bars), height=max(LEAST_PIXELS, ROW_PIXELS * lines + 50))
+    rows = len(set(names))
+    figure = framed(go.Figure(bars), height=max(LEAST_PIXELS, ROW_PIXELS * rows + 50))
     figure.update_xaxes(type="date", title=None)
     return figure.update_yaxes(type="category")
 
 
 def _names(periods: Sequence[Period]) -> list[str]:
-    """With the time of registration where one number was two versions."""
+    """Names of the versions, with the time of registration where a number was given to two versions in turn."""
     versions = {(each.version, each.created_at) for each in periods if each.created_at}
-    held = Counter(version for version, _ in versions)
+    registrations = Counter(version for version, _ in versions)
     return [
-        f"Version {each.version}" + (f" of {words.moment(each.created_at)}" if held[each.version] > 1 else "")
+        f"Version {each.version}" + (f" of {words.moment(each.created_at)}" if registrations[each.version] > 1 else "")
         for each in periods
     ]
 
 
-def _spell(period: Period) -> str:
+def _tooltip(period: Period) -> str:
     end = f"{period.end:%Y-%m-%d %H:%M} UTC" if period.end else "now"
     return f"Version {period.version}<br>{period.start:%Y-%m-%d %H:%M} UTC to {end}<extra></extra>"
 
@@ -125,5 +135,5 @@ def framed(figure: go.Figure, *, height: int) -> go.Figure:
 
 
 def plain(text: str) -> str:
-    """Plotly reads some HTML in its labels: a name could draw a link."""
+    """Escapes a name for a label: Plotly reads some HTML there, so a name could draw a link."""
     return html.escape(text, quote=False)

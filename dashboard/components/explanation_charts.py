@@ -1,4 +1,4 @@
-"""Figures of explanations as pure functions of plain values. Text from strangers is escaped for Plotly."""
+"""Charts of explanations and predictions, as pure functions of plain values. Names are escaped for Plotly."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,15 +23,18 @@ LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorde
 
 
 def importance(mean_abs: Mapping[str, Mapping[str, float]], scale: str) -> go.Figure:
-    """Mean absolute effect per column, one colour per class; the largest on top."""
+    """Bars of the mean absolute effect per column, stacked by class, the largest on top.
+
+    mean_abs: per class and column. scale: the unit of the effects, such as "probability".
+    """
     totals: dict[str, float] = {}
-    for held in mean_abs.values():
-        totals = {name: totals.get(name, 0) + abs(value) for name, value in held.items()}
+    for by_column in mean_abs.values():
+        totals = {name: totals.get(name, 0) + abs(value) for name, value in by_column.items()}
     names = sorted(totals, key=lambda name: -totals[name])[:MOST_BARS]
     figure = go.Figure()
-    for class_name, held in mean_abs.items():
+    for class_name, by_column in mean_abs.items():
         figure.add_bar(
-            x=[held[name] for name in names],
+            x=[by_column[name] for name in names],
             y=_labels(names),
             orientation="h",
             name=short(class_name),
@@ -44,20 +47,23 @@ def importance(mean_abs: Mapping[str, Mapping[str, float]], scale: str) -> go.Fi
 
 
 def beeswarm(effects: Array, columns: Mapping[str, Array], title: str, *, dark: bool = False) -> go.Figure:
-    """One dot per row and column: its place is its effect, its colour its own value. effects: rows by columns."""
+    """A beeswarm: one dot per row and column, placed by its effect and coloured by the value that the row has there.
+
+    effects: rows by columns. columns: the values of the same rows by column name, in the same order.
+    """
     names = list(columns)
     order = np.abs(effects).mean(axis=0).argsort()[::-1][:MOST_SWARMS]
     figure = go.Figure()
     shades = [_shades(columns[names[each]]) for each in order]
-    for wanted, marker in ((True, _scale(dark=dark)), (False, {"color": GREY})):
-        lines = [line for line, shade in enumerate(shades) if (shade is not None) is wanted]
-        if lines:
-            held = [order[line] for line in lines]
-            colours = {"color": np.concatenate([shades[line] for line in lines])} if wanted else {}
+    for coloured, marker in ((True, _scale(dark=dark)), (False, {"color": GREY})):
+        ranks = [rank for rank, shade in enumerate(shades) if (shade is not None) is coloured]
+        if ranks:
+            drawn = [order[rank] for rank in ranks]
+            colours = {"color": np.concatenate([shades[rank] for rank in ranks])} if coloured else {}
             figure.add_scatter(
-                x=np.concatenate([effects[:, each] for each in held]),
-                y=np.concatenate([line + _offsets(effects[:, order[line]]) for line in lines]),
-                text=[f"{short(names[each])} = {shown(value)}" for each in held for value in columns[names[each]]],
+                x=np.concatenate([effects[:, each] for each in drawn]),
+                y=np.concatenate([rank + _offsets(effects[:, order[rank]]) for rank in ranks]),
+                text=[f"{short(names[each])} = {shown(value)}" for each in drawn for value in columns[names[each]]],
                 mode="markers",
                 marker={"size": 4, "opacity": 0.75, **marker, **colours},
                 hovertemplate="%{text}<br>%{x:+.4f}<extra></extra>",
@@ -70,18 +76,17 @@ def beeswarm(effects: Array, columns: Mapping[str, Array], title: str, *, dark: 
     return figure.update_yaxes(**ticks, range=[len(order) - 0.4, -0.6], showgrid=False, zeroline=False)
 
 
-def dependence(effects: Array, own: Array, column: str, *, title: str) -> go.Figure:
-    """The effect of one column against its own value: dots for numbers, boxes for text."""
+def dependence(effects: Array, values: Array, column: str, *, title: str) -> go.Figure:
+    """The effect of one column against its own value: dots for numbers, one box per value for text."""
     figure = go.Figure()
-    if own.dtype == object:
-        levels = sorted({shown(value) for value in own})[:MOST_LEVELS]
-        texts = np.array([shown(value) for value in own])
-        for level in levels:
-            held = effects[texts == level]
-            figure.add_box(y=held, name=f"{level} (n = {len(held):,})", boxpoints="all", pointpos=0, jitter=0.4)
+    if values.dtype == object:
+        texts = np.array([shown(value) for value in values])
+        for level in sorted(set(texts.tolist()))[:MOST_LEVELS]:
+            own = effects[texts == level]
+            figure.add_box(y=own, name=f"{level} (n = {len(own):,})", boxpoints="all", pointpos=0, jitter=0.4)
     else:
         hover = "%{x:.4g}<br>%{y:+.4f}<extra></extra>"
-        figure.add_scatter(x=own, y=effects, mode="markers", marker={"size": 5, "opacity": 0.6}, hovertemplate=hover)
+        figure.add_scatter(x=values, y=effects, mode="markers", marker={"size": 5, "opacity": 0.6}, hovertemplate=hover)
     figure.add_hline(y=0, line={"color": GREY, "width": 1})
     framed(figure, height=360).update_layout(showlegend=False)
     figure.update_xaxes(title=plain(visible(column, most=LONGEST_AXIS)))
@@ -90,7 +95,10 @@ def dependence(effects: Array, own: Array, column: str, *, title: str) -> go.Fig
 
 def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tuple[float, float], *,
               title: str, dark: bool = False) -> go.Figure:  # fmt: skip
-    """One row and class, from the value with nothing known to the output, the largest steps by name."""
+    """A waterfall for one row and class: from the base value to the output, the largest effects by name.
+
+    effects: by column. row: the values of the row, for the labels. ends: the base value and the output.
+    """
     ordered = sorted(effects, key=lambda name: -abs(effects[name]))
     named, rest = ordered[:MOST_STEPS], ordered[MOST_STEPS:]
     steps = [effects[name] for name in named]
@@ -100,11 +108,11 @@ def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tup
         labels.append(f"{len(rest)} other columns")
     base, output = ends
     raises, lowers = (RAISES_ON_DARK, LOWERS_ON_DARK) if dark else (RAISES_ON_LIGHT, LOWERS_ON_LIGHT)
-    places = list(range(len(steps) + 2))
+    positions = list(range(len(steps) + 2))
     figure = go.Figure(
         go.Waterfall(
             orientation="h",
-            y=places,
+            y=positions,
             x=[base, *steps, 0],
             measure=["absolute", *["relative"] * len(steps), "total"],
             text=[f"{base:.3f}", *(f"{step:+.3f}" for step in steps), f"{output:.3f}"],
@@ -117,24 +125,24 @@ def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tup
             hovertemplate="%{text}<extra></extra>",
         )
     )
-    framed(figure, height=30 * len(places) + 70).update_layout(showlegend=False, margin_r=36)
-    figure.update_xaxes(title=title, range=_room([base, *np.cumsum([base, *steps]).tolist()]))
+    framed(figure, height=30 * len(positions) + 70).update_layout(showlegend=False, margin_r=36)
+    figure.update_xaxes(title=title, range=_range_with_margin([base, *np.cumsum([base, *steps]).tolist()]))
     ticktext = ["Nothing known", *labels, "Output"]
-    return figure.update_yaxes(tickvals=places, ticktext=ticktext, range=[len(places) - 0.4, -0.6])
+    return figure.update_yaxes(tickvals=positions, ticktext=ticktext, range=[len(positions) - 0.4, -0.6])
 
 
 def probabilities(found: Mapping[str, Mapping[str, float]], classes: Sequence[str]) -> go.Figure:
-    """One bar per class, and per version where there are several."""
+    """One bar per class, and per version where there are two. found: per version and class, between 0 and 1."""
     figure = go.Figure()
-    for (name, held), pattern in zip(found.items(), ("", "/"), strict=False):
-        chances = [held.get(each) for each in classes]
+    for (name, by_class), pattern in zip(found.items(), ("", "/"), strict=False):
+        values = [by_class.get(each) for each in classes]
         figure.add_bar(
-            x=chances,
+            x=values,
             y=_labels(classes),
             orientation="h",
             name=name,
             marker={"pattern": {"shape": pattern, "fillmode": "overlay", "solidity": 0.25, "size": 6}},
-            text=["" if chance is None else f"{chance:.3f}" for chance in chances],
+            text=["" if value is None else f"{value:.3f}" for value in values],
             textposition="outside",
             cliponaxis=False,
             hovertemplate="%{y}: %{x:.4f}<extra></extra>",
@@ -146,38 +154,41 @@ def probabilities(found: Mapping[str, Mapping[str, float]], classes: Sequence[st
 
 
 def curves(
-    lines: Mapping[str, Sequence[float]], over: Sequence[Any], axes: tuple[str, str], *, at: object
+    outputs: Mapping[str, Sequence[float]], over: Sequence[Any], axes: tuple[str, str], *, at: object
 ) -> go.Figure:
-    """What the model says while one column moves; the dotted line is the row's own value."""
-    figure, number = go.Figure(), not isinstance(at, str) and all(not isinstance(each, str) for each in over)
-    places = list(over) if number else _labels([str(each) for each in over])
-    for name, values in lines.items():
+    """What the model predicts while one column moves: curves over a number, bars over categories.
+
+    outputs: per class, one value per point of `over`. at: the row's own value, marked by a dotted line.
+    """
+    figure, numeric = go.Figure(), not isinstance(at, str) and all(not isinstance(each, str) for each in over)
+    positions = list(over) if numeric else _labels([str(each) for each in over])
+    for name, values in outputs.items():
         hover = f"%{{x}}<br>{short(name)}: %{{y:.3f}}<extra></extra>"
-        if number:
-            figure.add_scatter(x=places, y=list(values), mode="lines", name=short(name), hovertemplate=hover)
+        if numeric:
+            figure.add_scatter(x=positions, y=list(values), mode="lines", name=short(name), hovertemplate=hover)
         else:
-            figure.add_bar(x=places, y=list(values), name=short(name), hovertemplate=hover)
-    if number and at is not None:
+            figure.add_bar(x=positions, y=list(values), name=short(name), hovertemplate=hover)
+    if numeric and at is not None:
         figure.add_vline(x=at, line={"color": GREY, "width": 1.5, "dash": "dot"})
     framed(figure, height=430)
-    figure.update_layout(barmode="stack", legend=LEGEND, showlegend=len(lines) > 1)
+    figure.update_layout(barmode="stack", legend=LEGEND, showlegend=len(outputs) > 1)
     figure.update_xaxes(title=plain(visible(axes[0], most=LONGEST_AXIS)))
     return figure.update_yaxes(title=axes[1], rangemode="tozero")
 
 
 def on_two_lines(text: object) -> str:
-    """A name for an axis: one that is long breaks after an underscore, a space or a hyphen, instead of being cut."""
+    """A name for an axis: a long one is broken after an underscore, a space or a hyphen before it is cut."""
     shown = visible(str(text), most=2 * LONGEST_LABEL)
     if len(shown) <= LONGEST_LABEL:
         return plain(shown)
-    middle = sorted(range(1, len(shown)), key=lambda place: abs(place - len(shown) / 2))
-    breaks = (place for place in middle if shown[place - 1] in BREAKS and place <= LONGEST_LABEL)
-    place = next(breaks, LONGEST_LABEL)
-    return f"{plain(shown[:place])}<br>{plain(visible(shown[place:], most=LONGEST_LABEL))}"
+    middle = sorted(range(1, len(shown)), key=lambda position: abs(position - len(shown) / 2))
+    breaks = (position for position in middle if shown[position - 1] in BREAKS and position <= LONGEST_LABEL)
+    end = next(breaks, LONGEST_LABEL)
+    return f"{plain(shown[:end])}<br>{plain(visible(shown[end:], most=LONGEST_LABEL))}"
 
 
 def short(text: object) -> str:
-    """A name for a chart: not long, and not HTML."""
+    """A name for a chart: cut to a length, and with its HTML escaped."""
     return plain(visible(str(text), most=LONGEST_LABEL))
 
 
@@ -188,9 +199,9 @@ def shown(value: object) -> str:
 
 
 def _labels(names: Sequence[str]) -> list[str]:
-    """Two names may be alike once they are cut: Plotly would draw both on one line."""
+    """Labels that differ: Plotly would draw two columns with the same label, once they are cut, on one line."""
     cut = [on_two_lines(name) for name in names]
-    return [label if cut.count(label) == 1 else f"{label} ({place})" for place, label in enumerate(cut, start=1)]
+    return [label if cut.count(label) == 1 else f"{label} ({number})" for number, label in enumerate(cut, start=1)]
 
 
 def _scale(*, dark: bool) -> dict[str, Any]:
@@ -200,28 +211,31 @@ def _scale(*, dark: bool) -> dict[str, Any]:
 
 
 def _shades(column: Array) -> Array | None:
-    """0 to 1 between the 5th and the 95th percentile of a number; text has no order."""
-    known = column[np.isfinite(column)] if column.dtype != object else column[:0]
-    if not len(known):
+    """0 to 1 between the 5th and the 95th percentile of a column of numbers; None for text, which has no order."""
+    finite = column[np.isfinite(column)] if column.dtype != object else column[:0]
+    if not len(finite):
         return None
-    low, high = np.percentile(known, [5, 95])
+    low, high = np.percentile(finite, [5, 95])
     return np.asarray(np.clip((column - low) / ((high - low) or 1), 0, 1))
 
 
 def _offsets(effects: Array) -> Array:
-    """Dots that would hide each other alternate up and down: the same data, the same picture."""
+    """How far each dot is moved from its line, up and down in turn, so that dots do not hide each other.
+
+    Nothing is random: the same effects make the same picture.
+    """
     span = float(np.ptp(effects)) or 1.0
-    cells = np.minimum((effects - effects.min()) / span * SWARM_BINS, SWARM_BINS - 1).astype(int)
+    bins = np.minimum((effects - effects.min()) / span * SWARM_BINS, SWARM_BINS - 1).astype(int)
     seen: dict[int, int] = {}
-    layers = np.zeros(len(cells))
-    for place, cell in enumerate(cells.tolist()):
-        rank = seen[cell] = seen.get(cell, -1) + 1
-        layers[place] = (rank + 1) // 2 * (-1 if rank % 2 else 1)
+    layers = np.zeros(len(bins))
+    for dot, each in enumerate(bins.tolist()):
+        rank = seen[each] = seen.get(each, -1) + 1
+        layers[dot] = (rank + 1) // 2 * (-1 if rank % 2 else 1)
     return np.asarray(layers / max(1.0, np.abs(layers).max()) * SWARM_WIDTH)
 
 
-def _room(values: Sequence[float]) -> list[float]:
-    """Place for the figures beside the bars."""
+def _range_with_margin(values: Sequence[float]) -> list[float]:
+    """The range of an axis, with room for the figures beside the bars."""
     low, high = min(0.0, *values), max(0.0, *values)
     margin = (high - low or 1) * 0.18
     return [low - (margin if low < 0 else 0), high + margin]

@@ -1,4 +1,4 @@
-"""The history as people read it: one line per decision, however many events it took."""
+"""The history as people read it: one row per decision, however many events it took."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,27 +38,26 @@ UNSET = "unset"  # an alias that is on no version, a version that is not there
 
 @dataclass(frozen=True)
 class HistoryLine:
-    """The event that ended it, and the intent with the gates where there was one."""
+    """One row of the history."""
 
-    entry: Entry
-    intent: Entry | None
+    entry: Entry  # the event; of a decision the one that ended it
+    intent: Entry | None  # of a decision the event before it, which has the gates
 
     @property
     def gates(self) -> list[dict[str, Any]]:
-        content = (self.intent or self.entry).content
-        held = content.get("gates")
-        return [each for each in held if isinstance(each, dict)] if isinstance(held, list) else []
+        gates = (self.intent or self.entry).content.get("gates")
+        return [each for each in gates if isinstance(each, dict)] if isinstance(gates, list) else []
 
     def fact(self, name: str) -> Any:  # noqa: ANN401 (whatever the event holds)
-        """From the end, else from the intent."""
+        """From the event, else from its intent."""
         found = self.entry.content.get(name)
         return found if found is not None or self.intent is None else self.intent.content.get(name)
 
 
 def types_of(kinds: Sequence[str]) -> tuple[frozenset[str] | None, frozenset[str]]:
-    """Which event types some kinds show (None: all) and which they do not; none given: all.
+    """The event types that these kinds show (None: every type), and those among them that they do not show.
 
-    A type that no kind names is among the other ones.
+    Without kinds every type is shown. OTHER shows its own types and those that no kind names.
     """
     wanted = frozenset(each.value for kind in kinds for each in KINDS[kind])
     if not kinds:
@@ -68,7 +67,7 @@ def types_of(kinds: Sequence[str]) -> tuple[frozenset[str] | None, frozenset[str
 
 
 def table(found: Sequence[HistoryLine], *, models: bool = True) -> pd.DataFrame:
-    """`models`: whether to name the model of each."""
+    """One row per event. models: whether there is a column with the model."""
     frame = pd.DataFrame(
         {
             "No.": [line.entry.sequence for line in found],
@@ -96,7 +95,7 @@ def event_colours() -> dict[str, str]:
 
 
 def change(entry: Entry) -> str:
-    """From → to of the stage, else of the slot; of several out-of-band slots each."""
+    """What an event changed, as "before → after"; an out-of-band event may list several aliases and stages."""
     if entry.type in (EventType.OUT_OF_BAND, EventType.ADOPTED, EventType.REVERTED):
         return ", ".join(_slot(each, entry.type) for each in entry.changes)
     if entry.type is EventType.TAMPERING:
@@ -116,15 +115,15 @@ def who(entry: Entry) -> str:
 
 
 def last_line(entry: Entry) -> str:
-    """When, what and by whom, on one line."""
-    parts = [words.when(entry.at) if entry.at else "", event_word(entry)[2:]]
+    """When it happened, what was changed and by whom, in one sentence."""
+    found = [words.when(entry.at) if entry.at else "", event_word(entry)[2:]]
     if entry.version is not None:
-        parts.append(f"version {entry.version}")
-    return ", ".join(part for part in (*parts, change(entry), who(entry)) if part)
+        found.append(f"version {entry.version}")
+    return ", ".join(each for each in (*found, change(entry), who(entry)) if each)
 
 
 def since(champion: int, created_at: str, *, periods: Sequence[Period], entries: Sequence[Entry]) -> str:
-    """Since when the champion serves and who made it so, as markdown of our own. created_at: when it was registered."""
+    """Since when the champion serves and who made it champion, as markdown. created_at: when it was registered."""
     last = periods[-1] if periods and periods[-1].end is None else None
     if last is None or last.version != champion or last.created_at not in (None, created_at):
         return "Not set by this desk."

@@ -1,4 +1,4 @@
-"""Which version a page is about: the address says it, and two fields change the address."""
+"""Which model and version a page is about: the address says it, and fields of the page change the address."""
 
 from collections.abc import Iterable
 
@@ -13,14 +13,27 @@ MODEL, VERSION = "model", "version"
 LAST_MODEL, LAST_VERSION = "last_model", "last_version"
 
 
+def models_with_versions() -> list[str]:
+    """The names that a field can offer."""
+    return [record.name for record in session.models() if record.versions]
+
+
+def version_numbers(model: str) -> list[int]:
+    """The numbers of a model's versions, newest first."""
+    numbers: list[int] = session.versions(model)["Version"].tolist()
+    return numbers
+
+
 def picked_version() -> tuple[str, int] | None:
-    """None where the registry holds no version. Raises NotFound for an address that names none."""
-    names = [record.name for record in session.models() if record.versions]
+    """The model and version that the address names, else the last one of this visitor, else the newest that waits.
+
+    None where the registry holds no version. Raises NotFound for an address that names one that is not there.
+    """
+    names = models_with_versions()
     if not names:
         return None
     model = picked_model(names)
-    frame = session.versions(model)
-    numbers = frame["Version"].tolist()
+    numbers = version_numbers(model)
     text = st.query_params.get(VERSION) or str(_last_version(model) or _newest_waiting(model) or numbers[0])
     if text not in map(str, numbers):
         raise NotFound(f"version: {model!r} has no version {visible(text, most=20)!r}")
@@ -30,19 +43,21 @@ def picked_version() -> tuple[str, int] | None:
 
 
 def fields(model: str) -> None:
-    """To go to another version. Lists hold plain text, not markdown.
+    """Draws the two fields that go to another version. Their options are plain text, not markdown.
 
-    What an option is called must not change with its state: the browser sends it back by that name, and of two clicks
-    the second still has the old one.
+    The name of an option must not change with the state of its version: the browser sends the option back by its name,
+    and the second of two clicks still sends the old one.
     """
-    names = [record.name for record in session.models() if record.versions]
+    names = models_with_versions()
     st.selectbox("Model", names, key="pick_model", on_change=_go_to_model, format_func=words.name, width=240)
-    numbers = session.versions(model)["Version"].tolist()
-    st.selectbox("Version", numbers, key="pick_version", on_change=_go_to_version, width=120)
+    st.selectbox("Version", version_numbers(model), key="pick_version", on_change=_go_to_version, width=120)
 
 
 def picked_model(names: list[str]) -> str:
-    """Raises NotFound for an address that names none of them."""
+    """The model that the address names, else the last one of this visitor, else the first.
+
+    Raises NotFound for an address that names none of them.
+    """
     model = st.query_params.get(MODEL) or st.session_state.get(LAST_MODEL)
     if model not in names and MODEL in st.query_params:
         raise NotFound(f"model: the registry has no versions of {model!r}")
@@ -50,23 +65,22 @@ def picked_model(names: list[str]) -> str:
 
 
 def reference_first(model: str, versions: Iterable[int]) -> list[int]:
-    """The champion is the reference; without it the oldest."""
+    """The order in which versions are compared: the champion is the reference, without one the oldest version."""
     champion = session.champion_of(model)
     return sorted(versions, key=lambda version: (version != champion, version))
 
 
 def _remember(model: str, version: int) -> None:
-    """In the address, so that it can be shared; in the session, so that the page reopens on it; in the fields."""
+    """Writes the choice to the address, which can be shared, to the session for the next page, and to the fields."""
     st.query_params[MODEL], st.query_params[VERSION] = model, str(version)
     st.session_state[LAST_MODEL], st.session_state[LAST_VERSION] = model, version
     st.session_state["pick_model"], st.session_state["pick_version"] = model, version
 
 
 def _last_version(model: str) -> int | None:
-    """The one looked at before, if it still exists and belongs to this model."""
+    """The version that this visitor looked at before, if it belongs to this model and still exists."""
     last: int | None = st.session_state.get(LAST_VERSION)
-    known = st.session_state.get(LAST_MODEL) == model and last in session.versions(model)["Version"].to_numpy()
-    return last if known else None
+    return last if st.session_state.get(LAST_MODEL) == model and last in version_numbers(model) else None
 
 
 def _newest_waiting(model: str) -> int | None:

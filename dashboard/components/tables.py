@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dashboard.components import words
-from pipeline.governance.evidence import Evidence, Metric, number
+from pipeline.governance.evidence import Evidence, Metric, entry_of, number
 from pipeline.governance.gates import GateResult
 from pipeline.governance.history import GateCount
 from pipeline.governance.ledger import iso
@@ -26,7 +26,7 @@ Gates = Mapping[tuple[int, str | None], GateCount]
 
 
 def versions(rows: Sequence[VersionRow], metrics: Sequence[str], gates: Gates = MappingProxyType({})) -> pd.DataFrame:
-    """One line per version, newest first, with a column `text` for the filter. gates: see service.gate_counts."""
+    """One row per version, newest first, with a column `text` for the filter. gates: see service.gate_counts."""
     frame = pd.DataFrame(
         {
             "Version": [row.version for row in rows],
@@ -46,7 +46,7 @@ def versions(rows: Sequence[VersionRow], metrics: Sequence[str], gates: Gates = 
 
 
 def _owner(tags: Mapping[str, str]) -> str:
-    """Whoever a tag names: ours, MLflow's, else what made the version."""
+    """The owner that a tag names: ours, else MLflow's user, else what made the version."""
     return cell(next((tags[name] for name in OWNER_TAGS if tags.get(name)), ""))
 
 
@@ -57,7 +57,7 @@ def _gate_words(count: GateCount | None) -> str:
 
 
 def narrowed(frame: pd.DataFrame, text: str, stages: Sequence[str]) -> pd.DataFrame:
-    """The lines that hold every word of the text, in any of the stages (none given: all)."""
+    """The rows that hold every word of the text, in any of the stages (none given: all)."""
     keep = pd.Series(data=True, index=frame.index)
     if stages:
         keep &= frame["Stage"].isin(stages)
@@ -67,7 +67,7 @@ def narrowed(frame: pd.DataFrame, text: str, stages: Sequence[str]) -> pd.DataFr
 
 
 def brief(frame: pd.DataFrame, version: int, metrics: Sequence[str]) -> str:
-    """One version of the versions table in a few words; empty where it is not in it any more."""
+    """One version of the versions table in a few words; empty where the table no longer has it."""
     row = next(iter(frame[frame["Version"] == version].to_dict("records")), {})
     figures = [f"{name} {row[name]:.4f}" for name in metrics if pd.notna(row.get(name))]
     return "   ".join([*figures, row.get("Type", "")])
@@ -78,15 +78,15 @@ def gates(results: Iterable[GateResult]) -> pd.DataFrame:
 
 
 def gate_rows(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """From the JSON of gate results, as a decision keeps them."""
-    kept = list(rows)
+    """The table of gates, from the JSON of their results as a decision keeps it with a `result` in words."""
+    found = list(rows)
     return pd.DataFrame(
         {
-            "Result": [[row["result"]] for row in kept],
-            "Gate": [row["name"] for row in kept],
-            "Observed": [cell(row["observed"]) for row in kept],
-            "Required": [cell(row["required"]) for row in kept],
-            "Mode": [row["mode"] for row in kept],
+            "Result": [[row["result"]] for row in found],
+            "Gate": [row["name"] for row in found],
+            "Observed": [cell(row["observed"]) for row in found],
+            "Required": [cell(row["required"]) for row in found],
+            "Mode": [row["mode"] for row in found],
         }
     )
 
@@ -94,7 +94,7 @@ def gate_rows(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 def metrics(
     evidence: Evidence, champion: Evidence | None, differences: Iterable[MetricDifference] | None
 ) -> pd.DataFrame:
-    """Every metric with interval and n, the champion's beside it, and the difference on the same rows if compared."""
+    """Every metric with interval and n, the champion's beside it, and the paired difference where there is one."""
     compared = {each.metric: each for each in differences or () if not each.slice}
     own, value_columns = ordered(evidence.metrics()), metric_columns(evidence, champion)
     columns: dict[str, Any] = {
@@ -113,13 +113,13 @@ def metrics(
 
 
 def metric_columns(evidence: Evidence, champion: Evidence | None) -> tuple[str, ...]:
-    """The columns of that table that hold values."""
+    """The names of the columns of `metrics` that hold values."""
     own = f"Version {evidence.version}"
     return (own,) if champion is None else (own, f"Champion {champion.version}")
 
 
 def ordered(found: Iterable[Metric]) -> list[Metric]:
-    """The well-known ones first, then by name."""
+    """Well-known metrics first, then by name."""
     rank = {name: index for index, name in enumerate(FIRST_METRICS)}
     return sorted(found, key=lambda metric: (rank.get(metric.name, len(rank)), metric.name))
 
@@ -153,8 +153,7 @@ def slices(evaluation: Mapping[str, Any]) -> pd.DataFrame:
 
 def confusion(evaluation: Mapping[str, Any]) -> tuple[list[str], list[list[float]]] | None:
     """Classes and counts by row, None where the file holds no square matrix of numbers."""
-    held = evaluation.get("confusion")
-    document = held if isinstance(held, dict) else {}
+    document = entry_of(evaluation, "confusion")
     classes, matrix = document.get("classes"), document.get("matrix")
     if not isinstance(classes, list) or not isinstance(matrix, list) or len(matrix) != len(classes):
         return None
@@ -164,12 +163,12 @@ def confusion(evaluation: Mapping[str, Any]) -> tuple[list[str], list[list[float
 
 
 def files(evidence: Evidence) -> pd.DataFrame:
-    held = evidence.content["files"]
+    found = evidence.content["files"]
     return pd.DataFrame(
         {
-            "File": [visible(each["path"]) for each in held],
-            "Size": [words.size(each["size"]) for each in held],
-            "sha256": [each["sha256"] for each in held],
+            "File": [visible(each["path"]) for each in found],
+            "Size": [words.size(each["size"]) for each in found],
+            "sha256": [each["sha256"] for each in found],
         }
     )
 
@@ -180,27 +179,27 @@ def names_and_values(content: Mapping[str, Any]) -> pd.DataFrame:
     )
 
 
-def differences(found: Iterable[OutOfBandChange]) -> pd.DataFrame:
-    held = list(found)
+def differences(changes: Iterable[OutOfBandChange]) -> pd.DataFrame:
+    found = list(changes)
     return pd.DataFrame(
         {
-            "Model": [cell(each.slot.model) for each in held],
-            "Slot": [visible(each.slot.label) for each in held],
-            "Registry": [each.observed or "not there" for each in held],
-            "Ledger": [each.recorded or "not there" for each in held],
-            "Changed after": [utc(each.since) for each in held],
-            "Seen": [utc(each.seen) for each in held],
+            "Model": [cell(each.slot.model) for each in found],
+            "Slot": [visible(each.slot.label) for each in found],
+            "Registry": [each.observed or "not there" for each in found],
+            "Ledger": [each.recorded or "not there" for each in found],
+            "Changed after": [utc(each.since) for each in found],
+            "Seen": [utc(each.seen) for each in found],
         }
     )
 
 
 def utc(moment: datetime) -> datetime:
-    """Without its offset: pandas warns whenever Arrow reads a column of times that have one."""
+    """A time in UTC without its offset: pandas warns whenever Arrow reads a column of times that have one."""
     return moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def cell(value: object) -> str:
-    """One line of text, however long or deep the value is."""
+    """One line of text of limited length, from a value of any kind and depth."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -1,4 +1,4 @@
-"""Whether a version may be used, in words; the same on every page."""
+"""Whether a version may be used: its trust state as badges, boxes and sentences, the same on every page."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import wait
@@ -33,7 +33,7 @@ FOREIGN = "It was loaded by MLflow, because serving.trust is producers: code tha
 
 
 def state_line(target: Target, head: str = "") -> None:
-    """A badge and a sentence; a version that is not used gets a box with the reason."""
+    """Draws a badge and a sentence; a version that may not be used gets a box with the reason. head: its name."""
     title, icon, colour = BADGES[target.state.state]
     if not target.state.usable:
         title = f"{head}: {title.lower()}" if head else title
@@ -55,14 +55,14 @@ def state_line(target: Target, head: str = "") -> None:
 
 
 def changed_box(title: str, model: str, version: int, *, reason: str) -> None:
-    """The alarm: what differs, and where it is kept."""
+    """The alarm that a version's files are not those recorded: what differs, and where that is recorded."""
     with widgets.message(title, f"{words.name(model)}, version {version}: {reason}.", colour="red"):
         st.caption("Nothing of it is loaded or explained, and no decision gives it a role.")
         pages.link_history("The alarm in the history", model)
 
 
 def changed_files(model: str, version: int) -> str:
-    """Why a version's files are not those recorded; empty where they are, or where that cannot be told now."""
+    """Why a version's files are not those recorded; "" where they are, or where that cannot be known now."""
     try:
         state = session.recorded_trust(model, version)
     except SignoffError:
@@ -71,7 +71,7 @@ def changed_files(model: str, version: int) -> str:
 
 
 def trust_badge(model: str, version: int) -> None:
-    """For pages that load nothing: the state as it is recorded, its reason behind the badge."""
+    """For pages that load nothing: a badge of the state by the record and the files, with the reason as its help."""
     try:
         state = session.recorded_trust(model, version)
     except NotFound:
@@ -85,7 +85,10 @@ def trust_badge(model: str, version: int) -> None:
 
 
 def with_trust(found: pd.DataFrame, model: str) -> pd.DataFrame:
-    """A versions table with their recorded states after the aliases; of a longer table, those in use come first."""
+    """The versions table with a column of trust states after the aliases.
+
+    Of a long table only some are looked at: the versions in use, then the newest.
+    """
     used = (found["Stage"].isin(IN_USE) | found["Aliases"].map(bool)).sort_values(ascending=False, kind="stable")
     asked = [int(each) for each in found["Version"].loc[used.index[:MOST_LOOKED_AT]]]
     seen = dict(zip(asked, _words(model, asked), strict=True))
@@ -96,7 +99,7 @@ def with_trust(found: pd.DataFrame, model: str) -> pd.DataFrame:
 
 
 def column() -> Mapping[str, Any]:
-    """How a table shows it."""
+    """How a table shows the column of trust states."""
     config = st.column_config.MultiselectColumn(
         options=[*(_word(state) for state in Trust), NOT_LOOKED_AT],
         color=[*(BADGES[state][2] for state in Trust), "gray"],
@@ -107,7 +110,7 @@ def column() -> Mapping[str, Any]:
 
 
 def unusable(versions: Iterable[Named]) -> set[Named]:
-    """Those that are untrusted or tampered, as far as that is known at a glance."""
+    """The versions that are untrusted or tampered, as far as that is known within GLANCE_SECONDS."""
     states = _looked_at(versions, GLANCE_SECONDS)
     return {named for named, state in states.items() if state and not state.usable}
 
@@ -118,7 +121,10 @@ def _words(model: str, versions: Sequence[int]) -> list[list[str]]:
 
 
 def _looked_at(versions: Iterable[Named], seconds: float) -> dict[Named, TrustState | None]:
-    """As far as there is time for all of them; what is still looked at then is there on the next run."""
+    """The states that are known within some seconds for all of them together, None for the others.
+
+    Looking goes on in other threads: the next run of the page finds what they have found.
+    """
     looks = {named: session.look(*named) for named in versions}
     wait(looks.values(), timeout=seconds)
     return {named: look.result() if look.done() and not look.exception() else None for named, look in looks.items()}

@@ -53,7 +53,7 @@ MOST_CHANGES = 5
 
 
 def guarded(draw: Callable[[], None], name: str) -> None:
-    """Every refusal and failure is one sentence on the page, never a traceback. `name`: of this part of the page."""
+    """Draws; a refusal or a failure becomes one sentence on the page, never a traceback. name: of this part of it."""
     try:
         draw()
     except SignoffError as error:
@@ -70,12 +70,12 @@ def failure(error: SignoffError, name: str) -> None:
 
 
 def try_again(name: str) -> None:
-    """`name`: of the part of the page that waits for it."""
+    """A button that reads everything again. name: of the part of the page that failed."""
     st.button("Try again", icon=":material/refresh:", on_click=session.forget_reads, key=f"try_again/{name}")
 
 
 def _model_of_the_address() -> str:
-    """Empty where it names none that the registry has."""
+    """The model that the address names, or "" where the registry has no such model."""
     asked = st.query_params.get("model", "")
     with suppress(SignoffError):
         return asked if any(record.name == asked for record in session.models()) else ""
@@ -87,7 +87,7 @@ def title_of(error: SignoffError) -> str:
 
 
 def message(title: str, text: str, *, colour: Colour) -> Any:  # noqa: ANN401 (Streamlit's container)
-    """Our title and anybody's text: st.error and its like would read the text as markdown."""
+    """A box with our title and anybody's text, which st.error and its like would read as markdown."""
     icons = {"red": "error", "orange": "warning", "green": "check_circle", "blue": "info", "gray": "info"}
     box = st.container(border=True)
     with box:
@@ -97,11 +97,11 @@ def message(title: str, text: str, *, colour: Colour) -> Any:  # noqa: ANN401 (S
 
 
 def state_badges(stage: str, aliases: list[str]) -> None:
-    """The stage in our own words; an alias is anybody's text, so only `champion` gets a colour."""
+    """Badges of a version's stage and aliases; an alias may be anybody's text, so only `champion` has a cup."""
     st.badge(words.stage(stage), color=STAGE_COLOURS.get(stage, "gray"))
     for alias in aliases:
-        held = alias == CHAMPION
-        st.badge(words.label(alias), icon=":material/trophy:" if held else ":material/label:", color="blue")
+        is_champion = alias == CHAMPION
+        st.badge(words.label(alias), icon=":material/trophy:" if is_champion else ":material/label:", color="blue")
 
 
 def gates_table(frame: pd.DataFrame, key: str) -> None:
@@ -124,14 +124,14 @@ def gates_table(frame: pd.DataFrame, key: str) -> None:
 
 
 def failed_gates(gates: list[GateResult], title: str, colour: Colour) -> None:
-    """The sentences in full: a table cell would cut them."""
+    """The reasons of failed gates in full, where a cell of the table would cut them."""
     if gates:
         with message(title, "\n".join(f"•  {gate.name}: {gate.why}" for gate in gates), colour=colour):
             pass
 
 
 def frame(data: pd.DataFrame, alt: str, *, digits: tuple[str, ...] = (), height: int | None = None) -> None:
-    """A small table as it is, with four digits in the named columns."""
+    """Draws a small table. digits: the columns that have four digits."""
     config = {name: st.column_config.NumberColumn(format=FOUR_DIGITS) for name in digits if name in data}
     st.dataframe(
         data,
@@ -144,14 +144,14 @@ def frame(data: pd.DataFrame, alt: str, *, digits: tuple[str, ...] = (), height:
 
 
 def times(*names: str) -> dict[str, Any]:
-    """To the minute; the heading says the zone."""
+    """Columns of times to the minute, with the zone in the heading."""
     return {
         name: st.column_config.DatetimeColumn(f"{name} (UTC)", format="YYYY-MM-DD HH:mm", width=140) for name in names
     }
 
 
 def metric(found: Metric, *, border: bool = False) -> None:
-    """A figure never travels without its interval and sample size."""
+    """A metric with its interval and sample size, without which it is never shown."""
     st.metric(
         words.label(found.name),
         words.number(found.value),
@@ -164,7 +164,7 @@ def metric(found: Metric, *, border: bool = False) -> None:
 
 
 def facts(pairs: Mapping[str, object]) -> None:
-    """Names and values, the long ones below, each on a line of its own. Values are anybody's text."""
+    """Names and values in a grid, long values below on lines of their own. Values may be anybody's text."""
     grid = st.grid("auto", min_column_width=FACT_PIXELS)
     shown = {name: visible(str(value)) for name, value in pairs.items() if value not in (None, "")}
     for name, text in sorted(shown.items(), key=lambda pair: len(pair[1]) > LONG_FACT):
@@ -174,13 +174,14 @@ def facts(pairs: Mapping[str, object]) -> None:
 
 
 def out_of_band(model: str, differences: Sequence[OutOfBandChange]) -> None:
+    """A box that lists what moved past the desk, with a link to where it is adopted or reverted."""
     sentences = "\n".join(f"•  {each.sentence}" for each in differences[:MOST_CHANGES])
     with message("Moved out-of-band", f"{words.name(model)}\n{sentences}", colour="orange"):
         pages.link_history("See what moved, adopt or revert it", model)
 
 
 def writes_notice() -> bool:
-    """Say before the form what it would refuse; False where it would."""
+    """Says before a form that it would be refused, and why. Returns whether this visitor may write."""
     try:
         session.signer()
     except Refused as error:
@@ -196,5 +197,5 @@ def stage_column() -> Any:  # noqa: ANN401 (Streamlit's column)
 
 
 def height_of(rows: int) -> int | Literal["content"]:
-    """As high as its rows, and never so high that the page scrolls for the table alone."""
+    """The height of a table: as high as its rows, up to a height that fits on a page."""
     return "content" if rows <= MOST_ROWS else TABLE_PIXELS

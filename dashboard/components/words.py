@@ -1,4 +1,4 @@
-"""How screens write numbers, times and states; and text from the registry made safe where Streamlit reads markdown."""
+"""How pages write numbers, times and states, and how text from the registry is made safe for markdown."""
 
 import re
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ def when(moment: datetime | None) -> str:
 
 
 def moment(text: object) -> str:
-    """A time that somebody wrote; whatever is none stays as it is."""
+    """A time that somebody wrote in ISO 8601, in UTC; text that is no time stays as it is."""
     try:
         return when(datetime.fromisoformat(str(text)))
     except ValueError:
@@ -34,7 +34,7 @@ def moment(text: object) -> str:
 
 
 def number(value: float | None) -> str:
-    """Shares and losses always with four digits, so that columns and pages can be compared by eye."""
+    """A metric always has four digits, so that columns and pages can be compared by eye."""
     return NOTHING if value is None else f"{value:.4f}"
 
 
@@ -44,8 +44,8 @@ def interval(low: float | None, high: float | None) -> str:
 
 def spread(metric: Metric) -> str:
     """The interval and n of a metric, as far as they are known."""
-    parts = [interval(metric.low, metric.high), "" if metric.n is None else f"n = {metric.n:,}"]
-    return ", ".join(part for part in parts if part)
+    found = [interval(metric.low, metric.high), "" if metric.n is None else f"n = {metric.n:,}"]
+    return ", ".join(each for each in found if each)
 
 
 def size(n_bytes: float) -> str:
@@ -61,23 +61,23 @@ def digest(sha256: str | None) -> str:
 
 
 def name(text: str) -> str:
-    """For fields and cells, which are plain text: one line that shows what is invisible."""
+    """A name for fields and cells, which are plain text: one line, with invisible characters made visible."""
     return visible(text, most=LONGEST_NAME)
 
 
 def label(text: str) -> str:
-    """For labels and headings, which are markdown: a plain name as it is, anything else inside a code span."""
+    """A name for labels and headings, which are markdown: a plain one as it is, any other inside a code span."""
     shown = name(text)
     return shown.replace("_", r"\_") if PLAIN.fullmatch(shown) else code(shown)
 
 
 def stage(word: str) -> str:
-    """Alone on a badge, MLflow's "None" would not say what there is none of."""
+    """A stage as a badge shows it, where MLflow's "None" alone would not say what there is none of."""
     return "No stage" if word == Stage.NONE else word
 
 
 def code(text: str) -> str:
-    """Nothing inside a code span is read as markdown; the fence is longer than any run of backticks in the text."""
+    """A code span, in which nothing is read as markdown: its fence is longer than any run of backticks in the text."""
     shown = visible(text) or " "
     longest = max((len(run) for run in BACKTICKS.findall(shown)), default=0)
     fence, pad = "`" * (longest + 1), " " if "`" in shown else ""
@@ -85,11 +85,11 @@ def code(text: str) -> str:
 
 
 def address(uri: str) -> str:
-    """Without user, password and query: those may be credentials."""
-    parts = urlsplit(uri)
-    if not parts.netloc:
+    """An address without user, password and query, which may be credentials."""
+    split = urlsplit(uri)
+    if not split.netloc:
         return visible(uri.partition("?")[0])
-    return visible(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+    return visible(f"{split.scheme}://{split.netloc.rpartition('@')[2]}{split.path}")
 
 
 def count(n: int, one: str, many: str = "") -> str:
@@ -101,7 +101,7 @@ def verdict(gate: GateResult) -> str:
 
 
 def action(move: Move) -> str:
-    """What the button does; an alias may be anybody's text, so it is not in it."""
+    """The label of the button that makes the move. It does not name an alias, which may be anybody's text."""
     if move.kind is MoveKind.ALIAS:
         return f"Set alias on version {move.version}"
     if move.kind is MoveKind.UNALIAS:
@@ -111,13 +111,13 @@ def action(move: Move) -> str:
     return f"Move version {move.version} to {move.target}"
 
 
-def sentence(said: str) -> str:
-    """What a rule says in the middle of a line, on a line of its own."""
-    return f"{said[:1].upper()}{said[1:]}."
+def sentence(text: str) -> str:
+    """Text that is written for the middle of a line, as a sentence of its own."""
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def changes(planned: Iterable[Change]) -> str:
-    """One line per slot."""
+    """What a move changes, with one line per alias or stage."""
     return "\n".join(f"•  {_change(each)}" for each in planned if each.moves)
 
 
@@ -133,6 +133,6 @@ def _change(change: Change) -> str:
 
 
 def done(outcome: Outcome) -> str:
-    """What a decision did, as markdown: an alias is anybody's text."""
+    """What a decision did, as markdown; its alias may be anybody's text."""
     target = label(outcome.target)
     return target if outcome.version is None else f"version {outcome.version}, {target}"

@@ -7,7 +7,8 @@ import streamlit as st
 from dashboard import pages, session
 from dashboard.components import picker, widgets
 from dashboard.components.trust import state_line
-from dashboard.explain import panels as explain_panels
+from dashboard.explain.columns import columns
+from dashboard.explain.one_row import ROW, one_row
 from pipeline.governance.evidence import Evidence
 from pipeline.serving.predictions import Target
 from pipeline.serving.trust import Trust
@@ -46,10 +47,10 @@ def sections(target: Target) -> None:
     """A link to a row opens it. Not as the default of the tabs: they would close when the row leaves the address."""
     # Another page's tabs may have left their own word under this key.
     chosen = "show" in st.query_params or st.session_state.get("show") in TABS
-    if explain_panels.ROW in st.query_params and not chosen:
+    if ROW in st.query_params and not chosen:
         st.session_state["show"] = ONE_ROW
     tabs = st.tabs(TABS, key="show", on_change="rerun", bind="query-params")
-    for tab, draw in zip(tabs, (explain_panels.columns, explain_panels.one_row), strict=True):
+    for tab, draw in zip(tabs, (columns, one_row), strict=True):
         if tab.open:
             with tab:
                 widgets.guarded(partial(draw, target), "section")

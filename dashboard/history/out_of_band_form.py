@@ -1,4 +1,4 @@
-"""Out-of-band changes: what moved by another way, and the two ways to end it."""
+"""Out-of-band changes: what moved past the desk, and the form that adopts it or reverts it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,23 +10,24 @@ from dashboard.components import tables, widgets, words
 from dashboard.components.submit_once import drawn_key, once, renew
 from pipeline.governance.errors import SignoffError
 from pipeline.governance.ledger import StoredEvent
-from pipeline.governance.lifecycle import FEWEST_REASON_CHARACTERS, MOST_REASON_CHARACTERS
 from pipeline.governance.out_of_band import OutOfBandChange, state_text
+from pipeline.governance.reason import MOST_REASON_CHARACTERS, REASON_LENGTH
 
 REFUSAL = "out_of_band_refusal"
 ADOPT, REVERT = "adopt", "revert"
 
 
 @dataclass(frozen=True)
-class Draft:
-    """The form as it was drawn: what was on the screen, and the key under which it can only happen once."""
+class OutOfBandDraft:
+    """The form as it was drawn."""
 
     model: str
-    state: str
-    key: str
+    state: str  # of the registry as it was shown; the service refuses if it has changed
+    key: str  # idempotency key: one form is one command, also on a double click
 
     @property
     def reason(self) -> str:
+        """Under which key the session keeps the typed reason."""
         return f"out_of_band_reason/{self.key}"
 
 
@@ -43,17 +44,17 @@ def out_of_band(found: Sequence[OutOfBandChange], model: str | None) -> None:
         if model is None:
             st.caption("Choose the model above to adopt or revert this.")
         else:
-            _form(Draft(model, state_text(found), drawn_key(f"out_of_band/{model}")))
+            _form(OutOfBandDraft(model, state_text(found), drawn_key(f"out_of_band/{model}")))
 
 
-def _form(draft: Draft) -> None:
+def _form(draft: OutOfBandDraft) -> None:
     with st.form(f"out_of_band_form/{draft.key}", border=False, enter_to_submit=False):
         st.text_area(
             "Reason",
             key=draft.reason,
             height=80,
             max_chars=MOST_REASON_CHARACTERS,
-            placeholder=f"Why, in {FEWEST_REASON_CHARACTERS} to {MOST_REASON_CHARACTERS:,} characters",
+            placeholder=f"Why, in {REASON_LENGTH}",
         )
         with st.container(horizontal=True):
             adopt, revert = (draft, ADOPT), (draft, REVERT)
@@ -62,20 +63,20 @@ def _form(draft: Draft) -> None:
     st.caption("Refused if anything of this model has moved since you looked.")
 
 
-def _end(draft: Draft, way: str) -> None:
+def _end(draft: OutOfBandDraft, ending: str) -> None:
     text = st.session_state.get(draft.reason, "")
     try:
-        event = once(draft.key, lambda: _send(draft, way, text))
+        event = once(draft.key, lambda: _send(draft, ending, text))
     except SignoffError as error:
         st.session_state[REFUSAL] = (widgets.title_of(error), str(error))
     else:
         renew(f"out_of_band/{draft.model}")
-        done = "adopted" if way == ADOPT else "reverted"
+        done = "adopted" if ending == ADOPT else "reverted"
         session.flash(f"The out-of-band change is {done}: event {event.sequence}")
     session.forget_reads()
 
 
-def _send(draft: Draft, way: str, reason: str) -> StoredEvent:
+def _send(draft: OutOfBandDraft, ending: str, reason: str) -> StoredEvent:
     service, actor = session.desk(), session.signer()
-    send = service.adopt if way == ADOPT else service.revert
+    send = service.adopt if ending == ADOPT else service.revert
     return send(draft.model, reason=reason, actor=actor, expect=draft.state)

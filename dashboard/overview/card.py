@@ -1,4 +1,4 @@
-"""One model on the first page: what serves, what waits, what moved, what happened last."""
+"""The tile of a model on the overview: its champion, the versions that wait for a review, and its last event."""
 
 from collections.abc import Set
 
@@ -16,18 +16,18 @@ MOST_SHOWN = 5
 
 
 def urgency(model: ModelOverview) -> tuple[bool, bool, str]:
-    """What somebody has to do something about comes first."""
+    """The order of the tiles: out-of-band changes first, then versions that wait for a review, then by name."""
     return not model.differences, not model.waiting, model.record.name
 
 
 def card(model: ModelOverview, refused: Set[Named]) -> None:
-    """refused: versions that nobody can use, and that somebody may be about to review."""
+    """Draws the tile. refused: versions waiting for a review that may not be used."""
     name = model.record.name
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(words.label(name), anchor=False, width="content")
-        for stage, held in model.stages.items():
-            if held:
-                st.badge(f"{words.stage(stage.value)} {held:,}", color=widgets.STAGE_COLOURS[stage])
+        for stage, versions in model.stages.items():
+            if versions:
+                st.badge(f"{words.stage(stage.value)} {versions:,}", color=widgets.STAGE_COLOURS[stage])
         pages.link_versions(words.count(model.record.versions, "version"), name)
         pages.link_history("History", name)
     _champion(model)

@@ -1,7 +1,7 @@
-"""Filling an empty registry: `python -m pipeline demo` as a process of its own, which outlives a page and a reload.
+"""Filling an empty registry with `python -m pipeline demo`, in a process of its own that outlives a page and a reload.
 
-The dashboard starts this module as a program. It holds a file lock as long as the demo runs, so that whoever asks
-again joins the one that runs, and leaves its output and its exit code in files under `var/`.
+The dashboard starts this module as a program. The program holds a file lock as long as the demo runs, so that a second
+click joins the running demo, and leaves its output and its exit code in files under `var/`.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ LOCK_SECONDS = 2  # a dashboard that looks holds the lock for a moment
 
 @dataclass(frozen=True)
 class DemoState:
-    """done, total: of the last line that told a step. exit_code: None while it runs and where it never ran."""
+    """How far the demo of a registry is."""
 
-    running: bool
-    lines: tuple[str, ...]
-    done: int = 0
+    running: bool  # by the file lock: also where another dashboard started it
+    lines: tuple[str, ...]  # the last lines of its output
+    done: int = 0  # steps, by the last line that names one
     total: int = 0
-    exit_code: int | None = None
+    exit_code: int | None = None  # None while it runs, and where it never ran
 
     @property
     def share(self) -> float:
@@ -39,9 +39,9 @@ class DemoState:
 class DemoRun:
     """The files of one registry's demo: two dashboards on the same registry see the same run."""
 
-    log: Path
-    lock: Path
-    exit_file: Path
+    log: Path  # output of the demo
+    lock: Path  # held while the demo runs
+    exit_file: Path  # exit code of the last run
 
     @classmethod
     def of(cls, registry: str, folder: Path = VAR) -> "DemoRun":
@@ -49,7 +49,7 @@ class DemoRun:
         return cls(folder / f"{name}.log", folder / f"{name}.lock", folder / f"{name}.exit")
 
     def start(self) -> "subprocess.Popen[bytes]":
-        """In a session of its own: it goes on when the dashboard stops."""
+        """Starts the program in a session of its own, so that it goes on when the dashboard stops."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         command = [
             sys.executable,
@@ -80,7 +80,7 @@ class DemoRun:
             return True
 
     def run(self) -> None:
-        """The program: whoever has the lock does the work."""
+        """What the program does: it runs the demo if it gets the lock, and ends if another one has it."""
         try:
             with FileLock(self.lock, timeout=LOCK_SECONDS), self.log.open("wb") as output:
                 self.exit_file.unlink(missing_ok=True)

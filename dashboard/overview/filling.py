@@ -1,4 +1,4 @@
-"""An empty registry: how to fill it, and how far that has come."""
+"""What the overview shows of an empty registry: how to fill it, a button that does, and how far that is."""
 
 import subprocess
 from contextlib import suppress
@@ -17,7 +17,7 @@ LONGEST_LINE = 200
 
 @st.cache_resource(show_spinner=False)
 def _started() -> "list[subprocess.Popen[bytes]]":
-    """The process started here, kept to be waited for; the lock tells of those started elsewhere."""
+    """The process that this dashboard started, kept so that it is reaped; the file lock tells of any other."""
     return []
 
 
@@ -35,7 +35,7 @@ def empty_registry() -> None:
 
 @st.fragment(run_every=EVERY_SECONDS)
 def progress() -> None:
-    """Asks the file again each second; whoever opens the page meanwhile sees the same."""
+    """Reads the state of the demo every second; every visitor sees the same."""
     state = demo().state()
     if state.running or _is_starting():
         _running(state)
@@ -74,7 +74,7 @@ def _is_starting() -> bool:
 
 
 def _start() -> None:
-    """Whoever may not decide starts nothing either; the page says why."""
+    """Starts or joins the demo. Whoever may not decide starts nothing; the page says why."""
     with suppress(NotAllowed):
         session.signer()
         if _has_versions():
@@ -84,7 +84,7 @@ def _start() -> None:
 
 
 def _has_versions() -> bool:
-    """Asked now, also where a page was drawn long ago: the demo is for a registry that nobody uses."""
+    """Asks the registry now, since the page may have been drawn long ago: the demo is for an unused registry."""
     return any(model.versions for model in session.desk().models())
 
 

@@ -1,4 +1,4 @@
-"""What serves now, what waits for a review, what moved out-of-band: one card per model."""
+"""What serves now, what waits for a review, what moved out-of-band: one tile per model."""
 
 import streamlit as st
 
@@ -38,7 +38,7 @@ def overview_page() -> None:
 
 
 def lost() -> None:
-    """What the ledger knows and the registry does not have: another registry, or models that are gone from this one."""
+    """Says that the ledger is of another registry, or that models it knows are gone from this one."""
     if sentence := session.unknown_registry():
         widgets.message("Unknown registry", words.sentence(sentence), colour="orange")
     for name, differences in session.gone().items():

@@ -7,8 +7,7 @@ import streamlit as st
 
 from dashboard import pages, session
 from dashboard.components import charts, explanation_charts, widgets, words
-from dashboard.components.explanation_summary import classes_of
-from dashboard.components.one_explanation import as_pairs, sum_check, what_to_know
+from dashboard.components.explanations import as_pairs, classes_of, sum_check, what_to_know
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Prediction, Target
 from pipeline.validation.rows import CheckedRow, check_row

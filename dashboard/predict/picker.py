@@ -1,4 +1,4 @@
-"""Which version predicts, and which one beside it: the address says it; without a version it is the champion."""
+"""Which version predicts, and which one beside it: the address says it; without one it is the champion."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,14 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.components import words
-from dashboard.components.picker import LAST_MODEL, MODEL, VERSION, picked_model
+from dashboard.components.picker import (
+    LAST_MODEL,
+    MODEL,
+    VERSION,
+    models_with_versions,
+    picked_model,
+    version_numbers,
+)
 from pipeline.governance.errors import NotFound
 
 BESIDE = "beside"
@@ -16,24 +23,24 @@ CHAMPION_OPTION = "Champion"
 
 @dataclass(frozen=True)
 class PredictingVersion:
-    """asked: what the first field says. version: what that is now. beside: another one, or None."""
+    """The version that predicts, and one that predicts beside it."""
 
     model: str
-    asked: str
-    version: int
-    beside: int | None
+    asked: str  # what the field says: the number of a version, or CHAMPION_OPTION
+    version: int  # the version that this stands for now
+    beside: int | None  # a second version whose prediction is shown beside the first
 
 
 def picked() -> PredictingVersion | None:
-    """None where the registry holds no version. Raises NotFound for an address that names one that is not there.
+    """The versions that the address names; without any it is the champion, else the newest version.
 
-    Raises OutOfBand where the registry has another champion than the ledger.
+    None where the registry holds no version. Raises NotFound for an address that names one that is not there.
     """
-    names = _models()
+    names = models_with_versions()
     if not names:
         return None
     model = picked_model(names)
-    numbers, champion = _numbers(model), session.champion_of(model)
+    numbers, champion = version_numbers(model), session.champion_of(model)
     asked = st.query_params.get(VERSION) or (CHAMPION_OPTION if champion else str(numbers[0]))
     beside = _number(model, st.query_params[BESIDE]) if BESIDE in st.query_params else None
     version = champion if asked == CHAMPION_OPTION and champion else _number(model, asked)
@@ -43,26 +50,19 @@ def picked() -> PredictingVersion | None:
 
 
 def fields(choice: PredictingVersion) -> None:
-    """To ask another one. Lists hold plain text, not markdown."""
-    numbers, champion = _numbers(choice.model), session.champion_of(choice.model)
+    """Draws the three fields that choose other versions. Their options are plain text, not markdown."""
+    numbers, champion = version_numbers(choice.model), session.champion_of(choice.model)
     options = [*([CHAMPION_OPTION] if champion else []), *map(str, numbers)]
-    st.selectbox("Model", _models(), key=PICK_MODEL, on_change=_go_to_model, format_func=words.name, width=240)
+    st.selectbox(
+        "Model", models_with_versions(), key=PICK_MODEL, on_change=_go_to_model, format_func=words.name, width=240
+    )
     st.selectbox("Version", options, key=PICK_VERSION, on_change=_go_to_version, width=140)
     others = [each for each in numbers if each != choice.version]
     st.selectbox("Beside", others, key=PICK_BESIDE, on_change=_go_to_beside, placeholder="None", width=120)
 
 
-def _models() -> list[str]:
-    return [record.name for record in session.models() if record.versions]
-
-
-def _numbers(model: str) -> list[int]:
-    found: list[int] = session.versions(model)["Version"].tolist()
-    return found
-
-
 def _number(model: str, text: str) -> int:
-    known = {str(number): number for number in _numbers(model)}
+    known = {str(number): number for number in version_numbers(model)}
     if text not in known:
         raise NotFound(f"version: {model!r} has no version {text[:40]!r}")
     return known[text]

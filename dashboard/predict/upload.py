@@ -12,13 +12,14 @@ from pipeline.serving.batch.batch import ScoredUpload, score_upload
 from pipeline.serving.batch.read import KINDS, kind_of
 from pipeline.serving.predictions import Target
 
-KEPT = "scored_upload"
+KEPT = "scored_upload"  # under which the session keeps the last upload and its predictions
+MOST_NAMES = 40  # of columns that are listed
 
 
 def file_of_rows(target: Target) -> None:
     limits = session.settings().serving
-    rules = [rule for rule in (target.schema.columns if target.schema else ()) if not rule.refusal][:40]
-    names = ", ".join(visible(rule.name) + ("" if rule.required else " (optional)") for rule in rules)
+    columns = [each for each in (target.schema.columns if target.schema else ()) if not each.refusal][:MOST_NAMES]
+    names = ", ".join(visible(each.name) + ("" if each.required else " (optional)") for each in columns)
     st.text(f"A CSV, tab-separated or Parquet file with these columns, in any order: {names}")
     st.caption(f"At most {limits.upload_megabytes:g} MB and {limits.upload_rows:,} rows. Other columns are kept.")
     uploaded = st.file_uploader("File of rows", type=[kind.removeprefix(".") for kind in KINDS], key="rows_file")
@@ -42,7 +43,7 @@ def file_of_rows(target: Target) -> None:
 
 
 def _scored(target: Target, content: bytes, name: str) -> ScoredUpload:
-    """Scored once per file and version: every click on the page runs it again."""
+    """The predictions for a file, made once per file and version: every click on the page runs the page again."""
     key = (hashlib.sha256(content).hexdigest(), target.digest, name)
     kept = st.session_state.get(KEPT)
     if kept and kept[0] == key:
@@ -71,7 +72,7 @@ def _scored(target: Target, content: bytes, name: str) -> ScoredUpload:
 
 
 def _summary(scored: ScoredUpload, *, known: Sequence[str]) -> None:
-    """known: notes that the page shows already."""
+    """Draws the counts and what to know. known: notes that the page shows already."""
     result = scored.result
     with st.grid(4, min_column_width=150):
         st.metric("Rows", f"{result.rows:,}", border=True)
@@ -83,6 +84,6 @@ def _summary(scored: ScoredUpload, *, known: Sequence[str]) -> None:
         text = f"The first: {result.first_problem}"
         widgets.message(f"{words.count(result.bad, 'row')} refused", text, colour="orange")
     if result.ignored:
-        st.text(f"Not used: {', '.join(visible(each) for each in result.ignored[:40])}")
+        st.text(f"Not used: {', '.join(visible(each) for each in result.ignored[:MOST_NAMES])}")
     for note in [note for note in result.notes if note not in known]:
         st.text(visible(note))

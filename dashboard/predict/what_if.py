@@ -7,8 +7,7 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.components import charts, explanation_charts, words
-from dashboard.components.explanation_summary import classes_of, importance
-from dashboard.components.one_explanation import as_pairs
+from dashboard.components.explanations import as_pairs, classes_of, importance
 from dashboard.predict.answers import in_words
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Prediction, Target

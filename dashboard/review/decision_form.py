@@ -9,29 +9,26 @@ from dashboard.components import widgets, words
 from dashboard.components.submit_once import drawn_key, once, renew
 from pipeline.governance.decide import Outcome
 from pipeline.governance.errors import Conflict, DecisionPending, SignoffError
-from pipeline.governance.lifecycle import FEWEST_REASON_CHARACTERS, MOST_REASON_CHARACTERS, Move, MoveKind, Stage
+from pipeline.governance.lifecycle import Move
+from pipeline.governance.reason import MOST_REASON_CHARACTERS, REASON_LENGTH
 from pipeline.governance.review import Review
-from pipeline.governance.service import Options
 
 REFUSAL = "refusal"
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A decision as it was drawn: what was on the screen, and the key under which it can only happen once.
-
-    recompute: the claims were held against the bytes, and will be again.
-    """
+class DecisionDraft:
+    """A decision as it was drawn."""
 
     move: Move
-    evidence: str
-    state: str
-    recompute: bool
-    key: str
+    evidence: str  # digest of the evidence that was shown; the service refuses if it has changed
+    state: str  # of the registry as it was shown; the service refuses if it has changed
+    recompute: bool  # the claims were recomputed on the page, and are again when the decision is made
+    key: str  # idempotency key: one form is one decision, also on a double click
 
     @property
-    def place(self) -> str:
-        """Where the session keeps the key of this move until it succeeded."""
+    def form(self) -> str:
+        """Under which name the session keeps the idempotency key of this move until it succeeded."""
         return f"key/{self.move.kind}/{self.move.model}/{self.move.version}/{self.move.alias}"
 
     @property
@@ -58,8 +55,8 @@ def decision_form(review: Review) -> None:
         )
 
 
-def _form(review: Review, draft: Draft) -> None:
-    """Of a blocked move the button alone is left: there is nothing to give a reason for."""
+def _form(review: Review, draft: DecisionDraft) -> None:
+    """The fields and the button; of a blocked move the button alone, which is disabled."""
     with st.form(f"form/{draft.key}", border=False, enter_to_submit=False):
         if review.open:
             _fields(review, draft)
@@ -74,12 +71,12 @@ def _form(review: Review, draft: Draft) -> None:
         )
 
 
-def _fields(review: Review, draft: Draft) -> None:
+def _fields(review: Review, draft: DecisionDraft) -> None:
     st.text_area(
         "Reason",
         key=draft.reason,
         max_chars=MOST_REASON_CHARACTERS,
-        placeholder=f"Why, in {FEWEST_REASON_CHARACTERS} to {MOST_REASON_CHARACTERS:,} characters",
+        placeholder=f"Why, in {REASON_LENGTH}",
         help="Kept in the ledger with your name, the gates and the evidence.",
     )
     if review.warnings:
@@ -87,13 +84,13 @@ def _fields(review: Review, draft: Draft) -> None:
         st.checkbox(f"I accept the {named}", key=draft.accept, help=", ".join(gate.name for gate in review.warnings))
 
 
-def _draft(review: Review) -> Draft:
-    blank = Draft(review.move, review.evidence.digest, review.state, review.recomputation is not None, "")
-    return replace(blank, key=drawn_key(blank.place))
+def _draft(review: Review) -> DecisionDraft:
+    blank = DecisionDraft(review.move, review.evidence.digest, review.state, review.recomputation is not None, "")
+    return replace(blank, key=drawn_key(blank.form))
 
 
-def _decide(draft: Draft) -> None:
-    """Runs before the page is drawn again. The key is the one that was drawn: a second click is the same decision."""
+def _decide(draft: DecisionDraft) -> None:
+    """Runs before the page is drawn again. The key is the drawn one, so that a second click is the same decision."""
     reason, accepted = st.session_state.get(draft.reason, ""), bool(st.session_state.get(draft.accept))
     try:
         outcome = once(draft.key, lambda: send(draft, reason, accept_warnings=accepted))
@@ -102,42 +99,34 @@ def _decide(draft: Draft) -> None:
         if isinstance(error, Conflict) and not isinstance(error, DecisionPending):
             _keep_text(draft, reason)
     else:
-        renew(draft.place)
+        renew(draft.form)
         notice = f" ({outcome.notice})" if outcome.notice else ""
         session.flash(f"Decision {outcome.sequence} is applied: {words.done(outcome)}{notice}")
     session.forget_reads()
 
 
-def send(draft: Draft, reason: str, *, accept_warnings: bool) -> Outcome:
-    """The one call to the service that this kind of move needs."""
-    service, move, actor = session.desk(), draft.move, session.signer()
-    options: Options = {
-        "evidence": draft.evidence,
-        "expect": draft.state,
-        "accept_warnings": accept_warnings,
-        "recompute": draft.recompute,
-        "key": draft.key,
-    }
-    match move.kind, move.version, move.alias:
-        case MoveKind.ROLLBACK, _, _:
-            return service.rollback(move.model, reason=reason, actor=actor, **options)
-        case MoveKind.UNALIAS, _, str(alias):
-            return service.remove_alias(move.model, alias, reason=reason, actor=actor, **options)
-        case _, int(version), str(alias):
-            return service.set_alias(move.model, alias, version, reason=reason, actor=actor, **options)
-        case _:
-            version, stage = move.version or 0, Stage(move.target)
-            return service.promote(move.model, version, stage, reason=reason, actor=actor, **options)
+def send(draft: DecisionDraft, reason: str, *, accept_warnings: bool) -> Outcome:
+    """The one call to the service: the move that was drawn, with what was on the screen."""
+    return session.desk().decide(
+        draft.move,
+        reason=reason,
+        actor=session.signer(),
+        evidence=draft.evidence,
+        expect=draft.state,
+        accept_warnings=accept_warnings,
+        recompute=draft.recompute,
+        key=draft.key,
+    )
 
 
-def _keep_text(draft: Draft, reason: str) -> None:
-    """The old key may stand for a decision that ended without effect: a new one, with the same text in the form."""
-    fresh = replace(draft, key=renew(draft.place))
+def _keep_text(draft: DecisionDraft, reason: str) -> None:
+    """Keeps the typed reason under a new key: the old one may belong to a decision that ended without effect."""
+    fresh = replace(draft, key=renew(draft.form))
     st.session_state[fresh.reason] = reason
 
 
 def show_refusal(model: str) -> None:
-    """Once, and for this model: where the state has moved, another move or none may be chosen by now."""
+    """Shows once why the last decision about this model was refused; the page may be about another move by now."""
     about, title, text = st.session_state.pop(REFUSAL, ("", "", ""))
     if about == model:
         widgets.message(title, text, colour="red")

@@ -62,7 +62,7 @@ def filtered(frame: pd.DataFrame) -> pd.DataFrame:
 
 def table(found: pd.DataFrame, metrics: list[str], *, key: str) -> list[int]:
     """The version numbers of the selected rows."""
-    aliases = sorted({alias for held in found["Aliases"] for alias in held} - {CHAMPION})
+    aliases = sorted({alias for names in found["Aliases"] for alias in names} - {CHAMPION})
     shown = found.drop(columns=tables.TEXT_COLUMN)
     shown["Stage"] = found["Stage"].map(lambda stage: [stage])
     figures = {name: st.column_config.NumberColumn(format=widgets.FOUR_DIGITS) for name in metrics}

@@ -23,8 +23,7 @@ from pipeline.governance.lifecycle import parse_stage
 from pipeline.settings import read_settings
 
 if TYPE_CHECKING:
-    from pipeline.governance.decide import Outcome
-    from pipeline.governance.service import Options
+    from pipeline.governance.decide import Options, Outcome
 
 
 @app.command()

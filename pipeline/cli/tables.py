@@ -12,7 +12,7 @@ from pipeline.governance.reconcile import pending_sentence
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.governance.compare import Comparison, Differences, MetricRow
+    from pipeline.governance.compare import Best, Comparison, Differences, MetricRow
     from pipeline.governance.decide import Outcome
     from pipeline.governance.evidence import Evidence
     from pipeline.governance.history import Entry, Moment
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pipeline.governance.ports import ModelRecord, PendingDecision, Upgrade, VersionRow
     from pipeline.governance.reconcile import IntegrityProblem
     from pipeline.governance.review import Review
-    from pipeline.governance.service import Best
     from pipeline.reproduce.reproduce import Reproduction
     from pipeline.serving.batch.batch import Scored
     from pipeline.serving.predictions import Explanations, Predictions

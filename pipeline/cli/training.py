@@ -97,7 +97,7 @@ def reproduce(
     settings = read_settings()
     with progress(quiet=as_json) as report:
         found = rebuild_and_compare(
-            desk(settings).registry,
+            desk(settings),
             model,
             version,
             settings=settings,

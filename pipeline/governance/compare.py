@@ -1,13 +1,14 @@
 """Two versions side by side, as plain data: what differs, and which is better where both saw the same rows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from pipeline.governance.errors import InvalidInput, NotFound
 from pipeline.governance.evidence import Evidence
+from pipeline.governance.metrics import Direction, MetricRules, named, not_a_share, telling
 from pipeline.governance.paired import Flips, Paired, PairedComparer
-from pipeline.governance.ports import Gap, Json, MetricDifference, Registry, VersionRecord
+from pipeline.governance.ports import Gap, Json, MetricDifference, Registry, VersionRecord, VersionRow
 from pipeline.governance.review import EVALUATION_ROWS, Reviewer
 
 DIFFERENT_ROWS, NOT_COMPARED = "different_rows", "not_compared"
@@ -230,3 +231,76 @@ def _flat(document: Json, prefix: str = "") -> Iterator[tuple[str, Json]]:
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
+
+
+# All versions of a model, by their metrics.
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best version by a metric."""
+
+    row: VersionRow
+    metric: str  # under which name the versions have it
+    direction: Direction
+    left_out: tuple[int, ...] = ()  # versions whose figure cannot be that metric, such as a share of 62
+
+    @property
+    def version(self) -> int:
+        return self.row.version
+
+
+@dataclass(frozen=True)
+class VersionTables:
+    """Reads the versions of a model with their metrics, and finds the best one; writes nothing."""
+
+    registry: Registry
+    rules: MetricRules
+
+    def versions_with(self, model: str, names: Sequence[str]) -> list[VersionRow]:
+        """Newest first, with the metrics of these names. Raises NotFound also for a metric that no version has."""
+        rows = self.registry.table(model, names)
+        found = {name for row in rows for name in row.metrics}
+        if missing := [name for name in names if name not in found]:
+            raise self._no_metric(model, missing[0])
+        return rows
+
+    def telling_versions(self, model: str, preferred: Sequence[str]) -> tuple[list[str], list[VersionRow]]:
+        """The metrics that a table of the versions shows, and the versions with them, newest first: the preferred ones
+        where any version has them, else those that the model has. Raises NotFound.
+        """
+        rows = self.registry.table(model, preferred)
+        if not any(row.metrics for row in rows):
+            rows = self.registry.table(model, None)
+        return telling([row.metrics for row in rows], preferred=preferred), rows
+
+    def best(self, model: str, metric: str, direction: Direction | None) -> Best:
+        """The version at the better end of a metric; of equal ones the newest.
+
+        Where no version has the metric by that name, it is looked for under those accepted for it. Raises InvalidInput
+        where nobody says which end is the better one, NotFound where no version has the metric.
+        """
+        name, rows = self._with_metric(model, metric)
+        end = direction or self.rules.direction(name)
+        possible = [row for row in rows if not not_a_share(name, row.metrics[name])]
+        if not possible:
+            raise NotFound(f"metric: no version of {model!r} has a {name!r} between 0 and 1, as a share must be")
+        sign = 1 if end is Direction.HIGHEST else -1
+        best = max(possible, key=lambda row: (sign * row.metrics[name], row.version))
+        left_out = tuple(row.version for row in rows if not_a_share(name, row.metrics[name]))
+        return Best(self.registry.version(model, best.version).row, name, end, left_out)
+
+    def _with_metric(self, model: str, metric: str) -> tuple[str, list[VersionRow]]:
+        """Under which name any version has the metric, and those that have it. Raises NotFound."""
+        rows, names = self.registry.table(model, [metric]), [metric]
+        if not any(metric in row.metrics for row in rows):
+            rows, names = self.registry.table(model, None), list(self.rules.accepted(metric))
+        for name in names:
+            if found := [row for row in rows if name in row.metrics]:
+                return name, found
+        raise self._no_metric(model, metric)
+
+    def _no_metric(self, model: str, metric: str) -> NotFound:
+        """The refusal, with every metric that any version has."""
+        names = named({name for row in self.registry.table(model, None) for name in row.metrics})
+        return NotFound(f"metric: no version of {model!r} has a metric {metric!r}; ask for one of {names}")

@@ -4,35 +4,28 @@ The order is that of an idempotent request with atomic phases (brandur.org/idemp
 confirmation, each of which may be repeated.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypedDict
 
 from pipeline.governance.errors import (
-    Blocked,
     Conflict,
     DecisionPending,
     InvalidInput,
     KeyReused,
     LedgerBusy,
-    NotAllowed,
     NotFound,
-    NothingToDo,
-    OutOfBand,
     Refused,
-    StaleEvidence,
     StateChanged,
     Unavailable,
-    WarningsNotAccepted,
 )
 from pipeline.governance.evidence import VALIDATION_TAG
-from pipeline.governance.gates import GateResult
-from pipeline.governance.ledger import Event, EventType, SlotChange, SlotState, StoredEvent, canonical, digest_of, iso
-from pipeline.governance.lifecycle import Change, ModelState, Move, MoveKind, Slot, Stage
+from pipeline.governance.ledger import Event, EventType, SlotChange, StoredEvent, canonical, digest_of, iso
+from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Slot, Stage
 from pipeline.governance.policy import Actor, Policy
 from pipeline.governance.ports import Ledger, LedgerTransaction, Registry, SteadyClock
-from pipeline.governance.review import Review, Reviewer
+from pipeline.governance.review import Review, Reviewer, check_registry, check_slot
 from pipeline.governance.tampering import Watch
 
 # A request for a decision, what it gives, and what is checked against the review before anything is written.
@@ -93,43 +86,14 @@ class Outcome:
         return {**content, "notice": self.notice} if self.notice else content
 
 
-def check(request: Request, review: Review) -> None:
-    """Raises the refusal that a reviewer should read first."""
-    if request.expect is not None and request.expect != review.state:
-        raise StateChanged(
-            f"state: expected {request.expect}, it is {review.state or 'like that already'}; look at the review again"
-        )
-    if request.evidence is not None and request.evidence != review.evidence.digest:
-        raise StaleEvidence("evidence: the version has changed since you looked; look at the review again")
-    for gate in review.blocked_by:
-        if gate.name == "slot_settled":
-            raise (DecisionPending if gate.observed == "pending" else OutOfBand)(f"slot_settled: {gate.why}")
-        if gate.name == "changes_something":
-            raise NothingToDo(f"changes_something: {gate.why}")
-    if review.blocked_by:
-        raise Blocked(_sentences(review.blocked_by))
-    if review.warnings and not request.accept_warnings:
-        raise WarningsNotAccepted(f"{_sentences(review.warnings)} Accept the warnings to go on.")
+class Options(TypedDict, total=False):
+    """What the actor looked at and accepts; see Request."""
 
-
-def check_registry(changes: Iterable[Change], state: ModelState) -> None:
-    """Raises StateChanged where somebody moved a slot in the registry since the review read it."""
-    for change in changes:
-        if state.value(change.slot) != change.expected:
-            raise StateChanged(f"state: {change.slot.label} changed since you looked; look at the review again")
-
-
-def _sentences(gates: Iterable[GateResult]) -> str:
-    return " ".join(f"{gate.name}: {gate.why}" for gate in gates)
-
-
-def check_slot(held: SlotState | None, seen: SlotState, slot: Slot) -> None:
-    """Compare and set: raises where the slot is not as it was reviewed."""
-    now = held or SlotState.initial(slot)
-    if now.pending:
-        raise DecisionPending(f"a decision about {slot.label} has not ended; reconcile finishes it")
-    if (now.recorded, now.generation, now.out_of_band) != (seen.recorded, seen.generation, seen.out_of_band):
-        raise StateChanged(f"state: {slot.label} changed since you looked; look at the review again")
+    evidence: str | None
+    expect: str | None
+    accept_warnings: bool
+    recompute: bool
+    key: str | None
 
 
 DEADLINE = timedelta(seconds=15)
@@ -154,11 +118,12 @@ class Decider:
         try:
             if earlier := self._earlier(request):
                 return earlier
-            self.authorise(request.move, request.actor)
+            self.policy.authorise(request.actor, request.move.kind)
             review = self.reviewer.review(request.move, fresh=True, recompute=request.recompute)
             if review.files_changed:
                 self.watch.look(review.evidence)
-            check(request, review)
+            review.check(expect=request.expect, evidence=request.evidence, accept_warnings=request.accept_warnings)
+            self._check_rollback(request.move)
             self.registry.prepare()  # not between intent and effect: the deadline would count it
             decided, begun = self._record(request, review)
         except (Refused, Conflict) as error:
@@ -166,14 +131,12 @@ class Decider:
         end = self.carry_out(decided, EventType.APPLIED, begun=begun)
         return _outcome(request.move, decided, end, notice=self.keep_checkpoint())
 
-    def authorise(self, move: Move, actor: Actor) -> None:
-        """Raises NotAllowed where none of the actor's roles allows the move."""
-        if sentence := self.policy.closed(move.kind):
-            raise NotAllowed(f"actor: {sentence.removesuffix('.')}")
-        if not self.policy.roles_for(actor, move.kind):
-            needed = ", ".join(self.policy.rules_of(move.kind).roles) or "nobody"
-            held = ", ".join(self.policy.roles_of(actor)) or "none"
-            raise NotAllowed(f"actor: {actor.subject!r} has the roles {held}; {move.kind.value} needs one of {needed}")
+    def _check_rollback(self, move: Move) -> None:
+        """A rollback goes to the champion before the present one; which that is may have changed since it was named."""
+        if move.kind is MoveKind.ROLLBACK and move.version != self.reviewer.previous_champion(move.model):
+            raise StateChanged(
+                f"rollback: version {move.version} is not the previous champion; look at the review again"
+            )
 
     def deny(self, move: Move, actor: Actor, reason: str, *, error: Refused | Conflict) -> NoReturn:
         """Record the refusal, then raise it."""

@@ -10,8 +10,6 @@ from pipeline.governance.errors import InvalidInput
 
 CHAMPION = "champion"
 MOST_ALIAS_CHARACTERS = 255
-MOST_REASON_CHARACTERS = 2_000
-FEWEST_REASON_CHARACTERS = 10
 # MLflow also allows a trailing newline and any letter of Unicode; names that look alike are no help in a review.
 ALIAS_PATTERN = re.compile(r"[A-Za-z0-9_\-]+")
 RESERVED_ALIAS = re.compile(r"latest|v\d+", re.IGNORECASE)
@@ -172,13 +170,15 @@ def check_alias(alias: str) -> None:
         raise InvalidInput(f"alias: {alias!r} is reserved by MLflow; choose a name other than latest and v1, v2, ...")
 
 
-def check_reason(reason: str) -> str:
-    """The reason without surrounding space. Raises InvalidInput when it is shorter or longer than allowed."""
-    text = reason.strip()
-    if not FEWEST_REASON_CHARACTERS <= len(text) <= MOST_REASON_CHARACTERS:
-        allowed = f"{FEWEST_REASON_CHARACTERS} to {MOST_REASON_CHARACTERS:,} characters"
-        raise InvalidInput(f"reason: {len(text)} characters given, {allowed} are allowed")
-    return text
+def check_move(move: Move) -> Move:
+    """The move itself. Raises InvalidInput for one that no verb makes, such as the alias champion without a stage."""
+    of_alias = move.kind in (MoveKind.ALIAS, MoveKind.UNALIAS)
+    complete = (move.version is None) == (move.kind is MoveKind.UNALIAS) and (move.alias is not None) == of_alias
+    if move.alias is not None:
+        check_alias(move.alias)
+    if not complete or move.kind is MoveKind.RECONCILE or (move.kind is MoveKind.ALIAS and move.alias == CHAMPION):
+        raise InvalidInput(f"move: {move.kind.value} of version {move.version} and alias {move.alias} is no move")
+    return move
 
 
 def plan_changes(move: Move, state: ModelState) -> list[Change]:

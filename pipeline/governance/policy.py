@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from pipeline.governance.errors import NotAllowed
 from pipeline.governance.ledger import canonical, digest_of
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.metrics import DEFAULT_RULES, MetricRules
@@ -109,6 +110,15 @@ class Policy:
     def closed(self, kind: MoveKind) -> str:
         """Why nobody may make the move, in a sentence; empty where it is listed."""
         return "" if kind in self.moves else f"policy.moves does not list {kind.value}: nobody may do it."
+
+    def authorise(self, actor: Actor, kind: MoveKind) -> None:
+        """Raises NotAllowed where none of the actor's roles allows the move."""
+        if sentence := self.closed(kind):
+            raise NotAllowed(f"actor: {sentence.removesuffix('.')}")
+        if not self.roles_for(actor, kind):
+            needed = ", ".join(self.rules_of(kind).roles) or "nobody"
+            own = ", ".join(self.roles_of(actor)) or "none"
+            raise NotAllowed(f"actor: {actor.subject!r} has the roles {own}; {kind.value} needs one of {needed}")
 
     def roles_of(self, actor: Actor) -> tuple[str, ...]:
         """A program has the roles listed under its name; a person those of the way the identity was established."""

@@ -95,7 +95,23 @@ class ModelFiles:
     gaps: tuple[Gap, ...] = ()
 
 
-class Registry(Protocol):
+class ModelReader(Protocol):
+    """Versions and their files, read as data. A registry is one, and so is the service."""
+
+    def version(self, model: str, version: int) -> VersionRecord:
+        """Raises NotFound."""
+
+    def files(self, record: VersionRecord, *, fresh: bool = False) -> ModelFiles:
+        """Manifest and documents; digests may come from a cache by size and time unless `fresh`.
+
+        Raises NotFound, with a sentence for the screen, where the files are gone.
+        """
+
+    def read_file(self, record: VersionRecord, path: str) -> bytes:
+        """One file of the model folder. Raises NotFound; refuses a path that leaves the folder the same way."""
+
+
+class Registry(ModelReader, Protocol):
     """A model registry. Every method may raise Unavailable; none takes longer than 10 s to say so."""
 
     def prepare(self) -> None:
@@ -118,18 +134,6 @@ class Registry(Protocol):
 
     def table(self, model: str, metrics: Sequence[str] | None = None) -> list[VersionRow]:
         """All versions, newest first, in a constant number of queries; `metrics` None reads all. Raises NotFound."""
-
-    def version(self, model: str, version: int) -> VersionRecord:
-        """Raises NotFound."""
-
-    def files(self, record: VersionRecord, *, fresh: bool = False) -> ModelFiles:
-        """Manifest and documents; digests may come from a cache by size and time unless `fresh`.
-
-        Raises NotFound, with a sentence for the screen, where the files are gone.
-        """
-
-    def read_file(self, record: VersionRecord, path: str) -> bytes:
-        """One file of the model folder. Raises NotFound; refuses a path that leaves the folder the same way."""
 
     def set_alias(self, model: str, alias: str, version: int | None) -> None:
         """Idempotent; None removes. Raises NotFound for a version that does not exist."""

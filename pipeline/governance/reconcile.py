@@ -130,7 +130,7 @@ class Reconciler:
         """Authorise, and record whatever refuses the block as `denied`."""
         move = Move(model, MoveKind.RECONCILE, None)
         try:
-            self.decider.authorise(move, actor)
+            self.decider.policy.authorise(actor, move.kind)
             yield move
         except (Refused, Conflict) as error:
             self.decider.deny(move, actor, reason, error=error)

@@ -5,9 +5,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.governance.claims import Recomputation, Recomputer, check_claims
-from pipeline.governance.errors import InvalidInput, NotFound, NotTried, Refused, SignoffError, Unavailable
+from pipeline.governance.errors import (
+    Blocked,
+    DecisionPending,
+    InvalidInput,
+    NotFound,
+    NothingToDo,
+    NotTried,
+    OutOfBand,
+    Refused,
+    SignoffError,
+    StaleEvidence,
+    StateChanged,
+    Unavailable,
+    WarningsNotAccepted,
+)
 from pipeline.governance.evidence import Evidence, assemble
 from pipeline.governance.gates import COMPARING, RECOMPUTING, Facts, GateResult, check_gates
+from pipeline.governance.history import rollback_target
 from pipeline.governance.ledger import SlotState, Topic, former_champions, slot_text
 from pipeline.governance.lifecycle import CHAMPION, Change, ModelState, Move, MoveKind, Slot, plan_changes
 from pipeline.governance.policy import Mode, Policy
@@ -20,9 +35,9 @@ from pipeline.governance.ports import (
     SmokePredictor,
     VersionRecord,
 )
-from pipeline.governance.recorded import RecordedFiles, recorded_files, recorded_of
+from pipeline.governance.standing import RecordedFiles, recorded_files, recorded_of
 
-FILES_UNCHANGED = "files_unchanged"
+CHANGES_SOMETHING, SLOT_SETTLED, FILES_UNCHANGED = "changes_something", "slot_settled", "files_unchanged"
 MOVE_LISTED = "move_listed"  # only where it is not
 GIVES_A_ROLE = frozenset({MoveKind.STAGING, MoveKind.PRODUCTION, MoveKind.ALIAS, MoveKind.ROLLBACK})
 EVALUATION_ROWS = "signoff/evaluation_rows.parquet"
@@ -69,6 +84,26 @@ class Review:
     def open(self) -> bool:
         """Warnings leave a move open: they ask for an acceptance."""
         return not self.blocked_by
+
+    def check(self, *, expect: str | None, evidence: str | None, accept_warnings: bool) -> None:
+        """Raises the refusal that a reviewer should read first.
+
+        expect, evidence: the state and the digest that the actor looked at; None accepts whatever there is.
+        """
+        if expect not in (None, self.state):
+            now = self.state or "like that already"
+            raise StateChanged(f"state: expected {expect}, it is {now}; look at the review again")
+        if evidence not in (None, self.evidence.digest):
+            raise StaleEvidence("evidence: the version has changed since you looked; look at the review again")
+        for gate in self.blocked_by:
+            if gate.name == SLOT_SETTLED:
+                raise (DecisionPending if gate.observed == "pending" else OutOfBand)(f"{gate.name}: {gate.why}")
+            if gate.name == CHANGES_SOMETHING:
+                raise NothingToDo(f"{gate.name}: {gate.why}")
+        if self.blocked_by:
+            raise Blocked(_sentences(self.blocked_by))
+        if self.warnings and not accept_warnings:
+            raise WarningsNotAccepted(f"{_sentences(self.warnings)} Accept the warnings to go on.")
 
     def as_json(self) -> dict[str, Any]:
         content = {
@@ -207,6 +242,10 @@ class Reviewer:
                 return recorded_digest(found.content, move.version)
         return None
 
+    def previous_champion(self, model: str) -> int | None:
+        """The version to which a rollback returns; None where the ledger knows none."""
+        return rollback_target(model, (stored.event for stored in self.ledger.former_champions(model, newest=2)))
+
     def _smoke(self, move: Move, record: VersionRecord, evidence: Evidence) -> dict[str, Any]:
         """The facts about it."""
         if "smoke_prediction" not in self.policy.rules_of(move.kind).gates:
@@ -223,6 +262,26 @@ class Reviewer:
             return {"smoke_failure": str(error)}
 
 
+def _sentences(gates: Iterable[GateResult]) -> str:
+    return " ".join(f"{gate.name}: {gate.why}" for gate in gates)
+
+
+def check_registry(changes: Iterable[Change], state: ModelState) -> None:
+    """Raises StateChanged where somebody moved a slot in the registry since the review read it."""
+    for change in changes:
+        if state.value(change.slot) != change.expected:
+            raise StateChanged(f"state: {change.slot.label} changed since you looked; look at the review again")
+
+
+def check_slot(held: SlotState | None, seen: SlotState, slot: Slot) -> None:
+    """Compare and set: raises where the slot is not as it was reviewed."""
+    now = held or SlotState.initial(slot)
+    if now.pending:
+        raise DecisionPending(f"a decision about {slot.label} has not ended; reconcile finishes it")
+    if (now.recorded, now.generation, now.out_of_band) != (seen.recorded, seen.generation, seen.out_of_band):
+        raise StateChanged(f"state: {slot.label} changed since you looked; look at the review again")
+
+
 def recorded_digest(content: Mapping[str, Any], version: int) -> str | None:
     """The file digest that an event holds for a version; None where it holds none."""
     subject = content.get("subject") or {}
@@ -233,7 +292,7 @@ def recorded_digest(content: Mapping[str, Any], version: int) -> str | None:
 def _changes_something(changes: Iterable[Change], move: Move) -> GateResult:
     held = any(True for _ in changes)
     why = "" if held else f"The registry is already like that: nothing to do for {move.target}."
-    return GateResult("changes_something", "changes" if held else "nothing", "a change", held, Mode.PREVENT, why)
+    return GateResult(CHANGES_SOMETHING, "changes" if held else "nothing", "a change", held, Mode.PREVENT, why)
 
 
 def _slot_settled(changes: Iterable[Change], slots: Iterable[SlotState]) -> GateResult:
@@ -248,7 +307,7 @@ def _slot_settled(changes: Iterable[Change], slots: Iterable[SlotState]) -> Gate
     if pending:
         why = f"A decision about {pending[0].slot.label} has not ended; reconcile finishes it."
     observed = "pending" if pending else "out-of-band" if moved else "settled"
-    return GateResult("slot_settled", observed, "ledger and registry agree", not why, Mode.PREVENT, why)
+    return GateResult(SLOT_SETTLED, observed, "ledger and registry agree", not why, Mode.PREVENT, why)
 
 
 def _files_unchanged(evidence: Evidence, recorded: RecordedFiles | None) -> GateResult:

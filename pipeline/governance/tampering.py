@@ -10,8 +10,8 @@ from pipeline.governance.evidence import Evidence
 from pipeline.governance.ledger import Event, EventType, StoredEvent, Topic
 from pipeline.governance.lifecycle import CHAMPION, IN_USE, ModelState, Slot
 from pipeline.governance.ports import Clock, Ledger, Registry
-from pipeline.governance.recorded import RecordedFiles, recorded_files, recorded_of
 from pipeline.governance.review import Reviewer
+from pipeline.governance.standing import RecordedFiles, recorded_files, recorded_of
 
 
 class Changed(NamedTuple):

@@ -1,4 +1,4 @@
-"""The application: routes, guards, refusals, and a description that follows the champion."""
+"""The FastAPI application: routes, middleware, error handlers, and an OpenAPI document that follows the champion."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from pipeline.governance.errors import SignoffError
-from pipeline.http_api.guards import Counted, Guarded
+from pipeline.http_api.middleware import AccessCheck, RequestMetrics
 from pipeline.http_api.openapi import ENDPOINTS, document
 from pipeline.http_api.problems import on_http_error, on_mistake, on_refusal
 from pipeline.http_api.routes import router
@@ -17,21 +17,20 @@ from pipeline.http_api.state import AppState, running
 
 
 class Api(FastAPI):
-    """FastAPI, with a description made from the columns of the version that serves."""
+    """FastAPI, with an OpenAPI document made from the columns of the version that serves."""
 
     def openapi(self) -> dict[str, Any]:
-        parts: AppState = self.state.parts
-        served = parts.standing.served
-        return document(served, batch_rows=parts.limits.batch_rows, protected=parts.token is not None)
+        state: AppState = self.state.serving
+        return document(state.status.served, batch_rows=state.limits.batch_rows, protected=state.token is not None)
 
 
 def create_app(model: str | None = None) -> FastAPI:
-    """Nothing is opened before the server starts; `model` None: SIGNOFF_MODEL, else the one of params.yaml."""
+    """An application that opens nothing before its server starts. For `model`, see state.running."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with running(model) as parts:
-            app.state.parts = parts
+        async with running(model) as state:
+            app.state.serving = state
             yield
 
     app = Api(
@@ -40,7 +39,7 @@ def create_app(model: str | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(Counted, routes=ENDPOINTS), Middleware(Guarded)],
+        middleware=[Middleware(RequestMetrics, routes=ENDPOINTS), Middleware(AccessCheck)],
         exception_handlers={SignoffError: on_refusal, HTTPException: on_http_error, Exception: on_mistake},
     )
     app.include_router(router)

@@ -1,5 +1,6 @@
-"""Predictions for many callers at once: whoever comes while the workers are busy waits in line, and those who wait for
-the same version are asked about together. One forest takes about as long for ten rows as for one.
+"""Micro-batching queue: single-row requests that wait for the same version go to a worker as one batch.
+
+A forest takes about as long for ten rows as for one. A request that finds a worker idle is not held back.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from pipeline.validation.columns import CheckedColumns
 from pipeline.validation.rows import CheckedRow
 
 Result = TypeVar("Result")
-MOST_TOGETHER = 64  # callers that are asked about at once
+MOST_ROWS = 64  # of one batch
 
 
 class TookTooLong(Unavailable):
@@ -27,39 +28,39 @@ class TookTooLong(Unavailable):
 
 
 @dataclass(eq=False)
-class _Waiting:
-    """One caller's row, or its columns, and the answer that it waits for."""
+class _Pending:
+    """A request in the queue."""
 
     target: Target
-    asked: CheckedRow | CheckedColumns
+    content: CheckedRow | CheckedColumns  # one row, or many as columns
     answer: "asyncio.Future[Prediction | PredictedColumns]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
-    def joins(self, first: "_Waiting") -> bool:
-        """Only single rows are asked about together; columns are many already."""
-        rows = isinstance(self.asked, CheckedRow) and isinstance(first.asked, CheckedRow)
+    def joins(self, first: "_Pending") -> bool:
+        """Whether it may be in one batch with `first`: only single rows are, columns are many rows already."""
+        rows = isinstance(self.content, CheckedRow) and isinstance(first.content, CheckedRow)
         return rows and self.target is first.target
 
 
 class MicroBatcher:
-    """Belongs to one event loop. lanes: requests that the workers take at once. seconds: limit of one answer."""
+    """A queue of one event loop. `concurrency` batches are predicted at once; an answer may take `seconds`."""
 
-    def __init__(self, scorer: Scorer, *, lanes: int, seconds: float) -> None:
-        self._scorer, self._lanes, self._seconds = scorer, lanes, seconds
-        self._line: deque[_Waiting] = deque()
-        self._serving: set[asyncio.Task[None]] = set()
-        self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="predict")
-        self._explaining = ThreadPoolExecutor(1, thread_name_prefix="explain")
+    def __init__(self, scorer: Scorer, *, concurrency: int, seconds: float) -> None:
+        self._scorer, self._concurrency, self._seconds = scorer, concurrency, seconds
+        self._queue: deque[_Pending] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._predict_threads = ThreadPoolExecutor(concurrency, thread_name_prefix="predict")
+        self._explain_thread = ThreadPoolExecutor(1, thread_name_prefix="explain")
 
     def close(self) -> None:
-        """Whoever still waits is told nothing: the server has ended their connections."""
-        for threads in (self._threads, self._explaining):
+        """Drops what is in the queue: the server has ended the connections of whoever waits."""
+        for threads in (self._predict_threads, self._explain_thread):
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def predict(self, target: Target, row: CheckedRow) -> Prediction:
-        """Raises TookTooLong, Unavailable, WorkerRefusal."""
-        found = await self._answered(_Waiting(target, row))
+        """One row. Raises TookTooLong, Unavailable, WorkerRefusal."""
+        found = await self._answered(_Pending(target, row))
         assert isinstance(found, Prediction)  # noqa: S101 (what a row is answered with)
         return found
 
@@ -68,7 +69,7 @@ class MicroBatcher:
 
         Raises as predict does.
         """
-        found = await self._answered(_Waiting(target, checked))
+        found = await self._answered(_Pending(target, checked))
         assert isinstance(found, PredictedColumns)  # noqa: S101 (what columns are answered with)
         return found
 
@@ -76,14 +77,14 @@ class MicroBatcher:
         """One row; one explanation at a time, so that predictions do not wait for many. Raises as predict does."""
         loop = asyncio.get_running_loop()
         return await self._within_limit(
-            loop.run_in_executor(self._explaining, self._scorer.explain, target, [row.values])
+            loop.run_in_executor(self._explain_thread, self._scorer.explain, target, [row.values])
         )
 
-    async def _answered(self, waiting: _Waiting) -> Prediction | PredictedColumns:
-        self._line.append(waiting)
-        if len(self._serving) < self._lanes:
-            self._serving.add(asyncio.create_task(self._serve()))
-        return await self._within_limit(waiting.answer)
+    async def _answered(self, request: _Pending) -> Prediction | PredictedColumns:
+        self._queue.append(request)
+        if len(self._tasks) < self._concurrency:
+            self._tasks.add(asyncio.create_task(self._serve()))
+        return await self._within_limit(request.answer)
 
     async def _within_limit(self, answer: "asyncio.Future[Result]") -> Result:
         try:
@@ -93,47 +94,47 @@ class MicroBatcher:
             raise TookTooLong(f"the prediction: took more than {self._seconds:g} s; try again") from None
 
     async def _serve(self) -> None:
-        """One lane, until nobody waits."""
-        while together := self._next():
-            await self._answer(together)
-        self._serving.remove(asyncio.current_task())  # type: ignore[arg-type]
+        """Answers one batch after the other until the queue is empty."""
+        while batch := self._next_batch():
+            await self._answer(batch)
+        self._tasks.remove(asyncio.current_task())  # type: ignore[arg-type]
 
-    def _next(self) -> list[_Waiting]:
-        """The first who has not given up, and those after it who can be asked about together with it."""
-        together: list[_Waiting] = []
-        while self._line and len(together) < MOST_TOGETHER:
-            if together and not self._line[0].joins(together[0]):
+    def _next_batch(self) -> list[_Pending]:
+        """The first request whose caller has not given up, and those right behind it that join it."""
+        batch: list[_Pending] = []
+        while self._queue and len(batch) < MOST_ROWS:
+            if batch and not self._queue[0].joins(batch[0]):
                 break
-            following = self._line.popleft()
-            if not following.answer.done():
-                together.append(following)
-        return together
+            request = self._queue.popleft()
+            if not request.answer.done():
+                batch.append(request)
+        return batch
 
-    async def _answer(self, together: list[_Waiting], *, again: bool = True) -> None:
-        asked = asyncio.get_running_loop().run_in_executor(self._threads, self._ask, together)
-        await asyncio.wait([asked])
-        if error := asked.exception():
-            await self._after(error, together, again=again)
+    async def _answer(self, batch: list[_Pending], *, again: bool = True) -> None:
+        work = asyncio.get_running_loop().run_in_executor(self._predict_threads, self._ask, batch)
+        await asyncio.wait([work])
+        if error := work.exception():
+            await self._retry_or_fail(error, batch, again=again)
             return
-        for each, found in zip(together, asked.result(), strict=True):
+        for each, found in zip(batch, work.result(), strict=True):
             if not each.answer.done():
                 each.answer.set_result(found)
 
-    async def _after(self, error: BaseException, together: list[_Waiting], *, again: bool) -> None:
-        """A crash is tried once more, and of several each alone: nobody pays for somebody else's row."""
-        if len(together) > 1 and isinstance(error, SignoffError):
-            for each in together:
+    async def _retry_or_fail(self, error: BaseException, batch: list[_Pending], *, again: bool) -> None:
+        """A batch is asked again row by row, so that a bad row fails alone; a crash is tried once more."""
+        if len(batch) > 1 and isinstance(error, SignoffError):
+            for each in batch:
                 await self._answer([each])
         elif again and isinstance(error, WorkerRefusal) and error.kind == "crash":
-            await self._answer(together, again=False)
+            await self._answer(batch, again=False)
         else:
-            for each in together:
+            for each in batch:
                 if not each.answer.done():
                     each.answer.set_exception(error)
 
-    def _ask(self, together: Sequence[_Waiting]) -> Sequence[Prediction | PredictedColumns]:
-        target, first = together[0].target, together[0].asked
+    def _ask(self, batch: Sequence[_Pending]) -> Sequence[Prediction | PredictedColumns]:
+        target, first = batch[0].target, batch[0].content
         if isinstance(first, CheckedColumns):
             return [self._scorer.predict_columns(target, first)]
-        rows = [each.asked for each in together if isinstance(each.asked, CheckedRow)]
+        rows = [each.content for each in batch if isinstance(each.content, CheckedRow)]
         return self._scorer.predict_checked(target, rows).rows

@@ -1,4 +1,4 @@
-"""What the API counts, for Prometheus; labels are bounded, whatever callers and models send."""
+"""Prometheus metrics of the API; the number of labels is bounded, whatever callers and models send."""
 
 import time
 from collections import deque
@@ -23,9 +23,9 @@ SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 15)
 
 
 class HttpMetrics:
-    """A registry of its own, so that two applications in one process do not add up."""
+    """Counters in a registry of their own, so that two applications in one process do not add up."""
 
-    def __init__(self, standing: Callable[[], ServingStatus], restarts: Callable[[], int]) -> None:
+    def __init__(self, status: Callable[[], ServingStatus], restarts: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "signoff_http_requests", "Requests by path and status.", ["route", "status"], registry=self._registry
@@ -40,52 +40,54 @@ class HttpMetrics:
             registry=self._registry,
         )
         self._versions: deque[tuple[str, str]] = deque()
-        self._registry.register(_Now(standing, restarts))
+        self._registry.register(_CurrentStatus(status, restarts))
 
     def answered(self, route: str, status: int, started: float) -> None:
-        """started: by time.perf_counter."""
+        """Counts one answer; `started` is the time.perf_counter at which its request came."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(time.perf_counter() - started)
 
     def predicted(self, target: Target, counts: Mapping[str, int]) -> None:
-        """How many rows of each class one answer had."""
-        about = (target.resolved.model, str(target.resolved.version))
-        self._keep_few(about)
+        """Counts the rows of one answer, by class."""
+        version = (target.resolved.model, str(target.resolved.version))
+        self._drop_old_versions(version)
         known = target.classes[:MOST_CLASSES]
         for value, count in counts.items():
             label = visible(value, most=80) if value in known else OTHER
-            self._predictions.labels(*about, label).inc(count)
+            self._predictions.labels(*version, label).inc(count)
 
     def text(self) -> bytes:
+        """Every metric in Prometheus' text format."""
         return generate_latest(self._registry)
 
-    def _keep_few(self, about: tuple[str, str]) -> None:
-        if about in self._versions:
+    def _drop_old_versions(self, version: tuple[str, str]) -> None:
+        """Keeps the counters of the last few versions that have answered."""
+        if version in self._versions:
             return
-        self._versions.append(about)
+        self._versions.append(version)
         while len(self._versions) > MOST_VERSIONS:
-            model, version = self._versions.popleft()
-            self._predictions.remove_by_labels({"model": model, "version": version})
+            model, number = self._versions.popleft()
+            self._predictions.remove_by_labels({"model": model, "version": number})
 
 
-class _Now:
-    """What is told as it is when somebody asks."""
+class _CurrentStatus:
+    """Metrics that are read when Prometheus asks, not counted."""
 
-    def __init__(self, standing: Callable[[], ServingStatus], restarts: Callable[[], int]) -> None:
-        self._standing, self._restarts = standing, restarts
+    def __init__(self, status: Callable[[], ServingStatus], restarts: Callable[[], int]) -> None:
+        self._status, self._restarts = status, restarts
 
     def collect(self) -> Iterator[Metric]:
-        standing = self._standing()
+        status = self._status()
         gauges = {
-            "signoff_ready": ("1 while predictions can be had.", standing.ready),
-            "signoff_degraded": ("1 while what serves is not the champion as it should be.", standing.degraded),
+            "signoff_ready": ("1 while predictions can be had.", status.ready),
+            "signoff_degraded": ("1 while what serves is not the champion as it should be.", status.degraded),
         }
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=float(value))
         yield CounterMetricFamily(
             "signoff_worker_restarts", "Worker processes started in place of one that died.", value=self._restarts()
         )
-        served = standing.served
+        served = status.served
         if served is None:
             return
         resolved, labels = served.target.resolved, ["model", "version", "digest"]

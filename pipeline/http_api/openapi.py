@@ -1,10 +1,23 @@
 """The OpenAPI document, written for the version that serves: it changes when the champion does."""
 
 import sys
+from functools import cache
 from importlib.metadata import version as installed
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from pipeline.governance.text import visible
+from pipeline.http_api.answers import (
+    AliveAnswer,
+    BatchAnswer,
+    HealthAnswer,
+    ModelInfo,
+    PredictionAnswer,
+    ProblemDetails,
+    StartAnswer,
+)
 from pipeline.http_api.problems import MEDIA_TYPE
 from pipeline.serving.champion import Served
 from pipeline.validation.rows import CheckedRow
@@ -14,6 +27,7 @@ from pipeline.validation.values import EXAMPLE, MOST_TEXT, PATTERN
 # The columns of the served version as JSON Schema: what a caller may send, in the words of its feature schema.
 
 Json = dict[str, Any]
+COMPONENTS = "#/components/schemas/"
 MOST_DESCRIPTION = 500
 LARGEST = sys.float_info.max
 WHOLE = {"int32": (-(2**31), 2**31 - 1)}
@@ -150,14 +164,17 @@ def _paths(*, protected: bool) -> Json:
         "schema": {"type": "boolean", "default": False},
     }
     return {
-        "/": {"get": _operation("/", _json("Health"))},
+        "/": {"get": _operation("/", _answer(StartAnswer))},
         "/predict": {
-            "post": {**_operation("/predict", _json("Prediction"), PREDICTING, body="Row"), "parameters": [explain]}
+            "post": {
+                **_operation("/predict", _answer(PredictionAnswer), PREDICTING, body="Row"),
+                "parameters": [explain],
+            }
             | lock
         },
-        "/predict_batch": {"post": _operation("/predict_batch", _json("Predictions"), PREDICTING, body="Rows") | lock},
-        "/model_info": {"get": _operation("/model_info", _json("Model"), READING) | lock},
-        "/livez": {"get": _operation("/livez", _json("Alive"))},
+        "/predict_batch": {"post": _operation("/predict_batch", _answer(BatchAnswer), PREDICTING, body="Rows") | lock},
+        "/model_info": {"get": _operation("/model_info", _answer(ModelInfo), READING) | lock},
+        "/livez": {"get": _operation("/livez", _answer(AliveAnswer))},
         "/readyz": {"get": _ready()},
         "/metrics": {"get": _operation("/metrics", {"text/plain": {"schema": {"type": "string"}}}, READING) | lock},
     }
@@ -178,25 +195,26 @@ def _operation(path: str, content: Json, refusals: tuple[str, ...] = ("400",), *
 
 
 def _ready() -> Json:
-    operation = _operation("/readyz", _json("Health"))
-    operation["responses"]["503"] = {"description": "Nothing can be predicted now", "content": _json("Health")}
+    operation = _operation("/readyz", _answer(HealthAnswer))
+    operation["responses"]["503"] = {"description": "Nothing can be predicted now", "content": _answer(HealthAnswer)}
     return operation
 
 
-def _json(schema: str) -> Json:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+def _answer(model: type[BaseModel]) -> Json:
+    return _json(model.__name__)
+
+
+def _json(schema: str, media_type: str = "application/json") -> Json:
+    return {media_type: {"schema": {"$ref": f"{COMPONENTS}{schema}"}}}
 
 
 def _problem(status: str) -> Json:
-    return {
-        "description": WHY[status],
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
+    return {"description": WHY[status], "content": _json(ProblemDetails.__name__, MEDIA_TYPE)}
 
 
 def _schemas(served: Served | None, batch_rows: int) -> Json:
     row = row_schema(served.schema, served.example) if served else {"type": "object", "title": "Row"}
-    reference = {"$ref": "#/components/schemas/Row"}
+    reference = {"$ref": f"{COMPONENTS}Row"}
     rows: Json = {
         "type": "object",
         "properties": {
@@ -213,104 +231,21 @@ def _schemas(served: Served | None, batch_rows: int) -> Json:
     }
     if "examples" in row:
         rows["examples"] = [{"rows": row["examples"]}]
-    return {"Row": row, "Rows": rows, **ANSWERS}
+    return {"Row": row, "Rows": rows, **_answer_schemas()}
 
 
-def _object(description: str, properties: Json, *, optional: tuple[str, ...] = ()) -> Json:
-    return {
-        "type": "object",
-        "description": description,
-        "properties": properties,
-        "required": [name for name in properties if name not in optional],
-    }
+class _Untitled(GenerateJsonSchema):
+    """Fields are documented by a description; a title would repeat their names."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002 (pydantic's signature)
+        return False
 
 
-TEXT, COUNT = {"type": "string"}, {"type": "integer", "minimum": 0}
-MAYBE_TEXT, MAYBE_NUMBER = {"type": ["string", "null"]}, {"type": ["number", "null"]}
-NUMBERS = {"type": "object", "additionalProperties": {"type": "number"}}
-ABOUT = {
-    "model": TEXT,
-    "version": {"type": "integer", "minimum": 1},
-    "digest": {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "sha256 over the version's files"},
-}
-PREDICTED = {
-    "prediction": {"type": ["string", "number", "boolean", "object"]},
-    "probabilities": {**NUMBERS, "description": "By class; empty where the model gives none"},
-    "confidence": {**MAYBE_NUMBER, "description": "The largest probability"},
-    "warnings": {"type": "array", "items": TEXT, "description": "Values outside the training data, and notes"},
-}
-ERROR = _object("What is wrong", {"column": TEXT, "row": {"type": ["integer", "null"]}, "sentence": TEXT})
-ANSWERS: Json = {
-    "Prediction": _object(
-        "A prediction and the version that made it",
-        {**ABOUT, **PREDICTED, "explanation": {"$ref": "#/components/schemas/Explanation"}},
-        optional=("explanation",),
-    ),
-    "Explanation": _object(
-        "What each column adds to the output, per class; base value and contributions sum to the output",
-        {
-            "classes": {"type": "array", "items": TEXT},
-            "scale": {**TEXT, "description": "probability or log-odds"},
-            "method": TEXT,
-            "sum_error": {"type": "number"},
-            "base_values": NUMBERS,
-            "contributions": {"type": "object", "additionalProperties": NUMBERS},
-            "output": NUMBERS,
-        },
-    ),
-    "Predictions": _object(
-        "One entry per row, and how many rows there were of each class",
-        {
-            **ABOUT,
-            "summary": _object("Counts", {"n": COUNT, "n_bad": COUNT, "predictions": NUMBERS}),
-            "notes": {"type": "array", "items": TEXT},
-            "rows": {
-                "type": "array",
-                "items": {
-                    "anyOf": [
-                        _object("A prediction", {"row": COUNT, **PREDICTED}),
-                        _object("Why not", {"row": COUNT, "errors": {"type": "array", "items": ERROR}}),
-                    ]
-                },
-            },
-        },
-    ),
-    "Health": _object(
-        "What serves",
-        {
-            "status": {"enum": ["ready", "degraded", "unavailable"]},
-            "degraded": {"type": "boolean"},
-            "reason": {**TEXT, "description": "Why degraded or unavailable, else empty"},
-            "model": TEXT,
-            "version": {"type": ["integer", "null"]},
-            "digest": MAYBE_TEXT,
-            "endpoints": {
-                "type": "array",
-                "items": _object("One endpoint", {"method": TEXT, "path": TEXT, "does": TEXT}),
-            },
-        },
-        optional=("endpoints",),
-    ),
-    "Alive": _object("The process answers", {"status": {"const": "alive"}}),
-    "Model": _object(
-        "The version that serves",
-        {
-            **ABOUT,
-            "champion_since": MAYBE_TEXT,
-            "classes": {"type": "array", "items": TEXT},
-            "columns": {"type": "array", "items": {"type": "object"}},
-            "metrics": {"type": "object"},
-        },
-    ),
-    "Problem": _object(
-        "RFC 9457, with the error's name and what is wrong with which column",
-        {
-            "type": TEXT,
-            "title": TEXT,
-            "status": {"type": "integer"},
-            "detail": TEXT,
-            "code": TEXT,
-            "errors": {"type": "array", "items": ERROR},
-        },
-    ),
-}
+@cache
+def _answer_schemas() -> Json:
+    """The pydantic models of the answers, and what they refer to, as JSON Schema."""
+    models = (PredictionAnswer, BatchAnswer, StartAnswer, HealthAnswer, AliveAnswer, ModelInfo, ProblemDetails)
+    modes: list[tuple[type[BaseModel], Literal["serialization"]]] = [(model, "serialization") for model in models]
+    template = f"{COMPONENTS}{{model}}"
+    _, schemas = models_json_schema(modes, ref_template=template, schema_generator=_Untitled)
+    return dict(schemas["$defs"])

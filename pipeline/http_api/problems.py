@@ -1,9 +1,7 @@
 """Refusals as problem details (RFC 9457): one sentence, where it is wrong, and never more than 4 KB."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -11,6 +9,7 @@ from starlette.responses import Response
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound, Refused, SignoffError, Unavailable
 from pipeline.governance.text import visible
+from pipeline.http_api.answers import ProblemDetails, ProblemEntry, problem_entry, to_json
 from pipeline.serving.worker.client import WorkerRefusal
 from pipeline.validation.rows import InvalidRows, Problem
 
@@ -69,7 +68,7 @@ class NothingServed(Unavailable):
 
 
 class InternalError(SignoffError):
-    """The server made a mistake; what it was stands in its log."""
+    """The server made a mistake; its log has the traceback. Answers call it `Failed`."""
 
 
 def problem(error: SignoffError, *, headers: Mapping[str, str] | None = None) -> Response:
@@ -98,16 +97,16 @@ def _more_headers(status: int) -> dict[str, str]:
 
 
 def _body(error: SignoffError, status: int, found: Sequence[Problem]) -> bytes:
-    content = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": visible(_sentence(error), most=MOST_DETAIL),
-        "code": type(error).__name__,
-        "errors": [],
-    }
-    room = MOST_BYTES - len(json.dumps(content))
-    return json.dumps({**content, "errors": list(_that_fit(found, room))}).encode()
+    content = ProblemDetails.model_construct(
+        type="about:blank",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=visible(_sentence(error), most=MOST_DETAIL),
+        code="Failed" if isinstance(error, InternalError) else type(error).__name__,
+        errors=[],
+    )
+    content.errors = list(_that_fit(found, MOST_BYTES - len(to_json(content))))
+    return to_json(content).encode()
 
 
 def _sentence(error: SignoffError) -> str:
@@ -117,18 +116,14 @@ def _sentence(error: SignoffError) -> str:
     return str(error)
 
 
-def _that_fit(found: Iterable[Problem], room: int) -> Iterable[dict[str, Any]]:
+def _that_fit(found: Iterable[Problem], room: int) -> Iterator[ProblemEntry]:
+    """The first problems whose entries take at most `room` bytes."""
     for each in found:
         entry = problem_entry(each)
-        room -= len(json.dumps(entry)) + 2
+        room -= len(to_json(entry)) + 2
         if room < 0:
             return
         yield entry
-
-
-def problem_entry(found: Problem) -> dict[str, Any]:
-    """Which column of which row, and the sentence that the command line would print."""
-    return {"column": visible(found.column, most=80), "row": found.row, "sentence": found.sentence}
 
 
 async def on_refusal(_request: Request, error: Exception) -> Response:

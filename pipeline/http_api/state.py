@@ -1,17 +1,20 @@
-"""What the routes share: built by the lifespan, never at import."""
+"""What the routes share, built by the lifespan and never at import; a task keeps it with the current champion."""
 
 import asyncio
 import gc
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+
+from starlette.types import Scope
 
 from pipeline import bootstrap
 from pipeline.governance.service import GovernanceService
 from pipeline.http_api.batcher import MicroBatcher
+from pipeline.http_api.limits import ConcurrencyLimit
 from pipeline.http_api.metrics import HttpMetrics
-from pipeline.http_api.problems import NothingServed, TooManyRequests
+from pipeline.http_api.problems import NothingServed
 from pipeline.http_api.token import Token, read_token
 from pipeline.serving.champion import Follower, Served, ServingStatus
 from pipeline.serving.scorer import Scorer
@@ -20,63 +23,62 @@ from pipeline.settings import HttpSettings, Settings, read_settings
 
 @dataclass
 class AppState:
-    """One served model with its limits, its line of callers and its counters."""
+    """One served model with its limits, its micro-batching queue and its metrics."""
 
-    model: str
+    model: str  # name of the registered model whose champion is served
     limits: HttpSettings
-    token: Token | None
+    token: Token | None  # None: predictions are open to everybody who reaches the server
     follower: Follower
-    line: MicroBatcher
-    measures: HttpMetrics
-    in_progress: int = field(default=0, init=False)
+    batcher: MicroBatcher
+    metrics: HttpMetrics
+    concurrency: ConcurrencyLimit = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.concurrency = ConcurrencyLimit(self.limits.at_once)
 
     @property
-    def standing(self) -> ServingStatus:
-        return self.follower.standing
+    def status(self) -> ServingStatus:
+        return self.follower.status
 
     def served(self) -> Served:
-        """Raises NothingServed."""
-        served = self.standing.served
+        """The champion that answers now. Raises NothingServed where there is none."""
+        served = self.status.served
         if served is None:
-            raise NothingServed(f"nothing is served: {self.standing.reason}")
+            raise NothingServed(f"nothing is served: {self.status.reason}")
         return served
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """One of the requests that are answered at once. Raises TooManyRequests."""
-        if self.in_progress >= self.limits.at_once:
-            raise TooManyRequests(f"the server: answers {self.limits.at_once} requests at once; try again")
-        self.in_progress += 1
-        try:
-            yield
-        finally:
-            self.in_progress -= 1
+
+def state_of(scope: Scope) -> AppState:
+    """The state that the lifespan of the application has built."""
+    state: AppState = scope["app"].state.serving
+    return state
 
 
 @asynccontextmanager
 async def running(model: str | None) -> AsyncIterator[AppState]:
-    """The parts, following the champion until the end; `model` None: SIGNOFF_MODEL, else the one of params.yaml.
+    """Builds the state and follows the champion until the block ends.
 
-    Raises InvalidInput for settings that cannot be used.
+    `model` None stands for SIGNOFF_MODEL, else for the model of params.yaml. Raises InvalidInput for settings that
+    cannot be used.
     """
     settings = read_settings()
     name = model or settings.environment.model or settings.registry.model_name
     token = read_token(settings.environment)
     service, scorer = await asyncio.to_thread(_desk_and_scorer, settings)
-    serving = settings.serving
+    http = settings.serving.http
     follower = Follower(service, scorer, name)
-    line = MicroBatcher(scorer, lanes=scorer.lanes, seconds=serving.http.request_seconds)
-    measures = HttpMetrics(lambda: follower.standing, lambda: scorer.worker_restarts)
-    parts = AppState(name, serving.http, token, follower, line, measures)
-    await _look(follower)
+    batcher = MicroBatcher(scorer, concurrency=scorer.lanes, seconds=http.request_seconds)
+    metrics = HttpMetrics(lambda: follower.status, lambda: scorer.worker_restarts)
+    state = AppState(name, http, token, follower, batcher, metrics)
+    await _refresh(follower)
     gc.collect()
     gc.freeze()  # the heavy libraries stay: to go through them again costs a request a tenth of a second
-    following = asyncio.create_task(_follow(follower, serving.http.poll_seconds))
+    following = asyncio.create_task(_follow(follower, http.poll_seconds))
     try:
-        yield parts
+        yield state
     finally:
         following.cancel()
-        line.close()
+        batcher.close()
         follower.close()
         scorer.abandon()
 
@@ -92,28 +94,28 @@ def _desk_and_scorer(settings: Settings) -> tuple[GovernanceService, Scorer]:
 async def _follow(follower: Follower, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)
-        await _look(follower)
+        await _refresh(follower)
 
 
-async def _look(follower: Follower) -> None:
-    """In a thread that nobody waits for at the end: a registry may take its time to say that it is gone."""
+async def _refresh(follower: Follower) -> None:
+    """Refreshes in a daemon thread, which does not delay the end: a registry that is gone may take long to say so."""
     loop = asyncio.get_running_loop()
-    looked: asyncio.Future[bool] = loop.create_future()
+    succeeded: asyncio.Future[bool] = loop.create_future()
 
-    def look() -> None:
-        worked = False
+    def refresh() -> None:
+        done = False
         try:
-            follower.look()
-            worked = True
+            follower.refresh()
+            done = True
         finally:
             with suppress(RuntimeError):  # the server has ended meanwhile
-                loop.call_soon_threadsafe(_settle, looked, worked)
+                loop.call_soon_threadsafe(_settle, succeeded, done)
 
-    threading.Thread(target=look, name="champion", daemon=True).start()
-    if not await looked:  # a mistake of ours, which the thread has told: it ends one look, not the following
-        follower.failed()
+    threading.Thread(target=refresh, name="champion", daemon=True).start()
+    if not await succeeded:  # an error of this program, whose traceback the thread has printed: following goes on
+        follower.refresh_failed()
 
 
-def _settle(looked: "asyncio.Future[bool]", worked: bool) -> None:
-    if not looked.done():
-        looked.set_result(worked)
+def _settle(succeeded: "asyncio.Future[bool]", done: bool) -> None:
+    if not succeeded.done():
+        succeeded.set_result(done)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from pipeline.governance.errors import NotFound, Refused
 from pipeline.governance.evidence import OUR_TAG, OUR_VALUE
-from pipeline.governance.ports import Json, Registry
+from pipeline.governance.ports import Json, ModelReader
 
 LINEAGE, SETTINGS, EVALUATION = "lineage", "training_settings", "evaluation"
 ROWS = "signoff/evaluation_rows.parquet"
@@ -81,13 +81,13 @@ class RecordedVersion:
         return f"{self.model} version {self.version}"
 
 
-def read_recorded(registry: Registry, model: str, version: int) -> RecordedVersion:
+def read_recorded(reader: ModelReader, model: str, version: int) -> RecordedVersion:
     """Raises NotFound, Refused for a version of another producer, Unavailable."""
     label = f"{model} version {version}"
-    record = registry.version(model, version)
+    record = reader.version(model, version)
     if record.row.tags.get(OUR_TAG) != OUR_VALUE:
         raise Refused(f"{label}: was not made by this pipeline, so there is no recipe to rebuild it from")
-    documents = registry.files(record).documents
+    documents = reader.files(record).documents
     lineage = _lineage(documents.get(LINEAGE), label)
     evaluation = documents.get(EVALUATION)
     if not isinstance(evaluation, dict):
@@ -99,7 +99,7 @@ def read_recorded(registry: Registry, model: str, version: int) -> RecordedVersi
         lineage=lineage,
         settings=settings,
         evaluation=evaluation,
-        rows=registry.read_file(record, ROWS),
+        rows=reader.read_file(record, ROWS),
         notes=(*gaps, *_about_the_tree(lineage.git, settings_kept=not gaps)),
     )
 

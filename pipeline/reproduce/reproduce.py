@@ -19,7 +19,7 @@ import yaml
 
 from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
 from pipeline.governance.evidence import entry_of
-from pipeline.governance.ports import Json, Registry
+from pipeline.governance.ports import Json, ModelReader
 from pipeline.reproduce import rebuild
 from pipeline.reproduce.differences import (
     Rebuilt,
@@ -88,10 +88,16 @@ class ReproduceOptions:
 
 
 def reproduce(
-    registry: Registry, model: str, version: int, *, settings: Settings, options: ReproduceOptions, progress: Progress
+    reader: ModelReader,
+    model: str,
+    version: int,
+    *,
+    settings: Settings,
+    options: ReproduceOptions,
+    progress: Progress,
 ) -> Reproduction:
     """Raises NotFound for what the rebuild needs and is not here, Refused for a version of another producer."""
-    recorded = read_recorded(registry, model, version)
+    recorded = read_recorded(reader, model, version)
     commit = recorded.lineage.git.commit
     if commit is None:
         raise NotFound(f"{recorded.label}: was trained outside a git checkout, so its code is not recorded")

@@ -1,7 +1,7 @@
-"""Which version is served: what the champion alias points to and the ledger confirms, followed while it serves.
+"""The champion that is served: what the alias points to and the ledger confirms, followed while it serves.
 
-A look costs a few queries. What it finds replaces what was known by one assignment, so that whoever is answering at
-that moment goes on with the version that it began with.
+A refresh costs a few queries. Its result replaces the status by one assignment, so that a request that is being
+answered goes on with the version that it began with.
 """
 
 import logging
@@ -13,14 +13,15 @@ from datetime import datetime
 from pipeline.governance.errors import NotFound, OutOfBand, Refused, SignoffError
 from pipeline.governance.lifecycle import CHAMPION
 from pipeline.governance.service import GovernanceService
+from pipeline.governance.standing import LedgerView
 from pipeline.serving.predictions import Resolved, Target
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import input_schema
-from pipeline.serving.trust import LedgerView, Trust
+from pipeline.serving.trust import Trust
 from pipeline.validation.rows import CheckedRow, example_row
 from pipeline.validation.schema import InputSchema
 
-KEPT_COPIES = 2  # the one that serves, and the one before it: requests may still be with it
+KEPT_COPIES = 2  # of the version that serves and of the one before it, which may still be answering requests
 LOG = logging.getLogger(__name__)
 
 
@@ -30,88 +31,85 @@ class NoChampion(NotFound):
 
 @dataclass(frozen=True)
 class Served:
-    """A champion that answers. since: when the ledger made it one. example: a row that it takes, if one is known."""
+    """A champion that answers."""
 
     target: Target
     schema: InputSchema
-    since: datetime | None
-    example: CheckedRow | None
+    since: datetime | None  # when the ledger made it champion
+    example: CheckedRow | None  # a row that it takes, where one is known
 
 
 @dataclass(frozen=True)
 class ServingStatus:
-    """What the last look found.
+    """What the last refresh found."""
 
-    served: None where nothing may be served. reason: one sentence where that is not the champion as it should be, else
-    empty. answers: whether `served` could predict when it was last tried.
-    """
-
-    served: Served | None
-    reason: str = ""
-    answers: bool = True
+    served: Served | None  # None where nothing may be served
+    reason: str = ""  # one sentence where that is not the champion as it should be
+    answers: bool = True  # whether `served` could predict when it was last tried
 
     @property
     def ready(self) -> bool:
-        """Predictions can be had, of the champion or of the last good one."""
+        """Whether predictions can be had, of the champion or of the last good one."""
         return self.served is not None and self.answers
 
     @property
     def degraded(self) -> bool:
+        """Whether anything is not as it should be; `reason` says what."""
         return bool(self.reason)
 
 
 class Follower:
-    """Follows the champion of one model. One thread calls `look` now and then; any may read `standing`."""
+    """Follows the champion of one model. One thread calls `refresh` now and then; any thread may read `status`."""
 
     def __init__(self, service: GovernanceService, scorer: Scorer, model: str) -> None:
         self.model = model
         self._service, self._scorer = service, scorer
-        self._kept: deque[ExitStack] = deque()
-        self.standing = ServingStatus(None, f"the champion of {model!r} was not looked at yet")
+        self._copies: deque[ExitStack] = deque()
+        self.status = ServingStatus(None, f"the champion of {model!r} was not looked at yet")
         self._closed = False
 
-    def look(self) -> ServingStatus:
-        """Ask registry and ledger, make a new champion ready, and say how things stand. Raises nothing of ours."""
-        held = self.standing.served
+    def refresh(self) -> ServingStatus:
+        """Asks registry and ledger, loads a new champion, and gives the new status. Raises no SignoffError."""
+        current = self.status.served
         try:
-            standing = ServingStatus(self._champion(held))
+            status = ServingStatus(self._champion(current))
         except NoChampion as reason:
-            standing = ServingStatus(None, str(reason))
+            status = ServingStatus(None, str(reason))
         except SignoffError as reason:
-            standing = ServingStatus(held, str(reason))
-        standing = self._tried(standing)
+            status = ServingStatus(current, str(reason))
+        status = self._try_out(status)
         if self._closed:  # meanwhile: the worker that did not answer was ended with the server
-            return self.standing
-        if (standing.served, standing.reason) != (held, self.standing.reason):
-            _log_change(self.model, standing)
-        self.standing = standing
-        return standing
+            return self.status
+        if (status.served, status.reason) != (current, self.status.reason):
+            _log_change(self.model, status)
+        self.status = status
+        return status
 
-    def failed(self) -> None:
-        """The look itself did not work: what serves goes on, and says so."""
-        self.standing = replace(self.standing, reason=f"the champion of {self.model!r} could not be looked up")
+    def refresh_failed(self) -> None:
+        """To be called where `refresh` ended in an error of this program: what serves goes on, degraded."""
+        self.status = replace(self.status, reason=f"the champion of {self.model!r} could not be looked up")
 
     def close(self) -> None:
-        """Lets go of the private copies; a look that is under way changes nothing any more."""
+        """Removes the private copies; a refresh that is under way changes nothing any more."""
         self._closed = True
-        while self._kept:
-            self._kept.popleft().close()
+        while self._copies:
+            self._copies.popleft().close()
 
-    def _champion(self, held: Served | None) -> Served:
-        """The confirmed champion, ready to answer. Raises NoChampion; SignoffError where the last good one goes on."""
+    def _champion(self, current: Served | None) -> Served:
+        """The confirmed champion, loaded. Raises NoChampion; another SignoffError where the last good one goes on."""
         targets = self._scorer.targets
         view = targets.ledger_view(self.model)
-        version = self._confirmed(view)
+        version = self._confirmed_version(view)
         target = targets.usable(targets.target(Resolved(self.model, version, CHAMPION)))
         if target.state.state is not Trust.TRUSTED:
             raise Refused(f"{target.label} is not served: {target.state.reason or 'nobody has approved it yet'}")
-        if held and (held.target.resolved, held.target.digest) == (target.resolved, target.digest):
-            return replace(held, since=view.since)
-        return self._made_ready(target, view)
+        if current and (current.target.resolved, current.target.digest) == (target.resolved, target.digest):
+            return replace(current, since=view.since)
+        return self._load(target, view)
 
-    def _confirmed(self, view: LedgerView) -> int:
-        """The version that the alias points to, where the ledger says the same."""
-        version = self._service.registry.state(self.model).aliases.get(CHAMPION)
+    def _confirmed_version(self, view: LedgerView) -> int:
+        """The version that the alias points to. Raises NoChampion, Refused, or OutOfBand where the ledger differs."""
+        version = self._service.state(self.model).aliases.get(CHAMPION)
         if version is not None and version == view.champion:
             return version
         if version is None and view.champion is None:
@@ -125,32 +123,32 @@ class Follower:
             f"champion: of {self.model!r} is {in_registry} in the registry, the ledger says {recorded}; {then}"
         )
 
-    def _made_ready(self, target: Target, view: LedgerView) -> Served:
-        """Loaded by the worker and tried with one row, its copy kept on disk. Raises Refused for an unusable one."""
+    def _load(self, target: Target, view: LedgerView) -> Served:
+        """Has the workers load it and predict one row, and keeps its copy on disk. Raises Refused where that fails."""
         columns = input_schema(target)
         example = example_row(columns, target.example)
         with ExitStack() as stack:
             stack.enter_context(self._scorer.keeping(target))
             if example:
                 self._scorer.try_out(target, example)
-            self._kept.append(stack.pop_all())
-        while len(self._kept) > KEPT_COPIES:
-            self._kept.popleft().close()
+            self._copies.append(stack.pop_all())
+        while len(self._copies) > KEPT_COPIES:
+            self._copies.popleft().close()
         return Served(target, columns, view.since, example)
 
-    def _tried(self, standing: ServingStatus) -> ServingStatus:
-        """With one prediction, which also makes a worker that was started anew ready before a request needs it."""
-        served = standing.served
+    def _try_out(self, status: ServingStatus) -> ServingStatus:
+        """The status after one prediction, by which a restarted worker loads the model before a request needs it."""
+        served = status.served
         if served is None or served.example is None:
-            return standing
+            return status
         try:
             self._scorer.try_out(served.target, served.example)
         except SignoffError as error:
-            return replace(standing, reason=standing.reason or str(error), answers=False)
-        return standing
+            return replace(status, reason=status.reason or str(error), answers=False)
+        return status
 
 
-def _log_change(model: str, standing: ServingStatus) -> None:
-    served = standing.served
+def _log_change(model: str, status: ServingStatus) -> None:
+    served = status.served
     what = f"version {served.target.resolved.version}, digest {served.target.digest[:12]}" if served else "nothing"
-    LOG.warning("%s: serves %s%s", model, what, f"; degraded: {standing.reason}" if standing.reason else "")
+    LOG.warning("%s: serves %s%s", model, what, f"; degraded: {status.reason}" if status.reason else "")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipeline.governance.errors import IntegrityFailure, Refused, Unavailable
 from pipeline.governance.evidence import manifest_digest
-from pipeline.governance.ports import Registry, VersionRecord
+from pipeline.governance.ports import ModelReader, VersionRecord
 from pipeline.serving.worker.load import MOST_BYTES, MOST_FILES, files_of
 
 
@@ -22,20 +22,20 @@ def label(record: VersionRecord) -> str:
     return f"version {record.row.version} of {record.row.model}"
 
 
-def copy_files(registry: Registry, record: VersionRecord, folder: Path, *, digest: str) -> None:
+def copy_files(reader: ModelReader, record: VersionRecord, folder: Path, *, digest: str) -> None:
     """Every file of a version into a new folder, which a folder of mode 0700 must keep from other users.
 
     Raises IntegrityFailure where the copy has another digest; Refused for too many files or bytes and for paths that
     leave the folder; NotFound and Unavailable as the registry does.
     """
     folder.mkdir()
-    files = registry.files(record, fresh=True).files
+    files = reader.files(record, fresh=True).files
     if len(files) > MOST_FILES or sum(file.size for file in files) > MOST_BYTES:
         raise Refused(f"{label(record)}: the model has too many files or bytes")
     for file in files:
         if "\0" in file.path or not (folder / file.path).resolve().is_relative_to(folder.resolve()):
             raise Refused(f"{label(record)}: a file's path leaves the model's folder")
-        _write(folder / file.path, registry.read_file(record, file.path))
+        _write(folder / file.path, reader.read_file(record, file.path))
     if manifest_digest(files_of(folder)) != digest:
         raise IntegrityFailure(f"{label(record)}: the files are not those that were looked at")
 
@@ -73,8 +73,8 @@ class _Copy:
 class PrivateCopies:
     """One copy per digest, made when it is first used; the `most` last used ones are kept, all go with the process."""
 
-    def __init__(self, registry: Registry, *, most: int) -> None:
-        self._registry, self._most = registry, most
+    def __init__(self, reader: ModelReader, *, most: int) -> None:
+        self._reader, self._most = reader, most
         self._lock, self._making = threading.Lock(), threading.Lock()
         self._copies: OrderedDict[str, _Copy] = OrderedDict()
         self._root: Path | None = None
@@ -137,7 +137,7 @@ class PrivateCopies:
             self._removed = weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
         folder = self._root / digest
         try:
-            copy_files(self._registry, record, folder, digest=digest)
+            copy_files(self._reader, record, folder, digest=digest)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -42,7 +42,7 @@ class Scorer:
 
     def __init__(self, service: GovernanceService, worker: Asked, policy: LoadingPolicy) -> None:
         self._worker, self.policy = worker, policy
-        self._copies = PrivateCopies(service.registry, most=policy.kept_models + 2)
+        self._copies = PrivateCopies(service, most=policy.kept_models + 2)
         self.targets = Targets(service, policy=policy.trust, describe=lambda target: self.ask(target, "describe"))
 
     def start(self) -> None:

@@ -11,9 +11,10 @@ from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound,
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.lifecycle import CHAMPION
 from pipeline.governance.service import GovernanceService
+from pipeline.governance.standing import LedgerView
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Resolved, Target
-from pipeline.serving.trust import LedgerView, Trust, TrustState, judge
+from pipeline.serving.trust import Trust, TrustState, judge
 from pipeline.serving.worker.client import WorkerRefusal
 from pipeline.serving.worker.load import MODEL_DESCRIPTION, model_file, parse_description
 from pipeline.serving.worker.protocol import Frame
@@ -40,7 +41,7 @@ class References:
                 raise InvalidInput(f"model: {reference!r} is none of MODEL, MODEL@ALIAS and MODEL/VERSION")
             return Resolved(name, int(number))
         model, alias = self._split_alias(reference)
-        version = self._service.registry.state(model).aliases.get(alias)
+        version = self._service.state(model).aliases.get(alias)
         if version is None:
             raise NotFound(f"alias: {model!r} has no alias {alias!r}")
         if alias == CHAMPION:
@@ -65,11 +66,10 @@ class References:
 
     def ledger_view(self, model: str) -> LedgerView:
         """What the ledger holds of the model; read again only when it has a newer event about it."""
-        last = self._service.ledger.last(model)
-        sequence = last.sequence if last else 0
+        newest = self._service.newest_event(model)
         known = self._views.get(model)
-        if known is None or known[0] != sequence:
-            known = self._views[model] = (sequence, LedgerView.read(self._service.ledger, model))
+        if known is None or known[0] != newest:
+            known = self._views[model] = (newest, self._service.recorded(model))
         return known[1]
 
 
@@ -98,7 +98,7 @@ class Targets:
         """The version with its state and columns; the first time it is copied and loaded. Raises as resolve does."""
         resolved = self.resolve(reference) if isinstance(reference, str) else reference
         record = self._service.version(resolved.model, resolved.version)
-        evidence = self._service.reviewer.evidence(record)
+        evidence = self._service.evidence_of(record)
         schema = schema_of(evidence.document("feature_schema"), evidence.content["signature"])
         state = self._judged(evidence)
         target = Target(resolved, record, evidence, state, schema)
@@ -144,7 +144,7 @@ class Targets:
         if digest in self._refusals:
             return self._refusals[digest]
         record = self._service.version(evidence.model, evidence.version)
-        content = self._service.registry.read_file(record, MODEL_DESCRIPTION)
+        content = self._service.read_file(record, MODEL_DESCRIPTION)
         files = {file["path"]: file["sha256"] for file in evidence.content["files"]}
         found = ""
         try:

@@ -1,16 +1,10 @@
 """Whether a version may be used: what the ledger holds about its bytes. Rules only; nothing is loaded here."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
 
 from pipeline.governance.evidence import Evidence
-from pipeline.governance.ledger import Topic
-from pipeline.governance.lifecycle import CHAMPION, Slot
-from pipeline.governance.ports import Ledger
-from pipeline.governance.recorded import RecordedFiles, recorded_files, recorded_of
+from pipeline.governance.standing import LedgerView, recorded_of
 
 
 class Trust(StrEnum):
@@ -41,28 +35,6 @@ class TrustState:
     @property
     def usable(self) -> bool:
         return self.state in {Trust.TRUSTED, Trust.IN_REVIEW}
-
-
-class LedgerView(NamedTuple):
-    """What the ledger holds of one model: its champion (None: none, or the ledger does not know the model), files by
-    version, since when it is champion, and whether a decision about that has not ended.
-    """
-
-    known: bool
-    champion: int | None
-    files: Mapping[int, RecordedFiles]
-    since: datetime | None = None
-    pending: bool = False
-
-    @classmethod
-    def read(cls, ledger: Ledger, model: str) -> "LedgerView":
-        """From what still counts of the model's events."""
-        held = ledger.slots(model).get(Slot.of_alias(model, CHAMPION))
-        champion = None if held is None or held.recorded is None else int(held.recorded)
-        newest = ledger.champions(model, newest=1)
-        files = recorded_files(stored.event for stored in ledger.current(model, Topic.FILES))
-        since = newest[-1].event.at if newest else None
-        return cls(ledger.baseline(model) is not None, champion, files, since, bool(held and held.pending))
 
 
 def judge(evidence: Evidence, view: LedgerView) -> TrustState:

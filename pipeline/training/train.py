@@ -176,7 +176,7 @@ def fill(
     on_sample = settings.model_copy(update={"data": settings.data.model_copy(update={"source": "sample"})})
     registered = train(on_sample, folder=folder, publisher=publisher, desk=service, progress=progress)
     name = settings.registry.model_name
-    state = service.registry.state(name)
+    state = service.state(name)
     staged = state.in_stage(Stage.STAGING)
     if state.champion is None and staged:
         service.promote(name, staged[0], Stage.PRODUCTION, reason=REASON, actor=ACTOR, accept_warnings=True)

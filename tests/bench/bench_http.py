@@ -55,7 +55,7 @@ def http_figures(environment: Mapping[str, str], folder: Path) -> dict[str, tupl
     os.environ.update(environment)
     settings = read_settings()
     service = desk(settings)
-    if service.registry.state(MODEL).champion != FOREST:
+    if service.state(MODEL).champion != FOREST:
         reason = "The forest is what the bench measures."
         service.promote(
             MODEL, FOREST, Stage.PRODUCTION, reason=reason, actor=person(settings, "bench"), accept_warnings=True
@@ -123,7 +123,7 @@ def _floor(service, settings, row: Mapping[str, object]) -> tuple[Work, Work]:
 
     record = service.version(MODEL, FOREST)
     digest = str(service.show(MODEL, FOREST).file_digest)
-    with PrivateCopies(service.registry, most=1).using(record, digest) as copy:
+    with PrivateCopies(service, most=1).using(record, digest) as copy:
         pipeline = load_model(copy, allowed_types=tuple(settings.serving.allowed_types)).model
     one, many = pd.DataFrame([row]), pd.DataFrame([row] * ROWS)
     return lambda: pipeline.predict_proba(one), lambda: pipeline.predict_proba(many)

@@ -120,7 +120,7 @@ def bare_rate(version: int, folder: Path) -> Rate:
     digest = str(service.show(MODEL, version).file_digest)
     environment = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with PrivateCopies(service.registry, most=1).using(record, digest) as model:
+    with PrivateCopies(service, most=1).using(record, digest) as model:
         command = [
             sys.executable,
             "-c",

@@ -32,7 +32,7 @@ def _figures(settings, service, ours) -> dict[str, tuple[float, float]]:
 
     record = service.version(MODEL, FOREST)
     digest = str(service.show(MODEL, FOREST).file_digest)
-    with PrivateCopies(service.registry, most=1).using(record, digest) as folder:
+    with PrivateCopies(service, most=1).using(record, digest) as folder:
         pipeline = load_model(folder, allowed_types=tuple(settings.serving.allowed_types)).model
     row = {name: column.default for name, column in settings.schema_.columns.items()}
     frame, target = pd.DataFrame([row]), ours.targets.target(f"{MODEL}/{FOREST}")

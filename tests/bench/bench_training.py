@@ -107,7 +107,7 @@ def _summary(service, settings, place: Path) -> tuple[float, float, float, float
 
     model = settings.registry.model_name
     record, known = service.version(model, 1), place / "explanation.npz"
-    known.write_bytes(service.registry.read_file(record, VALUES))
+    known.write_bytes(service.read_file(record, VALUES))
     mlflow.set_tracking_uri(settings.environment.tracking_uri)
 
     def bare(path: Path) -> None:
@@ -115,8 +115,8 @@ def _summary(service, settings, place: Path) -> tuple[float, float, float, float
             [arrays[name] for name in arrays.files]
 
     ways = (
-        lambda: from_npz(service.registry.read_file(record, VALUES)),
-        lambda: service.registry.read_file(record, VALUES),
+        lambda: from_npz(service.read_file(record, VALUES)),
+        lambda: service.read_file(record, VALUES),
         lambda: bare(known),
         lambda: bare(Path(mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{model}/1/{VALUES}"))),
     )

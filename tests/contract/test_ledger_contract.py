@@ -32,7 +32,7 @@ from pipeline.governance.ledger import (
 )
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import Ledger
-from pipeline.governance.recorded import recorded_files
+from pipeline.governance.standing import recorded_files
 from support.desks import TickingClock
 from support.in_memory import EPOCH, InMemoryLedger
 

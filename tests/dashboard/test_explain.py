@@ -6,7 +6,8 @@ from explained_desk import REGRESSION, desk_of
 from seen import badges, button, frame, markdown_sources, texts
 
 from dashboard.components import explanation_charts
-from dashboard.explain import data as explain_data
+from dashboard.explain.one_row import WRONG
+from dashboard.explain.stored import matched
 from pipeline.comparison.rows import read_rows
 from pipeline.explanation.result import from_npz
 from pipeline.governance.errors import InvalidInput
@@ -51,7 +52,7 @@ def test_a_row_that_is_not_there(desk, open_page):
 
 def test_wrong_ones_are_found(desk, open_page):
     """The filter leaves the rows that were predicted wrongly, and the first is explained."""
-    app = open_page(desk, "explain", model=MODEL, version="1", show="One row", rows=explain_data.WRONG)
+    app = open_page(desk, "explain", model=MODEL, version="1", show="One row", rows=WRONG)
 
     table = frame(app, "Row")
     assert 3 in table["Row"].tolist()
@@ -158,7 +159,7 @@ def test_files_that_do_not_fit_together(models):
     rows = read_rows(files["signoff/evaluation_rows.parquet"], "version 1")
 
     with pytest.raises(InvalidInput, match="are not those of the evaluation rows"):
-        explain_data.stored(explanation, {**documents["explanation"], "rows": [0, 10**6]}, rows)
+        matched(explanation, {**documents["explanation"], "rows": [0, 10**6]}, rows)
 
 
 def test_the_waterfall_ends_at_the_output():

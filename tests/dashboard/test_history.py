@@ -9,7 +9,7 @@ from seen import badges, button, frame, markdown_sources, texts
 from streamlit import config
 
 from dashboard.components import charts, history_lines
-from dashboard.history import panels as history_panels
+from dashboard.history.integrity import exported
 from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import Refused, Unavailable
 from pipeline.governance.ledger import Event, EventType, SlotChange
@@ -136,7 +136,7 @@ def test_the_export_is_made_at_a_click(desk, open_page):
     ledger.evidence = lambda digest: asked.append(digest) or kept(digest)
 
     app = opened(open_page, desk)
-    drawn, document = list(asked), json.loads(history_panels.exported(desk, MODEL))
+    drawn, document = list(asked), json.loads(exported(desk, MODEL))
 
     assert [each.proto.label for each in app.get("download_button")] == ["Export as JSON"]
     assert drawn == []

@@ -6,12 +6,11 @@ from seen import frame, texts
 from dashboard import session
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.lifecycle import Stage
-from pipeline.governance.service import GovernanceService
-from support.desks import GRACE, MODEL, REASON, failing
+from support.desks import GRACE, MODEL, REASON, OpenDesk, failing
 
 
 @pytest.fixture
-def half_done(desk: GovernanceService) -> GovernanceService:
+def half_done(desk: OpenDesk) -> OpenDesk:
     """A promoter died between intent and effect."""
     desk.registry.set_stage = failing(desk.registry, Unavailable("gone"))
     with pytest.raises(Unavailable):

@@ -336,7 +336,7 @@ def test_the_record_of_a_registry_that_is_silent_can_be_read(
 def test_a_decision_that_is_pending_is_named_and_ended_at_once(verb: Verb, folder: Path) -> None:
     """Reconcile names it, leaves a young one alone, and with --min-age 0 does not."""
     service = desk()
-    object.__setattr__(service.decider, "close", refuse_to_end)
+    object.__setattr__(service._decider, "close", refuse_to_end)
     with pytest.raises(Unavailable):
         service.promote(MODEL, 2, Stage.ARCHIVED, reason=REASON, actor=person(read_settings()))
     young = verb("reconcile")[1]

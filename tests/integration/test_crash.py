@@ -16,9 +16,8 @@ from pipeline.governance import decide
 from pipeline.governance.errors import Conflict
 from pipeline.governance.ledger import ENDS, Event, EventType, StoredEvent
 from pipeline.governance.lifecycle import Stage
-from pipeline.governance.service import GovernanceService
 from support import registries
-from support.desks import GRACE, MODEL, REASON, KnownDifferences, KnownSmoke, default_policy
+from support.desks import GRACE, MODEL, REASON, KnownDifferences, KnownSmoke, OpenDesk, default_policy
 
 WRITES = 8  # a promotion with an incumbent: intent, alias, two stages, tags, end; and some to spare
 
@@ -36,7 +35,7 @@ class Steps:
             self.left -= 1
 
 
-def open_desk(folder: Path, *, die_before: int | None = None) -> GovernanceService:
+def open_desk(folder: Path, *, die_before: int | None = None) -> OpenDesk:
     from pipeline.adapters.ledger.sql import SqlLedger
     from pipeline.adapters.mlflow.registry import MlflowRegistry
 
@@ -59,7 +58,7 @@ def open_desk(folder: Path, *, die_before: int | None = None) -> GovernanceServi
     ledger = SqlLedger(
         f"sqlite:///{folder / 'ledger.db'}", registry=KeptRegistryId(registry, "fixed"), clock=SystemClock()
     )
-    return GovernanceService(
+    return OpenDesk(
         registry=registry,
         ledger=DyingLedger(ledger, steps),
         policy=default_policy(),
@@ -151,7 +150,7 @@ def promote(folder: Path, version: int, die_before: int | None, expect: str | No
         os._exit(4)
 
 
-def check_invariants(desk: GovernanceService) -> None:
+def check_invariants(desk: OpenDesk) -> None:
     """I1, I3, I4, I7 and I9, after one reconcile; a second one finds nothing to do."""
     desk.reconcile(MODEL, min_age=timedelta(0))
     assert desk.reconcile(MODEL, min_age=timedelta(0)) == []

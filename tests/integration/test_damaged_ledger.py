@@ -16,8 +16,7 @@ from pipeline.adapters.ledger.checkpoint_file import append_line
 from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import Stage
-from pipeline.governance.service import GovernanceService
-from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk, small_registry
+from support.desks import GRACE, MODEL, REASON, OpenDesk, TickingClock, build_desk, small_registry
 
 DEEP = "[" * 100_000 + "]" * 100_000
 TRIGGERS = [
@@ -30,7 +29,7 @@ def open_ledger(folder: Path) -> SqlLedger:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> GovernanceService:
+def desk(tmp_path: Path) -> OpenDesk:
     """Three promotions; the second event is damaged in every test, and has to be found whatever else is."""
     desk = build_desk(small_registry(), open_ledger(tmp_path))
     for version in (1, 2, 3):
@@ -99,7 +98,7 @@ DAMAGES: dict[str, tuple[str, tuple[object, ...], str]] = {
 
 
 @pytest.mark.parametrize("what", list(DAMAGES))
-def test_verify_names_what_is_damaged(desk: GovernanceService, tmp_path: Path, what: str) -> None:
+def test_verify_names_what_is_damaged(desk: OpenDesk, tmp_path: Path, what: str) -> None:
     """With the finding of another event before it."""
     statement, values, sentence = DAMAGES[what]
     damage(tmp_path, (statement, values))
@@ -111,7 +110,7 @@ def test_verify_names_what_is_damaged(desk: GovernanceService, tmp_path: Path, w
 
 
 @pytest.mark.parametrize("what", [each for each in DAMAGES if "event 4" in DAMAGES[each][2]])
-def test_the_history_lists_the_others(desk: GovernanceService, tmp_path: Path, what: str) -> None:
+def test_the_history_lists_the_others(desk: OpenDesk, tmp_path: Path, what: str) -> None:
     """A damaged event is one line that says so, whatever is in it."""
     statement, values, _ = DAMAGES[what]
     damage(tmp_path, (statement, values))
@@ -122,7 +121,7 @@ def test_the_history_lists_the_others(desk: GovernanceService, tmp_path: Path, w
 
 
 @pytest.mark.parametrize("pages", [0, 1, 2, 5, 9, 14])
-def test_verify_of_a_file_that_was_cut_off_is_a_finding(desk: GovernanceService, tmp_path: Path, pages: int) -> None:
+def test_verify_of_a_file_that_was_cut_off_is_a_finding(desk: OpenDesk, tmp_path: Path, pages: int) -> None:
     """However much of it is left, also nothing; no exception, and never clean."""
     file = tmp_path / "ledger.db"
     os.truncate(file, pages * 4096 + (100 if pages else 0))
@@ -131,7 +130,7 @@ def test_verify_of_a_file_that_was_cut_off_is_a_finding(desk: GovernanceService,
 
 
 @pytest.mark.parametrize("page", range(1, 28))
-def test_verify_of_a_file_with_a_broken_page_is_a_finding(desk: GovernanceService, tmp_path: Path, page: int) -> None:
+def test_verify_of_a_file_with_a_broken_page_is_a_finding(desk: OpenDesk, tmp_path: Path, page: int) -> None:
     """Whichever page it is that was overwritten, as long as it holds something."""
     file = tmp_path / "ledger.db"
     content = bytearray(file.read_bytes())
@@ -144,7 +143,7 @@ def test_verify_of_a_file_with_a_broken_page_is_a_finding(desk: GovernanceServic
     assert (desk.set_back(), desk.unprotected()) == ([], "")
 
 
-def test_a_file_whose_table_names_are_not_utf8_is_a_finding(desk: GovernanceService, tmp_path: Path) -> None:
+def test_a_file_whose_table_names_are_not_utf8_is_a_finding(desk: OpenDesk, tmp_path: Path) -> None:
     """What SQLite says of it cannot be read either."""
     file = tmp_path / "ledger.db"
     file.write_bytes(file.read_bytes().replace(b"CREATE TABLE ledger_slot", b"CREATE TAB\xd4\xff ledger_slot"))
@@ -154,9 +153,7 @@ def test_a_file_whose_table_names_are_not_utf8_is_a_finding(desk: GovernanceServ
 
 
 @pytest.mark.parametrize("values", ["x'ff', '2026-01-01T00:00:00Z'", "'http://host', 'never'", "'http://host', 5"])
-def test_a_registry_of_the_list_that_cannot_be_read_is_a_finding(
-    desk: GovernanceService, tmp_path: Path, values: str
-) -> None:
+def test_a_registry_of_the_list_that_cannot_be_read_is_a_finding(desk: OpenDesk, tmp_path: Path, values: str) -> None:
     """Also where nothing else is damaged."""
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         connection.execute(f"INSERT INTO ledger_registry VALUES ('registry-2', {values})")
@@ -166,7 +163,7 @@ def test_a_registry_of_the_list_that_cannot_be_read_is_a_finding(
     assert "registry 1 of those that the ledger knows: cannot be read" in found
 
 
-def test_a_ledger_whose_revision_is_gone_is_read_all_the_same(desk: GovernanceService, tmp_path: Path) -> None:
+def test_a_ledger_whose_revision_is_gone_is_read_all_the_same(desk: OpenDesk, tmp_path: Path) -> None:
     """A lost number is no lost ledger."""
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         connection.execute("DELETE FROM ledger_version")
@@ -184,7 +181,7 @@ def test_a_file_that_is_no_database_is_a_finding(tmp_path: Path) -> None:
     assert any("file is not a database" in each.text for each in found)
 
 
-def test_a_checkpoint_from_elsewhere_finds_what_the_own_one_does_not(desk: GovernanceService, tmp_path: Path) -> None:
+def test_a_checkpoint_from_elsewhere_finds_what_the_own_one_does_not(desk: OpenDesk, tmp_path: Path) -> None:
     """Who owns the ledger owns the file beside it too; one that was copied away tells."""
     elsewhere = tmp_path / "elsewhere.jsonl"
     own = tmp_path / "ledger.checkpoints.jsonl"
@@ -199,7 +196,7 @@ def test_a_checkpoint_from_elsewhere_finds_what_the_own_one_does_not(desk: Gover
 
 @pytest.mark.parametrize("text", ["", '{"registry": "registry-2", "sequence": 1, "hash": "0"}\n'])
 def test_a_checkpoint_from_elsewhere_that_is_of_another_registry_protects_nothing(
-    desk: GovernanceService, tmp_path: Path, text: str
+    desk: OpenDesk, tmp_path: Path, text: str
 ) -> None:
     """Somebody believes that it does."""
     elsewhere = tmp_path / "elsewhere.jsonl"
@@ -243,9 +240,7 @@ def test_a_line_is_appended_to_whole_ones(tmp_path: Path, before: str, after: st
     assert file.read_text() == after
 
 
-def test_a_full_disk_leaves_no_part_of_a_line_and_the_decision_is_applied(
-    desk: GovernanceService, tmp_path: Path
-) -> None:
+def test_a_full_disk_leaves_no_part_of_a_line_and_the_decision_is_applied(desk: OpenDesk, tmp_path: Path) -> None:
     """In a process that may write no more than half a line to a file; the outcome says what is missing."""
     checkpoints = tmp_path / "ledger.checkpoints.jsonl"
     before = checkpoints.read_text()

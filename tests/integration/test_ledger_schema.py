@@ -17,9 +17,8 @@ from pipeline.adapters.ledger.tables import METADATA
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.ledger import Event, EventType, replay
 from pipeline.governance.lifecycle import Slot, Stage
-from pipeline.governance.service import GovernanceService
 from pipeline.settings import ROOT
-from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk
+from support.desks import GRACE, MODEL, REASON, OpenDesk, TickingClock, build_desk
 from support.in_memory import InMemoryRegistry
 
 FIRST = ROOT / "tests" / "ledgers" / "revision_0001.sql"
@@ -55,7 +54,7 @@ def old_registry() -> InMemoryRegistry:
     return registry
 
 
-def desk_of(folder: Path) -> GovernanceService:
+def desk_of(folder: Path) -> OpenDesk:
     return build_desk(old_registry(), opened(folder))
 
 
@@ -69,7 +68,7 @@ def revision(folder: Path) -> str:
         return str(connection.execute("SELECT version_num FROM ledger_version").fetchone()[0])
 
 
-READING: list[Callable[[GovernanceService], object]] = [
+READING: list[Callable[[OpenDesk], object]] = [
     lambda desk: desk.history(MODEL),
     lambda desk: list(desk.export(MODEL)),
     lambda desk: desk.champions(MODEL),

@@ -102,12 +102,12 @@ def test_the_api_and_the_dashboard_say_it(old: Path, tmp_path: Path, monkeypatch
     settings = read_settings()
     service = bootstrap.desk(settings)
 
-    standing = Follower(service, bootstrap.scorer(settings, service), OLD_MODEL).look()
+    status = Follower(service, bootstrap.scorer(settings, service), OLD_MODEL).refresh()
     st.cache_resource.clear()
     page = AppTest.from_file(ROOT / "dashboard" / "router.py", default_timeout=60).run()
     st.cache_resource.clear()
 
-    assert (standing.served, OLDER in standing.reason) == (None, True)
+    assert (status.served, OLDER in status.reason) == (None, True)
     assert not page.exception
     assert any(OLDER in each.value for each in page.text)
     assert contents(old.parent) == before

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from pipeline.governance.claims import RecomputedMetrics
+from pipeline.governance.decide import Decider
 from pipeline.governance.errors import Refused
 from pipeline.governance.lifecycle import Move
 from pipeline.governance.paired import Agreement, Confusions, Flips, Paired
 from pipeline.governance.policy import Actor, Established, Policy
-from pipeline.governance.ports import Json, Ledger, MetricDifference, Registry, VersionRecord
+from pipeline.governance.ports import Json, Ledger, MetricDifference, Registry, SteadyClock, VersionRecord
+from pipeline.governance.reconcile import Reconciler
+from pipeline.governance.review import Reviewer
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import read_settings
 from support.in_memory import EPOCH, InMemoryLedger, InMemoryRegistry
@@ -109,6 +112,38 @@ class DatabaseClock:
         return self.clock.time
 
 
+class OpenDesk(GovernanceService):
+    """A desk whose parts a test may look at, or make fail."""
+
+    @property
+    def registry(self) -> Registry:
+        return self._registry
+
+    @property
+    def ledger(self) -> Ledger:
+        return self._ledger
+
+    @property
+    def clock(self) -> SteadyClock:
+        return self._decider.clock
+
+    @property
+    def policy(self) -> Policy:
+        return self._decider.policy
+
+    @property
+    def reviewer(self) -> Reviewer:
+        return self._reviewer
+
+    @property
+    def decider(self) -> Decider:
+        return self._decider
+
+    @property
+    def reconciler(self) -> Reconciler:
+        return self._reconciler
+
+
 def build_desk(
     registry: Registry | None = None,
     ledger: Ledger | None = None,
@@ -118,10 +153,10 @@ def build_desk(
     smoke: KnownSmoke | None = None,
     recomputer: KnownClaims | None = None,
     clock: TickingClock | None = None,
-) -> GovernanceService:
+) -> OpenDesk:
     ids = (f"decision-{number}" for number in itertools.count(1))
     clock = clock or TickingClock()
-    return GovernanceService(
+    return OpenDesk(
         registry=registry or small_registry(),
         ledger=ledger or InMemoryLedger(database_clock=DatabaseClock(clock)),
         policy=policy or default_policy(),
@@ -142,7 +177,7 @@ def failing(_: Registry, error: Exception) -> Callable[..., None]:
     return call
 
 
-def before_the_lock(desk: GovernanceService, act: Callable[[GovernanceService], object]) -> None:
+def before_the_lock(desk: OpenDesk, act: Callable[[GovernanceService], object]) -> None:
     """Another process acts once, between a decision's review and its lock."""
     review, raced = desk.reviewer.review, []
 
@@ -182,7 +217,7 @@ def add_good_version(
     )
 
 
-def registered_again(desk: GovernanceService, *, accuracy: float = 0.95) -> None:
+def registered_again(desk: OpenDesk, *, accuracy: float = 0.95) -> None:
     """The model is deleted and registered anew: version 1 is other files now, and the ledger is told."""
     registry = desk.registry
     assert isinstance(registry, InMemoryRegistry)

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 import numpy as np
 import pandas as pd
 
 from pipeline.governance.lifecycle import Stage
+from pipeline.http_api import create_app
 from pipeline.http_api.batcher import MicroBatcher
 from pipeline.http_api.metrics import HttpMetrics
 from pipeline.http_api.state import AppState
@@ -19,6 +21,7 @@ from pipeline.serving.worker.protocol import Frame
 from pipeline.settings import HttpSettings
 from support.desks import MODEL, build_desk
 from support.in_memory import InMemoryRegistry
+from support.loops import run_async
 
 POLICY = LoadingPolicy("allow_list", (), kept_models=2, predict_seconds=5, explain_seconds=5)
 CLASSES = ["no", "yes"]
@@ -125,13 +128,14 @@ def registry_with_columns() -> InMemoryRegistry:
     found = InMemoryRegistry()
     found.add_model(MODEL)
     documents = {"feature_schema": SCHEMA}
-    found.add_version(MODEL, files={"MLmodel": b"flavors"}, documents=documents, signature=SIGNATURE)
+    measured = {"accuracy": 0.9}
+    found.add_version(MODEL, metrics=measured, files={"MLmodel": b"flavors"}, documents=documents, signature=SIGNATURE)
     found.set_alias(MODEL, "champion", 1)
     found.set_stage(MODEL, 1, Stage.PRODUCTION)
     return found
 
 
-def parts_in_memory(
+def state_in_memory(
     worker: KnownWorker, *, registry: InMemoryRegistry | None = None, token: str = "", limits: HttpSettings = LIMITS
 ) -> AppState:
     """What a lifespan would build, after its first look. Needs a running event loop when it is asked."""
@@ -139,7 +143,27 @@ def parts_in_memory(
     service.take_over()
     scorer = Scorer(service, worker, POLICY)  # type: ignore[arg-type]
     follower = Follower(service, scorer, MODEL)
-    line = MicroBatcher(scorer, lanes=1, seconds=limits.request_seconds)
-    measures = HttpMetrics(lambda: follower.standing, lambda: scorer.worker_restarts)
-    follower.look()
-    return AppState(MODEL, limits, Token(token.encode()) if token else None, follower, line, measures)
+    batcher = MicroBatcher(scorer, concurrency=1, seconds=limits.request_seconds)
+    metrics = HttpMetrics(lambda: follower.status, lambda: scorer.worker_restarts)
+    follower.refresh()
+    return AppState(MODEL, limits, Token(token.encode()) if token else None, follower, batcher, metrics)
+
+
+class LocalApi:
+    """Asks an application in this process, one request per event loop."""
+
+    def __init__(self, state: AppState) -> None:
+        self.state = state
+        self.app = create_app()
+        self.app.state.serving = state
+
+    def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        return run_async(self._ask(method, path, **more))
+
+    def predict(self, row: object, path: str = "/predict", **more: Any) -> httpx.Response:
+        return self.ask("POST", path, json=row, **more)
+
+    async def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.request(method, path, **more)

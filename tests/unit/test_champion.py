@@ -67,35 +67,35 @@ def promote(service: GovernanceService, version: int) -> None:
 
 
 def served(follower: Follower) -> int | None:
-    found = follower.standing.served
+    found = follower.status.served
     return found.target.resolved.version if found else None
 
 
 def test_nothing_is_served_before_the_first_look(follower: Follower) -> None:
     """And that is said, not guessed."""
-    assert not follower.standing.ready
-    assert "not looked at yet" in follower.standing.reason
+    assert not follower.status.ready
+    assert "not looked at yet" in follower.status.reason
 
 
 def test_the_recorded_champion_is_served(follower: Follower, service: GovernanceService) -> None:
     """With its digest, and since when it is champion."""
-    standing = follower.look()
+    status = follower.refresh()
 
-    assert standing.ready
-    assert not standing.degraded
-    assert standing.served is not None
-    assert standing.served.target.digest == service.show(MODEL, 1).file_digest
-    assert standing.served.since == service.champions(MODEL)[-1].start
+    assert status.ready
+    assert not status.degraded
+    assert status.served is not None
+    assert status.served.target.digest == service.show(MODEL, 1).file_digest
+    assert status.served.since == service.champions(MODEL)[-1].start
 
 
 def test_a_new_champion_takes_over_after_it_has_answered(
     follower: Follower, service: GovernanceService, worker: KnownWorker
 ) -> None:
     """It is loaded and tried with a row first; what holds the old one goes on with it."""
-    before = follower.look().served
+    before = follower.refresh().served
     promote(service, 2)
     worker.asked.clear()
-    follower.look()
+    follower.refresh()
 
     new = str(service.show(MODEL, 2).file_digest)
     assert served(follower) == 2
@@ -106,9 +106,9 @@ def test_a_new_champion_takes_over_after_it_has_answered(
 
 def test_nothing_is_loaded_again_while_nothing_changes(follower: Follower, worker: KnownWorker) -> None:
     """A look asks for one prediction, which tells whether the worker still answers."""
-    follower.look()
+    follower.refresh()
     worker.asked.clear()
-    follower.look()
+    follower.refresh()
     assert [name for name, _ in worker.asked] == ["predict"]
 
 
@@ -116,48 +116,48 @@ def test_a_version_with_another_digest_is_never_loaded(
     follower: Follower, service: GovernanceService, registry: InMemoryRegistry, worker: KnownWorker
 ) -> None:
     """The last good one goes on, degraded, and the reason names both digests."""
-    follower.look()
+    follower.refresh()
     promote(service, 2)
     registry.write_file(MODEL, 2, "model.skops", content=b"something else")
     worker.asked.clear()
-    standing = follower.look()
+    status = follower.refresh()
 
     assert served(follower) == 1
-    assert standing.ready
-    assert "its files have the digest" in standing.reason
+    assert status.ready
+    assert "its files have the digest" in status.reason
     assert {name for name, _ in worker.asked} == {"predict"}
 
 
 def test_files_that_change_under_the_champion_are_told(follower: Follower, registry: InMemoryRegistry) -> None:
     """What was loaded goes on: its private copy has the recorded digest."""
-    follower.look()
+    follower.refresh()
     registry.write_file(MODEL, 1, "model.skops", content=b"something else")
-    assert follower.look().degraded
+    assert follower.refresh().degraded
     assert served(follower) == 1
 
 
 def test_an_alias_that_somebody_else_moved_is_not_followed(follower: Follower, registry: InMemoryRegistry) -> None:
     """The ledger has not confirmed it; once it is moved back all is well."""
-    follower.look()
+    follower.refresh()
     registry.set_alias(MODEL, "champion", 2)
-    standing = follower.look()
+    status = follower.refresh()
     assert served(follower) == 1
-    assert "is version 2 in the registry, the ledger says version 1; adopt or revert it" in standing.reason
+    assert "is version 2 in the registry, the ledger says version 1; adopt or revert it" in status.reason
     registry.set_alias(MODEL, "champion", 1)
-    assert not follower.look().degraded
+    assert not follower.refresh().degraded
 
 
 def test_an_adopted_change_is_followed(
     follower: Follower, registry: InMemoryRegistry, service: GovernanceService
 ) -> None:
     """Then it is recorded."""
-    follower.look()
+    follower.refresh()
     registry.set_alias(MODEL, "champion", 2)
     registry.set_stage(MODEL, 2, Stage.PRODUCTION)
     registry.set_stage(MODEL, 1, Stage.ARCHIVED)
     service.reconcile(MODEL)
     service.adopt(MODEL, reason=REASON, actor=GRACE)
-    assert not follower.look().degraded
+    assert not follower.refresh().degraded
     assert served(follower) == 2
 
 
@@ -165,23 +165,23 @@ def test_a_model_that_has_no_champion_any_more_is_not_served(
     follower: Follower, registry: InMemoryRegistry, service: GovernanceService
 ) -> None:
     """Registry and ledger agree, so nobody wants it served."""
-    follower.look()
+    follower.refresh()
     registry.set_alias(MODEL, "champion", None)
-    assert follower.look().ready
+    assert follower.refresh().ready
     service.reconcile(MODEL)
     service.adopt(MODEL, reason=REASON, actor=GRACE)
 
-    standing = follower.look()
-    assert not standing.ready
-    assert standing.reason == f"champion: {MODEL!r} has none"
+    status = follower.refresh()
+    assert not status.ready
+    assert status.reason == f"champion: {MODEL!r} has none"
 
 
 def test_a_model_that_the_ledger_does_not_know_is_not_served(registry: InMemoryRegistry, worker: KnownWorker) -> None:
     """The sentence says how to take it over."""
     service = build_desk(registry)
-    standing = Follower(service, Scorer(service, worker, POLICY), MODEL).look()  # type: ignore[arg-type]
-    assert not standing.ready
-    assert "run `signoff reconcile" in standing.reason
+    status = Follower(service, Scorer(service, worker, POLICY), MODEL).refresh()  # type: ignore[arg-type]
+    assert not status.ready
+    assert "run `signoff reconcile" in status.reason
     assert worker.asked == []
 
 
@@ -190,25 +190,25 @@ def test_the_last_good_one_goes_on_while_a_part_is_down(
     follower: Follower, registry: InMemoryRegistry, ledger: FallibleLedger, part: str
 ) -> None:
     """Degraded until it answers again."""
-    follower.look()
+    follower.refresh()
     down = registry if part == "registry" else ledger
     down.down = True
-    standing = follower.look()
-    assert standing.ready
-    assert standing.degraded
+    status = follower.refresh()
+    assert status.ready
+    assert status.degraded
     assert served(follower) == 1
     down.down = False
-    assert not follower.look().degraded
+    assert not follower.refresh().degraded
 
 
 def test_the_copy_stays_while_the_registry_is_gone(
     follower: Follower, registry: InMemoryRegistry, worker: KnownWorker
 ) -> None:
     """A worker that starts anew finds the files."""
-    follower.look()
+    follower.refresh()
     registry.down = True
     worker.asked.clear()
-    assert follower.look().answers
+    assert follower.refresh().answers
     assert worker.asked
 
 
@@ -216,55 +216,55 @@ def test_a_new_champion_that_does_not_answer_is_not_served(
     follower: Follower, service: GovernanceService, worker: KnownWorker
 ) -> None:
     """It cannot be used, so the last good one goes on."""
-    follower.look()
+    follower.refresh()
     promote(service, 2)
     worker.refusal = WorkerRefusal("version 2", "crashed", kind="crash")
-    standing = follower.look()
+    status = follower.refresh()
     assert served(follower) == 1
-    assert standing.degraded
+    assert status.degraded
 
 
 def test_a_worker_that_does_not_answer_is_not_ready(follower: Follower, worker: KnownWorker) -> None:
     """And ready again when it does."""
-    follower.look()
+    follower.refresh()
     worker.refusal = Unavailable("the worker: does not start")
-    standing = follower.look()
-    assert (standing.ready, standing.reason) == (False, "the worker: does not start")
+    status = follower.refresh()
+    assert (status.ready, status.reason) == (False, "the worker: does not start")
     worker.refusal = None
-    assert follower.look().ready
+    assert follower.refresh().ready
 
 
 def test_a_look_that_fails_by_a_mistake_is_told(follower: Follower) -> None:
     """What serves goes on."""
-    follower.look()
-    follower.failed()
-    assert follower.standing.ready
-    assert follower.standing.degraded
+    follower.refresh()
+    follower.refresh_failed()
+    assert follower.status.ready
+    assert follower.status.degraded
 
 
 def test_a_decision_under_way_is_named(follower: Follower, registry: InMemoryRegistry, ledger: InMemoryLedger) -> None:
     """Between the intent and its end the alias may already have moved."""
-    follower.look()
+    follower.refresh()
     change = SlotChange(Slot.of_alias(MODEL, "champion"), "1", "2", "1")
     with ledger.transaction() as transaction:
         transaction.append(Event(EventType.DECIDED, MODEL, TickingClock().now(), (change,), decision="d"))
     registry.set_alias(MODEL, "champion", 2)
-    assert "a decision about it has not ended" in follower.look().reason
+    assert "a decision about it has not ended" in follower.refresh().reason
     assert served(follower) == 1
 
 
-def test_standing_is_one_value(follower: Follower) -> None:
+def test_status_is_one_value(follower: Follower) -> None:
     """Whoever reads it sees what belongs together."""
-    standing = follower.look()
-    assert follower.standing is standing
-    assert replace(standing, answers=False).ready is False
+    status = follower.refresh()
+    assert follower.status is status
+    assert replace(status, answers=False).ready is False
 
 
 def test_a_look_that_ends_after_the_server_changes_nothing(follower: Follower, service: GovernanceService) -> None:
     """The workers are gone by then: what it found is no news about the champion."""
-    before = follower.look()
+    before = follower.refresh()
     promote(service, 2)
     follower.close()
 
-    assert follower.look() == before
-    assert follower.standing == before
+    assert follower.refresh() == before
+    assert follower.status == before

@@ -10,23 +10,32 @@ from pipeline.governance.decide import DEADLINE, RECONCILE_AFTER
 from pipeline.governance.errors import Blocked, Conflict, Unavailable
 from pipeline.governance.ledger import ENDS, EventType
 from pipeline.governance.lifecycle import Stage
-from pipeline.governance.service import GovernanceService
-from support.desks import GRACE, MODEL, REASON, DatabaseClock, TickingClock, build_desk, failing, small_registry
+from support.desks import (
+    GRACE,
+    MODEL,
+    REASON,
+    DatabaseClock,
+    OpenDesk,
+    TickingClock,
+    build_desk,
+    failing,
+    small_registry,
+)
 from support.in_memory import InMemoryLedger, InMemoryRegistry
 
 HOUR, YEAR, AT_ONCE = timedelta(hours=1), timedelta(days=365), timedelta(0)
 
 
-def promote(desk: GovernanceService, version: int, stage: Stage):
+def promote(desk: OpenDesk, version: int, stage: Stage):
     return desk.promote(MODEL, version, stage, reason=REASON, actor=GRACE)
 
 
-def champion(desk: GovernanceService, version: int) -> None:
+def champion(desk: OpenDesk, version: int) -> None:
     for stage in (Stage.STAGING, Stage.PRODUCTION):
         promote(desk, version, stage)
 
 
-def types(desk: GovernanceService) -> list[EventType]:
+def types(desk: OpenDesk) -> list[EventType]:
     return [stored.event.type for stored in desk.ledger.events(model=MODEL)]
 
 
@@ -122,7 +131,7 @@ class TestTheDeadline:
     """Of a promoter, by its own steady hand."""
 
     @staticmethod
-    def held_up(desk: GovernanceService, meanwhile: Callable[[TickingClock], None]) -> None:
+    def held_up(desk: OpenDesk, meanwhile: Callable[[TickingClock], None]) -> None:
         """Something happens to the clock after the intent is recorded."""
         intend = desk.decider.intend
 
@@ -164,7 +173,7 @@ class TestTheDeadline:
 class TestTheAgeOfAnIntent:
     """By the database's clock, or since the reconciler first saw it: nobody's stamp counts."""
 
-    def half_done(self, *, stamped: timedelta) -> tuple[GovernanceService, InMemoryLedger, TickingClock]:
+    def half_done(self, *, stamped: timedelta) -> tuple[OpenDesk, InMemoryLedger, TickingClock]:
         """An intent that did not reach the registry, by a machine whose clock was set; and the database's clock."""
         registry, truth = small_registry(), TickingClock()
         ledger = InMemoryLedger(database_clock=DatabaseClock(truth))
@@ -215,7 +224,7 @@ class TestAPromoterWhoseIntentSomebodyEnded:
     """It notices before its next write; what it wrote too late is found."""
 
     @staticmethod
-    def end_it(desk: GovernanceService) -> None:
+    def end_it(desk: OpenDesk) -> None:
         build_desk(desk.registry, desk.ledger).reconcile(MODEL, min_age=AT_ONCE)
 
     def test_writes_nothing_more(self) -> None:
@@ -256,8 +265,8 @@ class TestAPromoterWhoseIntentSomebodyEnded:
         assert [kind in ENDS for kind in types(desk)[-2:]] == [False, True]
         assert desk.verify() == []
 
-    @pytest.mark.parametrize("find", [GovernanceService.look, GovernanceService.reconcile])
-    def test_and_that_writes_too_late_is_found(self, find: Callable[[GovernanceService], object]) -> None:
+    @pytest.mark.parametrize("find", [OpenDesk.look, OpenDesk.reconcile])
+    def test_and_that_writes_too_late_is_found(self, find: Callable[[OpenDesk], object]) -> None:
         """Aborted between its last look and its write: a conflict, and then out-of-band for everybody."""
         registry = small_registry()
         desk = build_desk(registry)

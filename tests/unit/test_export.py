@@ -8,14 +8,13 @@ import pytest
 
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import Stage
-from pipeline.governance.service import GovernanceService
-from support.desks import GRACE, MODEL, REASON, add_good_version, build_desk, small_registry
+from support.desks import GRACE, MODEL, REASON, OpenDesk, add_good_version, build_desk, small_registry
 from support.in_memory import InMemoryLedger
 
 OTHER = "another"
 
 
-def filled() -> GovernanceService:
+def filled() -> OpenDesk:
     """Two models whose events alternate in the one chain; the second decision was compared with an incumbent."""
     registry = small_registry(versions=2)
     registry.add_model(OTHER)
@@ -56,7 +55,7 @@ def wrong(document: dict[str, Any]) -> list[str]:
     return found
 
 
-def document(desk: GovernanceService, model: str | None = None) -> dict[str, Any]:
+def document(desk: OpenDesk, model: str | None = None) -> dict[str, Any]:
     found: dict[str, Any] = json.loads("".join(desk.export(model)))
     return found
 

@@ -13,9 +13,8 @@ import yaml
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Unavailable
 from pipeline.governance.lifecycle import Stage
-from pipeline.http_api import create_app
 from pipeline.http_api.openapi import ENDPOINTS, row_schema
-from pipeline.http_api.state import AppState, _look
+from pipeline.http_api.state import _refresh
 from pipeline.http_api.token import read_token
 from pipeline.serving.worker.client import WorkerRefusal
 from pipeline.settings import ROOT, Environment
@@ -23,30 +22,10 @@ from pipeline.validation.rows import InvalidRows, check_row, check_rows, parse_r
 from pipeline.validation.schema import ColumnSchema, InputSchema
 from support.desks import MODEL
 from support.loops import run_async
-from support.served import LIMITS, ROW, KnownWorker, parts_in_memory, registry_with_columns
+from support.served import LIMITS, ROW, KnownWorker, LocalApi, registry_with_columns, state_in_memory
 
 JSON = {"content-type": "application/json"}
 TOKEN = "a-token-for-this-test-0123456789"
-
-
-class Api:
-    """Asks an application in this process, one request per event loop."""
-
-    def __init__(self, parts: AppState) -> None:
-        self.parts = parts
-        self.app = create_app()
-        self.app.state.parts = parts
-
-    def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
-        return run_async(self._ask(method, path, **more))
-
-    def predict(self, row: object, path: str = "/predict", **more: Any) -> httpx.Response:
-        return self.ask("POST", path, json=row, **more)
-
-    async def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
-        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            return await client.request(method, path, **more)
 
 
 @pytest.fixture
@@ -55,11 +34,11 @@ def worker() -> KnownWorker:
 
 
 @pytest.fixture
-def api(worker: KnownWorker) -> Iterator[Api]:
-    found = Api(parts_in_memory(worker))
+def api(worker: KnownWorker) -> Iterator[LocalApi]:
+    found = LocalApi(state_in_memory(worker))
     yield found
-    found.parts.line.close()
-    found.parts.follower.close()
+    found.state.batcher.close()
+    found.state.follower.close()
 
 
 def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -75,10 +54,10 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
 # Answers
 
 
-def test_a_prediction_names_its_version(api: Api) -> None:
+def test_a_prediction_names_its_version(api: LocalApi) -> None:
     """Model, version and digest, with the probabilities and how sure it is."""
     answer = api.predict(ROW).json()
-    digest = api.parts.served().target.digest
+    digest = api.state.served().target.digest
     assert answer == {
         "model": MODEL,
         "version": 1,
@@ -90,14 +69,14 @@ def test_a_prediction_names_its_version(api: Api) -> None:
     }
 
 
-def test_a_value_outside_the_training_data_is_a_warning(api: Api) -> None:
+def test_a_value_outside_the_training_data_is_a_warning(api: LocalApi) -> None:
     """The row is allowed, so it is answered."""
     assert api.predict({**ROW, "Age": 80}).json()["warnings"] == [
         "Age: 80 years lies outside the training data (14 to 61)"
     ]
 
 
-def test_an_explanation_is_given_on_request(api: Api) -> None:
+def test_an_explanation_is_given_on_request(api: LocalApi) -> None:
     """Contributions per class in the original columns, with what says whether they add up."""
     answer = api.predict(ROW, "/predict?explain=true").json()
     assert set(answer["explanation"]["contributions"]["yes"]) == {"Age", "Gender", "Visits"}
@@ -106,7 +85,7 @@ def test_an_explanation_is_given_on_request(api: Api) -> None:
     assert problem(api.predict(ROW, "/predict?explain=1"), 422, "InvalidInput")["detail"].startswith("explain: ")
 
 
-def test_a_row_without_a_finite_answer_is_an_error_of_that_row(worker: KnownWorker, api: Api) -> None:
+def test_a_row_without_a_finite_answer_is_an_error_of_that_row(worker: KnownWorker, api: LocalApi) -> None:
     """The others are answered, and the summary counts it with the bad ones."""
     worker.silent = (31.0,)
     answer = api.predict({"rows": [ROW, {**ROW, "Age": 31}, {**ROW, "Age": 5}, ROW]}, "/predict_batch").json()
@@ -121,15 +100,15 @@ def test_a_row_without_a_finite_answer_is_an_error_of_that_row(worker: KnownWork
 
 def test_a_table_is_answered_by_its_columns() -> None:
     """Of a version that answers with several named columns."""
-    api = Api(parts_in_memory(KnownWorker(table=True)))
+    api = LocalApi(state_in_memory(KnownWorker(table=True)))
     answer = api.predict({"rows": [ROW]}, "/predict_batch").json()
 
     assert answer["rows"][0]["prediction"] == {"score": 0.3, "label": "a"}
     assert (answer["rows"][0]["probabilities"], answer["rows"][0]["confidence"]) == ({}, None)
-    api.parts.line.close()
+    api.state.batcher.close()
 
 
-def test_bad_rows_do_not_stop_the_good_ones(api: Api) -> None:
+def test_bad_rows_do_not_stop_the_good_ones(api: LocalApi) -> None:
     """Each row is answered at its place, and the summary counts them."""
     rows = [ROW, {**ROW, "Age": 5}, {**ROW, "Gender": "Male"}, {}]
     answer = api.predict({"rows": rows}, "/predict_batch").json()
@@ -140,7 +119,7 @@ def test_bad_rows_do_not_stop_the_good_ones(api: Api) -> None:
     assert why["sentence"] == "row 2, Age: 5 is below 10 years (allowed 10 to 100)"
 
 
-def test_a_row_with_a_name_twice_is_a_bad_row(api: Api) -> None:
+def test_a_row_with_a_name_twice_is_a_bad_row(api: LocalApi) -> None:
     """Also in a batch, where the others go on."""
     row = json.dumps(ROW)
     body = f'{{"rows": [{row}, {row[:-1]}, "Age": 31}}]}}'
@@ -149,14 +128,14 @@ def test_a_row_with_a_name_twice_is_a_bad_row(api: Api) -> None:
     assert answer["rows"][1]["errors"][0]["sentence"] == "row 2, Age: is there more than once"
 
 
-def test_rows_that_are_all_bad_need_no_worker(api: Api, worker: KnownWorker) -> None:
+def test_rows_that_are_all_bad_need_no_worker(api: LocalApi, worker: KnownWorker) -> None:
     """There is nothing to ask it."""
     worker.asked.clear()
     assert api.predict({"rows": [{}]}, "/predict_batch").json()["summary"]["n_bad"] == 1
     assert worker.asked == []
 
 
-def test_health_lists_the_endpoints(api: Api) -> None:
+def test_health_lists_the_endpoints(api: LocalApi) -> None:
     """All four that people ask for, and those that machines do."""
     answer = api.ask("GET", "/").json()
     assert (answer["status"], answer["version"]) == ("ready", 1)
@@ -166,7 +145,7 @@ def test_health_lists_the_endpoints(api: Api) -> None:
     }  # fmt: skip
 
 
-def test_model_info_tells_columns_and_digest(api: Api) -> None:
+def test_model_info_tells_columns_and_digest(api: LocalApi) -> None:
     """What serves, and what it takes."""
     answer = api.ask("GET", "/model_info").json()
     assert answer["version"] == 1
@@ -203,7 +182,7 @@ LIMITS_TABLE: dict[str, tuple[bytes, int, str]] = {
 
 
 @pytest.mark.parametrize(("body", "status", "sentence"), LIMITS_TABLE.values(), ids=list(LIMITS_TABLE))
-def test_what_is_not_a_row_is_refused_in_one_sentence(api: Api, body: bytes, status: int, sentence: str) -> None:
+def test_what_is_not_a_row_is_refused_in_one_sentence(api: LocalApi, body: bytes, status: int, sentence: str) -> None:
     """As problem details under 4 KB, whatever was sent."""
     answer = api.ask("POST", "/predict", content=body, headers=JSON)
     content = problem(answer, status, answer.json()["code"])
@@ -221,7 +200,7 @@ BATCHES = {
 
 
 @pytest.mark.parametrize(("body", "sentence"), BATCHES.values(), ids=list(BATCHES))
-def test_what_is_no_batch_is_refused(api: Api, body: object, sentence: str) -> None:
+def test_what_is_no_batch_is_refused(api: LocalApi, body: object, sentence: str) -> None:
     """As a whole: it is not known what its rows are."""
     assert problem(api.predict(body, "/predict_batch"), 422, "InvalidInput")["detail"].startswith(sentence)
 
@@ -232,7 +211,7 @@ async def _chunks(count: int) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("count", [17, 200])
-def test_a_body_in_chunks_has_the_same_limit(api: Api, count: int) -> None:
+def test_a_body_in_chunks_has_the_same_limit(api: LocalApi, count: int) -> None:
     """Although nothing says in advance how long it is."""
     problem(api.ask("POST", "/predict", content=_chunks(count), headers=JSON), 413, "TooLarge")
 
@@ -244,9 +223,9 @@ async def _slowly() -> AsyncIterator[bytes]:
 
 def test_a_body_that_does_not_arrive_is_given_up(worker: KnownWorker) -> None:
     """Its place is free again."""
-    api = Api(parts_in_memory(worker, limits=LIMITS.model_copy(update={"body_seconds": 0.05})))
+    api = LocalApi(state_in_memory(worker, limits=LIMITS.model_copy(update={"body_seconds": 0.05})))
     problem(api.ask("POST", "/predict", content=_slowly(), headers=JSON), 408, "TooSlow")
-    assert api.parts.in_progress == 0
+    assert api.state.concurrency.in_progress == 0
 
 
 @pytest.mark.parametrize(
@@ -259,18 +238,18 @@ def test_a_body_that_does_not_arrive_is_given_up(worker: KnownWorker) -> None:
         {},
     ],
 )
-def test_what_is_not_sent_as_json_is_refused(api: Api, headers: dict[str, str]) -> None:
+def test_what_is_not_sent_as_json_is_refused(api: LocalApi, headers: dict[str, str]) -> None:
     """A browser's form cannot ask for predictions across sites either."""
     problem(api.ask("POST", "/predict", content=b"{}", headers=headers), 415, "WrongMediaType")
 
 
-def test_json_with_a_charset_is_taken(api: Api) -> None:
+def test_json_with_a_charset_is_taken(api: LocalApi) -> None:
     """Many clients write it."""
     headers = {"content-type": "application/json; charset=UTF-8"}
     assert api.ask("POST", "/predict", content=json.dumps(ROW), headers=headers).status_code == 200
 
 
-def test_a_refusal_stays_small(api: Api) -> None:
+def test_a_refusal_stays_small(api: LocalApi) -> None:
     """However many columns are wrong and however long their names are."""
     row = {f"{'x' * 300}{number}": "y" * 5_000 for number in range(60)}
     content = problem(api.predict(row), 422, "InvalidRows")
@@ -284,7 +263,7 @@ def test_a_refusal_stays_small(api: Api) -> None:
     ("GET", "/docs", 404, "NoSuchPath"),
     ("GET", "/%ff", 404, "NoSuchPath"),
 ])  # fmt: skip
-def test_other_paths_and_methods(api: Api, method: str, path: str, status: int, code: str) -> None:
+def test_other_paths_and_methods(api: LocalApi, method: str, path: str, status: int, code: str) -> None:
     """In the same form; an allowed method is named in the header."""
     answer = api.ask(method, path)
     problem(answer, status, code)
@@ -300,7 +279,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(("refusal", "status"), REFUSALS.values(), ids=list(REFUSALS))
-def test_a_worker_that_does_not_answer(api: Api, worker: KnownWorker, refusal: Exception, status: int) -> None:
+def test_a_worker_that_does_not_answer(api: LocalApi, worker: KnownWorker, refusal: Exception, status: int) -> None:
     """Is the server's fault, and the caller is told when to come again."""
     worker.refusal = refusal
     answer = api.predict(ROW)
@@ -308,13 +287,13 @@ def test_a_worker_that_does_not_answer(api: Api, worker: KnownWorker, refusal: E
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_what_a_model_says_about_a_row_is_not_passed_on(api: Api, worker: KnownWorker) -> None:
+def test_what_a_model_says_about_a_row_is_not_passed_on(api: LocalApi, worker: KnownWorker) -> None:
     """Its words may hold the row."""
     worker.refusal = WorkerRefusal("version 1", "cannot predict these rows (secret)", kind="failed")
     assert "secret" not in api.predict(ROW).text
 
 
-def test_a_mistake_of_ours_shows_no_stack(api: Api, worker: KnownWorker) -> None:
+def test_a_mistake_of_ours_shows_no_stack(api: LocalApi, worker: KnownWorker) -> None:
     """The log has it."""
     worker.refusal = RuntimeError("secret")
     answer = api.predict(ROW)
@@ -323,7 +302,7 @@ def test_a_mistake_of_ours_shows_no_stack(api: Api, worker: KnownWorker) -> None
     assert 'route="/predict",status="500"} 1.0' in api.ask("GET", "/metrics").text
 
 
-def test_a_crash_is_tried_once_more(api: Api, worker: KnownWorker) -> None:
+def test_a_crash_is_tried_once_more(api: LocalApi, worker: KnownWorker) -> None:
     """A prediction changes nothing, so that a worker that died costs a caller nothing."""
     said = worker.ask
 
@@ -335,9 +314,9 @@ def test_a_crash_is_tried_once_more(api: Api, worker: KnownWorker) -> None:
     assert api.predict(ROW).status_code == 200
 
 
-def test_only_so_many_requests_at_once(api: Api) -> None:
+def test_only_so_many_requests_at_once(api: LocalApi) -> None:
     """More are told to come again."""
-    api.parts.in_progress = LIMITS.at_once
+    api.state.concurrency.in_progress = LIMITS.at_once
     answer = api.predict(ROW)
     problem(answer, 503, "TooManyRequests")
     assert answer.headers["retry-after"]
@@ -351,7 +330,7 @@ def test_without_a_champion_nothing_is_predicted(worker: KnownWorker) -> None:
     registry = registry_with_columns()
     registry.set_alias(MODEL, "champion", None)
     registry.set_stage(MODEL, 1, Stage.NONE)
-    api = Api(parts_in_memory(worker, registry=registry))
+    api = LocalApi(state_in_memory(worker, registry=registry))
     assert "has none" in problem(api.predict(ROW), 503, "NothingServed")["detail"]
     problem(api.ask("GET", "/model_info"), 503, "NothingServed")
     ready = api.ask("GET", "/readyz")
@@ -361,23 +340,23 @@ def test_without_a_champion_nothing_is_predicted(worker: KnownWorker) -> None:
     assert api.ask("GET", "/openapi.json").json()["components"]["schemas"]["Row"] == {"type": "object", "title": "Row"}
 
 
-def test_a_degraded_server_is_ready(api: Api) -> None:
+def test_a_degraded_server_is_ready(api: LocalApi) -> None:
     """And says why it is degraded."""
-    api.parts.follower.standing = replace(api.parts.standing, reason="the registry does not answer")
+    api.state.follower.status = replace(api.state.status, reason="the registry does not answer")
     ready = api.ask("GET", "/readyz")
     assert ready.status_code == 200
     assert (ready.json()["degraded"], ready.json()["reason"]) == (True, "the registry does not answer")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_mistake_in_a_look_does_not_end_the_following(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_in_a_look_does_not_end_the_following(api: LocalApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """What serves goes on, degraded, and the next look makes it good."""
-    follower = api.parts.follower
-    monkeypatch.setattr(follower, "look", lambda: 1 / 0)
-    run_async(_look(follower))
+    follower = api.state.follower
+    monkeypatch.setattr(follower, "refresh", lambda: 1 / 0)
+    run_async(_refresh(follower))
     assert api.ask("GET", "/readyz").json()["status"] == "degraded"
     monkeypatch.undo()
-    run_async(_look(follower))
+    run_async(_refresh(follower))
     assert api.ask("GET", "/readyz").json()["status"] == "ready"
 
 
@@ -385,12 +364,12 @@ def test_a_mistake_in_a_look_does_not_end_the_following(api: Api, monkeypatch: p
 
 
 @pytest.fixture
-def guarded(worker: KnownWorker) -> Api:
-    return Api(parts_in_memory(worker, token=TOKEN))
+def guarded(worker: KnownWorker) -> LocalApi:
+    return LocalApi(state_in_memory(worker, token=TOKEN))
 
 
 @pytest.mark.parametrize("path", ["/model_info", "/metrics", "/openapi.json", "/nothing", "/x//predict", "/predict/"])
-def test_the_token_protects_all_but_health(guarded: Api, path: str) -> None:
+def test_the_token_protects_all_but_health(guarded: LocalApi, path: str) -> None:
     """Also paths that do not exist."""
     answer = guarded.ask("GET", path)
     problem(answer, 401, "TokenNeeded")
@@ -398,7 +377,7 @@ def test_the_token_protects_all_but_health(guarded: Api, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/livez", "/readyz"])
-def test_probes_need_no_token(guarded: Api, path: str) -> None:
+def test_probes_need_no_token(guarded: LocalApi, path: str) -> None:
     """They come from machines that have none."""
     assert guarded.ask("GET", path).status_code == 200
 
@@ -419,7 +398,7 @@ SHOWN = {
 
 
 @pytest.mark.parametrize(("shown", "status"), SHOWN.values(), ids=list(SHOWN))
-def test_only_the_token_itself_opens(guarded: Api, shown: list[str], status: int) -> None:
+def test_only_the_token_itself_opens(guarded: LocalApi, shown: list[str], status: int) -> None:
     """Exactly one header with exactly the token."""
     headers = [(b"content-type", b"application/json"), *((b"authorization", each.encode("latin-1")) for each in shown)]
     assert guarded.ask("POST", "/predict", content=json.dumps(ROW), headers=headers).status_code == status
@@ -475,14 +454,16 @@ HOSTS = {"api.example": 200, "API.example:8000": 200, "[::1]:80": 200, "[::1]": 
 @pytest.mark.parametrize(("host", "status"), HOSTS.items())
 def test_hosts_where_they_are_configured(worker: KnownWorker, host: str, status: int) -> None:
     """A page that points its name at this machine cannot ask."""
-    api = Api(parts_in_memory(worker, limits=LIMITS.model_copy(update={"allowed_hosts": ["api.example", "[::1]"]})))
+    api = LocalApi(
+        state_in_memory(worker, limits=LIMITS.model_copy(update={"allowed_hosts": ["api.example", "[::1]"]}))
+    )
     assert api.ask("GET", "/", headers={"host": host}).status_code == status
 
 
 # The description, and the counters
 
 
-def test_the_description_has_every_column(api: Api) -> None:
+def test_the_description_has_every_column(api: LocalApi) -> None:
     """Type, unit, range, categories and description, with an example that works."""
     schemas = api.ask("GET", "/openapi.json").json()["components"]["schemas"]
     row = schemas["Row"]
@@ -531,14 +512,14 @@ def test_the_description_says_what_may_be_left_out_and_what_cannot_be_given() ->
         assert fits == (not check_row(row, LAYOUT).problems)
 
 
-def test_every_path_that_answers_is_described(api: Api) -> None:
+def test_every_path_that_answers_is_described(api: LocalApi) -> None:
     """And nothing else."""
     content = api.ask("GET", "/openapi.json").json()
     listed = {each["path"] for each in api.ask("GET", "/").json()["endpoints"]}
     assert set(content["paths"]) == listed - {"/openapi.json"}
 
 
-def test_the_description_says_when_a_token_is_needed(api: Api, guarded: Api) -> None:
+def test_the_description_says_when_a_token_is_needed(api: LocalApi, guarded: LocalApi) -> None:
     """For the paths that ask for it."""
     headers = {"authorization": f"Bearer {TOKEN}"}
     content = guarded.ask("GET", "/openapi.json", headers=headers).json()
@@ -547,7 +528,7 @@ def test_the_description_says_when_a_token_is_needed(api: Api, guarded: Api) -> 
     assert "securitySchemes" not in api.ask("GET", "/openapi.json").json()["components"]
 
 
-def test_counters(api: Api) -> None:
+def test_counters(api: LocalApi) -> None:
     """Requests by path and status, predictions by version and class, and how the champion stands."""
     api.predict(ROW)
     api.predict({})
@@ -567,11 +548,11 @@ def test_counters(api: Api) -> None:
     assert "/nothing" not in text
 
 
-def test_counters_stay_few(api: Api) -> None:
+def test_counters_stay_few(api: LocalApi) -> None:
     """Old versions go, and a class that the model does not list is `other`."""
-    target = api.parts.served().target
+    target = api.state.served().target
     for version in range(1, 9):
-        api.parts.measures.predicted(
+        api.state.metrics.predicted(
             replace(target, resolved=replace(target.resolved, version=version)), {"surprise": 1}
         )
     text = api.ask("GET", "/metrics").text
@@ -580,7 +561,7 @@ def test_counters_stay_few(api: Api) -> None:
     assert f'signoff_predictions_total{{class="other",model="{MODEL}",version="1"}}' not in text
 
 
-def test_every_answer_has_the_headers(api: Api) -> None:
+def test_every_answer_has_the_headers(api: LocalApi) -> None:
     """Also a refusal: nothing is kept, nothing is framed, nothing is guessed."""
     for answer in (api.ask("GET", "/"), api.ask("GET", "/nothing")):
         assert answer.headers["x-content-type-options"] == "nosniff"
@@ -597,7 +578,7 @@ def test_the_example_of_the_readme_works(worker: KnownWorker) -> None:
     demo = yaml.safe_load((ROOT / "params.yaml").read_text())["schema"]
     version = registry.add_version(MODEL, files={"MLmodel": b"demo"}, documents={"feature_schema": demo})
     registry.set_alias(MODEL, "champion", version)
-    api = Api(parts_in_memory(worker, registry=registry))
+    api = LocalApi(state_in_memory(worker, registry=registry))
     readme = (ROOT / "README.md").read_text()
     address, body = re.findall(r"curl (\S+) -H 'Content-Type: application/json' -d '(.*?)'", readme, re.DOTALL)[0]
     shown = json.loads(re.findall(r"```json\n(.*?)```", readme, re.DOTALL)[0])
@@ -624,10 +605,10 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize("row", MISTAKES)
-def test_one_validation_for_all_doors(api: Api, row: dict[str, object]) -> None:
+def test_one_validation_for_all_doors(api: LocalApi, row: dict[str, object]) -> None:
     """The command line says the same sentence, in a batch with the number of the row before it."""
     with pytest.raises(InvalidRows) as refusal:
-        check_rows([parse_row(json.dumps(row))], api.parts.served().schema)
+        check_rows([parse_row(json.dumps(row))], api.state.served().schema)
     assert problem(api.predict(row), 422, "InvalidRows")["detail"] == str(refusal.value)
     many = api.predict({"rows": [ROW, row]}, "/predict_batch").json()["rows"][1]["errors"]
     assert [each["sentence"] for each in many] == [f"row 2, {each.sentence}" for each in refusal.value.problems]

@@ -44,4 +44,4 @@ def test_several_labels_of_each_row() -> None:
     assert [row["probabilities"] for row in rows] == [{"0": 0.9, "1": 0.8}, {"0": 0.2, "1": 0.7}]
     assert [row["confidence"] for row in rows] == [None, None]
     assert counts(target, found) == {}
-    assert answers.prediction(Prediction(said[0], {"0": 0.9, "1": 0.8}), ())["confidence"] is None
+    assert answers.prediction(target, Prediction(said[0], {"0": 0.9, "1": 0.8}), None).confidence is None

@@ -12,12 +12,12 @@ from pipeline.governance.lifecycle import (
     Stage,
     alias_move,
     check_alias,
-    check_reason,
     parse_stage,
     parse_target,
     plan_changes,
     stage_move,
 )
+from pipeline.governance.reason import check_reason
 
 CHAMPION = Slot.of_alias("m", "champion")
 STATE = ModelState(

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline.governance.decide import Request, check_slot
+from pipeline.governance.decide import Request
 from pipeline.governance.errors import (
     Blocked,
     Conflict,
@@ -34,7 +34,7 @@ from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Slot, Stag
 from pipeline.governance.metrics import Direction, MetricRules
 from pipeline.governance.out_of_band import check_unmoved, state_text
 from pipeline.governance.policy import Actor, Established, GateRule, Mode
-from pipeline.governance.service import GovernanceService
+from pipeline.governance.review import check_slot
 from support.desks import (
     GRACE,
     MODEL,
@@ -43,6 +43,7 @@ from support.desks import (
     KnownClaims,
     KnownDifferences,
     KnownSmoke,
+    OpenDesk,
     add_good_version,
     before_the_lock,
     build_desk,
@@ -59,7 +60,7 @@ NOBODY = Actor("nobody", Established.PROGRAM)  # the policy lists no such progra
 OUR_EVENTS = [EventType.BASELINE, EventType.DECIDED, EventType.APPLIED]
 
 
-def promote(desk: GovernanceService, version: int, stage: Stage, **options: object):
+def promote(desk: OpenDesk, version: int, stage: Stage, **options: object):
     return desk.promote(MODEL, version, stage, reason=REASON, actor=GRACE, **options)
 
 
@@ -68,13 +69,13 @@ def move_stages(registry: InMemoryRegistry, stages: dict[int, Stage]) -> None:
         registry.set_stage(MODEL, version, stage)
 
 
-def champion(desk: GovernanceService, *versions: int) -> None:
+def champion(desk: OpenDesk, *versions: int) -> None:
     for version in versions:
         promote(desk, version, Stage.STAGING)
         promote(desk, version, Stage.PRODUCTION)
 
 
-def types(desk: GovernanceService) -> list[EventType]:
+def types(desk: OpenDesk) -> list[EventType]:
     return [entry.type for entry in desk.history(MODEL)]
 
 
@@ -160,7 +161,7 @@ class TestPromotion:
         assert desk.show(MODEL, 1).content["tags"]["validation_status"] == "mine"
 
     @staticmethod
-    def validation(desk: GovernanceService) -> str:
+    def validation(desk: OpenDesk) -> str:
         return desk.registry.version(MODEL, 1).row.tags["validation_status"]
 
     def test_counts_its_gates(self) -> None:
@@ -239,7 +240,7 @@ class TestVerifyOfADamagedLedger:
         assert any(each.startswith("not all could be checked: the registry") for each in found)
 
 
-REFUSALS: list[tuple[str, Callable[[GovernanceService], object], type[SignoffError]]] = [
+REFUSALS: list[tuple[str, Callable[[OpenDesk], object], type[SignoffError]]] = [
     ("a gate that prevents", lambda desk: promote(desk, 1, Stage.PRODUCTION), Blocked),
     ("nothing to do", lambda desk: promote(desk, 3, Stage.NONE), NothingToDo),
     ("an old state", lambda desk: promote(desk, 1, Stage.STAGING, expect="/1=Archived#4"), StateChanged),
@@ -264,7 +265,7 @@ REFUSALS: list[tuple[str, Callable[[GovernanceService], object], type[SignoffErr
 
 @pytest.mark.parametrize(("call", "error"), [row[1:] for row in REFUSALS], ids=[row[0] for row in REFUSALS])
 def test_a_refused_request_changes_nothing_and_leaves_one_denied(
-    call: Callable[[GovernanceService], object], error: type[SignoffError]
+    call: Callable[[OpenDesk], object], error: type[SignoffError]
 ) -> None:
     """Refusals are events too."""
     desk = build_desk()
@@ -286,7 +287,7 @@ def test_a_refused_request_changes_nothing_and_leaves_one_denied(
         (lambda desk: desk.remove_alias(MODEL, "shadow", reason=REASON, actor=NOBODY), set()),
     ],
 )
-def test_a_refusal_says_which_version_was_meant(move: Callable[[GovernanceService], object], subject: set[str]) -> None:
+def test_a_refusal_says_which_version_was_meant(move: Callable[[OpenDesk], object], subject: set[str]) -> None:
     """By number and time of registration, as far as there is one; nothing is read where no version was named."""
     desk = build_desk()
     with pytest.raises(NotAllowed):
@@ -312,7 +313,7 @@ def test_a_refusal_says_which_version_was_meant(move: Callable[[GovernanceServic
         (lambda desk: desk.evidence("0" * 64), NotFound),
     ],
 )
-def test_malformed_input_is_no_request(call: Callable[[GovernanceService], object], error: type[SignoffError]) -> None:
+def test_malformed_input_is_no_request(call: Callable[[OpenDesk], object], error: type[SignoffError]) -> None:
     """Nothing is recorded about it."""
     desk = build_desk()
     with pytest.raises(error):
@@ -324,7 +325,7 @@ def test_malformed_input_is_no_request(call: Callable[[GovernanceService], objec
 class TestMovesThatAreNotListed:
     """Closed to everybody."""
 
-    def desk(self, *closed: MoveKind) -> GovernanceService:
+    def desk(self, *closed: MoveKind) -> OpenDesk:
         policy = default_policy()
         return build_desk(policy=replace(policy, moves={k: v for k, v in policy.moves.items() if k not in closed}))
 
@@ -358,7 +359,7 @@ class TestMovesThatAreNotListed:
 class TestWarnings:
     """A warning is shown, asks for an acceptance, and is recorded."""
 
-    def desk(self) -> GovernanceService:
+    def desk(self) -> OpenDesk:
         desk = build_desk(comparer=KnownDifferences([worse("f1_macro")]))
         champion(desk, 1)
         promote(desk, 2, Stage.STAGING)
@@ -466,7 +467,7 @@ class TestConcurrency:
         """A to B and back to A between review and lock: somebody decided twice, whatever the registry shows now."""
         desk = build_desk()
 
-        def there_and_back(other: GovernanceService) -> None:
+        def there_and_back(other: OpenDesk) -> None:
             promote(other, 1, Stage.ARCHIVED)
             promote(other, 1, Stage.NONE)
 
@@ -482,7 +483,7 @@ class TestConcurrency:
         registry = small_registry()
         desk = build_desk(registry)
 
-        def moved(other: GovernanceService) -> None:
+        def moved(other: OpenDesk) -> None:
             registry.set_stage(MODEL, 1, Stage.ARCHIVED)
             other.reconcile(MODEL)
 
@@ -552,7 +553,7 @@ class TestConcurrency:
         registry = small_registry()
         desk = build_desk(registry)
 
-        def half_done(other: GovernanceService) -> None:
+        def half_done(other: OpenDesk) -> None:
             held, registry.set_stage = registry.set_stage, failing(registry, Unavailable("gone"))
             with pytest.raises(Unavailable):
                 promote(other, 1, Stage.STAGING)
@@ -625,7 +626,7 @@ class LoggedLedger(InMemoryLedger):
 class TestOpening:
     """What the first write needs is loaded before the intent: seconds that no decision may be charged with."""
 
-    def desk(self) -> tuple[GovernanceService, list[str]]:
+    def desk(self) -> tuple[OpenDesk, list[str]]:
         log: list[str] = []
         return build_desk(Logged(log), LoggedLedger(log)), log
 
@@ -774,7 +775,7 @@ class TestAliases:
             lambda desk: desk.remove_alias(MODEL, "champion", reason=REASON, actor=GRACE),
         ],
     )
-    def test_champion_leaves_only_with_a_successor(self, leave: Callable[[GovernanceService], object]) -> None:
+    def test_champion_leaves_only_with_a_successor(self, leave: Callable[[OpenDesk], object]) -> None:
         """Promote another or roll back first."""
         desk = build_desk()
         champion(desk, 1)
@@ -795,7 +796,7 @@ class KnownSlot:
 class TestOutOfBand:
     """Somebody moved it by another way."""
 
-    def moved(self) -> tuple[GovernanceService, InMemoryRegistry]:
+    def moved(self) -> tuple[OpenDesk, InMemoryRegistry]:
         registry = small_registry()
         desk = build_desk(registry)
         champion(desk, 1)
@@ -890,7 +891,7 @@ class TestOutOfBand:
         """What is ended must be what was seen."""
         desk, registry = self.canary()
 
-        def move(other: GovernanceService) -> None:
+        def move(other: OpenDesk) -> None:
             registry.set_alias(MODEL, "canary", 1)
             other.reconcile(MODEL)
 
@@ -926,14 +927,14 @@ class TestOutOfBand:
 
         assert types(desk)[-2:] == [EventType.ADOPTED, EventType.DENIED]
 
-    def canary(self) -> tuple[GovernanceService, InMemoryRegistry]:
+    def canary(self) -> tuple[OpenDesk, InMemoryRegistry]:
         registry = small_registry()
         desk = build_desk(registry)
         desk.set_alias(MODEL, "canary", 2, reason=REASON, actor=GRACE)
         registry.set_alias(MODEL, "canary", 3)
         return desk, registry
 
-    def meanwhile(self, desk: GovernanceService, act: Callable[[GovernanceService], object]) -> None:
+    def meanwhile(self, desk: OpenDesk, act: Callable[[OpenDesk], object]) -> None:
         """Another process acts between what was read and what is written."""
         reported = desk.reconciler._reported
 
@@ -1156,7 +1157,7 @@ class TestOutOfBand:
 class TestReconcile:
     """What a crash left is finished."""
 
-    def crashed(self, *, applied: bool, elsewhere: bool = False) -> tuple[GovernanceService, InMemoryRegistry]:
+    def crashed(self, *, applied: bool, elsewhere: bool = False) -> tuple[OpenDesk, InMemoryRegistry]:
         registry = small_registry()
         desk = build_desk(registry)
         promote(desk, 1, Stage.STAGING)
@@ -1254,7 +1255,7 @@ def test_a_baseline_that_somebody_else_wrote_meanwhile_is_enough() -> None:
 class TestTampering:
     """Registered bytes can be overwritten in MLflow; here it is seen."""
 
-    def desk(self) -> tuple[GovernanceService, InMemoryRegistry]:
+    def desk(self) -> tuple[OpenDesk, InMemoryRegistry]:
         registry = small_registry()
         desk = build_desk(registry)
         champion(desk, 1)

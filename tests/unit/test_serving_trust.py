@@ -8,8 +8,8 @@ from pipeline.governance.errors import Blocked
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.ledger import Event, EventType, SlotChange
 from pipeline.governance.lifecycle import Slot, Stage
-from pipeline.governance.recorded import RecordedFiles
-from pipeline.serving.trust import LedgerView, Trust, judge
+from pipeline.governance.standing import LedgerView, RecordedFiles
+from pipeline.serving.trust import Trust, judge
 from support.desks import GRACE, MODEL, REASON, build_desk, small_registry
 
 

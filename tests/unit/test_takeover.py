@@ -7,13 +7,13 @@ import pytest
 from pipeline.governance.errors import Blocked, NotAllowed, OutOfBand, Refused, StateChanged
 from pipeline.governance.ledger import EventType
 from pipeline.governance.lifecycle import ModelState, Stage, parse_target
-from pipeline.governance.service import GovernanceService
-from pipeline.serving.trust import LedgerView
+from pipeline.governance.standing import LedgerView
 from support.desks import (
     GRACE,
     MODEL,
     PIPELINE,
     REASON,
+    OpenDesk,
     add_good_version,
     before_the_lock,
     build_desk,
@@ -34,21 +34,21 @@ def found_registry() -> InMemoryRegistry:
     return registry
 
 
-def promote(desk: GovernanceService, version: int, stage: Stage, **options: object):
+def promote(desk: OpenDesk, version: int, stage: Stage, **options: object):
     return desk.promote(MODEL, version, stage, reason=REASON, actor=GRACE, **options)
 
 
-def types(desk: GovernanceService, model: str = MODEL) -> list[EventType]:
+def types(desk: OpenDesk, model: str = MODEL) -> list[EventType]:
     return [stored.event.type for stored in desk.ledger.events(model=model)]
 
 
-def refused_before_the_takeover(desk: GovernanceService) -> None:
+def refused_before_the_takeover(desk: OpenDesk) -> None:
     """The first event about the model is a refusal: it says nothing about what the registry held."""
     with pytest.raises(NotAllowed):
         desk.adopt(MODEL, reason=REASON, actor=PIPELINE)
 
 
-def nothing(_: GovernanceService) -> None:
+def nothing(_: OpenDesk) -> None:
     """The ledger holds no event at all."""
 
 
@@ -56,7 +56,7 @@ def nothing(_: GovernanceService) -> None:
 class TestAModelThatWasNeverSeen:
     """Where there is no baseline, nothing has moved."""
 
-    def test_is_settled_in_every_review(self, before: Callable[[GovernanceService], None]) -> None:
+    def test_is_settled_in_every_review(self, before: Callable[[OpenDesk], None]) -> None:
         """Of a stage, of an alias, and of a champion's successor."""
         desk = build_desk(found_registry())
         before(desk)
@@ -65,7 +65,7 @@ class TestAModelThatWasNeverSeen:
         assert desk.review(parse_target(MODEL, 2, "@nightly")).open
         assert desk.review(parse_target(MODEL, 2, "Archived")).open
 
-    def test_is_in_the_same_state_after_the_takeover(self, before: Callable[[GovernanceService], None]) -> None:
+    def test_is_in_the_same_state_after_the_takeover(self, before: Callable[[OpenDesk], None]) -> None:
         """What a review handed out is taken back by the decision that takes the model over."""
         desk = build_desk(found_registry())
         before(desk)
@@ -75,7 +75,7 @@ class TestAModelThatWasNeverSeen:
         assert review.state == "@champion=1#0,/2=Staging#0,/1=Production#0"
         assert types(desk)[-3:] == [EventType.BASELINE, EventType.DECIDED, EventType.APPLIED]
 
-    def test_differs_nowhere(self, before: Callable[[GovernanceService], None]) -> None:
+    def test_differs_nowhere(self, before: Callable[[OpenDesk], None]) -> None:
         """First page, verify, and the readers of the ledger that serve predictions."""
         desk = build_desk(found_registry())
         before(desk)
@@ -85,7 +85,7 @@ class TestAModelThatWasNeverSeen:
         assert desk.verify(new=True) == []
         assert not LedgerView.read(desk.ledger, MODEL).known
 
-    def test_is_taken_over_by_reconcile(self, before: Callable[[GovernanceService], None]) -> None:
+    def test_is_taken_over_by_reconcile(self, before: Callable[[OpenDesk], None]) -> None:
         """As it was found; from then on a move by another way is one."""
         registry = found_registry()
         desk = build_desk(registry)
@@ -157,7 +157,7 @@ def test_models_that_were_renamed_or_deleted_are_named() -> None:
 class TestARegistryOfAliasesAlone:
     """The champion is in stage None, as MLflow's own documentation has it: no desk may forbid every way on."""
 
-    def desk(self, ledger: InMemoryLedger | None = None) -> GovernanceService:
+    def desk(self, ledger: InMemoryLedger | None = None) -> OpenDesk:
         registry = small_registry()
         registry.set_alias(MODEL, "champion", 1)
         return build_desk(registry, ledger)

@@ -1,4 +1,4 @@
-"""What a reviewer is shown about two versions, section by section; `a` is the reference."""
+"""The sections of the compare page, each about two versions; `a` is the reference."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,9 +11,9 @@ from dashboard.compare import charts as compare_charts
 from dashboard.compare import tables
 from dashboard.compare.picker import ComparedVersions
 from dashboard.components import charts, widgets, words
-from dashboard.components.explanation_summary import importance
+from dashboard.components.explanations import importance
 from dashboard.components.trust import trust_badge
-from pipeline.governance.compare import Comparison, MetricRow
+from pipeline.governance.compare import Comparison, Differences, MetricRow
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.metrics import Direction, direction_of
 from pipeline.governance.paired import Agreement
@@ -26,18 +26,18 @@ VERDICT_LOOKS: dict[str, tuple[str, widgets.Colour]] = {
 VERDICT_COLOURS = {tables.BETTER: "green", tables.WORSE: "red", tables.ALIKE: "gray"}
 RESULT_COLOURS = {tables.DIFFERS: "orange", tables.SAME: "gray"}
 SIGNED = "%+.4f"
-CHANCE, SMALLEST_SHOWN = 0.05, 0.0001
+SIGNIFICANCE, SMALLEST_SHOWN = 0.05, 0.0001
 
 
 def sides(comparison: Comparison) -> None:
     left, right = st.columns(2, gap="medium")
-    for place, evidence, role in ((left, comparison.a, "Reference"), (right, comparison.b, "Compared with it")):
-        with place, st.container(border=True, gap="xsmall"):
+    for column, evidence, role in ((left, comparison.a, "Reference"), (right, comparison.b, "Compared with it")):
+        with column, st.container(border=True, gap="xsmall"):
             _side(evidence, role)
 
 
 def verdicts(comparison: Comparison) -> None:
-    """The answer in one line; where there is none, why."""
+    """How many metrics are better and worse, in one line; or why the two versions cannot be compared so."""
     if comparison.warning is not None:
         missing = [f"{head} came without evaluation rows." for head in tables.without_rows(comparison)]
         text = "\n".join(missing or [comparison.warning.text])
@@ -61,10 +61,10 @@ def metrics(comparison: Comparison) -> None:
         return
     # r2 has no unit: on the axis of errors, which have one, its interval would be a dot.
     numbers = comparison.paired is not None and comparison.paired.confusions is None
-    if shown := [line for line in comparison.metrics if line.interval and not (numbers and line.name == "r2")]:
+    if shown := [row for row in comparison.metrics if row.interval and not (numbers and row.name == "r2")]:
         figure = compare_charts.differences(shown, _minus(comparison), dark=_dark())
         st.plotly_chart(figure, config=charts.PLAIN, alt="Difference of each metric with its interval")
-    _lines_table(frame, comparison, "Metrics of both versions with difference, interval, n and verdict")
+    _metrics_table(frame, comparison, "Metrics of both versions with difference, interval, n and verdict")
     if comparison.paired is not None:
         if comparison.paired.agreement is not None:
             _agreement(comparison, comparison.paired.agreement)
@@ -82,8 +82,8 @@ def classes(comparison: Comparison) -> None:
         return
     st.subheader("Recall per class", anchor=False)
     _count_badges(comparison.classes)
-    frame = tables.lines("Class", comparison.classes, tables.heads(comparison))
-    _lines_table(frame, comparison, "Recall per class with difference, interval, n and verdict")
+    frame = tables.metric_rows("Class", comparison.classes, tables.heads(comparison))
+    _metrics_table(frame, comparison, "Recall per class with difference, interval, n and verdict")
     st.subheader("Confusion, difference", anchor=False)
     figure = compare_charts.confusion_difference(paired.confusions, dark=_dark())
     st.plotly_chart(figure, config=charts.PLAIN, alt="Confusion counts: version compared minus reference")
@@ -94,8 +94,8 @@ def classes(comparison: Comparison) -> None:
 def _slices(comparison: Comparison, metric: str) -> None:
     st.subheader(f"{metric} per slice", anchor=False)
     _count_badges(comparison.slices)
-    frame = tables.lines("Slice", tables.worst_first(comparison.slices), tables.heads(comparison))
-    _lines_table(frame, comparison, f"{metric} per slice with difference, interval, n and verdict")
+    frame = tables.metric_rows("Slice", tables.worst_first(comparison.slices), tables.heads(comparison))
+    _metrics_table(frame, comparison, f"{metric} per slice with difference, interval, n and verdict")
     st.caption(
         "Intervals are widened so that those of all classes hold together, and those of all slices. "
         "With few rows only a large difference can be told."
@@ -117,21 +117,24 @@ def calibration(comparison: Comparison) -> None:
             "Above the dotted line a version is right more often than its probability says, below it less often. "
             "Larger dots stand for more rows."
         )
-    _lines_table(
-        tables.lines("Metric", [line for line in comparison.metrics if line.name in ("calibration_error", "log_loss")],
-                     tables.heads(comparison)),
+    _metrics_table(
+        tables.metric_rows(
+            "Metric",
+            [row for row in comparison.metrics if row.name in ("calibration_error", "log_loss")],
+            tables.heads(comparison),
+        ),
         comparison,
         "Calibration error and log loss of both versions",
-    )  # fmt: skip
+    )
 
 
 def importances(comparison: Comparison) -> None:
     """From each version's own explanation summary, as it was stored at registration."""
     sides = dict(zip(tables.heads(comparison), (comparison.a, comparison.b), strict=True))
     shares = {name: importance(evidence) for name, evidence in sides.items()}
-    for name in (name for name, held in shares.items() if not held):
+    for name in (name for name, by_column in shares.items() if not by_column):
         st.caption(f"{name} came without an explanation summary.")
-    if known := {name: held for name, held in shares.items() if held}:
+    if known := {name: by_column for name, by_column in shares.items() if by_column}:
         figure = compare_charts.importances(known)
         st.plotly_chart(figure, config=charts.PLAIN, alt="Importance of the columns in each version")
         st.caption("Mean absolute contribution of a column, as a share of all columns of its version.")
@@ -142,14 +145,14 @@ def importances(comparison: Comparison) -> None:
 
 def different(comparison: Comparison) -> None:
     only = st.toggle("Differences only", value=True, key="only", bind="query-params")
-    for part, attribute in tables.PARTS.items():
-        held = getattr(comparison, attribute)
-        st.subheader(part, anchor=False)
-        n = len(held.different)
-        st.caption(f"{words.count(n, 'difference') if n else 'No differences'}, {held.equal:,} equal.")
-        frame = tables.differences(comparison, part, only=only)
+    for section, attribute in tables.SECTIONS.items():
+        found: Differences = getattr(comparison, attribute)
+        st.subheader(section, anchor=False)
+        n = len(found.different)
+        st.caption(f"{words.count(n, 'difference') if n else 'No differences'}, {found.equal:,} equal.")
+        frame = tables.differences(comparison, section, only=only)
         if not frame.empty:
-            _differences_table(frame, part)
+            _differences_table(frame, section)
 
 
 def _side(evidence: Evidence, role: str) -> None:
@@ -165,9 +168,9 @@ def _side(evidence: Evidence, role: str) -> None:
     st.text(f"{kind}, registered {words.moment(content['created_at'])}")
 
 
-def _count_badges(lines: Sequence[MetricRow]) -> None:
+def _count_badges(rows: Sequence[MetricRow]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        for verdict, n in tables.counts(lines).items():
+        for verdict, n in tables.counts(rows).items():
             icon, colour = VERDICT_LOOKS[verdict]
             st.badge(f"{n} {verdict}", icon=icon, color=colour)
 
@@ -175,23 +178,22 @@ def _count_badges(lines: Sequence[MetricRow]) -> None:
 def _agreement(comparison: Comparison, found: Agreement) -> None:
     a, b = (name.lower() for name in tables.heads(comparison))
     p_value = f"p = {found.p_value:.4f}" if found.p_value >= SMALLEST_SHOWN else f"p < {SMALLEST_SHOWN}"
-    likely = found.p_value >= CHANCE
-    says = (
-        "There is no evidence that one is right more often."
-        if likely
-        else "That one is right more often is unlikely to be chance."
+    conclusion = (
+        "That one is right more often is unlikely to be chance."
+        if found.p_value < SIGNIFICANCE
+        else "There is no evidence that one is right more often."
     )
     with st.container(gap="xxsmall"):
         st.text(
             f"Of {found.n:,} rows both are right on {found.both_right:,}, only {a} on {found.only_a_right:,}, only {b} "
             f"on {found.only_b_right:,}. They predict {found.flipped:,} rows differently."
         )
-        st.text(f"McNemar's exact test of the accuracy: {p_value}. {says}")
+        st.text(f"McNemar's exact test of the accuracy: {p_value}. {conclusion}")
 
 
 def _how_judged(comparison: Comparison) -> None:
     confidence = session.settings().evaluation.confidence
-    lower = [line.name for line in comparison.metrics if line.verdict and direction_of(line.name) is Direction.LOWEST]
+    lower = [row.name for row in comparison.metrics if row.verdict and direction_of(row.name) is Direction.LOWEST]
     less = f" Of {' and '.join(sorted(lower)).replace('_', ' ')} less is better." if lower else ""
     st.caption(
         f"Both are judged on the same rows, drawn again together; intervals at {confidence:.0%}. "
@@ -200,7 +202,7 @@ def _how_judged(comparison: Comparison) -> None:
     )
 
 
-def _lines_table(frame: pd.DataFrame, comparison: Comparison, alt: str) -> None:
+def _metrics_table(frame: pd.DataFrame, comparison: Comparison, alt: str) -> None:
     number = st.column_config.NumberColumn(format=widgets.FOUR_DIGITS)
     st.dataframe(
         frame,
@@ -217,19 +219,19 @@ def _lines_table(frame: pd.DataFrame, comparison: Comparison, alt: str) -> None:
     )
 
 
-def _differences_table(frame: pd.DataFrame, part: str) -> None:
+def _differences_table(frame: pd.DataFrame, section: str) -> None:
     st.dataframe(
         frame,
         hide_index=True,
         height=widgets.height_of(len(frame)),
         column_config={tables.RESULT: badge_column(RESULT_COLOURS, 105)},
         placeholder=words.NOTHING,
-        alt=f"{part} of both versions",
+        alt=f"{section} of both versions",
     )
 
 
 def badge_column(colours: dict[str, str], width: int) -> Any:  # noqa: ANN401 (Streamlit's column)
-    """Each cell is a list of words; the colour only repeats them."""
+    """A column whose cells are lists of words drawn as badges; a colour only repeats what its word says."""
     return st.column_config.MultiselectColumn(options=list(colours), color=list(colours.values()), width=width)
 
 
@@ -246,7 +248,7 @@ def _dark() -> bool:
 
 
 def in_detail(choice: ComparedVersions) -> int:
-    """The version that the rest of the page is about."""
+    """The version that the rest of the page compares with the reference; of several the visitor chooses one."""
     if len(choice.others) == 1:
         return choice.others[0]
     _table(choice)

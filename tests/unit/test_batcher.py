@@ -1,4 +1,4 @@
-"""Callers in line: asked about together, failing alone, and never waiting for ever."""
+"""Requests in the queue: asked about together, failing alone, and never waiting for ever."""
 
 import asyncio
 import threading
@@ -63,7 +63,7 @@ def scorer(service: GovernanceService, worker: SlowWorker) -> Scorer:
 def served(service: GovernanceService, scorer: Scorer, worker: SlowWorker) -> Iterator[Served]:
     worker.gate.set()
     follower = Follower(service, scorer, MODEL)
-    found = follower.look().served
+    found = follower.refresh().served
     assert found is not None
     worker.gate.clear()
     worker.rows.clear()
@@ -76,25 +76,27 @@ def row(served: Served, age: float = 30.0) -> CheckedRow:
     return check_row({**ROW, "Age": age}, served.schema)
 
 
-def run(scorer: Scorer, work: Any, *, lanes: int = 1, seconds: float = 60.0) -> Any:
-    async def in_line() -> Any:
-        line = MicroBatcher(scorer, lanes=lanes, seconds=seconds)
+def run(scorer: Scorer, work: Any, *, concurrency: int = 1, seconds: float = 60.0) -> Any:
+    async def in_loop() -> Any:
+        batcher = MicroBatcher(scorer, concurrency=concurrency, seconds=seconds)
         try:
-            return await work(line)
+            return await work(batcher)
         finally:
-            line.close()
+            batcher.close()
 
-    return run_async(in_line())
+    return run_async(in_loop())
 
 
-async def together(line: MicroBatcher, worker: SlowWorker, first: Coroutine[Any, Any, Any], *others: Any) -> list[Any]:
+async def together(
+    batcher: MicroBatcher, worker: SlowWorker, first: Coroutine[Any, Any, Any], *others: Any
+) -> list[Any]:
     """The others come while the first is being answered."""
     tasks = [asyncio.create_task(first)]
-    await asyncio.sleep(0)  # the first stands in line
+    await asyncio.sleep(0)  # the first is in the queue
     await asyncio.sleep(0)  # and is asked about
     tasks += [asyncio.create_task(each) for each in others]
     await asyncio.sleep(0)
-    assert len(line._line) == len(others)
+    assert len(batcher._queue) == len(others)
     worker.gate.set()
     return await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -102,9 +104,9 @@ async def together(line: MicroBatcher, worker: SlowWorker, first: Coroutine[Any,
 def test_who_waits_is_asked_about_together(scorer: Scorer, served: Served, worker: SlowWorker) -> None:
     """One request for the first, one for all who came meanwhile; each gets an answer of its own."""
 
-    async def work(line: MicroBatcher) -> list[Any]:
-        asked = [line.predict(served.target, row(served)) for _ in range(6)]
-        return await together(line, worker, *asked)
+    async def work(batcher: MicroBatcher) -> list[Any]:
+        asked = [batcher.predict(served.target, row(served)) for _ in range(6)]
+        return await together(batcher, worker, *asked)
 
     answers = run(scorer, work)
     assert worker.rows == [1, 5]
@@ -114,9 +116,9 @@ def test_who_waits_is_asked_about_together(scorer: Scorer, served: Served, worke
 def test_nobody_pays_for_somebody_elses_row(scorer: Scorer, served: Served, worker: SlowWorker) -> None:
     """A request that crashes the worker is taken apart; the one row that does it is tried twice, then refused."""
 
-    async def work(line: MicroBatcher) -> list[Any]:
+    async def work(batcher: MicroBatcher) -> list[Any]:
         ages = (30.0, 31.0, POISON, 32.0)
-        return await together(line, worker, *(line.predict(served.target, row(served, age)) for age in ages))
+        return await together(batcher, worker, *(batcher.predict(served.target, row(served, age)) for age in ages))
 
     answers = run(scorer, work)
     assert [isinstance(each, Prediction) for each in answers] == [True, True, False, True]
@@ -128,9 +130,10 @@ def test_columns_are_asked_about_alone(scorer: Scorer, served: Served, worker: S
     """They are many rows already."""
     checked = check_many(Input.of_rows([ROW] * 5, served.schema), served.schema)
 
-    async def work(line: MicroBatcher) -> list[Any]:
-        rows = [line.predict(served.target, row(served)) for _ in range(3)]
-        return await together(line, worker, rows[0], rows[1], line.predict_columns(served.target, checked), rows[2])
+    async def work(batcher: MicroBatcher) -> list[Any]:
+        rows = [batcher.predict(served.target, row(served)) for _ in range(3)]
+        columns = batcher.predict_columns(served.target, checked)
+        return await together(batcher, worker, rows[0], rows[1], columns, rows[2])
 
     answers = run(scorer, work)
     assert worker.rows == [1, 1, 1]
@@ -140,15 +143,15 @@ def test_columns_are_asked_about_alone(scorer: Scorer, served: Served, worker: S
 def test_an_answer_that_takes_too_long(scorer: Scorer, served: Served, worker: SlowWorker) -> None:
     """Is given up, and who gave up is not asked about any more."""
 
-    async def work(line: MicroBatcher) -> list[Any]:
+    async def work(batcher: MicroBatcher) -> list[Any]:
         tasks = []
         for _ in range(3):
-            tasks.append(asyncio.create_task(line.predict(served.target, row(served))))
+            tasks.append(asyncio.create_task(batcher.predict(served.target, row(served))))
             await asyncio.sleep(0.01)
         found = await asyncio.gather(*tasks, return_exceptions=True)
-        line._seconds = 60  # the last one is not about time
+        batcher._seconds = 60  # the last one is not about time
         worker.gate.set()
-        return [*found, await line.predict(served.target, row(served))]
+        return [*found, await batcher.predict(served.target, row(served))]
 
     *late, last = run(scorer, work, seconds=0.1)
     assert all(isinstance(each, TookTooLong) for each in late)
@@ -156,31 +159,31 @@ def test_an_answer_that_takes_too_long(scorer: Scorer, served: Served, worker: S
     assert worker.rows == [1, 1]
 
 
-def test_lanes_work_side_by_side(scorer: Scorer, served: Served, worker: SlowWorker) -> None:
+def test_batches_work_side_by_side(scorer: Scorer, served: Served, worker: SlowWorker) -> None:
     """As many requests at once as there are workers."""
 
-    async def work(line: MicroBatcher) -> list[Any]:
+    async def work(batcher: MicroBatcher) -> list[Any]:
         tasks = []
         for _ in range(2):
-            tasks.append(asyncio.create_task(line.predict(served.target, row(served))))
+            tasks.append(asyncio.create_task(batcher.predict(served.target, row(served))))
             await asyncio.sleep(0.01)
-        assert len(line._serving) == 2
+        assert len(batcher._tasks) == 2
         worker.gate.set()
         return await asyncio.gather(*tasks)
 
-    run(scorer, work, lanes=2)
+    run(scorer, work, concurrency=2)
     assert worker.rows == [1, 1]
 
 
 def test_a_refusal_reaches_the_one_who_asked(scorer: Scorer, served: Served, worker: SlowWorker) -> None:
-    """And the line goes on."""
+    """And the queue goes on."""
 
-    async def work(line: MicroBatcher) -> Any:
+    async def work(batcher: MicroBatcher) -> Any:
         worker.gate.set()
         worker.refusal = Unavailable("the worker: is busy")
         with pytest.raises(Unavailable):
-            await line.predict(served.target, row(served))
+            await batcher.predict(served.target, row(served))
         worker.refusal = None
-        return await line.predict(served.target, row(served))
+        return await batcher.predict(served.target, row(served))
 
     assert run(scorer, work).value == "yes"

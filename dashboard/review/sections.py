@@ -1,28 +1,37 @@
-"""What a reviewer is shown about a version, section by section; what is missing is named, never guessed."""
+"""The sections of the review page, each about one version; what is missing is named, never guessed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
-from dashboard import session
-from dashboard.components import charts, tables, widgets, words
+from dashboard import pages, session
+from dashboard.components import charts, explanation_charts, tables, widgets, words
+from dashboard.components.explanations import classes_of, explained_by, mean_abs
+from pipeline import model_card
+from pipeline.governance.claims import Recomputation
 from pipeline.governance.evidence import Evidence, entry_of, number
+from pipeline.governance.lifecycle import Move
 from pipeline.governance.ports import MetricDifference
+from pipeline.governance.review import Review
 from pipeline.governance.text import visible
+from pipeline.model_card import Card
 from pipeline.model_card.data_report import sentences
 
 EVALUATION = "evaluation"
-MOST_KPIS = 4
+MOST_KEY_FIGURES = 4
+DIGITS = 6  # of a claim: recomputed figures may differ behind the fourth
 
 
-def kpis(evidence: Evidence) -> None:
+def key_figures(evidence: Evidence) -> None:
     """The best known metrics, each with its interval and sample size."""
     names = [*session.metric_names(evidence.model), "recall_macro"]
-    found = [metric for metric in map(evidence.metric, dict.fromkeys(names)) if metric is not None][:MOST_KPIS]
+    found = [metric for metric in map(evidence.metric, dict.fromkeys(names)) if metric is not None][:MOST_KEY_FIGURES]
     if not found:
         return
-    with st.grid(MOST_KPIS, min_column_width=150):
+    with st.grid(MOST_KEY_FIGURES, min_column_width=150):
         for metric in found:
             widgets.metric(metric, border=True)
 
@@ -72,6 +81,20 @@ def classes(evidence: Evidence) -> None:
         st.caption("The version came without an evaluation file: no confusion matrix, no classes, no slices.")
 
 
+def explanation(evidence: Evidence) -> None:
+    """The importance of each column, from the summary that came with the version; nothing is loaded."""
+    summary = evidence.document("explanation")
+    shares = mean_abs(summary)
+    if not shares:
+        st.caption("The version came without an explanation summary.")
+        return
+    explained_by(summary)
+    ordered = {name: shares[name] for name in classes_of(list(shares), evidence)}
+    figure = explanation_charts.importance(ordered, visible(str(summary.get("scale")), most=40))
+    st.plotly_chart(figure, config=charts.PLAIN, alt="Mean absolute effect of each column")
+    pages.link_explain("Explain", evidence.model, evidence.version)
+
+
 def lineage(evidence: Evidence) -> None:
     content, document = evidence.content, evidence.document("lineage")
     data, git = entry_of(document, "data"), entry_of(document, "git")
@@ -101,11 +124,11 @@ def lineage(evidence: Evidence) -> None:
         st.text("\n".join(found))
     packages = entry_of(environment, "packages")
     left, right = st.columns(2, gap="medium")
-    for place, title, held in ((left, "Parameters", content["params"]), (right, "Packages", packages)):
-        with place:
-            if held:
+    for column, title, values in ((left, "Parameters", content["params"]), (right, "Packages", packages)):
+        with column:
+            if values:
                 st.subheader(title, anchor=False)
-                widgets.frame(tables.names_and_values(held), title)
+                widgets.frame(tables.names_and_values(values), title)
 
 
 def files(evidence: Evidence) -> None:
@@ -134,7 +157,97 @@ def texts(evidence: Evidence) -> None:
         st.caption("The version has no tags.")
 
 
-def _table(title: str, table: Any, digits: tuple[str, ...]) -> None:  # noqa: ANN401 (a data frame)
+def claims(evidence: Evidence) -> None:
+    """The stored evaluation rows, scored again by the version's own bytes in the worker."""
+    key = _recomputation_key(evidence)
+    st.caption("Scores the stored evaluation rows with the version's own bytes, in a process of its own.")
+    if st.button("Recompute the claims", icon=":material/calculate:"):
+        with st.spinner("Loading the version and scoring its rows", show_time=True):
+            st.session_state[key] = session.desk().recompute(evidence.model, evidence.version)
+        st.rerun()  # the gates stand above
+    if key in st.session_state:
+        _claims_table(st.session_state[key])
+
+
+def _claims_table(found: Recomputation) -> None:
+    if found.holds:
+        text = f"{words.count(len(found.claims), 'claim')} on {found.measured.n:,} rows."
+        widgets.message("The claims hold", text, colour="green")
+    else:
+        widgets.message("Claims contradicted", found.sentence, colour="red")
+    table = pd.DataFrame(
+        {
+            "Metric": [claim.name for claim in found.claims],
+            "Claimed by": [claim.claimant for claim in found.claims],
+            "Claimed": [f"{claim.claimed:.{DIGITS}f}" for claim in found.claims],
+            "Recomputed": [f"{claim.recomputed:.{DIGITS}f}" for claim in found.claims],
+            "Result": ["holds" if claim.holds else "differs" for claim in found.claims],
+        }
+    )
+    widgets.frame(table, "Claimed and recomputed metrics")
+
+
+def review(move: Move, evidence: Evidence) -> Review:
+    """The gates of a move. Claims that were recomputed on this page are among them, and count in the decision too.
+
+    A rollback is the review of another version, whose claims are not those of this page.
+    """
+    own = move.version == evidence.version
+    return session.review(move, st.session_state.get(_recomputation_key(evidence)) if own else None)
+
+
+def _recomputation_key(evidence: Evidence) -> str:
+    return f"recomputed/{evidence.digest}"
+
+
+def card(evidence: Evidence) -> None:
+    """The same card as `signoff card`, made when it is asked for."""
+    st.caption("One page for the file: use, data, metrics with intervals, slices, explanation, limits and decisions.")
+    name = f"version-{evidence.version}-card"
+    with st.container(horizontal=True):
+        for label, ending, mime, write in (
+            ("Model card (HTML)", "html", "text/html", model_card.to_html),
+            ("Model card (Markdown)", "md", "text/markdown", model_card.to_markdown),
+        ):
+            st.download_button(
+                label,
+                data=partial(_written, write, evidence.model, evidence.version),
+                file_name=f"{name}.{ending}",
+                mime=mime,
+                icon=":material/description:",
+                on_click="ignore",
+            )
+
+
+def _written(write: Callable[[Card], str], model: str, version: int) -> str:
+    return write(model_card.describe(session.desk(), model, version))
+
+
+SECTIONS: Mapping[str, Callable[[Evidence], None]] = {
+    "Classes and slices": classes,
+    "Explanation": explanation,
+    "Lineage": lineage,
+    "Files": files,
+    "Description and tags": texts,
+    "Claims": claims,
+    "Card": card,
+}
+
+
+def tabs(evidence: Evidence, review: Review | None) -> None:
+    """Draws the section that is open. The metrics stand beside the incumbent's where the review is of this version."""
+    own = review if review and review.evidence.version == evidence.version else None
+    first, *others = st.tabs(["Metrics", *SECTIONS], key="show", on_change="rerun", bind="query-params")
+    if first.open:
+        with first:
+            metrics(evidence, own.incumbent if own else None, own.differences if own else None)
+    for tab, draw in zip(others, SECTIONS.values(), strict=True):
+        if tab.open:
+            with tab:
+                widgets.guarded(partial(draw, evidence), "section")
+
+
+def _table(title: str, table: pd.DataFrame, digits: tuple[str, ...]) -> None:
     if not table.empty:
         st.subheader(title, anchor=False)
         widgets.frame(table, title, digits=digits)
@@ -163,9 +276,9 @@ def _commit(git: Mapping[str, Any]) -> str | None:
     return f"{commit}, with changes not committed: {_joined(git.get('changed')) or 'not recorded which'}"
 
 
-def _joined(words_found: object) -> str | None:
-    return ", ".join(map(str, words_found)) if isinstance(words_found, list) else None
+def _joined(values: object) -> str | None:
+    return ", ".join(map(str, values)) if isinstance(values, list) else None
 
 
-def _pairs(found: Mapping[str, Any]) -> str | None:
-    return ", ".join(f"{name} {value}" for name, value in found.items() if value is not None) or None
+def _pairs(values: Mapping[str, Any]) -> str | None:
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None) or None

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.governance.errors import SignoffError
 from pipeline.http_api.problems import TokenNeeded, WrongHost, problem
-from pipeline.http_api.state import AppState
+from pipeline.http_api.state import AppState, state_of
 
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -19,13 +19,7 @@ OPEN = frozenset({"/", "/livez", "/readyz"})  # to everybody; every other path a
 OTHER = "other"
 
 
-def parts_of(scope: Scope) -> AppState:
-    """Those that the lifespan has built."""
-    parts: AppState = scope["app"].state.parts
-    return parts
-
-
-class Counted:
+class RequestMetrics:
     """Counts and times every answer, and adds the headers that all of them have."""
 
     def __init__(self, app: ASGIApp, routes: Collection[str]) -> None:
@@ -40,18 +34,18 @@ class Counted:
         async def send_counted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *HEADERS]
-                parts_of(scope).measures.answered(route, message["status"], started)
+                state_of(scope).metrics.answered(route, message["status"], started)
             await send(message)
 
         try:
             await self.app(scope, receive, send_counted)
         except Exception:  # Starlette answers it further out
-            parts_of(scope).measures.answered(route, 500, started)
+            state_of(scope).metrics.answered(route, 500, started)
             raise
 
 
-class Guarded:
-    """Host and token, before anything else is read of the request."""
+class AccessCheck:
+    """Checks the Host header and the token, before anything else of the request is read."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -59,29 +53,30 @@ class Guarded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             try:
-                _check(scope, parts_of(scope))
+                _check(scope, state_of(scope))
             except SignoffError as refusal:
                 await problem(refusal)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
 
-def _check(scope: Scope, parts: AppState) -> None:
-    hosts = parts.limits.allowed_hosts
-    if hosts and _name(_only(scope["headers"], b"host")) not in hosts:
+def _check(scope: Scope, state: AppState) -> None:
+    """Raises WrongHost for a host that is not allowed, TokenNeeded where a path needs the token and it is not shown."""
+    hosts = state.limits.allowed_hosts
+    if hosts and _host_name(_only(scope["headers"], b"host")) not in hosts:
         raise WrongHost("host: is not one of serving.http.allowed_hosts")
-    shown = _only(scope["headers"], b"authorization")
-    if parts.token and scope["path"] not in OPEN and not parts.token.shown_in(shown):
+    authorization = _only(scope["headers"], b"authorization")
+    if state.token and scope["path"] not in OPEN and not state.token.shown_in(authorization):
         raise TokenNeeded("authorization: show the token, as in `Authorization: Bearer TOKEN`")
 
 
 def _only(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
-    """A header that is there once."""
+    """The value of a header that is there exactly once, else None."""
     found = [value for each, value in headers if each == name]
     return found[0] if len(found) == 1 else None
 
 
-def _name(host: bytes | None) -> str:
-    """Without the port; an address of IPv6 stands in brackets."""
+def _host_name(host: bytes | None) -> str:
+    """The Host header without its port, in lower case; an address of IPv6 stands in brackets."""
     text = (host or b"").decode("latin-1").casefold()
     return text if text.endswith("]") else text.rsplit(":", 1)[0]

@@ -1,0 +1,128 @@
+"""Explanations as several pages show them: of one row, a second opinion, and the summary that came with a version."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from dashboard import session
+from dashboard.components import charts, explanation_charts, tables, widgets, words
+from pipeline.explanation.wording import sentences, smallest_reason
+from pipeline.governance.evidence import Evidence, entry_of, number
+from pipeline.governance.text import visible
+from pipeline.serving.predictions import Explanations, Target
+from pipeline.validation.rows import Row, Value
+
+AS_PREDICTED = "As predicted"
+LITTLE_FIT = 0.3
+TOP_OF_OPINION = 5
+
+
+def as_pairs(row: Row) -> tuple[tuple[str, Value], ...]:
+    """A row as a hashable value, so that a cache can look it up."""
+    return tuple(row.items())
+
+
+def sum_check(document: Mapping[str, Any], tolerance: float, *, adds_up: bool, head: str = "") -> None:
+    """Says how an explanation was computed, and whether it adds up to the output; a failure is shown in a red box.
+
+    document: of an explanation or of a summary. head: stands before the sentence.
+    """
+    method, error = visible(str(document["method"]), most=120), float(document["sum_error"])
+    if adds_up:
+        missed = f"to within {error:.1g}" if error else "exactly"
+        st.text(f"{head}Method: {method}. Adds up to the output, {missed} (allowed {tolerance:.0e}).")
+    else:
+        text = f"{head}Method: {method}. The parts miss the output by {error:.2g}; {tolerance:.0e} is allowed."
+        widgets.message("Does not add up", text, colour="red")
+
+
+def what_to_know(found: Explanations) -> None:
+    """Says why it is only sampled, and which rows stand for "nothing known" where the version brought none."""
+    if found.fallback:
+        st.text(f"Sampled, because {visible(found.fallback, most=200)}.")
+    if found.background:
+        st.text(found.background)
+
+
+def why(document: Mapping[str, Any], row: Row, class_name: str, *, schema: Mapping[str, Any]) -> None:
+    """Draws the waterfall of one class and its sentences. document: see explanation.result.to_json."""
+    scale, effects = str(document["scale"]), document["contributions"][class_name]
+    ends = (document["base_values"][class_name], document["output"][class_name])
+    is_number = list(document["classes"]) == ["output"]
+    title = "Output" if is_number else f"{explanation_charts.short(class_name)} ({scale})"
+    figure = explanation_charts.waterfall(effects, row, ends, title=title, dark=st.context.theme.type == "dark")
+    left, right = st.columns([11, 9], gap="medium")
+    with left:
+        st.plotly_chart(figure, config=charts.PLAIN, alt="From nothing known to the output, column by column")
+    with right:
+        st.subheader("In words", anchor=False)
+        reasons = sentences(document, row, class_name, schema=schema)
+        what = "the output" if is_number else "this class"
+        st.text("\n".join(f"•  {visible(each)}" for each in reasons) or f"No column moves {what} noticeably.")
+        named = "" if scale == "value" else f" ({scale})"
+        st.text(f"With nothing known {ends[0]:.3f}, for this row {ends[1]:.3f}{named}.")
+
+
+def second_opinion(target: Target, row: Row, class_name: str) -> None:
+    """Draws a local linear model of the same row and class, and says how far the two methods agree."""
+    if not st.toggle("Second opinion", key="opinion", bind="query-params"):
+        return
+    model, version = target.resolved.model, target.resolved.version
+    found = session.opinion(model, version, target.digest, row=as_pairs(row), class_name=class_name)
+    top = sorted(found.weights, key=lambda name: -abs(found.weights[name]))[:TOP_OF_OPINION]
+    shared = round(found.agreement * min(TOP_OF_OPINION, len(found.weights)))
+    st.text(f"A linear model around this row names {shared} of the same {len(top)} largest columns. R² {found.r2:.2f}.")
+    if found.r2 < LITTLE_FIT:
+        st.caption("It fits poorly here: its weights mean little.")
+    least = smallest_reason(max(map(abs, found.weights.values()), default=0.0))
+    weights = (f"•  {visible(name)} {'raises' if found.weights[name] > 0 else 'lowers'} it by "
+             f"{abs(found.weights[name]):.2f}" for name in top if abs(found.weights[name]) >= least)  # fmt: skip
+    st.text("\n".join(weights))
+    st.caption(f"On the {found.scale}, against rows of the background with other values. In the manner of LIME.")
+
+
+def picked_class(classes: list[str], predicted: str) -> str:
+    options = list(dict.fromkeys([AS_PREDICTED, *classes]))
+    chosen = st.selectbox("Class", options, key="class", bind="query-params", format_func=words.name, width=260)
+    return predicted if chosen == AS_PREDICTED else str(chosen)
+
+
+# The explanation summary that came with a version.
+
+
+def classes_of(classes: Sequence[str], evidence: Evidence) -> list[str]:
+    """The classes in the order of the evaluation, if it names the same ones."""
+    listed = evidence.document("evaluation").get("classes")
+    named = [str(each) for each in listed] if isinstance(listed, list) else []
+    return named if sorted(named) == sorted(classes) else list(classes)
+
+
+def mean_abs(document: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """The mean absolute effect per class and column, from the summary; empty where it has none that can be read."""
+    by_class = entry_of(document, "mean_abs")
+    found = {name: {str(k): abs(value) for k, v in each.items() if (value := number(v)) is not None}
+             for name, each in by_class.items() if isinstance(each, dict)}  # fmt: skip
+    alike = {frozenset(each) for each in found.values()}
+    return found if len(alike) == 1 and all(found.values()) else {}
+
+
+def importance(evidence: Evidence) -> dict[str, float]:
+    """The share of each column in the sum of all columns, which versions on different scales can be compared by."""
+    entries = evidence.document("explanation").get("importance")
+    rows = [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+    found = {tables.cell(each.get("column")): number(each.get("mean_abs")) for each in rows}
+    known = {name: abs(value) for name, value in found.items() if value is not None}
+    total = sum(known.values())
+    return {name: value / total for name, value in known.items()} if total else {}
+
+
+def explained_by(summary: Mapping[str, Any]) -> None:
+    """Says on how many rows the summary was made, by which method, and whether it adds up."""
+    n, error, tolerance = (number(summary.get(name)) for name in ("n", "sum_error", "tolerance"))
+    rows = words.count(int(n or 0), "evaluation row")
+    st.caption(f"Mean over {rows}, drawn so that each class has its share.")
+    if error is None or tolerance is None:
+        st.text(f"Method: {visible(str(summary.get('method')), most=120)}. Whether it adds up is not said.")
+    else:
+        sum_check(summary, tolerance, adds_up=error <= tolerance)
