@@ -153,7 +153,7 @@ def test_a_stamp_that_lies_ahead_is_pending_since_the_upgrade(tmp_path: Path) ->
 
 @pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 def test_a_new_ledger_has_the_tables_that_this_version_reads(tmp_path: Path) -> None:
-    """The revisions give exactly the tables, columns and indexes of `sql_tables`, and the code knows all of them."""
+    """The revisions give exactly the tables, columns and indexes of `tables.py`, and the code knows all of them."""
     script = ScriptDirectory(str(ROOT / "pipeline" / "adapters" / "ledger" / "migrations"))
     assert tuple(sorted(each.revision for each in script.walk_revisions())) == KNOWN
     assert script.get_current_head() == HEAD

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PIN = re.compile(r"[a-z0-9][a-z0-9-]*==[0-9][^ ;]*( ; .+)?")
@@ -57,3 +58,41 @@ def test_both_themes_have_ten_chart_colours(theme):
     config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
 
     assert len(set(config["theme"][theme]["chartCategoricalColors"])) == 10
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+LAYERS = [contract["layers"] for contract in PROJECT["tool"]["importlinter"]["contracts"] if contract["id"] == "layers"]
+
+
+def test_the_architecture_names_every_floor_in_order():
+    """The table of docs/architecture.md is the contract that lint-imports checks."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+    assert [re.findall(r"^\| `([a-z_.]+)` \|", text, re.MULTILINE)] == LAYERS
+
+
+def test_pre_commit_calls_what_make_check_calls():
+    """The same commands, from the same environment."""
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    commands = [hook["entry"].removeprefix(".venv/bin/") for repository in hooks for hook in repository["hooks"]]
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\ncheck:")[2].partition("\n\n")[0]
+    checks = re.findall(r"^\t\$\(BIN\)/(.+)$", recipe, re.MULTILINE)
+
+    assert {repository["repo"] for repository in hooks} == {"local"}
+    assert commands == [check.removesuffix(" Dockerfile") for check in checks]
+
+
+@pytest.mark.parametrize("package", ["pipeline", "dashboard"])
+def test_types_are_for_others_too(package):
+    """Each package says that it is typed, in an installation as well."""
+    assert (ROOT / package / "py.typed").is_file()
+    assert PROJECT["tool"]["setuptools"]["package-data"][package] == ["py.typed"]
+
+
+def test_the_version_is_a_dated_section_of_the_changelog():
+    """The newest release that the CHANGELOG tells of is the one of pyproject.toml; what comes next is above it."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## (.+)$", text, re.MULTILINE)
+
+    assert sections[0] == "[Unreleased]"
+    assert re.fullmatch(rf"\[{re.escape(PROJECT['project']['version'])}\] - \d{{4}}-\d\d-\d\d", sections[1])

@@ -199,7 +199,7 @@ def database_errors() -> Iterator[None]:
 
 # The Alembic revision of MLflow 3.17. Any other is read through MLflow's own client, if that may open it.
 KNOWN_REVISION = "dc11669786a5"
-# One statement per table that mlflow_sql.py reads: it fails where a column is missing.
+# One statement per table that `sql.py` reads: it fails where a column is missing.
 COLUMNS = (
     "select workspace, name, description from registered_models where 1 = 0",
     "select workspace, name, key, value from registered_model_tags where 1 = 0",

@@ -30,7 +30,7 @@ from pipeline.adapters.mlflow.records import (
 from pipeline.governance.lifecycle import ModelState, Stage
 from pipeline.governance.ports import ModelRecord, VersionRecord, VersionRow
 
-# The SQL of mlflow_sql.py, for SQLite and PostgreSQL alike, on the schema that mlflow_database.py checks.
+# For SQLite and PostgreSQL alike, on the schema that `database.py` checks.
 
 IS_MODEL = f"""rm.workspace = 'default' and not exists (
     select 1 from registered_model_tags p where p.workspace = rm.workspace and p.name = rm.name
