@@ -122,7 +122,6 @@ ENDPOINTS = {
     "/metrics": ("get", "Counters in Prometheus' text format"),
     "/openapi.json": ("get", "This description"),
 }
-UNLISTED = "/openapi.json"
 WHY = {
     "400": "The Host header is not one that is allowed, or the request is malformed",
     "401": "The token is missing or wrong",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.http_api.server import refuse_newcomers
+from pipeline.http_api.server import drop_new_connections
 from support import leaving_app
 from support.ports import free_port
 
@@ -184,16 +184,16 @@ def test_whoever_stays_silent_is_let_go(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="socket filters are Linux's")
-def test_nobody_begins_a_connection_with_a_door_about_to_close() -> None:
+def test_nobody_begins_a_connection_with_a_listener_about_to_close() -> None:
     """Whoever came before it is let in; on this machine a handshake ends within the call that begins it."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as door, ExitStack() as stack:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener, ExitStack() as stack:
         before, after = (stack.enter_context(closing(socket.socket())) for _ in range(2))
         for caller in (before, after):
             caller.setblocking(False)
-        before.connect_ex(door.getsockname())
-        refuse_newcomers(door)
-        after.connect_ex(door.getsockname())
-        accepted = stack.enter_context(closing(door.accept()[0]))
+        before.connect_ex(listener.getsockname())
+        drop_new_connections(listener)
+        after.connect_ex(listener.getsockname())
+        accepted = stack.enter_context(closing(listener.accept()[0]))
         before.send(b"x")
 
         assert [state(before), state(after)] == [ESTABLISHED, SYN_SENT]

@@ -46,7 +46,7 @@ LIMITS = HttpSettings(
     batch_rows=1000,
     body_megabytes=1,
     at_once=4,
-    request_seconds=5,
+    request_seconds=60,
     body_seconds=2,
     end_seconds=5,
 )
