@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.printing import digits, json_cell, line, signed, table, when
-from pipeline.governance.evidence import entry_of
 from pipeline.governance.history import UNREADABLE, given_out_again, one_line_each
 from pipeline.governance.out_of_band import state_text
 from pipeline.governance.reconcile import pending_sentence
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
     from pipeline.governance.compare import Best, Comparison, Differences, MetricRow
     from pipeline.governance.decide import Outcome
+    from pipeline.governance.documents import Lineage
     from pipeline.governance.evidence import Evidence
     from pipeline.governance.history import Entry, Moment
     from pipeline.governance.ledger import StoredEvent
@@ -27,16 +27,6 @@ if TYPE_CHECKING:
 
 
 # What `show` prints of the lineage; `--json` has all of it.
-LINEAGE = (
-    ("data", "source"),
-    ("data", "sha256"),
-    ("git", "commit"),
-    ("git", "changed"),
-    ("environment", "python"),
-    ("environment", "lock_sha256"),
-    ("environment", "processor", "features"),
-    ("environment", "processor", "blas"),
-)
 
 
 def models(records: "Sequence[ModelRecord]") -> None:
@@ -77,7 +67,7 @@ def evidence(found: "Evidence") -> None:
     columns = 6 if found.datasets else 5
     heads = ["Metric", "Value", "Low", "High", "n", "Dataset"]
     table(heads[:columns], [each[:columns] for each in metrics], empty="No metrics.")
-    table(["Lineage", ""], _lineage(found.document("lineage")), empty="No lineage.")
+    table(["Lineage", ""], _lineage(found.lineage), empty="No lineage.")
     files = [[each["path"], each["size"], each["sha256"]] for each in content["files"]]
     table(["File", "Bytes", "sha256"], files, empty="No files.")
     if found_refusals := refusals(found):
@@ -92,9 +82,19 @@ def refusals(found: "Evidence") -> tuple[str, ...]:
     return refusals_of(found.document("feature_schema"), found.content["signature"])
 
 
-def _lineage(document: "Mapping[str, Any]") -> list[list[object]]:
-    found = {path: entry_of(document, *path[:-1]).get(path[-1]) for path in LINEAGE}
-    return [[".".join(path), value] for path, value in found.items() if value not in (None, [])]
+def _lineage(found: "Lineage") -> list[list[object]]:
+    environment = found.environment
+    facts = {
+        "data.source": found.data.get("source"),
+        "data.sha256": found.data.get("sha256"),
+        "git.commit": found.commit,
+        "git.changed": list(found.changed or ()),
+        "environment.python": environment.python,
+        "environment.lock_sha256": environment.lock_sha256,
+        "environment.processor.features": list(environment.processor_features or ()),
+        "environment.processor.blas": environment.blas,
+    }
+    return [[name, value] for name, value in facts.items() if value not in (None, [])]
 
 
 # Reviews and comparisons, as the verbs print them.
@@ -302,8 +302,8 @@ def scored(found: "Sequence[Scored]") -> None:
         line(f"{each.scored:,} of {each.rows:,} rows scored by version {each.version} of {each.model}: {each.output}")
         if each.bad:
             line(f"Refused rows: {each.bad:,}, in {each.bad_file}; the first: {each.first_problem}")
-        if each.odd:
-            line(f"Rows with values outside the training data: {each.odd:,}")
+        if each.out_of_range:
+            line(f"Rows with values outside the training data: {each.out_of_range:,}")
         if each.ignored:
             line(f"Columns that the model does not take: {', '.join(each.ignored)}")
     for note in dict.fromkeys(note for each in found for note in each.notes):

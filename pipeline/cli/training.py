@@ -58,11 +58,15 @@ def _show_registered(
     service: GovernanceService, registered: Sequence[Any], as_json: bool, *, champion: int | None = None
 ) -> None:
     """With the data report that went into the versions: all of one training have the same."""
-    data = service.show(registered[0].model, registered[0].version).document("data_report")
-    content: dict[str, Any] = {"registered": [each.as_json() for each in registered], "data": data}
+    evidence = service.show(registered[0].model, registered[0].version)
+    content: dict[str, Any] = {
+        "registered": [each.as_json() for each in registered],
+        "data": evidence.document("data_report"),
+    }
     if champion is not None:
         content["champion"] = champion
-    print_out(as_json, content, lambda: training_tables.registered(registered, champion, sentences(data)))
+    report = sentences(evidence.data_report)
+    print_out(as_json, content, lambda: training_tables.registered(registered, champion, report))
 
 
 # Making a version again.

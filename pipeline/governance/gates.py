@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.governance.claims import TOLERANCE, Recomputation
-from pipeline.governance.evidence import Evidence, Metric, entry_of, number
+from pipeline.governance.evidence import Evidence, Metric
 from pipeline.governance.lifecycle import CHAMPION, ModelState, Move, MoveKind, Stage
 from pipeline.governance.metrics import DEFAULT_RULES, MetricRules, is_training_set, named, not_a_share
 from pipeline.governance.policy import GateRule, Mode
@@ -106,7 +106,7 @@ def signature(facts: Facts, _: GateRule) -> Observation:
 
 def feature_schema(facts: Facts, _: GateRule) -> Observation:
     """The version carries units, ranges and categories of its input columns."""
-    held = bool(facts.evidence.document("feature_schema").get("columns"))
+    held = bool(facts.evidence.feature_schema.columns)
     return _there(held, "feature schema", "The version has no feature schema.")
 
 
@@ -212,8 +212,7 @@ def no_slice_worse(facts: Facts, rule: GateRule) -> Observation:
 
 def explanation_adds_up(facts: Facts, _: GateRule) -> Observation:
     """Contributions and base value sum to the model's own output, within the tolerance of the method."""
-    explanation = facts.evidence.document("explanation")
-    error, tolerance = number(explanation.get("sum_error")), number(explanation.get("tolerance"))
+    error, tolerance = facts.evidence.explanation.sum_error, facts.evidence.explanation.tolerance
     if error is None or tolerance is None:
         why = "The version has no explanation summary."
         return Observation(None, "sums to the output", passed=False, why=why, present=False)
@@ -306,10 +305,7 @@ def _metric(facts: Facts, name: str, *, what: str) -> Metric | Observation:
     The version's own evaluation file comes first: the file digest covers it, a run can be written again.
     """
     evidence, impossible = facts.evidence, ""
-    evaluated = evidence.document("evaluation").get("metrics")
-    names = facts.metrics.accepted(name)
-    if isinstance(evaluated, dict) and name in evaluated:
-        names = (name,)
+    names = (name,) if name in evidence.evaluation.metrics else facts.metrics.accepted(name)
     for found in filter(None, map(evidence.metric, names)):
         if name not in facts.metrics.names and is_training_set(_dataset(evidence, found.name)):
             continue
@@ -328,7 +324,7 @@ def _metric(facts: Facts, name: str, *, what: str) -> Metric | Observation:
 
 def _dataset(evidence: Evidence, name: str) -> str:
     """On which a metric was measured; empty where nobody said."""
-    return str(entry_of(evidence.content, "datasets").get(name) or "")
+    return str(evidence.datasets.get(name) or "")
 
 
 def _claims(facts: Facts, name: str) -> str:
@@ -341,8 +337,7 @@ def _claims(facts: Facts, name: str) -> str:
 
 
 def _baseline(facts: Facts) -> Metric | Observation:
-    document = facts.evidence.document("evaluation").get("baseline")
-    measured = number(document.get("accuracy")) if isinstance(document, dict) else None
+    measured = facts.evidence.evaluation.baseline_accuracy
     if measured is None:
         return _metric(facts, BASELINE, what="majority baseline")
     if why := not_a_share(BASELINE, measured):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.governance.claims import Recomputation, Recomputer, check_claims
+from pipeline.governance.documents import EVALUATION_ROWS
 from pipeline.governance.errors import (
     Blocked,
     DecisionPending,
@@ -40,7 +41,6 @@ from pipeline.governance.standing import RecordedFiles, recorded_files, recorded
 CHANGES_SOMETHING, SLOT_SETTLED, FILES_UNCHANGED = "changes_something", "slot_settled", "files_unchanged"
 MOVE_LISTED = "move_listed"  # only where it is not
 GIVES_A_ROLE = frozenset({MoveKind.STAGING, MoveKind.PRODUCTION, MoveKind.ALIAS, MoveKind.ROLLBACK})
-EVALUATION_ROWS = "signoff/evaluation_rows.parquet"
 
 
 @dataclass(frozen=True)

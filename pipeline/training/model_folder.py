@@ -22,22 +22,27 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 from sklearn.tree._tree import Tree
 
+from pipeline.governance.documents import (
+    BACKGROUND,
+    DOCUMENTS,
+    EVALUATION_ROWS,
+    EXPLANATION_VALUES,
+    document_path,
+)
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings import Settings
 from pipeline.settings.schema import SchemaSettings
 from pipeline.training.environment import requirements
 from pipeline.training.files import replacing, write_json, write_parquet
 
-MLMODEL, MODEL_FILE, OURS = "MLmodel", "model.skops", "signoff"
-DOCUMENTS = ("evaluation", "explanation", "feature_schema", "data_report", "lineage")
-VALUES = "explanation.npz"
-TABLES = ("evaluation_rows", "background")
+MLMODEL, MODEL_FILE = "MLmodel", "model.skops"
+TABLES = {"evaluation_rows": EVALUATION_ROWS, "background": BACKGROUND}
 EXPECTED_FILES = (
     MLMODEL,
     MODEL_FILE,
-    *(f"{OURS}/{name}.json" for name in DOCUMENTS),
-    *(f"{OURS}/{name}.parquet" for name in TABLES),
-    f"{OURS}/{VALUES}",
+    *map(document_path, DOCUMENTS),
+    *TABLES.values(),
+    EXPLANATION_VALUES,
 )
 EXAMPLE_ROWS, BACKGROUND_ROWS = 5, 50
 
@@ -121,10 +126,10 @@ def complete_folder(
     with replacing(target) as unfinished:
         shutil.copytree(model, unfinished)
         for name, document in documents.items():
-            write_json(unfinished / OURS / f"{name}.json", document)
-        shutil.copyfile(values, unfinished / OURS / VALUES)
+            write_json(unfinished / document_path(name), document)
+        shutil.copyfile(values, unfinished / EXPLANATION_VALUES)
         for name, table in tables.items():
-            path = unfinished / OURS / f"{name}.parquet"
+            path = unfinished / TABLES[name]
             if isinstance(table, Path):
                 shutil.copyfile(table, path)
             else:

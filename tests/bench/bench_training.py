@@ -23,8 +23,8 @@ VALUES = "signoff/explanation.npz"
 
 def training_figures(folder: Path) -> dict[str, tuple[float, float]]:
     """(ours, floor) in milliseconds per figure, medians of both from the same run."""
-    command = [sys.executable, __file__, str(folder)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ})
+    command = [sys.executable, str(Path(__file__).resolve()), str(folder)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=folder)
     found: Mapping[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
     return {name: (ours, floor) for name, (ours, floor) in found.items()}
 

@@ -24,11 +24,6 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory) -> Path:
-    return registries.template_store(tmp_path_factory.getbasetemp().parent)
-
-
-@pytest.fixture(scope="module")
 def reproduced(tmp_path_factory, template) -> Path:
     """A clone after its first `dvc repro`, with dvc.lock committed; tests that change something take a copy."""
     folder = clone_project(tmp_path_factory.mktemp("clone"))

@@ -12,7 +12,7 @@ from pipeline.governance.errors import Unavailable
 from pipeline.settings import read_settings
 from pipeline.training.registry_store import RETRIES, TIMEOUT, TRANSFER_SECONDS, registry_errors, transferring
 from support.ports import nobody_listens
-from support.registries import Filler, copy_store, mlflow_server, template_store
+from support.registries import Filler, copy_store, mlflow_server
 from support.small_desk import small_desk
 
 MODEL = "obesity_classifier"
@@ -26,9 +26,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     behind = tmp_path_factory.mktemp("mlflow")
-    with mlflow_server(copy_store(template_store(tmp_path_factory.getbasetemp()), behind), behind) as url:
+    with mlflow_server(copy_store(template, behind), behind) as url:
         yield url
 
 

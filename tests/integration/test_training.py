@@ -79,6 +79,7 @@ class Trained:
     registered: list
     steps: list
     client: MlflowClient
+    started_in: Path  # the current folder while it trained, which was empty
 
     def version(self, number: int):
         return self.client.get_model_version(MODEL, str(number))
@@ -95,14 +96,17 @@ class Trained:
 def trained(tmp_path_factory) -> Trained:
     folder = tmp_path_factory.mktemp("trained")
     settings, desk, steps = small_settings(folder), FakeDesk(), []
-    registered = train(
-        settings,
-        folder=folder / "work",
-        desk=desk,
-        progress=lambda done, total, text: steps.append((done, total, text)),
-    )
+    with pytest.MonkeyPatch.context() as current:
+        current.chdir(tmp_path_factory.mktemp("elsewhere"))
+        started_in = Path.cwd()
+        registered = train(
+            settings,
+            folder=folder / "work",
+            desk=desk,
+            progress=lambda done, total, text: steps.append((done, total, text)),
+        )
     uri = settings.environment.tracking_uri
-    return Trained(folder, settings, desk, registered, steps, MlflowClient(uri, uri))
+    return Trained(folder, settings, desk, registered, steps, MlflowClient(uri, uri), started_in)
 
 
 class TestRegistered:
@@ -211,7 +215,7 @@ class TestRegistered:
         experiment = trained.client.get_experiment_by_name("signoff")
 
         assert experiment.artifact_location == (trained.folder / "artifacts").as_uri()
-        assert not (Path.cwd() / "mlruns").exists()
+        assert list(trained.started_in.iterdir()) == []
 
 
 class TestFiles:
