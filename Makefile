@@ -12,7 +12,7 @@ SOUND := $(BIN)/python -c "import pip; $(USABLE)" 2>/dev/null \
 PICK := python=; for each in $(PYTHONS); do if $$each -c "$(USABLE)" 2>/dev/null; then python=$$each; break; fi; done; \
 	[ -n "$$python" ] || { echo "No Python 3.11, 3.12 or 3.13 with venv, ssl and sqlite3 runs here." >&2; exit 1; }
 
-.PHONY: install demo repro test check bench image lock clean FORCE
+.PHONY: install demo repro test test-fast soak check bench image try-image lock clean FORCE
 
 install: $(STAMP)
 
@@ -34,12 +34,24 @@ demo: install
 repro: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 
+# In the order of the folders, so that the long files come first and nothing long is left for the end.
+SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
+
 test: install
 	.ci/install-chromium
 	.ci/install-old-mlflow
-	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
+	$(BIN)/pytest $(SPREAD) --cov --cov-report=
 	@echo "Lines and branches covered in pipeline and dashboard: $$($(BIN)/coverage report --format=total) %"
 	$(BIN)/coverage report --include='pipeline/governance/*' --show-missing --skip-covered --fail-under=100
+
+test-fast: install
+	$(BIN)/pytest $(SPREAD) tests/unit tests/contract tests/dashboard
+
+# `make test` with every round, kill and simulation that it leaves out; takes hours.
+soak: install
+	.ci/install-chromium
+	.ci/install-old-mlflow
+	TEST_SOAK=1 $(BIN)/pytest $(SPREAD) -o timeout=7200
 
 check: install
 	$(BIN)/ruff check
@@ -50,6 +62,9 @@ check: install
 
 image:
 	docker build --tag signoff .
+
+try-image: image
+	.ci/try-image
 
 bench: install
 	$(BIN)/python tests/bench/bench.py

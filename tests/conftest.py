@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from support.registries import template_store
+from support.small_desk import demo_folder
+
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # MLflow reads it when it is imported
 os.environ["DO_NOT_TRACK"] = "true"
 
@@ -16,15 +19,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background
 settings.register_profile("signoff", deadline=None, database=None)
 settings.load_profile("signoff")
 
-# These start processes on a machine that has other work: what fails there is tried once more, and the run lists it.
-REPEATED = tuple(Path(__file__).parent / name for name in ("contract", "integration", "browser"))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if any(map(item.path.is_relative_to, REPEATED)):
-            item.add_marker(pytest.mark.flaky(reruns=1))
-
 
 def clean_environment() -> None:
     for name in list(os.environ):
@@ -33,6 +27,25 @@ def clean_environment() -> None:
 
 
 clean_environment()  # for fixtures that live longer than a test
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this test run, the same for all processes of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def template(shared: Path) -> Path:
+    """The database of an empty MLflow store, to be copied."""
+    return template_store(shared)
+
+
+@pytest.fixture(scope="session")
+def demo_desk(shared: Path) -> Path:
+    """The folder of a desk that the demo has filled with four versions, to be copied with `copy_desk`."""
+    return demo_folder(shared)
 
 
 @pytest.fixture(autouse=True)

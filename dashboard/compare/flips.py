@@ -54,8 +54,7 @@ def _in_words(comparison: Comparison, flip: Flip, found: tuple[Explanations, Exp
         st.text(f"Explained: {visible(chosen)}" + (f", as {_b(comparison)} predicts" if chosen == predicted else ""))
     # The compared version first: the question is what it does differently.
     sides = [Side(name.lower(), each.documents[0]) for name, each in zip(tables.heads(comparison), found, strict=True)]
-    schema = comparison.b.document("feature_schema")
-    sentences = contrasts((sides[1], sides[0]), found[1].rows[0], chosen, schema=schema)
+    sentences = contrasts((sides[1], sides[0]), found[1].rows[0], chosen, units=comparison.b.feature_schema.units)
     st.text(
         "\n".join(f"•  {visible(each)}" for each in sentences) or "No column moves it noticeably in either version."
     )

@@ -7,9 +7,9 @@ import pandas as pd
 
 from dashboard.components import tables, words
 from pipeline.governance.compare import Comparison, Differences, MetricRow, compared
-from pipeline.governance.evidence import DOCUMENTS, Evidence, number
+from pipeline.governance.documents import DOCUMENTS, EVALUATION_ROWS
+from pipeline.governance.evidence import Evidence
 from pipeline.governance.paired import Flip, FlipKind
-from pipeline.governance.review import EVALUATION_ROWS
 from pipeline.governance.text import visible
 
 DIFFERS, SAME = "! Differs", "✓ Same"
@@ -145,9 +145,8 @@ def differences(comparison: Comparison, section: str, *, only: bool) -> pd.DataF
 
 def explained_by(evidence: Evidence) -> str:
     """Method, scale and number of rows of the explanation summary, in its own words."""
-    summary = evidence.document("explanation")
-    n = number(summary.get("n"))
-    found = [tables.cell(summary.get("method")), tables.cell(summary.get("scale")), n and f"{n:,.0f} rows"]
+    summary = evidence.explanation
+    found = [tables.cell(summary.method), tables.cell(summary.scale), summary.n and f"{summary.n:,} rows"]
     return ", ".join(each for each in found if each)
 
 

@@ -8,7 +8,8 @@ import streamlit as st
 from dashboard import session
 from dashboard.components import charts, explanation_charts, tables, widgets, words
 from pipeline.explanation.wording import sentences, smallest_reason
-from pipeline.governance.evidence import Evidence, entry_of, number
+from pipeline.governance.documents import ExplanationSummary
+from pipeline.governance.evidence import Evidence
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Explanations, Target
 from pipeline.validation.rows import Row, Value
@@ -45,7 +46,7 @@ def what_to_know(found: Explanations) -> None:
         st.text(found.background)
 
 
-def why(document: Mapping[str, Any], row: Row, class_name: str, *, schema: Mapping[str, Any]) -> None:
+def why(document: Mapping[str, Any], row: Row, class_name: str, *, units: Mapping[str, str]) -> None:
     """Draws the waterfall of one class and its sentences. document: see explanation.result.to_json."""
     scale, effects = str(document["scale"]), document["contributions"][class_name]
     ends = (document["base_values"][class_name], document["output"][class_name])
@@ -57,7 +58,7 @@ def why(document: Mapping[str, Any], row: Row, class_name: str, *, schema: Mappi
         st.plotly_chart(figure, config=charts.PLAIN, alt="From nothing known to the output, column by column")
     with right:
         st.subheader("In words", anchor=False)
-        reasons = sentences(document, row, class_name, schema=schema)
+        reasons = sentences(document, row, class_name, units=units)
         what = "the output" if is_number else "this class"
         st.text("\n".join(f"•  {visible(each)}" for each in reasons) or f"No column moves {what} noticeably.")
         named = "" if scale == "value" else f" ({scale})"
@@ -93,36 +94,24 @@ def picked_class(classes: list[str], predicted: str) -> str:
 
 def classes_of(classes: Sequence[str], evidence: Evidence) -> list[str]:
     """The classes in the order of the evaluation, if it names the same ones."""
-    listed = evidence.document("evaluation").get("classes")
-    named = [str(each) for each in listed] if isinstance(listed, list) else []
+    named = [str(each) for each in evidence.evaluation.classes or ()]
     return named if sorted(named) == sorted(classes) else list(classes)
-
-
-def mean_abs(document: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """The mean absolute effect per class and column, from the summary; empty where it has none that can be read."""
-    by_class = entry_of(document, "mean_abs")
-    found = {name: {str(k): abs(value) for k, v in each.items() if (value := number(v)) is not None}
-             for name, each in by_class.items() if isinstance(each, dict)}  # fmt: skip
-    alike = {frozenset(each) for each in found.values()}
-    return found if len(alike) == 1 and all(found.values()) else {}
 
 
 def importance(evidence: Evidence) -> dict[str, float]:
     """The share of each column in the sum of all columns, which versions on different scales can be compared by."""
-    entries = evidence.document("explanation").get("importance")
-    rows = [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
-    found = {tables.cell(each.get("column")): number(each.get("mean_abs")) for each in rows}
+    found = {tables.cell(column): value for column, value in evidence.explanation.importance}
     known = {name: abs(value) for name, value in found.items() if value is not None}
     total = sum(known.values())
     return {name: value / total for name, value in known.items()} if total else {}
 
 
-def explained_by(summary: Mapping[str, Any]) -> None:
+def explained_by(summary: ExplanationSummary) -> None:
     """Says on how many rows the summary was made, by which method, and whether it adds up."""
-    n, error, tolerance = (number(summary.get(name)) for name in ("n", "sum_error", "tolerance"))
-    rows = words.count(int(n or 0), "evaluation row")
+    rows = words.count(summary.n or 0, "evaluation row")
     st.caption(f"Mean over {rows}, drawn so that each class has its share.")
-    if error is None or tolerance is None:
-        st.text(f"Method: {visible(str(summary.get('method')), most=120)}. Whether it adds up is not said.")
+    if summary.sum_error is None or summary.tolerance is None:
+        st.text(f"Method: {visible(str(summary.method), most=120)}. Whether it adds up is not said.")
     else:
-        sum_check(summary, tolerance, adds_up=error <= tolerance)
+        document = {"method": summary.method, "sum_error": summary.sum_error}
+        sum_check(document, summary.tolerance, adds_up=summary.sum_error <= summary.tolerance)

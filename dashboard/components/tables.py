@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from dashboard.components import words
-from pipeline.governance.evidence import Evidence, Metric, entry_of, number
-from pipeline.governance.gates import GateResult
+from pipeline.governance.documents import Evaluation
+from pipeline.governance.evidence import Evidence, Metric
+from pipeline.governance.gates import GateResult, label_of
 from pipeline.governance.history import GateCount
 from pipeline.governance.ledger import iso
 from pipeline.governance.out_of_band import OutOfBandChange
@@ -83,7 +84,7 @@ def gate_rows(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Result": [[row["result"]] for row in found],
-            "Gate": [row["name"] for row in found],
+            "Gate": [label_of(str(row["name"])) for row in found],
             "Observed": [cell(row["observed"]) for row in found],
             "Required": [cell(row["required"]) for row in found],
             "Mode": [row["mode"] for row in found],
@@ -124,42 +125,37 @@ def ordered(found: Iterable[Metric]) -> list[Metric]:
     return sorted(found, key=lambda metric: (rank.get(metric.name, len(rank)), metric.name))
 
 
-def per_class(evaluation: Mapping[str, Any]) -> pd.DataFrame:
-    rows = _objects(evaluation.get("per_class"))
+def per_class(evaluation: Evaluation) -> pd.DataFrame:
+    rows = evaluation.per_class
     return pd.DataFrame(
         {
-            "Class": [cell(row.get("class")) for row in rows],
-            "n": [number(row.get("n")) for row in rows],
-            "Precision": [number(row.get("precision")) for row in rows],
-            "Recall": [number(row.get("recall")) for row in rows],
-            "Recall interval": [_interval(row, "recall_low", "recall_high") for row in rows],
-            "F1": [number(row.get("f1")) for row in rows],
+            "Class": [cell(row.name) for row in rows],
+            "n": pd.array([row.n for row in rows], dtype="Int64"),
+            "Precision": [row.precision for row in rows],
+            "Recall": [row.recall for row in rows],
+            "Recall interval": [words.interval(row.recall_low, row.recall_high) for row in rows],
+            "F1": [row.f1 for row in rows],
         }
     )
 
 
-def slices(evaluation: Mapping[str, Any]) -> pd.DataFrame:
-    rows = _objects(evaluation.get("slices"))
+def slices(evaluation: Evaluation) -> pd.DataFrame:
+    rows = evaluation.slices
     return pd.DataFrame(
         {
-            "Column": [cell(row.get("column")) for row in rows],
-            "Value": [cell(row.get("value")) for row in rows],
-            "n": [number(row.get("n")) for row in rows],
-            "Accuracy": [number(row.get("accuracy")) for row in rows],
-            "Interval": [_interval(row, "low", "high") for row in rows],
+            "Column": [cell(row.column) for row in rows],
+            "Value": [cell(row.value) for row in rows],
+            "n": pd.array([row.n for row in rows], dtype="Int64"),
+            "Accuracy": [row.accuracy for row in rows],
+            "Interval": [words.interval(row.low, row.high) for row in rows],
         }
     )
 
 
-def confusion(evaluation: Mapping[str, Any]) -> tuple[list[str], list[list[float]]] | None:
+def confusion(evaluation: Evaluation) -> tuple[list[str], list[list[float]]] | None:
     """Classes and counts by row, None where the file holds no square matrix of numbers."""
-    document = entry_of(evaluation, "confusion")
-    classes, matrix = document.get("classes"), document.get("matrix")
-    if not isinstance(classes, list) or not isinstance(matrix, list) or len(matrix) != len(classes):
-        return None
-    rows = [[number(value) for value in row] if isinstance(row, list) else [] for row in matrix]
-    counts = [[value for value in row if value is not None] for row in rows]
-    return ([cell(name) for name in classes], counts) if all(len(row) == len(classes) for row in counts) else None
+    found = evaluation.confusion
+    return None if found is None else ([cell(name) for name in found.classes], [list(line) for line in found.counts])
 
 
 def files(evidence: Evidence) -> pd.DataFrame:
@@ -209,14 +205,6 @@ def cell(value: object) -> str:
 def _searched(row: VersionRow) -> str:
     tags = " ".join(f"{name}={value}" for name, value in row.tags.items())
     return f"{row.version} {row.stage} {' '.join(row.aliases)} {row.status} {row.description} {tags}".casefold()
-
-
-def _objects(value: object) -> list[Mapping[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def _interval(row: Mapping[str, Any], low: str, high: str) -> str:
-    return words.interval(number(row.get(low)), number(row.get(high)))
 
 
 def _difference(found: MetricDifference | None) -> str:

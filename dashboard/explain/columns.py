@@ -8,9 +8,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import session
 from dashboard.components import charts, explanation_charts, widgets, words
-from dashboard.components.explanations import classes_of, explained_by, mean_abs
+from dashboard.components.explanations import classes_of, explained_by
 from dashboard.explain.stored import stored_explanation
-from pipeline.governance.evidence import Evidence, entry_of
+from pipeline.governance.evidence import Evidence
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Target
 
@@ -18,14 +18,13 @@ from pipeline.serving.predictions import Target
 def columns(target: Target) -> None:
     """Draws the mean absolute effect of every column, then the effects of one class row by row."""
     evidence = target.evidence
-    summary = evidence.document("explanation")
-    shares = mean_abs(summary)
-    if not shares:
+    summary = evidence.explanation
+    if not (shares := summary.mean_abs):
         live = " One row can be explained all the same, live." if target.state.usable else ""
         st.caption(f"The version came without an explanation summary.{live}")
         return
     order = classes_of(list(shares), evidence)
-    scale = visible(str(summary.get("scale")), most=40)
+    scale = visible(str(summary.scale), most=40)
     explained_by(summary)
     left, right = st.columns(2, gap="medium")
     with left:
@@ -63,5 +62,5 @@ def _effects(evidence: Evidence, scale: str, beside: DeltaGenerator) -> None:
 
 
 def _with_unit(column: str, evidence: Evidence) -> str:
-    unit = entry_of(entry_of(evidence.document("feature_schema"), "columns"), column).get("unit")
-    return f"{column} ({unit})" if isinstance(unit, str) and unit else column
+    unit = evidence.feature_schema.units.get(column)
+    return f"{column} ({unit})" if unit else column

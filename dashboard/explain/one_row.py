@@ -22,8 +22,8 @@ from dashboard.components.explanations import (
 from dashboard.components.row_form import outside, typed_row
 from dashboard.explain.stored import stored_explanation
 from pipeline.comparison.rows import Rows
+from pipeline.governance.documents import EVALUATION_ROWS
 from pipeline.governance.errors import NotFound
-from pipeline.governance.review import EVALUATION_ROWS
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Target
 from pipeline.serving.targets import input_schema
@@ -167,7 +167,7 @@ def _draw(document: Mapping[str, Any], row: Row, target: Target) -> str:
     if len(classes) > 1:
         class_name = picked_class(classes_of(classes, target.evidence), top)
         st.text(f"Explained: {visible(class_name)}")
-    why(document, row, class_name, schema=target.evidence.document("feature_schema"))
+    why(document, row, class_name, units=target.evidence.feature_schema.units)
     return class_name
 
 

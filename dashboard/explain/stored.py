@@ -1,6 +1,5 @@
 """The explanation values that came with a version, checked against its evaluation rows: files come from strangers."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 from dashboard import session
 from pipeline.comparison.rows import Rows
 from pipeline.explanation.result import Explanation, to_json
+from pipeline.governance.documents import ExplanationSummary
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.evidence import Evidence
 
@@ -37,17 +37,12 @@ def stored_explanation(evidence: Evidence) -> StoredExplanation:
     """Reads what came with the version. Raises NotFound and InvalidInput where files are missing or do not fit."""
     model, version = evidence.model, evidence.version
     explanation, rows = session.stored_explanation(model, version), session.evaluation_rows(model, version)
-    return matched(explanation, evidence.document("explanation"), rows)
+    return matched(explanation, evidence.explanation, rows)
 
 
-def matched(explanation: Explanation, summary: Mapping[str, Any], rows: Rows) -> StoredExplanation:
-    """Finds the explained rows among the evaluation rows. Raises InvalidInput where the files do not fit together.
-
-    summary: the explanation summary, whose `rows` are the numbers of the explained rows.
-    """
-    listed = summary.get("rows")
-    positions = [each for each in listed if type(each) is int] if isinstance(listed, list) else []
-    fits = len(positions) == len(explanation) and all(0 <= each < len(rows) for each in positions)
+def matched(explanation: Explanation, summary: ExplanationSummary, rows: Rows) -> StoredExplanation:
+    """Finds the explained rows among the evaluation rows. Raises InvalidInput where the files do not fit together."""
+    fits = len(summary.rows) == len(explanation) and all(0 <= each < len(rows) for each in summary.rows)
     if not fits or not set(explanation.columns) <= set(rows.inputs):
         raise InvalidInput("explanation: its rows and columns are not those of the evaluation rows")
-    return StoredExplanation(explanation, tuple(positions))
+    return StoredExplanation(explanation, summary.rows)

@@ -14,8 +14,8 @@ from dashboard import session
 from dashboard.components import history_lines, tables, widgets, words
 from dashboard.components.history_lines import HistoryLine
 from dashboard.components.trust import trust_badge
+from pipeline.governance.documents import DOCUMENTS, entry_of
 from pipeline.governance.errors import NotFound
-from pipeline.governance.evidence import DOCUMENTS, entry_of
 from pipeline.governance.history import Entry, HistoryPage
 from pipeline.governance.ledger import canonical, digest_of
 from pipeline.governance.policy import Mode

@@ -9,10 +9,11 @@ import streamlit as st
 
 from dashboard import pages, session
 from dashboard.components import charts, explanation_charts, tables, widgets, words
-from dashboard.components.explanations import classes_of, explained_by, mean_abs
+from dashboard.components.explanations import classes_of, explained_by
 from pipeline import model_card
 from pipeline.governance.claims import Recomputation
-from pipeline.governance.evidence import Evidence, entry_of, number
+from pipeline.governance.documents import Evaluation, Lineage
+from pipeline.governance.evidence import Evidence
 from pipeline.governance.lifecycle import Move
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.review import Review
@@ -20,7 +21,6 @@ from pipeline.governance.text import visible
 from pipeline.model_card import Card
 from pipeline.model_card.data_report import sentences
 
-EVALUATION = "evaluation"
 MOST_KEY_FIGURES = 4
 DIGITS = 6  # of a claim: recomputed figures may differ behind the fourth
 
@@ -63,11 +63,11 @@ def metrics(evidence: Evidence, champion: Evidence | None, differences: Iterable
     if measured := {each.name: each.dataset for each in evidence.metrics() if each.dataset}:
         st.caption("Measured on")
         st.text("\n".join(f"{visible(name)}: {visible(dataset)}" for name, dataset in measured.items()))
-    _evaluation_notes(evidence.document(EVALUATION))
+    _evaluation_notes(evidence.evaluation)
 
 
 def classes(evidence: Evidence) -> None:
-    evaluation = evidence.document(EVALUATION)
+    evaluation = evidence.evaluation
     left, right = st.columns(2, gap="medium")
     with left:
         if found := tables.confusion(evaluation):
@@ -77,54 +77,51 @@ def classes(evidence: Evidence) -> None:
     with right:
         _table("Per class", tables.per_class(evaluation), ("Precision", "Recall", "F1"))
     _table("Per slice", tables.slices(evaluation), ("Accuracy",))
-    if found is None and not evaluation.get("per_class") and not evaluation.get("slices"):
+    if found is None and not evaluation.per_class and not evaluation.slices:
         st.caption("The version came without an evaluation file: no confusion matrix, no classes, no slices.")
 
 
 def explanation(evidence: Evidence) -> None:
     """The importance of each column, from the summary that came with the version; nothing is loaded."""
-    summary = evidence.document("explanation")
-    shares = mean_abs(summary)
-    if not shares:
+    summary = evidence.explanation
+    if not (shares := summary.mean_abs):
         st.caption("The version came without an explanation summary.")
         return
     explained_by(summary)
     ordered = {name: shares[name] for name in classes_of(list(shares), evidence)}
-    figure = explanation_charts.importance(ordered, visible(str(summary.get("scale")), most=40))
+    figure = explanation_charts.importance(ordered, visible(str(summary.scale), most=40))
     st.plotly_chart(figure, config=charts.PLAIN, alt="Mean absolute effect of each column")
     pages.link_explain("Explain", evidence.model, evidence.version)
 
 
 def lineage(evidence: Evidence) -> None:
-    content, document = evidence.content, evidence.document("lineage")
-    data, git = entry_of(document, "data"), entry_of(document, "git")
-    environment = entry_of(document, "environment")
+    content, found = evidence.content, evidence.lineage
+    environment = found.environment
     widgets.facts(
         {
             "Run": content["run_id"],
             "Registered": words.moment(content["created_at"]),
             "Registered by": content["registered_by"],
             "Source": content["source"],
-            "Data": data.get("source"),
-            "Data fingerprint": data.get("sha256"),
-            "Commit": _commit(git),
-            "Trained": words.moment(document.get("trained_at")),
-            "Python": environment.get("python"),
-            "Platform": environment.get("platform"),
-            "Processor features": _joined(entry_of(environment, "processor").get("features")),
-            "Built on": entry_of(environment, "processor").get("blas"),
-            "Numerical libraries": _pairs(entry_of(environment, "libraries")),
-            "Threads": _pairs(entry_of(environment, "threads")),
-            "Digest of the pins": environment.get("lock_sha256"),
+            "Data": found.data.get("source"),
+            "Data fingerprint": found.data.get("sha256"),
+            "Commit": _commit(found),
+            "Trained": words.moment(found.trained_at),
+            "Python": environment.python,
+            "Platform": environment.platform,
+            "Processor features": _joined(environment.processor_features),
+            "Built on": environment.blas,
+            "Numerical libraries": _pairs(environment.libraries),
+            "Threads": _pairs(environment.threads),
+            "Digest of the pins": environment.lock_sha256,
             "Flavors": ", ".join(content["flavors"]),
         }
     )
-    if found := sentences(evidence.document("data_report")):
+    if report := sentences(evidence.data_report):
         st.subheader("Data checks", anchor=False)
-        st.text("\n".join(found))
-    packages = entry_of(environment, "packages")
+        st.text("\n".join(report))
     left, right = st.columns(2, gap="medium")
-    for column, title, values in ((left, "Parameters", content["params"]), (right, "Packages", packages)):
+    for column, title, values in ((left, "Parameters", content["params"]), (right, "Packages", environment.packages)):
         with column:
             if values:
                 st.subheader(title, anchor=False)
@@ -253,31 +250,28 @@ def _table(title: str, table: pd.DataFrame, digits: tuple[str, ...]) -> None:
         widgets.frame(table, title, digits=digits)
 
 
-def _evaluation_notes(evaluation: Mapping[str, Any]) -> None:
-    n, confidence = number(evaluation.get("n")), number(evaluation.get("confidence"))
-    baseline, folds = entry_of(evaluation, "baseline"), entry_of(evaluation, "cross_validation")
+def _evaluation_notes(evaluation: Evaluation) -> None:
     notes = []
-    if n is not None:
-        level = f", intervals at {confidence:.0%}" if confidence else ""
-        notes.append(f"{n:,.0f} held-out rows{level}.")
-    if (accuracy := number(baseline.get("accuracy"))) is not None:
+    if evaluation.n is not None:
+        level = f", intervals at {evaluation.confidence:.0%}" if evaluation.confidence else ""
+        notes.append(f"{evaluation.n:,} held-out rows{level}.")
+    if (accuracy := evaluation.baseline_accuracy) is not None:
         notes.append(f"Always answering the most frequent class would reach an accuracy of {accuracy:.4f}.")
-    mean, deviation = number(folds.get("mean")), number(folds.get("std"))
+    mean, deviation = evaluation.folds_mean, evaluation.folds_deviation
     if mean is not None and deviation is not None:
         notes.append(f"Cross-validated accuracy on the training rows {mean:.4f} ± {deviation:.4f}.")
     if notes:
         st.caption(" ".join(notes))
 
 
-def _commit(git: Mapping[str, Any]) -> str | None:
-    commit = git.get("commit")
-    if not commit or not git.get("dirty"):
-        return commit
-    return f"{commit}, with changes not committed: {_joined(git.get('changed')) or 'not recorded which'}"
+def _commit(lineage: Lineage) -> object:
+    if not lineage.commit or not lineage.dirty:
+        return lineage.commit
+    return f"{lineage.commit}, with changes not committed: {_joined(lineage.changed) or 'not recorded which'}"
 
 
-def _joined(values: object) -> str | None:
-    return ", ".join(map(str, values)) if isinstance(values, list) else None
+def _joined(values: Iterable[object] | None) -> str | None:
+    return None if values is None else ", ".join(map(str, values))
 
 
 def _pairs(values: Mapping[str, Any]) -> str | None:

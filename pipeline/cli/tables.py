@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.printing import digits, json_cell, line, signed, table, when
-from pipeline.governance.evidence import entry_of
 from pipeline.governance.history import UNREADABLE, given_out_again, one_line_each
 from pipeline.governance.out_of_band import state_text
 from pipeline.governance.reconcile import pending_sentence
@@ -14,12 +13,12 @@ if TYPE_CHECKING:
 
     from pipeline.governance.compare import Best, Comparison, Differences, MetricRow
     from pipeline.governance.decide import Outcome
+    from pipeline.governance.documents import Lineage
     from pipeline.governance.evidence import Evidence
     from pipeline.governance.history import Entry, Moment
     from pipeline.governance.ledger import StoredEvent
-    from pipeline.governance.out_of_band import OutOfBandChange
-    from pipeline.governance.ports import ModelRecord, PendingDecision, Upgrade, VersionRow
-    from pipeline.governance.reconcile import IntegrityProblem
+    from pipeline.governance.ports import ModelRecord, Upgrade, VersionRow
+    from pipeline.governance.reconcile import IntegrityProblem, Unresolved
     from pipeline.governance.review import Review
     from pipeline.reproduce.reproduce import Reproduction
     from pipeline.serving.batch.batch import Scored
@@ -27,16 +26,6 @@ if TYPE_CHECKING:
 
 
 # What `show` prints of the lineage; `--json` has all of it.
-LINEAGE = (
-    ("data", "source"),
-    ("data", "sha256"),
-    ("git", "commit"),
-    ("git", "changed"),
-    ("environment", "python"),
-    ("environment", "lock_sha256"),
-    ("environment", "processor", "features"),
-    ("environment", "processor", "blas"),
-)
 
 
 def models(records: "Sequence[ModelRecord]") -> None:
@@ -77,7 +66,7 @@ def evidence(found: "Evidence") -> None:
     columns = 6 if found.datasets else 5
     heads = ["Metric", "Value", "Low", "High", "n", "Dataset"]
     table(heads[:columns], [each[:columns] for each in metrics], empty="No metrics.")
-    table(["Lineage", ""], _lineage(found.document("lineage")), empty="No lineage.")
+    table(["Lineage", ""], _lineage(found.lineage), empty="No lineage.")
     files = [[each["path"], each["size"], each["sha256"]] for each in content["files"]]
     table(["File", "Bytes", "sha256"], files, empty="No files.")
     if found_refusals := refusals(found):
@@ -92,9 +81,19 @@ def refusals(found: "Evidence") -> tuple[str, ...]:
     return refusals_of(found.document("feature_schema"), found.content["signature"])
 
 
-def _lineage(document: "Mapping[str, Any]") -> list[list[object]]:
-    found = {path: entry_of(document, *path[:-1]).get(path[-1]) for path in LINEAGE}
-    return [[".".join(path), value] for path, value in found.items() if value not in (None, [])]
+def _lineage(found: "Lineage") -> list[list[object]]:
+    environment = found.environment
+    facts = {
+        "data.source": found.data.get("source"),
+        "data.sha256": found.data.get("sha256"),
+        "git.commit": found.commit,
+        "git.changed": list(found.changed or ()),
+        "environment.python": environment.python,
+        "environment.lock_sha256": environment.lock_sha256,
+        "environment.processor.features": list(environment.processor_features or ()),
+        "environment.processor.blas": environment.blas,
+    }
+    return [[name, value] for name, value in facts.items() if value not in (None, [])]
 
 
 # Reviews and comparisons, as the verbs print them.
@@ -102,7 +101,7 @@ def _lineage(document: "Mapping[str, Any]") -> list[list[object]]:
 
 def review(found: "Review") -> None:
     rows = [
-        [gate.name, _verdict(gate.passed, gate.mode.value), gate.observed, gate.required, gate.why]
+        [gate.label, _verdict(gate.passed, gate.mode.value), gate.observed, gate.required, gate.why]
         for gate in found.gates
     ]
     table(["Gate", "Verdict", "Observed", "Required", "Why"], rows)
@@ -237,31 +236,24 @@ def problems(found: "Sequence[IntegrityProblem]") -> None:
     table(["Kind", "Model", "Problem"], [[each.kind, each.model, each.text] for each in found])
 
 
-def reconciled(
-    events: "Sequence[StoredEvent]",
-    found: "Mapping[str, Sequence[OutOfBandChange]]",
-    gone: "Sequence[str]",
-    *,
-    pending: "Sequence[PendingDecision]",
-    changed: "Sequence[IntegrityProblem]",
-) -> None:
-    """`found`: what differs, by model. gone: models that only the ledger still knows. pending: what has not ended."""
+def reconciled(events: "Sequence[StoredEvent]", found: "Unresolved") -> None:
+    """What was recorded just now, and what is left for a person to end."""
     rows = [[each.sequence, each.event.type.value, each.event.model] for each in events]
     table(["No.", "Event", "Model"], rows, empty="Nothing to record.")
-    differences = [each for held in found.values() for each in held]
+    differences = [each for changes in found.differences.values() for each in changes]
     open_rows = [[each.slot.model, each.sentence, when(each.since), when(each.seen)] for each in differences]
     heads = ["Model", "Difference", "After (UTC)", "Seen (UTC)"]
-    unknown = any(each.kind == "registry" for each in changed)
+    unknown = any(each.kind == "registry" for each in found.problems)
     empty = "Nothing is recorded of this registry." if unknown else "Stages and aliases are as recorded."
     table(heads, open_rows, empty=empty)
-    for model, held in found.items():
-        line(f"State of {model}: {state_text(held)}")
-    for each in pending:
+    for model, changes in found.differences.items():
+        line(f"State of {model}: {state_text(changes)}")
+    for each in found.pending:
         line(f"{each.model}: {pending_sentence(each)}.")
-    for model in gone:
+    for model in found.gone:
         line(f"{model}: the registry does not have this model any more; it was renamed or deleted there.")
-    if changed:
-        problems(changed)
+    if found.problems:
+        problems(found.problems)
 
 
 # Predictions, explanations and scored files, as the verbs print them.
@@ -302,8 +294,8 @@ def scored(found: "Sequence[Scored]") -> None:
         line(f"{each.scored:,} of {each.rows:,} rows scored by version {each.version} of {each.model}: {each.output}")
         if each.bad:
             line(f"Refused rows: {each.bad:,}, in {each.bad_file}; the first: {each.first_problem}")
-        if each.odd:
-            line(f"Rows with values outside the training data: {each.odd:,}")
+        if each.out_of_range:
+            line(f"Rows with values outside the training data: {each.out_of_range:,}")
         if each.ignored:
             line(f"Columns that the model does not take: {', '.join(each.ignored)}")
     for note in dict.fromkeys(note for each in found for note in each.notes):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipeline.bootstrap import desk
+from pipeline.bootstrap import desk, publisher
 from pipeline.cli import tables as training_tables
 from pipeline.cli.app import Json, Model, Version, app, print_out, say
 from pipeline.cli.printing import progress
@@ -26,7 +26,7 @@ def demo(as_json: Json = False) -> None:
     settings = read_settings()
     service = desk(settings)
     with progress(quiet=as_json) as report:
-        champion, registered = fill(settings, service, report, folder=VAR / "training")
+        champion, registered = fill(settings, service, publisher(settings), folder=VAR / "training", progress=report)
     _show_registered(service, registered, as_json, champion=champion)
 
 
@@ -46,7 +46,14 @@ def train(
     service = desk(settings)
     with progress(quiet=as_json) as report:
         registered = train_candidates(
-            settings, folder=folder, step=step, names=candidate, data=data, desk=service, progress=report
+            settings,
+            folder=folder,
+            publisher=publisher(settings),
+            step=step,
+            names=candidate,
+            data=data,
+            desk=service,
+            progress=report,
         )
     if step in {None, "register"}:
         _show_registered(service, registered, as_json)
@@ -58,11 +65,15 @@ def _show_registered(
     service: GovernanceService, registered: Sequence[Any], as_json: bool, *, champion: int | None = None
 ) -> None:
     """With the data report that went into the versions: all of one training have the same."""
-    data = service.show(registered[0].model, registered[0].version).document("data_report")
-    content: dict[str, Any] = {"registered": [each.as_json() for each in registered], "data": data}
+    evidence = service.show(registered[0].model, registered[0].version)
+    content: dict[str, Any] = {
+        "registered": [each.as_json() for each in registered],
+        "data": evidence.document("data_report"),
+    }
     if champion is not None:
         content["champion"] = champion
-    print_out(as_json, content, lambda: training_tables.registered(registered, champion, sentences(data)))
+    report = sentences(evidence.data_report)
+    print_out(as_json, content, lambda: training_tables.registered(registered, champion, report))
 
 
 # Making a version again.

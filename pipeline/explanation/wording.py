@@ -13,9 +13,11 @@ OF_OUTPUT = 1e-13
 
 @dataclass(frozen=True)
 class Side:
-    """One of two versions in a sentence. name: such as "version 2". document: one row as result.to_json gives it."""
+    """One of two versions in a sentence."""
 
+    # Such as "version 2".
     name: str
+    # One explained row as result.to_json gives it.
     document: Mapping[str, Any]
 
     def effects(self, class_name: str) -> Mapping[str, float]:
@@ -34,11 +36,11 @@ class Side:
 
 
 def sentences(
-    document: Mapping[str, Any], row: Mapping[str, Any], class_name: str, *, schema: Mapping[str, Any], most: int = 5
+    document: Mapping[str, Any], row: Mapping[str, Any], class_name: str, *, units: Mapping[str, str], most: int = 5
 ) -> list[str]:
     """The columns that move one class most, largest first: "Weight 112 kg raises Obesity_Type_III by 0.31".
 
-    document: one row as result.to_json gives it. row: its values by column. schema: the feature schema, for the units.
+    document: one row as result.to_json gives it. row: its values by column. units: of the columns that have one.
     """
     contributions: Mapping[str, float] = document["contributions"][class_name]
     scale = document["scale"]
@@ -46,15 +48,14 @@ def sentences(
     ordered = sorted(contributions.items(), key=lambda each: -abs(each[1]))
     least = _least(document, class_name)
     shown = [(name, effect) for name, effect in ordered[:most] if abs(effect) >= least]
-    columns = schema.get("columns", {})
     return [
-        f"{name} {_value(row.get(name), columns.get(name, {}))} {_verb(effect)} {what} by {_amount(abs(effect), scale)}"
+        f"{name} {_value(row.get(name), units.get(name, ''))} {_verb(effect)} {what} by {_amount(abs(effect), scale)}"
         for name, effect in shown
     ]
 
 
 def contrasts(
-    sides: tuple[Side, Side], row: Mapping[str, Any], class_name: str, *, schema: Mapping[str, Any], most: int = 5
+    sides: tuple[Side, Side], row: Mapping[str, Any], class_name: str, *, units: Mapping[str, str], most: int = 5
 ) -> list[str]:
     """The columns whose effect on one class differs most between two versions, the largest difference first:
     "Weight 112 kg raises Obesity_Type_III by 0.31 in version 2, lowers it by 0.02 in version 1".
@@ -64,10 +65,10 @@ def contrasts(
     first, second = (_comparable(side.effects(class_name), share=sides[0].scale != sides[1].scale) for side in sides)
     names = list(dict.fromkeys([*first, *second]))
     ordered = sorted(names, key=lambda name: -abs(first.get(name, 0.0) - second.get(name, 0.0)))
-    what, columns = _subject(class_name, sides[0].document), schema.get("columns", {})
+    what = _subject(class_name, sides[0].document)
     found = ((name, [side.noticed(class_name, name) for side in sides]) for name in ordered[:most])
     return [
-        f"{name} {_value(row.get(name), columns.get(name, {}))} {_in_turn(sides, effects, what)}"
+        f"{name} {_value(row.get(name), units.get(name, ''))} {_in_turn(sides, effects, what)}"
         for name, effects in found
         if any(effects)
     ]
@@ -101,14 +102,14 @@ def _verb(effect: float) -> str:
 def _least(document: Mapping[str, Any], class_name: str) -> float:
     """The smallest effect that is a reason: nothing that comes of rounding, or that two decimals would show as 0.00."""
     effects: Mapping[str, float] = document["contributions"].get(class_name, {})
-    said = max((abs(document.get(ends, {}).get(class_name, 0.0)) for ends in ("base_values", "output")), default=0.0)
-    smallest = smallest_reason(max(map(abs, effects.values()), default=0.0), said)
+    output = max(abs(document.get(ends, {}).get(class_name, 0.0)) for ends in ("base_values", "output"))
+    smallest = smallest_reason(max(map(abs, effects.values()), default=0.0), output)
     return smallest if document["scale"] == "value" else max(SMALLEST, smallest)
 
 
-def smallest_reason(largest: float, said: float = 0.0) -> float:
-    """largest: effect of any column. said: what the model says with or without them. Never 0, which is no reason."""
-    return max(ROUNDING * largest, OF_OUTPUT * said, sys.float_info.min)
+def smallest_reason(largest: float, output: float = 0.0) -> float:
+    """The smallest effect that is no rounding of the `largest` effect or of the model's `output`; always above 0."""
+    return max(ROUNDING * largest, OF_OUTPUT * output, sys.float_info.min)
 
 
 def _amount(effect: float, scale: str) -> str:
@@ -117,13 +118,12 @@ def _amount(effect: float, scale: str) -> str:
     return f"{effect:.2f} log-odds" if scale == "log-odds" else f"{effect:.2f}"
 
 
-def _value(value: object, column: Mapping[str, Any]) -> str:
+def _value(value: object, unit: str) -> str:
     if value is None or value != value:  # noqa: PLR0124 (NaN differs from itself)
         return "(missing)"
     quantity = _quantity(value)
     if quantity is None:
         return f"= {value}"
-    unit = str(column.get("unit") or "")
     if unit[:1].isdigit():  # "1 never to 3 always" explains a scale, it is no unit
         unit = f"({unit})"
     return f"{quantity} {unit}".rstrip()

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pipeline.governance.evidence import Evidence, entry_of, number
+from pipeline.governance.documents import number
+from pipeline.governance.evidence import Evidence
 from pipeline.governance.ports import VersionRecord
 
 TOLERANCE = 1e-9  # sums in another order differ by less, one row more or less by more
@@ -98,10 +99,10 @@ def check_claims(evidence: Evidence, measured: RecomputedMetrics) -> Recomputati
 
 
 def _claims(evidence: Evidence, recomputed: Mapping[str, float]) -> Iterator[Claim]:
-    evaluation = evidence.document("evaluation")
     for name, value in sorted(recomputed.items()):
+        measured = evidence.evaluation.metrics.get(name)
         sources = {
-            "evaluation": number(entry_of(evaluation, "metrics", name).get("value")),
+            "evaluation": None if measured is None else measured.value,
             "run": number(evidence.content["metrics"].get(name)),
         }
         yield from (Claim(name, source, claimed, value) for source, claimed in sources.items() if claimed is not None)

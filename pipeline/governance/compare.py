@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from pipeline.governance.documents import EVALUATION_ROWS
 from pipeline.governance.errors import InvalidInput, NotFound
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.metrics import Direction, MetricRules, named, not_a_share, telling
 from pipeline.governance.paired import Flips, Paired, PairedComparer
 from pipeline.governance.ports import Gap, Json, MetricDifference, Registry, VersionRecord, VersionRow
-from pipeline.governance.review import EVALUATION_ROWS, Reviewer
+from pipeline.governance.review import Reviewer
 
 DIFFERENT_ROWS, NOT_COMPARED = "different_rows", "not_compared"
 
@@ -171,10 +172,10 @@ def compared(a: Evidence, b: Evidence, *, paired: Paired | None = None, warning:
 
 def different_rows(a: Evidence, b: Evidence) -> Gap | None:
     """The warning where the fingerprints of the evaluation rows differ; None where they agree or one is missing."""
-    first, second = (each.document("evaluation").get("rows_fingerprint") for each in (a, b))
+    first, second = (each.evaluation.rows_fingerprint for each in (a, b))
     if first is None or second is None or first == second:
         return None
-    named = f"fingerprints {str(first)[:12]} and {str(second)[:12]}"
+    named = f"fingerprints {first[:12]} and {second[:12]}"
     text = f"The two were not evaluated on the same rows ({named}): their metrics carry no verdict."
     return Gap(DIFFERENT_ROWS, text)
 
@@ -195,9 +196,8 @@ def _side_by_side(a: Evidence, b: Evidence, name: str) -> MetricRow:
 
 def _schema(evidence: Evidence) -> Iterator[tuple[str, Json]]:
     """The feature schema and the signature, such as `Age.minimum` and `signature.inputs.Age`."""
-    document = evidence.document("feature_schema")
-    yield from _flat(document.get("columns"))
-    yield from _flat(document.get("target"), "target.")
+    yield from _flat(evidence.feature_schema.columns)
+    yield from _flat(evidence.feature_schema.target, "target.")
     signature = evidence.content["signature"]
     for side in ("inputs", "outputs"):
         entries = signature.get(side) if isinstance(signature, Mapping) else None
@@ -208,24 +208,22 @@ def _schema(evidence: Evidence) -> Iterator[tuple[str, Json]]:
 
 
 def _data(evidence: Evidence) -> Iterator[tuple[str, Json]]:
-    lineage, evaluation = evidence.document("lineage"), evidence.document("evaluation")
-    yield from _flat(lineage.get("data"))
-    yield from _flat(lineage.get("split"), "split.")
-    named = {"n": "evaluation.rows", "rows_fingerprint": "evaluation.rows_fingerprint", "classes": "evaluation.classes"}
-    yield from ((label, evaluation[name]) for name, label in named.items() if name in evaluation)
+    yield from _flat(evidence.lineage.data)
+    yield from _flat(evidence.lineage.split, "split.")
+    evaluation = evidence.evaluation
+    classes = None if evaluation.classes is None else list(evaluation.classes)
+    named = {"rows": evaluation.n, "rows_fingerprint": evaluation.rows_fingerprint, "classes": classes}
+    yield from ((f"evaluation.{name}", value) for name, value in named.items() if value is not None)
 
 
 def _environment(evidence: Evidence) -> Iterator[tuple[str, Json]]:
-    lineage = evidence.document("lineage")
-    yield from _flat(lineage.get("environment"))
-    yield from _flat(lineage.get("git"), "git.")
+    yield from _flat(evidence.lineage.environment_facts)
+    yield from _flat(evidence.lineage.git, "git.")
     yield "flavors", list(evidence.content["flavors"])
 
 
-def _flat(document: Json, prefix: str = "") -> Iterator[tuple[str, Json]]:
+def _flat(document: Mapping[str, Json], prefix: str = "") -> Iterator[tuple[str, Json]]:
     """Nested objects as dotted names; evidence is never nested deeper than its builder allows."""
-    if not isinstance(document, Mapping):
-        return
     for name, value in document.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")

@@ -4,8 +4,23 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
+from pipeline.governance.documents import (
+    DOCUMENTS,
+    DataReport,
+    Evaluation,
+    ExplanationSummary,
+    FeatureSchema,
+    Lineage,
+    number,
+    parse_data_report,
+    parse_evaluation,
+    parse_explanation,
+    parse_feature_schema,
+    parse_lineage,
+)
 from pipeline.governance.ledger import canonical, digest_of, iso
 from pipeline.governance.metrics import not_a_share
 from pipeline.governance.ports import File, Gap, ModelFiles, VersionRecord, VersionRow
@@ -14,30 +29,32 @@ OUR_TAG, OUR_VALUE = "produced_by", "signoff"
 MIRROR_PREFIX = "signoff."  # tags that repeat a decision: a decision must not make its own evidence stale
 VALIDATION_TAG = "validation_status"  # likewise, on versions of our pipeline, which registers it as "pending"
 DEEPEST = 40
-DOCUMENTS = ("evaluation", "feature_schema", "lineage", "data_report", "explanation")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A share or loss with its interval at the evaluation's confidence; low, high and n are None where unknown.
-
-    dataset: on which it was measured; empty where nobody said.
-    """
+    """One metric of a version, such as the accuracy or a loss."""
 
     name: str
     value: float
+    # The ends of its interval at the evaluation's confidence; None where nobody gave them.
     low: float | None = None
     high: float | None = None
+    # Rows on which it was measured; None where nobody said.
     n: int | None = None
+    # On which dataset; empty where nobody said.
     dataset: str = ""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """`content` is finite JSON; `text` its canonical form; `digest` the sha256 of `text`."""
+    """Everything a reviewer is shown about a version."""
 
+    # Finite JSON.
     content: Mapping[str, Any]
+    # The canonical form of `content`.
     text: str
+    # sha256 of `text`.
     digest: str
 
     @property
@@ -63,20 +80,36 @@ class Evidence:
         """Whether our pipeline registered the version: its own claim, by a tag."""
         return bool(self.content["ours"])
 
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        return parse_evaluation(self.content["evaluation"])
+
+    @cached_property
+    def feature_schema(self) -> FeatureSchema:
+        return parse_feature_schema(self.content["feature_schema"])
+
+    @cached_property
+    def lineage(self) -> Lineage:
+        return parse_lineage(self.content["lineage"])
+
+    @cached_property
+    def data_report(self) -> DataReport | None:
+        return parse_data_report(self.content["data_report"])
+
+    @cached_property
+    def explanation(self) -> ExplanationSummary:
+        return parse_explanation(self.content["explanation"])
+
     def document(self, name: str) -> Mapping[str, Any]:
-        """One of DOCUMENTS; empty where there is none or where it is not an object."""
+        """One of DOCUMENTS as it came; empty where there is none or where it is not an object."""
         document = self.content[name]
         return document if isinstance(document, dict) else {}
 
     def metric(self, name: str) -> Metric | None:
         """From the evaluation file, which the file digest covers; else from the run, which anybody can change."""
-        evaluation = self.document("evaluation")
-        entry = entry_of(evaluation, "metrics", name)
-        if (value := number(entry.get("value"))) is not None:
-            n = number(evaluation.get("n"))
-            return Metric(
-                name, value, number(entry.get("low")), number(entry.get("high")), None if n is None else int(n)
-            )
+        measured = self.evaluation.metrics.get(name)
+        if measured is not None and measured.value is not None:
+            return Metric(name, measured.value, measured.low, measured.high, self.evaluation.n)
         metrics = self.content["metrics"]
         if (value := number(metrics.get(name))) is None:
             return None
@@ -91,8 +124,7 @@ class Evidence:
 
     def metrics(self) -> list[Metric]:
         """Every metric that is known, by name; the bounds of an interval are not metrics of their own."""
-        evaluated = self.document("evaluation").get("metrics")
-        names = set(self.content["metrics"]) | set(evaluated if isinstance(evaluated, dict) else ())
+        names = {*self.content["metrics"], *self.evaluation.metrics}
         bounds = {f"{name}{end}" for name in names for end in ("_low", "_high")}
         found = (self.metric(name) for name in sorted(names - bounds))
         return [metric for metric in found if metric is not None]
@@ -108,14 +140,9 @@ def assemble(record: VersionRecord, files: ModelFiles | None, gaps: Iterable[Gap
     found = files or ModelFiles(files=())
     documents = {name: found.documents.get(name) for name in DOCUMENTS}
     content, not_finite = finite({**_facts(record), **_files(found, present=files is not None), **documents})
-    all_gaps = [
-        *record.gaps,
-        *gaps,
-        *found.gaps,
-        *not_finite,
-        *_contradictions(record.row, documents),
-        *_impossible(record.row, documents),
-    ]
+    evaluation = parse_evaluation(documents["evaluation"])
+    contradictions, impossible = _contradictions(record.row, evaluation), _impossible(record.row, evaluation)
+    all_gaps = [*record.gaps, *gaps, *found.gaps, *not_finite, *contradictions, *impossible]
     content["gaps"] = [asdict(gap) for gap in all_gaps]
     text = canonical(content)
     return Evidence(content, text, digest_of(text))
@@ -166,46 +193,24 @@ def _files(files: ModelFiles, *, present: bool) -> dict[str, Any]:
     }
 
 
-def _contradictions(row: VersionRow, documents: Mapping[str, Any]) -> list[Gap]:
+def _contradictions(row: VersionRow, evaluation: Evaluation) -> list[Gap]:
     """A run's metrics can be written again after registration; the evaluation file cannot without a new digest."""
-    evaluation = documents["evaluation"] if isinstance(documents["evaluation"], dict) else {}
     gaps = []
     for name, claimed in sorted(row.metrics.items()):
-        measured = number(entry_of(evaluation, "metrics", name).get("value"))
-        if measured is not None and not math.isclose(measured, claimed, rel_tol=1e-9, abs_tol=1e-12):
-            text = f"{name}: the run says {claimed:.4f}, the model's evaluation file says {measured:.4f}."
+        measured = evaluation.metrics.get(name)
+        value = None if measured is None else measured.value
+        if value is not None and not math.isclose(value, claimed, rel_tol=1e-9, abs_tol=1e-12):
+            text = f"{name}: the run says {claimed:.4f}, the model's evaluation file says {value:.4f}."
             gaps.append(Gap("metrics_differ", text))
     return gaps
 
 
-def _impossible(row: VersionRow, documents: Mapping[str, Any]) -> list[Gap]:
+def _impossible(row: VersionRow, evaluation: Evaluation) -> list[Gap]:
     """An accuracy in percent, say: it is compared with nothing."""
-    evaluation = documents["evaluation"] if isinstance(documents["evaluation"], dict) else {}
-    names = entry_of(evaluation, "metrics")
-    measured = [(name, number(entry_of(evaluation, "metrics", name).get("value"))) for name in names]
-    figures = [(name, value) for name, value in [*row.metrics.items(), *measured] if value is not None]
-    sentences = {not_a_share(name, value) for name, value in figures} - {""}
-    return [Gap("not_a_share", f"{sentence}.") for sentence in sorted(sentences)]
-
-
-def entry_of(document: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
-    """The object at a path of keys, empty where any step is not an object: documents come from strangers."""
-    for key in path:
-        step = document.get(key)
-        if not isinstance(step, dict):
-            return {}
-        document = step
-    return document
-
-
-def number(value: object) -> float | None:
-    """A finite number, or None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:  # JSON has whole numbers of any length
-        return None
+    measured = [(name, each.value) for name, each in evaluation.metrics.items()]
+    figures = [*row.metrics.items(), *measured]
+    sentences = {not_a_share(name, value) for name, value in figures if value is not None}
+    return [Gap("not_a_share", f"{sentence}.") for sentence in sorted(filter(None, sentences))]
 
 
 def finite(content: dict[str, Any]) -> tuple[dict[str, Any], list[Gap]]:

@@ -1,6 +1,6 @@
 """One version on one page that can be handed on.
 
-parts.py (what a card is made of) · content.py (what it says) · render.py (Markdown and HTML).
+content.py (what a card says) · data_report.py (the training data in sentences) · render.py (Markdown and HTML).
 """
 
 from pipeline.model_card.content import Card as Card

@@ -4,11 +4,12 @@ The headings follow M. Mitchell et al., Model Cards for Model Reporting, FAT* 20
 registry does not have is listed as missing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.governance.evidence import Evidence, entry_of, number
+from pipeline.governance.documents import SliceMetrics
+from pipeline.governance.evidence import Evidence
 from pipeline.governance.history import Entry
 from pipeline.governance.ledger import iso
 from pipeline.governance.lifecycle import Stage, stage_move
@@ -18,24 +19,24 @@ from pipeline.governance.service import GovernanceService
 from pipeline.governance.text import visible
 from pipeline.model_card.data_report import sentences
 
-# What a card is made of.
-
 
 @dataclass(frozen=True)
 class Table:
-    """Rows as long as `heads`, every cell as text for people."""
+    """A table of a card."""
 
     heads: tuple[str, ...]
+    # Each row has one cell per head; every cell is text for people.
     rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
 class Section:
-    """missing: one sentence per part that the registry does not have."""
+    """One heading of a card with what stands below it."""
 
     title: str
     sentences: tuple[str, ...] = ()
     table: Table | None = None
+    # One sentence per part that the registry does not have.
     missing: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def line(value: object) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.6g}"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ", ".join(line(each) for each in value)
     return visible(" ".join(str(value).split()))
 
@@ -114,33 +115,32 @@ def _version(evidence: Evidence) -> Section:
 
 def _intended_use(evidence: Evidence, record: ModelRecord) -> Section:
     stated = evidence.content["tags"].get("intended_use") or record.tags.get("intended_use")
-    target = entry_of(evidence.document("feature_schema"), "target")
-    said = [line(text) for text in (stated, record.description, evidence.content["description"])]
-    if target:
-        classes = target.get("classes")
-        named = f", one of {line(classes)}" if isinstance(classes, list) else ""
-        said.append(f"Predicts {line(target.get('name'))}{named}.")
+    schema = evidence.feature_schema
+    uses = [line(text) for text in (stated, record.description, evidence.content["description"])]
+    if schema.target:
+        named = "" if schema.classes is None else f", one of {line(schema.classes)}"
+        uses.append(f"Predicts {line(schema.target.get('name'))}{named}.")
     missing = () if stated else ("No intended use is written down (tag intended_use of the version or the model).",)
-    return Section("Intended use", tuple(text for text in said if text), missing=missing)
+    return Section("Intended use", tuple(text for text in uses if text), missing=missing)
 
 
 def _data(evidence: Evidence) -> Section:
-    lineage, report = evidence.document("lineage"), evidence.document("data_report")
+    lineage = evidence.lineage
     facts = {
-        **{f"data {name}": value for name, value in entry_of(lineage, "data").items()},
-        **{f"split {name}": value for name, value in entry_of(lineage, "split").items()},
-        "evaluation rows": evidence.document("evaluation").get("n"),
-        "evaluation fingerprint": evidence.document("evaluation").get("rows_fingerprint"),
-        "git commit": entry_of(lineage, "git").get("commit"),
+        **{f"data {name}": value for name, value in lineage.data.items()},
+        **{f"split {name}": value for name, value in lineage.split.items()},
+        "evaluation rows": evidence.evaluation.n,
+        "evaluation fingerprint": evidence.evaluation.rows_fingerprint,
+        "git commit": lineage.commit,
     }
     rows = [(line(name).replace("_", " "), line(value)) for name, value in facts.items() if value is not None]
-    missing = () if entry_of(lineage, "data") else ("Which data the version was trained on is not recorded.",)
-    return Section("Data", tuple(sentences(report)), _table(("", "Value"), rows), missing)
+    missing = () if lineage.data else ("Which data the version was trained on is not recorded.",)
+    return Section("Data", tuple(sentences(evidence.data_report)), _table(("", "Value"), rows), missing)
 
 
 def _metrics(evidence: Evidence) -> Section:
     rows = [(each.name, each.value, each.low, each.high, each.n) for each in evidence.metrics()]
-    baseline = number(entry_of(evidence.document("evaluation"), "baseline").get("accuracy"))
+    baseline = evidence.evaluation.baseline_accuracy
     sentences = (
         () if baseline is None else (f"Always the most frequent class would reach an accuracy of {baseline:.4f}.",)
     )
@@ -150,66 +150,57 @@ def _metrics(evidence: Evidence) -> Section:
 
 
 def _classes(evidence: Evidence) -> Section:
-    names = ("class", "recall", "recall_low", "recall_high", "precision", "f1", "n")
-    rows = [tuple(each.get(name) for name in names) for each in _objects(evidence, "per_class")]
+    rows = [
+        (each.name, each.recall, each.recall_low, each.recall_high, each.precision, each.f1, each.n)
+        for each in evidence.evaluation.per_class
+    ]
     heads = ("Class", "Recall", "Low", "High", "Precision", "F1", "n")
     return Section("Per class", table=_numbers(heads, rows), missing=() if rows else ("No metrics per class.",))
 
 
 def _slices(evidence: Evidence) -> Section:
-    names = ("accuracy", "low", "high", "n")
-    rows = [(_slice(each), *(each.get(name) for name in names)) for each in _objects(evidence, "slices")]
+    rows = [(_slice(each), each.accuracy, each.low, each.high, each.n) for each in evidence.evaluation.slices]
     heads = ("Slice", "Accuracy", "Low", "High", "n")
     return Section("Slices", table=_numbers(heads, rows), missing=() if rows else ("No accuracy per slice.",))
 
 
-def _slice(entry: Mapping[str, Any]) -> str:
-    return f"{line(entry.get('column'))} = {line(entry.get('value'))}"
+def _slice(found: SliceMetrics) -> str:
+    return f"{line(found.column)} = {line(found.value)}"
 
 
 def _explanation(evidence: Evidence) -> Section:
-    summary = evidence.document("explanation")
-    kept = summary.get("importance")
-    importance = [each for each in kept if isinstance(each, dict)] if isinstance(kept, list) else []
-    if not importance:
+    summary = evidence.explanation
+    if not summary.importance:
         return Section("Explanation", missing=("No explanation summary.",))
-    error, tolerance = number(summary.get("sum_error")), number(summary.get("tolerance"))
-    said = (
-        f"Mean |contribution| of each column on the scale {line(summary.get('scale'))}; {line(summary.get('method'))}"
-    )
-    sentences = [f"{said}, {line(summary.get('n')) or 'an unknown number of'} rows."]
-    if error is not None and tolerance is not None:
-        sums = "add up" if error <= tolerance else "do not add up"
-        sentences.append(
-            f"The contributions {sums} to the model's output: off by {error:.1e}, allowed {tolerance:.0e}."
-        )
-    rows = [(each.get("column"), each.get("mean_abs")) for each in importance[:MOST_COLUMNS]]
-    return Section("Explanation", tuple(sentences), _numbers(("Column", "Mean |contribution|"), rows))
+    measured = f"Mean |contribution| of each column on the scale {line(summary.scale)}; {line(summary.method)}"
+    sentences = [f"{measured}, {line(summary.n) or 'an unknown number of'} rows."]
+    if summary.adds_up is not None:
+        sums = "add up" if summary.adds_up else "do not add up"
+        allowed = f"off by {summary.sum_error:.1e}, allowed {summary.tolerance:.0e}"
+        sentences.append(f"The contributions {sums} to the model's output: {allowed}.")
+    heads = ("Column", "Mean |contribution|")
+    return Section("Explanation", tuple(sentences), _numbers(heads, summary.importance[:MOST_COLUMNS]))
 
 
 def _limits(evidence: Evidence) -> Section:
     stated = evidence.content["tags"].get("limitations")
-    said = [line(stated)] if stated else []
-    lineage = entry_of(evidence.document("lineage"), "data")
-    if lineage.get("source") == SAMPLE:
-        said.append("Trained and evaluated on generated sample data.")
-    if few := [each for each in _objects(evidence, "slices") if (number(each.get("n")) or 0) < FEW_ROWS]:
-        said.append(f"Fewer than {FEW_ROWS} evaluation rows, too few to judge: {', '.join(map(_slice, few))}.")
-    recalls = [
-        (found, each) for each in _objects(evidence, "per_class") if (found := number(each.get("recall"))) is not None
-    ]
-    if recalls:
+    limits = [line(stated)] if stated else []
+    if evidence.lineage.data.get("source") == SAMPLE:
+        limits.append("Trained and evaluated on generated sample data.")
+    if few := [each for each in evidence.evaluation.slices if (each.n or 0) < FEW_ROWS]:
+        limits.append(f"Fewer than {FEW_ROWS} evaluation rows, too few to judge: {', '.join(map(_slice, few))}.")
+    if recalls := [(each.recall, each) for each in evidence.evaluation.per_class if each.recall is not None]:
         lowest, worst = min(recalls, key=lambda pair: pair[0])
-        said.append(f"Lowest recall: {line(worst.get('class'))}, {lowest:.4f} (n = {line(worst.get('n'))}).")
-    if evidence.document("explanation").get("sampled") is True:
-        said.append("The explanations are sampled, not exact.")
+        limits.append(f"Lowest recall: {line(worst.name)}, {lowest:.4f} (n = {line(worst.n)}).")
+    if evidence.explanation.sampled:
+        limits.append("The explanations are sampled, not exact.")
     missing = () if stated else ("No limits are written down (tag limitations of the version).",)
-    return Section("Limits", tuple(said), missing=missing)
+    return Section("Limits", tuple(limits), missing=missing)
 
 
 def _gates(review: Review) -> Section:
     rows = [
-        (gate.name, "passed" if gate.passed else gate.mode.value, line(gate.observed), gate.required, line(gate.why))
+        (gate.label, "passed" if gate.passed else gate.mode.value, line(gate.observed), gate.required, line(gate.why))
         for gate in review.gates
         if gate.name not in ALWAYS
     ]
@@ -248,14 +239,8 @@ def _gaps(evidence: Evidence) -> Section:
 
 
 def _confidence(evidence: Evidence) -> str:
-    found = number(evidence.document("evaluation").get("confidence"))
+    found = evidence.evaluation.confidence
     return "interval" if found is None else f"{found:.0%} interval"
-
-
-def _objects(evidence: Evidence, name: str) -> list[Mapping[str, Any]]:
-    """Entries of a list in the evaluation file that are objects: documents come from strangers."""
-    found = evidence.document("evaluation").get(name)
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table | None:

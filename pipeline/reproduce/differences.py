@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.comparison.rows import Rows, read_rows, require_same_rows
+from pipeline.governance.documents import entry_of, number
 from pipeline.governance.errors import InvalidInput
-from pipeline.governance.evidence import entry_of, number
 from pipeline.governance.ports import Json
 from pipeline.reproduce.recorded import RecordedVersion
 

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
+from pipeline.governance.documents import EVALUATION_ROWS, document_path
 from pipeline.governance.errors import NotFound, Refused
 from pipeline.governance.evidence import OUR_TAG, OUR_VALUE
 from pipeline.governance.ports import Json, ModelReader
 
 LINEAGE, SETTINGS, EVALUATION = "lineage", "training_settings", "evaluation"
-ROWS = "signoff/evaluation_rows.parquet"
 # The recipe's name in the rebuild: a recorded name would become the name of a folder.
 REBUILT = "rebuilt"
 NO_SETTINGS = (
@@ -91,7 +91,9 @@ def read_recorded(reader: ModelReader, model: str, version: int) -> RecordedVers
     lineage = _lineage(documents.get(LINEAGE), label)
     evaluation = documents.get(EVALUATION)
     if not isinstance(evaluation, dict):
-        raise NotFound(f"{label}: signoff/{EVALUATION}.json is missing or damaged, so there is nothing to compare with")
+        raise NotFound(
+            f"{label}: {document_path(EVALUATION)} is missing or damaged, so there is nothing to compare with"
+        )
     settings, gaps = _settings(documents.get(SETTINGS), lineage)
     return RecordedVersion(
         model=model,
@@ -99,7 +101,7 @@ def read_recorded(reader: ModelReader, model: str, version: int) -> RecordedVers
         lineage=lineage,
         settings=settings,
         evaluation=evaluation,
-        rows=reader.read_file(record, ROWS),
+        rows=reader.read_file(record, EVALUATION_ROWS),
         notes=(*gaps, *_about_the_tree(lineage.git, settings_kept=not gaps)),
     )
 
@@ -110,7 +112,9 @@ def _lineage(document: Json, label: str) -> Lineage:
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"]) or "the document"
-        raise NotFound(f"{label}: signoff/{LINEAGE}.json has no usable record of {where} ({problem['msg']})") from error
+        raise NotFound(
+            f"{label}: {document_path(LINEAGE)} has no usable record of {where} ({problem['msg']})"
+        ) from error
 
 
 def _settings(document: Json, lineage: Lineage) -> tuple[dict[str, Json], tuple[str, ...]]:

@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
+from pipeline.governance.documents import entry_of
 from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
-from pipeline.governance.evidence import entry_of
 from pipeline.governance.ports import Json, ModelReader
 from pipeline.reproduce import rebuild
 from pipeline.reproduce.differences import (

@@ -148,7 +148,7 @@ class Explanations:
     digest: str
     documents: tuple[Mapping[str, Any], ...]
     rows: tuple[Row, ...]
-    schema: Mapping[str, Any]
+    units: Mapping[str, str]
     sampled: bool
     tolerance: float
     adds_up: bool
@@ -164,7 +164,7 @@ class Explanations:
     def sentences(self, position: int = 0, *, class_name: str | None = None, most: int = 5) -> list[str]:
         """In plain words, for the given class or the one with the largest output."""
         wanted = class_name or self.top_class(position)
-        return sentences(self.documents[position], self.rows[position], wanted, schema=self.schema, most=most)
+        return sentences(self.documents[position], self.rows[position], wanted, units=self.units, most=most)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,6 @@ from pipeline.adapters.mlflow.registry import MlflowRegistry
 from pipeline.governance.ledger import Event, EventType, SlotChange, chain, replay
 from pipeline.governance.lifecycle import Slot, Stage
 from pipeline.governance.service import GovernanceService
-from pipeline.settings import ROOT
 from support import registries
 from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk
 from support.in_memory import EPOCH
@@ -239,7 +238,7 @@ def filled(folder: Path) -> dict[str, str]:
         "SIGNOFF_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}",
     }
     command = [sys.executable, "-m", "pipeline", "demo", "--json"]
-    subprocess.run(command, env={**os.environ, **environment}, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, env={**os.environ, **environment}, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     return environment
 
 
@@ -266,6 +265,7 @@ def main() -> None:
     """Print one line per figure, with its budget."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        os.chdir(folder)  # MLflow's own calls leave `mlruns` in the current folder
         bench_ledger(folder)
         bench_growth(folder)
         for versions in (1_000, 10_000):

@@ -19,7 +19,7 @@ from pipeline.bootstrap import desk, person
 from pipeline.governance.lifecycle import Stage
 from pipeline.serving.copies import PrivateCopies
 from pipeline.serving.worker.load import load_model
-from pipeline.settings import ROOT, read_settings
+from pipeline.settings import read_settings
 from support.ports import free_port
 
 ROUNDS, CLIENTS, SECONDS, WINDOWS, ROWS, BATCHES, WARM = 200, 8, 2.0, 3, 1_000, 30, 3
@@ -151,7 +151,7 @@ def running(command: list[str], environment: Mapping[str, str], log: Path, path:
         server = subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)],
             env={**os.environ, **environment, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-            cwd=ROOT,
+            cwd=log.parent,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

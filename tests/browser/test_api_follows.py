@@ -1,9 +1,7 @@
 """The dashboard beside the API on one desk: a promotion is followed, and neither leaves a model's files behind."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,25 +10,15 @@ from real_server import ROOT, dashboard, open_page
 from story import MODEL, promote
 
 from support.api_server import Api, Callers, serving
-from support.small_desk import small_desk
+from support.small_desk import copy_desk
 
 COLUMNS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["schema"]["columns"]
 ROW = {name: column["default"] for name, column in COLUMNS.items()}
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
-    folder = tmp_path_factory.mktemp("desk")
-    found = small_desk(folder, f"sqlite:///{folder / 'mlflow.db'}")
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline", "demo"],
-        cwd=ROOT,
-        env={**os.environ, **found},
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return found
+def environment(demo_desk: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    return copy_desk(demo_desk, tmp_path_factory.mktemp("followed"))
 
 
 @pytest.fixture

@@ -1,41 +1,22 @@
 """Two versions of a filled registry side by side, in a real browser."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
-import yaml
 from playwright.sync_api import Page, expect
-from real_server import NARROW, ROOT, WIDE, open_page, picture
+from real_server import NARROW, WIDE, open_page, picture
+
+from support.small_desk import copy_desk
 
 MODEL = "obesity_classifier"
-CANDIDATES = ("logistic_regression", "random_forest", "extra_trees")
 SECTIONS = ("Metrics", "Classes and slices", "Calibration", "Flipped rows", "Importance", "What differs")
 LOOKS = {"dark": {"scheme": "dark"}, "narrow": {"size": NARROW}}
 
 
 @pytest.fixture(scope="module")
-def desk(serve, tmp_path_factory) -> str:
-    """The address of a desk over the demo's registry, made of three small candidates."""
-    folder = tmp_path_factory.mktemp("compare")
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    params["candidates"] = {name: params["candidates"][name] for name in CANDIDATES}
-    for name in CANDIDATES[1:]:
-        params["candidates"][name]["parameters"]["n_estimators"] = 20
-    params["evaluation"] |= {"bootstrap_samples": 100, "cross_validation_folds": 2}
-    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    environment = {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
-        "SIGNOFF_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}",
-        "SIGNOFF_PARAMS": str(folder / "params.yaml"),
-        "SIGNOFF_ACTOR": "grace",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
-    command = [sys.executable, "-m", "pipeline", "demo"]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, check=True, capture_output=True)
-    return serve(environment)
+def desk(serve, demo_desk, tmp_path_factory) -> str:
+    """The address of a desk over the demo's registry."""
+    return serve(copy_desk(demo_desk, tmp_path_factory.mktemp("compare")))
 
 
 def test_from_two_rows_to_the_flipped_ones(desk, open_tab):
@@ -48,7 +29,7 @@ def test_from_two_rows_to_the_flipped_ones(desk, open_tab):
     tab.get_by_role("link", name="Compare them").click()
 
     expect(tab.get_by_role("heading", name="Compare", exact=True)).to_be_visible()
-    expect(tab.get_by_text("Version 2 against version 1, on the same 720 rows:")).to_be_visible()
+    expect(tab.get_by_text("Version 2 against version 1, on the same 240 rows:")).to_be_visible()
     expect(tab.get_by_text("McNemar's exact test of the accuracy: p ")).to_be_visible()
     assert "versions=1%2C2" in tab.url
 
@@ -111,7 +92,7 @@ def test_several_against_one_reference(desk, open_tab):
     open_page(tab, f"/compare?model={MODEL}&versions=1,2,3")
     tab.get_by_role("radio", name="Version 3").click()
 
-    expect(tab.get_by_text("Version 3 against version 1, on the same 720 rows:")).to_be_visible()
+    expect(tab.get_by_text("Version 3 against version 1, on the same 240 rows:")).to_be_visible()
     picture(tab, "compare-several")
     tab.close()
 

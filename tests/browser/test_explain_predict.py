@@ -1,18 +1,13 @@
-"""Explain and Predict in a real browser, on a registry that the demo has filled with two small candidates."""
-
-import os
-import subprocess
-import sys
-from collections.abc import Mapping
+"""Explain and Predict in a real browser, on a registry that the demo has filled with small candidates."""
 
 import pytest
 import yaml
 from playwright.sync_api import Page, expect
 from real_server import NARROW, ROOT, WIDE, open_page, picture
 
+from support.small_desk import copy_desk
+
 MODEL = "obesity_classifier"
-FILL_SECONDS = 480
-SMALL = {"random_forest": {"n_estimators": 20}, "logistic_regression": {}}
 PAGES = {
     "explain": f"/explain?model={MODEL}&version=1",
     "explain-number": f"/explain?model={MODEL}&version=1&of=Obesity_Type_III&column=Weight",
@@ -24,33 +19,9 @@ PAGES = {
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory) -> Mapping[str, str]:
-    """A registry, a ledger and two small candidates of its own."""
-    folder = tmp_path_factory.mktemp("desk")
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    params["candidates"] = {name: each for name, each in params["candidates"].items() if name in SMALL}
-    for name, small in SMALL.items():
-        params["candidates"][name]["parameters"] |= small
-    params["evaluation"] |= {"bootstrap_samples": 100, "cross_validation_folds": 2}
-    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    return {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
-        "SIGNOFF_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}",
-        "SIGNOFF_PARAMS": str(folder / "params.yaml"),
-        "SIGNOFF_ACTOR": "grace",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
-
-
-@pytest.fixture(scope="module")
-def filled(serve, environment) -> str:
+def filled(serve, demo_desk, tmp_path_factory) -> str:
     """The address of a desk whose registry the demo has filled."""
-    command = [sys.executable, "-m", "pipeline", "demo"]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, timeout=FILL_SECONDS, check=False
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return serve(environment)
+    return serve(copy_desk(demo_desk, tmp_path_factory.mktemp("explained")))
 
 
 @pytest.fixture

@@ -7,16 +7,16 @@ import pytest
 from playwright.sync_api import expect
 from real_server import NARROW, WIDE, open_page, picture
 
-from support.registries import HOSTILE_MLMODELS, Filler, copy_store, fill_oddities, model_files, template_store
+from support.registries import HOSTILE_MLMODELS, Filler, copy_store, fill_oddities, model_files
 
 PAGES = {"overview": "/", "versions": "/versions", "review": "/review", "history": "/history"}
 
 
 @pytest.fixture(scope="module")
-def odd(serve, tmp_path_factory) -> tuple[str, dict[str, tuple[str, int]]]:
+def odd(serve, template, tmp_path_factory) -> tuple[str, dict[str, tuple[str, int]]]:
     """The address of a desk over a registry of oddities, and its versions."""
     folder: Path = tmp_path_factory.mktemp("odd")
-    uri = copy_store(template_store(folder), folder)
+    uri = copy_store(template, folder)
     versions = fill_oddities(uri).versions
     return serve({"MLFLOW_TRACKING_URI": uri, "SIGNOFF_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}"}), versions
 
@@ -54,9 +54,9 @@ def test_every_odd_version_can_be_reviewed(odd, open_tab):
     tab.close()
 
 
-def test_a_hostile_description_ends_nobody_s_session(serve, open_tab, tmp_path):
+def test_a_hostile_description_ends_nobody_s_session(serve, open_tab, template, tmp_path):
     """A version's page names the file that cannot be read, and the server goes on for everybody."""
-    uri = copy_store(template_store(tmp_path), tmp_path)
+    uri = copy_store(template, tmp_path)
     filler = Filler(uri)
     for name, content in HOSTILE_MLMODELS.items():
         filler.add_model(name)

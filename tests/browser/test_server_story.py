@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from real_server import IDLE, open_page, picture
 from story import MODEL, fill, find_in_history, promote, review, sign, verify
 
-from support.registries import MlflowServer, copy_store, template_store
+from support.registries import MlflowServer, copy_store
 from support.small_desk import small_desk
 
 # Each is the first to ask for its version: what was read a moment ago is shown without asking.
@@ -22,9 +22,9 @@ CALM = "The registry does not answer."
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[MlflowServer]:
+def server(template, tmp_path_factory) -> Iterator[MlflowServer]:
     folder = tmp_path_factory.mktemp("mlflow")
-    running = MlflowServer(copy_store(template_store(tmp_path_factory.getbasetemp()), folder), folder)
+    running = MlflowServer(copy_store(template, folder), folder)
     running.start()
     yield running
     running.stop()

@@ -22,7 +22,6 @@ from support.registries import (
     mlflow_server,
     mlmodel,
     model_files,
-    template_store,
 )
 
 METRICS = {"accuracy": 0.9, "f1_macro": 0.8}
@@ -71,11 +70,6 @@ class Mlflow:
     def write_file(self, model: str, version: int, path: str, *, content: bytes) -> None:
         model_id = self.registry.version(model, version).model_id
         self.filler.replace_file(model_id, path, content)
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory):
-    return template_store(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="session")

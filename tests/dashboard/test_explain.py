@@ -10,6 +10,7 @@ from dashboard.explain.one_row import WRONG
 from dashboard.explain.stored import matched
 from pipeline.comparison.rows import read_rows
 from pipeline.explanation.result import from_npz
+from pipeline.governance.documents import parse_explanation
 from pipeline.governance.errors import InvalidInput
 from pipeline.serving.worker.client import Worker
 from support.desks import MODEL, build_desk
@@ -159,7 +160,7 @@ def test_files_that_do_not_fit_together(models):
     rows = read_rows(files["signoff/evaluation_rows.parquet"], "version 1")
 
     with pytest.raises(InvalidInput, match="are not those of the evaluation rows"):
-        matched(explanation, {**documents["explanation"], "rows": [0, 10**6]}, rows)
+        matched(explanation, parse_explanation({**documents["explanation"], "rows": [0, 10**6]}), rows)
 
 
 def test_the_waterfall_ends_at_the_output():

@@ -8,14 +8,9 @@ from typing import Any
 import pytest
 
 from pipeline.cli import run
-from support.registries import copy_store, fill_oddities, template_store
+from support.registries import copy_store, fill_oddities
 
 Call = Callable[..., tuple[int, Any, str]]
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return template_store(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="module")

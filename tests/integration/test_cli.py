@@ -23,50 +23,31 @@ from pipeline.governance.lifecycle import Stage
 from pipeline.settings import ROOT, read_settings
 from support import registries
 from support.ports import nobody_listens
+from support.small_desk import copy_desk, small_desk
 
 MODEL = "obesity_classifier"
 REASON = "Better than the champion in every class."
 Verb = Callable[..., Any]
 
 
-def small_params(folder: Path) -> Path:
-    """The shipped settings with less work: few trees, few rows."""
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for candidate in content["candidates"].values():
-        candidate["parameters"] |= {"n_estimators": 20} if "n_estimators" in candidate["parameters"] else {}
-    content["candidates"]["hist_gradient_boosting"]["parameters"]["max_iter"] = 20
-    content["data"]["sample_rows"] = 800
-    content["evaluation"]["bootstrap_samples"] = 200
-    file = folder / "params.yaml"
-    file.write_text(yaml.safe_dump(content, sort_keys=False))
-    return file
-
-
 def use(folder: Path, environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-    environment.setenv("SIGNOFF_LEDGER_URL", f"sqlite:///{folder / 'ledger.db'}")
-    environment.setenv("SIGNOFF_PARAMS", str(small_params(folder)))
-    environment.setenv("SIGNOFF_ACTOR", "grace")
+    for name, value in small_desk(folder, f"sqlite:///{folder / 'mlflow.db'}").items():
+        environment.setenv(name, value)
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def filled(demo_desk: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `signoff demo` leaves behind."""
     folder = tmp_path_factory.mktemp("filled")
-    registries.copy_store(registries.template_store(tmp_path_factory.getbasetemp().parent), folder)
-    with pytest.MonkeyPatch.context() as environment:
-        use(folder, environment)
-        assert run(["demo", "--json"]) == 0
+    copy_desk(demo_desk, folder)
     return folder
 
 
 @pytest.fixture
 def folder(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the databases per test; the models' files are shared."""
-    for name in ("mlflow.db", "ledger.db"):
-        with closing(sqlite3.connect(filled / name)) as source, closing(sqlite3.connect(tmp_path / name)) as copy:
-            source.backup(copy)
-    shutil.copy(filled / "ledger.checkpoints.jsonl", tmp_path)
+    for name in ("mlflow.db", "ledger.db", "ledger.checkpoints.jsonl"):
+        shutil.copy(filled / name, tmp_path)
     use(tmp_path, monkeypatch)
     return tmp_path
 
@@ -457,10 +438,10 @@ def test_a_version_whose_bytes_change_after_its_review(verb: Verb, filled: Path)
 
 
 def test_a_registry_id_of_the_settings_leaves_mlflow_alone(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, call: Verb, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, template: Path, call: Verb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The baseline goes into the ledger; without the setting, an experiment with a tag names the registry."""
-    uri = registries.copy_store(registries.template_store(tmp_path_factory.getbasetemp().parent), tmp_path)
+    uri = registries.copy_store(template, tmp_path)
     filler = registries.Filler(uri)
     filler.add_model(MODEL)
     filler.add_version(MODEL)

@@ -36,10 +36,10 @@ END_SECONDS = 20
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Of a real MLflow with a forest that is its champion, and small chunks."""
     folder = tmp_path_factory.mktemp("registered")
-    uri = registries.copy_store(registries.template_store(tmp_path_factory.getbasetemp().parent), folder)
+    uri = registries.copy_store(template, folder)
     filler = registries.Filler(uri)
     filler.add_model(MODEL)
     saved = save(fitted("random_forest"), folder / "saved")

@@ -46,10 +46,10 @@ def params(folder: Path, name: str, **split: object) -> Path:
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def filled(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Versions 1 and 2 on the same split, 3 on another one."""
     folder = tmp_path_factory.mktemp("compared")
-    registries.copy_store(registries.template_store(tmp_path_factory.getbasetemp().parent), folder)
+    registries.copy_store(template, folder)
     with pytest.MonkeyPatch.context() as environment:
         use(folder, environment)
         assert run(["train", "--json"]) == 0

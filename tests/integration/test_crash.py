@@ -115,10 +115,10 @@ def context() -> ForkServerContext:
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five versions of ours in Staging or Production; 1 is champion."""
     folder = tmp_path_factory.mktemp("prepared")
-    uri = registries.copy_store(registries.template_store(tmp_path_factory.getbasetemp().parent), folder)
+    uri = registries.copy_store(template, folder)
     filler = registries.Filler(uri)
     filler.add_model(MODEL)
     for number in range(5):

@@ -88,8 +88,7 @@ def filled(uri: str, folder: Path, models: dict[str, dict[str, bytes]]) -> Place
 
 
 @pytest.fixture
-def place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, models: dict[str, dict[str, bytes]]) -> Place:
-    template = registries.template_store(tmp_path_factory.getbasetemp().parent)
+def place(tmp_path: Path, template: Path, models: dict[str, dict[str, bytes]]) -> Place:
     return filled(registries.copy_store(template, tmp_path), tmp_path, models)
 
 
@@ -206,11 +205,8 @@ def test_a_worker_that_is_killed_costs_no_request(api: Api) -> None:
     assert {status for answers in callers.answers for status, _ in answers} == {200}
 
 
-def test_it_goes_on_without_mlflow(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, models: dict[str, dict[str, bytes]]
-) -> None:
+def test_it_goes_on_without_mlflow(tmp_path: Path, template: Path, models: dict[str, dict[str, bytes]]) -> None:
     """Also when its worker has to start anew: the private copy of the champion is on disk."""
-    template = registries.template_store(tmp_path_factory.getbasetemp().parent)
     database = registries.copy_store(template, tmp_path)
     with registries.mlflow_server(database, tmp_path) as url:
         place = filled(url, tmp_path, models)

@@ -19,7 +19,7 @@ from pipeline.governance.errors import SignoffError
 from pipeline.governance.policy import Actor, Established
 from pipeline.settings import ROOT, read_settings
 from support.ports import free_port
-from support.registries import copy_store, template_store, wait_for
+from support.registries import copy_store, wait_for
 from support.small_desk import small_desk
 
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -81,9 +81,9 @@ class Host:
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
+def host(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Host:
     made = Host(tmp_path_factory.mktemp("srv"))
-    copy_store(template_store(tmp_path_factory.getbasetemp()), made.folder / "mlflow")
+    copy_store(template, made.folder / "mlflow")
     (made.folder / "signoff").mkdir()
     return made
 

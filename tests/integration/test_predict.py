@@ -594,10 +594,10 @@ def test_an_upload(scorer: Scorer) -> None:
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory, clean: dict[str, Path]) -> Path:
+def filled(template: Path, tmp_path_factory: pytest.TempPathFactory, clean: dict[str, Path]) -> Path:
     """Two versions registered by plain MLflow, the first recorded as champion."""
     folder = tmp_path_factory.mktemp("served")
-    uri = registries.copy_store(registries.template_store(tmp_path_factory.getbasetemp().parent), folder)
+    uri = registries.copy_store(template, folder)
     filler = registries.Filler(uri)
     filler.add_model(MODEL)
     for name in ("random_forest", "logistic_regression"):

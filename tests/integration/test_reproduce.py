@@ -48,10 +48,10 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Desk:
+def trained(template, tmp_path_factory) -> Desk:
     folder = tmp_path_factory.mktemp("reproduce")
     clone = clone_project(folder / "clone")
-    registries.copy_store(registries.template_store(tmp_path_factory.getbasetemp().parent), folder / "store")
+    registries.copy_store(template, folder / "store")
     desk = Desk(clone, folder / "store", command(clone, "git", "rev-parse", "HEAD").strip())
     rows = generate_sample(450, seed=7)
     rows.to_csv(folder / "survey.csv", index=False)

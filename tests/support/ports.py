@@ -1,25 +1,38 @@
 """Ports for servers that a test starts in a process of their own."""
 
 import itertools
-import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
-FIRST, EACH = 12_000, 5_000  # per process of pytest-xdist; the kernel's own begin at 32768
-NUMBERS = itertools.cycle(range(EACH))
+from filelock import FileLock, Timeout
+
+NUMBERS = itertools.cycle(range(12_000, 32_000))  # below those that the kernel gives away: they begin at 32768
+LOCKS = Path(tempfile.gettempdir()) / "signoff-test-ports"
+HELD: list[FileLock] = []  # until this process ends
 
 
 def free_port() -> int:
-    """One that the kernel gives to nobody while the server starts, and no other process of this run to another."""
-    first = FIRST + EACH * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4)
+    """One that nobody listens on, and that no other process of this or another test run on this machine is given.
+
+    A server that is stopped and started again finds it free, for the port stays with the process that asked.
+    """
+    LOCKS.mkdir(exist_ok=True)
     while True:
-        port = first + next(NUMBERS)
+        port = next(NUMBERS)
+        lock = FileLock(LOCKS / str(port))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
         try:
             with closing(socket.create_server(("127.0.0.1", port))):
+                HELD.append(lock)
                 return port
         except OSError:
-            continue
+            lock.release()
 
 
 @contextmanager

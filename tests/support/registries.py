@@ -70,6 +70,23 @@ def copy_store(template: Path, folder: Path) -> str:
     return f"sqlite:///{folder / 'mlflow.db'}"
 
 
+def relocate(database: Path, before: Path, after: Path) -> None:
+    """Wherever a copied database names the folder that it was copied from, it names the new one."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        ask = "select name, sql from sqlite_master where type = ?"
+        tables, triggers = (connection.execute(ask, (kind,)).fetchall() for kind in ("table", "trigger"))
+        for name, _ in triggers:  # a ledger's keep it append-only
+            connection.execute(f'drop trigger "{name}"')
+        for table, _ in tables:
+            for _, column, *_ in connection.execute(f'pragma table_info("{table}")').fetchall():
+                connection.execute(
+                    f'update "{table}" set "{column}" = replace("{column}", ?, ?) where instr("{column}", ?)',
+                    (f"{before}/", f"{after}/", f"{before}/"),
+                )
+        for _, statement in triggers:
+            connection.execute(statement)
+
+
 @contextmanager
 def mlflow_server(database_uri: str, folder: Path, *, python: str = sys.executable) -> Iterator[str]:
     """A real server on loopback in front of a SQLite store; its artifacts are reached through it only."""

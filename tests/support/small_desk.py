@@ -1,21 +1,48 @@
-"""A desk of its own on any registry, with candidates that are trained in seconds."""
+"""A desk of its own on any registry, with candidates that are trained in seconds, and one that the demo has filled."""
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import yaml
+from filelock import FileLock
 
 from pipeline.settings import ROOT
+from support.registries import copy_store, relocate, template_store
+
+FEW = {"n_estimators": 20, "max_iter": 20}
+LIMITS = ("smoke_seconds", "predict_seconds", "explain_seconds")  # and ten times as long on a busy machine
+HTTP_LIMITS = ("request_seconds", "body_seconds")
 
 
-def small_desk(folder: Path, registry: str) -> Mapping[str, str]:
-    """The environment of a desk with a ledger and small candidates of its own."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    for candidate in params["candidates"].values():
-        small = {"n_estimators": 20, "max_iter": 20} if candidate["estimator"] != "logistic_regression" else {}
-        candidate["parameters"] |= {name: value for name, value in small.items() if name in candidate["parameters"]}
-    params["evaluation"] |= {"bootstrap_samples": 100, "cross_validation_folds": 2}
-    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+def small_params(candidates: Mapping[str, Any] | None = None, *, rows: int = 800) -> dict[str, Any]:
+    """The shipped settings with little work: these candidates or the shipped ones with few trees, few rows, few folds.
+
+    The time limits of predictions are long: a test waits for an answer, however busy the machine is.
+    """
+    content: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    if candidates is None:
+        for each in content["candidates"].values():
+            if each["estimator"] != "logistic_regression":
+                each["parameters"] |= {name: few for name, few in FEW.items() if name in each["parameters"]}
+    else:
+        content["candidates"] = deepcopy(dict(candidates))
+    content["data"]["sample_rows"] = rows
+    content["evaluation"] |= {"bootstrap_samples": 100, "cross_validation_folds": 2}
+    for section, names in ((content["serving"], LIMITS), (content["serving"]["http"], HTTP_LIMITS)):
+        section |= {name: 10 * section[name] for name in names}
+    return content
+
+
+def small_desk(folder: Path, registry: str, content: Mapping[str, Any] | None = None) -> Mapping[str, str]:
+    """The environment of a desk with a ledger and settings of its own, small ones unless others are given."""
+    params = small_params() if content is None else dict(content)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     return {
         "MLFLOW_TRACKING_URI": registry,
         "SIGNOFF_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}",
@@ -23,3 +50,27 @@ def small_desk(folder: Path, registry: str) -> Mapping[str, str]:
         "SIGNOFF_ACTOR": "grace",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
+
+
+def demo_folder(shared: Path) -> Path:
+    """A desk that `pipeline demo` has filled, made once for all who ask with the same `shared` folder; to be copied."""
+    folder = shared / "demo"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "filled").exists():
+            folder.mkdir()
+            environment = small_desk(folder, copy_store(template_store(shared), folder))
+            command = [sys.executable, "-m", "pipeline", "demo"]
+            done = subprocess.run(
+                command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            (folder / "filled").touch()
+    return folder
+
+
+def copy_desk(filled: Path, folder: Path) -> Mapping[str, str]:
+    """The environment of a copy in an empty folder: databases, checkpoints, settings and the models' files."""
+    shutil.copytree(filled, folder, dirs_exist_ok=True)
+    for database in ("mlflow.db", "ledger.db"):
+        relocate(folder / database, filled, folder)
+    return small_desk(folder, f"sqlite:///{folder / 'mlflow.db'}")

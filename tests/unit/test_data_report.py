@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.governance.documents import parse_data_report
 from pipeline.model_card.data_report import sentences
 
 REPORT = {
@@ -19,7 +20,7 @@ REPORT = {
 
 def test_everything_that_was_done_to_the_rows_is_said() -> None:
     """Dropped, clipped, replaced and left out, each with its number."""
-    assert sentences(REPORT) == [
+    assert sentences(parse_data_report(REPORT)) == [
         "2,111 rows read, 2,080 used; dropped: 7 with an unknown class, 24 exact duplicates.",
         "Age: 3 above 100, clipped to it.",
         "Age: 2 missing, replaced by 24.",
@@ -33,7 +34,10 @@ def test_nothing_to_repair_is_said_too() -> None:
     """Silence could mean that nobody looked."""
     report = {"rows_read": 10, "rows_used": 10, "dropped": {}, "columns": {}, "extra_columns": []}
 
-    assert sentences(report) == ["10 rows read, 10 used; dropped: none.", "No value was clipped or replaced."]
+    assert sentences(parse_data_report(report)) == [
+        "10 rows read, 10 used; dropped: none.",
+        "No value was clipped or replaced.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -42,4 +46,4 @@ def test_nothing_to_repair_is_said_too() -> None:
 )
 def test_a_strange_report_is_no_error(report: dict[str, object]) -> None:
     """It lies in the registry, where anybody can write."""
-    assert len(sentences(report)) in (0, 2)
+    assert len(sentences(parse_data_report(report))) in (0, 2)

@@ -17,13 +17,7 @@ from pipeline.explanation.surrogate import agreement, second_opinion
 from pipeline.explanation.wording import Side, contrasts, sentences
 from pipeline.governance.errors import InvalidInput
 
-SCHEMA = {
-    "columns": {
-        "Weight": {"type": "number", "unit": "kg"},
-        "FCVC": {"type": "number", "unit": "1 never to 3 always"},
-        "Gender": {"type": "category", "categories": ["Female", "Male"]},
-    }
-}
+UNITS = {"Weight": "kg", "FCVC": "1 never to 3 always"}
 ROW = {"Weight": 112.0, "FCVC": 2.4567891, "Gender": "Female"}
 
 
@@ -151,7 +145,7 @@ class TestSentences:
 
     def test_probability(self):
         """Largest effect first, with the unit; what rounds to 0.00 is left out."""
-        found = sentences(to_json(explanation(), 0), ROW, "Obesity_Type_III", schema=SCHEMA)
+        found = sentences(to_json(explanation(), 0), ROW, "Obesity_Type_III", units=UNITS)
 
         assert found == [
             "Weight 112 kg raises Obesity_Type_III by 0.31",
@@ -160,7 +154,7 @@ class TestSentences:
 
     def test_log_odds(self):
         """The scale is named where it is not a probability."""
-        found = sentences(to_json(explanation(scale="log-odds"), 1), ROW, "other", schema=SCHEMA, most=1)
+        found = sentences(to_json(explanation(scale="log-odds"), 1), ROW, "other", units=UNITS, most=1)
 
         assert found == ["FCVC 2.457 (1 never to 3 always) lowers other by 0.25 log-odds"]
 
@@ -174,7 +168,7 @@ class TestSentences:
             scale="value",
         )
 
-        assert sentences(to_json(one, 0), {**ROW, "Weight": None}, "output", schema={}) == [
+        assert sentences(to_json(one, 0), {**ROW, "Weight": None}, "output", units={}) == [
             "Weight (missing) raises the output by 1,234",
             "Gender = Female lowers the output by 0.0012",
         ]
@@ -187,14 +181,14 @@ class TestSentences:
         one = to_json(explanation(classes=("output",), values=values, scale=scale, **ends), 0)
         nothing = to_json(explanation(classes=("output",), values=values * 1e-15, scale=scale, **ends), 0)
 
-        assert [text.split()[0] for text in sentences(one, ROW, "output", schema={})] == ["Weight", "Gender"]
-        assert sentences(nothing, ROW, "output", schema={}) == []
+        assert [text.split()[0] for text in sentences(one, ROW, "output", units={})] == ["Weight", "Gender"]
+        assert sentences(nothing, ROW, "output", units={}) == []
         sides = Side("version 2", one), Side("version 1", nothing)
-        assert [text.split()[0] for text in contrasts(sides, ROW, "output", schema={})] == ["Weight", "Gender"]
+        assert [text.split()[0] for text in contrasts(sides, ROW, "output", units={})] == ["Weight", "Gender"]
 
     def test_a_whole_number_keeps_its_digits(self):
         """Also beyond what a double tells apart."""
-        found = sentences(to_json(explanation(), 0), {**ROW, "Weight": 2**53 + 1}, "Obesity_Type_III", schema=SCHEMA)
+        found = sentences(to_json(explanation(), 0), {**ROW, "Weight": 2**53 + 1}, "Obesity_Type_III", units=UNITS)
 
         assert found[0] == "Weight 9,007,199,254,740,993 kg raises Obesity_Type_III by 0.31"
 
@@ -206,7 +200,7 @@ class TestContrasts:
         """Both effects in one sentence; what neither moves noticeably is left out."""
         sides = Side("version 2", to_json(explanation(), 1)), Side("version 1", to_json(explanation(), 0))
 
-        assert contrasts(sides, ROW, "Obesity_Type_III", schema=SCHEMA) == [
+        assert contrasts(sides, ROW, "Obesity_Type_III", units=UNITS) == [
             "Weight 112 kg lowers Obesity_Type_III by 0.11 in version 2, raises it by 0.31 in version 1",
             (
                 "FCVC 2.457 (1 never to 3 always) raises Obesity_Type_III by 0.25 in version 2, "
@@ -220,7 +214,7 @@ class TestContrasts:
         linear = to_json(explanation(values=values, output=np.zeros((1, 2)), scale="log-odds"), 0)
         sides = Side("version 2", to_json(explanation(), 0)), Side("version 1", linear)
 
-        assert contrasts(sides, ROW, "Obesity_Type_III", schema=SCHEMA) == [
+        assert contrasts(sides, ROW, "Obesity_Type_III", units=UNITS) == [
             (
                 "FCVC 2.457 (1 never to 3 always) lowers Obesity_Type_III by 0.06 in version 2, "
                 "lowers it by 3.00 log-odds in version 1"
@@ -233,7 +227,7 @@ class TestContrasts:
         other = to_json(explanation(classes=("thin", "other")), 0)
         sides = Side("version 2", to_json(explanation(), 0)), Side("version 1", other)
 
-        assert contrasts(sides, ROW, "Obesity_Type_III", schema=SCHEMA, most=1) == [
+        assert contrasts(sides, ROW, "Obesity_Type_III", units=UNITS, most=1) == [
             "Weight 112 kg raises Obesity_Type_III by 0.31 in version 2, hardly moves it in version 1"
         ]
 

@@ -8,35 +8,49 @@ import yaml
 
 from pipeline.settings import ROOT
 
-CI: dict[Any, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
-TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-STEPS = [(name, step) for name, job in CI["jobs"].items() for step in job["steps"]]
+WORKFLOWS: dict[str, dict[Any, Any]] = {
+    path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+}
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+JOBS = {(file, name): job for file, content in WORKFLOWS.items() for name, job in content["jobs"].items()}
+STEPS = [(key, step) for key, job in JOBS.items() for step in job["steps"]]
+
+
+def made(file: str) -> set[str]:
+    """The targets that a workflow makes."""
+    commands = [step["run"].split() for key, step in STEPS if key[0] == file and "run" in step]
+    assert {command[0] for command in commands} == {"make"}
+    return {command[1] for command in commands}
 
 
 def test_every_command_is_a_target_that_exists() -> None:
-    """Nothing is installed, checked or tested in CI that make does not do; only the built image is run by itself."""
-    commands = [step["run"].split() for _, step in STEPS if "run" in step]
-    made = [command[1] for command in commands if command[0] == "make"]
+    """Nothing is installed, checked, tested or built in CI that make does not do."""
+    assert {"check", "test", "try-image"} <= made("ci") <= TARGETS
+    assert made("nightly") == {"install", "soak"} <= TARGETS
 
-    assert set(made) <= TARGETS
-    assert {"check", "test"} <= set(made)
-    assert {command[0] for command in commands} == {"make", "docker"}
+
+def test_what_takes_too_long_for_every_change_runs_every_night() -> None:
+    """At a fixed time, each day."""
+    (schedule,) = WORKFLOWS["nightly"][True]["schedule"]  # YAML reads `on` as true
+
+    assert schedule["cron"].split()[2:] == ["*", "*", "*"]
 
 
 def test_every_python_that_the_project_names_is_tested() -> None:
     """The matrix is that of the classifiers."""
     named = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
-    assert CI["jobs"]["test"]["strategy"]["matrix"]["python"] == named
+    assert JOBS["ci", "test"]["strategy"]["matrix"]["python"] == named
 
 
-@pytest.mark.parametrize("name", CI["jobs"])
-def test_a_job_may_read_and_nothing_else(name: str) -> None:
+@pytest.mark.parametrize("key", JOBS, ids="-".join)
+def test_a_job_may_read_and_nothing_else(key: tuple[str, str]) -> None:
     """No rights for the workflow, reading the contents for a job, and no credentials left in the checkout."""
-    checkouts = [step for job, step in STEPS if job == name and step.get("uses", "").startswith("actions/checkout@")]
+    checkouts = [step for job, step in STEPS if job == key and step.get("uses", "").startswith("actions/checkout@")]
 
-    assert CI["permissions"] == {}
-    assert CI["jobs"][name]["permissions"] == {"contents": "read"}
+    assert WORKFLOWS[key[0]]["permissions"] == {}
+    assert JOBS[key]["permissions"] == {"contents": "read"}
     assert [step["with"]["persist-credentials"] for step in checkouts] == [False]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from pipeline.governance.documents import document_path
 from pipeline.governance.errors import NotFound
 from pipeline.governance.ports import File, Gap, Json, ModelFiles
 from pipeline.validation.documents import read_json, read_yaml
@@ -158,7 +159,6 @@ def _entry(path: str, found: os.stat_result) -> FileStat:
 
 MOST_MLMODEL_BYTES = 1024**2
 MOST_DOCUMENT_BYTES = 5 * 1024**2
-FOLDER, ENDING = "signoff/", ".json"
 
 NO_MLMODEL = ModelFiles(
     files=(), gaps=(Gap("no_mlmodel", "The folder has no MLmodel file at its top, so nothing in it was read."),)
@@ -198,8 +198,8 @@ def described(files: Iterable[File], read: Read) -> ModelFiles:
 
 
 def _document_name(path: str) -> str | None:
-    name = path.removeprefix(FOLDER).removesuffix(ENDING)
-    return name if path == f"{FOLDER}{name}{ENDING}" and "/" not in name else None
+    name = PurePosixPath(path).stem
+    return name if path == document_path(name) else None
 
 
 def _description(read: Read) -> _Description:
