@@ -9,9 +9,10 @@ import streamlit as st
 
 from dashboard.components import widgets, words
 from pipeline.governance.text import visible
+from pipeline.validation.ranges import EXACT
 from pipeline.validation.rows import CheckedRow, check_row
 from pipeline.validation.schema import ColumnSchema, InputSchema, Source
-from pipeline.validation.values import EXACT, digits
+from pipeline.validation.values import digits
 
 MOST_FIELDS = 80
 FIELD_PIXELS = 210

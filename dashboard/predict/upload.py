@@ -78,7 +78,7 @@ def _summary(scored: ScoredUpload, *, known: Sequence[str]) -> None:
         st.metric("Rows", f"{result.rows:,}", border=True)
         st.metric("Scored", f"{result.scored:,}", border=True)
         st.metric("Refused", f"{result.bad:,}", border=True)
-        st.metric("Outside the training data", f"{result.odd:,}", border=True)
+        st.metric("Outside the training data", f"{result.out_of_range:,}", border=True)
     st.caption(f"Version {result.version}, files {words.digest(result.digest)}")
     if result.bad:
         text = f"The first: {result.first_problem}"

@@ -1,5 +1,7 @@
 """Using a version, in a process of its own and under the trust policy."""
 
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +19,7 @@ from pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from pipeline.serving.batch.batch import Batch
+    from pipeline.serving.batch.run import Report
 
 
 EXPLAINED = "3"
@@ -87,9 +90,9 @@ def score(
 
     settings = read_settings()
     using = scorer(settings, desk(settings))
-    way = ScoringOptions(settings.serving.chunk_rows, explain=explain_columns or 0, parallel=using.lanes)
-    with progress(quiet=as_json) as report, _stoppable(target):
-        batch = Batch(using, reference, way, report, note)
+    options = ScoringOptions(settings.serving.chunk_rows, explain=explain_columns or 0, parallel=using.concurrency)
+    with progress(quiet=as_json) as bar, stoppable(target, bar) as report:
+        batch = Batch(using, reference, options, report, note)
         if scheduler is None:
             found = batch.score(source, target, restart=restart)
         else:
@@ -111,17 +114,43 @@ def _on_cluster(
     target = batch.scorer.targets.usable(batch.reference)
     model = DaskModel(batch.scorer.files(target), target.digest, settings.serving.memory_megabytes)
     with cluster(address, Tls(*tls), model) as there:
-        yield replace(batch, reference=target, way=replace(batch.way, worker=there, parallel=there.size))
+        yield replace(batch, reference=target, options=replace(batch.options, worker=there, parallel=there.size))
 
 
 @contextmanager
-def _stoppable(target: str) -> Iterator[None]:
-    """Ctrl-C, with what it leaves."""
+def stoppable(target: str, report: "Report") -> "Iterator[Report]":
+    """Ctrl-C ends the command with exit code 130 and a sentence that says how to go on; gives the report to use.
+
+    Python drops a KeyboardInterrupt that is raised inside a finaliser or the callback of a weak reference, and the
+    command would run on to exit code 0. Ctrl-C is therefore remembered, and raised again at the next report.
+    """
+    pressed = False
+
+    def press(_signal: int, _frame: object) -> None:
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    def checked(done: int, total: int, text: str) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        report(done, total, text)
+
+    # What ignores Ctrl-C, such as a command in the background, goes on ignoring it.
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if ours:
+        signal.signal(signal.SIGINT, press)
     try:
-        yield
+        yield checked
     except KeyboardInterrupt:
         note(f"{target}: stopped; the same command goes on from here")
         raise typer.Exit(STOPPED) from None
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # The champion over HTTP.

@@ -331,7 +331,7 @@ def _predicted(checked: CheckedColumns, found: PredictedColumns) -> Iterator[tup
     tables = _is_table(found)
     encoded = {} if tables else {value: json.dumps(value, allow_nan=False) for value in set(values)}
     probabilities = zip(*columns, strict=True) if columns else ((),) * len(values)
-    warned = checked.odd.tolist()
+    warned = checked.out_of_range.tolist()
     positions = np.flatnonzero(checked.usable).tolist()
     for position, value, row in zip(positions, values, probabilities, strict=True):
         warnings = json.dumps([each.sentence for each in checked.warnings(position)]) if warned[position] else "[]"

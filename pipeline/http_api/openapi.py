@@ -1,6 +1,5 @@
 """The OpenAPI document, written for the version that serves: it changes when the champion does."""
 
-import sys
 from functools import cache
 from importlib.metadata import version as installed
 from typing import Any, Literal
@@ -20,20 +19,16 @@ from pipeline.http_api.answers import (
 )
 from pipeline.http_api.problems import MEDIA_TYPE
 from pipeline.serving.champion import Served
+from pipeline.validation.ranges import accepted_lengths, accepted_range
 from pipeline.validation.rows import CheckedRow
 from pipeline.validation.schema import ColumnSchema, InputSchema, Kind
-from pipeline.validation.values import EXAMPLE, MOST_TEXT, PATTERN
+from pipeline.validation.values import EXAMPLE, PATTERN
 
 # The columns of the served version as JSON Schema: what a caller may send, in the words of its feature schema.
 
 Json = dict[str, Any]
 COMPONENTS = "#/components/schemas/"
 MOST_DESCRIPTION = 500
-LARGEST = sys.float_info.max
-WHOLE = {"int32": (-(2**31), 2**31 - 1)}
-WHOLE_DEFAULT = (-(2**63), 2**63 - 1)
-# What may be missing travels as doubles, which tell whole numbers apart up to here.
-WHOLE_OPTIONAL = (-(2**53), 2**53)
 PLAIN: dict[Kind, Json] = {
     "boolean": {"type": "boolean"},
     "datetime": {"type": "string", "pattern": PATTERN},
@@ -66,11 +61,8 @@ def _column(rule: ColumnSchema) -> Json:
 def _allowed(rule: ColumnSchema) -> Json:
     if rule.kind in PLAIN:
         return PLAIN[rule.kind]
-    if rule.kind == "number":
-        return {"type": "number", **_range(rule, -LARGEST, LARGEST)}
-    if rule.kind == "integer":
-        largest = WHOLE.get(rule.dtype, WHOLE_DEFAULT if rule.required else WHOLE_OPTIONAL)
-        return {"type": "integer", **_range(rule, *largest)}
+    if rule.kind in {"number", "integer"}:
+        return {"type": rule.kind, **_range(rule)}
     if rule.kind == "category":
         return {"type": "string", "enum": list(rule.categories)}
     if rule.kind == "text":
@@ -78,22 +70,18 @@ def _allowed(rule: ColumnSchema) -> Json:
     return {
         "anyOf": [
             {"type": "string", **_length(rule)},
-            {"type": "number", "minimum": -LARGEST, "maximum": LARGEST},
+            {"type": "number", **_range(rule)},
             {"type": "boolean"},
         ]
     }
 
 
 def _length(rule: ColumnSchema) -> Json:
-    """An empty text is a missing value."""
-    return {"minLength": 1 if rule.required else 0, "maxLength": MOST_TEXT}
+    return dict(zip(("minLength", "maxLength"), accepted_lengths(rule), strict=True))
 
 
-def _range(rule: ColumnSchema, lowest: float, highest: float) -> Json:
-    return {
-        "minimum": lowest if rule.minimum is None else rule.minimum,
-        "maximum": highest if rule.maximum is None else rule.maximum,
-    }
+def _range(rule: ColumnSchema) -> Json:
+    return dict(zip(("minimum", "maximum"), accepted_range(rule), strict=True))
 
 
 def _described(rule: ColumnSchema) -> str:

@@ -67,7 +67,7 @@ async def running(model: str | None) -> AsyncIterator[AppState]:
     service, scorer = await asyncio.to_thread(_desk_and_scorer, settings)
     http = settings.serving.http
     follower = Follower(service, scorer, name)
-    batcher = MicroBatcher(scorer, concurrency=scorer.lanes, seconds=http.request_seconds)
+    batcher = MicroBatcher(scorer, concurrency=scorer.concurrency, seconds=http.request_seconds)
     metrics = HttpMetrics(lambda: follower.status, lambda: scorer.worker_restarts)
     state = AppState(name, http, token, follower, batcher, metrics)
     await _refresh(follower)

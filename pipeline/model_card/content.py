@@ -201,7 +201,7 @@ def _limits(evidence: Evidence) -> Section:
 def _gates(review: Review) -> Section:
     rows = [
         (
-            gate.name,
+            gate.label,
             "passed" if gate.passed else gate.mode.value,
             one_line(gate.observed),
             gate.required,

@@ -65,7 +65,7 @@ class Scorer:
         self.close()
 
     @property
-    def lanes(self) -> int:
+    def concurrency(self) -> int:
         """How many requests are worked at at once."""
         return len(self._worker.workers)
 
@@ -123,9 +123,9 @@ class Scorer:
         from pipeline.serving.worker import arrow  # noqa: PLC0415 (pyarrow and pandas)
 
         answer = self.ask(target, "predict", worker=worker, **arrow.rows_of(checked))
-        told = arrow.heard(answer, rows=checked.values.num_rows, about=label(target.record))
-        known, answers = arrow.answered(checked, told)
-        return PredictedColumns(target, tuple(answer["classes"]), answers, known)
+        answers = arrow.decode_predictions(answer, rows=checked.values.num_rows, about=label(target.record))
+        answered, answers = arrow.without_unanswered(checked, answers)
+        return PredictedColumns(target, tuple(answer["classes"]), answers, answered)
 
     def explain(
         self, reference: str | Target, rows: Sequence[Mapping[str, object]], *, from_text: bool = False

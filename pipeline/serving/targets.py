@@ -1,11 +1,12 @@
 """Versions made ready to be asked: what a reference means, whether it may be used, and which columns it takes."""
 
 import hashlib
-from collections import OrderedDict
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import TypeVar
+
+from cachetools import LRUCache
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound, OutOfBand, Refused, SignoffError
 from pipeline.governance.evidence import Evidence
@@ -15,8 +16,9 @@ from pipeline.governance.standing import LedgerView
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Resolved, Target
 from pipeline.serving.trust import Trust, TrustState, judge
+from pipeline.serving.worker.allow_list import MODEL_DESCRIPTION, model_file
 from pipeline.serving.worker.client import WorkerRefusal
-from pipeline.serving.worker.load import MODEL_DESCRIPTION, model_file, parse_description
+from pipeline.serving.worker.load import parse_description
 from pipeline.serving.worker.protocol import Frame
 from pipeline.validation.schema import InputSchema, schema_of, schema_of_model, started_with
 
@@ -73,22 +75,22 @@ class References:
         return known[1]
 
 
-Found = TypeVar("Found")
-
 MOST_REMEMBERED = 256
 # Kinds of refusal that the same bytes would meet again.
 ABOUT_THE_FILES = {"untrusted", "not_here", "refused", "failed"}
 
 
 class Targets:
-    """Safe to share between threads. policy: serving.trust. describe: loads a version and says what it is."""
+    """Makes versions ready to be asked; safe to share between threads."""
 
     def __init__(self, service: GovernanceService, *, policy: str, describe: Callable[[Target], Frame]) -> None:
+        """policy: `serving.trust`. describe: has a worker load a version and say what it is."""
         self._service, self._policy, self._ask = service, policy, describe
         self._references = References(service)
         # Both by digest, because the same bytes say the same again.
-        self._descriptions: OrderedDict[str, Frame | WorkerRefusal] = OrderedDict()
-        self._refusals: OrderedDict[str, str] = OrderedDict()
+        self._descriptions: LRUCache[str, Frame | WorkerRefusal] = LRUCache(MOST_REMEMBERED)
+        self._refusals: LRUCache[str, str] = LRUCache(MOST_REMEMBERED)
+        self._lock = threading.Lock()  # of both
 
     def resolve(self, reference: str) -> Resolved:
         """See References.resolve."""
@@ -141,8 +143,10 @@ class Targets:
 
     def _refusal(self, evidence: Evidence, digest: str) -> str:
         """What MLmodel says against loading a version; empty where nothing. Raises NotFound."""
-        if digest in self._refusals:
-            return self._refusals[digest]
+        with self._lock:
+            known = self._refusals.get(digest)
+        if known is not None:
+            return known
         record = self._service.version(evidence.model, evidence.version)
         content = self._service.read_file(record, MODEL_DESCRIPTION)
         files = {file["path"]: file["sha256"] for file in evidence.content["files"]}
@@ -152,7 +156,8 @@ class Targets:
         except Refused as refusal:
             found = str(refusal)
         if hashlib.sha256(content).hexdigest() == files.get(MODEL_DESCRIPTION):
-            _keep(self._refusals, digest, found)
+            with self._lock:
+                self._refusals[digest] = found
         return found
 
     def _loaded(self, target: Target) -> Target:
@@ -177,7 +182,8 @@ class Targets:
 
     def _describe(self, target: Target) -> Frame:
         """The same bytes are described, or refused for what they are, only once."""
-        known = self._descriptions.get(target.digest)
+        with self._lock:
+            known = self._descriptions.get(target.digest)
         if known is None:
             try:
                 known = self._ask(target)
@@ -185,16 +191,11 @@ class Targets:
                 if refusal.kind not in ABOUT_THE_FILES:
                     raise
                 known = refusal
-            _keep(self._descriptions, target.digest, known)
+            with self._lock:
+                self._descriptions[target.digest] = known
         if isinstance(known, WorkerRefusal):
             raise known
         return known
-
-
-def _keep(kept: OrderedDict[str, Found], digest: str, found: Found) -> None:
-    kept[digest] = found
-    while len(kept) > MOST_REMEMBERED:
-        kept.popitem(last=False)
 
 
 def input_schema(target: Target) -> InputSchema:

@@ -12,9 +12,9 @@ from itertools import chain
 from typing import TypeGuard
 
 from pipeline.serving.predictions import Prediction
+from pipeline.validation.ranges import EXACT
 from pipeline.validation.rows import CheckedRow, Value, check_row
 from pipeline.validation.schema import ColumnSchema, InputSchema
-from pipeline.validation.values import EXACT
 
 Ask = Callable[[Sequence[CheckedRow]], Sequence[Prediction]]
 Changes = Mapping[str, Value]

@@ -1,7 +1,7 @@
 """Many rows checked at once, column by column, with the same verdict as one after the other.
 
-Only what is surely fine is decided here, on whole columns. Every other row goes through rows.check_row, so that the
-rules and their sentences stay in one place.
+Only what is certainly valid is decided here, on whole columns. Every row with an undecided value goes through
+rows.check_row, so that refusals and their sentences stay in one place.
 """
 
 import json
@@ -14,11 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.validation.ranges import CLOSE, EXACT, MOST_TEXT, WHOLE, accepted_range, training_range
 from pipeline.validation.rows import CheckedRow, Problem, Repeated, Value, check_row, nullable
 from pipeline.validation.schema import ColumnSchema, InputSchema, Kind
-from pipeline.validation.values import EXACT, LARGEST, MOST_TEXT, WHOLE
-
-# One column of many rows against its rule: which cells are surely fine, and their values.
+from pipeline.validation.values import DAY, NUMBER_PATTERN, TIME
 
 Arrow = Any  # pyarrow has no types
 Mask = np.ndarray
@@ -31,90 +30,82 @@ TYPES = {
     "datetime": pa.timestamp("ns"),
 }
 TRUE, FALSE = ["true", "True", "TRUE"], ["false", "False", "FALSE"]
-NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+NUMBER = rf"^\s*{NUMBER_PATTERN}\s*$"
 WHOLE_NUMBER = r"^-?[0-9]+$"  # as Arrow reads it
 # May be a number, a missing value or one of the words for no number: anything else is a word.
 NO_WORD = r"^[\pZ\pC]*$|[0-9]|[nN][aA][nN]|[iI][nN][fF]"
 VISIBLE = r"[^\pZ\pC]"
 # Written as Arrow reads it, and in years that nanoseconds reach.
-MOMENT = r"^(1[7-9]|2[01])\d\d-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?$"
-CLOSE = 1e-9  # as math.isclose
+MOMENT = rf"^(1[7-9]|2[01])\d\d{DAY}({TIME})?$"
 
 
 @dataclass(frozen=True)
-class Column:
-    """The values where they are surely right (null elsewhere), which those are, and which of them are odd.
+class ColumnResult:
+    """Result for one column of many rows."""
 
-    A missing value that may be missing is sure, and null.
-    """
-
-    values: Arrow
-    sure: Mask
-    odd: Mask
+    values: Arrow  # parsed; null where undecided, and where a value is missing that may be
+    valid: Mask  # where the value is certainly valid; the others are undecided
+    out_of_range: Mask  # where a valid value lies outside the training data
 
 
-def cell_of(array: Arrow, position: int) -> Any:  # noqa: ANN401 (whatever the array holds)
-    """As Python has it; what Python has no value for, such as a time in the year 33,658, as its type and number."""
-    cell = array[position]
+def value_at(array: Arrow, position: int) -> Any:  # noqa: ANN401 (whatever the array holds)
+    """A value as Python has it; one that Python has not, such as a time in the year 33,658, as its type and number."""
+    scalar = array[position]
     try:
-        return cell.as_py()
+        return scalar.as_py()
     except (ArithmeticError, ValueError):
-        return f"{array.type} {getattr(cell, 'value', '')}"
+        return f"{array.type} {getattr(scalar, 'value', '')}"
 
 
-def check_column(array: Arrow, rule: ColumnSchema, count: int, *, from_text: bool) -> Column:
+def check_column(array: Arrow, column: ColumnSchema, count: int, *, from_text: bool) -> ColumnResult:
     if array is None:
-        return _nothing_sure(rule, count)
+        return _undecided(column, count)
     if pa.types.is_null(array.type):
-        return _missing(rule, count)
+        return _missing(column, count)
     text = pa.types.is_string(array.type)
-    return CHECKS[rule.kind](array, rule, text=text, from_text=from_text)
+    return CHECKS[column.kind](array, column, text=text, from_text=from_text)
 
 
-def _nothing_sure(rule: ColumnSchema, count: int) -> Column:
+def _undecided(column: ColumnSchema, count: int) -> ColumnResult:
     none = np.zeros(count, dtype=bool)
-    return Column(pa.nulls(count, TYPES.get(rule.kind, pa.null())), none, none)
+    return ColumnResult(pa.nulls(count, TYPES.get(column.kind, pa.null())), none, none)
 
 
-def _missing(rule: ColumnSchema, count: int) -> Column:
-    column = _nothing_sure(rule, count)
-    return column if rule.required else Column(column.values, ~column.sure, column.odd)
+def _missing(column: ColumnSchema, count: int) -> ColumnResult:
+    found = _undecided(column, count)
+    return found if column.required else ColumnResult(found.values, ~found.valid, found.out_of_range)
 
 
-def _numbers(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -> Column:
-    """Where a float may not tell two whole numbers apart, nothing is sure but what came as 64 bits for 64 bits."""
+def _numbers(array: Arrow, column: ColumnSchema, *, text: bool, from_text: bool) -> ColumnResult:
+    """Numbers of every kind. What doubles may not tell apart stays undecided, but 64 bits that came for 64 bits."""
     if text:
         found = _parsed(array) if from_text else None
     else:
         found = _as_floats(array)
     if found is None:
-        return _nothing_sure(rule, len(array))
+        return _undecided(column, len(array))
     values, nothing = _floats(found), _mask(pc.is_null(found))
     with np.errstate(invalid="ignore"):
-        sure = np.abs(values) < EXACT
-        if (np.abs(values) >= EXACT).any() and (exact := _exactly(array, rule, text=text)) is not None:
+        if (np.abs(values) >= EXACT).any() and (exact := _exactly(array, column, text=text)) is not None:
             return exact
-        if rule.dtype in LARGEST:
-            sure &= np.abs(values) <= LARGEST[rule.dtype]
-        if rule.minimum is not None:
-            sure &= values >= rule.minimum
-        if rule.maximum is not None:
-            sure &= values <= rule.maximum
-        if rule.kind == "integer":
-            limit = float(WHOLE.get(rule.dtype, 2**63))
-            sure &= (np.floor(values) == values) & (values >= -limit) & (values < limit)
-    odd = sure & _outside(values, rule)
-    kept = np.where(sure, values, 0.0)
-    whole = kept.astype(np.int64) if rule.kind == "integer" else kept
-    return Column(pa.array(whole, mask=~sure), sure | _allowed_to_miss(nothing, rule, blank=text, array=array), odd)
+        lowest, highest = accepted_range(column)
+        valid = (np.abs(values) < EXACT) & (values >= lowest) & (values <= highest)
+        if column.kind == "integer":
+            valid &= np.floor(values) == values
+    out_of_range = valid & _outside(values, column)
+    kept = np.where(valid, values, 0.0)
+    whole = kept.astype(np.int64) if column.kind == "integer" else kept
+    return ColumnResult(
+        pa.array(whole, mask=~valid), valid | _allowed_to_miss(nothing, column, blank=text, array=array), out_of_range
+    )
 
 
-def _exactly(array: Arrow, rule: ColumnSchema, *, text: bool) -> Column | None:
-    """A column of whole numbers such as identifiers, some beyond what floats tell apart; None where it is another one.
+def _exactly(array: Arrow, column: ColumnSchema, *, text: bool) -> ColumnResult | None:
+    """The result for whole numbers such as identifiers, some of them beyond what doubles tell apart; else None.
 
-    Ranges are compared by floats, so there are none here.
+    Ranges are compared as doubles, so a column with a range is not decided here.
     """
-    if rule.kind != "integer" or WHOLE.get(rule.dtype) != 2**63 or not rule.required or _has_range(rule):
+    if column.kind != "integer" or WHOLE.get(column.dtype) != 2**63 or not column.required or _has_range(column):
         return None
     if not (
         pa.types.is_integer(array.type) or (text and pc.all(pc.match_substring_regex(array, WHOLE_NUMBER)).as_py())
@@ -125,22 +116,22 @@ def _exactly(array: Arrow, rule: ColumnSchema, *, text: bool) -> Column | None:
     except pa.ArrowInvalid:
         return None
     there = _mask(pc.is_valid(whole))
-    return Column(whole, there, np.zeros(len(array), dtype=bool))
+    return ColumnResult(whole, there, np.zeros(len(array), dtype=bool))
 
 
-def _has_range(rule: ColumnSchema) -> bool:
-    return any(end is not None for end in (rule.minimum, rule.maximum, rule.lowest, rule.highest))
+def _has_range(column: ColumnSchema) -> bool:
+    return any(end is not None for end in (column.minimum, column.maximum, column.lowest, column.highest))
 
 
-def _allowed_to_miss(nothing: Mask, rule: ColumnSchema, *, blank: bool, array: Arrow) -> Mask:
-    """Which cells are surely missing and may be."""
-    if rule.required:
+def _allowed_to_miss(nothing: Mask, column: ColumnSchema, *, blank: bool, array: Arrow) -> Mask:
+    """Where a value is certainly missing, and may be."""
+    if column.required:
         return np.zeros(len(nothing), dtype=bool)
     return nothing & (_mask(pc.equal(array, "").fill_null(True)) if blank else True)
 
 
 def _parsed(array: Arrow) -> Arrow:
-    """Text as numbers, null where it surely is none or may be none."""
+    """Text as numbers, null where it is none or may be none."""
     try:
         return pc.cast(array, pa.float64())
     except pa.ArrowInvalid:
@@ -149,93 +140,95 @@ def _parsed(array: Arrow) -> Arrow:
 
 
 def _as_floats(array: Arrow) -> Arrow:
-    """None for a type whose values are no plain numbers."""
+    """Numbers as doubles; None for a type whose values are no plain numbers."""
     kind = array.type
     if pa.types.is_float32(kind) or pa.types.is_float64(kind) or pa.types.is_integer(kind):
         return pc.cast(array, pa.float64(), safe=False)
     return None
 
 
-def _outside(values: Mask, rule: ColumnSchema) -> Mask:
-    """As rows.check_row warns: not between, and not as good as on one of the ends."""
-    if rule.lowest is None or rule.highest is None:
+def _outside(values: Mask, column: ColumnSchema) -> Mask:
+    """As ranges.is_outside, of many values."""
+    ends = training_range(column)
+    if ends is None:
         return np.zeros(len(values), dtype=bool)
+    lowest, highest = ends
     with np.errstate(invalid="ignore", over="ignore"):
-        found = ~((values >= rule.lowest) & (values <= rule.highest))
-        for end in (rule.lowest, rule.highest):
+        found = ~((values >= lowest) & (values <= highest))
+        for end in ends:
             apart = np.abs(values - end)
             found &= ~((apart <= CLOSE * np.abs(values)) | (apart <= abs(CLOSE * end)))
     return found
 
 
-def _booleans(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -> Column:
+def _booleans(array: Arrow, column: ColumnSchema, *, text: bool, from_text: bool) -> ColumnResult:
     count = len(array)
     if text and from_text:
         true, false = (_mask(pc.is_in(array, value_set=pa.array(words))) for words in (TRUE, FALSE))
-        sure = true | false
+        valid = true | false
     elif pa.types.is_boolean(array.type):
-        true, sure = _mask(array), _mask(pc.is_valid(array))
+        true, valid = _mask(array), _mask(pc.is_valid(array))
     else:
-        return _nothing_sure(rule, count)
-    nothing = _mask(pc.equal(array, "")) | ~_mask(pc.is_valid(array)) if text else ~sure
-    missing = nothing & (not rule.required)
-    return Column(pa.array(true, mask=~sure), sure | missing, np.zeros(count, dtype=bool))
+        return _undecided(column, count)
+    nothing = _mask(pc.equal(array, "")) | ~_mask(pc.is_valid(array)) if text else ~valid
+    missing = nothing & (not column.required)
+    return ColumnResult(pa.array(true, mask=~valid), valid | missing, np.zeros(count, dtype=bool))
 
 
-def _moments(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -> Column:  # noqa: ARG001 (text is text)
-    """Times with a zone are kept by Arrow as what they are in UTC."""
+def _moments(array: Arrow, column: ColumnSchema, *, text: bool, from_text: bool) -> ColumnResult:  # noqa: ARG001 (text is text)
+    """Dates and times. Arrow keeps those with a zone as what they are in UTC."""
     if not (text or pa.types.is_temporal(array.type)) or pa.types.is_time(array.type):
-        return _nothing_sure(rule, len(array))
+        return _undecided(column, len(array))
     plain = pc.if_else(pc.match_substring_regex(array, MOMENT), array, None) if text else array
     try:
         values = pc.cast(plain, TYPES["datetime"])
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return _nothing_sure(rule, len(array))
-    sure, nothing = _mask(pc.is_valid(values)), ~_mask(pc.is_valid(array))
-    missing = _allowed_to_miss(_mask(pc.is_null(values)) if text else nothing, rule, blank=text, array=array)
-    return Column(values, sure | missing, np.zeros(len(array), dtype=bool))
+        return _undecided(column, len(array))
+    valid, nothing = _mask(pc.is_valid(values)), ~_mask(pc.is_valid(array))
+    missing = _allowed_to_miss(_mask(pc.is_null(values)) if text else nothing, column, blank=text, array=array)
+    return ColumnResult(values, valid | missing, np.zeros(len(array), dtype=bool))
 
 
-def _texts(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -> Column:
+def _texts(array: Arrow, column: ColumnSchema, *, text: bool, from_text: bool) -> ColumnResult:
     if not text:
-        return _nothing_sure(rule, len(array))
+        return _undecided(column, len(array))
     nothing = _mask(pc.equal(array, "").fill_null(True))
-    if rule.kind == "category":
-        known = pa.array([each for each in rule.categories if each.strip()], type=pa.string())
-        sure = _mask(pc.is_in(array, value_set=known))
+    if column.kind == "category":
+        known = pa.array([each for each in column.categories if each.strip()], type=pa.string())
+        valid = _mask(pc.is_in(array, value_set=known))
     else:
-        sure = ~nothing & _mask(pc.less_equal(pc.utf8_length(array), MOST_TEXT))
+        valid = ~nothing & _mask(pc.less_equal(pc.utf8_length(array), MOST_TEXT))
         if from_text:
-            sure &= _mask(pc.match_substring_regex(array, VISIBLE))
-    odd = sure & _unseen(array, rule)
-    values = array if sure.all() else pc.if_else(pa.array(sure), array, None)
-    return Column(values, sure | (nothing & (not rule.required)), odd)
+            valid &= _mask(pc.match_substring_regex(array, VISIBLE))
+    out_of_range = valid & _unseen(array, column)
+    values = array if valid.all() else pc.if_else(pa.array(valid), array, None)
+    return ColumnResult(values, valid | (nothing & (not column.required)), out_of_range)
 
 
-def _unseen(array: Arrow, rule: ColumnSchema) -> Mask:
-    if not rule.unseen:
+def _unseen(array: Arrow, column: ColumnSchema) -> Mask:
+    if not column.unseen:
         return np.zeros(len(array), dtype=bool)
-    return _mask(pc.is_in(array, value_set=pa.array(rule.unseen, type=pa.string())))
+    return _mask(pc.is_in(array, value_set=pa.array(column.unseen, type=pa.string())))
 
 
-def _anything(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -> Column:
-    """Of text it is decided for all rows at once whether it is numbers; a mixture is nothing sure."""
+def _anything(array: Arrow, column: ColumnSchema, *, text: bool, from_text: bool) -> ColumnResult:
+    """A column about which nothing is known. All of its text is numbers or none of it; a mixture is undecided."""
     if not text:
         kind = _booleans if pa.types.is_boolean(array.type) else _numbers
-        return kind(array, rule, text=False, from_text=from_text)
+        return kind(array, column, text=False, from_text=from_text)
     if not from_text:
-        return _texts(array, rule, text=True, from_text=False)
+        return _texts(array, column, text=True, from_text=False)
     if not pc.any(pc.match_substring_regex(array, NO_WORD)).as_py():
-        return _texts(array, rule, text=True, from_text=True)
-    found = _numbers(array, rule, text=True, from_text=True)
-    return found if found.sure.all() else _nothing_sure(rule, len(array))
+        return _texts(array, column, text=True, from_text=True)
+    found = _numbers(array, column, text=True, from_text=True)
+    return found if found.valid.all() else _undecided(column, len(array))
 
 
-def _unfit(array: Arrow, rule: ColumnSchema, *, text: bool, from_text: bool) -> Column:  # noqa: ARG001
-    return _nothing_sure(rule, len(array))
+def _no_value(array: Arrow, column: ColumnSchema, *, text: bool, from_text: bool) -> ColumnResult:  # noqa: ARG001
+    return _undecided(column, len(array))
 
 
-CHECKS: Mapping[Kind, Callable[..., Column]] = {
+CHECKS: Mapping[Kind, Callable[..., ColumnResult]] = {
     "number": _numbers,
     "integer": _numbers,
     "category": _texts,
@@ -243,7 +236,7 @@ CHECKS: Mapping[Kind, Callable[..., Column]] = {
     "boolean": _booleans,
     "datetime": _moments,
     "any": _anything,
-    "unfit": _unfit,
+    "unfit": _no_value,
 }
 
 
@@ -258,20 +251,17 @@ def _mask(array: Arrow) -> Mask:
 
 
 PLAIN_TYPES: tuple[set[type], ...] = ({int, float}, {str}, {bool})  # Arrow would take True for 1.0 beside numbers
-JSON = "json"  # instead of a dtype: each cell is JSON text
+JSON = "json"  # instead of a dtype: each value is JSON text
 
 
 @dataclass(frozen=True)
 class Input:
-    """Rows by column as they came; None for a column that Arrow has no one type for. row: the cells of one row.
+    """Rows by column as they came, not checked yet."""
 
-    whole: which rows have the columns of the schema that must be there and no other ones, None for all.
-    """
-
-    arrays: Mapping[str, Arrow]
-    count: int
-    row: Callable[[int], Mapping[str, object]]
-    whole: Mask | None = None
+    arrays: Mapping[str, Arrow]  # None for a column that Arrow has no one type for
+    count: int  # rows
+    row: Callable[[int], Mapping[str, object]]  # the values of one row, by its position
+    whole: Mask | None = None  # which rows have all required columns and no unknown ones; None: all have
 
     @classmethod
     def of_table(cls, table: Arrow, schema: InputSchema) -> "Input":
@@ -281,7 +271,7 @@ class Input:
             name: _flat(table.column(name)) if name in there else pa.nulls(table.num_rows) for name in schema.names
         }
         return cls(
-            arrays, table.num_rows, lambda position: {name: cell_of(each, position) for name, each in arrays.items()}
+            arrays, table.num_rows, lambda position: {name: value_at(each, position) for name, each in arrays.items()}
         )
 
     @classmethod
@@ -296,23 +286,19 @@ class Input:
 
 @dataclass(frozen=True)
 class CheckedColumns:
-    """The verdict on rows. usable: which can be used. odd: which of those a warning goes with.
-
-    values: a record batch of the usable rows, in the schema's order. dtypes: what pandas is to make of its columns,
-    empty where that is left to it. problems: by position, of the rows that cannot be used. numbers: see check_many.
-    """
+    """The verdict on many rows."""
 
     schema: InputSchema
-    usable: Mask
-    odd: Mask
-    values: Arrow
-    dtypes: tuple[str, ...]
-    problems: Mapping[int, tuple[Problem, ...]]
-    check: Callable[[int], CheckedRow]
-    numbers: Sequence[int] | Mask | None = None
+    usable: Mask  # which rows can be used
+    out_of_range: Mask  # which of those hold a value outside the training data
+    values: Arrow  # a record batch of the usable rows, in the schema's order
+    dtypes: tuple[str, ...]  # what pandas is to make of its columns, empty where that is left to pandas
+    problems: Mapping[int, tuple[Problem, ...]]  # of the rows that cannot be used, by position
+    check: Callable[[int], CheckedRow]  # the verdict on one row alone, by position
+    numbers: Sequence[int] | Mask | None = None  # see check_many
 
     def warnings(self, position: int) -> tuple[Problem, ...]:
-        return self.check(position).warnings if self.odd[position] else ()
+        return self.check(position).warnings if self.out_of_range[position] else ()
 
 
 def check_many(
@@ -324,39 +310,41 @@ def check_many(
         number = None if numbers is None else int(numbers[position])
         return check_row(given.row(position), schema, from_text=from_text, row=number)
 
-    columns = [check_column(given.arrays[rule.name], rule, given.count, from_text=from_text) for rule in schema.columns]
-    sure = np.ones(given.count, dtype=bool) if given.whole is None else given.whole.copy()
-    odd = np.zeros(given.count, dtype=bool)
-    for column in columns:
-        sure &= column.sure
-        odd |= column.odd
-    looked_at = {int(position): check(int(position)) for position in np.flatnonzero(~sure)}
-    problems = {position: row.problems for position, row in looked_at.items() if row.problems}
-    fine = {position: row for position, row in looked_at.items() if not row.problems}
+    results = [
+        check_column(given.arrays[column.name], column, given.count, from_text=from_text) for column in schema.columns
+    ]
+    valid = np.ones(given.count, dtype=bool) if given.whole is None else given.whole.copy()
+    out_of_range = np.zeros(given.count, dtype=bool)
+    for result in results:
+        valid &= result.valid
+        out_of_range |= result.out_of_range
+    undecided = {int(position): check(int(position)) for position in np.flatnonzero(~valid)}
+    problems = {position: row.problems for position, row in undecided.items() if row.problems}
+    fine = {position: row for position, row in undecided.items() if not row.problems}
     for position, row in fine.items():
-        odd[position] = bool(row.warnings)
-    usable = sure.copy()
+        out_of_range[position] = bool(row.warnings)
+    usable = valid.copy()
     usable[list(fine)] = True
-    values = [_patched(column.values, fine, rule) for column, rule in zip(columns, schema.columns, strict=True)]
+    values = [_patched(result.values, fine, column) for result, column in zip(results, schema.columns, strict=True)]
     if problems:
         values = [each.filter(pa.array(usable)) for each in values]
-    dtypes = tuple(_dtype(rule, each) for rule, each in zip(schema.columns, values, strict=True))
+    dtypes = tuple(_dtype(column, each) for column, each in zip(schema.columns, values, strict=True))
     batch = pa.record_batch(values, names=list(schema.names))
-    return CheckedColumns(schema, usable, odd & usable, batch, dtypes, problems, check, numbers)
+    return CheckedColumns(schema, usable, out_of_range & usable, batch, dtypes, problems, check, numbers)
 
 
-def _dtype(rule: ColumnSchema, values: Arrow) -> str:
+def _dtype(column: ColumnSchema, values: Arrow) -> str:
     if pa.types.is_binary(values.type):
         return JSON
-    return nullable(rule.dtype) if values.null_count else rule.dtype
+    return nullable(column.dtype) if values.null_count else column.dtype
 
 
-def _patched(values: Arrow, fine: Mapping[int, CheckedRow], rule: ColumnSchema) -> Arrow:
-    """With the values that check_row has read put in their places."""
+def _patched(values: Arrow, fine: Mapping[int, CheckedRow], column: ColumnSchema) -> Arrow:
+    """The column with the values that check_row has read put in their places."""
     if not fine:
         return values
-    read = [row.values[rule.name] for row in fine.values()]
-    if rule.kind == "any":
+    read = [row.values[column.name] for row in fine.values()]
+    if column.kind == "any":
         return _of_mixed(values, list(fine), read)
     mask = np.zeros(len(values), dtype=bool)
     mask[list(fine)] = True
@@ -369,14 +357,14 @@ def _typed(read: Sequence[Value], kind: Arrow) -> Arrow:
 
 
 def _of_mixed(values: Arrow, positions: Sequence[int], read: Sequence[Value]) -> Arrow:
-    """A column about which nothing is known may hold numbers beside words: those travel as JSON, cell by cell."""
-    cells = values.to_pylist()
+    """A column about which nothing is known may hold numbers beside words: those travel as JSON, one by one."""
+    mixed = values.to_pylist()
     for position, value in zip(positions, read, strict=True):
-        cells[position] = value
-    same = _of_values(cells)
+        mixed[position] = value
+    same = _of_values(mixed)
     if same is not None:
         return same
-    return pa.array([json.dumps(cell).encode() for cell in cells], type=pa.binary())
+    return pa.array([json.dumps(value).encode() for value in mixed], type=pa.binary())
 
 
 def _of_values(values: Sequence[object]) -> Arrow:

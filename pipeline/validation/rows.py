@@ -4,7 +4,6 @@ Nothing is repaired: no rounding, no clipping, no default for a missing value. A
 """
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.text import visible
+from pipeline.validation.ranges import is_outside, training_range
 from pipeline.validation.schema import ColumnSchema, InputSchema
 from pipeline.validation.values import Unfit, check_value, digits, unit, written
 
@@ -25,24 +25,20 @@ MOST_SENTENCES = 50
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a row cannot be used, or what is odd about it.
+    """Why a row cannot be used, or that a value of it lies outside the training data."""
 
-    column: empty where it is about the row as a whole. row: the line of a file (the header is line 1), the number of a
-    row among several (from 1), or None where there is only one. sentence: names both.
-    """
-
-    column: str
-    row: int | None
-    sentence: str
+    column: str  # empty where it is about the row as a whole
+    row: int | None  # the line of a file (the header is line 1), else the number among several rows, from 1
+    sentence: str  # names the row and the column
 
 
 @dataclass(frozen=True)
 class CheckedRow:
-    """`values` in the schema's order, complete only where there are no problems; `warnings` stop nothing."""
+    """The verdict on one row."""
 
-    values: Row
-    problems: tuple[Problem, ...]
-    warnings: tuple[Problem, ...]
+    values: Row  # in the schema's order, complete only where there are no problems
+    problems: tuple[Problem, ...]  # each of them refuses the row
+    warnings: tuple[Problem, ...]  # values outside the training data, which refuse nothing
 
 
 class InvalidRows(InvalidInput):
@@ -71,15 +67,15 @@ def check_row(
     problems = check_columns(given.names if isinstance(given, Repeated) else given, schema, row=row)
     values: dict[str, Value] = {}
     warnings: list[Problem] = []
-    for rule in schema.columns:
-        if rule.name not in given and rule.required:
+    for column in schema.columns:
+        if column.name not in given and column.required:
             continue
         try:
-            values[rule.name] = check_value(given.get(rule.name), rule, from_text=from_text)
+            values[column.name] = check_value(given.get(column.name), column, from_text=from_text)
         except Unfit as unfit:
-            problems.append(_problem(rule.name, row, str(unfit)))
+            problems.append(_problem(column.name, row, str(unfit)))
         else:
-            warnings += [_problem(rule.name, row, text) for text in _oddities(values[rule.name], rule)]
+            warnings += [_problem(column.name, row, text) for text in _outside_training(values[column.name], column)]
     return CheckedRow(values, tuple(problems), tuple(warnings))
 
 
@@ -102,8 +98,8 @@ def check_columns(names: Iterable[str], schema: InputSchema, *, row: int | None 
     """Columns that are missing though they have to be there, given twice or unknown."""
     given = Counter(list(names))  # of a mapping it would take the values for counts
     missing = [name for name in schema.names if name not in given]
-    needed = [rule for rule in schema.columns if rule.required and rule.name not in given]
-    problems = [_problem(rule.name, row, rule.refusal or _missing(rule.name, given, schema)) for rule in needed]
+    needed = [column for column in schema.columns if column.required and column.name not in given]
+    problems = [_problem(column.name, row, column.refusal or _missing(column.name, given, schema)) for column in needed]
     problems += [_problem(name, row, "is there more than once") for name, count in given.items() if count > 1]
     unknown = [name for name in given if name not in schema.names]
     return problems + [_problem(name, row, _unknown(name, missing, schema)) for name in unknown]
@@ -111,7 +107,9 @@ def check_columns(names: Iterable[str], schema: InputSchema, *, row: int | None 
 
 def absent_columns(names: Sequence[str], schema: InputSchema) -> tuple[str, ...]:
     """A sentence for each column that a file need not have and has not: it counts as missing in every row."""
-    absent = [rule.name for rule in schema.columns if not (rule.required or rule.refusal or rule.name in names)]
+    absent = [
+        column.name for column in schema.columns if not (column.required or column.refusal or column.name in names)
+    ]
     found = Counter(names)
     sentences = ((name, _missing(name, found, schema).removeprefix("is missing")) for name in absent)
     return tuple(
@@ -122,10 +120,10 @@ def absent_columns(names: Sequence[str], schema: InputSchema) -> tuple[str, ...]
 
 def columnar(rows: Sequence[Row], schema: InputSchema) -> dict[str, list[Any]]:
     """Checked rows by column, with pandas' dtypes: as the worker takes them."""
-    values = [[row[rule.name] for row in rows] for rule in schema.columns]
+    values = [[row[column.name] for row in rows] for column in schema.columns]
     dtypes = [
-        nullable(rule.dtype) if None in column else rule.dtype
-        for rule, column in zip(schema.columns, values, strict=True)
+        nullable(column.dtype) if None in found else column.dtype
+        for column, found in zip(schema.columns, values, strict=True)
     ]
     return {"columns": list(schema.names), "dtypes": dtypes, "values": values}
 
@@ -208,17 +206,15 @@ def _closest(name: str, names: Sequence[str]) -> str | None:
     return by_folded[found[0]] if found else None
 
 
-def _oddities(value: Value, rule: ColumnSchema) -> list[str]:
-    """What the model never saw while it was trained."""
+def _outside_training(value: Value, column: ColumnSchema) -> list[str]:
+    """Sentences about a value that the training data did not hold."""
     if isinstance(value, str):
-        return [f"{written(value)} did not occur in the training data"] if value in rule.unseen else []
-    if value is None or isinstance(value, bool) or rule.lowest is None or rule.highest is None:
+        return [f"{written(value)} did not occur in the training data"] if value in column.unseen else []
+    trained = training_range(column)
+    if value is None or isinstance(value, bool) or trained is None or not is_outside(value, trained):
         return []
-    if rule.lowest <= value <= rule.highest or math.isclose(value, rule.lowest) or math.isclose(value, rule.highest):
-        return []
-    return [
-        f"{digits(value)}{unit(rule)} lies outside the training data ({digits(rule.lowest)} to {digits(rule.highest)})"
-    ]
+    lowest, highest = map(digits, trained)
+    return [f"{digits(value)}{unit(column)} lies outside the training data ({lowest} to {highest})"]
 
 
 def _problem(column: str, row: int | None, text: str) -> Problem:
@@ -234,28 +230,28 @@ def example_row(schema: InputSchema, shown: Mapping[str, Sequence[Any]] | None =
 
     None where a column says too little to make one up, or where the row breaks the columns' own rules.
     """
-    values = {rule.name: _value(rule, (shown or {}).get(rule.name, ())) for rule in schema.columns}
+    values = {column.name: _value(column, (shown or {}).get(column.name, ())) for column in schema.columns}
     checked = check_row(values, schema)
     return None if checked.problems else checked
 
 
-def _value(rule: ColumnSchema, shown: Sequence[Any]) -> Value:
+def _value(column: ColumnSchema, shown: Sequence[Any]) -> Value:
     """None also where nothing is known, which a column that must be filled refuses."""
     known = (value for value in shown if isinstance(value, str | int | float))
-    found: Value = rule.default if rule.default is not None else next(known, None)
+    found: Value = column.default if column.default is not None else next(known, None)
     if found is not None:
         return found
-    if rule.categories:
-        return rule.categories[0]
-    if rule.kind == "boolean":
+    if column.categories:
+        return column.categories[0]
+    if column.kind == "boolean":
         return False
-    if rule.kind in {"number", "integer"}:
-        return _inside(rule)
+    if column.kind in {"number", "integer"}:
+        return _inside(column)
     return None
 
 
-def _inside(rule: ColumnSchema) -> float:
+def _inside(column: ColumnSchema) -> float:
     """0 where that is allowed, else the bound that is nearer to it."""
-    lowest = rule.minimum if rule.minimum is not None else rule.lowest
-    highest = rule.maximum if rule.maximum is not None else rule.highest
+    lowest = column.minimum if column.minimum is not None else column.lowest
+    highest = column.maximum if column.maximum is not None else column.highest
     return max(lowest if lowest is not None else 0.0, min(highest if highest is not None else 0.0, 0.0))

@@ -37,28 +37,22 @@ UNFIT = {
 
 @dataclass(frozen=True)
 class ColumnSchema:
-    """What one column may hold. dtype: pandas' name, empty where nobody says.
-
-    minimum, maximum: allowed themselves; None is no bound. categories: in the order of a form.
-    required: whether a missing value is refused, and the column itself may not be left out. lowest, highest: what the
-    training rows held; unseen: categories that they did not hold. default: what a form starts with; never filled in for
-    a missing value. takes: of the kind "unfit", what it takes instead of a value that could be given here.
-    """
+    """What one column of the input accepts, and what the training rows held of it."""
 
     name: str
     kind: Kind
-    dtype: str = ""
-    unit: str = ""
-    minimum: float | None = None
-    maximum: float | None = None
-    categories: tuple[str, ...] = ()
-    required: bool = True
-    default: str | float | bool | None = None
+    dtype: str = ""  # pandas' name, empty where nobody says
+    unit: str = ""  # for people
+    minimum: float | None = None  # accepted itself; None where the version names no bound, see ranges.accepted_range
+    maximum: float | None = None  # accepted itself
+    categories: tuple[str, ...] = ()  # in the order of a form
+    required: bool = True  # a missing value is refused, and the column itself may not be left out
+    default: str | float | bool | None = None  # what a form starts with; never filled in for a missing value
     description: str = ""
-    lowest: float | None = None
-    highest: float | None = None
-    unseen: tuple[str, ...] = ()
-    takes: str = ""
+    lowest: float | None = None  # of the training rows
+    highest: float | None = None  # of the training rows
+    unseen: tuple[str, ...] = ()  # categories that the training rows did not hold
+    takes: str = ""  # of the kind "unfit": what the column takes, of which no value can be given here
 
     @property
     def refusal(self) -> str:
@@ -68,10 +62,10 @@ class ColumnSchema:
 
 @dataclass(frozen=True)
 class InputSchema:
-    """The columns in order, and where that was read."""
+    """The columns that a version takes."""
 
-    columns: tuple[ColumnSchema, ...]
-    source: Source
+    columns: tuple[ColumnSchema, ...]  # in the order in which the model was given them
+    source: Source  # where that was read
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -85,28 +79,30 @@ class InputSchema:
     @property
     def refusals(self) -> tuple[str, ...]:
         """A sentence for each column of which no value can be given."""
-        return tuple(f"{visible(rule.name)}: {rule.refusal}" for rule in self.columns if rule.refusal)
+        return tuple(f"{visible(column.name)}: {column.refusal}" for column in self.columns if column.refusal)
 
     def column(self, name: str) -> ColumnSchema | None:
         return next((column for column in self.columns if column.name == name), None)
 
 
-def schema_of(schema: Mapping[str, Any], signature: Mapping[str, Any] | None) -> InputSchema | None:
+def schema_of(document: Mapping[str, Any], signature: Mapping[str, Any] | None) -> InputSchema | None:
     """From the document `feature_schema` and MLmodel's signature; None where neither names a column.
 
     A signature adds the exact number type of a column, and columns that the schema leaves out.
     Raises InvalidInput for more than 2,000 columns.
     """
-    signed = {rule.name: rule for rule in _signed(signature)}
+    signed = {column.name: column for column in _signed(signature)}
     described = {
         str(name): _described(str(name), column, signed.get(str(name)))
-        for name, column in entry_of(schema, "columns").items()
+        for name, column in entry_of(document, "columns").items()
         if isinstance(column, dict)
     }
-    rules = tuple({**described, **{name: rule for name, rule in signed.items() if name not in described}}.values())
-    if len(rules) > MOST_COLUMNS:
-        raise InvalidInput(f"the model: has {len(rules):,} columns; at most {MOST_COLUMNS:,} can be used here")
-    return InputSchema(rules, "feature schema" if described else "signature") if rules else None
+    columns = tuple(
+        {**described, **{name: column for name, column in signed.items() if name not in described}}.values()
+    )
+    if len(columns) > MOST_COLUMNS:
+        raise InvalidInput(f"the model: has {len(columns):,} columns; at most {MOST_COLUMNS:,} can be used here")
+    return InputSchema(columns, "feature schema" if described else "signature") if columns else None
 
 
 def refusals_of(schema: Mapping[str, Any], signature: Mapping[str, Any] | None) -> tuple[str, ...]:
@@ -122,11 +118,11 @@ def schema_of_model(description: Mapping[str, Any]) -> InputSchema | None:
     """From what the worker's `describe` tells: the input example, else the names that the model was fitted with."""
     example = entry_of(description, "example")
     if example:
-        rules = tuple(_shown(name, values) for name, values in example.items() if isinstance(values, list))
-        return InputSchema(rules, "input example")
+        columns = tuple(_shown(name, values) for name, values in example.items() if isinstance(values, list))
+        return InputSchema(columns, "input example")
     names = description.get("columns")
-    rules = tuple(ColumnSchema(str(name), "any") for name in names) if isinstance(names, list) else ()
-    return InputSchema(rules, "model") if rules else None
+    columns = tuple(ColumnSchema(str(name), "any") for name in names) if isinstance(names, list) else ()
+    return InputSchema(columns, "model") if columns else None
 
 
 def started_with(schema: InputSchema, example: Mapping[str, Any]) -> InputSchema:
@@ -136,9 +132,10 @@ def started_with(schema: InputSchema, example: Mapping[str, Any]) -> InputSchema
     """
     starts = {name: _six_digits(_shown(name, values).default)
               for name, values in example.items() if isinstance(values, list)}  # fmt: skip
-    held = (replace(rule, default=starts[rule.name]) if rule.default is None and rule.name in starts else rule
-            for rule in schema.columns)  # fmt: skip
-    return replace(schema, columns=tuple(held))
+    columns = (replace(column, default=starts[column.name])
+               if column.default is None and column.name in starts else column
+               for column in schema.columns)  # fmt: skip
+    return replace(schema, columns=tuple(columns))
 
 
 def _six_digits(value: str | float | bool | None) -> str | float | bool | None:
@@ -147,14 +144,14 @@ def _six_digits(value: str | float | bool | None) -> str | float | bool | None:
 
 def _described(name: str, column: Mapping[str, Any], signed: ColumnSchema | None) -> ColumnSchema:
     """One column of the feature schema."""
-    rule = signed or ColumnSchema(name, "any")
-    rule = replace(rule, unit=_text(column.get("unit")), description=_text(column.get("description")))
+    found = signed or ColumnSchema(name, "any")
+    found = replace(found, unit=_text(column.get("unit")), description=_text(column.get("description")))
     training = entry_of(column, "training")
     if column.get("type") == "number":
         return replace(
-            rule,
-            kind="integer" if rule.kind == "integer" else "number",
-            dtype=rule.dtype if rule.kind in {"integer", "number"} else "float64",
+            found,
+            kind="integer" if found.kind == "integer" else "number",
+            dtype=found.dtype if found.kind in {"integer", "number"} else "float64",
             minimum=number(column.get("minimum")),
             maximum=number(column.get("maximum")),
             default=number(column.get("default")),
@@ -165,14 +162,14 @@ def _described(name: str, column: Mapping[str, Any], signed: ColumnSchema | None
     if column.get("type") == "category" and isinstance(categories, list) and categories:
         counts, known = entry_of(training, "counts"), tuple(str(each) for each in categories)
         return replace(
-            rule,
+            found,
             kind="category",
             dtype="str",
             categories=known,
             default=_text(column.get("default")) or known[0],
             unseen=tuple(each for each in known if counts and counts.get(each) == 0),
         )
-    return rule
+    return found
 
 
 def _signed(signature: Mapping[str, Any] | None) -> Iterator[ColumnSchema]:

@@ -1,4 +1,4 @@
-"""One value against the rule of its column."""
+"""One value against the schema of its column: what is accepted, in which form, and the sentence of a refusal."""
 
 import math
 import re
@@ -7,12 +7,14 @@ from decimal import Decimal
 from difflib import get_close_matches
 
 from pipeline.governance.text import visible
+from pipeline.validation.ranges import EXACT, MOST_TEXT, largest_number, whole_range
 from pipeline.validation.schema import ColumnSchema
 
 # Dates and times: ISO 8601 in, one way of writing them out; standard library only.
 
 NANOSECONDS = 10**9
-DATE = r"\d{4}-\d{2}-\d{2}"
+DAY = r"-\d{2}-\d{2}"  # behind a year
+DATE = rf"\d{{4}}{DAY}"
 TIME = r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?"
 OFFSET = r"(Z|[+-]\d{2}(:?\d{2}(:\d{2})?)?)"
 PATTERN = f"^{DATE}({TIME}{OFFSET}?)?$"  # as JSON Schema has it
@@ -50,10 +52,10 @@ def written_moment(value: str | date) -> str:
     return plain.isoformat(timespec="seconds") + (f".{digits}" if digits else "")
 
 
-MOST_TEXT = 4_000
 MOST_SHOWN = 60
 MOST_LISTED = 12
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+NUMBER_PATTERN = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+NUMBER = re.compile(NUMBER_PATTERN, re.ASCII)
 WHOLE_NUMBER = re.compile(r"[+-]?\d+", re.ASCII)
 # Three digits after a comma are more often thousands than thousandths: nobody is told to write 1.234 for 1,234.
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,(\d{1,2}|\d{4,})", re.ASCII)
@@ -61,49 +63,46 @@ GROUPED = re.compile(r"[+-]?\d+([.,'\u2019 \u00a0\u202f]\d+)+", re.ASCII)
 NO_VALUE = {"na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "-nan", "+nan"}
 NOT_A_NUMBER = {"nan", "+nan", "-nan"}
 INFINITE = {f"{sign}{word}" for sign in ("", "+", "-") for word in ("inf", "infinity")}
-WHOLE = {"int64": 2**63, "int32": 2**31, "int16": 2**15, "int8": 2**7}
-LARGEST = {"float32": 3.4028235e38}  # what rounds to a finite number there
-EXACT = 2**53  # up to here every whole number is one that a double holds
 
 
 class Unfit(ValueError):
     """The value cannot be used; the message ends a sentence that begins with the column's name."""
 
 
-def check_value(value: object, rule: ColumnSchema, *, from_text: bool) -> str | float | bool | None:
+def check_value(value: object, column: ColumnSchema, *, from_text: bool) -> str | float | bool | None:
     """The value in the type of its column, None for a missing one. Raises Unfit.
 
     from_text: text is read as what the column holds; otherwise text is text and a number a number.
     """
     if value is None or value == "" or (from_text and isinstance(value, str) and not value.strip()):
-        if rule.required:
-            raise Unfit(rule.refusal or f"is missing{_allowed(rule)}")
+        if column.required:
+            raise Unfit(column.refusal or f"is missing{_allowed(column)}")
         return None
-    if rule.kind == "unfit":
-        raise Unfit(rule.refusal)
+    if column.kind == "unfit":
+        raise Unfit(column.refusal)
     try:
-        return _held(value, rule, from_text=from_text)
+        return _checked(value, column, from_text=from_text)
     except Unfit as unfit:
-        if not rule.required and str(value).strip().casefold() in NO_VALUE:
+        if not column.required and str(value).strip().casefold() in NO_VALUE:
             how = "leave it empty" if from_text else "write null"
             raise Unfit(f"{unfit}; for a missing value {how}") from unfit
         raise
 
 
-def _held(value: object, rule: ColumnSchema, *, from_text: bool) -> str | float | bool:
+def _checked(value: object, column: ColumnSchema, *, from_text: bool) -> str | float | bool:
     """A value that is there."""
-    match rule.kind:
+    match column.kind:
         case "number" | "integer":
-            return _number(_read(value) if from_text else value, rule)
+            return _number(_read(value) if from_text else value, column)
         case "category":
-            return _category(value, rule)
+            return _category(value, column)
         case "boolean":
             return _boolean(value, from_text=from_text)
         case "text":
             return _text(value)
         case "datetime":
             return _moment(value)
-    return _anything(value, rule, from_text=from_text)
+    return _anything(value, column, from_text=from_text)
 
 
 def written(value: object) -> str:
@@ -135,18 +134,18 @@ def _read(value: object) -> object:
     return value
 
 
-def _number(value: object, rule: ColumnSchema) -> float:
+def _number(value: object, column: ColumnSchema) -> float:
     if isinstance(value, str):
-        raise Unfit(f"{written(value)} is text, not a number{_hint(value.strip())}{_allowed(rule)}")
+        raise Unfit(f"{written(value)} is text, not a number{_hint(value.strip())}{_allowed(column)}")
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise Unfit(f"{written(value)} is not a number{_allowed(rule)}")
-    near = _finite(value, rule)
+        raise Unfit(f"{written(value)} is not a number{_allowed(column)}")
+    near = _finite(value, column)
     exact = value if isinstance(value, int) else near
-    if rule.minimum is not None and exact < rule.minimum:
-        raise Unfit(f"{written(value)} is below {digits(rule.minimum)}{unit(rule)}{_allowed(rule)}")
-    if rule.maximum is not None and exact > rule.maximum:
-        raise Unfit(f"{written(value)} is above {digits(rule.maximum)}{unit(rule)}{_allowed(rule)}")
-    return _whole(value, near, rule) if rule.kind == "integer" else _as_double(value, near)
+    if column.minimum is not None and exact < column.minimum:
+        raise Unfit(f"{written(value)} is below {digits(column.minimum)}{unit(column)}{_allowed(column)}")
+    if column.maximum is not None and exact > column.maximum:
+        raise Unfit(f"{written(value)} is above {digits(column.maximum)}{unit(column)}{_allowed(column)}")
+    return _whole(value, near, column) if column.kind == "integer" else _as_double(value, near)
 
 
 def _hint(text: str) -> str:
@@ -157,32 +156,32 @@ def _hint(text: str) -> str:
     return ""
 
 
-def _finite(value: float | Decimal, rule: ColumnSchema) -> float:
+def _finite(value: float | Decimal, column: ColumnSchema) -> float:
     try:
         found = math.nan if isinstance(value, Decimal) and value.is_nan() else float(value)
     except OverflowError as error:
-        raise Unfit(f"has more digits than a number can have here{_allowed(rule)}") from error
+        raise Unfit(f"has more digits than a number can have here{_allowed(column)}") from error
     if math.isnan(found):
-        raise Unfit(f"NaN is not a number{_allowed(rule)}")
+        raise Unfit(f"NaN is not a number{_allowed(column)}")
     if math.isinf(found):
-        raise Unfit(f"infinity is not a finite number{_allowed(rule)}")
-    if abs(found) > (most := LARGEST.get(rule.dtype, math.inf)):
+        raise Unfit(f"infinity is not a finite number{_allowed(column)}")
+    if abs(found) > (most := largest_number(column)):
         raise Unfit(f"{written(value)} is too large (allowed {digits(-most)} to {digits(most)})")
     return found
 
 
-def _whole(value: float | Decimal, near: float, rule: ColumnSchema) -> int:
+def _whole(value: float | Decimal, near: float, column: ColumnSchema) -> int:
     """To its last digit. near: the value as a float."""
     whole = int(value)
     if value != whole:
-        raise Unfit(f"{written(value)} is not a whole number{_allowed(rule)}")
-    most = WHOLE.get(rule.dtype, 2**63)
-    if not -most <= whole < most:
-        raise Unfit(f"{written(value)} is too large (allowed {-most} to {most - 1})")
+        raise Unfit(f"{written(value)} is not a whole number{_allowed(column)}")
+    lowest, highest = whole_range(column)
+    if not lowest <= whole <= highest:
+        raise Unfit(f"{written(value)} is too large (allowed {lowest} to {highest})")
     if isinstance(value, float) and abs(value) > EXACT:
         raise Unfit(f"{written(value)} is no whole number to its last digit; beyond {EXACT} write it without a point")
     # NumPy's whole numbers have no missing value: a column that may miss one travels as doubles.
-    if not rule.required and near != whole:
+    if not column.required and near != whole:
         raise Unfit(_too_exact(whole, near))
     return whole
 
@@ -198,13 +197,13 @@ def _too_exact(value: int, near: float) -> str:
     return f"{written(value)} has more digits than the column holds, whose nearest number is {int(near)}"
 
 
-def _category(value: object, rule: ColumnSchema) -> str:
-    if isinstance(value, str) and value in rule.categories:
+def _category(value: object, column: ColumnSchema) -> str:
+    if isinstance(value, str) and value in column.categories:
         return value
-    by_folded = {each.strip().casefold(): each for each in rule.categories}
+    by_folded = {each.strip().casefold(): each for each in column.categories}
     found = get_close_matches(str(value)[:MOST_TEXT].strip().casefold(), by_folded, n=1)
     hint = f"; did you mean {written(by_folded[found[0]])}?" if found else ""
-    raise Unfit(f"{written(value)} is not allowed{hint}{_allowed(rule)}")
+    raise Unfit(f"{written(value)} is not allowed{hint}{_allowed(column)}")
 
 
 def _boolean(value: object, *, from_text: bool) -> bool:
@@ -234,32 +233,32 @@ def _text(value: object) -> str:
     return value
 
 
-def _anything(value: object, rule: ColumnSchema, *, from_text: bool) -> str | float | bool:
+def _anything(value: object, column: ColumnSchema, *, from_text: bool) -> str | float | bool:
     """For a column about which nothing is known."""
     if isinstance(value, bool):
         return value
     if from_text:
         value = _read(value)
     if isinstance(value, int | float | Decimal):
-        return _as_double(value, _finite(value, rule))
+        return _as_double(value, _finite(value, column))
     if isinstance(value, str):
         return _text(value)
     raise Unfit(f"{written(value)} is neither text nor a number")
 
 
-def _allowed(rule: ColumnSchema) -> str:
-    if rule.categories:
-        listed = ", ".join(visible(each, most=MOST_SHOWN) for each in rule.categories[:MOST_LISTED])
-        more = f" and {len(rule.categories) - MOST_LISTED} more" if len(rule.categories) > MOST_LISTED else ""
+def _allowed(column: ColumnSchema) -> str:
+    if column.categories:
+        listed = ", ".join(visible(each, most=MOST_SHOWN) for each in column.categories[:MOST_LISTED])
+        more = f" and {len(column.categories) - MOST_LISTED} more" if len(column.categories) > MOST_LISTED else ""
         return f" (allowed {listed}{more})"
-    if rule.minimum is not None and rule.maximum is not None:
-        return f" (allowed {digits(rule.minimum)} to {digits(rule.maximum)})"
+    if column.minimum is not None and column.maximum is not None:
+        return f" (allowed {digits(column.minimum)} to {digits(column.maximum)})"
     return ""
 
 
-def unit(rule: ColumnSchema) -> str:
+def unit(column: ColumnSchema) -> str:
     """With a space before it; empty where the unit explains a scale, such as "1 never to 3 always"."""
-    return f" {visible(rule.unit, most=MOST_SHOWN)}" if rule.unit and not rule.unit[0].isdigit() else ""
+    return f" {visible(column.unit, most=MOST_SHOWN)}" if column.unit and not column.unit[0].isdigit() else ""
 
 
 def digits(value: float) -> str:

@@ -37,11 +37,11 @@ import os, resource, sys, time
 from pathlib import Path
 from pipeline.bootstrap import desk, scorer
 from pipeline.serving.batch.batch import Batch
-from pipeline.serving.batch.run import Way
+from pipeline.serving.batch.run import ScoringOptions
 from pipeline.settings import read_settings
 settings = read_settings()
 using = scorer(settings, desk(settings))
-way = Way(settings.serving.chunk_rows, parallel=using.lanes)
+way = ScoringOptions(settings.serving.chunk_rows, parallel=using.concurrency)
 batch = Batch(using, using.targets.usable(sys.argv[1]), way, say=lambda _: 0)
 def processor():  # seconds of this process and of its workers
     stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in using._worker.pids]

@@ -26,7 +26,7 @@ from pipeline.cli import run
 from pipeline.governance.errors import Conflict, InvalidInput, Unavailable
 from pipeline.serving.batch import resume
 from pipeline.serving.batch.batch import Batch, Scored
-from pipeline.serving.batch.inputs import Place, jobs
+from pipeline.serving.batch.inputs import Location, jobs
 from pipeline.serving.batch.resume import JOURNAL
 from pipeline.serving.batch.run import ScoringOptions
 from pipeline.serving.scorer import LoadingPolicy, Scorer
@@ -124,14 +124,14 @@ class Stopped(BaseException):
 
 def stop_after(chunks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = iter(range(chunks))
-    mark = resume.Staging.mark
+    mark = resume.Staging.checkpoint
 
     def counted(self, *about):
         mark(self, *about)
         if next(seen, None) is None:
             raise Stopped
 
-    monkeypatch.setattr(resume.Staging, "mark", counted)
+    monkeypatch.setattr(resume.Staging, "checkpoint", counted)
 
 
 # The same bytes however they were scored
@@ -301,12 +301,12 @@ def test_a_stop_while_it_is_put_in_its_place(
             raise Stopped
         receive(self, file)
 
-    receive = Place.receive
+    receive = Location.receive
     with monkeypatch.context() as patched, pytest.raises(Stopped):
         if step == "done":
             patched.setattr("pipeline.serving.batch.batch.shutil.rmtree", lambda *_, **__: stopped(None, Path("done")))
         else:
-            patched.setattr(Place, "receive", stopped)
+            patched.setattr(Location, "receive", stopped)
         scored(scorer, tmp_path / "in.csv", tmp_path / "out.csv")
     found, _ = scored(scorer, tmp_path / "in.csv", tmp_path / "out.csv")
     assert (found[0].rows, found[0].bad, found[0].ignored) == (100, 3, ("id",))

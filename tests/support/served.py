@@ -16,7 +16,7 @@ from pipeline.http_api.state import AppState
 from pipeline.http_api.token import Token
 from pipeline.serving.champion import Follower
 from pipeline.serving.scorer import LoadingPolicy, Scorer
-from pipeline.serving.worker.arrow import said, unpacked
+from pipeline.serving.worker.arrow import encode_predictions, unpacked
 from pipeline.serving.worker.protocol import Frame
 from pipeline.settings import HttpSettings
 from support.desks import MODEL, build_desk
@@ -85,9 +85,9 @@ class KnownWorker:
     def _columns(self, ages: np.ndarray) -> Frame:
         silent = np.isin(ages, self.silent)
         if self.table:
-            return {"classes": [], "arrow": said(pd.DataFrame({"score": ages / 100, "label": "a"}), None)}
+            return {"classes": [], "arrow": encode_predictions(pd.DataFrame({"score": ages / 100, "label": "a"}), None)}
         chances = np.where(silent[:, None], np.nan, [[0.2, 0.8]])
-        return {"classes": CLASSES, "arrow": said(np.array(["yes"] * len(ages)), chances)}
+        return {"classes": CLASSES, "arrow": encode_predictions(np.array(["yes"] * len(ages)), chances)}
 
     def start(self) -> None:
         """Nothing to start."""

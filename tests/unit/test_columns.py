@@ -114,7 +114,7 @@ def agrees(found, rows, *, from_text: bool) -> None:
     assert [found.warnings(place) for place, each in enumerate(expected) if not each.problems] == [
         each.warnings for each in fine
     ]
-    assert found.odd.sum() == sum(bool(each.warnings) for each in fine)
+    assert found.out_of_range.sum() == sum(bool(each.warnings) for each in fine)
     wanted = columnar([each.values for each in fine], LAYOUT)
     for position, (name, dtype) in enumerate(zip(wanted["columns"], wanted["dtypes"], strict=True)):
         values = found.values.column(position).to_pylist()

@@ -17,7 +17,8 @@ from sklearn.decomposition import NMF, LatentDirichletAllocation
 from sklearn.ensemble import RandomForestClassifier
 
 from pipeline.governance.errors import Refused
-from pipeline.serving.worker.load import TRUST_MAKERS, NoInputExample, files_of, input_example, load_model
+from pipeline.serving.worker.allow_list import TRUST_MAKERS
+from pipeline.serving.worker.load import NoInputExample, files_of, input_example, load_model
 from pipeline.settings import read_settings
 from support.hostile_models import (
     ALLOWED,

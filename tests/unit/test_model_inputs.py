@@ -28,8 +28,9 @@ from sklearn.preprocessing import FunctionTransformer
 
 from pipeline.governance.errors import Refused
 from pipeline.serving.worker import operations
+from pipeline.serving.worker.allow_list import NotHere
 from pipeline.serving.worker.arrow import packed, unpacked
-from pipeline.serving.worker.load import LoadedModel, ModelFailure, NotHere
+from pipeline.serving.worker.load import LoadedModel, ModelFailure
 from pipeline.serving.worker.model_cache import CachedModel, load
 from pipeline.serving.worker.model_inputs import reading
 from pipeline.validation.columns import Arrow

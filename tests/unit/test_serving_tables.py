@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from pipeline.governance.errors import InvalidInput, Refused
 from pipeline.serving.batch.batch import score_upload
+from pipeline.serving.batch.formulas import neutral
 from pipeline.serving.batch.read import open_table
 from pipeline.serving.batch.read_csv import MOST_LINE_CHARACTERS, CsvFile
-from pipeline.serving.batch.write import ArrowWriter, CsvWriter, neutral, output_schema, to_parquet
+from pipeline.serving.batch.write import ArrowWriter, CsvWriter, output_schema, to_parquet
 from pipeline.serving.scorer import Scorer
 from pipeline.validation.schema import ColumnSchema, InputSchema
 from support.desks import MODEL, build_desk
@@ -26,7 +27,7 @@ def read(content: bytes, name: str = "rows.csv", *, chunk: int = 2):
     """Header, cells with the number of their row, and rows that fit no columns."""
     table = open_table(io.BytesIO(content), name=name, size=len(content))
     chunks = list(table.chunks(chunk))
-    cells = [row for part in chunks for row in zip(*(each.to_pylist() for each in part.cells.columns), strict=True)]
+    cells = [row for part in chunks for row in zip(*(each.to_pylist() for each in part.rows.columns), strict=True)]
     numbers = [int(number) for part in chunks for number in part.numbers]
     return table.header, dict(zip(numbers, cells, strict=True)), [line for part in chunks for line in part.broken]
 
@@ -110,7 +111,7 @@ def test_the_fast_way_reads_what_the_strict_way_reads(text, chunk):
         seen = []
         try:
             for part in table.chunks(chunk):
-                cells = [tuple(row.values()) for row in part.cells.to_pylist()]
+                cells = [tuple(row.values()) for row in part.rows.to_pylist()]
                 seen += sorted(
                     [*zip(part.numbers.tolist(), cells, strict=True), *((x.number, x.problem) for x in part.broken)]
                 )
@@ -148,8 +149,8 @@ def test_reading_goes_on_where_a_chunk_ended(chunk, after, name):
     again = open_table((io.BytesIO if name == "rows.parquet" else Forward)(content), name=name, size=None)
     again.go_to(chunks[after].after)
     rest = list(again.chunks(chunk))
-    assert [(part.cells.to_pydict(), part.numbers.tolist(), part.after) for part in rest] == [
-        (part.cells.to_pydict(), part.numbers.tolist(), part.after) for part in chunks[after + 1 :]
+    assert [(part.rows.to_pydict(), part.numbers.tolist(), part.after) for part in rest] == [
+        (part.rows.to_pydict(), part.numbers.tolist(), part.after) for part in chunks[after + 1 :]
     ]
 
 
@@ -317,7 +318,7 @@ def test_lines_that_are_written_as_they_stand(cells, end, separator):
     csv.writer(stream, delimiter=separator, lineterminator=end).writerows([("x", "y", "z"), *cells])
     content = stream.getvalue().replace("\0", "").encode()
     for chunk in CsvFile(io.BytesIO(content), name="rows", size=len(content), separator=separator).chunks(2):
-        table = pa.table([*chunk.cells.columns, pa.array(["=p"] * chunk.cells.num_rows)], names=list("xyzp"))
+        table = pa.table([*chunk.rows.columns, pa.array(["=p"] * chunk.rows.num_rows)], names=list("xyzp"))
         found = []
         for lines in (None, chunk.lines):
             target = io.BytesIO()

@@ -38,7 +38,8 @@ from sklearn.experimental import enable_iterative_imputer  # noqa: F401 (scikit-
 from sklearn.pipeline import make_pipeline
 
 from pipeline.governance.errors import Refused
-from pipeline.serving.worker.load import OutsidePolicy, load_model
+from pipeline.serving.worker.allow_list import OutsidePolicy
+from pipeline.serving.worker.load import load_model
 from pipeline.settings import read_settings
 from support.hostile_models import fitted, replace_model, save
 

@@ -3,12 +3,13 @@
 import sys
 import tempfile
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+
+from cachetools import LRUCache
 
 from pipeline.adapters.mlflow.errors import mlflow_errors
 from pipeline.adapters.mlflow.folder import (
@@ -116,7 +117,7 @@ class RemoteFolder:
 
     @contextmanager
     def _repository(self) -> Iterator["ArtifactRepository"]:
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # noqa: PLC0415
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         uri = self._tracking_uri
         try:
@@ -174,7 +175,7 @@ class FileReader:
 
     def __init__(self, tracking_uri: str) -> None:
         self._tracking_uri = tracking_uri
-        self._kept: OrderedDict[str, tuple[Fingerprint, ModelFiles]] = OrderedDict()
+        self._kept: LRUCache[str, tuple[Fingerprint, ModelFiles]] = LRUCache(MOST_KEPT)
         self._lock = threading.Lock()
 
     def files(self, reader: Reader, record: VersionRecord, *, fresh: bool) -> ModelFiles:
@@ -226,17 +227,11 @@ class FileReader:
     def _find(self, location: str, found: Sequence[FileStat]) -> ModelFiles | None:
         with self._lock:
             kept = self._kept.get(location)
-            if kept is None or kept[0] != tuple(found):
-                return None
-            self._kept.move_to_end(location)
-            return kept[1]
+            return kept[1] if kept is not None and kept[0] == tuple(found) else None
 
     def _keep(self, location: str, found: Sequence[FileStat], files: ModelFiles) -> ModelFiles:
         with self._lock:
             self._kept[location] = (tuple(found), files)
-            self._kept.move_to_end(location)
-            while len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
         return files
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.governance.errors import InvalidInput
-from pipeline.serving.batch.inputs import Job, Place, jobs
+from pipeline.serving.batch.inputs import Job, Location, jobs
 from pipeline.serving.batch.read import GZIP, PARQUET, TEXT, kind_of, open_table
-from pipeline.serving.batch.resume import Checkpoint, Staging, alone, disk_full
+from pipeline.serving.batch.resume import Checkpoint, LeftOver, Staging, alone, disk_full
 from pipeline.serving.batch.run import Report, Scoring, ScoringOptions, silent
 from pipeline.serving.batch.write import ArrowWriter, CsvWriter, Writer, output_schema, to_parquet
 from pipeline.serving.predictions import Target
@@ -28,26 +28,20 @@ from pipeline.validation.columns import Arrow
 
 @dataclass(frozen=True)
 class Scored:
-    """How many rows were read, scored, refused (`bad`), and scored although a value is outside the training data.
-
-    ignored: columns of the file that the version does not take. notes: about the version, and columns that it takes and
-    the file has not. first_problem: of a bad row.
-    output, bad_file: where rows and refused rows were written; bad_file is None where there are none, and both are for
-    an upload.
-    """
+    """What came of one file of rows."""
 
     model: str
     version: int
-    digest: str
-    rows: int
+    digest: str  # of the files of the version that was loaded
+    rows: int  # that were read
     scored: int
-    bad: int
-    odd: int
-    ignored: tuple[str, ...]
-    notes: tuple[str, ...]
-    first_problem: str = ""
-    output: str | None = None
-    bad_file: str | None = None
+    bad: int  # rows that were refused
+    out_of_range: int  # rows that were scored although a value is outside the training data
+    ignored: tuple[str, ...]  # columns of the file that the version does not take
+    notes: tuple[str, ...]  # about the version, and about columns that it takes and the file has not
+    first_problem: str = ""  # the sentence about the first bad row
+    output: str | None = None  # where the rows were written; None for an upload
+    bad_file: str | None = None  # where refused rows were written; None where there are none, and for an upload
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -57,7 +51,7 @@ class Scored:
             "rows": self.rows,
             "scored": self.scored,
             "bad": self.bad,
-            "outside_training": self.odd,
+            "outside_training": self.out_of_range,
             "ignored": list(self.ignored),
             "warnings": list(self.notes),
             "output": self.output,
@@ -67,30 +61,30 @@ class Scored:
 
 def result_of(scoring: Scoring, *, output: str | None = None, bad_file: str | None = None) -> Scored:
     """Of a file that was read to its end. bad_file: where refused rows are, if there are some."""
-    target, tally = scoring.target, scoring.tally
+    target, counts = scoring.target, scoring.counts
     notes = [*target.notes, *scoring.absent]
-    if tally.unequal:
-        notes.append(f"{target.label}: its explanations do not add up to its output by up to {tally.sum_error:.2g}")
+    if counts.unequal:
+        notes.append(f"{target.label}: its explanations do not add up to its output by up to {counts.sum_error:.2g}")
     return Scored(
         target.resolved.model,
         target.resolved.version,
         target.digest,
-        rows=tally.rows,
-        scored=tally.scored,
-        bad=tally.bad,
-        odd=tally.odd,
+        rows=counts.rows,
+        scored=counts.scored,
+        bad=counts.bad,
+        out_of_range=counts.out_of_range,
         ignored=scoring.ignored,
         notes=tuple(notes),
-        first_problem=tally.first_problem,
+        first_problem=counts.first_problem,
         output=output,
-        bad_file=bad_file if tally.bad else None,
+        bad_file=bad_file if counts.bad else None,
     )
 
 
-# One file that is scored under way to its place: staged, gone on with after an interruption, and delivered whole.
+# One file: scored into a staging folder, resumed there after an interruption, and delivered whole.
 
 Say = Callable[[str], object]
-FORMAT = 1  # of what is staged; another one is not gone on with
+FORMAT = 2  # of what is staged; another one is not gone on with
 
 
 def unsaid(_text: str) -> None:
@@ -99,21 +93,21 @@ def unsaid(_text: str) -> None:
 
 @dataclass(frozen=True)
 class OneFile:
-    """folder: where it is staged."""
+    """One input file that a version scores into one output file."""
 
     scorer: Scorer
     target: Target
     job: Job
-    way: ScoringOptions
-    folder: Path
+    options: ScoringOptions
+    folder: Path  # where the result is staged
 
     def score(self, report: Report, say: Say, *, restart: bool) -> Scored:
         """Raises InvalidInput where the file cannot be read, or where no row could be scored."""
         staging = Staging(self.folder, self._about())
         if restart:
             staging.drop()
-        elif reason := staging.left_over():
-            say(f"{self.job.target.name}: starts over, with {reason}")
+        elif staging.left_over() is LeftOver.STALE:
+            say(f"{self.job.target.name}: starts over, with another {', '.join(staging.changed())} than before")
             staging.drop()
         found = self._delivered_before(staging)
         if found is None:
@@ -136,8 +130,8 @@ class OneFile:
             "model": self.target.resolved.model,
             "version": self.target.resolved.version,
             "digest": self.target.digest,
-            "chunk_rows": self.way.chunk_rows,
-            "explain": self.way.explain,
+            "chunk_rows": self.options.chunk_rows,
+            "explain": self.options.explain,
         }
 
     def _delivered_before(self, staging: Staging) -> Scored | None:
@@ -154,27 +148,35 @@ class OneFile:
 
     def _scored(self, staging: Staging, report: Report, say: Say) -> Scored:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.job.source.reading(self.folder.with_suffix(".input")) as (stream, size), staging.writing() as mark:
+        with (
+            self.job.source.reading(self.folder.with_suffix(".input")) as (stream, size),
+            staging.writing() as checkpoint,
+        ):
             scoring = Scoring(
-                self.scorer, self.target, open_table(stream, name=self.job.source.name, size=size), self.way
+                self.scorer, self.target, open_table(stream, name=self.job.source.name, size=size), self.options
             )
-            if mark is not None:
-                self._go_on(scoring, mark, say)
+            if checkpoint is not None:
+                self._go_on(scoring, checkpoint, say)
             refused = CsvWriter(staging.bad, ["line", "reason", *scoring.table.header])
-            if mark is None:
+            if checkpoint is None:
                 refused.begin()
-            scoring.run(self._sink(staging, scoring, fresh=mark is None), refused, mark=staging.mark, report=report)
-        if scoring.tally.scored:
+            scoring.run(
+                self._open_writer(staging, scoring, fresh=checkpoint is None),
+                refused,
+                checkpoint=staging.checkpoint,
+                report=report,
+            )
+        if scoring.counts.scored:
             self._finished(staging)
         found = result_of(scoring, output=str(self.job.target), bad_file=str(self.job.bad))
         staging.finish(asdict(found))
         self._deliver(staging, found)
         return found
 
-    def _go_on(self, scoring: Scoring, mark: Checkpoint, say: Say) -> None:
-        scoring.table.go_to(mark.position)
-        scoring.tally = mark.tally
-        say(f"{self.job.target.name}: goes on after {mark.tally.rows:,} rows")
+    def _go_on(self, scoring: Scoring, checkpoint: Checkpoint, say: Say) -> None:
+        scoring.table.go_to(checkpoint.position)
+        scoring.counts = checkpoint.counts
+        say(f"{self.job.target.name}: goes on after {checkpoint.counts.rows:,} rows")
 
     @property
     def _kind(self) -> str:
@@ -192,7 +194,7 @@ class OneFile:
                 with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
                     shutil.copyfileobj(rows, packed)
 
-    def _sink(self, staging: Staging, scoring: Scoring, *, fresh: bool) -> Callable[[Arrow], Writer]:
+    def _open_writer(self, staging: Staging, scoring: Scoring, *, fresh: bool) -> Callable[[Arrow], Writer]:
         table = scoring.table
         header = [*table.header, *scoring.added]
         separator = TEXT.get(self._kind, "")
@@ -205,7 +207,7 @@ class OneFile:
         if separator and fresh:
             text.begin()
 
-        def opened(added: Arrow) -> Writer:
+        def open_writer(added: Arrow) -> Writer:
             if separator:
                 return text
             schema = output_schema(table.header, added, schema=scoring.schema, arrow=table.arrow_schema)
@@ -214,7 +216,7 @@ class OneFile:
                 typed.begin()
             return typed
 
-        return opened
+        return open_writer
 
     def _deliverable(self, staging: Staging) -> Path:
         made = self._kind == PARQUET or self._kind.endswith(GZIP)
@@ -232,25 +234,25 @@ class OneFile:
 
 @dataclass(frozen=True)
 class ScoredUpload:
-    """Both files as CSV; `bad` is empty where every row was scored."""
+    """A scored upload, both files as CSV."""
 
     result: Scored
     output: bytes
-    bad: bytes
+    bad: bytes  # empty where every row was scored
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Files that one version scores. report: is told how far each is. say: is told in a sentence what is unusual."""
+    """Files that one version scores."""
 
     scorer: Scorer
     reference: str | Target
-    way: ScoringOptions
-    report: Report = silent
-    say: Say = unsaid
+    options: ScoringOptions
+    report: Report = silent  # is told how far each file is
+    say: Say = unsaid  # is told in a sentence what is unusual
 
     def score(self, given: str, wanted: str, *, restart: bool = False) -> list[Scored]:
-        """From text or Parquet to text or Parquet, by the endings; which files those are, see jobs.jobs.
+        """From text or Parquet to text or Parquet, by the endings; which files those are, see inputs.jobs.
 
         Each file, and FILE.bad.csv where rows were refused, appears when it is complete. An earlier run of the same is
         gone on with, unless `restart`; one that was stopped, in whatever way, leaves what it needs for that.
@@ -258,11 +260,11 @@ class Batch:
         Raises InvalidInput for a file that cannot be read or of which no row could be scored, after the others were;
         Conflict for a second run at the same time; Unavailable for a full disk; and as Targets.usable does.
         """
-        found, place = jobs(given, wanted), Place.at(wanted)
+        found, location = jobs(given, wanted), Location.at(wanted)
         target = self.scorer.targets.usable(self.reference)
-        if found[0].target != place:
-            place.make_folder()
-        root = _root(place, folder=found[0].target != place)
+        if found[0].target != location:
+            location.make_folder()
+        root = _root(location, folder=found[0].target != location)
         with disk_full(wanted), alone(root, wanted):
             done, failed = self._each(found, target, root, restart=restart)
             shutil.rmtree(root, ignore_errors=True)
@@ -277,7 +279,7 @@ class Batch:
         """A file that cannot be scored does not stop the others."""
         done, failed = [], []
         for number, job in enumerate(found, start=1):
-            one = OneFile(self.scorer, target, job, self.way, root / _short_digest(str(job.target)))
+            one = OneFile(self.scorer, target, job, self.options, root / _short_digest(str(job.target)))
             try:
                 done.append(one.score(self._of_file(number, found), self.say, restart=restart))
             except InvalidInput as error:
@@ -291,12 +293,12 @@ class Batch:
         return lambda done, total, text: self.report(done, total, f"{about}: {text}")
 
 
-def _root(place: Place, *, folder: bool) -> Path:
+def _root(location: Location, *, folder: bool) -> Path:
     """On the disk of the output, so that it can be moved there in one step; else in `var/`."""
-    name = _short_digest(str(place))
-    if place.local is None:
+    name = _short_digest(str(location))
+    if location.local is None:
         return VAR / "scoring" / name
-    return (place.local if folder else place.local.parent) / f".signoff-{name}"
+    return (location.local if folder else location.local.parent) / f".signoff-{name}"
 
 
 def _short_digest(text: str) -> str:
@@ -323,8 +325,8 @@ def score_upload(
     as_they_stand = len(table.header) if table.separator == "," else 0
     rows = CsvWriter(output, [*table.header, *scoring.added], input_columns=as_they_stand)
     refused = CsvWriter(bad, ["line", "reason", *table.header])
-    for sink in (rows, refused):
-        sink.begin()
-    scoring.run(lambda _: rows, refused, mark=lambda *_: None, report=report)
+    for writer in (rows, refused):
+        writer.begin()
+    scoring.run(lambda _: rows, refused, checkpoint=lambda *_: None, report=report)
     found = result_of(scoring)
     return ScoredUpload(found, output.getvalue(), bad.getvalue() if found.bad else b"")

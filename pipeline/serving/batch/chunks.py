@@ -1,7 +1,8 @@
-"""Rows of a file as they are read: some at a time, by column, each with its place."""
+"""Rows of a file as they are read: the interface of every file format, and the pieces that it hands out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from pipeline.validation.columns import Arrow, Mask
 
@@ -10,34 +11,54 @@ CHUNK_BYTES = 8 * 2**20
 
 @dataclass(frozen=True)
 class BadLine:
-    """A row of a file whose cells cannot be assigned to columns, and why. number: where it begins; the header is 1."""
+    """A row of a file whose values cannot be assigned to columns."""
 
-    number: int
-    cells: Sequence[str]
+    number: int  # of the line where it begins; the header is line 1
+    values: Sequence[str]
     problem: str
 
 
 @dataclass(frozen=True)
 class Position:
-    """Between two rows. at: bytes of a CSV file, rows of a Parquet file. row: the number of the last line or row."""
+    """A place between two rows of a file, where reading can go on."""
 
-    at: int
-    row: int
+    at: int  # bytes of a CSV file, rows of a Parquet file
+    row: int  # the number of the last line or row before it
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some rows. cells: a record batch of those whose cells could be assigned. numbers: where each of them begins.
+    """Some consecutive rows of a file, by column."""
 
-    broken: the others. after: where the next chunk begins. lines: of a CSV file, each row of `cells` as it stands there
-    with a separator behind it, where it could be written into another one of that separator as it is; else None.
-    """
-
-    cells: Arrow
-    numbers: Mask
-    broken: Sequence[BadLine]
-    after: Position
+    rows: Arrow  # a record batch or table of the rows whose values could be assigned to columns
+    numbers: Mask  # of the lines where each of these rows begins
+    broken: Sequence[BadLine]  # the other rows
+    after: Position  # where the next chunk begins
+    # Of a CSV file: each of `rows` as it stands there, with a separator behind it, where it can be copied as it is
+    # into another file with the same separator; else None.
     lines: Arrow = None
 
     def __len__(self) -> int:
         return len(self.numbers) + len(self.broken)
+
+
+class RowsFile(Protocol):
+    """A file of rows, whatever its format."""
+
+    header: tuple[str, ...]  # as it stands there; a column without a name is nobody's input
+    from_text: bool  # every value is text, and "" is a missing one
+    arrow_schema: Arrow  # None where all is text
+    separator: str  # of a text file, else ""
+
+    @property
+    def position(self) -> Position:
+        """Where the next chunk begins."""
+
+    def go_to(self, position: Position) -> None:
+        """Forward to where a chunk ended."""
+
+    def chunks(self, rows: int) -> Iterator[Chunk]:
+        """At most `rows` rows at a time. Raises InvalidInput where the rest cannot be read."""
+
+    def share_read(self) -> float:
+        """In [0, 1]; 0 where nobody knows the size."""

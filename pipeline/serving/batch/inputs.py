@@ -28,14 +28,14 @@ COPY_BYTES = 2**20
 
 
 @dataclass(frozen=True)
-class Place:
-    """A file or folder. path: as its file system writes it."""
+class Location:
+    """A file or folder, on this machine or at an address."""
 
-    system: Any
-    path: str
+    system: Any  # the file system of fsspec, which has no types
+    path: str  # as that file system writes it
 
     @classmethod
-    def at(cls, text: str) -> "Place":
+    def at(cls, text: str) -> "Location":
         """Raises InvalidInput for an address of which there is no driver."""
         if not ADDRESS.match(text):
             return cls(LocalFileSystem(), str(Path(text).absolute()))
@@ -57,14 +57,14 @@ class Place:
         return Path(self.path) if isinstance(self.system, LocalFileSystem) else None
 
     @property
-    def folder(self) -> "Place":
-        return Place(self.system, self.path.rstrip("/").rpartition("/")[0])
+    def folder(self) -> "Location":
+        return Location(self.system, self.path.rstrip("/").rpartition("/")[0])
 
     def __str__(self) -> str:
         return self.path if self.local else str(self.system.unstrip_protocol(self.path))
 
-    def __truediv__(self, name: str) -> "Place":
-        return Place(self.system, f"{self.path.rstrip('/')}/{name}")
+    def __truediv__(self, name: str) -> "Location":
+        return Location(self.system, f"{self.path.rstrip('/')}/{name}")
 
     def is_folder(self) -> bool:
         with problems(self):
@@ -80,17 +80,17 @@ class Place:
             about = self.system.info(self.path)
         return {name: str(about[name]) for name in STATES if about.get(name) is not None}
 
-    def files(self) -> "list[Place]":
+    def files(self) -> "list[Location]":
         """Files of rows in the folder, by name; not what an earlier run has written beside them."""
         with problems(self):
             names = sorted(str(path) for path in self.system.ls(self.path, detail=False))
         wanted = [name for name in names if name.casefold().endswith(KINDS) and not name.endswith(BAD)]
-        return [Place(self.system, name) for name in wanted]
+        return [Location(self.system, name) for name in wanted]
 
-    def matches(self) -> "list[Place]":
+    def matches(self) -> "list[Location]":
         """What the path stands for as a pattern, by name."""
         with problems(self):
-            return [Place(self.system, str(path)) for path in sorted(self.system.glob(self.path))]
+            return [Location(self.system, str(path)) for path in sorted(self.system.glob(self.path))]
 
     @contextlib.contextmanager
     def reading(self, scratch: Path) -> Iterator[tuple[IO[bytes], int | None]]:
@@ -140,7 +140,7 @@ def shown(text: str) -> str:
 
 
 @contextlib.contextmanager
-def problems(place: Place | str) -> Iterator[None]:
+def problems(location: Location | str) -> Iterator[None]:
     """Whatever a driver raises as one sentence. Raises InvalidInput; leaves a full disk to whoever knows what to do."""
     try:
         yield
@@ -148,7 +148,7 @@ def problems(place: Place | str) -> Iterator[None]:
         if getattr(error, "errno", None) in FULL:
             raise
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise InvalidInput(f"{shown(str(place))}: {shown(str(reason))}") from error
+        raise InvalidInput(f"{shown(str(location))}: {shown(str(reason))}") from error
 
 
 def _driver_errors() -> tuple[type[Exception], ...]:
@@ -165,11 +165,11 @@ PATTERN = re.compile(r"[*?\[]")
 class Job:
     """One file to be scored."""
 
-    source: Place
-    target: Place
+    source: Location
+    target: Location
 
     @property
-    def bad(self) -> Place:
+    def bad(self) -> Location:
         return self.target.folder / f"{self.target.name}{BAD}"
 
 
@@ -178,7 +178,7 @@ def jobs(given: str, wanted: str) -> list[Job]:
 
     Raises InvalidInput where they do not fit each other.
     """
-    source, target = Place.at(given), Place.at(wanted)
+    source, target = Location.at(given), Location.at(wanted)
     sources, several = _sources(source, given)
     if not sources:
         raise InvalidInput(
@@ -195,7 +195,7 @@ def jobs(given: str, wanted: str) -> list[Job]:
     return found
 
 
-def _sources(source: Place, given: str) -> tuple[list[Place], bool]:
+def _sources(source: Location, given: str) -> tuple[list[Location], bool]:
     """The files, and whether IN stands for several, of which there may be one."""
     if PATTERN.search(given) and not source.exists():
         return source.matches(), True
@@ -204,7 +204,7 @@ def _sources(source: Place, given: str) -> tuple[list[Place], bool]:
     return [source], False
 
 
-def _is_folder(target: Place, wanted: str, *, several: bool) -> bool:
+def _is_folder(target: Location, wanted: str, *, several: bool) -> bool:
     if wanted.endswith("/") or target.is_folder():
         return True
     return several and not target.name.casefold().endswith(KINDS)

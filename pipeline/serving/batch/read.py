@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import IO, Protocol
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.text import first_line
-from pipeline.serving.batch.chunks import CHUNK_BYTES, Chunk, Position
+from pipeline.serving.batch.chunks import CHUNK_BYTES, Chunk, Position, RowsFile
 from pipeline.serving.batch.read_csv import CsvFile, Unpacked
 from pipeline.validation.columns import Arrow
 
@@ -21,7 +21,7 @@ BROKEN = (pa.ArrowException, OSError, ValueError)
 
 
 class ParquetFile:
-    """Cells are Python values; null is a missing one. A chunk never spans two row groups."""
+    """Values have the types of the file; null is a missing one. A chunk never spans two row groups."""
 
     from_text, separator = False, ""
 
@@ -78,31 +78,6 @@ PARQUET, GZIP = ".parquet", ".gz"
 KINDS = (*TEXT, PARQUET)
 MOST_COLUMNS = 200
 MOST_SHOWN = 80
-
-
-class RowsFile(Protocol):
-    """A file of rows. from_text: every cell is text, "" a missing one. arrow_schema: None where all is text.
-
-    header: as it stands there; a column without a name is nobody's input. separator: of text.
-    """
-
-    header: tuple[str, ...]
-    from_text: bool
-    arrow_schema: Arrow
-    separator: str
-
-    @property
-    def position(self) -> Position:
-        """Where the next chunk begins."""
-
-    def go_to(self, position: Position) -> None:
-        """Forward to where a chunk ended."""
-
-    def chunks(self, rows: int) -> Iterator[Chunk]:
-        """At most `rows` rows at a time. Raises InvalidInput where the rest cannot be read."""
-
-    def share_read(self) -> float:
-        """In [0, 1]; 0 where nobody knows the size."""
 
 
 def kind_of(name: str) -> str:

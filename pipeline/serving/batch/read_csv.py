@@ -17,9 +17,10 @@ import pyarrow.csv
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.serving.batch.chunks import CHUNK_BYTES, BadLine, Chunk, Position
+from pipeline.serving.batch.formulas import FIRST_BYTES
 from pipeline.validation.columns import Arrow, Mask
 
-# A stream of bytes of which some are looked at before they are taken, and one that is unpacked while it is read.
+# A peekable byte stream, and one that is unpacked while it is read.
 
 READ_BYTES = 2 * 2**20
 FIRST_LOOK = 2**16
@@ -33,7 +34,7 @@ class Bytes(Protocol):
 
     def read(self, size: int, /) -> bytes: ...
 
-    def seek(self, place: int, /) -> int: ...
+    def seek(self, position: int, /) -> int: ...
 
 
 class Unpacked:
@@ -45,7 +46,7 @@ class Unpacked:
     def __init__(self, stream: IO[bytes], *, name: str, most: int | None = None) -> None:
         self._stream, self._name, self._left = stream, name, most
         self.taken = 0
-        self._content = gzip.GzipFile(fileobj=_Told(self), mode="rb")
+        self._content = gzip.GzipFile(fileobj=_PackedBytes(self), mode="rb")
 
     def read(self, size: int, /) -> bytes:
         """Raises InvalidInput where it cannot be unpacked."""
@@ -59,7 +60,7 @@ class Unpacked:
                 raise InvalidInput(f"{self._name}: unpacks to more than may be uploaded")
         return found
 
-    def seek(self, _place: int, /) -> int:
+    def seek(self, _position: int, /) -> int:
         raise io.UnsupportedOperation
 
     def read_packed(self, size: int) -> bytes:
@@ -68,7 +69,7 @@ class Unpacked:
         return found
 
 
-class _Told(io.RawIOBase):
+class _PackedBytes(io.RawIOBase):
     """The file as gzip reads it."""
 
     def __init__(self, whole: Unpacked) -> None:
@@ -79,23 +80,24 @@ class _Told(io.RawIOBase):
 
 
 class ReadAhead:
-    """at: how many bytes were taken."""
+    """A peekable byte stream: the next bytes can be looked at before they are taken."""
 
     def __init__(self, stream: Bytes) -> None:
-        self._stream, self._held, self._from = stream, b"", 0
-        self.at, self._ended = 0, False
+        self._stream, self._buffer, self._start = stream, b"", 0
+        self.at = 0  # how many bytes were taken
+        self._ended = False
 
     def look(self, size: int) -> memoryview:
         """The next bytes, `size` of them or fewer at the end; they stay."""
-        self._hold(size + 1)
-        return memoryview(self._held)[self._from : self._from + size]
+        self._fill(size + 1)
+        return memoryview(self._buffer)[self._start : self._start + size]
 
     def is_rest(self, size: int) -> bool:
         """Whether the stream ends after so many bytes."""
-        return self._ended and len(self._held) - self._from <= size
+        return self._ended and len(self._buffer) - self._start <= size
 
     def skip(self, count: int) -> None:
-        self._from += count
+        self._start += count
         self.at += count
 
     def go_to(self, at: int) -> None:
@@ -106,33 +108,33 @@ class ReadAhead:
             while self.at < at and (seen := len(self.look(min(READ_BYTES, at - self.at)))):
                 self.skip(seen)
         else:
-            self._held, self._from, self.at, self._ended = b"", 0, at, False
+            self._buffer, self._start, self.at, self._ended = b"", 0, at, False
 
     def line(self) -> bytes:
         """Taken, with its end; what is left at the end of the stream; cut where it is longer than a line may be."""
         size = FIRST_LOOK
         while True:
-            self._hold(size + 1)
-            match = LINE.match(self._held, self._from)
-            end = match.end() if match else self._from
-            # A carriage return that is the last byte held may be half of a line's end.
-            whole = self._held[end - 1 : end] in {b"\n", b"\r"} and end < len(self._held)
-            if whole or self._ended or end - self._from > MOST_LINE_BYTES:
-                line = self._held[self._from : end]
+            self._fill(size + 1)
+            match = LINE.match(self._buffer, self._start)
+            end = match.end() if match else self._start
+            # A carriage return that is the last byte of the buffer may be half of a line's end.
+            whole = self._buffer[end - 1 : end] in {b"\n", b"\r"} and end < len(self._buffer)
+            if whole or self._ended or end - self._start > MOST_LINE_BYTES:
+                line = self._buffer[self._start : end]
                 self.skip(len(line))
                 return line
-            size = 2 * (len(self._held) - self._from)
+            size = 2 * (len(self._buffer) - self._start)
 
-    def _hold(self, size: int) -> None:
-        if self._ended or len(self._held) - self._from >= size:
+    def _fill(self, size: int) -> None:
+        if self._ended or len(self._buffer) - self._start >= size:
             return
-        parts, held = [self._held[self._from :]], len(self._held) - self._from
-        while held < size and not self._ended:
-            more = self._stream.read(max(READ_BYTES, size - held))
+        parts, count = [self._buffer[self._start :]], len(self._buffer) - self._start
+        while count < size and not self._ended:
+            more = self._stream.read(max(READ_BYTES, size - count))
             self._ended = not more
             parts.append(more)
-            held += len(more)
-        self._held, self._from = b"".join(parts), 0
+            count += len(more)
+        self._buffer, self._start = b"".join(parts), 0
 
 
 PARSED_BYTES = 2**18  # at once: more would not stay in the processor's cache
@@ -150,14 +152,14 @@ OTHERS = {
 # A first line by which a spreadsheet knows the separator.
 SEPARATOR_LINE = re.compile(rb'"?sep=(.)"?(?=[\r\n]|$)', re.IGNORECASE)
 LONGEST_SEPARATOR_LINE = 8
-# First bytes of cells that a spreadsheet may take for a formula. An empty cell at a line's end begins with its end.
-MAYBE_FORMULA = np.zeros(256, dtype=bool)
-MAYBE_FORMULA[[*range(10), *range(11, 33), *b"=+-@\x7f", *range(128, 256)]] = True
 QUOTE, LINE_FEED, RETURN = b'"\n\r'
+# An empty value at the end of a line begins with the line feed, and is no formula.
+MAYBE_FORMULA = FIRST_BYTES.copy()
+MAYBE_FORMULA[LINE_FEED] = False
 
 
 class CsvFile:
-    """UTF-8 with or without a byte order mark, the first line naming the columns. Every cell is text.
+    """UTF-8 with or without a byte order mark, the first line naming the columns. Every value is text.
 
     size: of the file in bytes, None where nobody knows. separator: a comma or a tab.
     """
@@ -170,7 +172,7 @@ class CsvFile:
         self._bytes = ReadAhead(stream)
         self._line = 0
         self._check_start()
-        self.header = next(((*cells,) for _, cells in self._rows()), ())
+        self.header = next(((*values,) for _, values in self._rows()), ())
         self._check_separator()
 
     @property
@@ -211,14 +213,14 @@ class CsvFile:
         quotes = quotes[quotes < cut]
         if not _plain(data[:cut], ends, quotes, separator=ord(self.separator)):
             return None
-        cells = self._parsed(start[:cut], quoted=bool(len(quotes)))
-        if cells is None or cells.num_rows != len(ends):
+        values = self._parsed(start[:cut], quoted=bool(len(quotes)))
+        if values is None or values.num_rows != len(ends):
             return None
         numbers = np.arange(self._line + 1, self._line + 1 + len(ends))
         self._line += len(ends)
         self._bytes.skip(cut)
         lines = None if len(quotes) else _lines(data[:cut], ends, separator=ord(self.separator))
-        return Chunk(cells, numbers, (), self.position, lines)
+        return Chunk(values, numbers, (), self.position, lines)
 
     def _parsed(self, block: memoryview, *, quoted: bool) -> Arrow:
         names = [str(position) for position in range(len(self.header))]
@@ -238,14 +240,14 @@ class CsvFile:
     def _strict(self, rows: int) -> Chunk:
         good: list[list[str]] = []
         numbers, broken, began = [], [], self._bytes.at
-        for number, cells in self._rows():
+        for number, values in self._rows():
             # Rows that are all one field too long would be moved by one column, the first taken for row names.
-            if len(cells) == len(self.header):
-                good.append(cells)
+            if len(values) == len(self.header):
+                good.append(values)
                 numbers.append(number)
             else:
-                problem = f"has {len(cells)} fields, the header has {len(self.header)}"
-                broken.append(BadLine(number, cells, problem))
+                problem = f"has {len(values)} fields, the header has {len(self.header)}"
+                broken.append(BadLine(number, values, problem))
             if len(good) + len(broken) >= rows or self._bytes.at - began >= CHUNK_BYTES:
                 break
         columns = zip(*good, strict=True) if good else [()] * len(self.header)
@@ -258,14 +260,14 @@ class CsvFile:
         while True:
             first = self._line + 1
             try:
-                cells = next(rows)
+                values = next(rows)
             except StopIteration:
                 return
             except csv.Error as error:
                 text = f"a quote in the row that begins in line {first} is not closed, or closed too early"
                 raise InvalidInput(f"{self._name}: {text} ({error})") from error
-            if cells:
-                yield first, cells
+            if values:
+                yield first, values
 
     def _lines(self) -> Iterator[str]:
         while line := self._bytes.line():
@@ -312,7 +314,7 @@ class CsvFile:
 
 
 def _lines(block: Mask, ends: Mask, *, separator: int) -> Arrow:
-    """None where a cell could be a formula, or a line is not ended by a line feed alone."""
+    """None where a value could be a formula, or a line is not ended by a line feed alone."""
     starts = np.concatenate(([0], np.flatnonzero(block == separator) + 1, ends[:-1] + 1))
     if block[-1] != LINE_FEED or MAYBE_FORMULA[block[starts]].any() or RETURN in block[ends - 1]:
         return None
@@ -335,7 +337,7 @@ def _plain(block: Mask, ends: Mask, quotes: Mask, *, separator: int) -> bool:
     if not len(quotes):
         return True
     if len(quotes) % 2 or (np.searchsorted(quotes, ends) % 2).any():
-        return False  # a cell of several lines, or a quote that is not closed
+        return False  # a value of several lines, or a quote that is not closed
     opening, closing = quotes[::2], quotes[1::2]
     around = np.concatenate(([LINE_FEED], block, [LINE_FEED]))
     opens = np.isin(around[opening], (separator, QUOTE, LINE_FEED))

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,29 +27,34 @@ BUFFER_BYTES = 2**20
 FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
+class LeftOver(Enum):
+    """What an earlier run of the same file has left in the folder."""
+
+    NOTHING = "nothing"
+    RESUMABLE = "resumable"  # the command goes on where that run stopped
+    STALE = "stale"  # something that the result depends on is another by now: it starts over
+
+
 @dataclass(frozen=True)
 class Counts:
-    """What was seen so far. odd: scored although a value is outside the training data. first_problem: of a bad row.
-
-    sum_error, unequal: of the explanations, the largest, and whether it was more than rounding.
-    """
+    """What was seen of a file so far."""
 
     rows: int = 0
     scored: int = 0
-    bad: int = 0
-    odd: int = 0
-    first_problem: str = ""
-    sum_error: float = 0.0
-    unequal: bool = False
+    bad: int = 0  # rows that could not be used, or that the model gives no finite answer for
+    out_of_range: int = 0  # rows that were scored although a value is outside the training data
+    first_problem: str = ""  # the sentence about the first bad row
+    sum_error: float = 0.0  # by how much an explanation misses the model's output, at most
+    unequal: bool = False  # whether that was more than rounding
 
 
 @dataclass
 class AppendWriter:
-    """A file that is written at its end, and the checksum of what it holds."""
+    """A file that is written at its end."""
 
     stream: IO[bytes]
-    size: int = 0
-    checksum: int = 0
+    size: int = 0  # bytes that it holds
+    checksum: int = 0  # Adler-32 of these bytes
 
     def write(self, data: bytes | memoryview) -> int:
         self.stream.write(data)
@@ -59,12 +65,12 @@ class AppendWriter:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run was after a chunk."""
+    """Where a run was after a chunk: one line of the journal."""
 
-    position: Position
-    tally: Counts
-    sizes: tuple[int, int]
-    checksums: tuple[int, int]
+    position: Position  # of the input
+    counts: Counts
+    sizes: tuple[int, int]  # of the file of rows and of that of refused rows, in bytes
+    checksums: tuple[int, int]  # of the same files
 
     def line(self) -> bytes:
         text = json.dumps({**asdict(self), "position": [self.position.at, self.position.row]})
@@ -78,15 +84,15 @@ class Checkpoint:
             return None
         found = json.loads(text)
         sizes, checksums = tuple(found["sizes"]), tuple(found["checksums"])
-        return cls(Position(*found["position"]), Counts(**found["tally"]), sizes, checksums)
+        return cls(Position(*found["position"]), Counts(**found["counts"]), sizes, checksums)
 
 
 @dataclass
 class Staging:
-    """The folder of one file on its way. about: everything that the result depends on."""
+    """The folder in which the result of one file is written until it is whole."""
 
     folder: Path
-    about: Mapping[str, Any]
+    about: Mapping[str, Any]  # everything that the result depends on
     rows: AppendWriter = field(init=False)
     bad: AppendWriter = field(init=False)
     _journal: IO[bytes] = field(init=False)
@@ -102,31 +108,38 @@ class Staging:
     def finished(self) -> dict[str, Any] | None:
         """The result of a run that came to its end, None of others."""
         found = _read_json(self.folder / DONE)
-        return found if found and self.left_over() == "" else None
+        return found if found and self.left_over() is LeftOver.RESUMABLE else None
 
-    def left_over(self) -> str | None:
-        """None where nothing is; else why it cannot be gone on with, empty where it can."""
+    def left_over(self) -> LeftOver:
+        """Whether an earlier run has left something here, and whether it can be resumed."""
         before = _read_json(self.folder / ABOUT)
         if before is None:
-            return None
-        now = json.loads(json.dumps(self.about))
-        changed = [name for name in now if before.get(name) != now[name]]
-        return f"another {', '.join(changed)} than before" if changed or before.keys() != now.keys() else ""
+            return LeftOver.NOTHING
+        return LeftOver.RESUMABLE if before == self._about_as_json() else LeftOver.STALE
+
+    def changed(self) -> list[str]:
+        """What is another than for the run that left something here, by its names in `about`."""
+        before = _read_json(self.folder / ABOUT) or {}
+        return [name for name, value in self._about_as_json().items() if before.get(name) != value]
+
+    def _about_as_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(json.dumps(self.about))
+        return found
 
     def drop(self) -> None:
-        """Without the folder of those of other files."""
+        """Remove the folder; those of other files stay."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextmanager
     def writing(self) -> Iterator[Checkpoint | None]:
-        """From the last mark on, None from the beginning."""
+        """From the last checkpoint on, None from the beginning."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        mark = self._last_mark()
-        if mark is None:
+        checkpoint = self._last_checkpoint()
+        if checkpoint is None:
             self.drop()
             self.folder.mkdir(parents=True)
             _write_json(self.folder / ABOUT, self.about)
-        sizes, checksums = (mark.sizes, mark.checksums) if mark else ((0, 0), (0, 0))
+        sizes, checksums = (checkpoint.sizes, checkpoint.checksums) if checkpoint else ((0, 0), (0, 0))
         with (
             _cut(self.rows_path, sizes[0]) as rows,
             _cut(self.bad_path, sizes[1]) as bad,
@@ -134,14 +147,14 @@ class Staging:
         ):
             self._journal = journal
             self.rows, self.bad = AppendWriter(rows, sizes[0], checksums[0]), AppendWriter(bad, sizes[1], checksums[1])
-            yield mark
+            yield checkpoint
 
-    def mark(self, position: Position, tally: Counts) -> None:
-        """So far it goes on from here."""
-        for growing in (self.rows, self.bad):
-            growing.stream.flush()
+    def checkpoint(self, position: Position, counts: Counts) -> None:
+        """Whoever resumes goes on from here: both files are written up to this chunk."""
+        for writer in (self.rows, self.bad):
+            writer.stream.flush()
         sizes, checksums = (self.rows.size, self.bad.size), (self.rows.checksum, self.bad.checksum)
-        self._journal.write(Checkpoint(position, tally, sizes, checksums).line())
+        self._journal.write(Checkpoint(position, counts, sizes, checksums).line())
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Everything was written; what follows can be repeated."""
@@ -150,9 +163,9 @@ class Staging:
                 os.fsync(stream.fileno())
         _write_json(self.folder / DONE, result)
 
-    def _last_mark(self) -> Checkpoint | None:
+    def _last_checkpoint(self) -> Checkpoint | None:
         """The last one that the files still fulfil; a power cut may have kept the journal and lost the rows."""
-        if self.left_over() != "":
+        if self.left_over() is not LeftOver.RESUMABLE:
             return None
         last, kept = _last_of(self.folder / JOURNAL)
         if last and all(map(_holds, (self.rows_path, self.bad_path), last.sizes, last.checksums)):
@@ -167,15 +180,15 @@ def _last_of(journal: Path) -> tuple[Checkpoint | None, int]:
     if journal.exists():
         with journal.open("rb") as lines:
             for line in lines:
-                if (mark := Checkpoint.read(line)) is None:
+                if (checkpoint := Checkpoint.read(line)) is None:
                     break
-                last, kept = mark, kept + len(line)
+                last, kept = checkpoint, kept + len(line)
     return last, kept
 
 
 @contextmanager
 def alone(root: Path, about: str) -> Iterator[None]:
-    """Two runs that write the same files would mix their rows. Raises Conflict."""
+    """Keeps a second run from the same files, whose rows the two would mix. Raises Conflict."""
     root.mkdir(parents=True, exist_ok=True)
     lock = FileLock(root / LOCK)
     try:

@@ -15,17 +15,17 @@ import pyarrow.compute as pc
 from pipeline.explanation.wording import ROUNDING
 from pipeline.governance.errors import InvalidInput, Refused
 from pipeline.governance.text import visible
-from pipeline.serving.batch.chunks import Chunk, Position
-from pipeline.serving.batch.read import RowsFile, without_name
+from pipeline.serving.batch.chunks import Chunk, Position, RowsFile
+from pipeline.serving.batch.read import without_name
 from pipeline.serving.batch.resume import Counts
 from pipeline.serving.batch.write import CsvWriter, Writer
 from pipeline.serving.copies import label
 from pipeline.serving.predictions import StrongestColumns, Target, table_header
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import input_schema
-from pipeline.serving.worker.arrow import heard_pairs, joined, rows_of
+from pipeline.serving.worker.arrow import decode_contributions, joined, rows_of
 from pipeline.serving.worker.client import Answering
-from pipeline.validation.columns import Arrow, CheckedColumns, Input, cell_of, check_many
+from pipeline.validation.columns import Arrow, CheckedColumns, Input, check_many, value_at
 from pipeline.validation.rows import InvalidRows, absent_columns, check_columns
 from pipeline.validation.schema import InputSchema
 
@@ -41,24 +41,24 @@ def strongest_columns(
 
     Raises as Scorer.predict_columns does, and InvalidInput, Refused where the version cannot be explained.
     """
-    count, pairs, parts = checked.values.num_rows, min(most, len(checked.schema.columns)), []
+    count, ranks, parts = checked.values.num_rows, min(most, len(checked.schema.columns)), []
     for first in range(0, count, MOST_AT_ONCE):
         part = replace(checked, values=checked.values.slice(first, MOST_AT_ONCE))
         answer = scorer.ask(target, "strongest", worker=worker, most=most, **rows_of(part))
-        table = heard_pairs(answer, rows=part.values.num_rows, pairs=pairs, about=label(target.record))
-        parts.append((_reasons(table, pairs), float(answer["sum_error"]), answer["adds_up"] is True))
+        table = decode_contributions(answer, rows=part.values.num_rows, ranks=ranks, about=label(target.record))
+        parts.append((_reasons(table, ranks), float(answer["sum_error"]), answer["adds_up"] is True))
     tables, errors, sound = zip(*parts, strict=True)
     return StrongestColumns(joined(tables), max(errors), all(sound))
 
 
-def _reasons(table: Arrow, pairs: int) -> Arrow:
-    """Without what is no reason: an effect of nothing, or of rounding, beside the largest."""
-    sizes = [np.abs(table.column(f"{rank} adds").to_numpy()) for rank in range(pairs)]
+def _reasons(table: Arrow, ranks: int) -> Arrow:
+    """The table with null for contributions that are nothing, or no more than rounding, beside the largest."""
+    sizes = [np.abs(table.column(f"{rank} adds").to_numpy()) for rank in range(ranks)]
     for rank, size in enumerate(sizes):
         kept = pa.array(size > ROUNDING * sizes[0])
         for name in (f"{rank}", f"{rank} adds"):
-            place = table.schema.get_field_index(name)
-            table = table.set_column(place, name, pc.if_else(kept, table.column(name), None))
+            index = table.schema.get_field_index(name)
+            table = table.set_column(index, name, pc.if_else(kept, table.column(name), None))
     return table
 
 
@@ -73,16 +73,13 @@ def silent(_done: int, _total: int, _text: str) -> None:
 
 @dataclass(frozen=True)
 class ScoringOptions:
-    """How rows are predicted. explain: how many contributions are added per row. most_rows: refuse a file with more.
+    """How the rows of a file are predicted."""
 
-    worker: who is asked instead of the scorer's own. parallel: requests at once.
-    """
-
-    chunk_rows: int
-    explain: int = 0
-    most_rows: int | None = None
-    worker: Answering | None = None
-    parallel: int = 1
+    chunk_rows: int  # rows that are asked about in one request, at most
+    explain: int = 0  # how many of the largest contributions are added to each row
+    most_rows: int | None = None  # a file with more is refused
+    worker: Answering | None = None  # who is asked instead of the scorer's own workers
+    parallel: int = 1  # requests at once
 
     @property
     def rows_at_once(self) -> int:
@@ -91,12 +88,12 @@ class ScoringOptions:
 
 @dataclass(frozen=True)
 class _Answer:
-    """The columns that are added to the usable rows of a chunk, None where it has none; checked: which those are."""
+    """What one request about a chunk gave."""
 
-    checked: CheckedColumns
-    added: Arrow
-    sum_error: float = 0.0
-    unequal: bool = False
+    checked: CheckedColumns  # which rows of the chunk are usable
+    added: Arrow  # a table of the columns that are added to those, None where there are none
+    sum_error: float = 0.0  # see resume.Counts
+    unequal: bool = False  # see resume.Counts
 
 
 @dataclass
@@ -106,8 +103,8 @@ class Scoring:
     scorer: Scorer
     target: Target
     table: RowsFile
-    way: ScoringOptions
-    tally: Counts = field(default_factory=Counts)
+    options: ScoringOptions
+    counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
         problems = check_columns(self.table.header, self.schema)
@@ -115,8 +112,8 @@ class Scoring:
             raise InvalidRows(missing)
         # Rows of a file have columns that are nobody's input, such as a number of the row or the truth.
         self.ignored = tuple(
-            f"column {place} (no name)" if without_name(name) else name
-            for place, name in enumerate(self.table.header, start=1)
+            f"column {number} (no name)" if without_name(name) else name
+            for number, name in enumerate(self.table.header, start=1)
             if name not in self.schema.names
         )
         self.absent = absent_columns(self.table.header, self.schema)
@@ -133,41 +130,42 @@ class Scoring:
         classes = self.target.classes if self.target.probabilities else ()
         reasons = [
             name
-            for number in range(1, min(self.way.explain, len(self.schema.columns)) + 1)
+            for number in range(1, min(self.options.explain, len(self.schema.columns)) + 1)
             for name in (f"reason_{number}", f"reason_{number}_contribution")
         ]
-        chances = [f"probability_{name}" for name in classes]
-        return [*table_header(self.target.names), *chances, *reasons, "model_version", "model_digest"]
+        probabilities = [f"probability_{name}" for name in classes]
+        return [*table_header(self.target.names), *probabilities, *reasons, "model_version", "model_digest"]
 
     def run(
         self,
-        opened: Callable[[Arrow], Writer],
+        open_writer: Callable[[Arrow], Writer],
         refused: CsvWriter,
         *,
-        mark: Callable[[Position, Counts], None],
+        checkpoint: Callable[[Position, Counts], None],
         report: Report,
     ) -> None:
-        """From where the table stands to its end. opened: the sink for columns with the added schema.
+        """Scores from where the table stands to its end.
 
-        mark: is told after each chunk that it was written.
+        open_writer: gives the writer of the output, from the Arrow schema of the columns that are added. refused: takes
+        the rows that cannot be used. checkpoint: is called after each chunk that was written.
         """
-        pace = _Pace(self.tally.rows)
-        sink: Writer | None = None
+        pace = _Pace(self.counts.rows)
+        writer: Writer | None = None
         with self._answers() as answers:
             for chunk, answer in answers:
                 checked = answer.checked
                 if answer.added is not None:
-                    sink = sink or opened(answer.added.schema)
-                    output = self._output(chunk, checked, answer.added, typed=sink.typed)
-                    sink.write(output, _kept(chunk.lines, checked))
+                    writer = writer or open_writer(answer.added.schema)
+                    output = self._output(chunk, checked, answer.added, typed=writer.typed)
+                    writer.write(output, _usable(chunk.lines, checked))
                 self._refuse(chunk, checked, refused)
                 self._count(chunk, answer)
-                mark(chunk.after, self.tally)
-                report(int(100 * self.table.share_read()), 100, pace.text(self.tally))
+                checkpoint(chunk.after, self.counts)
+                report(int(100 * self.table.share_read()), 100, pace.text(self.counts))
 
     @contextmanager
     def _answers(self) -> Iterator[Iterator[tuple[Chunk, _Answer]]]:
-        threads = ThreadPoolExecutor(self.way.parallel)
+        threads = ThreadPoolExecutor(self.options.parallel)
         try:
             yield self._in_order(threads)
         finally:
@@ -176,52 +174,54 @@ class Scoring:
     def _in_order(self, threads: ThreadPoolExecutor) -> Iterator[tuple[Chunk, _Answer]]:
         """As they come in the file, however long each takes; only so many are in memory."""
         asked: deque[tuple[Chunk, Future[_Answer]]] = deque()
-        for chunk in self.table.chunks(self.way.rows_at_once):
+        for chunk in self.table.chunks(self.options.rows_at_once):
             self._check_count(len(chunk) + sum(len(each) for each, _ in asked))
             asked.append((chunk, threads.submit(self._ask, self._checked(chunk))))
-            while len(asked) > self.way.parallel + AHEAD or (asked and asked[0][1].done()):
+            while len(asked) > self.options.parallel + AHEAD or (asked and asked[0][1].done()):
                 first, answer = asked.popleft()
                 yield first, answer.result()
         for chunk, answer in asked:
             yield chunk, answer.result()
 
     def _check_count(self, more: int) -> None:
-        if self.way.most_rows is not None and self.tally.rows + more > self.way.most_rows:
-            raise InvalidInput(f"the file: has more than {self.way.most_rows:,} rows")
+        if self.options.most_rows is not None and self.counts.rows + more > self.options.most_rows:
+            raise InvalidInput(f"the file: has more than {self.options.most_rows:,} rows")
 
     def _checked(self, chunk: Chunk) -> CheckedColumns:
-        given = Input.of_table(chunk.cells, self.schema)
+        given = Input.of_table(chunk.rows, self.schema)
         return check_many(given, self.schema, from_text=self.table.from_text, numbers=chunk.numbers)
 
     def _ask(self, checked: CheckedColumns) -> _Answer:
         """In a thread of its own, which waits for a worker."""
         if not checked.values.num_rows:
             return _Answer(checked, None)
-        found = self.scorer.predict_columns(self.target, checked, worker=self.way.worker)
+        found = self.scorer.predict_columns(self.target, checked, worker=self.options.worker)
         checked, count = found.checked, found.checked.values.num_rows
         if not count:
             return _Answer(checked, None)
-        chances = list(found.answers.columns[1:]) if self.target.probabilities else []
+        probabilities = list(found.answers.columns[1:]) if self.target.probabilities else []
         about = [pa.repeat(self.target.resolved.version, count), pa.repeat(self.target.digest, count)]
         reasons: list[Arrow] = []
         error, unequal = 0.0, False
-        if self.way.explain:
-            why = strongest_columns(self.scorer, self.target, checked, most=self.way.explain, worker=self.way.worker)
+        if self.options.explain:
+            why = strongest_columns(
+                self.scorer, self.target, checked, most=self.options.explain, worker=self.options.worker
+            )
             reasons, error, unequal = list(why.answers.columns), why.sum_error, not why.adds_up
-        columns = [*self._predicted(found.answers.column("prediction")), *chances, *reasons, *about]
+        columns = [*self._predicted(found.answers.column("prediction")), *probabilities, *reasons, *about]
         return _Answer(checked, pa.table(columns, names=self.added), error, unequal)
 
     def _predicted(self, column: Arrow) -> list[Arrow]:
         """One column, or those of a table. Raises Refused where they are not what the header says."""
-        told = [field.name for field in column.type] if pa.types.is_struct(column.type) else []
-        if told != list(self.target.names):
-            known = f"has the columns {visible(', '.join(told))}" if told else "has one value per row"
+        names = [field.name for field in column.type] if pa.types.is_struct(column.type) else []
+        if names != list(self.target.names):
+            known = f"has the columns {visible(', '.join(names))}" if names else "has one value per row"
             raise Refused(f"{self.target.label}: its answer {known}, which its input example does not show")
-        return list(column.combine_chunks().flatten()) if told else [column]
+        return list(column.combine_chunks().flatten()) if names else [column]
 
     def _output(self, chunk: Chunk, checked: CheckedColumns, added: Arrow, *, typed: bool) -> Arrow:
         """The usable rows as they came, or in the types of their columns, and what was added."""
-        kept = _kept(chunk.cells, checked)
+        kept = _usable(chunk.rows, checked)
         names = self.schema.names if typed and self.table.from_text else ()
         columns = [
             checked.values.column(names.index(name)) if name in names else kept.column(position)
@@ -231,33 +231,33 @@ class Scoring:
 
     def _refuse(self, chunk: Chunk, checked: CheckedColumns, refused: CsvWriter) -> None:
         rows: list[Sequence[Any]] = [
-            [line.number, f"row {line.number}: {line.problem}", *line.cells[: len(self.table.header)]]
+            [line.number, f"row {line.number}: {line.problem}", *line.values[: len(self.table.header)]]
             for line in chunk.broken
         ]
         for position, problems in checked.problems.items():
             reason = "; ".join(each.sentence for each in problems)
-            cells = [cell_of(column, position) for column in chunk.cells.columns]
-            rows.append([int(chunk.numbers[position]), reason, *cells])
+            values = [value_at(column, position) for column in chunk.rows.columns]
+            rows.append([int(chunk.numbers[position]), reason, *values])
         rows.sort(key=lambda row: int(row[0]))
         if rows:
-            refused.write_cells(rows)
-            self.tally = replace(self.tally, first_problem=self.tally.first_problem or str(rows[0][1]))
+            refused.write_values(rows)
+            self.counts = replace(self.counts, first_problem=self.counts.first_problem or str(rows[0][1]))
 
     def _count(self, chunk: Chunk, answer: _Answer) -> None:
-        before, checked = self.tally, answer.checked
+        before, checked = self.counts, answer.checked
         scored = checked.values.num_rows
-        self.tally = replace(
+        self.counts = replace(
             before,
             rows=before.rows + len(chunk),
             scored=before.scored + scored,
             bad=before.bad + len(chunk) - scored,
-            odd=before.odd + int(checked.odd.sum()),
+            out_of_range=before.out_of_range + int(checked.out_of_range.sum()),
             sum_error=max(before.sum_error, answer.sum_error),
             unequal=before.unequal or answer.unequal,
         )
 
 
-def _kept(rows: Arrow, checked: CheckedColumns) -> Arrow:
+def _usable(rows: Arrow, checked: CheckedColumns) -> Arrow:
     """The usable ones."""
     return rows if rows is None or checked.usable.all() else rows.filter(pa.array(checked.usable))
 
@@ -269,6 +269,6 @@ class _Pace:
     before: int
     since: float = field(default_factory=time.monotonic)
 
-    def text(self, tally: Counts) -> str:
-        rate = (tally.rows - self.before) / max(1e-6, time.monotonic() - self.since)
-        return f"{tally.rows:,} rows, {tally.bad:,} bad, {rate:,.0f} rows/s"
+    def text(self, counts: Counts) -> str:
+        rate = (counts.rows - self.before) / max(1e-6, time.monotonic() - self.since)
+        return f"{counts.rows:,} rows, {counts.bad:,} bad, {rate:,.0f} rows/s"

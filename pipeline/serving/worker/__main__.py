@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused
-from pipeline.serving.worker.load import ModelFailure, NoInputExample, NotHere, OutsidePolicy, short
+from pipeline.serving.worker.allow_list import NotHere, OutsidePolicy
+from pipeline.serving.worker.load import ModelFailure, NoInputExample, short
 from pipeline.serving.worker.model_cache import CachedModel, ModelCache
 from pipeline.serving.worker.protocol import ARROW, BrokenFrame, Frame, framed, read_frame, write_frame
 
@@ -58,14 +59,14 @@ def limit_resources(*, memory_megabytes: int, cpu_seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def answer(request: Frame, kept: ModelCache | None = None) -> Frame:
+def answer(request: Frame, models: ModelCache | None = None) -> Frame:
     """What the request asks for, or `error`, the end of a sentence about the model, and its `kind`.
 
     Whatever the model raises, SystemExit and the like among it: the process stays for the next request.
     """
     try:
         with warnings.catch_warnings():  # a model may have turned them into errors, for itself only
-            return _obey(request, kept)
+            return _obey(request, models)
     except MemoryError:
         return {"error": "needs more memory", "kind": "memory"}
     except ImportError as error:
@@ -77,7 +78,7 @@ def answer(request: Frame, kept: ModelCache | None = None) -> Frame:
 
 
 def sendable(content: Frame) -> list[bytes]:
-    """The frame, or one that says why there is none: what a model said may be too long, no JSON, or no text."""
+    """The frame, or one that says why there is none: what a model answers may be too long, no JSON, or no text."""
     try:
         parts = framed(content)
         if SURROGATE in parts[1]:  # half of a pair is no text: it would fail wherever it is shown
@@ -87,28 +88,28 @@ def sendable(content: Frame) -> list[bytes]:
     return parts
 
 
-def _obey(request: Frame, kept: ModelCache | None) -> Frame:
+def _obey(request: Frame, models: ModelCache | None) -> Frame:
     from pipeline.serving.worker import operations  # noqa: PLC0415 (pandas: after the limits are set)
 
     model_operations: dict[str, Callable[[CachedModel], Frame]] = {
         "describe": operations.describe,
-        "predict": lambda held: operations.predict(held, request["rows"], request.get(ARROW)),
-        "explain": lambda held: operations.explain(held, request["rows"]),
-        "strongest": lambda held: operations.strongest(held, request),
-        "second_opinion": lambda held: operations.second_opinion(held, request),
+        "predict": lambda cached: operations.predict(cached, request["rows"], request.get(ARROW)),
+        "explain": lambda cached: operations.explain(cached, request["rows"]),
+        "strongest": lambda cached: operations.strongest(cached, request),
+        "second_opinion": lambda cached: operations.second_opinion(cached, request),
     }
     name = request.get("op")
     try:
         if name == "ping":
             if request.get("trust") == "producers":  # what only those models need takes seconds
-                importlib.import_module("pipeline.serving.worker.foreign")
+                importlib.import_module("mlflow.pyfunc")
             return {"ready": True}
         if name == "smoke":
             trust, allowed = request.get("trust", "allow_list"), request["allowed_types"]
             return operations.smoke(Path(request["folder"]), allowed_types=allowed, trust=trust)
         if name not in model_operations:
             return {"error": f"has no operation {name!r}", "kind": "request"}
-        return model_operations[name]((kept or ModelCache()).get(request))
+        return model_operations[name]((models or ModelCache()).get(request))
     except (ModelFailure, InvalidInput, IntegrityFailure, Refused) as error:
         return {"error": str(error), "kind": _kind(error)}
 
@@ -134,10 +135,10 @@ def main() -> None:
         for module in WARM:
             importlib.import_module(module)
         write_frame(answers, {"ready": True})
-    kept, here, deep = ModelCache(), os.getpid(), sys.getrecursionlimit()
+    models, here, deep = ModelCache(), os.getpid(), sys.getrecursionlimit()
     while (request := read_frame(requests)) is not None:
         limit_resources(memory_megabytes=request["memory_megabytes"], cpu_seconds=request["cpu_seconds"])
-        parts = sendable(answer(request, kept))
+        parts = sendable(answer(request, models))
         if os.getpid() != here:
             os._exit(0)  # a model has split this process: a second answer would be taken for that to the next request
         answers.writelines(parts)

@@ -34,14 +34,20 @@ def packed(batch: Arrow) -> bytes:
 
 
 def unpacked(stream: bytes) -> Arrow:
-    """Checked to its last value: what reads it later trusts lengths and offsets. Raises ValueError, OSError."""
+    """The table of an Arrow stream, checked to its last value: whoever reads it later trusts lengths and offsets.
+
+    Raises ValueError, OSError.
+    """
     table = pa.ipc.open_stream(stream).read_all().combine_chunks()
     table.validate(full=True)
     return table
 
 
 def frame_of(stream: bytes, dtypes: Sequence[str]) -> pd.DataFrame:
-    """The same frame as pandas makes of lists. Raises ValueError for values that the dtype does not hold."""
+    """The frame that pandas would make of the same values as lists.
+
+    Raises ValueError for values that the dtype does not hold.
+    """
     table = unpacked(stream)
     columns = zip(table.schema.names, table.columns, dtypes, strict=True)
     return pd.DataFrame({name: _series(column, dtype) for name, column, dtype in columns}, copy=False)
@@ -49,67 +55,71 @@ def frame_of(stream: bytes, dtypes: Sequence[str]) -> pd.DataFrame:
 
 def _series(column: Arrow, dtype: str) -> pd.Series:
     if dtype == JSON:
-        return pd.Series([json.loads(cell) for cell in column.to_pylist()])
+        return pd.Series([json.loads(value) for value in column.to_pylist()])
     if dtype.startswith("int"):  # NumPy would let large numbers run over in silence
         column = column.cast(pa.type_for_alias(dtype))
     found = column.to_pandas()
     return found.astype(dtype) if dtype and found.dtype != dtype else found
 
 
-def said(values: np.ndarray | pd.DataFrame, probabilities: np.ndarray | None) -> bytes:
-    """The column `prediction`, a struct where the model answers with a table, then one per class by its position.
+def encode_predictions(values: np.ndarray | pd.DataFrame, probabilities: np.ndarray | None) -> bytes:
+    """An Arrow stream with the column `prediction`, a struct where the model answers with a table, then one column per
+    class by its position.
 
-    All are null for a row without a finite answer; see outputs.ModelOutput. Raises
-    ValueError for what is neither text, number
-    nor truth value.
+    All are null for a row without a finite answer, see outputs.ModelOutput. probabilities: (n, classes).
+    Raises ValueError for what is neither text, number nor truth value.
     """
     from pipeline.serving.worker.outputs import ModelOutput  # noqa: PLC0415 (scikit-learn: for the worker only)
 
-    told = ModelOutput(values, probabilities=probabilities)
-    silent = ~told.answered
-    chances = [] if probabilities is None else list(probabilities.T.astype(np.float64))
-    answers = [_answers(told, silent), *(pa.array(each, mask=silent) for each in chances)]
-    return packed(pa.record_batch(answers, names=["prediction", *(str(place) for place in range(len(chances)))]))
+    output = ModelOutput(values, probabilities=probabilities)
+    unanswered = ~output.answered
+    by_class = [] if probabilities is None else list(probabilities.T.astype(np.float64))
+    columns = [_predictions(output, unanswered), *(pa.array(each, mask=unanswered) for each in by_class)]
+    return packed(pa.record_batch(columns, names=["prediction", *map(str, range(len(by_class)))]))
 
 
-def _answers(told: "ModelOutput", silent: np.ndarray) -> Arrow:
-    if told.names:
-        rows = told.plain()
-        columns = [pa.array([row[name] for row in rows]) for name in told.names]
-        found = pa.StructArray.from_arrays(columns, names=list(told.names), mask=pa.array(silent))
+def _predictions(output: "ModelOutput", unanswered: np.ndarray) -> Arrow:
+    if output.names:
+        rows = output.plain()
+        columns = [pa.array([row[name] for row in rows]) for name in output.names]
+        found = pa.StructArray.from_arrays(columns, names=list(output.names), mask=pa.array(unanswered))
     else:
-        found = pa.array(told.plain(), mask=silent)
+        found = pa.array(output.plain(), mask=unanswered)
     if not _is_answer(found.type):
         raise ValueError("predicts something else than text, numbers and truth values")
     return found
 
 
-def heard(answer: Frame, *, rows: int, about: str) -> Arrow:
+def decode_predictions(answer: Frame, *, rows: int, about: str) -> Arrow:
     """The table of predictions, null where there was none.
 
     Raises Unavailable where the worker sent another one than it was asked for.
     """
     wanted = ["prediction", *(str(position) for position in range(len(answer["classes"])))]
-    return _heard(answer, wanted, rows=rows, about=about)
+    return _decode(answer, wanted, rows=rows, about=about)
 
 
-def answered(checked: CheckedColumns, answers: Arrow) -> tuple[CheckedColumns, Arrow]:
-    """Rows without a finite answer are rows that cannot be used: told by their number, the others are as good as ever.
+def without_unanswered(checked: CheckedColumns, answers: Arrow) -> tuple[CheckedColumns, Arrow]:
+    """Rows without a finite answer become rows that cannot be used, with a sentence each; the others stay.
 
-    answers: of the usable rows, as heard.
+    answers: of the usable rows, from decode_predictions.
     """
-    silent = answers.column("prediction").is_null().to_numpy()
-    if not silent.any():
+    unanswered = answers.column("prediction").is_null().to_numpy()
+    if not unanswered.any():
         return checked, answers
-    positions = np.flatnonzero(checked.usable)[silent]
+    positions = np.flatnonzero(checked.usable)[unanswered]
     usable = checked.usable.copy()
     usable[positions] = False
-    kept, told = pa.array(~silent), {int(position): (_unanswered(checked, int(position)),) for position in positions}
-    problems = dict(sorted({**checked.problems, **told}.items()))
-    values = checked.values.filter(kept)
-    return replace(checked, usable=usable, odd=checked.odd & usable, values=values, problems=problems), answers.filter(
-        kept
+    more = {int(position): (_unanswered(checked, int(position)),) for position in positions}
+    kept = pa.array(~unanswered)
+    found = replace(
+        checked,
+        usable=usable,
+        out_of_range=checked.out_of_range & usable,
+        values=checked.values.filter(kept),
+        problems=dict(sorted({**checked.problems, **more}.items())),
     )
+    return found, answers.filter(kept)
 
 
 def _unanswered(checked: CheckedColumns, position: int) -> Problem:
@@ -117,15 +127,18 @@ def _unanswered(checked: CheckedColumns, position: int) -> Problem:
     return Problem("", row, f"{'the row' if row is None else f'row {row}'}: the model gives no finite answer")
 
 
-def paired(columns: np.ndarray, contributions: np.ndarray) -> bytes:
-    """Two columns per rank: which column of the rows it is, and what it adds. Both (rows, ranks)."""
+def encode_contributions(columns: np.ndarray, contributions: np.ndarray) -> bytes:
+    """The largest contributions of each row as an Arrow stream: per rank one column with names and one with values.
+
+    columns: the names, (rows, ranks). contributions: what these columns add to the output, (rows, ranks).
+    """
     pairs = [each for rank in range(columns.shape[1]) for each in (columns[:, rank], contributions[:, rank])]
     return packed(pa.record_batch([pa.array(each) for each in pairs], names=_ranks(columns.shape[1])))
 
 
-def heard_pairs(answer: Frame, *, rows: int, pairs: int, about: str) -> Arrow:
-    """The table of contributions. Raises as heard does."""
-    return _heard(answer, _ranks(pairs), rows=rows, about=about)
+def decode_contributions(answer: Frame, *, rows: int, ranks: int, about: str) -> Arrow:
+    """The table of contributions. Raises as decode_predictions does."""
+    return _decode(answer, _ranks(ranks), rows=rows, about=about)
 
 
 def joined(tables: Sequence[Arrow]) -> Arrow:
@@ -141,7 +154,7 @@ def _is_answer(kind: Arrow) -> bool:
     return set(kinds) <= {*ANSWERS, pa.null()}
 
 
-def _heard(answer: Frame, wanted: list[str], *, rows: int, about: str) -> Arrow:
+def _decode(answer: Frame, wanted: list[str], *, rows: int, about: str) -> Arrow:
     try:
         table = unpacked(answer["arrow"])
     except (KeyError, OSError, ValueError) as error:

@@ -49,28 +49,28 @@ class Tls:
 class DaskModel(WorkerPlugin):
     """A model on one Dask worker, from the start of a run to its end."""
 
-    files: Mapping[str, bytes]
-    digest: str
-    memory_megabytes: int
+    files: Mapping[str, bytes]  # the model's files by path
+    digest: str  # of these files
+    memory_megabytes: int  # limit of each worker process
     name: str = field(default_factory=lambda: f"signoff-{uuid.uuid4().hex}")
 
     def setup(self, worker: Any) -> None:  # noqa: ANN401
         """Raises IntegrityFailure where the files that arrived are not those that were sent."""
         self.pool: Pool | None = None
-        self.places: list[Path] = []
-        self._place_files()
+        self.folders: list[Path] = []
+        self._add_folder()
         self.renewing = threading.Lock()
         self.pool = Pool(worker.state.nthreads, memory_megabytes=self.memory_megabytes)
 
-    def _place_files(self) -> None:
-        """In a folder of their own."""
-        place = Path(tempfile.mkdtemp(prefix="signoff-"))
-        self.folder = place / "model"
-        self.places.append(place)
+    def _add_folder(self) -> None:
+        """The files in a new folder of their own."""
+        folder = Path(tempfile.mkdtemp(prefix="signoff-"))
+        self.folder = folder / "model"
+        self.folders.append(folder)
         try:
             self._write_files()
         except BaseException:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
             raise
 
     def _write_files(self) -> None:
@@ -92,14 +92,14 @@ class DaskModel(WorkerPlugin):
         except IntegrityFailure:
             with self.renewing:
                 if self.folder == before:
-                    self._place_files()
+                    self._add_folder()
             return self.pool.ask({**request, "folder": str(self.folder)}, seconds=seconds, about=about)
 
     def teardown(self, worker: Any) -> None:  # noqa: ANN401, ARG002 (Dask's signature)
         if self.pool:
             self.pool.stop()
-        for place in self.places:
-            shutil.rmtree(place, ignore_errors=True)
+        for folder in self.folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _ask(plugin: str, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
@@ -112,9 +112,9 @@ def _ask(plugin: str, request: Mapping[str, Any], *, seconds: float, about: str)
 class Cluster:
     """Answers requests about one model, as many at once as the cluster has threads; see client.Answering."""
 
-    client: Any
-    plugin: str
-    size: int
+    client: Any  # Dask's
+    plugin: str  # the name of the DaskModel there
+    size: int  # threads of the cluster
 
     def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
         """Raises as Worker.ask; Unavailable where the cluster goes away."""

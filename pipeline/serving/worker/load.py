@@ -10,36 +10,47 @@ the worker process calls `load_model`. The heavy libraries are imported when the
 
 import contextlib
 import hashlib
-import importlib.metadata
 import lzma
+import os
+import re
 import stat
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.governance.errors import IntegrityFailure, Refused
 from pipeline.governance.ports import File
 from pipeline.governance.text import first_line
+from pipeline.serving.worker.allow_list import (
+    MODEL_DESCRIPTION,
+    NotHere,
+    check_scikit_learn,
+    model_file,
+    not_allowed,
+)
 from pipeline.validation.documents import members_of, read_json, read_yaml
+
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
 
 Model = Any  # whatever skops makes of the file
 Rows = Any  # a pandas DataFrame, or an array where the model takes one
 Json = Any
-MODEL_DESCRIPTION = "MLmodel"
 MOST_BYTES = 500 * 2**20
 MOST_FILES = 1_000
 MOST_TEXT_BYTES = 2**20  # of MLmodel: PyYAML reads about 1 MB per second
 MOST_EXAMPLE_BYTES = 10 * 2**20
 MOST_EXAMPLE_ENTRIES = 1_000_000
 MOST_EXAMPLE_ROWS = 100
-NOT_SKOPS = "it is not saved with skops"
-TRUST_MAKERS = 'who trusts its makers sets "trust: producers" under serving in params.yaml'
 SKOPS_DESCRIPTION = "schema.json"
 MOST_SCHEMA_BYTES = 32 * 2**20
+REQUIREMENTS = "requirements.txt"
+PINNED = re.compile(r"^\s*scikit[-_.]learn\s*={2,3}\s*(\d+\.\d+[\w.]*)", re.MULTILINE | re.IGNORECASE)
 MOST_MEMBERS = 100_000  # histogram boosting has three per class and iteration
 
 # What zipfile, zlib, json, numpy, skops and scikit-learn raise for content that is not what it claims to be.
@@ -69,26 +80,15 @@ class NoInputExample(Refused):
     """The model came without rows to try it on."""
 
 
-class OutsidePolicy(Refused):
-    """To load it would mean to run, or to trust, more than the allow-list does; nothing is known to be broken."""
-
-
-class NotHere(Refused):
-    """It needs a library, or another version of one, that is not installed here; nothing is known to be broken."""
-
-
 @dataclass(frozen=True)
 class LoadedModel:
-    """`model` is scikit-learn's object, `model_type` the class of its last step.
+    """A model in memory, and the folder from which it was loaded."""
 
-    description: MLmodel as data. names: every file of the folder, as POSIX paths inside it.
-    """
-
-    model: Model
-    model_type: str
-    description: Mapping[str, Any]
+    model: Model  # scikit-learn's object, or a PlainModel
+    model_type: str  # the class of its last step
+    description: Mapping[str, Any]  # MLmodel as data
     folder: Path
-    names: frozenset[str]
+    names: frozenset[str]  # every file of the folder, as POSIX paths inside it
 
 
 def files_of(folder: Path) -> tuple[File, ...]:
@@ -138,7 +138,7 @@ def read_description(folder: Path) -> Mapping[str, Any]:
 
 
 def parse_description(content: bytes) -> Mapping[str, Any]:
-    """Raises Refused."""
+    """MLmodel as data. Raises Refused."""
     try:
         description = read_yaml(content)
     except ValueError as error:
@@ -146,44 +146,6 @@ def parse_description(content: bytes) -> Mapping[str, Any]:
     if not isinstance(description, dict) or not isinstance(description.get("flavors"), dict):
         raise Refused(f"{MODEL_DESCRIPTION} lists no flavors")
     return description
-
-
-def model_file(description: Mapping[str, Any], names: Collection[str]) -> str:
-    """The path of the skops file, if the description asks for nothing that would run.
-
-    Raises OutsidePolicy where it does, NotHere where the installed scikit-learn is another one.
-    """
-    flavors = description["flavors"]
-    if "sklearn" not in flavors:
-        others = sorted(str(name) for name in flavors if name != "python_function")
-        named = ", ".join(others) or "python_function"
-        raise OutsidePolicy(f"its flavor is {named}, which is not loaded under this trust policy; {TRUST_MAKERS}")
-    sklearn, pyfunc = flavors["sklearn"], flavors.get("python_function") or {}
-    if not isinstance(sklearn, dict) or not isinstance(pyfunc, dict):
-        raise Refused(f"{MODEL_DESCRIPTION} describes no scikit-learn model")
-    name = sklearn.get("pickled_model")
-    reasons = {
-        NOT_SKOPS: sklearn.get("serialization_format") != "skops",
-        "it comes with code": bool(sklearn.get("code") or pyfunc.get("code")),
-        "it asks for a loader of its own": pyfunc.get("loader_module", "mlflow.sklearn") != "mlflow.sklearn",
-        "its two flavors name different files": pyfunc.get("model_path", name) != name,
-        "it names a file that is not in the model": not isinstance(name, str) or name not in names,
-    }
-    if held := [reason for reason, holds in reasons.items() if holds]:
-        raise OutsidePolicy("; ".join([*held, TRUST_MAKERS] if held == [NOT_SKOPS] else held))
-    check_scikit_learn(str(sklearn.get("sklearn_version")))
-    return str(name)
-
-
-def check_scikit_learn(needed: str) -> None:
-    """Fitted attributes and the layout of trees may change with each minor release.
-
-    Raises NotHere where the installed one is another.
-    """
-    installed = importlib.metadata.version("scikit-learn")
-    minor, ours = (".".join(version.split(".")[:2]) for version in (needed, installed))
-    if minor != ours:
-        raise NotHere(f"it needs scikit-learn {minor}, have {ours}")
 
 
 def _check_archive(data: bytes) -> None:
@@ -215,17 +177,104 @@ def _load_skops(data: bytes, allowed_types: Collection[str]) -> Model:
     return model
 
 
-def not_allowed(types: Collection[str]) -> OutsidePolicy:
-    """Of a model that holds other types than the policy lets it; with the way on."""
-    named = sorted(types)
-    lines = ", ".join(f'"- {name}"' for name in named)
-    add = f"{'the line' if len(named) == 1 else 'the lines'} {lines} under serving.allowed_types in params.yaml"
-    return OutsidePolicy(f"it needs types that are not allowed: {', '.join(named)}; who trusts its makers adds {add}")
-
-
 def _type_of(model: Model) -> str:
     steps = getattr(model, "steps", None)
     return type(steps[-1][-1] if isinstance(steps, list) and steps else model).__name__
+
+
+# What only MLflow itself can load, where `serving.trust` is "producers". `mlflow.pyfunc.load_model` unpickles, imports
+# a loader and puts a code folder on the path, as the model's own MLmodel asks: never outside the worker process.
+
+
+class PlainModel:
+    """A model of any flavor with what MLflow promises: `predict`, one answer per row. `raw` is the object inside."""
+
+    def __init__(self, loaded: "PyFuncModel", raw: Any) -> None:  # noqa: ANN401 (of any flavor)
+        self._loaded, self.raw = loaded, raw
+
+    def predict(self, rows: Any) -> Any:  # noqa: ANN401 (a frame or an array, as the model likes it)
+        from mlflow.exceptions import MlflowException
+
+        # MLflow refuses categories of numbers, which are all that such a booster takes.
+        model = self.raw if getattr(self.raw, "pandas_categorical", None) else self._loaded
+        try:
+            return model.predict(rows)
+        except MlflowException as error:
+            # It writes out the rows and the whole schema before it says what is wrong.
+            raise ValueError(str(error).rpartition("Error: ")[2]) from error
+
+
+def load_with_mlflow(folder: Path) -> LoadedModel:
+    """Whatever MLflow makes of the folder; the object inside where it has the methods of scikit-learn.
+
+    Raises Refused with the reason, NotHere for a model of another scikit-learn.
+    """
+    from sklearn.exceptions import InconsistentVersionWarning
+
+    names = frozenset(file.path for file in files_of(folder))
+    description = read_description(folder)
+    if needed := _scikit_learn(description, folder):
+        check_scikit_learn(needed)
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{Path.home() / 'nothing.db'}"  # never a ./mlruns beside anything
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always", InconsistentVersionWarning)
+        loaded, model = _loaded(folder)
+    for warning in seen:
+        if isinstance(warning.message, InconsistentVersionWarning):
+            check_scikit_learn(str(warning.message.original_sklearn_version))
+    steps = getattr(model, "steps", None)
+    named = steps[-1][-1] if isinstance(steps, list) and steps else model
+    kind = loaded.metadata.flavors.get("python_function", {}).get("loader_module", "python_function")
+    name = str(kind) if isinstance(model, PlainModel) else type(named).__name__
+    return LoadedModel(model, name, description, folder, names)
+
+
+def _loaded(folder: Path) -> "tuple[PyFuncModel, Any]":
+    import mlflow.pyfunc
+
+    try:
+        loaded = mlflow.pyfunc.load_model(str(folder))
+        return loaded, _inner(loaded)
+    except MemoryError:
+        raise
+    except ImportError as error:
+        raise NotHere(f"MLflow cannot load it ({short(error)})") from error
+    except BaseException as error:  # there is nothing that code which came with a model might not raise
+        raise Refused(f"MLflow cannot load it ({short(error)})") from error
+
+
+def _scikit_learn(description: Mapping[str, Any], folder: Path) -> str:
+    """The version that a model of scikit-learn, or of Python code that may hold one, was made with; empty if not said.
+
+    Boosters and networks have formats of their own: for them the environment that they were made in says nothing.
+    """
+    flavors = description["flavors"]
+    if set(flavors) - {"sklearn", "python_function"}:
+        return ""
+    sklearn = flavors.get("sklearn")
+    if isinstance(sklearn, dict) and sklearn.get("sklearn_version"):
+        return str(sklearn["sklearn_version"])
+    path = folder / REQUIREMENTS
+    if not path.is_file() or path.stat().st_size > MOST_TEXT_BYTES:
+        return ""
+    found = PINNED.search(path.read_text(encoding="utf-8", errors="replace"))
+    return found[1] if found else ""
+
+
+def _inner(loaded: "PyFuncModel") -> Any:  # noqa: ANN401 (whatever the flavor holds)
+    """scikit-learn's own object, or one with its methods: only that one tells probabilities and class names."""
+    from mlflow.exceptions import MlflowException
+    from sklearn.base import BaseEstimator
+
+    try:
+        model = loaded.get_raw_model()
+    except (NotImplementedError, AttributeError, MlflowException):
+        model = None
+    is_like_ours = isinstance(model, BaseEstimator) or hasattr(model, "predict_proba")
+    return model if is_like_ours else PlainModel(loaded, model)
+
+
+# What every model comes with.
 
 
 def input_example(loaded: LoadedModel) -> Rows:

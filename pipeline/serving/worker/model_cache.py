@@ -1,32 +1,30 @@
 """Models in the worker's memory, by the digest of the files that they were loaded from."""
 
-from collections import OrderedDict
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cachetools import LRUCache
+
 from pipeline.governance.errors import IntegrityFailure
 from pipeline.governance.evidence import manifest_digest
-from pipeline.serving.worker.load import LoadedModel, OutsidePolicy, files_of, load_model
+from pipeline.serving.worker.allow_list import OutsidePolicy
+from pipeline.serving.worker.load import LoadedModel, files_of, load_model, load_with_mlflow
 from pipeline.serving.worker.protocol import Frame
 
 
 @dataclass
 class CachedModel:
-    """A model in memory, and the explainer once somebody asked for one. foreign: loaded by MLflow.
-
-    asked: it has been asked about several rows. form: of its answers, see outputs.ModelOutput; empty until then.
-    categories:
-    see model_inputs.categories_of; None until rows came.
-    """
+    """A model in memory, and what is found out about it when it is asked for the first time."""
 
     loaded: LoadedModel
-    foreign: bool
-    explainer: Any = None
-    asked: bool = False
-    form: str = ""
-    categories: Mapping[str, list[Any]] | None = None
+    foreign: bool  # MLflow has loaded it, and with it code that came with the model
+    explainer: Any = None  # once somebody has asked for an explanation
+    asked: bool = False  # about several rows
+    form: str = ""  # of its answers, see outputs.Form; empty until it has been asked
+    categories: Mapping[str, list[Any]] | None = None  # see model_inputs.categories_of; None until rows came
 
 
 def load(folder: Path, *, allowed_types: Collection[str], trust: str) -> CachedModel:
@@ -34,44 +32,41 @@ def load(folder: Path, *, allowed_types: Collection[str], trust: str) -> CachedM
     from pipeline.serving.worker.model_inputs import reading  # noqa: PLC0415 (scikit-learn)
 
     try:
-        held = CachedModel(load_model(folder, allowed_types=allowed_types), foreign=False)
+        found = CachedModel(load_model(folder, allowed_types=allowed_types), foreign=False)
     except OutsidePolicy:
         if trust != "producers":
             raise
-        from pipeline.serving.worker.foreign import load_with_mlflow  # noqa: PLC0415 (MLflow only where it is trusted)
-
-        held = CachedModel(load_with_mlflow(folder), foreign=True)
-    return replace(held, loaded=replace(held.loaded, model=reading(held.loaded.model)))
+        found = CachedModel(load_with_mlflow(folder), foreign=True)
+    return replace(found, loaded=replace(found.loaded, model=reading(found.loaded.model)))
 
 
 class ModelCache:
-    """The `most` last used models by digest."""
+    """The last used models by digest, as many as each request says (`kept_models`)."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[str, CachedModel] = OrderedDict()
+        self._models: LRUCache[str, CachedModel] = LRUCache(math.inf)
 
     def get(self, request: Frame) -> CachedModel:
         """Raises IntegrityFailure where the folder is not what the digest says, and as `load` does."""
         digest, folder = request["digest"], Path(request["folder"])
-        held = self._held.get(digest)
-        if held is None or held.loaded.folder != folder:
+        cached = self._models.get(digest)
+        if cached is None or cached.loaded.folder != folder:
             if _digest_of(folder) != digest:
                 raise IntegrityFailure("the private copy is not what was looked at")
-            # The same bytes at another place: example and background are read from there when they are needed.
-            held = replace(held, loaded=replace(held.loaded, folder=folder)) if held else self._load(folder, request)
-            self._held[digest] = held
-        self._held.move_to_end(digest)
-        while len(self._held) > request["kept_models"]:
-            self._held.popitem(last=False)
-        return held
+            # The same bytes in another folder: example and background are read from there when they are needed.
+            moved = replace(cached, loaded=replace(cached.loaded, folder=folder)) if cached else None
+            cached = self._models[digest] = moved or self._load(folder, request)
+        while len(self._models) > request["kept_models"]:
+            self._models.popitem()
+        return cached
 
     def _load(self, folder: Path, request: Frame) -> CachedModel:
         try:
             return load(folder, allowed_types=request["allowed_types"], trust=request["trust"])
         except MemoryError:
-            if not self._held:
+            if not self._models:
                 raise
-            self._held.clear()  # the others go: they are loaded again when somebody asks
+            self._models.clear()  # the others go: they are loaded again when somebody asks
             return load(folder, allowed_types=request["allowed_types"], trust=request["trust"])
 
 

@@ -67,8 +67,8 @@ def _readers(model: Model) -> Iterator[Any]:
             yield from _readers(part)
     elif not isinstance(model, ColumnTransformer):  # that one hands over columns itself
         for name in FITTED:
-            held = getattr(model, "__dict__", {}).get(name)
-            for part in held if isinstance(held, list) else [held]:
+            fitted = getattr(model, "__dict__", {}).get(name)
+            for part in fitted if isinstance(fitted, list) else [fitted]:
                 yield from _readers(part) if part is not None and part is not model else ()
 
 
@@ -105,7 +105,7 @@ def categories_of(model: Model, frame: pd.DataFrame) -> Mapping[str, list[Any]]:
 
 def with_categories(frame: pd.DataFrame, categories: Mapping[str, list[Any]]) -> pd.DataFrame:
     """The columns as pandas holds categories; any other value is a missing one."""
-    return frame.assign(**{name: pd.Categorical(frame[name], categories=held) for name, held in categories.items()})
+    return frame.assign(**{name: pd.Categorical(frame[name], categories=known) for name, known in categories.items()})
 
 
 def _booster(model: Model) -> Any:  # noqa: ANN401 (LightGBM's, by its attributes: the library need not be installed)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from pipeline.governance.documents import BACKGROUND
 from pipeline.governance.errors import Refused, SignoffError
-from pipeline.serving.worker.arrow import frame_of, paired, said
+from pipeline.serving.worker.arrow import encode_contributions, encode_predictions, frame_of
 from pipeline.serving.worker.load import (
     UNUSABLE,
     LoadedModel,
@@ -27,7 +27,7 @@ from pipeline.serving.worker.load import (
 )
 from pipeline.serving.worker.model_cache import CachedModel, load
 from pipeline.serving.worker.model_inputs import categories_of, with_categories
-from pipeline.serving.worker.outputs import ModelOutput, check_explained, said_by
+from pipeline.serving.worker.outputs import ModelOutput, check_explained, output_of
 from pipeline.serving.worker.protocol import ARROW, Frame
 from pipeline.validation.example_rows import like, names_of
 from pipeline.validation.parquet import Limits, first_rows
@@ -52,51 +52,50 @@ def failing(what: str) -> Iterator[None]:
 
 def smoke(folder: Path, *, allowed_types: Collection[str], trust: str) -> Frame:
     """The predictions for the input example that came with the model. Raises Refused, ModelFailure."""
-    held = load(folder, allowed_types=allowed_types, trust=trust)
-    rows = input_example(held.loaded)
+    cached = load(folder, allowed_types=allowed_types, trust=trust)
+    rows = input_example(cached.loaded)
     with failing("cannot predict its input example"):
-        rows = _as_fitted(held, rows) if isinstance(rows, pd.DataFrame) else rows
-        found = said_by(held, rows)
+        rows = _as_fitted(cached, rows) if isinstance(rows, pd.DataFrame) else rows
+        found = output_of(cached, rows)
         _require_answers(found)
-        return {"prediction": found.plain(), "model_type": held.loaded.model_type}
+        return {"prediction": found.plain(), "model_type": cached.loaded.model_type}
 
 
-def describe(held: CachedModel) -> Frame:
+def describe(cached: CachedModel) -> Frame:
     """What can be told of a model without rows: class labels, column names, the input example as columns.
 
-    names: of the columns of a table that it answers with. Raises ModelFailure where the example shows
-    that its answers cannot
-    be used.
+    `names` are the columns of a table that it answers with. Raises ModelFailure where the example shows that its
+    answers cannot be used.
     """
-    model, found = held.loaded.model, _tried(held)
+    model, found = cached.loaded.model, _tried(cached)
     names = getattr(model, "feature_names_in_", None)
     classes = getattr(model, "classes_", None)
     known = [] if classes is None else [str(each) for each in np.ravel(classes)]
     return {
-        "model_type": held.loaded.model_type,
-        "foreign": held.foreign,
+        "model_type": cached.loaded.model_type,
+        "foreign": cached.foreign,
         "classes": known or (list(found.classes) if found else []),
         "probabilities": hasattr(model, "predict_proba") or bool(found and found.probabilities is not None),
         "names": list(found.names) if found else [],
         "columns": [] if names is None else [str(name) for name in names[:MOST_NAMES]],
-        "example": _example(held.loaded),
+        "example": _example(cached.loaded),
     }
 
 
-def _tried(held: CachedModel) -> ModelOutput | None:
-    """What it says of its input example; None where there is none that it can be asked about.
+def _tried(cached: CachedModel) -> ModelOutput | None:
+    """The output for its input example; None where there is none that it can be asked about.
 
     An example that does not fit says nothing about other rows; an answer in a form that cannot be used does.
     """
     try:
         with failing("cannot predict its input example"):
-            rows = pd.DataFrame(input_example(held.loaded))
+            rows = pd.DataFrame(input_example(cached.loaded))
             rows.columns = [str(name) for name in rows.columns]
-            rows = _as_fitted(held, rows)
+            rows = _as_fitted(cached, rows)
     except (ModelFailure, Refused):
         return None
     try:
-        return said_by(held, rows)
+        return output_of(cached, rows)
     except (ModelFailure, Refused, MemoryError):
         raise
     except BaseException:  # noqa: BLE001 (see failing)
@@ -123,23 +122,23 @@ def _plain(column: pd.Series) -> list[Any]:
     ]
 
 
-def _frame(held: CachedModel, rows: Frame, arrow: bytes | None = None) -> pd.DataFrame:
+def _frame(cached: CachedModel, rows: Frame, arrow: bytes | None = None) -> pd.DataFrame:
     """In the order of the columns that the model was fitted with. Raises ModelFailure for values of another dtype."""
     try:
         frame = _of_lists(rows) if arrow is None else frame_of(arrow, rows["dtypes"])
     except UNUSABLE as error:
         raise ModelFailure(f"cannot take these rows ({short(error)})") from error
-    return _as_fitted(held, frame)
+    return _as_fitted(cached, frame)
 
 
-def _as_fitted(held: CachedModel, frame: pd.DataFrame) -> pd.DataFrame:
+def _as_fitted(cached: CachedModel, frame: pd.DataFrame) -> pd.DataFrame:
     """With the names and categories that it was fitted with. Raises Refused."""
-    frame = frame.set_axis(names_of(frame.columns, held.loaded.description.get("signature")), axis=1)
-    fitted = list(getattr(held.loaded.model, "feature_names_in_", frame.columns))
+    frame = frame.set_axis(names_of(frame.columns, cached.loaded.description.get("signature")), axis=1)
+    fitted = list(getattr(cached.loaded.model, "feature_names_in_", frame.columns))
     frame = frame[fitted] if set(fitted) <= set(frame.columns) else frame
-    if held.categories is None:
-        held.categories = categories_of(held.loaded.model, frame)
-    return with_categories(frame, held.categories) if held.categories else frame
+    if cached.categories is None:
+        cached.categories = categories_of(cached.loaded.model, frame)
+    return with_categories(frame, cached.categories) if cached.categories else frame
 
 
 def _of_lists(rows: Frame) -> pd.DataFrame:
@@ -147,24 +146,24 @@ def _of_lists(rows: Frame) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(values, dtype=dtype or None) for name, dtype, values in columns})
 
 
-def predict(held: CachedModel, rows: Frame, arrow: bytes | None = None) -> Frame:
+def predict(cached: CachedModel, rows: Frame, arrow: bytes | None = None) -> Frame:
     """One prediction per row; probabilities, one list per row in the order of `classes`, null where it has none.
 
-    Rows that came by Arrow are answered by Arrow, see arrow_rows.said, also where some have no finite answer.
+    Rows that came by Arrow are answered by Arrow, see arrow.encode_predictions, also where some have no finite answer.
     Raises ModelFailure, Refused.
     """
-    frame = _frame(held, rows, arrow)
+    frame = _frame(cached, rows, arrow)
     with failing("cannot predict these rows"):
         if arrow is not None:
-            found = said_by(held, _at_least_two(frame)).head(len(frame))
-            return {"classes": list(found.classes), "arrow": said(found.values, found.probabilities)}
-        found = said_by(held, frame)
+            found = output_of(cached, _at_least_two(frame)).head(len(frame))
+            return {"classes": list(found.classes), "arrow": encode_predictions(found.values, found.probabilities)}
+        found = output_of(cached, frame)
         _require_answers(found)
-        chances = found.probabilities
+        probabilities = found.probabilities
         return {
             "predictions": found.plain(),
             "classes": list(found.classes),
-            "probabilities": None if chances is None else chances.astype(np.float64).tolist(),
+            "probabilities": None if probabilities is None else probabilities.astype(np.float64).tolist(),
         }
 
 
@@ -180,7 +179,7 @@ def _require_answers(found: ModelOutput) -> None:
         raise ModelFailure(f"gives no finite answer{where}")
 
 
-def explain(held: CachedModel, rows: Frame) -> Frame:
+def explain(cached: CachedModel, rows: Frame) -> Frame:
     """One document per row, as pipeline.explanation.result.to_json gives it, and what holds for all of them.
 
     Raises InvalidInput, Refused.
@@ -188,48 +187,48 @@ def explain(held: CachedModel, rows: Frame) -> Frame:
     from pipeline.explanation.exact import TREE_METHOD  # noqa: PLC0415 (with scikit-learn)
     from pipeline.explanation.result import to_json  # noqa: PLC0415 (with scikit-learn)
 
-    frame = _frame(held, rows)
-    found = _explained(held, frame)
+    frame = _frame(cached, rows)
+    found = _explained(cached, frame)
     return {
         "explanations": [to_json(found, position) for position in range(len(found))],
         "sampled": found.sampled,
         "tolerance": found.tolerance,
         "adds_up": found.adds_up,
         "fallback": found.fallback,
-        "background": "" if found.method == TREE_METHOD else _substitute(held.loaded),
+        "background": "" if found.method == TREE_METHOD else _substitute(cached.loaded),
     }
 
 
-def strongest(held: CachedModel, request: Frame) -> Frame:
+def strongest(cached: CachedModel, request: Frame) -> Frame:
     """Per row, the `most` columns that add or take most of the output for what is predicted, the strongest first.
 
     Raises ModelFailure, InvalidInput, Refused.
     """
-    frame = _frame(held, request["rows"], request[ARROW])
-    found = _explained(held, frame)
-    predicted = [str(each) for each in said_by(held, frame).plain()]
-    places = [found.classes.index(each) if each in found.classes else 0 for each in predicted]
-    values = found.values[np.arange(len(frame)), :, places]
+    frame = _frame(cached, request["rows"], request[ARROW])
+    found = _explained(cached, frame)
+    predicted = [str(each) for each in output_of(cached, frame).plain()]
+    positions = [found.classes.index(each) if each in found.classes else 0 for each in predicted]
+    values = found.values[np.arange(len(frame)), :, positions]
     order = np.argsort(-np.abs(values), axis=1, kind="stable")[:, : request["most"]]
     names = np.array(found.columns, dtype=object)[order]
     return {
-        "arrow": paired(names, np.take_along_axis(values, order, axis=1)),
+        "arrow": encode_contributions(names, np.take_along_axis(values, order, axis=1)),
         "sum_error": found.sum_error,
         "adds_up": bool(found.adds_up),
     }
 
 
-def second_opinion(held: CachedModel, request: Frame) -> Frame:
+def second_opinion(cached: CachedModel, request: Frame) -> Frame:
     """A local surrogate for one row and class, and how far its first columns agree with `contributions`.
 
     Raises InvalidInput, Refused.
     """
     from pipeline.explanation import surrogate  # noqa: PLC0415 (with scikit-learn)
 
-    frame = _frame(held, request["rows"])
-    background = _background(held, frame)
+    frame = _frame(cached, request["rows"])
+    background = _background(cached, frame)
     opinion = surrogate.second_opinion(
-        held.loaded.model,
+        cached.loaded.model,
         frame,
         background=background,
         class_index=request["class_index"],
@@ -239,34 +238,34 @@ def second_opinion(held: CachedModel, request: Frame) -> Frame:
     return {"weights": dict(opinion.weights), "r2": opinion.r2, "scale": opinion.scale, "agreement": share}
 
 
-def _explained(held: CachedModel, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an Explanation, imported late)
+def _explained(cached: CachedModel, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an Explanation, imported late)
     """Raises ModelFailure, InvalidInput, Refused."""
     if len(frame) > MOST_EXPLAINED_ROWS:
         raise Refused(f"at most {MOST_EXPLAINED_ROWS} rows are explained at once")
     with failing("cannot be explained"):
-        found = _explainer(held, frame).explain(frame)
+        found = _explainer(cached, frame).explain(frame)
         if found.scale == "probability":
-            check_explained(held, frame, found.output)
+            check_explained(cached, frame, found.output)
     return found
 
 
-def _explainer(held: CachedModel, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an Explainer, imported late)
+def _explainer(cached: CachedModel, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an Explainer, imported late)
     from pipeline.explanation.explain import Explainer  # noqa: PLC0415 (shap and scikit-learn)
 
-    if held.explainer is None:
-        held.explainer = Explainer(held.loaded.model, background=_background(held, frame))
-    return held.explainer
+    if cached.explainer is None:
+        cached.explainer = Explainer(cached.loaded.model, background=_background(cached, frame))
+    return cached.explainer
 
 
-def _background(held: CachedModel, frame: pd.DataFrame) -> pd.DataFrame:
+def _background(cached: CachedModel, frame: pd.DataFrame) -> pd.DataFrame:
     """Rows that stand for "nothing known", in the columns and dtypes of the rows to explain.
 
     Those stored with the version; else its input example, which may be one row only. Raises Refused where there are
     none.
     """
     try:
-        stored = _stored_background(held.loaded)
-        found = pd.DataFrame(input_example(held.loaded)) if stored is None else stored
+        stored = _stored_background(cached.loaded)
+        found = pd.DataFrame(input_example(cached.loaded)) if stored is None else stored
         found.columns = [str(name) for name in found.columns]
         # An optional column may be absent there; a number is a name of its own.
         columns = {name: found[str(name)] if str(name) in found else pd.Series(index=found.index) for name in frame}

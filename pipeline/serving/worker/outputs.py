@@ -1,4 +1,4 @@
-"""What a model said for some rows, brought into one of three forms and checked: a value per row, class probabilities
+"""What a model answers for some rows, brought into one of three forms and checked: a value per row, class probabilities
 with it, or a table. A model that answers otherwise is refused by a sentence that says how; nothing is guessed.
 """
 
@@ -49,31 +49,29 @@ LARGEST_WINS = {
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """One entry per row.
+    """The answer of a model, one entry per row."""
 
-    values: a class, a number or a truth value each, or a table, whose columns `names` lists. classes: what
-    probabilities (n, classes) are about. answered: which rows have a finite answer.
-    """
-
-    values: np.ndarray | pd.DataFrame
-    classes: tuple[str, ...] = ()
-    probabilities: np.ndarray | None = None
+    values: np.ndarray | pd.DataFrame  # a class, a number or a truth value per row, or a table with named columns
+    classes: tuple[str, ...] = ()  # the labels of the columns of `probabilities`
+    probabilities: np.ndarray | None = None  # (n, classes), None where the model gives none
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The columns of a table; empty for one value per row."""
         return tuple(str(name) for name in self.values.columns) if isinstance(self.values, pd.DataFrame) else ()
 
     @property
     def answered(self) -> np.ndarray:
+        """A mask of the rows that have a finite answer."""
         if isinstance(self.values, pd.DataFrame):
-            columns = [_present(self.values.iloc[:, place].to_numpy()) for place in range(len(self.names))]
+            columns = [_present(self.values.iloc[:, position].to_numpy()) for position in range(len(self.names))]
             return np.any(columns, axis=0)
         found = _present(self.values)
         return found if self.probabilities is None else found & np.isfinite(self.probabilities).all(axis=1)
 
     def head(self, count: int) -> "ModelOutput":
-        chances = None if self.probabilities is None else self.probabilities[:count]
-        return ModelOutput(self.values[:count], self.classes, chances)
+        probabilities = None if self.probabilities is None else self.probabilities[:count]
+        return ModelOutput(self.values[:count], self.classes, probabilities)
 
     def plain(self) -> list[Any]:
         """Per row what JSON has: a value, or the columns of a table by name; None for what is no finite number."""
@@ -81,20 +79,23 @@ class ModelOutput:
             return self.values.tolist()
         if not isinstance(self.values, pd.DataFrame):
             return [_plain(value) for value in pd.Series(self.values).tolist()]
-        columns = [[_plain(value) for value in self.values.iloc[:, place].tolist()] for place in range(len(self.names))]
-        return [dict(zip(self.names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+        columns = [
+            [_plain(value) for value in self.values.iloc[:, position].tolist()] for position in range(len(self.names))
+        ]
+        return [dict(zip(self.names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def said_by(held: CachedModel, rows: Rows) -> ModelOutput:
-    """What the model answers, at least one row. The first time it is asked about several, to see that it counts rows.
+def output_of(cached: CachedModel, rows: Rows) -> ModelOutput:
+    """The model's output for at least one row, checked. The first time it is asked about several rows, to see that it
+    answers per row.
 
     Raises ModelFailure, and whatever the model raises.
     """
-    if not held.asked:
+    if not cached.asked:
         if len(several := several_of(rows)) > len(rows):
-            _ask(held, several)
-        held.asked = True
-    return _ask(held, rows)
+            _ask(cached, several)
+        cached.asked = True
+    return _ask(cached, rows)
 
 
 def several_of(rows: Rows) -> Rows:
@@ -107,32 +108,32 @@ def several_of(rows: Rows) -> Rows:
     return rows.iloc[positions].reset_index(drop=True) if isinstance(rows, pd.DataFrame) else rows[positions]
 
 
-def _ask(held: CachedModel, rows: Rows) -> ModelOutput:
-    model = held.loaded.model
-    said = _classified(held, model, rows) if hasattr(model, "predict_proba") else _told(held, model, rows)
-    _check_probabilities(said)
-    held.form = held.form or _form_of(said)
-    if held.form != _form_of(said):
-        raise ModelFailure(f"answers these rows in another form ({_form_of(said)}) than others ({held.form})")
-    return said
+def _ask(cached: CachedModel, rows: Rows) -> ModelOutput:
+    model = cached.loaded.model
+    output = _classified(cached, model, rows) if hasattr(model, "predict_proba") else _predicted(cached, model, rows)
+    _check_probabilities(output)
+    cached.form = cached.form or _form_of(output)
+    if cached.form != _form_of(output):
+        raise ModelFailure(f"answers these rows in another form ({_form_of(output)}) than others ({cached.form})")
+    return output
 
 
-def _form_of(said: ModelOutput) -> Form:
-    return "table" if said.names else "value" if said.probabilities is None else "probabilities"
+def _form_of(output: ModelOutput) -> Form:
+    return "table" if output.names else "value" if output.probabilities is None else "probabilities"
 
 
-def _classified(held: CachedModel, model: Model, rows: Rows) -> ModelOutput:
+def _classified(cached: CachedModel, model: Model, rows: Rows) -> ModelOutput:
     """By a classifier of scikit-learn's kind."""
-    known, chances = _classes(model), _probabilities(model, rows)
-    if known is not None and held.loaded.model_type in LARGEST_WINS:
-        return ModelOutput(np.asarray(known)[chances.argmax(axis=1)], _names(known, chances), chances)
+    known, probabilities = _classes(model), _probabilities(model, rows)
+    if known is not None and cached.loaded.model_type in LARGEST_WINS:
+        return ModelOutput(np.asarray(known)[probabilities.argmax(axis=1)], _names(known, probabilities), probabilities)
     predicted = _formed(model.predict(rows), len(rows))
     if isinstance(predicted, np.ndarray) and predicted.ndim > 1:
         # Several labels at once: one of none or several classes, each with a probability of its own.
-        if known is None or predicted.shape != chances.shape or len(known) != predicted.shape[1]:
+        if known is None or predicted.shape != probabilities.shape or len(known) != predicted.shape[1]:
             raise ModelFailure(_shape(predicted))
         predicted = pd.DataFrame(predicted, columns=[str(each) for each in known])
-    return ModelOutput(predicted, _names(known, chances), chances)
+    return ModelOutput(predicted, _names(known, probabilities), probabilities)
 
 
 def _classes(model: Model) -> Any:  # noqa: ANN401 (an array, a list, None)
@@ -147,12 +148,12 @@ def _classes(model: Model) -> Any:  # noqa: ANN401 (an array, a list, None)
 
 def _probabilities(model: Model, rows: Rows) -> np.ndarray:
     of_forest = forest_probabilities(model, rows) if isinstance(rows, pd.DataFrame) else None
-    said = model.predict_proba(rows) if of_forest is None else of_forest
-    if isinstance(said, list) or np.ndim(said) != TABLE_DIMENSIONS:
+    output = model.predict_proba(rows) if of_forest is None else of_forest
+    if isinstance(output, list) or np.ndim(output) != TABLE_DIMENSIONS:
         raise ModelFailure(f"predicts several targets at once, or no probability per class; {SHOWN}")
-    chances = np.asarray(said)
-    _check_count(len(chances), len(rows))
-    return chances if chances.dtype.kind == "f" else chances.astype(np.float64)
+    probabilities = np.asarray(output)
+    _check_count(len(probabilities), len(rows))
+    return probabilities if probabilities.dtype.kind == "f" else probabilities.astype(np.float64)
 
 
 def _names(known: Any, probabilities: np.ndarray) -> tuple[str, ...]:  # noqa: ANN401
@@ -164,16 +165,16 @@ def _names(known: Any, probabilities: np.ndarray) -> tuple[str, ...]:  # noqa: A
     return names
 
 
-def _told(held: CachedModel, model: Model, rows: Rows) -> ModelOutput:
+def _predicted(cached: CachedModel, model: Model, rows: Rows) -> ModelOutput:
     """By a model that has only `predict`: boosters and networks give class probabilities by that name, too."""
     found = _formed(model.predict(rows), len(rows))
-    if found.ndim == 1 or (isinstance(found, pd.DataFrame) and held.form == "table"):
+    if found.ndim == 1 or (isinstance(found, pd.DataFrame) and cached.form == "table"):
         return ModelOutput(found)
     labels = list(found.columns) if isinstance(found, pd.DataFrame) else list(range(found.shape[1]))
-    chances = _as_numbers(found)
-    if chances is not None and (held.form == "probabilities" or not _wrong(chances)):
-        best = np.array(labels)[np.nan_to_num(chances, nan=-1).argmax(axis=1)]
-        return ModelOutput(best, tuple(str(each) for each in labels), chances)
+    probabilities = _as_numbers(found)
+    if probabilities is not None and (cached.form == "probabilities" or not _wrong(probabilities)):
+        best = np.array(labels)[np.nan_to_num(probabilities, nan=-1).argmax(axis=1)]
+        return ModelOutput(best, tuple(str(each) for each in labels), probabilities)
     if isinstance(found, pd.DataFrame):
         return ModelOutput(found)
     raise ModelFailure(_shape(found))
@@ -188,53 +189,53 @@ def _as_numbers(found: np.ndarray | pd.DataFrame) -> np.ndarray | None:
     return np.asarray(found, dtype=least)
 
 
-def _wrong(chances: np.ndarray, *, one_class: bool = True) -> str:
-    finite = chances[np.isfinite(chances).all(axis=1)]
-    return wrong_probabilities(finite, one_class=one_class, single=chances.dtype.itemsize < DOUBLE_BYTES)
+def _wrong(probabilities: np.ndarray, *, one_class: bool = True) -> str:
+    finite = probabilities[np.isfinite(probabilities).all(axis=1)]
+    return wrong_probabilities(finite, one_class=one_class, single=probabilities.dtype.itemsize < DOUBLE_BYTES)
 
 
-def wrong_probabilities(chances: np.ndarray, *, one_class: bool, single: bool) -> str:
+def wrong_probabilities(probabilities: np.ndarray, *, one_class: bool, single: bool) -> str:
     """Why finite numbers (n, classes) are no probabilities, else empty; the end of a sentence about the model.
 
     one_class: they are about one of several classes, so that those of a row sum to 1; one column has no such sum.
     single: they were computed in single precision.
     """
-    least, most = float(chances.min(initial=0.0)), float(chances.max(initial=0.0))
+    least, most = float(probabilities.min(initial=0.0)), float(probabilities.max(initial=0.0))
     if least < -OUTSIDE or most > 1 + OUTSIDE:
         return f"gives probabilities outside 0 to 1, such as {most if most > 1 + OUTSIDE else least:.6g}"
-    if one_class and chances.shape[1] > 1 and len(chances):
-        sums = chances.sum(axis=1, dtype=np.float64)
+    if one_class and probabilities.shape[1] > 1 and len(probabilities):
+        sums = probabilities.sum(axis=1, dtype=np.float64)
         worst = float(sums[int(np.argmax(np.abs(sums - 1)))])
         if abs(worst - 1) > MISSED_SUM[single]:
             return f"gives class probabilities that sum to {worst:.9g}, not to 1"
     return ""
 
 
-def _check_probabilities(said: ModelOutput) -> None:
+def _check_probabilities(output: ModelOutput) -> None:
     """A table beside probabilities has several labels, whose probabilities have no sum."""
-    if said.probabilities is not None and (wrong := _wrong(said.probabilities, one_class=not said.names)):
+    if output.probabilities is not None and (wrong := _wrong(output.probabilities, one_class=not output.names)):
         raise ModelFailure(wrong)
 
 
-def check_explained(held: CachedModel, rows: pd.DataFrame, output: np.ndarray) -> None:
+def check_explained(cached: CachedModel, rows: pd.DataFrame, output: np.ndarray) -> None:
     """Of probabilities (n, classes) that are explained: those that would not be shown are not explained either.
 
     Raises ModelFailure.
     """
-    wrong = wrong_probabilities(output, one_class=held.form != "table", single=True)
-    if wrong and np.ndim(held.loaded.model.predict(rows)) > 1:  # several labels, and nobody has asked before
+    wrong = wrong_probabilities(output, one_class=cached.form != "table", single=True)
+    if wrong and np.ndim(cached.loaded.model.predict(rows)) > 1:  # several labels, and nobody has asked before
         wrong = wrong_probabilities(output, one_class=False, single=True)
     if wrong:
         raise ModelFailure(wrong)
 
 
-def _formed(said: Any, count: int) -> np.ndarray | pd.DataFrame:  # noqa: ANN401 (whatever a model answers)
+def _formed(output: Any, count: int) -> np.ndarray | pd.DataFrame:  # noqa: ANN401 (whatever a model answers)
     """One-dimensional, or a table of two columns and more. Raises ModelFailure for any other shape."""
-    if isinstance(said, dict):
-        said = pd.DataFrame({name: _column(values, count) for name, values in said.items()})
-    elif isinstance(said, list) and said and all(isinstance(each, dict) for each in said):
-        said = pd.DataFrame(said)
-    found = _flat_names(said) if isinstance(said, pd.DataFrame) else _array(said, count)
+    if isinstance(output, dict):
+        output = pd.DataFrame({name: _column(values, count) for name, values in output.items()})
+    elif isinstance(output, list) and output and all(isinstance(each, dict) for each in output):
+        output = pd.DataFrame(output)
+    found = _flat_names(output) if isinstance(output, pd.DataFrame) else _array(output, count)
     _check_count(len(found), count)
     if found.ndim > TABLE_DIMENSIONS or (found.ndim == TABLE_DIMENSIONS and not found.shape[1]):
         raise ModelFailure(_shape(found))
@@ -251,16 +252,16 @@ def _flat_names(table: pd.DataFrame) -> pd.DataFrame:
     return table.set_axis(table.columns.map(str), axis=1) if several else table
 
 
-def _array(said: Any, count: int) -> np.ndarray:  # noqa: ANN401
+def _array(output: Any, count: int) -> np.ndarray:  # noqa: ANN401
     """Of one dimension at least. Raises ModelFailure."""
     try:
-        found = said.toarray() if issparse(said) else np.asarray(said)
+        found = output.toarray() if issparse(output) else np.asarray(output)
     except ValueError as error:
         raise ModelFailure(f"answers with lists of different lengths; {SHOWN}") from error
-    if found.ndim == 0 and (said is None or np.isscalar(said) or isinstance(said, np.ndarray)):
+    if found.ndim == 0 and (output is None or np.isscalar(output) or isinstance(output, np.ndarray)):
         raise ModelFailure(f"gives one answer for {count:,} rows")
     if found.ndim == 0:
-        raise ModelFailure(f"answers with a {type(said).__name__[:MOST_NAME]}; {SHOWN}")
+        raise ModelFailure(f"answers with a {type(output).__name__[:MOST_NAME]}; {SHOWN}")
     return found
 
 
