@@ -200,7 +200,7 @@ def _limits(evidence: Evidence) -> Section:
 
 def _gates(review: Review) -> Section:
     rows = [
-        (gate.name, "passed" if gate.passed else gate.mode.value, line(gate.observed), gate.required, line(gate.why))
+        (gate.label, "passed" if gate.passed else gate.mode.value, line(gate.observed), gate.required, line(gate.why))
         for gate in review.gates
         if gate.name not in ALWAYS
     ]
