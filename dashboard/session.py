@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import pandas as pd
 import streamlit as st
@@ -11,11 +11,10 @@ from dashboard.components import tables
 from pipeline import bootstrap
 from pipeline.comparison.rows import Rows, read_rows
 from pipeline.explanation.result import Explanation, from_npz
-from pipeline.governance.claims import Recomputation
 from pipeline.governance.compare import Comparison
 from pipeline.governance.documents import EVALUATION_ROWS, EXPLANATION_VALUES
 from pipeline.governance.errors import NotAllowed, StaleEvidence
-from pipeline.governance.evidence import Evidence
+from pipeline.governance.evidence import Evidence, Recomputation
 from pipeline.governance.history import Entry, HistoryPage, ModelOverview, Period
 from pipeline.governance.lifecycle import CHAMPION, Move
 from pipeline.governance.out_of_band import OutOfBandChange
@@ -32,6 +31,9 @@ from pipeline.serving.trust import TrustState
 from pipeline.serving.what_if import Counterfactual
 from pipeline.settings import Settings, read_settings
 from pipeline.validation.rows import CheckedRow, Value
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 MOST_PERIODS = 50  # of champions over time: more make no picture
 FRESH_SECONDS = 15
@@ -54,7 +56,7 @@ def desk() -> GovernanceService:
 
 @st.cache_resource(show_spinner=False)
 def scorer() -> Scorer:
-    """Predictions and explanations, in a process of their own."""
+    """Predicts and explains in a worker process."""
     return bootstrap.scorer(settings(), desk())
 
 
@@ -63,7 +65,7 @@ def actor() -> Actor:
 
 
 def signer() -> Actor:
-    """Whoever decides. Raises NotAllowed where anybody on the network could sign with a name of their choice."""
+    """Who signs decisions. Raises NotAllowed where anybody on the network could sign with a name of their choice."""
     person, listens_on = actor(), st.get_option("server.address")
     if person.established is Established.SELF_DECLARED and listens_on not in LOOPBACK:
         where = listens_on or "every address"
@@ -71,145 +73,160 @@ def signer() -> Actor:
     return person
 
 
-# Reads, kept for some seconds. They are frozen values: shared, not copied (a copy of 10,000 versions takes 0.1 s).
+# Reads, cached for some seconds. They are frozen values: shared, not copied (a copy of 10,000 versions takes 0.1 s).
+
+READS: list[Callable[..., Any]] = []
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=1, show_spinner=False)
+def fresh(
+    *, most: int = 50, seconds: float = FRESH_SECONDS
+) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
+    """Caches a read for all visitors, `most` answers at a time, until `forget_reads` or for some seconds."""
+
+    def cached(read: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+        found = st.cache_resource(ttl=seconds, max_entries=most, show_spinner=False)(read)
+        READS.append(found)
+        return found
+
+    return cached
+
+
+@fresh(most=1)
 def overview() -> tuple[ModelOverview, ...]:
     return tuple(desk().overview())
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=1, show_spinner=False)
+@fresh(most=1)
 def models() -> tuple[ModelRecord, ...]:
     return tuple(desk().models())
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=20, show_spinner=False)
+@fresh(most=20)
 def versions_with_metrics(model: str) -> tuple[list[str], pd.DataFrame]:
-    """The versions table of a model, see tables.versions, and which of its columns are metrics."""
+    """Which metrics the versions table of a model shows, and the table, see tables.versions."""
     preferred = list(dict.fromkeys([settings().evaluation.primary_metric, "accuracy", "log_loss"]))
     names, rows = desk().telling_versions(model, preferred)
     return names, tables.versions(rows, names, desk().gate_counts(model))
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
+@fresh()
 def evidence(model: str, version: int) -> Evidence:
     return desk().show(model, version)
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
+@fresh()
 def review(move: Move, recomputed: Recomputation | None) -> Review:
-    """recomputed: of the version's claims, where somebody asked for it on this page."""
+    """The gates of a move. recomputed: the claims of its version, where somebody had them recomputed on the page."""
     return desk().review(move, recomputed=recomputed)
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
+@fresh()
 def rollback_move(model: str) -> Move:
     return desk().rollback_move(model)
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=20, show_spinner=False)
+@fresh(most=20)
 def history_page(
     model: str | None, *, before: int | None, only: frozenset[str] | None, without: frozenset[str]
 ) -> HistoryPage:
     return desk().history_page(model, before=before, only=only, without=without)
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=20, show_spinner=False)
+@fresh(most=20)
 def given_out_again(model: str | None) -> tuple[str, ...]:
     return tuple(desk().given_out_again(model))
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
+@fresh()
 def event(sequence: int) -> Entry | None:
     return desk().event(sequence)
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=1, show_spinner=False)
+@fresh(most=1)
 def recorded_models() -> tuple[str, ...]:
-    """Those that the ledger knows."""
+    """The models that the ledger knows."""
     return tuple(desk().recorded_models())
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=20, show_spinner=False)
+@fresh(most=20)
 def pending(model: str | None) -> tuple[PendingDecision, ...]:
     return tuple(desk().pending(model))
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=1, show_spinner=False)
+@fresh(most=1)
 def gone() -> dict[str, tuple[OutOfBandChange, ...]]:
-    """What differs of each model that only the ledger still knows; nothing where somebody has adopted that."""
+    """Models that only the ledger still knows, with what they had; without those whose loss somebody has adopted."""
     found = {name: tuple(desk().differences(name)) for name in desk().gone_models()}
     return {name: differences for name, differences in found.items() if differences}
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=1, show_spinner=False)
-def unknown_registry() -> str:
-    """Why the ledger says nothing about this registry; empty where it does."""
+@fresh(most=1)
+def unknown_registry() -> str | None:
+    """Why the ledger says nothing about this registry; None where nothing is wrong."""
     return desk().unknown_registry()
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=1, show_spinner=False)
-def silence() -> str:
-    """Why the registry does not answer; empty where it does."""
+@fresh(most=1)
+def silence() -> str | None:
+    """Why the registry does not answer; None where nothing is wrong."""
     return desk().silence()
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
+@fresh()
 def champions(model: str) -> tuple[Period, ...]:
-    """Of the newest changes of champion, one more than are shown."""
+    """The newest periods of champions, one more than are shown."""
     return tuple(desk().champions(model, newest=MOST_PERIODS + 1))
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
+@fresh()
 def differences(model: str) -> tuple[OutOfBandChange, ...]:
     return tuple(desk().differences(model))
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
+@fresh()
 def comparison(model: str, a: int, b: int) -> Comparison:
     """Differences are b minus a."""
     return desk().compare(model, a, b)
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=10, show_spinner=False)
+@fresh(most=10)
 def flips(model: str, a: int, b: int) -> Flips:
     return desk().flips(model, a, b)
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
+@fresh()
 def target(model: str, version: int) -> Target:
     """A version with its trust state and columns; the first time it is copied and loaded."""
     return scorer().targets.target(Resolved(model, version))
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=50, show_spinner=False)
+@fresh()
 def recorded_trust(model: str, version: int) -> TrustState:
     """One of the four states, without loading the version."""
     return scorer().targets.recorded_trust(evidence(model, version))
 
 
-@st.cache_resource(ttl=LOOK_SECONDS, max_entries=500, show_spinner=False)
+@fresh(most=500, seconds=LOOK_SECONDS)
 def look(model: str, version: int) -> Future[TrustState]:
-    """The same, worked out aside: the files of many versions may take minutes to read."""
+    """The same in another thread, since the files of many versions may take minutes to read."""
     service, targets = desk(), scorer().targets
     return LOOKING.submit(lambda: targets.recorded_trust(service.show(model, version)))
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=10, show_spinner=False)
+@fresh(most=10)
 def evaluation_rows(model: str, version: int) -> Rows:
     """Raises NotFound where the version came without, InvalidInput where they cannot be read."""
     record = desk().version(model, version)
     return read_rows(desk().read_file(record, EVALUATION_ROWS), f"version {version}")
 
 
-@st.cache_resource(ttl=FRESH_SECONDS, max_entries=10, show_spinner=False)
+@fresh(most=10)
 def stored_explanation(model: str, version: int) -> Explanation:
     """The values behind the summary that came with the version. Raises as evaluation_rows does."""
     return from_npz(desk().read_file(desk().version(model, version), EXPLANATION_VALUES))
 
 
-# A row as pairs, because that can be looked up; the digest stands for the files.
+# Answers of the worker. A row is given as pairs, which the cache can look up; the digest stands for the files.
 
 
 @st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)
@@ -219,7 +236,7 @@ def explained(model: str, version: int, digest: str, *, row: tuple[tuple[str, Va
 
 @st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)
 def opinion(model: str, version: int, digest: str, *, row: tuple[tuple[str, Value], ...], class_name: str) -> Opinion:
-    """A second opinion about a row and a class."""
+    """A local linear model of a row and a class, see Scorer.second_opinion."""
     found = explained(model, version, digest, row=row)
     return scorer().second_opinion(_of_digest(model, version, digest), found, class_name=class_name)
 
@@ -228,7 +245,7 @@ def opinion(model: str, version: int, digest: str, *, row: tuple[tuple[str, Valu
 def smallest_change(
     model: str, version: int, digest: str, *, row: tuple[tuple[str, Value], ...], wanted: str | None
 ) -> Counterfactual | None:
-    """To a class, or to any other one (None), with the columns that the policy lets a person change."""
+    """The smallest change to a class (None: to any other one) in the columns that the policy lets a person change."""
     found = _of_digest(model, version, digest)
     checked = CheckedRow(dict(row), problems=(), warnings=())
 
@@ -246,33 +263,6 @@ def _of_digest(model: str, version: int, digest: str) -> Target:
     return found
 
 
-READS: tuple[Callable[..., Any], ...] = (
-    overview,
-    models,
-    versions_with_metrics,
-    evidence,
-    review,
-    rollback_move,
-    history_page,
-    given_out_again,
-    event,
-    recorded_models,
-    pending,
-    gone,
-    unknown_registry,
-    silence,
-    champions,
-    differences,
-    comparison,
-    flips,
-    target,
-    recorded_trust,
-    look,
-    evaluation_rows,
-    stored_explanation,
-)
-
-
 def forget_reads() -> None:
     """After a write, and when somebody asks to try again."""
     for read in READS:
@@ -284,7 +274,7 @@ def versions(model: str) -> pd.DataFrame:
 
 
 def metric_names(model: str) -> list[str]:
-    """The metrics of the versions table: the primary one first, or what the model has where it has none of ours."""
+    """The metrics of the versions table, the primary one first; where a model has none of ours, those that it has."""
     return versions_with_metrics(model)[0]
 
 
@@ -294,7 +284,7 @@ def champion_of(model: str) -> int | None:
     return next((int(version) for version, aliases in pairs if CHAMPION in aliases), None)
 
 
-# A message drawn before a rerun would be lost: it is kept for the next run.
+# A message drawn before a rerun would be lost, so the session keeps it for the next run.
 
 
 def flash(message: str) -> None:
