@@ -290,16 +290,8 @@ def test_schemathesis_finds_nothing(place: Place, tmp_path: Path, token: str) ->
     headers = ["--header", f"Authorization: Bearer {token}"] if token else []
     with serving(environment, tmp_path / "api.log") as api:
         address = f"http://127.0.0.1:{api.port}/openapi.json"
-        options = [
-            "--checks",
-            "all",
-            "--max-examples",
-            amount("8", soak="100"),
-            "--seed",
-            "544",
-            "--continue-on-failure",
-            "--no-color",
-        ]
+        examples = ["--max-examples", amount("8", soak="100"), "--seed", "544"]
+        options = ["--checks", "all", *examples, "--continue-on-failure", "--no-color"]
         found = subprocess.run(
             [str(Path(sys.executable).with_name("schemathesis")), "run", address, *options, *headers],
             cwd=tmp_path,
