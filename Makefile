@@ -12,7 +12,7 @@ SOUND := $(BIN)/python -c "import pip; $(USABLE)" 2>/dev/null \
 PICK := python=; for each in $(PYTHONS); do if $$each -c "$(USABLE)" 2>/dev/null; then python=$$each; break; fi; done; \
 	[ -n "$$python" ] || { echo "No Python 3.11, 3.12 or 3.13 with venv, ssl and sqlite3 runs here." >&2; exit 1; }
 
-.PHONY: install demo repro test test-fast soak check bench image lock clean FORCE
+.PHONY: install demo repro test test-fast soak check bench image try-image lock clean FORCE
 
 install: $(STAMP)
 
@@ -62,6 +62,9 @@ check: install
 
 image:
 	docker build --tag signoff .
+
+try-image: image
+	.ci/try-image
 
 bench: install
 	$(BIN)/python tests/bench/bench.py

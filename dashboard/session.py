@@ -11,11 +11,10 @@ from dashboard.components import tables
 from pipeline import bootstrap
 from pipeline.comparison.rows import Rows, read_rows
 from pipeline.explanation.result import Explanation, from_npz
-from pipeline.governance.claims import Recomputation
 from pipeline.governance.compare import Comparison
 from pipeline.governance.documents import EVALUATION_ROWS, EXPLANATION_VALUES
 from pipeline.governance.errors import NotAllowed, StaleEvidence
-from pipeline.governance.evidence import Evidence
+from pipeline.governance.evidence import Evidence, Recomputation
 from pipeline.governance.history import Entry, HistoryPage, ModelOverview, Period
 from pipeline.governance.lifecycle import CHAMPION, Move
 from pipeline.governance.out_of_band import OutOfBandChange
@@ -162,14 +161,14 @@ def gone() -> dict[str, tuple[OutOfBandChange, ...]]:
 
 
 @fresh(most=1)
-def unknown_registry() -> str:
-    """Why the ledger says nothing about this registry, or ""."""
+def unknown_registry() -> str | None:
+    """Why the ledger says nothing about this registry; None where nothing is wrong."""
     return desk().unknown_registry()
 
 
 @fresh(most=1)
-def silence() -> str:
-    """Why the registry does not answer, or ""."""
+def silence() -> str | None:
+    """Why the registry does not answer; None where nothing is wrong."""
     return desk().silence()
 
 
