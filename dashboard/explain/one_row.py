@@ -20,7 +20,7 @@ from dashboard.components.explanations import (
     why,
 )
 from dashboard.components.row_form import outside, typed_row
-from dashboard.explain.stored import stored_explanation
+from dashboard.explain.columns import stored_explanation
 from pipeline.comparison.rows import Rows
 from pipeline.governance.documents import EVALUATION_ROWS
 from pipeline.governance.errors import NotFound
