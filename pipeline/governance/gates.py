@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.governance.claims import TOLERANCE, Recomputation
-from pipeline.governance.evidence import Evidence, Metric
+from pipeline.governance.evidence import TOLERANCE, Evidence, Metric, Recomputation
 from pipeline.governance.lifecycle import CHAMPION, ModelState, Move, MoveKind, Stage
 from pipeline.governance.metrics import DEFAULT_RULES, MetricRules, is_training_set, named, not_a_share
 from pipeline.governance.policy import GateRule, Mode

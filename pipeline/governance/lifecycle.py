@@ -177,7 +177,7 @@ def check_move(move: Move) -> Move:
     if move.alias is not None:
         check_alias(move.alias)
     if not complete or move.kind is MoveKind.RECONCILE or (move.kind is MoveKind.ALIAS and move.alias == CHAMPION):
-        raise InvalidInput(f"move: {move.kind.value} of version {move.version} and alias {move.alias} is no move")
+        raise InvalidInput(f"move: {move.kind.value} with version {move.version} and alias {move.alias} is no move")
     return move
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.governance.claims import Recomputation, Recomputer, check_claims
 from pipeline.governance.documents import EVALUATION_ROWS
 from pipeline.governance.errors import (
     Blocked,
@@ -21,7 +20,7 @@ from pipeline.governance.errors import (
     Unavailable,
     WarningsNotAccepted,
 )
-from pipeline.governance.evidence import Evidence, assemble
+from pipeline.governance.evidence import Evidence, Recomputation, Recomputer, assemble, check_claims
 from pipeline.governance.gates import COMPARING, RECOMPUTING, Facts, GateResult, Missing, check_gates
 from pipeline.governance.history import rollback_target
 from pipeline.governance.ledger import SlotState, Topic, former_champions, slot_text
