@@ -98,11 +98,8 @@ def _effects(evidence: Evidence, scale: str, beside: DeltaGenerator) -> None:
     names = [stored.explanation.columns[each] for each in order]
     column = st.selectbox("Column", names, key="column", bind="query-params", format_func=words.name, width=320)
     own = effects[:, stored.explanation.columns.index(column)]
-    figure = explanation_charts.dependence(own, values[column], _with_unit(column, evidence), title=title)
+    unit = evidence.feature_schema.units.get(column)
+    name = f"{column} ({unit})" if unit else column
+    figure = explanation_charts.dependence(own, values[column], name, title=title)
     st.plotly_chart(figure, config=charts.PLAIN, alt="Effect of one column against its own value")
     st.caption(f"One dot per row, {len(own):,} rows: the effect of {words.label(column)} beside its own value.")
-
-
-def _with_unit(column: str, evidence: Evidence) -> str:
-    unit = evidence.feature_schema.units.get(column)
-    return f"{column} ({unit})" if unit else column
