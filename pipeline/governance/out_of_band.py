@@ -14,18 +14,15 @@ from pipeline.governance.text import visible
 
 @dataclass(frozen=True)
 class OutOfBandChange:
-    """A slot in which the registry is not what the ledger says; it changed between `since` and `seen`.
-
-    generation: of the slot in the ledger. reported: whether an `out_of_band` event says so already.
-    """
+    """A slot in which the registry is not what the ledger says; it changed between `since` and `seen`."""
 
     slot: Slot
-    recorded: str | None
-    observed: str | None
+    recorded: str | None  # what the ledger says
+    observed: str | None  # what the registry holds
     since: datetime
     seen: datetime
-    generation: int
-    reported: bool
+    generation: int  # of the slot in the ledger
+    reported: bool  # whether an `out_of_band` event says so already
 
     @property
     def sentence(self) -> str:

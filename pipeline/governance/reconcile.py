@@ -225,13 +225,10 @@ MINUTES = (timedelta(minutes=2), timedelta(minutes=1), "min")
 
 @dataclass(frozen=True)
 class IntegrityProblem:
-    """What `verify` found.
+    """What `verify` found."""
 
-    kind: registry, ledger, pending, out_of_band or tampering. model: empty where it is about all of them.
-    """
-
-    kind: str
-    model: str
+    kind: str  # registry, ledger, pending, out_of_band or tampering
+    model: str  # empty where it is about all of them
     text: str
 
     def as_json(self) -> dict[str, str]:
@@ -259,16 +256,12 @@ class Unresolved:
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` is asked.
+    """What `verify` is asked."""
 
-    registry: the id that the registry has, None where it has none. models: which there are. new: the registry is meant
-    to be one that the ledger does not know. checkpoints: files of them from elsewhere.
-    """
-
-    registry: Callable[[], str | None]
-    models: Callable[[], Iterable[str]]
-    new: bool = False
-    checkpoints: Sequence[Path] = ()
+    registry: Callable[[], str | None]  # the id that the registry has; None where it has none
+    models: Callable[[], Iterable[str]]  # the names of the models that there are
+    new: bool = False  # whether the registry is meant to be one that the ledger does not know
+    checkpoints: Sequence[Path] = ()  # files of them that were kept elsewhere
 
 
 def find_problems(ledger: Ledger, reconciler: Reconciler, asked: Verification) -> Iterator[IntegrityProblem]:

@@ -44,21 +44,17 @@ GIVES_A_ROLE = frozenset({MoveKind.STAGING, MoveKind.PRODUCTION, MoveKind.ALIAS,
 
 @dataclass(frozen=True)
 class Review:
-    """What a reviewer is shown before a decision.
-
-    changes: what the move would change, the slot that commits it first. slots: the ledger's state of each of them.
-    gates: those that always hold (`changes_something`, `slot_settled`, `files_unchanged`) and those of the policy.
-    recomputation: None where it was not asked for or failed; then the gate says why.
-    """
+    """What a reviewer is shown before a decision."""
 
     move: Move
     evidence: Evidence
-    incumbent: Evidence | None
-    changes: tuple[Change, ...]
-    slots: tuple[SlotState, ...]
+    incumbent: Evidence | None  # the champion's, None where there is none or it is this version
+    changes: tuple[Change, ...]  # what the move would change, the slot that commits it first
+    slots: tuple[SlotState, ...]  # the ledger's state of each of them
+    # Those that always hold (`changes_something`, `slot_settled`, `files_unchanged`) and those of the policy.
     gates: tuple[GateResult, ...]
-    differences: tuple[MetricDifference, ...] = ()
-    recomputation: Recomputation | None = None
+    differences: tuple[MetricDifference, ...] = ()  # against the incumbent, on the same rows
+    recomputation: Recomputation | None = None  # None where it was not asked for or failed; then the gate says why
 
     @property
     def state(self) -> str:

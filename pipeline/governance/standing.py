@@ -19,40 +19,37 @@ MOST = 2**63  # a number that no version has, and no database column holds
 
 
 class TopicMark(NamedTuple):
-    """A topic about one version; created_at: when it was registered, for the topics that tell versions apart by it."""
+    """A topic about one version of a model."""
 
     model: str
     topic: Topic
     version: int
-    created_at: str = ""
+    created_at: str = ""  # when it was registered, for the topics that tell versions apart by it
 
 
 class ChampionRow(NamedTuple):
-    """An event that changed the champion, and what it made of it.
-
-    version: None where the alias was removed. period: whether another period begins or ends with it. depth: its place
-    on the stack of champions that a rollback can return to, from 1; None where it is not on it.
-    """
+    """An event that changed the champion, and what it made of it."""
 
     sequence: int
-    version: int | None
-    period: bool
+    version: int | None  # None where the alias was removed
+    period: bool  # whether another period begins or ends with it
+    # Its place on the stack of champions that a rollback can return to, from 1; None where it is not on it.
     depth: int | None
 
 
 class ChampionHeld(NamedTuple):
-    """The champion of a model before an event: by the periods, and as a place and a version on top of the stack."""
+    """The champion of a model before an event."""
 
-    champion: int | None = None
-    depth: int = 0
-    top: int | None = None
+    champion: int | None = None  # by the periods
+    depth: int = 0  # the size of the stack of champions
+    top: int | None = None  # the version on top of the stack
 
 
 class Step(NamedTuple):
-    """What an event does to the champions: a row of its own (None: none), and from where the stack is cut off."""
+    """What an event does to the champions."""
 
-    row: ChampionRow | None
-    cut: int | None = None
+    row: ChampionRow | None  # None: it has no row of its own
+    cut: int | None = None  # from where the stack is cut off
 
 
 def marks(event: Event, held: Callable[[TopicMark], Event | None]) -> list[TopicMark]:
@@ -164,11 +161,11 @@ def newest_of(events: list[StoredEvent], newest: int | None) -> list[StoredEvent
 
 
 class RecordedFiles(NamedTuple):
-    """What the ledger last settled about a version's files; approved: as champion or for Production."""
+    """What the ledger last settled about a version's files."""
 
     digest: str
     created_at: str | None
-    approved: bool
+    approved: bool  # as champion or for Production
 
     def counts_after(self, before: "RecordedFiles | None") -> bool:
         """Whether it takes the place of an earlier one. An approval holds until the next one: whoever moves another

@@ -15,12 +15,12 @@ from pipeline.governance.standing import RecordedFiles, recorded_files, recorded
 
 
 class Changed(NamedTuple):
-    """A version whose files are not those recorded. now: None where they are gone."""
+    """A version whose files are not those recorded."""
 
     version: int
-    recorded: str
-    now: str | None
-    champion: bool
+    recorded: str  # the digest in the ledger
+    now: str | None  # the digest of the files; None where they are gone
+    champion: bool  # whether the version serves
 
     @property
     def sentence(self) -> str:
