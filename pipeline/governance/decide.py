@@ -276,14 +276,14 @@ class Decider:
             self.registry.set_tags(decided.event.model, subject["version"], _mirror(decided))
 
     def _is_open(self, decided: StoredEvent) -> bool:
-        held = self.ledger.slots(decided.event.model).get(decided.event.changes[0].slot)
-        return held is not None and held.pending == decided.event.decision
+        slot = self.ledger.slots(decided.event.model).get(decided.event.changes[0].slot)
+        return slot is not None and slot.pending == decided.event.decision
 
     def close(self, decided: StoredEvent, event: Event) -> StoredEvent:
         """TX 2, unless somebody else has recorded the end meanwhile."""
         with self.ledger.transaction() as transaction:
-            held = transaction.slot(decided.event.changes[0].slot)
-            if held is not None and held.pending == decided.event.decision:
+            slot = transaction.slot(decided.event.changes[0].slot)
+            if slot is not None and slot.pending == decided.event.decision:
                 return transaction.append(event)
         return self._recorded_end(decided)
 

@@ -66,10 +66,10 @@ class Entry:
         """
         if self.version != version:
             return False
-        held = self.created_at
-        if held is None:
+        registered = self.created_at
+        if registered is None:
             return self.at is not None and iso(self.at) >= created_at
-        return held == created_at
+        return registered == created_at
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -269,8 +269,8 @@ def _version(event: Event, subject: Mapping[str, Any], shown: SlotChange | None)
 def _created_at(content: Mapping[str, Any], version: int | None) -> str | None:
     """Of an event's own version; the subject may be another one, such as the champion beside an adopted change."""
     subject: Mapping[str, Any] = content.get("subject") or {}
-    held: str | None = subject.get("created_at") if subject.get("version") == version else None
-    return held
+    created_at: str | None = subject.get("created_at") if subject.get("version") == version else None
+    return created_at
 
 
 def _after(event: Event, change: SlotChange) -> str | None:
@@ -287,9 +287,9 @@ def moment(model: str, events: Iterable[StoredEvent], at: datetime) -> Moment:
     periods = champion_periods(model, until)
     champion = periods[-1] if periods and periods[-1].end is None else None
     stages = {
-        int(slot.name): held.recorded
-        for slot, held in slots.items()
-        if slot.kind == "stage" and held.recorded not in (None, "None")
+        int(slot.name): slot_state.recorded
+        for slot, slot_state in slots.items()
+        if slot.kind == "stage" and slot_state.recorded not in (None, "None")
     }
     return Moment(
         model,
@@ -309,11 +309,11 @@ def champion_periods(model: str, events: Iterable[StoredEvent]) -> list[Period]:
         change = next((each for each in stored.event.changes if each.slot == slot), None)
         if change is None or stored.event.type not in SETTLING:
             continue
-        held = periods[-1] if periods and periods[-1].end is None else None
-        if held and change.to == str(held.version):
+        current = periods[-1] if periods and periods[-1].end is None else None
+        if current and change.to == str(current.version):
             continue
-        if held:
-            periods[-1] = replace(held, end=stored.event.at)
+        if current:
+            periods[-1] = replace(current, end=stored.event.at)
         if change.to is not None:
             created_at = _created_at(stored.event.content, int(change.to))
             periods.append(Period(int(change.to), stored.event.at, None, stored.sequence, created_at))

@@ -197,7 +197,7 @@ def iso(moment: datetime) -> str:
 def _check(at: datetime, content: Mapping[str, Any], changes: Iterable[SlotChange]) -> None:
     """Raises TypeError for what is JSON, and no event that was ever written."""
     for name, kind in KINDS.items():
-        if (held := content.get(name)) is not None and type(held) is not kind:
+        if (value := content.get(name)) is not None and type(value) is not kind:
             raise TypeError(name)
     for gate in content.get("gates") or ():
         if type(gate) is not dict or "passed" not in gate:

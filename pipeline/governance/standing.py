@@ -52,8 +52,8 @@ class Step(NamedTuple):
     cut: int | None = None  # from where the stack is cut off
 
 
-def marks(event: Event, held: Callable[[TopicMark], Event | None]) -> list[TopicMark]:
-    """The marks that an event takes over; of `Topic.NUMBER` the first event keeps it. held: the event of a mark."""
+def marks(event: Event, earlier: Callable[[TopicMark], Event | None]) -> list[TopicMark]:
+    """The marks that an event takes over; of `Topic.NUMBER` the first event keeps it. earlier: the event of a mark."""
     subject: Mapping[str, Any] = event.content.get("subject") or {}
     number = subject.get("version")
     if number is None and event.type is not EventType.ADOPTED:
@@ -66,7 +66,7 @@ def marks(event: Event, held: Callable[[TopicMark], Event | None]) -> list[Topic
         return found
     if event.type in SETTLED and (recorded := recorded_by(event)):
         mark = TopicMark(event.model, Topic.FILES, number)
-        before = held(mark)
+        before = earlier(mark)
         if recorded.counts_after(None if before is None else recorded_by(before)):
             found.append(mark)
     elif event.type is EventType.DECIDED and event.content.get("gates"):
@@ -80,7 +80,7 @@ def is_version(number: object) -> TypeGuard[int]:
     return type(number) is int and 0 < number < MOST
 
 
-def champion_step(event: Event, sequence: int, *, held: ChampionHeld, depth_of: Callable[[int], int | None]) -> Step:
+def champion_step(event: Event, sequence: int, *, before: ChampionHeld, depth_of: Callable[[int], int | None]) -> Step:
     """depth_of: the lowest place of a version on the stack. Raises ValueError for a champion that is no number."""
     slot = Slot.of_alias(event.model, CHAMPION)
     change = next((each for each in event.changes if each.slot == slot), None)
@@ -90,8 +90,8 @@ def champion_step(event: Event, sequence: int, *, held: ChampionHeld, depth_of: 
     cut = depth = None
     if version is not None and event.type in SETTLED:
         cut = depth_of(version) if event.content.get("meaning") == "rollback" else None
-        depth = held.depth + 1 if cut is None and held.top != version else None
-    period = version != held.champion
+        depth = before.depth + 1 if cut is None and before.top != version else None
+    period = version != before.champion
     row = ChampionRow(sequence, version, period, depth) if period or depth else None
     return Step(row, cut)
 
@@ -119,8 +119,8 @@ class LedgerStanding:
 
     def sequences(self, model: str, topic: Topic, version: int | None = None) -> list[int]:
         """Of the events that still count, in order."""
-        held = (mark for mark in self.marks if mark[:2] == (model, topic) and version in (None, mark.version))
-        return sorted(self.marks[mark] for mark in held)
+        wanted = (mark for mark in self.marks if mark[:2] == (model, topic) and version in (None, mark.version))
+        return sorted(self.marks[mark] for mark in wanted)
 
     def periods(self, model: str) -> list[int]:
         """The sequences of the events with which a period begins or ends."""
@@ -134,8 +134,8 @@ class LedgerStanding:
         rows, stack = self.champions.setdefault(event.model, {}), self._stacks.setdefault(event.model, [])
         newest = next((row for row in reversed(rows.values()) if row.period), None)
         top = stack[-1] if stack else None
-        held = ChampionHeld(newest and newest.version, len(stack), top and top.version)
-        step = champion_step(event, sequence, held=held, depth_of=lambda version: _depth(stack, version))
+        before = ChampionHeld(newest and newest.version, len(stack), top and top.version)
+        step = champion_step(event, sequence, before=before, depth_of=lambda version: _depth(stack, version))
         if step.cut is not None:
             for row in stack[step.cut :]:
                 rows[row.sequence] = row._replace(depth=None)

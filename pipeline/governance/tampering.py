@@ -78,8 +78,8 @@ class Watch:
 
     def _recorded(self, model: str, versions: Iterable[int]) -> tuple[dict[int, RecordedFiles], int | None]:
         """The files of some versions, and the champion."""
-        held = self.ledger.slots(model).get(Slot.of_alias(model, CHAMPION))
-        champion = None if held is None or held.recorded is None else int(held.recorded)
+        slot = self.ledger.slots(model).get(Slot.of_alias(model, CHAMPION))
+        champion = None if slot is None or slot.recorded is None else int(slot.recorded)
         counting = (each for version in versions for each in self.ledger.current(model, Topic.FILES, version))
         return recorded_files(stored.event for stored in counting), champion
 
