@@ -210,7 +210,7 @@ def test_a_dask_worker_writes_the_files_again(tmp_path: Path) -> None:
         assert model.ask(request, seconds=60, about="it") == before
     finally:
         model.teardown(Station())
-    assert not any(place.exists() for place in model.places)
+    assert not any(folder.exists() for folder in model.folders)
 
 
 def test_a_cluster_that_refuses_keeps_nothing(tmp_path: Path) -> None:
