@@ -1,6 +1,8 @@
 """What every publisher promises: in memory, on a SQLite store, and on a tracking server."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +15,7 @@ from sklearn.dummy import DummyClassifier
 from pipeline.adapters.mlflow.publisher import MlflowPublisher
 from pipeline.adapters.mlflow.registry import MlflowRegistry
 from pipeline.governance.errors import NotFound, Unavailable
+from pipeline.settings import ROOT
 from pipeline.training.files import digests
 from pipeline.training.model_folder import FILES, MODEL_FILE
 from pipeline.training.register import NewVersion, Published, Publisher
@@ -203,3 +206,12 @@ def test_a_server_that_is_not_there_is_one_sentence() -> None:
         MlflowPublisher(f"http://someone:secret@127.0.0.1:{port}", experiment="e").find("m", "k1")
 
     assert str(caught.value) == "The registry does not answer."
+
+
+def test_training_runs_without_mlflow() -> None:
+    """The steps before a registration, a rebuild, and the publisher itself until it is asked."""
+    modules = ("training.train", "reproduce.reproduce", "bootstrap", "adapters.mlflow.publisher")
+    script = "".join(f"import pipeline.{each}; " for each in modules) + "import sys; print('mlflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+
+    assert done.stdout == "False\n"
