@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from pipeline.governance.claims import RecomputedMetrics
 from pipeline.governance.decide import Decider
 from pipeline.governance.errors import Refused
+from pipeline.governance.evidence import RecomputedMetrics
 from pipeline.governance.lifecycle import Move
 from pipeline.governance.paired import Agreement, Confusions, Flips, Paired
 from pipeline.governance.policy import Actor, Established, Policy

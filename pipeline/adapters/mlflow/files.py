@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 
-# Where a version's files are, and getting at them: in place on this machine, else a private copy for a moment.
+# Where a version's files are, and access to them: in place on this machine, else as a private copy for a moment.
 
 # Anybody who may register names a source: no address that would let them send requests from here.
 REMOTE = ("mlflow-artifacts", "s3", "gs", "r2", "abfs", "abfss", "wasb", "wasbs", "dbfs", "hdfs", "viewfs")
