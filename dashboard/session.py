@@ -162,14 +162,14 @@ def gone() -> dict[str, tuple[OutOfBandChange, ...]]:
 
 
 @fresh(most=1)
-def unknown_registry() -> str:
-    """Why the ledger says nothing about this registry, or ""."""
+def unknown_registry() -> str | None:
+    """Why the ledger says nothing about this registry; None where nothing is wrong."""
     return desk().unknown_registry()
 
 
 @fresh(most=1)
-def silence() -> str:
-    """Why the registry does not answer, or ""."""
+def silence() -> str | None:
+    """Why the registry does not answer; None where nothing is wrong."""
     return desk().silence()
 
 

@@ -14,6 +14,7 @@ from pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from pipeline.serving.scorer import Scorer
+    from pipeline.training.register import Publisher
 
 
 class SystemClock:
@@ -103,6 +104,13 @@ def desk(settings: Settings | None = None) -> GovernanceService:
         new_id=lambda: uuid.uuid4().hex,
         recomputer=WorkerRecomputer(registry, used.serving),
     )
+
+
+def publisher(settings: Settings) -> "Publisher":
+    """Where training registers versions; opens nothing before it is asked."""
+    from pipeline.adapters.mlflow.publisher import MlflowPublisher
+
+    return MlflowPublisher(settings.environment.tracking_uri, experiment=settings.registry.experiment)
 
 
 def scorer(settings: Settings, service: GovernanceService) -> "Scorer":

@@ -11,7 +11,7 @@ import pandas as pd
 from dashboard.components import words
 from pipeline.governance.documents import Evaluation
 from pipeline.governance.evidence import Evidence, Metric
-from pipeline.governance.gates import GateResult
+from pipeline.governance.gates import GateResult, label_of
 from pipeline.governance.history import GateCount
 from pipeline.governance.ledger import iso
 from pipeline.governance.out_of_band import OutOfBandChange
@@ -84,7 +84,7 @@ def gate_rows(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Result": [[row["result"]] for row in found],
-            "Gate": [row["name"] for row in found],
+            "Gate": [label_of(str(row["name"])) for row in found],
             "Observed": [cell(row["observed"]) for row in found],
             "Required": [cell(row["required"]) for row in found],
             "Mode": [row["mode"] for row in found],

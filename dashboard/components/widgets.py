@@ -114,7 +114,7 @@ def gates_table(frame: pd.DataFrame, key: str) -> None:
             "Result": st.column_config.MultiselectColumn(
                 options=list(RESULT_COLOURS), color=list(RESULT_COLOURS.values()), width=88
             ),
-            "Gate": st.column_config.TextColumn(width=165),
+            "Gate": st.column_config.TextColumn(width=235),
             "Observed": st.column_config.TextColumn(width=215),
             "Required": st.column_config.TextColumn(width=180),
             "Mode": st.column_config.TextColumn(width=70, help="What the gate does when it is not passed"),
@@ -126,7 +126,7 @@ def gates_table(frame: pd.DataFrame, key: str) -> None:
 def failed_gates(gates: list[GateResult], title: str, colour: Colour) -> None:
     """The reasons of failed gates in full, where a cell of the table would cut them."""
     if gates:
-        with message(title, "\n".join(f"•  {gate.name}: {gate.why}" for gate in gates), colour=colour):
+        with message(title, "\n".join(f"•  {gate.label}: {gate.why}" for gate in gates), colour=colour):
             pass
 
 

@@ -64,7 +64,7 @@ def _form(review: Review, draft: DecisionDraft) -> None:
             words.action(draft.move),
             type="primary",
             disabled=not review.open,
-            help=f"Blocked by {', '.join(gate.name for gate in review.blocked_by)}" if not review.open else None,
+            help=f"Blocked by {', '.join(gate.label for gate in review.blocked_by)}" if not review.open else None,
             on_click=_decide,
             args=(draft,),
             width="stretch",
@@ -81,7 +81,7 @@ def _fields(review: Review, draft: DecisionDraft) -> None:
     )
     if review.warnings:
         named = words.count(len(review.warnings), "warning")
-        st.checkbox(f"I accept the {named}", key=draft.accept, help=", ".join(gate.name for gate in review.warnings))
+        st.checkbox(f"I accept the {named}", key=draft.accept, help=", ".join(gate.label for gate in review.warnings))
 
 
 def _draft(review: Review) -> DecisionDraft:

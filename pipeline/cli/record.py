@@ -11,8 +11,6 @@ from pipeline.cli import tables as record_tables
 from pipeline.cli.app import Json, Model, app, print_out, write
 from pipeline.governance.decide import RECONCILE_AFTER
 from pipeline.governance.errors import IntegrityFailure, InvalidInput
-from pipeline.governance.out_of_band import state_text
-from pipeline.governance.reconcile import IntegrityProblem, pending_json
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import read_settings
 
@@ -60,7 +58,7 @@ def verify(
     """
     service = desk()
     problems = service.verify(new=new, checkpoints=checkpoint or ())
-    unprotected = "" if checkpoint else service.unprotected()
+    unprotected = None if checkpoint else service.unprotected()
     notes = [*service.set_back(), *([unprotected] if unprotected else [])]
     content: dict[str, Any] = {"ok": not problems, "problems": [problem.as_json() for problem in problems]}
     if notes:
@@ -94,25 +92,10 @@ def reconcile(
     if model is not None and (adopt or revert):
         end = service.adopt if adopt else service.revert
         events.append(end(model, reason=reason, actor=person(settings), expect=expect))
-    names = service.known_models() if model is None else [model]
-    gone = [name for name in service.gone_models() if name in names]
-    found = {name: held for name in names if (held := service.differences(name))}
-    unknown = service.unknown_registry()  # what was recorded just now makes it known
-    changed = [IntegrityProblem("registry", "", unknown)] if unknown else []
-    changed += [
-        IntegrityProblem("tampering", name, each.sentence) for name in names for each in service.changed_files(name)
-    ]
-    pending = service.pending(model)
-    content = {
-        "events": [{"sequence": each.sequence, "type": each.event.type, "model": each.event.model} for each in events],
-        "differences": [each.as_json() for held in found.values() for each in held],
-        "states": {name: state_text(held) for name, held in found.items()},
-        "pending": [pending_json(each) for each in pending],
-        "gone": gone,
-        "problems": [each.as_json() for each in changed],
-    }
-    print_out(as_json, content, lambda: record_tables.reconciled(events, found, gone, pending=pending, changed=changed))
-    if changed:
+    found = service.unresolved(model)  # what was recorded just now makes the registry known
+    recorded = [{"sequence": each.sequence, "type": each.event.type, "model": each.event.model} for each in events]
+    print_out(as_json, {"events": recorded, **found.as_json()}, lambda: record_tables.reconciled(events, found))
+    if found.problems:
         raise typer.Exit(IntegrityFailure.exit_code)
 
 

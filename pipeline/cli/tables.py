@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from pipeline.governance.evidence import Evidence
     from pipeline.governance.history import Entry, Moment
     from pipeline.governance.ledger import StoredEvent
-    from pipeline.governance.out_of_band import OutOfBandChange
-    from pipeline.governance.ports import ModelRecord, PendingDecision, Upgrade, VersionRow
-    from pipeline.governance.reconcile import IntegrityProblem
+    from pipeline.governance.ports import ModelRecord, Upgrade, VersionRow
+    from pipeline.governance.reconcile import IntegrityProblem, Unresolved
     from pipeline.governance.review import Review
     from pipeline.reproduce.reproduce import Reproduction
     from pipeline.serving.batch.batch import Scored
@@ -102,7 +101,7 @@ def _lineage(found: "Lineage") -> list[list[object]]:
 
 def review(found: "Review") -> None:
     rows = [
-        [gate.name, _verdict(gate.passed, gate.mode.value), gate.observed, gate.required, gate.why]
+        [gate.label, _verdict(gate.passed, gate.mode.value), gate.observed, gate.required, gate.why]
         for gate in found.gates
     ]
     table(["Gate", "Verdict", "Observed", "Required", "Why"], rows)
@@ -237,31 +236,24 @@ def problems(found: "Sequence[IntegrityProblem]") -> None:
     table(["Kind", "Model", "Problem"], [[each.kind, each.model, each.text] for each in found])
 
 
-def reconciled(
-    events: "Sequence[StoredEvent]",
-    found: "Mapping[str, Sequence[OutOfBandChange]]",
-    gone: "Sequence[str]",
-    *,
-    pending: "Sequence[PendingDecision]",
-    changed: "Sequence[IntegrityProblem]",
-) -> None:
-    """`found`: what differs, by model. gone: models that only the ledger still knows. pending: what has not ended."""
+def reconciled(events: "Sequence[StoredEvent]", found: "Unresolved") -> None:
+    """What was recorded just now, and what is left for a person to end."""
     rows = [[each.sequence, each.event.type.value, each.event.model] for each in events]
     table(["No.", "Event", "Model"], rows, empty="Nothing to record.")
-    differences = [each for held in found.values() for each in held]
+    differences = [each for changes in found.differences.values() for each in changes]
     open_rows = [[each.slot.model, each.sentence, when(each.since), when(each.seen)] for each in differences]
     heads = ["Model", "Difference", "After (UTC)", "Seen (UTC)"]
-    unknown = any(each.kind == "registry" for each in changed)
+    unknown = any(each.kind == "registry" for each in found.problems)
     empty = "Nothing is recorded of this registry." if unknown else "Stages and aliases are as recorded."
     table(heads, open_rows, empty=empty)
-    for model, held in found.items():
-        line(f"State of {model}: {state_text(held)}")
-    for each in pending:
+    for model, changes in found.differences.items():
+        line(f"State of {model}: {state_text(changes)}")
+    for each in found.pending:
         line(f"{each.model}: {pending_sentence(each)}.")
-    for model in gone:
+    for model in found.gone:
         line(f"{model}: the registry does not have this model any more; it was renamed or deleted there.")
-    if changed:
-        problems(changed)
+    if found.problems:
+        problems(found.problems)
 
 
 # Predictions, explanations and scored files, as the verbs print them.

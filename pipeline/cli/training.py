@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipeline.bootstrap import desk
+from pipeline.bootstrap import desk, publisher
 from pipeline.cli import tables as training_tables
 from pipeline.cli.app import Json, Model, Version, app, print_out, say
 from pipeline.cli.printing import progress
@@ -26,7 +26,7 @@ def demo(as_json: Json = False) -> None:
     settings = read_settings()
     service = desk(settings)
     with progress(quiet=as_json) as report:
-        champion, registered = fill(settings, service, report, folder=VAR / "training")
+        champion, registered = fill(settings, service, publisher(settings), folder=VAR / "training", progress=report)
     _show_registered(service, registered, as_json, champion=champion)
 
 
@@ -46,7 +46,14 @@ def train(
     service = desk(settings)
     with progress(quiet=as_json) as report:
         registered = train_candidates(
-            settings, folder=folder, step=step, names=candidate, data=data, desk=service, progress=report
+            settings,
+            folder=folder,
+            publisher=publisher(settings),
+            step=step,
+            names=candidate,
+            data=data,
+            desk=service,
+            progress=report,
         )
     if step in {None, "register"}:
         _show_registered(service, registered, as_json)

@@ -37,7 +37,8 @@ class Losses:
         lines, n = draws.shape
         cells = (self.bins[draws] + np.arange(lines)[:, None] * CALIBRATION_BINS).ravel()
         sums = np.bincount(cells, weights=self.gaps[draws].ravel(), minlength=lines * CALIBRATION_BINS)
-        return np.abs(sums.reshape(lines, CALIBRATION_BINS)).sum(axis=1) / n
+        errors: Array = np.abs(sums.reshape(lines, CALIBRATION_BINS)).sum(axis=1) / n
+        return errors
 
 
 @dataclass(frozen=True)
@@ -150,15 +151,18 @@ class ClassCounts:
 
     @property
     def precision(self) -> Array:
-        return self.hits / self.predicted.clip(min=1)
+        share: Array = self.hits / self.predicted.clip(min=1)
+        return share
 
     @property
     def recall(self) -> Array:
-        return self.hits / self.support.clip(min=1)
+        share: Array = self.hits / self.support.clip(min=1)
+        return share
 
     @property
     def f1(self) -> Array:
-        return 2 * self.hits / (self.support + self.predicted).clip(min=1)
+        mean: Array = 2 * self.hits / (self.support + self.predicted).clip(min=1)
+        return mean
 
 
 def class_counts(matrices: Array) -> ClassCounts:

@@ -1,4 +1,4 @@
-"""Evaluation rows from a stranger's Parquet file: plain numbers and text, nothing unpacked before its size is known."""
+"""Reads evaluation rows from a stranger's Parquet file: plain numbers and text, unpacked once their size is known."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -87,17 +87,19 @@ def _needed(parquet: Arrow, name: str) -> tuple[list[str], list[str]]:
 
 
 def _values(column: Arrow, where: str) -> Array:
-    """Plain numbers or text: what a file says about Python types or pandas is not looked at."""
+    """A column as plain numbers or text; what the file says about Python types or pandas is not used."""
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
-        return column.cast(pa.float64(), safe=False).to_numpy()
+        numbers: Array = column.cast(pa.float64(), safe=False).to_numpy()
+        return numbers
     if not pa.types.is_dictionary(kind) or kind.value_type not in {pa.string(), pa.large_string()}:
         raise InvalidInput(f"{where}: holds {str(kind)[:80]}; evaluation rows hold numbers and text")
     whole = column.unify_dictionaries().combine_chunks()
     texts = [*whole.dictionary.to_pylist(), None]
     if any(len(text or "") > MOST_CHARACTERS for text in texts):
         raise InvalidInput(f"{where}: holds a text of more than {MOST_CHARACTERS:,} characters")
-    return np.array(texts, dtype=object)[whole.indices.fill_null(-1).to_numpy()]
+    values: Array = np.array(texts, dtype=object)[whole.indices.fill_null(-1).to_numpy()]
+    return values
 
 
 def require_same_rows(ours: Rows, theirs: Rows) -> None:

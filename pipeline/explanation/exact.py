@@ -70,14 +70,21 @@ class NotExact(Exception):
 
 @dataclass(frozen=True)
 class ExactMethod:
-    """sources: (encoded, original columns). base_values: (classes,)."""
+    """An exact method for one model: effects of the encoded columns, summed up over their original columns."""
 
+    # For people, such as "exact (linear)".
     name: str
+    # The transformer in front of the estimator; None where there is none.
     preparation: Preparation
+    # What predicts from the encoded columns.
     estimator: Model
+    # Shape (encoded columns, original columns): 1 where the first is computed from the second.
     sources: Numbers
+    # From encoded rows to the effect of each encoded column on each class.
     effects: Effects
+    # Shape (classes,): the output with nothing known.
     base_values: Numbers
+    # In what effects and output are measured.
     scale: Scale
 
     def explain(self, rows: pd.DataFrame) -> Explanation:
@@ -184,8 +191,8 @@ def _trees(estimator: Model) -> tuple[Effects, Numbers]:
 
     def effects(encoded: Numbers) -> Numbers:
         # One row per call: the C code holds the interpreter lock (shap#4162), a long call would stop every thread.
-        parts = [np.asarray(explainer.shap_values(row[None], check_additivity=False)) for row in encoded]
-        return np.concatenate(parts).reshape(*encoded.shape, -1)
+        values = [np.asarray(explainer.shap_values(row[None], check_additivity=False)) for row in encoded]
+        return np.concatenate(values).reshape(*encoded.shape, -1)
 
     return _of_each_class(estimator, effects, base)
 
@@ -195,7 +202,7 @@ def _lightgbm(estimator: Model, encoded: Numbers) -> tuple[Effects, Numbers]:
     from lightgbm.basic import LightGBMError
 
     def contributions(rows: Numbers) -> Numbers:
-        """(n, encoded and one for the base, classes)."""
+        """Shape (rows, encoded columns and one for the base value, classes)."""
         found = np.asarray(estimator.booster_.predict(rows, pred_contrib=True), dtype=np.float64)
         return found.reshape(len(rows), -1, rows.shape[1] + 1).transpose(0, 2, 1)
 
@@ -207,7 +214,7 @@ def _lightgbm(estimator: Model, encoded: Numbers) -> tuple[Effects, Numbers]:
 
 
 def _of_each_class(estimator: Model, effects: Effects, base: Numbers) -> tuple[Effects, Numbers]:
-    """A binary classifier tells of its second class only; the first has the opposite sign."""
+    """Adds the first class of a binary classifier, which is explained for its second class alone: the opposite sign."""
     if not hasattr(estimator, "classes_") or len(base) > 1:
         return effects, base
 

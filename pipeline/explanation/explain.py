@@ -13,7 +13,7 @@ from pipeline.governance.errors import InvalidInput
 
 
 class Explainer:
-    """A model made ready once for any number of calls; as large in memory as the model, so kept beside it or dropped.
+    """Explains one model: prepared once, for any number of calls; it needs as much memory as the model.
 
     model: a fitted scikit-learn Pipeline, or anything with predict_proba or predict, from the original columns.
     background: rows of the training data in those columns, about 50; sampling takes time in proportion to them.
@@ -58,7 +58,8 @@ class Explainer:
 
     def _one_thread(self) -> AbstractContextManager[object]:
         # On busy cores the threads of OpenMP wait for each other in loops: histogram boosting took five times as long.
-        return self._libraries.limit(limits=1, user_api="openmp")
+        limited: AbstractContextManager[object] = self._libraries.limit(limits=1, user_api="openmp")
+        return limited
 
     def _ordered(self, rows: pd.DataFrame) -> pd.DataFrame:
         columns = self._background.columns
@@ -70,5 +71,5 @@ class Explainer:
 
 
 def explain(model: Model, rows: pd.DataFrame, *, background: pd.DataFrame, seed: int = 0) -> Explanation:
-    """Once, from scratch; see Explainer. The same values for the same seed."""
+    """Explains rows with an Explainer that is made for this one call; the same values for the same seed."""
     return Explainer(model, background=background, seed=seed).explain(rows)

@@ -1,4 +1,4 @@
-"""What a model itself says: the yardstick of every explanation."""
+"""The model's own output for given rows, against which every explanation is checked."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def natural_scale(model: Model) -> Scale:
 
 
 def _kind_of(model: Model) -> str:
-    """scikit-learn's word for it; empty for what is not of its kind."""
+    """scikit-learn's estimator type, such as "clusterer"; empty for what is no scikit-learn estimator."""
     try:
         return get_tags(model).estimator_type or ""
     except (AttributeError, TypeError):
@@ -41,7 +41,7 @@ def _kind_of(model: Model) -> str:
 
 
 def class_names(model: Model, width: int) -> tuple[str, ...]:
-    """One name per column of the output; those of a classifier that does not tell them are numbers."""
+    """One name per column of the output; numbers where a classifier has no `classes_` that fit."""
     known = getattr(model, "classes_", None)
     if known is not None and len(known) == width and not any(np.ndim(name) for name in known):
         return tuple(str(name) for name in known)
@@ -49,9 +49,9 @@ def class_names(model: Model, width: int) -> tuple[str, ...]:
 
 
 def own_output(model: Model, rows: Rows, scale: Scale) -> Numbers:
-    """(n, classes) on `scale`; the margin of a binary model with both signs.
+    """Shape (rows, classes), on `scale`; the margin of a binary model stands for the first class with a minus sign.
 
-    Raises InvalidInput where the model refuses the rows, or says something else than one finite number per class.
+    Raises InvalidInput where the model refuses the rows, or gives something else than one finite number per class.
     """
     try:
         output = np.asarray(_call(model, rows, scale), dtype=np.float64)

@@ -19,7 +19,7 @@ Numbers = NDArray[np.float64]
 Scale = Literal["probability", "log-odds", "value"]
 SCALES = ("probability", "log-odds", "value")
 ARRAYS = ("values", "base_values", "output")
-WORDS: dict[str, type | tuple[type, ...]] = {
+DESCRIPTION: dict[str, type | tuple[type, ...]] = {
     "columns": list,
     "classes": list,
     "scale": str,
@@ -40,26 +40,29 @@ UNREADABLE = (
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What each original column adds to the model's output, per row and class: base + the sum over the columns.
+    """What each original column adds to the model's output, per row and class: base value + sum over the columns."""
 
-    columns: the original ones. classes: as text; the one entry "output" for a number.
-    values: (n, columns, classes), on `scale`. base_values: (classes,), what the model says with nothing known.
-    output: (n, classes), the model's own, on `scale`: "probability" in [0, 1], "log-odds" from its decision function,
-    or "value" in the unit of what is predicted.
-    sum_error: largest |base + sum - output|, of this method on these rows. tolerance: what may be rounding.
-    fallback: why no exact method was used; empty where one was.
-    """
-
+    # The original columns, before any encoding.
     columns: tuple[str, ...]
+    # As text; the one entry "output" where a number is predicted.
     classes: tuple[str, ...]
+    # The contributions, shape (rows, columns, classes), on `scale`.
     values: Numbers
+    # The output with nothing known, shape (classes,).
     base_values: Numbers
+    # The model's own output, shape (rows, classes).
     output: Numbers
+    # "probability" in [0, 1], "log-odds" from the decision function, or "value" in the unit of what is predicted.
     scale: Scale
+    # How the contributions were computed, for people.
     method: str
+    # Whether they are estimates.
     sampled: bool
+    # The largest |base value + sum - output| over these rows.
     sum_error: float
+    # The largest such difference that may be rounding.
     tolerance: float
+    # Why no exact method was used; empty where one was.
     fallback: str = ""
 
     def __len__(self) -> int:
@@ -92,7 +95,7 @@ def to_npz(explanation: Explanation) -> bytes:
     """The same bytes for the same explanation. `values` as float32, which rounds a probability by up to 6e-8; plain,
     because SHAP values hardly compress. sum_error is the one from before the rounding.
     """
-    about = {name: getattr(explanation, name) for name in WORDS}
+    about = {name: getattr(explanation, name) for name in DESCRIPTION}
     buffer = io.BytesIO()
     np.savez(
         buffer,
@@ -126,7 +129,7 @@ def _read(data: bytes) -> Explanation:
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         about = read_json(str(arrays["about"]))
         numbers = {name: arrays[name].astype(np.float64, casting="same_kind") for name in ARRAYS}
-    _require_words(about)
+    _require_description(about)
     _require_shapes(about, **numbers)
     names = {name: tuple(about[name]) for name in ("columns", "classes")}
     return Explanation(**{**about, **names, **numbers})
@@ -141,10 +144,10 @@ def _require_size(stream: IO[bytes], size: int) -> None:
         raise ValueError("an array is larger than its file")
 
 
-def _require_words(about: object) -> None:
-    if not isinstance(about, dict) or set(about) != set(WORDS):
-        raise ValueError(f"it must say {', '.join(WORDS)}")
-    wrong = [name for name, kind in WORDS.items() if not isinstance(about[name], kind)]
+def _require_description(about: object) -> None:
+    if not isinstance(about, dict) or set(about) != set(DESCRIPTION):
+        raise ValueError(f"it must say {', '.join(DESCRIPTION)}")
+    wrong = [name for name, kind in DESCRIPTION.items() if not isinstance(about[name], kind)]
     names = [*about["columns"], *about["classes"]] if not wrong else []
     finite = not wrong and math.isfinite(about["sum_error"]) and math.isfinite(about["tolerance"])
     if not finite or about["scale"] not in SCALES or not all(isinstance(name, str) for name in names):

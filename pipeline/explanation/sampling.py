@@ -15,27 +15,28 @@ from numpy.typing import NDArray
 from pipeline.explanation.model_output import Model, class_names, natural_scale, own_output
 from pipeline.explanation.result import Explanation, Numbers, Scale
 
-# Rows as small whole numbers, so that values of several rows can be mixed without touching their types.
-
 Codes = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """codes: (n, columns), the position of each value in the levels of its column; a missing value is a value."""
+    """Rows as small whole numbers, so that values of several rows can be mixed without touching their types."""
 
+    # Shape (rows, columns): the position of each value in the levels of its column.
     codes: Codes
+    # Per column the different values; a missing value is one of them.
     levels: tuple[Any, ...]
+    # The names of the columns.
     columns: pd.Index
 
     def decode(self, codes: Codes) -> pd.DataFrame:
-        """Rows with the values and types of the coded ones: whole numbers stay whole, missing stays missing."""
+        """Rows with the values and types of the encoded ones: whole numbers stay whole, missing stays missing."""
         pairs = zip(self.columns, self.levels, codes.T, strict=True)
         return pd.DataFrame({name: levels.take(column) for name, levels, column in pairs})
 
 
-def coded(frames: Sequence[pd.DataFrame]) -> EncodedRows:
-    """The frames, of the same columns, one below the other."""
+def encoded(frames: Sequence[pd.DataFrame]) -> EncodedRows:
+    """Encodes frames of the same columns, stacked in their order."""
     together = pd.concat(frames, ignore_index=True)
     pairs = [pd.factorize(column, use_na_sentinel=False) for _, column in together.items()]
     codes = np.column_stack([codes for codes, _ in pairs]).astype(np.int32)
@@ -85,31 +86,32 @@ def explain_by_sampling(
 def _values(
     model: Model, tables: tuple[pd.DataFrame, pd.DataFrame], ranks: Ranks, *, scale: Scale
 ) -> tuple[Numbers, Numbers]:
-    """(n, columns, classes) and (classes,) for the rows and the background rows of `tables`.
+    """The contributions, shape (rows, columns, classes), and the base values, shape (classes,).
 
-    ranks: (orders, columns), the turn of each column.
+    tables: the rows to explain, then the background rows. ranks: shape (orders, columns), the turn of each column.
     """
-    everything = coded(tables)
+    everything = encoded(tables)
     rows, background = np.split(everything.codes, [len(tables[0])])
 
     def mean_output(mixed: Codes) -> Numbers:
-        """(m, background rows, columns) to (m, classes). Rows that are the same are asked for once."""
+        """From shape (m, background rows, columns) to (m, classes); rows that are equal are predicted once."""
         flat = np.ascontiguousarray(mixed.reshape(-1, mixed.shape[-1]))
         as_bytes = flat.view(np.dtype((np.void, flat.itemsize * flat.shape[1]))).ravel()
         _, first, inverse = np.unique(as_bytes, return_index=True, return_inverse=True)
-        parts = np.split(first, range(MOST_ROWS_AT_ONCE, len(first), MOST_ROWS_AT_ONCE))
-        said = np.concatenate([own_output(model, everything.decode(flat[part]), scale) for part in parts])
-        return said[inverse].reshape(*mixed.shape[:2], -1).mean(axis=1)
+        batches = np.split(first, range(MOST_ROWS_AT_ONCE, len(first), MOST_ROWS_AT_ONCE))
+        output = np.concatenate([own_output(model, everything.decode(flat[batch]), scale) for batch in batches])
+        return output[inverse].reshape(*mixed.shape[:2], -1).mean(axis=1)
 
     present = _coalitions(ranks)
-    parts = [mean_output(np.where(present[:, None, :], row, background)) for row in rows]
-    values = np.stack([_effects(said.reshape(len(ranks), 2, -1, said.shape[1]), ranks) for said in parts])
-    return values, parts[0][0]
+    outputs = [mean_output(np.where(present[:, None, :], row, background)) for row in rows]
+    values = np.stack([_effects(output.reshape(len(ranks), 2, -1, output.shape[1]), ranks) for output in outputs])
+    return values, outputs[0][0]
 
 
 def _coalitions(ranks: Ranks) -> NDArray[np.bool_]:
-    """(orders * 2 * (columns + 1), columns): columns that come from the row, one more in each step from none to all;
-    each order forwards, then backwards.
+    """Which columns come from the row, one more in each step from none to all; each order forwards, then backwards.
+
+    Shape (orders * 2 * (columns + 1), columns).
     """
     steps = np.arange(ranks.shape[1] + 1)[:, None]
     forwards = ranks[:, None, :] < steps
@@ -117,8 +119,12 @@ def _coalitions(ranks: Ranks) -> NDArray[np.bool_]:
     return np.stack([forwards, backwards], axis=1).reshape(-1, ranks.shape[1])
 
 
-def _effects(said: Numbers, ranks: Ranks) -> Numbers:
-    """(columns, classes): the mean step at which a column joins. said: (orders, 2, columns + 1, classes)."""
-    steps = np.diff(said, axis=2)
+def _effects(output: Numbers, ranks: Ranks) -> Numbers:
+    """Shape (columns, classes): the mean step of the output at which a column joins.
+
+    output: shape (orders, 2, columns + 1, classes), each order forwards and backwards.
+    """
+    steps = np.diff(output, axis=2)
     orders = np.arange(len(ranks))[:, None]
-    return (steps[orders, 0, ranks] + steps[orders, 1, ranks.shape[1] - 1 - ranks]).mean(axis=0) / 2
+    both: Numbers = steps[orders, 0, ranks] + steps[orders, 1, ranks.shape[1] - 1 - ranks]
+    return both.mean(axis=0) / 2

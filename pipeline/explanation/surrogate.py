@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.explanation.model_output import Model, natural_scale, own_output
 from pipeline.explanation.result import Scale
-from pipeline.explanation.sampling import coded
+from pipeline.explanation.sampling import encoded
 
 SAMPLES = 1_000
 KERNEL_WIDTH = 0.75  # times the square root of the number of columns, as in the paper's own code
@@ -19,13 +19,13 @@ MOST = 5
 
 @dataclass(frozen=True)
 class SecondOpinion:
-    """weights: per column, how much more the model says with the row's value than with one from the background.
+    """A linear model of the model, around one row and for one class."""
 
-    r2: how well the linear model fits around the row, at most 1; near 0 or below, the weights mean little.
-    """
-
+    # Per column, by how much the output is larger with the row's value than with one from the background.
     weights: Mapping[str, float]
+    # How well the linear model fits around the row, at most 1; near 0 or below, the weights mean little.
     r2: float
+    # In what the output is measured.
     scale: Scale
 
 
@@ -45,18 +45,18 @@ def second_opinion(
     own. Raises InvalidInput where the model refuses the row.
     """
     random, scale = np.random.default_rng(seed), scale or natural_scale(model)
-    everything = coded([background, row[list(background.columns)].head(1)])
+    everything = encoded([background, row[list(background.columns)].head(1)])
     width = background.shape[1]
     kept = random.random((SAMPLES, width)) < 0.5  # noqa: PLR2004
     kept[0] = True
     drawn = random.integers(len(background), size=kept.shape)
     codes = np.where(kept, everything.codes[-1], everything.codes[drawn, np.arange(width)])
     with threadpool_limits(1, user_api="openmp"):  # see Explainer
-        said = own_output(model, everything.decode(codes), scale)[:, class_index]
+        output = own_output(model, everything.decode(codes), scale)[:, class_index]
     nearness = np.exp(-(~kept).sum(axis=1) / (KERNEL_WIDTH**2 * width))
-    line = Ridge(alpha=1.0).fit(kept, said, sample_weight=nearness)
-    weights = {str(name): float(weight) for name, weight in zip(background.columns, line.coef_, strict=True)}
-    return SecondOpinion(weights, float(line.score(kept, said, sample_weight=nearness)), scale)
+    linear = Ridge(alpha=1.0).fit(kept, output, sample_weight=nearness)
+    weights = {str(name): float(weight) for name, weight in zip(background.columns, linear.coef_, strict=True)}
+    return SecondOpinion(weights, float(linear.score(kept, output, sample_weight=nearness)), scale)
 
 
 def agreement(first: Mapping[str, float], second: Mapping[str, float], *, most: int = MOST) -> float:

@@ -1,4 +1,4 @@
-"""An explanation in plain words. Standard library only: screens use it on what the worker answered."""
+"""An explanation in sentences for people; standard library only, because screens use it on the worker's answers."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -76,14 +76,14 @@ def contrasts(
 
 def _in_turn(sides: tuple[Side, Side], effects: Sequence[float], what: str) -> str:
     """The first that moves the class noticeably names it; 0 is an effect that none notices."""
-    parts = []
+    clauses = []
     for side, effect in zip(sides, effects, strict=True):
         if effect:
-            parts.append(f"{_verb(effect)} {what} by {_amount(abs(effect), side.scale)} in {side.name}")
+            clauses.append(f"{_verb(effect)} {what} by {_amount(abs(effect), side.scale)} in {side.name}")
         else:
-            parts.append(f"hardly moves {what} in {side.name}")
+            clauses.append(f"hardly moves {what} in {side.name}")
         what = "it"
-    return ", ".join(parts)
+    return ", ".join(clauses)
 
 
 def _comparable(effects: Mapping[str, float], *, share: bool) -> Mapping[str, float]:

@@ -209,8 +209,8 @@ def _impossible(row: VersionRow, evaluation: Evaluation) -> list[Gap]:
     """An accuracy in percent, say: it is compared with nothing."""
     measured = [(name, each.value) for name, each in evaluation.metrics.items()]
     figures = [*row.metrics.items(), *measured]
-    sentences = {not_a_share(name, value) for name, value in figures if value is not None} - {""}
-    return [Gap("not_a_share", f"{sentence}.") for sentence in sorted(sentences)]
+    sentences = {not_a_share(name, value) for name, value in figures if value is not None}
+    return [Gap("not_a_share", f"{sentence}.") for sentence in sorted(filter(None, sentences))]
 
 
 def finite(content: dict[str, Any]) -> tuple[dict[str, Any], list[Gap]]:

@@ -13,41 +13,72 @@ from pipeline.governance.ports import MetricDifference
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a gate may look at.
+class Missing:
+    """Takes the place of a fact that could not be found."""
 
-    incumbent: the champion's evidence, None where there is none or where it is the version itself. differences: None
-    where the two could not be compared, and `not_compared` says why. recorded_digest: of the champion to return to.
-    smoke: what the smoke prediction gave, None where it failed or was not asked for, and `smoke_failure` says why;
-    smoke_tried: whether anything is known about the version, which the trust policy or a missing example may prevent.
-    recomputation: likewise, with `recompute_failure`; both are empty where nobody asked for it.
-    metrics: how they are found.
-    """
+    why: str  # one sentence
+    tried: bool = True  # False where the trust policy, or a missing example, leaves the fact unknown
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a gate may look at."""
 
     move: Move
     evidence: Evidence
     state: ModelState
+    # The champion's evidence; None where there is no champion, or where it is the version itself.
     incumbent: Evidence | None = None
-    differences: Sequence[MetricDifference] | None = None
-    not_compared: str = ""
+    # Candidate minus incumbent on the same rows; empty where there is no incumbent or no gate compares.
+    differences: Sequence[MetricDifference] | Missing = ()
+    # Of the files with which the version to return to was last champion.
     recorded_digest: str | None = None
-    smoke: str | None = None
-    smoke_failure: str = ""
-    smoke_tried: bool = True
-    recomputation: Recomputation | None = None
-    recompute_failure: str = ""
+    # What the version predicts for its own input example, in words.
+    smoke: str | Missing = Missing("It was not tried.", tried=False)
+    # None where nobody asked for it.
+    recomputation: Recomputation | Missing | None = None
+    # How metrics are found and judged.
     metrics: MetricRules = DEFAULT_RULES
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What a gate saw. present: whether there was anything to look at. why: one sentence, shown when not passed."""
+    """What a gate saw."""
 
     observed: Any
     required: str
     passed: bool
-    why: str = ""
-    present: bool = True
+    why: str = ""  # one sentence, shown where the gate is not passed
+    present: bool = True  # whether there was anything to look at
+
+
+# What people read; the policy, the ledger and every other program have the name.
+LABELS: Mapping[str, str] = {
+    "changes_something": "Something changes",
+    "slot_settled": "Ledger and registry agree",
+    "files_unchanged": "Files unchanged since recorded",
+    "move_listed": "Move is in the policy",
+    "version_ready": "Version is ready",
+    "files_present": "Files are there",
+    "signature": "Signature",
+    "feature_schema": "Feature schema",
+    "accuracy": "Accuracy",
+    "error": "Error",
+    "better_than_baseline": "Better than the baseline",
+    "stage_is_staging": "Reviewed in Staging",
+    "not_champion": "Does not serve as champion",
+    "not_worse_than_incumbent": "Not worse than the champion",
+    "no_slice_worse": "No slice worse than the champion's",
+    "explanation_adds_up": "Explanation adds up",
+    "digest_recorded": "Files of the former champion",
+    "smoke_prediction": "Smoke prediction",
+    "claims_recomputed": "Claims hold when recomputed",
+}
+
+
+def label_of(name: str) -> str:
+    """The label of a gate; of one that this version of Signoff does not know, its name."""
+    return LABELS.get(name, name)
 
 
 @dataclass(frozen=True)
@@ -60,6 +91,10 @@ class GateResult:
     passed: bool
     mode: Mode
     why: str
+
+    @property
+    def label(self) -> str:
+        return label_of(self.name)
 
     @property
     def blocks(self) -> bool:
@@ -178,11 +213,12 @@ def not_worse_than_incumbent(facts: Facts, rule: GateRule) -> Observation:
     required = f"{metric} not distinguishably worse than the champion's"
     if facts.incumbent is None:
         return Observation("no other champion", required, passed=True)
-    overall = [each for each in facts.differences or () if not each.slice]
+    overall = [each for each in _compared(facts) if not each.slice]
     found = next((each for each in overall if facts.metrics.same(each.metric, metric)), None)
     if found is None:
         there = f"{metric} was not compared; compared were {named(each.metric for each in overall)}."
-        why = f"{facts.not_compared or there}{_claims(facts, metric)}"
+        why = facts.differences.why if isinstance(facts.differences, Missing) else there
+        why = f"{why}{_claims(facts, metric)}"
         return Observation(None, required, passed=False, why=why, present=False)
     observed = f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f}, n = {found.n:,})"
     if found.verdict is None:
@@ -198,11 +234,13 @@ def no_slice_worse(facts: Facts, rule: GateRule) -> Observation:
     required = f"no slice with n ≥ {fewest} distinguishably worse in {metric}"
     if facts.incumbent is None:
         return Observation("no other champion", required, passed=True)
-    sliced = [each for each in facts.differences or () if each.slice]
+    sliced = [each for each in _compared(facts) if each.slice]
     inside = [each for each in sliced if facts.metrics.same(each.metric, metric)]
-    if facts.differences is None or (sliced and not inside):
-        compared = f"Slices are compared in {named({each.metric for each in sliced})}, not in {metric}."
-        return Observation(None, required, passed=False, why=facts.not_compared or compared, present=False)
+    if isinstance(facts.differences, Missing):
+        return Observation(None, required, passed=False, why=facts.differences.why, present=False)
+    if sliced and not inside:
+        why = f"Slices are compared in {named({each.metric for each in sliced})}, not in {metric}."
+        return Observation(None, required, passed=False, why=why, present=False)
     slices = [each for each in inside if each.n >= fewest]
     worse = sorted((each for each in slices if each.verdict == "worse"), key=lambda each: -abs(each.difference))
     listed = "; ".join(f"{each.slice} {each.difference:+.4f}, n = {each.n:,}" for each in worse[:MOST_SLICES])
@@ -233,17 +271,18 @@ def digest_recorded(facts: Facts, _: GateRule) -> Observation:
 
 def smoke_prediction(facts: Facts, _: GateRule) -> Observation:
     """The version loads under the trust policy, in a process of its own, and predicts its own input example."""
-    passed = facts.smoke is not None
-    return Observation(
-        facts.smoke, "predicts its input example", passed, facts.smoke_failure, present=facts.smoke_tried
-    )
+    required = "predicts its input example"
+    if isinstance(facts.smoke, Missing):
+        return Observation(None, required, passed=False, why=facts.smoke.why, present=facts.smoke.tried)
+    return Observation(facts.smoke, required, passed=True)
 
 
 def claims_recomputed(facts: Facts, _: GateRule) -> Observation:
     """The metrics and predictions that came with the version are those that its own bytes give on the stored rows."""
     required, found = f"claims within {TOLERANCE:.0e} of what is recomputed", facts.recomputation
-    if found is None:
-        return Observation(None, required, passed=False, why=facts.recompute_failure, present=False)
+    if found is None or isinstance(found, Missing):
+        why = found.why if found else "Nobody has asked for it."
+        return Observation(None, required, passed=False, why=why, present=False)
     observed = f"{len(found.contradicted)} of {len(found.claims)} claims differ, n = {found.measured.n:,}"
     return Observation(observed, required, found.holds, found.sentence)
 
@@ -280,8 +319,7 @@ WHEN_ASKED = {RECOMPUTING: GateRule(Mode.WARN)}  # a policy that lists the gate 
 def check_gates(facts: Facts, rules: Mapping[str, GateRule]) -> list[GateResult]:
     """The gates of the move in the policy's order, after what was asked for. A rule that names no gate: KeyError."""
     results = []
-    asked = facts.recomputation is not None or facts.recompute_failure
-    for name, rule in ({**WHEN_ASKED, **rules} if asked else rules).items():
+    for name, rule in (rules if facts.recomputation is None else {**WHEN_ASKED, **rules}).items():
         found = GATES[name](facts, rule)
         mode = _mode(name, rule, found, ours=facts.evidence.ours)
         why = "" if found.passed else found.why
@@ -293,6 +331,10 @@ def _mode(name: str, rule: GateRule, found: Observation, *, ours: bool) -> Mode:
     mode = rule.mode_for(ours=ours, present=found.present)
     softened = name in WARNS_WHEN_MISSING and not found.present and rule.missing is None
     return Mode.WARN if softened and mode is Mode.PREVENT else mode
+
+
+def _compared(facts: Facts) -> Sequence[MetricDifference]:
+    return () if isinstance(facts.differences, Missing) else facts.differences
 
 
 def _there(held: bool, what: str, why: str) -> Observation:

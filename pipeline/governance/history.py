@@ -127,10 +127,10 @@ class Moment:
         return self.since is not None and self.since <= self.at
 
     @property
-    def unknown(self) -> str:
-        """Why nothing is said about that time, as one sentence; empty where it is known."""
+    def unknown(self) -> str | None:
+        """Why nothing is said about that time, as one sentence; None where it is known."""
         if self.known:
-            return ""
+            return None
         if self.since is None:
             return "The ledger has not taken this model over: nothing is known about it."
         begin = f"{self.since.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
@@ -168,6 +168,7 @@ class HistoryPage:
 
 
 UNREADABLE = UnknownType("unreadable")
+PAGE_LINES = 50
 
 
 def entry(stored: StoredEvent | UnreadableEvent) -> Entry:

@@ -184,10 +184,10 @@ def is_share(name: str) -> bool:
     return any(_ends_in(_without_score(core), SHARES | SHARED_ERRORS) for core, spread in _cores(words) if not spread)
 
 
-def not_a_share(name: str, value: float) -> str:
-    """Why a value cannot be this metric, in a sentence; empty where it can."""
+def not_a_share(name: str, value: float) -> str | None:
+    """Why a value cannot be this metric, in a sentence; None where it can."""
     if not is_share(name) or 0 <= value <= 1:
-        return ""
+        return None
     return f"{name} is {value:g}, and a share lies between 0 and 1"
 
 

@@ -107,9 +107,9 @@ class Policy:
         """Neither gates nor roles for a move that is not listed."""
         return self.moves.get(kind, MoveRules())
 
-    def closed(self, kind: MoveKind) -> str:
-        """Why nobody may make the move, in a sentence; empty where it is listed."""
-        return "" if kind in self.moves else f"policy.moves does not list {kind.value}: nobody may do it."
+    def closed(self, kind: MoveKind) -> str | None:
+        """Why nobody may make the move, in a sentence; None where it is listed."""
+        return None if kind in self.moves else f"policy.moves does not list {kind.value}: nobody may do it."
 
     def authorise(self, actor: Actor, kind: MoveKind) -> None:
         """Raises NotAllowed where none of the actor's roles allows the move."""

@@ -277,8 +277,8 @@ class Ledger(Protocol):
         checkpoints: files of them from elsewhere. Raises NotFound and InvalidInput for one that cannot be read.
         """
 
-    def unprotected(self) -> str:
-        """What nothing would show because there are no checkpoints; empty where there are some, or no ledger."""
+    def unprotected(self) -> str | None:
+        """What nothing would show because there are no checkpoints; None where there are some, or no ledger."""
 
     def stamps(self) -> Iterator[tuple[int, datetime]]:
         """Number and time of each event that has one, in order of sequence."""

@@ -1,6 +1,6 @@
 """Holding the ledger against the registry: first sight, crashes, changes by another way, bytes that changed."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, timedelta
@@ -22,6 +22,7 @@ from pipeline.governance.out_of_band import (
     find_differences,
     own_slots,
     put_in_use,
+    state_text,
     unreported,
 )
 from pipeline.governance.policy import Actor
@@ -238,6 +239,25 @@ class IntegrityProblem:
 
 
 @dataclass(frozen=True)
+class Unresolved:
+    """What is left for a person after reconciling, for one model or all."""
+
+    differences: Mapping[str, Sequence[OutOfBandChange]]  # by model; only models with any
+    pending: Sequence[PendingDecision]
+    gone: Sequence[str]  # models that were taken over, and that the registry does not have any more
+    problems: Sequence[IntegrityProblem]  # an unknown registry, and changed files of versions in use
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "differences": [each.as_json() for found in self.differences.values() for each in found],
+            "states": {model: state_text(found) for model, found in self.differences.items()},
+            "pending": [pending_json(each) for each in self.pending],
+            "gone": list(self.gone),
+            "problems": [each.as_json() for each in self.problems],
+        }
+
+
+@dataclass(frozen=True)
 class Verification:
     """What `verify` is asked.
 
@@ -304,8 +324,8 @@ def _model_problems(reconciler: Reconciler, model: str) -> Iterator[IntegrityPro
     yield from (IntegrityProblem("tampering", model, each.sentence) for each in reconciler.changed_files(model))
 
 
-def unknown_registry(ledger: Ledger, registry: str | None) -> str:
-    """Why the ledger's word about this registry is worth nothing, as one sentence; empty where it knows it.
+def unknown_registry(ledger: Ledger, registry: str | None) -> str | None:
+    """Why the ledger's word about this registry is worth nothing, as one sentence; None where it knows it.
 
     registry: the id that it has, None where it has none.
     """
@@ -318,7 +338,7 @@ def unknown_registry(ledger: Ledger, registry: str | None) -> str:
         return f"the ledger holds nothing about {here} ({its}), it knows {_named(known)}; name the right address, {new}"
     addresses = [each.address for each in known if each.registry == registry]
     if not ledger.address or not addresses or ledger.address in addresses:
-        return ""
+        return None
     held = ", ".join(addresses[-MOST_NAMED:])
     return (
         f"the ledger knows {here} by its id {registry}, but at {held}; name that address, or reconcile if it has moved"

@@ -1,6 +1,6 @@
 """A review: evidence, gates and incumbent of one move, and whether the move is open."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from pipeline.governance.errors import (
     WarningsNotAccepted,
 )
 from pipeline.governance.evidence import Evidence, assemble
-from pipeline.governance.gates import COMPARING, RECOMPUTING, Facts, GateResult, check_gates
+from pipeline.governance.gates import COMPARING, RECOMPUTING, Facts, GateResult, Missing, check_gates
 from pipeline.governance.history import rollback_target
 from pipeline.governance.ledger import SlotState, Topic, former_champions, slot_text
 from pipeline.governance.lifecycle import CHAMPION, Change, ModelState, Move, MoveKind, Slot, plan_changes
@@ -58,7 +58,7 @@ class Review:
     changes: tuple[Change, ...]
     slots: tuple[SlotState, ...]
     gates: tuple[GateResult, ...]
-    differences: tuple[MetricDifference, ...] | None = None
+    differences: tuple[MetricDifference, ...] = ()
     recomputation: Recomputation | None = None
 
     @property
@@ -139,22 +139,17 @@ class Reviewer:
         record = self.registry.version(move.model, move.version or self._holder(move, state))
         evidence = self.evidence(record, fresh=fresh)
         incumbent = self._incumbent(evidence, state)
-        differences, not_compared = self._compare(move, record, incumbent)
         wanted = recompute or RECOMPUTING in self.policy.rules_of(move.kind).gates
-        recomputation, recompute_failure = recomputed, ""
-        if wanted and recomputed is None:
-            recomputation, recompute_failure = self._recompute(record, evidence)
+        recomputation = self._recompute(record, evidence) if wanted and recomputed is None else recomputed
         facts = Facts(
             move,
             evidence,
             state,
             incumbent=incumbent,
-            differences=differences,
-            not_compared=not_compared,
+            differences=self._compare(move, record, incumbent),
             recorded_digest=self._recorded_digest(move),
-            **self._smoke(move, record, evidence),
+            smoke=self._smoke(move, record, evidence),
             recomputation=recomputation,
-            recompute_failure=recompute_failure,
             metrics=self.policy.metrics,
         )
         changes = tuple(plan_changes(move, state))
@@ -165,8 +160,16 @@ class Reviewer:
         if move.kind in GIVES_A_ROLE:
             fixed.append(_files_unchanged(evidence, self._recorded(evidence)))
         gates = (*fixed, *check_gates(facts, self.policy.rules_of(move.kind).gates))
-        compared = None if differences is None else tuple(differences)
-        return Review(move, evidence, incumbent, changes, slots, gates, compared, recomputation)
+        return Review(
+            move,
+            evidence,
+            incumbent,
+            changes,
+            slots,
+            gates,
+            differences=() if isinstance(facts.differences, Missing) else tuple(facts.differences),
+            recomputation=None if isinstance(recomputation, Missing) else recomputation,
+        )
 
     def evidence(self, record: VersionRecord, *, fresh: bool = False) -> Evidence:
         """The evidence of a version; files that are gone are a gap, not an error."""
@@ -190,13 +193,13 @@ class Reviewer:
         held = self.ledger.slots(model)
         return tuple(held.get(change.slot, SlotState.initial(change.slot)) for change in changes)
 
-    def _recompute(self, record: VersionRecord, evidence: Evidence) -> tuple[Recomputation | None, str]:
+    def _recompute(self, record: VersionRecord, evidence: Evidence) -> Recomputation | Missing:
         try:
-            return self.recompute(record, evidence), ""
+            return self.recompute(record, evidence)
         except Unavailable:
             raise
         except SignoffError as error:
-            return None, f"Not recomputed: {error}."
+            return Missing(f"Not recomputed: {error}.")
 
     def _holder(self, move: Move, state: ModelState) -> int:
         version = state.aliases.get(move.alias or "")
@@ -214,15 +217,15 @@ class Reviewer:
 
     def _compare(
         self, move: Move, record: VersionRecord, incumbent: Evidence | None
-    ) -> tuple[list[MetricDifference] | None, str]:
+    ) -> Sequence[MetricDifference] | Missing:
         if incumbent is None or COMPARING.isdisjoint(self.policy.rules_of(move.kind).gates):
-            return None, ""
+            return ()
         try:
             champion = self.registry.version(move.model, incumbent.version)
             rows = [self.registry.read_file(each, EVALUATION_ROWS) for each in (record, champion)]
-            return self.comparer.compare(*rows), ""
+            return self.comparer.compare(*rows)
         except (NotFound, InvalidInput) as error:
-            return None, f"Not comparable on the same rows: {error}"
+            return Missing(f"Not comparable on the same rows: {error}")
 
     def _recorded(self, evidence: Evidence) -> RecordedFiles | None:
         counting = self.ledger.current(evidence.model, Topic.FILES, evidence.version)
@@ -246,20 +249,18 @@ class Reviewer:
         """The version to which a rollback returns; None where the ledger knows none."""
         return rollback_target(model, (stored.event for stored in self.ledger.former_champions(model, newest=2)))
 
-    def _smoke(self, move: Move, record: VersionRecord, evidence: Evidence) -> dict[str, Any]:
-        """The facts about it."""
+    def _smoke(self, move: Move, record: VersionRecord, evidence: Evidence) -> str | Missing:
+        """What the version predicts for its own input example. Raises Unavailable."""
         if "smoke_prediction" not in self.policy.rules_of(move.kind).gates:
-            return {}
+            return Missing("The policy does not ask for it.", tried=False)
         if evidence.file_digest is None:
-            return {"smoke_failure": "The model's files cannot be read."}
+            return Missing("The model's files cannot be read.")
         try:
-            return {"smoke": self.smoke.predict(record, file_digest=evidence.file_digest)}
+            return self.smoke.predict(record, file_digest=evidence.file_digest)
         except Unavailable:
             raise
-        except NotTried as error:
-            return {"smoke_failure": str(error), "smoke_tried": False}
         except SignoffError as error:
-            return {"smoke_failure": str(error)}
+            return Missing(str(error), tried=not isinstance(error, NotTried))
 
 
 def _sentences(gates: Iterable[GateResult]) -> str:
@@ -314,6 +315,6 @@ def _files_unchanged(evidence: Evidence, recorded: RecordedFiles | None) -> Gate
     """What was recorded of a version's bytes holds for good; other bytes are another version."""
     now = "no files" if evidence.file_digest is None else evidence.file_digest[:12]
     required = "recorded with this decision" if recorded is None else recorded.digest[:12]
-    difference = recorded.difference(evidence) if recorded else ""
+    difference = recorded.difference(evidence) if recorded else None
     why = f"Its files {difference}; register what is there as a new version." if difference else ""
     return GateResult(FILES_UNCHANGED, now, required, not why, Mode.PREVENT, why)

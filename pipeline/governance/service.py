@@ -13,6 +13,7 @@ from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.export import export
 from pipeline.governance.history import (
+    PAGE_LINES,
     Entry,
     GateCount,
     HistoryPage,
@@ -58,6 +59,7 @@ from pipeline.governance.reason import check_reason
 from pipeline.governance.reconcile import (
     IntegrityProblem,
     Reconciler,
+    Unresolved,
     Verification,
     find_problems,
     set_back,
@@ -66,8 +68,6 @@ from pipeline.governance.reconcile import (
 from pipeline.governance.review import Review, Reviewer
 from pipeline.governance.standing import LedgerView
 from pipeline.governance.tampering import Changed, Watch
-
-PAGE_LINES = 50
 
 
 class GovernanceService:
@@ -131,13 +131,13 @@ class GovernanceService:
         """The decisions that have not ended, oldest first, and for how long."""
         return self._reconciler.pending(model)
 
-    def silence(self) -> str:
-        """Why the registry does not answer; empty where it does. The record can be read all the same."""
+    def silence(self) -> str | None:
+        """Why the registry does not answer; None where it does. The record can be read all the same."""
         try:
             self._registry.registry_id()
         except Unavailable as error:
             return str(error)
-        return ""
+        return None
 
     def versions(self, model: str, metrics: Sequence[str] | None = None) -> list[VersionRow]:
         """Newest first, with the metrics asked for (None: all). Raises NotFound."""
@@ -316,13 +316,13 @@ class GovernanceService:
         asked = Verification(self._ledger.registry, self.known_models, new, checkpoints)
         return list(find_problems(self._ledger, self._reconciler, asked))
 
-    def unprotected(self) -> str:
-        """What verify cannot see for want of checkpoints, as a sentence; empty where there are some, or it found a
+    def unprotected(self) -> str | None:
+        """What verify cannot see for want of checkpoints, as a sentence; None where there are some, or where it found a
         ledger that cannot be read.
         """
         with suppress(Unavailable):
             return self._ledger.unprotected()
-        return ""
+        return None
 
     def set_back(self) -> list[str]:
         """Where time went back from one event to the next: one sentence each, of the newest.
@@ -333,9 +333,9 @@ class GovernanceService:
             return set_back(self._ledger)
         return []
 
-    def unknown_registry(self) -> str:
-        """Why the ledger says nothing about this registry, beside others that it knows; empty where it does."""
-        return unknown_registry(self._ledger, self._ledger.registry()) if self._ledger.exists() else ""
+    def unknown_registry(self) -> str | None:
+        """Why the ledger says nothing about this registry, beside others that it knows; None where it does."""
+        return unknown_registry(self._ledger, self._ledger.registry()) if self._ledger.exists() else None
 
     # Deciding
 
@@ -371,8 +371,7 @@ class GovernanceService:
 
     def take_over(self) -> list[StoredEvent]:
         """Record every model that the ledger has not seen yet."""
-        events = (self._reconciler.first_look(record.name) for record in self._registry.models())
-        return [event for event in events if event is not None]
+        return [event for each in self._registry.models() if (event := self._reconciler.first_look(each.name))]
 
     def look(self) -> list[StoredEvent]:
         """Record what is new without anybody's doing: models not seen yet, and what moved by another way.
@@ -396,6 +395,19 @@ class GovernanceService:
             with self._ledger.transaction():
                 """It keeps the address too, where the registry has moved."""
         return [event for each in models for event in self._reconciler.reconcile(each, min_age=min_age)]
+
+    def unresolved(self, model: str | None = None) -> Unresolved:
+        """What a reconcile leaves for a person to end; reads only."""
+        models = self.known_models() if model is None else [model]
+        unknown = self.unknown_registry()
+        problems = [IntegrityProblem("registry", "", unknown)] if unknown else []
+        changed = [(name, each) for name in models for each in self.changed_files(name)]
+        return Unresolved(
+            differences={name: found for name in models if (found := self.differences(name))},
+            pending=self.pending(model),
+            gone=[name for name in self.gone_models() if name in models],
+            problems=[*problems, *(IntegrityProblem("tampering", name, each.sentence) for name, each in changed)],
+        )
 
     def adopt(self, model: str, *, reason: str, actor: Actor, expect: str | None = None) -> StoredEvent:
         """Take what the registry holds as recorded from now on; `expect`: what the actor looked at, see state_text."""

@@ -180,11 +180,11 @@ class RecordedFiles(NamedTuple):
         """Whether it is about this very version: a number is given out again after a deletion."""
         return bool(self.created_at == evidence.content["created_at"])
 
-    def difference(self, evidence: Evidence) -> str:
-        """What is wrong with the files, after "its files"; empty where they are those recorded."""
+    def difference(self, evidence: Evidence) -> str | None:
+        """What is wrong with the files, after "its files"; None where they are those recorded."""
         now = evidence.file_digest
         if now == self.digest:
-            return ""
+            return None
         return f"{'are gone' if now is None else f'have the digest {now[:12]}'}, the ledger says {self.digest[:12]}"
 
 

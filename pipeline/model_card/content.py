@@ -92,34 +92,34 @@ def card(review: Review, record: ModelRecord, decisions: Sequence[Entry]) -> Car
         _files(evidence),
         _gaps(evidence),
     )
-    return Card(f"Model card: {line(evidence.model)}, version {evidence.version}", sections)
+    return Card(f"Model card: {one_line(evidence.model)}, version {evidence.version}", sections)
 
 
-def line(value: object) -> str:
+def one_line(value: object) -> str:
     """Anything as one line of visible text: None is empty, a float has up to six digits."""
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list | tuple):
-        return ", ".join(line(each) for each in value)
+        return ", ".join(one_line(each) for each in value)
     return visible(" ".join(str(value).split()))
 
 
 def _version(evidence: Evidence) -> Section:
     names = ("stage", "aliases", "status", "created_at", "registered_by", "run_id", "flavors")
-    rows = [(name.replace("_", " "), line(evidence.content[name])) for name in names]
-    rows += [("type", line(evidence.content["tags"].get("model_type"))), ("evidence", evidence.digest)]
+    rows = [(name.replace("_", " "), one_line(evidence.content[name])) for name in names]
+    rows += [("type", one_line(evidence.content["tags"].get("model_type"))), ("evidence", evidence.digest)]
     return Section("Version", table=_table(("", "Value"), [row for row in rows if row[1]]))
 
 
 def _intended_use(evidence: Evidence, record: ModelRecord) -> Section:
     stated = evidence.content["tags"].get("intended_use") or record.tags.get("intended_use")
     schema = evidence.feature_schema
-    uses = [line(text) for text in (stated, record.description, evidence.content["description"])]
+    uses = [one_line(text) for text in (stated, record.description, evidence.content["description"])]
     if schema.target:
-        named = "" if schema.classes is None else f", one of {line(schema.classes)}"
-        uses.append(f"Predicts {line(schema.target.get('name'))}{named}.")
+        named = "" if schema.classes is None else f", one of {one_line(schema.classes)}"
+        uses.append(f"Predicts {one_line(schema.target.get('name'))}{named}.")
     missing = () if stated else ("No intended use is written down (tag intended_use of the version or the model).",)
     return Section("Intended use", tuple(text for text in uses if text), missing=missing)
 
@@ -133,7 +133,7 @@ def _data(evidence: Evidence) -> Section:
         "evaluation fingerprint": evidence.evaluation.rows_fingerprint,
         "git commit": lineage.commit,
     }
-    rows = [(line(name).replace("_", " "), line(value)) for name, value in facts.items() if value is not None]
+    rows = [(one_line(name).replace("_", " "), one_line(value)) for name, value in facts.items() if value is not None]
     missing = () if lineage.data else ("Which data the version was trained on is not recorded.",)
     return Section("Data", tuple(sentences(evidence.data_report)), _table(("", "Value"), rows), missing)
 
@@ -165,15 +165,15 @@ def _slices(evidence: Evidence) -> Section:
 
 
 def _slice(found: SliceMetrics) -> str:
-    return f"{line(found.column)} = {line(found.value)}"
+    return f"{one_line(found.column)} = {one_line(found.value)}"
 
 
 def _explanation(evidence: Evidence) -> Section:
     summary = evidence.explanation
     if not summary.importance:
         return Section("Explanation", missing=("No explanation summary.",))
-    measured = f"Mean |contribution| of each column on the scale {line(summary.scale)}; {line(summary.method)}"
-    sentences = [f"{measured}, {line(summary.n) or 'an unknown number of'} rows."]
+    measured = f"Mean |contribution| of each column on the scale {one_line(summary.scale)}; {one_line(summary.method)}"
+    sentences = [f"{measured}, {one_line(summary.n) or 'an unknown number of'} rows."]
     if summary.adds_up is not None:
         sums = "add up" if summary.adds_up else "do not add up"
         allowed = f"off by {summary.sum_error:.1e}, allowed {summary.tolerance:.0e}"
@@ -184,14 +184,14 @@ def _explanation(evidence: Evidence) -> Section:
 
 def _limits(evidence: Evidence) -> Section:
     stated = evidence.content["tags"].get("limitations")
-    limits = [line(stated)] if stated else []
+    limits = [one_line(stated)] if stated else []
     if evidence.lineage.data.get("source") == SAMPLE:
         limits.append("Trained and evaluated on generated sample data.")
     if few := [each for each in evidence.evaluation.slices if (each.n or 0) < FEW_ROWS]:
         limits.append(f"Fewer than {FEW_ROWS} evaluation rows, too few to judge: {', '.join(map(_slice, few))}.")
     if recalls := [(each.recall, each) for each in evidence.evaluation.per_class if each.recall is not None]:
         lowest, worst = min(recalls, key=lambda pair: pair[0])
-        limits.append(f"Lowest recall: {line(worst.name)}, {lowest:.4f} (n = {line(worst.n)}).")
+        limits.append(f"Lowest recall: {one_line(worst.name)}, {lowest:.4f} (n = {one_line(worst.n)}).")
     if evidence.explanation.sampled:
         limits.append("The explanations are sampled, not exact.")
     missing = () if stated else ("No limits are written down (tag limitations of the version).",)
@@ -200,7 +200,13 @@ def _limits(evidence: Evidence) -> Section:
 
 def _gates(review: Review) -> Section:
     rows = [
-        (gate.name, "passed" if gate.passed else gate.mode.value, line(gate.observed), gate.required, line(gate.why))
+        (
+            gate.label,
+            "passed" if gate.passed else gate.mode.value,
+            one_line(gate.observed),
+            gate.required,
+            one_line(gate.why),
+        )
         for gate in review.gates
         if gate.name not in ALWAYS
     ]
@@ -213,10 +219,10 @@ def _decisions(entries: Sequence[Entry]) -> Section:
         (
             iso(each.at) if each.at else "",
             each.type.value,
-            line(each.signature),
-            line(each.before),
-            line(each.after),
-            line(each.reason),
+            one_line(each.signature),
+            one_line(each.before),
+            one_line(each.after),
+            one_line(each.reason),
         )
         for each in entries
     ]
@@ -226,14 +232,14 @@ def _decisions(entries: Sequence[Entry]) -> Section:
 
 
 def _files(evidence: Evidence) -> Section:
-    rows = [(line(each["path"]), f"{each['size']:,}", each["sha256"]) for each in evidence.content["files"]]
+    rows = [(one_line(each["path"]), f"{each['size']:,}", each["sha256"]) for each in evidence.content["files"]]
     sentences = (f"Digest of all files: {evidence.file_digest}",) if evidence.file_digest else ()
     missing = () if rows else ("The files cannot be read.",)
     return Section("Files", sentences, _table(("File", "Bytes", "sha256"), rows), missing)
 
 
 def _gaps(evidence: Evidence) -> Section:
-    gaps = tuple(f"{gap.name}: {line(gap.text)}" for gap in evidence.gaps)
+    gaps = tuple(f"{gap.name}: {one_line(gap.text)}" for gap in evidence.gaps)
     nothing = () if gaps else ("The registry has everything that it was asked for.",)
     return Section("Missing in the registry", nothing, missing=gaps)
 
@@ -250,7 +256,7 @@ def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table | N
 
 
 def _numbers(heads: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> Table | None:
-    """Fractions with four digits; everything else as `line` writes it."""
+    """Fractions with four digits; everything else as `one_line` writes it."""
     return _table(
-        heads, [tuple(f"{cell:.4f}" if isinstance(cell, float) else line(cell) for cell in row) for row in rows]
+        heads, [tuple(f"{cell:.4f}" if isinstance(cell, float) else one_line(cell) for cell in row) for row in rows]
     )

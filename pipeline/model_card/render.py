@@ -30,13 +30,13 @@ MISSING = "Missing:"
 
 def to_markdown(card: Card) -> str:
     """CommonMark with GitHub's tables; no text of the registry is read as markup."""
-    parts = [f"# {_plain(card.title)}"]
+    blocks = [f"# {_plain(card.title)}"]
     for section in card.sections:
-        parts += [f"## {_plain(section.title)}", *(_plain(sentence) for sentence in section.sentences)]
+        blocks += [f"## {_plain(section.title)}", *(_plain(sentence) for sentence in section.sentences)]
         if section.table:
-            parts.append(_markdown_table(section.table))
-        parts += [f"- {MISSING} {_plain(sentence)}" for sentence in section.missing]
-    return "\n\n".join(parts) + "\n"
+            blocks.append(_markdown_table(section.table))
+        blocks += [f"- {MISSING} {_plain(sentence)}" for sentence in section.missing]
+    return "\n\n".join(blocks) + "\n"
 
 
 def _plain(text: str) -> str:

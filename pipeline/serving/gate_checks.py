@@ -1,7 +1,11 @@
-"""A smoke prediction: a version's own input example, predicted in a process that may crash."""
+"""What the gates ask of a version's own files: a smoke prediction, and its metrics recomputed from its evaluation rows.
+
+Each check gives a worker process of its own a private copy of the files, and ends the process.
+"""
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +16,7 @@ from pipeline.governance.errors import InvalidInput, NotFound, NotTried, Refused
 from pipeline.governance.ports import Registry, VersionRecord
 from pipeline.serving.copies import copy_files, label
 from pipeline.serving.worker.client import START_SECONDS, Asked, Worker, WorkerRefusal
+from pipeline.serving.worker.protocol import Frame
 from pipeline.settings import ServingSettings
 
 if TYPE_CHECKING:
@@ -20,25 +25,38 @@ if TYPE_CHECKING:
 
 LONGEST_LABEL = 80
 NOT_TRIED = {"untrusted", "not_here", "no_input_example"}  # kinds of refusal that say nothing against the version
+MOST_ROWS = 2_000  # of one request, as JSON
 
 
 def one_worker(memory_megabytes: int) -> Asked:
     return Worker(memory_megabytes=memory_megabytes)
 
 
+@contextmanager
+def _private_copy(registry: Registry, record: VersionRecord, *, digest: str, worker: Asked) -> Iterator[Path]:
+    """A folder with the version's files, for a worker that is ended before the folder is removed.
+
+    Raises as copies.copy_files does.
+    """
+    with tempfile.TemporaryDirectory(prefix="signoff-", ignore_cleanup_errors=True) as private:
+        folder = Path(private) / "model"
+        copy_files(registry, record, folder, digest=digest)
+        try:
+            yield folder
+        finally:
+            worker.stop()
+
+
 @dataclass(frozen=True)
 class SubprocessSmoke:
-    """Copies the files, hashes the copy, and lets a worker of its own load that copy and nothing else.
-
-    seconds: for loading and predicting, counted from when the worker's libraries are imported.
-    """
+    """Predicts a version's own input example in a process that may crash."""
 
     registry: Registry
-    seconds: float
-    memory_megabytes: int
-    allowed_types: tuple[str, ...]
-    trust: str = "allow_list"
-    started: Callable[[int], Asked] = one_worker
+    seconds: float  # for loading and predicting, counted from when the worker has imported its libraries
+    memory_megabytes: int  # limit of the worker
+    allowed_types: tuple[str, ...]  # compiled types that a skops file may hold
+    trust: str = "allow_list"  # or "producers"
+    started: Callable[[int], Asked] = one_worker  # makes the worker, given its memory limit
 
     def predict(self, record: VersionRecord, *, file_digest: str) -> str:
         """What was predicted, in words, such as "predicts Obesity_Type_I for its input example".
@@ -47,27 +65,21 @@ class SubprocessSmoke:
         them, or there is no example; Refused with the reason where they do not load, crash, or exceed time or memory;
         NotFound and Unavailable as the registry does.
         """
-        with tempfile.TemporaryDirectory(prefix="signoff-", ignore_cleanup_errors=True) as private:
-            folder = Path(private) / "model"
-            copy_files(self.registry, record, folder, digest=file_digest)
-            return _in_words(record, self._ask(record, folder))
-
-    def _ask(self, record: VersionRecord, folder: Path) -> dict[str, Any]:
-        policy = {"allowed_types": list(self.allowed_types), "trust": self.trust}
         worker = self.started(self.memory_megabytes)
-        try:
-            worker.ask({"op": "ping", "trust": self.trust}, seconds=START_SECONDS, about="the worker")
-            request = {"op": "smoke", "folder": str(folder), **policy}
-            return worker.ask(request, seconds=self.seconds, about=label(record))
-        except WorkerRefusal as refusal:
-            if refusal.kind in NOT_TRIED:
-                raise NotTried(str(refusal)) from refusal
-            raise
-        finally:
-            worker.stop()
+        request = {"op": "smoke", "allowed_types": list(self.allowed_types), "trust": self.trust}
+        with _private_copy(self.registry, record, digest=file_digest, worker=worker) as folder:
+            try:
+                worker.ask({"op": "ping", "trust": self.trust}, seconds=START_SECONDS, about="the worker")
+                answer = worker.ask({**request, "folder": str(folder)}, seconds=self.seconds, about=label(record))
+            except WorkerRefusal as refusal:
+                if refusal.kind in NOT_TRIED:
+                    raise NotTried(str(refusal)) from refusal
+                raise
+        return _in_words(record, answer)
 
 
-def _in_words(record: VersionRecord, answer: dict[str, Any]) -> str:
+def _in_words(record: VersionRecord, answer: Frame) -> str:
+    """Raises Refused where the answer holds no prediction."""
     prediction = answer.get("prediction")
     if not isinstance(prediction, list) or not prediction:
         raise Refused(f"{label(record)} predicts nothing for its input example")
@@ -78,15 +90,9 @@ def _in_words(record: VersionRecord, answer: dict[str, Any]) -> str:
     return f"predicts {text}{more} for its input example"
 
 
-# A version's own bytes on its own evaluation rows: what they give now, to hold its claims against.
-
-Answer = dict[str, Any]
-MOST_AT_ONCE = 2_000  # rows, as JSON
-
-
 @dataclass(frozen=True)
 class WorkerRecomputer:
-    """A worker of its own predicts from a private copy, and ends; the metrics are counted in this process."""
+    """Has a worker predict a version's evaluation rows; their metrics are computed in this process."""
 
     registry: Registry
     serving: ServingSettings
@@ -100,35 +106,30 @@ class WorkerRecomputer:
         from pipeline.comparison.metrics import measure
         from pipeline.comparison.rows import read_rows
 
-        with tempfile.TemporaryDirectory(prefix="signoff-", ignore_cleanup_errors=True) as private:
-            folder = Path(private) / "model"
-            copy_files(self.registry, record, folder, digest=file_digest)
+        worker = Worker(memory_megabytes=self.serving.memory_megabytes)
+        with _private_copy(self.registry, record, digest=file_digest, worker=worker) as folder:
             path = folder / EVALUATION_ROWS
             if not path.is_file():
                 raise NotFound(f"{label(record)} came without evaluation rows")
             stored = read_rows(path.read_bytes(), label(record))
-            answers = self._ask(record, stored, {"folder": str(folder), "digest": file_digest})
-        now = _rows_now(stored, answers, label(record))
+            request = {
+                "op": "predict",
+                "folder": str(folder),
+                "digest": file_digest,
+                "trust": self.serving.trust,
+                "allowed_types": list(self.serving.allowed_types),
+                "kept_models": 1,
+            }
+            answers = [
+                worker.ask({**request, "rows": rows}, seconds=self.serving.predict_seconds, about=label(record))
+                for rows in _chunks(stored, min(self.serving.chunk_rows, MOST_ROWS))
+            ]
+        now = _recomputed_rows(stored, answers, label(record))
         return RecomputedMetrics(len(stored), measure(now), int((now.predicted != stored.predicted).sum()))
 
-    def _ask(self, record: VersionRecord, rows: "Rows", model: Answer) -> list[Answer]:
-        policy = {"trust": self.serving.trust, "allowed_types": list(self.serving.allowed_types), "kept_models": 1}
-        worker = Worker(memory_megabytes=self.serving.memory_megabytes)
-        try:
-            return [
-                worker.ask(
-                    {"op": "predict", "rows": chunk, **model, **policy},
-                    seconds=self.serving.predict_seconds,
-                    about=label(record),
-                )
-                for chunk in _chunks(rows, min(self.serving.chunk_rows, MOST_AT_ONCE))
-            ]
-        finally:
-            worker.stop()
 
-
-def _chunks(rows: "Rows", size: int) -> Iterator[Answer]:
-    """The inputs as the worker takes them."""
+def _chunks(rows: "Rows", size: int) -> Iterator[dict[str, Any]]:
+    """The inputs column by column, as a request holds them, `size` rows at a time."""
     texts = [column.dtype == object for column in rows.inputs.values()]
     for start in range(0, len(rows), size):
         columns = [column[start : start + size].tolist() for column in rows.inputs.values()]
@@ -139,9 +140,11 @@ def _chunks(rows: "Rows", size: int) -> Iterator[Answer]:
         }
 
 
-def _rows_now(stored: "Rows", answers: list[Answer], about: str) -> "Rows":
-    """The stored rows with the predictions of now. Probabilities are in the order of the stored columns where there are
-    some: a class that the model does not know has probability 0.
+def _recomputed_rows(stored: "Rows", answers: list[Frame], about: str) -> "Rows":
+    """The stored rows with the predictions of the worker.
+
+    Probabilities are in the order of the stored ones, where there are some; a class that the model does not know has
+    probability 0. Raises Refused for another number of predictions, InvalidInput for predictions of another type.
     """
     import numpy as np
 
@@ -150,15 +153,15 @@ def _rows_now(stored: "Rows", answers: list[Answer], about: str) -> "Rows":
     predicted = [value for answer in answers for value in answer["predictions"]]
     if len(predicted) != len(stored):
         raise Refused(f"{about} gives {len(predicted):,} predictions for {len(stored):,} rows")
-    said, classes = [answer["probabilities"] for answer in answers], tuple(answers[0]["classes"])
+    chunks, classes = [answer["probabilities"] for answer in answers], tuple(answers[0]["classes"])
     names = stored.classes or classes
-    if None in said or not set(classes) <= set(names):
-        names, chances = (), np.empty((len(stored), 0))
+    if None in chunks or not set(classes) <= set(names):
+        names, probabilities = (), np.empty((len(stored), 0))
     else:
-        chances = np.zeros((len(stored), len(names)))
-        chances[:, [names.index(name) for name in classes]] = np.concatenate([np.array(each) for each in said])
+        probabilities = np.zeros((len(stored), len(names)))
+        probabilities[:, [names.index(name) for name in classes]] = np.concatenate([np.array(each) for each in chunks])
     kind = stored.predicted.dtype
     try:
-        return Rows(stored.inputs, stored.actual, np.array(predicted, dtype=kind), names, chances)
+        return Rows(stored.inputs, stored.actual, np.array(predicted, dtype=kind), names, probabilities)
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"{about}: predicts something else than its evaluation rows hold") from error

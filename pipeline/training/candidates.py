@@ -1,6 +1,7 @@
 """A candidate's recipe as one scikit-learn Pipeline from the raw row to the prediction, made of stock parts only."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import joblib
@@ -17,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.text import first_line
 from pipeline.settings import CandidateSettings, Settings
+from pipeline.settings.schema import SchemaSettings
 
 ESTIMATORS: Mapping[str, type[Any]] = {
     "logistic_regression": LogisticRegression,
@@ -29,42 +31,62 @@ ROWS_THAT_PAY = 20_000
 HEIGHT, WEIGHT = "Height", "Weight"
 
 
-def recipe(settings: Settings, name: str) -> CandidateSettings:
-    """Raises InvalidInput for a name that is not in the settings."""
+@dataclass(frozen=True)
+class Candidate:
+    """A recipe of the settings, to be trained on certain rows, with the keys that recognise its results."""
+
+    # Its name in `params.yaml`.
+    name: str
+    recipe: CandidateSettings
+    # Those of the estimator, with the split's seed where the recipe leaves the random state open.
+    parameters: Mapping[str, Any]
+    # Equal for trainings that give the same fitted model.
+    fit_key: str
+    # Equal for trainings that give the same version.
+    training_key: str
+
+    def facts(self) -> dict[str, Any]:
+        """As in the document `lineage.json`."""
+        return {
+            "name": self.name,
+            "estimator": self.recipe.estimator,
+            "parameters": self.parameters,
+            "body_mass_index": self.recipe.body_mass_index,
+        }
+
+
+def read_recipe(settings: Settings, name: str) -> tuple[CandidateSettings, dict[str, Any]]:
+    """The recipe of this name and the parameters of its estimator.
+
+    Raises InvalidInput for a name that is not in the settings, and a parameter that the estimator does not have.
+    """
     if name not in settings.candidates:
         raise InvalidInput(f"candidate {name!r}: is not in the settings; there are {', '.join(settings.candidates)}")
-    return settings.candidates[name]
-
-
-def parameters(settings: Settings, name: str) -> dict[str, Any]:
-    """The estimator's parameters, with the split's seed where the recipe leaves the random state open.
-
-    Raises InvalidInput for a parameter that the estimator does not have.
-    """
-    candidate = recipe(settings, name)
-    allowed = ESTIMATORS[candidate.estimator]().get_params()
-    unknown = sorted(set(candidate.parameters) - set(allowed))
+    recipe = settings.candidates[name]
+    allowed = ESTIMATORS[recipe.estimator]().get_params()
+    unknown = sorted(set(recipe.parameters) - set(allowed))
     if unknown:
         known = ", ".join(sorted(allowed))
         raise InvalidInput(
-            f"candidates.{name}.parameters.{unknown[0]}: {candidate.estimator} has no such parameter; {known}"
+            f"candidates.{name}.parameters.{unknown[0]}: {recipe.estimator} has no such parameter; {known}"
         )
     open_seed = {"random_state": settings.split.seed} if "random_state" in allowed else {}
-    return open_seed | candidate.parameters
+    return recipe, open_seed | recipe.parameters
 
 
-def build_pipeline(settings: Settings, name: str) -> Pipeline:
+def build_pipeline(candidate: Candidate, schema: SchemaSettings) -> Pipeline:
     """The unfitted pipeline of a candidate, with explicit lists of columns."""
-    candidate, schema = recipe(settings, name), settings.schema_
-    estimator = ESTIMATORS[candidate.estimator](**parameters(settings, name))
+    estimator = ESTIMATORS[candidate.recipe.estimator](**candidate.parameters)
     parts: list[tuple[str, Any, list[str]]] = [
         ("numbers", StandardScaler(), list(schema.numbers)),
         # A category that training has not seen is a row of zeros, never a crash.
         ("categories", OneHotEncoder(handle_unknown="ignore", sparse_output=False), list(schema.categories)),
     ]
-    if candidate.body_mass_index:
+    if candidate.recipe.body_mass_index:
         if not {HEIGHT, WEIGHT} <= set(schema.numbers):
-            raise InvalidInput(f"candidates.{name}.body_mass_index: needs the number columns {HEIGHT} and {WEIGHT}")
+            raise InvalidInput(
+                f"candidates.{candidate.name}.body_mass_index: needs the number columns {HEIGHT} and {WEIGHT}"
+            )
         parts.append(("body_mass_index", _body_mass_index(), [HEIGHT, WEIGHT]))
     return Pipeline([("columns", ColumnTransformer(parts)), ("model", estimator)])
 

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
-from pipeline.governance.errors import InvalidInput
+from pipeline.governance.errors import InvalidInput, LedgerBusy
 from pipeline.validation.parquet import read_frame
+
+LOCK_SECONDS = 1800
 
 
 @contextmanager
@@ -25,6 +28,17 @@ def replacing(path: Path) -> Iterator[Path]:
             # A folder cannot be replaced in one step; the old one goes with the temporary folder.
             path.rename(Path(folder) / "old")
         unfinished.replace(path)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time on this machine. Raises LedgerBusy after half an hour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=LOCK_SECONDS):
+            yield
+    except Timeout as error:
+        raise LedgerBusy(f"another training holds {path}") from error
 
 
 def write_json(path: Path, document: object) -> None:

@@ -1,11 +1,12 @@
 """Where a version comes from: data, split, recipe, settings, code and environment, and the keys that recognise it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from typing import Any
 
 from pipeline.settings import Settings
-from pipeline.training.candidates import parameters, recipe
+from pipeline.training.candidates import Candidate, read_recipe
 from pipeline.training.data import SAMPLE, SAMPLE_NAME
 from pipeline.training.environment import environment, git_state, packages
 from pipeline.training.files import digest
@@ -13,52 +14,33 @@ from pipeline.training.files import digest
 Document = dict[str, Any]
 
 
-def fit_key(settings: Settings, name: str, data: Document) -> str:
-    """The same key means the same fitted model: data, schema, split, recipe and library versions."""
-    versions = packages()
-    return digest(
-        {
-            **_rows_and_recipe(settings, name, data),
-            "packages": {package: versions[package] for package in ("mlflow", "scikit-learn", "skops")},
-        }
-    )
+def read_candidate(settings: Settings, name: str, data: Document) -> Candidate:
+    """The candidate of this name on these rows; data: the document `data.json`. Raises InvalidInput.
 
-
-def training_key(settings: Settings, name: str, data: Document) -> str:
-    """The same key means the same version again: what `fit_key` covers, the evaluation, and what explains.
-
-    The commit is no part of it: a change of a comment makes no new model.
+    Its fit key covers data, schema, split, recipe and library versions; its training key the evaluation and what
+    explains, too. The commit is no part of them: a change of a comment makes no new model.
     """
-    versions = {**packages(), "shap": installed_version("shap")}
-    return digest(
-        {
-            **_rows_and_recipe(settings, name, data),
-            "evaluation": settings.evaluation.measuring(),
-            "packages": {package: versions[package] for package in ("mlflow", "scikit-learn", "shap", "skops")},
-        }
-    )
-
-
-def _rows_and_recipe(settings: Settings, name: str, data: Document) -> Document:
-    return {
+    recipe, parameters = read_recipe(settings, name)
+    unkeyed = Candidate(name, recipe, parameters, fit_key="", training_key="")
+    versions = {name: number for name, number in packages().items() if name in {"mlflow", "scikit-learn", "skops"}}
+    rows_and_recipe = {
         "data": data["sha256"],
         "schema": data["schema_sha256"],
         "split": settings.split.model_dump(mode="json"),
-        "candidate": candidate_facts(settings, name),
+        "candidate": unkeyed.facts(),
     }
-
-
-def candidate_facts(settings: Settings, name: str) -> Document:
-    candidate = recipe(settings, name)
-    return {
-        "name": name,
-        "estimator": candidate.estimator,
-        "parameters": parameters(settings, name),
-        "body_mass_index": candidate.body_mass_index,
+    measuring = {
+        "evaluation": settings.evaluation.measuring(),
+        "packages": {**versions, "shap": installed_version("shap")},
     }
+    return replace(
+        unkeyed,
+        fit_key=digest({**rows_and_recipe, "packages": versions}),
+        training_key=digest({**rows_and_recipe, **measuring}),
+    )
 
 
-def training_settings(settings: Settings, name: str, data: Document) -> Document:
+def training_settings(settings: Settings, candidate: Candidate, data: Document) -> Document:
     """The document `training_settings.json`: the sections of `params.yaml` that this training has read.
 
     Of a data file it has the name only: where it lay is nobody else's business.
@@ -68,7 +50,7 @@ def training_settings(settings: Settings, name: str, data: Document) -> Document
         "data": {**settings.data.model_dump(mode="json"), "source": source},
         "schema": settings.schema_.model_dump(mode="json"),
         "split": settings.split.model_dump(mode="json"),
-        "candidates": {name: recipe(settings, name).model_dump(mode="json")},
+        "candidates": {candidate.name: candidate.recipe.model_dump(mode="json")},
         "evaluation": settings.evaluation.measuring(),
     }
 
@@ -78,12 +60,12 @@ def origin() -> Document:
     return {"trained_at": now_text(), "git": git_state(), "environment": environment()}
 
 
-def lineage(settings: Settings, name: str, *, data: Document, fitted: Document, origin: Document) -> Document:
+def lineage(candidate: Candidate, *, data: Document, fitted: Document, origin: Document) -> Document:
     """The document `lineage.json`."""
     return {
         "data": {key: data[key] for key in ("source", "sha256", "rows", "rows_used", "schema_sha256")},
         "split": data["split"],
-        "candidate": candidate_facts(settings, name),
+        "candidate": candidate.facts(),
         "fingerprint": fitted["fingerprint"],
         **origin,
     }

@@ -1,20 +1,14 @@
-"""The folder of a model as MLflow stores it, complete with our files before any registry is asked."""
+"""The folder of a trained model: the file that holds it, and our documents and tables beside it."""
 
 import hashlib
-import logging
 import shutil
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import mlflow.sklearn
 import numpy as np
 import pandas as pd
 import skops.io
-from mlflow.exceptions import MlflowException
-from mlflow.models import Model, infer_signature
 from sklearn.base import BaseEstimator
 from sklearn.ensemble._hist_gradient_boosting.binning import _BinMapper
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
@@ -30,15 +24,13 @@ from pipeline.governance.documents import (
     document_path,
 )
 from pipeline.governance.errors import InvalidInput
-from pipeline.settings import Settings
 from pipeline.settings.schema import SchemaSettings
-from pipeline.training.environment import requirements
 from pipeline.training.files import replacing, write_json, write_parquet
 
-MLMODEL, MODEL_FILE = "MLmodel", "model.skops"
+MODEL_FILE = "model.skops"
 TABLES = {"evaluation_rows": EVALUATION_ROWS, "background": BACKGROUND}
-EXPECTED_FILES = (
-    MLMODEL,
+# What every registered folder holds beside the registry's own files.
+FILES = (
     MODEL_FILE,
     *map(document_path, DOCUMENTS),
     *TABLES.values(),
@@ -47,57 +39,17 @@ EXPECTED_FILES = (
 EXAMPLE_ROWS, BACKGROUND_ROWS = 5, 50
 
 
-def save_model(model: Pipeline, folder: Path, *, train: pd.DataFrame, settings: Settings) -> None:
-    """MLflow's folder with the model in skops format, atomically.
+def save_model(model: Pipeline, folder: Path, *, allowed_types: list[str]) -> None:
+    """The model in skops format as the only file of the folder, atomically.
 
     Raises InvalidInput for a model that needs types outside `serving.allowed_types`: nobody could load it later.
     """
-    allowed_types, target = settings.serving.allowed_types, settings.schema_.target.name
-    example = train[list(settings.schema_.columns)].head(EXAMPLE_ROWS)
-    predicted = pd.Series(model.predict(example), name=target, dtype="str")
     with replacing(folder) as unfinished:
-        try:
-            with _quiet():
-                mlflow.sklearn.save_model(
-                    model,
-                    str(unfinished),
-                    serialization_format="skops",
-                    skops_trusted_types=allowed_types,
-                    signature=infer_signature(example, predicted),
-                    input_example=example,
-                    pip_requirements=requirements(),
-                )
-        except MlflowException as error:
-            raise InvalidInput(_refused_types(model, allowed_types)) from error
-        description = Model.load(str(unfinished / MLMODEL))
-        # Only what this model needs, not all that the settings allow.
-        needed = sorted(skops.io.get_untrusted_types(file=unfinished / MODEL_FILE))
-        description.flavors["sklearn"]["skops_trusted_types"] = needed
-        description.save(str(unfinished / MLMODEL))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """MLflow logs a hint about every model that is saved with an input example."""
-    logger = logging.getLogger("mlflow")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            # MLflow 3.17 compares column names with a range, which pandas 3 will read otherwise one day.
-            warnings.filterwarnings("ignore", message="Operation with range is deprecated", category=DeprecationWarning)
-            # Its first use imports classes of its own that it then warns about.
-            warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType", category=UserWarning)
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def _refused_types(model: Pipeline, allowed_types: list[str]) -> str:
-    types = set(skops.io.get_untrusted_types(data=skops.io.dumps(model))) - set(allowed_types)
-    if not types:
-        return "the model cannot be saved in skops format"
-    return f"the model needs types outside serving.allowed_types: {', '.join(sorted(types))}"
+        unfinished.mkdir()
+        skops.io.dump(model, unfinished / MODEL_FILE)
+        types = set(skops.io.get_untrusted_types(file=unfinished / MODEL_FILE)) - set(allowed_types)
+        if types:
+            raise InvalidInput(f"the model needs types outside serving.allowed_types: {', '.join(sorted(types))}")
 
 
 def load_model(folder: Path, allowed_types: list[str]) -> Pipeline:
@@ -134,14 +86,6 @@ def complete_folder(
                 shutil.copyfile(table, path)
             else:
                 write_parquet(path, table)
-
-
-def set_identity(folder: Path, *, run_id: str, model_id: str, location: str) -> None:
-    """What MLmodel says about the run and the logged model; known only when MLflow has given the numbers."""
-    description = Model.load(str(folder / MLMODEL))
-    description.run_id, description.model_id, description.artifact_path = run_id, model_id, location
-    description.model_uuid = model_id
-    description.save(str(folder / MLMODEL))
 
 
 # What a fitted model has learned, as one digest: two saved files of the same model differ in bytes.

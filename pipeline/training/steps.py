@@ -20,15 +20,23 @@ from pipeline.explanation.result import to_npz
 from pipeline.explanation.summary import explain_summary, summarise
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings import Settings
-from pipeline.training.candidates import build_pipeline, fit_pipeline, recipe
+from pipeline.training.candidates import Candidate, build_pipeline, fit_pipeline
 from pipeline.training.clean import clean_rows, feature_schema
 from pipeline.training.data import read_data, schema_digest, split_rows
+from pipeline.training.environment import requirements
 from pipeline.training.evaluate import evaluate_model, latency, write_figures
-from pipeline.training.facts import version_facts
 from pipeline.training.files import read_json, read_parquet, write_bytes, write_json, write_parquet
-from pipeline.training.lineage import fit_key, lineage, origin, training_key, training_settings
-from pipeline.training.model_folder import background_rows, complete_folder, load_model, model_fingerprint, save_model
-from pipeline.training.register import Desk, Registered, register_folder
+from pipeline.training.lineage import lineage, origin, training_settings
+from pipeline.training.model_folder import (
+    EXAMPLE_ROWS,
+    background_rows,
+    complete_folder,
+    load_model,
+    model_fingerprint,
+    save_model,
+)
+from pipeline.training.register import NewVersion, Registered
+from pipeline.training.version_tags import version_metadata
 
 Document = dict[str, Any]
 
@@ -55,103 +63,116 @@ def prepare(settings: Settings, *, folder: Path, data: str | Path | None = None)
     return facts
 
 
-def fit(settings: Settings, name: str, *, folder: Path) -> Pipeline:
+def fit(settings: Settings, candidate: Candidate, *, folder: Path) -> Pipeline:
     """Fit one candidate, save its model, `fit.json` and `origin.json`. Raises InvalidInput."""
-    key = fit_key(settings, name, read_json(folder / "data.json"))
+    own = folder / candidate.name
     train = read_parquet(folder / "train.parquet")
     inputs = train[list(settings.schema_.columns)]
-    model = fit_pipeline(build_pipeline(settings, name), inputs, train[settings.schema_.target.name])
-    save_model(model, folder / name / "model", train=train, settings=settings)
-    write_json(folder / name / "origin.json", origin())
-    write_json(folder / name / "fit.json", {"fit_key": key, "fingerprint": model_fingerprint(model)})
+    model = fit_pipeline(build_pipeline(candidate, settings.schema_), inputs, train[settings.schema_.target.name])
+    save_model(model, own / "model", allowed_types=settings.serving.allowed_types)
+    write_json(own / "origin.json", origin())
+    write_json(own / "fit.json", {"fit_key": candidate.fit_key, "fingerprint": model_fingerprint(model)})
     return model
 
 
-def evaluate(settings: Settings, name: str, *, folder: Path, model: Pipeline | None = None) -> Document:
+def evaluate(settings: Settings, candidate: Candidate, *, folder: Path, model: Pipeline | None = None) -> Document:
     """Evaluate one fitted candidate on the test rows; the document `evaluation.json`. Raises InvalidInput.
 
     model: what `fit` has given back just now; without it the saved one is read.
     """
-    fitted = _fitted(settings, name, folder)
-    model = model or _saved_model(settings, folder / name, fitted)
+    own = folder / candidate.name
+    fitted = _fitted(candidate, own)
+    model = model or _saved_model(settings, own, fitted)
     train, test = read_parquet(folder / "train.parquet"), read_parquet(folder / "test.parquet")
     document, rows = evaluate_model(model, train=train, test=test, settings=settings)
     document["fingerprint"] = fitted["fingerprint"]
-    document["training_key"] = training_key(settings, name, read_json(folder / "data.json"))
-    write_parquet(folder / name / "evaluation_rows.parquet", rows)
-    write_figures(folder / name, document, rows)
-    write_json(folder / name / "latency.json", latency(model, test[list(settings.schema_.columns)]))
-    write_json(folder / name / "evaluation.json", document)
+    document["training_key"] = candidate.training_key
+    write_parquet(own / "evaluation_rows.parquet", rows)
+    write_figures(own, document, rows)
+    write_json(own / "latency.json", latency(model, test[list(settings.schema_.columns)]))
+    write_json(own / "evaluation.json", document)
     return document
 
 
-def explain(settings: Settings, name: str, *, folder: Path, model: Pipeline | None = None) -> Document:
+def explain(settings: Settings, candidate: Candidate, *, folder: Path, model: Pipeline | None = None) -> Document:
     """How one fitted candidate uses its columns: `explanation.json`, and the values behind it in `explanation.npz`.
 
     `rows` in the document are positions in the evaluation rows. Raises InvalidInput.
     """
-    fitted = _fitted(settings, name, folder)
-    model = model or _saved_model(settings, folder / name, fitted)
+    own = folder / candidate.name
+    fitted = _fitted(candidate, own)
+    model = model or _saved_model(settings, own, fitted)
     train, test = read_parquet(folder / "train.parquet"), read_parquet(folder / "test.parquet")
     explainer = Explainer(model, background=background_rows(train, settings.schema_))
     inputs, truth = test[list(settings.schema_.columns)], test[settings.schema_.target.name]
     positions, explanation = explain_summary(explainer, inputs, truth)
     document = {**summarise(explanation), "rows": positions.tolist()}
-    write_bytes(folder / name / "explanation.npz", to_npz(explanation))
-    write_json(folder / name / "explanation.json", document)
+    write_bytes(own / "explanation.npz", to_npz(explanation))
+    write_json(own / "explanation.json", document)
     return document
 
 
-def register(settings: Settings, name: str, *, folder: Path, desk: Desk | None = None) -> Registered:
-    """Register one evaluated candidate, unless an equal version is there; `receipt.json` says which it is.
-
-    Raises InvalidInput, Unavailable.
-    """
-    fitted, data = _fitted(settings, name, folder), read_json(folder / "data.json")
-    evaluation = _evaluated(settings, name, folder, fitted=fitted)
-    key, train = str(evaluation["training_key"]), read_parquet(folder / "train.parquet")
-    origins = lineage(settings, name, data=data, fitted=fitted, origin=read_json(folder / name / "origin.json"))
-    evaluation["latency_ms"] = read_json(folder / name / "latency.json")
+def complete(settings: Settings, candidate: Candidate, *, folder: Path) -> NewVersion:
+    """One evaluated candidate as the version that it becomes, with its files in `registered/`. Raises InvalidInput."""
+    own, data, train = folder / candidate.name, read_json(folder / "data.json"), read_parquet(folder / "train.parquet")
+    fitted = _fitted(candidate, own)
+    evaluation = _evaluated(candidate, own, fitted)
+    origins = lineage(candidate, data=data, fitted=fitted, origin=read_json(own / "origin.json"))
+    evaluation["latency_ms"] = read_json(own / "latency.json")
     complete_folder(
-        folder / name / "model",
-        folder / name / "registered",
+        own / "model",
+        own / "registered",
         documents={
             "evaluation": evaluation,
-            "explanation": read_json(folder / name / "explanation.json"),
+            "explanation": read_json(own / "explanation.json"),
             "feature_schema": feature_schema(settings.schema_, train),
             "data_report": read_json(folder / "data_report.json"),
             "lineage": origins,
-            "training_settings": training_settings(settings, name, data),
+            "training_settings": training_settings(settings, candidate, data),
         },
         tables={
-            "evaluation_rows": folder / name / "evaluation_rows.parquet",
+            "evaluation_rows": own / "evaluation_rows.parquet",
             "background": background_rows(train, settings.schema_),
         },
-        values=folder / name / "explanation.npz",
+        values=own / "explanation.npz",
     )
-    facts = version_facts(settings, key=key, evaluation=evaluation, lineage=origins)
-    registered = register_folder(settings, name, folder=folder / name / "registered", facts=facts, desk=desk)
-    receipt = {"model": registered.model, "version": registered.version, "candidate": name, "training_key": key}
-    write_json(folder / name / "receipt.json", {**receipt, "fingerprint": fitted["fingerprint"]})
-    return registered
+    return NewVersion(
+        folder=own / "registered",
+        example=train[list(settings.schema_.columns)].head(EXAMPLE_ROWS),
+        target=settings.schema_.target.name,
+        requirements=tuple(requirements()),
+        metadata=version_metadata(settings, key=candidate.training_key, evaluation=evaluation, lineage=origins),
+    )
 
 
-def _fitted(settings: Settings, name: str, folder: Path) -> Document:
+def write_receipt(candidate: Candidate, registered: Registered, *, folder: Path) -> None:
+    """`receipt.json`: which version a candidate is, for a tool that keeps track of files."""
+    fitted = read_json(folder / candidate.name / "fit.json")
+    receipt = {
+        "model": registered.model,
+        "version": registered.version,
+        "candidate": candidate.name,
+        "training_key": candidate.training_key,
+        "fingerprint": fitted["fingerprint"],
+    }
+    write_json(folder / candidate.name / "receipt.json", receipt)
+
+
+def _fitted(candidate: Candidate, own: Path) -> Document:
     """`fit.json`, made from the data and settings of now. Raises InvalidInput for those of another time."""
-    recipe(settings, name)
-    fitted = read_json(folder / name / "fit.json")
-    if fitted.get("fit_key") != fit_key(settings, name, read_json(folder / "data.json")):
-        raise InvalidInput(f"{folder / name}: was fitted with other data or settings; fit again")
+    fitted = read_json(own / "fit.json")
+    if fitted.get("fit_key") != candidate.fit_key:
+        raise InvalidInput(f"{own}: was fitted with other data or settings; fit again")
     return fitted
 
 
-def _evaluated(settings: Settings, name: str, folder: Path, *, fitted: Document) -> Document:
+def _evaluated(candidate: Candidate, own: Path, fitted: Document) -> Document:
     """`evaluation.json`, of the model that was fitted and under the settings of now. Raises InvalidInput."""
-    evaluation = read_json(folder / name / "evaluation.json")
+    evaluation = read_json(own / "evaluation.json")
     if evaluation["fingerprint"] != fitted["fingerprint"]:
-        raise InvalidInput(f"{folder / name}: the evaluation is of another model; evaluate again")
-    if evaluation.get("training_key") != training_key(settings, name, read_json(folder / "data.json")):
-        raise InvalidInput(f"{folder / name}: was evaluated with other settings; evaluate again")
+        raise InvalidInput(f"{own}: the evaluation is of another model; evaluate again")
+    if evaluation.get("training_key") != candidate.training_key:
+        raise InvalidInput(f"{own}: was evaluated with other settings; evaluate again")
     return evaluation
 
 

@@ -56,9 +56,10 @@ def measured(folder: Path) -> dict[str, tuple[float, float]]:
 
 
 def _train(settings, place: Path) -> None:
+    from pipeline.bootstrap import publisher
     from pipeline.training.train import train
 
-    train(settings, folder=place / "work", names=[CANDIDATE])
+    train(settings, folder=place / "work", publisher=publisher(settings), names=[CANDIDATE])
 
 
 def _by_hand(settings, place: Path) -> None:
@@ -71,13 +72,14 @@ def _by_hand(settings, place: Path) -> None:
 
     from pipeline.explanation.explain import Explainer
     from pipeline.explanation.summary import explain_summary
-    from pipeline.training.candidates import build_pipeline, fit_pipeline
+    from pipeline.training.candidates import fit_pipeline
+    from support.candidates import untrained
 
     train, test = (pd.read_parquet(place / "work" / f"{name}.parquet") for name in ("train", "test"))
     inputs, target = list(settings.schema_.columns), settings.schema_.target.name
-    model = fit_pipeline(build_pipeline(settings, CANDIDATE), train[inputs], train[target])
+    model = fit_pipeline(untrained(settings, CANDIDATE), train[inputs], train[target])
     folds = StratifiedKFold(settings.evaluation.cross_validation_folds, shuffle=True, random_state=52)
-    scores = cross_val_score(build_pipeline(settings, CANDIDATE), train[inputs], train[target], cv=folds)
+    scores = cross_val_score(untrained(settings, CANDIDATE), train[inputs], train[target], cv=folds)
     explain_summary(Explainer(model, background=train[inputs].head(50)), test[inputs], test[target])
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     mlflow.set_experiment("by hand")

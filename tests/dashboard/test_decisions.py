@@ -52,7 +52,7 @@ def test_a_blocked_move_names_its_gate(desk, open_page):
     """A version that is not in Staging cannot be promoted: the gate says why and the button is disabled."""
     app = review(open_page, desk, "3", to="Production")
 
-    assert "stage_is_staging: The version is in None; move it to Staging first." in texts(app)
+    assert "Reviewed in Staging: The version is in None; move it to Staging first." in texts(app)
     assert button(app, "Move version 3 to Production").disabled
     assert ["✕ Blocks"] in [list(each) for each in frame(app, "Gate")["Result"]]
 
@@ -253,7 +253,7 @@ def test_an_out_of_band_change_blocks_the_review(desk, open_page):
 
     app = review(open_page, desk)
 
-    assert "slot_settled: Moved out-of-band" in texts(app)
+    assert "Ledger and registry agree: Moved out-of-band" in texts(app)
     assert button(app, PROMOTE).disabled
 
 

@@ -64,7 +64,7 @@ def test_an_event_shows_what_the_approver_saw(desk, open_page):
     changed = frame(app, "Then")
     assert changed["Fact"].tolist()[0] == "stage"
     assert changed[["Then", "Now"]].to_numpy().tolist()[0] == ["None", "Staging"]
-    assert "version_ready" in frame(app, "Gate")["Gate"].tolist()
+    assert "Version is ready" in frame(app, "Gate")["Gate"].tolist()
     assert any("The files are those of the decision" in each for each in badges(app))
 
 

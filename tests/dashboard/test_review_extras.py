@@ -85,7 +85,7 @@ def test_claims_of_this_page_are_not_those_of_a_rollback(open_page):
 
     assert any("Claims contradicted" in each for each in badges(app))
     assert frame(app, "Gate")["Gate"].tolist() == before
-    assert "digest_recorded" in before
+    assert "Files of the former champion" in before
 
 
 def test_claims_that_cannot_be_recomputed_say_why(open_page):

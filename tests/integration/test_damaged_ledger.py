@@ -140,7 +140,7 @@ def test_verify_of_a_file_with_a_broken_page_is_a_finding(desk: OpenDesk, tmp_pa
 
     desk = build_desk(small_registry(), open_ledger(tmp_path))
     assert desk.verify()
-    assert (desk.set_back(), desk.unprotected()) == ([], "")
+    assert (desk.set_back(), desk.unprotected()) == ([], None)
 
 
 def test_a_file_whose_table_names_are_not_utf8_is_a_finding(desk: OpenDesk, tmp_path: Path) -> None:
@@ -209,11 +209,11 @@ def test_a_checkpoint_from_elsewhere_that_is_of_another_registry_protects_nothin
 def test_without_a_checkpoint_file_it_is_said_what_is_not_protected(tmp_path: Path) -> None:
     """A note, no finding, until the first decision keeps one."""
     desk = build_desk(small_registry(), open_ledger(tmp_path))
-    assert desk.unprotected() == ""
+    assert desk.unprotected() is None
     desk.take_over()
-    assert (desk.verify(new=True), "could have written it anew" in desk.unprotected()) == ([], True)
+    assert (desk.verify(new=True), "could have written it anew" in str(desk.unprotected())) == ([], True)
     desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=GRACE)
-    assert desk.unprotected() == ""
+    assert desk.unprotected() is None
 
 
 LINE = '{"registry": "registry-1", "sequence": 7, "hash": "f", "at": "2026-01-01T00:00:00Z"}'

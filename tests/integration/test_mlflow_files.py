@@ -88,10 +88,14 @@ def test_a_model_that_is_not_there_is_not_found(filler, registry, source):
 @pytest.mark.parametrize("start", ["file://", ""])
 def test_a_folder_as_registry_names_both_ways_on(tmp_path, monkeypatch, start):
     """Reading and training say the same, and nothing is made in it."""
-    from pipeline.training.registry_store import open_registry
+    from pipeline.adapters.mlflow.publisher import MlflowPublisher
 
     monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
-    for call in (lambda uri: MlflowRegistry(uri, experiment="e").models(), open_registry):
+    calls = (
+        lambda uri: MlflowRegistry(uri, experiment="e").models(),
+        lambda uri: MlflowPublisher(uri, experiment="e").find("m", "0"),
+    )
+    for call in calls:
         with pytest.raises(Unavailable, match=r"`mlflow migrate-filestore` .*MLFLOW_ALLOW_FILE_STORE=true"):
             call(f"{start}{tmp_path}/mlruns")
     assert list(tmp_path.iterdir()) == []

@@ -2,15 +2,16 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.governance.errors import Unavailable
-from pipeline.settings import read_settings
-from pipeline.training.registry_store import RETRIES, TIMEOUT, TRANSFER_SECONDS, registry_errors, transferring
+from pipeline.adapters.mlflow.environment import RETRIES, TIMEOUT, TRANSFER_SECONDS, transferring
+from pipeline.settings import ROOT, read_settings
 from support.ports import nobody_listens
 from support.registries import Filler, copy_store, mlflow_server
 from support.small_desk import small_desk
@@ -87,20 +88,18 @@ def test_a_server_that_is_not_there(verb: Verb, arguments: list[str]) -> None:
     assert (code, said) == (6, "Unavailable: The registry does not answer.\n")
 
 
-def test_training_opens_a_server_with_calm_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No repeated requests and a short time limit, unless the environment says otherwise."""
-    from mlflow.exceptions import MlflowException
+def test_mlflow_is_told_not_to_repeat_itself() -> None:
+    """No repeated requests, a short time limit and no telemetry, unless the environment says otherwise."""
+    script = "import os, sys, pipeline.adapters.mlflow.errors; print(os.environ, 'mlflow' in sys.modules)"
+    environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), TIMEOUT: "30"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True, cwd=ROOT
+    )
 
-    from pipeline.training.registry_store import open_registry
-
-    monkeypatch.setenv(TIMEOUT, "30")
-    monkeypatch.setenv(RETRIES, "")
-    monkeypatch.delenv(RETRIES)
-
-    with nobody_listens() as port, pytest.raises(MlflowException):
-        open_registry(f"http://127.0.0.1:{port}")
-
-    assert (os.environ[RETRIES], os.environ[TIMEOUT]) == ("0", "30")
+    assert f"'{RETRIES}': '0'" in done.stdout
+    assert f"'{TIMEOUT}': '30'" in done.stdout
+    assert "'MLFLOW_DISABLE_TELEMETRY': 'true'" in done.stdout
+    assert done.stdout.endswith(" False\n")
 
 
 @pytest.mark.parametrize(("before", "during"), [(None, TRANSFER_SECONDS), ("5", TRANSFER_SECONDS), ("600", 600)])
@@ -115,11 +114,3 @@ def test_model_files_get_more_time(monkeypatch: pytest.MonkeyPatch, before: str 
         assert os.environ[TIMEOUT] == str(during)
 
     assert os.environ.get(TIMEOUT) == before
-
-
-def test_other_errors_keep_their_first_line() -> None:
-    """What the registry says about a request is passed on."""
-    from mlflow.exceptions import MlflowException
-
-    with pytest.raises(Unavailable, match="does not do it: no space left"), registry_errors():
-        raise MlflowException("no space left\ntraceback")

@@ -23,16 +23,19 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from pipeline.adapters.mlflow.environment import process_address
+from pipeline.adapters.mlflow.publisher import MlflowPublisher
+from pipeline.bootstrap import publisher as publisher_of
 from pipeline.cli import training as command_line
 from pipeline.explanation.result import from_npz
 from pipeline.governance.errors import Blocked, InvalidInput, Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.policy import Actor, Established
 from pipeline.settings import ROOT, Settings, read_settings
-from pipeline.training import register as register_module
+from pipeline.training import train as training
 from pipeline.training.data import rows_fingerprint
-from pipeline.training.registry_store import open_registry, process_address, registry_errors
-from pipeline.training.train import Step, evaluate, fit, prepare, register, train
+from pipeline.training.register import Publisher, Registered
+from pipeline.training.train import Step, evaluate, fit, prepare
 
 MODEL = "obesity_classifier"
 CANDIDATES = {
@@ -52,6 +55,11 @@ def small_settings(folder: Path, *, names: tuple[str, ...] = tuple(CANDIDATES)) 
     params = folder / "params.yaml"
     params.write_text(yaml.safe_dump(content, sort_keys=False))
     return read_settings(params, environ={"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"})
+
+
+def train(settings: Settings, *, publisher: Publisher | None = None, **options) -> list[Registered]:
+    """Into the registry of the settings, unless another publisher is given."""
+    return training.train(settings, publisher=publisher or publisher_of(settings), **options)
 
 
 @dataclass
@@ -383,7 +391,7 @@ class TestAgain:
 
     def test_register_again_gives_the_version_that_is_there(self, trained):
         """Also the last step alone is idempotent."""
-        again = register(trained.settings, "forest", folder=trained.folder / "work")
+        (again,) = train(trained.settings, folder=trained.folder / "work", step="register", names=["forest"])
 
         assert (again.version, again.new) == (2, False)
 
@@ -392,7 +400,7 @@ class TestAgain:
         changed = trained.settings.model_copy(update={"split": trained.settings.split.model_copy(update={"seed": 1})})
 
         with pytest.raises(InvalidInput, match="was fitted with other data or settings; fit again"):
-            register(changed, "forest", folder=trained.folder / "work")
+            train(changed, folder=trained.folder / "work", step="register", names=["forest"])
 
     def test_steps_come_in_order(self, trained, tmp_path):
         """A step without the files of the step before says so."""
@@ -422,34 +430,44 @@ def other_model(trained: Trained, name: str) -> Settings:
     return trained.settings.model_copy(update={"registry": registry})
 
 
+class Broken(MlflowClient):
+    def create_model_version(self, *_args, **_options):
+        raise MlflowException("the connection was lost\nTraceback")
+
+
+class Full(MlflowClient):
+    def log_model_artifacts(self, *_args, **_options):
+        raise OSError(28, "No space left on device")
+
+
+class PublisherOver(MlflowPublisher):
+    """On a client that fails at one call."""
+
+    def __init__(self, settings: Settings, client: type[MlflowClient]) -> None:
+        super().__init__(settings.environment.tracking_uri, experiment=settings.registry.experiment)
+        self._client = client
+
+    def _open(self) -> MlflowClient:
+        return self._client(self._uri, self._uri)
+
+
 class TestFailures:
-    def test_failure_between_logging_and_registration_leaves_no_version(self, trained, monkeypatch):
-        """When the last call fails there is no version, and the next training makes one."""
-
-        class Broken(MlflowClient):
-            def create_model_version(self, *_args, **_options):
-                raise MlflowException("the connection was lost")
-
+    def test_failure_between_logging_and_registration_leaves_no_version(self, trained):
+        """When the last call fails there is no version, the error says why, and the next training makes one."""
         settings = other_model(trained, "broken")
-        with monkeypatch.context() as patch:
-            patch.setattr(register_module, "open_registry", lambda uri: Broken(uri, uri))
-            with pytest.raises(Unavailable, match="the connection was lost"):
-                train(settings, folder=trained.folder / "broken", names=["logistic_regression"])
+        broken = PublisherOver(settings, Broken)
+        with pytest.raises(Unavailable, match=r"^the registry does not do it: the connection was lost$"):
+            train(settings, folder=trained.folder / "broken", names=["logistic_regression"], publisher=broken)
 
         assert trained.client.search_model_versions("name = 'broken'") == []
         assert train(settings, folder=trained.folder / "broken", names=["logistic_regression"])[0].version == 1
 
-    def test_failure_while_logging_fails_the_run(self, trained, monkeypatch):
+    def test_failure_while_logging_fails_the_run(self, trained):
         """When the files cannot be stored, run and logged model are marked as failed and there is no version."""
-
-        class Full(MlflowClient):
-            def log_model_artifacts(self, *_args, **_options):
-                raise OSError(28, "No space left on device")
-
         settings = other_model(trained, "full")
-        monkeypatch.setattr(register_module, "open_registry", lambda uri: Full(uri, uri))
+        full = PublisherOver(settings, Full)
         with pytest.raises(Unavailable, match="No space left on device"):
-            train(settings, folder=trained.folder / "full", names=["logistic_regression"])
+            train(settings, folder=trained.folder / "full", names=["logistic_regression"], publisher=full)
 
         experiment = trained.client.get_experiment_by_name("signoff").experiment_id
         assert trained.client.search_runs([experiment])[0].info.status == "FAILED"
@@ -501,8 +519,8 @@ def test_a_server_that_does_not_answer_is_asked_once():
         asked: list[Any] = []
         hang_up = threading.Thread(target=lambda: asked.append(server.accept()[0].close()), daemon=True)  # type: ignore[func-returns-value]
         hang_up.start()
-        with pytest.raises(Unavailable) as caught, registry_errors():
-            open_registry(f"http://someone:secret@127.0.0.1:{port}").search_registered_models(max_results=1)
+        with pytest.raises(Unavailable) as caught:
+            MlflowPublisher(f"http://someone:secret@127.0.0.1:{port}", experiment="e").find("m", "key")
         hang_up.join()
         server.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -515,9 +533,11 @@ AT_ONCE = """
 import sys
 from pathlib import Path
 from pipeline.settings import read_settings
+from pipeline.bootstrap import publisher
 from pipeline.training.train import train
 settings = read_settings(Path(sys.argv[1]))
-print([each.version for each in train(settings, folder=Path(sys.argv[2]), names=sys.argv[3:])])
+registered = train(settings, folder=Path(sys.argv[2]), publisher=publisher(settings), names=sys.argv[3:])
+print([each.version for each in registered])
 """
 
 
@@ -536,7 +556,7 @@ def test_two_processes_at_once_on_an_empty_folder(tmp_path):
 
     first, second = (json.loads(output(process)) for process in processes)
 
-    versions = open_registry(uri).search_model_versions(f"name = '{MODEL}'")
+    versions = MlflowClient(uri, uri).search_model_versions(f"name = '{MODEL}'")
     assert first[0] == second[0]
     assert sorted(second) == sorted(int(version.version) for version in versions) == [1, 2]
 

@@ -396,8 +396,8 @@ class InMemoryLedger:
     def stamps(self) -> Iterator[tuple[int, datetime]]:
         return ((each.sequence, each.event.at) for each in self._events)
 
-    def unprotected(self) -> str:
-        return "" if self.checkpoints or not self._events else "there are no checkpoints"
+    def unprotected(self) -> str | None:
+        return None if self.checkpoints or not self._events else "there are no checkpoints"
 
     def keep_checkpoint(self) -> None:
         if self._events:

@@ -30,7 +30,7 @@ from pipeline.explanation.model_output import own_output
 from pipeline.explanation.result import to_json
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings import ROOT, read_settings
-from pipeline.training.candidates import build_pipeline
+from support.candidates import untrained
 
 FEW = {"random_forest": {"n_estimators": 5}, "extra_trees": {"n_estimators": 5, "max_depth": 6}}
 FEW |= {"hist_gradient_boosting": {"max_iter": 3}, "logistic_regression": {"max_iter": 2000}}
@@ -107,7 +107,7 @@ class TestCandidates:
         self, settings, rows, labels, background, *, name, method, scale, tolerance
     ):
         """Base and contributions sum to the model's own output, per class, in the columns that a person knows."""
-        model = build_pipeline(settings, name).fit(rows, labels)
+        model = untrained(settings, name).fit(rows, labels)
         found = explain(model, rows.tail(4), background=background)
 
         assert (found.method, found.scale, found.tolerance) == (method, scale, tolerance)
@@ -120,7 +120,7 @@ class TestCandidates:
 
     def test_a_body_mass_index_is_sampled_and_says_why(self, settings, rows, labels, background):
         """An encoded column of two original ones cannot be summed back, and the reason names both."""
-        model = build_pipeline(settings, "hist_gradient_boosting").fit(rows, labels)
+        model = untrained(settings, "hist_gradient_boosting").fit(rows, labels)
         found = explain(model, rows.head(1), background=background)
 
         assert found.sampled
@@ -128,7 +128,7 @@ class TestCandidates:
 
     def test_a_category_that_the_background_lacks_stays_exact(self, settings, rows, labels, background):
         """The absence of a rare category has an effect too, and it is booked on the right column."""
-        model = build_pipeline(settings, "logistic_regression").fit(rows, labels)
+        model = untrained(settings, "logistic_regression").fit(rows, labels)
         assert "Automobile" not in set(background["MTRANS"])
         found = explain(model, rows.iloc[[0, 205]], background=background)
 
@@ -137,7 +137,7 @@ class TestCandidates:
     @pytest.mark.parametrize("name", ["logistic_regression", "random_forest", "hist_gradient_boosting"])
     def test_unknown_category_is_explained(self, settings, rows, labels, background, *, name):
         """A value that training never saw is a row of zeros for the encoder, not a failure."""
-        model = build_pipeline(settings, name).fit(rows, labels)
+        model = untrained(settings, name).fit(rows, labels)
         found = explain(model, rows.head(1).assign(MTRANS="Submarine"), background=background)
 
         assert found.adds_up
@@ -145,14 +145,14 @@ class TestCandidates:
     @pytest.mark.parametrize(("column", "name"), [("MTRANS", "logistic_regression"), ("Age", "random_forest")])
     def test_missing_value_is_explained(self, settings, rows, labels, background, *, column, name):
         """Where the model predicts a row with a missing value, it is explained."""
-        model = build_pipeline(settings, name).fit(rows, labels)
+        model = untrained(settings, name).fit(rows, labels)
         found = explain(model, rows.head(1).assign(**{column: None}).astype(rows.dtypes), background=background)
 
         assert found.adds_up
 
     def test_a_row_that_the_model_refuses_is_invalid_input(self, settings, rows, labels, background):
         """A linear model cannot take a missing number: one sentence, no traceback of a library."""
-        model = build_pipeline(settings, "logistic_regression").fit(rows, labels)
+        model = untrained(settings, "logistic_regression").fit(rows, labels)
 
         with pytest.raises(InvalidInput, match="the model cannot predict these rows"):
             explain(model, rows.head(1).assign(Age=np.nan), background=background)
@@ -160,7 +160,7 @@ class TestCandidates:
     @pytest.mark.parametrize("name", ["random_forest", "hist_gradient_boosting"])
     def test_whole_numbers_are_explained(self, settings, rows, labels, background, *, name):
         """A row from JSON has whole numbers where training had fractions; the values are the same."""
-        model = build_pipeline(settings, name).fit(rows, labels)
+        model = untrained(settings, name).fit(rows, labels)
         whole = rows.head(2).assign(Age=[30, 40], Weight=[70, 80])
         found = explain(model, whole, background=background)
 
@@ -461,7 +461,7 @@ class TestSampling:
 
     def test_same_seed_same_values(self, settings, rows, labels, background):
         """A row has the same values whoever asks again, and whichever rows are asked for with it."""
-        model = build_pipeline(settings, "random_forest").fit(rows, labels)
+        model = untrained(settings, "random_forest").fit(rows, labels)
         five, again, six = (Explainer(model, background=background, seed=seed) for seed in (5, 5, 6))
         np.random.seed(3)
         before = np.random.get_state()[1].copy()

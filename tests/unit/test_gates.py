@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.governance.claims import Claim, Recomputation, RecomputedMetrics
 from pipeline.governance.evidence import Evidence
-from pipeline.governance.gates import GATES, Facts, check_gates
+from pipeline.governance.gates import GATES, LABELS, Facts, Missing, check_gates, label_of
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Stage, stage_move
 from pipeline.governance.metrics import MetricRules
 from pipeline.governance.policy import GateRule, Mode
@@ -92,7 +92,7 @@ AGAINST = replace(FACTS, incumbent=BARE, differences=[equal("f1_macro")])
             "-0.0500 (-0.0800 to -0.0200, n = 627)",
             False,
         ),
-        ("not_worse_than_incumbent", replace(AGAINST, differences=None), RULE, None, False),
+        ("not_worse_than_incumbent", replace(AGAINST, differences=Missing("Not compared.")), RULE, None, False),
         ("not_worse_than_incumbent", AGAINST, replace(RULE, metric="recall_macro"), None, False),
         (
             "not_worse_than_incumbent",
@@ -145,7 +145,7 @@ AGAINST = replace(FACTS, incumbent=BARE, differences=[equal("f1_macro")])
             "0 of 0 slices worse",
             True,
         ),
-        ("no_slice_worse", replace(AGAINST, differences=None), RULE, None, False),
+        ("no_slice_worse", replace(AGAINST, differences=Missing("Not compared.")), RULE, None, False),
         ("explanation_adds_up", FACTS, RULE, "off by 1.0e-15", True),
         (
             "explanation_adds_up",
@@ -160,11 +160,11 @@ AGAINST = replace(FACTS, incumbent=BARE, differences=[equal("f1_macro")])
         ("digest_recorded", FACTS, RULE, str(GOOD.file_digest)[:12], False),
         ("digest_recorded", replace(FACTS, evidence=LOST), RULE, "no files", False),
         ("smoke_prediction", replace(FACTS, smoke="predicts x"), RULE, "predicts x", True),
-        ("smoke_prediction", replace(FACTS, smoke_failure="It crashed."), RULE, None, False),
-        ("smoke_prediction", replace(FACTS, smoke_failure="No example.", smoke_tried=False), RULE, None, False),
+        ("smoke_prediction", replace(FACTS, smoke=Missing("It crashed.")), RULE, None, False),
+        ("smoke_prediction", replace(FACTS, smoke=Missing("No example.", tried=False)), RULE, None, False),
         ("claims_recomputed", replace(FACTS, recomputation=TRUE), RULE, "0 of 1 claims differ, n = 627", True),
         ("claims_recomputed", replace(FACTS, recomputation=FALSE), RULE, "1 of 1 claims differ, n = 627", False),
-        ("claims_recomputed", replace(FACTS, recompute_failure="It crashed."), RULE, None, False),
+        ("claims_recomputed", replace(FACTS, recomputation=Missing("It crashed.")), RULE, None, False),
     ],
 )
 def test_a_gate_passes_or_says_why(name: str, facts: Facts, rule: GateRule, observed: object, passed: bool) -> None:
@@ -204,7 +204,7 @@ def test_a_gate_passes_or_says_why(name: str, facts: Facts, rule: GateRule, obse
         ),
         (
             "not_worse_than_incumbent",
-            replace(FACTS, evidence=BOUNDED, incumbent=REGRESSION, not_compared="No rows."),
+            replace(FACTS, evidence=BOUNDED, incumbent=REGRESSION, differences=Missing("No rows.")),
             "No rows. As logged it is 3.5000, the champion's root_mean_squared_error 3.5000.",
         ),
         (
@@ -284,8 +284,8 @@ def test_the_mode_depends_on_who_made_the_version_and_on_what_there_is(ours: boo
     assert mode is rule.mode_for(ours=ours, present=present)
 
 
-TRIED = replace(FACTS, smoke_failure="It crashed.")
-UNTRIED = replace(FACTS, smoke_failure="It has no input example.", smoke_tried=False)
+TRIED = replace(FACTS, smoke=Missing("It crashed."))
+UNTRIED = replace(FACTS, smoke=Missing("It has no input example.", tried=False))
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,8 @@ def test_who_cannot_try_a_version_is_warned(facts: Facts, rule: GateRule, mode: 
     result = check_gates(facts, {"smoke_prediction": rule})[0]
 
     assert (result.passed, result.mode) == (False, mode)
-    assert result.why == facts.smoke_failure
+    assert isinstance(facts.smoke, Missing)
+    assert result.why == facts.smoke.why
 
 
 def test_a_failed_gate_blocks_warns_or_only_records() -> None:
@@ -330,9 +331,19 @@ def test_claims_are_a_gate_only_where_somebody_asked() -> None:
         "2 of 627 stored predictions are not what the version predicts."
     )
     assert [each.mode for each in check_gates(asked, rules)] == [Mode.PREVENT]
-    assert check_gates(replace(FACTS, recompute_failure="It crashed."), {})[0].warns
+    assert check_gates(replace(FACTS, recomputation=Missing("It crashed.")), {})[0].warns
 
 
 def test_every_gate_has_a_sentence_in_its_docstring() -> None:
     """The documents and screens quote it."""
     assert all(gate.__doc__ for gate in GATES.values())
+
+
+def test_every_gate_has_a_label_of_its_own() -> None:
+    """People read a label, programs the name; a gate of a later version is shown by its name."""
+    review = build_desk().review(stage_move(MODEL, 1, Stage.STAGING))
+    assert {*GATES, *(gate.name for gate in review.gates)} <= set(LABELS)
+    assert len(set(LABELS.values())) == len(LABELS)
+    assert review.gates[0].label == "Something changes"
+    assert review.gates[0].as_json()["name"] == "changes_something"
+    assert label_of("of_tomorrow") == "of_tomorrow"

@@ -1464,7 +1464,7 @@ class TestLookingBack:
         )
         assert (before.as_json()["known"], before.as_json()["since"]) == (False, iso(begin))
         assert (before.as_json()["champion"], before.as_json()["stages"]) == (None, {})
-        assert (first.known, first.unknown, first.as_json()["known"]) == (True, "", True)
+        assert (first.known, first.unknown, first.as_json()["known"]) == (True, None, True)
 
     def test_a_refusal_alone_is_no_beginning(self) -> None:
         """It says nothing about what the registry held."""

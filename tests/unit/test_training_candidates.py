@@ -8,9 +8,10 @@ from sklearn.pipeline import Pipeline
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings import CandidateSettings, Settings, read_settings
-from pipeline.training.candidates import build_pipeline, fit_pipeline
+from pipeline.training.candidates import fit_pipeline
 from pipeline.training.data import generate_sample
 from pipeline.training.model_folder import model_fingerprint
+from support.candidates import untrained
 
 SETTINGS = read_settings(environ={})
 INPUTS = list(SETTINGS.schema_.columns)
@@ -39,7 +40,7 @@ def rows() -> pd.DataFrame:
 
 @pytest.fixture(scope="module", params=SMALL)
 def fitted(request, rows) -> Pipeline:
-    return fit_pipeline(build_pipeline(small(request.param), request.param), rows[INPUTS], rows["NObeyesdad"])
+    return fit_pipeline(untrained(small(request.param), request.param), rows[INPUTS], rows["NObeyesdad"])
 
 
 def test_pipelines_need_only_allowed_types(fitted):
@@ -80,7 +81,7 @@ def test_models_predict_on_one_thread(fitted):
 def test_body_mass_index_is_one_column(rows):
     """The added column is W/H², made of stock parts."""
     settings = small("hist_gradient_boosting")
-    columns = build_pipeline(settings, "hist_gradient_boosting").named_steps["columns"].fit(rows[INPUTS])
+    columns = untrained(settings, "hist_gradient_boosting").named_steps["columns"].fit(rows[INPUTS])
 
     names = columns.get_feature_names_out()
 
@@ -93,7 +94,7 @@ def test_fingerprint_tells_models_apart(rows):
     prints = set()
     for seed in (1, 2):
         recipe = CandidateSettings(estimator="random_forest", parameters={"n_estimators": 3, "random_state": seed})
-        pipeline = build_pipeline(settings_with(forest=recipe), "forest")
+        pipeline = untrained(settings_with(forest=recipe), "forest")
         pipeline.named_steps["model"].set_params(random_state=seed)
         model = fit_pipeline(pipeline, rows[INPUTS], rows["NObeyesdad"])
         model.named_steps["model"].set_params(random_state=0)
@@ -120,7 +121,7 @@ def test_wrong_recipes_are_refused(rows, recipe, sentence):
     settings = settings_with(it=CandidateSettings(**recipe))
 
     with pytest.raises(InvalidInput, match=sentence):
-        fit_pipeline(build_pipeline(settings, "it"), rows[INPUTS], rows["NObeyesdad"])
+        fit_pipeline(untrained(settings, "it"), rows[INPUTS], rows["NObeyesdad"])
 
 
 def test_unknown_candidates_are_refused():
@@ -128,4 +129,4 @@ def test_unknown_candidates_are_refused():
     with pytest.raises(
         InvalidInput, match="candidate 'forrest': is not in the settings; there are logistic_regression, "
     ):
-        build_pipeline(SETTINGS, "forrest")
+        untrained(SETTINGS, "forrest")

@@ -131,3 +131,18 @@ def test_feature_schema_document(rows):
     assert document["columns"]["Age"]["training"]["maximum"] == rows["Age"].max()
     assert document["columns"]["SMOKE"]["training"]["counts"]["yes"] == (rows["SMOKE"] == "yes").sum()
     assert document["target"]["classes"] == SCHEMA.target.classes
+
+
+def test_repaired_rows_meet_the_schema(rows):
+    """Whatever was found in them, the rows that come out are complete, inside their ranges and of known categories."""
+    rows.loc[0, ["Age", "Height"]] = [np.inf, None]
+    rows.loc[1, ["MTRANS", "CALC"]] = ["Rocket", None]
+    rows.loc[2, "Weight"] = -1
+
+    cleaned, _ = clean_rows(rows, SCHEMA)
+
+    assert list(cleaned.columns) == [*SCHEMA.columns, SCHEMA.target.name]
+    assert all(cleaned[name].between(column.minimum, column.maximum).all() for name, column in SCHEMA.numbers.items())
+    assert all(cleaned[name].isin(column.categories).all() for name, column in SCHEMA.categories.items())
+    assert {str(cleaned[name].dtype) for name in SCHEMA.numbers} == {"float64"}
+    assert {str(cleaned[name].dtype) for name in [*SCHEMA.categories, SCHEMA.target.name]} == {"str"}

@@ -387,9 +387,9 @@ class SqlLedger:
             found = [str(error)]
         return [*found, *unread, *broken]
 
-    def unprotected(self) -> str:
+    def unprotected(self) -> str | None:
         if not self.exists() or self.checkpoint_file.exists():
-            return ""
+            return None
         return (
             f"there is no checkpoint file {self.checkpoint_file.name} beside the ledger: whoever owns the ledger could "
             "have written it anew or cut off its end, and nothing would show it"

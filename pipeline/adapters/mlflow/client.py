@@ -214,7 +214,7 @@ class ClientReader:
 
     def _versions(self, model: str | None) -> list["ModelVersion"]:
         """Every version of one model, or of all; MLflow's filter has no escapes, so names are compared again here."""
-        where = None if model is None else _name_filter(model)
+        where = None if model is None else name_filter(model)
         found = _pages(lambda token: self._client.search_model_versions(where, VERSIONS_PER_PAGE, None, token))
         return [each for each in found if model in (None, each.name)]
 
@@ -222,7 +222,7 @@ class ClientReader:
         """Deleted runs too. Ids that no run has are simply not among the keys."""
         if not run_ids:
             return {}
-        from mlflow.entities import ViewType  # noqa: PLC0415
+        from mlflow.entities import ViewType
 
         runs, experiments = {}, self._experiments()
         for quoted in _quoted(run_ids, most=RUNS_PER_PAGE):
@@ -232,7 +232,7 @@ class ClientReader:
         return runs
 
     def _experiments(self) -> list[str]:
-        from mlflow.entities import ViewType  # noqa: PLC0415
+        from mlflow.entities import ViewType
 
         search = self._client.search_experiments
         found = _pages(lambda token: search(ViewType.ALL, EXPERIMENTS_PER_PAGE, None, None, token))
@@ -240,7 +240,7 @@ class ClientReader:
 
     def _owns(self, versions: Sequence["ModelVersion"]) -> list[Own]:
         """Of each version; servers from before MLflow 3 have no logged models."""
-        from mlflow.exceptions import MlflowException  # noqa: PLC0415
+        from mlflow.exceptions import MlflowException
 
         try:
             return LoggedModels(self._search_models, self._runs, self._sources).owns(
@@ -278,7 +278,7 @@ def _page(search: Callable[..., Any], token: str | None) -> Any:  # noqa: ANN401
     return search(max_results=MODELS_AT_ONCE, page_token=token)
 
 
-def _name_filter(name: str) -> str:
+def name_filter(name: str) -> str:
     pattern = name.translate(UNQUOTABLE)
     return f"name = '{name}'" if pattern == name else f"name LIKE '{pattern}'"
 

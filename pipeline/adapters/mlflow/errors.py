@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import sqlalchemy.exc
 
+import pipeline.adapters.mlflow.environment  # noqa: F401 (before MLflow is imported)
 from pipeline.adapters.mlflow.database import database_errors
 from pipeline.governance.errors import InvalidInput, NotFound, SignoffError, Unavailable
+from pipeline.governance.text import first_line
 
 if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
@@ -23,23 +25,31 @@ FIRST_PAUSE_SECONDS = 0.02
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "RESOURCE_NOT_FOUND")
 INVALID = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST")
 DENIED = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
+ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
+NO_ANSWER = "API request to "  # its error goes on with the address, which may hold a password
 # Warnings about what MLflow does, or what it has us call: stages are deprecated since 2.9, `noload` is MLflow's own.
 KNOWN_WARNINGS = (
     (r"``mlflow\.tracking\.client\.MlflowClient\.transition_model_version_stage`` is deprecated", FutureWarning),
     ("The ``noload`` loader strategy is deprecated", sqlalchemy.exc.SADeprecationWarning),
 )
 # Failures that the operator can end, by what MLflow writes.
-TOLD = {
-    "The registry's database has another schema; run `mlflow db upgrade` on it.": "out-of-date database schema",
+SENTENCES = {
+    "out-of-date database schema": "The registry's database has another schema; run `mlflow db upgrade` on it.",
 }
 
 
 @contextmanager
-def mlflow_errors(subject: str, *, on_invalid: type[SignoffError] = InvalidInput) -> Iterator[None]:
-    """`subject` is what was asked for, in words. A name that cannot exist is NotFound where it is only looked up."""
+def mlflow_errors(
+    subject: str, *, on_invalid: type[SignoffError] = InvalidInput, quoted: bool = False
+) -> Iterator[None]:
+    """Raises MLflow's and its libraries' errors in the block as those of this project, with their cause kept.
+
+    subject: what was asked for, in words. on_invalid: NotFound where a name that cannot exist is only looked up.
+    quoted: a refusal has the first line of MLflow's text, for requests that hold nothing of strangers.
+    """
     # MLflow takes seconds to import, and is imported already where this is used.
-    import requests.exceptions  # noqa: PLC0415
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+    import requests.exceptions
+    from mlflow.exceptions import MlflowException
 
     for text, category in KNOWN_WARNINGS:
         warnings.filterwarnings("ignore", message=text, category=category)
@@ -47,7 +57,7 @@ def mlflow_errors(subject: str, *, on_invalid: type[SignoffError] = InvalidInput
         with database_errors():
             yield
     except MlflowException as error:
-        raise _translated(error, subject, on_invalid) from error
+        raise (_quoted(error) if quoted else _translated(error, subject, on_invalid)) from error
     except requests.exceptions.RequestException as error:
         raise Unavailable("The registry does not answer.") from error
 
@@ -72,8 +82,14 @@ def _translated(error: "MlflowException", subject: str, on_invalid: type[Signoff
         return on_invalid(f"The registry refuses this as invalid: {subject}.")
     if code in DENIED:
         return Unavailable("The registry refuses the credentials of this installation.")
+    known = (sentence for text, sentence in SENTENCES.items() if text in str(error))
+    return Unavailable(next(known, "The registry does not answer."))
+
+
+def _quoted(error: "MlflowException") -> Unavailable:
+    line = first_line(error)
     return Unavailable(
-        next((told for told, text in TOLD.items() if text in str(error)), "The registry does not answer.")
+        "The registry does not answer." if line.startswith(NO_ANSWER) else f"the registry does not do it: {line}"
     )
 
 
@@ -87,7 +103,7 @@ def is_transient(error: "MlflowException") -> bool:
 
 def retried(write: Callable[[], Result]) -> Result:
     """The write's result; only for writes that may be repeated. Gives up after MOST_RETRY_SECONDS."""
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+    from mlflow.exceptions import MlflowException
 
     deadline = time.monotonic() + MOST_RETRY_SECONDS
     pause = FIRST_PAUSE_SECONDS

@@ -117,7 +117,7 @@ class RemoteFolder:
 
     @contextmanager
     def _repository(self) -> Iterator["ArtifactRepository"]:
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # noqa: PLC0415
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         uri = self._tracking_uri
         try:

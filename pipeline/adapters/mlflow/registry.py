@@ -12,8 +12,8 @@ from pipeline.adapters.mlflow.errors import CircuitBreaker, mlflow_errors, retri
 from pipeline.adapters.mlflow.files import FileReader
 from pipeline.adapters.mlflow.records import REGISTRY_ID_TAG, NothingYet, Reader, check_version
 from pipeline.adapters.mlflow.sql import SqlReader
-from pipeline.adapters.mlflow.store import initialise_store
-from pipeline.governance.errors import InvalidInput, Unavailable
+from pipeline.adapters.mlflow.store import ensure_experiment, initialise_store
+from pipeline.governance.errors import Unavailable
 from pipeline.governance.lifecycle import ModelState, Stage
 from pipeline.governance.ports import ModelFiles, ModelRecord, VersionRecord, VersionRow
 
@@ -64,12 +64,8 @@ class MlflowRegistry:
         with self._alone(), mlflow_errors(f"experiment {self._experiment!r}"):
             if kept := self.registry_id():
                 return kept
-            found = client.get_experiment_by_name(self._experiment)
-            if found is None:
-                client.create_experiment(self._experiment, self._artifacts(), {REGISTRY_ID_TAG: registry_id})
-            elif found.lifecycle_stage == "deleted":
-                raise InvalidInput(f"experiment: {self._experiment!r} was deleted; restore it or name another")
-            else:
+            found = ensure_experiment(client, self._uri, self._experiment, tags={REGISTRY_ID_TAG: registry_id})
+            if REGISTRY_ID_TAG not in found.tags:
                 client.set_experiment_tag(found.experiment_id, REGISTRY_ID_TAG, registry_id)
         return self.registry_id() or registry_id
 
@@ -171,7 +167,3 @@ class MlflowRegistry:
             return
         with store_lock(self._file.path):
             yield
-
-    def _artifacts(self) -> str | None:
-        """Beside the database, absolute: MLflow's default is the folder that it happens to be started in."""
-        return None if self._file is None else (self._file.path.parent / "artifacts").as_uri()

@@ -1,4 +1,4 @@
-"""What is written beside a version, in MLflow's terms: parameters, metrics, tags and one sentence."""
+"""The parameters, metrics, tags and description that a registry keeps of a version and its run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,34 +7,41 @@ from typing import Any
 from pipeline.settings import Settings
 
 Document = dict[str, Any]
+# The tag by which an equal training is recognised.
+TRAINING_KEY = "training_key"
 
 
 @dataclass(frozen=True)
-class VersionFacts:
+class VersionMetadata:
     """Text and numbers for one version and its run; the files say the same in more detail."""
 
+    # Name of the recipe in `params.yaml`.
     candidate: str
+    # ISO 8601 in UTC, to the second.
     trained_at: str
     params: Mapping[str, str]
     metrics: Mapping[str, float]
+    # Of the version.
     tags: Mapping[str, str]
     run_tags: Mapping[str, str]
+    # One sentence about the version.
     description: str
+    # One sentence about the registered model, used when it is made.
     model_description: str
 
 
-def version_facts(settings: Settings, *, key: str, evaluation: Document, lineage: Document) -> VersionFacts:
+def version_metadata(settings: Settings, *, key: str, evaluation: Document, lineage: Document) -> VersionMetadata:
     """From the documents that go with the version, so that they cannot disagree."""
     candidate = str(lineage["candidate"]["name"])
     tags = _tags(settings, key=key, lineage=lineage)
     target = settings.schema_.target
-    return VersionFacts(
+    return VersionMetadata(
         candidate=candidate,
         trained_at=str(lineage["trained_at"]),
         params=_params(settings, lineage),
         metrics=_metrics(evaluation),
         tags=tags,
-        run_tags={name: tags[name] for name in ("produced_by", "model_type", "training_key")},
+        run_tags={name: tags[name] for name in ("produced_by", "model_type", TRAINING_KEY)},
         description=_sentence(evaluation, lineage),
         model_description=f"Predicts {target.name} from {len(settings.schema_.columns)} columns. {target.description}",
     )
@@ -84,7 +91,7 @@ def _tags(settings: Settings, *, key: str, lineage: Document) -> dict[str, str]:
         "validation_status": "pending",
         "git_commit": lineage["git"]["commit"] or "unknown",
         "data_source": lineage["data"]["source"],
-        "training_key": key,
+        TRAINING_KEY: key,
     }
 
 
