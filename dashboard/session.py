@@ -11,11 +11,10 @@ from dashboard.components import tables
 from pipeline import bootstrap
 from pipeline.comparison.rows import Rows, read_rows
 from pipeline.explanation.result import Explanation, from_npz
-from pipeline.governance.claims import Recomputation
 from pipeline.governance.compare import Comparison
 from pipeline.governance.documents import EVALUATION_ROWS, EXPLANATION_VALUES
 from pipeline.governance.errors import NotAllowed, StaleEvidence
-from pipeline.governance.evidence import Evidence
+from pipeline.governance.evidence import Evidence, Recomputation
 from pipeline.governance.history import Entry, HistoryPage, ModelOverview, Period
 from pipeline.governance.lifecycle import CHAMPION, Move
 from pipeline.governance.out_of_band import OutOfBandChange

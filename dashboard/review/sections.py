@@ -11,9 +11,8 @@ from dashboard import pages, session
 from dashboard.components import charts, explanation_charts, tables, widgets, words
 from dashboard.components.explanations import classes_of, explained_by
 from pipeline import model_card
-from pipeline.governance.claims import Recomputation
 from pipeline.governance.documents import Evaluation, Lineage
-from pipeline.governance.evidence import Evidence
+from pipeline.governance.evidence import Evidence, Recomputation
 from pipeline.governance.lifecycle import Move
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.review import Review

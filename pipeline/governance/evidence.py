@@ -1,11 +1,11 @@
-"""Evidence: everything a reviewer is shown about a version, as plain data with a digest."""
+"""Evidence: everything a reviewer is shown about a version, as plain data with a digest; and what it claims."""
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.governance.documents import (
     DOCUMENTS,
@@ -25,6 +25,7 @@ from pipeline.governance.ledger import canonical, digest_of, iso
 from pipeline.governance.metrics import not_a_share
 from pipeline.governance.ports import File, Gap, ModelFiles, VersionRecord, VersionRow
 
+TOLERANCE = 1e-9  # of a claim: sums in another order differ by less, one row more or less by more
 OUR_TAG, OUR_VALUE = "produced_by", "signoff"
 MIRROR_PREFIX = "signoff."  # tags that repeat a decision: a decision must not make its own evidence stale
 VALIDATION_TAG = "validation_status"  # likewise, on versions of our pipeline, which registers it as "pending"
@@ -231,3 +232,102 @@ def _finite(value: object, path: tuple[str, ...], gaps: list[Gap]) -> object:
         gaps.append(Gap("not_finite", f"{'.'.join(path)}: is {value}, not a number that can be shown."))
         return None
     return value
+
+
+# What the version claims about itself, held against what its own bytes give on the stored evaluation rows.
+
+
+@dataclass(frozen=True)
+class RecomputedMetrics:
+    """What the version's own bytes give on its stored evaluation rows."""
+
+    n: int  # rows
+    metrics: Mapping[str, float]  # by name
+    changed_rows: int  # rows whose stored prediction is not what the version predicts
+
+
+class Recomputer(Protocol):
+    """Scores a version's stored evaluation rows under the trust policy, away from this process."""
+
+    def recompute(self, record: VersionRecord, *, file_digest: str) -> RecomputedMetrics:
+        """Raises Refused, NotFound, InvalidInput or IntegrityFailure with the reason."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One metric as it was claimed and as it was measured now."""
+
+    name: str
+    # "evaluation" for the file among the version's own; "run" for the metrics that MLflow holds for it, on its logged
+    # model or its run, which anybody can write again.
+    source: str
+    claimed: float
+    recomputed: float
+
+    @property
+    def claimant(self) -> str:
+        """The source in words."""
+        return "the evaluation file" if self.source == "evaluation" else "MLflow"
+
+    @property
+    def holds(self) -> bool:
+        return abs(self.claimed - self.recomputed) <= TOLERANCE
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "source": self.source,
+            "claimed": self.claimed,
+            "recomputed": self.recomputed,
+            "holds": self.holds,
+        }
+
+
+@dataclass(frozen=True)
+class Recomputation:
+    """Every claim that could be measured again."""
+
+    measured: RecomputedMetrics
+    claims: tuple[Claim, ...]  # by name
+
+    @property
+    def contradicted(self) -> tuple[Claim, ...]:
+        return tuple(claim for claim in self.claims if not claim.holds)
+
+    @property
+    def holds(self) -> bool:
+        return not self.contradicted and not self.measured.changed_rows
+
+    @property
+    def sentence(self) -> str:
+        """What does not hold; empty where everything does."""
+        wrong = [
+            f"{claim.name} is claimed as {claim.claimed:.6g} by {claim.claimant} and is {claim.recomputed:.6g}"
+            for claim in self.contradicted
+        ]
+        if changed := self.measured.changed_rows:
+            wrong.append(f"{changed:,} of {self.measured.n:,} stored predictions are not what the version predicts")
+        return f"{'; '.join(wrong)}." if wrong else ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "n": self.measured.n,
+            "changed_rows": self.measured.changed_rows,
+            "holds": self.holds,
+            "claims": [claim.as_json() for claim in self.claims],
+        }
+
+
+def check_claims(evidence: Evidence, measured: RecomputedMetrics) -> Recomputation:
+    """Holds each metric that the version claims against the one measured now."""
+    return Recomputation(measured, tuple(_claims(evidence, measured.metrics)))
+
+
+def _claims(evidence: Evidence, recomputed: Mapping[str, float]) -> Iterator[Claim]:
+    for name, value in sorted(recomputed.items()):
+        measured = evidence.evaluation.metrics.get(name)
+        sources = {
+            "evaluation": None if measured is None else measured.value,
+            "run": number(evidence.content["metrics"].get(name)),
+        }
+        yield from (Claim(name, source, claimed, value) for source, claimed in sources.items() if claimed is not None)

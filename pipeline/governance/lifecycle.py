@@ -97,7 +97,7 @@ class ModelState:
         return None if stage is None else stage.value
 
     def in_stage(self, stage: Stage) -> list[int]:
-        return sorted(version for version, held in self.stages.items() if held is stage)
+        return sorted(version for version, current in self.stages.items() if current is stage)
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def check_move(move: Move) -> Move:
     if move.alias is not None:
         check_alias(move.alias)
     if not complete or move.kind is MoveKind.RECONCILE or (move.kind is MoveKind.ALIAS and move.alias == CHAMPION):
-        raise InvalidInput(f"move: {move.kind.value} of version {move.version} and alias {move.alias} is no move")
+        raise InvalidInput(f"move: {move.kind.value} with version {move.version} and alias {move.alias} is no move")
     return move
 
 

@@ -6,11 +6,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Unpack
 
-from pipeline.governance.claims import Recomputation, Recomputer
 from pipeline.governance.compare import Best, Comparison, Comparisons, VersionTables
 from pipeline.governance.decide import RECONCILE_AFTER, Decider, Options, Outcome, Request
 from pipeline.governance.errors import NotFound, Unavailable
-from pipeline.governance.evidence import Evidence
+from pipeline.governance.evidence import Evidence, Recomputation, Recomputer
 from pipeline.governance.export import export
 from pipeline.governance.history import (
     PAGE_LINES,
@@ -93,8 +92,6 @@ class GovernanceService:
         self._reconciler = Reconciler(registry, ledger, clock, self._decider, self._reviewer, self._watch)
         self._comparisons = Comparisons(registry, self._reviewer, comparer)
         self._tables = VersionTables(registry, policy.metrics)
-
-    # Reading
 
     def models(self) -> list[ModelRecord]:
         """Every model by name."""

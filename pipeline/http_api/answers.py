@@ -101,16 +101,11 @@ class BatchSummary(BaseModel):
     predictions: dict[str, int] = Field(description="Rows by predicted class; empty where no class is predicted.")
 
 
-class BatchHead(VersionAnswer):
-    """What an answer to many rows says once."""
+class BatchAnswer(VersionAnswer):
+    """The answer to many rows: one entry per row, in the order of the request."""
 
     summary: BatchSummary = Field(description="How many rows there were, and how many of each class.")
     notes: list[str] = Field(description="Sentences about the version, which hold for every row.")
-
-
-class BatchAnswer(BatchHead):
-    """One entry per row, in the order of the request."""
-
     rows: list[RowAnswer | RowErrors] = Field(description="A prediction, or what is wrong with the row.")
 
 
@@ -302,7 +297,7 @@ def batch_text(target: Target, checked: CheckedColumns, found: PredictedColumns 
     for position, text in _predicted(checked, found) if found else ():
         rows[position] = text
     predictions = counts(target, found)
-    head = BatchHead.model_construct(
+    head = BatchAnswer.model_construct(  # type: ignore[call-arg] # `rows` are written behind it
         model=target.resolved.model,
         version=target.resolved.version,
         digest=target.digest,
@@ -320,8 +315,8 @@ def counts(target: Target, found: PredictedColumns | None) -> dict[str, int]:
 
 
 def _refused(number: int, problems: Sequence[Problem]) -> str:
-    errors = [problem_entry(each) for each in problems[:MOST_PROBLEMS]]
-    return to_json(RowErrors.model_construct(row=number, errors=errors))
+    """A RowErrors in JSON."""
+    return json.dumps({"row": number, "errors": [vars(problem_entry(each)) for each in problems[:MOST_PROBLEMS]]})
 
 
 def _predicted(checked: CheckedColumns, found: PredictedColumns) -> Iterator[tuple[int, str]]:

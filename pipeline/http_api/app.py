@@ -1,19 +1,95 @@
-"""The FastAPI application: routes, middleware, error handlers, and an OpenAPI document that follows the champion."""
+"""The FastAPI application: middleware that every request passes, error handlers, routes, and the OpenAPI document.
 
-from collections.abc import AsyncIterator
+The middleware is plain ASGI: Starlette's BaseHTTPMiddleware costs a task and a queue per request.
+"""
+
+import time
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.governance.errors import SignoffError
-from pipeline.http_api.middleware import AccessCheck, RequestMetrics
 from pipeline.http_api.openapi import ENDPOINTS, document
-from pipeline.http_api.problems import on_http_error, on_mistake, on_refusal
+from pipeline.http_api.problems import TokenNeeded, WrongHost, on_http_error, on_mistake, on_refusal, problem
 from pipeline.http_api.routes import router
-from pipeline.http_api.state import AppState, running
+from pipeline.http_api.state import AppState, running, state_of
+
+HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+]
+OPEN = frozenset({"/", "/livez", "/readyz"})  # to everybody; every other path asks for the token
+OTHER = "other"
+
+
+class RequestMetrics:
+    """Counts and times every answer, and adds the headers that all of them have."""
+
+    def __init__(self, app: ASGIApp, routes: Collection[str]) -> None:
+        self.app, self.routes = app, frozenset(routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, route = time.perf_counter(), scope["path"] if scope["path"] in self.routes else OTHER
+
+        async def send_counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *HEADERS]
+                state_of(scope).metrics.answered(route, message["status"], started)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_counted)
+        except Exception:  # Starlette answers it further out
+            state_of(scope).metrics.answered(route, 500, started)
+            raise
+
+
+class AccessCheck:
+    """Checks the Host header and the token, before anything else of the request is read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                _check(scope, state_of(scope))
+            except SignoffError as refusal:
+                await problem(refusal)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def _check(scope: Scope, state: AppState) -> None:
+    """Raises WrongHost for a host that is not allowed, TokenNeeded where a path needs the token and it is not shown."""
+    hosts = state.limits.allowed_hosts
+    if hosts and _host_name(_only(scope["headers"], b"host")) not in hosts:
+        raise WrongHost("host: is not one of serving.http.allowed_hosts")
+    authorization = _only(scope["headers"], b"authorization")
+    if state.token and scope["path"] not in OPEN and not state.token.shown_in(authorization):
+        raise TokenNeeded("authorization: show the token, as in `Authorization: Bearer TOKEN`")
+
+
+def _only(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """The value of a header that is there exactly once, else None."""
+    found = [value for each, value in headers if each == name]
+    return found[0] if len(found) == 1 else None
+
+
+def _host_name(host: bytes | None) -> str:
+    """The Host header without its port, in lower case; an address of IPv6 stands in brackets."""
+    text = (host or b"").decode("latin-1").casefold()
+    return text if text.endswith("]") else text.rsplit(":", 1)[0]
 
 
 class Api(FastAPI):

@@ -1,4 +1,4 @@
-"""Refusals as problem details (RFC 9457): one sentence, where it is wrong, and never more than 4 KB."""
+"""Refusals as problem details (RFC 9457): one sentence, what is wrong where, and never more than 4 kB."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
@@ -16,7 +16,7 @@ from pipeline.validation.rows import InvalidRows, Problem
 MEDIA_TYPE = "application/problem+json"
 MOST_BYTES = 4_000
 MOST_DETAIL = 600
-AGAIN_SECONDS = 2  # what a caller is told to wait
+RETRY_AFTER_SECONDS = 2
 
 
 class TooLarge(InvalidInput):
@@ -75,12 +75,12 @@ def problem(error: SignoffError, *, headers: Mapping[str, str] | None = None) ->
     """The answer to a request that was refused."""
     status = _status(error)
     found = error.problems if isinstance(error, InvalidRows) else ()
-    more = {**_more_headers(status), **(headers or {})}
+    more = {**_headers(status), **(headers or {})}
     return Response(_body(error, status, found), status, more, media_type=MEDIA_TYPE)
 
 
 def _status(error: SignoffError) -> int:
-    """A model that was approved and does not answer is no refusal: the server cannot."""
+    """The HTTP status. An approved model that does not answer is a failure of the server, not of the request."""
     if isinstance(error, WorkerRefusal):
         return HTTPStatus.GATEWAY_TIMEOUT if error.kind == "time" else HTTPStatus.SERVICE_UNAVAILABLE
     if isinstance(error, IntegrityFailure):
@@ -88,11 +88,11 @@ def _status(error: SignoffError) -> int:
     return error.http_status
 
 
-def _more_headers(status: int) -> dict[str, str]:
+def _headers(status: int) -> dict[str, str]:
     if status == HTTPStatus.UNAUTHORIZED:
         return {"WWW-Authenticate": "Bearer"}
     if status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}:
-        return {"Retry-After": str(AGAIN_SECONDS)}
+        return {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return {}
 
 
@@ -110,7 +110,7 @@ def _body(error: SignoffError, status: int, found: Sequence[Problem]) -> bytes:
 
 
 def _sentence(error: SignoffError) -> str:
-    """What a model raises may hold values of the row; it stays here."""
+    """The message without what a model raised, which may hold values of the row."""
     if isinstance(error, WorkerRefusal) and error.kind == "failed":
         return "the model: could not predict this"
     return str(error)

@@ -1,4 +1,4 @@
-"""The secret that callers show, where the operator has set one; there is no default one."""
+"""The bearer token that callers show, where the operator has set one; there is no default token."""
 
 import hmac
 from dataclasses import dataclass, field
@@ -14,18 +14,21 @@ SCHEME = b"bearer"
 
 @dataclass(frozen=True)
 class Token:
-    """Compared in constant time."""
+    """A shared secret, which is compared in constant time and never printed."""
 
-    secret: bytes = field(repr=False)
+    secret: bytes = field(repr=False)  # printable ASCII
 
     def shown_in(self, authorization: bytes | None) -> bool:
-        """In a header such as `Authorization: Bearer SECRET`."""
-        scheme, _, given = (authorization or b"").partition(b" ")
-        return hmac.compare_digest(given.strip(), self.secret) and scheme.lower() == SCHEME
+        """Whether the value of an Authorization header is `Bearer SECRET`."""
+        scheme, _, secret = (authorization or b"").partition(b" ")
+        return hmac.compare_digest(secret.strip(), self.secret) and scheme.lower() == SCHEME
 
 
 def read_token(environment: Environment) -> Token | None:
-    """None where none is set. Raises InvalidInput for one that protects nothing."""
+    """The token of SIGNOFF_TOKEN or of the file named by SIGNOFF_TOKEN_FILE; None where neither is set.
+
+    Raises InvalidInput where both are set, and for a token that protects nothing.
+    """
     if environment.token is not None and environment.token_file is not None:
         raise InvalidInput("SIGNOFF_TOKEN and SIGNOFF_TOKEN_FILE: set one of them, not both")
     if environment.token is not None:
@@ -36,6 +39,7 @@ def read_token(environment: Environment) -> Token | None:
 
 
 def _text_of(path: str) -> str:
+    """The content of a file, without the newline at its end."""
     try:
         with Path(path).open("rb") as file:
             return file.read(MOST_BYTES).decode("ascii").strip()
@@ -46,6 +50,7 @@ def _text_of(path: str) -> str:
 
 
 def _checked(secret: str, where: str) -> Token:
+    """Raises InvalidInput, beginning with `where`, for a secret that is short or not one word."""
     if len(secret) < FEWEST_CHARACTERS:
         raise InvalidInput(f"{where}: must have at least {FEWEST_CHARACTERS} characters")
     if not secret.isascii() or not secret.isprintable() or " " in secret:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.governance.claims import RecomputedMetrics
 from pipeline.governance.documents import EVALUATION_ROWS
 from pipeline.governance.errors import InvalidInput, NotFound, NotTried, Refused
+from pipeline.governance.evidence import RecomputedMetrics
 from pipeline.governance.ports import Registry, VersionRecord
 from pipeline.serving.copies import copy_files, label
 from pipeline.serving.worker.client import START_SECONDS, Asked, Worker, WorkerRefusal

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, V
 
 from support.real_server import ROOT, WIDE, chromium, clean, dashboard
 
-MILLISECONDS = 60_000  # nothing here is about time: a busy machine may take as long as it needs
+MILLISECONDS = 180_000  # nothing here is about time: a busy machine may take as long as it needs
 expect.set_options(timeout=MILLISECONDS)
 Serve = Callable[[Mapping[str, str]], str]
 OpenTab = Callable[..., Page]

@@ -4,12 +4,15 @@ import gzip
 import subprocess
 import sys
 from collections.abc import Mapping
+from itertools import product
 
 import pytest
 import yaml
 from playwright.sync_api import Page, expect
 
 from support.real_server import NARROW, ROOT, WIDE, open_page, picture
+from support.small_desk import small_params
+from support.soak import amount
 
 NOT_LOADED = "Its flavor is lightgbm, which is not loaded under this trust policy"
 LOADED_BY_MLFLOW = "was loaded by MLflow"
@@ -48,7 +51,7 @@ def addresses(serve, tmp_path_factory) -> Mapping[str, str]:
     )
     found = {}
     for trust in (ALLOW_LIST, PRODUCERS):
-        params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+        params = small_params()
         params["serving"]["trust"] = trust
         (folder / f"{trust}.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
         found[trust] = serve(
@@ -63,8 +66,11 @@ def addresses(serve, tmp_path_factory) -> Mapping[str, str]:
     return found
 
 
-@pytest.mark.parametrize("look", ["light", "dark", "narrow"])
-@pytest.mark.parametrize("name", PAGES)
+LOOKS = ["light", "dark", "narrow"]
+IN_TURN = [(name, LOOKS[number % 3]) for number, name in enumerate(PAGES)]
+
+
+@pytest.mark.parametrize(("name", "look"), amount(IN_TURN, soak=list(product(PAGES, LOOKS))))
 def test_every_kind_of_model_on_every_page(addresses, open_tab, name, look):
     """No traceback, nothing wider than the screen, and the sentence that fits the model."""
     trust, path, told = PAGES[name]

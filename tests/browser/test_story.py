@@ -1,12 +1,14 @@
 """The whole way in a real browser: an empty registry is filled, a version is reviewed, promoted and found again."""
 
 from collections.abc import Mapping
+from itertools import product
 
 import pytest
 from playwright.sync_api import expect
 
 from support.real_server import NARROW, open_page, picture
 from support.small_desk import small_desk
+from support.soak import amount
 from support.story import MODEL, accept_warnings, fill, find_in_history, promote, select_row, verify
 
 PAGES = {
@@ -61,8 +63,11 @@ def test_a_row_leads_to_its_review(tab):
     assert "version=4" in tab.url
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", PAGES)
+SCHEMES = ["light", "dark"]
+IN_TURN = [(name, SCHEMES[number % 2]) for number, name in enumerate(PAGES)]
+
+
+@pytest.mark.parametrize(("name", "scheme"), amount(IN_TURN, soak=list(product(PAGES, SCHEMES))))
 def test_pages_in_both_themes(filled, open_tab, name, scheme):
     """Every page is drawn without an error in light and dark."""
     tab = open_tab(filled, scheme=scheme)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dashboard.components import explanation_charts
+from dashboard.explain.columns import matched
 from dashboard.explain.one_row import WRONG
-from dashboard.explain.stored import matched
 from pipeline.comparison.rows import read_rows
 from pipeline.explanation.result import from_npz
 from pipeline.governance.documents import parse_explanation

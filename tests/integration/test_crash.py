@@ -19,6 +19,7 @@ from pipeline.governance.ledger import ENDS, Event, EventType, StoredEvent
 from pipeline.governance.lifecycle import Stage
 from support import registries
 from support.desks import GRACE, MODEL, REASON, KnownDifferences, KnownSmoke, OpenDesk, default_policy
+from support.soak import amount
 
 WRITES = 8  # a promotion with an incumbent: intent, alias, two stages, tags, end; and some to spare
 
@@ -163,7 +164,7 @@ def check_invariants(desk: OpenDesk) -> None:
     assert state.in_stage(Stage.PRODUCTION) == [state.champion]
 
 
-@pytest.mark.parametrize("die_before", range(WRITES))
+@pytest.mark.parametrize("die_before", amount((0, 2, 4, WRITES - 1), soak=range(WRITES)))
 def test_a_decision_killed_at_any_write_is_finished_or_undone(
     context: ForkServerContext, folder: Path, die_before: int
 ) -> None:

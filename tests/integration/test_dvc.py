@@ -16,6 +16,7 @@ from pipeline.cli import run
 from pipeline.settings import ROOT
 from support import registries
 from support.clones import clone_project, command, commit, small_content, write_params
+from support.soak import only_in_soak
 
 MODEL = "obesity_classifier"
 OF_THE_MOMENT = {"model", "origin.json", "latency.json"}
@@ -106,6 +107,7 @@ def test_other_evaluation_settings_fit_nothing_again(clone, template):
     assert stages == ["evaluate@lines", "register@lines"]
 
 
+@only_in_soak
 def test_a_model_fitted_again_changes_nothing_that_follows(clone, template):
     """Its file has other bytes, its fingerprint is the same, so no evaluation runs."""
     before = lock(clone)["train@lines"]
@@ -118,6 +120,7 @@ def test_a_model_fitted_again_changes_nothing_that_follows(clone, template):
     assert ran(dvc(clone, template, "repro")) == []
 
 
+@only_in_soak
 def test_two_clones_give_the_same_bytes(reproduced, template, tmp_path):
     """Other threads, another hash seed: metrics, predictions, explanations and fingerprints are equal to the bit."""
     other = clone_project(tmp_path / "other")

@@ -23,6 +23,7 @@ from support import registries
 from support.api_server import Api, Callers, serving
 from support.desks import GRACE, MODEL, REASON
 from support.hostile_models import fitted, save
+from support.soak import amount
 
 ROW: dict[str, object] = {"Age": 30, "Weight": 82.5, "Gender": "Male", "CAEC": "no"}
 SCHEMA = {
@@ -289,7 +290,8 @@ def test_schemathesis_finds_nothing(place: Place, tmp_path: Path, token: str) ->
     headers = ["--header", f"Authorization: Bearer {token}"] if token else []
     with serving(environment, tmp_path / "api.log") as api:
         address = f"http://127.0.0.1:{api.port}/openapi.json"
-        options = ["--checks", "all", "--max-examples", "15", "--seed", "544", "--continue-on-failure", "--no-color"]
+        examples = ["--max-examples", amount("8", soak="100"), "--seed", "544"]
+        options = ["--checks", "all", *examples, "--continue-on-failure", "--no-color"]
         found = subprocess.run(
             [str(Path(sys.executable).with_name("schemathesis")), "run", address, *options, *headers],
             cwd=tmp_path,

@@ -22,7 +22,7 @@ from pipeline.governance.ports import VersionRecord, VersionRow
 from support.ports import nobody_listens
 from support.registries import Filler, copy_store
 
-SLOWEST_SECONDS = 10.0
+SLOWEST_SECONDS = 18.0  # 5 are allowed for, the rest is a busy machine's; MLflow would take 20 or more
 RECORD = VersionRecord(
     row=VersionRow("m", 1, Stage.NONE, (), "READY", None, datetime(2026, 1, 1, tzinfo=UTC), ""),
     source="",
@@ -84,13 +84,13 @@ def filler(template, tmp_path):
 
 
 def test_a_server_that_is_not_there_is_unavailable():
-    """Every method says so within 10 seconds; MLflow's default would take four minutes."""
+    """Every method says so within seconds; MLflow's default would take four minutes."""
     with nobody_listens() as port:
         assert answers(MlflowRegistry(f"http://127.0.0.1:{port}", experiment="e")) == ALL_UNAVAILABLE
 
 
 def test_a_server_that_never_answers_is_unavailable():
-    """It takes the connection and then says nothing: every method gives up within 10 seconds."""
+    """It takes the connection and then says nothing: every method gives up within seconds."""
     with closing(create_server(("127.0.0.1", 0), backlog=64)) as silent:
         port = silent.getsockname()[1]
 
@@ -99,7 +99,7 @@ def test_a_server_that_never_answers_is_unavailable():
 
 @pytest.mark.parametrize("with_sql", [True, False], ids=["sql", "client"])
 def test_a_locked_database_is_unavailable(filler, with_sql):
-    """Another process holds the lock: every method gives up within 10 seconds, where MLflow waits for 20."""
+    """Another process holds the lock: every method gives up before the 20 seconds that MLflow waits."""
     registry = MlflowRegistry(filler.uri, experiment="e", read_with_sql=with_sql)
     registry.models()
     with closing(sqlite3.connect(filler.uri.removeprefix("sqlite:///"), isolation_level=None)) as other:

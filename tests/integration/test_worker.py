@@ -32,7 +32,7 @@ from pipeline.validation.schema import ColumnSchema, InputSchema
 from support.hostile_models import ALLOWED, HOSTILE, crashing, fitted, hostile, replace_model, rows, save
 
 DTYPES = ["float64", "float64", "str", "str"]
-SECONDS = 60.0
+SECONDS = 300.0
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,7 @@ def clean(tmp_path_factory):
 def worker():
     """One for the tests that do not count processes."""
     found = Worker(memory_megabytes=4096)
+    found.start()
     yield found
     found.stop()
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from pipeline.governance.claims import RecomputedMetrics
 from pipeline.governance.decide import Decider
 from pipeline.governance.errors import Refused
+from pipeline.governance.evidence import RecomputedMetrics
 from pipeline.governance.lifecycle import Move
 from pipeline.governance.paired import Agreement, Confusions, Flips, Paired, PairedComparer
 from pipeline.governance.policy import Actor, Established, Policy

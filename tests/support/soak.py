@@ -3,8 +3,11 @@
 import os
 from typing import TypeVar
 
+import pytest
+
 Amount = TypeVar("Amount")
 SOAK = os.environ.get("TEST_SOAK", "") not in ("", "0")
+only_in_soak = pytest.mark.skipif(not SOAK, reason="takes long: `make soak` runs it, every night")
 
 
 def amount(few: Amount, *, soak: Amount) -> Amount:

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.governance.claims import Claim, Recomputation, RecomputedMetrics
-from pipeline.governance.evidence import Evidence
+from pipeline.governance.evidence import Claim, Evidence, Recomputation, RecomputedMetrics
 from pipeline.governance.gates import GATES, LABELS, Facts, Missing, check_gates, label_of
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Stage, stage_move
 from pipeline.governance.metrics import MetricRules

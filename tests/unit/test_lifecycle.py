@@ -12,6 +12,7 @@ from pipeline.governance.lifecycle import (
     Stage,
     alias_move,
     check_alias,
+    check_move,
     parse_stage,
     parse_target,
     plan_changes,
@@ -164,3 +165,37 @@ def test_a_champion_outside_production(champion: int | None, stages: dict[int, S
     aliases = {} if champion is None else {"champion": champion}
 
     assert ModelState(aliases, stages).champion_outside_production is outside
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        Move("m", MoveKind.RECONCILE, None),
+        Move("m", MoveKind.STAGING, None),
+        Move("m", MoveKind.STAGING, 1, "mine"),
+        Move("m", MoveKind.UNALIAS, 1, "mine"),
+        Move("m", MoveKind.UNALIAS, None),
+        Move("m", MoveKind.ALIAS, 1),
+        Move("m", MoveKind.ALIAS, 1, "champion"),
+        Move("m", MoveKind.ALIAS, 1, "v1"),
+    ],
+)
+def test_a_move_that_no_verb_makes_is_refused(move: Move) -> None:
+    """The alias champion comes with Production, and every kind needs its own parts."""
+    with pytest.raises(InvalidInput):
+        check_move(move)
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        stage_move("m", 1, Stage.PRODUCTION),
+        alias_move("m", "mine", 1),
+        alias_move("m", "champion", 1),
+        Move("m", MoveKind.UNALIAS, None, "champion"),
+        Move("m", MoveKind.ROLLBACK, 1),
+    ],
+)
+def test_a_move_of_a_verb_is_taken_as_it_is(move: Move) -> None:
+    """The very move comes back."""
+    assert check_move(move) is move

@@ -18,6 +18,7 @@ from pipeline.governance.lifecycle import CHAMPION, ModelState, Slot, Stage
 from pipeline.governance.out_of_band import state_text
 from support.desks import GRACE, MODEL, REASON, DatabaseClock, TickingClock, build_desk, small_registry
 from support.in_memory import InMemoryLedger, InMemoryRegistry
+from support.soak import amount
 
 versions = st.integers(1, 4)
 aliases = st.sampled_from(["champion", "challenger", "shadow"])
@@ -243,7 +244,7 @@ class Decisions(RuleBasedStateMachine):
 
 TestDecisions = Decisions.TestCase
 TestDecisions.settings = settings(
-    max_examples=120,
+    max_examples=amount(120, soak=5_000),
     stateful_step_count=40,
     deadline=None,
     database=None,

@@ -29,7 +29,7 @@ from pipeline.adapters.ledger.schema import (
     writing_engine,
 )
 from pipeline.adapters.ledger.standing import (
-    SqlStanding,
+    OF_REGISTRY,
     champion_events,
     marked_events,
     replayed,
@@ -49,17 +49,14 @@ from pipeline.adapters.ledger.tables import (
     stored_event,
     translated,
 )
+from pipeline.adapters.ledger.transaction import BASELINE, DATABASE_TIME, NEWEST, SqlTransaction
 from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
 from pipeline.governance.ledger import (
-    FIRST_HASH,
-    Event,
     EventType,
     SlotState,
     StoredEvent,
     Topic,
     UnreadableEvent,
-    chain,
-    fold,
     iso,
     stored_names,
 )
@@ -78,15 +75,6 @@ class RegistryId(Protocol):
         """Choose one where there is none."""
 
 
-OF_REGISTRY = EVENTS.c.registry == sa.bindparam("registry")
-NEWEST = sa.select(EVENTS.c.sequence, EVENTS.c.hash).where(OF_REGISTRY).order_by(EVENTS.c.sequence.desc()).limit(1)
-OF_KEY = sa.select(EVENTS).where(OF_REGISTRY, EVENTS.c.key == sa.bindparam("wanted"))
-BASELINE = (
-    sa.select(EVENTS)
-    .where(OF_REGISTRY, EVENTS.c.model == sa.bindparam("wanted"), EVENTS.c.type == EventType.BASELINE.value)
-    .order_by(EVENTS.c.sequence)
-    .limit(1)
-)
 # By SQLite's own parser: reading 100,000 events as values takes ten times as long.
 STAMPS = (
     sa.select(
@@ -96,13 +84,7 @@ STAMPS = (
     .where(OF_REGISTRY)
     .order_by(EVENTS.c.sequence)
 )
-SLOT_KEY = ("registry", "model", "kind", "name")
-IS_SLOT = sa.and_(*(SLOTS.c[name] == sa.bindparam(f"of_{name}") for name in SLOT_KEY))
-SLOT, CHANGE_SLOT = sa.select(*SLOT_COLUMNS).where(IS_SLOT), SLOTS.update().where(IS_SLOT)
-DATABASE_TIME: sa.ColumnElement[str] = sa.literal_column("strftime('%Y-%m-%dT%H:%M:%fZ', 'now')")
 DAYS_PENDING: sa.ColumnElement[float] = sa.literal_column("julianday('now') - julianday(ledger_slot.pending_since)")
-PENDING_FROM_NOW = SLOTS.update().where(IS_SLOT).values(pending_since=DATABASE_TIME)
-PENDING_NO_MORE = SLOTS.update().where(IS_SLOT).values(pending_since=None)
 NOTE_REGISTRY = sqlite_insert(REGISTRIES).on_conflict_do_nothing()
 NO_TIME = timedelta()
 # One step of the index each: DISTINCT would read every event.
@@ -128,63 +110,6 @@ class Opened(NamedTuple):
     def current(self) -> bool:
         """Whether the tables are those of this version."""
         return self.revision == HEAD
-
-
-class SqlTransaction:
-    """One open transaction that holds the write lock."""
-
-    def __init__(self, connection: sa.Connection, registry: str) -> None:
-        self._connection, self._registry = connection, registry
-        self._standing = SqlStanding(connection, registry)
-
-    def slot(self, slot: Slot) -> SlotState | None:
-        row = self._connection.execute(SLOT, self._key(slot)).first()
-        return None if row is None else slot_state(row)
-
-    def find_key(self, key: str) -> StoredEvent | None:
-        row = self._connection.execute(OF_KEY, {"registry": self._registry, "wanted": key}).first()
-        return None if row is None else stored_event(row)
-
-    def has_baseline(self, model: str) -> bool:
-        return self._connection.execute(BASELINE, {"registry": self._registry, "wanted": model}).first() is not None
-
-    def append(self, event: Event) -> StoredEvent:
-        last = self._connection.execute(NEWEST, {"registry": self._registry}).first()
-        sequence, previous_hash = (last.sequence, last.hash) if last else (0, FIRST_HASH)
-        stored = chain(event, sequence + 1, previous_hash)
-        row = {
-            "registry": self._registry,
-            "sequence": stored.sequence,
-            "previous_hash": stored.previous_hash,
-            "hash": stored.hash,
-            "body": stored.body,
-            "type": event.type.value,
-            "model": event.model,
-            "decision": event.decision,
-            "key": event.key,
-        }
-        self._connection.execute(EVENTS.insert(), row)
-        for change in event.changes:
-            before = self.slot(change.slot)
-            after = fold(before or SlotState.initial(change.slot), event, change)
-            self._keep(change.slot, after, before)
-        self._standing.follow(event, stored.sequence)
-        return stored
-
-    def _keep(self, slot: Slot, state: SlotState, before: SlotState | None) -> None:
-        since = None if state.since is None else iso(state.since)
-        values = {**state._asdict(), "since": since}
-        if before is None:
-            key = dict(zip(SLOT_KEY, (self._registry, *slot), strict=True))
-            self._connection.execute(SLOTS.insert(), {**key, **values})
-        else:
-            self._connection.execute(CHANGE_SLOT, {**self._key(slot), **values})
-        pending = None if before is None else before.pending
-        if state.pending != pending:
-            self._connection.execute(PENDING_FROM_NOW if state.pending else PENDING_NO_MORE, self._key(slot))
-
-    def _key(self, slot: Slot) -> dict[str, str]:
-        return {f"of_{name}": value for name, value in zip(SLOT_KEY, (self._registry, *slot), strict=True)}
 
 
 class SqlLedger:
