@@ -1,4 +1,4 @@
-"""A rebuilt version held against the recorded one: data, fingerprint, metrics, predictions, environment."""
+"""Compares a rebuilt version with the recorded one: data, fingerprint, metrics, predictions and environment."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,21 +31,27 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """The files of the rebuild; `environment` in the shape of the recorded one."""
+    """The files that a rebuild has written."""
 
+    # `data.json`, `fit.json` and `evaluation.json`.
     data: Mapping[str, Json]
     fit: Mapping[str, Json]
     evaluation: Mapping[str, Json]
+    # `evaluation_rows.parquet`.
     rows: bytes
+    # In the shape of the recorded one.
     environment: Mapping[str, Json]
 
 
 @dataclass(frozen=True)
 class RebuiltDifference:
-    """part: data, fingerprint, metrics or predictions; for a condition: environment. None: not there."""
+    """One value that the rebuild gave otherwise, or under which it ran otherwise."""
 
+    # data, fingerprint, metrics or predictions; for a condition: environment.
     part: str
+    # Dotted path of the value.
     name: str
+    # None where there is no such value.
     recorded: Json
     rebuilt: Json
 
@@ -54,8 +60,9 @@ class RebuiltDifference:
 
 
 def verdict(differences: Sequence[RebuiltDifference], conditions: Sequence[RebuiltDifference]) -> Verdict:
-    """Within the tolerance where every number is. A fingerprint is of exact numbers: another one is no more than a
-    difference of rounding where something that rounds is another too.
+    """IDENTICAL without differences, WITHIN where every number is within the tolerance, else DIFFERS.
+
+    A fingerprint is of exact numbers: where the environment rounds otherwise, another one counts as rounding.
     """
     if not differences:
         return Verdict.IDENTICAL
@@ -73,11 +80,15 @@ def _is_near(found: RebuiltDifference) -> bool:
 
 @dataclass(frozen=True)
 class PredictionCheck:
-    """n rows compared, how many of them got another class, and the largest difference of a probability."""
+    """The predictions of a rebuild beside the recorded ones, row by row."""
 
+    # Rows compared.
     n: int
+    # How many of them got another class.
     other_class: int
+    # Of a probability.
     largest_difference: float
+    # Why they could not be compared; empty where they were.
     problem: str = ""
 
 

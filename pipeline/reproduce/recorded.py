@@ -23,17 +23,21 @@ Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 
 
 class GitFacts(BaseModel):
-    """dirty, changed: None where it was not recorded."""
+    """The state of the checkout that trained; None where it was not recorded."""
 
     commit: Commit | None
+    # Whether files differed from the commit.
     dirty: bool | None = None
+    # Names of the first files that differed.
     changed: list[str] | None = None
 
 
 class DataFacts(BaseModel):
-    """source: a file's name, or the words for the sample."""
+    """The rows that were trained on."""
 
+    # The name of a file, or SAMPLE_NAME.
     source: str
+    # Of the file's bytes; for the sample, of its CSV text.
     sha256: Digest
 
 
@@ -66,14 +70,17 @@ class Lineage(BaseModel):
 
 @dataclass(frozen=True)
 class RecordedVersion:
-    """settings: sections of `params.yaml`, the recipe as `rebuilt`. notes: what is not known, in sentences."""
+    """A version with what its files say about its training."""
 
     model: str
     version: int
     lineage: Lineage
+    # Sections of `params.yaml` that are laid over the commit's own; the recipe is the candidate `rebuilt`.
     settings: Mapping[str, Json]
     evaluation: Mapping[str, Json]
+    # The evaluation rows with predictions, as Parquet.
     rows: bytes
+    # What was not recorded, in sentences.
     notes: tuple[str, ...]
 
     @property

@@ -1,4 +1,4 @@
-"""REPRODUCE: a version rebuilt from its recorded commit, data, settings and environment, and what came out otherwise.
+"""REPRODUCE: rebuilds a version from its recorded commit, data, settings and environment, and lists what differs.
 
 The rebuild is a process in a git worktree of its own. It gets no address of the registry or the ledger, and nothing
 that came from the registry is run: the commit is one of our own, the settings are data.
@@ -44,15 +44,20 @@ STEPS = ("check out", "prepare", "fit", "evaluate", "compare")
 
 @dataclass(frozen=True)
 class Reproduction:
-    """differences: what a rebuild must give again and did not. conditions: where its environment was another."""
+    """The result of a rebuild."""
 
     model: str
     version: int
+    # Whose code was run.
     commit: str
+    # Rows whose predictions were compared, and the largest difference of a probability.
     rows: int
     largest_difference: float
+    # What a rebuild must give again and did not.
     differences: tuple[RebuiltDifference, ...]
+    # Where its environment was another.
     conditions: tuple[RebuiltDifference, ...]
+    # What was not recorded, in sentences.
     notes: tuple[str, ...]
 
     @property
@@ -81,9 +86,11 @@ class Reproduction:
 
 @dataclass(frozen=True)
 class ReproduceOptions:
-    """data: the file that the version was trained on. install: with the commit's own packages, in a new environment."""
+    """What a person may choose for a rebuild."""
 
+    # The file that the version was trained on, if it is not where data.source points.
     data: Path | None = None
+    # Whether the commit's own packages are installed in a new environment, instead of using those of this process.
     install: bool = False
 
 

@@ -25,32 +25,27 @@ def table_header(names: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A reference such as MODEL@ALIAS, looked up. alias: empty for MODEL/VERSION, "champion" for MODEL."""
+    """A reference such as MODEL@ALIAS, looked up."""
 
     model: str
     version: int
-    alias: str = ""
+    alias: str = ""  # empty for MODEL/VERSION, "champion" for MODEL
 
 
 @dataclass(frozen=True)
 class Target:
-    """A version made ready to be asked, with its state and columns as they were then; keep it for a few seconds.
-
-    schema: None where nothing says which columns it takes. classes: empty for a number. probabilities: whether it gives
-    them. names: of the columns of a table that it answers with, empty for one value per row.
-    model_type: scikit-learn's name, empty where it was not loaded.
-    """
+    """A version made ready to be asked, with its state and columns as they were then; keep it for a few seconds."""
 
     resolved: Resolved
     record: VersionRecord
     evidence: Evidence
     state: TrustState
-    schema: InputSchema | None
-    classes: tuple[str, ...] = ()
-    probabilities: bool = False
-    names: tuple[str, ...] = ()
-    model_type: str = ""
-    example: Mapping[str, Sequence[Any]] | None = None
+    schema: InputSchema | None  # None where nothing says which columns it takes
+    classes: tuple[str, ...] = ()  # empty for a model that predicts a number
+    probabilities: bool = False  # whether it gives a probability per class
+    names: tuple[str, ...] = ()  # the columns of a table that it answers with; empty for one value per row
+    model_type: str = ""  # scikit-learn's class name; empty where it was not loaded
+    example: Mapping[str, Sequence[Any]] | None = None  # its input example by column, None where it was not loaded
 
     @property
     def label(self) -> str:
@@ -71,27 +66,24 @@ class Target:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One row. value: a class label or a number, or columns by name where the model answers with a table.
+    """The prediction for one row."""
 
-    probabilities: by class, empty where the model gives none.
-    """
-
-    value: Answer
-    probabilities: Mapping[str, float]
-    warnings: tuple[str, ...] = ()
+    value: Answer  # a class label or a number, or columns by name where the model answers with a table
+    probabilities: Mapping[str, float]  # by class, empty where the model gives none
+    warnings: tuple[str, ...] = ()  # about values outside the training data
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """One per row, in order. digest: of the files that were loaded. notes: about the version, not about a row."""
+    """The predictions of one version for one or more rows."""
 
     model: str
     version: int
-    digest: str
+    digest: str  # of the files that were loaded
     state: TrustState
     classes: tuple[str, ...]
-    rows: tuple[Prediction, ...]
-    notes: tuple[str, ...] = ()
+    rows: tuple[Prediction, ...]  # in the order of the rows
+    notes: tuple[str, ...] = ()  # about the version, not about a row
 
     def as_json(self, position: int = 0) -> dict[str, Any]:
         row = self.rows[position]
@@ -107,54 +99,46 @@ class Predictions:
 
 @dataclass(frozen=True)
 class PredictedColumns:
-    """Many rows at once. answers: an Arrow table with `prediction` and one column per class, in the order of `classes`.
-
-    checked: the rows that were asked about; those without a finite answer are among its problems, and have no row in
-    `answers`. digest: of the files that were loaded.
-    """
+    """The predictions of one version for many rows, by column."""
 
     target: Target
     classes: tuple[str, ...]
-    answers: Any
-    checked: "CheckedColumns"
+    answers: (
+        Any  # an Arrow table with `prediction` and one column of probabilities per class, in the order of `classes`
+    )
+    checked: "CheckedColumns"  # the rows; those without a finite answer are among its problems, not in `answers`
 
     @property
     def digest(self) -> str:
+        """Of the files that were loaded."""
         return self.target.digest
 
 
 @dataclass(frozen=True)
 class StrongestColumns:
-    """What adds most to the predicted class. answers: an Arrow table with a column's name and what it adds, in pairs.
+    """The largest contributions to the predicted class, for many rows."""
 
-    sum_error, adds_up: see explanation.result.Explanation.
-    """
-
-    answers: Any
-    sum_error: float
-    adds_up: bool
+    answers: Any  # an Arrow table: per rank a column with the names and one with the contributions
+    sum_error: float  # see explanation.result.Explanation
+    adds_up: bool  # see explanation.result.Explanation
 
 
 @dataclass(frozen=True)
 class Explanations:
-    """One document per row, as the command `explain` prints it.
-
-    rows: the values that were explained. sampled, tolerance, adds_up, fallback: see explanation.result.Explanation.
-    background: a sentence where something else than the version's own background rows stood for "nothing known".
-    """
+    """The explanations of one version for one or more rows."""
 
     model: str
     version: int
-    digest: str
-    documents: tuple[Mapping[str, Any], ...]
-    rows: tuple[Row, ...]
-    units: Mapping[str, str]
-    sampled: bool
+    digest: str  # of the files that were loaded
+    documents: tuple[Mapping[str, Any], ...]  # one per row, as the command `explain` prints it
+    rows: tuple[Row, ...]  # the values that were explained
+    units: Mapping[str, str]  # of the columns, by name
+    sampled: bool  # see explanation.result.Explanation, as for the next three
     tolerance: float
     adds_up: bool
     fallback: str
-    background: str = ""
-    notes: tuple[str, ...] = ()
+    background: str = ""  # a sentence where other rows than the version's own background stood for "nothing known"
+    notes: tuple[str, ...] = ()  # about the version, not about a row
 
     def top_class(self, position: int = 0) -> str:
         """The class with the largest output."""
@@ -169,12 +153,9 @@ class Explanations:
 
 @dataclass(frozen=True)
 class Opinion:
-    """A second opinion about one row and class; agreement: the share of its top five columns that are also SHAP's.
-
-    weights, r2 and scale: see explanation.surrogate.SecondOpinion.
-    """
+    """A second opinion about one row and class, see explanation.surrogate.SecondOpinion."""
 
     weights: Mapping[str, float]
     r2: float
     scale: str
-    agreement: float
+    agreement: float  # the share of its five largest columns that are also among SHAP's

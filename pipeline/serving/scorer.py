@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadingPolicy:
-    """trust: "allow_list" or "producers". allowed_types: compiled types that a skops file may hold."""
+    """Which models the workers load, and how long a request may take."""
 
-    trust: str
-    allowed_types: tuple[str, ...]
-    kept_models: int
+    trust: str  # "allow_list" or "producers"
+    allowed_types: tuple[str, ...]  # types that a skops file may hold beside skops' own list
+    kept_models: int  # in the memory of each worker
     predict_seconds: float
     explain_seconds: float
 

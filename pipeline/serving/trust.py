@@ -8,29 +8,23 @@ from pipeline.governance.standing import LedgerView, recorded_of
 
 
 class Trust(StrEnum):
-    """TRUSTED: the policy lets it be loaded, and its bytes are those that were approved. IN_REVIEW: loadable, but not
-    approved. UNTRUSTED: not loaded, the reason says why. TAMPERED: its bytes are not those in the ledger.
-    """
+    """Whether a version may be used."""
 
-    TRUSTED = "trusted"
-    IN_REVIEW = "in review"
-    UNTRUSTED = "untrusted"
-    TAMPERED = "tampered"
+    TRUSTED = "trusted"  # the policy lets it be loaded, and its bytes are those that were approved
+    IN_REVIEW = "in review"  # it can be loaded, and nobody has approved it
+    UNTRUSTED = "untrusted"  # it is not loaded; the reason says why
+    TAMPERED = "tampered"  # its bytes are not those in the ledger
 
 
 @dataclass(frozen=True)
 class TrustState:
-    """One version's state. reason: a sentence for UNTRUSTED and TAMPERED, else what to know about it, or empty.
-
-    digest: of its files now; None where they are gone. loaded: whether that was tried. foreign: loaded by MLflow,
-    because `serving.trust` is "producers": code that came with the model has run in the worker.
-    """
+    """The state of one version."""
 
     state: Trust
-    digest: str | None
-    reason: str = ""
-    loaded: bool = False
-    foreign: bool = False
+    digest: str | None  # of its files now; None where they are gone
+    reason: str = ""  # a sentence for UNTRUSTED and TAMPERED, else what to know about it, or empty
+    loaded: bool = False  # whether it was tried
+    foreign: bool = False  # loaded by MLflow, with code that came with it, because `serving.trust` is "producers"
 
     @property
     def usable(self) -> bool:

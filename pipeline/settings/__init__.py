@@ -30,43 +30,46 @@ ESTIMATORS = Literal["logistic_regression", "random_forest", "extra_trees", "his
 
 
 class DataSettings(SettingsSection):
-    """source: "sample" or the path of a CSV or Parquet file."""
+    """Where the rows to train on come from."""
 
+    # "sample", or the path of a CSV or Parquet file.
     source: Word
     sample_rows: int = Field(ge=200)
     sample_seed: int
 
 
 class SplitSettings(SettingsSection):
-    """Stratified by class, after exact duplicates were dropped."""
+    """How rows are divided for training and evaluation: stratified by class, after exact duplicates were dropped."""
 
     test_share: Share
     seed: int
 
 
 class CandidateSettings(SettingsSection):
-    """One training recipe; `parameters` are those of the scikit-learn estimator."""
+    """One training recipe."""
 
     estimator: ESTIMATORS
+    # Whether Weight / Height² is an input too.
     body_mass_index: bool = False
+    # Those of the scikit-learn estimator.
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 
 class EvaluationSettings(SettingsSection):
-    """Intervals at `confidence`; slices by each categorical column and by bands of Age where there is such a column.
-
-    lower_is_better, higher_is_better: names of metrics that do not say it by themselves. metric_names: by our name,
-    those under which a gate looks for it, in order; see MetricRules.
-    """
+    """How versions are measured; slices are by each categorical column and by bands of Age where there is one."""
 
     primary_metric: Word
+    # Of every interval, such as 0.95.
     confidence: Share
     bootstrap_samples: int = Field(ge=100)
     bootstrap_seed: int
     cross_validation_folds: int = Field(ge=2)
+    # The edges; the last band holds its upper edge too.
     age_bands: Edges = Field(min_length=2)
+    # Names of metrics that do not say by themselves which end is better.
     lower_is_better: Words = Field(default_factory=list)
     higher_is_better: Words = Field(default_factory=list)
+    # By our name of a metric, the names under which a gate looks for it, in order; see MetricRules.
     metric_names: dict[Word, Annotated[Words, Field(min_length=1)]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -85,51 +88,53 @@ class EvaluationSettings(SettingsSection):
 
 
 class RegistrySettings(SettingsSection):
-    """id: fixed here, or null for one that is chosen once and kept as a tag on the experiment.
-
-    intended_use, limitations: what the model card of a version says that is registered from now on; null: nothing.
-    """
+    """Under which names training registers, and what a model card says."""
 
     model_name: ModelName
     experiment: Word
+    # Of the registry; null for one that is chosen once and kept as a tag on the experiment.
     id: Word | None = None
+    # What the cards of versions say that are registered from now on; null: nothing.
     intended_use: Sentences | None = None
     limitations: Sentences | None = None
 
 
 class HttpSettings(SettingsSection):
-    """Limits of the HTTP API.
+    """Limits of the HTTP API."""
 
-    poll_seconds: how often the champion is looked up. at_once: requests for predictions that are taken; more are told
-    to come again. request_seconds: for one answer; body_seconds: until a body has arrived. end_seconds: after SIGTERM.
-    allowed_hosts: names in the Host header; empty allows every one.
-    """
-
+    # Between two looks for a new champion.
     poll_seconds: float = Field(gt=0, le=20)
+    # Most rows of one request.
     batch_rows: int = Field(ge=1, le=20_000)
     body_megabytes: float = Field(gt=0)
+    # Concurrent requests for predictions; more are told to come again later.
     at_once: int = Field(ge=1)
+    # Until a request is answered.
     request_seconds: float = Field(gt=0)
+    # Until the body of a request has arrived.
     body_seconds: float = Field(gt=0)
+    # After SIGTERM, until requests that still run are given up.
     end_seconds: float = Field(gt=0)
+    # Names in the Host header; empty allows every one.
     allowed_hosts: list[Word] = Field(default_factory=list)
 
 
 class ServingSettings(SettingsSection):
-    """Limits of the process that loads models, what it may load, and how large files of rows may be.
+    """Limits of the processes that load models, what they may load, and how large files of rows may be."""
 
-    trust: allow_list loads skops files with `allowed_types` only; producers also whatever MLflow's pyfunc loads, which
-    runs code that came with the model. workers: processes that predict, null for one per core; memory_megabytes and
-    kept_models are of each.
-    """
-
+    # "allow_list" loads skops files with `allowed_types` only; "producers" also whatever MLflow's pyfunc loads, which
+    # runs code that came with the model.
     trust: Literal["allow_list", "producers"]
     smoke_seconds: float = Field(gt=0)
     predict_seconds: float = Field(gt=0)
     explain_seconds: float = Field(gt=0)
-    memory_megabytes: int = Field(ge=1024)  # the libraries alone take half of it
+    # Of each process; the libraries alone take half of the least.
+    memory_megabytes: int = Field(ge=1024)
+    # Processes that predict; null for one per core.
     workers: int | None = Field(ge=1)
+    # Models that each process keeps in memory.
     kept_models: int = Field(ge=1)
+    # Rows of a file that are scored at a time.
     chunk_rows: int = Field(ge=1, le=100_000)
     upload_megabytes: float = Field(gt=0)
     upload_rows: int = Field(ge=1)
@@ -138,16 +143,19 @@ class ServingSettings(SettingsSection):
 
 
 class Environment(SettingsSection):
-    """Addresses, names and secrets; each default address lies under `var/` in the project's root.
+    """Addresses, names and secrets; each default address lies under `var/` in the project's root."""
 
-    model: which one is served over HTTP. token: what its callers must show, or token_file: where that is written.
-    """
-
+    # MLflow's, as for its own client.
     tracking_uri: str
+    # SQLAlchemy's form.
     ledger_url: str
+    # Name of the person who decides; null: the login name.
     actor: str | None
+    # Which model is served over HTTP; null: `registry.model_name`.
     model: str | None = None
+    # What callers of the HTTP API must send.
     token: SecretStr | None = None
+    # A file that holds the token.
     token_file: str | None = None
 
     @classmethod

@@ -12,36 +12,38 @@ from pydantic_core import ErrorDetails
 
 from pipeline.governance.errors import InvalidInput
 
-Place = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 UNKNOWN, MISSING = "extra_forbidden", "missing"
 WORDS = {UNKNOWN: "is not a known key", MISSING: "is missing"}
 
 
 @dataclass(frozen=True)
 class ParamsFile:
-    """lines: from the path of a key or list item to its line, counted from 1."""
+    """A parsed settings file."""
 
+    # Its name without folders, for messages.
     name: str
     content: dict[str, Any]
-    lines: Mapping[Place, int]
+    # From the path of a key or list item to its line, counted from 1.
+    lines: Mapping[KeyPath, int]
 
     def problem(self, error: ValidationError) -> InvalidInput:
-        """The first thing that is wrong. A misspelt key comes before the one that it leaves missing."""
+        """The first problem as a sentence; a misspelt key comes before the one that it leaves missing."""
         found = error.errors(include_url=False)
         first = min(found, key=lambda each: each["type"] != UNKNOWN)
-        place = self._place(first)
-        line = self.lines.get(place) or self.lines.get(place[:-1])
+        path = self._path_in_file(first)
+        line = self.lines.get(path) or self.lines.get(path[:-1])
         where = f" (line {line})" if line else ""
         sentence = WORDS.get(first["type"]) or first["msg"].removeprefix("Value error, ")
-        return InvalidInput(f"{self.name}: {'.'.join(map(str, place))}: {sentence}{where}")
+        return InvalidInput(f"{self.name}: {'.'.join(map(str, path))}: {sentence}{where}")
 
-    def _place(self, problem: ErrorDetails) -> Place:
-        """The path in the file: pydantic also names the kind of column that it took an entry for."""
-        place: Place = ()
+    def _path_in_file(self, problem: ErrorDetails) -> KeyPath:
+        """The path in the file, without the names that pydantic adds for the kind of column it took an entry for."""
+        path: KeyPath = ()
         for part in problem["loc"]:
-            if (*place, part) in self.lines:
-                place = (*place, part)
-        return (*place, problem["loc"][-1]) if problem["type"] == MISSING else place
+            if (*path, part) in self.lines:
+                path = (*path, part)
+        return (*path, problem["loc"][-1]) if problem["type"] == MISSING else path
 
 
 def read_params(file: Path) -> ParamsFile:
@@ -55,24 +57,24 @@ def read_params(file: Path) -> ParamsFile:
         raise InvalidInput(f"{file.name}: is not valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict) or not content:
         raise InvalidInput(f"{file.name}: must be a mapping of sections such as data, schema and policy")
-    lines: dict[Place, int] = {}
-    for place, line in _places(node, ()):
-        if place in lines:
-            named = ".".join(map(str, place))
-            raise InvalidInput(f"{file.name}: {named}: is there twice (lines {lines[place]} and {line})")
-        lines[place] = line
+    lines: dict[KeyPath, int] = {}
+    for path, line in _key_paths(node, ()):
+        if path in lines:
+            named = ".".join(map(str, path))
+            raise InvalidInput(f"{file.name}: {named}: is there twice (lines {lines[path]} and {line})")
+        lines[path] = line
     return ParamsFile(file.name, content, lines)
 
 
-def _places(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:
+def _key_paths(node: yaml.Node | None, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            yield (*place, key.value), key.start_mark.line + 1
-            yield from _places(value, (*place, key.value))
+            yield (*path, key.value), key.start_mark.line + 1
+            yield from _key_paths(value, (*path, key.value))
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            yield (*place, index), value.start_mark.line + 1
-            yield from _places(value, (*place, index))
+            yield (*path, index), value.start_mark.line + 1
+            yield from _key_paths(value, (*path, index))
 
 
 # What a section of `params.yaml` is, and the types that its values have.

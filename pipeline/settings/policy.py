@@ -21,7 +21,7 @@ GATE_PARAMETERS: Mapping[str, frozenset[str]] = {
 
 
 class GateSettings(SettingsSection):
-    """See GateRule."""
+    """One gate of a move, as in the file; GateRule explains the fields."""
 
     mode: Mode = Field(strict=False)
     foreign: Mode | None = Field(default=None, strict=False)
@@ -33,8 +33,9 @@ class GateSettings(SettingsSection):
 
 
 class MoveSettings(SettingsSection):
-    """The roles of which one is needed (none: nobody may), and the gates."""
+    """What a kind of move needs."""
 
+    # One of them is needed; with none nobody may.
     roles: list[Word] = Field(default_factory=list)
     gates: dict[Word, GateSettings] = Field(default_factory=dict)
 
@@ -62,12 +63,11 @@ class MoveSettings(SettingsSection):
 
 
 class PolicySettings(SettingsSection):
-    """A move that is not listed is closed: what the policy does not name is not allowed by omission.
+    """Who may make which moves. A move that is not listed is closed: nothing is allowed by omission."""
 
-    may_change: by model, the columns that a person could change; the smallest change to another class keeps to them.
-    """
-
+    # Roles of `self_declared` people, and of each program by its name.
     roles: dict[Word, list[Word]]
+    # By model, the columns that a person could change; the smallest change to another class keeps to them.
     may_change: dict[Word, list[Word]] = Field(default_factory=dict)
     moves: dict[Word, MoveSettings]
 

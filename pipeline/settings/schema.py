@@ -8,18 +8,21 @@ from pipeline.settings.file import SettingsSection, Word, Words
 
 
 class TargetSettings(SettingsSection):
-    """The column to predict and its classes, in the order in which screens show them."""
+    """The column to predict."""
 
     name: Word
     description: str = ""
+    # In the order in which screens show them.
     classes: Words = Field(min_length=2)
 
 
 class NumberColumn(SettingsSection):
-    """minimum and maximum are allowed themselves; `unit` is text for people."""
+    """A column of numbers."""
 
     type: Literal["number"]
+    # Text for people.
     unit: str = ""
+    # Both ends are allowed themselves.
     minimum: float
     maximum: float
     default: float
@@ -33,9 +36,10 @@ class NumberColumn(SettingsSection):
 
 
 class CategoryColumn(SettingsSection):
-    """The categories in the order in which a form lists them."""
+    """A column of texts from a list."""
 
     type: Literal["category"]
+    # In the order in which a form lists them.
     categories: Words = Field(min_length=1)
     default: Word
     description: str = ""

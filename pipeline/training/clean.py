@@ -7,6 +7,8 @@ import pandas as pd
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings.schema import CategoryColumn, NumberColumn, SchemaSettings
+from pipeline.validation.ranges import accepted_range
+from pipeline.validation.schema import ColumnSchema, InputSchema, schema_of
 
 Report = dict[str, Any]
 MOST_UNKNOWN_VALUES = 20
@@ -22,10 +24,10 @@ def clean_rows(frame: pd.DataFrame, schema: SchemaSettings) -> tuple[pd.DataFram
     labelled, dropped = _with_valid_target(frame[wanted], schema)
     columns: dict[str, Report] = {}
     repaired = labelled.copy()
-    for name, column in schema.columns.items():
-        repaired[name], found = _repair(labelled[name], column)
+    for column in accepted_columns(schema).columns:
+        repaired[column.name], found = _repair(labelled[column.name], column)
         if found:
-            columns[name] = found
+            columns[column.name] = found
     unique = repaired.drop_duplicates(ignore_index=True)
     dropped["duplicates"] = len(repaired) - len(unique)
     report = {
@@ -58,17 +60,29 @@ def _with_valid_target(frame: pd.DataFrame, schema: SchemaSettings) -> tuple[pd.
     return frame[valid].astype({schema.target.name: "str"}), dropped
 
 
-def _repair(values: pd.Series, column: NumberColumn | CategoryColumn) -> tuple[pd.Series, Report]:
-    return _repair_number(values, column) if isinstance(column, NumberColumn) else _repair_category(values, column)
+def accepted_columns(schema: SchemaSettings) -> InputSchema:
+    """What each column accepts, as a form, a file of rows or HTTP will read it from the version."""
+    found = schema_of({"columns": _columns_document(schema)}, None)
+    assert found is not None  # noqa: S101 (the settings require a column)
+    return found
 
 
-def _repair_number(values: pd.Series, column: NumberColumn) -> tuple[pd.Series, Report]:
+def _columns_document(schema: SchemaSettings) -> dict[str, Report]:
+    return {name: column.model_dump(mode="json") for name, column in schema.columns.items()}
+
+
+def _repair(values: pd.Series, column: ColumnSchema) -> tuple[pd.Series, Report]:
+    return _repair_number(values, column) if column.kind == "number" else _repair_category(values, column)
+
+
+def _repair_number(values: pd.Series, column: ColumnSchema) -> tuple[pd.Series, Report]:
+    lowest, highest = accepted_range(column)
     numbers = pd.to_numeric(values, errors="coerce").astype("float64")
     text = values[numbers.isna() & values.notna()]
     if not text.empty:
-        allowed = f"numbers from {column.minimum:g} to {column.maximum:g}"
+        allowed = f"numbers from {lowest:g} to {highest:g}"
         raise InvalidInput(f"column {values.name}: found {text.iloc[0]!r} in {len(text)} rows; allowed are {allowed}")
-    below, above = numbers < column.minimum, numbers > column.maximum
+    below, above = numbers < lowest, numbers > highest
     counts = {
         "below_minimum": int(below.sum()),
         "above_maximum": int(above.sum()),
@@ -76,11 +90,11 @@ def _repair_number(values: pd.Series, column: NumberColumn) -> tuple[pd.Series, 
     }
     found: Report = {name: count for name, count in counts.items() if count}
     if found:
-        found |= {"minimum": column.minimum, "maximum": column.maximum, "default": column.default}
-    return numbers.clip(column.minimum, column.maximum).fillna(column.default), found
+        found |= {"minimum": lowest, "maximum": highest, "default": column.default}
+    return numbers.clip(lowest, highest).fillna(column.default), found
 
 
-def _repair_category(values: pd.Series, column: CategoryColumn) -> tuple[pd.Series, Report]:
+def _repair_category(values: pd.Series, column: ColumnSchema) -> tuple[pd.Series, Report]:
     known = values.isin(column.categories)
     unknown = values[~known & values.notna()]
     if not unknown.empty and not known.any():
@@ -107,8 +121,8 @@ def feature_schema(schema: SchemaSettings, train: pd.DataFrame) -> Report:
     return {
         "target": {"name": target.name, "description": target.description, "classes": target.classes},
         "columns": {
-            name: {**column.model_dump(mode="json"), "training": _training_facts(train[name], column)}
-            for name, column in schema.columns.items()
+            name: {**document, "training": _training_facts(train[name], schema.columns[name])}
+            for name, document in _columns_document(schema).items()
         },
     }
 

@@ -45,10 +45,13 @@ WHOLE_ANSWERS = 0.25  # share of answers to scaled questions that are whole numb
 
 @dataclass(frozen=True)
 class Question:
-    """Per class, in the order of CLASSES: mean of a scaled answer, its spread, and the ends of the scale."""
+    """How answers to a question with a scale are drawn."""
 
+    # Per class, in the order of CLASSES.
     means: tuple[float, ...]
+    # Standard deviation.
     spread: float
+    # Of the scale.
     ends: tuple[float, float]
 
 
@@ -154,9 +157,9 @@ def _circles(random: Generator, count: int) -> pd.DataFrame:
 
 def _reports(random: Generator, height: Numbers, weight: Numbers) -> tuple[Numbers, Numbers]:
     """Metres and kilograms as people tell them."""
-    told_height = (height + random.normal(0, HEIGHT_ERROR, len(height))).round(3)
-    told_weight = (weight + random.normal(0, WEIGHT_ERROR, len(weight))).round(1)
-    return np.clip(told_height, 1.45, 1.98), np.clip(told_weight, 39, 173)
+    reported_height = (height + random.normal(0, HEIGHT_ERROR, len(height))).round(3)
+    reported_weight = (weight + random.normal(0, WEIGHT_ERROR, len(weight))).round(1)
+    return np.clip(reported_height, 1.45, 1.98), np.clip(reported_weight, 39, 173)
 
 
 def _scaled_answers(random: Generator, middle: Numbers, question: Question) -> Numbers:
@@ -178,10 +181,12 @@ READERS = {".csv": "CSV", ".parquet": "Parquet", ".pq": "Parquet"}
 
 @dataclass(frozen=True)
 class RawData:
-    """Rows as they were found. source: for people; sha256: of the file's bytes, for the sample of its CSV text."""
+    """Rows as they were read."""
 
     frame: pd.DataFrame
+    # The file's name or SAMPLE_NAME, for people.
     source: str
+    # Of the file's bytes; for the sample, of its CSV text.
     sha256: str
 
 

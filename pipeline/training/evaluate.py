@@ -143,9 +143,9 @@ def cross_validate(pipeline: Pipeline, train: pd.DataFrame, settings: Settings) 
     """Accuracy over folds of the training rows; everything is fitted anew inside each fold."""
     folds = settings.evaluation.cross_validation_folds
     inputs, truth = train[list(settings.schema_.columns)], train[settings.schema_.target.name]
-    parts = StratifiedKFold(folds, shuffle=True, random_state=settings.split.seed).split(inputs, truth)
+    folds_of_rows = StratifiedKFold(folds, shuffle=True, random_state=settings.split.seed).split(inputs, truth)
     scores = []
-    for fitted_on, left_out in parts:
+    for fitted_on, left_out in folds_of_rows:
         fitted = fit_pipeline(clone(pipeline), inputs.iloc[fitted_on], truth.iloc[fitted_on])
         with threadpool_limits(1):
             scores.append(float(fitted.score(inputs.iloc[left_out], truth.iloc[left_out])))

@@ -21,7 +21,7 @@ MOST_DIGITS = 1_000
 LARGEST_POWER = 40  # of ten: a YAML number beyond it is none that a model's description has
 # A string that does not end is passed over once, not again from each of its quotation marks.
 JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-JSON_MARK = re.compile(r"[\[\]{},:]")
+JSON_DELIMITER = re.compile(r"[\[\]{},:]")
 PLAIN_TAGS = (None, "!", "tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 SPECIAL = {"null": r"~|null|Null|NULL|", "bool": r"true|True|TRUE|false|False|FALSE|yes|Yes|no|No|on|On|off|Off"}
 NUMBERS = {"int": r"[-+]?(?:0|[1-9][0-9]{0,39})", "float": r"[-+]?[0-9]{1,40}\.[0-9]{0,40}(?:[eE][-+]?[0-9]{1,3})?"}
@@ -40,7 +40,7 @@ for _name, _pattern in {**SPECIAL, **NUMBERS}.items():
 
 
 def read_yaml(content: bytes) -> Json:
-    """What JSON could say. Raises ValueError with a reason, without what the document holds."""
+    """The document as JSON would hold it. Raises ValueError with a reason that quotes nothing of the document."""
     try:
         _check_events(yaml.parse(content, Loader=_Loader))
         return _plain(yaml.load(content, Loader=_Loader))  # noqa: S506 (a safe loader)
@@ -49,7 +49,7 @@ def read_yaml(content: bytes) -> Json:
 
 
 def read_json(content: bytes | str, *, most_entries: int = MOST_JSON_ENTRIES, not_finite: bool = False) -> Json:
-    """Raises ValueError with a reason, without what the document holds.
+    """The parsed document. Raises ValueError with a reason that quotes nothing of the document.
 
     not_finite: whether NaN and Infinity are numbers, as in the input examples that MLflow writes; JSON has none.
     """
@@ -57,7 +57,7 @@ def read_json(content: bytes | str, *, most_entries: int = MOST_JSON_ENTRIES, no
         text = content if isinstance(content, str) else content.decode()
     except UnicodeDecodeError as error:
         raise ValueError("it is not UTF-8") from error
-    _check_marks(text, most_entries)
+    _check_size(text, most_entries)
     try:
         found = json.loads(
             text, parse_constant=float if not_finite else _not_finite, parse_float=_finite, parse_int=_whole
@@ -115,17 +115,17 @@ class _Size:
         self._below(levels)
 
     def _below(self, levels: int) -> None:
-        """How deep the collection that is open goes."""
+        """Note that the innermost open collection goes so many levels deep."""
         if self._open:
             deepest = self._open[-1][2]
             deepest[0] = max(deepest[0], levels)
 
 
-def _check_marks(text: str, most: int) -> None:
-    """The brackets and commas outside of strings, which say how much there is to build."""
+def _check_size(text: str, most: int) -> None:
+    """Depth and number of entries, from the brackets and commas outside of strings, before anything is built."""
     depth = count = 0
-    for mark in JSON_MARK.finditer(JSON_STRING.sub("", text)):
-        which = mark[0]
+    for delimiter in JSON_DELIMITER.finditer(JSON_STRING.sub("", text)):
+        which = delimiter[0]
         depth += (which in "[{") - (which in "]}")
         count += which in "[{,"
         _check_depth(depth)

@@ -41,17 +41,17 @@ def _of_object(content: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def typed(frame: pd.DataFrame, signature: Json) -> pd.DataFrame:
-    """JSON has no dates and one kind of number: as the signature says, as far as the values allow it."""
+    """The frame in the types of the signature, as far as its values allow: JSON has no dates and one kind of number."""
     for name, dtype in _dtypes(signature).items():
-        place = next((each for each in frame.columns if str(each) == name), None)
-        if place is not None:
+        column = next((each for each in frame.columns if str(each) == name), None)
+        if column is not None:
             with suppress(ArithmeticError, TypeError, ValueError):
-                frame[place] = like(frame[place], dtype)
+                frame[column] = like(frame[column], dtype)
     return frame
 
 
 def like(column: pd.Series, dtype: Any) -> pd.Series:  # noqa: ANN401 (pandas' own or a name)
-    """In the dtype, or where that has no missing value and the column has one, in the nearest that has."""
+    """The column in the dtype; where that has no missing value and the column has one, in the nearest that has."""
     name = str(dtype)
     if name.startswith(WITHOUT_GAPS) and column.isna().any():
         dtype = "object" if name == "bool" else "float64"
@@ -59,7 +59,7 @@ def like(column: pd.Series, dtype: Any) -> pd.Series:  # noqa: ANN401 (pandas' o
 
 
 def names_of(columns: Iterable[Any], signature: Json) -> list[Any]:
-    """As the signature has them: a frame that was logged without names has numbers there, which are no text."""
+    """The names as the signature has them: of a frame that was logged without names they are numbers, not text."""
     numbers = {str(each["name"]): each["name"] for each in _inputs(signature) if isinstance(each.get("name"), int)}
     return [numbers.get(name, name) for name in columns]
 

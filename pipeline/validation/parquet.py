@@ -24,9 +24,9 @@ BROKEN = (pa.ArrowException, OSError, ValueError)
 
 @dataclass(frozen=True)
 class Limits:
-    """What a stranger's file may hold; unpacked_bytes: of all its row groups."""
+    """What a stranger's file may hold."""
 
-    unpacked_bytes: int
+    unpacked_bytes: int  # of all its row groups
     rows: int = 2**40
     cells: int = 2**40
 
@@ -54,12 +54,12 @@ def open_parquet(data: bytes, *, limits: Limits | None = None, **options: Any) -
 
 def _check_footer(footer: Arrow, limits: Limits) -> None:
     rows, columns = footer.num_rows, footer.num_columns
-    groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
+    groups = [footer.row_group(index) for index in range(footer.num_row_groups)]
     if rows < 0 or rows > limits.rows or rows * columns > limits.cells:
         raise ValueError(f"{rows:,} rows of {columns:,} columns; at most {limits.rows:,} rows are read")
     if any(group.num_rows < 0 for group in groups) or sum(group.num_rows for group in groups) != rows:
         raise ValueError("its row groups have other rows than it says")
-    sizes = [group.column(place) for group in groups for place in range(group.num_columns)]
+    sizes = [group.column(index) for group in groups for index in range(group.num_columns)]
     unpacked = sum(max(0, column.total_uncompressed_size) for column in sizes)
     if unpacked > limits.unpacked_bytes:
         raise ValueError(f"it unpacks to more than {limits.unpacked_bytes // 2**20} MB")

@@ -6,8 +6,8 @@ from explained_desk import REGRESSION, desk_of
 from seen import badges, button, frame, markdown_sources, texts
 
 from dashboard.components import explanation_charts
+from dashboard.explain.columns import matched
 from dashboard.explain.one_row import WRONG
-from dashboard.explain.stored import matched
 from pipeline.comparison.rows import read_rows
 from pipeline.explanation.result import from_npz
 from pipeline.governance.documents import parse_explanation

@@ -8,7 +8,8 @@ import pytest
 from seen import badges, button, frame, markdown_sources, texts
 from streamlit import config
 
-from dashboard.components import charts, history_lines
+from dashboard.components import history_lines
+from dashboard.history.champions import timeline
 from dashboard.history.integrity import exported
 from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import Refused, Unavailable
@@ -152,7 +153,7 @@ def test_a_number_that_was_given_out_again_is_said(desk, open_page):
         desk.promote(MODEL, 1, stage, reason=REASON, actor=GRACE)
 
     app = opened(open_page, desk, event=str(number))
-    names = charts.champions(desk.champions(MODEL), EPOCH).data[0].y
+    names = timeline(desk.champions(MODEL), EPOCH).data[0].y
 
     assert "Number 1 of obesity_classifier was given out again: its versions were registered " in texts(app)
     assert "2026-01-01 00:01 UTC" in texts(app)

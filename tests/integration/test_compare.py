@@ -19,9 +19,10 @@ from pipeline.governance.evidence import manifest_digest
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import File, ModelFiles, VersionRecord, VersionRow
 from pipeline.serving.gate_checks import WorkerRecomputer
-from pipeline.settings import ROOT, read_settings
+from pipeline.settings import read_settings
 from support import registries
 from support.hostile_models import a5_pickle_inside, a7_hostile_tree, fitted, hostile, rows, save
+from support.small_desk import small_params
 
 MODEL = "obesity_classifier"
 ROWS = "signoff/evaluation_rows.parquet"
@@ -34,10 +35,8 @@ Verb = Callable[..., Any]
 
 def params(folder: Path, name: str, **split: object) -> Path:
     """The shipped settings with few rows and two quick candidates."""
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = small_params()
     content["candidates"] = {each: content["candidates"][each] for each in ("logistic_regression", "extra_trees")}
-    content["candidates"]["extra_trees"]["parameters"]["n_estimators"] = 20
-    content["data"]["sample_rows"] = 800
     content["evaluation"]["bootstrap_samples"] = 200
     content["split"] |= split
     file = folder / name

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.training.data import generate_sample
-from pipeline.training.files import digests
+from pipeline.validation.folder import digests
 from support import registries
 from support.clones import attempt, clone_project, command, commit, small_content, write_params
 

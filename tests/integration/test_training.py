@@ -36,6 +36,7 @@ from pipeline.training import train as training
 from pipeline.training.data import rows_fingerprint
 from pipeline.training.register import Publisher, Registered
 from pipeline.training.train import Step, evaluate, fit, prepare
+from support.small_desk import small_params
 
 MODEL = "obesity_classifier"
 CANDIDATES = {
@@ -48,9 +49,7 @@ REAL_DATA = ROOT.parent / "shared" / "data" / "obesity.csv"
 
 def small_settings(folder: Path, *, names: tuple[str, ...] = tuple(CANDIDATES)) -> Settings:
     """The project's settings with small candidates, from a file, so that other processes read the same."""
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    content["candidates"] = {name: CANDIDATES[name] for name in names}
-    content["data"]["sample_rows"] = 600
+    content = small_params({name: CANDIDATES[name] for name in names}, rows=600)
     content["evaluation"] |= {"bootstrap_samples": 200, "cross_validation_folds": 3}
     params = folder / "params.yaml"
     params.write_text(yaml.safe_dump(content, sort_keys=False))

@@ -2,14 +2,14 @@
 
 import pytest
 
-from pipeline.adapters.mlflow.errors import QUIET_SECONDS, CircuitBreaker
+from pipeline.adapters.mlflow.errors import OPEN_SECONDS, CircuitBreaker
 from pipeline.governance.errors import NotFound, Unavailable
 
 SENTENCE = "The registry does not answer."
 
 
 def failing(outage: CircuitBreaker) -> None:
-    with outage.noticed():
+    with outage.guard():
         raise Unavailable(SENTENCE)
 
 
@@ -20,11 +20,11 @@ def test_who_waited_is_told_at_once():
     with pytest.raises(Unavailable):
         failing(outage)
 
-    with pytest.raises(Unavailable, match=SENTENCE), outage.noticed():
+    with pytest.raises(Unavailable, match=SENTENCE), outage.guard():
         pytest.fail("the registry was asked")
 
-    now += QUIET_SECONDS
-    with outage.noticed():
+    now += OPEN_SECONDS
+    with outage.guard():
         pass
 
 
@@ -34,20 +34,20 @@ def test_being_told_at_once_lengthens_nothing():
     outage = CircuitBreaker(lambda: now)
     with pytest.raises(Unavailable):
         failing(outage)
-    now += QUIET_SECONDS * 0.9
-    with pytest.raises(Unavailable), outage.noticed():
+    now += OPEN_SECONDS * 0.9
+    with pytest.raises(Unavailable), outage.guard():
         pytest.fail("the registry was asked")
-    now += QUIET_SECONDS * 0.2
+    now += OPEN_SECONDS * 0.2
 
-    with outage.noticed():
+    with outage.guard():
         pass
 
 
 def test_an_answer_that_is_an_error_is_no_outage():
     """A registry that says what it does not have answers well."""
     outage = CircuitBreaker()
-    with pytest.raises(NotFound), outage.noticed():
+    with pytest.raises(NotFound), outage.guard():
         raise NotFound("version: there is none")
 
-    with outage.noticed():
+    with outage.guard():
         pass

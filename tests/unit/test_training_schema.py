@@ -2,12 +2,15 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings import read_settings
 from pipeline.training.clean import clean_rows, feature_schema
 from pipeline.training.data import generate_sample
+from pipeline.validation.columns import Input, check_many
+from pipeline.validation.schema import schema_of
 
 SCHEMA = read_settings(environ={}).schema_
 
@@ -45,6 +48,18 @@ def test_unknown_categories_become_the_default(rows):
 
     assert cleaned.loc[0, "MTRANS"] == "Public_Transportation"
     assert report["columns"]["MTRANS"] == {"unknown": {"Rocket": 1}, "default": "Public_Transportation"}
+
+
+def test_what_training_uses_is_what_the_version_accepts(rows):
+    """Repaired rows pass the check of rows that a form, a file and HTTP share, as the version's own schema has it."""
+    rows.loc[0, "Age"], rows.loc[1, "MTRANS"], rows.loc[2, "Height"] = 3, "Rocket", None
+    cleaned, _ = clean_rows(rows, SCHEMA)
+    schema = schema_of(feature_schema(SCHEMA, cleaned), None)
+
+    checked = check_many(Input.of_table(pa.Table.from_pandas(cleaned), schema), schema)
+
+    assert checked.usable.all()
+    assert not checked.out_of_range.any()
 
 
 @pytest.mark.parametrize(("column", "default"), [("Height", 1.70), ("CALC", "Sometimes")])

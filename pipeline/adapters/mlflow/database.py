@@ -32,9 +32,10 @@ Query = Callable[..., list[Any]]  # (statement, values) → tuples or what unpac
 
 
 class Schema(NamedTuple):
-    """What a database says about its tables; `revisions` are Alembic's, none where it keeps none."""
+    """The names of a database's tables and the version of its schema."""
 
     tables: frozenset[str]
+    # Alembic's; empty where the database has no such table.
     revisions: tuple[str, ...]
 
 
@@ -57,7 +58,7 @@ class SqliteDatabase:
         self._trace = trace
 
     def exists(self) -> bool:
-        """Whether anything was written to it. Raises Unavailable when that cannot be told, or it is a folder."""
+        """Whether the file is there and not empty. Raises Unavailable where it cannot be looked at or is a folder."""
         try:
             found = self.path.stat()
         except FileNotFoundError:
@@ -68,8 +69,8 @@ class SqliteDatabase:
             raise Unavailable("The registry does not answer: its database is not a file.")
         return found.st_size > 0
 
-    def place(self) -> tuple[int, int] | None:
-        """Which file it is, whatever its name: device and inode. None where it is not there."""
+    def identity(self) -> tuple[int, int] | None:
+        """Device and inode of the file, which stay when it is renamed; None where there is none."""
         try:
             found = self.path.stat()
         except OSError:
@@ -106,9 +107,10 @@ class SqliteDatabase:
         return connection
 
     def _untouched(self) -> str:
-        """A database that writes ahead gets two files beside it from whoever reads it, and keeps them afterwards.
+        """The URI parameter that keeps SQLite from leaving files behind, empty where it would leave none.
 
-        Where nobody has it open there is nothing in them: then it is read as a file that does not change.
+        Reading a database in write-ahead mode makes two files beside it, which stay. Where no program has it open there
+        is nothing in them: then it is opened as a file that does not change. Raises Unavailable.
         """
         try:
             with self.path.open("rb") as file:
@@ -242,7 +244,7 @@ def _answers(query: Query, statement: str) -> list[tuple[Any, ...]] | None:
         raise
 
 
-# Whose tables a database holds, told before MLflow opens it: MLflow upgrades an older schema without asking, for good.
+# Which program's tables a database holds, found out before MLflow opens it: it upgrades an older schema without asking.
 
 # Creating a store takes 5 seconds on a quiet machine; others who start at the same time wait for it.
 CREATION_SECONDS = 60.0
@@ -266,8 +268,8 @@ def holds_registry(database: Database) -> bool:
     schema = database.schema()
     if _refusal(schema) and isinstance(database, SqliteDatabase) and _was_made(database.path):
         schema = database.schema()
-    if said := _refusal(schema):
-        raise Unavailable(said)
+    if refusal := _refusal(schema):
+        raise Unavailable(refusal)
     return bool(schema.revisions)
 
 
@@ -307,7 +309,7 @@ def _refusal(schema: Schema) -> str:
 
 @cache
 def installed_revisions() -> tuple[str, frozenset[str]]:
-    """The newest schema of the installed MLflow, and every older one: told by its files, without importing it."""
+    """The newest schema revision of the installed MLflow and every older one, from its files, without importing it."""
     found = importlib.util.find_spec("mlflow")
     assert found is not None and found.origin is not None  # noqa: S101, PT018 (a requirement of this package)
     steps = Path(found.origin).parent.glob("store/db_migrations/versions/*.py")

@@ -1,4 +1,4 @@
-"""The errors of MLflow, the databases and the network, told as the errors of this project: one place for all."""
+"""Translates the errors of MLflow, the databases and the network into those of this project."""
 
 import threading
 import time
@@ -63,10 +63,10 @@ def mlflow_errors(
 
 
 @contextmanager
-def strange_answers() -> Iterator[None]:
-    """Unavailable where what was read is not of the kind that MLflow keeps, such as a version without a number.
+def unreadable_answers() -> Iterator[None]:
+    """Raises Unavailable where a record is not of the kind that MLflow keeps, such as a version without a number.
 
-    Another program may answer at the address, also with JSON.
+    Another program may answer at the address, and with JSON.
     """
     try:
         yield
@@ -94,7 +94,7 @@ def _quoted(error: "MlflowException") -> Unavailable:
 
 
 def is_transient(error: "MlflowException") -> bool:
-    """Lost races between writers wear ordinary codes (seen on SQLite and PostgreSQL)."""
+    """Whether a write lost a race with another and may be repeated; SQLite and PostgreSQL give ordinary codes then."""
     text = str(error).lower()
     return error.error_code == "TEMPORARILY_UNAVAILABLE" or (
         error.error_code == "BAD_REQUEST" and ("unique" in text or "0 were matched" in text)
@@ -102,7 +102,7 @@ def is_transient(error: "MlflowException") -> bool:
 
 
 def retried(write: Callable[[], Result]) -> Result:
-    """The write's result; only for writes that may be repeated. Gives up after MOST_RETRY_SECONDS."""
+    """The result of a write that may be repeated, tried again after lost races for at most MOST_RETRY_SECONDS."""
     from mlflow.exceptions import MlflowException
 
     deadline = time.monotonic() + MOST_RETRY_SECONDS
@@ -117,13 +117,16 @@ def retried(write: Callable[[], Result]) -> Result:
         pause *= 2
 
 
-# A registry that has just not answered is not asked again by everybody who waited.
+# Circuit breaker: a registry that has just not answered is not asked again by everybody who waited.
 
-QUIET_SECONDS = 1.0
+OPEN_SECONDS = 1.0
 
 
 class CircuitBreaker:
-    """Pages wait for each other's reads: without this the tenth visitor of a silent server waits ten time limits."""
+    """For a second after a call ended as Unavailable, more calls fail at once instead of waiting for a time-out.
+
+    Pages wait for each other's reads: the tenth visitor of a silent server would wait for ten time-outs.
+    """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -131,11 +134,11 @@ class CircuitBreaker:
         self._last: tuple[float, Unavailable] | None = None
 
     @contextmanager
-    def noticed(self) -> Iterator[None]:
-        """Raises Unavailable at once, in the words of the last time, for a second after a call ended with it."""
+    def guard(self) -> Iterator[None]:
+        """Runs the call in the block, or raises Unavailable with the last sentence while the circuit is open."""
         with self._lock:
             last = self._last
-        if last is not None and self._monotonic() - last[0] < QUIET_SECONDS:
+        if last is not None and self._monotonic() - last[0] < OPEN_SECONDS:
             raise Unavailable(str(last[1])) from last[1]
         try:
             yield

@@ -39,7 +39,7 @@ where workspace = 'default' and name = :name and current_stage <> 'Deleted_Inter
 
 # Which metrics and parameters are a version's own: its logged model's, else those of a run that has no other model.
 
-# As MLflow 3 writes a model's place, and as a program that registers its folder does.
+# As MLflow 3 writes a model's location, and as a program that registers its folder does.
 IN_FOLDER = re.compile(r".*/models/(m-[0-9a-f]{32})/artifacts/?", re.DOTALL)
 OF_RUN = re.compile(r"runs:/([0-9a-f]{32})/(.+?)/?", re.DOTALL)
 
@@ -144,14 +144,14 @@ def newest(metrics: Iterable[LoggedMetric]) -> tuple[dict[str, float | None], di
     Of each dataset the newest counts. Among datasets the value without one comes first, then one that is not for
     training, then the newest.
     """
-    held: dict[str, dict[str, LoggedMetric]] = defaultdict(dict)
+    by_name: dict[str, dict[str, LoggedMetric]] = defaultdict(dict)
     for each in metrics:
-        before = held[each.name].get(each.dataset)
+        before = by_name[each.name].get(each.dataset)
         if before is None or _age(before) < _age(each):
-            held[each.name][each.dataset] = each
+            by_name[each.name][each.dataset] = each
     values: dict[str, float | None] = {}
     datasets, gaps = {}, []
-    for name, by_dataset in sorted(held.items()):
+    for name, by_dataset in sorted(by_name.items()):
         chosen, *others = sorted(by_dataset.values(), key=_precedence)
         values[name] = chosen.value
         if chosen.dataset:
@@ -171,8 +171,8 @@ def _precedence(each: LoggedMetric) -> tuple[bool, int, int, int, str]:
 
 def _several(chosen: LoggedMetric, others: Sequence[LoggedMetric]) -> str:
     on = f"as measured on {chosen.dataset}" if chosen.dataset else "as logged without a dataset"
-    told = ", ".join(f"{_shown(each.value)} on {each.dataset}" for each in others)
-    return f"The metric {chosen.name} counts {on}; it is {told}."
+    other_values = ", ".join(f"{_shown(each.value)} on {each.dataset}" for each in others)
+    return f"The metric {chosen.name} counts {on}; it is {other_values}."
 
 
 def _shown(value: float | None) -> str:
@@ -243,10 +243,10 @@ class TableModels:
         several: set[str] = set()
         rows = self._rows(MODEL_METRICS, wanted)
         for model_id, name, _, _, value, dataset, digest in rows:
-            held = own.setdefault(model_id, {})
-            if name in held or dataset or digest:
+            by_name = own.setdefault(model_id, {})
+            if name in by_name or dataset or digest:
                 several.add(model_id)
-            held[name] = value
+            by_name[name] = value
         for model_id, measured in _measured(row for row in rows if row[0] in several).items():
             own[model_id] = newest(measured)[0]
         if wanted is not None and any(each and each not in own for each in self.ids):

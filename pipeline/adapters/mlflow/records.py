@@ -27,18 +27,22 @@ STAGES = {stage.value: stage for stage in Stage}
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a version says it comes from, and where its files lie; the second may still be a `models:` address."""
+    """Where a version says it comes from, and where its files lie."""
 
     source: str
+    # May still be a `models:` address, which has to be followed.
     location: str
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """state: none, missing, deleted or active. `metrics` as stored; None stands for NaN."""
+    """What the registry knows about the run that made a version."""
 
+    # "none" where the version names no run, else "missing", "deleted" or "active".
     state: str
+    # Empty where nobody is named.
     user: str = ""
+    # As stored; None stands for NaN.
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.adapters.mlflow.client import ClientReader
 from pipeline.adapters.mlflow.database import SqliteDatabase, database_of, holds_registry, sqlite_path, store_lock
-from pipeline.adapters.mlflow.errors import CircuitBreaker, mlflow_errors, retried, strange_answers
+from pipeline.adapters.mlflow.errors import CircuitBreaker, mlflow_errors, retried, unreadable_answers
 from pipeline.adapters.mlflow.files import FileReader
 from pipeline.adapters.mlflow.records import REGISTRY_ID_TAG, NothingYet, Reader, check_version
 from pipeline.adapters.mlflow.sql import SqlReader
@@ -47,9 +47,9 @@ class MlflowRegistry:
         self._sql = SqlReader(self._database) if self._database and read_with_sql else None
         self._opening = threading.Lock()
         self._opened: MlflowClient | None = None
-        self._place: tuple[int, int] | None = None
+        self._identity: tuple[int, int] | None = None
         self._files = FileReader(self._uri)
-        self._outage = CircuitBreaker()
+        self._breaker = CircuitBreaker()
 
     def prepare(self) -> None:
         with mlflow_errors("registry"):
@@ -121,7 +121,7 @@ class MlflowRegistry:
 
     @contextmanager
     def _reading(self) -> Iterator[Reader]:
-        with self._outage.noticed(), strange_answers():
+        with self._breaker.guard(), unreadable_answers():
             yield self._reader()
 
     def _reader(self) -> Reader:
@@ -136,10 +136,10 @@ class MlflowRegistry:
     def _client(self) -> "MlflowClient":
         with self._opening:
             if self._opened is None:
-                with self._outage.noticed():  # once more: whoever waited here need not wait for a silent server again
+                with self._breaker.guard():  # once more: whoever waited here need not wait for a silent server again
                     self._opened = initialise_store(self._uri)
-                self._place = self._file.place() if self._file else None
-            elif self._file is not None and self._file.place() != self._place:
+                self._identity = self._file.identity() if self._file else None
+            elif self._file is not None and self._file.identity() != self._identity:
                 # MLflow keeps its connections to the old file, in this process for good.
                 raise Unavailable(REPLACED)
             return self._opened

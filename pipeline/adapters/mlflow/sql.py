@@ -73,8 +73,8 @@ where mv.workspace = 'default' and mv.name = :name and mv.version = :version
 ONE_RUN = """
 select r.lifecycle_stage, r.user_id, t.value from runs r
 left join tags t on t.run_uuid = r.run_uuid and t.key = :user_tag where r.run_uuid = :run"""
-MODEL_PLACE = "select artifact_location from logged_models where model_id = :id and lifecycle_stage <> 'deleted'"
-RUN_PLACE = "select artifact_uri from runs where run_uuid = :id"
+MODEL_LOCATION = "select artifact_location from logged_models where model_id = :id and lifecycle_stage <> 'deleted'"
+RUN_LOCATION = "select artifact_uri from runs where run_uuid = :id"
 RUN_METRICS = """
 select key, case when is_nan then null else value end from latest_metrics where run_uuid = :run order by key"""
 RUN_PARAMS = "select key, value from params where run_uuid = :run order by key"
@@ -270,12 +270,12 @@ class SqlReader:
         return Origin(source, location or source)
 
     def model_location(self, model_id: str) -> str:
-        return self._place(MODEL_PLACE, model_id, f"logged model {model_id!r}")
+        return self._location(MODEL_LOCATION, model_id, f"logged model {model_id!r}")
 
     def run_location(self, run_id: str) -> str:
-        return self._place(RUN_PLACE, run_id, f"run {run_id!r}")
+        return self._location(RUN_LOCATION, run_id, f"run {run_id!r}")
 
-    def _place(self, statement: str, owner_id: str, owner: str) -> str:
+    def _location(self, statement: str, owner_id: str, owner: str) -> str:
         with self._database.connect() as query:
             found = query(statement, {"id": owner_id})
         if not found or not found[0][0]:

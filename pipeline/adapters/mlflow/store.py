@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
 
-# What MLflow cannot open, or Signoff not support, said by name before it is met as odd answers.
+# What MLflow cannot open, or Signoff does not support: refused by name before it shows as unexpected answers.
 
 SERVERS = ("http://", "https://")
 # 2.9 is the oldest server that was tried; aliases came with 2.3, and a new major version may change any answer.
@@ -73,7 +73,7 @@ def _open_client(tracking_uri: str, *, least: tuple[int, int], why: str) -> "Mlf
         # Importing takes seconds, and reading a SQLite store does without it; telemetry is decided at import.
         from mlflow import MlflowClient
 
-        # It logs each failed statement with values and a traceback, and raises it too, which is told in a sentence.
+        # It logs each failed statement with its values and a traceback, and raises it too.
         logging.getLogger(STATEMENTS).setLevel(logging.CRITICAL)
     try:
         with mlflow_errors("such store"):

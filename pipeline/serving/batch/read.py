@@ -42,7 +42,7 @@ class ParquetFile:
         self._read = position.at
 
     def share_read(self) -> float:
-        return self._read / max(1, self._file.metadata.num_rows)
+        return float(self._read / max(1, self._file.metadata.num_rows))
 
     def chunks(self, rows: int) -> Iterator[Chunk]:
         """Raises InvalidInput where the rest cannot be read."""

@@ -30,7 +30,7 @@ def packed(batch: Arrow) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def unpacked(stream: bytes) -> Arrow:
@@ -59,7 +59,8 @@ def _series(column: Arrow, dtype: str) -> pd.Series:
     if dtype.startswith("int"):  # NumPy would let large numbers run over in silence
         column = column.cast(pa.type_for_alias(dtype))
     found = column.to_pandas()
-    return found.astype(dtype) if dtype and found.dtype != dtype else found
+    series: pd.Series = found.astype(dtype) if dtype and found.dtype != dtype else found
+    return series
 
 
 def encode_predictions(values: np.ndarray | pd.DataFrame, probabilities: np.ndarray | None) -> bytes:

@@ -99,13 +99,13 @@ class WorkerRefusal(Refused):
 
 @dataclass
 class _Process:
-    """A running worker. ready: it has said that its imports are done. end: ends it and gives the exit code."""
+    """A running worker process."""
 
     popen: "subprocess.Popen[bytes]"
     stdin: IO[bytes]
     stdout: IO[bytes]
-    end: "weakref.finalize[Any, Any]"
-    ready: bool = False
+    end: "weakref.finalize[Any, Any]"  # ends the process and gives its exit code
+    ready: bool = False  # it has told that its imports are done
 
 
 class Worker:
@@ -275,7 +275,7 @@ def _end_process(popen: "subprocess.Popen[bytes]", home: Path) -> int:
     return popen.returncode
 
 
-# Several worker processes behind one door, so that one request does not wait for another.
+# Several worker processes, so that one request does not wait for another.
 
 
 def cores() -> int:

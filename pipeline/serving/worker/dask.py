@@ -46,7 +46,7 @@ class Tls:
 
 
 @dataclass
-class DaskModel(WorkerPlugin):
+class DaskModel(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
     """A model on one Dask worker, from the start of a run to its end."""
 
     files: Mapping[str, bytes]  # the model's files by path
@@ -122,9 +122,10 @@ class Cluster:
             task = self.client.submit(
                 _ask, self.plugin, request, seconds=seconds, about=about, pure=False, retries=RETRIES
             )
-            return task.result()
+            answer: Frame = task.result()
         except LOST as error:
             raise Unavailable(f"the cluster: lost the request ({first_line(error)})") from error
+        return answer
 
 
 @contextlib.contextmanager

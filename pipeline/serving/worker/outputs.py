@@ -76,7 +76,8 @@ class ModelOutput:
     def plain(self) -> list[Any]:
         """Per row what JSON has: a value, or the columns of a table by name; None for what is no finite number."""
         if isinstance(self.values, np.ndarray) and self.values.dtype.kind in "biU":
-            return self.values.tolist()
+            values: list[Any] = self.values.tolist()
+            return values
         if not isinstance(self.values, pd.DataFrame):
             return [_plain(value) for value in pd.Series(self.values).tolist()]
         columns = [
