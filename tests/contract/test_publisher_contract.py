@@ -101,12 +101,12 @@ def server(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture(params=["memory", "sqlite", "http"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
     if request.param == "memory":
-        return InMemory()
+        return InMemory()  # type: ignore[return-value]
     if request.param == "http":
         uri, folder = request.getfixturevalue("server")
     else:
         uri, folder = copy_store(request.getfixturevalue("template"), tmp_path / "store"), tmp_path / "store"
-    return Mlflow(uri, folder, experiment=request.node.name)
+    return Mlflow(uri, folder, experiment=request.node.name)  # type: ignore[return-value]
 
 
 @pytest.fixture

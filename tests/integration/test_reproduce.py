@@ -26,7 +26,7 @@ class Desk:
     store: Path
     commit: str
 
-    def run(self, *arguments: object) -> tuple[int, Any, str]:
+    def run(self, *arguments: Any) -> tuple[int, Any, str]:
         """Exit code, parsed output or None, standard error."""
         where = {"MLFLOW_TRACKING_URI": f"sqlite:///{self.store / 'mlflow.db'}"}
         ledger = {"SIGNOFF_LEDGER_URL": f"sqlite:///{self.store / 'ledger.db'}"}
