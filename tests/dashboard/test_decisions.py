@@ -1,13 +1,13 @@
 """Decisions through the pages: each goes through the service, and what it refuses is said at the form."""
 
 import pytest
-from seen import badges, button, frame, texts
 from streamlit import config
 
 from dashboard import session
 from dashboard.review.decision_form import DecisionDraft, send
 from pipeline.governance.lifecycle import Stage, stage_move
 from support.desks import GRACE, MODEL, REASON, KnownDifferences, build_desk, small_registry, worse
+from support.seen import badges, button, frame, texts
 
 PROMOTE = "Move version 2 to Production"
 
