@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from dashboard.compare.tables import ALIKE, BETTER, VERDICTS, WORSE
-from dashboard.components.charts import LEAST_PIXELS, ROW_PIXELS, framed, plain, true_by_predicted
+from dashboard.components.charts import LEAST_PIXELS, LEGEND_ABOVE, ROW_PIXELS, framed, plain, true_by_predicted
 from pipeline.governance.compare import MetricRow
 from pipeline.governance.paired import CalibrationPoint, Confusions
 
@@ -44,7 +44,7 @@ def differences(rows: Sequence[MetricRow], title: str, *, dark: bool = False) ->
             )
     figure.add_vline(x=0, line={"width": 1, "dash": "dot", "color": colours[ALIKE]})
     framed(figure, height=max(LEAST_PIXELS, 28 * len(names) + 115))
-    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, showlegend=True)
+    figure.update_layout(legend=LEGEND_ABOVE, showlegend=True)
     figure.update_xaxes(tickformat="+.3~f", title=title)
     return figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
 
@@ -72,7 +72,7 @@ def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
         name="Probability = share right", hoverinfo="skip",
     )  # fmt: skip
     framed(figure, height=400)
-    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
+    figure.update_layout(legend=LEGEND_ABOVE)
     figure.update_xaxes(title="Mean of the highest probability", range=[0, 1.03], tickformat=".1f")
     return figure.update_yaxes(title="Share predicted right", range=[0, 1.05], tickformat=".1f")
 
@@ -117,9 +117,7 @@ def importances(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
             hovertemplate="%{y}: %{x:.1%}<extra></extra>",
         )
     framed(figure, height=ROW_PIXELS * len(shown) + 90)
-    figure.update_layout(
-        barmode="group", bargap=0.25, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
-    )
+    figure.update_layout(barmode="group", bargap=0.25, legend=LEGEND_ABOVE)
     figure.update_xaxes(tickformat=".0%", title="Share of the total")
     return figure.update_yaxes(autorange="reversed")
 

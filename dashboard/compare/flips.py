@@ -51,7 +51,10 @@ def _in_words(comparison: Comparison, flip: Flip, found: tuple[Explanations, Exp
     chosen = classes[0]
     if len(classes) > 1:
         chosen = picked_class(classes_of(classes, comparison.b), predicted)
-        st.text(f"Explained: {visible(chosen)}" + (f", as {_b(comparison)} predicts" if chosen == predicted else ""))
+        st.text(
+            f"Explained: {visible(chosen)}"
+            + (f", as {tables.heads(comparison)[1].lower()} predicts" if chosen == predicted else "")
+        )
     # The compared version first: the question is what it does differently.
     sides = [Side(name.lower(), each.documents[0]) for name, each in zip(tables.heads(comparison), found, strict=True)]
     sentences = contrasts((sides[1], sides[0]), found[1].rows[0], chosen, units=comparison.b.feature_schema.units)
@@ -63,10 +66,6 @@ def _in_words(comparison: Comparison, flip: Flip, found: tuple[Explanations, Exp
     with st.container(gap="xxsmall"):
         for name, each in zip(tables.heads(comparison), found, strict=True):
             sum_check(each.documents[0], each.tolerance, adds_up=each.adds_up, head=f"{name}. ")
-
-
-def _b(comparison: Comparison) -> str:
-    return tables.heads(comparison)[1].lower()
 
 
 ROW = "row"

@@ -1,20 +1,17 @@
 """Charts as pure functions of plain values. Colours come from the theme."""
 
 import html
-from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
 
 import plotly.graph_objects as go
 
-from dashboard.components import words
 from pipeline.governance.evidence import Metric
-from pipeline.governance.history import Period
 
 PLAIN = {"displayModeBar": False}
 # From the page's own background: Streamlit's scale would make every empty cell of a dark page bright blue.
 SHADES_ON_LIGHT, SHADES_ON_DARK = ["#F4F6FA", "#1D4ED8"], ["#1A2233", "#60A5FA"]
 ROW_PIXELS, LEAST_PIXELS = 34, 120
+LEGEND_ABOVE = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
 
 
 def confusion(classes: Sequence[str], counts: Sequence[Sequence[float]], *, dark: bool = False) -> go.Figure:
@@ -95,39 +92,6 @@ def metric_intervals(own: Sequence[Metric], champion: Sequence[Metric], names: t
     margin = max(0.01, (max(ends) - min(ends)) * 0.1)
     figure.update_xaxes(tickformat=".3~f", range=[max(0, min(ends) - margin), min(1, max(ends) + margin)])
     return figure.update_yaxes(autorange="reversed")
-
-
-def champions(periods: Sequence[Period], now: datetime) -> go.Figure:
-    """One bar per period as champion; the present period ends at `now`, the right edge."""
-    ends = [period.end or max(now, period.start) for period in periods]  # a clock may have been set back
-    names = _names(periods)
-    bars = go.Bar(
-        y=names,
-        base=[period.start.isoformat() for period in periods],
-        x=[(end - period.start).total_seconds() * 1000 for period, end in zip(periods, ends, strict=True)],
-        orientation="h",
-        width=0.5,
-        hovertemplate=[_tooltip(period) for period in periods],
-    )
-    rows = len(set(names))
-    figure = framed(go.Figure(bars), height=max(LEAST_PIXELS, ROW_PIXELS * rows + 50))
-    figure.update_xaxes(type="date", title=None)
-    return figure.update_yaxes(type="category")
-
-
-def _names(periods: Sequence[Period]) -> list[str]:
-    """Names of the versions, with the time of registration where a number was given to two versions in turn."""
-    versions = {(each.version, each.created_at) for each in periods if each.created_at}
-    registrations = Counter(version for version, _ in versions)
-    return [
-        f"Version {each.version}" + (f" of {words.moment(each.created_at)}" if registrations[each.version] > 1 else "")
-        for each in periods
-    ]
-
-
-def _tooltip(period: Period) -> str:
-    end = f"{period.end:%Y-%m-%d %H:%M} UTC" if period.end else "now"
-    return f"Version {period.version}<br>{period.start:%Y-%m-%d %H:%M} UTC to {end}<extra></extra>"
 
 
 def framed(figure: go.Figure, *, height: int) -> go.Figure:

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from dashboard.components.charts import LEAST_PIXELS, framed, plain
+from dashboard.components.charts import LEAST_PIXELS, LEGEND_ABOVE, framed, plain
 from pipeline.governance.text import visible
 
 Array = NDArray[Any]
@@ -19,7 +19,7 @@ LONGEST_LABEL, LONGEST_AXIS = 24, 60
 BREAKS = "_ -"
 MOST_BARS, MOST_SWARMS, MOST_STEPS, MOST_LEVELS = 15, 12, 9, 20
 SWARM_WIDTH, SWARM_BINS = 0.38, 60
-LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal"}
+LEGEND = {**LEGEND_ABOVE, "traceorder": "normal"}
 
 
 def importance(mean_abs: Mapping[str, Mapping[str, float]], scale: str) -> go.Figure:

@@ -76,7 +76,7 @@ def table(found: Sequence[HistoryLine], *, models: bool = True) -> pd.DataFrame:
             "Model": [visible(line.entry.model) for line in found],
             "Version": pd.array([line.entry.version for line in found], dtype="Int64"),
             "Change": [change(line.entry) for line in found],
-            "Who": [who(line.entry) for line in found],
+            "Who": [line.entry.signature or "" for line in found],
             "Reason": [visible(line.entry.why or line.entry.reason or "", most=LONGEST_REASON) for line in found],
         }
     )
@@ -110,16 +110,12 @@ def change(entry: Entry) -> str:
     return f"{slot}{before or UNSET} → {after or UNSET}" if entry.slot else (after and f"→ {after}")
 
 
-def who(entry: Entry) -> str:
-    return entry.signature or ""
-
-
 def last_line(entry: Entry) -> str:
     """When it happened, what was changed and by whom, in one sentence."""
     found = [words.when(entry.at) if entry.at else "", event_word(entry)[2:]]
     if entry.version is not None:
         found.append(f"version {entry.version}")
-    return ", ".join(each for each in (*found, change(entry), who(entry)) if each)
+    return ", ".join(each for each in (*found, change(entry), entry.signature) if each)
 
 
 def since(champion: int, created_at: str, *, periods: Sequence[Period], entries: Sequence[Entry]) -> str:

@@ -1,18 +1,60 @@
-"""How a version uses its columns as a whole, from the files that came with it: nothing is loaded for it."""
+"""How a version uses its columns as a whole, from the explanation that came with it: nothing is loaded for it.
 
+Its files come from strangers: that they fit together is checked before anything is drawn from them.
+"""
+
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import session
 from dashboard.components import charts, explanation_charts, widgets, words
 from dashboard.components.explanations import classes_of, explained_by
-from dashboard.explain.stored import stored_explanation
+from pipeline.comparison.rows import Rows
+from pipeline.explanation.result import Explanation, to_json
+from pipeline.governance.documents import ExplanationSummary
+from pipeline.governance.errors import InvalidInput
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Target
+
+
+@dataclass(frozen=True)
+class StoredExplanation:
+    """The values behind the explanation summary."""
+
+    # Contributions per explained row, column and class.
+    explanation: Explanation
+    # The number of each explained row among the evaluation rows, in the order of the explanation.
+    positions: tuple[int, ...]
+
+    def document(self, row: int) -> dict[str, Any] | None:
+        """The explanation of one evaluation row, as a live one would be; None for a row that was not explained."""
+        return to_json(self.explanation, self.positions.index(row)) if row in self.positions else None
+
+    def values_by_column(self, rows: Rows) -> dict[str, NDArray[Any]]:
+        """What the explained rows hold, per column in the order of the explanation."""
+        return {name: rows.inputs[name][list(self.positions)] for name in self.explanation.columns}
+
+
+def stored_explanation(evidence: Evidence) -> StoredExplanation:
+    """Reads what came with the version. Raises NotFound and InvalidInput where files are missing or do not fit."""
+    model, version = evidence.model, evidence.version
+    explanation, rows = session.stored_explanation(model, version), session.evaluation_rows(model, version)
+    return matched(explanation, evidence.explanation, rows)
+
+
+def matched(explanation: Explanation, summary: ExplanationSummary, rows: Rows) -> StoredExplanation:
+    """Finds the explained rows among the evaluation rows. Raises InvalidInput where the files do not fit together."""
+    fits = len(summary.rows) == len(explanation) and all(0 <= each < len(rows) for each in summary.rows)
+    if not fits or not set(explanation.columns) <= set(rows.inputs):
+        raise InvalidInput("explanation: its rows and columns are not those of the evaluation rows")
+    return StoredExplanation(explanation, summary.rows)
 
 
 def columns(target: Target) -> None:
@@ -56,11 +98,8 @@ def _effects(evidence: Evidence, scale: str, beside: DeltaGenerator) -> None:
     names = [stored.explanation.columns[each] for each in order]
     column = st.selectbox("Column", names, key="column", bind="query-params", format_func=words.name, width=320)
     own = effects[:, stored.explanation.columns.index(column)]
-    figure = explanation_charts.dependence(own, values[column], _with_unit(column, evidence), title=title)
+    unit = evidence.feature_schema.units.get(column)
+    name = f"{column} ({unit})" if unit else column
+    figure = explanation_charts.dependence(own, values[column], name, title=title)
     st.plotly_chart(figure, config=charts.PLAIN, alt="Effect of one column against its own value")
     st.caption(f"One dot per row, {len(own):,} rows: the effect of {words.label(column)} beside its own value.")
-
-
-def _with_unit(column: str, evidence: Evidence) -> str:
-    unit = evidence.feature_schema.units.get(column)
-    return f"{column} ({unit})" if unit else column

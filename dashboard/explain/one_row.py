@@ -20,7 +20,7 @@ from dashboard.components.explanations import (
     why,
 )
 from dashboard.components.row_form import outside, typed_row
-from dashboard.explain.stored import stored_explanation
+from dashboard.explain.columns import stored_explanation
 from pipeline.comparison.rows import Rows
 from pipeline.governance.documents import EVALUATION_ROWS
 from pipeline.governance.errors import NotFound
@@ -62,7 +62,8 @@ def _chosen_row(target: Target, rows: Rows) -> int | None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         kinds = st.pills("Show", [WRONG, UNSURE], selection_mode="multi", key="rows",
                          bind="query-params", on_change=_forget_row)  # fmt: skip
-        actual = st.multiselect("Actual class", _actual_classes(rows), key="actual", bind="query-params",
+        classes = sorted({tables.cell(_plain(each)) for each in rows.actual})
+        actual = st.multiselect("Actual class", classes, key="actual", bind="query-params",
                                 placeholder="All", width=320, on_change=_forget_row)  # fmt: skip
     numbers = _filtered(rows, kinds, actual)
     if not target.state.usable:
@@ -93,10 +94,6 @@ def _filtered(rows: Rows, kinds: Sequence[str], actual: Sequence[str]) -> list[i
     if actual:
         keep &= np.isin([tables.cell(_plain(each)) for each in rows.actual], list(actual))
     return [int(each) for each in np.flatnonzero(keep)]
-
-
-def _actual_classes(rows: Rows) -> list[str]:
-    return sorted({tables.cell(_plain(each)) for each in rows.actual})
 
 
 def _rows_table(rows: Rows, numbers: list[int], key: str) -> None:

@@ -115,7 +115,7 @@ def _facts(line: HistoryLine) -> dict[str, object]:
     warnings = line.fact("accepted_warnings")
     return {
         "When": words.when(entry.at) if entry.at else None,
-        "Who": history_lines.who(entry),
+        "Who": entry.signature or "",
         "Model": entry.model,
         "Version": entry.version,
         "Registered": words.moment(entry.created_at) or None,

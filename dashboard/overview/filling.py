@@ -77,17 +77,8 @@ def _start() -> None:
     """Starts or joins the demo. Whoever may not decide starts nothing; the page says why."""
     with suppress(NotAllowed):
         session.signer()
-        if _has_versions():
-            session.forget_reads()  # somebody registered one meanwhile: the page shows it instead
-        else:
-            _join_or_start()
-
-
-def _has_versions() -> bool:
-    """Asks the registry now, since the page may have been drawn long ago: the demo is for an unused registry."""
-    return any(model.versions for model in session.desk().models())
-
-
-def _join_or_start() -> None:
-    if not demo().state().running and not _is_starting():
-        _started()[:] = [demo().start()]
+        # Asked now, since the page may have been drawn long ago: the demo is for a registry that nobody uses.
+        if any(model.versions for model in session.desk().models()):
+            session.forget_reads()
+        elif not demo().state().running and not _is_starting():
+            _started()[:] = [demo().start()]

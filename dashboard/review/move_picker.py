@@ -28,7 +28,8 @@ def chosen_move(evidence: Evidence) -> Move | None:
     else:
         return alias_move(model, _typed_alias(), version)
     if choice == REMOVE_ALIAS:
-        return Move(model, MoveKind.UNALIAS, None, _picked_alias(evidence))
+        alias = st.selectbox("Alias to remove", _removable(evidence), format_func=words.name, width=280)
+        return Move(model, MoveKind.UNALIAS, None, alias)
     return stage_move(model, version, parse_stage(choice))
 
 
@@ -65,10 +66,6 @@ def _way_back(evidence: Evidence) -> Move | None:
 
 def _removable(evidence: Evidence) -> list[str]:
     return [alias for alias in evidence.content["aliases"] if alias != CHAMPION]
-
-
-def _picked_alias(evidence: Evidence) -> str:
-    return st.selectbox("Alias to remove", _removable(evidence), format_func=words.name, width=280)
 
 
 def _typed_alias() -> str:

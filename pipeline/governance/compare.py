@@ -47,19 +47,17 @@ class Differences:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One metric of both versions. difference: b minus a.
-
-    interval, verdict ("better", "worse", "not distinguishable": of b) and n: None where they were not compared on the
-    same rows; the verdict also where nobody knows which end of the metric is the better one.
-    """
+    """One metric of both versions."""
 
     name: str
     a: float | None
     b: float | None
-    difference: float | None
+    difference: float | None  # b minus a
+    # This and what follows: None where the two were not compared on the same rows.
     interval: tuple[float, float] | None = None
+    # "better", "worse" or "not distinguishable", of b; None too where nobody knows which end is the better one
     verdict: str | None = None
-    n: int | None = None
+    n: int | None = None  # rows
 
     @classmethod
     def compared(cls, found: MetricDifference, name: str) -> Self:
@@ -79,23 +77,20 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the Compare page shows.
-
-    classes: recall; slices: accuracy, of numbers the mean absolute error; both empty where `paired` is None.
-    warning: why the metrics carry no verdict, named `different_rows` or `not_compared`; None where they do.
-    """
+    """What the Compare page shows of two versions."""
 
     a: Evidence
     b: Evidence
     metrics: tuple[MetricRow, ...]
-    classes: tuple[MetricRow, ...]
-    slices: tuple[MetricRow, ...]
+    classes: tuple[MetricRow, ...]  # recall of each class; empty where `paired` is None
+    slices: tuple[MetricRow, ...]  # accuracy, of numbers the mean absolute error; empty where `paired` is None
     params: Differences
     tags: Differences
     schema: Differences
     data: Differences
     environment: Differences
     paired: Paired | None = None
+    # Why the metrics carry no verdict, named `different_rows` or `not_compared`; None where they do.
     warning: Gap | None = None
 
     def as_json(self) -> dict[str, Any]:

@@ -33,19 +33,16 @@ from pipeline.governance.tampering import Watch
 
 @dataclass(frozen=True)
 class Request:
-    """One call to decide.
-
-    evidence, expect: the digest and the state that the actor looked at; None decides on a fresh read. key: the same key
-    again gives the first outcome and changes nothing. recompute: hold the claims against the bytes, as in the review.
-    """
+    """One call to decide."""
 
     move: Move
     reason: str
     actor: Actor
-    evidence: str | None = None
-    expect: str | None = None
+    evidence: str | None = None  # the digest that the actor looked at; None decides on a fresh read
+    expect: str | None = None  # the state that the actor looked at; likewise
     accept_warnings: bool = False
-    recompute: bool = False
+    recompute: bool = False  # whether the claims are held against the bytes, as in the review
+    # Idempotency: the same key again, such as a double click, gives the first outcome and changes nothing.
     key: str | None = None
 
     @property
@@ -57,20 +54,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A decision that was applied. `replayed`: an earlier request with the same key had applied it.
-
-    notice: what else has to be known about it, as a sentence; empty where there is nothing.
-    """
+    """A decision that was applied."""
 
     decision: str
     sequence: int
     model: str
     version: int | None
-    target: str
+    target: str  # in words: a stage or an alias
     changes: tuple[SlotChange, ...]
     evidence: str | None
-    replayed: bool = False
-    notice: str = ""
+    replayed: bool = False  # whether an earlier request with the same key had applied it
+    notice: str = ""  # what else has to be known about it, as a sentence
 
     def as_json(self) -> dict[str, Any]:
         content = {
@@ -282,14 +276,14 @@ class Decider:
             self.registry.set_tags(decided.event.model, subject["version"], _mirror(decided))
 
     def _is_open(self, decided: StoredEvent) -> bool:
-        held = self.ledger.slots(decided.event.model).get(decided.event.changes[0].slot)
-        return held is not None and held.pending == decided.event.decision
+        slot = self.ledger.slots(decided.event.model).get(decided.event.changes[0].slot)
+        return slot is not None and slot.pending == decided.event.decision
 
     def close(self, decided: StoredEvent, event: Event) -> StoredEvent:
         """TX 2, unless somebody else has recorded the end meanwhile."""
         with self.ledger.transaction() as transaction:
-            held = transaction.slot(decided.event.changes[0].slot)
-            if held is not None and held.pending == decided.event.decision:
+            slot = transaction.slot(decided.event.changes[0].slot)
+            if slot is not None and slot.pending == decided.event.decision:
                 return transaction.append(event)
         return self._recorded_end(decided)
 

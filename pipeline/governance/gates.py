@@ -134,14 +134,14 @@ def files_present(facts: Facts, _: GateRule) -> Observation:
 
 def signature(facts: Facts, _: GateRule) -> Observation:
     """MLmodel says what goes in and comes out."""
-    held = facts.evidence.content["signature"] is not None
-    return _there(held, "signature", "The version has no signature.")
+    present = facts.evidence.content["signature"] is not None
+    return _there(present, "signature", "The version has no signature.")
 
 
 def feature_schema(facts: Facts, _: GateRule) -> Observation:
     """The version carries units, ranges and categories of its input columns."""
-    held = bool(facts.evidence.feature_schema.columns)
-    return _there(held, "feature schema", "The version has no feature schema.")
+    present = bool(facts.evidence.feature_schema.columns)
+    return _there(present, "feature schema", "The version has no feature schema.")
 
 
 def accuracy(facts: Facts, rule: GateRule) -> Observation:
@@ -196,14 +196,14 @@ def stage_is_staging(facts: Facts, _: GateRule) -> Observation:
 def not_champion(facts: Facts, _: GateRule) -> Observation:
     """A champion leaves only by naming its successor or by a rollback."""
     if facts.move.kind is MoveKind.UNALIAS:
-        held = facts.move.alias == CHAMPION
+        serves = facts.move.alias == CHAMPION
     else:
-        held = facts.state.champion == facts.move.version
+        serves = facts.state.champion == facts.move.version
     way = "promote a successor or roll back first"
     if facts.move.kind is not MoveKind.UNALIAS and facts.evidence.content["stage"] != Stage.PRODUCTION:
         way = "promote it to Production as it is, or a successor"
     why = f"It serves as champion: {way}."
-    return Observation("champion" if held else "not champion", "not champion", not held, why)
+    return Observation("champion" if serves else "not champion", "not champion", not serves, why)
 
 
 def not_worse_than_incumbent(facts: Facts, rule: GateRule) -> Observation:
@@ -336,8 +336,8 @@ def _compared(facts: Facts) -> Sequence[MetricDifference]:
     return () if isinstance(facts.differences, Missing) else facts.differences
 
 
-def _there(held: bool, what: str, why: str) -> Observation:
-    return Observation("there" if held else "missing", what, held, why, present=held)
+def _there(present: bool, what: str, why: str) -> Observation:
+    return Observation("there" if present else "missing", what, present, why, present=present)
 
 
 def _metric(facts: Facts, name: str, *, what: str) -> Metric | Observation:
@@ -357,7 +357,8 @@ def _metric(facts: Facts, name: str, *, what: str) -> Metric | Observation:
         return Observation(impossible.partition(",")[0], "", passed=False, why=f"{impossible}: it is no {what}.")
     asked = what if what == name else f"{what} ({name})"
     metrics = (
-        each + (f" on {held}" if (held := _dataset(evidence, each)) else "") for each in evidence.content["metrics"]
+        each + (f" on {dataset}" if (dataset := _dataset(evidence, each)) else "")
+        for each in evidence.content["metrics"]
     )
     there = f"The version has no {asked}; its metrics: {named(metrics)}."
     return Observation(None, "", passed=False, why=there, present=False)

@@ -29,28 +29,25 @@ SETTLING = (EventType.BASELINE, EventType.APPLIED, EventType.ADOPTED, EventType.
 
 @dataclass(frozen=True)
 class Entry:
-    """One event as a line of the history; `changes` are all its slots.
-
-    at: None for an event that cannot be read; then `why` says so.
-    before, after: the stage of the version where the move is about one, else the content of the slot that commits it.
-    """
+    """One event as a line of the history."""
 
     sequence: int
     type: EventType | UnknownType
-    at: datetime | None
-    actor: str | None
-    established: str | None
+    at: datetime | None  # None for an event that cannot be read; then `why` says so
+    actor: str | None  # None where nobody acted
+    established: str | None  # how the identity of the actor was established
     reason: str | None
     model: str
     version: int | None
-    slot: str | None
+    slot: str | None  # the slot that `before` and `after` are about
+    # The stage of the version where the move is about one, else the content of the slot that commits it.
     before: str | None
-    after: str | None
-    evidence: str | None
+    after: str | None  # likewise, after the event
+    evidence: str | None  # the digest of the evidence that was looked at
     meaning: str | None
-    why: str | None
-    changes: tuple[SlotChange, ...] = ()
-    content: Mapping[str, Any] = field(default_factory=dict)
+    why: str | None  # why it was refused, or cannot be read
+    changes: tuple[SlotChange, ...] = ()  # all its slots
+    content: Mapping[str, Any] = field(default_factory=dict)  # the rest of the event, as stored
 
     @property
     def signature(self) -> str | None:
@@ -69,10 +66,10 @@ class Entry:
         """
         if self.version != version:
             return False
-        held = self.created_at
-        if held is None:
+        registered = self.created_at
+        if registered is None:
             return self.at is not None and iso(self.at) >= created_at
-        return held == created_at
+        return registered == created_at
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -95,32 +92,25 @@ class Entry:
 
 @dataclass(frozen=True)
 class Period:
-    """A version that was champion from one time to another (None: still is), and the event that made it so.
-
-    created_at: when the version was registered, where that event says so.
-    """
+    """A version that was champion from one time to another, and the event that made it so."""
 
     version: int
     start: datetime
-    end: datetime | None
-    sequence: int
-    created_at: str | None = None
+    end: datetime | None  # None: it still is
+    sequence: int  # of the event
+    created_at: str | None = None  # when the version was registered, where the event says so
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What the ledger says of a model at a time: the champion, and every stage other than None.
-
-    since: when the ledger took the model over, None where it has not. created_at: when the champion of that time was
-    registered, where the ledger holds it.
-    """
+    """What the ledger says of a model at a time."""
 
     model: str
     at: datetime
     champion: int | None
-    stages: Mapping[int, str]
-    since: datetime | None
-    created_at: str | None = None
+    stages: Mapping[int, str]  # by version; every stage other than None
+    since: datetime | None  # when the ledger took the model over; None where it has not
+    created_at: str | None = None  # when the champion of that time was registered, where the ledger says so
 
     @property
     def known(self) -> bool:
@@ -158,13 +148,10 @@ class GateCount:
 
 @dataclass(frozen=True)
 class HistoryPage:
-    """Some lines of the history, newest first: each an event, with the intent that it ends where there is one.
+    """Some lines of the history, newest first."""
 
-    older: the lines before this sequence are the next page; None where there are none.
-    """
-
-    lines: tuple[tuple[Entry, Entry | None], ...]
-    older: int | None
+    lines: tuple[tuple[Entry, Entry | None], ...]  # each an event, with the intent that it ends where there is one
+    older: int | None  # the lines before this sequence are the next page; None where there are none
 
 
 UNREADABLE = UnknownType("unreadable")
@@ -282,8 +269,8 @@ def _version(event: Event, subject: Mapping[str, Any], shown: SlotChange | None)
 def _created_at(content: Mapping[str, Any], version: int | None) -> str | None:
     """Of an event's own version; the subject may be another one, such as the champion beside an adopted change."""
     subject: Mapping[str, Any] = content.get("subject") or {}
-    held: str | None = subject.get("created_at") if subject.get("version") == version else None
-    return held
+    created_at: str | None = subject.get("created_at") if subject.get("version") == version else None
+    return created_at
 
 
 def _after(event: Event, change: SlotChange) -> str | None:
@@ -300,9 +287,9 @@ def moment(model: str, events: Iterable[StoredEvent], at: datetime) -> Moment:
     periods = champion_periods(model, until)
     champion = periods[-1] if periods and periods[-1].end is None else None
     stages = {
-        int(slot.name): held.recorded
-        for slot, held in slots.items()
-        if slot.kind == "stage" and held.recorded not in (None, "None")
+        int(slot.name): slot_state.recorded
+        for slot, slot_state in slots.items()
+        if slot.kind == "stage" and slot_state.recorded not in (None, "None")
     }
     return Moment(
         model,
@@ -322,11 +309,11 @@ def champion_periods(model: str, events: Iterable[StoredEvent]) -> list[Period]:
         change = next((each for each in stored.event.changes if each.slot == slot), None)
         if change is None or stored.event.type not in SETTLING:
             continue
-        held = periods[-1] if periods and periods[-1].end is None else None
-        if held and change.to == str(held.version):
+        current = periods[-1] if periods and periods[-1].end is None else None
+        if current and change.to == str(current.version):
             continue
-        if held:
-            periods[-1] = replace(held, end=stored.event.at)
+        if current:
+            periods[-1] = replace(current, end=stored.event.at)
         if change.to is not None:
             created_at = _created_at(stored.event.content, int(change.to))
             periods.append(Period(int(change.to), stored.event.at, None, stored.sequence, created_at))
@@ -367,19 +354,16 @@ def rollback_target(model: str, events: Iterable[Event]) -> int | None:
 
 @dataclass(frozen=True)
 class ModelOverview:
-    """One model on the first page: what serves, what waits in Staging, what differs, what has not ended, what was last.
-
-    outside: whether the champion is not in Production.
-    """
+    """One model on the first page."""
 
     record: ModelRecord
-    champion: int | None
-    outside: bool
-    stages: dict[Stage, int]
-    waiting: tuple[int, ...]
-    differences: tuple[OutOfBandChange, ...]
-    pending: tuple[PendingDecision, ...]
-    last: Entry | None
+    champion: int | None  # what serves
+    outside: bool  # whether the champion is not in Production
+    stages: dict[Stage, int]  # how many versions are in each
+    waiting: tuple[int, ...]  # versions in Staging, the newest first
+    differences: tuple[OutOfBandChange, ...]  # out-of-band changes
+    pending: tuple[PendingDecision, ...]  # decisions that have not ended
+    last: Entry | None  # the newest event
 
 
 def overview(

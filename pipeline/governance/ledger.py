@@ -85,12 +85,12 @@ class Topic(StrEnum):
 
 
 class SlotChange(NamedTuple):
-    """One slot in an event: what the ledger held, what was or is to be, and what was seen in the registry."""
+    """One slot in an event."""
 
     slot: Slot
-    expected: str | None
-    to: str | None
-    observed: str | None = None
+    expected: str | None  # what the ledger held before
+    to: str | None  # what it was, or is to be, changed to
+    observed: str | None = None  # what was seen in the registry
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -162,19 +162,14 @@ class UnreadableEvent(NamedTuple):
 
 
 class SlotState(NamedTuple):
-    """What the ledger holds true of a slot.
+    """What the ledger holds true of a slot."""
 
-    recorded: the content that a decision, a baseline or an adoption put there. generation: how often that happened.
-    pending: the decision that has not ended. out_of_band: whether the registry was seen to differ, as `observed` says.
-    since: when the ledger last knew the registry to agree.
-    """
-
-    recorded: str | None = None
-    generation: int = 0
-    pending: str | None = None
-    out_of_band: bool = False
-    observed: str | None = None
-    since: datetime | None = None
+    recorded: str | None = None  # the content that a decision, a baseline or an adoption put there
+    generation: int = 0  # how often that happened
+    pending: str | None = None  # the decision that has not ended
+    out_of_band: bool = False  # whether the registry was seen to differ
+    observed: str | None = None  # what was last seen in the registry
+    since: datetime | None = None  # when the ledger last knew the registry to agree
 
     @classmethod
     def initial(cls, slot: Slot) -> "SlotState":
@@ -202,7 +197,7 @@ def iso(moment: datetime) -> str:
 def _check(at: datetime, content: Mapping[str, Any], changes: Iterable[SlotChange]) -> None:
     """Raises TypeError for what is JSON, and no event that was ever written."""
     for name, kind in KINDS.items():
-        if (held := content.get(name)) is not None and type(held) is not kind:
+        if (value := content.get(name)) is not None and type(value) is not kind:
             raise TypeError(name)
     for gate in content.get("gates") or ():
         if type(gate) is not dict or "passed" not in gate:

@@ -97,7 +97,7 @@ class ModelState:
         return None if stage is None else stage.value
 
     def in_stage(self, stage: Stage) -> list[int]:
-        return sorted(version for version, held in self.stages.items() if held is stage)
+        return sorted(version for version, current in self.stages.items() if current is stage)
 
 
 @dataclass(frozen=True)

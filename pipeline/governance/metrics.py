@@ -212,19 +212,19 @@ def rank_of_dataset(dataset: str) -> int:
 
 def is_bound(name: str, names: Iterable[str]) -> bool:
     """Whether it is an end of another metric's interval, or the spread of its mean."""
-    held = set(names)
+    known = set(names)
     ends = (("_low", ""), ("_high", ""), ("_std", "_mean"))
-    return any(name.endswith(end) and name.removesuffix(end) + of in held for end, of in ends)
+    return any(name.endswith(end) and name.removesuffix(end) + of in known for end, of in ends)
 
 
-def telling(held: Sequence[Iterable[str]], *, preferred: Sequence[str], most: int = 4) -> list[str]:
+def telling(rows: Sequence[Iterable[str]], *, preferred: Sequence[str], most: int = 4) -> list[str]:
     """The metrics that a table of versions shows, each with those that it has.
 
     The preferred ones where any version has them; else the few that most versions have, those of a known direction
     first, and those of training rows only where there are no others.
     """
     counts: dict[str, int] = {}
-    for names in held:
+    for names in rows:
         for name in names:
             counts[name] = counts.get(name, 0) + 1
     if found := [name for name in dict.fromkeys(preferred) if name in counts]:
@@ -240,9 +240,9 @@ def telling(held: Sequence[Iterable[str]], *, preferred: Sequence[str], most: in
 
 def named(names: Iterable[str], *, most: int = 12) -> str:
     """Names for a sentence, in order; how many more there are."""
-    held = sorted(names)
-    more = f" and {len(held) - most:,} more" if len(held) > most else ""
-    return (", ".join(repr(name) for name in held[:most]) or "none") + more
+    ordered = sorted(names)
+    more = f" and {len(ordered) - most:,} more" if len(ordered) > most else ""
+    return (", ".join(repr(name) for name in ordered[:most]) or "none") + more
 
 
 def _known(name: str, rules: MetricRules) -> Direction | None:

@@ -14,23 +14,20 @@ from pipeline.governance.text import visible
 
 @dataclass(frozen=True)
 class OutOfBandChange:
-    """A slot in which the registry is not what the ledger says; it changed between `since` and `seen`.
-
-    generation: of the slot in the ledger. reported: whether an `out_of_band` event says so already.
-    """
+    """A slot in which the registry is not what the ledger says; it changed between `since` and `seen`."""
 
     slot: Slot
-    recorded: str | None
-    observed: str | None
+    recorded: str | None  # what the ledger says
+    observed: str | None  # what the registry holds
     since: datetime
     seen: datetime
-    generation: int
-    reported: bool
+    generation: int  # of the slot in the ledger
+    reported: bool  # whether an `out_of_band` event says so already
 
     @property
     def sentence(self) -> str:
-        there, held = self.observed or "not there", self.recorded or "not there"
-        return f"{self.slot.label} is {there}, the ledger says {held}"
+        observed, recorded = self.observed or "not there", self.recorded or "not there"
+        return f"{self.slot.label} is {observed}, the ledger says {recorded}"
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -49,11 +46,11 @@ def find_differences(
     """Every slot that differs and about which nothing is pending; `baseline`: when the ledger first saw the model."""
     found = []
     for slot in all_slots(model, slots, state):
-        held, value = slots.get(slot, SlotState.initial(slot)), state.value(slot)
-        if not held.pending and value != held.recorded:
-            reported = held.out_of_band and held.observed == value
-            since = min(held.since or baseline, now)  # a clock that was ahead knew of it no later than now
-            found.append(OutOfBandChange(slot, held.recorded, value, since, now, held.generation, reported))
+        slot_state, value = slots.get(slot, SlotState.initial(slot)), state.value(slot)
+        if not slot_state.pending and value != slot_state.recorded:
+            reported = slot_state.out_of_band and slot_state.observed == value
+            since = min(slot_state.since or baseline, now)  # a clock that was ahead knew of it no later than now
+            found.append(OutOfBandChange(slot, slot_state.recorded, value, since, now, slot_state.generation, reported))
     return found
 
 
@@ -61,9 +58,9 @@ def unreported(model: str, slots: Mapping[Slot, SlotState], state: ModelState) -
     """The slots whose content is not what the ledger last saw there, with that content."""
     news = []
     for slot in all_slots(model, slots, state):
-        held, value = slots.get(slot, SlotState.initial(slot)), state.value(slot)
-        last_seen = held.observed if held.out_of_band else held.recorded
-        if not held.pending and value != last_seen:
+        slot_state, value = slots.get(slot, SlotState.initial(slot)), state.value(slot)
+        last_seen = slot_state.observed if slot_state.out_of_band else slot_state.recorded
+        if not slot_state.pending and value != last_seen:
             news.append((slot, value))
     return news
 
@@ -126,6 +123,10 @@ def check_champion_in_production(differences: Iterable[OutOfBandChange], state: 
 
 def check_unmoved(transaction: LedgerTransaction, differences: Iterable[OutOfBandChange]) -> None:
     for each in differences:
-        held = transaction.slot(each.slot)
-        if held is None or held.pending or (held.generation, held.observed) != (each.generation, each.observed):
+        current = transaction.slot(each.slot)
+        if (
+            current is None
+            or current.pending
+            or (current.generation, current.observed) != (each.generation, each.observed)
+        ):
             raise StateChanged(f"state: {each.slot.label} changed since you looked; reconcile again")

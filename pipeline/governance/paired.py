@@ -97,19 +97,15 @@ class FlipKind(StrEnum):
 
 @dataclass(frozen=True)
 class Flip:
-    """One row that the two predict differently.
+    """One row that the two predict differently."""
 
-    row: its position in the evaluation rows, from 0. a_probability, b_probability: each version's highest one, in
-    [0, 1]; None where the file has none.
-    """
-
-    row: int
+    row: int  # its position in the evaluation rows, from 0
     inputs: Mapping[str, Json]
     actual: Json
     a: Json
     b: Json
     kind: FlipKind
-    a_probability: float | None = None
+    a_probability: float | None = None  # each version's highest one, in [0, 1]; None where the file has none
     b_probability: float | None = None
 
 

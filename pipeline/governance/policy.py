@@ -49,20 +49,15 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True)
 class GateRule:
-    """One gate of one move.
-
-    foreign: the mode for versions that our pipeline did not make; missing: the mode where the registry does not have
-    what the gate looks at; both default to `mode`. minimum, maximum: the least and the largest metric value.
-    minimum_rows: slices with fewer rows are left out.
-    """
+    """One gate of one move."""
 
     mode: Mode
-    foreign: Mode | None = None
-    missing: Mode | None = None
-    minimum: float | None = None
-    metric: str | None = None
-    minimum_rows: int | None = None
-    maximum: float | None = None
+    foreign: Mode | None = None  # the mode for versions that our pipeline did not make; None: `mode`
+    missing: Mode | None = None  # the mode where the registry does not have what the gate looks at; None: `mode`
+    minimum: float | None = None  # the least value of the metric
+    metric: str | None = None  # None: the gate's own
+    minimum_rows: int | None = None  # slices with fewer rows are left out
+    maximum: float | None = None  # the greatest value of the metric
 
     def mode_for(self, *, ours: bool, present: bool) -> Mode:
         if not present and self.missing is not None:
@@ -72,21 +67,20 @@ class GateRule:
 
 @dataclass(frozen=True)
 class MoveRules:
-    """The gates of a move by name, in the order in which a review lists them, and the roles of which one is needed."""
+    """What a move has to pass, and who may make it."""
 
-    gates: Mapping[str, GateRule] = field(default_factory=dict)
-    roles: tuple[str, ...] = ()
+    gates: Mapping[str, GateRule] = field(default_factory=dict)  # by name, in the order in which a review lists them
+    roles: tuple[str, ...] = ()  # of which one is needed
 
 
 @dataclass(frozen=True)
 class Policy:
-    """moves: those that are open; one that is not listed is closed to everybody. roles: those of `self_declared` people
-    and of programs by their name. metrics: how gates find and judge metrics.
-    """
+    """Who may make which move, and what the move has to pass."""
 
-    moves: Mapping[MoveKind, MoveRules]
+    moves: Mapping[MoveKind, MoveRules]  # those that are open; a move that is not listed is closed to everybody
+    # of people by how their identity was established, of programs by name
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    metrics: MetricRules = DEFAULT_RULES
+    metrics: MetricRules = DEFAULT_RULES  # how gates find and judge metrics
 
     @property
     def digest(self) -> str:

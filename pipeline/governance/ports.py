@@ -27,13 +27,13 @@ class Gap:
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """One registered model. `versions` counts those that exist, `latest` is the highest number (None: no version)."""
+    """One registered model."""
 
     name: str
     description: str
-    versions: int
-    latest: int | None
-    aliases: Mapping[str, int] = field(default_factory=dict)
+    versions: int  # how many exist
+    latest: int | None  # the highest number; None: no version
+    aliases: Mapping[str, int] = field(default_factory=dict)  # to the number of the version
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -56,41 +56,36 @@ class VersionRow:
 
 @dataclass(frozen=True)
 class VersionRecord:
-    """One version with its run. `gaps` names what the registry no longer has: a deleted run, a metric that is NaN.
-
-    datasets: of each metric that was measured on a named one.
-    """
+    """One version with its run."""
 
     row: VersionRow
     source: str
     model_id: str | None
     status_message: str
     registered_by: str
-    gaps: tuple[Gap, ...] = ()
-    datasets: Mapping[str, str] = field(default_factory=dict)
+    gaps: tuple[Gap, ...] = ()  # what the registry no longer has: a deleted run, a metric that is NaN
+    datasets: Mapping[str, str] = field(default_factory=dict)  # of each metric that was measured on a named one
 
 
 @dataclass(frozen=True)
 class File:
-    """One file of a model: POSIX path inside the model folder, size in bytes, sha256 as 64 hex digits."""
+    """One file of a model."""
 
-    path: str
-    size: int
-    sha256: str
+    path: str  # POSIX, inside the model folder
+    size: int  # bytes
+    sha256: str  # 64 hexadecimal digits
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What lies in a version's model folder, read as data: nothing of it was loaded or run.
-
-    flavors: names from MLmodel. signature: {"inputs": [...], "outputs": [...]} from MLmodel, None if there is none.
-    documents: the parsed JSON files under `signoff/`, by name without the ending.
-    """
+    """What lies in a version's model folder, read as data: nothing of it was loaded or run."""
 
     files: tuple[File, ...]
-    flavors: tuple[str, ...] = ()
+    flavors: tuple[str, ...] = ()  # names from MLmodel
+    # {"inputs": [...], "outputs": [...]} from MLmodel; None if there is none
     signature: Mapping[str, Json] | None = None
     has_input_example: bool = False
+    # the parsed JSON files under `signoff/`, by name without the ending
     documents: Mapping[str, Json] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()
 
@@ -156,24 +151,21 @@ class KnownRegistry:
 
 @dataclass(frozen=True)
 class PendingDecision:
-    """A decision that has not ended. at: its own stamp, by the clock of whoever decided.
-
-    age: by the database's clock since it was recorded there, never negative; where the ledger's tables are too old to
-    know, or it was pending when they were upgraded, by its own stamp.
-    """
+    """A decision that has not ended."""
 
     sequence: int
     model: str
     decision: str
-    at: datetime
+    at: datetime  # its own stamp, by the clock of whoever decided
+    # By the database's clock since it was recorded, never negative; by its own stamp where the tables were older then.
     age: timedelta
 
 
 @dataclass(frozen=True)
 class Upgrade:
-    """The revisions of the ledger's tables before (None: there was no ledger) and after."""
+    """The revisions of the ledger's tables."""
 
-    before: str | None
+    before: str | None  # None: there was no ledger
     after: str
 
 
@@ -292,18 +284,15 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True)
 class MetricDifference:
-    """Candidate minus incumbent on the same rows, with its 95 % interval; `n` rows; `slice` empty for all rows.
-
-    candidate, incumbent: the metric of each, where the comparer says so.
-    """
+    """Candidate minus incumbent on the same rows."""
 
     metric: str
     difference: float
-    low: float
-    high: float
-    n: int
-    slice: str = ""
-    candidate: float | None = None
+    low: float  # of the 95 % interval
+    high: float  # of the 95 % interval
+    n: int  # rows
+    slice: str = ""  # empty for all rows
+    candidate: float | None = None  # the value of each, where the comparer says so
     incumbent: float | None = None
 
     @property

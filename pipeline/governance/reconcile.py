@@ -225,13 +225,10 @@ MINUTES = (timedelta(minutes=2), timedelta(minutes=1), "min")
 
 @dataclass(frozen=True)
 class IntegrityProblem:
-    """What `verify` found.
+    """What `verify` found."""
 
-    kind: registry, ledger, pending, out_of_band or tampering. model: empty where it is about all of them.
-    """
-
-    kind: str
-    model: str
+    kind: str  # registry, ledger, pending, out_of_band or tampering
+    model: str  # empty where it is about all of them
     text: str
 
     def as_json(self) -> dict[str, str]:
@@ -259,16 +256,12 @@ class Unresolved:
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` is asked.
+    """What `verify` is asked."""
 
-    registry: the id that the registry has, None where it has none. models: which there are. new: the registry is meant
-    to be one that the ledger does not know. checkpoints: files of them from elsewhere.
-    """
-
-    registry: Callable[[], str | None]
-    models: Callable[[], Iterable[str]]
-    new: bool = False
-    checkpoints: Sequence[Path] = ()
+    registry: Callable[[], str | None]  # the id that the registry has; None where it has none
+    models: Callable[[], Iterable[str]]  # the names of the models that there are
+    new: bool = False  # whether the registry is meant to be one that the ledger does not know
+    checkpoints: Sequence[Path] = ()  # files of them that were kept elsewhere
 
 
 def find_problems(ledger: Ledger, reconciler: Reconciler, asked: Verification) -> Iterator[IntegrityProblem]:
@@ -278,27 +271,27 @@ def find_problems(ledger: Ledger, reconciler: Reconciler, asked: Verification) -
     ledger is whole and the registry does not answer.
     """
     own = ledger.problems(asked.checkpoints)
-    look = partial(_careful, own)
+    check = partial(_careful, own)
     if not asked.new:
-        yield from look("", lambda: _registry_problems(ledger, asked.registry()))
+        yield from check("", lambda: _registry_problems(ledger, asked.registry()))
     yield from (IntegrityProblem("ledger", "", text) for text in own)
-    yield from look("", lambda: _pending_problems(reconciler))
+    yield from check("", lambda: _pending_problems(reconciler))
     names: list[str] = []
 
     def name() -> Iterator[IntegrityProblem]:
         names.extend(asked.models())
         yield from ()
 
-    yield from look("", name)
+    yield from check("", name)
     for model in names:
-        yield from look(model, partial(_model_problems, reconciler, model))
+        yield from check(model, partial(_model_problems, reconciler, model))
 
 
-def _careful(own: Sequence[str], model: str, look: Callable[[], Iterable[IntegrityProblem]]) -> list[IntegrityProblem]:
+def _careful(own: Sequence[str], model: str, check: Callable[[], Iterable[IntegrityProblem]]) -> list[IntegrityProblem]:
     """What is found, and what ended the search where the ledger is damaged: what was found before is not lost."""
     found: list[IntegrityProblem] = []
     try:
-        found.extend(look())
+        found.extend(check())
     except Unavailable as error:
         if not own:
             raise
@@ -339,9 +332,9 @@ def unknown_registry(ledger: Ledger, registry: str | None) -> str | None:
     addresses = [each.address for each in known if each.registry == registry]
     if not ledger.address or not addresses or ledger.address in addresses:
         return None
-    held = ", ".join(addresses[-MOST_NAMED:])
+    there = ", ".join(addresses[-MOST_NAMED:])
     return (
-        f"the ledger knows {here} by its id {registry}, but at {held}; name that address, or reconcile if it has moved"
+        f"the ledger knows {here} by its id {registry}, but at {there}; name that address, or reconcile if it has moved"
     )
 
 

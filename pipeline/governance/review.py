@@ -44,27 +44,23 @@ GIVES_A_ROLE = frozenset({MoveKind.STAGING, MoveKind.PRODUCTION, MoveKind.ALIAS,
 
 @dataclass(frozen=True)
 class Review:
-    """What a reviewer is shown before a decision.
-
-    changes: what the move would change, the slot that commits it first. slots: the ledger's state of each of them.
-    gates: those that always hold (`changes_something`, `slot_settled`, `files_unchanged`) and those of the policy.
-    recomputation: None where it was not asked for or failed; then the gate says why.
-    """
+    """What a reviewer is shown before a decision."""
 
     move: Move
     evidence: Evidence
-    incumbent: Evidence | None
-    changes: tuple[Change, ...]
-    slots: tuple[SlotState, ...]
+    incumbent: Evidence | None  # the champion's, None where there is none or it is this version
+    changes: tuple[Change, ...]  # what the move would change, the slot that commits it first
+    slots: tuple[SlotState, ...]  # the ledger's state of each of them
+    # Those that always hold (`changes_something`, `slot_settled`, `files_unchanged`) and those of the policy.
     gates: tuple[GateResult, ...]
-    differences: tuple[MetricDifference, ...] = ()
-    recomputation: Recomputation | None = None
+    differences: tuple[MetricDifference, ...] = ()  # against the incumbent, on the same rows
+    recomputation: Recomputation | None = None  # None where it was not asked for or failed; then the gate says why
 
     @property
     def state(self) -> str:
         """The slots as they are now, see slot_text."""
         pairs = zip(self.changes, self.slots, strict=True)
-        return ",".join(slot_text(each.slot, each.expected, held.generation) for each, held in pairs)
+        return ",".join(slot_text(each.slot, each.expected, slot_state.generation) for each, slot_state in pairs)
 
     @property
     def blocked_by(self) -> list[GateResult]:
@@ -189,8 +185,8 @@ class Reviewer:
         """What the ledger holds of each; a model without a baseline has not moved, whatever is there."""
         if self.ledger.baseline(model) is None:
             return tuple(SlotState(recorded=change.expected) for change in changes)
-        held = self.ledger.slots(model)
-        return tuple(held.get(change.slot, SlotState.initial(change.slot)) for change in changes)
+        recorded = self.ledger.slots(model)
+        return tuple(recorded.get(change.slot, SlotState.initial(change.slot)) for change in changes)
 
     def _recompute(self, record: VersionRecord, evidence: Evidence) -> Recomputation | Missing:
         try:
@@ -273,9 +269,9 @@ def check_registry(changes: Iterable[Change], state: ModelState) -> None:
             raise StateChanged(f"state: {change.slot.label} changed since you looked; look at the review again")
 
 
-def check_slot(held: SlotState | None, seen: SlotState, slot: Slot) -> None:
+def check_slot(current: SlotState | None, seen: SlotState, slot: Slot) -> None:
     """Compare and set: raises where the slot is not as it was reviewed."""
-    now = held or SlotState.initial(slot)
+    now = current or SlotState.initial(slot)
     if now.pending:
         raise DecisionPending(f"a decision about {slot.label} has not ended; reconcile finishes it")
     if (now.recorded, now.generation, now.out_of_band) != (seen.recorded, seen.generation, seen.out_of_band):
@@ -290,16 +286,18 @@ def recorded_digest(content: Mapping[str, Any], version: int) -> str | None:
 
 
 def _changes_something(changes: Iterable[Change], move: Move) -> GateResult:
-    held = any(True for _ in changes)
-    why = "" if held else f"The registry is already like that: nothing to do for {move.target}."
-    return GateResult(CHANGES_SOMETHING, "changes" if held else "nothing", "a change", held, Mode.PREVENT, why)
+    any_change = any(True for _ in changes)
+    why = "" if any_change else f"The registry is already like that: nothing to do for {move.target}."
+    return GateResult(
+        CHANGES_SOMETHING, "changes" if any_change else "nothing", "a change", any_change, Mode.PREVENT, why
+    )
 
 
 def _slot_settled(changes: Iterable[Change], slots: Iterable[SlotState]) -> GateResult:
     """Fails where a decision has not ended or where the registry was moved by another way."""
     pairs = list(zip(changes, slots, strict=True))
-    moved = [change for change, held in pairs if held.out_of_band or held.recorded != change.expected]
-    pending = [change for change, held in pairs if held.pending]
+    moved = [change for change, slot_state in pairs if slot_state.out_of_band or slot_state.recorded != change.expected]
+    pending = [change for change, slot_state in pairs if slot_state.pending]
     why = ""
     if moved:
         named = ", ".join(f"{each.slot.label} is {each.expected or 'not there'}" for each in moved)

@@ -19,44 +19,41 @@ MOST = 2**63  # a number that no version has, and no database column holds
 
 
 class TopicMark(NamedTuple):
-    """A topic about one version; created_at: when it was registered, for the topics that tell versions apart by it."""
+    """A topic about one version of a model."""
 
     model: str
     topic: Topic
     version: int
-    created_at: str = ""
+    created_at: str = ""  # when it was registered, for the topics that tell versions apart by it
 
 
 class ChampionRow(NamedTuple):
-    """An event that changed the champion, and what it made of it.
-
-    version: None where the alias was removed. period: whether another period begins or ends with it. depth: its place
-    on the stack of champions that a rollback can return to, from 1; None where it is not on it.
-    """
+    """An event that changed the champion, and what it made of it."""
 
     sequence: int
-    version: int | None
-    period: bool
+    version: int | None  # None where the alias was removed
+    period: bool  # whether another period begins or ends with it
+    # Its place on the stack of champions that a rollback can return to, from 1; None where it is not on it.
     depth: int | None
 
 
 class ChampionHeld(NamedTuple):
-    """The champion of a model before an event: by the periods, and as a place and a version on top of the stack."""
+    """The champion of a model before an event."""
 
-    champion: int | None = None
-    depth: int = 0
-    top: int | None = None
+    champion: int | None = None  # by the periods
+    depth: int = 0  # the size of the stack of champions
+    top: int | None = None  # the version on top of the stack
 
 
 class Step(NamedTuple):
-    """What an event does to the champions: a row of its own (None: none), and from where the stack is cut off."""
+    """What an event does to the champions."""
 
-    row: ChampionRow | None
-    cut: int | None = None
+    row: ChampionRow | None  # None: it has no row of its own
+    cut: int | None = None  # from where the stack is cut off
 
 
-def marks(event: Event, held: Callable[[TopicMark], Event | None]) -> list[TopicMark]:
-    """The marks that an event takes over; of `Topic.NUMBER` the first event keeps it. held: the event of a mark."""
+def marks(event: Event, earlier: Callable[[TopicMark], Event | None]) -> list[TopicMark]:
+    """The marks that an event takes over; of `Topic.NUMBER` the first event keeps it. earlier: the event of a mark."""
     subject: Mapping[str, Any] = event.content.get("subject") or {}
     number = subject.get("version")
     if number is None and event.type is not EventType.ADOPTED:
@@ -69,7 +66,7 @@ def marks(event: Event, held: Callable[[TopicMark], Event | None]) -> list[Topic
         return found
     if event.type in SETTLED and (recorded := recorded_by(event)):
         mark = TopicMark(event.model, Topic.FILES, number)
-        before = held(mark)
+        before = earlier(mark)
         if recorded.counts_after(None if before is None else recorded_by(before)):
             found.append(mark)
     elif event.type is EventType.DECIDED and event.content.get("gates"):
@@ -83,7 +80,7 @@ def is_version(number: object) -> TypeGuard[int]:
     return type(number) is int and 0 < number < MOST
 
 
-def champion_step(event: Event, sequence: int, *, held: ChampionHeld, depth_of: Callable[[int], int | None]) -> Step:
+def champion_step(event: Event, sequence: int, *, before: ChampionHeld, depth_of: Callable[[int], int | None]) -> Step:
     """depth_of: the lowest place of a version on the stack. Raises ValueError for a champion that is no number."""
     slot = Slot.of_alias(event.model, CHAMPION)
     change = next((each for each in event.changes if each.slot == slot), None)
@@ -93,8 +90,8 @@ def champion_step(event: Event, sequence: int, *, held: ChampionHeld, depth_of: 
     cut = depth = None
     if version is not None and event.type in SETTLED:
         cut = depth_of(version) if event.content.get("meaning") == "rollback" else None
-        depth = held.depth + 1 if cut is None and held.top != version else None
-    period = version != held.champion
+        depth = before.depth + 1 if cut is None and before.top != version else None
+    period = version != before.champion
     row = ChampionRow(sequence, version, period, depth) if period or depth else None
     return Step(row, cut)
 
@@ -122,8 +119,8 @@ class LedgerStanding:
 
     def sequences(self, model: str, topic: Topic, version: int | None = None) -> list[int]:
         """Of the events that still count, in order."""
-        held = (mark for mark in self.marks if mark[:2] == (model, topic) and version in (None, mark.version))
-        return sorted(self.marks[mark] for mark in held)
+        wanted = (mark for mark in self.marks if mark[:2] == (model, topic) and version in (None, mark.version))
+        return sorted(self.marks[mark] for mark in wanted)
 
     def periods(self, model: str) -> list[int]:
         """The sequences of the events with which a period begins or ends."""
@@ -137,8 +134,8 @@ class LedgerStanding:
         rows, stack = self.champions.setdefault(event.model, {}), self._stacks.setdefault(event.model, [])
         newest = next((row for row in reversed(rows.values()) if row.period), None)
         top = stack[-1] if stack else None
-        held = ChampionHeld(newest and newest.version, len(stack), top and top.version)
-        step = champion_step(event, sequence, held=held, depth_of=lambda version: _depth(stack, version))
+        before = ChampionHeld(newest and newest.version, len(stack), top and top.version)
+        step = champion_step(event, sequence, before=before, depth_of=lambda version: _depth(stack, version))
         if step.cut is not None:
             for row in stack[step.cut :]:
                 rows[row.sequence] = row._replace(depth=None)
@@ -164,11 +161,11 @@ def newest_of(events: list[StoredEvent], newest: int | None) -> list[StoredEvent
 
 
 class RecordedFiles(NamedTuple):
-    """What the ledger last settled about a version's files; approved: as champion or for Production."""
+    """What the ledger last settled about a version's files."""
 
     digest: str
     created_at: str | None
-    approved: bool
+    approved: bool  # as champion or for Production
 
     def counts_after(self, before: "RecordedFiles | None") -> bool:
         """Whether it takes the place of an earlier one. An approval holds until the next one: whoever moves another

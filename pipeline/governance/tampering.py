@@ -15,12 +15,12 @@ from pipeline.governance.standing import RecordedFiles, recorded_files, recorded
 
 
 class Changed(NamedTuple):
-    """A version whose files are not those recorded. now: None where they are gone."""
+    """A version whose files are not those recorded."""
 
     version: int
-    recorded: str
-    now: str | None
-    champion: bool
+    recorded: str  # the digest in the ledger
+    now: str | None  # the digest of the files; None where they are gone
+    champion: bool  # whether the version serves
 
     @property
     def sentence(self) -> str:
@@ -78,8 +78,8 @@ class Watch:
 
     def _recorded(self, model: str, versions: Iterable[int]) -> tuple[dict[int, RecordedFiles], int | None]:
         """The files of some versions, and the champion."""
-        held = self.ledger.slots(model).get(Slot.of_alias(model, CHAMPION))
-        champion = None if held is None or held.recorded is None else int(held.recorded)
+        slot = self.ledger.slots(model).get(Slot.of_alias(model, CHAMPION))
+        champion = None if slot is None or slot.recorded is None else int(slot.recorded)
         counting = (each for version in versions for each in self.ledger.current(model, Topic.FILES, version))
         return recorded_files(stored.event for stored in counting), champion
 

@@ -2,19 +2,19 @@
 
 import numpy as np
 import pytest
-from explained_desk import REGRESSION, desk_of
-from seen import badges, button, frame, markdown_sources, texts
 
 from dashboard.components import explanation_charts
+from dashboard.explain.columns import matched
 from dashboard.explain.one_row import WRONG
-from dashboard.explain.stored import matched
 from pipeline.comparison.rows import read_rows
 from pipeline.explanation.result import from_npz
 from pipeline.governance.documents import parse_explanation
 from pipeline.governance.errors import InvalidInput
 from pipeline.serving.worker.client import Worker
 from support.desks import MODEL, build_desk
+from support.explained_desk import REGRESSION, desk_of
 from support.in_memory import InMemoryRegistry
+from support.seen import badges, button, frame, markdown_sources, texts
 
 
 @pytest.fixture

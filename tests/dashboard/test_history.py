@@ -5,10 +5,10 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from seen import badges, button, frame, markdown_sources, texts
 from streamlit import config
 
-from dashboard.components import charts, history_lines
+from dashboard.components import history_lines
+from dashboard.history.champions import timeline
 from dashboard.history.integrity import exported
 from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import Refused, Unavailable
@@ -16,6 +16,7 @@ from pipeline.governance.ledger import Event, EventType, SlotChange
 from pipeline.governance.lifecycle import Slot, Stage
 from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk, registered_again, small_registry
 from support.in_memory import EPOCH
+from support.seen import badges, button, frame, markdown_sources, texts
 
 
 class FixedId:
@@ -133,7 +134,7 @@ def test_the_export_is_made_at_a_click(desk, open_page):
     """A page that is drawn reads no evidence; the document has the stored rows and what they quote."""
     ledger, asked = desk.ledger, []
     kept = ledger.evidence
-    ledger.evidence = lambda digest: asked.append(digest) or kept(digest)
+    ledger.evidence = lambda digest: asked.append(digest) or kept(digest)  # type: ignore[func-returns-value]
 
     app = opened(open_page, desk)
     drawn, document = list(asked), json.loads(exported(desk, MODEL))
@@ -152,7 +153,7 @@ def test_a_number_that_was_given_out_again_is_said(desk, open_page):
         desk.promote(MODEL, 1, stage, reason=REASON, actor=GRACE)
 
     app = opened(open_page, desk, event=str(number))
-    names = charts.champions(desk.champions(MODEL), EPOCH).data[0].y
+    names = timeline(desk.champions(MODEL), EPOCH).data[0].y
 
     assert "Number 1 of obesity_classifier was given out again: its versions were registered " in texts(app)
     assert "2026-01-01 00:01 UTC" in texts(app)

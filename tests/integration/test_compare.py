@@ -19,9 +19,10 @@ from pipeline.governance.evidence import manifest_digest
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import File, ModelFiles, VersionRecord, VersionRow
 from pipeline.serving.gate_checks import WorkerRecomputer
-from pipeline.settings import ROOT, read_settings
+from pipeline.settings import read_settings
 from support import registries
 from support.hostile_models import a5_pickle_inside, a7_hostile_tree, fitted, hostile, rows, save
+from support.small_desk import small_params
 
 MODEL = "obesity_classifier"
 ROWS = "signoff/evaluation_rows.parquet"
@@ -32,12 +33,10 @@ SERVING = read_settings(environ={}).serving
 Verb = Callable[..., Any]
 
 
-def params(folder: Path, name: str, **split: object) -> Path:
+def params(folder: Path, name: str, **split: Any) -> Path:
     """The shipped settings with few rows and two quick candidates."""
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = small_params()
     content["candidates"] = {each: content["candidates"][each] for each in ("logistic_regression", "extra_trees")}
-    content["candidates"]["extra_trees"]["parameters"]["n_estimators"] = 20
-    content["data"]["sample_rows"] = 800
     content["evaluation"]["bootstrap_samples"] = 200
     content["split"] |= split
     file = folder / name
@@ -249,8 +248,8 @@ def with_rows(folder: Path, frame: pd.DataFrame) -> Path:
     return folder
 
 
-def recompute(folder: Path, **changes: object) -> Any:
-    registry = FolderRegistry(folder)
+def recompute(folder: Path, **changes: Any) -> Any:
+    registry: Any = FolderRegistry(folder)
     serving = SERVING.model_copy(update={"chunk_rows": 50, **changes})
     return WorkerRecomputer(registry, serving).recompute(
         RECORD, file_digest=manifest_digest(registry.files(RECORD).files)
@@ -314,4 +313,4 @@ def test_rows_that_cannot_be_scored(
 def test_other_bytes_than_those_looked_at(clean: Path) -> None:
     """Nothing is loaded."""
     with pytest.raises(IntegrityFailure):
-        WorkerRecomputer(FolderRegistry(clean), SERVING).recompute(RECORD, file_digest="0" * 64)
+        WorkerRecomputer(FolderRegistry(clean), SERVING).recompute(RECORD, file_digest="0" * 64)  # type: ignore[arg-type]

@@ -22,7 +22,8 @@ from support.small_desk import small_desk
 
 Call = Callable[..., tuple[int, Any, str]]
 OLD = "2.14.3"
-HOME = Path(os.environ.get("SIGNOFF_OLD_MLFLOW") or Path.home() / ".cache" / "signoff" / f"mlflow-{OLD}")
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+HOME = Path(os.environ.get("TEST_OLD_MLFLOW") or CACHE / "signoff" / f"mlflow-{OLD}")  # as its script says
 REASON = ("--reason", "Better than the champion in every class.")
 FILL = "Fill with the demo"
 VERSION = {
@@ -75,7 +76,7 @@ def answering(version: str, answers: dict[str, Any]) -> Iterator[str]:
         def do_POST(self) -> None:
             self.do_GET()
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, *_: Any) -> None:
             """Nothing on the test's output."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

@@ -154,7 +154,7 @@ CONTAINERS = [line for block in blocks("In a container") for line in block.split
 
 @pytest.mark.parametrize("line", CONTAINERS)
 def test_a_container_is_started_with_what_it_has(line: str) -> None:
-    """The command is one of the image (test_image.py starts each), and everything written has a place."""
+    """The command is one of the image, and everything written has a place."""
     arguments = shlex.split(line)
     command = arguments[arguments.index("signoff") + 1]
 

@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
@@ -36,6 +36,7 @@ from pipeline.training import train as training
 from pipeline.training.data import rows_fingerprint
 from pipeline.training.register import Publisher, Registered
 from pipeline.training.train import Step, evaluate, fit, prepare
+from support.small_desk import small_params
 
 MODEL = "obesity_classifier"
 CANDIDATES = {
@@ -48,9 +49,7 @@ REAL_DATA = ROOT.parent / "shared" / "data" / "obesity.csv"
 
 def small_settings(folder: Path, *, names: tuple[str, ...] = tuple(CANDIDATES)) -> Settings:
     """The project's settings with small candidates, from a file, so that other processes read the same."""
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    content["candidates"] = {name: CANDIDATES[name] for name in names}
-    content["data"]["sample_rows"] = 600
+    content = small_params({name: CANDIDATES[name] for name in names}, rows=600)
     content["evaluation"] |= {"bootstrap_samples": 200, "cross_validation_folds": 3}
     params = folder / "params.yaml"
     params.write_text(yaml.safe_dump(content, sort_keys=False))
@@ -515,8 +514,9 @@ def test_process_address_is_put_back(trained):
 def test_a_server_that_does_not_answer_is_asked_once():
     """MLflow itself would ask for four minutes; the address, which may hold a password, is not repeated."""
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        port, asked = server.getsockname()[1], []
-        hang_up = threading.Thread(target=lambda: asked.append(server.accept()[0].close()), daemon=True)
+        port = server.getsockname()[1]
+        asked: list[Any] = []
+        hang_up = threading.Thread(target=lambda: asked.append(server.accept()[0].close()), daemon=True)  # type: ignore[func-returns-value]
         hang_up.start()
         with pytest.raises(Unavailable) as caught:
             MlflowPublisher(f"http://someone:secret@127.0.0.1:{port}", experiment="e").find("m", "key")

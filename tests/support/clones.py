@@ -5,13 +5,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from pipeline.settings import ROOT
+from support.small_desk import small_params
 
 TREES = {"estimator": "random_forest", "parameters": {"n_estimators": 20, "max_depth": 8}}
 LINES = {"estimator": "logistic_regression", "parameters": {"C": 1.0, "max_iter": 2000}}
@@ -20,11 +20,7 @@ COMMAND_SECONDS = 500
 
 def small_content(candidates: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The project's settings with two small candidates and little to evaluate."""
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    content["candidates"] = deepcopy(dict(candidates or {"trees": TREES, "lines": LINES}))
-    content["data"]["sample_rows"] = 500
-    content["evaluation"] |= {"bootstrap_samples": 100, "cross_validation_folds": 2}
-    return content
+    return small_params(candidates or {"trees": TREES, "lines": LINES}, rows=500)
 
 
 def write_params(file: Path, content: dict[str, Any]) -> Path:

@@ -100,9 +100,9 @@ class InMemoryRegistry:
 
         metrics, params: those of its run.
         """
-        held = self._models[model]
-        held.newest += 1
-        number = held.newest
+        stored = self._models[model]
+        stored.newest += 1
+        number = stored.newest
         counted = figures(run_id, RunFacts("active", metrics=metrics or {}, params=params or {}), own)
         row = VersionRow(
             model=model,
@@ -117,7 +117,7 @@ class InMemoryRegistry:
             params=dict(counted.params),
             tags=dict(tags or {}),
         )
-        held.versions[number] = VersionRecord(
+        stored.versions[number] = VersionRecord(
             row=row,
             source=f"memory:/{model}/{number}",
             model_id=None,
@@ -126,10 +126,10 @@ class InMemoryRegistry:
             gaps=(*gaps, *metric_gaps(counted.metrics), *counted.gaps),
             datasets=counted.datasets,
         )
-        held.files[number] = dict(files or {})
-        held.documents[number] = dict(documents or {})
+        stored.files[number] = dict(files or {})
+        stored.documents[number] = dict(documents or {})
         if signature is not None:
-            held.signatures[number] = signature
+            stored.signatures[number] = signature
         return number
 
     def write_file(self, model: str, version: int, path: str, *, content: bytes) -> None:
@@ -138,9 +138,9 @@ class InMemoryRegistry:
 
     def delete_version(self, model: str, version: int) -> None:
         """As in MLflow: its aliases go with it, its number is not given out again."""
-        held = self._models[model]
-        del held.versions[version]
-        held.aliases = {alias: number for alias, number in held.aliases.items() if number != version}
+        stored = self._models[model]
+        del stored.versions[version]
+        stored.aliases = {alias: number for alias, number in stored.aliases.items() if number != version}
 
     # The port
 
@@ -161,54 +161,56 @@ class InMemoryRegistry:
         return [self.model(name) for name in sorted(self._models)]
 
     def model(self, name: str) -> ModelRecord:
-        held = self._model(name)
-        latest = max(held.versions, default=None)
-        return ModelRecord(name, held.description, len(held.versions), latest, dict(held.aliases), dict(held.tags))
+        stored = self._model(name)
+        latest = max(stored.versions, default=None)
+        return ModelRecord(
+            name, stored.description, len(stored.versions), latest, dict(stored.aliases), dict(stored.tags)
+        )
 
     def state(self, model: str) -> ModelState:
-        held = self._model(model)
-        stages = {number: record.row.stage for number, record in held.versions.items()}
-        return ModelState(dict(held.aliases), stages)
+        stored = self._model(model)
+        stages = {number: record.row.stage for number, record in stored.versions.items()}
+        return ModelState(dict(stored.aliases), stages)
 
     def table(self, model: str, metrics: Sequence[str] | None = None) -> list[VersionRow]:
-        held = self._model(model)
-        rows = [self.version(model, number).row for number in sorted(held.versions, reverse=True)]
+        stored = self._model(model)
+        rows = [self.version(model, number).row for number in sorted(stored.versions, reverse=True)]
         if metrics is None:
             return rows
         return [replace(row, metrics={k: v for k, v in row.metrics.items() if k in metrics}) for row in rows]
 
     def version(self, model: str, version: int) -> VersionRecord:
-        held, record = self._model(model), self._version(model, version)
-        aliases = tuple(sorted(alias for alias, number in held.aliases.items() if number == version))
+        stored, record = self._model(model), self._version(model, version)
+        aliases = tuple(sorted(alias for alias, number in stored.aliases.items() if number == version))
         return replace(record, row=replace(record.row, aliases=aliases))
 
     def files(self, record: VersionRecord, *, fresh: bool = False) -> ModelFiles:
-        held, number = self._model(record.row.model), record.row.version
-        if not held.files.get(number):
+        stored, number = self._model(record.row.model), record.row.version
+        if not stored.files.get(number):
             raise NotFound(f"files: those of version {number} are gone")
         files = tuple(
             File(path, len(content), hashlib.sha256(content).hexdigest())
-            for path, content in sorted(held.files[number].items())
+            for path, content in sorted(stored.files[number].items())
         )
-        documents = copy.deepcopy(held.documents[number])
-        signature = held.signatures.get(number)
+        documents = copy.deepcopy(stored.documents[number])
+        signature = stored.signatures.get(number)
         gaps = () if signature else (Gap("no_signature", "The version has no signature."),)
         return ModelFiles(files, ("memory",), signature, documents=documents, gaps=gaps)
 
     def read_file(self, record: VersionRecord, path: str) -> bytes:
-        held = self._model(record.row.model)
+        stored = self._model(record.row.model)
         try:
-            return held.files[record.row.version][path]
+            return stored.files[record.row.version][path]
         except KeyError as error:
             raise NotFound(f"files: version {record.row.version} has no file {path!r}") from error
 
     def set_alias(self, model: str, alias: str, version: int | None) -> None:
-        held = self._model(model)
+        stored = self._model(model)
         if version is None:
-            held.aliases.pop(alias, None)
+            stored.aliases.pop(alias, None)
         else:
             self._version(model, version)
-            held.aliases[alias] = version
+            stored.aliases[alias] = version
 
     def set_stage(self, model: str, version: int, stage: Stage) -> None:
         record = self._version(model, version)
@@ -275,8 +277,10 @@ class InMemoryLedger:
         return [KnownRegistry(address, known, seen) for (address, known), seen in self._registries.items()]
 
     def pending(self, model: str | None = None) -> list[PendingDecision]:
-        held = {state.pending for slot, state in self._slots.items() if model in (None, slot.model)} - {None}
-        found = [each for each in self._events if each.event.type is EventType.DECIDED and each.event.decision in held]
+        pending = {state.pending for slot, state in self._slots.items() if model in (None, slot.model)} - {None}
+        found = [
+            each for each in self._events if each.event.type is EventType.DECIDED and each.event.decision in pending
+        ]
         return [self._pending(stored.sequence, stored.event) for stored in found]
 
     def _pending(self, sequence: int, event: Event) -> PendingDecision:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ from pipeline.governance.errors import (
     WarningsNotAccepted,
 )
 from pipeline.governance.history import GateCount, Moment, entry, given_out_again, one_line_each
-from pipeline.governance.ledger import Event, EventType, SlotState, StoredEvent, UnreadableEvent, iso
+from pipeline.governance.ledger import Event, EventType, SlotState, StoredEvent, UnknownType, UnreadableEvent, iso
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Slot, Stage, alias_move, parse_target, stage_move
 from pipeline.governance.metrics import Direction, MetricRules
 from pipeline.governance.out_of_band import check_unmoved, state_text
@@ -60,7 +61,7 @@ NOBODY = Actor("nobody", Established.PROGRAM)  # the policy lists no such progra
 OUR_EVENTS = [EventType.BASELINE, EventType.DECIDED, EventType.APPLIED]
 
 
-def promote(desk: OpenDesk, version: int, stage: Stage, **options: object):
+def promote(desk: OpenDesk, version: int, stage: Stage, **options: Any):
     return desk.promote(MODEL, version, stage, reason=REASON, actor=GRACE, **options)
 
 
@@ -75,7 +76,7 @@ def champion(desk: OpenDesk, *versions: int) -> None:
         promote(desk, version, Stage.PRODUCTION)
 
 
-def types(desk: OpenDesk) -> list[EventType]:
+def types(desk: OpenDesk) -> list[EventType | UnknownType]:
     return [entry.type for entry in desk.history(MODEL)]
 
 
@@ -520,7 +521,7 @@ class TestConcurrency:
         ],
     )
     def test_the_compare_looks_at_content_generation_and_out_of_band(
-        self, seen: dict[str, object], error: type[SignoffError] | None
+        self, seen: dict[str, Any], error: type[SignoffError] | None
     ) -> None:
         """Each of them by itself."""
         slot = Slot.of_stage(MODEL, 1)
@@ -569,7 +570,7 @@ class TestConcurrency:
         desk.reconciler.take_over(MODEL)
         intend = desk.decider.intend
 
-        def slow(*arguments: object, **options: object):
+        def slow(*arguments: Any, **options: Any):
             stored = intend(*arguments, **options)
             desk.clock.time += timedelta(minutes=1)
             return stored
@@ -908,15 +909,15 @@ class TestOutOfBand:
             pytest.param(None, id="no event names it any more"),
         ],
     )
-    def test_is_compared_under_the_lock(self, now: dict[str, object] | None) -> None:
+    def test_is_compared_under_the_lock(self, now: dict[str, Any] | None) -> None:
         """Each of generation, content and what is pending by itself."""
         desk, _ = self.canary()
         desk.reconcile(MODEL)
         differences, slot = desk.differences(MODEL), Slot.of_alias(MODEL, "canary")
         held = desk.ledger.slots(MODEL)[slot]
-        check_unmoved(KnownSlot(held), differences)
+        check_unmoved(KnownSlot(held), differences)  # type: ignore[arg-type]
         with pytest.raises(StateChanged, match="@canary changed since you looked"):
-            check_unmoved(KnownSlot(None if now is None else held._replace(**now)), differences)
+            check_unmoved(KnownSlot(None if now is None else held._replace(**now)), differences)  # type: ignore[arg-type]
 
     def test_that_somebody_else_adopts_meanwhile_is_adopted_once(self) -> None:
         """The registry looks the same; the ledger's generation tells."""
@@ -938,7 +939,7 @@ class TestOutOfBand:
         """Another process acts between what was read and what is written."""
         reported = desk.reconciler._reported
 
-        def race(*arguments: object):
+        def race(*arguments: Any):
             found = reported(*arguments)
             act(build_desk(desk.registry, desk.ledger))
             return found
@@ -1448,13 +1449,14 @@ class TestLookingBack:
         begin, registered = desk.history(MODEL)[0].at, iso(desk.version(MODEL, 1).row.created_at)
         assert desk.at(MODEL, then) == Moment(MODEL, then, 1, {1: "Production"}, begin, registered)
         assert desk.at(MODEL, desk.clock.now()).as_json()["stages"] == {"1": "Archived", "2": "Production"}
-        assert desk.at(MODEL, desk.history(MODEL)[0].at).champion is None
+        assert desk.at(MODEL, begin).champion is None  # type: ignore[arg-type]
 
     def test_before_the_ledger_begins_nothing_is_claimed(self) -> None:
         """Not that nobody was champion: somebody may have been."""
         desk = build_desk()
         champion(desk, 1)
         begin = desk.history(MODEL)[0].at
+        assert begin
         before, first = desk.at(MODEL, begin - timedelta(hours=1)), desk.at(MODEL, begin)
 
         assert before.unknown == (
@@ -1710,7 +1712,7 @@ class TestReading:
         desk = build_desk(registry)
         champion(desk, 1)
         version = registry.version
-        registry.version = lambda model, number: (
+        registry.version = lambda model, number: (  # type: ignore[assignment]
             version(model, number) if number != 1 else failing(registry, NotFound("gone"))()
         )
 
@@ -1787,7 +1789,7 @@ class TestRecomputation:
         ],
         ids=["no worker", "refused"],
     )
-    def test_what_cannot_be_recomputed_says_why(self, options: dict[str, KnownClaims], sentence: str) -> None:
+    def test_what_cannot_be_recomputed_says_why(self, options: dict[str, Any], sentence: str) -> None:
         """As a gate of the review; asked for by itself, it is the refusal."""
         desk = build_desk(**options)
 

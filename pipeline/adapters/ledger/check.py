@@ -92,16 +92,16 @@ class ChainCheck:
         if quoted := event.content.get("evidence"):
             self._quoted.setdefault(quoted, sequence)
 
-    def problems(self, held: Mapping[Slot, SlotState]) -> Iterator[str]:
-        """Of the events; `held` are the slots as the ledger keeps them."""
+    def problems(self, slots: Mapping[Slot, SlotState]) -> Iterator[str]:
+        """Of the events; `slots` are the slots as the ledger keeps them."""
         yield from self._problems
         if not self._checkpoints and self._applied > UNKEPT:
             yield f"checkpoint file: is gone, or holds nothing of this registry, after {self._applied} decisions"
         for sequence in sorted(set(self._checkpoints)):
             if sequence > self._after[0]:
                 yield f"event {sequence}: is in a checkpoint and was cut off"
-        for slot in sorted({*self._slots, *held}):
-            if slot not in self._not_followed and self._slots.get(slot) != held.get(slot):
+        for slot in sorted({*self._slots, *slots}):
+            if slot not in self._not_followed and self._slots.get(slot) != slots.get(slot):
                 yield f"slot {slot.label} of {slot.model!r}: is not what replaying the events gives"
 
     def standing_problems(

@@ -65,11 +65,11 @@ class SqlStanding:
         key = {"of_registry": self._registry, "of_model": event.model}
         top = self._connection.execute(TOP, key).first()
         champion = self._connection.scalar(NEWEST_PERIOD, key)
-        held = ChampionHeld(champion, top.depth, top.version) if top else ChampionHeld(champion)
+        before = ChampionHeld(champion, top.depth, top.version) if top else ChampionHeld(champion)
         step = champion_step(
             event,
             sequence,
-            held=held,
+            before=before,
             depth_of=lambda version: self._connection.scalar(DEPTH_OF, {**key, "of_version": version}),
         )
         if step.cut is not None:
