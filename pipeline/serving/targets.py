@@ -202,6 +202,6 @@ def input_schema(target: Target) -> InputSchema:
     """Raises Refused where nothing says which columns the version takes, or one has to be there and cannot be given."""
     if target.schema is None:
         raise Refused(f"{target.label} does not say which columns it takes: no schema, signature, example or names")
-    if never := [rule for rule in target.schema.columns if rule.refusal and rule.required]:
+    if never := [column for column in target.schema.columns if column.refusal and column.required]:
         raise Refused(f"{target.label} cannot be asked: its column {visible(never[0].name)} {never[0].refusal}")
     return target.schema

@@ -1,6 +1,6 @@
 """Which columns a version takes and what each may hold: from its feature schema, else its signature, else its example.
 
-All three come from strangers: whatever is not of the expected shape counts as not said.
+All three come from strangers: whatever is not of the expected shape counts as missing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,16 +1,17 @@
 """Two versions of a filled registry side by side, in a real browser."""
 
 import re
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from real_server import NARROW, WIDE, open_page, picture
 
+from support.real_server import NARROW, WIDE, open_page, picture
 from support.small_desk import copy_desk
 
 MODEL = "obesity_classifier"
 SECTIONS = ("Metrics", "Classes and slices", "Calibration", "Flipped rows", "Importance", "What differs")
-LOOKS = {"dark": {"scheme": "dark"}, "narrow": {"size": NARROW}}
+LOOKS: dict[str, dict[str, Any]] = {"dark": {"scheme": "dark"}, "narrow": {"size": NARROW}}
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from sklearn.dummy import DummyClassifier
 from pipeline.adapters.mlflow.publisher import MlflowPublisher
 from pipeline.adapters.mlflow.registry import MlflowRegistry
 from pipeline.governance.errors import NotFound, Unavailable
-from pipeline.training.files import digests
 from pipeline.training.model_folder import FILES, MODEL_FILE
 from pipeline.training.register import NewVersion, Published, Publisher
 from pipeline.training.version_tags import TRAINING_KEY, VersionMetadata
+from pipeline.validation.folder import digests
 from support.ports import nobody_listens
 from support.publishing import InMemoryPublisher
 from support.registries import copy_store, mlflow_server, template_store
@@ -101,12 +101,12 @@ def server(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture(params=["memory", "sqlite", "http"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
     if request.param == "memory":
-        return InMemory()
+        return InMemory()  # type: ignore[return-value]
     if request.param == "http":
         uri, folder = request.getfixturevalue("server")
     else:
         uri, folder = copy_store(request.getfixturevalue("template"), tmp_path / "store"), tmp_path / "store"
-    return Mlflow(uri, folder, experiment=request.node.name)
+    return Mlflow(uri, folder, experiment=request.node.name)  # type: ignore[return-value]
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ class Desk:
         self.folder, self._environment = folder, restored(folder)
         self.address = self._environment["MLFLOW_TRACKING_URI"]
 
-    def __call__(self, *arguments: object) -> Any:
+    def __call__(self, *arguments: Any) -> Any:
         command = [sys.executable, "-m", "pipeline", *map(str, arguments), "--json"]
         done = subprocess.run(command, cwd=ROOT, env=self._environment, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -19,6 +19,9 @@ FORMULA_IN_ARROW = "^[\\pZ\\pC]*[=+\\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]"
 # First bytes of texts that may be a formula; any other first byte begins none.
 FIRST_BYTES = np.zeros(256, dtype=bool)
 FIRST_BYTES[[*range(33), *b"=+-@\x7f", *range(128, 256)]] = True
+# An empty value at the end of a line of a file begins with the line feed, and is no formula.
+FIRST_BYTES_IN_FILE = FIRST_BYTES.copy()
+FIRST_BYTES_IN_FILE[ord("\n")] = False
 
 
 def neutral(value: object) -> object:
@@ -43,6 +46,11 @@ def neutral_texts(texts: Arrow) -> Arrow:
     mask = np.zeros(len(texts), dtype=bool)
     mask[maybe[found]] = True
     return pc.replace_with_mask(texts, pa.array(mask), pa.array([neutral(each) for each in values], type=pa.string()))
+
+
+def may_hold_formula(first_bytes: Mask) -> bool:
+    """Whether one of the values of a text file may be a formula, by the bytes with which they begin."""
+    return bool(FIRST_BYTES_IN_FILE[first_bytes].any())
 
 
 def text_buffers(texts: Arrow) -> tuple[Mask, Mask]:

@@ -17,7 +17,7 @@ import pyarrow.csv
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.serving.batch.chunks import CHUNK_BYTES, BadLine, Chunk, Position
-from pipeline.serving.batch.formulas import FIRST_BYTES
+from pipeline.serving.batch.formulas import may_hold_formula
 from pipeline.validation.columns import Arrow, Mask
 
 # A peekable byte stream, and one that is unpacked while it is read.
@@ -153,9 +153,6 @@ OTHERS = {
 SEPARATOR_LINE = re.compile(rb'"?sep=(.)"?(?=[\r\n]|$)', re.IGNORECASE)
 LONGEST_SEPARATOR_LINE = 8
 QUOTE, LINE_FEED, RETURN = b'"\n\r'
-# An empty value at the end of a line begins with the line feed, and is no formula.
-MAYBE_FORMULA = FIRST_BYTES.copy()
-MAYBE_FORMULA[LINE_FEED] = False
 
 
 class CsvFile:
@@ -316,7 +313,7 @@ class CsvFile:
 def _lines(block: Mask, ends: Mask, *, separator: int) -> Arrow:
     """None where a value could be a formula, or a line is not ended by a line feed alone."""
     starts = np.concatenate(([0], np.flatnonzero(block == separator) + 1, ends[:-1] + 1))
-    if block[-1] != LINE_FEED or MAYBE_FORMULA[block[starts]].any() or RETURN in block[ends - 1]:
+    if block[-1] != LINE_FEED or may_hold_formula(block[starts]) or RETURN in block[ends - 1]:
         return None
     text = block.copy()
     text[ends] = separator

@@ -73,7 +73,7 @@ def check_scikit_learn(needed: str) -> None:
 
 
 def not_allowed(types: Collection[str]) -> OutsidePolicy:
-    """Of a model that holds other types than the policy lets it; with the way on."""
+    """The refusal of a model that holds types outside the allow-list, with what an operator can do about it."""
     named = sorted(types)
     lines = ", ".join(f'"- {name}"' for name in named)
     add = f"{'the line' if len(named) == 1 else 'the lines'} {lines} under serving.allowed_types in params.yaml"

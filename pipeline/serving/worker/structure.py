@@ -240,7 +240,7 @@ def _check_support_vectors(_: object, attributes: Attributes) -> None:
 
 
 def _total(counts: np.ndarray, classes: object) -> int:
-    """Regression and outliers have two places for one count."""
+    """The number of support vectors. Regression and outlier detection count them twice."""
     return int(counts.sum() if classes is not None else counts[0])
 
 
