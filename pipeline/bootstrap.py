@@ -29,14 +29,11 @@ class SystemClock:
 
 @dataclass
 class KeptRegistryId:
-    """The id from the settings, else the one kept in the registry, asked for once.
-
-    ledger: it says, where the registry does not answer, which one had its address.
-    """
+    """The id from the settings, else the one kept in the registry, asked for once."""
 
     registry: Registry
-    fixed: str | None
-    ledger: Ledger | None = None
+    fixed: str | None  # from the settings
+    ledger: Ledger | None = None  # It knows, where the registry does not answer, which registry had its address.
     _known: str | None = None
 
     def known(self) -> str | None:

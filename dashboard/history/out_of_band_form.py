@@ -73,10 +73,13 @@ def _end(draft: OutOfBandDraft, ending: str) -> None:
         renew(f"out_of_band/{draft.model}")
         done = "adopted" if ending == ADOPT else "reverted"
         session.flash(f"The out-of-band change is {done}: event {event.sequence}")
-    session.forget_reads()
 
 
 def _send(draft: OutOfBandDraft, ending: str, reason: str) -> StoredEvent:
-    service, actor = session.desk(), session.signer()
-    send = service.adopt if ending == ADOPT else service.revert
-    return send(draft.model, reason=reason, actor=actor, expect=draft.state)
+    """The one call to the service. Reads are forgotten here, see decision_form.send of the review page."""
+    try:
+        service, actor = session.desk(), session.signer()
+        send = service.adopt if ending == ADOPT else service.revert
+        return send(draft.model, reason=reason, actor=actor, expect=draft.state)
+    finally:
+        session.forget_reads()

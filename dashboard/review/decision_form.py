@@ -102,21 +102,27 @@ def _decide(draft: DecisionDraft) -> None:
         renew(draft.form)
         notice = f" ({outcome.notice})" if outcome.notice else ""
         session.flash(f"Decision {outcome.sequence} is applied: {words.done(outcome)}{notice}")
-    session.forget_reads()
 
 
 def send(draft: DecisionDraft, reason: str, *, accept_warnings: bool) -> Outcome:
-    """The one call to the service: the move that was drawn, with what was on the screen."""
-    return session.desk().decide(
-        draft.move,
-        reason=reason,
-        actor=session.signer(),
-        evidence=draft.evidence,
-        expect=draft.state,
-        accept_warnings=accept_warnings,
-        recompute=draft.recompute,
-        key=draft.key,
-    )
+    """The one call to the service: the move that was drawn, with what was on the screen.
+
+    Reads are forgotten here, since Streamlit stops the callback of a visitor who has left at its next use of the
+    session: other visitors would see the state before the decision for some seconds more.
+    """
+    try:
+        return session.desk().decide(
+            draft.move,
+            reason=reason,
+            actor=session.signer(),
+            evidence=draft.evidence,
+            expect=draft.state,
+            accept_warnings=accept_warnings,
+            recompute=draft.recompute,
+            key=draft.key,
+        )
+    finally:
+        session.forget_reads()
 
 
 def _keep_text(draft: DecisionDraft, reason: str) -> None:

@@ -3,15 +3,13 @@
 import sys
 from collections.abc import Sequence
 
-# In the order of the flow, which is the order of `--help`.
+# The verbs of a module join the application when it is imported.
 from pipeline.cli import deciding, reading, record, scoring, training
-from pipeline.cli import scoring as serving
-from pipeline.cli import training as reproducing
 from pipeline.cli.app import app
 from pipeline.governance.errors import SignoffError
 from pipeline.validation.rows import InvalidRows
 
-__all__ = ["app", "deciding", "reading", "record", "reproducing", "run", "scoring", "serving", "training"]
+__all__ = ["app", "deciding", "reading", "record", "run", "scoring", "training"]
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.bootstrap import desk, person
-from pipeline.cli import tables as record_tables
+from pipeline.cli import tables
 from pipeline.cli.app import (
     AcceptWarnings,
     Evidence,
@@ -111,4 +111,4 @@ def _options(
 
 
 def _decided(outcome: "Outcome", as_json: bool) -> None:
-    print_out(as_json, outcome.as_json(), lambda: record_tables.outcome(outcome))
+    print_out(as_json, outcome.as_json(), lambda: tables.outcome(outcome))

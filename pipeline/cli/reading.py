@@ -6,8 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.bootstrap import desk
-from pipeline.cli import tables as review_tables
-from pipeline.cli import tables as version_tables
+from pipeline.cli import tables
 from pipeline.cli.app import Json, Model, Recompute, Version, app, print_out, say, write
 from pipeline.governance.errors import Blocked, InvalidInput
 from pipeline.governance.ledger import iso
@@ -21,7 +20,7 @@ from pipeline.settings import read_settings
 def models(as_json: Json = False) -> None:
     """List the registered models."""
     records = desk().models()
-    print_out(as_json, [_model_json(record) for record in records], lambda: version_tables.models(records))
+    print_out(as_json, [_model_json(record) for record in records], lambda: tables.models(records))
 
 
 @app.command()
@@ -41,16 +40,16 @@ def versions(
         shown, rows = [], service.versions(model)
     else:
         shown, rows = service.telling_versions(model, ["accuracy", settings.evaluation.primary_metric])
-    print_out(as_json, [_version_json(row) for row in rows], lambda: version_tables.versions(rows, shown))
+    print_out(as_json, [_version_json(row) for row in rows], lambda: tables.versions(rows, shown))
 
 
 @app.command()
 def show(model: Model, version: Version, as_json: Json = False) -> None:
     """Show one version with its files and digests."""
     evidence = desk().show(model, version)
-    refusals = list(version_tables.refusals(evidence))
+    refusals = list(tables.refusals(evidence))
     content = {**evidence.content, "evidence": evidence.digest, "cannot_be_given": refusals}
-    print_out(as_json, content, lambda: version_tables.evidence(evidence))
+    print_out(as_json, content, lambda: tables.evidence(evidence))
 
 
 @app.command()
@@ -71,7 +70,7 @@ def best(
     direction = Direction.LOWEST if lowest else Direction.HIGHEST if highest else None
     found = desk(settings).best(model, metric or settings.evaluation.primary_metric, direction)
     content = {**_version_json(found.row), "metric": found.metric, "direction": found.direction.value}
-    print_out(as_json, {**content, "left_out": list(found.left_out)}, lambda: version_tables.best(found))
+    print_out(as_json, {**content, "left_out": list(found.left_out)}, lambda: tables.best(found))
 
 
 @app.command()
@@ -83,7 +82,7 @@ def compare(
 ) -> None:
     """Compare two versions: metrics with verdicts, classes, slices, and what else differs."""
     found = desk().compare(model, a, b)
-    print_out(as_json, found.as_json(), lambda: review_tables.comparison(found))
+    print_out(as_json, found.as_json(), lambda: tables.comparison(found))
 
 
 @app.command()
@@ -115,7 +114,7 @@ def review(
 ) -> None:
     """Show the gates of a move and whether it is open; exit code 0 open, 3 blocked."""
     found = desk().review(parse_target(model, version, to), recompute=recompute)
-    print_out(as_json, found.as_json(), lambda: review_tables.review(found))
+    print_out(as_json, found.as_json(), lambda: tables.review(found))
     if not found.open:
         raise typer.Exit(Blocked.exit_code)
 

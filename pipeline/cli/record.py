@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.bootstrap import desk, person
-from pipeline.cli import tables as record_tables
+from pipeline.cli import tables
 from pipeline.cli.app import Json, Model, app, print_out, write
 from pipeline.governance.decide import RECONCILE_AFTER
 from pipeline.governance.errors import IntegrityFailure, InvalidInput
@@ -34,14 +34,14 @@ def history(
         if at is not None:
             raise InvalidInput("history: --at and --export are two questions; ask one")
         write(export, service.export(model))
-        print_out(as_json, {"export": str(export)}, lambda: record_tables.exported(model, export))
+        print_out(as_json, {"export": str(export)}, lambda: tables.exported(model, export))
         return
     if at is not None:
         moment = service.at(model, parse_time(at))
-        print_out(as_json, moment.as_json(), lambda: record_tables.moment(moment))
+        print_out(as_json, moment.as_json(), lambda: tables.moment(moment))
         return
     entries = service.history(model)
-    print_out(as_json, [entry.as_json() for entry in entries], lambda: record_tables.history(entries))
+    print_out(as_json, [entry.as_json() for entry in entries], lambda: tables.history(entries))
 
 
 @app.command()
@@ -63,7 +63,7 @@ def verify(
     content: dict[str, Any] = {"ok": not problems, "problems": [problem.as_json() for problem in problems]}
     if notes:
         content["notes"] = notes
-    print_out(as_json, content, lambda: record_tables.verified(problems, notes))
+    print_out(as_json, content, lambda: tables.verified(problems, notes))
     if problems:
         raise typer.Exit(IntegrityFailure.exit_code)
 
@@ -94,7 +94,7 @@ def reconcile(
         events.append(end(model, reason=reason, actor=person(settings), expect=expect))
     found = service.unresolved(model)  # what was recorded just now makes the registry known
     recorded = [{"sequence": each.sequence, "type": each.event.type, "model": each.event.model} for each in events]
-    print_out(as_json, {"events": recorded, **found.as_json()}, lambda: record_tables.reconciled(events, found))
+    print_out(as_json, {"events": recorded, **found.as_json()}, lambda: tables.reconciled(events, found))
     if found.problems:
         raise typer.Exit(IntegrityFailure.exit_code)
 
@@ -103,7 +103,7 @@ def reconcile(
 def upgrade(as_json: Json = False) -> None:
     """Bring the tables of an older ledger up to this version, as its next write would; what is in them stays."""
     done = desk().upgrade_ledger()
-    print_out(as_json, {"from": done.before, "to": done.after}, lambda: record_tables.upgraded(done))
+    print_out(as_json, {"from": done.before, "to": done.after}, lambda: tables.upgraded(done))
 
 
 def _say_silence(service: GovernanceService) -> None:

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from pipeline.bootstrap import desk, scorer
-from pipeline.cli import tables as scoring_tables
+from pipeline.cli import tables
 from pipeline.cli.app import Json, Model, Reference, RowText, Version, app, print_out
 from pipeline.cli.printing import note, progress
 from pipeline.governance.errors import InvalidInput
@@ -33,7 +33,7 @@ def predict(reference: Reference, row: RowText, as_json: Json = False) -> None:
 
     settings, given = read_settings(), parse_row(row)
     found = scorer(settings, desk(settings)).predict(reference, [given])
-    print_out(as_json, found.as_json(), lambda: scoring_tables.prediction(found))
+    print_out(as_json, found.as_json(), lambda: tables.prediction(found))
 
 
 @app.command()
@@ -43,7 +43,7 @@ def explain(model: Model, version: Version, row: RowText, as_json: Json = False)
 
     settings, given = read_settings(), parse_row(row)
     found = scorer(settings, desk(settings)).explain(f"{model}/{version}", [given])
-    print_out(as_json, found.documents[0], lambda: scoring_tables.explanation(found))
+    print_out(as_json, found.documents[0], lambda: tables.explanation(found))
 
 
 class ScoreCommand(TyperCommand):
@@ -99,7 +99,7 @@ def score(
             with _on_cluster(batch, scheduler, (tls_ca, tls_cert, tls_key), settings) as there:
                 found = there.score(source, target, restart=restart)
     content = found[0].as_json() if len(found) == 1 else [each.as_json() for each in found]
-    print_out(as_json, content, lambda: scoring_tables.scored(found))
+    print_out(as_json, content, lambda: tables.scored(found))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Models and versions, as the verbs print them."""
+"""Every table and line that the verbs print for people."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from pipeline.bootstrap import desk, publisher
-from pipeline.cli import tables as training_tables
+from pipeline.cli import tables
 from pipeline.cli.app import Json, Model, Version, app, print_out, say
 from pipeline.cli.printing import progress
 from pipeline.governance.errors import IntegrityFailure
@@ -73,7 +73,7 @@ def _show_registered(
     if champion is not None:
         content["champion"] = champion
     report = sentences(evidence.data_report)
-    print_out(as_json, content, lambda: training_tables.registered(registered, champion, report))
+    print_out(as_json, content, lambda: tables.registered(registered, champion, report))
 
 
 # Making a version again.
@@ -108,6 +108,6 @@ def reproduce(
             options=ReproduceOptions(data, install),
             progress=report,
         )
-    print_out(as_json, found.as_json(), lambda: training_tables.reproduction(found))
+    print_out(as_json, found.as_json(), lambda: tables.reproduction(found))
     if found.differs:
         raise typer.Exit(IntegrityFailure.exit_code)

@@ -228,11 +228,7 @@ def parse_evaluation(document: Json) -> Evaluation:
             ClassMetrics(
                 each.get("class"),
                 _count(each.get("n")),
-                number(each.get("precision")),
-                number(each.get("recall")),
-                number(each.get("recall_low")),
-                number(each.get("recall_high")),
-                number(each.get("f1")),
+                *(number(each.get(name)) for name in ("precision", "recall", "recall_low", "recall_high", "f1")),
             )
             for each in _objects(found.get("per_class"))
         ),
@@ -241,9 +237,7 @@ def parse_evaluation(document: Json) -> Evaluation:
                 each.get("column"),
                 each.get("value"),
                 _count(each.get("n")),
-                number(each.get("accuracy")),
-                number(each.get("low")),
-                number(each.get("high")),
+                *(number(each.get(name)) for name in ("accuracy", "low", "high")),
             )
             for each in _objects(found.get("slices"))
         ),

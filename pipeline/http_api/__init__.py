@@ -1,4 +1,4 @@
-"""The HTTP door: `signoff serve`, or `uvicorn pipeline.http_api:app`."""
+"""The HTTP API of the champion's predictions: `signoff serve`, or `uvicorn pipeline.http_api:app`."""
 
 from pipeline.http_api.app import create_app
 

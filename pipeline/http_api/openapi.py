@@ -1,4 +1,4 @@
-"""The OpenAPI document, written for the version that serves: it changes when the champion does."""
+"""The OpenAPI document: the row is described by the columns of the version that serves, answers by their models."""
 
 from functools import cache
 from importlib.metadata import version as installed
@@ -24,8 +24,6 @@ from pipeline.validation.rows import CheckedRow
 from pipeline.validation.schema import ColumnSchema, InputSchema, Kind
 from pipeline.validation.values import EXAMPLE, PATTERN
 
-# The columns of the served version as JSON Schema: what a caller may send, in the words of its feature schema.
-
 Json = dict[str, Any]
 COMPONENTS = "#/components/schemas/"
 MOST_DESCRIPTION = 500
@@ -36,17 +34,17 @@ PLAIN: dict[Kind, Json] = {
 }
 
 
-def row_schema(layout: InputSchema, example: CheckedRow | None) -> Json:
-    """One row: every column that has to be there, those that may be left out, and nothing else."""
-    schema: Json = {
+def row_schema(schema: InputSchema, example: CheckedRow | None) -> Json:
+    """One row as JSON Schema: every required column, the optional ones, and nothing else."""
+    row: Json = {
         "type": "object",
         "title": "Row",
-        "description": f"One row of the {len(layout.columns)} columns that the version takes.",
-        "properties": {rule.name: _column(rule) for rule in layout.columns},
-        "required": list(layout.required),
+        "description": f"One row of the {len(schema.columns)} columns that the version takes.",
+        "properties": {rule.name: _column(rule) for rule in schema.columns},
+        "required": list(schema.required),
         "additionalProperties": False,
     }
-    return {**schema, "examples": [dict(example.values)]} if example else schema
+    return {**row, "examples": [dict(example.values)]} if example else row
 
 
 def _column(rule: ColumnSchema) -> Json:
@@ -85,9 +83,9 @@ def _range(rule: ColumnSchema) -> Json:
 
 
 def _described(rule: ColumnSchema) -> str:
-    """With the unit, and with the range of the training data, outside of which an answer carries a warning."""
+    """The description with the unit, and with the training range, outside of which an answer carries a warning."""
     trained = rule.lowest is not None and rule.highest is not None
-    parts = [
+    sentences = [
         rule.description,
         rule.refusal,
         f"A date or time in ISO 8601, such as {EXAMPLE}; with an offset it is taken in UTC"
@@ -97,7 +95,7 @@ def _described(rule: ColumnSchema) -> str:
         f"In the training data: {rule.lowest:.10g} to {rule.highest:.10g}" if trained else "",
         f"Not in the training data: {', '.join(rule.unseen[:12])}" if rule.unseen else "",
     ]
-    return visible(". ".join(part.rstrip(".") for part in parts if part), most=MOST_DESCRIPTION)
+    return visible(". ".join(each.rstrip(".") for each in sentences if each), most=MOST_DESCRIPTION)
 
 
 ENDPOINTS = {
@@ -110,7 +108,7 @@ ENDPOINTS = {
     "/metrics": ("get", "Counters in Prometheus' text format"),
     "/openapi.json": ("get", "This description"),
 }
-WHY = {
+REFUSALS = {  # description by HTTP status
     "400": "The Host header is not one that is allowed, or the request is malformed",
     "401": "The token is missing or wrong",
     "408": "The body did not arrive in time",
@@ -120,11 +118,11 @@ WHY = {
     "503": "Nothing can be predicted now, or too many requests are being answered; see Retry-After",
     "504": "The prediction took too long",
 }
-READING, PREDICTING = ("400", "401", "503"), tuple(WHY)
+READING, PREDICTING = ("400", "401", "503"), tuple(REFUSALS)
 
 
 def document(served: Served | None, *, batch_rows: int, protected: bool) -> Json:
-    """`served` None: without columns. protected: a token is asked for."""
+    """The whole document. It has no columns where nothing is served; `protected`: paths ask for a token."""
     label = served.target.label if served else "no version"
     digest = f", digest {served.target.digest}" if served else ""
     content: Json = {
@@ -143,7 +141,7 @@ def document(served: Served | None, *, batch_rows: int, protected: bool) -> Json
 
 
 def _paths(*, protected: bool) -> Json:
-    lock: Json = {"security": [{"token": []}]} if protected else {}
+    security: Json = {"security": [{"token": []}]} if protected else {}
     explain = {
         "name": "explain",
         "in": "query",
@@ -157,13 +155,15 @@ def _paths(*, protected: bool) -> Json:
                 **_operation("/predict", _answer(PredictionAnswer), PREDICTING, body="Row"),
                 "parameters": [explain],
             }
-            | lock
+            | security
         },
-        "/predict_batch": {"post": _operation("/predict_batch", _answer(BatchAnswer), PREDICTING, body="Rows") | lock},
-        "/model_info": {"get": _operation("/model_info", _answer(ModelInfo), READING) | lock},
+        "/predict_batch": {
+            "post": _operation("/predict_batch", _answer(BatchAnswer), PREDICTING, body="Rows") | security
+        },
+        "/model_info": {"get": _operation("/model_info", _answer(ModelInfo), READING) | security},
         "/livez": {"get": _operation("/livez", _answer(AliveAnswer))},
         "/readyz": {"get": _ready()},
-        "/metrics": {"get": _operation("/metrics", {"text/plain": {"schema": {"type": "string"}}}, READING) | lock},
+        "/metrics": {"get": _operation("/metrics", {"text/plain": {"schema": {"type": "string"}}}, READING) | security},
     }
 
 
@@ -196,7 +196,7 @@ def _json(schema: str, media_type: str = "application/json") -> Json:
 
 
 def _problem(status: str) -> Json:
-    return {"description": WHY[status], "content": _json(ProblemDetails.__name__, MEDIA_TYPE)}
+    return {"description": REFUSALS[status], "content": _json(ProblemDetails.__name__, MEDIA_TYPE)}
 
 
 def _schemas(served: Served | None, batch_rows: int) -> Json:

@@ -83,12 +83,3 @@ def canonical_json(document: object, *, indent: int | None = None) -> str:
 def digest(document: object) -> str:
     """sha256 of the canonical JSON."""
     return hashlib.sha256(canonical_json(document).encode()).hexdigest()
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """sha256 of every file below the folder by its POSIX path."""
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }

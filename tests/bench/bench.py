@@ -115,11 +115,11 @@ def bench_growth(folder: Path) -> None:
         desk = long_desk(folder / f"events-{events}", events)
         aliases = (f"alias-{number}" for number in itertools.count())
         work: dict[str, Callable[[], object]] = {
-            "history: first page": lambda desk=desk: first_page(desk),
-            "a decision": lambda desk=desk, names=aliases: desk.set_alias(
+            "history: first page": lambda desk=desk: first_page(desk),  # type: ignore[misc]
+            "a decision": lambda desk=desk, names=aliases: desk.set_alias(  # type: ignore[misc]
                 MODEL, next(names), 3, reason=REASON, actor=GRACE, accept_warnings=True
             ),
-            "a rollback's review": lambda desk=desk: desk.review(desk.rollback_move(MODEL)),
+            "a rollback's review": lambda desk=desk: desk.review(desk.rollback_move(MODEL)),  # type: ignore[misc]
         }
         for what, act in work.items():
             figures.setdefault(what, []).append(median_ms(act, times=15))
@@ -168,8 +168,8 @@ def append_raw(database: Path, rows: list[dict[str, object]]) -> None:
             [{name: value for name, value in row.items() if name != "event"} for row in rows],
         )
     engine = sa.create_engine(f"sqlite:///{database}")
-    with engine.begin() as connection:
-        rebuild(connection)
+    with engine.begin() as begun:
+        rebuild(begun)
     engine.dispose()
 
 

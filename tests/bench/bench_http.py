@@ -74,7 +74,7 @@ def http_figures(environment: Mapping[str, str], folder: Path) -> dict[str, tupl
             Server(
                 their_port,
                 ("/invocations", {"dataframe_split": split}),
-                ("/invocations", {"dataframe_split": {**split, "data": split["data"] * ROWS}}),
+                ("/invocations", {"dataframe_split": {**split, "data": split["data"] * ROWS}}),  # type: ignore[operator]
             ),
         )
         return _compared(servers, floor)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "browser"))
-from real_server import chromium, dashboard
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from support.real_server import chromium, dashboard
 
 HERE = Path(__file__).parent
 ROUNDS = 9

@@ -16,8 +16,8 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "browser"))
-from real_server import dashboard
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from support.real_server import dashboard
 
 PAGE, ADDRESS = "versions", "model=obesity_classifier"
 CROWD, THINKING, SECONDS = 80, 2.0, 30.0
@@ -41,7 +41,7 @@ async def _visit(url: str, count: int) -> list[float]:
 async def _visitor(url: str, seed: int) -> list[float]:
     address = f"{url.replace('http', 'ws', 1)}/_stcore/stream"
     thinking, taken = random.Random(seed), []
-    async with connect(address, subprotocols=["streamlit"], origin=url, max_size=BIGGEST_MESSAGE) as line:
+    async with connect(address, subprotocols=["streamlit"], origin=url, max_size=BIGGEST_MESSAGE) as line:  # type: ignore[arg-type, list-item]
         await asyncio.sleep(thinking.uniform(0, 2 * THINKING))  # nobody comes at the same moment
         await _rerun(line)  # the first one reads what the others find read
         until = time.perf_counter() + SECONDS

@@ -130,7 +130,7 @@ def bare_rate(version: int, folder: Path) -> Rate:
             str(ROWS // cores()),
             *types,
         ]
-        started = [subprocess.Popen(command, env=environment, **pipes) for _ in range(cores())]
+        started = [subprocess.Popen(command, env=environment, **pipes) for _ in range(cores())]  # type: ignore[call-overload]
         for process in started:  # none begins before all have loaded
             assert process.stdout
             process.stdout.readline()

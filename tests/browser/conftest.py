@@ -1,15 +1,14 @@
 """One browser per run, one server per registry, one page (a new Streamlit session) per test."""
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, expect
 
-sys.path.append(str(Path(__file__).parent))  # for real_server.py
-from real_server import ROOT, WIDE, chromium, clean, dashboard
+from support.real_server import ROOT, WIDE, chromium, clean, dashboard
 
 MILLISECONDS = 180_000  # nothing here is about time: a busy machine may take as long as it needs
 expect.set_options(timeout=MILLISECONDS)
@@ -71,12 +70,12 @@ def open_tab(browser: Browser, contexts: dict[tuple[str, str, int], BrowserConte
         tab.on("console", note_violation)
         tab.on("request", lambda sent: note_outsider(sent.url))
 
-    def open_at(url: str, *, scheme: str = "light", size: Mapping[str, int] = WIDE) -> Page:
+    def open_at(url: str, *, scheme: Literal["light", "dark"] = "light", size: ViewportSize = WIDE) -> Page:
         key = (url, scheme, size["width"])
         if key not in contexts:
             contexts[key] = browser.new_context(
                 base_url=url,
-                viewport=dict(size),
+                viewport=size,
                 color_scheme=scheme,
                 reduced_motion="reduce",
                 locale="en-GB",

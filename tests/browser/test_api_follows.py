@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 from playwright.sync_api import expect
-from real_server import ROOT, dashboard, open_page
-from story import MODEL, promote
 
 from support.api_server import Api, Callers, serving
+from support.real_server import ROOT, dashboard, open_page
 from support.small_desk import copy_desk
+from support.story import MODEL, promote
 
 COLUMNS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["schema"]["columns"]
 ROW = {name: column["default"] for name, column in COLUMNS.items()}

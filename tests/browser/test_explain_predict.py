@@ -3,8 +3,8 @@
 import pytest
 import yaml
 from playwright.sync_api import Page, expect
-from real_server import NARROW, ROOT, WIDE, open_page, picture
 
+from support.real_server import NARROW, ROOT, WIDE, open_page, picture
 from support.small_desk import copy_desk
 
 MODEL = "obesity_classifier"

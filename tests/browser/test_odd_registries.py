@@ -5,8 +5,8 @@ from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import expect
-from real_server import NARROW, WIDE, open_page, picture
 
+from support.real_server import NARROW, WIDE, open_page, picture
 from support.registries import HOSTILE_MLMODELS, Filler, copy_store, fill_oddities, model_files
 
 PAGES = {"overview": "/", "versions": "/versions", "review": "/review", "history": "/history"}

@@ -9,8 +9,8 @@ from itertools import product
 import pytest
 import yaml
 from playwright.sync_api import Page, expect
-from real_server import NARROW, ROOT, WIDE, open_page, picture
 
+from support.real_server import NARROW, ROOT, WIDE, open_page, picture
 from support.small_desk import small_params
 from support.soak import amount
 
@@ -125,7 +125,7 @@ def test_a_compressed_file_with_tabs(addresses, open_tab, tmp_path):
     tab: Page = open_tab(addresses[ALLOW_LIST])
     open_page(tab, "/predict?model=shop&version=1&show=File+of+rows")
     given = {"name": "rows.tsv.gz", "mimeType": "application/gzip", "buffer": content}
-    tab.locator("input[type=file]").set_input_files(given)
+    tab.locator("input[type=file]").set_input_files(given)  # type: ignore[arg-type]
     expect(tab.get_by_text("row 3, when: 'never' is neither a date nor a time in ISO 8601")).to_be_visible()
     expect(tab.get_by_text("Not used: column 1 (no name)")).to_be_visible()
     expect(tab.get_by_text("bonus: is not in the file, so missing in every row")).to_be_visible()

@@ -5,11 +5,11 @@ from contextlib import suppress
 
 import pytest
 from playwright.sync_api import Page, expect
-from real_server import IDLE, open_page, picture
-from story import MODEL, fill, find_in_history, promote, review, sign, verify
 
+from support.real_server import IDLE, open_page, picture
 from support.registries import MlflowServer, copy_store
 from support.small_desk import small_desk
+from support.story import MODEL, fill, find_in_history, promote, review, sign, verify
 
 # Each is the first to ask for its version: what was read a moment ago is shown without asking.
 PAGES = {

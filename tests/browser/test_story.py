@@ -5,11 +5,11 @@ from itertools import product
 
 import pytest
 from playwright.sync_api import expect
-from real_server import NARROW, open_page, picture
-from story import MODEL, accept_warnings, fill, find_in_history, promote, select_row, verify
 
+from support.real_server import NARROW, open_page, picture
 from support.small_desk import small_desk
 from support.soak import amount
+from support.story import MODEL, accept_warnings, fill, find_in_history, promote, select_row, verify
 
 PAGES = {
     "overview": "/",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -69,12 +70,10 @@ def write(ledger: Ledger, *events: Event) -> None:
             transaction.append(event)
 
 
-def event(
-    kind: EventType | UnknownType, expected: str | None = None, to: str | None = None, **options: object
-) -> Event:
+def event(kind: EventType | UnknownType, expected: str | None = None, to: str | None = None, **options: Any) -> Event:
     model = str(options.pop("model", "m"))
     slot = Slot.of_alias(model, "champion")
-    observed = options.pop("observed", None)
+    observed: str | None = options.pop("observed", None)
     return Event(kind, model, AT, (SlotChange(slot, expected, to, observed),), **options)
 
 
@@ -268,7 +267,7 @@ def any_event(random: Random) -> Event:
     to = {"alias": random.choice([str(version), str(version), None]), "stage": "Production"}
     changes = tuple(SlotChange(slot, None, to[slot.kind]) for slot in random.sample(slots, random.randint(0, 2)))
     subject = {"version": version, "created_at": random.choice(["a", "a", "b", None]), "file_digest": str(version)}
-    content = {"subject": random.choice([subject, subject, {"version": version}, {}, None])}
+    content: dict[str, Any] = {"subject": random.choice([subject, subject, {"version": version}, {}, None])}
     content["gates"] = random.choice([[], [{"passed": True}, {"passed": False}]])
     content["meaning"] = random.choice(["rollback", "production"])
     return Event(kind, "m", AT, changes, content=content)

@@ -1,6 +1,8 @@
 """What every publisher promises: in memory, on a SQLite store, and on a tracking server."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -13,10 +15,11 @@ from sklearn.dummy import DummyClassifier
 from pipeline.adapters.mlflow.publisher import MlflowPublisher
 from pipeline.adapters.mlflow.registry import MlflowRegistry
 from pipeline.governance.errors import NotFound, Unavailable
-from pipeline.training.files import digests
+from pipeline.settings import ROOT
 from pipeline.training.model_folder import FILES, MODEL_FILE
 from pipeline.training.register import NewVersion, Published, Publisher
 from pipeline.training.version_tags import TRAINING_KEY, VersionMetadata
+from pipeline.validation.folder import digests
 from support.ports import nobody_listens
 from support.publishing import InMemoryPublisher
 from support.registries import copy_store, mlflow_server, template_store
@@ -101,12 +104,12 @@ def server(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture(params=["memory", "sqlite", "http"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Stores:
     if request.param == "memory":
-        return InMemory()
+        return InMemory()  # type: ignore[return-value]
     if request.param == "http":
         uri, folder = request.getfixturevalue("server")
     else:
         uri, folder = copy_store(request.getfixturevalue("template"), tmp_path / "store"), tmp_path / "store"
-    return Mlflow(uri, folder, experiment=request.node.name)
+    return Mlflow(uri, folder, experiment=request.node.name)  # type: ignore[return-value]
 
 
 @pytest.fixture
@@ -203,3 +206,12 @@ def test_a_server_that_is_not_there_is_one_sentence() -> None:
         MlflowPublisher(f"http://someone:secret@127.0.0.1:{port}", experiment="e").find("m", "k1")
 
     assert str(caught.value) == "The registry does not answer."
+
+
+def test_training_runs_without_mlflow() -> None:
+    """The steps before a registration, a rebuild, and the publisher itself until it is asked."""
+    modules = ("training.train", "reproduce.reproduce", "bootstrap", "adapters.mlflow.publisher")
+    script = "".join(f"import pipeline.{each}; " for each in modules) + "import sys; print('mlflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+
+    assert done.stdout == "False\n"

@@ -69,6 +69,7 @@ class Mlflow:
 
     def write_file(self, model: str, version: int, path: str, *, content: bytes) -> None:
         model_id = self.registry.version(model, version).model_id
+        assert model_id
         self.filler.replace_file(model_id, path, content)
 
 
@@ -248,7 +249,7 @@ def test_a_deleted_version_takes_its_aliases_along(desk, registry, model):
 # What counts as a version's own
 
 
-def on(dataset: str, value: float, *, time: int = 1, step: int = 0) -> LoggedMetric:
+def on(dataset: str, value: float | None, *, time: int = 1, step: int = 0) -> LoggedMetric:
     return LoggedMetric("accuracy", time, step, value, dataset)
 
 

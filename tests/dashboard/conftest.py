@@ -1,6 +1,5 @@
 """The real pages over a desk in memory. AppTest runs them in this process, without a server and a browser."""
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from pipeline.serving.scorer import LoadingPolicy, Scorer
 from pipeline.serving.worker.client import Worker
 from support.desks import GRACE, MODEL, REASON, build_desk
 
-sys.path.append(str(Path(__file__).parent))  # for seen.py and explained_desk.py
 ROUTER = Path(__file__).resolve().parents[2] / "dashboard" / "router.py"
 Open = Callable[..., AppTest]
 ScoreWith = Callable[..., None]
@@ -64,7 +62,7 @@ def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """See explained_desk.all_models."""
-    from explained_desk import all_models
+    from support.explained_desk import all_models
 
     return all_models(tmp_path_factory.mktemp("models"))
 
@@ -79,7 +77,7 @@ def worker() -> Iterator[Worker]:
 @pytest.fixture
 def score_with(monkeypatch: pytest.MonkeyPatch) -> ScoreWith:
     """Which worker the pages ask, and under which policy."""
-    from explained_desk import POLICY
+    from support.explained_desk import POLICY
 
     def use(worker: Worker, policy: LoadingPolicy = POLICY) -> None:
         monkeypatch.setattr(bootstrap, "scorer", lambda _settings, given: Scorer(given, worker, policy))

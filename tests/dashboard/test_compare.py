@@ -5,13 +5,13 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from seen import badges, frame, markdown_sources, texts
 
 from dashboard.components import words
 from pipeline.comparison import PairedBootstrap
 from pipeline.governance.lifecycle import Stage
 from support.desks import MODEL, KnownDifferences, build_desk, good_documents, small_registry
 from support.in_memory import InMemoryRegistry
+from support.seen import badges, frame, markdown_sources, texts
 
 ROWS = "signoff/evaluation_rows.parquet"
 CLASSES = ["Normal_Weight", "Obesity_Type_I"]

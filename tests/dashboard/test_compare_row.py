@@ -1,11 +1,11 @@
 """A flipped row on the Compare page: what each version says about it, and where their reasons differ."""
 
 import pytest
-from explained_desk import desk_of
-from seen import badges, frame, texts
 
 from pipeline.comparison import PairedBootstrap
 from support.desks import MODEL
+from support.explained_desk import desk_of
+from support.seen import badges, frame, texts
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """Decisions through the pages: each goes through the service, and what it refuses is said at the form."""
 
 import pytest
-from seen import badges, button, frame, texts
 from streamlit import config
 
-from pipeline.governance.lifecycle import Stage
+from dashboard import session
+from dashboard.review.decision_form import DecisionDraft, send
+from pipeline.governance.lifecycle import Stage, stage_move
 from support.desks import GRACE, MODEL, REASON, KnownDifferences, build_desk, small_registry, worse
+from support.seen import badges, button, frame, texts
 
 PROMOTE = "Move version 2 to Production"
 
@@ -128,6 +130,18 @@ def test_the_same_draft_twice_is_one_decision(desk, open_page):
     decided = [each for each in desk.ledger.events(model=MODEL) if each.event.key == key]
     assert len(decided) == 1
     assert place not in app.session_state or app.session_state[place] != key
+
+
+def test_a_decision_whose_visitor_has_left_is_seen_by_others(desk, open_page):
+    """Streamlit stops the callback of a visitor who leaves: what others see must not depend on its last lines."""
+    open_page(desk)
+    before = session.evidence(MODEL, 2)
+    found = session.review(stage_move(MODEL, 2, Stage.PRODUCTION), None)
+    draft = DecisionDraft(found.move, found.evidence.digest, found.state, recompute=False, key="left")
+    send(draft, REASON, accept_warnings=False)
+
+    assert before.content["stage"] == "Staging"
+    assert session.evidence(MODEL, 2).content["stage"] == "Production"
 
 
 def test_an_unknown_end_keeps_the_key(desk, open_page):

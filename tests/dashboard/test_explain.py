@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from explained_desk import REGRESSION, desk_of
-from seen import badges, button, frame, markdown_sources, texts
 
 from dashboard.components import explanation_charts
 from dashboard.explain.columns import matched
@@ -14,7 +12,9 @@ from pipeline.governance.documents import parse_explanation
 from pipeline.governance.errors import InvalidInput
 from pipeline.serving.worker.client import Worker
 from support.desks import MODEL, build_desk
+from support.explained_desk import REGRESSION, desk_of
 from support.in_memory import InMemoryRegistry
+from support.seen import badges, button, frame, markdown_sources, texts
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@
 
 import pytest
 from filelock import FileLock
-from seen import button, texts
 from streamlit import config
 
 from dashboard.overview import filling
 from dashboard.overview.demo_run import DemoRun, DemoState
 from support.desks import build_desk
 from support.in_memory import InMemoryRegistry
+from support.seen import button, texts
 
 LABEL = "Fill with the demo"
 

@@ -5,7 +5,6 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from seen import badges, button, frame, markdown_sources, texts
 from streamlit import config
 
 from dashboard.components import history_lines
@@ -17,6 +16,7 @@ from pipeline.governance.ledger import Event, EventType, SlotChange
 from pipeline.governance.lifecycle import Slot, Stage
 from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk, registered_again, small_registry
 from support.in_memory import EPOCH
+from support.seen import badges, button, frame, markdown_sources, texts
 
 
 class FixedId:
@@ -134,7 +134,7 @@ def test_the_export_is_made_at_a_click(desk, open_page):
     """A page that is drawn reads no evidence; the document has the stored rows and what they quote."""
     ledger, asked = desk.ledger, []
     kept = ledger.evidence
-    ledger.evidence = lambda digest: asked.append(digest) or kept(digest)
+    ledger.evidence = lambda digest: asked.append(digest) or kept(digest)  # type: ignore[func-returns-value]
 
     app = opened(open_page, desk)
     drawn, document = list(asked), json.loads(exported(desk, MODEL))

@@ -4,12 +4,12 @@ import warnings
 from dataclasses import replace
 
 import pytest
-from explained_desk import POLICY, content
-from seen import badges, texts
 
 from support.desks import build_desk
+from support.explained_desk import POLICY, content
 from support.hostile_models import rows
 from support.in_memory import InMemoryRegistry
+from support.seen import badges, texts
 
 DOSE = "dose"
 NOT_LOADED = "Its flavor is lightgbm, which is not loaded under this trust policy"

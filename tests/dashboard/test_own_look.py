@@ -119,7 +119,7 @@ def test_it_begins_no_chain_beside_those_of_other_registries(caplog: pytest.LogC
     ledger = InMemoryLedger(registry="yesterday", address="sqlite:////srv/mlflow.db")
     build_desk(small_registry(), ledger).take_over()
     ledger._id = "today"
-    ledger.models = list  # type: ignore[method-assign]  (the chain of today's registry is empty)
+    ledger.models = list  # the chain of today's registry is empty
     OwnLook(build_desk(small_registry(), ledger), anybody)()
 
     assert [stored.event.type for stored in ledger.events()] == [EventType.BASELINE]

@@ -1,13 +1,13 @@
 """Every page shows what it promises, on full, empty, broken and hostile registries."""
 
 import pytest
-from seen import badges, frame, markdown_sources, texts
 
 from dashboard import session
 from dashboard.components import words
 from pipeline.governance.lifecycle import Stage
 from support.desks import MODEL, build_desk, small_registry
 from support.in_memory import InMemoryRegistry
+from support.seen import badges, frame, markdown_sources, texts
 
 PAGES = ["", "versions", "review", "history"]
 HOSTILE = [

@@ -3,8 +3,6 @@
 import re
 
 import pytest
-from explained_desk import REGRESSION, desk_of
-from seen import badges, button, texts
 
 from dashboard.components import explanation_charts
 from dashboard.components import row_form as predict_form
@@ -13,8 +11,10 @@ from pipeline.serving.scorer import Scorer
 from pipeline.serving.worker.client import WorkerRefusal
 from pipeline.validation.schema import ColumnSchema
 from support.desks import MODEL, build_desk
+from support.explained_desk import REGRESSION, desk_of
 from support.hostile_models import rows
 from support.in_memory import InMemoryRegistry
+from support.seen import badges, button, texts
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
 """Explanation, claims and card on the review page."""
 
-from seen import badges, button, frame, texts
-
 from dashboard.review.move_picker import ROLL_BACK
 from pipeline.governance.lifecycle import Stage
 from support.desks import GRACE, MODEL, REASON, KnownClaims, build_desk, good_documents, small_registry
+from support.seen import badges, button, frame, texts
 
 
 def shown(open_page, desk, section: str, version: str = "1"):

@@ -3,8 +3,6 @@
 import threading
 
 import pytest
-from explained_desk import POLICY, desk_of
-from seen import badges, frame
 
 from dashboard import session
 from dashboard.components import trust
@@ -14,6 +12,8 @@ from pipeline.serving.scorer import Scorer
 from pipeline.serving.trust import Trust
 from pipeline.serving.worker.client import Worker
 from support.desks import GRACE, MODEL, REASON
+from support.explained_desk import POLICY, desk_of
+from support.seen import badges, frame
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_versions_does_not_wait_for_files_that_are_far_away(desk, open_page, mon
     app = open_page(desk, "versions", model=MODEL)
     monkeypatch.setattr(trust, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(desk.registry, "files", slow)
-    session.look.clear()
+    session.look.clear()  # type: ignore[attr-defined]
     app.run()
     assert {word for [word] in frame(app, "Trust")["Trust"]} == {trust.NOT_LOOKED_AT}
 
@@ -133,8 +133,8 @@ def test_the_overview_marks_what_waits_and_is_not_usable(desk, open_page, monkey
     desk.promote(MODEL, 2, Stage.STAGING, reason=REASON, actor=GRACE, accept_warnings=True)
     assert not any(each.endswith(": Tampered]") for each in badges(open_page(desk)))
     desk.registry.write_file(MODEL, 2, "model.skops", content=b"other")
-    session.look.clear()
-    session.evidence.clear()
+    session.look.clear()  # type: ignore[attr-defined]
+    session.evidence.clear()  # type: ignore[attr-defined]
 
     assert any(each.endswith(": Tampered]") for each in badges(open_page(desk)))
 

@@ -1,12 +1,12 @@
 """What the pages say of decisions that have not ended, and of a registry that is silent, unknown or has lost models."""
 
 import pytest
-from seen import frame, texts
 
 from dashboard import session
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.lifecycle import Stage
 from support.desks import GRACE, MODEL, REASON, OpenDesk, failing
+from support.seen import frame, texts
 
 
 @pytest.fixture

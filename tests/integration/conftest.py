@@ -23,7 +23,7 @@ def odd(template: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, 
 def call(capsys: pytest.CaptureFixture[str]) -> Call:
     """Run a verb with --json; gives (exit code, parsed output or None, standard error)."""
 
-    def call_verb(*arguments: object) -> tuple[int, Any, str]:
+    def call_verb(*arguments: Any) -> tuple[int, Any, str]:
         code = run([*(str(each) for each in arguments), "--json"])
         captured = capsys.readouterr()
         return code, json.loads(captured.out) if captured.out else None, captured.err

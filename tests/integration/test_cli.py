@@ -329,7 +329,7 @@ def test_a_decision_that_is_pending_is_named_and_ended_at_once(verb: Verb, folde
     assert at_once["pending"] == []
 
 
-def refuse_to_end(*_: object) -> None:
+def refuse_to_end(*_: Any) -> None:
     raise Unavailable("the ledger's disk is full")
 
 

@@ -33,7 +33,7 @@ SERVING = read_settings(environ={}).serving
 Verb = Callable[..., Any]
 
 
-def params(folder: Path, name: str, **split: object) -> Path:
+def params(folder: Path, name: str, **split: Any) -> Path:
     """The shipped settings with few rows and two quick candidates."""
     content = small_params()
     content["candidates"] = {each: content["candidates"][each] for each in ("logistic_regression", "extra_trees")}
@@ -248,8 +248,8 @@ def with_rows(folder: Path, frame: pd.DataFrame) -> Path:
     return folder
 
 
-def recompute(folder: Path, **changes: object) -> Any:
-    registry = FolderRegistry(folder)
+def recompute(folder: Path, **changes: Any) -> Any:
+    registry: Any = FolderRegistry(folder)
     serving = SERVING.model_copy(update={"chunk_rows": 50, **changes})
     return WorkerRecomputer(registry, serving).recompute(
         RECORD, file_digest=manifest_digest(registry.files(RECORD).files)
@@ -313,4 +313,4 @@ def test_rows_that_cannot_be_scored(
 def test_other_bytes_than_those_looked_at(clean: Path) -> None:
     """Nothing is loaded."""
     with pytest.raises(IntegrityFailure):
-        WorkerRecomputer(FolderRegistry(clean), SERVING).recompute(RECORD, file_digest="0" * 64)
+        WorkerRecomputer(FolderRegistry(clean), SERVING).recompute(RECORD, file_digest="0" * 64)  # type: ignore[arg-type]

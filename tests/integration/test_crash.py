@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import timedelta
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def open_desk(folder: Path, *, die_before: int | None = None) -> OpenDesk:
             steps.step()
             super().set_stage(model, version, stage)
 
-        def set_tags(self, *arguments: object) -> None:
+        def set_tags(self, *arguments: Any) -> None:
             steps.step()
             super().set_tags(*arguments)
 
@@ -93,7 +94,7 @@ class DyingTransaction:
         self._open = self._manager.__enter__()
         return self
 
-    def __exit__(self, *error: object):
+    def __exit__(self, *error: Any):
         return self._manager.__exit__(*error)
 
     def append(self, event: Event) -> StoredEvent:
@@ -219,7 +220,7 @@ def test_an_expected_state_is_won_once(context: ForkServerContext, folder: Path)
         child.join()
     check_invariants(desk)
 
-    assert sorted(child.exitcode for child in children) == [0, 4, 4, 4]
+    assert sorted(child.exitcode for child in children) == [0, 4, 4, 4]  # type: ignore[type-var]
 
 
 def test_the_client_is_open_before_the_intent_is_written(folder: Path) -> None:

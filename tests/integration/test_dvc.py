@@ -195,17 +195,17 @@ def test_each_stage_declares_the_code_that_it_runs(tmp_path, template, monkeypat
     monkeypatch.setenv("MLFLOW_TRACKING_URI", registries.copy_store(template, tmp_path))
     monkeypatch.setenv("SIGNOFF_LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
     params = write_params(tmp_path / "params.yaml", small_content())
-    found = {}
+    found: dict[str, set[Path]] = {}
     for step in STAGES:
         with functions_called() as files:
             where = ["--folder", str(tmp_path / "work"), "--params", str(params)]
             assert run(["train", "--step", step, *where, "--json"]) == 0
         found[step] = {Path(file).relative_to(ROOT) for file in files if file.startswith(str(ROOT / "pipeline"))}
 
-    for step, files in found.items():
+    for step, used_files in found.items():
         stage = STAGES[step].get("do", STAGES[step])
         declared = {Path(dep) for dep in stage["deps"] if dep.startswith("pipeline/")}
-        used = {Path("pipeline/explanation") if "explanation" in file.parts else file for file in files}
+        used = {Path("pipeline/explanation") if "explanation" in file.parts else file for file in used_files}
         assert {
             file for file in used if file.parts[1] in {"training", "explanation", "comparison"}
         } - ORDER == declared, step

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -81,13 +82,13 @@ def answers(connection: socket.socket, count: int) -> list[tuple[bytes, bool]]:
     return found
 
 
-def answer(stream: "socket.SocketIO | object") -> tuple[bytes, bool]:
+def answer(stream: IO[bytes]) -> tuple[bytes, bool]:
     lines: list[bytes] = []
-    while (line := stream.readline()) not in (b"\r\n", b""):  # type: ignore[attr-defined]
+    while (line := stream.readline()) not in (b"\r\n", b""):
         lines.append(line.strip().lower())
     assert lines[:1] == [b"http/1.1 200 ok"], lines
     length = next(int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length"))
-    return stream.read(length), b"connection: close" in lines  # type: ignore[attr-defined]
+    return stream.read(length), b"connection: close" in lines
 
 
 def test_a_connection_that_has_not_asked_yet(server: Server) -> None:

@@ -159,7 +159,7 @@ def test_only_a_schema_that_we_know_is_read_by_sql(template, tmp_path, change, u
     uri = copy_store(template, tmp_path)
     Filler(uri).execute(change)
 
-    assert SqlReader(SqliteDatabase(sqlite_path(uri))).understands() is understood
+    assert SqlReader(SqliteDatabase(sqlite_path(uri))).understands() is understood  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("with_sql", [True, False], ids=["sql", "client"])

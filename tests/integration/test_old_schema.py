@@ -64,7 +64,7 @@ def verb(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     (tmp_path / "ours").mkdir()
     monkeypatch.chdir(tmp_path / "ours")
 
-    def call_on(database: Path, *arguments: object) -> tuple[int, Any, str]:
+    def call_on(database: Path, *arguments: Any) -> tuple[int, Any, str]:
         for name, value in small_desk(tmp_path / "ours", f"sqlite:///{database}").items():
             monkeypatch.setenv(name, value)
         return call(*arguments)

@@ -76,7 +76,7 @@ def answering(version: str, answers: dict[str, Any]) -> Iterator[str]:
         def do_POST(self) -> None:
             self.do_GET()
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, *_: Any) -> None:
             """Nothing on the test's output."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

@@ -39,7 +39,7 @@ def verb(call: Verb, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     monkeypatch.setenv(RETRIES, "0")  # put back afterwards: the first call to a server sets them for its process
     monkeypatch.setenv(TIMEOUT, "5")
 
-    def call_on(registry: str, *arguments: object) -> tuple[int, Any, str]:
+    def call_on(registry: str, *arguments: Any) -> tuple[int, Any, str]:
         for name, value in small_desk(folder, registry).items():
             monkeypatch.setenv(name, value)
         capsys.readouterr()

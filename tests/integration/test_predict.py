@@ -574,7 +574,7 @@ def test_places_that_cannot_be_read_or_written(scorer: Scorer, tmp_path: Path) -
 
 def test_an_upload(scorer: Scorer) -> None:
     """Two files back in memory; limits before anything is parsed."""
-    limits: dict[str, int] = {"most_bytes": 10_000, "most_rows": 5, "chunk_rows": 2}
+    limits: dict[str, Any] = {"most_bytes": 10_000, "most_rows": 5, "chunk_rows": 2}
     done = score_upload(scorer, MODEL, csv_rows().encode(), name="rows.csv", **limits)
     assert (done.result.scored, done.bad) == (5, b"")
     assert len(pd.read_csv(io.BytesIO(done.output))) == 5
@@ -618,7 +618,7 @@ def verb(
     assert run(["reconcile", "--json"]) == 0
     capsys.readouterr()
 
-    def call(*arguments: object) -> tuple[int, str, str]:
+    def call(*arguments: Any) -> tuple[int, str, str]:
         code = run([str(each) for each in arguments])
         captured = capsys.readouterr()
         return code, captured.out, captured.err

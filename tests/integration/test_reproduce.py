@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.training.data import generate_sample
-from pipeline.training.files import digests
+from pipeline.validation.folder import digests
 from support import registries
 from support.clones import attempt, clone_project, command, commit, small_content, write_params
 
@@ -26,7 +26,7 @@ class Desk:
     store: Path
     commit: str
 
-    def run(self, *arguments: object) -> tuple[int, Any, str]:
+    def run(self, *arguments: Any) -> tuple[int, Any, str]:
         """Exit code, parsed output or None, standard error."""
         where = {"MLFLOW_TRACKING_URI": f"sqlite:///{self.store / 'mlflow.db'}"}
         ledger = {"SIGNOFF_LEDGER_URL": f"sqlite:///{self.store / 'ledger.db'}"}

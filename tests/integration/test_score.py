@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -605,7 +606,7 @@ def environment(
     return found
 
 
-def start(environment: dict[str, str], *arguments: object) -> subprocess.Popen[str]:
+def start(environment: dict[str, str], *arguments: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline", "score", MODEL, *map(str, arguments)],
         env={**os.environ, **environment}, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -11,6 +11,7 @@ import tempfile
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -163,8 +164,8 @@ class SlowStart:
         self.stopped = True
 
 
-def tried(folder, answer) -> tuple[SlowStart, SubprocessSmoke]:
-    worker = SlowStart(answer)
+def tried(folder, answer) -> tuple[Any, SubprocessSmoke]:
+    worker: Any = SlowStart(answer)
     return worker, replace(smoke(FolderRegistry(folder), seconds=20), started=lambda _: worker)
 
 
@@ -333,7 +334,7 @@ def test_registry_errors_pass(folder):
 
 def test_the_copy_is_private(folder, private):
     """While it is there, nobody else can read the copy."""
-    modes = []
+    modes: list[Any] = []
 
     class Watching(FolderRegistry):
         def read_file(self, record, path):

@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
@@ -514,8 +514,9 @@ def test_process_address_is_put_back(trained):
 def test_a_server_that_does_not_answer_is_asked_once():
     """MLflow itself would ask for four minutes; the address, which may hold a password, is not repeated."""
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        port, asked = server.getsockname()[1], []
-        hang_up = threading.Thread(target=lambda: asked.append(server.accept()[0].close()), daemon=True)
+        port = server.getsockname()[1]
+        asked: list[Any] = []
+        hang_up = threading.Thread(target=lambda: asked.append(server.accept()[0].close()), daemon=True)  # type: ignore[func-returns-value]
         hang_up.start()
         with pytest.raises(Unavailable) as caught:
             MlflowPublisher(f"http://someone:secret@127.0.0.1:{port}", experiment="e").find("m", "key")

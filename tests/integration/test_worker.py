@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
@@ -66,18 +67,18 @@ def about(folder: Path, *, trust: str = "allow_list", kept: int = 4) -> dict[str
     }
 
 
-def sent(count: int = 1) -> dict[str, object]:
+def sent(count: int = 1) -> dict[str, Any]:
     frame = rows()[0].head(count)
     return {"columns": list(frame.columns), "dtypes": DTYPES, "values": [frame[name].tolist() for name in frame]}
 
 
-def ask(worker: Worker, operation: str, folder: Path, *, seconds: float = SECONDS, **more):
+def ask(worker: Worker | Pool, operation: str, folder: Path, *, seconds: float = SECONDS, **more):
     options = {name: more.pop(name) for name in ("trust", "kept") if name in more}
     request = {"op": operation, **about(folder, **options), **more}
     return worker.ask(request, seconds=seconds, about="version 3 of obesity")
 
 
-def crash(worker: Worker, folder: Path) -> str:
+def crash(worker: Worker | Pool, folder: Path) -> str:
     with pytest.raises(WorkerRefusal) as caught:
         ask(worker, "predict", folder, rows=sent(), trust="producers")
     assert caught.value.kind == "crash"
@@ -94,10 +95,10 @@ def test_predicts_what_the_model_predicts_here(worker, clean):
         assert np.array_equal(answer["probabilities"], model.predict_proba(frame))
 
 
-def by_arrow(count: int) -> dict[str, object]:
+def by_arrow(count: int) -> dict[str, Any]:
     frame = rows()[0].head(count)
     layout = InputSchema(
-        tuple(ColumnSchema(name, "any", dtype) for name, dtype in zip(frame, DTYPES, strict=True)), "model"
+        tuple(ColumnSchema(str(name), "any", dtype) for name, dtype in zip(frame, DTYPES, strict=True)), "model"
     )
     return rows_of(check_many(Input.of_table(pa.Table.from_pandas(frame), layout), layout))
 
@@ -300,7 +301,7 @@ def test_a_pool_answers_at_the_same_time(clean):
         assert (len(pool.pids), pool.size, pool.waiting) == (2, 2, False)
     finally:
         pool.stop()
-    assert pool.pids == ()
+    assert len(pool.pids) == 0
 
 
 def test_one_process_of_a_pool_that_dies(clean, folder):
@@ -414,6 +415,8 @@ def test_nothing_is_left_behind(clean, monkeypatch, tmp_path):
     worker.stop()
     worker.start()
     dropped = worker.pid
+    assert stopped
+    assert dropped
     del worker
     assert list(tmp_path.iterdir()) == []
     for pid in (stopped, dropped):

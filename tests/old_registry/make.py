@@ -8,6 +8,7 @@ import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy
 from alembic import command
@@ -29,7 +30,7 @@ def source(number: int) -> str:
 
 
 def fill(database: sqlite3.Connection) -> None:
-    def insert(table: str, *values: object) -> None:
+    def insert(table: str, *values: Any) -> None:
         marks = ", ".join("?" * len(values))
         database.execute(f"insert into {table} values ({marks})", values)
 

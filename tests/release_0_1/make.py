@@ -93,7 +93,7 @@ def story(folder: Path) -> None:
         "SIGNOFF_ACTOR": "ada",
     }
 
-    def signoff(*arguments: object, code: int = 0) -> None:
+    def signoff(*arguments: Any, code: int = 0) -> None:
         command = [sys.executable, "-m", "pipeline", *map(str, arguments)]
         done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
         assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)

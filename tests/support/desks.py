@@ -4,14 +4,15 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from pipeline.governance.decide import Decider
 from pipeline.governance.errors import Refused
 from pipeline.governance.evidence import RecomputedMetrics
 from pipeline.governance.lifecycle import Move
-from pipeline.governance.paired import Agreement, Confusions, Flips, Paired
+from pipeline.governance.paired import Agreement, Confusions, Flips, Paired, PairedComparer
 from pipeline.governance.policy import Actor, Established, Policy
-from pipeline.governance.ports import Json, Ledger, MetricDifference, Registry, SteadyClock, VersionRecord
+from pipeline.governance.ports import Json, Ledger, MetricDifference, Registry, VersionRecord
 from pipeline.governance.reconcile import Reconciler
 from pipeline.governance.review import Reviewer
 from pipeline.governance.service import GovernanceService
@@ -113,18 +114,18 @@ class DatabaseClock:
 
 
 class OpenDesk(GovernanceService):
-    """A desk whose parts a test may look at, or make fail."""
+    """A desk whose parts a test may look at, or make fail: those that it was built of are of the test's own types."""
 
     @property
-    def registry(self) -> Registry:
+    def registry(self) -> Any:
         return self._registry
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> Any:
         return self._ledger
 
     @property
-    def clock(self) -> SteadyClock:
+    def clock(self) -> Any:
         return self._decider.clock
 
     @property
@@ -149,7 +150,7 @@ def build_desk(
     ledger: Ledger | None = None,
     *,
     policy: Policy | None = None,
-    comparer: KnownDifferences | None = None,
+    comparer: PairedComparer | None = None,
     smoke: KnownSmoke | None = None,
     recomputer: KnownClaims | None = None,
     clock: TickingClock | None = None,
@@ -168,20 +169,21 @@ def build_desk(
     )
 
 
-def failing(_: Registry, error: Exception) -> Callable[..., None]:
+def failing(_: Registry, error: Exception) -> Callable[..., Any]:
     """A method that raises."""
 
-    def call(*_: object, **__: object) -> None:
+    def call(*_: Any, **__: Any) -> None:
         raise error
 
     return call
 
 
-def before_the_lock(desk: OpenDesk, act: Callable[[GovernanceService], object]) -> None:
+def before_the_lock(desk: OpenDesk, act: Callable[[OpenDesk], object]) -> None:
     """Another process acts once, between a decision's review and its lock."""
-    review, raced = desk.reviewer.review, []
+    review = desk.reviewer.review
+    raced: list[bool] = []
 
-    def race(move: Move, **options: bool):
+    def race(move: Move, **options: Any):
         found = review(move, **options)
         if not raced:
             raced.append(True)

@@ -200,7 +200,7 @@ def hostile(build: Callable[[Path, Path], None], clean: Path, place: Path) -> tu
     return folder, marker
 
 
-def change_nodes(tree: Any, *, node: int = 0, **fields: object) -> None:
+def change_nodes(tree: Any, *, node: int = 0, **fields: Any) -> None:
     """Write into the nodes of a `sklearn.tree._tree.Tree`, which has no other way."""
     state = tree.__getstate__()
     nodes = state["nodes"].copy()
@@ -222,7 +222,7 @@ def _names_pickle(folder: Path, path: str) -> None:
     describe(folder, change)
 
 
-def _flavor(description: dict[str, Any], flavor: str, **changes: object) -> None:
+def _flavor(description: dict[str, Any], flavor: str, **changes: Any) -> None:
     description["flavors"][flavor].update(changes)
 
 

@@ -7,6 +7,7 @@ optional number and an optional list.
 
 import sys
 import warnings
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -100,7 +101,7 @@ def _shop() -> None:
         )
 
 
-def _log(name: str, model: object, inputs: pd.DataFrame, metrics: dict[str, float] | None = None) -> None:
+def _log(name: str, model: Any, inputs: pd.DataFrame, metrics: dict[str, float] | None = None) -> None:
     signature = infer_signature(inputs, model.predict(inputs))
     with mlflow.start_run():
         mlflow.log_metrics(metrics or {})

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 
 from pipeline.governance.errors import Unavailable
-from pipeline.training.files import digests
 from pipeline.training.model_folder import FILES
 from pipeline.training.register import NewVersion, Published
 from pipeline.training.version_tags import TRAINING_KEY, VersionMetadata
+from pipeline.validation.folder import digests
 
 
 @dataclass

@@ -309,13 +309,13 @@ class Filler:
         parts = urlsplit(location)
         return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
 
-    def execute(self, statement: str, *values: object) -> None:
+    def execute(self, statement: str, *values: Any) -> None:
         """Write into the database what MLflow's client would not."""
         assert self._database is not None
         execute(self._database, statement, *values)
 
 
-def execute(database: Path, statement: str, *values: object) -> None:
+def execute(database: Path, statement: str, *values: Any) -> None:
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute(statement, values)
 

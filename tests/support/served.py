@@ -141,7 +141,7 @@ def state_in_memory(
     """What a lifespan would build, after its first look. Needs a running event loop when it is asked."""
     service = build_desk(registry or registry_with_columns())
     service.take_over()
-    scorer = Scorer(service, worker, POLICY)  # type: ignore[arg-type]
+    scorer = Scorer(service, worker, POLICY)
     follower = Follower(service, scorer, MODEL)
     batcher = MicroBatcher(scorer, concurrency=1, seconds=limits.request_seconds)
     metrics = HttpMetrics(lambda: follower.status, lambda: scorer.worker_restarts)

@@ -56,7 +56,7 @@ def service() -> GovernanceService:
 
 @pytest.fixture
 def scorer(service: GovernanceService, worker: SlowWorker) -> Scorer:
-    return Scorer(service, worker, POLICY)  # type: ignore[arg-type]
+    return Scorer(service, worker, POLICY)
 
 
 @pytest.fixture

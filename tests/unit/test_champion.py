@@ -56,7 +56,7 @@ def worker() -> KnownWorker:
 
 @pytest.fixture
 def follower(service: GovernanceService, worker: KnownWorker) -> Iterator[Follower]:
-    found = Follower(service, Scorer(service, worker, POLICY), MODEL)  # type: ignore[arg-type]
+    found = Follower(service, Scorer(service, worker, POLICY), MODEL)
     yield found
     found.close()
 
@@ -179,7 +179,7 @@ def test_a_model_that_has_no_champion_any_more_is_not_served(
 def test_a_model_that_the_ledger_does_not_know_is_not_served(registry: InMemoryRegistry, worker: KnownWorker) -> None:
     """The sentence says how to take it over."""
     service = build_desk(registry)
-    status = Follower(service, Scorer(service, worker, POLICY), MODEL).refresh()  # type: ignore[arg-type]
+    status = Follower(service, Scorer(service, worker, POLICY), MODEL).refresh()
     assert not status.ready
     assert "run `signoff reconcile" in status.reason
     assert worker.asked == []

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from pipeline.governance.decide import DEADLINE, RECONCILE_AFTER
 from pipeline.governance.errors import Blocked, Conflict, Unavailable
-from pipeline.governance.ledger import ENDS, EventType
+from pipeline.governance.ledger import ENDS, EventType, UnknownType
 from pipeline.governance.lifecycle import Stage
 from support.desks import (
     GRACE,
@@ -35,7 +36,7 @@ def champion(desk: OpenDesk, version: int) -> None:
         promote(desk, version, stage)
 
 
-def types(desk: OpenDesk) -> list[EventType]:
+def types(desk: OpenDesk) -> list[EventType | UnknownType]:
     return [stored.event.type for stored in desk.ledger.events(model=MODEL)]
 
 
@@ -135,7 +136,7 @@ class TestTheDeadline:
         """Something happens to the clock after the intent is recorded."""
         intend = desk.decider.intend
 
-        def slow(*arguments: object, **options: object):
+        def slow(*arguments: Any, **options: Any):
             stored = intend(*arguments, **options)
             meanwhile(desk.clock)
             return stored
@@ -233,7 +234,7 @@ class TestAPromoterWhoseIntentSomebodyEnded:
         desk.take_over()
         is_open = desk.decider._is_open
 
-        def ended(*arguments: object) -> bool:
+        def ended(*arguments: Any) -> bool:
             self.end_it(desk)
             return is_open(*arguments)
 
@@ -253,12 +254,12 @@ class TestAPromoterWhoseIntentSomebodyEnded:
         promote(desk, 2, Stage.STAGING)
         set_alias = registry.set_alias
 
-        def set_and_end(*arguments: object) -> None:
+        def set_and_end(*arguments: Any) -> None:
             registry.set_alias = set_alias
             set_alias(*arguments)
             self.end_it(desk)
 
-        registry.set_alias = set_and_end
+        registry.set_alias = set_and_end  # type: ignore[assignment]
         outcome = promote(desk, 2, Stage.PRODUCTION)
 
         assert [outcome.version, registry.state(MODEL).in_stage(Stage.PRODUCTION)] == [2, [2]]
@@ -273,16 +274,16 @@ class TestAPromoterWhoseIntentSomebodyEnded:
         desk.take_over()
         set_stage = InMemoryRegistry.set_stage
 
-        def end_and_set(*arguments: object) -> None:
+        def end_and_set(*arguments: Any) -> None:
             self.end_it(desk)
             set_stage(registry, *arguments)
 
-        registry.set_stage = end_and_set
+        registry.set_stage = end_and_set  # type: ignore[assignment]
         with pytest.raises(Conflict, match="if something was written after that, reconcile shows it"):
             promote(desk, 1, Stage.STAGING)
         del registry.set_stage
 
         assert [each.sentence for each in desk.differences(MODEL)] == ["/1 is Staging, the ledger says None"]
-        assert [stored.event.type for stored in find(desk)] == [EventType.OUT_OF_BAND]
+        assert [stored.event.type for stored in find(desk)] == [EventType.OUT_OF_BAND]  # type: ignore[attr-defined]
         desk.revert(MODEL, reason=REASON, actor=GRACE)
         assert desk.verify() == []

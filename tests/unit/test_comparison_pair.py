@@ -181,7 +181,7 @@ def test_calibration_points_give_the_calibration_error():
     points = PAIRED.calibration_a
     error = sum(point.n * abs(point.probability - point.right) for point in points) / 400
 
-    assert sum(point.n for point in points) == 400
+    assert sum(point.n for point in points) == 400  # type: ignore[misc]
     assert all(point.low <= point.probability <= point.high for point in points)
     assert error == pytest.approx(measure(read_rows(parquet(WEAK), "rows"))["calibration_error"])
 

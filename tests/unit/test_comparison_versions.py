@@ -17,7 +17,7 @@ FOUND = [BETTER, MetricDifference("recall", 0.1, 0.05, 0.2, 40, "Normal_Weight")
 
 
 def desk(
-    first: dict[str, Any] | None = None, second: dict[str, Any] | None = None, **options: object
+    first: dict[str, Any] | None = None, second: dict[str, Any] | None = None, **options: Any
 ) -> GovernanceService:
     """Two versions with what the test says of each."""
     registry = InMemoryRegistry()
@@ -27,7 +27,7 @@ def desk(
     return build_desk(registry, **options)
 
 
-def documents(accuracy: float = 0.9, **evaluation: object) -> dict[str, Any]:
+def documents(accuracy: float = 0.9, **evaluation: Any) -> dict[str, Any]:
     found = good_documents(accuracy)
     return {"documents": {**found, "evaluation": {**found["evaluation"], **evaluation}}}
 

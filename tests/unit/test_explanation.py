@@ -402,7 +402,7 @@ class TestSources:
         )
         found = explain(model, frame.head(2), background=frame)
 
-        assert found.fallback == f"an encoded column has several sources ({', '.join(frame)})"
+        assert found.fallback == f"an encoded column has several sources ({', '.join(map(str, frame))})"
 
     def test_columns_are_found_by_name(self, rows, labels, background):
         """Another order of the columns, or one too many, changes nothing; a missing one is named."""

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ UNITS = {"Weight": "kg", "FCVC": "1 never to 3 always"}
 ROW = {"Weight": 112.0, "FCVC": 2.4567891, "Gender": "Female"}
 
 
-def explanation(**changes: object) -> Explanation:
+def explanation(**changes: Any) -> Explanation:
     """Two rows, three columns, two classes; it does not add up to anything and need not."""
     first = [[0.31, -0.31], [-0.0625, 0.0625], [0.001, -0.001]]
     second = [[-0.11, 0.11], [0.25, -0.25], [0.0, 0.0]]

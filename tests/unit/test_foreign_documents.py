@@ -8,7 +8,7 @@ import yaml
 
 from pipeline.adapters.mlflow.folder import described
 from pipeline.governance.errors import Refused
-from pipeline.governance.evidence import canonical
+from pipeline.governance.ledger import canonical
 from pipeline.governance.ports import File
 from pipeline.serving.worker.load import parse_description
 from pipeline.validation.documents import MOST_DEPTH, read_json, read_yaml

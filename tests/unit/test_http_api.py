@@ -307,10 +307,10 @@ def test_a_crash_is_tried_once_more(api: LocalApi, worker: KnownWorker) -> None:
     said = worker.ask
 
     def crash_once(*arguments: Any, **more: Any) -> dict[str, Any]:
-        worker.ask = said  # type: ignore[method-assign]
+        worker.ask = said
         raise WorkerRefusal("version 1", "crashed", kind="crash")
 
-    worker.ask = crash_once  # type: ignore[method-assign]
+    worker.ask = crash_once
     assert api.predict(ROW).status_code == 200
 
 

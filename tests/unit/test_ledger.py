@@ -1,6 +1,7 @@
 """Events as text, the chain, and what replaying gives."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ from support.in_memory import EPOCH
 CHAMPION = Slot.of_alias("m", "champion")
 
 
-def moved(kind: EventType, to: str | None, **content: object) -> Event:
+def moved(kind: EventType, to: str | None, **content: Any) -> Event:
     return Event(kind, "m", EPOCH, (SlotChange(CHAMPION, None, to, to),), content=content)
 
 

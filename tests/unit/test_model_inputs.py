@@ -262,7 +262,7 @@ def categories() -> tuple[pd.DataFrame, np.ndarray]:
     return frame, ((frame["colour"] == "red") | (frame["code"] == 5)).to_numpy().astype(int)
 
 
-SENT = {
+SENT: dict[str, Any] = {
     "columns": ["size", "colour", "same", "code"],
     "dtypes": ["float64", "str", "str", "int64"],
     "values": [[0.1, -0.2, 0.3, 0.1], ["red", "green", "blue", "green"], ["x"] * 4, [3, 9, 5, 3]],
@@ -289,7 +289,7 @@ def test_categories_that_nobody_can_assign_are_refused(categories):
     """A booster knows how many of its columns were categories, and not always which."""
     frame, truth = categories
     model = LGBMClassifier(n_estimators=2, verbose=-1).fit(frame[["size", "code"]].assign(code=frame["code"]), truth)
-    model.booster_.pandas_categorical = [*model.booster_.pandas_categorical, ["a"]]
+    model.booster_.pandas_categorical = [*model.booster_.pandas_categorical, ["a"]]  # type: ignore[misc]
     rows = {"columns": ["size", "code"], "dtypes": ["float64", "int64"], "values": [[0.1], [3]]}
 
     with pytest.raises(Refused, match="it was trained with categories in 2 columns and does not say in which"):

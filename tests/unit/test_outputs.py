@@ -119,7 +119,7 @@ def test_class_probabilities_in_a_frame_have_the_names_of_its_columns():
 
 def test_a_frame_shows_its_columns():
     """In a file each is a column of its own; a cell without a value is null."""
-    table = pd.DataFrame({"score": [0.5, np.inf], "label": ["a", "b"], "at": pd.to_datetime(["2026-01-02", None])})
+    table = pd.DataFrame({"score": [0.5, np.inf], "label": ["a", "b"], "at": pd.to_datetime(["2026-01-02", None])})  # type: ignore[arg-type]
     known = [
         {"score": 0.5, "label": "a", "at": "2026-01-02T00:00:00"},
         {"score": None, "label": "b", "at": None},
@@ -228,7 +228,7 @@ def test_any_other_answer_is_said_by_its_form(said, sentence):
 @pytest.mark.parametrize("columns", [["a"], ["a", "b"], ["a", "b", "c"]])
 def test_a_model_that_reads_the_names_of_columns_is_found_out_with_any_number_of_rows(columns, count):
     """Also where there happen to be as many rows as columns, and one row."""
-    rows = lists(**{name: [float(place) for place in range(count)] for name in columns})
+    rows = lists(count, **{name: [float(place) for place in range(count)] for name in columns})
 
     with pytest.raises(ModelFailure, match=f"gives {len(columns)} answers? for"):
         operations.predict(held(Answering(predict=lambda frame: [len(name) for name in frame])), rows)
@@ -260,7 +260,7 @@ def test_probabilities_that_are_none_are_not_shown(chances, sentence):
 
     assert refusal(model) == sentence
     with pytest.raises(ModelFailure, match="gives"):
-        operations.check_explained(held(model), pd.DataFrame({"a": [1.0]}), np.array([[0.5, 175.0]]))
+        operations.check_explained(held(model), pd.DataFrame({"a": [1.0]}), np.array([[0.5, 175.0]]))  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("chances", [[[1.0000005, -0.0000005]], [[0.5, 0.5000005]], [[0.3]], [[1.0]]])

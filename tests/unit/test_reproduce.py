@@ -4,6 +4,7 @@ import io
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -40,7 +41,7 @@ def parquet(rows: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def recorded(**environment: object) -> RecordedVersion:
+def recorded(**environment: Any) -> RecordedVersion:
     lineage = Lineage.model_validate(
         {
             "data": {"source": "a.csv", "sha256": "d" * 64},
@@ -54,7 +55,7 @@ def recorded(**environment: object) -> RecordedVersion:
     return RecordedVersion("m", 1, lineage, {}, {**EVALUATION, "latency_ms": {"median": 3.0}}, parquet(ROWS), ())
 
 
-def rebuilt(**changes: object) -> Rebuilt:
+def rebuilt(**changes: Any) -> Rebuilt:
     same = {
         "data": {"sha256": "d" * 64},
         "fit": {"fingerprint": "f" * 64},

@@ -497,11 +497,11 @@ def test_without_schema_and_signature_the_example_or_the_names_decide():
 def test_an_example_gives_the_defaults_that_a_signature_has_not():
     """Its first row; a default of the schema stays."""
     columns = {"inputs": [{"name": "age", "type": "double"}, {"name": "note", "type": "string"}]}
-    found = started_with(schema_of({}, columns), {"age": [31, 40], "note": [None, "x"], "other": [1]})
+    found = started_with(schema_of({}, columns), {"age": [31, 40], "note": [None, "x"], "other": [1]})  # type: ignore[arg-type]
 
     assert [(rule.name, rule.kind, rule.default) for rule in found.columns] == [
         ("age", "number", 31),
         ("note", "text", "x"),
     ]
     assert started_with(found, {"age": [7]}).columns[0].default == 31
-    assert started_with(schema_of({}, columns), {"age": [5.31034068361703]}).columns[0].default == 5.31034
+    assert started_with(schema_of({}, columns), {"age": [5.31034068361703]}).columns[0].default == 5.31034  # type: ignore[arg-type]

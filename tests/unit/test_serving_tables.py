@@ -4,6 +4,7 @@ import csv
 import datetime as dt
 import gzip
 import io
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -136,7 +137,7 @@ def test_reading_goes_on_where_a_chunk_ended(chunk, after, name):
     """As if it had never stopped, also through a stream that cannot go back."""
     rows = [f"{number}" if number % 7 else f'"{number}\n"' for number in range(30)]
     content = ("sep=,\nx\n" if "csv" in name else "x\n").encode() + "\n".join(rows).encode()
-    content = parquet({"x": rows}, row_group_size=8) if name == "rows.parquet" else content
+    content = parquet({"x": rows}, row_group_size=8) if name == "rows.parquet" else content  # type: ignore[dict-item]
     content = gzip.compress(content) if name == "rows.csv.gz" else content
     table = open_table(io.BytesIO(content), name=name, size=len(content))
     chunks = list(table.chunks(chunk))
@@ -411,7 +412,7 @@ def upload(worker: KnownWorker, content: bytes = ROWS, *, chunk_rows: int = 2):
     service = build_desk(registry_with_columns())
     service.take_over()
     scorer = Scorer(service, worker, POLICY)
-    limits = {"most_bytes": 10_000, "most_rows": 100, "chunk_rows": chunk_rows}
+    limits: dict[str, Any] = {"most_bytes": 10_000, "most_rows": 100, "chunk_rows": chunk_rows}
     try:
         return score_upload(scorer, MODEL, content, name="rows.csv", **limits)
     finally:

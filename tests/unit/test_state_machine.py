@@ -5,6 +5,7 @@ The invariants I1 to I9 are those of docs/governance.md.
 
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -57,7 +58,7 @@ class FaultyRegistry(InMemoryRegistry):
     def set_stage(self, model: str, version: int, stage: Stage) -> None:
         self.write(super().set_stage, model, version, stage)
 
-    def write(self, call, *arguments: object) -> None:
+    def write(self, call, *arguments: Any) -> None:
         self.faults.step()
         if self.faults.lost == "request":
             raise Unavailable("lost")
@@ -90,7 +91,7 @@ class Decisions(RuleBasedStateMachine):
         self.attempts = 0
         self.outsider_was_here = False
 
-    def attempt(self, call, crash: int | None, lost: str | None, **options: object) -> None:
+    def attempt(self, call, crash: int | None, lost: str | None, **options: Any) -> None:
         """One request, which may be refused, may conflict, may lose its connection or its process."""
         self.attempts += 1
         self.faults.left, self.faults.lost = crash, lost
@@ -167,7 +168,7 @@ class Decisions(RuleBasedStateMachine):
         decided = next(stored for stored in self.ledger.events() if stored.event.decision == first.decision)
         kind, version = decided.event.content["meaning"], first.version
         if kind in ("staging", "production", "archived", "none"):
-            again = self.desk.promote(MODEL, version, Stage(first.target), reason=REASON, actor=GRACE, key=key)
+            again = self.desk.promote(MODEL, version, Stage(first.target), reason=REASON, actor=GRACE, key=key)  # type: ignore[arg-type]
             assert (again.decision, again.replayed) == (first.decision, True)
         assert before == (self.registry.state(MODEL), len(list(self.ledger.events())))
 
@@ -236,7 +237,7 @@ class Decisions(RuleBasedStateMachine):
         adopted = any(each.slot == champion and each.to is not None for each in last.event.changes)
         if not adopted or any(held.pending for held in slots.values()):
             return
-        stages = {int(slot.name): Stage(held.recorded) for slot, held in slots.items() if slot.kind == "stage"}
+        stages = {int(slot.name): Stage(held.recorded) for slot, held in slots.items() if slot.kind == "stage"}  # type: ignore[arg-type]
         recorded = ModelState({CHAMPION: int(str(slots[champion].recorded))}, stages)
         assert not recorded.champion_outside_production, "I7"
 

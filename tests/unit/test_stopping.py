@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import typer
@@ -26,7 +27,8 @@ def ignoring() -> Iterator[None]:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_ctrl_c_inside_a_finaliser_is_not_lost(capsys: pytest.CaptureFixture[str]) -> None:
     """The chunk that is written ends; at its report the command stops, and the handler is the one before."""
-    before, reported = signal.getsignal(signal.SIGINT), []
+    before = signal.getsignal(signal.SIGINT)
+    reported: list[Any] = []
     with pytest.raises(typer.Exit) as stopped, stoppable("out.csv", lambda *each: reported.append(each)) as report:
         report(1, 100, "first")
         PressedInFinaliser()

@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ FRAME = pd.DataFrame(
 )
 
 
-def parquet(table: pa.Table, **options: object) -> bytes:
+def parquet(table: pa.Table, **options: Any) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, **options)
     return sink.getvalue().to_pybytes()
@@ -147,7 +148,7 @@ def explanation() -> Explanation:
 def rewritten(**changes: bytes | None) -> bytes:
     """The stored explanation with other members; None leaves one out."""
     with zipfile.ZipFile(io.BytesIO(to_npz(explanation()))) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+        members: dict[str, bytes | None] = {name: archive.read(name) for name in archive.namelist()}
     members |= {f"{name}.npy": content for name, content in changes.items()}
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -157,7 +158,7 @@ def rewritten(**changes: bytes | None) -> bytes:
     return stream.getvalue()
 
 
-def npy(value: object, **options: object) -> bytes:
+def npy(value: Any, **options: Any) -> bytes:
     stream = io.BytesIO()
     np.save(stream, np.asarray(value, **options))
     return stream.getvalue()

@@ -1,11 +1,12 @@
 """Models that the desk did not make: those it never saw, those that are gone, and registries that use aliases alone."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from pipeline.governance.errors import Blocked, NotAllowed, OutOfBand, Refused, StateChanged
-from pipeline.governance.ledger import EventType
+from pipeline.governance.ledger import EventType, UnknownType
 from pipeline.governance.lifecycle import ModelState, Stage, parse_target
 from pipeline.governance.standing import LedgerView
 from support.desks import (
@@ -34,11 +35,11 @@ def found_registry() -> InMemoryRegistry:
     return registry
 
 
-def promote(desk: OpenDesk, version: int, stage: Stage, **options: object):
+def promote(desk: OpenDesk, version: int, stage: Stage, **options: Any):
     return desk.promote(MODEL, version, stage, reason=REASON, actor=GRACE, **options)
 
 
-def types(desk: OpenDesk, model: str = MODEL) -> list[EventType]:
+def types(desk: OpenDesk, model: str = MODEL) -> list[EventType | UnknownType]:
     return [stored.event.type for stored in desk.ledger.events(model=model)]
 
 

@@ -29,7 +29,7 @@ def settings_with(**recipes: CandidateSettings) -> Settings:
 
 def small(name: str) -> Settings:
     index = name == "hist_gradient_boosting"
-    recipe = CandidateSettings(estimator=name, body_mass_index=index, parameters=SMALL[name])
+    recipe = CandidateSettings(estimator=name, body_mass_index=index, parameters=SMALL[name])  # type: ignore[arg-type]
     return settings_with(**{name: recipe})
 
 

@@ -56,7 +56,7 @@ def test_what_training_uses_is_what_the_version_accepts(rows):
     cleaned, _ = clean_rows(rows, SCHEMA)
     schema = schema_of(feature_schema(SCHEMA, cleaned), None)
 
-    checked = check_many(Input.of_table(pa.Table.from_pandas(cleaned), schema), schema)
+    checked = check_many(Input.of_table(pa.Table.from_pandas(cleaned), schema), schema)  # type: ignore[arg-type]
 
     assert checked.usable.all()
     assert not checked.out_of_range.any()

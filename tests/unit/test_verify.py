@@ -73,7 +73,7 @@ class TestWhichRegistry:
         """Another registry has the address now."""
         found = unknown_registry(SharedLedger(known((HERE, "registry-1")), registry="registry-2"), "registry-2")
 
-        assert f"at {HERE} (its id is registry-2), it knows registry-1 at {HERE};" in found
+        assert f"at {HERE} (its id is registry-2), it knows registry-1 at {HERE};" in found  # type: ignore[operator]
 
     def test_a_known_id_at_another_address_is_a_problem(self) -> None:
         """A copy, or the same one moved."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -32,8 +33,8 @@ class Model:
 
     def say(self, row: Row) -> Prediction:
         parts = {
-            "Weight": (float(row["Weight"]) - 80) / 100,
-            "Meals": int(row["Meals"]) - 2,
+            "Weight": (float(str(row["Weight"])) - 80) / 100,
+            "Meals": int(str(row["Meals"])) - 2,
             "Smokes": row["Smokes"] == "yes",
             "Active": row["Active"] is True,
         }
@@ -139,14 +140,14 @@ def test_points_of_every_kind():
 
 def test_a_curve_has_the_number_of_the_row_itself():
     """A tree steps: between two points of a coarse grid a line would say something else than the model."""
-    over = curve_points(WEIGHT, 80.03)
+    over: list[Any] = curve_points(WEIGHT, 80.03)
 
     assert over == sorted(over)
     assert {40, 80.03, 140} <= set(over)
     assert len(over) > len(points(WEIGHT, 80.03))
     assert curve_points(MEALS, 2) == points(MEALS, 2)
     assert 503 in curve_points(ColumnSchema("Steps", "integer", minimum=0, maximum=1_000), 503)
-    outside = curve_points(WEIGHT, 500.0)
+    outside: list[Any] = curve_points(WEIGHT, 500.0)
     assert outside[-1] == 500
     assert max(right - left for left, right in pairwise(outside)) < 5  # no line over a gap
     assert curve_points(SMOKES, "no") == points(SMOKES, "no")

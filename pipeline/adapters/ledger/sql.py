@@ -100,11 +100,11 @@ OF_DECISION = (
 
 
 class Opened(NamedTuple):
-    """A connection for reading, with the revision of the tables; there: whether there is a ledger."""
+    """A connection for reading."""
 
     connection: sa.Connection
-    revision: str
-    there: bool = True
+    revision: str  # of the tables
+    there: bool = True  # whether there is a ledger
 
     @property
     def current(self) -> bool:

@@ -16,13 +16,12 @@ from pipeline.adapters.mlflow.folder import (
     MLMODEL,
     MOST_FILE_BYTES,
     NO_MLMODEL,
-    FileStat,
     check_limits,
     described,
     entries,
     gone,
     has_mlmodel,
-    hashed,
+    hash_file,
     plain_path,
     read_inside,
     refused,
@@ -30,6 +29,7 @@ from pipeline.adapters.mlflow.folder import (
 from pipeline.adapters.mlflow.records import LOGGED_MODEL, MOST_HOPS, OTHER_VERSION, RUN_FOLDER, Reader
 from pipeline.governance.errors import NotFound
 from pipeline.governance.ports import ModelFiles, VersionRecord
+from pipeline.validation.folder import FileStat
 
 if TYPE_CHECKING:
     from mlflow.entities import FileInfo
@@ -236,5 +236,5 @@ class FileReader:
 
 
 def _read(folder: Path, found: Sequence[FileStat]) -> ModelFiles:
-    files = [hashed(folder, entry) for entry in found]
+    files = [hash_file(folder, entry) for entry in found]
     return described(files, lambda path, limit: read_inside(folder, path, limit))

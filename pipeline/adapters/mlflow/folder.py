@@ -1,17 +1,17 @@
 """A model's folder on disk, listed and hashed as data: no link is followed, nothing outside of it is opened."""
 
-import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from pipeline.governance.documents import document_path
 from pipeline.governance.errors import NotFound
 from pipeline.governance.ports import File, Gap, Json, ModelFiles
 from pipeline.validation.documents import read_json, read_yaml
+from pipeline.validation.folder import FileStat, NotAFile, hashed, walk
 
 MLMODEL = "MLmodel"
 # MLflow writes it into a registered version's folder whenever it loads one from a local store. Nobody here reads it.
@@ -19,21 +19,6 @@ WRITTEN_BY_LOADING = "registered_model_meta"
 MOST_FILES = 10_000
 MOST_BYTES = 4 * 1024**3
 MOST_FILE_BYTES = 200 * 1024**2
-CHUNK_BYTES = 1024**2
-
-
-@dataclass(frozen=True, order=True)
-class FileStat:
-    """One file as the file system describes it; two equal entries are taken to hold equal bytes.
-
-    `changed` is the inode's time: unlike `modified`, no program can set it back.
-    """
-
-    path: str
-    size: int
-    modified: int = 0
-    changed: int = 0
-    inode: int = 0
 
 
 def entries(root: Path) -> list[FileStat]:
@@ -41,12 +26,16 @@ def entries(root: Path) -> list[FileStat]:
     found = []
     total = 0
     try:
-        for entry in _walk(root):
+        for entry in walk(root):
+            if not entry.path.isprintable() and any("\udc80" <= letter <= "\udcff" for letter in entry.path):
+                raise refused("the name of one is not text")
             if entry.path == WRITTEN_BY_LOADING:
                 continue
             found.append(entry)
             total += entry.size
             check_limits(len(found), total)
+    except NotAFile as error:
+        raise refused(f"{error.path!r} is a link or a device") from error
     except OSError as error:
         raise gone() from error
     return sorted(found)
@@ -77,15 +66,10 @@ def has_mlmodel(root: Path) -> bool:
         raise gone() from error
 
 
-def hashed(root: Path, entry: FileStat) -> File:
+def hash_file(root: Path, entry: FileStat) -> File:
     """The digest of what is in the file now. Raises NotFound."""
-    digest = hashlib.sha256()
-    size = 0
     with open_inside(root, entry.path) as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-    return File(entry.path, size, digest.hexdigest())
+        return hashed(entry.path, file)
 
 
 def read_inside(root: Path, path: str, limit: int = MOST_FILE_BYTES) -> bytes:
@@ -97,7 +81,7 @@ def read_inside(root: Path, path: str, limit: int = MOST_FILE_BYTES) -> bytes:
     return content
 
 
-def open_inside(root: Path, path: str) -> BinaryIO:
+def open_inside(root: Path, path: str) -> BufferedReader:
     """The file, opened. Raises NotFound."""
     target = root / plain_path(path)
     try:
@@ -132,27 +116,6 @@ def refused(why: str) -> NotFound:
 
 def _no_file(path: str) -> NotFound:
     return NotFound(f"The model has no file {path!r}.")
-
-
-def _walk(root: Path) -> Iterator[FileStat]:
-    waiting = [root]
-    while waiting:
-        with os.scandir(waiting.pop()) as found:
-            for each in found:
-                path = Path(each.path)
-                if each.is_dir(follow_symlinks=False):
-                    waiting.append(path)
-                else:
-                    yield _entry(path.relative_to(root).as_posix(), each.stat(follow_symlinks=False))
-
-
-def _entry(path: str, found: os.stat_result) -> FileStat:
-    if not stat.S_ISREG(found.st_mode):
-        # A digest of the link says nothing about where it leads, and a loader would follow it.
-        raise refused(f"{path!r} is a link or a device")
-    if not path.isprintable() and any("\udc80" <= letter <= "\udcff" for letter in path):
-        raise refused("the name of one is not text")
-    return FileStat(path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 # What a model's folder says about the model: MLmodel and the JSON files under `signoff/`, parsed as data.

@@ -18,10 +18,11 @@ from pipeline.adapters.mlflow.errors import ALREADY_EXISTS, mlflow_errors
 from pipeline.adapters.mlflow.store import LOGGED_MODELS, ensure_experiment, initialise_store
 from pipeline.governance.errors import IntegrityFailure, Unavailable
 from pipeline.settings import VAR
-from pipeline.training.files import digests, locked
+from pipeline.training.files import locked
 from pipeline.training.model_folder import FILES, MODEL_FILE
 from pipeline.training.register import NewVersion, Published
 from pipeline.training.version_tags import TRAINING_KEY, VersionMetadata
+from pipeline.validation.folder import digests
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

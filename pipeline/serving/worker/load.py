@@ -9,11 +9,9 @@ the worker process calls `load_model`. The heavy libraries are imported when the
 """
 
 import contextlib
-import hashlib
 import lzma
 import os
 import re
-import stat
 import struct
 import warnings
 import zipfile
@@ -34,6 +32,7 @@ from pipeline.serving.worker.allow_list import (
     not_allowed,
 )
 from pipeline.validation.documents import members_of, read_json, read_yaml
+from pipeline.validation.folder import NotAFile, hash_below, walk
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -96,23 +95,21 @@ def files_of(folder: Path) -> tuple[File, ...]:
 
     Raises Refused for a link, for anything that is neither file nor folder, and for too many files or bytes.
     """
-    paths = sorted(folder.rglob("*"))
-    if len(paths) > MOST_FILES:
-        raise Refused(f"the model has more than {MOST_FILES:,} files")
-    kinds = {path: path.lstat() for path in paths}
-    if any(stat.S_ISLNK(kind.st_mode) for kind in kinds.values()):
-        raise Refused("the model has a link, which may point outside of it")
-    if any(not stat.S_ISREG(kind.st_mode) and not stat.S_ISDIR(kind.st_mode) for kind in kinds.values()):
-        raise Refused("the model has something that is neither a file nor a folder")
-    regular = {path: kind.st_size for path, kind in kinds.items() if stat.S_ISREG(kind.st_mode)}
-    if sum(regular.values()) > MOST_BYTES:
+    if not folder.is_dir():  # taken away: nothing is below it, and the digest of nothing is no model's
+        return ()
+    entries = []
+    try:
+        for entry in walk(folder):
+            entries.append(entry)
+            if len(entries) > MOST_FILES:
+                raise Refused(f"the model has more than {MOST_FILES:,} files")
+    except NotAFile as error:
+        if error.link:
+            raise Refused("the model has a link, which may point outside of it") from error
+        raise Refused("the model has something that is neither a file nor a folder") from error
+    if sum(entry.size for entry in entries) > MOST_BYTES:
         raise Refused(f"the model is larger than {MOST_BYTES // 2**20} MB")
-    return tuple(File(path.relative_to(folder).as_posix(), size, _sha256(path)) for path, size in regular.items())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return tuple(hash_below(folder, entry.path) for entry in sorted(entries))
 
 
 def load_model(folder: Path, *, allowed_types: Collection[str]) -> LoadedModel:

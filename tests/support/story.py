@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
-from real_server import open_page, picture
+
+from support.real_server import open_page, picture
 
 MODEL = "obesity_classifier"
 FILL_MILLISECONDS = 300_000
