@@ -5,10 +5,15 @@ import streamlit as st
 from dashboard import pages, session
 from dashboard.components import history_lines, widgets, words
 from dashboard.components.history_lines import HistoryLine
-from dashboard.history.champions import champions_over_time
-from dashboard.history.events import BEFORE, event_in_full, events_page, events_table, links_to_other_pages
-from dashboard.history.integrity import integrity
-from dashboard.history.out_of_band_form import out_of_band
+from dashboard.history.events import (
+    BEFORE,
+    champions_over_time,
+    event_in_full,
+    events_page,
+    events_table,
+    links_to_other_pages,
+)
+from dashboard.history.integrity import integrity, out_of_band
 from pipeline.governance.reconcile import pending_sentence
 
 ALL = "All models"

@@ -3,15 +3,18 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+import pandas as pd
 import streamlit as st
 
 from dashboard import pages, session
 from dashboard.components import charts, explanation_charts, widgets, words
-from dashboard.components.explanations import as_pairs, classes_of, sum_check, what_to_know
+from dashboard.components.explanations import as_pairs, classes_of, importance, sum_check, what_to_know
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Prediction, Target
+from pipeline.serving.what_if import Counterfactual, curve_points, points
 from pipeline.validation.rows import CheckedRow, check_row
-from pipeline.validation.schema import InputSchema
+from pipeline.validation.schema import ColumnSchema, InputSchema
+from pipeline.validation.values import unit
 
 
 def answers(row: CheckedRow, targets: Sequence[Target]) -> None:
@@ -76,3 +79,97 @@ def in_words(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{visible(str(name))}: {in_words(each)}" for name, each in value.items())
     return f"{value:.6g}" if isinstance(value, float) else visible(str(value))
+
+
+# What a version would say of another row: one column moves, and the smallest change that gives another class.
+
+ANY = "Any other class"
+MOST_CURVES = 10
+
+
+def what_if(row: CheckedRow, target: Target) -> None:
+    """Moves one column and leaves the others: draws what the version predicts over its range, asked in one request."""
+    schema = target.schema or InputSchema((), "model")
+    movable = {each.name: each for each in schema.columns if len(points(each, row.values[each.name])) > 1}
+    if not movable:
+        st.caption("Nothing says which values its columns may have.")
+        return
+    most_important = [name for name in importance(target.evidence) if name in movable]
+    names = list(dict.fromkeys([*most_important, *movable]))
+    name = st.selectbox("Column to move", names, key="column", bind="query-params", format_func=words.name, width=320)
+    column, value = movable[name], row.values[name]
+    over = curve_points(column, value)
+    rows = [check_row({**row.values, name: each}, schema) for each in over]
+    valid = [(each, checked) for each, checked in zip(over, rows, strict=True) if not checked.problems]
+    predictions = session.scorer().predict_checked(target, [checked for _, checked in valid]).rows
+    axes = (f"{name} ({column.unit})" if column.unit else name, "Probability" if target.probabilities else "Output")
+    figure = explanation_charts.curves(_curves(predictions, target), [each for each, _ in valid], axes, at=value)
+    st.plotly_chart(figure, config=charts.PLAIN, alt="What the version says while one column moves")
+    own = "missing" if value is None else f"{in_words(value)}{unit(column)}"
+    st.text(f"{visible(name)} is {own} in the row.{_classes_met(predictions, target)}")
+    st.caption("All other columns stay as they are: not every such row needs to exist.")
+
+
+def _classes_met(predictions: Sequence[Prediction], target: Target) -> str:
+    met = list(dict.fromkeys(visible(str(each.value), most=60) for each in predictions))
+    return f" Over this range the version predicts {', '.join(met)}." if target.classes else ""
+
+
+def _curves(predictions: Sequence[Prediction], target: Target) -> Mapping[str, list[float]]:
+    """One curve per class, those with the highest probabilities; the output alone where there are no probabilities."""
+    if not target.probabilities:
+        numbers = [float(each.value) for each in predictions if isinstance(each.value, int | float)]
+        return {"Output": numbers} if len(numbers) == len(predictions) else {}
+    classes = classes_of(target.classes, target.evidence)
+    found = {name: [each.probabilities[name] for each in predictions] for name in classes}
+    highest = sorted(found, key=lambda name: -max(found[name]))[:MOST_CURVES]
+    return {name: values for name, values in found.items() if name in highest}
+
+
+def smallest_change(row: CheckedRow, target: Target) -> None:
+    """Searches the smallest change to another class, in the columns that the policy lets a person change."""
+    allowed = session.settings().policy.may_change.get(target.resolved.model, [])
+    may_change = [name for name in allowed if target.schema and target.schema.column(name)]
+    if not target.classes:
+        st.caption("The version answers with a number: there is no other class to reach.")
+    elif not may_change:
+        st.caption("The policy (policy.may_change) names no column of this model that a person could change.")
+    else:
+        _search(row, target, may_change)
+
+
+def _search(row: CheckedRow, target: Target, may_change: list[str]) -> None:
+    present = str(session.scorer().predict_checked(target, [row]).rows[0].value)
+    options = [ANY, *(name for name in classes_of(target.classes, target.evidence) if name != present)]
+    wanted = st.selectbox(
+        "To the class", options, key="to_class", bind="query-params", format_func=words.name, width=320
+    )
+    model, version = target.resolved.model, target.resolved.version
+    to_class, pairs = None if wanted == ANY else str(wanted), as_pairs(row.values)
+    with st.spinner("Searching"):
+        found = session.smallest_change(model, version, target.digest, row=pairs, wanted=to_class)
+    if found is None:
+        st.text("No change of up to three of these columns was found that gives it.")
+    else:
+        _counterfactual(found, row, target)
+    st.caption(f"May change, by the policy: {', '.join(map(words.label, may_change))}. All others stay as they are.")
+
+
+def _counterfactual(found: Counterfactual, row: CheckedRow, target: Target) -> None:
+    probability = found.prediction.probabilities.get(str(found.prediction.value))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        known = "" if probability is None else f", probability {probability:.3f}"
+        st.text(f"Gives {in_words(found.prediction.value)}{known}")
+        st.badge("Confirmed by the version", icon=":material/check_circle:", color="green")
+    changes = []
+    for name, value in found.values.items():
+        column = target.schema.column(name) if target.schema else None
+        changes.append([visible(name), _with_unit(row.values[name], column), _with_unit(value, column)])
+    frame = pd.DataFrame(changes, columns=["Column", "Now", "Then"])
+    st.dataframe(frame, hide_index=True, width=480, key="smallest_change")
+
+
+def _with_unit(value: object, column: ColumnSchema | None) -> str:
+    if value is None:
+        return "missing"
+    return f"{in_words(value)}{unit(column) if column and not isinstance(value, str) else ''}"

@@ -9,10 +9,9 @@ from dashboard.components import widgets
 from dashboard.components.row_form import outside, typed_row
 from dashboard.components.trust import state_line
 from dashboard.predict import picker as predict_picker
-from dashboard.predict.answers import answers
+from dashboard.predict.answers import answers, smallest_change, what_if
 from dashboard.predict.picker import CHAMPION_OPTION, PredictingVersion
 from dashboard.predict.upload import file_of_rows
-from dashboard.predict.what_if import smallest_change, what_if
 from pipeline.serving.predictions import Target
 from pipeline.serving.targets import input_schema
 from pipeline.validation.rows import CheckedRow

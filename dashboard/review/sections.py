@@ -18,7 +18,7 @@ from pipeline.governance.ports import MetricDifference
 from pipeline.governance.review import Review
 from pipeline.governance.text import visible
 from pipeline.model_card import Card
-from pipeline.model_card.data_report import sentences
+from pipeline.model_card.content import sentences
 
 MOST_KEY_FIGURES = 4
 DIGITS = 6  # of a claim: recomputed figures may differ behind the fourth

@@ -12,8 +12,7 @@ from typer.core import TyperCommand
 
 from pipeline.bootstrap import desk, scorer
 from pipeline.cli import tables
-from pipeline.cli.app import Json, Model, Reference, RowText, Version, app, print_out
-from pipeline.cli.printing import note, progress
+from pipeline.cli.app import Json, Model, Reference, RowText, Version, app, note, print_out, progress
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings import Settings, read_settings
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli.printing import digits, json_cell, line, signed, table, when
+from pipeline.cli.app import digits, json_cell, line, signed, table, when
 from pipeline.governance.history import UNREADABLE, given_out_again, one_line_each
 from pipeline.governance.out_of_band import state_text
 from pipeline.governance.reconcile import pending_sentence

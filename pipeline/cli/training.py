@@ -8,11 +8,10 @@ import typer
 
 from pipeline.bootstrap import desk, publisher
 from pipeline.cli import tables
-from pipeline.cli.app import Json, Model, Version, app, print_out, say
-from pipeline.cli.printing import progress
+from pipeline.cli.app import Json, Model, Version, app, print_out, progress, say
 from pipeline.governance.errors import IntegrityFailure
 from pipeline.governance.service import GovernanceService
-from pipeline.model_card.data_report import sentences
+from pipeline.model_card.content import sentences
 from pipeline.settings import VAR, read_settings
 
 Step = Literal["data", "train", "evaluate", "register"]

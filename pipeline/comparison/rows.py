@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.text import first_line
-from pipeline.validation.parquet import Limits, open_parquet
+from pipeline.validation.stored_rows import Limits, open_parquet
 
 Array = NDArray[Any]
 Arrow = Any  # of a library without types

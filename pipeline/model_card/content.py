@@ -4,11 +4,11 @@ The headings follow M. Mitchell et al., Model Cards for Model Reporting, FAT* 20
 registry does not have is listed as missing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.governance.documents import SliceMetrics
+from pipeline.governance.documents import ColumnReport, DataReport, SliceMetrics
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.history import Entry
 from pipeline.governance.ledger import iso
@@ -17,7 +17,45 @@ from pipeline.governance.ports import ModelRecord
 from pipeline.governance.review import Review
 from pipeline.governance.service import GovernanceService
 from pipeline.governance.text import visible
-from pipeline.model_card.data_report import sentences
+
+# What training did to the rows before it used them, in sentences, from the document `data_report.json`.
+
+LONGEST = 60
+DROPPED = {
+    "missing_target": "without a class",
+    "unknown_target": "with an unknown class",
+    "duplicates": "exact duplicates",
+}
+
+
+def sentences(report: DataReport | None) -> list[str]:
+    """What a reader is told; empty where there is no report."""
+    if report is None:
+        return []
+    dropped = ", ".join(f"{count:,} {words}" for name, words in DROPPED.items() if (count := report.dropped.get(name)))
+    repaired = [text for column in report.columns for text in _column(column)]
+    ignored = ", ".join(_text(name) for name in report.extra_columns)
+    return [
+        f"{report.rows_read:,} rows read, {report.rows_used:,} used; dropped: {dropped or 'none'}.",
+        *(repaired or ["No value was clipped or replaced."]),
+        *([f"Columns not used: {ignored}."] if ignored else []),
+    ]
+
+
+def _column(found: ColumnReport) -> Iterator[str]:
+    name, default = visible(found.name, most=LONGEST), _text(found.default)
+    if found.below_minimum:
+        yield f"{name}: {found.below_minimum:,} below {_text(found.minimum)}, clipped to it."
+    if found.above_maximum:
+        yield f"{name}: {found.above_maximum:,} above {_text(found.maximum)}, clipped to it."
+    for value, count in found.unknown.items():
+        yield f"{name}: {visible(value, most=LONGEST)!r} is no category, {_text(count)} times replaced by {default}."
+    if found.missing:
+        yield f"{name}: {found.missing:,} missing, replaced by {default}."
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else visible(str(value), most=LONGEST)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pipeline.governance.errors import InvalidInput
 from pipeline.governance.text import first_line
 from pipeline.settings import Settings
 from pipeline.training.files import digest
-from pipeline.validation.parquet import read_frame
+from pipeline.validation.stored_rows import read_frame
 
 # Generated sample data: survey answers with the columns, units, ranges and classes of the default feature schema.
 

@@ -12,7 +12,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from pipeline.governance.errors import InvalidInput, LedgerBusy
-from pipeline.validation.parquet import read_frame
+from pipeline.validation.stored_rows import read_frame
 
 LOCK_SECONDS = 1800
 

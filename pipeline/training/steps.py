@@ -15,18 +15,16 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from pipeline.explanation.explain import Explainer
+from pipeline.explanation.explain import Explainer, explain_summary, summarise
 from pipeline.explanation.result import to_npz
-from pipeline.explanation.summary import explain_summary, summarise
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings import Settings
 from pipeline.training.candidates import Candidate, build_pipeline, fit_pipeline
 from pipeline.training.clean import clean_rows, feature_schema
 from pipeline.training.data import read_data, schema_digest, split_rows
-from pipeline.training.environment import requirements
 from pipeline.training.evaluate import evaluate_model, latency, write_figures
 from pipeline.training.files import read_json, read_parquet, write_bytes, write_json, write_parquet
-from pipeline.training.lineage import lineage, origin, training_settings
+from pipeline.training.lineage import lineage, origin, requirements, training_settings
 from pipeline.training.model_folder import (
     EXAMPLE_ROWS,
     background_rows,

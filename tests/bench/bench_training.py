@@ -70,8 +70,7 @@ def _by_hand(settings, place: Path) -> None:
     from mlflow.models import infer_signature
     from sklearn.model_selection import StratifiedKFold, cross_val_score
 
-    from pipeline.explanation.explain import Explainer
-    from pipeline.explanation.summary import explain_summary
+    from pipeline.explanation.explain import Explainer, explain_summary
     from pipeline.training.candidates import fit_pipeline
     from support.candidates import untrained
 

@@ -8,7 +8,7 @@ import pytest
 from streamlit import config
 
 from dashboard.components import history_lines
-from dashboard.history.champions import timeline
+from dashboard.history.events import timeline
 from dashboard.history.integrity import exported
 from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import Refused, Unavailable

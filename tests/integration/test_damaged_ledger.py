@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ledgers.revision_0001 import FixedId
-from pipeline.adapters.ledger.checkpoint_file import append_line
+from pipeline.adapters.ledger.check import append_line
 from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import Stage

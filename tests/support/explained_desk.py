@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LinearRegression
 
-from pipeline.explanation.explain import Explainer
+from pipeline.explanation.explain import Explainer, explain_summary, summarise
 from pipeline.explanation.result import to_npz
-from pipeline.explanation.summary import explain_summary, summarise
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
 from pipeline.serving.scorer import LoadingPolicy

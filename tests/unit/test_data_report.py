@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.governance.documents import parse_data_report
-from pipeline.model_card.data_report import sentences
+from pipeline.model_card.content import sentences
 
 REPORT = {
     "rows_read": 2111,

@@ -497,7 +497,7 @@ def test_import_is_cheap():
     """Neither shap nor matplotlib is imported before something is explained, and matplotlib still can be afterwards."""
     script = """
 import sys
-import pipeline.explanation.explain, pipeline.explanation.summary, pipeline.explanation.surrogate
+import pipeline.explanation.explain, pipeline.explanation.explain, pipeline.explanation.sampling
 import pipeline.explanation.wording
 assert not {"shap", "matplotlib"} & set(sys.modules), "imported too early"
 from pipeline.explanation.exact import load_shap

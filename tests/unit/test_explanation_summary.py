@@ -11,10 +11,9 @@ import pytest
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import LinearRegression
 
-from pipeline.explanation.explain import Explainer
+from pipeline.explanation.explain import Explainer, explain_summary, summarise, summary_rows
 from pipeline.explanation.result import MOST_BYTES, Explanation, from_npz, to_json, to_npz
-from pipeline.explanation.summary import explain_summary, summarise, summary_rows
-from pipeline.explanation.surrogate import agreement, second_opinion
+from pipeline.explanation.sampling import agreement, second_opinion
 from pipeline.explanation.wording import Side, contrasts, sentences
 from pipeline.governance.errors import InvalidInput
 

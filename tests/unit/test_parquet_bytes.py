@@ -11,7 +11,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from pipeline.settings import ROOT
-from pipeline.validation.parquet import read_frame
+from pipeline.validation.stored_rows import read_frame
 
 FRAME = pd.DataFrame(
     {
@@ -27,7 +27,7 @@ FRAME = pd.DataFrame(
 )
 OPENS = re.compile(r"\b(?:pd\.read_parquet|pq\.\w*(?:read|File)\w*|parquet\.read_table)\(")
 # The second reads a stream of any size as far as it is asked, and fetches nothing ahead.
-READERS = {"pipeline/validation/parquet.py", "pipeline/serving/batch/read.py"}
+READERS = {"pipeline/validation/stored_rows.py", "pipeline/serving/batch/read.py"}
 WHAT_VERBS_READ = """
 import os, sys
 from pathlib import Path

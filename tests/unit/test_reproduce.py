@@ -19,8 +19,7 @@ from pipeline.reproduce.differences import (
 )
 from pipeline.reproduce.differences import result_differences as differences
 from pipeline.reproduce.recorded import Lineage, RecordedVersion
-from pipeline.reproduce.reproduce import Reproduction
-from pipeline.reproduce.worktree import fresh_interpreter
+from pipeline.reproduce.reproduce import Reproduction, fresh_interpreter
 
 ROWS = pd.DataFrame(
     {

@@ -19,8 +19,7 @@ from pipeline.explanation.result import Explanation, from_npz, to_npz
 from pipeline.governance.errors import InvalidInput
 from pipeline.training.files import read_parquet, write_parquet
 from pipeline.validation.documents import members_of
-from pipeline.validation.example_rows import names_of
-from pipeline.validation.parquet import BROKEN, Limits, first_rows, open_parquet
+from pipeline.validation.stored_rows import BROKEN, Limits, first_rows, names_of, open_parquet
 
 LIMITS = Limits(unpacked_bytes=2**20, rows=100, cells=300)
 FRAME = pd.DataFrame(
@@ -56,7 +55,7 @@ from pathlib import Path
 import psutil
 import pandas as pd
 from pipeline.comparison.rows import read_rows
-from pipeline.validation.parquet import Limits, first_rows
+from pipeline.validation.stored_rows import Limits, first_rows
 import pipeline.serving.worker.operations
 path = Path(sys.argv[1])
 content = path.read_bytes()

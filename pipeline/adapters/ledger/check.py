@@ -4,9 +4,12 @@ Whatever is damaged is a sentence, and what was found before it stays.
 """
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pipeline.adapters.ledger.tables import UNREADABLE
@@ -275,3 +278,64 @@ def read_checkpoint(line: str) -> dict[str, Any] | None:
         return {"registry": kept["registry"], "sequence": int(kept["sequence"]), "hash": str(kept["hash"])}
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None
+
+
+# The checkpoint file: one whole line per decision, kept on the disk before the decision is answered.
+
+TAIL = 65_536  # bytes; a line has about two hundred
+
+
+def append_line(file: Path, line: str) -> None:
+    """Append a line and wait until it is on the disk; the caller sees to it that nobody else does at the same time.
+
+    What a full disk left of a line before is cut off first. Raises OSError, and leaves no part of this line.
+    """
+    new = not file.exists()
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        end = _cut_back(descriptor)
+        _write_whole(descriptor, f"{line}\n".encode(), at=end)
+    finally:
+        os.close(descriptor)
+    if new:
+        _keep_name(file.parent)
+
+
+def read_lines(file: Path) -> list[str]:
+    """Its lines, whatever is in them; none where there is no file. Raises OSError."""
+    return file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
+
+
+def _write_whole(descriptor: int, data: bytes, *, at: int) -> None:
+    try:
+        written = os.pwrite(descriptor, data, at)
+        if written < len(data):
+            os.pwrite(descriptor, data[written:], at + written)  # says why there is no more room
+        os.fsync(descriptor)
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(descriptor, at)
+        raise
+
+
+def _cut_back(descriptor: int) -> int:
+    """The end of the last whole line. One that only lacks its line feed is whole."""
+    size = os.fstat(descriptor).st_size
+    tail = os.pread(descriptor, TAIL, max(size - TAIL, 0))
+    rest = tail.rpartition(b"\n")[2]
+    if not rest:
+        return size
+    if read_checkpoint(rest.decode(errors="replace")):
+        _write_whole(descriptor, b"\n", at=size)
+        return size + 1
+    os.ftruncate(descriptor, size - len(rest))
+    return size - len(rest)
+
+
+def _keep_name(folder: Path) -> None:
+    """A new file is found after a power cut only if its folder was written too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from pipeline.adapters.ledger.check import LedgerCheck, checkpoints_of, read_checkpoint
-from pipeline.adapters.ledger.checkpoint_file import append_line, read_lines
+from pipeline.adapters.ledger.check import LedgerCheck, append_line, checkpoints_of, read_checkpoint, read_lines
 from pipeline.adapters.ledger.schema import (
     FIRST,
     HEAD,

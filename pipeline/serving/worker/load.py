@@ -284,7 +284,7 @@ def input_example(loaded: LoadedModel) -> Rows:
         raise NoInputExample("has no input example to try")
     if name not in loaded.names:
         raise NoInputExample("has no input example to try: its file is missing")
-    from pipeline.validation.example_rows import rows_of_example
+    from pipeline.validation.stored_rows import rows_of_example
 
     path = whole(loaded, name)
     try:

@@ -29,8 +29,7 @@ from pipeline.serving.worker.model_cache import CachedModel, load
 from pipeline.serving.worker.model_inputs import categories_of, with_categories
 from pipeline.serving.worker.outputs import ModelOutput, check_explained, output_of
 from pipeline.serving.worker.protocol import ARROW, Frame
-from pipeline.validation.example_rows import like, names_of
-from pipeline.validation.parquet import Limits, first_rows
+from pipeline.validation.stored_rows import Limits, first_rows, like, names_of
 
 MOST_BACKGROUND_BYTES = 10 * 2**20
 MOST_BACKGROUND_ROWS = 200
@@ -223,18 +222,18 @@ def second_opinion(cached: CachedModel, request: Frame) -> Frame:
 
     Raises InvalidInput, Refused.
     """
-    from pipeline.explanation import surrogate  # noqa: PLC0415 (with scikit-learn)
+    from pipeline.explanation import sampling  # noqa: PLC0415 (with scikit-learn)
 
     frame = _frame(cached, request["rows"])
     background = _background(cached, frame)
-    opinion = surrogate.second_opinion(
+    opinion = sampling.second_opinion(
         cached.loaded.model,
         frame,
         background=background,
         class_index=request["class_index"],
         scale=request["scale"],
     )
-    share = surrogate.agreement(request["contributions"], opinion.weights)
+    share = sampling.agreement(request["contributions"], opinion.weights)
     return {"weights": dict(opinion.weights), "r2": opinion.r2, "scale": opinion.scale, "agreement": share}
 
 
