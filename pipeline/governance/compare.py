@@ -148,7 +148,7 @@ class Comparisons:
 def compared(a: Evidence, b: Evidence, *, paired: Paired | None = None, warning: Gap | None = None) -> Comparison:
     """The comparison of two versions from their evidence and, where there is one, the comparison of their rows."""
     on_rows = {each.metric: MetricRow.compared(each, each.metric) for each in paired.metrics} if paired else {}
-    own = {name: _side_by_side(a, b, name) for name in _metric_names(a, b)}
+    own = {name: _side_by_side(a, b, name) for name in sorted({each.name for each in (*a.metrics(), *b.metrics())})}
     return Comparison(
         a,
         b,
@@ -178,10 +178,6 @@ def different_rows(a: Evidence, b: Evidence) -> Gap | None:
 def not_compared(error: NotFound | InvalidInput) -> Gap:
     """The warning where the rows of one are gone, cannot be read, or turn out to be others."""
     return Gap(NOT_COMPARED, f"Not comparable on the same rows: {error}")
-
-
-def _metric_names(a: Evidence, b: Evidence) -> list[str]:
-    return sorted({metric.name for each in (a, b) for metric in each.metrics()})
 
 
 def _side_by_side(a: Evidence, b: Evidence, name: str) -> MetricRow:

@@ -233,6 +233,7 @@ class Decider:
     def _content(self, request: Request, review: Review) -> dict[str, Any]:
         champion = review.incumbent
         incumbent = champion and {"version": champion.version, "evidence": champion.digest}
+        status = VALIDATED.get(review.move.kind)
         return {
             **self._signed(request.move, request.actor, request.reason),
             "subject": review.evidence.subject(),
@@ -245,7 +246,8 @@ class Decider:
             "approvals": [],
             "request": request.digest,
             "state": review.state,
-            "tags": _validation(review),
+            # Our pipeline registers the tag as "pending"; one of somebody else's with the same name stays as it is.
+            "tags": {VALIDATION_TAG: status} if status and review.evidence.ours else {},
         }
 
     def _named(self, move: Move) -> dict[str, Any]:
@@ -273,7 +275,10 @@ class Decider:
             apply_change(self.registry, change.slot, change.to)
         subject = decided.event.content["subject"]
         if decided.event.changes[0].to is not None and subject.get("version") is not None:
-            self.registry.set_tags(decided.event.model, subject["version"], _mirror(decided))
+            # For readers of MLflow's own screens; nothing here is ever read back.
+            ours = {"signoff.sequence": str(decided.sequence), "signoff.decided_at": iso(decided.event.at)}
+            tags = {**ours, **decided.event.content.get("tags", {})}
+            self.registry.set_tags(decided.event.model, subject["version"], tags)
 
     def _is_open(self, decided: StoredEvent) -> bool:
         slot = self.ledger.slots(decided.event.model).get(decided.event.changes[0].slot)
@@ -338,19 +343,6 @@ def actor_json(actor: Actor, roles: tuple[str, ...]) -> dict[str, Any]:
         "established": actor.established.value,
         "roles": list(roles),
     }
-
-
-def _mirror(decided: StoredEvent) -> dict[str, str]:
-    """For readers of MLflow's own screens; nothing here is ever read back."""
-    ours = {"signoff.sequence": str(decided.sequence), "signoff.decided_at": iso(decided.event.at)}
-    more: Mapping[str, str] = decided.event.content.get("tags", {})
-    return {**ours, **more}
-
-
-def _validation(review: Review) -> dict[str, str]:
-    """The tag that our pipeline registers as "pending"; one of somebody else's with the same name stays as it is."""
-    status = VALIDATED.get(review.move.kind)
-    return {VALIDATION_TAG: status} if status and review.evidence.ours else {}
 
 
 def _outcome(

@@ -223,7 +223,10 @@ def parse_evaluation(document: Json) -> Evaluation:
     return Evaluation(
         n=_count(found.get("n")),
         confidence=number(found.get("confidence")),
-        metrics={name: _metric(_object(entry)) for name, entry in _object(found.get("metrics")).items()},
+        metrics={
+            name: MeasuredMetric(*(number(_object(entry).get(key)) for key in ("value", "low", "high")))
+            for name, entry in _object(found.get("metrics")).items()
+        },
         per_class=tuple(
             ClassMetrics(
                 each.get("class"),
@@ -250,16 +253,12 @@ def parse_evaluation(document: Json) -> Evaluation:
     )
 
 
-def _metric(entry: Mapping[str, Json]) -> MeasuredMetric:
-    return MeasuredMetric(number(entry.get("value")), number(entry.get("low")), number(entry.get("high")))
-
-
 def _confusion(found: Mapping[str, Json]) -> ConfusionMatrix | None:
     """None where the document holds no square matrix of numbers."""
     classes, lines = _items(found.get("classes")), _items(found.get("matrix"))
     if classes is None or lines is None or len(lines) != len(classes):
         return None
-    counts = tuple(tuple(_numbers(_items(line) or ())) for line in lines)
+    counts = tuple(tuple(n for each in _items(line) or () if (n := number(each)) is not None) for line in lines)
     return ConfusionMatrix(classes, counts) if all(len(line) == len(classes) for line in counts) else None
 
 
@@ -387,7 +386,3 @@ def _items(value: object) -> tuple[Json, ...] | None:
 def _objects(value: object) -> Iterator[Mapping[str, Json]]:
     """The entries of a list that are objects."""
     return (each for each in _items(value) or () if isinstance(each, Mapping))
-
-
-def _numbers(values: tuple[Json, ...]) -> Iterator[float]:
-    return (found for value in values if (found := number(value)) is not None)

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -158,6 +158,7 @@ def manifest_digest(files: Iterable[File]) -> str:
 def _facts(record: VersionRecord) -> dict[str, Any]:
     row = record.row
     ours = row.tags.get(OUR_TAG) == OUR_VALUE
+    mirrors = {key for key in row.tags if key.startswith(MIRROR_PREFIX) or (ours and key == VALIDATION_TAG)}
     return {
         "model": row.model,
         "version": row.version,
@@ -171,17 +172,13 @@ def _facts(record: VersionRecord) -> dict[str, Any]:
         "stage": row.stage.value,
         "aliases": sorted(row.aliases),
         "description": row.description,
-        "tags": {key: value for key, value in row.tags.items() if not _mirrors(key, ours=ours)},
+        "tags": {key: value for key, value in row.tags.items() if key not in mirrors},
         "params": dict(row.params),
         "metrics": dict(row.metrics),
         "ours": ours,
         # Only where there are any: evidence from before they were read keeps its digest.
         **({"datasets": dict(record.datasets)} if record.datasets else {}),
     }
-
-
-def _mirrors(tag: str, *, ours: bool) -> bool:
-    return tag.startswith(MIRROR_PREFIX) or (ours and tag == VALIDATION_TAG)
 
 
 def _files(files: ModelFiles, *, present: bool) -> dict[str, Any]:
@@ -320,14 +317,12 @@ class Recomputation:
 
 def check_claims(evidence: Evidence, measured: RecomputedMetrics) -> Recomputation:
     """Holds each metric that the version claims against the one measured now."""
-    return Recomputation(measured, tuple(_claims(evidence, measured.metrics)))
-
-
-def _claims(evidence: Evidence, recomputed: Mapping[str, float]) -> Iterator[Claim]:
-    for name, value in sorted(recomputed.items()):
-        measured = evidence.evaluation.metrics.get(name)
+    claims: list[Claim] = []
+    for name, value in sorted(measured.metrics.items()):
+        evaluated = evidence.evaluation.metrics.get(name)
         sources = {
-            "evaluation": None if measured is None else measured.value,
+            "evaluation": None if evaluated is None else evaluated.value,
             "run": number(evidence.content["metrics"].get(name)),
         }
-        yield from (Claim(name, source, claimed, value) for source, claimed in sources.items() if claimed is not None)
+        claims += [Claim(name, source, claimed, value) for source, claimed in sources.items() if claimed is not None]
+    return Recomputation(measured, tuple(claims))

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 
 from pipeline.governance.errors import NotFound
-from pipeline.governance.ledger import Event, StoredEvent
+from pipeline.governance.ledger import Event
 from pipeline.governance.ports import Ledger
 
 
@@ -17,23 +18,22 @@ def export(ledger: Ledger, model: str | None = None) -> Iterator[str]:
     quoted: dict[str, None] = {}
     yield '{"events": ['
     for index, stored in enumerate(ledger.events()):
-        yield f"{',' if index else ''}\n{_row(stored)}"
+        row = {
+            "sequence": stored.sequence,
+            "previous_hash": stored.previous_hash,
+            "hash": stored.hash,
+            "body": stored.body,
+        }
+        yield f"{',' if index else ''}\n{json.dumps(row, ensure_ascii=False)}"
         if model in (None, stored.event.model):
             quoted |= dict.fromkeys(_digests(stored.event))
     yield '\n],\n"evidence": {'
     for index, digest in enumerate(quoted):
-        yield f"{',' if index else ''}\n{json.dumps(digest)}: {json.dumps(_text(ledger, digest), ensure_ascii=False)}"
+        text = None
+        with suppress(NotFound):
+            text = ledger.evidence(digest)
+        yield f"{',' if index else ''}\n{json.dumps(digest)}: {json.dumps(text, ensure_ascii=False)}"
     yield "\n}}\n"
-
-
-def _row(stored: StoredEvent) -> str:
-    row = {
-        "sequence": stored.sequence,
-        "previous_hash": stored.previous_hash,
-        "hash": stored.hash,
-        "body": stored.body,
-    }
-    return json.dumps(row, ensure_ascii=False)
 
 
 def _digests(event: Event) -> list[str]:
@@ -41,10 +41,3 @@ def _digests(event: Event) -> list[str]:
     incumbent = event.content.get("incumbent") or {}
     found = (event.content.get("evidence"), incumbent.get("evidence"))
     return [digest for digest in found if digest is not None]
-
-
-def _text(ledger: Ledger, digest: str) -> str | None:
-    try:
-        return ledger.evidence(digest)
-    except NotFound:
-        return None

@@ -320,16 +320,13 @@ def check_gates(facts: Facts, rules: Mapping[str, GateRule]) -> list[GateResult]
     results = []
     for name, rule in (rules if facts.recomputation is None else {**WHEN_ASKED, **rules}).items():
         found = GATES[name](facts, rule)
-        mode = _mode(name, rule, found, ours=facts.evidence.ours)
+        mode = rule.mode_for(ours=facts.evidence.ours, present=found.present)
+        softened = name in WARNS_WHEN_MISSING and not found.present and rule.missing is None
+        if softened and mode is Mode.PREVENT:
+            mode = Mode.WARN
         why = "" if found.passed else found.why
         results.append(GateResult(name, found.observed, found.required, found.passed, mode, why))
     return results
-
-
-def _mode(name: str, rule: GateRule, found: Observation, *, ours: bool) -> Mode:
-    mode = rule.mode_for(ours=ours, present=found.present)
-    softened = name in WARNS_WHEN_MISSING and not found.present and rule.missing is None
-    return Mode.WARN if softened and mode is Mode.PREVENT else mode
 
 
 def _compared(facts: Facts) -> Sequence[MetricDifference]:

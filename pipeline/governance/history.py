@@ -167,6 +167,8 @@ def entry(stored: StoredEvent | UnreadableEvent) -> Entry:
     actor: Mapping[str, Any] = content.get("actor") or {}
     subject: Mapping[str, Any] = content.get("subject") or {}
     shown = _shown_change(event, subject)
+    # For an out-of-band change or a conflict, what was seen comes after; for everything else what was asked for.
+    seen = event.type in (EventType.OUT_OF_BAND, EventType.CONFLICT)
     return Entry(
         sequence=stored.sequence,
         type=event.type,
@@ -178,7 +180,7 @@ def entry(stored: StoredEvent | UnreadableEvent) -> Entry:
         version=_version(event, subject, shown),
         slot=shown.slot.label if shown else None,
         before=shown.expected if shown else None,
-        after=_after(event, shown) if shown else content.get("to"),
+        after=(shown.observed if seen else shown.to) if shown else content.get("to"),
         evidence=content.get("evidence"),
         meaning=content.get("meaning"),
         why=content.get("why"),
@@ -271,11 +273,6 @@ def _created_at(content: Mapping[str, Any], version: int | None) -> str | None:
     subject: Mapping[str, Any] = content.get("subject") or {}
     created_at: str | None = subject.get("created_at") if subject.get("version") == version else None
     return created_at
-
-
-def _after(event: Event, change: SlotChange) -> str | None:
-    """What was seen, for an out-of-band change or a conflict; for everything else what was asked for."""
-    return change.observed if event.type in (EventType.OUT_OF_BAND, EventType.CONFLICT) else change.to
 
 
 def moment(model: str, events: Iterable[StoredEvent], at: datetime) -> Moment:

@@ -274,12 +274,8 @@ def _cores(words: list[str]) -> Iterator[tuple[list[str], bool]]:
 
 def _leading(words: list[str]) -> list[str]:
     """The words from the first one that only stand around a name; a number alone does not begin one."""
-    count = next((i for i, word in enumerate(words) if not _is_around(word)), len(words))
-    return words[:count]
-
-
-def _is_around(word: str) -> bool:
-    return word in AROUND or word in SPREADS or NUMBERED.fullmatch(word) is not None
+    own = (i for i, word in enumerate(words) if word not in AROUND | SPREADS and not NUMBERED.fullmatch(word))
+    return words[: next(own, len(words))]
 
 
 def _core_direction(core: list[str], rules: MetricRules) -> Direction | None:

@@ -8,7 +8,10 @@ INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 def visible(text: str, *, most: int = 0) -> str:
     """The text on one line, control and format characters escaped; `most` > 0 cuts it with an ellipsis."""
-    shown = "".join(_escape(each) if unicodedata.category(each) in INVISIBLE else each for each in text)
+    shown = "".join(
+        c.encode("unicode_escape", "surrogatepass").decode("ascii") if unicodedata.category(c) in INVISIBLE else c
+        for c in text
+    )
     return f"{shown[: most - 1]}…" if most and len(shown) > most else shown
 
 
@@ -16,7 +19,3 @@ def first_line(error: BaseException | str, *, most: int = LONGEST_LINE) -> str:
     """The first line of an error's text, safe to show and cut to `most` characters; without text the error's class."""
     line = str(error).strip().partition("\n")[0]
     return visible(line if line or isinstance(error, str) else type(error).__name__, most=most)
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -183,7 +183,9 @@ def _metrics(evidence: Evidence) -> Section:
         () if baseline is None else (f"Always the most frequent class would reach an accuracy of {baseline:.4f}.",)
     )
     missing = () if rows else ("No metrics.",)
-    heads = ("Metric", "Value", f"Low ({_confidence(evidence)})", "High", "n")
+    confidence = evidence.evaluation.confidence
+    interval = "interval" if confidence is None else f"{confidence:.0%} interval"
+    heads = ("Metric", "Value", f"Low ({interval})", "High", "n")
     return Section("Metrics", sentences, _numbers(heads, rows), missing)
 
 
@@ -280,11 +282,6 @@ def _gaps(evidence: Evidence) -> Section:
     gaps = tuple(f"{gap.name}: {one_line(gap.text)}" for gap in evidence.gaps)
     nothing = () if gaps else ("The registry has everything that it was asked for.",)
     return Section("Missing in the registry", nothing, missing=gaps)
-
-
-def _confidence(evidence: Evidence) -> str:
-    found = evidence.evaluation.confidence
-    return "interval" if found is None else f"{found:.0%} interval"
 
 
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table | None:

@@ -95,7 +95,14 @@ def read_recorded(reader: ModelReader, model: str, version: int) -> RecordedVers
     if record.row.tags.get(OUR_TAG) != OUR_VALUE:
         raise Refused(f"{label}: was not made by this pipeline, so there is no recipe to rebuild it from")
     documents = reader.files(record).documents
-    lineage = _lineage(documents.get(LINEAGE), label)
+    try:
+        lineage = Lineage.model_validate(documents.get(LINEAGE))
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in problem["loc"]) or "the document"
+        raise NotFound(
+            f"{label}: {document_path(LINEAGE)} has no usable record of {where} ({problem['msg']})"
+        ) from error
     evaluation = documents.get(EVALUATION)
     if not isinstance(evaluation, dict):
         raise NotFound(
@@ -111,17 +118,6 @@ def read_recorded(reader: ModelReader, model: str, version: int) -> RecordedVers
         rows=reader.read_file(record, EVALUATION_ROWS),
         notes=(*gaps, *_about_the_tree(lineage.git, settings_kept=not gaps)),
     )
-
-
-def _lineage(document: Json, label: str) -> Lineage:
-    try:
-        return Lineage.model_validate(document)
-    except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in problem["loc"]) or "the document"
-        raise NotFound(
-            f"{label}: {document_path(LINEAGE)} has no usable record of {where} ({problem['msg']})"
-        ) from error
 
 
 def _settings(document: Json, lineage: Lineage) -> tuple[dict[str, Json], tuple[str, ...]]:

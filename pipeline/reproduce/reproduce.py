@@ -79,18 +79,15 @@ def fresh_interpreter(code: Path, folder: Path, *, python: str) -> Path:
 
     python: the recorded version; another Python of the same minor release is taken, else this one.
     """
-    wanted = f"python{'.'.join(python.split('.')[:2])}"
-    base = next(filter(_runs, filter(None, [shutil.which(wanted)])), sys.executable)
+    base = shutil.which(f"python{'.'.join(python.split('.')[:2])}")
+    # A pyenv shim exists for versions that are not active, and does not run.
+    if base is None or subprocess.run([base, "-c", USABLE], capture_output=True, check=False).returncode:  # noqa: S603
+        base = sys.executable
     _quietly([base, "-m", "venv", str(folder)], code)
     interpreter = folder / "bin" / "python"
     pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt")
     _quietly([str(interpreter), *pip], code)
     return interpreter
-
-
-def _runs(program: str) -> bool:
-    """A pyenv shim exists for versions that are not active, and does not run."""
-    return subprocess.run([program, "-c", USABLE], capture_output=True, check=False).returncode == 0  # noqa: S603
 
 
 def _quietly(command: Sequence[str], folder: Path) -> None:

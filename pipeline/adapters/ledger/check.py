@@ -73,7 +73,9 @@ class ChainCheck:
         except UNREADABLE:
             self._problems.append(f"event {sequence}: cannot be read")
             return
-        if copies != [_written_type(event, body), event.model, event.decision, event.key]:
+        # The body may name the event's type by an earlier name.
+        written = next((name for name in WRITTEN.get(event.type, ()) if f'"type":"{name}"' in body), event.type.value)
+        if copies != [written, event.model, event.decision, event.key]:
             self._problems.append(f"event {sequence}: its columns differ from its body")
 
     def add(self, problem: str) -> None:
@@ -234,11 +236,6 @@ class LedgerCheck:
         return {_text(name): _digest(body) for name, body in rows}
 
 
-def _written_type(event: Event, body: str) -> str:
-    """The name of the event's type in its body, which may be an earlier one."""
-    return next((name for name in WRITTEN.get(event.type, ()) if f'"type":"{name}"' in body), event.type.value)
-
-
 def _text(value: object) -> str:
     return value if isinstance(value, str) else repr(value)
 
@@ -298,7 +295,12 @@ def append_line(file: Path, line: str) -> None:
     finally:
         os.close(descriptor)
     if new:
-        _keep_name(file.parent)
+        # A new file is found after a power cut only if its folder was written too.
+        folder = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def read_lines(file: Path) -> list[str]:
@@ -330,12 +332,3 @@ def _cut_back(descriptor: int) -> int:
         return size + 1
     os.ftruncate(descriptor, size - len(rest))
     return size - len(rest)
-
-
-def _keep_name(folder: Path) -> None:
-    """A new file is found after a power cut only if its folder was written too."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -288,7 +288,11 @@ class SqlLedger:
         return str(body)
 
     def problems(self, checkpoints: Sequence[Path] = ()) -> list[str]:
-        lines, unread = self._checkpoint_lines()
+        lines, unread = [], []
+        try:
+            lines = read_lines(self.checkpoint_file)
+        except OSError as error:
+            unread.append(f"checkpoint file: cannot be read ({error.strerror})")
         registry = self._id()
         for file in checkpoints:
             copied = _lines_of(file)
@@ -339,13 +343,6 @@ class SqlLedger:
             raise NotFound(f"ledger: there is none at {self._file}; the first decision makes it")
         with self._write():
             return Upgrade(before, HEAD)
-
-    def _checkpoint_lines(self) -> tuple[list[str], list[str]]:
-        """The lines, and why there are none where the file cannot be read."""
-        try:
-            return read_lines(self.checkpoint_file), []
-        except OSError as error:
-            return [], [f"checkpoint file: cannot be read ({error.strerror})"]
 
     @contextmanager
     def _read(self) -> Iterator[Opened]:

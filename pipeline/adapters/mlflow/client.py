@@ -4,6 +4,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,9 @@ class LoggedModels:
     def owns(self, versions: Sequence[tuple[str | None, str]]) -> list[Own]:
         """Of each version, given by its run id and source."""
         found = {each.model_id: each for each in self._search("source_run_id", {run for run, _ in versions if run})}
-        of_run = _by_run(found.values())
+        of_run: dict[str | None, list[Link]] = defaultdict(list)
+        for each in sorted(found.values(), key=lambda each: (-each.creation_timestamp, each.model_id)):
+            of_run[each.source_run_id].append(_link(each))
         sources = followed((source for _, source in versions), self._sources)
         ids = [linked(source, of_run.get(run, ())) for (run, _), source in zip(versions, sources, strict=True)]
         missing = {each for each in ids if each and each not in found}
@@ -77,13 +80,6 @@ class LoggedModels:
         zeros = {(each.run_id, each.key) for model in models for each in model.metrics or () if each.value == 0}
         runs = self._runs(sorted({run for run, _ in zeros if run}))
         return {(run, name) for run, name in zeros if run in runs and math.isnan(runs[run].data.metrics.get(name, 0.0))}
-
-
-def _by_run(models: Iterable["LoggedModel"]) -> Mapping[str | None, Sequence[Link]]:
-    by_run: dict[str | None, list[Link]] = defaultdict(list)
-    for each in sorted(models, key=lambda each: (-each.creation_timestamp, each.model_id)):
-        by_run[each.source_run_id].append(_link(each))
-    return by_run
 
 
 def _link(model: "LoggedModel") -> Link:
@@ -136,17 +132,11 @@ class ClientReader:
             # A version tells its model's name too: what a server leaves out of its list is asked for by name.
             unlisted = set(numbers) - {each.name for each in found}
             models = [each for each in found if PROMPT_TAG not in each.tags]
-            models += [each for name in sorted(unlisted) for each in self._named(name)]
+            for name in sorted(unlisted):
+                with suppress(NotFound), mlflow_errors(f"model {name!r}", on_invalid=NotFound):  # prompt, or deleted
+                    models.append(self._client.get_registered_model(name))
         records = [_model_record(each, numbers.get(each.name, [])) for each in models]
         return sorted(records, key=lambda record: record.name)
-
-    def _named(self, name: str) -> list["RegisteredModel"]:
-        """Empty for a prompt, and for what was deleted meanwhile."""
-        try:
-            with mlflow_errors(f"model {name!r}", on_invalid=NotFound):
-                return [self._client.get_registered_model(name)]
-        except NotFound:
-            return []
 
     def model(self, name: str) -> ModelRecord:
         with mlflow_errors(f"model {name!r}", on_invalid=NotFound):
@@ -165,7 +155,8 @@ class ClientReader:
             versions = sorted(self._versions(model), key=lambda each: -int(each.version))
             owns = self._owns(versions)
             # What a model has of its own is not asked of its run: each run costs as much as each model.
-            asked = [each for each, own in zip(versions, owns, strict=True) if not _is_complete(own)]
+            complete = [own.logged.metrics and own.logged.params for own in owns]
+            asked = [each for each, whole in zip(versions, complete, strict=True) if not whole]
             runs = self._runs(sorted({each.run_id for each in asked if each.run_id}))
         wanted = None if metrics is None else set(metrics)
         return [
@@ -314,10 +305,6 @@ def _facts(runs: dict[str, "Run"], run_id: str | None) -> RunFacts:
 
 def _figures(found: "ModelVersion", runs: dict[str, "Run"], own: Own) -> Figures:
     return figures(found.run_id or None, _facts(runs, found.run_id), own)
-
-
-def _is_complete(own: Own) -> bool:
-    return bool(own.logged.metrics and own.logged.params)
 
 
 def _quoted(ids: Sequence[str], *, most: int) -> Iterator[str]:

@@ -171,12 +171,10 @@ def _precedence(each: LoggedMetric) -> tuple[bool, int, int, int, str]:
 
 def _several(chosen: LoggedMetric, others: Sequence[LoggedMetric]) -> str:
     on = f"as measured on {chosen.dataset}" if chosen.dataset else "as logged without a dataset"
-    other_values = ", ".join(f"{_shown(each.value)} on {each.dataset}" for each in others)
+    other_values = ", ".join(
+        f"{'no number' if each.value is None else f'{each.value:.4g}'} on {each.dataset}" for each in others
+    )
     return f"The metric {chosen.name} counts {on}; it is {other_values}."
-
-
-def _shown(value: float | None) -> str:
-    return "no number" if value is None else f"{value:.4g}"
 
 
 MOST_IDS = 500
@@ -213,7 +211,10 @@ class TableModels:
         self.links = Links()
         self.links.add(query(LINKS, {"name": model}))
         ids = self._linked(rows)
-        self._extend({each for each in ids if each and each not in self.links.by_id})
+        # Models that another version, or a folder, leads to.
+        for keys in _chunks({each for each in ids if each and each not in self.links.by_id}):
+            marks = ", ".join(f":{each}" for each in keys)
+            self.links.add(query(SOME_LINKS.format(models=f"({marks})"), keys))
         self.ids = [each if each in self.links.by_id else None for each in ids]
         direct = {source[DIRECT_ID] for _, source in rows if source and source.startswith(DIRECT)}
         self._elsewhere = {each for each in self.ids if each} - direct
@@ -224,7 +225,7 @@ class TableModels:
         """Most sources name their model; only for the others more is looked up."""
         ids = [source[DIRECT_ID] if source and source.startswith(DIRECT) else None for _, source in rows]
         others = [i for i, (_, source) in enumerate(rows) if ids[i] is None and source and LED.search(source)]
-        sources = followed((rows[i][1] for i in others), self._sources)
+        sources = followed((rows[i][1] for i in others), lambda model: dict(self._query(SOURCES, {"name": model})))
         for i, source in zip(others, sources, strict=True):
             ids[i] = linked(source, self.links.of_run(rows[i][0]))
         return ids
@@ -268,15 +269,6 @@ class TableModels:
             marks = ", ".join(f":{each}" for each in keys)
             found += self._query(statement.format(models=f"({marks})", where=where), {**keys, **names})
         return found
-
-    def _extend(self, missing: set[str]) -> None:
-        """Models that another version, or a folder, leads to."""
-        for keys in _chunks(missing):
-            marks = ", ".join(f":{each}" for each in keys)
-            self.links.add(self._query(SOME_LINKS.format(models=f"({marks})"), keys))
-
-    def _sources(self, model: str) -> Mapping[int, str]:
-        return dict(self._query(SOURCES, {"name": model}))
 
 
 def own_of(query: Query, source: str, run_id: str | None) -> Own:

@@ -35,7 +35,8 @@ def _check_server(uri: str, *, least: tuple[int, int], why: str) -> None:
 
     Imports MLflow, and raises what its requests raise; Unavailable for a version outside of what is supported.
     """
-    if _is_folder(uri) and os.environ.get(ALLOW_FOLDERS, "").lower() not in {"true", "1"}:
+    is_folder = uri.startswith("file:") or (":" not in uri and uri != "databricks")
+    if is_folder and os.environ.get(ALLOW_FOLDERS, "").lower() not in {"true", "1"}:
         raise Unavailable(
             "The registry is a folder, which MLflow reads no more: run `mlflow migrate-filestore` and give the address "
             f"of the database, or set {ALLOW_FOLDERS}=true."
@@ -52,11 +53,6 @@ def _check_server(uri: str, *, least: tuple[int, int], why: str) -> None:
         raise Unavailable(
             f"The registry's server runs MLflow {found[0]}: {why} those from {oldest} up to {NEWEST_MAJOR}.x."
         )
-
-
-def _is_folder(uri: str) -> bool:
-    """A path, or a file: address."""
-    return uri.startswith("file:") or (":" not in uri and uri != "databricks")
 
 
 ADDRESSES = "sqlite:////path/mlflow.db or http://127.0.0.1:5000; folders are read no more since MLflow 3.13"
