@@ -1,4 +1,6 @@
-"""The one place that reads Parquet bytes: on the thread that asks, and with no other one started.
+"""Reads rows that are stored with a version: Parquet files and input examples.
+
+Parquet is read here alone, on the thread that asks, and with no other one started.
 
 An Arrow thread that still runs when the process ends is ended while it holds C++ frames, and the whole process aborts,
 once in some fifty times (apache/arrow#34314, #45017). One starts as soon as a Python object is read from or columns are
