@@ -57,13 +57,15 @@ def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
     figure = go.Figure()
     most = max((point.n for points in curves.values() for point in points), default=1)
     for (name, points), symbol in zip(curves.items(), ("circle", "diamond"), strict=False):
+        # The area of a dot grows with n.
+        sizes = [SMALLEST_DOT + (LARGEST_DOT - SMALLEST_DOT) * float((point.n / most) ** 0.5) for point in points]
         figure.add_scatter(
             x=[point.probability for point in points],
             y=[point.right for point in points],
             customdata=[point.n for point in points],
             mode="lines+markers",
             cliponaxis=False,  # a share of 0 lies on the edge
-            marker={"size": [_dot_size(point.n, most) for point in points], "symbol": symbol},
+            marker={"size": sizes, "symbol": symbol},
             name=name,
             hovertemplate="probability %{x:.2f}, right %{y:.2f}<br>n = %{customdata:,}<extra></extra>",
         )
@@ -120,8 +122,3 @@ def importances(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
     figure.update_layout(barmode="group", bargap=0.25, legend=LEGEND_ABOVE)
     figure.update_xaxes(tickformat=".0%", title="Share of the total")
     return figure.update_yaxes(autorange="reversed")
-
-
-def _dot_size(n: int, most: int) -> float:
-    """In pixels: the area of the dot grows with n."""
-    return SMALLEST_DOT + (LARGEST_DOT - SMALLEST_DOT) * float((n / most) ** 0.5)

@@ -152,7 +152,14 @@ def different(comparison: Comparison) -> None:
         st.caption(f"{words.count(n, 'difference') if n else 'No differences'}, {found.equal:,} equal.")
         frame = tables.differences(comparison, section, only=only)
         if not frame.empty:
-            _differences_table(frame, section)
+            st.dataframe(
+                frame,
+                hide_index=True,
+                height=widgets.height_of(len(frame)),
+                column_config={tables.RESULT: badge_column(RESULT_COLOURS, 105)},
+                placeholder=words.NOTHING,
+                alt=f"{section} of both versions",
+            )
 
 
 def _side(evidence: Evidence, role: str) -> None:
@@ -216,17 +223,6 @@ def _metrics_table(frame: pd.DataFrame, comparison: Comparison, alt: str) -> Non
         },
         placeholder=words.NOTHING,
         alt=alt,
-    )
-
-
-def _differences_table(frame: pd.DataFrame, section: str) -> None:
-    st.dataframe(
-        frame,
-        hide_index=True,
-        height=widgets.height_of(len(frame)),
-        column_config={tables.RESULT: badge_column(RESULT_COLOURS, 105)},
-        placeholder=words.NOTHING,
-        alt=f"{section} of both versions",
     )
 
 

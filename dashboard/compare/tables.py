@@ -49,8 +49,10 @@ def counts(rows: Iterable[MetricRow]) -> dict[str, int]:
 
 
 def metrics(comparison: Comparison) -> pd.DataFrame:
-    """Every metric of either version; verdicts only where both were evaluated on the same rows."""
-    found = _ranked(comparison.metrics)
+    """Every metric of either version, well-known first; verdicts only where both were evaluated on the same rows."""
+    known = [*tables.FIRST_METRICS, "calibration_error"]
+    rank = {name: index for index, name in enumerate(known)}
+    found = sorted(comparison.metrics, key=lambda row: (rank.get(row.name, len(rank)), row.name))
     frame = metric_rows("Metric", found, heads(comparison))
     for head, evidence in zip(heads(comparison), (comparison.a, comparison.b), strict=True):
         intervals = [_own_interval(evidence, row) for row in found]
@@ -172,7 +174,9 @@ def flips(rows: Sequence[Flip], names: tuple[str, str]) -> pd.DataFrame:
     }
     for name in list(rows[0].inputs)[:MOST_INPUTS] if rows else ():
         head = tables.cell(name)
-        columns[f"{head} (input)" if head in columns else head] = [_plain(flip.inputs.get(name)) for flip in rows]
+        values = [flip.inputs.get(name) for flip in rows]
+        shown = [tables.cell(value) if isinstance(value, str) else value for value in values]
+        columns[f"{head} (input)" if head in columns else head] = shown
     return pd.DataFrame(columns)
 
 
@@ -188,13 +192,6 @@ def actual_classes(rows: Sequence[Flip]) -> list[str]:
 
 def _verdict(row: MetricRow) -> list[str]:
     return [VERDICTS[row.verdict]] if row.verdict in VERDICTS else []
-
-
-def _ranked(found: Iterable[MetricRow]) -> list[MetricRow]:
-    """Well-known metrics first, then by name."""
-    known = [*tables.FIRST_METRICS, "calibration_error"]
-    rank = {name: index for index, name in enumerate(known)}
-    return sorted(found, key=lambda row: (rank.get(row.name, len(rank)), row.name))
 
 
 def _own_interval(evidence: Evidence, row: MetricRow) -> str | None:
@@ -215,7 +212,3 @@ def _all_of(comparison: Comparison, section: str) -> Mapping[str, Any]:
 def _shown(value: object) -> str | None:
     """None stays: the table shows that there is nothing."""
     return None if value is None else tables.cell(value)
-
-
-def _plain(value: object) -> object:
-    return tables.cell(value) if isinstance(value, str) else value

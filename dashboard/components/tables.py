@@ -20,7 +20,7 @@ from pipeline.governance.text import visible
 
 SHARES = ("accuracy", "f1_macro", "f1_weighted", "precision_macro", "recall_macro")
 FIRST_METRICS = (*SHARES, "log_loss")
-OWNER_TAGS = ("owner", "mlflow.user", "produced_by")
+OWNER_TAGS = ("owner", "mlflow.user", "produced_by")  # ours, else MLflow's user, else what made the version
 TEXT_COLUMN = "text"  # what the filter looks at, not shown
 LONGEST_CELL = 300
 Gates = Mapping[tuple[int, str | None], GateCount]
@@ -37,18 +37,13 @@ def versions(rows: Sequence[VersionRow], metrics: Sequence[str], gates: Gates = 
             "Gates": [_gate_words(gates.get((row.version, iso(row.created_at)))) for row in rows],
             "Type": [cell(row.tags.get("model_type", "")) for row in rows],
             "Created": [utc(row.created_at) for row in rows],
-            "Owner": [_owner(row.tags) for row in rows],
+            "Owner": [cell(next((row.tags[name] for name in OWNER_TAGS if row.tags.get(name)), "")) for row in rows],
             "Status": [row.status.removesuffix("_REGISTRATION") for row in rows],
             "Description": [cell(row.description) for row in rows],
         }
     )
     frame[TEXT_COLUMN] = [_searched(row) for row in rows]
     return frame
-
-
-def _owner(tags: Mapping[str, str]) -> str:
-    """The owner that a tag names: ours, else MLflow's user, else what made the version."""
-    return cell(next((tags[name] for name in OWNER_TAGS if tags.get(name)), ""))
 
 
 def _gate_words(count: GateCount | None) -> str:

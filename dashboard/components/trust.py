@@ -1,6 +1,6 @@
 """Whether a version may be used: its trust state as badges, boxes and sentences, the same on every page."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import wait
 from typing import Any
 
@@ -91,7 +91,8 @@ def with_trust(found: pd.DataFrame, model: str) -> pd.DataFrame:
     """
     used = (found["Stage"].isin(IN_USE) | found["Aliases"].map(bool)).sort_values(ascending=False, kind="stable")
     asked = [int(each) for each in found["Version"].loc[used.index[:MOST_LOOKED_AT]]]
-    seen = dict(zip(asked, _words(model, asked), strict=True))
+    states = _looked_at([(model, version) for version in asked], LOOK_SECONDS)
+    seen = {version: [_word(state.state)] for (_, version), state in states.items() if state}
     shown = found.copy()
     after_aliases = list(shown.columns).index("Aliases") + 1
     shown.insert(after_aliases, COLUMN, [seen.get(int(each), [NOT_LOOKED_AT]) for each in found["Version"]])
@@ -113,11 +114,6 @@ def unusable(versions: Iterable[Named]) -> set[Named]:
     """The versions that are untrusted or tampered, as far as that is known within GLANCE_SECONDS."""
     states = _looked_at(versions, GLANCE_SECONDS)
     return {named for named, state in states.items() if state and not state.usable}
-
-
-def _words(model: str, versions: Sequence[int]) -> list[list[str]]:
-    states = _looked_at([(model, version) for version in versions], LOOK_SECONDS)
-    return [[_word(state.state) if state else NOT_LOOKED_AT] for state in states.values()]
 
 
 def _looked_at(versions: Iterable[Named], seconds: float) -> dict[Named, TrustState | None]:

@@ -105,31 +105,28 @@ def event_in_full(line: HistoryLine) -> None:
         st.subheader(f"Event {entry.sequence}: {history_lines.event_word(entry)[2:].lower()}", anchor=False)
         if text := entry.why or entry.reason:
             st.text(text)
-        widgets.facts(_facts(line))
+        warnings = line.fact("accepted_warnings")
+        widgets.facts(
+            {
+                "When": words.when(entry.at) if entry.at else None,
+                "Who": entry.signature or "",
+                "Model": entry.model,
+                "Version": entry.version,
+                "Registered": words.moment(entry.created_at) or None,
+                "Change": history_lines.change(entry),
+                "Reason": entry.reason if entry.why else None,
+                "Accepted warnings": ", ".join(map(str, warnings)) if warnings else None,
+                "Evidence": entry.evidence,
+                "Policy": line.fact("policy"),
+                "Intent": f"event {line.intent.sequence}" if line.intent else None,
+            }
+        )
         if line.gates:
             st.caption("Gates at that time")
             rows = ({**gate, "result": _result(gate)} for gate in line.gates)
             widgets.gates_table(tables.gate_rows(rows), "gates_then")
         if entry.evidence and entry.version is not None:
             _evidence_then_and_now(entry, entry.evidence, entry.version)
-
-
-def _facts(line: HistoryLine) -> dict[str, object]:
-    entry = line.entry
-    warnings = line.fact("accepted_warnings")
-    return {
-        "When": words.when(entry.at) if entry.at else None,
-        "Who": entry.signature or "",
-        "Model": entry.model,
-        "Version": entry.version,
-        "Registered": words.moment(entry.created_at) or None,
-        "Change": history_lines.change(entry),
-        "Reason": entry.reason if entry.why else None,
-        "Accepted warnings": ", ".join(map(str, warnings)) if warnings else None,
-        "Evidence": entry.evidence,
-        "Policy": line.fact("policy"),
-        "Intent": f"event {line.intent.sequence}" if line.intent else None,
-    }
 
 
 def _result(gate: dict[str, Any]) -> str:
@@ -193,14 +190,11 @@ def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
     for group in GROUPS:
         values = entry_of(content, group)
         found |= {f"{group[:-1]} {key}": values[key] for key in sorted(values)}
-    found |= {name.replace("_", " "): _digest(content.get(name)) for name in ("signature", *DOCUMENTS)}
+    for name in ("signature", *DOCUMENTS):  # each too large for a cell: equal parts have the same digest
+        part = content.get(name)
+        found[name.replace("_", " ")] = None if part is None else words.digest(digest_of(canonical({"part": part})))
     found["gaps"] = [str(gap.get("text")) for gap in content.get("gaps") or ()]
     return found | {f"file {file['path']}": words.digest(file["sha256"]) for file in content.get("files") or ()}
-
-
-def _digest(part: object) -> str | None:
-    """Stands for a part that is too large for a cell: equal parts have the same digest."""
-    return None if part is None else words.digest(digest_of(canonical({"part": part})))
 
 
 def _cell(value: object, other: object) -> str:

@@ -50,15 +50,11 @@ def _answer(target: Target, row: CheckedRow, found: dict[str, Prediction]) -> No
     found[head] = prediction
     with st.container(gap="xxsmall"):
         st.caption(f"{head} predicts")
-        st.subheader(_heading(prediction), anchor=False)
+        is_number = isinstance(prediction.value, int | float) and not isinstance(prediction.value, bool)
+        text = in_words(prediction.value)
+        # The name of a class is text from the model, made safe for a heading.
+        st.subheader(text if is_number else words.label(text), anchor=False)
         st.caption(f"From the files {words.digest(target.digest)}")
-
-
-def _heading(prediction: Prediction) -> str:
-    """A number is written as it is; the name of a class is text from the model, made safe for a heading."""
-    is_number = isinstance(prediction.value, int | float) and not isinstance(prediction.value, bool)
-    text = in_words(prediction.value)
-    return text if is_number else words.label(text)
 
 
 def _reasons(target: Target, row: CheckedRow) -> None:
@@ -106,13 +102,10 @@ def what_if(row: CheckedRow, target: Target) -> None:
     figure = explanation_charts.curves(_curves(predictions, target), [each for each, _ in valid], axes, at=value)
     st.plotly_chart(figure, config=charts.PLAIN, alt="What the version says while one column moves")
     own = "missing" if value is None else f"{in_words(value)}{unit(column)}"
-    st.text(f"{visible(name)} is {own} in the row.{_classes_met(predictions, target)}")
+    met = dict.fromkeys(visible(str(each.value), most=60) for each in predictions)
+    classes_met = f" Over this range the version predicts {', '.join(met)}." if target.classes else ""
+    st.text(f"{visible(name)} is {own} in the row.{classes_met}")
     st.caption("All other columns stay as they are: not every such row needs to exist.")
-
-
-def _classes_met(predictions: Sequence[Prediction], target: Target) -> str:
-    met = list(dict.fromkeys(visible(str(each.value), most=60) for each in predictions))
-    return f" Over this range the version predicts {', '.join(met)}." if target.classes else ""
 
 
 def _curves(predictions: Sequence[Prediction], target: Target) -> Mapping[str, list[float]]:

@@ -41,33 +41,29 @@ class DecisionDraft:
 
 
 def decision_form(review: Review) -> None:
-    draft = _draft(review)
+    blank = DecisionDraft(review.move, review.evidence.digest, review.state, review.recomputation is not None, "")
+    draft = replace(blank, key=drawn_key(blank.form))
     with st.container(border=True, key="decision"):
         st.subheader("Decision", anchor=False)
         st.caption("What will change")
         st.text(words.changes(review.changes) or "Nothing.")
         widgets.failed_gates(review.blocked_by, "Blocked", "red")
         show_refusal(draft.move.model)
-        _form(review, draft)
+        with st.form(f"form/{draft.key}", border=False, enter_to_submit=False):
+            if review.open:
+                _fields(review, draft)
+            st.form_submit_button(
+                words.action(draft.move),
+                type="primary",
+                disabled=not review.open,
+                help=None if review.open else f"Blocked by {', '.join(gate.label for gate in review.blocked_by)}",
+                on_click=_decide,
+                args=(draft,),
+                width="stretch",
+            )
         st.caption(
             f"Bound to evidence {words.digest(draft.evidence)} and files {words.digest(review.evidence.file_digest)}. "
             "Refused if either has changed since you looked."
-        )
-
-
-def _form(review: Review, draft: DecisionDraft) -> None:
-    """The fields and the button; of a blocked move the button alone, which is disabled."""
-    with st.form(f"form/{draft.key}", border=False, enter_to_submit=False):
-        if review.open:
-            _fields(review, draft)
-        st.form_submit_button(
-            words.action(draft.move),
-            type="primary",
-            disabled=not review.open,
-            help=f"Blocked by {', '.join(gate.label for gate in review.blocked_by)}" if not review.open else None,
-            on_click=_decide,
-            args=(draft,),
-            width="stretch",
         )
 
 
@@ -84,11 +80,6 @@ def _fields(review: Review, draft: DecisionDraft) -> None:
         st.checkbox(f"I accept the {named}", key=draft.accept, help=", ".join(gate.label for gate in review.warnings))
 
 
-def _draft(review: Review) -> DecisionDraft:
-    blank = DecisionDraft(review.move, review.evidence.digest, review.state, review.recomputation is not None, "")
-    return replace(blank, key=drawn_key(blank.form))
-
-
 def _decide(draft: DecisionDraft) -> None:
     """Runs before the page is drawn again. The key is the drawn one, so that a second click is the same decision."""
     reason, accepted = st.session_state.get(draft.reason, ""), bool(st.session_state.get(draft.accept))
@@ -97,7 +88,8 @@ def _decide(draft: DecisionDraft) -> None:
     except SignoffError as error:
         st.session_state[REFUSAL] = (draft.move.model, widgets.title_of(error), str(error))
         if isinstance(error, Conflict) and not isinstance(error, DecisionPending):
-            _keep_text(draft, reason)
+            # The reason stays, under a new key: the old one may belong to a decision that ended without effect.
+            st.session_state[replace(draft, key=renew(draft.form)).reason] = reason
     else:
         renew(draft.form)
         notice = f" ({outcome.notice})" if outcome.notice else ""
@@ -123,12 +115,6 @@ def send(draft: DecisionDraft, reason: str, *, accept_warnings: bool) -> Outcome
         )
     finally:
         session.forget_reads()
-
-
-def _keep_text(draft: DecisionDraft, reason: str) -> None:
-    """Keeps the typed reason under a new key: the old one may belong to a decision that ended without effect."""
-    fresh = replace(draft, key=renew(draft.form))
-    st.session_state[fresh.reason] = reason
 
 
 def show_refusal(model: str) -> None:

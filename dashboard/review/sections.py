@@ -11,7 +11,7 @@ from dashboard import pages, session
 from dashboard.components import charts, explanation_charts, tables, widgets, words
 from dashboard.components.explanations import classes_of, explained_by
 from pipeline import model_card
-from pipeline.governance.documents import Evaluation, Lineage
+from pipeline.governance.documents import Evaluation
 from pipeline.governance.evidence import Evidence, Recomputation
 from pipeline.governance.lifecycle import Move
 from pipeline.governance.ports import MetricDifference
@@ -95,7 +95,9 @@ def explanation(evidence: Evidence) -> None:
 
 def lineage(evidence: Evidence) -> None:
     content, found = evidence.content, evidence.lineage
-    environment = found.environment
+    environment, commit = found.environment, found.commit
+    if commit and found.dirty:
+        commit = f"{commit}, with changes not committed: {_joined(found.changed) or 'not recorded which'}"
     widgets.facts(
         {
             "Run": content["run_id"],
@@ -104,7 +106,7 @@ def lineage(evidence: Evidence) -> None:
             "Source": content["source"],
             "Data": found.data.get("source"),
             "Data fingerprint": found.data.get("sha256"),
-            "Commit": _commit(found),
+            "Commit": commit,
             "Trained": words.moment(found.trained_at),
             "Python": environment.python,
             "Platform": environment.platform,
@@ -261,12 +263,6 @@ def _evaluation_notes(evaluation: Evaluation) -> None:
         notes.append(f"Cross-validated accuracy on the training rows {mean:.4f} ± {deviation:.4f}.")
     if notes:
         st.caption(" ".join(notes))
-
-
-def _commit(lineage: Lineage) -> object:
-    if not lineage.commit or not lineage.dirty:
-        return lineage.commit
-    return f"{lineage.commit}, with changes not committed: {_joined(lineage.changed) or 'not recorded which'}"
 
 
 def _joined(values: Iterable[object] | None) -> str | None:

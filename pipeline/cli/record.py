@@ -11,7 +11,6 @@ from pipeline.cli import tables
 from pipeline.cli.app import Json, Model, app, print_out, write
 from pipeline.governance.decide import RECONCILE_AFTER
 from pipeline.governance.errors import IntegrityFailure, InvalidInput
-from pipeline.governance.service import GovernanceService
 from pipeline.settings import read_settings
 
 ledger = typer.Typer(name="ledger", help="Look after the ledger's own tables.", no_args_is_help=True)
@@ -29,7 +28,9 @@ def history(
 ) -> None:
     """Show who decided what, when and why, oldest first."""
     service = desk()
-    _say_silence(service)
+    # Beside the output, which stays what other tools read.
+    if why := service.silence():
+        typer.echo(f"{why.rstrip('.')}; this is the record of the registry that had its address", err=True)
     if export is not None:
         if at is not None:
             raise InvalidInput("history: --at and --export are two questions; ask one")
@@ -104,12 +105,6 @@ def upgrade(as_json: Json = False) -> None:
     """Bring the tables of an older ledger up to this version, as its next write would; what is in them stays."""
     done = desk().upgrade_ledger()
     print_out(as_json, {"from": done.before, "to": done.after}, lambda: tables.upgraded(done))
-
-
-def _say_silence(service: GovernanceService) -> None:
-    """Beside the output, which stays what other tools read."""
-    if why := service.silence():
-        typer.echo(f"{why.rstrip('.')}; this is the record of the registry that had its address", err=True)
 
 
 def _check_options(model: str | None, adopt: bool, revert: bool, expect: str | None) -> None:

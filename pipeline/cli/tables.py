@@ -100,8 +100,9 @@ def _lineage(found: "Lineage") -> list[list[object]]:
 
 
 def review(found: "Review") -> None:
+    failed = {"prevent": "BLOCKS", "warn": "warns", "allow": "noted"}
     rows = [
-        [gate.label, _verdict(gate.passed, gate.mode.value), gate.observed, gate.required, gate.why]
+        [gate.label, "passed" if gate.passed else failed[gate.mode.value], gate.observed, gate.required, gate.why]
         for gate in found.gates
     ]
     table(["Gate", "Verdict", "Observed", "Required", "Why"], rows)
@@ -115,10 +116,6 @@ def review(found: "Review") -> None:
     line(f"{found.move.target}: {answer}")
     line(f"evidence {found.evidence.digest}")
     line(f"state {found.state}")
-
-
-def _verdict(passed: bool, mode: str) -> str:
-    return "passed" if passed else {"prevent": "BLOCKS", "warn": "warns", "allow": "noted"}[mode]
 
 
 def comparison(found: "Comparison") -> None:

@@ -98,7 +98,9 @@ def _drawn_again(
     """Of what is known of each of the n rows; rows are drawn by their numbers."""
     whole = np.arange(n)[None, :]
     after, before = first.metrics(whole), second.metrics(whole)
-    blocks = [(first.metrics(rows), second.metrics(rows)) for rows in _row_draws(n, draws)]
+    samples = min(draws.samples, max(FEWEST_DRAWS, MOST_DRAWN_ROWS // n))
+    drawn_rows = _row_numbers(n, samples, draws.seed, dtype=np.int32)
+    blocks = [(first.metrics(rows), second.metrics(rows)) for rows in drawn_rows]
     for name in after:
         drawn = np.concatenate([one[name] - other[name] for one, other in blocks])
         yield _difference(name, float(after[name][0]), float(before[name][0]), drawn=drawn, draws=draws, n=n)
@@ -128,11 +130,6 @@ def _counted(ours: Rows, theirs: Rows, draws: Draws) -> list[MetricDifference]:
 def _metrics(weights: Array, kinds: Array, *, which: int, size: int) -> dict[str, Array]:
     """Per line of `weights`, which says how often each kind of row, (3, kinds), is there; which: 1 ours, 2 theirs."""
     return count_metrics(confusions(weights, kinds[0] * size + kinds[which], size))
-
-
-def _row_draws(n: int, draws: Draws) -> Iterator[Array]:
-    samples = min(draws.samples, max(FEWEST_DRAWS, MOST_DRAWN_ROWS // n))
-    return _row_numbers(n, samples, draws.seed, dtype=np.int32)
 
 
 def _row_numbers(n: int, samples: int, seed: int, *, dtype: DTypeLike) -> Iterator[Array]:

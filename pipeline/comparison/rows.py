@@ -111,11 +111,7 @@ def require_same_rows(ours: Rows, theirs: Rows) -> None:
         raise InvalidInput(f"the two were not evaluated on the same rows ({n:,} and {m:,} rows)")
     pairs = {name: (column, theirs.inputs[name]) for name, column in ours.inputs.items()}
     for name, (first, second) in {**pairs, ACTUAL: (ours.actual, theirs.actual)}.items():
-        if different := _count_different(first, second):
+        both_missing = (first != first) & (second != second)  # noqa: PLR0124 (NaN differs from itself)
+        if different := int(((first != second) & ~both_missing).sum()):
             where = f"{name} differs in {different:,} of {n:,} rows"
             raise InvalidInput(f"the two were not evaluated on the same rows ({where})")
-
-
-def _count_different(first: Array, second: Array) -> int:
-    both_missing = (first != first) & (second != second)  # noqa: PLR0124 (NaN differs from itself)
-    return int(((first != second) & ~both_missing).sum())

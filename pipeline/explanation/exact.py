@@ -140,7 +140,9 @@ def exact_method(model: Model, background: pd.DataFrame) -> ExactMethod:
 def _require_exact_type(estimator: Model) -> None:
     kind = type(estimator)
     if is_lightgbm(estimator):
-        _require_log_odds(estimator)
+        usual = estimator.objective_ in LOG_ODDS and float(estimator.get_params().get("sigmoid", 1)) == 1
+        if hasattr(estimator, "classes_") and not usual:  # under another objective it is another quantity
+            raise NotExact(f"the raw score of this {kind.__name__} is not its log-odds")
         return
     if kind not in (*FORESTS, *BOOSTINGS, *LINEAR):
         raise NotExact(f"{kind.__name__} has no exact method")
@@ -150,13 +152,6 @@ def _require_exact_type(estimator: Model) -> None:
     if kind in BOOSTINGS and categorical is not None and np.any(categorical):
         # shap reads the splits as thresholds: off by up to 18 log-odds, without a warning (shap#3436).
         raise NotExact(f"{kind.__name__} splits on categories by itself")
-
-
-def _require_log_odds(estimator: Model) -> None:
-    """Of a LightGBM classifier: under another objective its raw score is another quantity."""
-    usual = estimator.objective_ in LOG_ODDS and float(estimator.get_params().get("sigmoid", 1)) == 1
-    if hasattr(estimator, "classes_") and not usual:
-        raise NotExact(f"the raw score of this {type(estimator).__name__} is not its log-odds")
 
 
 def _require_one_source(sources: Numbers, background: pd.DataFrame) -> None:

@@ -22,7 +22,11 @@ def natural_scale(model: Model) -> Scale:
 
     Raises InvalidInput for a classifier that gives labels only, and for what does not predict at all.
     """
-    if label := LABELS.get(_kind_of(model)):
+    try:
+        kind = get_tags(model).estimator_type or ""
+    except (AttributeError, TypeError):  # no scikit-learn estimator
+        kind = ""
+    if label := LABELS.get(kind):
         raise InvalidInput(f"the model answers with {label}, which nothing adds to; it is not explained")
     if hasattr(model, "predict_proba"):
         return "probability"
@@ -30,14 +34,6 @@ def natural_scale(model: Model) -> Scale:
     if not gives_numbers:
         raise InvalidInput(f"{type(model).__name__}: gives neither probabilities nor numbers; it cannot be explained")
     return "value"
-
-
-def _kind_of(model: Model) -> str:
-    """scikit-learn's estimator type, such as "clusterer"; empty for what is no scikit-learn estimator."""
-    try:
-        return get_tags(model).estimator_type or ""
-    except (AttributeError, TypeError):
-        return ""
 
 
 def class_names(model: Model, width: int) -> tuple[str, ...]:

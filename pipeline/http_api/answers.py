@@ -19,7 +19,7 @@ from pipeline.serving.champion import Served, ServingStatus
 from pipeline.serving.predictions import Explanations, PredictedColumns, Prediction, Target
 from pipeline.validation.columns import CheckedColumns
 from pipeline.validation.rows import Problem
-from pipeline.validation.schema import ColumnSchema, Kind
+from pipeline.validation.schema import Kind
 
 Scalar = str | bool | float
 ModelName = Annotated[str, Field(description="Name of the registered model.")]
@@ -249,7 +249,23 @@ def model_info(served: Served, status: ServingStatus) -> ModelInfo:
         model_type=target.model_type,
         classes=list(target.classes),
         probabilities=target.probabilities,
-        columns=[_column(rule) for rule in served.schema.columns],
+        columns=[
+            ColumnInfo.model_construct(
+                name=rule.name,
+                type=rule.kind,
+                unit=rule.unit,
+                minimum=rule.minimum,
+                maximum=rule.maximum,
+                categories=list(rule.categories),
+                required=rule.required,
+                refusal=rule.refusal,
+                default=rule.default,
+                description=rule.description,
+                training_minimum=rule.lowest,
+                training_maximum=rule.highest,
+            )
+            for rule in served.schema.columns
+        ],
         metrics={
             each.name: MetricInfo.model_construct(value=each.value, low=each.low, high=each.high, n=each.n)
             for each in target.evidence.metrics()
@@ -258,23 +274,6 @@ def model_info(served: Served, status: ServingStatus) -> ModelInfo:
         created_at=content["created_at"],
         description=content["description"],
         notes=list(target.notes),
-    )
-
-
-def _column(rule: ColumnSchema) -> ColumnInfo:
-    return ColumnInfo.model_construct(
-        name=rule.name,
-        type=rule.kind,
-        unit=rule.unit,
-        minimum=rule.minimum,
-        maximum=rule.maximum,
-        categories=list(rule.categories),
-        required=rule.required,
-        refusal=rule.refusal,
-        default=rule.default,
-        description=rule.description,
-        training_minimum=rule.lowest,
-        training_maximum=rule.highest,
     )
 
 
@@ -293,7 +292,8 @@ def batch_text(target: Target, checked: CheckedColumns, found: PredictedColumns 
     """A BatchAnswer in JSON. `found` has the usable rows in their order, and is None where no row is usable."""
     rows = [""] * len(checked.usable)
     for position, problems in checked.problems.items():
-        rows[position] = _refused(position + 1, problems)
+        errors = [vars(problem_entry(each)) for each in problems[:MOST_PROBLEMS]]
+        rows[position] = json.dumps({"row": position + 1, "errors": errors})  # RowErrors
     for position, text in _predicted(checked, found) if found else ():
         rows[position] = text
     predictions = counts(target, found)
@@ -312,11 +312,6 @@ def counts(target: Target, found: PredictedColumns | None) -> dict[str, int]:
     if found is None or not target.classes or _is_table(found):
         return {}
     return {str(value): count for value, count in Counter(found.answers.column("prediction").to_pylist()).items()}
-
-
-def _refused(number: int, problems: Sequence[Problem]) -> str:
-    """A RowErrors in JSON."""
-    return json.dumps({"row": number, "errors": [vars(problem_entry(each)) for each in problems[:MOST_PROBLEMS]]})
 
 
 def _predicted(checked: CheckedColumns, found: PredictedColumns) -> Iterator[tuple[int, str]]:

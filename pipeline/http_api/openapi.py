@@ -168,12 +168,13 @@ def _paths(*, protected: bool) -> Json:
 
 
 def _operation(path: str, content: Json, refusals: tuple[str, ...] = ("400",), *, body: str = "") -> Json:
+    problem = _json(ProblemDetails.__name__, MEDIA_TYPE)
     operation: Json = {
         "summary": ENDPOINTS[path][1],
         "operationId": path.strip("/") or "health",
         "responses": {
             "200": {"description": "As asked", "content": content},
-            **{status: _problem(status) for status in refusals},
+            **{status: {"description": REFUSALS[status], "content": problem} for status in refusals},
         },
     }
     if body:
@@ -193,10 +194,6 @@ def _answer(model: type[BaseModel]) -> Json:
 
 def _json(schema: str, media_type: str = "application/json") -> Json:
     return {media_type: {"schema": {"$ref": f"{COMPONENTS}{schema}"}}}
-
-
-def _problem(status: str) -> Json:
-    return {"description": REFUSALS[status], "content": _json(ProblemDetails.__name__, MEDIA_TYPE)}
 
 
 def _schemas(served: Served | None, batch_rows: int) -> Json:

@@ -1,6 +1,6 @@
 """Refusals as problem details (RFC 9457): one sentence, what is wrong where, and never more than 4 kB."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound, Refused, SignoffError, Unavailable
 from pipeline.governance.text import visible
-from pipeline.http_api.answers import ProblemDetails, ProblemEntry, problem_entry, to_json
+from pipeline.http_api.answers import ProblemDetails, problem_entry, to_json
 from pipeline.serving.worker.client import WorkerRefusal
 from pipeline.validation.rows import InvalidRows, Problem
 
@@ -105,7 +105,13 @@ def _body(error: SignoffError, status: int, found: Sequence[Problem]) -> bytes:
         code="Failed" if isinstance(error, InternalError) else type(error).__name__,
         errors=[],
     )
-    content.errors = list(_that_fit(found, MOST_BYTES - len(to_json(content))))
+    room = MOST_BYTES - len(to_json(content))
+    for each in found:
+        entry = problem_entry(each)
+        room -= len(to_json(entry)) + 2
+        if room < 0:
+            break
+        content.errors.append(entry)
     return to_json(content).encode()
 
 
@@ -114,16 +120,6 @@ def _sentence(error: SignoffError) -> str:
     if isinstance(error, WorkerRefusal) and error.kind == "failed":
         return "the model: could not predict this"
     return str(error)
-
-
-def _that_fit(found: Iterable[Problem], room: int) -> Iterator[ProblemEntry]:
-    """The first problems whose entries take at most `room` bytes."""
-    for each in found:
-        entry = problem_entry(each)
-        room -= len(to_json(entry)) + 2
-        if room < 0:
-            return
-        yield entry
 
 
 async def on_refusal(_request: Request, error: Exception) -> Response:

@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -111,17 +110,14 @@ class GracefulServer(uvicorn.Server):
         # A second Ctrl-C sets force_exit, from a signal handler.
         while self.server_state.connections and clock() < idle_until and not self.force_exit:  # noqa: ASYNC110
             await asyncio.sleep(POLL_SECONDS)
-        if idle := self._idle_connections():
+        connections = [each for each in self.server_state.connections if isinstance(each, GracefulProtocol)]
+        if idle := [each for each in connections if each.idle]:
             for connection in idle:
                 connection.half_close()
             await asyncio.sleep(HALF_CLOSED_SECONDS)
         # A whole number in uvicorn's own settings, any number of seconds where it is used.
         self.config.timeout_graceful_shutdown = max(end - clock(), HALF_CLOSED_SECONDS)  # type: ignore[assignment]
         await super().shutdown(sockets)
-
-    def _idle_connections(self) -> list[GracefulProtocol]:
-        connections = [each for each in self.server_state.connections if isinstance(each, GracefulProtocol)]
-        return [each for each in connections if each.idle]
 
     async def _accept_queued(self, handshake_seconds: float) -> None:
         """Stops listening after accepting what the kernel has queued, which closing a listener would reset."""
@@ -192,14 +188,10 @@ def run(app: Any, *, host: str, port: int, end_seconds: float) -> None:  # noqa:
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
-    signal.signal(signal.SIGTERM, _exit)
+    # Uvicorn sends itself the signal again when it has ended; by default that would end the process on the spot.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         GracefulServer(config, end_seconds=end_seconds).run()
     except SystemExit as end:
         if end.code:
             raise Unavailable(f"{host}:{port}: the server does not start; the lines above say why") from end
-
-
-def _exit(_number: int, _frame: FrameType | None) -> None:
-    """Uvicorn sends itself the signal again when it has ended; by default that would end the process on the spot."""
-    sys.exit(0)

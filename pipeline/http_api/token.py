@@ -33,20 +33,17 @@ def read_token(environment: Environment) -> Token | None:
         raise InvalidInput("SIGNOFF_TOKEN and SIGNOFF_TOKEN_FILE: set one of them, not both")
     if environment.token is not None:
         return _checked(environment.token.get_secret_value(), "SIGNOFF_TOKEN")
-    if environment.token_file is not None:
-        return _checked(_text_of(environment.token_file), f"SIGNOFF_TOKEN_FILE: {environment.token_file}")
-    return None
-
-
-def _text_of(path: str) -> str:
-    """The content of a file, without the newline at its end."""
+    if environment.token_file is None:
+        return None
+    about = f"SIGNOFF_TOKEN_FILE: {environment.token_file}"
     try:
-        with Path(path).open("rb") as file:
-            return file.read(MOST_BYTES).decode("ascii").strip()
+        with Path(environment.token_file).open("rb") as file:
+            text = file.read(MOST_BYTES).decode("ascii").strip()
     except OSError as error:
-        raise InvalidInput(f"SIGNOFF_TOKEN_FILE: {path}: cannot be read ({error.strerror})") from error
+        raise InvalidInput(f"{about}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"SIGNOFF_TOKEN_FILE: {path}: must hold one line of ASCII") from error
+        raise InvalidInput(f"{about}: must hold one line of ASCII") from error
+    return _checked(text, about)
 
 
 def _checked(secret: str, where: str) -> Token:

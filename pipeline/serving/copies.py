@@ -35,17 +35,14 @@ def copy_files(reader: ModelReader, record: VersionRecord, folder: Path, *, dige
     for file in files:
         if "\0" in file.path or not (folder / file.path).resolve().is_relative_to(folder.resolve()):
             raise Refused(f"{label(record)}: a file's path leaves the model's folder")
-        _write(folder / file.path, reader.read_file(record, file.path))
+        content = reader.read_file(record, file.path)
+        try:
+            (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file.path).write_bytes(content)
+        except OSError as error:
+            raise Unavailable(f"the model's files cannot be copied ({error.strerror})") from error
     if manifest_digest(files_of(folder)) != digest:
         raise IntegrityFailure(f"{label(record)}: the files are not those that were looked at")
-
-
-def _write(target: Path, content: bytes) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-    except OSError as error:
-        raise Unavailable(f"the model's files cannot be copied ({error.strerror})") from error
 
 
 def _is_whole(folder: Path, digest: str) -> bool:

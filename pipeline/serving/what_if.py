@@ -147,7 +147,9 @@ class _Search:
         best: dict[frozenset[str], Counterfactual] = {}
         for change in sorted(reached, key=lambda each: each.size):
             best.setdefault(frozenset(change.values), change)
-        return self._confirmed(min(map(self._refined, list(best.values())[:REFINED]), key=lambda each: each.size))
+        found = min(map(self._refined, list(best.values())[:REFINED]), key=lambda each: each.size)
+        checked = check_row({**self.row.values, **found.values}, self.schema)  # asked again like any other row
+        return replace(found, prediction=self.ask([checked])[0])
 
     def _refined(self, change: Counterfactual) -> Counterfactual:
         """Each number as near to the row's own as the model still gives the class, on a finer grid, rounded."""
@@ -161,17 +163,13 @@ class _Search:
         low, high = value_range(column, own)
         step = 1.0 if column.kind == "integer" else 10 ** math.floor(math.log10((high - low) / STEPS))
         ends = (value + step, value - step)  # rounded, the value itself may fall short of the class
-        finer = {_rounded(each, step) for each in (*_between(min(own, value), max(own, value), STEPS), *ends)}
+        near = (*_between(min(own, value), max(own, value), STEPS), *ends)
+        finer = {round(round(each / step) * step, 12) for each in near}
         allowed = [each for each in finer if each != own and _allows(column, each)]
         whole = column.kind == "integer"
         tried = self.asked({**change.values, column.name: int(each) if whole else each} for each in allowed)
         reached = [each for each in tried if self.is_reached(each.prediction)]
         return min(reached or [change], key=lambda each: each.size)
-
-    def _confirmed(self, change: Counterfactual) -> Counterfactual:
-        """Asked once more as a row that was checked like any other."""
-        checked = check_row({**self.row.values, **change.values}, self.schema)
-        return replace(change, prediction=self.ask([checked])[0])
 
 
 def _is_number(value: Value) -> TypeGuard[float]:
@@ -181,10 +179,6 @@ def _is_number(value: Value) -> TypeGuard[float]:
 def _allows(column: ColumnSchema, value: float) -> bool:
     lowest, highest = accepted_range(column)
     return lowest <= value <= highest
-
-
-def _rounded(value: float, step: float) -> float:
-    return round(round(value / step) * step, 12)
 
 
 def _between(low: float, high: float, count: int) -> list[float]:

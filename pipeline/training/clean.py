@@ -25,7 +25,8 @@ def clean_rows(frame: pd.DataFrame, schema: SchemaSettings) -> tuple[pd.DataFram
     columns: dict[str, Report] = {}
     repaired = labelled.copy()
     for column in accepted_columns(schema).columns:
-        repaired[column.name], found = _repair(labelled[column.name], column)
+        repair = _repair_number if column.kind == "number" else _repair_category
+        repaired[column.name], found = repair(labelled[column.name], column)
         if found:
             columns[column.name] = found
     unique = repaired.drop_duplicates(ignore_index=True)
@@ -69,10 +70,6 @@ def accepted_columns(schema: SchemaSettings) -> InputSchema:
 
 def _columns_document(schema: SchemaSettings) -> dict[str, Report]:
     return {name: column.model_dump(mode="json") for name, column in schema.columns.items()}
-
-
-def _repair(values: pd.Series, column: ColumnSchema) -> tuple[pd.Series, Report]:
-    return _repair_number(values, column) if column.kind == "number" else _repair_category(values, column)
 
 
 def _repair_number(values: pd.Series, column: ColumnSchema) -> tuple[pd.Series, Report]:

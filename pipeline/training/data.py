@@ -134,9 +134,13 @@ def generate_sample(rows: int, *, seed: int) -> pd.DataFrame:
     index = people["index"].to_numpy() + random.normal(0, INDEX_SPREAD, rows)
     people["Age"] = np.clip(people["Age"] + random.normal(0, 0.5, rows), 14, 61).round(2)
     height = np.clip(people["Height"] + random.normal(0, HEIGHT_SPREAD, rows), 1.46, 1.97).to_numpy()
-    people["Height"], people["Weight"] = _reports(random, height, index * height**2)
+    # Metres and kilograms as people tell them.
+    people["Height"] = np.clip((height + random.normal(0, HEIGHT_ERROR, rows)).round(3), 1.45, 1.98)
+    people["Weight"] = np.clip((index * height**2 + random.normal(0, WEIGHT_ERROR, rows)).round(1), 39, 173)
     for name, question in SCALED.items():
-        people[name] = _scaled_answers(random, people[name].to_numpy(), question)
+        answers = np.clip(people[name].to_numpy() + random.normal(0, ANSWER_SPREAD, rows), *question.ends)
+        whole = random.random(rows) < WHOLE_ANSWERS
+        people[name] = np.where(whole, answers.round(), answers.round(2))
     return people[list(ORDER)].assign(**{TARGET: np.take(CLASSES, np.searchsorted(CUTS, index, side="right"))})
 
 
@@ -151,27 +155,10 @@ def _circles(random: Generator, count: int) -> pd.DataFrame:
     for name, question in SCALED.items():
         columns[name] = random.normal(np.take(question.means, leaning), question.spread)
     for name, (answers, shares) in ANSWERS.items():
-        columns[name] = _choices(random, np.take(np.array(shares), leaning, axis=0), answers)
+        # One answer per row, drawn from that row's probabilities.
+        reached = random.random(count)[:, None] >= np.take(np.array(shares), leaning, axis=0).cumsum(axis=1)[:, :-1]
+        columns[name] = np.array(answers)[reached.sum(axis=1)]
     return pd.DataFrame(columns)
-
-
-def _reports(random: Generator, height: Numbers, weight: Numbers) -> tuple[Numbers, Numbers]:
-    """Metres and kilograms as people tell them."""
-    reported_height = (height + random.normal(0, HEIGHT_ERROR, len(height))).round(3)
-    reported_weight = (weight + random.normal(0, WEIGHT_ERROR, len(weight))).round(1)
-    return np.clip(reported_height, 1.45, 1.98), np.clip(reported_weight, 39, 173)
-
-
-def _scaled_answers(random: Generator, middle: Numbers, question: Question) -> Numbers:
-    answers = np.clip(middle + random.normal(0, ANSWER_SPREAD, len(middle)), *question.ends)
-    whole = random.random(len(middle)) < WHOLE_ANSWERS
-    return np.where(whole, answers.round(), answers.round(2))
-
-
-def _choices(random: Generator, shares: Numbers, answers: tuple[str, ...]) -> NDArray[np.str_]:
-    """One answer per row, drawn from that row's probabilities."""
-    reached = random.random(len(shares))[:, None] >= shares.cumsum(axis=1)[:, :-1]
-    return np.array(answers)[reached.sum(axis=1)]
 
 
 SAMPLE = "sample"

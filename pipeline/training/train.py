@@ -58,7 +58,7 @@ def train(
     """
     if data is not None and step not in {None, "data"}:
         raise InvalidInput(f"data: is read by the step data, not by {step}")
-    training = _Training(settings, folder, publisher, desk, progress or _silent)
+    training = _Training(settings, folder, publisher, desk, progress or (lambda _done, _total, _text: None))
     if step == "data":
         with locked(training.lock):
             training.progress(0, 1, step)
@@ -154,10 +154,6 @@ def _chosen(settings: Settings, names: Sequence[str] | None) -> list[str]:
     for name in chosen:
         read_recipe(settings, name)
     return chosen
-
-
-def _silent(_done: int, _total: int, _text: str) -> None:
-    """For callers that do not want to know."""
 
 
 # The demo: an empty registry becomes one with a version per candidate and a first champion.

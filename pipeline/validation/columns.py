@@ -7,7 +7,7 @@ rows.check_row, so that refusals and their sentences stay in one place.
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,8 @@ def check_column(array: Arrow, column: ColumnSchema, count: int, *, from_text: b
     if array is None:
         return _undecided(column, count)
     if pa.types.is_null(array.type):
-        return _missing(column, count)
+        found = _undecided(column, count)
+        return found if column.required else replace(found, valid=~found.valid)
     text = pa.types.is_string(array.type)
     return CHECKS[column.kind](array, column, text=text, from_text=from_text)
 
@@ -69,11 +70,6 @@ def check_column(array: Arrow, column: ColumnSchema, count: int, *, from_text: b
 def _undecided(column: ColumnSchema, count: int) -> ColumnResult:
     none = np.zeros(count, dtype=bool)
     return ColumnResult(pa.nulls(count, TYPES.get(column.kind, pa.null())), none, none)
-
-
-def _missing(column: ColumnSchema, count: int) -> ColumnResult:
-    found = _undecided(column, count)
-    return found if column.required else ColumnResult(found.values, ~found.valid, found.out_of_range)
 
 
 def _numbers(array: Arrow, column: ColumnSchema, *, text: bool, from_text: bool) -> ColumnResult:
@@ -84,7 +80,8 @@ def _numbers(array: Arrow, column: ColumnSchema, *, text: bool, from_text: bool)
         found = _as_floats(array)
     if found is None:
         return _undecided(column, len(array))
-    values, nothing = _floats(found), _mask(pc.is_null(found))
+    values = np.asarray(pc.fill_null(found, math.nan).to_numpy(zero_copy_only=False))
+    nothing = _mask(pc.is_null(found))
     with np.errstate(invalid="ignore"):
         if (np.abs(values) >= EXACT).any() and (exact := _exactly(array, column, text=text)) is not None:
             return exact
@@ -105,7 +102,8 @@ def _exactly(array: Arrow, column: ColumnSchema, *, text: bool) -> ColumnResult 
 
     Ranges are compared as doubles, so a column with a range is not decided here.
     """
-    if column.kind != "integer" or WHOLE.get(column.dtype) != 2**63 or not column.required or _has_range(column):
+    has_range = any(end is not None for end in (column.minimum, column.maximum, column.lowest, column.highest))
+    if column.kind != "integer" or WHOLE.get(column.dtype) != 2**63 or not column.required or has_range:
         return None
     if not (
         pa.types.is_integer(array.type) or (text and pc.all(pc.match_substring_regex(array, WHOLE_NUMBER)).as_py())
@@ -117,10 +115,6 @@ def _exactly(array: Arrow, column: ColumnSchema, *, text: bool) -> ColumnResult 
         return None
     there = _mask(pc.is_valid(whole))
     return ColumnResult(whole, there, np.zeros(len(array), dtype=bool))
-
-
-def _has_range(column: ColumnSchema) -> bool:
-    return any(end is not None for end in (column.minimum, column.maximum, column.lowest, column.highest))
 
 
 def _allowed_to_miss(nothing: Mask, column: ColumnSchema, *, blank: bool, array: Arrow) -> Mask:
@@ -224,10 +218,6 @@ def _anything(array: Arrow, column: ColumnSchema, *, text: bool, from_text: bool
     return found if found.valid.all() else _undecided(column, len(array))
 
 
-def _no_value(array: Arrow, column: ColumnSchema, *, text: bool, from_text: bool) -> ColumnResult:  # noqa: ARG001
-    return _undecided(column, len(array))
-
-
 CHECKS: Mapping[Kind, Callable[..., ColumnResult]] = {
     "number": _numbers,
     "integer": _numbers,
@@ -236,13 +226,8 @@ CHECKS: Mapping[Kind, Callable[..., ColumnResult]] = {
     "boolean": _booleans,
     "datetime": _moments,
     "any": _anything,
-    "unfit": _no_value,
+    "unfit": lambda array, column, **_: _undecided(column, len(array)),
 }
-
-
-def _floats(array: Arrow) -> Mask:
-    """NaN for null."""
-    return np.asarray(pc.fill_null(array, math.nan).to_numpy(zero_copy_only=False))
 
 
 def _mask(array: Arrow) -> Mask:
@@ -348,12 +333,9 @@ def _patched(values: Arrow, fine: Mapping[int, CheckedRow], column: ColumnSchema
         return _of_mixed(values, list(fine), read)
     mask = np.zeros(len(values), dtype=bool)
     mask[list(fine)] = True
-    return pc.replace_with_mask(values, pa.array(mask), _typed(read, values.type))
-
-
-def _typed(read: Sequence[Value], kind: Arrow) -> Arrow:
-    """Arrow makes times of text only by a cast."""
-    return pa.array(read, type=pa.string()).cast(kind) if pa.types.is_timestamp(kind) else pa.array(read, type=kind)
+    kind = values.type  # Arrow makes times of text only by a cast
+    typed = pa.array(read, type=pa.string()).cast(kind) if pa.types.is_timestamp(kind) else pa.array(read, type=kind)
+    return pc.replace_with_mask(values, pa.array(mask), typed)
 
 
 def _of_mixed(values: Arrow, positions: Sequence[int], read: Sequence[Value]) -> Arrow:

@@ -65,7 +65,10 @@ def read_json(content: bytes | str, *, most_entries: int = MOST_JSON_ENTRIES, no
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not valid JSON at line {error.lineno}, column {error.colno}") from error
     if "\\u" in text:
-        _check_text(found)
+        try:
+            json.dumps(found, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:  # half of a surrogate pair is no text that can be kept
+            raise ValueError("it has half of a character") from error
     return found
 
 
@@ -153,14 +156,6 @@ def _key(key: object) -> str:
     if key is None or isinstance(key, bool | int | float):
         return json.dumps(key)
     raise ValueError("a key is not text")
-
-
-def _check_text(value: object) -> None:
-    """Half of a surrogate pair is no text that can be kept."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("it has half of a character") from error
 
 
 def _not_finite(literal: str) -> NoReturn:

@@ -130,16 +130,12 @@ def started_with(schema: InputSchema, example: Mapping[str, Any]) -> InputSchema
 
     Numbers with six digits: they are a start to type over, not a value to keep.
     """
-    starts = {name: _six_digits(_shown(name, values).default)
-              for name, values in example.items() if isinstance(values, list)}  # fmt: skip
+    shown = {name: _shown(name, values).default for name, values in example.items() if isinstance(values, list)}
+    starts = {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in shown.items()}
     columns = (replace(column, default=starts[column.name])
                if column.default is None and column.name in starts else column
                for column in schema.columns)  # fmt: skip
     return replace(schema, columns=tuple(columns))
-
-
-def _six_digits(value: str | float | bool | None) -> str | float | bool | None:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _described(name: str, column: Mapping[str, Any], signed: ColumnSchema | None) -> ColumnSchema:

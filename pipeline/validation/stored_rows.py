@@ -1,4 +1,6 @@
-"""The one place that reads Parquet bytes: on the thread that asks, and with no other one started.
+"""Reads rows that are stored with a version: Parquet files and input examples.
+
+Parquet is read here alone, on the thread that asks, and with no other one started.
 
 An Arrow thread that still runs when the process ends is ended while it holds C++ frames, and the whole process aborts,
 once in some fifty times (apache/arrow#34314, #45017). One starts as soon as a Python object is read from or columns are
@@ -120,7 +122,12 @@ def _of_object(content: Mapping[str, Any]) -> pd.DataFrame:
 
 def typed(frame: pd.DataFrame, signature: Json) -> pd.DataFrame:
     """The frame in the types of the signature, as far as its values allow: JSON has no dates and one kind of number."""
-    for name, dtype in _dtypes(signature).items():
+    dtypes = {
+        str(each.get("name", position)): SIGNATURE[str(each["type"])][1]
+        for position, each in enumerate(_inputs(signature))
+        if str(each.get("type")) in SIGNATURE
+    }
+    for name, dtype in dtypes.items():
         column = next((each for each in frame.columns if str(each) == name), None)
         if column is not None:
             with suppress(ArithmeticError, TypeError, ValueError):
@@ -140,14 +147,6 @@ def names_of(columns: Iterable[Any], signature: Json) -> list[Any]:
     """The names as the signature has them: of a frame that was logged without names they are numbers, not text."""
     numbers = {str(each["name"]): each["name"] for each in _inputs(signature) if isinstance(each.get("name"), int)}
     return [numbers.get(name, name) for name in columns]
-
-
-def _dtypes(signature: Json) -> Mapping[str, str]:
-    return {
-        str(each.get("name", position)): SIGNATURE[str(each["type"])][1]
-        for position, each in enumerate(_inputs(signature))
-        if str(each.get("type")) in SIGNATURE
-    }
 
 
 def _inputs(signature: Json) -> list[dict[str, Any]]:

@@ -12,7 +12,6 @@ from pipeline.governance.errors import InvalidInput
 from pipeline.governance.text import first_line
 from pipeline.serving.batch.chunks import CHUNK_BYTES, Chunk, Position, RowsFile
 from pipeline.serving.batch.read_csv import CsvFile, Unpacked
-from pipeline.validation.columns import Arrow
 
 # Parquet read a chunk at a time; row groups are streamed, whatever their size.
 
@@ -51,7 +50,8 @@ class ParquetFile:
             for group in range(self._file.metadata.num_row_groups):
                 about = self._file.metadata.row_group(group)
                 if first + about.num_rows > self._read:
-                    yield from self._group(group, first, min(rows, _rows_of(about)))
+                    fit = int(about.num_rows * CHUNK_BYTES / max(1, about.total_byte_size))
+                    yield from self._group(group, first, min(rows, max(1, fit)))
                 first += about.num_rows
         except BROKEN as error:
             text = f"cannot be read after row {self._read} ({first_line(error)})"
@@ -66,11 +66,6 @@ class ParquetFile:
                 self._read = after
                 yield Chunk(batch, np.arange(first + 1, after + 1), (), self.position)
             first = after
-
-
-def _rows_of(about: Arrow) -> int:
-    """As many as are about CHUNK_BYTES."""
-    return max(1, int(about.num_rows * CHUNK_BYTES / max(1, about.total_byte_size)))
 
 
 TEXT = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}  # and what separates their columns

@@ -175,21 +175,17 @@ class Scoring:
         """As they come in the file, however long each takes; only so many are in memory."""
         asked: deque[tuple[Chunk, Future[_Answer]]] = deque()
         for chunk in self.table.chunks(self.options.rows_at_once):
-            self._check_count(len(chunk) + sum(len(each) for each, _ in asked))
-            asked.append((chunk, threads.submit(self._ask, self._checked(chunk))))
+            most, rows = self.options.most_rows, self.counts.rows + len(chunk) + sum(len(each) for each, _ in asked)
+            if most is not None and rows > most:
+                raise InvalidInput(f"the file: has more than {most:,} rows")
+            given = Input.of_table(chunk.rows, self.schema)
+            checked = check_many(given, self.schema, from_text=self.table.from_text, numbers=chunk.numbers)
+            asked.append((chunk, threads.submit(self._ask, checked)))
             while len(asked) > self.options.parallel + AHEAD or (asked and asked[0][1].done()):
                 first, answer = asked.popleft()
                 yield first, answer.result()
         for chunk, answer in asked:
             yield chunk, answer.result()
-
-    def _check_count(self, more: int) -> None:
-        if self.options.most_rows is not None and self.counts.rows + more > self.options.most_rows:
-            raise InvalidInput(f"the file: has more than {self.options.most_rows:,} rows")
-
-    def _checked(self, chunk: Chunk) -> CheckedColumns:
-        given = Input.of_table(chunk.rows, self.schema)
-        return check_many(given, self.schema, from_text=self.table.from_text, numbers=chunk.numbers)
 
     def _ask(self, checked: CheckedColumns) -> _Answer:
         """In a thread of its own, which waits for a worker."""

@@ -154,7 +154,9 @@ def predict(cached: CachedModel, rows: Frame, arrow: bytes | None = None) -> Fra
     frame = _frame(cached, rows, arrow)
     with failing("cannot predict these rows"):
         if arrow is not None:
-            found = output_of(cached, _at_least_two(frame)).head(len(frame))
+            # The linear algebra of one row rounds otherwise than of several: a file would not tell its chunks apart.
+            several = pd.concat([frame, frame], ignore_index=True) if len(frame) == 1 else frame
+            found = output_of(cached, several).head(len(frame))
             return {"classes": list(found.classes), "arrow": encode_predictions(found.values, found.probabilities)}
         found = output_of(cached, frame)
         _require_answers(found)
@@ -164,11 +166,6 @@ def predict(cached: CachedModel, rows: Frame, arrow: bytes | None = None) -> Fra
             "classes": list(found.classes),
             "probabilities": None if probabilities is None else probabilities.astype(np.float64).tolist(),
         }
-
-
-def _at_least_two(frame: pd.DataFrame) -> pd.DataFrame:
-    """The linear algebra of one row rounds otherwise than that of several: a file would not tell its chunks apart."""
-    return pd.concat([frame, frame], ignore_index=True) if len(frame) == 1 else frame
 
 
 def _require_answers(found: ModelOutput) -> None:

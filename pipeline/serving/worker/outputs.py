@@ -112,7 +112,9 @@ def several_of(rows: Rows) -> Rows:
 def _ask(cached: CachedModel, rows: Rows) -> ModelOutput:
     model = cached.loaded.model
     output = _classified(cached, model, rows) if hasattr(model, "predict_proba") else _predicted(cached, model, rows)
-    _check_probabilities(output)
+    # A table beside probabilities has several labels, whose probabilities have no sum.
+    if output.probabilities is not None and (wrong := _wrong(output.probabilities, one_class=not output.names)):
+        raise ModelFailure(wrong)
     cached.form = cached.form or _form_of(output)
     if cached.form != _form_of(output):
         raise ModelFailure(f"answers these rows in another form ({_form_of(output)}) than others ({cached.form})")
@@ -210,12 +212,6 @@ def wrong_probabilities(probabilities: np.ndarray, *, one_class: bool, single: b
         if abs(worst - 1) > MISSED_SUM[single]:
             return f"gives class probabilities that sum to {worst:.9g}, not to 1"
     return ""
-
-
-def _check_probabilities(output: ModelOutput) -> None:
-    """A table beside probabilities has several labels, whose probabilities have no sum."""
-    if output.probabilities is not None and (wrong := _wrong(output.probabilities, one_class=not output.names)):
-        raise ModelFailure(wrong)
 
 
 def check_explained(cached: CachedModel, rows: pd.DataFrame, output: np.ndarray) -> None:

@@ -232,16 +232,12 @@ def _check_support_vectors(_: object, attributes: Attributes) -> None:
         _is_array(attributes.get("_dual_coef_"), (count - 1, len(vectors))),
         _is_array(attributes.get("_intercept_"), (pairs,)),
         _is_array(counts, (count,), "i") and (counts >= 0).all(),
-        _is_array(counts, (count,), "i") and _total(counts, classes) == len(vectors),
+        # Regression and outlier detection count their vectors twice.
+        _is_array(counts, (count,), "i") and (counts[0] if classes is None else counts.sum()) == len(vectors),
         all(_is_array(attributes.get(name), (size,)) for name, size in _sigmoids(attributes, pairs)),
     )
     if not all(fits):
         raise Refused(BAD_VECTORS)
-
-
-def _total(counts: np.ndarray, classes: object) -> int:
-    """The number of support vectors. Regression and outlier detection count them twice."""
-    return int(counts.sum() if classes is not None else counts[0])
 
 
 def _sigmoids(attributes: Attributes, pairs: int) -> list[tuple[str, int]]:
