@@ -47,7 +47,7 @@ test: install
 test-fast: install
 	$(BIN)/pytest $(SPREAD) tests/unit tests/contract tests/dashboard
 
-# `make test` with every round, kill and simulation that it leaves out; takes hours.
+# `make test` with every round, kill and simulation that it leaves out; it takes long.
 soak: install
 	.ci/install-chromium
 	.ci/install-old-mlflow
