@@ -96,7 +96,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Environment:
+class TrainingEnvironment:
     """Where the version was trained, as its lineage says; each value as the document has it."""
 
     python: Json
@@ -122,7 +122,7 @@ class Lineage:
     split: Mapping[str, Json]
     # Facts about the commit, by name.
     git: Mapping[str, Json]
-    environment: Environment
+    environment: TrainingEnvironment
     # Everything that the document says of the environment.
     environment_facts: Mapping[str, Json]
     trained_at: Json
@@ -270,7 +270,7 @@ def parse_lineage(document: Json) -> Lineage:
         data=_object(found.get("data")),
         split=_object(found.get("split")),
         git=_object(found.get("git")),
-        environment=Environment(
+        environment=TrainingEnvironment(
             python=environment.get("python"),
             platform=environment.get("platform"),
             lock_sha256=environment.get("lock_sha256"),

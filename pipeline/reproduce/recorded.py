@@ -57,7 +57,7 @@ class CandidateFacts(BaseModel):
     body_mass_index: bool
 
 
-class Lineage(BaseModel):
+class RecordedLineage(BaseModel):
     """The parts of `lineage.json` that a rebuild needs; every version of ours has them."""
 
     data: DataFacts
@@ -74,7 +74,7 @@ class RecordedVersion:
 
     model: str
     version: int
-    lineage: Lineage
+    lineage: RecordedLineage
     # Sections of `params.yaml` that are laid over the commit's own; the recipe is the candidate `rebuilt`.
     settings: Mapping[str, Json]
     evaluation: Mapping[str, Json]
@@ -96,7 +96,7 @@ def read_recorded(reader: ModelReader, model: str, version: int) -> RecordedVers
         raise Refused(f"{label}: was not made by this pipeline, so there is no recipe to rebuild it from")
     documents = reader.files(record).documents
     try:
-        lineage = Lineage.model_validate(documents.get(LINEAGE))
+        lineage = RecordedLineage.model_validate(documents.get(LINEAGE))
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"]) or "the document"
@@ -120,7 +120,7 @@ def read_recorded(reader: ModelReader, model: str, version: int) -> RecordedVers
     )
 
 
-def _settings(document: Json, lineage: Lineage) -> tuple[dict[str, Json], tuple[str, ...]]:
+def _settings(document: Json, lineage: RecordedLineage) -> tuple[dict[str, Json], tuple[str, ...]]:
     """What is laid over params.yaml of the recorded commit, and what is missing from it."""
     recipe = lineage.candidate.model_dump(exclude={"name"})
     if not isinstance(document, dict):

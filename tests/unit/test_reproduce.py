@@ -18,7 +18,7 @@ from pipeline.reproduce.differences import (
     other_conditions,
 )
 from pipeline.reproduce.differences import result_differences as differences
-from pipeline.reproduce.recorded import Lineage, RecordedVersion
+from pipeline.reproduce.recorded import RecordedLineage, RecordedVersion
 from pipeline.reproduce.reproduce import Reproduction, fresh_interpreter
 
 ROWS = pd.DataFrame(
@@ -41,7 +41,7 @@ def parquet(rows: pd.DataFrame) -> bytes:
 
 
 def recorded(**environment: Any) -> RecordedVersion:
-    lineage = Lineage.model_validate(
+    lineage = RecordedLineage.model_validate(
         {
             "data": {"source": "a.csv", "sha256": "d" * 64},
             "split": {"test_share": 0.3, "seed": 1, "train_rows": 7},
