@@ -1,9 +1,10 @@
-"""What the repository promises about itself: who imports whom, exact pins, chart colours."""
+"""What the repository promises about itself: who imports whom, the tree, exact pins, chart colours."""
 
 import ast
 import re
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +63,33 @@ def test_both_themes_have_ten_chart_colours(theme):
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LAYERS = [contract["layers"] for contract in PROJECT["tool"]["importlinter"]["contracts"] if contract["id"] == "layers"]
+
+
+FILES = sorted(file for folder in ("pipeline", "dashboard") for file in (ROOT / folder).rglob("*.py"))
+
+
+def test_a_folder_holds_at_most_twelve_modules():
+    """So that a folder is read at a glance; governance waits for the rooms of the two-person road (record 23)."""
+    modules = Counter(file.parent for file in FILES if file.name != "__init__.py")
+    crowded = {str(folder.relative_to(ROOT)): count for folder, count in modules.items() if count > 12}
+
+    assert set(crowded) <= {"pipeline/governance"}
+    assert crowded.get("pipeline/governance", 0) <= 22
+
+
+def test_a_file_has_at_most_420_lines():
+    """A file holds one whole idea."""
+    lines = {str(file.relative_to(ROOT)): len(file.read_text(encoding="utf-8").splitlines()) for file in FILES}
+
+    assert {name: count for name, count in lines.items() if count > 420} == {}
+
+
+def test_a_class_name_has_one_home():
+    """Whoever searches for a class finds one."""
+    trees = (ast.parse(file.read_text(encoding="utf-8")) for file in FILES)
+    names = Counter(node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_the_architecture_names_every_floor_in_order():
