@@ -83,14 +83,14 @@ def fresh_interpreter(code: Path, folder: Path, *, python: str) -> Path:
     # A pyenv shim exists for versions that are not active, and does not run.
     if base is None or subprocess.run([base, "-c", USABLE], capture_output=True, check=False).returncode:  # noqa: S603
         base = sys.executable
-    _quietly([base, "-m", "venv", str(folder)], code)
+    _install([base, "-m", "venv", str(folder)], code)
     interpreter = folder / "bin" / "python"
     pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt")
-    _quietly([str(interpreter), *pip], code)
+    _install([str(interpreter), *pip], code)
     return interpreter
 
 
-def _quietly(command: Sequence[str], folder: Path) -> None:
+def _install(command: Sequence[str], folder: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:

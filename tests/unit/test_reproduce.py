@@ -2,6 +2,7 @@
 
 import io
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -176,3 +177,19 @@ def test_a_fresh_interpreter_has_only_what_the_commit_asks_for(tmp_path):
     (tmp_path / "requirements.txt").write_text("./nowhere\n")
     with pytest.raises(Unavailable, match="the recorded packages cannot be installed: "):
         fresh_interpreter(tmp_path, Path(tmp_path / "venv"), python="3.99.0")
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_the_recorded_python_is_taken_where_it_runs(tmp_path, monkeypatch, runs):
+    """A pyenv shim of a version that is not active exists and does not run: this Python takes its place."""
+    used = tmp_path / "used"
+    last = f'echo "$@" >> {used}\nexec {sys.executable} "$@"' if runs else "exit 1"
+    shim = tmp_path / "bin" / "python3.98"
+    shim.parent.mkdir()
+    shim.write_text(f"#!/bin/sh\n{last}\n")
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", str(shim.parent), prepend=":")
+    (tmp_path / "requirements.txt").write_text("")
+
+    assert fresh_interpreter(tmp_path, tmp_path / "venv", python="3.98.1").is_file()
+    assert (used.is_file() and "-m venv" in used.read_text()) == runs
