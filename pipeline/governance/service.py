@@ -1,8 +1,7 @@
 """The one door: the command line, the API and every screen call this service, and none of them talks to MLflow."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Unpack
 
@@ -10,25 +9,14 @@ from pipeline.governance.compare import Best, Comparison, Comparisons, VersionTa
 from pipeline.governance.decide import RECONCILE_AFTER, Decider, Options, Outcome, Request
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.evidence import Evidence, Recomputation, Recomputer
-from pipeline.governance.export import export
 from pipeline.governance.history import (
-    PAGE_LINES,
     Entry,
-    GateCount,
-    HistoryPage,
     ModelOverview,
-    Moment,
-    Period,
-    champion_periods,
     entry,
-    gate_counts,
-    given_out_again,
-    history_page,
-    moment,
     one_line_each,
     overview,
 )
-from pipeline.governance.ledger import StoredEvent, Topic, iso
+from pipeline.governance.ledger import StoredEvent, iso
 from pipeline.governance.lifecycle import (
     ModelState,
     Move,
@@ -61,15 +49,14 @@ from pipeline.governance.reconcile import (
     Unresolved,
     Verification,
     find_problems,
-    set_back,
     unknown_registry,
 )
+from pipeline.governance.record import RecordReader
 from pipeline.governance.review import Review, Reviewer
-from pipeline.governance.standing import LedgerView
 from pipeline.governance.tampering import Changed, Watch
 
 
-class GovernanceService:
+class GovernanceService(RecordReader):
     """Each deciding method is load, rule, record, apply, confirm; each reading method writes nothing."""
 
     def __init__(
@@ -85,7 +72,7 @@ class GovernanceService:
         recomputer: Recomputer | None = None,
     ) -> None:
         """recomputer: None for a desk that loads no models; claims are then refused to be recomputed."""
-        self._registry, self._ledger = registry, ledger
+        super().__init__(registry, ledger)
         self._reviewer = Reviewer(registry, ledger, policy, comparer, smoke, recomputer)
         self._watch = Watch(registry, ledger, clock, self._reviewer)
         self._decider = Decider(registry, ledger, policy, clock, self._reviewer, self._watch, new_id)
@@ -100,10 +87,6 @@ class GovernanceService:
     def known_models(self) -> list[str]:
         """Those of the registry, and those that only the ledger still knows."""
         return sorted({*self._ledger.models(), *(record.name for record in self._registry.models())})
-
-    def recorded_models(self) -> list[str]:
-        """Those that the ledger knows, whether or not the registry answers."""
-        return self._ledger.models()
 
     def gone_models(self) -> list[str]:
         """Those that were taken over and that the registry does not have any more: renamed or deleted there."""
@@ -217,85 +200,11 @@ class GovernanceService:
             raise NotFound(f"rollback: the ledger knows no earlier champion of {model!r}")
         return Move(model, MoveKind.ROLLBACK, version)
 
-    def history(self, model: str | None = None) -> list[Entry]:
-        """The events of one model, or of all, oldest first. Raises NotFound for a model that nobody knows."""
-        entries = [entry(stored) for stored in self._ledger.page(model)]
-        if model is not None and not entries:
-            self._registry.model(model)
-        return entries[::-1]
-
-    def history_page(
-        self,
-        model: str | None = None,
-        *,
-        before: int | None = None,
-        only: Collection[str] | None = None,
-        without: Collection[str] = (),
-        lines: int = PAGE_LINES,
-    ) -> HistoryPage:
-        """A page of the history, newest first, one line per decision; before: the sequence above which it begins.
-
-        only, without: of which event types. Raises NotFound for a model that nobody knows.
-        """
-        events = self._ledger.page(model, before=before, only=only, without=without)
-        if model is not None and next(self._ledger.page(model), None) is None:
-            self._registry.model(model)
-        return history_page(events, lines, pending=self._ledger.pending(model), find=self.event)
-
-    def event(self, sequence: int) -> Entry | None:
-        """One event by its number; None where there is none."""
-        found = next(self._ledger.page(before=sequence + 1), None)
-        return entry(found) if found is not None and found.sequence == sequence else None
-
-    def event_count(self) -> int:
-        """How many events the ledger holds about this registry."""
-        return self._ledger.count()
-
-    def newest_event(self, model: str) -> int:
-        """The sequence of the newest event of a model; 0 where there is none."""
-        last = self._ledger.last(model)
-        return last.sequence if last else 0
-
-    def recorded(self, model: str) -> LedgerView:
-        """What the ledger says now of a model: its champion, and the files of its versions."""
-        return LedgerView.read(self._ledger, model)
-
     def decisions(self, model: str, version: int) -> list[Entry]:
         """The events about a version that is there now, oldest first. Raises NotFound."""
         created_at = iso(self.version(model, version).row.created_at)
         about = [entry(stored) for stored in self._ledger.about(model, version)][::-1]
         return [each for each in one_line_each(about) if each.is_about(version, created_at)]
-
-    def given_out_again(self, model: str | None = None) -> list[str]:
-        """One sentence per version number that was given out again, of one model or of all."""
-        models = self._ledger.models() if model is None else [model]
-        first = (entry(stored) for each in models for stored in self._ledger.current(each, Topic.NUMBER))
-        return given_out_again(first)
-
-    def at(self, model: str, time: datetime) -> Moment:
-        """Champion and stages at a time as the ledger knows them. Raises NotFound for a model it does not know."""
-        events = list(self._ledger.events(model=model))
-        if not events:
-            raise NotFound(f"history: the ledger knows no model {model!r}")
-        return moment(model, events, time)
-
-    def champions(self, model: str, newest: int | None = None) -> list[Period]:
-        """Who was champion when, oldest first; newest: only after so many of the newest changes."""
-        return champion_periods(model, self._ledger.champions(model, newest))
-
-    def gate_counts(self, model: str) -> dict[tuple[int, str | None], GateCount]:
-        """How the gates stood at the last decision about each version, by number and creation time."""
-        return gate_counts(stored.event for stored in self._ledger.current(model, Topic.GATES))
-
-    def evidence(self, digest: str) -> str:
-        """The canonical JSON that a decision quotes. Raises NotFound."""
-        return self._ledger.evidence(digest)
-
-    def export(self, model: str | None = None) -> Iterator[str]:
-        """The whole chain, and the evidence about one model or all, as pieces of JSON. Raises NotFound as `history`."""
-        if model is not None and self._ledger.last(model) is None:
-            self._registry.model(model)
-        return export(self._ledger, model)
 
     def differences(self, model: str) -> list[OutOfBandChange]:
         """Where the registry is not what the ledger says, now."""
@@ -312,23 +221,6 @@ class GovernanceService:
         """
         asked = Verification(self._ledger.registry, self.known_models, new, checkpoints)
         return list(find_problems(self._ledger, self._reconciler, asked))
-
-    def unprotected(self) -> str | None:
-        """What verify cannot see for want of checkpoints, as a sentence; None where there are some, or where it found a
-        ledger that cannot be read.
-        """
-        with suppress(Unavailable):
-            return self._ledger.unprotected()
-        return None
-
-    def set_back(self) -> list[str]:
-        """Where time went back from one event to the next: one sentence each, of the newest.
-
-        Empty where the ledger cannot be read: that is a problem, which verify found.
-        """
-        with suppress(Unavailable):
-            return set_back(self._ledger)
-        return []
 
     def unknown_registry(self) -> str | None:
         """Why the ledger says nothing about this registry, beside others that it knows; None where it does."""
