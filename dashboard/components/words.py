@@ -1,7 +1,7 @@
 """How pages write numbers, times and states, and how text from the registry is made safe for markdown."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -63,6 +63,12 @@ def digest(sha256: str | None) -> str:
 def name(text: str) -> str:
     """A name for fields and cells, which are plain text: one line, with invisible characters made visible."""
     return visible(text, most=LONGEST_NAME)
+
+
+def column(name_of: str, labels: Mapping[str, str]) -> str:
+    """A column in a sentence or a cell: what people call it, its own name behind. labels: see FeatureSchema."""
+    known = labels.get(name_of)
+    return name(name_of) if not known else f"{name(known)} ({name(name_of)})"
 
 
 def label(text: str) -> str:

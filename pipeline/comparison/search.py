@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.special import bdtr, ndtr, stdtrit
-from scipy.stats import hypergeom, rankdata
+from scipy.special import bdtr, gammaln, ndtr, stdtrit
 
 from pipeline.comparison.intervals import both_errors, share_interval, wilson
 from pipeline.comparison.metrics import Array, row_errors
@@ -24,6 +23,7 @@ MOST_LEVELS = 8  # of one column, the most frequent categories
 RANGES = 4  # of a number
 MOST_FOUND = 20  # that are handed back
 ROWS_AT_ONCE = 20_000
+SMALLEST = np.finfo(float).tiny
 NO_REASON = -1.0  # standard deviations: a share nearer to the overall one is not tested further
 
 
@@ -142,13 +142,13 @@ def weaker_than_overall(rows: Rows, confidence: float) -> SliceSearch:
     """
     levels, errors = levels_of(rows.inputs), row_errors(rows)
     if errors is not None:
-        ranks = rankdata(errors.sizes)
+        ranks = ranks_of(errors.sizes)
         counts, sizes, squares, ranked = levels.sums(np.ones(len(rows), bool), errors.sizes, errors.squares, ranks)
         where = _worth_trying(counts, len(rows))
         n, mean = counts[where], sizes[where] / counts[where]
         overall = float(errors.sizes.mean())
         spread = np.sqrt(n * float(ranks.var()) * (len(rows) - n) / max(1, len(rows) - 1))
-        p_values = ndtr(-(ranked[where] - n * float(ranks.mean())) / np.maximum(spread, np.finfo(float).tiny))
+        p_values = ndtr(-(ranked[where] - n * float(ranks.mean())) / np.maximum(spread, SMALLEST))
         deviation = np.sqrt(np.maximum(0, squares[where] / n - mean**2) * n / (n - 1))
         p_values, least = np.where(mean > overall, p_values, 1.0), np.zeros(len(n))
         tests = Trials(n, mean, np.full(len(n), overall), p_values, least, paired=False, deviation=deviation)
@@ -158,7 +158,7 @@ def weaker_than_overall(rows: Rows, confidence: float) -> SliceSearch:
     where = _worth_trying(counts, len(rows))
     n, own, total = counts[where], hits[where], int(right.sum())
     overall = total / max(1, len(rows))
-    p_values = _hypergeometric(own, n, total=total, rows=len(rows))
+    p_values = few_hits(own, n, total=total, rows=len(rows))
     tests = Trials(n, own / n, np.full(len(n), overall), p_values, np.zeros(len(n)), paired=False)
     return _searched("accuracy", levels, tests, where=where, rows=rows, confidence=confidence)
 
@@ -175,11 +175,11 @@ def worse_than(b: Rows, a: Rows, confidence: float) -> SliceSearch:
     if errors is not None:
         after, before = (each.sizes for each in errors)
         steps = after - before
-        ranks = np.where(steps != 0, rankdata(np.abs(steps)), 0.0)
+        ranks = np.where(steps != 0, ranks_of(np.abs(steps)), 0.0)
         sums = levels.sums(everyone, after, before, steps**2, np.sign(steps) * ranks, ranks**2)
         where = _worth_trying(sums[0], len(b))
         n, own, other, squares, signed, ranked = (each[where] for each in sums)
-        p_values = ndtr(-signed / np.sqrt(np.maximum(ranked, np.finfo(float).tiny)))
+        p_values = ndtr(-signed / np.sqrt(np.maximum(ranked, SMALLEST)))
         mean = (own - other) / n
         deviation = np.sqrt(np.maximum(0, squares / n - mean**2) * n / (n - 1))
         p_values, least = np.where(mean > 0, p_values, 1.0), np.zeros(len(n))
@@ -246,17 +246,41 @@ def _worth_trying(counts: Array, rows: int) -> tuple[Array, Array]:
     return first, second
 
 
-def _hypergeometric(hits: Array, n: Array, *, total: int, rows: int) -> Array:
+def few_hits(hits: Array, n: Array, *, total: int, rows: int) -> Array:
     """P(at most so many hits among n of all rows, of which `total` are hits); 1 where they are hardly fewer than usual.
 
-    Far fewer calls than slices: what lies near the overall share could not be found anyway.
+    Far fewer sums than slices: what lies near the overall share could not be found anyway.
     """
     share = total / max(1, rows)
-    spread = np.sqrt(np.maximum(np.finfo(float).tiny, n * share * (1 - share) * (rows - n) / max(1, rows - 1)))
+    spread = np.sqrt(np.maximum(SMALLEST, n * share * (1 - share) * (rows - n) / max(1, rows - 1)))
     p_values = np.ones(len(n))
     few = (hits - n * share) / spread < NO_REASON
-    p_values[few] = hypergeom.cdf(hits[few].astype(int), rows, total, n[few].astype(int))
+    p_values[few] = _hypergeometric(hits[few], n[few], total=total, rows=rows)
     return p_values
+
+
+def _hypergeometric(hits: Array, n: Array, *, total: int, rows: int) -> Array:
+    """The distribution function. Below the mean each term is smaller than the one before: a sum that soon ends."""
+    logarithm = _log_choose(total, hits) + _log_choose(rows - total, n - hits) - _log_choose(rows, n)
+    term = np.exp(logarithm)
+    found, x = term.copy(), hits.copy()
+    while len(x) and (term > found * np.finfo(float).eps).any():
+        term = term * x * np.maximum(0, rows - total - n + x) / ((total - x + 1) * (n - x + 1))
+        x = np.maximum(0, x - 1)
+        found += term
+    return np.minimum(1.0, found)
+
+
+def _log_choose(n: Array | int, k: Array) -> Array:
+    found: Array = gammaln(np.add(n, 1)) - gammaln(k + 1) - gammaln(n - k + 1)
+    return found
+
+
+def ranks_of(values: Array) -> Array:
+    """Ranks from 1; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    means: Array = np.cumsum(counts) - (counts - 1) / 2
+    return means[inverse]
 
 
 def tarone(least: Array, level: float) -> int:

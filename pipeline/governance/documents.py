@@ -154,6 +154,8 @@ class FeatureSchema:
     classes: tuple[Json, ...] | None
     # The unit of each column that has one.
     units: Mapping[str, str]
+    # What people call each column whose name does not say it, such as "Eats vegetables with meals" for FCVC.
+    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -294,7 +296,15 @@ def parse_feature_schema(document: Json) -> FeatureSchema:
         target=target,
         classes=_items(target.get("classes")),
         units={name: unit for name, unit in units.items() if isinstance(unit, str) and unit},
+        labels={name: label for name, column in columns.items() if (label := _label(name, _object(column)))},
     )
+
+
+def _label(name: str, column: Mapping[str, Json]) -> str:
+    """Empty where the column has no description, or one whose first word is its name already."""
+    description = column.get("description")
+    text = description.rstrip("?. ") if isinstance(description, str) else ""
+    return "" if text.casefold().split()[:1] == [name.casefold()] else text
 
 
 def parse_explanation(document: Json) -> ExplanationSummary:

@@ -113,4 +113,5 @@ def test_a_long_file_is_drawn_with_2000_dots():
     """Evenly chosen from the smallest to the largest; the ranges count all."""
     found = performance(numbers(1.0, n=5_000), DRAWS).residuals
 
-    assert (len(found.actual), found.n, sum(each.n for each in found.ranges)) == (2_000, 5_000, 5_000)
+    assert (len(found.actual), found.n) == (2_000, 5_000)
+    assert np.sum([each.n for each in found.ranges]) == 5_000

@@ -4,10 +4,19 @@ import time
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from pipeline.comparison.intervals import wilson
 from pipeline.comparison.rows import Rows
-from pipeline.comparison.search import SliceSearch, levels_of, tarone, weaker_than_overall, worse_than
+from pipeline.comparison.search import (
+    SliceSearch,
+    few_hits,
+    levels_of,
+    ranks_of,
+    tarone,
+    weaker_than_overall,
+    worse_than,
+)
 from pipeline.governance.errors import InvalidInput
 
 PLANTED = (("t0", "a"), ("t1", "b"))
@@ -63,13 +72,25 @@ def test_a_planted_slice_is_found_first():
     assert [each.metric for each in found] == ["accuracy", "accuracy", "mae", "mae"]
     own, against = found[0].found[0], found[1].found[0]
     share, other = (float((rows.actual == rows.predicted)[where].mean()) for rows in (weak, even))
-    assert (own.n, own.value, own.reference) == (where.sum(), share, (weak.actual == weak.predicted).mean())
+    assert (own.n, own.value, own.reference) == (int(where.sum()), share, float((weak.actual == weak.predicted).mean()))
     assert (against.value, against.reference) == (share, other)
     assert own.low < share < own.high < own.reference
     assert against.low < share - other < against.high < 0
     errors = np.abs(far.predicted - far.actual)
     assert found[2].found[0].value == pytest.approx(errors[where].mean())
     assert found[3].found[0].low < found[3].found[0].difference < found[3].found[0].high
+
+
+def test_tests_are_scipy_s():
+    """The hypergeometric distribution below one standard deviation under the mean, and ranks of values that tie."""
+    random = np.random.default_rng(0)
+    n = random.integers(30, 900, 200).astype(float)
+    hits = np.floor(n * random.uniform(0.6, 1, 200))
+    expected = stats.hypergeom.cdf(hits, 1_000, 880, n)
+    hits, n, expected = (each[expected < 0.1] for each in (hits, n, expected))
+
+    assert few_hits(hits, n, total=880, rows=1_000) == pytest.approx(expected, rel=1e-9, abs=1e-300)
+    assert ranks_of(np.array([3.0, 1, 3, 2])).tolist() == stats.rankdata([3, 1, 3, 2]).tolist()
 
 
 def test_intervals_are_wider_the_more_was_tried():
