@@ -138,8 +138,9 @@ class Contender:
         """How the gates stand, in words."""
         if self.blocked_by:
             return f"blocked by: {', '.join(gate.label for gate in self.blocked_by)}"
-        if self.warnings:
-            return f"to be accepted: {', '.join(gate.label for gate in self.warnings)}"
+        if n := len(self.warnings):
+            warn = "1 check warns" if n == 1 else f"{n} checks warn"
+            return f"{warn}: {', '.join(gate.label for gate in self.warnings)}"
         return f"all checks pass, still to be tried: {', '.join(self.untried)}" if self.untried else "all checks pass"
 
     @property
