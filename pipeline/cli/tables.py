@@ -173,7 +173,7 @@ def outcome(found: "Outcome") -> None:
 def history(entries: "Sequence[Entry]") -> None:
     rows = [
         [
-            each.sequence,
+            each.number,
             each.at and when(each.at),
             each.type.value,
             each.signature,

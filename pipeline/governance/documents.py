@@ -93,6 +93,8 @@ class Evaluation:
     folds_deviation: float | None
     # Equal for two versions that were evaluated on the same rows.
     rows_fingerprint: str | None
+    # Median milliseconds for one row alone, on one thread of the machine that trained the version.
+    latency_ms: float | None
 
 
 @dataclass(frozen=True)
@@ -274,6 +276,7 @@ def parse_evaluation(document: Json) -> Evaluation:
         folds_mean=number(folds.get("mean")),
         folds_deviation=number(folds.get("std")),
         rows_fingerprint=None if fingerprint is None else str(fingerprint),
+        latency_ms=number(_object(found.get("latency_ms")).get("median")),
     )
 
 
