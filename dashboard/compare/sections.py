@@ -110,7 +110,8 @@ def calibration(comparison: Comparison) -> None:
     for name in (name for name, points in curves.items() if points is None):
         st.caption(f"{name} came without probabilities that can be used.")
     if known := {name: points for name, points in curves.items() if points is not None}:
-        widgets.calibration(known)
+        error = next((row for row in comparison.metrics if row.name == "calibration_error"), tables.NO_ROW)
+        widgets.calibration(known, dict(zip(tables.heads(comparison), (error.a, error.b), strict=True)))
     metrics_table(
         tables.metric_rows(
             "Metric",

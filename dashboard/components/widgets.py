@@ -206,16 +206,22 @@ def height_of(rows: int) -> int | Literal["content"]:
 # How good versions are by their kind.
 
 
-def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> None:
-    """The reliability diagram of one or two versions, its points in figures, and what they add up to."""
+def calibration(curves: Mapping[str, Sequence[CalibrationPoint]], errors: Mapping[str, float | None]) -> None:
+    """The reliability diagram of one or two versions, its points in figures, and how it agrees with `errors`.
+
+    curves: per version one point per bin. errors: the calibration error of each version, over ten bins.
+    """
     st.plotly_chart(charts.calibration(curves), config=charts.PLAIN, alt="Share predicted right by probability")
-    errors = " ".join(
-        f"{name}: {drawn_calibration_error(points):.4f} over the bins drawn." for name, points in curves.items()
-    )
+    lines = []
+    for name, points in curves.items():
+        known = errors.get(name)
+        over_ten = "" if known is None else f"{words.number(known)} over ten bins of equal width, "
+        lines.append(f"{name}: calibration error {over_ten}{drawn_calibration_error(points):.4f} over the bins drawn.")
+    st.text("\n".join(lines))
     st.caption(
-        "Above the dotted line a version is right more often than its probability says, below it less often. "
-        "Bars are 95 % intervals; larger dots stand for more rows. Bins of fewer than 20 rows are drawn with their "
-        f"neighbour, while the calibration error counts ten bins of equal width. {errors}"
+        "Above the dotted line a version is right more often than its probability says, below it less often. Bars are "
+        f"intervals at {session.settings().evaluation.confidence:.0%}, larger dots stand for more rows. Bins of fewer "
+        "than 20 rows are drawn together with their neighbours."
     )
     with st.expander("The points in figures"):
         frame(tables.calibration(curves), "Calibration by bin", digits=("Mean probability", "Share right"))

@@ -27,7 +27,8 @@ def by_kind(evidence: Evidence) -> None:
         _residuals(found.residuals, str(evidence.feature_schema.target.get("name") or "value"))
     if found.calibration is not None:
         st.subheader("Calibration", anchor=False)
-        widgets.calibration({f"Version {evidence.version}": found.calibration})
+        name, error = f"Version {evidence.version}", evidence.metric("calibration_error")
+        widgets.calibration({name: found.calibration}, {name: error.value if error else None})
     _weak(session.weak_slices(evidence.model, evidence.version, digest), evidence)
 
 
