@@ -89,7 +89,7 @@ class Targets:
         self._references = References(service)
         # Both by digest, because the same bytes say the same again.
         self._descriptions: LRUCache[str, Frame | WorkerRefusal] = LRUCache(MOST_REMEMBERED)
-        self._refusals: LRUCache[str, str] = LRUCache(MOST_REMEMBERED)
+        self._refusals: LRUCache[str, str | None] = LRUCache(MOST_REMEMBERED)
         self._lock = threading.Lock()  # of both
 
     def resolve(self, reference: str) -> Resolved:
@@ -118,7 +118,7 @@ class Targets:
             refusal = self._refusal(evidence, str(state.digest))
         except NotFound as error:  # gone since, or its store does not answer: no property of the bytes
             refusal = str(error)
-        return TrustState(Trust.UNTRUSTED, state.digest, refusal) if refusal else state
+        return state if refusal is None else TrustState(Trust.UNTRUSTED, state.digest, refusal)
 
     def ledger_view(self, model: str) -> LedgerView:
         """See References.ledger_view."""
@@ -141,16 +141,15 @@ class Targets:
                 self._service.report_tampering(evidence)
         return state
 
-    def _refusal(self, evidence: Evidence, digest: str) -> str:
-        """What MLmodel says against loading a version; empty where nothing. Raises NotFound."""
+    def _refusal(self, evidence: Evidence, digest: str) -> str | None:
+        """What MLmodel says against loading a version; None where nothing. Raises NotFound."""
         with self._lock:
-            known = self._refusals.get(digest)
-        if known is not None:
-            return known
+            if digest in self._refusals:
+                return self._refusals[digest]
         record = self._service.version(evidence.model, evidence.version)
         content = self._service.read_file(record, MODEL_DESCRIPTION)
         files = {file["path"]: file["sha256"] for file in evidence.content["files"]}
-        found = ""
+        found = None
         try:
             model_file(parse_description(content), set(files))
         except Refused as refusal:
