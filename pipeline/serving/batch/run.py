@@ -67,6 +67,10 @@ EXPLAINED_ROWS = 100  # in one chunk, so that somebody sees it move and Ctrl-C d
 AHEAD = 1  # chunks that are ready beside those that are being predicted
 
 
+def unwatched(_chunk: Chunk, _checked: CheckedColumns) -> None:
+    """Nobody asks which rows those were."""
+
+
 def silent(_done: int, _total: int, _text: str) -> None:
     """Nobody watches."""
 
@@ -143,11 +147,13 @@ class Scoring:
         *,
         checkpoint: Callable[[Position, Counts], None],
         report: Report,
+        watch: Callable[[Chunk, CheckedColumns], None] = unwatched,
     ) -> None:
         """Scores from where the table stands to its end.
 
         open_writer: gives the writer of the output, from the Arrow schema of the columns that are added. refused: takes
-        the rows that cannot be used. checkpoint: is called after each chunk that was written.
+        the rows that cannot be used. checkpoint: is called after each chunk that was written. watch: is told each
+        chunk and the verdict on its rows.
         """
         pace = _Pace(self.counts.rows)
         writer: Writer | None = None
@@ -160,6 +166,7 @@ class Scoring:
                     writer.write(output, _usable(chunk.lines, checked))
                 self._refuse(chunk, checked, refused)
                 self._count(chunk, answer)
+                watch(chunk, checked)
                 checkpoint(chunk.after, self.counts)
                 report(int(100 * self.table.share_read()), 100, pace.text(self.counts))
 
