@@ -11,7 +11,7 @@ from pipeline.comparison.comparer import PairedBootstrap
 from pipeline.comparison.rows import Rows
 from pipeline.governance.errors import InvalidInput
 from pipeline.serving.batch.labelled import LabelledRows, labelled, labels, on_the_same_rows, truth_column
-from pipeline.serving.batch.upload import ScoredUpload, score_upload, template
+from pipeline.serving.batch.upload import score_upload, template
 from pipeline.serving.predictions import Target
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import input_schema
@@ -29,7 +29,7 @@ ROWS = b"""Age,Gender,Visits,note,actual
 """
 
 
-def upload(content: bytes = ROWS, *, name: str = "rows.csv", chunk_rows: int = 2) -> tuple[Target, ScoredUpload]:
+def upload(content: bytes = ROWS, *, name: str = "rows.csv", chunk_rows: int = 2) -> tuple[Target, Any]:
     service = build_desk(registry_with_columns())
     service.take_over()
     scorer = Scorer(service, KnownWorker(), POLICY)
@@ -47,7 +47,7 @@ def test_a_file_with_the_truth_is_evaluated(chunk_rows: int) -> None:
     """On the rows that were predicted and have a known class; what is left out is counted and named."""
     target, done = upload(chunk_rows=chunk_rows)
     found = labelled(target, done.rows, "actual")
-    evaluation = COMPARER.evaluate(found.rows)
+    evaluation: Any = COMPARER.evaluate(found.rows)
 
     assert done.rows.others == ("note", "actual")
     assert truth_column(target, done.rows.others) == "actual"
@@ -91,9 +91,8 @@ def test_parquet_keeps_its_types() -> None:
 
 def test_two_versions_are_compared_on_the_rows_that_both_predicted() -> None:
     """A row that one of them refused counts for neither."""
-    rows = Rows(
-        {}, *(np.array(each, dtype=object) for each in (["a", "b", "a"], ["a", "a", "a"])), (), np.empty((3, 0))
-    )
+    actual, predicted = (np.array(each, dtype=object) for each in (["a", "b", "a"], ["a", "a", "a"]))
+    rows = Rows({}, actual, predicted, (), np.empty((3, 0)))
     first, second = LabelledRows(rows, np.array([2, 3, 4]), 0, ""), LabelledRows(rows, np.array([3, 4, 9]), 0, "")
     ours, theirs = on_the_same_rows(first, second)
 
@@ -106,7 +105,7 @@ def test_two_versions_are_compared_on_the_rows_that_both_predicted() -> None:
 def test_numbers_have_errors_with_intervals() -> None:
     """The mean absolute error first of all, on as many rows as there are."""
     actual = np.linspace(0, 1, 50)
-    found = COMPARER.evaluate(Rows({}, actual, actual + 0.25, (), np.empty((50, 0))))
+    found: Any = COMPARER.evaluate(Rows({}, actual, actual + 0.25, (), np.empty((50, 0))))
 
     assert found.n == 50
     assert found.metrics["mae"].value == pytest.approx(0.25)

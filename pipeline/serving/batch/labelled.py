@@ -82,16 +82,21 @@ def labels(array: Arrow) -> Arrow:
 def _column(target: Target, name: str, predictions: Arrow) -> ColumnSchema:
     """What the truth may be: a class of the version, any text, or a number."""
     if target.classes:
-        described = tuple(map(str, target.evidence.feature_schema.classes or ()))
-        known = described if set(target.classes) <= set(described) else target.classes
-        return ColumnSchema(name, "category", "str", categories=known)
+        return ColumnSchema(name, "category", "str", categories=_classes(target))
     if pa.types.is_string(predictions.type):
         return ColumnSchema(name, "text", "str")
     return ColumnSchema(name, "number", "float64")
 
 
+def _classes(target: Target) -> tuple[str, ...]:
+    """In the order in which the version describes them, with those that it never met; else as the model has them."""
+    described = tuple(map(str, target.evidence.feature_schema.classes or ()))
+    return described if set(target.classes) <= set(described) else target.classes
+
+
 def _rows(target: Target, uploaded: UploadedRows, *, truth: Arrow, usable: Array) -> Rows:
-    kept, classes = pa.array(usable), target.classes if target.probabilities else ()
+    known = target.classes if target.probabilities else ()
+    kept, classes = pa.array(usable), tuple(each for each in _classes(target) if each in known)
     predictions = uploaded.predictions.filter(kept)
     probabilities = [uploaded.table.column(f"probability_{name}").combine_chunks().filter(kept) for name in classes]
     columns = [_plain(truth), _plain(labels(predictions) if pa.types.is_string(truth.type) else predictions)]

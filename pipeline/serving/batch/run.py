@@ -26,7 +26,7 @@ from pipeline.serving.targets import input_schema
 from pipeline.serving.worker.arrow import decode_contributions, joined, rows_of
 from pipeline.serving.worker.client import Answering
 from pipeline.validation.columns import Arrow, CheckedColumns, Input, check_many, value_at
-from pipeline.validation.rows import InvalidRows, absent_columns, check_columns
+from pipeline.validation.rows import MOST_NAME, InvalidRows, Problem, absent_columns, check_columns
 from pipeline.validation.schema import InputSchema
 
 # Why, for many rows: the columns that add most to what is predicted for each.
@@ -64,6 +64,7 @@ def _reasons(table: Arrow, ranks: int) -> Arrow:
 
 Report = Callable[[int, int, str], None]  # (percent done, 100, what was done)
 EXPLAINED_ROWS = 100  # in one chunk, so that somebody sees it move and Ctrl-C does not wait long
+MANY_MISSING = 4  # columns, which are told in one sentence
 AHEAD = 1  # chunks that are ready beside those that are being predicted
 
 
@@ -113,7 +114,7 @@ class Scoring:
     def __post_init__(self) -> None:
         problems = check_columns(self.table.header, self.schema)
         if missing := [problem for problem in problems if problem.column in self.schema.names]:
-            raise InvalidRows(missing)
+            raise self._lacking(missing)
         # Rows of a file have columns that are nobody's input, such as a number of the row or the truth.
         self.ignored = tuple(
             f"column {number} (no name)" if without_name(name) else name
@@ -123,6 +124,13 @@ class Scoring:
         self.absent = absent_columns(self.table.header, self.schema)
         if taken := [name for name in self.added if name in self.table.header]:
             raise InvalidInput(f"{taken[0]}: the file has a column of this name already, which the output needs")
+
+    def _lacking(self, missing: Sequence[Problem]) -> InvalidInput:
+        """A sentence per column; of a file that is another one altogether, one sentence."""
+        if len(missing) < MANY_MISSING:
+            return InvalidRows(missing)
+        names = ", ".join(visible(problem.column, most=MOST_NAME) for problem in missing)
+        return InvalidInput(f"the file: {len(missing)} of {len(self.schema.columns)} columns are missing: {names}")
 
     @property
     def schema(self) -> InputSchema:

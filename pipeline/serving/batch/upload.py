@@ -54,6 +54,18 @@ class UploadedRows:
         return {each["values"]: each["counts"] for each in sorted(found, key=lambda each: -each["counts"])}
 
     @property
+    def numbers(self) -> Mapping[str, float]:
+        """The smallest, the middle and the largest prediction; empty of anything but numbers."""
+        names = self.table.column_names
+        if "prediction" not in names or not (
+            pa.types.is_floating(self.predictions.type) or pa.types.is_integer(self.predictions.type)
+        ):
+            return {}
+        ends = pc.min_max(self.predictions).as_py()
+        middle = float(np.median(self.predictions.to_numpy(zero_copy_only=False)))
+        return {"Smallest": ends["min"], "Median": middle, "Largest": ends["max"]}
+
+    @property
     def predictions(self) -> Arrow:
         """One prediction per row; raises KeyError where the version answers with a table."""
         return self.table.column("prediction").combine_chunks()
