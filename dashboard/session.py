@@ -142,6 +142,12 @@ def event(sequence: int) -> Entry | None:
     return desk().event(sequence)
 
 
+@fresh()
+def decision(number: int) -> tuple[Entry, Entry | None] | None:
+    """A decision by its number, see service.decision."""
+    return desk().decision(number)
+
+
 @fresh(most=1)
 def recorded_models() -> tuple[str, ...]:
     """The models that the ledger knows."""

@@ -55,6 +55,12 @@ class Entry:
         return None if self.actor is None else signature(self.actor, self.established)
 
     @property
+    def number(self) -> int:
+        """Under which a person finds it: of a decision's end the sequence of its `decided` event, else its own."""
+        intent = self.content.get("intent")
+        return intent if self.type in ENDS and isinstance(intent, int) else self.sequence
+
+    @property
     def created_at(self) -> str | None:
         """When its version was registered, as far as the event says so."""
         return _created_at(self.content, self.version)

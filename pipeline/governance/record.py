@@ -20,7 +20,7 @@ from pipeline.governance.history import (
     history_page,
     moment,
 )
-from pipeline.governance.ledger import Topic
+from pipeline.governance.ledger import EventType, Topic, UnreadableEvent
 from pipeline.governance.ports import Ledger, Registry
 from pipeline.governance.reconcile import set_back
 from pipeline.governance.standing import LedgerView
@@ -65,6 +65,20 @@ class RecordReader:
         """One event by its number; None where there is none."""
         found = next(self._ledger.page(before=sequence + 1), None)
         return entry(found) if found is not None and found.sequence == sequence else None
+
+    def decision(self, number: int) -> tuple[Entry, Entry | None] | None:
+        """The line of the history of a decision, by its number; None where no decision has it.
+
+        The first is its end, with its intent; of a decision that has not ended the intent alone.
+        """
+        found = next(self._ledger.page(before=number + 1), None)
+        if found is None or found.sequence != number or isinstance(found, UnreadableEvent):
+            return None
+        if found.event.type is not EventType.DECIDED:
+            return None
+        later = self._ledger.events(model=found.event.model, after=number)
+        end = next((each for each in later if each.event.decision == found.event.decision), None)
+        return (entry(found), None) if end is None else (entry(end), entry(found))
 
     def event_count(self) -> int:
         """How many events the ledger holds about this registry."""
