@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.governance.ledger import (
     ENDS,
+    SEEN,
     Event,
     EventType,
     SlotChange,
@@ -15,7 +16,9 @@ from pipeline.governance.ledger import (
     UnreadableEvent,
     former_champions,
     iso,
+    moved,
     replay,
+    touched_versions,
 )
 from pipeline.governance.lifecycle import CHAMPION, ModelState, Slot, Stage
 from pipeline.governance.out_of_band import OutOfBandChange
@@ -50,6 +53,17 @@ class Entry:
     content: Mapping[str, Any] = field(default_factory=dict)  # the rest of the event, as stored
 
     @property
+    def number(self) -> int:
+        """The number of the decision: the sequence of its `decided` event, whose end names it; else the event's own."""
+        intent = self.content.get("intent")
+        return intent if self.type in ENDS and type(intent) is int else self.sequence
+
+    @property
+    def moved(self) -> list[SlotChange]:
+        """The changes that are any, of all that the event names."""
+        return moved(self.type, self.changes)
+
+    @property
     def signature(self) -> str | None:
         """Who, and how that was known; None where nobody acted."""
         return None if self.actor is None else signature(self.actor, self.established)
@@ -71,9 +85,18 @@ class Entry:
             return self.at is not None and iso(self.at) >= created_at
         return registered == created_at
 
+    def concerns(self, version: int, created_at: str) -> bool:
+        """About this very version, or moving its stage, or an alias onto or away from it, since it is there."""
+        if self.is_about(version, created_at):
+            return True
+        touched = version in touched_versions(self.type, self.changes)
+        other = self.version == version and self.created_at is not None  # the same number, of another version
+        return touched and not other and self.at is not None and iso(self.at) >= created_at
+
     def as_json(self) -> dict[str, Any]:
         return {
             "sequence": self.sequence,
+            "number": self.number,
             "type": self.type.value,
             "at": None if self.at is None else iso(self.at),
             "actor": self.actor,
@@ -168,7 +191,7 @@ def entry(stored: StoredEvent | UnreadableEvent) -> Entry:
     subject: Mapping[str, Any] = content.get("subject") or {}
     shown = _shown_change(event, subject)
     # For an out-of-band change or a conflict, what was seen comes after; for everything else what was asked for.
-    seen = event.type in (EventType.OUT_OF_BAND, EventType.CONFLICT)
+    seen = event.type in SEEN
     return Entry(
         sequence=stored.sequence,
         type=event.type,

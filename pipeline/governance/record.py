@@ -1,11 +1,13 @@
-"""What the ledger holds, for people: events page by page, who was champion when, evidence and the whole chain."""
+"""What the ledger holds, for people: events page by page, who was champion when, evidence, and the whole chain as one
+document that anybody can check with sha256 alone, without this program.
+"""
 
+import json
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from datetime import datetime
 
 from pipeline.governance.errors import NotFound, Unavailable
-from pipeline.governance.export import export
 from pipeline.governance.history import (
     PAGE_LINES,
     Entry,
@@ -20,7 +22,7 @@ from pipeline.governance.history import (
     history_page,
     moment,
 )
-from pipeline.governance.ledger import Topic
+from pipeline.governance.ledger import Event, Topic
 from pipeline.governance.ports import Ledger, Registry
 from pipeline.governance.reconcile import set_back
 from pipeline.governance.standing import LedgerView
@@ -126,3 +128,37 @@ class RecordReader:
         with suppress(Unavailable):
             return set_back(self._ledger)
         return []
+
+
+def export(ledger: Ledger, model: str | None = None) -> Iterator[str]:
+    """The document in pieces: a long ledger is never in memory as a whole.
+
+    `events`: every stored row, for the chain runs through all models. `evidence`: by digest, what the events of the
+    model (None: of all) quote, each as the very text that was hashed; null for what the ledger does not hold any more.
+    """
+    quoted: dict[str, None] = {}
+    yield '{"events": ['
+    for index, stored in enumerate(ledger.events()):
+        row = {
+            "sequence": stored.sequence,
+            "previous_hash": stored.previous_hash,
+            "hash": stored.hash,
+            "body": stored.body,
+        }
+        yield f"{',' if index else ''}\n{json.dumps(row, ensure_ascii=False)}"
+        if model in (None, stored.event.model):
+            quoted |= dict.fromkeys(_digests(stored.event))
+    yield '\n],\n"evidence": {'
+    for index, digest in enumerate(quoted):
+        text = None
+        with suppress(NotFound):
+            text = ledger.evidence(digest)
+        yield f"{',' if index else ''}\n{json.dumps(digest)}: {json.dumps(text, ensure_ascii=False)}"
+    yield "\n}}\n"
+
+
+def _digests(event: Event) -> list[str]:
+    """Of the version's evidence, and of the incumbent's that it was compared with."""
+    incumbent = event.content.get("incumbent") or {}
+    found = (event.content.get("evidence"), incumbent.get("evidence"))
+    return [digest for digest in found if digest is not None]
