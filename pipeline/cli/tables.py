@@ -79,7 +79,7 @@ def refusals(found: "Evidence") -> tuple[str, ...]:
     """Columns of which no value can be given here."""
     from pipeline.validation.schema import refusals_of
 
-    return refusals_of(found.document("feature_schema"), found.content["signature"])
+    return refusals_of(found.feature_schema, found.content["signature"])
 
 
 def _lineage(found: "Lineage") -> list[list[object]]:

@@ -1,7 +1,11 @@
 """The comparer: from two files of evaluation rows to plain values. NumPy and PyArrow are imported when it is asked."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING
+
+from cachetools import LRUCache
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.paired import Flips, Paired
@@ -10,6 +14,9 @@ from pipeline.governance.ports import MetricDifference
 if TYPE_CHECKING:
     from pipeline.comparison.intervals import Draws
     from pipeline.comparison.rows import Rows
+
+
+MOST_KEPT = 500  # comparisons of two files, about 10 kB each
 
 
 @dataclass(frozen=True)
@@ -29,14 +36,29 @@ class PairedBootstrap:
     confidence: float
     # The edges in years that cut a column named Age into slices, see slices.age_bands.
     age_bands: tuple[float, ...] = ()
+    # What was compared already, by the digests of the two files.
+    kept: "LRUCache[tuple[bytes, bytes], tuple[MetricDifference, ...]]" = field(
+        default_factory=lambda: LRUCache(MOST_KEPT), compare=False, repr=False
+    )
+    lock: Lock = field(default_factory=Lock, compare=False, repr=False)
 
     def compare(self, candidate: bytes, incumbent: bytes) -> list[MetricDifference]:
-        """Metrics over all rows first, then accuracy per slice, of numbers the mean absolute error."""
+        """Metrics over all rows first, then accuracy per slice, of numbers the mean absolute error.
+
+        The same two files are compared once: a page asks for every version that waits.
+        """
+        key = hashlib.sha256(candidate).digest(), hashlib.sha256(incumbent).digest()
+        with self.lock:
+            if (kept := self.kept.get(key)) is not None:
+                return list(kept)
         from pipeline.comparison import intervals
 
         ours, theirs = _same_rows(candidate, incumbent, names=("candidate", "incumbent"))
         found = intervals.overall(ours, theirs, self._draws())
-        return [*found, *intervals.sliced(ours, theirs, self._draws(), age_bands=self.age_bands)]
+        found += intervals.sliced(ours, theirs, self._draws(), age_bands=self.age_bands)
+        with self.lock:
+            self.kept[key] = tuple(found)
+        return found
 
     def pair(self, a: bytes, b: bytes) -> Paired:
         """Everything about the two, b minus a."""

@@ -1,6 +1,6 @@
 """What the ledger tells: events for people, who was champion when, and what a time in the past looked like."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -169,16 +169,7 @@ class GateCount:
     failed: int
 
 
-@dataclass(frozen=True)
-class HistoryPage:
-    """Some lines of the history, newest first."""
-
-    lines: tuple[tuple[Entry, Entry | None], ...]  # each an event, with the intent that it ends where there is one
-    older: int | None  # the lines before this sequence are the next page; None where there are none
-
-
 UNREADABLE = UnknownType("unreadable")
-PAGE_LINES = 50
 
 
 def entry(stored: StoredEvent | UnreadableEvent) -> Entry:
@@ -229,43 +220,6 @@ def one_line_each(entries: Sequence[Entry]) -> list[Entry]:
     """For people: an intent that has ended is left out, because its end says the same."""
     ended = {entry.content.get("intent") for entry in entries if entry.type in ENDS}
     return [entry for entry in entries if entry.sequence not in ended]
-
-
-def history_page(
-    events: Iterator[StoredEvent | UnreadableEvent],
-    lines: int,
-    *,
-    pending: Iterable[PendingDecision],
-    find: Callable[[int], Entry | None],
-) -> HistoryPage:
-    """The first lines of the events, newest first; no more events are read than it takes.
-
-    An intent that has ended is part of the line of its end, which may be on an earlier page. find: an event by number.
-    """
-    open_decisions = {each.decision for each in pending}
-    shown: list[Entry] = []
-    intents: dict[int, Entry] = {}
-    last = None
-    for stored in events:
-        if len(shown) == lines:
-            return HistoryPage(_with_intents(shown, intents, find), last)
-        each, last = entry(stored), stored.sequence
-        if isinstance(stored, StoredEvent) and _has_ended(stored.event, open_decisions):
-            intents[each.sequence] = each
-        else:
-            shown.append(each)
-    return HistoryPage(_with_intents(shown, intents, find), None)
-
-
-def _has_ended(event: Event, open_decisions: Set[str]) -> bool:
-    return event.type is EventType.DECIDED and event.decision not in open_decisions
-
-
-def _with_intents(
-    shown: Iterable[Entry], intents: Mapping[int, Entry], find: Callable[[int], Entry | None]
-) -> tuple[tuple[Entry, Entry | None], ...]:
-    numbers = ((each, each.content.get("intent")) for each in shown)
-    return tuple((each, None if number is None else intents.get(number) or find(number)) for each, number in numbers)
 
 
 def _shown_change(event: Event, subject: Mapping[str, Any]) -> SlotChange | None:

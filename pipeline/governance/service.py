@@ -26,6 +26,7 @@ from pipeline.governance.lifecycle import (
     check_move,
     stage_move,
 )
+from pipeline.governance.merit import Merit, Merits, Waiting
 from pipeline.governance.metrics import Direction
 from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.paired import Flips, PairedComparer
@@ -79,6 +80,7 @@ class GovernanceService(RecordReader):
         self._reconciler = Reconciler(registry, ledger, clock, self._decider, self._reviewer, self._watch)
         self._comparisons = Comparisons(registry, self._reviewer, comparer)
         self._tables = VersionTables(registry, policy.metrics)
+        self._merits = Merits(registry, self._reviewer, comparer)
 
     def models(self) -> list[ModelRecord]:
         """Every model by name."""
@@ -191,6 +193,20 @@ class GovernanceService(RecordReader):
     def flips(self, model: str, a: int, b: int) -> Flips:
         """The evaluation rows that the two predict differently. Raises NotFound, InvalidInput where rows differ."""
         return self._comparisons.flips(model, a, b)
+
+    def merit(self, model: str, version: int, reference: int, *, metric: str) -> Merit:
+        """What speaks for a version and against it beside another one; metric: the one that decides first.
+
+        Raises NotFound.
+        """
+        return self._merits.merit(model, version, reference, metric=metric)
+
+    def waiting(self, model: str, metric: str) -> Waiting:
+        """The versions in Staging in order of merit, see Waiting; metric: the one that decides first. Raises NotFound.
+
+        Nothing is loaded: gates that load a model are left to the review.
+        """
+        return self._merits.waiting(model, metric)
 
     def rollback_move(self, model: str) -> Move:
         """The move that a rollback would make. Raises NotFound where the ledger knows no earlier champion."""
