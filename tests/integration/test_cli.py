@@ -429,7 +429,7 @@ def test_a_version_whose_bytes_change_after_its_review(verb: Verb, filled: Path)
     finally:
         path.write_bytes(before)
 
-    assert (refused[0], refused[2].startswith("Blocked: files_unchanged: ")) == (3, True)
+    assert (refused[0], refused[2].startswith("Blocked: Files unchanged since recorded: ")) == (3, True)
     assert (reviewed[0], reviewed[1]["open"]) == (3, False)
     assert [problem["kind"] for problem in checked[1]["problems"]] == ["tampering"]
     assert (reconciled[0], reconciled[1]["problems"]) == (7, checked[1]["problems"])
