@@ -13,7 +13,7 @@ from pipeline.comparison.performance import Residuals
 from pipeline.comparison.search import SliceSearch
 from pipeline.governance.documents import Evaluation
 from pipeline.governance.evidence import Evidence, Metric
-from pipeline.governance.gates import GateResult, label_of
+from pipeline.governance.gate_words import label_of
 from pipeline.governance.history import GateCount
 from pipeline.governance.ledger import iso
 from pipeline.governance.out_of_band import OutOfBandChange
@@ -70,10 +70,6 @@ def brief(frame: pd.DataFrame, version: int, metrics: Sequence[str]) -> str:
     row = next(iter(frame[frame["Version"] == version].to_dict("records")), {})
     figures = [f"{name} {row[name]:.4f}" for name in metrics if pd.notna(row.get(name))]
     return "   ".join([*figures, row.get("Type", "")])
-
-
-def gates(results: Iterable[GateResult]) -> pd.DataFrame:
-    return gate_rows({**gate.as_json(), "result": words.verdict(gate)} for gate in results)
 
 
 def gate_rows(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from sklearn.metrics import confusion_matrix, mean_absolute_error, r2_score, rec
 
 from pipeline.comparison import PairedBootstrap
 from pipeline.comparison.agreement import calibration
+from pipeline.comparison.evaluation import EvaluatedPredictions
 from pipeline.comparison.intervals import mcnemar, wilson
 from pipeline.comparison.metrics import measure, row_losses
 from pipeline.comparison.rows import read_rows
@@ -19,7 +20,7 @@ from pipeline.governance.errors import InvalidInput
 from pipeline.governance.paired import FlipKind, drawn_calibration_error
 from pipeline.governance.ports import MetricDifference
 from pipeline.settings import read_settings
-from pipeline.training.evaluate import EvaluatedPredictions, evaluate_predictions
+from pipeline.training.evaluate import evaluate_predictions
 
 CLASSES = ("low", "middle", "high")
 COMPARER = PairedBootstrap(samples=400, seed=52, confidence=0.95, age_bands=(0, 30, 100))
