@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from pipeline.explanation.wording import called
 from pipeline.governance.decide import Outcome
 from pipeline.governance.evidence import Metric
 from pipeline.governance.gates import GateResult
@@ -19,7 +20,7 @@ BACKTICKS = re.compile(r"`+")
 PASSED, BLOCKS, WARNS, NOTED = "✓ Passed", "✕ Blocks", "! Warns", "· Noted"
 FAILED = {Mode.PREVENT: BLOCKS, Mode.WARN: WARNS, Mode.ALLOW: NOTED}
 KILO = 1024
-LONGEST_NAME = 60
+LONGEST_NAME, LONGEST_COLUMN = 60, 90
 
 
 def when(moment: datetime | None) -> str:
@@ -76,9 +77,8 @@ def name(text: str) -> str:
 
 
 def column(name_of: str, labels: Mapping[str, str]) -> str:
-    """A column in a sentence or a cell: what people call it, its own name behind. labels: see FeatureSchema."""
-    known = labels.get(name_of)
-    return name(name_of) if not known else f"{name(known)} ({name(name_of)})"
+    """A column in a field or a cell: what people call it, its own name behind. labels: see FeatureSchema."""
+    return visible(called(name_of, labels), most=LONGEST_COLUMN)
 
 
 def slice_of(parts: Iterable[tuple[str, str]], labels: Mapping[str, str]) -> str:
