@@ -76,7 +76,8 @@ def _reasons(comparison: Comparison, flip: Flip, found: tuple[Explanations, Expl
         st.text(
             "\n".join(f"•  {visible(each)}" for each in reasons) or "No column moves it noticeably in either version."
         )
-        st.caption(f"All figures are effects on the {found[0].scale} of this class, in both versions by one method.")
+        how = "sampled in both" if found[0].sampled else "exact in both"
+        st.caption(f"All figures are effects on the {found[0].scale}, by the same method, {how}.")
     with st.container(gap="xxsmall"):
         for name, each in zip(tables.heads(comparison), found, strict=True):
             sum_check(each.documents[0], each.tolerance, adds_up=each.adds_up, head=f"{name}. ")

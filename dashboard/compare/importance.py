@@ -22,6 +22,7 @@ from pipeline.explanation.side_by_side import (
 from pipeline.governance.compare import Comparison
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.evidence import Evidence
+from pipeline.governance.text import visible
 from pipeline.serving.targets import input_schema
 
 MOST_ROWS, ROWS_AT_ONCE = 20, 5
@@ -55,7 +56,7 @@ def _difference(comparison: Comparison) -> None:
         st.caption("The difference is known on the same rows only.")
         return
     if _alike(comparison.a, comparison.b):
-        found = _stored(comparison)
+        found, method = _stored(comparison), str(comparison.a.explanation.method)
     else:
         st.text(
             "The two summaries are not on probability by one method, so they have no difference. "
@@ -63,11 +64,11 @@ def _difference(comparison: Comparison) -> None:
         )
         if not st.toggle(f"Explain {MOST_ROWS} rows on probability", key="alike", bind="query-params"):
             return
-        found = _computed(comparison)
-    _draw(comparison, found)
+        found, method = _computed(comparison)
+    _draw(comparison, found, method)
 
 
-def _draw(comparison: Comparison, found: Sequence[ImportanceDifference]) -> None:
+def _draw(comparison: Comparison, found: Sequence[ImportanceDifference], method: str) -> None:
     if not found:
         st.caption("The two have no explained rows in common, or no common scale.")
         return
@@ -85,6 +86,7 @@ def _draw(comparison: Comparison, found: Sequence[ImportanceDifference]) -> None
         }
     )
     widgets.frame(table, "Mean absolute contribution of each column in both versions", digits=(*names, "Difference"))
+    st.text(f"Both by one method: {visible(method, most=120)}.")
     st.caption(
         "How far a column moves the probability of a class, in the mean over rows and classes. That it matters more is "
         "neither better nor worse. Intervals are widened so that those of all columns hold together."
@@ -114,8 +116,11 @@ def _stored_sizes(evidence: Evidence, rows: Sequence[int]) -> Sizes:
     return sizes_of(values, [positions.index(row) for row in rows])
 
 
-def _computed(comparison: Comparison) -> list[ImportanceDifference]:
-    """Raises Refused and IntegrityFailure for a version that is not loaded, and as the scorer does."""
+def _computed(comparison: Comparison) -> tuple[list[ImportanceDifference], str]:
+    """The differences, and by which method both are explained.
+
+    Raises Refused and IntegrityFailure for a version that is not loaded, and as the scorer does.
+    """
     model, versions = comparison.a.model, (comparison.a.version, comparison.b.version)
     a, b = (session.scorer().targets.usable(session.target(model, each)) for each in versions)
     rows = session.evaluation_rows(model, versions[1])
@@ -130,14 +135,15 @@ def _computed(comparison: Comparison) -> list[ImportanceDifference]:
         )
         if not found[0].comparable_with(found[1]):
             progress.empty()
-            return []
+            return [], ""
         for side, each in zip(sizes, found, strict=True):
             side.append(sizes_of_documents(each.documents))
         done = min(len(chosen), start + ROWS_AT_ONCE)
         progress.progress(done / len(chosen), f"{done} of {len(chosen)} rows explained with both versions")
     progress.empty()
     first, second = (_joined(side) for side in sizes)
-    return importance_differences(first, second, session.settings().evaluation.confidence)
+    differences = importance_differences(first, second, session.settings().evaluation.confidence)
+    return differences, str(found[0].documents[0]["method"])
 
 
 def _spread(rows: Rows) -> list[int]:
