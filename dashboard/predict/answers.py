@@ -147,8 +147,8 @@ def _search(row: CheckedRow, target: Target, may_change: list[str]) -> None:
         st.text("No change of up to three of these columns was found that gives it.")
     else:
         _counterfactual(found, row, target)
-    named = [words.code(words.column(each, target.evidence.feature_schema.labels)) for each in may_change]
-    st.caption(f"May change, by the policy: {', '.join(named)}. All others stay as they are.")
+    named = [words.column(each, target.evidence.feature_schema.labels) for each in may_change]
+    st.text(f"May change, by the policy: {', '.join(named)}. All others stay as they are.")
 
 
 def _counterfactual(found: Counterfactual, row: CheckedRow, target: Target) -> None:
