@@ -53,11 +53,13 @@ def link_predict(label: str, model: str, version: int) -> None:
 
 
 def link_history(label: str, model: str) -> None:
-    st.page_link(HISTORY, label=label, icon=":material/history:", query_params={"model": model})
+    """model: empty for that of the whole registry."""
+    st.page_link(HISTORY, label=label, icon=":material/history:", query_params={"model": model} if model else None)
 
 
-def link_versions(label: str, model: str) -> None:
-    named = {"model": model} if model else None
+def link_versions(label: str, model: str, *, stage: str = "") -> None:
+    """stage: those in it alone; empty for all."""
+    named = {name: value for name, value in (("model", model), ("stage", stage)) if value}
     st.page_link(VERSIONS, label=label, icon=":material/view_list:", query_params=named)
 
 

@@ -10,6 +10,7 @@ from pipeline.governance.evidence import Metric
 from pipeline.governance.gates import GateResult
 from pipeline.governance.lifecycle import Change, Move, MoveKind, Stage
 from pipeline.governance.policy import Mode
+from pipeline.governance.ports import MetricDifference
 from pipeline.governance.text import visible
 
 NOTHING = "\N{EN DASH}"
@@ -19,6 +20,8 @@ PASSED, BLOCKS, WARNS, NOTED = "✓ Passed", "✕ Blocks", "! Warns", "· Noted"
 FAILED = {Mode.PREVENT: BLOCKS, Mode.WARN: WARNS, Mode.ALLOW: NOTED}
 KILO = 1024
 LONGEST_NAME = 60
+SMALLEST = 0.00005  # what is shown as 0.0001
+MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds
 
 
 def when(moment: datetime | None) -> str:
@@ -46,6 +49,25 @@ def spread(metric: Metric) -> str:
     """The interval and n of a metric, as far as they are known."""
     found = [interval(metric.low, metric.high), "" if metric.n is None else f"n = {metric.n:,}"]
     return ", ".join(each for each in found if each)
+
+
+def signed(value: float) -> str:
+    """A difference with its sign, a real minus; one that rounds to zero has none."""
+    return f"{value:+.4f}".replace("-", "\N{MINUS SIGN}") if abs(value) >= SMALLEST else f"{0:.4f}"
+
+
+def difference(found: MetricDifference) -> str:
+    """With its interval."""
+    return f"{signed(found.difference)} ({signed(found.low)} to {signed(found.high)})"
+
+
+def ago(moment: datetime) -> str:
+    """How long ago it was, in the largest unit that fits."""
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    for unit, length in (("day", DAY), ("hour", HOUR), ("minute", MINUTE)):
+        if seconds >= length:
+            return f"{count(int(seconds // length), unit)} ago"
+    return "just now"
 
 
 def size(n_bytes: float) -> str:

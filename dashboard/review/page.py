@@ -6,9 +6,11 @@ from dashboard import pages, session
 from dashboard.components import picker, tables, widgets
 from dashboard.components.trust import trust_badge
 from dashboard.review import sections
+from dashboard.review import verdict as opening
 from dashboard.review.decision_form import decision_form, show_refusal
 from dashboard.review.move_picker import chosen_move
 from pipeline.governance.evidence import Evidence
+from pipeline.governance.lifecycle import MoveKind
 
 
 def review_page() -> None:
@@ -22,7 +24,6 @@ def review_page() -> None:
     header(evidence)
     if moved := session.differences(evidence.model):
         widgets.out_of_band(evidence.model, moved)
-    sections.key_figures(evidence)
     widgets.guarded(lambda: decide(evidence), "decide")
 
 
@@ -43,7 +44,14 @@ def header(evidence: Evidence) -> None:
 
 
 def decide(evidence: Evidence) -> None:
-    move = chosen_move(evidence)
+    first, about, move = st.container(), evidence, None
+    try:
+        move = chosen_move(evidence)
+        if move is not None and move.kind is MoveKind.ROLLBACK and move.version is not None:
+            about = session.evidence(move.model, move.version)
+    finally:  # also above the refusal of an impossible move
+        with first:
+            opening.verdict(about, goes_back=about is not evidence)
     if move is None:
         show_refusal(evidence.model)
         st.caption("This version serves. Choose a move to see its gates.")
@@ -57,11 +65,12 @@ def decide(evidence: Evidence) -> None:
         st.subheader("Gates", anchor=False)
         widgets.gates_table(tables.gates(review.gates), key="gates")
         widgets.failed_gates(review.warnings, "Warnings", "orange")
-        sections.gaps(evidence)
+        sections.gaps(about)
+        opening.flips(review)
     with form:
         widgets.writes_notice()
         decision_form(review)
-    sections.tabs(evidence, review)
+    sections.tabs(about, review)
 
 
 review_page()
