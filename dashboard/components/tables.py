@@ -11,7 +11,7 @@ import pandas as pd
 from dashboard.components import words
 from pipeline.governance.documents import Evaluation
 from pipeline.governance.evidence import Evidence, Metric
-from pipeline.governance.gates import GateResult, label_of
+from pipeline.governance.gate_words import label_of
 from pipeline.governance.history import GateCount
 from pipeline.governance.ledger import iso
 from pipeline.governance.out_of_band import OutOfBandChange
@@ -67,10 +67,6 @@ def brief(frame: pd.DataFrame, version: int, metrics: Sequence[str]) -> str:
     row = next(iter(frame[frame["Version"] == version].to_dict("records")), {})
     figures = [f"{name} {row[name]:.4f}" for name in metrics if pd.notna(row.get(name))]
     return "   ".join([*figures, row.get("Type", "")])
-
-
-def gates(results: Iterable[GateResult]) -> pd.DataFrame:
-    return gate_rows({**gate.as_json(), "result": words.verdict(gate)} for gate in results)
 
 
 def gate_rows(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

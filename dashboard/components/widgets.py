@@ -20,7 +20,6 @@ from pipeline.governance.errors import (
     Unavailable,
 )
 from pipeline.governance.evidence import Metric
-from pipeline.governance.gates import GateResult
 from pipeline.governance.lifecycle import CHAMPION, Stage
 from pipeline.governance.merit import ALIKE, BETTER, WORSE, Merit
 from pipeline.governance.out_of_band import OutOfBandChange
@@ -128,13 +127,6 @@ def gates_table(frame: pd.DataFrame, key: str) -> None:
         },
         alt="Gates with result, observed and required value",
     )
-
-
-def failed_gates(gates: list[GateResult], title: str, colour: Colour) -> None:
-    """The reasons of failed gates in full, where a cell of the table would cut them."""
-    if gates:
-        with message(title, "\n".join(f"•  {gate.label}: {gate.why}" for gate in gates), colour=colour):
-            pass
 
 
 def frame(data: pd.DataFrame, alt: str, *, digits: tuple[str, ...] = (), height: int | None = None) -> None:

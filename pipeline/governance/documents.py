@@ -145,11 +145,35 @@ class Lineage:
 
 
 @dataclass(frozen=True)
-class FeatureSchema:
-    """`feature_schema.json`: what the input columns and the target hold. `validation.schema` reads the rules in it."""
+class DescribedColumn:
+    """What the feature schema says of one input column; texts are empty where it says nothing."""
 
-    # What the document says of each column, by name.
+    # "number" or "category", or whatever else a stranger wrote.
+    type: Json
+    unit: str
+    description: str
+    # The least and the greatest accepted value of a number.
+    minimum: float | None
+    maximum: float | None
+    # Accepted values of a category, in the order of a form.
+    categories: tuple[Json, ...]
+    # What a form starts with.
+    default: Json
+    # The least and the greatest value of the training rows.
+    lowest: float | None
+    highest: float | None
+    # Training rows by category.
+    counts: Mapping[str, Json]
+
+
+@dataclass(frozen=True)
+class FeatureSchema:
+    """`feature_schema.json`: what the input columns and the target hold; `validation.schema` makes rules of it."""
+
+    # What the document says of each column, by name, as it came.
     columns: Mapping[str, Json]
+    # The same, parsed; columns whose entry is no object are left out.
+    described: Mapping[str, DescribedColumn]
     # What it says of the target, by name of the fact.
     target: Mapping[str, Json]
     # The classes that the target can have.
@@ -291,12 +315,29 @@ def parse_lineage(document: Json) -> Lineage:
 def parse_feature_schema(document: Json) -> FeatureSchema:
     found = _object(document)
     columns, target = _object(found.get("columns")), _object(found.get("target"))
-    units = {name: _object(column).get("unit") for name, column in columns.items()}
+    described = {name: _column(entry) for name, entry in columns.items() if isinstance(entry, Mapping)}
     return FeatureSchema(
         columns=columns,
+        described=described,
         target=target,
         classes=_items(target.get("classes")),
-        units={name: unit for name, unit in units.items() if isinstance(unit, str) and unit},
+        units={name: column.unit for name, column in described.items() if column.unit},
+    )
+
+
+def _column(entry: Mapping[str, Json]) -> DescribedColumn:
+    training = _object(entry.get("training"))
+    return DescribedColumn(
+        type=entry.get("type"),
+        unit=_text(entry.get("unit")),
+        description=_text(entry.get("description")),
+        minimum=number(entry.get("minimum")),
+        maximum=number(entry.get("maximum")),
+        categories=_items(entry.get("categories")) or (),
+        default=entry.get("default"),
+        lowest=number(training.get("minimum")),
+        highest=number(training.get("maximum")),
+        counts=_object(training.get("counts")),
     )
 
 
@@ -376,6 +417,10 @@ def number(value: object) -> float | None:
 def _count(value: object) -> int | None:
     found = number(value)
     return None if found is None else int(found)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _object(value: object) -> Mapping[str, Json]:

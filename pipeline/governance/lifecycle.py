@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from pipeline.governance.errors import InvalidInput
+from pipeline.governance.text import visible
 
 CHAMPION = "champion"
 MOST_ALIAS_CHARACTERS = 255
@@ -67,6 +68,15 @@ class Slot(NamedTuple):
     def label(self) -> str:
         """Short text without the model: `@champion` or `/3`."""
         return f"@{self.name}" if self.kind == "alias" else f"/{self.name}"
+
+    def holding(self, content: str | None) -> str:
+        """The slot with a content, in words for the middle of a sentence."""
+        name = visible(self.name)
+        if self.kind == "alias":
+            return f"the alias {name} is on {'no version' if content is None else f'version {content}'}"
+        if content is None:
+            return f"version {name} is not there"
+        return f"version {name} is in {'no stage' if content == Stage.NONE else content}"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from pipeline.governance.compare import different_rows, not_compared
 from pipeline.governance.documents import EVALUATION_ROWS
 from pipeline.governance.errors import InvalidInput, NotFound
 from pipeline.governance.evidence import Evidence, Metric
-from pipeline.governance.gates import RECOMPUTING, GateResult, label_of
+from pipeline.governance.gate_words import label_of
+from pipeline.governance.gates import RECOMPUTING, GateResult
 from pipeline.governance.lifecycle import MoveKind, Stage, stage_move
 from pipeline.governance.metrics import Direction
 from pipeline.governance.policy import MoveRules, Policy

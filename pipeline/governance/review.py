@@ -92,9 +92,9 @@ class Review:
             raise StaleEvidence("evidence: the version has changed since you looked; look at the review again")
         for gate in self.blocked_by:
             if gate.name == SLOT_SETTLED:
-                raise (DecisionPending if gate.observed == "pending" else OutOfBand)(f"{gate.name}: {gate.why}")
+                raise (DecisionPending if gate.observed == "pending" else OutOfBand)(gate.sentence)
             if gate.name == CHANGES_SOMETHING:
-                raise NothingToDo(f"{gate.name}: {gate.why}")
+                raise NothingToDo(gate.sentence)
         if self.blocked_by:
             raise Blocked(_sentences(self.blocked_by))
         if self.warnings and not accept_warnings:
@@ -259,7 +259,7 @@ class Reviewer:
 
 
 def _sentences(gates: Iterable[GateResult]) -> str:
-    return " ".join(f"{gate.name}: {gate.why}" for gate in gates)
+    return " ".join(gate.sentence for gate in gates)
 
 
 def check_registry(changes: Iterable[Change], state: ModelState) -> None:
@@ -300,12 +300,12 @@ def _slot_settled(changes: Iterable[Change], slots: Iterable[SlotState]) -> Gate
     pending = [change for change, slot_state in pairs if slot_state.pending]
     why = ""
     if moved:
-        named = ", ".join(f"{each.slot.label} is {each.expected or 'not there'}" for each in moved)
-        why = f"Moved out-of-band: {named}; adopt or revert it first."
+        named = ", ".join(each.slot.holding(each.expected) for each in moved)
+        why = f"Moved past this desk: {named}; adopt or revert it first."
     if pending:
         why = f"A decision about {pending[0].slot.label} has not ended; reconcile finishes it."
-    observed = "pending" if pending else "out-of-band" if moved else "settled"
-    return GateResult(SLOT_SETTLED, observed, "ledger and registry agree", not why, Mode.PREVENT, why)
+    observed = "pending" if pending else "moved by another way" if moved else "settled"
+    return GateResult(SLOT_SETTLED, observed, "record and registry agree", not why, Mode.PREVENT, why)
 
 
 def _files_unchanged(evidence: Evidence, recorded: RecordedFiles | None) -> GateResult:

@@ -136,8 +136,8 @@ def check_predictions(recorded: bytes, rebuilt: bytes) -> PredictionCheck:
 
 def other_conditions(recorded: RecordedVersion, rebuilt: Rebuilt) -> list[RebuiltDifference]:
     """Where the rebuild's environment is another; only what both recorded is compared, and a package that is gone."""
-    then, now = dict(recorded.lineage.environment), dict(rebuilt.environment)
-    named = entry_of(then, "packages")
+    then, now = dict(recorded.environment_facts), dict(rebuilt.environment)
+    named = recorded.environment.packages
     now["packages"] = {name: version for name, version in entry_of(now, "packages").items() if name in named}
     both = then.keys() & now.keys()
     return list(_unequal("environment", *(_flat({name: each[name] for name in both}) for each in (then, now))))

@@ -101,7 +101,7 @@ class Targets:
         resolved = self.resolve(reference) if isinstance(reference, str) else reference
         record = self._service.version(resolved.model, resolved.version)
         evidence = self._service.evidence_of(record)
-        schema = schema_of(evidence.document("feature_schema"), evidence.content["signature"])
+        schema = schema_of(evidence.feature_schema, evidence.content["signature"])
         state = self._judged(evidence)
         target = Target(resolved, record, evidence, state, schema)
         return self._loaded(target) if state.usable else target

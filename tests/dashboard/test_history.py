@@ -54,7 +54,7 @@ def test_refusals_are_lines_of_their_own(desk, open_page):
     table = frame(opened(open_page, desk, kind="Refusals"), "Change")
 
     assert len(table) == 1
-    assert "stage_is_staging" in table["Reason"].tolist()[0]
+    assert "Reviewed in Staging" in table["Reason"].tolist()[0]
 
 
 def test_an_event_shows_what_the_approver_saw(desk, open_page):

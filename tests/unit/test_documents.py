@@ -110,7 +110,10 @@ def test_units_are_text() -> None:
     """Of the columns that have one."""
     columns = {"a": {"unit": "kg"}, "b": {"unit": 3}, "c": "no object", "d": {"unit": ""}}
 
-    assert parse_feature_schema({"columns": columns}).units == {"a": "kg"}
+    found = parse_feature_schema({"columns": columns})
+
+    assert found.units == {"a": "kg"}
+    assert (found.columns, [*found.described]) == (columns, ["a", "b", "d"])
     assert parse_feature_schema({"columns": ["a"]}).units == {}
 
 
