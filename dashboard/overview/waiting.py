@@ -6,8 +6,8 @@ from concurrent.futures import Future, wait
 import streamlit as st
 
 from dashboard import pages, session
-from dashboard.components import tables, widgets, words
-from dashboard.components.trust import GLANCE_SECONDS, Named, trust_badge
+from dashboard.components import tables, trust, widgets, words
+from dashboard.components.trust import Named, trust_badge
 from pipeline.governance.history import ModelOverview
 from pipeline.governance.merit import MOST_COMPARED, Contender, Waiting
 
@@ -24,8 +24,8 @@ def looks(models: Iterable[ModelOverview]) -> Looks:
 
 
 def found(asked: Looks) -> dict[str, Waiting]:
-    """What is known within GLANCE_SECONDS; where it failed, the page lists the versions as they are."""
-    wait(asked.values(), timeout=GLANCE_SECONDS)
+    """What is known within trust.GLANCE_SECONDS; where it failed, the page lists the versions as they are."""
+    wait(asked.values(), timeout=trust.GLANCE_SECONDS)
     return {name: look.result() for name, look in asked.items() if look.done() and not look.exception()}
 
 

@@ -60,7 +60,7 @@ def decide(evidence: Evidence) -> None:
         sections.tabs(evidence, None)
         return
     with st.spinner("Checking the gates"):
-        review = sections.review(move, evidence)
+        review = sections.review(move, about)
     shown, form = st.columns([7, 3], gap="medium")
     with shown:
         gates(review)

@@ -7,8 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import pages, session
-from dashboard.components import tables, widgets, words
-from dashboard.components.trust import GLANCE_SECONDS
+from dashboard.components import tables, trust, widgets, words
 from pipeline.governance.errors import InvalidInput, NotFound
 from pipeline.governance.evidence import Evidence, Metric
 from pipeline.governance.lifecycle import MoveKind
@@ -125,7 +124,7 @@ def _better_yet(evidence: Evidence, champion: int | None) -> None:
     if model is None or not set(model.waiting) - {evidence.version}:
         return
     look = session.waiting(evidence.model, champion, model.waiting)
-    wait([look], timeout=GLANCE_SECONDS)
+    wait([look], timeout=trust.GLANCE_SECONDS)
     if not look.done():
         widgets.redraw_when_done([look])
         return
