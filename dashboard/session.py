@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 import pandas as pd
@@ -300,3 +301,34 @@ def flash(message: str) -> None:
 def show_flash() -> None:
     if message := st.session_state.pop(FLASH, None):
         st.toast(message, icon=":material/check_circle:", duration="long")
+
+
+# The row of the form, which pages share and the address names.
+
+ROW_VALUES = "values"  # in the address, see validation.row_address
+PAGE, FOLLOWED = "page", "followed_row"
+
+
+@dataclass(frozen=True)
+class FollowedRow:
+    """The row of the form as the address of the page has named it last."""
+
+    model: str
+    text: str  # empty for the defaults
+    refusal: str = ""  # why it cannot be used; empty where it can
+
+
+def arrive(page: str) -> None:
+    """Forgets what the address of another page said about the row."""
+    if st.session_state.get(PAGE) != page:
+        st.session_state[PAGE] = page
+        st.session_state.pop(FOLLOWED, None)
+
+
+def followed_row() -> FollowedRow | None:
+    found: FollowedRow | None = st.session_state.get(FOLLOWED)
+    return found
+
+
+def follow_row(row: FollowedRow) -> None:
+    st.session_state[FOLLOWED] = row
