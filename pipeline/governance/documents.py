@@ -146,24 +146,22 @@ class Lineage:
 
 @dataclass(frozen=True)
 class DescribedColumn:
-    """What the feature schema says of one input column; texts are empty where it says nothing."""
+    """What the feature schema says of one input column; unit and description are empty where it says nothing."""
 
     # "number" or "category", or whatever else a stranger wrote.
     type: Json
     unit: str
     description: str
-    # The least and the greatest accepted value of a number.
-    minimum: float | None
-    maximum: float | None
-    # Accepted values of a category, in the order of a form.
-    categories: tuple[Json, ...]
     # What a form starts with.
     default: Json
-    # The least and the greatest value of the training rows.
+    # The accepted categories in the order of a form, and the number of training rows of each.
+    categories: tuple[Json, ...]
+    counts: Mapping[str, Json]
+    # The least and the greatest accepted value of a number, then those of the training rows.
+    minimum: float | None
+    maximum: float | None
     lowest: float | None
     highest: float | None
-    # Training rows by category.
-    counts: Mapping[str, Json]
 
 
 @dataclass(frozen=True)
@@ -207,9 +205,7 @@ class ExplanationSummary:
     @property
     def adds_up(self) -> bool | None:
         """None where the document does not say."""
-        if self.sum_error is None or self.tolerance is None:
-            return None
-        return self.sum_error <= self.tolerance
+        return None if self.sum_error is None or self.tolerance is None else self.sum_error <= self.tolerance
 
 
 @dataclass(frozen=True)
@@ -292,7 +288,6 @@ def _confusion(found: Mapping[str, Json]) -> ConfusionMatrix | None:
 def parse_lineage(document: Json) -> Lineage:
     found = _object(document)
     environment = _object(found.get("environment"))
-    processor = _object(environment.get("processor"))
     return Lineage(
         data=_object(found.get("data")),
         split=_object(found.get("split")),
@@ -301,8 +296,8 @@ def parse_lineage(document: Json) -> Lineage:
             python=environment.get("python"),
             platform=environment.get("platform"),
             lock_sha256=environment.get("lock_sha256"),
-            processor_features=_items(processor.get("features")),
-            blas=processor.get("blas"),
+            processor_features=_items(entry_of(environment, "processor").get("features")),
+            blas=entry_of(environment, "processor").get("blas"),
             libraries=_object(environment.get("libraries")),
             packages=_object(environment.get("packages")),
             threads=_object(environment.get("threads")),
@@ -327,18 +322,10 @@ def parse_feature_schema(document: Json) -> FeatureSchema:
 
 def _column(entry: Mapping[str, Json]) -> DescribedColumn:
     training = _object(entry.get("training"))
-    return DescribedColumn(
-        type=entry.get("type"),
-        unit=_text(entry.get("unit")),
-        description=_text(entry.get("description")),
-        minimum=number(entry.get("minimum")),
-        maximum=number(entry.get("maximum")),
-        categories=_items(entry.get("categories")) or (),
-        default=entry.get("default"),
-        lowest=number(training.get("minimum")),
-        highest=number(training.get("maximum")),
-        counts=_object(training.get("counts")),
-    )
+    unit, description = (text if isinstance(text := entry.get(name), str) else "" for name in ("unit", "description"))
+    ends = (number(each.get(end)) for each in (entry, training) for end in ("minimum", "maximum"))
+    categories, counts = _items(entry.get("categories")) or (), _object(training.get("counts"))
+    return DescribedColumn(entry.get("type"), unit, description, entry.get("default"), categories, counts, *ends)
 
 
 def parse_explanation(document: Json) -> ExplanationSummary:
@@ -417,10 +404,6 @@ def number(value: object) -> float | None:
 def _count(value: object) -> int | None:
     found = number(value)
     return None if found is None else int(found)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _object(value: object) -> Mapping[str, Json]:
