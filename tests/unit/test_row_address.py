@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.validation.row_address import MOST_CHARACTERS, row_of_text, row_text
-from pipeline.validation.rows import check_row
+from pipeline.validation.rows import Row, check_row
 from pipeline.validation.schema import ColumnSchema, InputSchema
 
 SCHEMA = InputSchema(
@@ -21,7 +21,7 @@ SCHEMA = InputSchema(
     ),
     "feature schema",
 )
-DEFAULTS = {"Weight": 80.0, "Visits": 1, "CAEC": "no", "Smokes": True, "Note": None}
+DEFAULTS: Row = {"Weight": 80.0, "Visits": 1, "CAEC": "no", "Smokes": True, "Note": None}
 
 
 def test_only_what_differs_is_named():
