@@ -10,7 +10,11 @@ import streamlit as st
 
 from dashboard.components import tables
 from pipeline import bootstrap
+from pipeline.comparison import performance, search
+from pipeline.comparison.intervals import Draws
+from pipeline.comparison.performance import KindDifferences, Performance
 from pipeline.comparison.rows import Rows, read_rows
+from pipeline.comparison.search import SliceSearch
 from pipeline.explanation.result import Explanation, from_npz
 from pipeline.governance.compare import Comparison
 from pipeline.governance.documents import EVALUATION_ROWS, EXPLANATION_VALUES
@@ -226,6 +230,47 @@ def evaluation_rows(model: str, version: int) -> Rows:
     """Raises NotFound where the version came without, InvalidInput where they cannot be read."""
     record = desk().version(model, version)
     return read_rows(desk().read_file(record, EVALUATION_ROWS), f"version {version}")
+
+
+# What is computed from the stored rows. The digest stands for the files, so it cannot become wrong.
+
+
+@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=50, show_spinner=False)
+def kind_performance(model: str, version: int, digest: str) -> Performance:
+    """What fits the kind of a version, see comparison.performance. Raises as evaluation_rows does."""
+    return performance.performance(_rows_of_digest(model, version, digest), _draws())
+
+
+@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=50, show_spinner=False)
+def weak_slices(model: str, version: int, digest: str) -> SliceSearch:
+    """Where a version is weaker than over all rows. Raises as evaluation_rows does."""
+    rows = _rows_of_digest(model, version, digest)
+    return search.weaker_than_overall(rows, settings().evaluation.confidence)
+
+
+@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=50, show_spinner=False)
+def kind_differences(model: str, a: tuple[int, str], b: tuple[int, str]) -> KindDifferences:
+    """Of two versions, each with its digest; b minus a. Raises as evaluation_rows does, and where the rows differ."""
+    first, second = (_rows_of_digest(model, *each) for each in (a, b))
+    return performance.kind_differences(first, second, _draws())
+
+
+@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=50, show_spinner=False)
+def worse_slices(model: str, a: tuple[int, str], b: tuple[int, str]) -> SliceSearch:
+    """Where b is worse than a. Raises as kind_differences does."""
+    first, second = (_rows_of_digest(model, *each) for each in (a, b))
+    return search.worse_than(second, first, settings().evaluation.confidence)
+
+
+def _rows_of_digest(model: str, version: int, digest: str) -> Rows:
+    if evidence(model, version).file_digest != digest:
+        raise StaleEvidence(f"version {version} of {model}: its files have changed; try again")
+    return evaluation_rows(model, version)
+
+
+def _draws() -> Draws:
+    found = settings().evaluation
+    return Draws(found.bootstrap_samples, found.bootstrap_seed, found.confidence)
 
 
 @fresh(most=10)
