@@ -27,6 +27,7 @@ def sidebar() -> None:
         st.text(signature(actor.subject, actor.established))
 
 
+session.arrive(page.url_path)
 session.show_flash()
 with suppress(SignoffError):  # the page says it
     sidebar()
