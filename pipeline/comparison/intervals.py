@@ -83,7 +83,7 @@ def overall(ours: Rows, theirs: Rows, draws: Draws) -> list[MetricDifference]:
 
 
 def both_errors(ours: Rows, theirs: Rows) -> tuple[Errors, Errors] | None:
-    """None where they predict classes. Raises InvalidInput where one predicts classes and the other numbers."""
+    """The errors of two versions that predict numbers; None for classes. Raises InvalidInput for one of each."""
     first, second = row_errors(ours), row_errors(theirs)
     if first is None and second is None:
         return None
@@ -95,7 +95,7 @@ def both_errors(ours: Rows, theirs: Rows) -> tuple[Errors, Errors] | None:
 def _drawn_again(
     first: Errors | Losses, second: Errors | Losses, n: int, *, draws: Draws
 ) -> Iterator[MetricDifference]:
-    """Of what is known of each of the n rows; rows are drawn by their numbers."""
+    """The differences of metrics and their percentile intervals, from rows drawn by their numbers."""
     whole = np.arange(n)[None, :]
     after, before = first.metrics(whole), second.metrics(whole)
     samples = min(draws.samples, max(FEWEST_DRAWS, MOST_DRAWN_ROWS // n))
@@ -153,11 +153,11 @@ def sliced(ours: Rows, theirs: Rows, draws: Draws, *, age_bands: tuple[float, ..
     """Accuracy in each slice of the inputs, of numbers the mean absolute error; the intervals hold together."""
     groups = [(each.label, each.inside) for each in slices(ours.inputs, age_bands)]
     if (errors := both_errors(ours, theirs)) is not None:
-        return _errors_together(*errors, groups, tail=draws.tail)
+        return errors_together(*errors, groups, tail=draws.tail)
     return _shares_together(ours, theirs, groups, metric="accuracy", tail=draws.tail)
 
 
-def _errors_together(first: Errors, second: Errors, groups: Iterable[Group], *, tail: float) -> list[MetricDifference]:
+def errors_together(first: Errors, second: Errors, groups: Iterable[Group], *, tail: float) -> list[MetricDifference]:
     """Student's interval of the mean difference in each group of at least two rows, widened for their number."""
     judged = [(label, inside) for label, inside in groups if np.count_nonzero(inside) > 1]
     found = []

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline.governance.ports import Json
+from pipeline.governance.text import column_label
 
 FOLDER = "signoff/"  # inside the model's folder
 DOCUMENTS = ("evaluation", "feature_schema", "lineage", "data_report", "explanation")
@@ -168,16 +169,15 @@ class DescribedColumn:
 class FeatureSchema:
     """`feature_schema.json`: what the input columns and the target hold; `validation.schema` makes rules of it."""
 
-    # What the document says of each column, by name, as it came.
+    # What the document says of each column, by name: as it came, and parsed where the entry is an object.
     columns: Mapping[str, Json]
-    # The same, parsed; columns whose entry is no object are left out.
     described: Mapping[str, DescribedColumn]
-    # What it says of the target, by name of the fact.
+    # What it says of the target, by name of the fact, and the classes that the target can have.
     target: Mapping[str, Json]
-    # The classes that the target can have.
     classes: tuple[Json, ...] | None
-    # The unit of each column that has one.
+    # The unit of each column that has one, and what people call it, see text.column_label.
     units: Mapping[str, str]
+    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -316,6 +316,7 @@ def parse_feature_schema(document: Json) -> FeatureSchema:
         described=described,
         target=target,
         classes=_items(target.get("classes")),
+        labels={name: label for name, column in described.items() if (label := column_label(name, column.description))},
         units={name: column.unit for name, column in described.items() if column.unit},
     )
 

@@ -117,6 +117,19 @@ def test_units_are_text() -> None:
     assert parse_feature_schema({"columns": ["a"]}).units == {}
 
 
+def test_labels_say_more_than_the_name() -> None:
+    """A description without its question mark; none that repeats the name, is empty or no text."""
+    columns = {
+        "SMOKE": {"description": "Smokes?"},
+        "Age": {"description": "age in years"},
+        "a": {"description": ""},
+        "b": {"description": 1},
+        "c": "text",
+    }
+
+    assert parse_feature_schema({"columns": columns}).labels == {"SMOKE": "Smokes"}
+
+
 def test_evidence_hands_out_what_was_parsed_and_digests_what_came() -> None:
     """Parsed once per evidence; the text under the digest holds the documents as they are in the files."""
     registry = small_registry(versions=0)
@@ -128,3 +141,11 @@ def test_evidence_hands_out_what_was_parsed_and_digests_what_came() -> None:
     assert found.evaluation is found.evaluation
     assert found.evaluation.metrics["accuracy"].value == 0.93
     assert json.loads(found.text)["evaluation"] == documents["evaluation"]
+
+
+def test_a_lineage_names_the_commit_and_what_differed_from_it() -> None:
+    """Files that differed are None where that was not recorded: an empty list says that none did."""
+    found = parse_lineage({"git": {"commit": "c0ffee", "dirty": True, "changed": ["README.md"]}})
+
+    assert (found.commit, found.dirty, found.changed) == ("c0ffee", True, ("README.md",))
+    assert (parse_lineage({}).commit, parse_lineage({}).changed) == (None, None)
