@@ -46,11 +46,6 @@ def interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{low:.4f}\N{EN DASH}{high:.4f}"
 
 
-def signed(value: float) -> str:
-    """A difference with its sign, a real minus."""
-    return f"{value:+.4f}".replace("-", MINUS)
-
-
 def signed_interval(low: float, high: float) -> str:
     return f"{signed(low)} to {signed(high)}"
 
@@ -63,12 +58,12 @@ def spread(metric: Metric) -> str:
 
 def signed(value: float) -> str:
     """A difference with its sign, a real minus; one that rounds to zero has none."""
-    return f"{value:+.4f}".replace("-", "\N{MINUS SIGN}") if abs(value) >= SMALLEST else f"{0:.4f}"
+    return f"{value:+.4f}".replace("-", MINUS) if abs(value) >= SMALLEST else f"{0:.4f}"
 
 
 def difference(found: MetricDifference) -> str:
     """With its interval."""
-    return f"{signed(found.difference)} ({signed(found.low)} to {signed(found.high)})"
+    return f"{signed(found.difference)} ({signed_interval(found.low, found.high)})"
 
 
 def ago(moment: datetime) -> str:

@@ -171,5 +171,5 @@ def _card(metric: Metric, difference: MetricDifference | None) -> None:
             delta_description=difference.verdict or "no verdict",
             help="Below it: the difference to the champion on the same rows, its 95 % interval, the metric's own",
         )
-        st.caption(f"{words.signed(difference.low)} to {words.signed(difference.high)}")
+        st.caption(words.signed_interval(difference.low, difference.high))
         st.caption(words.spread(metric))
