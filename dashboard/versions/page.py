@@ -20,6 +20,7 @@ def versions_page() -> None:
         model = filters_model(names)
         frame = session.versions(model)
         found = filtered(frame)
+    widgets.changed_outside(model)
     actions = st.container(horizontal=True, vertical_alignment="center")
     chosen = table(trust.with_trust(found, model), session.metric_names(model), key=f"versions/{model}")
     with actions:
