@@ -6,9 +6,9 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard import pages, session
 from dashboard.components import widgets, words
 from dashboard.components.trust import changed_box, changed_files, unusable
+from dashboard.filling import empty_registry
 from dashboard.overview import card as model_card
 from dashboard.overview import waiting
-from dashboard.overview.filling import empty_registry
 from pipeline.governance.history import ModelOverview
 from pipeline.governance.lifecycle import Stage
 
