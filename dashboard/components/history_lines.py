@@ -70,7 +70,7 @@ def table(found: Sequence[HistoryLine], *, models: bool = True) -> pd.DataFrame:
     """One row per event. models: whether there is a column with the model."""
     frame = pd.DataFrame(
         {
-            "No.": [line.entry.sequence for line in found],
+            "No.": [line.entry.number for line in found],
             "When": [line.entry.at and tables.utc(line.entry.at) for line in found],
             "Event": [[event_word(line.entry)] for line in found],
             "Model": [visible(line.entry.model) for line in found],

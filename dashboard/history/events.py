@@ -20,9 +20,10 @@ from dashboard.components.history_lines import HistoryLine
 from dashboard.components.trust import trust_badge
 from pipeline.governance.documents import DOCUMENTS, entry_of
 from pipeline.governance.errors import NotFound
-from pipeline.governance.history import Entry, HistoryPage, Period
-from pipeline.governance.ledger import canonical, digest_of
+from pipeline.governance.history import Entry, Period
+from pipeline.governance.ledger import EventType, canonical, digest_of
 from pipeline.governance.policy import Mode
+from pipeline.governance.record import HistoryPage
 
 EVENT, BEFORE = "event", "before"  # in the address
 MOST_DIGITS = 18  # a number with more is no event of any database
@@ -38,11 +39,17 @@ def events_page(model: str | None, kinds: Sequence[str]) -> HistoryPage:
     only, without = history_lines.types_of(kinds)
     before = _number_in_address(BEFORE)
     page = session.history_page(model, before=before, only=only, without=without)
-    event = _number_in_address(EVENT)
+    event = _last_event_of(_number_in_address(EVENT))
     if before is None and event is not None and page.older is not None and event < page.older:
         st.query_params[BEFORE] = str(event + 1)
         return session.history_page(model, before=event + 1, only=only, without=without)
     return page
+
+
+def _last_event_of(number: int | None) -> int | None:
+    """The event with which the line of this number stands in the table: of a decision the one that ended it."""
+    line = None if number is None else session.decision(number)
+    return line[0].sequence if line else number
 
 
 def _number_in_address(name: str) -> int | None:
@@ -68,8 +75,7 @@ def _open_page(before: int | None) -> None:
 
 def events_table(found: Sequence[HistoryLine], model: str | None, kinds: Sequence[str]) -> HistoryLine | None:
     """Draws the events and returns the one that is selected; the address may select it by its number."""
-    row_of = {str(line.entry.sequence): row for row, line in enumerate(found)}
-    asked = row_of.get(st.query_params.get(EVENT, ""))
+    asked = _row_of(_number_in_address(EVENT), found)
     colours = history_lines.event_colours()
     table = st.dataframe(
         history_lines.table(found, models=model is None),
@@ -94,15 +100,21 @@ def events_table(found: Sequence[HistoryLine], model: str | None, kinds: Sequenc
         st.caption("Select a row to see the gates and the evidence of that time.")
         return None
     selected = found[rows[0]]
-    st.query_params[EVENT] = str(selected.entry.sequence)
+    st.query_params[EVENT] = str(selected.entry.number)
     return selected
+
+
+def _row_of(number: int | None, found: Sequence[HistoryLine]) -> int | None:
+    """A decision is found by its number, and by that of its last event, which older addresses have."""
+    numbers = ((row, (line.entry.number, line.entry.sequence)) for row, line in enumerate(found))
+    return next((row for row, either in numbers if number in either), None)
 
 
 def event_in_full(line: HistoryLine) -> None:
     """Draws one event with its reason, its gates, and its evidence beside what the registry holds now."""
     entry = line.entry
     with st.container(border=True, key="event"):
-        st.subheader(f"Event {entry.sequence}: {history_lines.event_word(entry)[2:].lower()}", anchor=False)
+        st.subheader(f"{_numbered(line)}: {history_lines.event_word(entry)[2:].lower()}", anchor=False)
         if text := entry.why or entry.reason:
             st.text(text)
         warnings = line.fact("accepted_warnings")
@@ -118,7 +130,7 @@ def event_in_full(line: HistoryLine) -> None:
                 "Accepted warnings": ", ".join(map(str, warnings)) if warnings else None,
                 "Evidence": entry.evidence,
                 "Policy": line.fact("policy"),
-                "Intent": f"event {line.intent.sequence}" if line.intent else None,
+                "Recorded as": f"events {entry.number} and {entry.sequence}" if line.intent else None,
             }
         )
         if line.gates:
@@ -127,6 +139,12 @@ def event_in_full(line: HistoryLine) -> None:
             widgets.gates_table(tables.gate_rows(rows), "gates_then")
         if entry.evidence and entry.version is not None:
             _evidence_then_and_now(entry, entry.evidence, entry.version)
+
+
+def _numbered(line: HistoryLine) -> str:
+    """An event with its number; a decision has the one that its receipt, its tags and the command line name."""
+    decided = line.intent is not None or line.entry.type is EventType.DECIDED
+    return f"{'Decision' if decided else 'Event'} {line.entry.number}"
 
 
 def _result(gate: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from dashboard import session
 from dashboard.components import tables, widgets, words
 from dashboard.components.submit_once import drawn_key, once, renew
 from pipeline.governance.errors import SignoffError
+from pipeline.governance.history import entry
 from pipeline.governance.ledger import StoredEvent
 from pipeline.governance.out_of_band import OutOfBandChange, state_text
 from pipeline.governance.reason import MOST_REASON_CHARACTERS, REASON_LENGTH
@@ -141,7 +142,7 @@ def _end(draft: OutOfBandDraft, ending: str) -> None:
     else:
         renew(f"out_of_band/{draft.model}")
         done = "adopted" if ending == ADOPT else "reverted"
-        session.flash(f"The out-of-band change is {done}: event {event.sequence}")
+        session.flash(f"The out-of-band change is {done}: event {entry(event).number}")
 
 
 def _send(draft: OutOfBandDraft, ending: str, reason: str) -> StoredEvent:

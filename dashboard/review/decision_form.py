@@ -47,7 +47,9 @@ def decision_form(review: Review) -> None:
         st.subheader("Decision", anchor=False)
         st.caption("What will change")
         st.text(words.changes(review.changes) or "Nothing.")
-        widgets.failed_gates(review.blocked_by, "Blocked", "red")
+        if review.blocked_by:
+            named = ", ".join(gate.label for gate in review.blocked_by)
+            widgets.message("Blocked", f"By {named}.", colour="red")
         show_refusal(draft.move.model)
         with st.form(f"form/{draft.key}", border=False, enter_to_submit=False):
             if review.open:
@@ -56,7 +58,7 @@ def decision_form(review: Review) -> None:
                 words.action(draft.move),
                 type="primary",
                 disabled=not review.open,
-                help=None if review.open else f"Blocked by {', '.join(gate.label for gate in review.blocked_by)}",
+                help=None if review.open else "Blocked; the gates say by what",
                 on_click=_decide,
                 args=(draft,),
                 width="stretch",

@@ -3,10 +3,11 @@
 import streamlit as st
 
 from dashboard import pages, session
-from dashboard.components import picker, tables, widgets
+from dashboard.components import picker, widgets
 from dashboard.components.trust import trust_badge
 from dashboard.review import sections
 from dashboard.review.decision_form import decision_form, show_refusal
+from dashboard.review.gates import gates
 from dashboard.review.move_picker import chosen_move
 from pipeline.governance.evidence import Evidence
 
@@ -54,9 +55,7 @@ def decide(evidence: Evidence) -> None:
         review = sections.review(move, evidence)
     shown, form = st.columns([7, 3], gap="medium")
     with shown:
-        st.subheader("Gates", anchor=False)
-        widgets.gates_table(tables.gates(review.gates), key="gates")
-        widgets.failed_gates(review.warnings, "Warnings", "orange")
+        gates(review)
         sections.gaps(evidence)
     with form:
         widgets.writes_notice()

@@ -109,7 +109,7 @@ def _figures(metrics: Sequence[MetricColumn]) -> dict[str, Any]:
                 f"{words.name(name)} {aim}".rstrip(), format=widgets.FOUR_DIGITS, help=direction_help(metric.direction)
             ),
             tables.difference_of(name): st.column_config.NumberColumn(
-                f"{words.MINUS} champion", format="%+.4f", help=DIFFERENCE_HELP, width=95
+                f"{words.MINUS} champion", format=widgets.SIGNED, help=DIFFERENCE_HELP, width=95
             ),
             tables.interval_of(name): st.column_config.TextColumn("interval", help=INTERVAL_HELP, width=120),
         }

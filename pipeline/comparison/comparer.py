@@ -1,8 +1,13 @@
 """The comparer: from two files of evaluation rows to plain values. NumPy and PyArrow are imported when it is asked."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING
 
+from cachetools import LRUCache
+
+from pipeline.governance.documents import Evaluation
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.paired import Flips, Paired
 from pipeline.governance.ports import MetricDifference
@@ -10,6 +15,9 @@ from pipeline.governance.ports import MetricDifference
 if TYPE_CHECKING:
     from pipeline.comparison.intervals import Draws
     from pipeline.comparison.rows import Rows
+
+
+MOST_KEPT = 500  # comparisons of two files, about 10 kB each
 
 
 @dataclass(frozen=True)
@@ -29,20 +37,38 @@ class PairedBootstrap:
     confidence: float
     # The edges in years that cut a column named Age into slices, see slices.age_bands.
     age_bands: tuple[float, ...] = ()
+    # What was compared already, by the digests of the two files.
+    kept: "LRUCache[tuple[bytes, bytes], tuple[MetricDifference, ...]]" = field(
+        default_factory=lambda: LRUCache(MOST_KEPT), compare=False, repr=False
+    )
+    lock: Lock = field(default_factory=Lock, compare=False, repr=False)
 
     def compare(self, candidate: bytes, incumbent: bytes) -> list[MetricDifference]:
-        """Metrics over all rows first, then accuracy per slice, of numbers the mean absolute error."""
+        """Metrics over all rows first, then accuracy per slice, of numbers the mean absolute error.
+
+        The same two files are compared once: a page asks for every version that waits.
+        """
+        key = hashlib.sha256(candidate).digest(), hashlib.sha256(incumbent).digest()
+        with self.lock:
+            if (kept := self.kept.get(key)) is not None:
+                return list(kept)
         from pipeline.comparison import intervals
 
         ours, theirs = _same_rows(candidate, incumbent, names=("candidate", "incumbent"))
         found = intervals.overall(ours, theirs, self._draws())
-        return [*found, *intervals.sliced(ours, theirs, self._draws(), age_bands=self.age_bands)]
+        found += intervals.sliced(ours, theirs, self._draws(), age_bands=self.age_bands)
+        with self.lock:
+            self.kept[key] = tuple(found)
+        return found
 
     def pair(self, a: bytes, b: bytes) -> Paired:
         """Everything about the two, b minus a."""
+        return self.pair_rows(*_same_rows(a, b, names=("a", "b")))
+
+    def pair_rows(self, first: "Rows", second: "Rows") -> Paired:
+        """The same of rows that were read already and are the same ones in the same order, second minus first."""
         from pipeline.comparison import agreement, intervals
 
-        first, second = _same_rows(a, b, names=("a", "b"))
         classes = intervals.both_errors(second, first) is None
         return Paired(
             n=len(first),
@@ -51,8 +77,8 @@ class PairedBootstrap:
             slices=tuple(intervals.sliced(second, first, self._draws(), age_bands=self.age_bands)),
             agreement=agreement.agreement(first, second) if classes else None,
             confusions=agreement.confusion_counts(first, second) if classes else None,
-            calibration_a=agreement.calibration(first),
-            calibration_b=agreement.calibration(second),
+            calibration_a=agreement.calibration(first, self.confidence),
+            calibration_b=agreement.calibration(second, self.confidence),
         )
 
     def flips(self, a: bytes, b: bytes) -> Flips:
@@ -63,6 +89,12 @@ class PairedBootstrap:
         if intervals.both_errors(second, first) is not None:
             raise InvalidInput("the two predict numbers, which do not flip as classes do")
         return agreement.flips(first, second)
+
+    def evaluate(self, rows: "Rows") -> Evaluation:
+        """What one version does on rows with their truth, as training evaluates the rows that it held out."""
+        from pipeline.comparison.evaluation import evaluate_rows
+
+        return evaluate_rows(rows, self._draws())
 
     def _draws(self) -> "Draws":
         from pipeline.comparison.intervals import Draws

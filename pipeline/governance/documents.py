@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline.governance.ports import Json
+from pipeline.governance.text import column_label
 
 FOLDER = "signoff/"  # inside the model's folder
 DOCUMENTS = ("evaluation", "feature_schema", "lineage", "data_report", "explanation")
@@ -93,6 +94,8 @@ class Evaluation:
     folds_deviation: float | None
     # Equal for two versions that were evaluated on the same rows.
     rows_fingerprint: str | None
+    # Median milliseconds for one row alone, on one thread of the machine that trained the version.
+    latency_ms: float | None
 
 
 @dataclass(frozen=True)
@@ -143,17 +146,38 @@ class Lineage:
 
 
 @dataclass(frozen=True)
-class FeatureSchema:
-    """`feature_schema.json`: what the input columns and the target hold. `validation.schema` reads the rules in it."""
+class DescribedColumn:
+    """What the feature schema says of one input column; unit and description are empty where it says nothing."""
 
-    # What the document says of each column, by name.
+    # "number" or "category", or whatever else a stranger wrote.
+    type: Json
+    unit: str
+    description: str
+    # What a form starts with.
+    default: Json
+    # The accepted categories in the order of a form, and the number of training rows of each.
+    categories: tuple[Json, ...]
+    counts: Mapping[str, Json]
+    # The least and the greatest accepted value of a number, then those of the training rows.
+    minimum: float | None
+    maximum: float | None
+    lowest: float | None
+    highest: float | None
+
+
+@dataclass(frozen=True)
+class FeatureSchema:
+    """`feature_schema.json`: what the input columns and the target hold; `validation.schema` makes rules of it."""
+
+    # What the document says of each column, by name: as it came, and parsed where the entry is an object.
     columns: Mapping[str, Json]
-    # What it says of the target, by name of the fact.
+    described: Mapping[str, DescribedColumn]
+    # What it says of the target, by name of the fact, and the classes that the target can have.
     target: Mapping[str, Json]
-    # The classes that the target can have.
     classes: tuple[Json, ...] | None
-    # The unit of each column that has one.
+    # The unit of each column that has one, and what people call it, see text.column_label.
     units: Mapping[str, str]
+    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -181,9 +205,7 @@ class ExplanationSummary:
     @property
     def adds_up(self) -> bool | None:
         """None where the document does not say."""
-        if self.sum_error is None or self.tolerance is None:
-            return None
-        return self.sum_error <= self.tolerance
+        return None if self.sum_error is None or self.tolerance is None else self.sum_error <= self.tolerance
 
 
 @dataclass(frozen=True)
@@ -250,6 +272,7 @@ def parse_evaluation(document: Json) -> Evaluation:
         folds_mean=number(folds.get("mean")),
         folds_deviation=number(folds.get("std")),
         rows_fingerprint=None if fingerprint is None else str(fingerprint),
+        latency_ms=number(_object(found.get("latency_ms")).get("median")),
     )
 
 
@@ -265,7 +288,6 @@ def _confusion(found: Mapping[str, Json]) -> ConfusionMatrix | None:
 def parse_lineage(document: Json) -> Lineage:
     found = _object(document)
     environment = _object(found.get("environment"))
-    processor = _object(environment.get("processor"))
     return Lineage(
         data=_object(found.get("data")),
         split=_object(found.get("split")),
@@ -274,8 +296,8 @@ def parse_lineage(document: Json) -> Lineage:
             python=environment.get("python"),
             platform=environment.get("platform"),
             lock_sha256=environment.get("lock_sha256"),
-            processor_features=_items(processor.get("features")),
-            blas=processor.get("blas"),
+            processor_features=_items(entry_of(environment, "processor").get("features")),
+            blas=entry_of(environment, "processor").get("blas"),
             libraries=_object(environment.get("libraries")),
             packages=_object(environment.get("packages")),
             threads=_object(environment.get("threads")),
@@ -288,13 +310,23 @@ def parse_lineage(document: Json) -> Lineage:
 def parse_feature_schema(document: Json) -> FeatureSchema:
     found = _object(document)
     columns, target = _object(found.get("columns")), _object(found.get("target"))
-    units = {name: _object(column).get("unit") for name, column in columns.items()}
+    described = {name: _column(entry) for name, entry in columns.items() if isinstance(entry, Mapping)}
     return FeatureSchema(
         columns=columns,
+        described=described,
         target=target,
         classes=_items(target.get("classes")),
-        units={name: unit for name, unit in units.items() if isinstance(unit, str) and unit},
+        labels={name: label for name, column in described.items() if (label := column_label(name, column.description))},
+        units={name: column.unit for name, column in described.items() if column.unit},
     )
+
+
+def _column(entry: Mapping[str, Json]) -> DescribedColumn:
+    training = _object(entry.get("training"))
+    unit, description = (text if isinstance(text := entry.get(name), str) else "" for name in ("unit", "description"))
+    ends = (number(each.get(end)) for each in (entry, training) for end in ("minimum", "maximum"))
+    categories, counts = _items(entry.get("categories")) or (), _object(training.get("counts"))
+    return DescribedColumn(entry.get("type"), unit, description, entry.get("default"), categories, counts, *ends)
 
 
 def parse_explanation(document: Json) -> ExplanationSummary:

@@ -29,6 +29,7 @@ TOLERANCE = 1e-9  # of a claim: sums in another order differ by less, one row mo
 OUR_TAG, OUR_VALUE = "produced_by", "signoff"
 MIRROR_PREFIX = "signoff."  # tags that repeat a decision: a decision must not make its own evidence stale
 VALIDATION_TAG = "validation_status"  # likewise, on versions of our pipeline, which registers it as "pending"
+LATENCY_METRIC = "latency_ms_median"
 DEEPEST = 40
 
 
@@ -116,6 +117,13 @@ class Evidence:
             return None
         low, high = number(metrics.get(f"{name}_low")), number(metrics.get(f"{name}_high"))
         return Metric(name, value, low, high, dataset=self.datasets.get(name, ""))
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Median milliseconds for one row, from the evaluation file, else from the metric of our pipeline."""
+        if self.evaluation.latency_ms is not None:
+            return self.evaluation.latency_ms
+        return number(self.content["metrics"].get(LATENCY_METRIC))
 
     @property
     def datasets(self) -> Mapping[str, str]:

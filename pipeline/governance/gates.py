@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.governance.evidence import TOLERANCE, Evidence, Metric, Recomputation
+from pipeline.governance.gate_words import description_of, label_of
 from pipeline.governance.lifecycle import CHAMPION, ModelState, Move, MoveKind, Stage
 from pipeline.governance.metrics import DEFAULT_RULES, MetricRules, is_training_set, named, not_a_share
 from pipeline.governance.policy import GateRule, Mode
@@ -51,35 +52,6 @@ class Observation:
     present: bool = True  # whether there was anything to look at
 
 
-# What people read; the policy, the ledger and every other program have the name.
-LABELS: Mapping[str, str] = {
-    "changes_something": "Something changes",
-    "slot_settled": "Ledger and registry agree",
-    "files_unchanged": "Files unchanged since recorded",
-    "move_listed": "Move is in the policy",
-    "version_ready": "Version is ready",
-    "files_present": "Files are there",
-    "signature": "Signature",
-    "feature_schema": "Feature schema",
-    "accuracy": "Accuracy",
-    "error": "Error",
-    "better_than_baseline": "Better than the baseline",
-    "stage_is_staging": "Reviewed in Staging",
-    "not_champion": "Does not serve as champion",
-    "not_worse_than_incumbent": "Not worse than the champion",
-    "no_slice_worse": "No slice worse than the champion's",
-    "explanation_adds_up": "Explanation adds up",
-    "digest_recorded": "Files of the former champion",
-    "smoke_prediction": "Smoke prediction",
-    "claims_recomputed": "Claims hold when recomputed",
-}
-
-
-def label_of(name: str) -> str:
-    """The label of a gate; of one that this version of Signoff does not know, its name."""
-    return LABELS.get(name, name)
-
-
 @dataclass(frozen=True)
 class GateResult:
     """A finding under its name, in the mode that the policy gives it for this version."""
@@ -94,6 +66,15 @@ class GateResult:
     @property
     def label(self) -> str:
         return label_of(self.name)
+
+    @property
+    def description(self) -> str:
+        return description_of(self.name)
+
+    @property
+    def sentence(self) -> str:
+        """Why it did not pass, after its label."""
+        return f"{self.label}: {self.why}"
 
     @property
     def blocks(self) -> bool:
@@ -190,7 +171,8 @@ def stage_is_staging(facts: Facts, _: GateRule) -> Observation:
     stage, serves = facts.evidence.content["stage"], facts.state.champion == facts.move.version
     passed = serves or stage in (Stage.STAGING, Stage.PRODUCTION)
     observed = f"{stage}, serves as champion" if serves else stage
-    return Observation(observed, Stage.STAGING.value, passed, f"The version is in {stage}; move it to Staging first.")
+    why = f"The version is in {'no stage' if stage == Stage.NONE else stage}; move it to Staging first."
+    return Observation(observed, Stage.STAGING.value, passed, why)
 
 
 def not_champion(facts: Facts, _: GateRule) -> Observation:

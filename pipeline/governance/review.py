@@ -8,6 +8,7 @@ from pipeline.governance.documents import EVALUATION_ROWS
 from pipeline.governance.errors import (
     Blocked,
     DecisionPending,
+    IntegrityFailure,
     InvalidInput,
     NotFound,
     NothingToDo,
@@ -92,9 +93,9 @@ class Review:
             raise StaleEvidence("evidence: the version has changed since you looked; look at the review again")
         for gate in self.blocked_by:
             if gate.name == SLOT_SETTLED:
-                raise (DecisionPending if gate.observed == "pending" else OutOfBand)(f"{gate.name}: {gate.why}")
+                raise (DecisionPending if gate.observed == "pending" else OutOfBand)(gate.sentence)
             if gate.name == CHANGES_SOMETHING:
-                raise NothingToDo(f"{gate.name}: {gate.why}")
+                raise NothingToDo(gate.sentence)
         if self.blocked_by:
             raise Blocked(_sentences(self.blocked_by))
         if self.warnings and not accept_warnings:
@@ -259,7 +260,17 @@ class Reviewer:
 
 
 def _sentences(gates: Iterable[GateResult]) -> str:
-    return " ".join(f"{gate.name}: {gate.why}" for gate in gates)
+    return " ".join(gate.sentence for gate in gates)
+
+
+def worst(reviews: Iterable[Review]) -> type[SignoffError] | None:
+    """The refusal that a pipeline that only asks ends with: files that are not those recorded before a closed move;
+    None where every move is open.
+    """
+    found = list(reviews)
+    if any(review.files_changed for review in found):
+        return IntegrityFailure
+    return None if all(review.open for review in found) else Blocked
 
 
 def check_registry(changes: Iterable[Change], state: ModelState) -> None:
@@ -300,12 +311,12 @@ def _slot_settled(changes: Iterable[Change], slots: Iterable[SlotState]) -> Gate
     pending = [change for change, slot_state in pairs if slot_state.pending]
     why = ""
     if moved:
-        named = ", ".join(f"{each.slot.label} is {each.expected or 'not there'}" for each in moved)
-        why = f"Moved out-of-band: {named}; adopt or revert it first."
+        named = ", ".join(each.slot.holding(each.expected) for each in moved)
+        why = f"Moved past this desk: {named}; adopt or revert it first."
     if pending:
         why = f"A decision about {pending[0].slot.label} has not ended; reconcile finishes it."
-    observed = "pending" if pending else "out-of-band" if moved else "settled"
-    return GateResult(SLOT_SETTLED, observed, "ledger and registry agree", not why, Mode.PREVENT, why)
+    observed = "pending" if pending else "moved by another way" if moved else "settled"
+    return GateResult(SLOT_SETTLED, observed, "record and registry agree", not why, Mode.PREVENT, why)
 
 
 def _files_unchanged(evidence: Evidence, recorded: RecordedFiles | None) -> GateResult:

@@ -24,8 +24,11 @@ from pipeline.governance.lifecycle import (
     Stage,
     alias_move,
     check_move,
+    parse_reference,
+    parse_target,
     stage_move,
 )
+from pipeline.governance.merit import Merit, Merits, Waiting
 from pipeline.governance.metrics import Direction
 from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.paired import Flips, PairedComparer
@@ -81,6 +84,7 @@ class GovernanceService(RecordReader):
         self._comparisons = Comparisons(registry, self._reviewer, comparer)
         self._tables = VersionTables(registry, policy.metrics)
         self._trends = Trends(registry, ledger, policy.metrics)
+        self._merits = Merits(registry, self._reviewer, comparer)
 
     def models(self) -> list[ModelRecord]:
         """Every model by name."""
@@ -191,6 +195,21 @@ class GovernanceService(RecordReader):
         """
         return self._reviewer.review(move, recompute=recompute, recomputed=recomputed)
 
+    def check(self, reference: str, to: str) -> Review:
+        """The review of MODEL (its newest version), MODEL@ALIAS or MODEL/VERSION to a stage or `@alias`, in words.
+
+        Raises InvalidInput, NotFound.
+        """
+        named = parse_reference(reference, lambda name: any(each.name == name for each in self.models()))
+        if named.alias is not None:
+            version = self.state(named.model).aliases.get(named.alias)
+        else:
+            version = named.version or self._registry.model(named.model).latest
+        if version is None:
+            lacking = "versions" if named.alias is None else f"alias {named.alias!r}"
+            raise NotFound(f"model: {named.model!r} has no {lacking}")
+        return self.review(parse_target(named.model, version, to))
+
     def recompute(self, model: str, version: int) -> Recomputation:
         """What the version claims beside what its own bytes give on its evaluation rows; takes seconds.
 
@@ -207,6 +226,20 @@ class GovernanceService(RecordReader):
         """The evaluation rows that the two predict differently. Raises NotFound, InvalidInput where rows differ."""
         return self._comparisons.flips(model, a, b)
 
+    def merit(self, model: str, version: int, reference: int, *, metric: str) -> Merit:
+        """What speaks for a version and against it beside another one; metric: the one that decides first.
+
+        Raises NotFound.
+        """
+        return self._merits.merit(model, version, reference, metric=metric)
+
+    def waiting(self, model: str, metric: str) -> Waiting:
+        """The versions in Staging in order of merit, see Waiting; metric: the one that decides first. Raises NotFound.
+
+        Nothing is loaded: gates that load a model are left to the review.
+        """
+        return self._merits.waiting(model, metric)
+
     def rollback_move(self, model: str) -> Move:
         """The move that a rollback would make. Raises NotFound where the ledger knows no earlier champion."""
         self._registry.model(model)
@@ -216,10 +249,13 @@ class GovernanceService(RecordReader):
         return Move(model, MoveKind.ROLLBACK, version)
 
     def decisions(self, model: str, version: int) -> list[Entry]:
-        """The events about a version that is there now, oldest first. Raises NotFound."""
+        """What was decided about a version that is there now, and what moved it beside another one; oldest first.
+
+        Raises NotFound.
+        """
         created_at = iso(self.version(model, version).row.created_at)
         about = [entry(stored) for stored in self._ledger.about(model, version)][::-1]
-        return [each for each in one_line_each(about) if each.is_about(version, created_at)]
+        return [each for each in one_line_each(about) if each.concerns(version, created_at)]
 
     def differences(self, model: str) -> list[OutOfBandChange]:
         """Where the registry is not what the ledger says, now."""

@@ -88,8 +88,8 @@ class PredictionCheck:
     other_class: int
     # Of a probability.
     largest_difference: float
-    # Why they could not be compared; empty where they were.
-    problem: str = ""
+    # Why they could not be compared; None where they were.
+    problem: str | None = None
 
 
 def result_differences(
@@ -105,7 +105,7 @@ def result_differences(
         if first != second:
             yield RebuiltDifference(part, name, first, second)
     yield from _unequal("metrics", _measured(recorded.evaluation), _measured(rebuilt.evaluation))
-    if predictions.problem:
+    if predictions.problem is not None:
         yield RebuiltDifference("predictions", "rows", None, predictions.problem)
     if predictions.other_class:
         yield RebuiltDifference("predictions", "rows of another class", 0, predictions.other_class)
@@ -136,8 +136,8 @@ def check_predictions(recorded: bytes, rebuilt: bytes) -> PredictionCheck:
 
 def other_conditions(recorded: RecordedVersion, rebuilt: Rebuilt) -> list[RebuiltDifference]:
     """Where the rebuild's environment is another; only what both recorded is compared, and a package that is gone."""
-    then, now = dict(recorded.lineage.environment), dict(rebuilt.environment)
-    named = entry_of(then, "packages")
+    then, now = dict(recorded.environment_facts), dict(rebuilt.environment)
+    named = recorded.environment.packages
     now["packages"] = {name: version for name, version in entry_of(now, "packages").items() if name in named}
     both = then.keys() & now.keys()
     return list(_unequal("environment", *(_flat({name: each[name] for name in both}) for each in (then, now))))

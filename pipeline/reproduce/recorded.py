@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, StringConstraints, ValidationError
 
-from pipeline.governance.documents import EVALUATION_ROWS, document_path
+from pipeline.governance.documents import EVALUATION_ROWS, TrainingEnvironment, document_path, parse_lineage
 from pipeline.governance.errors import NotFound, Refused
 from pipeline.governance.evidence import OUR_TAG, OUR_VALUE
 from pipeline.governance.ports import Json, ModelReader
@@ -22,7 +22,7 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 
 
-class GitFacts(BaseModel):
+class GitFacts(BaseModel, frozen=True):
     """The state of the checkout that trained; None where it was not recorded."""
 
     commit: Commit | None
@@ -32,7 +32,7 @@ class GitFacts(BaseModel):
     changed: list[str] | None = None
 
 
-class DataFacts(BaseModel):
+class DataFacts(BaseModel, frozen=True):
     """The rows that were trained on."""
 
     # The name of a file, or SAMPLE_NAME.
@@ -41,14 +41,14 @@ class DataFacts(BaseModel):
     sha256: Digest
 
 
-class SplitFacts(BaseModel):
+class SplitFacts(BaseModel, frozen=True):
     """The two settings of the split; the rest of the recorded object is counts."""
 
     test_share: float
     seed: int
 
 
-class CandidateFacts(BaseModel):
+class CandidateFacts(BaseModel, frozen=True):
     """The recipe with the random state that was used."""
 
     name: str
@@ -57,15 +57,15 @@ class CandidateFacts(BaseModel):
     body_mass_index: bool
 
 
-class RecordedLineage(BaseModel):
-    """The parts of `lineage.json` that a rebuild needs; every version of ours has them."""
+class RecordedLineage(BaseModel, frozen=True):
+    """The parts of `lineage.json` without which nothing can be rebuilt; every version of ours has them."""
 
     data: DataFacts
     split: SplitFacts
     candidate: CandidateFacts
     git: GitFacts
+    # Of the parameters and fitted values: equal for models that compute the same.
     fingerprint: Digest
-    environment: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,12 @@ class RecordedVersion:
     model: str
     version: int
     lineage: RecordedLineage
+    # Where it was trained, and the same as the document has it.
+    environment: TrainingEnvironment
+    environment_facts: Mapping[str, Json]
     # Sections of `params.yaml` that are laid over the commit's own; the recipe is the candidate `rebuilt`.
     settings: Mapping[str, Json]
+    # `evaluation.json` as it came: the rebuild's is compared with it number by number.
     evaluation: Mapping[str, Json]
     # The evaluation rows with predictions, as Parquet.
     rows: bytes
@@ -109,10 +113,13 @@ def read_recorded(reader: ModelReader, model: str, version: int) -> RecordedVers
             f"{label}: {document_path(EVALUATION)} is missing or damaged, so there is nothing to compare with"
         )
     settings, gaps = _settings(documents.get(SETTINGS), lineage)
+    origin = parse_lineage(documents.get(LINEAGE))
     return RecordedVersion(
         model=model,
         version=version,
         lineage=lineage,
+        environment=origin.environment,
+        environment_facts=origin.environment_facts,
         settings=settings,
         evaluation=evaluation,
         rows=reader.read_file(record, EVALUATION_ROWS),

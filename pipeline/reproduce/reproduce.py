@@ -212,7 +212,7 @@ def _rebuild(
 ) -> Rebuilt:
     progress(0, len(STEPS), "check out and install" if install else "check out")
     with worktree(commit, scratch / "code") as code:
-        python = str(recorded.lineage.environment.get("python", ""))
+        python = str(recorded.environment.python or "")
         interpreter = fresh_interpreter(code, scratch / "venv", python=python) if install else Path(sys.executable)
         params = scratch / "params.yaml"
         params.write_text(json.dumps(_params(recorded, code, data)), encoding="utf-8")
@@ -247,9 +247,8 @@ def _params(recorded: RecordedVersion, code: Path, data: Path | None) -> dict[st
 
 def _environment(recorded: RecordedVersion, code: Path, scratch: Path) -> dict[str, str]:
     """The recorded thread settings, and addresses that lead nowhere: no rebuild can reach a registry or a ledger."""
-    threads = entry_of(recorded.lineage.environment, "threads")
     bare = {name: text for name, text in bare_environment(scratch).items() if name not in THREAD_VARIABLES}
-    set_then = {name: threads.get(name) for name in THREAD_VARIABLES}
+    set_then = {name: recorded.environment.threads.get(name) for name in THREAD_VARIABLES}
     return {
         **bare,
         **{name: text for name, text in set_then.items() if isinstance(text, str) and re.fullmatch(r"\d{1,4}", text)},

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.governance.documents import parse_feature_schema
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings.schema import CategoryColumn, NumberColumn, SchemaSettings
 from pipeline.validation.ranges import accepted_range
@@ -63,7 +64,7 @@ def _with_valid_target(frame: pd.DataFrame, schema: SchemaSettings) -> tuple[pd.
 
 def accepted_columns(schema: SchemaSettings) -> InputSchema:
     """What each column accepts, as a form, a file of rows or HTTP will read it from the version."""
-    found = schema_of({"columns": _columns_document(schema)}, None)
+    found = schema_of(parse_feature_schema({"columns": _columns_document(schema)}), None)
     assert found is not None  # noqa: S101 (the settings require a column)
     return found
 

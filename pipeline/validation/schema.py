@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pipeline.governance.documents import entry_of, number
+from pipeline.governance.documents import DescribedColumn, FeatureSchema, entry_of, number
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.text import visible
 
@@ -55,9 +55,9 @@ class ColumnSchema:
     takes: str = ""  # of the kind "unfit": what the column takes, of which no value can be given here
 
     @property
-    def refusal(self) -> str:
-        """Why no value of it can be given; empty where one can."""
-        return f"takes {self.takes}, which cannot be given here" if self.kind == "unfit" else ""
+    def refusal(self) -> str | None:
+        """Why no value of it can be given, as the end of a sentence about the column; None where one can."""
+        return f"takes {self.takes}, which cannot be given here" if self.kind == "unfit" else None
 
 
 @dataclass(frozen=True)
@@ -85,18 +85,14 @@ class InputSchema:
         return next((column for column in self.columns if column.name == name), None)
 
 
-def schema_of(document: Mapping[str, Any], signature: Mapping[str, Any] | None) -> InputSchema | None:
-    """From the document `feature_schema` and MLmodel's signature; None where neither names a column.
+def schema_of(schema: FeatureSchema, signature: Mapping[str, Any] | None) -> InputSchema | None:
+    """From the feature schema and MLmodel's signature; None where neither names a column.
 
     A signature adds the exact number type of a column, and columns that the schema leaves out.
     Raises InvalidInput for more than 2,000 columns.
     """
     signed = {column.name: column for column in _signed(signature)}
-    described = {
-        str(name): _described(str(name), column, signed.get(str(name)))
-        for name, column in entry_of(document, "columns").items()
-        if isinstance(column, dict)
-    }
+    described = {name: _described(name, column, signed.get(name)) for name, column in schema.described.items()}
     columns = tuple(
         {**described, **{name: column for name, column in signed.items() if name not in described}}.values()
     )
@@ -105,7 +101,7 @@ def schema_of(document: Mapping[str, Any], signature: Mapping[str, Any] | None) 
     return InputSchema(columns, "feature schema" if described else "signature") if columns else None
 
 
-def refusals_of(schema: Mapping[str, Any], signature: Mapping[str, Any] | None) -> tuple[str, ...]:
+def refusals_of(schema: FeatureSchema, signature: Mapping[str, Any] | None) -> tuple[str, ...]:
     """What of a version can never be given here, without asking the model; sentences, empty where all can."""
     try:
         found = schema_of(schema, signature)
@@ -138,32 +134,29 @@ def started_with(schema: InputSchema, example: Mapping[str, Any]) -> InputSchema
     return replace(schema, columns=tuple(columns))
 
 
-def _described(name: str, column: Mapping[str, Any], signed: ColumnSchema | None) -> ColumnSchema:
-    """One column of the feature schema."""
-    found = signed or ColumnSchema(name, "any")
-    found = replace(found, unit=_text(column.get("unit")), description=_text(column.get("description")))
-    training = entry_of(column, "training")
-    if column.get("type") == "number":
+def _described(name: str, column: DescribedColumn, signed: ColumnSchema | None) -> ColumnSchema:
+    """One column of the feature schema, with the exact number type of its signature where there is one."""
+    found = replace(signed or ColumnSchema(name, "any"), unit=column.unit, description=column.description)
+    if column.type == "number":
         return replace(
             found,
             kind="integer" if found.kind == "integer" else "number",
             dtype=found.dtype if found.kind in {"integer", "number"} else "float64",
-            minimum=number(column.get("minimum")),
-            maximum=number(column.get("maximum")),
-            default=number(column.get("default")),
-            lowest=number(training.get("minimum")),
-            highest=number(training.get("maximum")),
+            minimum=column.minimum,
+            maximum=column.maximum,
+            default=number(column.default),
+            lowest=column.lowest,
+            highest=column.highest,
         )
-    categories = column.get("categories")
-    if column.get("type") == "category" and isinstance(categories, list) and categories:
-        counts, known = entry_of(training, "counts"), tuple(str(each) for each in categories)
+    if column.type == "category" and column.categories:
+        known = tuple(str(each) for each in column.categories)
         return replace(
             found,
             kind="category",
             dtype="str",
             categories=known,
-            default=_text(column.get("default")) or known[0],
-            unseen=tuple(each for each in known if counts and counts.get(each) == 0),
+            default=(column.default if isinstance(column.default, str) else "") or known[0],
+            unseen=tuple(each for each in known if column.counts.get(each) == 0),
         )
     return found
 
@@ -199,7 +192,7 @@ def _typed(name: str, column: Mapping[str, Any]) -> ColumnSchema:
 def _array(column: Mapping[str, Any]) -> Iterator[ColumnSchema]:
     """One column per number of a row; an array that has more dimensions than rows and columns is one that is unfit."""
     tensor = entry_of(column, "tensor-spec")
-    shape, dtype = tensor.get("shape"), _text(tensor.get("dtype"))
+    shape, dtype = tensor.get("shape"), str(tensor.get("dtype"))
     kind: Kind = "number" if dtype.startswith("float") else "integer" if dtype.startswith("int") else "any"
     dtype = dtype if kind != "any" else ""
     sizes = [each for each in shape if isinstance(each, int)] if isinstance(shape, list) else []
@@ -225,7 +218,3 @@ def _shown(name: str, values: Sequence[object]) -> ColumnSchema:
     if known and all(isinstance(value, str) for value in known):
         return ColumnSchema(name, "text", "str", default=default)
     return ColumnSchema(name, "any", default=default)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

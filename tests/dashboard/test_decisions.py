@@ -51,12 +51,21 @@ def test_refuses_without_a_reason(desk, open_page, reason):
 
 
 def test_a_blocked_move_names_its_gate(desk, open_page):
-    """A version that is not in Staging cannot be promoted: the gate says why and the button is disabled."""
+    """A version that is not in Staging cannot be promoted: the gate says why and the button is disabled.
+
+    What passes is one line, which the address unfolds; every gate says in its tooltip what it is for.
+    """
     app = review(open_page, desk, "3", to="Production")
 
-    assert "Reviewed in Staging: The version is in None; move it to Staging first." in texts(app)
+    assert "The version is in no stage; move it to Staging first.\nObserved: None. Required: Staging." in texts(app)
     assert button(app, "Move version 3 to Production").disabled
-    assert ["✕ Blocks"] in [list(each) for each in frame(app, "Gate")["Result"]]
+    assert [each.label for each in app.expander] == ["12 of 13 passed"]
+    assert ":red-badge[✕ Blocks] **Reviewed in Staging**" in badges(app)
+    assert ":green-badge[✓ Passed] **Signature**" not in badges(app)
+
+    app = review(open_page, desk, "3", to="Production", passed="true")
+    signature = next(each for each in app.markdown if each.value == ":green-badge[✓ Passed] **Signature**")
+    assert signature.help == "The model says which columns it takes and what it answers."
 
 
 def test_warnings_ask_for_an_acceptance(open_page):
@@ -267,7 +276,7 @@ def test_an_out_of_band_change_blocks_the_review(desk, open_page):
 
     app = review(open_page, desk)
 
-    assert "Ledger and registry agree: Moved out-of-band" in texts(app)
+    assert "Moved past this desk: the alias champion is on version 3" in texts(app)
     assert button(app, PROMOTE).disabled
 
 

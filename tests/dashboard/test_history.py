@@ -54,7 +54,7 @@ def test_refusals_are_lines_of_their_own(desk, open_page):
     table = frame(opened(open_page, desk, kind="Refusals"), "Change")
 
     assert len(table) == 1
-    assert "stage_is_staging" in table["Reason"].tolist()[0]
+    assert "Reviewed in Staging" in table["Reason"].tolist()[0]
 
 
 def test_an_event_shows_what_the_approver_saw(desk, open_page):
@@ -210,14 +210,14 @@ def test_a_long_history_is_shown_page_by_page(desk, open_page):
     app = opened(open_page, desk)
     assert frame(app, "Change")["No."].tolist() == list(range(67, 17, -1))
     app = button(app, "Older").click().run()
-    assert frame(app, "Change")["No."].tolist() == [*range(17, 7, -1), 7, 5, 3, 1]
+    assert frame(app, "Change")["No."].tolist() == [*range(17, 7, -1), 6, 4, 2, 1]
     assert [each.label for each in app.button if each.label in ("Newest", "Older")] == ["Newest"]
     app = button(app, "Newest").click().run()
     assert frame(app, "Change")["No."].tolist()[0] == 67
 
-    app = opened(open_page, desk, event="7")
-    assert frame(app, "Change")["No."].tolist() == [7, 5, 3, 1]
-    assert "Event 7: applied" in [each.value for each in app.subheader]
+    app = opened(open_page, desk, event="6")
+    assert frame(app, "Change")["No."].tolist() == [6, 4, 2, 1]
+    assert "Decision 6: applied" in [each.value for each in app.subheader]
     assert not opened(open_page, desk, before="9" * 30, event="no number").exception
 
 

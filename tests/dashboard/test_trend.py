@@ -1,5 +1,6 @@
 """The versions page: a trend of any metric, columns of choice, the best value, the difference to the champion."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,10 +9,11 @@ from dashboard.components import trend as screen
 from pipeline.governance import trend as rules
 from pipeline.governance.ledger import EventType
 from pipeline.governance.trend import Trend
-from support.desks import MODEL, build_desk
+from support.desks import MODEL, OpenDesk, build_desk
 from support.seen import frame, texts
 from support.trends import happened, registry_of, shown
 
+Open = Callable[..., Any]
 DIFFERENCE = "accuracy \N{MINUS SIGN} champion"
 
 
@@ -87,7 +89,7 @@ def test_many_versions_are_drawn_in_groups(monkeypatch: pytest.MonkeyPatch) -> N
 # The page.
 
 
-def test_the_address_opens_a_trend(open_page):
+def test_the_address_opens_a_trend(open_page: Open) -> None:
     """Of its metric and range; what is not shown is said."""
     desk = build_desk(registry_of(*[0.5 + number / 100 for number in range(40)]))
     app = open_page(desk, "versions", show="Trend", metric="accuracy", versions=["3", "20"])
@@ -98,14 +100,14 @@ def test_the_address_opens_a_trend(open_page):
     assert app.selectbox(key="metric").value == "accuracy"
 
 
-def test_a_trend_of_a_metric_that_no_version_has(open_page):
+def test_a_trend_of_a_metric_that_no_version_has(open_page: Open) -> None:
     """Is one sentence and no chart."""
     app = open_page(build_desk(registry_of(0.8, 0.9)), "versions", show="Trend", metric="recall")
 
     assert (charts(app), app.info[0].value) == ([], "None of the 2 versions shown has this metric.")
 
 
-def test_a_card_draws_its_trend_once_it_is_opened(desk, open_page):
+def test_a_card_draws_its_trend_once_it_is_opened(desk: OpenDesk, open_page: Open) -> None:
     """The line of the values is there before; the address keeps that it is open."""
     closed, opened = open_page(desk), open_page(desk, "", **{f"trend/{MODEL}": "true"})
 
@@ -113,7 +115,7 @@ def test_a_card_draws_its_trend_once_it_is_opened(desk, open_page):
     assert ["0.9300"] == [each.value for each in closed.metric if each.label == "accuracy \N{UPWARDS ARROW}"]
 
 
-def test_the_best_value_of_a_column_is_marked(open_page):
+def test_the_best_value_of_a_column_is_marked(open_page: Open) -> None:
     """Equal ones too, by the metric's own direction; a figure that is no share is not the best. Nobody is champion."""
     registry = registry_of(0.9, 62.0, 0.9)
     for value in (0.3, 0.2):
@@ -124,7 +126,7 @@ def test_the_best_value_of_a_column_is_marked(open_page):
     assert DIFFERENCE not in table
 
 
-def test_the_difference_is_to_the_champion(desk, open_page):
+def test_the_difference_is_to_the_champion(desk: OpenDesk, open_page: Open) -> None:
     """A plain one; the champion's own cell is empty."""
     table = frame(open_page(desk, "versions"), "Best in")
 
@@ -132,7 +134,7 @@ def test_the_difference_is_to_the_champion(desk, open_page):
     assert table[DIFFERENCE].isna().tolist() == [False, False, True]
 
 
-def test_the_address_keeps_columns_and_order(open_page):
+def test_the_address_keeps_columns_and_order(open_page: Open) -> None:
     """Metrics, intervals, other columns, and the best first; a metric that nobody has is named."""
     registry = registry_of(0.9, 0.7, 0.8)
     registry.add_version(MODEL, metrics={"log_loss": 0.2})
@@ -149,7 +151,7 @@ def test_the_address_keeps_columns_and_order(open_page):
     assert "No version has recall." in texts(app)
 
 
-def test_a_row_of_an_ordered_table_leads_to_its_own_review(open_page):
+def test_a_row_of_an_ordered_table_leads_to_its_own_review(open_page: Open) -> None:
     """Not to that of the row that stood there before."""
     app = open_page(build_desk(registry_of(0.9, 0.7, 0.8)), "versions", order="Best accuracy first")
     app.session_state[f"versions/{MODEL}/accuracy"] = {"selection": {"rows": [0], "columns": [], "cells": []}}

@@ -200,7 +200,7 @@ def test_who_was_champion_at_a_time(verb: Verb) -> None:
     ("arguments", "said", "unsaid"),
     [
         (["history", MODEL], "grace (self-declared)", "given out again"),
-        (["history", MODEL], "demo (program)", "grace  "),
+        (["history", MODEL], "demo (program) 1 champion none → 1; version 1 Staging → Production", "grace  "),
         (["history", MODEL, "--at", "2100-01-01"], "champion 1, registered 2", "nothing is known"),
         (["history", MODEL, "--at", "2020-01-01"], " UTC for this model: nothing is known about before.", "champion"),
         (["card", MODEL, "2"], "grace (self-declared)", "is written down"),
@@ -429,7 +429,7 @@ def test_a_version_whose_bytes_change_after_its_review(verb: Verb, filled: Path)
     finally:
         path.write_bytes(before)
 
-    assert (refused[0], refused[2].startswith("Blocked: files_unchanged: ")) == (3, True)
+    assert (refused[0], refused[2].startswith("Blocked: Files unchanged since recorded: ")) == (3, True)
     assert (reviewed[0], reviewed[1]["open"]) == (3, False)
     assert [problem["kind"] for problem in checked[1]["problems"]] == ["tampering"]
     assert (reconciled[0], reconciled[1]["problems"]) == (7, checked[1]["problems"])

@@ -25,7 +25,7 @@ def minute(number: float) -> datetime:
 
 def happened(desk: OpenDesk, at: float, kind: EventType = EventType.APPLIED, **champion: Any) -> None:
     """An event at this minute. to: who is champion after it; created_at: when that version was registered."""
-    changes = ()
+    changes: tuple[SlotChange, ...] = ()
     if "to" in champion:
         to = champion["to"]
         changes = (SlotChange(Slot.of_alias(MODEL, CHAMPION), None, None if to is None else str(to)),)

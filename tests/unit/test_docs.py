@@ -8,6 +8,7 @@ import yaml
 
 from pipeline.cli import app
 from pipeline.governance import errors
+from pipeline.governance.gate_words import DESCRIPTIONS, LABELS
 from pipeline.governance.gates import GATES
 from pipeline.governance.ledger import EventType
 from pipeline.governance.lifecycle import MoveKind
@@ -22,6 +23,12 @@ ERRORS = {name: error for name, error in inspect.getmembers(errors, inspect.iscl
 def test_gates_events_moves_and_errors_are_documented(name: str) -> None:
     """docs/governance.md names every one of them as code."""
     assert f"`{name}`" in GOVERNANCE
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_the_words_of_a_gate_are_documented(name: str) -> None:
+    """Under its name stand the label and the sentence that screens show."""
+    assert f"| `{name}` | {LABELS[name]} | {DESCRIPTIONS[name]} |" in GOVERNANCE
 
 
 @pytest.mark.parametrize("row", re.findall(r"^\| (.*) \| (\d) \| (\d{3}) \|$", GOVERNANCE, re.MULTILINE))

@@ -110,8 +110,24 @@ def test_units_are_text() -> None:
     """Of the columns that have one."""
     columns = {"a": {"unit": "kg"}, "b": {"unit": 3}, "c": "no object", "d": {"unit": ""}}
 
-    assert parse_feature_schema({"columns": columns}).units == {"a": "kg"}
+    found = parse_feature_schema({"columns": columns})
+
+    assert found.units == {"a": "kg"}
+    assert (found.columns, [*found.described]) == (columns, ["a", "b", "d"])
     assert parse_feature_schema({"columns": ["a"]}).units == {}
+
+
+def test_labels_say_more_than_the_name() -> None:
+    """A description without its question mark; none that repeats the name, is empty or no text."""
+    columns = {
+        "SMOKE": {"description": "Smokes?"},
+        "Age": {"description": "age in years"},
+        "a": {"description": ""},
+        "b": {"description": 1},
+        "c": "text",
+    }
+
+    assert parse_feature_schema({"columns": columns}).labels == {"SMOKE": "Smokes"}
 
 
 def test_evidence_hands_out_what_was_parsed_and_digests_what_came() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from pipeline.governance.evidence import Claim, Evidence, Recomputation, RecomputedMetrics
-from pipeline.governance.gates import GATES, LABELS, Facts, Missing, check_gates, label_of
+from pipeline.governance.gate_words import DESCRIPTIONS, LABELS, description_of, label_of
+from pipeline.governance.gates import GATES, Facts, Missing, check_gates
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Stage, stage_move
 from pipeline.governance.metrics import MetricRules
 from pipeline.governance.policy import GateRule, Mode
@@ -338,11 +339,16 @@ def test_every_gate_has_a_sentence_in_its_docstring() -> None:
     assert all(gate.__doc__ for gate in GATES.values())
 
 
-def test_every_gate_has_a_label_of_its_own() -> None:
-    """People read a label, programs the name; a gate of a later version is shown by its name."""
+def test_every_gate_has_a_label_and_a_sentence_of_its_own() -> None:
+    """People read a label and what it is for, programs the name; a gate of a later version is shown by its name."""
     review = build_desk().review(stage_move(MODEL, 1, Stage.STAGING))
     assert {*GATES, *(gate.name for gate in review.gates)} <= set(LABELS)
-    assert len(set(LABELS.values())) == len(LABELS)
-    assert review.gates[0].label == "Something changes"
+    assert set(DESCRIPTIONS) == set(LABELS)
+    assert len({*LABELS.values(), *DESCRIPTIONS.values()}) == 2 * len(LABELS)
+    assert all(sentence[0].isupper() and sentence.endswith(".") for sentence in DESCRIPTIONS.values())
+    assert (review.gates[0].label, review.gates[0].description) == (
+        "Something changes",
+        "The registry is not already the way the move would leave it.",
+    )
     assert review.gates[0].as_json()["name"] == "changes_something"
-    assert label_of("of_tomorrow") == "of_tomorrow"
+    assert (label_of("of_tomorrow"), description_of("of_tomorrow")) == ("of_tomorrow", "")

@@ -34,6 +34,21 @@ def stage(version: int) -> Slot:
 
 
 @pytest.mark.parametrize(
+    ("slot", "content", "words"),
+    [
+        (CHAMPION, "2", "the alias champion is on version 2"),
+        (CHAMPION, None, "the alias champion is on no version"),
+        (stage(3), "Staging", "version 3 is in Staging"),
+        (stage(3), "None", "version 3 is in no stage"),
+        (stage(3), None, "version 3 is not there"),
+    ],
+)
+def test_a_slot_with_its_content_is_said_in_words(slot: Slot, content: str | None, words: str) -> None:
+    """For the sentences that people read, where JSON has the slot and its content."""
+    assert slot.holding(content) == words
+
+
+@pytest.mark.parametrize(
     ("move", "changes"),
     [
         pytest.param(stage_move("m", 3, Stage.STAGING), [Change(stage(3), "None", "Staging")], id="a stage alone"),

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from pipeline.governance.documents import parse_lineage
 from pipeline.governance.errors import Unavailable
 from pipeline.reproduce.differences import (
     PredictionCheck,
@@ -49,10 +50,19 @@ def recorded(**environment: Any) -> RecordedVersion:
             "candidate": {"name": "../up", "estimator": "x", "parameters": {}, "body_mass_index": False},
             "git": {"commit": "c" * 40},
             "fingerprint": "f" * 64,
-            "environment": environment,
         }
     )
-    return RecordedVersion("m", 1, lineage, {}, {**EVALUATION, "latency_ms": {"median": 3.0}}, parquet(ROWS), ())
+    return RecordedVersion(
+        model="m",
+        version=1,
+        lineage=lineage,
+        environment=parse_lineage({"environment": environment}).environment,
+        environment_facts=environment,
+        settings={},
+        evaluation={**EVALUATION, "latency_ms": {"median": 3.0}},
+        rows=parquet(ROWS),
+        notes=(),
+    )
 
 
 def rebuilt(**changes: Any) -> Rebuilt:
@@ -113,7 +123,7 @@ def test_rows_that_cannot_be_compared_are_a_difference(other, sentence):
     """Never an empty comparison that would read as identical."""
     check = check_predictions(parquet(ROWS), parquet(other))
 
-    assert sentence in check.problem
+    assert sentence in (check.problem or "")
     assert [each.part for each in differences(recorded(), rebuilt(), check)] == ["predictions"]
 
 

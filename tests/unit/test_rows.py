@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.governance.documents import parse_feature_schema
 from pipeline.governance.errors import InvalidInput
 from pipeline.validation.rows import InvalidRows, check_columns, check_row, check_rows, columnar, parse_row
 from pipeline.validation.schema import ColumnSchema, InputSchema, schema_of, schema_of_model, started_with
@@ -53,16 +54,20 @@ GOOD = {"Weight": 80, "FCVC": 2.5, "CAEC": "no"}
 SIGNED = {"price": 1, "weight": 2.5, "visits": 3, "small": None, "city": "Rome", "member": True, "since": None}
 
 
+def read_schema(document: object, signature: dict | None) -> InputSchema | None:
+    return schema_of(parse_feature_schema(document), signature)
+
+
 @pytest.fixture(scope="module")
 def survey() -> InputSchema:
-    found = schema_of(SCHEMA, None)
+    found = read_schema(SCHEMA, None)
     assert found
     return found
 
 
 @pytest.fixture(scope="module")
 def signed() -> InputSchema:
-    found = schema_of({}, SIGNATURE)
+    found = read_schema({}, SIGNATURE)
     assert found
     return found
 
@@ -317,12 +322,12 @@ def test_words_for_nothing(word):
 )
 def test_columns_that_cannot_be_given(column, takes):
     """Are told by column, whatever is sent for them; an optional one is left out."""
-    schema = schema_of({}, {"inputs": [{**column, "name": "x"}]})
+    schema = read_schema({}, {"inputs": [{**column, "name": "x"}]})
     why = f"x: takes {takes}, which cannot be given here"
     assert schema.refusals == (why,)
     assert sentences({"x": "1"}, schema) == sentences({"x": None}, schema) == sentences({}, schema) == [why]
     if column["type"] != "tensor":
-        optional = schema_of({}, {"inputs": [{**column, "name": "x", "required": False}]})
+        optional = read_schema({}, {"inputs": [{**column, "name": "x", "required": False}]})
         assert (optional.refusals, sentences({}, optional)) == ((why,), [])
 
 
@@ -421,7 +426,7 @@ def test_whatever_comes_is_taken_or_refused(value, kind, text):
 def test_a_schema_with_a_signature_takes_its_number_types():
     """A whole number stays one within the schema's range; columns that only the signature has are added."""
     signature = {"inputs": [{"type": "long", "name": "Weight", "required": True}, {"type": "string", "name": "more"}]}
-    found = schema_of(SCHEMA, signature)
+    found = read_schema(SCHEMA, signature)
     assert found
     assert (found.source, found.names) == ("feature schema", ("Weight", "FCVC", "CAEC", "more"))
     weight = found.column("Weight")
@@ -440,12 +445,12 @@ def test_a_schema_with_a_signature_takes_its_number_types():
 )
 def test_documents_that_say_nothing(schema, signature):
     """Are as if they were not there."""
-    assert schema_of(schema, signature) is None
+    assert read_schema(schema, signature) is None
 
 
 def test_a_broken_schema_says_what_it_can():
     """A column with unusable entries keeps its name."""
-    found = schema_of(
+    found = read_schema(
         {"columns": {"a": {"type": "number", "minimum": "x", "unit": 5}, "b": {"type": "category"}}}, None
     )
     assert found
@@ -456,7 +461,7 @@ def test_arrays_have_numbered_columns():
     """As a signature of a model that was fitted with an array has none."""
     spec = {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 3]}}
     named = {"type": "tensor", "name": "x", "tensor-spec": {"dtype": "int64", "shape": [-1]}}
-    assert [each.names for each in map(lambda s: schema_of({}, {"inputs": [s]}), (spec, named)) if each] == [  # noqa: C417
+    assert [each.names for each in map(lambda s: read_schema({}, {"inputs": [s]}), (spec, named)) if each] == [  # noqa: C417
         ("0", "1", "2"),
         ("x",),
     ]
@@ -464,8 +469,8 @@ def test_arrays_have_numbered_columns():
 
 def test_columns_without_names_are_numbered():
     """As a frame that had none gives; a number as a name is that number."""
-    unnamed = schema_of({}, {"inputs": [{"type": "double"}, {"type": "long", "required": False}]})
-    numbered = schema_of({}, {"inputs": [{"type": "double", "name": 0}, {"type": "long", "name": 1}]})
+    unnamed = read_schema({}, {"inputs": [{"type": "double"}, {"type": "long", "required": False}]})
+    numbered = read_schema({}, {"inputs": [{"type": "double", "name": 0}, {"type": "long", "name": 1}]})
     assert unnamed.names == numbered.names == ("0", "1")
     assert [rule.kind for rule in unnamed.columns] == ["number", "integer"]
 
@@ -474,7 +479,7 @@ def test_too_many_columns():
     """Are refused before anything is made of them."""
     spec = {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 10**9]}}
     with pytest.raises(InvalidInput, match="columns; at most 2,000"):
-        schema_of({}, {"inputs": [spec]})
+        read_schema({}, {"inputs": [spec]})
 
 
 def test_without_schema_and_signature_the_example_or_the_names_decide():
@@ -497,11 +502,11 @@ def test_without_schema_and_signature_the_example_or_the_names_decide():
 def test_an_example_gives_the_defaults_that_a_signature_has_not():
     """Its first row; a default of the schema stays."""
     columns = {"inputs": [{"name": "age", "type": "double"}, {"name": "note", "type": "string"}]}
-    found = started_with(schema_of({}, columns), {"age": [31, 40], "note": [None, "x"], "other": [1]})  # type: ignore[arg-type]
+    found = started_with(read_schema({}, columns), {"age": [31, 40], "note": [None, "x"], "other": [1]})  # type: ignore[arg-type]
 
     assert [(rule.name, rule.kind, rule.default) for rule in found.columns] == [
         ("age", "number", 31),
         ("note", "text", "x"),
     ]
     assert started_with(found, {"age": [7]}).columns[0].default == 31
-    assert started_with(schema_of({}, columns), {"age": [5.31034068361703]}).columns[0].default == 5.31034  # type: ignore[arg-type]
+    assert started_with(read_schema({}, columns), {"age": [5.31034068361703]}).columns[0].default == 5.31034  # type: ignore[arg-type]

@@ -58,6 +58,30 @@ class TestPagesOfTheHistory:
 
         assert (end.sequence, intent and intent.sequence) == (3, 2)
 
+    def test_name_a_decision_by_one_number(self) -> None:
+        """That of its intent, which its end, the outcome and the tag on the version quote; others have their own."""
+        desk = build_desk()
+        outcome = promote(desk, 1, Stage.STAGING)
+        line = desk.decision(outcome.sequence)
+        assert line is not None
+        end, intent = line
+
+        assert (end.sequence, end.number, intent and intent.number) == (3, 2, 2)
+        assert desk.registry.version(MODEL, 1).row.tags["signoff.sequence"] == "2"
+        assert [desk.decision(number) for number in (1, 3, 99)] == [None, None, None]
+        assert desk.history(MODEL)[0].number == 1
+
+    def test_hold_a_decision_that_has_not_ended(self) -> None:
+        """As its intent alone."""
+        desk = build_desk()
+        desk.registry.set_stage = failing(desk.registry, Unavailable("registry: away"))  # type: ignore[method-assign]
+        with pytest.raises(Unavailable):
+            promote(desk, 1, Stage.STAGING)
+
+        line = desk.decision(2)
+        assert line is not None
+        assert (line[0].type, line[0].number, line[1]) == (EventType.DECIDED, 2, None)
+
     def test_list_an_event_that_cannot_be_read(self) -> None:
         """As what its columns say; it is about no version."""
         read = entry(UnreadableEvent(3, "decided", MODEL))

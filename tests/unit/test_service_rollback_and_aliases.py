@@ -56,7 +56,7 @@ class TestRollback:
         desk = build_desk(registry)
         champion(desk, 1, 2)
         registry.write_file(MODEL, 1, "model.skops", content=b"other")
-        with pytest.raises(Blocked, match="digest_recorded"):
+        with pytest.raises(Blocked, match="Files of the former champion"):
             desk.rollback(MODEL, reason=REASON, actor=GRACE)
 
     @pytest.mark.parametrize("files", [True, False])
@@ -67,7 +67,7 @@ class TestRollback:
         champion(desk, 1, 2)
         if not files:
             registry._models[MODEL].files[1] = {}
-        with pytest.raises(Blocked, match=r"smoke_prediction: (It crashed|The model's files cannot be read)"):
+        with pytest.raises(Blocked, match=r"Trial prediction: (It crashed|The model's files cannot be read)"):
             desk.rollback(MODEL, reason=REASON, actor=GRACE)
 
     def test_is_possible_for_whatever_the_desk_promoted(self) -> None:
@@ -75,7 +75,7 @@ class TestRollback:
         desk = build_desk(smoke=KnownSmoke(NotTried("its flavor is lightgbm")))
         champion(desk, 1, 2)
 
-        with pytest.raises(WarningsNotAccepted, match="smoke_prediction: its flavor is lightgbm"):
+        with pytest.raises(WarningsNotAccepted, match="Trial prediction: its flavor is lightgbm"):
             desk.rollback(MODEL, reason=REASON, actor=GRACE)
         assert desk.rollback(MODEL, reason=REASON, actor=GRACE, accept_warnings=True).version == 1
 
@@ -130,5 +130,5 @@ class TestAliases:
         """Promote another or roll back first."""
         desk = build_desk()
         champion(desk, 1)
-        with pytest.raises(Blocked, match="not_champion: It serves as champion"):
+        with pytest.raises(Blocked, match="Does not serve as champion: It serves as champion"):
             leave(desk)

@@ -85,7 +85,7 @@ def test_changed_bytes_of_the_champion(service, registry):
     assert (found.state, found.usable) == (Trust.TAMPERED, False)
     assert found.reason == f"its files have the digest {now[:12]}, the ledger says {recorded[:12]}"
 
-    with pytest.raises(Blocked, match="files_unchanged"):
+    with pytest.raises(Blocked, match="Files unchanged since recorded"):
         service.set_alias(MODEL, "shadow", 1, reason=REASON, actor=GRACE, accept_warnings=True)
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from pipeline.governance.documents import parse_feature_schema
 from pipeline.governance.errors import InvalidInput
 from pipeline.settings import read_settings
 from pipeline.training.clean import clean_rows, feature_schema
@@ -54,7 +55,7 @@ def test_what_training_uses_is_what_the_version_accepts(rows):
     """Repaired rows pass the check of rows that a form, a file and HTTP share, as the version's own schema has it."""
     rows.loc[0, "Age"], rows.loc[1, "MTRANS"], rows.loc[2, "Height"] = 3, "Rocket", None
     cleaned, _ = clean_rows(rows, SCHEMA)
-    schema = schema_of(feature_schema(SCHEMA, cleaned), None)
+    schema = schema_of(parse_feature_schema(feature_schema(SCHEMA, cleaned)), None)
 
     checked = check_many(Input.of_table(pa.Table.from_pandas(cleaned), schema), schema)  # type: ignore[arg-type]
 

@@ -14,7 +14,7 @@ def test_a_version_has_its_value_and_interval() -> None:
     found = shown(build_desk(registry_of(0.8, 0.9)))
 
     assert [(point.place, point.value) for point in found.points] == [(1, 0.8), (2, 0.9)]
-    assert (found.points[0].low, found.points[0].high) == (pytest.approx(0.78), pytest.approx(0.82))
+    assert [found.points[0].low, found.points[0].high] == pytest.approx([0.78, 0.82])
     assert (found.direction, found.versions, found.marked_since) == (Direction.HIGHEST, 2, None)
 
 

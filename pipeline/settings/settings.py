@@ -1,0 +1,218 @@
+"""`params.yaml` and the environment, read once into one frozen value; unknown keys are refused with their path."""
+
+import getpass
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+
+from pipeline.governance.errors import InvalidInput
+from pipeline.governance.metrics import MetricRules
+from pipeline.settings.file import (
+    CandidateName,
+    Edges,
+    ModelName,
+    Sentences,
+    SettingsSection,
+    Share,
+    Word,
+    Words,
+    read_params,
+)
+from pipeline.settings.policy import PolicySettings
+from pipeline.settings.schema import SchemaSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+# Beside an installed wheel there is no project: it carries the default settings and keeps its state where it runs.
+_CHECKOUT = (ROOT / "params.yaml").is_file()
+_DEFAULT_PARAMS = ROOT / "params.yaml" if _CHECKOUT else Path(__file__).with_name("params.yaml")
+VAR = (ROOT if _CHECKOUT else Path.cwd()) / "var"
+ESTIMATORS = Literal["logistic_regression", "random_forest", "extra_trees", "hist_gradient_boosting"]
+
+
+class DataSettings(SettingsSection):
+    """Where the rows to train on come from."""
+
+    # "sample", or the path of a CSV or Parquet file.
+    source: Word
+    sample_rows: int = Field(ge=200)
+    sample_seed: int
+
+
+class SplitSettings(SettingsSection):
+    """How rows are divided for training and evaluation: stratified by class, after exact duplicates were dropped."""
+
+    test_share: Share
+    seed: int
+
+
+class CandidateSettings(SettingsSection):
+    """One training recipe."""
+
+    estimator: ESTIMATORS
+    # Whether Weight / Height² is an input too.
+    body_mass_index: bool = False
+    # Those of the scikit-learn estimator.
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class EvaluationSettings(SettingsSection):
+    """How versions are measured; slices are by each categorical column and by bands of Age where there is one."""
+
+    primary_metric: Word
+    # Of every interval, such as 0.95.
+    confidence: Share
+    bootstrap_samples: int = Field(ge=100)
+    bootstrap_seed: int
+    cross_validation_folds: int = Field(ge=2)
+    # The edges; the last band holds its upper edge too.
+    age_bands: Edges = Field(min_length=2)
+    # Names of metrics that do not say by themselves which end is better.
+    lower_is_better: Words = Field(default_factory=list)
+    higher_is_better: Words = Field(default_factory=list)
+    # By our name of a metric, the names under which a gate looks for it, in order; see MetricRules.
+    metric_names: dict[Word, Annotated[Words, Field(min_length=1)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def one_end_is_better(self) -> Self:
+        if both := sorted({*self.lower_is_better} & {*self.higher_is_better}):
+            raise ValueError(f"lower_is_better: {', '.join(both)} is under higher_is_better too")
+        return self
+
+    def measuring(self) -> dict[str, Any]:
+        """What the figures of a version depend on: not how they are named and judged afterwards."""
+        return self.model_dump(mode="json", exclude={"lower_is_better", "higher_is_better", "metric_names"})
+
+    def metrics(self) -> MetricRules:
+        names = {name: tuple(accepted) for name, accepted in self.metric_names.items()}
+        return MetricRules(frozenset(self.lower_is_better), frozenset(self.higher_is_better), names)
+
+
+class RegistrySettings(SettingsSection):
+    """Under which names training registers, and what a model card says."""
+
+    model_name: ModelName
+    experiment: Word
+    # Of the registry; null for one that is chosen once and kept as a tag on the experiment.
+    id: Word | None = None
+    # What the cards of versions say that are registered from now on; null: nothing.
+    intended_use: Sentences | None = None
+    limitations: Sentences | None = None
+
+
+class HttpSettings(SettingsSection):
+    """Limits of the HTTP API."""
+
+    # Between two looks for a new champion.
+    poll_seconds: float = Field(gt=0, le=20)
+    # Most rows of one request.
+    batch_rows: int = Field(ge=1, le=20_000)
+    body_megabytes: float = Field(gt=0)
+    # Concurrent requests for predictions; more are told to come again later.
+    at_once: int = Field(ge=1)
+    # Until a request is answered.
+    request_seconds: float = Field(gt=0)
+    # Until the body of a request has arrived.
+    body_seconds: float = Field(gt=0)
+    # After SIGTERM, until requests that still run are given up.
+    end_seconds: float = Field(gt=0)
+    # Names in the Host header; empty allows every one.
+    allowed_hosts: list[Word] = Field(default_factory=list)
+
+
+class ServingSettings(SettingsSection):
+    """Limits of the processes that load models, what they may load, and how large files of rows may be."""
+
+    # "allow_list" loads skops files with `allowed_types` only; "producers" also whatever MLflow's pyfunc loads, which
+    # runs code that came with the model.
+    trust: Literal["allow_list", "producers"]
+    smoke_seconds: float = Field(gt=0)
+    predict_seconds: float = Field(gt=0)
+    explain_seconds: float = Field(gt=0)
+    # Of each process; the libraries alone take half of the least.
+    memory_megabytes: int = Field(ge=1024)
+    # Processes that predict; null for one per core.
+    workers: int | None = Field(ge=1)
+    # Models that each process keeps in memory.
+    kept_models: int = Field(ge=1)
+    # Rows of a file that are scored at a time.
+    chunk_rows: int = Field(ge=1, le=100_000)
+    upload_megabytes: float = Field(gt=0)
+    upload_rows: int = Field(ge=1)
+    allowed_types: list[Word]
+    http: HttpSettings
+
+
+class Environment(SettingsSection):
+    """Addresses, names and secrets. The default addresses lie under `var/`: in the project's root, or in the current
+    folder where there is no project.
+    """
+
+    # MLflow's, as for its own client.
+    tracking_uri: str
+    # SQLAlchemy's form.
+    ledger_url: str
+    # Name of the person who decides; null: the login name.
+    actor: str | None
+    # Which model is served over HTTP; null: `registry.model_name`.
+    model: str | None = None
+    # What callers of the HTTP API must send.
+    token: SecretStr | None = None
+    # A file that holds the token.
+    token_file: str | None = None
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Self:
+        return cls(
+            tracking_uri=environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{VAR / 'mlflow.db'}",
+            ledger_url=environ.get("SIGNOFF_LEDGER_URL") or f"sqlite:///{VAR / 'ledger.db'}",
+            actor=environ.get("SIGNOFF_ACTOR") or None,
+            model=environ.get("SIGNOFF_MODEL") or None,
+            token=None if (token := environ.get("SIGNOFF_TOKEN")) is None else SecretStr(token),
+            token_file=environ.get("SIGNOFF_TOKEN_FILE"),
+        )
+
+    @property
+    def person(self) -> str:
+        """SIGNOFF_ACTOR, else the login name. Raises InvalidInput where there is neither."""
+        try:
+            return self.actor or getpass.getuser()
+        except (KeyError, OSError) as error:
+            raise InvalidInput("SIGNOFF_ACTOR: is not set, and this user has no login name") from error
+
+
+class Settings(SettingsSection):
+    """The whole of `params.yaml`; `environment` is added when it is read."""
+
+    data: DataSettings
+    schema_: SchemaSettings = Field(alias="schema")
+    split: SplitSettings
+    candidates: dict[CandidateName, CandidateSettings] = Field(min_length=1)
+    evaluation: EvaluationSettings
+    registry: RegistrySettings
+    policy: PolicySettings
+    serving: ServingSettings
+    environment: Environment
+
+
+def params_file(environ: Mapping[str, str] | None = None) -> Path:
+    """SIGNOFF_PARAMS, else the project's params.yaml, or that of the installed wheel."""
+    variables = os.environ if environ is None else environ
+    return Path(variables.get("SIGNOFF_PARAMS") or _DEFAULT_PARAMS)
+
+
+def read_settings(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings from a file (default: see params_file) and the environment.
+
+    Raises InvalidInput with the path and the line of the offending key.
+    """
+    variables = os.environ if environ is None else environ
+    params = read_params(path or params_file(variables))
+    if "environment" in params.content:
+        raise InvalidInput(f"{params.name}: environment: is not a known key; addresses are environment variables")
+    try:
+        return Settings.model_validate({**params.content, "environment": Environment.read(variables)})
+    except ValidationError as error:
+        raise params.problem(error) from error
