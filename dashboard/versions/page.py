@@ -3,7 +3,7 @@
 import streamlit as st
 
 from dashboard import pages, session
-from dashboard.components import tables, trend, trust
+from dashboard.components import tables, trend, trust, widgets
 from dashboard.components.picker import LAST_MODEL, picked_model, reference_first
 from dashboard.components.words import name
 from dashboard.versions import table
@@ -21,6 +21,7 @@ def versions_page() -> None:
     st.session_state["versions_model"] = st.session_state[LAST_MODEL] = model
     st.query_params["model"] = model
     st.selectbox("Model", names, key="versions_model", on_change=open_model, format_func=name, width=260)
+    widgets.changed_outside(model)
     listed, drawn = st.tabs(["Table", "Trend"], key="show", on_change="rerun", bind="query-params")
     if listed.open:
         with listed:
