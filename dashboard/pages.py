@@ -83,9 +83,8 @@ def link_history(label: str, model: str) -> None:
     st.page_link(page(HISTORY), label=label, icon=":material/history:", query_params=named)
 
 
-def link_versions(label: str, model: str, *, stage: str = "") -> None:
-    """stage: those in it alone; empty for all."""
-    named = {name: value for name, value in (("model", model), ("stage", stage)) if value}
+def link_versions(label: str, model: str, **more: str) -> None:
+    named = {"model": model, **more} if model else None
     st.page_link(page(VERSIONS), label=label, icon=":material/view_list:", query_params=named)
 
 
