@@ -22,7 +22,6 @@ from pipeline.governance.errors import NotAllowed, StaleEvidence
 from pipeline.governance.evidence import Evidence, Recomputation
 from pipeline.governance.history import Entry, ModelOverview, Period
 from pipeline.governance.lifecycle import CHAMPION, Move
-from pipeline.governance.merit import Merit, Waiting
 from pipeline.governance.metrics import is_bound
 from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.paired import Flips
@@ -230,26 +229,6 @@ def comparison(model: str, a: int, b: int) -> Comparison:
     return desk().compare(model, a, b)
 
 
-@fresh()
-def merit(model: str, version: int, reference: int) -> Merit:
-    """What speaks for a version and against it, beside another one."""
-    return desk().merit(model, version, reference, metric=primary_metric(model))
-
-
-@fresh(most=500, seconds=LOOK_SECONDS)
-def waiting(
-    model: str,
-    champion: int | None,  # noqa: ARG001 (the answer is kept for them)
-    versions: tuple[int, ...],  # noqa: ARG001
-) -> Future[Waiting]:
-    """The versions that wait in order of merit, found in another thread: their rows may take long to read and compare.
-
-    champion, versions: as the page has them; a model that has moved since is another question.
-    """
-    service, metric = desk(), primary_metric(model)
-    return LOOKING.submit(service.waiting, model, metric)
-
-
 @fresh(most=10)
 def flips(model: str, a: int, b: int) -> Flips:
     return desk().flips(model, a, b)
@@ -378,11 +357,6 @@ def versions(model: str) -> pd.DataFrame:
 def metric_names(model: str) -> list[str]:
     """The metrics of the versions table, the primary one first; where a model has none of ours, those that it has."""
     return [column.name for column in versions_with_metrics(model)[0]]
-
-
-def primary_metric(model: str) -> str:
-    """The metric that decides first."""
-    return next(iter(metric_names(model)), settings().evaluation.primary_metric)
 
 
 def champion_of(model: str) -> int | None:

@@ -5,11 +5,7 @@ from collections.abc import Set
 import streamlit as st
 
 from dashboard import pages, session
-<<<<<<< HEAD
-from dashboard.components import widgets, words
-=======
-from dashboard.components import tables, trend, widgets, words
->>>>>>> main
+from dashboard.components import trend, widgets, words
 from dashboard.components.history_lines import last_line, since
 from dashboard.components.trust import Named, trust_badge
 from dashboard.overview import waiting
@@ -42,12 +38,8 @@ def card(model: ModelOverview, found: Waiting | None, refused: Set[Named]) -> No
         st.caption(f":material/warning: {serving:,} versions are in Production; the desk keeps to one.")
     if model.outside:
         st.caption(f":material/warning: Version {model.champion} serves and is not in Production.")
-<<<<<<< HEAD
     waiting.draw(model, found, refused)
-=======
-    _waiting(model, refused)
     trend.small(name)
->>>>>>> main
     for each in model.pending:
         st.caption(f":material/hourglass_top: {words.sentence(pending_sentence(each))}")
     if model.last is not None:

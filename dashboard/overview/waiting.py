@@ -5,7 +5,7 @@ from concurrent.futures import Future, wait
 
 import streamlit as st
 
-from dashboard import pages, session
+from dashboard import merits, pages, session
 from dashboard.components import tables, trust, widgets, words
 from dashboard.components.trust import Named, trust_badge
 from pipeline.governance.history import ModelOverview
@@ -17,7 +17,7 @@ Looks = Mapping[str, Future[Waiting]]  # by model
 def looks(models: Iterable[ModelOverview]) -> Looks:
     """Begins to compare the versions that wait with the champion of each model, in other threads."""
     return {
-        each.record.name: session.waiting(each.record.name, each.champion, each.waiting)
+        each.record.name: merits.waiting(each.record.name, each.champion, each.waiting)
         for each in models
         if each.waiting
     }

@@ -6,7 +6,7 @@ from concurrent.futures import wait
 import pandas as pd
 import streamlit as st
 
-from dashboard import pages, session
+from dashboard import merits, pages, session
 from dashboard.components import tables, trust, widgets, words
 from pipeline.governance.errors import InvalidInput, NotFound
 from pipeline.governance.evidence import Evidence, Metric
@@ -86,7 +86,7 @@ def _beside_the_champion(evidence: Evidence) -> Merit | None:
     if champion in (None, evidence.version):
         return None
     try:
-        return session.merit(evidence.model, evidence.version, champion)
+        return merits.merit(evidence.model, evidence.version, champion)
     except NotFound:
         return None
 
@@ -123,7 +123,7 @@ def _better_yet(evidence: Evidence, champion: int | None) -> None:
     model = next((each for each in session.overview() if each.record.name == evidence.model), None)
     if model is None or not set(model.waiting) - {evidence.version}:
         return
-    look = session.waiting(evidence.model, champion, model.waiting)
+    look = merits.waiting(evidence.model, champion, model.waiting)
     wait([look], timeout=trust.GLANCE_SECONDS)
     if not look.done():
         widgets.redraw_when_done([look])
@@ -132,7 +132,7 @@ def _better_yet(evidence: Evidence, champion: int | None) -> None:
     if best is None or best.version == evidence.version:
         return
     try:
-        merit = session.merit(evidence.model, best.version, evidence.version)
+        merit = merits.merit(evidence.model, best.version, evidence.version)
     except NotFound:
         return
     if merit.overall == BETTER:
