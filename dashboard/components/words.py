@@ -25,6 +25,11 @@ def when(moment: datetime | None) -> str:
     return NOTHING if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def to_the_second(moment: datetime | None) -> str:
+    """As `when`, for events, of which several may be in one minute."""
+    return NOTHING if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def moment(text: object) -> str:
     """A time that somebody wrote in ISO 8601, in UTC; text that is no time stays as it is."""
     try:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from datetime import datetime
+from itertools import islice, takewhile
 
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.export import export
@@ -19,11 +20,15 @@ from pipeline.governance.history import (
     given_out_again,
     history_page,
     moment,
+    one_line_each,
 )
 from pipeline.governance.ledger import EventType, Topic, UnreadableEvent
+from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import Ledger, Registry
 from pipeline.governance.reconcile import set_back
 from pipeline.governance.standing import LedgerView
+
+MOST_NEWS = 50  # events that changed_since looks at
 
 
 class RecordReader:
@@ -79,6 +84,20 @@ class RecordReader:
         later = self._ledger.events(model=found.event.model, after=number)
         end = next((each for each in later if each.event.decision == found.event.decision), None)
         return (entry(found), None) if end is None else (entry(end), entry(found))
+
+    def changed_since(self, model: str, sequence: int, *, slots: Collection[Slot], version: int | None) -> list[Entry]:
+        """What was recorded after an event about a version, or about one of some slots; the newest first.
+
+        One line per decision, without refusals, of the newest MOST_NEWS events.
+        """
+        events = self._ledger.page(model, without=(EventType.DENIED,))
+        later = takewhile(lambda each: each.sequence > sequence, islice(events, MOST_NEWS))
+        return [
+            each
+            for each in one_line_each([entry(stored) for stored in later])
+            if (version is not None and each.version == version)
+            or not {change.slot for change in each.changes}.isdisjoint(slots)
+        ]
 
     def event_count(self) -> int:
         """How many events the ledger holds about this registry."""
