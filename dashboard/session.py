@@ -15,12 +15,13 @@ from pipeline.governance.compare import Comparison
 from pipeline.governance.documents import EVALUATION_ROWS, EXPLANATION_VALUES
 from pipeline.governance.errors import NotAllowed, StaleEvidence
 from pipeline.governance.evidence import Evidence, Recomputation
-from pipeline.governance.history import Entry, HistoryPage, ModelOverview, Period
+from pipeline.governance.history import Entry, ModelOverview, Period
 from pipeline.governance.lifecycle import CHAMPION, Move
 from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.paired import Flips
 from pipeline.governance.policy import Actor, Established
 from pipeline.governance.ports import ModelRecord, PendingDecision
+from pipeline.governance.record import HistoryPage
 from pipeline.governance.review import Review
 from pipeline.governance.service import GovernanceService
 from pipeline.serving import what_if

@@ -20,9 +20,10 @@ from dashboard.components.history_lines import HistoryLine
 from dashboard.components.trust import trust_badge
 from pipeline.governance.documents import DOCUMENTS, entry_of
 from pipeline.governance.errors import NotFound
-from pipeline.governance.history import Entry, HistoryPage, Period
+from pipeline.governance.history import Entry, Period
 from pipeline.governance.ledger import EventType, canonical, digest_of
 from pipeline.governance.policy import Mode
+from pipeline.governance.record import HistoryPage
 
 EVENT, BEFORE = "event", "before"  # in the address
 MOST_DIGITS = 18  # a number with more is no event of any database

@@ -10,8 +10,8 @@ from dashboard.components.row_form import outside, typed_row
 from dashboard.components.trust import state_line
 from dashboard.predict import picker as predict_picker
 from dashboard.predict.answers import answers, smallest_change, what_if
+from dashboard.predict.file_of_rows import file_of_rows
 from dashboard.predict.picker import CHAMPION_OPTION, PredictingVersion
-from dashboard.predict.upload import file_of_rows
 from pipeline.serving.predictions import Target
 from pipeline.serving.targets import input_schema
 from pipeline.validation.rows import CheckedRow
@@ -56,7 +56,7 @@ def sections(targets: list[Target]) -> None:
             one_row(targets)
     if tabs[1].open:
         with tabs[1]:
-            widgets.guarded(partial(file_of_rows, targets[0]), "file")
+            widgets.guarded(partial(file_of_rows, targets), "file")
 
 
 def one_row(targets: list[Target]) -> None:

@@ -21,6 +21,7 @@ from dashboard.components.signing import (
     typed_reason,
 )
 from dashboard.review import receipt
+from dashboard.review.move_picker import ask_again
 from pipeline.governance.errors import (
     Conflict,
     DecisionPending,
@@ -49,6 +50,8 @@ class Refusal:
     text: str
     invalid: str | None = None  # the reason, where it is at fault: told until something else is typed
     news: tuple[Entry, ...] = ()  # what others decided meanwhile, the newest first
+    kept: str = ""  # the reason that was typed, where the form may be closed by now
+    told_at: str | None = None  # the form beside which it was told first; None: not told yet
 
 
 def decision_form(review: Review) -> None:
@@ -109,8 +112,9 @@ def _decide(draft: DecisionDraft) -> None:
     except SignoffError as error:
         st.session_state[REFUSAL] = _refusal(draft, error)
         if isinstance(error, Conflict) and not isinstance(error, DecisionPending):
-            # The reason stays, under a new key: the old one may belong to a decision that ended without effect.
+            # The reason and the move stay, under a new key: the old one may belong to a decision without effect.
             st.session_state[replace(draft, key=renew(draft.form)).reason] = reason
+            ask_again(draft.move)
         return
     if kept:
         reason_drafts().keep(kept, "")
@@ -135,26 +139,36 @@ def _refusal(draft: DecisionDraft, error: SignoffError) -> Refusal:
         text = "Somebody else was faster. Your reason is kept; the review is new: look at it and sign again."
     else:
         text = (
-            "Nobody decided anything, but the version or its files, a tag or a description has changed since you looked. "
-            "Your reason is kept; look at the review again, which is new, and sign again."
+            "Nobody decided anything, but the version has changed since you looked: its files, a tag or a description. "
+            "Your reason is kept; the review is new: look at it and sign again."
         )
-    return replace(found, text=text, news=tuple(news[:MOST_NEWS]))
+    return replace(found, text=text, news=tuple(news[:MOST_NEWS]), kept=typed_reason(draft.reason))
 
 
 def show_refusal(model: str, draft: DecisionDraft | None = None) -> None:
-    """Shows why the last decision about this model was refused: until the next attempt or, of the reason, until it is
-    another one; once where another move is drawn by now. draft: None where no move is.
+    """Shows why the last decision about this model was refused: until the next attempt, another move, or, where the
+    reason was at fault, until that is another one. draft: None where no move is drawn.
     """
     found: Refusal | None = st.session_state.get(REFUSAL)
-    if found is None or found.model != model or (draft and found.invalid not in (None, typed_reason(draft.reason))):
+    if found is None or not _is_told(found, model, draft):
         st.session_state.pop(REFUSAL, None)
         return
-    if draft is None or draft.form != found.form:
-        st.session_state.pop(REFUSAL, None)
+    st.session_state[REFUSAL] = replace(found, told_at=_place(draft) if found.told_at is None else found.told_at)
     with widgets.message(found.title, found.text, colour="red"):
         for entry in found.news:
             st.text(_told(entry))
             pages.link_event(f"No. {entry.number} in History", entry.model, entry.number)
+        if found.kept:
+            st.text(f"Your reason, which is kept for a day:\n{found.kept}")
+
+
+def _is_told(found: Refusal, model: str, draft: DecisionDraft | None) -> bool:
+    typed_anew = draft is not None and found.invalid not in (None, typed_reason(draft.reason))
+    return found.model == model and not typed_anew and found.told_at in (None, _place(draft))
+
+
+def _place(draft: DecisionDraft | None) -> str:
+    return draft.form if draft else ""
 
 
 def _told(entry: Entry) -> str:

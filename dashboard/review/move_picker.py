@@ -36,6 +36,12 @@ def chosen_move(evidence: Evidence, *, settled: bool = False) -> Move | None:
     return stage_move(model, version, parse_stage(choice))
 
 
+def ask_again(move: Move) -> None:
+    """Makes the address ask for this move, whatever is offered first by now. To be called in a callback."""
+    words_of = {MoveKind.ALIAS: SET_ALIAS, MoveKind.UNALIAS: REMOVE_ALIAS, MoveKind.ROLLBACK: ROLL_BACK}
+    st.query_params[TO] = words_of.get(move.kind, move.target)
+
+
 def _choice(evidence: Evidence, back: Move | None, *, settled: bool) -> str | None:
     stage = parse_stage(evidence.content["stage"])
     stages = [each.value for each in (Stage.STAGING, Stage.PRODUCTION, Stage.ARCHIVED, Stage.NONE) if each != stage]

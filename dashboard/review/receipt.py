@@ -84,7 +84,7 @@ def _what_follows(entry: Entry) -> list[Callable[[], None]]:
 
 def _after_production(entry: Entry, version: int) -> list[Callable[[], None]]:
     model = entry.model
-    links = [partial(pages.link_predict, "Predict with it", model, version)]
+    links: list[Callable[[], None]] = [partial(pages.link_predict, "Predict with it", model, version)]
     former = next((each.expected for each in entry.moved if each.slot.name == CHAMPION), None)
     if former is not None:
         pair = [int(former), version]

@@ -93,6 +93,11 @@ def when(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
+def to_the_second(moment: datetime) -> str:
+    """As `when`, for events, of which several may be in one minute."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
 def digits(value: float | None) -> str | None:
     return None if value is None else f"{value:.4f}"
 

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli.app import digits, json_cell, line, signed, table, when
+from pipeline.cli.app import digits, json_cell, line, signed, table, to_the_second, when
 from pipeline.governance.history import UNREADABLE, given_out_again, one_line_each
 from pipeline.governance.out_of_band import state_text
 from pipeline.governance.reconcile import pending_sentence
+from pipeline.governance.telling import change_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -174,18 +175,16 @@ def history(entries: "Sequence[Entry]") -> None:
     rows = [
         [
             each.number,
-            each.at and when(each.at),
+            each.at and to_the_second(each.at),
             each.type.value,
             each.signature,
             each.version,
-            each.slot,
-            each.before,
-            each.after,
+            change_of(each),
             _words(each),
         ]
         for each in one_line_each(entries)
     ]
-    heads = ["No.", "At (UTC)", "Event", "Actor", "Version", "Slot", "From", "To", "Reason"]
+    heads = ["No.", "At (UTC)", "Event", "Actor", "Version", "Change", "Reason"]
     table(heads, rows, empty="The ledger holds nothing about this model.")
     for sentence in given_out_again(entries):
         line(sentence)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
+from pipeline.governance.documents import Evaluation
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.paired import Flips, Paired
 from pipeline.governance.ports import MetricDifference
@@ -62,9 +63,12 @@ class PairedBootstrap:
 
     def pair(self, a: bytes, b: bytes) -> Paired:
         """Everything about the two, b minus a."""
+        return self.pair_rows(*_same_rows(a, b, names=("a", "b")))
+
+    def pair_rows(self, first: "Rows", second: "Rows") -> Paired:
+        """The same of rows that were read already and are the same ones in the same order, second minus first."""
         from pipeline.comparison import agreement, intervals
 
-        first, second = _same_rows(a, b, names=("a", "b"))
         classes = intervals.both_errors(second, first) is None
         return Paired(
             n=len(first),
@@ -85,6 +89,12 @@ class PairedBootstrap:
         if intervals.both_errors(second, first) is not None:
             raise InvalidInput("the two predict numbers, which do not flip as classes do")
         return agreement.flips(first, second)
+
+    def evaluate(self, rows: "Rows") -> Evaluation:
+        """What one version does on rows with their truth, as training evaluates the rows that it held out."""
+        from pipeline.comparison.evaluation import evaluate_rows
+
+        return evaluate_rows(rows, self._draws())
 
     def _draws(self) -> "Draws":
         from pipeline.comparison.intervals import Draws

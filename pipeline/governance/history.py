@@ -1,12 +1,13 @@
 """What the ledger tells: events for people, who was champion when, and what a time in the past looked like."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.governance.ledger import (
     ENDS,
+    SEEN,
     Event,
     EventType,
     SlotChange,
@@ -15,7 +16,9 @@ from pipeline.governance.ledger import (
     UnreadableEvent,
     former_champions,
     iso,
+    moved,
     replay,
+    touched_versions,
 )
 from pipeline.governance.lifecycle import CHAMPION, ModelState, Slot, Stage
 from pipeline.governance.out_of_band import OutOfBandChange
@@ -50,15 +53,20 @@ class Entry:
     content: Mapping[str, Any] = field(default_factory=dict)  # the rest of the event, as stored
 
     @property
+    def number(self) -> int:
+        """The number of the decision: the sequence of its `decided` event, whose end names it; else the event's own."""
+        intent = self.content.get("intent")
+        return intent if self.type in ENDS and type(intent) is int else self.sequence
+
+    @property
+    def moved(self) -> list[SlotChange]:
+        """The changes that are any, of all that the event names."""
+        return moved(self.type, self.changes)
+
+    @property
     def signature(self) -> str | None:
         """Who, and how that was known; None where nobody acted."""
         return None if self.actor is None else signature(self.actor, self.established)
-
-    @property
-    def number(self) -> int:
-        """Under which a person finds it: of a decision's end the sequence of its `decided` event, else its own."""
-        intent = self.content.get("intent")
-        return intent if self.type in ENDS and isinstance(intent, int) else self.sequence
 
     @property
     def created_at(self) -> str | None:
@@ -77,9 +85,18 @@ class Entry:
             return self.at is not None and iso(self.at) >= created_at
         return registered == created_at
 
+    def concerns(self, version: int, created_at: str) -> bool:
+        """About this very version, or moving its stage, or an alias onto or away from it, since it is there."""
+        if self.is_about(version, created_at):
+            return True
+        touched = version in touched_versions(self.type, self.changes)
+        other = self.version == version and self.created_at is not None  # the same number, of another version
+        return touched and not other and self.at is not None and iso(self.at) >= created_at
+
     def as_json(self) -> dict[str, Any]:
         return {
             "sequence": self.sequence,
+            "number": self.number,
             "type": self.type.value,
             "at": None if self.at is None else iso(self.at),
             "actor": self.actor,
@@ -152,16 +169,7 @@ class GateCount:
     failed: int
 
 
-@dataclass(frozen=True)
-class HistoryPage:
-    """Some lines of the history, newest first."""
-
-    lines: tuple[tuple[Entry, Entry | None], ...]  # each an event, with the intent that it ends where there is one
-    older: int | None  # the lines before this sequence are the next page; None where there are none
-
-
 UNREADABLE = UnknownType("unreadable")
-PAGE_LINES = 50
 
 
 def entry(stored: StoredEvent | UnreadableEvent) -> Entry:
@@ -174,7 +182,7 @@ def entry(stored: StoredEvent | UnreadableEvent) -> Entry:
     subject: Mapping[str, Any] = content.get("subject") or {}
     shown = _shown_change(event, subject)
     # For an out-of-band change or a conflict, what was seen comes after; for everything else what was asked for.
-    seen = event.type in (EventType.OUT_OF_BAND, EventType.CONFLICT)
+    seen = event.type in SEEN
     return Entry(
         sequence=stored.sequence,
         type=event.type,
@@ -212,43 +220,6 @@ def one_line_each(entries: Sequence[Entry]) -> list[Entry]:
     """For people: an intent that has ended is left out, because its end says the same."""
     ended = {entry.content.get("intent") for entry in entries if entry.type in ENDS}
     return [entry for entry in entries if entry.sequence not in ended]
-
-
-def history_page(
-    events: Iterator[StoredEvent | UnreadableEvent],
-    lines: int,
-    *,
-    pending: Iterable[PendingDecision],
-    find: Callable[[int], Entry | None],
-) -> HistoryPage:
-    """The first lines of the events, newest first; no more events are read than it takes.
-
-    An intent that has ended is part of the line of its end, which may be on an earlier page. find: an event by number.
-    """
-    open_decisions = {each.decision for each in pending}
-    shown: list[Entry] = []
-    intents: dict[int, Entry] = {}
-    last = None
-    for stored in events:
-        if len(shown) == lines:
-            return HistoryPage(_with_intents(shown, intents, find), last)
-        each, last = entry(stored), stored.sequence
-        if isinstance(stored, StoredEvent) and _has_ended(stored.event, open_decisions):
-            intents[each.sequence] = each
-        else:
-            shown.append(each)
-    return HistoryPage(_with_intents(shown, intents, find), None)
-
-
-def _has_ended(event: Event, open_decisions: Set[str]) -> bool:
-    return event.type is EventType.DECIDED and event.decision not in open_decisions
-
-
-def _with_intents(
-    shown: Iterable[Entry], intents: Mapping[int, Entry], find: Callable[[int], Entry | None]
-) -> tuple[tuple[Entry, Entry | None], ...]:
-    numbers = ((each, each.content.get("intent")) for each in shown)
-    return tuple((each, None if number is None else intents.get(number) or find(number)) for each, number in numbers)
 
 
 def _shown_change(event: Event, subject: Mapping[str, Any]) -> SlotChange | None:

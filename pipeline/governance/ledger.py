@@ -82,6 +82,7 @@ class Topic(StrEnum):
     GATES = "gates"  # the last decision about a version, with its gates
     ALARM = "alarm"  # the last alarm about the files of a version
     NUMBER = "number"  # the first event about a version: a number is given out again after a deletion
+    TOUCHED = "touched"  # every event that moved the stage or an alias of a version other than its subject
 
 
 class SlotChange(NamedTuple):
@@ -262,6 +263,29 @@ def replay(events: Iterable[Event]) -> dict[Slot, SlotState]:
         for change in event.changes:
             slots[change.slot] = fold(slots.get(change.slot, SlotState.initial(change.slot)), event, change)
     return slots
+
+
+SEEN = (EventType.OUT_OF_BAND, EventType.CONFLICT)  # in which what was observed comes after, not what was asked for
+
+
+def moved(kind: EventType | UnknownType, changes: Iterable[SlotChange]) -> list[SlotChange]:
+    """The changes that are any: a decision also names the slots that it holds as they are."""
+    return [each for each in changes if each.expected != (each.observed if kind in SEEN else each.to)]
+
+
+def touched_versions(kind: EventType | UnknownType, changes: Iterable[SlotChange]) -> set[int]:
+    """The versions of which an event moved the stage, or an alias onto or away from them, or saw that it was moved.
+
+    None of a baseline: what was found when a model was taken over has not been moved.
+    """
+    if kind is EventType.BASELINE:
+        return set()
+    names = (
+        name
+        for each in moved(kind, changes)
+        for name in ((each.slot.name,) if each.slot.kind == "stage" else (each.expected, each.to, each.observed))
+    )
+    return {int(name) for name in names if name is not None and name.isascii() and name.isdecimal()}
 
 
 def link_problems(

@@ -231,7 +231,7 @@ class Ledger(Protocol):
         """
 
     def about(self, model: str, version: int) -> Iterator[StoredEvent]:
-        """The events of a model whose subject is a version, and every adoption; the newest first."""
+        """The events of a model whose subject is a version, and those that moved its stage or aliases; newest first."""
 
     def current(self, model: str, topic: Topic, version: int | None = None) -> list[StoredEvent]:
         """The events of a model, or of one version, that still count for a topic, in order."""

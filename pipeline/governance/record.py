@@ -1,32 +1,131 @@
-"""What the ledger holds, for people: events page by page, who was champion when, evidence and the whole chain."""
+"""What the ledger holds, for people: events page by page, who was champion when, evidence, and the whole chain as one
+document that anybody can check with sha256 alone, without this program.
+"""
 
-from collections.abc import Collection, Iterator
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import islice, takewhile
 
 from pipeline.governance.errors import NotFound, Unavailable
-from pipeline.governance.export import export
 from pipeline.governance.history import (
-    PAGE_LINES,
     Entry,
     GateCount,
-    HistoryPage,
     Moment,
     Period,
     champion_periods,
     entry,
     gate_counts,
     given_out_again,
-    history_page,
     moment,
     one_line_each,
 )
-from pipeline.governance.ledger import EventType, Topic, UnreadableEvent
+from pipeline.governance.ledger import Event, EventType, StoredEvent, Topic, UnreadableEvent, touched_versions
 from pipeline.governance.lifecycle import Slot
-from pipeline.governance.ports import Ledger, Registry
+from pipeline.governance.ports import Ledger, PendingDecision, Registry
 from pipeline.governance.reconcile import set_back
-from pipeline.governance.standing import LedgerView
+from pipeline.governance.standing import MOST, LedgerView
+from pipeline.governance.telling import change_of, sentence
+
+PAGE_LINES = 50
+MOST_SEARCHED = 2_000  # events that are read for one page of a search: a long history is searched page by page
+CLOCKS = timedelta(hours=1)  # how far the stamps of events may be out of order
+AnyEvent = StoredEvent | UnreadableEvent
+
+
+@dataclass(frozen=True)
+class HistoryFilter:
+    """Which events of a history are asked for; what is left out narrows nothing."""
+
+    person: str = ""  # a part of the name of whoever acted, in any case
+    version: int | None = None  # that the event is about, or that it touched
+    text: str = ""  # words of its sentence, changes, reason, model and digests, in any case and order
+    since: datetime | None = None
+    until: datetime | None = None  # events of this very time are left out
+
+    def matches(self, found: Entry) -> bool:
+        """An event that cannot be read matches no time, person or version."""
+        at, asked = found.at, self.text.casefold().split()
+        return (
+            self.person.casefold() in (found.signature or "").casefold()
+            and (self.version is None or self.version in {found.version, *touched_versions(found.type, found.changes)})
+            and (self.since is None or (at is not None and at >= self.since))
+            and (self.until is None or (at is not None and at < self.until))
+            and (not asked or all(word in _searched(found) for word in asked))
+        )
+
+    def up_to_begin(self, events: Iterator[AnyEvent]) -> Iterator[AnyEvent]:
+        """The events, newest first, as far as they may be within the time asked for."""
+        begin = None if self.since is None else self.since - CLOCKS
+        for each in events:
+            if begin is not None and isinstance(each, StoredEvent) and each.event.at < begin:
+                return
+            yield each
+
+
+EVERYTHING = HistoryFilter()
+
+
+def _searched(found: Entry) -> str:
+    texts = (found.model, sentence(found), change_of(found), found.signature, found.reason, found.why, found.evidence)
+    return " ".join(filter(None, texts)).casefold()
+
+
+@dataclass(frozen=True)
+class HistoryPage:
+    """Some lines of the history, newest first."""
+
+    lines: tuple[tuple[Entry, Entry | None], ...]  # each an event, with the intent that it ends where there is one
+    older: int | None  # the lines before this sequence are the next page; None where there are none
+    searched: int | None = None  # after how many events a search stopped before the page was full; None: it did not
+
+
+def history_page(
+    events: Iterator[AnyEvent],
+    lines: int,
+    *,
+    pending: Iterable[PendingDecision],
+    find: Callable[[int], Entry | None],
+    asked: HistoryFilter = EVERYTHING,
+) -> HistoryPage:
+    """The first lines of the events, newest first; no more are read than it takes, and of a search MOST_SEARCHED.
+
+    An intent that has ended is part of the line of its end, which may be on an earlier page. find: an event by number.
+    """
+    open_decisions = {each.decision for each in pending}
+    shown: list[Entry] = []
+    intents: dict[int, Entry] = {}
+    last = None
+    for read, stored in enumerate(events):
+        if len(shown) == lines or (asked != EVERYTHING and read == MOST_SEARCHED):
+            return HistoryPage(_with_intents(shown, intents, find), last, read if len(shown) < lines else None)
+        each, last = entry(stored), stored.sequence
+        if isinstance(stored, StoredEvent) and _has_ended(stored.event, open_decisions):
+            intents[each.sequence] = each
+        elif asked.matches(each):
+            shown.append(each)
+    return HistoryPage(_with_intents(shown, intents, find), None)
+
+
+def _has_ended(event: Event, open_decisions: Set[str]) -> bool:
+    return event.type is EventType.DECIDED and event.decision not in open_decisions
+
+
+def _is_wanted(
+    stored: StoredEvent, before: int | None, *, only: Collection[str] | None, without: Collection[str]
+) -> bool:
+    kind = stored.event.type
+    return (before is None or stored.sequence < before) and (only is None or kind in only) and kind not in without
+
+
+def _with_intents(
+    shown: Iterable[Entry], intents: Mapping[int, Entry], find: Callable[[int], Entry | None]
+) -> tuple[tuple[Entry, Entry | None], ...]:
+    numbers = ((each, each.content.get("intent")) for each in shown)
+    return tuple((each, None if number is None else intents.get(number) or find(number)) for each, number in numbers)
+
 
 MOST_NEWS = 50  # events that changed_since looks at
 
@@ -55,16 +154,37 @@ class RecordReader:
         before: int | None = None,
         only: Collection[str] | None = None,
         without: Collection[str] = (),
+        asked: HistoryFilter = EVERYTHING,
         lines: int = PAGE_LINES,
     ) -> HistoryPage:
         """A page of the history, newest first, one line per decision; before: the sequence above which it begins.
 
         only, without: of which event types. Raises NotFound for a model that nobody knows.
         """
-        events = self._ledger.page(model, before=before, only=only, without=without)
         if model is not None and next(self._ledger.page(model), None) is None:
             self._registry.model(model)
-        return history_page(events, lines, pending=self._ledger.pending(model), find=self.event)
+        if asked.until is not None:
+            before = min(self._begin_of(model, asked.until + CLOCKS), MOST if before is None else before)
+        if model is None or asked.version is None:
+            events = self._ledger.page(model, before=before, only=only, without=without)
+        else:
+            about = self._ledger.about(model, asked.version)
+            events = (each for each in about if _is_wanted(each, before, only=only, without=without))
+        found = asked.up_to_begin(events)
+        return history_page(found, lines, pending=self._ledger.pending(model), find=self.event, asked=asked)
+
+    def _begin_of(self, model: str | None, time: datetime) -> int:
+        """Before which sequence the events older than a time end, by a binary search: some twenty events are read."""
+        low, high = 0, next((each.sequence for each in self._ledger.page(model)), 0) + 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            readable = (each for each in self._ledger.page(model, before=middle) if isinstance(each, StoredEvent))
+            newest = next(readable, None)
+            if newest is None or newest.event.at < time:
+                low = middle
+            else:
+                high = min(middle - 1, newest.sequence)
+        return low
 
     def event(self, sequence: int) -> Entry | None:
         """One event by its number; None where there is none."""
@@ -76,14 +196,22 @@ class RecordReader:
 
         The first is its end, with its intent; of a decision that has not ended the intent alone.
         """
-        found = next(self._ledger.page(before=number + 1), None)
-        if found is None or found.sequence != number or isinstance(found, UnreadableEvent):
+        found = self.event(number)
+        if found is None or found.type is not EventType.DECIDED:
             return None
-        if found.event.type is not EventType.DECIDED:
+        pending = {each.sequence for each in self._ledger.pending(found.model)}
+        if number in pending:
+            return found, None
+        later = map(entry, self._ledger.events(model=found.model, after=number))
+        end = next((each for each in later if each.number == number), None)
+        return (found, None) if end is None else (end, found)
+
+    def line(self, number: int) -> tuple[Entry, Entry | None] | None:
+        """The line of the history that any of its events has the number of; None where no event has it."""
+        found = self.event(number)
+        if found is None:
             return None
-        later = self._ledger.events(model=found.event.model, after=number)
-        end = next((each for each in later if each.event.decision == found.event.decision), None)
-        return (entry(found), None) if end is None else (entry(end), entry(found))
+        return self.decision(found.number) or (found, None)
 
     def changed_since(self, model: str, sequence: int, *, slots: Collection[Slot], version: int | None) -> list[Entry]:
         """What was recorded after an event about a version, or about one of some slots; the newest first.
@@ -159,3 +287,37 @@ class RecordReader:
         with suppress(Unavailable):
             return set_back(self._ledger)
         return []
+
+
+def export(ledger: Ledger, model: str | None = None) -> Iterator[str]:
+    """The document in pieces: a long ledger is never in memory as a whole.
+
+    `events`: every stored row, for the chain runs through all models. `evidence`: by digest, what the events of the
+    model (None: of all) quote, each as the very text that was hashed; null for what the ledger does not hold any more.
+    """
+    quoted: dict[str, None] = {}
+    yield '{"events": ['
+    for index, stored in enumerate(ledger.events()):
+        row = {
+            "sequence": stored.sequence,
+            "previous_hash": stored.previous_hash,
+            "hash": stored.hash,
+            "body": stored.body,
+        }
+        yield f"{',' if index else ''}\n{json.dumps(row, ensure_ascii=False)}"
+        if model in (None, stored.event.model):
+            quoted |= dict.fromkeys(_digests(stored.event))
+    yield '\n],\n"evidence": {'
+    for index, digest in enumerate(quoted):
+        text = None
+        with suppress(NotFound):
+            text = ledger.evidence(digest)
+        yield f"{',' if index else ''}\n{json.dumps(digest)}: {json.dumps(text, ensure_ascii=False)}"
+    yield "\n}}\n"
+
+
+def _digests(event: Event) -> list[str]:
+    """Of the version's evidence, and of the incumbent's that it was compared with."""
+    incumbent = event.content.get("incumbent") or {}
+    found = (event.content.get("evidence"), incumbent.get("evidence"))
+    return [digest for digest in found if digest is not None]

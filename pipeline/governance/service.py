@@ -217,10 +217,13 @@ class GovernanceService(RecordReader):
         return Move(model, MoveKind.ROLLBACK, version)
 
     def decisions(self, model: str, version: int) -> list[Entry]:
-        """The events about a version that is there now, oldest first. Raises NotFound."""
+        """What was decided about a version that is there now, and what moved it beside another one; oldest first.
+
+        Raises NotFound.
+        """
         created_at = iso(self.version(model, version).row.created_at)
         about = [entry(stored) for stored in self._ledger.about(model, version)][::-1]
-        return [each for each in one_line_each(about) if each.is_about(version, created_at)]
+        return [each for each in one_line_each(about) if each.concerns(version, created_at)]
 
     def differences(self, model: str) -> list[OutOfBandChange]:
         """Where the registry is not what the ledger says, now."""

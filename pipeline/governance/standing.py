@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.history import SETTLING, about
-from pipeline.governance.ledger import Event, EventType, StoredEvent, Topic
+from pipeline.governance.ledger import Event, EventType, StoredEvent, Topic, touched_versions
 from pipeline.governance.lifecycle import CHAMPION, Slot, Stage
 from pipeline.governance.ports import Ledger
 
@@ -24,7 +24,9 @@ class TopicMark(NamedTuple):
     model: str
     topic: Topic
     version: int
-    created_at: str = ""  # when it was registered, for the topics that tell versions apart by it
+    # When it was registered, for the topics that tell versions apart by it; of TOUCHED, which keeps every event, the
+    # number of the event.
+    created_at: str = ""
 
 
 class ChampionRow(NamedTuple):
@@ -76,6 +78,19 @@ def marks(event: Event, earlier: Callable[[TopicMark], Event | None]) -> list[To
     return found
 
 
+def touched_marks(event: Event, sequence: int) -> list[TopicMark]:
+    """One per version that the event moved beside its subject, under which it is found anyway."""
+    subject: Mapping[str, Any] = event.content.get("subject") or {}
+    others = sorted(touched_versions(event.type, event.changes) - {subject.get("version")})
+    return [TopicMark(event.model, Topic.TOUCHED, each, str(sequence)) for each in others if is_version(each)]
+
+
+def is_about(event: Event, version: int) -> bool:
+    """Whether a version is the event's subject, or one that it touched beside it."""
+    subject: Mapping[str, Any] = event.content.get("subject") or {}
+    return subject.get("version") == version or version in touched_versions(event.type, event.changes)
+
+
 def is_version(number: object) -> TypeGuard[int]:
     return type(number) is int and 0 < number < MOST
 
@@ -114,6 +129,7 @@ class LedgerStanding:
             self.marks[mark] = sequence
             if mark.topic is Topic.FILES:
                 self._events[mark] = event
+        self.marks.update(dict.fromkeys(touched_marks(event, sequence), sequence))
         if event.type in SETTLING:
             self._follow_champion(event, sequence)
 

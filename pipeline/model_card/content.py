@@ -6,16 +6,17 @@ registry does not have is listed as missing.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 
 from pipeline.governance.documents import ColumnReport, DataReport, SliceMetrics
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.history import Entry
-from pipeline.governance.ledger import iso
 from pipeline.governance.lifecycle import Stage, stage_move
 from pipeline.governance.ports import ModelRecord
 from pipeline.governance.review import Review
 from pipeline.governance.service import GovernanceService
+from pipeline.governance.telling import change_of, sentence
 from pipeline.governance.text import visible
 
 # What training did to the rows before it used them, in sentences, from the document `data_report.json`.
@@ -257,16 +258,16 @@ def _gates(review: Review) -> Section:
 def _decisions(entries: Sequence[Entry]) -> Section:
     rows = [
         (
-            iso(each.at) if each.at else "",
-            each.type.value,
+            str(each.number),
+            f"{each.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if each.at else "",
+            sentence(each),
             one_line(each.signature),
-            one_line(each.before),
-            one_line(each.after),
+            change_of(each),
             one_line(each.reason),
         )
         for each in entries
     ]
-    heads = ("At (UTC)", "Event", "Actor", "From", "To", "Reason")
+    heads = ("No.", "At (UTC)", "What", "Actor", "Change", "Reason")
     missing = () if rows else ("Nothing was decided about this version.",)
     return Section("Decisions so far", table=_table(heads, rows), missing=missing)
 

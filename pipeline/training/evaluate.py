@@ -1,20 +1,19 @@
 """What a fitted pipeline does on rows that it has not seen, as plain data."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from pipeline.comparison.intervals import Draws, percentile_intervals, wilson
-from pipeline.comparison.metrics import calibration_bins, class_counts, confusions, count_metrics, losses_of
+from pipeline.comparison.evaluation import Document, EvaluatedPredictions, evaluated
+from pipeline.comparison.intervals import Draws, wilson
+from pipeline.comparison.metrics import calibration_bins
 from pipeline.comparison.slices import AGE, Slice, age_bands, category_slices
 from pipeline.settings import EvaluationSettings, Settings
 from pipeline.settings.schema import SchemaSettings
@@ -22,42 +21,7 @@ from pipeline.training.candidates import fit_pipeline
 from pipeline.training.data import rows_fingerprint
 from pipeline.training.files import write_bytes, write_json
 
-Document = dict[str, Any]
-Positions = NDArray[np.integer]
-Numbers = NDArray[np.float64]
 LATENCY_ROWS = 20
-# accuracy comes from Wilson's formula, the others from the bootstrap
-METRICS = ("f1_macro", "f1_weighted", "precision_macro", "recall_macro", "log_loss", "calibration_error")
-
-
-@dataclass(frozen=True)
-class EvaluatedPredictions:
-    """Truth and predictions of the held-out rows."""
-
-    # Every class that the schema names, also those that do not occur.
-    classes: tuple[str, ...]
-    # The position in `classes` of each row's true class.
-    actual: Positions
-    # The position in `classes` of each row's prediction.
-    predicted: Positions
-    # Shape (rows, classes).
-    probabilities: Numbers
-
-    @property
-    def rows(self) -> int:
-        return len(self.actual)
-
-    def confusion(self) -> Positions:
-        """Counts by [true][predicted]."""
-        size = len(self.classes)
-        return np.bincount(self.actual * size + self.predicted, minlength=size**2).reshape(size, size)
-
-    def metrics(self, draws: Positions) -> dict[str, Numbers]:
-        """Every metric, one value per line of `draws`, which holds row numbers."""
-        size = len(self.classes)
-        cells = (self.actual * size + self.predicted)[draws]
-        losses = losses_of(self.probabilities, self.actual, right=self.actual == self.predicted)
-        return {**count_metrics(confusions(np.ones(cells.shape), cells, size)), **losses.metrics(draws)}
 
 
 def predict_rows(model: Pipeline, rows: pd.DataFrame, schema: SchemaSettings) -> EvaluatedPredictions:
@@ -75,48 +39,7 @@ def predict_rows(model: Pipeline, rows: pd.DataFrame, schema: SchemaSettings) ->
 
 def evaluate_predictions(predictions: EvaluatedPredictions, settings: EvaluationSettings) -> Document:
     """The part of the evaluation that needs nothing but predictions and truth."""
-    confusion = predictions.confusion()
-    return {
-        "n": predictions.rows,
-        "confidence": settings.confidence,
-        "metrics": _metrics(predictions, settings),
-        "per_class": _per_class(predictions, settings.confidence),
-        "confusion": {"classes": list(predictions.classes), "matrix": confusion.tolist()},
-    }
-
-
-def _metrics(predictions: EvaluatedPredictions, settings: EvaluationSettings) -> Document:
-    hits, n = int((predictions.actual == predictions.predicted).sum()), predictions.rows
-    low, high = wilson(hits, n, settings.confidence)
-    metrics: Document = {"accuracy": {"value": hits / n, "low": low, "high": high, "method": "wilson"}}
-    values = predictions.metrics(np.arange(n)[None, :])
-    draws = Draws(settings.bootstrap_samples, settings.bootstrap_seed, settings.confidence)
-    intervals = percentile_intervals(predictions.metrics, n, draws)
-    for name in METRICS:
-        value, (low, high) = float(values[name][0]), intervals[name]
-        # Drawing rows again inflates the calibration error: its interval could lie beside the value.
-        metrics[name] = {"value": value, "low": min(low, value), "high": max(high, value), "method": "bootstrap"}
-    return metrics
-
-
-def _per_class(predictions: EvaluatedPredictions, confidence: float) -> list[Document]:
-    counts = class_counts(predictions.confusion())
-    precision, recall, f1 = counts.precision, counts.recall, counts.f1
-    lines = []
-    for index, name in enumerate(predictions.classes):
-        low, high = wilson(int(counts.hits[index]), int(counts.support[index]), confidence)
-        lines.append(
-            {
-                "class": name,
-                "n": int(counts.support[index]),
-                "precision": float(precision[index]),
-                "recall": float(recall[index]),
-                "recall_low": low,
-                "recall_high": high,
-                "f1": float(f1[index]),
-            }
-        )
-    return lines
+    return evaluated(predictions, Draws(settings.bootstrap_samples, settings.bootstrap_seed, settings.confidence))
 
 
 def slices(rows: pd.DataFrame, predictions: EvaluatedPredictions, settings: Settings) -> list[Document]:

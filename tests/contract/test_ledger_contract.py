@@ -39,6 +39,7 @@ from support.in_memory import EPOCH, InMemoryLedger
 
 CHAMPION = Slot.of_alias("m", "champion")
 AT = EPOCH + timedelta(hours=1, microseconds=7)
+SUBJECT_2 = {"subject": {"version": 2}}
 
 
 class FixedId:
@@ -244,14 +245,16 @@ def test_a_page_holds_the_newest_first(ledger: Ledger) -> None:
 
 
 def test_the_events_about_a_version_are_found(ledger: Ledger) -> None:
-    """By the version that they name, and every adoption, whose subject may be another one."""
-    for number, kind in enumerate((EventType.BASELINE, EventType.APPLIED, EventType.ADOPTED, EventType.DENIED)):
-        write(ledger, event(kind, content={"subject": {"version": number}}))
+    """By the version that is their subject, and by each whose stage they moved or whose alias they took or gave."""
+    stage = SlotChange(Slot.of_stage("m", 3), "Production", "Archived")
+    held = SlotChange(Slot.of_stage("m", 4), "Production", "Production")
+    write(ledger, event(EventType.BASELINE, None, "1", content={"subject": {"version": 1}}))
+    write(ledger, Event(EventType.APPLIED, "m", AT, (SlotChange(CHAMPION, "1", "2"), stage, held), content=SUBJECT_2))
+    write(ledger, Event(EventType.OUT_OF_BAND, "m", AT, (SlotChange(CHAMPION, "2", None, "5"),)))
     write(ledger, event(EventType.DENIED, model="other", content={"subject": {"version": 1}}))
 
-    assert [stored.sequence for stored in ledger.about("m", 1)] == [3, 2]
-    assert [stored.sequence for stored in ledger.about("m", 2)] == [3]
-    assert [stored.sequence for stored in ledger.about("m", 3)] == [4, 3]
+    found = {version: [stored.sequence for stored in ledger.about("m", version)] for version in range(1, 6)}
+    assert found == {1: [2, 1], 2: [3, 2], 3: [2], 4: [], 5: [3]}
 
 
 SETTLING_KINDS = [

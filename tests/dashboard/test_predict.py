@@ -14,7 +14,7 @@ from support.desks import MODEL, build_desk
 from support.explained_desk import REGRESSION, desk_of
 from support.hostile_models import rows
 from support.in_memory import InMemoryRegistry
-from support.seen import badges, button, texts
+from support.seen import badges, button, frame, texts
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_beside_a_version_that_takes_fewer_columns(models, worker, open_page, sc
 
 
 def test_a_file_of_rows(desk, open_page):
-    """Good rows are scored, a bad one is refused with its line, and both can be downloaded."""
+    """Good rows are scored, a bad one is refused with its line; both can be downloaded, and a template."""
     table = rows()[0].head(5).to_csv(index=False) + "20,9999,Female,no\n"
     app = open_page(desk, "predict", model=MODEL, show="File of rows")
     app.file_uploader[0].upload("people.csv", table.encode()).run()
@@ -176,7 +176,46 @@ def test_a_file_of_rows(desk, open_page):
     assert not app.exception
     assert {each.label: each.value for each in app.metric}["Scored"] == "5"
     assert "row 7, Weight: 9999 is above 260 kg" in texts(app)
-    assert len(app.get("download_button")) == 2
+    assert [each.label.split()[0] for each in app.get("download_button")] == ["Template", "Download", "Download"]
+
+
+def test_a_file_with_the_truth_is_evaluated(desk, open_page):
+    """Metrics with interval and n, per class, and the version beside it on the same rows; a page run later is alike."""
+    inputs, truth = rows()
+    table = inputs.assign(actual=truth).head(60)
+    table.loc[2, "Weight"], table.loc[3, "actual"] = 200.0, "Slim"
+    app = open_page(desk, "predict", model=MODEL, show="File of rows", beside="2")
+    app.file_uploader[0].upload("people.csv", table.to_csv(index=False).encode()).run()
+
+    assert not app.exception
+    figures = {each.label: each for each in app.metric}
+    assert figures["accuracy"].value == "1.0000"
+    assert figures["accuracy"].delta.endswith("n = 59")
+    assert "row 5, actual: 'Slim' is not allowed" in texts(app)
+    assert "On the same 59 rows, against version 1: version 2 is " in texts(app)
+    assert frame(app, "Recall")["n"].sum() == 59
+    assert set(frame(app, "Verdict")["Metric"]) >= {"accuracy", "f1_macro", "log_loss"}
+    assert frame(app, "Value").to_dict("records") == [
+        {"Row": 4, "Column": "Weight", "Value": "200 kg lies outside the training data (40 to 150)"}
+    ]
+    assert frame(app, "Share")["Rows"].sum() == 60
+    assert frame(app, "prediction")["Row"].tolist() == list(range(2, 22))
+
+    app.selectbox(key="truth").select("No column").run()
+    assert "accuracy" not in {each.label for each in app.metric}
+
+
+def test_a_labelled_file_of_a_model_that_predicts_numbers(desk, open_page):
+    """The mean absolute error with its interval."""
+    inputs = rows()[0].head(40)
+    table = inputs[["Age", "Weight"]].assign(actual=[number + 0.5 for number in range(40)])
+    app = open_page(desk, "predict", model=REGRESSION, show="File of rows")
+    app.file_uploader[0].upload("prices.csv", table.to_csv(index=False).encode()).run()
+
+    assert not app.exception
+    figures = {each.label: each for each in app.metric}
+    assert figures["mae"].delta.endswith("n = 40")
+    assert {"Smallest", "Median", "Largest"} <= figures.keys()
 
 
 def test_a_file_without_a_column(desk, open_page):

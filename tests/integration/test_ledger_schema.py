@@ -72,6 +72,7 @@ READING: list[Callable[[OpenDesk], object]] = [
     lambda desk: desk.history(MODEL),
     lambda desk: list(desk.export(MODEL)),
     lambda desk: desk.champions(MODEL),
+    lambda desk: desk.decisions(MODEL, 2),
     lambda desk: desk.overview(),
     lambda desk: desk.differences(MODEL),
     lambda desk: desk.gate_counts(MODEL),

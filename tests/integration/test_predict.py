@@ -23,8 +23,9 @@ from pipeline.cli import run
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound, OutOfBand, Refused, Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
-from pipeline.serving.batch.batch import Batch, Scored, score_upload
+from pipeline.serving.batch.batch import Batch, Scored
 from pipeline.serving.batch.run import Report, ScoringOptions, silent
+from pipeline.serving.batch.upload import score_upload
 from pipeline.serving.predictions import Resolved
 from pipeline.serving.scorer import LoadingPolicy, Scorer
 from pipeline.serving.targets import input_schema

@@ -38,7 +38,7 @@ from pipeline.governance.ports import (
     VersionRecord,
     VersionRow,
 )
-from pipeline.governance.standing import LedgerStanding, newest_of
+from pipeline.governance.standing import LedgerStanding, is_about, newest_of
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -336,12 +336,7 @@ class InMemoryLedger:
         )
 
     def about(self, model: str, version: int) -> Iterator[StoredEvent]:
-        return (
-            each
-            for each in self.page(model)
-            if (each.event.content.get("subject") or {}).get("version") == version
-            or each.event.type is EventType.ADOPTED
-        )
+        return (each for each in self.page(model) if is_about(each.event, version))
 
     def current(self, model: str, topic: Topic, version: int | None = None) -> list[StoredEvent]:
         return self._numbered(self._standing().sequences(model, topic, version))

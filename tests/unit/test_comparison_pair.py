@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, mean_absolute_error, r2_score, recall_score, root_mean_squared_error
 
 from pipeline.comparison import PairedBootstrap
+from pipeline.comparison.evaluation import EvaluatedPredictions
 from pipeline.comparison.intervals import mcnemar
 from pipeline.comparison.metrics import measure
 from pipeline.comparison.rows import read_rows
@@ -18,7 +19,7 @@ from pipeline.governance.errors import InvalidInput
 from pipeline.governance.paired import FlipKind
 from pipeline.governance.ports import MetricDifference
 from pipeline.settings import read_settings
-from pipeline.training.evaluate import EvaluatedPredictions, evaluate_predictions
+from pipeline.training.evaluate import evaluate_predictions
 
 CLASSES = ("low", "middle", "high")
 COMPARER = PairedBootstrap(samples=400, seed=52, confidence=0.95, age_bands=(0, 30, 100))

@@ -91,9 +91,16 @@ def test_tells_the_decisions_of_this_version_so_far() -> None:
         desk.promote(MODEL, version, Stage.STAGING, reason=REASON, actor=GRACE)
     card = describe(desk, MODEL, 1)
 
-    assert [row[1:] for row in section(card, "Decisions so far").table.rows] == [
-        ("applied", "grace (self-declared)", "None", "Staging", REASON)
-    ]
+    assert section(card, "Decisions so far").table.rows == (
+        (
+            "2",
+            "2026-01-01 00:00:03",
+            "grace moved version 1 to Staging",
+            "grace (self-declared)",
+            "version 1 None → Staging",
+            REASON,
+        ),
+    )
     assert section(card, "Gates").sentences == ("For Production, under the policy of now.",)
 
 
@@ -108,7 +115,7 @@ def test_the_decisions_are_those_of_this_version_not_of_its_number() -> None:
     after = section(describe(desk, MODEL, 1), "Decisions so far")
 
     assert before.missing == ("Nothing was decided about this version.",)
-    assert [row[3:5] for row in after.table.rows] == [("None", "Staging")]
+    assert [row[4] for row in after.table.rows] == ["version 1 None → Staging"]
 
 
 def test_a_bare_version_lists_what_is_missing() -> None:

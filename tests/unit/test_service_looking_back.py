@@ -103,6 +103,13 @@ class TestPagesOfTheHistory:
         assert [each.number for each in of_slot] == [10]
         assert desk.changed_since(MODEL, 11, slots=slots, version=2) == []
 
+    def test_are_no_obstacle_to_a_review_where_the_newest_event_is_damaged(self) -> None:
+        """Which `verify` reports."""
+        desk = build_desk()
+        desk.ledger.last = failing(desk.registry, Unavailable("the ledger's event 1 cannot be read"))  # type: ignore[method-assign]
+
+        assert desk.review(stage_move(MODEL, 2, Stage.STAGING)).newest_event == 0
+
     def test_list_an_event_that_cannot_be_read(self) -> None:
         """As what its columns say; it is about no version."""
         read = entry(UnreadableEvent(3, "decided", MODEL))

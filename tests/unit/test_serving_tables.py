@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.governance.errors import InvalidInput, Refused
-from pipeline.serving.batch.batch import score_upload
 from pipeline.serving.batch.formulas import neutral
 from pipeline.serving.batch.read import open_table
 from pipeline.serving.batch.read_csv import MOST_LINE_CHARACTERS, CsvFile
+from pipeline.serving.batch.upload import score_upload
 from pipeline.serving.batch.write import ArrowWriter, CsvWriter, output_schema, to_parquet
 from pipeline.serving.scorer import Scorer
 from pipeline.validation.schema import ColumnSchema, InputSchema

@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
+from pipeline.comparison.evaluation import EvaluatedPredictions
 from pipeline.comparison.intervals import Draws, percentile_intervals, wilson
 from pipeline.settings import read_settings
 from pipeline.training.data import generate_sample
-from pipeline.training.evaluate import EvaluatedPredictions, baseline, evaluate_predictions, evaluation_rows, slices
+from pipeline.training.evaluate import baseline, evaluate_predictions, evaluation_rows, slices
 
 SETTINGS = read_settings(environ={})
 CLASSES = ("a", "b", "c", "never")

@@ -61,7 +61,7 @@ from pipeline.governance.ledger import (
 )
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import Clock, KnownRegistry, PendingDecision, Upgrade
-from pipeline.governance.standing import LedgerStanding, newest_of
+from pipeline.governance.standing import LedgerStanding, is_about, newest_of
 
 
 class RegistryId(Protocol):
@@ -193,11 +193,13 @@ class SqlLedger:
 
     def about(self, model: str, version: int) -> Iterator[StoredEvent]:
         of_model = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.model == model)
-        adopted = of_model.where(
-            EVENTS.c.type.in_(stored_names([EventType.ADOPTED])), SUBJECT_VERSION.is_distinct_from(version)
-        )
-        wanted = sa.union_all(of_model.where(SUBJECT_VERSION == version), adopted)  # noqa: SIM300 (a column, in capitals)
         with self._read() as opened:
+            if not opened.current:
+                rows = opened.connection.execute(of_model.order_by(EVENTS.c.sequence.desc()))
+                yield from (each for each in map(stored_event, rows) if is_about(each.event, version))
+                return
+            touched = marked_events(self._id(), model, Topic.TOUCHED, version=version).order_by(None)
+            wanted = sa.union_all(of_model.where(SUBJECT_VERSION == version), touched)  # noqa: SIM300 (a column)
             for row in opened.connection.execute(wanted.order_by(wanted.selected_columns.sequence.desc())):
                 yield stored_event(row)
 

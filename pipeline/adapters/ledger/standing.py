@@ -10,7 +10,15 @@ from sqlalchemy.dialects.sqlite import insert
 
 from pipeline.adapters.ledger.tables import CHAMPIONS, EVENTS, MARKS, UNREADABLE, stored_event
 from pipeline.governance.ledger import Event, Topic
-from pipeline.governance.standing import ChampionHeld, ChampionRow, LedgerStanding, TopicMark, champion_step, marks
+from pipeline.governance.standing import (
+    ChampionHeld,
+    ChampionRow,
+    LedgerStanding,
+    TopicMark,
+    champion_step,
+    marks,
+    touched_marks,
+)
 
 OF_REGISTRY = EVENTS.c.registry == sa.bindparam("registry")
 MARK_KEY = ("registry", "model", "topic", "version", "created_at")
@@ -54,6 +62,8 @@ class SqlStanding:
         for mark in marks(event, self._marked):
             statement = FIRST_MARK if mark.topic is Topic.NUMBER else LAST_MARK
             self._connection.execute(statement, mark_row(self._registry, mark, sequence))
+        if touched := touched_marks(event, sequence):
+            self._connection.execute(NEW_MARK, [mark_row(self._registry, mark, sequence) for mark in touched])
         if any(change.slot.kind == "alias" for change in event.changes):
             self._follow_champion(event, sequence)
 

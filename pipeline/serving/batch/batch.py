@@ -1,11 +1,10 @@
-"""Files of rows in, the same rows with predictions out: the command `score`, and the upload of the dashboard.
+"""Files of rows in, the same rows with predictions out: the command `score`.
 
 Rows that cannot be used do not stop the others: they go to a second file with their line and the reason.
 """
 
 import gzip
 import hashlib
-import io
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -233,15 +232,6 @@ class OneFile:
 
 
 @dataclass(frozen=True)
-class ScoredUpload:
-    """A scored upload, both files as CSV."""
-
-    result: Scored
-    output: bytes
-    bad: bytes  # empty where every row was scored
-
-
-@dataclass(frozen=True)
 class Batch:
     """Files that one version scores."""
 
@@ -303,30 +293,3 @@ def _root(location: Location, *, folder: bool) -> Path:
 
 def _short_digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-
-def score_upload(
-    scorer: Scorer,
-    reference: str | Target,
-    content: bytes,
-    *,
-    name: str,
-    most_bytes: int,
-    most_rows: int,
-    chunk_rows: int,
-    report: Report = silent,
-) -> ScoredUpload:
-    """A file that came through the browser; the answer is CSV. Raises as Batch.score does, but not for bad rows."""
-    if len(content) > most_bytes:
-        raise InvalidInput(f"{name}: is larger than {most_bytes / 2**20:g} MB")
-    output, bad = io.BytesIO(), io.BytesIO()
-    table = open_table(io.BytesIO(content), name=name, size=len(content), most_unpacked=most_bytes)
-    scoring = Scoring(scorer, scorer.targets.usable(reference), table, ScoringOptions(chunk_rows, most_rows=most_rows))
-    as_they_stand = len(table.header) if table.separator == "," else 0
-    rows = CsvWriter(output, [*table.header, *scoring.added], input_columns=as_they_stand)
-    refused = CsvWriter(bad, ["line", "reason", *table.header])
-    for writer in (rows, refused):
-        writer.begin()
-    scoring.run(lambda _: rows, refused, checkpoint=lambda *_: None, report=report)
-    found = result_of(scoring)
-    return ScoredUpload(found, output.getvalue(), bad.getvalue() if found.bad else b"")

@@ -26,7 +26,7 @@ from pipeline.serving.targets import input_schema
 from pipeline.serving.worker.arrow import decode_contributions, joined, rows_of
 from pipeline.serving.worker.client import Answering
 from pipeline.validation.columns import Arrow, CheckedColumns, Input, check_many, value_at
-from pipeline.validation.rows import InvalidRows, absent_columns, check_columns
+from pipeline.validation.rows import MOST_NAME, InvalidRows, Problem, absent_columns, check_columns
 from pipeline.validation.schema import InputSchema
 
 # Why, for many rows: the columns that add most to what is predicted for each.
@@ -64,7 +64,12 @@ def _reasons(table: Arrow, ranks: int) -> Arrow:
 
 Report = Callable[[int, int, str], None]  # (percent done, 100, what was done)
 EXPLAINED_ROWS = 100  # in one chunk, so that somebody sees it move and Ctrl-C does not wait long
+MANY_MISSING = 4  # columns, which are told in one sentence
 AHEAD = 1  # chunks that are ready beside those that are being predicted
+
+
+def unwatched(_chunk: Chunk, _checked: CheckedColumns) -> None:
+    """Nobody asks which rows those were."""
 
 
 def silent(_done: int, _total: int, _text: str) -> None:
@@ -109,7 +114,7 @@ class Scoring:
     def __post_init__(self) -> None:
         problems = check_columns(self.table.header, self.schema)
         if missing := [problem for problem in problems if problem.column in self.schema.names]:
-            raise InvalidRows(missing)
+            raise self._lacking(missing)
         # Rows of a file have columns that are nobody's input, such as a number of the row or the truth.
         self.ignored = tuple(
             f"column {number} (no name)" if without_name(name) else name
@@ -119,6 +124,13 @@ class Scoring:
         self.absent = absent_columns(self.table.header, self.schema)
         if taken := [name for name in self.added if name in self.table.header]:
             raise InvalidInput(f"{taken[0]}: the file has a column of this name already, which the output needs")
+
+    def _lacking(self, missing: Sequence[Problem]) -> InvalidInput:
+        """A sentence per column; of a file that is another one altogether, one sentence."""
+        if len(missing) < MANY_MISSING:
+            return InvalidRows(missing)
+        names = ", ".join(visible(problem.column, most=MOST_NAME) for problem in missing)
+        return InvalidInput(f"the file: {len(missing)} of {len(self.schema.columns)} columns are missing: {names}")
 
     @property
     def schema(self) -> InputSchema:
@@ -143,11 +155,13 @@ class Scoring:
         *,
         checkpoint: Callable[[Position, Counts], None],
         report: Report,
+        watch: Callable[[Chunk, CheckedColumns], None] = unwatched,
     ) -> None:
         """Scores from where the table stands to its end.
 
         open_writer: gives the writer of the output, from the Arrow schema of the columns that are added. refused: takes
-        the rows that cannot be used. checkpoint: is called after each chunk that was written.
+        the rows that cannot be used. checkpoint: is called after each chunk that was written. watch: is told each
+        chunk and the verdict on its rows.
         """
         pace = _Pace(self.counts.rows)
         writer: Writer | None = None
@@ -160,6 +174,7 @@ class Scoring:
                     writer.write(output, _usable(chunk.lines, checked))
                 self._refuse(chunk, checked, refused)
                 self._count(chunk, answer)
+                watch(chunk, checked)
                 checkpoint(chunk.after, self.counts)
                 report(int(100 * self.table.share_read()), 100, pace.text(self.counts))
 

@@ -1,0 +1,147 @@
+"""A file whose truth is known: what a version does on its rows, and which of two is better."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import session
+from dashboard.components import charts, tables, widgets, words
+from dashboard.predict.upload import Upload
+from pipeline.comparison.comparer import PairedBootstrap
+from pipeline.governance.documents import Evaluation
+from pipeline.governance.errors import InvalidInput
+from pipeline.governance.evidence import Metric
+from pipeline.governance.ports import MetricDifference
+from pipeline.serving.batch.labelled import LabelledRows, labelled, on_the_same_rows, truth_column
+from pipeline.serving.batch.upload import UploadedRows
+from pipeline.serving.predictions import Target
+
+TRUTH, NO_COLUMN = "truth", "No column"
+FIRST = ("accuracy", "f1_macro", "mae", "rmse", "r2", "log_loss", "calibration_error")
+MOST_FIGURES = 4
+VERDICTS = {"better": "✓ Better", "worse": "✕ Worse", "not distinguishable": "≈ Not distinguishable"}
+VERDICT_COLOURS = ["green", "red", "gray"]
+
+
+def against_the_truth(file: Upload, target: Target, beside: Target | None) -> None:
+    """Draws it where a column of the file holds the truth. beside: a version that is compared on the same rows."""
+    rows = file.scored(target).rows
+    if rows is None:
+        return
+    st.subheader("Against the truth", anchor=False)
+    column = _picked_column(target, rows)
+    if column is None:
+        return
+    found = labelled(target, rows, column)
+    if found.left_out:
+        widgets.message(
+            "Without a usable truth",
+            f"{words.count(found.left_out, 'row')} left out here; the first: {found.first_left_out}",
+            colour="orange",
+        )
+    with st.spinner("Evaluating"):
+        own = file.once("evaluated", target.digest, column, make=lambda: _comparer().evaluate(found.rows))
+    _figures(own)
+    _classes(own)
+    if beside is None:
+        st.caption("Choose a version in the field Beside to see which of the two is better on these rows.")
+    else:
+        with st.spinner("Comparing"):
+            _beside(file, (target, beside), found, column=column)
+
+
+def _comparer() -> PairedBootstrap:
+    """With the settings that the held-out rows were evaluated with."""
+    found = session.settings().evaluation
+    return PairedBootstrap(found.bootstrap_samples, found.bootstrap_seed, found.confidence)
+
+
+def _picked_column(target: Target, rows: UploadedRows) -> str | None:
+    """The column that holds the truth; None where there is none, which is said."""
+    if not rows.others:
+        st.caption("With the truth in one more column, the file is also evaluated.")
+        return None
+    known, options = truth_column(target, rows.others), [NO_COLUMN, *rows.others]
+    # Another file may not have the column that was picked for the last one.
+    if st.session_state.get(TRUTH) not in options:
+        st.session_state[TRUTH] = known or NO_COLUMN
+    column = st.selectbox("Column with the truth", options, key=TRUTH, format_func=words.name, width=320)
+    return None if column == NO_COLUMN else str(column)
+
+
+def _figures(found: Evaluation) -> None:
+    """The best known metrics, each with its interval and the number of rows."""
+    metrics = [
+        Metric(name, each.value, each.low, each.high, found.n)
+        for name, each in found.metrics.items()
+        if each.value is not None
+    ]
+    shown = sorted(metrics, key=lambda each: FIRST.index(each.name) if each.name in FIRST else len(FIRST))
+    with st.grid(MOST_FIGURES, min_column_width=150):
+        for metric in shown[:MOST_FIGURES]:
+            widgets.metric(metric, border=True)
+    level = f"{found.confidence:.0%}" if found.confidence else ""
+    st.caption(f"{words.count(found.n or 0, 'row')} of the file with their truth, intervals at {level}.")
+
+
+def _classes(found: Evaluation) -> None:
+    if not found.per_class:
+        return
+    left, right = st.columns([9, 11], gap="medium")
+    with left:
+        if matrix := tables.confusion(found):
+            st.markdown("**Confusion**")
+            figure = charts.confusion(*matrix, dark=st.context.theme.type == "dark")
+            st.plotly_chart(figure, config=charts.PLAIN, alt="Confusion matrix: true by predicted class")
+    with right:
+        st.markdown("**Per class**")
+        widgets.frame(tables.per_class(found), "Per class", digits=("Precision", "Recall", "F1"))
+
+
+def _beside(file: Upload, targets: tuple[Target, Target], own: LabelledRows, *, column: str) -> None:
+    """Which of the two is better on the rows that both predicted."""
+    first, second = targets
+    theirs = file.scored(second).rows
+    if theirs is None:
+        raise InvalidInput(
+            f"{second.label}: no row of the file could be scored; {file.scored(second).result.first_problem}"
+        )
+    same = on_the_same_rows(own, labelled(second, theirs, column))
+    paired = file.once("paired", first.digest, second.digest, column, make=lambda: _comparer().pair_rows(*same))
+    names = tuple(f"Version {each.resolved.version}" for each in targets)
+    st.markdown(f"**{names[1]} beside {names[0].lower()}**")
+    st.text(_sentence(paired.metrics, names, paired.n))
+    frame = _differences(paired.metrics, names)
+    verdicts = st.column_config.MultiselectColumn(options=list(VERDICTS.values()), color=VERDICT_COLOURS, width=170)
+    digits = {name: st.column_config.NumberColumn(format="%.4f") for name in names}
+    st.dataframe(
+        frame,
+        hide_index=True,
+        height="content",
+        column_config={**digits, "Verdict": verdicts, "Difference": st.column_config.NumberColumn(format="%+.4f")},
+        placeholder=words.NOTHING,
+        alt="Metrics of both versions on the same rows, with difference and verdict",
+    )
+
+
+def _sentence(found: Sequence[MetricDifference], names: tuple[str, ...], n: int) -> str:
+    judged = [each.verdict for each in found]
+    counts = [f"{word} in {count}" for word in VERDICTS if (count := judged.count(word))]
+    told = " and ".join([", ".join(counts[:-1]), counts[-1]] if len(counts) > 1 else counts) or "not judged"
+    rows, metrics = words.count(n, "row"), words.count(len(found), "metric")
+    return f"On the same {rows}, against {names[0].lower()}: {names[1].lower()} is {told}, of {metrics}."
+
+
+def _differences(found: Sequence[MetricDifference], names: tuple[str, ...]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "Metric": [tables.cell(each.metric) for each in found],
+            "Verdict": [[VERDICTS[each.verdict]] if each.verdict else [] for each in found],
+            names[0]: [each.incumbent for each in found],
+            names[1]: [each.candidate for each in found],
+            "Difference": [each.difference for each in found],
+            "Interval of the difference": [f"{each.low:+.4f} to {each.high:+.4f}" for each in found],
+            "n": [each.n for each in found],
+        }
+    )

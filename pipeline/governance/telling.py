@@ -1,0 +1,95 @@
+"""Events as sentences: who did what to which version, and everything that it changed, the same on screens and in text.
+
+Names of aliases and reasons may be anybody's text: what is given here is visible text, never markdown.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from pipeline.governance.history import UNREADABLE, Entry
+from pipeline.governance.ledger import SEEN, EventType, SlotChange, UnknownType
+from pipeline.governance.lifecycle import CHAMPION, MoveKind
+from pipeline.governance.text import visible
+
+ARROW = "→"
+MOST_CHANGES = 8  # a model that was deleted or moved as a whole changes thousands
+UNSET = "none"  # an alias that is on no version
+GONE = "gone"  # the stage of a version that is not there
+# What somebody did, and what somebody only wanted to do, by the meaning of a decision.
+DONE: Mapping[str, tuple[str, str]] = {
+    MoveKind.STAGING: ("moved version {version} to Staging", "move version {version} to Staging"),
+    MoveKind.PRODUCTION: ("promoted version {version} to Production", "promote version {version} to Production"),
+    MoveKind.ARCHIVED: ("archived version {version}", "archive version {version}"),
+    MoveKind.NONE: ("took version {version} out of its stage", "take version {version} out of its stage"),
+    MoveKind.ALIAS: ("set the alias {alias} on version {version}", "set the alias {alias} on version {version}"),
+    MoveKind.UNALIAS: ("removed the alias {alias}", "remove the alias {alias}"),
+    MoveKind.ROLLBACK: ("rolled back to version {version}", "roll back to version {version}"),
+    MoveKind.RECONCILE: ("ended a change that was made outside of this desk", "end a change made outside of this desk"),
+    "adopt": ("accepted what was changed outside of this desk", "accept what was changed outside of this desk"),
+    "revert": ("undid what was changed outside of this desk", "undo what was changed outside of this desk"),
+}
+OTHERWISE = ("decided something of a kind that is not known here", "decide something of a kind that is not known here")
+
+SENTENCES: Mapping[str, str] = {
+    **dict.fromkeys((EventType.APPLIED, EventType.ADOPTED, EventType.REVERTED), "{who} {done}"),
+    EventType.DECIDED: "{who} decided to {wanted}",
+    EventType.ABORTED: "{who} decided to {wanted}, and it was not carried out",
+    EventType.CONFLICT: "{who} decided to {wanted}, and the registry was changed by another way meanwhile",
+    EventType.DENIED: "{who} asked to {wanted} and was refused",
+    EventType.OUT_OF_BAND: "The registry was changed outside of this desk",
+    EventType.BASELINE: "The desk took the model over as it was",
+    EventType.TAMPERING: "The files of version {version} were found changed",
+    UNREADABLE: "This event cannot be read",
+}
+
+
+def changes_text(kind: EventType | UnknownType, changes: Iterable[SlotChange], *, most: int = MOST_CHANGES) -> str:
+    """`champion 1 → 2; version 2 Staging → Production`: from what to what, in the order in which it is changed."""
+    found = list(changes)
+    texts = [_change(each, seen=kind in SEEN) for each in found[:most]]
+    return "; ".join([*texts, *([f"and {len(found) - most:,} more"] if len(found) > most else [])])
+
+
+def _change(change: SlotChange, *, seen: bool) -> str:
+    after = change.observed if seen else change.to
+    return f"{name_of(change)} {_content(change, change.expected)} {ARROW} {_content(change, after)}"
+
+
+def name_of(change: SlotChange) -> str:
+    """`version 2` for its stage, `champion`, or `alias x` for any other one."""
+    name = visible(change.slot.name)
+    if change.slot.kind == "stage":
+        return f"version {name}"
+    return name if change.slot.name == CHAMPION else f"alias {name}"
+
+
+def _content(change: SlotChange, value: str | None) -> str:
+    missing = UNSET if change.slot.kind == "alias" else GONE
+    return missing if value is None else visible(value)
+
+
+def change_of(entry: Entry) -> str:
+    """Everything that an event changed, as `changes_text`; empty where it changed nothing."""
+    if entry.type is EventType.BASELINE:
+        n = len(entry.changes)
+        return f"{n:,} {'alias or stage' if n == 1 else 'aliases and stages'} as found"
+    return changes_text(entry.type, entry.moved)
+
+
+def sentence(entry: Entry) -> str:
+    """Who did what, without time, changes and reason: `grace promoted version 2 to Production`."""
+    done, wanted = _deed(entry)
+    return SENTENCES.get(entry.type, "{who}: {type}").format(
+        who=visible(entry.actor or "") or "Somebody",
+        done=done,
+        wanted=wanted,
+        version=entry.version,
+        type=visible(entry.type.value),
+    )
+
+
+def _deed(entry: Entry) -> tuple[str, str]:
+    done, wanted = DONE.get(entry.meaning or "", OTHERWISE)
+    slots = (each.slot.name for each in entry.changes if each.slot.kind == "alias")
+    alias = next(slots, str(entry.content.get("to") or "").removeprefix("@"))
+    named = {"version": entry.version, "alias": visible(alias)}
+    return done.format(**named), wanted.format(**named)

@@ -1,0 +1,117 @@
+"""A file of rows with the truth in one of its columns: the same Rows that evaluations and comparisons are made of."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.comparison.rows import Array, Rows
+from pipeline.governance.errors import InvalidInput
+from pipeline.governance.text import visible
+from pipeline.serving.batch.upload import UploadedRows
+from pipeline.serving.predictions import Target
+from pipeline.validation.columns import Arrow, Input, check_many
+from pipeline.validation.rows import MOST_NAME
+from pipeline.validation.schema import ColumnSchema, InputSchema
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """The rows of an upload whose truth is known, with the predictions of one version."""
+
+    rows: Rows
+    # In which line of the file each of them is.
+    lines: Array
+    # Rows that were predicted but have no usable truth.
+    left_out: int
+    # A sentence about the first of those; empty where there are none.
+    first_left_out: str
+
+
+def truth_column(target: Target, others: tuple[str, ...]) -> str | None:
+    """Which column of a file holds the truth: the one that the version was trained to predict, else `actual`."""
+    named = target.evidence.feature_schema.target.get("name")
+    return next((name for name in (named, "actual") if isinstance(name, str) and name in others), None)
+
+
+def labelled(target: Target, uploaded: UploadedRows, column: str) -> LabelledRows:
+    """The truth is checked as a column of the input is: a class that the version does not know is left out.
+
+    Raises InvalidInput where it answers with a table, and where no row has a truth that can be used.
+    """
+    if target.names:
+        raise InvalidInput(f"{target.label}: answers with several columns, which are not evaluated")
+    truth = uploaded.table.column(column).combine_chunks()
+    about = _column(target, column, uploaded.predictions)
+    if about.kind != "number":
+        truth = labels(truth)
+    schema = InputSchema((about,), "model")
+    given = Input.of_table(pa.table({column: truth}), schema)
+    found = check_many(given, schema, from_text=uploaded.from_text, numbers=uploaded.lines)
+    left_out = len(found.usable) - found.values.num_rows
+    first = next((problems[0].sentence for problems in found.problems.values()), "")
+    if not found.values.num_rows:
+        name = visible(column, most=MOST_NAME)
+        raise InvalidInput(f"{name}: no row has a truth that can be used ({first})")
+    rows = _rows(target, uploaded, truth=found.values.column(0), usable=found.usable)
+    return LabelledRows(rows, uploaded.lines[found.usable], left_out, first)
+
+
+def on_the_same_rows(first: LabelledRows, second: LabelledRows) -> tuple[Rows, Rows]:
+    """Those that both versions predicted. Raises InvalidInput where there are none."""
+    _, ours, theirs = np.intersect1d(first.lines, second.lines, assume_unique=True, return_indices=True)
+    if not len(ours):
+        raise InvalidInput("the file: no row was predicted by both versions")
+    return _picked(first.rows, ours), _picked(second.rows, theirs)
+
+
+def labels(array: Arrow) -> Arrow:
+    """Classes as text, as a model's own classes are named: 1 for 1.0, and True."""
+    if isinstance(array, pa.DictionaryArray):
+        array = pc.cast(array, array.type.value_type)
+    if pa.types.is_boolean(array.type):
+        return pc.if_else(array, "True", "False")
+    if pa.types.is_floating(array.type):
+        whole = pc.equal(pc.floor(array), array)
+        if pc.all(whole).as_py():
+            array = pc.cast(array, pa.int64(), safe=False)
+    return pc.cast(array, pa.string())
+
+
+def _column(target: Target, name: str, predictions: Arrow) -> ColumnSchema:
+    """What the truth may be: a class of the version, any text, or a number."""
+    if target.classes:
+        return ColumnSchema(name, "category", "str", categories=_classes(target))
+    if pa.types.is_string(predictions.type):
+        return ColumnSchema(name, "text", "str")
+    return ColumnSchema(name, "number", "float64")
+
+
+def _classes(target: Target) -> tuple[str, ...]:
+    """In the order in which the version describes them, with those that it never met; else as the model has them."""
+    described = tuple(map(str, target.evidence.feature_schema.classes or ()))
+    return described if set(target.classes) <= set(described) else target.classes
+
+
+def _rows(target: Target, uploaded: UploadedRows, *, truth: Arrow, usable: Array) -> Rows:
+    known = target.classes if target.probabilities else ()
+    kept, classes = pa.array(usable), tuple(each for each in _classes(target) if each in known)
+    predictions = uploaded.predictions.filter(kept)
+    probabilities = [uploaded.table.column(f"probability_{name}").combine_chunks().filter(kept) for name in classes]
+    columns = [_plain(truth), _plain(labels(predictions) if pa.types.is_string(truth.type) else predictions)]
+    shares = np.array([each.to_numpy(zero_copy_only=False) for each in probabilities], dtype=np.float64)
+    return Rows({}, columns[0], columns[1], classes, shares.T.reshape(len(columns[0]), len(classes)))
+
+
+def _plain(array: Arrow) -> Array:
+    """Text as Python strings, numbers as float64."""
+    if pa.types.is_string(array.type):
+        return np.array(array.to_pylist(), dtype=object)
+    found: Array = pc.cast(array, pa.float64()).to_numpy(zero_copy_only=False)
+    return found
+
+
+def _picked(rows: Rows, positions: Array) -> Rows:
+    inputs = {name: values[positions] for name, values in rows.inputs.items()}
+    return Rows(inputs, rows.actual[positions], rows.predicted[positions], rows.classes, rows.probabilities[positions])
