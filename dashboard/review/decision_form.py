@@ -136,7 +136,7 @@ def _refusal(draft: DecisionDraft, error: SignoffError) -> Refusal:
         move = draft.move
         news = session.desk().changed_since(move.model, draft.seen, slots=draft.slots, version=move.version)
     if news:
-        text = "Somebody else was faster. Your reason is kept; the review is new: look at it and sign again."
+        text = "Somebody was faster. Your reason is kept; the review is new: look at it and sign again."
     else:
         text = (
             "Nobody decided anything, but the version has changed since you looked: its files, a tag or a description. "

@@ -59,7 +59,7 @@ def decide(evidence: Evidence) -> None:
     close_receipt()
     with st.spinner("Checking the gates"):
         review = sections.review(move, evidence)
-    shown, form = st.columns([7, 3], gap="medium")
+    shown, form = st.columns([3, 2], gap="medium")
     with shown:
         gates(review)
         sections.gaps(evidence)

@@ -45,7 +45,7 @@ def receipt(line: Line) -> None:
     entry, _ = line
     with st.container(border=True, key="receipt"):
         _headline(entry)
-        st.text(f"{words.sentence(sentence(entry))}\n{_changes(entry)}")
+        st.text(f"{sentence(entry)}.\n{_changes(entry)}")
         widgets.facts({"Who": entry.signature or "", "When": words.to_the_second(entry.at), "Reason": entry.reason})
         with st.container(horizontal=True, key="next"):
             pages.link_event(f"Decision {entry.number} in History", entry.model, entry.number)
@@ -90,5 +90,14 @@ def _after_production(entry: Entry, version: int) -> list[Callable[[], None]]:
         pair = [int(former), version]
         links.append(partial(pages.link_compare, f"Compare with version {former}, which served before", model, pair))
         if entry.meaning == MoveKind.PRODUCTION:
-            links.append(partial(pages.link_review, "Roll back", model, version, to=ROLL_BACK))
+            links.append(_roll_back)
     return links
+
+
+def _roll_back() -> None:
+    """No link: one to the page that is open is drawn as if it were chosen."""
+    st.button("Roll back", icon=":material/undo:", type="tertiary", on_click=_ask_for, args=(ROLL_BACK,))
+
+
+def _ask_for(choice: str) -> None:
+    st.query_params[TO] = choice

@@ -6,6 +6,7 @@ import streamlit as st
 from dashboard import pages, session
 from dashboard.components import tables, trust, widgets, words
 from dashboard.components.picker import LAST_MODEL, picked_model, reference_first
+from dashboard.versions.archive import archive_form
 from pipeline.governance.lifecycle import CHAMPION, Stage
 
 
@@ -37,6 +38,7 @@ def versions_page() -> None:
             st.text(f"{len(chosen):,} versions selected")
             pages.link_compare("Compare them", model, reference_first(model, chosen))
         pages.link_history("History", model)
+    archive_form(model, chosen)
 
 
 def filters_model(names: list[str]) -> str:

@@ -38,16 +38,16 @@ def test_promotes_with_a_reason(desk, open_page):
     for shown in (app, review(open_page, desk, decided=str(end.number))):
         assert [each.value for each in shown.success] == [f"Decision {end.number} is applied."]
         told = texts(shown)
-        assert "Grace promoted version 2 to Production.\n•  champion 1 → 2\n•  version 2 Staging → Production\n" in told
+        assert "grace promoted version 2 to Production.\n•  champion 1 → 2\n•  version 2 Staging → Production\n" in told
         assert {"grace (self-declared)", REASON} <= set(told.splitlines())
-        assert links(shown)[-4:] == [
+        assert links(shown)[-3:] == [
             f"Decision {end.number} in History",
             "Predict with it",
             "Compare with version 1, which served before",
-            "Roll back",
         ]
         assert not shown.text_area
         assert not any("Blocked" in each for each in badges(shown))
+    assert button(button(app, "Roll back").click().run(), "Roll back to version 1")
 
 
 def test_a_receipt_gives_way_to_the_next_move(desk, open_page):
@@ -192,7 +192,7 @@ def test_the_loser_reads_who_was_faster(desk, open_page):
 
     app = decide(app, PROMOTE)
     for shown in (app, app.run()):
-        assert "Somebody else was faster. Your reason is kept; the review is new" in texts(shown)
+        assert "Somebody was faster. Your reason is kept; the review is new" in texts(shown)
         assert "UTC: grace archived version 2.\nversion 2 Staging → Archived\nReason: It never was worth a look." in (
             texts(shown)
         )
@@ -373,3 +373,45 @@ def test_a_page_of_old_versions_offers_them_back(open_page):
     decide(review(open_page, desk, "1"), "Move version 1 to Staging")
 
     assert desk.registry.state(MODEL).stages[1] is Stage.STAGING
+
+
+def selected(app, rows):
+    """The versions page with rows selected, the newest version first."""
+    app.session_state[f"versions/{MODEL}"] = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    app.session_state["archive"] = True
+    return app.run()
+
+
+def test_archives_several_versions_in_one_form(desk, open_page):
+    """What cannot be is named before anything is signed; each of the others is a decision of its own, which the receipt
+    lists with what has become of it.
+    """
+    app = selected(open_page(desk, "versions", model=MODEL), [0, 1, 2])
+    shown = texts(app)
+    assert "•  Version 2 moves from Staging to Archived.\n•  Version 3 moves from no stage to Archived." in shown
+    assert "•  Version 1: It serves as champion: promote a successor or roll back first." in shown
+    refused = decide(app, "Archive 2 versions", "too short")
+    assert "10 to 2,000 characters are allowed" in texts(refused)
+    assert desk.registry.state(MODEL).stages[3] is Stage.NONE
+
+    desk.registry.set_tags(MODEL, 3, {"owner": "somebody else"})  # seen by nobody who signs
+    app = decide(app, "Archive 2 versions")
+
+    assert not app.exception
+    assert [desk.registry.state(MODEL).stages[version] for version in (2, 3)] == [Stage.ARCHIVED, Stage.NONE]
+    number = next(each.number for each in reversed(desk.history(MODEL)) if each.type == "applied")
+    assert app.toast[0].value == "1 of 2 versions archived"
+    assert [each.value for each in app.success] == ["1 version archived."]
+    assert f"Decision {number} in History" in links(app)
+    assert "Version 3: Something has changed: evidence: the version has changed since you looked" in texts(app)
+    assert not app.text_area
+
+
+def test_archiving_ends_where_the_registry_does_not_answer(desk, open_page):
+    """What was not tried is said so."""
+    app = selected(open_page(desk, "versions", model=MODEL), [0, 1])
+    desk.registry.down = True
+
+    app = decide(app, "Archive 2 versions")
+
+    assert "0 of 2 versions archived" in [each.value for each in app.toast]
