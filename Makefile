@@ -12,7 +12,7 @@ SOUND := $(BIN)/python -c "import pip; $(USABLE)" 2>/dev/null \
 PICK := python=; for each in $(PYTHONS); do if $$each -c "$(USABLE)" 2>/dev/null; then python=$$each; break; fi; done; \
 	[ -n "$$python" ] || { echo "No Python 3.11, 3.12 or 3.13 with venv, ssl and sqlite3 runs here." >&2; exit 1; }
 
-.PHONY: install demo repro test test-fast soak check bench image try-image lock clean FORCE
+.PHONY: install registry demo repro test test-fast soak check bench image try-image lock clean FORCE
 
 install: $(STAMP)
 
@@ -26,8 +26,10 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@pwd -P > $@
 
-demo: install
+registry: install
 	$(BIN)/signoff demo
+
+demo: registry
 	$(BIN)/streamlit run dashboard/app.py --server.port $(PORT)
 
 # DVC runs `python -m pipeline`, which must be the one of .venv.

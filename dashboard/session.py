@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 import pandas as pd
@@ -9,7 +10,11 @@ import streamlit as st
 
 from dashboard.components import tables
 from pipeline import bootstrap
+from pipeline.comparison import performance, search
+from pipeline.comparison.intervals import Draws
+from pipeline.comparison.performance import KindDifferences, Performance
 from pipeline.comparison.rows import Rows, read_rows
+from pipeline.comparison.search import SliceSearch
 from pipeline.explanation.result import Explanation, from_npz
 from pipeline.governance.compare import Comparison
 from pipeline.governance.documents import EVALUATION_ROWS, EXPLANATION_VALUES
@@ -227,6 +232,47 @@ def evaluation_rows(model: str, version: int) -> Rows:
     return read_rows(desk().read_file(record, EVALUATION_ROWS), f"version {version}")
 
 
+# What is computed from the stored rows. The digest stands for the files, so it cannot become wrong.
+
+
+@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=50, show_spinner=False)
+def kind_performance(model: str, version: int, digest: str) -> Performance:
+    """What fits the kind of a version, see comparison.performance. Raises as evaluation_rows does."""
+    return performance.performance(_rows_of_digest(model, version, digest), _draws())
+
+
+@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=50, show_spinner=False)
+def weak_slices(model: str, version: int, digest: str) -> SliceSearch:
+    """Where a version is weaker than over all rows. Raises as evaluation_rows does."""
+    rows = _rows_of_digest(model, version, digest)
+    return search.weaker_than_overall(rows, settings().evaluation.confidence)
+
+
+@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=50, show_spinner=False)
+def kind_differences(model: str, a: tuple[int, str], b: tuple[int, str]) -> KindDifferences:
+    """Of two versions, each with its digest; b minus a. Raises as evaluation_rows does, and where the rows differ."""
+    first, second = (_rows_of_digest(model, *each) for each in (a, b))
+    return performance.kind_differences(first, second, _draws())
+
+
+@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=50, show_spinner=False)
+def worse_slices(model: str, a: tuple[int, str], b: tuple[int, str]) -> SliceSearch:
+    """Where b is worse than a. Raises as kind_differences does."""
+    first, second = (_rows_of_digest(model, *each) for each in (a, b))
+    return search.worse_than(second, first, settings().evaluation.confidence)
+
+
+def _rows_of_digest(model: str, version: int, digest: str) -> Rows:
+    if evidence(model, version).file_digest != digest:
+        raise StaleEvidence(f"version {version} of {model}: its files have changed; try again")
+    return evaluation_rows(model, version)
+
+
+def _draws() -> Draws:
+    found = settings().evaluation
+    return Draws(found.bootstrap_samples, found.bootstrap_seed, found.confidence)
+
+
 @fresh(most=10)
 def stored_explanation(model: str, version: int) -> Explanation:
     """The values behind the summary that came with the version. Raises as evaluation_rows does."""
@@ -301,3 +347,34 @@ def flash(message: str) -> None:
 def show_flash() -> None:
     if message := st.session_state.pop(FLASH, None):
         st.toast(message, icon=":material/check_circle:", duration="long")
+
+
+# The row of the form, which pages share and the address names.
+
+ROW_VALUES = "values"  # in the address, see validation.row_address
+PAGE, FOLLOWED = "page", "followed_row"
+
+
+@dataclass(frozen=True)
+class FollowedRow:
+    """The row of the form as the address of the page has named it last."""
+
+    model: str
+    text: str  # empty for the defaults
+    refusal: str = ""  # why it cannot be used; empty where it can
+
+
+def arrive(page: str) -> None:
+    """Forgets what the address of another page said about the row."""
+    if st.session_state.get(PAGE) != page:
+        st.session_state[PAGE] = page
+        st.session_state.pop(FOLLOWED, None)
+
+
+def followed_row() -> FollowedRow | None:
+    found: FollowedRow | None = st.session_state.get(FOLLOWED)
+    return found
+
+
+def follow_row(row: FollowedRow) -> None:
+    st.session_state[FOLLOWED] = row

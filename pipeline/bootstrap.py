@@ -114,7 +114,8 @@ def scorer(settings: Settings, service: GovernanceService) -> "Scorer":
     """Predictions and explanations of the service's versions. Its worker processes start when they are first needed, or
     with `start`, and end with `close` or with this process.
     """
-    from pipeline.serving.scorer import LoadingPolicy, Scorer
+    from pipeline.serving.scorer import Scorer
+    from pipeline.serving.trust import LoadingPolicy
     from pipeline.serving.worker.client import Pool, cores
 
     serving = settings.serving

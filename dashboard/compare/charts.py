@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from dashboard.compare.tables import ALIKE, BETTER, VERDICTS, WORSE
 from dashboard.components.charts import LEAST_PIXELS, LEGEND_ABOVE, ROW_PIXELS, framed, plain, true_by_predicted
 from pipeline.governance.compare import MetricRow
-from pipeline.governance.paired import CalibrationPoint, Confusions
+from pipeline.governance.paired import Confusions
 
 # Blue and orange, which everybody can tell apart; shapes and words say the same.
 COLOURS_ON_LIGHT = {BETTER: "#1D4ED8", WORSE: "#C2410C", ALIKE: "#64748B"}
@@ -15,7 +15,6 @@ COLOURS_ON_DARK = {BETTER: "#60A5FA", WORSE: "#FB923C", ALIKE: "#94A3B8"}
 SYMBOLS = {BETTER: "triangle-up", WORSE: "triangle-down", ALIKE: "circle"}
 MIDDLE_ON_LIGHT, MIDDLE_ON_DARK = "#F4F6FA", "#1A2233"
 MOST_COLUMNS = 15
-SMALLEST_DOT, LARGEST_DOT = 6, 20
 NO_DIFFERENCE = 1e-9
 
 
@@ -47,36 +46,6 @@ def differences(rows: Sequence[MetricRow], title: str, *, dark: bool = False) ->
     figure.update_layout(legend=LEGEND_ABOVE, showlegend=True)
     figure.update_xaxes(tickformat="+.3~f", title=title)
     return figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
-
-
-def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
-    """A reliability diagram: the share predicted right against the mean of the highest probability, in bins.
-
-    A version whose probabilities can be taken as they are lies on the diagonal. curves: per version one point per bin.
-    """
-    figure = go.Figure()
-    most = max((point.n for points in curves.values() for point in points), default=1)
-    for (name, points), symbol in zip(curves.items(), ("circle", "diamond"), strict=False):
-        # The area of a dot grows with n.
-        sizes = [SMALLEST_DOT + (LARGEST_DOT - SMALLEST_DOT) * float((point.n / most) ** 0.5) for point in points]
-        figure.add_scatter(
-            x=[point.probability for point in points],
-            y=[point.right for point in points],
-            customdata=[point.n for point in points],
-            mode="lines+markers",
-            cliponaxis=False,  # a share of 0 lies on the edge
-            marker={"size": sizes, "symbol": symbol},
-            name=name,
-            hovertemplate="probability %{x:.2f}, right %{y:.2f}<br>n = %{customdata:,}<extra></extra>",
-        )
-    figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "width": 1, "color": COLOURS_ON_LIGHT[ALIKE]},
-        name="Probability = share right", hoverinfo="skip",
-    )  # fmt: skip
-    framed(figure, height=400)
-    figure.update_layout(legend=LEGEND_ABOVE)
-    figure.update_xaxes(title="Mean of the highest probability", range=[0, 1.03], tickformat=".1f")
-    return figure.update_yaxes(title="Share predicted right", range=[0, 1.05], tickformat=".1f")
 
 
 def confusion_difference(found: Confusions, *, dark: bool = False) -> go.Figure:

@@ -6,17 +6,23 @@ from functools import partial
 import streamlit as st
 
 from dashboard import pages, session
+from dashboard.compare import performance, sections
 from dashboard.compare import picker as compare_picker
-from dashboard.compare import sections
 from dashboard.compare.flips import flipped_rows
 from dashboard.compare.picker import ComparedVersions
 from dashboard.compare.sections import in_detail
 from dashboard.components import widgets
 from pipeline.governance.compare import Comparison
 
+
+def classes(comparison: Comparison) -> None:
+    sections.classes(comparison)
+    performance.by_kind(comparison)
+
+
 SECTIONS: Mapping[str, Callable[[Comparison], None]] = {
     "Metrics": sections.metrics,
-    "Classes and slices": sections.classes,
+    "Classes and slices": classes,
     "Calibration": sections.calibration,
     "Flipped rows": flipped_rows,
     "Importance": sections.importances,

@@ -25,7 +25,6 @@ VERDICT_LOOKS: dict[str, tuple[str, widgets.Colour]] = {
 }
 VERDICT_COLOURS = {tables.BETTER: "green", tables.WORSE: "red", tables.ALIKE: "gray"}
 RESULT_COLOURS = {tables.DIFFERS: "orange", tables.SAME: "gray"}
-SIGNED = "%+.4f"
 SIGNIFICANCE, SMALLEST_SHOWN = 0.05, 0.0001
 
 
@@ -62,9 +61,9 @@ def metrics(comparison: Comparison) -> None:
     # r2 has no unit: on the axis of errors, which have one, its interval would be a dot.
     numbers = comparison.paired is not None and comparison.paired.confusions is None
     if shown := [row for row in comparison.metrics if row.interval and not (numbers and row.name == "r2")]:
-        figure = compare_charts.differences(shown, _minus(comparison), dark=_dark())
+        figure = compare_charts.differences(shown, minus(comparison), dark=dark())
         st.plotly_chart(figure, config=charts.PLAIN, alt="Difference of each metric with its interval")
-    _metrics_table(frame, comparison, "Metrics of both versions with difference, interval, n and verdict")
+    metrics_table(frame, comparison, "Metrics of both versions with difference, interval, n and verdict")
     if comparison.paired is not None:
         if comparison.paired.agreement is not None:
             _agreement(comparison, comparison.paired.agreement)
@@ -83,11 +82,11 @@ def classes(comparison: Comparison) -> None:
     st.subheader("Recall per class", anchor=False)
     _count_badges(comparison.classes)
     frame = tables.metric_rows("Class", comparison.classes, tables.heads(comparison))
-    _metrics_table(frame, comparison, "Recall per class with difference, interval, n and verdict")
+    metrics_table(frame, comparison, "Recall per class with difference, interval, n and verdict")
     st.subheader("Confusion, difference", anchor=False)
-    figure = compare_charts.confusion_difference(paired.confusions, dark=_dark())
+    figure = compare_charts.confusion_difference(paired.confusions, dark=dark())
     st.plotly_chart(figure, config=charts.PLAIN, alt="Confusion counts: version compared minus reference")
-    st.caption(f"Rows of {_minus(comparison).lower()}. Blue: more right or fewer mistakes. Orange: worse.")
+    st.caption(f"Rows of {minus(comparison).lower()}. Blue: more right or fewer mistakes. Orange: worse.")
     _slices(comparison, "Accuracy")
 
 
@@ -95,7 +94,7 @@ def _slices(comparison: Comparison, metric: str) -> None:
     st.subheader(f"{metric} per slice", anchor=False)
     _count_badges(comparison.slices)
     frame = tables.metric_rows("Slice", tables.worst_first(comparison.slices), tables.heads(comparison))
-    _metrics_table(frame, comparison, f"{metric} per slice with difference, interval, n and verdict")
+    metrics_table(frame, comparison, f"{metric} per slice with difference, interval, n and verdict")
     st.caption(
         "Intervals are widened so that those of all classes hold together, and those of all slices. "
         "With few rows only a large difference can be told."
@@ -111,13 +110,9 @@ def calibration(comparison: Comparison) -> None:
     for name in (name for name, points in curves.items() if points is None):
         st.caption(f"{name} came without probabilities that can be used.")
     if known := {name: points for name, points in curves.items() if points is not None}:
-        figure = compare_charts.calibration(known)
-        st.plotly_chart(figure, config=charts.PLAIN, alt="Share predicted right by predicted probability")
-        st.caption(
-            "Above the dotted line a version is right more often than its probability says, below it less often. "
-            "Larger dots stand for more rows."
-        )
-    _metrics_table(
+        error = next((row for row in comparison.metrics if row.name == "calibration_error"), tables.NO_ROW)
+        widgets.calibration(known, dict(zip(tables.heads(comparison), (error.a, error.b), strict=True)))
+    metrics_table(
         tables.metric_rows(
             "Metric",
             [row for row in comparison.metrics if row.name in ("calibration_error", "log_loss")],
@@ -209,7 +204,7 @@ def _how_judged(comparison: Comparison) -> None:
     )
 
 
-def _metrics_table(frame: pd.DataFrame, comparison: Comparison, alt: str) -> None:
+def metrics_table(frame: pd.DataFrame, comparison: Comparison, alt: str) -> None:
     number = st.column_config.NumberColumn(format=widgets.FOUR_DIGITS)
     st.dataframe(
         frame,
@@ -219,7 +214,7 @@ def _metrics_table(frame: pd.DataFrame, comparison: Comparison, alt: str) -> Non
             frame.columns[0]: st.column_config.TextColumn(pinned=True),
             tables.VERDICT: badge_column(VERDICT_COLOURS, 150),
             **dict.fromkeys(tables.heads(comparison), number),
-            tables.DIFFERENCE: st.column_config.NumberColumn(format=SIGNED),
+            tables.DIFFERENCE: st.column_config.NumberColumn(format=widgets.SIGNED),
         },
         placeholder=words.NOTHING,
         alt=alt,
@@ -231,12 +226,12 @@ def badge_column(colours: dict[str, str], width: int) -> Any:  # noqa: ANN401 (S
     return st.column_config.MultiselectColumn(options=list(colours), color=list(colours.values()), width=width)
 
 
-def _minus(comparison: Comparison) -> str:
+def minus(comparison: Comparison) -> str:
     a, b = tables.heads(comparison)
     return f"{b} minus {a.lower()}"
 
 
-def _dark() -> bool:
+def dark() -> bool:
     return st.context.theme.type == "dark"
 
 

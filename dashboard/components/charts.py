@@ -1,11 +1,13 @@
 """Charts as pure functions of plain values. Colours come from the theme."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
+from pipeline.comparison.performance import PrecisionRecall, Residuals
 from pipeline.governance.evidence import Metric
+from pipeline.governance.paired import CalibrationPoint
 
 PLAIN = {"displayModeBar": False}
 # From the page's own background: Streamlit's scale would make every empty cell of a dark page bright blue.
@@ -101,3 +103,102 @@ def framed(figure: go.Figure, *, height: int) -> go.Figure:
 def plain(text: str) -> str:
     """Escapes a name for a label: Plotly reads some HTML there, so a name could draw a link."""
     return html.escape(text, quote=False)
+
+
+# How good a version is by its kind.
+
+SMALLEST_DOT, LARGEST_DOT = 6, 20
+QUIET = "#94A3B8"
+MARKS = ("circle", "diamond", "square", "triangle-up")
+
+
+def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
+    """A reliability diagram: the share predicted right with its interval against the mean of the highest probability.
+
+    A version whose probabilities can be taken as they are lies on the diagonal. No line joins the points: between two
+    bins nothing was measured. curves: per version one point per bin.
+    """
+    figure = go.Figure()
+    most = max((point.n for points in curves.values() for point in points), default=1)
+    for (name, points), symbol in zip(curves.items(), MARKS, strict=False):
+        # The area of a dot grows with n.
+        sizes = [SMALLEST_DOT + (LARGEST_DOT - SMALLEST_DOT) * float((point.n / most) ** 0.5) for point in points]
+        figure.add_scatter(
+            x=[point.probability for point in points],
+            y=[point.right for point in points],
+            customdata=[[point.n, point.right_low, point.right_high] for point in points],
+            error_y=_bars([(point.right, point.right_low, point.right_high) for point in points]),
+            mode="markers",
+            cliponaxis=False,  # a share of 0 lies on the edge
+            marker={"size": sizes, "symbol": symbol},
+            name=name,
+            hovertemplate="probability %{x:.4f}, right %{y:.4f}<br>%{customdata[1]:.4f} to %{customdata[2]:.4f}"
+            "<br>n = %{customdata[0]:,}<extra></extra>",
+        )
+    figure.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "width": 1, "color": QUIET},
+        name="Probability = share right", hoverinfo="skip",
+    )  # fmt: skip
+    framed(figure, height=400)
+    figure.update_layout(legend=LEGEND_ABOVE)
+    figure.update_xaxes(title="Mean of the highest probability", range=[0, 1.03], tickformat=".1f")
+    return figure.update_yaxes(title="Share predicted right", range=[0, 1.05], tickformat=".1f")
+
+
+def precision_recall(curves: Mapping[str, PrecisionRecall]) -> go.Figure:
+    """Precision against recall at every threshold. curves: by what each is called."""
+    figure = go.Figure()
+    for (name, curve), dash in zip(curves.items(), ("solid", "dash", "dot", "dashdot"), strict=False):
+        figure.add_scatter(
+            x=curve.recall,
+            y=curve.precision,
+            mode="lines",
+            line={"shape": "vh", "dash": dash},
+            name=name,
+            hovertemplate=f"{plain(name)}<br>recall %{{x:.4f}}, precision %{{y:.4f}}<extra></extra>",
+        )
+    framed(figure, height=360).update_layout(legend=LEGEND_ABOVE, showlegend=True)
+    figure.update_xaxes(title="Recall", range=[0, 1.01], tickformat=".1f")
+    return figure.update_yaxes(title="Precision", range=[0, 1.03], tickformat=".1f")
+
+
+def residuals(found: Residuals, target: str) -> go.Figure:
+    """Each miss against the actual number, and per range of it the mean miss with its interval.
+
+    target: what is predicted.
+    """
+    figure = go.Figure()
+    figure.add_scatter(
+        x=found.actual,
+        y=found.residuals,
+        mode="markers",
+        marker={"size": 4, "opacity": 0.5, "color": QUIET},
+        name="One row",
+        hovertemplate="actual %{x:.4g}<br>missed by %{y:+.4g}<extra></extra>",
+    )
+    figure.add_scatter(
+        x=[(each.start + each.end) / 2 for each in found.ranges],
+        y=[each.bias for each in found.ranges],
+        customdata=[[each.n, each.bias_low, each.bias_high] for each in found.ranges],
+        error_y=_bars([(each.bias, each.bias_low, each.bias_high) for each in found.ranges]),
+        mode="markers",
+        marker={"size": 9, "symbol": "diamond"},
+        name="Mean of a range",
+        hovertemplate="%{y:+.4g} (%{customdata[1]:+.4g} to %{customdata[2]:+.4g})<br>n = %{customdata[0]:,}"
+        "<extra></extra>",
+    )
+    figure.add_hline(y=0, line={"color": QUIET, "width": 1})
+    framed(figure, height=360).update_layout(legend=LEGEND_ABOVE)
+    figure.update_xaxes(title=f"Actual {plain(target)}")
+    return figure.update_yaxes(title="Predicted minus actual")
+
+
+def _bars(points: Sequence[tuple[float, float, float]]) -> dict[str, object]:
+    """Error bars from a value and the ends of its interval."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - value for value, _, high in points],
+        "arrayminus": [value - low for value, low, _ in points],
+        "thickness": 1.5,
+    }

@@ -9,12 +9,15 @@ from typing import Any
 import pandas as pd
 
 from dashboard.components import words
+from pipeline.comparison.performance import Residuals
+from pipeline.comparison.search import SliceSearch
 from pipeline.governance.documents import Evaluation
 from pipeline.governance.evidence import Evidence, Metric
 from pipeline.governance.gate_words import label_of
 from pipeline.governance.history import GateCount
 from pipeline.governance.ledger import iso
 from pipeline.governance.out_of_band import OutOfBandChange
+from pipeline.governance.paired import CalibrationPoint
 from pipeline.governance.ports import MetricDifference, VersionRow
 from pipeline.governance.text import visible
 
@@ -176,6 +179,56 @@ def differences(changes: Iterable[OutOfBandChange]) -> pd.DataFrame:
             "Ledger": [each.recorded or "not there" for each in found],
             "Changed after": [utc(each.since) for each in found],
             "Seen": [utc(each.seen) for each in found],
+        }
+    )
+
+
+# How good a version is by its kind.
+
+
+def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> pd.DataFrame:
+    """One row per point of the picture. curves: per version one point per bin."""
+    rows = [(name, point) for name, points in curves.items() for point in points]
+    frame = pd.DataFrame(
+        {
+            "Version": [name for name, _ in rows],
+            "Highest probability": [f"{point.low:.1f}\N{EN DASH}{point.high:.1f}" for _, point in rows],
+            "n": [point.n for _, point in rows],
+            "Mean probability": [point.probability for _, point in rows],
+            "Share right": [point.right for _, point in rows],
+            "Interval": [words.interval(point.right_low, point.right_high) for _, point in rows],
+        }
+    )
+    return frame if len(curves) > 1 else frame.drop(columns="Version")
+
+
+def error_ranges(found: Residuals) -> pd.DataFrame:
+    """One row per range of the actual number; a bias above zero is a version that says too much."""
+    return pd.DataFrame(
+        {
+            "Actual": [f"{each.start:.4g}\N{EN DASH}{each.end:.4g}" for each in found.ranges],
+            "n": [each.n for each in found.ranges],
+            "Mean absolute error": [each.error for each in found.ranges],
+            "Error, interval": [words.interval(each.error_low, each.error_high) for each in found.ranges],
+            "Bias": [each.bias for each in found.ranges],
+            "Bias, interval": [words.signed_interval(each.bias_low, each.bias_high) for each in found.ranges],
+        }
+    )
+
+
+def found_slices(found: SliceSearch, names: tuple[str, str], labels: Mapping[str, str]) -> pd.DataFrame:
+    """One row per slice. names: of what is measured there, and of what it is held against. labels: of the columns."""
+    between = words.signed_interval if found.paired else words.interval
+    return pd.DataFrame(
+        {
+            "Rows where": [words.slice_of(each.parts, labels) for each in found.found],
+            "n": [each.n for each in found.found],
+            names[0]: [each.value for each in found.found],
+            names[1]: [each.reference for each in found.found],
+            "Difference": [each.difference for each in found.found],
+            "Interval of the difference" if found.paired else "Interval": [
+                between(each.low, each.high) for each in found.found
+            ],
         }
     )
 

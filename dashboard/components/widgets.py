@@ -8,7 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import pages, session
-from dashboard.components import words
+from dashboard.components import charts, tables, words
+from pipeline.comparison.search import FEWEST_ROWS, SliceSearch
 from pipeline.governance.errors import (
     Conflict,
     IntegrityFailure,
@@ -21,6 +22,7 @@ from pipeline.governance.errors import (
 from pipeline.governance.evidence import Metric
 from pipeline.governance.lifecycle import CHAMPION, Stage
 from pipeline.governance.out_of_band import OutOfBandChange
+from pipeline.governance.paired import CalibrationPoint, drawn_calibration_error
 from pipeline.governance.text import visible
 from pipeline.validation.rows import InvalidRows
 
@@ -47,7 +49,7 @@ TITLES = (
 )
 MOST_ROWS, TABLE_PIXELS = 14, 500
 FACT_PIXELS, LONG_FACT = 230, 26
-FOUR_DIGITS = "%.4f"
+FOUR_DIGITS, SIGNED = "%.4f", "%+.4f"
 MOST_CHANGES = 5
 
 
@@ -191,3 +193,59 @@ def stage_column() -> Any:  # noqa: ANN401 (Streamlit's column)
 def height_of(rows: int) -> int | Literal["content"]:
     """The height of a table: as high as its rows, up to a height that fits on a page."""
     return "content" if rows <= MOST_ROWS else TABLE_PIXELS
+
+
+# How good versions are by their kind.
+
+
+def calibration(curves: Mapping[str, Sequence[CalibrationPoint]], errors: Mapping[str, float | None]) -> None:
+    """The reliability diagram of one or two versions, its points in figures, and how it agrees with `errors`.
+
+    curves: per version one point per bin. errors: the calibration error of each version, over ten bins.
+    """
+    st.plotly_chart(charts.calibration(curves), config=charts.PLAIN, alt="Share predicted right by probability")
+    lines = []
+    for name, points in curves.items():
+        known = errors.get(name)
+        over_ten = "" if known is None else f"{words.number(known)} over ten bins of equal width, "
+        lines.append(f"{name}: calibration error {over_ten}{drawn_calibration_error(points):.4f} over the bins drawn.")
+    st.text("\n".join(lines))
+    st.caption(
+        "Above the dotted line a version is right more often than its probability says, below it less often. Bars are "
+        f"intervals at {session.settings().evaluation.confidence:.0%}, larger dots stand for more rows. Bins of fewer "
+        "than 20 rows are drawn together with their neighbours."
+    )
+    with st.expander("The points in figures"):
+        frame(tables.calibration(curves), "Calibration by bin", digits=("Mean probability", "Share right"))
+
+
+def found_slices(found: SliceSearch, names: tuple[str, str], labels: Mapping[str, str]) -> None:
+    """What a search for weak slices found, and how much it tried. names, labels: see tables.found_slices."""
+    searched = (
+        f"Searched: {words.count(found.tried, 'slice')} of at least {FEWEST_ROWS} rows, from "
+        f"{words.count(found.columns, 'column')} and every two of them"
+        + (f"; {words.count(found.left_out, 'column')} not searched" if found.left_out else "")
+        + "."
+    )
+    if not found.found:
+        st.text("None stands out.")
+        st.caption(f"{searched} Differences that chance explains among so many are not shown.")
+        return
+    table = tables.found_slices(found, names, labels)
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=height_of(len(table)),
+        column_config={
+            "Rows where": st.column_config.TextColumn(pinned=True, width=330),
+            **dict.fromkeys(names, st.column_config.NumberColumn(format=FOUR_DIGITS)),
+            "Difference": st.column_config.NumberColumn(format=SIGNED),
+        },
+        alt="Slices where it does worse, with n, value and interval",
+    )
+    more = found.significant - len(found.found)
+    kept = f" {more:,} more of them add nothing to those that are listed." if more else ""
+    st.caption(
+        f"{searched} Corrected for their number (Bonferroni): the chance that any of these is an accident is at most "
+        f"{1 - session.settings().evaluation.confidence:.0%}, and the intervals are widened to match.{kept}"
+    )

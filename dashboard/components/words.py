@@ -1,7 +1,7 @@
 """How pages write numbers, times and states, and how text from the registry is made safe for markdown."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -14,6 +14,7 @@ from pipeline.governance.policy import Mode
 from pipeline.governance.text import visible
 
 NOTHING = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
 PLAIN = re.compile(r"[A-Za-z0-9]+([ _-][A-Za-z0-9]+)*")
 BACKTICKS = re.compile(r"`+")
 PASSED, BLOCKS, WARNS, NOTED = "✓ Passed", "✕ Blocks", "! Warns", "· Noted"
@@ -49,6 +50,15 @@ def interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{low:.4f}\N{EN DASH}{high:.4f}"
 
 
+def signed(value: float) -> str:
+    """A difference with its sign, a real minus."""
+    return f"{value:+.4f}".replace("-", MINUS)
+
+
+def signed_interval(low: float, high: float) -> str:
+    return f"{signed(low)} to {signed(high)}"
+
+
 def spread(metric: Metric) -> str:
     """The interval and n of a metric, as far as they are known."""
     found = [interval(metric.low, metric.high), "" if metric.n is None else f"n = {metric.n:,}"]
@@ -70,6 +80,17 @@ def digest(sha256: str | None) -> str:
 def name(text: str) -> str:
     """A name for fields and cells, which are plain text: one line, with invisible characters made visible."""
     return visible(text, most=LONGEST_NAME)
+
+
+def column(name_of: str, labels: Mapping[str, str]) -> str:
+    """A column in a sentence or a cell: what people call it, its own name behind. labels: see FeatureSchema."""
+    known = labels.get(name_of)
+    return name(name_of) if not known else f"{name(known)} ({name(name_of)})"
+
+
+def slice_of(parts: Iterable[tuple[str, str]], labels: Mapping[str, str]) -> str:
+    """What the rows of a slice have in common: "Gender is Female and Age is 21 to 24.5". labels: of the columns."""
+    return " and ".join(f"{column(each, labels)} is {name(value)}" for each, value in parts)
 
 
 def label(text: str) -> str:

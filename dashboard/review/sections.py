@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard import pages, session
 from dashboard.components import charts, explanation_charts, tables, widgets, words
 from dashboard.components.explanations import classes_of, explained_by
+from dashboard.review import performance
 from pipeline import model_card
 from pipeline.governance.documents import Evaluation
 from pipeline.governance.evidence import Evidence, Recomputation
@@ -78,6 +79,7 @@ def classes(evidence: Evidence) -> None:
     _table("Per slice", tables.slices(evaluation), ("Accuracy",))
     if found is None and not evaluation.per_class and not evaluation.slices:
         st.caption("The version came without an evaluation file: no confusion matrix, no classes, no slices.")
+    widgets.guarded(partial(performance.by_kind, evidence), "performance")
 
 
 def explanation(evidence: Evidence) -> None:

@@ -1,15 +1,17 @@
 """Where two versions agree, which rows flip, how often each class is taken for another, and how far to trust each."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from pipeline.comparison.intervals import mcnemar
+from pipeline.comparison.intervals import mcnemar, wilson
 from pipeline.comparison.metrics import CALIBRATION_BINS, Array, confusions, positions, row_losses
 from pipeline.comparison.rows import Rows
 from pipeline.governance.paired import Agreement, CalibrationPoint, Confusions, Flip, FlipKind, Flips
 
 MOST_FLIPS = 10_000
+FEWEST_IN_BIN = 20  # rows
 
 
 def agreement(a: Rows, b: Rows) -> Agreement:
@@ -63,23 +65,33 @@ def confusion_counts(a: Rows, b: Rows) -> Confusions:
     return Confusions(tuple(str(label) for label in labels), *tables)
 
 
-def calibration(rows: Rows) -> tuple[CalibrationPoint, ...] | None:
-    """The bins of the calibration error that hold rows; None where there are no usable probabilities."""
+def calibration(rows: Rows, confidence: float) -> tuple[CalibrationPoint, ...] | None:
+    """The bins of the calibration error, thin ones merged; None where there are no usable probabilities.
+
+    A bin of fewer than 20 rows is taken together with the next ones, the last with the one before: the share right
+    among three rows would say nothing. The intervals are Wilson's, each at `confidence`.
+    """
     losses = row_losses(rows)
     if losses is None:
         return None
-    counts, highest, right = (
-        np.bincount(losses.bins, weights=weights, minlength=CALIBRATION_BINS)
-        for weights in (None, rows.probabilities.max(axis=1), (rows.actual == rows.predicted).astype(float))
-    )
-    return tuple(
-        CalibrationPoint(
-            low=index / CALIBRATION_BINS,
-            high=(index + 1) / CALIBRATION_BINS,
-            probability=float(highest[index] / n),
-            right=float(right[index] / n),
-            n=int(n),
-        )
-        for index, n in enumerate(counts)
-        if n
-    )
+    highest, right = rows.probabilities.max(axis=1), rows.actual == rows.predicted
+    found = ((ends, np.isin(losses.bins, bins)) for ends, bins in _merged(losses.bins))
+    return tuple(_point(highest[inside], right[inside], ends, confidence=confidence) for ends, inside in found)
+
+
+def _merged(bins: Array) -> Iterator[tuple[tuple[float, float], list[int]]]:
+    """Each run of bins with at least 20 rows together: where it starts and ends, and which bins hold its rows."""
+    counts = np.bincount(bins, minlength=CALIBRATION_BINS)
+    groups: list[list[int]] = [[]]
+    for index in np.flatnonzero(counts).tolist():
+        if counts[groups[-1]].sum() >= FEWEST_IN_BIN and counts[index:].sum() >= FEWEST_IN_BIN:
+            groups.append([])
+        groups[-1].append(index)
+    for group in groups:
+        yield (group[0] / CALIBRATION_BINS, (group[-1] + 1) / CALIBRATION_BINS), group
+
+
+def _point(highest: Array, right: Array, ends: tuple[float, float], *, confidence: float) -> CalibrationPoint:
+    n, hits = len(right), _count(right)
+    low, high = wilson(hits, n, confidence)
+    return CalibrationPoint(*ends, float(highest.mean()), hits / n, n, right_low=low, right_high=high)

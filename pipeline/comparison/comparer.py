@@ -77,8 +77,8 @@ class PairedBootstrap:
             slices=tuple(intervals.sliced(second, first, self._draws(), age_bands=self.age_bands)),
             agreement=agreement.agreement(first, second) if classes else None,
             confusions=agreement.confusion_counts(first, second) if classes else None,
-            calibration_a=agreement.calibration(first),
-            calibration_b=agreement.calibration(second),
+            calibration_a=agreement.calibration(first, self.confidence),
+            calibration_b=agreement.calibration(second, self.confidence),
         )
 
     def flips(self, a: bytes, b: bytes) -> Flips:

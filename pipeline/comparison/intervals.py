@@ -153,11 +153,11 @@ def sliced(ours: Rows, theirs: Rows, draws: Draws, *, age_bands: tuple[float, ..
     """Accuracy in each slice of the inputs, of numbers the mean absolute error; the intervals hold together."""
     groups = [(each.label, each.inside) for each in slices(ours.inputs, age_bands)]
     if (errors := both_errors(ours, theirs)) is not None:
-        return _errors_together(*errors, groups, tail=draws.tail)
+        return errors_together(*errors, groups, tail=draws.tail)
     return _shares_together(ours, theirs, groups, metric="accuracy", tail=draws.tail)
 
 
-def _errors_together(first: Errors, second: Errors, groups: Iterable[Group], *, tail: float) -> list[MetricDifference]:
+def errors_together(first: Errors, second: Errors, groups: Iterable[Group], *, tail: float) -> list[MetricDifference]:
     """Student's interval of the mean difference in each group of at least two rows, widened for their number."""
     judged = [(label, inside) for label, inside in groups if np.count_nonzero(inside) > 1]
     found = []

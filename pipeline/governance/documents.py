@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline.governance.ports import Json
+from pipeline.governance.text import column_label
 
 FOLDER = "signoff/"  # inside the model's folder
 DOCUMENTS = ("evaluation", "feature_schema", "lineage", "data_report", "explanation")
@@ -146,40 +147,37 @@ class Lineage:
 
 @dataclass(frozen=True)
 class DescribedColumn:
-    """What the feature schema says of one input column; texts are empty where it says nothing."""
+    """What the feature schema says of one input column; unit and description are empty where it says nothing."""
 
     # "number" or "category", or whatever else a stranger wrote.
     type: Json
     unit: str
     description: str
-    # The least and the greatest accepted value of a number.
-    minimum: float | None
-    maximum: float | None
-    # Accepted values of a category, in the order of a form.
-    categories: tuple[Json, ...]
     # What a form starts with.
     default: Json
-    # The least and the greatest value of the training rows.
+    # The accepted categories in the order of a form, and the number of training rows of each.
+    categories: tuple[Json, ...]
+    counts: Mapping[str, Json]
+    # The least and the greatest accepted value of a number, then those of the training rows.
+    minimum: float | None
+    maximum: float | None
     lowest: float | None
     highest: float | None
-    # Training rows by category.
-    counts: Mapping[str, Json]
 
 
 @dataclass(frozen=True)
 class FeatureSchema:
     """`feature_schema.json`: what the input columns and the target hold; `validation.schema` makes rules of it."""
 
-    # What the document says of each column, by name, as it came.
+    # What the document says of each column, by name: as it came, and parsed where the entry is an object.
     columns: Mapping[str, Json]
-    # The same, parsed; columns whose entry is no object are left out.
     described: Mapping[str, DescribedColumn]
-    # What it says of the target, by name of the fact.
+    # What it says of the target, by name of the fact, and the classes that the target can have.
     target: Mapping[str, Json]
-    # The classes that the target can have.
     classes: tuple[Json, ...] | None
-    # The unit of each column that has one.
+    # The unit of each column that has one, and what people call it, see text.column_label.
     units: Mapping[str, str]
+    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -207,9 +205,7 @@ class ExplanationSummary:
     @property
     def adds_up(self) -> bool | None:
         """None where the document does not say."""
-        if self.sum_error is None or self.tolerance is None:
-            return None
-        return self.sum_error <= self.tolerance
+        return None if self.sum_error is None or self.tolerance is None else self.sum_error <= self.tolerance
 
 
 @dataclass(frozen=True)
@@ -292,7 +288,6 @@ def _confusion(found: Mapping[str, Json]) -> ConfusionMatrix | None:
 def parse_lineage(document: Json) -> Lineage:
     found = _object(document)
     environment = _object(found.get("environment"))
-    processor = _object(environment.get("processor"))
     return Lineage(
         data=_object(found.get("data")),
         split=_object(found.get("split")),
@@ -301,8 +296,8 @@ def parse_lineage(document: Json) -> Lineage:
             python=environment.get("python"),
             platform=environment.get("platform"),
             lock_sha256=environment.get("lock_sha256"),
-            processor_features=_items(processor.get("features")),
-            blas=processor.get("blas"),
+            processor_features=_items(entry_of(environment, "processor").get("features")),
+            blas=entry_of(environment, "processor").get("blas"),
             libraries=_object(environment.get("libraries")),
             packages=_object(environment.get("packages")),
             threads=_object(environment.get("threads")),
@@ -321,24 +316,17 @@ def parse_feature_schema(document: Json) -> FeatureSchema:
         described=described,
         target=target,
         classes=_items(target.get("classes")),
+        labels={name: label for name, column in described.items() if (label := column_label(name, column.description))},
         units={name: column.unit for name, column in described.items() if column.unit},
     )
 
 
 def _column(entry: Mapping[str, Json]) -> DescribedColumn:
     training = _object(entry.get("training"))
-    return DescribedColumn(
-        type=entry.get("type"),
-        unit=_text(entry.get("unit")),
-        description=_text(entry.get("description")),
-        minimum=number(entry.get("minimum")),
-        maximum=number(entry.get("maximum")),
-        categories=_items(entry.get("categories")) or (),
-        default=entry.get("default"),
-        lowest=number(training.get("minimum")),
-        highest=number(training.get("maximum")),
-        counts=_object(training.get("counts")),
-    )
+    unit, description = (text if isinstance(text := entry.get(name), str) else "" for name in ("unit", "description"))
+    ends = (number(each.get(end)) for each in (entry, training) for end in ("minimum", "maximum"))
+    categories, counts = _items(entry.get("categories")) or (), _object(training.get("counts"))
+    return DescribedColumn(entry.get("type"), unit, description, entry.get("default"), categories, counts, *ends)
 
 
 def parse_explanation(document: Json) -> ExplanationSummary:
@@ -417,10 +405,6 @@ def number(value: object) -> float | None:
 def _count(value: object) -> int | None:
     found = number(value)
     return None if found is None else int(found)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _object(value: object) -> Mapping[str, Json]:

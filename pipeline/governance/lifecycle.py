@@ -1,7 +1,7 @@
 """Stages, aliases, slots, and what each kind of move changes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -162,6 +162,29 @@ def parse_target(model: str, version: int, target: str) -> Move:
     if target.startswith("@"):
         return alias_move(model, target[1:], version)
     return stage_move(model, version, parse_stage(target))
+
+
+@dataclass(frozen=True)
+class VersionReference:
+    """MODEL, MODEL@ALIAS or MODEL/VERSION, taken apart; nobody has looked whether it is there."""
+
+    model: str
+    version: int | None = None  # of MODEL/VERSION
+    alias: str | None = None  # of MODEL@ALIAS, empty where nothing follows the @
+
+
+def parse_reference(text: str, is_model: Callable[[str], bool]) -> VersionReference:
+    """What somebody wrote for a version; is_model: whether a model has exactly this name, which may hold an @.
+
+    Raises InvalidInput where a / is not followed by a number.
+    """
+    name, slash, number = text.rpartition("/")
+    if slash:
+        if not number.isdecimal() or not number.isascii() or not name:
+            raise InvalidInput(f"model: {text!r} is none of MODEL, MODEL@ALIAS and MODEL/VERSION")
+        return VersionReference(name, version=int(number))
+    name, at, alias = text.rpartition("@")
+    return VersionReference(text) if not at or is_model(text) else VersionReference(name, alias=alias)
 
 
 def parse_stage(text: str) -> Stage:

@@ -1,6 +1,6 @@
 """Two versions on the same evaluation rows, as plain values. Everywhere a is the first, b the second, and b - a."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -43,13 +43,27 @@ class Agreement:
 
 @dataclass(frozen=True)
 class CalibrationPoint:
-    """The rows whose highest probability lies in [low, high): its mean, the share predicted right, and their number."""
+    """The rows whose highest probability lies in [low, high): a bin of the calibration error, or several thin ones."""
 
+    # The lower end of the bin, a tenth.
     low: float
+    # The upper end.
     high: float
+    # The mean of the highest probability.
     probability: float
+    # The share predicted right.
     right: float
+    # Rows.
     n: int
+    # The interval of the share.
+    right_low: float
+    right_high: float
+
+
+def drawn_calibration_error(points: Sequence[CalibrationPoint]) -> float:
+    """The calibration error over the bins as they are drawn; where some were merged, at most that over all ten."""
+    rows = sum(point.n for point in points)
+    return sum(point.n * abs(point.probability - point.right) for point in points) / max(1, rows)
 
 
 @dataclass(frozen=True)

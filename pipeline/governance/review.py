@@ -9,6 +9,7 @@ from pipeline.governance.documents import EVALUATION_ROWS
 from pipeline.governance.errors import (
     Blocked,
     DecisionPending,
+    IntegrityFailure,
     InvalidInput,
     NotFound,
     NothingToDo,
@@ -271,6 +272,16 @@ class Reviewer:
 
 def _sentences(gates: Iterable[GateResult]) -> str:
     return " ".join(gate.sentence for gate in gates)
+
+
+def worst(reviews: Iterable[Review]) -> type[SignoffError] | None:
+    """The refusal that a pipeline that only asks ends with: files that are not those recorded before a closed move;
+    None where every move is open.
+    """
+    found = list(reviews)
+    if any(review.files_changed for review in found):
+        return IntegrityFailure
+    return None if all(review.open for review in found) else Blocked
 
 
 def check_registry(changes: Iterable[Change], state: ModelState) -> None:

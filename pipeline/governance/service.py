@@ -24,6 +24,8 @@ from pipeline.governance.lifecycle import (
     Stage,
     alias_move,
     check_move,
+    parse_reference,
+    parse_target,
     stage_move,
 )
 from pipeline.governance.merit import Merit, Merits, Waiting
@@ -177,6 +179,21 @@ class GovernanceService(RecordReader):
         `recompute` adds `claims_recomputed`; `recomputed`, what `recompute` gave just now, does so without its seconds.
         """
         return self._reviewer.review(move, recompute=recompute, recomputed=recomputed)
+
+    def check(self, reference: str, to: str) -> Review:
+        """The review of MODEL (its newest version), MODEL@ALIAS or MODEL/VERSION to a stage or `@alias`, in words.
+
+        Raises InvalidInput, NotFound.
+        """
+        named = parse_reference(reference, lambda name: any(each.name == name for each in self.models()))
+        if named.alias is not None:
+            version = self.state(named.model).aliases.get(named.alias)
+        else:
+            version = named.version or self._registry.model(named.model).latest
+        if version is None:
+            lacking = "versions" if named.alias is None else f"alias {named.alias!r}"
+            raise NotFound(f"model: {named.model!r} has no {lacking}")
+        return self.review(parse_target(named.model, version, to))
 
     def recompute(self, model: str, version: int) -> Recomputation:
         """What the version claims beside what its own bytes give on its evaluation rows; takes seconds.

@@ -19,3 +19,12 @@ def first_line(error: BaseException | str, *, most: int = LONGEST_LINE) -> str:
     """The first line of an error's text, safe to show and cut to `most` characters; without text the error's class."""
     line = str(error).strip().partition("\n")[0]
     return visible(line if line or isinstance(error, str) else type(error).__name__, most=most)
+
+
+def column_label(column: str, description: str) -> str:
+    """What people call a column, such as "Eats vegetables with meals" for FCVC: its description without the end mark.
+
+    Empty where there is none, or where its first word is the column's name already.
+    """
+    text = description.rstrip("?. ")
+    return "" if text.casefold().split()[:1] == [column.casefold()] else text

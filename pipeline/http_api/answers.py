@@ -258,7 +258,7 @@ def model_info(served: Served, status: ServingStatus) -> ModelInfo:
                 maximum=rule.maximum,
                 categories=list(rule.categories),
                 required=rule.required,
-                refusal=rule.refusal,
+                refusal=rule.refusal or "",
                 default=rule.default,
                 description=rule.description,
                 training_minimum=rule.lowest,

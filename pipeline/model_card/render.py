@@ -30,22 +30,24 @@ MISSING = "Missing:"
 
 def to_markdown(card: Card) -> str:
     """CommonMark with GitHub's tables; no text of the registry is read as markup."""
-    blocks = [f"# {_plain(card.title)}"]
+    blocks = [f"# {plain(card.title)}"]
     for section in card.sections:
-        blocks += [f"## {_plain(section.title)}", *(_plain(sentence) for sentence in section.sentences)]
+        blocks += [f"## {plain(section.title)}", *(plain(sentence) for sentence in section.sentences)]
         if section.table:
-            blocks.append(_markdown_table(section.table))
-        blocks += [f"- {MISSING} {_plain(sentence)}" for sentence in section.missing]
+            blocks.append(markdown_table(section.table))
+        blocks += [f"- {MISSING} {plain(sentence)}" for sentence in section.missing]
     return "\n\n".join(blocks) + "\n"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """The text as Markdown that shows it unchanged: nothing of it is read as markup."""
     return NUMBERED.sub(r"\1\\\2", MARKED.sub(r"\\\g<0>", text)).translate(ENTITIES)
 
 
-def _markdown_table(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """A table in GitHub's Markdown; no cell is read as markup."""
     rules = ["---:" if numeric else "---" for numeric in _numeric(table)]
-    lines = [[_plain(head) for head in table.heads], rules, *([_plain(cell) for cell in row] for row in table.rows)]
+    lines = [[plain(head) for head in table.heads], rules, *([plain(cell) for cell in row] for row in table.rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

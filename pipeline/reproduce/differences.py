@@ -88,8 +88,8 @@ class PredictionCheck:
     other_class: int
     # Of a probability.
     largest_difference: float
-    # Why they could not be compared; empty where they were.
-    problem: str = ""
+    # Why they could not be compared; None where they were.
+    problem: str | None = None
 
 
 def result_differences(
@@ -105,7 +105,7 @@ def result_differences(
         if first != second:
             yield RebuiltDifference(part, name, first, second)
     yield from _unequal("metrics", _measured(recorded.evaluation), _measured(rebuilt.evaluation))
-    if predictions.problem:
+    if predictions.problem is not None:
         yield RebuiltDifference("predictions", "rows", None, predictions.problem)
     if predictions.other_class:
         yield RebuiltDifference("predictions", "rows of another class", 0, predictions.other_class)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,23 +17,13 @@ from pipeline.serving.predictions import (
     Target,
 )
 from pipeline.serving.targets import Targets, input_schema
+from pipeline.serving.trust import LoadingPolicy
 from pipeline.serving.worker.client import Answering, Asked
 from pipeline.serving.worker.protocol import Frame
 from pipeline.validation.rows import CheckedRow, check_rows, columnar
 
 if TYPE_CHECKING:
     from pipeline.validation.columns import CheckedColumns
-
-
-@dataclass(frozen=True)
-class LoadingPolicy:
-    """Which models the workers load, and how long a request may take."""
-
-    trust: str  # "allow_list" or "producers"
-    allowed_types: tuple[str, ...]  # types that a skops file may hold beside skops' own list
-    kept_models: int  # in the memory of each worker
-    predict_seconds: float
-    explain_seconds: float
 
 
 class Scorer:

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from cachetools import LRUCache
 
-from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound, OutOfBand, Refused, SignoffError
+from pipeline.governance.errors import IntegrityFailure, NotFound, OutOfBand, Refused, SignoffError
 from pipeline.governance.evidence import Evidence
-from pipeline.governance.lifecycle import CHAMPION
+from pipeline.governance.lifecycle import CHAMPION, parse_reference
 from pipeline.governance.service import GovernanceService
 from pipeline.governance.standing import LedgerView
 from pipeline.governance.text import visible
@@ -37,12 +37,10 @@ class References:
 
         Raises OutOfBand where the registry has another champion than the ledger: what serves must have been recorded.
         """
-        name, slash, number = reference.rpartition("/")
-        if slash:
-            if not number.isdecimal() or not number.isascii() or not name:
-                raise InvalidInput(f"model: {reference!r} is none of MODEL, MODEL@ALIAS and MODEL/VERSION")
-            return Resolved(name, int(number))
-        model, alias = self._split_alias(reference)
+        named = parse_reference(reference, self._is_model)
+        if named.version is not None:
+            return Resolved(named.model, named.version)
+        model, alias = named.model, CHAMPION if named.alias is None else named.alias
         version = self._service.state(model).aliases.get(alias)
         if version is None:
             raise NotFound(f"alias: {model!r} has no alias {alias!r}")
@@ -50,12 +48,8 @@ class References:
             self._check_champion(model, version)
         return Resolved(model, version, alias)
 
-    def _split_alias(self, reference: str) -> tuple[str, str]:
-        """A name may itself have an @."""
-        name, at, alias = reference.rpartition("@")
-        if not at or any(record.name == reference for record in self._service.models()):
-            return reference, CHAMPION
-        return name, alias
+    def _is_model(self, name: str) -> bool:
+        return any(record.name == name for record in self._service.models())
 
     def _check_champion(self, model: str, version: int) -> None:
         view = self.ledger_view(model)
@@ -89,7 +83,7 @@ class Targets:
         self._references = References(service)
         # Both by digest, because the same bytes say the same again.
         self._descriptions: LRUCache[str, Frame | WorkerRefusal] = LRUCache(MOST_REMEMBERED)
-        self._refusals: LRUCache[str, str] = LRUCache(MOST_REMEMBERED)
+        self._refusals: LRUCache[str, str | None] = LRUCache(MOST_REMEMBERED)
         self._lock = threading.Lock()  # of both
 
     def resolve(self, reference: str) -> Resolved:
@@ -118,7 +112,7 @@ class Targets:
             refusal = self._refusal(evidence, str(state.digest))
         except NotFound as error:  # gone since, or its store does not answer: no property of the bytes
             refusal = str(error)
-        return TrustState(Trust.UNTRUSTED, state.digest, refusal) if refusal else state
+        return state if refusal is None else TrustState(Trust.UNTRUSTED, state.digest, refusal)
 
     def ledger_view(self, model: str) -> LedgerView:
         """See References.ledger_view."""
@@ -141,16 +135,15 @@ class Targets:
                 self._service.report_tampering(evidence)
         return state
 
-    def _refusal(self, evidence: Evidence, digest: str) -> str:
-        """What MLmodel says against loading a version; empty where nothing. Raises NotFound."""
+    def _refusal(self, evidence: Evidence, digest: str) -> str | None:
+        """What MLmodel says against loading a version; None where nothing. Raises NotFound."""
         with self._lock:
-            known = self._refusals.get(digest)
-        if known is not None:
-            return known
+            if digest in self._refusals:
+                return self._refusals[digest]
         record = self._service.version(evidence.model, evidence.version)
         content = self._service.read_file(record, MODEL_DESCRIPTION)
         files = {file["path"]: file["sha256"] for file in evidence.content["files"]}
-        found = ""
+        found = None
         try:
             model_file(parse_description(content), set(files))
         except Refused as refusal:

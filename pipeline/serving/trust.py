@@ -1,4 +1,7 @@
-"""Whether a version may be used: what the ledger holds about its bytes. Rules only; nothing is loaded here."""
+"""Which versions may be used: what the policy lets be loaded, and what the ledger holds about their bytes.
+
+Rules only; nothing is loaded here.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,24 +10,47 @@ from pipeline.governance.evidence import Evidence
 from pipeline.governance.standing import LedgerView, recorded_of
 
 
+@dataclass(frozen=True)
+class LoadingPolicy:
+    """Which models the workers load, and how long a request may take."""
+
+    # "allow_list" or "producers", see `serving.trust` in params.yaml.
+    trust: str
+    # Types that a skops file may hold beside skops' own list.
+    allowed_types: tuple[str, ...]
+    # Models in the memory of each worker.
+    kept_models: int
+    # Until an answer to a prediction and to an explanation must be there.
+    predict_seconds: float
+    explain_seconds: float
+
+
 class Trust(StrEnum):
     """Whether a version may be used."""
 
-    TRUSTED = "trusted"  # the policy lets it be loaded, and its bytes are those that were approved
-    IN_REVIEW = "in review"  # it can be loaded, and nobody has approved it
-    UNTRUSTED = "untrusted"  # it is not loaded; the reason says why
-    TAMPERED = "tampered"  # its bytes are not those in the ledger
+    # The policy lets it be loaded, and its bytes are those that were approved.
+    TRUSTED = "trusted"
+    # It can be loaded, and nobody has approved it.
+    IN_REVIEW = "in review"
+    # It is not loaded; the reason says why.
+    UNTRUSTED = "untrusted"
+    # Its bytes are not those in the ledger.
+    TAMPERED = "tampered"
 
 
 @dataclass(frozen=True)
 class TrustState:
-    """The state of one version."""
+    """Whether one version may be used, and why not."""
 
     state: Trust
-    digest: str | None  # of its files now; None where they are gone
-    reason: str = ""  # a sentence for UNTRUSTED and TAMPERED, else what to know about it, or empty
-    loaded: bool = False  # whether it was tried
-    foreign: bool = False  # loaded by MLflow, with code that came with it, because `serving.trust` is "producers"
+    # The digest of its files now; None where they are gone.
+    digest: str | None
+    # Why it is UNTRUSTED or TAMPERED; of a usable version what to know about it, empty where there is nothing.
+    reason: str = ""
+    # Whether a worker has tried to load it.
+    loaded: bool = False
+    # Whether MLflow loads it, with code that came with it, because `serving.trust` is "producers".
+    foreign: bool = False
 
     @property
     def usable(self) -> bool:

@@ -12,4 +12,5 @@ from pipeline.settings.settings import EvaluationSettings as EvaluationSettings
 from pipeline.settings.settings import HttpSettings as HttpSettings
 from pipeline.settings.settings import ServingSettings as ServingSettings
 from pipeline.settings.settings import Settings as Settings
+from pipeline.settings.settings import params_file as params_file
 from pipeline.settings.settings import read_settings as read_settings

@@ -25,7 +25,10 @@ from pipeline.settings.policy import PolicySettings
 from pipeline.settings.schema import SchemaSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-VAR = ROOT / "var"
+# Beside an installed wheel there is no project: it carries the default settings and keeps its state where it runs.
+_CHECKOUT = (ROOT / "params.yaml").is_file()
+_DEFAULT_PARAMS = ROOT / "params.yaml" if _CHECKOUT else Path(__file__).with_name("params.yaml")
+VAR = (ROOT if _CHECKOUT else Path.cwd()) / "var"
 ESTIMATORS = Literal["logistic_regression", "random_forest", "extra_trees", "hist_gradient_boosting"]
 
 
@@ -143,7 +146,9 @@ class ServingSettings(SettingsSection):
 
 
 class Environment(SettingsSection):
-    """Addresses, names and secrets; each default address lies under `var/` in the project's root."""
+    """Addresses, names and secrets. The default addresses lie under `var/`: in the project's root, or in the current
+    folder where there is no project.
+    """
 
     # MLflow's, as for its own client.
     tracking_uri: str
@@ -192,14 +197,19 @@ class Settings(SettingsSection):
     environment: Environment
 
 
+def params_file(environ: Mapping[str, str] | None = None) -> Path:
+    """SIGNOFF_PARAMS, else the project's params.yaml, or that of the installed wheel."""
+    variables = os.environ if environ is None else environ
+    return Path(variables.get("SIGNOFF_PARAMS") or _DEFAULT_PARAMS)
+
+
 def read_settings(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Settings:
-    """The settings from a file (default: SIGNOFF_PARAMS, else the project's params.yaml) and the environment.
+    """The settings from a file (default: see params_file) and the environment.
 
     Raises InvalidInput with the path and the line of the offending key.
     """
     variables = os.environ if environ is None else environ
-    file = path or Path(variables.get("SIGNOFF_PARAMS") or ROOT / "params.yaml")
-    params = read_params(file)
+    params = read_params(path or params_file(variables))
     if "environment" in params.content:
         raise InvalidInput(f"{params.name}: environment: is not a known key; addresses are environment variables")
     try:

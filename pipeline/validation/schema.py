@@ -55,9 +55,9 @@ class ColumnSchema:
     takes: str = ""  # of the kind "unfit": what the column takes, of which no value can be given here
 
     @property
-    def refusal(self) -> str:
-        """Why no value of it can be given; empty where one can."""
-        return f"takes {self.takes}, which cannot be given here" if self.kind == "unfit" else ""
+    def refusal(self) -> str | None:
+        """Why no value of it can be given, as the end of a sentence about the column; None where one can."""
+        return f"takes {self.takes}, which cannot be given here" if self.kind == "unfit" else None
 
 
 @dataclass(frozen=True)

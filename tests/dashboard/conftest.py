@@ -12,7 +12,8 @@ from streamlit.testing.v1 import AppTest
 from pipeline import bootstrap
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
-from pipeline.serving.scorer import LoadingPolicy, Scorer
+from pipeline.serving.scorer import Scorer
+from pipeline.serving.trust import LoadingPolicy
 from pipeline.serving.worker.client import Worker
 from support.desks import GRACE, MODEL, REASON, build_desk
 

@@ -161,6 +161,29 @@ def test_classes_and_slices_show_n(compared, open_page):
     assert list(slices.loc["Gender = Female", "Verdict"]) == ["✓ Better"]
 
 
+def test_two_classes_have_curves_and_a_search(compared, open_page):
+    """Average precision of both classes with a verdict; where the compared version is worse is searched for."""
+    app = compare(open_page, compared, "2,1", show="Classes and slices", positive=CLASSES[0])
+    precision, found = frame(app, "Average precision of"), frame(app, "Rows where")
+
+    assert precision["Average precision of"].tolist() == CLASSES
+    assert [held[0] for held in precision["Verdict"]] == ["✕ Worse"] * 2
+    assert "Where version 1 is worse than version 2" in [each.value for each in app.subheader]
+    assert set(found["Rows where"]) <= {"Gender is Female", "Gender is Male"}
+    assert (found["Difference"] < 0).all()
+    assert any("Searched: 2 slices of at least 30 rows, from 1 column" in each.value for each in app.caption)
+
+
+def test_calibration_is_drawn_with_its_figures(compared, open_page):
+    """Bins with n and interval, and the calibration error of the metrics beside the one of the bins drawn."""
+    app = compare(open_page, compared, "1,2", show="Calibration")
+    points = frame(app, "Mean probability")
+
+    assert points.groupby("Version")["n"].sum().tolist() == [N, N]
+    assert points["Interval"].str.len().tolist() == [len("0.6330 0.7593")] * len(points)
+    assert "Version 1: calibration error 0.2000 over ten bins of equal width, 0.2000 over the bins drawn." in texts(app)
+
+
 def test_flipped_rows_are_filtered(compared, open_page):
     """Who is right and the actual class narrow the rows; the address keeps both."""
     everything = frame(compare(open_page, compared, "1,2", show="Flipped rows"), "Right")
@@ -379,5 +402,31 @@ def test_versions_that_predict_numbers_are_compared_by_their_errors(open_page):
     }  # fmt: skip
     assert "Version 2 against version 1, on the same 200 rows:" in texts(app)
     assert any("Of mae and rmse less is better." in each.value for each in app.caption)
-    slices = frame(compare(open_page, desk, "1,2", show="Classes and slices"), "Slice")
-    assert set(slices["Slice"]) == {"Gender = Female", "Gender = Male"}
+    app = compare(open_page, desk, "1,2", show="Classes and slices")
+    assert set(frame(app, "Slice")["Slice"]) == {"Gender = Female", "Gender = Male"}
+    assert frame(app, "Actual")["n"].tolist() == [25] * 8
+
+
+@pytest.mark.parametrize(
+    ("columns", "heading", "says"),
+    [
+        ({"actual": ["no", "yes"] * 60, "predicted": "no", "probability_no": 0.6, "probability_yes": 0.4},
+         "Precision and recall", "yes: average precision 0.5000"),
+        ({"actual": np.arange(120) + 0.5, "predicted": np.arange(120.0)}, "Errors by range", "None stands out."),
+    ],
+    ids=["two classes", "numbers"],
+)  # fmt: skip
+def test_a_review_draws_what_fits_the_kind(open_page, columns, heading, says):
+    """From the stored rows; a version without them says what cannot be shown."""
+    registry, target = InMemoryRegistry(), io.BytesIO()
+    registry.add_model(MODEL)
+    pd.DataFrame({"Gender": ["f", "m"] * 60, **columns}).to_parquet(target, index=False)
+    registry.add_version(MODEL, files={"MLmodel": b"flavors", ROWS: target.getvalue()})
+    registry.add_version(MODEL, files={"MLmodel": b"flavors"})
+    desk = build_desk(registry)
+    app, bare = (open_page(desk, "review", model=MODEL, version=each, show="Classes and slices") for each in "12")
+
+    assert not app.exception
+    assert heading in [each.value for each in app.subheader]
+    assert says in texts(app)
+    assert any("came without evaluation rows" in each.value for each in bare.caption)

@@ -27,9 +27,9 @@ from pipeline.serving.batch.batch import Batch, Scored
 from pipeline.serving.batch.run import Report, ScoringOptions, silent
 from pipeline.serving.batch.upload import score_upload
 from pipeline.serving.predictions import Resolved
-from pipeline.serving.scorer import LoadingPolicy, Scorer
+from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import input_schema
-from pipeline.serving.trust import Trust
+from pipeline.serving.trust import LoadingPolicy, Trust
 from pipeline.serving.worker.client import Worker
 from pipeline.settings import ROOT
 from pipeline.validation.columns import Input, check_many

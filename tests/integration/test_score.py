@@ -30,7 +30,8 @@ from pipeline.serving.batch.batch import Batch, Scored
 from pipeline.serving.batch.inputs import Location, jobs
 from pipeline.serving.batch.resume import JOURNAL
 from pipeline.serving.batch.run import ScoringOptions
-from pipeline.serving.scorer import LoadingPolicy, Scorer
+from pipeline.serving.scorer import Scorer
+from pipeline.serving.trust import LoadingPolicy
 from pipeline.serving.worker.client import Pool
 from pipeline.settings import ROOT
 from support import registries

@@ -24,8 +24,9 @@ from pipeline.governance.errors import Refused
 from pipeline.serving.batch.batch import Batch
 from pipeline.serving.batch.run import ScoringOptions
 from pipeline.serving.gate_checks import SubprocessSmoke
-from pipeline.serving.scorer import LoadingPolicy, Scorer
+from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import input_schema
+from pipeline.serving.trust import LoadingPolicy
 from pipeline.serving.worker.client import Worker
 from pipeline.validation.columns import Input, check_many
 from pipeline.validation.rows import InvalidRows

@@ -13,7 +13,7 @@ from pipeline.explanation.explain import Explainer, explain_summary, summarise
 from pipeline.explanation.result import to_npz
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
-from pipeline.serving.scorer import LoadingPolicy
+from pipeline.serving.trust import LoadingPolicy
 from support.desks import MODEL, build_desk
 from support.hostile_models import ALLOWED, a5_pickle_inside, fitted, hostile, rows, save
 from support.in_memory import InMemoryRegistry

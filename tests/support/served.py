@@ -15,7 +15,8 @@ from pipeline.http_api.metrics import HttpMetrics
 from pipeline.http_api.state import AppState
 from pipeline.http_api.token import Token
 from pipeline.serving.champion import Follower
-from pipeline.serving.scorer import LoadingPolicy, Scorer
+from pipeline.serving.scorer import Scorer
+from pipeline.serving.trust import LoadingPolicy
 from pipeline.serving.worker.arrow import encode_predictions, unpacked
 from pipeline.serving.worker.protocol import Frame
 from pipeline.settings import HttpSettings

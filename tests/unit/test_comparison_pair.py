@@ -11,12 +11,13 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, mean_absolute_error, r2_score, recall_score, root_mean_squared_error
 
 from pipeline.comparison import PairedBootstrap
+from pipeline.comparison.agreement import calibration
 from pipeline.comparison.evaluation import EvaluatedPredictions
-from pipeline.comparison.intervals import mcnemar
-from pipeline.comparison.metrics import measure
+from pipeline.comparison.intervals import mcnemar, wilson
+from pipeline.comparison.metrics import measure, row_losses
 from pipeline.comparison.rows import read_rows
 from pipeline.governance.errors import InvalidInput
-from pipeline.governance.paired import FlipKind
+from pipeline.governance.paired import FlipKind, drawn_calibration_error
 from pipeline.governance.ports import MetricDifference
 from pipeline.settings import read_settings
 from pipeline.training.evaluate import evaluate_predictions
@@ -178,13 +179,35 @@ def test_confusions_and_moves_are_scikit_learn_s():
 
 
 def test_calibration_points_give_the_calibration_error():
-    """Per bin of the highest probability: its mean, the share right, the number of rows."""
-    points = PAIRED.calibration_a
-    error = sum(point.n * abs(point.probability - point.right) for point in points) / 400
+    """Per bin of the highest probability: its mean, the share right with Wilson's interval, the number of rows."""
+    points, rows = PAIRED.calibration_a or (), read_rows(parquet(WEAK), "rows")
 
-    assert sum(point.n for point in points) == 400  # type: ignore[misc]
+    assert np.sum([point.n for point in points]) == 400
     assert all(point.low <= point.probability <= point.high for point in points)
-    assert error == pytest.approx(measure(read_rows(parquet(WEAK), "rows"))["calibration_error"])
+    assert all((point.right_low, point.right_high) == wilson(round(point.right * point.n), point.n, 0.95)
+               for point in points)  # fmt: skip
+    assert min(np.bincount(row_losses(rows).bins)[4:]) >= 20  # only the bin from 0.3 is thin here
+    assert drawn_calibration_error(points) <= measure(rows)["calibration_error"]
+    assert [point.low for point in points] == [0.3, 0.5, 0.6, 0.7, 0.8, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("highest", "bins"),
+    [
+        ([0.35] * 5 + [0.55] * 30 + [0.95] * 40, [(0.3, 0.6, 35), (0.9, 1.0, 40)]),
+        ([0.35] * 30 + [0.95] * 19, [(0.3, 1.0, 49)]),
+        ([0.95] * 3, [(0.9, 1.0, 3)]),
+        ([0.45] * 20 + [0.55] * 20, [(0.4, 0.5, 20), (0.5, 0.6, 20)]),
+    ],
+    ids=["first is thin", "last is thin", "few rows", "none is thin"],
+)
+def test_thin_bins_are_merged(highest, bins):
+    """A point of the picture stands for at least 20 rows, where there are as many; no row is left out."""
+    frame = pd.DataFrame({"actual": "a", "predicted": "a", "probability_a": highest})
+    frame["probability_b"] = frame["probability_c"] = (1 - frame["probability_a"]) / 2
+    points = calibration(read_rows(parquet(frame), "rows"), 0.95)
+
+    assert [(point.low, point.high, point.n) for point in points] == bins
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,19 @@ def test_units_are_text() -> None:
     assert parse_feature_schema({"columns": ["a"]}).units == {}
 
 
+def test_labels_say_more_than_the_name() -> None:
+    """A description without its question mark; none that repeats the name, is empty or no text."""
+    columns = {
+        "SMOKE": {"description": "Smokes?"},
+        "Age": {"description": "age in years"},
+        "a": {"description": ""},
+        "b": {"description": 1},
+        "c": "text",
+    }
+
+    assert parse_feature_schema({"columns": columns}).labels == {"SMOKE": "Smokes"}
+
+
 def test_evidence_hands_out_what_was_parsed_and_digests_what_came() -> None:
     """Parsed once per evidence; the text under the digest holds the documents as they are in the files."""
     registry = small_registry(versions=0)

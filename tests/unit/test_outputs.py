@@ -22,7 +22,7 @@ from pipeline.serving.worker.__main__ import answer, sendable
 from pipeline.serving.worker.arrow import packed, unpacked
 from pipeline.serving.worker.load import LoadedModel, ModelFailure, short
 from pipeline.serving.worker.model_cache import CachedModel
-from pipeline.serving.worker.outputs import several_of, wrong_probabilities
+from pipeline.serving.worker.outputs import probability_fault, several_of
 
 THREE = np.array([[0.2, 0.5, 0.3], [0.7, 0.2, 0.1]])
 
@@ -275,8 +275,8 @@ def test_single_precision_may_miss_the_sum_by_more():
     """By a ten-thousandth."""
     off = np.array([[0.5, 0.50005]])
 
-    assert wrong_probabilities(off, one_class=True, single=False)
-    assert not wrong_probabilities(off, one_class=True, single=True)
+    assert probability_fault(off, one_class=True, single=False)
+    assert not probability_fault(off, one_class=True, single=True)
     found = by_lists(Answering(predict=["x"], predict_proba=off.astype(np.float32), classes=["x", "y"]))
     assert found["predictions"] == ["x", "x"]
 

@@ -289,12 +289,12 @@ def _was_made(path: Path) -> bool:
         return False
 
 
-def _refusal(schema: Schema) -> str:
-    """Why the installed MLflow must not open such a database; empty where it may."""
+def _refusal(schema: Schema) -> str | None:
+    """Why the installed MLflow must not open such a database; None where it may."""
     tables = {name for name in schema.tables if not name.startswith("alembic_")}
     head, older = installed_revisions()
     if schema.revisions == (head,) or not (tables or schema.revisions):
-        return ""
+        return None
     if not any(each <= tables for each in TABLES):
         return "The registry does not answer: its database belongs to another program."
     revision = visible(" ".join(schema.revisions), most=LONGEST_REVISION) or "none"

@@ -113,8 +113,9 @@ def _ask(cached: CachedModel, rows: Rows) -> ModelOutput:
     model = cached.loaded.model
     output = _classified(cached, model, rows) if hasattr(model, "predict_proba") else _predicted(cached, model, rows)
     # A table beside probabilities has several labels, whose probabilities have no sum.
-    if output.probabilities is not None and (wrong := _wrong(output.probabilities, one_class=not output.names)):
-        raise ModelFailure(wrong)
+    one_class, found = not output.names, output.probabilities
+    if found is not None and (fault := _fault_of_finite(found, one_class=one_class)):
+        raise ModelFailure(fault)
     cached.form = cached.form or _form_of(output)
     if cached.form != _form_of(output):
         raise ModelFailure(f"answers these rows in another form ({_form_of(output)}) than others ({cached.form})")
@@ -175,7 +176,7 @@ def _predicted(cached: CachedModel, model: Model, rows: Rows) -> ModelOutput:
         return ModelOutput(found)
     labels = list(found.columns) if isinstance(found, pd.DataFrame) else list(range(found.shape[1]))
     probabilities = _as_numbers(found)
-    if probabilities is not None and (cached.form == "probabilities" or not _wrong(probabilities)):
+    if probabilities is not None and (cached.form == "probabilities" or _fault_of_finite(probabilities) is None):
         best = np.array(labels)[np.nan_to_num(probabilities, nan=-1).argmax(axis=1)]
         return ModelOutput(best, tuple(str(each) for each in labels), probabilities)
     if isinstance(found, pd.DataFrame):
@@ -192,26 +193,26 @@ def _as_numbers(found: np.ndarray | pd.DataFrame) -> np.ndarray | None:
     return np.asarray(found, dtype=least)
 
 
-def _wrong(probabilities: np.ndarray, *, one_class: bool = True) -> str:
+def _fault_of_finite(probabilities: np.ndarray, *, one_class: bool = True) -> str | None:
     finite = probabilities[np.isfinite(probabilities).all(axis=1)]
-    return wrong_probabilities(finite, one_class=one_class, single=probabilities.dtype.itemsize < DOUBLE_BYTES)
+    return probability_fault(finite, one_class=one_class, single=probabilities.dtype.itemsize < DOUBLE_BYTES)
 
 
-def wrong_probabilities(probabilities: np.ndarray, *, one_class: bool, single: bool) -> str:
-    """Why finite numbers (n, classes) are no probabilities, else empty; the end of a sentence about the model.
+def probability_fault(found: np.ndarray, *, one_class: bool, single: bool) -> str | None:
+    """Why finite numbers (n, classes) are no probabilities, as the end of a sentence; None where they are.
 
     one_class: they are about one of several classes, so that those of a row sum to 1; one column has no such sum.
     single: they were computed in single precision.
     """
-    least, most = float(probabilities.min(initial=0.0)), float(probabilities.max(initial=0.0))
+    least, most = float(found.min(initial=0.0)), float(found.max(initial=0.0))
     if least < -OUTSIDE or most > 1 + OUTSIDE:
         return f"gives probabilities outside 0 to 1, such as {most if most > 1 + OUTSIDE else least:.6g}"
-    if one_class and probabilities.shape[1] > 1 and len(probabilities):
-        sums = probabilities.sum(axis=1, dtype=np.float64)
+    if one_class and found.shape[1] > 1 and len(found):
+        sums = found.sum(axis=1, dtype=np.float64)
         worst = float(sums[int(np.argmax(np.abs(sums - 1)))])
         if abs(worst - 1) > MISSED_SUM[single]:
             return f"gives class probabilities that sum to {worst:.9g}, not to 1"
-    return ""
+    return None
 
 
 def check_explained(cached: CachedModel, rows: pd.DataFrame, output: np.ndarray) -> None:
@@ -219,11 +220,11 @@ def check_explained(cached: CachedModel, rows: pd.DataFrame, output: np.ndarray)
 
     Raises ModelFailure.
     """
-    wrong = wrong_probabilities(output, one_class=cached.form != "table", single=True)
-    if wrong and np.ndim(cached.loaded.model.predict(rows)) > 1:  # several labels, and nobody has asked before
-        wrong = wrong_probabilities(output, one_class=False, single=True)
-    if wrong:
-        raise ModelFailure(wrong)
+    fault = probability_fault(output, one_class=cached.form != "table", single=True)
+    if fault and np.ndim(cached.loaded.model.predict(rows)) > 1:  # several labels, and nobody has asked before
+        fault = probability_fault(output, one_class=False, single=True)
+    if fault:
+        raise ModelFailure(fault)
 
 
 def _formed(output: Any, count: int) -> np.ndarray | pd.DataFrame:  # noqa: ANN401 (whatever a model answers)
