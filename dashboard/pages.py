@@ -87,8 +87,8 @@ def link_event(label: str, model: str, number: int) -> None:
     st.page_link(page(HISTORY), label=label, icon=":material/history:", query_params=named)
 
 
-def link_versions(label: str, model: str) -> None:
-    named = {"model": model} if model else None
+def link_versions(label: str, model: str, **more: str) -> None:
+    named = {"model": model, **more} if model else None
     st.page_link(page(VERSIONS), label=label, icon=":material/view_list:", query_params=named)
 
 

@@ -19,6 +19,7 @@ PLAIN = re.compile(r"[A-Za-z0-9]+([ _-][A-Za-z0-9]+)*")
 BACKTICKS = re.compile(r"`+")
 PASSED, BLOCKS, WARNS, NOTED = "✓ Passed", "✕ Blocks", "! Warns", "· Noted"
 FAILED = {Mode.PREVENT: BLOCKS, Mode.WARN: WARNS, Mode.ALLOW: NOTED}
+TOLD_IN_SECONDS = 90  # above it, a duration is told in minutes
 KILO = 1024
 NO_STAGE = "no stage"
 LONGEST_NAME = 60
@@ -71,6 +72,11 @@ def size(n_bytes: float) -> str:
             return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
         n_bytes /= KILO
     return f"{n_bytes:.1f} GB"
+
+
+def duration(seconds: float) -> str:
+    """To the second below a minute and a half, else to the minute."""
+    return f"{seconds:.0f} s" if seconds < TOLD_IN_SECONDS else f"{seconds / 60:.0f} min"
 
 
 def digest(sha256: str | None) -> str:

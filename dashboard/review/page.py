@@ -22,8 +22,7 @@ def review_page() -> None:
         return
     evidence = session.evidence(*picked)
     header(evidence)
-    if moved := session.differences(evidence.model):
-        widgets.out_of_band(evidence.model, moved)
+    widgets.changed_outside(evidence.model)
     sections.key_figures(evidence)
     widgets.guarded(lambda: decide(evidence), "decide")
 

@@ -11,9 +11,11 @@ from itertools import islice, takewhile
 
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.history import (
+    OUTSIDE,
     Entry,
     GateCount,
     Moment,
+    OutsidePeriod,
     Period,
     champion_periods,
     entry,
@@ -21,6 +23,7 @@ from pipeline.governance.history import (
     given_out_again,
     moment,
     one_line_each,
+    outside_periods,
 )
 from pipeline.governance.ledger import Event, EventType, StoredEvent, Topic, UnreadableEvent, touched_versions
 from pipeline.governance.lifecycle import Slot
@@ -256,6 +259,11 @@ class RecordReader:
     def champions(self, model: str, newest: int | None = None) -> list[Period]:
         """Who was champion when, oldest first; newest: only after so many of the newest changes."""
         return champion_periods(model, self._ledger.champions(model, newest))
+
+    def outside_periods(self, model: str, newest: int) -> list[OutsidePeriod]:
+        """When the registry had another champion than the ledger, oldest first, from so many of the newest events."""
+        found = islice(self._ledger.page(model, only=OUTSIDE), newest)
+        return outside_periods(model, [each for each in found if isinstance(each, StoredEvent)][::-1])
 
     def gate_counts(self, model: str) -> dict[tuple[int, str | None], GateCount]:
         """How the gates stood at the last decision about each version, by number and creation time."""

@@ -271,3 +271,36 @@ class TestLookingBack:
         assert (applied.signature, applied.as_json()["established"]) == ("grace (self-declared)", "self_declared")
         assert applied.as_json()["created_at"] == iso(desk.version(MODEL, 1).row.created_at)
         assert (baseline.signature, baseline.as_json()["established"]) == (None, None)
+
+    def test_the_record_says_which_models_it_knows_and_which_numbers_came_again(self) -> None:
+        """Of one model, or of all; a ledger in memory has no tables to upgrade."""
+        desk = build_desk()
+        assert desk.recorded_models() == []
+        promote(desk, 1, Stage.STAGING)
+        registered_again(desk)
+        promote(desk, 1, Stage.STAGING)
+
+        assert desk.recorded_models() == [MODEL]
+        assert len(desk.given_out_again()) == 1
+        assert desk.given_out_again() == desk.given_out_again(MODEL)
+        assert desk.upgrade_ledger().after == "memory"
+
+    def test_checkpoints_that_are_not_there_are_said(self) -> None:
+        """What verify cannot see without them is a sentence; nothing is said of a ledger that has some."""
+        desk = build_desk()
+        desk.take_over()
+        assert desk.unprotected() == "there are no checkpoints"
+        desk.ledger.keep_checkpoint()
+        assert desk.unprotected() is None
+
+    def test_a_ledger_that_cannot_be_read_is_said_once(self) -> None:
+        """By verify, which goes on with the rest; that times and checkpoints cannot be looked at follows from it."""
+        desk = build_desk()
+        desk.take_over()
+        broken = Unavailable("the ledger's file is damaged")
+        for name in ("stamps", "unprotected", "pending", "registries"):
+            setattr(desk.ledger, name, failing(desk.registry, broken))
+        desk.ledger.problems = lambda _kept: [str(broken)]
+
+        assert [each.text for each in desk.verify()] == [str(broken)]
+        assert (desk.unprotected(), desk.set_back()) == (None, [])
