@@ -10,6 +10,7 @@ from dashboard.review import verdict as opening
 from dashboard.review.decision_form import decision_form, show_refusal
 from dashboard.review.gates import gates
 from dashboard.review.move_picker import chosen_move
+from dashboard.review.receipt import close_receipt, decided, receipt
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.lifecycle import MoveKind
 
@@ -44,9 +45,9 @@ def header(evidence: Evidence) -> None:
 
 
 def decide(evidence: Evidence) -> None:
-    first, about, move = st.container(), evidence, None
+    first, about, move, made = st.container(), evidence, None, decided(evidence)
     try:
-        move = chosen_move(evidence)
+        move = chosen_move(evidence, settled=made is not None)
         if move is not None and move.kind is MoveKind.ROLLBACK and move.version is not None:
             about = session.evidence(move.model, move.version)
     finally:  # also above the refusal of an impossible move
@@ -54,13 +55,17 @@ def decide(evidence: Evidence) -> None:
             opening.verdict(about, goes_back=about is not evidence)
     if move is None:
         show_refusal(evidence.model)
-        st.caption("This version serves. Choose a move to see its gates.")
+        if made is None:
+            st.caption("This version serves. Choose a move to see its gates.")
+        else:
+            receipt(made)
         sections.gaps(evidence)
         sections.tabs(evidence, None)
         return
+    close_receipt()
     with st.spinner("Checking the gates"):
         review = sections.review(move, about)
-    shown, form = st.columns([7, 3], gap="medium")
+    shown, form = st.columns([3, 2], gap="medium")
     with shown:
         gates(review)
         sections.gaps(about)
