@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.governance.errors import InvalidInput, NotFound
-from pipeline.governance.gates import label_of
+from pipeline.governance.gate_words import label_of
 from pipeline.governance.lifecycle import MoveKind, Stage, parse_target
 from pipeline.governance.merit import ALIKE, BETTER, WORSE, Cost, Merit, warning_sentence
 from pipeline.governance.policy import GateRule, Mode, MoveRules
