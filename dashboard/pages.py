@@ -81,8 +81,8 @@ def link_history(label: str, model: str) -> None:
     st.page_link(page(HISTORY), label=label, icon=":material/history:", query_params={"model": model})
 
 
-def link_versions(label: str, model: str) -> None:
-    named = {"model": model} if model else None
+def link_versions(label: str, model: str, **more: str) -> None:
+    named = {"model": model, **more} if model else None
     st.page_link(page(VERSIONS), label=label, icon=":material/view_list:", query_params=named)
 
 
