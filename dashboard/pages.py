@@ -55,10 +55,10 @@ def page(file: str) -> Page:
     return found
 
 
-def link_review(label: str, model: str, version: int) -> None:
-    st.page_link(
-        page(REVIEW), label=label, icon=":material/fact_check:", query_params={"model": model, "version": str(version)}
-    )
+def link_review(label: str, model: str, version: int, **more: str) -> None:
+    """more: such as the move, as `to`."""
+    named = {"model": model, "version": str(version), **more}
+    st.page_link(page(REVIEW), label=label, icon=":material/fact_check:", query_params=named)
 
 
 def link_compare(label: str, model: str, versions: Iterable[int], *, tip: str | None = None) -> None:
@@ -79,6 +79,12 @@ def link_predict(label: str, model: str, version: int) -> None:
 
 def link_history(label: str, model: str) -> None:
     st.page_link(page(HISTORY), label=label, icon=":material/history:", query_params={"model": model})
+
+
+def link_event(label: str, model: str, number: int) -> None:
+    """number: of a decision or another event, as the history has it."""
+    named = {"model": model, "event": str(number)}
+    st.page_link(page(HISTORY), label=label, icon=":material/history:", query_params=named)
 
 
 def link_versions(label: str, model: str, **more: str) -> None:
