@@ -7,8 +7,8 @@ import streamlit as st
 from streamlit.navigation.page import Page
 
 HERE = Path(__file__).parent
-NAMES = ("overview", "versions", "review", "compare", "history", "explain", "predict")
-OVERVIEW, VERSIONS, REVIEW, COMPARE, HISTORY, EXPLAIN, PREDICT = (f"{name}/page.py" for name in NAMES)
+NAMES = ("overview", "versions", "review", "compare", "history", "explain", "predict", "card")
+OVERVIEW, VERSIONS, REVIEW, COMPARE, HISTORY, EXPLAIN, PREDICT, CARD = (f"{name}/page.py" for name in NAMES)
 
 
 def navigation() -> dict[str, list[Page]]:
@@ -23,6 +23,9 @@ def navigation() -> dict[str, list[Page]]:
         "Understand": [
             st.Page(HERE / EXPLAIN, title="Explain", icon=":material/bar_chart:", url_path="explain"),
             st.Page(HERE / PREDICT, title="Predict", icon=":material/calculate:", url_path="predict"),
+            st.Page(
+                HERE / CARD, title="Model card", icon=":material/description:", url_path="card", visibility="hidden"
+            ),
         ],
         "Record": [
             st.Page(HERE / HISTORY, title="History", icon=":material/history:", url_path="history"),
@@ -50,6 +53,11 @@ def link_explain(label: str, model: str, version: int, **more: str) -> None:
 def link_predict(label: str, model: str, version: int) -> None:
     named = {"model": model, "version": str(version)}
     st.page_link(PREDICT, label=label, icon=":material/calculate:", query_params=named)
+
+
+def link_card(label: str, model: str, version: int) -> None:
+    named = {"model": model, "version": str(version)}
+    st.page_link(CARD, label=label, icon=":material/description:", query_params=named)
 
 
 def link_history(label: str, model: str) -> None:
