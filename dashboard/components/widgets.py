@@ -167,11 +167,29 @@ def facts(pairs: Mapping[str, object]) -> None:
             st.text(text)
 
 
+OUT_OF_BAND = (
+    "Out-of-band: somebody used MLflow itself, or another tool, so that no rule was checked and no reason kept."
+)
+
+
+def changed_outside(model: str) -> None:
+    """Says on a page about a model that it was changed outside of this desk; nothing where it was not."""
+    with suppress(SignoffError):  # the page itself says what does not answer
+        if found := session.differences(model):
+            out_of_band(model, found)
+
+
 def out_of_band(model: str, differences: Sequence[OutOfBandChange]) -> None:
-    """A box that lists what moved past the desk, with a link to where it is adopted or reverted."""
-    sentences = "\n".join(f"•  {each.sentence}" for each in differences[:MOST_CHANGES])
-    with message("Moved out-of-band", f"{words.name(model)}\n{sentences}", colour="orange"):
-        pages.link_history("See what moved, adopt or revert it", model)
+    """A box that says what was changed outside of this desk, with a link to where that ends. The champion is red."""
+    found = sorted(differences, key=lambda each: not each.of_champion)
+    more = len(found) - MOST_CHANGES
+    lines = [each.plain for each in found[:MOST_CHANGES]] + ([f"And {more:,} more changes."] if more > 0 else [])
+    colour: Colour = "red" if found and found[0].of_champion else "orange"
+    with st.container(border=True, gap="small"):
+        title = f"Changed outside of this desk: {words.label(model)}"
+        st.badge(title, icon=":material/gpp_maybe:", color=colour, help=OUT_OF_BAND)
+        st.text("\n".join(lines))
+        pages.link_history("See what moved, accept or undo it", model)
 
 
 def writes_notice() -> bool:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pipeline.governance.decide import Outcome
 from pipeline.governance.evidence import Metric
 from pipeline.governance.gates import GateResult
+from pipeline.governance.ledger import SlotChange
 from pipeline.governance.lifecycle import Change, Move, MoveKind, Stage
 from pipeline.governance.policy import Mode
 from pipeline.governance.text import visible
@@ -24,12 +25,19 @@ PASSAGE = re.compile(
 BACKTICKS = re.compile(r"`+")
 PASSED, BLOCKS, WARNS, NOTED = "✓ Passed", "✕ Blocks", "! Warns", "· Noted"
 FAILED = {Mode.PREVENT: BLOCKS, Mode.WARN: WARNS, Mode.ALLOW: NOTED}
+TOLD_IN_SECONDS = 90  # above it, a duration is told in minutes
 KILO = 1024
+NO_STAGE = "no stage"
 LONGEST_NAME = 60
 
 
 def when(moment: datetime | None) -> str:
     return NOTHING if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def to_the_second(moment: datetime | None) -> str:
+    """As `when`, for events, of which several may be in one minute."""
+    return NOTHING if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def moment(text: object) -> str:
@@ -70,6 +78,11 @@ def size(n_bytes: float) -> str:
             return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
         n_bytes /= KILO
     return f"{n_bytes:.1f} GB"
+
+
+def duration(seconds: float) -> str:
+    """To the second below a minute and a half, else to the minute."""
+    return f"{seconds:.0f} s" if seconds < TOLD_IN_SECONDS else f"{seconds / 60:.0f} min"
 
 
 def digest(sha256: str | None) -> str:
@@ -150,15 +163,16 @@ def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def changes(planned: Iterable[Change]) -> str:
+def changes(planned: Iterable[Change | SlotChange]) -> str:
     """What a move changes, with one line per alias or stage."""
-    return "\n".join(f"•  {_change(each)}" for each in planned if each.moves)
+    return "\n".join(f"•  {_change(each)}" for each in planned if each.expected != each.to)
 
 
-def _change(change: Change) -> str:
+def _change(change: Change | SlotChange) -> str:
     slot = visible(change.slot.name)
     if change.slot.kind == "stage":
-        return f"Version {slot} moves from {change.expected} to {change.to}."
+        before, after = (NO_STAGE if each == Stage.NONE else each for each in (change.expected, change.to))
+        return f"Version {slot} moves from {before} to {after}."
     if change.to is None:
         return f"The alias {slot} is removed from version {change.expected}."
     if change.expected is None:
