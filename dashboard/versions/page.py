@@ -7,6 +7,7 @@ from dashboard.components import tables, trend, trust, widgets
 from dashboard.components.picker import LAST_MODEL, picked_model, reference_first
 from dashboard.components.words import name
 from dashboard.versions import table
+from dashboard.versions.archive import archive_form
 from pipeline.governance.lifecycle import Stage
 
 
@@ -48,6 +49,7 @@ def versions_table(model: str) -> None:
     with actions:
         selected(model, chosen, found=len(found))
         pages.link_history("History", model)
+    archive_form(model, chosen)
 
 
 def selected(model: str, chosen: list[int], *, found: int) -> None:
