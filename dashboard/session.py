@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.components import tables
-from pipeline import bootstrap
+from pipeline import bootstrap, model_card
 from pipeline.comparison import performance, search
 from pipeline.comparison.intervals import Draws
 from pipeline.comparison.performance import KindDifferences, Performance
@@ -152,6 +152,12 @@ def evidence(model: str, version: int) -> Evidence:
 def review(move: Move, recomputed: Recomputation | None) -> Review:
     """The gates of a move. recomputed: the claims of its version, where somebody had them recomputed on the page."""
     return desk().review(move, recomputed=recomputed)
+
+
+@fresh(most=20)
+def card(model: str, version: int) -> model_card.Card:
+    """The same card as `signoff card`."""
+    return model_card.describe(desk(), model, version)
 
 
 @fresh()

@@ -17,6 +17,12 @@ from pipeline.governance.text import visible
 NOTHING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 PLAIN = re.compile(r"[A-Za-z0-9]+([ _-][A-Za-z0-9]+)*")
+# Nothing of it is read as markdown: no brackets, marks or addresses, no list, and a colon only in a time.
+PASSAGE = re.compile(
+    r"(?![0-9]+[.)](?: |$))[A-Za-z0-9]"
+    r"(?:[A-Za-z0-9 ,.;()%=/_\N{EN DASH}\N{MINUS SIGN}\N{RIGHTWARDS ARROW}\N{GREATER-THAN OR EQUAL TO}]"
+    r"|(?<=\w)[-'](?=\w)|(?<=[0-9]):(?=[0-9]{2}\b))*"
+)
 BACKTICKS = re.compile(r"`+")
 PASSED, BLOCKS, WARNS, NOTED = "✓ Passed", "✕ Blocks", "! Warns", "· Noted"
 FAILED = {Mode.PREVENT: BLOCKS, Mode.WARN: WARNS, Mode.ALLOW: NOTED}
@@ -120,6 +126,13 @@ def label(text: str) -> str:
     """A name for labels and headings, which are markdown: a plain one as it is, any other inside a code span."""
     shown = name(text)
     return shown.replace("_", r"\_") if PLAIN.fullmatch(shown) else code(shown)
+
+
+def passage(text: str) -> str:
+    """A cell of a table that is markdown, whole: plain words as they are, anything else inside a code span."""
+    shown = visible(text)
+    plain = not shown or (PASSAGE.fullmatch(shown) and "www." not in shown.casefold())
+    return shown.replace("_", r"\_") if plain else code(shown)
 
 
 def stage(word: str) -> str:
