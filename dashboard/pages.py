@@ -1,65 +1,110 @@
 """Which pages there are. A new one is a folder with a `page.py`, its name and a line here."""
 
+from base64 import b64encode
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import streamlit as st
 from streamlit.navigation.page import Page
 
 HERE = Path(__file__).parent
-NAMES = ("overview", "versions", "review", "compare", "history", "explain", "predict")
-OVERVIEW, VERSIONS, REVIEW, COMPARE, HISTORY, EXPLAIN, PREDICT = (f"{name}/page.py" for name in NAMES)
+NAMES = ("overview", "versions", "review", "compare", "history", "explain", "predict", "card")
+OVERVIEW, VERSIONS, REVIEW, COMPARE, HISTORY, EXPLAIN, PREDICT, CARD = (f"{name}/page.py" for name in NAMES)
+# By section of the sidebar: file, title, icon.
+SECTIONS = {
+    "Decide": [
+        (OVERVIEW, "Overview", ":material/dashboard:"),
+        (VERSIONS, "Versions", ":material/view_list:"),
+        (REVIEW, "Review", ":material/fact_check:"),
+        (COMPARE, "Compare", ":material/compare_arrows:"),
+    ],
+    "Understand": [
+        (EXPLAIN, "Explain", ":material/bar_chart:"),
+        (PREDICT, "Predict", ":material/calculate:"),
+        (CARD, "Model card", ":material/description:"),
+    ],
+    "Record": [
+        (HISTORY, "History", ":material/history:"),
+    ],
+}
+HIDDEN = {CARD}  # in the sidebar: the review of a version leads there
+PAGES = "pages"  # of a session, by file: to make them anew in each run took a tenth of it
+
+
+@cache
+def icon() -> str:
+    """The icon as a data address: the path of a file would be read and looked at in each run."""
+    return f"data:image/png;base64,{b64encode((HERE / 'favicon.png').read_bytes()).decode()}"
 
 
 def navigation() -> dict[str, list[Page]]:
     """Every page always: a deep link to one that is left out would lose its address."""
-    return {
-        "Decide": [
-            st.Page(HERE / OVERVIEW, title="Overview", icon=":material/dashboard:", default=True),
-            st.Page(HERE / VERSIONS, title="Versions", icon=":material/view_list:", url_path="versions"),
-            st.Page(HERE / REVIEW, title="Review", icon=":material/fact_check:", url_path="review"),
-            st.Page(HERE / COMPARE, title="Compare", icon=":material/compare_arrows:", url_path="compare"),
-        ],
-        "Understand": [
-            st.Page(HERE / EXPLAIN, title="Explain", icon=":material/bar_chart:", url_path="explain"),
-            st.Page(HERE / PREDICT, title="Predict", icon=":material/calculate:", url_path="predict"),
-        ],
-        "Record": [
-            st.Page(HERE / HISTORY, title="History", icon=":material/history:", url_path="history"),
-        ],
-    }
+    if PAGES not in st.session_state:
+        st.session_state[PAGES] = {
+            file: st.Page(
+                HERE / file,
+                title=title,
+                icon=symbol,
+                url_path=Path(file).parent.name,
+                default=file == OVERVIEW,
+                visibility="hidden" if file in HIDDEN else "visible",
+            )
+            for pages in SECTIONS.values()
+            for file, title, symbol in pages
+        }
+    return {section: [page(file) for file, *_ in pages] for section, pages in SECTIONS.items()}
 
 
-def link_review(label: str, model: str, version: int) -> None:
-    st.page_link(
-        REVIEW, label=label, icon=":material/fact_check:", query_params={"model": model, "version": str(version)}
-    )
+def page(file: str) -> Page:
+    """What a link leads to; a link to the file itself would look for it in each run."""
+    found: Page = st.session_state[PAGES][file]
+    return found
+
+
+def link_review(label: str, model: str, version: int, **more: str) -> None:
+    """more: such as the move, as `to`."""
+    named = {"model": model, "version": str(version), **more}
+    st.page_link(page(REVIEW), label=label, icon=":material/fact_check:", query_params=named)
 
 
 def link_compare(label: str, model: str, versions: Iterable[int], *, tip: str | None = None) -> None:
     """The first is the reference."""
     named = {"model": model, "versions": ",".join(map(str, versions))}
-    st.page_link(COMPARE, label=label, icon=":material/compare_arrows:", query_params=named, help=tip)
+    st.page_link(page(COMPARE), label=label, icon=":material/compare_arrows:", query_params=named, help=tip)
 
 
 def link_explain(label: str, model: str, version: int, **more: str) -> None:
     named = {"model": model, "version": str(version), **more}
-    st.page_link(EXPLAIN, label=label, icon=":material/bar_chart:", query_params=named)
+    st.page_link(page(EXPLAIN), label=label, icon=":material/bar_chart:", query_params=named)
 
 
 def link_predict(label: str, model: str, version: int) -> None:
     named = {"model": model, "version": str(version)}
-    st.page_link(PREDICT, label=label, icon=":material/calculate:", query_params=named)
+    st.page_link(page(PREDICT), label=label, icon=":material/calculate:", query_params=named)
+
+
+def link_card(label: str, model: str, version: int) -> None:
+    named = {"model": model, "version": str(version)}
+    st.page_link(page(CARD), label=label, icon=":material/description:", query_params=named)
 
 
 def link_history(label: str, model: str) -> None:
-    st.page_link(HISTORY, label=label, icon=":material/history:", query_params={"model": model})
-
-
-def link_versions(label: str, model: str) -> None:
+    """model: empty for that of the whole registry."""
     named = {"model": model} if model else None
-    st.page_link(VERSIONS, label=label, icon=":material/view_list:", query_params=named)
+    st.page_link(page(HISTORY), label=label, icon=":material/history:", query_params=named)
+
+
+def link_event(label: str, model: str, number: int) -> None:
+    """number: of a decision or another event, as the history has it."""
+    named = {"model": model, "event": str(number)}
+    st.page_link(page(HISTORY), label=label, icon=":material/history:", query_params=named)
+
+
+def link_versions(label: str, model: str, **more: str) -> None:
+    named = {"model": model, **more} if model else None
+    st.page_link(page(VERSIONS), label=label, icon=":material/view_list:", query_params=named)
 
 
 def link_overview() -> None:
-    st.page_link(OVERVIEW, label="Overview", icon=":material/dashboard:")
+    st.page_link(page(OVERVIEW), label="Overview", icon=":material/dashboard:")

@@ -4,12 +4,12 @@ from contextlib import suppress
 
 import streamlit as st
 
-from dashboard import pages, session
+from dashboard import filling, pages, session
 from dashboard.components import widgets, words
 from pipeline.governance.errors import SignoffError
 from pipeline.governance.policy import signature
 
-ICON = str(pages.HERE / "favicon.png")
+ICON = pages.icon()
 
 st.set_page_config(page_title="Signoff", page_icon=ICON, layout="wide")
 st.logo(ICON, size="large")
@@ -27,7 +27,9 @@ def sidebar() -> None:
         st.text(signature(actor.subject, actor.established))
 
 
+session.arrive(page.url_path)
 session.show_flash()
 with suppress(SignoffError):  # the page says it
     sidebar()
+    filling.show_progress()
 widgets.guarded(page.run, "page")

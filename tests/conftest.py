@@ -9,6 +9,7 @@ from hypothesis import settings
 
 from support.registries import template_store
 from support.small_desk import demo_folder
+from support.soak import SOAK
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # MLflow reads it when it is imported
 os.environ["DO_NOT_TRACK"] = "true"
@@ -16,7 +17,8 @@ os.environ["DO_NOT_TRACK"] = "true"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background job, and so in all that tests start
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("signoff", deadline=None, database=None)
+# The same examples each time, so that a failure is of the change that is tested; the nightly soak looks for others.
+settings.register_profile("signoff", deadline=None, database=None, derandomize=not SOAK)
 settings.load_profile("signoff")
 
 

@@ -93,4 +93,6 @@ def _go_to_model() -> None:
 
 
 def _go_to_version() -> None:
-    st.query_params.from_dict({MODEL: st.session_state["pick_model"], VERSION: str(st.session_state["pick_version"])})
+    row = {name: st.query_params[name] for name in (session.ROW_VALUES,) if name in st.query_params}
+    chosen = {MODEL: st.session_state["pick_model"], VERSION: str(st.session_state["pick_version"])}
+    st.query_params.from_dict({**chosen, **row})

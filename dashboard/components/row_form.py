@@ -1,4 +1,7 @@
-"""A form with a field per column of a version's input schema. The session keeps its row while the page changes."""
+"""A form with a field per column of a version's input schema.
+
+The session keeps its row while the page changes, and the address names it, so that a link opens the same form.
+"""
 
 import math
 import re
@@ -7,9 +10,12 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from dashboard import session
 from dashboard.components import widgets, words
+from pipeline.governance.errors import InvalidInput
 from pipeline.governance.text import visible
 from pipeline.validation.ranges import EXACT
+from pipeline.validation.row_address import row_of_text, row_text
 from pipeline.validation.rows import CheckedRow, check_row
 from pipeline.validation.schema import ColumnSchema, InputSchema, Source
 from pipeline.validation.values import digits
@@ -38,6 +44,9 @@ def typed_row(model: str, schema: InputSchema, send: str) -> CheckedRow | None:
     if len(schema.columns) > MOST_FIELDS:
         st.caption(f"The version takes {len(schema.columns):,} columns: too many for a form. A file of rows works.")
         return None
+    if refusal := _follow_address(model, schema):
+        text = f"{refusal}\nThe form starts with the defaults instead."
+        widgets.message("The row in the address cannot be used", text, colour="orange")
     kept = _kept(model)
     values = {column.name: kept.get(column.name, column.default) for column in schema.columns}
     checked = check_row(values, schema, from_text=True)
@@ -72,8 +81,54 @@ def _kept(model: str) -> Mapping[str, object]:
 
 
 def _send(model: str, schema: InputSchema) -> None:
-    keys = {column.name: _key(model, position, column) for position, column in enumerate(schema.columns)}
+    keys = _keys(model, schema)
     keep_row(model, {**_kept(model), **{name: st.session_state.get(key) for name, key in keys.items()}})
+    _write_address(model, schema)
+
+
+def _follow_address(model: str, schema: InputSchema) -> str:
+    """Takes over the row of an address that is new, and returns why it cannot be used; "" where it can.
+
+    On the way in from another page the session's row goes into an address without one. Afterwards an address without
+    a row means the defaults: somebody went back.
+    """
+    text, followed = st.query_params.get(session.ROW_VALUES, ""), session.followed_row()
+    if followed and (followed.model, followed.text) == (model, text):
+        return followed.refusal
+    if not text and (not followed or followed.model != model):
+        _write_address(model, schema)
+        return ""
+    row, refusal = _read(text, schema)
+    keep_row(model, row)
+    for key in _keys(model, schema).values():
+        st.session_state.pop(key, None)
+    session.follow_row(session.FollowedRow(model, text, refusal))
+    return refusal
+
+
+def _read(text: str, schema: InputSchema) -> tuple[Mapping[str, object], str]:
+    """The row of an address, or none and the reason."""
+    try:
+        return (row_of_text(text, schema) if text else {}), ""
+    except InvalidInput as error:
+        return {}, str(error)
+
+
+def _write_address(model: str, schema: InputSchema) -> None:
+    """The row that the session keeps; of one that is not valid the address keeps silent."""
+    kept = _kept(model)
+    checked = check_row({column.name: kept.get(column.name, column.default) for column in schema.columns}, schema,
+                        from_text=True)  # fmt: skip
+    text = "" if checked.problems else row_text(checked.values, schema)
+    session.follow_row(session.FollowedRow(model, text))
+    if text:
+        st.query_params[session.ROW_VALUES] = text
+    else:
+        st.query_params.pop(session.ROW_VALUES, None)
+
+
+def _keys(model: str, schema: InputSchema) -> dict[str, str]:
+    return {column.name: _key(model, position, column) for position, column in enumerate(schema.columns)}
 
 
 def _key(model: str, position: int, column: ColumnSchema) -> str:

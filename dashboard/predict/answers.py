@@ -67,7 +67,8 @@ def _reasons(target: Target, row: CheckedRow) -> None:
     sum_check(found.documents[0], found.tolerance, adds_up=found.adds_up)
     what_to_know(found)
     st.caption(f"Effects on the {scale}, against what the version says with nothing known.")
-    pages.link_explain("Explain this row", model, version, source="Typed in", show="One row")
+    same_row = {name: st.query_params[name] for name in (session.ROW_VALUES,) if name in st.query_params}
+    pages.link_explain("Explain this row", model, version, source="Typed in", show="One row", **same_row)
 
 
 def in_words(value: object) -> str:

@@ -23,7 +23,7 @@ class Side:
     document: Mapping[str, Any]
 
     def effects(self, class_name: str) -> Mapping[str, float]:
-        """By column; empty where the version does not know the class."""
+        """The effect of each column; none where the version does not know the class."""
         found: Mapping[str, float] = self.document["contributions"].get(class_name, {})
         return found
 
@@ -32,7 +32,7 @@ class Side:
         return str(self.document["scale"])
 
     def noticed(self, class_name: str, column: str) -> float:
-        """What the column adds, 0 where that is too little to be a reason."""
+        """The effect of the column, 0 where it is too small to be a reason."""
         effect = self.effects(class_name).get(column, 0.0)
         return effect if abs(effect) >= _least(self.document, class_name) else 0.0
 
@@ -100,7 +100,7 @@ def _with_value(name: str, row: Mapping[str, Any], units: Mapping[str, str], *, 
 
 
 def _in_turn(sides: tuple[Side, Side], effects: Sequence[float], what: str) -> str:
-    """The first that moves the class noticeably names it; 0 is an effect that none notices."""
+    """One clause per side, the first with `what`, the next with "it"; an effect of 0 is one that nobody notices."""
     clauses = []
     for side, effect in zip(sides, effects, strict=True):
         if effect:
@@ -150,7 +150,7 @@ def _value(value: object, unit: str) -> str:
 
 
 def _quantity(value: object) -> str | None:
-    """A whole number to its last digit, None for what is no number."""
+    """A value in a sentence, a whole number to its last digit; None for what is no number."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -159,5 +159,5 @@ def _quantity(value: object) -> str | None:
 
 
 def _number(value: float) -> str:
-    """Four significant digits; whole from 1,000 on."""
+    """A number with four significant digits, whole from 1,000 on."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"  # noqa: PLR2004

@@ -84,7 +84,7 @@ async def running(model: str | None) -> AsyncIterator[AppState]:
 
 
 def _desk_and_scorer(settings: Settings) -> tuple[GovernanceService, Scorer]:
-    """The workers import their libraries while MLflow is imported here."""
+    """Opens desk and scorer: the workers import their libraries while MLflow is imported here."""
     service = bootstrap.desk(settings)
     scorer = bootstrap.scorer(settings, service)
     scorer.start_all()

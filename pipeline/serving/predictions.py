@@ -19,13 +19,13 @@ Answer = str | float | bool | Mapping[str, str | float | bool | None]
 
 
 def table_header(names: Sequence[str]) -> list[str]:
-    """What the columns of a table are called in a file of predictions; the one column where it answers with none."""
+    """The column names of the predictions in a file: those of a table, else `prediction`."""
     return [f"prediction_{name}" for name in names] or ["prediction"]
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A reference such as MODEL@ALIAS, looked up."""
+    """The version that a reference such as MODEL@ALIAS names."""
 
     model: str
     version: int
@@ -34,7 +34,7 @@ class Resolved:
 
 @dataclass(frozen=True)
 class Target:
-    """A version made ready to be asked, with its state and columns as they were then; keep it for a few seconds."""
+    """A version made ready to be asked, with its state and columns as they were then: to be used within seconds."""
 
     resolved: Resolved
     record: VersionRecord
@@ -58,7 +58,7 @@ class Target:
     @property
     def notes(self) -> tuple[str, ...]:
         """What everybody who sees a prediction of it should know."""
-        notes = [f"{self.label}: {self.state.reason}"] if self.state.state is Trust.IN_REVIEW else []
+        notes = [f"{self.label}: {self.state.reason}"] if self.state.state in {Trust.IN_REVIEW, Trust.OUTSIDE} else []
         if self.state.foreign:
             notes.append(f"{self.label}: was loaded by MLflow, because serving.trust is producers")
         return tuple(notes)
@@ -110,7 +110,7 @@ class PredictedColumns:
 
     @property
     def digest(self) -> str:
-        """Of the files that were loaded."""
+        """The digest of the files that were loaded."""
         return self.target.digest
 
 
@@ -161,7 +161,7 @@ class Explanations:
         return max(output, key=lambda name: output[name])
 
     def sentences(self, position: int = 0, *, class_name: str | None = None, most: int = 5) -> list[str]:
-        """In plain words, for the given class or the one with the largest output."""
+        """The reasons in plain words, for the given class or the one with the largest output."""
         wanted = class_name or self.top_class(position)
         document, row = self.documents[position], self.rows[position]
         return sentences(document, row, wanted, units=self.units, labels=self.labels, most=most)

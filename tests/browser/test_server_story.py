@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from support.real_server import IDLE, open_page, picture
-from support.registries import MlflowServer, copy_store
-from support.small_desk import small_desk
-from support.story import MODEL, fill, find_in_history, promote, review, sign, verify
+from support.registries import MlflowServer
+from support.small_desk import copy_behind_a_server, small_desk
+from support.story import MODEL, find_in_history, promote, review, sign, verify
 
 # Each is the first to ask for its version: what was read a moment ago is shown without asking.
 PAGES = {
@@ -22,20 +23,25 @@ CALM = "The registry does not answer."
 
 
 @pytest.fixture(scope="module")
-def server(template, tmp_path_factory) -> Iterator[MlflowServer]:
-    folder = tmp_path_factory.mktemp("mlflow")
-    running = MlflowServer(copy_store(template, folder), folder)
+def folder(demo_desk, tmp_path_factory) -> Path:
+    """What the demo has filled, with the registry for a server."""
+    made = tmp_path_factory.mktemp("server_story")
+    copy_behind_a_server(demo_desk, made / "mlflow", made / "desk")
+    return made
+
+
+@pytest.fixture(scope="module")
+def server(folder) -> Iterator[MlflowServer]:
+    running = MlflowServer(f"sqlite:///{folder / 'mlflow' / 'mlflow.db'}", folder / "mlflow")
     running.start()
     yield running
     running.stop()
 
 
 @pytest.fixture(scope="module")
-def url(server, serve, open_tab, tmp_path_factory) -> str:
-    """A desk on the server, filled by a click."""
-    address = serve(small_desk(tmp_path_factory.mktemp("desk"), server.url))
-    fill(open_tab, address)
-    return address
+def url(server, serve, folder) -> str:
+    """A desk on the server."""
+    return serve(small_desk(folder / "desk", server.url))
 
 
 @pytest.fixture
@@ -46,7 +52,7 @@ def tab(url, open_tab):
 
 
 def test_the_story_over_http(tab):
-    """Fill, review, promote, history and verify work on a server as they do on a database."""
+    """Review, promote, history and verify work on a server as they do on a database."""
     open_page(tab, "/versions")
     expect(tab.get_by_test_id("glide-cell-1-0")).to_have_text("4")
 

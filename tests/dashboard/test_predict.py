@@ -80,6 +80,42 @@ def test_a_warning_outside_the_training_data(desk, open_page):
     assert "Version 1 predicts" in [each.value for each in app.caption]
 
 
+def test_the_address_names_the_row(desk, open_page):
+    """Only what differs from the defaults; the link opens the same form with its answer, going back the defaults."""
+    app = open_page(desk, "predict", model=MODEL)
+    assert "values" not in app.query_params
+    field(app, "Weight").set_value(95.0)
+    button(app, "Predict").click().run()
+    assert app.query_params["values"] == '{"Weight":95}'
+
+    other = open_page(desk, "predict", model=MODEL, values='{"Weight":95,"CAEC":"Always"}')
+    assert (field(other, "Weight").value, field(other, "CAEC").value) == (95, "Always")
+    assert "Weight is 95 kg in the row." in texts(other)
+
+    del other.query_params["values"]
+    assert field(other.run(), "Weight").value == 80
+
+    for page in ("overview", "predict"):
+        app.query_params.clear()
+        app.switch_page(f"{page}/page.py").run()
+    assert field(app, "Weight").value == 95
+    assert app.query_params["values"] == '{"Weight":95}'
+
+
+def test_a_row_in_the_address_that_cannot_be_used(desk, open_page):
+    """One sentence, and the defaults, which are answered; the next row that is sent takes its place."""
+    app = open_page(desk, "predict", model=MODEL, values='{"Weight":9000}')
+
+    assert not app.exception
+    assert "Weight: 9000 is above 260 kg (allowed 25 to 260)\nThe form starts with the defaults instead." in texts(app)
+    assert field(app, "Weight").value == 80
+    assert "Version 1 predicts" in [each.value for each in app.caption]
+    field(app, "Weight").set_value(90.0)
+    button(app, "Predict").click().run()
+    assert "The form starts with the defaults" not in texts(app)
+    assert app.query_params["values"] == '{"Weight":90}'
+
+
 def test_two_versions_side_by_side(desk, open_page):
     """The challenger answers the same row and is marked as not approved."""
     app = open_page(desk, "predict", model=MODEL, beside="2")

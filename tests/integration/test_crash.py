@@ -111,7 +111,10 @@ def context() -> ForkServerContext:
     """Children of a process that has imported MLflow and opened no database: forking this one would copy threads."""
     forkserver = multiprocessing.get_context("forkserver")
     forkserver.set_forkserver_preload(
-        ["support.desks", "pipeline.adapters.mlflow.registry", "pipeline.adapters.ledger.sql"]
+        [
+            *("pipeline.adapters.ledger.sql", "pipeline.adapters.mlflow.registry", "mlflow"),
+            *("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"),
+        ]
     )
     return forkserver
 

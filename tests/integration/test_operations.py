@@ -8,9 +8,10 @@ import subprocess
 import sys
 import threading
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,13 +20,21 @@ from pipeline.governance.errors import SignoffError
 from pipeline.governance.policy import Actor, Established
 from pipeline.settings import ROOT, read_settings
 from support.ports import free_port
-from support.registries import copy_store, wait_for
-from support.small_desk import small_desk
+from support.registries import wait_for
+from support.small_desk import copy_behind_a_server
 
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 MODEL = "obesity_classifier"
 REASON = "Better than the champion in every class."
 GRACE = Actor("grace", Established.SELF_DECLARED)
+IN_TURN = """
+import shlex, sys
+from pipeline.cli import run
+for program, *arguments in map(shlex.split, sys.argv[1:]):
+    assert program == "signoff"
+    if code := run(arguments):
+        sys.exit(code)
+"""
 
 
 def blocks(heading: str) -> list[str]:
@@ -42,11 +51,10 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
-        small = small_desk(folder, "")
         self.environment = {
             **{name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"},
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "SIGNOFF_PARAMS": small["SIGNOFF_PARAMS"],
+            "SIGNOFF_PARAMS": str(folder / "signoff" / "params.yaml"),
             "SIGNOFF_ACTOR": "grace",
         }
         for line in self.here(blocks("Your own MLflow server")[1]).splitlines():
@@ -59,6 +67,13 @@ class Host:
     def run(self, block: str) -> "subprocess.CompletedProcess[str]":
         """Stops at the first command that fails."""
         command = ["sh", "-eu", "-c", self.here(block)]
+        return subprocess.run(
+            command, env=self.environment, cwd=self.folder, capture_output=True, text=True, check=False
+        )
+
+    def verbs(self, block: str) -> "subprocess.CompletedProcess[str]":
+        """Commands that are all `signoff`, in one process: most of what each takes is its imports."""
+        command = [sys.executable, "-c", IN_TURN, *block.splitlines()]
         return subprocess.run(
             command, env=self.environment, cwd=self.folder, capture_output=True, text=True, check=False
         )
@@ -81,39 +96,38 @@ class Host:
 
 
 @pytest.fixture(scope="module")
-def host(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Host:
+def host(demo_desk: Path, tmp_path_factory: pytest.TempPathFactory) -> Host:
     made = Host(tmp_path_factory.mktemp("srv"))
-    copy_store(template, made.folder / "mlflow")
-    (made.folder / "signoff").mkdir()
+    copy_behind_a_server(demo_desk, made.folder / "mlflow", made.folder / "signoff")
     return made
 
 
-def test_backup_and_restore(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backup_and_restore(
+    host: Host, call: Callable[..., tuple[int, Any, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A backup taken while somebody decides is restored over a ruin, and after `reconcile` the ledger verifies."""
-    for name in ("MLFLOW_TRACKING_URI", "SIGNOFF_LEDGER_URL", "SIGNOFF_PARAMS"):
+    for name in ("MLFLOW_TRACKING_URI", "SIGNOFF_LEDGER_URL", "SIGNOFF_PARAMS", "SIGNOFF_ACTOR"):
         monkeypatch.setenv(name, host.environment[name])
     with host.server():
-        filled = host.run("signoff demo")
-        assert filled.returncode == 0, filled.stderr
         with decisions():
             saved = host.run(blocks("Backup")[0])
         assert saved.returncode == 0, saved.stderr
-        assert host.run(f"signoff promote {MODEL} 2 Production --accept-warnings --reason '{REASON}'").returncode == 0
+        promoted, _, said = call("promote", MODEL, 2, "Production", "--accept-warnings", "--reason", REASON)
+        assert promoted == 0, said
     ruin(host.folder)
 
     laid_back = host.run(blocks("Restore")[0])
     assert laid_back.returncode == 0, laid_back.stderr
     with host.server():
-        host.run("signoff reconcile")
-        if host.run("signoff verify").returncode == 7:  # a decision fell between the two copies
-            assert host.run(f"signoff reconcile {MODEL} --revert --reason '{REASON}'").returncode == 0
-        verified = host.run(blocks("Restore")[1])
-        assert verified.returncode == 0, verified.stdout
-        watched = host.run(blocks("What to watch")[0])
-        assert watched.returncode == 0, watched.stdout
-        assert '"champion": 1' in host.run("signoff models --json").stdout
+        restored = host.verbs(blocks("Restore")[1])
+        if restored.returncode == 7:  # a decision fell between the two copies
+            restored = host.verbs(f"signoff reconcile {MODEL} --revert --reason '{REASON}'\n{blocks('Restore')[1]}")
+        assert restored.returncode == 0, restored.stdout + restored.stderr
+        watched = host.verbs(f"{blocks('What to watch')[0]}signoff models --json")
+        assert watched.returncode == 0, watched.stdout + watched.stderr
+        assert '"champion": 1' in watched.stdout
         upgraded = host.run(blocks("Upgrade")[0])
-        assert upgraded.returncode == 0, upgraded.stderr
+        assert upgraded.returncode == 0, upgraded.stdout + upgraded.stderr
 
 
 @contextmanager

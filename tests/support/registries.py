@@ -70,7 +70,7 @@ def copy_store(template: Path, folder: Path) -> str:
     return f"sqlite:///{folder / 'mlflow.db'}"
 
 
-def relocate(database: Path, before: Path, after: Path) -> None:
+def relocate(database: Path, before: Path | str, after: Path | str) -> None:
     """Wherever a copied database names the folder that it was copied from, it names the new one."""
     with closing(sqlite3.connect(database)) as connection, connection:
         ask = "select name, sql from sqlite_master where type = ?"
@@ -108,7 +108,7 @@ class MlflowServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        where = ["--backend-store-uri", self._database_uri, "--artifacts-destination", str(self._folder / "served")]
+        where = ["--backend-store-uri", self._database_uri, "--artifacts-destination", str(self._folder / "artifacts")]
         command = [self._python, "-m", "mlflow", "server", *where, "--host", "127.0.0.1", "--port", str(self._port)]
         environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         environment.pop("MLFLOW_TRACKING_URI", None)

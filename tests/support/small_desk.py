@@ -13,11 +13,12 @@ import yaml
 from filelock import FileLock
 
 from pipeline.settings import ROOT
-from support.registries import copy_store, relocate, template_store
+from support.registries import copy_store, execute, relocate, template_store
 
 FEW = {"n_estimators": 20, "max_iter": 20}
 LIMITS = ("smoke_seconds", "predict_seconds", "explain_seconds")  # and ten times as long on a busy machine
 HTTP_LIMITS = ("request_seconds", "body_seconds")
+SERVED = "mlflow-artifacts:"
 
 
 def small_params(candidates: Mapping[str, Any] | None = None, *, rows: int = 800) -> dict[str, Any]:
@@ -74,3 +75,17 @@ def copy_desk(filled: Path, folder: Path) -> Mapping[str, str]:
     for database in ("mlflow.db", "ledger.db"):
         relocate(folder / database, filled, folder)
     return small_desk(folder, f"sqlite:///{folder / 'mlflow.db'}")
+
+
+def copy_behind_a_server(filled: Path, registry: Path, desk: Path) -> None:
+    """A copy for `mlflow server`: its database and `artifacts` in one folder, ledger and settings in another.
+
+    Locations are those of a server that hands out the files itself: a client reaches them through it only.
+    """
+    copy_desk(filled, desk)
+    registry.mkdir(parents=True, exist_ok=True)
+    for name in ("mlflow.db", "artifacts"):
+        shutil.move(desk / name, registry / name)
+    database, before = registry / "mlflow.db", (desk / "artifacts").as_uri()
+    relocate(database, before, SERVED)
+    execute(database, "update experiments set artifact_location = ? where artifact_location = ?", f"{SERVED}/", before)

@@ -174,7 +174,7 @@ COLUMNS = {
     pa.dictionary(pa.int8(), pa.int64()): st.none() | st.sampled_from([5, 80, 2**53 + 1]),
     pa.date32(): st.none() | st.dates(),
     pa.date64(): st.dates(),
-    pa.timestamp("s"): st.none() | st.integers(-(10**11), 10**11),
+    pa.timestamp("s"): st.none() | st.integers(-62_135_596_800, 10**11),  # from the year 1, where Python's times begin
     pa.timestamp("us", tz="Europe/Berlin"): st.none() | st.datetimes(timezones=st.just(dt.UTC)),
     pa.timestamp("ns"): st.integers(-(2**63) + 1, 2**63 - 1),
     pa.time64("us"): st.times(),

@@ -141,3 +141,11 @@ def test_evidence_hands_out_what_was_parsed_and_digests_what_came() -> None:
     assert found.evaluation is found.evaluation
     assert found.evaluation.metrics["accuracy"].value == 0.93
     assert json.loads(found.text)["evaluation"] == documents["evaluation"]
+
+
+def test_a_lineage_names_the_commit_and_what_differed_from_it() -> None:
+    """Files that differed are None where that was not recorded: an empty list says that none did."""
+    found = parse_lineage({"git": {"commit": "c0ffee", "dirty": True, "changed": ["README.md"]}})
+
+    assert (found.commit, found.dirty, found.changed) == ("c0ffee", True, ("README.md",))
+    assert (parse_lineage({}).commit, parse_lineage({}).changed) == (None, None)

@@ -41,6 +41,26 @@ def test_the_text_of_an_event_is_sorted_json_and_reads_back() -> None:
     assert Event.from_body(event.body()) == event
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"reason":"r"', '"reason":{}'),
+        ('"gates":[]', '"gates":[1]'),
+        ('"gates":[]', '"gates":[{"name":"reason"}]'),
+        ('"to":"7"', '"to":7'),
+        ("00.000000Z", "00.000000"),
+    ],
+)
+def test_json_that_no_event_was_ever_written_as_is_none(before: str, after: str) -> None:
+    """A field of another type, a gate that says nothing, a slot's content that is no text, a time without a zone."""
+    body = moved(EventType.APPLIED, "7", reason="r", gates=[]).body()
+    assert Event.from_body(body).content["reason"] == "r"
+    assert before in body
+
+    with pytest.raises(TypeError):
+        Event.from_body(body.replace(before, after, 1))
+
+
 def test_nan_is_not_written() -> None:
     """A ledger that other programs cannot read is no ledger."""
     with pytest.raises(ValueError, match="not JSON compliant"):

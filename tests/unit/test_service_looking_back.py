@@ -8,11 +8,12 @@ import pytest
 from pipeline.governance.errors import (
     NotAllowed,
     NotFound,
+    StateChanged,
     Unavailable,
 )
 from pipeline.governance.history import Moment, entry, given_out_again, one_line_each
 from pipeline.governance.ledger import EventType, UnreadableEvent, iso
-from pipeline.governance.lifecycle import Move, MoveKind, Stage
+from pipeline.governance.lifecycle import Move, MoveKind, Stage, stage_move
 from support.decisions import champion, promote
 from support.desks import (
     GRACE,
@@ -81,6 +82,33 @@ class TestPagesOfTheHistory:
         line = desk.decision(2)
         assert line is not None
         assert (line[0].type, line[0].number, line[1]) == (EventType.DECIDED, 2, None)
+
+    def test_say_what_changed_since_somebody_looked(self) -> None:
+        """Of the version or a slot: who was faster, when and why; neither refusals nor what is about others."""
+        desk = build_desk()
+        champion(desk, 1)
+        review = desk.review(stage_move(MODEL, 2, Stage.STAGING))
+        assert review.newest_event == 5
+        desk.set_alias(MODEL, "canary", 2, reason=REASON, actor=GRACE)
+        promote(desk, 3, Stage.STAGING)
+        promote(desk, 2, Stage.STAGING)
+        with pytest.raises(StateChanged):
+            promote(desk, 2, Stage.PRODUCTION, expect="as it was")
+
+        slots = [change.slot for change in review.changes]
+        news = desk.changed_since(MODEL, review.newest_event, slots=slots, version=2)
+        of_slot = desk.changed_since(MODEL, review.newest_event, slots=slots, version=None)
+
+        assert [(each.number, each.type, each.version) for each in news] == [(10, "applied", 2), (6, "applied", 2)]
+        assert [each.number for each in of_slot] == [10]
+        assert desk.changed_since(MODEL, 11, slots=slots, version=2) == []
+
+    def test_are_no_obstacle_to_a_review_where_the_newest_event_is_damaged(self) -> None:
+        """Which `verify` reports."""
+        desk = build_desk()
+        desk.ledger.last = failing(desk.registry, Unavailable("the ledger's event 1 cannot be read"))  # type: ignore[method-assign]
+
+        assert desk.review(stage_move(MODEL, 2, Stage.STAGING)).newest_event == 0
 
     def test_list_an_event_that_cannot_be_read(self) -> None:
         """As what its columns say; it is about no version."""
@@ -243,3 +271,36 @@ class TestLookingBack:
         assert (applied.signature, applied.as_json()["established"]) == ("grace (self-declared)", "self_declared")
         assert applied.as_json()["created_at"] == iso(desk.version(MODEL, 1).row.created_at)
         assert (baseline.signature, baseline.as_json()["established"]) == (None, None)
+
+    def test_the_record_says_which_models_it_knows_and_which_numbers_came_again(self) -> None:
+        """Of one model, or of all; a ledger in memory has no tables to upgrade."""
+        desk = build_desk()
+        assert desk.recorded_models() == []
+        promote(desk, 1, Stage.STAGING)
+        registered_again(desk)
+        promote(desk, 1, Stage.STAGING)
+
+        assert desk.recorded_models() == [MODEL]
+        assert len(desk.given_out_again()) == 1
+        assert desk.given_out_again() == desk.given_out_again(MODEL)
+        assert desk.upgrade_ledger().after == "memory"
+
+    def test_checkpoints_that_are_not_there_are_said(self) -> None:
+        """What verify cannot see without them is a sentence; nothing is said of a ledger that has some."""
+        desk = build_desk()
+        desk.take_over()
+        assert desk.unprotected() == "there are no checkpoints"
+        desk.ledger.keep_checkpoint()
+        assert desk.unprotected() is None
+
+    def test_a_ledger_that_cannot_be_read_is_said_once(self) -> None:
+        """By verify, which goes on with the rest; that times and checkpoints cannot be looked at follows from it."""
+        desk = build_desk()
+        desk.take_over()
+        broken = Unavailable("the ledger's file is damaged")
+        for name in ("stamps", "unprotected", "pending", "registries"):
+            setattr(desk.ledger, name, failing(desk.registry, broken))
+        desk.ledger.problems = lambda _kept: [str(broken)]
+
+        assert [each.text for each in desk.verify()] == [str(broken)]
+        assert (desk.unprotected(), desk.set_back()) == (None, [])

@@ -41,7 +41,7 @@ MOST_NAMES = 2_000
 
 @contextmanager
 def failing(what: str) -> Iterator[None]:
-    """Whatever a stranger's model raises is its failure, SystemExit and the like among it: the process stays."""
+    """Raises whatever a stranger's model raises, also SystemExit, as its failure: the process stays."""
     try:
         yield
     except (ModelFailure, SignoffError, MemoryError):
@@ -62,7 +62,7 @@ def smoke(folder: Path, *, allowed_types: Collection[str], trust: str) -> Frame:
 
 
 def describe(cached: CachedModel) -> Frame:
-    """What can be told of a model without rows: class labels, column names, the input example as columns.
+    """What a model tells without rows: class labels, column names, the input example as columns.
 
     `names` are the columns of a table that it answers with. Raises ModelFailure where the example shows that its
     answers cannot be used.
@@ -83,7 +83,7 @@ def describe(cached: CachedModel) -> Frame:
 
 
 def _tried(cached: CachedModel) -> ModelOutput | None:
-    """The output for its input example; None where there is none that it can be asked about.
+    """The output for the input example; None where it cannot be asked about one.
 
     An example that does not fit says nothing about other rows; an answer in a form that cannot be used does.
     """
@@ -103,7 +103,7 @@ def _tried(cached: CachedModel) -> ModelOutput | None:
 
 
 def _example(loaded: LoadedModel) -> Frame:
-    """Column name to values; empty where there is no example that can be read."""
+    """The input example, values by column; empty where there is none that can be read."""
     try:
         rows = pd.DataFrame(input_example(loaded))
     except Refused:
@@ -112,18 +112,18 @@ def _example(loaded: LoadedModel) -> Frame:
 
 
 def _plain(column: pd.Series) -> list[Any]:
-    """Values as JSON has them, times as text; what it has not (NaN, infinity, bytes) is null."""
+    """The values as JSON has them, times as text; NaN, infinity and bytes become null."""
     values = [value.isoformat() if isinstance(value, pd.Timestamp) else value for value in column]
     values = [value.item() if isinstance(value, np.generic) else value for value in values]
-    kept = (str, bool, int)
+    plain = (str, bool, int)
     return [
-        value if isinstance(value, kept) or (isinstance(value, float) and np.isfinite(value)) else None
+        value if isinstance(value, plain) or (isinstance(value, float) and np.isfinite(value)) else None
         for value in values
     ]
 
 
 def _frame(cached: CachedModel, rows: Frame, arrow: bytes | None = None) -> pd.DataFrame:
-    """In the order of the columns that the model was fitted with. Raises ModelFailure for values of another dtype."""
+    """The rows in the columns that the model was fitted with. Raises ModelFailure for values of another dtype."""
     try:
         frame = _of_lists(rows) if arrow is None else frame_of(arrow, rows["dtypes"])
     except UNUSABLE as error:
@@ -132,7 +132,7 @@ def _frame(cached: CachedModel, rows: Frame, arrow: bytes | None = None) -> pd.D
 
 
 def _as_fitted(cached: CachedModel, frame: pd.DataFrame) -> pd.DataFrame:
-    """With the names and categories that it was fitted with. Raises Refused."""
+    """The rows with the names and categories that the model was fitted with. Raises Refused."""
     frame = frame.set_axis(names_of(frame.columns, cached.loaded.description.get("signature")), axis=1)
     fitted = list(getattr(cached.loaded.model, "feature_names_in_", frame.columns))
     frame = frame[fitted] if set(fitted) <= set(frame.columns) else frame
@@ -147,7 +147,7 @@ def _of_lists(rows: Frame) -> pd.DataFrame:
 
 
 def predict(cached: CachedModel, rows: Frame, arrow: bytes | None = None) -> Frame:
-    """One prediction per row; probabilities, one list per row in the order of `classes`, null where it has none.
+    """One prediction per row; probabilities in the order of `classes`, null for a row without a finite answer.
 
     Rows that came by Arrow are answered by Arrow, see arrow.encode_predictions, also where some have no finite answer.
     Raises ModelFailure, Refused.
@@ -236,7 +236,7 @@ def second_opinion(cached: CachedModel, request: Frame) -> Frame:
 
 
 def _explained(cached: CachedModel, frame: pd.DataFrame, *, sample: bool = False) -> Any:  # noqa: ANN401 (an Explanation, imported late)
-    """Raises ModelFailure, InvalidInput, Refused."""
+    """The explanation of the rows. Raises ModelFailure, InvalidInput, Refused."""
     if len(frame) > MOST_EXPLAINED_ROWS:
         raise Refused(f"at most {MOST_EXPLAINED_ROWS} rows are explained at once")
     with failing("cannot be explained"):
