@@ -38,6 +38,7 @@ def compare_page() -> None:
         pages.link_overview()
         return
     header(choice)
+    widgets.changed_outside(choice.model)
     if not choice.others:
         alone(choice)
         return

@@ -7,20 +7,26 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice, takewhile
 
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.history import (
+    OUTSIDE,
     Entry,
     GateCount,
     Moment,
+    OutsidePeriod,
     Period,
     champion_periods,
     entry,
     gate_counts,
     given_out_again,
     moment,
+    one_line_each,
+    outside_periods,
 )
 from pipeline.governance.ledger import Event, EventType, StoredEvent, Topic, UnreadableEvent, touched_versions
+from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import Ledger, PendingDecision, Registry
 from pipeline.governance.reconcile import set_back
 from pipeline.governance.standing import MOST, LedgerView
@@ -124,6 +130,9 @@ def _with_intents(
     return tuple((each, None if number is None else intents.get(number) or find(number)) for each, number in numbers)
 
 
+MOST_NEWS = 50  # events that changed_since looks at
+
+
 class RecordReader:
     """The reading half of the service that needs the ledger; the registry only says whether a model exists at all."""
 
@@ -207,6 +216,20 @@ class RecordReader:
             return None
         return self.decision(found.number) or (found, None)
 
+    def changed_since(self, model: str, sequence: int, *, slots: Collection[Slot], version: int | None) -> list[Entry]:
+        """What was recorded after an event about a version, or about one of some slots; the newest first.
+
+        One line per decision, without refusals, of the newest MOST_NEWS events.
+        """
+        events = self._ledger.page(model, without=(EventType.DENIED,))
+        later = takewhile(lambda each: each.sequence > sequence, islice(events, MOST_NEWS))
+        return [
+            each
+            for each in one_line_each([entry(stored) for stored in later])
+            if (version is not None and each.version == version)
+            or not {change.slot for change in each.changes}.isdisjoint(slots)
+        ]
+
     def event_count(self) -> int:
         """How many events the ledger holds about this registry."""
         return self._ledger.count()
@@ -236,6 +259,11 @@ class RecordReader:
     def champions(self, model: str, newest: int | None = None) -> list[Period]:
         """Who was champion when, oldest first; newest: only after so many of the newest changes."""
         return champion_periods(model, self._ledger.champions(model, newest))
+
+    def outside_periods(self, model: str, newest: int) -> list[OutsidePeriod]:
+        """When the registry had another champion than the ledger, oldest first, from so many of the newest events."""
+        found = islice(self._ledger.page(model, only=OUTSIDE), newest)
+        return outside_periods(model, [each for each in found if isinstance(each, StoredEvent)][::-1])
 
     def gate_counts(self, model: str) -> dict[tuple[int, str | None], GateCount]:
         """How the gates stood at the last decision about each version, by number and creation time."""

@@ -58,7 +58,7 @@ class Target:
     @property
     def notes(self) -> tuple[str, ...]:
         """What everybody who sees a prediction of it should know."""
-        notes = [f"{self.label}: {self.state.reason}"] if self.state.state is Trust.IN_REVIEW else []
+        notes = [f"{self.label}: {self.state.reason}"] if self.state.state in {Trust.IN_REVIEW, Trust.OUTSIDE} else []
         if self.state.mlflow_flavor:
             notes.append(f"{self.label}: was loaded by MLflow, because serving.trust is producers")
         return tuple(notes)

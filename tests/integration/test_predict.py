@@ -152,7 +152,7 @@ def test_a_champion_that_was_moved_by_another_way_does_not_serve(scorer: Scorer,
     registry.set_alias(MODEL, "champion", 2)
     with pytest.raises(OutOfBand, match="is version 2 in the registry, the ledger says version 1"):
         scorer.predict(MODEL, [ROW])
-    assert scorer.predict(f"{MODEL}/2", [ROW]).state.state is Trust.IN_REVIEW
+    assert scorer.predict(f"{MODEL}/2", [ROW]).state.state is Trust.OUTSIDE
 
 
 def test_a_model_that_the_ledger_does_not_know(registry: InMemoryRegistry, worker: Worker) -> None:
