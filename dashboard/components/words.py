@@ -29,14 +29,10 @@ PASSED, BLOCKS, WARNS, NOTED = "✓ Passed", "✕ Blocks", "! Warns", "· Noted"
 FAILED = {Mode.PREVENT: BLOCKS, Mode.WARN: WARNS, Mode.ALLOW: NOTED}
 TOLD_IN_SECONDS = 90  # above it, a duration is told in minutes
 KILO = 1024
-<<<<<<< HEAD
-LONGEST_NAME, LONGEST_COLUMN = 60, 90
-=======
 NO_STAGE = "no stage"
-LONGEST_NAME = 60
+LONGEST_NAME, LONGEST_COLUMN = 60, 90
 SMALLEST = 0.00005  # what is shown as 0.0001
 MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds
->>>>>>> main
 
 
 def when(moment: datetime | None) -> str:
