@@ -26,6 +26,11 @@ def when(moment: datetime | None) -> str:
     return NOTHING if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def exactly(moment: datetime | None) -> str:
+    """As `when`, to the second, for events; empty where the time is not known."""
+    return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def moment(text: object) -> str:
     """A time that somebody wrote in ISO 8601, in UTC; text that is no time stays as it is."""
     try:
