@@ -9,19 +9,20 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.components import tables
-from pipeline import bootstrap
+from pipeline import bootstrap, model_card
 from pipeline.comparison import performance, search
 from pipeline.comparison.intervals import Draws
 from pipeline.comparison.performance import KindDifferences, Performance
 from pipeline.comparison.rows import Rows, read_rows
 from pipeline.comparison.search import SliceSearch
 from pipeline.explanation.result import Explanation, from_npz
-from pipeline.governance.compare import Comparison
+from pipeline.governance.compare import Comparison, MetricColumn
 from pipeline.governance.documents import EVALUATION_ROWS, EXPLANATION_VALUES
 from pipeline.governance.errors import NotAllowed, StaleEvidence
 from pipeline.governance.evidence import Evidence, Recomputation
 from pipeline.governance.history import Entry, ModelOverview, OutsidePeriod, Period
 from pipeline.governance.lifecycle import CHAMPION, Move
+from pipeline.governance.metrics import is_bound
 from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.paired import Flips
 from pipeline.governance.policy import Actor, Established
@@ -29,6 +30,7 @@ from pipeline.governance.ports import ModelRecord, PendingDecision
 from pipeline.governance.record import HistoryFilter, HistoryPage
 from pipeline.governance.review import Review
 from pipeline.governance.service import GovernanceService
+from pipeline.governance.trend import Trend, TrendRecord
 from pipeline.serving import what_if
 from pipeline.serving.predictions import Explanations, Opinion, Prediction, Resolved, Target
 from pipeline.serving.scorer import Scorer
@@ -108,11 +110,37 @@ def models() -> tuple[ModelRecord, ...]:
 
 
 @fresh(most=20)
-def versions_with_metrics(model: str) -> tuple[list[str], pd.DataFrame]:
-    """Which metrics the versions table of a model shows, and the table, see tables.versions."""
-    preferred = list(dict.fromkeys([settings().evaluation.primary_metric, "accuracy", "log_loss"]))
-    names, rows = desk().telling_versions(model, preferred)
-    return names, tables.versions(rows, names, desk().gate_counts(model))
+def versions_with_metrics(
+    model: str, chosen: tuple[str, ...] = (), intervals: tuple[str, ...] = ()
+) -> tuple[list[MetricColumn], pd.DataFrame]:
+    """Which metrics the versions table of a model shows, and the table, see tables.versions.
+
+    chosen: the metrics that somebody wants to see. intervals: those whose intervals the table has too.
+    """
+    preferred = chosen or tuple(dict.fromkeys([settings().evaluation.primary_metric, "accuracy", "log_loss"]))
+    names, rows = desk().telling_versions(model, preferred, intervals)
+    columns = desk().metric_columns(rows, names)
+    return columns, tables.versions(rows, columns, desk().gate_counts(model))
+
+
+@fresh(most=20)
+def known_metrics(model: str) -> tuple[str, ...]:
+    """Those of the versions table, then the others that the newest version or the champion has."""
+    shown = metric_names(model)
+    numbers = {*versions(model)["Version"].head(1).tolist(), *([champion_of(model)] if champion_of(model) else [])}
+    found = {name for number in numbers for name in desk().version(model, number).row.metrics}
+    return tuple(dict.fromkeys([*shown, *sorted(name for name in found if not is_bound(name, found))]))
+
+
+@fresh(most=5)
+def trend_record(model: str, metric: str) -> TrendRecord:
+    return desk().trend(model, metric)
+
+
+@fresh(most=20)
+def trend(model: str, metric: str, versions: tuple[int, int] | None) -> Trend:
+    """The versions from one number to another, None: the newest."""
+    return trend_record(model, metric).shown(versions)
 
 
 @fresh()
@@ -124,6 +152,12 @@ def evidence(model: str, version: int) -> Evidence:
 def review(move: Move, recomputed: Recomputation | None) -> Review:
     """The gates of a move. recomputed: the claims of its version, where somebody had them recomputed on the page."""
     return desk().review(move, recomputed=recomputed)
+
+
+@fresh(most=20)
+def card(model: str, version: int) -> model_card.Card:
+    """The same card as `signoff card`."""
+    return model_card.describe(desk(), model, version)
 
 
 @fresh()
@@ -151,6 +185,12 @@ def given_out_again(model: str | None) -> tuple[str, ...]:
 @fresh()
 def event(sequence: int) -> Entry | None:
     return desk().event(sequence)
+
+
+@fresh()
+def decision(number: int) -> tuple[Entry, Entry | None] | None:
+    """A decision by its number, see service.decision."""
+    return desk().decision(number)
 
 
 @fresh()
@@ -339,7 +379,7 @@ def versions(model: str) -> pd.DataFrame:
 
 def metric_names(model: str) -> list[str]:
     """The metrics of the versions table, the primary one first; where a model has none of ours, those that it has."""
-    return versions_with_metrics(model)[0]
+    return [column.name for column in versions_with_metrics(model)[0]]
 
 
 def champion_of(model: str) -> int | None:

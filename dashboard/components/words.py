@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pipeline.governance.decide import Outcome
 from pipeline.governance.evidence import Metric
 from pipeline.governance.gates import GateResult
+from pipeline.governance.ledger import SlotChange
 from pipeline.governance.lifecycle import Change, Move, MoveKind, Stage
 from pipeline.governance.policy import Mode
 from pipeline.governance.text import visible
@@ -15,10 +16,18 @@ from pipeline.governance.text import visible
 NOTHING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 PLAIN = re.compile(r"[A-Za-z0-9]+([ _-][A-Za-z0-9]+)*")
+# Nothing of it is read as markdown: no brackets, marks or addresses, no list, and a colon only in a time.
+PASSAGE = re.compile(
+    r"(?![0-9]+[.)](?: |$))[A-Za-z0-9]"
+    r"(?:[A-Za-z0-9 ,.;()%=/_\N{EN DASH}\N{MINUS SIGN}\N{RIGHTWARDS ARROW}\N{GREATER-THAN OR EQUAL TO}]"
+    r"|(?<=\w)[-'](?=\w)|(?<=[0-9]):(?=[0-9]{2}\b))*"
+)
 BACKTICKS = re.compile(r"`+")
 PASSED, BLOCKS, WARNS, NOTED = "✓ Passed", "✕ Blocks", "! Warns", "· Noted"
 FAILED = {Mode.PREVENT: BLOCKS, Mode.WARN: WARNS, Mode.ALLOW: NOTED}
+TOLD_IN_SECONDS = 90  # above it, a duration is told in minutes
 KILO = 1024
+NO_STAGE = "no stage"
 LONGEST_NAME = 60
 
 
@@ -26,9 +35,9 @@ def when(moment: datetime | None) -> str:
     return NOTHING if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def exactly(moment: datetime | None) -> str:
-    """As `when`, to the second, for events; empty where the time is not known."""
-    return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+def to_the_second(moment: datetime | None) -> str:
+    """As `when`, for events, of which several may be in one minute."""
+    return NOTHING if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def moment(text: object) -> str:
@@ -71,6 +80,11 @@ def size(n_bytes: float) -> str:
     return f"{n_bytes:.1f} GB"
 
 
+def duration(seconds: float) -> str:
+    """To the second below a minute and a half, else to the minute."""
+    return f"{seconds:.0f} s" if seconds < TOLD_IN_SECONDS else f"{seconds / 60:.0f} min"
+
+
 def digest(sha256: str | None) -> str:
     return NOTHING if sha256 is None else sha256[:12]
 
@@ -95,6 +109,13 @@ def label(text: str) -> str:
     """A name for labels and headings, which are markdown: a plain one as it is, any other inside a code span."""
     shown = name(text)
     return shown.replace("_", r"\_") if PLAIN.fullmatch(shown) else code(shown)
+
+
+def passage(text: str) -> str:
+    """A cell of a table that is markdown, whole: plain words as they are, anything else inside a code span."""
+    shown = visible(text)
+    plain = not shown or (PASSAGE.fullmatch(shown) and "www." not in shown.casefold())
+    return shown.replace("_", r"\_") if plain else code(shown)
 
 
 def stage(word: str) -> str:
@@ -142,15 +163,16 @@ def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def changes(planned: Iterable[Change]) -> str:
+def changes(planned: Iterable[Change | SlotChange]) -> str:
     """What a move changes, with one line per alias or stage."""
-    return "\n".join(f"•  {_change(each)}" for each in planned if each.moves)
+    return "\n".join(f"•  {_change(each)}" for each in planned if each.expected != each.to)
 
 
-def _change(change: Change) -> str:
+def _change(change: Change | SlotChange) -> str:
     slot = visible(change.slot.name)
     if change.slot.kind == "stage":
-        return f"Version {slot} moves from {change.expected} to {change.to}."
+        before, after = (NO_STAGE if each == Stage.NONE else each for each in (change.expected, change.to))
+        return f"Version {slot} moves from {before} to {after}."
     if change.to is None:
         return f"The alias {slot} is removed from version {change.expected}."
     if change.expected is None:

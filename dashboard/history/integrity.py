@@ -7,7 +7,7 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.components import tables, widgets, words
-from dashboard.components.submit_once import drawn_key, once, renew
+from dashboard.components.signing import drawn_key, once, renew
 from pipeline.governance.errors import SignoffError
 from pipeline.governance.history import entry
 from pipeline.governance.ledger import StoredEvent

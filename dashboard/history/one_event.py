@@ -61,7 +61,7 @@ def told(line: HistoryLine) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.subheader(f"{'Decision' if decided else 'Event'} {entry.number}", anchor=False, width="content")
         st.badge(word[2:], color=history_lines.event_colours().get(word, "gray"))
-    when = f"{words.exactly(entry.at)}: " if entry.at else ""
+    when = f"{words.to_the_second(entry.at)}: " if entry.at else ""
     st.text(f"{when}{sentence(entry)}.")
     changes = changes_text(entry.type, entry.moved, most=MOST_CHANGES)
     shown = changes.split("; ") if changes else [history_lines.change(entry)]
@@ -146,7 +146,8 @@ def _summary(changed: list[str], all_facts: int) -> str:
     if not changed:
         return f"All {all_facts:,} facts are as the approver saw them."
     named = ", ".join(changed[:MOST_NAMED]) + (f" and {len(changed) - MOST_NAMED} more" if changed[MOST_NAMED:] else "")
-    return f"{len(changed):,} of {words.count(all_facts, 'fact')} {'is' if len(changed) == 1 else 'are'} different now: {named}."
+    differ = "is" if len(changed) == 1 else "are"
+    return f"{len(changed):,} of {words.count(all_facts, 'fact')} {differ} different now: {named}."
 
 
 def _facts_table(table: pd.DataFrame, alt: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Set
 import streamlit as st
 
 from dashboard import pages, session
-from dashboard.components import tables, widgets, words
+from dashboard.components import tables, trend, widgets, words
 from dashboard.components.history_lines import last_line, since
 from dashboard.components.trust import Named, trust_badge
 from pipeline.governance.history import ModelOverview
@@ -36,6 +36,7 @@ def card(model: ModelOverview, refused: Set[Named]) -> None:
     if model.outside:
         st.caption(f":material/warning: Version {model.champion} serves and is not in Production.")
     _waiting(model, refused)
+    trend.small(name)
     for each in model.pending:
         st.caption(f":material/hourglass_top: {words.sentence(pending_sentence(each))}")
     if model.last is not None:

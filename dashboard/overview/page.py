@@ -5,8 +5,8 @@ import streamlit as st
 from dashboard import session
 from dashboard.components import widgets, words
 from dashboard.components.trust import changed_box, changed_files, unusable
+from dashboard.filling import empty_registry
 from dashboard.overview import card as model_card
-from dashboard.overview.filling import empty_registry
 from pipeline.governance.history import ModelOverview
 
 CARD_PIXELS, MOST_CARDS = 420, 40

@@ -9,6 +9,7 @@ from dashboard.review import sections
 from dashboard.review.decision_form import decision_form, show_refusal
 from dashboard.review.gates import gates
 from dashboard.review.move_picker import chosen_move
+from dashboard.review.receipt import close_receipt, decided, receipt
 from pipeline.governance.evidence import Evidence
 
 
@@ -43,16 +44,21 @@ def header(evidence: Evidence) -> None:
 
 
 def decide(evidence: Evidence) -> None:
-    move = chosen_move(evidence)
+    made = decided(evidence)
+    move = chosen_move(evidence, settled=made is not None)
     if move is None:
         show_refusal(evidence.model)
-        st.caption("This version serves. Choose a move to see its gates.")
+        if made is None:
+            st.caption("This version serves. Choose a move to see its gates.")
+        else:
+            receipt(made)
         sections.gaps(evidence)
         sections.tabs(evidence, None)
         return
+    close_receipt()
     with st.spinner("Checking the gates"):
         review = sections.review(move, evidence)
-    shown, form = st.columns([7, 3], gap="medium")
+    shown, form = st.columns([3, 2], gap="medium")
     with shown:
         gates(review)
         sections.gaps(evidence)

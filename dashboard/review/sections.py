@@ -203,6 +203,7 @@ def _recomputation_key(evidence: Evidence) -> str:
 def card(evidence: Evidence) -> None:
     """The same card as `signoff card`, made when it is asked for."""
     st.caption("One page for the file: use, data, metrics with intervals, slices, explanation, limits and decisions.")
+    pages.link_card("Open the card, which the browser can print", evidence.model, evidence.version)
     name = f"version-{evidence.version}-card"
     with st.container(horizontal=True):
         for label, ending, mime, write in (

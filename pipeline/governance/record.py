@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.history import (
@@ -22,9 +22,11 @@ from pipeline.governance.history import (
     gate_counts,
     given_out_again,
     moment,
+    one_line_each,
     outside_periods,
 )
 from pipeline.governance.ledger import Event, EventType, StoredEvent, Topic, UnreadableEvent, touched_versions
+from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import Ledger, PendingDecision, Registry
 from pipeline.governance.reconcile import set_back
 from pipeline.governance.standing import MOST, LedgerView
@@ -138,6 +140,9 @@ def _with_intents(
     return tuple((each, None if number is None else intents.get(number) or find(number)) for each, number in numbers)
 
 
+MOST_NEWS = 50  # events that changed_since looks at
+
+
 class RecordReader:
     """The reading half of the service that needs the ledger; the registry only says whether a model exists at all."""
 
@@ -220,6 +225,20 @@ class RecordReader:
         if found is None:
             return None
         return self.decision(found.number) or (found, None)
+
+    def changed_since(self, model: str, sequence: int, *, slots: Collection[Slot], version: int | None) -> list[Entry]:
+        """What was recorded after an event about a version, or about one of some slots; the newest first.
+
+        One line per decision, without refusals, of the newest MOST_NEWS events.
+        """
+        events = self._ledger.page(model, without=(EventType.DENIED,))
+        later = takewhile(lambda each: each.sequence > sequence, islice(events, MOST_NEWS))
+        return [
+            each
+            for each in one_line_each([entry(stored) for stored in later])
+            if (version is not None and each.version == version)
+            or not {change.slot for change in each.changes}.isdisjoint(slots)
+        ]
 
     def event_count(self) -> int:
         """How many events the ledger holds about this registry."""

@@ -128,7 +128,7 @@ class Lazy:
 class LazyParams(Mapping[str, str]):
     """The parameters of one version; copies and pickles are plain dictionaries."""
 
-    __slots__ = ("_late", "_run")
+    __slots__ = ("_lazy", "_run")
 
     def __init__(self, lazy: Lazy, run: str | None) -> None:
         self._lazy = lazy
