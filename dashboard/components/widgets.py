@@ -1,6 +1,7 @@
 """Pieces that several pages draw."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from pipeline.governance.errors import (
 )
 from pipeline.governance.evidence import Metric
 from pipeline.governance.lifecycle import CHAMPION, Stage
+from pipeline.governance.merit import ALIKE, BETTER, WORSE, Merit
 from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.paired import CalibrationPoint, drawn_calibration_error
 from pipeline.governance.text import visible
@@ -51,6 +53,11 @@ MOST_ROWS, TABLE_PIXELS = 14, 500
 FACT_PIXELS, LONG_FACT = 230, 26
 FOUR_DIGITS, SIGNED = "%.4f", "%+.4f"
 MOST_CHANGES = 5
+VERDICTS: tuple[tuple[str, str, Colour], ...] = (
+    (BETTER, "Better in", "green"),
+    (WORSE, "Worse in", "red"),
+    (ALIKE, "Not distinguishable in", "gray"),
+)
 
 
 def guarded(draw: Callable[[], None], name: str) -> None:
@@ -163,6 +170,33 @@ def metric(found: Metric, *, border: bool = False) -> None:
         border=border,
         height="stretch",
     )
+
+
+def verdict_badges(found: Merit, *, short: bool = False) -> list[str]:
+    """How many metrics have each verdict, as markdown of our own words. short: without verdicts that none has."""
+    if found.primary is None:
+        return [":orange-badge[Not comparable]"]
+    counts = ((word, colour, len(found.metrics(verdict))) for verdict, word, colour in VERDICTS)
+    of = f" of {len(found.differences)}" if short else ""
+    return [f":{colour if n else 'gray'}-badge[{word} {n}{of}]" for word, colour, n in counts if n or not short]
+
+
+def cost_badges(found: Merit) -> list[str]:
+    """Latency and size beside the other version's, as markdown; what one of the two does not record is left out."""
+    shown = []
+    if latency := found.latency:
+        colour = "gray" if not latency.differs else "red" if latency.times > 1 else "green"
+        shown.append(f":{colour}-badge[{latency.phrase('slower', 'faster') or 'about as fast'}]")
+    if found.size and (size := found.size.phrase("larger", "smaller")):
+        shown.append(f":gray-badge[{size}]")
+    return shown
+
+
+@st.fragment(run_every=1)
+def redraw_when_done(looks: Sequence["Future[Any]"]) -> None:
+    """Draws the page anew when all of these have ended. To be called while they have not: it looks every second."""
+    if all(look.done() for look in looks):
+        st.rerun()
 
 
 def facts(pairs: Mapping[str, object]) -> None:
