@@ -23,7 +23,7 @@ def _started() -> "list[subprocess.Popen[bytes]]":
 
 
 def empty_registry() -> None:
-    st.subheader("The registry is empty", anchor=False)
+    st.header("The registry is empty", anchor=False)
     st.text(
         "A training pipeline registers versions; here they are reviewed and signed. To see how that looks, fill the\n"
         "registry with the demo: it trains every candidate of params.yaml on sample data, registers a version for\n"

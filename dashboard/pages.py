@@ -29,6 +29,8 @@ SECTIONS = {
     ],
 }
 HIDDEN = {CARD}  # in the sidebar: the review of a version leads there
+TAB = "tab"  # of a session: the address of a page, and what the tab of the browser says on it
+UNTITLED = "untitled"  # of a session: the title of a page that has not drawn its heading yet
 PAGES = "pages"  # of a session, by file: to make them anew in each run took a tenth of it
 
 
@@ -62,49 +64,71 @@ def page(file: str) -> Page:
     return found
 
 
+def tab_title(page: Page) -> str:
+    """What the tab of the browser says until the page is drawn: what it said before, so that no rerun flickers."""
+    of, before = st.session_state.get(TAB, ("", ""))
+    text = before if of == page.url_path else f"{page.title} · Signoff"
+    st.session_state[TAB], st.session_state[UNTITLED] = (page.url_path, text), page.title
+    return text
+
+
+def name_tab(text: str) -> None:
+    """Says in the tab of the browser what the page is about. text: plain, with nothing invisible in it."""
+    of, before = st.session_state.get(TAB, ("", ""))
+    if (now := f"{text} · Signoff") != before:
+        st.set_page_config(page_title=now)
+    st.session_state[TAB] = (of, now)
+    st.session_state.pop(UNTITLED, None)
+
+
+def _as_link(label: str) -> str:
+    """Streamlit draws a link to a page in the colour of text; ours have the colour of links. label: our own words."""
+    return f":blue[{label}]"
+
+
 def link_review(label: str, model: str, version: int, **more: str) -> None:
     """more: such as the move, as `to`."""
     named = {"model": model, "version": str(version), **more}
-    st.page_link(page(REVIEW), label=label, icon=":material/fact_check:", query_params=named)
+    st.page_link(page(REVIEW), label=_as_link(label), icon=":material/fact_check:", query_params=named)
 
 
 def link_compare(label: str, model: str, versions: Iterable[int], *, tip: str | None = None) -> None:
     """The first is the reference."""
     named = {"model": model, "versions": ",".join(map(str, versions))}
-    st.page_link(page(COMPARE), label=label, icon=":material/compare_arrows:", query_params=named, help=tip)
+    st.page_link(page(COMPARE), label=_as_link(label), icon=":material/compare_arrows:", query_params=named, help=tip)
 
 
 def link_explain(label: str, model: str, version: int, **more: str) -> None:
     named = {"model": model, "version": str(version), **more}
-    st.page_link(page(EXPLAIN), label=label, icon=":material/bar_chart:", query_params=named)
+    st.page_link(page(EXPLAIN), label=_as_link(label), icon=":material/bar_chart:", query_params=named)
 
 
 def link_predict(label: str, model: str, version: int) -> None:
     named = {"model": model, "version": str(version)}
-    st.page_link(page(PREDICT), label=label, icon=":material/calculate:", query_params=named)
+    st.page_link(page(PREDICT), label=_as_link(label), icon=":material/calculate:", query_params=named)
 
 
 def link_card(label: str, model: str, version: int) -> None:
     named = {"model": model, "version": str(version)}
-    st.page_link(page(CARD), label=label, icon=":material/description:", query_params=named)
+    st.page_link(page(CARD), label=_as_link(label), icon=":material/description:", query_params=named)
 
 
 def link_history(label: str, model: str) -> None:
     """model: empty for that of the whole registry."""
     named = {"model": model} if model else None
-    st.page_link(page(HISTORY), label=label, icon=":material/history:", query_params=named)
+    st.page_link(page(HISTORY), label=_as_link(label), icon=":material/history:", query_params=named)
 
 
 def link_event(label: str, model: str, number: int) -> None:
     """number: of a decision or another event, as the history has it."""
     named = {"model": model, "event": str(number)}
-    st.page_link(page(HISTORY), label=label, icon=":material/history:", query_params=named)
+    st.page_link(page(HISTORY), label=_as_link(label), icon=":material/history:", query_params=named)
 
 
 def link_versions(label: str, model: str, **more: str) -> None:
     named = {"model": model, **more} if model else None
-    st.page_link(page(VERSIONS), label=label, icon=":material/view_list:", query_params=named)
+    st.page_link(page(VERSIONS), label=_as_link(label), icon=":material/view_list:", query_params=named)
 
 
 def link_overview() -> None:
-    st.page_link(page(OVERVIEW), label="Overview", icon=":material/dashboard:")
+    st.page_link(page(OVERVIEW), label=_as_link("Overview"), icon=":material/dashboard:")

@@ -11,9 +11,9 @@ from pipeline.governance.policy import signature
 
 ICON = pages.icon()
 
-st.set_page_config(page_title="Signoff", page_icon=ICON, layout="wide")
-st.logo(ICON, size="large")
 page = st.navigation(pages.navigation())
+st.set_page_config(page_title=pages.tab_title(page), page_icon=ICON, layout="wide")
+st.logo(ICON, size="large")
 
 
 def sidebar() -> None:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dashboard import pages, session
-from dashboard.components import charts, explanation_charts, picker, words
+from dashboard.components import charts, explanation_charts, picker, widgets, words
 from pipeline import model_card
 from pipeline.governance.evidence import Metric
 from pipeline.governance.text import visible
@@ -23,7 +23,7 @@ IN_GROUPS = r"\1 \2 \3 \4"  # so that it wraps
 def card_page() -> None:
     picked = picker.picked_version()
     if picked is None:
-        st.title("Model card", anchor=False)
+        widgets.title("Model card")
         st.info("There is no version yet. The overview says how to fill the registry.")
         pages.link_overview()
         return
@@ -43,11 +43,11 @@ def header(card: Card, model: str, version: int) -> None:
                 name, partial(write, card), f"version-{version}-card.{ending}", mime, icon=":material/download:",
                 on_click="ignore", help="The whole card as one file. The browser can also print this page",
             )  # fmt: skip
-    st.title(f"Model card of {words.label(model)}, version {version}", anchor=False)
+    widgets.title(f"Model card of version {version}", model)
 
 
 def draw(section: Section) -> None:
-    st.subheader(section.title, anchor=False)
+    st.header(section.title, anchor=False)
     if section.sentences:
         st.text("\n".join(map(visible, section.sentences)))
     if section.chart:

@@ -22,7 +22,7 @@ def flipped_row(comparison: Comparison, flip: Flip) -> None:
     """What each version predicts for the row, and in which columns their reasons differ, explained live by both."""
     names = tables.heads(comparison)
     with st.container(gap="xxsmall"):
-        st.subheader(f"Row {flip.row}: why the two differ", anchor=False)
+        st.header(f"Row {flip.row}: why the two differ", anchor=False)
         a, b = _prediction(names[0], flip.a, flip.a_probability), _prediction(names[1], flip.b, flip.b_probability)
         st.text(f"Actual {visible(str(flip.actual))}. {a} {b}")
     with st.spinner("Explaining the row with both versions"):
@@ -71,7 +71,7 @@ def _reasons(comparison: Comparison, flip: Flip, found: tuple[Explanations, Expl
     with left:
         _difference(comparison, found, chosen)
     with right:
-        st.subheader("In words", anchor=False)
+        st.header("In words", anchor=False)
         reasons = contrasts((sides[1], sides[0]), found[1].rows[0], chosen, units=schema.units, labels=schema.labels)
         st.text(
             "\n".join(f"•  {visible(each)}" for each in reasons) or "No column moves it noticeably in either version."

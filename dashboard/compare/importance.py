@@ -51,7 +51,7 @@ def importances(comparison: Comparison) -> None:
 
 def _difference(comparison: Comparison) -> None:
     """On probability and by one method: from the summaries where both are, else computed when somebody asks."""
-    st.subheader("Difference on probability", anchor=False)
+    st.header("Difference on probability", anchor=False)
     if comparison.paired is None:
         st.caption("The difference is known on the same rows only.")
         return

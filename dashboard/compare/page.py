@@ -34,7 +34,7 @@ SECTIONS: Mapping[str, Callable[[Comparison], None]] = {
 def compare_page() -> None:
     choice = compare_picker.picked_versions()
     if choice is None:
-        st.title("Compare", anchor=False)
+        widgets.title("Compare")
         st.info("There are no versions to compare yet. The overview says how to fill the registry.")
         pages.link_overview()
         return
@@ -51,7 +51,7 @@ def compare_page() -> None:
 
 def header(choice: ComparedVersions) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        st.title("Compare", width="content", anchor=False)
+        widgets.title(_compared(choice), choice.model, width="content")
         with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
             compare_picker.fields(choice)
             pages.link_versions("All versions", choice.model)
@@ -59,9 +59,14 @@ def header(choice: ComparedVersions) -> None:
         st.caption(f"The address names {choice.left_out:,} more; {compare_picker.MOST_OTHERS} are compared at once.")
 
 
+def _compared(choice: ComparedVersions) -> str:
+    *others, last = map(str, (choice.reference, *choice.others))
+    return f"Compare versions {', '.join(others)} and {last}" if others else f"Compare version {last}"
+
+
 def alone(choice: ComparedVersions) -> None:
     champion = session.champion_of(choice.model)
-    st.subheader("One version is not enough", anchor=False)
+    st.header("One version is not enough", anchor=False)
     if len(session.versions(choice.model)) == 1:
         st.caption(f"The model has only version {choice.reference}. A comparison needs two.")
         return

@@ -34,7 +34,7 @@ def _side(evidence: Evidence) -> Side | None:
 
 
 def _curves(comparison: Comparison, sides: tuple[Side, Side], differences: tuple[MetricDifference, ...]) -> None:
-    st.subheader("Precision and recall", anchor=False)
+    st.header("Precision and recall", anchor=False)
     classes = [each.slice for each in differences]
     chosen = st.segmented_control(
         "Class that is looked for", classes, default=classes[-1], format_func=words.label, required=True,
@@ -52,7 +52,7 @@ def _curves(comparison: Comparison, sides: tuple[Side, Side], differences: tuple
 
 
 def _ranges(comparison: Comparison, differences: tuple[MetricDifference, ...]) -> None:
-    st.subheader("Mean absolute error by range", anchor=False)
+    st.header("Mean absolute error by range", anchor=False)
     rows = [MetricRow.compared(each, each.slice) for each in differences]
     figure = compare_charts.differences(rows, minus(comparison), dark=dark())
     st.plotly_chart(figure, config=charts.PLAIN, alt="Difference of the mean absolute error by range")
@@ -62,7 +62,7 @@ def _ranges(comparison: Comparison, differences: tuple[MetricDifference, ...]) -
 
 def _worse(found: SliceSearch, comparison: Comparison) -> None:
     a, b = tables.heads(comparison)
-    st.subheader(f"Where {b.lower()} is worse than {a.lower()}", anchor=False)
+    st.header(f"Where {b.lower()} is worse than {a.lower()}", anchor=False)
     measure = "Accuracy" if found.metric == "accuracy" else "Mean absolute error"
     labels = comparison.b.feature_schema.labels
     widgets.found_slices(found, (f"{b}, {measure.lower()}", f"{a}, {measure.lower()}"), labels)

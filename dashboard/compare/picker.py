@@ -7,7 +7,7 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.components import words
-from dashboard.components.picker import LAST_MODEL, MODEL, models_with_versions, picked_model, version_numbers
+from dashboard.components.picker import LAST_MODEL, MODEL, address, models_with_versions, picked_model, version_numbers
 from pipeline.governance.errors import NotFound
 
 VERSIONS = "versions"
@@ -88,7 +88,7 @@ def _last(model: str) -> str:
 def _remember(choice: ComparedVersions) -> None:
     """Writes the choice to the address, which can be shared, to the session for the next visit, and to the fields."""
     versions = (choice.reference, *choice.others)
-    st.query_params[MODEL], st.query_params[VERSIONS] = choice.model, in_address(versions)
+    address(model=choice.model, versions=in_address(versions))
     st.session_state[LAST_MODEL], st.session_state[LAST_COMPARED] = choice.model, (choice.model, versions)
     st.session_state[PICK_MODEL], st.session_state[PICK_REFERENCE] = choice.model, choice.reference
     st.session_state[PICK_OTHERS] = list(choice.others)

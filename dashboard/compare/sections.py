@@ -78,11 +78,11 @@ def classes(comparison: Comparison) -> None:
         st.caption("Numbers are predicted, so there are no classes.")
         _slices(comparison, "Mean absolute error")
         return
-    st.subheader("Recall per class", anchor=False)
+    st.header("Recall per class", anchor=False)
     _count_badges(comparison.classes)
     frame = tables.metric_rows("Class", comparison.classes, tables.heads(comparison))
     metrics_table(frame, comparison, "Recall per class with difference, interval, n and verdict")
-    st.subheader("Confusion, difference", anchor=False)
+    st.header("Confusion, difference", anchor=False)
     figure = compare_charts.confusion_difference(paired.confusions, dark=dark())
     st.plotly_chart(figure, config=charts.PLAIN, alt="Confusion counts: version compared minus reference")
     st.caption(f"Rows of {minus(comparison).lower()}. Blue: more right or fewer mistakes. Orange: worse.")
@@ -90,7 +90,7 @@ def classes(comparison: Comparison) -> None:
 
 
 def _slices(comparison: Comparison, metric: str) -> None:
-    st.subheader(f"{metric} per slice", anchor=False)
+    st.header(f"{metric} per slice", anchor=False)
     _count_badges(comparison.slices)
     frame = tables.metric_rows("Slice", tables.worst_first(comparison.slices), tables.heads(comparison))
     metrics_table(frame, comparison, f"{metric} per slice with difference, interval, n and verdict")
@@ -126,7 +126,7 @@ def different(comparison: Comparison) -> None:
     only = st.toggle("Differences only", value=True, key="only", bind="query-params")
     for section, attribute in tables.SECTIONS.items():
         found: Differences = getattr(comparison, attribute)
-        st.subheader(section, anchor=False)
+        st.header(section, anchor=False)
         n = len(found.different)
         st.caption(f"{words.count(n, 'difference') if n else 'No differences'}, {found.equal:,} equal.")
         frame = tables.differences(comparison, section, only=only)
@@ -148,7 +148,7 @@ def _side(evidence: Evidence, role: str) -> None:
         widgets.state_badges(content["stage"], content["aliases"])
         trust_badge(evidence.model, evidence.version)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(f"Version {evidence.version}", anchor=False, width="content")
+        st.header(f"Version {evidence.version}", anchor=False, width="content")
         pages.link_review("Review", evidence.model, evidence.version)
     kind = words.name(str(content["tags"].get("model_type") or tables.flavor(evidence)))
     st.text(f"{kind}, registered {words.moment(content['created_at'])}")

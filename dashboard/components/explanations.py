@@ -58,7 +58,7 @@ def why(document: Mapping[str, Any], row: Row, class_name: str, *, schema: Featu
     with left:
         st.plotly_chart(figure, config=charts.PLAIN, alt="From nothing known to the output, column by column")
     with right:
-        st.subheader("In words", anchor=False)
+        st.header("In words", anchor=False)
         reasons = sentences(document, row, class_name, units=schema.units, labels=schema.labels)
         what = "the output" if is_number else "this class"
         st.text("\n".join(f"•  {visible(each)}" for each in reasons) or f"No column moves {what} noticeably.")

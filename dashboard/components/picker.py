@@ -70,9 +70,15 @@ def reference_first(model: str, versions: Iterable[int]) -> list[int]:
     return sorted(versions, key=lambda version: (version != champion, version))
 
 
+def address(**named: str) -> None:
+    """Writes these to the address, all at once: each write that changes it is one step of the browser's history."""
+    if any(st.query_params.get(key) != value for key, value in named.items()):
+        st.query_params.update(named)
+
+
 def _remember(model: str, version: int) -> None:
     """Writes the choice to the address, which can be shared, to the session for the next page, and to the fields."""
-    st.query_params[MODEL], st.query_params[VERSION] = model, str(version)
+    address(model=model, version=str(version))
     st.session_state[LAST_MODEL], st.session_state[LAST_VERSION] = model, version
     st.session_state["pick_model"], st.session_state["pick_version"] = model, version
 

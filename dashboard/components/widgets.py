@@ -60,6 +60,13 @@ VERDICTS: tuple[tuple[str, str, Colour], ...] = (
 )
 
 
+def title(text: str, model: str = "", *, width: Literal["stretch", "content"] = "stretch") -> None:
+    """The heading of a page, which is also what the tab of the browser says. text: our own words, before the model."""
+    of = " of " if model else ""
+    pages.name_tab(f"{text}{of}{words.name(model)}")
+    st.title(f"{text}{of}{words.label(model) if model else ''}", width=width, anchor=False)
+
+
 def guarded(draw: Callable[[], None], name: str) -> None:
     """Draws; a refusal or a failure becomes one sentence on the page, never a traceback. name: of this part of it."""
     try:
@@ -69,6 +76,8 @@ def guarded(draw: Callable[[], None], name: str) -> None:
 
 
 def failure(error: SignoffError, name: str) -> None:
+    if untitled := st.session_state.get(pages.UNTITLED):
+        title(untitled)
     text = "\n".join(error.sentences) if isinstance(error, InvalidRows) else str(error)
     with message(title_of(error), text, colour="red" if isinstance(error, IntegrityFailure) else "orange"):
         if isinstance(error, NotFound):

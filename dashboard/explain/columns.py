@@ -70,7 +70,7 @@ def columns(target: Target) -> None:
     explained_by(summary)
     left, right = st.columns(2, gap="medium")
     with left:
-        st.subheader("Which columns matter", anchor=False)
+        st.header("Which columns matter", anchor=False)
         figure = explanation_charts.importance({name: shares[name] for name in order}, scale, labels)
         st.plotly_chart(figure, config=charts.PLAIN, alt="Mean absolute effect of each column")
         if len(shares) > 1:
@@ -83,7 +83,7 @@ def _effects(evidence: Evidence, scale: str, beside: DeltaGenerator) -> None:
     stored, rows = stored_explanation(evidence), session.evaluation_rows(evidence.model, evidence.version)
     classes, labels = list(stored.explanation.classes), evidence.feature_schema.labels
     with beside:
-        st.subheader("How they matter", anchor=False)
+        st.header("How they matter", anchor=False)
         chosen = st.selectbox("Class", classes_of(classes, evidence), key="of", bind="query-params",
                               format_func=words.name, width=260)  # fmt: skip
         effects = stored.explanation.values[:, :, classes.index(chosen)]
@@ -94,7 +94,7 @@ def _effects(evidence: Evidence, scale: str, beside: DeltaGenerator) -> None:
         figure = explanation_charts.beeswarm(effects, values, title, labels=labels, dark=dark)
         st.plotly_chart(figure, config=charts.PLAIN, alt="Effect of each column on the class, one dot per row")
         st.caption(f"One dot per row, {len(effects):,} rows. Grey: text, which has no order.")
-    st.subheader("One column", anchor=False)
+    st.header("One column", anchor=False)
     order = np.abs(effects).mean(axis=0).argsort()[::-1]
     names = [stored.explanation.columns[each] for each in order]
     called = partial(words.column, labels=labels)

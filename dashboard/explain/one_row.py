@@ -134,7 +134,7 @@ def _rows_table(rows: Rows, numbers: list[int], key: str, *, labels: Mapping[str
 def _explain_evaluation_row(target: Target, rows: Rows, number: int) -> None:
     row: Row = {name: _plain(values[number]) for name, values in rows.inputs.items()}
     with st.container(gap="xxsmall"):
-        st.subheader(f"Row {number}", anchor=False)
+        st.header(f"Row {number}", anchor=False)
         st.text(f"Actual {visible(str(rows.actual[number]))}, predicted {visible(str(rows.predicted[number]))}")
     if target.state.usable:
         _explain_live(target, {name: value for name, value in row.items() if name in input_schema(target).names})

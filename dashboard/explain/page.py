@@ -9,7 +9,6 @@ from dashboard.components import picker, widgets
 from dashboard.components.trust import state_line
 from dashboard.explain.columns import columns
 from dashboard.explain.one_row import ROW, one_row
-from pipeline.governance.evidence import Evidence
 from pipeline.serving.predictions import Target
 from pipeline.serving.trust import Trust
 
@@ -19,11 +18,11 @@ TABS = COLUMNS, ONE_ROW = "Columns", "One row"
 def explain_page() -> None:
     picked = picker.picked_version()
     if picked is None:
-        st.title("Explain", anchor=False)
+        widgets.title("Explain")
         st.info("There is no version to explain yet. The overview says how to fill the registry.")
         pages.link_overview()
         return
-    header(session.evidence(*picked))
+    header(*picked)
     widgets.changed_outside(picked[0])
     with st.spinner("Loading the version"):
         target = session.target(*picked)
@@ -32,16 +31,17 @@ def explain_page() -> None:
         sections(target)
 
 
-def header(evidence: Evidence) -> None:
-    content = evidence.content
+def header(model: str, version: int) -> None:
+    """Draws the heading before it reads the version."""
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         with st.container(horizontal=True, vertical_alignment="center", width="content"):
-            st.title(f"Explain version {evidence.version}", width="content", anchor=False)
-            widgets.state_badges(content["stage"], content["aliases"])
+            widgets.title(f"Explain version {version}", model, width="content")
+            evidence = session.evidence(model, version)
+            widgets.state_badges(evidence.content["stage"], evidence.content["aliases"])
         with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
-            picker.fields(evidence.model)
-            pages.link_predict("Predict", evidence.model, evidence.version)
-            pages.link_review("Review", evidence.model, evidence.version)
+            picker.fields(model)
+            pages.link_predict("Predict", model, version)
+            pages.link_review("Review", model, version)
 
 
 def sections(target: Target) -> None:

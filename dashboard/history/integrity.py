@@ -20,7 +20,7 @@ VERIFIED, FAILED = "verified", "failed"  # keys of the session: what the last cl
 
 def integrity(model: str | None) -> None:
     service = session.desk()  # the export is made at a click, in a thread that belongs to no page
-    st.subheader("Integrity and export", anchor=False)
+    st.header("Integrity and export", anchor=False)
     may_write = widgets.writes_notice()
     with st.container(horizontal=True):
         st.button("Verify", icon=":material/verified:", on_click=_attempt, args=(_verify,))

@@ -59,7 +59,7 @@ def told(line: HistoryLine) -> None:
     decided = line.intent is not None or entry.type is EventType.DECIDED
     word = history_lines.event_word(entry)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.subheader(f"{'Decision' if decided else 'Event'} {entry.number}", anchor=False, width="content")
+        st.header(f"{'Decision' if decided else 'Event'} {entry.number}", anchor=False, width="content")
         st.badge(word[2:], color=history_lines.event_colours().get(word, "gray"))
     when = f"{words.to_the_second(entry.at)}: " if entry.at else ""
     st.text(f"{when}{sentence(entry)}.")

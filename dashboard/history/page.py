@@ -16,8 +16,13 @@ ALL = "All models"
 
 
 def history_page() -> None:
-    st.title("History", anchor=False)
-    model = chosen_model()
+    asked, place = st.query_params.get("model"), st.empty()
+    with place:
+        widgets.title("History", asked or "all models")
+    model = chosen_model(asked)
+    if asked and model is None:
+        with place:
+            widgets.title("History", "all models")
     unfinished(model)
     names = [model] if model else known_models()
     if not session.silence() and (moved := [each for name in names for each in session.differences(name)]):
@@ -34,7 +39,7 @@ def history_page() -> None:
     if selected is not None:
         widgets.guarded(lambda: event_in_full(selected), "event")
     if model is not None:
-        st.subheader("Champion over time", anchor=False)
+        st.header("Champion over time", anchor=False)
         widgets.guarded(lambda: champions_over_time(model), "champions")
     integrity(model)
 
@@ -56,10 +61,9 @@ def unfinished(model: str | None) -> None:
         widgets.message(words.count(len(pending), "decision") + " pending", text, colour="blue")
 
 
-def chosen_model() -> str | None:
-    """The model that the address names; None for all models."""
+def chosen_model(asked: str | None) -> str | None:
+    """The model that the address names, if it is known; None for all models."""
     names = known_models()
-    asked = st.query_params.get("model")
     st.session_state["history_model"] = asked if asked in names else ALL
     if asked is not None and asked not in names:
         st.info("Neither the registry nor the ledger knows the model of this address. All models are shown.")

@@ -24,7 +24,7 @@ def card(model: ModelOverview, found: Waiting | None, refused: Set[Named]) -> No
     """Draws the tile. found: who waits in order of merit, None while that is looked for. refused: see waiting.draw."""
     name = model.record.name
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(words.label(name), anchor=False, width="content")
+        st.header(words.label(name), anchor=False, width="content")
         for stage, versions in model.stages.items():
             if versions:
                 st.badge(f"{words.stage(stage.value)} {versions:,}", color=widgets.STAGE_COLOURS[stage])

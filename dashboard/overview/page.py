@@ -16,7 +16,7 @@ CARD_PIXELS, MOST_CARDS = 420, 40
 
 
 def overview_page() -> None:
-    st.title("Overview", anchor=False)
+    widgets.title("Overview")
     models = sorted(session.overview(), key=model_card.urgency)
     lost()
     if not any(model.record.versions for model in models):

@@ -53,7 +53,7 @@ def _answer(target: Target, row: CheckedRow, found: dict[str, Prediction]) -> No
         is_number = isinstance(prediction.value, int | float) and not isinstance(prediction.value, bool)
         text = in_words(prediction.value)
         # The name of a class is text from the model, made safe for a heading.
-        st.subheader(text if is_number else words.label(text), anchor=False)
+        st.header(text if is_number else words.label(text), anchor=False)
         st.caption(f"From the files {words.digest(target.digest)}")
 
 
@@ -61,7 +61,7 @@ def _reasons(target: Target, row: CheckedRow) -> None:
     model, version = target.resolved.model, target.resolved.version
     found = session.explained(model, version, target.digest, row=as_pairs(row.values))
     top, scale = found.top_class(), found.documents[0]["scale"]
-    st.subheader(f"Why version {version} says so", anchor=False)
+    st.header(f"Why version {version} says so", anchor=False)
     sentences = found.sentences(class_name=top)
     st.text("\n".join(f"•  {visible(each)}" for each in sentences) or "No column moves the prediction noticeably.")
     sum_check(found.documents[0], found.tolerance, adds_up=found.adds_up)

@@ -29,7 +29,7 @@ def against_the_truth(file: Upload, target: Target, beside: Target | None) -> No
     rows = file.scored(target).rows
     if rows is None:
         return
-    st.subheader("Against the truth", anchor=False)
+    st.header("Against the truth", anchor=False)
     column = _picked_column(target, rows)
     if column is None:
         return
@@ -141,7 +141,7 @@ def _differences(found: Sequence[MetricDifference], names: tuple[str, ...]) -> p
             names[0]: [each.incumbent for each in found],
             names[1]: [each.candidate for each in found],
             "Difference": [each.difference for each in found],
-            "Interval of the difference": [f"{each.low:+.4f} to {each.high:+.4f}" for each in found],
+            "Interval of the difference": [words.signed_interval(each.low, each.high) for each in found],
             "n": [each.n for each in found],
         }
     )

@@ -97,7 +97,7 @@ def _summary(scored: ScoredUpload, *, known: Sequence[str]) -> None:
 
 def _predictions(rows: UploadedRows) -> None:
     """How often each class was predicted; of numbers the smallest, the middle and the largest."""
-    st.subheader("Predictions", anchor=False)
+    st.header("Predictions", anchor=False)
     if counts := rows.prediction_counts:
         total = sum(counts.values())
         frame = pd.DataFrame(
@@ -121,7 +121,7 @@ def _outside(rows: UploadedRows, count: int) -> None:
     """Which rows hold a value outside the training data, and in which column."""
     if not rows.outside:
         return
-    st.subheader("Outside the training data", anchor=False)
+    st.header("Outside the training data", anchor=False)
     listed = len({each.row for each in rows.outside})
     more = f", of which {listed:,} are listed" if listed < count else ""
     st.caption(f"{words.count(count, 'row')}{more}. They are predicted all the same: take those with care. {NUMBERED}")
@@ -141,7 +141,7 @@ def _without_place(problem: Problem) -> str:
 
 
 def _preview(rows: UploadedRows, scored: int) -> None:
-    st.subheader("First rows", anchor=False)
+    st.header("First rows", anchor=False)
     head = rows.head.to_pandas()
     predicted = [name for name in head.columns if name.startswith("prediction")]
     frame = head[[*predicted, *(name for name in head.columns if name not in predicted)]].rename(columns=tables.cell)

@@ -22,7 +22,7 @@ ONE_ROW, FILE = "One row", "File of rows"
 def predict_page() -> None:
     choice = predict_picker.picked()
     if choice is None:
-        st.title("Predict", anchor=False)
+        widgets.title("Predict")
         st.info("There is no version to ask yet. The overview says how to fill the registry.")
         pages.link_overview()
         return
@@ -33,7 +33,7 @@ def predict_page() -> None:
 
 def header(choice: PredictingVersion) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        st.title("Predict", width="content", anchor=False)
+        widgets.title(f"Predict with version {choice.version}", choice.model, width="content")
         with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
             predict_picker.fields(choice)
             pages.link_explain("Explain", choice.model, choice.version)
@@ -70,9 +70,9 @@ def one_row(targets: list[Target]) -> None:
             return
         outside(row)
         answers(row, targets)
-    st.subheader("What if", anchor=False)
+    st.header("What if", anchor=False)
     moved(row, targets[0])
-    st.subheader("Smallest change to another class", anchor=False)
+    st.header("Smallest change to another class", anchor=False)
     changed(row, targets[0])
 
 

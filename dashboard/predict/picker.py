@@ -10,6 +10,7 @@ from dashboard.components.picker import (
     LAST_MODEL,
     MODEL,
     VERSION,
+    address,
     models_with_versions,
     picked_model,
     version_numbers,
@@ -69,7 +70,7 @@ def _number(model: str, text: str) -> int:
 
 
 def _remember(choice: PredictingVersion) -> None:
-    st.query_params[MODEL] = choice.model
+    address(model=choice.model)
     st.session_state[LAST_MODEL] = st.session_state[PICK_MODEL] = choice.model
     st.session_state[PICK_VERSION], st.session_state[PICK_BESIDE] = choice.asked, choice.beside
 

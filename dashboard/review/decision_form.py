@@ -57,7 +57,7 @@ class Refusal:
 def decision_form(review: Review) -> None:
     draft = drafted(review, drawn_key(form_of(review.move)))
     with st.container(border=True, key="decision"):
-        st.subheader("Decision", anchor=False)
+        st.header("Decision", anchor=False)
         st.caption("What will change")
         st.text(words.changes(review.changes) or "Nothing.")
         show_refusal(draft.move.model, draft)

@@ -56,7 +56,7 @@ def _choice(evidence: Evidence, back: Move | None, *, settled: bool) -> str | No
     choice = st.segmented_control(
         "Move to", options, default=asked if asked in options else first, required=first is not None, key=key, wrap=True
     )
-    if choice == first or choice is None:
+    if choice is None or (choice == first and asked != choice):  # as it is asked for it stays: no step of its own
         st.query_params.pop(TO, None)
     else:
         st.query_params[TO] = choice

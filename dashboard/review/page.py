@@ -18,30 +18,30 @@ from pipeline.governance.lifecycle import MoveKind
 def review_page() -> None:
     picked = picker.picked_version()
     if picked is None:
-        st.title("Review", anchor=False)
+        widgets.title("Review")
         st.info("There is no version to review yet. The overview says how to fill the registry.")
         pages.link_overview()
         return
-    evidence = session.evidence(*picked)
-    header(evidence)
+    evidence = header(*picked)
     widgets.changed_outside(evidence.model)
     widgets.guarded(lambda: decide(evidence), "decide")
 
 
-def header(evidence: Evidence) -> None:
-    content = evidence.content
+def header(model: str, version: int) -> Evidence:
+    """Draws the heading before it reads the version."""
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         with st.container(horizontal=True, vertical_alignment="center", width="content"):
-            st.title(f"Version {evidence.version}", width="content", anchor=False)
-            widgets.state_badges(content["stage"], content["aliases"])
-            trust_badge(evidence.model, evidence.version)
+            widgets.title(f"Version {version}", model, width="content")
+            evidence = session.evidence(model, version)
+            widgets.state_badges(evidence.content["stage"], evidence.content["aliases"])
+            trust_badge(model, version)
         with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
-            picker.fields(evidence.model)
-            champion = session.champion_of(evidence.model)
-            if champion not in (None, evidence.version):
-                versions = [champion, evidence.version]
-                pages.link_compare("Compare", evidence.model, versions, tip="With the champion")
-            pages.link_history("History", evidence.model)
+            picker.fields(model)
+            champion = session.champion_of(model)
+            if champion not in (None, version):
+                pages.link_compare("Compare", model, [champion, version], tip="With the champion")
+            pages.link_history("History", model)
+    return evidence
 
 
 def decide(evidence: Evidence) -> None:

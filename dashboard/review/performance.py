@@ -26,14 +26,14 @@ def by_kind(evidence: Evidence) -> None:
     if found.residuals is not None:
         _residuals(found.residuals, str(evidence.feature_schema.target.get("name") or "value"))
     if found.calibration is not None:
-        st.subheader("Calibration", anchor=False)
+        st.header("Calibration", anchor=False)
         name, error = f"Version {evidence.version}", evidence.metric("calibration_error")
         widgets.calibration({name: found.calibration}, {name: error.value if error else None})
     _weak(session.weak_slices(evidence.model, evidence.version, digest), evidence)
 
 
 def _curves(curves: tuple[PrecisionRecall, ...]) -> None:
-    st.subheader("Precision and recall", anchor=False)
+    st.header("Precision and recall", anchor=False)
     figure = charts.precision_recall({words.name(each.class_name): each for each in curves})
     st.plotly_chart(figure, config=charts.PLAIN, alt="Precision against recall for each of the two classes")
     lines = [
@@ -45,7 +45,7 @@ def _curves(curves: tuple[PrecisionRecall, ...]) -> None:
 
 
 def _residuals(found: Residuals, target: str) -> None:
-    st.subheader("Errors by range", anchor=False)
+    st.header("Errors by range", anchor=False)
     figure = charts.residuals(found, words.name(target))
     st.plotly_chart(figure, config=charts.PLAIN, alt="Predicted minus actual for each row, and the mean per range")
     columns = ("Mean absolute error", "Bias")
@@ -58,7 +58,7 @@ def _residuals(found: Residuals, target: str) -> None:
 
 
 def _weak(found: SliceSearch, evidence: Evidence) -> None:
-    st.subheader("Where this version is weaker than overall", anchor=False)
+    st.header("Where this version is weaker than overall", anchor=False)
     measure = "Accuracy" if found.metric == "accuracy" else "Mean absolute error"
     names = (f"{measure} there", f"{measure} overall")
     widgets.found_slices(found, names, evidence.feature_schema.labels)

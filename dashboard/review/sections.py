@@ -59,7 +59,7 @@ def classes(evidence: Evidence) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         if found := tables.confusion(evaluation):
-            st.subheader("Confusion", anchor=False)
+            st.header("Confusion", anchor=False)
             figure = charts.confusion(*found, dark=st.context.theme.type == "dark")
             st.plotly_chart(figure, config=charts.PLAIN, alt="Confusion matrix: true by predicted class")
     with right:
@@ -110,13 +110,13 @@ def lineage(evidence: Evidence) -> None:
         }
     )
     if report := sentences(evidence.data_report):
-        st.subheader("Data checks", anchor=False)
+        st.header("Data checks", anchor=False)
         st.text("\n".join(report))
     left, right = st.columns(2, gap="medium")
     for column, title, values in ((left, "Parameters", content["params"]), (right, "Packages", environment.packages)):
         with column:
             if values:
-                st.subheader(title, anchor=False)
+                st.header(title, anchor=False)
                 widgets.frame(tables.names_and_values(values), title)
 
 
@@ -134,12 +134,12 @@ def files(evidence: Evidence) -> None:
 def texts(evidence: Evidence) -> None:
     """As text: in markdown a description could draw an approval of its own."""
     content = evidence.content
-    st.subheader("Description", anchor=False)
+    st.header("Description", anchor=False)
     if content["description"]:
         st.text(content["description"])
     else:
         st.caption("The version has no description.")
-    st.subheader("Tags", anchor=False)
+    st.header("Tags", anchor=False)
     if content["tags"]:
         widgets.frame(tables.names_and_values(content["tags"]), "Tags")
     else:
@@ -239,7 +239,7 @@ def tabs(evidence: Evidence, review: Review | None) -> None:
 
 def _table(title: str, table: pd.DataFrame, digits: tuple[str, ...]) -> None:
     if not table.empty:
-        st.subheader(title, anchor=False)
+        st.header(title, anchor=False)
         widgets.frame(table, title, digits=digits)
 
 

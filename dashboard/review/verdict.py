@@ -26,7 +26,7 @@ def verdict(evidence: Evidence, *, goes_back: bool = False) -> None:
     goes_back: it is the version to which a rollback returns.
     """
     if goes_back:
-        st.subheader(f"Version {evidence.version}, to which a rollback returns", anchor=False)
+        st.header(f"Version {evidence.version}, to which a rollback returns", anchor=False)
     champion = session.champion_of(evidence.model)
     merit = _beside_the_champion(evidence)
     if champion is None:
@@ -58,7 +58,7 @@ def flips(review: Review) -> None:
         st.text(words.sentence(str(error)))
         return
     agreement = found.agreement
-    st.subheader("Predictions that change", anchor=False)
+    st.header("Predictions that change", anchor=False)
     gained, lost = agreement.only_b_right, agreement.only_a_right
     st.markdown(
         f"Of {agreement.n:,} rows version {back.version} predicts {agreement.flipped:,} differently: "

@@ -4,7 +4,7 @@ import streamlit as st
 
 from dashboard import pages, session
 from dashboard.components import tables, trend, trust, widgets
-from dashboard.components.picker import LAST_MODEL, picked_model, reference_first
+from dashboard.components.picker import LAST_MODEL, address, picked_model, reference_first
 from dashboard.components.words import name
 from dashboard.versions import table
 from dashboard.versions.archive import archive_form
@@ -12,15 +12,16 @@ from pipeline.governance.lifecycle import Stage
 
 
 def versions_page() -> None:
-    st.title("Versions", anchor=False)
     names = [record.name for record in session.models()]
     if not names:
+        widgets.title("Versions")
         st.info("The registry has no models. The overview says how to fill it.")
         pages.link_overview()
         return
     model = picked_model(names)
+    widgets.title("Versions", model)
     st.session_state["versions_model"] = st.session_state[LAST_MODEL] = model
-    st.query_params["model"] = model
+    address(model=model)
     st.selectbox("Model", names, key="versions_model", on_change=open_model, format_func=name, width=260)
     widgets.changed_outside(model)
     listed, drawn = st.tabs(["Table", "Trend"], key="show", on_change="rerun", bind="query-params")

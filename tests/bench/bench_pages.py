@@ -25,7 +25,7 @@ PAINTED = """
   const painted = () =>
     find('[data-testid=stApp]')?.getAttribute('data-test-script-state') === 'notRunning'
     && !find('[data-testid=stSkeleton]')
-    && (!heading || find('[data-testid=stMain] h1')?.innerText.trim() === heading)
+    && (!heading || find('[data-testid=stMain] h1')?.innerText.trim().startsWith(heading))
     && (!selector || find(selector))
     && (!text || find('[data-testid=stMain]').innerText.includes(text));
   const tick = () => {

@@ -29,7 +29,7 @@ def test_from_two_rows_to_the_flipped_ones(desk, open_tab):
     picture(tab, "compare-select")
     tab.get_by_role("link", name="Compare them").click()
 
-    expect(tab.get_by_role("heading", name="Compare", exact=True)).to_be_visible()
+    expect(tab.get_by_role("heading", name="Compare versions 1 and 2 of")).to_be_visible()
     expect(tab.get_by_text("Version 2 against version 1, on the same 240 rows:")).to_be_visible()
     expect(tab.get_by_text("McNemar's exact test of the accuracy: p ")).to_be_visible()
     assert "versions=1%2C2" in tab.url

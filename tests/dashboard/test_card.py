@@ -24,8 +24,8 @@ def test_the_card_is_a_page(open_page):
     app = open_page(desk, "card", model=MODEL, version="1")
 
     assert not app.exception
-    assert [each.value for each in app.title] == [r"Model card of obesity\_classifier, version 1"]
-    assert [each.value for each in app.subheader] == PARTS
+    assert [each.value for each in app.title] == [r"Model card of version 1 of obesity\_classifier"]
+    assert [each.value for each in app.header] == PARTS
     assert use.strip() in texts(app)
     assert len(app.get("plotly_chart")) == 2
     assert any(REASON in each.value.to_string() for each in app.table)

@@ -11,7 +11,7 @@ from pipeline.comparison import PairedBootstrap
 from pipeline.governance.lifecycle import Stage
 from support.desks import MODEL, KnownDifferences, build_desk, good_documents, small_registry
 from support.in_memory import InMemoryRegistry
-from support.seen import badges, frame, markdown_sources, texts
+from support.seen import badges, frame, label_of, markdown_sources, texts
 
 ROWS = "signoff/evaluation_rows.parquet"
 CLASSES = ["Normal_Weight", "Obesity_Type_I"]
@@ -70,7 +70,7 @@ def compare(open_page, desk, versions="", **query):
 
 
 def links(app) -> dict[str, str]:
-    return {link.proto.label: link.proto.query_string for link in app.get("page_link")}
+    return {label_of(link): link.proto.query_string for link in app.get("page_link")}
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -168,7 +168,7 @@ def test_two_classes_have_curves_and_a_search(compared, open_page):
 
     assert precision["Average precision of"].tolist() == CLASSES
     assert [held[0] for held in precision["Verdict"]] == ["✕ Worse"] * 2
-    assert "Where version 1 is worse than version 2" in [each.value for each in app.subheader]
+    assert "Where version 1 is worse than version 2" in [each.value for each in app.header]
     assert set(found["Rows where"]) <= {"Gender is Female", "Gender is Male"}
     assert (found["Difference"] < 0).all()
     assert any("Searched: 2 slices of at least 30 rows, from 1 column" in each.value for each in app.caption)
@@ -274,7 +274,7 @@ def test_one_version_asks_for_another(compared, open_page):
     """An address with one version is no error: the page offers the champion."""
     app = compare(open_page, compared, "3")
 
-    assert [each.value for each in app.subheader] == ["One version is not enough"]
+    assert [each.value for each in app.header] == ["One version is not enough"]
     assert "versions=1%2C3" in links(app)["Compare with the champion, version 1"]
 
 
@@ -379,7 +379,7 @@ def test_nothing_left_to_compare(compared, open_page):
     app.multiselect(key="compare_others").set_value([]).run()
 
     assert not app.exception
-    assert [each.value for each in app.subheader] == ["One version is not enough"]
+    assert [each.value for each in app.header] == ["One version is not enough"]
 
 
 def test_versions_that_predict_numbers_are_compared_by_their_errors(open_page):
@@ -427,6 +427,6 @@ def test_a_review_draws_what_fits_the_kind(open_page, columns, heading, says):
     app, bare = (open_page(desk, "review", model=MODEL, version=each, show="Classes and slices") for each in "12")
 
     assert not app.exception
-    assert heading in [each.value for each in app.subheader]
+    assert heading in [each.value for each in app.header]
     assert says in texts(app)
     assert any("came without evaluation rows" in each.value for each in bare.caption)

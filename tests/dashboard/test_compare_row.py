@@ -5,7 +5,7 @@ import pytest
 from pipeline.comparison import PairedBootstrap
 from support.desks import MODEL
 from support.explained_desk import desk_of
-from support.seen import badges, frame, texts
+from support.seen import badges, frame, label_of, texts
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_the_reasons_of_both_versions(desk, open_page):
     app = flipped(open_page, desk, row=row)
 
     assert not app.exception
-    assert f"Row {row}: why the two differ" in [each.value for each in app.subheader]
+    assert f"Row {row}: why the two differ" in [each.value for each in app.header]
     assert "log-odds" not in texts(app)
     assert " in version 1\n" in texts(app)
     assert " kg " in texts(app)
@@ -51,7 +51,7 @@ def test_importance_differs_on_probability(desk, open_page):
 def test_links_to_the_row_in_either_version(desk, open_page):
     """Explain opens on the same row."""
     row = first_row(open_page, desk)
-    links = {link.proto.label: link.proto.query_string for link in flipped(open_page, desk, row=row).get("page_link")}
+    links = {label_of(link): link.proto.query_string for link in flipped(open_page, desk, row=row).get("page_link")}
 
     for version in (1, 2):
         assert f"version={version}" in links[f"Explain in version {version}"]

@@ -38,7 +38,7 @@ def test_a_link_to_a_row_opens_it(desk, open_page):
     app = open_page(desk, "explain", model=MODEL, version="1", row="17")
 
     assert not app.exception
-    assert "Row 17" in [each.value for each in app.subheader]
+    assert "Row 17" in [each.value for each in app.header]
     assert " kg raises " in texts(app) or " kg lowers " in texts(app)
     assert "Adds up to the output, to within" in texts(app)
 
@@ -58,7 +58,7 @@ def test_wrong_ones_are_found(desk, open_page):
     table = frame(app, "Row")
     assert 3 in table["Row"].tolist()
     assert (table["Actual"] != table["Predicted"]).all()
-    assert f"Row {table['Row'].iloc[0]}" in [each.value for each in app.subheader]
+    assert f"Row {table['Row'].iloc[0]}" in [each.value for each in app.header]
 
 
 def test_another_class(desk, open_page):

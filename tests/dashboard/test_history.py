@@ -216,7 +216,7 @@ def test_a_long_history_is_shown_page_by_page(desk, open_page):
 
     app = opened(open_page, desk, event="6")
     assert frame(app, "Change")["No."].tolist() == [6, 4, 2, 1]
-    assert "Decision 6" in [each.value for each in app.subheader]
+    assert "Decision 6" in [each.value for each in app.header]
     assert not opened(open_page, desk, before="9" * 30, event="no number").exception
 
 
@@ -313,7 +313,7 @@ def test_the_address_narrows_the_history(desk, open_page):
 
     assert numbers == {"who": [8, 6, 4, 2], "concerns": [4, 2], "text": [8], "until": []}
     assert frame(app, "Change")["No."].tolist() == [4, 2]
-    assert "Decision 8" in [each.value for each in app.subheader]
+    assert "Decision 8" in [each.value for each in app.header]
     assert app.query_params["event"] == "8"
     assert frame(opened(open_page, desk, concerns="no number"), "Change")["No."].tolist() == []
 
@@ -326,7 +326,7 @@ def test_an_event_says_what_happened(desk, open_page):
     assert "UTC: grace promoted version 2 to Production." in texts(app)
     assert "champion 1 → 2\n•  version 2 Staging → Production\n•  version 1 Production → Archived" in texts(app)
     assert f"Reason: {REASON}" in texts(app)
-    assert "Decision 8" in [each.value for each in same.subheader]
+    assert "Decision 8" in [each.value for each in same.header]
     assert same.query_params["event"] == "8"
 
 

@@ -8,7 +8,7 @@ from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import MetricDifference
 from support.desks import GRACE, MODEL, REASON, KnownDifferences, build_desk, small_registry, worse
 from support.in_memory import InMemoryRegistry
-from support.seen import badges, frame, markdown_sources, texts
+from support.seen import badges, frame, label_of, markdown_sources, texts
 
 PAGES = ["", "versions", "review", "history"]
 HOSTILE = [
@@ -84,7 +84,7 @@ def test_overview_says_what_serves_and_what_waits(desk, open_page):
     assert shown["accuracy"] == ("0.9100", "0.8900\N{EN DASH}0.9300, n = 627")
     assert shown["Waiting for review"][0] == "1"
     assert any("by grace (self-declared)" in caption.value for caption in app.caption)
-    assert [link.proto.label for link in app.get("page_link") if link.proto.label == "Review version 2"]
+    assert [label_of(link) for link in app.get("page_link") if label_of(link) == "Review version 2"]
 
 
 def test_overview_says_which_version_should_serve_and_why(open_page, monkeypatch):
@@ -97,7 +97,7 @@ def test_overview_says_which_version_should_serve_and_why(open_page, monkeypatch
 
     app = open_page(service)
 
-    reviews = [link.proto.label for link in app.get("page_link") if link.proto.label.startswith("Review version")]
+    reviews = [label_of(link) for link in app.get("page_link") if label_of(link).startswith("Review version")]
     assert reviews == ["Review version 1", "Review version 3", "Review version 2"]
     assert "Version 3 is better than the champion in 1 of 2 metrics and worse in 1; " in texts(app)
     assert any(":material/star:" in each and "version 3" in each for each in badges(app))
@@ -127,7 +127,7 @@ def test_overview_of_an_empty_registry_offers_the_demo(open_page):
     """Where there is nothing to review, the one thing to do is to fill it."""
     app = open_page(build_desk(InMemoryRegistry()))
 
-    assert [subheader.value for subheader in app.subheader] == ["The registry is empty"]
+    assert [header.value for header in app.header] == ["The registry is empty"]
     assert app.button(key="fill").label == "Fill with the demo"
 
 
@@ -193,7 +193,7 @@ def test_a_selected_row_leads_to_its_review(desk, open_page):
     app.session_state[f"versions/{MODEL}"] = {"selection": {"rows": [1], "columns": [], "cells": []}}
     app.run()
 
-    links = {link.proto.label: link.proto.query_string for link in app.get("page_link")}
+    links = {label_of(link): link.proto.query_string for link in app.get("page_link")}
     assert "version=2" in links["Review version 2"]
 
 
@@ -205,7 +205,7 @@ def test_a_link_to_no_version_says_so(desk, open_page, version):
     assert not app.exception
     assert f"has no version {version!r}" in texts(app)
     [link] = app.get("page_link")
-    assert (link.proto.label, link.proto.query_string) == ("All versions", f"model={MODEL}")
+    assert (label_of(link), link.proto.query_string) == ("All versions", f"model={MODEL}")
 
 
 def test_a_link_to_no_model_says_so(desk, open_page):

@@ -185,7 +185,7 @@ def test_a_model_without_schema(desk, open_page):
     assert not app.exception
     assert any("has no feature schema" in each.value for each in app.caption)
     assert "Version 1 predicts" in [each.value for each in app.caption]
-    assert any(re.fullmatch(r"-?[0-9.]+", each.value) for each in app.subheader)
+    assert any(re.fullmatch(r"-?[0-9.]+", each.value) for each in app.header)
     assert 'the one row of its input example stand for "nothing known"' in texts(app)
 
 

@@ -16,7 +16,12 @@ def badges(app: AppTest) -> list[str]:
 
 def links(app: AppTest) -> list[str]:
     """The labels of links to pages, in the order in which they are drawn."""
-    return [each.proto.label for each in app.get("page_link")]
+    return [label_of(each) for each in app.get("page_link")]
+
+
+def label_of(link: Any) -> str:
+    """What a link to a page says, without the mark of its colour."""
+    return str(link.proto.label).removeprefix(":blue[").removesuffix("]")
 
 
 def button(app: AppTest, label: str) -> Any:
