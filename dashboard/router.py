@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import streamlit as st
 
-from dashboard import pages, session
+from dashboard import filling, pages, session
 from dashboard.components import widgets, words
 from pipeline.governance.errors import SignoffError
 from pipeline.governance.policy import signature
@@ -31,4 +31,5 @@ session.arrive(page.url_path)
 session.show_flash()
 with suppress(SignoffError):  # the page says it
     sidebar()
+    filling.show_progress()
 widgets.guarded(page.run, "page")

@@ -9,26 +9,28 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.components import tables
-from pipeline import bootstrap
+from pipeline import bootstrap, model_card
 from pipeline.comparison import performance, search
 from pipeline.comparison.intervals import Draws
 from pipeline.comparison.performance import KindDifferences, Performance
 from pipeline.comparison.rows import Rows, read_rows
 from pipeline.comparison.search import SliceSearch
 from pipeline.explanation.result import Explanation, from_npz
-from pipeline.governance.compare import Comparison
+from pipeline.governance.compare import Comparison, MetricColumn
 from pipeline.governance.documents import EVALUATION_ROWS, EXPLANATION_VALUES
 from pipeline.governance.errors import NotAllowed, StaleEvidence
 from pipeline.governance.evidence import Evidence, Recomputation
-from pipeline.governance.history import Entry, ModelOverview, Period
+from pipeline.governance.history import Entry, ModelOverview, OutsidePeriod, Period
 from pipeline.governance.lifecycle import CHAMPION, Move
+from pipeline.governance.metrics import is_bound
 from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.paired import Flips
 from pipeline.governance.policy import Actor, Established
 from pipeline.governance.ports import ModelRecord, PendingDecision
-from pipeline.governance.record import HistoryPage
+from pipeline.governance.record import HistoryFilter, HistoryPage
 from pipeline.governance.review import Review
 from pipeline.governance.service import GovernanceService
+from pipeline.governance.trend import Trend, TrendRecord
 from pipeline.serving import what_if
 from pipeline.serving.predictions import Explanations, Opinion, Prediction, Resolved, Target
 from pipeline.serving.scorer import Scorer
@@ -108,11 +110,37 @@ def models() -> tuple[ModelRecord, ...]:
 
 
 @fresh(most=20)
-def versions_with_metrics(model: str) -> tuple[list[str], pd.DataFrame]:
-    """Which metrics the versions table of a model shows, and the table, see tables.versions."""
-    preferred = list(dict.fromkeys([settings().evaluation.primary_metric, "accuracy", "log_loss"]))
-    names, rows = desk().telling_versions(model, preferred)
-    return names, tables.versions(rows, names, desk().gate_counts(model))
+def versions_with_metrics(
+    model: str, chosen: tuple[str, ...] = (), intervals: tuple[str, ...] = ()
+) -> tuple[list[MetricColumn], pd.DataFrame]:
+    """Which metrics the versions table of a model shows, and the table, see tables.versions.
+
+    chosen: the metrics that somebody wants to see. intervals: those whose intervals the table has too.
+    """
+    preferred = chosen or tuple(dict.fromkeys([settings().evaluation.primary_metric, "accuracy", "log_loss"]))
+    names, rows = desk().telling_versions(model, preferred, intervals)
+    columns = desk().metric_columns(rows, names)
+    return columns, tables.versions(rows, columns, desk().gate_counts(model))
+
+
+@fresh(most=20)
+def known_metrics(model: str) -> tuple[str, ...]:
+    """Those of the versions table, then the others that the newest version or the champion has."""
+    shown = metric_names(model)
+    numbers = {*versions(model)["Version"].head(1).tolist(), *([champion_of(model)] if champion_of(model) else [])}
+    found = {name for number in numbers for name in desk().version(model, number).row.metrics}
+    return tuple(dict.fromkeys([*shown, *sorted(name for name in found if not is_bound(name, found))]))
+
+
+@fresh(most=5)
+def trend_record(model: str, metric: str) -> TrendRecord:
+    return desk().trend(model, metric)
+
+
+@fresh(most=20)
+def trend(model: str, metric: str, versions: tuple[int, int] | None) -> Trend:
+    """The versions from one number to another, None: the newest."""
+    return trend_record(model, metric).shown(versions)
 
 
 @fresh()
@@ -126,6 +154,12 @@ def review(move: Move, recomputed: Recomputation | None) -> Review:
     return desk().review(move, recomputed=recomputed)
 
 
+@fresh(most=20)
+def card(model: str, version: int) -> model_card.Card:
+    """The same card as `signoff card`."""
+    return model_card.describe(desk(), model, version)
+
+
 @fresh()
 def rollback_move(model: str) -> Move:
     return desk().rollback_move(model)
@@ -133,9 +167,14 @@ def rollback_move(model: str) -> Move:
 
 @fresh(most=20)
 def history_page(
-    model: str | None, *, before: int | None, only: frozenset[str] | None, without: frozenset[str]
+    model: str | None,
+    *,
+    before: int | None,
+    only: frozenset[str] | None,
+    without: frozenset[str],
+    asked: HistoryFilter,
 ) -> HistoryPage:
-    return desk().history_page(model, before=before, only=only, without=without)
+    return desk().history_page(model, before=before, only=only, without=without, asked=asked)
 
 
 @fresh(most=20)
@@ -152,6 +191,12 @@ def event(sequence: int) -> Entry | None:
 def decision(number: int) -> tuple[Entry, Entry | None] | None:
     """A decision by its number, see service.decision."""
     return desk().decision(number)
+
+
+@fresh()
+def line(number: int) -> tuple[Entry, Entry | None] | None:
+    """The line of the history of a decision or an event, see service.line."""
+    return desk().line(number)
 
 
 @fresh(most=1)
@@ -188,6 +233,12 @@ def silence() -> str | None:
 def champions(model: str) -> tuple[Period, ...]:
     """The newest periods of champions, one more than are shown."""
     return tuple(desk().champions(model, newest=MOST_PERIODS + 1))
+
+
+@fresh()
+def outside_periods(model: str) -> tuple[OutsidePeriod, ...]:
+    """When the registry had another champion than the ledger, as far as the newest events say so."""
+    return tuple(desk().outside_periods(model, newest=2 * MOST_PERIODS))
 
 
 @fresh()
@@ -287,6 +338,18 @@ def explained(model: str, version: int, digest: str, *, row: tuple[tuple[str, Va
     return scorer().explain(_of_digest(model, version, digest), [dict(row)])
 
 
+RowPairs = tuple[tuple[tuple[str, Value], ...], ...]  # rows as pairs of column and value
+
+
+@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=50, show_spinner=False)
+def explained_alike(
+    model: str, sides: tuple[tuple[int, str], tuple[int, str]], *, rows: tuple[RowPairs, RowPairs]
+) -> list[Explanations]:
+    """The same rows by two versions, each with its digest and in its own columns; see Scorer.explain_alike."""
+    targets = [_of_digest(model, version, digest) for version, digest in sides]
+    return scorer().explain_alike(targets, [[dict(row) for row in own] for own in rows])
+
+
 @st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)
 def opinion(model: str, version: int, digest: str, *, row: tuple[tuple[str, Value], ...], class_name: str) -> Opinion:
     """A local linear model of a row and a class, see Scorer.second_opinion."""
@@ -328,7 +391,7 @@ def versions(model: str) -> pd.DataFrame:
 
 def metric_names(model: str) -> list[str]:
     """The metrics of the versions table, the primary one first; where a model has none of ours, those that it has."""
-    return versions_with_metrics(model)[0]
+    return [column.name for column in versions_with_metrics(model)[0]]
 
 
 def champion_of(model: str) -> int | None:

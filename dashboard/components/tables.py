@@ -11,11 +11,14 @@ import pandas as pd
 from dashboard.components import words
 from pipeline.comparison.performance import Residuals
 from pipeline.comparison.search import SliceSearch
+from pipeline.governance.compare import MetricColumn
 from pipeline.governance.documents import Evaluation
 from pipeline.governance.evidence import Evidence, Metric
 from pipeline.governance.gate_words import label_of
 from pipeline.governance.history import GateCount
 from pipeline.governance.ledger import iso
+from pipeline.governance.lifecycle import CHAMPION
+from pipeline.governance.metrics import Direction, bounds
 from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.paired import CalibrationPoint
 from pipeline.governance.ports import MetricDifference, VersionRow
@@ -24,19 +27,32 @@ from pipeline.governance.text import visible
 SHARES = ("accuracy", "f1_macro", "f1_weighted", "precision_macro", "recall_macro")
 FIRST_METRICS = (*SHARES, "log_loss")
 OWNER_TAGS = ("owner", "mlflow.user", "produced_by")  # ours, else MLflow's user, else what made the version
+BEST = "Best in"  # the column with the metrics of which a version has the best value
+AIMS = {Direction.HIGHEST: "\N{UPWARDS ARROW}", Direction.LOWEST: "\N{DOWNWARDS ARROW}"}
 TEXT_COLUMN = "text"  # what the filter looks at, not shown
 LONGEST_CELL = 300
 Gates = Mapping[tuple[int, str | None], GateCount]
 
 
-def versions(rows: Sequence[VersionRow], metrics: Sequence[str], gates: Gates = MappingProxyType({})) -> pd.DataFrame:
-    """One row per version, newest first, with a column `text` for the filter. gates: see service.gate_counts."""
+def versions(
+    rows: Sequence[VersionRow], metrics: Sequence[MetricColumn], gates: Gates = MappingProxyType({})
+) -> pd.DataFrame:
+    """One row per version, newest first, with a column `text` for the filter. gates: see service.gate_counts.
+
+    Each metric has up to three columns: its value; its interval, where any version has one; and the value minus the
+    champion's, where there is a champion that has it.
+    """
+    figures: dict[str, Any] = {}
+    champion = next((row for row in rows if CHAMPION in row.aliases), None)
+    for metric in metrics:
+        figures |= _figures(rows, metric.name, champion)
     frame = pd.DataFrame(
         {
             "Version": [row.version for row in rows],
+            **figures,
+            BEST: [[metric.name for metric in metrics if row.version in metric.best] for row in rows],
             "Stage": [row.stage.value for row in rows],
             "Aliases": [[visible(alias) for alias in row.aliases] for row in rows],
-            **{name: pd.array([row.metrics.get(name) for row in rows], dtype="Float64") for name in metrics},
             "Gates": [_gate_words(gates.get((row.version, iso(row.created_at)))) for row in rows],
             "Type": [cell(row.tags.get("model_type", "")) for row in rows],
             "Created": [utc(row.created_at) for row in rows],
@@ -47,6 +63,38 @@ def versions(rows: Sequence[VersionRow], metrics: Sequence[str], gates: Gates = 
     )
     frame[TEXT_COLUMN] = [_searched(row) for row in rows]
     return frame
+
+
+def _figures(rows: Sequence[VersionRow], name: str, champion: VersionRow | None) -> dict[str, Any]:
+    """The columns of one metric."""
+    values, low, high = ([row.metrics.get(each) for row in rows] for each in (name, *bounds(name)))
+    found: dict[str, Any] = {name: pd.array(values, dtype="Float64")}
+    intervals = [words.interval(*ends) for ends in zip(low, high, strict=True)]
+    if any(intervals):
+        found[interval_of(name)] = intervals
+    theirs = champion.metrics.get(name) if champion else None
+    if theirs is not None:
+        differences = [
+            None if row is champion or name not in row.metrics else round(row.metrics[name] - theirs, 4) + 0.0
+            for row in rows  # plus zero: no difference is drawn as -0.0000
+        ]
+        found[difference_of(name)] = pd.array(differences, dtype="Float64")
+    return found
+
+
+def interval_of(metric: str) -> str:
+    """The column of a metric's intervals."""
+    return f"{metric} interval"
+
+
+def difference_of(metric: str) -> str:
+    """The column of a metric's plain differences to the champion's value."""
+    return f"{metric} {words.MINUS} champion"
+
+
+def aim(direction: Direction | None) -> str:
+    """Which end of a metric is better, as an arrow; empty where nobody says so."""
+    return "" if direction is None else AIMS[direction]
 
 
 def _gate_words(count: GateCount | None) -> str:

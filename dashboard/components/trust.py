@@ -16,12 +16,14 @@ from pipeline.serving.trust import Trust, TrustState
 
 BADGES: dict[Trust, tuple[str, str, widgets.Colour]] = {
     Trust.TRUSTED: ("Trusted", "verified_user", "green"),
+    Trust.OUTSIDE: ("Made champion outside of this desk", "gpp_maybe", "red"),
     Trust.IN_REVIEW: ("In review, not approved", "pending", "orange"),
     Trust.UNTRUSTED: ("Untrusted", "block", "gray"),
     Trust.TAMPERED: ("Tampered", "gpp_bad", "red"),
 }
 SAYS = {
     Trust.TRUSTED: "Its files are those that were approved.",
+    Trust.OUTSIDE: "Nobody decided here that it should serve.",
     Trust.IN_REVIEW: "It loads under the policy, but nobody has approved it yet.",
 }
 Named = tuple[str, int]  # a model and a version of it
@@ -47,10 +49,10 @@ def state_line(target: Target, head: str = "") -> None:
         if head:
             st.text(head, width="content")
         st.badge(title, icon=f":material/{icon}:", color=colour)
-        if target.state.foreign:
+        if target.state.mlflow_flavor:
             st.badge("Loaded by MLflow", icon=":material/warning:", color="orange")
         st.caption(f"{SAYS[target.state.state]} Digest {words.digest(target.digest)}.", width="content")
-    if target.state.foreign:
+    if target.state.mlflow_flavor:
         st.caption(FOREIGN)
 
 

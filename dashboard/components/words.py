@@ -5,25 +5,43 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from pipeline.explanation.wording import called
 from pipeline.governance.decide import Outcome
 from pipeline.governance.evidence import Metric
 from pipeline.governance.gates import GateResult
+from pipeline.governance.ledger import SlotChange
 from pipeline.governance.lifecycle import Change, Move, MoveKind, Stage
 from pipeline.governance.policy import Mode
+from pipeline.governance.ports import MetricDifference
 from pipeline.governance.text import visible
 
 NOTHING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 PLAIN = re.compile(r"[A-Za-z0-9]+([ _-][A-Za-z0-9]+)*")
+# Nothing of it is read as markdown: no brackets, marks or addresses, no list, and a colon only in a time.
+PASSAGE = re.compile(
+    r"(?![0-9]+[.)](?: |$))[A-Za-z0-9]"
+    r"(?:[A-Za-z0-9 ,.;()%=/_\N{EN DASH}\N{MINUS SIGN}\N{RIGHTWARDS ARROW}\N{GREATER-THAN OR EQUAL TO}]"
+    r"|(?<=\w)[-'](?=\w)|(?<=[0-9]):(?=[0-9]{2}\b))*"
+)
 BACKTICKS = re.compile(r"`+")
 PASSED, BLOCKS, WARNS, NOTED = "✓ Passed", "✕ Blocks", "! Warns", "· Noted"
 FAILED = {Mode.PREVENT: BLOCKS, Mode.WARN: WARNS, Mode.ALLOW: NOTED}
+TOLD_IN_SECONDS = 90  # above it, a duration is told in minutes
 KILO = 1024
-LONGEST_NAME = 60
+NO_STAGE = "no stage"
+LONGEST_NAME, LONGEST_COLUMN = 60, 90
+SMALLEST = 0.00005  # what is shown as 0.0001
+MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds
 
 
 def when(moment: datetime | None) -> str:
     return NOTHING if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def to_the_second(moment: datetime | None) -> str:
+    """As `when`, for events, of which several may be in one minute."""
+    return NOTHING if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def moment(text: object) -> str:
@@ -43,11 +61,6 @@ def interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{low:.4f}\N{EN DASH}{high:.4f}"
 
 
-def signed(value: float) -> str:
-    """A difference with its sign, a real minus."""
-    return f"{value:+.4f}".replace("-", MINUS)
-
-
 def signed_interval(low: float, high: float) -> str:
     return f"{signed(low)} to {signed(high)}"
 
@@ -58,12 +71,36 @@ def spread(metric: Metric) -> str:
     return ", ".join(each for each in found if each)
 
 
+def signed(value: float) -> str:
+    """A difference with its sign, a real minus; one that rounds to zero has none."""
+    return f"{value:+.4f}".replace("-", MINUS) if abs(value) >= SMALLEST else f"{0:.4f}"
+
+
+def difference(found: MetricDifference) -> str:
+    """With its interval."""
+    return f"{signed(found.difference)} ({signed_interval(found.low, found.high)})"
+
+
+def ago(moment: datetime) -> str:
+    """How long ago it was, in the largest unit that fits."""
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    for unit, length in (("day", DAY), ("hour", HOUR), ("minute", MINUTE)):
+        if seconds >= length:
+            return f"{count(int(seconds // length), unit)} ago"
+    return "just now"
+
+
 def size(n_bytes: float) -> str:
     for unit in ("B", "kB", "MB"):
         if n_bytes < KILO:
             return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
         n_bytes /= KILO
     return f"{n_bytes:.1f} GB"
+
+
+def duration(seconds: float) -> str:
+    """To the second below a minute and a half, else to the minute."""
+    return f"{seconds:.0f} s" if seconds < TOLD_IN_SECONDS else f"{seconds / 60:.0f} min"
 
 
 def digest(sha256: str | None) -> str:
@@ -76,9 +113,8 @@ def name(text: str) -> str:
 
 
 def column(name_of: str, labels: Mapping[str, str]) -> str:
-    """A column in a sentence or a cell: what people call it, its own name behind. labels: see FeatureSchema."""
-    known = labels.get(name_of)
-    return name(name_of) if not known else f"{name(known)} ({name(name_of)})"
+    """A column in a field or a cell: what people call it, its own name behind. labels: see FeatureSchema."""
+    return visible(called(name_of, labels), most=LONGEST_COLUMN)
 
 
 def slice_of(parts: Iterable[tuple[str, str]], labels: Mapping[str, str]) -> str:
@@ -90,6 +126,13 @@ def label(text: str) -> str:
     """A name for labels and headings, which are markdown: a plain one as it is, any other inside a code span."""
     shown = name(text)
     return shown.replace("_", r"\_") if PLAIN.fullmatch(shown) else code(shown)
+
+
+def passage(text: str) -> str:
+    """A cell of a table that is markdown, whole: plain words as they are, anything else inside a code span."""
+    shown = visible(text)
+    plain = not shown or (PASSAGE.fullmatch(shown) and "www." not in shown.casefold())
+    return shown.replace("_", r"\_") if plain else code(shown)
 
 
 def stage(word: str) -> str:
@@ -137,15 +180,16 @@ def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def changes(planned: Iterable[Change]) -> str:
+def changes(planned: Iterable[Change | SlotChange]) -> str:
     """What a move changes, with one line per alias or stage."""
-    return "\n".join(f"•  {_change(each)}" for each in planned if each.moves)
+    return "\n".join(f"•  {_change(each)}" for each in planned if each.expected != each.to)
 
 
-def _change(change: Change) -> str:
+def _change(change: Change | SlotChange) -> str:
     slot = visible(change.slot.name)
     if change.slot.kind == "stage":
-        return f"Version {slot} moves from {change.expected} to {change.to}."
+        before, after = (NO_STAGE if each == Stage.NONE else each for each in (change.expected, change.to))
+        return f"Version {slot} moves from {before} to {after}."
     if change.to is None:
         return f"The alias {slot} is removed from version {change.expected}."
     if change.expected is None:

@@ -24,6 +24,7 @@ def explain_page() -> None:
         pages.link_overview()
         return
     header(session.evidence(*picked))
+    widgets.changed_outside(picked[0])
     with st.spinner("Loading the version"):
         target = session.target(*picked)
     state_line(target)

@@ -27,6 +27,7 @@ def predict_page() -> None:
         pages.link_overview()
         return
     header(choice)
+    widgets.changed_outside(choice.model)
     widgets.guarded(partial(ask, choice), "ask")
 
 

@@ -1,126 +1,177 @@
 """The decision: what it would change, the reason, and one command to the service."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from dashboard import session
+from dashboard import pages, session
 from dashboard.components import widgets, words
-from dashboard.components.submit_once import drawn_key, once, renew
-from pipeline.governance.decide import Outcome
-from pipeline.governance.errors import Conflict, DecisionPending, SignoffError
-from pipeline.governance.lifecycle import Move
-from pipeline.governance.reason import MOST_REASON_CHARACTERS, REASON_LENGTH
-from pipeline.governance.review import Review
+from dashboard.components.signing import (
+    DecisionDraft,
+    draft_name,
+    drafted,
+    drawn_key,
+    form_of,
+    once,
+    reason_drafts,
+    reason_field,
+    renew,
+    send,
+    typed_reason,
+)
+from dashboard.review import receipt
+from dashboard.review.move_picker import ask_again
+from pipeline.governance.errors import (
+    Conflict,
+    DecisionPending,
+    InvalidInput,
+    SignoffError,
+    StaleEvidence,
+    StateChanged,
+)
+from pipeline.governance.gates import GateResult
+from pipeline.governance.history import Entry
+from pipeline.governance.review import CHANGES_SOMETHING, Review
+from pipeline.governance.telling import change_of, sentence
 
 REFUSAL = "refusal"
+MOST_NEWS = 3  # decisions of others that are told in full
+SIGNS = "Ctrl+Enter"
 
 
 @dataclass(frozen=True)
-class DecisionDraft:
-    """A decision as it was drawn."""
+class Refusal:
+    """Why the last decision was refused, as the page tells it until the next attempt."""
 
-    move: Move
-    evidence: str  # digest of the evidence that was shown; the service refuses if it has changed
-    state: str  # of the registry as it was shown; the service refuses if it has changed
-    recompute: bool  # the claims were recomputed on the page, and are again when the decision is made
-    key: str  # idempotency key: one form is one decision, also on a double click
-
-    @property
-    def form(self) -> str:
-        """Under which name the session keeps the idempotency key of this move until it succeeded."""
-        return f"key/{self.move.kind}/{self.move.model}/{self.move.version}/{self.move.alias}"
-
-    @property
-    def reason(self) -> str:
-        return f"reason/{self.key}"
-
-    @property
-    def accept(self) -> str:
-        return f"accept/{self.key}"
+    form: str  # of which form, see DecisionDraft.form
+    model: str
+    title: str
+    text: str
+    invalid: str | None = None  # the reason, where it is at fault: told until something else is typed
+    news: tuple[Entry, ...] = ()  # what others decided meanwhile, the newest first
+    kept: str = ""  # the reason that was typed, where the form may be closed by now
+    told_at: str | None = None  # the form beside which it was told first; None: not told yet
 
 
 def decision_form(review: Review) -> None:
-    blank = DecisionDraft(review.move, review.evidence.digest, review.state, review.recomputation is not None, "")
-    draft = replace(blank, key=drawn_key(blank.form))
+    draft = drafted(review, drawn_key(form_of(review.move)))
     with st.container(border=True, key="decision"):
         st.subheader("Decision", anchor=False)
         st.caption("What will change")
         st.text(words.changes(review.changes) or "Nothing.")
-        if review.blocked_by:
-            named = ", ".join(gate.label for gate in review.blocked_by)
-            widgets.message("Blocked", f"By {named}.", colour="red")
-        show_refusal(draft.move.model)
-        with st.form(f"form/{draft.key}", border=False, enter_to_submit=False):
-            if review.open:
-                _fields(review, draft)
-            st.form_submit_button(
-                words.action(draft.move),
-                type="primary",
-                disabled=not review.open,
-                help=None if review.open else "Blocked; the gates say by what",
-                on_click=_decide,
-                args=(draft,),
-                width="stretch",
-            )
+        show_refusal(draft.move.model, draft)
+        if review.open:
+            _fields(review, draft)
+        else:
+            _closed(review.blocked_by)
+        st.button(
+            words.action(draft.move),
+            type="primary",
+            key=f"sign/{draft.key}",
+            disabled=not review.open,
+            shortcut=SIGNS,
+            on_click=_decide,
+            args=(draft,),
+            width="stretch",
+        )
         st.caption(
-            f"Bound to evidence {words.digest(draft.evidence)} and files {words.digest(review.evidence.file_digest)}. "
-            "Refused if either has changed since you looked."
+            "Holds for what this page shows and for these very files; refused if either has changed since you looked.",
+            help=f"What was shown is kept as evidence {words.digest(draft.evidence)}, the files are known as "
+            f"{words.digest(review.evidence.file_digest)}: fingerprints (sha256) that change with every byte.",
         )
 
 
+def _closed(blocked_by: list[GateResult]) -> None:
+    """A registry that is like that already is no bad news."""
+    if any(gate.name == CHANGES_SOMETHING for gate in blocked_by):
+        st.info("There is nothing to decide: the registry is like that already.")
+    else:
+        widgets.message("Blocked", f"By {', '.join(gate.label for gate in blocked_by)}.", colour="red")
+
+
 def _fields(review: Review, draft: DecisionDraft) -> None:
-    st.text_area(
-        "Reason",
-        key=draft.reason,
-        max_chars=MOST_REASON_CHARACTERS,
-        placeholder=f"Why, in {REASON_LENGTH}",
-        help="Kept in the ledger with your name, the gates and the evidence.",
-    )
+    reason_field(draft_of_reason(draft), draft.reason)
     if review.warnings:
         named = words.count(len(review.warnings), "warning")
         st.checkbox(f"I accept the {named}", key=draft.accept, help=", ".join(gate.label for gate in review.warnings))
 
 
+def draft_of_reason(draft: DecisionDraft) -> tuple[object, ...]:
+    return draft_name(draft.move)
+
+
 def _decide(draft: DecisionDraft) -> None:
     """Runs before the page is drawn again. The key is the drawn one, so that a second click is the same decision."""
-    reason, accepted = st.session_state.get(draft.reason, ""), bool(st.session_state.get(draft.accept))
+    reason, accepted = typed_reason(draft.reason), bool(st.session_state.get(draft.accept))
+    kept = draft_of_reason(draft)
+    if kept:
+        reason_drafts().keep(kept, reason)
     try:
         outcome = once(draft.key, lambda: send(draft, reason, accept_warnings=accepted))
     except SignoffError as error:
-        st.session_state[REFUSAL] = (draft.move.model, widgets.title_of(error), str(error))
+        st.session_state[REFUSAL] = _refusal(draft, error)
         if isinstance(error, Conflict) and not isinstance(error, DecisionPending):
-            # The reason stays, under a new key: the old one may belong to a decision that ended without effect.
+            # The reason and the move stay, under a new key: the old one may belong to a decision without effect.
             st.session_state[replace(draft, key=renew(draft.form)).reason] = reason
+            ask_again(draft.move)
+        return
+    if kept:
+        reason_drafts().keep(kept, "")
+    st.session_state.pop(REFUSAL, None)
+    renew(draft.form)
+    receipt.open_receipt(outcome.sequence)
+    notice = f" ({outcome.notice})" if outcome.notice else ""
+    session.flash(f"Decision {outcome.sequence} is applied: {words.done(outcome)}{notice}")
+
+
+def _refusal(draft: DecisionDraft, error: SignoffError) -> Refusal:
+    """Who was faster where somebody was; else the service's own sentence."""
+    invalid = typed_reason(draft.reason) if isinstance(error, InvalidInput) else None
+    found = Refusal(draft.form, draft.move.model, widgets.title_of(error), str(error), invalid)
+    if not isinstance(error, StateChanged | StaleEvidence):
+        return found
+    news: list[Entry] = []
+    with suppress(SignoffError):  # the refusal is told all the same
+        move = draft.move
+        news = session.desk().changed_since(move.model, draft.seen, slots=draft.slots, version=move.version)
+    if news:
+        text = "Somebody was faster. Your reason is kept; the review is new: look at it and sign again."
     else:
-        renew(draft.form)
-        notice = f" ({outcome.notice})" if outcome.notice else ""
-        session.flash(f"Decision {outcome.sequence} is applied: {words.done(outcome)}{notice}")
-
-
-def send(draft: DecisionDraft, reason: str, *, accept_warnings: bool) -> Outcome:
-    """The one call to the service: the move that was drawn, with what was on the screen.
-
-    Reads are forgotten here, since Streamlit stops the callback of a visitor who has left at its next use of the
-    session: other visitors would see the state before the decision for some seconds more.
-    """
-    try:
-        return session.desk().decide(
-            draft.move,
-            reason=reason,
-            actor=session.signer(),
-            evidence=draft.evidence,
-            expect=draft.state,
-            accept_warnings=accept_warnings,
-            recompute=draft.recompute,
-            key=draft.key,
+        text = (
+            "Nobody decided anything, but the version has changed since you looked: its files, a tag or a description. "
+            "Your reason is kept; the review is new: look at it and sign again."
         )
-    finally:
-        session.forget_reads()
+    return replace(found, text=text, news=tuple(news[:MOST_NEWS]), kept=typed_reason(draft.reason))
 
 
-def show_refusal(model: str) -> None:
-    """Shows once why the last decision about this model was refused; the page may be about another move by now."""
-    about, title, text = st.session_state.pop(REFUSAL, ("", "", ""))
-    if about == model:
-        widgets.message(title, text, colour="red")
+def show_refusal(model: str, draft: DecisionDraft | None = None) -> None:
+    """Shows why the last decision about this model was refused: until the next attempt, another move, or, where the
+    reason was at fault, until that is another one. draft: None where no move is drawn.
+    """
+    found: Refusal | None = st.session_state.get(REFUSAL)
+    if found is None or not _is_told(found, model, draft):
+        st.session_state.pop(REFUSAL, None)
+        return
+    st.session_state[REFUSAL] = replace(found, told_at=_place(draft) if found.told_at is None else found.told_at)
+    with widgets.message(found.title, found.text, colour="red"):
+        for entry in found.news:
+            st.text(_told(entry))
+            pages.link_event(f"No. {entry.number} in History", entry.model, entry.number)
+        if found.kept:
+            st.text(f"Your reason, which is kept for a day:\n{found.kept}")
+
+
+def _is_told(found: Refusal, model: str, draft: DecisionDraft | None) -> bool:
+    typed_anew = draft is not None and found.invalid not in (None, typed_reason(draft.reason))
+    return found.model == model and not typed_anew and found.told_at in (None, _place(draft))
+
+
+def _place(draft: DecisionDraft | None) -> str:
+    return draft.form if draft else ""
+
+
+def _told(entry: Entry) -> str:
+    when = words.to_the_second(entry.at)
+    reason = f"\nReason: {entry.reason}" if entry.reason else ""
+    return f"{when}: {sentence(entry)}.\n{change_of(entry)}{reason}"

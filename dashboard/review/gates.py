@@ -5,7 +5,7 @@ import streamlit as st
 from dashboard.components import tables, words
 from dashboard.components.widgets import RESULT_COLOURS
 from pipeline.governance.gates import GateResult
-from pipeline.governance.review import Review
+from pipeline.governance.review import CHANGES_SOMETHING, Review
 
 PASSED = "passed"  # in the address, whether the gates that pass are unfolded
 
@@ -13,7 +13,7 @@ PASSED = "passed"  # in the address, whether the gates that pass are unfolded
 def gates(review: Review) -> None:
     """Draws every gate that does not pass, those that block first, and one line for all that do."""
     st.subheader("Gates", anchor=False)
-    for gate in (*review.blocked_by, *review.warnings, *_noted(review)):
+    for gate in (*blocking(review), *review.warnings, *_noted(review)):
         with st.container(border=True, gap=None, key=f"gate_{gate.name}"):
             st.markdown(_title(gate), help=gate.description or None)
             st.text("\n".join(filter(None, (gate.why, _figures(gate)))))
@@ -25,6 +25,11 @@ def gates(review: Review) -> None:
                 with st.container(gap=None):
                     st.markdown(_title(gate), help=gate.description or None)
                     st.text(_figures(gate))
+
+
+def blocking(review: Review) -> list[GateResult]:
+    """Without "nothing to do", which is no bad news: the form says it."""
+    return [gate for gate in review.blocked_by if gate.name != CHANGES_SOMETHING]
 
 
 def count(review: Review) -> str:

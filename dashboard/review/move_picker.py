@@ -15,10 +15,13 @@ FIRST_ALIAS = "challenger"
 FIRST_OFFERED = {Stage.NONE: Stage.STAGING, Stage.STAGING: Stage.PRODUCTION, Stage.ARCHIVED: Stage.STAGING}
 
 
-def chosen_move(evidence: Evidence) -> Move | None:
-    """None where nobody has chosen one: a champion is mostly looked at. Raises InvalidInput for an impossible alias."""
+def chosen_move(evidence: Evidence, *, settled: bool = False) -> Move | None:
+    """None where nobody has chosen one: a champion is mostly looked at. Raises InvalidInput for an impossible alias.
+
+    settled: a decision was just made, and no next one is offered unasked.
+    """
     model, version, back = evidence.model, evidence.version, _way_back(evidence)
-    choice = _choice(evidence, back)
+    choice = _choice(evidence, back, settled=settled)
     if choice is None:
         return None
     if choice == ROLL_BACK and back is not None:
@@ -33,17 +36,23 @@ def chosen_move(evidence: Evidence) -> Move | None:
     return stage_move(model, version, parse_stage(choice))
 
 
-def _choice(evidence: Evidence, back: Move | None) -> str | None:
+def ask_again(move: Move) -> None:
+    """Makes the address ask for this move, whatever is offered first by now. To be called in a callback."""
+    words_of = {MoveKind.ALIAS: SET_ALIAS, MoveKind.UNALIAS: REMOVE_ALIAS, MoveKind.ROLLBACK: ROLL_BACK}
+    st.query_params[TO] = words_of.get(move.kind, move.target)
+
+
+def _choice(evidence: Evidence, back: Move | None, *, settled: bool) -> str | None:
     stage = parse_stage(evidence.content["stage"])
     stages = [each.value for each in (Stage.STAGING, Stage.PRODUCTION, Stage.ARCHIVED, Stage.NONE) if each != stage]
     options = [*stages, SET_ALIAS]
     options += [REMOVE_ALIAS] if _removable(evidence) else []
     options += [ROLL_BACK] if back else []
     serves = stage is Stage.PRODUCTION and CHAMPION in evidence.content["aliases"]
-    first = None if serves else FIRST_OFFERED.get(stage, Stage.ARCHIVED).value
+    first = None if serves or settled else FIRST_OFFERED.get(stage, Stage.ARCHIVED).value
     asked = st.query_params.get(TO)
     # The key holds the state: after a decision the field starts anew.
-    key = f"to/{evidence.model}/{evidence.version}/{stage}/{back and back.version}"
+    key = f"to/{evidence.model}/{evidence.version}/{stage}/{back and back.version}/{settled}"
     choice = st.segmented_control(
         "Move to", options, default=asked if asked in options else first, required=first is not None, key=key, wrap=True
     )

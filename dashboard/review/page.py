@@ -6,10 +6,13 @@ from dashboard import pages, session
 from dashboard.components import picker, widgets
 from dashboard.components.trust import trust_badge
 from dashboard.review import sections
+from dashboard.review import verdict as opening
 from dashboard.review.decision_form import decision_form, show_refusal
 from dashboard.review.gates import gates
 from dashboard.review.move_picker import chosen_move
+from dashboard.review.receipt import close_receipt, decided, receipt
 from pipeline.governance.evidence import Evidence
+from pipeline.governance.lifecycle import MoveKind
 
 
 def review_page() -> None:
@@ -21,9 +24,7 @@ def review_page() -> None:
         return
     evidence = session.evidence(*picked)
     header(evidence)
-    if moved := session.differences(evidence.model):
-        widgets.out_of_band(evidence.model, moved)
-    sections.key_figures(evidence)
+    widgets.changed_outside(evidence.model)
     widgets.guarded(lambda: decide(evidence), "decide")
 
 
@@ -44,23 +45,35 @@ def header(evidence: Evidence) -> None:
 
 
 def decide(evidence: Evidence) -> None:
-    move = chosen_move(evidence)
+    first, about, move, made = st.container(), evidence, None, decided(evidence)
+    try:
+        move = chosen_move(evidence, settled=made is not None)
+        if move is not None and move.kind is MoveKind.ROLLBACK and move.version is not None:
+            about = session.evidence(move.model, move.version)
+    finally:  # also above the refusal of an impossible move
+        with first:
+            opening.verdict(about, goes_back=about is not evidence)
     if move is None:
         show_refusal(evidence.model)
-        st.caption("This version serves. Choose a move to see its gates.")
+        if made is None:
+            st.caption("This version serves. Choose a move to see its gates.")
+        else:
+            receipt(made)
         sections.gaps(evidence)
         sections.tabs(evidence, None)
         return
+    close_receipt()
     with st.spinner("Checking the gates"):
-        review = sections.review(move, evidence)
-    shown, form = st.columns([7, 3], gap="medium")
+        review = sections.review(move, about)
+    shown, form = st.columns([3, 2], gap="medium")
     with shown:
         gates(review)
-        sections.gaps(evidence)
+        sections.gaps(about)
+        opening.flips(review)
     with form:
         widgets.writes_notice()
         decision_form(review)
-    sections.tabs(evidence, review)
+    sections.tabs(about, review)
 
 
 review_page()

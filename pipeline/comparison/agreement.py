@@ -1,4 +1,4 @@
-"""Where two versions agree, which rows flip, how often each class is taken for another, and how far to trust each."""
+"""Two versions on the same rows: agreement, flipped predictions, confusion matrices and calibration."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -33,7 +33,7 @@ def _count(which: Array) -> int:
 
 
 def flips(a: Rows, b: Rows) -> Flips:
-    """The first 10,000 flipped rows, whole."""
+    """The agreement, and the first 10,000 rows whose predictions differ, with every column."""
     found = np.flatnonzero(a.predicted != b.predicted)[:MOST_FLIPS].tolist()
     return Flips(agreement(a, b), tuple(_flip(a, b, row) for row in found))
 
@@ -51,7 +51,7 @@ def _highest(rows: Rows, row: int) -> float | None:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 (a number or a text, as the column holds it)
-    """NaN becomes None: JSON has no NaN."""
+    """The value as JSON has it: NaN becomes None."""
     number = value.item() if isinstance(value, np.generic) else value
     return None if number != number else number  # noqa: PLR0124 (NaN differs from itself)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.comparison.rows import Rows
 
 
-MOST_KEPT = 500  # comparisons of two files, about 10 kB each
+MOST_CACHED = 500  # comparisons of two files, about 10 kB each
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class PairedBootstrap:
     confidence: float
     # The edges in years that cut a column named Age into slices, see slices.age_bands.
     age_bands: tuple[float, ...] = ()
-    # What was compared already, by the digests of the two files.
-    kept: "LRUCache[tuple[bytes, bytes], tuple[MetricDifference, ...]]" = field(
-        default_factory=lambda: LRUCache(MOST_KEPT), compare=False, repr=False
+    # The last comparisons, by the digests of the two files.
+    cache: "LRUCache[tuple[bytes, bytes], tuple[MetricDifference, ...]]" = field(
+        default_factory=lambda: LRUCache(MOST_CACHED), compare=False, repr=False
     )
     lock: Lock = field(default_factory=Lock, compare=False, repr=False)
 
@@ -50,23 +50,23 @@ class PairedBootstrap:
         """
         key = hashlib.sha256(candidate).digest(), hashlib.sha256(incumbent).digest()
         with self.lock:
-            if (kept := self.kept.get(key)) is not None:
-                return list(kept)
+            if (known := self.cache.get(key)) is not None:
+                return list(known)
         from pipeline.comparison import intervals
 
         ours, theirs = _same_rows(candidate, incumbent, names=("candidate", "incumbent"))
         found = intervals.overall(ours, theirs, self._draws())
         found += intervals.sliced(ours, theirs, self._draws(), age_bands=self.age_bands)
         with self.lock:
-            self.kept[key] = tuple(found)
+            self.cache[key] = tuple(found)
         return found
 
     def pair(self, a: bytes, b: bytes) -> Paired:
-        """Everything about the two, b minus a."""
+        """Everything that two versions differ in on the same rows, b minus a."""
         return self.pair_rows(*_same_rows(a, b, names=("a", "b")))
 
     def pair_rows(self, first: "Rows", second: "Rows") -> Paired:
-        """The same of rows that were read already and are the same ones in the same order, second minus first."""
+        """As `pair`, of rows that were read and are the same ones in the same order: second minus first."""
         from pipeline.comparison import agreement, intervals
 
         classes = intervals.both_errors(second, first) is None

@@ -83,7 +83,7 @@ def overall(ours: Rows, theirs: Rows, draws: Draws) -> list[MetricDifference]:
 
 
 def both_errors(ours: Rows, theirs: Rows) -> tuple[Errors, Errors] | None:
-    """None where they predict classes. Raises InvalidInput where one predicts classes and the other numbers."""
+    """The errors of two versions that predict numbers; None for classes. Raises InvalidInput for one of each."""
     first, second = row_errors(ours), row_errors(theirs)
     if first is None and second is None:
         return None
@@ -95,7 +95,7 @@ def both_errors(ours: Rows, theirs: Rows) -> tuple[Errors, Errors] | None:
 def _drawn_again(
     first: Errors | Losses, second: Errors | Losses, n: int, *, draws: Draws
 ) -> Iterator[MetricDifference]:
-    """Of what is known of each of the n rows; rows are drawn by their numbers."""
+    """The differences of metrics and their percentile intervals, from rows drawn by their numbers."""
     whole = np.arange(n)[None, :]
     after, before = first.metrics(whole), second.metrics(whole)
     samples = min(draws.samples, max(FEWEST_DRAWS, MOST_DRAWN_ROWS // n))

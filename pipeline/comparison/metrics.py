@@ -63,7 +63,7 @@ class Errors:
 
 
 def row_errors(rows: Rows) -> Errors | None:
-    """None for classes: text, whole numbers, and whatever has probabilities. Raises InvalidInput."""
+    """The errors of predicted numbers; None for text, whole numbers and what has probabilities. Raises InvalidInput."""
     columns = rows.actual, rows.predicted
     if rows.classes or any(column.dtype == object for column in columns):
         return None
@@ -76,7 +76,7 @@ def row_errors(rows: Rows) -> Errors | None:
 
 
 def row_losses(rows: Rows) -> Losses | None:
-    """None where the probabilities cannot be used: none there, or none for a class that occurs."""
+    """The losses of the probabilities; None where there are none, or none for a class that occurs."""
     probabilities, position = rows.probabilities, {name: index for index, name in enumerate(rows.classes)}
     actual = [position.get(value) for value in rows.actual.tolist()]
     if None in actual or not np.isfinite(probabilities).all():
@@ -166,7 +166,7 @@ class ClassCounts:
 
 
 def class_counts(matrices: Array) -> ClassCounts:
-    """Of one matrix or a stack; shape (..., classes)."""
+    """The counts per class of one confusion matrix or of a stack of them, shape (..., classes)."""
     return ClassCounts(matrices.diagonal(axis1=-2, axis2=-1), matrices.sum(axis=-1), matrices.sum(axis=-2))
 
 

@@ -87,7 +87,7 @@ def _needed(parquet: Arrow, name: str) -> tuple[list[str], list[str]]:
 
 
 def _values(column: Arrow, where: str) -> Array:
-    """A column as plain numbers or text; what the file says about Python types or pandas is not used."""
+    """A column as plain numbers or text; Python types and pandas' notes in the file are not used."""
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         numbers: Array = column.cast(pa.float64(), safe=False).to_numpy()
@@ -103,7 +103,7 @@ def _values(column: Arrow, where: str) -> Array:
 
 
 def require_same_rows(ours: Rows, theirs: Rows) -> None:
-    """Raises InvalidInput where inputs or truth differ in any row."""
+    """Raises InvalidInput where the inputs or the truth of any row differ."""
     if only := sorted(set(ours.inputs) ^ set(theirs.inputs)):
         raise InvalidInput(f"the two were not evaluated on the same columns (only one of them has {only[0]!r})")
     n, m = len(ours), len(theirs)

@@ -24,7 +24,7 @@ _importing = threading.Lock()
 
 
 def load_shap() -> Module:
-    """The module. With matplotlib masked the import takes a quarter of the time and a fifth of the memory.
+    """The library shap. With matplotlib masked the import takes a quarter of the time and a fifth of the memory.
 
     shap 0.51 and 0.54 import matplotlib for charts that nobody draws here and do without where it is missing; loading
     it lazily is asked for in shap#4835. Afterwards matplotlib can be imported as before. The lock holds back a second
@@ -88,7 +88,7 @@ class ExactMethod:
     scale: Scale
 
     def explain(self, rows: pd.DataFrame) -> Explanation:
-        """Raises NotExact where the values do not add up to the model's own output, InvalidInput where it has none.
+        """Explains rows. Raises NotExact where the values miss the model's output, InvalidInput where it has none.
 
         The model is asked, not shap: its check_additivity compares with its own copy of the model and passes on values
         that are wrong (shap#3436).
@@ -116,7 +116,7 @@ class ExactMethod:
 
 
 def exact_method(model: Model, background: pd.DataFrame) -> ExactMethod:
-    """Prepared for any number of rows. Raises NotExact with the reason."""
+    """The exact method for a model, prepared for any number of rows. Raises NotExact with the reason."""
     preparation, estimator = (model[:-1], model[-1]) if type(model) is Pipeline and len(model) > 1 else (None, model)
     _require_exact_type(estimator)
     try:
@@ -209,7 +209,7 @@ def _lightgbm(estimator: Model, encoded: Numbers) -> tuple[Effects, Numbers]:
 
 
 def _of_each_class(estimator: Model, effects: Effects, base: Numbers) -> tuple[Effects, Numbers]:
-    """Adds the first class of a binary classifier, which is explained for its second class alone: the opposite sign."""
+    """Contributions of both classes of a binary classifier, which is explained for its second class alone."""
     if not hasattr(estimator, "classes_") or len(base) > 1:
         return effects, base
 

@@ -40,21 +40,21 @@ class Explainer:
         return self._method is not None
 
     def explain(self, rows: pd.DataFrame) -> Explanation:
-        """Raises InvalidInput for rows that lack a column or that the model itself refuses."""
+        """Explains rows exactly, else by sampling. Raises InvalidInput for missing columns and rows it refuses."""
         try:
             return self.explain_exactly(rows)
         except NotExact as reason:
             return self.explain_by_sampling(rows, str(reason))
 
     def explain_exactly(self, rows: pd.DataFrame) -> Explanation:
-        """Raises NotExact with the reason, InvalidInput."""
+        """Explains rows by the exact method. Raises NotExact with the reason why it cannot, InvalidInput."""
         if self._method is None:
             raise NotExact(self.fallback)
         with self._one_thread():
             return self._method.explain(self._ordered(rows))
 
     def explain_by_sampling(self, rows: pd.DataFrame, reason: str) -> Explanation:
-        """Raises InvalidInput."""
+        """Explains rows by sampling; `reason` says why no exact method was used. Raises InvalidInput."""
         rows = self._ordered(rows)
         with self._one_thread():
             return explain_by_sampling(self._model, rows, self._background, seed=self._seed, reason=reason)
@@ -117,7 +117,7 @@ def summary_rows(target: pd.Series, *, exact: bool, seed: int = 0) -> NDArray[np
 
 
 def summarise(explanation: Explanation) -> dict[str, Any]:
-    """The document; finite numbers only.
+    """The document `explanation.json`, in which all numbers are finite.
 
     mean_abs: per class and column, the mean of |value| over the rows, on `scale`. importance: its mean over the
     classes, largest first; never the mean of the values themselves, which cancel out over the classes.

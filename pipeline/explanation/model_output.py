@@ -18,7 +18,7 @@ LABELS = {"clusterer": "the number of a cluster", "outlier_detector": "1 for usu
 
 
 def natural_scale(model: Model) -> Scale:
-    """Probabilities where the model has them.
+    """The scale on which a model is explained: probabilities where it has them.
 
     Raises InvalidInput for a classifier that gives labels only, and for what does not predict at all.
     """
@@ -45,7 +45,7 @@ def class_names(model: Model, width: int) -> tuple[str, ...]:
 
 
 def own_output(model: Model, rows: Rows, scale: Scale) -> Numbers:
-    """Shape (rows, classes), on `scale`; the margin of a binary model stands for the first class with a minus sign.
+    """The model's output, shape (rows, classes), on `scale`; a binary margin is the first class's with a minus sign.
 
     Raises InvalidInput where the model refuses the rows, or gives something else than one finite number per class.
     """
@@ -77,5 +77,5 @@ def _call(model: Model, rows: Rows, scale: Scale) -> object:
 
 
 def is_lightgbm(model: Model) -> bool:
-    """By name: the library need not be installed."""
+    """Whether it is LightGBM's, by the name of its module: the library need not be installed."""
     return type(model).__module__ == "lightgbm.sklearn" and type(model).__name__ in {"LGBMClassifier", "LGBMRegressor"}

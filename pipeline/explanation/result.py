@@ -70,7 +70,7 @@ class Explanation:
 
     @property
     def adds_up(self) -> bool:
-        """False also where the error is no number."""
+        """Whether base value and contributions give the output up to rounding; False also where the error is NaN."""
         return self.sum_error <= self.tolerance
 
 
@@ -92,7 +92,7 @@ def to_json(explanation: Explanation, row_index: int) -> dict[str, Any]:
 
 
 def to_npz(explanation: Explanation) -> bytes:
-    """The same bytes for the same explanation. `values` as float32, which rounds a probability by up to 6e-8; plain,
+    """The stored form, equal bytes for equal explanations. `values` as float32 move a probability by up to 6e-8; plain,
     because SHAP values hardly compress. sum_error is the one from before the rounding.
     """
     about = {name: getattr(explanation, name) for name in DESCRIPTION}
@@ -109,7 +109,7 @@ def to_npz(explanation: Explanation) -> bytes:
 
 
 def from_npz(data: bytes) -> Explanation:
-    """Raises InvalidInput for anything that to_npz has not written: the file may come from a stranger."""
+    """The stored explanation. Raises InvalidInput for anything that to_npz has not written: a stranger may have."""
     try:
         return _read(data)
     except UNREADABLE as error:
@@ -136,7 +136,7 @@ def _read(data: bytes) -> Explanation:
 
 
 def _require_size(stream: IO[bytes], size: int) -> None:
-    """An array as large as its header says is made before its bytes are read."""
+    """Refuses an array that is larger than its member: numpy allocates what its header says before reading."""
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(stream, max_header_size=MOST_HEADER)

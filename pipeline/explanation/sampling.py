@@ -55,7 +55,7 @@ Ranks = NDArray[np.int64]
 def explain_by_sampling(
     model: Model, rows: pd.DataFrame, background: pd.DataFrame, *, seed: int, reason: str
 ) -> Explanation:
-    """At most 50 background rows; a row's values do not depend on the rows beside it. Raises InvalidInput.
+    """Explains rows against at most 50 background rows; the values of a row do not depend on the rows beside it.
 
     E. Strumbelj and I. Kononenko, Explaining prediction models and individual predictions with feature contributions,
     KAIS 41, 2014; each order also backwards: R. Mitchell et al., Sampling permutations for Shapley value estimation,
@@ -132,7 +132,7 @@ def _effects(output: Numbers, ranks: Ranks) -> Numbers:
     return both.mean(axis=0) / 2
 
 
-# A second opinion about one row: a small linear model of the model, around that row.
+# A second opinion about one row: a local linear surrogate of the model.
 
 SAMPLES = 1_000
 KERNEL_WIDTH = 0.75  # times the square root of the number of columns, as in the paper's own code
@@ -147,7 +147,7 @@ class SecondOpinion:
     weights: Mapping[str, float]
     # How well the linear model fits around the row, at most 1; near 0 or below, the weights mean little.
     r2: float
-    # In what the output is measured.
+    # What weights and output are measured in, see Explanation.scale.
     scale: Scale
 
 
@@ -160,25 +160,25 @@ def second_opinion(
     seed: int = 0,
     scale: Scale | None = None,
 ) -> SecondOpinion:
-    """In the manner of LIME (M. Ribeiro, S. Singh, C. Guestrin, "Why should I trust you?", KDD 2016).
+    """A local surrogate in the manner of LIME (M. Ribeiro, S. Singh, C. Guestrin, "Why should I trust you?", KDD 2016).
 
     row: one row in the background's columns. Each column of a sample keeps the row's value or takes a background row's;
-    Ridge learns the model's output from what was kept, samples near the row counting more. scale: None for the model's
-    own. Raises InvalidInput where the model refuses the row.
+    Ridge learns the output from which columns are the row's; samples near the row count more. scale: None for the
+    model's own. Raises InvalidInput where the model refuses the row.
     """
     random, scale = np.random.default_rng(seed), scale or natural_scale(model)
     everything = encoded([background, row[list(background.columns)].head(1)])
     width = background.shape[1]
-    kept = random.random((SAMPLES, width)) < 0.5  # noqa: PLR2004
-    kept[0] = True
-    drawn = random.integers(len(background), size=kept.shape)
-    codes = np.where(kept, everything.codes[-1], everything.codes[drawn, np.arange(width)])
+    from_row = random.random((SAMPLES, width)) < 0.5  # noqa: PLR2004
+    from_row[0] = True
+    drawn = random.integers(len(background), size=from_row.shape)
+    codes = np.where(from_row, everything.codes[-1], everything.codes[drawn, np.arange(width)])
     with threadpool_limits(1, user_api="openmp"):  # see Explainer
         output = own_output(model, everything.decode(codes), scale)[:, class_index]
-    nearness = np.exp(-(~kept).sum(axis=1) / (KERNEL_WIDTH**2 * width))
-    linear = Ridge(alpha=1.0).fit(kept, output, sample_weight=nearness)
+    nearness = np.exp(-(~from_row).sum(axis=1) / (KERNEL_WIDTH**2 * width))
+    linear = Ridge(alpha=1.0).fit(from_row, output, sample_weight=nearness)
     weights = {str(name): float(weight) for name, weight in zip(background.columns, linear.coef_, strict=True)}
-    return SecondOpinion(weights, float(linear.score(kept, output, sample_weight=nearness)), scale)
+    return SecondOpinion(weights, float(linear.score(from_row, output, sample_weight=nearness)), scale)
 
 
 def agreement(first: Mapping[str, float], second: Mapping[str, float], *, most: int = MOST) -> float:

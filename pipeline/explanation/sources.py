@@ -17,7 +17,7 @@ Chosen = Any  # see _chosen_names
 
 
 def column_sources(transform: Callable[[pd.DataFrame], Numbers], probe: pd.DataFrame) -> Numbers:
-    """(encoded columns, original columns): 1 where the first changes with the second, else 0.
+    """Matrix of 0 and 1, shape (encoded columns, original columns): 1 where the first is computed from the second.
 
     Column names are not looked at: `a_b` may be value b of column `a`, or a column. Each column is moved by one row, in
     both directions, so that of a product of two columns each factor meets the same combinations and both show. What
@@ -37,7 +37,7 @@ def column_sources(transform: Callable[[pd.DataFrame], Numbers], probe: pd.DataF
 
 
 def _moved(probe: pd.DataFrame, moves: Sequence[tuple[int, int]]) -> pd.DataFrame:
-    """The probe once per move, one below the other: one call of the transformer instead of many."""
+    """The probe once per move, each copy below the other, so that the transformer is called once."""
     here = np.arange(len(probe))
     blocks = {
         column: np.concatenate([np.roll(here, step) if moved == column else here for moved, step in moves])
@@ -47,7 +47,7 @@ def _moved(probe: pd.DataFrame, moves: Sequence[tuple[int, int]]) -> pd.DataFram
 
 
 def probe_rows(preparation: Preparation, background: pd.DataFrame) -> pd.DataFrame:
-    """The background, and below it rows with every category that an encoder knows.
+    """Rows to probe with: the background, and below it rows with every category that an encoder knows.
 
     A background of some 50 rows lacks rare categories, yet also their absence has an effect.
     """
@@ -68,7 +68,7 @@ def _further_values(column: pd.Series, categories: Sequence[Any]) -> pd.Series:
         values = [*present, *(each for each in categories if isinstance(each, str))]
         return pd.Series(values or [None], dtype="object").astype(column.dtype)
     numbers = pd.to_numeric(pd.Series([*categories], dtype="object"), errors="coerce").dropna()
-    # Nothing beyond what was seen where that is enough: an encoder may refuse it.
+    # No value beyond those of the background where they suffice: an encoder may refuse it.
     ends = [float(present.min()), float(present.max())] if len(present) else [0.0]
     beyond = [ends[-1] + 1] if len(present) < 2 and numbers.empty else []  # noqa: PLR2004
     return pd.Series([*ends, *beyond, *numbers], dtype="float64")
@@ -90,7 +90,7 @@ def _known_categories(step: Preparation, columns: pd.Index) -> Iterator[tuple[An
 
 
 def _chosen_names(chosen: Chosen, columns: pd.Index) -> pd.Index:
-    """What ColumnTransformer accepts: a name, names, positions, a mask, a slice of either."""
+    """The names of the columns given to a part of a ColumnTransformer: as name, names, positions, mask or slice."""
     if isinstance(chosen, slice):
         by_name = isinstance(chosen.start or chosen.stop, str)
         return columns[columns.slice_indexer(chosen.start, chosen.stop) if by_name else chosen]

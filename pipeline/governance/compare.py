@@ -1,13 +1,13 @@
 """Two versions side by side, as plain data: what differs, and which is better where both saw the same rows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from pipeline.governance.documents import EVALUATION_ROWS
 from pipeline.governance.errors import InvalidInput, NotFound
 from pipeline.governance.evidence import Evidence
-from pipeline.governance.metrics import Direction, MetricRules, named, not_a_share, telling
+from pipeline.governance.metrics import Direction, MetricRules, bounds, named, not_a_share, telling
 from pipeline.governance.paired import Flips, Paired, PairedComparer
 from pipeline.governance.ports import Gap, Json, MetricDifference, Registry, VersionRecord, VersionRow
 from pipeline.governance.review import Reviewer
@@ -240,6 +240,15 @@ class Best:
 
 
 @dataclass(frozen=True)
+class MetricColumn:
+    """One metric over all versions of a model."""
+
+    name: str
+    direction: Direction | None  # None: nobody says which end is better
+    best: frozenset[int]  # the versions with the best value; empty where there is nothing to choose from
+
+
+@dataclass(frozen=True)
 class VersionTables:
     """Reads the versions of a model with their metrics, and finds the best one; writes nothing."""
 
@@ -254,14 +263,34 @@ class VersionTables:
             raise self._no_metric(model, missing[0])
         return rows
 
-    def telling_versions(self, model: str, preferred: Sequence[str]) -> tuple[list[str], list[VersionRow]]:
+    def telling_versions(
+        self, model: str, preferred: Sequence[str], intervals: Iterable[str] = ()
+    ) -> tuple[list[str], list[VersionRow]]:
         """The metrics that a table of the versions shows, and the versions with them, newest first: the preferred ones
         where any version has them, else those that the model has. Raises NotFound.
+
+        intervals: the metrics whose ends are read too; of 10,000 versions each takes its time.
         """
-        rows = self.registry.table(model, preferred)
-        if not any(row.metrics for row in rows):
+        rows = self.registry.table(model, [*preferred, *(bound for name in intervals for bound in bounds(name))])
+        if not any(name in row.metrics for row in rows for name in preferred):
             rows = self.registry.table(model, None)
         return telling([row.metrics for row in rows], preferred=preferred), rows
+
+    def columns(self, rows: Sequence[VersionRow], names: Iterable[str]) -> list[MetricColumn]:
+        """Which end of each metric is better, and the versions that are there.
+
+        A figure that cannot be the metric, such as a share of 62, is not the best one.
+        """
+        return [MetricColumn(name, self.rules.known_direction(name), self._best(rows, name)) for name in names]
+
+    def _best(self, rows: Iterable[VersionRow], name: str) -> frozenset[int]:
+        end = self.rules.known_direction(name)
+        values = {row.version: row.metrics[name] for row in rows if name in row.metrics}
+        possible = {version: value for version, value in values.items() if not not_a_share(name, value)}
+        if end is None or len(possible) < 2:  # noqa: PLR2004 (one alone is not better than another)
+            return frozenset()
+        best = (max if end is Direction.HIGHEST else min)(possible.values())
+        return frozenset(version for version, value in possible.items() if value == best)
 
     def best(self, model: str, metric: str, direction: Direction | None) -> Best:
         """The version at the better end of a metric; of equal ones the newest.

@@ -110,7 +110,7 @@ def files_present(facts: Facts, _: GateRule) -> Observation:
     """The model's files are there and their digest was taken."""
     count = len(facts.evidence.content["files"])
     why = "The model's files cannot be read, so no digest can bind the decision to them."
-    return Observation(f"{count} files", "files with a digest", facts.evidence.file_digest is not None, why)
+    return Observation(f"{count} files", "files that can be read", facts.evidence.file_digest is not None, why)
 
 
 def signature(facts: Facts, _: GateRule) -> Observation:

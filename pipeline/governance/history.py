@@ -305,6 +305,38 @@ def _in_order(periods: Sequence[Period]) -> list[Period]:
     return ordered[::-1]
 
 
+@dataclass(frozen=True)
+class OutsidePeriod:
+    """A time in which the registry had another champion than the ledger, as far as somebody looked."""
+
+    version: int | None  # the champion in the registry; None: it had none
+    start: datetime  # when it was seen
+    end: datetime | None  # None: it still is so
+    sequence: int  # of the event that saw it
+
+
+OUTSIDE = (EventType.OUT_OF_BAND, EventType.CONFLICT, EventType.ADOPTED, EventType.REVERTED)
+
+
+def outside_periods(model: str, events: Iterable[StoredEvent]) -> list[OutsidePeriod]:
+    """Oldest first, from events of the types OUTSIDE in order; a period ends where it is adopted, reverted or undone.
+
+    An event of another type changes nothing: a slot that differs takes no decision.
+    """
+    slot = Slot.of_alias(model, CHAMPION)
+    periods: list[OutsidePeriod] = []
+    for stored in events:
+        change = next((each for each in stored.event.changes if each.slot == slot), None)
+        if change is None or stored.event.type not in OUTSIDE:
+            continue
+        if periods and periods[-1].end is None:
+            periods[-1] = replace(periods[-1], end=max(stored.event.at, periods[-1].start))
+        if stored.event.type in SEEN and change.observed != change.expected:
+            version = None if change.observed is None else int(change.observed)
+            periods.append(OutsidePeriod(version, stored.event.at, None, stored.sequence))
+    return periods
+
+
 def gate_counts(events: Iterable[Event]) -> dict[tuple[int, str | None], GateCount]:
     """By version and its creation time, for a number is given out again after a deletion."""
     found: dict[tuple[int, str | None], GateCount] = {}

@@ -210,6 +210,11 @@ def rank_of_dataset(dataset: str) -> int:
     return 2 if is_training_set(dataset) else int(chose)
 
 
+def bounds(name: str) -> tuple[str, str]:
+    """Under which names the ends of a metric's interval are logged."""
+    return f"{name}_low", f"{name}_high"
+
+
 def is_bound(name: str, names: Iterable[str]) -> bool:
     """Whether it is an end of another metric's interval, or the spread of its mean."""
     known = set(names)

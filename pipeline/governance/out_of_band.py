@@ -29,6 +29,24 @@ class OutOfBandChange:
         observed, recorded = self.observed or "not there", self.recorded or "not there"
         return f"{self.slot.label} is {observed}, the ledger says {recorded}"
 
+    @property
+    def of_champion(self) -> bool:
+        """Whether it is about what serves."""
+        return self.slot == Slot.of_alias(self.slot.model, CHAMPION)
+
+    @property
+    def plain(self) -> str:
+        """For somebody who does not know our words: what was changed, and what registry and record say."""
+        name, end = visible(self.slot.name), "was changed outside of this desk"
+        observed, recorded = visible(self.observed or ""), visible(self.recorded or "")
+        if self.slot.kind == "alias":
+            what = "champion" if self.slot.name == CHAMPION else f"alias {name}"
+            there, kept = (f"version {each}" if each else "no version" for each in (observed, recorded))
+            return f"The {what} {end}: the registry says {there}, the record says {kept}."
+        if not observed:
+            return f"Version {name} was deleted outside of this desk: the record says that it is in {recorded}."
+        return f"The stage of version {name} {end}: the registry says {observed}, the record says {recorded or 'gone'}."
+
     def as_json(self) -> dict[str, Any]:
         return {
             "model": self.slot.model,

@@ -6,21 +6,27 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import islice, takewhile
 
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.history import (
+    OUTSIDE,
     Entry,
     GateCount,
     Moment,
+    OutsidePeriod,
     Period,
     champion_periods,
     entry,
     gate_counts,
     given_out_again,
     moment,
+    one_line_each,
+    outside_periods,
 )
 from pipeline.governance.ledger import Event, EventType, StoredEvent, Topic, UnreadableEvent, touched_versions
+from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import Ledger, PendingDecision, Registry
 from pipeline.governance.reconcile import set_back
 from pipeline.governance.standing import MOST, LedgerView
@@ -38,7 +44,7 @@ class HistoryFilter:
 
     person: str = ""  # a part of the name of whoever acted, in any case
     version: int | None = None  # that the event is about, or that it touched
-    text: str = ""  # words of its sentence, changes, reason, model and digests, in any case and order
+    text: str = ""  # words of its time, sentence, changes, reason, model and digests, in any case and order
     since: datetime | None = None
     until: datetime | None = None  # events of this very time are left out
 
@@ -66,7 +72,17 @@ EVERYTHING = HistoryFilter()
 
 
 def _searched(found: Entry) -> str:
-    texts = (found.model, sentence(found), change_of(found), found.signature, found.reason, found.why, found.evidence)
+    at = "" if found.at is None else f"{found.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    texts = (
+        at,
+        found.model,
+        sentence(found),
+        change_of(found),
+        found.signature,
+        found.reason,
+        found.why,
+        found.evidence,
+    )
     return " ".join(filter(None, texts)).casefold()
 
 
@@ -122,6 +138,9 @@ def _with_intents(
 ) -> tuple[tuple[Entry, Entry | None], ...]:
     numbers = ((each, each.content.get("intent")) for each in shown)
     return tuple((each, None if number is None else intents.get(number) or find(number)) for each, number in numbers)
+
+
+MOST_NEWS = 50  # events that changed_since looks at
 
 
 class RecordReader:
@@ -207,6 +226,20 @@ class RecordReader:
             return None
         return self.decision(found.number) or (found, None)
 
+    def changed_since(self, model: str, sequence: int, *, slots: Collection[Slot], version: int | None) -> list[Entry]:
+        """What was recorded after an event about a version, or about one of some slots; the newest first.
+
+        One line per decision, without refusals, of the newest MOST_NEWS events.
+        """
+        events = self._ledger.page(model, without=(EventType.DENIED,))
+        later = takewhile(lambda each: each.sequence > sequence, islice(events, MOST_NEWS))
+        return [
+            each
+            for each in one_line_each([entry(stored) for stored in later])
+            if (version is not None and each.version == version)
+            or not {change.slot for change in each.changes}.isdisjoint(slots)
+        ]
+
     def event_count(self) -> int:
         """How many events the ledger holds about this registry."""
         return self._ledger.count()
@@ -236,6 +269,11 @@ class RecordReader:
     def champions(self, model: str, newest: int | None = None) -> list[Period]:
         """Who was champion when, oldest first; newest: only after so many of the newest changes."""
         return champion_periods(model, self._ledger.champions(model, newest))
+
+    def outside_periods(self, model: str, newest: int) -> list[OutsidePeriod]:
+        """When the registry had another champion than the ledger, oldest first, from so many of the newest events."""
+        found = islice(self._ledger.page(model, only=OUTSIDE), newest)
+        return outside_periods(model, [each for each in found if isinstance(each, StoredEvent)][::-1])
 
     def gate_counts(self, model: str) -> dict[tuple[int, str | None], GateCount]:
         """How the gates stood at the last decision about each version, by number and creation time."""

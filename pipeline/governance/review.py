@@ -1,6 +1,7 @@
 """A review: evidence, gates and incumbent of one move, and whether the move is open."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,8 @@ class Review:
     gates: tuple[GateResult, ...]
     differences: tuple[MetricDifference, ...] = ()  # against the incumbent, on the same rows
     recomputation: Recomputation | None = None  # None where it was not asked for or failed; then the gate says why
+    # The model's newest event when the review began: what was recorded later is not in it. 0 where there was none.
+    newest_event: int = 0
 
     @property
     def state(self) -> str:
@@ -131,6 +134,7 @@ class Reviewer:
         recomputed: what was recomputed of the same evidence just now, which spares doing it again.
         Raises NotFound for a model or version that is not there.
         """
+        newest_event = self._newest_event(move.model)
         state = self.registry.state(move.model)
         record = self.registry.version(move.model, move.version or self._holder(move, state))
         evidence = self.evidence(record, fresh=fresh)
@@ -165,6 +169,7 @@ class Reviewer:
             gates,
             differences=() if isinstance(facts.differences, Missing) else tuple(facts.differences),
             recomputation=None if isinstance(recomputation, Missing) else recomputation,
+            newest_event=newest_event,
         )
 
     def evidence(self, record: VersionRecord, *, fresh: bool = False) -> Evidence:
@@ -181,6 +186,12 @@ class Reviewer:
         if evidence.file_digest is None:
             raise NotFound("claims: the model's files cannot be read")
         return check_claims(evidence, self.recomputer.recompute(record, file_digest=evidence.file_digest))
+
+    def _newest_event(self, model: str) -> int:
+        with suppress(Unavailable):  # a damaged event, which `verify` reports
+            last = self.ledger.last(model)
+            return last.sequence if last else 0
+        return 0
 
     def _slots(self, model: str, changes: Iterable[Change]) -> tuple[SlotState, ...]:
         """What the ledger holds of each; a model without a baseline has not moved, whatever is there."""

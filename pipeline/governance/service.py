@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Unpack
 
-from pipeline.governance.compare import Best, Comparison, Comparisons, VersionTables
+from pipeline.governance.compare import Best, Comparison, Comparisons, MetricColumn, VersionTables
 from pipeline.governance.decide import RECONCILE_AFTER, Decider, Options, Outcome, Request
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.evidence import Evidence, Recomputation, Recomputer
@@ -57,6 +57,7 @@ from pipeline.governance.reconcile import (
 from pipeline.governance.record import RecordReader
 from pipeline.governance.review import Review, Reviewer
 from pipeline.governance.tampering import Changed, Watch
+from pipeline.governance.trend import TrendRecord, Trends
 
 
 class GovernanceService(RecordReader):
@@ -82,6 +83,7 @@ class GovernanceService(RecordReader):
         self._reconciler = Reconciler(registry, ledger, clock, self._decider, self._reviewer, self._watch)
         self._comparisons = Comparisons(registry, self._reviewer, comparer)
         self._tables = VersionTables(registry, policy.metrics)
+        self._trends = Trends(registry, ledger, policy.metrics)
         self._merits = Merits(registry, self._reviewer, comparer)
 
     def models(self) -> list[ModelRecord]:
@@ -131,9 +133,22 @@ class GovernanceService(RecordReader):
         """As `versions`. Raises NotFound also for a metric that no version has."""
         return self._tables.versions_with(model, names)
 
-    def telling_versions(self, model: str, preferred: Sequence[str]) -> tuple[list[str], list[VersionRow]]:
-        """The metrics that a table of the versions shows, and the versions with them, newest first. Raises NotFound."""
-        return self._tables.telling_versions(model, preferred)
+    def telling_versions(
+        self, model: str, preferred: Sequence[str], intervals: Sequence[str] = ()
+    ) -> tuple[list[str], list[VersionRow]]:
+        """The metrics that a table of the versions shows, and the versions with them, newest first. Raises NotFound.
+
+        intervals: the metrics of which the ends of the intervals are read too.
+        """
+        return self._tables.telling_versions(model, preferred, intervals)
+
+    def metric_columns(self, rows: Sequence[VersionRow], names: Sequence[str]) -> list[MetricColumn]:
+        """Which end of each metric is better, and which of these versions have the best value."""
+        return self._tables.columns(rows, names)
+
+    def trend(self, model: str, metric: str) -> TrendRecord:
+        """A metric over all versions, with what served, the decisions and the alarms. Raises NotFound."""
+        return self._trends.read(model, metric)
 
     def best(self, model: str, metric: str, direction: Direction | None = None) -> Best:
         """The version at the better end of a metric (None: what the name and the policy say); of equal ones the newest.

@@ -81,13 +81,13 @@ def _check(scope: Scope, state: AppState) -> None:
 
 
 def _only(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
-    """The value of a header that is there exactly once, else None."""
+    """The value of a header that is sent exactly once, else None."""
     found = [value for each, value in headers if each == name]
     return found[0] if len(found) == 1 else None
 
 
 def _host_name(host: bytes | None) -> str:
-    """The Host header without its port, in lower case; an address of IPv6 stands in brackets."""
+    """The Host header without its port, in lower case; an IPv6 address is in brackets."""
     text = (host or b"").decode("latin-1").casefold()
     return text if text.endswith("]") else text.rsplit(":", 1)[0]
 

@@ -31,14 +31,14 @@ class TookTooLong(Unavailable):
 class _Pending:
     """A request in the queue."""
 
-    target: Target
+    target: Target  # the version that was asked
     content: CheckedRow | CheckedColumns  # one row, or many as columns
-    answer: "asyncio.Future[Prediction | PredictedColumns]" = field(
+    answer: "asyncio.Future[Prediction | PredictedColumns]" = field(  # set by the batch
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
     def joins(self, first: "_Pending") -> bool:
-        """Whether it may be in one batch with `first`: only single rows are, columns are many rows already."""
+        """Whether it may be in one batch with `first`: only single rows are; columns hold many rows already."""
         rows = isinstance(self.content, CheckedRow) and isinstance(first.content, CheckedRow)
         return rows and self.target is first.target
 
@@ -54,18 +54,18 @@ class MicroBatcher:
         self._explain_thread = ThreadPoolExecutor(1, thread_name_prefix="explain")
 
     def close(self) -> None:
-        """Drops what is in the queue: the server has ended the connections of whoever waits."""
+        """Drops the queued requests: the server has ended the connections of their callers."""
         for threads in (self._predict_threads, self._explain_thread):
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def predict(self, target: Target, row: CheckedRow) -> Prediction:
-        """One row. Raises TookTooLong, Unavailable, WorkerRefusal."""
+        """Predicts one row. Raises TookTooLong, Unavailable, WorkerRefusal."""
         found = await self._answered(_Pending(target, row))
         assert isinstance(found, Prediction)  # noqa: S101 (what a row is answered with)
         return found
 
     async def predict_columns(self, target: Target, checked: CheckedColumns) -> PredictedColumns:
-        """The usable rows, at least one, by one worker: to share a few thousand gains less than it costs the others.
+        """Predicts at least one usable row on one worker: splitting a few thousand costs others more than it gains.
 
         Raises as predict does.
         """
@@ -74,7 +74,7 @@ class MicroBatcher:
         return found
 
     async def explain(self, target: Target, row: CheckedRow) -> Explanations:
-        """One row; one explanation at a time, so that predictions do not wait for many. Raises as predict does."""
+        """Explains one row; explanations run one at a time, so that predictions do not wait. Raises as predict does."""
         loop = asyncio.get_running_loop()
         return await self._within_limit(
             loop.run_in_executor(self._explain_thread, self._scorer.explain, target, [row.values])

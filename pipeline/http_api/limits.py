@@ -62,7 +62,7 @@ def _check_media_type(request: Request) -> None:
 
 
 async def _read(request: Request, most_bytes: int) -> bytes | None:
-    """None where the body is larger than `most_bytes`, whether or not its header says so."""
+    """The body; None where it is larger than `most_bytes`, whether or not its header says so."""
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)

@@ -43,7 +43,7 @@ class HttpMetrics:
         self._registry.register(_CurrentStatus(status, restarts))
 
     def answered(self, route: str, status: int, started: float) -> None:
-        """Counts one answer; `started` is the time.perf_counter at which its request came."""
+        """Counts one answer; `started` is the time.perf_counter of its request."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(time.perf_counter() - started)
 
@@ -71,7 +71,7 @@ class HttpMetrics:
 
 
 class _CurrentStatus:
-    """Metrics that are read when Prometheus asks, not counted."""
+    """Gauges that are read when Prometheus asks, not counted."""
 
     def __init__(self, status: Callable[[], ServingStatus], restarts: Callable[[], int]) -> None:
         self._status, self._restarts = status, restarts

@@ -219,7 +219,7 @@ def _schemas(served: Served | None, batch_rows: int) -> Json:
 
 
 class _Untitled(GenerateJsonSchema):
-    """Fields are documented by a description; a title would repeat their names."""
+    """Documents fields by their description: a title would repeat the name."""
 
     def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002 (pydantic's signature)
         return False

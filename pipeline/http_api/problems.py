@@ -68,7 +68,7 @@ class NothingServed(Unavailable):
 
 
 class InternalError(SignoffError):
-    """The server made a mistake; its log has the traceback. Answers call it `Failed`."""
+    """The server failed; its log has the traceback. Answers call it `Failed`."""
 
 
 def problem(error: SignoffError, *, headers: Mapping[str, str] | None = None) -> Response:
@@ -116,20 +116,20 @@ def _body(error: SignoffError, status: int, found: Sequence[Problem]) -> bytes:
 
 
 def _sentence(error: SignoffError) -> str:
-    """The message without what a model raised, which may hold values of the row."""
+    """The error's message, without what a model raised, which may hold values of the row."""
     if isinstance(error, WorkerRefusal) and error.kind == "failed":
         return "the model: could not predict this"
     return str(error)
 
 
 async def on_refusal(_request: Request, error: Exception) -> Response:
-    """A SignoffError, raised anywhere."""
+    """Answers a SignoffError, raised anywhere."""
     assert isinstance(error, SignoffError)  # noqa: S101 (registered for nothing else)
     return problem(error)
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
-    """What the framework itself refuses: an unknown path, or another method than those of the path."""
+    """Answers what the framework itself refuses: an unknown path, or a method that the path has not."""
     assert isinstance(error, HTTPException)  # noqa: S101 (registered for nothing else)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         sentence = f"method: {visible(request.method, most=20)} is not one that this path answers"
@@ -140,5 +140,5 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 
 async def on_mistake(_request: Request, _error: Exception) -> Response:
-    """Anything else; the server's log has the traceback."""
+    """Answers any other error, whose traceback is in the server's log."""
     return problem(InternalError("the server: could not answer this request"))

@@ -35,7 +35,7 @@ async def alive() -> Response:
 
 @router.get("/readyz")
 async def ready(request: Request) -> Response:
-    """503 only where nothing can be predicted: a degraded server is better than none."""
+    """Answers 503 only where nothing can be predicted: a degraded server is better than none."""
     state = state_of(request.scope)
     text = to_json(answers.health(state.model, state.status))
     return _json(text) if state.status.ready else _json(text, UNAVAILABLE)

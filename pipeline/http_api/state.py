@@ -29,9 +29,9 @@ class AppState:
     limits: HttpSettings
     token: Token | None  # None: predictions are open to everybody who reaches the server
     follower: Follower
-    batcher: MicroBatcher
+    batcher: MicroBatcher  # queues single rows
     metrics: HttpMetrics
-    concurrency: ConcurrencyLimit = field(init=False)
+    concurrency: ConcurrencyLimit = field(init=False)  # slots for requests
 
     def __post_init__(self) -> None:
         self.concurrency = ConcurrencyLimit(self.limits.at_once)
@@ -84,7 +84,7 @@ async def running(model: str | None) -> AsyncIterator[AppState]:
 
 
 def _desk_and_scorer(settings: Settings) -> tuple[GovernanceService, Scorer]:
-    """The workers import their libraries while MLflow is imported here."""
+    """Opens desk and scorer: the workers import their libraries while MLflow is imported here."""
     service = bootstrap.desk(settings)
     scorer = bootstrap.scorer(settings, service)
     scorer.start_all()

@@ -47,7 +47,7 @@ def read_token(environment: Environment) -> Token | None:
 
 
 def _checked(secret: str, where: str) -> Token:
-    """Raises InvalidInput, beginning with `where`, for a secret that is short or not one word."""
+    """The token. Raises InvalidInput, beginning with `where`, for a secret that is short or not one word."""
     if len(secret) < FEWEST_CHARACTERS:
         raise InvalidInput(f"{where}: must have at least {FEWEST_CHARACTERS} characters")
     if not secret.isascii() or not secret.isprintable() or " " in secret:

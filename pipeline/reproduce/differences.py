@@ -17,7 +17,7 @@ from pipeline.reproduce.recorded import RecordedVersion
 TOLERANCE = 1e-9  # sums in another order, on another processor, differ by less
 # Of the environment, what can change how numbers are summed; a kernel's name, say, cannot.
 NUMERICAL = ("python", "packages.", "processor.", "libraries.", "threads.", "cpu_count")
-# Of the moment, or compared by themselves.
+# Values of the moment, or compared by themselves.
 NOT_METRICS = ("latency_ms", "fingerprint", "training_key")
 
 
@@ -86,7 +86,7 @@ class PredictionCheck:
     n: int
     # How many of them got another class.
     other_class: int
-    # Of a probability.
+    # The largest difference of a class probability.
     largest_difference: float
     # Why they could not be compared; None where they were.
     problem: str | None = None
@@ -95,7 +95,7 @@ class PredictionCheck:
 def result_differences(
     recorded: RecordedVersion, rebuilt: Rebuilt, predictions: PredictionCheck
 ) -> Iterator[RebuiltDifference]:
-    """What a rebuild must give again, and did not."""
+    """Yields each result that the rebuild must give again and did not."""
     lineage = recorded.lineage
     pairs = {
         ("data", "sha256"): (lineage.data.sha256, rebuilt.data.get("sha256")),
@@ -116,7 +116,7 @@ def result_differences(
 
 
 def check_predictions(recorded: bytes, rebuilt: bytes) -> PredictionCheck:
-    """Row by row; rows that cannot be read or are others are a problem, in a sentence."""
+    """Compares the predictions row by row; a file that cannot be read, or other rows, are the `problem`."""
     try:
         first, second = read_rows(recorded, "recorded"), read_rows(rebuilt, "rebuilt")
         require_same_rows(first, second)
@@ -135,7 +135,7 @@ def check_predictions(recorded: bytes, rebuilt: bytes) -> PredictionCheck:
 
 
 def other_conditions(recorded: RecordedVersion, rebuilt: Rebuilt) -> list[RebuiltDifference]:
-    """Where the rebuild's environment is another; only what both recorded is compared, and a package that is gone."""
+    """What differs in the rebuild's environment, of what both recorded; a package that is gone differs too."""
     then, now = dict(recorded.environment_facts), dict(rebuilt.environment)
     named = recorded.environment.packages
     now["packages"] = {name: version for name, version in entry_of(now, "packages").items() if name in named}
@@ -154,7 +154,7 @@ def _unequal(part: str, first: Mapping[str, Json], second: Mapping[str, Json]) -
 
 
 def _flat(document: Any, prefix: str = "") -> dict[str, Json]:  # noqa: ANN401 (any JSON)
-    """Every number and text by its dotted path."""
+    """Every number and text of a document, by its dotted path."""
     if isinstance(document, Mapping):
         items = document.items()
     elif isinstance(document, list):

@@ -93,7 +93,7 @@ class RecordedVersion:
 
 
 def read_recorded(reader: ModelReader, model: str, version: int) -> RecordedVersion:
-    """Raises NotFound, Refused for a version of another producer, Unavailable."""
+    """The version with its records. Raises NotFound, Refused for a version of another producer, Unavailable."""
     label = f"{model} version {version}"
     record = reader.version(model, version)
     if record.row.tags.get(OUR_TAG) != OUR_VALUE:
@@ -128,7 +128,7 @@ def read_recorded(reader: ModelReader, model: str, version: int) -> RecordedVers
 
 
 def _settings(document: Json, lineage: RecordedLineage) -> tuple[dict[str, Json], tuple[str, ...]]:
-    """What is laid over params.yaml of the recorded commit, and what is missing from it."""
+    """The settings that are laid over the commit's params.yaml, and a sentence for what is missing in them."""
     recipe = lineage.candidate.model_dump(exclude={"name"})
     if not isinstance(document, dict):
         return {"candidates": {REBUILT: recipe}, "split": lineage.split.model_dump()}, (NO_SETTINGS,)

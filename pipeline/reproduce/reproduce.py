@@ -125,7 +125,7 @@ class Reproduction:
 
     @property
     def differs(self) -> bool:
-        """By more than rounding."""
+        """Whether the rebuild differs by more than rounding."""
         return self.verdict is Verdict.DIFFERS
 
     def as_json(self) -> dict[str, Json]:
@@ -162,7 +162,7 @@ def reproduce(
     options: ReproduceOptions,
     progress: Progress,
 ) -> Reproduction:
-    """Raises NotFound for what the rebuild needs and is not here, Refused for a version of another producer."""
+    """Rebuilds a version and compares. Raises NotFound for what is not here, Refused for another producer's version."""
     recorded = read_recorded(reader, model, version)
     commit = recorded.lineage.git.commit
     if commit is None:
@@ -246,7 +246,7 @@ def _params(recorded: RecordedVersion, code: Path, data: Path | None) -> dict[st
 
 
 def _environment(recorded: RecordedVersion, code: Path, scratch: Path) -> dict[str, str]:
-    """The recorded thread settings, and addresses that lead nowhere: no rebuild can reach a registry or a ledger."""
+    """The variables of the rebuild: recorded threads, and addresses that lead to no registry and no ledger."""
     bare = {name: text for name, text in bare_environment(scratch).items() if name not in THREAD_VARIABLES}
     set_then = {name: recorded.environment.threads.get(name) for name in THREAD_VARIABLES}
     return {

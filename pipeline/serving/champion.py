@@ -35,13 +35,13 @@ class Served:
 
     target: Target
     schema: InputSchema
-    since: datetime | None  # when the ledger made it champion
+    since: datetime | None  # since when it is the champion, by the ledger
     example: CheckedRow | None  # a row that it takes, where one is known
 
 
 @dataclass(frozen=True)
 class ServingStatus:
-    """What the last refresh found."""
+    """What is served after the last refresh, and how well."""
 
     served: Served | None  # None where nothing may be served
     reason: str = ""  # one sentence where that is not the champion as it should be
@@ -124,7 +124,7 @@ class Follower:
         )
 
     def _load(self, target: Target, view: LedgerView) -> Served:
-        """Has the workers load it and predict one row, and keeps its copy on disk. Raises Refused where that fails."""
+        """Loads a version by predicting one row, and keeps its copy on disk. Raises Refused where that fails."""
         columns = input_schema(target)
         example = example_row(columns, target.example)
         with ExitStack() as stack:

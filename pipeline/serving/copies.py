@@ -23,7 +23,7 @@ def label(record: VersionRecord) -> str:
 
 
 def copy_files(reader: ModelReader, record: VersionRecord, folder: Path, *, digest: str) -> None:
-    """Every file of a version into a new folder, which a folder of mode 0700 must keep from other users.
+    """Copies every file of a version into a new folder, which a folder of mode 0700 must keep from other users.
 
     Raises IntegrityFailure where the copy has another digest; Refused for too many files or bytes and for paths that
     leave the folder; NotFound and Unavailable as the registry does.
@@ -53,7 +53,7 @@ def _is_whole(folder: Path, digest: str) -> bool:
 
 
 def _is_private(folder: Path) -> bool:
-    """A folder of ours that nobody else can write to: one that was taken away may be somebody else's by now."""
+    """Whether a folder is ours and nobody else can write to it: one that was removed may be somebody else's by now."""
     try:
         found = folder.lstat()
     except OSError:
@@ -63,8 +63,8 @@ def _is_private(folder: Path) -> bool:
 
 @dataclass
 class _Copy:
-    folder: Path
-    users: int = 0
+    folder: Path  # that holds the files
+    users: int = 0  # blocks that use it now
 
 
 class PrivateCopies:
@@ -79,7 +79,7 @@ class PrivateCopies:
 
     @contextmanager
     def using(self, record: VersionRecord, digest: str) -> Iterator[Path]:
-        """The folder, which stays at least until the block ends. Raises as copy_files does."""
+        """The folder of a version's copy, which stays at least until the block ends. Raises as copy_files does."""
         copy = self._take(digest) or self._made(record, digest)
         try:
             yield copy.folder
@@ -89,7 +89,7 @@ class PrivateCopies:
                 self._drop_oldest()
 
     def renewed(self, record: VersionRecord, digest: str) -> Path:
-        """The folder of a copy that is in use, made once more where it is not whole any more: whoever cleans the
+        """The folder of a copy in use, made once more where it is not whole: whoever cleans the
         temporary folder may have taken its files. Raises as copy_files does.
         """
         with self._making:
@@ -101,7 +101,7 @@ class PrivateCopies:
             return copy.folder
 
     def close(self) -> None:
-        """Remove them all: a signal may end the process before it removes them by itself."""
+        """Removes every copy: a signal may end the process before it removes them by itself."""
         with self._making, self._lock:
             self._copies.clear()
             if self._removed:
@@ -117,7 +117,7 @@ class PrivateCopies:
             return copy
 
     def _made(self, record: VersionRecord, digest: str) -> _Copy:
-        """One is made at a time; whoever uses another one does not wait for a slow registry."""
+        """Makes one copy at a time; whoever uses another one does not wait for a slow registry."""
         with self._making:
             copy = self._take(digest)
             if copy is None:

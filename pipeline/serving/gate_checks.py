@@ -34,7 +34,7 @@ def one_worker(memory_megabytes: int) -> Asked:
 
 @contextmanager
 def _private_copy(registry: Registry, record: VersionRecord, *, digest: str, worker: Asked) -> Iterator[Path]:
-    """A folder with the version's files, for a worker that is ended before the folder is removed.
+    """A folder with the version's files, for a worker that ends before the folder is removed.
 
     Raises as copies.copy_files does.
     """
@@ -59,7 +59,7 @@ class SubprocessSmoke:
     started: Callable[[int], Asked] = one_worker  # makes the worker, given its memory limit
 
     def predict(self, record: VersionRecord, *, file_digest: str) -> str:
-        """What was predicted, in words, such as "predicts Obesity_Type_I for its input example".
+        """The prediction for the input example, in words, such as "predicts Obesity_Type_I for its input example".
 
         Raises IntegrityFailure where the files are not those of the digest; NotTried where the policy does not load
         them, or there is no example; Refused with the reason where they do not load, crash, or exceed time or memory;
@@ -79,7 +79,7 @@ class SubprocessSmoke:
 
 
 def _in_words(record: VersionRecord, answer: Frame) -> str:
-    """Raises Refused where the answer holds no prediction."""
+    """The prediction in words. Raises Refused where the answer holds none."""
     prediction = answer.get("prediction")
     if not isinstance(prediction, list) or not prediction:
         raise Refused(f"{label(record)} predicts nothing for its input example")
@@ -98,7 +98,7 @@ class WorkerRecomputer:
     serving: ServingSettings
 
     def recompute(self, record: VersionRecord, *, file_digest: str) -> RecomputedMetrics:
-        """Every metric that the rows allow.
+        """Every metric that the evaluation rows allow, recomputed.
 
         Raises NotFound where there are no evaluation rows, InvalidInput where they cannot be used, Refused where the
         model does not load or predict under the policy, IntegrityFailure where the files are not those of the digest.

@@ -35,42 +35,42 @@ class Scorer:
         self.targets = Targets(service, policy=policy.trust, describe=lambda target: self.ask(target, "describe"))
 
     def start(self) -> None:
-        """Begin with a worker's imports, for instance from the dashboard's lifespan. Returns at once."""
+        """Begins with a worker's imports, for instance from the dashboard's lifespan. Returns at once."""
         self._worker.start()
 
     def start_all(self) -> None:
-        """As start, for every worker."""
+        """Begins with the imports of every worker. Returns at once."""
         for worker in self._worker.workers:
             worker.start()
 
     def close(self) -> None:
-        """What was loaded so far leaves the disk: a signal may end the process before its copies are removed."""
+        """Ends the workers and removes the copies: a signal may end the process before it removes them itself."""
         self._worker.stop()
         self._copies.close()
 
     def abandon(self) -> None:
-        """As close does, without waiting for what the worker is at."""
+        """Ends the workers at once and removes the copies."""
         self._worker.kill()
         self.close()
 
     @property
     def concurrency(self) -> int:
-        """How many requests are worked at at once."""
+        """How many requests are answered at once."""
         return len(self._worker.workers)
 
     @property
     def worker_restarts(self) -> int:
-        """How often a worker process had to be started in place of another."""
+        """How many worker processes were started in place of another."""
         return self._worker.restarts
 
     def try_out(self, target: Target, row: CheckedRow) -> None:
-        """One prediction by every worker: the model is in its memory then. Raises as predict does."""
+        """Has every worker predict one row: the model is in its memory then. Raises as predict does."""
         for worker in self._worker.workers:
             self.predict_checked(target, [row], worker=worker)
 
     @contextmanager
     def keeping(self, target: Target) -> Iterator[None]:
-        """Its private copy stays on disk: it can be asked although the registry is gone."""
+        """Keeps the private copy on disk: the version can be asked although the registry is gone."""
         with self._copies.using(target.record, target.digest):
             yield
 
@@ -79,7 +79,7 @@ class Scorer:
     def predict(
         self, reference: str | Target, rows: Sequence[Mapping[str, object]], *, from_text: bool = False
     ) -> Predictions:
-        """Checked rows, predicted. from_text: see rows.check_row.
+        """Checks and predicts rows. from_text: see rows.check_row.
 
         Raises InvalidRows, and as Targets.usable and Targets.target do.
         """
@@ -89,7 +89,7 @@ class Scorer:
     def predict_checked(
         self, target: Target, rows: Sequence[CheckedRow], *, worker: Answering | None = None
     ) -> Predictions:
-        """Rows that were checked against the target's own schema. worker: who is asked instead."""
+        """Predicts rows that were checked against the target's own schema. worker: asked instead of the scorer's."""
         values = columnar([row.values for row in rows], input_schema(target))
         answer = self.ask(target, "predict", worker=worker, rows=values)
         classes, probabilities = tuple(answer["classes"]), answer["probabilities"]
@@ -108,7 +108,7 @@ class Scorer:
     def predict_columns(
         self, target: Target, checked: "CheckedColumns", *, worker: Answering | None = None
     ) -> PredictedColumns:
-        """The usable ones of many rows, checked against the target's own schema. worker: who is asked instead."""
+        """Predicts the usable ones of many checked rows. worker: asked instead of the scorer's."""
         from pipeline.serving.worker import arrow  # noqa: PLC0415 (pyarrow and pandas)
 
         answer = self.ask(target, "predict", worker=worker, **arrow.rows_of(checked))
@@ -117,12 +117,20 @@ class Scorer:
         return PredictedColumns(target, tuple(answer["classes"]), answers, answered)
 
     def explain(
-        self, reference: str | Target, rows: Sequence[Mapping[str, object]], *, from_text: bool = False
+        self,
+        reference: str | Target,
+        rows: Sequence[Mapping[str, object]],
+        *,
+        from_text: bool = False,
+        sample: bool = False,
     ) -> Explanations:
-        """What each column adds to the output, per class, for at most 50 rows. Raises as predict does."""
+        """Explains at most 50 rows: what each column adds to the output, per class. Raises as predict does.
+
+        sample: whether it is sampled although it could be exact; the scale is then probability where there is one.
+        """
         target = self.targets.usable(reference)
         values = tuple(row.values for row in check_rows(rows, input_schema(target), from_text=from_text))
-        answer = self.ask(target, "explain", rows=columnar(values, input_schema(target)))
+        answer = self.ask(target, "explain", rows=columnar(values, input_schema(target)), sample=sample)
         resolved = target.resolved
         return Explanations(
             model=resolved.model,
@@ -131,6 +139,7 @@ class Scorer:
             documents=tuple(answer["explanations"]),
             rows=values,
             units=target.evidence.feature_schema.units,
+            labels=target.evidence.feature_schema.labels,
             sampled=answer["sampled"],
             tolerance=answer["tolerance"],
             adds_up=answer["adds_up"],
@@ -139,10 +148,24 @@ class Scorer:
             notes=target.notes,
         )
 
+    def explain_alike(
+        self, targets: Sequence[Target], rows: Sequence[Sequence[Mapping[str, object]]]
+    ) -> list[Explanations]:
+        """Of two versions, by one method and on one scale: exact on probability where both can, else both sampled.
+
+        rows: for each version the rows in its own columns. A version without probabilities stays on the scale of its
+        values (see Explanations.comparable_with). Raises as predict does.
+        """
+        found = [self.explain(*each) for each in zip(targets, rows, strict=True)]
+        if found[0].comparable_with(found[1]):
+            return found
+        pairs = zip(found, targets, rows, strict=True)
+        return [each if each.sampled else self.explain(target, own, sample=True) for each, target, own in pairs]
+
     def second_opinion(
         self, reference: str | Target, explained: Explanations, *, position: int = 0, class_name: str | None = None
     ) -> Opinion:
-        """About one explained row and class (None: the one with the largest output). Raises as predict does."""
+        """A second opinion about one explained row and class (None: the largest output). Raises as predict does."""
         target, document = self.targets.usable(reference), explained.documents[position]
         wanted = class_name or explained.top_class(position)
         answer = self.ask(
@@ -156,14 +179,14 @@ class Scorer:
         return Opinion(answer["weights"], answer["r2"], answer["scale"], answer["agreement"])
 
     def files(self, target: Target) -> dict[str, bytes]:
-        """Of the private copy, by path."""
+        """The files of the private copy, by path."""
         with self._copies.using(target.record, target.digest):
             folder = self._copies.renewed(target.record, target.digest)
             paths = [path for path in folder.rglob("*") if path.is_file()]
             return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
     def ask(self, target: Target, operation: str, *, worker: Answering | None = None, **more: object) -> Frame:
-        """An operation of the worker, about the private copy of a usable version."""
+        """The worker's answer to an operation about the private copy of a usable version."""
         explaining = operation in {"explain", "second_opinion", "strongest"}
         seconds = self.policy.explain_seconds if explaining else self.policy.predict_seconds
         with self._copies.using(target.record, target.digest) as folder:

@@ -26,14 +26,14 @@ from pipeline.validation.schema import InputSchema, schema_of, schema_of_model, 
 
 
 class References:
-    """Safe to share between threads; keeps what the ledger holds of each model until it holds more."""
+    """Resolves references; keeps what the ledger holds of a model until it holds more. Threads may share it."""
 
     def __init__(self, service: GovernanceService) -> None:
         self._service = service
         self._views: dict[str, tuple[int, LedgerView]] = {}
 
     def resolve(self, reference: str) -> Resolved:
-        """MODEL (its champion), MODEL@ALIAS or MODEL/VERSION. Raises NotFound, InvalidInput.
+        """The version of MODEL (its champion), MODEL@ALIAS or MODEL/VERSION. Raises NotFound, InvalidInput.
 
         Raises OutOfBand where the registry has another champion than the ledger: what serves must have been recorded.
         """
@@ -75,16 +75,16 @@ ABOUT_THE_FILES = {"untrusted", "not_here", "refused", "failed"}
 
 
 class Targets:
-    """Makes versions ready to be asked; safe to share between threads."""
+    """Makes versions ready to be asked. Threads may share it."""
 
     def __init__(self, service: GovernanceService, *, policy: str, describe: Callable[[Target], Frame]) -> None:
         """policy: `serving.trust`. describe: has a worker load a version and say what it is."""
         self._service, self._policy, self._ask = service, policy, describe
         self._references = References(service)
-        # Both by digest, because the same bytes say the same again.
+        # Both by the files' digest: equal bytes give the same answer.
         self._descriptions: LRUCache[str, Frame | WorkerRefusal] = LRUCache(MOST_REMEMBERED)
         self._refusals: LRUCache[str, str | None] = LRUCache(MOST_REMEMBERED)
-        self._lock = threading.Lock()  # of both
+        self._lock = threading.Lock()  # guards both
 
     def resolve(self, reference: str) -> Resolved:
         """See References.resolve."""
@@ -101,7 +101,7 @@ class Targets:
         return self._loaded(target) if state.usable else target
 
     def recorded_trust(self, evidence: Evidence) -> TrustState:
-        """What the ledger and MLmodel say of a version, without loading it: a usable one may still fail to load.
+        """The trust in a version by the ledger and MLmodel, without loading it: a usable one may still fail to load.
 
         Raises Unavailable where the registry does not answer.
         """
@@ -119,7 +119,7 @@ class Targets:
         return self._references.ledger_view(model)
 
     def usable(self, reference: str | Target) -> Target:
-        """Raises Refused for an untrusted version, IntegrityFailure for a tampered one."""
+        """A target that may be asked. Raises Refused for an untrusted version, IntegrityFailure for a tampered one."""
         target = self.target(reference) if isinstance(reference, str) else reference
         if target.state.state is Trust.TAMPERED:
             raise IntegrityFailure(f"{target.label}: {target.state.reason}")
@@ -128,7 +128,7 @@ class Targets:
         return target
 
     def _judged(self, evidence: Evidence) -> TrustState:
-        """What the ledger says; whoever meets changed files raises the alarm."""
+        """The trust in a version by the ledger; changed files raise the alarm."""
         state = judge(evidence, self.ledger_view(evidence.model))
         if state.state is Trust.TAMPERED:
             with suppress(SignoffError):  # the version is refused also while the ledger cannot be written
@@ -136,7 +136,7 @@ class Targets:
         return state
 
     def _refusal(self, evidence: Evidence, digest: str) -> str | None:
-        """What MLmodel says against loading a version; None where nothing. Raises NotFound."""
+        """Why MLmodel forbids to load the version; None where it does not. Raises NotFound."""
         with self._lock:
             if digest in self._refusals:
                 return self._refusals[digest]
@@ -154,7 +154,7 @@ class Targets:
         return found
 
     def _loaded(self, target: Target) -> Target:
-        """What only loading tells: whether the policy allows it, class labels, and columns where nothing else does."""
+        """The target with what only loading tells: whether the policy allows it, its classes, its example's columns."""
         try:
             found = self._describe(target)
         except WorkerRefusal as refusal:
@@ -164,7 +164,7 @@ class Targets:
             return replace(target, state=TrustState(Trust.UNTRUSTED, target.digest, str(refusal)))
         return replace(
             target,
-            state=replace(target.state, loaded=True, foreign=found["foreign"]),
+            state=replace(target.state, loaded=True, mlflow_flavor=found["mlflow_flavor"]),
             schema=started_with(target.schema, found["example"]) if target.schema else schema_of_model(found),
             classes=tuple(found["classes"]),
             names=tuple(found.get("names", ())),
@@ -174,7 +174,7 @@ class Targets:
         )
 
     def _describe(self, target: Target) -> Frame:
-        """The same bytes are described, or refused for what they are, only once."""
+        """The worker's description; the same bytes are described, or refused for what they are, only once."""
         with self._lock:
             known = self._descriptions.get(target.digest)
         if known is None:
@@ -192,7 +192,7 @@ class Targets:
 
 
 def input_schema(target: Target) -> InputSchema:
-    """Raises Refused where nothing says which columns the version takes, or one has to be there and cannot be given."""
+    """The columns to give. Raises Refused where nothing names them, or a required one cannot be given."""
     if target.schema is None:
         raise Refused(f"{target.label} does not say which columns it takes: no schema, signature, example or names")
     if never := [column for column in target.schema.columns if column.refusal and column.required]:

@@ -36,7 +36,7 @@ class Counterfactual:
 
 
 def points(column: ColumnSchema, own: Value) -> list[Value]:
-    """Values over which a column may be moved, in order; empty where nothing says which it may have."""
+    """The values over which a column may be moved, in order; none where nothing says which it may have."""
     if column.categories:
         return list(column.categories)
     if column.kind == "boolean":
@@ -51,7 +51,7 @@ def points(column: ColumnSchema, own: Value) -> list[Value]:
 
 
 def curve_points(column: ColumnSchema, own: Value) -> list[Value]:
-    """As points, so many that the steps of a tree look like steps; from and to the row's own number, too."""
+    """As points, but so many that a tree's steps show; the range is widened to the row's own number."""
     found = points(column, own)
     if column.categories or column.kind not in {"number", "integer"} or not found or not _is_number(own):
         return found
@@ -61,7 +61,7 @@ def curve_points(column: ColumnSchema, own: Value) -> list[Value]:
 
 
 def value_range(column: ColumnSchema, own: Value) -> tuple[float, float]:
-    """Where it was trained, else where values are allowed, else around the row's own."""
+    """The range of a number: where it was trained, else what is allowed, else around the row's own value."""
     for low, high in ((column.lowest, column.highest), (column.minimum, column.maximum)):
         if low is not None and high is not None:
             return low, high
@@ -92,18 +92,18 @@ def smallest_change(
 
 @dataclass(frozen=True)
 class _Search:
-    ask: Ask
-    row: CheckedRow
+    ask: Ask  # predicts checked rows
+    row: CheckedRow  # the row to change
     schema: InputSchema
-    columns: tuple[ColumnSchema, ...]
+    columns: tuple[ColumnSchema, ...]  # that may change
     present: str
-    wanted: str | None
+    wanted: str | None  # the class to reach; None: any other
 
     def is_reached(self, answer: Prediction) -> bool:
         return str(answer.value) != self.present and self.wanted in {None, str(answer.value)}
 
     def one_more(self, state: Changes) -> list[Changes]:
-        """Every value of every column that is not changed yet."""
+        """The change with every value of every column that is not changed yet."""
         return [
             {**state, column.name: value}
             for column in self.columns
@@ -133,7 +133,7 @@ class _Search:
         return abs(value - own) / (high - low)
 
     def nearest(self, found: Sequence[Counterfactual]) -> list[Changes]:
-        """The changes that bring the class nearest; none where the model gives no probabilities."""
+        """The changes whose prediction is nearest to the class; none where the model gives no probabilities."""
         known = [each for each in found if each.prediction.probabilities]
         return [each.values for each in sorted(known, key=lambda each: -self._progress(each.prediction))[:BEAM]]
 
@@ -152,7 +152,7 @@ class _Search:
         return replace(found, prediction=self.ask([checked])[0])
 
     def _refined(self, change: Counterfactual) -> Counterfactual:
-        """Each number as near to the row's own as the model still gives the class, on a finer grid, rounded."""
+        """The change with each number as near to the row's own as keeps the class, on a finer grid, rounded."""
         for column in self.columns:
             value, own = change.values.get(column.name), self.own(column)
             if _is_number(value) and _is_number(own):

@@ -38,7 +38,7 @@ class Candidate:
     # Its name in `params.yaml`.
     name: str
     recipe: CandidateSettings
-    # Those of the estimator, with the split's seed where the recipe leaves the random state open.
+    # Parameters of the estimator, with the split's seed where the recipe leaves the random state open.
     parameters: Mapping[str, Any]
     # Equal for trainings that give the same fitted model.
     fit_key: str
@@ -46,7 +46,7 @@ class Candidate:
     training_key: str
 
     def facts(self) -> dict[str, Any]:
-        """As in the document `lineage.json`."""
+        """The recipe as the document `lineage.json` has it."""
         return {
             "name": self.name,
             "estimator": self.recipe.estimator,

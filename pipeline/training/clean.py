@@ -1,4 +1,4 @@
-"""Rows against the feature schema: what cannot be used stops with one sentence, the rest is repaired and reported."""
+"""Training rows against the feature schema: unusable ones are refused by a sentence, others repaired and reported."""
 
 from collections.abc import Mapping
 from typing import Any

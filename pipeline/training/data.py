@@ -145,7 +145,7 @@ def generate_sample(rows: int, *, seed: int) -> pd.DataFrame:
 
 
 def _circles(random: Generator, count: int) -> pd.DataFrame:
-    """The middle of each circle: habits, size, and the body-mass index that its people have more or less."""
+    """The centre of each circle: habits, size, and the offset of the body-mass index that its people share."""
     leaning = random.choice(len(CLASSES), size=count, p=SHARES)
     index = np.clip(random.normal(MIDDLES[leaning], SPREADS[leaning]), 13.5, 50.0)
     male = random.random(count) < np.take(MALE, leaning)
@@ -197,7 +197,7 @@ def read_data(settings: Settings, data: str | Path | None = None) -> RawData:
 
 
 def _parse(path: Path, content: bytes) -> pd.DataFrame:
-    """Pandas and pyarrow report an unusable file by subclasses of ValueError and OSError."""
+    """The table in a file; pandas and pyarrow report an unusable one by subclasses of ValueError and OSError."""
     kind = READERS[path.suffix.lower()]
     try:
         return pd.read_csv(path, low_memory=False) if kind == "CSV" else read_frame(content)

@@ -1,4 +1,4 @@
-"""What a fitted pipeline does on rows that it has not seen, as plain data."""
+"""Evaluates a fitted pipeline on held-out rows: metrics, slices, cross-validation, baseline and latency."""
 
 import time
 from pathlib import Path
@@ -25,7 +25,7 @@ LATENCY_ROWS = 20
 
 
 def predict_rows(model: Pipeline, rows: pd.DataFrame, schema: SchemaSettings) -> EvaluatedPredictions:
-    """Predictions for rows with their truth; a class that training never saw has probability 0."""
+    """Predictions beside the true classes of held-out rows; a class that training never saw has probability 0."""
     classes = tuple(schema.target.classes)
     position = {name: index for index, name in enumerate(classes)}
     known = model.predict_proba(rows[list(schema.columns)])
@@ -43,7 +43,7 @@ def evaluate_predictions(predictions: EvaluatedPredictions, settings: Evaluation
 
 
 def slices(rows: pd.DataFrame, predictions: EvaluatedPredictions, settings: Settings) -> list[Document]:
-    """Accuracy by each category and by bands of age; slices without rows are left out."""
+    """Accuracy on each category and age band, with Wilson's interval; slices without rows are left out."""
     right = predictions.actual == predictions.predicted
     schema, confidence = settings.schema_, settings.evaluation.confidence
     groups = [
@@ -63,7 +63,7 @@ def _slice(group: Slice, right: np.ndarray, *, confidence: float) -> Document:
 
 
 def cross_validate(pipeline: Pipeline, train: pd.DataFrame, settings: Settings) -> Document:
-    """Accuracy over folds of the training rows; everything is fitted anew inside each fold."""
+    """Accuracy in each fold of the training rows, with mean and deviation; every fold fits the whole pipeline anew."""
     folds = settings.evaluation.cross_validation_folds
     inputs, truth = train[list(settings.schema_.columns)], train[settings.schema_.target.name]
     folds_of_rows = StratifiedKFold(folds, shuffle=True, random_state=settings.split.seed).split(inputs, truth)
@@ -76,13 +76,13 @@ def cross_validate(pipeline: Pipeline, train: pd.DataFrame, settings: Settings) 
 
 
 def baseline(train: pd.DataFrame, test: pd.DataFrame, target: str) -> Document:
-    """Always saying the most frequent class of the training rows."""
+    """The most frequent class of the training rows, and the accuracy of always predicting it."""
     most = str(train[target].value_counts().sort_index().idxmax())
     return {"class": most, "accuracy": float((test[target] == most).mean())}
 
 
 def latency(model: Pipeline, inputs: pd.DataFrame) -> Document:
-    """Milliseconds for one row, predicted alone, on one thread of this machine."""
+    """Median and 95th percentile of the milliseconds for one row, predicted alone on one thread of this machine."""
     rows = [inputs.iloc[[index % len(inputs)]] for index in range(LATENCY_ROWS)]
     times = []
     with threadpool_limits(1):
@@ -95,7 +95,7 @@ def latency(model: Pipeline, inputs: pd.DataFrame) -> Document:
 
 
 def evaluation_rows(rows: pd.DataFrame, predictions: EvaluatedPredictions, schema: SchemaSettings) -> pd.DataFrame:
-    """Inputs, truth and predictions side by side."""
+    """The held-out rows with the columns `actual`, `predicted` and one `probability_CLASS` per class."""
     names = np.array(predictions.classes)
     frame = rows[list(schema.columns)].assign(
         actual=pd.Series(names[predictions.actual], dtype="str"),
@@ -139,7 +139,7 @@ def write_figures(folder: Path, evaluation: dict[str, Any], rows: pd.DataFrame) 
 
 
 def metrics_table(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """Without latency, so that equal models have equal files."""
+    """n, the metrics with their intervals, folds and baseline; no latency, so that equal models have equal files."""
     metrics = {
         name: {end: entry[end] for end in ("value", "low", "high")} for name, entry in evaluation["metrics"].items()
     }
@@ -153,7 +153,7 @@ def metrics_table(evaluation: dict[str, Any]) -> dict[str, Any]:
 
 
 def calibration_curve(rows: pd.DataFrame) -> pd.DataFrame:
-    """Per bin of the predicted class's probability: its mean, the share of right predictions, and n."""
+    """Per bin of the highest probability: its mean, the share of right predictions, and n."""
     confidence = rows[[name for name in rows.columns if name.startswith(PROBABILITY)]].max(axis=1)
     right = (rows["actual"] == rows["predicted"]).astype("float64")
     table = pd.DataFrame({"confidence": confidence, "accuracy": right, "n": 1})

@@ -32,7 +32,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """One process at a time on this machine. Raises LedgerBusy after half an hour."""
+    """Lets one process of this machine at a time run the block. Raises LedgerBusy after half an hour."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(path, timeout=LOCK_SECONDS):
@@ -47,7 +47,7 @@ def write_json(path: Path, document: object) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Raises InvalidInput where the step before has not written it."""
+    """The content of a JSON file. Raises InvalidInput where the step before has not written it."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -68,7 +68,7 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
-    """Raises InvalidInput where the step before has not written it."""
+    """The table in a Parquet file. Raises InvalidInput where the step before has not written it."""
     try:
         return read_frame(path.read_bytes())
     except FileNotFoundError as error:
@@ -76,7 +76,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
 
 
 def canonical_json(document: object, *, indent: int | None = None) -> str:
-    """Sorted keys, no NaN; the same text for the same content."""
+    """JSON text with sorted keys and without NaN, equal for equal content."""
     return json.dumps(document, sort_keys=indent is None, indent=indent, allow_nan=False, ensure_ascii=False)
 
 

@@ -39,7 +39,7 @@ def requirements() -> list[str]:
 
 
 def environment() -> Document:
-    """Nothing in it names a user, a host or a folder."""
+    """Interpreter, platform, processor, libraries and packages; nothing in it names a user, a host or a folder."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -105,7 +105,7 @@ def git_state() -> dict[str, Any]:
 
 
 def git(*arguments: str, seconds: float = GIT_SECONDS) -> str | None:
-    """What git prints, stripped; None where it fails, is not installed, or the project is no checkout."""
+    """The output of a git command, stripped; None where it fails, git is missing, or the project is no checkout."""
     program = shutil.which("git")
     if program is None or not (ROOT / ".git").exists():
         return None
@@ -165,7 +165,7 @@ def origin() -> Document:
 
 
 def lineage(candidate: Candidate, *, data: Document, fitted: Document, origin: Document) -> Document:
-    """The document `lineage.json`."""
+    """The document `lineage.json`: data, split, recipe, code and environment of one version."""
     return {
         "data": {key: data[key] for key in ("source", "sha256", "rows", "rows_used", "schema_sha256")},
         "split": data["split"],
@@ -176,5 +176,5 @@ def lineage(candidate: Candidate, *, data: Document, fitted: Document, origin: D
 
 
 def now_text() -> str:
-    """ISO 8601 in UTC, to the second."""
+    """The present time in ISO 8601, in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -53,7 +53,7 @@ def save_model(model: Pipeline, folder: Path, *, allowed_types: list[str]) -> No
 
 
 def load_model(folder: Path, allowed_types: list[str]) -> Pipeline:
-    """A model that a step before has saved in our own work folder."""
+    """Loads the model that a step before has saved in our own work folder."""
     try:
         return skops.io.load(folder / MODEL_FILE, trusted=allowed_types)
     except FileNotFoundError as error:
@@ -152,7 +152,7 @@ def _array_parts(array: np.ndarray) -> Iterator[bytes]:
 
 
 def _scalar(value: Any) -> str:  # noqa: ANN401 (see _parts)
-    """Numbers, text and None by their text; functions and losses by their name, for their text has an address."""
+    """The text of numbers, text and None; the name of functions and losses, whose text holds an address."""
     if value is None or isinstance(value, bool | int | float | str | np.generic | slice | np.dtype):
         return repr(value)
     return str(getattr(value, "__name__", type(value).__qualname__))

@@ -157,7 +157,7 @@ def write_receipt(candidate: Candidate, registered: Registered, *, folder: Path)
 
 
 def _fitted(candidate: Candidate, own: Path) -> Document:
-    """`fit.json`, made from the data and settings of now. Raises InvalidInput for those of another time."""
+    """`fit.json`, as made from the present data and settings. Raises InvalidInput for an older one."""
     fitted = read_json(own / "fit.json")
     if fitted.get("fit_key") != candidate.fit_key:
         raise InvalidInput(f"{own}: was fitted with other data or settings; fit again")
@@ -165,7 +165,7 @@ def _fitted(candidate: Candidate, own: Path) -> Document:
 
 
 def _evaluated(candidate: Candidate, own: Path, fitted: Document) -> Document:
-    """`evaluation.json`, of the model that was fitted and under the settings of now. Raises InvalidInput."""
+    """`evaluation.json` of the fitted model under the present settings. Raises InvalidInput for an older one."""
     evaluation = read_json(own / "evaluation.json")
     if evaluation["fingerprint"] != fitted["fingerprint"]:
         raise InvalidInput(f"{own}: the evaluation is of another model; evaluate again")

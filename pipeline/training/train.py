@@ -121,7 +121,7 @@ class _Training:
         return known_version(Registered(model, found, candidate.name, new=False), self.desk)
 
     def _train_one(self, candidate: Candidate, before: int, total: int) -> Registered:
-        """Its steps, of which the first is number `before` of `total` in the progress."""
+        """Runs the steps of one candidate; the first is number `before` of `total` in the progress."""
         settings, folder = self.settings, self.folder
 
         def begin(step: str) -> None:

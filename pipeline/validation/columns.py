@@ -49,7 +49,7 @@ class ColumnResult:
 
 
 def value_at(array: Arrow, position: int) -> Any:  # noqa: ANN401 (whatever the array holds)
-    """A value as Python has it; one that Python has not, such as a time in the year 33,658, as its type and number."""
+    """The value as Python has it; one that Python lacks, such as a time in the year 33,658, as its type and number."""
     scalar = array[position]
     try:
         return scalar.as_py()
@@ -73,7 +73,7 @@ def _undecided(column: ColumnSchema, count: int) -> ColumnResult:
 
 
 def _numbers(array: Arrow, column: ColumnSchema, *, text: bool, from_text: bool) -> ColumnResult:
-    """Numbers of every kind. What doubles may not tell apart stays undecided, but 64 bits that came for 64 bits."""
+    """The result for numbers. What doubles may not tell apart stays undecided, but 64 bits that came for 64 bits."""
     if text:
         found = _parsed(array) if from_text else None
     else:
@@ -90,8 +90,8 @@ def _numbers(array: Arrow, column: ColumnSchema, *, text: bool, from_text: bool)
         if column.kind == "integer":
             valid &= np.floor(values) == values
     out_of_range = valid & _outside(values, column)
-    kept = np.where(valid, values, 0.0)
-    whole = kept.astype(np.int64) if column.kind == "integer" else kept
+    filled = np.where(valid, values, 0.0)
+    whole = filled.astype(np.int64) if column.kind == "integer" else filled
     return ColumnResult(
         pa.array(whole, mask=~valid), valid | _allowed_to_miss(nothing, column, blank=text, array=array), out_of_range
     )
@@ -118,14 +118,14 @@ def _exactly(array: Arrow, column: ColumnSchema, *, text: bool) -> ColumnResult 
 
 
 def _allowed_to_miss(nothing: Mask, column: ColumnSchema, *, blank: bool, array: Arrow) -> Mask:
-    """Where a value is certainly missing, and may be."""
+    """A mask of the values that are certainly missing, where they may be."""
     if column.required:
         return np.zeros(len(nothing), dtype=bool)
     return nothing & (_mask(pc.equal(array, "").fill_null(True)) if blank else True)
 
 
 def _parsed(array: Arrow) -> Arrow:
-    """Text as numbers, null where it is none or may be none."""
+    """The text parsed as numbers; null where it is none, or may be none."""
     try:
         return pc.cast(array, pa.float64())
     except pa.ArrowInvalid:
@@ -134,7 +134,7 @@ def _parsed(array: Arrow) -> Arrow:
 
 
 def _as_floats(array: Arrow) -> Arrow:
-    """Numbers as doubles; None for a type whose values are no plain numbers."""
+    """The numbers as doubles; None for a type whose values are no plain numbers."""
     kind = array.type
     if pa.types.is_float32(kind) or pa.types.is_float64(kind) or pa.types.is_integer(kind):
         return pc.cast(array, pa.float64(), safe=False)
@@ -142,7 +142,7 @@ def _as_floats(array: Arrow) -> Arrow:
 
 
 def _outside(values: Mask, column: ColumnSchema) -> Mask:
-    """As ranges.is_outside, of many values."""
+    """Which numbers lie outside the training range, as ranges.is_outside decides it."""
     ends = training_range(column)
     if ends is None:
         return np.zeros(len(values), dtype=bool)
@@ -170,7 +170,7 @@ def _booleans(array: Arrow, column: ColumnSchema, *, text: bool, from_text: bool
 
 
 def _moments(array: Arrow, column: ColumnSchema, *, text: bool, from_text: bool) -> ColumnResult:  # noqa: ARG001 (text is text)
-    """Dates and times. Arrow keeps those with a zone as what they are in UTC."""
+    """The result for dates and times. Arrow keeps those with a zone as what they are in UTC."""
     if not (text or pa.types.is_temporal(array.type)) or pa.types.is_time(array.type):
         return _undecided(column, len(array))
     plain = pc.if_else(pc.match_substring_regex(array, MOMENT), array, None) if text else array
@@ -206,7 +206,7 @@ def _unseen(array: Arrow, column: ColumnSchema) -> Mask:
 
 
 def _anything(array: Arrow, column: ColumnSchema, *, text: bool, from_text: bool) -> ColumnResult:
-    """A column about which nothing is known. All of its text is numbers or none of it; a mixture is undecided."""
+    """The result where nothing is known of the column: its text is all numbers or none is; a mixture is undecided."""
     if not text:
         kind = _booleans if pa.types.is_boolean(array.type) else _numbers
         return kind(array, column, text=False, from_text=from_text)
@@ -231,7 +231,7 @@ CHECKS: Mapping[Kind, Callable[..., ColumnResult]] = {
 
 
 def _mask(array: Arrow) -> Mask:
-    """False for null."""
+    """The booleans as a NumPy mask, False for null."""
     return np.asarray(pc.fill_null(array, False).to_numpy(zero_copy_only=False))
 
 
@@ -250,7 +250,7 @@ class Input:
 
     @classmethod
     def of_table(cls, table: Arrow, schema: InputSchema) -> "Input":
-        """A table or record batch that has every column of the schema that must be there; others are left out."""
+        """The rows of a table or record batch that has every required column; columns that are no input are dropped."""
         there = set(table.schema.names)
         arrays = {
             name: _flat(table.column(name)) if name in there else pa.nulls(table.num_rows) for name in schema.names
@@ -273,7 +273,7 @@ class Input:
 class CheckedColumns:
     """The verdict on many rows."""
 
-    schema: InputSchema
+    schema: InputSchema  # the columns that were checked against
     usable: Mask  # which rows can be used
     out_of_range: Mask  # which of those hold a value outside the training data
     values: Arrow  # a record batch of the usable rows, in the schema's order
@@ -289,7 +289,7 @@ class CheckedColumns:
 def check_many(
     given: Input, schema: InputSchema, *, from_text: bool = False, numbers: Sequence[int] | Mask | None = None
 ) -> CheckedColumns:
-    """As rows.check_row of each row. numbers: how the sentences call the rows; without them they name none."""
+    """The same verdict as rows.check_row of each row. numbers: how the sentences call the rows; None names none."""
 
     def check(position: int) -> CheckedRow:
         number = None if numbers is None else int(numbers[position])
@@ -325,7 +325,7 @@ def _dtype(column: ColumnSchema, values: Arrow) -> str:
 
 
 def _patched(values: Arrow, fine: Mapping[int, CheckedRow], column: ColumnSchema) -> Arrow:
-    """The column with the values that check_row has read put in their places."""
+    """The column with the values that check_row has parsed put in their places."""
     if not fine:
         return values
     read = [row.values[column.name] for row in fine.values()]
@@ -339,7 +339,7 @@ def _patched(values: Arrow, fine: Mapping[int, CheckedRow], column: ColumnSchema
 
 
 def _of_mixed(values: Arrow, positions: Sequence[int], read: Sequence[Value]) -> Arrow:
-    """A column about which nothing is known may hold numbers beside words: those travel as JSON, one by one."""
+    """A column about which nothing is known may mix numbers and words: each value travels as JSON."""
     mixed = values.to_pylist()
     for position, value in zip(positions, read, strict=True):
         mixed[position] = value
@@ -350,7 +350,7 @@ def _of_mixed(values: Arrow, positions: Sequence[int], read: Sequence[Value]) ->
 
 
 def _of_values(values: Sequence[object]) -> Arrow:
-    """None for values of several types, or of one that Arrow does not have."""
+    """The values as an Arrow array; None for values of several types, or of a type that Arrow lacks."""
     kinds = {type(value) for value in values} - {type(None)}
     if not any(kinds <= plain for plain in PLAIN_TYPES):
         return None
@@ -361,7 +361,7 @@ def _of_values(values: Sequence[object]) -> Arrow:
 
 
 def _flat(column: Arrow) -> Arrow:
-    """One array without a dictionary (pandas' categories), text of every kind as one kind of text."""
+    """The column as one array without a dictionary (pandas' categories), every kind of text as one kind."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_dictionary(array.type):
         array = pc.cast(array, array.type.value_type)

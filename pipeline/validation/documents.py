@@ -118,14 +118,14 @@ class _Size:
         self._below(levels)
 
     def _below(self, levels: int) -> None:
-        """Note that the innermost open collection goes so many levels deep."""
+        """Notes that the innermost open collection goes this many levels deep."""
         if self._open:
             deepest = self._open[-1][2]
             deepest[0] = max(deepest[0], levels)
 
 
 def _check_size(text: str, most: int) -> None:
-    """Depth and number of entries, from the brackets and commas outside of strings, before anything is built."""
+    """Counts depth and entries by the brackets and commas outside of strings, before anything is built."""
     depth = count = 0
     for delimiter in JSON_DELIMITER.finditer(JSON_STRING.sub("", text)):
         which = delimiter[0]
@@ -142,7 +142,7 @@ def _check_depth(depth: int) -> None:
 
 
 def _plain(value: object) -> Json:
-    """Keys as JSON has them. There are no references, so this ends."""
+    """The document with keys as JSON has them. There are no references, so this ends."""
     if isinstance(value, dict):
         return {key if isinstance(key, str) else _key(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -163,7 +163,7 @@ def _not_finite(literal: str) -> NoReturn:
 
 
 def _finite(text: str) -> float:
-    """1e999 is well-formed, and an infinity."""
+    """The parsed number. Raises ValueError for 1e999, which is well-formed, and an infinity."""
     number = float(text)
     if number in (float("inf"), float("-inf")):
         raise ValueError("a number is too large")
@@ -184,7 +184,7 @@ MOST_RATIO = 100
 
 
 def members_of(data: bytes, *, most_members: int, most_bytes: int) -> Sequence[zipfile.ZipInfo]:
-    """Raises ValueError where they are too many, or unpack to too much; BadZipFile and the like for other files.
+    """The members of a zip archive. Raises ValueError where they are too many or unpack to too much, else as zipfile.
 
     The declared sizes can be believed: zipfile stops reading a member there, and the checksum then fails.
     """

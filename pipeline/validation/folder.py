@@ -57,13 +57,13 @@ def _file_stat(path: str, found: os.stat_result) -> FileStat:
 
 
 def hashed(path: str, stream: BufferedReader) -> File:
-    """What the stream holds from its beginning to its end, under its path inside the folder."""
+    """The file at `path` with size and sha256, of what the stream holds from its beginning to its end."""
     digest = hashlib.file_digest(stream, "sha256")
     return File(path, stream.tell(), digest.hexdigest())
 
 
 def hash_below(root: Path, path: str) -> File:
-    """One of the files that `walk` found. Raises OSError."""
+    """A file that `walk` found, with size and sha256. Raises OSError."""
     with (root / path).open("rb") as stream:
         return hashed(path, stream)
 

@@ -60,7 +60,7 @@ class InvalidRows(InvalidInput):
 def check_row(
     given: Mapping[str, object], schema: InputSchema, *, from_text: bool = False, row: int | None = None
 ) -> CheckedRow:
-    """One row by column name; a column that need not be there is a missing value where it is not.
+    """The verdict on one row by column name; an optional column that is not there is a missing value.
 
     from_text: every value is text, as in a CSV file or a text field; "" is missing.
     """
@@ -82,7 +82,7 @@ def check_row(
 def check_rows(
     rows: Sequence[Mapping[str, object]], schema: InputSchema, *, from_text: bool = False
 ) -> list[CheckedRow]:
-    """Several rows, numbered from 1 where there is more than one. Raises InvalidRows with every problem of all."""
+    """The rows, checked and numbered from 1 where there are several. Raises InvalidRows with every problem of all."""
     if not rows:
         raise InvalidInput("rows: there are none")
     numbers: Iterable[int | None] = range(1, len(rows) + 1) if len(rows) > 1 else [None]
@@ -95,7 +95,7 @@ def check_rows(
 
 
 def check_columns(names: Iterable[str], schema: InputSchema, *, row: int | None = None) -> list[Problem]:
-    """Columns that are missing though they have to be there, given twice or unknown."""
+    """The problems of a header: columns that are required and missing, given twice, or unknown."""
     given = Counter(list(names))  # of a mapping it would take the values for counts
     missing = [name for name in schema.names if name not in given]
     needed = [column for column in schema.columns if column.required and column.name not in given]
@@ -119,7 +119,7 @@ def absent_columns(names: Sequence[str], schema: InputSchema) -> tuple[str, ...]
 
 
 def columnar(rows: Sequence[Row], schema: InputSchema) -> dict[str, list[Any]]:
-    """Checked rows by column, with pandas' dtypes: as the worker takes them."""
+    """Checked rows by column with pandas' dtypes, as the worker takes them."""
     values = [[row[column.name] for row in rows] for column in schema.columns]
     dtypes = [
         nullable(column.dtype) if None in found else column.dtype
@@ -129,7 +129,7 @@ def columnar(rows: Sequence[Row], schema: InputSchema) -> dict[str, list[Any]]:
 
 
 def nullable(dtype: str) -> str:
-    """Whole numbers and booleans of NumPy have no missing value."""
+    """The dtype with missing values: NumPy's whole numbers and booleans have none."""
     return "float64" if dtype.startswith("int") else "object" if dtype == "bool" else dtype
 
 
@@ -161,7 +161,7 @@ def parse_row(text: str) -> dict[str, object]:
 
 
 def parse_rows(text: str, *, most: int) -> list[dict[str, object]]:
-    """`{"rows": [...]}`. Of a row in which a column is there twice, check_row tells that. Raises InvalidInput."""
+    """The rows of `{"rows": [...]}`; a column that is there twice is a problem of its row. Raises InvalidInput."""
     content = _parsed(text, "rows")
     if not isinstance(content, dict) or isinstance(content, Repeated) or set(content) != {"rows"}:
         raise InvalidInput('rows: must be the one entry of a JSON object, such as {"rows": [{"Age": 24}]}')
@@ -226,7 +226,7 @@ def _problem(column: str, row: int | None, text: str) -> Problem:
 
 
 def example_row(schema: InputSchema, shown: Mapping[str, Sequence[Any]] | None = None) -> CheckedRow | None:
-    """From the defaults of the columns, else from the input example (`shown`), else from what a column allows.
+    """A row from the columns' defaults, else from the input example (`shown`), else from what a column allows.
 
     None where a column says too little to make one up, or where the row breaks the columns' own rules.
     """
@@ -236,7 +236,7 @@ def example_row(schema: InputSchema, shown: Mapping[str, Sequence[Any]] | None =
 
 
 def _value(column: ColumnSchema, shown: Sequence[Any]) -> Value:
-    """None also where nothing is known, which a column that must be filled refuses."""
+    """A value for the example row; None also where nothing is known, which a required column refuses."""
     known = (value for value in shown if isinstance(value, str | int | float))
     found: Value = column.default if column.default is not None else next(known, None)
     if found is not None:
@@ -251,7 +251,7 @@ def _value(column: ColumnSchema, shown: Sequence[Any]) -> Value:
 
 
 def _inside(column: ColumnSchema) -> float:
-    """0 where that is allowed, else the bound that is nearer to it."""
+    """A number that the column accepts: 0 where that is allowed, else the nearer bound."""
     lowest = column.minimum if column.minimum is not None else column.lowest
     highest = column.maximum if column.maximum is not None else column.highest
     return max(lowest if lowest is not None else 0.0, min(highest if highest is not None else 0.0, 0.0))

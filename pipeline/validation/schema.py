@@ -39,18 +39,18 @@ UNFIT = {
 class ColumnSchema:
     """What one column of the input accepts, and what the training rows held of it."""
 
-    name: str
-    kind: Kind
+    name: str  # as the model knows it
+    kind: Kind  # what its values are; "unfit" takes none
     dtype: str = ""  # pandas' name, empty where nobody says
-    unit: str = ""  # for people
-    minimum: float | None = None  # accepted itself; None where the version names no bound, see ranges.accepted_range
-    maximum: float | None = None  # accepted itself
-    categories: tuple[str, ...] = ()  # in the order of a form
+    unit: str = ""  # for people, such as kg
+    minimum: float | None = None  # the least accepted; None where the version names none, see ranges.accepted_range
+    maximum: float | None = None  # the greatest accepted
+    categories: tuple[str, ...] = ()  # the accepted ones, in the order of a form
     required: bool = True  # a missing value is refused, and the column itself may not be left out
     default: str | float | bool | None = None  # what a form starts with; never filled in for a missing value
     description: str = ""
-    lowest: float | None = None  # of the training rows
-    highest: float | None = None  # of the training rows
+    lowest: float | None = None  # the least value of the training rows
+    highest: float | None = None  # the greatest value of the training rows
     unseen: tuple[str, ...] = ()  # categories that the training rows did not hold
     takes: str = ""  # of the kind "unfit": what the column takes, of which no value can be given here
 
@@ -65,7 +65,7 @@ class InputSchema:
     """The columns that a version takes."""
 
     columns: tuple[ColumnSchema, ...]  # in the order in which the model was given them
-    source: Source  # where that was read
+    source: Source  # what they were read from
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ class InputSchema:
 
 
 def schema_of(schema: FeatureSchema, signature: Mapping[str, Any] | None) -> InputSchema | None:
-    """From the feature schema and MLmodel's signature; None where neither names a column.
+    """The columns by the feature schema and MLmodel's signature; None where neither names a column.
 
     A signature adds the exact number type of a column, and columns that the schema leaves out.
     Raises InvalidInput for more than 2,000 columns.
@@ -102,7 +102,7 @@ def schema_of(schema: FeatureSchema, signature: Mapping[str, Any] | None) -> Inp
 
 
 def refusals_of(schema: FeatureSchema, signature: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """What of a version can never be given here, without asking the model; sentences, empty where all can."""
+    """A sentence for each column of which no value can be given here, found without asking the model."""
     try:
         found = schema_of(schema, signature)
     except InvalidInput as error:
@@ -111,7 +111,7 @@ def refusals_of(schema: FeatureSchema, signature: Mapping[str, Any] | None) -> t
 
 
 def schema_of_model(description: Mapping[str, Any]) -> InputSchema | None:
-    """From what the worker's `describe` tells: the input example, else the names that the model was fitted with."""
+    """The columns by the worker's `describe`: its input example, else the names that the model was fitted with."""
     example = entry_of(description, "example")
     if example:
         columns = tuple(_shown(name, values) for name, values in example.items() if isinstance(values, list))
@@ -122,7 +122,7 @@ def schema_of_model(description: Mapping[str, Any]) -> InputSchema | None:
 
 
 def started_with(schema: InputSchema, example: Mapping[str, Any]) -> InputSchema:
-    """With the example's first row as defaults, where nothing else gave one: a signature tells none.
+    """The schema with the example's first row as defaults of columns that have none: a signature tells none.
 
     Numbers with six digits: they are a start to type over, not a value to keep.
     """
@@ -176,7 +176,7 @@ def _signed(signature: Mapping[str, Any] | None) -> Iterator[ColumnSchema]:
 
 
 def _is_list_of_numbers(columns: Sequence[Any]) -> bool:
-    """One array without a name: each row is a list, and how long it is only the example shows."""
+    """Whether the input is one array without a name: each row is a list, whose length only the example shows."""
     column = columns[0] if len(columns) == 1 and isinstance(columns[0], dict) else {}
     return column.get("type") == "array" and "name" not in column and entry_of(column, "items").get("type") in SIGNATURE
 
@@ -190,14 +190,14 @@ def _typed(name: str, column: Mapping[str, Any]) -> ColumnSchema:
 
 
 def _array(column: Mapping[str, Any]) -> Iterator[ColumnSchema]:
-    """One column per number of a row; an array that has more dimensions than rows and columns is one that is unfit."""
+    """A column per number of a row; an array with more dimensions than rows and columns is one unfit column."""
     tensor = entry_of(column, "tensor-spec")
     shape, dtype = tensor.get("shape"), str(tensor.get("dtype"))
     kind: Kind = "number" if dtype.startswith("float") else "integer" if dtype.startswith("int") else "any"
     dtype = dtype if kind != "any" else ""
     sizes = [each for each in shape if isinstance(each, int)] if isinstance(shape, list) else []
-    of_one = sizes[1:] in ([], [1])  # in each row
-    if len(sizes) > MATRIX or ("name" in column and not of_one):
+    one_per_row = sizes[1:] in ([], [1])
+    if len(sizes) > MATRIX or ("name" in column and not one_per_row):
         takes = f"an array of shape ({', '.join(map(str, sizes[:6]))})"
         yield ColumnSchema(str(column.get("name", "0")), "unfit", takes=takes)
     elif "name" in column:
@@ -207,7 +207,7 @@ def _array(column: Mapping[str, Any]) -> Iterator[ColumnSchema]:
 
 
 def _shown(name: str, values: Sequence[object]) -> ColumnSchema:
-    """What an example lets one say about a column: little, because it may be one row."""
+    """The schema of a column of which only example values are known: little, because they may be one row."""
     known = [value for value in values if value is not None]
     default = known[0] if known and isinstance(known[0], str | int | float) else None
     if known and all(isinstance(value, bool) for value in known):

@@ -35,8 +35,8 @@ class Limits:
     """What a stranger's file may hold."""
 
     unpacked_bytes: int  # of all its row groups
-    rows: int = 2**40
-    cells: int = 2**40
+    rows: int = 2**40  # the most rows
+    cells: int = 2**40  # the most values: rows times columns
 
 
 def open_parquet(data: bytes, *, limits: Limits | None = None, **options: Any) -> Arrow:  # noqa: ANN401 (PyArrow's own)
@@ -74,13 +74,13 @@ def _check_footer(footer: Arrow, limits: Limits) -> None:
 
 
 def read_frame(data: bytes) -> pd.DataFrame:
-    """Every column, as pandas reads a Parquet file. Raises as `open_parquet`."""
+    """Every column of a Parquet file, as pandas reads it. Raises as `open_parquet`."""
     frame: pd.DataFrame = open_parquet(data).read(use_threads=False).to_pandas(use_threads=False)
     return frame
 
 
 def first_rows(data: bytes, count: int, *, limits: Limits) -> pd.DataFrame:
-    """Of a stranger's file. Raises as open_parquet does."""
+    """The first rows of a stranger's Parquet file. Raises as open_parquet does."""
     parquet = open_parquet(data, limits=limits)
     batches = parquet.iter_batches(batch_size=count, use_threads=False)
     table = pa.Table.from_batches([next(batches)] if parquet.metadata.num_rows else [], parquet.schema_arrow)
@@ -98,7 +98,7 @@ WITHOUT_GAPS = ("int", "bool")  # dtypes of NumPy that have no missing value
 
 
 def rows_of_example(content: Json, *, as_frame: bool, signature: Json = None) -> Rows:
-    """At most as many rows as the file has; see typed. Raises TypeError for what is neither a table nor an array."""
+    """The rows of an input example; see typed. Raises TypeError for what is neither a table nor an array."""
     if isinstance(content, dict):
         content = next((content[key] for key in WRAPPERS if key in content), content)
     if isinstance(content, dict):
@@ -111,7 +111,7 @@ def rows_of_example(content: Json, *, as_frame: bool, signature: Json = None) ->
 
 
 def _of_object(content: Mapping[str, Any]) -> pd.DataFrame:
-    """A frame without names of its columns, one with them, columns by name, or one row."""
+    """The frame of a JSON object: a split frame with or without column names, columns by name, or one row."""
     is_split = "data" in content and set(content) <= {"data", "columns", "index"}
     if is_split and ("columns" in content or isinstance(content["data"], list)):
         return pd.DataFrame(content["data"], columns=content.get("columns"))
@@ -144,13 +144,13 @@ def like(column: pd.Series, dtype: Any) -> pd.Series:  # noqa: ANN401 (pandas' o
 
 
 def names_of(columns: Iterable[Any], signature: Json) -> list[Any]:
-    """The names as the signature has them: of a frame that was logged without names they are numbers, not text."""
+    """The column names as the signature has them: numbers, not text, of a frame that was logged without names."""
     numbers = {str(each["name"]): each["name"] for each in _inputs(signature) if isinstance(each.get("name"), int)}
     return [numbers.get(name, name) for name in columns]
 
 
 def _inputs(signature: Json) -> list[dict[str, Any]]:
-    """signature: as MLmodel has it, its inputs as a text of JSON; whatever is another thing names no columns."""
+    """The inputs of MLmodel's signature, which holds them as JSON text; anything else names no columns."""
     with suppress(TypeError, ValueError, KeyError):
         inputs = signature["inputs"]
         return [each if isinstance(each, dict) else {} for each in read_json(inputs if isinstance(inputs, str) else "")]

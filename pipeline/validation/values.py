@@ -90,7 +90,7 @@ def check_value(value: object, column: ColumnSchema, *, from_text: bool) -> str 
 
 
 def _checked(value: object, column: ColumnSchema, *, from_text: bool) -> str | float | bool:
-    """A value that is there."""
+    """A value that is not missing, in the type of its column. Raises Unfit."""
     match column.kind:
         case "number" | "integer":
             return _number(_read(value) if from_text else value, column)
@@ -106,7 +106,7 @@ def _checked(value: object, column: ColumnSchema, *, from_text: bool) -> str | f
 
 
 def written(value: object) -> str:
-    """A value in a sentence: on one line, not long, text in quotes."""
+    """A value as a sentence quotes it: on one line, not long, text in quotes."""
     if isinstance(value, str):
         return f"'{visible(value, most=MOST_SHOWN)}'"
     if isinstance(value, bool):
@@ -117,7 +117,7 @@ def written(value: object) -> str:
 
 
 def _read(value: object) -> object:
-    """Text as a number where it is one; Python's own float() also takes 1_000 and digits of other scripts.
+    """Text as a number where it is one; Python's own float() would also take 1_000 and digits of other scripts.
 
     What a float may not hold to its last digit is read exactly.
     """
@@ -171,7 +171,7 @@ def _finite(value: float | Decimal, column: ColumnSchema) -> float:
 
 
 def _whole(value: float | Decimal, near: float, column: ColumnSchema) -> int:
-    """To its last digit. near: the value as a float."""
+    """A whole number to its last digit, of which `near` is the float. Raises Unfit."""
     whole = int(value)
     if value != whole:
         raise Unfit(f"{written(value)} is not a whole number{_allowed(column)}")
@@ -187,7 +187,7 @@ def _whole(value: float | Decimal, near: float, column: ColumnSchema) -> int:
 
 
 def _as_double(value: float | Decimal, near: float) -> float:
-    """The nearest double, which of a whole number has to be that number, or be written in the shortest way by it."""
+    """The nearest double, which must equal a whole number, or be written in the shortest way by it."""
     if isinstance(value, int) and near != value and Decimal(repr(near)) != value:
         raise Unfit(_too_exact(value, near))
     return near
@@ -234,7 +234,7 @@ def _text(value: object) -> str:
 
 
 def _anything(value: object, column: ColumnSchema, *, from_text: bool) -> str | float | bool:
-    """For a column about which nothing is known."""
+    """A value of a column about which nothing is known."""
     if isinstance(value, bool):
         return value
     if from_text:
@@ -257,7 +257,7 @@ def _allowed(column: ColumnSchema) -> str:
 
 
 def unit(column: ColumnSchema) -> str:
-    """With a space before it; empty where the unit explains a scale, such as "1 never to 3 always"."""
+    """The unit with a space before it; empty where it explains a scale, such as "1 never to 3 always"."""
     return f" {visible(column.unit, most=MOST_SHOWN)}" if column.unit and not column.unit[0].isdigit() else ""
 
 

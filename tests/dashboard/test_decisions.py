@@ -4,10 +4,10 @@ import pytest
 from streamlit import config
 
 from dashboard import session
-from dashboard.review.decision_form import DecisionDraft, send
+from dashboard.components.signing import MOST_DRAFTS, DecisionDraft, ReasonDrafts, draft_name, reason_drafts, send
 from pipeline.governance.lifecycle import Stage, stage_move
 from support.desks import GRACE, MODEL, REASON, KnownDifferences, build_desk, small_registry, worse
-from support.seen import badges, button, frame, texts
+from support.seen import badges, button, frame, links, texts
 
 PROMOTE = "Move version 2 to Production"
 
@@ -24,13 +24,87 @@ def decide(app, label, reason=REASON, *, accept=False):
 
 
 def test_promotes_with_a_reason(desk, open_page):
-    """A confirmed promotion moves the champion, is recorded with the reason, and is told on the next run."""
+    """A confirmed promotion moves the champion and is told in place of the form, under the one number that it has:
+    everything that changed, who, why, and where one goes from there; the address shows it again.
+    """
     app = decide(review(open_page, desk), PROMOTE)
 
     assert not app.exception
     assert desk.registry.state(MODEL).champion == 2
-    assert desk.history(MODEL)[-1].reason == REASON
-    assert app.toast[0].value.startswith("Decision ")
+    end = desk.history(MODEL)[-1]
+    assert (end.reason, desk.registry.version(MODEL, 2).row.tags["signoff.sequence"]) == (REASON, str(end.number))
+    assert app.toast[0].value == f"Decision {end.number} is applied: version 2, Production"
+    assert app.query_params["decided"] == str(end.number)
+    for shown in (app, review(open_page, desk, decided=str(end.number))):
+        assert [each.value for each in shown.success] == [f"Decision {end.number} is applied."]
+        told = texts(shown)
+        assert "grace promoted version 2 to Production.\n•  champion 1 → 2\n•  version 2 Staging → Production\n" in told
+        assert {"grace (self-declared)", REASON} <= set(told.splitlines())
+        assert links(shown)[-3:] == [
+            f"Decision {end.number} in History",
+            "Predict with it",
+            "Compare with version 1, which served before",
+        ]
+        assert not shown.text_area
+        assert not any("Blocked" in each for each in badges(shown))
+    assert button(button(app, "Roll back").click().run(), "Roll back to version 1")
+
+
+def test_a_receipt_gives_way_to_the_next_move(desk, open_page):
+    """After Staging the way to Production is offered; choosing a move, or a number of something else, ends it."""
+    app = decide(review(open_page, desk, "3"), "Move version 3 to Staging")
+    number = desk.history(MODEL)[-1].number
+
+    assert links(app)[-1] == "Review the move to Production"
+    app = app.segmented_control[0].set_value("Archived").run()
+    assert (app.query_params.get("decided"), app.query_params["to"]) == (None, "Archived")
+    assert button(app, "Move version 3 to Archived")
+    for other in ("1", str(number + 1), "no number", "9" * 30):
+        assert not review(open_page, desk, "3", decided=other).success
+    assert not review(open_page, desk, "2", decided=str(number)).success
+
+
+def test_what_is_so_already_is_no_bad_news(desk, open_page):
+    """An address that asks for what somebody has done says so calmly."""
+    desk.set_alias(MODEL, "canary", 2, reason=REASON, actor=GRACE)
+
+    app = review(open_page, desk, to="Alias", alias="canary")
+
+    assert [each.value for each in app.info] == ["There is nothing to decide: the registry is like that already."]
+    assert not any(":red" in each for each in badges(app))
+    assert button(app, "Set alias on version 2").disabled
+
+
+def test_a_typed_reason_is_kept_until_it_is_signed(desk, open_page, monkeypatch):
+    """For another session of the same person, for the same move alone; not in the address; gone after the decision."""
+    app = review(open_page, desk)
+    app.text_area[0].input("What I think of it so far").run()
+
+    assert "far" not in str(app.query_params)
+    again = review(open_page, desk)
+    assert again.text_area[0].value == "What I think of it so far"
+    assert review(open_page, desk, to="Archived").text_area[0].value == ""
+    monkeypatch.setenv("SIGNOFF_ACTOR", "ada")
+    session.settings.clear()
+    assert review(open_page, desk).text_area[0].value == ""
+    monkeypatch.setenv("SIGNOFF_ACTOR", "grace")
+    session.settings.clear()
+
+    name = draft_name(stage_move(MODEL, 2, Stage.PRODUCTION))
+    assert reason_drafts().text(name) == "What I think of it so far"
+    decide(again, PROMOTE)
+    assert reason_drafts().text(name) == ""
+
+
+def test_drafts_are_bounded():
+    """In number and in size; an empty one is none."""
+    drafts = ReasonDrafts()
+    for number in range(MOST_DRAFTS + 1):
+        drafts.keep((number,), "x" * 3_000)
+
+    assert (drafts.text((0,)), len(drafts.text((1,)))) == ("", 2_000)
+    drafts.keep((1,), "")
+    assert drafts.text((1,)) == ""
 
 
 def test_says_what_will_change(desk, open_page):
@@ -91,7 +165,7 @@ def test_stale_evidence_is_refused(desk, open_page):
 
     decide(app, PROMOTE)
 
-    assert "the version has changed since you looked" in texts(app)
+    assert "Nobody decided anything, but the version has changed since you looked" in texts(app)
     assert app.text_area[0].value == REASON
     assert desk.registry.state(MODEL).champion == 1
 
@@ -103,18 +177,29 @@ def test_files_that_changed_are_refused(desk, open_page):
 
     decide(app, PROMOTE)
 
-    assert "the version has changed since you looked" in texts(app)
+    assert "the files of version 2 were found changed" in texts(app).casefold()
     assert "register what is there as a new version" in texts(app)
     assert app.button[-1].disabled
     assert desk.registry.state(MODEL).champion == 1
 
 
-def test_a_state_that_moved_is_refused(desk, open_page):
-    """Of two who looked at the same state, the second is told that it changed."""
+def test_the_loser_reads_who_was_faster(desk, open_page):
+    """Of two who looked at the same state, the second reads what the first did, when and why; the reason stays, and the
+    review is new. Told until the next attempt, however often the page is drawn.
+    """
     app = review(open_page, desk)
-    desk.promote(MODEL, 2, Stage.ARCHIVED, reason=REASON, actor=GRACE)
+    desk.promote(MODEL, 2, Stage.ARCHIVED, reason="It never was worth a look.", actor=GRACE)
 
-    assert "look at the review again" in texts(decide(app, PROMOTE))
+    app = decide(app, PROMOTE)
+    for shown in (app, app.run()):
+        assert "Somebody was faster. Your reason is kept; the review is new" in texts(shown)
+        assert "UTC: grace archived version 2.\nversion 2 Staging → Archived\nReason: It never was worth a look." in (
+            texts(shown)
+        )
+        assert f"No. {desk.history(MODEL)[-2].number} in History" in links(shown)
+        assert f"Your reason, which is kept for a day:\n{REASON}" in texts(shown)
+        assert "The version is in Archived; move it to Staging first." in texts(shown)
+    assert "faster" not in texts(app.segmented_control[0].set_value("Staging").run())
 
 
 def test_a_refusal_is_told_where_no_move_is_chosen_any_more(desk, open_page):
@@ -124,7 +209,7 @@ def test_a_refusal_is_told_where_no_move_is_chosen_any_more(desk, open_page):
 
     decide(app, PROMOTE)
 
-    assert "look at the review again" in texts(app)
+    assert "grace promoted version 2 to Production" in texts(app)
     assert "This version serves. Choose a move to see its gates." in [caption.value for caption in app.caption]
 
 
@@ -193,7 +278,9 @@ def test_rolls_back_from_the_champions_page(desk, open_page):
     desk.promote(MODEL, 2, Stage.PRODUCTION, reason=REASON, actor=GRACE, accept_warnings=True)
 
     app = review(open_page, desk, to="Roll back")
-    assert frame(app, "Metric").columns[1] == "Version 2"  # the page stays about the champion
+    assert app.title[0].value.endswith("Version 2")  # the page stays about the champion
+    assert app.subheader[0].value == "Version 1, to which a rollback returns"
+    assert tuple(frame(app, "Metric").columns[[1, 4]]) == ("Version 1", "Champion 2")
 
     decide(app, "Roll back to version 1")
 
@@ -221,8 +308,8 @@ def move_champion(desk, version):
 @pytest.mark.parametrize(
     ("label", "champion", "event"),
     [
-        ("Adopt what the registry holds", 3, "adopted"),
-        ("Revert to what the ledger says", 1, "reverted"),
+        ("Accept what is there now", 3, "adopted"),
+        ("Undo it, back to the record", 1, "reverted"),
     ],
 )
 def test_ends_an_out_of_band_change(desk, open_page, label, champion, event):
@@ -239,7 +326,7 @@ def test_ends_an_out_of_band_change(desk, open_page, label, champion, event):
     assert desk.differences(MODEL) == []
 
 
-@pytest.mark.parametrize("label", ["Adopt what the registry holds", "Revert to what the ledger says"])
+@pytest.mark.parametrize("label", ["Accept what is there now", "Undo it, back to the record"])
 def test_what_moved_after_the_form_was_drawn_is_not_signed(desk, open_page, label):
     """The form takes back what was on the screen; the reason stays, and a second click is about what is there now."""
     move_champion(desk, 3)
@@ -264,7 +351,7 @@ def test_ending_without_a_reason_is_refused(desk, open_page):
     desk.registry.set_alias(MODEL, "champion", 3)
     app = open_page(desk, "history", model=MODEL)
 
-    button(app, "Adopt what the registry holds").click().run()
+    button(app, "Accept what is there now").click().run()
 
     assert "10 to 2,000 characters are allowed" in texts(app)
     assert desk.differences(MODEL)
@@ -288,3 +375,45 @@ def test_a_page_of_old_versions_offers_them_back(open_page):
     decide(review(open_page, desk, "1"), "Move version 1 to Staging")
 
     assert desk.registry.state(MODEL).stages[1] is Stage.STAGING
+
+
+def selected(app, rows):
+    """The versions page with rows selected, the newest version first."""
+    app.session_state[f"versions/{MODEL}"] = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    app.session_state["archive"] = True
+    return app.run()
+
+
+def test_archives_several_versions_in_one_form(desk, open_page):
+    """What cannot be is named before anything is signed; each of the others is a decision of its own, which the receipt
+    lists with what has become of it.
+    """
+    app = selected(open_page(desk, "versions", model=MODEL), [0, 1, 2])
+    shown = texts(app)
+    assert "•  Version 2 moves from Staging to Archived.\n•  Version 3 moves from no stage to Archived." in shown
+    assert "•  Version 1: It serves as champion: promote a successor or roll back first." in shown
+    refused = decide(app, "Archive 2 versions", "too short")
+    assert "10 to 2,000 characters are allowed" in texts(refused)
+    assert desk.registry.state(MODEL).stages[3] is Stage.NONE
+
+    desk.registry.set_tags(MODEL, 3, {"owner": "somebody else"})  # seen by nobody who signs
+    app = decide(app, "Archive 2 versions")
+
+    assert not app.exception
+    assert [desk.registry.state(MODEL).stages[version] for version in (2, 3)] == [Stage.ARCHIVED, Stage.NONE]
+    number = next(each.number for each in reversed(desk.history(MODEL)) if each.type == "applied")
+    assert app.toast[0].value == "1 of 2 versions archived"
+    assert [each.value for each in app.success] == ["1 version archived."]
+    assert f"Decision {number} in History" in links(app)
+    assert "Version 3: Something has changed: evidence: the version has changed since you looked" in texts(app)
+    assert not app.text_area
+
+
+def test_archiving_ends_where_the_registry_does_not_answer(desk, open_page):
+    """What was not tried is said so."""
+    app = selected(open_page(desk, "versions", model=MODEL), [0, 1])
+    desk.registry.down = True
+
+    app = decide(app, "Archive 2 versions")
+
+    assert "0 of 2 versions archived" in [each.value for each in app.toast]

@@ -4,8 +4,8 @@ import pytest
 from filelock import FileLock
 from streamlit import config
 
-from dashboard.overview import filling
-from dashboard.overview.demo_run import DemoRun, DemoState
+from dashboard import filling
+from dashboard.demo_run import DemoRun, DemoState
 from support.desks import build_desk
 from support.in_memory import InMemoryRegistry
 from support.seen import button, texts
@@ -26,6 +26,11 @@ def opened(open_page):
     return open_page(build_desk(InMemoryRegistry()))
 
 
+def progress(app) -> str:
+    (bar,) = app.get("progress")
+    return bar.proto.text
+
+
 def test_two_registries_have_files_of_their_own(tmp_path):
     """Two desks in one checkout do not show each other's progress."""
     assert DemoRun.of("sqlite:///a.db", tmp_path) != DemoRun.of("sqlite:///b.db", tmp_path)
@@ -33,7 +38,7 @@ def test_two_registries_have_files_of_their_own(tmp_path):
 
 def test_before_it_ran_nothing_is_told(run):
     """No file, no claim."""
-    assert run.state() == DemoState(running=False, lines=())
+    assert run.state() == DemoState(running=False, last="")
 
 
 def test_a_running_demo_is_joined(run, open_page):
@@ -44,7 +49,8 @@ def test_a_running_demo_is_joined(run, open_page):
 
     assert not app.exception
     assert LABEL not in [each.label for each in app.button]
-    assert "[3/12] random_forest: fit" in app.code[-1].value
+    assert "step 3 of 12" in progress(app)
+    assert "random_forest: fit" in progress(app)
 
 
 def test_a_late_click_joins(run, open_page):
@@ -88,6 +94,24 @@ def test_the_share_is_that_of_the_last_step(run):
     assert run.state().share == pytest.approx(0.25)
 
 
+def test_an_estimate_needs_a_step_that_has_ended():
+    """As if each step took as long as those so far: three of twelve in 30 s leave 90 s."""
+    begun = DemoState(running=True, last="fit", done=3, total=12, begun=1000.0)
+
+    assert begun.seconds_left(1030.0) == pytest.approx(90)
+    assert DemoState(running=True, last="fit", total=12, begun=1000.0).seconds_left(1030.0) is None
+
+
+def test_progress_is_on_every_page_until_it_ends(run, open_page):
+    """A desk that shows its first versions still says that the demo goes on."""
+    run.log.write_text("[9/12] extra_trees: register\n", encoding="utf-8")
+    with FileLock(run.lock):
+        app = open_page(build_desk(), "versions")
+
+    assert "step 9 of 12" in progress(app)
+    assert not app.exception
+
+
 def test_the_program_writes_output_and_exit_code(tmp_path, monkeypatch):
     """What the demo prints and how it ends is left in files; while it runs the lock is held."""
     made = DemoRun.of("memory", tmp_path)
@@ -101,8 +125,8 @@ def test_the_program_writes_output_and_exit_code(tmp_path, monkeypatch):
         stdout.write(b"[1/2] fit\n")
         return Ended()
 
-    monkeypatch.setattr("dashboard.overview.demo_run.subprocess.run", pretend)
+    monkeypatch.setattr("dashboard.demo_run.subprocess.run", pretend)
     made.run()
 
     assert seen == [(["-m", "pipeline", "demo"], True)]
-    assert made.state() == DemoState(running=False, lines=("[1/2] fit",), done=1, total=2, exit_code=3)
+    assert made.state() == DemoState(running=False, last="fit", done=1, total=2, exit_code=3)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from dashboard.components.submit_once import once
+from dashboard.components.signing import once
 
 
 def test_two_clicks_at_once_act_once():

@@ -152,7 +152,7 @@ def test_a_champion_that_was_moved_by_another_way_does_not_serve(scorer: Scorer,
     registry.set_alias(MODEL, "champion", 2)
     with pytest.raises(OutOfBand, match="is version 2 in the registry, the ledger says version 1"):
         scorer.predict(MODEL, [ROW])
-    assert scorer.predict(f"{MODEL}/2", [ROW]).state.state is Trust.IN_REVIEW
+    assert scorer.predict(f"{MODEL}/2", [ROW]).state.state is Trust.OUTSIDE
 
 
 def test_a_model_that_the_ledger_does_not_know(registry: InMemoryRegistry, worker: Worker) -> None:
@@ -322,7 +322,7 @@ def test_producers_are_loaded_by_mlflow_and_the_answer_says_so(
     trusting = Scorer(service, worker, LoadingPolicy("producers", ALLOWED, 3, 60, 60))
     found = trusting.predict(f"{MODEL}/{version}", [ROW])
     assert found.rows[0].probabilities == strict.predict(MODEL, [ROW]).rows[0].probabilities
-    assert found.state.foreign
+    assert found.state.mlflow_flavor
     assert "was loaded by MLflow, because serving.trust is producers" in found.as_json()["warnings"][-1]
     assert not trusting.explain(f"{MODEL}/{version}", [ROW]).sampled
 

@@ -14,6 +14,11 @@ def badges(app: AppTest) -> list[str]:
     return [each.value for each in app.markdown]
 
 
+def links(app: AppTest) -> list[str]:
+    """The labels of links to pages, in the order in which they are drawn."""
+    return [each.proto.label for each in app.get("page_link")]
+
+
 def button(app: AppTest, label: str) -> Any:
     return next(each for each in app.button if each.label == label)
 

@@ -8,11 +8,12 @@ import pytest
 from pipeline.governance.errors import (
     NotAllowed,
     NotFound,
+    StateChanged,
     Unavailable,
 )
 from pipeline.governance.history import Moment, entry, given_out_again, one_line_each
 from pipeline.governance.ledger import EventType, UnreadableEvent, iso
-from pipeline.governance.lifecycle import Move, MoveKind, Stage
+from pipeline.governance.lifecycle import Move, MoveKind, Stage, stage_move
 from support.decisions import champion, promote
 from support.desks import (
     GRACE,
@@ -81,6 +82,33 @@ class TestPagesOfTheHistory:
         line = desk.decision(2)
         assert line is not None
         assert (line[0].type, line[0].number, line[1]) == (EventType.DECIDED, 2, None)
+
+    def test_say_what_changed_since_somebody_looked(self) -> None:
+        """Of the version or a slot: who was faster, when and why; neither refusals nor what is about others."""
+        desk = build_desk()
+        champion(desk, 1)
+        review = desk.review(stage_move(MODEL, 2, Stage.STAGING))
+        assert review.newest_event == 5
+        desk.set_alias(MODEL, "canary", 2, reason=REASON, actor=GRACE)
+        promote(desk, 3, Stage.STAGING)
+        promote(desk, 2, Stage.STAGING)
+        with pytest.raises(StateChanged):
+            promote(desk, 2, Stage.PRODUCTION, expect="as it was")
+
+        slots = [change.slot for change in review.changes]
+        news = desk.changed_since(MODEL, review.newest_event, slots=slots, version=2)
+        of_slot = desk.changed_since(MODEL, review.newest_event, slots=slots, version=None)
+
+        assert [(each.number, each.type, each.version) for each in news] == [(10, "applied", 2), (6, "applied", 2)]
+        assert [each.number for each in of_slot] == [10]
+        assert desk.changed_since(MODEL, 11, slots=slots, version=2) == []
+
+    def test_are_no_obstacle_to_a_review_where_the_newest_event_is_damaged(self) -> None:
+        """Which `verify` reports."""
+        desk = build_desk()
+        desk.ledger.last = failing(desk.registry, Unavailable("the ledger's event 1 cannot be read"))  # type: ignore[method-assign]
+
+        assert desk.review(stage_move(MODEL, 2, Stage.STAGING)).newest_event == 0
 
     def test_list_an_event_that_cannot_be_read(self) -> None:
         """As what its columns say; it is about no version."""

@@ -13,6 +13,7 @@ from pipeline.governance.errors import (
     Refused,
     StateChanged,
 )
+from pipeline.governance.history import outside_periods
 from pipeline.governance.ledger import EventType, SlotState
 from pipeline.governance.lifecycle import Slot, Stage
 from pipeline.governance.out_of_band import check_unmoved, state_text
@@ -64,6 +65,47 @@ class TestOutOfBand:
         assert difference.seen > difference.since
         assert difference.as_json()["slot"] == "@champion"
         assert not difference.reported
+
+    def test_is_said_in_plain_words(self) -> None:
+        """What was changed, and what registry and record say, without the names of our parts."""
+        desk, registry = self.moved()
+        promote(desk, 2, Stage.STAGING)
+        desk.set_alias(MODEL, "mine", 2, reason=REASON, actor=GRACE)
+        registry.set_alias(MODEL, "mine", None)
+        move_stages(registry, {1: Stage.ARCHIVED})
+        registry.delete_version(MODEL, 2)
+
+        assert [each.plain for each in desk.differences(MODEL)] == [
+            "The champion was changed outside of this desk: the registry says version 3, the record says version 1.",
+            "The alias mine was changed outside of this desk: the registry says no version, the record says version 2.",
+            (
+                "The stage of version 1 was changed outside of this desk: "
+                "the registry says Archived, the record says Production."
+            ),
+            "Version 2 was deleted outside of this desk: the record says that it is in Staging.",
+        ]
+        assert [each.of_champion for each in desk.differences(MODEL)] == [True, False, False, False]
+
+    def test_is_a_period_of_its_own(self) -> None:
+        """From when it was seen until somebody ended it, or it moved again; other aliases are no part of it."""
+        desk, registry = self.moved()
+        registry.set_alias(MODEL, "mine", 2)
+        desk.reconcile(MODEL)
+        registry.set_alias(MODEL, "champion", None)
+        desk.reconcile(MODEL)
+        registry.set_alias(MODEL, "mine", 3)
+        desk.reconcile(MODEL)
+        desk.revert(MODEL, reason=REASON, actor=GRACE)
+        registry.set_alias(MODEL, "champion", 2)
+        desk.reconcile(MODEL)
+        periods = desk.outside_periods(MODEL, 10)
+
+        assert [each.version for each in periods] == [3, None, 2]
+        assert periods[0].end == periods[1].start
+        assert [each.end is None for each in periods] == [False, False, True]
+        assert [each.version for each in desk.outside_periods(MODEL, 1)] == [2]
+        events = list(desk.ledger.events(model=MODEL))
+        assert outside_periods(MODEL, events) == periods
 
     def test_stops_decisions_about_that_slot_only(self) -> None:
         """Until it is adopted or reverted."""

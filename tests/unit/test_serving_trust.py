@@ -135,12 +135,34 @@ def test_events_that_name_no_files(subject, service):
     assert view(service) == LedgerView(True, None, {})
 
 
+def test_a_champion_that_nobody_decided_on_is_not_trusted(service, registry):
+    """Also where its files were approved once: what serves has to be decided here; the record's own champion is."""
+    promote(service, 1)
+    promote(service, 2)
+    registry.set_alias(MODEL, "champion", 1)
+    found = state(service, 1)
+
+    assert (found.state, found.usable) == (Trust.OUTSIDE, True)
+    assert found.reason == "it was made champion outside of this desk; by the record it is version 2"
+    assert state(service, 2).state is Trust.TRUSTED
+
+
+def test_a_champion_of_a_model_without_one_is_not_trusted(service, registry):
+    """By the record none serves; while a decision is on its way nothing is said against it."""
+    service.take_over()
+    registry.set_alias(MODEL, "champion", 3)
+    found = view(service)
+
+    assert state(service, 3).reason == "it was made champion outside of this desk; by the record it is no version"
+    assert judge(service.show(MODEL, 3), found._replace(pending=True)).state is Trust.IN_REVIEW
+
+
 def test_an_adopted_champion_is_trusted(service, registry):
     """Somebody took responsibility for a move that was made by another way."""
     promote(service, 1)
     registry.set_alias(MODEL, "champion", 2)
     assert view(service).champion == 1
-    assert state(service, 2).state is Trust.IN_REVIEW
+    assert state(service, 2).state is Trust.OUTSIDE
     registry.set_stage(MODEL, 2, Stage.PRODUCTION)
     registry.set_stage(MODEL, 1, Stage.ARCHIVED)
     service.adopt(MODEL, reason=REASON, actor=GRACE)

@@ -1,4 +1,4 @@
-"""What `verify` looks at in a stored ledger: links, copies, slots, evidence and checkpoints.
+"""What `verify` checks in a stored ledger: links, copied columns, slots, evidence and checkpoints.
 
 Whatever is damaged is a sentence, and what was found before it stays.
 """
@@ -29,7 +29,7 @@ from pipeline.governance.ledger import (
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.standing import ChampionRow, LedgerStanding, TopicMark
 
-UNKEPT = 1  # of the applied decisions: a crash may come between the end of one and its checkpoint
+WITHOUT_CHECKPOINT = 1  # applied decisions: a crash may come between the end of one and its checkpoint
 FARTHEST = 2_000  # events behind a damaged page that are looked for one by one
 SOME = 5  # of what SQLite finds in its own pages
 WRITTEN: Mapping[str, list[str]] = {kind: stored_names([kind]) for kind in EARLIER_NAMES.values()}
@@ -57,8 +57,8 @@ class ChainCheck:
         self._applied = 0
         self._problems: list[str] = []
 
-    def look(self, row: Sequence[Any]) -> None:
-        """One row, in the order of EVENT_ROWS."""
+    def add_event(self, row: Sequence[Any]) -> None:
+        """Checks the next event, a row of EVENT_ROWS."""
         sequence, previous_hash, stored_hash, body, *copies = row
         try:
             self._problems += link_problems(sequence, previous_hash, stored_hash, body=body, after=self._after)
@@ -79,7 +79,7 @@ class ChainCheck:
             self._problems.append(f"event {sequence}: its columns differ from its body")
 
     def add(self, problem: str) -> None:
-        """Something that was met on the way to the events."""
+        """Adds a problem that was met on the way to the events."""
         self._problems.append(problem)
 
     def _follow(self, event: Event, sequence: int) -> None:
@@ -98,9 +98,9 @@ class ChainCheck:
             self._quoted.setdefault(quoted, sequence)
 
     def problems(self, slots: Mapping[Slot, SlotState]) -> Iterator[str]:
-        """Of the events; `slots` are the slots as the ledger keeps them."""
+        """The problems of the events; `slots` are the slots as the ledger's tables have them."""
         yield from self._problems
-        if not self._checkpoints and self._applied > UNKEPT:
+        if not self._checkpoints and self._applied > WITHOUT_CHECKPOINT:
             yield f"checkpoint file: is gone, or holds nothing of this registry, after {self._applied} decisions"
         for sequence in sorted(set(self._checkpoints)):
             if sequence > self._after[0]:
@@ -112,7 +112,7 @@ class ChainCheck:
     def standing_problems(
         self, marks: Mapping[TopicMark, int], champions: Mapping[str, Mapping[int, ChampionRow]]
     ) -> Iterator[str]:
-        """Of what the ledger keeps so that a long history need not be replayed."""
+        """The problems of the tables from which a long history is read without replaying it."""
         for mark in sorted({*self._standing.marks, *marks}):
             if self._standing.marks.get(mark) != marks.get(mark):
                 yield (
@@ -124,7 +124,7 @@ class ChainCheck:
                 yield f"champions of {model!r}: what is kept of them is not what replaying the events gives"
 
     def evidence_problems(self, digests: Mapping[str, str]) -> Iterator[str]:
-        """Of the evidence: `digests` are the sha256 of what is kept, by the sha256 under which it is kept."""
+        """The problems of the evidence: `digests` are the sha256 of each text, by the sha256 in its key."""
         for name, digest in digests.items():
             if name != digest:
                 yield f"evidence {name[:12]}: was changed after it was written"
@@ -142,13 +142,13 @@ class LedgerCheck:
         self._met: list[str] = []
 
     def problems(self, *, standing: bool) -> list[str]:
-        """standing: whether the tables are those of this version, which hold what still counts as well."""
+        """Every problem. standing: whether the tables are of this version, which has those of what still counts."""
         self._careful("its pages", self._pages)
         self._careful("its events", self._events)
         slots = self._careful("its slots", self._slots) or {}
         found = list(self._check.problems(slots))
-        if standing and (kept := self._careful("what still counts of its events", self._standing)):
-            found += self._check.standing_problems(*kept)
+        if standing and (standing_rows := self._careful("what still counts of its events", self._standing)):
+            found += self._check.standing_problems(*standing_rows)
         if standing:
             self._careful("the registries that it knows", self._registries)
         digests = self._careful("its evidence", self._digests)
@@ -156,9 +156,9 @@ class LedgerCheck:
             found += self._check.evidence_problems(digests)
         return list(dict.fromkeys([*self._met, *found]))
 
-    def _careful(self, what: str, look: Callable[[], Found]) -> Found | None:
+    def _careful(self, what: str, read: Callable[[], Found]) -> Found | None:
         try:
-            return look()
+            return read()
         except (sqlite3.Error, *UNREADABLE) as error:
             self._met.append(f"the ledger's file: {what} cannot be read ({error})")
             return None
@@ -173,11 +173,11 @@ class LedgerCheck:
             after = self._events_from(after)
 
     def _events_from(self, after: int) -> int | None:
-        """None at the end of the events; behind a damaged place, the number after which there may be more."""
+        """Checks events to their end (None); behind a damaged place, gives the number after which there may be more."""
         try:
             for row in self._connection.execute(EVENT_ROWS, (self._registry, after)):
                 after = row[0]
-                self._check.look(row)
+                self._check.add_event(row)
         except sqlite3.Error as error:
             if "no such table" in str(error):
                 raise
@@ -259,20 +259,20 @@ def _digest(body: object) -> str:
 
 
 def checkpoints_of(lines: Iterable[str], registry: str) -> dict[int, set[str]]:
-    """The hashes by sequence that the lines hold of one registry."""
+    """The hashes by sequence that the lines of a checkpoint file hold of one registry."""
     found: dict[int, set[str]] = {}
     for line in lines:
-        kept = read_checkpoint(line)
-        if kept is not None and kept["registry"] == registry:
-            found.setdefault(kept["sequence"], set()).add(kept["hash"])
+        checkpoint = read_checkpoint(line)
+        if checkpoint is not None and checkpoint["registry"] == registry:
+            found.setdefault(checkpoint["sequence"], set()).add(checkpoint["hash"])
     return found
 
 
 def read_checkpoint(line: str) -> dict[str, Any] | None:
-    """A line of the checkpoint file; None where it is damaged."""
+    """The checkpoint in a line; None where the line is damaged."""
     try:
-        kept = json.loads(line)
-        return {"registry": kept["registry"], "sequence": int(kept["sequence"]), "hash": str(kept["hash"])}
+        found = json.loads(line)
+        return {"registry": found["registry"], "sequence": int(found["sequence"]), "hash": str(found["hash"])}
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None
 
@@ -283,7 +283,7 @@ TAIL = 65_536  # bytes; a line has about two hundred
 
 
 def append_line(file: Path, line: str) -> None:
-    """Append a line and wait until it is on the disk; the caller sees to it that nobody else does at the same time.
+    """Appends a line and waits until it is on the disk; the caller keeps others from doing so at the same time.
 
     What a full disk left of a line before is cut off first. Raises OSError, and leaves no part of this line.
     """
@@ -304,7 +304,7 @@ def append_line(file: Path, line: str) -> None:
 
 
 def read_lines(file: Path) -> list[str]:
-    """Its lines, whatever is in them; none where there is no file. Raises OSError."""
+    """The lines of a file, whatever is in them; none where there is no file. Raises OSError."""
     return file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
 
 
@@ -321,7 +321,7 @@ def _write_whole(descriptor: int, data: bytes, *, at: int) -> None:
 
 
 def _cut_back(descriptor: int) -> int:
-    """The end of the last whole line. One that only lacks its line feed is whole."""
+    """Cuts the file at the end of its last whole line. A line that lacks only its line feed is whole."""
     size = os.fstat(descriptor).st_size
     tail = os.pread(descriptor, TAIL, max(size - TAIL, 0))
     rest = tail.rpartition(b"\n")[2]

@@ -26,7 +26,7 @@ TYPES = sa.text(
 
 
 def writing_engine(file: Path, *, busy_seconds: float) -> sa.Engine:
-    """Makes the file where there is none, and asks for the write lock at once: two that read first would deadlock."""
+    """An engine that makes the file and takes the write lock at once: two that read first would deadlock."""
 
     def connect() -> sqlite3.Connection:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def writing_engine(file: Path, *, busy_seconds: float) -> sa.Engine:
 
 
 def reading_engine(file: Path, *, busy_seconds: float) -> sa.Engine:
-    """It writes nothing and makes no file that stays.
+    """An engine that writes nothing and makes no file that stays.
 
     SQLite makes two files beside a ledger in WAL mode while it is open. The last connection takes them away, unless it
     may not write; so it may, but no statement does. What a crash left there is not folded into the ledger by a reader.
@@ -56,7 +56,7 @@ def reading_engine(file: Path, *, busy_seconds: float) -> sa.Engine:
 
 
 def careful_connection(file: Path, *, busy_seconds: float) -> sqlite3.Connection:
-    """For reading what may be damaged: text that is no UTF-8 comes with surrogates."""
+    """A connection for reading what may be damaged: text that is no UTF-8 comes with surrogates."""
     try:
         connection = _connect_reading(file, busy_seconds)
     except sqlite3.Error as error:
@@ -73,7 +73,7 @@ def empty_engine() -> sa.Engine:
 
 
 def revision_of(connection: sa.Connection) -> str | None:
-    """None where the database holds no ledger; a ledger without a version table has the tables of the first ones."""
+    """The revision of the tables; None where there is no ledger. Without a version table they are the first."""
     names = set(connection.scalars(TABLES))
     if VERSION_TABLE in names:
         return str(connection.scalar(REVISION) or "")
@@ -90,7 +90,7 @@ def check_known(revision: str | None) -> None:
 
 
 def make_writable(connection: sa.Connection) -> None:
-    """Make or upgrade the tables; the caller holds the write lock.
+    """Makes or upgrades the tables; the caller holds the write lock.
 
     Raises Unavailable for a ledger that a later version of Signoff has written to.
     """
@@ -107,7 +107,7 @@ def make_writable(connection: sa.Connection) -> None:
 
 
 def load_alembic() -> None:
-    """Half a second, which nobody should wait for behind the write lock."""
+    """Imports Alembic before the write lock is taken: it takes half a second, for which nobody should wait."""
     importlib.import_module("alembic.command")
 
 

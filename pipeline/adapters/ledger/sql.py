@@ -68,10 +68,10 @@ class RegistryId(Protocol):
     """Which registry's chain this is; reading must not choose one."""
 
     def known(self) -> str | None:
-        """None where no id was chosen yet: then the ledger holds nothing about the registry."""
+        """The registry's id; None where none was chosen yet: then the ledger holds nothing about it."""
 
     def keep(self) -> str:
-        """Choose one where there is none."""
+        """The registry's id, chosen where there is none."""
 
 
 # By SQLite's own parser: reading 100,000 events as values takes ten times as long.
@@ -101,7 +101,7 @@ OF_DECISION = (
 class Opened(NamedTuple):
     """A connection for reading."""
 
-    connection: sa.Connection
+    connection: sa.Connection  # reads one snapshot
     revision: str  # of the tables
     there: bool = True  # whether there is a ledger
 
@@ -223,7 +223,7 @@ class SqlLedger:
             return newest_of(self._numbered(opened, stack), newest)
 
     def _replayed(self, opened: Opened, model: str) -> LedgerStanding:
-        """Of a ledger whose tables are older or later than this version, from all events of the model."""
+        """What still counts, from all events of the model: of tables that are older or later than this version."""
         wanted = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.model == model)
         rows = opened.connection.execution_options(yield_per=1_000).execute(wanted.order_by(EVENTS.c.sequence))
         return replayed((row.sequence, stored_event(row).event) for row in rows)
@@ -301,7 +301,7 @@ class SqlLedger:
             if not checkpoints_of(copied, registry):
                 unread.append(f"checkpoint file {file}: holds nothing of this registry")
             lines += copied
-        kept = checkpoints_of(lines, registry)
+        recorded = checkpoints_of(lines, registry)
         broken = [
             f"checkpoint file: a line cannot be read ({each[:80]})" for each in lines if not read_checkpoint(each)
         ]
@@ -309,10 +309,10 @@ class SqlLedger:
             with self._read() as opened:
                 there, current = opened.there, opened.current
             if not there:
-                cut = [f"event {max(kept)}: is in a checkpoint, and there is no ledger"] if kept else []
+                cut = [f"event {max(recorded)}: is in a checkpoint, and there is no ledger"] if recorded else []
                 return [*cut, *unread, *broken]
             with closing(careful_connection(self._file, busy_seconds=self._busy_seconds)) as connection:
-                found = LedgerCheck(connection, registry, kept).problems(standing=current)
+                found = LedgerCheck(connection, registry, recorded).problems(standing=current)
         except Unavailable as error:
             found = [str(error)]
         return [*found, *unread, *broken]
@@ -336,8 +336,8 @@ class SqlLedger:
             newest = connection.execute(NEWEST, {"registry": self._id()}).first()
             if newest is None:
                 return
-            kept = {"registry": self._id(), "sequence": newest.sequence, "hash": newest.hash}
-            append_line(self.checkpoint_file, json.dumps({**kept, "at": iso(self._clock.now())}))
+            checkpoint = {"registry": self._id(), "sequence": newest.sequence, "hash": newest.hash}
+            append_line(self.checkpoint_file, json.dumps({**checkpoint, "at": iso(self._clock.now())}))
 
     def upgrade(self) -> Upgrade:
         before = self._check_writable()
@@ -375,7 +375,7 @@ class SqlLedger:
 
 
 def _pending(intent: sa.Row[Any], slot: sa.Row[Any]) -> PendingDecision:
-    """Of a decision that was recorded before the database's time was kept, by its own stamp."""
+    """The pending decision, aged by its own stamp where the database's time was not recorded."""
     event = stored_event(intent).event
     age = datetime.fromisoformat(slot.now) - event.at if slot.days is None else timedelta(days=slot.days)
     return PendingDecision(intent.sequence, event.model, slot.pending, event.at, max(age, NO_TIME))
@@ -393,7 +393,7 @@ def _stored(opened: Opened, wanted: sa.Select[Any]) -> list[StoredEvent]:
 
 
 def _lines_of(file: Path) -> list[str]:
-    """Of a checkpoint file from elsewhere. Raises NotFound and InvalidInput."""
+    """The lines of a checkpoint file from elsewhere. Raises NotFound and InvalidInput."""
     if not file.exists():
         raise NotFound(f"checkpoint: there is no file {file}")
     try:

@@ -1,4 +1,4 @@
-"""Reading the registry's records through MLflow's client: works on every store, over HTTP too, in batches."""
+"""Reads the registry's records through MLflow's client, in batches: works on every store, over HTTP too."""
 
 import math
 import re
@@ -45,11 +45,12 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 
-# Reading through MLflow's client which logged models versions have, in batches, and what was logged for them.
-
-
 class LoggedModels:
-    """search: the logged models whose attribute has one of the values. runs: by id. sources: of a model's versions."""
+    """Finds in batches which logged models versions have, and what was logged for them.
+
+    search: gives the logged models whose attribute has one of the values. runs: gives runs by their ids. sources: gives
+    the source of each version of a model.
+    """
 
     def __init__(
         self,
@@ -60,7 +61,7 @@ class LoggedModels:
         self._search, self._runs, self._sources = search, runs, sources
 
     def owns(self, versions: Sequence[tuple[str | None, str]]) -> list[Own]:
-        """Of each version, given by its run id and source."""
+        """The logged model of each version, which is given by its run id and source, with what was logged for it."""
         found = {each.model_id: each for each in self._search("source_run_id", {run for run, _ in versions if run})}
         of_run: dict[str | None, list[Link]] = defaultdict(list)
         for each in sorted(found.values(), key=lambda each: (-each.creation_timestamp, each.model_id)):
@@ -76,7 +77,7 @@ class LoggedModels:
         ]
 
     def _no_numbers(self, models: Iterable["LoggedModel"]) -> set[tuple[str, str]]:
-        """Run and name of metrics that were no numbers: a logged model has 0 there, the run that logged it knows."""
+        """(run id, name) of metrics that were logged as NaN: a logged model stores 0 for them, its run stores NaN."""
         zeros = {(each.run_id, each.key) for model in models for each in model.metrics or () if each.value == 0}
         runs = self._runs(sorted({run for run, _ in zeros if run}))
         return {(run, name) for run, name in zeros if run in runs and math.isnan(runs[run].data.metrics.get(name, 0.0))}
@@ -210,7 +211,7 @@ class ClientReader:
         return [each for each in found if model in (None, each.name)]
 
     def _runs(self, run_ids: list[str]) -> dict[str, "Run"]:
-        """Deleted runs too. Ids that no run has are simply not among the keys."""
+        """Runs by id, deleted ones too; an id that no run has is no key."""
         if not run_ids:
             return {}
         from mlflow.entities import ViewType
@@ -230,7 +231,7 @@ class ClientReader:
         return [each.experiment_id for each in found]
 
     def _owns(self, versions: Sequence["ModelVersion"]) -> list[Own]:
-        """Of each version; servers from before MLflow 3 have no logged models."""
+        """What each version has of its own; nothing on servers from before MLflow 3, which have no logged models."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -255,7 +256,7 @@ class ClientReader:
 
 
 def _pages(search: Callable[[str | None], Any]) -> Iterator[Any]:
-    """Everything behind a search with page tokens."""
+    """Every entry of a search that answers page by page."""
     token: str | None = None
     while True:
         page = search(token)
@@ -308,7 +309,7 @@ def _figures(found: "ModelVersion", runs: dict[str, "Run"], own: Own) -> Figures
 
 
 def _quoted(ids: Sequence[str], *, most: int) -> Iterator[str]:
-    """As the operand of IN, at most so many at once."""
+    """The ids as operands of SQL's IN, at most `most` in each; whatever is no plain id is left out."""
     plain = [each for each in ids if PLAIN_ID.fullmatch(each)]
     for start in range(0, len(plain), most):
         yield ",".join(f"'{each}'" for each in plain[start : start + most])

@@ -35,12 +35,12 @@ class Schema(NamedTuple):
     """The names of a database's tables and the version of its schema."""
 
     tables: frozenset[str]
-    # Alembic's; empty where the database has no such table.
+    # Alembic's revisions; empty where the database has no such table.
     revisions: tuple[str, ...]
 
 
 class Database(Protocol):
-    """Where read-only statements go; one connection is one consistent view."""
+    """A database that takes read-only statements; one connection sees one snapshot."""
 
     @contextmanager
     def connect(self) -> Iterator[Query]:
@@ -92,7 +92,7 @@ class SqliteDatabase:
             yield lambda statement, values=(): connection.execute(statement, values).fetchall()
 
     def check_writable(self) -> None:
-        """Raises Unavailable where another process holds the lock: MLflow itself would wait for 20 seconds."""
+        """Raises Unavailable where another process holds the write lock: MLflow itself would wait for 20 seconds."""
         with database_errors():
             connection = sqlite3.connect(self.path, timeout=LOCK_SECONDS, isolation_level=None)
             with closing(connection):
@@ -107,7 +107,7 @@ class SqliteDatabase:
         return connection
 
     def _untouched(self) -> str:
-        """The URI parameter that keeps SQLite from leaving files behind, empty where it would leave none.
+        """The URI parameter that keeps SQLite from leaving files behind; empty where it would leave none.
 
         Reading a database in write-ahead mode makes two files beside it, which stay. Where no program has it open there
         is nothing in them: then it is opened as a file that does not change. Raises Unavailable.
@@ -160,7 +160,7 @@ class ServerDatabase:
 
 
 def database_of(uri: str) -> SqliteDatabase | ServerDatabase | None:
-    """The database of an address; None for a server, a folder, or what is no address. Raises InvalidInput."""
+    """The database at an address; None for a server, a folder, or what is no address. Raises InvalidInput."""
     if path := sqlite_path(uri):
         return SqliteDatabase(path)
     backend = uri.split(":", maxsplit=1)[0].split("+", maxsplit=1)[0]
@@ -186,7 +186,7 @@ def sqlite_path(uri: str) -> Path | None:
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Unavailable for whatever a database raises; its text may hold SQL and data, so it stays in the cause."""
+    """Raises Unavailable for whatever a database raises, whose text may hold SQL and data and stays in the cause."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -224,7 +224,7 @@ COLUMNS = (
 
 
 def has_known_revision(query: Query) -> bool:
-    """False, too, where there is no such table: not MLflow's database, or one that is just being created."""
+    """Whether the schema is MLflow 3.17's; False also where there is no table that names a revision."""
     return _answers(query, REVISION) == [(KNOWN_REVISION,)]
 
 
@@ -233,7 +233,7 @@ def has_known_columns(query: Query) -> bool:
 
 
 def _answers(query: Query, statement: str) -> list[tuple[Any, ...]] | None:
-    """None where the statement names a table or column that is not there."""
+    """The rows that the statement gives; None where it names a table or column that is not there."""
     try:
         return [tuple(row) for row in query(statement)]
     except sqlalchemy.exc.ProgrammingError:
@@ -264,7 +264,7 @@ def check_schema(uri: str) -> bool:
 
 
 def holds_registry(database: Database) -> bool:
-    """As check_schema. Where a process of ours is just making the tables, its end is waited for."""
+    """Whether MLflow's tables are there, see check_schema; waits for a process of ours that is making them."""
     schema = database.schema()
     if _refusal(schema) and isinstance(database, SqliteDatabase) and _was_made(database.path):
         schema = database.schema()
@@ -279,7 +279,7 @@ def store_lock(path: Path) -> FileLock:
 
 
 def _was_made(path: Path) -> bool:
-    """Whether the tables may be others by now. No lock is made beside a database that has none."""
+    """Whether another process may have made the tables meanwhile; no lock is made beside a database that has none."""
     if not Path(f"{path}.lock").exists():
         return False
     try:

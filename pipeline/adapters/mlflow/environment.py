@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 RETRIES, TIMEOUT = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"
-# Whatever the environment says already is left as it is.
+# Defaults: a variable that is set already stays as it is.
 MLFLOW_ENVIRONMENT = {
     # By default one call to a dead server takes 4 minutes.
     RETRIES: "0",
     TIMEOUT: "5",
     # Read once, when MLflow is imported.
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # No lines between ours.
+    # No progress bars and links between the lines that we print.
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -25,7 +25,7 @@ TRANSFER_SECONDS = 120
 
 @contextmanager
 def transferring() -> Iterator[None]:
-    """More time per request, for model files: a server that passes them on to its own store answers large ones late."""
+    """Allows more time per request, for model files: a server that forwards them to a store answers large ones late."""
     with _restored(TIMEOUT):
         os.environ[TIMEOUT] = str(max(TRANSFER_SECONDS, int(os.environ.get(TIMEOUT, "0"))))
         yield
@@ -33,7 +33,7 @@ def transferring() -> Iterator[None]:
 
 @contextmanager
 def process_address(tracking_uri: str) -> Iterator[None]:
-    """This address for MLflow calls that ignore their client and ask the process, and no repeated requests.
+    """Gives this address to MLflow calls that ask the process instead of their client, and repeats no request.
 
     On a SQL store `create_model_version` looks up its source by the address of the process; a request that is repeated
     after a lost answer would make a second version.
@@ -52,7 +52,7 @@ def process_address(tracking_uri: str) -> Iterator[None]:
 
 @contextmanager
 def _restored(*names: str) -> Iterator[None]:
-    """Afterwards these variables are what they were before the block."""
+    """Puts these environment variables back to what they were when the block ends."""
     before = {name: os.environ.get(name) for name in names}
     try:
         yield

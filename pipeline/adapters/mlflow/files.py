@@ -95,7 +95,7 @@ class RemoteFolder:
             return _listed(repository)
 
     def read(self, path: str) -> bytes:
-        """One file's bytes. Raises NotFound."""
+        """The bytes of one file below the folder. Raises NotFound."""
         wanted = plain_path(path)
         with self._repository() as repository, _private_folder() as folder:
             if not _has_mlmodel(repository.list_artifacts(None)):
@@ -164,8 +164,8 @@ def _driver_errors() -> tuple[type[BaseException], ...]:
     return tuple(getattr(module, name) for module, names in modules for name in names)
 
 
-# Documents are part of what is kept, so not many.
-MOST_KEPT = 64
+# Versions in the cache; few, because it holds their documents too.
+MOST_CACHED = 64
 
 Fingerprint = tuple[FileStat, ...]
 
@@ -175,7 +175,7 @@ class FileReader:
 
     def __init__(self, tracking_uri: str) -> None:
         self._tracking_uri = tracking_uri
-        self._kept: LRUCache[str, tuple[Fingerprint, ModelFiles]] = LRUCache(MOST_KEPT)
+        self._cache: LRUCache[str, tuple[Fingerprint, ModelFiles]] = LRUCache(MOST_CACHED)
         self._lock = threading.Lock()
 
     def files(self, reader: Reader, record: VersionRecord, *, fresh: bool) -> ModelFiles:
@@ -188,13 +188,13 @@ class FileReader:
         found = remote.entries()
         if found is None:
             return NO_MLMODEL
-        if not fresh and (kept := self._find(location, found)):
-            return kept
+        if not fresh and (known := self._find(location, found)):
+            return known
         with remote.copy() as copy:
             return self._keep(location, found, _read(copy, entries(copy)))
 
     def read(self, reader: Reader, record: VersionRecord, path: str) -> bytes:
-        """Raises NotFound."""
+        """The bytes of one file of a version. Raises NotFound."""
         location = self._location(reader, record)
         folder = local_folder(location)
         if folder is None:
@@ -207,12 +207,12 @@ class FileReader:
         if not has_mlmodel(folder):
             return NO_MLMODEL
         found = entries(folder)
-        if not fresh and (kept := self._find(str(folder), found)):
-            return kept
+        if not fresh and (known := self._find(str(folder), found)):
+            return known
         return self._keep(str(folder), found, _read(folder, found))
 
     def _location(self, reader: Reader, record: VersionRecord) -> str:
-        """Where the registry says now, never what the record was given."""
+        """Where the registry says now that the files lie: an older record may name another place."""
         location = reader.origin(record.row.model, record.row.version).location
         for _ in range(MOST_HOPS):
             if found := LOGGED_MODEL.fullmatch(location):
@@ -226,12 +226,12 @@ class FileReader:
 
     def _find(self, location: str, found: Sequence[FileStat]) -> ModelFiles | None:
         with self._lock:
-            kept = self._kept.get(location)
-            return kept[1] if kept is not None and kept[0] == tuple(found) else None
+            known = self._cache.get(location)
+            return known[1] if known is not None and known[0] == tuple(found) else None
 
     def _keep(self, location: str, found: Sequence[FileStat], files: ModelFiles) -> ModelFiles:
         with self._lock:
-            self._kept[location] = (tuple(found), files)
+            self._cache[location] = (tuple(found), files)
         return files
 
 

@@ -42,7 +42,7 @@ def entries(root: Path) -> list[FileStat]:
 
 
 def check_limits(files: int, size: int) -> None:
-    """Raises NotFound for more than anybody's model has."""
+    """Raises NotFound for a folder with more files or bytes than anybody's model has."""
     if files > MOST_FILES:
         raise refused(f"there are more than {MOST_FILES:,} of them")
     if size > MOST_BYTES:
@@ -50,7 +50,7 @@ def check_limits(files: int, size: int) -> None:
 
 
 def has_mlmodel(root: Path) -> bool:
-    """Whether this is a model's folder at all: another must not be listed. Raises NotFound: none, empty, or a link."""
+    """Whether this is a model's folder; any other must not be listed. Raises NotFound: none, empty, or a link."""
     if root.is_symlink():
         raise refused("their folder is a link")
     try:
@@ -67,7 +67,7 @@ def has_mlmodel(root: Path) -> bool:
 
 
 def hash_file(root: Path, entry: FileStat) -> File:
-    """The digest of what is in the file now. Raises NotFound."""
+    """The sha256 of the file's present content. Raises NotFound."""
     with open_inside(root, entry.path) as file:
         return hashed(entry.path, file)
 
@@ -82,7 +82,7 @@ def read_inside(root: Path, path: str, limit: int = MOST_FILE_BYTES) -> bytes:
 
 
 def open_inside(root: Path, path: str) -> BufferedReader:
-    """The file, opened. Raises NotFound."""
+    """Opens one file below the folder for reading. Raises NotFound."""
     target = root / plain_path(path)
     try:
         if target.resolve(strict=True) != root.resolve() / plain_path(path):
@@ -99,7 +99,7 @@ def open_inside(root: Path, path: str) -> BufferedReader:
 
 
 def plain_path(path: str) -> PurePosixPath:
-    """Raises NotFound for what is not a plain relative path."""
+    """The path, if it is a plain relative one. Raises NotFound for any other."""
     parts = PurePosixPath(path)
     if not path or parts.is_absolute() or ".." in parts.parts or "\\" in path or "\0" in path or str(parts) == ".":
         raise _no_file(path)
@@ -132,10 +132,10 @@ Read = Callable[[str, int], bytes]  # (path inside the folder, most bytes) → c
 
 @dataclass
 class _Description:
-    flavors: tuple[str, ...] = ()
-    signature: dict[str, Json] | None = None
-    has_input_example: bool = False
-    gaps: list[Gap] = field(default_factory=list)
+    flavors: tuple[str, ...] = ()  # of MLmodel, by name
+    signature: dict[str, Json] | None = None  # of MLmodel, parsed; None where it has none
+    has_input_example: bool = False  # whether MLmodel names one
+    gaps: list[Gap] = field(default_factory=list)  # what of it cannot be read
 
 
 def described(files: Iterable[File], read: Read) -> ModelFiles:
@@ -144,7 +144,8 @@ def described(files: Iterable[File], read: Read) -> ModelFiles:
     model = _description(read)
     documents: dict[str, Json] = {}
     for file in manifest:
-        if name := _document_name(file.path):
+        name = PurePosixPath(file.path).stem
+        if file.path == document_path(name):
             try:
                 documents[name] = read_json(read(file.path, MOST_DOCUMENT_BYTES))
             except (NotFound, ValueError) as error:
@@ -158,11 +159,6 @@ def described(files: Iterable[File], read: Read) -> ModelFiles:
         documents=documents,
         gaps=tuple(model.gaps),
     )
-
-
-def _document_name(path: str) -> str | None:
-    name = PurePosixPath(path).stem
-    return name if path == document_path(name) else None
 
 
 def _description(read: Read) -> _Description:
@@ -186,7 +182,7 @@ def _flavors(content: object) -> tuple[str, ...]:
 
 
 def _signature(content: object, gaps: list[Gap]) -> dict[str, Json] | None:
-    """MLmodel holds the two halves as JSON in strings."""
+    """The signature of MLmodel, which holds its two halves as JSON in strings."""
     halves = content if isinstance(content, Mapping) else {}
     try:
         signature = {half: _columns(halves.get(half)) for half in ("inputs", "outputs")}
@@ -211,7 +207,7 @@ def _columns(text: object) -> list[Json]:
 
 
 def _reason(error: Exception) -> str:
-    """Without the content of the file, which parsers quote."""
+    """Why a file could not be parsed, without the content that parsers quote."""
     if isinstance(error, NotFound):
         return "it is missing or too large"
     return str(error)

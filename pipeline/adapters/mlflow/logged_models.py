@@ -45,37 +45,37 @@ OF_RUN = re.compile(r"runs:/([0-9a-f]{32})/(.+?)/?", re.DOTALL)
 
 
 class LoggedMetric(NamedTuple):
-    """One value that was logged for a model; `dataset` is empty where none was named. value: None stands for NaN."""
+    """One value of a metric that was logged for a model."""
 
     name: str
-    time: int
+    time: int  # milliseconds since 1970
     step: int
-    value: float | None
-    dataset: str = ""
+    value: float | None  # None stands for NaN
+    dataset: str = ""  # the label of the dataset it was measured on; empty where none was named
 
 
 class Link(NamedTuple):
-    """A logged model that is there, with the run that logged it."""
+    """A logged model that the registry still has."""
 
-    model_id: str
-    run_id: str | None
-    name: str
+    model_id: str  # MLflow's id of the logged model
+    run_id: str | None  # the run that logged it
+    name: str  # its name in that run
 
 
 @dataclass(frozen=True)
 class Logged:
-    """What a logged model itself has."""
+    """The metrics and parameters that were logged for the model itself, not for its run."""
 
-    metrics: Sequence[LoggedMetric] = ()
-    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Sequence[LoggedMetric] = ()  # every logged value
+    params: Mapping[str, str] = field(default_factory=dict)  # by name
 
 
 class Own(NamedTuple):
-    """The logged model of a version, None where there is none, with what it has, and every logged model of its run."""
+    """The logged model of a version, and the others of its run."""
 
-    link: Link | None
-    logged: Logged
-    of_run: Sequence[Link]
+    link: Link | None  # None where the version has none
+    logged: Logged  # what was logged for it
+    of_run: Sequence[Link]  # every logged model of its run
 
 
 NOTHING_OWN = Own(None, Logged(), ())
@@ -83,12 +83,12 @@ NOTHING_OWN = Own(None, Logged(), ())
 
 @dataclass(frozen=True)
 class Figures:
-    """What counts for a version. datasets: of the metrics that were measured on a named one. None stands for NaN."""
+    """The metrics and parameters that count for a version."""
 
-    metrics: Mapping[str, float | None]
-    params: Mapping[str, str]
-    datasets: Mapping[str, str] = field(default_factory=dict)
-    gaps: tuple[Gap, ...] = ()
+    metrics: Mapping[str, float | None]  # None stands for NaN
+    params: Mapping[str, str]  # by name
+    datasets: Mapping[str, str] = field(default_factory=dict)  # by metric, where it was measured on a named one
+    gaps: tuple[Gap, ...] = ()  # what is ambiguous or missing
 
 
 def dataset_label(name: str | None, digest: str | None) -> str:
@@ -96,7 +96,7 @@ def dataset_label(name: str | None, digest: str | None) -> str:
 
 
 def followed(sources: Iterable[str], versions_of: Callable[[str], Mapping[int, str]]) -> list[str]:
-    """Where the sources lead through versions that were copied from others; `versions_of` is asked once per model."""
+    """The sources at the end of chains of copied versions; `versions_of` is asked once per model."""
     found = list(sources)
     known: dict[str, Mapping[int, str]] = {}
     for _ in range(MOST_HOPS):
@@ -120,7 +120,7 @@ def linked(source: str, of_run: Sequence[Link]) -> str | None:
 
 
 def figures(run_id: str | None, run: RunFacts, own: "Own") -> Figures:
-    """Of the model where it has any, else of the run where they cannot be another model's."""
+    """What counts for a version: its logged model's, else the run's where it cannot be another model's."""
     shared = not runs_own(run_id, own.link, own.of_run)
     metrics, datasets, gaps = newest(own.logged.metrics)
     counted: Mapping[str, float | None] = metrics or ({} if shared else run.metrics)
@@ -139,7 +139,7 @@ def runs_own(run_id: str | None, model: Link | None, of_run: Sequence[Link]) -> 
 
 
 def newest(metrics: Iterable[LoggedMetric]) -> tuple[dict[str, float | None], dict[str, str], list[Gap]]:
-    """The values that count, the datasets of those that have one, and a gap for each name with several.
+    """The values that count, the datasets of those that have one, and a gap for each name with several values.
 
     Of each dataset the newest counts. Among datasets the value without one comes first, then one that is not for
     training, then the newest.
@@ -189,7 +189,7 @@ Numbers = Mapping[str, float | None]
 class Links:
     """The logged models that are there, by id and by the run that logged them, newest first."""
 
-    by_id: dict[str, Link] = field(default_factory=dict)
+    by_id: dict[str, Link] = field(default_factory=dict)  # every link, by its model id
     by_run: dict[str | None, list[Link]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, rows: Iterable[Any]) -> None:
@@ -213,8 +213,8 @@ class TableModels:
         ids = self._linked(rows)
         # Models that another version, or a folder, leads to.
         for keys in _chunks({each for each in ids if each and each not in self.links.by_id}):
-            marks = ", ".join(f":{each}" for each in keys)
-            self.links.add(query(SOME_LINKS.format(models=f"({marks})"), keys))
+            placeholders = ", ".join(f":{each}" for each in keys)
+            self.links.add(query(SOME_LINKS.format(models=f"({placeholders})"), keys))
         self.ids = [each if each in self.links.by_id else None for each in ids]
         direct = {source[DIRECT_ID] for _, source in rows if source and source.startswith(DIRECT)}
         self._elsewhere = {each for each in self.ids if each} - direct
@@ -222,7 +222,7 @@ class TableModels:
         self.shared = [bool(self.links.by_id) and self._is_shared(run, found) for (run, _), found in pairs]
 
     def _linked(self, rows: Sequence[tuple[str | None, str]]) -> list[str | None]:
-        """Most sources name their model; only for the others more is looked up."""
+        """The id of each version's logged model; queries look up only those that the source does not name."""
         ids = [source[DIRECT_ID] if source and source.startswith(DIRECT) else None for _, source in rows]
         others = [i for i, (_, source) in enumerate(rows) if ids[i] is None and source and LED.search(source)]
         sources = followed((rows[i][1] for i in others), lambda model: dict(self._query(SOURCES, {"name": model})))
@@ -237,7 +237,7 @@ class TableModels:
         return not runs_own(run_id, self.links.by_id.get(model_id or ""), of_run)
 
     def metrics(self, wanted: Sequence[str] | None) -> list[Numbers | None]:
-        """Of each version's logged model, those wanted; None where it has no metric at all."""
+        """The wanted metrics of each version's logged model; None where that has no metric at all."""
         if not self.links.by_id:
             return [None] * len(self.ids)
         own: dict[str, dict[str, float | None]] = {}
@@ -266,13 +266,13 @@ class TableModels:
         where = "" if wanted is None else f"and metric_name in ({', '.join(f':{each}' for each in names) or 'null'})"
         found = self._query(statement.format(models=OWN_MODELS, where=where), {"name": self._model, **names})
         for keys in _chunks(self._elsewhere):
-            marks = ", ".join(f":{each}" for each in keys)
-            found += self._query(statement.format(models=f"({marks})", where=where), {**keys, **names})
+            placeholders = ", ".join(f":{each}" for each in keys)
+            found += self._query(statement.format(models=f"({placeholders})", where=where), {**keys, **names})
         return found
 
 
 def own_of(query: Query, source: str, run_id: str | None) -> Own:
-    """Of one version."""
+    """The logged model of one version, with what was logged for it."""
     links = Links()
     if run_id:
         links.add(query(LINKS_OF_RUN, {"run": run_id}))

@@ -103,7 +103,7 @@ class MlflowPublisher:
         return logged
 
     def _check_stored(self, sent: Mapping[str, str], location: str) -> None:
-        """Read back what the store holds and compare it file by file. Raises IntegrityFailure."""
+        """Reads back what the store holds and compares it file by file. Raises IntegrityFailure."""
         from mlflow.artifacts import download_artifacts
 
         with TemporaryDirectory() as scratch:
@@ -118,7 +118,7 @@ class MlflowPublisher:
 
 @contextmanager
 def _publishing(subject: str) -> Iterator[None]:
-    """MLflow's errors, quoted because what training sends is its own, and those of files that cannot be used."""
+    """Translates MLflow's errors, quoted because what training sends is its own, and those of unusable files."""
     try:
         with mlflow_errors(subject, quoted=True):
             yield
@@ -136,7 +136,7 @@ def _find(client: "MlflowClient", model: str, training_key: str) -> int | None:
 
 
 def _has_files(client: "MlflowClient", version: "ModelVersion") -> bool:
-    """READY says nothing about files: it stays when they are gone."""
+    """Whether the version's files are there: its status stays READY when they are gone."""
     from mlflow.exceptions import MlflowException
 
     model_id = str(version.source).removeprefix("models:/")
@@ -149,7 +149,7 @@ def _has_files(client: "MlflowClient", version: "ModelVersion") -> bool:
 
 @contextmanager
 def _run(client: "MlflowClient", experiment: str, metadata: VersionMetadata) -> Iterator[str]:
-    """A run that ends as FINISHED, or as FAILED when the block does not end."""
+    """A run of the experiment; it ends as FINISHED, or as FAILED where the block raises."""
     name = f"{metadata.candidate} {metadata.trained_at}"
     run_id = str(client.create_run(experiment, run_name=name, tags=dict(metadata.run_tags)).info.run_id)
     status = "FAILED"
@@ -161,7 +161,7 @@ def _run(client: "MlflowClient", experiment: str, metadata: VersionMetadata) -> 
 
 
 def _log_metadata(client: "MlflowClient", metadata: VersionMetadata, *, run_id: str, model_id: str) -> None:
-    """On the run, and through `model_id` on the logged model too."""
+    """Logs parameters and metrics on the run, and through `model_id` on the logged model too."""
     from mlflow.entities import Metric, Param
 
     now = int(time.time() * 1000)
@@ -173,7 +173,7 @@ def _log_metadata(client: "MlflowClient", metadata: VersionMetadata, *, run_id: 
 
 
 def _ensure_model(client: "MlflowClient", name: str, description: str) -> None:
-    """The registered model is there afterwards, whoever made it."""
+    """Makes the registered model unless it is there already."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -184,7 +184,7 @@ def _ensure_model(client: "MlflowClient", name: str, description: str) -> None:
 
 
 def _describe(new: NewVersion, logged: "LoggedModel", run_id: str) -> None:
-    """Write MLflow's own files into the folder: MLmodel, the example, and what has to be installed.
+    """Writes MLflow's own files into the folder: MLmodel, the input example, and what has to be installed.
 
     MLflow writes them only together with a model that it saves itself. It gets one that has learned nothing; the file
     that was fitted and evaluated stays as it is.
@@ -221,7 +221,7 @@ def _describe(new: NewVersion, logged: "LoggedModel", run_id: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """MLflow logs a hint about every model that is saved with an input example."""
+    """Silences MLflow's hint about every model that is saved with an input example."""
     logger = logging.getLogger("mlflow")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -115,7 +115,7 @@ def no_owner(owner: str) -> NotFound:
 
 
 def check_version(model: str, version: int) -> None:
-    """Numbers that no database column holds crash the driver; such a version does not exist either."""
+    """Raises NotFound for a number that no database column holds: it would crash the driver."""
     if not 1 <= version <= HIGHEST_VERSION:
         raise no_version(model, version)
 
@@ -157,7 +157,7 @@ def _status_gaps(status: str) -> list[Gap]:
 
 
 def _run_gaps(run_id: str | None, run: RunFacts, *, own: bool) -> list[Gap]:
-    """own: the version's logged model has metrics or parameters without the run."""
+    """What is missing of the run. own: the version's logged model has metrics or parameters without the run."""
     if run.state == "none":
         without = "" if own else ", so it has no metrics and no parameters"
         return [Gap("no_run", f"This version names no run{without}.")]
@@ -179,7 +179,7 @@ def metric_gaps(metrics: Mapping[str, float | None]) -> list[Gap]:
 
 
 def follow(reader: Reader, source: str) -> str | None:
-    """The LoggedModel behind a version, through versions that were copied from others; None where there is none."""
+    """The id of the logged model behind a version, through versions copied from others; None where there is none."""
     for _ in range(MOST_HOPS):
         if found := LOGGED_MODEL.fullmatch(source):
             return found[1]

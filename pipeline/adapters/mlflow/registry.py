@@ -62,8 +62,8 @@ class MlflowRegistry:
     def keep_registry_id(self, registry_id: str) -> str:
         client = self._writer()
         with self._alone(), mlflow_errors(f"experiment {self._experiment!r}"):
-            if kept := self.registry_id():
-                return kept
+            if known := self.registry_id():
+                return known
             found = ensure_experiment(client, self._uri, self._experiment, tags={REGISTRY_ID_TAG: registry_id})
             if REGISTRY_ID_TAG not in found.tags:
                 client.set_experiment_tag(found.experiment_id, REGISTRY_ID_TAG, registry_id)
@@ -161,7 +161,7 @@ class MlflowRegistry:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Nobody else on this machine chooses an id for the same SQLite store meanwhile."""
+        """Keeps other processes of this machine from choosing an id for the same SQLite store meanwhile."""
         if self._file is None:
             yield
             return

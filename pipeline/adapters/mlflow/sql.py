@@ -87,7 +87,7 @@ where e.workspace = 'default' and e.name = :name and t.key = :key"""
 
 
 def rows_statement(metrics: int) -> str:
-    """One row per version with that many metrics beside it, named by :m0, :m1, ...; NaN and infinity become null."""
+    """Selects one row per version with this many metrics, named by :m0, :m1, ...; NaN and infinity become null."""
     columns = "".join(
         f",\n    case when m{i}.is_nan or abs(m{i}.value) >= :largest then null else m{i}.value end"
         for i in range(metrics)
@@ -128,20 +128,20 @@ class Lazy:
 class LazyParams(Mapping[str, str]):
     """The parameters of one version; copies and pickles are plain dictionaries."""
 
-    __slots__ = ("_late", "_run")
+    __slots__ = ("_lazy", "_run")
 
-    def __init__(self, late: Lazy, run: str | None) -> None:
-        self._late = late
+    def __init__(self, lazy: Lazy, run: str | None) -> None:
+        self._lazy = lazy
         self._run = run
 
     def __getitem__(self, key: str) -> str:
-        return self._late.of(self._run)[key]
+        return self._lazy.of(self._run)[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._late.of(self._run))
+        return iter(self._lazy.of(self._run))
 
     def __len__(self) -> int:
-        return len(self._late.of(self._run))
+        return len(self._lazy.of(self._run))
 
     def __repr__(self) -> str:
         return repr(dict(self))
@@ -203,7 +203,7 @@ class SqlReader:
             aliases = _aliases(query, model)
             tags = _grouped(query(VERSION_TAGS, {"name": model}))
             params = _params(query, model) if wanted is None else None
-        late = Lazy(lambda: self._params(model))
+        lazy = Lazy(lambda: self._params(model))
         return [
             VersionRow(
                 model,
@@ -215,7 +215,7 @@ class SqlReader:
                 time_of(created),
                 description or "",
                 found,
-                LazyParams(late, version) if params is None else params.get(version, {}),
+                LazyParams(lazy, version) if params is None else params.get(version, {}),
                 tags.get(version, {}),
             )
             for (version, stage, status, run, created, description, *_), found in zip(rows, measured, strict=True)
@@ -294,7 +294,7 @@ def _check_model(query: Query, model: str) -> None:
 
 
 def _measured(query: Query, model: str, wanted: list[str] | None) -> tuple[list[Any], list[dict[str, float]]]:
-    """The versions, newest first, and the metrics of each: of its logged model, else of its run."""
+    """The versions, newest first, each with the metrics of its logged model, else of its run."""
     if wanted is None or len(wanted) > MOST_JOINS:
         rows = query(rows_statement(0), {"name": model})
         logged = _logged(query, model, wanted)
@@ -310,7 +310,7 @@ def _measured(query: Query, model: str, wanted: list[str] | None) -> tuple[list[
 
 
 def _params(query: Query, model: str) -> dict[int, Mapping[str, str]]:
-    """Of each version, as its metrics."""
+    """The parameters of each version: its logged model's, else its run's."""
     rows = query(rows_statement(0), {"name": model})
     runs = _grouped(query(PARAMS, {"name": model}))
     models = TableModels(query, model, [(row[3], row[6]) for row in rows])

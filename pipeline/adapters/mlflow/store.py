@@ -108,7 +108,7 @@ def initialise_store(
 
 @contextmanager
 def _without_migration_log() -> Iterator[None]:
-    """Creating a store logs some sixty lines about migrations."""
+    """Silences the sixty lines that MLflow logs about migrations when it creates a store."""
     loggers = [logging.getLogger(name) for name in ("alembic", "mlflow.store.db.utils")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -140,7 +140,7 @@ def ensure_experiment(
 
 
 def _artifacts(tracking_uri: str) -> str | None:
-    """Absolute and beside the database: MLflow's default is the folder that it happens to be started in."""
+    """Where files are stored: beside the database, as an absolute path. MLflow's default is the current folder."""
     if "://" not in tracking_uri or tracking_uri.startswith((*SERVERS, "databricks")):
         return None
     path = sqlite_path(tracking_uri)

@@ -22,18 +22,18 @@ from pipeline.serving.scorer import Scorer
 from pipeline.settings import VAR
 from pipeline.validation.columns import Arrow
 
-# What came of a file of rows.
+# The result of scoring a file of rows.
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What came of one file of rows."""
+    """The result of scoring one file of rows."""
 
     model: str
     version: int
-    digest: str  # of the files of the version that was loaded
+    digest: str  # of the model's files that were loaded
     rows: int  # that were read
-    scored: int
+    scored: int  # rows that were predicted
     bad: int  # rows that were refused
     out_of_range: int  # rows that were scored although a value is outside the training data
     ignored: tuple[str, ...]  # columns of the file that the version does not take
@@ -59,7 +59,7 @@ class Scored:
 
 
 def result_of(scoring: Scoring, *, output: str | None = None, bad_file: str | None = None) -> Scored:
-    """Of a file that was read to its end. bad_file: where refused rows are, if there are some."""
+    """The result of a file that was read to its end. bad_file: where refused rows are, if there are some."""
     target, counts = scoring.target, scoring.counts
     notes = [*target.notes, *scoring.absent]
     if counts.unequal:
@@ -83,11 +83,11 @@ def result_of(scoring: Scoring, *, output: str | None = None, bad_file: str | No
 # One file: scored into a staging folder, resumed there after an interruption, and delivered whole.
 
 Say = Callable[[str], object]
-FORMAT = 2  # of what is staged; another one is not gone on with
+FORMAT = 2  # of staged files; a run with another number starts over
 
 
 def unsaid(_text: str) -> None:
-    """Nobody listens."""
+    """Drops the sentence."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,13 @@ class OneFile:
     """One input file that a version scores into one output file."""
 
     scorer: Scorer
-    target: Target
-    job: Job
-    options: ScoringOptions
+    target: Target  # the version that predicts
+    job: Job  # which file goes into which
+    options: ScoringOptions  # how rows are predicted
     folder: Path  # where the result is staged
 
     def score(self, report: Report, say: Say, *, restart: bool) -> Scored:
-        """Raises InvalidInput where the file cannot be read, or where no row could be scored."""
+        """Scores the file. Raises InvalidInput where it cannot be read, or where no row could be scored."""
         staging = Staging(self.folder, self._about())
         if restart:
             staging.drop()
@@ -121,7 +121,7 @@ class OneFile:
         return found
 
     def _about(self) -> dict[str, Any]:
-        """What the result depends on, in words that end "starts over, with another ..."."""
+        """Everything that the result depends on, by names that end the sentence "starts over, with another ..."."""
         return {
             "format": FORMAT,
             "input": [str(self.job.source), self.job.source.state()],
@@ -134,7 +134,7 @@ class OneFile:
         }
 
     def _delivered_before(self, staging: Staging) -> Scored | None:
-        """By a run that ended before all its files were done, or while it put this one in its place."""
+        """The result of a run that ended before all its files were done, or while it delivered this one."""
         result = staging.finished()
         if result is None:
             return None
@@ -182,7 +182,7 @@ class OneFile:
         return kind_of(self.job.target.name)
 
     def _finished(self, staging: Staging) -> None:
-        """What is not delivered as it was staged is made of it; the same rows give the same bytes."""
+        """Makes of the staged rows what is delivered otherwise; the same rows give the same bytes."""
         made = self._deliverable(staging)
         if made == staging.rows_path:
             return
@@ -222,7 +222,7 @@ class OneFile:
         return self.folder / "made" if made else staging.rows_path
 
     def _deliver(self, staging: Staging, found: Scored) -> None:
-        """What is there from an earlier run would be taken for this one's. Can be repeated."""
+        """Moves the result to its place and removes what an earlier run left there. Can be repeated."""
         if not found.bad:
             self.job.bad.remove()
         elif staging.bad_path.exists():
@@ -236,13 +236,13 @@ class Batch:
     """Files that one version scores."""
 
     scorer: Scorer
-    reference: str | Target
-    options: ScoringOptions
-    report: Report = silent  # is told how far each file is
-    say: Say = unsaid  # is told in a sentence what is unusual
+    reference: str | Target  # MODEL, MODEL@ALIAS or MODEL/VERSION
+    options: ScoringOptions  # how rows are predicted
+    report: Report = silent  # called with the progress of each file
+    say: Say = unsaid  # called with a sentence about whatever is unusual
 
     def score(self, given: str, wanted: str, *, restart: bool = False) -> list[Scored]:
-        """From text or Parquet to text or Parquet, by the endings; which files those are, see inputs.jobs.
+        """Scores text or Parquet into text or Parquet, by the endings; which files those are, see inputs.jobs.
 
         Each file, and FILE.bad.csv where rows were refused, appears when it is complete. An earlier run of the same is
         gone on with, unless `restart`; one that was stopped, in whatever way, leaves what it needs for that.
@@ -266,7 +266,7 @@ class Batch:
     def _each(
         self, found: Sequence[Job], target: Target, root: Path, *, restart: bool
     ) -> tuple[list[Scored], list[InvalidInput]]:
-        """A file that cannot be scored does not stop the others."""
+        """The results of the files; one that cannot be scored does not stop the others."""
         done, failed = [], []
         for number, job in enumerate(found, start=1):
             one = OneFile(self.scorer, target, job, self.options, root / _short_digest(str(job.target)))
@@ -284,7 +284,7 @@ class Batch:
 
 
 def _root(location: Location, *, folder: bool) -> Path:
-    """On the disk of the output, so that it can be moved there in one step; else in `var/`."""
+    """The staging folder: on the disk of the output, so that one step moves the result there, else in `var/`."""
     name = _short_digest(str(location))
     if location.local is None:
         return VAR / "scoring" / name

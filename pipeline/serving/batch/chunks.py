@@ -14,8 +14,8 @@ class BadLine:
     """A row of a file whose values cannot be assigned to columns."""
 
     number: int  # of the line where it begins; the header is line 1
-    values: Sequence[str]
-    problem: str
+    values: Sequence[str]  # as far as the row could be split
+    problem: str  # why they cannot be assigned, in a sentence
 
 
 @dataclass(frozen=True)
@@ -45,20 +45,20 @@ class Chunk:
 class RowsFile(Protocol):
     """A file of rows, whatever its format."""
 
-    header: tuple[str, ...]  # as it stands there; a column without a name is nobody's input
+    header: tuple[str, ...]  # the column names of the file; a column without a name is no input
     from_text: bool  # every value is text, and "" is a missing one
-    arrow_schema: Arrow  # None where all is text
-    separator: str  # of a text file, else ""
+    arrow_schema: Arrow  # the types of the columns; None where all is text
+    separator: str  # between the columns of a text file, else ""
 
     @property
     def position(self) -> Position:
         """Where the next chunk begins."""
 
     def go_to(self, position: Position) -> None:
-        """Forward to where a chunk ended."""
+        """Moves forward to the end of a chunk."""
 
     def chunks(self, rows: int) -> Iterator[Chunk]:
-        """At most `rows` rows at a time. Raises InvalidInput where the rest cannot be read."""
+        """The rows in chunks of at most `rows`. Raises InvalidInput where the rest cannot be read."""
 
     def share_read(self) -> float:
-        """In [0, 1]; 0 where nobody knows the size."""
+        """The share of the file that was read, in [0, 1]; 0 where its size is unknown."""

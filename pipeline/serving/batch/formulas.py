@@ -32,7 +32,7 @@ def neutral(value: object) -> object:
 
 
 def neutral_texts(texts: Arrow) -> Arrow:
-    """As `neutral`, of an array of text without nulls; only texts with such a first byte are looked at one by one."""
+    """As `neutral`, of an array of text without nulls; only texts with such a first byte are checked one by one."""
     data, offsets = text_buffers(texts)
     filled = np.flatnonzero(offsets[1:] > offsets[:-1])
     maybe = filled[FIRST_BYTES[data[offsets[filled]]]]

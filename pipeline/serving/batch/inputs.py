@@ -36,7 +36,7 @@ class Location:
 
     @classmethod
     def at(cls, text: str) -> "Location":
-        """Raises InvalidInput for an address of which there is no driver."""
+        """The location of a path or address. Raises InvalidInput for an address of which there is no driver."""
         if not ADDRESS.match(text):
             return cls(LocalFileSystem(), str(Path(text).absolute()))
         try:
@@ -53,7 +53,7 @@ class Location:
 
     @property
     def local(self) -> Path | None:
-        """None for an address of something else."""
+        """The path on this machine; None for an address elsewhere."""
         return Path(self.path) if isinstance(self.system, LocalFileSystem) else None
 
     @property
@@ -75,7 +75,7 @@ class Location:
             return bool(self.system.exists(self.path))
 
     def state(self) -> dict[str, str]:
-        """Changes with the file, as far as its file system tells. Raises InvalidInput."""
+        """What changes with the file, as far as its file system tells, by name. Raises InvalidInput."""
         with problems(self):
             about = self.system.info(self.path)
         return {name: str(about[name]) for name in STATES if about.get(name) is not None}
@@ -88,13 +88,13 @@ class Location:
         return [Location(self.system, name) for name in wanted]
 
     def matches(self) -> "list[Location]":
-        """What the path stands for as a pattern, by name."""
+        """The files that the path stands for as a pattern, by name."""
         with problems(self):
             return [Location(self.system, str(path)) for path in sorted(self.system.glob(self.path))]
 
     @contextlib.contextmanager
     def reading(self, scratch: Path) -> Iterator[tuple[IO[bytes], int | None]]:
-        """The bytes and how many there are, None where nobody knows.
+        """Opens the file: its bytes, and how many there are, None where that is unknown.
 
         Parquet from a network is copied to `scratch` first: not every server reads from the middle.
         """
@@ -116,7 +116,7 @@ class Location:
         return stream
 
     def receive(self, file: Path) -> None:
-        """The file in one step, as far as the file system can: seen whole or not at all."""
+        """Puts a finished file in place: seen whole or not at all, as far as the file system can."""
         with problems(self):
             if self.local is not None:
                 file.replace(self.local)
@@ -125,7 +125,7 @@ class Location:
                 shutil.copyfileobj(source, target, COPY_BYTES)
 
     def remove(self) -> None:
-        """Gone already is as good."""
+        """Removes the file; one that is gone already is no error."""
         with problems(self), contextlib.suppress(FileNotFoundError):
             self.system.rm_file(self.path)
 
@@ -141,7 +141,7 @@ def shown(text: str) -> str:
 
 @contextlib.contextmanager
 def problems(location: Location | str) -> Iterator[None]:
-    """Whatever a driver raises as one sentence. Raises InvalidInput; leaves a full disk to whoever knows what to do."""
+    """Raises what a driver raises as InvalidInput with one sentence; a full disk stays for the caller to handle."""
     try:
         yield
     except _driver_errors() as error:
@@ -165,8 +165,8 @@ PATTERN = re.compile(r"[*?\[]")
 class Job:
     """One file to be scored."""
 
-    source: Location
-    target: Location
+    source: Location  # the file of rows
+    target: Location  # the file of predictions
 
     @property
     def bad(self) -> Location:
@@ -211,7 +211,7 @@ def _is_folder(target: Location, wanted: str, *, several: bool) -> bool:
 
 
 def _check(job: Job, before: Sequence[Job]) -> None:
-    """Told before anything is scored."""
+    """Raises InvalidInput for endings and files that cannot be scored into each other, before anything is scored."""
     kind_of(job.source.name)
     kind_of(job.target.name)
     if same := [each for each in before if each.target == job.target]:

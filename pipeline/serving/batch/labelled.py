@@ -21,7 +21,7 @@ class LabelledRows:
     """The rows of an upload whose truth is known, with the predictions of one version."""
 
     rows: Rows
-    # In which line of the file each of them is.
+    # The line of the file that each row is in.
     lines: Array
     # Rows that were predicted but have no usable truth.
     left_out: int
@@ -36,7 +36,7 @@ def truth_column(target: Target, others: tuple[str, ...]) -> str | None:
 
 
 def labelled(target: Target, uploaded: UploadedRows, column: str) -> LabelledRows:
-    """The truth is checked as a column of the input is: a class that the version does not know is left out.
+    """The rows with their truth, which is checked as an input column is: a class unknown to the version is left out.
 
     Raises InvalidInput where it answers with a table, and where no row has a truth that can be used.
     """
@@ -59,7 +59,7 @@ def labelled(target: Target, uploaded: UploadedRows, column: str) -> LabelledRow
 
 
 def on_the_same_rows(first: LabelledRows, second: LabelledRows) -> tuple[Rows, Rows]:
-    """Those that both versions predicted. Raises InvalidInput where there are none."""
+    """The rows that both versions predicted. Raises InvalidInput where there are none."""
     _, ours, theirs = np.intersect1d(first.lines, second.lines, assume_unique=True, return_indices=True)
     if not len(ours):
         raise InvalidInput("the file: no row was predicted by both versions")
@@ -80,7 +80,7 @@ def labels(array: Arrow) -> Arrow:
 
 
 def _column(target: Target, name: str, predictions: Arrow) -> ColumnSchema:
-    """What the truth may be: a class of the version, any text, or a number."""
+    """The schema of the truth: a class of the version, any text, or a number."""
     if target.classes:
         return ColumnSchema(name, "category", "str", categories=_classes(target))
     if pa.types.is_string(predictions.type):
@@ -89,23 +89,23 @@ def _column(target: Target, name: str, predictions: Arrow) -> ColumnSchema:
 
 
 def _classes(target: Target) -> tuple[str, ...]:
-    """In the order in which the version describes them, with those that it never met; else as the model has them."""
+    """The classes as the version describes them, with those that it never met; else as the model has them."""
     described = tuple(map(str, target.evidence.feature_schema.classes or ()))
     return described if set(target.classes) <= set(described) else target.classes
 
 
 def _rows(target: Target, uploaded: UploadedRows, *, truth: Arrow, usable: Array) -> Rows:
     known = target.classes if target.probabilities else ()
-    kept, classes = pa.array(usable), tuple(each for each in _classes(target) if each in known)
-    predictions = uploaded.predictions.filter(kept)
-    probabilities = [uploaded.table.column(f"probability_{name}").combine_chunks().filter(kept) for name in classes]
+    mask, classes = pa.array(usable), tuple(each for each in _classes(target) if each in known)
+    predictions = uploaded.predictions.filter(mask)
+    probabilities = [uploaded.table.column(f"probability_{name}").combine_chunks().filter(mask) for name in classes]
     columns = [_plain(truth), _plain(labels(predictions) if pa.types.is_string(truth.type) else predictions)]
     shares = np.array([each.to_numpy(zero_copy_only=False) for each in probabilities], dtype=np.float64)
     return Rows({}, columns[0], columns[1], classes, shares.T.reshape(len(columns[0]), len(classes)))
 
 
 def _plain(array: Arrow) -> Array:
-    """Text as Python strings, numbers as float64."""
+    """The column as NumPy holds it: text as Python strings, numbers as float64."""
     if pa.types.is_string(array.type):
         return np.array(array.to_pylist(), dtype=object)
     found: Array = pc.cast(array, pa.float64()).to_numpy(zero_copy_only=False)

@@ -44,7 +44,7 @@ class ParquetFile:
         return float(self._read / max(1, self._file.metadata.num_rows))
 
     def chunks(self, rows: int) -> Iterator[Chunk]:
-        """Raises InvalidInput where the rest cannot be read."""
+        """The rows in chunks of at most `rows`. Raises InvalidInput where the rest cannot be read."""
         try:
             first = 0
             for group in range(self._file.metadata.num_row_groups):
@@ -58,7 +58,7 @@ class ParquetFile:
             raise InvalidInput(f"{self._name}: {text}") from error
 
     def _group(self, group: int, first: int, rows: int) -> Iterator[Chunk]:
-        """What of it was not read yet; pieces always begin at the same rows."""
+        """The rest of a row group; its pieces always begin at the same rows."""
         for batch in self._file.iter_batches(batch_size=rows, row_groups=[group], use_threads=False):
             after = first + batch.num_rows
             if after > self._read:
@@ -76,7 +76,7 @@ MOST_SHOWN = 80
 
 
 def kind_of(name: str) -> str:
-    """The ending, one of KINDS. Raises InvalidInput for another one."""
+    """The ending of a file's name, one of KINDS. Raises InvalidInput for another one."""
     folded = name.casefold()
     kind = next((each for each in KINDS if folded.endswith(each)), "")
     if not kind:
@@ -88,7 +88,7 @@ def kind_of(name: str) -> str:
 
 
 def open_table(stream: IO[bytes], *, name: str, size: int | None, most_unpacked: int | None = None) -> RowsFile:
-    """The header is read and checked now. `name` only tells the kind by its ending; Parquet must be seekable.
+    """Opens a file, with its header read and checked. `name` tells the kind by its ending; Parquet must be seekable.
 
     size: in bytes, None where nobody knows. most_unpacked: refuse a compressed file that holds more.
     Raises InvalidInput with one sentence.
@@ -107,7 +107,7 @@ def open_table(stream: IO[bytes], *, name: str, size: int | None, most_unpacked:
 
 
 def without_name(column: str) -> bool:
-    """As of an index that pandas wrote, or behind a comma at the end of a line."""
+    """Whether a column has no name: an index that pandas wrote, or what follows a comma at a line's end."""
     return not column.strip()
 
 

@@ -23,14 +23,14 @@ from pipeline.validation.columns import Arrow, Mask
 # A peekable byte stream, and one that is unpacked while it is read.
 
 READ_BYTES = 2 * 2**20
-FIRST_LOOK = 2**16
+FIRST_PEEK = 2**16
 MOST_LINE_CHARACTERS = 2**20
 MOST_LINE_BYTES = 4 * MOST_LINE_CHARACTERS
 LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)?")
 
 
 class Bytes(Protocol):
-    """What is needed of a stream."""
+    """The methods of a byte stream that reading needs."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -49,7 +49,7 @@ class Unpacked:
         self._content = gzip.GzipFile(fileobj=_PackedBytes(self), mode="rb")
 
     def read(self, size: int, /) -> bytes:
-        """Raises InvalidInput where it cannot be unpacked."""
+        """The next bytes. Raises InvalidInput where the file cannot be unpacked."""
         try:
             found = self._content.read(size)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -70,7 +70,7 @@ class Unpacked:
 
 
 class _PackedBytes(io.RawIOBase):
-    """The file as gzip reads it."""
+    """The packed bytes, as gzip reads them."""
 
     def __init__(self, whole: Unpacked) -> None:
         self._whole = whole
@@ -80,15 +80,15 @@ class _PackedBytes(io.RawIOBase):
 
 
 class ReadAhead:
-    """A peekable byte stream: the next bytes can be looked at before they are taken."""
+    """A peekable byte stream: the next bytes can be seen before they are taken."""
 
     def __init__(self, stream: Bytes) -> None:
         self._stream, self._buffer, self._start = stream, b"", 0
         self.at = 0  # how many bytes were taken
         self._ended = False
 
-    def look(self, size: int) -> memoryview:
-        """The next bytes, `size` of them or fewer at the end; they stay."""
+    def peek(self, size: int) -> memoryview:
+        """The next bytes, at most `size`, which stay in the stream."""
         self._fill(size + 1)
         return memoryview(self._buffer)[self._start : self._start + size]
 
@@ -101,18 +101,18 @@ class ReadAhead:
         self.at += count
 
     def go_to(self, at: int) -> None:
-        """Forward; streams over a network often know no other way than to read on."""
+        """Moves forward by reading: streams over a network often know no other way."""
         try:
             self._stream.seek(at)
         except (OSError, ValueError):
-            while self.at < at and (seen := len(self.look(min(READ_BYTES, at - self.at)))):
+            while self.at < at and (seen := len(self.peek(min(READ_BYTES, at - self.at)))):
                 self.skip(seen)
         else:
             self._buffer, self._start, self.at, self._ended = b"", 0, at, False
 
     def line(self) -> bytes:
-        """Taken, with its end; what is left at the end of the stream; cut where it is longer than a line may be."""
-        size = FIRST_LOOK
+        """Takes the next line with its end, or the rest of the stream; cut where it is longer than a line may be."""
+        size = FIRST_PEEK
         while True:
             self._fill(size + 1)
             match = LINE.match(self._buffer, self._start)
@@ -177,7 +177,7 @@ class CsvFile:
         return Position(self._bytes.at, self._line)
 
     def go_to(self, position: Position) -> None:
-        """Forward to where a chunk ended."""
+        """Moves forward to the end of a chunk."""
         self._bytes.go_to(position.at)
         self._line = position.row
 
@@ -186,18 +186,18 @@ class CsvFile:
         return min(1.0, taken / self._size) if self._size else 0.0
 
     def chunks(self, rows: int) -> Iterator[Chunk]:
-        """At most `rows` rows and CHUNK_BYTES at a time. Raises InvalidInput where the rest cannot be read."""
-        look = min(CHUNK_BYTES, FIRST_LOOK * 4)
-        while self._bytes.look(1):
+        """At most `rows` rows and CHUNK_BYTES per chunk. Raises InvalidInput where the rest cannot be read."""
+        size = min(CHUNK_BYTES, FIRST_PEEK * 4)
+        while self._bytes.peek(1):
             before = self._bytes.at
-            chunk = self._fast(look, rows) or self._fast(CHUNK_BYTES, rows, whole=True) or self._strict(rows)
-            look = min(CHUNK_BYTES, 2 * (self._bytes.at - before))
+            chunk = self._fast(size, rows) or self._fast(CHUNK_BYTES, rows, whole=True) or self._strict(rows)
+            size = min(CHUNK_BYTES, 2 * (self._bytes.at - before))
             if len(chunk):
                 yield chunk
 
-    def _fast(self, look: int, rows: int, *, whole: bool = False) -> Chunk | None:
-        """None for a chunk that the strict reader has to look at, or of which there is more than `look` bytes."""
-        start = self._bytes.look(look)
+    def _fast(self, size: int, rows: int, *, whole: bool = False) -> Chunk | None:
+        """A chunk by Arrow's reader; None where the strict reader must decide, or it has more than `size` bytes."""
+        start = self._bytes.peek(size)
         data = np.frombuffer(start, dtype=np.uint8)
         ends, quotes = np.flatnonzero(data == LINE_FEED), np.flatnonzero(data == QUOTE)
         rest = self._bytes.is_rest(len(start))
@@ -252,7 +252,7 @@ class CsvFile:
         return Chunk(table, np.array(numbers, dtype=np.int64), broken, self.position)
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Empty lines are left out."""
+        """The rows by the strict reader, without empty lines."""
         rows = csv.reader(self._lines(), delimiter=self.separator, strict=True)
         while True:
             first = self._line + 1
@@ -280,13 +280,13 @@ class CsvFile:
             yield text
 
     def _check_start(self) -> None:
-        """What is no text of ours is named; a mark and a line for spreadsheets are passed over."""
-        start = bytes(self._bytes.look(LONGEST_SEPARATOR_LINE))
+        """Passes over a byte order mark and a separator line. Raises InvalidInput for a file that is no text."""
+        start = bytes(self._bytes.peek(LONGEST_SEPARATOR_LINE))
         for pattern, what in OTHERS.items():
             if re.match(pattern, start, re.DOTALL):
                 raise InvalidInput(f"{self._name}: {what}")
         self._bytes.skip(len(UTF8_MARK) if start.startswith(UTF8_MARK) else 0)
-        line = SEPARATOR_LINE.match(bytes(self._bytes.look(LONGEST_SEPARATOR_LINE)))
+        line = SEPARATOR_LINE.match(bytes(self._bytes.peek(LONGEST_SEPARATOR_LINE)))
         if line is None:
             return
         if line[1] != self.separator.encode():
@@ -311,7 +311,7 @@ class CsvFile:
 
 
 def _lines(block: Mask, ends: Mask, *, separator: int) -> Arrow:
-    """None where a value could be a formula, or a line is not ended by a line feed alone."""
+    """The lines as they stand; None where a value could be a formula, or a line is not ended by a line feed alone."""
     starts = np.concatenate(([0], np.flatnonzero(block == separator) + 1, ends[:-1] + 1))
     if block[-1] != LINE_FEED or may_hold_formula(block[starts]) or RETURN in block[ends - 1]:
         return None

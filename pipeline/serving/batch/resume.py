@@ -37,15 +37,15 @@ class LeftOver(Enum):
 
 @dataclass(frozen=True)
 class Counts:
-    """What was seen of a file so far."""
+    """Counts over the rows that were read so far."""
 
     rows: int = 0
-    scored: int = 0
+    scored: int = 0  # rows predicted
     bad: int = 0  # rows that could not be used, or that the model gives no finite answer for
     out_of_range: int = 0  # rows that were scored although a value is outside the training data
     first_problem: str = ""  # the sentence about the first bad row
-    sum_error: float = 0.0  # by how much an explanation misses the model's output, at most
-    unequal: bool = False  # whether that was more than rounding
+    sum_error: float = 0.0  # the most by which an explanation misses the model's output
+    unequal: bool = False  # whether that is more than rounding
 
 
 @dataclass
@@ -67,8 +67,8 @@ class AppendWriter:
 class Checkpoint:
     """Where a run was after a chunk: one line of the journal."""
 
-    position: Position  # of the input
-    counts: Counts
+    position: Position  # in the input, behind the chunk
+    counts: Counts  # over the rows up to here
     sizes: tuple[int, int]  # of the file of rows and of that of refused rows, in bytes
     checksums: tuple[int, int]  # of the same files
 
@@ -78,7 +78,7 @@ class Checkpoint:
 
     @classmethod
     def read(cls, line: bytes) -> "Checkpoint | None":
-        """None for a line that was not written to its end."""
+        """The checkpoint of a journal line; None for a line that was not written to its end."""
         checksum, _, text = line.partition(b" ")
         if not line.endswith(b"\n") or checksum != f"{zlib.crc32(text[:-1]):08x}".encode():
             return None
@@ -106,7 +106,7 @@ class Staging:
         return self.folder / "bad"
 
     def finished(self) -> dict[str, Any] | None:
-        """The result of a run that came to its end, None of others."""
+        """The result of a run that came to its end; None of any other."""
         found = _read_json(self.folder / DONE)
         return found if found and self.left_over() is LeftOver.RESUMABLE else None
 
@@ -118,7 +118,7 @@ class Staging:
         return LeftOver.RESUMABLE if before == self._about_as_json() else LeftOver.STALE
 
     def changed(self) -> list[str]:
-        """What is another than for the run that left something here, by its names in `about`."""
+        """What differs from the run that left something here, by its names in `about`."""
         before = _read_json(self.folder / ABOUT) or {}
         return [name for name, value in self._about_as_json().items() if before.get(name) != value]
 
@@ -127,12 +127,12 @@ class Staging:
         return found
 
     def drop(self) -> None:
-        """Remove the folder; those of other files stay."""
+        """Removes the folder; the folders of other files stay."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextmanager
     def writing(self) -> Iterator[Checkpoint | None]:
-        """From the last checkpoint on, None from the beginning."""
+        """Opens both files at the last checkpoint, None where there is none yet."""
         self.folder.mkdir(parents=True, exist_ok=True)
         checkpoint = self._last_checkpoint()
         if checkpoint is None:
@@ -150,40 +150,40 @@ class Staging:
             yield checkpoint
 
     def checkpoint(self, position: Position, counts: Counts) -> None:
-        """Whoever resumes goes on from here: both files are written up to this chunk."""
+        """Records that both files are written up to this chunk: a resumed run goes on from here."""
         for writer in (self.rows, self.bad):
             writer.stream.flush()
         sizes, checksums = (self.rows.size, self.bad.size), (self.rows.checksum, self.bad.checksum)
         self._journal.write(Checkpoint(position, counts, sizes, checksums).line())
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Everything was written; what follows can be repeated."""
+        """Records that everything was written; what follows can be repeated."""
         for path in (self.rows_path, self.bad_path):
             with path.open("rb") as stream:
                 os.fsync(stream.fileno())
         _write_json(self.folder / DONE, result)
 
     def _last_checkpoint(self) -> Checkpoint | None:
-        """The last one that the files still fulfil; a power cut may have kept the journal and lost the rows."""
+        """The last checkpoint that the files still fulfil; a power cut may have kept the journal and lost rows."""
         if self.left_over() is not LeftOver.RESUMABLE:
             return None
-        last, kept = _last_of(self.folder / JOURNAL)
+        last, size = _last_of(self.folder / JOURNAL)
         if last and all(map(_holds, (self.rows_path, self.bad_path), last.sizes, last.checksums)):
-            os.truncate(self.folder / JOURNAL, kept)
+            os.truncate(self.folder / JOURNAL, size)
             return last
         return None
 
 
 def _last_of(journal: Path) -> tuple[Checkpoint | None, int]:
-    """The last line before one that was not written to its end, and how many bytes there are up to there."""
-    last, kept = None, 0
+    """The last checkpoint in the journal, and how many bytes end with it; a line without its end is left out."""
+    last, size = None, 0
     if journal.exists():
         with journal.open("rb") as lines:
             for line in lines:
                 if (checkpoint := Checkpoint.read(line)) is None:
                     break
-                last, kept = checkpoint, kept + len(line)
-    return last, kept
+                last, size = checkpoint, size + len(line)
+    return last, size
 
 
 @contextmanager
@@ -203,7 +203,7 @@ def alone(root: Path, about: str) -> Iterator[None]:
 
 @contextmanager
 def disk_full(about: str) -> Iterator[None]:
-    """Raises Unavailable."""
+    """Raises Unavailable with what an operator can do."""
     try:
         yield
     except OSError as error:
@@ -239,7 +239,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Whole or not at all."""
+    """Writes the document, whole or not at all."""
     new = path.with_name(f"{path.name}.new")
     new.write_text(json.dumps(content))
     new.replace(path)

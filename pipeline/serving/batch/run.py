@@ -37,7 +37,7 @@ MOST_AT_ONCE = 50  # rows
 def strongest_columns(
     scorer: Scorer, target: Target, checked: CheckedColumns, *, most: int, worker: Answering | None = None
 ) -> StrongestColumns:
-    """Of the usable ones of many rows, at least one. worker: who is asked instead of the scorer's own.
+    """The largest contributions for the usable ones of many rows. worker: asked instead of the scorer's own.
 
     Raises as Scorer.predict_columns does, and InvalidInput, Refused where the version cannot be explained.
     """
@@ -52,13 +52,13 @@ def strongest_columns(
 
 
 def _reasons(table: Arrow, ranks: int) -> Arrow:
-    """The table with null for contributions that are nothing, or no more than rounding, beside the largest."""
+    """The table, with null for contributions that are nothing or no more than rounding beside the largest."""
     sizes = [np.abs(table.column(f"{rank} adds").to_numpy()) for rank in range(ranks)]
     for rank, size in enumerate(sizes):
-        kept = pa.array(size > ROUNDING * sizes[0])
+        noticed = pa.array(size > ROUNDING * sizes[0])
         for name in (f"{rank}", f"{rank} adds"):
             index = table.schema.get_field_index(name)
-            table = table.set_column(index, name, pc.if_else(kept, table.column(name), None))
+            table = table.set_column(index, name, pc.if_else(noticed, table.column(name), None))
     return table
 
 
@@ -69,11 +69,11 @@ AHEAD = 1  # chunks that are ready beside those that are being predicted
 
 
 def unwatched(_chunk: Chunk, _checked: CheckedColumns) -> None:
-    """Nobody asks which rows those were."""
+    """Drops the rows: nobody watches."""
 
 
 def silent(_done: int, _total: int, _text: str) -> None:
-    """Nobody watches."""
+    """Drops the progress: nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class ScoringOptions:
     chunk_rows: int  # rows that are asked about in one request, at most
     explain: int = 0  # how many of the largest contributions are added to each row
     most_rows: int | None = None  # a file with more is refused
-    worker: Answering | None = None  # who is asked instead of the scorer's own workers
+    worker: Answering | None = None  # asked instead of the scorer's own workers
     parallel: int = 1  # requests at once
 
     @property
@@ -93,10 +93,10 @@ class ScoringOptions:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What one request about a chunk gave."""
+    """The answer to one request about a chunk."""
 
-    checked: CheckedColumns  # which rows of the chunk are usable
-    added: Arrow  # a table of the columns that are added to those, None where there are none
+    checked: CheckedColumns  # the verdict on the rows of the chunk
+    added: Arrow  # a table of the columns added to usable rows, None where there are none
     sum_error: float = 0.0  # see resume.Counts
     unequal: bool = False  # see resume.Counts
 
@@ -106,10 +106,10 @@ class Scoring:
     """One file. Raises InvalidInput where its columns do not fit, and as Scorer.predict_columns does."""
 
     scorer: Scorer
-    target: Target
-    table: RowsFile
-    options: ScoringOptions
-    counts: Counts = field(default_factory=Counts)
+    target: Target  # the version that predicts
+    table: RowsFile  # the file of rows, open
+    options: ScoringOptions  # how rows are predicted
+    counts: Counts = field(default_factory=Counts)  # over the rows so far
 
     def __post_init__(self) -> None:
         problems = check_columns(self.table.header, self.schema)
@@ -126,7 +126,7 @@ class Scoring:
             raise InvalidInput(f"{taken[0]}: the file has a column of this name already, which the output needs")
 
     def _lacking(self, missing: Sequence[Problem]) -> InvalidInput:
-        """A sentence per column; of a file that is another one altogether, one sentence."""
+        """A sentence per missing column; one sentence where the file is another one altogether."""
         if len(missing) < MANY_MISSING:
             return InvalidRows(missing)
         names = ", ".join(visible(problem.column, most=MOST_NAME) for problem in missing)
@@ -138,7 +138,7 @@ class Scoring:
 
     @property
     def added(self) -> list[str]:
-        """The columns of the output that follow those of the input."""
+        """The names of the output's columns that follow those of the input."""
         classes = self.target.classes if self.target.probabilities else ()
         reasons = [
             name
@@ -157,7 +157,7 @@ class Scoring:
         report: Report,
         watch: Callable[[Chunk, CheckedColumns], None] = unwatched,
     ) -> None:
-        """Scores from where the table stands to its end.
+        """Scores from the table's position to its end.
 
         open_writer: gives the writer of the output, from the Arrow schema of the columns that are added. refused: takes
         the rows that cannot be used. checkpoint: is called after each chunk that was written. watch: is told each
@@ -187,7 +187,7 @@ class Scoring:
             threads.shutdown(cancel_futures=True)
 
     def _in_order(self, threads: ThreadPoolExecutor) -> Iterator[tuple[Chunk, _Answer]]:
-        """As they come in the file, however long each takes; only so many are in memory."""
+        """The answers in the order of the file, however long each takes; few chunks are in memory at a time."""
         asked: deque[tuple[Chunk, Future[_Answer]]] = deque()
         for chunk in self.table.chunks(self.options.rows_at_once):
             most, rows = self.options.most_rows, self.counts.rows + len(chunk) + sum(len(each) for each, _ in asked)
@@ -203,7 +203,7 @@ class Scoring:
             yield chunk, answer.result()
 
     def _ask(self, checked: CheckedColumns) -> _Answer:
-        """In a thread of its own, which waits for a worker."""
+        """Predicts one chunk, in a thread of its own that waits for a worker."""
         if not checked.values.num_rows:
             return _Answer(checked, None)
         found = self.scorer.predict_columns(self.target, checked, worker=self.options.worker)
@@ -223,7 +223,7 @@ class Scoring:
         return _Answer(checked, pa.table(columns, names=self.added), error, unequal)
 
     def _predicted(self, column: Arrow) -> list[Arrow]:
-        """One column, or those of a table. Raises Refused where they are not what the header says."""
+        """The columns of the prediction: one, or a table's. Raises Refused where they are not those of the header."""
         names = [field.name for field in column.type] if pa.types.is_struct(column.type) else []
         if names != list(self.target.names):
             known = f"has the columns {visible(', '.join(names))}" if names else "has one value per row"
@@ -231,11 +231,11 @@ class Scoring:
         return list(column.combine_chunks().flatten()) if names else [column]
 
     def _output(self, chunk: Chunk, checked: CheckedColumns, added: Arrow, *, typed: bool) -> Arrow:
-        """The usable rows as they came, or in the types of their columns, and what was added."""
-        kept = _usable(chunk.rows, checked)
+        """The usable rows as they came, or in the types of their columns, with the added columns."""
+        usable = _usable(chunk.rows, checked)
         names = self.schema.names if typed and self.table.from_text else ()
         columns = [
-            checked.values.column(names.index(name)) if name in names else kept.column(position)
+            checked.values.column(names.index(name)) if name in names else usable.column(position)
             for position, name in enumerate(self.table.header)
         ]
         return pa.table([*columns, *added.columns], names=[*self.table.header, *self.added])
@@ -269,7 +269,7 @@ class Scoring:
 
 
 def _usable(rows: Arrow, checked: CheckedColumns) -> Arrow:
-    """The usable ones."""
+    """The usable rows of a chunk."""
     return rows if rows is None or checked.usable.all() else rows.filter(pa.array(checked.usable))
 
 
@@ -277,8 +277,8 @@ def _usable(rows: Arrow, checked: CheckedColumns) -> Arrow:
 class _Pace:
     """Rows per second since this run began."""
 
-    before: int
-    since: float = field(default_factory=time.monotonic)
+    before: int  # rows of the run that was resumed
+    since: float = field(default_factory=time.monotonic)  # seconds, by time.monotonic
 
     def text(self, counts: Counts) -> str:
         rate = (counts.rows - self.before) / max(1e-6, time.monotonic() - self.since)

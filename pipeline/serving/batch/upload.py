@@ -75,8 +75,8 @@ class UploadedRows:
 class ScoredUpload:
     """A scored upload, both files as CSV."""
 
-    result: Scored
-    output: bytes
+    result: Scored  # counts and notes
+    output: bytes  # the rows with their predictions
     bad: bytes  # empty where every row was scored
     rows: UploadedRows | None = None  # None where no row was scored
 
@@ -108,19 +108,19 @@ class _Collector:
             names = [f"column {number}" if without_name(name) else name for number, name in enumerate(header, start=1)]
             head = rows.slice(0, HEAD_ROWS - known).select(range(rows.num_columns - 2))
             self.heads.append(head.rename_columns([*names, *self.scoring.added[:-2]]))
-        kept = [position for position, name in enumerate(header) if name in self.others]
+        others = [position for position, name in enumerate(header) if name in self.others]
         added = range(len(header), rows.num_columns - 2)  # without version and digest, the same in every row
-        self.parts.append(rows.select([*kept, *added]))
+        self.parts.append(rows.select([*others, *added]))
 
     def watch(self, chunk: Chunk, checked: CheckedColumns) -> None:
-        """Notes the lines of the rows that were written, and which of their values lie outside the training data."""
+        """Records the lines of written rows, and which of their values lie outside the training data."""
         self.lines.append(np.asarray(chunk.numbers)[checked.usable])
         for position in np.flatnonzero(checked.out_of_range):
             if len(self.outside) >= MOST_OUTSIDE:
                 return
             self.outside += checked.warnings(int(position))
 
-    def kept(self) -> UploadedRows | None:
+    def uploaded(self) -> UploadedRows | None:
         if not self.parts:
             return None
         table, head = (pa.concat_tables(each, promote_options="permissive") for each in (self.parts, self.heads))
@@ -153,7 +153,7 @@ def score_upload(
         writer.begin()
     scoring.run(lambda _: collector, refused, checkpoint=lambda *_: None, report=report, watch=collector.watch)
     found = result_of(scoring)
-    return ScoredUpload(found, output.getvalue(), bad.getvalue() if found.bad else b"", collector.kept())
+    return ScoredUpload(found, output.getvalue(), bad.getvalue() if found.bad else b"", collector.uploaded())
 
 
 def template(schema: InputSchema, example: Mapping[str, Sequence[object]] | None) -> bytes:

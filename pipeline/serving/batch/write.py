@@ -22,7 +22,7 @@ GROUP_ROWS = 2**16
 
 
 class Writable(Protocol):
-    """Where bytes go."""
+    """A stream that takes bytes."""
 
     def write(self, data: bytes | memoryview, /) -> int: ...
 
@@ -33,10 +33,10 @@ class Writer(Protocol):
     typed: bool  # it wants values of the columns' types, not the text that a CSV file had
 
     def begin(self) -> None:
-        """The header; left out where writing goes on in the middle of a file."""
+        """Writes the header; left out where writing goes on in the middle of a file."""
 
     def write(self, rows: Arrow, lines: Arrow = None) -> None:
-        """More rows, in the columns of the header. lines: see chunks.Chunk, for the first of these columns."""
+        """Writes more rows, in the columns of the header. lines: see chunks.Chunk, for the first of these columns."""
 
 
 class CsvWriter:
@@ -64,7 +64,7 @@ class CsvWriter:
         self._stream.write(_bytes_of(pc.binary_join_element_wise(lines if there else "", text, "\n", "")))
 
     def write_values(self, rows: Sequence[Sequence[Any]]) -> None:
-        """The same for a few rows of any values."""
+        """Writes a few rows of any values."""
         text = io.StringIO(newline="")
         writer = csv.writer(text, delimiter=self._separator, lineterminator="\n")
         writer.writerows([neutral(value) for value in row] for row in rows)
@@ -103,7 +103,7 @@ def output_schema(header: Sequence[str], added: Arrow, *, schema: InputSchema, a
 
 
 def to_parquet(stream: IO[bytes], target: IO[bytes]) -> None:
-    """From what an ArrowWriter wrote. Row groups have the same rows whatever the batches had."""
+    """Writes a Parquet file from an ArrowWriter's stream: row groups of the same rows whatever the batches had."""
     with pa.ipc.open_stream(stream) as reader, pq.ParquetWriter(target, reader.schema) as writer:
         batches: list[Arrow] = []  # not written yet
         for batch in reader:
@@ -117,13 +117,13 @@ def to_parquet(stream: IO[bytes], target: IO[bytes]) -> None:
 
 
 def _as(column: Arrow, field: Arrow) -> Arrow:
-    """In the type of its field; a column that is null throughout has none."""
+    """The column in the type of its field; a column that is null throughout has no type."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     return array if array.type == field.type else array.cast(field.type)
 
 
 def _bytes_of(texts: Arrow) -> memoryview:
-    """All of them, one after the other, as they lie in memory."""
+    """The bytes of all texts, one after the other, as they lie in memory."""
     data, offsets = text_buffers(texts)
     return memoryview(data)[offsets[0] : offsets[-1]]
 

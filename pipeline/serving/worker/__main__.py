@@ -4,7 +4,7 @@ It answers one frame after the other until its stdin ends, and so never outlives
 the caller one answer. With `--warm` it imports first what every model needs, and says `{"ready": true}`.
 
 Operations: `ping`; `smoke` (folder); and with a digest and the folder of its private copy `describe`, `predict`,
-`explain` (rows), `strongest` (rows, most) and `second_opinion` (one row, class_index, scale, contributions).
+`explain` (rows, sample), `strongest` (rows, most) and `second_opinion` (one row, class_index, scale, contributions).
 """
 
 import importlib
@@ -51,7 +51,7 @@ def private_streams() -> tuple[BinaryIO, BinaryIO]:
 
 
 def limit_resources(*, memory_megabytes: int, cpu_seconds: float) -> None:
-    """For this process: address space for good, processor time for the next request, no core file."""
+    """Limits this process: address space for good, processor time for the next request, no core file."""
     resource.setrlimit(resource.RLIMIT_AS, (memory_megabytes * 2**20,) * 2)
     used = resource.getrusage(resource.RUSAGE_SELF)
     until = int(used.ru_utime + used.ru_stime + cpu_seconds) + 1
@@ -60,7 +60,7 @@ def limit_resources(*, memory_megabytes: int, cpu_seconds: float) -> None:
 
 
 def answer(request: Frame, models: ModelCache | None = None) -> Frame:
-    """What the request asks for, or `error`, the end of a sentence about the model, and its `kind`.
+    """The answer to a request, or `error`, the end of a sentence about the model, and its `kind`.
 
     Whatever the model raises, SystemExit and the like among it: the process stays for the next request.
     """
@@ -78,7 +78,7 @@ def answer(request: Frame, models: ModelCache | None = None) -> Frame:
 
 
 def sendable(content: Frame) -> list[bytes]:
-    """The frame, or one that says why there is none: what a model answers may be too long, no JSON, or no text."""
+    """The bytes of a frame, or of one that says why it cannot be sent: too long, no JSON, or no text."""
     try:
         parts = framed(content)
         if SURROGATE in parts[1]:  # half of a pair is no text: it would fail wherever it is shown
@@ -94,7 +94,7 @@ def _obey(request: Frame, models: ModelCache | None) -> Frame:
     model_operations: dict[str, Callable[[CachedModel], Frame]] = {
         "describe": operations.describe,
         "predict": lambda cached: operations.predict(cached, request["rows"], request.get(ARROW)),
-        "explain": lambda cached: operations.explain(cached, request["rows"]),
+        "explain": lambda cached: operations.explain(cached, request["rows"], sample=request.get("sample", False)),
         "strongest": lambda cached: operations.strongest(cached, request),
         "second_opinion": lambda cached: operations.second_opinion(cached, request),
     }
@@ -127,7 +127,7 @@ def _kind(error: Exception) -> str:
 
 
 def main() -> None:
-    """Answers requests until there are no more; whoever started it says when that is, also at Ctrl-C and SIGTERM."""
+    """Answers requests until whoever started the process says that there are no more, also after Ctrl-C and SIGTERM."""
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, signal.SIG_IGN)
     requests, answers = private_streams()

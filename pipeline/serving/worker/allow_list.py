@@ -27,11 +27,11 @@ UNCHECKED = {
 
 
 class OutsidePolicy(Refused):
-    """To load it would mean to run, or to trust, more than the allow-list does; nothing is known to be broken."""
+    """The model would need more than the allow-list permits; nothing is known to be broken."""
 
 
 class NotHere(Refused):
-    """It needs a library, or another version of one, that is not installed here; nothing is known to be broken."""
+    """The model needs a library, or another version of one, that is not installed; nothing is known to be broken."""
 
 
 def model_file(description: Mapping[str, Any], names: Collection[str]) -> str:
@@ -62,7 +62,7 @@ def model_file(description: Mapping[str, Any], names: Collection[str]) -> str:
 
 
 def check_scikit_learn(needed: str) -> None:
-    """Fitted attributes and the layout of trees may change with each minor release.
+    """Checks the model's scikit-learn: fitted attributes and tree layouts may change with each minor release.
 
     Raises NotHere where the installed one is another.
     """
@@ -73,7 +73,7 @@ def check_scikit_learn(needed: str) -> None:
 
 
 def not_allowed(types: Collection[str]) -> OutsidePolicy:
-    """The refusal of a model that holds types outside the allow-list, with what an operator can do about it."""
+    """The refusal of a model with types outside the allow-list, and what an operator can do about it."""
     named = sorted(types)
     lines = ", ".join(f'"- {name}"' for name in named)
     add = f"{'the line' if len(named) == 1 else 'the lines'} {lines} under serving.allowed_types in params.yaml"

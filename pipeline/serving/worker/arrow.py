@@ -21,7 +21,7 @@ ANSWERS = (pa.string(), pa.int64(), pa.float64(), pa.bool_())
 
 
 def rows_of(checked: CheckedColumns) -> Frame:
-    """The usable rows, as part of a request."""
+    """The fields of a request that carry the usable rows."""
     return {"rows": {"dtypes": list(checked.dtypes)}, "arrow": packed(checked.values)}
 
 
@@ -101,7 +101,7 @@ def decode_predictions(answer: Frame, *, rows: int, about: str) -> Arrow:
 
 
 def without_unanswered(checked: CheckedColumns, answers: Arrow) -> tuple[CheckedColumns, Arrow]:
-    """Rows without a finite answer become rows that cannot be used, with a sentence each; the others stay.
+    """The check and the answers without rows that got no finite answer, each with a sentence instead.
 
     answers: of the usable rows, from decode_predictions.
     """
@@ -112,15 +112,15 @@ def without_unanswered(checked: CheckedColumns, answers: Arrow) -> tuple[Checked
     usable = checked.usable.copy()
     usable[positions] = False
     more = {int(position): (_unanswered(checked, int(position)),) for position in positions}
-    kept = pa.array(~unanswered)
+    answered = pa.array(~unanswered)
     found = replace(
         checked,
         usable=usable,
         out_of_range=checked.out_of_range & usable,
-        values=checked.values.filter(kept),
+        values=checked.values.filter(answered),
         problems=dict(sorted({**checked.problems, **more}.items())),
     )
-    return found, answers.filter(kept)
+    return found, answers.filter(answered)
 
 
 def _unanswered(checked: CheckedColumns, position: int) -> Problem:

@@ -31,14 +31,14 @@ COMMAND = (sys.executable, "-P", "-m", "pipeline.serving.worker")
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Nothing of ours: no tracking address, no credentials. One thread, so that memory does not grow with the cores."""
+    """The worker's variables: no address, no credentials; one thread, so that memory does not grow with the cores."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
     return {"PATH": os.defpath, "HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **threads, **quiet}
 
 
 def ending(returncode: int) -> str:
-    """In a word or two, such as SIGSEGV or "exit code 1"."""
+    """How a process ended, in a word or two, such as SIGSEGV or "exit code 1"."""
     if returncode >= 0:
         return f"exit code {returncode}"
     try:
@@ -53,27 +53,27 @@ COLONS = {"refused", "untrusted", "not_here"}  # kinds whose sentence is about "
 
 
 class Answering(Protocol):
-    """Who answers requests about models, here or elsewhere."""
+    """The port of whoever answers requests about models, on this machine or elsewhere."""
 
     def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
         """See Worker.ask."""
 
 
 class Asked(Answering, Protocol):
-    """Processes that are ours: a Worker, or a Pool of them."""
+    """The port of worker processes that we started: a Worker, or a Pool of them."""
 
     def start(self) -> None:
-        """Begin with the imports that the first request would wait for. Returns at once."""
+        """Begins with the imports that the first request would wait for. Returns at once."""
 
     def stop(self) -> None:
-        """End what was started, after the requests that it is at."""
+        """Ends what was started, after the requests in progress."""
 
     def kill(self) -> None:
-        """End it at once; whoever waits for an answer is told that it crashed."""
+        """Ends the processes at once; whoever waits for an answer gets a crash."""
 
     @property
     def workers(self) -> Sequence["Asked"]:
-        """Each that can be asked by itself."""
+        """The workers that can be asked one by one."""
 
     @property
     def restarts(self) -> int:
@@ -81,7 +81,7 @@ class Asked(Answering, Protocol):
 
 
 class WorkerRefusal(Refused):
-    """The worker did not do it.
+    """The worker did not do what it was asked.
 
     kind: "untrusted" by the policy, "not_here" for a library that is not installed or is another version, "refused" for
     files that cannot be used, "failed" by the model, "no_input_example", "memory", "time", "crash".
@@ -93,7 +93,7 @@ class WorkerRefusal(Refused):
         self.about, self.reason, self.kind = about, reason, kind
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """So that it comes back whole from another machine."""
+        """Pickles all fields, so that the error comes back whole from another machine."""
         return partial(WorkerRefusal, kind=self.kind), (self.about, self.reason)
 
 
@@ -102,14 +102,14 @@ class _Process:
     """A running worker process."""
 
     popen: "subprocess.Popen[bytes]"
-    stdin: IO[bytes]
-    stdout: IO[bytes]
+    stdin: IO[bytes]  # requests go there
+    stdout: IO[bytes]  # answers come from there
     end: "weakref.finalize[Any, Any]"  # ends the process and gives its exit code
-    ready: bool = False  # it has told that its imports are done
+    ready: bool = False  # whether its imports are done
 
 
 class Worker:
-    """One process that loads models; any number of threads may ask. Started when first needed, or by `start`."""
+    """One worker process, started when first needed or by `start`; any number of threads may ask."""
 
     def __init__(self, *, memory_megabytes: int) -> None:
         self.memory_megabytes = memory_megabytes
@@ -120,13 +120,13 @@ class Worker:
 
     @property
     def pid(self) -> int | None:
-        """None while no process runs."""
+        """The number of the process; None while none runs."""
         process = self._process
         return process.popen.pid if process and process.popen.poll() is None else None
 
     @property
     def workers(self) -> Sequence["Worker"]:
-        """Itself: see Pool."""
+        """This one worker; see Pool."""
         return (self,)
 
     @property
@@ -135,24 +135,24 @@ class Worker:
         return max(0, self._started - 1)
 
     def start(self) -> None:
-        """Begin with the imports that the first request would wait for. Returns at once."""
+        """Begins with the imports that the first request would wait for. Returns at once."""
         with self._lock:
             self._running()
 
     def stop(self) -> None:
-        """End the process, after the request that it is at. Another one starts when somebody asks."""
+        """Ends the process after the request in progress. Another one starts with the next request."""
         with self._lock:
             self._end()
 
     def kill(self) -> None:
-        """End the process at once and for good; whoever waits for an answer is told that it crashed."""
+        """Ends the process at once and for good; whoever waits for an answer gets a crash."""
         self._killed = True  # else a request that is under way would start another one
         process = self._process
         if process:
             process.popen.kill()
 
     def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
-        """The worker's answer. `about` begins the sentence where there is none, such as "version 3 of obesity".
+        """The worker's answer. `about` begins the sentence of a refusal, such as "version 3 of obesity".
 
         Raises WorkerRefusal, which is Refused; InvalidInput for rows that the model cannot take; IntegrityFailure where
         the private copy has changed; Unavailable where the worker is busy for `seconds`, or does not start.
@@ -227,7 +227,7 @@ class Worker:
         return _Process(popen, popen.stdin, popen.stdout, weakref.finalize(self, _end_process, popen, home))
 
     def _end(self) -> int:
-        """The exit code; 0 where there was no process."""
+        """Ends the process and gives its exit code; 0 where there was no process."""
         process, self._process = self._process, None
         return int(process.end() or 0) if process else 0
 
@@ -244,7 +244,7 @@ class Worker:
 
 @contextlib.contextmanager
 def _time_limit(process: _Process, seconds: float) -> Iterator[threading.Event]:
-    """Kills the process when the time is over, which ends whatever waits for its pipes; the event tells."""
+    """Kills the process when the time is over, which frees whoever reads its pipes; the event tells."""
     over = threading.Event()
 
     def end() -> None:
@@ -261,7 +261,7 @@ def _time_limit(process: _Process, seconds: float) -> Iterator[threading.Event]:
 
 
 def _end_process(popen: "subprocess.Popen[bytes]", home: Path) -> int:
-    """The end of its stdin ends the worker; one that is busy is killed."""
+    """Ends a worker by closing its stdin; kills one that is busy."""
     for pipe in (popen.stdin, popen.stdout):
         with contextlib.suppress(OSError):  # what was not sent any more
             if pipe:
@@ -279,7 +279,7 @@ def _end_process(popen: "subprocess.Popen[bytes]", home: Path) -> int:
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """The number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -301,7 +301,7 @@ class Pool:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Of the processes that run."""
+        """The numbers of the processes that run."""
         return tuple(pid for worker in self.workers if (pid := worker.pid) is not None)
 
     @property
@@ -310,21 +310,21 @@ class Pool:
 
     @property
     def waiting(self) -> bool:
-        """Whether a request would wait for another one now."""
+        """Whether all workers are busy, so that a request would wait now."""
         return self._idle.empty()
 
     def start(self, count: int = 1) -> None:
-        """Begin with the imports of the first `count`. Returns at once."""
+        """Begins with the imports of the first `count` workers. Returns at once."""
         for worker in self.workers[:count]:
             worker.start()
 
     def stop(self) -> None:
-        """End every process, after the request that it is at. Others start when somebody asks."""
+        """Ends every process after the request in progress. Others start with the next request."""
         for worker in self.workers:
             worker.stop()
 
     def kill(self) -> None:
-        """End every process at once and for good."""
+        """Ends every process at once and for good."""
         for worker in self.workers:
             worker.kill()
 

@@ -31,11 +31,11 @@ LOST = (CancelledError, KilledWorker, OSError, TimeoutError)
 
 @dataclass(frozen=True)
 class Tls:
-    """Files as Dask takes them; without any, Dask's own configuration decides."""
+    """TLS files as Dask takes them; without any, Dask's own configuration decides."""
 
-    ca: str | None = None
+    ca: str | None = None  # certificate of the authority
     certificate: str | None = None
-    key: str | None = None
+    key: str | None = None  # of our own certificate
 
     def security(self) -> Any:  # noqa: ANN401 (Dask has no types)
         given = {"tls_ca_file": self.ca, "tls_client_cert": self.certificate, "tls_client_key": self.key}
@@ -55,7 +55,7 @@ class DaskModel(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
     name: str = field(default_factory=lambda: f"signoff-{uuid.uuid4().hex}")
 
     def setup(self, worker: Any) -> None:  # noqa: ANN401
-        """Raises IntegrityFailure where the files that arrived are not those that were sent."""
+        """Unpacks the files. Raises IntegrityFailure where they are not those that were sent."""
         self.pool: Pool | None = None
         self.folders: list[Path] = []
         self._add_folder()
@@ -63,7 +63,7 @@ class DaskModel(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
         self.pool = Pool(worker.state.nthreads, memory_megabytes=self.memory_megabytes)
 
     def _add_folder(self) -> None:
-        """The files in a new folder of their own."""
+        """A new folder with the model's files."""
         folder = Path(tempfile.mkdtemp(prefix="signoff-"))
         self.folder = folder / "model"
         self.folders.append(folder)
@@ -84,7 +84,7 @@ class DaskModel(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
             raise IntegrityFailure("the cluster: the model's files are not those that were sent")
 
     def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
-        """As Worker.ask; the files are written once more where somebody has cleaned the temporary folder."""
+        """Asks as Worker.ask does; writes the files again where somebody has cleaned the temporary folder."""
         assert self.pool is not None  # noqa: S101 (asked between setup and teardown)
         before = self.folder
         try:
@@ -103,21 +103,21 @@ class DaskModel(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
 
 
 def _ask(plugin: str, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
-    """On a Dask worker."""
+    """Runs on a Dask worker: asks the model that `setup` has put there."""
     model: DaskModel = get_worker().plugins[plugin]
     return model.ask(request, seconds=seconds, about=about)
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Answers requests about one model, as many at once as the cluster has threads; see client.Answering."""
+    """Answers requests about one model, as many at once as the cluster has threads: implements client.Answering."""
 
     client: Any  # Dask's
     plugin: str  # the name of the DaskModel there
     size: int  # threads of the cluster
 
     def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
-        """Raises as Worker.ask; Unavailable where the cluster goes away."""
+        """The answer of the cluster. Raises as Worker.ask; Unavailable where the cluster goes away."""
         try:
             task = self.client.submit(
                 _ask, self.plugin, request, seconds=seconds, about=about, pure=False, retries=RETRIES
@@ -130,7 +130,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(address: str, tls: Tls, model: DaskModel) -> Iterator[Cluster]:
-    """The model is there until the block ends. Raises Unavailable where nobody answers, or there is no worker."""
+    """Sends the model to a cluster until the block ends. Raises Unavailable where nobody answers or works there."""
     try:
         client = Client(address, security=tls.security(), timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError, TypeError, ValueError) as error:

@@ -72,7 +72,7 @@ UNUSABLE = (
 
 
 class ModelFailure(Exception):
-    """The model does not do what was asked; the message ends a sentence that begins with its name."""
+    """The model cannot do what was asked; the message ends a sentence that begins with its name."""
 
 
 class NoInputExample(Refused):
@@ -86,7 +86,7 @@ class LoadedModel:
     model: Model  # scikit-learn's object, or a PlainModel
     model_type: str  # the class of its last step
     description: Mapping[str, Any]  # MLmodel as data
-    folder: Path
+    folder: Path  # of its private copy
     names: frozenset[str]  # every file of the folder, as POSIX paths inside it
 
 
@@ -146,7 +146,7 @@ def parse_description(content: bytes) -> Mapping[str, Any]:
 
 
 def _check_archive(data: bytes) -> None:
-    """Refuse an archive that would unpack to far more than its size, or whose description is not one."""
+    """Refuses an archive that would unpack to far more than its size, or whose description is none."""
     try:
         members = members_of(data, most_members=MOST_MEMBERS, most_bytes=MOST_BYTES)
     except ValueError as error:
@@ -184,7 +184,7 @@ def _type_of(model: Model) -> str:
 
 
 class PlainModel:
-    """A model of any flavor with what MLflow promises: `predict`, one answer per row. `raw` is the object inside."""
+    """A model of any flavor: MLflow promises `predict`, one answer per row. `raw` is the object inside."""
 
     def __init__(self, loaded: "PyFuncModel", raw: Any) -> None:  # noqa: ANN401 (of any flavor)
         self._loaded, self.raw = loaded, raw
@@ -202,7 +202,7 @@ class PlainModel:
 
 
 def load_with_mlflow(folder: Path) -> LoadedModel:
-    """Whatever MLflow makes of the folder; the object inside where it has the methods of scikit-learn.
+    """The model as MLflow loads it, or the object inside where that has the methods of scikit-learn.
 
     Raises Refused with the reason, NotHere for a model of another scikit-learn.
     """
@@ -241,7 +241,7 @@ def _loaded(folder: Path) -> "tuple[PyFuncModel, Any]":
 
 
 def _scikit_learn(description: Mapping[str, Any], folder: Path) -> str:
-    """The version that a model of scikit-learn, or of Python code that may hold one, was made with; empty if not said.
+    """The scikit-learn version of a model that holds its objects, or Python code that may; empty if it says none.
 
     Boosters and networks have formats of their own: for them the environment that they were made in says nothing.
     """
@@ -259,7 +259,7 @@ def _scikit_learn(description: Mapping[str, Any], folder: Path) -> str:
 
 
 def _inner(loaded: "PyFuncModel") -> Any:  # noqa: ANN401 (whatever the flavor holds)
-    """scikit-learn's own object, or one with its methods: only that one tells probabilities and class names."""
+    """scikit-learn's own object, or one with its methods: only that has probabilities and class names."""
     from mlflow.exceptions import MlflowException
     from sklearn.base import BaseEstimator
 
@@ -298,7 +298,7 @@ def input_example(loaded: LoadedModel) -> Rows:
 
 
 def whole(loaded: LoadedModel, name: str) -> Path:
-    """A file that was there when the model was loaded. Raises IntegrityFailure where it has gone since."""
+    """The path of a file that was there when the model was loaded. Raises IntegrityFailure where it is gone."""
     path = loaded.folder / name
     if not path.is_file():
         raise IntegrityFailure("the private copy is not what was looked at")
@@ -306,7 +306,7 @@ def whole(loaded: LoadedModel, name: str) -> Path:
 
 
 def short(error: BaseException) -> str:
-    """The first line of a library's message, short enough for a screen; a stranger's may not even be text."""
+    """The first line of a library's message, cut to fit a screen; a stranger's may not even be text."""
     with contextlib.suppress(Exception):
         text = str(error).encode("utf-8", "backslashreplace").decode()
         return f"{type(error).__name__}: {first_line(text)}" if text.strip() else type(error).__name__

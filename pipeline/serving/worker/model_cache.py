@@ -17,37 +17,37 @@ from pipeline.serving.worker.protocol import Frame
 
 @dataclass
 class CachedModel:
-    """A model in memory, and what is found out about it when it is asked for the first time."""
+    """A model in memory, with what was found out about it at first use."""
 
-    loaded: LoadedModel
-    foreign: bool  # MLflow has loaded it, and with it code that came with the model
-    explainer: Any = None  # once somebody has asked for an explanation
-    asked: bool = False  # about several rows
-    form: str = ""  # of its answers, see outputs.Form; empty until it has been asked
+    loaded: LoadedModel  # with its folder and description
+    mlflow_flavor: bool  # whether MLflow has loaded it, with code that came with the model
+    explainer: Any = None  # made for the first explanation
+    asked: bool = False  # whether it has predicted several rows at once
+    form: str = ""  # the form of its answers, see outputs.Form; empty before the first
     categories: Mapping[str, list[Any]] | None = None  # see model_inputs.categories_of; None until rows came
 
 
 def load(folder: Path, *, allowed_types: Collection[str], trust: str) -> CachedModel:
-    """Under the trust policy "allow_list" or "producers". Raises Refused, OutsidePolicy."""
+    """Loads a model under the trust policy "allow_list" or "producers". Raises Refused, OutsidePolicy."""
     from pipeline.serving.worker.model_inputs import reading  # noqa: PLC0415 (scikit-learn)
 
     try:
-        found = CachedModel(load_model(folder, allowed_types=allowed_types), foreign=False)
+        found = CachedModel(load_model(folder, allowed_types=allowed_types), mlflow_flavor=False)
     except OutsidePolicy:
         if trust != "producers":
             raise
-        found = CachedModel(load_with_mlflow(folder), foreign=True)
+        found = CachedModel(load_with_mlflow(folder), mlflow_flavor=True)
     return replace(found, loaded=replace(found.loaded, model=reading(found.loaded.model)))
 
 
 class ModelCache:
-    """The last used models by digest, as many as each request says (`kept_models`)."""
+    """The last used models by digest (an LRU cache), as many as each request says (`kept_models`)."""
 
     def __init__(self) -> None:
         self._models: LRUCache[str, CachedModel] = LRUCache(math.inf)
 
     def get(self, request: Frame) -> CachedModel:
-        """Raises IntegrityFailure where the folder is not what the digest says, and as `load` does."""
+        """The loaded model. Raises IntegrityFailure where the folder has another digest, and as `load` does."""
         digest, folder = request["digest"], Path(request["folder"])
         cached = self._models.get(digest)
         if cached is None or cached.loaded.folder != folder:
@@ -71,7 +71,7 @@ class ModelCache:
 
 
 def _digest_of(folder: Path) -> str:
-    """Empty where files go away while they are read."""
+    """The digest of a folder; empty where files go away while they are read."""
     try:
         return manifest_digest(files_of(folder))
     except FileNotFoundError:

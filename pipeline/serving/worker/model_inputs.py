@@ -26,7 +26,7 @@ FITTED = ("best_estimator_", "estimator_", "regressor_", "calibrated_classifiers
 
 
 class DocumentModel:
-    """A model that begins with `reader`: its own methods, from a frame to what the reader iterates over."""
+    """A model that begins with `reader`: turns a frame into what the reader iterates over."""
 
     def __init__(self, model: Model, reader: Any) -> None:  # noqa: ANN401 (a transformer of scikit-learn)
         self._model, self._reader = model, reader
@@ -49,7 +49,7 @@ class DocumentModel:
 
 
 def reading(model: Model) -> Model:
-    """The model, or one that takes a frame where it cannot itself. Raises Refused for one that frames cannot feed."""
+    """The model, or a wrapper that takes a frame where it cannot. Raises Refused for one that frames cannot feed."""
     reader = next(_readers(model), None)
     if isinstance(reader, FeatureHasher) and reader.input_type != "dict":
         raise Refused(f"it begins with FeatureHasher, which reads lists of {reader.input_type}s; a row has columns")
@@ -73,7 +73,7 @@ def _readers(model: Model) -> Iterator[Any]:
 
 
 def _first_readers(steps: list[Any]) -> Iterator[Any]:
-    """Of the first step that is more than a function of what it is given; one that was fitted with a table gets it."""
+    """The readers of the first step that is more than a function of its input; one fitted with a table gets it."""
     for step in steps:
         if isinstance(step, FunctionTransformer):
             if hasattr(step, "n_features_in_"):
@@ -84,7 +84,7 @@ def _first_readers(steps: list[Any]) -> Iterator[Any]:
 
 
 def categories_of(model: Model, frame: pd.DataFrame) -> Mapping[str, list[Any]]:
-    """By column, the categories that LightGBM was trained with: it refuses text, and other categories than those.
+    """The categories per column that LightGBM was trained with: it refuses text, and other categories.
 
     Raises Refused where it does not say of which columns they are.
     """
@@ -104,7 +104,7 @@ def categories_of(model: Model, frame: pd.DataFrame) -> Mapping[str, list[Any]]:
 
 
 def with_categories(frame: pd.DataFrame, categories: Mapping[str, list[Any]]) -> pd.DataFrame:
-    """The columns as pandas holds categories; any other value is a missing one."""
+    """The columns as pandas' categories; any other value is a missing one."""
     return frame.assign(**{name: pd.Categorical(frame[name], categories=known) for name, known in categories.items()})
 
 
@@ -116,7 +116,7 @@ def _booster(model: Model) -> Any:  # noqa: ANN401 (LightGBM's, by its attribute
 
 
 def _used_as_categories(booster: Any, width: int) -> np.ndarray:  # noqa: ANN401
-    """Which columns split by value; one that no tree looks at says nothing."""
+    """The columns that trees split by category; one that no tree uses tells nothing."""
     about = booster.dump_model(num_iteration=1)["feature_infos"]
     used = [bool(about.get(name, {}).get("values")) for name in booster.feature_name()]
     return np.array(used if len(used) == width else [False] * width)

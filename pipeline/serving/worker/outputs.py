@@ -20,7 +20,7 @@ FORESTS = (RandomForestClassifier, ExtraTreesClassifier)
 
 
 def forest_probabilities(model: Any, frame: pd.DataFrame) -> np.ndarray | None:  # noqa: ANN401 (scikit-learn's duck)
-    """None for what is no forest with one target, alone or at the end of a Pipeline. Raises as the model does."""
+    """The probabilities; None for what is no forest with one target. Raises as the model does."""
     forest = model.steps[-1][1] if type(model) is Pipeline else model
     if type(forest) not in FORESTS or forest.n_outputs_ != 1:
         return None
@@ -74,7 +74,7 @@ class ModelOutput:
         return ModelOutput(self.values[:count], self.classes, probabilities)
 
     def plain(self) -> list[Any]:
-        """Per row what JSON has: a value, or the columns of a table by name; None for what is no finite number."""
+        """One answer per row as JSON has it: a value, or a table's columns by name; None for no finite number."""
         if isinstance(self.values, np.ndarray) and self.values.dtype.kind in "biU":
             values: list[Any] = self.values.tolist()
             return values
@@ -100,7 +100,7 @@ def output_of(cached: CachedModel, rows: Rows) -> ModelOutput:
 
 
 def several_of(rows: Rows) -> Rows:
-    """The rows, again and again until there are at least two, and not as many as columns: a model that iterates over
+    """The rows, repeated until there are two or more, and not as many as columns: a model that iterates over
     the columns' names would answer as often.
     """
     width = rows.shape[1] if rows.ndim > 1 else 1
@@ -127,7 +127,7 @@ def _form_of(output: ModelOutput) -> Form:
 
 
 def _classified(cached: CachedModel, model: Model, rows: Rows) -> ModelOutput:
-    """By a classifier of scikit-learn's kind."""
+    """The output of a classifier of scikit-learn's kind."""
     known, probabilities = _classes(model), _probabilities(model, rows)
     if known is not None and cached.loaded.model_type in LARGEST_WINS:
         return ModelOutput(np.asarray(known)[probabilities.argmax(axis=1)], _names(known, probabilities), probabilities)
@@ -141,7 +141,7 @@ def _classified(cached: CachedModel, model: Model, rows: Rows) -> ModelOutput:
 
 
 def _classes(model: Model) -> Any:  # noqa: ANN401 (an array, a list, None)
-    """Of a chain, which has two per label and gives the probability of the second, the number of each label."""
+    """The class labels; of a chain with two classes per label, the number of each label."""
     known = getattr(model, "classes_", None)
     if known is None or not any(np.ndim(each) for each in known):
         return known
@@ -170,7 +170,7 @@ def _names(known: Any, probabilities: np.ndarray) -> tuple[str, ...]:  # noqa: A
 
 
 def _predicted(cached: CachedModel, model: Model, rows: Rows) -> ModelOutput:
-    """By a model that has only `predict`: boosters and networks give class probabilities by that name, too."""
+    """The output of a model with `predict` alone: boosters and networks give probabilities by that name, too."""
     found = _formed(model.predict(rows), len(rows))
     if found.ndim == 1 or (isinstance(found, pd.DataFrame) and cached.form == "table"):
         return ModelOutput(found)
@@ -185,7 +185,7 @@ def _predicted(cached: CachedModel, model: Model, rows: Rows) -> ModelOutput:
 
 
 def _as_numbers(found: np.ndarray | pd.DataFrame) -> np.ndarray | None:
-    """Floating point in the precision that it came in, else None."""
+    """The output as floating point in its own precision; None for anything else."""
     kinds = [found.dtype] if isinstance(found, np.ndarray) else list(found.dtypes)
     if not all(isinstance(kind, np.dtype) and kind.kind == "f" for kind in kinds):
         return None
@@ -216,10 +216,7 @@ def probability_fault(found: np.ndarray, *, one_class: bool, single: bool) -> st
 
 
 def check_explained(cached: CachedModel, rows: pd.DataFrame, output: np.ndarray) -> None:
-    """Of probabilities (n, classes) that are explained: those that would not be shown are not explained either.
-
-    Raises ModelFailure.
-    """
+    """Raises ModelFailure for explained probabilities (n, classes) that would not be shown as a prediction."""
     fault = probability_fault(output, one_class=cached.form != "table", single=True)
     if fault and np.ndim(cached.loaded.model.predict(rows)) > 1:  # several labels, and nobody has asked before
         fault = probability_fault(output, one_class=False, single=True)
@@ -228,7 +225,7 @@ def check_explained(cached: CachedModel, rows: pd.DataFrame, output: np.ndarray)
 
 
 def _formed(output: Any, count: int) -> np.ndarray | pd.DataFrame:  # noqa: ANN401 (whatever a model answers)
-    """One-dimensional, or a table of two columns and more. Raises ModelFailure for any other shape."""
+    """The output with one dimension, or as a table of two columns and more. Raises ModelFailure for any other shape."""
     if isinstance(output, dict):
         output = pd.DataFrame({name: _column(values, count) for name, values in output.items()})
     elif isinstance(output, list) and output and all(isinstance(each, dict) for each in output):
@@ -245,13 +242,13 @@ def _formed(output: Any, count: int) -> np.ndarray | pd.DataFrame:  # noqa: ANN4
 
 
 def _flat_names(table: pd.DataFrame) -> pd.DataFrame:
-    """Names of several levels as one text each."""
+    """The table with names of several levels as one text each."""
     several = isinstance(table.columns, pd.MultiIndex)
     return table.set_axis(table.columns.map(str), axis=1) if several else table
 
 
 def _array(output: Any, count: int) -> np.ndarray:  # noqa: ANN401
-    """Of one dimension at least. Raises ModelFailure."""
+    """The output as an array of at least one dimension. Raises ModelFailure."""
     try:
         found = output.toarray() if issparse(output) else np.asarray(output)
     except ValueError as error:
@@ -285,7 +282,7 @@ def _shape(found: Any) -> str:  # noqa: ANN401 (an array of whichever library)
 
 
 def _present(values: np.ndarray) -> np.ndarray:
-    """Which are no missing value, and finite."""
+    """A mask of the values that are not missing, and finite."""
     if values.dtype.kind in "fc":
         return np.isfinite(values)
     if values.dtype != object:
@@ -295,7 +292,7 @@ def _present(values: np.ndarray) -> np.ndarray:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 (of whichever type to what JSON has)
-    """Text, truth values and finite numbers; a time is written as text."""
+    """The values as JSON has them: text, truth values, finite numbers; a time is text."""
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise ModelFailure(f"answers with a whole number of more than 64 bits ({value:.6g})")

@@ -1,4 +1,4 @@
-"""What the worker and its callers say to each other: four bytes of length (big-endian), then JSON in UTF-8.
+"""The frames between worker and callers: four bytes of length (big-endian), then JSON in UTF-8.
 
 Many rows go as an Arrow stream right behind the JSON, whose `arrow` is then the number of its bytes. Never pickle: what
 reads a frame cannot be made to run anything.
@@ -53,14 +53,14 @@ def _parsed(body: bytes) -> Frame:
 
 
 def write_frame(stream: IO[bytes], content: Frame) -> None:
-    """Raises BrokenFrame for content that is too long, ValueError for NaN and infinity, which JSON does not have."""
+    """Writes a frame. Raises BrokenFrame for one that is too long, ValueError for NaN and infinity."""
     for part in framed(content):
         stream.write(part)
     stream.flush()
 
 
 def framed(content: Frame) -> list[bytes]:
-    """The bytes in two or three parts. Raises as write_frame does."""
+    """The bytes of a frame in two or three parts. Raises as write_frame does."""
     behind = [content[ARROW]] if ARROW in content else []
     lengths = {ARROW: len(behind[0])} if behind else {}
     body = json.dumps({**content, **lengths}, allow_nan=False).encode()

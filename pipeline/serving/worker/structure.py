@@ -62,7 +62,7 @@ def check_structure(model: object, allowed_types: Collection[str]) -> None:
 
 
 def _parts(model: object) -> Iterator[object]:
-    """The model and everything that hangs on it, each once."""
+    """The model and every object that it holds, each once."""
     seen: set[int] = set()
     waiting = [model]
     while waiting:
@@ -86,7 +86,7 @@ def _attached_to(part: object) -> list[Any]:
 
 
 def _attributes(part: object) -> dict[str, Any]:
-    """What the file set on an object; nothing for classes, modules and arrays."""
+    """What the file has set on an object; nothing for classes, modules and arrays."""
     return {} if isinstance(part, type | ModuleType | np.ndarray) else getattr(part, "__dict__", {})
 
 
@@ -109,7 +109,7 @@ def _check_tree(tree: Tree, _: Attributes) -> None:
 
 
 def _is_tree(left: np.ndarray, right: np.ndarray, leaf: np.ndarray) -> bool:
-    """Every node but the first is the child of exactly one node before it: nothing out of range, no way round."""
+    """Whether every node but the first is the child of exactly one node before it: none out of range, no cycle."""
     count = len(leaf)
     parents = np.flatnonzero(~leaf)
     left, right = left[parents].astype(np.int64), right[parents].astype(np.int64)
@@ -199,7 +199,7 @@ def _is_array(value: object, shape: tuple[int, ...], kinds: str = "f") -> bool:
 
 
 def _is_fitted(attributes: Attributes, name: str) -> bool:
-    """What is not fitted cannot predict; scikit-learn says so itself."""
+    """Whether it is fitted. What is not cannot predict; scikit-learn says so itself."""
     return name in attributes
 
 
@@ -241,7 +241,7 @@ def _check_support_vectors(_: object, attributes: Attributes) -> None:
 
 
 def _sigmoids(attributes: Attributes, pairs: int) -> list[tuple[str, int]]:
-    """Of probabilities, which not every model has."""
+    """Checks the parameters of probabilities, which not every model has."""
     fitted = attributes.get("_probA")
     size = 0 if isinstance(fitted, np.ndarray) and not fitted.size else pairs
     return [("_probA", size), ("_probB", size)]
@@ -335,7 +335,7 @@ def _check_one_hot(encoder: OneHotEncoder, attributes: Attributes) -> None:
 
 
 def _codes(size: int, groups: np.ndarray | None) -> int:
-    """How many codes a column has, after rare categories were put together."""
+    """The number of codes of a column, after rare categories were put together."""
     if groups is None:
         return size
     if not _is_array(groups, (size,), "iu") or groups.min() < 0 or groups.max() >= size:
@@ -344,7 +344,7 @@ def _codes(size: int, groups: np.ndarray | None) -> int:
 
 
 def _is_sorted(categories: Any) -> bool:  # noqa: ANN401 (what the file has)
-    """Numbers are found by halving; text and objects by name."""
+    """Whether numbers are in order, because they are found by bisection; text and objects are found by name."""
     if not isinstance(categories, np.ndarray) or categories.ndim != 1:
         return False
     if categories.dtype.kind in "OUS":

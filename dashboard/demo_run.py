@@ -16,7 +16,6 @@ from filelock import FileLock, Timeout
 from pipeline.settings import ROOT, VAR
 
 STEP = re.compile(r"\[(\d+)/(\d+)\] (.*)")
-SHOWN_LINES = 6
 LOCK_SECONDS = 2  # a dashboard that looks holds the lock for a moment
 
 
@@ -25,14 +24,21 @@ class DemoState:
     """How far the demo of a registry is."""
 
     running: bool  # by the file lock: also where another dashboard started it
-    lines: tuple[str, ...]  # the last lines of its output
+    last: str  # the last line of its output without its count, empty where it wrote none
     done: int = 0  # steps, by the last line that names one
     total: int = 0
     exit_code: int | None = None  # None while it runs, and where it never ran
+    begun: float | None = None  # seconds since the epoch; None where it never ran
 
     @property
     def share(self) -> float:
         return min(self.done / self.total, 1.0) if self.total else 0.0
+
+    def seconds_left(self, now: float) -> float | None:
+        """As if each step took as long as those so far; None before one has ended. now: seconds since the epoch."""
+        if self.begun is None or not 0 < self.done <= self.total:
+            return None
+        return max(now - self.begun, 0) / self.done * (self.total - self.done)
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class DemoRun:
 
     log: Path  # output of the demo
     lock: Path  # held while the demo runs
-    exit_file: Path  # exit code of the last run
+    exit_file: Path  # exit code of the last run, made empty when a run begins
 
     @classmethod
     def of(cls, registry: str, folder: Path = VAR) -> "DemoRun":
@@ -54,7 +60,7 @@ class DemoRun:
         command = [
             sys.executable,
             "-m",
-            "dashboard.overview.demo_run",
+            "dashboard.demo_run",
             *map(str, (self.log, self.lock, self.exit_file)),
         ]
         return subprocess.Popen(  # noqa: S603 (our own module)
@@ -62,15 +68,18 @@ class DemoRun:
         )
 
     def state(self) -> DemoState:
-        running = self._is_held()
+        running = self.running
         lines = _read(self.log).splitlines()
         steps = [found for line in lines if (found := STEP.fullmatch(line.strip()))]
         done, total = (int(steps[-1][1]), int(steps[-1][2])) if steps else (0, 0)
         code = _read(self.exit_file).strip()
         ended = None if running or not code else int(code)
-        return DemoState(running, tuple(lines[-SHOWN_LINES:]), done, total, ended)
+        begun = self.exit_file.stat().st_mtime if running and self.exit_file.exists() else None
+        last = STEP.sub(r"\3", lines[-1].strip()) if lines else ""
+        return DemoState(running, last, done, total, ended, begun)
 
-    def _is_held(self) -> bool:
+    @property
+    def running(self) -> bool:
         if not self.lock.exists():
             return False
         try:
@@ -83,7 +92,7 @@ class DemoRun:
         """What the program does: it runs the demo if it gets the lock, and ends if another one has it."""
         try:
             with FileLock(self.lock, timeout=LOCK_SECONDS), self.log.open("wb") as output:
-                self.exit_file.unlink(missing_ok=True)
+                self.exit_file.write_bytes(b"")
                 command = [sys.executable, "-u", "-m", "pipeline", "demo"]
                 ended = subprocess.run(  # noqa: S603 (our own command)
                     command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False

@@ -1,13 +1,14 @@
-"""What the overview shows of an empty registry: how to fill it, a button that does, and how far that is."""
+"""Filling an empty registry with the demo: the button on the overview, and on every page how far it is."""
 
 import subprocess
+import time
 from contextlib import suppress
 
 import streamlit as st
 
 from dashboard import session
-from dashboard.components import widgets
-from dashboard.overview.demo_run import DemoRun, DemoState
+from dashboard.components import widgets, words
+from dashboard.demo_run import DemoRun, DemoState
 from pipeline.governance.errors import NotAllowed
 from pipeline.governance.text import visible
 
@@ -29,23 +30,16 @@ def empty_registry() -> None:
         "each, asks for the moves that the policy grants to automation, and records a first champion."
     )
     st.caption("The same on a command line")
-    st.code("python -m pipeline demo", language="bash", width=420)
-    progress()
+    st.code("signoff demo", language="bash", width=420)
+    if not filling():
+        _button()
 
 
-@st.fragment(run_every=EVERY_SECONDS)
-def progress() -> None:
-    """Reads the state of the demo every second; every visitor sees the same."""
+def _button() -> None:
     state = demo().state()
-    if state.running or _is_starting():
-        _running(state)
-        return
-    if state.exit_code == 0 and st.session_state.pop("demo_watched", False):
-        session.forget_reads()
-        st.rerun()
-    if state.exit_code not in (None, 0) or (state.exit_code is None and state.lines):
-        last = visible(state.lines[-1], most=LONGEST_LINE) if state.lines else "It wrote nothing."
-        widgets.message("The demo has failed", last, colour="red")
+    if state.exit_code not in (None, 0) or (state.exit_code is None and state.last):
+        said = visible(state.last, most=LONGEST_LINE) or "It wrote nothing."
+        widgets.message("The demo has failed", said, colour="red")
     may_write = widgets.writes_notice()
     st.button(
         "Fill with the demo",
@@ -57,20 +51,36 @@ def progress() -> None:
     )
 
 
+def filling() -> bool:
+    return demo().running or any(process.poll() is None for process in _started())
+
+
+def show_progress() -> None:
+    """On every page, as long as the demo fills the registry."""
+    if filling():
+        _progress()
+
+
+@st.fragment(run_every=EVERY_SECONDS)
+def _progress() -> None:
+    """Every visitor sees the same; where it has ended, the page is drawn anew from what is there now."""
+    if not filling():
+        session.forget_reads()
+        st.rerun()
+    state = demo().state()
+    st.progress(state.share, text=_told(state))
+
+
+def _told(state: DemoState) -> str:
+    if not state.total:
+        return "The demo begins to fill the registry"
+    left = state.seconds_left(time.time())
+    estimate = "" if left is None else f", about {words.duration(left)} left"
+    return f"The demo fills the registry: step {state.done} of {state.total}{estimate}. {words.label(state.last)}"
+
+
 def demo() -> DemoRun:
     return DemoRun.of(session.settings().environment.tracking_uri)
-
-
-def _running(state: DemoState) -> None:
-    st.session_state["demo_watched"] = True
-    text = f"Step {state.done} of {state.total}" if state.total else "Starting"
-    st.progress(state.share, text=text)
-    st.code("\n".join(visible(line, most=LONGEST_LINE) for line in state.lines) or "…", language=None)
-    st.caption("This goes on when the page is closed.")
-
-
-def _is_starting() -> bool:
-    return any(process.poll() is None for process in _started())
 
 
 def _start() -> None:
@@ -80,5 +90,5 @@ def _start() -> None:
         # Asked now, since the page may have been drawn long ago: the demo is for a registry that nobody uses.
         if any(model.versions for model in session.desk().models()):
             session.forget_reads()
-        elif not demo().state().running and not _is_starting():
+        elif not filling():
             _started()[:] = [demo().start()]

@@ -1,0 +1,194 @@
+"""Signing: a move as it was drawn, the reason that is being typed, and one command to the service, however many clicks.
+
+A double click is one command: a form carries an idempotency key, and a command runs once per key.
+"""
+
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import streamlit as st
+from cachetools import TTLCache
+
+from dashboard import session
+from pipeline.governance.decide import Outcome
+from pipeline.governance.errors import NotAllowed
+from pipeline.governance.lifecycle import Move, Slot
+from pipeline.governance.reason import MOST_REASON_CHARACTERS, REASON_LENGTH
+from pipeline.governance.review import Review
+
+Result = TypeVar("Result")
+
+DRAFT_SECONDS, MOST_DRAFTS = 24 * 3600, 1_000
+
+
+@dataclass
+class _Run:
+    """A command under one key."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)  # held while the command runs
+    results: list[Any] = field(default_factory=list)  # empty until it has returned
+
+
+@st.cache_resource(max_entries=500, show_spinner=False)
+def _run(key: str) -> _Run:  # noqa: ARG001 (the cache keeps it under this key)
+    return _Run()
+
+
+def once(key: str, command: Callable[[], Result]) -> Result:
+    """Runs the command, or returns what it returned before under the same key; one that raised may run again.
+
+    Streamlit handles the second of two clicks in a thread of its own while the callback of the first still runs, and
+    stops the first when it next reads the session: so the second click has to be able to show the result.
+    """
+    run = _run(key)
+    with run.lock:
+        if not run.results:
+            run.results.append(command())
+        result: Result = run.results[0]
+        return result
+
+
+def drawn_key(form: str) -> str:
+    """The key of a form of this session, the same until `renew`. form: under which name the session keeps it."""
+    key: str = st.session_state.setdefault(form, uuid.uuid4().hex)
+    return key
+
+
+def renew(form: str) -> str:
+    """Gives the form a new key, after its command has succeeded: the next click is another command."""
+    key: str = uuid.uuid4().hex
+    st.session_state[form] = key
+    return key
+
+
+# Reasons that were typed and not signed yet. A session ends with a reload, an address can be seen by others.
+
+
+class ReasonDrafts:
+    """By who typed them and for what; each for a day, the oldest make room."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._texts: TTLCache[tuple[object, ...], str] = TTLCache(MOST_DRAFTS, DRAFT_SECONDS)
+
+    def text(self, name: tuple[object, ...]) -> str:
+        """Empty where nothing is kept."""
+        with self._lock:
+            return self._texts.get(name, "")
+
+    def keep(self, name: tuple[object, ...], text: str) -> None:
+        """In place of what was kept; nothing at all for an empty text."""
+        with self._lock:
+            self._texts.pop(name, None)
+            if text:
+                self._texts[name] = text[:MOST_REASON_CHARACTERS]
+
+
+@st.cache_resource(show_spinner=False)
+def reason_drafts() -> ReasonDrafts:
+    return ReasonDrafts()
+
+
+def draft_name(*about: object) -> tuple[object, ...]:
+    """Under which name a reason about something is kept; empty for one who may not sign, who may be anybody."""
+    try:
+        actor = session.signer()
+    except NotAllowed:
+        return ()
+    return (actor.established, actor.issuer, actor.subject, *about)
+
+
+def reason_field(name: tuple[object, ...], key: str) -> None:
+    """The field of a reason, which begins with the draft of this name. key: under which the session has the text."""
+    st.text_area(
+        "Reason",
+        reason_drafts().text(name),
+        key=key,
+        max_chars=MOST_REASON_CHARACTERS,
+        placeholder=f"Why, in {REASON_LENGTH}",
+        help="Kept in the record with your name, the gates and what this page shows. Not signed yet, it waits a day.",
+        on_change=_keep,
+        args=(name, key),
+    )
+
+
+def _keep(name: tuple[object, ...], key: str) -> None:
+    if name:
+        reason_drafts().keep(name, st.session_state.get(key, ""))
+
+
+def typed_reason(key: str) -> str:
+    text: str = st.session_state.get(key, "")
+    return text
+
+
+# A decision.
+
+
+@dataclass(frozen=True)
+class DecisionDraft:
+    """A decision as it was drawn."""
+
+    move: Move
+    evidence: str  # digest of the evidence that was shown; the service refuses if it has changed
+    state: str  # of the registry as it was shown; the service refuses if it has changed
+    recompute: bool  # the claims were recomputed on the page, and are again when the decision is made
+    key: str  # idempotency key: one form is one decision, also on a double click
+    slots: tuple[Slot, ...] = ()  # what the move is about
+    seen: int = 0  # the newest event of the model when the review was made: what came later was not shown
+
+    @property
+    def form(self) -> str:
+        """Under which name the session keeps the idempotency key of this move until it succeeded."""
+        return form_of(self.move)
+
+    @property
+    def reason(self) -> str:
+        """Under which name the session has the typed reason."""
+        return f"reason/{self.key}"
+
+    @property
+    def accept(self) -> str:
+        """Under which name the session has whether the warnings are accepted."""
+        return f"accept/{self.key}"
+
+
+def form_of(move: Move) -> str:
+    return f"key/{move.kind}/{move.model}/{move.version}/{move.alias}"
+
+
+def drafted(review: Review, key: str) -> DecisionDraft:
+    """The decision that the review was drawn for. key: of its form."""
+    return DecisionDraft(
+        review.move,
+        review.evidence.digest,
+        review.state,
+        review.recomputation is not None,
+        key,
+        slots=tuple(change.slot for change in review.changes),
+        seen=review.newest_event,
+    )
+
+
+def send(draft: DecisionDraft, reason: str, *, accept_warnings: bool) -> Outcome:
+    """The one call to the service: the move that was drawn, with what was on the screen.
+
+    Reads are forgotten here, since Streamlit stops the callback of a visitor who has left at its next use of the
+    session: other visitors would see the state before the decision for some seconds more.
+    """
+    try:
+        return session.desk().decide(
+            draft.move,
+            reason=reason,
+            actor=session.signer(),
+            evidence=draft.evidence,
+            expect=draft.state,
+            accept_warnings=accept_warnings,
+            recompute=draft.recompute,
+            key=draft.key,
+        )
+    finally:
+        session.forget_reads()

@@ -1,0 +1,348 @@
+"""The trend of a metric over the versions of a model, large on Versions and small on a card of the Overview."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from dashboard import pages, session
+from dashboard.components import history_lines, tables, words
+from dashboard.components.charts import PLAIN, framed, plain
+from pipeline.governance.metrics import Direction
+from pipeline.governance.trend import (
+    MOST_MARKS,
+    MOST_POINTS,
+    NEWEST_VERSIONS,
+    ROOM_BEHIND,
+    Trend,
+    TrendBand,
+    TrendMark,
+    TrendPoint,
+)
+
+# Blue is the champion on every page, red an alarm; every other version is grey.
+ON_LIGHT = {"champion": "#1D4ED8", "version": "#64748B", "alarm": "#B91C1C", "band": "29, 78, 216"}
+ON_DARK = {"champion": "#60A5FA", "version": "#94A3B8", "alarm": "#F87171", "band": "96, 165, 250"}
+SHADES = (0.09, 0.18)  # by turns, so that one champion's time ends where the next one's begins
+NO_VALUE, CHAMPION, DECISIONS, ALARMS = "No value", "Champion", "Decisions", "Alarms"
+LARGE_PIXELS, SMALL_PIXELS, LANE_PIXELS = 320, 190, 26
+MOST_TICKS, MOST_LINES = 10, 6
+LABEL_SHARE = 0.03  # of the width: a narrower band has its number in the tooltip only
+BELOW = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
+ORDER = (
+    "Versions stand one step apart in the order of their registration, since trainings register several at once and "
+    "then none for long. Between two of them stands what happened meanwhile; the shade is the time of a champion."
+)
+FEW, SPARKS = 30, 40  # versions: from how many on there is a range to pick, how many a card's line has
+
+
+def figure(found: Trend, *, small: bool = False, dark: bool = False) -> go.Figure:
+    """The metric upwards to its better end, the champions' times shaded, below it what was decided and the alarms.
+
+    A version without the metric is marked on a line of its own, never as a zero.
+    """
+    colours, drawn = ON_DARK if dark else ON_LIGHT, go.Figure()
+    for number, band in enumerate(found.bands):
+        shade = f"rgba({colours['band']}, {SHADES[number % 2]})"
+        drawn.add_vrect(x0=band.start, x1=band.end, fillcolor=shade, line_width=0, layer="below")
+    _serving(drawn, found, colours["champion"])
+    if found.grouped:
+        _groups(drawn, found, colours["version"])
+    else:
+        _versions(drawn, [each for each in found.known if not each.served], colours["version"], name="Version")
+    _versions(drawn, [each for each in found.known if each.served], colours["champion"], name="Was or is champion")
+    lanes = _lanes(found)
+    _marks(drawn, found, lanes=lanes, colours=colours)
+    return _axes(drawn, found, lanes=lanes, small=small)
+
+
+def _serving(drawn: go.Figure, found: Trend, colour: str) -> None:
+    """The value of whatever served, as a line over its time."""
+    for number, band in enumerate([each for each in found.bands if each.value is not None]):
+        drawn.add_scatter(
+            x=[band.start, band.end],
+            y=[band.value] * 2,
+            mode="lines",
+            line={"width": 2, "color": colour},
+            name="Champion of the time",
+            legendgroup="champion",
+            showlegend=not number,
+            hovertemplate=f"{_band_text(band)}<br>{plain(found.metric)} %{{y:.4f}}<extra></extra>",
+        )
+
+
+def _versions(drawn: go.Figure, points: Sequence[TrendPoint], colour: str, *, name: str) -> None:
+    """Each version with its interval."""
+    if not points:
+        return
+    served = points[0].served
+    drawn.add_scatter(
+        x=[each.place for each in points],
+        y=[each.value for each in points],
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [(each.high or 0) - (each.value or 0) if each.high is not None else 0 for each in points],
+            "arrayminus": [(each.value or 0) - (each.low or 0) if each.low is not None else 0 for each in points],
+            "thickness": 1.5,
+            "width": 0 if len(points) > FEW else 3,
+        },
+        mode="markers",
+        marker={"size": 10 if served else 8, "symbol": "diamond" if served else "circle", "color": colour},
+        name=name,
+        customdata=[_point_text(each) for each in points],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+
+
+def _groups(drawn: go.Figure, found: Trend, colour: str) -> None:
+    """Neighbours as their median, from the lowest to the highest value."""
+    groups = found.groups()
+    drawn.add_scatter(
+        x=[each.place for each in groups],
+        y=[each.middle for each in groups],
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [each.highest - each.middle for each in groups],
+            "arrayminus": [each.middle - each.lowest for each in groups],
+            "thickness": 1,
+            "width": 0,
+        },
+        mode="markers",
+        marker={"size": 5, "color": colour},
+        name=f"{found.group_size:,} versions: median, lowest to highest",
+        customdata=[
+            f"Versions {each.first} to {each.last}, {each.n:,} with a value<br>median {words.number(each.middle)}, "
+            f"{words.number(each.lowest)} to {words.number(each.highest)}"
+            for each in groups
+        ],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+
+
+def _lanes(found: Trend) -> list[str]:
+    """What stands below the chart, from the bottom; a lane without anything is left out."""
+    has = {
+        ALARMS: any(mark.alarm for mark in found.marks),
+        DECISIONS: any(not mark.alarm for mark in found.marks),
+        CHAMPION: bool(found.bands),
+        NO_VALUE: len(found.known) < len(found.points),
+    }
+    return [name for name, there in has.items() if there]
+
+
+def _marks(drawn: go.Figure, found: Trend, *, lanes: Sequence[str], colours: Mapping[str, str]) -> None:
+    shown: dict[str, list[tuple[float, str]]] = {
+        NO_VALUE: [(place, words.sentence(plain(gap))) for place, gap in found.gaps()],
+        DECISIONS: [(mark.place, _mark_text(mark)) for mark in found.marks if not mark.alarm],
+        ALARMS: [(mark.place, _mark_text(mark)) for mark in found.marks if mark.alarm],
+    }
+    _names(drawn, found, colours["champion"])
+    looks = {NO_VALUE: ("x-thin", "version"), DECISIONS: ("triangle-up", "version"), ALARMS: ("x", "alarm")}
+    for lane in [each for each in lanes if each in looks]:
+        symbol, colour = looks[lane]
+        drawn.add_scatter(
+            x=[place for place, _ in shown[lane]],
+            y=[lane] * len(shown[lane]),
+            yaxis="y2",
+            mode="markers",
+            marker={"size": 9, "symbol": symbol, "color": colours[colour],
+                    "line": {"width": 1.5 if symbol == "x-thin" else 0, "color": colours[colour]}},
+            name=lane,
+            showlegend=False,
+            customdata=[text for _, text in shown[lane]],
+            hovertemplate="%{customdata}<extra></extra>",
+        )  # fmt: skip
+
+
+def _names(drawn: go.Figure, found: Trend, colour: str) -> None:
+    """The number of each champion below its time."""
+
+    def last(band: TrendBand) -> bool:  # its number may be wider than its time
+        return band.end == found.end and band.end - band.start < 2 * ROOM_BEHIND * found.end
+
+    wide = [each for each in found.bands if each.end - each.start >= LABEL_SHARE * found.end or not each.period.end]
+    if found.bands:
+        drawn.add_scatter(
+            x=[each.end if last(each) else (each.start + each.end) / 2 for each in wide],
+            y=[CHAMPION] * len(wide),
+            yaxis="y2",
+            mode="text",
+            text=[str(each.period.version) for each in wide],
+            textfont={"color": colour},
+            textposition=["middle left" if last(each) else "middle center" for each in wide],
+            name=CHAMPION,
+            showlegend=False,
+            customdata=[_band_text(each) for each in wide],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+
+
+def _axes(drawn: go.Figure, found: Trend, *, lanes: Sequence[str], small: bool) -> go.Figure:
+    height = (SMALL_PIXELS if small else LARGE_PIXELS) + LANE_PIXELS * len(lanes)
+    share = LANE_PIXELS * len(lanes) / (height - (30 if small else 85))
+    framed(drawn, height=height)
+    autorange = "reversed" if found.direction is Direction.LOWEST else True  # upwards is better on all these charts
+    drawn.update_layout(legend=BELOW, showlegend=not small, hovermode="closest", margin={"b": 0 if small else 35})
+    drawn.update_layout(
+        yaxis={"domain": [share, 1], "tickformat": f".{_digits(found)}f", "autorange": autorange},
+        yaxis2={"domain": [0, share], "categoryorder": "array", "categoryarray": list(lanes),
+                "range": [-0.5, len(lanes) - 0.5], "showgrid": False, "zeroline": False},
+    )  # fmt: skip
+    step = max(1, -(-len(found.points) // (MOST_TICKS // 2 if small else MOST_TICKS)))
+    ticks = found.points[::-1][::step]
+    drawn.update_xaxes(
+        title=None if small else "Version, in the order of registration",
+        range=[0.4, found.end],
+        tickvals=[each.place for each in ticks],
+        ticktext=[str(each.row.version) for each in ticks],
+        showgrid=False,
+        zeroline=False,
+        anchor="y2" if lanes else "y",
+    )
+    return drawn
+
+
+def _digits(found: Trend) -> int:
+    """How many digits the marks of the value axis need: all the same."""
+    ends = [end for each in found.known for end in (each.value, each.low, each.high) if end is not None]
+    span = max(ends, default=0) - min(ends, default=0) or 0.01
+    return min(4, max(0, math.ceil(-math.log10(span / 10))))
+
+
+def _point_text(point: TrendPoint) -> str:
+    row = point.row
+    interval = words.interval(point.low, point.high)
+    kind = plain(tables.cell(row.tags.get("model_type", "")))
+    found = [
+        f"Version {row.version}: {words.number(point.value)}" + (f" ({interval})" if interval else ", no interval"),
+        ", ".join(each for each in (kind, words.stage(row.stage.value)) if each),
+        f"registered {words.when(row.created_at)}",
+    ]
+    return "<br>".join(found)
+
+
+def _band_text(band: TrendBand) -> str:
+    period = band.period
+    end = "now" if period.end is None else words.when(period.end)
+    return f"Version {period.version} was champion from {words.when(period.start)} to {end}"
+
+
+def _mark_text(mark: TrendMark) -> str:
+    lines = [plain(history_lines.last_line(each)) for each in mark.entries[:MOST_LINES]]
+    more = len(mark.entries) - len(lines)
+    return "<br>".join([*lines, f"and {more:,} more"] if more else lines)
+
+
+# Drawing it.
+
+
+@session.fresh(most=20)
+def drawn_figure(model: str, metric: str, versions: tuple[int, int] | None, *, small: bool, dark: bool) -> go.Figure:
+    return figure(session.trend(model, metric, versions), small=small, dark=dark)
+
+
+@session.fresh()
+def newest_values(model: str) -> tuple[str, Direction | None, tuple[tuple[int, float], ...]]:
+    """The first metric of the versions table with its better end, and its newest values by version, oldest first."""
+    columns, frame = session.versions_with_metrics(model)
+    if not columns:
+        return "", None, ()
+    known = frame[["Version", columns[0].name]].head(SPARKS).dropna()[::-1]
+    pairs = zip(known["Version"].tolist(), known[columns[0].name].tolist(), strict=True)
+    return columns[0].name, columns[0].direction, tuple(pairs)
+
+
+def large(model: str) -> None:
+    """Draws the fields for metric and range, which the address keeps, the chart, and what it leaves out."""
+    metric, versions = _fields(model)
+    found = session.trend(model, metric, versions)
+    st.caption(better(found), help=ORDER)
+    if found.known:
+        _chart(model, found, versions, small=False)
+    else:
+        st.info(f"None of the {words.count(len(found.points), 'version')} shown has this metric.")
+    for sentence in left_out(found):
+        st.caption(sentence)
+
+
+def small(model: str) -> None:
+    """Draws the newest versions' values as a line, and the chart once it is opened: its code is long to load."""
+    metric, direction, known = newest_values(model)
+    if len(known) < 2:  # noqa: PLR2004 (one value has no trend)
+        return
+    (oldest, _), (newest, value) = known[0], known[-1]
+    st.metric(
+        f"{words.label(metric)} {tables.aim(direction)} of version {newest}".replace("  ", " "),
+        words.number(value),
+        chart_data=[each for _, each in known],
+        help=f"The line shows its values from version {oldest} to version {newest}.",
+        width=300,
+    )
+    box = st.expander("Trend", key=f"trend/{model}", on_change="rerun", bind="query-params")
+    if box.open:
+        with box:
+            found = session.trend(model, metric, None)
+            st.caption(better(found), help=ORDER)
+            _chart(model, found, None, small=True)
+            pages.link_versions("Larger, and of other metrics", model, show="Trend")
+
+
+def _chart(model: str, found: Trend, versions: tuple[int, int] | None, *, small: bool) -> None:
+    dark = st.context.theme.type == "dark"
+    st.plotly_chart(
+        drawn_figure(model, found.metric, versions, small=small, dark=dark),
+        key=f"trend_chart/{model}",
+        config=PLAIN,
+        alt=f"{words.name(found.metric)} over {words.count(len(found.points), 'version')} of {words.name(model)}",
+    )
+
+
+def _fields(model: str) -> tuple[str, tuple[int, int] | None]:
+    asked, names = st.query_params.get("metric", ""), session.known_metrics(model)
+    options = [*names, asked] if asked and asked not in names else list(names)
+    numbers = session.versions(model)["Version"].tolist()
+    with st.container(horizontal=True):
+        metric = st.selectbox("Metric", options, key="metric", bind="query-params", format_func=words.name, width=260)
+        if len(numbers) <= FEW:
+            return metric, None
+        oldest, newest = int(numbers[-1]), int(numbers[0])
+        first = int(numbers[min(len(numbers), NEWEST_VERSIONS) - 1])
+        chosen = st.slider("Versions", oldest, newest, (first, newest), key="versions", bind="query-params", width=420)
+    return metric, chosen
+
+
+def better(found: Trend) -> str:
+    """What upwards and the bars mean in the chart, as markdown."""
+    metric, bars = words.label(found.metric), ""
+    if not found.grouped and any(each.low is not None for each in found.known):
+        bars = " Bars are the intervals that were logged."
+    if found.direction is None:
+        return f"Nobody says whether more or less {metric} is better.{bars}"
+    turned = ", and the axis is turned" if found.direction is Direction.LOWEST else ""
+    less = "Less" if found.direction is Direction.LOWEST else "More"
+    return f"Upwards is better. {less} {metric} is better{turned}.{bars}"
+
+
+def left_out(found: Trend) -> list[str]:
+    """One sentence for each thing that the chart does not show."""
+    missing, without = len(found.points) - len(found.known), sum(each.low is None for each in found.known)
+    sentences = []
+    if len(found.points) < found.versions:
+        sentences.append(f"{len(found.points):,} of {found.versions:,} versions; the range above leads to the others.")
+    if found.grouped:
+        sentences.append(
+            f"More than {MOST_POINTS} versions are drawn as groups of {found.group_size:,} neighbours: the mark is the "
+            "median, the bar goes from the lowest to the highest value. A narrower range shows each with its interval."
+        )
+    if missing:
+        sentences.append(f"{words.count(missing, 'version')} without a value, marked below the chart.")
+    if without and not found.grouped:
+        sentences.append(f"{words.count(without, 'version')} without an interval.")
+    if found.marked_since:
+        sentences.append(
+            f"The newest {MOST_MARKS} decisions and alarms are marked; before {words.when(found.marked_since)} none is."
+        )
+    return sentences

@@ -1,0 +1,103 @@
+"""The receipt of a decision: in place of its form, from the record, so that the address shows it again."""
+
+from collections.abc import Callable
+from functools import partial
+
+import streamlit as st
+
+from dashboard import pages, session
+from dashboard.components import widgets, words
+from dashboard.review.move_picker import ALIAS, ROLL_BACK, TO
+from pipeline.governance.evidence import Evidence
+from pipeline.governance.history import Entry
+from pipeline.governance.ledger import EventType
+from pipeline.governance.lifecycle import CHAMPION, MoveKind, Stage
+from pipeline.governance.telling import change_of, sentence
+
+DECIDED = "decided"  # in the address: the number of the decision
+MOST_DIGITS = 18  # a number with more is no event of any database
+Line = tuple[Entry, Entry | None]
+
+
+def open_receipt(number: int) -> None:
+    """Makes the address that of the receipt. To be called in a callback."""
+    for name in (TO, ALIAS):
+        st.query_params.pop(name, None)
+    st.query_params[DECIDED] = str(number)
+
+
+def close_receipt() -> None:
+    st.query_params.pop(DECIDED, None)
+
+
+def decided(evidence: Evidence) -> Line | None:
+    """The decision that the address names, where it is one that moved this version; None where a move is asked for."""
+    text = st.query_params.get(DECIDED, "")
+    if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS) or TO in st.query_params:
+        return None
+    line = session.decision(int(text))
+    about = line and line[0].model == evidence.model
+    return line if line and about and line[0].concerns(evidence.version, evidence.content["created_at"]) else None
+
+
+def receipt(line: Line) -> None:
+    """Draws what was decided, from what to what, by whom and when, and where one mostly goes from there."""
+    entry, _ = line
+    with st.container(border=True, key="receipt"):
+        _headline(entry)
+        st.text(f"{sentence(entry)}.\n{_changes(entry)}")
+        widgets.facts({"Who": entry.signature or "", "When": words.to_the_second(entry.at), "Reason": entry.reason})
+        with st.container(horizontal=True, key="next"):
+            pages.link_event(f"Decision {entry.number} in History", entry.model, entry.number)
+            for link in _what_follows(entry):
+                link()
+
+
+def _headline(entry: Entry) -> None:
+    """An alert, which screen readers speak: Streamlit has no way to move the focus here."""
+    if entry.type is EventType.APPLIED:
+        st.success(f"Decision {entry.number} is applied.", icon=":material/check_circle:")
+    elif entry.type is EventType.DECIDED:
+        st.info(f"Decision {entry.number} is recorded and has not ended yet; Reconcile on History finishes it.")
+    else:
+        st.warning(f"Decision {entry.number} was not applied.")
+
+
+def _changes(entry: Entry) -> str:
+    return "\n".join(f"•  {each}" for each in change_of(entry).split("; "))
+
+
+def _what_follows(entry: Entry) -> list[Callable[[], None]]:
+    """Links, in the order in which they are mostly wanted; none where the decision did not come to its end."""
+    model, version = entry.model, entry.version
+    if entry.type is not EventType.APPLIED or version is None:
+        return []
+    if entry.meaning == MoveKind.STAGING:
+        to = Stage.PRODUCTION.value
+        return [partial(pages.link_review, "Review the move to Production", model, version, to=to)]
+    if entry.meaning in (MoveKind.PRODUCTION, MoveKind.ROLLBACK):
+        return _after_production(entry, version)
+    if entry.meaning == MoveKind.ARCHIVED:
+        return [partial(pages.link_versions, "All versions", model)]
+    return []
+
+
+def _after_production(entry: Entry, version: int) -> list[Callable[[], None]]:
+    model = entry.model
+    links: list[Callable[[], None]] = [partial(pages.link_predict, "Predict with it", model, version)]
+    former = next((each.expected for each in entry.moved if each.slot.name == CHAMPION), None)
+    if former is not None:
+        pair = [int(former), version]
+        links.append(partial(pages.link_compare, f"Compare with version {former}, which served before", model, pair))
+        if entry.meaning == MoveKind.PRODUCTION:
+            links.append(_roll_back)
+    return links
+
+
+def _roll_back() -> None:
+    """No link: one to the page that is open is drawn as if it were chosen."""
+    st.button("Roll back", icon=":material/undo:", type="tertiary", on_click=_ask_for, args=(ROLL_BACK,))
+
+
+def _ask_for(choice: str) -> None:
+    st.query_params[TO] = choice

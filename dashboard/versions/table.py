@@ -1,0 +1,168 @@
+"""The table of versions: which columns it has, in which order its rows stand, and what a figure is beside the champion.
+
+Streamlit keeps no order that is clicked into a heading, so the order that is to be shared is a field of its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import session
+from dashboard.components import tables, trust, widgets, words
+from pipeline.governance.compare import MetricColumn
+from pipeline.governance.lifecycle import CHAMPION
+from pipeline.governance.metrics import Direction
+
+NEWEST, BEST_FIRST = "Newest first", "Best {} first"
+OTHERS = ("Stage", "Aliases", tables.BEST, trust.COLUMN, "Gates", "Type", "Created", "Owner", "Status", "Description")
+SHOWN = OTHERS[:7]
+DIFFERENCE_HELP = "The value minus the champion's: a plain difference and no verdict; Compare has that"
+INTERVAL_HELP = "95 % interval, as the run logged it"
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """What somebody wants to see."""
+
+    metrics: tuple[MetricColumn, ...]
+    differences: tuple[str, ...]  # the metrics that have their difference to the champion beside them
+    intervals: tuple[str, ...]  # those that have their interval
+    others: tuple[str, ...]  # of OTHERS
+    best_by: str | None  # the metric by which the rows stand; None: the newest first
+
+    def names(self, frame: pd.DataFrame) -> list[str]:
+        """The columns of the frame, in order; an interval or difference that the frame does not have is left out."""
+        figures = []
+        for metric in self.metrics:
+            figures.append(metric.name)
+            figures += [tables.interval_of(metric.name)] if metric.name in self.intervals else []
+            figures += [tables.difference_of(metric.name)] if metric.name in self.differences else []
+        return [name for name in ("Version", *figures, *self.others) if name in frame]
+
+
+def choose(model: str) -> tuple[pd.DataFrame, TableColumns]:
+    """The frame of all versions and what the address wants of it; the fields that change that are drawn when opened."""
+    preset = session.metric_names(model)
+    metrics, intervals = _asked("metrics", preset), _asked("intervals", [])
+    chosen = () if metrics == preset else tuple(metrics)
+    columns, frame = session.versions_with_metrics(model, chosen, tuple(intervals))
+    names = [each.name for each in columns]
+    differences = _asked("differences", names[:1])
+    others = [name for name in _asked("columns", SHOWN) if name in OTHERS]
+    orders = {BEST_FIRST.format(words.name(each.name)): each.name for each in columns if each.direction}
+    order = st.query_params.get("order", NEWEST)
+    box = st.popover("Columns", icon=":material/view_column:", key="choose_columns", on_change="rerun")
+    if box.open:
+        with box:
+            for missing in [name for name in metrics if name not in names]:
+                st.text(f"No version has {words.name(missing)}.")
+            _field("Metrics", "metrics", preset, options=session.known_metrics(model))
+            _field("Interval of", "intervals", [], options=names)
+            _field("Difference to the champion of", "differences", names[:1], options=names)
+            _field("Other columns", "columns", SHOWN, options=OTHERS)
+            st.session_state["field/order"] = order if order in orders else NEWEST
+            st.selectbox("Order", [NEWEST, *orders], key="field/order", on_change=_keep, args=("order", NEWEST))
+    return frame, TableColumns(
+        tuple(columns), tuple(differences), intervals=tuple(intervals), others=tuple(others), best_by=orders.get(order)
+    )
+
+
+def _asked(key: str, preset: Sequence[str]) -> list[str]:
+    """What the address says; an empty value is none of them."""
+    if key not in st.query_params:
+        return list(preset)
+    return [value for value in st.query_params.get_all(key) if value]
+
+
+def _field(label: str, key: str, preset: Sequence[str], *, options: Sequence[str]) -> None:
+    """Changes the address; a value that only the address names is an option too."""
+    field = f"field/{key}"
+    st.session_state[field] = asked = _asked(key, preset)
+    every = list(dict.fromkeys([*options, *asked]))
+    st.multiselect(label, every, key=field, on_change=_keep, args=(key, preset), format_func=words.name)
+
+
+def _keep(key: str, preset: str | Sequence[str]) -> None:
+    value = st.session_state[f"field/{key}"]
+    if value == (preset if isinstance(preset, str) else list(preset)):
+        st.query_params.pop(key, None)
+    else:
+        st.query_params[key] = value or ""
+
+
+def ordered(found: pd.DataFrame, columns: TableColumns) -> pd.DataFrame:
+    """The rows in the wanted order; those without the metric come last."""
+    metric = next((each for each in columns.metrics if each.name == columns.best_by), None)
+    if metric is None:
+        return found
+    return found.sort_values(
+        metric.name, ascending=metric.direction is Direction.LOWEST, na_position="last", kind="stable"
+    )
+
+
+def draw(found: pd.DataFrame, model: str, columns: TableColumns) -> list[int]:
+    """Draws the table. Returns the version numbers of the selected rows."""
+    rows = ordered(found, columns)
+    shown = trust.with_trust(rows, model) if trust.COLUMN in columns.others else rows
+    shown = shown[columns.names(shown)].copy()
+    if "Stage" in shown:
+        shown["Stage"] = shown["Stage"].map(lambda stage: [stage])
+    event = st.dataframe(
+        shown,
+        hide_index=True,
+        height=widgets.height_of(len(shown)),
+        key=f"versions/{model}/{columns.best_by}" if columns.best_by else f"versions/{model}",
+        on_select="rerun",
+        selection_mode="multi-row",
+        column_config={**_figures(columns.metrics), **_config(found)},
+        placeholder=words.NOTHING,
+        alt="Versions with metrics, stage, aliases and gates",
+    )
+    return [int(rows["Version"].iloc[row]) for row in event.selection.rows if row < len(rows)]
+
+
+def _figures(metrics: Sequence[MetricColumn]) -> dict[str, Any]:
+    config: dict[str, Any] = {}
+    for metric in metrics:
+        name, aim = metric.name, tables.aim(metric.direction)
+        config |= {
+            name: st.column_config.NumberColumn(
+                f"{words.name(name)} {aim}".rstrip(), format=widgets.FOUR_DIGITS, help=direction_help(metric.direction)
+            ),
+            tables.difference_of(name): st.column_config.NumberColumn(
+                f"{words.MINUS} champion", format=widgets.SIGNED, help=DIFFERENCE_HELP, width=95
+            ),
+            tables.interval_of(name): st.column_config.TextColumn("interval", help=INTERVAL_HELP, width=120),
+        }
+    return config
+
+
+def direction_help(direction: Direction | None) -> str:
+    """What the arrow in a heading means."""
+    if direction is None:
+        return "Nobody says whether more or less is better"
+    return "More is better" if direction is Direction.HIGHEST else "Less is better"
+
+
+def _config(found: pd.DataFrame) -> Mapping[str, Any]:
+    aliases = sorted({alias for names in found["Aliases"] for alias in names} - {CHAMPION})
+    metrics = sorted({name for names in found[tables.BEST] for name in names})
+    return {
+        "Version": st.column_config.NumberColumn(format="%d", pinned=True, width=62),
+        tables.BEST: st.column_config.MultiselectColumn(
+            options=metrics, color=["green"] * len(metrics), width=240,
+            help="The metrics of which no version has a better value; not whether the difference can be distinguished",
+        ),
+        "Stage": widgets.stage_column(),
+        "Status": st.column_config.TextColumn(width=75, help="MLflow's; READY says nothing about the files"),
+        "Owner": st.column_config.TextColumn(help="The tag owner or mlflow.user, else what made the version"),
+        "Aliases": st.column_config.MultiselectColumn(
+            options=[CHAMPION, *aliases], color=["blue", *("gray" for _ in aliases)], width=100
+        ),
+        "Gates": st.column_config.TextColumn(help="At the last decision about the version; its review has them now"),
+        **trust.column(),
+        **widgets.times("Created"),
+    }  # fmt: skip
