@@ -244,6 +244,17 @@ def drawn_figure(model: str, metric: str, versions: tuple[int, int] | None, *, s
     return figure(session.trend(model, metric, versions), small=small, dark=dark)
 
 
+@session.fresh()
+def newest_values(model: str) -> tuple[str, Direction | None, tuple[tuple[int, float], ...]]:
+    """The first metric of the versions table with its better end, and its newest values by version, oldest first."""
+    columns, frame = session.versions_with_metrics(model)
+    if not columns:
+        return "", None, ()
+    known = frame[["Version", columns[0].name]].head(SPARKS).dropna()[::-1]
+    pairs = zip(known["Version"].tolist(), known[columns[0].name].tolist(), strict=True)
+    return columns[0].name, columns[0].direction, tuple(pairs)
+
+
 def large(model: str) -> None:
     """Draws the fields for metric and range, which the address keeps, the chart, and what it leaves out."""
     metric, versions = _fields(model)
@@ -259,18 +270,14 @@ def large(model: str) -> None:
 
 def small(model: str) -> None:
     """Draws the newest versions' values as a line, and the chart once it is opened: its code is long to load."""
-    columns, frame = session.versions_with_metrics(model)
-    if not columns:
-        return
-    metric, aim = columns[0].name, tables.aim(columns[0].direction)
-    known = frame[["Version", metric]].head(SPARKS).dropna()
+    metric, direction, known = newest_values(model)
     if len(known) < 2:  # noqa: PLR2004 (one value has no trend)
         return
-    newest, *_, oldest = known["Version"]
+    (oldest, _), (newest, value) = known[0], known[-1]
     st.metric(
-        f"{words.label(metric)} {aim} of version {newest}".replace("  ", " "),
-        words.number(known[metric].iloc[0]),
-        chart_data=known[metric].tolist()[::-1],
+        f"{words.label(metric)} {tables.aim(direction)} of version {newest}".replace("  ", " "),
+        words.number(value),
+        chart_data=[each for _, each in known],
         help=f"The line shows its values from version {oldest} to version {newest}.",
         width=300,
     )
