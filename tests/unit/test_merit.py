@@ -194,7 +194,7 @@ def test_gates_that_load_a_model_are_left_to_the_review() -> None:
     found = waiting_desk(0.95, policy=strict, smoke=smoke).waiting(MODEL, "accuracy")
 
     assert smoke.asked == []
-    assert found.sentence.endswith("all checks pass, still to be tried: Smoke prediction.")
+    assert found.sentence.endswith("all checks pass, still to be tried: Trial prediction.")
 
 
 def test_a_policy_that_compares_nothing_keeps_its_order() -> None:
