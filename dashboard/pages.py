@@ -9,8 +9,8 @@ import streamlit as st
 from streamlit.navigation.page import Page
 
 HERE = Path(__file__).parent
-NAMES = ("overview", "versions", "review", "compare", "history", "explain", "predict")
-OVERVIEW, VERSIONS, REVIEW, COMPARE, HISTORY, EXPLAIN, PREDICT = (f"{name}/page.py" for name in NAMES)
+NAMES = ("overview", "versions", "review", "compare", "history", "explain", "predict", "card")
+OVERVIEW, VERSIONS, REVIEW, COMPARE, HISTORY, EXPLAIN, PREDICT, CARD = (f"{name}/page.py" for name in NAMES)
 # By section of the sidebar: file, title, icon.
 SECTIONS = {
     "Decide": [
@@ -22,11 +22,13 @@ SECTIONS = {
     "Understand": [
         (EXPLAIN, "Explain", ":material/bar_chart:"),
         (PREDICT, "Predict", ":material/calculate:"),
+        (CARD, "Model card", ":material/description:"),
     ],
     "Record": [
         (HISTORY, "History", ":material/history:"),
     ],
 }
+HIDDEN = {CARD}  # in the sidebar: the review of a version leads there
 PAGES = "pages"  # of a session, by file: to make them anew in each run took a tenth of it
 
 
@@ -41,7 +43,12 @@ def navigation() -> dict[str, list[Page]]:
     if PAGES not in st.session_state:
         st.session_state[PAGES] = {
             file: st.Page(
-                HERE / file, title=title, icon=symbol, url_path=Path(file).parent.name, default=file == OVERVIEW
+                HERE / file,
+                title=title,
+                icon=symbol,
+                url_path=Path(file).parent.name,
+                default=file == OVERVIEW,
+                visibility="hidden" if file in HIDDEN else "visible",
             )
             for pages in SECTIONS.values()
             for file, title, symbol in pages
@@ -77,8 +84,15 @@ def link_predict(label: str, model: str, version: int) -> None:
     st.page_link(page(PREDICT), label=label, icon=":material/calculate:", query_params=named)
 
 
+def link_card(label: str, model: str, version: int) -> None:
+    named = {"model": model, "version": str(version)}
+    st.page_link(page(CARD), label=label, icon=":material/description:", query_params=named)
+
+
 def link_history(label: str, model: str) -> None:
-    st.page_link(page(HISTORY), label=label, icon=":material/history:", query_params={"model": model})
+    """model: empty for that of the whole registry."""
+    named = {"model": model} if model else None
+    st.page_link(page(HISTORY), label=label, icon=":material/history:", query_params=named)
 
 
 def link_event(label: str, model: str, number: int) -> None:

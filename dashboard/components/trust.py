@@ -49,10 +49,10 @@ def state_line(target: Target, head: str = "") -> None:
         if head:
             st.text(head, width="content")
         st.badge(title, icon=f":material/{icon}:", color=colour)
-        if target.state.foreign:
+        if target.state.mlflow_flavor:
             st.badge("Loaded by MLflow", icon=":material/warning:", color="orange")
         st.caption(f"{SAYS[target.state.state]} Digest {words.digest(target.digest)}.", width="content")
-    if target.state.foreign:
+    if target.state.mlflow_flavor:
         st.caption(FOREIGN)
 
 

@@ -10,11 +10,18 @@ from pipeline.governance.evidence import Metric
 from pipeline.governance.gates import GateResult
 from pipeline.governance.lifecycle import Change, Move, MoveKind, Stage
 from pipeline.governance.policy import Mode
+from pipeline.governance.ports import MetricDifference
 from pipeline.governance.text import visible
 
 NOTHING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 PLAIN = re.compile(r"[A-Za-z0-9]+([ _-][A-Za-z0-9]+)*")
+# Nothing of it is read as markdown: no brackets, marks or addresses, no list, and a colon only in a time.
+PASSAGE = re.compile(
+    r"(?![0-9]+[.)](?: |$))[A-Za-z0-9]"
+    r"(?:[A-Za-z0-9 ,.;()%=/_\N{EN DASH}\N{MINUS SIGN}\N{RIGHTWARDS ARROW}\N{GREATER-THAN OR EQUAL TO}]"
+    r"|(?<=\w)[-'](?=\w)|(?<=[0-9]):(?=[0-9]{2}\b))*"
+)
 BACKTICKS = re.compile(r"`+")
 PASSED, BLOCKS, WARNS, NOTED = "✓ Passed", "✕ Blocks", "! Warns", "· Noted"
 FAILED = {Mode.PREVENT: BLOCKS, Mode.WARN: WARNS, Mode.ALLOW: NOTED}
@@ -22,6 +29,8 @@ TOLD_IN_SECONDS = 90  # above it, a duration is told in minutes
 KILO = 1024
 NO_STAGE = "no stage"
 LONGEST_NAME = 60
+SMALLEST = 0.00005  # what is shown as 0.0001
+MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds
 
 
 def when(moment: datetime | None) -> str:
@@ -50,11 +59,6 @@ def interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{low:.4f}\N{EN DASH}{high:.4f}"
 
 
-def signed(value: float) -> str:
-    """A difference with its sign, a real minus."""
-    return f"{value:+.4f}".replace("-", MINUS)
-
-
 def signed_interval(low: float, high: float) -> str:
     return f"{signed(low)} to {signed(high)}"
 
@@ -63,6 +67,25 @@ def spread(metric: Metric) -> str:
     """The interval and n of a metric, as far as they are known."""
     found = [interval(metric.low, metric.high), "" if metric.n is None else f"n = {metric.n:,}"]
     return ", ".join(each for each in found if each)
+
+
+def signed(value: float) -> str:
+    """A difference with its sign, a real minus; one that rounds to zero has none."""
+    return f"{value:+.4f}".replace("-", MINUS) if abs(value) >= SMALLEST else f"{0:.4f}"
+
+
+def difference(found: MetricDifference) -> str:
+    """With its interval."""
+    return f"{signed(found.difference)} ({signed_interval(found.low, found.high)})"
+
+
+def ago(moment: datetime) -> str:
+    """How long ago it was, in the largest unit that fits."""
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    for unit, length in (("day", DAY), ("hour", HOUR), ("minute", MINUTE)):
+        if seconds >= length:
+            return f"{count(int(seconds // length), unit)} ago"
+    return "just now"
 
 
 def size(n_bytes: float) -> str:
@@ -102,6 +125,13 @@ def label(text: str) -> str:
     """A name for labels and headings, which are markdown: a plain one as it is, any other inside a code span."""
     shown = name(text)
     return shown.replace("_", r"\_") if PLAIN.fullmatch(shown) else code(shown)
+
+
+def passage(text: str) -> str:
+    """A cell of a table that is markdown, whole: plain words as they are, anything else inside a code span."""
+    shown = visible(text)
+    plain = not shown or (PASSAGE.fullmatch(shown) and "www." not in shown.casefold())
+    return shown.replace("_", r"\_") if plain else code(shown)
 
 
 def stage(word: str) -> str:

@@ -21,19 +21,7 @@ from pipeline.governance.text import visible
 from pipeline.model_card import Card
 from pipeline.model_card.content import sentences
 
-MOST_KEY_FIGURES = 4
 DIGITS = 6  # of a claim: recomputed figures may differ behind the fourth
-
-
-def key_figures(evidence: Evidence) -> None:
-    """The best known metrics, each with its interval and sample size."""
-    names = [*session.metric_names(evidence.model), "recall_macro"]
-    found = [metric for metric in map(evidence.metric, dict.fromkeys(names)) if metric is not None][:MOST_KEY_FIGURES]
-    if not found:
-        return
-    with st.grid(MOST_KEY_FIGURES, min_column_width=150):
-        for metric in found:
-            widgets.metric(metric, border=True)
 
 
 def gaps(evidence: Evidence) -> None:
@@ -203,6 +191,7 @@ def _recomputation_key(evidence: Evidence) -> str:
 def card(evidence: Evidence) -> None:
     """The same card as `signoff card`, made when it is asked for."""
     st.caption("One page for the file: use, data, metrics with intervals, slices, explanation, limits and decisions.")
+    pages.link_card("Open the card, which the browser can print", evidence.model, evidence.version)
     name = f"version-{evidence.version}-card"
     with st.container(horizontal=True):
         for label, ending, mime, write in (

@@ -1,6 +1,6 @@
 """One version on one page that can be handed on.
 
-content.py (what a card says, the training data in sentences) · render.py (Markdown and HTML).
+content.py (what a card says) · charts.py (its pictures) · render.py (Markdown and HTML).
 """
 
 from pipeline.model_card.content import Card as Card

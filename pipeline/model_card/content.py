@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
-from pipeline.governance.documents import ColumnReport, DataReport, SliceMetrics
+from pipeline.governance.documents import ColumnReport, ConfusionMatrix, DataReport, SliceMetrics
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.history import Entry
 from pipeline.governance.lifecycle import Stage, stage_move
-from pipeline.governance.ports import ModelRecord
+from pipeline.governance.metrics import is_share
+from pipeline.governance.ports import Json, ModelRecord
 from pipeline.governance.review import Review
 from pipeline.governance.service import GovernanceService
 from pipeline.governance.telling import change_of, sentence
 from pipeline.governance.text import visible
+from pipeline.model_card.charts import BarChart, Chart, IntervalChart, MatrixChart
 
 # What training did to the rows before it used them, in sentences, from the document `data_report.json`.
 
@@ -75,6 +77,8 @@ class Section:
     title: str
     sentences: tuple[str, ...] = ()
     table: Table | None = None
+    # The same as the table in a picture; stands before it.
+    chart: Chart | None = None
     # One sentence per part that the registry does not have.
     missing: tuple[str, ...] = ()
 
@@ -102,7 +106,7 @@ class Card:
 ALWAYS = frozenset({"changes_something", "slot_settled"})  # about the moment, not about the version
 SAMPLE = "generated sample data"  # how our pipeline names it
 FEW_ROWS = 30  # an accuracy on fewer rows says little
-MOST_COLUMNS = 20
+MOST_COLUMNS, MOST_CLASSES = 20, 12
 
 
 def describe(service: GovernanceService, model: str, version: int) -> Card:
@@ -145,6 +149,11 @@ def one_line(value: object) -> str:
     return visible(" ".join(str(value).split()))
 
 
+def paragraphs(text: object) -> list[str]:
+    """The lines of a text that somebody wrote, whole; none of nothing."""
+    return [one_line(line) for line in str(text or "").splitlines() if line.strip()]
+
+
 def _version(evidence: Evidence) -> Section:
     names = ("stage", "aliases", "status", "created_at", "registered_by", "run_id", "flavors")
     rows = [(name.replace("_", " "), one_line(evidence.content[name])) for name in names]
@@ -155,7 +164,8 @@ def _version(evidence: Evidence) -> Section:
 def _intended_use(evidence: Evidence, record: ModelRecord) -> Section:
     stated = evidence.content["tags"].get("intended_use") or record.tags.get("intended_use")
     schema = evidence.feature_schema
-    uses = [one_line(text) for text in (stated, record.description, evidence.content["description"])]
+    texts = (stated, record.description, evidence.content["description"])
+    uses = [part for text in texts for part in paragraphs(text)]
     if schema.target:
         named = "" if schema.classes is None else f", one of {one_line(schema.classes)}"
         uses.append(f"Predicts {one_line(schema.target.get('name'))}{named}.")
@@ -174,7 +184,7 @@ def _data(evidence: Evidence) -> Section:
     }
     rows = [(one_line(name).replace("_", " "), one_line(value)) for name, value in facts.items() if value is not None]
     missing = () if lineage.data else ("Which data the version was trained on is not recorded.",)
-    return Section("Data", tuple(sentences(evidence.data_report)), _table(("", "Value"), rows), missing)
+    return Section("Data", tuple(sentences(evidence.data_report)), _table(("", "Value"), rows), missing=missing)
 
 
 def _metrics(evidence: Evidence) -> Section:
@@ -187,7 +197,17 @@ def _metrics(evidence: Evidence) -> Section:
     confidence = evidence.evaluation.confidence
     interval = "interval" if confidence is None else f"{confidence:.0%} interval"
     heads = ("Metric", "Value", f"Low ({interval})", "High", "n")
-    return Section("Metrics", sentences, _numbers(heads, rows), missing)
+    return Section("Metrics", sentences, _numbers(heads, rows), _intervals(evidence), missing)
+
+
+def _intervals(evidence: Evidence) -> IntervalChart | None:
+    """Of the metrics between 0 and 1 that have one; losses have a scale of their own."""
+    rows = tuple(
+        (one_line(each.name), each.value, each.low, each.high)
+        for each in evidence.metrics()
+        if each.low is not None and each.high is not None and is_share(each.name) and 0 <= each.low <= each.high <= 1
+    )
+    return IntervalChart(rows) if rows else None
 
 
 def _classes(evidence: Evidence) -> Section:
@@ -196,40 +216,57 @@ def _classes(evidence: Evidence) -> Section:
         for each in evidence.evaluation.per_class
     ]
     heads = ("Class", "Recall", "Low", "High", "Precision", "F1", "n")
-    return Section("Per class", table=_numbers(heads, rows), missing=() if rows else ("No metrics per class.",))
+    missing = () if rows else ("No metrics per class.",)
+    found = evidence.evaluation.confusion
+    chart = MatrixChart(tuple(map(one_line, found.classes)), found.counts) if found and _drawable(found) else None
+    return Section("Per class", table=_numbers(heads, rows), chart=chart, missing=missing)
+
+
+def _drawable(found: ConfusionMatrix) -> bool:
+    """Whether a page has room for it."""
+    return 0 < len(found.classes) <= MOST_CLASSES and all(count >= 0 for line in found.counts for count in line)
 
 
 def _slices(evidence: Evidence) -> Section:
-    rows = [(_slice(each), each.accuracy, each.low, each.high, each.n) for each in evidence.evaluation.slices]
+    rows = [(_slice(evidence, each), each.accuracy, each.low, each.high, each.n) for each in evidence.evaluation.slices]
     heads = ("Slice", "Accuracy", "Low", "High", "n")
     return Section("Slices", table=_numbers(heads, rows), missing=() if rows else ("No accuracy per slice.",))
 
 
-def _slice(found: SliceMetrics) -> str:
-    return f"{one_line(found.column)} = {one_line(found.value)}"
+def _slice(evidence: Evidence, found: SliceMetrics) -> str:
+    return f"{_called(evidence, found.column)} = {one_line(found.value)}"
+
+
+def _called(evidence: Evidence, column: Json) -> str:
+    """What people call a column, its own name behind."""
+    name, label = one_line(column), evidence.feature_schema.labels.get(str(column))
+    return f"{one_line(label)} ({name})" if label else name
 
 
 def _explanation(evidence: Evidence) -> Section:
     summary = evidence.explanation
     if not summary.importance:
         return Section("Explanation", missing=("No explanation summary.",))
-    measured = f"Mean |contribution| of each column on the scale {one_line(summary.scale)}; {one_line(summary.method)}"
+    measured = f"Mean absolute effect of each column on the {one_line(summary.scale)}; {one_line(summary.method)}"
     sentences = [f"{measured}, {one_line(summary.n) or 'an unknown number of'} rows."]
     if summary.adds_up is not None:
-        sums = "add up" if summary.adds_up else "do not add up"
+        sums = "account for" if summary.adds_up else "do not account for"
         allowed = f"off by {summary.sum_error:.1e}, allowed {summary.tolerance:.0e}"
-        sentences.append(f"The contributions {sums} to the model's output: {allowed}.")
-    heads = ("Column", "Mean |contribution|")
-    return Section("Explanation", tuple(sentences), _numbers(heads, summary.importance[:MOST_COLUMNS]))
+        sentences.append(f"The effects {sums} the whole of each prediction: {allowed}.")
+    rows = [(_called(evidence, column), amount) for column, amount in summary.importance[:MOST_COLUMNS]]
+    bars = tuple((name, abs(amount)) for name, amount in rows if amount is not None)
+    chart = BarChart(bars, one_line(summary.scale)) if bars else None
+    return Section("Explanation", tuple(sentences), _numbers(("Column", "Mean effect"), rows), chart)
 
 
 def _limits(evidence: Evidence) -> Section:
     stated = evidence.content["tags"].get("limitations")
-    limits = [one_line(stated)] if stated else []
+    limits = paragraphs(stated)
     if evidence.lineage.data.get("source") == SAMPLE:
         limits.append("Trained and evaluated on generated sample data.")
     if few := [each for each in evidence.evaluation.slices if (each.n or 0) < FEW_ROWS]:
-        limits.append(f"Fewer than {FEW_ROWS} evaluation rows, too few to judge: {', '.join(map(_slice, few))}.")
+        named = ", ".join(_slice(evidence, each) for each in few)
+        limits.append(f"Fewer than {FEW_ROWS} evaluation rows, too few to judge: {named}.")
     if recalls := [(each.recall, each) for each in evidence.evaluation.per_class if each.recall is not None]:
         lowest, worst = min(recalls, key=lambda pair: pair[0])
         limits.append(f"Lowest recall: {one_line(worst.name)}, {lowest:.4f} (n = {one_line(worst.n)}).")
@@ -276,7 +313,7 @@ def _files(evidence: Evidence) -> Section:
     rows = [(one_line(each["path"]), f"{each['size']:,}", each["sha256"]) for each in evidence.content["files"]]
     sentences = (f"Digest of all files: {evidence.file_digest}",) if evidence.file_digest else ()
     missing = () if rows else ("The files cannot be read.",)
-    return Section("Files", sentences, _table(("File", "Bytes", "sha256"), rows), missing)
+    return Section("Files", sentences, _table(("File", "Bytes", "sha256"), rows), missing=missing)
 
 
 def _gaps(evidence: Evidence) -> Section:

@@ -7,6 +7,7 @@ text passes through the one function that escapes it. A template engine escapes 
 import html
 import re
 
+from pipeline.model_card.charts import to_svg
 from pipeline.model_card.content import Card, Section, Table
 
 # A backslash makes punctuation plain text (CommonMark 0.31, section 2.4). Points, signs, colons and brackets only where
@@ -20,10 +21,24 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 div { overflow-x: auto; }
 table { border-collapse: collapse; } th, td { text-align: left; padding: .2rem .9rem .2rem 0; vertical-align: top; }
-th { font-weight: 600; border-bottom: 1px solid; } td { overflow-wrap: anywhere; }
+th { font-weight: 600; border-bottom: 1px solid; } td.long { overflow-wrap: anywhere; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-p, li, h1 { overflow-wrap: anywhere; } li { opacity: .75; }
+p, li, h1 { overflow-wrap: break-word; } li { opacity: .75; }
+svg { display: block; width: 100%; max-width: 45rem; margin: .6rem 0 1rem; font-size: 12px; }
+text { fill: currentColor; } text.end { text-anchor: end; } text.middle { text-anchor: middle; }
+text.strong { fill: #fff; } .mark { fill: #1D4ED8; stroke: #1D4ED8; } rect.mark { stroke: none; }
+.cell { stroke: #8884; stroke-width: 1; }
+@media (prefers-color-scheme: dark) { .mark { fill: #60A5FA; stroke: #60A5FA; } text.strong { fill: #000; } }
+@page { margin: 16mm 14mm; }
+@media print {
+  :root { color-scheme: light; } body { font-size: 10pt; max-width: none; margin: 0; padding: 0; }
+  h2 { margin-top: 1.2rem; break-after: avoid; } div { overflow: visible; } thead { display: table-header-group; }
+  svg, tr, li { break-inside: avoid; } th, td { padding-right: .6rem; } li { opacity: 1; }
+  .mark { fill: #1D4ED8; stroke: #1D4ED8; } text.strong { fill: #fff; }
+}
 """
+LONG_WORD = re.compile(r"[^\s_/]{34,}")  # a digest: it may break anywhere, since nobody reads it as a word
+SEAMS = re.compile(r"([_/])(?=\w)")  # where a name may break
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 MISSING = "Missing:"
 
@@ -68,18 +83,23 @@ def _html_section(section: Section) -> str:
     table = [_html_table(section.table)] if section.table else []
     items = "".join(f"<li>{MISSING} {html.escape(sentence)}</li>" for sentence in section.missing)
     missing = [f"<ul>{items}</ul>"] if items else []
-    return "\n".join([f"<h2>{html.escape(section.title)}</h2>", *sentences, *table, *missing])
+    chart = [to_svg(section.chart)] if section.chart else []
+    return "\n".join([f"<h2>{html.escape(section.title)}</h2>", *sentences, *chart, *table, *missing])
 
 
 def _html_table(table: Table) -> str:
     kinds = [' class="number"' if numeric else "" for numeric in _numeric(table)]
     heads = "".join(f"<th{kind}>{html.escape(head)}</th>" for kind, head in zip(kinds, table.heads, strict=True))
-    lines = [
-        "".join(f"<td{kind}>{html.escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
-        for row in table.rows
-    ]
+    lines = ["".join(_cell(*pair) for pair in zip(kinds, row, strict=True)) for row in table.rows]
     rows = "\n".join(f"<tr>{cells}</tr>" for cells in lines)
     return f"<div><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>"
+
+
+def _cell(kind: str, text: str) -> str:
+    """Names break at their seams, digests anywhere, words never."""
+    kind = kind or (' class="long"' if LONG_WORD.search(text) else "")
+    shown = SEAMS.sub(r"\1<wbr>", html.escape(text))
+    return f"<td{kind}>{shown}</td>"
 
 
 def _numeric(table: Table) -> list[bool]:

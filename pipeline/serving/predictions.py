@@ -37,9 +37,9 @@ class Target:
     """A version made ready to be asked, with its state and columns as they were then: to be used within seconds."""
 
     resolved: Resolved
-    record: VersionRecord
-    evidence: Evidence
-    state: TrustState
+    record: VersionRecord  # the registry's record of it
+    evidence: Evidence  # what is known of it
+    state: TrustState  # whether it may be used
     schema: InputSchema | None  # None where nothing says which columns it takes
     classes: tuple[str, ...] = ()  # empty for a model that predicts a number
     probabilities: bool = False  # whether it gives a probability per class
@@ -59,7 +59,7 @@ class Target:
     def notes(self) -> tuple[str, ...]:
         """What everybody who sees a prediction of it should know."""
         notes = [f"{self.label}: {self.state.reason}"] if self.state.state in {Trust.IN_REVIEW, Trust.OUTSIDE} else []
-        if self.state.foreign:
+        if self.state.mlflow_flavor:
             notes.append(f"{self.label}: was loaded by MLflow, because serving.trust is producers")
         return tuple(notes)
 
@@ -80,8 +80,8 @@ class Predictions:
     model: str
     version: int
     digest: str  # of the files that were loaded
-    state: TrustState
-    classes: tuple[str, ...]
+    state: TrustState  # its trust when it was asked
+    classes: tuple[str, ...]  # in the order of the probabilities
     rows: tuple[Prediction, ...]  # in the order of the rows
     notes: tuple[str, ...] = ()  # about the version, not about a row
 
@@ -155,7 +155,7 @@ class Explanations:
 class Opinion:
     """A second opinion about one row and class, see explanation.surrogate.SecondOpinion."""
 
-    weights: Mapping[str, float]
-    r2: float
-    scale: str
+    weights: Mapping[str, float]  # by column
+    r2: float  # see SecondOpinion
+    scale: str  # see SecondOpinion
     agreement: float  # the share of its five largest columns that are also among SHAP's

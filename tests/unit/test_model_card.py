@@ -1,5 +1,6 @@
 """The model card of a version: what it says, and that nothing from the registry is read as markup."""
 
+import re
 from html.parser import HTMLParser
 from typing import Any
 
@@ -9,6 +10,7 @@ from markdown_it import MarkdownIt
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import Stage
 from pipeline.model_card import Card, Section, Table, describe, to_html, to_markdown
+from pipeline.model_card.charts import BarChart, IntervalChart
 from support.desks import GRACE, MODEL, REASON, build_desk, good_documents, registered_again, small_registry
 from support.in_memory import InMemoryRegistry
 
@@ -38,6 +40,12 @@ HOSTILE = [
     "</td></table><h1>x",
     "---",
 ]
+
+
+SHARE = {"value": 0.9, "low": 0.8, "high": 0.95}
+SHAPES = {"svg", "text", "line", "rect", "circle"}
+DRAWN = {"viewbox", "role", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height", "transform",
+         "fill-opacity"}  # fmt: skip
 
 
 def full_desk() -> Any:
@@ -70,7 +78,7 @@ def test_says_what_a_reader_needs() -> None:
     assert section(card, "Per class").table.rows[0][:2] == ("Normal_Weight", "0.8000")
     assert section(card, "Slices").table.rows == (("SMOKE = yes", "0.5000", "0.2000", "0.8000", "12"),)
     assert section(card, "Explanation").table.rows == (("Weight", "0.2500"),)
-    assert "add up" in section(card, "Explanation").sentences[1]
+    assert "account for" in section(card, "Explanation").sentences[1]
     assert section(card, "Limits").sentences == (
         "Adults only.",
         "Trained and evaluated on generated sample data.",
@@ -163,7 +171,10 @@ def test_a_version_that_is_not_there() -> None:
 
 def card_with(text: str) -> Card:
     registry = small_registry(versions=0)
-    documents = {"evaluation": {"per_class": [{"class": text, "recall": 0.5}]}, "lineage": {"data": {text: text}}}
+    evaluation = {"per_class": [{"class": text, "recall": 0.5}], "metrics": {"accuracy": SHARE, text: SHARE},
+                  "confusion": {"classes": [text, "b"], "matrix": [[3, 1], [0, 4]]}}  # fmt: skip
+    explanation = {"importance": [{"column": text, "mean_abs": 0.2}], "scale": text}
+    documents = {"evaluation": evaluation, "lineage": {"data": {text: text}}, "explanation": explanation}
     registry.add_version(MODEL, tags={"intended_use": text}, documents=documents, files={"MLmodel": b"x"})
     return describe(build_desk(registry), MODEL, 1)
 
@@ -192,10 +203,10 @@ def test_text_of_the_registry_is_text_in_html(text: str) -> None:
     page.feed(to_html(card_with(text)))
 
     assert page.tags <= {"html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "ul", "li", "div", "table",
-                         "thead", "tbody", "tr", "th", "td"}  # fmt: skip
-    assert page.attributes <= {"lang", "charset", "http-equiv", "content", "name", "class"}
+                         "thead", "tbody", "tr", "th", "td", "wbr", *SHAPES}  # fmt: skip
+    assert page.attributes <= {"lang", "charset", "http-equiv", "content", "name", "class", *DRAWN}
     if text.isprintable():
-        assert text in page.text
+        assert text in "".join(page.text)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -203,7 +214,7 @@ def test_text_of_the_registry_is_text_in_markdown(text: str) -> None:
     """Rendered by a real parser with tables, strike-through and bare links on, it is the same text."""
     parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
     tokens = parser.parse(to_markdown(card_with(text)))
-    plain = parser.parse(to_markdown(card_with("words")))
+    plain = parser.parse(to_markdown(card_with("words\nwords" if "\n" in text else "words")))
     inline = [token for outer in tokens for token in outer.children or []]
 
     assert [token.type for token in tokens] == [token.type for token in plain]
@@ -227,6 +238,38 @@ def test_html_is_self_contained() -> None:
 
     assert "default-src 'none'" in page
     assert all(word not in page for word in ("http://", "https://", "src=", "href=", "url(", "@import", "<script"))
+
+
+def test_charts_show_what_the_tables_say() -> None:
+    """Intervals, the confusion matrix and the importance, as pictures inside the one file."""
+    desk = full_desk()
+    card = describe(desk, MODEL, 1)
+    page = to_html(card_with("Weight"))
+
+    assert section(card, "Metrics").chart == IntervalChart((("accuracy", 0.93, 0.91, 0.95),))
+    assert section(card, "Explanation").chart == BarChart((("Weight", 0.25),), "probability")
+    assert section(card, "Per class").chart is None
+    assert page.count("<svg ") == 3
+    assert 'fill-opacity="0.750"' in page
+
+
+def test_what_people_wrote_is_whole_and_words_do_not_break() -> None:
+    """Each paragraph of the use and the limits; a name may break at its seams only, a digest anywhere."""
+    registry = small_registry(versions=0)
+    words = "Only for adults. " * 200
+    columns = {"family_history": {"type": "category", "description": "Overweight in the family"}}
+    slices = [{"column": "family_history", "value": "yes", "n": 40, "accuracy": 0.9}]
+    documents = {"feature_schema": {"columns": columns}, "evaluation": {"slices": slices}}
+    tags = {"intended_use": f"First.\n\n{words}", "limitations": words}
+    registry.add_version(MODEL, documents=documents, tags=tags, files={"MLmodel": b"x"})
+    card = describe(build_desk(registry), MODEL, 1)
+    page = to_html(card)
+
+    assert section(card, "Intended use").sentences[:2] == ("First.", words.strip())
+    assert section(card, "Limits").sentences[0] == words.strip()
+    assert "<td>Overweight in the family (family_<wbr>history) = yes</td>" in page
+    assert re.search(r'<td class="long">[0-9a-f]{64}</td>', page)
+    assert "anywhere" not in page.replace("td.long { overflow-wrap: anywhere; }", "")
 
 
 def test_numbers_stand_right() -> None:

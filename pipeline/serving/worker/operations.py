@@ -72,7 +72,7 @@ def describe(cached: CachedModel) -> Frame:
     known = [] if classes is None else [str(each) for each in np.ravel(classes)]
     return {
         "model_type": cached.loaded.model_type,
-        "foreign": cached.foreign,
+        "mlflow_flavor": cached.mlflow_flavor,
         "classes": known or (list(found.classes) if found else []),
         "probabilities": hasattr(model, "predict_proba") or bool(found and found.probabilities is not None),
         "names": list(found.names) if found else [],
@@ -260,8 +260,11 @@ def _background(cached: CachedModel, frame: pd.DataFrame) -> pd.DataFrame:
     none.
     """
     try:
-        stored = _stored_background(cached.loaded)
-        found = pd.DataFrame(input_example(cached.loaded)) if stored is None else stored
+        if _has_background(loaded := cached.loaded):
+            content = (loaded.folder / BACKGROUND).read_bytes()
+            found = first_rows(content, MOST_BACKGROUND_ROWS, limits=BACKGROUND_LIMITS)
+        else:
+            found = pd.DataFrame(input_example(loaded))
         found.columns = [str(name) for name in found.columns]
         # An optional column may be absent there; a number is a name of its own.
         columns = {name: found[str(name)] if str(name) in found else pd.Series(index=found.index) for name in frame}
@@ -283,9 +286,3 @@ def _substitute(loaded: LoadedModel) -> str:
 
 def _has_background(loaded: LoadedModel) -> bool:
     return BACKGROUND in loaded.names and whole(loaded, BACKGROUND).stat().st_size <= MOST_BACKGROUND_BYTES
-
-
-def _stored_background(loaded: LoadedModel) -> pd.DataFrame | None:
-    if not _has_background(loaded):
-        return None
-    return first_rows((loaded.folder / BACKGROUND).read_bytes(), MOST_BACKGROUND_ROWS, limits=BACKGROUND_LIMITS)

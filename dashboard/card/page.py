@@ -1,0 +1,78 @@
+"""The model card of a version as a page that prints well: what it is for, its data, figures, limits and decisions."""
+
+import re
+from functools import partial
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from dashboard import pages, session
+from dashboard.components import charts, explanation_charts, picker, words
+from pipeline import model_card
+from pipeline.governance.evidence import Metric
+from pipeline.governance.text import visible
+from pipeline.model_card import Card, Section, Table
+from pipeline.model_card.charts import Chart, IntervalChart, MatrixChart
+
+FORMS = (("HTML", "html", "text/html", model_card.to_html), ("Markdown", "md", "text/markdown", model_card.to_markdown))
+DIGEST = re.compile(r"\b([0-9a-f]{16})([0-9a-f]{16})([0-9a-f]{16})([0-9a-f]{16})\b")
+IN_GROUPS = r"\1 \2 \3 \4"  # so that it wraps
+
+
+def card_page() -> None:
+    picked = picker.picked_version()
+    if picked is None:
+        st.title("Model card", anchor=False)
+        st.info("There is no version yet. The overview says how to fill the registry.")
+        pages.link_overview()
+        return
+    st.set_page_config(initial_sidebar_state="collapsed")  # an open one would be printed
+    card = session.card(*picked)
+    header(card, *picked)
+    for section in card.sections:
+        draw(section)
+
+
+def header(card: Card, model: str, version: int) -> None:
+    """The links stand first: on paper the logo lies over the beginning of the first line."""
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right"):
+        pages.link_review("Review", model, version)
+        for name, ending, mime, write in FORMS:
+            st.download_button(
+                name, partial(write, card), f"version-{version}-card.{ending}", mime, icon=":material/download:",
+                on_click="ignore", help="The whole card as one file. The browser can also print this page",
+            )  # fmt: skip
+    st.title(f"Model card of {words.label(model)}, version {version}", anchor=False)
+
+
+def draw(section: Section) -> None:
+    st.subheader(section.title, anchor=False)
+    if section.sentences:
+        st.text("\n".join(map(visible, section.sentences)))
+    if section.chart:
+        st.plotly_chart(figure(section.chart), config=charts.PLAIN, alt=f"{section.title}, the table below as a chart")
+    if section.table:
+        table(section.table, section.title)
+    if section.missing:
+        st.text("\n".join(f"Missing: {visible(each)}" for each in section.missing))
+
+
+def table(found: Table, title: str) -> None:
+    """As text that wraps, not as cells that scroll: what does not fit would be cut on paper."""
+    rows = [[words.passage(DIGEST.sub(IN_GROUPS, cell)) for cell in row] for row in found.rows]
+    heads = [head or " " for head in found.heads]
+    st.table(pd.DataFrame(rows, columns=heads).set_index(heads[0]), border="horizontal", alt=title)
+
+
+def figure(chart: Chart) -> go.Figure:
+    """The chart in the colours of the page."""
+    if isinstance(chart, IntervalChart):
+        metrics = [Metric(name, value, low, high) for name, value, low, high in chart.rows]
+        return charts.metric_intervals(metrics, [], ("", ""))
+    if isinstance(chart, MatrixChart):
+        return charts.confusion(chart.classes, chart.counts, dark=st.context.theme.type == "dark")
+    return explanation_charts.importance({"": dict(chart.rows)}, chart.unit)
+
+
+card_page()
