@@ -338,6 +338,18 @@ def explained(model: str, version: int, digest: str, *, row: tuple[tuple[str, Va
     return scorer().explain(_of_digest(model, version, digest), [dict(row)])
 
 
+RowPairs = tuple[tuple[tuple[str, Value], ...], ...]  # rows as pairs of column and value
+
+
+@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=50, show_spinner=False)
+def explained_alike(
+    model: str, sides: tuple[tuple[int, str], tuple[int, str]], *, rows: tuple[RowPairs, RowPairs]
+) -> list[Explanations]:
+    """The same rows by two versions, each with its digest and in its own columns; see Scorer.explain_alike."""
+    targets = [_of_digest(model, version, digest) for version, digest in sides]
+    return scorer().explain_alike(targets, [[dict(row) for row in own] for own in rows])
+
+
 @st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)
 def opinion(model: str, version: int, digest: str, *, row: tuple[tuple[str, Value], ...], class_name: str) -> Opinion:
     """A local linear model of a row and a class, see Scorer.second_opinion."""

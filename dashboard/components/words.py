@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from pipeline.explanation.wording import called
 from pipeline.governance.decide import Outcome
 from pipeline.governance.evidence import Metric
 from pipeline.governance.gates import GateResult
@@ -28,7 +29,7 @@ FAILED = {Mode.PREVENT: BLOCKS, Mode.WARN: WARNS, Mode.ALLOW: NOTED}
 TOLD_IN_SECONDS = 90  # above it, a duration is told in minutes
 KILO = 1024
 NO_STAGE = "no stage"
-LONGEST_NAME = 60
+LONGEST_NAME, LONGEST_COLUMN = 60, 90
 SMALLEST = 0.00005  # what is shown as 0.0001
 MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds
 
@@ -111,9 +112,8 @@ def name(text: str) -> str:
 
 
 def column(name_of: str, labels: Mapping[str, str]) -> str:
-    """A column in a sentence or a cell: what people call it, its own name behind. labels: see FeatureSchema."""
-    known = labels.get(name_of)
-    return name(name_of) if not known else f"{name(known)} ({name(name_of)})"
+    """A column in a field or a cell: what people call it, its own name behind. labels: see FeatureSchema."""
+    return visible(called(name_of, labels), most=LONGEST_COLUMN)
 
 
 def slice_of(parts: Iterable[tuple[str, str]], labels: Mapping[str, str]) -> str:
