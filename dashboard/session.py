@@ -27,7 +27,6 @@ from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.paired import Flips
 from pipeline.governance.policy import Actor, Established
 from pipeline.governance.ports import ModelRecord, PendingDecision
-from pipeline.governance.record import HistoryPage
 from pipeline.governance.review import Review
 from pipeline.governance.service import GovernanceService
 from pipeline.governance.trend import Trend, TrendRecord
@@ -162,18 +161,6 @@ def card(model: str, version: int) -> model_card.Card:
 @fresh()
 def rollback_move(model: str) -> Move:
     return desk().rollback_move(model)
-
-
-@fresh(most=20)
-def history_page(
-    model: str | None, *, before: int | None, only: frozenset[str] | None, without: frozenset[str]
-) -> HistoryPage:
-    return desk().history_page(model, before=before, only=only, without=without)
-
-
-@fresh(most=20)
-def given_out_again(model: str | None) -> tuple[str, ...]:
-    return tuple(desk().given_out_again(model))
 
 
 @fresh()
@@ -318,6 +305,18 @@ def stored_explanation(model: str, version: int) -> Explanation:
 @st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)
 def explained(model: str, version: int, digest: str, *, row: tuple[tuple[str, Value], ...]) -> Explanations:
     return scorer().explain(_of_digest(model, version, digest), [dict(row)])
+
+
+RowPairs = tuple[tuple[tuple[str, Value], ...], ...]  # rows as pairs of column and value
+
+
+@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=50, show_spinner=False)
+def explained_alike(
+    model: str, sides: tuple[tuple[int, str], tuple[int, str]], *, rows: tuple[RowPairs, RowPairs]
+) -> list[Explanations]:
+    """The same rows by two versions, each with its digest and in its own columns; see Scorer.explain_alike."""
+    targets = [_of_digest(model, version, digest) for version, digest in sides]
+    return scorer().explain_alike(targets, [[dict(row) for row in own] for own in rows])
 
 
 @st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)

@@ -151,6 +151,14 @@ def times(*names: str) -> dict[str, Any]:
     }
 
 
+def times_to_the_second(*names: str) -> dict[str, Any]:
+    """As `times`, for events, of which several may be in one minute."""
+    return {
+        name: st.column_config.DatetimeColumn(f"{name} (UTC)", format="YYYY-MM-DD HH:mm:ss", width=145)
+        for name in names
+    }
+
+
 def metric(found: Metric, *, border: bool = False) -> None:
     """A metric with its interval and sample size, without which it is never shown."""
     st.metric(
@@ -215,15 +223,20 @@ def changed_outside(model: str) -> None:
 
 def out_of_band(model: str, differences: Sequence[OutOfBandChange]) -> None:
     """A box that says what was changed outside of this desk, with a link to where that ends. The champion is red."""
+    with st.container(border=True, gap="small"):
+        changed_sentences(differences, model)
+        pages.link_history("See what moved, accept or undo it", model)
+
+
+def changed_sentences(differences: Sequence[OutOfBandChange], model: str | None = None) -> None:
+    """What was changed outside of the desk, the champion first and in red. model: named where a page has several."""
     found = sorted(differences, key=lambda each: not each.of_champion)
     more = len(found) - MOST_CHANGES
     lines = [each.plain for each in found[:MOST_CHANGES]] + ([f"And {more:,} more changes."] if more > 0 else [])
     colour: Colour = "red" if found and found[0].of_champion else "orange"
-    with st.container(border=True, gap="small"):
-        title = f"Changed outside of this desk: {words.label(model)}"
-        st.badge(title, icon=":material/gpp_maybe:", color=colour, help=OUT_OF_BAND)
-        st.text("\n".join(lines))
-        pages.link_history("See what moved, accept or undo it", model)
+    title = "Changed outside of this desk" + (f": {words.label(model)}" if model else "")
+    st.badge(title, icon=":material/gpp_maybe:", color=colour, help=OUT_OF_BAND)
+    st.text("\n".join(lines))
 
 
 def writes_notice() -> bool:

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from pipeline.explanation.wording import called
 from pipeline.governance.decide import Outcome
 from pipeline.governance.evidence import Metric
 from pipeline.governance.gates import GateResult
-from pipeline.governance.ledger import SlotChange
 from pipeline.governance.lifecycle import Change, Move, MoveKind, Stage
 from pipeline.governance.policy import Mode
 from pipeline.governance.ports import MetricDifference
@@ -29,7 +29,7 @@ FAILED = {Mode.PREVENT: BLOCKS, Mode.WARN: WARNS, Mode.ALLOW: NOTED}
 TOLD_IN_SECONDS = 90  # above it, a duration is told in minutes
 KILO = 1024
 NO_STAGE = "no stage"
-LONGEST_NAME = 60
+LONGEST_NAME, LONGEST_COLUMN = 60, 90
 SMALLEST = 0.00005  # what is shown as 0.0001
 MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds
 
@@ -112,9 +112,8 @@ def name(text: str) -> str:
 
 
 def column(name_of: str, labels: Mapping[str, str]) -> str:
-    """A column in a sentence or a cell: what people call it, its own name behind. labels: see FeatureSchema."""
-    known = labels.get(name_of)
-    return name(name_of) if not known else f"{name(known)} ({name(name_of)})"
+    """A column in a field or a cell: what people call it, its own name behind. labels: see FeatureSchema."""
+    return visible(called(name_of, labels), most=LONGEST_COLUMN)
 
 
 def slice_of(parts: Iterable[tuple[str, str]], labels: Mapping[str, str]) -> str:
@@ -172,6 +171,8 @@ def action(move: Move) -> str:
         return "Remove alias"
     if move.kind is MoveKind.ROLLBACK:
         return f"Roll back to version {move.version}"
+    if move.kind is MoveKind.NONE:
+        return f"Take version {move.version} out of its stage"
     return f"Move version {move.version} to {move.target}"
 
 
@@ -180,12 +181,12 @@ def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def changes(planned: Iterable[Change | SlotChange]) -> str:
+def changes(planned: Iterable[Change]) -> str:
     """What a move changes, with one line per alias or stage."""
-    return "\n".join(f"•  {_change(each)}" for each in planned if each.expected != each.to)
+    return "\n".join(f"•  {_change(each)}" for each in planned if each.moves)
 
 
-def _change(change: Change | SlotChange) -> str:
+def _change(change: Change) -> str:
     slot = visible(change.slot.name)
     if change.slot.kind == "stage":
         before, after = (NO_STAGE if each == Stage.NONE else each for each in (change.expected, change.to))

@@ -93,19 +93,21 @@ def what_if(row: CheckedRow, target: Target) -> None:
         return
     most_important = [name for name in importance(target.evidence) if name in movable]
     names = list(dict.fromkeys([*most_important, *movable]))
-    name = st.selectbox("Column to move", names, key="column", bind="query-params", format_func=words.name, width=320)
+    called = partial(words.column, labels=target.evidence.feature_schema.labels)
+    name = st.selectbox("Column to move", names, key="column", bind="query-params", format_func=called, width=320)
     column, value = movable[name], row.values[name]
     over = curve_points(column, value)
     rows = [check_row({**row.values, name: each}, schema) for each in over]
     valid = [(each, checked) for each, checked in zip(over, rows, strict=True) if not checked.problems]
     predictions = session.scorer().predict_checked(target, [checked for _, checked in valid]).rows
-    axes = (f"{name} ({column.unit})" if column.unit else name, "Probability" if target.probabilities else "Output")
+    head = called(name) + (f", {column.unit}" if column.unit else "")
+    axes = (head, "Probability" if target.probabilities else "Output")
     figure = explanation_charts.curves(_curves(predictions, target), [each for each, _ in valid], axes, at=value)
     st.plotly_chart(figure, config=charts.PLAIN, alt="What the version says while one column moves")
     own = "missing" if value is None else f"{in_words(value)}{unit(column)}"
     met = dict.fromkeys(visible(str(each.value), most=60) for each in predictions)
     classes_met = f" Over this range the version predicts {', '.join(met)}." if target.classes else ""
-    st.text(f"{visible(name)} is {own} in the row.{classes_met}")
+    st.text(f"{called(name)} is {own} in the row.{classes_met}")
     st.caption("All other columns stay as they are: not every such row needs to exist.")
 
 
@@ -146,7 +148,8 @@ def _search(row: CheckedRow, target: Target, may_change: list[str]) -> None:
         st.text("No change of up to three of these columns was found that gives it.")
     else:
         _counterfactual(found, row, target)
-    st.caption(f"May change, by the policy: {', '.join(map(words.label, may_change))}. All others stay as they are.")
+    named = [words.column(each, target.evidence.feature_schema.labels) for each in may_change]
+    st.text(f"May change, by the policy: {', '.join(named)}. All others stay as they are.")
 
 
 def _counterfactual(found: Counterfactual, row: CheckedRow, target: Target) -> None:
@@ -155,10 +158,10 @@ def _counterfactual(found: Counterfactual, row: CheckedRow, target: Target) -> N
         known = "" if probability is None else f", probability {probability:.3f}"
         st.text(f"Gives {in_words(found.prediction.value)}{known}")
         st.badge("Confirmed by the version", icon=":material/check_circle:", color="green")
-    changes = []
+    changes, labels = [], target.evidence.feature_schema.labels
     for name, value in found.values.items():
         column = target.schema.column(name) if target.schema else None
-        changes.append([visible(name), _with_unit(row.values[name], column), _with_unit(value, column)])
+        changes.append([words.column(name, labels), _with_unit(row.values[name], column), _with_unit(value, column)])
     frame = pd.DataFrame(changes, columns=["Column", "Now", "Then"])
     st.dataframe(frame, hide_index=True, width=480, key="smallest_change")
 

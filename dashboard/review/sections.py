@@ -78,7 +78,8 @@ def explanation(evidence: Evidence) -> None:
         return
     explained_by(summary)
     ordered = {name: shares[name] for name in classes_of(list(shares), evidence)}
-    figure = explanation_charts.importance(ordered, visible(str(summary.scale), most=40))
+    scale, labels = visible(str(summary.scale), most=40), evidence.feature_schema.labels
+    figure = explanation_charts.importance(ordered, scale, labels)
     st.plotly_chart(figure, config=charts.PLAIN, alt="Mean absolute effect of each column")
     pages.link_explain("Explain", evidence.model, evidence.version)
 

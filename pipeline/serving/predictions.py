@@ -133,12 +133,27 @@ class Explanations:
     documents: tuple[Mapping[str, Any], ...]  # one per row, as the command `explain` prints it
     rows: tuple[Row, ...]  # the values that were explained
     units: Mapping[str, str]  # of the columns, by name
+    labels: Mapping[str, str]  # what people call the columns whose name does not say it
     sampled: bool  # see explanation.result.Explanation, as for the next three
     tolerance: float
     adds_up: bool
     fallback: str
     background: str = ""  # a sentence where other rows than the version's own background stood for "nothing known"
     notes: tuple[str, ...] = ()  # about the version, not about a row
+
+    @property
+    def scale(self) -> str:
+        return str(self.documents[0]["scale"])
+
+    def comparable_with(self, other: "Explanations") -> bool:
+        """Whether the two have a difference: on the same scale, no log-odds, and by the same method.
+
+        Log-odds say little about what a person sees, and exact and sampled values answer different questions about
+        columns that go together.
+        """
+        if self.scale != other.scale or self.scale == "log-odds" or self.sampled != other.sampled:
+            return False
+        return self.sampled or self.documents[0]["method"] == other.documents[0]["method"]
 
     def top_class(self, position: int = 0) -> str:
         """The class with the largest output."""
@@ -148,7 +163,8 @@ class Explanations:
     def sentences(self, position: int = 0, *, class_name: str | None = None, most: int = 5) -> list[str]:
         """The reasons in plain words, for the given class or the one with the largest output."""
         wanted = class_name or self.top_class(position)
-        return sentences(self.documents[position], self.rows[position], wanted, units=self.units, most=most)
+        document, row = self.documents[position], self.rows[position]
+        return sentences(document, row, wanted, units=self.units, labels=self.labels, most=most)
 
 
 @dataclass(frozen=True)

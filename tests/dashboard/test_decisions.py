@@ -5,7 +5,7 @@ from streamlit import config
 
 from dashboard import session
 from dashboard.components.signing import MOST_DRAFTS, DecisionDraft, ReasonDrafts, draft_name, reason_drafts, send
-from pipeline.governance.lifecycle import Stage, stage_move
+from pipeline.governance.lifecycle import MoveKind, Stage, stage_move
 from support.desks import GRACE, MODEL, REASON, KnownDifferences, build_desk, small_registry, worse
 from support.seen import badges, button, frame, links, texts
 
@@ -90,7 +90,7 @@ def test_a_typed_reason_is_kept_until_it_is_signed(desk, open_page, monkeypatch)
     monkeypatch.setenv("SIGNOFF_ACTOR", "grace")
     session.settings.clear()
 
-    name = draft_name(stage_move(MODEL, 2, Stage.PRODUCTION))
+    name = draft_name(MODEL, 2, MoveKind.PRODUCTION)
     assert reason_drafts().text(name) == "What I think of it so far"
     decide(again, PROMOTE)
     assert reason_drafts().text(name) == ""
@@ -308,8 +308,8 @@ def move_champion(desk, version):
 @pytest.mark.parametrize(
     ("label", "champion", "event"),
     [
-        ("Adopt what the registry holds", 3, "adopted"),
-        ("Revert to what the ledger says", 1, "reverted"),
+        ("Accept what is there now", 3, "adopted"),
+        ("Undo it, back to the record", 1, "reverted"),
     ],
 )
 def test_ends_an_out_of_band_change(desk, open_page, label, champion, event):
@@ -326,7 +326,7 @@ def test_ends_an_out_of_band_change(desk, open_page, label, champion, event):
     assert desk.differences(MODEL) == []
 
 
-@pytest.mark.parametrize("label", ["Adopt what the registry holds", "Revert to what the ledger says"])
+@pytest.mark.parametrize("label", ["Accept what is there now", "Undo it, back to the record"])
 def test_what_moved_after_the_form_was_drawn_is_not_signed(desk, open_page, label):
     """The form takes back what was on the screen; the reason stays, and a second click is about what is there now."""
     move_champion(desk, 3)
@@ -351,7 +351,7 @@ def test_ending_without_a_reason_is_refused(desk, open_page):
     desk.registry.set_alias(MODEL, "champion", 3)
     app = open_page(desk, "history", model=MODEL)
 
-    button(app, "Adopt what the registry holds").click().run()
+    button(app, "Accept what is there now").click().run()
 
     assert "10 to 2,000 characters are allowed" in texts(app)
     assert desk.differences(MODEL)
