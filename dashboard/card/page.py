@@ -61,7 +61,7 @@ def draw(section: Section) -> None:
 def table(found: Table, title: str) -> None:
     """As text that wraps, not as cells that scroll: what does not fit would be cut on paper."""
     rows = [[words.passage(DIGEST.sub(IN_GROUPS, cell)) for cell in row] for row in found.rows]
-    heads = [head or " " for head in found.heads]
+    heads = [head or "Fact" for head in found.heads]
     st.table(pd.DataFrame(rows, columns=heads).set_index(heads[0]), border="horizontal", alt=title)
 
 

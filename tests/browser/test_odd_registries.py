@@ -1,5 +1,6 @@
 """Registries as they are found: full of oddities, or not answering."""
 
+import re
 from pathlib import Path
 from urllib.parse import urlencode
 

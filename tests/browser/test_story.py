@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from support.real_server import NARROW, open_page, picture
 from support.small_desk import small_desk
 from support.soak import amount
-from support.story import MODEL, accept_warnings, fill, find_in_history, promote, select_row, verify
+from support.story import MODEL, accept_warnings, fill, review, select_row, tour, verify
 
 PAGES = {
     "overview": "/",
@@ -103,13 +103,12 @@ def test_a_refusal_is_said_at_the_form(tab):
     expect(reason).to_have_value("too short")
 
 
-def test_a_promotion_from_the_form_to_the_history(tab):
-    """A promotion with a reason is told, moves the champion, and is found in the history with its evidence."""
-    promote(tab, 2)
-    picture(tab, "promoted")
+def test_the_tour(filled, open_tab, tab):
+    """What docs/tour.md shows: the best version is promoted, its event is found, the new champion answers."""
+    tour(open_tab, filled)
 
-    find_in_history(tab)
-    picture(tab, "event")
+    review(tab, 4)
+    expect(tab.get_by_role("radio", name="Roll back")).to_be_visible()  # offered for the champion only
 
 
 def test_the_ledger_verifies(tab):

@@ -278,7 +278,7 @@ def test_rolls_back_from_the_champions_page(desk, open_page):
     desk.promote(MODEL, 2, Stage.PRODUCTION, reason=REASON, actor=GRACE, accept_warnings=True)
 
     app = review(open_page, desk, to="Roll back")
-    assert app.title[0].value.endswith("Version 2")  # the page stays about the champion
+    assert app.title[0].value.startswith("Version 2 of ")  # the page stays about the champion
     assert app.header[0].value == "Version 1, to which a rollback returns"
     assert tuple(frame(app, "Metric").columns[[1, 4]]) == ("Version 1", "Champion 2")
 

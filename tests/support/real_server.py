@@ -75,14 +75,14 @@ def open_page(page: Page, path: str = "/") -> None:
     page.locator(IDLE).wait_for(state="attached")
 
 
-def picture(tab: Page, name: str) -> None:
-    """The whole page, under var/screenshots."""
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+def picture(tab: Page, name: str, folder: Path = SCREENSHOTS) -> None:
+    """The whole page, as a file of that name in the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     size = tab.viewport_size or WIDE
     height = tab.get_by_test_id("stMain").evaluate("main => main.scrollHeight")
     tab.set_viewport_size({"width": size["width"], "height": min(max(size["height"], height + 20), HIGHEST)})
     tab.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton]')")
-    tab.screenshot(path=SCREENSHOTS / f"{re.sub(r'[^A-Za-z0-9]+', '-', name)}.png", animations="disabled")
+    tab.screenshot(path=folder / f"{re.sub(r'[^A-Za-z0-9]+', '-', name)}.png", animations="disabled")
     tab.set_viewport_size(size)
 
 

@@ -1,14 +1,18 @@
 """The steps of the story, for any registry: fill an empty one, promote a version, find the decision, verify."""
 
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from support.real_server import open_page, picture
+from support.real_server import NARROW, SCREENSHOTS, open_page, picture
 
 MODEL = "obesity_classifier"
 FILL_MILLISECONDS = 300_000
+TOUR = ("overview", "review", "review-dark", "review-narrow", "receipt", "event", "predict", "explain", "compare")
+TOUR_FOLDER = Path(os.environ.get("TEST_PICTURES", SCREENSHOTS))  # docs/screenshots to retake those of the documents
 REASON = "Better than the champion in every class on the held-out rows."
 
 
@@ -27,6 +31,52 @@ def fill(open_tab: Callable[..., Page], url: str) -> None:
     for each in (tab, other):
         expect(each.get_by_text("Waiting for review")).to_be_visible(timeout=FILL_MILLISECONDS)
         each.close()
+
+
+def tour(open_tab: Callable[..., Page], url: str) -> None:
+    """The minute that README and docs/tour.md describe, and the pictures that they show, on a filled desk."""
+    tab = open_tab(url)
+    open_page(tab)
+    expect(tab.get_by_text("Version 4 is better than the champion")).to_be_visible()
+    _toured(tab, "overview")
+    tab.get_by_role("link", name="Review version 4").click()
+    expect(tab.get_by_role("textbox", name="Reason")).to_be_visible()
+    _toured(tab, "review")
+    for name, look in (("review-dark", {"scheme": "dark"}), ("review-narrow", {"size": NARROW})):
+        other = open_tab(url, **look)
+        review(other, 4)
+        expect(other.get_by_role("textbox", name="Reason")).to_be_visible()
+        _toured(other, name)
+        other.close()
+    sign(tab, 4)
+    expect(tab.get_by_role("radio", name="Roll back")).to_be_visible()
+    expect(tab.get_by_role("link", name=re.compile("^Decision [0-9]+ in History"))).to_be_visible()
+    expect(tab.get_by_test_id("stToast")).to_have_count(0)
+    _toured(tab, "receipt")
+    tab.get_by_role("link", name=re.compile("^Decision [0-9]+ in History")).click()
+    expect(tab.get_by_text("The files are those of the decision")).to_be_visible()
+    _toured(tab, "event")
+    _walk_on(tab)
+
+
+def _walk_on(tab: Page) -> None:
+    """What the new champion says, why, and which rows the one before it saw otherwise."""
+    seen = {
+        "predict": (f"/predict?model={MODEL}", "Why version 4 says so"),
+        "explain": (f"/explain?model={MODEL}&version=4", "How they matter"),
+        "compare": (f"/compare?model={MODEL}&versions=1,4&show=Flipped+rows", None),
+    }
+    for name, (path, heading) in seen.items():
+        open_page(tab, path)
+        if heading:
+            expect(tab.get_by_role("heading", name=heading)).to_be_visible()
+        _toured(tab, name)
+    tab.close()
+
+
+def _toured(tab: Page, name: str) -> None:
+    assert name in TOUR
+    picture(tab, f"tour-{name}", TOUR_FOLDER)
 
 
 def review(tab: Page, version: int) -> None:

@@ -13,7 +13,9 @@ from pipeline.governance.gates import GATES
 from pipeline.governance.ledger import EventType
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.settings import ROOT
+from support.story import TOUR
 
+TOUR_PAGE = ROOT / "docs" / "tour.md"
 GOVERNANCE = (ROOT / "docs" / "governance.md").read_text()
 README = (ROOT / "README.md").read_text()
 ERRORS = {name: error for name, error in inspect.getmembers(errors, inspect.isclass) if issubclass(error, Exception)}
@@ -23,6 +25,16 @@ ERRORS = {name: error for name, error in inspect.getmembers(errors, inspect.iscl
 def test_gates_events_moves_and_errors_are_documented(name: str) -> None:
     """docs/governance.md names every one of them as code."""
     assert f"`{name}`" in GOVERNANCE
+
+
+def test_every_picture_is_made_by_the_tour() -> None:
+    """README and docs/tour.md show the pictures that tests/browser/test_story.py makes, and no others are kept."""
+    readme = re.findall(r"docs/screenshots/([\w-]+)\.png", README)
+    shown = {*readme, *re.findall(r"\(screenshots/([\w-]+)\.png\)", TOUR_PAGE.read_text(encoding="utf-8"))}
+    made = {f"tour-{name}" for name in TOUR}
+
+    assert shown == made
+    assert {each.stem for each in (ROOT / "docs" / "screenshots").iterdir()} == made
 
 
 @pytest.mark.parametrize("name", LABELS)
