@@ -20,14 +20,13 @@ from pipeline.governance.compare import Comparison, MetricColumn
 from pipeline.governance.documents import EVALUATION_ROWS, EXPLANATION_VALUES
 from pipeline.governance.errors import NotAllowed, StaleEvidence
 from pipeline.governance.evidence import Evidence, Recomputation
-from pipeline.governance.history import Entry, ModelOverview, OutsidePeriod, Period
+from pipeline.governance.history import Entry, ModelOverview, Period
 from pipeline.governance.lifecycle import CHAMPION, Move
 from pipeline.governance.metrics import is_bound
 from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.paired import Flips
 from pipeline.governance.policy import Actor, Established
 from pipeline.governance.ports import ModelRecord, PendingDecision
-from pipeline.governance.record import HistoryFilter, HistoryPage
 from pipeline.governance.review import Review
 from pipeline.governance.service import GovernanceService
 from pipeline.governance.trend import Trend, TrendRecord
@@ -165,23 +164,6 @@ def rollback_move(model: str) -> Move:
     return desk().rollback_move(model)
 
 
-@fresh(most=20)
-def history_page(
-    model: str | None,
-    *,
-    before: int | None,
-    only: frozenset[str] | None,
-    without: frozenset[str],
-    asked: HistoryFilter,
-) -> HistoryPage:
-    return desk().history_page(model, before=before, only=only, without=without, asked=asked)
-
-
-@fresh(most=20)
-def given_out_again(model: str | None) -> tuple[str, ...]:
-    return tuple(desk().given_out_again(model))
-
-
 @fresh()
 def event(sequence: int) -> Entry | None:
     return desk().event(sequence)
@@ -191,12 +173,6 @@ def event(sequence: int) -> Entry | None:
 def decision(number: int) -> tuple[Entry, Entry | None] | None:
     """A decision by its number, see service.decision."""
     return desk().decision(number)
-
-
-@fresh()
-def line(number: int) -> tuple[Entry, Entry | None] | None:
-    """The line of the history of a decision or an event, see service.line."""
-    return desk().line(number)
 
 
 @fresh(most=1)
@@ -233,12 +209,6 @@ def silence() -> str | None:
 def champions(model: str) -> tuple[Period, ...]:
     """The newest periods of champions, one more than are shown."""
     return tuple(desk().champions(model, newest=MOST_PERIODS + 1))
-
-
-@fresh()
-def outside_periods(model: str) -> tuple[OutsidePeriod, ...]:
-    """When the registry had another champion than the ledger, as far as the newest events say so."""
-    return tuple(desk().outside_periods(model, newest=2 * MOST_PERIODS))
 
 
 @fresh()
