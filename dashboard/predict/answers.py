@@ -9,8 +9,10 @@ import streamlit as st
 from dashboard import pages, session
 from dashboard.components import charts, explanation_charts, widgets, words
 from dashboard.components.explanations import as_pairs, classes_of, importance, sum_check, what_to_know
+from dashboard.components.row_form import labels_of, told
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Prediction, Target
+from pipeline.serving.targets import input_schema
 from pipeline.serving.what_if import Counterfactual, curve_points, points
 from pipeline.validation.rows import CheckedRow, check_row
 from pipeline.validation.schema import ColumnSchema, InputSchema
@@ -43,7 +45,8 @@ def _for_another(row: CheckedRow, target: Target) -> CheckedRow:
 def _answer(target: Target, row: CheckedRow, found: dict[str, Prediction]) -> None:
     session.scorer().targets.usable(target)
     if row.problems:
-        widgets.message("Not valid", "\n".join(each.sentence for each in row.problems), colour="orange")
+        labels = labels_of(input_schema(target))
+        widgets.message("Not valid", "\n".join(told(each, labels) for each in row.problems), colour="orange")
         return
     head = f"Version {target.resolved.version}"
     prediction = session.scorer().predict_checked(target, [row]).rows[0]
@@ -54,7 +57,7 @@ def _answer(target: Target, row: CheckedRow, found: dict[str, Prediction]) -> No
         text = in_words(prediction.value)
         # The name of a class is text from the model, made safe for a heading.
         st.subheader(text if is_number else words.label(text), anchor=False)
-        st.caption(f"From the files {words.digest(target.digest)}")
+        st.caption(f"From the files {words.digest(target.digest)}", help=FINGERPRINT)
 
 
 def _reasons(target: Target, row: CheckedRow) -> None:
@@ -66,7 +69,7 @@ def _reasons(target: Target, row: CheckedRow) -> None:
     st.text("\n".join(f"•  {visible(each)}" for each in sentences) or "No column moves the prediction noticeably.")
     sum_check(found.documents[0], found.tolerance, adds_up=found.adds_up)
     what_to_know(found)
-    st.caption(f"Effects on the {scale}, against what the version says with nothing known.")
+    st.caption(f"Effects on the {scale}, against the starting point.", help=STARTING_POINT)
     same_row = {name: st.query_params[name] for name in (session.ROW_VALUES,) if name in st.query_params}
     pages.link_explain("Explain this row", model, version, source="Typed in", show="One row", **same_row)
 
@@ -93,19 +96,24 @@ def what_if(row: CheckedRow, target: Target) -> None:
         return
     most_important = [name for name in importance(target.evidence) if name in movable]
     names = list(dict.fromkeys([*most_important, *movable]))
-    name = st.selectbox("Column to move", names, key="column", bind="query-params", format_func=words.name, width=320)
+    labels = labels_of(schema)
+    name = st.selectbox(
+        "Column to move", names, key="column", bind="query-params", width=320,
+        format_func=lambda each: words.column(each, labels),
+    )  # fmt: skip
     column, value = movable[name], row.values[name]
     over = curve_points(column, value)
     rows = [check_row({**row.values, name: each}, schema) for each in over]
     valid = [(each, checked) for each, checked in zip(over, rows, strict=True) if not checked.problems]
     predictions = session.scorer().predict_checked(target, [checked for _, checked in valid]).rows
-    axes = (f"{name} ({column.unit})" if column.unit else name, "Probability" if target.probabilities else "Output")
+    called = words.column(name, labels)
+    axes = (f"{called} · {column.unit}" if column.unit else called, "Probability" if target.probabilities else "Output")
     figure = explanation_charts.curves(_curves(predictions, target), [each for each, _ in valid], axes, at=value)
     st.plotly_chart(figure, config=charts.PLAIN, alt="What the version says while one column moves")
     own = "missing" if value is None else f"{in_words(value)}{unit(column)}"
     met = dict.fromkeys(visible(str(each.value), most=60) for each in predictions)
     classes_met = f" Over this range the version predicts {', '.join(met)}." if target.classes else ""
-    st.text(f"{visible(name)} is {own} in the row.{classes_met}")
+    st.text(f"{called} is {own} in the row.{classes_met}")
     st.caption("All other columns stay as they are: not every such row needs to exist.")
 
 
@@ -146,7 +154,9 @@ def _search(row: CheckedRow, target: Target, may_change: list[str]) -> None:
         st.text("No change of up to three of these columns was found that gives it.")
     else:
         _counterfactual(found, row, target)
-    st.caption(f"May change, by the policy: {', '.join(map(words.label, may_change))}. All others stay as they are.")
+    labels = labels_of(input_schema(target))
+    allowed = ", ".join(words.column(name, labels) for name in may_change)
+    st.text(f"May change, by the policy: {allowed}. All others stay as they are.")
 
 
 def _counterfactual(found: Counterfactual, row: CheckedRow, target: Target) -> None:
@@ -155,10 +165,10 @@ def _counterfactual(found: Counterfactual, row: CheckedRow, target: Target) -> N
         known = "" if probability is None else f", probability {probability:.3f}"
         st.text(f"Gives {in_words(found.prediction.value)}{known}")
         st.badge("Confirmed by the version", icon=":material/check_circle:", color="green")
-    changes = []
+    changes, labels = [], labels_of(input_schema(target))
     for name, value in found.values.items():
         column = target.schema.column(name) if target.schema else None
-        changes.append([visible(name), _with_unit(row.values[name], column), _with_unit(value, column)])
+        changes.append([words.column(name, labels), _with_unit(row.values[name], column), _with_unit(value, column)])
     frame = pd.DataFrame(changes, columns=["Column", "Now", "Then"])
     st.dataframe(frame, hide_index=True, width=480, key="smallest_change")
 
