@@ -21,7 +21,7 @@ from pipeline.validation.schema import ColumnSchema, InputSchema, Source
 from pipeline.validation.values import digits
 
 MOST_FIELDS = 80
-FIELD_PIXELS = 210
+FIELD_PIXELS = 190
 STEPS_IN_RANGE = 20
 BOOLEANS = ("true", "false")
 SMALL = {"int32", "int16", "int8"}
@@ -179,7 +179,7 @@ def _label(column: ColumnSchema) -> str:
     called = f"{_plain(column.description.rstrip('?. '))}{unit}"
     if not column_label(column.name, column.description):  # it begins with the name
         return called
-    return f"{called} :small[{words.label(column.name)}]" if words.PLAIN.fullmatch(column.name) else (
+    return f"{called} :gray[:small[{words.label(column.name)}]]" if words.PLAIN.fullmatch(column.name) else (
         f"{called} · {words.label(column.name)}"
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard import session
 from dashboard.components import tables, widgets, words
 from dashboard.components.row_form import labels_of
+from dashboard.components.trust import FINGERPRINT
 from dashboard.predict.evaluation import against_the_truth
 from dashboard.predict.upload import Upload
 from pipeline.governance.text import visible
@@ -86,7 +87,8 @@ def _summary(scored: ScoredUpload, *, known: Sequence[str]) -> None:
         st.metric("Scored", f"{result.scored:,}", border=True)
         st.metric("Refused", f"{result.bad:,}", border=True)
         st.metric("Outside the training data", f"{result.out_of_range:,}", border=True)
-    st.caption(f"Version {result.version}, files {words.digest(result.digest)}")
+    text = f"By version {result.version}. Fingerprint of its files {words.digest(result.digest)}."
+    st.caption(text, help=FINGERPRINT)
     if result.bad:
         text = f"The first: {result.first_problem}"
         widgets.message(f"{words.count(result.bad, 'row')} refused", text, colour="orange")

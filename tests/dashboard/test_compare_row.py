@@ -33,7 +33,7 @@ def test_the_reasons_of_both_versions(desk, open_page):
     assert "log-odds in version 2, " in texts(app)
     assert " in version 1\n" in texts(app)
     assert " kg " in texts(app)
-    assert texts(app).count("Adds up to the output") == 2
+    assert texts(app).count("account for the whole answer") == 2
     assert any("on different scales" in each.value for each in app.caption)
 
 
