@@ -90,7 +90,9 @@ def link_card(label: str, model: str, version: int) -> None:
 
 
 def link_history(label: str, model: str) -> None:
-    st.page_link(page(HISTORY), label=label, icon=":material/history:", query_params={"model": model})
+    """model: empty for that of the whole registry."""
+    named = {"model": model} if model else None
+    st.page_link(page(HISTORY), label=label, icon=":material/history:", query_params=named)
 
 
 def link_event(label: str, model: str, number: int) -> None:

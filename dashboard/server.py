@@ -22,7 +22,14 @@ from pipeline.governance.errors import NotAllowed, SignoffError
 from pipeline.governance.service import GovernanceService
 
 LOOK_SECONDS = 60
-MODULES = ("pandas", "plotly.graph_objects", "pyarrow", "dashboard.review.sections", "dashboard.history.events")
+MODULES = (
+    "pandas",
+    "plotly.graph_objects",
+    "pyarrow",
+    "dashboard.review.sections",
+    "dashboard.history.events",
+    "pipeline.comparison.intervals",
+)
 LOG = logging.getLogger(__name__)
 
 

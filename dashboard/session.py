@@ -20,14 +20,14 @@ from pipeline.governance.compare import Comparison, MetricColumn
 from pipeline.governance.documents import EVALUATION_ROWS, EXPLANATION_VALUES
 from pipeline.governance.errors import NotAllowed, StaleEvidence
 from pipeline.governance.evidence import Evidence, Recomputation
-from pipeline.governance.history import Entry, ModelOverview, Period
+from pipeline.governance.history import Entry, ModelOverview, OutsidePeriod, Period
 from pipeline.governance.lifecycle import CHAMPION, Move
 from pipeline.governance.metrics import is_bound
 from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.paired import Flips
 from pipeline.governance.policy import Actor, Established
 from pipeline.governance.ports import ModelRecord, PendingDecision
-from pipeline.governance.record import HistoryPage
+from pipeline.governance.record import HistoryFilter, HistoryPage
 from pipeline.governance.review import Review
 from pipeline.governance.service import GovernanceService
 from pipeline.governance.trend import Trend, TrendRecord
@@ -167,9 +167,14 @@ def rollback_move(model: str) -> Move:
 
 @fresh(most=20)
 def history_page(
-    model: str | None, *, before: int | None, only: frozenset[str] | None, without: frozenset[str]
+    model: str | None,
+    *,
+    before: int | None,
+    only: frozenset[str] | None,
+    without: frozenset[str],
+    asked: HistoryFilter,
 ) -> HistoryPage:
-    return desk().history_page(model, before=before, only=only, without=without)
+    return desk().history_page(model, before=before, only=only, without=without, asked=asked)
 
 
 @fresh(most=20)
@@ -186,6 +191,12 @@ def event(sequence: int) -> Entry | None:
 def decision(number: int) -> tuple[Entry, Entry | None] | None:
     """A decision by its number, see service.decision."""
     return desk().decision(number)
+
+
+@fresh()
+def line(number: int) -> tuple[Entry, Entry | None] | None:
+    """The line of the history of a decision or an event, see service.line."""
+    return desk().line(number)
 
 
 @fresh(most=1)
@@ -222,6 +233,12 @@ def silence() -> str | None:
 def champions(model: str) -> tuple[Period, ...]:
     """The newest periods of champions, one more than are shown."""
     return tuple(desk().champions(model, newest=MOST_PERIODS + 1))
+
+
+@fresh()
+def outside_periods(model: str) -> tuple[OutsidePeriod, ...]:
+    """When the registry had another champion than the ledger, as far as the newest events say so."""
+    return tuple(desk().outside_periods(model, newest=2 * MOST_PERIODS))
 
 
 @fresh()
@@ -319,6 +336,18 @@ def stored_explanation(model: str, version: int) -> Explanation:
 @st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)
 def explained(model: str, version: int, digest: str, *, row: tuple[tuple[str, Value], ...]) -> Explanations:
     return scorer().explain(_of_digest(model, version, digest), [dict(row)])
+
+
+RowPairs = tuple[tuple[tuple[str, Value], ...], ...]  # rows as pairs of column and value
+
+
+@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=50, show_spinner=False)
+def explained_alike(
+    model: str, sides: tuple[tuple[int, str], tuple[int, str]], *, rows: tuple[RowPairs, RowPairs]
+) -> list[Explanations]:
+    """The same rows by two versions, each with its digest and in its own columns; see Scorer.explain_alike."""
+    targets = [_of_digest(model, version, digest) for version, digest in sides]
+    return scorer().explain_alike(targets, [[dict(row) for row in own] for own in rows])
 
 
 @st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)

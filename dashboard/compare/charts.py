@@ -5,7 +5,17 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from dashboard.compare.tables import ALIKE, BETTER, VERDICTS, WORSE
-from dashboard.components.charts import LEAST_PIXELS, LEGEND_ABOVE, ROW_PIXELS, framed, plain, true_by_predicted
+from dashboard.components.charts import (
+    LEAST_PIXELS,
+    LEGEND_ABOVE,
+    ROW_PIXELS,
+    framed,
+    interval_bars,
+    plain,
+    true_by_predicted,
+)
+from dashboard.components.explanation_charts import ticks
+from pipeline.explanation.side_by_side import ImportanceDifference
 from pipeline.governance.compare import MetricRow
 from pipeline.governance.paired import Confusions
 
@@ -71,8 +81,11 @@ def confusion_difference(found: Confusions, *, dark: bool = False) -> go.Figure:
     )
 
 
-def importances(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
-    """The columns that matter most to any version, each version as a bar. shares: per version and column."""
+def importances(shares: Mapping[str, Mapping[str, float]], labels: Mapping[str, str]) -> go.Figure:
+    """The columns that matter most to any version, each version as a bar.
+
+    shares: per version and column. labels: what people call the columns.
+    """
     highest: dict[str, float] = {}
     for by_column in shares.values():
         highest |= {name: max(share, highest.get(name, 0)) for name, share in by_column.items()}
@@ -81,7 +94,7 @@ def importances(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
     for (name, by_column), pattern in zip(shares.items(), ("", "/"), strict=False):
         figure.add_bar(
             x=[by_column.get(column) for column in shown],
-            y=[plain(column) for column in shown],
+            y=ticks(shown, labels),
             orientation="h",
             name=name,
             marker={"pattern": {"shape": pattern, "fillmode": "overlay", "solidity": 0.25, "size": 6}},
@@ -90,4 +103,22 @@ def importances(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
     framed(figure, height=ROW_PIXELS * len(shown) + 90)
     figure.update_layout(barmode="group", bargap=0.25, legend=LEGEND_ABOVE)
     figure.update_xaxes(tickformat=".0%", title="Share of the total")
+    return figure.update_yaxes(autorange="reversed")
+
+
+def importance_differences(found: Sequence[ImportanceDifference], labels: Mapping[str, str], title: str) -> go.Figure:
+    """The difference of each column's mean absolute contribution with its interval, the largest on top."""
+    shown = found[:MOST_COLUMNS]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[each.difference for each in shown],
+        y=ticks([each.column for each in shown], labels),
+        error_x=interval_bars([(each.difference, each.low, each.high) for each in shown]),
+        mode="markers",
+        marker={"size": 9},
+        hovertemplate="%{y}: %{x:+.4f}<extra></extra>",
+    )
+    figure.add_vline(x=0, line={"width": 1, "dash": "dot", "color": COLOURS_ON_LIGHT[ALIKE]})
+    framed(figure, height=ROW_PIXELS * len(shown) + 90)
+    figure.update_xaxes(tickformat="+.3~f", title=title)
     return figure.update_yaxes(autorange="reversed")

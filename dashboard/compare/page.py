@@ -9,6 +9,7 @@ from dashboard import pages, session
 from dashboard.compare import performance, sections
 from dashboard.compare import picker as compare_picker
 from dashboard.compare.flips import flipped_rows
+from dashboard.compare.importance import importances
 from dashboard.compare.picker import ComparedVersions
 from dashboard.compare.sections import in_detail
 from dashboard.components import widgets
@@ -25,7 +26,7 @@ SECTIONS: Mapping[str, Callable[[Comparison], None]] = {
     "Classes and slices": classes,
     "Calibration": sections.calibration,
     "Flipped rows": flipped_rows,
-    "Importance": sections.importances,
+    "Importance": importances,
     "What differs": sections.different,
 }
 

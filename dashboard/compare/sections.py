@@ -11,7 +11,6 @@ from dashboard.compare import charts as compare_charts
 from dashboard.compare import tables
 from dashboard.compare.picker import ComparedVersions
 from dashboard.components import charts, widgets, words
-from dashboard.components.explanations import importance
 from dashboard.components.trust import trust_badge
 from pipeline.governance.compare import Comparison, Differences, MetricRow
 from pipeline.governance.evidence import Evidence
@@ -121,21 +120,6 @@ def calibration(comparison: Comparison) -> None:
         comparison,
         "Calibration error and log loss of both versions",
     )
-
-
-def importances(comparison: Comparison) -> None:
-    """From each version's own explanation summary, as it was stored at registration."""
-    sides = dict(zip(tables.heads(comparison), (comparison.a, comparison.b), strict=True))
-    shares = {name: importance(evidence) for name, evidence in sides.items()}
-    for name in (name for name, by_column in shares.items() if not by_column):
-        st.caption(f"{name} came without an explanation summary.")
-    if known := {name: by_column for name, by_column in shares.items() if by_column}:
-        figure = compare_charts.importances(known)
-        st.plotly_chart(figure, config=charts.PLAIN, alt="Importance of the columns in each version")
-        st.caption("Mean absolute contribution of a column, as a share of all columns of its version.")
-        with st.container(gap="xxsmall"):
-            for name in known:
-                st.text(f"{name}: {tables.explained_by(sides[name])}")
 
 
 def different(comparison: Comparison) -> None:

@@ -161,8 +161,8 @@ def right_words(names: tuple[str, str]) -> dict[FlipKind, str]:
     }
 
 
-def flips(rows: Sequence[Flip], names: tuple[str, str]) -> pd.DataFrame:
-    """One row per flip: the actual class, the prediction of each version, then the inputs of the row."""
+def flips(rows: Sequence[Flip], names: tuple[str, str], labels: Mapping[str, str]) -> pd.DataFrame:
+    """One row per flip: the actual class, the prediction of each version, then the inputs of the row by their label."""
     columns: dict[str, list[Any]] = {
         "Row": [flip.row for flip in rows],
         RIGHT: [[right_words(names)[flip.kind]] for flip in rows],
@@ -173,7 +173,7 @@ def flips(rows: Sequence[Flip], names: tuple[str, str]) -> pd.DataFrame:
         f"{names[1]}, probability": [flip.b_probability for flip in rows],
     }
     for name in list(rows[0].inputs)[:MOST_INPUTS] if rows else ():
-        head = tables.cell(name)
+        head = words.column(name, labels)
         values = [flip.inputs.get(name) for flip in rows]
         shown = [tables.cell(value) if isinstance(value, str) else value for value in values]
         columns[f"{head} (input)" if head in columns else head] = shown

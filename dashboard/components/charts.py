@@ -127,7 +127,7 @@ def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
             x=[point.probability for point in points],
             y=[point.right for point in points],
             customdata=[[point.n, point.right_low, point.right_high] for point in points],
-            error_y=_bars([(point.right, point.right_low, point.right_high) for point in points]),
+            error_y=interval_bars([(point.right, point.right_low, point.right_high) for point in points]),
             mode="markers",
             cliponaxis=False,  # a share of 0 lies on the edge
             marker={"size": sizes, "symbol": symbol},
@@ -180,7 +180,7 @@ def residuals(found: Residuals, target: str) -> go.Figure:
         x=[(each.start + each.end) / 2 for each in found.ranges],
         y=[each.bias for each in found.ranges],
         customdata=[[each.n, each.bias_low, each.bias_high] for each in found.ranges],
-        error_y=_bars([(each.bias, each.bias_low, each.bias_high) for each in found.ranges]),
+        error_y=interval_bars([(each.bias, each.bias_low, each.bias_high) for each in found.ranges]),
         mode="markers",
         marker={"size": 9, "symbol": "diamond"},
         name="Mean of a range",
@@ -193,7 +193,7 @@ def residuals(found: Residuals, target: str) -> go.Figure:
     return figure.update_yaxes(title="Predicted minus actual")
 
 
-def _bars(points: Sequence[tuple[float, float, float]]) -> dict[str, object]:
+def interval_bars(points: Sequence[tuple[float, float, float]]) -> dict[str, object]:
     """Error bars from a value and the ends of its interval."""
     return {
         "type": "data",

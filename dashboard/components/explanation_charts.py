@@ -1,6 +1,7 @@
 """Charts of explanations and predictions, as pure functions of plain values. Names are escaped for Plotly."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,22 @@ Array = NDArray[Any]
 RAISES_ON_LIGHT, LOWERS_ON_LIGHT = "#C2410C", "#1D4ED8"
 RAISES_ON_DARK, LOWERS_ON_DARK = "#FB923C", "#60A5FA"
 GREY = "#94A3B8"
-LONGEST_LABEL, LONGEST_AXIS = 24, 60
+SMALL = '<span style="font-size:9px">'
+LONGEST_LABEL, LONGEST_CALLED, LONGEST_AXIS = 24, 32, 60
 BREAKS = "_ -"
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
+ENDS, NOTHING_KNOWN = ("Nothing known", "Output"), "With nothing known"
 MOST_BARS, MOST_SWARMS, MOST_STEPS, MOST_LEVELS = 15, 12, 9, 20
 SWARM_WIDTH, SWARM_BINS = 0.38, 60
 LEGEND = {**LEGEND_ABOVE, "traceorder": "normal"}
 
 
-def importance(mean_abs: Mapping[str, Mapping[str, float]], scale: str) -> go.Figure:
+def importance(
+    mean_abs: Mapping[str, Mapping[str, float]], scale: str, labels: Mapping[str, str] = NO_LABELS
+) -> go.Figure:
     """Bars of the mean absolute effect per column, stacked by class, the largest on top.
 
-    mean_abs: per class and column. scale: the unit of the effects, such as "probability".
+    mean_abs: per class and column. scale: the unit of the effects, such as "probability". labels: of the columns.
     """
     totals: dict[str, float] = {}
     for by_column in mean_abs.values():
@@ -35,18 +41,19 @@ def importance(mean_abs: Mapping[str, Mapping[str, float]], scale: str) -> go.Fi
     for class_name, by_column in mean_abs.items():
         figure.add_bar(
             x=[by_column[name] for name in names],
-            y=_labels(names),
+            y=ticks(names, labels),
             orientation="h",
             name=short(class_name),
             hovertemplate=f"%{{y}}<br>{short(class_name)}: %{{x:.4f}}<extra></extra>",
         )
-    framed(figure, height=24 * len(names) + 150)
+    framed(figure, height=28 * len(names) + 150)
     figure.update_layout(barmode="stack", legend=LEGEND, showlegend=len(mean_abs) > 1)
     figure.update_xaxes(title=f"Mean absolute effect ({scale})")
     return figure.update_yaxes(autorange="reversed")
 
 
-def beeswarm(effects: Array, columns: Mapping[str, Array], title: str, *, dark: bool = False) -> go.Figure:
+def beeswarm(effects: Array, columns: Mapping[str, Array], title: str, *,
+             labels: Mapping[str, str] = NO_LABELS, dark: bool = False) -> go.Figure:  # fmt: skip
     """A beeswarm: one dot per row and column, placed by its effect and coloured by the value that the row has there.
 
     effects: rows by columns. columns: the values of the same rows by column name, in the same order.
@@ -72,8 +79,9 @@ def beeswarm(effects: Array, columns: Mapping[str, Array], title: str, *, dark: 
     framed(figure, height=26 * len(order) + 150)
     figure.update_layout(showlegend=False)
     figure.update_xaxes(title=title)
-    ticks = {"tickvals": list(range(len(order))), "ticktext": _labels([names[each] for each in order])}
-    return figure.update_yaxes(**ticks, range=[len(order) - 0.4, -0.6], showgrid=False, zeroline=False)
+    ticktext = ticks([names[each] for each in order], labels)
+    figure.update_yaxes(tickvals=list(range(len(order))), ticktext=ticktext)
+    return figure.update_yaxes(range=[len(order) - 0.4, -0.6], showgrid=False, zeroline=False)
 
 
 def dependence(effects: Array, values: Array, column: str, *, title: str) -> go.Figure:
@@ -94,18 +102,20 @@ def dependence(effects: Array, values: Array, column: str, *, title: str) -> go.
 
 
 def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tuple[float, float], *,
-              title: str, dark: bool = False) -> go.Figure:  # fmt: skip
+              title: str, labels: Mapping[str, str] = NO_LABELS, names: tuple[str, str] = ENDS,
+              dark: bool = False) -> go.Figure:  # fmt: skip
     """A waterfall for one row and class: from the base value to the output, the largest effects by name.
 
-    effects: by column. row: the values of the row, for the labels. ends: the base value and the output.
+    effects: by column. row: the values of the row, for the labels. ends: the base value and the output. labels: what
+    people call the columns. names: what the two ends are called.
     """
     ordered = sorted(effects, key=lambda name: -abs(effects[name]))
     named, rest = ordered[:MOST_STEPS], ordered[MOST_STEPS:]
     steps = [effects[name] for name in named]
-    labels = [f"{on_two_lines(name)} = {shown(row.get(name))}" for name in named]
+    texts = [f"{tick(each, labels)} = {shown(row.get(each))}" if each in row else short(each) for each in named]
     if rest:
         steps.append(sum(effects[name] for name in rest))
-        labels.append(f"{len(rest)} other columns")
+        texts.append(f"{len(rest)} other columns")
     base, output = ends
     raises, lowers = (RAISES_ON_DARK, LOWERS_ON_DARK) if dark else (RAISES_ON_LIGHT, LOWERS_ON_LIGHT)
     positions = list(range(len(steps) + 2))
@@ -115,7 +125,7 @@ def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tup
             y=positions,
             x=[base, *steps, 0],
             measure=["absolute", *["relative"] * len(steps), "total"],
-            text=[f"{base:.3f}", *(f"{step:+.3f}" for step in steps), f"{output:.3f}"],
+            text=[_signed(each) for each in (f"{base:.3f}", *(f"{step:+.3f}" for step in steps), f"{output:.3f}")],
             textposition="outside",
             cliponaxis=False,
             increasing={"marker": {"color": raises}},
@@ -125,9 +135,9 @@ def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tup
             hovertemplate="%{text}<extra></extra>",
         )
     )
-    framed(figure, height=30 * len(positions) + 70).update_layout(showlegend=False, margin_r=36)
+    framed(figure, height=32 * len(positions) + 70).update_layout(showlegend=False, margin_r=36)
     figure.update_xaxes(title=title, range=_range_with_margin([base, *np.cumsum([base, *steps]).tolist()]))
-    ticktext = ["Nothing known", *labels, "Output"]
+    ticktext = [names[0], *texts, names[1]]
     return figure.update_yaxes(tickvals=positions, ticktext=ticktext, range=[len(positions) - 0.4, -0.6])
 
 
@@ -138,7 +148,7 @@ def probabilities(found: Mapping[str, Mapping[str, float]], classes: Sequence[st
         values = [by_class.get(each) for each in classes]
         figure.add_bar(
             x=values,
-            y=_labels(classes),
+            y=ticks(classes, NO_LABELS),
             orientation="h",
             name=name,
             marker={"pattern": {"shape": pattern, "fillmode": "overlay", "solidity": 0.25, "size": 6}},
@@ -161,7 +171,7 @@ def curves(
     outputs: per class, one value per point of `over`. at: the row's own value, marked by a dotted line.
     """
     figure, numeric = go.Figure(), not isinstance(at, str) and all(not isinstance(each, str) for each in over)
-    positions = list(over) if numeric else _labels([str(each) for each in over])
+    positions = list(over) if numeric else ticks([str(each) for each in over], NO_LABELS)
     for name, values in outputs.items():
         hover = f"%{{x}}<br>{short(name)}: %{{y:.3f}}<extra></extra>"
         if numeric:
@@ -187,6 +197,14 @@ def on_two_lines(text: object) -> str:
     return f"{plain(shown[:end])}<br>{plain(visible(shown[end:], most=LONGEST_LABEL))}"
 
 
+def tick(column: str, labels: Mapping[str, str]) -> str:
+    """A column on an axis: what people call it and, small below, its own name; a name that says it all stands alone."""
+    label = labels.get(column)
+    if not label:
+        return on_two_lines(column)
+    return f"{plain(visible(label, most=LONGEST_CALLED))}<br>{SMALL}{short(column)}</span>"
+
+
 def short(text: object) -> str:
     """A name for a chart: cut to a length, and with its HTML escaped."""
     return plain(visible(str(text), most=LONGEST_LABEL))
@@ -198,9 +216,14 @@ def shown(value: object) -> str:
     return short(value) if isinstance(value, str | bool) else f"{value:.4g}"
 
 
-def _labels(names: Sequence[str]) -> list[str]:
+def _signed(text: str) -> str:
+    """With a real minus sign."""
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def ticks(names: Sequence[str], labels: Mapping[str, str]) -> list[str]:
     """Labels that differ: Plotly would draw two columns with the same label, once they are cut, on one line."""
-    cut = [on_two_lines(name) for name in names]
+    cut = [tick(name, labels) for name in names]
     return [label if cut.count(label) == 1 else f"{label} ({number})" for number, label in enumerate(cut, start=1)]
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import streamlit as st
 
 from dashboard import session
-from dashboard.components import charts, explanation_charts, tables, widgets, words
+from dashboard.components import charts, explanation_charts, widgets, words
 from pipeline.explanation.wording import sentences, smallest_reason
-from pipeline.governance.documents import ExplanationSummary
+from pipeline.governance.documents import ExplanationSummary, FeatureSchema
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Explanations, Target
@@ -55,19 +55,20 @@ def what_to_know(found: Explanations) -> None:
         st.text(found.background)
 
 
-def why(document: Mapping[str, Any], row: Row, class_name: str, *, units: Mapping[str, str]) -> None:
+def why(document: Mapping[str, Any], row: Row, class_name: str, *, schema: FeatureSchema) -> None:
     """Draws the waterfall of one class and its sentences. document: see explanation.result.to_json."""
     scale, effects = str(document["scale"]), document["contributions"][class_name]
     ends = (document["base_values"][class_name], document["output"][class_name])
     is_number = list(document["classes"]) == ["output"]
     title = "Output" if is_number else f"{explanation_charts.short(class_name)} ({scale})"
-    figure = explanation_charts.waterfall(effects, row, ends, title=title, dark=st.context.theme.type == "dark")
+    dark = st.context.theme.type == "dark"
+    figure = explanation_charts.waterfall(effects, row, ends, title=title, labels=schema.labels, dark=dark)
     left, right = st.columns([11, 9], gap="medium")
     with left:
         st.plotly_chart(figure, config=charts.PLAIN, alt="From nothing known to the output, column by column")
     with right:
         st.subheader("In words", anchor=False)
-        reasons = sentences(document, row, class_name, units=units)
+        reasons = sentences(document, row, class_name, units=schema.units, labels=schema.labels)
         what = "the output" if is_number else "this class"
         st.text("\n".join(f"•  {visible(each)}" for each in reasons) or f"No column moves {what} noticeably.")
         named = "" if scale == "value" else f" ({scale})"
@@ -87,7 +88,8 @@ def second_opinion(target: Target, row: Row, class_name: str) -> None:
     if found.r2 < LITTLE_FIT:
         st.caption("It fits poorly here: its weights mean little.")
     least = smallest_reason(max(map(abs, found.weights.values()), default=0.0))
-    weights = (f"•  {visible(name)} {'raises' if found.weights[name] > 0 else 'lowers'} it by "
+    labels = target.evidence.feature_schema.labels
+    weights = (f"•  {words.column(name, labels)} {'raises' if found.weights[name] > 0 else 'lowers'} it by "
              f"{abs(found.weights[name]):.2f}" for name in top if abs(found.weights[name]) >= least)  # fmt: skip
     st.text("\n".join(weights))
     st.caption(f"On the {found.scale}, against rows of the background with other values. In the manner of LIME.")
@@ -110,7 +112,7 @@ def classes_of(classes: Sequence[str], evidence: Evidence) -> list[str]:
 
 def importance(evidence: Evidence) -> dict[str, float]:
     """The share of each column in the sum of all columns, which versions on different scales can be compared by."""
-    found = {tables.cell(column): value for column, value in evidence.explanation.importance}
+    found = {str(column): value for column, value in evidence.explanation.importance}
     known = {name: abs(value) for name, value in found.items() if value is not None}
     total = sum(known.values())
     return {name: value / total for name, value in known.items()} if total else {}

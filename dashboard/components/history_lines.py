@@ -6,16 +6,18 @@ from typing import Any
 
 import pandas as pd
 
-from dashboard.components import tables, words
+from dashboard.components import tables, widgets, words
 from pipeline.governance.history import UNREADABLE, Entry, Period
-from pipeline.governance.ledger import EventType, SlotChange
+from pipeline.governance.ledger import EventType
+from pipeline.governance.lifecycle import MoveKind
+from pipeline.governance.telling import ARROW, change_of, sentence
 from pipeline.governance.text import visible
 
 OTHER = "Other"
 KINDS: Mapping[str, tuple[EventType, ...]] = {
     "Decisions": (EventType.DECIDED, EventType.APPLIED, EventType.ABORTED),
     "Refusals": (EventType.DENIED,),
-    "Out-of-band": (EventType.OUT_OF_BAND, EventType.ADOPTED, EventType.REVERTED, EventType.CONFLICT),
+    "Changed outside": (EventType.OUT_OF_BAND, EventType.ADOPTED, EventType.REVERTED, EventType.CONFLICT),
     OTHER: (EventType.BASELINE, EventType.TAMPERING),
 }
 WORDS: Mapping[str, str] = {
@@ -25,15 +27,23 @@ WORDS: Mapping[str, str] = {
     EventType.ABORTED: "✕ Not applied",
     EventType.CONFLICT: "! Conflict",
     EventType.DENIED: "✕ Refused",
-    EventType.OUT_OF_BAND: "! Out-of-band",
-    EventType.ADOPTED: "✓ Adopted",
-    EventType.REVERTED: "✓ Reverted",
+    EventType.OUT_OF_BAND: "! Changed outside",
+    EventType.ADOPTED: "✓ Accepted",
+    EventType.REVERTED: "✓ Undone",
     EventType.TAMPERING: "! Files changed",
     UNREADABLE: "! Unreadable",
 }
-COLOURS = {"✓": "green", "✕": "red", "!": "orange", "…": "blue", "·": "gray"}
+COLOURS: Mapping[str, widgets.Colour] = {"✓": "green", "✕": "red", "!": "orange", "…": "blue", "·": "gray"}
 LONGEST_REASON = 300
-UNSET = "unset"  # an alias that is on no version, a version that is not there
+DEEDS: Mapping[str, str] = {
+    MoveKind.STAGING: "✓ To Staging",
+    MoveKind.PRODUCTION: "✓ Promoted",
+    MoveKind.ARCHIVED: "✓ Archived",
+    MoveKind.NONE: "✓ Stage taken",
+    MoveKind.ALIAS: "✓ Alias set",
+    MoveKind.UNALIAS: "✓ Alias removed",
+    MoveKind.ROLLBACK: "✓ Rolled back",
+}
 
 
 @dataclass(frozen=True)
@@ -74,9 +84,8 @@ def table(found: Sequence[HistoryLine], *, models: bool = True) -> pd.DataFrame:
             "When": [line.entry.at and tables.utc(line.entry.at) for line in found],
             "Event": [[event_word(line.entry)] for line in found],
             "Model": [visible(line.entry.model) for line in found],
-            "Version": pd.array([line.entry.version for line in found], dtype="Int64"),
-            "Change": [change(line.entry) for line in found],
             "Who": [line.entry.signature or "" for line in found],
+            "Change": [change(line.entry) for line in found],
             "Reason": [visible(line.entry.why or line.entry.reason or "", most=LONGEST_REASON) for line in found],
         }
     )
@@ -84,38 +93,32 @@ def table(found: Sequence[HistoryLine], *, models: bool = True) -> pd.DataFrame:
 
 
 def event_word(entry: Entry) -> str:
-    if entry.type is EventType.APPLIED and entry.meaning == "rollback":
-        return "✓ Rolled back"
+    """What a decision did, where it was applied; else how it ended."""
+    if entry.type is EventType.APPLIED:
+        return DEEDS.get(entry.meaning or "", WORDS[EventType.APPLIED])
     return WORDS.get(entry.type, f"· {visible(entry.type.value)}")
 
 
-def event_colours() -> dict[str, str]:
-    known = [*WORDS.values(), "✓ Rolled back"]
-    return {word: COLOURS[word[0]] for word in known}
+def event_colours() -> dict[str, widgets.Colour]:
+    return {word: COLOURS[word[0]] for word in (*WORDS.values(), *DEEDS.values())}
 
 
 def change(entry: Entry) -> str:
-    """What an event changed, as "before → after"; an out-of-band event may list several aliases and stages."""
-    if entry.type in (EventType.OUT_OF_BAND, EventType.ADOPTED, EventType.REVERTED):
-        return ", ".join(_slot(each, entry.type) for each in entry.changes)
+    """Everything that an event changed, or what was asked for, on one line."""
     if entry.type is EventType.TAMPERING:
         now = (entry.content.get("subject") or {}).get("file_digest")
         recorded = words.digest(str(entry.content.get("recorded_digest")))
-        return f"{recorded} → {words.digest(str(now)) if now else 'gone'}"
-    if entry.type is EventType.BASELINE:
-        return words.count(len(entry.changes), "alias or stage", "aliases and stages") + " as found"
-    before = visible(entry.before or "")
-    after = visible(entry.after or "")
-    slot = f"{visible(entry.slot)}: " if entry.slot and entry.slot.startswith("@") else ""
-    return f"{slot}{before or UNSET} → {after or UNSET}" if entry.slot else (after and f"→ {after}")
+        return f"{recorded} {ARROW} {words.digest(str(now)) if now else 'gone'}"
+    if entry.type is EventType.DENIED:
+        version = "" if entry.version is None else f"version {entry.version} "
+        return f"asked: {version}{ARROW} {visible(entry.after or '')}"
+    return change_of(entry)
 
 
 def last_line(entry: Entry) -> str:
-    """When it happened, what was changed and by whom, in one sentence."""
-    found = [words.when(entry.at) if entry.at else "", event_word(entry)[2:]]
-    if entry.version is not None:
-        found.append(f"version {entry.version}")
-    return ", ".join(each for each in (*found, change(entry), entry.signature) if each)
+    """When it happened, who did what and what that changed, in one sentence."""
+    found = ": ".join(filter(None, (sentence(entry), change(entry))))
+    return ", ".join(filter(None, (words.when(entry.at) if entry.at else "", found)))
 
 
 def since(champion: int, created_at: str, *, periods: Sequence[Period], entries: Sequence[Entry]) -> str:
@@ -128,8 +131,3 @@ def since(champion: int, created_at: str, *, periods: Sequence[Period], entries:
     if made is None or made.actor is None:
         return f"Champion since {start} or before: found when the desk took over."
     return f"Champion since {start}, by {words.label(made.actor)} ({str(made.established).replace('_', '-')})"
-
-
-def _slot(each: SlotChange, event: str) -> str:
-    after = each.observed if event is EventType.OUT_OF_BAND else each.to
-    return f"{visible(each.slot.label)}: {each.expected or UNSET} → {after or UNSET}"

@@ -75,7 +75,8 @@ def _figures(rows: Sequence[VersionRow], name: str, champion: VersionRow | None)
     theirs = champion.metrics.get(name) if champion else None
     if theirs is not None:
         differences = [
-            None if row is champion or name not in row.metrics else row.metrics[name] - theirs for row in rows
+            None if row is champion or name not in row.metrics else round(row.metrics[name] - theirs, 4) + 0.0
+            for row in rows  # plus zero: no difference is drawn as -0.0000
         ]
         found[difference_of(name)] = pd.array(differences, dtype="Float64")
     return found

@@ -10,7 +10,16 @@ from dashboard import pages, session
 from dashboard.components import history_lines, tables, words
 from dashboard.components.charts import PLAIN, framed, plain
 from pipeline.governance.metrics import Direction
-from pipeline.governance.trend import MOST_MARKS, MOST_POINTS, NEWEST_VERSIONS, Trend, TrendBand, TrendMark, TrendPoint
+from pipeline.governance.trend import (
+    MOST_MARKS,
+    MOST_POINTS,
+    NEWEST_VERSIONS,
+    ROOM_BEHIND,
+    Trend,
+    TrendBand,
+    TrendMark,
+    TrendPoint,
+)
 
 # Blue is the champion on every page, red an alarm; every other version is grey.
 ON_LIGHT = {"champion": "#1D4ED8", "version": "#64748B", "alarm": "#B91C1C", "band": "29, 78, 216"}
@@ -126,7 +135,7 @@ def _lanes(found: Trend) -> list[str]:
 
 def _marks(drawn: go.Figure, found: Trend, *, lanes: Sequence[str], colours: Mapping[str, str]) -> None:
     shown: dict[str, list[tuple[float, str]]] = {
-        NO_VALUE: [(each.place, words.sentence(plain(each.gap))) for each in found.points if each.gap],
+        NO_VALUE: [(place, words.sentence(plain(gap))) for place, gap in found.gaps()],
         DECISIONS: [(mark.place, _mark_text(mark)) for mark in found.marks if not mark.alarm],
         ALARMS: [(mark.place, _mark_text(mark)) for mark in found.marks if mark.alarm],
     }
@@ -150,15 +159,20 @@ def _marks(drawn: go.Figure, found: Trend, *, lanes: Sequence[str], colours: Map
 
 def _names(drawn: go.Figure, found: Trend, colour: str) -> None:
     """The number of each champion below its time."""
+
+    def last(band: TrendBand) -> bool:  # its number may be wider than its time
+        return band.end == found.end and band.end - band.start < 2 * ROOM_BEHIND * found.end
+
     wide = [each for each in found.bands if each.end - each.start >= LABEL_SHARE * found.end or not each.period.end]
     if found.bands:
         drawn.add_scatter(
-            x=[(each.start + each.end) / 2 for each in wide],
+            x=[each.end if last(each) else (each.start + each.end) / 2 for each in wide],
             y=[CHAMPION] * len(wide),
             yaxis="y2",
             mode="text",
             text=[str(each.period.version) for each in wide],
             textfont={"color": colour},
+            textposition=["middle left" if last(each) else "middle center" for each in wide],
             name=CHAMPION,
             showlegend=False,
             customdata=[_band_text(each) for each in wide],
@@ -230,11 +244,22 @@ def drawn_figure(model: str, metric: str, versions: tuple[int, int] | None, *, s
     return figure(session.trend(model, metric, versions), small=small, dark=dark)
 
 
+@session.fresh()
+def newest_values(model: str) -> tuple[str, Direction | None, tuple[tuple[int, float], ...]]:
+    """The first metric of the versions table with its better end, and its newest values by version, oldest first."""
+    columns, frame = session.versions_with_metrics(model)
+    if not columns:
+        return "", None, ()
+    known = frame[["Version", columns[0].name]].head(SPARKS).dropna()[::-1]
+    pairs = zip(known["Version"].tolist(), known[columns[0].name].tolist(), strict=True)
+    return columns[0].name, columns[0].direction, tuple(pairs)
+
+
 def large(model: str) -> None:
     """Draws the fields for metric and range, which the address keeps, the chart, and what it leaves out."""
     metric, versions = _fields(model)
     found = session.trend(model, metric, versions)
-    st.caption(better(metric, found.direction), help=ORDER)
+    st.caption(better(found), help=ORDER)
     if found.known:
         _chart(model, found, versions, small=False)
     else:
@@ -245,23 +270,23 @@ def large(model: str) -> None:
 
 def small(model: str) -> None:
     """Draws the newest versions' values as a line, and the chart once it is opened: its code is long to load."""
-    columns, frame = session.versions_with_metrics(model)
-    values = frame[columns[0].name].head(SPARKS).dropna().tolist()[::-1] if columns else []
-    if len(values) < 2:  # noqa: PLR2004 (one value has no trend)
+    metric, direction, known = newest_values(model)
+    if len(known) < 2:  # noqa: PLR2004 (one value has no trend)
         return
-    metric, direction = columns[0].name, columns[0].direction
+    (oldest, _), (newest, value) = known[0], known[-1]
     st.metric(
-        f"{words.label(metric)} {tables.aim(direction)}".rstrip(),
-        words.number(values[-1]),
-        chart_data=values,
-        help=f"The values of the newest {len(values)} versions, and that of the newest of them",
+        f"{words.label(metric)} {tables.aim(direction)} of version {newest}".replace("  ", " "),
+        words.number(value),
+        chart_data=[each for _, each in known],
+        help=f"The line shows its values from version {oldest} to version {newest}.",
         width=300,
     )
     box = st.expander("Trend", key=f"trend/{model}", on_change="rerun", bind="query-params")
     if box.open:
         with box:
-            st.caption(better(metric, direction))
-            _chart(model, session.trend(model, metric, None), None, small=True)
+            found = session.trend(model, metric, None)
+            st.caption(better(found), help=ORDER)
+            _chart(model, found, None, small=True)
             pages.link_versions("Larger, and of other metrics", model, show="Trend")
 
 
@@ -289,15 +314,16 @@ def _fields(model: str) -> tuple[str, tuple[int, int] | None]:
     return metric, chosen
 
 
-def better(metric: str, direction: Direction | None) -> str:
-    """What upwards means in the chart, as markdown."""
-    if direction is None:
-        return f"Nobody says whether more or less {words.label(metric)} is better."
-    turned = ", and the axis is turned" if direction is Direction.LOWEST else ""
-    less = "Less" if direction is Direction.LOWEST else "More"
-    return (
-        f"Upwards is better. {less} {words.label(metric)} is better{turned}. Bars are the intervals that were logged."
-    )
+def better(found: Trend) -> str:
+    """What upwards and the bars mean in the chart, as markdown."""
+    metric, bars = words.label(found.metric), ""
+    if not found.grouped and any(each.low is not None for each in found.known):
+        bars = " Bars are the intervals that were logged."
+    if found.direction is None:
+        return f"Nobody says whether more or less {metric} is better.{bars}"
+    turned = ", and the axis is turned" if found.direction is Direction.LOWEST else ""
+    less = "Less" if found.direction is Direction.LOWEST else "More"
+    return f"Upwards is better. {less} {metric} is better{turned}.{bars}"
 
 
 def left_out(found: Trend) -> list[str]:

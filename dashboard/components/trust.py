@@ -56,11 +56,11 @@ def state_line(target: Target, head: str = "") -> None:
         if head:
             st.text(head, width="content")
         st.badge(title, icon=f":material/{icon}:", color=colour, help=MEANS.get(target.state.state))
-        if target.state.foreign:
+        if target.state.mlflow_flavor:
             st.badge("Loaded by MLflow", icon=":material/warning:", color="orange")
         fingerprint = f"Fingerprint of its files {words.digest(target.digest)}."
         st.caption(f"{SAYS[target.state.state]} {fingerprint}", width="content", help=FINGERPRINT)
-    if target.state.foreign:
+    if target.state.mlflow_flavor:
         st.caption(FOREIGN)
 
 

@@ -1,6 +1,7 @@
 """Pieces that several pages draw."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from pipeline.governance.errors import (
 )
 from pipeline.governance.evidence import Metric
 from pipeline.governance.lifecycle import CHAMPION, Stage
+from pipeline.governance.merit import ALIKE, BETTER, WORSE, Merit
 from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.paired import CalibrationPoint, drawn_calibration_error
 from pipeline.governance.text import visible
@@ -51,6 +53,11 @@ MOST_ROWS, TABLE_PIXELS = 14, 500
 FACT_PIXELS, LONG_FACT = 230, 26
 FOUR_DIGITS, SIGNED = "%.4f", "%+.4f"
 MOST_CHANGES = 5
+VERDICTS: tuple[tuple[str, str, Colour], ...] = (
+    (BETTER, "Better in", "green"),
+    (WORSE, "Worse in", "red"),
+    (ALIKE, "Not distinguishable in", "gray"),
+)
 
 
 def guarded(draw: Callable[[], None], name: str) -> None:
@@ -144,6 +151,14 @@ def times(*names: str) -> dict[str, Any]:
     }
 
 
+def times_to_the_second(*names: str) -> dict[str, Any]:
+    """As `times`, for events, of which several may be in one minute."""
+    return {
+        name: st.column_config.DatetimeColumn(f"{name} (UTC)", format="YYYY-MM-DD HH:mm:ss", width=145)
+        for name in names
+    }
+
+
 def metric(found: Metric, *, border: bool = False) -> None:
     """A metric with its interval and sample size, without which it is never shown."""
     st.metric(
@@ -155,6 +170,33 @@ def metric(found: Metric, *, border: bool = False) -> None:
         border=border,
         height="stretch",
     )
+
+
+def verdict_badges(found: Merit, *, short: bool = False) -> list[str]:
+    """How many metrics have each verdict, as markdown of our own words. short: without verdicts that none has."""
+    if found.primary is None:
+        return [":orange-badge[Not comparable]"]
+    counts = ((word, colour, len(found.metrics(verdict))) for verdict, word, colour in VERDICTS)
+    of = f" of {len(found.differences)}" if short else ""
+    return [f":{colour if n else 'gray'}-badge[{word} {n}{of}]" for word, colour, n in counts if n or not short]
+
+
+def cost_badges(found: Merit) -> list[str]:
+    """Latency and size beside the other version's, as markdown; what one of the two does not record is left out."""
+    shown = []
+    if latency := found.latency:
+        colour = "gray" if not latency.differs else "red" if latency.times > 1 else "green"
+        shown.append(f":{colour}-badge[{latency.phrase('slower', 'faster') or 'about as fast'}]")
+    if found.size and (size := found.size.phrase("larger", "smaller")):
+        shown.append(f":gray-badge[{size}]")
+    return shown
+
+
+@st.fragment(run_every=1)
+def redraw_when_done(looks: Sequence["Future[Any]"]) -> None:
+    """Draws the page anew when all of these have ended. To be called while they have not: it looks every second."""
+    if all(look.done() for look in looks):
+        st.rerun()
 
 
 def facts(pairs: Mapping[str, object]) -> None:
@@ -181,15 +223,20 @@ def changed_outside(model: str) -> None:
 
 def out_of_band(model: str, differences: Sequence[OutOfBandChange]) -> None:
     """A box that says what was changed outside of this desk, with a link to where that ends. The champion is red."""
+    with st.container(border=True, gap="small"):
+        changed_sentences(differences, model)
+        pages.link_history("See what moved, accept or undo it", model)
+
+
+def changed_sentences(differences: Sequence[OutOfBandChange], model: str | None = None) -> None:
+    """What was changed outside of the desk, the champion first and in red. model: named where a page has several."""
     found = sorted(differences, key=lambda each: not each.of_champion)
     more = len(found) - MOST_CHANGES
     lines = [each.plain for each in found[:MOST_CHANGES]] + ([f"And {more:,} more changes."] if more > 0 else [])
     colour: Colour = "red" if found and found[0].of_champion else "orange"
-    with st.container(border=True, gap="small"):
-        title = f"Changed outside of this desk: {words.label(model)}"
-        st.badge(title, icon=":material/gpp_maybe:", color=colour, help=OUT_OF_BAND)
-        st.text("\n".join(lines))
-        pages.link_history("See what moved, accept or undo it", model)
+    title = "Changed outside of this desk" + (f": {words.label(model)}" if model else "")
+    st.badge(title, icon=":material/gpp_maybe:", color=colour, help=OUT_OF_BAND)
+    st.text("\n".join(lines))
 
 
 def writes_notice() -> bool:

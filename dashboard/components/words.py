@@ -5,12 +5,14 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from pipeline.explanation.wording import called
 from pipeline.governance.decide import Outcome
 from pipeline.governance.evidence import Metric
 from pipeline.governance.gates import GateResult
 from pipeline.governance.ledger import SlotChange
 from pipeline.governance.lifecycle import Change, Move, MoveKind, Stage
 from pipeline.governance.policy import Mode
+from pipeline.governance.ports import MetricDifference
 from pipeline.governance.text import visible
 
 NOTHING = "\N{EN DASH}"
@@ -28,7 +30,9 @@ FAILED = {Mode.PREVENT: BLOCKS, Mode.WARN: WARNS, Mode.ALLOW: NOTED}
 TOLD_IN_SECONDS = 90  # above it, a duration is told in minutes
 KILO = 1024
 NO_STAGE = "no stage"
-LONGEST_NAME = 60
+LONGEST_NAME, LONGEST_COLUMN = 60, 90
+SMALLEST = 0.00005  # what is shown as 0.0001
+MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds
 
 
 def when(moment: datetime | None) -> str:
@@ -57,11 +61,6 @@ def interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{low:.4f}\N{EN DASH}{high:.4f}"
 
 
-def signed(value: float) -> str:
-    """A difference with its sign, a real minus."""
-    return f"{value:+.4f}".replace("-", MINUS)
-
-
 def signed_interval(low: float, high: float) -> str:
     return f"{signed(low)} to {signed(high)}"
 
@@ -70,6 +69,25 @@ def spread(metric: Metric) -> str:
     """The interval and n of a metric, as far as they are known."""
     found = [interval(metric.low, metric.high), "" if metric.n is None else f"n = {metric.n:,}"]
     return ", ".join(each for each in found if each)
+
+
+def signed(value: float) -> str:
+    """A difference with its sign, a real minus; one that rounds to zero has none."""
+    return f"{value:+.4f}".replace("-", MINUS) if abs(value) >= SMALLEST else f"{0:.4f}"
+
+
+def difference(found: MetricDifference) -> str:
+    """With its interval."""
+    return f"{signed(found.difference)} ({signed_interval(found.low, found.high)})"
+
+
+def ago(moment: datetime) -> str:
+    """How long ago it was, in the largest unit that fits."""
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    for unit, length in (("day", DAY), ("hour", HOUR), ("minute", MINUTE)):
+        if seconds >= length:
+            return f"{count(int(seconds // length), unit)} ago"
+    return "just now"
 
 
 def size(n_bytes: float) -> str:
@@ -95,9 +113,8 @@ def name(text: str) -> str:
 
 
 def column(name_of: str, labels: Mapping[str, str]) -> str:
-    """A column in a sentence or a cell: what people call it, its own name behind. labels: see FeatureSchema."""
-    known = labels.get(name_of)
-    return name(name_of) if not known else f"{name(known)} ({name(name_of)})"
+    """A column in a field or a cell: what people call it, its own name behind. labels: see FeatureSchema."""
+    return visible(called(name_of, labels), most=LONGEST_COLUMN)
 
 
 def slice_of(parts: Iterable[tuple[str, str]], labels: Mapping[str, str]) -> str:

@@ -66,12 +66,12 @@ def columns(target: Target) -> None:
         st.caption(f"The version came without an explanation summary.{live}")
         return
     order = classes_of(list(shares), evidence)
-    scale = visible(str(summary.scale), most=40)
+    scale, labels = visible(str(summary.scale), most=40), evidence.feature_schema.labels
     explained_by(summary)
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Which columns matter", anchor=False)
-        figure = explanation_charts.importance({name: shares[name] for name in order}, scale)
+        figure = explanation_charts.importance({name: shares[name] for name in order}, scale, labels)
         st.plotly_chart(figure, config=charts.PLAIN, alt="Mean absolute effect of each column")
         if len(shares) > 1:
             st.caption("The effects on the classes are stacked.")
@@ -81,7 +81,7 @@ def columns(target: Target) -> None:
 def _effects(evidence: Evidence, scale: str, beside: DeltaGenerator) -> None:
     """The effects on one class: of every column, drawn in `beside`, and of one column against its own value, below."""
     stored, rows = stored_explanation(evidence), session.evaluation_rows(evidence.model, evidence.version)
-    classes = list(stored.explanation.classes)
+    classes, labels = list(stored.explanation.classes), evidence.feature_schema.labels
     with beside:
         st.subheader("How they matter", anchor=False)
         chosen = st.selectbox("Class", classes_of(classes, evidence), key="of", bind="query-params",
@@ -90,16 +90,18 @@ def _effects(evidence: Evidence, scale: str, beside: DeltaGenerator) -> None:
         values = stored.values_by_column(rows)
         output = "the output" if len(classes) == 1 else explanation_charts.short(chosen)
         title = f"Effect on {output} ({scale})"
-        figure = explanation_charts.beeswarm(effects, values, title, dark=st.context.theme.type == "dark")
+        dark = st.context.theme.type == "dark"
+        figure = explanation_charts.beeswarm(effects, values, title, labels=labels, dark=dark)
         st.plotly_chart(figure, config=charts.PLAIN, alt="Effect of each column on the class, one dot per row")
         st.caption(f"One dot per row, {len(effects):,} rows. Grey: text, which has no order.")
     st.subheader("One column", anchor=False)
     order = np.abs(effects).mean(axis=0).argsort()[::-1]
     names = [stored.explanation.columns[each] for each in order]
-    column = st.selectbox("Column", names, key="column", bind="query-params", format_func=words.name, width=320)
+    called = partial(words.column, labels=labels)
+    column = st.selectbox("Column", names, key="column", bind="query-params", format_func=called, width=320)
     own = effects[:, stored.explanation.columns.index(column)]
     unit = evidence.feature_schema.units.get(column)
-    name = f"{column} ({unit})" if unit else column
+    name = words.column(column, labels) + (f", {unit}" if unit else "")
     figure = explanation_charts.dependence(own, values[column], name, title=title)
     st.plotly_chart(figure, config=charts.PLAIN, alt="Effect of one column against its own value")
-    st.caption(f"One dot per row, {len(own):,} rows: the effect of {words.label(column)} beside its own value.")
+    st.caption(f"One dot per row, {len(own):,} rows: the effect of the column beside its own value.")

@@ -70,7 +70,8 @@ def _chosen_row(target: Target, rows: Rows) -> int | None:
         explained = set(stored_explanation(target.evidence).positions)
         numbers = [each for each in numbers if each in explained]
     st.caption(f"{len(numbers):,} of {words.count(len(rows), 'evaluation row')}. Select one to explain it.")
-    _rows_table(rows, numbers, f"rows/{target.resolved.model}/{target.resolved.version}/{kinds}/{actual}")
+    key = f"rows/{target.resolved.model}/{target.resolved.version}/{kinds}/{actual}"
+    _rows_table(rows, numbers, key, labels=target.evidence.feature_schema.labels)
     asked = st.query_params.get(ROW, "")
     if not asked:
         return numbers[0] if numbers else None
@@ -96,7 +97,7 @@ def _filtered(rows: Rows, kinds: Sequence[str], actual: Sequence[str]) -> list[i
     return [int(each) for each in np.flatnonzero(keep)]
 
 
-def _rows_table(rows: Rows, numbers: list[int], key: str) -> None:
+def _rows_table(rows: Rows, numbers: list[int], key: str, *, labels: Mapping[str, str]) -> None:
     """Actual and predicted class of the rows, then their inputs; a selected row is named in the address."""
     columns: dict[str, Any] = {
         "Row": numbers,
@@ -106,7 +107,7 @@ def _rows_table(rows: Rows, numbers: list[int], key: str) -> None:
     if len(rows.classes):
         columns[HIGHEST] = rows.probabilities[numbers].max(axis=1)
     for name in list(rows.inputs)[:MOST_INPUTS]:
-        head = tables.cell(name)
+        head = words.column(name, labels)
         columns[f"{head} (input)" if head in columns else head] = [_plain(each) for each in rows.inputs[name][numbers]]
 
     def open_row() -> None:
@@ -164,7 +165,7 @@ def _draw(document: Mapping[str, Any], row: Row, target: Target) -> str:
     if len(classes) > 1:
         class_name = picked_class(classes_of(classes, target.evidence), top)
         st.text(f"Explained: {visible(class_name)}")
-    why(document, row, class_name, units=target.evidence.feature_schema.units)
+    why(document, row, class_name, schema=target.evidence.feature_schema)
     return class_name
 
 

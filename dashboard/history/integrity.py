@@ -47,7 +47,7 @@ def _result_of_last_click() -> None:
     if VERIFIED not in st.session_state:
         st.caption(
             "Verify checks the chain of events, the registry against it, and the files in use. "
-            "Reconcile finishes what a crash left and records what moved by another way."
+            "Reconcile finishes what a crash left and records what was changed outside of this desk."
         )
         return
     events, problems = st.session_state[VERIFIED]
@@ -102,17 +102,18 @@ class OutOfBandDraft:
 
 
 def out_of_band(found: Sequence[OutOfBandChange], model: str | None) -> None:
+    """What was changed by another way, in plain words and as a table, and the form that ends it."""
     with st.container(border=True, key="out_of_band"):
-        moved = words.count(len(found), "slot")
-        st.badge(f"{moved} moved out-of-band", icon=":material/warning:", color="orange")
-        slot = st.column_config.TextColumn(help="An alias of the model, or the stage of a version")
-        columns = {"Slot": slot, **widgets.times("Changed after", "Seen")}
-        table = tables.differences(found)
-        st.dataframe(table, hide_index=True, height="content", column_config=columns, alt="What moved out-of-band")
+        widgets.changed_sentences(found)
+        with st.expander("When it was changed"):
+            slot = st.column_config.TextColumn(help="An alias of the model, or the stage of a version")
+            columns = {"Slot": slot, **widgets.times_to_the_second("Changed after", "Seen")}
+            table = tables.differences(found)
+            st.dataframe(table, hide_index=True, height="content", column_config=columns, alt="What moved out-of-band")
         if refusal := st.session_state.pop(REFUSAL, None):
             widgets.message(*refusal, colour="red")
         if model is None:
-            st.caption("Choose the model above to adopt or revert this.")
+            st.caption("Choose the model above to accept or undo this.")
         else:
             _form(OutOfBandDraft(model, state_text(found), drawn_key(f"out_of_band/{model}")))
 
@@ -128,8 +129,8 @@ def _form(draft: OutOfBandDraft) -> None:
         )
         with st.container(horizontal=True):
             adopt, revert = (draft, ADOPT), (draft, REVERT)
-            st.form_submit_button("Adopt what the registry holds", icon=":material/check:", on_click=_end, args=adopt)
-            st.form_submit_button("Revert to what the ledger says", icon=":material/undo:", on_click=_end, args=revert)
+            st.form_submit_button("Accept what is there now", icon=":material/check:", on_click=_end, args=adopt)
+            st.form_submit_button("Undo it, back to the record", icon=":material/undo:", on_click=_end, args=revert)
     st.caption("Refused if anything of this model has moved since you looked.")
 
 
@@ -141,8 +142,8 @@ def _end(draft: OutOfBandDraft, ending: str) -> None:
         st.session_state[REFUSAL] = (widgets.title_of(error), str(error))
     else:
         renew(f"out_of_band/{draft.model}")
-        done = "adopted" if ending == ADOPT else "reverted"
-        session.flash(f"The out-of-band change is {done}: event {entry(event).number}")
+        done = "accepted" if ending == ADOPT else "undone"
+        session.flash(f"What was changed outside of this desk is {done}: event {entry(event).number}")
 
 
 def _send(draft: OutOfBandDraft, ending: str, reason: str) -> StoredEvent:

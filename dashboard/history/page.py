@@ -3,17 +3,13 @@
 import streamlit as st
 
 from dashboard import pages, session
-from dashboard.components import history_lines, widgets, words
+from dashboard.components import widgets, words
 from dashboard.components.history_lines import HistoryLine
-from dashboard.history.events import (
-    BEFORE,
-    champions_over_time,
-    event_in_full,
-    events_page,
-    events_table,
-    links_to_other_pages,
-)
+from dashboard.history.champions import champions_over_time
+from dashboard.history.events import BEFORE, events_page, events_table, links_to_other_pages, open_newest
+from dashboard.history.filters import narrowed
 from dashboard.history.integrity import integrity, out_of_band
+from dashboard.history.one_event import event_in_full
 from pipeline.governance.reconcile import pending_sentence
 
 ALL = "All models"
@@ -26,12 +22,12 @@ def history_page() -> None:
     names = [model] if model else known_models()
     if not session.silence() and (moved := [each for name in names for each in session.differences(name)]):
         out_of_band(moved, model)
-    kinds = st.pills("Show", list(history_lines.KINDS), selection_mode="multi", key="kind", bind="query-params")
-    page = events_page(model, kinds)
-    if not page.lines and not kinds and BEFORE not in st.query_params:
+    chosen = narrowed(model, open_newest)
+    page = events_page(chosen)
+    if not page.lines and chosen.everything and BEFORE not in st.query_params:
         st.info("The ledger holds no events yet.")
         return
-    selected = events_table([HistoryLine(*each) for each in page.lines], model, kinds)
+    selected = events_table([HistoryLine(*each) for each in page.lines], chosen)
     links_to_other_pages(page)
     for sentence in session.given_out_again(model):
         st.text(sentence)

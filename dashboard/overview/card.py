@@ -5,14 +5,14 @@ from collections.abc import Set
 import streamlit as st
 
 from dashboard import pages, session
-from dashboard.components import tables, trend, widgets, words
+from dashboard.components import trend, widgets, words
 from dashboard.components.history_lines import last_line, since
 from dashboard.components.trust import Named, trust_badge
+from dashboard.overview import waiting
 from pipeline.governance.history import ModelOverview
 from pipeline.governance.lifecycle import Stage
+from pipeline.governance.merit import Waiting
 from pipeline.governance.reconcile import pending_sentence
-
-MOST_SHOWN = 5
 
 
 def urgency(model: ModelOverview) -> tuple[bool, bool, str]:
@@ -20,8 +20,8 @@ def urgency(model: ModelOverview) -> tuple[bool, bool, str]:
     return not model.differences, not model.waiting, model.record.name
 
 
-def card(model: ModelOverview, refused: Set[Named]) -> None:
-    """Draws the tile. refused: versions waiting for a review that may not be used."""
+def card(model: ModelOverview, found: Waiting | None, refused: Set[Named]) -> None:
+    """Draws the tile. found: who waits in order of merit, None while that is looked for. refused: see waiting.draw."""
     name = model.record.name
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(words.label(name), anchor=False, width="content")
@@ -30,12 +30,15 @@ def card(model: ModelOverview, refused: Set[Named]) -> None:
                 st.badge(f"{words.stage(stage.value)} {versions:,}", color=widgets.STAGE_COLOURS[stage])
         pages.link_versions(words.count(model.record.versions, "version"), name)
         pages.link_history("History", name)
+    if model.waiting:
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+            waiting.verdict(found)
     _champion(model)
     if (serving := model.stages[Stage.PRODUCTION]) > 1:
         st.caption(f":material/warning: {serving:,} versions are in Production; the desk keeps to one.")
     if model.outside:
         st.caption(f":material/warning: Version {model.champion} serves and is not in Production.")
-    _waiting(model, refused)
+    waiting.draw(model, found, refused)
     trend.small(name)
     for each in model.pending:
         st.caption(f":material/hourglass_top: {words.sentence(pending_sentence(each))}")
@@ -63,24 +66,3 @@ def _champion(model: ModelOverview) -> None:
         made = session.event(periods[-1].sequence) if periods else None
         text = since(version, evidence.content["created_at"], periods=periods, entries=[made] if made else [])
         st.caption(text, width="content")
-
-
-def shown_waiting(model: ModelOverview) -> tuple[int, ...]:
-    return model.waiting[:MOST_SHOWN]
-
-
-def _waiting(model: ModelOverview, refused: Set[Named]) -> None:
-    if not model.waiting:
-        st.caption("Nothing waits for a review.")
-        return
-    name, frame = model.record.name, session.versions(model.record.name)
-    st.caption(f"{words.count(len(model.waiting), 'version')} in Staging, waiting for a review")
-    with st.container(gap=None):
-        for version in shown_waiting(model):
-            with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-                pages.link_review(f"Review version {version}", name, version)
-                if (name, version) in refused:
-                    trust_badge(name, version)
-                st.text(tables.brief(frame, version, session.metric_names(name)[:2]))
-    if len(model.waiting) > MOST_SHOWN:
-        pages.link_versions(f"{len(model.waiting) - MOST_SHOWN:,} more", name)

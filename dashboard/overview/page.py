@@ -1,13 +1,16 @@
 """What serves now, what waits for a review, what moved out-of-band: one tile per model."""
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import session
+from dashboard import pages, session
 from dashboard.components import widgets, words
 from dashboard.components.trust import changed_box, changed_files, unusable
 from dashboard.filling import empty_registry
 from dashboard.overview import card as model_card
+from dashboard.overview import waiting
 from pipeline.governance.history import ModelOverview
+from pipeline.governance.lifecycle import Stage
 
 CARD_PIXELS, MOST_CARDS = 420, 40
 
@@ -20,6 +23,7 @@ def overview_page() -> None:
         empty_registry()
         return
     cards = models[:MOST_CARDS]
+    looks = waiting.looks(cards)
     champions = [(each.record.name, each.champion) for each in cards if each.champion is not None]
     changed = {named: reason for named in champions if (reason := changed_files(*named))}
     figures(models, len(changed))
@@ -28,13 +32,17 @@ def overview_page() -> None:
     for model in models:
         if model.differences:
             widgets.out_of_band(model.record.name, model.differences)
-    refused = unusable((each.record.name, version) for each in cards for version in model_card.shown_waiting(each))
+    found = waiting.found(looks)
+    listed = {each.record.name: waiting.shown(each, found.get(each.record.name)) for each in cards}
+    refused = unusable((name, version) for name, versions in listed.items() for version in versions)
     with st.grid(min(2, len(models)), min_column_width=CARD_PIXELS):
         for index, model in enumerate(cards):
             with st.container(border=True, height="stretch", key=f"card_{index}"):
-                model_card.card(model, refused)
+                model_card.card(model, found.get(model.record.name), refused)
     if len(models) > MOST_CARDS:
         st.caption(f"{len(models) - MOST_CARDS:,} more models are listed on the page Versions.")
+    if comparing := [look for look in looks.values() if not look.done()]:
+        widgets.redraw_when_done(comparing)
 
 
 def lost() -> None:
@@ -46,12 +54,26 @@ def lost() -> None:
 
 
 def figures(models: list[ModelOverview], changed: int) -> None:
+    """The numbers of the whole registry, each with a link to what it counts."""
+    waits = next((each for each in models if each.waiting), None)
+    moved = next((each.record.name for each in models if each.differences), "")
     with st.grid(4, min_column_width=150):
-        st.metric("Models", len(models), border=True)
-        st.metric("Versions", f"{sum(model.record.versions for model in models):,}", border=True)
-        st.metric("Waiting for review", sum(len(model.waiting) for model in models), border=True)
-        moved = sum(len(model.differences) for model in models) + sum(map(len, session.gone().values()))
-        st.metric("Out-of-band changes", moved + changed, border=True)
+        with _figure("Models", len(models)):
+            pages.link_versions("All models", "")
+        with _figure("Versions", sum(model.record.versions for model in models)):
+            pages.link_versions("All versions", models[0].record.name)
+        with _figure("Waiting for review", sum(len(model.waiting) for model in models)):
+            if waits:
+                pages.link_versions("Who waits", waits.record.name, stage=Stage.STAGING)
+        gone = sum(map(len, session.gone().values()))
+        with _figure("Out-of-band changes", sum(len(model.differences) for model in models) + gone + changed):
+            pages.link_history("What moved", moved)
+
+
+def _figure(label: str, value: int) -> DeltaGenerator:
+    box = st.container(border=True, gap=None, height="stretch")
+    box.metric(label, f"{value:,}")
+    return box
 
 
 overview_page()

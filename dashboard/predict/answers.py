@@ -9,11 +9,10 @@ import streamlit as st
 from dashboard import pages, session
 from dashboard.components import charts, explanation_charts, widgets, words
 from dashboard.components.explanations import STARTING_POINT, as_pairs, classes_of, importance, sum_check, what_to_know
-from dashboard.components.row_form import labels_of, told
+from dashboard.components.row_form import told
 from dashboard.components.trust import FINGERPRINT
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Prediction, Target
-from pipeline.serving.targets import input_schema
 from pipeline.serving.what_if import Counterfactual, curve_points, points
 from pipeline.validation.rows import CheckedRow, check_row
 from pipeline.validation.schema import ColumnSchema, InputSchema
@@ -46,7 +45,7 @@ def _for_another(row: CheckedRow, target: Target) -> CheckedRow:
 def _answer(target: Target, row: CheckedRow, found: dict[str, Prediction]) -> None:
     session.scorer().targets.usable(target)
     if row.problems:
-        labels = labels_of(input_schema(target))
+        labels = target.evidence.feature_schema.labels
         widgets.message("Not valid", "\n".join(told(each, labels) for each in row.problems), colour="orange")
         return
     head = f"Version {target.resolved.version}"
@@ -97,24 +96,21 @@ def what_if(row: CheckedRow, target: Target) -> None:
         return
     most_important = [name for name in importance(target.evidence) if name in movable]
     names = list(dict.fromkeys([*most_important, *movable]))
-    labels = labels_of(schema)
-    name = st.selectbox(
-        "Column to move", names, key="column", bind="query-params", width=320,
-        format_func=lambda each: words.column(each, labels),
-    )  # fmt: skip
+    called = partial(words.column, labels=target.evidence.feature_schema.labels)
+    name = st.selectbox("Column to move", names, key="column", bind="query-params", format_func=called, width=320)
     column, value = movable[name], row.values[name]
     over = curve_points(column, value)
     rows = [check_row({**row.values, name: each}, schema) for each in over]
     valid = [(each, checked) for each, checked in zip(over, rows, strict=True) if not checked.problems]
     predictions = session.scorer().predict_checked(target, [checked for _, checked in valid]).rows
-    called = words.column(name, labels)
-    axes = (f"{called} · {column.unit}" if column.unit else called, "Probability" if target.probabilities else "Output")
+    head = called(name) + (f", {column.unit}" if column.unit else "")
+    axes = (head, "Probability" if target.probabilities else "Output")
     figure = explanation_charts.curves(_curves(predictions, target), [each for each, _ in valid], axes, at=value)
     st.plotly_chart(figure, config=charts.PLAIN, alt="What the version says while one column moves")
     own = "missing" if value is None else f"{in_words(value)}{unit(column)}"
     met = dict.fromkeys(visible(str(each.value), most=60) for each in predictions)
     classes_met = f" Over this range the version predicts {', '.join(met)}." if target.classes else ""
-    st.text(f"{called} is {own} in the row.{classes_met}")
+    st.text(f"{called(name)} is {own} in the row.{classes_met}")
     st.caption("All other columns stay as they are: not every such row needs to exist.")
 
 
@@ -155,9 +151,8 @@ def _search(row: CheckedRow, target: Target, may_change: list[str]) -> None:
         st.text("No change of up to three of these columns was found that gives it.")
     else:
         _counterfactual(found, row, target)
-    labels = labels_of(input_schema(target))
-    allowed = ", ".join(words.column(name, labels) for name in may_change)
-    st.text(f"May change, by the policy: {allowed}. All others stay as they are.")
+    named = [words.column(each, target.evidence.feature_schema.labels) for each in may_change]
+    st.text(f"May change, by the policy: {', '.join(named)}. All others stay as they are.")
 
 
 def _counterfactual(found: Counterfactual, row: CheckedRow, target: Target) -> None:
@@ -166,7 +161,7 @@ def _counterfactual(found: Counterfactual, row: CheckedRow, target: Target) -> N
         known = "" if probability is None else f", probability {probability:.3f}"
         st.text(f"Gives {in_words(found.prediction.value)}{known}")
         st.badge("Confirmed by the version", icon=":material/check_circle:", color="green")
-    changes, labels = [], labels_of(input_schema(target))
+    changes, labels = [], target.evidence.feature_schema.labels
     for name, value in found.values.items():
         column = target.schema.column(name) if target.schema else None
         changes.append([words.column(name, labels), _with_unit(row.values[name], column), _with_unit(value, column)])

@@ -6,11 +6,13 @@ from dashboard import pages, session
 from dashboard.components import picker, widgets
 from dashboard.components.trust import trust_badge
 from dashboard.review import sections
+from dashboard.review import verdict as opening
 from dashboard.review.decision_form import decision_form, show_refusal
 from dashboard.review.gates import gates
 from dashboard.review.move_picker import chosen_move
 from dashboard.review.receipt import close_receipt, decided, receipt
 from pipeline.governance.evidence import Evidence
+from pipeline.governance.lifecycle import MoveKind
 
 
 def review_page() -> None:
@@ -23,7 +25,6 @@ def review_page() -> None:
     evidence = session.evidence(*picked)
     header(evidence)
     widgets.changed_outside(evidence.model)
-    sections.key_figures(evidence)
     widgets.guarded(lambda: decide(evidence), "decide")
 
 
@@ -44,8 +45,14 @@ def header(evidence: Evidence) -> None:
 
 
 def decide(evidence: Evidence) -> None:
-    made = decided(evidence)
-    move = chosen_move(evidence, settled=made is not None)
+    first, about, move, made = st.container(), evidence, None, decided(evidence)
+    try:
+        move = chosen_move(evidence, settled=made is not None)
+        if move is not None and move.kind is MoveKind.ROLLBACK and move.version is not None:
+            about = session.evidence(move.model, move.version)
+    finally:  # also above the refusal of an impossible move
+        with first:
+            opening.verdict(about, goes_back=about is not evidence)
     if move is None:
         show_refusal(evidence.model)
         if made is None:
@@ -57,15 +64,16 @@ def decide(evidence: Evidence) -> None:
         return
     close_receipt()
     with st.spinner("Checking the gates"):
-        review = sections.review(move, evidence)
+        review = sections.review(move, about)
     shown, form = st.columns([3, 2], gap="medium")
     with shown:
         gates(review)
-        sections.gaps(evidence)
+        sections.gaps(about)
+        opening.flips(review)
     with form:
         widgets.writes_notice()
         decision_form(review)
-    sections.tabs(evidence, review)
+    sections.tabs(about, review)
 
 
 review_page()

@@ -21,19 +21,7 @@ from pipeline.governance.text import visible
 from pipeline.model_card import Card
 from pipeline.model_card.content import sentences
 
-MOST_KEY_FIGURES = 4
 DIGITS = 6  # of a claim: recomputed figures may differ behind the fourth
-
-
-def key_figures(evidence: Evidence) -> None:
-    """The best known metrics, each with its interval and sample size."""
-    names = [*session.metric_names(evidence.model), "recall_macro"]
-    found = [metric for metric in map(evidence.metric, dict.fromkeys(names)) if metric is not None][:MOST_KEY_FIGURES]
-    if not found:
-        return
-    with st.grid(MOST_KEY_FIGURES, min_column_width=150):
-        for metric in found:
-            widgets.metric(metric, border=True)
 
 
 def gaps(evidence: Evidence) -> None:
@@ -90,7 +78,8 @@ def explanation(evidence: Evidence) -> None:
         return
     explained_by(summary)
     ordered = {name: shares[name] for name in classes_of(list(shares), evidence)}
-    figure = explanation_charts.importance(ordered, visible(str(summary.scale), most=40))
+    scale, labels = visible(str(summary.scale), most=40), evidence.feature_schema.labels
+    figure = explanation_charts.importance(ordered, scale, labels)
     st.plotly_chart(figure, config=charts.PLAIN, alt="Mean absolute effect of each column")
     pages.link_explain("Explain", evidence.model, evidence.version)
 

@@ -33,9 +33,9 @@ def versions_page() -> None:
 
 
 def open_model() -> None:
-    """Columns, metric and range are of the model that is left."""
+    """Columns, order, metric and range are of the model that is left."""
     st.query_params.from_dict({"model": st.session_state["versions_model"]})
-    for key in ("metrics", "differences", "intervals", "columns", "order", "metric", "versions"):
+    for key in ("metric", "versions"):
         st.session_state.pop(key, None)
 
 

@@ -44,29 +44,53 @@ class TableColumns:
 
 
 def choose(model: str) -> tuple[pd.DataFrame, TableColumns]:
-    """Draws the fields for columns and order, which the address keeps. Returns the frame of all versions too."""
-    with st.popover("Columns", icon=":material/view_column:"):
-        preset, known = session.metric_names(model), session.known_metrics(model)
-        asked = _metrics("Metrics", known, preset, key="metrics")
-        intervals = _metrics("Interval of", asked, [], key="intervals")
-        chosen = () if asked == preset else tuple(asked)
-        columns, frame = session.versions_with_metrics(model, chosen, tuple(intervals))
-        names = [each.name for each in columns]
-        for missing in [name for name in asked if name not in names]:
-            st.text(f"No version has {words.name(missing)}.")
-        differences = _metrics("Difference to the champion of", names, names[:1], key="differences")
-        others = st.multiselect("Other columns", OTHERS, SHOWN, key="columns", bind="query-params")
-        orders = {BEST_FIRST.format(words.name(each.name)): each.name for each in columns if each.direction}
-        order = st.selectbox("Order", [NEWEST, *orders], key="order", bind="query-params")
+    """The frame of all versions and what the address wants of it; the fields that change that are drawn when opened."""
+    preset = session.metric_names(model)
+    metrics, intervals = _asked("metrics", preset), _asked("intervals", [])
+    chosen = () if metrics == preset else tuple(metrics)
+    columns, frame = session.versions_with_metrics(model, chosen, tuple(intervals))
+    names = [each.name for each in columns]
+    differences = _asked("differences", names[:1])
+    others = [name for name in _asked("columns", SHOWN) if name in OTHERS]
+    orders = {BEST_FIRST.format(words.name(each.name)): each.name for each in columns if each.direction}
+    order = st.query_params.get("order", NEWEST)
+    box = st.popover("Columns", icon=":material/view_column:", key="choose_columns", on_change="rerun")
+    if box.open:
+        with box:
+            for missing in [name for name in metrics if name not in names]:
+                st.text(f"No version has {words.name(missing)}.")
+            _field("Metrics", "metrics", preset, options=session.known_metrics(model))
+            _field("Interval of", "intervals", [], options=names)
+            _field("Difference to the champion of", "differences", names[:1], options=names)
+            _field("Other columns", "columns", SHOWN, options=OTHERS)
+            st.session_state["field/order"] = order if order in orders else NEWEST
+            st.selectbox("Order", [NEWEST, *orders], key="field/order", on_change=_keep, args=("order", NEWEST))
     return frame, TableColumns(
         tuple(columns), tuple(differences), intervals=tuple(intervals), others=tuple(others), best_by=orders.get(order)
     )
 
 
-def _metrics(label: str, known: Sequence[str], preset: Sequence[str], *, key: str) -> list[str]:
-    """A field for metrics; one that only the address names is an option too."""
-    options = list(dict.fromkeys([*known, *st.query_params.get_all(key)]))
-    return st.multiselect(label, options, preset, key=key, bind="query-params", format_func=words.name)
+def _asked(key: str, preset: Sequence[str]) -> list[str]:
+    """What the address says; an empty value is none of them."""
+    if key not in st.query_params:
+        return list(preset)
+    return [value for value in st.query_params.get_all(key) if value]
+
+
+def _field(label: str, key: str, preset: Sequence[str], *, options: Sequence[str]) -> None:
+    """Changes the address; a value that only the address names is an option too."""
+    field = f"field/{key}"
+    st.session_state[field] = asked = _asked(key, preset)
+    every = list(dict.fromkeys([*options, *asked]))
+    st.multiselect(label, every, key=field, on_change=_keep, args=(key, preset), format_func=words.name)
+
+
+def _keep(key: str, preset: str | Sequence[str]) -> None:
+    value = st.session_state[f"field/{key}"]
+    if value == (preset if isinstance(preset, str) else list(preset)):
+        st.query_params.pop(key, None)
+    else:
+        st.query_params[key] = value or ""
 
 
 def ordered(found: pd.DataFrame, columns: TableColumns) -> pd.DataFrame:

@@ -4,11 +4,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
+from types import MappingProxyType
 from typing import Any
 
 SMALLEST = 0.005  # shown with two decimals, less is 0.00
 ROUNDING = 1e-9  # of the largest effect; of what a model says, a double rounds off less than a thousandth of that
 OF_OUTPUT = 1e-13
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,18 @@ class Side:
 
 
 def sentences(
-    document: Mapping[str, Any], row: Mapping[str, Any], class_name: str, *, units: Mapping[str, str], most: int = 5
+    document: Mapping[str, Any],
+    row: Mapping[str, Any],
+    class_name: str,
+    *,
+    units: Mapping[str, str],
+    labels: Mapping[str, str] = NO_LABELS,
+    most: int = 5,
 ) -> list[str]:
     """The columns that move one class most, largest first: "Weight 112 kg raises Obesity_Type_III by 0.31".
 
     document: one row as result.to_json gives it. row: its values by column. units: of the columns that have one.
+    labels: what people call the columns whose name does not say it.
     """
     contributions: Mapping[str, float] = document["contributions"][class_name]
     scale = document["scale"]
@@ -49,29 +58,45 @@ def sentences(
     least = _least(document, class_name)
     shown = [(name, effect) for name, effect in ordered[:most] if abs(effect) >= least]
     return [
-        f"{name} {_value(row.get(name), units.get(name, ''))} {_verb(effect)} {what} by {_amount(abs(effect), scale)}"
+        f"{_with_value(name, row, units, labels=labels)} {_verb(effect)} {what} by {_amount(abs(effect), scale)}"
         for name, effect in shown
     ]
 
 
 def contrasts(
-    sides: tuple[Side, Side], row: Mapping[str, Any], class_name: str, *, units: Mapping[str, str], most: int = 5
+    sides: tuple[Side, Side],
+    row: Mapping[str, Any],
+    class_name: str,
+    *,
+    units: Mapping[str, str],
+    labels: Mapping[str, str] = NO_LABELS,
+    most: int = 5,
 ) -> list[str]:
     """The columns whose effect on one class differs most between two versions, the largest difference first:
     "Weight 112 kg raises Obesity_Type_III by 0.31 in version 2, lowers it by 0.02 in version 1".
 
-    Where the two are on different scales, the shares of all effects are compared instead of the effects.
+    Both sides are on one scale (see Explanations.comparable_with). units, labels: as for `sentences`.
     """
-    first, second = (_comparable(side.effects(class_name), share=sides[0].scale != sides[1].scale) for side in sides)
+    first, second = (side.effects(class_name) for side in sides)
     names = list(dict.fromkeys([*first, *second]))
     ordered = sorted(names, key=lambda name: -abs(first.get(name, 0.0) - second.get(name, 0.0)))
     what = _subject(class_name, sides[0].document)
     found = ((name, [side.noticed(class_name, name) for side in sides]) for name in ordered[:most])
     return [
-        f"{name} {_value(row.get(name), units.get(name, ''))} {_in_turn(sides, effects, what)}"
+        f"{_with_value(name, row, units, labels=labels)} {_in_turn(sides, effects, what)}"
         for name, effects in found
         if any(effects)
     ]
+
+
+def called(column: str, labels: Mapping[str, str]) -> str:
+    """What people call a column, its own name behind: "Eats vegetables with meals (FCVC)"."""
+    label = labels.get(column)
+    return f"{label} ({column})" if label else column
+
+
+def _with_value(name: str, row: Mapping[str, Any], units: Mapping[str, str], *, labels: Mapping[str, str]) -> str:
+    return f"{called(name, labels)} {_value(row.get(name), units.get(name, ''))}"
 
 
 def _in_turn(sides: tuple[Side, Side], effects: Sequence[float], what: str) -> str:
@@ -84,11 +109,6 @@ def _in_turn(sides: tuple[Side, Side], effects: Sequence[float], what: str) -> s
             clauses.append(f"hardly moves {what} in {side.name}")
         what = "it"
     return ", ".join(clauses)
-
-
-def _comparable(effects: Mapping[str, float], *, share: bool) -> Mapping[str, float]:
-    total = sum(map(abs, effects.values())) if share else 1.0
-    return {name: effect / (total or 1.0) for name, effect in effects.items()}
 
 
 def _subject(class_name: str, document: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 
 from pipeline.governance.errors import NotFound, Unavailable
@@ -44,7 +44,7 @@ class HistoryFilter:
 
     person: str = ""  # a part of the name of whoever acted, in any case
     version: int | None = None  # that the event is about, or that it touched
-    text: str = ""  # words of its sentence, changes, reason, model and digests, in any case and order
+    text: str = ""  # words of its time, sentence, changes, reason, model and digests, in any case and order
     since: datetime | None = None
     until: datetime | None = None  # events of this very time are left out
 
@@ -72,7 +72,17 @@ EVERYTHING = HistoryFilter()
 
 
 def _searched(found: Entry) -> str:
-    texts = (found.model, sentence(found), change_of(found), found.signature, found.reason, found.why, found.evidence)
+    at = "" if found.at is None else f"{found.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    texts = (
+        at,
+        found.model,
+        sentence(found),
+        change_of(found),
+        found.signature,
+        found.reason,
+        found.why,
+        found.evidence,
+    )
     return " ".join(filter(None, texts)).casefold()
 
 

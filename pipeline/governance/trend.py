@@ -101,9 +101,22 @@ class Trend:
 
     def groups(self) -> list[TrendGroup]:
         """Neighbours together; those of which none has a value are left out."""
+        return [_group(part) for part in self._parts() if any(point.value is not None for point in part)]
+
+    def gaps(self) -> list[tuple[float, str]]:
+        """Where values are missing: the place, and a sentence about the version or the group."""
+        if not self.grouped:
+            return [(point.place, point.gap) for point in self.points if point.gap]
+        counted = [(part, sum(point.gap is not None for point in part)) for part in self._parts()]
+        return [
+            (_middle(part), f"{n} of versions {part[0].row.version} to {part[-1].row.version} without a value")
+            for part, n in counted
+            if n
+        ]
+
+    def _parts(self) -> list[tuple[TrendPoint, ...]]:
         size = self.group_size
-        parts = (self.points[start : start + size] for start in range(0, len(self.points), size))
-        return [_group(part) for part in parts if any(point.value is not None for point in part)]
+        return [self.points[start : start + size] for start in range(0, len(self.points), size)]
 
 
 @dataclass(frozen=True)
@@ -235,12 +248,16 @@ def _is_of(period: Period, row: VersionRow) -> bool:
     return period.version == row.version and period.created_at in (None, iso(row.created_at))
 
 
+def _middle(part: Sequence[TrendPoint]) -> float:
+    return (part[0].place + part[-1].place) / 2
+
+
 def _group(part: Sequence[TrendPoint]) -> TrendGroup:
     values = [point.value for point in part if point.value is not None]
     return TrendGroup(
         part[0].row.version,
         part[-1].row.version,
-        place=(part[0].place + part[-1].place) / 2,
+        place=_middle(part),
         n=len(values),
         lowest=min(values),
         middle=median(values),

@@ -31,9 +31,9 @@ class TookTooLong(Unavailable):
 class _Pending:
     """A request in the queue."""
 
-    target: Target
+    target: Target  # the version that was asked
     content: CheckedRow | CheckedColumns  # one row, or many as columns
-    answer: "asyncio.Future[Prediction | PredictedColumns]" = field(
+    answer: "asyncio.Future[Prediction | PredictedColumns]" = field(  # set by the batch
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 

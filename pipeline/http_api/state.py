@@ -29,9 +29,9 @@ class AppState:
     limits: HttpSettings
     token: Token | None  # None: predictions are open to everybody who reaches the server
     follower: Follower
-    batcher: MicroBatcher
+    batcher: MicroBatcher  # queues single rows
     metrics: HttpMetrics
-    concurrency: ConcurrencyLimit = field(init=False)
+    concurrency: ConcurrencyLimit = field(init=False)  # slots for requests
 
     def __post_init__(self) -> None:
         self.concurrency = ConcurrencyLimit(self.limits.at_once)

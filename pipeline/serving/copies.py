@@ -63,8 +63,8 @@ def _is_private(folder: Path) -> bool:
 
 @dataclass
 class _Copy:
-    folder: Path
-    users: int = 0
+    folder: Path  # that holds the files
+    users: int = 0  # blocks that use it now
 
 
 class PrivateCopies:

@@ -37,9 +37,9 @@ class Target:
     """A version made ready to be asked, with its state and columns as they were then: to be used within seconds."""
 
     resolved: Resolved
-    record: VersionRecord
-    evidence: Evidence
-    state: TrustState
+    record: VersionRecord  # the registry's record of it
+    evidence: Evidence  # what is known of it
+    state: TrustState  # whether it may be used
     schema: InputSchema | None  # None where nothing says which columns it takes
     classes: tuple[str, ...] = ()  # empty for a model that predicts a number
     probabilities: bool = False  # whether it gives a probability per class
@@ -59,7 +59,7 @@ class Target:
     def notes(self) -> tuple[str, ...]:
         """What everybody who sees a prediction of it should know."""
         notes = [f"{self.label}: {self.state.reason}"] if self.state.state in {Trust.IN_REVIEW, Trust.OUTSIDE} else []
-        if self.state.foreign:
+        if self.state.mlflow_flavor:
             notes.append(f"{self.label}: was loaded by MLflow, because serving.trust is producers")
         return tuple(notes)
 
@@ -80,8 +80,8 @@ class Predictions:
     model: str
     version: int
     digest: str  # of the files that were loaded
-    state: TrustState
-    classes: tuple[str, ...]
+    state: TrustState  # its trust when it was asked
+    classes: tuple[str, ...]  # in the order of the probabilities
     rows: tuple[Prediction, ...]  # in the order of the rows
     notes: tuple[str, ...] = ()  # about the version, not about a row
 
@@ -133,12 +133,27 @@ class Explanations:
     documents: tuple[Mapping[str, Any], ...]  # one per row, as the command `explain` prints it
     rows: tuple[Row, ...]  # the values that were explained
     units: Mapping[str, str]  # of the columns, by name
+    labels: Mapping[str, str]  # what people call the columns whose name does not say it
     sampled: bool  # see explanation.result.Explanation, as for the next three
     tolerance: float
     adds_up: bool
     fallback: str
     background: str = ""  # a sentence where other rows than the version's own background stood for "nothing known"
     notes: tuple[str, ...] = ()  # about the version, not about a row
+
+    @property
+    def scale(self) -> str:
+        return str(self.documents[0]["scale"])
+
+    def comparable_with(self, other: "Explanations") -> bool:
+        """Whether the two have a difference: on the same scale, no log-odds, and by the same method.
+
+        Log-odds say little about what a person sees, and exact and sampled values answer different questions about
+        columns that go together.
+        """
+        if self.scale != other.scale or self.scale == "log-odds" or self.sampled != other.sampled:
+            return False
+        return self.sampled or self.documents[0]["method"] == other.documents[0]["method"]
 
     def top_class(self, position: int = 0) -> str:
         """The class with the largest output."""
@@ -148,14 +163,15 @@ class Explanations:
     def sentences(self, position: int = 0, *, class_name: str | None = None, most: int = 5) -> list[str]:
         """The reasons in plain words, for the given class or the one with the largest output."""
         wanted = class_name or self.top_class(position)
-        return sentences(self.documents[position], self.rows[position], wanted, units=self.units, most=most)
+        document, row = self.documents[position], self.rows[position]
+        return sentences(document, row, wanted, units=self.units, labels=self.labels, most=most)
 
 
 @dataclass(frozen=True)
 class Opinion:
     """A second opinion about one row and class, see explanation.surrogate.SecondOpinion."""
 
-    weights: Mapping[str, float]
-    r2: float
-    scale: str
+    weights: Mapping[str, float]  # by column
+    r2: float  # see SecondOpinion
+    scale: str  # see SecondOpinion
     agreement: float  # the share of its five largest columns that are also among SHAP's

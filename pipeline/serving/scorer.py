@@ -117,12 +117,20 @@ class Scorer:
         return PredictedColumns(target, tuple(answer["classes"]), answers, answered)
 
     def explain(
-        self, reference: str | Target, rows: Sequence[Mapping[str, object]], *, from_text: bool = False
+        self,
+        reference: str | Target,
+        rows: Sequence[Mapping[str, object]],
+        *,
+        from_text: bool = False,
+        sample: bool = False,
     ) -> Explanations:
-        """Explains at most 50 rows: what each column adds to the output, per class. Raises as predict does."""
+        """Explains at most 50 rows: what each column adds to the output, per class. Raises as predict does.
+
+        sample: whether it is sampled although it could be exact; the scale is then probability where there is one.
+        """
         target = self.targets.usable(reference)
         values = tuple(row.values for row in check_rows(rows, input_schema(target), from_text=from_text))
-        answer = self.ask(target, "explain", rows=columnar(values, input_schema(target)))
+        answer = self.ask(target, "explain", rows=columnar(values, input_schema(target)), sample=sample)
         resolved = target.resolved
         return Explanations(
             model=resolved.model,
@@ -131,6 +139,7 @@ class Scorer:
             documents=tuple(answer["explanations"]),
             rows=values,
             units=target.evidence.feature_schema.units,
+            labels=target.evidence.feature_schema.labels,
             sampled=answer["sampled"],
             tolerance=answer["tolerance"],
             adds_up=answer["adds_up"],
@@ -138,6 +147,20 @@ class Scorer:
             background=answer["background"],
             notes=target.notes,
         )
+
+    def explain_alike(
+        self, targets: Sequence[Target], rows: Sequence[Sequence[Mapping[str, object]]]
+    ) -> list[Explanations]:
+        """Of two versions, by one method and on one scale: exact on probability where both can, else both sampled.
+
+        rows: for each version the rows in its own columns. A version without probabilities stays on the scale of its
+        values (see Explanations.comparable_with). Raises as predict does.
+        """
+        found = [self.explain(*each) for each in zip(targets, rows, strict=True)]
+        if found[0].comparable_with(found[1]):
+            return found
+        pairs = zip(found, targets, rows, strict=True)
+        return [each if each.sampled else self.explain(target, own, sample=True) for each, target, own in pairs]
 
     def second_opinion(
         self, reference: str | Target, explained: Explanations, *, position: int = 0, class_name: str | None = None

@@ -164,7 +164,7 @@ class Targets:
             return replace(target, state=TrustState(Trust.UNTRUSTED, target.digest, str(refusal)))
         return replace(
             target,
-            state=replace(target.state, loaded=True, foreign=found["foreign"]),
+            state=replace(target.state, loaded=True, mlflow_flavor=found["mlflow_flavor"]),
             schema=started_with(target.schema, found["example"]) if target.schema else schema_of_model(found),
             classes=tuple(found["classes"]),
             names=tuple(found.get("names", ())),

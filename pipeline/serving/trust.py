@@ -53,7 +53,7 @@ class TrustState:
     # Whether a worker has tried to load it.
     loaded: bool = False
     # Whether MLflow loads it, with code that came with it, because `serving.trust` is "producers".
-    foreign: bool = False
+    mlflow_flavor: bool = False
 
     @property
     def usable(self) -> bool:

@@ -92,12 +92,12 @@ def smallest_change(
 
 @dataclass(frozen=True)
 class _Search:
-    ask: Ask
-    row: CheckedRow
+    ask: Ask  # predicts checked rows
+    row: CheckedRow  # the row to change
     schema: InputSchema
-    columns: tuple[ColumnSchema, ...]
+    columns: tuple[ColumnSchema, ...]  # that may change
     present: str
-    wanted: str | None
+    wanted: str | None  # the class to reach; None: any other
 
     def is_reached(self, answer: Prediction) -> bool:
         return str(answer.value) != self.present and self.wanted in {None, str(answer.value)}

@@ -79,12 +79,13 @@ class PolicySettings(SettingsSection):
 
     def policy(self, metrics: MetricRules = DEFAULT_RULES) -> Policy:
         return Policy(
-            moves={MoveKind(name): _move_rules(move) for name, move in self.moves.items()},
+            moves={
+                MoveKind(name): MoveRules(
+                    gates={gate: GateRule(**rule.model_dump()) for gate, rule in move.gates.items()},
+                    roles=tuple(move.roles),
+                )
+                for name, move in self.moves.items()
+            },
             roles={name: tuple(roles) for name, roles in self.roles.items()},
             metrics=metrics,
         )
-
-
-def _move_rules(move: MoveSettings) -> MoveRules:
-    gates = {name: GateRule(**gate.model_dump()) for name, gate in move.gates.items()}
-    return MoveRules(gates=gates, roles=tuple(move.roles))

@@ -273,7 +273,7 @@ class Input:
 class CheckedColumns:
     """The verdict on many rows."""
 
-    schema: InputSchema
+    schema: InputSchema  # the columns that were checked against
     usable: Mask  # which rows can be used
     out_of_range: Mask  # which of those hold a value outside the training data
     values: Arrow  # a record batch of the usable rows, in the schema's order

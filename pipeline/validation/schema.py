@@ -39,8 +39,8 @@ UNFIT = {
 class ColumnSchema:
     """What one column of the input accepts, and what the training rows held of it."""
 
-    name: str
-    kind: Kind
+    name: str  # as the model knows it
+    kind: Kind  # what its values are; "unfit" takes none
     dtype: str = ""  # pandas' name, empty where nobody says
     unit: str = ""  # for people, such as kg
     minimum: float | None = None  # the least accepted; None where the version names none, see ranges.accepted_range

@@ -35,8 +35,8 @@ class Limits:
     """What a stranger's file may hold."""
 
     unpacked_bytes: int  # of all its row groups
-    rows: int = 2**40
-    cells: int = 2**40
+    rows: int = 2**40  # the most rows
+    cells: int = 2**40  # the most values: rows times columns
 
 
 def open_parquet(data: bytes, *, limits: Limits | None = None, **options: Any) -> Arrow:  # noqa: ANN401 (PyArrow's own)

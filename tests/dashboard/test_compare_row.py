@@ -24,17 +24,28 @@ def first_row(open_page, desk, versions="1,2") -> str:
 
 
 def test_the_reasons_of_both_versions(desk, open_page):
-    """The address keeps the row; sentences with units name both versions and their scales, both sums are checked."""
+    """The address keeps the row; a forest and a linear version are both sampled on probability, the steps drawn."""
     row = first_row(open_page, desk)
     app = flipped(open_page, desk, row=row)
 
     assert not app.exception
     assert f"Row {row}: why the two differ" in [each.value for each in app.subheader]
-    assert "log-odds in version 2, " in texts(app)
+    assert "log-odds" not in texts(app)
     assert " in version 1\n" in texts(app)
     assert " kg " in texts(app)
-    assert texts(app).count("account for the whole answer") == 2
-    assert any("on different scales" in each.value for each in app.caption)
+    assert texts(app).count("Method: sampled (permutation") == 2
+    assert any("effects on the probability, by the same method, sampled in both" in each.value for each in app.caption)
+    assert app.get("plotly_chart")
+
+
+def test_importance_differs_on_probability(desk, open_page):
+    """Shares where the summaries are on different scales; a click explains rows by both on one."""
+    app = open_page(desk, "compare", model=MODEL, versions="1,2", show="Importance")
+    assert "The two summaries are not on probability by one method" in texts(app)
+
+    table = frame(app.toggle(key="alike").set_value(True).run(timeout=60), "Interval of the difference")
+    assert table["Difference"].to_numpy() == pytest.approx((table["Version 2"] - table["Version 1"]).to_numpy())
+    assert set(table["n"]) == {20}
 
 
 def test_links_to_the_row_in_either_version(desk, open_page):

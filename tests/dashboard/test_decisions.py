@@ -278,7 +278,9 @@ def test_rolls_back_from_the_champions_page(desk, open_page):
     desk.promote(MODEL, 2, Stage.PRODUCTION, reason=REASON, actor=GRACE, accept_warnings=True)
 
     app = review(open_page, desk, to="Roll back")
-    assert frame(app, "Metric").columns[1] == "Version 2"  # the page stays about the champion
+    assert app.title[0].value.endswith("Version 2")  # the page stays about the champion
+    assert app.subheader[0].value == "Version 1, to which a rollback returns"
+    assert tuple(frame(app, "Metric").columns[[1, 4]]) == ("Version 1", "Champion 2")
 
     decide(app, "Roll back to version 1")
 
@@ -306,8 +308,8 @@ def move_champion(desk, version):
 @pytest.mark.parametrize(
     ("label", "champion", "event"),
     [
-        ("Adopt what the registry holds", 3, "adopted"),
-        ("Revert to what the ledger says", 1, "reverted"),
+        ("Accept what is there now", 3, "adopted"),
+        ("Undo it, back to the record", 1, "reverted"),
     ],
 )
 def test_ends_an_out_of_band_change(desk, open_page, label, champion, event):
@@ -324,7 +326,7 @@ def test_ends_an_out_of_band_change(desk, open_page, label, champion, event):
     assert desk.differences(MODEL) == []
 
 
-@pytest.mark.parametrize("label", ["Adopt what the registry holds", "Revert to what the ledger says"])
+@pytest.mark.parametrize("label", ["Accept what is there now", "Undo it, back to the record"])
 def test_what_moved_after_the_form_was_drawn_is_not_signed(desk, open_page, label):
     """The form takes back what was on the screen; the reason stays, and a second click is about what is there now."""
     move_champion(desk, 3)
@@ -349,7 +351,7 @@ def test_ending_without_a_reason_is_refused(desk, open_page):
     desk.registry.set_alias(MODEL, "champion", 3)
     app = open_page(desk, "history", model=MODEL)
 
-    button(app, "Adopt what the registry holds").click().run()
+    button(app, "Accept what is there now").click().run()
 
     assert "10 to 2,000 characters are allowed" in texts(app)
     assert desk.differences(MODEL)

@@ -8,7 +8,7 @@ import pytest
 from streamlit import config
 
 from dashboard.components import history_lines
-from dashboard.history.events import timeline
+from dashboard.history.champions import timeline
 from dashboard.history.integrity import exported
 from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import Refused, Unavailable
@@ -37,9 +37,9 @@ def test_an_intent_and_its_end_are_one_line(desk, open_page):
     table = frame(opened(open_page, desk), "Change")
 
     assert table["Change"].tolist() == [
-        "None → Staging",
-        "Staging → Production",
-        "None → Staging",
+        "version 2 None → Staging",
+        "champion none → 1; version 1 Staging → Production",
+        "version 1 None → Staging",
         "0 aliases and stages as found",
     ]
     assert table["Who"].tolist()[0] == "grace (self-declared)"
@@ -78,11 +78,10 @@ def test_changed_files_are_seen(desk, open_page):
 
     assert any("The files are not those of the decision" in each for each in badges(app))
 
-    facts = frame(app, "Then").set_index("Fact")
-    changed = {fact for fact, row in facts.iterrows() if list(row["Result"]) == ["! Changed"]}
-    assert {"file_digest", "file model.skops"} <= changed
-    assert "evaluation" not in changed
-    assert len(facts.loc["evaluation", "Then"]) == 12
+    changed, same = (each.value for each in app.dataframe if "Then" in each.value)
+    assert {"file_digest", "file model.skops"} <= set(changed["Fact"])
+    assert " facts are different now: stage, file_digest" in texts(app)
+    assert len(same.set_index("Fact").loc["evaluation", "Then"]) == 12
 
 
 @pytest.mark.parametrize("gone", [False, True])
@@ -217,7 +216,7 @@ def test_a_long_history_is_shown_page_by_page(desk, open_page):
 
     app = opened(open_page, desk, event="6")
     assert frame(app, "Change")["No."].tolist() == [6, 4, 2, 1]
-    assert "Decision 6: applied" in [each.value for each in app.subheader]
+    assert "Decision 6" in [each.value for each in app.subheader]
     assert not opened(open_page, desk, before="9" * 30, event="no number").exception
 
 
@@ -235,7 +234,11 @@ def test_a_damaged_event_is_shown_as_such(desk, open_page, tmp_path):
     app = opened(open_page, copied, event="3")
 
     assert not app.exception
-    assert [list(each) for each in frame(app, "Change")["Event"]] == [["✓ Applied"], ["! Unreadable"], ["· Taken over"]]
+    assert [list(each) for each in frame(app, "Change")["Event"]] == [
+        ["✓ To Staging"],
+        ["! Unreadable"],
+        ["· Taken over"],
+    ]
     assert "This event cannot be read" in texts(app)
 
 
@@ -297,3 +300,55 @@ def test_only_this_machine_reconciles(desk, open_page, address):
     assert button(app, "Reconcile").disabled
     assert not button(app, "Verify").disabled
     assert desk.history(MODEL) == before
+
+
+def test_the_address_narrows_the_history(desk, open_page):
+    """Person, version, period and text; a link to a decision that they leave out opens it all the same."""
+    desk.set_alias(MODEL, "mine", 2, reason=REASON, actor=GRACE)
+    numbers = {
+        name: frame(opened(open_page, desk, **{name: value}), "Change")["No."].tolist()
+        for name, value in {"who": "GRACE", "concerns": "1", "text": "mine 00:00", "until": "2025-12-31"}.items()
+    }
+    app = opened(open_page, desk, concerns="1", event="8")
+
+    assert numbers == {"who": [8, 6, 4, 2], "concerns": [4, 2], "text": [8], "until": []}
+    assert frame(app, "Change")["No."].tolist() == [4, 2]
+    assert "Decision 8" in [each.value for each in app.subheader]
+    assert app.query_params["event"] == "8"
+    assert frame(opened(open_page, desk, concerns="no number"), "Change")["No."].tolist() == []
+
+
+def test_an_event_says_what_happened(desk, open_page):
+    """When to the second, who, what, every change and why; by the number of the decision and by that of its end."""
+    desk.promote(MODEL, 2, Stage.PRODUCTION, reason=REASON, actor=GRACE, accept_warnings=True)
+    app, same = opened(open_page, desk, event="8"), opened(open_page, desk, event="9")
+
+    assert "UTC: grace promoted version 2 to Production." in texts(app)
+    assert "champion 1 → 2\n•  version 2 Staging → Production\n•  version 1 Production → Archived" in texts(app)
+    assert f"Reason: {REASON}" in texts(app)
+    assert "Decision 8" in [each.value for each in same.subheader]
+    assert same.query_params["event"] == "8"
+
+
+@pytest.mark.parametrize("page", ["overview", "versions", "review", "compare", "history"])
+def test_each_page_says_that_the_champion_was_changed_outside(desk, open_page, page):
+    """In plain words, in red, and the version that is in the champion's place is not called trusted."""
+    desk.registry.set_alias(MODEL, "champion", 2)
+    app = open_page(desk, page, model=MODEL)
+
+    assert not app.exception
+    assert (
+        "The champion was changed outside of this desk: the registry says version 2, the record says version 1."
+    ) in texts(app)
+    assert any("Changed outside of this desk" in each and "red" in each for each in badges(app))
+
+
+def test_the_time_line_shows_what_was_changed_outside(desk):
+    """As a bar of its own, from when it was seen until somebody ended it."""
+    desk.registry.set_alias(MODEL, "champion", 2)
+    desk.reconcile(MODEL)
+    desk.revert(MODEL, reason=REASON, actor=GRACE)
+    decided, outside = timeline(desk.champions(MODEL), EPOCH, desk.outside_periods(MODEL, 5)).data
+
+    assert (decided.name, outside.name, outside.y) == ("By a decision", "Outside of this desk", ("Version 2",))
+    assert "until 2026-" in outside.hovertemplate[0]

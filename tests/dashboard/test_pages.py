@@ -3,9 +3,10 @@
 import pytest
 
 from dashboard import session
-from dashboard.components import words
+from dashboard.components import trust, words
 from pipeline.governance.lifecycle import Stage
-from support.desks import MODEL, build_desk, small_registry
+from pipeline.governance.ports import MetricDifference
+from support.desks import GRACE, MODEL, REASON, KnownDifferences, build_desk, small_registry, worse
 from support.in_memory import InMemoryRegistry
 from support.seen import badges, frame, markdown_sources, texts
 
@@ -84,6 +85,42 @@ def test_overview_says_what_serves_and_what_waits(desk, open_page):
     assert shown["Waiting for review"][0] == "1"
     assert any("by grace (self-declared)" in caption.value for caption in app.caption)
     assert [link.proto.label for link in app.get("page_link") if link.proto.label == "Review version 2"]
+
+
+def test_overview_says_which_version_should_serve_and_why(open_page, monkeypatch):
+    """The versions that wait are in order of merit, with the verdict in a sentence; what is worse is said in red."""
+    monkeypatch.setattr(trust, "GLANCE_SECONDS", 60)
+    better = MetricDifference("accuracy", 0.03, 0.01, 0.05, 627, candidate=0.95, incumbent=0.92)
+    service = build_desk(comparer=KnownDifferences([better, worse("recall_macro")]))
+    for version, stage in ((1, Stage.STAGING), (1, Stage.PRODUCTION), (2, Stage.STAGING), (3, Stage.STAGING)):
+        service.promote(MODEL, version, stage, reason=REASON, actor=GRACE, accept_warnings=True)
+
+    app = open_page(service)
+
+    reviews = [link.proto.label for link in app.get("page_link") if link.proto.label.startswith("Review version")]
+    assert reviews == ["Review version 1", "Review version 3", "Review version 2"]
+    assert "Version 3 is better than the champion in 1 of 2 metrics and worse in 1; " in texts(app)
+    assert any(":material/star:" in each and "version 3" in each for each in badges(app))
+    assert any(":red-badge[Worse in 1 of 2]" in each for each in badges(app))
+    assert "accuracy 0.9300 · +0.0300 (+0.0100 to +0.0500) beside the champion, n = 627" in str(
+        [caption.value for caption in app.caption]
+    )
+
+
+def test_a_review_begins_with_the_verdict(open_page, monkeypatch):
+    """Better, worse and not distinguishable in how many metrics; which ones get worse; which version is better yet."""
+    monkeypatch.setattr(trust, "GLANCE_SECONDS", 60)
+    differences = [worse("f1_macro"), worse("accuracy")]
+    service = build_desk(comparer=KnownDifferences(differences))
+    for version, stage in ((1, Stage.STAGING), (1, Stage.PRODUCTION), (2, Stage.STAGING), (3, Stage.STAGING)):
+        service.promote(MODEL, version, stage, reason=REASON, actor=GRACE, accept_warnings=True)
+    app = open_page(service, "review", model=MODEL, version="2")
+
+    said = next(each for each in badges(app) if "the champion, version 1" in each)
+    shown = {metric.label: (metric.value, metric.delta) for metric in app.metric}
+    assert ":gray-badge[Better in 0] :red-badge[Worse in 2] :gray-badge[Not distinguishable in 0]" in said
+    assert shown["accuracy"] == ("0.9200", "\N{MINUS SIGN}0.0500")
+    assert any(each.startswith(":red[**Also worse:** ") for each in badges(app))
 
 
 def test_overview_of_an_empty_registry_offers_the_demo(open_page):

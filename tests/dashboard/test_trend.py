@@ -51,8 +51,8 @@ def test_upwards_is_always_better() -> None:
 
     assert screen.figure(less).layout.yaxis.autorange == "reversed"
     assert screen.figure(more).layout.yaxis.autorange is True
-    assert "Less log\\_loss is better, and the axis is turned" in screen.better("log_loss", less.direction)
-    assert screen.better("profit", unknown.direction) == "Nobody says whether more or less profit is better."
+    assert "Less log\\_loss is better, and the axis is turned" in screen.better(less)
+    assert screen.better(unknown).startswith("Nobody says whether more or less profit is better.")
 
 
 def test_gaps_decisions_and_alarms_have_lines_of_their_own() -> None:
@@ -112,7 +112,9 @@ def test_a_card_draws_its_trend_once_it_is_opened(desk: OpenDesk, open_page: Ope
     closed, opened = open_page(desk), open_page(desk, "", **{f"trend/{MODEL}": "true"})
 
     assert (len(charts(closed)), len(charts(opened))) == (0, 1)
-    assert ["0.9300"] == [each.value for each in closed.metric if each.label == "accuracy \N{UPWARDS ARROW}"]
+    assert ["0.9300"] == [
+        each.value for each in closed.metric if each.label == "accuracy \N{UPWARDS ARROW} of version 3"
+    ]
 
 
 def test_the_best_value_of_a_column_is_marked(open_page: Open) -> None:
@@ -135,7 +137,7 @@ def test_the_difference_is_to_the_champion(desk: OpenDesk, open_page: Open) -> N
 
 
 def test_the_address_keeps_columns_and_order(open_page: Open) -> None:
-    """Metrics, intervals, other columns, and the best first; a metric that nobody has is named."""
+    """Metrics, intervals, other columns, and the best first; a metric that nobody has is left out."""
     registry = registry_of(0.9, 0.7, 0.8)
     registry.add_version(MODEL, metrics={"log_loss": 0.2})
     app = open_page(
@@ -148,7 +150,7 @@ def test_the_address_keeps_columns_and_order(open_page: Open) -> None:
     assert table["Version"].tolist() == [1, 3, 2, 4]
     assert table["accuracy interval"].tolist() == ["0.8800\N{EN DASH}0.9200", "0.7800\N{EN DASH}0.8200",
                                                     "0.6800\N{EN DASH}0.7200", ""]  # fmt: skip
-    assert "No version has recall." in texts(app)
+    assert not app.multiselect  # the fields are drawn once they are opened
 
 
 def test_a_row_of_an_ordered_table_leads_to_its_own_review(open_page: Open) -> None:
@@ -157,3 +159,21 @@ def test_a_row_of_an_ordered_table_leads_to_its_own_review(open_page: Open) -> N
     app.session_state[f"versions/{MODEL}/accuracy"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
 
     assert "Version 1 selected" in texts(app.run())
+
+
+def test_the_fields_change_the_address(open_page: Open) -> None:
+    """What is not the preset stands there, also none at all; a metric that nobody has is named."""
+    app = open_page(build_desk(registry_of(0.9, 0.7)), "versions", metrics=["accuracy", "recall"])
+    app.session_state["choose_columns"] = True
+    app.run()
+    named = texts(app)
+    app.multiselect(key="field/columns").set_value(["Stage"]).run()
+    app.multiselect(key="field/differences").set_value([]).run()
+    app.selectbox(key="field/order").select("Best accuracy first").run()
+    asked = [app.query_params[name] for name in ("columns", "differences", "order")]
+    app.multiselect(key="field/metrics").set_value(["accuracy"]).run()
+
+    assert "No version has recall." in named
+    assert asked in (["Stage", "", "Best accuracy first"], [["Stage"], [""], ["Best accuracy first"]])
+    assert "metrics" not in app.query_params
+    assert list(frame(app, "accuracy").columns) == ["Version", "accuracy", "Stage"]

@@ -322,7 +322,7 @@ def test_producers_are_loaded_by_mlflow_and_the_answer_says_so(
     trusting = Scorer(service, worker, LoadingPolicy("producers", ALLOWED, 3, 60, 60))
     found = trusting.predict(f"{MODEL}/{version}", [ROW])
     assert found.rows[0].probabilities == strict.predict(MODEL, [ROW]).rows[0].probabilities
-    assert found.state.foreign
+    assert found.state.mlflow_flavor
     assert "was loaded by MLflow, because serving.trust is producers" in found.as_json()["warnings"][-1]
     assert not trusting.explain(f"{MODEL}/{version}", [ROW]).sampled
 

@@ -161,7 +161,11 @@ def test_a_description_needs_no_rows(worker, clean):
     """Class labels, columns and the example, for a page that draws a form."""
     answer = ask(worker, "describe", clean["random_forest"])
     assert answer["classes"] == ["Normal_Weight", "Obesity_Type_I", "Overweight_Level_I"]
-    assert (answer["columns"], answer["probabilities"], answer["foreign"]) == (list(rows()[0].columns), True, False)
+    assert (answer["columns"], answer["probabilities"], answer["mlflow_flavor"]) == (
+        list(rows()[0].columns),
+        True,
+        False,
+    )
     assert {name: len(values) for name, values in answer["example"].items()} == dict.fromkeys(rows()[0].columns, 1)
 
 
@@ -346,7 +350,7 @@ def test_producers_run_only_in_the_worker(worker, clean, tmp_path):
     folder, marker = hostile(HOSTILE[2], clean["random_forest"], tmp_path / "function")
     with pytest.raises(WorkerRefusal, match="it needs types that are not allowed"):
         ask(worker, "describe", folder)
-    assert ask(worker, "describe", folder, trust="producers", kept=3)["foreign"]
+    assert ask(worker, "describe", folder, trust="producers", kept=3)["mlflow_flavor"]
     assert not marker.exists()  # this one runs when it predicts
 
 

@@ -75,7 +75,7 @@ class KnownWorker:
             known = {"classes": CLASSES, "probabilities": True, "columns": ["Age"], "example": {}}
             if self.table:
                 known = {**known, "classes": [], "probabilities": False, "names": ["score", "label"]}
-            return {**known, "model_type": "DecisionTreeClassifier", "foreign": False}
+            return {**known, "model_type": "DecisionTreeClassifier", "mlflow_flavor": False}
         if "arrow" in request:
             return self._columns(unpacked(request["arrow"]).column("Age").to_numpy())
         count = len(request["rows"]["values"][0])

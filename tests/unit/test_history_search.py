@@ -48,6 +48,7 @@ def numbers(desk: OpenDesk, model: str | None = MODEL, *, page: Any = (), **aske
         ({"version": 3}, [6]),
         ({"text": "champion promoted"}, [9, 4]),
         ({"text": "machine"}, [6]),
+        ({"text": "2026-01-02 00:00"}, [6]),
         ({"text": "no such word"}, []),
         ({"since": EPOCH + DAY}, [9, 7, 6]),
         ({"until": EPOCH + DAY}, [4, 2, 1]),

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.governance.errors import InvalidInput, NotFound
+from pipeline.governance.gate_words import label_of
 from pipeline.governance.lifecycle import MoveKind, Stage, parse_target
 from pipeline.governance.merit import ALIKE, BETTER, WORSE, Cost, Merit, warning_sentence
 from pipeline.governance.policy import GateRule, Mode, MoveRules
@@ -194,7 +195,7 @@ def test_gates_that_load_a_model_are_left_to_the_review() -> None:
     found = waiting_desk(0.95, policy=strict, smoke=smoke).waiting(MODEL, "accuracy")
 
     assert smoke.asked == []
-    assert found.sentence.endswith("all checks pass, still to be tried: Smoke prediction.")
+    assert found.sentence.endswith(f"all checks pass, still to be tried: {label_of('smoke_prediction')}.")
 
 
 def test_a_policy_that_compares_nothing_keeps_its_order() -> None:

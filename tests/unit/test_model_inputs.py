@@ -41,7 +41,7 @@ TRUTH = ["pos", "neg", "pos", "neg"] * 10
 
 
 def held(model: Any) -> CachedModel:
-    return CachedModel(LoadedModel(reading(model), type(model).__name__, {}, Path(), frozenset()), foreign=True)
+    return CachedModel(LoadedModel(reading(model), type(model).__name__, {}, Path(), frozenset()), mlflow_flavor=True)
 
 
 def texts(*given: str, name: str = "review") -> dict[str, Any]:
@@ -209,7 +209,7 @@ ANOTHER = f"it needs scikit-learn 1.2, have {HAVE}"
 def test_another_version_in_the_description(tmp_path):
     """The version check holds where the producers are trusted, too."""
     folder = pickled(tmp_path / "model")
-    assert load(folder, allowed_types=ALLOWED, trust="producers").foreign
+    assert load(folder, allowed_types=ALLOWED, trust="producers").mlflow_flavor
     describe(folder, lambda described: described["flavors"]["sklearn"].update(sklearn_version="1.2.2"))
 
     assert refused(folder) == ANOTHER
@@ -221,7 +221,7 @@ def test_another_version_in_the_requirements(tmp_path, line):
     folder = pickled(tmp_path / "model")
     describe(folder, lambda described: described["flavors"]["sklearn"].pop("sklearn_version"))
     (folder / "requirements.txt").write_text("mlflow\nscikit-learn>=1.0\n")
-    assert load(folder, allowed_types=ALLOWED, trust="producers").foreign
+    assert load(folder, allowed_types=ALLOWED, trust="producers").mlflow_flavor
     (folder / "requirements.txt").write_text(f"mlflow\n{line}\n")
 
     assert refused(folder) == ANOTHER

@@ -54,7 +54,7 @@ def _as_many(said: Any, count: int) -> Any:
 
 
 def held(model: Any, name: str = "Stranger") -> CachedModel:
-    return CachedModel(LoadedModel(model, name, {}, Path(), frozenset()), foreign=True)
+    return CachedModel(LoadedModel(model, name, {}, Path(), frozenset()), mlflow_flavor=True)
 
 
 def lists(count: int = 2, **columns: list[Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ def test_a_version_without_a_value_is_a_named_gap() -> None:
     assert (without.value, without.gap) == (None, "version 1 has no accuracy")
     assert (impossible.value, impossible.gap) == (None, "accuracy is 62, and a share lies between 0 and 1")
     assert (odd.value, odd.low, odd.high) == (0.9, None, None)
+    assert [place for place, _ in shown(build_desk(registry)).gaps()] == [1, 2]
 
 
 def test_champions_lie_between_the_registrations_of_their_time() -> None:
@@ -126,6 +127,7 @@ def test_more_than_some_hundred_versions_are_grouped(monkeypatch: pytest.MonkeyP
     assert (found.grouped, found.group_size, shown(desk).grouped, shown(desk).group_size) == (True, 3, False, 1)
     assert [(each.first, each.last, each.place, each.n) for each in found.groups()] == [(1, 3, 2, 3)]
     assert [(each.lowest, each.middle, each.highest) for each in found.groups()] == [(0.1, 0.2, 0.3)]
+    assert found.gaps() == [(5, "3 of versions 4 to 6 without a value")]
 
 
 def test_the_best_of_a_column_is_said_only_where_it_can_be() -> None:

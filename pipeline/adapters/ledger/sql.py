@@ -101,7 +101,7 @@ OF_DECISION = (
 class Opened(NamedTuple):
     """A connection for reading."""
 
-    connection: sa.Connection
+    connection: sa.Connection  # reads one snapshot
     revision: str  # of the tables
     there: bool = True  # whether there is a ledger
 

@@ -132,10 +132,10 @@ Read = Callable[[str, int], bytes]  # (path inside the folder, most bytes) → c
 
 @dataclass
 class _Description:
-    flavors: tuple[str, ...] = ()
-    signature: dict[str, Json] | None = None
-    has_input_example: bool = False
-    gaps: list[Gap] = field(default_factory=list)
+    flavors: tuple[str, ...] = ()  # of MLmodel, by name
+    signature: dict[str, Json] | None = None  # of MLmodel, parsed; None where it has none
+    has_input_example: bool = False  # whether MLmodel names one
+    gaps: list[Gap] = field(default_factory=list)  # what of it cannot be read
 
 
 def described(files: Iterable[File], read: Read) -> ModelFiles:
@@ -144,7 +144,8 @@ def described(files: Iterable[File], read: Read) -> ModelFiles:
     model = _description(read)
     documents: dict[str, Json] = {}
     for file in manifest:
-        if name := _document_name(file.path):
+        name = PurePosixPath(file.path).stem
+        if file.path == document_path(name):
             try:
                 documents[name] = read_json(read(file.path, MOST_DOCUMENT_BYTES))
             except (NotFound, ValueError) as error:
@@ -158,11 +159,6 @@ def described(files: Iterable[File], read: Read) -> ModelFiles:
         documents=documents,
         gaps=tuple(model.gaps),
     )
-
-
-def _document_name(path: str) -> str | None:
-    name = PurePosixPath(path).stem
-    return name if path == document_path(name) else None
 
 
 def _description(read: Read) -> _Description:

@@ -57,7 +57,7 @@ class LoggedMetric(NamedTuple):
 class Link(NamedTuple):
     """A logged model that the registry still has."""
 
-    model_id: str
+    model_id: str  # MLflow's id of the logged model
     run_id: str | None  # the run that logged it
     name: str  # its name in that run
 
@@ -66,15 +66,15 @@ class Link(NamedTuple):
 class Logged:
     """The metrics and parameters that were logged for the model itself, not for its run."""
 
-    metrics: Sequence[LoggedMetric] = ()
-    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Sequence[LoggedMetric] = ()  # every logged value
+    params: Mapping[str, str] = field(default_factory=dict)  # by name
 
 
 class Own(NamedTuple):
     """The logged model of a version, and the others of its run."""
 
     link: Link | None  # None where the version has none
-    logged: Logged
+    logged: Logged  # what was logged for it
     of_run: Sequence[Link]  # every logged model of its run
 
 
@@ -86,9 +86,9 @@ class Figures:
     """The metrics and parameters that count for a version."""
 
     metrics: Mapping[str, float | None]  # None stands for NaN
-    params: Mapping[str, str]
+    params: Mapping[str, str]  # by name
     datasets: Mapping[str, str] = field(default_factory=dict)  # by metric, where it was measured on a named one
-    gaps: tuple[Gap, ...] = ()
+    gaps: tuple[Gap, ...] = ()  # what is ambiguous or missing
 
 
 def dataset_label(name: str | None, digest: str | None) -> str:
@@ -189,7 +189,7 @@ Numbers = Mapping[str, float | None]
 class Links:
     """The logged models that are there, by id and by the run that logged them, newest first."""
 
-    by_id: dict[str, Link] = field(default_factory=dict)
+    by_id: dict[str, Link] = field(default_factory=dict)  # every link, by its model id
     by_run: dict[str | None, list[Link]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, rows: Iterable[Any]) -> None:

@@ -33,7 +33,7 @@ class Scored:
     version: int
     digest: str  # of the model's files that were loaded
     rows: int  # that were read
-    scored: int
+    scored: int  # rows that were predicted
     bad: int  # rows that were refused
     out_of_range: int  # rows that were scored although a value is outside the training data
     ignored: tuple[str, ...]  # columns of the file that the version does not take
@@ -95,9 +95,9 @@ class OneFile:
     """One input file that a version scores into one output file."""
 
     scorer: Scorer
-    target: Target
-    job: Job
-    options: ScoringOptions
+    target: Target  # the version that predicts
+    job: Job  # which file goes into which
+    options: ScoringOptions  # how rows are predicted
     folder: Path  # where the result is staged
 
     def score(self, report: Report, say: Say, *, restart: bool) -> Scored:
@@ -236,8 +236,8 @@ class Batch:
     """Files that one version scores."""
 
     scorer: Scorer
-    reference: str | Target
-    options: ScoringOptions
+    reference: str | Target  # MODEL, MODEL@ALIAS or MODEL/VERSION
+    options: ScoringOptions  # how rows are predicted
     report: Report = silent  # called with the progress of each file
     say: Say = unsaid  # called with a sentence about whatever is unusual
 

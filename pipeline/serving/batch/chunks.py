@@ -14,8 +14,8 @@ class BadLine:
     """A row of a file whose values cannot be assigned to columns."""
 
     number: int  # of the line where it begins; the header is line 1
-    values: Sequence[str]
-    problem: str
+    values: Sequence[str]  # as far as the row could be split
+    problem: str  # why they cannot be assigned, in a sentence
 
 
 @dataclass(frozen=True)

@@ -165,8 +165,8 @@ PATTERN = re.compile(r"[*?\[]")
 class Job:
     """One file to be scored."""
 
-    source: Location
-    target: Location
+    source: Location  # the file of rows
+    target: Location  # the file of predictions
 
     @property
     def bad(self) -> Location:

@@ -40,7 +40,7 @@ class Counts:
     """Counts over the rows that were read so far."""
 
     rows: int = 0
-    scored: int = 0
+    scored: int = 0  # rows predicted
     bad: int = 0  # rows that could not be used, or that the model gives no finite answer for
     out_of_range: int = 0  # rows that were scored although a value is outside the training data
     first_problem: str = ""  # the sentence about the first bad row
@@ -68,7 +68,7 @@ class Checkpoint:
     """Where a run was after a chunk: one line of the journal."""
 
     position: Position  # in the input, behind the chunk
-    counts: Counts
+    counts: Counts  # over the rows up to here
     sizes: tuple[int, int]  # of the file of rows and of that of refused rows, in bytes
     checksums: tuple[int, int]  # of the same files
 

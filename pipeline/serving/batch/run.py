@@ -106,10 +106,10 @@ class Scoring:
     """One file. Raises InvalidInput where its columns do not fit, and as Scorer.predict_columns does."""
 
     scorer: Scorer
-    target: Target
-    table: RowsFile
-    options: ScoringOptions
-    counts: Counts = field(default_factory=Counts)
+    target: Target  # the version that predicts
+    table: RowsFile  # the file of rows, open
+    options: ScoringOptions  # how rows are predicted
+    counts: Counts = field(default_factory=Counts)  # over the rows so far
 
     def __post_init__(self) -> None:
         problems = check_columns(self.table.header, self.schema)
@@ -277,8 +277,8 @@ def _usable(rows: Arrow, checked: CheckedColumns) -> Arrow:
 class _Pace:
     """Rows per second since this run began."""
 
-    before: int
-    since: float = field(default_factory=time.monotonic)
+    before: int  # rows of the run that was resumed
+    since: float = field(default_factory=time.monotonic)  # seconds, by time.monotonic
 
     def text(self, counts: Counts) -> str:
         rate = (counts.rows - self.before) / max(1e-6, time.monotonic() - self.since)

@@ -75,8 +75,8 @@ class UploadedRows:
 class ScoredUpload:
     """A scored upload, both files as CSV."""
 
-    result: Scored
-    output: bytes
+    result: Scored  # counts and notes
+    output: bytes  # the rows with their predictions
     bad: bytes  # empty where every row was scored
     rows: UploadedRows | None = None  # None where no row was scored
 

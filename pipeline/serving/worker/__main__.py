@@ -4,7 +4,7 @@ It answers one frame after the other until its stdin ends, and so never outlives
 the caller one answer. With `--warm` it imports first what every model needs, and says `{"ready": true}`.
 
 Operations: `ping`; `smoke` (folder); and with a digest and the folder of its private copy `describe`, `predict`,
-`explain` (rows), `strongest` (rows, most) and `second_opinion` (one row, class_index, scale, contributions).
+`explain` (rows, sample), `strongest` (rows, most) and `second_opinion` (one row, class_index, scale, contributions).
 """
 
 import importlib
@@ -94,7 +94,7 @@ def _obey(request: Frame, models: ModelCache | None) -> Frame:
     model_operations: dict[str, Callable[[CachedModel], Frame]] = {
         "describe": operations.describe,
         "predict": lambda cached: operations.predict(cached, request["rows"], request.get(ARROW)),
-        "explain": lambda cached: operations.explain(cached, request["rows"]),
+        "explain": lambda cached: operations.explain(cached, request["rows"], sample=request.get("sample", False)),
         "strongest": lambda cached: operations.strongest(cached, request),
         "second_opinion": lambda cached: operations.second_opinion(cached, request),
     }

@@ -102,8 +102,8 @@ class _Process:
     """A running worker process."""
 
     popen: "subprocess.Popen[bytes]"
-    stdin: IO[bytes]
-    stdout: IO[bytes]
+    stdin: IO[bytes]  # requests go there
+    stdout: IO[bytes]  # answers come from there
     end: "weakref.finalize[Any, Any]"  # ends the process and gives its exit code
     ready: bool = False  # whether its imports are done
 

@@ -33,9 +33,9 @@ LOST = (CancelledError, KilledWorker, OSError, TimeoutError)
 class Tls:
     """TLS files as Dask takes them; without any, Dask's own configuration decides."""
 
-    ca: str | None = None
+    ca: str | None = None  # certificate of the authority
     certificate: str | None = None
-    key: str | None = None
+    key: str | None = None  # of our own certificate
 
     def security(self) -> Any:  # noqa: ANN401 (Dask has no types)
         given = {"tls_ca_file": self.ca, "tls_client_cert": self.certificate, "tls_client_key": self.key}

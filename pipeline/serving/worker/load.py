@@ -86,7 +86,7 @@ class LoadedModel:
     model: Model  # scikit-learn's object, or a PlainModel
     model_type: str  # the class of its last step
     description: Mapping[str, Any]  # MLmodel as data
-    folder: Path
+    folder: Path  # of its private copy
     names: frozenset[str]  # every file of the folder, as POSIX paths inside it
 
 

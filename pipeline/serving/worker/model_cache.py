@@ -19,8 +19,8 @@ from pipeline.serving.worker.protocol import Frame
 class CachedModel:
     """A model in memory, with what was found out about it at first use."""
 
-    loaded: LoadedModel
-    foreign: bool  # whether MLflow has loaded it, with code that came with the model
+    loaded: LoadedModel  # with its folder and description
+    mlflow_flavor: bool  # whether MLflow has loaded it, with code that came with the model
     explainer: Any = None  # made for the first explanation
     asked: bool = False  # whether it has predicted several rows at once
     form: str = ""  # the form of its answers, see outputs.Form; empty before the first
@@ -32,11 +32,11 @@ def load(folder: Path, *, allowed_types: Collection[str], trust: str) -> CachedM
     from pipeline.serving.worker.model_inputs import reading  # noqa: PLC0415 (scikit-learn)
 
     try:
-        found = CachedModel(load_model(folder, allowed_types=allowed_types), foreign=False)
+        found = CachedModel(load_model(folder, allowed_types=allowed_types), mlflow_flavor=False)
     except OutsidePolicy:
         if trust != "producers":
             raise
-        found = CachedModel(load_with_mlflow(folder), foreign=True)
+        found = CachedModel(load_with_mlflow(folder), mlflow_flavor=True)
     return replace(found, loaded=replace(found.loaded, model=reading(found.loaded.model)))
 
 

@@ -34,6 +34,7 @@ from pipeline.validation.stored_rows import Limits, first_rows, like, names_of
 MOST_BACKGROUND_BYTES = 10 * 2**20
 MOST_BACKGROUND_ROWS = 200
 BACKGROUND_LIMITS = Limits(unpacked_bytes=100 * 2**20, rows=100_000, cells=10_000_000)
+ALIKE = "two versions are compared by one method and on one scale"  # why an exact explanation is sampled
 MOST_EXPLAINED_ROWS = 50
 MOST_NAMES = 2_000
 
@@ -72,7 +73,7 @@ def describe(cached: CachedModel) -> Frame:
     known = [] if classes is None else [str(each) for each in np.ravel(classes)]
     return {
         "model_type": cached.loaded.model_type,
-        "foreign": cached.foreign,
+        "mlflow_flavor": cached.mlflow_flavor,
         "classes": known or (list(found.classes) if found else []),
         "probabilities": hasattr(model, "predict_proba") or bool(found and found.probabilities is not None),
         "names": list(found.names) if found else [],
@@ -175,16 +176,16 @@ def _require_answers(found: ModelOutput) -> None:
         raise ModelFailure(f"gives no finite answer{where}")
 
 
-def explain(cached: CachedModel, rows: Frame) -> Frame:
+def explain(cached: CachedModel, rows: Frame, *, sample: bool = False) -> Frame:
     """One document per row, as pipeline.explanation.result.to_json gives it, and what holds for all of them.
 
-    Raises InvalidInput, Refused.
+    sample: whether it is sampled although it could be exact, see Scorer.explain_alike. Raises InvalidInput, Refused.
     """
     from pipeline.explanation.exact import TREE_METHOD  # noqa: PLC0415 (with scikit-learn)
     from pipeline.explanation.result import to_json  # noqa: PLC0415 (with scikit-learn)
 
     frame = _frame(cached, rows)
-    found = _explained(cached, frame)
+    found = _explained(cached, frame, sample=sample)
     return {
         "explanations": [to_json(found, position) for position in range(len(found))],
         "sampled": found.sampled,
@@ -234,12 +235,13 @@ def second_opinion(cached: CachedModel, request: Frame) -> Frame:
     return {"weights": dict(opinion.weights), "r2": opinion.r2, "scale": opinion.scale, "agreement": share}
 
 
-def _explained(cached: CachedModel, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an Explanation, imported late)
+def _explained(cached: CachedModel, frame: pd.DataFrame, *, sample: bool = False) -> Any:  # noqa: ANN401 (an Explanation, imported late)
     """The explanation of the rows. Raises ModelFailure, InvalidInput, Refused."""
     if len(frame) > MOST_EXPLAINED_ROWS:
         raise Refused(f"at most {MOST_EXPLAINED_ROWS} rows are explained at once")
     with failing("cannot be explained"):
-        found = _explainer(cached, frame).explain(frame)
+        explainer = _explainer(cached, frame)
+        found = explainer.explain_by_sampling(frame, ALIKE) if sample else explainer.explain(frame)
         if found.scale == "probability":
             check_explained(cached, frame, found.output)
     return found
@@ -260,8 +262,11 @@ def _background(cached: CachedModel, frame: pd.DataFrame) -> pd.DataFrame:
     none.
     """
     try:
-        stored = _stored_background(cached.loaded)
-        found = pd.DataFrame(input_example(cached.loaded)) if stored is None else stored
+        if _has_background(loaded := cached.loaded):
+            content = (loaded.folder / BACKGROUND).read_bytes()
+            found = first_rows(content, MOST_BACKGROUND_ROWS, limits=BACKGROUND_LIMITS)
+        else:
+            found = pd.DataFrame(input_example(loaded))
         found.columns = [str(name) for name in found.columns]
         # An optional column may be absent there; a number is a name of its own.
         columns = {name: found[str(name)] if str(name) in found else pd.Series(index=found.index) for name in frame}
@@ -283,9 +288,3 @@ def _substitute(loaded: LoadedModel) -> str:
 
 def _has_background(loaded: LoadedModel) -> bool:
     return BACKGROUND in loaded.names and whole(loaded, BACKGROUND).stat().st_size <= MOST_BACKGROUND_BYTES
-
-
-def _stored_background(loaded: LoadedModel) -> pd.DataFrame | None:
-    if not _has_background(loaded):
-        return None
-    return first_rows((loaded.folder / BACKGROUND).read_bytes(), MOST_BACKGROUND_ROWS, limits=BACKGROUND_LIMITS)

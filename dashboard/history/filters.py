@@ -1,0 +1,79 @@
+"""What a visitor narrows the history to. All of it is in the address, so that a link shows the same lines again."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+import streamlit as st
+
+from dashboard import session
+from dashboard.components import history_lines
+from pipeline.governance.record import EVERYTHING, HistoryFilter, HistoryPage
+
+MOST_CHARACTERS = 200
+MOST_DIGITS = 18  # a number with more is no version of any registry
+FIELDS = ("who", "concerns", "since", "until", "text")  # keys of the fields, and names in the address
+
+
+@dataclass(frozen=True)
+class Narrowed:
+    """What is asked for; pages are read by it."""
+
+    model: str | None  # None: all models
+    kinds: tuple[str, ...]  # names from history_lines.KINDS; none: every kind
+    asked: HistoryFilter
+
+    @property
+    def everything(self) -> bool:
+        return not self.kinds and self.asked == EVERYTHING
+
+    @property
+    def key(self) -> str:
+        """Another one for each choice, so that a selected row does not stay for other rows."""
+        return f"{self.model}/{'/'.join(self.kinds)}/{hash(self.asked)}"
+
+    def page(self, before: int | None) -> HistoryPage:
+        only, without = history_lines.types_of(self.kinds)
+        return session.history_page(self.model, before=before, only=only, without=without, asked=self.asked)
+
+
+def narrowed(model: str | None, newest: Callable[[], None]) -> Narrowed:
+    """Draws the fields. newest: called where one changes, since another choice has other pages."""
+    active = any(name in st.query_params for name in FIELDS)
+    kinds: Sequence[str] = st.pills(
+        "Show", list(history_lines.KINDS), selection_mode="multi", key="kind", bind="query-params", on_change=newest
+    )
+    with st.expander("Filter", expanded=active, icon=":material/filter_list:"), st.grid("auto", min_column_width=150):
+        who = _text("Who", "who", newest, tip="A part of the name")
+        version = _text("Version", "concerns", newest, tip="Also where another one's decision moved it")
+        since = _day("From (UTC)", "since", newest)
+        until = _day("To (UTC)", "until", newest)
+        text = _text("Text", "text", newest, tip="Words of the reason, the change, the time such as 10:47")
+    begin, end = (None if day is None else datetime.combine(day, time(), UTC) for day in (since, until))
+    asked = HistoryFilter(
+        person=who.strip(),
+        version=_number(version.strip()),
+        text=text,
+        since=begin,
+        until=end and end + timedelta(days=1),
+    )
+    return Narrowed(model, tuple(kinds), asked)
+
+
+def _text(label: str, key: str, newest: Callable[[], None], *, tip: str) -> str:
+    found = st.text_input(
+        label, key=key, type="search", bind="query-params", max_chars=MOST_CHARACTERS, on_change=newest, help=tip
+    )
+    return found or ""
+
+
+def _day(label: str, key: str, newest: Callable[[], None]) -> date | None:
+    found: date | None = st.date_input(label, None, key=key, bind="query-params", format="YYYY-MM-DD", on_change=newest)
+    return found
+
+
+def _number(text: str) -> int | None:
+    """No version has the number 0: a text that is no number finds nothing rather than everything."""
+    if not text:
+        return None
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else 0

@@ -1,0 +1,100 @@
+"""The versions of a model that wait, in order of merit: which one is best, why, and whether it may be promoted now."""
+
+from collections.abc import Iterable, Mapping, Set
+from concurrent.futures import Future, wait
+
+import streamlit as st
+
+from dashboard import merits, pages, session
+from dashboard.components import tables, trust, widgets, words
+from dashboard.components.trust import Named, trust_badge
+from pipeline.governance.history import ModelOverview
+from pipeline.governance.merit import MOST_COMPARED, Contender, Waiting
+
+Looks = Mapping[str, Future[Waiting]]  # by model
+
+
+def looks(models: Iterable[ModelOverview]) -> Looks:
+    """Begins to compare the versions that wait with the champion of each model, in other threads."""
+    return {
+        each.record.name: merits.waiting(each.record.name, each.champion, each.waiting)
+        for each in models
+        if each.waiting
+    }
+
+
+def found(asked: Looks) -> dict[str, Waiting]:
+    """What is known within trust.GLANCE_SECONDS; where it failed, the page lists the versions as they are."""
+    wait(asked.values(), timeout=trust.GLANCE_SECONDS)
+    return {name: look.result() for name, look in asked.items() if look.done() and not look.exception()}
+
+
+def shown(model: ModelOverview, waiting: Waiting | None) -> list[int]:
+    """The versions that the tile lists."""
+    return [each.version for each in waiting.contenders] if waiting else list(model.waiting[:MOST_COMPARED])
+
+
+def verdict(waiting: Waiting | None) -> None:
+    """Which version should serve, and why. waiting: None while that is not known."""
+    if waiting is None:
+        st.text("The versions that wait are being compared with the champion.")
+        return
+    if best := waiting.best:
+        st.badge(f"Best: version {best.version}", icon=":material/star:", color="green")
+    elif waiting.champion and any(each.merit and each.merit.overall for each in waiting.contenders):
+        st.badge(f"Best: version {waiting.champion}, which serves", icon=":material/star:", color="green")
+    st.text(waiting.sentence)
+
+
+def draw(model: ModelOverview, waiting: Waiting | None, refused: Set[Named]) -> None:
+    """refused: versions that may not be used. waiting: None while they are compared, or where that failed."""
+    if not model.waiting:
+        st.caption("Nothing waits for a review.")
+        return
+    name = model.record.name
+    order = "in order of merit" if waiting else "the newest first"
+    st.caption(f"{words.count(len(model.waiting), 'version')} in Staging, waiting for a review, {order}")
+    frame, metrics = session.versions(name), session.metric_names(name)[:2]
+    contenders = {each.version: each for each in waiting.contenders} if waiting else {}
+    best = waiting.best if waiting else None
+    listed = shown(model, waiting)
+    for version in listed:
+        with st.container(gap=None):
+            with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+                pages.link_review(f"Review version {version}", name, version)
+                if (name, version) in refused:
+                    trust_badge(name, version)
+                if contender := contenders.get(version):
+                    st.markdown(_badges(contender, best=contender is best), width="content")
+            if contender:
+                st.caption(_figures(contender))
+            else:
+                st.text(tables.brief(frame, version, metrics))
+    if len(model.waiting) > len(listed):
+        pages.link_versions(f"{len(model.waiting) - len(listed):,} more", name)
+
+
+def _badges(contender: Contender, *, best: bool) -> str:
+    """Markdown, of words that are all ours."""
+    parts = [":green-badge[:material/star: Best]"] if best else []
+    if merit := contender.merit:
+        parts += [*widgets.verdict_badges(merit, short=True), *widgets.cost_badges(merit)]
+    colour = "red" if contender.blocked_by else "orange" if contender.warnings or contender.untried else "green"
+    return " ".join([*parts, f":{colour}-badge[{contender.checks[:1].upper()}{contender.checks[1:]}]"])
+
+
+def _figures(contender: Contender) -> str:
+    """Markdown: the primary metric, its difference to the champion's on the same rows, the type and the age."""
+    merit, metric = contender.merit, contender.metric
+    found = merit.primary if merit else None
+    parts = []
+    if metric:
+        parts.append(f"{words.label(metric.name)} {words.number(metric.value)}")
+    if found:
+        name = "" if metric and metric.name == found.metric else f"{words.label(found.metric)} "
+        parts.append(f"{name}{words.difference(found)} beside the champion, n = {found.n:,}")
+    elif metric and (spread := words.spread(metric)):
+        parts.append(spread)
+    if contender.model_type:
+        parts.append(words.label(contender.model_type))
+    return " · ".join([*parts, f"registered {words.ago(contender.created_at)}"])

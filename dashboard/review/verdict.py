@@ -1,0 +1,175 @@
+"""How a review begins: whether the version is better than the champion, in what, and whether another one is better."""
+
+from collections.abc import Mapping
+from concurrent.futures import wait
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import merits, pages, session
+from dashboard.components import tables, trust, widgets, words
+from pipeline.governance.errors import InvalidInput, NotFound
+from pipeline.governance.evidence import Evidence, Metric
+from pipeline.governance.lifecycle import MoveKind
+from pipeline.governance.merit import BETTER, WORSE, Merit, warning_sentence
+from pipeline.governance.paired import FlipKind
+from pipeline.governance.ports import MetricDifference
+from pipeline.governance.review import Review
+
+MOST_FIGURES, MOST_FLIPS = 4, 200
+COLOURS: Mapping[str, widgets.Colour] = {BETTER: "green", WORSE: "red"}
+
+
+def verdict(evidence: Evidence, *, goes_back: bool = False) -> None:
+    """The verdict, the key figures with their differences to the champion's, and a version that is better yet.
+
+    goes_back: it is the version to which a rollback returns.
+    """
+    if goes_back:
+        st.subheader(f"Version {evidence.version}, to which a rollback returns", anchor=False)
+    champion = session.champion_of(evidence.model)
+    merit = _beside_the_champion(evidence)
+    if champion is None:
+        st.caption("No version serves: there is no champion to compare with.")
+    elif champion == evidence.version:
+        st.caption("This version serves. Those that wait are compared with it.")
+    elif merit is None:
+        st.caption(f"The champion, version {champion}, cannot be read: nothing is compared.")
+    else:
+        _summary(merit)
+    _better_yet(evidence, champion)
+    _figures(evidence, merit)
+
+
+def warning(review: Review) -> str | None:
+    """What the form must say of a move that only makes things worse; None where there is nothing to say."""
+    return warning_sentence(review, _beside_the_champion(review.evidence))
+
+
+def flips(review: Review) -> None:
+    """Of a rollback: the rows that the version to return to predicts differently from the one that serves."""
+    back, serves = review.evidence, review.incumbent
+    if review.move.kind is not MoveKind.ROLLBACK or serves is None:
+        return
+    try:
+        found = session.flips(back.model, serves.version, back.version)
+    except (NotFound, InvalidInput) as error:
+        st.caption("Which predictions would change is not known.")
+        st.text(words.sentence(str(error)))
+        return
+    agreement = found.agreement
+    st.subheader("Predictions that change", anchor=False)
+    gained, lost = agreement.only_b_right, agreement.only_a_right
+    st.markdown(
+        f"Of {agreement.n:,} rows version {back.version} predicts {agreement.flipped:,} differently: "
+        f":green-badge[{gained:,} become right] :red-badge[{lost:,} become wrong] "
+        f":gray-badge[{agreement.both_wrong_differently:,} stay wrong]"
+    )
+    pages.link_compare("Compare the two", back.model, [serves.version, back.version])
+    if found.rows:
+        meanings = {FlipKind.GAINED: "becomes right", FlipKind.LOST: "becomes wrong", FlipKind.CHANGED: "stays wrong"}
+        shown = found.rows[:MOST_FLIPS]
+        table = pd.DataFrame(
+            {
+                "Row": [each.row for each in shown],
+                "Actual": [tables.cell(each.actual) for each in shown],
+                f"Version {serves.version}": [tables.cell(each.a) for each in shown],
+                f"Version {back.version}": [tables.cell(each.b) for each in shown],
+                "What it means": [meanings[each.kind] for each in shown],
+            }
+        )
+        widgets.frame(table, "Rows that are predicted differently", height=320 if len(shown) > MOST_FIGURES else None)
+
+
+def _beside_the_champion(evidence: Evidence) -> Merit | None:
+    champion = session.champion_of(evidence.model)
+    if champion in (None, evidence.version):
+        return None
+    try:
+        return merits.merit(evidence.model, evidence.version, champion)
+    except NotFound:
+        return None
+
+
+def _summary(merit: Merit) -> None:
+    counts = " ".join(widgets.verdict_badges(merit))
+    costs = " ".join(widgets.cost_badges(merit))
+    champion = f"the champion, version {merit.reference}"
+    if merit.primary is None:
+        st.markdown(f"{counts} with {champion} {costs}", help=_costs(merit))
+    else:
+        of = f"of {words.count(len(merit.differences), 'metric')}"
+        st.markdown(f"{counts} {of} than {champion}, on the same {merit.n:,} rows {costs}", help=_costs(merit))
+    if merit.gap:
+        st.text(merit.gap.text)
+
+
+def _costs(merit: Merit) -> str:
+    """Latency and size of both, as a tooltip."""
+    said = []
+    if latency := merit.latency:
+        where = {True: "", False: " on different processors", None: ""}[latency.same_machine]
+        pair = f"{latency.own:.1f} ms, the champion's {latency.other:.1f} ms"
+        said.append(f"Median time for one row alone, measured{where} when each was trained: {pair}.")
+    else:
+        said.append("The time for a row is not recorded for both versions.")
+    if size := merit.size:
+        said.append(f"Files: {words.size(size.own)}, the champion's {words.size(size.other)}.")
+    return " ".join(said)
+
+
+def _better_yet(evidence: Evidence, champion: int | None) -> None:
+    """The version that waits and is better than this one, with a link."""
+    model = next((each for each in session.overview() if each.record.name == evidence.model), None)
+    if model is None or not set(model.waiting) - {evidence.version}:
+        return
+    look = merits.waiting(evidence.model, champion, model.waiting)
+    wait([look], timeout=trust.GLANCE_SECONDS)
+    if not look.done():
+        widgets.redraw_when_done([look])
+        return
+    best = None if look.exception() else look.result().best
+    if best is None or best.version == evidence.version:
+        return
+    try:
+        merit = merits.merit(evidence.model, best.version, evidence.version)
+    except NotFound:
+        return
+    if merit.overall == BETTER:
+        label = f"Version {best.version}, which waits, is {merit.phrase('this one')}"
+        pages.link_review(label, evidence.model, best.version)
+
+
+def _figures(evidence: Evidence, merit: Merit | None) -> None:
+    """The best known metrics, and before them those that get worse: none of these is below the fold."""
+    differences = {each.metric: each for each in merit.differences} if merit else {}
+    worse = [name for name, each in differences.items() if each.verdict == WORSE]
+    known = [*session.metric_names(evidence.model), "recall_macro"]
+    names = dict.fromkeys([*known[:1], *worse, *known[1:]])
+    found = [metric for metric in map(evidence.metric, names) if metric is not None][:MOST_FIGURES]
+    if found:
+        with st.grid(MOST_FIGURES, min_column_width=150):
+            for metric in found:
+                _card(metric, differences.get(metric.name))
+    shown = {metric.name for metric in found}
+    if rest := [f"{words.label(name)} {words.difference(differences[name])}" for name in worse if name not in shown]:
+        st.markdown(f":red[**{'Also worse' if found else 'Worse'}:** {'; '.join(rest)}]")
+
+
+def _card(metric: Metric, difference: MetricDifference | None) -> None:
+    """A metric with interval and n; its difference to the champion's in the colour of the verdict."""
+    if difference is None:
+        widgets.metric(metric, border=True)
+        return
+    with st.container(border=True, gap=None, height="stretch"):
+        st.metric(
+            words.label(metric.name),
+            words.number(metric.value),
+            words.signed(difference.difference),
+            delta_color=COLOURS.get(difference.verdict or "", "gray"),
+            delta_arrow="up" if difference.difference > 0 else "down",
+            delta_description=difference.verdict or "no verdict",
+            help="Below it: the difference to the champion on the same rows, its 95 % interval, the metric's own",
+        )
+        st.caption(words.signed_interval(difference.low, difference.high))
+        st.caption(words.spread(metric))
