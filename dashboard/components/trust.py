@@ -19,7 +19,7 @@ BADGES: dict[Trust, tuple[str, str, widgets.Colour]] = {
     Trust.OUTSIDE: ("Made champion outside of this desk", "gpp_maybe", "red"),
     Trust.IN_REVIEW: ("Not approved yet", "pending", "orange"),
     Trust.UNTRUSTED: ("Not safe to load", "block", "gray"),
-    Trust.TAMPERED: ("Files changed", "gpp_bad", "red"),
+    Trust.TAMPERED: ("Tampered", "gpp_bad", "red"),
 }
 # The word of tables and documents behind the plain one.
 MEANS = {

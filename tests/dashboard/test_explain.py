@@ -94,7 +94,7 @@ def test_a_tampered_version(desk, open_page):
     app = open_page(desk, "explain", model=MODEL, version="1", show="One row")
 
     assert not app.exception
-    assert any("Files changed" in each for each in badges(app))
+    assert any("Tampered" in each for each in badges(app))
     assert "the ledger says" in texts(app)
 
 
