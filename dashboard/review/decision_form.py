@@ -22,6 +22,7 @@ from dashboard.components.signing import (
 )
 from dashboard.review import receipt
 from dashboard.review.move_picker import ask_again
+from dashboard.review.verdict import warning
 from pipeline.governance.errors import (
     Conflict,
     DecisionPending,
@@ -61,6 +62,8 @@ def decision_form(review: Review) -> None:
         st.caption("What will change")
         st.text(words.changes(review.changes) or "Nothing.")
         show_refusal(draft.move.model, draft)
+        if sentence := warning(review):
+            widgets.message("Only worse", sentence, colour="red")
         if review.open:
             _fields(review, draft)
         else:
@@ -87,7 +90,8 @@ def _closed(blocked_by: list[GateResult]) -> None:
     if any(gate.name == CHANGES_SOMETHING for gate in blocked_by):
         st.info("There is nothing to decide: the registry is like that already.")
     else:
-        widgets.message("Blocked", f"By {', '.join(gate.label for gate in blocked_by)}.", colour="red")
+        named = "\n".join(gate.label for gate in blocked_by)
+        widgets.message(f"Blocked by {words.count(len(blocked_by), 'gate')}", named, colour="red")
 
 
 def _fields(review: Review, draft: DecisionDraft) -> None:
@@ -98,7 +102,8 @@ def _fields(review: Review, draft: DecisionDraft) -> None:
 
 
 def draft_of_reason(draft: DecisionDraft) -> tuple[object, ...]:
-    return draft_name(draft.move)
+    """The same whichever alias is typed: it is typed after the reason as often as before."""
+    return draft_name(draft.move.model, draft.move.version, draft.move.kind)
 
 
 def _decide(draft: DecisionDraft) -> None:
