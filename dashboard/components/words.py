@@ -9,7 +9,6 @@ from pipeline.explanation.wording import called
 from pipeline.governance.decide import Outcome
 from pipeline.governance.evidence import Metric
 from pipeline.governance.gates import GateResult
-from pipeline.governance.ledger import SlotChange
 from pipeline.governance.lifecycle import Change, Move, MoveKind, Stage
 from pipeline.governance.policy import Mode
 from pipeline.governance.ports import MetricDifference
@@ -172,6 +171,8 @@ def action(move: Move) -> str:
         return "Remove alias"
     if move.kind is MoveKind.ROLLBACK:
         return f"Roll back to version {move.version}"
+    if move.kind is MoveKind.NONE:
+        return f"Take version {move.version} out of its stage"
     return f"Move version {move.version} to {move.target}"
 
 
@@ -180,12 +181,12 @@ def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def changes(planned: Iterable[Change | SlotChange]) -> str:
+def changes(planned: Iterable[Change]) -> str:
     """What a move changes, with one line per alias or stage."""
-    return "\n".join(f"•  {_change(each)}" for each in planned if each.expected != each.to)
+    return "\n".join(f"•  {_change(each)}" for each in planned if each.moves)
 
 
-def _change(change: Change | SlotChange) -> str:
+def _change(change: Change) -> str:
     slot = visible(change.slot.name)
     if change.slot.kind == "stage":
         before, after = (NO_STAGE if each == Stage.NONE else each for each in (change.expected, change.to))

@@ -87,7 +87,8 @@ def _closed(blocked_by: list[GateResult]) -> None:
     if any(gate.name == CHANGES_SOMETHING for gate in blocked_by):
         st.info("There is nothing to decide: the registry is like that already.")
     else:
-        widgets.message("Blocked", f"By {', '.join(gate.label for gate in blocked_by)}.", colour="red")
+        named = "\n".join(gate.label for gate in blocked_by)
+        widgets.message(f"Blocked by {words.count(len(blocked_by), 'gate')}", named, colour="red")
 
 
 def _fields(review: Review, draft: DecisionDraft) -> None:
@@ -98,7 +99,8 @@ def _fields(review: Review, draft: DecisionDraft) -> None:
 
 
 def draft_of_reason(draft: DecisionDraft) -> tuple[object, ...]:
-    return draft_name(draft.move)
+    """The same whichever alias is typed: it is typed after the reason as often as before."""
+    return draft_name(draft.move.model, draft.move.version, draft.move.kind)
 
 
 def _decide(draft: DecisionDraft) -> None:

@@ -54,7 +54,13 @@ def _choice(evidence: Evidence, back: Move | None, *, settled: bool) -> str | No
     # The key holds the state: after a decision the field starts anew.
     key = f"to/{evidence.model}/{evidence.version}/{stage}/{back and back.version}/{settled}"
     choice = st.segmented_control(
-        "Move to", options, default=asked if asked in options else first, required=first is not None, key=key, wrap=True
+        "Move to",
+        options,
+        default=asked if asked in options else first,
+        required=first is not None,
+        format_func=words.stage,
+        key=key,
+        wrap=True,
     )
     if choice == first or choice is None:
         st.query_params.pop(TO, None)

@@ -54,7 +54,7 @@ def receipt(line: Line) -> None:
 
 
 def _headline(entry: Entry) -> None:
-    """An alert, which screen readers speak: Streamlit has no way to move the focus here."""
+    """With the role `status`, which screen readers speak: Streamlit has no way to move the focus here."""
     if entry.type is EventType.APPLIED:
         st.success(f"Decision {entry.number} is applied.", icon=":material/check_circle:")
     elif entry.type is EventType.DECIDED:

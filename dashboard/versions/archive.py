@@ -20,8 +20,10 @@ from dashboard.components.signing import (
     typed_reason,
 )
 from pipeline.governance.errors import InvalidInput, SignoffError, Unavailable
+from pipeline.governance.ledger import EventType
 from pipeline.governance.lifecycle import Stage, stage_move
 from pipeline.governance.review import Review
+from pipeline.governance.telling import changes_text
 
 MOST = 20  # versions in one form
 RESULTS, REFUSAL = "archived", "archive_refusal"  # keys of the session
@@ -156,7 +158,7 @@ def _archived(draft: DecisionDraft, reason: str, *, accepted: bool) -> ArchiveRe
         raise
     except SignoffError as error:
         return ArchiveResult(version, None, f"{widgets.title_of(error)}: {error}")
-    return ArchiveResult(version, outcome.sequence, words.changes(outcome.changes).removeprefix("•  "))
+    return ArchiveResult(version, outcome.sequence, changes_text(EventType.APPLIED, outcome.changes))
 
 
 def _version(draft: DecisionDraft) -> int:

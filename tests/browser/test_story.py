@@ -91,13 +91,16 @@ def test_pages_on_a_phone(filled, open_tab, name):
 
 
 def test_a_refusal_is_said_at_the_form(tab):
-    """A reason that is too short changes nothing and is explained."""
+    """A reason that is too short changes nothing and is explained; Ctrl+Enter signs, a reload keeps what was typed."""
     open_page(tab, PAGES["review"])
-    tab.get_by_role("textbox", name="Reason").fill("too short")
     accept_warnings(tab)
-    tab.get_by_role("button", name="Move version 2 to Production").click()
+    reason = tab.get_by_role("textbox", name="Reason")
+    reason.fill("too short")
+    reason.press("Control+Enter")
 
     expect(tab.get_by_text("10 to 2,000 characters are allowed")).to_be_visible()
+    tab.reload()
+    expect(reason).to_have_value("too short")
 
 
 def test_a_promotion_from_the_form_to_the_history(tab):

@@ -5,7 +5,7 @@ from streamlit import config
 
 from dashboard import session
 from dashboard.components.signing import MOST_DRAFTS, DecisionDraft, ReasonDrafts, draft_name, reason_drafts, send
-from pipeline.governance.lifecycle import Stage, stage_move
+from pipeline.governance.lifecycle import MoveKind, Stage, stage_move
 from support.desks import GRACE, MODEL, REASON, KnownDifferences, build_desk, small_registry, worse
 from support.seen import badges, button, frame, links, texts
 
@@ -90,7 +90,7 @@ def test_a_typed_reason_is_kept_until_it_is_signed(desk, open_page, monkeypatch)
     monkeypatch.setenv("SIGNOFF_ACTOR", "grace")
     session.settings.clear()
 
-    name = draft_name(stage_move(MODEL, 2, Stage.PRODUCTION))
+    name = draft_name(MODEL, 2, MoveKind.PRODUCTION)
     assert reason_drafts().text(name) == "What I think of it so far"
     decide(again, PROMOTE)
     assert reason_drafts().text(name) == ""

@@ -39,6 +39,7 @@ def promote(tab: Page, version: int) -> None:
     sign(tab, version)
 
     expect(tab.get_by_test_id("stToast")).to_contain_text("is applied")
+    expect(tab.get_by_test_id("stAlert").get_by_text("is applied")).to_be_visible()  # the receipt
     expect(tab.get_by_role("radio", name="Roll back")).to_be_visible()  # offered for the champion only
 
 
