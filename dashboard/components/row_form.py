@@ -13,7 +13,7 @@ import streamlit as st
 from dashboard import session
 from dashboard.components import widgets, words
 from pipeline.governance.errors import InvalidInput
-from pipeline.governance.text import visible
+from pipeline.governance.text import column_label, visible
 from pipeline.validation.ranges import EXACT
 from pipeline.validation.row_address import row_of_text, row_text
 from pipeline.validation.rows import CheckedRow, check_row
@@ -172,11 +172,12 @@ def _fitting(column: ColumnSchema, start: object, options: tuple[str, ...]) -> o
 
 
 def _label(column: ColumnSchema) -> str:
-    """The column's name, its description and its unit; a unit that explains a scale is in the help."""
+    """What people call the column, its unit and, in grey, its name; a unit that explains a scale is in the help."""
     unit = f" ({_plain(column.unit)})" if column.unit and not column.unit[0].isdigit() else ""
-    same = column.description.casefold() == column.name.casefold()
-    description = f" · {_plain(column.description)}" if column.description and not same else ""
-    return f"{words.label(column.name)}{description}{unit}"
+    called, name = column_label(column.name, column.description), words.label(column.name)
+    if not called:  # its description begins with its name, or there is none
+        return f"{_plain(column.description) if column.description else name}{unit}"
+    return f"{_plain(called)}{unit} " + (name if name.startswith("`") else f":gray[{name}]")
 
 
 def _help(column: ColumnSchema) -> str | None:
