@@ -20,14 +20,13 @@ from pipeline.governance.compare import Comparison, MetricColumn
 from pipeline.governance.documents import EVALUATION_ROWS, EXPLANATION_VALUES
 from pipeline.governance.errors import NotAllowed, StaleEvidence
 from pipeline.governance.evidence import Evidence, Recomputation
-from pipeline.governance.history import Entry, ModelOverview, OutsidePeriod, Period
+from pipeline.governance.history import Entry, ModelOverview, Period
 from pipeline.governance.lifecycle import CHAMPION, Move
 from pipeline.governance.metrics import is_bound
 from pipeline.governance.out_of_band import OutOfBandChange
 from pipeline.governance.paired import Flips
 from pipeline.governance.policy import Actor, Established
 from pipeline.governance.ports import ModelRecord, PendingDecision
-from pipeline.governance.record import HistoryFilter, HistoryPage
 from pipeline.governance.review import Review
 from pipeline.governance.service import GovernanceService
 from pipeline.governance.trend import Trend, TrendRecord
@@ -42,6 +41,7 @@ from pipeline.validation.rows import CheckedRow, Value
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+MetricsAndTable = tuple[list[MetricColumn], pd.DataFrame]
 
 MOST_PERIODS = 50  # of champions over time: more make no picture
 FRESH_SECONDS = 15
@@ -109,14 +109,13 @@ def models() -> tuple[ModelRecord, ...]:
     return tuple(desk().models())
 
 
-@fresh(most=20)
-def versions_with_metrics(
-    model: str, chosen: tuple[str, ...] = (), intervals: tuple[str, ...] = ()
-) -> tuple[list[MetricColumn], pd.DataFrame]:
-    """Which metrics the versions table of a model shows, and the table, see tables.versions.
+def versions_with_metrics(model: str, chosen: tuple[str, ...] = (), intervals: tuple[str, ...] = ()) -> MetricsAndTable:
+    """Which metrics the versions table shows, the chosen or the usual ones, and the table, see tables.versions."""
+    return _version_table(model, chosen, intervals)  # to a cache, a default and the same value are two things
 
-    chosen: the metrics that somebody wants to see. intervals: those whose intervals the table has too.
-    """
+
+@fresh(most=20)
+def _version_table(model: str, chosen: tuple[str, ...], intervals: tuple[str, ...]) -> MetricsAndTable:
     preferred = chosen or tuple(dict.fromkeys([settings().evaluation.primary_metric, "accuracy", "log_loss"]))
     names, rows = desk().telling_versions(model, preferred, intervals)
     columns = desk().metric_columns(rows, names)
@@ -127,7 +126,7 @@ def versions_with_metrics(
 def known_metrics(model: str) -> tuple[str, ...]:
     """Those of the versions table, then the others that the newest version or the champion has."""
     shown = metric_names(model)
-    numbers = {*versions(model)["Version"].head(1).tolist(), *([champion_of(model)] if champion_of(model) else [])}
+    numbers = {champion_of(model), *versions(model)["Version"].head(1).tolist()} - {None}
     found = {name for number in numbers for name in desk().version(model, number).row.metrics}
     return tuple(dict.fromkeys([*shown, *sorted(name for name in found if not is_bound(name, found))]))
 
@@ -139,7 +138,6 @@ def trend_record(model: str, metric: str) -> TrendRecord:
 
 @fresh(most=20)
 def trend(model: str, metric: str, versions: tuple[int, int] | None) -> Trend:
-    """The versions from one number to another, None: the newest."""
     return trend_record(model, metric).shown(versions)
 
 
@@ -165,23 +163,6 @@ def rollback_move(model: str) -> Move:
     return desk().rollback_move(model)
 
 
-@fresh(most=20)
-def history_page(
-    model: str | None,
-    *,
-    before: int | None,
-    only: frozenset[str] | None,
-    without: frozenset[str],
-    asked: HistoryFilter,
-) -> HistoryPage:
-    return desk().history_page(model, before=before, only=only, without=without, asked=asked)
-
-
-@fresh(most=20)
-def given_out_again(model: str | None) -> tuple[str, ...]:
-    return tuple(desk().given_out_again(model))
-
-
 @fresh()
 def event(sequence: int) -> Entry | None:
     return desk().event(sequence)
@@ -191,12 +172,6 @@ def event(sequence: int) -> Entry | None:
 def decision(number: int) -> tuple[Entry, Entry | None] | None:
     """A decision by its number, see service.decision."""
     return desk().decision(number)
-
-
-@fresh()
-def line(number: int) -> tuple[Entry, Entry | None] | None:
-    """The line of the history of a decision or an event, see service.line."""
-    return desk().line(number)
 
 
 @fresh(most=1)
@@ -233,12 +208,6 @@ def silence() -> str | None:
 def champions(model: str) -> tuple[Period, ...]:
     """The newest periods of champions, one more than are shown."""
     return tuple(desk().champions(model, newest=MOST_PERIODS + 1))
-
-
-@fresh()
-def outside_periods(model: str) -> tuple[OutsidePeriod, ...]:
-    """When the registry had another champion than the ledger, as far as the newest events say so."""
-    return tuple(desk().outside_periods(model, newest=2 * MOST_PERIODS))
 
 
 @fresh()

@@ -37,9 +37,15 @@ def champions_over_time(model: str) -> None:
     _champion_at(model)
 
 
+@session.fresh()
+def outside_periods(model: str) -> tuple[OutsidePeriod, ...]:
+    """See service.outside_periods; of so many events that the chart is no denser than that of the champions."""
+    return tuple(session.desk().outside_periods(model, newest=2 * session.MOST_PERIODS))
+
+
 def outside_now(model: str) -> tuple[OutsidePeriod, ...]:
     """When another champion was seen in the registry, and the one that is there now where no event says so yet."""
-    recorded = session.outside_periods(model)
+    recorded = outside_periods(model)
     try:
         found = [] if session.silence() else [each for each in session.differences(model) if each.of_champion]
     except SignoffError:

@@ -11,6 +11,7 @@ from dashboard import session
 from dashboard.components import history_lines, widgets, words
 from dashboard.components.history_lines import HistoryLine
 from dashboard.history.filters import MOST_DIGITS, Narrowed
+from pipeline.governance.history import Entry
 from pipeline.governance.record import HistoryPage
 
 EVENT, BEFORE = "event", "before"  # in the address
@@ -31,8 +32,20 @@ def events_page(chosen: Narrowed) -> HistoryPage:
 def line_of_the_address() -> HistoryLine | None:
     """The event that the address names, by the number of its decision or its own; None where there is none."""
     number = number_in_address(EVENT)
-    found = None if number is None else session.line(number)
+    found = None if number is None else line_of(number)
     return HistoryLine(*found) if found else None
+
+
+@session.fresh()
+def line_of(number: int) -> tuple[Entry, Entry | None] | None:
+    """See service.line."""
+    return session.desk().line(number)
+
+
+@session.fresh(most=20)
+def given_out_again(model: str | None) -> tuple[str, ...]:
+    """See service.given_out_again."""
+    return tuple(session.desk().given_out_again(model))
 
 
 def number_in_address(name: str) -> int | None:

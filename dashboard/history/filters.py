@@ -34,7 +34,20 @@ class Narrowed:
 
     def page(self, before: int | None) -> HistoryPage:
         only, without = history_lines.types_of(self.kinds)
-        return session.history_page(self.model, before=before, only=only, without=without, asked=self.asked)
+        return history_page(self.model, before=before, only=only, without=without, asked=self.asked)
+
+
+@session.fresh(most=20)
+def history_page(
+    model: str | None,
+    *,
+    before: int | None,
+    only: frozenset[str] | None,
+    without: frozenset[str],
+    asked: HistoryFilter,
+) -> HistoryPage:
+    """See service.history_page."""
+    return session.desk().history_page(model, before=before, only=only, without=without, asked=asked)
 
 
 def narrowed(model: str | None, newest: Callable[[], None]) -> Narrowed:

@@ -6,7 +6,14 @@ from dashboard import pages, session
 from dashboard.components import widgets, words
 from dashboard.components.history_lines import HistoryLine
 from dashboard.history.champions import champions_over_time
-from dashboard.history.events import BEFORE, events_page, events_table, links_to_other_pages, open_newest
+from dashboard.history.events import (
+    BEFORE,
+    events_page,
+    events_table,
+    given_out_again,
+    links_to_other_pages,
+    open_newest,
+)
 from dashboard.history.filters import narrowed
 from dashboard.history.integrity import integrity, out_of_band
 from dashboard.history.one_event import event_in_full
@@ -29,7 +36,7 @@ def history_page() -> None:
         return
     selected = events_table([HistoryLine(*each) for each in page.lines], chosen)
     links_to_other_pages(page)
-    for sentence in session.given_out_again(model):
+    for sentence in given_out_again(model):
         st.text(sentence)
     if selected is not None:
         widgets.guarded(lambda: event_in_full(selected), "event")

@@ -22,6 +22,7 @@ from dashboard.components.signing import (
 )
 from dashboard.review import receipt
 from dashboard.review.move_picker import ask_again
+from dashboard.review.verdict import warning
 from pipeline.governance.errors import (
     Conflict,
     DecisionPending,
@@ -61,6 +62,8 @@ def decision_form(review: Review) -> None:
         st.caption("What will change")
         st.text(words.changes(review.changes) or "Nothing.")
         show_refusal(draft.move.model, draft)
+        if sentence := warning(review):
+            widgets.message("No metric gets better", sentence, colour="red")
         if review.open:
             _fields(review, draft)
         else:

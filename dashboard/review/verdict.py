@@ -31,11 +31,9 @@ def verdict(evidence: Evidence, *, goes_back: bool = False) -> None:
     merit = _beside_the_champion(evidence)
     if champion is None:
         st.caption("No version serves: there is no champion to compare with.")
-    elif champion == evidence.version:
-        st.caption("This version serves. Those that wait are compared with it.")
-    elif merit is None:
+    elif merit is None and champion != evidence.version:
         st.caption(f"The champion, version {champion}, cannot be read: nothing is compared.")
-    else:
+    elif merit is not None:
         _summary(merit)
     _better_yet(evidence, champion)
     _figures(evidence, merit)
@@ -136,8 +134,9 @@ def _better_yet(evidence: Evidence, champion: int | None) -> None:
     except NotFound:
         return
     if merit.overall == BETTER:
-        label = f"Version {best.version}, which waits, is {merit.phrase('this one')}"
-        pages.link_review(label, evidence.model, best.version)
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+            pages.link_review(f"Version {best.version} is better than this one", evidence.model, best.version)
+            st.caption(f"It waits too: {merit.phrase('this one')}.", width="content")
 
 
 def _figures(evidence: Evidence, merit: Merit | None) -> None:
@@ -168,8 +167,8 @@ def _card(metric: Metric, difference: MetricDifference | None) -> None:
             words.signed(difference.difference),
             delta_color=COLOURS.get(difference.verdict or "", "gray"),
             delta_arrow="up" if difference.difference > 0 else "down",
-            delta_description=difference.verdict or "no verdict",
-            help="Below it: the difference to the champion on the same rows, its 95 % interval, the metric's own",
+            help="Below it: the difference to the champion on the same rows with its interval, then the metric's own.",
         )
-        st.caption(words.signed_interval(difference.low, difference.high))
-        st.caption(words.spread(metric))
+        verdict = difference.verdict or "no verdict"
+        interval = words.signed_interval(difference.low, difference.high)
+        st.caption(f"{verdict}  \n{interval}  \n{words.spread(metric)}")

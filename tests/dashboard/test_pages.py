@@ -121,6 +121,9 @@ def test_a_review_begins_with_the_verdict(open_page, monkeypatch):
     assert ":gray-badge[Better in 0] :red-badge[Worse in 2] :gray-badge[Not distinguishable in 0]" in said
     assert shown["accuracy"] == ("0.9200", "\N{MINUS SIGN}0.0500")
     assert any(each.startswith(":red[**Also worse:** ") for each in badges(app))
+    assert "No check blocks this, but no metric gets better: version 2 is worse than the champion in 2 of 2" in texts(
+        app
+    )
 
 
 def test_overview_of_an_empty_registry_offers_the_demo(open_page):

@@ -54,6 +54,7 @@ class TestReading:
         (model,) = desk.overview()
 
         assert (model.champion, model.waiting, model.differences) == (1, (3,), ())
+        assert model.unstaged == (2,)
         assert model.stages[Stage.NONE] == 1
         assert model.last is not None
         assert [record.name for record in desk.models()] == [MODEL]
