@@ -41,6 +41,7 @@ from pipeline.validation.rows import CheckedRow, Value
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+MetricsAndTable = tuple[list[MetricColumn], pd.DataFrame]
 
 MOST_PERIODS = 50  # of champions over time: more make no picture
 FRESH_SECONDS = 15
@@ -108,14 +109,13 @@ def models() -> tuple[ModelRecord, ...]:
     return tuple(desk().models())
 
 
-@fresh(most=20)
-def versions_with_metrics(
-    model: str, chosen: tuple[str, ...] = (), intervals: tuple[str, ...] = ()
-) -> tuple[list[MetricColumn], pd.DataFrame]:
-    """Which metrics the versions table of a model shows, and the table, see tables.versions.
+def versions_with_metrics(model: str, chosen: tuple[str, ...] = (), intervals: tuple[str, ...] = ()) -> MetricsAndTable:
+    """Which metrics the versions table shows, the chosen or the usual ones, and the table, see tables.versions."""
+    return _version_table(model, chosen, intervals)  # to a cache, a default and the same value are two things
 
-    chosen: the metrics that somebody wants to see. intervals: those whose intervals the table has too.
-    """
+
+@fresh(most=20)
+def _version_table(model: str, chosen: tuple[str, ...], intervals: tuple[str, ...]) -> MetricsAndTable:
     preferred = chosen or tuple(dict.fromkeys([settings().evaluation.primary_metric, "accuracy", "log_loss"]))
     names, rows = desk().telling_versions(model, preferred, intervals)
     columns = desk().metric_columns(rows, names)
@@ -126,7 +126,7 @@ def versions_with_metrics(
 def known_metrics(model: str) -> tuple[str, ...]:
     """Those of the versions table, then the others that the newest version or the champion has."""
     shown = metric_names(model)
-    numbers = {*versions(model)["Version"].head(1).tolist(), *([champion_of(model)] if champion_of(model) else [])}
+    numbers = {champion_of(model), *versions(model)["Version"].head(1).tolist()} - {None}
     found = {name for number in numbers for name in desk().version(model, number).row.metrics}
     return tuple(dict.fromkeys([*shown, *sorted(name for name in found if not is_bound(name, found))]))
 
@@ -138,7 +138,6 @@ def trend_record(model: str, metric: str) -> TrendRecord:
 
 @fresh(most=20)
 def trend(model: str, metric: str, versions: tuple[int, int] | None) -> Trend:
-    """The versions from one number to another, None: the newest."""
     return trend_record(model, metric).shown(versions)
 
 

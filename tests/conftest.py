@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background
 # The same examples each time, so that a failure is of the change that is tested; the nightly soak looks for others.
 settings.register_profile("signoff", deadline=None, database=None, derandomize=not SOAK)
 settings.load_profile("signoff")
+LITTER = [path for path in (Path.cwd() / "mlflow.db", Path.cwd() / "mlruns") if not path.exists()]
 
 
 def clean_environment() -> None:
@@ -51,6 +53,11 @@ def demo_desk(shared: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _environment() -> None:
-    """MLflow writes the tracking URI into the environment: what one test set, the next does not see."""
+def _environment() -> Iterator[None]:
+    """MLflow writes the tracking URI into the environment: what one test set, the next does not see.
+
+    And where a call names no registry, MLflow makes one in the current folder: that is a mistake of the test.
+    """
     clean_environment()
+    yield
+    assert not [path.name for path in LITTER if path.exists()]

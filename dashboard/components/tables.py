@@ -69,9 +69,8 @@ def _figures(rows: Sequence[VersionRow], name: str, champion: VersionRow | None)
     """The columns of one metric."""
     values, low, high = ([row.metrics.get(each) for row in rows] for each in (name, *bounds(name)))
     found: dict[str, Any] = {name: pd.array(values, dtype="Float64")}
-    intervals = [words.interval(*ends) for ends in zip(low, high, strict=True)]
-    if any(intervals):
-        found[interval_of(name)] = intervals
+    if any(each is not None for each in low):
+        found[interval_of(name)] = [words.interval(*ends) for ends in zip(low, high, strict=True)]
     theirs = champion.metrics.get(name) if champion else None
     if theirs is not None:
         differences = [

@@ -31,6 +31,7 @@ from pipeline.settings import ROOT
 from support import registries
 from support.desks import MODEL
 from support.hostile_models import fitted, rows, save
+from support.soak import amount
 
 END_SECONDS = 20
 
@@ -101,6 +102,13 @@ def end(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of one cluster for the tests that leave nothing in it."""
+    with dask(tmp_path_factory.mktemp("dask")) as found:
+        yield found
+
+
 def survey(folder: Path) -> Path:
     frame = pd.concat([rows()[0]] * 5, ignore_index=True)
     frame.loc[7, "Age"] = None
@@ -108,19 +116,18 @@ def survey(folder: Path) -> Path:
     return folder / "in.csv"
 
 
-def test_a_cluster_gives_the_same_bytes(told: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("options", amount([["--explain", "1"]], soak=[[], ["--explain", "1"]]), ids=len)
+def test_a_cluster_gives_the_same_bytes(
+    told: None, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
     """From two Dask workers as from one process here, and nothing of the model stays there."""
-    source = survey(tmp_path)
-    with dask(tmp_path) as address:
-        for options in ([], ["--explain", "1"]):
-            name = f"{len(options)}.csv"
-            assert run(["score", f"{MODEL}/1", str(source), str(tmp_path / f"here{name}"), *options]) == 0
-            assert (
-                run(["score", f"{MODEL}/1", str(source), str(tmp_path / name), "--scheduler", address, *options]) == 0
-            )
-            for end in ("", ".bad.csv"):
-                assert (tmp_path / f"{name}{end}").read_bytes() == (tmp_path / f"here{name}{end}").read_bytes()
-        assert "goes on" not in capsys.readouterr().err
+    source, here, there = survey(tmp_path), tmp_path / "here.csv", tmp_path / "there.csv"
+    assert run(["score", f"{MODEL}/1", str(source), str(here), *options]) == 0
+    assert run(["score", f"{MODEL}/1", str(source), str(there), "--scheduler", address, *options]) == 0
+
+    for end in ("", ".bad.csv"):
+        assert Path(f"{there}{end}").read_bytes() == Path(f"{here}{end}").read_bytes()
+    assert "goes on" not in capsys.readouterr().err
 
 
 def write_certificate(folder: Path) -> list[str]:
@@ -213,17 +220,16 @@ def test_a_dask_worker_writes_the_files_again(tmp_path: Path) -> None:
     assert not any(folder.exists() for folder in model.folders)
 
 
-def test_a_cluster_that_refuses_keeps_nothing(tmp_path: Path) -> None:
+def test_a_cluster_that_refuses_keeps_nothing(address: str) -> None:
     """Neither its scheduler, which would give the model to later workers, nor its workers."""
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    with dask(tmp_path) as address:
-        model = DaskModel({"MLmodel": b"other"}, "0" * 64, 1024)
-        with pytest.raises(IntegrityFailure, match="the cluster: "), cluster(address, Tls(), model):
-            pass
-        with Client(address, set_as_default=False) as client:
-            assert model.name not in client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.worker_plugins))
-            held = client.run(lambda dask_worker: list(dask_worker.plugins)).values()
-            assert not any(model.name in names for names in held)
+    model = DaskModel({"MLmodel": b"other"}, "0" * 64, 1024)
+    with pytest.raises(IntegrityFailure, match="the cluster: "), cluster(address, Tls(), model):
+        pass
+    with Client(address, set_as_default=False) as client:
+        assert model.name not in client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.worker_plugins))
+        held = client.run(lambda dask_worker: list(dask_worker.plugins)).values()
+        assert not any(model.name in names for names in held)
 
 
 def test_a_refusal_comes_back_whole() -> None:

@@ -101,6 +101,21 @@ def api(place: Place, tmp_path: Path) -> Iterator[Api]:
     assert "Traceback" not in log.read_text(errors="replace"), log.read_text(errors="replace")
 
 
+@pytest.fixture(scope="module")
+def steady(template: Path, models: dict[str, dict[str, bytes]], tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """For the tests that change nothing in it; it has one server."""
+    folder = tmp_path_factory.mktemp("steady")
+    return filled(registries.copy_store(template, folder), folder, models)
+
+
+@pytest.fixture(scope="module")
+def steady_api(steady: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    log = tmp_path_factory.mktemp("steady_api") / "api.log"
+    with serving(steady.environment, log) as found:
+        yield found
+    assert "Traceback" not in log.read_text(errors="replace"), log.read_text(errors="replace")
+
+
 def test_champions_change_under_load(place: Place, api: Api) -> None:
     """No request fails; each caller sees the versions in the order in which they were promoted, with their digests."""
     digests = {version: place.digest(version) for version in (1, 2, 3)}
@@ -195,11 +210,11 @@ def test_an_alias_that_was_moved_past_the_ledger(place: Place, api: Api) -> None
     assert api.ask("POST", "/predict", ROW)[1]["version"] == 1
 
 
-def test_a_worker_that_is_killed_costs_no_request(api: Api) -> None:
+def test_a_worker_that_is_killed_costs_no_request(steady_api: Api) -> None:
     """Another takes its place, and the counter says so."""
-    with Callers(api.port, ROW).asking() as callers:
+    with Callers(steady_api.port, ROW).asking() as callers:
         callers.wait_for(10)
-        for pid in api.workers:
+        for pid in steady_api.workers:
             os.kill(pid, signal.SIGKILL)
         callers.wait_for(30)
     assert callers.lost == []
@@ -236,11 +251,11 @@ def test_sigterm_under_load_loses_nothing(place: Place, tmp_path: Path) -> None:
         assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_a_port_that_is_taken(place: Place, api: Api) -> None:
+def test_a_port_that_is_taken(steady: Place, steady_api: Api) -> None:
     """Exit code 6 and a sentence, no traceback."""
     started = subprocess.run(
-        [sys.executable, "-m", "pipeline", "serve", "--port", str(api.port)],
-        env={**os.environ, **place.environment},
+        [sys.executable, "-m", "pipeline", "serve", "--port", str(steady_api.port)],
+        env={**os.environ, **steady.environment},
         capture_output=True,
         text=True,
         timeout=240,
@@ -253,18 +268,18 @@ def test_a_port_that_is_taken(place: Place, api: Api) -> None:
 
 
 def test_the_sentence_of_the_command_line(
-    place: Place, api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    steady: Place, steady_api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Is the sentence over HTTP, to the letter; and so are the prediction and its digest."""
-    for name, value in place.environment.items():
+    for name, value in steady.environment.items():
         monkeypatch.setenv(name, value)
     wrong = {**ROW, "Gender": "Mal"}
     assert run(["predict", MODEL, "--row", json.dumps(wrong)]) == 2
-    status, content = api.ask("POST", "/predict", wrong)
+    status, content = steady_api.ask("POST", "/predict", wrong)
     assert status == 422
     assert capsys.readouterr().err == f"{content['code']}: {content['detail']}\n"
     assert run(["predict", MODEL, "--row", json.dumps(ROW), "--json"]) == 0
-    said, answer = json.loads(capsys.readouterr().out), api.ask("POST", "/predict", ROW)[1]
+    said, answer = json.loads(capsys.readouterr().out), steady_api.ask("POST", "/predict", ROW)[1]
     assert {**said, "confidence": max(said["probabilities"].values())} == answer
 
 
@@ -303,11 +318,11 @@ def test_schemathesis_finds_nothing(place: Place, tmp_path: Path, token: str) ->
     assert "No issues found" in found.stdout
 
 
-def test_a_token_that_protects_nothing_ends_the_start(place: Place) -> None:
+def test_a_token_that_protects_nothing_ends_the_start(steady: Place) -> None:
     """In one sentence, with the exit code of wrong input."""
     started = subprocess.run(
         [sys.executable, "-m", "pipeline", "serve", "--port", "0"],
-        env={**os.environ, **place.environment, "SIGNOFF_TOKEN": "short"},
+        env={**os.environ, **steady.environment, "SIGNOFF_TOKEN": "short"},
         capture_output=True,
         text=True,
         timeout=240,

@@ -1,12 +1,9 @@
-"""A registry and a ledger that version 0.1 left open, verify, serve and take decisions; each verb is a process."""
+"""A registry and a ledger that version 0.1 left open, verify, serve and take decisions."""
 
 import json
-import os
 import sqlite3
-import subprocess
-import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -40,7 +37,7 @@ def restored(folder: Path) -> Mapping[str, str]:
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     with zipfile.ZipFile(KEPT / "models.zip") as archive:
         archive.extractall(folder)
-    return os.environ | {
+    return {
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
         "SIGNOFF_LEDGER_URL": f"sqlite:///{folder}/ledger.db",
         "SIGNOFF_PARAMS": str(folder / "params.yaml"),
@@ -49,17 +46,15 @@ def restored(folder: Path) -> Mapping[str, str]:
 
 
 class Desk:
-    """Runs a verb in a process of its own; gives what it printed as JSON."""
+    """Runs a verb; gives what it printed as JSON."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self._environment = folder, restored(folder)
-        self.address = self._environment["MLFLOW_TRACKING_URI"]
+    def __init__(self, folder: Path, address: str, call: Callable[..., tuple[int, Any, str]]) -> None:
+        self.folder, self.address, self._call = folder, address, call
 
     def __call__(self, *arguments: Any) -> Any:
-        command = [sys.executable, "-m", "pipeline", *map(str, arguments), "--json"]
-        done = subprocess.run(command, cwd=ROOT, env=self._environment, check=False, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return json.loads(done.stdout)
+        code, found, said = self._call(*arguments)
+        assert code == 0, said
+        return found
 
     def events(self) -> list[tuple[str, str, str]]:
         """Hash, body and type of each event as stored."""
@@ -68,8 +63,11 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def desk(tmp_path: Path, call: Callable[..., tuple[int, Any, str]], monkeypatch: pytest.MonkeyPatch) -> Desk:
+    environment = restored(tmp_path)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return Desk(tmp_path, environment["MLFLOW_TRACKING_URI"], call)
 
 
 def test_what_was_kept_is_small() -> None:

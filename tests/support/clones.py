@@ -49,7 +49,9 @@ def commit(folder: Path, subject: str) -> str:
     return command(folder, "git", "rev-parse", "HEAD").strip()
 
 
-def attempt(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def attempt(
+    folder: Path, *arguments: str, given: str | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """With this interpreter's programs first on the path, and nothing of whoever runs the tests."""
     environment = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -59,12 +61,19 @@ def attempt(folder: Path, *arguments: str, **variables: str) -> subprocess.Compl
         **variables,
     }
     return subprocess.run(
-        arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+        arguments,
+        input=given,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        check=False,
     )
 
 
-def command(folder: Path, *arguments: str, **variables: str) -> str:
-    """What the command prints; it must end well."""
-    done = attempt(folder, *arguments, **variables)
+def command(folder: Path, *arguments: str, given: str | None = None, **variables: str) -> str:
+    """What the command prints; it must end well. given: its standard input."""
+    done = attempt(folder, *arguments, given=given, **variables)
     assert done.returncode == 0, f"{' '.join(arguments)}: {done.stdout[-1500:]}{done.stderr[-1500:]}"
     return done.stdout
