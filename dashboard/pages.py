@@ -29,7 +29,7 @@ SECTIONS = {
     ],
 }
 HIDDEN = {CARD}  # in the sidebar: the review of a version leads there
-TAB = "tab"  # of a session: the address of a page, and what the tab of the browser says on it
+TAB = "tab"  # of a session: what the tab of the browser says
 UNTITLED = "untitled"  # of a session: the title of a page that has not drawn its heading yet
 PAGES = "pages"  # of a session, by file: to make them anew in each run took a tenth of it
 
@@ -64,21 +64,17 @@ def page(file: str) -> Page:
     return found
 
 
-def tab_title(page: Page) -> str:
-    """What the tab of the browser says until the page is drawn: what it said before, so that no rerun flickers."""
-    of, before = st.session_state.get(TAB, ("", ""))
-    text = before if of == page.url_path else f"{page.title} · Signoff"
-    st.session_state[TAB], st.session_state[UNTITLED] = (page.url_path, text), page.title
-    return text
+def begin(page: Page) -> None:
+    """The page has no heading yet; until it has one, the tab of the browser says what it said before."""
+    st.session_state[UNTITLED] = page.title
 
 
 def name_tab(text: str) -> None:
     """Says in the tab of the browser what the page is about. text: plain, with nothing invisible in it."""
-    of, before = st.session_state.get(TAB, ("", ""))
-    if (now := f"{text} · Signoff") != before:
-        st.set_page_config(page_title=now)
-    st.session_state[TAB] = (of, now)
     st.session_state.pop(UNTITLED, None)
+    if st.session_state.get(TAB) != text:
+        st.set_page_config(page_title=f"{text} · Signoff")
+        st.session_state[TAB] = text
 
 
 def _as_link(label: str) -> str:

@@ -11,9 +11,10 @@ from pipeline.governance.policy import signature
 
 ICON = pages.icon()
 
-page = st.navigation(pages.navigation())
-st.set_page_config(page_title=pages.tab_title(page), page_icon=ICON, layout="wide")
+st.set_page_config(page_icon=ICON, layout="wide")  # before the navigation, whose own icon is on another host
 st.logo(ICON, size="large")
+page = st.navigation(pages.navigation())
+pages.begin(page)
 
 
 def sidebar() -> None:
