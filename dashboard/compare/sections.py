@@ -85,7 +85,7 @@ def classes(comparison: Comparison) -> None:
     st.subheader("Confusion, difference", anchor=False)
     figure = compare_charts.confusion_difference(paired.confusions, dark=dark())
     st.plotly_chart(figure, config=charts.PLAIN, alt="Confusion counts: version compared minus reference")
-    st.caption(f"Rows of {minus(comparison).lower()}. Blue: more right or fewer mistakes. Orange: worse.")
+    st.caption(f"Rows of {minus(comparison).lower()}. Green: more right or fewer mistakes. Red: worse.")
     _slices(comparison, "Accuracy")
 
 

@@ -90,7 +90,7 @@ def metric_rows(head: str, found: Sequence[MetricRow], names: tuple[str, str]) -
 
 
 def signed_interval(row: MetricRow) -> str | None:
-    return None if row.interval is None else f"{row.interval[0]:+.4f} to {row.interval[1]:+.4f}"
+    return None if row.interval is None else words.signed_interval(*row.interval)
 
 
 def worst_first(found: Iterable[MetricRow]) -> list[MetricRow]:

@@ -301,4 +301,4 @@ def _searched(row: VersionRow) -> str:
 def _difference(found: MetricDifference | None) -> str:
     if found is None:
         return ""
-    return f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f}), n = {found.n:,}: {found.verdict}"
+    return f"{words.difference(found)}, n = {found.n:,}: {found.verdict}"

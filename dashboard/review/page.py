@@ -41,7 +41,7 @@ def header(evidence: Evidence) -> None:
             if champion not in (None, evidence.version):
                 versions = [champion, evidence.version]
                 pages.link_compare("Compare", evidence.model, versions, tip="With the champion")
-            pages.link_history("History", evidence.model)
+            pages.link_history("History", evidence.model, evidence.version)
 
 
 def decide(evidence: Evidence) -> None:
