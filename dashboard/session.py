@@ -10,11 +10,7 @@ import streamlit as st
 
 from dashboard.components import tables
 from pipeline import bootstrap, model_card
-from pipeline.comparison import performance, search
-from pipeline.comparison.intervals import Draws
-from pipeline.comparison.performance import KindDifferences, Performance
 from pipeline.comparison.rows import Rows, read_rows
-from pipeline.comparison.search import SliceSearch
 from pipeline.explanation.result import Explanation, from_npz
 from pipeline.governance.compare import Comparison, MetricColumn
 from pipeline.governance.documents import EVALUATION_ROWS, EXPLANATION_VALUES
@@ -41,6 +37,7 @@ from pipeline.validation.rows import CheckedRow, Value
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+MetricsAndTable = tuple[list[MetricColumn], pd.DataFrame]
 
 MOST_PERIODS = 50  # of champions over time: more make no picture
 FRESH_SECONDS = 15
@@ -108,14 +105,13 @@ def models() -> tuple[ModelRecord, ...]:
     return tuple(desk().models())
 
 
-@fresh(most=20)
-def versions_with_metrics(
-    model: str, chosen: tuple[str, ...] = (), intervals: tuple[str, ...] = ()
-) -> tuple[list[MetricColumn], pd.DataFrame]:
-    """Which metrics the versions table of a model shows, and the table, see tables.versions.
+def versions_with_metrics(model: str, chosen: tuple[str, ...] = (), intervals: tuple[str, ...] = ()) -> MetricsAndTable:
+    """Which metrics the versions table shows, the chosen or the usual ones, and the table, see tables.versions."""
+    return _version_table(model, chosen, intervals)  # to a cache, a default and the same value are two things
 
-    chosen: the metrics that somebody wants to see. intervals: those whose intervals the table has too.
-    """
+
+@fresh(most=20)
+def _version_table(model: str, chosen: tuple[str, ...], intervals: tuple[str, ...]) -> MetricsAndTable:
     preferred = chosen or tuple(dict.fromkeys([settings().evaluation.primary_metric, "accuracy", "log_loss"]))
     names, rows = desk().telling_versions(model, preferred, intervals)
     columns = desk().metric_columns(rows, names)
@@ -126,7 +122,7 @@ def versions_with_metrics(
 def known_metrics(model: str) -> tuple[str, ...]:
     """Those of the versions table, then the others that the newest version or the champion has."""
     shown = metric_names(model)
-    numbers = {*versions(model)["Version"].head(1).tolist(), *([champion_of(model)] if champion_of(model) else [])}
+    numbers = {champion_of(model), *versions(model)["Version"].head(1).tolist()} - {None}
     found = {name for number in numbers for name in desk().version(model, number).row.metrics}
     return tuple(dict.fromkeys([*shown, *sorted(name for name in found if not is_bound(name, found))]))
 
@@ -138,7 +134,6 @@ def trend_record(model: str, metric: str) -> TrendRecord:
 
 @fresh(most=20)
 def trend(model: str, metric: str, versions: tuple[int, int] | None) -> Trend:
-    """The versions from one number to another, None: the newest."""
     return trend_record(model, metric).shown(versions)
 
 
@@ -253,47 +248,6 @@ def evaluation_rows(model: str, version: int) -> Rows:
     return read_rows(desk().read_file(record, EVALUATION_ROWS), f"version {version}")
 
 
-# What is computed from the stored rows. The digest stands for the files, so it cannot become wrong.
-
-
-@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=50, show_spinner=False)
-def kind_performance(model: str, version: int, digest: str) -> Performance:
-    """What fits the kind of a version, see comparison.performance. Raises as evaluation_rows does."""
-    return performance.performance(_rows_of_digest(model, version, digest), _draws())
-
-
-@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=50, show_spinner=False)
-def weak_slices(model: str, version: int, digest: str) -> SliceSearch:
-    """Where a version is weaker than over all rows. Raises as evaluation_rows does."""
-    rows = _rows_of_digest(model, version, digest)
-    return search.weaker_than_overall(rows, settings().evaluation.confidence)
-
-
-@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=50, show_spinner=False)
-def kind_differences(model: str, a: tuple[int, str], b: tuple[int, str]) -> KindDifferences:
-    """Of two versions, each with its digest; b minus a. Raises as evaluation_rows does, and where the rows differ."""
-    first, second = (_rows_of_digest(model, *each) for each in (a, b))
-    return performance.kind_differences(first, second, _draws())
-
-
-@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=50, show_spinner=False)
-def worse_slices(model: str, a: tuple[int, str], b: tuple[int, str]) -> SliceSearch:
-    """Where b is worse than a. Raises as kind_differences does."""
-    first, second = (_rows_of_digest(model, *each) for each in (a, b))
-    return search.worse_than(second, first, settings().evaluation.confidence)
-
-
-def _rows_of_digest(model: str, version: int, digest: str) -> Rows:
-    if evidence(model, version).file_digest != digest:
-        raise StaleEvidence(f"version {version} of {model}: its files have changed; try again")
-    return evaluation_rows(model, version)
-
-
-def _draws() -> Draws:
-    found = settings().evaluation
-    return Draws(found.bootstrap_samples, found.bootstrap_seed, found.confidence)
-
-
 @fresh(most=10)
 def stored_explanation(model: str, version: int) -> Explanation:
     """The values behind the summary that came with the version. Raises as evaluation_rows does."""
@@ -305,26 +259,14 @@ def stored_explanation(model: str, version: int) -> Explanation:
 
 @st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)
 def explained(model: str, version: int, digest: str, *, row: tuple[tuple[str, Value], ...]) -> Explanations:
-    return scorer().explain(_of_digest(model, version, digest), [dict(row)])
-
-
-RowPairs = tuple[tuple[tuple[str, Value], ...], ...]  # rows as pairs of column and value
-
-
-@st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=50, show_spinner=False)
-def explained_alike(
-    model: str, sides: tuple[tuple[int, str], tuple[int, str]], *, rows: tuple[RowPairs, RowPairs]
-) -> list[Explanations]:
-    """The same rows by two versions, each with its digest and in its own columns; see Scorer.explain_alike."""
-    targets = [_of_digest(model, version, digest) for version, digest in sides]
-    return scorer().explain_alike(targets, [[dict(row) for row in own] for own in rows])
+    return scorer().explain(of_digest(model, version, digest), [dict(row)])
 
 
 @st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)
 def opinion(model: str, version: int, digest: str, *, row: tuple[tuple[str, Value], ...], class_name: str) -> Opinion:
     """A local linear model of a row and a class, see Scorer.second_opinion."""
     found = explained(model, version, digest, row=row)
-    return scorer().second_opinion(_of_digest(model, version, digest), found, class_name=class_name)
+    return scorer().second_opinion(of_digest(model, version, digest), found, class_name=class_name)
 
 
 @st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)
@@ -332,7 +274,7 @@ def smallest_change(
     model: str, version: int, digest: str, *, row: tuple[tuple[str, Value], ...], wanted: str | None
 ) -> Counterfactual | None:
     """The smallest change to a class (None: to any other one) in the columns that the policy lets a person change."""
-    found = _of_digest(model, version, digest)
+    found = of_digest(model, version, digest)
     checked = CheckedRow(dict(row), problems=(), warnings=())
 
     def ask(rows: Sequence[CheckedRow]) -> Sequence[Prediction]:
@@ -342,7 +284,7 @@ def smallest_change(
     return what_if.smallest_change(ask, checked, input_schema(found), may_change=names, wanted=wanted)
 
 
-def _of_digest(model: str, version: int, digest: str) -> Target:
+def of_digest(model: str, version: int, digest: str) -> Target:
     found = target(model, version)
     if found.digest != digest:
         raise StaleEvidence(f"version {version} of {model}: its files have changed; try again")

@@ -5,7 +5,7 @@ from functools import partial
 
 import streamlit as st
 
-from dashboard import pages, session
+from dashboard import computed, pages, session
 from dashboard.compare import tables
 from dashboard.compare.sections import badge_column
 from dashboard.components import charts, explanation_charts, widgets, words
@@ -48,7 +48,7 @@ def _explained(comparison: Comparison, flip: Flip) -> Sequence[Explanations]:
         for target in (a, b)
     ]
     sides = (versions[0], a.digest), (versions[1], b.digest)
-    return session.explained_alike(comparison.a.model, sides, rows=((rows[0],), (rows[1],)))
+    return computed.explained_alike(comparison.a.model, sides, rows=((rows[0],), (rows[1],)))
 
 
 def _reasons(comparison: Comparison, flip: Flip, found: tuple[Explanations, Explanations]) -> None:

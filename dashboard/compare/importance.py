@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from dashboard import session
+from dashboard import computed, session
 from dashboard.compare import charts as compare_charts
 from dashboard.compare import tables
 from dashboard.components import charts, widgets, words
@@ -130,7 +130,7 @@ def _computed(comparison: Comparison) -> tuple[list[ImportanceDifference], str]:
     for start in range(0, len(chosen), ROWS_AT_ONCE):
         some = chosen[start : start + ROWS_AT_ONCE]
         own = tuple(tuple(_row(rows, number, input_schema(each).names) for number in some) for each in (a, b))
-        found = session.explained_alike(
+        found = computed.explained_alike(
             model, ((versions[0], a.digest), (versions[1], b.digest)), rows=(own[0], own[1])
         )
         if not found[0].comparable_with(found[1]):

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import session
+from dashboard import computed
 from dashboard.compare import charts as compare_charts
 from dashboard.compare import tables
 from dashboard.compare.sections import dark, metrics_table, minus
@@ -21,12 +21,12 @@ def by_kind(comparison: Comparison) -> None:
     a, b = _side(comparison.a), _side(comparison.b)
     if comparison.paired is None or a is None or b is None:  # why, the page says above
         return
-    found = session.kind_differences(comparison.a.model, a, b)
+    found = computed.kind_differences(comparison.a.model, a, b)
     if found.ranges:
         _ranges(comparison, found.ranges)
     if found.precision:
         _curves(comparison, (a, b), found.precision)
-    _worse(session.worse_slices(comparison.a.model, a, b), comparison)
+    _worse(computed.worse_slices(comparison.a.model, a, b), comparison)
 
 
 def _side(evidence: Evidence) -> Side | None:
@@ -42,7 +42,7 @@ def _curves(comparison: Comparison, sides: tuple[Side, Side], differences: tuple
     )  # fmt: skip
     curves: dict[str, PrecisionRecall] = {}
     for name, side in zip(tables.heads(comparison), sides, strict=True):
-        by_class = {each.class_name: each for each in session.kind_performance(comparison.a.model, *side).curves}
+        by_class = {each.class_name: each for each in computed.kind_performance(comparison.a.model, *side).curves}
         curves[name] = by_class[chosen]
     figure = charts.precision_recall(curves)
     st.plotly_chart(figure, config=charts.PLAIN, alt="Precision against recall in both versions")

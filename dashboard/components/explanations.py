@@ -16,6 +16,14 @@ from pipeline.validation.rows import Row, Value
 
 AS_PREDICTED = "As predicted"
 LITTLE_FIT = 0.3
+STARTING_POINT = (
+    "Where an explanation starts: what the version says on average over typical rows, before it knows this one. "
+    "Also called base value."
+)
+WHOLE = (
+    "The starting point and the effects of all columns together give what the version says. "
+    "Where they do not, the explanation leaves something out."
+)
 TOP_OF_OPINION = 5
 
 
@@ -25,17 +33,18 @@ def as_pairs(row: Row) -> tuple[tuple[str, Value], ...]:
 
 
 def sum_check(document: Mapping[str, Any], tolerance: float, *, adds_up: bool, head: str = "") -> None:
-    """Says how an explanation was computed, and whether it adds up to the output; a failure is shown in a red box.
+    """Says how an explanation was computed, and whether it accounts for the output; a failure is shown in a red box.
 
     document: of an explanation or of a summary. head: stands before the sentence.
     """
     method, error = visible(str(document["method"]), most=120), float(document["sum_error"])
     if adds_up:
         missed = f"to within {error:.1g}" if error else "exactly"
-        st.text(f"{head}Method: {method}. Adds up to the output, {missed} (allowed {tolerance:.0e}).")
+        text = f"{head}Method: {method}. The effects account for the whole answer, {missed} (allowed {tolerance:.0e})."
+        st.text(text, help=WHOLE)
     else:
-        text = f"{head}Method: {method}. The parts miss the output by {error:.2g}; {tolerance:.0e} is allowed."
-        widgets.message("Does not add up", text, colour="red")
+        text = f"{head}Method: {method}. The effects miss the answer by {error:.2g}; {tolerance:.0e} is allowed."
+        widgets.message("Explains only a part", text, colour="red")
 
 
 def what_to_know(found: Explanations) -> None:
@@ -63,7 +72,8 @@ def why(document: Mapping[str, Any], row: Row, class_name: str, *, schema: Featu
         what = "the output" if is_number else "this class"
         st.text("\n".join(f"•  {visible(each)}" for each in reasons) or f"No column moves {what} noticeably.")
         named = "" if scale == "value" else f" ({scale})"
-        st.text(f"With nothing known {ends[0]:.3f}, for this row {ends[1]:.3f}{named}.")
+        text = f"With nothing known about the row {ends[0]:.3f}, for this row {ends[1]:.3f}{named}."
+        st.text(text, help=STARTING_POINT)
 
 
 def second_opinion(target: Target, row: Row, class_name: str) -> None:
@@ -109,11 +119,12 @@ def importance(evidence: Evidence) -> dict[str, float]:
 
 
 def explained_by(summary: ExplanationSummary) -> None:
-    """Says on how many rows the summary was made, by which method, and whether it adds up."""
+    """Says on how many rows the summary was made, by which method, and whether it accounts for the output."""
     rows = words.count(summary.n or 0, "evaluation row")
     st.caption(f"Mean over {rows}, drawn so that each class has its share.")
     if summary.sum_error is None or summary.tolerance is None:
-        st.text(f"Method: {visible(str(summary.method), most=120)}. Whether it adds up is not said.")
+        method = visible(str(summary.method), most=120)
+        st.text(f"Method: {method}. Whether the effects account for the whole answer is not said.", help=WHOLE)
     else:
         document = {"method": summary.method, "sum_error": summary.sum_error}
         sum_check(document, summary.tolerance, adds_up=summary.sum_error <= summary.tolerance)

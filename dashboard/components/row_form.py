@@ -13,15 +13,15 @@ import streamlit as st
 from dashboard import session
 from dashboard.components import widgets, words
 from pipeline.governance.errors import InvalidInput
-from pipeline.governance.text import visible
+from pipeline.governance.text import column_label, visible
 from pipeline.validation.ranges import EXACT
 from pipeline.validation.row_address import row_of_text, row_text
-from pipeline.validation.rows import CheckedRow, check_row
+from pipeline.validation.rows import MOST_NAME, CheckedRow, Problem, check_row
 from pipeline.validation.schema import ColumnSchema, InputSchema, Source
 from pipeline.validation.values import digits
 
 MOST_FIELDS = 80
-FIELD_PIXELS = 210
+FIELD_PIXELS = 190
 STEPS_IN_RANGE = 20
 BOOLEANS = ("true", "false")
 SMALL = {"int32", "int16", "int8"}
@@ -50,7 +50,7 @@ def typed_row(model: str, schema: InputSchema, send: str) -> CheckedRow | None:
     kept = _kept(model)
     values = {column.name: kept.get(column.name, column.default) for column in schema.columns}
     checked = check_row(values, schema, from_text=True)
-    problems = {problem.column: problem.sentence for problem in checked.problems} if kept else {}
+    problems = {problem.column: told(problem, labels_of(schema)) for problem in checked.problems} if kept else {}
     with st.form("row", border=True):
         grid = st.grid("auto", min_column_width=FIELD_PIXELS, vertical_alignment="bottom")
         for position, column in enumerate(schema.columns):
@@ -172,11 +172,29 @@ def _fitting(column: ColumnSchema, start: object, options: tuple[str, ...]) -> o
 
 
 def _label(column: ColumnSchema) -> str:
-    """The column's name, its description and its unit; a unit that explains a scale is in the help."""
+    """What people call the column, its unit, and its own name small; a unit that explains a scale is in the help."""
     unit = f" ({_plain(column.unit)})" if column.unit and not column.unit[0].isdigit() else ""
-    same = column.description.casefold() == column.name.casefold()
-    description = f" · {_plain(column.description)}" if column.description and not same else ""
-    return f"{words.label(column.name)}{description}{unit}"
+    if not column.description or column.description.casefold() == column.name.casefold():
+        return f"{words.label(column.name)}{unit}"
+    called = f"{_plain(column.description.rstrip('?. '))}{unit}"
+    if not column_label(column.name, column.description):  # it begins with the name
+        return called
+    return f"{called} :gray[:small[{words.label(column.name)}]]" if words.PLAIN.fullmatch(column.name) else (
+        f"{called} · {words.label(column.name)}"
+    )  # fmt: skip
+
+
+def labels_of(schema: InputSchema) -> Mapping[str, str]:
+    """What people call the columns whose name does not say it, see FeatureSchema.labels."""
+    found = {column.name: column_label(column.name, column.description) for column in schema.columns}
+    return {name: label for name, label in found.items() if label}
+
+
+def told(problem: Problem, labels: Mapping[str, str]) -> str:
+    """The sentence of a problem, with the column as people call it."""
+    where = f"row {problem.row}, " if problem.row is not None else ""
+    name = visible(problem.column, most=MOST_NAME)
+    return f"{where}{words.column(problem.column, labels)}: {problem.sentence.removeprefix(f'{where}{name}: ')}"
 
 
 def _help(column: ColumnSchema) -> str | None:
@@ -202,9 +220,9 @@ def _step(column: ColumnSchema) -> float:
     return float(min(1.0, 10 ** math.floor(math.log10((high - low) / STEPS_IN_RANGE))))
 
 
-def outside(checked: CheckedRow) -> None:
+def outside(checked: CheckedRow, schema: InputSchema) -> None:
     """Warns of values outside the training range, for which the version predicts all the same."""
     if checked.warnings:
-        text = "\n".join(warning.sentence for warning in checked.warnings)
+        text = "\n".join(told(warning, labels_of(schema)) for warning in checked.warnings)
         with widgets.message("Outside the training data", text, colour="orange"):
             st.caption("The version was not trained on such values: take the prediction with care.")

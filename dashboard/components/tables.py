@@ -69,9 +69,8 @@ def _figures(rows: Sequence[VersionRow], name: str, champion: VersionRow | None)
     """The columns of one metric."""
     values, low, high = ([row.metrics.get(each) for row in rows] for each in (name, *bounds(name)))
     found: dict[str, Any] = {name: pd.array(values, dtype="Float64")}
-    intervals = [words.interval(*ends) for ends in zip(low, high, strict=True)]
-    if any(intervals):
-        found[interval_of(name)] = intervals
+    if any(each is not None for each in low):
+        found[interval_of(name)] = [words.interval(*ends) for ends in zip(low, high, strict=True)]
     theirs = champion.metrics.get(name) if champion else None
     if theirs is not None:
         differences = [
@@ -181,11 +180,12 @@ def per_class(evaluation: Evaluation) -> pd.DataFrame:
     )
 
 
-def slices(evaluation: Evaluation) -> pd.DataFrame:
+def slices(evaluation: Evaluation, labels: Mapping[str, str]) -> pd.DataFrame:
+    """Accuracy per slice. labels: what people call the columns."""
     rows = evaluation.slices
     return pd.DataFrame(
         {
-            "Column": [cell(row.column) for row in rows],
+            "Column": [words.column(cell(row.column), labels) for row in rows],
             "Value": [cell(row.value) for row in rows],
             "n": pd.array([row.n for row in rows], dtype="Int64"),
             "Accuracy": [row.accuracy for row in rows],

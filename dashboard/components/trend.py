@@ -185,7 +185,13 @@ def _axes(drawn: go.Figure, found: Trend, *, lanes: Sequence[str], small: bool) 
     share = LANE_PIXELS * len(lanes) / (height - (30 if small else 85))
     framed(drawn, height=height)
     autorange = "reversed" if found.direction is Direction.LOWEST else True  # upwards is better on all these charts
-    drawn.update_layout(legend=BELOW, showlegend=not small, hovermode="closest", margin={"b": 0 if small else 35})
+    drawn.update_layout(
+        legend=BELOW,
+        showlegend=not small,
+        hovermode="closest",
+        hoverlabel={"align": "left"},
+        margin={"b": 0 if small else 35},
+    )
     drawn.update_layout(
         yaxis={"domain": [share, 1], "tickformat": f".{_digits(found)}f", "autorange": autorange},
         yaxis2={"domain": [0, share], "categoryorder": "array", "categoryarray": list(lanes),

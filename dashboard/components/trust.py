@@ -15,14 +15,21 @@ from pipeline.serving.predictions import Target
 from pipeline.serving.trust import Trust, TrustState
 
 BADGES: dict[Trust, tuple[str, str, widgets.Colour]] = {
-    Trust.TRUSTED: ("Trusted", "verified_user", "green"),
+    Trust.TRUSTED: ("Files as approved", "verified_user", "green"),
     Trust.OUTSIDE: ("Made champion outside of this desk", "gpp_maybe", "red"),
-    Trust.IN_REVIEW: ("In review, not approved", "pending", "orange"),
-    Trust.UNTRUSTED: ("Untrusted", "block", "gray"),
+    Trust.IN_REVIEW: ("Not approved yet", "pending", "orange"),
+    Trust.UNTRUSTED: ("Not safe to load", "block", "gray"),
     Trust.TAMPERED: ("Tampered", "gpp_bad", "red"),
 }
+# The word of tables and documents behind the plain one.
+MEANS = {
+    Trust.TRUSTED: "In short: trusted. It loads under the policy, and its files are, byte for byte, the approved ones.",
+    Trust.OUTSIDE: "It loads under the policy, but it was made champion by another way than a decision.",
+    Trust.IN_REVIEW: "In short: in review. It can be tried out here; what answers over HTTP has to be approved.",
+}
+FINGERPRINT = "The digest (sha256) of the names and bytes of all its files: another file is another fingerprint."
 SAYS = {
-    Trust.TRUSTED: "Its files are those that were approved.",
+    Trust.TRUSTED: "Nothing has changed since a decision approved it.",
     Trust.OUTSIDE: "Nobody decided here that it should serve.",
     Trust.IN_REVIEW: "It loads under the policy, but nobody has approved it yet.",
 }
@@ -48,10 +55,11 @@ def state_line(target: Target, head: str = "") -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if head:
             st.text(head, width="content")
-        st.badge(title, icon=f":material/{icon}:", color=colour)
+        st.badge(title, icon=f":material/{icon}:", color=colour, help=MEANS.get(target.state.state))
         if target.state.mlflow_flavor:
             st.badge("Loaded by MLflow", icon=":material/warning:", color="orange")
-        st.caption(f"{SAYS[target.state.state]} Digest {words.digest(target.digest)}.", width="content")
+        fingerprint = f"Fingerprint of its files {words.digest(target.digest)}."
+        st.caption(f"{SAYS[target.state.state]} {fingerprint}", width="content", help=FINGERPRINT)
     if target.state.mlflow_flavor:
         st.caption(FOREIGN)
 

@@ -48,7 +48,7 @@ def one_row(target: Target) -> None:
     if source == TYPED:
         row = typed_row(target.resolved.model, input_schema(target), "Explain")
         if row is not None:
-            outside(row)
+            outside(row, input_schema(target))
             widgets.guarded(partial(_explain_live, target, row.values), "why")
         return
     rows = session.evaluation_rows(target.resolved.model, target.resolved.version)

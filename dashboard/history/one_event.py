@@ -13,7 +13,7 @@ from dashboard.components import history_lines, tables, widgets, words
 from dashboard.components.history_lines import HistoryLine
 from dashboard.components.trust import trust_badge
 from pipeline.governance.documents import DOCUMENTS, entry_of
-from pipeline.governance.errors import NotFound
+from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.history import Entry
 from pipeline.governance.ledger import EventType, canonical, digest_of
 from pipeline.governance.policy import Mode
@@ -116,11 +116,18 @@ def _result(gate: Mapping[str, Any]) -> str:
 
 def evidence_then_and_now(entry: Entry, digest: str, version: int) -> None:
     st.caption("What the approver saw, beside what is there now")
+    then: dict[str, Any] | None = None
     try:
         then = json.loads(session.desk().evidence(digest))
         now = session.evidence(entry.model, version)
     except NotFound as error:
         widgets.message("Not there any more", str(error), colour="orange")
+        return
+    except Unavailable:
+        if then is None:  # the ledger itself does not answer
+            raise
+        st.text("The registry does not answer: this is what the approver saw, with nothing beside it.")
+        _facts_table(then_and_now(then, {})[["Fact", "Then"]], "What the approver saw")
         return
     if then.get("created_at") != now.content["created_at"]:
         registered = words.moment(now.content["created_at"])

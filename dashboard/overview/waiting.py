@@ -48,6 +48,8 @@ def verdict(waiting: Waiting | None) -> None:
 
 def draw(model: ModelOverview, waiting: Waiting | None, refused: Set[Named]) -> None:
     """refused: versions that may not be used. waiting: None while they are compared, or where that failed."""
+    if model.unstaged:
+        _unstaged(model)
     if not model.waiting:
         st.caption("Nothing waits for a review.")
         return
@@ -72,6 +74,17 @@ def draw(model: ModelOverview, waiting: Waiting | None, refused: Set[Named]) -> 
                 st.text(tables.brief(frame, version, metrics))
     if len(model.waiting) > len(listed):
         pages.link_versions(f"{len(model.waiting) - len(listed):,} more", name)
+
+
+def _unstaged(model: ModelOverview) -> None:
+    """A registry that uses no stages has nothing in Staging: what came after the champion is told all the same."""
+    name, newest = model.record.name, model.unstaged[0]
+    n = words.count(len(model.unstaged), "version")
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        st.caption(
+            f"{n} in no stage, newer than the champion:" if model.champion else f"{n} in no stage:", width="content"
+        )
+        pages.link_review(f"Review version {newest}", name, newest)
 
 
 def _badges(contender: Contender, *, best: bool) -> str:

@@ -8,7 +8,9 @@ import streamlit as st
 
 from dashboard import pages, session
 from dashboard.components import charts, explanation_charts, widgets, words
-from dashboard.components.explanations import as_pairs, classes_of, importance, sum_check, what_to_know
+from dashboard.components.explanations import STARTING_POINT, as_pairs, classes_of, importance, sum_check, what_to_know
+from dashboard.components.row_form import told
+from dashboard.components.trust import FINGERPRINT
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Prediction, Target
 from pipeline.serving.what_if import Counterfactual, curve_points, points
@@ -43,7 +45,8 @@ def _for_another(row: CheckedRow, target: Target) -> CheckedRow:
 def _answer(target: Target, row: CheckedRow, found: dict[str, Prediction]) -> None:
     session.scorer().targets.usable(target)
     if row.problems:
-        widgets.message("Not valid", "\n".join(each.sentence for each in row.problems), colour="orange")
+        labels = target.evidence.feature_schema.labels
+        widgets.message("Not valid", "\n".join(told(each, labels) for each in row.problems), colour="orange")
         return
     head = f"Version {target.resolved.version}"
     prediction = session.scorer().predict_checked(target, [row]).rows[0]
@@ -54,7 +57,7 @@ def _answer(target: Target, row: CheckedRow, found: dict[str, Prediction]) -> No
         text = in_words(prediction.value)
         # The name of a class is text from the model, made safe for a heading.
         st.subheader(text if is_number else words.label(text), anchor=False)
-        st.caption(f"From the files {words.digest(target.digest)}")
+        st.caption(f"From the files {words.digest(target.digest)}", help=FINGERPRINT)
 
 
 def _reasons(target: Target, row: CheckedRow) -> None:
@@ -66,7 +69,7 @@ def _reasons(target: Target, row: CheckedRow) -> None:
     st.text("\n".join(f"•  {visible(each)}" for each in sentences) or "No column moves the prediction noticeably.")
     sum_check(found.documents[0], found.tolerance, adds_up=found.adds_up)
     what_to_know(found)
-    st.caption(f"Effects on the {scale}, against what the version says with nothing known.")
+    st.caption(f"Effects on the {scale}, against what the version says with nothing known.", help=STARTING_POINT)
     same_row = {name: st.query_params[name] for name in (session.ROW_VALUES,) if name in st.query_params}
     pages.link_explain("Explain this row", model, version, source="Typed in", show="One row", **same_row)
 

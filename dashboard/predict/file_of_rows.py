@@ -1,6 +1,6 @@
 """A file of rows in, the same rows with predictions out; with the truth in a column it is evaluated."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import pandas as pd
@@ -8,6 +8,8 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.components import tables, widgets, words
+from dashboard.components.row_form import labels_of
+from dashboard.components.trust import FINGERPRINT
 from dashboard.predict.evaluation import against_the_truth
 from dashboard.predict.upload import Upload
 from pipeline.governance.text import visible
@@ -49,7 +51,7 @@ def file_of_rows(targets: Sequence[Target]) -> None:
         beside = targets[1] if len(targets) > 1 and targets[1].state.usable else None
         widgets.guarded(partial(against_the_truth, file, target, beside), "evaluation")
         _predictions(scored.rows)
-        _outside(scored.rows, scored.result.out_of_range)
+        _outside(scored.rows, labels_of(input_schema(target)), scored.result.out_of_range)
         _preview(scored.rows, scored.result.scored)
 
 
@@ -85,7 +87,8 @@ def _summary(scored: ScoredUpload, *, known: Sequence[str]) -> None:
         st.metric("Scored", f"{result.scored:,}", border=True)
         st.metric("Refused", f"{result.bad:,}", border=True)
         st.metric("Outside the training data", f"{result.out_of_range:,}", border=True)
-    st.caption(f"Version {result.version}, files {words.digest(result.digest)}")
+    text = f"By version {result.version}. Fingerprint of its files {words.digest(result.digest)}."
+    st.caption(text, help=FINGERPRINT)
     if result.bad:
         text = f"The first: {result.first_problem}"
         widgets.message(f"{words.count(result.bad, 'row')} refused", text, colour="orange")
@@ -104,10 +107,10 @@ def _predictions(rows: UploadedRows) -> None:
             {
                 "Class": [tables.cell(name) for name in counts],
                 "Rows": list(counts.values()),
-                SHARE: [count / total for count in counts.values()],
+                SHARE: [100 * count / total for count in counts.values()],
             }
         )
-        config = {SHARE: st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)}
+        config = {SHARE: st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100)}
         st.dataframe(frame, hide_index=True, height="content", width=560, column_config=config, alt="Predicted classes")
     elif numbers := rows.numbers:
         with st.grid(len(numbers), min_column_width=150):
@@ -117,7 +120,7 @@ def _predictions(rows: UploadedRows) -> None:
         st.caption("The preview below shows the first of them.")
 
 
-def _outside(rows: UploadedRows, count: int) -> None:
+def _outside(rows: UploadedRows, labels: Mapping[str, str], count: int) -> None:
     """Which rows hold a value outside the training data, and in which column."""
     if not rows.outside:
         return
@@ -128,7 +131,7 @@ def _outside(rows: UploadedRows, count: int) -> None:
     frame = pd.DataFrame(
         {
             ROW: [each.row for each in rows.outside],
-            "Column": [visible(each.column, most=words.LONGEST_NAME) for each in rows.outside],
+            "Column": [words.column(each.column, labels) for each in rows.outside],
             "Value": [_without_place(each) for each in rows.outside],
         }
     )

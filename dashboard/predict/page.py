@@ -68,7 +68,7 @@ def one_row(targets: list[Target]) -> None:
         if row is None:
             st.caption("Fill in the form to get a prediction.")
             return
-        outside(row)
+        outside(row, input_schema(targets[0]))
         answers(row, targets)
     st.subheader("What if", anchor=False)
     moved(row, targets[0])

@@ -63,7 +63,7 @@ def decision_form(review: Review) -> None:
         st.text(words.changes(review.changes) or "Nothing.")
         show_refusal(draft.move.model, draft)
         if sentence := warning(review):
-            widgets.message("Only worse", sentence, colour="red")
+            widgets.message("No metric gets better", sentence, colour="red")
         if review.open:
             _fields(review, draft)
         else:

@@ -6,7 +6,7 @@ recall, numbers have residuals. Without stored rows nothing of it is known, and 
 
 import streamlit as st
 
-from dashboard import session
+from dashboard import computed
 from dashboard.components import charts, tables, widgets, words
 from pipeline.comparison.performance import PrecisionRecall, Residuals
 from pipeline.comparison.search import SliceSearch
@@ -20,7 +20,7 @@ def by_kind(evidence: Evidence) -> None:
     if digest is None or all(each["path"] != EVALUATION_ROWS for each in evidence.content["files"]):
         st.caption("The version came without evaluation rows: neither curves nor weak slices can be shown.")
         return
-    found = session.kind_performance(evidence.model, evidence.version, digest)
+    found = computed.kind_performance(evidence.model, evidence.version, digest)
     if found.curves:
         _curves(found.curves)
     if found.residuals is not None:
@@ -29,7 +29,7 @@ def by_kind(evidence: Evidence) -> None:
         st.subheader("Calibration", anchor=False)
         name, error = f"Version {evidence.version}", evidence.metric("calibration_error")
         widgets.calibration({name: found.calibration}, {name: error.value if error else None})
-    _weak(session.weak_slices(evidence.model, evidence.version, digest), evidence)
+    _weak(computed.weak_slices(evidence.model, evidence.version, digest), evidence)
 
 
 def _curves(curves: tuple[PrecisionRecall, ...]) -> None:

@@ -370,6 +370,7 @@ class ModelOverview:
     differences: tuple[OutOfBandChange, ...]  # out-of-band changes
     pending: tuple[PendingDecision, ...]  # decisions that have not ended
     last: Entry | None  # the newest event
+    unstaged: tuple[int, ...] = ()  # versions in no stage that are newer than the champion, the newest first
 
 
 def overview(
@@ -382,6 +383,7 @@ def overview(
 ) -> ModelOverview:
     """From what registry and ledger hold of the model; `last` is its newest event."""
     waiting = [version for version in state.in_stage(Stage.STAGING) if version != state.champion]
+    unstaged = [version for version in state.in_stage(Stage.NONE) if version > (state.champion or 0)]
     return ModelOverview(
         record=record,
         champion=state.champion,
@@ -391,4 +393,5 @@ def overview(
         differences=tuple(differences),
         pending=tuple(pending),
         last=entry(last) if last else None,
+        unstaged=tuple(sorted(unstaged, reverse=True)),
     )

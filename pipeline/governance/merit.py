@@ -240,8 +240,7 @@ def warning_sentence(review: Review, found: Merit | None) -> str | None:
     if not serves_then or not review.open or found is None or not found.only_worse:
         return None
     passed = "No check blocks this" if review.warnings else "All checks pass"
-    worse = ", ".join(found.metrics(WORSE))
-    return f"{passed}, and yet it only makes things worse: version {found.version} is {found.phrase()} ({worse})."
+    return f"{passed}, but no metric gets better: version {found.version} is {found.phrase()}."
 
 
 @dataclass(frozen=True)

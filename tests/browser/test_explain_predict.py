@@ -65,7 +65,7 @@ def test_a_selected_row_is_explained_and_shared(tab, filled, open_tab):
 
     expect(tab.get_by_role("heading", name="Row 2", exact=True)).to_be_visible()
     assert "row=2" in tab.url
-    expect(tab.get_by_text("Adds up to the output")).to_be_visible()
+    expect(tab.get_by_text("account for the whole answer")).to_be_visible()
 
     other = open_tab(filled)
     open_page(other, tab.url.replace(filled, ""))
@@ -80,7 +80,7 @@ def test_the_filter_leads_to_its_first_row(tab):
     tab.get_by_text("Wrong", exact=True).click()
 
     expect(tab.get_by_role("heading", name="Row 0", exact=True)).to_have_count(0)
-    expect(tab.get_by_text("Adds up to the output")).to_be_visible()
+    expect(tab.get_by_text("account for the whole answer")).to_be_visible()
     assert "row=" not in tab.url.replace("rows=", "")
 
 
@@ -102,7 +102,7 @@ def test_from_a_wrong_value_to_a_reason(tab):
     tab.get_by_role("link", name="Explain this row").click()
     expect(tab.get_by_role("heading", name="Explain version 1")).to_be_visible()
     expect(tab.get_by_role("spinbutton", name="Weight (kg)")).to_have_value("170")
-    expect(tab.get_by_text("Adds up to the output")).to_be_visible()
+    expect(tab.get_by_text("account for the whole answer")).to_be_visible()
 
 
 def test_one_column_moves(tab):

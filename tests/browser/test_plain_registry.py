@@ -20,7 +20,7 @@ ALLOW_LIST, PRODUCERS = "allow_list", "producers"
 # trust policy, page, and what must be read there
 PAGES = {
     "price-explain": (ALLOW_LIST, "/explain?model=price&version=2", "came without an explanation summary"),
-    "price-row": (ALLOW_LIST, "/explain?model=price&version=2&show=One+row", "Adds up to the output"),
+    "price-row": (ALLOW_LIST, "/explain?model=price&version=2&show=One+row", "account for the whole answer"),
     "price-predict": (ALLOW_LIST, "/predict?model=price&version=1", "Version 1 predicts"),
     "price-compare": (ALLOW_LIST, "/compare?model=price&versions=1,2", "Neither version has metrics"),
     "churn-row": (ALLOW_LIST, "/explain?model=churn&version=2&show=One+row", "Explained: "),
@@ -32,8 +32,8 @@ PAGES = {
     "bare-row": (ALLOW_LIST, "/explain?model=bare&version=1&show=One+row", "no feature schema"),
     "bare-predict": (ALLOW_LIST, "/predict?model=bare&version=1", "no feature schema"),
     "shop-predict": (ALLOW_LIST, "/predict?model=shop&version=1", "tags: takes an array, which cannot be given here"),
-    "shop-row": (ALLOW_LIST, "/explain?model=shop&version=1&show=One+row", "Adds up to the output"),
-    "dose-row-trusted": (PRODUCERS, "/explain?model=dose&version=1&show=One+row", "Adds up to the output"),
+    "shop-row": (ALLOW_LIST, "/explain?model=shop&version=1&show=One+row", "account for the whole answer"),
+    "dose-row-trusted": (PRODUCERS, "/explain?model=dose&version=1&show=One+row", "account for the whole answer"),
     "dose-predict-trusted": (PRODUCERS, "/predict?model=dose&version=1", LOADED_BY_MLFLOW),
 }
 
@@ -127,7 +127,7 @@ def test_a_compressed_file_with_tabs(addresses, open_tab, tmp_path):
     given = {"name": "rows.tsv.gz", "mimeType": "application/gzip", "buffer": content}
     tab.locator("input[type=file]").set_input_files(given)  # type: ignore[arg-type]
     expect(tab.get_by_text("row 3, when: 'never' is neither a date nor a time in ISO 8601")).to_be_visible()
-    expect(tab.get_by_text("Not used: column 1 (no name)")).to_be_visible()
+    expect(tab.get_by_text("No input of the version, kept: column 1 (no name)")).to_be_visible()
     expect(tab.get_by_text("bonus: is not in the file, so missing in every row")).to_be_visible()
     expect(tab.get_by_text("tags")).to_have_count(0)
     picture(tab, "plain-shop-file")

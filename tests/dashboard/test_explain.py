@@ -28,7 +28,7 @@ def test_the_columns_of_a_trusted_version(desk, open_page):
     app = open_page(desk, "explain", model=MODEL, version="1")
 
     assert not app.exception
-    assert any("Trusted" in each for each in badges(app))
+    assert any("Files as approved" in each for each in badges(app))
     assert "exact (tree, path-dependent)" in texts(app)
     assert len(app.get("plotly_chart")) == 3
 
@@ -40,7 +40,7 @@ def test_a_link_to_a_row_opens_it(desk, open_page):
     assert not app.exception
     assert "Row 17" in [each.value for each in app.subheader]
     assert " kg raises " in texts(app) or " kg lowers " in texts(app)
-    assert "Adds up to the output, to within" in texts(app)
+    assert "The effects account for the whole answer, to within" in texts(app)
 
 
 def test_a_row_that_is_not_there(desk, open_page):
@@ -73,7 +73,7 @@ def test_a_version_in_review_is_live_and_marked(desk, open_page):
     app = open_page(desk, "explain", model=MODEL, version="2", row="4", opinion="true")
 
     assert not app.exception
-    assert any("not approved" in each for each in badges(app))
+    assert any("Not approved yet" in each for each in badges(app))
     assert "log-odds" in texts(app)
     assert "largest columns. R²" in texts(app)
 
@@ -83,7 +83,7 @@ def test_an_untrusted_version_shows_its_files(desk, open_page):
     app = open_page(desk, "explain", model=MODEL, version="3", show="One row")
 
     assert not app.exception
-    assert any("Untrusted" in each for each in badges(app)), (badges(app), texts(app))
+    assert any("Not safe to load" in each for each in badges(app)), (badges(app), texts(app))
     assert "As stored with the version, not recomputed." in [each.value for each in app.caption]
     assert not app.number_input
 

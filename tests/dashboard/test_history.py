@@ -352,3 +352,13 @@ def test_the_time_line_shows_what_was_changed_outside(desk):
 
     assert (decided.name, outside.name, outside.y) == ("By a decision", "Outside of this desk", ("Version 2",))
     assert "until 2026-" in outside.hovertemplate[0]
+
+
+def test_what_the_approver_saw_is_shown_without_the_registry(desk, open_page):
+    """The evidence is the ledger's own; only what is there now needs a registry that answers."""
+    desk.registry.down = True
+    app = opened(open_page, desk, event="6")
+
+    assert not app.exception
+    assert "this is what the approver saw, with nothing beside it" in texts(app)
+    assert frame(app, "Then").set_index("Fact").loc["stage", "Then"] == "None"

@@ -121,7 +121,7 @@ def test_a_review_begins_with_the_verdict(open_page, monkeypatch):
     assert ":gray-badge[Better in 0] :red-badge[Worse in 2] :gray-badge[Not distinguishable in 0]" in said
     assert shown["accuracy"] == ("0.9200", "\N{MINUS SIGN}0.0500")
     assert any(each.startswith(":red[**Also worse:** ") for each in badges(app))
-    assert "No check blocks this, and yet it only makes things worse: version 2 is worse than the champion" in texts(
+    assert "No check blocks this, but no metric gets better: version 2 is worse than the champion in 2 of 2" in texts(
         app
     )
 

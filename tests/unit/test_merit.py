@@ -255,8 +255,8 @@ def test_a_move_that_only_makes_things_worse_says_so() -> None:
     found = desk.merit(MODEL, 2, 1, metric="f1_macro")
 
     assert warning_sentence(review, found) == (
-        "All checks pass, and yet it only makes things worse: version 2 is worse than the champion in 1 of 2 metrics "
-        "and better in none (accuracy)."
+        "All checks pass, but no metric gets better: version 2 is worse than the champion in 1 of 2 metrics and better "
+        "in none."
     )
     assert warning_sentence(review, None) is None
     assert warning_sentence(review, beside(better("accuracy"))) is None
@@ -274,4 +274,4 @@ def test_a_warning_is_not_called_a_pass() -> None:
     )
 
     assert sentence is not None
-    assert sentence.startswith("No check blocks this, and yet")
+    assert sentence.startswith("No check blocks this, but no metric gets better: ")

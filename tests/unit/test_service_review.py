@@ -54,6 +54,7 @@ class TestReading:
         (model,) = desk.overview()
 
         assert (model.champion, model.waiting, model.differences) == (1, (3,), ())
+        assert model.unstaged == (2,)
         assert model.stages[Stage.NONE] == 1
         assert model.last is not None
         assert [record.name for record in desk.models()] == [MODEL]
@@ -221,7 +222,7 @@ class TestRecomputation:
     def test_counts_in_a_decision_that_asks_for_it(self) -> None:
         """As a warning to accept; without asking, nothing is loaded."""
         desk = build_desk(recomputer=KnownClaims({"accuracy": 0.8}))
-        with pytest.raises(WarningsNotAccepted, match="claims_recomputed"):
+        with pytest.raises(WarningsNotAccepted, match="Claims hold when recomputed"):
             promote(desk, 1, Stage.STAGING, recompute=True)
         promote(desk, 1, Stage.STAGING)
 
