@@ -119,7 +119,7 @@ def _beside(file: Upload, targets: tuple[Target, Target], own: LabelledRows, *, 
         frame,
         hide_index=True,
         height="content",
-        column_config={**digits, "Verdict": verdicts, "Difference": st.column_config.NumberColumn(format="%+.4f")},
+        column_config={**digits, "Verdict": verdicts},
         placeholder=words.NOTHING,
         alt="Metrics of both versions on the same rows, with difference and verdict",
     )
@@ -140,8 +140,8 @@ def _differences(found: Sequence[MetricDifference], names: tuple[str, ...]) -> p
             "Verdict": [[VERDICTS[each.verdict]] if each.verdict else [] for each in found],
             names[0]: [each.incumbent for each in found],
             names[1]: [each.candidate for each in found],
-            "Difference": [each.difference for each in found],
-            "Interval of the difference": [f"{each.low:+.4f} to {each.high:+.4f}" for each in found],
+            "Difference": [words.signed(each.difference) for each in found],
+            "Interval of the difference": [words.signed_interval(each.low, each.high) for each in found],
             "n": [each.n for each in found],
         }
     )

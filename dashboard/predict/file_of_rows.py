@@ -107,10 +107,10 @@ def _predictions(rows: UploadedRows) -> None:
             {
                 "Class": [tables.cell(name) for name in counts],
                 "Rows": list(counts.values()),
-                SHARE: [count / total for count in counts.values()],
+                SHARE: [100 * count / total for count in counts.values()],
             }
         )
-        config = {SHARE: st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)}
+        config = {SHARE: st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100)}
         st.dataframe(frame, hide_index=True, height="content", width=560, column_config=config, alt="Predicted classes")
     elif numbers := rows.numbers:
         with st.grid(len(numbers), min_column_width=150):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
+from pipeline.explanation.wording import called
 from pipeline.governance.documents import ColumnReport, ConfusionMatrix, DataReport, SliceMetrics
 from pipeline.governance.evidence import Evidence
 from pipeline.governance.history import Entry
@@ -239,8 +240,7 @@ def _slice(evidence: Evidence, found: SliceMetrics) -> str:
 
 def _called(evidence: Evidence, column: Json) -> str:
     """What people call a column, its own name behind."""
-    name, label = one_line(column), evidence.feature_schema.labels.get(str(column))
-    return f"{one_line(label)} ({name})" if label else name
+    return one_line(called(str(column), evidence.feature_schema.labels)) if column is not None else ""
 
 
 def _explanation(evidence: Evidence) -> Section:
