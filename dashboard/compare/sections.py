@@ -1,6 +1,7 @@
 """The sections of the compare page, each about two versions; `a` is the reference."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -92,12 +93,20 @@ def classes(comparison: Comparison) -> None:
 def _slices(comparison: Comparison, metric: str) -> None:
     st.subheader(f"{metric} per slice", anchor=False)
     _count_badges(comparison.slices)
-    frame = tables.metric_rows("Slice", tables.worst_first(comparison.slices), tables.heads(comparison))
+    labels = comparison.b.feature_schema.labels
+    rows = [replace(row, name=_called(row.name, labels)) for row in tables.worst_first(comparison.slices)]
+    frame = tables.metric_rows("Slice", rows, tables.heads(comparison))
     metrics_table(frame, comparison, f"{metric} per slice with difference, interval, n and verdict")
     st.caption(
         "Intervals are widened so that those of all classes hold together, and those of all slices. "
         "With few rows only a large difference can be told."
     )
+
+
+def _called(slice_name: str, labels: Mapping[str, str]) -> str:
+    """A slice such as "CALC = Always" with what people call its column."""
+    column, equals, value = slice_name.partition(" = ")
+    return f"{words.column(column, labels)}{equals}{value}"
 
 
 def calibration(comparison: Comparison) -> None:
