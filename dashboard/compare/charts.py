@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from dashboard.compare.tables import ALIKE, BETTER, VERDICTS, WORSE
+from dashboard.components import words
 from dashboard.components.charts import (
     LEAST_PIXELS,
     LEGEND_ABOVE,
@@ -17,11 +18,12 @@ from dashboard.components.charts import (
 from dashboard.components.explanation_charts import ticks
 from pipeline.explanation.side_by_side import ImportanceDifference
 from pipeline.governance.compare import MetricRow
+from pipeline.governance.metrics import Direction, direction_of
 from pipeline.governance.paired import Confusions
 
-# Blue and orange, which everybody can tell apart; shapes and words say the same.
-COLOURS_ON_LIGHT = {BETTER: "#1D4ED8", WORSE: "#C2410C", ALIKE: "#64748B"}
-COLOURS_ON_DARK = {BETTER: "#60A5FA", WORSE: "#FB923C", ALIKE: "#94A3B8"}
+# Green and red as the badges; shapes, sides and words say the same to those who cannot tell them apart.
+COLOURS_ON_LIGHT = {BETTER: "#15803D", WORSE: "#B91C1C", ALIKE: "#64748B"}
+COLOURS_ON_DARK = {BETTER: "#4ADE80", WORSE: "#F87171", ALIKE: "#94A3B8"}
 SYMBOLS = {BETTER: "triangle-up", WORSE: "triangle-down", ALIKE: "circle"}
 MIDDLE_ON_LIGHT, MIDDLE_ON_DARK = "#F4F6FA", "#1A2233"
 MOST_COLUMNS = 15
@@ -29,39 +31,54 @@ NO_DIFFERENCE = 1e-9
 
 
 def differences(rows: Sequence[MetricRow], title: str, *, dark: bool = False) -> go.Figure:
-    """Each difference as a point with its interval; one whose interval holds zero is not distinguishable."""
+    """Each difference as a point with its interval, better to the right also where less is better.
+
+    One whose interval holds zero is not distinguishable. The hover has the difference as it is.
+    """
     figure, colours = go.Figure(), COLOURS_ON_DARK if dark else COLOURS_ON_LIGHT
     names = [plain(row.name) for row in rows]
     for verdict in (BETTER, WORSE, ALIKE):
         judged = (row for row in rows if VERDICTS.get(row.verdict or "") == verdict)
         shown = [(row, row.interval) for row in judged if row.interval]
         if shown:
+            gains = [_gain(row, ends) for row, ends in shown]
             figure.add_scatter(
-                x=[row.difference for row, _ in shown],
+                x=[gain for gain, _, _ in gains],
                 y=[plain(row.name) for row, _ in shown],
+                customdata=[words.signed(row.difference or 0) for row, _ in shown],
                 error_x={
                     "type": "data",
                     "symmetric": False,
-                    "array": [ends[1] - (row.difference or 0) for row, ends in shown],
-                    "arrayminus": [(row.difference or 0) - ends[0] for row, ends in shown],
+                    "array": [high - gain for gain, _, high in gains],
+                    "arrayminus": [gain - low for gain, low, _ in gains],
                     "thickness": 1.5,
                 },
                 mode="markers",
                 marker={"size": 10, "symbol": SYMBOLS[verdict], "color": colours[verdict]},
                 name=verdict,
-                hovertemplate="%{y}: %{x:+.4f}<extra></extra>",
+                hovertemplate="%{y}: %{customdata}<extra></extra>",
             )
     figure.add_vline(x=0, line={"width": 1, "dash": "dot", "color": colours[ALIKE]})
     framed(figure, height=max(LEAST_PIXELS, 28 * len(names) + 115))
     figure.update_layout(legend=LEGEND_ABOVE, showlegend=True)
-    figure.update_xaxes(tickformat="+.3~f", title=title)
+    figure.update_xaxes(tickformat=".3~f", title=f"{title}; better to the right")
     return figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
+
+
+def _gain(row: MetricRow, ends: tuple[float, float]) -> tuple[float, float, float]:
+    """Difference and ends of its interval, turned round where less is better."""
+    difference, (low, high) = row.difference or 0.0, ends
+    if row.verdict in ("better", "worse"):
+        less = (difference < 0) == (row.verdict == "better")
+    else:
+        less = direction_of(row.name) is Direction.LOWEST
+    return (-difference, -high, -low) if less else (difference, low, high)
 
 
 def confusion_difference(found: Confusions, *, dark: bool = False) -> go.Figure:
     """The confusion matrix of b minus that of a, as counts; the colours are shares of the true class.
 
-    Blue is better (more right on the diagonal, fewer mistakes elsewhere), orange is worse.
+    Green is better (more right on the diagonal, fewer mistakes elsewhere), red is worse.
     """
     difference, classes = found.difference, [plain(name) for name in found.classes]
     gains = [

@@ -1,6 +1,7 @@
 """The sections of the compare page, each about two versions; `a` is the reference."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -85,19 +86,27 @@ def classes(comparison: Comparison) -> None:
     st.header("Confusion, difference", anchor=False)
     figure = compare_charts.confusion_difference(paired.confusions, dark=dark())
     st.plotly_chart(figure, config=charts.PLAIN, alt="Confusion counts: version compared minus reference")
-    st.caption(f"Rows of {minus(comparison).lower()}. Blue: more right or fewer mistakes. Orange: worse.")
+    st.caption(f"Rows of {minus(comparison).lower()}. Green: more right or fewer mistakes. Red: worse.")
     _slices(comparison, "Accuracy")
 
 
 def _slices(comparison: Comparison, metric: str) -> None:
     st.header(f"{metric} per slice", anchor=False)
     _count_badges(comparison.slices)
-    frame = tables.metric_rows("Slice", tables.worst_first(comparison.slices), tables.heads(comparison))
+    labels = comparison.b.feature_schema.labels
+    rows = [replace(row, name=_called(row.name, labels)) for row in tables.worst_first(comparison.slices)]
+    frame = tables.metric_rows("Slice", rows, tables.heads(comparison))
     metrics_table(frame, comparison, f"{metric} per slice with difference, interval, n and verdict")
     st.caption(
         "Intervals are widened so that those of all classes hold together, and those of all slices. "
         "With few rows only a large difference can be told."
     )
+
+
+def _called(slice_name: str, labels: Mapping[str, str]) -> str:
+    """A slice such as "CALC = Always" with what people call its column."""
+    column, equals, value = slice_name.partition(" = ")
+    return f"{words.column(column, labels)}{equals}{value}"
 
 
 def calibration(comparison: Comparison) -> None:

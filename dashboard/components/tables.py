@@ -180,11 +180,12 @@ def per_class(evaluation: Evaluation) -> pd.DataFrame:
     )
 
 
-def slices(evaluation: Evaluation) -> pd.DataFrame:
+def slices(evaluation: Evaluation, labels: Mapping[str, str]) -> pd.DataFrame:
+    """Accuracy per slice. labels: what people call the columns."""
     rows = evaluation.slices
     return pd.DataFrame(
         {
-            "Column": [cell(row.column) for row in rows],
+            "Column": [words.column(cell(row.column), labels) for row in rows],
             "Value": [cell(row.value) for row in rows],
             "n": pd.array([row.n for row in rows], dtype="Int64"),
             "Accuracy": [row.accuracy for row in rows],

@@ -40,7 +40,7 @@ def header(model: str, version: int) -> Evidence:
             champion = session.champion_of(model)
             if champion not in (None, version):
                 pages.link_compare("Compare", model, [champion, version], tip="With the champion")
-            pages.link_history("History", model)
+            pages.link_history("History", model, version)
     return evidence
 
 

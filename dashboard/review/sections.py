@@ -64,7 +64,7 @@ def classes(evidence: Evidence) -> None:
             st.plotly_chart(figure, config=charts.PLAIN, alt="Confusion matrix: true by predicted class")
     with right:
         _table("Per class", tables.per_class(evaluation), ("Precision", "Recall", "F1"))
-    _table("Per slice", tables.slices(evaluation), ("Accuracy",))
+    _table("Per slice", tables.slices(evaluation, evidence.feature_schema.labels), ("Accuracy",))
     if found is None and not evaluation.per_class and not evaluation.slices:
         st.caption("The version came without an evaluation file: no confusion matrix, no classes, no slices.")
     widgets.guarded(partial(performance.by_kind, evidence), "performance")

@@ -140,9 +140,10 @@ def test_overview_tells_out_of_band_changes(desk, open_page):
 
     app = open_page(desk)
 
-    assert "@champion is 3, the ledger says 1" in texts(app)
+    assert "registry says version 3, the record says version 1" in texts(app)
     assert "Not set by this desk." in [caption.value for caption in app.caption]
-    assert "@champion is 3, the ledger says 1" in texts(open_page(desk, "review", model=MODEL, version="2"))
+    review = open_page(desk, "review", model=MODEL, version="2")
+    assert "registry says version 3, the record says version 1" in texts(review)
 
 
 def test_overview_tells_a_champion_that_is_not_in_production(open_page):

@@ -686,9 +686,10 @@ def test_memory_does_not_grow_with_the_file(environment: dict[str, str], tmp_pat
     assert peaks[1] < 1.3 * peaks[0]
 
 
-@pytest.mark.parametrize(
-    ("option", "count"), [(["--explain"], 3), (["--explain", "2"], 2), (["--explain", "4", "--restart"], 4)]
-)
+FIRST, SECOND, LAST = (["--explain"], 3), (["--explain", "2"], 2), (["--explain", "4", "--restart"], 4)
+
+
+@pytest.mark.parametrize(("option", "count"), amount([FIRST, LAST], soak=[FIRST, SECOND, LAST]))
 def test_explain_with_and_without_a_number(
     environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: list[str], count: int
 ) -> None:

@@ -14,6 +14,7 @@ from pipeline.validation.columns import JSON, Input, check_many
 from pipeline.validation.rows import check_row, columnar
 from pipeline.validation.schema import ColumnSchema, InputSchema
 from pipeline.validation.values import written_moment
+from support.soak import amount
 
 NUMBERS = [
     "80",
@@ -134,7 +135,7 @@ def rows_of(cells) -> st.SearchStrategy:
     return st.lists(changed, min_size=1, max_size=12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=amount(100, soak=300), deadline=None)
 @given(rows_of(TEXT))
 def test_text_from_a_file(changes):
     """As in CSV, every cell is text."""
@@ -145,7 +146,7 @@ def test_text_from_a_file(changes):
     agrees(found, rows, from_text=True)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=amount(100, soak=300), deadline=None)
 @given(rows_of(PLAIN | ODD | CLOSE_TO), st.booleans())
 def test_values_of_any_type(changes, from_text):
     """As JSON has them, columns missing or unknown in some rows included."""
@@ -182,7 +183,7 @@ COLUMNS = {
 }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=amount(100, soak=200), deadline=None)
 @given(st.data())
 def test_typed_columns(data):
     """As Parquet has them, one column after the other of every type."""

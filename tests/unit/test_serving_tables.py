@@ -22,6 +22,7 @@ from pipeline.serving.scorer import Scorer
 from pipeline.validation.schema import ColumnSchema, InputSchema
 from support.desks import MODEL, build_desk
 from support.served import POLICY, KnownWorker, registry_with_columns
+from support.soak import amount
 
 
 def read(content: bytes, name: str = "rows.csv", *, chunk: int = 2):
@@ -99,7 +100,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=amount(150, soak=500), deadline=None)
 @given(st.lists(PIECES, max_size=25).map("".join), st.integers(1, 4))
 def test_the_fast_way_reads_what_the_strict_way_reads(text, chunk):
     """Cells, numbers of rows, rows that do not fit, and the sentence of a file that is no CSV."""
@@ -297,7 +298,7 @@ CELLS = st.text(max_size=6) | st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=amount(100, soak=300), deadline=None)
 @given(st.lists(st.tuples(CELLS, st.none() | CELLS), max_size=8), st.integers(0, 3))
 def test_csv_output_is_what_one_cell_after_the_other_gives(cells, skipped):
     """Read back, every text is as `neutral` leaves it, also of a part of a larger table."""
@@ -311,7 +312,7 @@ def test_csv_output_is_what_one_cell_after_the_other_gives(cells, skipped):
 LINES = st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=5)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=amount(100, soak=300), deadline=None)
 @given(LINES, st.sampled_from(["\n", "\r\n"]), st.sampled_from(",\t"))
 def test_lines_that_are_written_as_they_stand(cells, end, separator):
     """Give the same bytes as their cells do."""
