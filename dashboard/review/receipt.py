@@ -47,7 +47,7 @@ def receipt(line: Line) -> None:
         _headline(entry)
         st.text(f"{sentence(entry)}.\n{_changes(entry)}")
         widgets.facts({"Who": entry.signature or "", "When": words.to_the_second(entry.at), "Reason": entry.reason})
-        with st.container(horizontal=True, key="next"):
+        with st.container(horizontal=True, vertical_alignment="center", key="next"):
             pages.link_event(f"Decision {entry.number} in History", entry.model, entry.number)
             for link in _what_follows(entry):
                 link()

@@ -208,6 +208,7 @@ def test_a_link_to_no_version_says_so(desk, open_page, version):
 
     assert not app.exception
     assert f"has no version {version!r}" in texts(app)
+    assert [each.value for each in app.title] == ["Review"]
     [link] = app.get("page_link")
     assert (label_of(link), link.proto.query_string) == ("All versions", f"model={MODEL}")
 
