@@ -92,7 +92,7 @@ def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine 
         column_config={
             "No.": st.column_config.NumberColumn(format="%d", width=45),
             "Event": st.column_config.MultiselectColumn(options=list(colours), color=list(colours.values()), width=120),
-            "Who": st.column_config.TextColumn(width=85),
+            "Who": st.column_config.TextColumn(width=135),
             "Change": st.column_config.TextColumn(width=425),
             **widgets.times_to_the_second("When"),
         },

@@ -66,13 +66,14 @@ def figures(models: list[ModelOverview], changed: int) -> None:
             if waits:
                 pages.link_versions("Who waits", waits.record.name, stage=Stage.STAGING)
         gone = sum(map(len, session.gone().values()))
-        with _figure("Out-of-band changes", sum(len(model.differences) for model in models) + gone + changed):
+        outside = sum(len(model.differences) for model in models) + gone + changed
+        with _figure("Changed outside", outside, tip=widgets.OUT_OF_BAND):
             pages.link_history("What moved", moved)
 
 
-def _figure(label: str, value: int) -> DeltaGenerator:
+def _figure(label: str, value: int, tip: str | None = None) -> DeltaGenerator:
     box = st.container(border=True, gap=None, height="stretch")
-    box.metric(label, f"{value:,}")
+    box.metric(label, f"{value:,}", help=tip)
     return box
 
 

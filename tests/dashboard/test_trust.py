@@ -123,7 +123,7 @@ def test_changed_files_of_the_champion_stand_on_the_first_page(desk, open_page):
 
         assert not app.exception
         assert ":red-badge[:material/error: Files changed]" in badges(app)
-        assert {each.label: each.value for each in app.metric}["Out-of-band changes"] == "1"
+        assert {each.label: each.value for each in app.metric}["Changed outside"] == "1"
     assert [each.type for each in desk.history(MODEL)].count("tampering") == 1
 
 

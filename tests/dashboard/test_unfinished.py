@@ -63,7 +63,7 @@ def test_the_first_page_names_a_model_that_is_gone(desk, open_page):
     desk.registry.add_version("renamed")
     session.forget_reads()
     app = open_page(desk)
-    assert next(metric.value for metric in app.metric if metric.label == "Out-of-band changes") == "3"
+    assert next(metric.value for metric in app.metric if metric.label == "Changed outside") == "3"
 
 
 def test_the_first_page_names_a_registry_that_the_ledger_does_not_know(desk, open_page):
