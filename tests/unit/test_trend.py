@@ -22,12 +22,13 @@ def test_a_version_without_a_value_is_a_named_gap() -> None:
     """Also one whose figure cannot be the metric; and an interval that is not around its value is none."""
     registry = registry_of(None, 62.0)
     registry.add_version(MODEL, metrics={"accuracy": 0.9, "accuracy_low": 0.95, "accuracy_high": 0.99})
-    without, impossible, odd = shown(build_desk(registry)).points
+    found = shown(build_desk(registry))
+    without, impossible, odd = found.points
 
     assert (without.value, without.gap) == (None, "version 1 has no accuracy")
     assert (impossible.value, impossible.gap) == (None, "accuracy is 62, and a share lies between 0 and 1")
     assert (odd.value, odd.low, odd.high) == (0.9, None, None)
-    assert [place for place, _ in shown(build_desk(registry)).gaps()] == [1, 2]
+    assert ([place for place, _ in found.gaps()], found.known) == ([1, 2], (odd,))
 
 
 def test_champions_lie_between_the_registrations_of_their_time() -> None:
