@@ -168,10 +168,10 @@ def times_to_the_second(*names: str) -> dict[str, Any]:
     }
 
 
-def metric(found: Metric, *, border: bool = False) -> None:
-    """A metric with its interval and sample size, without which it is never shown."""
+def metric(found: Metric, *, of: str = "", border: bool = False) -> None:
+    """A metric with its interval and sample size, without which it is never shown. of: whose it is."""
     st.metric(
-        words.label(found.name),
+        f"{words.label(found.name)} {of}".rstrip(),
         words.number(found.value),
         words.spread(found) or None,
         delta_color="off",
@@ -195,9 +195,10 @@ def cost_badges(found: Merit) -> list[str]:
     shown = []
     if latency := found.latency:
         colour = "gray" if not latency.differs else "red" if latency.times > 1 else "green"
-        shown.append(f":{colour}-badge[{latency.phrase('slower', 'faster') or 'about as fast'}]")
-    if found.size and (size := found.size.phrase("larger", "smaller")):
-        shown.append(f":gray-badge[{size}]")
+        times = f"{latency.own:.1f} ms a row, not {latency.other:.1f} ms"
+        shown.append(f":{colour}-badge[{latency.phrase('slower', 'faster') or 'about as fast'}: {times}]")
+    if (size := found.size) and (phrase := size.phrase("larger", "smaller")):
+        shown.append(f":gray-badge[{phrase}: {words.size(size.own)}, not {words.size(size.other)}]")
     return shown
 
 

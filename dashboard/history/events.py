@@ -107,5 +107,8 @@ def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine 
     if named and asked is None:  # a link to what the filters leave out opens it all the same
         return named
     st.query_params.pop(EVENT, None)
-    st.caption("Select a row to see everything that it changed, the gates and the evidence of that time.")
+    st.caption(
+        "Select a row to see everything that it changed, the gates and the evidence of that time. A decision is "
+        "recorded as two events, what was decided and how it ended, and has the number of the first."
+    )
     return None

@@ -23,7 +23,7 @@ from pipeline.governance.text import visible
 # Content of the evidence that is compared by itself; metrics, tags and parameters are compared one by one.
 FACTS = ("stage", "aliases", "status", "description", "file_digest", "run_id", "source")
 GROUPS = ("metrics", "tags", "params")
-SAME, CHANGED = "✓ Same", "! Changed"
+SAME, DECIDED, CHANGED = "✓ Same", "✓ As decided", "! Changed"
 MOST_NAMED = 5
 MOST_CHANGES = 20
 DIGEST_PIXELS = 230
@@ -140,8 +140,8 @@ def evidence_then_and_now(entry: Entry, digest: str, version: int) -> None:
         else:
             st.badge("The files are not those of the decision", icon=":material/error:", color="red")
         trust_badge(entry.model, version)
-    table = then_and_now(then, now.content)
-    differs = table["Result"].map(lambda result: result == [CHANGED])
+    table = then_and_now(then, now.content, expected=after_decision(then, entry))
+    differs = table["Result"].map(lambda result: result != [SAME])
     st.text(_summary(table["Fact"][differs].tolist(), len(table)))
     if differs.any():
         _facts_table(table[differs], "What is different now")
@@ -163,22 +163,42 @@ def _facts_table(table: pd.DataFrame, alt: str) -> None:
         hide_index=True,
         height=widgets.height_of(len(table)),
         column_config={
-            "Result": st.column_config.MultiselectColumn(options=[SAME, CHANGED], color=["gray", "orange"], width=100),
+            "Result": st.column_config.MultiselectColumn(
+                options=[SAME, DECIDED, CHANGED], color=["gray", "green", "orange"], width=120
+            ),
             "Fact": st.column_config.TextColumn(width=220),
         },
         alt=alt,
     )
 
 
-def then_and_now(then: Mapping[str, Any], now: Mapping[str, Any]) -> pd.DataFrame:
-    """One line per fact, metric, tag, parameter, document and file of either evidence; the changed ones first."""
-    before, after = _flat(then), _flat(now)
+def after_decision(then: Mapping[str, Any], entry: Entry) -> Mapping[str, Any]:
+    """Stage and aliases of the version as the decision left them."""
+    own, aliases, stage = str(entry.version), set(then.get("aliases") or []), then.get("stage")
+    for change in entry.changes:
+        if change.slot.kind == "stage" and change.slot.name == own:
+            stage = change.to
+        elif change.slot.kind == "alias" and own in (change.to, change.expected):
+            (aliases.add if change.to == own else aliases.discard)(change.slot.name)
+    return {"stage": stage, "aliases": sorted(aliases)}
+
+
+def then_and_now(
+    then: Mapping[str, Any], now: Mapping[str, Any], *, expected: Mapping[str, Any] | None = None
+) -> pd.DataFrame:
+    """One line per fact, metric, tag, parameter, document and file of either evidence; the changed ones first.
+
+    expected: facts as the decision itself left them.
+    """
+    before, after, decided = _flat(then), _flat(now), expected or {}
     names = [*before, *(name for name in after if name not in before)]
     changed = {name: before.get(name) != after.get(name) for name in names}
+    as_decided = {name for name, value in decided.items() if value == after.get(name)}
+    results = {name: (DECIDED if name in as_decided else CHANGED) if changed[name] else SAME for name in names}
     order = sorted(names, key=lambda name: not changed[name])
     return pd.DataFrame(
         {
-            "Result": [[CHANGED if changed[name] else SAME] for name in order],
+            "Result": [[results[name]] for name in order],
             "Fact": [tables.cell(name) for name in order],
             "Then": [_cell(before.get(name), after.get(name)) for name in order],
             "Now": [_cell(after.get(name), before.get(name)) for name in order],

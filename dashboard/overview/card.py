@@ -27,7 +27,10 @@ def card(model: ModelOverview, found: Waiting | None, refused: Set[Named]) -> No
         st.header(words.label(name), anchor=False, width="content")
         for stage, versions in model.stages.items():
             if versions:
-                st.badge(f"{words.stage(stage.value)} {versions:,}", color=widgets.STAGE_COLOURS[stage])
+                st.badge(
+                    f"{versions:,} in {'no stage' if stage is Stage.NONE else stage}",
+                    color=widgets.STAGE_COLOURS[stage],
+                )
         pages.link_versions(words.count(model.record.versions, "version"), name)
         pages.link_history("History", name)
     if model.waiting:
@@ -58,7 +61,7 @@ def _champion(model: ModelOverview) -> None:
     with st.grid(3, min_column_width=120):
         st.metric("Champion", f"Version {version}")
         for metric in found:
-            widgets.metric(metric)
+            widgets.metric(metric, of="of the champion")
     with st.container(horizontal=True, vertical_alignment="center"):
         trust_badge(name, version)
         pages.link_review(f"Review version {version}", name, version)

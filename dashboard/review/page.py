@@ -69,6 +69,7 @@ def decide(evidence: Evidence) -> None:
     with shown:
         gates(review)
         sections.gaps(about)
+        sections.intervals(review.evidence, review.incumbent)
         opening.flips(review)
     with form:
         widgets.writes_notice()

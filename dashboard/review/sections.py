@@ -34,18 +34,22 @@ def gaps(evidence: Evidence) -> None:
             pass
 
 
-def metrics(evidence: Evidence, champion: Evidence | None, differences: Iterable[MetricDifference] | None) -> None:
-    """The figures of this version and of the champion, on the same scale and with the same digits."""
-    table = tables.metrics(evidence, champion, differences)
-    if table.empty:
-        st.caption("The version has no metrics.")
-        return
+def intervals(evidence: Evidence, champion: Evidence | None) -> None:
+    """The shares among the metrics with their intervals, beside the champion's; nothing where there are none."""
     shown = [metric for metric in map(evidence.metric, tables.SHARES) if metric is not None]
     if shares := [metric for metric in shown if 0 <= metric.value <= 1 and metric.low is not None]:
         theirs = [] if champion is None else [found for each in shares if (found := champion.metric(each.name))]
         names = (f"Version {evidence.version}", f"Champion {champion.version}" if champion else "")
         figure = charts.metric_intervals(shares, theirs, names)
         st.plotly_chart(figure, config=charts.PLAIN, alt="Metrics with their intervals beside the champion's")
+
+
+def metrics(evidence: Evidence, champion: Evidence | None, differences: Iterable[MetricDifference] | None) -> None:
+    """The figures of this version and of the champion, on the same scale and with the same digits."""
+    table = tables.metrics(evidence, champion, differences)
+    if table.empty:
+        st.caption("The version has no metrics.")
+        return
     columns = tables.metric_columns(evidence, champion)
     widgets.frame(table, "Metrics with interval and n, and the champion's", digits=columns)
     if measured := {each.name: each.dataset for each in evidence.metrics() if each.dataset}:
@@ -230,6 +234,8 @@ def tabs(evidence: Evidence, review: Review | None) -> None:
     first, *others = st.tabs(["Metrics", *SECTIONS], key="show", on_change="rerun", bind="query-params")
     if first.open:
         with first:
+            if review is None:  # else they stand beside the form
+                intervals(evidence, None)
             metrics(evidence, own.incumbent if own else None, own.differences if own else None)
     for tab, draw in zip(others, SECTIONS.values(), strict=True):
         if tab.open:

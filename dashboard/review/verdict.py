@@ -167,8 +167,8 @@ def _card(metric: Metric, difference: MetricDifference | None) -> None:
             words.signed(difference.difference),
             delta_color=COLOURS.get(difference.verdict or "", "gray"),
             delta_arrow="up" if difference.difference > 0 else "down",
-            help="Below it: the difference to the champion on the same rows with its interval, then the metric's own.",
+            help="Below it: the interval of the difference to the champion on the same rows, then the metric's own.",
         )
         verdict = difference.verdict or "no verdict"
         interval = words.signed_interval(difference.low, difference.high)
-        st.caption(f"{verdict}  \n{interval}  \n{words.spread(metric)}")
+        st.caption(f"{verdict}, by {interval}  \nitself {words.spread(metric)}")

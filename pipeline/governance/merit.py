@@ -140,9 +140,9 @@ class Contender:
         if self.blocked_by:
             return f"blocked by: {', '.join(gate.label for gate in self.blocked_by)}"
         if n := len(self.warnings):
-            warn = "1 check warns" if n == 1 else f"{n} checks warn"
+            warn = "1 gate warns" if n == 1 else f"{n} gates warn"
             return f"{warn}: {', '.join(gate.label for gate in self.warnings)}"
-        return f"all checks pass, still to be tried: {', '.join(self.untried)}" if self.untried else "all checks pass"
+        return f"all gates pass, still to be tried: {', '.join(self.untried)}" if self.untried else "all gates pass"
 
     @property
     def sentence(self) -> str:
@@ -193,7 +193,7 @@ class Waiting:
             return best.sentence
         if all(each.merit is None or each.merit.overall is None for each in self.contenders):
             return first.sentence
-        return f"No version that waits and passes its checks is better than the champion. {first.sentence}"
+        return f"No version that waits and passes its gates is better than the champion. {first.sentence}"
 
 
 def merit(own: Evidence, other: Evidence, found: Sequence[MetricDifference] | Gap, *, primary: str | None) -> Merit:
@@ -239,7 +239,7 @@ def warning_sentence(review: Review, found: Merit | None) -> str | None:
     serves_then = review.move.kind in (MoveKind.PRODUCTION, MoveKind.ROLLBACK)
     if not serves_then or not review.open or found is None or not found.only_worse:
         return None
-    passed = "No check blocks this" if review.warnings else "All checks pass"
+    passed = "No gate blocks this" if review.warnings else "All gates pass"
     return f"{passed}, but no metric gets better: version {found.version} is {found.phrase()}."
 
 

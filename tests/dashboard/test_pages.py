@@ -81,7 +81,7 @@ def test_overview_says_what_serves_and_what_waits(desk, open_page):
 
     shown = {metric.label: (metric.value, metric.delta) for metric in app.metric}
     assert shown["Champion"][0] == "Version 1"
-    assert shown["accuracy"] == ("0.9100", "0.8900\N{EN DASH}0.9300, n = 627")
+    assert shown["accuracy of the champion"] == ("0.9100", "0.8900\N{EN DASH}0.9300, n = 627")
     assert shown["Waiting for review"][0] == "1"
     assert any("by grace (self-declared)" in caption.value for caption in app.caption)
     assert [label_of(link) for link in app.get("page_link") if label_of(link) == "Review version 2"]
@@ -121,7 +121,7 @@ def test_a_review_begins_with_the_verdict(open_page, monkeypatch):
     assert ":gray-badge[Better in 0] :red-badge[Worse in 2] :gray-badge[Not distinguishable in 0]" in said
     assert shown["accuracy"] == ("0.9200", "\N{MINUS SIGN}0.0500")
     assert any(each.startswith(":red[**Also worse:** ") for each in badges(app))
-    assert "No check blocks this, but no metric gets better: version 2 is worse than the champion in 2 of 2" in texts(
+    assert "No gate blocks this, but no metric gets better: version 2 is worse than the champion in 2 of 2" in texts(
         app
     )
 
@@ -179,7 +179,7 @@ def test_versions_have_the_columns_that_the_model_has(open_page):
     assert table["rmse"].tolist() == [50.0, 1.0]
     assert {"mae", "r2"} < set(table)
     assert not {"accuracy", "f1_macro", "log_loss"} & set(table)
-    assert {"mae", "r2"} < {metric.label for metric in overview.metric}
+    assert {"mae of the champion", "r2 of the champion"} < {metric.label for metric in overview.metric}
 
 
 def test_versions_are_filtered_by_text_and_stage(desk, open_page):
@@ -279,7 +279,7 @@ def test_the_sidebar_says_who_signs(desk, open_page):
 
 def test_the_sidebar_shows_the_stage_words_of_the_desk(desk, open_page):
     """A stage is shown in the desk's own word, with a colour that only repeats it."""
-    assert any("Staging 1" in each for each in badges(open_page(desk)))
+    assert any("1 in Staging" in each for each in badges(open_page(desk)))
 
 
 def test_reads_are_kept_for_some_seconds(desk, open_page):

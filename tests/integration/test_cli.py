@@ -475,7 +475,7 @@ def test_an_older_ledger_is_upgraded_by_a_verb(verb: Verb, folder: Path, capsys:
         (["show", MODEL, 99], 5, "NotFound"),
         (["review", MODEL, 1, "--to", "Live"], 2, "'Live' is not one of None, Staging, Production, Archived"),
         (["promote", MODEL, 1, "Staging", "--reason", "short"], 2, "10 to 2,000 characters"),
-        (["promote", MODEL, 1, "Archived", "--reason", REASON], 3, "not_champion"),
+        (["promote", MODEL, 1, "Archived", "--reason", REASON], 3, "Does not serve as champion"),
         (["promote", MODEL, 2, "Staging", "--reason", REASON], 3, "nothing to do"),
         (["promote", MODEL, 2, "None", "--reason", REASON, "--expect", "other"], 4, "look at the review again"),
         (["promote", MODEL, 2, "None", "--reason", REASON, "--evidence", "0" * 64], 4, "has changed since you looked"),

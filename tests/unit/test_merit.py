@@ -102,7 +102,7 @@ def test_those_that_wait_are_in_order_of_merit() -> None:
     assert [each.version for each in found.contenders] == [5, 2, 3, 4]
     assert found.best is not None
     assert (found.best.version, found.best.model_type, found.left_out) == (5, "random_forest", 0)
-    assert found.sentence == "Version 5 is better than the champion in 2 of 2 metrics; all checks pass."
+    assert found.sentence == "Version 5 is better than the champion in 2 of 2 metrics; all gates pass."
 
 
 def test_a_version_that_is_blocked_is_not_the_best() -> None:
@@ -112,7 +112,7 @@ def test_a_version_that_is_blocked_is_not_the_best() -> None:
 
     assert promising.best is None
     assert promising.sentence == (
-        "No version that waits and passes its checks is better than the champion. "
+        "No version that waits and passes its gates is better than the champion. "
         "Version 2 is better than the champion in 2 of 2 metrics; blocked by: Accuracy."
     )
     add_good_version(desk.registry, accuracy=0.86)
@@ -129,10 +129,10 @@ def test_without_a_champion_the_best_by_the_primary_metric() -> None:
 
     assert [each.version for each in found.contenders] == [3, 2, 4]
     assert found.sentence == (
-        "No version serves. Version 3 has the best accuracy of those that wait, 0.9700; all checks pass."
+        "No version serves. Version 3 has the best accuracy of those that wait, 0.9700; all gates pass."
     )
     assert unknown.best is None
-    assert unknown.sentence == "No version serves. Version 4 waits; all checks pass."
+    assert unknown.sentence == "No version serves. Version 4 waits; all gates pass."
 
 
 def test_nothing_waits() -> None:
@@ -165,7 +165,7 @@ def test_a_version_that_cannot_be_compared_says_so(refusal: Exception) -> None:
     assert contender.merit is not None
     assert contender.merit.gap == Gap("not_compared", f"Not comparable on the same rows: {refusal}")
     assert (contender.merit.n, found.best) == (None, None)
-    assert found.sentence.startswith("Version 2 is not comparable with the champion; 2 checks warn: ")
+    assert found.sentence.startswith("Version 2 is not comparable with the champion; 2 gates warn: ")
 
 
 def test_a_champion_that_has_gone_is_not_compared_with(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ def test_a_champion_that_has_gone_is_not_compared_with(monkeypatch: pytest.Monke
     found = desk.waiting(MODEL, "accuracy")
 
     assert [(each.version, each.merit) for each in found.contenders] == [(2, None)]
-    assert found.sentence == "Version 2 is not comparable with the champion; all checks pass."
+    assert found.sentence == "Version 2 is not comparable with the champion; all gates pass."
 
 
 def test_gates_that_load_a_model_are_left_to_the_review() -> None:
@@ -195,7 +195,7 @@ def test_gates_that_load_a_model_are_left_to_the_review() -> None:
     found = waiting_desk(0.95, policy=strict, smoke=smoke).waiting(MODEL, "accuracy")
 
     assert smoke.asked == []
-    assert found.sentence.endswith(f"all checks pass, still to be tried: {label_of('smoke_prediction')}.")
+    assert found.sentence.endswith(f"all gates pass, still to be tried: {label_of('smoke_prediction')}.")
 
 
 def test_a_policy_that_compares_nothing_keeps_its_order() -> None:
@@ -206,7 +206,7 @@ def test_a_policy_that_compares_nothing_keeps_its_order() -> None:
         MODEL, "accuracy"
     )
 
-    assert found.sentence == "Version 2 is better than the champion in 2 of 2 metrics; all checks pass."
+    assert found.sentence == "Version 2 is better than the champion in 2 of 2 metrics; all gates pass."
 
 
 def test_latency_and_size_are_those_of_both_or_of_none() -> None:
@@ -247,7 +247,7 @@ def test_rows_of_other_fingerprints_are_not_compared() -> None:
 
 
 def test_a_move_that_only_makes_things_worse_says_so() -> None:
-    """All checks pass, some metrics are worse and none is better; a blocked review and another move say nothing."""
+    """All gates pass, some metrics are worse and none is better; a blocked review and another move say nothing."""
     desk = build_desk(comparer=KnownDifferences([alike("f1_macro"), worse("accuracy")]))
     champion(desk, 1)
     promote(desk, 2, Stage.STAGING)
@@ -255,7 +255,7 @@ def test_a_move_that_only_makes_things_worse_says_so() -> None:
     found = desk.merit(MODEL, 2, 1, metric="f1_macro")
 
     assert warning_sentence(review, found) == (
-        "All checks pass, but no metric gets better: version 2 is worse than the champion in 1 of 2 metrics and better "
+        "All gates pass, but no metric gets better: version 2 is worse than the champion in 1 of 2 metrics and better "
         "in none."
     )
     assert warning_sentence(review, None) is None
@@ -274,4 +274,4 @@ def test_a_warning_is_not_called_a_pass() -> None:
     )
 
     assert sentence is not None
-    assert sentence.startswith("No check blocks this, but no metric gets better: ")
+    assert sentence.startswith("No gate blocks this, but no metric gets better: ")
