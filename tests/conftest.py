@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,14 @@ def template(shared: Path) -> Path:
 def demo_desk(shared: Path) -> Path:
     """The folder of a desk that the demo has filled with four versions, to be copied with `copy_desk`."""
     return demo_folder(shared)
+
+
+@pytest.fixture(autouse=True)
+def _main_module() -> Iterator[None]:
+    """AppTest leaves its script as the main module, which every process that a later test spawns would run."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture(autouse=True)

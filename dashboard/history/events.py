@@ -92,8 +92,8 @@ def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine 
         column_config={
             "No.": st.column_config.NumberColumn(format="%d", width=45),
             "Event": st.column_config.MultiselectColumn(options=list(colours), color=list(colours.values()), width=120),
-            "Who": st.column_config.TextColumn(width=135),
-            "Change": st.column_config.TextColumn(width=425),
+            "Who": st.column_config.TextColumn(width=120),
+            "Change": st.column_config.TextColumn(width=390),
             **widgets.times_to_the_second("When"),
         },
         placeholder=words.NOTHING,

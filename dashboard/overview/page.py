@@ -32,7 +32,7 @@ def overview_page() -> None:
     for model in models:
         if model.differences:
             widgets.out_of_band(model.record.name, model.differences)
-    found = waiting.found(looks)
+    found, late = waiting.found(looks)
     listed = {each.record.name: waiting.shown(each, found.get(each.record.name)) for each in cards}
     refused = unusable((name, version) for name, versions in listed.items() for version in versions)
     with st.grid(min(2, len(models)), min_column_width=CARD_PIXELS):
@@ -41,8 +41,8 @@ def overview_page() -> None:
                 model_card.card(model, found.get(model.record.name), refused)
     if len(models) > MOST_CARDS:
         st.caption(f"{len(models) - MOST_CARDS:,} more models are listed on the page Versions.")
-    if comparing := [look for look in looks.values() if not look.done()]:
-        widgets.redraw_when_done(comparing)
+    if late:
+        widgets.redraw_when_done(late)
 
 
 def lost() -> None:

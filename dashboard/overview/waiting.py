@@ -23,10 +23,12 @@ def looks(models: Iterable[ModelOverview]) -> Looks:
     }
 
 
-def found(asked: Looks) -> dict[str, Waiting]:
-    """What is known within trust.GLANCE_SECONDS; where it failed, the page lists the versions as they are."""
-    wait(asked.values(), timeout=trust.GLANCE_SECONDS)
-    return {name: look.result() for name, look in asked.items() if look.done() and not look.exception()}
+def found(asked: Looks) -> tuple[dict[str, Waiting], list[Future[Waiting]]]:
+    """What is known within trust.GLANCE_SECONDS, and what is not; where it failed, the page lists the versions as they
+    are. Asked once: what ends while the page is drawn was not known to it.
+    """
+    done, late = wait(asked.values(), timeout=trust.GLANCE_SECONDS)
+    return {name: look.result() for name, look in asked.items() if look in done and not look.exception()}, list(late)
 
 
 def shown(model: ModelOverview, waiting: Waiting | None) -> list[int]:

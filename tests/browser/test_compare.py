@@ -52,7 +52,7 @@ def test_from_two_rows_to_the_flipped_ones(desk, open_tab):
 
 
 def test_why_a_row_flips(desk, open_tab):
-    """A click on a row gives the reasons of both versions in sentences; the address reopens it, a link explains it."""
+    """A click on a row gives the reasons of both versions on one scale; the address reopens it, a link explains it."""
     tab = open_tab(desk)
     open_page(tab, f"/compare?model={MODEL}&versions=1,2&show=Flipped+rows")
     tab.get_by_test_id("stDataFrame").first.click(position={"x": 15, "y": 33 * 1.5})
@@ -62,7 +62,7 @@ def test_why_a_row_flips(desk, open_tab):
     for version in (1, 2):
         expect(
             tab.get_by_text(
-                re.compile(rf"Version {version}\. Method: exact .*The effects account for the whole answer")
+                re.compile(rf"Version {version}\. Method: sampled .*The effects account for the whole answer")
             )
         ).to_be_visible()
     picture(tab, "compare-flipped-row")

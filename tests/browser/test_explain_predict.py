@@ -114,7 +114,7 @@ def test_one_column_moves(tab):
     column.fill("CAEC")
     column.press("Enter")
 
-    expect(tab.get_by_text("CAEC is Sometimes in the row.")).to_be_visible()
+    expect(tab.get_by_text("Eats between meals (CAEC) is Sometimes in the row.")).to_be_visible()
     picture(tab, "predict-category")
 
 
