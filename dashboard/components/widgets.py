@@ -190,15 +190,19 @@ def verdict_badges(found: Merit, *, short: bool = False) -> list[str]:
     return [f":{colour if n else 'gray'}-badge[{word} {n}{of}]" for word, colour, n in counts if n or not short]
 
 
-def cost_badges(found: Merit) -> list[str]:
-    """Latency and size beside the other version's, as markdown; what one of the two does not record is left out."""
+def cost_badges(found: Merit, *, short: bool = False) -> list[str]:
+    """Latency and size beside the other version's, as markdown; what one of the two does not record is left out.
+
+    short: without milliseconds and bytes.
+    """
     shown = []
     if latency := found.latency:
         colour = "gray" if not latency.differs else "red" if latency.times > 1 else "green"
-        times = f"{latency.own:.1f} ms a row, not {latency.other:.1f} ms"
-        shown.append(f":{colour}-badge[{latency.phrase('slower', 'faster') or 'about as fast'}: {times}]")
+        figures = "" if short else f": {latency.own:.1f} ms a row, not {latency.other:.1f} ms"
+        shown.append(f":{colour}-badge[{latency.phrase('slower', 'faster') or 'about as fast'}{figures}]")
     if (size := found.size) and (phrase := size.phrase("larger", "smaller")):
-        shown.append(f":gray-badge[{phrase}: {words.size(size.own)}, not {words.size(size.other)}]")
+        figures = "" if short else f": {words.size(size.own)}, not {words.size(size.other)}"
+        shown.append(f":gray-badge[{phrase}{figures}]")
     return shown
 
 

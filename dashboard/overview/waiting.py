@@ -93,7 +93,7 @@ def _badges(contender: Contender, *, best: bool) -> str:
     """Markdown, of words that are all ours."""
     parts = [":green-badge[:material/star: Best]"] if best else []
     if merit := contender.merit:
-        parts += [*widgets.verdict_badges(merit, short=True), *widgets.cost_badges(merit)]
+        parts += [*widgets.verdict_badges(merit, short=True), *widgets.cost_badges(merit, short=True)]
     colour = "red" if contender.blocked_by else "orange" if contender.warnings or contender.untried else "green"
     return " ".join([*parts, f":{colour}-badge[{contender.checks[:1].upper()}{contender.checks[1:]}]"])
 

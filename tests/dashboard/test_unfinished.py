@@ -1,10 +1,15 @@
 """What the pages say of decisions that have not ended, and of a registry that is silent, unknown or has lost models."""
 
+from concurrent.futures import Future
+
 import pytest
 
 from dashboard import session
+from dashboard.components import trust
+from dashboard.overview import waiting
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.lifecycle import Stage
+from pipeline.governance.merit import Waiting
 from support.desks import GRACE, MODEL, REASON, OpenDesk, failing
 from support.seen import frame, texts
 
@@ -73,3 +78,14 @@ def test_the_first_page_names_a_registry_that_the_ledger_does_not_know(desk, ope
 
     assert not app.exception
     assert "The ledger holds nothing about this registry (its id is registry-1), it knows another one;" in texts(app)
+
+
+def test_a_comparison_that_ends_while_the_page_is_drawn_is_redrawn(monkeypatch):
+    """What was not known when it was asked for is waited for, also where it is known by the end of the page."""
+    monkeypatch.setattr(trust, "GLANCE_SECONDS", 0)
+    look: Future[Waiting] = Future()
+    found, late = waiting.found({"m": look})
+    look.set_result(Waiting(champion=None, metric="accuracy", contenders=()))
+
+    assert (found, late) == ({}, [look])
+    assert waiting.found({"m": look}) == ({"m": look.result()}, [])
