@@ -10,6 +10,7 @@ import streamlit as st
 
 from dashboard.components import tables
 from pipeline import bootstrap, model_card
+from pipeline.comparison.comparer import PairedBootstrap
 from pipeline.comparison.rows import Rows, read_rows
 from pipeline.explanation.result import Explanation, from_npz
 from pipeline.governance.compare import Comparison, MetricColumn
@@ -62,6 +63,11 @@ def desk() -> GovernanceService:
 def scorer() -> Scorer:
     """Predicts and explains in a worker process."""
     return bootstrap.scorer(settings(), desk())
+
+
+def comparer() -> PairedBootstrap:
+    """With the settings that versions are compared with."""
+    return bootstrap.comparer(settings())
 
 
 def actor() -> Actor:

@@ -13,6 +13,7 @@ from pipeline.governance.service import GovernanceService
 from pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from pipeline.comparison import PairedBootstrap
     from pipeline.serving.scorer import Scorer
     from pipeline.training.register import Publisher
 
@@ -69,7 +70,6 @@ def desk(settings: Settings | None = None) -> GovernanceService:
     """
     from pipeline.adapters.ledger.sql import SqlLedger
     from pipeline.adapters.mlflow.registry import MlflowRegistry
-    from pipeline.comparison import PairedBootstrap
     from pipeline.serving.gate_checks import SubprocessSmoke, WorkerRecomputer
 
     used = settings or read_settings()
@@ -84,12 +84,7 @@ def desk(settings: Settings | None = None) -> GovernanceService:
         registry=registry,
         ledger=ledger,
         policy=used.policy.policy(used.evaluation.metrics()),
-        comparer=PairedBootstrap(
-            samples=used.evaluation.bootstrap_samples,
-            seed=used.evaluation.bootstrap_seed,
-            confidence=used.evaluation.confidence,
-            age_bands=tuple(used.evaluation.age_bands),
-        ),
+        comparer=comparer(used),
         smoke=SubprocessSmoke(
             registry,
             seconds=used.serving.smoke_seconds,
@@ -100,6 +95,19 @@ def desk(settings: Settings | None = None) -> GovernanceService:
         clock=clock,
         new_id=lambda: uuid.uuid4().hex,
         recomputer=WorkerRecomputer(registry, used.serving),
+    )
+
+
+def comparer(settings: Settings) -> "PairedBootstrap":
+    """Evaluates and compares rows with the draws, intervals and age bands of the settings."""
+    from pipeline.comparison import PairedBootstrap
+
+    found = settings.evaluation
+    return PairedBootstrap(
+        samples=found.bootstrap_samples,
+        seed=found.bootstrap_seed,
+        confidence=found.confidence,
+        age_bands=tuple(found.age_bands),
     )
 
 

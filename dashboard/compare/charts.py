@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from dashboard.compare.tables import ALIKE, BETTER, VERDICTS, WORSE
 from dashboard.components import words
 from dashboard.components.charts import (
     LEAST_PIXELS,
@@ -16,6 +15,7 @@ from dashboard.components.charts import (
     true_by_predicted,
 )
 from dashboard.components.explanation_charts import ticks
+from dashboard.components.words import ALIKE, BETTER, VERDICTS, WORSE
 from pipeline.explanation.side_by_side import ImportanceDifference
 from pipeline.governance.compare import MetricRow
 from pipeline.governance.metrics import Direction, direction_of

@@ -23,7 +23,7 @@ VERDICT_LOOKS: dict[str, tuple[str, widgets.Colour]] = {
     "worse": (":material/close:", "red"),
     "not distinguishable": (":material/drag_handle:", "gray"),
 }
-VERDICT_COLOURS = {tables.BETTER: "green", tables.WORSE: "red", tables.ALIKE: "gray"}
+VERDICT_COLOURS = {words.BETTER: "green", words.WORSE: "red", words.ALIKE: "gray"}
 RESULT_COLOURS = {tables.DIFFERS: "orange", tables.SAME: "gray"}
 SIGNIFICANCE, SMALLEST_SHOWN = 0.05, 0.0001
 

@@ -14,8 +14,6 @@ from pipeline.governance.text import visible
 
 DIFFERS, SAME = "! Differs", "✓ Same"
 REFERENCE = "Reference"
-BETTER, WORSE, ALIKE = "✓ Better", "✕ Worse", "≈ Not distinguishable"
-VERDICTS = {"better": BETTER, "worse": WORSE, "not distinguishable": ALIKE}
 WORST_FIRST = ("worse", "better", "not distinguishable")
 VERDICT, RESULT, RIGHT = "Verdict", "Result", "Right"
 DIFFERENCE, INTERVAL = "Difference", "Interval of the difference"
@@ -45,7 +43,7 @@ def flavor(evidence: Evidence) -> str:
 def counts(rows: Iterable[MetricRow]) -> dict[str, int]:
     """How many rows have each verdict."""
     found = [row.verdict for row in rows]
-    return {verdict: found.count(verdict) for verdict in VERDICTS if verdict in found}
+    return {verdict: found.count(verdict) for verdict in words.VERDICTS if verdict in found}
 
 
 def metrics(comparison: Comparison) -> pd.DataFrame:
@@ -191,7 +189,7 @@ def actual_classes(rows: Sequence[Flip]) -> list[str]:
 
 
 def _verdict(row: MetricRow) -> list[str]:
-    return [VERDICTS[row.verdict]] if row.verdict in VERDICTS else []
+    return [words.VERDICTS[row.verdict]] if row.verdict in words.VERDICTS else []
 
 
 def _own_interval(evidence: Evidence, row: MetricRow) -> str | None:

@@ -15,6 +15,8 @@ from pipeline.governance.ports import MetricDifference
 from pipeline.governance.text import visible
 
 NOTHING = "\N{EN DASH}"
+BETTER, WORSE, ALIKE = "✓ Better", "✕ Worse", "≈ Not distinguishable"
+VERDICTS = {"better": BETTER, "worse": WORSE, "not distinguishable": ALIKE}  # by the words of the comparison
 MINUS = "\N{MINUS SIGN}"
 PLAIN = re.compile(r"[A-Za-z0-9]+([ _-][A-Za-z0-9]+)*")
 # Nothing of it is read as markdown: no brackets, marks or addresses, no list, and a colon only in a time.

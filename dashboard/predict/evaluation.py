@@ -8,7 +8,6 @@ import streamlit as st
 from dashboard import session
 from dashboard.components import charts, tables, widgets, words
 from dashboard.predict.upload import Upload
-from pipeline.comparison.comparer import PairedBootstrap
 from pipeline.governance.documents import Evaluation
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.evidence import Metric
@@ -20,7 +19,6 @@ from pipeline.serving.predictions import Target
 TRUTH, NO_COLUMN = "truth", "No column"
 FIRST = ("accuracy", "f1_macro", "mae", "rmse", "r2", "log_loss", "calibration_error")
 MOST_FIGURES = 4
-VERDICTS = {"better": "✓ Better", "worse": "✕ Worse", "not distinguishable": "≈ Not distinguishable"}
 VERDICT_COLOURS = ["green", "red", "gray"]
 
 
@@ -41,7 +39,7 @@ def against_the_truth(file: Upload, target: Target, beside: Target | None) -> No
             colour="orange",
         )
     with st.spinner("Evaluating"):
-        own = file.once("evaluated", target.digest, column, make=lambda: _comparer().evaluate(found.rows))
+        own = file.once("evaluated", target.digest, column, make=lambda: session.comparer().evaluate(found.rows))
     _figures(own)
     _classes(own)
     if beside is None:
@@ -49,12 +47,6 @@ def against_the_truth(file: Upload, target: Target, beside: Target | None) -> No
     else:
         with st.spinner("Comparing"):
             _beside(file, (target, beside), found, column=column)
-
-
-def _comparer() -> PairedBootstrap:
-    """With the settings that the held-out rows were evaluated with."""
-    found = session.settings().evaluation
-    return PairedBootstrap(found.bootstrap_samples, found.bootstrap_seed, found.confidence)
 
 
 def _picked_column(target: Target, rows: UploadedRows) -> str | None:
@@ -108,12 +100,20 @@ def _beside(file: Upload, targets: tuple[Target, Target], own: LabelledRows, *, 
             f"{second.label}: no row of the file could be scored; {file.scored(second).result.first_problem}"
         )
     same = on_the_same_rows(own, labelled(second, theirs, column))
-    paired = file.once("paired", first.digest, second.digest, column, make=lambda: _comparer().pair_rows(*same))
+    paired = file.once(
+        "paired",
+        first.digest,
+        second.digest,
+        column,
+        make=lambda: session.comparer().pair_rows(*same),
+    )
     names = tuple(f"Version {each.resolved.version}" for each in targets)
     st.markdown(f"**{names[1]} beside {names[0].lower()}**")
     st.text(_sentence(paired.metrics, names, paired.n))
     frame = _differences(paired.metrics, names)
-    verdicts = st.column_config.MultiselectColumn(options=list(VERDICTS.values()), color=VERDICT_COLOURS, width=170)
+    verdicts = st.column_config.MultiselectColumn(
+        options=list(words.VERDICTS.values()), color=VERDICT_COLOURS, width=170
+    )
     digits = {name: st.column_config.NumberColumn(format="%.4f") for name in names}
     st.dataframe(
         frame,
@@ -127,7 +127,7 @@ def _beside(file: Upload, targets: tuple[Target, Target], own: LabelledRows, *, 
 
 def _sentence(found: Sequence[MetricDifference], names: tuple[str, ...], n: int) -> str:
     judged = [each.verdict for each in found]
-    counts = [f"{word} in {count}" for word in VERDICTS if (count := judged.count(word))]
+    counts = [f"{word} in {count}" for word in words.VERDICTS if (count := judged.count(word))]
     told = " and ".join([", ".join(counts[:-1]), counts[-1]] if len(counts) > 1 else counts) or "not judged"
     rows, metrics = words.count(n, "row"), words.count(len(found), "metric")
     return f"On the same {rows}, against {names[0].lower()}: {names[1].lower()} is {told}, of {metrics}."
@@ -137,7 +137,7 @@ def _differences(found: Sequence[MetricDifference], names: tuple[str, ...]) -> p
     return pd.DataFrame(
         {
             "Metric": [tables.cell(each.metric) for each in found],
-            "Verdict": [[VERDICTS[each.verdict]] if each.verdict else [] for each in found],
+            "Verdict": [[words.VERDICTS[each.verdict]] if each.verdict else [] for each in found],
             names[0]: [each.incumbent for each in found],
             names[1]: [each.candidate for each in found],
             "Difference": [words.signed(each.difference) for each in found],

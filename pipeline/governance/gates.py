@@ -95,6 +95,25 @@ class GateResult:
         }
 
 
+class JudgedGates:
+    """How gates stand: what blocks, what warns, and whether the move is open. Mixed in by what has `gates`."""
+
+    gates: tuple[GateResult, ...]
+
+    @property
+    def blocked_by(self) -> list[GateResult]:
+        return [gate for gate in self.gates if gate.blocks]
+
+    @property
+    def warnings(self) -> list[GateResult]:
+        return [gate for gate in self.gates if gate.warns]
+
+    @property
+    def open(self) -> bool:
+        """Warnings leave a move open: they ask for an acceptance."""
+        return not self.blocked_by
+
+
 Gate = Callable[[Facts, GateRule], Observation]
 BASELINE = "baseline_accuracy"
 MOST_SLICES = 4  # named in a sentence, the worst first; Compare has them all

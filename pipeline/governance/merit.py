@@ -9,7 +9,7 @@ from pipeline.governance.documents import EVALUATION_ROWS
 from pipeline.governance.errors import InvalidInput, NotFound
 from pipeline.governance.evidence import Evidence, Metric
 from pipeline.governance.gate_words import label_of
-from pipeline.governance.gates import RECOMPUTING, GateResult
+from pipeline.governance.gates import RECOMPUTING, GateResult, JudgedGates
 from pipeline.governance.lifecycle import MoveKind, Stage, stage_move
 from pipeline.governance.metrics import Direction
 from pipeline.governance.policy import MoveRules, Policy
@@ -110,7 +110,7 @@ class Merit:
 
 
 @dataclass(frozen=True)
-class Contender:
+class Contender(JudgedGates):
     """A version that waits in Staging, and what a reviewer asks of it first."""
 
     version: int
@@ -120,19 +120,6 @@ class Contender:
     merit: Merit | None  # beside the champion; None where there is no champion, or where it cannot be read
     gates: tuple[GateResult, ...]  # of the move to Production, without `untried`
     untried: tuple[str, ...] = ()  # labels of the gates that load the model: its review tries them
-
-    @property
-    def blocked_by(self) -> list[GateResult]:
-        return [gate for gate in self.gates if gate.blocks]
-
-    @property
-    def warnings(self) -> list[GateResult]:
-        return [gate for gate in self.gates if gate.warns]
-
-    @property
-    def open(self) -> bool:
-        """Whether it could be promoted now, as far as that was tried."""
-        return not self.blocked_by
 
     @property
     def checks(self) -> str:

@@ -23,7 +23,7 @@ from pipeline.governance.errors import (
     WarningsNotAccepted,
 )
 from pipeline.governance.evidence import Evidence, Recomputation, Recomputer, assemble, check_claims
-from pipeline.governance.gates import COMPARING, RECOMPUTING, Facts, GateResult, Missing, check_gates
+from pipeline.governance.gates import COMPARING, RECOMPUTING, Facts, GateResult, JudgedGates, Missing, check_gates
 from pipeline.governance.history import rollback_target
 from pipeline.governance.ledger import SlotState, Topic, former_champions, slot_text
 from pipeline.governance.lifecycle import CHAMPION, Change, ModelState, Move, MoveKind, Slot, plan_changes
@@ -45,7 +45,7 @@ GIVES_A_ROLE = frozenset({MoveKind.STAGING, MoveKind.PRODUCTION, MoveKind.ALIAS,
 
 
 @dataclass(frozen=True)
-class Review:
+class Review(JudgedGates):
     """What a reviewer is shown before a decision."""
 
     move: Move
@@ -67,22 +67,9 @@ class Review:
         return ",".join(slot_text(each.slot, each.expected, slot_state.generation) for each, slot_state in pairs)
 
     @property
-    def blocked_by(self) -> list[GateResult]:
-        return [gate for gate in self.gates if gate.blocks]
-
-    @property
-    def warnings(self) -> list[GateResult]:
-        return [gate for gate in self.gates if gate.warns]
-
-    @property
     def files_changed(self) -> bool:
         """Since the ledger recorded them."""
         return any(gate.name == FILES_UNCHANGED for gate in self.blocked_by)
-
-    @property
-    def open(self) -> bool:
-        """Warnings leave a move open: they ask for an acceptance."""
-        return not self.blocked_by
 
     def check(self, *, expect: str | None, evidence: str | None, accept_warnings: bool) -> None:
         """Raises the refusal that a reviewer should read first.
