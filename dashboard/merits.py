@@ -3,7 +3,7 @@
 from concurrent.futures import Future
 
 from dashboard import session
-from pipeline.governance.merit import Merit, Waiting
+from pipeline.governance.rules.merit import Merit, Waiting
 
 
 def primary_metric(model: str) -> str:

@@ -6,8 +6,8 @@ import streamlit as st
 
 from dashboard import filling, pages, session
 from dashboard.components import widgets, words
+from pipeline.governance.actor import signature
 from pipeline.governance.errors import SignoffError
-from pipeline.governance.policy import signature
 
 ICON = pages.icon()
 

@@ -13,20 +13,20 @@ from pipeline import bootstrap, model_card
 from pipeline.comparison.comparer import PairedBootstrap
 from pipeline.comparison.rows import Rows, read_rows
 from pipeline.explanation.result import Explanation, from_npz
-from pipeline.governance.compare import Comparison, MetricColumn
-from pipeline.governance.documents import EVALUATION_ROWS, EXPLANATION_VALUES
+from pipeline.governance.actor import Actor, Established
 from pipeline.governance.errors import NotAllowed, StaleEvidence
-from pipeline.governance.evidence import Evidence, Recomputation
-from pipeline.governance.history import Entry, ModelOverview, Period
 from pipeline.governance.lifecycle import CHAMPION, Move
 from pipeline.governance.metrics import is_bound
-from pipeline.governance.out_of_band import OutOfBandChange
-from pipeline.governance.paired import Flips
-from pipeline.governance.policy import Actor, Established
 from pipeline.governance.ports import ModelRecord, PendingDecision
-from pipeline.governance.review import Review
+from pipeline.governance.record.documents import EVALUATION_ROWS, EXPLANATION_VALUES
+from pipeline.governance.record.evidence import Evidence, Recomputation
+from pipeline.governance.record.history import Entry, ModelOverview, Period
+from pipeline.governance.record.out_of_band import OutOfBandChange
+from pipeline.governance.rules.compare import Comparison, MetricColumn
+from pipeline.governance.rules.paired import Flips
+from pipeline.governance.rules.review import Review
+from pipeline.governance.rules.trend import Trend, TrendRecord
 from pipeline.governance.service import GovernanceService
-from pipeline.governance.trend import Trend, TrendRecord
 from pipeline.serving import what_if
 from pipeline.serving.predictions import Explanations, Opinion, Prediction, Resolved, Target
 from pipeline.serving.scorer import Scorer

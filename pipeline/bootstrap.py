@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from pipeline.governance.actor import Actor, Established
 from pipeline.governance.errors import Unavailable
-from pipeline.governance.policy import Actor, Established
 from pipeline.governance.ports import Ledger, Registry
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import Settings, read_settings

@@ -10,7 +10,7 @@ import streamlit as st
 from dashboard import pages, session
 from dashboard.components import charts, explanation_charts, picker, widgets, words
 from pipeline import model_card
-from pipeline.governance.evidence import Metric
+from pipeline.governance.record.evidence import Metric
 from pipeline.governance.text import visible
 from pipeline.model_card import Card, Section, Table
 from pipeline.model_card.charts import Chart, IntervalChart, MatrixChart

@@ -17,9 +17,9 @@ from dashboard.components.charts import (
 from dashboard.components.explanation_charts import ticks
 from dashboard.components.words import ALIKE, BETTER, VERDICTS, WORSE
 from pipeline.explanation.side_by_side import ImportanceDifference
-from pipeline.governance.compare import MetricRow
 from pipeline.governance.metrics import Direction, direction_of
-from pipeline.governance.paired import Confusions
+from pipeline.governance.rules.compare import MetricRow
+from pipeline.governance.rules.paired import Confusions
 
 # Green and red as the badges; shapes, sides and words say the same to those who cannot tell them apart.
 COLOURS_ON_LIGHT = {BETTER: "#15803D", WORSE: "#B91C1C", ALIKE: "#64748B"}

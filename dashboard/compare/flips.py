@@ -11,8 +11,8 @@ from dashboard.compare.sections import badge_column
 from dashboard.components import charts, explanation_charts, widgets, words
 from dashboard.components.explanations import as_pairs, classes_of, picked_class, sum_check
 from pipeline.explanation.wording import Side, contrasts
-from pipeline.governance.compare import Comparison
-from pipeline.governance.paired import Flip, FlipKind, Flips
+from pipeline.governance.rules.compare import Comparison
+from pipeline.governance.rules.paired import Flip, FlipKind, Flips
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Explanations
 from pipeline.serving.targets import input_schema

@@ -19,9 +19,9 @@ from pipeline.explanation.side_by_side import (
     sizes_of,
     sizes_of_documents,
 )
-from pipeline.governance.compare import Comparison
 from pipeline.governance.errors import InvalidInput
-from pipeline.governance.evidence import Evidence
+from pipeline.governance.record.evidence import Evidence
+from pipeline.governance.rules.compare import Comparison
 from pipeline.governance.text import visible
 from pipeline.serving.targets import input_schema
 

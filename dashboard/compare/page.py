@@ -13,7 +13,7 @@ from dashboard.compare.importance import importances
 from dashboard.compare.picker import ComparedVersions
 from dashboard.compare.sections import in_detail
 from dashboard.components import widgets
-from pipeline.governance.compare import Comparison
+from pipeline.governance.rules.compare import Comparison
 
 
 def classes(comparison: Comparison) -> None:

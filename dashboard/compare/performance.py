@@ -9,9 +9,9 @@ from dashboard.compare.sections import dark, metrics_table, minus
 from dashboard.components import charts, widgets, words
 from pipeline.comparison.performance import PrecisionRecall
 from pipeline.comparison.search import SliceSearch
-from pipeline.governance.compare import Comparison, MetricRow
-from pipeline.governance.evidence import Evidence
 from pipeline.governance.ports import MetricDifference
+from pipeline.governance.record.evidence import Evidence
+from pipeline.governance.rules.compare import Comparison, MetricRow
 
 Side = tuple[int, str]
 

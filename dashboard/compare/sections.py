@@ -13,10 +13,10 @@ from dashboard.compare import tables
 from dashboard.compare.picker import ComparedVersions
 from dashboard.components import charts, widgets, words
 from dashboard.components.trust import trust_badge
-from pipeline.governance.compare import Comparison, Differences, MetricRow
-from pipeline.governance.evidence import Evidence
 from pipeline.governance.metrics import Direction, direction_of
-from pipeline.governance.paired import Agreement
+from pipeline.governance.record.evidence import Evidence
+from pipeline.governance.rules.compare import Comparison, Differences, MetricRow
+from pipeline.governance.rules.paired import Agreement
 
 VERDICT_LOOKS: dict[str, tuple[str, widgets.Colour]] = {
     "better": (":material/check:", "green"),

@@ -6,10 +6,10 @@ from typing import Any
 import pandas as pd
 
 from dashboard.components import tables, words
-from pipeline.governance.compare import Comparison, Differences, MetricRow, compared
-from pipeline.governance.documents import DOCUMENTS, EVALUATION_ROWS
-from pipeline.governance.evidence import Evidence
-from pipeline.governance.paired import Flip, FlipKind
+from pipeline.governance.record.documents import DOCUMENTS, EVALUATION_ROWS
+from pipeline.governance.record.evidence import Evidence
+from pipeline.governance.rules.compare import Comparison, Differences, MetricRow, compared
+from pipeline.governance.rules.paired import Flip, FlipKind
 from pipeline.governance.text import visible
 
 DIFFERS, SAME = "! Differs", "✓ Same"

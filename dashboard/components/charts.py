@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from pipeline.comparison.performance import PrecisionRecall, Residuals
-from pipeline.governance.evidence import Metric
-from pipeline.governance.paired import CalibrationPoint
+from pipeline.governance.record.evidence import Metric
+from pipeline.governance.rules.paired import CalibrationPoint
 
 PLAIN = {"displayModeBar": False}
 # From the page's own background: Streamlit's scale would make every empty cell of a dark page bright blue.

@@ -8,8 +8,8 @@ import streamlit as st
 from dashboard import session
 from dashboard.components import charts, explanation_charts, widgets, words
 from pipeline.explanation.wording import sentences, smallest_reason
-from pipeline.governance.documents import ExplanationSummary, FeatureSchema
-from pipeline.governance.evidence import Evidence
+from pipeline.governance.record.documents import ExplanationSummary, FeatureSchema
+from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Explanations, Target
 from pipeline.validation.rows import Row, Value

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from dashboard.components import tables, widgets, words
-from pipeline.governance.history import UNREADABLE, Entry, Period
-from pipeline.governance.ledger import EventType
 from pipeline.governance.lifecycle import MoveKind
-from pipeline.governance.telling import ARROW, change_of, sentence
+from pipeline.governance.record.history import UNREADABLE, Entry, Period
+from pipeline.governance.record.ledger import EventType
+from pipeline.governance.record.telling import ARROW, change_of, sentence
 from pipeline.governance.text import visible
 
 OTHER = "Other"

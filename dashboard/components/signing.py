@@ -13,11 +13,11 @@ import streamlit as st
 from cachetools import TTLCache
 
 from dashboard import session
-from pipeline.governance.decide import Outcome
 from pipeline.governance.errors import NotAllowed
 from pipeline.governance.lifecycle import Move, Slot
 from pipeline.governance.reason import MOST_REASON_CHARACTERS, REASON_LENGTH
-from pipeline.governance.review import Review
+from pipeline.governance.rules.decide import Outcome
+from pipeline.governance.rules.review import Review
 
 Result = TypeVar("Result")
 

@@ -11,17 +11,17 @@ import pandas as pd
 from dashboard.components import words
 from pipeline.comparison.performance import Residuals
 from pipeline.comparison.search import SliceSearch
-from pipeline.governance.compare import MetricColumn
-from pipeline.governance.documents import Evaluation
-from pipeline.governance.evidence import Evidence, Metric
-from pipeline.governance.gate_words import label_of
-from pipeline.governance.history import GateCount
-from pipeline.governance.ledger import iso
 from pipeline.governance.lifecycle import CHAMPION
 from pipeline.governance.metrics import Direction, bounds
-from pipeline.governance.out_of_band import OutOfBandChange
-from pipeline.governance.paired import CalibrationPoint
 from pipeline.governance.ports import MetricDifference, VersionRow
+from pipeline.governance.record.documents import Evaluation
+from pipeline.governance.record.evidence import Evidence, Metric
+from pipeline.governance.record.history import GateCount
+from pipeline.governance.record.ledger import iso
+from pipeline.governance.record.out_of_band import OutOfBandChange
+from pipeline.governance.rules.compare import MetricColumn
+from pipeline.governance.rules.gate_words import label_of
+from pipeline.governance.rules.paired import CalibrationPoint
 from pipeline.governance.text import visible
 
 SHARES = ("accuracy", "f1_macro", "f1_weighted", "precision_macro", "recall_macro")

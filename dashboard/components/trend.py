@@ -10,7 +10,7 @@ from dashboard import pages, session
 from dashboard.components import history_lines, tables, words
 from dashboard.components.charts import PLAIN, framed, plain
 from pipeline.governance.metrics import Direction
-from pipeline.governance.trend import (
+from pipeline.governance.rules.trend import (
     MOST_MARKS,
     MOST_POINTS,
     NEWEST_VERSIONS,

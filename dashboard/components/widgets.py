@@ -20,11 +20,11 @@ from pipeline.governance.errors import (
     SignoffError,
     Unavailable,
 )
-from pipeline.governance.evidence import Metric
 from pipeline.governance.lifecycle import CHAMPION, Stage
-from pipeline.governance.merit import ALIKE, BETTER, WORSE, Merit
-from pipeline.governance.out_of_band import OutOfBandChange
-from pipeline.governance.paired import CalibrationPoint, drawn_calibration_error
+from pipeline.governance.record.evidence import Metric
+from pipeline.governance.record.out_of_band import OutOfBandChange
+from pipeline.governance.rules.merit import ALIKE, BETTER, WORSE, Merit
+from pipeline.governance.rules.paired import CalibrationPoint, drawn_calibration_error
 from pipeline.governance.text import visible
 from pipeline.validation.rows import InvalidRows
 

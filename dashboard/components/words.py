@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from pipeline.explanation.wording import called
-from pipeline.governance.decide import Outcome
-from pipeline.governance.evidence import Metric
-from pipeline.governance.gates import GateResult
 from pipeline.governance.lifecycle import Change, Move, MoveKind, Stage
 from pipeline.governance.policy import Mode
 from pipeline.governance.ports import MetricDifference
+from pipeline.governance.record.evidence import Metric
+from pipeline.governance.rules.decide import Outcome
+from pipeline.governance.rules.gates import GateResult
 from pipeline.governance.text import visible
 
 NOTHING = "\N{EN DASH}"

@@ -17,9 +17,9 @@ from dashboard.components import charts, explanation_charts, widgets, words
 from dashboard.components.explanations import classes_of, explained_by
 from pipeline.comparison.rows import Rows
 from pipeline.explanation.result import Explanation, to_json
-from pipeline.governance.documents import ExplanationSummary
 from pipeline.governance.errors import InvalidInput
-from pipeline.governance.evidence import Evidence
+from pipeline.governance.record.documents import ExplanationSummary
+from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Target
 

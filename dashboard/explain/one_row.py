@@ -22,8 +22,8 @@ from dashboard.components.explanations import (
 from dashboard.components.row_form import outside, typed_row
 from dashboard.explain.columns import stored_explanation
 from pipeline.comparison.rows import Rows
-from pipeline.governance.documents import EVALUATION_ROWS
 from pipeline.governance.errors import NotFound
+from pipeline.governance.record.documents import EVALUATION_ROWS
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Target
 from pipeline.serving.targets import input_schema

@@ -12,7 +12,7 @@ from dashboard.components import charts, words
 from dashboard.components.charts import LEAST_PIXELS, ROW_PIXELS, framed
 from dashboard.components.trust import trust_badge
 from pipeline.governance.errors import SignoffError
-from pipeline.governance.history import OutsidePeriod, Period
+from pipeline.governance.record.history import OutsidePeriod, Period
 
 OUTSIDE, OUTSIDE_COLOUR = "Outside of this desk", "#DC2626"
 

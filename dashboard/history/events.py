@@ -11,8 +11,8 @@ from dashboard import session
 from dashboard.components import history_lines, widgets, words
 from dashboard.components.history_lines import HistoryLine
 from dashboard.history.filters import MOST_DIGITS, Narrowed
-from pipeline.governance.history import Entry
-from pipeline.governance.record import HistoryPage
+from pipeline.governance.record.history import Entry
+from pipeline.governance.service.reading import HistoryPage
 
 EVENT, BEFORE = "event", "before"  # in the address
 

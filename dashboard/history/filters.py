@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.components import history_lines
-from pipeline.governance.record import EVERYTHING, HistoryFilter, HistoryPage
+from pipeline.governance.service.reading import EVERYTHING, HistoryFilter, HistoryPage
 
 MOST_CHARACTERS = 200
 MOST_DIGITS = 18  # a number with more is no version of any registry

@@ -9,10 +9,10 @@ from dashboard import session
 from dashboard.components import tables, widgets, words
 from dashboard.components.signing import drawn_key, once, renew
 from pipeline.governance.errors import SignoffError
-from pipeline.governance.history import entry
-from pipeline.governance.ledger import StoredEvent
-from pipeline.governance.out_of_band import OutOfBandChange, state_text
 from pipeline.governance.reason import MOST_REASON_CHARACTERS, REASON_LENGTH
+from pipeline.governance.record.history import entry
+from pipeline.governance.record.ledger import StoredEvent
+from pipeline.governance.record.out_of_band import OutOfBandChange, state_text
 from pipeline.governance.service import GovernanceService
 
 VERIFIED, FAILED = "verified", "failed"  # keys of the session: what the last click found, or why it failed

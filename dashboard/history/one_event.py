@@ -12,12 +12,12 @@ from dashboard import pages, session
 from dashboard.components import history_lines, tables, widgets, words
 from dashboard.components.history_lines import HistoryLine
 from dashboard.components.trust import trust_badge
-from pipeline.governance.documents import DOCUMENTS, entry_of
 from pipeline.governance.errors import NotFound, Unavailable
-from pipeline.governance.history import Entry
-from pipeline.governance.ledger import EventType, canonical, digest_of
 from pipeline.governance.policy import Mode
-from pipeline.governance.telling import changes_text, sentence
+from pipeline.governance.record.documents import DOCUMENTS, entry_of
+from pipeline.governance.record.history import Entry
+from pipeline.governance.record.ledger import EventType, canonical, digest_of
+from pipeline.governance.record.telling import changes_text, sentence
 from pipeline.governance.text import visible
 
 # Content of the evidence that is compared by itself; metrics, tags and parameters are compared one by one.

@@ -17,7 +17,7 @@ from dashboard.history.events import (
 from dashboard.history.filters import narrowed
 from dashboard.history.integrity import integrity, out_of_band
 from dashboard.history.one_event import event_in_full
-from pipeline.governance.reconcile import pending_sentence
+from pipeline.governance.rules.reconcile import pending_sentence
 
 ALL = "All models"
 

@@ -9,10 +9,10 @@ from dashboard.components import trend, widgets, words
 from dashboard.components.history_lines import last_line, since
 from dashboard.components.trust import Named, trust_badge
 from dashboard.overview import waiting
-from pipeline.governance.history import ModelOverview
 from pipeline.governance.lifecycle import Stage
-from pipeline.governance.merit import Waiting
-from pipeline.governance.reconcile import pending_sentence
+from pipeline.governance.record.history import ModelOverview
+from pipeline.governance.rules.merit import Waiting
+from pipeline.governance.rules.reconcile import pending_sentence
 
 
 def urgency(model: ModelOverview) -> tuple[bool, bool, str]:

@@ -9,8 +9,8 @@ from dashboard.components.trust import changed_box, changed_files, unusable
 from dashboard.filling import empty_registry
 from dashboard.overview import card as model_card
 from dashboard.overview import waiting
-from pipeline.governance.history import ModelOverview
 from pipeline.governance.lifecycle import Stage
+from pipeline.governance.record.history import ModelOverview
 
 CARD_PIXELS, MOST_CARDS = 420, 40
 

@@ -8,8 +8,8 @@ import streamlit as st
 from dashboard import merits, pages, session
 from dashboard.components import tables, trust, widgets, words
 from dashboard.components.trust import Named, trust_badge
-from pipeline.governance.history import ModelOverview
-from pipeline.governance.merit import MOST_COMPARED, Contender, Waiting
+from pipeline.governance.record.history import ModelOverview
+from pipeline.governance.rules.merit import MOST_COMPARED, Contender, Waiting
 
 Looks = Mapping[str, Future[Waiting]]  # by model
 

@@ -8,10 +8,10 @@ import streamlit as st
 from dashboard import session
 from dashboard.components import charts, tables, widgets, words
 from dashboard.predict.upload import Upload
-from pipeline.governance.documents import Evaluation
 from pipeline.governance.errors import InvalidInput
-from pipeline.governance.evidence import Metric
 from pipeline.governance.ports import MetricDifference
+from pipeline.governance.record.documents import Evaluation
+from pipeline.governance.record.evidence import Metric
 from pipeline.serving.batch.labelled import LabelledRows, labelled, on_the_same_rows, truth_column
 from pipeline.serving.batch.upload import UploadedRows
 from pipeline.serving.predictions import Target

@@ -31,10 +31,10 @@ from pipeline.governance.errors import (
     StaleEvidence,
     StateChanged,
 )
-from pipeline.governance.gates import GateResult
-from pipeline.governance.history import Entry
-from pipeline.governance.review import CHANGES_SOMETHING, Review
-from pipeline.governance.telling import change_of, sentence
+from pipeline.governance.record.history import Entry
+from pipeline.governance.record.telling import change_of, sentence
+from pipeline.governance.rules.gates import GateResult
+from pipeline.governance.rules.review import CHANGES_SOMETHING, Review
 
 REFUSAL = "refusal"
 MOST_NEWS = 3  # decisions of others that are told in full

@@ -4,8 +4,8 @@ import streamlit as st
 
 from dashboard.components import tables, words
 from dashboard.components.widgets import RESULT_COLOURS
-from pipeline.governance.gates import GateResult
-from pipeline.governance.review import CHANGES_SOMETHING, Review
+from pipeline.governance.rules.gates import GateResult
+from pipeline.governance.rules.review import CHANGES_SOMETHING, Review
 
 PASSED = "passed"  # in the address, whether the gates that pass are unfolded
 

@@ -5,8 +5,8 @@ import streamlit as st
 from dashboard import session
 from dashboard.components import words
 from pipeline.governance.errors import NotFound
-from pipeline.governance.evidence import Evidence
 from pipeline.governance.lifecycle import CHAMPION, Move, MoveKind, Stage, alias_move, parse_stage, stage_move
+from pipeline.governance.record.evidence import Evidence
 
 TO, ALIAS = "to", "alias"
 SET_ALIAS, REMOVE_ALIAS, ROLL_BACK = "Alias", "Remove alias", "Roll back"

@@ -11,8 +11,8 @@ from dashboard.review.decision_form import decision_form, show_refusal
 from dashboard.review.gates import gates
 from dashboard.review.move_picker import chosen_move
 from dashboard.review.receipt import close_receipt, decided, receipt
-from pipeline.governance.evidence import Evidence
 from pipeline.governance.lifecycle import MoveKind
+from pipeline.governance.record.evidence import Evidence
 
 
 def review_page() -> None:

@@ -10,8 +10,8 @@ from dashboard import computed
 from dashboard.components import charts, tables, widgets, words
 from pipeline.comparison.performance import PrecisionRecall, Residuals
 from pipeline.comparison.search import SliceSearch
-from pipeline.governance.documents import EVALUATION_ROWS
-from pipeline.governance.evidence import Evidence
+from pipeline.governance.record.documents import EVALUATION_ROWS
+from pipeline.governance.record.evidence import Evidence
 
 
 def by_kind(evidence: Evidence) -> None:

@@ -8,11 +8,11 @@ import streamlit as st
 from dashboard import pages, session
 from dashboard.components import widgets, words
 from dashboard.review.move_picker import ALIAS, ROLL_BACK, TO
-from pipeline.governance.evidence import Evidence
-from pipeline.governance.history import Entry
-from pipeline.governance.ledger import EventType
 from pipeline.governance.lifecycle import CHAMPION, MoveKind, Stage
-from pipeline.governance.telling import change_of, sentence
+from pipeline.governance.record.evidence import Evidence
+from pipeline.governance.record.history import Entry
+from pipeline.governance.record.ledger import EventType
+from pipeline.governance.record.telling import change_of, sentence
 
 DECIDED = "decided"  # in the address: the number of the decision
 MOST_DIGITS = 18  # a number with more is no event of any database

@@ -12,11 +12,11 @@ from dashboard.components import charts, explanation_charts, tables, widgets, wo
 from dashboard.components.explanations import classes_of, explained_by
 from dashboard.review import performance
 from pipeline import model_card
-from pipeline.governance.documents import Evaluation
-from pipeline.governance.evidence import Evidence, Recomputation
 from pipeline.governance.lifecycle import Move
 from pipeline.governance.ports import MetricDifference
-from pipeline.governance.review import Review
+from pipeline.governance.record.documents import Evaluation
+from pipeline.governance.record.evidence import Evidence, Recomputation
+from pipeline.governance.rules.review import Review
 from pipeline.governance.text import visible
 from pipeline.model_card import Card
 from pipeline.model_card.content import sentences

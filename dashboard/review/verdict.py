@@ -9,12 +9,12 @@ import streamlit as st
 from dashboard import merits, pages, session
 from dashboard.components import tables, trust, widgets, words
 from pipeline.governance.errors import InvalidInput, NotFound
-from pipeline.governance.evidence import Evidence, Metric
 from pipeline.governance.lifecycle import MoveKind
-from pipeline.governance.merit import BETTER, WORSE, Merit, warning_sentence
-from pipeline.governance.paired import FlipKind
 from pipeline.governance.ports import MetricDifference
-from pipeline.governance.review import Review
+from pipeline.governance.record.evidence import Evidence, Metric
+from pipeline.governance.rules.merit import BETTER, WORSE, Merit, warning_sentence
+from pipeline.governance.rules.paired import FlipKind
+from pipeline.governance.rules.review import Review
 
 MOST_FIGURES, MOST_FLIPS = 4, 200
 COLOURS: Mapping[str, widgets.Colour] = {BETTER: "green", WORSE: "red"}

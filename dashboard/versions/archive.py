@@ -20,10 +20,10 @@ from dashboard.components.signing import (
     typed_reason,
 )
 from pipeline.governance.errors import InvalidInput, SignoffError, Unavailable
-from pipeline.governance.ledger import EventType
 from pipeline.governance.lifecycle import Stage, stage_move
-from pipeline.governance.review import Review
-from pipeline.governance.telling import changes_text
+from pipeline.governance.record.ledger import EventType
+from pipeline.governance.record.telling import changes_text
+from pipeline.governance.rules.review import Review
 
 MOST = 20  # versions in one form
 RESULTS, REFUSAL = "archived", "archive_refusal"  # keys of the session

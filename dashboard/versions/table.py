@@ -12,9 +12,9 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.components import tables, trust, widgets, words
-from pipeline.governance.compare import MetricColumn
 from pipeline.governance.lifecycle import CHAMPION
 from pipeline.governance.metrics import Direction
+from pipeline.governance.rules.compare import MetricColumn
 
 NEWEST, BEST_FIRST = "Newest first", "Best {} first"
 OTHERS = ("Stage", "Aliases", tables.BEST, trust.COLUMN, "Gates", "Type", "Created", "Owner", "Status", "Description")

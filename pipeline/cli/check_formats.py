@@ -8,8 +8,8 @@ from xml.etree import ElementTree as ET
 
 from pipeline.cli import tables
 from pipeline.cli.app import line
-from pipeline.governance.gates import GateResult
-from pipeline.governance.review import Review
+from pipeline.governance.rules.gates import GateResult
+from pipeline.governance.rules.review import Review
 from pipeline.governance.text import visible
 from pipeline.model_card.content import Table
 from pipeline.model_card.render import markdown_table, plain

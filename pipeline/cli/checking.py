@@ -10,7 +10,7 @@ import typer
 from pipeline.bootstrap import desk
 from pipeline.cli import check_formats
 from pipeline.cli.app import Json, app, say
-from pipeline.governance.review import worst
+from pipeline.governance.rules.review import worst
 from pipeline.settings import params_file, read_settings
 
 

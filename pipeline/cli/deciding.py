@@ -23,7 +23,7 @@ from pipeline.governance.lifecycle import parse_stage
 from pipeline.settings import read_settings
 
 if TYPE_CHECKING:
-    from pipeline.governance.decide import Options, Outcome
+    from pipeline.governance.rules.decide import Options, Outcome
 
 
 @app.command()

@@ -9,10 +9,10 @@ from pipeline.bootstrap import desk
 from pipeline.cli import tables
 from pipeline.cli.app import Json, Model, Recompute, Version, app, print_out, say, write
 from pipeline.governance.errors import Blocked, InvalidInput
-from pipeline.governance.ledger import iso
 from pipeline.governance.lifecycle import parse_target
 from pipeline.governance.metrics import Direction
 from pipeline.governance.ports import ModelRecord, VersionRow
+from pipeline.governance.record.ledger import iso
 from pipeline.settings import read_settings
 
 

@@ -9,8 +9,8 @@ import typer
 from pipeline.bootstrap import desk, person
 from pipeline.cli import tables
 from pipeline.cli.app import Json, Model, app, print_out, write
-from pipeline.governance.decide import RECONCILE_AFTER
 from pipeline.governance.errors import IntegrityFailure, InvalidInput
+from pipeline.governance.rules.decide import RECONCILE_AFTER
 from pipeline.settings import read_settings
 
 ledger = typer.Typer(name="ledger", help="Look after the ledger's own tables.", no_args_is_help=True)

@@ -4,23 +4,23 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.app import digits, json_cell, line, signed, table, to_the_second, when
-from pipeline.governance.history import UNREADABLE, given_out_again, one_line_each
-from pipeline.governance.out_of_band import state_text
-from pipeline.governance.reconcile import pending_sentence
-from pipeline.governance.telling import change_of
+from pipeline.governance.record.history import UNREADABLE, given_out_again, one_line_each
+from pipeline.governance.record.out_of_band import state_text
+from pipeline.governance.record.telling import change_of
+from pipeline.governance.rules.reconcile import pending_sentence
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.governance.compare import Best, Comparison, Differences, MetricRow
-    from pipeline.governance.decide import Outcome
-    from pipeline.governance.documents import Lineage
-    from pipeline.governance.evidence import Evidence
-    from pipeline.governance.history import Entry, Moment
-    from pipeline.governance.ledger import StoredEvent
     from pipeline.governance.ports import ModelRecord, Upgrade, VersionRow
-    from pipeline.governance.reconcile import IntegrityProblem, Unresolved
-    from pipeline.governance.review import Review
+    from pipeline.governance.record.documents import Lineage
+    from pipeline.governance.record.evidence import Evidence
+    from pipeline.governance.record.history import Entry, Moment
+    from pipeline.governance.record.ledger import StoredEvent
+    from pipeline.governance.rules.compare import Best, Comparison, Differences, MetricRow
+    from pipeline.governance.rules.decide import Outcome
+    from pipeline.governance.rules.reconcile import IntegrityProblem, Unresolved
+    from pipeline.governance.rules.review import Review
     from pipeline.reproduce.reproduce import Reproduction
     from pipeline.serving.batch.batch import Scored
     from pipeline.serving.predictions import Explanations, Predictions

@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.comparison.intervals import mcnemar, wilson
 from pipeline.comparison.metrics import CALIBRATION_BINS, Array, confusions, positions, row_losses
 from pipeline.comparison.rows import Rows
-from pipeline.governance.paired import Agreement, CalibrationPoint, Confusions, Flip, FlipKind, Flips
+from pipeline.governance.rules.paired import Agreement, CalibrationPoint, Confusions, Flip, FlipKind, Flips
 
 MOST_FLIPS = 10_000
 FEWEST_IN_BIN = 20  # rows

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
-from pipeline.governance.documents import Evaluation
 from pipeline.governance.errors import InvalidInput
-from pipeline.governance.paired import Flips, Paired
 from pipeline.governance.ports import MetricDifference
+from pipeline.governance.record.documents import Evaluation
+from pipeline.governance.rules.paired import Flips, Paired
 
 if TYPE_CHECKING:
     from pipeline.comparison.intervals import Draws

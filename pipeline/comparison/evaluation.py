@@ -22,7 +22,7 @@ from pipeline.comparison.metrics import (
     row_losses,
 )
 from pipeline.comparison.rows import Rows
-from pipeline.governance.documents import Evaluation, parse_evaluation
+from pipeline.governance.record.documents import Evaluation, parse_evaluation
 
 Document = dict[str, Any]
 Positions = NDArray[np.integer]

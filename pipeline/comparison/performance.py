@@ -21,8 +21,8 @@ from pipeline.comparison.intervals import (
 )
 from pipeline.comparison.metrics import Array, Errors, row_errors, row_losses
 from pipeline.comparison.rows import Rows, require_same_rows
-from pipeline.governance.paired import CalibrationPoint
 from pipeline.governance.ports import MetricDifference
+from pipeline.governance.rules.paired import CalibrationPoint
 
 TWO = 2
 MOST_POINTS = 500  # of a curve

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.governance.ledger import Event, SlotState, StoredEvent, Topic, UnreadableEvent
 from pipeline.governance.lifecycle import ModelState, Slot, Stage
 from pipeline.governance.metrics import Direction, direction_of
+from pipeline.governance.record.ledger import Event, SlotState, StoredEvent, Topic, UnreadableEvent
 
 Json = Any  # what json.loads gives: None, bool, int, float, str, list, dict
 

@@ -10,15 +10,15 @@ from datetime import UTC
 from typing import Any
 
 from pipeline.explanation.wording import called
-from pipeline.governance.documents import ColumnReport, ConfusionMatrix, DataReport, SliceMetrics
-from pipeline.governance.evidence import Evidence
-from pipeline.governance.history import Entry
 from pipeline.governance.lifecycle import Stage, stage_move
 from pipeline.governance.metrics import is_share
 from pipeline.governance.ports import Json, ModelRecord
-from pipeline.governance.review import Review
+from pipeline.governance.record.documents import ColumnReport, ConfusionMatrix, DataReport, SliceMetrics
+from pipeline.governance.record.evidence import Evidence
+from pipeline.governance.record.history import Entry
+from pipeline.governance.record.telling import change_of, sentence
+from pipeline.governance.rules.review import Review
 from pipeline.governance.service import GovernanceService
-from pipeline.governance.telling import change_of, sentence
 from pipeline.governance.text import visible
 from pipeline.model_card.charts import BarChart, Chart, IntervalChart, MatrixChart
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.comparison.rows import read_rows, require_same_rows
-from pipeline.governance.documents import entry_of, number
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.ports import Json
+from pipeline.governance.record.documents import entry_of, number
 from pipeline.reproduce.recorded import RecordedVersion
 
 TOLERANCE = 1e-9  # sums in another order, on another processor, differ by less

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, StringConstraints, ValidationError
 
-from pipeline.governance.documents import EVALUATION_ROWS, TrainingEnvironment, document_path, parse_lineage
 from pipeline.governance.errors import NotFound, Refused
-from pipeline.governance.evidence import OUR_TAG, OUR_VALUE
 from pipeline.governance.ports import Json, ModelReader
+from pipeline.governance.record.documents import EVALUATION_ROWS, TrainingEnvironment, document_path, parse_lineage
+from pipeline.governance.record.evidence import OUR_TAG, OUR_VALUE
 
 LINEAGE, SETTINGS, EVALUATION = "lineage", "training_settings", "evaluation"
 # The recipe's name in the rebuild: a recorded name would become the name of a folder.

@@ -20,9 +20,9 @@ from typing import Any
 
 import yaml
 
-from pipeline.governance.documents import entry_of
 from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
 from pipeline.governance.ports import Json, ModelReader
+from pipeline.governance.record.documents import entry_of
 from pipeline.reproduce import rebuild
 from pipeline.reproduce.differences import (
     Rebuilt,

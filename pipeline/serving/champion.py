@@ -12,8 +12,8 @@ from datetime import datetime
 
 from pipeline.governance.errors import NotFound, OutOfBand, Refused, SignoffError
 from pipeline.governance.lifecycle import CHAMPION
+from pipeline.governance.record.standing import LedgerView
 from pipeline.governance.service import GovernanceService
-from pipeline.governance.standing import LedgerView
 from pipeline.serving.predictions import Resolved, Target
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import input_schema

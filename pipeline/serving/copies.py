@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.governance.errors import IntegrityFailure, Refused, Unavailable
-from pipeline.governance.evidence import manifest_digest
 from pipeline.governance.ports import ModelReader, VersionRecord
+from pipeline.governance.record.evidence import manifest_digest
 from pipeline.serving.worker.load import MOST_BYTES, MOST_FILES, files_of
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.governance.documents import EVALUATION_ROWS
 from pipeline.governance.errors import InvalidInput, NotFound, NotTried, Refused
-from pipeline.governance.evidence import RecomputedMetrics
 from pipeline.governance.ports import Registry, VersionRecord
+from pipeline.governance.record.documents import EVALUATION_ROWS
+from pipeline.governance.record.evidence import RecomputedMetrics
 from pipeline.serving.copies import copy_files, label
 from pipeline.serving.worker.client import START_SECONDS, Asked, Worker, WorkerRefusal
 from pipeline.serving.worker.protocol import Frame

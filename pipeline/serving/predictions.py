@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.explanation.wording import sentences
-from pipeline.governance.evidence import Evidence
 from pipeline.governance.ports import VersionRecord
+from pipeline.governance.record.evidence import Evidence
 from pipeline.serving.trust import Trust, TrustState
 from pipeline.validation.rows import Row
 from pipeline.validation.schema import InputSchema

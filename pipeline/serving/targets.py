@@ -9,10 +9,10 @@ from dataclasses import replace
 from cachetools import LRUCache
 
 from pipeline.governance.errors import IntegrityFailure, NotFound, OutOfBand, Refused, SignoffError
-from pipeline.governance.evidence import Evidence
 from pipeline.governance.lifecycle import CHAMPION, parse_reference
+from pipeline.governance.record.evidence import Evidence
+from pipeline.governance.record.standing import LedgerView
 from pipeline.governance.service import GovernanceService
-from pipeline.governance.standing import LedgerView
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Resolved, Target
 from pipeline.serving.trust import Trust, TrustState, judge

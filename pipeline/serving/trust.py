@@ -6,9 +6,9 @@ Rules only; nothing is loaded here.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipeline.governance.evidence import Evidence
 from pipeline.governance.lifecycle import CHAMPION
-from pipeline.governance.standing import LedgerView, recorded_of
+from pipeline.governance.record.evidence import Evidence
+from pipeline.governance.record.standing import LedgerView, recorded_of
 
 
 @dataclass(frozen=True)

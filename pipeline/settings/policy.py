@@ -5,10 +5,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from pipeline.governance.gates import GATES
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.metrics import DEFAULT_RULES, Direction, MetricRules, direction_of
 from pipeline.governance.policy import GateRule, Mode, MoveRules, Policy
+from pipeline.governance.rules.gates import GATES
 from pipeline.settings.file import SettingsSection, Word
 
 # What a rule must say about a gate beside its modes; a gate that is not listed takes nothing.

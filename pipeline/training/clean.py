@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.governance.documents import parse_feature_schema
 from pipeline.governance.errors import InvalidInput
+from pipeline.governance.record.documents import parse_feature_schema
 from pipeline.settings.schema import CategoryColumn, NumberColumn, SchemaSettings
 from pipeline.validation.ranges import accepted_range
 from pipeline.validation.schema import ColumnSchema, InputSchema, schema_of

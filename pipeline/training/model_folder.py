@@ -16,14 +16,14 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 from sklearn.tree._tree import Tree
 
-from pipeline.governance.documents import (
+from pipeline.governance.errors import InvalidInput
+from pipeline.governance.record.documents import (
     BACKGROUND,
     DOCUMENTS,
     EVALUATION_ROWS,
     EXPLANATION_VALUES,
     document_path,
 )
-from pipeline.governance.errors import InvalidInput
 from pipeline.settings.schema import SchemaSettings
 from pipeline.training.files import replacing, write_json, write_parquet
 

@@ -7,9 +7,9 @@ from typing import Protocol
 
 import pandas as pd
 
+from pipeline.governance.actor import Actor, Established
 from pipeline.governance.errors import Conflict, Refused, Unavailable
 from pipeline.governance.lifecycle import Stage
-from pipeline.governance.policy import Actor, Established
 from pipeline.governance.ports import Json
 from pipeline.training.version_tags import VersionMetadata
 

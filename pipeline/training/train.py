@@ -7,9 +7,9 @@ from typing import Literal
 
 from sklearn.pipeline import Pipeline
 
+from pipeline.governance.actor import Actor, Established
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.lifecycle import Stage
-from pipeline.governance.policy import Actor, Established
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import Settings
 from pipeline.training import steps

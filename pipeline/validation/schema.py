@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pipeline.governance.documents import DescribedColumn, FeatureSchema, entry_of, number
 from pipeline.governance.errors import InvalidInput
+from pipeline.governance.record.documents import DescribedColumn, FeatureSchema, entry_of, number
 from pipeline.governance.text import visible
 
 Kind = Literal["number", "integer", "category", "text", "boolean", "datetime", "any", "unfit"]

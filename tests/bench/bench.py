@@ -28,8 +28,8 @@ from bench_training import training_figures
 from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.adapters.ledger.standing import rebuild
 from pipeline.adapters.mlflow.registry import MlflowRegistry
-from pipeline.governance.ledger import Event, EventType, SlotChange, chain, replay
 from pipeline.governance.lifecycle import Slot, Stage
+from pipeline.governance.record.ledger import Event, EventType, SlotChange, chain, replay
 from pipeline.governance.service import GovernanceService
 from support import registries
 from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk

@@ -11,14 +11,16 @@ import pytest
 
 from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import NotFound
-from pipeline.governance.history import (
+from pipeline.governance.lifecycle import Slot
+from pipeline.governance.ports import Ledger
+from pipeline.governance.record.history import (
     champion_periods,
     entry,
     gate_counts,
     given_out_again,
     rollback_target,
 )
-from pipeline.governance.ledger import (
+from pipeline.governance.record.ledger import (
     FIRST_HASH,
     Event,
     EventType,
@@ -31,9 +33,7 @@ from pipeline.governance.ledger import (
     former_champions,
     replay,
 )
-from pipeline.governance.lifecycle import Slot
-from pipeline.governance.ports import Ledger
-from pipeline.governance.standing import recorded_files
+from pipeline.governance.record.standing import recorded_files
 from support.desks import TickingClock
 from support.in_memory import EPOCH, InMemoryLedger
 

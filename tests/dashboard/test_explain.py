@@ -8,8 +8,8 @@ from dashboard.explain.columns import matched
 from dashboard.explain.one_row import WRONG
 from pipeline.comparison.rows import read_rows
 from pipeline.explanation.result import from_npz
-from pipeline.governance.documents import parse_explanation
 from pipeline.governance.errors import InvalidInput
+from pipeline.governance.record.documents import parse_explanation
 from pipeline.serving.worker.client import Worker
 from support.desks import MODEL, build_desk
 from support.explained_desk import REGRESSION, desk_of

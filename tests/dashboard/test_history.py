@@ -12,8 +12,8 @@ from dashboard.history.champions import timeline
 from dashboard.history.integrity import exported
 from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import Refused, Unavailable
-from pipeline.governance.ledger import Event, EventType, SlotChange
 from pipeline.governance.lifecycle import Slot, Stage
+from pipeline.governance.record.ledger import Event, EventType, SlotChange
 from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk, registered_again, small_registry
 from support.in_memory import EPOCH
 from support.seen import badges, button, frame, markdown_sources, texts

@@ -8,8 +8,8 @@ import pytest
 from dashboard import session
 from dashboard.server import LOOK_SECONDS, OwnLook, keep_looking
 from pipeline.governance.errors import NotAllowed
-from pipeline.governance.ledger import EventType
 from pipeline.governance.lifecycle import Stage
+from pipeline.governance.record.ledger import EventType
 from support.desks import MODEL, build_desk, small_registry
 from support.in_memory import InMemoryLedger
 from support.loops import run_async

@@ -1,8 +1,8 @@
 """Explanation, claims and card on the review page."""
 
 from dashboard.review.move_picker import ROLL_BACK
-from pipeline.governance.gate_words import label_of
 from pipeline.governance.lifecycle import Stage
+from pipeline.governance.rules.gate_words import label_of
 from support.desks import GRACE, MODEL, REASON, KnownClaims, build_desk, good_documents, small_registry
 from support.seen import badges, button, frame, texts
 

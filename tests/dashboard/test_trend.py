@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from dashboard.components import trend as screen
-from pipeline.governance import trend as rules
-from pipeline.governance.ledger import EventType
-from pipeline.governance.trend import Trend
+from pipeline.governance.record.ledger import EventType
+from pipeline.governance.rules import trend as rules
+from pipeline.governance.rules.trend import Trend
 from support.desks import MODEL, OpenDesk, build_desk
 from support.seen import frame, texts
 from support.trends import happened, registry_of, shown

@@ -9,7 +9,7 @@ from dashboard.components import trust
 from dashboard.overview import waiting
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.lifecycle import Stage
-from pipeline.governance.merit import Waiting
+from pipeline.governance.rules.merit import Waiting
 from support.desks import GRACE, MODEL, REASON, OpenDesk, failing
 from support.seen import frame, texts
 

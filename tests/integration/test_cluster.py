@@ -23,7 +23,7 @@ from distributed import Client
 
 from pipeline.cli import run
 from pipeline.governance.errors import IntegrityFailure
-from pipeline.governance.evidence import manifest_digest
+from pipeline.governance.record.evidence import manifest_digest
 from pipeline.serving.worker.client import WorkerRefusal
 from pipeline.serving.worker.dask import DaskModel, Tls, cluster
 from pipeline.serving.worker.load import files_of

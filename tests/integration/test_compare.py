@@ -15,9 +15,9 @@ import yaml
 
 from pipeline.cli import run
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound, Refused
-from pipeline.governance.evidence import manifest_digest
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import File, ModelFiles, VersionRecord, VersionRow
+from pipeline.governance.record.evidence import manifest_digest
 from pipeline.serving.gate_checks import WorkerRecomputer
 from pipeline.settings import read_settings
 from support import registries

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from pipeline.bootstrap import KeptRegistryId, SystemClock
-from pipeline.governance import decide
 from pipeline.governance.errors import Conflict
-from pipeline.governance.ledger import ENDS, Event, EventType, StoredEvent
 from pipeline.governance.lifecycle import Stage
+from pipeline.governance.record.ledger import ENDS, Event, EventType, StoredEvent
+from pipeline.governance.rules import decide
 from support import registries
 from support.desks import GRACE, MODEL, REASON, KnownDifferences, KnownSmoke, OpenDesk, default_policy
 from support.soak import amount

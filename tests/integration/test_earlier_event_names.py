@@ -9,9 +9,9 @@ import pytest
 
 from ledgers.revision_0001 import FixedId
 from pipeline.adapters.ledger.sql import SqlLedger
-from pipeline.governance.history import Entry
-from pipeline.governance.ledger import EARLIER_NAMES, FIRST_HASH, EventType, event_hash
 from pipeline.governance.lifecycle import Stage
+from pipeline.governance.record.history import Entry
+from pipeline.governance.record.ledger import EARLIER_NAMES, FIRST_HASH, EventType, event_hash
 from pipeline.governance.service import GovernanceService
 from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk, small_registry
 

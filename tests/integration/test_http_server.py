@@ -15,8 +15,8 @@ import yaml
 
 from pipeline.bootstrap import desk
 from pipeline.cli import run
-from pipeline.governance.ledger import EventType
 from pipeline.governance.lifecycle import Stage
+from pipeline.governance.record.ledger import EventType
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import ROOT, read_settings
 from support import registries

@@ -15,8 +15,8 @@ from pipeline.adapters.ledger.schema import HEAD, KNOWN
 from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.adapters.ledger.tables import METADATA
 from pipeline.governance.errors import NotFound, Unavailable
-from pipeline.governance.ledger import Event, EventType, replay
 from pipeline.governance.lifecycle import Slot, Stage
+from pipeline.governance.record.ledger import Event, EventType, replay
 from pipeline.settings import ROOT
 from support.desks import GRACE, MODEL, REASON, OpenDesk, TickingClock, build_desk
 from support.in_memory import InMemoryRegistry

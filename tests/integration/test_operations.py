@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from pipeline.bootstrap import desk
+from pipeline.governance.actor import Actor, Established
 from pipeline.governance.errors import SignoffError
-from pipeline.governance.policy import Actor, Established
 from pipeline.settings import ROOT, read_settings
 from support.ports import free_port
 from support.registries import wait_for

@@ -19,9 +19,9 @@ from sklearn.dummy import DummyRegressor
 from sklearn.preprocessing import FunctionTransformer
 
 from pipeline.governance.errors import IntegrityFailure, NotFound, NotTried, Refused, Unavailable
-from pipeline.governance.evidence import manifest_digest
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import File, ModelFiles, VersionRecord, VersionRow
+from pipeline.governance.record.evidence import manifest_digest
 from pipeline.serving.gate_checks import SubprocessSmoke, _in_words
 from pipeline.serving.worker.__main__ import BrokenFrame, answer, read_frame, write_frame
 from pipeline.serving.worker.allow_list import TRUST_MAKERS

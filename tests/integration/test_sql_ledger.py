@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import InvalidInput, LedgerBusy, Unavailable
-from pipeline.governance.ledger import Event, EventType, SlotChange, digest_of, event_hash
 from pipeline.governance.lifecycle import Slot
+from pipeline.governance.record.ledger import Event, EventType, SlotChange, digest_of, event_hash
 from support.desks import TickingClock
 from support.in_memory import EPOCH
 

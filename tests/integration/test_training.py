@@ -28,9 +28,9 @@ from pipeline.adapters.mlflow.publisher import MlflowPublisher
 from pipeline.bootstrap import publisher as publisher_of
 from pipeline.cli import training as command_line
 from pipeline.explanation.result import from_npz
+from pipeline.governance.actor import Actor, Established
 from pipeline.governance.errors import Blocked, InvalidInput, Unavailable
 from pipeline.governance.lifecycle import Stage
-from pipeline.governance.policy import Actor, Established
 from pipeline.settings import ROOT, Settings, read_settings
 from pipeline.training import train as training
 from pipeline.training.data import rows_fingerprint

@@ -21,7 +21,7 @@ import pytest
 from sklearn.preprocessing import FunctionTransformer
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused, Unavailable
-from pipeline.governance.evidence import manifest_digest
+from pipeline.governance.record.evidence import manifest_digest
 from pipeline.serving.worker import client
 from pipeline.serving.worker.arrow import decode_predictions, packed, rows_of
 from pipeline.serving.worker.client import Pool, Worker, WorkerRefusal

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pipeline.governance.ledger import EventType, UnknownType
 from pipeline.governance.lifecycle import Stage, parse_target
+from pipeline.governance.record.ledger import EventType, UnknownType
 from support.desks import (
     GRACE,
     MODEL,

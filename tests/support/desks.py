@@ -6,15 +6,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from pipeline.governance.decide import Decider
+from pipeline.governance.actor import Actor, Established
 from pipeline.governance.errors import Refused
-from pipeline.governance.evidence import RecomputedMetrics
 from pipeline.governance.lifecycle import Move
-from pipeline.governance.paired import Agreement, Confusions, Flips, Paired, PairedComparer
-from pipeline.governance.policy import Actor, Established, Policy
+from pipeline.governance.policy import Policy
 from pipeline.governance.ports import Json, Ledger, MetricDifference, Registry, VersionRecord
-from pipeline.governance.reconcile import Reconciler
-from pipeline.governance.review import Reviewer
+from pipeline.governance.record.evidence import RecomputedMetrics
+from pipeline.governance.rules.decide import Decider
+from pipeline.governance.rules.paired import Agreement, Confusions, Flips, Paired, PairedComparer
+from pipeline.governance.rules.reconcile import Reconciler
+from pipeline.governance.rules.review import Reviewer
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import read_settings
 from support.in_memory import EPOCH, InMemoryLedger, InMemoryRegistry

@@ -13,17 +13,6 @@ from threading import RLock
 from pipeline.adapters.mlflow.logged_models import NOTHING_OWN, Own, figures
 from pipeline.adapters.mlflow.records import RunFacts, finite_metrics, metric_gaps
 from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
-from pipeline.governance.ledger import (
-    FIRST_HASH,
-    Event,
-    EventType,
-    SlotState,
-    StoredEvent,
-    Topic,
-    chain,
-    chain_problems,
-    fold,
-)
 from pipeline.governance.lifecycle import ModelState, Slot, Stage
 from pipeline.governance.ports import (
     Clock,
@@ -38,7 +27,18 @@ from pipeline.governance.ports import (
     VersionRecord,
     VersionRow,
 )
-from pipeline.governance.standing import LedgerStanding, is_about, newest_of
+from pipeline.governance.record.ledger import (
+    FIRST_HASH,
+    Event,
+    EventType,
+    SlotState,
+    StoredEvent,
+    Topic,
+    chain,
+    chain_problems,
+    fold,
+)
+from pipeline.governance.record.standing import LedgerStanding, is_about, newest_of
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -3,9 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from pipeline.governance.ledger import Event, EventType, SlotChange
 from pipeline.governance.lifecycle import CHAMPION, Slot
-from pipeline.governance.trend import Trend
+from pipeline.governance.record.ledger import Event, EventType, SlotChange
+from pipeline.governance.rules.trend import Trend
 from support.desks import MODEL, OpenDesk, small_registry
 from support.in_memory import EPOCH, InMemoryRegistry
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from pipeline.governance.errors import Unavailable
-from pipeline.governance.ledger import Event, EventType, SlotChange, StoredEvent
 from pipeline.governance.lifecycle import Slot, Stage
+from pipeline.governance.record.ledger import Event, EventType, SlotChange, StoredEvent
 from pipeline.governance.service import GovernanceService
 from pipeline.serving.champion import Follower
 from pipeline.serving.scorer import Scorer

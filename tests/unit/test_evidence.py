@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from pipeline.adapters.mlflow.logged_models import Link, Logged, LoggedMetric, Own
-from pipeline.governance.documents import entry_of, number
-from pipeline.governance.evidence import Evidence, Metric, assemble, finite, manifest_digest
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import File, Gap, ModelFiles
+from pipeline.governance.record.documents import entry_of, number
+from pipeline.governance.record.evidence import Evidence, Metric, assemble, finite, manifest_digest
 from support.desks import MODEL, add_good_version, build_desk, small_registry
 from support.in_memory import InMemoryRegistry
 

@@ -8,8 +8,8 @@ import yaml
 
 from pipeline.adapters.mlflow.folder import described
 from pipeline.governance.errors import Refused
-from pipeline.governance.ledger import canonical
 from pipeline.governance.ports import File
+from pipeline.governance.record.ledger import canonical
 from pipeline.serving.worker.load import parse_description
 from pipeline.validation.documents import MOST_DEPTH, read_json, read_yaml
 from support.registries import SIGNATURE, mlmodel

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.governance.evidence import Claim, Evidence, Recomputation, RecomputedMetrics
-from pipeline.governance.gate_words import DESCRIPTIONS, LABELS, description_of, label_of
-from pipeline.governance.gates import GATES, Facts, Missing, check_gates
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Stage, stage_move
 from pipeline.governance.metrics import MetricRules
 from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.ports import MetricDifference
+from pipeline.governance.record.evidence import Claim, Evidence, Recomputation, RecomputedMetrics
+from pipeline.governance.rules.gate_words import DESCRIPTIONS, LABELS, description_of, label_of
+from pipeline.governance.rules.gates import GATES, Facts, Missing, check_gates
 from support.desks import MODEL, build_desk, equal, good_documents, small_registry, worse
 
 RULE = GateRule(Mode.PREVENT)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.governance import record
 from pipeline.governance.errors import Refused
-from pipeline.governance.history import UNREADABLE, Entry, entry
-from pipeline.governance.ledger import Event, EventType, SlotChange, UnreadableEvent
 from pipeline.governance.lifecycle import Slot, Stage
-from pipeline.governance.record import HistoryFilter
+from pipeline.governance.record.history import UNREADABLE, Entry, entry
+from pipeline.governance.record.ledger import Event, EventType, SlotChange, UnreadableEvent
+from pipeline.governance.service import reading
+from pipeline.governance.service.reading import HistoryFilter
 from support.decisions import champion, promote
 from support.desks import MODEL, PIPELINE, OpenDesk, TickingClock, build_desk, small_registry
 from support.in_memory import EPOCH
@@ -74,7 +74,7 @@ def test_filters_go_with_types_and_pages(desk: OpenDesk) -> None:
 
 def test_a_search_reads_so_many_events(desk: OpenDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     """And says how many; the next page goes on where it stopped, so that nothing is left out."""
-    monkeypatch.setattr(record, "MOST_SEARCHED", 4)
+    monkeypatch.setattr(reading, "MOST_SEARCHED", 4)
     asked = HistoryFilter(text="taken took over")
     first = desk.history_page(MODEL, asked=asked)
     found, before = list(first.lines), first.older

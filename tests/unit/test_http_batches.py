@@ -4,7 +4,7 @@ import json
 
 import pyarrow as pa
 
-from pipeline.governance.evidence import assemble
+from pipeline.governance.record.evidence import assemble
 from pipeline.http_api import answers
 from pipeline.http_api.answers import batch_text, counts
 from pipeline.serving.predictions import PredictedColumns, Prediction, Resolved, Target

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.governance.ledger import (
+from pipeline.governance.lifecycle import Slot
+from pipeline.governance.ports import MetricDifference
+from pipeline.governance.record.ledger import (
     FIRST_HASH,
     Event,
     EventType,
@@ -20,8 +22,6 @@ from pipeline.governance.ledger import (
     iso,
     replay,
 )
-from pipeline.governance.lifecycle import Slot
-from pipeline.governance.ports import MetricDifference
 from support.in_memory import EPOCH
 
 CHAMPION = Slot.of_alias("m", "champion")

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from pipeline.governance.errors import InvalidInput, NotFound
-from pipeline.governance.gate_words import label_of
 from pipeline.governance.lifecycle import MoveKind, Stage, parse_target
-from pipeline.governance.merit import ALIKE, BETTER, WORSE, Cost, Merit, warning_sentence
 from pipeline.governance.policy import GateRule, Mode, MoveRules
 from pipeline.governance.ports import Gap, MetricDifference
+from pipeline.governance.rules.gate_words import label_of
+from pipeline.governance.rules.merit import ALIKE, BETTER, WORSE, Cost, Merit, warning_sentence
 from support.decisions import champion, promote
 from support.desks import (
     MODEL,

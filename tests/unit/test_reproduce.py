@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipeline.governance.documents import parse_lineage
 from pipeline.governance.errors import Unavailable
+from pipeline.governance.record.documents import parse_lineage
 from pipeline.reproduce.differences import (
     PredictionCheck,
     Rebuilt,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.governance.documents import parse_feature_schema
 from pipeline.governance.errors import InvalidInput
+from pipeline.governance.record.documents import parse_feature_schema
 from pipeline.validation.rows import InvalidRows, check_columns, check_row, check_rows, columnar, parse_row
 from pipeline.validation.schema import ColumnSchema, InputSchema, schema_of, schema_of_model, started_with
 from pipeline.validation.values import Unfit, check_value

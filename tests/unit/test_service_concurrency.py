@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.governance.decide import Request
 from pipeline.governance.errors import (
     DecisionPending,
     LedgerBusy,
@@ -15,9 +14,10 @@ from pipeline.governance.errors import (
     StateChanged,
     Unavailable,
 )
-from pipeline.governance.ledger import EventType, SlotState
 from pipeline.governance.lifecycle import Slot, Stage, parse_target
-from pipeline.governance.review import check_slot
+from pipeline.governance.record.ledger import EventType, SlotState
+from pipeline.governance.rules.decide import Request
+from pipeline.governance.rules.review import check_slot
 from support.decisions import champion, promote, types
 from support.desks import (
     GRACE,

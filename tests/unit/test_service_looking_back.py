@@ -11,9 +11,9 @@ from pipeline.governance.errors import (
     StateChanged,
     Unavailable,
 )
-from pipeline.governance.history import Moment, entry, given_out_again, one_line_each
-from pipeline.governance.ledger import EventType, UnreadableEvent, iso
 from pipeline.governance.lifecycle import Move, MoveKind, Stage, stage_move
+from pipeline.governance.record.history import Moment, entry, given_out_again, one_line_each
+from pipeline.governance.record.ledger import EventType, UnreadableEvent, iso
 from support.decisions import champion, promote
 from support.desks import (
     GRACE,

@@ -13,10 +13,10 @@ from pipeline.governance.errors import (
     Refused,
     StateChanged,
 )
-from pipeline.governance.history import outside_periods
-from pipeline.governance.ledger import EventType, SlotState
 from pipeline.governance.lifecycle import Slot, Stage
-from pipeline.governance.out_of_band import check_unmoved, state_text
+from pipeline.governance.record.history import outside_periods
+from pipeline.governance.record.ledger import EventType, SlotState
+from pipeline.governance.record.out_of_band import check_unmoved, state_text
 from support.decisions import champion, promote, types
 from support.desks import (
     GRACE,

@@ -14,9 +14,9 @@ from pipeline.governance.errors import (
     Unavailable,
     WarningsNotAccepted,
 )
-from pipeline.governance.history import GateCount
-from pipeline.governance.ledger import Event, EventType, StoredEvent, iso
 from pipeline.governance.lifecycle import ModelState, Stage, parse_target
+from pipeline.governance.record.history import GateCount
+from pipeline.governance.record.ledger import Event, EventType, StoredEvent, iso
 from support.decisions import champion, promote, types
 from support.desks import (
     GRACE,

@@ -5,16 +5,16 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline.governance.decide import Request
 from pipeline.governance.errors import (
     Blocked,
     NotFound,
     Refused,
     Unavailable,
 )
-from pipeline.governance.ledger import EventType
 from pipeline.governance.lifecycle import ModelState, Stage, alias_move, stage_move
 from pipeline.governance.policy import Mode
+from pipeline.governance.record.ledger import EventType
+from pipeline.governance.rules.decide import Request
 from support.decisions import champion, promote, types
 from support.desks import (
     GRACE,

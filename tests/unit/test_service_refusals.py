@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.governance.actor import Actor, Established
 from pipeline.governance.errors import (
     Blocked,
     InvalidInput,
@@ -16,9 +17,8 @@ from pipeline.governance.errors import (
     StaleEvidence,
     StateChanged,
 )
-from pipeline.governance.ledger import EventType
 from pipeline.governance.lifecycle import MoveKind, Stage, stage_move
-from pipeline.governance.policy import Actor, Established
+from pipeline.governance.record.ledger import EventType
 from support.decisions import STAGING, champion, promote, types
 from support.desks import (
     GRACE,

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from pipeline.governance.errors import Blocked
-from pipeline.governance.evidence import Evidence
-from pipeline.governance.ledger import Event, EventType, SlotChange
 from pipeline.governance.lifecycle import Slot, Stage
-from pipeline.governance.standing import LedgerView, RecordedFiles
+from pipeline.governance.record.evidence import Evidence
+from pipeline.governance.record.ledger import Event, EventType, SlotChange
+from pipeline.governance.record.standing import LedgerView, RecordedFiles
 from pipeline.serving.trust import Trust, judge
 from support.desks import GRACE, MODEL, REASON, build_desk, small_registry
 

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pipeline.governance.decide import Outcome
 from pipeline.governance.errors import Conflict, NotFound, Refused, Unavailable
-from pipeline.governance.ledger import ENDS, Event, EventType, StoredEvent
 from pipeline.governance.lifecycle import CHAMPION, ModelState, Slot, Stage
-from pipeline.governance.out_of_band import state_text
+from pipeline.governance.record.ledger import ENDS, Event, EventType, StoredEvent
+from pipeline.governance.record.out_of_band import state_text
+from pipeline.governance.rules.decide import Outcome
 from support.desks import GRACE, MODEL, REASON, DatabaseClock, TickingClock, build_desk, small_registry
 from support.in_memory import InMemoryLedger, InMemoryRegistry
 from support.soak import amount

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from pipeline.governance.errors import Blocked, NotAllowed, OutOfBand, Refused, StateChanged
-from pipeline.governance.ledger import EventType, UnknownType
 from pipeline.governance.lifecycle import ModelState, Stage, parse_target
-from pipeline.governance.standing import LedgerView
+from pipeline.governance.record.ledger import EventType, UnknownType
+from pipeline.governance.record.standing import LedgerView
 from support.desks import (
     GRACE,
     MODEL,

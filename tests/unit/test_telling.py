@@ -6,10 +6,18 @@ from datetime import timedelta
 import pytest
 
 from pipeline.governance.errors import NotFound, Refused, Unavailable
-from pipeline.governance.history import Entry, entry, one_line_each
-from pipeline.governance.ledger import Event, EventType, SlotChange, StoredEvent, UnknownType, UnreadableEvent, chain
 from pipeline.governance.lifecycle import Slot, Stage
-from pipeline.governance.telling import change_of, changes_text, sentence
+from pipeline.governance.record.history import Entry, entry, one_line_each
+from pipeline.governance.record.ledger import (
+    Event,
+    EventType,
+    SlotChange,
+    StoredEvent,
+    UnknownType,
+    UnreadableEvent,
+    chain,
+)
+from pipeline.governance.record.telling import change_of, changes_text, sentence
 from support.decisions import champion, promote
 from support.desks import (
     GRACE,

@@ -5,8 +5,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pipeline.governance.documents import parse_feature_schema
 from pipeline.governance.errors import InvalidInput
+from pipeline.governance.record.documents import parse_feature_schema
 from pipeline.settings import read_settings
 from pipeline.training.clean import clean_rows, feature_schema
 from pipeline.training.data import generate_sample

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.governance import trend as rules
-from pipeline.governance.ledger import EventType
 from pipeline.governance.metrics import Direction
+from pipeline.governance.record.ledger import EventType
+from pipeline.governance.rules import trend as rules
 from support.desks import MODEL, build_desk
 from support.trends import happened, minute, registry_of, shown
 

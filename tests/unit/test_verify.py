@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from pipeline.governance.errors import Unavailable
-from pipeline.governance.ledger import EventType, iso
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import KnownRegistry
-from pipeline.governance.reconcile import lasting, pending_json, unknown_registry
+from pipeline.governance.record.ledger import EventType, iso
+from pipeline.governance.rules.reconcile import lasting, pending_json, unknown_registry
 from pipeline.governance.service import GovernanceService
 from support.desks import (
     GRACE,

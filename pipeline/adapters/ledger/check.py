@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pipeline.adapters.ledger.tables import UNREADABLE
-from pipeline.governance.ledger import (
+from pipeline.governance.lifecycle import Slot
+from pipeline.governance.record.ledger import (
     EARLIER_NAMES,
     FIRST_HASH,
     Event,
@@ -26,8 +27,7 @@ from pipeline.governance.ledger import (
     link_problems,
     stored_names,
 )
-from pipeline.governance.lifecycle import Slot
-from pipeline.governance.standing import ChampionRow, LedgerStanding, TopicMark
+from pipeline.governance.record.standing import ChampionRow, LedgerStanding, TopicMark
 
 WITHOUT_CHECKPOINT = 1  # applied decisions: a crash may come between the end of one and its checkpoint
 FARTHEST = 2_000  # events behind a damaged page that are looked for one by one

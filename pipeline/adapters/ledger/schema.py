@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from pipeline.adapters.ledger.standing import rebuild
 from pipeline.adapters.ledger.tables import EVENTS, METADATA, VERSION_TABLE
 from pipeline.governance.errors import Unavailable
-from pipeline.governance.ledger import EventType, stored_names
+from pipeline.governance.record.ledger import EventType, stored_names
 
 FIRST, HEAD = "0001", "0004"
 KNOWN = (FIRST, "0002", "0003", HEAD)

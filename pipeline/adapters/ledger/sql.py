@@ -50,7 +50,9 @@ from pipeline.adapters.ledger.tables import (
 )
 from pipeline.adapters.ledger.transaction import BASELINE, DATABASE_TIME, NEWEST, SqlTransaction
 from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
-from pipeline.governance.ledger import (
+from pipeline.governance.lifecycle import Slot
+from pipeline.governance.ports import Clock, KnownRegistry, PendingDecision, Upgrade
+from pipeline.governance.record.ledger import (
     EventType,
     SlotState,
     StoredEvent,
@@ -59,9 +61,7 @@ from pipeline.governance.ledger import (
     iso,
     stored_names,
 )
-from pipeline.governance.lifecycle import Slot
-from pipeline.governance.ports import Clock, KnownRegistry, PendingDecision, Upgrade
-from pipeline.governance.standing import LedgerStanding, is_about, newest_of
+from pipeline.governance.record.standing import LedgerStanding, is_about, newest_of
 
 
 class RegistryId(Protocol):

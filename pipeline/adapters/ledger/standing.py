@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from pipeline.adapters.ledger.tables import CHAMPIONS, EVENTS, MARKS, UNREADABLE, stored_event
-from pipeline.governance.ledger import Event, Topic
-from pipeline.governance.standing import (
+from pipeline.governance.record.ledger import Event, Topic
+from pipeline.governance.record.standing import (
     ChampionHeld,
     ChampionRow,
     LedgerStanding,

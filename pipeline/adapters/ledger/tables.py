@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline.governance.errors import LedgerBusy, Unavailable
-from pipeline.governance.ledger import Event, SlotState, StoredEvent, UnreadableEvent, event_type
+from pipeline.governance.record.ledger import Event, SlotState, StoredEvent, UnreadableEvent, event_type
 
 BUSY_SECONDS = 5
 VERSION_TABLE = "ledger_version"

@@ -4,8 +4,8 @@ import sqlalchemy as sa
 
 from pipeline.adapters.ledger.standing import OF_REGISTRY, SqlStanding
 from pipeline.adapters.ledger.tables import EVENTS, SLOT_COLUMNS, SLOTS, slot_state, stored_event
-from pipeline.governance.ledger import FIRST_HASH, Event, EventType, SlotState, StoredEvent, chain, fold, iso
 from pipeline.governance.lifecycle import Slot
+from pipeline.governance.record.ledger import FIRST_HASH, Event, EventType, SlotState, StoredEvent, chain, fold, iso
 
 NEWEST = sa.select(EVENTS.c.sequence, EVENTS.c.hash).where(OF_REGISTRY).order_by(EVENTS.c.sequence.desc()).limit(1)
 OF_KEY = sa.select(EVENTS).where(OF_REGISTRY, EVENTS.c.key == sa.bindparam("wanted"))

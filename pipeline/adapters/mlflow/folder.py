@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
 
-from pipeline.governance.documents import document_path
 from pipeline.governance.errors import NotFound
 from pipeline.governance.ports import File, Gap, Json, ModelFiles
+from pipeline.governance.record.documents import document_path
 from pipeline.validation.documents import read_json, read_yaml
 from pipeline.validation.folder import FileStat, NotAFile, hashed, walk
 

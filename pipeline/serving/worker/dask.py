@@ -18,7 +18,7 @@ from typing import Any
 from distributed import Client, KilledWorker, Security, WorkerPlugin, get_worker
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Unavailable
-from pipeline.governance.evidence import manifest_digest
+from pipeline.governance.record.evidence import manifest_digest
 from pipeline.governance.text import first_line, visible
 from pipeline.serving.worker.client import Pool
 from pipeline.serving.worker.load import files_of

@@ -9,7 +9,7 @@ from typing import Any
 from cachetools import LRUCache
 
 from pipeline.governance.errors import IntegrityFailure
-from pipeline.governance.evidence import manifest_digest
+from pipeline.governance.record.evidence import manifest_digest
 from pipeline.serving.worker.allow_list import OutsidePolicy
 from pipeline.serving.worker.load import LoadedModel, files_of, load_model, load_with_mlflow
 from pipeline.serving.worker.protocol import Frame

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.governance.documents import BACKGROUND
 from pipeline.governance.errors import Refused, SignoffError
+from pipeline.governance.record.documents import BACKGROUND
 from pipeline.serving.worker.arrow import encode_contributions, encode_predictions, frame_of
 from pipeline.serving.worker.load import (
     UNUSABLE,

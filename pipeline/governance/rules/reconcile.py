@@ -9,11 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pipeline.governance.decide import RECONCILE_AFTER, Decider, actor_json, state_of
+from pipeline.governance.actor import Actor
 from pipeline.governance.errors import Conflict, NotFound, Refused, Unavailable
-from pipeline.governance.ledger import Event, EventType, SlotChange, SlotState, StoredEvent, iso
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind
-from pipeline.governance.out_of_band import (
+from pipeline.governance.ports import KnownRegistry, Ledger, PendingDecision, Registry, SteadyClock
+from pipeline.governance.record.ledger import Event, EventType, SlotChange, SlotState, StoredEvent, iso
+from pipeline.governance.record.out_of_band import (
     OutOfBandChange,
     check_champion_in_production,
     check_expected,
@@ -25,10 +26,9 @@ from pipeline.governance.out_of_band import (
     state_text,
     unreported,
 )
-from pipeline.governance.policy import Actor
-from pipeline.governance.ports import KnownRegistry, Ledger, PendingDecision, Registry, SteadyClock
-from pipeline.governance.review import Reviewer
-from pipeline.governance.tampering import Changed, Watch
+from pipeline.governance.rules.decide import RECONCILE_AFTER, Decider, actor_json, state_of
+from pipeline.governance.rules.review import Reviewer
+from pipeline.governance.rules.tampering import Changed, Watch
 
 
 @dataclass(frozen=True)

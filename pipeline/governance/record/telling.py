@@ -5,9 +5,9 @@ Names of aliases and reasons may be anybody's text: what is given here is visibl
 
 from collections.abc import Iterable, Mapping
 
-from pipeline.governance.history import UNREADABLE, Entry
-from pipeline.governance.ledger import SEEN, EventType, SlotChange, UnknownType
 from pipeline.governance.lifecycle import CHAMPION, MoveKind
+from pipeline.governance.record.history import UNREADABLE, Entry
+from pipeline.governance.record.ledger import SEEN, EventType, SlotChange, UnknownType
 from pipeline.governance.text import visible
 
 ARROW = "→"

@@ -5,18 +5,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Unpack
 
-from pipeline.governance.compare import Best, Comparison, Comparisons, MetricColumn, VersionTables
-from pipeline.governance.decide import RECONCILE_AFTER, Decider, Options, Outcome, Request
+from pipeline.governance.actor import Actor
 from pipeline.governance.errors import NotFound, Unavailable
-from pipeline.governance.evidence import Evidence, Recomputation, Recomputer
-from pipeline.governance.history import (
-    Entry,
-    ModelOverview,
-    entry,
-    one_line_each,
-    overview,
-)
-from pipeline.governance.ledger import StoredEvent, iso
 from pipeline.governance.lifecycle import (
     ModelState,
     Move,
@@ -28,11 +18,8 @@ from pipeline.governance.lifecycle import (
     parse_target,
     stage_move,
 )
-from pipeline.governance.merit import Merit, Merits, Waiting
 from pipeline.governance.metrics import Direction
-from pipeline.governance.out_of_band import OutOfBandChange
-from pipeline.governance.paired import Flips, PairedComparer
-from pipeline.governance.policy import Actor, Policy
+from pipeline.governance.policy import Policy
 from pipeline.governance.ports import (
     Ledger,
     ModelFiles,
@@ -46,7 +33,21 @@ from pipeline.governance.ports import (
     VersionRow,
 )
 from pipeline.governance.reason import check_reason
-from pipeline.governance.reconcile import (
+from pipeline.governance.record.evidence import Evidence, Recomputation, Recomputer
+from pipeline.governance.record.history import (
+    Entry,
+    ModelOverview,
+    entry,
+    one_line_each,
+    overview,
+)
+from pipeline.governance.record.ledger import StoredEvent, iso
+from pipeline.governance.record.out_of_band import OutOfBandChange
+from pipeline.governance.rules.compare import Best, Comparison, Comparisons, MetricColumn, VersionTables
+from pipeline.governance.rules.decide import RECONCILE_AFTER, Decider, Options, Outcome, Request
+from pipeline.governance.rules.merit import Merit, Merits, Waiting
+from pipeline.governance.rules.paired import Flips, PairedComparer
+from pipeline.governance.rules.reconcile import (
     IntegrityProblem,
     Reconciler,
     Unresolved,
@@ -54,10 +55,10 @@ from pipeline.governance.reconcile import (
     find_problems,
     unknown_registry,
 )
-from pipeline.governance.record import RecordReader
-from pipeline.governance.review import Review, Reviewer
-from pipeline.governance.tampering import Changed, Watch
-from pipeline.governance.trend import TrendRecord, Trends
+from pipeline.governance.rules.review import Review, Reviewer
+from pipeline.governance.rules.tampering import Changed, Watch
+from pipeline.governance.rules.trend import TrendRecord, Trends
+from pipeline.governance.service.reading import RecordReader
 
 
 class GovernanceService(RecordReader):

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from pipeline.governance.documents import EVALUATION_ROWS
 from pipeline.governance.errors import InvalidInput, NotFound
-from pipeline.governance.evidence import Evidence
 from pipeline.governance.metrics import Direction, MetricRules, bounds, named, not_a_share, telling
-from pipeline.governance.paired import Flips, Paired, PairedComparer
 from pipeline.governance.ports import Gap, Json, MetricDifference, Registry, VersionRecord, VersionRow
-from pipeline.governance.review import Reviewer
+from pipeline.governance.record.documents import EVALUATION_ROWS
+from pipeline.governance.record.evidence import Evidence
+from pipeline.governance.rules.paired import Flips, Paired, PairedComparer
+from pipeline.governance.rules.review import Reviewer
 
 DIFFERENT_ROWS, NOT_COMPARED = "different_rows", "not_compared"
 

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.governance.errors import Refused, StateChanged
-from pipeline.governance.ledger import SlotState, iso, slot_text
 from pipeline.governance.lifecycle import CHAMPION, IN_USE, ModelState, Slot, Stage
 from pipeline.governance.ports import LedgerTransaction
+from pipeline.governance.record.ledger import SlotState, iso, slot_text
 from pipeline.governance.text import visible
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TypeGuard
 
-from pipeline.governance.evidence import Evidence
-from pipeline.governance.history import SETTLING, about
-from pipeline.governance.ledger import Event, EventType, StoredEvent, Topic, touched_versions
 from pipeline.governance.lifecycle import CHAMPION, Slot, Stage
 from pipeline.governance.ports import Ledger
+from pipeline.governance.record.evidence import Evidence
+from pipeline.governance.record.history import SETTLING, about
+from pipeline.governance.record.ledger import Event, EventType, StoredEvent, Topic, touched_versions
 
 SETTLED = (EventType.BASELINE, EventType.APPLIED, EventType.ADOPTED)
 MOST = 2**63  # a number that no version has, and no database column holds

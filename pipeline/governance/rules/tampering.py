@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.governance.errors import NotFound
-from pipeline.governance.evidence import Evidence
-from pipeline.governance.ledger import Event, EventType, StoredEvent, Topic
 from pipeline.governance.lifecycle import CHAMPION, IN_USE, ModelState, Slot
 from pipeline.governance.ports import Clock, Ledger, Registry
-from pipeline.governance.review import Reviewer
-from pipeline.governance.standing import RecordedFiles, recorded_files, recorded_of
+from pipeline.governance.record.evidence import Evidence
+from pipeline.governance.record.ledger import Event, EventType, StoredEvent, Topic
+from pipeline.governance.record.standing import RecordedFiles, recorded_files, recorded_of
+from pipeline.governance.rules.review import Reviewer
 
 
 class Changed(NamedTuple):

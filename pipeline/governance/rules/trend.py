@@ -12,11 +12,11 @@ from datetime import datetime
 from itertools import accumulate, islice
 from statistics import median
 
-from pipeline.governance.history import Entry, Period, champion_periods, entry
-from pipeline.governance.ledger import EventType, iso
 from pipeline.governance.lifecycle import CHAMPION
 from pipeline.governance.metrics import Direction, MetricRules, bounds, not_a_share
 from pipeline.governance.ports import Ledger, Registry, VersionRow
+from pipeline.governance.record.history import Entry, Period, champion_periods, entry
+from pipeline.governance.record.ledger import EventType, iso
 
 ALARMS = (EventType.TAMPERING, EventType.OUT_OF_BAND)
 DECISIONS = (EventType.APPLIED, EventType.ADOPTED, EventType.REVERTED)

@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.governance.documents import EVALUATION_ROWS
 from pipeline.governance.errors import (
     Blocked,
     DecisionPending,
@@ -22,10 +21,6 @@ from pipeline.governance.errors import (
     Unavailable,
     WarningsNotAccepted,
 )
-from pipeline.governance.evidence import Evidence, Recomputation, Recomputer, assemble, check_claims
-from pipeline.governance.gates import COMPARING, RECOMPUTING, Facts, GateResult, JudgedGates, Missing, check_gates
-from pipeline.governance.history import rollback_target
-from pipeline.governance.ledger import SlotState, Topic, former_champions, slot_text
 from pipeline.governance.lifecycle import CHAMPION, Change, ModelState, Move, MoveKind, Slot, plan_changes
 from pipeline.governance.policy import Mode, Policy
 from pipeline.governance.ports import (
@@ -37,7 +32,12 @@ from pipeline.governance.ports import (
     SmokePredictor,
     VersionRecord,
 )
-from pipeline.governance.standing import RecordedFiles, recorded_files, recorded_of
+from pipeline.governance.record.documents import EVALUATION_ROWS
+from pipeline.governance.record.evidence import Evidence, Recomputation, Recomputer, assemble, check_claims
+from pipeline.governance.record.history import rollback_target
+from pipeline.governance.record.ledger import SlotState, Topic, former_champions, slot_text
+from pipeline.governance.record.standing import RecordedFiles, recorded_files, recorded_of
+from pipeline.governance.rules.gates import COMPARING, RECOMPUTING, Facts, GateResult, JudgedGates, Missing, check_gates
 
 CHANGES_SOMETHING, SLOT_SETTLED, FILES_UNCHANGED = "changes_something", "slot_settled", "files_unchanged"
 MOVE_LISTED = "move_listed"  # only where it is not

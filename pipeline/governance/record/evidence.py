@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
-from pipeline.governance.documents import (
+from pipeline.governance.metrics import not_a_share
+from pipeline.governance.ports import File, Gap, ModelFiles, VersionRecord, VersionRow
+from pipeline.governance.record.documents import (
     DOCUMENTS,
     DataReport,
     Evaluation,
@@ -21,9 +23,7 @@ from pipeline.governance.documents import (
     parse_feature_schema,
     parse_lineage,
 )
-from pipeline.governance.ledger import canonical, digest_of, iso
-from pipeline.governance.metrics import not_a_share
-from pipeline.governance.ports import File, Gap, ModelFiles, VersionRecord, VersionRow
+from pipeline.governance.record.ledger import canonical, digest_of, iso
 
 TOLERANCE = 1e-9  # of a claim: sums in another order differ by less, one row more or less by more
 OUR_TAG, OUR_VALUE = "produced_by", "signoff"

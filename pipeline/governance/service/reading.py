@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 
 from pipeline.governance.errors import NotFound, Unavailable
-from pipeline.governance.history import (
+from pipeline.governance.lifecycle import Slot
+from pipeline.governance.ports import Ledger, PendingDecision, Registry
+from pipeline.governance.record.history import (
     OUTSIDE,
     Entry,
     GateCount,
@@ -25,12 +27,10 @@ from pipeline.governance.history import (
     one_line_each,
     outside_periods,
 )
-from pipeline.governance.ledger import Event, EventType, StoredEvent, Topic, UnreadableEvent, touched_versions
-from pipeline.governance.lifecycle import Slot
-from pipeline.governance.ports import Ledger, PendingDecision, Registry
-from pipeline.governance.reconcile import set_back
-from pipeline.governance.standing import MOST, LedgerView
-from pipeline.governance.telling import change_of, sentence
+from pipeline.governance.record.ledger import Event, EventType, StoredEvent, Topic, UnreadableEvent, touched_versions
+from pipeline.governance.record.standing import MOST, LedgerView
+from pipeline.governance.record.telling import change_of, sentence
+from pipeline.governance.rules.reconcile import set_back
 
 PAGE_LINES = 50
 MOST_SEARCHED = 2_000  # events that are read for one page of a search: a long history is searched page by page

@@ -4,17 +4,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pipeline.governance.compare import different_rows, not_compared
-from pipeline.governance.documents import EVALUATION_ROWS
 from pipeline.governance.errors import InvalidInput, NotFound
-from pipeline.governance.evidence import Evidence, Metric
-from pipeline.governance.gate_words import label_of
-from pipeline.governance.gates import RECOMPUTING, GateResult, JudgedGates
 from pipeline.governance.lifecycle import MoveKind, Stage, stage_move
 from pipeline.governance.metrics import Direction
 from pipeline.governance.policy import MoveRules, Policy
 from pipeline.governance.ports import Comparer, Gap, MetricDifference, Registry, VersionRecord
-from pipeline.governance.review import Review, Reviewer
+from pipeline.governance.record.documents import EVALUATION_ROWS
+from pipeline.governance.record.evidence import Evidence, Metric
+from pipeline.governance.rules.compare import different_rows, not_compared
+from pipeline.governance.rules.gate_words import label_of
+from pipeline.governance.rules.gates import RECOMPUTING, GateResult, JudgedGates
+from pipeline.governance.rules.review import Review, Reviewer
 
 BETTER, WORSE, ALIKE = "better", "worse", "not distinguishable"  # see MetricDifference.verdict
 LOADING = frozenset({"smoke_prediction", RECOMPUTING})  # gates that load the model: left to the review

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NoReturn, TypedDict
 
+from pipeline.governance.actor import Actor
 from pipeline.governance.errors import (
     Conflict,
     DecisionPending,
@@ -20,13 +21,13 @@ from pipeline.governance.errors import (
     StateChanged,
     Unavailable,
 )
-from pipeline.governance.evidence import VALIDATION_TAG
-from pipeline.governance.ledger import Event, EventType, SlotChange, StoredEvent, canonical, digest_of, iso
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Slot, Stage
-from pipeline.governance.policy import Actor, Policy
+from pipeline.governance.policy import Policy
 from pipeline.governance.ports import Ledger, LedgerTransaction, Registry, SteadyClock
-from pipeline.governance.review import Review, Reviewer, check_registry, check_slot
-from pipeline.governance.tampering import Watch
+from pipeline.governance.record.evidence import VALIDATION_TAG
+from pipeline.governance.record.ledger import Event, EventType, SlotChange, StoredEvent, canonical, digest_of, iso
+from pipeline.governance.rules.review import Review, Reviewer, check_registry, check_slot
+from pipeline.governance.rules.tampering import Watch
 
 # A request for a decision, what it gives, and what is checked against the review before anything is written.
 

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.governance.ledger import (
+from pipeline.governance.actor import signature
+from pipeline.governance.lifecycle import CHAMPION, ModelState, Slot, Stage
+from pipeline.governance.ports import ModelRecord, PendingDecision
+from pipeline.governance.record.ledger import (
     ENDS,
     SEEN,
     Event,
@@ -20,10 +23,7 @@ from pipeline.governance.ledger import (
     replay,
     touched_versions,
 )
-from pipeline.governance.lifecycle import CHAMPION, ModelState, Slot, Stage
-from pipeline.governance.out_of_band import OutOfBandChange
-from pipeline.governance.policy import signature
-from pipeline.governance.ports import ModelRecord, PendingDecision
+from pipeline.governance.record.out_of_band import OutOfBandChange
 from pipeline.governance.text import visible
 
 NOT_READ = ("at", "actor", "established", "reason", "version", "slot", "before", "after", "evidence", "meaning")

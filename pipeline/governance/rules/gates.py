@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.governance.evidence import TOLERANCE, Evidence, Metric, Recomputation
-from pipeline.governance.gate_words import description_of, label_of
 from pipeline.governance.lifecycle import CHAMPION, ModelState, Move, MoveKind, Stage
 from pipeline.governance.metrics import DEFAULT_RULES, MetricRules, is_training_set, named, not_a_share
 from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.ports import MetricDifference
+from pipeline.governance.record.evidence import TOLERANCE, Evidence, Metric, Recomputation
+from pipeline.governance.rules.gate_words import description_of, label_of
 
 
 @dataclass(frozen=True)
