@@ -83,7 +83,7 @@ def desk(settings: Settings | None = None) -> GovernanceService:
     return GovernanceService(
         registry=registry,
         ledger=ledger,
-        policy=used.policy.policy(used.evaluation.metrics()),
+        policy=used.policy.policy(used.evaluation.metrics(), logins=used.identity.logins),
         comparer=comparer(used),
         smoke=SubprocessSmoke(
             registry,

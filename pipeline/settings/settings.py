@@ -102,6 +102,14 @@ class RegistrySettings(SettingsSection):
     limitations: Sentences | None = None
 
 
+class IdentitySettings(SettingsSection):
+    """Who is who."""
+
+    # From logins in MLflow (`mlflow.user`) to subjects here. A login is anybody's word: it can keep somebody from
+    # approving their own version, and never lets anybody approve.
+    logins: dict[Word, Word] = Field(default_factory=dict)
+
+
 class HttpSettings(SettingsSection):
     """Limits of the HTTP API."""
 
@@ -193,6 +201,7 @@ class Settings(SettingsSection):
     evaluation: EvaluationSettings
     registry: RegistrySettings
     policy: PolicySettings
+    identity: IdentitySettings = Field(default_factory=IdentitySettings)
     serving: ServingSettings
     environment: Environment
 
