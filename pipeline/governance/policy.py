@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from pipeline.governance.actor import Actor, Established
+from pipeline.governance.actor import Actor, Role
 from pipeline.governance.errors import NotAllowed
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.metrics import DEFAULT_RULES, MetricRules
 from pipeline.governance.record.ledger import canonical, digest_of
+from pipeline.governance.roles import Roles
 
 Number = TypeVar("Number", int, float)
 TIER_TAG = "risk_tier"  # of a model or a version
@@ -57,7 +58,6 @@ class GateRule:
         )
 
 
-APPROVER, REVIEWER, BREAKER, ADMIN = "approver", "reviewer", "breaker", "admin"
 EXPIRES_DAYS = 7
 
 
@@ -66,16 +66,16 @@ class MoveRules:
     """What a move has to pass, who may make it, and whose signatures it needs."""
 
     gates: Mapping[str, GateRule] = field(default_factory=dict)  # by name, in the order in which a review lists them
-    roles: tuple[str, ...] = ()  # of which one is needed
+    roles: tuple[Role, ...] = ()  # of which one is needed
     approvals: int = 0  # of persons other than who asks for it; 0: whoever may make it decides alone
-    approver_roles: tuple[str, ...] = (APPROVER,)  # of which an approval needs one
+    approver_roles: tuple[Role, ...] = (Role.APPROVER,)  # of which an approval needs one
     expires_days: int = EXPIRES_DAYS  # after which nobody can approve a request any more
     attestations: Mapping[str, str] = field(default_factory=dict)  # sentences that each approver confirms, by key
 
     @property
-    def asking_roles(self) -> tuple[str, ...]:
+    def asking_roles(self) -> tuple[Role, ...]:
         """Of which one is needed to ask for the move: a reviewer may always ask, for asking moves nothing."""
-        return tuple(dict.fromkeys((*self.roles, *self.approver_roles, REVIEWER)))
+        return tuple(dict.fromkeys((*self.roles, *self.approver_roles, Role.REVIEWER)))
 
     def content(self) -> dict[str, Any]:
         """As JSON; what is as it was before it could be said is left out, so that digests of old files stay."""
@@ -121,8 +121,7 @@ class Policy:
     """Who may make which move, and what the move has to pass."""
 
     moves: Mapping[MoveKind, MoveRules]  # those that are open; a move that is not listed is closed to everybody
-    # of people by how their identity was established, of programs by name
-    roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    roles: Roles = field(default_factory=Roles)
     metrics: MetricRules = DEFAULT_RULES  # how gates find and judge metrics
     tiers: tuple[Tier, ...] = ()  # each asks for more than those before it
     override_skips: tuple[str, ...] = ()  # gates that an override may leave unpassed
@@ -135,7 +134,7 @@ class Policy:
         What came later and is not used is left out: the digest of a file that did not change stays.
         """
         moves = {kind: rules.content() for kind, rules in self.moves.items()}
-        content: dict[str, Any] = {"moves": moves, "roles": self.roles}
+        content: dict[str, Any] = {"moves": moves, "roles": self.roles.content()}
         if self.metrics != DEFAULT_RULES:
             content["metrics"] = self.metrics.as_json()
         if self.tiers:
@@ -181,7 +180,7 @@ class Policy:
             raise NotAllowed(f"actor: {sentence.removesuffix('.')}")
         self.demand(actor, self.rules_of(kind).roles, kind.value)
 
-    def demand(self, actor: Actor, roles: Iterable[str], act: str) -> tuple[str, ...]:
+    def demand(self, actor: Actor, roles: Iterable[Role], act: str) -> tuple[Role, ...]:
         """The actor's roles among those of which one is needed. Raises NotAllowed where there is none."""
         wanted, own = tuple(roles), self.roles_of(actor)
         if not (found := tuple(role for role in own if role in wanted)):
@@ -189,12 +188,11 @@ class Policy:
             raise NotAllowed(f"actor: {actor.subject!r} has the roles {held}; {act} needs one of {needed}")
         return found
 
-    def roles_of(self, actor: Actor) -> tuple[str, ...]:
-        """A program has the roles listed under its name; a person those of the way the identity was established."""
-        key = actor.subject if actor.established is Established.PROGRAM else actor.established.value
-        return self.roles.get(key, ())
+    def roles_of(self, actor: Actor) -> tuple[Role, ...]:
+        """See Roles.of."""
+        return self.roles.of(actor)
 
-    def roles_for(self, actor: Actor, kind: MoveKind) -> tuple[str, ...]:
+    def roles_for(self, actor: Actor, kind: MoveKind) -> tuple[Role, ...]:
         """The actor's roles that allow the move; empty: not allowed."""
         return tuple(role for role in self.roles_of(actor) if role in self.rules_of(kind).roles)
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn, TypedDict
 
-from pipeline.governance.actor import Actor
+from pipeline.governance.actor import Actor, actor_json
 from pipeline.governance.errors import (
     ApprovalsNeeded,
     Conflict,
@@ -389,16 +389,6 @@ def apply_change(registry: Registry, slot: Slot, to: str | None) -> None:
         raise InvalidInput(f"{slot.label}: a deleted version cannot be brought back or deleted from here")
     else:
         registry.set_stage(slot.model, int(slot.name), Stage(to))
-
-
-def actor_json(actor: Actor, roles: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "subject": actor.subject,
-        "display_name": actor.display_name or actor.subject,
-        "issuer": actor.issuer,
-        "established": actor.established.value,
-        "roles": list(roles),
-    }
 
 
 def _outcome(
