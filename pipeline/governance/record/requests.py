@@ -22,6 +22,7 @@ BOUND_TO: Mapping[str, str] = {
     "rules": "the rules of the move",
     "state": "the state of what it moves",
 }
+GONE, GONE_WORDS = "version", "whether the version is there"
 ADOPT = "adopt"
 
 
@@ -35,6 +36,10 @@ class RequestState(StrEnum):
     REJECTED = "rejected"
     WITHDRAWN = "withdrawn"
     EXPIRED = "expired"
+
+    @property
+    def words(self) -> str:
+        return self.value.replace("_", " ")
 
 
 CLOSED_BY = {EventType.REJECTED: RequestState.REJECTED, EventType.WITHDRAWN: RequestState.WITHDRAWN}
@@ -176,6 +181,58 @@ class MoveRequest:
         if self.decision is not None:
             return RequestState.APPROVED
         return RequestState.EXPIRED if now > self.expires_at else RequestState.OPEN
+
+
+@dataclass(frozen=True)
+class RequestView:
+    """A request as it stands now."""
+
+    request: MoveRequest
+    state: RequestState
+    stale: tuple[str, ...]  # the names, see BOUND_TO, of what is another than those who signed saw
+    needed: int  # approvals that it takes in all; as it was asked for, where it is closed
+    counted: int  # those that it has and that still count
+
+    @property
+    def is_due(self) -> bool:
+        """Whether somebody has to look at it again: nobody can approve it as it is."""
+        return self.state is RequestState.EXPIRED or (self.state is RequestState.OPEN and bool(self.stale))
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.state in (RequestState.OPEN, RequestState.APPROVED)
+
+    @property
+    def stale_sentence(self) -> str:
+        """What is another now, in words; empty where nothing is."""
+        return changed_words(self.stale)
+
+    def as_json(self) -> dict[str, Any]:
+        found = self.request
+        return {
+            "id": found.sequence,
+            "model": found.model,
+            "version": found.version,
+            "to": found.to,
+            "state": self.state.value,
+            "requested_by": found.actor.get("subject"),
+            "established": found.actor.get("established"),
+            "requested_at": iso(found.at),
+            "reason": found.reason,
+            "approvals": [each.as_json() for each in found.approvals],
+            "counted": self.counted,
+            "needed": self.needed,
+            "accepted_warnings": sorted(found.accepted),
+            "stale": list(self.stale),
+            "expires_at": iso(found.expires_at),
+            "evidence": found.binding.evidence,
+            "expect": found.binding.state,
+        }
+
+
+def changed_words(names: Iterable[str]) -> str:
+    """What is another now, in words for the middle of a sentence; empty where nothing is."""
+    return " and ".join(BOUND_TO.get(name, GONE_WORDS) for name in names)
 
 
 def _signed(stored: StoredEvent) -> SignedApproval:

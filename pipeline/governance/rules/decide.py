@@ -123,12 +123,12 @@ class Decider:
     def decide(self, request: Request) -> Outcome:
         """Raises Refused and Conflict after recording `denied`; Unavailable where the end is not known yet."""
         try:
-            if earlier := self._earlier(request):
+            if earlier := self.earlier(request):
                 return earlier
             self.policy.authorise(request.actor, request.move.kind)
             review = self.review(request.move, recompute=request.recompute)
             if needed := review.rules.approvals:
-                raise ApprovalsNeeded(_asks_for(needed, request.move))
+                raise ApprovalsNeeded(needs_approval(request.move.kind.value, needed))
             review.check(expect=request.expect, evidence=request.evidence, accept_warnings=request.accept_warnings)
             self.check_rollback(request.move)
             with self.locked(request, review) as transaction:
@@ -239,8 +239,9 @@ class Decider:
         commit = seen[0]
         if commit.observed != commit.to:
             end = EventType.ABORTED if commit.observed == commit.expected else EventType.CONFLICT
-        keys = ("actor", "meaning", "reason", "subject", "evidence", "to", *QUOTED)
+        keys = ("actor", "meaning", "reason", "subject", "evidence", "to")
         content = {key: decided.event.content[key] for key in keys if key in decided.event.content}
+        content |= {key: found for key in QUOTED if (found := decided.event.content.get(key))}
         content |= {"recovered": recovered, "intent": decided.sequence}
         return Event(end, decided.event.model, self.clock.now(), seen, decided.event.decision, content=content)
 
@@ -347,7 +348,7 @@ class Decider:
         later = self.ledger.events(model=decided.event.model, after=decided.sequence)
         return next(stored for stored in later if stored.event.decision == decided.event.decision)
 
-    def _earlier(self, request: Request) -> Outcome | None:
+    def earlier(self, request: Request) -> Outcome | None:
         """The outcome of an earlier request with the same key. Raises KeyReused and DecisionPending."""
         if request.key is None:
             return None
@@ -368,9 +369,9 @@ class Decider:
         return _outcome(request.move, decided, end, replayed=True)
 
 
-def _asks_for(needed: int, move: Move) -> str:
+def needs_approval(act: str, needed: int) -> str:
     of = "somebody else" if needed == 1 else f"{needed} others"
-    return f"{move.kind.value}: needs the approval of {of}; ask for it with `request` instead"
+    return f"{act}: needs the approval of {of}; ask for it with `request` instead"
 
 
 def state_of(registry: Registry, model: str) -> ModelState:
