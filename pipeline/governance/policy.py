@@ -190,6 +190,7 @@ class Policy:
 
     def demand(self, actor: Actor, roles: Iterable[Role], act: str) -> tuple[Role, ...]:
         """The actor's roles among those of which one is needed. Raises NotAllowed where there is none."""
+        self.check_signer(actor)
         wanted, own = tuple(roles), self.roles_of(actor)
         if not (found := tuple(role for role in own if role in wanted)):
             needed, held = ", ".join(wanted) or "nobody", ", ".join(own) or "none"

@@ -25,12 +25,26 @@ DONE: Mapping[str, tuple[str, str]] = {
     MoveKind.ROLLBACK: ("rolled back to version {version}", "roll back to version {version}"),
     MoveKind.RECONCILE: ("ended a change that was made outside of this desk", "end a change made outside of this desk"),
     "adopt": ("accepted what was changed outside of this desk", "accept what was changed outside of this desk"),
+    "request": ("asked for approval", "ask for approval to move version {version}"),
+    "approve": ("approved request {request}", "approve request {request}"),
+    "reject": ("rejected request {request}", "reject request {request}"),
+    "withdraw": ("withdrew request {request}", "withdraw request {request}"),
+    "override": ("overrode the rules", "override the rules for version {version}"),
+    "acknowledge": ("acknowledged an override", "acknowledge an override"),
+    "comment": ("commented on version {version}", "comment on version {version}"),
+    "register": ("registered version {version}", "register version {version}"),
     "revert": ("undid what was changed outside of this desk", "undo what was changed outside of this desk"),
 }
 OTHERWISE = ("decided something of a kind that is not known here", "decide something of a kind that is not known here")
 
 SENTENCES: Mapping[str, str] = {
     **dict.fromkeys((EventType.APPLIED, EventType.ADOPTED, EventType.REVERTED), "{who} {done}"),
+    EventType.REQUESTED: "{who} asked for approval to {wanted}",
+    EventType.APPROVED: "{who} approved the request to {wanted}",
+    EventType.REJECTED: "{who} rejected the request to {wanted}",
+    EventType.WITHDRAWN: "{who} withdrew the request to {wanted}",
+    EventType.OVERRIDDEN: "{who} overrode the rules to {wanted}",
+    **dict.fromkeys((EventType.ACKNOWLEDGED, EventType.COMMENTED, EventType.REGISTERED), "{who} {done}"),
     EventType.DECIDED: "{who} decided to {wanted}",
     EventType.ABORTED: "{who} decided to {wanted}, and it was not carried out",
     EventType.CONFLICT: "{who} decided to {wanted}, and the registry was changed by another way meanwhile",
@@ -78,18 +92,22 @@ def change_of(entry: Entry) -> str:
 def sentence(entry: Entry) -> str:
     """Who did what, without time, changes and reason: `grace promoted version 2 to Production`."""
     done, wanted = _deed(entry)
-    return SENTENCES.get(entry.type, "{who}: {type}").format(
+    told = SENTENCES.get(entry.type, "{who}: {type}").format(
         who=visible(entry.actor or "") or "Somebody",
         done=done,
         wanted=wanted,
         version=entry.version,
         type=visible(entry.type.value),
     )
+    if requester := entry.content.get("requested_by"):
+        return f"{told}, as {visible(str(requester.get('subject')))} had asked for"
+    broken = entry.content.get("overridden") and entry.type is not EventType.ACKNOWLEDGED
+    return f"{told}, overriding the rules" if broken else told
 
 
 def _deed(entry: Entry) -> tuple[str, str]:
     done, wanted = DONE.get(entry.meaning or "", OTHERWISE)
     slots = (each.slot.name for each in entry.changes if each.slot.kind == "alias")
     alias = next(slots, str(entry.content.get("to") or "").removeprefix("@"))
-    named = {"version": entry.version, "alias": visible(alias)}
+    named = {"version": entry.version, "alias": visible(alias), "request": entry.content.get("requested")}
     return done.format(**named), wanted.format(**named)

@@ -223,19 +223,20 @@ class Approvals:
         """Record `withdrawn`. Raises NotFound; Refused and Conflict after recording `denied`."""
 
         def check(request: MoveRequest) -> tuple[Role, ...]:
+            self.policy.check_signer(signing.actor)
             if request.requester != signing.actor.person:
                 raise NotAllowed(f"withdraw: {request.sequence} was requested by somebody else; reject it")
             return ()
 
         return self._close(signing, EventType.WITHDRAWN, act="withdraw", check=check)
 
-    def comment(self, model: str, version: int, text: str, *, actor: Actor, subject: Mapping[str, Any]) -> StoredEvent:
-        """Record `commented`; subject: the version, with the request where it is about one."""
-        with self._denying(Move(model, MoveKind.NONE, version), actor, text, about={"meaning": "comment"}):
+    def comment(self, move: Move, text: str, *, actor: Actor, about: Mapping[str, Any]) -> StoredEvent:
+        """Record `commented`; about: the version as subject, and the request where it is about one."""
+        with self._denying(move, actor, text, about={"meaning": "comment"}):
             roles = self.policy.demand(actor, COMMENTING, "comment")
-            content = {**subject, "actor": actor_json(actor, roles), "meaning": "comment", "text": text}
+            content = {**about, "actor": actor_json(actor, roles), "meaning": "comment", "text": text}
             with self.ledger.transaction() as transaction:
-                return transaction.append(Event(EventType.COMMENTED, model, self.clock.now(), content=content))
+                return transaction.append(Event(EventType.COMMENTED, move.model, self.clock.now(), content=content))
 
     def _close(
         self,
