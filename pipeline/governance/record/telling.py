@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from pipeline.governance.lifecycle import CHAMPION, MoveKind
 from pipeline.governance.record.history import UNREADABLE, Entry
-from pipeline.governance.record.ledger import SEEN, EventType, SlotChange, UnknownType
+from pipeline.governance.record.ledger import ENDS, SEEN, EventType, SlotChange, UnknownType
 from pipeline.governance.text import visible
 
 ARROW = "→"
@@ -101,7 +101,7 @@ def sentence(entry: Entry) -> str:
     )
     if requester := entry.content.get("requested_by"):
         return f"{told}, as {visible(str(requester.get('subject')))} had asked for"
-    broken = entry.content.get("overridden") and entry.type is not EventType.ACKNOWLEDGED
+    broken = entry.content.get("overridden") and entry.type in (EventType.DECIDED, *ENDS)
     return f"{told}, overriding the rules" if broken else told
 
 

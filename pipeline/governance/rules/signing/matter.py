@@ -110,9 +110,6 @@ def _made_by(change: OutOfBandChange) -> tuple[MoveKind, int] | None:
     slot = change.slot
     if slot.kind == "stage":
         return None if change.observed is None else (MOVE_TO_STAGE[Stage(change.observed)], int(slot.name))
-    version = change.observed or change.recorded
-    if version is None:
-        return None
     if change.observed is None:
-        return MoveKind.UNALIAS, int(version)
-    return MoveKind.PRODUCTION if slot.name == CHAMPION else MoveKind.ALIAS, int(version)
+        return MoveKind.UNALIAS, int(str(change.recorded))
+    return MoveKind.PRODUCTION if slot.name == CHAMPION else MoveKind.ALIAS, int(change.observed)

@@ -119,6 +119,7 @@ class Overrides:
     def acknowledge(self, number: int, *, reason: str, actor: Actor) -> StoredEvent:
         """Record `acknowledged`: somebody else has looked at it. Raises NotFound, Refused and Conflict."""
         found = self._find(number)
+        number = found.sequence
         content = {"subject": found.content["subject"], "to": found.to, "meaning": "acknowledge", "overridden": number}
         move = Move(found.model, MoveKind.RECONCILE, None)
         try:
