@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pipeline.governance.actor import Actor, Role
+from pipeline.governance.actor import Actor, Established, Role
 from pipeline.governance.errors import NotAllowed
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.metrics import DEFAULT_RULES, MetricRules
@@ -78,8 +78,16 @@ class Policy:
         """Why nobody may make the move, in a sentence; None where it is listed."""
         return None if kind in self.moves else f"policy.moves does not list {kind.value}: nobody may do it."
 
+    def check_signer(self, actor: Actor) -> None:
+        """Raises NotAllowed for who decides nothing, whatever the move: a name that anybody on the network may type."""
+        if actor.established is Established.SELF_DECLARED and not actor.loopback:
+            raise NotAllowed(
+                "actor: a self-declared identity decides only on this machine; this one came over the network"
+            )
+
     def authorise(self, actor: Actor, kind: MoveKind) -> None:
-        """Raises NotAllowed where none of the actor's roles allows the move."""
+        """Raises NotAllowed for who decides nothing, and where none of the actor's roles allows the move."""
+        self.check_signer(actor)
         if sentence := self.closed(kind):
             raise NotAllowed(f"actor: {sentence.removesuffix('.')}")
         if not self.roles_for(actor, kind):
