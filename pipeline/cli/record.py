@@ -8,7 +8,7 @@ import typer
 
 from pipeline.bootstrap import desk, own_desk, signer
 from pipeline.cli import tables
-from pipeline.cli.app import Json, Model, app, print_out, write
+from pipeline.cli.app import Json, Model, app, copy, print_out, write
 from pipeline.governance.errors import IntegrityFailure, InvalidInput
 from pipeline.governance.rules.decide import RECONCILE_AFTER
 from pipeline.governance.service import DESK
@@ -44,6 +44,21 @@ def history(
         return
     entries = service.history(model)
     print_out(as_json, [entry.as_json() for entry in entries], lambda: tables.history(entries))
+
+
+@app.command()
+def export(
+    decision: Annotated[int, typer.Argument(help="Number of the decision, see history.", min=1, show_default=False)],
+    zip_file: Annotated[Path, typer.Option("--zip", metavar="FILE", help="Where to write it.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Write all that was recorded about a decision as a zip that is checked without Signoff, by `python verify.py`."""
+    from pipeline.evidence_pack import evidence_pack
+
+    with evidence_pack(desk(), decision) as pack:
+        size, digest = copy(pack, zip_file)
+    content = {"export": str(zip_file), "decision": decision, "size": size, "sha256": digest}
+    print_out(as_json, content, lambda: tables.packed(zip_file, digest))
 
 
 @app.command()
