@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pipeline.governance.actor import Actor, actor_json
+from pipeline.governance.actor import Actor
 from pipeline.governance.errors import ApprovalsNeeded, Conflict, NotFound, Refused, Unavailable
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind
 from pipeline.governance.ports import KnownRegistry, Ledger, PendingDecision, Registry, SteadyClock
@@ -29,7 +29,7 @@ from pipeline.governance.record.out_of_band import (
 )
 from pipeline.governance.rules.decide import RECONCILE_AFTER, Decider, needs_approval, state_of
 from pipeline.governance.rules.review import Reviewer
-from pipeline.governance.rules.signing.matter import rules_of_adoption
+from pipeline.governance.rules.signing.matter import is_signed, rules_of_adoption
 from pipeline.governance.rules.tampering import Changed, Watch
 
 
@@ -96,7 +96,8 @@ class Reconciler:
                 raise ApprovalsNeeded(needs_approval("adopt", needed))
             self.check_adoptable(model, differences, state)
             content = {
-                **self._signed(move, actor, reason, meaning="adopt"),
+                **self._signed(move, actor, reason),
+                "meaning": "adopt",
                 "subject": self.champion_subject(model, state),
             }
             with self.ledger.transaction() as transaction:
@@ -127,7 +128,8 @@ class Reconciler:
                 raise Refused(f"revert: {other.sentence}; adopt what is there, or put the recorded files back")
             changes = tuple(SlotChange(each.slot, each.observed, each.recorded) for each in differences)
             content = {
-                **self._signed(move, actor, reason, meaning="revert"),
+                **self._signed(move, actor, reason),
+                "meaning": "revert",
                 "subject": {"model": model, "version": None},
             }
             self.registry.prepare()
@@ -175,7 +177,7 @@ class Reconciler:
         end = EventType.REVERTED if meaning == "revert" else EventType.APPLIED
         commit = decided.event.changes[0]
         value = self.state(decided.event.model).value(commit.slot)
-        if value == commit.to or (value == commit.expected and self._is_signed(decided)):
+        if value == commit.to or (value == commit.expected and is_signed(decided, self.reviewer)):
             self.registry.prepare()
             stored = self.decider.carry_out(decided, end)
             if end is EventType.APPLIED:
@@ -183,18 +185,6 @@ class Reconciler:
             return stored
         event = self.decider.end_of(decided, self.state(decided.event.model), end, recovered=True)
         return self.decider.close(decided, event)
-
-    def _is_signed(self, decided: StoredEvent) -> bool:
-        """Whether others approved it, for files that are still there: they need not sign again for an outage."""
-        content = decided.event.content
-        if not content.get("requested"):
-            return False
-        subject = content["subject"]
-        try:
-            record = self.registry.version(decided.event.model, subject["version"])
-        except NotFound:
-            return False
-        return bool(self.reviewer.evidence(record, fresh=True).subject() == subject)
 
     def _report(self, model: str) -> StoredEvent | None:
         """One `out_of_band` event for all slots in which the registry is not what was last seen."""
@@ -241,9 +231,11 @@ class Reconciler:
     def state(self, model: str) -> ModelState:
         return state_of(self.registry, model)
 
-    def _signed(self, move: Move, actor: Actor, reason: str, *, meaning: str) -> dict[str, Any]:
-        roles = self.decider.policy.roles_for(actor, move.kind)
-        return {"actor": actor_json(actor, roles), "meaning": meaning, "reason": reason}
+    def _signed(self, move: Move, actor: Actor, reason: str) -> dict[str, Any]:
+        """Authorised once more: the role may have been taken away meanwhile."""
+        policy = self.decider.policy
+        policy.authorise(actor, move.kind)
+        return self.decider.signed(move, actor, reason, policy=policy)
 
 
 # What is not as it was recorded: in the ledger itself, in the registry, in the files of what is in use.

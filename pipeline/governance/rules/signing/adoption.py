@@ -48,7 +48,7 @@ class Adoption:
             files=None if champion is None else champion.file_digest,
             evidence=digest_of(state) if champion is None else champion.digest,
             incumbent="",
-            rules=self.reconciler.decider.policy.rules_digest(self.rules),
+            rules=self.reconciler.decider.policies.started.rules_digest(self.rules),
             state=state,
         )
 

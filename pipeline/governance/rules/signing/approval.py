@@ -24,7 +24,7 @@ from pipeline.governance.errors import (
     RequestStale,
 )
 from pipeline.governance.lifecycle import Move, MoveKind
-from pipeline.governance.policy import MoveRules, Policy
+from pipeline.governance.policy import LivePolicy, MoveRules, Policy
 from pipeline.governance.ports import Clock, Ledger, LedgerTransaction
 from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.record.ledger import Event, EventType, StoredEvent, canonical, digest_of, iso
@@ -40,12 +40,11 @@ from pipeline.governance.record.requests import (
     find_request,
     find_requests,
 )
+from pipeline.governance.roles import ACTIONS, Action
 from pipeline.governance.rules.decide import Decider, Outcome
 from pipeline.governance.rules.reconcile import Reconciler
 from pipeline.governance.rules.signing.adoption import adoption_of
 from pipeline.governance.rules.signing.matter import Matter, ReviewedMove
-
-COMMENTING = (Role.REVIEWER, Role.APPROVER, Role.ADMIN, Role.BREAKER)
 
 
 class OpenedPanel(NamedTuple):
@@ -98,10 +97,15 @@ class Approvals:
     """Asks for moves, and signs what was asked for."""
 
     ledger: Ledger
-    policy: Policy
+    policies: LivePolicy
     clock: Clock
     decider: Decider
     reconciler: Reconciler
+
+    @property
+    def policy(self) -> Policy:
+        """With the roles of now. Raises NotAllowed while they cannot be read."""
+        return self.policies.now()
 
     def ask(self, move: Move, *, reason: str, actor: Actor, options: AskOptions) -> MoveRequest:
         """Record `requested`.
@@ -155,7 +159,7 @@ class Approvals:
         with self._denying(request.move, actor, signing.reason, about=_about("approve", request)):
             self._check_open(request)
             matter = self._matter(request.move, actor)
-            roles = self.policy.demand(actor, matter.rules.approver_roles, "approve")
+            self._approving(actor, matter)
             if changed := request.binding.changed(matter.binding):
                 raise RequestStale(
                     f"request: {changed_words(changed)} changed since {request.sequence} was made; ask again"
@@ -165,7 +169,8 @@ class Approvals:
             attested = _check_attested(matter.rules, signing.attested)
             matter.check(expect=signing.expect, evidence=signing.evidence, accept_warnings=request.accepted)
             with matter.locked() as transaction:
-                current = find_request(self.ledger, request.sequence)  # nobody can sign while the lock is held
+                # Nobody can sign while the lock is held; a role may have been taken away before.
+                roles, current = self._approving(actor, matter), find_request(self.ledger, request.sequence)
                 self._check_open(current)
                 self._check_separate(current, registrar, actor)
                 content = {
@@ -233,7 +238,7 @@ class Approvals:
     def comment(self, move: Move, text: str, *, actor: Actor, about: Mapping[str, Any]) -> StoredEvent:
         """Record `commented`; about: the version as subject, and the request where it is about one."""
         with self._denying(move, actor, text, about={"meaning": "comment"}):
-            roles = self.policy.demand(actor, COMMENTING, "comment")
+            roles = self.policy.demand(actor, sorted(ACTIONS[Action.COMMENT]), "comment")
             content = {**about, "actor": actor_json(actor, roles), "meaning": "comment", "text": text}
             with self.ledger.transaction() as transaction:
                 return transaction.append(Event(EventType.COMMENTED, move.model, self.clock.now(), content=content))
@@ -283,7 +288,7 @@ class Approvals:
             found = adoption_of(self.reconciler, move.model, acting=False)
             return found.rules, found.evidence, found.binding
         prospect = self.decider.reviewer.prospect(move)
-        return prospect.rules, prospect.evidence, prospect.binding(self.policy)
+        return prospect.rules, prospect.evidence, prospect.binding(self.policies.started)
 
     # What holds for every signature
 
@@ -294,7 +299,7 @@ class Approvals:
 
     def _registrar(self, evidence: Evidence | None) -> Registrar | None:
         """None where it is about no version."""
-        return None if evidence is None else registrar_of(self.ledger, evidence, self.policy.logins)
+        return None if evidence is None else registrar_of(self.ledger, evidence, self.policies.started.logins)
 
     def _needed(self, rules: MoveRules, registrar: Registrar | None, signers: Sequence[Actor]) -> int:
         """One more where nobody knows who registered the version: one of those who sign may be it."""
@@ -307,15 +312,19 @@ class Approvals:
         for each in request.approvals:
             signer = actor_in(each.actor)
             own = registrar is not None and registrar.may_be(signer)
-            if not own and not set(rules.approver_roles).isdisjoint(self.policy.roles_of(signer)):
+            if not own and not set(rules.approver_roles).isdisjoint(self.policies.known().roles_of(signer)):
                 found.append(each)
         return found
+
+    def _approving(self, actor: Actor, matter: Matter) -> tuple[Role, ...]:
+        """The roles by which somebody may approve. Raises NotAllowed."""
+        return self.policy.demand(actor, matter.rules.approver_roles, "approve")
 
     def _approver_roles(self, request: MoveRequest) -> tuple[Role, ...]:
         """Also of a request about a version that is gone."""
         if request.is_adoption:
-            return tuple(role for rules in self.policy.moves.values() for role in rules.approver_roles)
-        return self.policy.rules_of(request.move.kind).approver_roles
+            return tuple(role for rules in self.policies.started.moves.values() for role in rules.approver_roles)
+        return self.policies.started.rules_of(request.move.kind).approver_roles
 
     def _check_open(self, request: MoveRequest, *, expired: bool = False) -> None:
         """expired: whether one that has expired may still be closed."""

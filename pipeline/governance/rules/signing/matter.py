@@ -11,6 +11,7 @@ from pipeline.governance.lifecycle import CHAMPION, MOVE_TO_STAGE, Move, MoveKin
 from pipeline.governance.policy import MoveRules
 from pipeline.governance.ports import LedgerTransaction
 from pipeline.governance.record.evidence import Evidence
+from pipeline.governance.record.ledger import StoredEvent
 from pipeline.governance.record.out_of_band import OutOfBandChange
 from pipeline.governance.record.requests import Binding
 from pipeline.governance.rules.decide import Decider, Outcome, Request
@@ -67,7 +68,7 @@ class ReviewedMove:
 
     @property
     def binding(self) -> Binding:
-        return self.review.prospect.binding(self.decider.policy)
+        return self.review.prospect.binding(self.decider.policies.started)
 
     @property
     def evidence(self) -> Evidence:
@@ -113,3 +114,16 @@ def _made_by(change: OutOfBandChange) -> tuple[MoveKind, int] | None:
     if change.observed is None:
         return MoveKind.UNALIAS, int(str(change.recorded))
     return MoveKind.PRODUCTION if slot.name == CHAMPION else MoveKind.ALIAS, int(change.observed)
+
+
+def is_signed(decided: StoredEvent, reviewer: Reviewer) -> bool:
+    """Whether others approved an intent, for files that are still there: they need not sign again for an outage."""
+    content = decided.event.content
+    if not content.get("requested"):
+        return False
+    subject = content["subject"]
+    try:
+        record = reviewer.registry.version(decided.event.model, subject["version"])
+    except NotFound:
+        return False
+    return bool(reviewer.evidence(record, fresh=True).subject() == subject)

@@ -8,15 +8,13 @@ from typing import Any
 from pipeline.governance.actor import Actor, Role, actor_json, person_in, signature
 from pipeline.governance.errors import Conflict, NotAllowed, NotFound, Refused, RequestClosed
 from pipeline.governance.lifecycle import Move, MoveKind
-from pipeline.governance.policy import Policy
+from pipeline.governance.policy import LivePolicy, Policy
 from pipeline.governance.ports import Ledger
 from pipeline.governance.record.ledger import Event, EventType, StoredEvent, iso
 from pipeline.governance.record.registrars import registrar_of
+from pipeline.governance.roles import ACTIONS, Action
 from pipeline.governance.rules.decide import Decider, Outcome, Request
 from pipeline.governance.rules.review import Review
-
-BREAKING = (Role.BREAKER,)
-ACKNOWLEDGING = (Role.ADMIN, Role.APPROVER)
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,13 @@ class Overrides:
     """Makes a move in spite of the rules that may be overridden, and keeps it open to be looked at."""
 
     ledger: Ledger
-    policy: Policy
+    policies: LivePolicy
     decider: Decider
+
+    @property
+    def policy(self) -> Policy:
+        """With the roles of now. Raises NotAllowed while they cannot be read."""
+        return self.policies.now()
 
     def override(self, request: Request) -> Outcome:
         """Record `overridden` and `decided`, and apply.
@@ -83,7 +86,7 @@ class Overrides:
         try:
             if earlier := self.decider.earlier(request):
                 return earlier
-            roles = self.policy.demand(request.actor, BREAKING, "override")
+            self._breaking(request.actor)
             review = self.decider.review(request.move, recompute=request.recompute)
             if registrar_of(self.ledger, review.evidence, self.policy.logins).may_be(request.actor):
                 raise NotAllowed("override: you registered this version, or MLflow says so; somebody else has to do it")
@@ -95,12 +98,16 @@ class Overrides:
             )
             self.decider.check_rollback(request.move)
             with self.decider.locked(request, review) as transaction:
-                stored = transaction.append(self._overridden(request, review, roles))
+                # The role may have been taken away meanwhile.
+                stored = transaction.append(self._overridden(request, review, self._breaking(request.actor)))
                 quoted = {"overridden": stored.sequence, "actor": stored.event.content["actor"]}
                 intent = self.decider.intend_reviewed(transaction, request, review, quoted=quoted)
         except (Refused, Conflict) as error:
             self.decider.deny(request.move, request.actor, request.reason, error=error, about={"meaning": "override"})
         return self.decider.finish(request.move, intent)
+
+    def _breaking(self, actor: Actor) -> tuple[Role, ...]:
+        return self.policy.demand(actor, sorted(ACTIONS[Action.OVERRIDE]), "override")
 
     def _overridden(self, request: Request, review: Review, roles: tuple[Role, ...]) -> Event:
         content = {
@@ -123,7 +130,7 @@ class Overrides:
         content = {"subject": found.content["subject"], "to": found.to, "meaning": "acknowledge", "overridden": number}
         move = Move(found.model, MoveKind.RECONCILE, None)
         try:
-            roles = self.policy.demand(actor, ACKNOWLEDGING, "acknowledge")
+            roles = self.policy.demand(actor, sorted(ACTIONS[Action.ACKNOWLEDGE]), "acknowledge")
             if person_in(found.content["actor"]) == actor.person:
                 raise NotAllowed(f"acknowledge: {number} is your own override; somebody else has to look at it")
             signed = {**content, "actor": actor_json(actor, roles), "reason": reason}
