@@ -190,15 +190,24 @@ class Policy:
         self.check_signer(actor)
         if sentence := self.closed(kind):
             raise NotAllowed(f"actor: {sentence.removesuffix('.')}")
-        self.demand(actor, self.rules_of(kind).roles, kind.value)
+        self.demand(actor, Action.DECIDE, among=self.rules_of(kind).roles, act=kind.value)
 
-    def demand(self, actor: Actor, roles: Iterable[Role], act: str) -> tuple[Role, ...]:
-        """The actor's roles among those of which one is needed. Raises NotAllowed where there is none."""
+    def demand(
+        self, actor: Actor, action: Action, *, among: Iterable[Role] | None = None, act: str = ""
+    ) -> tuple[Role, ...]:
+        """The actor's roles by which they may sign. Raises NotAllowed where there is none.
+
+        among: those that the rules of a move list; what the table does not let do the action is none of them. act: what
+        is wanted, in a word.
+        """
         self.check_signer(actor)
-        wanted, own = tuple(roles), self.roles_of(actor)
+        open_to, own = ACTIONS[action], self.roles_of(actor)
+        wanted = sorted(open_to) if among is None else [role for role in among if role in open_to]
         if not (found := tuple(role for role in own if role in wanted)):
             needed, held = ", ".join(wanted) or "nobody", ", ".join(own) or "none"
-            raise NotAllowed(f"actor: {actor.subject!r} has the roles {held}; {act} needs one of {needed}")
+            raise NotAllowed(
+                f"actor: {actor.subject!r} has the roles {held}; {act or action.value} needs one of {needed}"
+            )
         return found
 
     def check(self, actor: Actor, action: Action) -> None:

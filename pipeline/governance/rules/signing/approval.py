@@ -40,7 +40,7 @@ from pipeline.governance.record.requests import (
     find_request,
     find_requests,
 )
-from pipeline.governance.roles import ACTIONS, Action
+from pipeline.governance.roles import Action
 from pipeline.governance.rules.decide import Decider, Outcome
 from pipeline.governance.rules.reconcile import Reconciler
 from pipeline.governance.rules.signing.adoption import adoption_of
@@ -120,7 +120,7 @@ class Approvals:
             matter = self._matter(move, actor)
             if sentence := self.policy.closed(move.kind):
                 raise NotAllowed(f"actor: {sentence.removesuffix('.')}")
-            roles = self.policy.demand(actor, matter.rules.asking_roles, "request")
+            roles = self.policy.demand(actor, Action.REQUEST, among=matter.rules.asking_roles)
             if not matter.rules.approvals:
                 raise Refused(f"request: {matter.meaning} needs no approval; whoever may make it can do so at once")
             matter.check(
@@ -217,7 +217,7 @@ class Approvals:
         """Record `rejected`. Raises NotFound; Refused and Conflict after recording `denied`."""
 
         def check(request: MoveRequest) -> tuple[Role, ...]:
-            roles = self.policy.demand(signing.actor, self._approver_roles(request), "reject")
+            roles = self.policy.demand(signing.actor, Action.APPROVE, among=self._approver_roles(request), act="reject")
             if request.requester == signing.actor.person:
                 raise NotAllowed(f"reject: {request.sequence} is your own request; withdraw it")
             return roles
@@ -238,7 +238,7 @@ class Approvals:
     def comment(self, move: Move, text: str, *, actor: Actor, about: Mapping[str, Any]) -> StoredEvent:
         """Record `commented`; about: the version as subject, and the request where it is about one."""
         with self._denying(move, actor, text, about={"meaning": "comment"}):
-            roles = self.policy.demand(actor, sorted(ACTIONS[Action.COMMENT]), "comment")
+            roles = self.policy.demand(actor, Action.COMMENT)
             content = {**about, "actor": actor_json(actor, roles), "meaning": "comment", "text": text}
             with self.ledger.transaction() as transaction:
                 return transaction.append(Event(EventType.COMMENTED, move.model, self.clock.now(), content=content))
@@ -318,7 +318,7 @@ class Approvals:
 
     def _approving(self, actor: Actor, matter: Matter) -> tuple[Role, ...]:
         """The roles by which somebody may approve. Raises NotAllowed."""
-        return self.policy.demand(actor, matter.rules.approver_roles, "approve")
+        return self.policy.demand(actor, Action.APPROVE, among=matter.rules.approver_roles)
 
     def _approver_roles(self, request: MoveRequest) -> tuple[Role, ...]:
         """Also of a request about a version that is gone."""

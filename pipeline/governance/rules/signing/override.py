@@ -12,7 +12,7 @@ from pipeline.governance.policy import LivePolicy, Policy
 from pipeline.governance.ports import Ledger
 from pipeline.governance.record.ledger import Event, EventType, StoredEvent, iso
 from pipeline.governance.record.registrars import registrar_of
-from pipeline.governance.roles import ACTIONS, Action
+from pipeline.governance.roles import Action
 from pipeline.governance.rules.decide import Decider, Outcome, Request
 from pipeline.governance.rules.review import Review
 
@@ -107,7 +107,7 @@ class Overrides:
         return self.decider.finish(request.move, intent)
 
     def _breaking(self, actor: Actor) -> tuple[Role, ...]:
-        return self.policy.demand(actor, sorted(ACTIONS[Action.OVERRIDE]), "override")
+        return self.policy.demand(actor, Action.OVERRIDE)
 
     def _overridden(self, request: Request, review: Review, roles: tuple[Role, ...]) -> Event:
         content = {
@@ -130,7 +130,7 @@ class Overrides:
         content = {"subject": found.content["subject"], "to": found.to, "meaning": "acknowledge", "overridden": number}
         move = Move(found.model, MoveKind.RECONCILE, None)
         try:
-            roles = self.policy.demand(actor, sorted(ACTIONS[Action.ACKNOWLEDGE]), "acknowledge")
+            roles = self.policy.demand(actor, Action.ACKNOWLEDGE)
             if person_in(found.content["actor"]) == actor.person:
                 raise NotAllowed(f"acknowledge: {number} is your own override; somebody else has to look at it")
             signed = {**content, "actor": actor_json(actor, roles), "reason": reason}
