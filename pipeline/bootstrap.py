@@ -11,6 +11,7 @@ from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.governance.ports import Ledger, Registry
 from pipeline.governance.roles import Action
 from pipeline.governance.service import DESK, GovernanceService
+from pipeline.governance.service.notices import Messenger
 from pipeline.settings import Settings, read_settings
 from pipeline.settings.identity import FileRoles
 
@@ -80,6 +81,7 @@ def own_desk(settings: Settings | None = None) -> GovernanceService:
     """
     from pipeline.adapters.ledger.sql import SqlLedger
     from pipeline.adapters.mlflow.registry import MlflowRegistry
+    from pipeline.adapters.notify.targets import AppriseNotifier
     from pipeline.serving.gate_checks import SubprocessSmoke, WorkerRecomputer
 
     used = settings or read_settings()
@@ -87,7 +89,11 @@ def own_desk(settings: Settings | None = None) -> GovernanceService:
     registry = MlflowRegistry(used.environment.tracking_uri, experiment=used.registry.experiment)
     registry_id = KeptRegistryId(registry, used.registry.id)
     ledger = SqlLedger(
-        used.environment.ledger_url, registry=registry_id, clock=clock, address=used.environment.tracking_uri
+        used.environment.ledger_url,
+        registry=registry_id,
+        clock=clock,
+        address=used.environment.tracking_uri,
+        told=frozenset(used.notify.events),
     )
     registry_id.ledger = ledger
     rules = used.rules()
@@ -106,6 +112,9 @@ def own_desk(settings: Settings | None = None) -> GovernanceService:
         clock=clock,
         new_id=lambda: uuid.uuid4().hex,
         recomputer=WorkerRecomputer(registry, used.serving),
+        messenger=Messenger(
+            ledger, AppriseNotifier(used.environment.notify_targets()), clock, used.notify.address or ""
+        ),
         roles=FileRoles(file, rules.roles) if (file := used.environment.params) else None,
     )
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from pipeline.adapters.ledger.check import LedgerCheck, append_line, checkpoints_of, read_checkpoint, read_lines
+from pipeline.adapters.ledger.outbox import SqlOutbox
 from pipeline.adapters.ledger.schema import (
     FIRST,
     HEAD,
@@ -115,9 +116,16 @@ class SqlLedger:
     """The chain of one registry; implements the port Ledger. The tables are made, or upgraded, at the first write."""
 
     def __init__(
-        self, url: str, *, registry: RegistryId, clock: Clock, address: str = "", busy_seconds: float = BUSY_SECONDS
+        self,
+        url: str,
+        *,
+        registry: RegistryId,
+        clock: Clock,
+        address: str = "",
+        busy_seconds: float = BUSY_SECONDS,
+        told: Collection[str] = (),
     ) -> None:
-        """address: where the registry is. Raises InvalidInput for a database other than SQLite."""
+        """address: where the registry is. told: event types for the outbox. Raises InvalidInput for other databases."""
         try:
             parsed = sa.make_url(url)
         except sa.exc.ArgumentError as error:
@@ -131,7 +139,8 @@ class SqlLedger:
         self._reading = reading_engine(self._file, busy_seconds=busy_seconds)
         self._writing = writing_engine(self._file, busy_seconds=busy_seconds)
         self._empty = empty_engine()
-        self._noted = not address
+        self._noted, self._told = not address, told
+        self.outbox = SqlOutbox(self._id, self._read, self._write)
 
     def _id(self) -> str:
         return self._registry.known() or ""
@@ -160,7 +169,7 @@ class SqlLedger:
             if not self._noted:
                 note = {"registry": registry, "address": self._address, "first_seen": iso(self._clock.now())}
                 connection.execute(NOTE_REGISTRY, note)
-            yield SqlTransaction(connection, registry)
+            yield SqlTransaction(connection, registry, self._told)
         self._noted = True
 
     def events(self, *, model: str | None = None, after: int = 0) -> Iterator[StoredEvent]:

@@ -90,6 +90,16 @@ CHAMPIONS = sa.Table(
     sa.Index("ledger_champion_of_version", "registry", "model", "version", "depth"),
     sa.Index("ledger_champion_of_period", "registry", "model", "period", "sequence"),
 )
+OUTBOX = sa.Table(
+    "ledger_outbox",
+    METADATA,
+    sa.Column("registry", sa.String(64), primary_key=True),
+    sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("due", sa.String(32), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("delivered", sa.Text, nullable=False),
+    sa.Column("failure", sa.Text, nullable=False),
+)
 # The index of an expression, as SQLite has to find it again in a query, word for word.
 SUBJECT_VERSION: sa.ColumnElement[int] = sa.literal_column(
     "CASE WHEN typeof(body) = 'text' AND json_valid(body) THEN json_extract(body, '$.subject.version') END"

@@ -61,13 +61,14 @@ from pipeline.governance.rules.review import Review, Reviewer
 from pipeline.governance.rules.tampering import Changed, Watch
 from pipeline.governance.rules.trend import TrendRecord, Trends
 from pipeline.governance.service.access import guarded
+from pipeline.governance.service.notices import Messenger, Nobody, TellingPeople
 from pipeline.governance.service.reading import RecordReader
 
 DESK = Actor("desk", Established.PROGRAM)  # the desk by itself: it reads and records, and decides nothing
 
 
 @guarded
-class GovernanceService(RecordReader):
+class GovernanceService(RecordReader, TellingPeople):
     """Each deciding method is load, rule, record, apply, confirm; each reading method writes nothing."""
 
     def __init__(
@@ -82,6 +83,7 @@ class GovernanceService(RecordReader):
         new_id: Callable[[], str],
         recomputer: Recomputer | None = None,
         roles: RoleBook | None = None,
+        messenger: Messenger | None = None,
     ) -> None:
         """recomputer: None for a desk that loads no models; claims are then refused to be recomputed.
 
@@ -89,6 +91,7 @@ class GovernanceService(RecordReader):
         """
         super().__init__(registry, ledger)
         self.actor = DESK  # who asks
+        self._messenger = messenger or Messenger(ledger, Nobody(), clock)
         self._policies = LivePolicy(policy, roles or FixedRoles(policy.roles))
         self._reviewer = Reviewer(registry, ledger, policy, comparer, smoke, recomputer)
         self._watch = Watch(registry, ledger, clock, self._reviewer)
