@@ -48,6 +48,7 @@ from pipeline.adapters.ledger.tables import (
     stored_event,
     translated,
 )
+from pipeline.adapters.ledger.tokens import SqlTokens
 from pipeline.adapters.ledger.transaction import BASELINE, DATABASE_TIME, NEWEST, SqlTransaction
 from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
 from pipeline.governance.lifecycle import Slot
@@ -88,9 +89,9 @@ NOTE_REGISTRY = sqlite_insert(REGISTRIES).on_conflict_do_nothing()
 NO_TIME = timedelta()
 # One step of the index each: DISTINCT would read every event.
 MODELS = sa.text(
-    "WITH RECURSIVE held(model) AS (SELECT min(model) FROM ledger_event WHERE registry = :registry UNION ALL "
-    "SELECT (SELECT min(model) FROM ledger_event WHERE registry = :registry AND model > held.model) FROM held "
-    "WHERE held.model IS NOT NULL) SELECT model FROM held WHERE model IS NOT NULL"
+    "WITH RECURSIVE held(model) AS (SELECT min(model) FROM ledger_event WHERE registry = :registry AND model > '' "
+    "UNION ALL SELECT (SELECT min(model) FROM ledger_event WHERE registry = :registry AND model > held.model) "
+    "FROM held WHERE held.model IS NOT NULL) SELECT model FROM held WHERE model IS NOT NULL"
 )
 PENDING = sa.select(SLOTS.c.pending).where(SLOTS.c.registry == sa.bindparam("registry"), SLOTS.c.pending.is_not(None))
 OF_DECISION = (
@@ -132,6 +133,7 @@ class SqlLedger:
         self._writing = writing_engine(self._file, busy_seconds=busy_seconds)
         self._empty = empty_engine()
         self._noted = not address
+        self.tokens = SqlTokens(self._read, self._write, self._id)
 
     def _id(self) -> str:
         return self._registry.known() or ""
