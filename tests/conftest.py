@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from support.postgres import PostgresServer, postgres_server
 from support.registries import template_store
 from support.small_desk import demo_folder
 from support.soak import SOAK
@@ -51,6 +52,13 @@ def template(shared: Path) -> Path:
 def demo_desk(shared: Path) -> Path:
     """The folder of a desk that the demo has filled with four versions, to be copied with `copy_desk`."""
     return demo_folder(shared)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of this process, for ledgers that several hosts share."""
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

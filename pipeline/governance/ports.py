@@ -278,8 +278,11 @@ class Ledger(Protocol):
     def keep_checkpoint(self) -> None:
         """Write the newest sequence and hash outside the database."""
 
-    def upgrade(self) -> Upgrade:
-        """Bring the tables of an older ledger up to this version. Raises NotFound where there is no ledger."""
+    def upgrade(self, *, new: bool = False) -> Upgrade:
+        """Bring the tables of an older ledger up to this version; new: make them where there are none.
+
+        Raises NotFound where there is no ledger and none is to be made.
+        """
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def test_an_old_ledger_is_read_as_it_is(tmp_path: Path) -> None:
     assert ledger.slots(MODEL) == replay(stored.event for stored in ledger.events())
     assert (ledger.problems(), ledger.registries(), ledger.exists()) == ([], [], True)
     assert desk.rollback_move(MODEL).version == 1
-    ledger._reading.dispose()
+    ledger.close()
     assert contents(tmp_path) == before
 
 
@@ -261,7 +261,7 @@ def test_a_reader_leaves_what_a_crash_left(tmp_path: Path) -> None:
 
     copy = opened(folder)
     assert len(list(copy.events())) == 1
-    copy._reading.dispose()
+    copy.close()
     after = contents(folder)
     after.pop("ledger.db-shm", None)
     assert after == before
