@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -166,7 +167,8 @@ def test_a_new_ledger_has_the_tables_that_this_version_reads(tmp_path: Path) -> 
     assert shape(found, without="ledger_version") == shape(METADATA)
 
 
-def shape(metadata: sa.MetaData, without: str = "") -> dict[str, object]:
+def shape(metadata: sa.MetaData, without: str = "") -> dict[str, tuple[list[Any], list[Any]]]:
+    """Columns and indexes of each table."""
     return {
         table.name: (
             [(column.name, str(column.type), column.nullable, column.primary_key) for column in table.columns],

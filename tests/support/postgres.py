@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-OWNER = "signoff_owner"
+SUPERUSER = "postgres"
 # What a crash of the machine would lose is no matter here; what a killed server has committed stays all the same.
 OPTIONS = "-c listen_addresses= -c fsync=off -c max_connections=200"
 # Stops the server when whoever started it closes its end, or is no more.
@@ -26,29 +26,23 @@ class PostgresServer:
     """A running server; psycopg and the ledger reach it by `url`."""
 
     def __init__(self, programs: Path, folder: Path, account: Mapping[str, Any]) -> None:
-        self._programs, self.folder, self._account = programs, folder, account
+        self.programs, self.folder, self._account = programs, folder, account
 
-    def url(self, database: str = "postgres", *, user: str = OWNER, schema: str | None = None) -> str:
+    def url(self, database: str = "postgres", *, user: str = SUPERUSER, schema: str | None = None) -> str:
         path = f"&options=-csearch_path%3D{schema}" if schema else ""
         return f"postgresql+psycopg://{user}@/{database}?host={self.folder}{path}"
 
-    def execute(self, *statements: str, database: str = "postgres", user: str = OWNER) -> None:
+    def execute(
+        self, *statements: str, database: str = "postgres", user: str = SUPERUSER, schema: str | None = None
+    ) -> None:
         """Each as a transaction of its own, or a script in one."""
-        with self.connect(database, user=user) as connection:
+        options = f"-csearch_path={schema}" if schema else ""
+        with psycopg.connect(host=str(self.folder), user=user, dbname=database, autocommit=True, options=options) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
 
-    def connect(self, database: str = "postgres", *, user: str = OWNER) -> "psycopg.Connection[Any]":
-        return psycopg.connect(host=str(self.folder), user=user, dbname=database, autocommit=True)
-
-    def new_database(self) -> str:
-        """The name of an empty one."""
-        name = f"ledger_{uuid.uuid4().hex[:12]}"
-        self.execute(f"CREATE DATABASE {name}")
-        return name
-
     def new_schema(self) -> str:
-        """The name of an empty one in the database `postgres`: made in a tenth of the time of a database."""
+        """The name of an empty one in the database `postgres`: a database would be a thousand files."""
         name = f"ledger_{uuid.uuid4().hex[:12]}"
         self.execute(f"CREATE SCHEMA {name}")
         return name
@@ -71,7 +65,7 @@ class PostgresServer:
 
     def run(self, program: str, *arguments: str) -> None:
         """One of PostgreSQL's own programs, as the user that the server runs as."""
-        command = [str(self._programs / program), *arguments]
+        command = [str(self.programs / program), *arguments]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, **self._account)
         assert done.returncode == 0, f"{program}: {done.stderr}"
 
@@ -91,7 +85,7 @@ def postgres_server() -> Iterator[PostgresServer]:
     try:
         server.run(
             "initdb",
-            *("--auth=trust", f"--username={OWNER}", "--encoding=UTF8", "--no-locale", "--no-sync"),
+            *("--auth=trust", f"--username={SUPERUSER}", "--encoding=UTF8", "--no-locale", "--no-sync"),
             f"--pgdata={folder / 'data'}",
         )
         server.control("start", f"--log={folder / 'log'}", f"--options={server.options}")

@@ -80,7 +80,7 @@ def test_every_section_of_the_settings_is_in_the_readme(section: str) -> None:
 
 VARIABLES = [
     "MLFLOW_TRACKING_URI", "SIGNOFF_LEDGER_URL", "SIGNOFF_PARAMS", "SIGNOFF_ACTOR", "SIGNOFF_MODEL", "SIGNOFF_TOKEN",
-    "SIGNOFF_TOKEN_FILE",
+    "SIGNOFF_TOKEN_FILE", "SIGNOFF_CHECKPOINT_FILE",
 ]  # fmt: skip
 
 
