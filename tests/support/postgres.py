@@ -37,7 +37,9 @@ class PostgresServer:
     ) -> None:
         """Each as a transaction of its own, or a script in one."""
         options = f"-csearch_path={schema}" if schema else ""
-        with psycopg.connect(host=str(self.folder), user=user, dbname=database, autocommit=True, options=options) as connection:
+        with psycopg.connect(
+            host=str(self.folder), user=user, dbname=database, autocommit=True, options=options
+        ) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
 

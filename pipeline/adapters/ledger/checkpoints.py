@@ -1,7 +1,7 @@
 """The checkpoint file: one whole line per decision, on the disk before the decision is answered."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,13 @@ class CheckpointFile:
         if last is None or _said(last) != _said(signed):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             append_line(self.file, signed.line)
+
+    def lines(self, registry: str) -> Iterator[tuple[str, Checkpoint]]:
+        """The whole lines of this file about a registry. Raises OSError."""
+        for line in read_lines(self.file):
+            found = Checkpoint.from_line(line)
+            if found is not None and found.registry == registry:
+                yield line, found
 
     def read(self, registry: str, elsewhere: Sequence[Path]) -> "ReadCheckpoints":
         """What this file and others hold of a registry. Raises NotFound and InvalidInput for one of the others."""

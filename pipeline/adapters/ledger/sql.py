@@ -49,7 +49,7 @@ from pipeline.adapters.ledger.tables import (
 from pipeline.adapters.ledger.transaction import BASELINE, NEWEST, SqlTransaction
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.lifecycle import Slot
-from pipeline.governance.ports import Clock, KnownRegistry, PendingDecision, Upgrade
+from pipeline.governance.ports import Clock, KeptCheckpoint, KnownRegistry, PendingDecision, Upgrade
 from pipeline.governance.record.checkpoint import Checkpoint, Signing
 from pipeline.governance.record.ledger import (
     EventType,
@@ -324,6 +324,10 @@ class SqlLedger:
                 return
             at = iso(self._clock.now())
             self._checkpoints.keep(Checkpoint(self._id(), newest.sequence, newest.hash, at))
+
+    def kept_checkpoints(self) -> list[KeptCheckpoint]:
+        with translated():
+            return [KeptCheckpoint(each.sequence, line) for line, each in self._checkpoints.lines(self._id())]
 
     def upgrade(self, *, new: bool = False) -> Upgrade:
         before = self._check_writable()
