@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from pipeline.governance.errors import Unavailable
-from pipeline.governance.record.checkpoint import Checkpoint, CheckpointKey, Signing
+from pipeline.governance.record.checkpoint import ChainCheckpoint, CheckpointKey, Signing
 from support.signing import KnownCheck, KnownSigner
 
-PLAIN = Checkpoint("registry-1", 7, "ab" * 32, "2026-01-01T00:00:00.000000Z")
+PLAIN = ChainCheckpoint("registry-1", 7, "ab" * 32, "2026-01-01T00:00:00.000000Z")
 DESK, OTHER = KnownSigner("desk"), KnownSigner("other")
 
 
@@ -16,21 +16,21 @@ def signing(signer: KnownSigner | None, *keys: CheckpointKey) -> Signing:
     return Signing(signer, keys, KnownCheck())
 
 
-def signed_by(signer: KnownSigner, checkpoint: Checkpoint = PLAIN) -> Checkpoint:
+def signed_by(signer: KnownSigner, checkpoint: ChainCheckpoint = PLAIN) -> ChainCheckpoint:
     return signing(signer).signed(checkpoint)
 
 
 @pytest.mark.parametrize("checkpoint", [PLAIN, signed_by(DESK)])
-def test_a_line_is_read_as_it_was_written(checkpoint: Checkpoint) -> None:
+def test_a_line_is_read_as_it_was_written(checkpoint: ChainCheckpoint) -> None:
     """With and without a signature."""
-    assert Checkpoint.from_line(checkpoint.line) == checkpoint
+    assert ChainCheckpoint.from_line(checkpoint.line) == checkpoint
 
 
 def test_a_line_of_an_earlier_release_is_unsigned() -> None:
     """It has four fields, or three."""
     line = '{"registry": "r", "sequence": 3, "hash": "h"}'
 
-    assert Checkpoint.from_line(line) == Checkpoint("r", 3, "h", "")
+    assert ChainCheckpoint.from_line(line) == ChainCheckpoint("r", 3, "h", "")
     assert "signature" not in PLAIN.line
 
 
@@ -39,7 +39,7 @@ def test_a_line_of_an_earlier_release_is_unsigned() -> None:
 )
 def test_a_damaged_line_is_none(line: str) -> None:
     """Whatever it holds."""
-    assert Checkpoint.from_line(line) is None
+    assert ChainCheckpoint.from_line(line) is None
 
 
 def test_what_is_signed_is_every_field() -> None:
@@ -97,7 +97,7 @@ def test_each_host_signs_with_its_own_key() -> None:
         (replace(signed_by(DESK), signature=None), "has a signature that does not fit the key 'desk' "),
     ],
 )
-def test_what_is_wrong_with_a_signature_is_said_by_name(checkpoint: Checkpoint, problem: str) -> None:
+def test_what_is_wrong_with_a_signature_is_said_by_name(checkpoint: ChainCheckpoint, problem: str) -> None:
     """Each as one sentence that begins with its event."""
     (found,) = signing(None, DESK.key(5)).problems([checkpoint])
 

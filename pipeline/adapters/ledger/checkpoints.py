@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.governance.errors import InvalidInput, NotFound
-from pipeline.governance.record.checkpoint import Checkpoint, Signing
+from pipeline.governance.record.checkpoint import ChainCheckpoint, Signing
 
 TAIL = 65_536  # bytes; a line has about two hundred, or four hundred with a signature
 
@@ -19,21 +19,21 @@ class CheckpointFile:
     file: Path
     signing: Signing
 
-    def keep(self, checkpoint: Checkpoint) -> None:
+    def keep(self, checkpoint: ChainCheckpoint) -> None:
         """Appends a line unless the last one says the same; the caller keeps others from doing so at the same time.
 
         Raises Unavailable where it cannot be signed as it has to be, OSError where it cannot be written.
         """
         signed = self.signing.signed(checkpoint)
-        last = Checkpoint.from_line(_last_line(self.file))
+        last = ChainCheckpoint.from_line(_last_line(self.file))
         if last is None or _said(last) != _said(signed):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             append_line(self.file, signed.line)
 
-    def lines(self, registry: str) -> Iterator[tuple[str, Checkpoint]]:
+    def lines(self, registry: str) -> Iterator[tuple[str, ChainCheckpoint]]:
         """The whole lines of this file about a registry. Raises OSError."""
         for line in read_lines(self.file):
-            found = Checkpoint.from_line(line)
+            found = ChainCheckpoint.from_line(line)
             if found is not None and found.registry == registry:
                 yield line, found
 
@@ -50,7 +50,7 @@ class CheckpointFile:
             if not _of_registry(copied, registry):
                 problems.append(f"checkpoint file {file}: holds nothing of this registry")
             lines += copied
-        broken = [each for each in lines if Checkpoint.from_line(each) is None]
+        broken = [each for each in lines if ChainCheckpoint.from_line(each) is None]
         problems += [f"checkpoint file: a line cannot be read ({each[:80]})" for each in broken]
         found = _of_registry(lines, registry)
         hashes: dict[int, set[str]] = {}
@@ -103,11 +103,13 @@ def _lines_of(file: Path) -> list[str]:
         raise InvalidInput(f"checkpoint: {file} cannot be read ({error.strerror})") from error
 
 
-def _of_registry(lines: Iterable[str], registry: str) -> list[Checkpoint]:
-    return [each for line in lines if (each := Checkpoint.from_line(line)) is not None and each.registry == registry]
+def _of_registry(lines: Iterable[str], registry: str) -> list[ChainCheckpoint]:
+    return [
+        each for line in lines if (each := ChainCheckpoint.from_line(line)) is not None and each.registry == registry
+    ]
 
 
-def _said(checkpoint: Checkpoint) -> tuple[object, ...]:
+def _said(checkpoint: ChainCheckpoint) -> tuple[object, ...]:
     return checkpoint.registry, checkpoint.sequence, checkpoint.hash, checkpoint.key
 
 
@@ -139,7 +141,7 @@ def _cut_back(descriptor: int) -> int:
     rest = tail.rpartition(b"\n")[2]
     if not rest:
         return size
-    if Checkpoint.from_line(rest.decode(errors="replace")):
+    if ChainCheckpoint.from_line(rest.decode(errors="replace")):
         _write_whole(descriptor, b"\n", at=size)
         return size + 1
     os.ftruncate(descriptor, size - len(rest))

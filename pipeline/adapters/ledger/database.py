@@ -33,7 +33,7 @@ class StoredRows(Protocol):
         """What the database finds in its own pages, where it can be asked."""
 
 
-class Database(Protocol):
+class LedgerDatabase(Protocol):
     """A place for the ledger's tables, opened for reading and for writing."""
 
     place: str  # for messages: without user and password
@@ -49,7 +49,7 @@ class Database(Protocol):
         """Raises Unavailable."""
 
 
-def open_database(url: str, *, busy_seconds: float) -> Database:
+def open_database(url: str, *, busy_seconds: float) -> LedgerDatabase:
     """Opens nothing yet. busy_seconds: how long to wait for the write lock.
 
     Raises InvalidInput for an address of another kind, and for PostgreSQL without its driver.
@@ -64,14 +64,14 @@ def open_database(url: str, *, busy_seconds: float) -> Database:
         raise InvalidInput(f"{SETTING}: {parsed.drivername} is not supported, or no database is named; it is {FORMS}")
     if importlib.util.find_spec("psycopg") is None:
         raise InvalidInput(f"{SETTING}: PostgreSQL needs a driver; install it with pip install 'signoff[postgres]'")
-    from pipeline.adapters.ledger.postgres import PostgresDatabase
+    from pipeline.adapters.ledger.postgres import PostgresLedger
 
-    return PostgresDatabase(parsed.set(drivername="postgresql+psycopg"), busy_seconds=busy_seconds)
+    return PostgresLedger(parsed.set(drivername="postgresql+psycopg"), busy_seconds=busy_seconds)
 
 
-def _sqlite_file(parsed: sa.URL, busy_seconds: float) -> Database:
-    from pipeline.adapters.ledger.sqlite import SqliteDatabase
+def _sqlite_file(parsed: sa.URL, busy_seconds: float) -> LedgerDatabase:
+    from pipeline.adapters.ledger.sqlite import SqliteLedger
 
     if parsed.host or not parsed.database or parsed.database == ":memory:":
         raise InvalidInput(f"{SETTING}: SQLite needs a file; it is {FORMS}")
-    return SqliteDatabase(Path(parsed.database), busy_seconds=busy_seconds)
+    return SqliteLedger(Path(parsed.database), busy_seconds=busy_seconds)

@@ -46,8 +46,8 @@ class PatientConnection(psycopg.Connection[Any]):
             raise psycopg.OperationalError(f"the server did not answer within {seconds:g} s") from error
 
 
-class PostgresDatabase:
-    """Implements Database."""
+class PostgresLedger:
+    """Implements LedgerDatabase."""
 
     one_host = False
 

@@ -50,7 +50,7 @@ from pipeline.adapters.ledger.transaction import BASELINE, NEWEST, SqlTransactio
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import Clock, KeptCheckpoint, KnownRegistry, PendingDecision, Upgrade
-from pipeline.governance.record.checkpoint import Checkpoint, Signing
+from pipeline.governance.record.checkpoint import ChainCheckpoint, Signing
 from pipeline.governance.record.ledger import (
     EventType,
     SlotState,
@@ -323,7 +323,7 @@ class SqlLedger:
             if newest is None:
                 return
             at = iso(self._clock.now())
-            self._checkpoints.keep(Checkpoint(self._id(), newest.sequence, newest.hash, at))
+            self._checkpoints.keep(ChainCheckpoint(self._id(), newest.sequence, newest.hash, at))
 
     def kept_checkpoints(self) -> list[KeptCheckpoint]:
         with translated():

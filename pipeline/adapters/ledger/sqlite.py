@@ -16,8 +16,8 @@ from pipeline.governance.errors import Unavailable
 SOME = 5  # of what SQLite finds in its own pages
 
 
-class SqliteDatabase:
-    """Implements Database."""
+class SqliteLedger:
+    """Implements LedgerDatabase."""
 
     one_host = True
 

@@ -18,7 +18,7 @@ SETTING = "checkpoints.keys of params.yaml"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class ChainCheckpoint:
     """One line of a checkpoint file."""
 
     registry: str
@@ -40,7 +40,7 @@ class Checkpoint:
         return json.dumps({name: value for name, value in asdict(self).items() if value is not None})
 
     @classmethod
-    def from_line(cls, line: str) -> "Checkpoint | None":
+    def from_line(cls, line: str) -> "ChainCheckpoint | None":
         """None where the line is damaged."""
         try:
             found: dict[str, Any] = json.loads(line)
@@ -110,7 +110,7 @@ class Signing:
     keys: tuple[CheckpointKey, ...] = ()  # none: signatures are not asked for
     check: SignatureCheck | None = None  # None: none fits, as nobody here can tell
 
-    def signed(self, checkpoint: Checkpoint) -> Checkpoint:
+    def signed(self, checkpoint: ChainCheckpoint) -> ChainCheckpoint:
         """The checkpoint with a signature, where this host has a key or has to have one.
 
         Raises Unavailable where what it would write is no signature that counts.
@@ -130,13 +130,13 @@ class Signing:
                 f"{SETTING} has {_names(self.keys)}"
             )
         signature = self.signer.sign(checkpoint.text)
-        return Checkpoint(**{**asdict(checkpoint), "key": own, "signature": signature})
+        return ChainCheckpoint(**{**asdict(checkpoint), "key": own, "signature": signature})
 
-    def problems(self, checkpoints: Iterable[Checkpoint]) -> list[str]:
+    def problems(self, checkpoints: Iterable[ChainCheckpoint]) -> list[str]:
         """What is wrong with the signatures, one sentence each; lines from before the first key need none."""
         return [problem for each in checkpoints if (problem := self._problem(each))] if self.keys else []
 
-    def _problem(self, found: Checkpoint) -> str | None:
+    def _problem(self, found: ChainCheckpoint) -> str | None:
         checkpoint = f"event {found.sequence}: its checkpoint"
         if found.key is None:
             holding = [key for key in self.keys if key.holds_at(found.sequence)]
