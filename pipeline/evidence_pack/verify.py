@@ -1,16 +1,18 @@
 """Check an evidence pack of Signoff with Python's standard library alone.
 
-    python verify.py [FOLDER] [--checkpoint FILE]...
+    python verify.py [FOLDER] [--checkpoint FILE]... [--key PUBLIC]...
 
 FOLDER is the unpacked zip; without it, the folder of this file. What is wrong is named, one line each, and the exit
 code is 7; it is 0 where nothing is, 2 where the command is wrong. How each hash is made stands in docs/governance.md of
-Signoff.
+Signoff. Only the signatures of checkpoints need a package, cryptography; without it they are said to be unchecked.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
+import importlib.util
 import json
 import os
 import sys
@@ -19,7 +21,9 @@ from typing import Any
 
 FORMAT = "signoff-evidence-pack-1"
 MANIFEST = "manifest.json"
+KEYS = "keys.json"
 HASH_LABEL = "signoff-event-v1"
+SIGNED_LABEL = "signoff-checkpoint-v1"
 BROKEN = 7
 ENDS = ("applied", "aborted", "conflict", "reverted", "drift_reverted")
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError)
@@ -191,37 +195,40 @@ def check_one_evidence(pack: Pack, digest: str) -> None:
         pack.problems.append(f"evidence {shown(digest)}: cannot be read")
 
 
-def check_checkpoints(pack: Pack, kept: list[Path]) -> None:
-    """The hashes of the chain are those that were kept outside the ledger: in the pack, and by whoever checks it."""
-    covered = compare(pack, "checkpoints.jsonl", pack.lines("checkpoints.jsonl"))
-    elsewhere = 0
+def check_checkpoints(pack: Pack, kept: list[Path], given: list[str]) -> None:
+    """The hashes of the chain are those that were kept outside the ledger: in the pack, and by whoever checks it.
+
+    given: public keys in base64 that the reader knows to be right; without them those of the pack count.
+    """
+    found = of_chain(pack, pack.lines("checkpoints.jsonl"), "checkpoints.jsonl")
     for file in kept:
         try:
             lines = file.read_bytes().split(b"\n")
         except OSError as error:
             pack.problems.append(f"{shown(str(file))}: cannot be read ({error.strerror})")
             continue
-        found = compare(pack, str(file), lines)
-        if not found:
+        own = of_chain(pack, lines, str(file))
+        if not own:
             pack.problems.append(f"{shown(str(file))}: holds no checkpoint of the events in this pack")
-        elsewhere = max(elsewhere, found)
+        found += own
     last = max(pack.story(), default=0)
-    if max(covered, elsewhere) < last:
+    if max((each["sequence"] for each in found), default=0) < last:
         pack.notes.append(f"no checkpoint covers event {last}: whoever owned the ledger could have written it anew")
-    elif not kept:
+    elif not kept and not given:
         pack.notes.append("the checkpoints came with the pack: compare with your own by --checkpoint FILE")
+    check_signatures(pack, found, given)
 
 
-def compare(pack: Pack, name: str, lines: list[bytes]) -> int:
-    """The highest event that a checkpoint of these lines is about; 0 where none is about an event of this pack."""
-    highest = 0
+def of_chain(pack: Pack, lines: list[bytes], name: str) -> list[dict[str, Json]]:
+    """The checkpoints that are about events of this pack, each compared with the chain."""
+    about = []
     for line in lines:
         try:
-            found = json.loads(line)
-            registry, number, kept = found["registry"], int(found["sequence"]), found["hash"]
+            found = dict(json.loads(line))
+            registry, number, kept = found["registry"], found["sequence"], found["hash"]
         except UNREADABLE:
             continue
-        if registry != pack.manifest.get("registry"):
+        if registry != pack.manifest.get("registry") or type(number) is not int:
             continue
         if number == pack.number("first") - 1:
             there = pack.events.get(number + 1, {}).get("previous_hash")
@@ -231,8 +238,70 @@ def compare(pack: Pack, name: str, lines: list[bytes]) -> int:
             continue
         if there != kept:
             pack.problems.append(f"event {number}: differs from its checkpoint in {shown(name)}")
-        highest = max(highest, number)
-    return highest
+        about.append(found)
+    return about
+
+
+def check_signatures(pack: Pack, checkpoints: list[dict[str, Json]], given: list[str]) -> None:
+    """Each checkpoint that says that it is signed is, with a key that is known; one that has to be signed is."""
+    keys = [{"public": public} for public in given] or known_keys(pack)
+    signed = [each for each in checkpoints if each.get("signature") is not None]
+    for each in checkpoints:
+        if each not in signed and any(holds_at(key, each["sequence"]) for key in keys):
+            pack.problems.append(f"event {each['sequence']}: its checkpoint is not signed, as it has to be")
+    if signed and not keys:
+        pack.notes.append("signatures are unchecked: no public key is known; name it by --key PUBLIC")
+    elif signed and importlib.util.find_spec("cryptography") is None:
+        pack.notes.append("signatures are unchecked: that needs the package cryptography")
+    elif signed:
+        wrong = [(each, why) for each in signed if (why := why_not_signed(each, keys))]
+        pack.problems += [f"event {each['sequence']}: its checkpoint {why}" for each, why in wrong]
+        if not given:
+            pack.notes.append("the public keys came with the pack: compare with your own by --key PUBLIC")
+
+
+def why_not_signed(checkpoint: dict[str, Json], keys: list[dict[str, Json]]) -> str:
+    """Empty where the signature is that of a known key. By Ed25519 (RFC 8032)."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    public = next((key["public"] for key in keys if fingerprint(key["public"]) == checkpoint.get("key")), None)
+    if public is None:
+        return "is signed with a key that is not known"
+    try:
+        data = base64.b64decode(checkpoint["signature"], validate=True)
+        Ed25519PublicKey.from_public_bytes(base64.b64decode(public)).verify(data, signed_text(checkpoint))
+    except (InvalidSignature, *UNREADABLE):
+        return "has a signature that does not fit"
+    return ""
+
+
+def known_keys(pack: Pack) -> list[dict[str, Json]]:
+    """The public keys that came with the pack, and for which events each holds; none where no checkpoint is signed."""
+    try:
+        found = json.loads(pack.read(KEYS))
+    except UNREADABLE:
+        return []
+    return [each for each in found if isinstance(each, dict) and isinstance(each.get("public"), str)]
+
+
+def holds_at(key: dict[str, Json], sequence: int) -> bool:
+    first, last = key.get("first"), key.get("last")
+    return type(first) is int and first <= sequence and (type(last) is not int or sequence <= last)
+
+
+def fingerprint(public: str) -> str:
+    """Of a public key: the first sixteen hexadecimal digits of the sha256 of its bytes."""
+    try:
+        return hashlib.sha256(base64.b64decode(public)).hexdigest()[:16]
+    except ValueError:
+        return ""
+
+
+def signed_text(checkpoint: dict[str, Json]) -> bytes:
+    fields = {name: checkpoint.get(name) for name in ("registry", "sequence", "hash", "at")}
+    text = json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return f"{SIGNED_LABEL}\0{text}".encode("utf-8", "surrogatepass")
 
 
 def told(pack: Pack) -> list[str]:
@@ -262,14 +331,14 @@ def shown(value: Json) -> str:
     )
 
 
-def checked(folder: Path, kept: list[Path]) -> Pack:
+def checked(folder: Path, kept: list[Path], given: list[str]) -> Pack:
     pack = Pack(folder)
     if pack.manifest:
         check_files(pack, {each.resolve() for each in kept})
         check_chain(pack)
         check_story(pack)
         check_evidence(pack)
-        check_checkpoints(pack, kept)
+        check_checkpoints(pack, kept, given)
     return pack
 
 
@@ -279,8 +348,9 @@ def main() -> int:
         "folder", nargs="?", type=Path, default=Path(__file__).resolve().parent, help="the unpacked zip"
     )
     parser.add_argument("--checkpoint", action="append", type=Path, default=[], help="lines that you kept; repeatable")
+    parser.add_argument("--key", action="append", default=[], help="a public key that you know, in base64; repeatable")
     options = parser.parse_args()
-    pack = checked(options.folder, options.checkpoint)
+    pack = checked(options.folder, options.checkpoint, options.key)
     for line in (*told(pack), *(f"note: {each}" for each in pack.notes), *(f"WRONG: {each}" for each in pack.problems)):
         sys.stdout.write(f"{line}\n")
     if pack.problems:

@@ -1,8 +1,10 @@
 """The port Tokens: what every place that keeps identity tokens must do, in memory and in SQL."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +15,9 @@ from pipeline.governance.record.ledger import Event, EventType
 from pipeline.governance.tokens import TokenRecord, secret_digest
 from support.desks import TickingClock
 from support.in_memory import EPOCH, InMemoryLedger
+
+if TYPE_CHECKING:
+    from support.postgres import PostgresServer
 
 OWNER = Actor("g-1", Established.OIDC, issuer="https://login.example.org", groups=("a|b", "é \u202e"))
 CI = TokenRecord("ci", secret_digest("one"), Role.REVIEWER, OWNER, EPOCH, EPOCH + timedelta(days=30), first=True)
@@ -32,13 +37,21 @@ class OneRegistry:
         return self.name
 
 
-def sql_ledger(folder: Path, registry: str = "registry-1") -> SqlLedger:
-    return SqlLedger(f"sqlite:///{folder / 'ledger.db'}", registry=OneRegistry(registry), clock=TickingClock())
+def sql_ledger(url: str, registry: str = "registry-1") -> SqlLedger:
+    return SqlLedger(url, registry=OneRegistry(registry), clock=TickingClock())
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
-    return InMemoryLedger() if request.param == "memory" else sql_ledger(tmp_path)
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    if request.param == "memory":
+        yield InMemoryLedger()
+    elif request.param == "sqlite":
+        yield sql_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        opened = sql_ledger(server.url(schema=server.new_schema()))
+        yield opened
+        opened.close()
 
 
 def keep(ledger: Ledger, *records: TokenRecord) -> None:
@@ -106,8 +119,9 @@ def test_an_event_about_a_token_names_no_model(ledger: Ledger) -> None:
 
 def test_another_registry_has_tokens_of_its_own(tmp_path: Path) -> None:
     """Of two registries in one ledger; the same name may be in both."""
-    keep(sql_ledger(tmp_path), CI)
-    other = sql_ledger(tmp_path, "registry-2")
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    keep(sql_ledger(url), CI)
+    other = sql_ledger(url, "registry-2")
     keep(other, replace(CI, sha256=secret_digest("other")))
 
     assert other.tokens.find(CI.sha256) is None

@@ -1,5 +1,6 @@
 """An evidence pack, checked by somebody who has nothing but the unpacked zip and a Python interpreter."""
 
+import base64
 import hashlib
 import json
 import subprocess
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipeline.evidence_pack import evidence_pack, file_name
 from pipeline.evidence_pack.report import report_html
-from pipeline.evidence_pack.verify import checked, shown
+from pipeline.evidence_pack.verify import Pack, checked, shown
 from pipeline.governance.errors import NotFound, Refused, Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.record.ledger import UnreadableEvent
@@ -56,6 +58,10 @@ def unpacked(desk: OpenDesk, number: int, folder: Path) -> Path:
     with evidence_pack(desk, number) as file, zipfile.ZipFile(file) as archive:
         archive.extractall(folder)
     return folder
+
+
+def check(folder: Path, kept: list[Path], *keys: str) -> Pack:
+    return checked(folder, kept, list(keys))
 
 
 def run_bare(folder: Path, *arguments: str) -> tuple[int, str]:
@@ -155,10 +161,10 @@ def test_checkpoints_that_the_auditor_kept_say_ok_and_name_what_differs(tmp_path
     folder = unpacked(filled(), COMPARED, tmp_path / "pack")
     kept = folder / "kept.jsonl"
     kept.write_text((folder / "checkpoints.jsonl").read_text() + "damaged\n")
-    good = checked(folder, [kept])
+    good = check(folder, [kept])
     other = json.loads(kept.read_text().splitlines()[0])
     kept.write_text(json.dumps({**other, "hash": "0" * 64}) + "\n" + json.dumps({**other, "sequence": 99}))
-    bad = checked(folder, [kept, tmp_path / "missing"])
+    bad = check(folder, [kept, tmp_path / "missing"])
 
     assert (good.problems, good.notes) == ([], [])
     assert [each.partition(" in ")[0].partition(":")[2] for each in bad.problems] == [
@@ -172,13 +178,70 @@ def test_the_checkpoint_before_places_the_first_event(tmp_path: Path) -> None:
     folder, kept = unpacked(filled(), DECISION, tmp_path / "pack"), tmp_path / "kept.jsonl"
     line = {"registry": "registry-1", "sequence": 8, "hash": rows(folder)[0]["previous_hash"]}
     kept.write_text(json.dumps(line))
-    good = checked(folder, [kept])
+    good = check(folder, [kept])
     kept.write_text(json.dumps({**line, "hash": "0" * 64}))
 
     assert good.problems == []
-    assert [each.partition(" in ")[0] for each in checked(folder, [kept]).problems] == [
+    assert [each.partition(" in ")[0] for each in check(folder, [kept]).problems] == [
         "event 8: differs from its checkpoint"
     ]
+
+
+def signed(folder: Path, key: Ed25519PrivateKey, **changes: Any) -> str:
+    """Signs every checkpoint of a pack; gives the public key in base64. changes: of lines that are signed already."""
+    raw = key.public_key().public_bytes_raw()
+    lines = []
+    for line in (folder / "checkpoints.jsonl").read_text().splitlines():
+        found = {"at": "2026-01-01T00:00:00Z", **json.loads(line)}
+        text = json.dumps(found, sort_keys=True, separators=(",", ":"))
+        signature = base64.b64encode(key.sign(f"signoff-checkpoint-v1\0{text}".encode())).decode()
+        own = hashlib.sha256(raw).hexdigest()[:16]
+        lines.append(json.dumps({**found, "key": own, "signature": signature, **changes}) + "\n")
+    (folder / "checkpoints.jsonl").write_text("".join(lines))
+    listed_anew(folder)
+    return base64.b64encode(raw).decode()
+
+
+def test_signatures_of_checkpoints_are_checked_where_that_can_be_done(tmp_path: Path) -> None:
+    """By a key that the reader knows; without the package for it they are said to be unchecked."""
+    folder = unpacked(filled(), COMPARED, tmp_path / "pack")
+    key, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    public = signed(folder, key)
+    wrong = base64.b64encode(other.public_key().public_bytes_raw()).decode()
+    bare = run_bare(folder, "--key", public)
+
+    assert (check(folder, [], public).problems, check(folder, [], public).notes) == ([], [])
+    assert check(folder, []).notes[1] == "signatures are unchecked: no public key is known; name it by --key PUBLIC"
+    assert bare[0] == 0
+    assert "note: signatures are unchecked: that needs the package cryptography" in bare[1]
+    assert check(folder, [], wrong, "no base64 \u00e9").problems == [
+        "event 14: its checkpoint is signed with a key that is not known"
+    ]
+
+
+@pytest.mark.parametrize("changes", [{"at": "2026-01-02T00:00:00Z"}, {"signature": "AAAA"}, {"signature": 7}])
+def test_a_signature_that_does_not_fit_is_named(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """Of other fields, or none at all."""
+    folder = unpacked(filled(), COMPARED, tmp_path / "pack")
+    public = signed(folder, Ed25519PrivateKey.generate(), **changes)
+
+    assert check(folder, [], public).problems == ["event 14: its checkpoint has a signature that does not fit"]
+
+
+def test_keys_that_came_with_the_pack_say_from_when_a_checkpoint_has_to_be_signed(tmp_path: Path) -> None:
+    """An older line is unsigned, not wrong; that the keys came with the pack is said."""
+    folder = unpacked(filled(), COMPARED, tmp_path / "pack")
+    keys = folder / "keys.json"
+    public = base64.b64encode(Ed25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
+    found = {}
+    for first in (15, 14):
+        keys.write_text(json.dumps([{"name": "2026", "public": public, "first": first, "last": None}]))
+        found[first] = [each for each in check(folder, []).problems if "keys.json" not in each]
+    own = signed(folder, Ed25519PrivateKey.generate())
+    keys.write_text(json.dumps([{"public": own, "first": 1, "last": 99}, 7]))
+
+    assert found == {15: [], 14: ["event 14: its checkpoint is not signed, as it has to be"]}
+    assert check(folder, []).notes[1] == "the public keys came with the pack: compare with your own by --key PUBLIC"
 
 
 def change(name: str, value: Any, *, row: int = 0) -> Callable[[Path], None]:
@@ -231,7 +294,7 @@ def test_whatever_is_wrong_is_named(tmp_path: Path, damage: Callable[[Path], Non
     folder = unpacked(filled(), COMPARED, tmp_path / "pack")
     damage(folder)
 
-    assert any(each.startswith(sentence) for each in checked(folder, []).problems), checked(folder, []).problems
+    assert any(each.startswith(sentence) for each in check(folder, []).problems), check(folder, []).problems
 
 
 def test_evidence_that_nobody_quotes_or_that_is_none_is_named(tmp_path: Path) -> None:
@@ -239,7 +302,7 @@ def test_evidence_that_nobody_quotes_or_that_is_none_is_named(tmp_path: Path) ->
     folder = unpacked(filled(), DECISION, tmp_path / "pack")
     for text in (b"[]", b'{"files": [{"path": "a", "sha256": "1"}], "file_digest": "0"}'):
         (folder / "evidence" / f"{hashlib.sha256(text).hexdigest()}.json").write_bytes(text)
-    found = {each.partition(": ")[2] for each in checked(folder, []).problems}
+    found = {each.partition(": ")[2] for each in check(folder, []).problems}
 
     assert {
         "no event of the decision quotes it",
@@ -269,7 +332,7 @@ def test_events_of_others_between_the_decision_and_its_checkpoint_are_there(tmp_
     folder = unpacked(desk, DECISION, tmp_path / "pack")
 
     assert [row["sequence"] for row in rows(folder)] == list(range(9, 15))
-    assert checked(folder, []).problems == []
+    assert check(folder, []).problems == []
     assert len(list((folder / "evidence").iterdir())) == 1
 
 
@@ -289,7 +352,7 @@ def test_a_decision_that_has_not_ended_and_one_without_checkpoint_say_so(tmp_pat
     folder = unpacked(desk, 2, tmp_path / "pack")
 
     assert [row["sequence"] for row in rows(folder)] == [2]
-    assert checked(folder, []).notes == [
+    assert check(folder, []).notes == [
         "decision 2 had not ended when the pack was made",
         "no checkpoint covers event 2: whoever owned the ledger could have written it anew",
     ]
@@ -303,7 +366,7 @@ def test_a_refusal_can_be_taken_home_too(tmp_path: Path) -> None:
         desk.promote(MODEL, 1, Stage.PRODUCTION, reason=REASON, actor=GRACE)
     folder = unpacked(desk, 2, tmp_path / "pack")
 
-    assert checked(folder, []).problems == []
+    assert check(folder, []).problems == []
     assert "The event quotes no evidence." in (folder / "report.html").read_text(encoding="utf-8")
 
 
@@ -318,11 +381,11 @@ def test_what_the_ledger_lost_or_changed_is_named_by_report_and_program(tmp_path
     desk.ledger._evidence |= {digest: "{}", incumbent: "{}"}
     changed = unpacked(desk, COMPARED, tmp_path / "changed")
 
-    assert checked(lost, []).problems == [f"evidence {incumbent}: event 14 quotes it, and it is not here"] or (
-        checked(lost, []).problems == [f"evidence {incumbent}: event 13 quotes it, and it is not here"]
+    assert check(lost, []).problems == [f"evidence {incumbent}: event 14 quotes it, and it is not here"] or (
+        check(lost, []).problems == [f"evidence {incumbent}: event 13 quotes it, and it is not here"]
     )
     assert f"The ledger does not hold the evidence {incumbent} any more." in (lost / "report.html").read_text()
-    assert len(checked(changed, []).problems) == 2
+    assert len(check(changed, []).problems) == 2
     assert f"The evidence {digest} was changed after it was written." in (changed / "report.html").read_text()
 
 
