@@ -4,13 +4,16 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.governance.actor import Actor, Established
-from pipeline.governance.errors import Unavailable
+from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.governance.ports import Ledger, Registry
-from pipeline.governance.service import GovernanceService
+from pipeline.governance.roles import Action
+from pipeline.governance.service import DESK, GovernanceService
 from pipeline.settings import Settings, read_settings
+from pipeline.settings.identity import FileRoles
 
 if TYPE_CHECKING:
     from pipeline.comparison import PairedBootstrap
@@ -63,10 +66,18 @@ class KeptRegistryId:
 
 
 def desk(settings: Settings | None = None) -> GovernanceService:
-    """The service over the registry and ledger of the settings (default: `params.yaml` and the environment).
+    """The service for whoever runs this process, who may know what their roles let them.
 
-    Raises InvalidInput for settings that cannot be used. Nothing is read from the registry or written before a method
-    is called.
+    It is over the registry and ledger of the settings (default: `params.yaml` and the environment). Raises InvalidInput
+    for settings that cannot be used. Nothing is read from the registry or written before a method is called.
+    """
+    used = settings or read_settings()
+    return own_desk(used).as_(whoever(used))
+
+
+def own_desk(settings: Settings | None = None) -> GovernanceService:
+    """The service for the desk itself, which reads and records and decides nothing. A server binds it to each visitor,
+    see GovernanceService.as_; everything else is as in `desk`.
     """
     from pipeline.adapters.ledger.sql import SqlLedger
     from pipeline.adapters.mlflow.registry import MlflowRegistry
@@ -76,14 +87,20 @@ def desk(settings: Settings | None = None) -> GovernanceService:
     clock = SystemClock()
     registry = MlflowRegistry(used.environment.tracking_uri, experiment=used.registry.experiment)
     registry_id = KeptRegistryId(registry, used.registry.id)
+    kept = used.environment.checkpoint_file
     ledger = SqlLedger(
-        used.environment.ledger_url, registry=registry_id, clock=clock, address=used.environment.tracking_uri
+        used.environment.ledger_url,
+        registry=registry_id,
+        clock=clock,
+        address=used.environment.tracking_uri,
+        checkpoint_file=None if kept is None else Path(kept),
     )
     registry_id.ledger = ledger
+    rules = used.rules()
     return GovernanceService(
         registry=registry,
         ledger=ledger,
-        policy=used.policy.policy(used.evaluation.metrics()),
+        policy=rules,
         comparer=comparer(used),
         smoke=SubprocessSmoke(
             registry,
@@ -95,6 +112,7 @@ def desk(settings: Settings | None = None) -> GovernanceService:
         clock=clock,
         new_id=lambda: uuid.uuid4().hex,
         recomputer=WorkerRecomputer(registry, used.serving),
+        roles=FileRoles(file, rules.roles) if (file := used.environment.params) else None,
     )
 
 
@@ -120,12 +138,13 @@ def publisher(settings: Settings) -> "Publisher":
 
 def scorer(settings: Settings, service: GovernanceService) -> "Scorer":
     """Predictions and explanations of the service's versions. Its worker processes start when they are first needed, or
-    with `start`, and end with `close` or with this process.
+    with `start`, and end with `close` or with this process. Raises NotAllowed where whoever asks may not predict.
     """
     from pipeline.serving.scorer import Scorer
     from pipeline.serving.trust import LoadingPolicy
     from pipeline.serving.worker.client import Pool, cores
 
+    service.authorise(Action.PREDICT)
     serving = settings.serving
     policy = LoadingPolicy(
         trust=serving.trust,
@@ -134,12 +153,30 @@ def scorer(settings: Settings, service: GovernanceService) -> "Scorer":
         predict_seconds=serving.predict_seconds,
         explain_seconds=serving.explain_seconds,
     )
-    return Scorer(service, Pool(serving.workers or cores(), memory_megabytes=serving.memory_megabytes), policy)
+    return Scorer(
+        service.as_(DESK), Pool(serving.workers or cores(), memory_megabytes=serving.memory_megabytes), policy
+    )
 
 
-def person(settings: Settings, name: str | None = None) -> Actor:
-    """Whoever types: the given name, else SIGNOFF_ACTOR, else the login name. Self-declared, and recorded as such."""
-    return Actor(name or settings.environment.person, Established.SELF_DECLARED)
+def person(settings: Settings, name: str | None = None, *, loopback: bool = True) -> Actor:
+    """Whoever types: the given name, else SIGNOFF_ACTOR, else the login name. Self-declared, and recorded as such.
+
+    loopback: whether they sit at this machine, as on a command line; only then they decide.
+    """
+    return Actor(name or settings.environment.person, Established.SELF_DECLARED, loopback=loopback)
+
+
+def whoever(settings: Settings) -> Actor:
+    """As `person`, and nameless where a process has no name: reading needs none where it is open to everybody."""
+    try:
+        return person(settings)
+    except InvalidInput:
+        return Actor("", Established.SELF_DECLARED, loopback=True)
+
+
+def signer(service: GovernanceService, settings: Settings) -> Actor:
+    """Who signs with a service of `desk`. Raises InvalidInput where this process has no name."""
+    return service.actor if service.actor.subject else person(settings)
 
 
 def program(name: str) -> Actor:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.bootstrap import desk, person
+from pipeline.bootstrap import desk, signer
 from pipeline.cli import tables
 from pipeline.cli.app import (
     AcceptWarnings,
@@ -42,7 +42,8 @@ def promote(
     """Move a version to a stage; Production also makes it champion."""
     settings, options = read_settings(), _options(evidence, expect, accept_warnings, key, recompute=recompute)
     wanted = parse_stage(stage)
-    outcome = desk(settings).promote(model, version, wanted, reason=reason, actor=person(settings), **options)
+    service = desk(settings)
+    outcome = service.promote(model, version, wanted, reason=reason, actor=signer(service, settings), **options)
     _decided(outcome, as_json)
 
 
@@ -61,7 +62,8 @@ def alias(
 ) -> None:
     """Point an alias at a version; champion also moves it to Production."""
     settings, options = read_settings(), _options(evidence, expect, accept_warnings, key, recompute=recompute)
-    outcome = desk(settings).set_alias(model, alias, version, reason=reason, actor=person(settings), **options)
+    service = desk(settings)
+    outcome = service.set_alias(model, alias, version, reason=reason, actor=signer(service, settings), **options)
     _decided(outcome, as_json)
 
 
@@ -78,7 +80,8 @@ def unalias(
 ) -> None:
     """Take an alias away."""
     settings, options = read_settings(), _options(evidence, expect, accept_warnings, key)
-    outcome = desk(settings).remove_alias(model, alias, reason=reason, actor=person(settings), **options)
+    service = desk(settings)
+    outcome = service.remove_alias(model, alias, reason=reason, actor=signer(service, settings), **options)
     _decided(outcome, as_json)
 
 
@@ -94,7 +97,8 @@ def rollback(
 ) -> None:
     """Return to the previous champion, if its files are those recorded and it still predicts."""
     settings, options = read_settings(), _options(evidence, expect, accept_warnings, key)
-    outcome = desk(settings).rollback(model, reason=reason, actor=person(settings), **options)
+    service = desk(settings)
+    outcome = service.rollback(model, reason=reason, actor=signer(service, settings), **options)
     _decided(outcome, as_json)
 
 

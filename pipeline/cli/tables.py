@@ -193,6 +193,8 @@ def history(entries: "Sequence[Entry]") -> None:
 def upgraded(done: "Upgrade") -> None:
     if done.before == done.after:
         line(f"The ledger's tables are those of this version: revision {done.after}.")
+    elif done.before is None:
+        line(f"The ledger's tables were made: revision {done.after}.")
     else:
         line(f"The ledger's tables were upgraded from revision {done.before} to {done.after}.")
 
@@ -216,6 +218,11 @@ def moment(found: "Moment") -> None:
 
 def exported(model: str, file: "Path") -> None:
     line(f"{file}: every event of the ledger, and the evidence that those of {model} quote.")
+
+
+def packed(file: "Path", digest: str) -> None:
+    line(f"{file}: unpack it and run python verify.py.")
+    line(f"sha256 {digest}")
 
 
 def verified(found: "Sequence[IntegrityProblem]", notes: "Sequence[str]") -> None:

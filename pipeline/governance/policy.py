@@ -1,15 +1,17 @@
-"""The policy as a value: which gates a move must pass, in which mode, and who may make it."""
+"""The policy as a value: which gates a move must pass, in which mode, and who may do what."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from pipeline.governance.actor import Actor, Established
+from pipeline.governance.actor import Actor, Established, Role
 from pipeline.governance.errors import NotAllowed
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.metrics import DEFAULT_RULES, MetricRules
 from pipeline.governance.record.ledger import canonical, digest_of
+from pipeline.governance.roles import ACTIONS, OF_PROGRAMS, OPEN_WITHOUT_LOGIN, Action, Provider, RoleBook, Roles
+from pipeline.governance.text import visible
 
 
 class Mode(StrEnum):
@@ -43,7 +45,7 @@ class MoveRules:
     """What a move has to pass, and who may make it."""
 
     gates: Mapping[str, GateRule] = field(default_factory=dict)  # by name, in the order in which a review lists them
-    roles: tuple[str, ...] = ()  # of which one is needed
+    roles: tuple[Role, ...] = ()  # of which one is needed
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,9 @@ class Policy:
     """Who may make which move, and what the move has to pass."""
 
     moves: Mapping[MoveKind, MoveRules]  # those that are open; a move that is not listed is closed to everybody
-    # of people by how their identity was established, of programs by name
-    roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    roles: Roles = field(default_factory=Roles)
     metrics: MetricRules = DEFAULT_RULES  # how gates find and judge metrics
+    provider: Provider = Provider.LOCAL  # who establishes the identity of people
 
     @property
     def digest(self) -> str:
@@ -65,9 +67,11 @@ class Policy:
             kind: {"gates": {name: _content(rule) for name, rule in rules.gates.items()}, "roles": rules.roles}
             for kind, rules in self.moves.items()
         }
-        content: dict[str, Any] = {"moves": moves, "roles": self.roles}
+        content: dict[str, Any] = {"moves": moves, "roles": self.roles.content()}
         if self.metrics != DEFAULT_RULES:
             content["metrics"] = self.metrics.as_json()
+        if self.provider is not Provider.LOCAL:
+            content["provider"] = self.provider.value
         return digest_of(canonical(content))
 
     def rules_of(self, kind: MoveKind) -> MoveRules:
@@ -78,8 +82,16 @@ class Policy:
         """Why nobody may make the move, in a sentence; None where it is listed."""
         return None if kind in self.moves else f"policy.moves does not list {kind.value}: nobody may do it."
 
+    def check_signer(self, actor: Actor) -> None:
+        """Raises NotAllowed for who decides nothing, whatever the move: a name that anybody on the network may type."""
+        if actor.established is Established.SELF_DECLARED and not actor.loopback:
+            raise NotAllowed(
+                "actor: a self-declared identity decides only on this machine; this one came over the network"
+            )
+
     def authorise(self, actor: Actor, kind: MoveKind) -> None:
-        """Raises NotAllowed where none of the actor's roles allows the move."""
+        """Raises NotAllowed for who decides nothing, and where none of the actor's roles allows the move."""
+        self.check_signer(actor)
         if sentence := self.closed(kind):
             raise NotAllowed(f"actor: {sentence.removesuffix('.')}")
         if not self.roles_for(actor, kind):
@@ -87,14 +99,54 @@ class Policy:
             own = ", ".join(self.roles_of(actor)) or "none"
             raise NotAllowed(f"actor: {actor.subject!r} has the roles {own}; {kind.value} needs one of {needed}")
 
-    def roles_of(self, actor: Actor) -> tuple[str, ...]:
-        """A program has the roles listed under its name; a person those of the way the identity was established."""
-        key = actor.subject if actor.established is Established.PROGRAM else actor.established.value
-        return self.roles.get(key, ())
+    def check(self, actor: Actor, action: Action) -> None:
+        """Raises NotAllowed where nothing says that the actor may. Moves have rules of their own, see authorise."""
+        if not self.may(actor, action):
+            own = ", ".join(self.roles_of(actor))
+            has = f"has the roles {own}" if own else "has no role here"
+            raise NotAllowed(
+                f"actor: {visible(actor.subject)!r} {has}, and {action.value} needs one of "
+                f"{', '.join(sorted(ACTIONS[action]))}; policy.roles says who has which"
+            )
 
-    def roles_for(self, actor: Actor, kind: MoveKind) -> tuple[str, ...]:
+    def may(self, actor: Actor, action: Action) -> bool:
+        if actor.is_program and action in OF_PROGRAMS:
+            return True
+        if self.provider is Provider.LOCAL and actor.established is Established.SELF_DECLARED:
+            if action in OPEN_WITHOUT_LOGIN:
+                return True
+            return actor.loopback and self._has_role_for(actor, action)
+        return self._has_role_for(actor, action)
+
+    def _has_role_for(self, actor: Actor, action: Action) -> bool:
+        return not ACTIONS[action].isdisjoint(self.roles_of(actor))
+
+    def roles_of(self, actor: Actor) -> tuple[Role, ...]:
+        """See Roles.of; where people log in, a name that nobody has checked has none."""
+        if self.provider is Provider.LOCAL:
+            return self.roles.of(actor)
+        return replace(self.roles, self_declared=None).of(actor)
+
+    def roles_for(self, actor: Actor, kind: MoveKind) -> tuple[Role, ...]:
         """The actor's roles that allow the move; empty: not allowed."""
-        return tuple(role for role in self.roles_of(actor) if role in self.rules_of(kind).roles)
+        open_to = ACTIONS[Action.DECIDE].intersection(self.rules_of(kind).roles)
+        return tuple(role for role in self.roles_of(actor) if role in open_to)
+
+
+@dataclass(frozen=True)
+class LivePolicy:
+    """The policy with the roles as they are now: the rest holds until the desk is started anew."""
+
+    started: Policy  # as it was read when the desk was started
+    book: RoleBook
+
+    def now(self) -> Policy:
+        """What a decision is made by. Raises NotAllowed while the roles cannot be read."""
+        return replace(self.started, roles=self.book.now())
+
+    def known(self) -> Policy:
+        """What may be read by, also while the roles cannot be."""
+        return replace(self.started, roles=self.book.known())
 
 
 def _content(rule: GateRule) -> dict[str, Any]:

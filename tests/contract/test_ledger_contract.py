@@ -1,11 +1,12 @@
 """The port Ledger: one suite for every implementation."""
 
+import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -37,6 +38,9 @@ from pipeline.governance.record.standing import recorded_files
 from support.desks import TickingClock
 from support.in_memory import EPOCH, InMemoryLedger
 
+if TYPE_CHECKING:
+    from support.postgres import PostgresServer
+
 CHAMPION = Slot.of_alias("m", "champion")
 AT = EPOCH + timedelta(hours=1, microseconds=7)
 SUBJECT_2 = {"subject": {"version": 2}}
@@ -55,14 +59,22 @@ class FixedId:
 ADDRESS = "http://registry:5000"
 
 
-def sql_ledger(folder: Path) -> SqlLedger:
-    url = f"sqlite:///{folder / 'ledger.db'}"
-    return SqlLedger(url, registry=FixedId(), clock=TickingClock(), address=ADDRESS)
+def sql_ledger(url: str, folder: Path) -> SqlLedger:
+    checkpoints = folder / "checkpoints.jsonl"
+    return SqlLedger(url, registry=FixedId(), clock=TickingClock(), address=ADDRESS, checkpoint_file=checkpoints)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
-    return InMemoryLedger(address=ADDRESS) if request.param == "memory" else sql_ledger(tmp_path)
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    if request.param == "memory":
+        yield InMemoryLedger(address=ADDRESS)
+    elif request.param == "sqlite":
+        yield sql_ledger(f"sqlite:///{tmp_path / 'ledger.db'}", tmp_path)
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        opened = sql_ledger(server.url(schema=server.new_schema()), tmp_path)
+        yield opened
+        opened.close()
 
 
 def write(ledger: Ledger, *events: Event) -> None:
@@ -185,6 +197,19 @@ def test_an_untouched_ledger_has_no_problems(ledger: Ledger) -> None:
     write(ledger, BASELINE, DECIDED, APPLIED)
     ledger.keep_checkpoint()
     assert ledger.problems() == []
+
+
+def test_the_checkpoints_that_were_kept_are_handed_out(ledger: Ledger) -> None:
+    """Each as its line: registry, sequence and hash of the chain at that time."""
+    assert ledger.kept_checkpoints() == []
+    for each in (BASELINE, DECIDED):
+        write(ledger, each)
+        ledger.keep_checkpoint()
+    lines = [json.loads(kept.line) for kept in ledger.kept_checkpoints()]
+
+    assert [kept.sequence for kept in ledger.kept_checkpoints()] == [1, 2] == [line["sequence"] for line in lines]
+    assert [line["hash"] for line in lines] == [stored.hash for stored in ledger.events()]
+    assert {line["registry"] for line in lines} == {ledger.registry()}
 
 
 def test_a_ledger_is_there_once_something_was_written(ledger: Ledger) -> None:

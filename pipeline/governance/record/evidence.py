@@ -1,9 +1,10 @@
 """Evidence: everything a reviewer is shown about a version, as plain data with a digest; and what it claims."""
 
 import hashlib
+import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -31,6 +32,7 @@ MIRROR_PREFIX = "signoff."  # tags that repeat a decision: a decision must not m
 VALIDATION_TAG = "validation_status"  # likewise, on versions of our pipeline, which registers it as "pending"
 LATENCY_METRIC = "latency_ms_median"
 DEEPEST = 40
+KEPT = frozenset({"model", "version", "files", "file_digest", "gaps", "metrics", "params", "tags", *DOCUMENTS})
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,14 @@ def assemble(record: VersionRecord, files: ModelFiles | None, gaps: Iterable[Gap
     return Evidence(content, text, digest_of(text))
 
 
+def read_evidence(text: str) -> Evidence:
+    """Evidence as the ledger keeps it, of whichever version of Signoff. Raises ValueError for a text that is none."""
+    content = json.loads(text)
+    if not isinstance(content, dict) or not content.keys() >= KEPT:
+        raise ValueError("the text is no evidence")
+    return Evidence(content, text, digest_of(text))
+
+
 def manifest_digest(files: Iterable[File]) -> str:
     """One sha256 over sorted lines `sha256  path`: to add, rename or change any file changes it."""
     lines = sorted(f"{file.sha256}  {file.path}" for file in files)
@@ -247,7 +257,7 @@ class RecomputedMetrics:
     """What the version's own bytes give on its stored evaluation rows."""
 
     n: int  # rows
-    metrics: Mapping[str, float]  # by name
+    metrics: Mapping[str, float] = field(hash=False)  # by name; a mapping has no hash
     changed_rows: int  # rows whose stored prediction is not what the version predicts
 
 
