@@ -16,7 +16,7 @@ import anyio.to_thread
 import streamlit as st
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboard import session
+from dashboard import caching, session
 from pipeline import bootstrap
 from pipeline.governance.errors import NotAllowed, SignoffError
 from pipeline.governance.service import GovernanceService
@@ -63,7 +63,7 @@ class OwnLook:
         """Raises no SignoffError: the next look tries again."""
         try:
             if self._record():
-                session.forget_reads()
+                caching.forget_reads()
             seen = self._seen()
         except SignoffError as error:
             seen = str(error)
@@ -76,7 +76,7 @@ class OwnLook:
         """Sends what people are to be told; gives what could not be sent. Whether or not the registry answers."""
         try:
             if self.service.send_notices():
-                session.forget_reads()
+                caching.forget_reads()
             return not_sent(self.service.unsent_notices())
         except SignoffError as error:
             return str(error)
@@ -100,7 +100,7 @@ class OwnLook:
         return "; ".join(filter(None, [self.service.unknown_registry(), *moved, *pending]))
 
 
-@st.cache_resource(show_spinner=False)
+@caching.made_once
 def _own_look() -> OwnLook:
     """It has a service of its own, so that no visitor waits for it, and remembers what it saw."""
     return OwnLook(bootstrap.own_desk(session.settings()), session.signer)

@@ -35,6 +35,9 @@ VAR = (ROOT if _CHECKOUT else Path.cwd()) / "var"
 ESTIMATORS = Literal["logistic_regression", "random_forest", "extra_trees", "hist_gradient_boosting"]
 
 
+MOST_SECRET_BYTES = 4_096
+
+
 class DataSettings(SettingsSection):
     """Where the rows to train on come from."""
 
@@ -170,9 +173,11 @@ class Environment(SettingsSection):
     ledger_url: str
     # Name of the person who decides; null: the login name.
     actor: str | None
+    # Where this host keeps its checkpoints; null: the place that goes with the ledger.
+    checkpoint_file: str | None = None
     # Which model is served over HTTP; null: `registry.model_name`.
     model: str | None = None
-    # What callers of the HTTP API must send.
+    # The identity token of the command line; in `serve`, the shared secret that callers for predictions must send.
     token: SecretStr | None = None
     # A file that holds the token.
     token_file: str | None = None
@@ -187,6 +192,7 @@ class Environment(SettingsSection):
         return cls(
             tracking_uri=environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{VAR / 'mlflow.db'}",
             ledger_url=environ.get("SIGNOFF_LEDGER_URL") or f"sqlite:///{VAR / 'ledger.db'}",
+            checkpoint_file=environ.get("SIGNOFF_CHECKPOINT_FILE") or None,
             actor=environ.get("SIGNOFF_ACTOR") or None,
             model=environ.get("SIGNOFF_MODEL") or None,
             token=None if (token := environ.get("SIGNOFF_TOKEN")) is None else SecretStr(token),
@@ -207,6 +213,26 @@ class Environment(SettingsSection):
             why = getattr(error, "strerror", None) or "it is not in UTF-8"
             raise InvalidInput(f"SIGNOFF_NOTIFY_FILE: cannot be read ({why})") from error
         return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+    def secret(self) -> tuple[str, str] | None:
+        """Where the token was given, for messages, and its text; None where there is none.
+
+        Raises InvalidInput where both variables are set, and for a file that holds no line of ASCII.
+        """
+        if self.token is not None and self.token_file is not None:
+            raise InvalidInput("SIGNOFF_TOKEN and SIGNOFF_TOKEN_FILE: set one of them, not both")
+        if self.token is not None:
+            return "SIGNOFF_TOKEN", self.token.get_secret_value()
+        if self.token_file is None:
+            return None
+        about = f"SIGNOFF_TOKEN_FILE: {self.token_file}"
+        try:
+            with Path(self.token_file).open("rb") as file:
+                return about, file.read(MOST_SECRET_BYTES).decode("ascii").strip()
+        except OSError as error:
+            raise InvalidInput(f"{about}: cannot be read ({error.strerror})") from error
+        except UnicodeDecodeError as error:
+            raise InvalidInput(f"{about}: must hold one line of ASCII") from error
 
     @property
     def person(self) -> str:

@@ -1,5 +1,6 @@
 """The port Outbox: one suite for every implementation."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -12,6 +13,7 @@ from pipeline.governance.ports import Ledger, Notice
 from pipeline.governance.record.ledger import Event, EventType
 from support.desks import TickingClock
 from support.in_memory import EPOCH, InMemoryLedger
+from support.postgres import PostgresServer
 
 TOLD = frozenset({"applied"})
 LATER = EPOCH + timedelta(minutes=5)
@@ -26,11 +28,19 @@ class FixedId:
     keep = known
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     if request.param == "memory":
-        return InMemoryLedger(told=TOLD)
-    return SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}", registry=FixedId(), clock=TickingClock(), told=TOLD)
+        yield InMemoryLedger(told=TOLD)
+        return
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    if request.param == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        url = server.url(schema=server.new_schema())
+    checkpoints = tmp_path / "checkpoints.jsonl"
+    opened = SqlLedger(url, registry=FixedId(), clock=TickingClock(), told=TOLD, checkpoint_file=checkpoints)
+    yield opened
+    opened.close()
 
 
 def write(ledger: Ledger, *types: EventType) -> None:
