@@ -93,9 +93,9 @@ def test_each_host_signs_and_each_verifies_both(hosts: tuple[Host, Host], tmp_pa
 
 def test_a_host_without_its_key_decides_and_says_that_its_checkpoint_is_not_kept(hosts: tuple[Host, Host]) -> None:
     """It writes no line that verify would have to call wrong."""
-    north, south = hosts
+    north, _ = hosts
     key = north.environment.pop("SIGNOFF_SIGNING_KEY_FILE")
-    north._patch.delenv("SIGNOFF_SIGNING_KEY_FILE")
+    north._patch.delenv("SIGNOFF_SIGNING_KEY_FILE", raising=False)
     before = north.lines()
     outcome = north.alias("one")
 
