@@ -1,5 +1,6 @@
 """The only place that picks the parts: registry, ledger, clock, identity. Heavy imports happen here, when asked for."""
 
+import secrets
 import time
 import uuid
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from pipeline.governance.record.checkpoint import Signing
     from pipeline.serving.scorer import Scorer
     from pipeline.training.register import Publisher
+
+
+SECRET_BYTES = 32  # of an identity token: 256 bits of the system's chance
 
 
 class SystemClock:
@@ -70,10 +74,16 @@ def desk(settings: Settings | None = None) -> GovernanceService:
     """The service for whoever runs this process, who may know what their roles let them.
 
     It is over the registry and ledger of the settings (default: `params.yaml` and the environment). Raises InvalidInput
-    for settings that cannot be used. Nothing is read from the registry or written before a method is called.
+    for settings that cannot be used, NotAllowed for a token that is not good. Nothing else is read from the registry or
+    written before a method is called.
     """
     used = settings or read_settings()
-    return own_desk(used).as_(whoever(used))
+    found = own_desk(used)
+    token = used.environment.secret()
+    if token is None:
+        return found.as_(whoever(used))
+    _, secret = token
+    return found.as_(found.authenticate(secret, loopback=True))
 
 
 def own_desk(settings: Settings | None = None) -> GovernanceService:
@@ -113,6 +123,7 @@ def own_desk(settings: Settings | None = None) -> GovernanceService:
         ),
         clock=clock,
         new_id=lambda: uuid.uuid4().hex,
+        new_secret=lambda: secrets.token_urlsafe(SECRET_BYTES),
         recomputer=WorkerRecomputer(registry, used.serving),
         roles=FileRoles(file, rules.roles) if (file := used.environment.params) else None,
     )

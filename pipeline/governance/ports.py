@@ -14,6 +14,7 @@ from pipeline.governance.lifecycle import ModelState, Slot, Stage
 from pipeline.governance.metrics import Direction, direction_of
 from pipeline.governance.record.checkpoint import CheckpointKey
 from pipeline.governance.record.ledger import Event, SlotState, StoredEvent, Topic, UnreadableEvent
+from pipeline.governance.tokens import TokenRecord, Tokens
 
 Json = Any  # what json.loads gives: None, bool, int, float, str, list, dict
 
@@ -190,6 +191,12 @@ class LedgerTransaction(Protocol):
     def has_baseline(self, model: str) -> bool:
         """Whether the model was taken over."""
 
+    def issued_tokens(self) -> list[TokenRecord]:
+        """Every identity token, see Tokens.all."""
+
+    def keep_token(self, token: TokenRecord) -> None:
+        """In place of one of the same name."""
+
     def append(self, event: Event) -> StoredEvent:
         """Add to the chain and fold into the slots."""
 
@@ -200,6 +207,10 @@ class Ledger(Protocol):
     Reading writes nothing: where there is no ledger, it finds an empty one. Writing raises Unavailable where a later
     version of Signoff has written.
     """
+
+    @property
+    def tokens(self) -> Tokens:
+        """The identity tokens beside the chain."""
 
     @property
     def address(self) -> str:
@@ -261,7 +272,7 @@ class Ledger(Protocol):
         """The event that took a model over; None for one that was never seen, about which nothing is claimed."""
 
     def models(self) -> list[str]:
-        """Every model that an event names."""
+        """Every model that an event names; events about tokens name none."""
 
     def slots(self, model: str) -> dict[Slot, SlotState]:
         """The recorded state of every slot of a model that an event names."""

@@ -37,6 +37,9 @@ VAR = (ROOT if _CHECKOUT else Path.cwd()) / "var"
 ESTIMATORS = Literal["logistic_regression", "random_forest", "extra_trees", "hist_gradient_boosting"]
 
 
+MOST_SECRET_BYTES = 4_096
+
+
 def _public_key(text: str) -> str:
     try:
         size = len(base64.b64decode(text, validate=True))
@@ -212,7 +215,7 @@ class Environment(SettingsSection):
     signing_key_file: str | None = None
     # Which model is served over HTTP; null: `registry.model_name`.
     model: str | None = None
-    # What callers of the HTTP API must send.
+    # The identity token of the command line; in `serve`, the shared secret that callers for predictions must send.
     token: SecretStr | None = None
     # A file that holds the token.
     token_file: str | None = None
@@ -231,6 +234,26 @@ class Environment(SettingsSection):
             token=None if (token := environ.get("SIGNOFF_TOKEN")) is None else SecretStr(token),
             token_file=environ.get("SIGNOFF_TOKEN_FILE"),
         )
+
+    def secret(self) -> tuple[str, str] | None:
+        """Where the token was given, for messages, and its text; None where there is none.
+
+        Raises InvalidInput where both variables are set, and for a file that holds no line of ASCII.
+        """
+        if self.token is not None and self.token_file is not None:
+            raise InvalidInput("SIGNOFF_TOKEN and SIGNOFF_TOKEN_FILE: set one of them, not both")
+        if self.token is not None:
+            return "SIGNOFF_TOKEN", self.token.get_secret_value()
+        if self.token_file is None:
+            return None
+        about = f"SIGNOFF_TOKEN_FILE: {self.token_file}"
+        try:
+            with Path(self.token_file).open("rb") as file:
+                return about, file.read(MOST_SECRET_BYTES).decode("ascii").strip()
+        except OSError as error:
+            raise InvalidInput(f"{about}: cannot be read ({error.strerror})") from error
+        except UnicodeDecodeError as error:
+            raise InvalidInput(f"{about}: must hold one line of ASCII") from error
 
     @property
     def person(self) -> str:

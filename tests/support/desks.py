@@ -168,6 +168,7 @@ def build_desk(
         smoke=smoke or KnownSmoke(),
         clock=clock,
         new_id=lambda: next(ids),
+        new_secret=lambda: f"secret-{next(ids)}",
         recomputer=recomputer,
         roles=roles,
     )

@@ -42,6 +42,7 @@ from pipeline.governance.record.ledger import (
     fold,
 )
 from pipeline.governance.record.standing import LedgerStanding, is_about, newest_of
+from pipeline.governance.tokens import TokenRecord
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -241,6 +242,22 @@ class InMemoryRegistry:
             raise NotFound(f"version: {model!r} has no version {version}") from error
 
 
+@dataclass(frozen=True)
+class InMemoryTokens:
+    """Implements the port Tokens over a dictionary by name."""
+
+    held: dict[str, TokenRecord]
+
+    def all(self) -> list[TokenRecord]:
+        return sorted(self.held.values(), key=lambda each: each.name)
+
+    def find(self, sha256: str) -> TokenRecord | None:
+        return next((each for each in self.held.values() if each.sha256 == sha256), None)
+
+    def used(self, name: str, at: datetime) -> None:
+        self.held[name] = replace(self.held[name], last_used_at=at)
+
+
 class InMemoryLedger:
     """Implements the port Ledger and its transactions; `checkpoints` is what a file would hold.
 
@@ -257,21 +274,32 @@ class InMemoryLedger:
         self._id, self.address = registry, address
         self.database_clock: Clock = database_clock or StoppedClock()
         self.checkpoints: list[tuple[int, str]] = []
+        self._tokens: dict[str, TokenRecord] = {}
 
     @contextmanager
     def transaction(self) -> Iterator["InMemoryLedger"]:
         with self._lock:
-            before = list(self._events), dict(self._slots)
+            before = list(self._events), dict(self._slots), dict(self._tokens)
             try:
                 yield self
             except BaseException:
-                self._events, self._slots = before
+                self._events, self._slots, self._tokens = before
                 raise
             if self.address:
                 self._registries.setdefault((self.address, self._id), self.database_clock.now())
 
     def registry(self) -> str | None:
         return self._id
+
+    @property
+    def tokens(self) -> "InMemoryTokens":
+        return InMemoryTokens(self._tokens)
+
+    def issued_tokens(self) -> list[TokenRecord]:
+        return self.tokens.all()
+
+    def keep_token(self, token: TokenRecord) -> None:
+        self._tokens[token.name] = token
 
     def exists(self) -> bool:
         return bool(self._events or self._evidence)
@@ -372,7 +400,7 @@ class InMemoryLedger:
         return next((each for each in found if each.event.type is EventType.BASELINE), None)
 
     def models(self) -> list[str]:
-        return sorted({stored.event.model for stored in self._events})
+        return sorted({stored.event.model for stored in self._events} - {""})
 
     def slots(self, model: str) -> dict[Slot, SlotState]:
         return {slot: state for slot, state in self._slots.items() if slot.model == model}

@@ -58,9 +58,9 @@ def test_every_error_has_a_place_in_the_drawn_tree() -> None:
 
 
 VERBS = [
-    *(str(command.callback.__name__) for command in app.registered_commands),
+    *(str(command.name or command.callback.__name__) for command in app.registered_commands),
     *(
-        f"{group.typer_instance.info.name} {command.callback.__name__}"
+        f"{group.typer_instance.info.name} {command.name or command.callback.__name__}"
         for group in app.registered_groups
         for command in group.typer_instance.registered_commands
     ),

@@ -46,6 +46,7 @@ from pipeline.adapters.ledger.tables import (
     stored_event,
     translated,
 )
+from pipeline.adapters.ledger.tokens import SqlTokens
 from pipeline.adapters.ledger.transaction import BASELINE, NEWEST, SqlTransaction
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.lifecycle import Slot
@@ -78,9 +79,9 @@ NOTE_REGISTRY = insert(REGISTRIES).on_conflict_do_nothing()
 NO_TIME = timedelta()
 # One step of the index each: DISTINCT would read every event.
 MODELS = sa.text(
-    "WITH RECURSIVE held(model) AS (SELECT min(model) FROM ledger_event WHERE registry = :registry UNION ALL "
-    "SELECT (SELECT min(model) FROM ledger_event WHERE registry = :registry AND model > held.model) FROM held "
-    "WHERE held.model IS NOT NULL) SELECT model FROM held WHERE model IS NOT NULL"
+    "WITH RECURSIVE held(model) AS (SELECT min(model) FROM ledger_event WHERE registry = :registry AND model > '' "
+    "UNION ALL SELECT (SELECT min(model) FROM ledger_event WHERE registry = :registry AND model > held.model) "
+    "FROM held WHERE held.model IS NOT NULL) SELECT model FROM held WHERE model IS NOT NULL"
 )
 PENDING = sa.select(SLOTS.c.pending).where(SLOTS.c.registry == sa.bindparam("registry"), SLOTS.c.pending.is_not(None))
 OF_DECISION = (
@@ -130,6 +131,7 @@ class SqlLedger:
         self._address, self._busy_seconds = without_credentials(address), busy_seconds
         self._empty = empty_engine()
         self._noted = not address
+        self.tokens = SqlTokens(self._read, self._write, self._id)
 
     def _id(self) -> str:
         return self._registry.known() or ""

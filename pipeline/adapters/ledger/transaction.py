@@ -5,8 +5,10 @@ import sqlalchemy as sa
 from pipeline.adapters.ledger.expressions import DatabaseTime
 from pipeline.adapters.ledger.standing import OF_REGISTRY, SqlStanding
 from pipeline.adapters.ledger.tables import EVENTS, SLOT_COLUMNS, SLOTS, slot_state, stored_event
+from pipeline.adapters.ledger.tokens import put_token, tokens_of
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.record.ledger import FIRST_HASH, Event, EventType, SlotState, StoredEvent, chain, fold, iso
+from pipeline.governance.tokens import TokenRecord
 
 NEWEST = sa.select(EVENTS.c.sequence, EVENTS.c.hash).where(OF_REGISTRY).order_by(EVENTS.c.sequence.desc()).limit(1)
 OF_KEY = sa.select(EVENTS).where(OF_REGISTRY, EVENTS.c.key == sa.bindparam("wanted"))
@@ -40,6 +42,12 @@ class SqlTransaction:
 
     def has_baseline(self, model: str) -> bool:
         return self._connection.execute(BASELINE, {"registry": self._registry, "wanted": model}).first() is not None
+
+    def issued_tokens(self) -> list[TokenRecord]:
+        return tokens_of(self._connection, self._registry)
+
+    def keep_token(self, token: TokenRecord) -> None:
+        put_token(self._connection, self._registry, token)
 
     def append(self, event: Event) -> StoredEvent:
         last = self._connection.execute(NEWEST, {"registry": self._registry}).first()
