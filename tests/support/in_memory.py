@@ -13,6 +13,7 @@ from threading import RLock
 
 from pipeline.adapters.mlflow.logged_models import NOTHING_OWN, Own, figures
 from pipeline.adapters.mlflow.records import RunFacts, finite_metrics, metric_gaps
+from pipeline.governance.actor import Person
 from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
 from pipeline.governance.lifecycle import ModelState, Slot, Stage
 from pipeline.governance.ports import (
@@ -242,6 +243,19 @@ class InMemoryRegistry:
 
 
 @dataclass(frozen=True)
+class InMemoryNames:
+    """Implements the port Names over a dictionary by reference."""
+
+    held: dict[str, str]
+
+    def all(self) -> dict[str, str]:
+        return dict(self.held)
+
+    def keep(self, person: Person, name: str) -> None:
+        self.held[person.reference] = name
+
+
+@dataclass(frozen=True)
 class InMemoryTokens:
     """Implements the port Tokens over a dictionary by name."""
 
@@ -274,6 +288,7 @@ class InMemoryLedger:
         self.database_clock: Clock = database_clock or StoppedClock()
         self.checkpoints: list[tuple[int, str]] = []
         self._tokens: dict[str, TokenRecord] = {}
+        self._names: dict[str, str] = {}
 
     @contextmanager
     def transaction(self) -> Iterator["InMemoryLedger"]:
@@ -289,6 +304,10 @@ class InMemoryLedger:
 
     def registry(self) -> str | None:
         return self._id
+
+    @property
+    def names(self) -> "InMemoryNames":
+        return InMemoryNames(self._names)
 
     @property
     def tokens(self) -> "InMemoryTokens":

@@ -17,6 +17,7 @@ from pipeline.adapters.ledger.check import ChainCheck, LedgerCheck
 from pipeline.adapters.ledger.checkpoints import CheckpointFile
 from pipeline.adapters.ledger.database import open_database
 from pipeline.adapters.ledger.expressions import DatabaseTime, DaysPending, EventStamp, SubjectVersion
+from pipeline.adapters.ledger.people import SqlNames, SqlTokens
 from pipeline.adapters.ledger.schema import (
     FIRST,
     HEAD,
@@ -46,7 +47,6 @@ from pipeline.adapters.ledger.tables import (
     stored_event,
     translated,
 )
-from pipeline.adapters.ledger.tokens import SqlTokens
 from pipeline.adapters.ledger.transaction import BASELINE, NEWEST, SqlTransaction
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.lifecycle import Slot
@@ -132,6 +132,7 @@ class SqlLedger:
         self._empty = empty_engine()
         self._noted = not address
         self.tokens = SqlTokens(self._read, self._write, self._id)
+        self.names = SqlNames(self._read, self._write)
 
     def _id(self) -> str:
         return self._registry.known() or ""
