@@ -18,6 +18,7 @@ from pipeline.settings.identity import FileRoles
 
 if TYPE_CHECKING:
     from pipeline.comparison import PairedBootstrap
+    from pipeline.governance.record.checkpoint import Signing
     from pipeline.serving.scorer import Scorer
     from pipeline.training.register import Publisher
 
@@ -104,6 +105,7 @@ def own_desk(settings: Settings | None = None) -> GovernanceService:
         clock=clock,
         address=used.environment.tracking_uri,
         checkpoint_file=None if kept is None else Path(kept),
+        signing=signing(used),
     )
     registry_id.ledger = ledger
     rules = used.rules()
@@ -125,6 +127,19 @@ def own_desk(settings: Settings | None = None) -> GovernanceService:
         recomputer=WorkerRecomputer(registry, used.serving),
         roles=FileRoles(file, rules.roles) if (file := used.environment.params) else None,
     )
+
+
+def signing(settings: Settings) -> "Signing":
+    """With which key this host signs checkpoints, and whose signatures count.
+
+    Raises InvalidInput for a file that is no key.
+    """
+    from pipeline.adapters.signing import Ed25519Check, Ed25519Signer
+    from pipeline.governance.record.checkpoint import Signing
+
+    file = settings.environment.signing_key_file
+    signer = None if file is None else Ed25519Signer(Path(file))
+    return Signing(signer, settings.checkpoints.checkpoint_keys(), Ed25519Check())
 
 
 def comparer(settings: Settings) -> "PairedBootstrap":

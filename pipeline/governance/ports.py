@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from pipeline.governance.actor import Person
 from pipeline.governance.lifecycle import ModelState, Slot, Stage
 from pipeline.governance.metrics import Direction, direction_of
+from pipeline.governance.record.checkpoint import CheckpointKey
 from pipeline.governance.record.ledger import Event, SlotState, StoredEvent, Topic, UnreadableEvent
 from pipeline.governance.tokens import TokenRecord, Tokens
 
@@ -314,6 +315,9 @@ class Ledger(Protocol):
 
     def kept_checkpoints(self) -> list[KeptCheckpoint]:
         """Those that were kept of this chain, in the order in which they were written; damaged lines are left out."""
+
+    def checkpoint_keys(self) -> tuple[CheckpointKey, ...]:
+        """The public keys whose signatures on checkpoints count; none where none has to sign."""
 
     def upgrade(self, *, new: bool = False) -> Upgrade:
         """Bring the tables of an older ledger up to this version; new: make them where there are none.

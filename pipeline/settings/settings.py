@@ -1,5 +1,6 @@
 """`params.yaml` and the environment, read once into one frozen value; unknown keys are refused with their path."""
 
+import base64
 import getpass
 import os
 from collections.abc import Mapping
@@ -7,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.metrics import MetricRules
 from pipeline.governance.policy import Policy
+from pipeline.governance.record.checkpoint import CheckpointKey
 from pipeline.settings.file import (
     CandidateName,
     Edges,
@@ -36,6 +38,22 @@ ESTIMATORS = Literal["logistic_regression", "random_forest", "extra_trees", "his
 
 
 MOST_SECRET_BYTES = 4_096
+
+
+def _public_key(text: str) -> str:
+    try:
+        size = len(base64.b64decode(text, validate=True))
+    except ValueError:
+        size = 0
+    if size != PUBLIC_BYTES:
+        raise ValueError(
+            f"must be the {PUBLIC_BYTES} bytes of an Ed25519 key in base64, as signoff keys new prints them"
+        )
+    return text
+
+
+PUBLIC_BYTES = 32
+PublicKey = Annotated[str, AfterValidator(_public_key)]
 
 
 class DataSettings(SettingsSection):
@@ -108,6 +126,35 @@ class RegistrySettings(SettingsSection):
     limitations: Sentences | None = None
 
 
+class KeySettings(SettingsSection):
+    """A public key whose signatures on checkpoints count."""
+
+    # What `verify` calls it.
+    name: Word
+    # Its 32 bytes in base64, as `signoff keys new` prints them.
+    public: PublicKey
+    # The event from which it holds.
+    first: int = Field(alias="from", ge=1)
+    # The event up to which it held; null: it still does.
+    last: int | None = Field(default=None, alias="to", ge=1)
+
+
+class CheckpointSettings(SettingsSection):
+    """Who must sign checkpoints. Never in the database that they protect."""
+
+    keys: list[KeySettings] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def every_key_is_there_once(self) -> Self:
+        for names in ([key.name for key in self.keys], [key.public for key in self.keys]):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"keys: {', '.join(twice)} is there twice")
+        return self
+
+    def checkpoint_keys(self) -> tuple[CheckpointKey, ...]:
+        return tuple(CheckpointKey(key.name, key.public, key.first, key.last) for key in self.keys)
+
+
 class HttpSettings(SettingsSection):
     """Limits of the HTTP API."""
 
@@ -164,6 +211,8 @@ class Environment(SettingsSection):
     actor: str | None
     # Where this host keeps its checkpoints; null: the place that goes with the ledger.
     checkpoint_file: str | None = None
+    # The private key with which this host signs them; null: it has none.
+    signing_key_file: str | None = None
     # Which model is served over HTTP; null: `registry.model_name`.
     model: str | None = None
     # The identity token of the command line; in `serve`, the shared secret that callers for predictions must send.
@@ -179,6 +228,7 @@ class Environment(SettingsSection):
             tracking_uri=environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{VAR / 'mlflow.db'}",
             ledger_url=environ.get("SIGNOFF_LEDGER_URL") or f"sqlite:///{VAR / 'ledger.db'}",
             checkpoint_file=environ.get("SIGNOFF_CHECKPOINT_FILE") or None,
+            signing_key_file=environ.get("SIGNOFF_SIGNING_KEY_FILE") or None,
             actor=environ.get("SIGNOFF_ACTOR") or None,
             model=environ.get("SIGNOFF_MODEL") or None,
             token=None if (token := environ.get("SIGNOFF_TOKEN")) is None else SecretStr(token),
@@ -226,6 +276,7 @@ class Settings(SettingsSection):
     policy: PolicySettings
     identity: IdentitySettings = Field(default_factory=IdentitySettings)
     serving: ServingSettings
+    checkpoints: CheckpointSettings = CheckpointSettings()
     environment: Environment
 
     def rules(self) -> Policy:

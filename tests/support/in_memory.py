@@ -30,6 +30,7 @@ from pipeline.governance.ports import (
     VersionRecord,
     VersionRow,
 )
+from pipeline.governance.record.checkpoint import CheckpointKey
 from pipeline.governance.record.ledger import (
     FIRST_HASH,
     Event,
@@ -450,6 +451,9 @@ class InMemoryLedger:
     def keep_checkpoint(self) -> None:
         if self._events:
             self.checkpoints.append((self._events[-1].sequence, self._events[-1].hash))
+
+    def checkpoint_keys(self) -> tuple[CheckpointKey, ...]:
+        return ()
 
     def kept_checkpoints(self) -> list[KeptCheckpoint]:
         return [

@@ -51,7 +51,7 @@ from pipeline.adapters.ledger.transaction import BASELINE, NEWEST, SqlTransactio
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import Clock, KeptCheckpoint, KnownRegistry, PendingDecision, Upgrade
-from pipeline.governance.record.checkpoint import ChainCheckpoint, Signing
+from pipeline.governance.record.checkpoint import ChainCheckpoint, CheckpointKey, Signing
 from pipeline.governance.record.ledger import (
     EventType,
     SlotState,
@@ -331,6 +331,9 @@ class SqlLedger:
     def kept_checkpoints(self) -> list[KeptCheckpoint]:
         with translated():
             return [KeptCheckpoint(each.sequence, line) for line, each in self._checkpoints.lines(self._id())]
+
+    def checkpoint_keys(self) -> tuple[CheckpointKey, ...]:
+        return self._checkpoints.signing.keys
 
     def upgrade(self, *, new: bool = False) -> Upgrade:
         before = self._check_writable()
