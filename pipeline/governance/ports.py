@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipeline.governance.actor import Person
 from pipeline.governance.lifecycle import ModelState, Slot, Stage
 from pipeline.governance.metrics import Direction, direction_of
 from pipeline.governance.record.checkpoint import CheckpointKey
@@ -206,6 +207,16 @@ class Outbox(Protocol):
         """Everybody has it."""
 
 
+class Names(Protocol):
+    """What people are called, beside the chain: an event holds a reference, so that a name may be erased."""
+
+    def all(self) -> Mapping[str, str]:
+        """By the reference of each person. None where there is no ledger."""
+
+    def keep(self, person: Person, name: str) -> None:
+        """In place of what was kept before. May raise LedgerBusy."""
+
+
 class LedgerTransaction(Protocol):
     """The ledger under its lock: what is read here cannot change before it ends."""
 
@@ -234,6 +245,10 @@ class Ledger(Protocol):
     Reading writes nothing: where there is no ledger, it finds an empty one. Writing raises Unavailable where a later
     version of Signoff has written.
     """
+
+    @property
+    def names(self) -> Names:
+        """What people are called."""
 
     @property
     def tokens(self) -> Tokens:

@@ -13,6 +13,7 @@ from threading import RLock
 
 from pipeline.adapters.mlflow.logged_models import NOTHING_OWN, Own, figures
 from pipeline.adapters.mlflow.records import RunFacts, finite_metrics, metric_gaps
+from pipeline.governance.actor import Person
 from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
 from pipeline.governance.lifecycle import ModelState, Slot, Stage
 from pipeline.governance.ports import (
@@ -267,6 +268,19 @@ class InMemoryOutbox:
 
 
 @dataclass(frozen=True)
+class InMemoryNames:
+    """Implements the port Names over a dictionary by reference."""
+
+    held: dict[str, str]
+
+    def all(self) -> dict[str, str]:
+        return dict(self.held)
+
+    def keep(self, person: Person, name: str) -> None:
+        self.held[person.reference] = name
+
+
+@dataclass(frozen=True)
 class InMemoryTokens:
     """Implements the port Tokens over a dictionary by name."""
 
@@ -307,6 +321,7 @@ class InMemoryLedger:
         self.checkpoints: list[tuple[int, str]] = []
         self._told, self.outbox = told, InMemoryOutbox()
         self._tokens: dict[str, TokenRecord] = {}
+        self._names: dict[str, str] = {}
 
     @contextmanager
     def transaction(self) -> Iterator["InMemoryLedger"]:
@@ -322,6 +337,10 @@ class InMemoryLedger:
 
     def registry(self) -> str | None:
         return self._id
+
+    @property
+    def names(self) -> "InMemoryNames":
+        return InMemoryNames(self._names)
 
     @property
     def tokens(self) -> "InMemoryTokens":

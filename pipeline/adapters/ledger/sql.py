@@ -17,6 +17,7 @@ from pipeline.adapters.ledger.check import ChainCheck, LedgerCheck
 from pipeline.adapters.ledger.checkpoints import CheckpointFile
 from pipeline.adapters.ledger.database import open_database
 from pipeline.adapters.ledger.expressions import DatabaseTime, DaysPending, EventStamp, SubjectVersion
+from pipeline.adapters.ledger.people import SqlNames, SqlTokens
 from pipeline.adapters.ledger.schema import (
     FIRST,
     HEAD,
@@ -46,7 +47,6 @@ from pipeline.adapters.ledger.tables import (
     stored_event,
     translated,
 )
-from pipeline.adapters.ledger.tokens import SqlTokens
 from pipeline.adapters.ledger.transaction import BASELINE, NEWEST, SqlTransaction
 from pipeline.adapters.notify.outbox import SqlOutbox
 from pipeline.governance.errors import NotFound, Unavailable
@@ -136,6 +136,7 @@ class SqlLedger:
         self._noted, self._told = not address, told
         self.tokens = SqlTokens(self._read, self._write, self._id)
         self.outbox = SqlOutbox(self._id, self._read, self._write)
+        self.names = SqlNames(self._read, self._write)
 
     def _id(self) -> str:
         return self._registry.known() or ""

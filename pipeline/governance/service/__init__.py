@@ -288,7 +288,7 @@ class GovernanceService(RecordReader, TokenDesk, TellingPeople):
         Raises NotFound.
         """
         created_at = iso(self.version(model, version).row.created_at)
-        about = [entry(stored) for stored in self._ledger.about(model, version)][::-1]
+        about = list(self._told(self._ledger.about(model, version)))[::-1]
         return [each for each in one_line_each(about) if each.concerns(version, created_at)]
 
     def differences(self, model: str) -> list[OutOfBandChange]:

@@ -1,4 +1,4 @@
-"""What people are to be told, written with its event and removed when everybody has it."""
+"""What people are called: beside the chain, where it may be erased."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,11 +8,9 @@ revision, down_revision = "0006", "0005"
 
 def upgrade() -> None:
     op.create_table(
-        "ledger_outbox",
-        sa.Column("registry", sa.String(64), primary_key=True),
-        sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
-        sa.Column("due", sa.String(32), nullable=False),
-        sa.Column("attempts", sa.Integer, nullable=False),
-        sa.Column("delivered", sa.Text, nullable=False),
-        sa.Column("failure", sa.Text, nullable=False),
+        "ledger_person",
+        sa.Column("reference", sa.String(16), primary_key=True),
+        sa.Column("issuer", sa.Text, nullable=False),
+        sa.Column("subject", sa.Text, nullable=False),
+        sa.Column("display_name", sa.Text, nullable=False),
     )
