@@ -16,10 +16,11 @@ import anyio.to_thread
 import streamlit as st
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboard import session
+from dashboard import caching, session
 from pipeline import bootstrap
 from pipeline.governance.errors import NotAllowed, SignoffError
 from pipeline.governance.service import GovernanceService
+from pipeline.governance.service.notices import not_sent
 
 LOOK_SECONDS = 60
 MODULES = (
@@ -62,13 +63,23 @@ class OwnLook:
         """Raises no SignoffError: the next look tries again."""
         try:
             if self._record():
-                session.forget_reads()
+                caching.forget_reads()
             seen = self._seen()
         except SignoffError as error:
             seen = str(error)
+        seen = "; ".join(filter(None, [seen, self._tell()]))
         if seen != self.logged:
             LOG.warning("The desk's own look: %s", seen or "nothing to see any more")
         self.logged = seen
+
+    def _tell(self) -> str:
+        """Sends what people are to be told; gives what could not be sent. Whether or not the registry answers."""
+        try:
+            if self.service.send_notices():
+                caching.forget_reads()
+            return not_sent(self.service.unsent_notices())
+        except SignoffError as error:
+            return str(error)
 
     def _record(self) -> bool:
         """Whether anything was recorded. In a registry that the ledger does not know only a person records the first
@@ -89,7 +100,7 @@ class OwnLook:
         return "; ".join(filter(None, [self.service.unknown_registry(), *moved, *pending]))
 
 
-@st.cache_resource(show_spinner=False)
+@caching.made_once
 def _own_look() -> OwnLook:
     """It has a service of its own, so that no visitor waits for it, and remembers what it saw."""
     return OwnLook(bootstrap.own_desk(session.settings()), session.signer)

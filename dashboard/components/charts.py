@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
+from dashboard.caching import drawn_once
 from pipeline.comparison.performance import PrecisionRecall, Residuals
 from pipeline.governance.record.evidence import Metric
 from pipeline.governance.rules.paired import CalibrationPoint
@@ -16,6 +17,7 @@ ROW_PIXELS, LEAST_PIXELS = 34, 120
 LEGEND_ABOVE = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
 
 
+@drawn_once
 def confusion(classes: Sequence[str], counts: Sequence[Sequence[float]], *, dark: bool = False) -> go.Figure:
     """A confusion matrix with counts in the cells, shaded by the share of the true class.
 
@@ -65,6 +67,7 @@ def true_by_predicted(
     return figure.update_yaxes(title="True", autorange="reversed")
 
 
+@drawn_once
 def metric_intervals(own: Sequence[Metric], champion: Sequence[Metric], names: tuple[str, str]) -> go.Figure:
     """Each metric as a point with its interval, this version above the champion. names: what each of the two is called.
 
@@ -112,6 +115,7 @@ QUIET = "#94A3B8"
 MARKS = ("circle", "diamond", "square", "triangle-up")
 
 
+@drawn_once
 def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
     """A reliability diagram: the share predicted right with its interval against the mean of the highest probability.
 
@@ -145,6 +149,7 @@ def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
     return figure.update_yaxes(title="Share predicted right", range=[0, 1.05], tickformat=".1f")
 
 
+@drawn_once
 def precision_recall(curves: Mapping[str, PrecisionRecall]) -> go.Figure:
     """Precision against recall at every threshold. curves: by what each is called."""
     figure = go.Figure()
@@ -162,6 +167,7 @@ def precision_recall(curves: Mapping[str, PrecisionRecall]) -> go.Figure:
     return figure.update_yaxes(title="Precision", range=[0, 1.03], tickformat=".1f")
 
 
+@drawn_once
 def residuals(found: Residuals, target: str) -> go.Figure:
     """Each miss against the actual number, and per range of it the mean miss with its interval.
 

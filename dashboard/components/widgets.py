@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 import streamlit as st
 
-from dashboard import pages, session
+from dashboard import caching, pages, session
 from dashboard.components import charts, tables, words
 from pipeline.comparison.search import FEWEST_ROWS, SliceSearch
 from pipeline.governance.errors import (
@@ -88,7 +88,7 @@ def failure(error: SignoffError, name: str) -> None:
 
 def try_again(name: str) -> None:
     """A button that reads everything again. name: of the part of the page that failed."""
-    st.button("Try again", icon=":material/refresh:", on_click=session.forget_reads, key=f"try_again/{name}")
+    st.button("Try again", icon=":material/refresh:", on_click=caching.forget_reads, key=f"try_again/{name}")
 
 
 def _model_of_the_address() -> str:

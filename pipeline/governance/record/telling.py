@@ -33,12 +33,15 @@ DONE: Mapping[str, tuple[str, str]] = {
     "acknowledge": ("acknowledged an override", "acknowledge an override"),
     "comment": ("commented on version {version}", "comment on version {version}"),
     "register": ("registered version {version}", "register version {version}"),
+    "issue_token": ("made the token {token}", "make the token {token}"),
+    "revoke_token": ("revoked the token {token}", "revoke the token {token}"),
     "revert": ("undid what was changed outside of this desk", "undo what was changed outside of this desk"),
 }
 OTHERWISE = ("decided something of a kind that is not known here", "decide something of a kind that is not known here")
 
+DEEDS = (EventType.APPLIED, EventType.ADOPTED, EventType.REVERTED, EventType.TOKEN_ISSUED, EventType.TOKEN_REVOKED)
 SENTENCES: Mapping[str, str] = {
-    **dict.fromkeys((EventType.APPLIED, EventType.ADOPTED, EventType.REVERTED), "{who} {done}"),
+    **dict.fromkeys(DEEDS, "{who} {done}"),
     EventType.REQUESTED: "{who} asked for approval to {wanted}",
     EventType.APPROVED: "{who} approved the request to {wanted}",
     EventType.REJECTED: "{who} rejected the request to {wanted}",
@@ -93,7 +96,7 @@ def sentence(entry: Entry) -> str:
     """Who did what, without time, changes and reason: `grace promoted version 2 to Production`."""
     done, wanted = _deed(entry)
     told = SENTENCES.get(entry.type, "{who}: {type}").format(
-        who=visible(entry.actor or "") or "Somebody",
+        who=visible(entry.name or entry.actor or "") or "Somebody",
         done=done,
         wanted=wanted,
         version=entry.version,
@@ -109,5 +112,7 @@ def _deed(entry: Entry) -> tuple[str, str]:
     done, wanted = DONE.get(entry.meaning or "", OTHERWISE)
     slots = (each.slot.name for each in entry.changes if each.slot.kind == "alias")
     alias = next(slots, str(entry.content.get("to") or "").removeprefix("@"))
-    named = {"version": entry.version, "alias": visible(alias), "request": entry.content.get("requested")}
+    token = str((entry.content.get("token") or {}).get("name"))
+    request = entry.content.get("requested")
+    named = {"version": entry.version, "alias": visible(alias), "token": visible(token), "request": request}
     return done.format(**named), wanted.format(**named)
