@@ -22,18 +22,6 @@ __all__ = [
     "tokens",
     "training",
 ]
-    "app",
-    "checking",
-    "deciding",
-    "keys",
-    "reading",
-    "record",
-    "requesting",
-    "run",
-    "scoring",
-    "tokens",
-    "training",
-]
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
