@@ -129,6 +129,7 @@ class RequestDesk(RecordReader):
         evidence = reviewer.evidence(self._registry.version(model, version))
         if registration(self._ledger, evidence) is not None:
             return None
+        self._reconciler.take_over(model)
         content = {"actor": actor_json(actor, ()), "meaning": "register", "subject": evidence.subject()}
         event = Event(EventType.REGISTERED, model, self._reconciler.clock.now(), content=content)
         with self._ledger.transaction() as transaction:
