@@ -2,9 +2,8 @@
 
 import sqlalchemy as sa
 
-from pipeline.adapters.ledger.expressions import DatabaseTime
 from pipeline.adapters.ledger.standing import OF_REGISTRY, SqlStanding
-from pipeline.adapters.ledger.tables import EVENTS, SLOT_COLUMNS, SLOTS, slot_state, stored_event
+from pipeline.adapters.ledger.tables import EVENTS, SLOT_COLUMNS, SLOTS, DatabaseTime, slot_state, stored_event
 from pipeline.adapters.ledger.tokens import put_token, tokens_of
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.record.ledger import FIRST_HASH, Event, EventType, SlotState, StoredEvent, chain, fold, iso
