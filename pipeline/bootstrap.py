@@ -13,6 +13,7 @@ from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.governance.ports import Ledger, Registry
 from pipeline.governance.roles import Action
 from pipeline.governance.service import DESK, GovernanceService
+from pipeline.governance.service.notices import Messenger
 from pipeline.settings import Settings, read_settings
 from pipeline.settings.identity import FileRoles
 
@@ -92,6 +93,7 @@ def own_desk(settings: Settings | None = None) -> GovernanceService:
     """
     from pipeline.adapters.ledger.sql import SqlLedger
     from pipeline.adapters.mlflow.registry import MlflowRegistry
+    from pipeline.adapters.notify.targets import AppriseNotifier
     from pipeline.serving.gate_checks import SubprocessSmoke, WorkerRecomputer
 
     used = settings or read_settings()
@@ -104,6 +106,7 @@ def own_desk(settings: Settings | None = None) -> GovernanceService:
         registry=registry_id,
         clock=clock,
         address=used.environment.tracking_uri,
+        told=frozenset(used.notify.events),
         checkpoint_file=None if kept is None else Path(kept),
         signing=signing(used),
     )
@@ -125,6 +128,9 @@ def own_desk(settings: Settings | None = None) -> GovernanceService:
         new_id=lambda: uuid.uuid4().hex,
         new_secret=lambda: secrets.token_urlsafe(SECRET_BYTES),
         recomputer=WorkerRecomputer(registry, used.serving),
+        messenger=Messenger(
+            ledger, AppriseNotifier(used.environment.notify_targets()), clock, used.notify.address or ""
+        ),
         roles=FileRoles(file, rules.roles) if (file := used.environment.params) else None,
     )
 

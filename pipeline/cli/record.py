@@ -15,10 +15,11 @@ import typer
 from pipeline.bootstrap import desk, own_desk, signer
 from pipeline.cli import tables
 from pipeline.cli.app import Json, Model, app, copy, note, print_out, say, to_the_second, write
-from pipeline.governance.errors import IntegrityFailure, InvalidInput, SignoffError
+from pipeline.governance.errors import IntegrityFailure, InvalidInput, LedgerBusy, SignoffError, Unavailable
 from pipeline.governance.record.ledger import StoredEvent, iso
 from pipeline.governance.rules.decide import RECONCILE_AFTER
 from pipeline.governance.service import DESK, GovernanceService
+from pipeline.governance.service.notices import not_sent
 from pipeline.governance.text import visible
 from pipeline.settings import read_settings
 
@@ -128,9 +129,12 @@ def reconcile(
     if model is not None and (adopt or revert):
         end = service.adopt if adopt else service.revert
         events.append(end(model, reason=reason, actor=signer(service, settings), expect=expect))
+    notices = _send_notices(service)
     found = service.unresolved(model)  # what was recorded just now makes the registry known
     recorded = [{"sequence": each.sequence, "type": each.event.type, "model": each.event.model} for each in events]
     print_out(as_json, {"events": recorded, **found.as_json()}, lambda: tables.reconciled(events, found))
+    if notices:
+        note(notices)
     if found.problems:
         raise typer.Exit(IntegrityFailure.exit_code)
 
@@ -181,7 +185,7 @@ class ReconcileWatch:
         """In a registry that the ledger does not know a person records the first event: the address may be wrong."""
         unknown = self.service.unknown_registry()
         events = [] if unknown else self.service.reconcile(self.model, min_age=self.min_age)
-        self._tell(unknown or "")
+        self._tell(unknown or _send_notices(self.service))
         return events
 
     def _say(self, events: Sequence[StoredEvent]) -> None:
@@ -199,6 +203,15 @@ class ReconcileWatch:
         if trouble != self._trouble:
             note(f"reconcile: {trouble or 'goes on'}")
         self._trouble = trouble
+
+
+def _send_notices(service: GovernanceService) -> str:
+    """Sends what people are to be told; gives what could not be sent, as a sentence. No reason to end."""
+    try:
+        service.as_(DESK).send_notices()
+        return not_sent(service.as_(DESK).unsent_notices())
+    except (Unavailable, LedgerBusy) as error:
+        return f"notices: {error}"
 
 
 def _check_options(model: str | None, adopt: bool, revert: bool, expect: str | None) -> None:

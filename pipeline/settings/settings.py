@@ -198,6 +198,17 @@ class ServingSettings(SettingsSection):
     http: HttpSettings
 
 
+class NotifySettings(SettingsSection):
+    """What people are told; to whom is in the environment, since such addresses hold secrets."""
+
+    # None: nobody is told anything.
+    events: list[Literal["requested", "approved", "rejected", "applied", "overridden", "out_of_band", "tampering"]] = (
+        Field(default_factory=list)
+    )
+    # Of the dashboard, for links; null: notices have none.
+    address: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")] | None = None
+
+
 class Environment(SettingsSection):
     """Addresses, names and secrets. The default addresses lie under `var/`: in the project's root, or in the current
     folder where there is no project.
@@ -219,6 +230,9 @@ class Environment(SettingsSection):
     token: SecretStr | None = None
     # A file that holds the token.
     token_file: str | None = None
+    # Whom to tell: addresses in Apprise's form, with white space between, or a file with one per line.
+    notify_urls: SecretStr | None = None
+    notify_file: str | None = None
     # The settings' own file, of which the roles are read again when it changes; null for settings without one.
     params: Path | None = None
 
@@ -233,7 +247,22 @@ class Environment(SettingsSection):
             model=environ.get("SIGNOFF_MODEL") or None,
             token=None if (token := environ.get("SIGNOFF_TOKEN")) is None else SecretStr(token),
             token_file=environ.get("SIGNOFF_TOKEN_FILE"),
+            notify_urls=None if (urls := environ.get("SIGNOFF_NOTIFY_URLS")) is None else SecretStr(urls),
+            notify_file=environ.get("SIGNOFF_NOTIFY_FILE") or None,
         )
+
+    def notify_targets(self) -> list[str]:
+        """The addresses of whom to tell; none where nobody is named. Raises InvalidInput."""
+        if self.notify_file is None:
+            return [] if self.notify_urls is None else self.notify_urls.get_secret_value().split()
+        if self.notify_urls is not None:
+            raise InvalidInput("SIGNOFF_NOTIFY_URLS: is set, and so is SIGNOFF_NOTIFY_FILE; set one of them")
+        try:
+            lines = Path(self.notify_file).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not in UTF-8"
+            raise InvalidInput(f"SIGNOFF_NOTIFY_FILE: cannot be read ({why})") from error
+        return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
     def secret(self) -> tuple[str, str] | None:
         """Where the token was given, for messages, and its text; None where there is none.
@@ -276,6 +305,7 @@ class Settings(SettingsSection):
     policy: PolicySettings
     identity: IdentitySettings = Field(default_factory=IdentitySettings)
     serving: ServingSettings
+    notify: NotifySettings = Field(default_factory=NotifySettings)
     checkpoints: CheckpointSettings = CheckpointSettings()
     environment: Environment
 

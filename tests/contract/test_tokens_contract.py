@@ -1,4 +1,4 @@
-"""The port Tokens: what every place that keeps identity tokens must do, in memory and in SQL."""
+"""The ports Tokens and Names: what every place that keeps them must do, in memory and in SQL."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.adapters.ledger.sql import SqlLedger
-from pipeline.governance.actor import Actor, Established, Role
+from pipeline.governance.actor import Actor, Established, Person, Role
 from pipeline.governance.ports import Ledger
 from pipeline.governance.record.ledger import Event, EventType
 from pipeline.governance.tokens import TokenRecord, secret_digest
@@ -106,6 +106,18 @@ def test_a_transaction_that_raises_keeps_no_token(ledger: Ledger) -> None:
     with pytest.raises(KeyError):
         fail()
     assert (ledger.tokens.all(), ledger.count()) == ([], 0)
+
+
+def test_a_name_is_kept_once_per_person(ledger: Ledger) -> None:
+    """The last one, under a reference; it is no event."""
+    assert ledger.names.all() == {}
+    ledger.names.keep(OWNER.person, "Ada")
+    ledger.names.keep(Person("https://other.example.org", "g-1"), "Ben")
+    ledger.names.keep(OWNER.person, "Ada Lovelace \u202e")
+
+    assert sorted(ledger.names.all().values()) == ["Ada Lovelace \u202e", "Ben"]
+    assert ledger.names.all()[OWNER.person.reference] == "Ada Lovelace \u202e"
+    assert ledger.count() == 0
 
 
 def test_an_event_about_a_token_names_no_model(ledger: Ledger) -> None:

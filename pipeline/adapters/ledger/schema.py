@@ -10,8 +10,8 @@ from pipeline.adapters.ledger.tables import EVENTS, METADATA, VERSION_TABLE, tab
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.record.ledger import EventType, stored_names
 
-FIRST, HEAD = "0001", "0005"
-KNOWN = (FIRST, "0002", "0003", "0004", HEAD)
+FIRST, HEAD = "0001", "0007"
+KNOWN = (FIRST, "0002", "0003", "0004", "0005", "0006", HEAD)
 UPGRADE_SECONDS = 600  # until one statement of it is answered
 REVISION = sa.select(sa.table(VERSION_TABLE, sa.column("version_num")).c.version_num)
 # The distinct types, one step of the index each: DISTINCT would read every event.

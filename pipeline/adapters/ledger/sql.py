@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT is SQLite's
 from pipeline.adapters.ledger.check import ChainCheck, LedgerCheck
 from pipeline.adapters.ledger.checkpoints import CheckpointFile
 from pipeline.adapters.ledger.database import open_database
+from pipeline.adapters.ledger.people import SqlNames, SqlTokens
 from pipeline.adapters.ledger.schema import (
     FIRST,
     HEAD,
@@ -49,8 +50,8 @@ from pipeline.adapters.ledger.tables import (
     stored_event,
     translated,
 )
-from pipeline.adapters.ledger.tokens import SqlTokens
 from pipeline.adapters.ledger.transaction import BASELINE, NEWEST, SqlTransaction
+from pipeline.adapters.notify.outbox import SqlOutbox
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import Clock, KeptCheckpoint, KnownRegistry, PendingDecision, Upgrade
@@ -122,8 +123,10 @@ class SqlLedger:
         busy_seconds: float = BUSY_SECONDS,
         checkpoint_file: Path | None = None,
         signing: Signing | None = None,
+        told: Collection[str] = (),
     ) -> None:
         """address: where the registry is. checkpoint_file: None for the one that goes with the database.
+        told: the types of events that go to the outbox.
 
         Raises InvalidInput for a database that is neither SQLite nor PostgreSQL.
         """
@@ -133,8 +136,10 @@ class SqlLedger:
         self._registry, self._clock = registry, clock
         self._address, self._busy_seconds = without_credentials(address), busy_seconds
         self._empty = empty_engine()
-        self._noted = not address
+        self._noted, self._told = not address, told
         self.tokens = SqlTokens(self._read, self._write, self._id)
+        self.outbox = SqlOutbox(self._id, self._read, self._write)
+        self.names = SqlNames(self._read, self._write)
 
     def _id(self) -> str:
         return self._registry.known() or ""
@@ -163,7 +168,7 @@ class SqlLedger:
             if not self._noted:
                 note = {"registry": registry, "address": self._address, "first_seen": iso(self._clock.now())}
                 connection.execute(NOTE_REGISTRY, note)
-            yield SqlTransaction(connection, registry)
+            yield SqlTransaction(connection, registry, self._told)
         self._noted = True
 
     def events(self, *, model: str | None = None, after: int = 0) -> Iterator[StoredEvent]:

@@ -93,6 +93,16 @@ CHAMPIONS = sa.Table(
     sa.Index("ledger_champion_of_version", "registry", "model", "version", "depth"),
     sa.Index("ledger_champion_of_period", "registry", "model", "period", "sequence"),
 )
+OUTBOX = sa.Table(
+    "ledger_outbox",
+    METADATA,
+    sa.Column("registry", sa.String(64), primary_key=True),
+    sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("due", sa.String(32), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("delivered", sa.Text, nullable=False),
+    sa.Column("failure", sa.Text, nullable=False),
+)
 # Those of a slot in every revision.
 SLOT_COLUMNS = tuple(column for column in SLOTS.c if column.name != "pending_since")
 

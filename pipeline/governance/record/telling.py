@@ -82,7 +82,7 @@ def sentence(entry: Entry) -> str:
     """Who did what, without time, changes and reason: `grace promoted version 2 to Production`."""
     done, wanted = _deed(entry)
     return SENTENCES.get(entry.type, "{who}: {type}").format(
-        who=visible(entry.actor or "") or "Somebody",
+        who=visible(entry.name or entry.actor or "") or "Somebody",
         done=done,
         wanted=wanted,
         version=entry.version,

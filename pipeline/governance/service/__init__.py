@@ -61,6 +61,7 @@ from pipeline.governance.rules.review import Review, Reviewer
 from pipeline.governance.rules.tampering import Changed, Watch
 from pipeline.governance.rules.trend import TrendRecord, Trends
 from pipeline.governance.service.access import guarded
+from pipeline.governance.service.notices import Messenger, Nobody, TellingPeople
 from pipeline.governance.service.reading import RecordReader
 from pipeline.governance.service.tokens import TokenDesk
 
@@ -68,7 +69,7 @@ DESK = Actor("desk", Established.PROGRAM)  # the desk by itself: it reads and re
 
 
 @guarded
-class GovernanceService(RecordReader, TokenDesk):
+class GovernanceService(RecordReader, TokenDesk, TellingPeople):
     """Each deciding method is load, rule, record, apply, confirm; each reading method writes nothing."""
 
     def __init__(
@@ -84,6 +85,7 @@ class GovernanceService(RecordReader, TokenDesk):
         new_secret: Callable[[], str],
         recomputer: Recomputer | None = None,
         roles: RoleBook | None = None,
+        messenger: Messenger | None = None,
     ) -> None:
         """new_secret: at least 256 bits of chance, as text.
 
@@ -92,6 +94,7 @@ class GovernanceService(RecordReader, TokenDesk):
         """
         RecordReader.__init__(self, registry, ledger)
         self.actor = DESK  # who asks
+        self._messenger = messenger or Messenger(ledger, Nobody(), clock)
         self._policies = LivePolicy(policy, roles or FixedRoles(policy.roles))
         TokenDesk.__init__(self, ledger, policies=self._policies, clock=clock, new_secret=new_secret)
         self._reviewer = Reviewer(registry, ledger, policy, comparer, smoke, recomputer)
@@ -285,7 +288,7 @@ class GovernanceService(RecordReader, TokenDesk):
         Raises NotFound.
         """
         created_at = iso(self.version(model, version).row.created_at)
-        about = [entry(stored) for stored in self._ledger.about(model, version)][::-1]
+        about = list(self._told(self._ledger.about(model, version)))[::-1]
         return [each for each in one_line_each(about) if each.concerns(version, created_at)]
 
     def differences(self, model: str) -> list[OutOfBandChange]:

@@ -12,7 +12,9 @@ from pipeline.governance.roles import Action
 
 # Beside those that read. Requests and decisions name their actor themselves and leave an event where they are refused.
 ACTION_OF: Mapping[str, Action] = {
-    **dict.fromkeys(("take_over", "look", "report_tampering", "reconcile", "upgrade_ledger"), Action.RECORD),
+    **dict.fromkeys(
+        ("take_over", "look", "report_tampering", "reconcile", "upgrade_ledger", "send_notices"), Action.RECORD
+    ),
     **dict.fromkeys(("tokens",), Action.OWN_TOKENS),
     **dict.fromkeys(
         ("decide", "promote", "set_alias", "remove_alias", "rollback", "adopt", "revert"),

@@ -1,4 +1,4 @@
-"""The service's part about identity tokens: made, listed, revoked, and shown by whoever comes with one."""
+"""The service's part about who people are: identity tokens, and what people are called."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -98,6 +98,12 @@ class TokenDesk:
             raise NotAllowed("token: the first one was made already; whoever has a role makes the others")
         if any(each.name == name and each.state(now) is TokenState.ACTIVE for each in there):
             raise Refused(f"token: there is one called {name!r}; revoke it first, or take another name")
+
+    def keep_name(self) -> None:
+        """Keep what whoever asks is called, as a login says it; where it is known already, nothing is written."""
+        person, name = self.actor.person, self.actor.display_name
+        if name and self.actor.has_a_name_apart and self._token_ledger.names.all().get(person.reference) != name:
+            self._token_ledger.names.keep(person, name)
 
     def time(self) -> datetime:
         """Now, by the desk's clock: by which tokens expire."""

@@ -1,4 +1,4 @@
-"""Identity tokens in a table of their own beside the chain, as hashes; implements the port Tokens."""
+"""Identity tokens, as hashes, and what people are called: in tables of their own beside the chain."""
 
 import json
 from collections.abc import Callable
@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT is SQLite's too
 
 from pipeline.adapters.ledger.tables import METADATA, moment
-from pipeline.governance.actor import Actor, Established, Role
+from pipeline.governance.actor import Actor, Established, Person, Role
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.record.ledger import iso
 from pipeline.governance.tokens import TokenRecord
@@ -31,6 +32,14 @@ TOKENS = sa.Table(
     sa.Column("revoked_at", sa.String(32)),
     sa.Column("last_used_at", sa.String(32)),
 )
+PEOPLE = sa.Table(
+    "ledger_person",
+    METADATA,
+    sa.Column("reference", sa.String(16), primary_key=True),
+    sa.Column("issuer", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("display_name", sa.Text, nullable=False),
+)
 OF_NAME = sa.and_(TOKENS.c.registry == sa.bindparam("of_registry"), TOKENS.c.name == sa.bindparam("of_name"))
 TIMES = ("issued_at", "expires_at", "revoked_at", "last_used_at")
 
@@ -47,8 +56,34 @@ class OpenForReading(Protocol):
         """Whether the tables are those of this version: older ones have no tokens."""
 
 
+class SqlNames:
+    """What people are called, of all registries of the ledger; implements the port Names."""
+
+    def __init__(
+        self,
+        read: Callable[[], AbstractContextManager[OpenForReading]],
+        write: Callable[[], AbstractContextManager[sa.Connection]],
+    ) -> None:
+        """read, write: open the ledger."""
+        self._read, self._write = read, write
+
+    def all(self) -> dict[str, str]:
+        with self._read() as opened:
+            rows = opened.connection.execute(sa.select(PEOPLE)).all() if opened.current else []
+        return {str(row.reference): str(row.display_name) for row in rows}
+
+    def keep(self, person: Person, name: str) -> None:
+        row = {"reference": person.reference, "issuer": person.issuer, "subject": person.subject, "display_name": name}
+        new = insert(PEOPLE)
+        again = new.on_conflict_do_update(
+            index_elements=["reference"], set_={"display_name": new.excluded.display_name}
+        )
+        with self._write() as connection:
+            connection.execute(again, row)
+
+
 class SqlTokens:
-    """The tokens of one registry."""
+    """The tokens of one registry; implements the port Tokens."""
 
     def __init__(
         self,
