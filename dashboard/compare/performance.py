@@ -8,7 +8,6 @@ from dashboard.compare import tables
 from dashboard.compare.sections import dark, metrics_table, minus
 from dashboard.components import charts, widgets, words
 from pipeline.comparison.performance import PrecisionRecall
-from pipeline.comparison.search import SliceSearch
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.rules.compare import Comparison, MetricRow
@@ -26,7 +25,8 @@ def by_kind(comparison: Comparison) -> None:
         _ranges(comparison, found.ranges)
     if found.precision:
         _curves(comparison, (a, b), found.precision)
-    _worse(computed.worse_slices(comparison.a.model, a, b), comparison)
+    worse = computed.worse_slices(comparison.a.model, a, b)
+    widgets.worse_slices(worse, tables.heads(comparison), comparison.b.feature_schema.labels)
 
 
 def _side(evidence: Evidence) -> Side | None:
@@ -58,11 +58,3 @@ def _ranges(comparison: Comparison, differences: tuple[MetricDifference, ...]) -
     st.plotly_chart(figure, config=charts.PLAIN, alt="Difference of the mean absolute error by range")
     frame = tables.metric_rows("Actual", rows, tables.heads(comparison))
     metrics_table(frame, comparison, "Mean absolute error of both versions by range of the actual number")
-
-
-def _worse(found: SliceSearch, comparison: Comparison) -> None:
-    a, b = tables.heads(comparison)
-    st.header(f"Where {b.lower()} is worse than {a.lower()}", anchor=False)
-    measure = "Accuracy" if found.metric == "accuracy" else "Mean absolute error"
-    labels = comparison.b.feature_schema.labels
-    widgets.found_slices(found, (f"{b}, {measure.lower()}", f"{a}, {measure.lower()}"), labels)

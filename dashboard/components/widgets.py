@@ -298,7 +298,25 @@ def calibration(curves: Mapping[str, Sequence[CalibrationPoint]], errors: Mappin
         frame(tables.calibration(curves), "Calibration by bin", digits=("Mean probability", "Share right"))
 
 
-def found_slices(found: SliceSearch, names: tuple[str, str], labels: Mapping[str, str]) -> None:
+def weak_slices(found: SliceSearch, labels: Mapping[str, str]) -> None:
+    """Where a version is weaker than over all rows. labels: of the columns."""
+    st.header("Where this version is weaker than overall", anchor=False)
+    _found_slices(found, (f"{_measure(found)} there", f"{_measure(found)} overall"), labels)
+
+
+def worse_slices(found: SliceSearch, names: tuple[str, str], labels: Mapping[str, str]) -> None:
+    """Where a version is worse than another one. names: of the reference and of the version. labels: of the columns."""
+    a, b = names
+    st.header(f"Where {b.lower()} is worse than {a.lower()}", anchor=False)
+    measure = _measure(found).lower()
+    _found_slices(found, (f"{b}, {measure}", f"{a}, {measure}"), labels)
+
+
+def _measure(found: SliceSearch) -> str:
+    return "Accuracy" if found.metric == "accuracy" else "Mean absolute error"
+
+
+def _found_slices(found: SliceSearch, names: tuple[str, str], labels: Mapping[str, str]) -> None:
     """What a search for weak slices found, and how much it tried. names, labels: see tables.found_slices."""
     searched = (
         f"Searched: {words.count(found.tried, 'slice')} of at least {FEWEST_ROWS} rows, from "

@@ -9,7 +9,6 @@ import streamlit as st
 from dashboard import computed
 from dashboard.components import charts, tables, widgets, words
 from pipeline.comparison.performance import PrecisionRecall, Residuals
-from pipeline.comparison.search import SliceSearch
 from pipeline.governance.record.documents import EVALUATION_ROWS
 from pipeline.governance.record.evidence import Evidence
 
@@ -29,7 +28,8 @@ def by_kind(evidence: Evidence) -> None:
         st.header("Calibration", anchor=False)
         name, error = f"Version {evidence.version}", evidence.metric("calibration_error")
         widgets.calibration({name: found.calibration}, {name: error.value if error else None})
-    _weak(computed.weak_slices(evidence.model, evidence.version, digest), evidence)
+    weak = computed.weak_slices(evidence.model, evidence.version, digest)
+    widgets.weak_slices(weak, evidence.feature_schema.labels)
 
 
 def _curves(curves: tuple[PrecisionRecall, ...]) -> None:
@@ -55,10 +55,3 @@ def _residuals(found: Residuals, target: str) -> None:
         f"{shown}Bias: the mean of predicted minus actual, above zero where the version says too much. "
         "Intervals are widened so that those of all ranges hold together."
     )
-
-
-def _weak(found: SliceSearch, evidence: Evidence) -> None:
-    st.header("Where this version is weaker than overall", anchor=False)
-    measure = "Accuracy" if found.metric == "accuracy" else "Mean absolute error"
-    names = (f"{measure} there", f"{measure} overall")
-    widgets.found_slices(found, names, evidence.feature_schema.labels)

@@ -243,6 +243,25 @@ def test_a_file_with_the_truth_is_evaluated(desk, open_page):
     assert "accuracy" not in {each.label for each in app.metric}
 
 
+def test_a_file_with_the_truth_has_its_weak_slices(desk, open_page):
+    """Slices that nobody listed, with n and interval, corrected for their number; beside another version as on Compare."""
+    inputs, truth = rows()
+    table = inputs.assign(actual=truth)
+    women = table["Gender"] == "Female"
+    table.loc[women, "actual"] = table.loc[women, "actual"].map(lambda name: next(iter(set(truth) - {name})))
+    app = open_page(desk, "predict", model=MODEL, show="File of rows", beside="2")
+    app.file_uploader[0].upload("people.csv", table.to_csv(index=False).encode()).run()
+
+    assert not app.exception
+    found = frame(app, "Accuracy there")
+    assert found["Rows where"].tolist() == ["Gender is Female"]
+    assert found["n"].tolist() == [int(women.sum())]
+    assert found["Accuracy there"].tolist() == [0.0]
+    assert found["Interval"].str.contains("\N{EN DASH}").all()
+    assert "Corrected for their number" in texts(app)
+    assert "Where version 2 is worse than version 1" in [each.value for each in app.header]
+
+
 def test_a_labelled_file_of_a_model_that_predicts_numbers(desk, open_page):
     """The mean absolute error with its interval."""
     inputs = rows()[0].head(40)
