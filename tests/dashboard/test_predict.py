@@ -244,7 +244,7 @@ def test_a_file_with_the_truth_is_evaluated(desk, open_page):
 
 
 def test_a_file_with_the_truth_has_its_weak_slices(desk, open_page):
-    """Slices that nobody listed, with n and interval, corrected for their number; beside another version as on Compare."""
+    """Slices that nobody listed, with n and interval, corrected for their number; of two versions as on Compare."""
     inputs, truth = rows()
     table = inputs.assign(actual=truth)
     women = table["Gender"] == "Female"

@@ -110,9 +110,8 @@ def _rows(target: Target, uploaded: UploadedRows, *, truth: Arrow, usable: Array
 def _makes_slices(array: Arrow) -> bool:
     """Text, numbers and truth values, as evaluation rows hold them; not times."""
     kind = array.type
-    return any(
-        test(kind) for test in (pa.types.is_string, pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
-    )
+    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return bool(numeric or pa.types.is_boolean(kind) or pa.types.is_string(kind))
 
 
 def _plain(array: Arrow) -> Array:
