@@ -58,8 +58,8 @@ def test_two_versions_of_two_classes_differ_in_average_precision():
 def test_classes_may_be_whole_numbers_or_truth_values(names):
     """Rows of the classes 0 and 1, or False and True, have the curves, the calibration and the losses of text."""
     text = two_classes(2.0)
-    columns = [(each == "yes").astype(float) for each in (text.actual, text.predicted)]  # as a file is read
-    rows = Rows({}, *columns, names, text.probabilities)
+    actual, predicted = ((each == "yes").astype(float) for each in (text.actual, text.predicted))  # as a file is read
+    rows = Rows({}, actual, predicted, names, text.probabilities)
     found, expected = performance(rows, DRAWS), performance(text, DRAWS)
 
     assert [each.class_name for each in found.curves] == list(names)

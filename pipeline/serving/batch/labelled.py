@@ -59,7 +59,7 @@ def labelled(target: Target, uploaded: UploadedRows, column: str) -> LabelledRow
 
 
 def on_the_same_rows(first: LabelledRows, second: LabelledRows) -> tuple[Rows, Rows]:
-    """The rows that both versions predicted, with the columns of the first. Raises InvalidInput where there are none."""
+    """The rows that both versions predicted, with the columns of the first. Raises InvalidInput for none."""
     _, ours, theirs = np.intersect1d(first.lines, second.lines, assume_unique=True, return_indices=True)
     if not len(ours):
         raise InvalidInput("the file: no row was predicted by both versions")
