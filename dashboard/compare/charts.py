@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from dashboard.components import words
 from dashboard.components.charts import (
     LEAST_PIXELS,
     LEGEND_ABOVE,
@@ -20,6 +19,7 @@ from pipeline.explanation.side_by_side import ImportanceDifference
 from pipeline.governance.metrics import Direction, direction_of
 from pipeline.governance.rules.compare import MetricRow
 from pipeline.governance.rules.paired import Confusions
+from pipeline.governance.text import minus, signed
 
 # Green and red as the badges; shapes, sides and words say the same to those who cannot tell them apart.
 COLOURS_ON_LIGHT = {BETTER: "#15803D", WORSE: "#B91C1C", ALIKE: "#64748B"}
@@ -45,7 +45,7 @@ def differences(rows: Sequence[MetricRow], title: str, *, dark: bool = False) ->
             figure.add_scatter(
                 x=[gain for gain, _, _ in gains],
                 y=[plain(row.name) for row, _ in shown],
-                customdata=[words.signed(row.difference or 0) for row, _ in shown],
+                customdata=[signed(row.difference or 0) for row, _ in shown],
                 error_x={
                     "type": "data",
                     "symmetric": False,
@@ -91,7 +91,7 @@ def confusion_difference(found: Confusions, *, dark: bool = False) -> go.Figure:
     return true_by_predicted(
         classes,
         gains,
-        [[f"{count:+,}" if count else "" for count in counts] for counts in difference],
+        [[minus(f"{count:+,}") if count else "" for count in counts] for counts in difference],
         cell="%{text} rows",
         colours=[[0, colours[WORSE]], [0.5, middle], [1, colours[BETTER]]],
         span=(-most, most),

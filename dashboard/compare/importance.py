@@ -85,7 +85,8 @@ def _draw(comparison: Comparison, found: Sequence[ImportanceDifference], method:
             "n": [each.n for each in found],
         }
     )
-    widgets.frame(table, "Mean absolute contribution of each column in both versions", digits=(*names, "Difference"))
+    alt = "Mean absolute contribution of each column in both versions"
+    widgets.frame(table, alt, digits=names, differences=[tables.DIFFERENCE])
     st.text(f"Both by one method: {visible(method, most=120)}.")
     st.caption(
         "How far a column moves the probability of a class, in the mean over rows and classes. That it matters more is "

@@ -118,8 +118,8 @@ def contradictions(comparison: Comparison) -> list[str]:
             claim = evidence.metric(row.name)
             if row.verdict and claim and value is not None and abs(claim.value - value) > SAME_NUMBER:
                 found.append(
-                    f"Version {evidence.version} claims {visible(row.name)} {claim.value:.4f}; "
-                    f"its stored rows give {value:.4f}."
+                    f"Version {evidence.version} claims {visible(row.name)} {words.number(claim.value)}; "
+                    f"its stored rows give {words.number(value)}."
                 )
     return found
 

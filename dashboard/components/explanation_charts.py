@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from dashboard.components.charts import LEAST_PIXELS, LEGEND_ABOVE, framed, plain
-from pipeline.governance.text import visible
+from pipeline.governance.text import minus, visible
 
 Array = NDArray[Any]
 # Orange raises and blue lowers; signs say the same.
@@ -125,7 +125,7 @@ def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tup
             y=positions,
             x=[base, *steps, 0],
             measure=["absolute", *["relative"] * len(steps), "total"],
-            text=[_signed(each) for each in (f"{base:.3f}", *(f"{step:+.3f}" for step in steps), f"{output:.3f}")],
+            text=[minus(each) for each in (f"{base:.3f}", *(f"{step:+.3f}" for step in steps), f"{output:.3f}")],
             textposition="outside",
             cliponaxis=False,
             increasing={"marker": {"color": raises}},
@@ -213,12 +213,7 @@ def short(text: object) -> str:
 def shown(value: object) -> str:
     if value is None or value != value:  # noqa: PLR0124 (NaN differs from itself)
         return "missing"
-    return short(value) if isinstance(value, str | bool) else f"{value:.4g}"
-
-
-def _signed(text: str) -> str:
-    """With a real minus sign."""
-    return text.replace("-", "\N{MINUS SIGN}")
+    return short(value) if isinstance(value, str | bool) else minus(f"{value:.4g}")
 
 
 def ticks(names: Sequence[str], labels: Mapping[str, str]) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, Literal
 
 import pandas as pd
@@ -25,7 +26,7 @@ from pipeline.governance.record.evidence import Metric
 from pipeline.governance.record.out_of_band import OutOfBandChange
 from pipeline.governance.rules.merit import ALIKE, BETTER, WORSE, Merit
 from pipeline.governance.rules.paired import CalibrationPoint, drawn_calibration_error
-from pipeline.governance.text import visible
+from pipeline.governance.text import minus, signed, visible
 from pipeline.validation.rows import InvalidRows
 
 Colour = Literal["red", "orange", "green", "blue", "gray"]
@@ -140,17 +141,43 @@ def gates_table(frame: pd.DataFrame, key: str) -> None:
     )
 
 
-def frame(data: pd.DataFrame, alt: str, *, digits: tuple[str, ...] = (), height: int | None = None) -> None:
-    """Draws a small table. digits: the columns that have four digits."""
-    config = {name: st.column_config.NumberColumn(format=FOUR_DIGITS) for name in digits if name in data}
+def frame(
+    data: pd.DataFrame,
+    alt: str,
+    *,
+    digits: Sequence[str] = (),
+    differences: Sequence[str] = (),
+    height: int | Literal["content"] = "content",
+    columns: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Draws a small table. digits: the columns that have four digits. differences: those that have a sign as well.
+
+    columns: how Streamlit is to draw the others.
+    """
     st.dataframe(
-        data,
+        figures(data, digits, differences),
         hide_index=True,
-        height=height or "content",
-        column_config=config,
+        height=height,
+        column_config=dict(columns),
         placeholder=words.NOTHING,
         alt=alt,
     )
+
+
+def figures(data: pd.DataFrame, digits: Sequence[str], differences: Sequence[str] = ()) -> Any:  # noqa: ANN401 (a Styler)
+    """The table with its figures as text writes them, and numbers below that sort.
+
+    The number format of Streamlit's columns has a hyphen for a minus; it takes figures that pandas has written where a
+    column has no format of its own. Not for thousands of rows: each cell is written here.
+    """
+    written: dict[str, Any] = {**dict.fromkeys(digits, words.number), **dict.fromkeys(differences, signed)}
+    others = dict.fromkeys(set(data.columns) - written.keys(), _as_it_is)
+    known = {name: write for name, write in {**others, **written}.items() if name in data}
+    return data.style.format(known, na_rep=words.NOTHING)
+
+
+def _as_it_is(value: object) -> str:
+    return minus(f"{value:.15g}") if isinstance(value, float) else str(value)
 
 
 def times(*names: str) -> dict[str, Any]:
@@ -204,6 +231,27 @@ def cost_badges(found: Merit, *, short: bool = False) -> list[str]:
         figures = "" if short else f": {words.size(size.own)}, not {words.size(size.other)}"
         shown.append(f":gray-badge[{phrase}{figures}]")
     return shown
+
+
+def named_metrics(found: Merit) -> str:
+    """Which metrics have each verdict, as markdown for the tooltip of their counts."""
+    named = ((word, found.metrics(verdict)) for verdict, word, _ in VERDICTS)
+    said = [f"{word} {', '.join(map(words.label, names))}." for word, names in named if names]
+    return " ".join(said) or "Nothing was compared."
+
+
+def costs(found: Merit, other: str) -> str:
+    """Latency and size of both versions, as a tooltip. other: whose the second figure is, such as "the champion's"."""
+    said = []
+    if latency := found.latency:
+        where = {True: "", False: " on different processors", None: ""}[latency.same_machine]
+        pair = f"{latency.own:.1f} ms, {other} {latency.other:.1f} ms"
+        said.append(f"Median time for one row alone, measured{where} when each was trained: {pair}.")
+    else:
+        said.append("The time for a row is not recorded for both versions.")
+    if size := found.size:
+        said.append(f"Files: {words.size(size.own)}, {other} {words.size(size.other)}.")
+    return " ".join(said)
 
 
 @st.fragment(run_every=1)
@@ -329,16 +377,13 @@ def _found_slices(found: SliceSearch, names: tuple[str, str], labels: Mapping[st
         st.caption(f"{searched} Differences that chance explains among so many are not shown.")
         return
     table = tables.found_slices(found, names, labels)
-    st.dataframe(
+    frame(
         table,
-        hide_index=True,
+        "Slices where it does worse, with n, value and interval",
+        digits=names,
+        differences=["Difference"],
         height=height_of(len(table)),
-        column_config={
-            "Rows where": st.column_config.TextColumn(pinned=True, width=330),
-            **dict.fromkeys(names, st.column_config.NumberColumn(format=FOUR_DIGITS)),
-            "Difference": st.column_config.NumberColumn(format=SIGNED),
-        },
-        alt="Slices where it does worse, with n, value and interval",
+        columns={"Rows where": st.column_config.TextColumn(pinned=True, width=330)},
     )
     more = found.significant - len(found.found)
     kept = f" {more:,} more of them add nothing to those that are listed." if more else ""

@@ -69,7 +69,8 @@ def draw(model: ModelOverview, waiting: Waiting | None, refused: Set[Named]) -> 
                 if (name, version) in refused:
                     trust_badge(name, version)
                 if contender := contenders.get(version):
-                    st.markdown(_badges(contender, best=contender is best), width="content")
+                    tip = widgets.named_metrics(contender.merit) if contender.merit else None
+                    st.markdown(_badges(contender, best=contender is best), width="content", help=tip)
             if contender:
                 st.caption(_figures(contender))
             else:

@@ -11,7 +11,7 @@ from dashboard.components import charts, explanation_charts, widgets, words
 from dashboard.components.explanations import STARTING_POINT, as_pairs, classes_of, importance, sum_check, what_to_know
 from dashboard.components.row_form import told
 from dashboard.components.trust import FINGERPRINT
-from pipeline.governance.text import visible
+from pipeline.governance.text import minus, visible
 from pipeline.serving.predictions import Prediction, Target
 from pipeline.serving.what_if import Counterfactual, curve_points, points
 from pipeline.validation.rows import CheckedRow, check_row
@@ -78,7 +78,7 @@ def in_words(value: object) -> str:
     """A prediction as text; one with several output columns names each of them."""
     if isinstance(value, Mapping):
         return ", ".join(f"{visible(str(name))}: {in_words(each)}" for name, each in value.items())
-    return f"{value:.6g}" if isinstance(value, float) else visible(str(value))
+    return minus(f"{value:.6g}") if isinstance(value, float) else visible(str(value))
 
 
 # What a version would say of another row: one column moves, and the smallest change that gives another class.

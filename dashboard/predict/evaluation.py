@@ -126,14 +126,12 @@ def _beside(file: Upload, targets: tuple[Target, Target], own: LabelledRows, *, 
     verdicts = st.column_config.MultiselectColumn(
         options=list(words.VERDICTS.values()), color=VERDICT_COLOURS, width=170
     )
-    digits = {name: st.column_config.NumberColumn(format="%.4f") for name in names}
-    st.dataframe(
+    widgets.frame(
         frame,
-        hide_index=True,
-        height="content",
-        column_config={**digits, "Verdict": verdicts},
-        placeholder=words.NOTHING,
-        alt="Metrics of both versions on the same rows, with difference and verdict",
+        "Metrics of both versions on the same rows, with difference and verdict",
+        digits=names,
+        differences=["Difference"],
+        columns={"Verdict": verdicts},
     )
     widgets.worse_slices(worse, names, labels_of(input_schema(first)))
 
@@ -153,7 +151,7 @@ def _differences(found: Sequence[MetricDifference], names: tuple[str, ...]) -> p
             "Verdict": [[words.VERDICTS[each.verdict]] if each.verdict else [] for each in found],
             names[0]: [each.incumbent for each in found],
             names[1]: [each.candidate for each in found],
-            "Difference": [words.signed(each.difference) for each in found],
+            "Difference": [each.difference for each in found],
             "Interval of the difference": [words.signed_interval(each.low, each.high) for each in found],
             "n": [each.n for each in found],
         }

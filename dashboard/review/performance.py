@@ -48,8 +48,12 @@ def _residuals(found: Residuals, target: str) -> None:
     st.header("Errors by range", anchor=False)
     figure = charts.residuals(found, words.name(target))
     st.plotly_chart(figure, config=charts.PLAIN, alt="Predicted minus actual for each row, and the mean per range")
-    columns = ("Mean absolute error", "Bias")
-    widgets.frame(tables.error_ranges(found), "Errors by range of the actual number", digits=columns)
+    widgets.frame(
+        tables.error_ranges(found),
+        "Errors by range of the actual number",
+        digits=["Mean absolute error"],
+        differences=["Bias"],
+    )
     shown = f"{len(found.actual):,} of {found.n:,} rows are drawn. " if found.n > len(found.actual) else ""
     st.caption(
         f"{shown}Bias: the mean of predicted minus actual, above zero where the version says too much. "

@@ -8,6 +8,7 @@ from pipeline.governance.record.history import UNREADABLE, given_out_again, one_
 from pipeline.governance.record.out_of_band import state_text
 from pipeline.governance.record.telling import change_of
 from pipeline.governance.rules.reconcile import pending_sentence
+from pipeline.governance.text import signed as signed_figure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -180,7 +181,7 @@ def _lines(head: str, names: Sequence[str], lines: "Sequence[MetricRow]") -> Non
             digits(each.a),
             digits(each.b),
             signed(each.difference),
-            each.interval and " to ".join(f"{end:+.4f}" for end in each.interval),
+            each.interval and " to ".join(map(signed_figure, each.interval)),
             each.n,
             each.verdict,
         ]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dashboard.components import words
+from dashboard.components import widgets, words
 from pipeline.comparison import PairedBootstrap
 from pipeline.governance.lifecycle import Stage
 from support.desks import MODEL, KnownDifferences, build_desk, good_documents, small_registry
@@ -430,3 +430,15 @@ def test_a_review_draws_what_fits_the_kind(open_page, columns, heading, says):
     assert heading in [each.value for each in app.header]
     assert says in texts(app)
     assert any("came without evaluation rows" in each.value for each in bare.caption)
+
+
+def test_figures_of_a_table_have_a_real_minus_and_sort_as_numbers():
+    """As in sentences; a whole number stays one, and what is missing is a dash."""
+    data = pd.DataFrame({"Metric": ["r2", "mae"], "Value": [-0.5, None], "Difference": [-0.25, 0.25], "n": [627, None]})
+    found = widgets.figures(data, ["Value"], ["Difference"])
+
+    assert found.data is data
+    assert found.to_string(delimiter="|").splitlines()[1:] == [
+        "0|r2|\N{MINUS SIGN}0.5000|\N{MINUS SIGN}0.2500|627",
+        "1|mae|\N{EN DASH}|+0.2500|\N{EN DASH}",
+    ]

@@ -17,6 +17,7 @@ from pipeline.governance.rules.compare import different_rows, not_compared
 from pipeline.governance.rules.gate_words import label_of
 from pipeline.governance.rules.gates import RECOMPUTING, GateResult, JudgedGates
 from pipeline.governance.rules.review import Review, Reviewer
+from pipeline.governance.text import figure
 
 BETTER, WORSE, ALIKE = "better", "worse", "not distinguishable"  # see MetricDifference.verdict
 LOADING = frozenset({"smoke_prediction", RECOMPUTING})  # gates that load the model: left to the review
@@ -209,7 +210,7 @@ class Waiting:
         if self.champion is None:
             if best is None or best.metric is None:
                 return f"No version serves. Version {first.version} waits; {first.checks}."
-            value = f"the best {best.metric.name} of those that wait, {best.metric.value:.4f}"
+            value = f"the best {best.metric.name} of those that wait, {figure(best.metric.value)}"
             return f"No version serves. Version {best.version} has {value}; {best.checks}."
         if best is not None:
             return best.sentence
