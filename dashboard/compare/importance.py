@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from dashboard import computed, session
+from dashboard import computed, quality, session
 from dashboard.compare import charts as compare_charts
 from dashboard.compare import tables
 from dashboard.components import charts, widgets, words
@@ -38,7 +38,8 @@ def importances(comparison: Comparison) -> None:
         st.caption(f"{name} came without an explanation summary.")
     if known := {name: by_column for name, by_column in shares.items() if by_column}:
         figure = compare_charts.importances(known, comparison.b.feature_schema.labels)
-        st.plotly_chart(figure, config=charts.PLAIN, alt="Importance of the columns in each version")
+        alt = "Importance of the columns in each version"
+        quality.chart_of_versions(figure, comparison.a.model, tables.versions(comparison), alt=alt)
         st.caption(
             "The mean absolute contribution of a column as a share of all columns of its version. Shares have no unit: "
             "they compare the order of the columns, whatever scale each summary is on."

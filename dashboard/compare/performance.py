@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from dashboard import computed
+from dashboard import computed, quality
 from dashboard.compare import charts as compare_charts
 from dashboard.compare import tables
 from dashboard.compare.sections import dark, metrics_table, minus
-from dashboard.components import charts, widgets, words
+from dashboard.components import charts, words
 from pipeline.comparison.performance import PrecisionRecall
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import Evidence
@@ -26,7 +26,7 @@ def by_kind(comparison: Comparison) -> None:
     if found.precision:
         _curves(comparison, (a, b), found.precision)
     worse = computed.worse_slices(comparison.a.model, a, b)
-    widgets.worse_slices(worse, tables.heads(comparison), comparison.b.feature_schema.labels)
+    quality.worse_slices(worse, tables.heads(comparison), comparison.b.feature_schema.labels)
 
 
 def _side(evidence: Evidence) -> Side | None:
@@ -44,8 +44,8 @@ def _curves(comparison: Comparison, sides: tuple[Side, Side], differences: tuple
     for name, side in zip(tables.heads(comparison), sides, strict=True):
         by_class = {each.class_name: each for each in computed.kind_performance(comparison.a.model, *side).curves}
         curves[name] = by_class[chosen]
-    figure = charts.precision_recall(curves)
-    st.plotly_chart(figure, config=charts.PLAIN, alt="Precision against recall in both versions")
+    alt = "Precision against recall in both versions"
+    quality.chart_of_versions(charts.precision_recall(curves), comparison.a.model, tables.versions(comparison), alt=alt)
     rows = [MetricRow.compared(each, each.slice) for each in differences]
     frame = tables.metric_rows("Average precision of", rows, tables.heads(comparison))
     metrics_table(frame, comparison, "Average precision of both versions for each class")

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import merits, pages, session
+from dashboard import merits, pages, quality, session
 from dashboard.compare import charts as compare_charts
 from dashboard.compare import tables
 from dashboard.compare.picker import ComparedVersions
@@ -25,6 +25,7 @@ VERDICT_LOOKS: dict[str, tuple[str, widgets.Colour]] = {
 }
 VERDICT_COLOURS = {words.BETTER: "green", words.WORSE: "red", words.ALIKE: "gray"}
 RESULT_COLOURS = {tables.DIFFERS: "orange", tables.SAME: "gray"}
+MOST_NAMED = 12  # in a tooltip
 SIGNIFICANCE, SMALLEST_SHOWN = 0.05, 0.0001
 
 
@@ -129,7 +130,8 @@ def calibration(comparison: Comparison) -> None:
         st.caption(f"{name} came without probabilities that can be used.")
     if known := {name: points for name, points in curves.items() if points is not None}:
         error = next((row for row in comparison.metrics if row.name == "calibration_error"), tables.NO_ROW)
-        widgets.calibration(known, dict(zip(tables.heads(comparison), (error.a, error.b), strict=True)))
+        errors = dict(zip(tables.heads(comparison), (error.a, error.b), strict=True))
+        quality.calibration(comparison.a.model, tables.versions(comparison), curves=known, errors=errors)
     metrics_table(
         tables.metric_rows(
             "Metric",
@@ -177,8 +179,9 @@ def _count_badges(rows: Sequence[MetricRow]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         for verdict, n in tables.counts(rows).items():
             icon, colour = VERDICT_LOOKS[verdict]
-            named = ", ".join(words.label(row.name) for row in rows if row.verdict == verdict)
-            st.badge(f"{n} {verdict}", icon=icon, color=colour, help=named)
+            named = [words.label(row.name) for row in rows if row.verdict == verdict]
+            more = f" and {n - MOST_NAMED} more" if n > MOST_NAMED else ""
+            st.badge(f"{n} {verdict}", icon=icon, color=colour, help=", ".join(named[:MOST_NAMED]) + more)
 
 
 def _agreement(comparison: Comparison, found: Agreement) -> None:

@@ -34,6 +34,11 @@ def heads(comparison: Comparison) -> tuple[str, str]:
     return f"Version {comparison.a.version}", f"Version {comparison.b.version}"
 
 
+def versions(comparison: Comparison) -> dict[str, int]:
+    """Both numbers by `heads`."""
+    return dict(zip(heads(comparison), (comparison.a.version, comparison.b.version), strict=True))
+
+
 def flavor(evidence: Evidence) -> str:
     """Stands for the type of a model where no tag names it: the MLflow flavor that it was saved as."""
     flavors = [str(name) for name in evidence.content["flavors"] if name != "python_function"]

@@ -12,6 +12,8 @@ from pipeline.governance.rules.paired import CalibrationPoint
 PLAIN = {"displayModeBar": False}
 # From the page's own background: Streamlit's scale would make every empty cell of a dark page bright blue.
 SHADES_ON_LIGHT, SHADES_ON_DARK = ["#F4F6FA", "#1D4ED8"], ["#1A2233", "#60A5FA"]
+# Of versions: the champion, else the reference, is blue on every page; the others follow.
+VERSIONS_ON_LIGHT, VERSIONS_ON_DARK = ["#1D4ED8", "#B45309", "#7C3AED"], ["#60A5FA", "#FB923C", "#A78BFA"]
 ROW_PIXELS, LEAST_PIXELS = 34, 120
 LEGEND_ABOVE = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
 
@@ -94,6 +96,27 @@ def metric_intervals(own: Sequence[Metric], champion: Sequence[Metric], names: t
     margin = max(0.01, (max(ends) - min(ends)) * 0.1)
     figure.update_xaxes(tickformat=".3~f", range=[max(0, min(ends) - margin), min(1, max(ends) + margin)])
     return figure.update_yaxes(autorange="reversed")
+
+
+def version_colours(versions: Mapping[str, int], champion: int | None, *, dark: bool = False) -> dict[str, str]:
+    """A colour for each name of a version. A version alone that does not serve has the second one.
+
+    versions: numbers by what each is called in the chart, the reference first.
+    """
+    first = champion if champion in versions.values() or len(versions) == 1 else next(iter(versions.values()), None)
+    blue, *others = VERSIONS_ON_DARK if dark else VERSIONS_ON_LIGHT
+    rest = [name for name, version in versions.items() if version != first]
+    found = {name: blue for name, version in versions.items() if version == first}
+    return found | {name: others[index % len(others)] for index, name in enumerate(rest)}
+
+
+def in_colours(figure: go.Figure, colours: Mapping[str, str]) -> go.Figure:
+    """The figure with these colours for the traces of these names."""
+    for trace in figure.data:
+        if (colour := colours.get(trace.name)) is not None:
+            trace.update({"line" if trace.mode == "lines" else "marker": {"color": colour}} if trace.type == "scatter"
+                         else {"marker": {"color": colour}})  # fmt: skip
+    return figure
 
 
 def framed(figure: go.Figure, *, height: int) -> go.Figure:

@@ -6,7 +6,7 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from dashboard import pages, session
+from dashboard import pages, quality, session
 from dashboard.components import charts, explanation_charts, widgets, words
 from dashboard.components.explanations import STARTING_POINT, as_pairs, classes_of, importance, sum_check, what_to_know
 from dashboard.components.row_form import told
@@ -30,7 +30,8 @@ def answers(row: CheckedRow, targets: Sequence[Target]) -> None:
     if probabilities := {name: each.probabilities for name, each in found.items() if each.probabilities}:
         classes = classes_of(targets[0].classes, targets[0].evidence)
         figure = explanation_charts.probabilities(probabilities, classes)
-        st.plotly_chart(figure, config=charts.PLAIN, alt="Probability of each class")
+        versions = {f"Version {each.resolved.version}": each.resolved.version for each in targets}
+        quality.chart_of_versions(figure, targets[0].resolved.model, versions, alt="Probability of each class")
     if targets[0].classes and len({each.value for each in found.values()}) > 1:  # two numbers hardly ever agree
         st.badge("The two do not agree", icon=":material/compare_arrows:", color="orange")
     widgets.guarded(lambda: _reasons(targets[0], row), "reasons")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from dashboard import session
+from dashboard import quality, session
 from dashboard.components import charts, tables, widgets, words
 from dashboard.components.row_form import labels_of
 from dashboard.predict.upload import Upload
@@ -104,7 +104,7 @@ def _weak(file: Upload, target: Target, found: LabelledRows, *, column: str) -> 
             column,
             make=lambda: search.weaker_than_overall(found.rows, session.settings().evaluation.confidence),
         )
-    widgets.weak_slices(weak, labels_of(input_schema(target)))
+    quality.weak_slices(weak, labels_of(input_schema(target)))
 
 
 def _beside(file: Upload, targets: tuple[Target, Target], own: LabelledRows, *, column: str) -> None:
@@ -133,7 +133,7 @@ def _beside(file: Upload, targets: tuple[Target, Target], own: LabelledRows, *, 
         differences=["Difference"],
         columns={"Verdict": verdicts},
     )
-    widgets.worse_slices(worse, names, labels_of(input_schema(first)))
+    quality.worse_slices(worse, names, labels_of(input_schema(first)))
 
 
 def _sentence(found: Sequence[MetricDifference], names: tuple[str, ...], n: int) -> str:

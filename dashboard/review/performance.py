@@ -6,7 +6,7 @@ recall, numbers have residuals. Without stored rows nothing of it is known, and 
 
 import streamlit as st
 
-from dashboard import computed
+from dashboard import computed, quality
 from dashboard.components import charts, tables, widgets, words
 from pipeline.comparison.performance import PrecisionRecall, Residuals
 from pipeline.governance.record.documents import EVALUATION_ROWS
@@ -27,9 +27,10 @@ def by_kind(evidence: Evidence) -> None:
     if found.calibration is not None:
         st.header("Calibration", anchor=False)
         name, error = f"Version {evidence.version}", evidence.metric("calibration_error")
-        widgets.calibration({name: found.calibration}, {name: error.value if error else None})
+        error_of = {name: error.value if error else None}
+        quality.calibration(evidence.model, {name: evidence.version}, curves={name: found.calibration}, errors=error_of)
     weak = computed.weak_slices(evidence.model, evidence.version, digest)
-    widgets.weak_slices(weak, evidence.feature_schema.labels)
+    quality.weak_slices(weak, evidence.feature_schema.labels)
 
 
 def _curves(curves: tuple[PrecisionRecall, ...]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import pages, session
+from dashboard import pages, quality, session
 from dashboard.components import charts, explanation_charts, tables, widgets, words
 from dashboard.components.explanations import classes_of, explained_by
 from dashboard.review import performance
@@ -40,8 +40,10 @@ def intervals(evidence: Evidence, champion: Evidence | None) -> None:
     if shares := [metric for metric in shown if 0 <= metric.value <= 1 and metric.low is not None]:
         theirs = [] if champion is None else [found for each in shares if (found := champion.metric(each.name))]
         names = (f"Version {evidence.version}", f"Champion {champion.version}" if champion else "")
+        versions = {names[0]: evidence.version} | ({names[1]: champion.version} if champion else {})
         figure = charts.metric_intervals(shares, theirs, names)
-        st.plotly_chart(figure, config=charts.PLAIN, alt="Metrics with their intervals beside the champion's")
+        alt = "Metrics with their intervals beside the champion's"
+        quality.chart_of_versions(figure, evidence.model, versions, alt=alt)
 
 
 def metrics(evidence: Evidence, champion: Evidence | None, differences: Iterable[MetricDifference] | None) -> None:

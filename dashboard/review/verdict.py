@@ -96,7 +96,7 @@ def _summary(merit: Merit) -> None:
     counts = " ".join(widgets.verdict_badges(merit))
     costs = " ".join(widgets.cost_badges(merit))
     champion = f"the champion, version {merit.reference}"
-    tip = f"{widgets.named_metrics(merit)} {widgets.costs(merit, "the champion's")}"
+    tip = " ".join((widgets.named_metrics(merit), widgets.costs(merit, "the champion's")))
     if merit.primary is None:
         st.markdown(f"{counts} with {champion} {costs}", help=tip)
     else:
