@@ -21,6 +21,7 @@ from pipeline.governance.text import visible
 from pipeline.model_card import Card
 from pipeline.model_card.content import sentences
 
+SHA256_PIXELS = 480  # of a column that clips none
 DIGITS = 6  # of a claim: recomputed figures may differ behind the fourth
 
 
@@ -134,7 +135,8 @@ def files(evidence: Evidence) -> None:
     total = sum(each["size"] for each in evidence.content["files"])
     st.caption(f"{words.count(len(table), 'file')}, {words.size(total)}. The digest covers every name and byte.")
     st.code(evidence.file_digest or words.NOTHING, language=None, wrap_lines=True)
-    widgets.frame(table, "Files with size and sha256")
+    whole = {"sha256": st.column_config.TextColumn(width=SHA256_PIXELS)}
+    widgets.frame(table, "Files with size and sha256", columns=whole)
 
 
 def texts(evidence: Evidence) -> None:

@@ -126,6 +126,7 @@ def _better_yet(evidence: Evidence, champion: int | None) -> None:
     if merit.overall == BETTER:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             pages.link_review(f"Version {best.version} is better than this one", evidence.model, best.version)
+            trust.trust_badge(evidence.model, best.version)
             st.caption(f"It waits too: {merit.phrase('this one')}.", width="content")
 
 

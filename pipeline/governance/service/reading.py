@@ -184,6 +184,14 @@ class RecordReader:
     def __init__(self, registry: Registry, ledger: Ledger) -> None:
         self._registry, self._ledger = registry, ledger
 
+    def whose_record(self) -> str:
+        """Of which registry the record is that is read while the registry does not answer; no whole sentence."""
+        known = self._ledger.registries()
+        if not known or self._ledger.address in {each.address for each in known}:
+            return "this is the record of the registry that had its address"
+        only = f"the only registry that the ledger knows, at {known[-1].address}"
+        return f"nothing was ever written about its address, this is the record of {only}"
+
     def recorded_models(self) -> list[str]:
         """Those that the ledger knows, whether or not the registry answers."""
         return self._ledger.models()
