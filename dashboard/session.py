@@ -13,8 +13,8 @@ from pipeline import bootstrap, model_card
 from pipeline.comparison.comparer import PairedBootstrap
 from pipeline.comparison.rows import Rows, read_rows
 from pipeline.explanation.result import Explanation, from_npz
-from pipeline.governance.actor import Actor, Established
-from pipeline.governance.errors import NotAllowed, StaleEvidence
+from pipeline.governance.actor import Actor
+from pipeline.governance.errors import StaleEvidence
 from pipeline.governance.lifecycle import CHAMPION, Move
 from pipeline.governance.metrics import is_bound
 from pipeline.governance.ports import ModelRecord, PendingDecision
@@ -71,15 +71,14 @@ def comparer() -> PairedBootstrap:
 
 
 def actor() -> Actor:
-    return bootstrap.person(settings())
+    """Who looks at the page. Only a server that listens on this machine alone is sure that they sit at it."""
+    return bootstrap.person(settings(), loopback=st.get_option("server.address") in LOOPBACK)
 
 
 def signer() -> Actor:
-    """Who signs decisions. Raises NotAllowed where anybody on the network could sign with a name of their choice."""
-    person, listens_on = actor(), st.get_option("server.address")
-    if person.established is Established.SELF_DECLARED and listens_on not in LOOPBACK:
-        where = listens_on or "every address"
-        raise NotAllowed(f"actor: a self-declared identity decides only on this machine; the server is on {where}")
+    """The same, asked before anything is typed or begun. Raises NotAllowed for who decides nothing here."""
+    person = actor()
+    desk().check_signer(person)
     return person
 
 

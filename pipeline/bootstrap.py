@@ -147,9 +147,12 @@ def scorer(settings: Settings, service: GovernanceService) -> "Scorer":
     return Scorer(service, Pool(serving.workers or cores(), memory_megabytes=serving.memory_megabytes), policy)
 
 
-def person(settings: Settings, name: str | None = None) -> Actor:
-    """Whoever types: the given name, else SIGNOFF_ACTOR, else the login name. Self-declared, and recorded as such."""
-    return Actor(name or settings.environment.person, Established.SELF_DECLARED)
+def person(settings: Settings, name: str | None = None, *, loopback: bool = True) -> Actor:
+    """Whoever types: the given name, else SIGNOFF_ACTOR, else the login name. Self-declared, and recorded as such.
+
+    loopback: whether they sit at this machine, as on a command line; only then they decide.
+    """
+    return Actor(name or settings.environment.person, Established.SELF_DECLARED, loopback=loopback)
 
 
 def program(name: str) -> Actor:

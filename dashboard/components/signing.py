@@ -183,7 +183,7 @@ def send(draft: DecisionDraft, reason: str, *, accept_warnings: bool) -> Outcome
         return session.desk().decide(
             draft.move,
             reason=reason,
-            actor=session.signer(),
+            actor=session.actor(),
             evidence=draft.evidence,
             expect=draft.state,
             accept_warnings=accept_warnings,

@@ -149,7 +149,7 @@ def _end(draft: OutOfBandDraft, ending: str) -> None:
 def _send(draft: OutOfBandDraft, ending: str, reason: str) -> StoredEvent:
     """The one call to the service. Reads are forgotten here, see decision_form.send of the review page."""
     try:
-        service, actor = session.desk(), session.signer()
+        service, actor = session.desk(), session.actor()
         send = service.adopt if ending == ADOPT else service.revert
         return send(draft.model, reason=reason, actor=actor, expect=draft.state)
     finally:

@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pipeline.governance.actor import Actor, Established
+from pipeline.governance.actor import Actor, Established, Role
 from pipeline.governance.errors import NotAllowed
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.metrics import DEFAULT_RULES, MetricRules
 from pipeline.governance.record.ledger import canonical, digest_of
+from pipeline.governance.roles import Roles
 
 
 class Mode(StrEnum):
@@ -43,7 +44,7 @@ class MoveRules:
     """What a move has to pass, and who may make it."""
 
     gates: Mapping[str, GateRule] = field(default_factory=dict)  # by name, in the order in which a review lists them
-    roles: tuple[str, ...] = ()  # of which one is needed
+    roles: tuple[Role, ...] = ()  # of which one is needed
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,7 @@ class Policy:
     """Who may make which move, and what the move has to pass."""
 
     moves: Mapping[MoveKind, MoveRules]  # those that are open; a move that is not listed is closed to everybody
-    # of people by how their identity was established, of programs by name
-    roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    roles: Roles = field(default_factory=Roles)
     metrics: MetricRules = DEFAULT_RULES  # how gates find and judge metrics
 
     @property
@@ -65,7 +65,7 @@ class Policy:
             kind: {"gates": {name: _content(rule) for name, rule in rules.gates.items()}, "roles": rules.roles}
             for kind, rules in self.moves.items()
         }
-        content: dict[str, Any] = {"moves": moves, "roles": self.roles}
+        content: dict[str, Any] = {"moves": moves, "roles": self.roles.content()}
         if self.metrics != DEFAULT_RULES:
             content["metrics"] = self.metrics.as_json()
         return digest_of(canonical(content))
@@ -78,8 +78,16 @@ class Policy:
         """Why nobody may make the move, in a sentence; None where it is listed."""
         return None if kind in self.moves else f"policy.moves does not list {kind.value}: nobody may do it."
 
+    def check_signer(self, actor: Actor) -> None:
+        """Raises NotAllowed for who decides nothing, whatever the move: a name that anybody on the network may type."""
+        if actor.established is Established.SELF_DECLARED and not actor.loopback:
+            raise NotAllowed(
+                "actor: a self-declared identity decides only on this machine; this one came over the network"
+            )
+
     def authorise(self, actor: Actor, kind: MoveKind) -> None:
-        """Raises NotAllowed where none of the actor's roles allows the move."""
+        """Raises NotAllowed for who decides nothing, and where none of the actor's roles allows the move."""
+        self.check_signer(actor)
         if sentence := self.closed(kind):
             raise NotAllowed(f"actor: {sentence.removesuffix('.')}")
         if not self.roles_for(actor, kind):
@@ -87,12 +95,11 @@ class Policy:
             own = ", ".join(self.roles_of(actor)) or "none"
             raise NotAllowed(f"actor: {actor.subject!r} has the roles {own}; {kind.value} needs one of {needed}")
 
-    def roles_of(self, actor: Actor) -> tuple[str, ...]:
-        """A program has the roles listed under its name; a person those of the way the identity was established."""
-        key = actor.subject if actor.established is Established.PROGRAM else actor.established.value
-        return self.roles.get(key, ())
+    def roles_of(self, actor: Actor) -> tuple[Role, ...]:
+        """See Roles.of."""
+        return self.roles.of(actor)
 
-    def roles_for(self, actor: Actor, kind: MoveKind) -> tuple[str, ...]:
+    def roles_for(self, actor: Actor, kind: MoveKind) -> tuple[Role, ...]:
         """The actor's roles that allow the move; empty: not allowed."""
         return tuple(role for role in self.roles_of(actor) if role in self.rules_of(kind).roles)
 

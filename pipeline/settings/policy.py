@@ -1,13 +1,15 @@
-"""The settings of the policy: which gates and roles each kind of move needs."""
+"""The settings of the policy: who has which roles, and which gates and roles each kind of move needs."""
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from pipeline.governance.actor import Person, Role
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.metrics import DEFAULT_RULES, Direction, MetricRules, direction_of
 from pipeline.governance.policy import GateRule, Mode, MoveRules, Policy
+from pipeline.governance.roles import DECIDING, Roles
 from pipeline.governance.rules.gates import GATES
 from pipeline.settings.file import SettingsSection, Word
 
@@ -18,6 +20,61 @@ GATE_PARAMETERS: Mapping[str, frozenset[str]] = {
     "not_worse_than_incumbent": frozenset({"metric"}),
     "no_slice_worse": frozenset({"metric", "minimum_rows"}),
 }
+
+
+RoleName = Annotated[Role, Field(strict=False)]
+
+
+def _deciding(roles: list[Role]) -> list[Role]:
+    if others := [role for role in roles if role not in DECIDING]:
+        raise ValueError(f"the role {others[0]} decides no move; allowed are {', '.join(DECIDING)}")
+    return roles
+
+
+def _with_issuer(subject: str) -> str:
+    issuer, _, name = subject.partition("|")
+    if not issuer or not name:
+        raise ValueError(f"{subject!r} must be written issuer|subject, such as https://login.example.org|248289761001")
+    return subject
+
+
+DecidingRoles = Annotated[list[RoleName], AfterValidator(_deciding)]
+Subject = Annotated[Word, AfterValidator(_with_issuer)]
+
+
+class RoleSettings(SettingsSection):
+    """Who has which roles, as in the file; Roles explains the sections."""
+
+    programs: dict[Word, list[RoleName]] = Field(default_factory=dict)
+    self_declared: list[RoleName] | None = None
+    groups: dict[Word, list[RoleName]] = Field(default_factory=dict)
+    subjects: dict[Subject, list[RoleName]] = Field(default_factory=dict)
+    tokens: dict[Word, list[RoleName]] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def read_flat(cls, content: Any) -> Any:  # noqa: ANN401 (whatever YAML holds)
+        """Without a section that is a mapping, as all files were once: beside self_declared, the names of programs."""
+        if not isinstance(content, dict) or any(isinstance(value, dict) for value in content.values()):
+            return content
+        sections = {name: value for name, value in content.items() if name in cls.model_fields}
+        programs = {name: value for name, value in content.items() if name not in cls.model_fields}
+        return {"programs": programs, **sections}
+
+    def roles(self) -> Roles:
+        return Roles(
+            programs=_tuples(self.programs),
+            self_declared=None if self.self_declared is None else tuple(self.self_declared),
+            groups=_tuples(self.groups),
+            subjects={
+                Person(*subject.split("|", maxsplit=1)): tuple(roles) for subject, roles in self.subjects.items()
+            },
+            tokens=_tuples(self.tokens),
+        )
+
+
+def _tuples(names: Mapping[str, list[Role]]) -> dict[str, tuple[Role, ...]]:
+    return {name: tuple(roles) for name, roles in names.items()}
 
 
 class GateSettings(SettingsSection):
@@ -36,7 +93,7 @@ class MoveSettings(SettingsSection):
     """What a kind of move needs."""
 
     # One of them is needed; with none nobody may.
-    roles: list[Word] = Field(default_factory=list)
+    roles: DecidingRoles = Field(default_factory=list)
     gates: dict[Word, GateSettings] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -65,8 +122,7 @@ class MoveSettings(SettingsSection):
 class PolicySettings(SettingsSection):
     """Who may make which moves. A move that is not listed is closed: nothing is allowed by omission."""
 
-    # Roles of `self_declared` people, and of each program by its name.
-    roles: dict[Word, list[Word]]
+    roles: RoleSettings
     # By model, the columns that a person could change; the smallest change to another class keeps to them.
     may_change: dict[Word, list[Word]] = Field(default_factory=dict)
     moves: dict[Word, MoveSettings]
@@ -86,6 +142,6 @@ class PolicySettings(SettingsSection):
                 )
                 for name, move in self.moves.items()
             },
-            roles={name: tuple(roles) for name, roles in self.roles.items()},
+            roles=self.roles.roles(),
             metrics=metrics,
         )

@@ -26,7 +26,7 @@ from support.small_desk import copy_behind_a_server
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 MODEL = "obesity_classifier"
 REASON = "Better than the champion in every class."
-GRACE = Actor("grace", Established.SELF_DECLARED)
+GRACE = Actor("grace", Established.SELF_DECLARED, loopback=True)
 IN_TURN = """
 import shlex, sys
 from pipeline.cli import run

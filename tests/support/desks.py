@@ -21,7 +21,7 @@ from pipeline.settings import read_settings
 from support.in_memory import EPOCH, InMemoryLedger, InMemoryRegistry
 
 MODEL = "obesity_classifier"
-GRACE = Actor("grace", Established.SELF_DECLARED)
+GRACE = Actor("grace", Established.SELF_DECLARED, loopback=True)
 PIPELINE = Actor("pipeline", Established.PROGRAM)
 AGREEMENT = Agreement(
     both_right=6, only_a_right=1, only_b_right=2, both_wrong_alike=1, both_wrong_differently=0, p_value=1.0

@@ -30,6 +30,7 @@ from support.desks import (
     default_policy,
 )
 
+FROM_AFAR = Actor("grace", Established.SELF_DECLARED)  # who came over the network
 NOBODY = Actor("nobody", Established.PROGRAM)  # the policy lists no such program
 
 
@@ -46,6 +47,16 @@ REFUSALS: list[tuple[str, Callable[[OpenDesk], object], type[SignoffError]]] = [
     (
         "an unknown program",
         lambda desk: desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=Actor("cron", Established.PROGRAM)),
+        NotAllowed,
+    ),
+    (
+        "a self-declared name over the network",
+        lambda desk: desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=FROM_AFAR),
+        NotAllowed,
+    ),
+    (
+        "the same, ending a difference",
+        lambda desk: desk.adopt(MODEL, reason=REASON, actor=FROM_AFAR),
         NotAllowed,
     ),
     (
@@ -70,6 +81,16 @@ def test_a_refused_request_changes_nothing_and_leaves_one_denied(
     assert desk.registry.state(MODEL) == before
     assert types(desk).count(EventType.DENIED) == 1
     assert (entry.type, entry.content["refusal"], bool(entry.why)) == (EventType.DENIED, error.__name__, True)
+
+
+def test_who_decides_nothing_can_be_asked_before_anything_is_typed() -> None:
+    """A screen says so before the form; nothing is recorded about the question."""
+    desk = build_desk()
+    with pytest.raises(NotAllowed, match="decides only on this machine; this one came over the network"):
+        desk.check_signer(FROM_AFAR)
+    desk.check_signer(GRACE)
+
+    assert desk.history() == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NoReturn, TypedDict
 
-from pipeline.governance.actor import Actor
+from pipeline.governance.actor import Actor, actor_json
 from pipeline.governance.errors import (
     Conflict,
     DecisionPending,
@@ -334,16 +334,6 @@ def apply_change(registry: Registry, slot: Slot, to: str | None) -> None:
         raise InvalidInput(f"{slot.label}: a deleted version cannot be brought back or deleted from here")
     else:
         registry.set_stage(slot.model, int(slot.name), Stage(to))
-
-
-def actor_json(actor: Actor, roles: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "subject": actor.subject,
-        "display_name": actor.display_name or actor.subject,
-        "issuer": actor.issuer,
-        "established": actor.established.value,
-        "roles": list(roles),
-    }
 
 
 def _outcome(

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pipeline.governance.actor import Actor
+from pipeline.governance.actor import Actor, actor_json
 from pipeline.governance.errors import Conflict, NotFound, Refused, Unavailable
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind
 from pipeline.governance.ports import KnownRegistry, Ledger, PendingDecision, Registry, SteadyClock
@@ -26,7 +26,7 @@ from pipeline.governance.record.out_of_band import (
     state_text,
     unreported,
 )
-from pipeline.governance.rules.decide import RECONCILE_AFTER, Decider, actor_json, state_of
+from pipeline.governance.rules.decide import RECONCILE_AFTER, Decider, state_of
 from pipeline.governance.rules.review import Reviewer
 from pipeline.governance.rules.tampering import Changed, Watch
 

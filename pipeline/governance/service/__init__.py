@@ -280,6 +280,10 @@ class GovernanceService(RecordReader):
 
     # Deciding
 
+    def check_signer(self, actor: Actor) -> None:
+        """Raises NotAllowed for an actor who decides nothing here, whatever the move; nothing is recorded."""
+        self._decider.policy.check_signer(actor)
+
     def decide(self, move: Move, *, reason: str, actor: Actor, **options: Unpack[Options]) -> Outcome:
         """Decide a move, such as a review was drawn for.
 
