@@ -41,14 +41,14 @@ def verdict(model: ModelOverview, waiting: Waiting | None, refused: Set[Named]) 
     if waiting is None:
         st.text("The versions that wait are being compared with the champion.")
         return
-    text, good = _best(model, waiting, refused)
+    text, good = should_serve(model, waiting, refused)
     if text:
         icon = ":material/star:" if good else ":material/gpp_maybe:"
         st.badge(text, icon=icon, color="green" if good else "red")
     st.text(waiting.sentence)
 
 
-def _best(model: ModelOverview, waiting: Waiting, refused: Set[Named]) -> tuple[str, bool]:
+def should_serve(model: ModelOverview, waiting: Waiting, refused: Set[Named]) -> tuple[str, bool]:
     """What the badge says, and whether nothing speaks against it: a version that is best may not be safe to load."""
     name, champion = model.record.name, waiting.champion
     if best := waiting.best:
