@@ -78,13 +78,7 @@ def metric_intervals(own: Sequence[Metric], champion: Sequence[Metric], names: t
             figure.add_scatter(
                 x=[metric.value for metric in metrics],
                 y=[metric.name for metric in metrics],
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [(metric.high or metric.value) - metric.value for metric in metrics],
-                    "arrayminus": [metric.value - (metric.low or metric.value) for metric in metrics],
-                    "thickness": 1.5,
-                },
+                error_x=interval_bars([(metric.value, metric.low, metric.high) for metric in metrics]),
                 mode="markers",
                 orientation="h",  # without it the points of a group lie on one line
                 marker={"size": 9, "symbol": symbol},
@@ -216,12 +210,16 @@ def residuals(found: Residuals, target: str) -> go.Figure:
     return figure.update_yaxes(title="Predicted minus actual")
 
 
-def interval_bars(points: Sequence[tuple[float, float, float]]) -> dict[str, object]:
-    """Error bars from a value and the ends of its interval."""
+def interval_bars(points: Sequence[tuple[float, float | None, float | None]], **more: float) -> dict[str, object]:
+    """Error bars from a value and the ends of its interval, of no length where an end is not known.
+
+    more: how Plotly is to draw them.
+    """
     return {
         "type": "data",
         "symmetric": False,
-        "array": [high - value for value, _, high in points],
-        "arrayminus": [value - low for value, low, _ in points],
+        "array": [0 if high is None else high - value for value, _, high in points],
+        "arrayminus": [0 if low is None else value - low for value, low, _ in points],
         "thickness": 1.5,
+        **more,
     }

@@ -66,6 +66,13 @@ def title(text: str, model: str = "", *, width: Literal["stretch", "content"] = 
     st.title(f"{text}{of}{words.label(model) if model else ''}", width=width, anchor=False)
 
 
+def nothing_yet(page: str, missing: str) -> None:
+    """A page that has nothing to show. missing: what is not there, such as "no version to review"."""
+    title(page)
+    st.info(f"There is {missing} yet. The overview says how to fill the registry.")
+    pages.link_overview()
+
+
 def guarded(draw: Callable[[], None], name: str) -> None:
     """Draws; a refusal or a failure becomes one sentence on the page, never a traceback. name: of this part of it."""
     try:

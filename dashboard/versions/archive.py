@@ -10,6 +10,7 @@ from dashboard.components import widgets, words
 from dashboard.components.picker import number_in
 from dashboard.components.signing import (
     DecisionDraft,
+    SignedForm,
     draft_name,
     drafted,
     drawn_key,
@@ -32,23 +33,13 @@ RESULTS, REFUSAL = "archived", "archive_refusal"  # keys of the session
 
 
 @dataclass(frozen=True)
-class ArchiveDraft:
+class ArchiveDraft(SignedForm):
     """The form as it was drawn."""
 
     model: str
     chosen: frozenset[int]  # every version that was selected
     decisions: tuple[DecisionDraft, ...]  # of the versions that can be archived
     key: str  # the same until the form was signed; each decision has one of its own, made from it
-
-    @property
-    def reason(self) -> str:
-        """Under which name the session has the typed reason."""
-        return f"reason/{self.key}"
-
-    @property
-    def accept(self) -> str:
-        """Under which name the session has whether the warnings are accepted."""
-        return f"accept/{self.key}"
 
 
 @dataclass(frozen=True)

@@ -112,12 +112,13 @@ def test_the_best_is_never_called_so_without_what_speaks_against_it(desk):
     desk.registry.set_alias(MODEL, "champion", 3)
     moved, differs = desk.waiting(MODEL, "accuracy"), desk.overview()[0]
 
-    assert waiting.should_serve(model, wait, set()) == ("Best: version 1, which serves", True)
-    assert waiting.should_serve(model, wait, {(MODEL, 1)}) == (
+    says = waiting.should_serve
+    assert says(model, wait, set()) == ("Best: version 1, which serves", True)
+    assert says(model, wait, {(MODEL, 1)}) == (
         "Best: version 1, which serves and may not be used",
         False,
     )
-    assert waiting.should_serve(differs, moved, set()) == (
+    assert says(differs, moved, set()) == (
         "Version 3 serves, made champion outside of this desk",
         False,
     )

@@ -271,13 +271,15 @@ def test_the_record_is_read_where_the_ledger_can_tell_whose_it_is() -> None:
     registry, ledger = InMemoryRegistry(), KnowsTheseRegistries(address="http://typo")
     registry.down = True
     kept, desk = KeptRegistryId(registry, None, ledger), build_desk(registry, ledger=ledger)
-    with pytest.raises(Unavailable, match="does not answer$"):
+    with pytest.raises(Unavailable, match=r"does not answer$"):
         kept.known()
     ledger.known = (("one", "http://a"), ("one", "http://b"))
     assert (kept.known(), desk.whose_record()) == (
         "one",
-        "nothing was ever written about its address, this is the record of the only registry that the ledger knows, "
-        "at http://b",
+        (
+            "nothing was ever written about its address, this is the record of the only registry that the ledger "
+            "knows, at http://b"
+        ),
     )
     ledger.known = (("one", "http://a"), ("two", "http://b"))
     with pytest.raises(Unavailable, match="does not answer; the ledger has the records of: http://a, http://b"):
