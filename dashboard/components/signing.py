@@ -103,9 +103,9 @@ def draft_name(*about: object) -> tuple[object, ...]:
 
 def reason_field(name: tuple[object, ...], key: str) -> None:
     """The field of a reason, which begins with the draft of this name. key: under which the session has the text."""
+    st.session_state.setdefault(key, reason_drafts().text(name))
     st.text_area(
         "Reason",
-        reason_drafts().text(name),
         key=key,
         max_chars=MOST_REASON_CHARACTERS,
         placeholder=f"Why, in {REASON_LENGTH}",

@@ -256,7 +256,7 @@ def test_a_file_with_the_truth_has_its_weak_slices(desk, open_page):
     found = frame(app, "Accuracy there")
     assert found.iloc[0][["Rows where", "n", "Accuracy there"]].tolist() == ["Gender is Female", int(women.sum()), 0.0]
     assert found["Interval"].str.contains("\N{EN DASH}").all()
-    assert "Corrected for their number" in texts(app)
+    assert any("Corrected for their number" in each.value for each in app.caption)
     assert "Where version 2 is worse than version 1" in [each.value for each in app.header]
 
 

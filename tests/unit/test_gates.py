@@ -77,7 +77,7 @@ AGAINST = replace(FACTS, incumbent=BARE, differences=[equal("f1_macro")])
         ("error", replace(FACTS, evidence=BOUNDED), ERROR, "3.5000 (upper bound 3.9000)", True),
         ("error", replace(FACTS, evidence=BOUNDED), replace(ERROR, maximum=3.5), "3.5000 (upper bound 3.9000)", True),
         ("error", replace(FACTS, evidence=BOUNDED), replace(ERROR, maximum=3.4), "3.5000 (upper bound 3.9000)", False),
-        ("error", replace(FACTS, evidence=evidence(metrics={"rmse": -3.5})), ERROR, "-3.5000", False),
+        ("error", replace(FACTS, evidence=evidence(metrics={"rmse": -3.5})), ERROR, minus("-3.5000"), False),
         ("error", FACTS, ERROR, None, False),
         ("stage_is_staging", FACTS, RULE, "None", False),
         ("not_champion", FACTS, RULE, "not champion", True),
@@ -197,7 +197,11 @@ def test_a_gate_passes_or_says_why(name: str, facts: Facts, rule: GateRule, obse
             "baseline_accuracy is 17, and a share lies between 0 and 1.",
         ),
         ("error", replace(FACTS, evidence=BARE), "The version has no error (rmse); its metrics: none."),
-        ("error", replace(FACTS, evidence=evidence(metrics={"rmse": -2.0})), "rmse is -2, below 0: it is no error."),
+        (
+            "error",
+            replace(FACTS, evidence=evidence(metrics={"rmse": -2.0})),
+            minus("rmse is -2, below 0: it is no error."),
+        ),
         (
             "not_worse_than_incumbent",
             replace(AGAINST, differences=[equal("rmse")]),
