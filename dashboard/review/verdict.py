@@ -72,10 +72,10 @@ def flips(review: Review) -> None:
         table = pd.DataFrame(
             {
                 "Row": [each.row for each in shown],
+                "What it means": [meanings[each.kind] for each in shown],
                 "Actual": [tables.cell(each.actual) for each in shown],
                 f"Version {serves.version}": [tables.cell(each.a) for each in shown],
                 f"Version {back.version}": [tables.cell(each.b) for each in shown],
-                "What it means": [meanings[each.kind] for each in shown],
             }
         )
         height: int | Literal["content"] = 320 if len(shown) > MOST_FIGURES else "content"
