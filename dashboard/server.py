@@ -92,7 +92,7 @@ class OwnLook:
 @st.cache_resource(show_spinner=False)
 def _own_look() -> OwnLook:
     """It has a service of its own, so that no visitor waits for it, and remembers what it saw."""
-    return OwnLook(bootstrap.desk(session.settings()), session.signer)
+    return OwnLook(bootstrap.own_desk(session.settings()), session.signer)
 
 
 def own_look() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, TypeVar
 
 import pandas as pd
@@ -55,14 +55,20 @@ def settings() -> Settings:
 
 
 @st.cache_resource(show_spinner=False)
+def own_desk() -> GovernanceService:
+    """The service for the dashboard itself, whoever looks at its pages."""
+    return bootstrap.own_desk(settings())
+
+
 def desk() -> GovernanceService:
-    return bootstrap.desk(settings())
+    """The service for who looks at the page."""
+    return own_desk().as_(visitor())
 
 
 @st.cache_resource(show_spinner=False)
 def scorer() -> Scorer:
     """Predicts and explains in a worker process."""
-    return bootstrap.scorer(settings(), desk())
+    return bootstrap.scorer(settings(), own_desk())
 
 
 def comparer() -> PairedBootstrap:
@@ -73,6 +79,11 @@ def comparer() -> PairedBootstrap:
 def actor() -> Actor:
     """Who looks at the page. Only a server that listens on this machine alone is sure that they sit at it."""
     return bootstrap.person(settings(), loopback=st.get_option("server.address") in LOOPBACK)
+
+
+def visitor() -> Actor:
+    """The same, and nameless where nobody has a name here: reading needs none."""
+    return replace(bootstrap.whoever(settings()), loopback=st.get_option("server.address") in LOOPBACK)
 
 
 def signer() -> Actor:

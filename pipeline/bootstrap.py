@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pipeline.governance.actor import Actor, Established
-from pipeline.governance.errors import Unavailable
+from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.governance.ports import Ledger, Registry
-from pipeline.governance.service import GovernanceService
+from pipeline.governance.roles import Action
+from pipeline.governance.service import DESK, GovernanceService
 from pipeline.settings import Settings, read_settings
+from pipeline.settings.identity import FileRoles
 
 if TYPE_CHECKING:
     from pipeline.comparison import PairedBootstrap
@@ -73,10 +75,18 @@ class KeptRegistryId:
 
 
 def desk(settings: Settings | None = None) -> GovernanceService:
-    """The service over the registry and ledger of the settings (default: `params.yaml` and the environment).
+    """The service for whoever runs this process, who may know what their roles let them.
 
-    Raises InvalidInput for settings that cannot be used. Nothing is read from the registry or written before a method
-    is called.
+    It is over the registry and ledger of the settings (default: `params.yaml` and the environment). Raises InvalidInput
+    for settings that cannot be used. Nothing is read from the registry or written before a method is called.
+    """
+    used = settings or read_settings()
+    return own_desk(used).as_(whoever(used))
+
+
+def own_desk(settings: Settings | None = None) -> GovernanceService:
+    """The service for the desk itself, which reads and records and decides nothing. A server binds it to each visitor,
+    see GovernanceService.as_; everything else is as in `desk`.
     """
     from pipeline.adapters.ledger.sql import SqlLedger
     from pipeline.adapters.mlflow.registry import MlflowRegistry
@@ -90,10 +100,11 @@ def desk(settings: Settings | None = None) -> GovernanceService:
         used.environment.ledger_url, registry=registry_id, clock=clock, address=used.environment.tracking_uri
     )
     registry_id.ledger = ledger
+    rules = used.rules()
     return GovernanceService(
         registry=registry,
         ledger=ledger,
-        policy=used.policy.policy(used.evaluation.metrics()),
+        policy=rules,
         comparer=comparer(used),
         smoke=SubprocessSmoke(
             registry,
@@ -105,6 +116,7 @@ def desk(settings: Settings | None = None) -> GovernanceService:
         clock=clock,
         new_id=lambda: uuid.uuid4().hex,
         recomputer=WorkerRecomputer(registry, used.serving),
+        roles=FileRoles(file, rules.roles) if (file := used.environment.params) else None,
     )
 
 
@@ -130,12 +142,13 @@ def publisher(settings: Settings) -> "Publisher":
 
 def scorer(settings: Settings, service: GovernanceService) -> "Scorer":
     """Predictions and explanations of the service's versions. Its worker processes start when they are first needed, or
-    with `start`, and end with `close` or with this process.
+    with `start`, and end with `close` or with this process. Raises NotAllowed where whoever asks may not predict.
     """
     from pipeline.serving.scorer import Scorer
     from pipeline.serving.trust import LoadingPolicy
     from pipeline.serving.worker.client import Pool, cores
 
+    service.authorise(Action.PREDICT)
     serving = settings.serving
     policy = LoadingPolicy(
         trust=serving.trust,
@@ -144,7 +157,9 @@ def scorer(settings: Settings, service: GovernanceService) -> "Scorer":
         predict_seconds=serving.predict_seconds,
         explain_seconds=serving.explain_seconds,
     )
-    return Scorer(service, Pool(serving.workers or cores(), memory_megabytes=serving.memory_megabytes), policy)
+    return Scorer(
+        service.as_(DESK), Pool(serving.workers or cores(), memory_megabytes=serving.memory_megabytes), policy
+    )
 
 
 def person(settings: Settings, name: str | None = None, *, loopback: bool = True) -> Actor:
@@ -153,6 +168,19 @@ def person(settings: Settings, name: str | None = None, *, loopback: bool = True
     loopback: whether they sit at this machine, as on a command line; only then they decide.
     """
     return Actor(name or settings.environment.person, Established.SELF_DECLARED, loopback=loopback)
+
+
+def whoever(settings: Settings) -> Actor:
+    """As `person`, and nameless where a process has no name: reading needs none where it is open to everybody."""
+    try:
+        return person(settings)
+    except InvalidInput:
+        return Actor("", Established.SELF_DECLARED, loopback=True)
+
+
+def signer(service: GovernanceService, settings: Settings) -> Actor:
+    """Who signs with a service of `desk`. Raises InvalidInput where this process has no name."""
+    return service.actor if service.actor.subject else person(settings)
 
 
 def program(name: str) -> Actor:

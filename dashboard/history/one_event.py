@@ -1,30 +1,22 @@
 """One event in full: who did what, everything that it changed, and what the approver saw beside what is there now."""
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from dashboard import pages, session
 from dashboard.components import history_lines, tables, widgets, words
 from dashboard.components.history_lines import HistoryLine
-from dashboard.components.trust import trust_badge
-from pipeline.governance.errors import NotFound, Unavailable
+from dashboard.history.then_and_now import evidence_then_and_now
+from pipeline import evidence_pack
 from pipeline.governance.policy import Mode
-from pipeline.governance.record.documents import DOCUMENTS, entry_of
-from pipeline.governance.record.history import Entry
-from pipeline.governance.record.ledger import EventType, canonical, digest_of
+from pipeline.governance.record.ledger import EventType
 from pipeline.governance.record.telling import changes_text, sentence
+from pipeline.governance.service import GovernanceService
 from pipeline.governance.text import visible
 
-# Content of the evidence that is compared by itself; metrics, tags and parameters are compared one by one.
-FACTS = ("stage", "aliases", "status", "description", "file_digest", "run_id", "source")
-GROUPS = ("metrics", "tags", "params")
-SAME, DECIDED, CHANGED = "✓ Same", "✓ As decided", "! Changed"
-MOST_NAMED = 5
 MOST_CHANGES = 20
 
 
@@ -83,14 +75,29 @@ def digests(found: Mapping[str, str | None]) -> None:
 
 
 def links(line: HistoryLine) -> None:
-    """To the version, and to the comparison with the champion that it was held against."""
+    """To the version, to the comparison with the champion that it was held against, and to all of it as a zip."""
     entry, incumbent = line.entry, (line.fact("incumbent") or {}).get("version")
-    if entry.version is None:
-        return
-    with st.container(horizontal=True):
-        pages.link_review(f"Version {entry.version}", entry.model, entry.version)
-        if isinstance(incumbent, int) and incumbent != entry.version:
-            pages.link_compare(f"Compare with version {incumbent}", entry.model, [incumbent, entry.version])
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if entry.version is not None:
+            pages.link_review(f"Version {entry.version}", entry.model, entry.version)
+            if isinstance(incumbent, int) and incumbent != entry.version:
+                pages.link_compare(f"Compare with version {incumbent}", entry.model, [incumbent, entry.version])
+        service = session.desk()  # the zip is made at a click, in a thread that belongs to no page
+        st.download_button(
+            "Evidence pack",
+            data=partial(packed, service, entry.number),
+            file_name=evidence_pack.file_name(entry.number),
+            mime="application/zip",
+            icon=":material/folder_zip:",
+            on_click="ignore",
+            help="Everything recorded about this, as a zip that is checked without Signoff, by python verify.py",
+        )
+
+
+def packed(service: GovernanceService, number: int) -> bytes:
+    """The zip of `signoff export`."""
+    with evidence_pack.evidence_pack(service, number) as file:
+        return file.read()
 
 
 def gates_then(found: Sequence[Mapping[str, Any]]) -> None:
@@ -110,118 +117,3 @@ def _result(gate: Mapping[str, Any]) -> str:
         return words.PASSED
     modes = {mode.value: word for mode, word in words.FAILED.items()}
     return modes.get(str(gate.get("mode")), words.FAILED[Mode.PREVENT])
-
-
-def evidence_then_and_now(entry: Entry, digest: str, version: int) -> None:
-    st.caption("What the approver saw, beside what is there now")
-    then: dict[str, Any] | None = None
-    try:
-        then = json.loads(session.desk().evidence(digest))
-        now = session.evidence(entry.model, version)
-    except NotFound as error:
-        widgets.message("Not there any more", str(error), colour="orange")
-        return
-    except Unavailable:
-        if then is None:  # the ledger itself does not answer
-            raise
-        st.text("The registry does not answer: this is what the approver saw, with nothing beside it.")
-        _facts_table(then_and_now(then, {})[["Fact", "Then"]], "What the approver saw")
-        return
-    if then.get("created_at") != now.content["created_at"]:
-        registered = words.moment(now.content["created_at"])
-        text = f"The version was deleted; what has its number now was registered at {registered}."
-        widgets.message("Not there any more", text, colour="orange")
-        return
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        if then.get("file_digest") == now.file_digest:
-            st.badge("The files are those of the decision", icon=":material/check_circle:", color="green")
-        else:
-            st.badge("The files are not those of the decision", icon=":material/error:", color="red")
-        trust_badge(entry.model, version)
-    table = then_and_now(then, now.content, expected=after_decision(then, entry))
-    differs = table["Result"].map(lambda result: result != [SAME])
-    st.text(_summary(table["Fact"][differs].tolist(), len(table)))
-    if differs.any():
-        _facts_table(table[differs], "What is different now")
-    with st.expander(f"The same now as then: {words.count(int((~differs).sum()), 'fact')}"):
-        _facts_table(table[~differs], "What is the same now as then")
-
-
-def _summary(changed: list[str], all_facts: int) -> str:
-    if not changed:
-        return f"All {all_facts:,} facts are as the approver saw them."
-    named = ", ".join(changed[:MOST_NAMED]) + (f" and {len(changed) - MOST_NAMED} more" if changed[MOST_NAMED:] else "")
-    differ = "is" if len(changed) == 1 else "are"
-    return f"{len(changed):,} of {words.count(all_facts, 'fact')} {differ} different now: {named}."
-
-
-def _facts_table(table: pd.DataFrame, alt: str) -> None:
-    st.dataframe(
-        table,
-        hide_index=True,
-        height=widgets.height_of(len(table)),
-        column_config={
-            "Result": st.column_config.MultiselectColumn(
-                options=[SAME, DECIDED, CHANGED], color=["gray", "green", "orange"], width=120
-            ),
-            "Fact": st.column_config.TextColumn(width=220),
-        },
-        alt=alt,
-    )
-
-
-def after_decision(then: Mapping[str, Any], entry: Entry) -> Mapping[str, Any]:
-    """Stage and aliases of the version as the decision left them."""
-    own, aliases, stage = str(entry.version), set(then.get("aliases") or []), then.get("stage")
-    for change in entry.changes:
-        if change.slot.kind == "stage" and change.slot.name == own:
-            stage = change.to
-        elif change.slot.kind == "alias" and own in (change.to, change.expected):
-            (aliases.add if change.to == own else aliases.discard)(change.slot.name)
-    return {"stage": stage, "aliases": sorted(aliases)}
-
-
-def then_and_now(
-    then: Mapping[str, Any], now: Mapping[str, Any], *, expected: Mapping[str, Any] | None = None
-) -> pd.DataFrame:
-    """One line per fact, metric, tag, parameter, document and file of either evidence; the changed ones first.
-
-    expected: facts as the decision itself left them.
-    """
-    before, after, decided = _flat(then), _flat(now), expected or {}
-    names = [*before, *(name for name in after if name not in before)]
-    changed = {name: before.get(name) != after.get(name) for name in names}
-    as_decided = {name for name, value in decided.items() if value == after.get(name)}
-    results = {name: (DECIDED if name in as_decided else CHANGED) if changed[name] else SAME for name in names}
-    order = sorted(names, key=lambda name: not changed[name])
-    return pd.DataFrame(
-        {
-            "Result": [[results[name]] for name in order],
-            "Fact": [tables.cell(name) for name in order],
-            "Then": [_cell(before.get(name), after.get(name)) for name in order],
-            "Now": [_cell(after.get(name), before.get(name)) for name in order],
-        }
-    )
-
-
-def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of evidence by names without levels."""
-    found = {name: content.get(name) for name in FACTS}
-    for group in GROUPS:
-        values = entry_of(content, group)
-        found |= {f"{group[:-1]} {key}": values[key] for key in sorted(values)}
-    for name in ("signature", *DOCUMENTS):  # each too large for a cell: equal parts have the same digest
-        part = content.get(name)
-        found[name.replace("_", " ")] = None if part is None else words.digest(digest_of(canonical({"part": part})))
-    found["gaps"] = [str(gap.get("text")) for gap in content.get("gaps") or ()]
-    return found | {f"file {file['path']}": words.digest(file["sha256"]) for file in content.get("files") or ()}
-
-
-def _cell(value: object, other: object) -> str:
-    """A number with four digits, or with all of them where the other value differs only behind the fourth."""
-    if isinstance(value, list):
-        return tables.cell(", ".join(map(str, value)))
-    if not isinstance(value, float):
-        return tables.cell(value)
-    equal = isinstance(other, float) and value != other and words.number(value) == words.number(other)
-    return repr(value) if equal else words.number(value)

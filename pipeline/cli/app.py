@@ -1,12 +1,13 @@
 """The application that the verbs join, their shared options, and how output is written."""
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -56,6 +57,19 @@ def write(path: Path, pieces: Iterable[str]) -> None:
             file.writelines(pieces)
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def copy(source: IO[bytes], path: Path) -> tuple[int, str]:
+    """Put bytes into a file; gives their number and their sha256. Raises InvalidInput where it cannot be written."""
+    size, digest = 0, hashlib.sha256()
+    try:
+        with path.open("wb") as file:
+            while piece := source.read(1 << 20):
+                size += file.write(piece)
+                digest.update(piece)
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be written ({error.strerror})") from error
+    return size, digest.hexdigest()
 
 
 def say(text: str) -> None:

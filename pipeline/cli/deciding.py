@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.bootstrap import desk, person
+from pipeline.bootstrap import desk, signer
 from pipeline.cli import tables
 from pipeline.cli.app import (
     AcceptWarnings,
@@ -51,7 +51,7 @@ def promote(
     wanted = parse_stage(stage)
     service = desk(settings)
     with _who_was_faster(service, model, expect):
-        outcome = service.promote(model, version, wanted, reason=reason, actor=person(settings), **options)
+        outcome = service.promote(model, version, wanted, reason=reason, actor=signer(service, settings), **options)
     _decided(outcome, as_json)
 
 
@@ -72,7 +72,7 @@ def alias(
     settings, options = read_settings(), _options(evidence, expect, accept_warnings, key, recompute=recompute)
     service = desk(settings)
     with _who_was_faster(service, model, expect):
-        outcome = service.set_alias(model, alias, version, reason=reason, actor=person(settings), **options)
+        outcome = service.set_alias(model, alias, version, reason=reason, actor=signer(service, settings), **options)
     _decided(outcome, as_json)
 
 
@@ -91,7 +91,7 @@ def unalias(
     settings, options = read_settings(), _options(evidence, expect, accept_warnings, key)
     service = desk(settings)
     with _who_was_faster(service, model, expect):
-        outcome = service.remove_alias(model, alias, reason=reason, actor=person(settings), **options)
+        outcome = service.remove_alias(model, alias, reason=reason, actor=signer(service, settings), **options)
     _decided(outcome, as_json)
 
 
@@ -109,7 +109,7 @@ def rollback(
     settings, options = read_settings(), _options(evidence, expect, accept_warnings, key)
     service = desk(settings)
     with _who_was_faster(service, model, expect):
-        outcome = service.rollback(model, reason=reason, actor=person(settings), **options)
+        outcome = service.rollback(model, reason=reason, actor=signer(service, settings), **options)
     _decided(outcome, as_json)
 
 

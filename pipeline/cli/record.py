@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.bootstrap import desk, person
+from pipeline.bootstrap import desk, own_desk, signer
 from pipeline.cli import tables
-from pipeline.cli.app import Json, Model, app, print_out, write
+from pipeline.cli.app import Json, Model, app, copy, print_out, write
 from pipeline.governance.errors import IntegrityFailure, InvalidInput
 from pipeline.governance.rules.decide import RECONCILE_AFTER
+from pipeline.governance.service import DESK
 from pipeline.settings import read_settings
 
 ledger = typer.Typer(name="ledger", help="Look after the ledger's own tables.", no_args_is_help=True)
@@ -43,6 +44,21 @@ def history(
         return
     entries = service.history(model)
     print_out(as_json, [entry.as_json() for entry in entries], lambda: tables.history(entries))
+
+
+@app.command()
+def export(
+    decision: Annotated[int, typer.Argument(help="Number of the decision, see history.", min=1, show_default=False)],
+    zip_file: Annotated[Path, typer.Option("--zip", metavar="FILE", help="Where to write it.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Write all that was recorded about a decision as a zip that is checked without Signoff, by `python verify.py`."""
+    from pipeline.evidence_pack import evidence_pack
+
+    with evidence_pack(desk(), decision) as pack:
+        size, digest = copy(pack, zip_file)
+    content = {"export": str(zip_file), "decision": decision, "size": size, "sha256": digest}
+    print_out(as_json, content, lambda: tables.packed(zip_file, digest))
 
 
 @app.command()
@@ -89,10 +105,11 @@ def reconcile(
     _check_options(model, adopt, revert, expect)
     settings = read_settings()
     service = desk(settings)
-    events = service.reconcile(model, min_age=timedelta(seconds=min_age))
+    # Recording what is there is nobody's decision: the desk does it by itself, as in a service that runs for months.
+    events = service.as_(DESK).reconcile(model, min_age=timedelta(seconds=min_age))
     if model is not None and (adopt or revert):
         end = service.adopt if adopt else service.revert
-        events.append(end(model, reason=reason, actor=person(settings), expect=expect))
+        events.append(end(model, reason=reason, actor=signer(service, settings), expect=expect))
     found = service.unresolved(model)  # what was recorded just now makes the registry known
     recorded = [{"sequence": each.sequence, "type": each.event.type, "model": each.event.model} for each in events]
     print_out(as_json, {"events": recorded, **found.as_json()}, lambda: tables.reconciled(events, found))
@@ -103,7 +120,7 @@ def reconcile(
 @ledger.command()
 def upgrade(as_json: Json = False) -> None:
     """Bring the tables of an older ledger up to this version, as its next write would; what is in them stays."""
-    done = desk().upgrade_ledger()
+    done = own_desk().upgrade_ledger()
     print_out(as_json, {"from": done.before, "to": done.after}, lambda: tables.upgraded(done))
 
 

@@ -254,6 +254,11 @@ def exported(model: str, file: "Path") -> None:
     line(f"{file}: every event of the ledger, and the evidence that those of {model} quote.")
 
 
+def packed(file: "Path", digest: str) -> None:
+    line(f"{file}: unpack it and run python verify.py.")
+    line(f"sha256 {digest}")
+
+
 def verified(found: "Sequence[IntegrityProblem]", notes: "Sequence[str]") -> None:
     """notes: what is worth knowing and no problem."""
     problems(found)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipeline.bootstrap import desk, publisher
+from pipeline.bootstrap import desk, own_desk, publisher
 from pipeline.cli import tables
 from pipeline.cli.app import Json, Model, Version, app, print_out, progress, say
 from pipeline.governance.errors import IntegrityFailure
@@ -23,7 +23,7 @@ def demo(as_json: Json = False) -> None:
     from pipeline.training.train import fill
 
     settings = read_settings()
-    service = desk(settings)
+    service = own_desk(settings)  # programs of the desk act, not whoever starts them
     with progress(quiet=as_json) as report:
         champion, registered = fill(settings, service, publisher(settings), folder=VAR / "training", progress=report)
     _show_registered(service, registered, as_json, champion=champion)
@@ -42,7 +42,7 @@ def train(
     from pipeline.training.train import train as train_candidates
 
     settings = read_settings(params)
-    service = desk(settings)
+    service = own_desk(settings)
     with progress(quiet=as_json) as report:
         registered = train_candidates(
             settings,

@@ -1,7 +1,7 @@
-"""The policy as a value: which gates a move must pass, in which mode, and who may make it."""
+"""The policy as a value: which gates a move must pass, in which mode, and who may do what."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -10,7 +10,8 @@ from pipeline.governance.errors import NotAllowed
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.metrics import DEFAULT_RULES, MetricRules
 from pipeline.governance.record.ledger import canonical, digest_of
-from pipeline.governance.roles import Roles
+from pipeline.governance.roles import ACTIONS, OF_PROGRAMS, OPEN_WITHOUT_LOGIN, Action, Provider, RoleBook, Roles
+from pipeline.governance.text import visible
 
 
 class Mode(StrEnum):
@@ -54,6 +55,7 @@ class Policy:
     moves: Mapping[MoveKind, MoveRules]  # those that are open; a move that is not listed is closed to everybody
     roles: Roles = field(default_factory=Roles)
     metrics: MetricRules = DEFAULT_RULES  # how gates find and judge metrics
+    provider: Provider = Provider.LOCAL  # who establishes the identity of people
 
     @property
     def digest(self) -> str:
@@ -68,6 +70,8 @@ class Policy:
         content: dict[str, Any] = {"moves": moves, "roles": self.roles.content()}
         if self.metrics != DEFAULT_RULES:
             content["metrics"] = self.metrics.as_json()
+        if self.provider is not Provider.LOCAL:
+            content["provider"] = self.provider.value
         return digest_of(canonical(content))
 
     def rules_of(self, kind: MoveKind) -> MoveRules:
@@ -95,13 +99,54 @@ class Policy:
             own = ", ".join(self.roles_of(actor)) or "none"
             raise NotAllowed(f"actor: {actor.subject!r} has the roles {own}; {kind.value} needs one of {needed}")
 
+    def check(self, actor: Actor, action: Action) -> None:
+        """Raises NotAllowed where nothing says that the actor may. Moves have rules of their own, see authorise."""
+        if not self.may(actor, action):
+            own = ", ".join(self.roles_of(actor))
+            has = f"has the roles {own}" if own else "has no role here"
+            raise NotAllowed(
+                f"actor: {visible(actor.subject)!r} {has}, and {action.value} needs one of "
+                f"{', '.join(sorted(ACTIONS[action]))}; policy.roles says who has which"
+            )
+
+    def may(self, actor: Actor, action: Action) -> bool:
+        if actor.is_program and action in OF_PROGRAMS:
+            return True
+        if self.provider is Provider.LOCAL and actor.established is Established.SELF_DECLARED:
+            if action in OPEN_WITHOUT_LOGIN:
+                return True
+            return actor.loopback and self._has_role_for(actor, action)
+        return self._has_role_for(actor, action)
+
+    def _has_role_for(self, actor: Actor, action: Action) -> bool:
+        return not ACTIONS[action].isdisjoint(self.roles_of(actor))
+
     def roles_of(self, actor: Actor) -> tuple[Role, ...]:
-        """See Roles.of."""
-        return self.roles.of(actor)
+        """See Roles.of; where people log in, a name that nobody has checked has none."""
+        if self.provider is Provider.LOCAL:
+            return self.roles.of(actor)
+        return replace(self.roles, self_declared=None).of(actor)
 
     def roles_for(self, actor: Actor, kind: MoveKind) -> tuple[Role, ...]:
         """The actor's roles that allow the move; empty: not allowed."""
-        return tuple(role for role in self.roles_of(actor) if role in self.rules_of(kind).roles)
+        open_to = ACTIONS[Action.DECIDE].intersection(self.rules_of(kind).roles)
+        return tuple(role for role in self.roles_of(actor) if role in open_to)
+
+
+@dataclass(frozen=True)
+class LivePolicy:
+    """The policy with the roles as they are now: the rest holds until the desk is started anew."""
+
+    started: Policy  # as it was read when the desk was started
+    book: RoleBook
+
+    def now(self) -> Policy:
+        """What a decision is made by. Raises NotAllowed while the roles cannot be read."""
+        return replace(self.started, roles=self.book.now())
+
+    def known(self) -> Policy:
+        """What may be read by, also while the roles cannot be."""
+        return replace(self.started, roles=self.book.known())
 
 
 def _content(rule: GateRule) -> dict[str, Any]:

@@ -162,6 +162,14 @@ class PendingDecision:
 
 
 @dataclass(frozen=True)
+class KeptCheckpoint:
+    """A line that was kept outside the database: which hash the chain had at a sequence."""
+
+    sequence: int
+    line: str  # as it stands in the file, without its end
+
+
+@dataclass(frozen=True)
 class Upgrade:
     """The revisions of the ledger's tables."""
 
@@ -277,6 +285,9 @@ class Ledger(Protocol):
 
     def keep_checkpoint(self) -> None:
         """Write the newest sequence and hash outside the database."""
+
+    def kept_checkpoints(self) -> list[KeptCheckpoint]:
+        """Those that were kept of this chain, in the order in which they were written; damaged lines are left out."""
 
     def upgrade(self) -> Upgrade:
         """Bring the tables of an older ledger up to this version. Raises NotFound where there is no ledger."""

@@ -1,14 +1,63 @@
-"""Who has which roles: the sections of `policy.roles`, in which a name never matches another section's."""
+"""Who has which roles, and what each role may do.
+
+A name never matches another section of `policy.roles`, and what the table of actions does not list is refused. The
+service does not know by which door somebody came: command line, screens and HTTP ask the same methods.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from enum import StrEnum
+from typing import Any, Protocol
 
 from pipeline.governance.actor import Actor, Established, Person, Role
 
 Names = Mapping[str, tuple[Role, ...]]
 # Of which a move may ask for one. Whoever reads, calls, looks after tokens or breaks the glass decides no move by that.
 DECIDING = (Role.AUTOMATION, Role.REVIEWER, Role.APPROVER)
+
+
+class Provider(StrEnum):
+    """Who establishes the identity of people: `identity.provider`."""
+
+    LOCAL = "local"  # nobody: names are self-declared
+    OIDC = "oidc"
+    PROXY = "proxy"
+
+
+class Action(StrEnum):
+    """What somebody may want to do here."""
+
+    READ = "read"  # models, versions, reviews, the record
+    PREDICT = "predict"  # predictions, explanations, metrics of the API
+    RECORD = "record"  # have the desk write down what it finds, and finish what a crash left
+    COMMENT = "comment"
+    REQUEST = "request"  # a move that needs others, and to take the request back
+    DECIDE = "decide"  # a move that one person decides, and how a difference ends; policy.moves says for whom
+    APPROVE = "approve"  # and reject
+    OVERRIDE = "override"  # decide past approvals and gates, in the open
+    ACKNOWLEDGE = "acknowledge"  # that somebody did
+    OWN_TOKENS = "own_tokens"  # make, list and revoke tokens that act for oneself
+    ALL_TOKENS = "all_tokens"  # list and revoke everybody's, erase names
+
+
+READING = frozenset(set(Role) - {Role.CALLER})
+ACTIONS: Mapping[Action, frozenset[Role]] = {
+    Action.READ: READING,
+    Action.PREDICT: frozenset({Role.CALLER, Role.REVIEWER, Role.APPROVER, Role.AUTOMATION}),
+    Action.RECORD: frozenset({Role.REVIEWER, Role.APPROVER, Role.AUTOMATION}),
+    Action.COMMENT: frozenset({Role.REVIEWER, Role.APPROVER, Role.ADMIN, Role.BREAKER}),
+    Action.REQUEST: frozenset(DECIDING),
+    Action.DECIDE: frozenset(DECIDING),
+    Action.APPROVE: frozenset({Role.APPROVER}),
+    Action.OVERRIDE: frozenset({Role.BREAKER}),
+    Action.ACKNOWLEDGE: frozenset({Role.ADMIN, Role.APPROVER}),
+    Action.OWN_TOKENS: READING - {Role.AUTOMATION},
+    Action.ALL_TOKENS: frozenset({Role.ADMIN}),
+}
+# What the desk's own programs do beside their roles: nobody from outside can be one.
+OF_PROGRAMS = frozenset({Action.READ, Action.PREDICT, Action.RECORD})
+# What everybody may who can reach a desk that has nobody to log in to.
+OPEN_WITHOUT_LOGIN = frozenset({Action.READ, Action.PREDICT})
 
 
 @dataclass(frozen=True)
@@ -64,3 +113,26 @@ class Roles:
 
 def _each_once(roles: Iterable[Role]) -> tuple[Role, ...]:
     return tuple(dict.fromkeys(roles))
+
+
+class RoleBook(Protocol):
+    """The roles of everybody as they are now: they may change while the desk runs."""
+
+    def now(self) -> Roles:
+        """Raises NotAllowed, with the line, while they cannot be read: then nobody decides."""
+
+    def known(self) -> Roles:
+        """As `now`, or those that could be read last: reading goes on."""
+
+
+@dataclass(frozen=True)
+class FixedRoles:
+    """Roles that do not change."""
+
+    roles: Roles
+
+    def now(self) -> Roles:
+        return self.roles
+
+    def known(self) -> Roles:
+        return self.roles

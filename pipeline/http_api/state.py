@@ -85,7 +85,7 @@ async def running(model: str | None) -> AsyncIterator[AppState]:
 
 def _desk_and_scorer(settings: Settings) -> tuple[GovernanceService, Scorer]:
     """Opens desk and scorer: the workers import their libraries while MLflow is imported here."""
-    service = bootstrap.desk(settings)
+    service = bootstrap.own_desk(settings)
     scorer = bootstrap.scorer(settings, service)
     scorer.start_all()
     return service, scorer

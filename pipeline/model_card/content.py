@@ -139,6 +139,12 @@ def card(review: Review, record: ModelRecord, decisions: Sequence[Entry]) -> Car
     return Card(f"Model card: {one_line(evidence.model)}, version {evidence.version}", sections)
 
 
+def evidence_sections(evidence: Evidence) -> tuple[Section, ...]:
+    """What evidence says by itself, without the registry, the policy and the decisions of now."""
+    makers = (_version, _data, _metrics, _classes, _slices, _explanation, _limits, _files, _gaps)
+    return tuple(make(evidence) for make in makers)
+
+
 def one_line(value: object) -> str:
     """Anything as one line of visible text: None is empty, a float has up to six digits."""
     if value is None:
@@ -159,7 +165,7 @@ def _version(evidence: Evidence) -> Section:
     names = ("stage", "aliases", "status", "created_at", "registered_by", "run_id", "flavors")
     rows = [(name.replace("_", " "), one_line(evidence.content[name])) for name in names]
     rows += [("type", one_line(evidence.content["tags"].get("model_type"))), ("evidence", evidence.digest)]
-    return Section("Version", table=_table(("", "Value"), [row for row in rows if row[1]]))
+    return Section("Version", table=table_of(("", "Value"), [row for row in rows if row[1]]))
 
 
 def _intended_use(evidence: Evidence, record: ModelRecord) -> Section:
@@ -185,7 +191,7 @@ def _data(evidence: Evidence) -> Section:
     }
     rows = [(one_line(name).replace("_", " "), one_line(value)) for name, value in facts.items() if value is not None]
     missing = () if lineage.data else ("Which data the version was trained on is not recorded.",)
-    return Section("Data", tuple(sentences(evidence.data_report)), _table(("", "Value"), rows), missing=missing)
+    return Section("Data", tuple(sentences(evidence.data_report)), table_of(("", "Value"), rows), missing=missing)
 
 
 def _metrics(evidence: Evidence) -> Section:
@@ -289,7 +295,7 @@ def _gates(review: Review) -> Section:
         if gate.name not in ALWAYS
     ]
     heads = ("Gate", "Result", "Observed", "Required", "Why")
-    return Section("Gates", (f"For {review.move.target}, under the policy of now.",), _table(heads, rows))
+    return Section("Gates", (f"For {review.move.target}, under the policy of now.",), table_of(heads, rows))
 
 
 def _decisions(entries: Sequence[Entry]) -> Section:
@@ -306,14 +312,14 @@ def _decisions(entries: Sequence[Entry]) -> Section:
     ]
     heads = ("No.", "At (UTC)", "What", "Actor", "Change", "Reason")
     missing = () if rows else ("Nothing was decided about this version.",)
-    return Section("Decisions so far", table=_table(heads, rows), missing=missing)
+    return Section("Decisions so far", table=table_of(heads, rows), missing=missing)
 
 
 def _files(evidence: Evidence) -> Section:
     rows = [(one_line(each["path"]), f"{each['size']:,}", each["sha256"]) for each in evidence.content["files"]]
     sentences = (f"Digest of all files: {evidence.file_digest}",) if evidence.file_digest else ()
     missing = () if rows else ("The files cannot be read.",)
-    return Section("Files", sentences, _table(("File", "Bytes", "sha256"), rows), missing=missing)
+    return Section("Files", sentences, table_of(("File", "Bytes", "sha256"), rows), missing=missing)
 
 
 def _gaps(evidence: Evidence) -> Section:
@@ -322,7 +328,7 @@ def _gaps(evidence: Evidence) -> Section:
     return Section("Missing in the registry", nothing, missing=gaps)
 
 
-def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table | None:
+def table_of(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table | None:
     """None without rows."""
     kept = tuple(rows)
     return Table(heads, kept) if kept else None
@@ -330,6 +336,6 @@ def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table | N
 
 def _numbers(heads: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> Table | None:
     """Fractions with four digits; everything else as `one_line` writes it."""
-    return _table(
+    return table_of(
         heads, [tuple(figure(cell) if isinstance(cell, float) else one_line(cell) for cell in row) for row in rows]
     )

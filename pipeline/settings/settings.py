@@ -3,6 +3,7 @@
 import getpass
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -10,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.metrics import MetricRules
+from pipeline.governance.policy import Policy
 from pipeline.settings.file import (
     CandidateName,
     Edges,
@@ -21,6 +23,7 @@ from pipeline.settings.file import (
     Words,
     read_params,
 )
+from pipeline.settings.identity import IdentitySettings
 from pipeline.settings.policy import PolicySettings
 from pipeline.settings.schema import SchemaSettings
 
@@ -162,6 +165,8 @@ class Environment(SettingsSection):
     token: SecretStr | None = None
     # A file that holds the token.
     token_file: str | None = None
+    # The settings' own file, of which the roles are read again when it changes; null for settings without one.
+    params: Path | None = None
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
@@ -193,8 +198,13 @@ class Settings(SettingsSection):
     evaluation: EvaluationSettings
     registry: RegistrySettings
     policy: PolicySettings
+    identity: IdentitySettings = Field(default_factory=IdentitySettings)
     serving: ServingSettings
     environment: Environment
+
+    def rules(self) -> Policy:
+        """What the desk decides by: the policy, with how metrics are judged and who establishes identities."""
+        return replace(self.policy.policy(self.evaluation.metrics()), provider=self.identity.provider)
 
 
 def params_file(environ: Mapping[str, str] | None = None) -> Path:
@@ -209,10 +219,12 @@ def read_settings(path: Path | None = None, *, environ: Mapping[str, str] | None
     Raises InvalidInput with the path and the line of the offending key.
     """
     variables = os.environ if environ is None else environ
-    params = read_params(path or params_file(variables))
+    file = path or params_file(variables)
+    params = read_params(file)
     if "environment" in params.content:
         raise InvalidInput(f"{params.name}: environment: is not a known key; addresses are environment variables")
     try:
-        return Settings.model_validate({**params.content, "environment": Environment.read(variables)})
+        environment = Environment.read(variables).model_copy(update={"params": file})
+        return Settings.model_validate({**params.content, "environment": environment})
     except ValidationError as error:
         raise params.problem(error) from error

@@ -1,5 +1,6 @@
 """The port Ledger: one suite for every implementation."""
 
+import json
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -185,6 +186,19 @@ def test_an_untouched_ledger_has_no_problems(ledger: Ledger) -> None:
     write(ledger, BASELINE, DECIDED, APPLIED)
     ledger.keep_checkpoint()
     assert ledger.problems() == []
+
+
+def test_the_checkpoints_that_were_kept_are_handed_out(ledger: Ledger) -> None:
+    """Each as its line: registry, sequence and hash of the chain at that time."""
+    assert ledger.kept_checkpoints() == []
+    for each in (BASELINE, DECIDED):
+        write(ledger, each)
+        ledger.keep_checkpoint()
+    lines = [json.loads(kept.line) for kept in ledger.kept_checkpoints()]
+
+    assert [kept.sequence for kept in ledger.kept_checkpoints()] == [1, 2] == [line["sequence"] for line in lines]
+    assert [line["hash"] for line in lines] == [stored.hash for stored in ledger.events()]
+    assert {line["registry"] for line in lines} == {ledger.registry()}
 
 
 def test_a_ledger_is_there_once_something_was_written(ledger: Ledger) -> None:

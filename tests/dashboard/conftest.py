@@ -48,7 +48,7 @@ def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
     """Opens a page of a desk at an address, as a new visitor."""
 
     def open_at(service: GovernanceService, page: str = "", **query: str) -> AppTest:
-        monkeypatch.setattr(bootstrap, "desk", lambda _settings=None: service)
+        monkeypatch.setattr(bootstrap, "own_desk", lambda _settings=None: service)
         app = AppTest.from_file(ROUTER, default_timeout=30)
         if page:
             app.run()

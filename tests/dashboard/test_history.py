@@ -1,7 +1,9 @@
 """The history page: one line per decision, and what was seen when it was made."""
 
+import io
 import json
 import sqlite3
+import zipfile
 from contextlib import closing
 
 import pytest
@@ -10,6 +12,7 @@ from streamlit import config
 from dashboard.components import history_lines
 from dashboard.history.champions import timeline
 from dashboard.history.integrity import exported
+from dashboard.history.one_event import packed
 from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import Refused, Unavailable
 from pipeline.governance.lifecycle import Slot, Stage
@@ -80,7 +83,8 @@ def test_changed_files_are_seen(desk, open_page):
 
     changed, same = (each.value for each in app.dataframe if "Then" in each.value)
     assert {"file_digest", "file model.skops"} <= set(changed["Fact"])
-    assert " facts are different now: stage, file_digest" in texts(app)
+    assert "3 of " in texts(app)
+    assert " facts are different now: file_digest, file model.skops, stage." in texts(app)
     assert len(same.set_index("Fact").loc["evaluation", "Then"]) == 12
 
 
@@ -144,6 +148,26 @@ def test_the_export_is_made_at_a_click(desk, open_page):
     assert asked == list(document["evidence"]) != []
 
 
+def test_an_opened_event_can_be_taken_home(desk, open_page):
+    """As the zip of `signoff export`, under the number of the decision; made at a click."""
+    app = opened(open_page, desk, event="7")
+    with zipfile.ZipFile(io.BytesIO(packed(desk, 6))) as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+
+    assert [each.proto.label for each in app.get("download_button")] == ["Evidence pack", "Export as JSON"]
+    assert (manifest["decision"], manifest["events"]) == (6, [6, 7])
+
+
+def test_evidence_that_was_changed_in_the_ledger_is_not_shown(desk, open_page):
+    """What the event quotes is a digest: another text is not what the approver saw."""
+    digest = desk.event(6).evidence
+    desk.ledger._evidence[digest] = desk.evidence(digest).replace("0.92", "0.99")
+    app = opened(open_page, desk, event="6")
+
+    assert "it was changed after it was written" in texts(app)
+    assert not any("Then" in each.value for each in app.dataframe)
+
+
 def test_a_number_that_was_given_out_again_is_said(desk, open_page):
     """Above the event, in its facts, on the time line; and no other version is shown as what is there now."""
     number = next(each.sequence for each in desk.history(MODEL) if each.version == 1 and each.type == "applied")
@@ -156,8 +180,12 @@ def test_a_number_that_was_given_out_again_is_said(desk, open_page):
 
     assert "Number 1 of obesity_classifier was given out again: its versions were registered " in texts(app)
     assert "2026-01-01 00:01 UTC" in texts(app)
-    assert "The version was deleted; what has its number now was registered at 2026-01-01 00:04 UTC." in texts(app)
-    assert not any("Then" in each.value for each in app.dataframe)
+    assert (
+        "The version was deleted; what has its number now was registered at 2026-01-01 00:04 UTC. It is another "
+        "version: this decision says nothing about it."
+    ) in texts(app)
+    assert {"Then", "Another version now"} < set(frame(app, "Then"))
+    assert not any("Now" in each.value for each in app.dataframe)
     assert names == ("Version 1 of 2026-01-01 00:01 UTC", "Version 1 of 2026-01-01 00:04 UTC")
 
 

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -262,6 +263,23 @@ def test_the_ledger_can_be_checked_by_others(verb: Verb, tmp_path: Path) -> None
     assert json.loads(evidence)["files"] == verb("show", MODEL, 4)[1]["files"]
 
 
+def test_a_decision_can_be_taken_home(verb: Verb, tmp_path: Path) -> None:
+    """As a zip that says ok by itself, held against the checkpoints of the desk."""
+    _, made, _ = verb("promote", MODEL, 4, "Production", "--reason", REASON, "--accept-warnings")
+    file, kept = tmp_path / "decision.zip", tmp_path / "ledger.checkpoints.jsonl"
+    code, said, _ = verb("export", made["sequence"], "--zip", file)
+    data = file.read_bytes()
+    with zipfile.ZipFile(file) as archive:
+        archive.extractall(tmp_path / "pack")
+    command = [sys.executable, "-I", "-S", "pack/verify.py", "--checkpoint", str(kept)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env={})
+
+    assert (code, said["decision"], said["size"]) == (0, made["sequence"], len(data))
+    assert said["sha256"] == hashlib.sha256(data).hexdigest()
+    assert done.returncode == 0, done.stdout
+    assert "note: " not in done.stdout
+
+
 def test_a_registry_that_is_gone_is_not_clean(verb: Verb, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistyped address, a database that was deleted: exit code 7, both are named, and nothing is made there."""
     ledger_before = (folder / "ledger.db").read_bytes()
@@ -506,6 +524,8 @@ def test_an_older_ledger_is_upgraded_by_a_verb(verb: Verb, folder: Path, capsys:
         (["history", MODEL, "--at", "yesterday"], 2, "is not a time"),
         (["history", MODEL, "--at", "2100-01-01", "--export", "ledger.json"], 2, "two questions; ask one"),
         (["history", MODEL, "--export", "/no/such/folder/ledger.json"], 2, "cannot be written"),
+        (["export", 2, "--zip", "/no/such/folder/pack.zip"], 2, "cannot be written"),
+        (["export", 9_999, "--zip", "pack.zip"], 5, "the ledger holds no event 9999"),
         (["history", "nobody"], 5, "NotFound"),
         (["history", "nobody", "--export", "/no/such/folder/ledger.json"], 5, "NotFound"),
         (["reconcile", MODEL, "--adopt", "--revert"], 2, "only one of the two"),
@@ -553,6 +573,7 @@ def test_a_registry_that_is_down_is_unavailable(verb: Verb, monkeypatch: pytest.
         ["history", MODEL],
         ["history", MODEL, "--at", "2100-01-01"],
         ["history", MODEL, "--export", "/dev/null"],
+        ["export", "2", "--zip", "/dev/null"],
         ["verify", "--new"],
         ["reconcile"],
         ["demo"],

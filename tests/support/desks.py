@@ -12,6 +12,7 @@ from pipeline.governance.lifecycle import Move
 from pipeline.governance.policy import Policy
 from pipeline.governance.ports import Json, Ledger, MetricDifference, Registry, VersionRecord
 from pipeline.governance.record.evidence import RecomputedMetrics
+from pipeline.governance.roles import RoleBook
 from pipeline.governance.rules.decide import Decider
 from pipeline.governance.rules.paired import Agreement, Confusions, Flips, Paired, PairedComparer
 from pipeline.governance.rules.reconcile import Reconciler
@@ -155,6 +156,7 @@ def build_desk(
     smoke: KnownSmoke | None = None,
     recomputer: KnownClaims | None = None,
     clock: TickingClock | None = None,
+    roles: RoleBook | None = None,
 ) -> OpenDesk:
     ids = (f"decision-{number}" for number in itertools.count(1))
     clock = clock or TickingClock()
@@ -167,6 +169,7 @@ def build_desk(
         clock=clock,
         new_id=lambda: next(ids),
         recomputer=recomputer,
+        roles=roles,
     )
 
 

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import itertools
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from pipeline.governance.ports import (
     File,
     Gap,
     Json,
+    KeptCheckpoint,
     KnownRegistry,
     ModelFiles,
     ModelRecord,
@@ -401,3 +403,9 @@ class InMemoryLedger:
     def keep_checkpoint(self) -> None:
         if self._events:
             self.checkpoints.append((self._events[-1].sequence, self._events[-1].hash))
+
+    def kept_checkpoints(self) -> list[KeptCheckpoint]:
+        return [
+            KeptCheckpoint(number, json.dumps({"registry": self._id, "sequence": number, "hash": kept}))
+            for number, kept in self.checkpoints
+        ]

@@ -1,5 +1,6 @@
 """The documents are tested against the code."""
 
+import ast
 import inspect
 import re
 
@@ -76,6 +77,33 @@ def test_every_verb_is_in_the_readme(verb: str) -> None:
 def test_every_section_of_the_settings_is_in_the_readme(section: str) -> None:
     """So that nobody has to guess what params.yaml holds."""
     assert f"`{section}`" in README
+
+
+AISVS = re.findall(
+    r"^\| ((?:3\.\d\.\d(?:, )?)+) \| (\d(?: to \d)?) \| ([^|]+) \| ([^|]+) \| ([^|]*) ?\|$", GOVERNANCE, re.MULTILINE
+)
+CHAPTER_C3 = {1: 5, 2: 7, 3: 3, 4: 3, 5: 4, 6: 5}  # requirements per section of the chapter
+
+
+def test_every_requirement_of_aisvs_c3_has_one_row() -> None:
+    """Also those that are not met, and a row that claims something names a test."""
+    numbers = [number for row in AISVS for number in row[0].split(", ")]
+    claimed = [row for row in AISVS if row[3] in {"met", "partly"}]
+
+    assert sorted(numbers) == [f"3.{section}.{each + 1}" for section, n in CHAPTER_C3.items() for each in range(n)]
+    assert {row[3] for row in AISVS} == {"met", "partly", "not met", "outside"}
+    assert [row[0] for row in claimed if "`tests/" not in row[4]] == []
+
+
+@pytest.mark.parametrize("named", sorted(set(re.findall(r"`(tests/[\w/]+\.py(?:::\w+)+)`", GOVERNANCE))))
+def test_every_test_that_the_documentation_names_exists(named: str) -> None:
+    """Under its file, class and name."""
+    file, *path = named.split("::")
+    found: list[ast.stmt] = ast.parse((ROOT / file).read_text(encoding="utf-8")).body
+    for name in path:
+        place = next((each for each in found if getattr(each, "name", None) == name), None)
+        assert place is not None, f"{named}: there is no {name}"
+        found = place.body if isinstance(place, ast.ClassDef) else []
 
 
 VARIABLES = [

@@ -51,7 +51,7 @@ from pipeline.adapters.ledger.tables import (
 from pipeline.adapters.ledger.transaction import BASELINE, DATABASE_TIME, NEWEST, SqlTransaction
 from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
 from pipeline.governance.lifecycle import Slot
-from pipeline.governance.ports import Clock, KnownRegistry, PendingDecision, Upgrade
+from pipeline.governance.ports import Clock, KeptCheckpoint, KnownRegistry, PendingDecision, Upgrade
 from pipeline.governance.record.ledger import (
     EventType,
     SlotState,
@@ -338,6 +338,14 @@ class SqlLedger:
                 return
             checkpoint = {"registry": self._id(), "sequence": newest.sequence, "hash": newest.hash}
             append_line(self.checkpoint_file, json.dumps({**checkpoint, "at": iso(self._clock.now())}))
+
+    def kept_checkpoints(self) -> list[KeptCheckpoint]:
+        with translated():
+            lines, registry = read_lines(self.checkpoint_file), self._id()
+        pairs = ((line, read_checkpoint(line)) for line in lines)
+        return [
+            KeptCheckpoint(found["sequence"], line) for line, found in pairs if found and found["registry"] == registry
+        ]
 
     def upgrade(self) -> Upgrade:
         before = self._check_writable()

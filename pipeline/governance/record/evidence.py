@@ -1,6 +1,7 @@
 """Evidence: everything a reviewer is shown about a version, as plain data with a digest; and what it claims."""
 
 import hashlib
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -31,6 +32,7 @@ MIRROR_PREFIX = "signoff."  # tags that repeat a decision: a decision must not m
 VALIDATION_TAG = "validation_status"  # likewise, on versions of our pipeline, which registers it as "pending"
 LATENCY_METRIC = "latency_ms_median"
 DEEPEST = 40
+KEPT = frozenset({"model", "version", "files", "file_digest", "gaps", "metrics", "params", "tags", *DOCUMENTS})
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,14 @@ def assemble(record: VersionRecord, files: ModelFiles | None, gaps: Iterable[Gap
     all_gaps = [*record.gaps, *gaps, *found.gaps, *not_finite, *contradictions, *impossible]
     content["gaps"] = [asdict(gap) for gap in all_gaps]
     text = canonical(content)
+    return Evidence(content, text, digest_of(text))
+
+
+def read_evidence(text: str) -> Evidence:
+    """Evidence as the ledger keeps it, of whichever version of Signoff. Raises ValueError for a text that is none."""
+    content = json.loads(text)
+    if not isinstance(content, dict) or not content.keys() >= KEPT:
+        raise ValueError("the text is no evidence")
     return Evidence(content, text, digest_of(text))
 
 

@@ -22,7 +22,7 @@ from pipeline.governance.errors import (
     Unavailable,
 )
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Slot, Stage
-from pipeline.governance.policy import Policy
+from pipeline.governance.policy import LivePolicy, Policy
 from pipeline.governance.ports import Ledger, LedgerTransaction, Registry, SteadyClock
 from pipeline.governance.record.evidence import VALIDATION_TAG
 from pipeline.governance.record.ledger import Event, EventType, SlotChange, StoredEvent, canonical, digest_of, iso
@@ -102,11 +102,16 @@ class Decider:
 
     registry: Registry
     ledger: Ledger
-    policy: Policy
+    policies: LivePolicy
     clock: SteadyClock
     reviewer: Reviewer
     watch: Watch
     new_id: Callable[[], str]
+
+    @property
+    def policy(self) -> Policy:
+        """As it is now. Raises NotAllowed while the roles cannot be read."""
+        return self.policies.now()
 
     def decide(self, request: Request) -> Outcome:
         """Raises Refused and Conflict after recording `denied`; Unavailable where the end is not known yet."""
@@ -136,7 +141,7 @@ class Decider:
     def deny(self, move: Move, actor: Actor, reason: str, *, error: Refused | Conflict) -> NoReturn:
         """Record the refusal, then raise it."""
         content = {
-            **self._signed(move, actor, reason),
+            **self.signed(move, actor, reason, policy=self.policies.known()),
             "subject": self._named(move),
             "to": move.target,
             "refusal": type(error).__name__,
@@ -232,16 +237,17 @@ class Decider:
             return self.intend(transaction, request.move, changes, key=request.key, content=content), begun
 
     def _content(self, request: Request, review: Review) -> dict[str, Any]:
-        champion = review.incumbent
+        champion, policy = review.incumbent, self.policy
+        policy.authorise(request.actor, request.move.kind)  # the role may have been taken away during the review
         incumbent = champion and {"version": champion.version, "evidence": champion.digest}
         status = VALIDATED.get(review.move.kind)
         return {
-            **self._signed(request.move, request.actor, request.reason),
+            **self.signed(request.move, request.actor, request.reason, policy=policy),
             "subject": review.evidence.subject(),
             "to": review.move.target,
             "gates": [gate.as_json() for gate in review.gates],
             "accepted_warnings": [gate.name for gate in review.warnings],
-            "policy": self.policy.digest,
+            "policy": policy.digest,
             "evidence": review.evidence.digest,
             "incumbent": incumbent,
             "approvals": [],
@@ -262,8 +268,9 @@ class Decider:
             return subject
         return {**subject, "created_at": iso(created_at)}
 
-    def _signed(self, move: Move, actor: Actor, reason: str) -> dict[str, Any]:
-        roles = self.policy.roles_for(actor, move.kind)
+    def signed(self, move: Move, actor: Actor, reason: str, *, policy: Policy) -> dict[str, Any]:
+        """Who, by which roles of the policy, what for and why, as an event holds it."""
+        roles = policy.roles_for(actor, move.kind)
         return {"actor": actor_json(actor, roles), "meaning": move.kind.value, "reason": reason}
 
     def _apply(self, decided: StoredEvent, begun: float | None) -> None:

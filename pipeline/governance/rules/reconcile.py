@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pipeline.governance.actor import Actor, actor_json
+from pipeline.governance.actor import Actor
 from pipeline.governance.errors import Conflict, NotFound, Refused, Unavailable
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind
 from pipeline.governance.ports import KnownRegistry, Ledger, PendingDecision, Registry, SteadyClock
@@ -96,7 +96,8 @@ class Reconciler:
             check_champion_in_production(differences, state)
             changes = tuple(SlotChange(each.slot, each.recorded, each.observed, each.observed) for each in differences)
             content = {
-                **self._signed(move, actor, reason, meaning="adopt"),
+                **self._signed(move, actor, reason),
+                "meaning": "adopt",
                 "subject": self._champion_subject(model, state),
             }
             event = Event(EventType.ADOPTED, model, self.clock.now(), changes, content=content)
@@ -116,7 +117,8 @@ class Reconciler:
                 raise Refused(f"revert: {other.sentence}; adopt what is there, or put the recorded files back")
             changes = tuple(SlotChange(each.slot, each.observed, each.recorded) for each in differences)
             content = {
-                **self._signed(move, actor, reason, meaning="revert"),
+                **self._signed(move, actor, reason),
+                "meaning": "revert",
                 "subject": {"model": model, "version": None},
             }
             self.registry.prepare()
@@ -210,9 +212,11 @@ class Reconciler:
     def _state(self, model: str) -> ModelState:
         return state_of(self.registry, model)
 
-    def _signed(self, move: Move, actor: Actor, reason: str, *, meaning: str) -> dict[str, Any]:
-        roles = self.decider.policy.roles_for(actor, move.kind)
-        return {"actor": actor_json(actor, roles), "meaning": meaning, "reason": reason}
+    def _signed(self, move: Move, actor: Actor, reason: str) -> dict[str, Any]:
+        """Authorised once more: the role may have been taken away meanwhile."""
+        policy = self.decider.policy
+        policy.authorise(actor, move.kind)
+        return self.decider.signed(move, actor, reason, policy=policy)
 
 
 # What is not as it was recorded: in the ledger itself, in the registry, in the files of what is in use.

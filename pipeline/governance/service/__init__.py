@@ -1,11 +1,12 @@
 """The one door: the command line, the API and every screen call this service, and none of them talks to MLflow."""
 
+import copy
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Unpack
+from typing import Self, Unpack
 
-from pipeline.governance.actor import Actor
+from pipeline.governance.actor import Actor, Established
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.lifecycle import (
     ModelState,
@@ -19,7 +20,7 @@ from pipeline.governance.lifecycle import (
     stage_move,
 )
 from pipeline.governance.metrics import Direction
-from pipeline.governance.policy import Policy
+from pipeline.governance.policy import LivePolicy, Policy
 from pipeline.governance.ports import (
     Ledger,
     ModelFiles,
@@ -43,6 +44,7 @@ from pipeline.governance.record.history import (
 )
 from pipeline.governance.record.ledger import StoredEvent, iso
 from pipeline.governance.record.out_of_band import OutOfBandChange
+from pipeline.governance.roles import Action, FixedRoles, RoleBook
 from pipeline.governance.rules.compare import Best, Comparison, Comparisons, MetricColumn, VersionTables
 from pipeline.governance.rules.decide import RECONCILE_AFTER, Decider, Options, Outcome, Request
 from pipeline.governance.rules.merit import Merit, Merits, Waiting
@@ -58,9 +60,13 @@ from pipeline.governance.rules.reconcile import (
 from pipeline.governance.rules.review import Review, Reviewer
 from pipeline.governance.rules.tampering import Changed, Watch
 from pipeline.governance.rules.trend import TrendRecord, Trends
+from pipeline.governance.service.access import guarded
 from pipeline.governance.service.reading import RecordReader
 
+DESK = Actor("desk", Established.PROGRAM)  # the desk by itself: it reads and records, and decides nothing
 
+
+@guarded
 class GovernanceService(RecordReader):
     """Each deciding method is load, rule, record, apply, confirm; each reading method writes nothing."""
 
@@ -75,17 +81,37 @@ class GovernanceService(RecordReader):
         clock: SteadyClock,
         new_id: Callable[[], str],
         recomputer: Recomputer | None = None,
+        roles: RoleBook | None = None,
     ) -> None:
-        """recomputer: None for a desk that loads no models; claims are then refused to be recomputed."""
+        """recomputer: None for a desk that loads no models; claims are then refused to be recomputed.
+
+        roles: where those of the policy are read anew while the desk runs; None: they stay.
+        """
         super().__init__(registry, ledger)
+        self.actor = DESK  # who asks
+        self._policies = LivePolicy(policy, roles or FixedRoles(policy.roles))
         self._reviewer = Reviewer(registry, ledger, policy, comparer, smoke, recomputer)
         self._watch = Watch(registry, ledger, clock, self._reviewer)
-        self._decider = Decider(registry, ledger, policy, clock, self._reviewer, self._watch, new_id)
+        self._decider = Decider(registry, ledger, self._policies, clock, self._reviewer, self._watch, new_id)
         self._reconciler = Reconciler(registry, ledger, clock, self._decider, self._reviewer, self._watch)
         self._comparisons = Comparisons(registry, self._reviewer, comparer)
         self._tables = VersionTables(registry, policy.metrics)
         self._trends = Trends(registry, ledger, policy.metrics)
         self._merits = Merits(registry, self._reviewer, comparer)
+
+    def as_(self, actor: Actor) -> Self:
+        """The same service for whoever asks now; each call looks up anew what they may."""
+        bound = copy.copy(self)
+        bound.actor = actor
+        return bound
+
+    def authorise(self, action: Action) -> None:
+        """Raises NotAllowed where whoever asks has no role for it."""
+        self._policies.known().check(self.actor, action)
+
+    def may(self, action: Action) -> bool:
+        """Whether whoever asks has a role for it."""
+        return self._policies.known().may(self.actor, action)
 
     def models(self) -> list[ModelRecord]:
         """Every model by name."""
@@ -282,7 +308,7 @@ class GovernanceService(RecordReader):
 
     def check_signer(self, actor: Actor) -> None:
         """Raises NotAllowed for an actor who decides nothing here, whatever the move; nothing is recorded."""
-        self._decider.policy.check_signer(actor)
+        self._policies.known().check_signer(actor)
 
     def decide(self, move: Move, *, reason: str, actor: Actor, **options: Unpack[Options]) -> Outcome:
         """Decide a move, such as a review was drawn for.

@@ -12,6 +12,7 @@ from itertools import islice, takewhile
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import Ledger, PendingDecision, Registry
+from pipeline.governance.record.decision_record import DecisionRecord, part_of_chain, quoted_digests, read_decision
 from pipeline.governance.record.history import (
     OUTSIDE,
     Entry,
@@ -344,6 +345,14 @@ class RecordReader:
             self._registry.model(model)
         return export(self._ledger, model)
 
+    def decision_record(self, number: int) -> DecisionRecord:
+        """Everything that the ledger holds about a decision, by the number of any of its events. Raises NotFound."""
+        return read_decision(self._ledger, number)
+
+    def part_of_chain(self, record: DecisionRecord) -> Iterator[StoredEvent]:
+        """The events of the chain that place a decision, in order; a long part is never in memory as a whole."""
+        return part_of_chain(self._ledger, record)
+
     def unprotected(self) -> str | None:
         """What verify cannot see for want of checkpoints, as a sentence; None where there are some, or where it found a
         ledger that cannot be read.
@@ -379,7 +388,7 @@ def export(ledger: Ledger, model: str | None = None) -> Iterator[str]:
         }
         yield f"{',' if index else ''}\n{json.dumps(row, ensure_ascii=False)}"
         if model in (None, stored.event.model):
-            quoted |= dict.fromkeys(_digests(stored.event))
+            quoted |= dict.fromkeys(quoted_digests(stored.event))
     yield '\n],\n"evidence": {'
     for index, digest in enumerate(quoted):
         text = None
@@ -387,10 +396,3 @@ def export(ledger: Ledger, model: str | None = None) -> Iterator[str]:
             text = ledger.evidence(digest)
         yield f"{',' if index else ''}\n{json.dumps(digest)}: {json.dumps(text, ensure_ascii=False)}"
     yield "\n}}\n"
-
-
-def _digests(event: Event) -> list[str]:
-    """Of the version's evidence, and of the incumbent's that it was compared with."""
-    incumbent = event.content.get("incumbent") or {}
-    found = (event.content.get("evidence"), incumbent.get("evidence"))
-    return [digest for digest in found if digest is not None]
