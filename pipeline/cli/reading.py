@@ -13,6 +13,7 @@ from pipeline.governance.lifecycle import parse_target
 from pipeline.governance.metrics import Direction
 from pipeline.governance.ports import ModelRecord, VersionRow
 from pipeline.governance.record.ledger import iso
+from pipeline.governance.roles import Action
 from pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -98,10 +99,18 @@ def _waiting(settings: Settings, model: str, metric: str | None, *, as_json: boo
 
 
 def _trust(settings: Settings, service: "GovernanceService", row: VersionRow) -> "TrustState":
-    """Whether a version may be used, by the record and its files; nothing is loaded."""
+    """Whether a version may be used, by the record and its files; nothing is loaded.
+
+    To who may not predict the record alone says it.
+    """
+    evidence = service.show(row.model, row.version)
+    if not service.may(Action.PREDICT):
+        from pipeline.serving.trust import judge
+
+        return judge(evidence, service.recorded(row.model))
     found = scorer(settings, service)
     try:
-        return found.targets.recorded_trust(service.show(row.model, row.version))
+        return found.targets.recorded_trust(evidence)
     finally:
         found.close()
 
