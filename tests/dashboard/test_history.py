@@ -376,8 +376,8 @@ def test_each_page_says_that_the_champion_was_changed_outside(desk, open_page, p
 def test_minutes_in_a_year_are_seen_on_the_time_line():
     """Each bar has an edge of some pixels in its own colour, however short the time was."""
     start = EPOCH - timedelta(days=365)
-    first = Period(1, start, start + timedelta(minutes=2), 1)
-    (bars,) = timeline([first, Period(2, first.end, None, 3)], EPOCH).data
+    end = start + timedelta(minutes=2)
+    (bars,) = timeline([Period(1, start, end, 1), Period(2, end, None, 3)], EPOCH).data
 
     assert bars.marker.line.width >= 3
     assert bars.marker.line.color == bars.marker.color
