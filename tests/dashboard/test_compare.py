@@ -318,7 +318,7 @@ def test_an_empty_registry_is_no_error(open_page):
     app = open_page(build_desk(InMemoryRegistry()), "compare")
 
     assert not app.exception
-    assert "no versions to compare" in app.info[0].value
+    assert "nothing to compare" in app.info[0].value
 
 
 def test_a_registry_that_is_down_is_one_sentence(open_page):
