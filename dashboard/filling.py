@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import streamlit as st
 
-from dashboard import session
+from dashboard import caching, session
 from dashboard.components import widgets, words
 from dashboard.demo_run import DemoRun, DemoState
 from pipeline.governance.errors import NotAllowed
@@ -16,7 +16,7 @@ EVERY_SECONDS = 1
 LONGEST_LINE = 200
 
 
-@st.cache_resource(show_spinner=False)
+@caching.made_once
 def _started() -> "list[subprocess.Popen[bytes]]":
     """The process that this dashboard started, kept so that it is reaped; the file lock tells of any other."""
     return []
@@ -65,7 +65,7 @@ def show_progress() -> None:
 def _progress() -> None:
     """Every visitor sees the same; where it has ended, the page is drawn anew from what is there now."""
     if not filling():
-        session.forget_reads()
+        caching.forget_reads()
         st.rerun()
     state = demo().state()
     st.progress(state.share, text=_told(state))
@@ -89,6 +89,6 @@ def _start() -> None:
         session.signer()
         # Asked now, since the page may have been drawn long ago: the demo is for a registry that nobody uses.
         if any(model.versions for model in session.desk().models()):
-            session.forget_reads()
+            caching.forget_reads()
         elif not filling():
             _started()[:] = [demo().start()]

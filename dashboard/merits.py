@@ -2,7 +2,7 @@
 
 from concurrent.futures import Future
 
-from dashboard import session
+from dashboard import caching, session
 from pipeline.governance.rules.merit import Merit, Waiting
 
 
@@ -11,13 +11,13 @@ def primary_metric(model: str) -> str:
     return next(iter(session.metric_names(model)), session.settings().evaluation.primary_metric)
 
 
-@session.fresh()
+@caching.fresh()
 def merit(model: str, version: int, reference: int) -> Merit:
     """What speaks for a version and against it, beside another one. Raises NotFound."""
     return session.desk().merit(model, version, reference, metric=primary_metric(model))
 
 
-@session.fresh(most=500, seconds=session.LOOK_SECONDS)
+@caching.fresh(most=500, seconds=session.LOOK_SECONDS)
 def waiting(
     model: str,
     champion: int | None,  # noqa: ARG001 (the answer is kept for them)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import plotly.graph_objects as go
 import streamlit as st
 
 from dashboard import session
@@ -11,14 +10,10 @@ from pipeline.comparison.search import FEWEST_ROWS, SliceSearch
 from pipeline.governance.rules.paired import CalibrationPoint, drawn_calibration_error
 
 
-def chart_of_versions(figure: go.Figure, model: str, versions: Mapping[str, int], *, alt: str) -> None:
-    """A chart in which each version has its colour.
-
-    versions: numbers by what each is called there, the reference first.
-    """
+def colours(model: str, versions: Mapping[str, int]) -> dict[str, str]:
+    """Of versions in a chart. versions: numbers by what each is called there, the reference first."""
     dark = st.context.theme.type == "dark"
-    colours = charts.version_colours(versions, session.champion_of(model), dark=dark)
-    st.plotly_chart(charts.in_colours(figure, colours), config=charts.PLAIN, alt=alt)
+    return charts.version_colours(versions, session.champion_of(model), dark=dark)
 
 
 def calibration(
@@ -33,7 +28,8 @@ def calibration(
     versions: numbers by what each is called, the reference first. curves: per version one point per bin. errors: the
     calibration error of each version, over ten bins.
     """
-    chart_of_versions(charts.calibration(curves), model, versions, alt="Share predicted right by probability")
+    figure = charts.calibration(curves, colours=colours(model, versions))
+    st.plotly_chart(figure, config=charts.PLAIN, alt="Share predicted right by probability")
     lines = []
     for name, points in curves.items():
         known = errors.get(name)

@@ -16,7 +16,7 @@ import anyio.to_thread
 import streamlit as st
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboard import session
+from dashboard import caching, session
 from pipeline import bootstrap
 from pipeline.governance.errors import NotAllowed, SignoffError
 from pipeline.governance.service import GovernanceService
@@ -62,7 +62,7 @@ class OwnLook:
         """Raises no SignoffError: the next look tries again."""
         try:
             if self._record():
-                session.forget_reads()
+                caching.forget_reads()
             seen = self._seen()
         except SignoffError as error:
             seen = str(error)
@@ -89,7 +89,7 @@ class OwnLook:
         return "; ".join(filter(None, [self.service.unknown_registry(), *moved, *pending]))
 
 
-@st.cache_resource(show_spinner=False)
+@caching.made_once
 def _own_look() -> OwnLook:
     """It has a service of its own, so that no visitor waits for it, and remembers what it saw."""
     return OwnLook(bootstrap.own_desk(session.settings()), session.signer)

@@ -1,13 +1,13 @@
 """What the pages share: the service, who acts, reads that are cached for seconds, and the message after a write."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, ParamSpec, TypeVar
 
 import pandas as pd
 import streamlit as st
 
+from dashboard.caching import fresh, made_once
 from dashboard.components import tables
 from pipeline import bootstrap, model_card
 from pipeline.comparison.comparer import PairedBootstrap
@@ -36,12 +36,7 @@ from pipeline.serving.what_if import Counterfactual
 from pipeline.settings import Settings, read_settings
 from pipeline.validation.rows import CheckedRow, Value
 
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
-MetricsAndTable = tuple[list[MetricColumn], pd.DataFrame]
-
 MOST_PERIODS = 50  # of champions over time: more make no picture
-FRESH_SECONDS = 15
 LOOK_SECONDS = 60  # longer: a look that takes long must not begin anew before it ends
 LOOKING = ThreadPoolExecutor(2, "look")
 EXPLAINED_SECONDS = 300  # by digest, so it cannot become wrong
@@ -49,12 +44,12 @@ FLASH = "flash"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-@st.cache_resource(show_spinner=False)
+@made_once
 def settings() -> Settings:
     return read_settings()
 
 
-@st.cache_resource(show_spinner=False)
+@made_once
 def own_desk() -> GovernanceService:
     """The service for the dashboard itself, whoever looks at its pages."""
     return bootstrap.own_desk(settings())
@@ -65,7 +60,7 @@ def desk() -> GovernanceService:
     return own_desk().as_(visitor())
 
 
-@st.cache_resource(show_spinner=False)
+@made_once
 def scorer() -> Scorer:
     """Predicts and explains in a worker process."""
     return bootstrap.scorer(settings(), own_desk())
@@ -93,22 +88,7 @@ def signer() -> Actor:
     return person
 
 
-# Reads, cached for some seconds. They are frozen values: shared, not copied (a copy of 10,000 versions takes 0.1 s).
-
-READS: list[Callable[..., Any]] = []
-
-
-def fresh(
-    *, most: int = 50, seconds: float = FRESH_SECONDS
-) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
-    """Caches a read for all visitors, `most` answers at a time, until `forget_reads` or for some seconds."""
-
-    def cached(read: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-        found = st.cache_resource(ttl=seconds, max_entries=most, show_spinner=False)(read)
-        READS.append(found)
-        return found
-
-    return cached
+# Reads, shared for some seconds.
 
 
 @fresh(most=1)
@@ -121,25 +101,38 @@ def models() -> tuple[ModelRecord, ...]:
     return tuple(desk().models())
 
 
-def versions_with_metrics(model: str, chosen: tuple[str, ...] = (), intervals: tuple[str, ...] = ()) -> MetricsAndTable:
-    """Which metrics the versions table shows, the chosen or the usual ones, and the table, see tables.versions."""
+@dataclass(frozen=True, eq=False)
+class VersionTable:
+    """The versions of a model as they were read. Equal to itself only: what is made of it is kept by it."""
+
+    metrics: tuple[MetricColumn, ...]  # that the table shows
+    frame: pd.DataFrame  # see tables.versions
+    numbers: tuple[int, ...]  # newest first
+    champion: int | None
+
+
+def version_table(model: str, chosen: tuple[str, ...] = (), intervals: tuple[str, ...] = ()) -> VersionTable:
+    """chosen: the metrics of the table, empty for the usual ones. intervals: the metrics whose interval it has."""
     return _version_table(model, chosen, intervals)  # to a cache, a default and the same value are two things
 
 
 @fresh(most=20)
-def _version_table(model: str, chosen: tuple[str, ...], intervals: tuple[str, ...]) -> MetricsAndTable:
+def _version_table(model: str, chosen: tuple[str, ...], intervals: tuple[str, ...]) -> VersionTable:
     preferred = chosen or tuple(dict.fromkeys([settings().evaluation.primary_metric, "accuracy", "log_loss"]))
     names, rows = desk().telling_versions(model, preferred, intervals)
-    columns = desk().metric_columns(rows, names)
-    return columns, tables.versions(rows, columns, desk().gate_counts(model))
+    metrics = desk().metric_columns(rows, names)
+    champion = next((row.version for row in rows if CHAMPION in row.aliases), None)
+    frame = tables.versions(rows, metrics, desk().gate_counts(model))
+    return VersionTable(tuple(metrics), frame, tuple(row.version for row in rows), champion)
 
 
 @fresh(most=20)
 def known_metrics(model: str) -> tuple[str, ...]:
     """Those of the versions table, then the others that the newest version or the champion has."""
     shown = metric_names(model)
-    numbers = {champion_of(model), *versions(model)["Version"].head(1).tolist()} - {None}
-    found = {name for number in numbers for name in desk().version(model, number).row.metrics}
+    table = version_table(model)
+    numbers = {table.champion, *table.numbers[:1]}
+    found = {name for number in numbers if number is not None for name in desk().version(model, number).row.metrics}
     return tuple(dict.fromkeys([*shown, *sorted(name for name in found if not is_bound(name, found))]))
 
 
@@ -307,25 +300,17 @@ def of_digest(model: str, version: int, digest: str) -> Target:
     return found
 
 
-def forget_reads() -> None:
-    """After a write, and when somebody asks to try again."""
-    for read in READS:
-        read.clear()  # type: ignore[attr-defined]
-
-
 def versions(model: str) -> pd.DataFrame:
-    return versions_with_metrics(model)[1]
+    return version_table(model).frame
 
 
 def metric_names(model: str) -> list[str]:
     """The metrics of the versions table, the primary one first; where a model has none of ours, those that it has."""
-    return [column.name for column in versions_with_metrics(model)[0]]
+    return [column.name for column in version_table(model).metrics]
 
 
 def champion_of(model: str) -> int | None:
-    frame = versions(model)
-    pairs = zip(frame["Version"], frame["Aliases"], strict=True)
-    return next((int(version) for version, aliases in pairs if CHAMPION in aliases), None)
+    return version_table(model).champion
 
 
 # A message drawn before a rerun would be lost, so the session keeps it for the next run.

@@ -4,6 +4,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.governance.actor import Actor, Established
@@ -96,8 +97,13 @@ def own_desk(settings: Settings | None = None) -> GovernanceService:
     clock = SystemClock()
     registry = MlflowRegistry(used.environment.tracking_uri, experiment=used.registry.experiment)
     registry_id = KeptRegistryId(registry, used.registry.id)
+    kept = used.environment.checkpoint_file
     ledger = SqlLedger(
-        used.environment.ledger_url, registry=registry_id, clock=clock, address=used.environment.tracking_uri
+        used.environment.ledger_url,
+        registry=registry_id,
+        clock=clock,
+        address=used.environment.tracking_uri,
+        checkpoint_file=None if kept is None else Path(kept),
     )
     registry_id.ledger = ledger
     rules = used.rules()

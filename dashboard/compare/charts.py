@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
+from dashboard.caching import drawn_once
 from dashboard.components.charts import (
     LEAST_PIXELS,
     LEGEND_ABOVE,
@@ -30,6 +31,7 @@ MOST_COLUMNS = 15
 NO_DIFFERENCE = 1e-9
 
 
+@drawn_once
 def differences(rows: Sequence[MetricRow], title: str, *, dark: bool = False) -> go.Figure:
     """Each difference as a point with its interval, better to the right also where less is better.
 
@@ -69,6 +71,7 @@ def _gain(row: MetricRow, ends: tuple[float, float]) -> tuple[float, float, floa
     return (-difference, -high, -low) if less else (difference, low, high)
 
 
+@drawn_once
 def confusion_difference(found: Confusions, *, dark: bool = False) -> go.Figure:
     """The confusion matrix of b minus that of a, as counts; the colours are shares of the true class.
 
@@ -92,10 +95,13 @@ def confusion_difference(found: Confusions, *, dark: bool = False) -> go.Figure:
     )
 
 
-def importances(shares: Mapping[str, Mapping[str, float]], labels: Mapping[str, str]) -> go.Figure:
+@drawn_once
+def importances(
+    shares: Mapping[str, Mapping[str, float]], labels: Mapping[str, str], *, colours: Mapping[str, str]
+) -> go.Figure:
     """The columns that matter most to any version, each version as a bar.
 
-    shares: per version and column. labels: what people call the columns.
+    shares: per version and column. labels: what people call the columns. colours: of the versions.
     """
     highest: dict[str, float] = {}
     for by_column in shares.values():
@@ -108,7 +114,10 @@ def importances(shares: Mapping[str, Mapping[str, float]], labels: Mapping[str, 
             y=ticks(shown, labels),
             orientation="h",
             name=name,
-            marker={"pattern": {"shape": pattern, "fillmode": "overlay", "solidity": 0.25, "size": 6}},
+            marker={
+                "color": colours.get(name),
+                "pattern": {"shape": pattern, "fillmode": "overlay", "solidity": 0.25, "size": 6},
+            },
             hovertemplate="%{y}: %{x:.1%}<extra></extra>",
         )
     framed(figure, height=ROW_PIXELS * len(shown) + 90)
@@ -117,6 +126,7 @@ def importances(shares: Mapping[str, Mapping[str, float]], labels: Mapping[str, 
     return figure.update_yaxes(autorange="reversed")
 
 
+@drawn_once
 def importance_differences(found: Sequence[ImportanceDifference], labels: Mapping[str, str], title: str) -> go.Figure:
     """The difference of each column's mean absolute contribution with its interval, the largest on top."""
     shown = found[:MOST_COLUMNS]

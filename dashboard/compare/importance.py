@@ -37,9 +37,9 @@ def importances(comparison: Comparison) -> None:
     for name in (name for name, by_column in shares.items() if not by_column):
         st.caption(f"{name} came without an explanation summary.")
     if known := {name: by_column for name, by_column in shares.items() if by_column}:
-        figure = compare_charts.importances(known, comparison.b.feature_schema.labels)
-        alt = "Importance of the columns in each version"
-        quality.chart_of_versions(figure, comparison.a.model, tables.versions(comparison), alt=alt)
+        colours = quality.colours(comparison.a.model, tables.versions(comparison))
+        figure = compare_charts.importances(known, comparison.b.feature_schema.labels, colours=colours)
+        st.plotly_chart(figure, config=charts.PLAIN, alt="Importance of the columns in each version")
         st.caption(
             "The mean absolute contribution of a column as a share of all columns of its version. Shares have no unit: "
             "they compare the order of the columns, whatever scale each summary is on."

@@ -44,8 +44,9 @@ def _curves(comparison: Comparison, sides: tuple[Side, Side], differences: tuple
     for name, side in zip(tables.heads(comparison), sides, strict=True):
         by_class = {each.class_name: each for each in computed.kind_performance(comparison.a.model, *side).curves}
         curves[name] = by_class[chosen]
-    alt = "Precision against recall in both versions"
-    quality.chart_of_versions(charts.precision_recall(curves), comparison.a.model, tables.versions(comparison), alt=alt)
+    colours = quality.colours(comparison.a.model, tables.versions(comparison))
+    figure = charts.precision_recall(curves, colours=colours)
+    st.plotly_chart(figure, config=charts.PLAIN, alt="Precision against recall in both versions")
     rows = [MetricRow.compared(each, each.slice) for each in differences]
     frame = tables.metric_rows("Average precision of", rows, tables.heads(comparison))
     metrics_table(frame, comparison, "Average precision of both versions for each class")

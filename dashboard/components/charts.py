@@ -2,9 +2,11 @@
 
 import html
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import plotly.graph_objects as go
 
+from dashboard.caching import drawn_once
 from pipeline.comparison.performance import PrecisionRecall, Residuals
 from pipeline.governance.record.evidence import Metric
 from pipeline.governance.rules.paired import CalibrationPoint
@@ -14,10 +16,13 @@ PLAIN = {"displayModeBar": False}
 SHADES_ON_LIGHT, SHADES_ON_DARK = ["#F4F6FA", "#1D4ED8"], ["#1A2233", "#60A5FA"]
 # Of versions: the champion, else the reference, is blue on every page; the others follow.
 VERSIONS_ON_LIGHT, VERSIONS_ON_DARK = ["#1D4ED8", "#B45309", "#7C3AED"], ["#60A5FA", "#FB923C", "#A78BFA"]
+Colours = Mapping[str, str]  # by what each trace is called
+NO_COLOURS: Colours = MappingProxyType({})  # the theme's
 ROW_PIXELS, LEAST_PIXELS = 34, 120
 LEGEND_ABOVE = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
 
 
+@drawn_once
 def confusion(classes: Sequence[str], counts: Sequence[Sequence[float]], *, dark: bool = False) -> go.Figure:
     """A confusion matrix with counts in the cells, shaded by the share of the true class.
 
@@ -67,10 +72,13 @@ def true_by_predicted(
     return figure.update_yaxes(title="True", autorange="reversed")
 
 
-def metric_intervals(own: Sequence[Metric], champion: Sequence[Metric], names: tuple[str, str]) -> go.Figure:
+@drawn_once
+def metric_intervals(
+    own: Sequence[Metric], champion: Sequence[Metric], names: tuple[str, str], *, colours: Colours = NO_COLOURS
+) -> go.Figure:
     """Each metric as a point with its interval, this version above the champion. names: what each of the two is called.
 
-    own, champion: metrics between 0 and 1 by the same names.
+    own, champion: metrics between 0 and 1 by the same names. colours: by these names, see version_colours.
     """
     figure = go.Figure()
     for metrics, name, symbol in ((own, names[0], "circle"), (champion, names[1], "diamond")):
@@ -81,7 +89,7 @@ def metric_intervals(own: Sequence[Metric], champion: Sequence[Metric], names: t
                 error_x=interval_bars([(metric.value, metric.low, metric.high) for metric in metrics]),
                 mode="markers",
                 orientation="h",  # without it the points of a group lie on one line
-                marker={"size": 9, "symbol": symbol},
+                marker={"size": 9, "symbol": symbol, "color": colours.get(name)},
                 name=name,
             )
     framed(figure, height=max(200, ROW_PIXELS * len(own) + 100))
@@ -104,15 +112,6 @@ def version_colours(versions: Mapping[str, int], champion: int | None, *, dark: 
     return found | {name: others[index % len(others)] for index, name in enumerate(rest)}
 
 
-def in_colours(figure: go.Figure, colours: Mapping[str, str]) -> go.Figure:
-    """The figure with these colours for the traces of these names."""
-    for trace in figure.data:
-        if (colour := colours.get(trace.name)) is not None:
-            trace.update({"line" if trace.mode == "lines" else "marker": {"color": colour}} if trace.type == "scatter"
-                         else {"marker": {"color": colour}})  # fmt: skip
-    return figure
-
-
 def framed(figure: go.Figure, *, height: int) -> go.Figure:
     return figure.update_layout(height=height, margin={"l": 0, "r": 0, "t": 8, "b": 0}, dragmode=False)
 
@@ -129,11 +128,12 @@ QUIET = "#94A3B8"
 MARKS = ("circle", "diamond", "square", "triangle-up")
 
 
-def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
+@drawn_once
+def calibration(curves: Mapping[str, Sequence[CalibrationPoint]], *, colours: Colours = NO_COLOURS) -> go.Figure:
     """A reliability diagram: the share predicted right with its interval against the mean of the highest probability.
 
     A version whose probabilities can be taken as they are lies on the diagonal. No line joins the points: between two
-    bins nothing was measured. curves: per version one point per bin.
+    bins nothing was measured. curves: per version one point per bin. colours: see version_colours.
     """
     figure = go.Figure()
     most = max((point.n for points in curves.values() for point in points), default=1)
@@ -147,7 +147,7 @@ def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
             error_y=interval_bars([(point.right, point.right_low, point.right_high) for point in points]),
             mode="markers",
             cliponaxis=False,  # a share of 0 lies on the edge
-            marker={"size": sizes, "symbol": symbol},
+            marker={"size": sizes, "symbol": symbol, "color": colours.get(name)},
             name=name,
             hovertemplate="probability %{x:.4f}, right %{y:.4f}<br>%{customdata[1]:.4f} to %{customdata[2]:.4f}"
             "<br>n = %{customdata[0]:,}<extra></extra>",
@@ -162,15 +162,16 @@ def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
     return figure.update_yaxes(title="Share predicted right", range=[0, 1.05], tickformat=".1f")
 
 
-def precision_recall(curves: Mapping[str, PrecisionRecall]) -> go.Figure:
-    """Precision against recall at every threshold. curves: by what each is called."""
+@drawn_once
+def precision_recall(curves: Mapping[str, PrecisionRecall], *, colours: Colours = NO_COLOURS) -> go.Figure:
+    """Precision against recall at every threshold. curves, colours: by what each is called."""
     figure = go.Figure()
     for (name, curve), dash in zip(curves.items(), ("solid", "dash", "dot", "dashdot"), strict=False):
         figure.add_scatter(
             x=curve.recall,
             y=curve.precision,
             mode="lines",
-            line={"shape": "vh", "dash": dash},
+            line={"shape": "vh", "dash": dash, "color": colours.get(name)},
             name=name,
             hovertemplate=f"{plain(name)}<br>recall %{{x:.4f}}, precision %{{y:.4f}}<extra></extra>",
         )
@@ -179,6 +180,7 @@ def precision_recall(curves: Mapping[str, PrecisionRecall]) -> go.Figure:
     return figure.update_yaxes(title="Precision", range=[0, 1.03], tickformat=".1f")
 
 
+@drawn_once
 def residuals(found: Residuals, target: str) -> go.Figure:
     """Each miss against the actual number, and per range of it the mean miss with its interval.
 

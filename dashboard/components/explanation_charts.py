@@ -8,7 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from dashboard.components.charts import LEAST_PIXELS, LEGEND_ABOVE, framed, plain
+from dashboard.caching import drawn_once
+from dashboard.components.charts import LEAST_PIXELS, LEGEND_ABOVE, NO_COLOURS, framed, plain
 from pipeline.governance.text import minus, visible
 
 Array = NDArray[Any]
@@ -26,6 +27,7 @@ SWARM_WIDTH, SWARM_BINS = 0.38, 60
 LEGEND = {**LEGEND_ABOVE, "traceorder": "normal"}
 
 
+@drawn_once
 def importance(
     mean_abs: Mapping[str, Mapping[str, float]], scale: str, labels: Mapping[str, str] = NO_LABELS
 ) -> go.Figure:
@@ -52,6 +54,7 @@ def importance(
     return figure.update_yaxes(autorange="reversed")
 
 
+@drawn_once
 def beeswarm(effects: Array, columns: Mapping[str, Array], title: str, *,
              labels: Mapping[str, str] = NO_LABELS, dark: bool = False) -> go.Figure:  # fmt: skip
     """A beeswarm: one dot per row and column, placed by its effect and coloured by the value that the row has there.
@@ -84,6 +87,7 @@ def beeswarm(effects: Array, columns: Mapping[str, Array], title: str, *,
     return figure.update_yaxes(range=[len(order) - 0.4, -0.6], showgrid=False, zeroline=False)
 
 
+@drawn_once
 def dependence(effects: Array, values: Array, column: str, *, title: str) -> go.Figure:
     """The effect of one column against its own value: dots for numbers, one box per value for text."""
     figure = go.Figure()
@@ -101,6 +105,7 @@ def dependence(effects: Array, values: Array, column: str, *, title: str) -> go.
     return figure.update_yaxes(title=title)
 
 
+@drawn_once
 def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tuple[float, float], *,
               title: str, labels: Mapping[str, str] = NO_LABELS, names: tuple[str, str] = ENDS,
               dark: bool = False) -> go.Figure:  # fmt: skip
@@ -141,8 +146,14 @@ def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tup
     return figure.update_yaxes(tickvals=positions, ticktext=ticktext, range=[len(positions) - 0.4, -0.6])
 
 
-def probabilities(found: Mapping[str, Mapping[str, float]], classes: Sequence[str]) -> go.Figure:
-    """One bar per class, and per version where there are two. found: per version and class, between 0 and 1."""
+@drawn_once
+def probabilities(
+    found: Mapping[str, Mapping[str, float]], classes: Sequence[str], *, colours: Mapping[str, str] = NO_COLOURS
+) -> go.Figure:
+    """One bar per class, and per version where there are two. found: per version and class, between 0 and 1.
+
+    colours: of the versions.
+    """
     figure = go.Figure()
     for (name, by_class), pattern in zip(found.items(), ("", "/"), strict=False):
         values = [by_class.get(each) for each in classes]
@@ -151,7 +162,10 @@ def probabilities(found: Mapping[str, Mapping[str, float]], classes: Sequence[st
             y=ticks(classes, NO_LABELS),
             orientation="h",
             name=name,
-            marker={"pattern": {"shape": pattern, "fillmode": "overlay", "solidity": 0.25, "size": 6}},
+            marker={
+                "color": colours.get(name),
+                "pattern": {"shape": pattern, "fillmode": "overlay", "solidity": 0.25, "size": 6},
+            },
             text=["" if value is None else f"{value:.3f}" for value in values],
             textposition="outside",
             cliponaxis=False,
@@ -163,6 +177,7 @@ def probabilities(found: Mapping[str, Mapping[str, float]], classes: Sequence[st
     return figure.update_yaxes(autorange="reversed")
 
 
+@drawn_once
 def curves(
     outputs: Mapping[str, Sequence[float]], over: Sequence[Any], axes: tuple[str, str], *, at: object
 ) -> go.Figure:

@@ -21,8 +21,7 @@ def models_with_versions() -> list[str]:
 
 def version_numbers(model: str) -> list[int]:
     """The numbers of a model's versions, newest first."""
-    numbers: list[int] = session.versions(model)["Version"].tolist()
-    return numbers
+    return list(session.version_table(model).numbers)
 
 
 def picked_version() -> tuple[str, int] | None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import streamlit as st
 from cachetools import TTLCache
 
-from dashboard import session
+from dashboard import caching, session
 from pipeline.governance.errors import NotAllowed
 from pipeline.governance.lifecycle import Move, Slot
 from pipeline.governance.reason import MOST_REASON_CHARACTERS, REASON_LENGTH
@@ -87,7 +87,7 @@ class ReasonDrafts:
                 self._texts[name] = text[:MOST_REASON_CHARACTERS]
 
 
-@st.cache_resource(show_spinner=False)
+@caching.made_once
 def reason_drafts() -> ReasonDrafts:
     return ReasonDrafts()
 
@@ -197,4 +197,4 @@ def send(draft: DecisionDraft, reason: str, *, accept_warnings: bool) -> Outcome
             key=draft.key,
         )
     finally:
-        session.forget_reads()
+        caching.forget_reads()

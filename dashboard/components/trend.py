@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 import streamlit as st
 
-from dashboard import pages, session
+from dashboard import caching, pages, session
 from dashboard.components import history_lines, tables, words
 from dashboard.components.charts import PLAIN, framed, interval_bars, plain
 from pipeline.governance.metrics import Direction
@@ -233,18 +233,18 @@ def _mark_text(mark: TrendMark) -> str:
 # Drawing it.
 
 
-@session.fresh(most=20)
+@caching.fresh(most=20)
 def drawn_figure(model: str, metric: str, versions: tuple[int, int] | None, *, small: bool, dark: bool) -> go.Figure:
     return figure(session.trend(model, metric, versions), small=small, dark=dark)
 
 
-@session.fresh()
+@caching.fresh()
 def newest_values(model: str) -> tuple[str, Direction | None, tuple[tuple[int, float], ...]]:
     """The first metric of the versions table with its better end, and its newest values by version, oldest first."""
-    columns, frame = session.versions_with_metrics(model)
-    if not columns:
+    found = session.version_table(model)
+    if not (columns := found.metrics):
         return "", None, ()
-    known = frame[["Version", columns[0].name]].head(SPARKS).dropna()[::-1]
+    known = found.frame[["Version", columns[0].name]].head(SPARKS).dropna()[::-1]
     pairs = zip(known["Version"].tolist(), known[columns[0].name].tolist(), strict=True)
     return columns[0].name, columns[0].direction, tuple(pairs)
 
@@ -297,13 +297,13 @@ def _chart(model: str, found: Trend, versions: tuple[int, int] | None, *, small:
 def _fields(model: str) -> tuple[str, tuple[int, int] | None]:
     asked, names = st.query_params.get("metric", ""), session.known_metrics(model)
     options = [*names, asked] if asked and asked not in names else list(names)
-    numbers = session.versions(model)["Version"].tolist()
+    numbers = session.version_table(model).numbers
     with st.container(horizontal=True):
         metric = st.selectbox("Metric", options, key="metric", bind="query-params", format_func=words.name, width=260)
         if len(numbers) <= FEW:
             return metric, None
-        oldest, newest = int(numbers[-1]), int(numbers[0])
-        first = int(numbers[min(len(numbers), NEWEST_VERSIONS) - 1])
+        oldest, newest = numbers[-1], numbers[0]
+        first = numbers[min(len(numbers), NEWEST_VERSIONS) - 1]
         chosen = st.slider("Versions", oldest, newest, (first, newest), key="versions", bind="query-params", width=420)
     return metric, chosen
 

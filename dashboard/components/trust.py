@@ -94,21 +94,18 @@ def trust_badge(model: str, version: int) -> None:
     st.badge(_word(state.state), icon=f":material/{icon}:", color=colour, help=reason)
 
 
-def with_trust(found: pd.DataFrame, model: str) -> pd.DataFrame:
-    """The versions table with a column of trust states after the aliases; what is late is drawn when it is known.
-
-    Of a long table only some are looked at: the versions in use, then the newest.
-    """
+def looked_at(found: pd.DataFrame) -> tuple[int, ...]:
+    """The versions of the versions table whose trust is asked for: of a long one those in use, then the newest."""
     used = (found["Stage"].isin(IN_USE) | found["Aliases"].map(bool)).sort_values(ascending=False, kind="stable")
-    asked = [int(each) for each in found["Version"].loc[used.index[:MOST_LOOKED_AT]]]
-    states, late = _looked_at([(model, version) for version in asked], LOOK_SECONDS)
+    return tuple(found["Version"].loc[used.index[:MOST_LOOKED_AT]].tolist())
+
+
+def known_words(model: str, versions: Iterable[int]) -> tuple[tuple[int, str], ...]:
+    """Version and word for each trust state known within LOOK_SECONDS; what is late is drawn when it is known."""
+    states, late = _looked_at([(model, version) for version in versions], LOOK_SECONDS)
     if late:
         widgets.redraw_when_done(late)
-    seen = {version: [_word(state.state)] for (_, version), state in states.items() if state}
-    shown = found.copy()
-    after_aliases = list(shown.columns).index("Aliases") + 1
-    shown.insert(after_aliases, COLUMN, [seen.get(int(each), [NOT_LOOKED_AT]) for each in found["Version"]])
-    return shown
+    return tuple((version, _word(state.state)) for (_, version), state in states.items() if state)
 
 
 def column() -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 import streamlit as st
 
-from dashboard import pages, session
+from dashboard import caching, pages, session
 from dashboard.components import words
 from pipeline.governance.errors import (
     Conflict,
@@ -94,7 +94,7 @@ def failure(error: SignoffError, name: str) -> None:
 
 def try_again(name: str) -> None:
     """A button that reads everything again. name: of the part of the page that failed."""
-    st.button("Try again", icon=":material/refresh:", on_click=session.forget_reads, key=f"try_again/{name}")
+    st.button("Try again", icon=":material/refresh:", on_click=caching.forget_reads, key=f"try_again/{name}")
 
 
 def _model_of_the_address() -> str:
@@ -159,11 +159,14 @@ def frame(
 
     columns: how Streamlit is to draw the others.
     """
+    shown, written = dict(columns), bool(differences) or any((data[name] < 0).any() for name in digits if name in data)
+    if not written:  # to write figures takes some milliseconds
+        shown |= {name: st.column_config.NumberColumn(format=FOUR_DIGITS) for name in digits if name in data}
     st.dataframe(
-        figures(data, digits, differences),
+        figures(data, digits, differences) if written else data,
         hide_index=True,
         height=height,
-        column_config=dict(columns),
+        column_config=shown,
         placeholder=words.NOTHING,
         alt=alt,
     )

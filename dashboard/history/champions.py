@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 import plotly.graph_objects as go
 import streamlit as st
 
-from dashboard import session
+from dashboard import caching, session
 from dashboard.components import charts, words
 from dashboard.components.charts import LEAST_PIXELS, ROW_PIXELS, framed
 from dashboard.components.trust import trust_badge
 from pipeline.governance.errors import SignoffError
-from pipeline.governance.record.history import OutsidePeriod, Period
+from pipeline.governance.record.history import Moment, OutsidePeriod, Period
 
 EDGE_PIXELS = 4  # of a bar's outline: the least width that it is drawn with
 OUTSIDE, OUTSIDE_COLOUR = "Outside of this desk", "#DC2626"
@@ -33,12 +33,23 @@ def champions_over_time(model: str) -> None:
     if len(periods) > session.MOST_PERIODS:
         periods = periods[-session.MOST_PERIODS :]
         st.caption(f"The newest {session.MOST_PERIODS} changes; `signoff history` lists all.")
-    figure = timeline(periods, datetime.now(UTC), outside, dark=st.context.theme.type == "dark")
+    figure = timeline(periods, right_edge(), outside, dark=st.context.theme.type == "dark")
     st.plotly_chart(figure, config=charts.PLAIN, alt="Which version was champion when")
     _champion_at(model)
 
 
-@session.fresh()
+@caching.fresh(most=1)
+def right_edge() -> datetime:
+    """Now, for as long as reads are fresh: the picture is the same until then."""
+    return datetime.now(UTC)
+
+
+@caching.fresh()
+def champion_at(model: str, moment: datetime) -> Moment:
+    return session.desk().at(model, moment)
+
+
+@caching.fresh()
 def outside_periods(model: str) -> tuple[OutsidePeriod, ...]:
     """See service.outside_periods; of so many events that the chart is no denser than that of the champions."""
     return tuple(session.desk().outside_periods(model, newest=2 * session.MOST_PERIODS))
@@ -63,6 +74,7 @@ def _still(outside: Sequence[OutsidePeriod]) -> bool:
     return bool(outside) and outside[-1].end is None
 
 
+@caching.drawn_once
 def timeline(
     periods: Sequence[Period], now: datetime, outside: Sequence[OutsidePeriod] = (), *, dark: bool = False
 ) -> go.Figure:
@@ -143,7 +155,7 @@ def _champion_at(model: str) -> None:
         step=60,
         width=260,
     )
-    then = session.desk().at(model, chosen.replace(tzinfo=UTC))
+    then = champion_at(model, chosen.replace(tzinfo=UTC))
     if not then.known:
         st.text(f"{words.when(then.at)}: {then.unknown}")
         return

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from dashboard import session
+from dashboard import caching, session
 from dashboard.components import history_lines, widgets, words
 from dashboard.components.history_lines import HistoryLine
 from dashboard.components.picker import number_in
@@ -37,13 +37,13 @@ def line_of_the_address() -> HistoryLine | None:
     return HistoryLine(*found) if found else None
 
 
-@session.fresh()
+@caching.fresh()
 def line_of(number: int) -> tuple[Entry, Entry | None] | None:
     """See service.line."""
     return session.desk().line(number)
 
 
-@session.fresh(most=20)
+@caching.fresh(most=20)
 def given_out_again(model: str | None) -> tuple[str, ...]:
     """See service.given_out_again."""
     return tuple(session.desk().given_out_again(model))

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import streamlit as st
 
-from dashboard import session
+from dashboard import caching, session
 from dashboard.components import history_lines
 from dashboard.components.picker import number_in
 from pipeline.governance.service.reading import EVERYTHING, HistoryFilter, HistoryPage
@@ -37,7 +37,7 @@ class Narrowed:
         return history_page(self.model, before=before, only=only, without=without, asked=self.asked)
 
 
-@session.fresh(most=20)
+@caching.fresh(most=20)
 def history_page(
     model: str | None,
     *,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from dashboard import session
+from dashboard import caching, session
 from dashboard.components import tables, widgets, words
 from dashboard.components.signing import drawn_key, once, renew
 from pipeline.governance.errors import SignoffError
@@ -73,7 +73,7 @@ def _reconcile() -> None:
     """Writes to the ledger and finishes decisions in the registry: whoever may not decide may not do this either."""
     session.signer()
     events = session.desk().reconcile()
-    session.forget_reads()
+    caching.forget_reads()
     session.flash(f"{words.count(len(events), 'event')} recorded" if events else "Nothing to finish or record")
 
 
@@ -153,4 +153,4 @@ def _send(draft: OutOfBandDraft, ending: str, reason: str) -> StoredEvent:
         send = service.adopt if ending == ADOPT else service.revert
         return send(draft.model, reason=reason, actor=actor, expect=draft.state)
     finally:
-        session.forget_reads()
+        caching.forget_reads()

@@ -29,9 +29,10 @@ def answers(row: CheckedRow, targets: Sequence[Target]) -> None:
             widgets.guarded(partial(_answer, target, checked, found), f"answer/{target.resolved.version}")
     if probabilities := {name: each.probabilities for name, each in found.items() if each.probabilities}:
         classes = classes_of(targets[0].classes, targets[0].evidence)
-        figure = explanation_charts.probabilities(probabilities, classes)
         versions = {f"Version {each.resolved.version}": each.resolved.version for each in targets}
-        quality.chart_of_versions(figure, targets[0].resolved.model, versions, alt="Probability of each class")
+        colours = quality.colours(targets[0].resolved.model, versions)
+        figure = explanation_charts.probabilities(probabilities, classes, colours=colours)
+        st.plotly_chart(figure, config=charts.PLAIN, alt="Probability of each class")
     if targets[0].classes and len({each.value for each in found.values()}) > 1:  # two numbers hardly ever agree
         st.badge("The two do not agree", icon=":material/compare_arrows:", color="orange")
     widgets.guarded(lambda: _reasons(targets[0], row), "reasons")

@@ -42,9 +42,9 @@ def intervals(evidence: Evidence, champion: Evidence | None) -> None:
         theirs = [] if champion is None else [found for each in shares if (found := champion.metric(each.name))]
         names = (f"Version {evidence.version}", f"Champion {champion.version}" if champion else "")
         versions = {names[0]: evidence.version} | ({names[1]: champion.version} if champion else {})
-        figure = charts.metric_intervals(shares, theirs, names)
-        alt = "Metrics with their intervals beside the champion's"
-        quality.chart_of_versions(figure, evidence.model, versions, alt=alt)
+        colours = quality.colours(evidence.model, versions)
+        figure = charts.metric_intervals(shares, theirs, names, colours=colours)
+        st.plotly_chart(figure, config=charts.PLAIN, alt="Metrics with their intervals beside the champion's")
 
 
 def metrics(evidence: Evidence, champion: Evidence | None, differences: Iterable[MetricDifference] | None) -> None:

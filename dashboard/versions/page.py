@@ -3,7 +3,7 @@
 import streamlit as st
 
 from dashboard import pages, session
-from dashboard.components import tables, trend, trust, widgets
+from dashboard.components import trend, trust, widgets
 from dashboard.components.picker import LAST_MODEL, address, picked_model, reference_first
 from dashboard.components.words import name
 from dashboard.versions import table
@@ -41,25 +41,22 @@ def open_model() -> None:
 def versions_table(model: str) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         text, stages = filters()
-        frame, columns = table.choose(model)
-    found = tables.narrowed(frame, text, stages)
+        every, columns = table.choose(model)
+    found = table.narrowed(every, columns, text=text, stages=tuple(stages))
     actions = st.container(horizontal=True, vertical_alignment="center")
     chosen = table.draw(found, model, columns)
     with actions:
-        selected(model, chosen, found=len(found))
+        selected(model, chosen, found=len(found.numbers), of=len(every.numbers))
         pages.link_history("History", model)
     archive_form(model, chosen)
 
 
-def selected(model: str, chosen: list[int], *, found: int) -> None:
-    """What can be done with the selected versions."""
+def selected(model: str, chosen: list[int], *, found: int, of: int) -> None:
+    """What can be done with the selected versions. found, of: how many versions the table shows, of how many."""
     if not chosen:
         most = trust.MOST_LOOKED_AT
         more = "" if found <= most else f" Trust is looked at for {most}, those in use first."
-        st.caption(
-            f"{found:,} of {len(session.versions(model)):,} versions. Select one to review it, or several to compare."
-            f"{more}"
-        )
+        st.caption(f"{found:,} of {of:,} versions. Select one to review it, or several to compare.{more}")
     elif len(chosen) == 1:
         st.text(f"Version {chosen[0]} selected")
         trust.trust_badge(model, chosen[0])

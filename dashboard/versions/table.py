@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import streamlit as st
 
-from dashboard import session
+from dashboard import caching, session
 from dashboard.components import tables, trust, widgets, words
 from pipeline.governance.lifecycle import CHAMPION
 from pipeline.governance.metrics import Direction
@@ -44,16 +45,25 @@ class TableColumns:
         return [name for name in ("Version", *figures, *self.others) if name in frame]
 
 
-def choose(model: str) -> tuple[pd.DataFrame, TableColumns]:
-    """The frame of all versions and what the address wants of it; the fields that change that are drawn when opened."""
+@dataclass(frozen=True, eq=False)
+class ShownVersions:
+    """The rows that somebody wants to see. Equal to itself only: what is made of it is kept by it."""
+
+    frame: pd.DataFrame  # as tables.versions has them, in the wanted order
+    numbers: tuple[int, ...]  # of the versions, in the same order
+    looked_at: tuple[int, ...]  # see trust.looked_at
+
+
+def choose(model: str) -> tuple[session.VersionTable, TableColumns]:
+    """All versions and what the address wants of them; the fields that change that are drawn when opened."""
     preset = session.metric_names(model)
     metrics, intervals = _asked("metrics", preset), _asked("intervals", [])
     chosen = () if metrics == preset else tuple(metrics)
-    columns, frame = session.versions_with_metrics(model, chosen, tuple(intervals))
-    names = [each.name for each in columns]
+    table = session.version_table(model, chosen, tuple(intervals))
+    names = [each.name for each in table.metrics]
     differences = _asked("differences", names[:1])
     others = [name for name in _asked("columns", SHOWN) if name in OTHERS]
-    orders = {BEST_FIRST.format(words.name(each.name)): each.name for each in columns if each.direction}
+    orders = {BEST_FIRST.format(words.name(each.name)): each.name for each in table.metrics if each.direction}
     order = st.query_params.get("order", NEWEST)
     box = st.popover("Columns", icon=":material/view_column:", key="choose_columns", on_change="rerun")
     if box.open:
@@ -66,8 +76,8 @@ def choose(model: str) -> tuple[pd.DataFrame, TableColumns]:
             _field("Other columns", "columns", SHOWN, options=OTHERS)
             st.session_state["field/order"] = order if order in orders else NEWEST
             st.selectbox("Order", [NEWEST, *orders], key="field/order", on_change=_keep, args=("order", NEWEST))
-    return frame, TableColumns(
-        tuple(columns), tuple(differences), intervals=tuple(intervals), others=tuple(others), best_by=orders.get(order)
+    return table, TableColumns(
+        table.metrics, tuple(differences), intervals=tuple(intervals), others=tuple(others), best_by=orders.get(order)
     )
 
 
@@ -94,8 +104,17 @@ def _keep(key: str, preset: str | Sequence[str]) -> None:
         st.query_params[key] = value or ""
 
 
-def ordered(found: pd.DataFrame, columns: TableColumns) -> pd.DataFrame:
-    """The rows in the wanted order; those without the metric come last."""
+@caching.fresh(most=20)
+def narrowed(
+    table: session.VersionTable, columns: TableColumns, *, text: str, stages: tuple[str, ...]
+) -> ShownVersions:
+    """The rows that have every word of the text and one of the stages, in the wanted order."""
+    rows = _ordered(tables.narrowed(table.frame, text, stages), columns)
+    return ShownVersions(rows, tuple(rows["Version"].tolist()), trust.looked_at(rows))
+
+
+def _ordered(found: pd.DataFrame, columns: TableColumns) -> pd.DataFrame:
+    """Those without the metric of the order come last."""
     metric = next((each for each in columns.metrics if each.name == columns.best_by), None)
     if metric is None:
         return found
@@ -104,25 +123,36 @@ def ordered(found: pd.DataFrame, columns: TableColumns) -> pd.DataFrame:
     )
 
 
-def draw(found: pd.DataFrame, model: str, columns: TableColumns) -> list[int]:
+def draw(shown: ShownVersions, model: str, columns: TableColumns) -> list[int]:
     """Draws the table. Returns the version numbers of the selected rows."""
-    rows = ordered(found, columns)
-    shown = trust.with_trust(rows, model) if trust.COLUMN in columns.others else rows
-    shown = shown[columns.names(shown)].copy()
-    if "Stage" in shown:
-        shown["Stage"] = shown["Stage"].map(lambda stage: [stage])
+    trusted = trust.known_words(model, shown.looked_at) if trust.COLUMN in columns.others else ()
+    cells, config = _cells(shown, columns, trusted)
     event = st.dataframe(
-        shown,
-        hide_index=True,
-        height=widgets.height_of(len(shown)),
+        cells,
+        height=widgets.height_of(len(shown.numbers)),
         key=f"versions/{model}/{columns.best_by}" if columns.best_by else f"versions/{model}",
         on_select="rerun",
         selection_mode="multi-row",
-        column_config={**_figures(columns.metrics), **_config(found)},
+        column_config=config,
         placeholder=words.NOTHING,
         alt="Versions with metrics, stage, aliases and gates",
     )
-    return [int(rows["Version"].iloc[row]) for row in event.selection.rows if row < len(rows)]
+    return [shown.numbers[row] for row in event.selection.rows if row < len(shown.numbers)]
+
+
+@caching.fresh(most=20)
+def _cells(
+    shown: ShownVersions, columns: TableColumns, trusted: tuple[tuple[int, str], ...]
+) -> tuple[pa.Table, Mapping[str, Any]]:
+    """The table as the browser gets it, and how it shows the columns: to make it anew takes half of a rerun.
+
+    trusted: see trust.known_words.
+    """
+    seen, frame = dict(trusted), shown.frame.copy()
+    frame[trust.COLUMN] = [[seen.get(version, trust.NOT_LOOKED_AT)] for version in shown.numbers]
+    frame["Stage"] = frame["Stage"].map(lambda stage: [stage])
+    cells = pa.Table.from_pandas(frame[columns.names(frame)], preserve_index=False)
+    return cells, {**_figures(columns.metrics), **_config(shown.frame)}
 
 
 def _figures(metrics: Sequence[MetricColumn]) -> dict[str, Any]:

@@ -118,9 +118,12 @@ def reconcile(
 
 
 @ledger.command()
-def upgrade(as_json: Json = False) -> None:
+def upgrade(
+    new: Annotated[bool, typer.Option("--new", help="Make the tables where there is no ledger yet.")] = False,
+    as_json: Json = False,
+) -> None:
     """Bring the tables of an older ledger up to this version, as its next write would; what is in them stays."""
-    done = own_desk().upgrade_ledger()
+    done = own_desk().upgrade_ledger(new=new)
     print_out(as_json, {"from": done.before, "to": done.after}, lambda: tables.upgraded(done))
 
 

@@ -229,6 +229,8 @@ def history(entries: "Sequence[Entry]") -> None:
 def upgraded(done: "Upgrade") -> None:
     if done.before == done.after:
         line(f"The ledger's tables are those of this version: revision {done.after}.")
+    elif done.before is None:
+        line(f"The ledger's tables were made: revision {done.after}.")
     else:
         line(f"The ledger's tables were upgraded from revision {done.before} to {done.after}.")
 

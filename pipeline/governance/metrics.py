@@ -170,6 +170,7 @@ class MetricRules:
 DEFAULT_RULES = MetricRules()
 
 
+@lru_cache(1024)
 def direction_of(name: str) -> Direction | None:
     """Which end is better, as far as the name says it by itself."""
     return DEFAULT_RULES.known_direction(name)

@@ -289,8 +289,11 @@ class Ledger(Protocol):
     def kept_checkpoints(self) -> list[KeptCheckpoint]:
         """Those that were kept of this chain, in the order in which they were written; damaged lines are left out."""
 
-    def upgrade(self) -> Upgrade:
-        """Bring the tables of an older ledger up to this version. Raises NotFound where there is no ledger."""
+    def upgrade(self, *, new: bool = False) -> Upgrade:
+        """Bring the tables of an older ledger up to this version; new: make them where there are none.
+
+        Raises NotFound where there is no ledger and none is to be made.
+        """
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,8 @@ class Environment(SettingsSection):
     ledger_url: str
     # Name of the person who decides; null: the login name.
     actor: str | None
+    # Where this host keeps its checkpoints; null: the place that goes with the ledger.
+    checkpoint_file: str | None = None
     # Which model is served over HTTP; null: `registry.model_name`.
     model: str | None = None
     # What callers of the HTTP API must send.
@@ -173,6 +175,7 @@ class Environment(SettingsSection):
         return cls(
             tracking_uri=environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{VAR / 'mlflow.db'}",
             ledger_url=environ.get("SIGNOFF_LEDGER_URL") or f"sqlite:///{VAR / 'ledger.db'}",
+            checkpoint_file=environ.get("SIGNOFF_CHECKPOINT_FILE") or None,
             actor=environ.get("SIGNOFF_ACTOR") or None,
             model=environ.get("SIGNOFF_MODEL") or None,
             token=None if (token := environ.get("SIGNOFF_TOKEN")) is None else SecretStr(token),

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import streamlit as st
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
@@ -16,6 +15,7 @@ from pipeline.serving.scorer import Scorer
 from pipeline.serving.trust import LoadingPolicy
 from pipeline.serving.worker.client import Worker
 from support.desks import GRACE, MODEL, REASON, build_desk
+from support.forgotten import forget_everything
 
 ROUTER = Path(__file__).resolve().parents[2] / "dashboard" / "router.py"
 Open = Callable[..., AppTest]
@@ -28,9 +28,9 @@ def fresh_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("SIGNOFF_ACTOR", "grace")
     before = config.get_option("server.address")
     config.set_option("server.address", "127.0.0.1")
-    st.cache_resource.clear()
+    forget_everything()
     yield
-    st.cache_resource.clear()
+    forget_everything()
     config.set_option("server.address", before)
 
 

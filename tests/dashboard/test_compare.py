@@ -145,9 +145,9 @@ def test_claims_against_the_rows_are_named(compared, open_page):
 
 
 def compare_again(app):
-    from dashboard import session
+    from dashboard import caching
 
-    session.forget_reads()
+    caching.forget_reads()
     return app.run()
 
 

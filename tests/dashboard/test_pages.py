@@ -2,7 +2,7 @@
 
 import pytest
 
-from dashboard import session
+from dashboard import caching
 from dashboard.components import trust, words
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import MetricDifference
@@ -291,6 +291,6 @@ def test_reads_are_kept_for_some_seconds(desk, open_page):
     app.run()
 
     assert texts(app).count("the registry does not answer") == 0
-    session.forget_reads()
+    caching.forget_reads()
     app.run()
     assert texts(app).count("the registry does not answer") == 1

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from dashboard import session
+from dashboard import caching, session
 from dashboard.components import trust
 from dashboard.overview import waiting
 from pipeline.governance.errors import Unavailable
@@ -68,7 +68,7 @@ def test_the_first_page_names_a_model_that_is_gone(desk, open_page):
     assert said in texts(app)
     desk.registry.add_model("renamed")
     desk.registry.add_version("renamed")
-    session.forget_reads()
+    caching.forget_reads()
     app = open_page(desk)
     assert next(metric.value for metric in app.metric if metric.label == "Changed outside") == "3"
 

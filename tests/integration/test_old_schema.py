@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pipeline import bootstrap
@@ -17,6 +16,7 @@ from pipeline.adapters.mlflow.registry import MlflowRegistry
 from pipeline.governance.errors import Unavailable
 from pipeline.serving.champion import Follower
 from pipeline.settings import ROOT, read_settings
+from support.forgotten import forget_everything
 from support.registries import OLD_MODEL, OLD_REVISION, Filler, copy_store, execute, old_store
 from support.small_desk import small_desk
 
@@ -103,9 +103,9 @@ def test_the_api_and_the_dashboard_say_it(old: Path, tmp_path: Path, monkeypatch
     service = bootstrap.desk(settings)
 
     status = Follower(service, bootstrap.scorer(settings, service), OLD_MODEL).refresh()
-    st.cache_resource.clear()
+    forget_everything()
     page = AppTest.from_file(ROOT / "dashboard" / "router.py", default_timeout=60).run()
-    st.cache_resource.clear()
+    forget_everything()
 
     assert (status.served, OLDER in status.reason) == (None, True)
     assert not page.exception

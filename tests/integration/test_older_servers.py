@@ -11,12 +11,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pipeline.adapters.mlflow.registry import MlflowRegistry
 from pipeline.governance.errors import Unavailable
 from pipeline.settings import ROOT
+from support.forgotten import forget_everything
 from support.registries import mlflow_server, model_files, write_files
 from support.small_desk import small_desk
 
@@ -111,12 +111,12 @@ def test_a_model_that_only_its_versions_name_is_listed() -> None:
 @pytest.mark.parametrize("listed", [True, False], ids=["listed", "unlisted"])
 def test_the_demo_is_not_offered_there(listed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A registry that has a version is not one to be filled with samples."""
-    st.cache_resource.clear()
+    forget_everything()
     with answering(OLD, RECORDED if listed else UNLISTED) as uri:
         for name, value in small_desk(tmp_path, uri).items():
             monkeypatch.setenv(name, value)
         page = AppTest.from_file(ROOT / "dashboard" / "router.py", default_timeout=60).run()
-    st.cache_resource.clear()
+    forget_everything()
 
     assert not page.exception
     assert FILL not in [each.label for each in page.button]

@@ -290,7 +290,7 @@ class InMemoryLedger:
         age = self.database_clock.now() - self._pending_since[decision]
         return PendingDecision(sequence, event.model, decision, event.at, age)
 
-    def upgrade(self) -> Upgrade:
+    def upgrade(self, *, new: bool = False) -> Upgrade:
         return Upgrade("memory", "memory")
 
     def slot(self, slot: Slot) -> SlotState | None:

@@ -108,7 +108,7 @@ def test_every_test_that_the_documentation_names_exists(named: str) -> None:
 
 VARIABLES = [
     "MLFLOW_TRACKING_URI", "SIGNOFF_LEDGER_URL", "SIGNOFF_PARAMS", "SIGNOFF_ACTOR", "SIGNOFF_MODEL", "SIGNOFF_TOKEN",
-    "SIGNOFF_TOKEN_FILE",
+    "SIGNOFF_TOKEN_FILE", "SIGNOFF_CHECKPOINT_FILE",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from pipeline.adapters.ledger.expressions import DatabaseTime
 from pipeline.adapters.ledger.standing import OF_REGISTRY, SqlStanding
 from pipeline.adapters.ledger.tables import EVENTS, SLOT_COLUMNS, SLOTS, slot_state, stored_event
 from pipeline.governance.lifecycle import Slot
@@ -18,8 +19,7 @@ BASELINE = (
 SLOT_KEY = ("registry", "model", "kind", "name")
 IS_SLOT = sa.and_(*(SLOTS.c[name] == sa.bindparam(f"of_{name}") for name in SLOT_KEY))
 SLOT, CHANGE_SLOT = sa.select(*SLOT_COLUMNS).where(IS_SLOT), SLOTS.update().where(IS_SLOT)
-DATABASE_TIME: sa.ColumnElement[str] = sa.literal_column("strftime('%Y-%m-%dT%H:%M:%fZ', 'now')")
-PENDING_FROM_NOW = SLOTS.update().where(IS_SLOT).values(pending_since=DATABASE_TIME)
+PENDING_FROM_NOW = SLOTS.update().where(IS_SLOT).values(pending_since=DatabaseTime())
 PENDING_NO_MORE = SLOTS.update().where(IS_SLOT).values(pending_since=None)
 
 

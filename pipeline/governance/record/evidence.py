@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -257,7 +257,7 @@ class RecomputedMetrics:
     """What the version's own bytes give on its stored evaluation rows."""
 
     n: int  # rows
-    metrics: Mapping[str, float]  # by name
+    metrics: Mapping[str, float] = field(hash=False)  # by name; a mapping has no hash
     changed_rows: int  # rows whose stored prediction is not what the version predicts
 
 

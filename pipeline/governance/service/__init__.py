@@ -388,6 +388,9 @@ class GovernanceService(RecordReader):
         """Put the registry back to what the ledger says; `expect` as in `adopt`."""
         return self._reconciler.revert(model, reason=check_reason(reason), actor=actor, expect=expect)
 
-    def upgrade_ledger(self) -> Upgrade:
-        """Bring an older ledger's tables up to this version, as its next write would. Raises NotFound without one."""
-        return self._ledger.upgrade()
+    def upgrade_ledger(self, *, new: bool = False) -> Upgrade:
+        """Bring an older ledger's tables up to this version, as its next write would; new: make them without one.
+
+        Raises NotFound where there is none and none is to be made.
+        """
+        return self._ledger.upgrade(new=new)
