@@ -365,3 +365,9 @@ def reproduction(found: "Reproduction") -> None:
         line("Nothing that was recorded of the environment is another.")
     for note in found.notes:
         line(note)
+
+
+def tokens(found: Sequence[Mapping[str, Any]]) -> None:
+    columns = ("name", "role", "owner", "expires_at", "last_used_at", "state")
+    rows = [[str(each[name] or "") for name in columns] for each in found]
+    table(["Name", "Role", "Owner", "Expires (UTC)", "Last used (UTC)", "State"], rows, empty="There are no tokens.")

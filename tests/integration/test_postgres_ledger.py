@@ -314,6 +314,11 @@ def owned(with_roles: PostgresServer, tmp_path_factory: pytest.TempPathFactory) 
     return folder
 
 
+def test_every_table_is_in_the_grants() -> None:
+    """Whoever adds one says what the application may do with it."""
+    assert [name for name in METADATA.tables if name not in GRANTS] == []
+
+
 def test_the_applications_role_is_enough_to_decide_and_to_verify(with_roles: PostgresServer, owned: Path) -> None:
     """Events, slots, champions, rollbacks, evidence, registries, checkpoints."""
     ledger = SqlLedger(

@@ -5,14 +5,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.adapters.ledger.expressions import table_names
 from pipeline.adapters.ledger.standing import rebuild
-from pipeline.adapters.ledger.tables import EVENTS, METADATA, VERSION_TABLE
+from pipeline.adapters.ledger.tables import EVENTS, METADATA, VERSION_TABLE, table_names
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.record.ledger import EventType, stored_names
 
-FIRST, HEAD = "0001", "0004"
-KNOWN = (FIRST, "0002", "0003", HEAD)
+FIRST, HEAD = "0001", "0007"
+KNOWN = (FIRST, "0002", "0003", "0004", "0005", "0006", HEAD)
 UPGRADE_SECONDS = 600  # until one statement of it is answered
 REVISION = sa.select(sa.table(VERSION_TABLE, sa.column("version_num")).c.version_num)
 # The distinct types, one step of the index each: DISTINCT would read every event.

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT is SQLite's
 from pipeline.adapters.ledger.check import ChainCheck, LedgerCheck
 from pipeline.adapters.ledger.checkpoints import CheckpointFile
 from pipeline.adapters.ledger.database import open_database
-from pipeline.adapters.ledger.expressions import DatabaseTime, DaysPending, EventStamp, SubjectVersion
+from pipeline.adapters.ledger.people import SqlNames, SqlTokens
 from pipeline.adapters.ledger.schema import (
     FIRST,
     HEAD,
@@ -40,6 +40,10 @@ from pipeline.adapters.ledger.tables import (
     REGISTRIES,
     SLOT_COLUMNS,
     SLOTS,
+    DatabaseTime,
+    DaysPending,
+    EventStamp,
+    SubjectVersion,
     listed_event,
     moment,
     slot_state,
@@ -47,10 +51,11 @@ from pipeline.adapters.ledger.tables import (
     translated,
 )
 from pipeline.adapters.ledger.transaction import BASELINE, NEWEST, SqlTransaction
+from pipeline.adapters.notify.outbox import SqlOutbox
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import Clock, KeptCheckpoint, KnownRegistry, PendingDecision, Upgrade
-from pipeline.governance.record.checkpoint import ChainCheckpoint, Signing
+from pipeline.governance.record.checkpoint import ChainCheckpoint, CheckpointKey, Signing
 from pipeline.governance.record.ledger import (
     EventType,
     SlotState,
@@ -78,9 +83,9 @@ NOTE_REGISTRY = insert(REGISTRIES).on_conflict_do_nothing()
 NO_TIME = timedelta()
 # One step of the index each: DISTINCT would read every event.
 MODELS = sa.text(
-    "WITH RECURSIVE held(model) AS (SELECT min(model) FROM ledger_event WHERE registry = :registry UNION ALL "
-    "SELECT (SELECT min(model) FROM ledger_event WHERE registry = :registry AND model > held.model) FROM held "
-    "WHERE held.model IS NOT NULL) SELECT model FROM held WHERE model IS NOT NULL"
+    "WITH RECURSIVE held(model) AS (SELECT min(model) FROM ledger_event WHERE registry = :registry AND model > '' "
+    "UNION ALL SELECT (SELECT min(model) FROM ledger_event WHERE registry = :registry AND model > held.model) "
+    "FROM held WHERE held.model IS NOT NULL) SELECT model FROM held WHERE model IS NOT NULL"
 )
 PENDING = sa.select(SLOTS.c.pending).where(SLOTS.c.registry == sa.bindparam("registry"), SLOTS.c.pending.is_not(None))
 OF_DECISION = (
@@ -118,8 +123,10 @@ class SqlLedger:
         busy_seconds: float = BUSY_SECONDS,
         checkpoint_file: Path | None = None,
         signing: Signing | None = None,
+        told: Collection[str] = (),
     ) -> None:
         """address: where the registry is. checkpoint_file: None for the one that goes with the database.
+        told: the types of events that go to the outbox.
 
         Raises InvalidInput for a database that is neither SQLite nor PostgreSQL.
         """
@@ -129,7 +136,10 @@ class SqlLedger:
         self._registry, self._clock = registry, clock
         self._address, self._busy_seconds = without_credentials(address), busy_seconds
         self._empty = empty_engine()
-        self._noted = not address
+        self._noted, self._told = not address, told
+        self.tokens = SqlTokens(self._read, self._write, self._id)
+        self.outbox = SqlOutbox(self._id, self._read, self._write)
+        self.names = SqlNames(self._read, self._write)
 
     def _id(self) -> str:
         return self._registry.known() or ""
@@ -158,7 +168,7 @@ class SqlLedger:
             if not self._noted:
                 note = {"registry": registry, "address": self._address, "first_seen": iso(self._clock.now())}
                 connection.execute(NOTE_REGISTRY, note)
-            yield SqlTransaction(connection, registry)
+            yield SqlTransaction(connection, registry, self._told)
         self._noted = True
 
     def events(self, *, model: str | None = None, after: int = 0) -> Iterator[StoredEvent]:
@@ -328,6 +338,9 @@ class SqlLedger:
     def kept_checkpoints(self) -> list[KeptCheckpoint]:
         with translated():
             return [KeptCheckpoint(each.sequence, line) for line, each in self._checkpoints.lines(self._id())]
+
+    def checkpoint_keys(self) -> tuple[CheckpointKey, ...]:
+        return self._checkpoints.signing.keys
 
     def upgrade(self, *, new: bool = False) -> Upgrade:
         before = self._check_writable()
