@@ -40,7 +40,7 @@ def history(
     service = desk()
     # Beside the output, which stays what other tools read.
     if why := service.silence():
-        typer.echo(f"{why.rstrip('.')}; this is the record of the registry that had its address", err=True)
+        typer.echo(f"{why.rstrip('.')}; {service.whose_record()}", err=True)
     if export is not None:
         if at is not None:
             raise InvalidInput("history: --at and --export are two questions; ask one")

@@ -4,6 +4,7 @@ Names of aliases and reasons may be anybody's text: what is given here is visibl
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC
 
 from pipeline.governance.lifecycle import CHAMPION, MoveKind
 from pipeline.governance.record.history import UNREADABLE, Entry
@@ -88,6 +89,15 @@ def sentence(entry: Entry) -> str:
         version=entry.version,
         type=visible(entry.type.value),
     )
+
+
+def told(entry: Entry) -> str:
+    """An event for somebody who did not expect it: when, who, what, every change, and why; visible text on up to three
+    lines.
+    """
+    when = f"{entry.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC: " if entry.at else ""
+    reason = f"Reason: {visible(entry.reason)}" if entry.reason else ""
+    return "\n".join(filter(None, (f"{when}{sentence(entry)}.", change_of(entry), reason)))
 
 
 def _deed(entry: Entry) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """A review: evidence, gates and incumbent of one move, and whether the move is open."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -141,23 +141,26 @@ class Reviewer:
         )
         changes = tuple(plan_changes(move, state))
         slots = self._slots(move.model, changes)
-        fixed = [_changes_something(changes, move), _slot_settled(changes, slots)]
-        if sentence := self.policy.closed(move.kind):
-            fixed.append(GateResult(MOVE_LISTED, "not listed", "listed in the policy", False, Mode.PREVENT, sentence))
-        if move.kind in GIVES_A_ROLE:
-            fixed.append(_files_unchanged(evidence, self._recorded(evidence)))
-        gates = (*fixed, *check_gates(facts, self.policy.rules_of(move.kind).gates))
+        fixed = self._fixed_gates(move, evidence, settled=_slot_settled(changes, slots))
         return Review(
             move,
             evidence,
             incumbent,
             changes,
             slots,
-            gates,
+            (_changes_something(changes, move), *fixed, *check_gates(facts, self.policy.rules_of(move.kind).gates)),
             differences=() if isinstance(facts.differences, Missing) else tuple(facts.differences),
             recomputation=None if isinstance(recomputation, Missing) else recomputation,
             newest_event=newest_event,
         )
+
+    def _fixed_gates(self, move: Move, evidence: Evidence, *, settled: GateResult) -> Iterator[GateResult]:
+        """Those that no policy switches off."""
+        yield settled
+        if sentence := self.policy.closed(move.kind):
+            yield GateResult(MOVE_LISTED, "not listed", "listed in the policy", False, Mode.PREVENT, sentence)
+        if move.kind in GIVES_A_ROLE:
+            yield _files_unchanged(evidence, self._recorded(evidence))
 
     def evidence(self, record: VersionRecord, *, fresh: bool = False) -> Evidence:
         """The evidence of a version; files that are gone are a gap, not an error."""
