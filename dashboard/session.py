@@ -211,6 +211,13 @@ def unknown_registry() -> str | None:
 
 
 @fresh(most=1)
+def first_token() -> str | None:
+    """That a token was made before anybody could log in, as long as it is news; None where none was."""
+    found = desk().first_token()
+    return None if found is None else found.told
+
+
+@fresh(most=1)
 def silence() -> str | None:
     """Why the registry does not answer; None where nothing is wrong."""
     return desk().silence()

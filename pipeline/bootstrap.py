@@ -19,6 +19,7 @@ from pipeline.settings.identity import FileRoles
 
 if TYPE_CHECKING:
     from pipeline.comparison import PairedBootstrap
+    from pipeline.governance.ports import KnownRegistry
     from pipeline.governance.record.checkpoint import Signing
     from pipeline.serving.scorer import Scorer
     from pipeline.training.register import Publisher
@@ -47,12 +48,17 @@ class KeptRegistryId:
     _known: str | None = None
 
     def known(self) -> str | None:
-        """Raises Unavailable where nobody answers and the ledger does not know the address."""
+        """Raises Unavailable where nobody answers and the ledger cannot tell whose record is meant.
+
+        It can by the address, and where it knows one registry only; see service.whose_record.
+        """
         try:
             return self._asked()
-        except Unavailable:
+        except Unavailable as error:
             if kept := self._written_about():
                 return kept
+            if addresses := ", ".join(each.address for each in self._known_registries()):
+                raise Unavailable(f"{str(error).rstrip('.')}; the ledger has the records of: {addresses}") from error
             raise
 
     def keep(self) -> str:
@@ -65,10 +71,14 @@ class KeptRegistryId:
         return self._known
 
     def _written_about(self) -> str | None:
-        if self.ledger is None:
-            return None
-        here = [each.registry for each in self.ledger.registries() if each.address == self.ledger.address]
-        return here[-1] if here else None
+        known = self._known_registries()
+        here = [each.registry for each in known if self.ledger and each.address == self.ledger.address]
+        if here:
+            return here[-1]
+        return known[0].registry if len({each.registry for each in known}) == 1 else None
+
+    def _known_registries(self) -> "list[KnownRegistry]":
+        return self.ledger.registries() if self.ledger else []
 
 
 def desk(settings: Settings | None = None) -> GovernanceService:

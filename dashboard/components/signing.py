@@ -103,9 +103,9 @@ def draft_name(*about: object) -> tuple[object, ...]:
 
 def reason_field(name: tuple[object, ...], key: str) -> None:
     """The field of a reason, which begins with the draft of this name. key: under which the session has the text."""
+    st.session_state.setdefault(key, reason_drafts().text(name))
     st.text_area(
         "Reason",
-        reason_drafts().text(name),
         key=key,
         max_chars=MOST_REASON_CHARACTERS,
         placeholder=f"Why, in {REASON_LENGTH}",
@@ -125,11 +125,27 @@ def typed_reason(key: str) -> str:
     return text
 
 
+class SignedForm:
+    """What every form that is signed keeps in the session, under names made from its key."""
+
+    key: str
+
+    @property
+    def reason(self) -> str:
+        """Under which name the session has the typed reason."""
+        return f"reason/{self.key}"
+
+    @property
+    def accept(self) -> str:
+        """Under which name the session has whether the warnings are accepted."""
+        return f"accept/{self.key}"
+
+
 # A decision.
 
 
 @dataclass(frozen=True)
-class DecisionDraft:
+class DecisionDraft(SignedForm):
     """A decision as it was drawn."""
 
     move: Move
@@ -144,16 +160,6 @@ class DecisionDraft:
     def form(self) -> str:
         """Under which name the session keeps the idempotency key of this move until it succeeded."""
         return form_of(self.move)
-
-    @property
-    def reason(self) -> str:
-        """Under which name the session has the typed reason."""
-        return f"reason/{self.key}"
-
-    @property
-    def accept(self) -> str:
-        """Under which name the session has whether the warnings are accepted."""
-        return f"accept/{self.key}"
 
 
 def form_of(move: Move) -> str:

@@ -31,6 +31,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except SignoffError as error:
         for sentence in error.sentences if isinstance(error, InvalidRows) else [str(error)]:
             sys.stderr.write(f"{type(error).__name__}: {sentence}\n")
+        for more in getattr(error, "__notes__", ()):
+            sys.stderr.write(f"{more}\n")
         return error.exit_code
     except SystemExit as end:  # Typer leaves this way after each verb
         return end.code if isinstance(end.code, int) else 0

@@ -115,7 +115,25 @@ def test_the_best_says_which_end_of_the_metric_is_the_better_one(
     assert (lowest["metric"], lowest["direction"], lowest["left_out"]) == ("log_loss", "lowest", [])
     assert (highest["direction"], highest["version"] == lowest["version"]) == ("highest", False)
     assert verb("best", MODEL, "--lowest", "--highest")[0] == 2
+    assert verb("best", MODEL, "--lowest", "--waiting")[0] == 2
     assert verb("best", MODEL, "--metric", "no_such_metric")[0] == 5
+
+
+def test_the_order_of_merit(verb: Verb, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that wait beside the champion, the best first, and why; a champion that nobody decided on is called so."""
+    _, found, _ = verb("best", MODEL, "--waiting")
+    run(["best", MODEL, "--waiting"])
+    said = capsys.readouterr().out
+
+    assert (found["champion"], found["metric"], len(found["waiting"])) == (1, "f1_macro", 3)
+    assert found["best"] == found["waiting"][0]["version"]
+    assert found["sentence"] in " ".join(said.split())
+    assert found["trust"] == "in review"
+    registries.Filler(f"sqlite:///{folder / 'mlflow.db'}").client.set_registered_model_alias(MODEL, "champion", "4")
+    _, moved, _ = verb("best", MODEL, "--waiting")
+    run(["best", MODEL, "--waiting"])
+    assert (moved["champion"], moved["best"], moved["trust"]) == (4, None, "not approved here")
+    assert "But version 4 is not approved here: it was made champion outside of this desk" in capsys.readouterr().out
 
 
 def test_versions_show_the_metrics_that_were_asked_for(verb: Verb, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,6 +171,10 @@ def test_a_promotion_is_found_in_the_history(verb: Verb) -> None:
     assert (code, outcome["version"], again["replayed"]) == (0, 4, True)
     assert (last["type"], last["actor"], last["reason"], last["version"]) == ("applied", "grace", REASON, 4)
     assert (last["from"], last["to"], last["evidence"]) == ("Staging", "Production", review["evidence"])
+    code, _, error = verb("promote", MODEL, 4, "Production", "--reason", "I was slower.", *looked_at[:5])
+    assert code == 4
+    assert "grace promoted version 4 to Production.\nchampion 1 → 4; version 4 Staging → Production; " in error
+    assert f"Reason: {REASON}" in error
     assert [each["stage"] for each in verb("versions", MODEL)[1]] == ["Production", "Staging", "Staging", "Archived"]
 
 
@@ -546,6 +568,7 @@ def test_a_registry_that_is_down_is_unavailable(verb: Verb, monkeypatch: pytest.
         ["versions", MODEL],
         ["show", MODEL, "1"],
         ["best", MODEL],
+        ["best", MODEL, "--waiting"],
         ["review", MODEL, "2", "--to", "@shadow"],
         ["history", MODEL],
         ["history", MODEL, "--at", "2100-01-01"],

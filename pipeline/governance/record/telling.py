@@ -4,6 +4,7 @@ Names of aliases and reasons may be anybody's text: what is given here is visibl
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC
 
 from pipeline.governance.lifecycle import CHAMPION, MoveKind
 from pipeline.governance.record.history import UNREADABLE, Entry
@@ -106,6 +107,15 @@ def sentence(entry: Entry) -> str:
         return f"{told}, as {visible(str(requester.get('subject')))} had asked for"
     broken = entry.content.get("overridden") and entry.type in (EventType.DECIDED, *ENDS)
     return f"{told}, overriding the rules" if broken else told
+
+
+def told(entry: Entry) -> str:
+    """An event for somebody who did not expect it: when, who, what, every change, and why; visible text on up to three
+    lines.
+    """
+    when = f"{entry.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC: " if entry.at else ""
+    reason = f"Reason: {visible(entry.reason)}" if entry.reason else ""
+    return "\n".join(filter(None, (f"{when}{sentence(entry)}.", change_of(entry), reason)))
 
 
 def _deed(entry: Entry) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """A review: evidence, gates and incumbent of one move, and whether the move is open."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -202,14 +202,10 @@ class Reviewer:
             recomputation=recomputation,
             metrics=self.policy.metrics,
         )
-        fixed = [_changes_something(found.changes, move), _slot_settled(found.changes, found.slots)]
-        if sentence := self.policy.closed(move.kind):
-            fixed.append(GateResult(MOVE_LISTED, "not listed", "listed in the policy", False, Mode.PREVENT, sentence))
-        if move.kind in GIVES_A_ROLE:
-            fixed.append(_files_unchanged(evidence, self._recorded(evidence)))
+        fixed = self._fixed_gates(move, evidence, settled=_slot_settled(found.changes, found.slots))
         return Review(
             found,
-            gates=(*fixed, *check_gates(facts, rules.gates)),
+            gates=(_changes_something(found.changes, move), *fixed, *check_gates(facts, rules.gates)),
             differences=() if isinstance(facts.differences, Missing) else tuple(facts.differences),
             recomputation=None if isinstance(recomputation, Missing) else recomputation,
         )
@@ -238,6 +234,14 @@ class Reviewer:
             return self.policy.rules_of(kind)
         model = self.registry.model(record.row.model)
         return self.policy.rules_of(kind, self.policy.tier_of(model.name, model.tags, record.row.tags))
+
+    def _fixed_gates(self, move: Move, evidence: Evidence, *, settled: GateResult) -> Iterator[GateResult]:
+        """Those that no policy switches off."""
+        yield settled
+        if sentence := self.policy.closed(move.kind):
+            yield GateResult(MOVE_LISTED, "not listed", "listed in the policy", False, Mode.PREVENT, sentence)
+        if move.kind in GIVES_A_ROLE:
+            yield _files_unchanged(evidence, self._recorded(evidence))
 
     def evidence(self, record: VersionRecord, *, fresh: bool = False) -> Evidence:
         """The evidence of a version; files that are gone are a gap, not an error."""
