@@ -10,7 +10,7 @@ from pipeline.cli.app import AcceptWarnings, Evidence, Expect, Json, Key, Model,
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.lifecycle import Move, MoveKind, parse_target
 from pipeline.governance.record.history import entry
-from pipeline.governance.rules.signing.approval import Signing
+from pipeline.governance.rules.signing.approval import SignedAct
 from pipeline.settings import read_settings
 
 Number = Annotated[int, typer.Argument(metavar="ID", help="Number of the request.", min=1, show_default=False)]
@@ -69,7 +69,7 @@ def approve(
 ) -> None:
     """Approve a request of somebody else; the last approval that is needed makes the move."""
     settings = read_settings()
-    signing = Signing(number, reason, person(settings), evidence, expect, tuple(attest or ()), key=key)
+    signing = SignedAct(number, reason, person(settings), evidence, expect, tuple(attest or ()), key=key)
     done = desk(settings).approve(signing)
     print_out(as_json, done.as_json(), lambda: tables.approved(done))
 
@@ -78,7 +78,7 @@ def approve(
 def reject(number: Number, reason: Reason, key: Key = None, as_json: Json = False) -> None:
     """End a request of somebody else."""
     settings = read_settings()
-    found = desk(settings).reject(Signing(number, reason, person(settings), key=key))
+    found = desk(settings).reject(SignedAct(number, reason, person(settings), key=key))
     print_out(as_json, found.as_json(), lambda: tables.request(found))
 
 
@@ -86,7 +86,7 @@ def reject(number: Number, reason: Reason, key: Key = None, as_json: Json = Fals
 def withdraw(number: Number, reason: Reason, key: Key = None, as_json: Json = False) -> None:
     """End a request of your own."""
     settings = read_settings()
-    found = desk(settings).withdraw(Signing(number, reason, person(settings), key=key))
+    found = desk(settings).withdraw(SignedAct(number, reason, person(settings), key=key))
     print_out(as_json, found.as_json(), lambda: tables.request(found))
 
 

@@ -9,7 +9,7 @@ from pipeline.governance.lifecycle import Move, MoveKind, Stage, stage_move
 from pipeline.governance.policy import Policy
 from pipeline.governance.record.requests import MoveRequest
 from pipeline.governance.roles import Roles
-from pipeline.governance.rules.signing.approval import Approved, Signing
+from pipeline.governance.rules.signing.approval import Approved, SignedAct
 from support.desks import MODEL, REASON, OpenDesk, build_desk, default_policy
 from support.in_memory import InMemoryRegistry
 
@@ -65,10 +65,10 @@ def ask(desk: OpenDesk, move: Move = TO_PRODUCTION, **options: Any) -> MoveReque
     return desk.request(move, reason=REASON, actor=options.pop("actor", RITA), **options)
 
 
-def signing(request: MoveRequest, actor: Actor, **options: Any) -> Signing:
+def signing(request: MoveRequest, actor: Actor, **options: Any) -> SignedAct:
     """As somebody would who looked at what the request is bound to."""
     seen = {"evidence": request.binding.evidence, "expect": request.binding.state}
-    return Signing(request.sequence, REASON, actor, **{**seen, **options})
+    return SignedAct(request.sequence, REASON, actor, **{**seen, **options})
 
 
 def approve(desk: OpenDesk, request: MoveRequest, actor: Actor, **options: Any) -> Approved:

@@ -30,7 +30,7 @@ from pipeline.governance.lifecycle import CHAMPION, Move, MoveKind, Stage, alias
 from pipeline.governance.record.ledger import EventType, UnreadableEvent
 from pipeline.governance.record.requests import RequestState
 from pipeline.governance.record.telling import sentence
-from pipeline.governance.rules.signing.approval import OpenedPanel, Signing
+from pipeline.governance.rules.signing.approval import OpenedPanel, SignedAct
 from support.decisions import types
 from support.desks import GRACE, MODEL, PIPELINE, REASON, KnownDifferences, OpenDesk, build_desk, failing, worse
 from support.in_memory import EPOCH, InMemoryLedger
@@ -154,7 +154,7 @@ def test_a_reason_is_no_matter_of_rules() -> None:
     with pytest.raises(InvalidInput, match="reason"):
         desk.request(TO_PRODUCTION, reason="short", actor=RITA)
     with pytest.raises(InvalidInput, match="state: an approval says which state was looked at"):
-        desk.approve(Signing(1, REASON, ANNA, evidence="0" * 64))
+        desk.approve(SignedAct(1, REASON, ANNA, evidence="0" * 64))
 
     assert EventType.DENIED not in types(desk)
 
@@ -177,7 +177,7 @@ def test_an_alias_can_need_approval() -> None:
     assert desk.state(MODEL).aliases == {}
 
 
-# Signing
+# SignedAct
 
 
 def test_the_last_approval_makes_the_move() -> None:

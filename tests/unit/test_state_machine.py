@@ -20,7 +20,7 @@ from pipeline.governance.record.ledger import ENDS, Event, EventType, StoredEven
 from pipeline.governance.record.out_of_band import state_text
 from pipeline.governance.record.requests import find_request
 from pipeline.governance.rules.decide import Outcome
-from pipeline.governance.rules.signing.approval import Signing
+from pipeline.governance.rules.signing.approval import SignedAct
 from support.desks import (
     GRACE,
     MODEL,
@@ -311,7 +311,7 @@ class Signatures(Decisions):
         asked = [each.sequence for each in self.ledger.events() if each.event.type is EventType.REQUESTED]
         number = asked[max(len(asked) - 1 - older, 0)]
         found = find_request(self.ledger, number).binding
-        *before, last = [Signing(number, REASON, actor, found.evidence, found.state) for actor in actors]
+        *before, last = [SignedAct(number, REASON, actor, found.evidence, found.state) for actor in actors]
         for signing in before:
             self.attempt(lambda signing=signing, **_: self.desk.approve(signing), None, None)
         self.attempt(lambda **_: getattr(self.desk, act)(last), crash, lost)

@@ -12,11 +12,11 @@ from pipeline.governance.record.registrars import registration
 from pipeline.governance.record.requests import MoveRequest, RequestView, find_request
 from pipeline.governance.rules.decide import Options, Outcome, Request
 from pipeline.governance.rules.reconcile import Reconciler
-from pipeline.governance.rules.signing.approval import Approvals, Approved, AskOptions, OpenedPanel, Signing
+from pipeline.governance.rules.signing.approval import Approvals, Approved, AskOptions, OpenedPanel, SignedAct
 from pipeline.governance.rules.signing.override import OpenOverride, Overrides
 from pipeline.governance.service.reading import RecordReader
 
-__all__ = ["OpenedPanel", "RequestDesk", "Signing"]
+__all__ = ["OpenedPanel", "RequestDesk", "SignedAct"]
 
 
 class RequestDesk(RecordReader):
@@ -53,7 +53,7 @@ class RequestDesk(RecordReader):
             raise NotFound(f"rollback: the ledger knows no earlier champion of {model!r}")
         return Move(model, MoveKind.ROLLBACK, version)
 
-    def approve(self, signing: Signing) -> Approved:
+    def approve(self, signing: SignedAct) -> Approved:
         """Approve a request; the last approval that is needed makes the move in the same step.
 
         Raises InvalidInput without evidence and state; NotFound; Refused and Conflict, which the ledger then holds as
@@ -64,11 +64,11 @@ class RequestDesk(RecordReader):
                 raise InvalidInput(f"{name}: an approval says which {name} was looked at; see the review")
         return self._approvals.approve(_checked(signing))
 
-    def reject(self, signing: Signing) -> RequestView:
+    def reject(self, signing: SignedAct) -> RequestView:
         """End a request of somebody else. Raises as `approve`."""
         return self._approvals.reject(_checked(signing))
 
-    def withdraw(self, signing: Signing) -> RequestView:
+    def withdraw(self, signing: SignedAct) -> RequestView:
         """End a request of one's own. Raises as `approve`."""
         return self._approvals.withdraw(_checked(signing))
 
@@ -146,6 +146,6 @@ class RequestDesk(RecordReader):
         return f"Version {version} was champion when this desk first looked, on {found}: not approved here."
 
 
-def _checked(signing: Signing) -> Signing:
+def _checked(signing: SignedAct) -> SignedAct:
     """With its reason checked. Raises InvalidInput."""
     return replace(signing, reason=check_reason(signing.reason))

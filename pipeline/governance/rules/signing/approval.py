@@ -55,7 +55,7 @@ class OpenedPanel(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Signing:
+class SignedAct:
     """One person's act upon a request."""
 
     request: int
@@ -146,7 +146,7 @@ class Approvals:
                 event = Event(EventType.REQUESTED, move.model, now, key=options.get("key"), content=content)
                 return MoveRequest.of([transaction.append(event)])
 
-    def approve(self, signing: Signing) -> Approved:
+    def approve(self, signing: SignedAct) -> Approved:
         """Record `approved`; with the last signature that is needed, the decision too, which is then applied.
 
         Raises NotFound; Refused and Conflict after recording `denied`; Unavailable, where the registry stops answering
@@ -213,7 +213,7 @@ class Approvals:
         }
         return matter.settle(transaction, decision, reason=request.reason, quoted=quoted)
 
-    def reject(self, signing: Signing) -> RequestView:
+    def reject(self, signing: SignedAct) -> RequestView:
         """Record `rejected`. Raises NotFound; Refused and Conflict after recording `denied`."""
 
         def check(request: MoveRequest) -> tuple[Role, ...]:
@@ -224,7 +224,7 @@ class Approvals:
 
         return self._close(signing, EventType.REJECTED, act="reject", check=check)
 
-    def withdraw(self, signing: Signing) -> RequestView:
+    def withdraw(self, signing: SignedAct) -> RequestView:
         """Record `withdrawn`. Raises NotFound; Refused and Conflict after recording `denied`."""
 
         def check(request: MoveRequest) -> tuple[Role, ...]:
@@ -245,7 +245,7 @@ class Approvals:
 
     def _close(
         self,
-        signing: Signing,
+        signing: SignedAct,
         kind: EventType,
         *,
         act: str,
@@ -377,7 +377,7 @@ def _about(act: str, request: MoveRequest) -> dict[str, Any]:
     return {"meaning": act, "requested": request.sequence, "to": request.to}
 
 
-def _signed(request: MoveRequest, signing: Signing, roles: tuple[Role, ...], *, act: str) -> dict[str, Any]:
+def _signed(request: MoveRequest, signing: SignedAct, roles: tuple[Role, ...], *, act: str) -> dict[str, Any]:
     """What every event about a request holds. The groups are those that a role may rest on."""
     actor = actor_json(signing.actor, roles)
     if signing.actor.groups:
