@@ -4,6 +4,7 @@ SignoffError
 ├── InvalidInput            2  422   the request itself is malformed
 ├── Refused                 3  403   a rule says no
 │   ├── NotAllowed                   the actor lacks the role
+│   │   └── StaleLogin               the actor logged in too long ago to sign
 │   ├── NotTried                     a version could not be tried here; nothing is known against it
 │   ├── Blocked                      a gate in mode "prevent" failed
 │   ├── WarningsNotAccepted          a gate in mode "warn" failed and nobody accepted it
@@ -46,6 +47,10 @@ class Refused(SignoffError):
 
 class NotAllowed(Refused):
     """The actor has none of the roles that the policy asks for."""
+
+
+class StaleLogin(NotAllowed):
+    """The actor logged in too long ago to sign, or nobody says when."""
 
 
 class NotTried(Refused):
