@@ -4,6 +4,7 @@ SignoffError
 ├── InvalidInput            2  422   the request itself is malformed
 ├── Refused                 3  403   a rule says no
 │   ├── NotAllowed                   the actor lacks the role
+│   │   └── StaleLogin               the actor logged in too long ago to sign
 │   ├── ApprovalsNeeded              the move needs signatures of others: it has to be requested
 │   ├── NotAttested                  the approver has not confirmed every sentence that the policy asks for
 │   ├── NotTried                     a version could not be tried here; nothing is known against it
@@ -58,6 +59,10 @@ class ApprovalsNeeded(Refused):
 
 class NotAttested(Refused):
     """The policy has sentences for each approver to confirm, and the approval leaves some out."""
+
+
+class StaleLogin(NotAllowed):
+    """The actor logged in too long ago to sign, or nobody says when."""
 
 
 class NotTried(Refused):

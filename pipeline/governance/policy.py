@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from pipeline.governance.actor import Actor, Established, Role
-from pipeline.governance.errors import NotAllowed
+from pipeline.governance.errors import NotAllowed, StaleLogin
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.metrics import DEFAULT_RULES, MetricRules
+from pipeline.governance.ports import Clock
 from pipeline.governance.record.ledger import canonical, digest_of
 from pipeline.governance.roles import ACTIONS, OF_PROGRAMS, OPEN_WITHOUT_LOGIN, Action, Provider, RoleBook, Roles
 from pipeline.governance.text import visible
@@ -125,6 +127,8 @@ class Policy:
     roles: Roles = field(default_factory=Roles)
     metrics: MetricRules = DEFAULT_RULES  # how gates find and judge metrics
     provider: Provider = Provider.LOCAL  # who establishes the identity of people
+    fresh: timedelta | None = None  # how old a login may be when something is signed; None: as old as the session
+    at: datetime | None = None  # the time at which it is asked, see LivePolicy; None: not while somebody acts
     tiers: tuple[Tier, ...] = ()  # each asks for more than those before it
     override_skips: tuple[str, ...] = ()  # gates that an override may leave unpassed
     logins: Mapping[str, str] = field(default_factory=dict)  # from logins in MLflow to subjects here
@@ -141,6 +145,8 @@ class Policy:
             content["metrics"] = self.metrics.as_json()
         if self.provider is not Provider.LOCAL:
             content["provider"] = self.provider.value
+        if self.provider is Provider.OIDC and self.fresh:
+            content["fresh_minutes"] = int(self.fresh.total_seconds()) // 60
         if self.tiers:
             content["tiers"] = [tier.content() for tier in self.tiers]
         later = {"override_skips": self.override_skips, "logins": dict(self.logins)}
@@ -179,10 +185,28 @@ class Policy:
         return None if kind in self.moves else f"policy.moves does not list {kind.value}: nobody may do it."
 
     def check_signer(self, actor: Actor) -> None:
-        """Raises NotAllowed for who decides nothing, whatever the move: a name that anybody on the network may type."""
+        """Raises NotAllowed for who signs nothing, whatever it is: a name that anybody on the network may type, and who
+        logged in too long ago.
+        """
         if actor.established is Established.SELF_DECLARED and not actor.loopback:
             raise NotAllowed(
                 "actor: a self-declared identity decides only on this machine; this one came over the network"
+            )
+        self._check_login(actor)
+
+    def check_decider(self, actor: Actor) -> None:
+        """Raises NotAllowed for who signs nothing, and for who has no role that decides anything."""
+        self.check_signer(actor)
+        self.check(actor, Action.DECIDE)
+
+    def _check_login(self, actor: Actor) -> None:
+        """Raises StaleLogin for a person by OpenID Connect whose login is too old, or of nobody knows what age."""
+        if actor.established is not Established.OIDC or self.fresh is None or self.at is None:
+            return
+        if actor.authenticated_at is None or self.at - actor.authenticated_at > self.fresh:
+            minutes = int(self.fresh.total_seconds()) // 60
+            raise StaleLogin(
+                f"actor: log in again to sign; a login may be {minutes} minutes old (identity.fresh_minutes)"
             )
 
     def authorise(self, actor: Actor, kind: MoveKind) -> None:
@@ -250,14 +274,15 @@ class LivePolicy:
 
     started: Policy  # as it was read when the desk was started
     book: RoleBook
+    clock: Clock
 
     def now(self) -> Policy:
         """What a decision is made by. Raises NotAllowed while the roles cannot be read."""
-        return replace(self.started, roles=self.book.now())
+        return replace(self.started, roles=self.book.now(), at=self.clock.now())
 
     def known(self) -> Policy:
         """What may be read by, also while the roles cannot be."""
-        return replace(self.started, roles=self.book.known())
+        return replace(self.started, roles=self.book.known(), at=self.clock.now())
 
 
 def _stricter_mode(a: Mode, b: Mode) -> Mode:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self, Unpack
 
-from pipeline.governance.actor import Actor, Established
+from pipeline.governance.actor import Actor, Established, Role
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.lifecycle import (
     ModelState,
@@ -97,7 +97,7 @@ class GovernanceService(RequestDesk, TokenDesk, TellingPeople):
         RequestDesk.__init__(self, registry, ledger)
         self.actor = DESK  # who asks
         self._messenger = messenger or Messenger(ledger, Nobody(), clock)
-        self._policies = LivePolicy(policy, roles or FixedRoles(policy.roles))
+        self._policies = LivePolicy(policy, roles or FixedRoles(policy.roles), clock)
         TokenDesk.__init__(self, ledger, policies=self._policies, clock=clock, new_secret=new_secret)
         self._reviewer = Reviewer(registry, ledger, policy, comparer, smoke, recomputer)
         self._watch = Watch(registry, ledger, clock, self._reviewer)
@@ -119,6 +119,10 @@ class GovernanceService(RequestDesk, TokenDesk, TellingPeople):
     def authorise(self, action: Action) -> None:
         """Raises NotAllowed where whoever asks has no role for it."""
         self._policies.known().check(self.actor, action)
+
+    def roles(self) -> tuple[Role, ...]:
+        """Those of whoever asks."""
+        return self._policies.known().roles_of(self.actor)
 
     def may(self, action: Action) -> bool:
         """Whether whoever asks has a role for it."""
@@ -310,9 +314,13 @@ class GovernanceService(RequestDesk, TokenDesk, TellingPeople):
 
     # Deciding
 
-    def check_signer(self, actor: Actor) -> None:
-        """Raises NotAllowed for an actor who decides nothing here, whatever the move; nothing is recorded."""
-        self._policies.known().check_signer(actor)
+    def check_signer(self, actor: Actor, kind: MoveKind | None = None) -> None:
+        """Raises NotAllowed for an actor who decides nothing here, or no move of this kind; nothing is recorded."""
+        policy = self._policies.known()
+        if kind is None or policy.closed(kind):
+            policy.check_decider(actor)
+        else:
+            policy.authorise(actor, kind)
 
     def decide(self, move: Move, *, reason: str, actor: Actor, **options: Unpack[Options]) -> Outcome:
         """Decide a move, such as a review was drawn for.

@@ -36,7 +36,7 @@ ACTION_OF: Mapping[str, Action] = {
     "acknowledge": Action.ACKNOWLEDGE,
 }
 # Who somebody is and may do; making and revoking a token checks inside, since a refusal is an event.
-OPEN = ("as_", "authorise", "may", "check_signer", "authenticate", "issue_token", "revoke_token")
+OPEN = ("as_", "authorise", "may", "roles", "check_signer", "authenticate", "issue_token", "revoke_token")
 RULED_INSIDE = frozenset(
     {Action.DECIDE, Action.COMMENT, Action.REQUEST, Action.APPROVE, Action.OVERRIDE, Action.ACKNOWLEDGE}
 )
