@@ -40,6 +40,9 @@ class IdentitySettings(SettingsSection):
 
     # "local": they do not, and decide only at this machine; "oidc": they log in; "proxy": a proxy in front says who.
     provider: Provider = Field(default=Provider.LOCAL, strict=False)
+    # From logins in MLflow (`mlflow.user`) to subjects here. A login is anybody's word: it can keep somebody from
+    # approving their own version, and never lets anybody approve.
+    logins: dict[Word, Word] = Field(default_factory=dict)
     # How old a login by "oidc" may be when something is decided; null: as old as the session.
     fresh_minutes: int | None = Field(default=15, ge=1, le=24 * 60)
     # In which claim of the ID token the groups are.

@@ -42,7 +42,7 @@ from pipeline.governance.record.history import (
     one_line_each,
     overview,
 )
-from pipeline.governance.record.ledger import StoredEvent, iso
+from pipeline.governance.record.ledger import EventType, StoredEvent, iso
 from pipeline.governance.record.out_of_band import OutOfBandChange
 from pipeline.governance.roles import Action, FixedRoles, RoleBook
 from pipeline.governance.rules.compare import Best, Comparison, Comparisons, MetricColumn, VersionTables
@@ -58,18 +58,20 @@ from pipeline.governance.rules.reconcile import (
     unknown_registry,
 )
 from pipeline.governance.rules.review import Review, Reviewer
+from pipeline.governance.rules.signing.approval import Approvals
+from pipeline.governance.rules.signing.override import Overrides
 from pipeline.governance.rules.tampering import Changed, Watch
 from pipeline.governance.rules.trend import TrendRecord, Trends
 from pipeline.governance.service.access import guarded
 from pipeline.governance.service.notices import Messenger, Nobody, TellingPeople
-from pipeline.governance.service.reading import RecordReader
+from pipeline.governance.service.requests import RequestDesk
 from pipeline.governance.service.tokens import TokenDesk
 
 DESK = Actor("desk", Established.PROGRAM)  # the desk by itself: it reads and records, and decides nothing
 
 
 @guarded
-class GovernanceService(RecordReader, TokenDesk, TellingPeople):
+class GovernanceService(RequestDesk, TokenDesk, TellingPeople):
     """Each deciding method is load, rule, record, apply, confirm; each reading method writes nothing."""
 
     def __init__(
@@ -92,7 +94,7 @@ class GovernanceService(RecordReader, TokenDesk, TellingPeople):
         recomputer: None for a desk that loads no models; claims are then refused to be recomputed. roles: where the
         policy's are read anew while the desk runs; None: they stay.
         """
-        RecordReader.__init__(self, registry, ledger)
+        RequestDesk.__init__(self, registry, ledger)
         self.actor = DESK  # who asks
         self._messenger = messenger or Messenger(ledger, Nobody(), clock)
         self._policies = LivePolicy(policy, roles or FixedRoles(policy.roles), clock)
@@ -101,6 +103,8 @@ class GovernanceService(RecordReader, TokenDesk, TellingPeople):
         self._watch = Watch(registry, ledger, clock, self._reviewer)
         self._decider = Decider(registry, ledger, self._policies, clock, self._reviewer, self._watch, new_id)
         self._reconciler = Reconciler(registry, ledger, clock, self._decider, self._reviewer, self._watch)
+        self._approvals = Approvals(ledger, self._policies, clock, self._decider, self._reconciler)
+        self._overrides = Overrides(ledger, self._policies, self._decider)
         self._comparisons = Comparisons(registry, self._reviewer, comparer)
         self._tables = VersionTables(registry, policy.metrics)
         self._trends = Trends(registry, ledger, policy.metrics)
@@ -223,7 +227,8 @@ class GovernanceService(RecordReader, TokenDesk, TellingPeople):
         """Whether the version is in no stage and the actor never asked for a move of it. Raises NotFound."""
         row = self.version(model, version).row
         about = (entry(stored) for stored in self._ledger.about(model, version))
-        asked = (each.actor for each in about if each.is_about(version, iso(row.created_at)))
+        moves = (each for each in about if each.type is not EventType.REGISTERED)
+        asked = (each.actor for each in moves if each.is_about(version, iso(row.created_at)))
         return row.stage is Stage.NONE and actor.subject not in asked
 
     def review(self, move: Move, *, recompute: bool = False, recomputed: Recomputation | None = None) -> Review:
@@ -277,14 +282,6 @@ class GovernanceService(RecordReader, TokenDesk, TellingPeople):
         Nothing is loaded: gates that load a model are left to the review.
         """
         return self._merits.waiting(model, metric)
-
-    def rollback_move(self, model: str) -> Move:
-        """The move that a rollback would make. Raises NotFound where the ledger knows no earlier champion."""
-        self._registry.model(model)
-        version = self._reviewer.previous_champion(model)
-        if version is None:
-            raise NotFound(f"rollback: the ledger knows no earlier champion of {model!r}")
-        return Move(model, MoveKind.ROLLBACK, version)
 
     def decisions(self, model: str, version: int) -> list[Entry]:
         """What was decided about a version that is there now, and what moved it beside another one; oldest first.
