@@ -11,6 +11,7 @@ import streamlit as st
 
 from dashboard import caching, pages, session
 from dashboard.components import words
+from dashboard.login.starting import AGAIN
 from pipeline.governance.errors import (
     Conflict,
     IntegrityFailure,
@@ -18,9 +19,10 @@ from pipeline.governance.errors import (
     NotFound,
     Refused,
     SignoffError,
+    StaleLogin,
     Unavailable,
 )
-from pipeline.governance.lifecycle import CHAMPION, Stage
+from pipeline.governance.lifecycle import CHAMPION, MoveKind, Stage
 from pipeline.governance.record.evidence import Metric
 from pipeline.governance.record.out_of_band import OutOfBandChange
 from pipeline.governance.rules.merit import ALIKE, BETTER, WORSE, Merit
@@ -76,6 +78,7 @@ def nothing_yet(page: str, missing: str) -> None:
 def guarded(draw: Callable[[], None], name: str) -> None:
     """Draws; a refusal or a failure becomes one sentence on the page, never a traceback. name: of this part of it."""
     try:
+        session.admit()  # here for the parts that are drawn anew by themselves: the page itself was not drawn otherwise
         draw()
     except SignoffError as error:
         failure(error, name)
@@ -309,10 +312,18 @@ def changed_sentences(differences: Sequence[OutOfBandChange], model: str | None 
     st.text("\n".join(lines))
 
 
-def writes_notice() -> bool:
-    """Says before a form that it would be refused, and why. Returns whether this visitor may write."""
+def writes_notice(kind: MoveKind | None = None) -> bool:
+    """Says before a form that it would be refused, and why. Returns whether this visitor may write.
+
+    kind: of the move that the form decides; None for one that is about something else, or about several.
+    """
     try:
-        session.signer()
+        session.signer(kind)
+    except StaleLogin as error:
+        with message("Log in again", str(error), colour="blue"):
+            if st.button("Log in again", icon=":material/login:", key="log_in_again"):
+                st.login(AGAIN)
+        return False
     except Refused as error:
         message("Read only", str(error), colour="orange")
         return False

@@ -47,13 +47,17 @@ def overview_page() -> None:
 
 
 def lost() -> None:
-    """Says that the ledger is of another registry, that models it knows are gone, or that people were not told."""
+    """Says that the ledger is of another registry, that models it knows are gone, that people were not told, or that
+    somebody gave themselves a role before anybody could log in.
+    """
     if sentence := session.unknown_registry():
         widgets.message("Unknown registry", words.sentence(sentence), colour="orange")
     for name, differences in session.gone().items():
         widgets.out_of_band(name, differences)
     if unsent := session.unsent_notices():
         widgets.message("Not told", unsent, colour="orange")
+    if first := session.first_token():
+        widgets.message("First token", first, colour="orange")
 
 
 def figures(models: list[ModelOverview], changed: int) -> None:

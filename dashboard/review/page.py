@@ -70,7 +70,7 @@ def decide(evidence: Evidence) -> None:
         sections.intervals(review.evidence, review.incumbent)
         opening.flips(review)
     with form:
-        widgets.writes_notice()
+        widgets.writes_notice(move.kind)
         decision_form(review)
     sections.tabs(about, review)
 

@@ -22,7 +22,7 @@ from dashboard.components.signing import (
     typed_reason,
 )
 from pipeline.governance.errors import InvalidInput, SignoffError, Unavailable
-from pipeline.governance.lifecycle import Stage, stage_move
+from pipeline.governance.lifecycle import MoveKind, Stage, stage_move
 from pipeline.governance.record.ledger import EventType
 from pipeline.governance.record.telling import change_of, changes_text
 from pipeline.governance.rules.review import Review
@@ -69,7 +69,7 @@ def archive_form(model: str, chosen: Sequence[int]) -> None:
     folded = st.expander(f"Archive {named}", key="archive", on_change="rerun", icon=":material/archive:")
     if folded.open:
         with folded:
-            widgets.writes_notice()
+            widgets.writes_notice(MoveKind.ARCHIVED)
             _form(model, frozenset(chosen))
 
 

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from pipeline.governance.record.evidence import Evidence
     from pipeline.governance.record.history import Entry, Moment
     from pipeline.governance.record.ledger import StoredEvent
+    from pipeline.governance.record.requests import RequestView
     from pipeline.governance.rules.compare import Best, Comparison, Differences, MetricRow
     from pipeline.governance.rules.decide import Outcome
     from pipeline.governance.rules.merit import Waiting
     from pipeline.governance.rules.reconcile import IntegrityProblem, Unresolved
     from pipeline.governance.rules.review import Review
+    from pipeline.governance.rules.signing.approval import Approved
+    from pipeline.governance.rules.signing.override import OpenOverride
     from pipeline.reproduce.reproduce import Reproduction
     from pipeline.serving.batch.batch import Scored
     from pipeline.serving.predictions import Explanations, Predictions
@@ -205,6 +208,47 @@ def outcome(found: "Outcome") -> None:
     table(["Slot", "From", "To"], rows)
     if found.notice:
         line(f"Decision {found.sequence}: {found.notice}")
+
+
+def request(found: "RequestView") -> None:
+    line(f"Request {found.request.sequence}: {found.state.words}; {found.counted} of {found.needed} approvals")
+    requests([found], ())
+    line(f"evidence {found.request.binding.evidence}")
+    line(f"state {found.request.binding.state}")
+
+
+def approved(done: "Approved") -> None:
+    if done.outcome is None:
+        request(done.view)
+    else:
+        line(f"Request {done.view.request.sequence}: {done.view.state.words}")
+        outcome(done.outcome)
+
+
+def requests(found: "Sequence[RequestView]", overrides: "Sequence[OpenOverride]") -> None:
+    """With the overrides that nobody else has looked at."""
+    rows = [
+        [
+            each.request.sequence,
+            each.request.model,
+            each.request.version,
+            each.request.to,
+            each.request.signature,
+            f"{each.counted} of {each.needed}",
+            f"changed: {each.stale_sentence}" if each.stale else each.state.words,
+            when(each.request.expires_at),
+            each.request.reason,
+        ]
+        for each in found
+    ]
+    heads = ["ID", "Model", "Version", "To", "Requested by", "Approvals", "State", "Until (UTC)", "Reason"]
+    table(heads, rows, empty="No request waits.")
+    for each in overrides:
+        gates = f", gates not passed: {', '.join(each.skipped)}" if each.skipped else ""
+        line(
+            f"Override {each.sequence} by {each.signature}: {each.model} version {each.version} to {each.to}{gates}; "
+            "nobody else has acknowledged it."
+        )
 
 
 def history(entries: "Sequence[Entry]") -> None:

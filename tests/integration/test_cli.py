@@ -618,3 +618,67 @@ def test_help_is_quick(verb_name: str) -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "Usage" in done.stdout
+
+
+def ask_for_approvals(folder: Path, *, approvals: int = 1) -> None:
+    params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    params["policy"]["moves"]["production"] |= {"approvals": approvals, "attestations": {"data": "I know the data."}}
+    params["policy"]["roles"]["self_declared"] = ["reviewer", "approver", "breaker"]
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+
+def test_two_persons_promote_by_request_and_approval(verb: Verb, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in a process of its own would be the same: everything is in the ledger."""
+    ask_for_approvals(folder)
+    why = ("--reason", REASON)
+    code, _, error = verb("promote", MODEL, "4", "Production", "--accept-warnings", *why)
+    assert (code, "ask for it with `request`" in error) == (3, True)
+    code, asked, _ = verb("request", MODEL, "4", "--to", "Production", "--accept-warnings", *why)
+    assert (code, asked["state"], asked["needed"]) == (0, "open", 1)
+    number, seen = str(asked["id"]), ("--evidence", asked["evidence"], "--expect", asked["expect"])
+    assert verb("approve", number, *seen, *why, "--attest", "data")[0] == 3  # one's own
+    monkeypatch.setenv("SIGNOFF_ACTOR", "mary")
+    assert [each["id"] for each in verb("requests")[1]] == [asked["id"]]
+    assert verb("approve", number, *why)[0] == 2  # says nothing of what was looked at
+    assert verb("approve", number, *seen, *why)[0] == 3  # attests nothing
+    assert (
+        verb("approve", number, "--evidence", "0" * 64, "--expect", asked["expect"], *why, "--attest", "data")[0] == 4
+    )
+    assert verb("comment", MODEL, "4", "Looks good.", "--request", number)[0] == 0
+    code, done, _ = verb("approve", number, *seen, *why, "--attest", "data")
+
+    assert (code, done["state"], [each["by"] for each in done["approvals"]]) == (0, "applied", ["mary"])
+    assert verb("versions", MODEL)[1][0]["aliases"] == ["champion"]
+    assert verb("requests", "--due")[1] == []
+    assert verb("verify")[0] == 0
+    assert verb("withdraw", number, *why)[0] == 3
+    assert verb("reject", number, *why)[0] == 4
+    assert verb("approve", "1", *seen, *why)[0] == 5
+
+
+def test_the_glass_is_broken_in_the_open(verb: Verb, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And somebody else looks at it."""
+    ask_for_approvals(folder, approvals=2)
+    monkeypatch.setenv("SIGNOFF_ACTOR", "ben")
+    code, done, _ = verb("override", MODEL, "4", "--to", "Production", "--accept-warnings", "--reason", REASON)
+    number = str(done["sequence"])
+
+    assert (code, verb("acknowledge", number, "--reason", REASON)[0]) == (0, 3)
+    monkeypatch.setenv("SIGNOFF_ACTOR", "mary")
+    assert verb("acknowledge", number, "--reason", REASON)[0] == 0
+    assert verb("acknowledge", number, "--reason", REASON)[0] == 4
+    assert verb("override", MODEL, "--reason", REASON)[0] == 2
+
+
+def test_what_people_read_of_requests(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line per request, with who asked, how many signed and until when."""
+    ask_for_approvals(folder, approvals=2)
+    assert run(["request", MODEL, "4", "--to", "Production", "--accept-warnings", "--reason", REASON]) == 0
+    assert run(["requests"]) == 0
+    printed = capsys.readouterr().out
+
+    assert "open; 0 of 2 approvals" in printed
+    assert "grace (self-declared)" in printed
+    assert (
+        run(["override", MODEL, "3", "--to", "Production", "--accept-warnings", "--reason", REASON]) == 3
+    )  # registrar

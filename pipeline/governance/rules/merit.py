@@ -323,7 +323,7 @@ class Merits:
             found = self._beside_the_champion(review, metric)
         except NotFound:
             return None
-        rules = self.reviewer.policy.rules_of(move.kind).gates
+        rules = self.reviewer.rules(move.kind, review.prospect.record).gates
         return Contender(
             version,
             datetime.fromisoformat(review.evidence.content["created_at"]),
@@ -359,10 +359,14 @@ class Merits:
 def without_loading(policy: Policy) -> Policy:
     """The policy without the gates that load a model, for a look at many versions."""
 
-    def kept(rules: MoveRules) -> MoveRules:
-        return replace(rules, gates={name: rule for name, rule in rules.gates.items() if name not in LOADING})
+    def kept(moves: Mapping[MoveKind, MoveRules]) -> dict[MoveKind, MoveRules]:
+        return {
+            kind: replace(rules, gates={name: rule for name, rule in rules.gates.items() if name not in LOADING})
+            for kind, rules in moves.items()
+        }
 
-    return replace(policy, moves={kind: kept(rules) for kind, rules in policy.moves.items()})
+    tiers = tuple(replace(tier, moves=kept(tier.moves)) for tier in policy.tiers)
+    return replace(policy, moves=kept(policy.moves), tiers=tiers)
 
 
 def _latency(own: Evidence, other: Evidence) -> Cost | None:
