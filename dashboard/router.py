@@ -6,7 +6,7 @@ import streamlit as st
 
 from dashboard import filling, pages, session
 from dashboard.components import widgets, words
-from pipeline.governance.actor import signature
+from dashboard.login import door
 from pipeline.governance.errors import SignoffError
 
 ICON = pages.icon()
@@ -17,20 +17,22 @@ page = st.navigation(pages.navigation())
 pages.begin(page)
 
 
-def sidebar() -> None:
-    """Which registry, and in whose name decisions are signed."""
-    settings, actor = session.settings(), session.actor()
+def sidebar(*, admitted: bool) -> None:
+    """Which registry, for who may know it, and who looks at the page."""
     with st.sidebar, st.container(gap=None):
-        st.caption("Registry")
-        st.text(words.address(settings.environment.tracking_uri))
-        st.space("small")
-        st.caption("Decisions are signed by")
-        st.text(signature(actor.subject, actor.established))
+        if admitted:
+            st.caption("Registry")
+            st.text(words.address(session.settings().environment.tracking_uri))
+            st.space("small")
+        door.sidebar()
 
 
 session.arrive(page.url_path)
 session.show_flash()
+admitted = door.admits()
 with suppress(SignoffError):  # the page says it
-    sidebar()
-    filling.show_progress()
-widgets.guarded(page.run, "page")
+    sidebar(admitted=admitted)
+    if admitted:
+        filling.show_progress()
+if admitted:
+    widgets.guarded(page.run, "page")

@@ -18,7 +18,7 @@ from pipeline.cli.app import Json, Model, app, copy, note, print_out, say, to_th
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, LedgerBusy, SignoffError, Unavailable
 from pipeline.governance.record.ledger import StoredEvent, iso
 from pipeline.governance.rules.decide import RECONCILE_AFTER
-from pipeline.governance.service import DESK, GovernanceService
+from pipeline.governance.service import GovernanceService
 from pipeline.governance.service.notices import not_sent
 from pipeline.governance.text import visible
 from pipeline.settings import read_settings
@@ -40,7 +40,7 @@ def history(
     service = desk()
     # Beside the output, which stays what other tools read.
     if why := service.silence():
-        typer.echo(f"{why.rstrip('.')}; this is the record of the registry that had its address", err=True)
+        typer.echo(f"{why.rstrip('.')}; {service.whose_record()}", err=True)
     if export is not None:
         if at is not None:
             raise InvalidInput("history: --at and --export are two questions; ask one")
@@ -119,16 +119,16 @@ def reconcile(
     if watch is not None and adopt | revert:
         raise InvalidInput("reconcile: --watch ends no difference; leave out --adopt and --revert")
     settings = read_settings()
-    service = desk(settings)
+    # Recording what is there is nobody's decision: the desk does it by itself, as in a service that runs for months.
+    service = own_desk(settings)
     if watch is not None:
-        watched = ReconcileWatch(service.as_(DESK), model, timedelta(seconds=min_age), as_json=as_json)
+        watched = ReconcileWatch(service, model, timedelta(seconds=min_age), as_json=as_json)
         watched.run(watch)
         return
-    # Recording what is there is nobody's decision: the desk does it by itself, as in a service that runs for months.
-    events = service.as_(DESK).reconcile(model, min_age=timedelta(seconds=min_age))
+    events = service.reconcile(model, min_age=timedelta(seconds=min_age))
     if model is not None and (adopt or revert):
         end = service.adopt if adopt else service.revert
-        events.append(end(model, reason=reason, actor=signer(service, settings), expect=expect))
+        events.append(end(model, reason=reason, actor=signer(desk(settings), settings), expect=expect))
     notices = _send_notices(service)
     found = service.unresolved(model)  # what was recorded just now makes the registry known
     recorded = [{"sequence": each.sequence, "type": each.event.type, "model": each.event.model} for each in events]
@@ -208,8 +208,8 @@ class ReconcileWatch:
 def _send_notices(service: GovernanceService) -> str:
     """Sends what people are to be told; gives what could not be sent, as a sentence. No reason to end."""
     try:
-        service.as_(DESK).send_notices()
-        return not_sent(service.as_(DESK).unsent_notices())
+        service.send_notices()
+        return not_sent(service.unsent_notices())
     except (Unavailable, LedgerBusy) as error:
         return f"notices: {error}"
 

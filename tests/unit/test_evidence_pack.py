@@ -1,5 +1,6 @@
 """An evidence pack, checked by somebody who has nothing but the unpacked zip and a Python interpreter."""
 
+import ast
 import base64
 import hashlib
 import json
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pipeline.evidence_pack import evidence_pack, file_name
+from pipeline.evidence_pack import evidence_pack, file_name, verify
 from pipeline.evidence_pack.report import report_html
 from pipeline.evidence_pack.verify import Pack, checked, shown
 from pipeline.governance.errors import NotFound, Refused, Unavailable
@@ -528,6 +529,16 @@ def test_the_report_says_what_the_approver_saw() -> None:
         str(desk.decision_record(COMPARED).decided.content["evidence"]),
     ):
         assert part in text
+
+
+def test_the_program_is_one_that_older_pythons_read() -> None:
+    """An auditor's machine may be some years old; and it imports the standard library alone, but for signatures."""
+    tree = ast.parse(Path(verify.__file__).read_text(encoding="utf-8"), feature_version=(3, 9))
+    imported = {each.module for each in ast.walk(tree) if isinstance(each, ast.ImportFrom)}
+    imported |= {name.name for each in ast.walk(tree) if isinstance(each, ast.Import) for name in each.names}
+    outside = {name for name in imported if name and name.split(".")[0] not in sys.stdlib_module_names}
+
+    assert {name.split(".")[0] for name in outside} == {"cryptography"}
 
 
 def test_text_for_a_terminal_is_escaped() -> None:
