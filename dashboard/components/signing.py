@@ -13,7 +13,7 @@ import streamlit as st
 from cachetools import TTLCache
 
 from dashboard import caching, session
-from pipeline.governance.errors import NotAllowed
+from pipeline.governance.errors import NotAllowed, StaleLogin
 from pipeline.governance.lifecycle import Move, Slot
 from pipeline.governance.reason import MOST_REASON_CHARACTERS, REASON_LENGTH
 from pipeline.governance.rules.decide import Outcome
@@ -96,6 +96,8 @@ def draft_name(*about: object) -> tuple[object, ...]:
     """Under which name a reason about something is kept; empty for one who may not sign, who may be anybody."""
     try:
         actor = session.signer()
+    except StaleLogin:
+        actor = session.actor()  # it waits for them to log in again
     except NotAllowed:
         return ()
     return (actor.established, actor.issuer, actor.subject, *about)

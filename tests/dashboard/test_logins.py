@@ -137,11 +137,17 @@ def test_who_may_only_read_has_no_model_answer(open_page, params, answer, option
 
 
 def test_an_old_login_reads_and_is_asked_anew_at_the_form(open_page, params):
-    """Nobody says how old it is, which is as old."""
+    """Nobody says how old it is, which is as old; a reason that is typed already waits for the new login."""
     desk, _ = desk_of({"ml": DECIDING}, fresh=timedelta(minutes=15))
     app = page_of(open_page, desk, PERSON, model=MODEL, version="3", to="Staging")
     assert "log in again to sign; a login may be 15 minutes old" in texts(app)
     assert app.button(key="log_in_again")
+
+    app.text_area[0].set_value("It is better in each class.").run()
+    fresh = PERSON | {"auth_time": desk.clock.now().timestamp()}
+    app = page_of(open_page, desk, fresh, model=MODEL, version="3", to="Staging")
+    assert app.text_area[0].value == "It is better in each class."
+    assert "log in again to sign" not in texts(app)
 
 
 def test_with_a_proxy_that_says_nothing_nobody_is_logged_in(open_page, params, monkeypatch):
