@@ -4,33 +4,21 @@ from contextlib import suppress
 
 import streamlit as st
 
-from dashboard import filling, pages, session
-from dashboard.components import widgets, words
-from pipeline.governance.actor import signature
+from dashboard import filling, pages, session, sidebar
+from dashboard.components import widgets
 from pipeline.governance.errors import SignoffError
 
 ICON = pages.icon()
 
 st.set_page_config(page_icon=ICON, layout="wide")  # before the navigation, whose own icon is on another host
 st.logo(ICON, size="large")
-page = st.navigation(pages.navigation())
+page = st.navigation(pages.navigation(), position="hidden")
 pages.begin(page)
-
-
-def sidebar() -> None:
-    """Which registry, and in whose name decisions are signed."""
-    settings, actor = session.settings(), session.actor()
-    with st.sidebar, st.container(gap=None):
-        st.caption("Registry")
-        st.text(words.address(settings.environment.tracking_uri))
-        st.space("small")
-        st.caption("Decisions are signed by")
-        st.text(signature(actor.subject, actor.established))
-
+st.set_page_config(initial_sidebar_state=pages.sidebar_state(page))  # before anything is drawn in it
 
 session.arrive(page.url_path)
 session.show_flash()
+sidebar.draw()
 with suppress(SignoffError):  # the page says it
-    sidebar()
     filling.show_progress()
 widgets.guarded(page.run, "page")

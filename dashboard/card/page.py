@@ -27,7 +27,6 @@ def card_page() -> None:
         st.info("There is no version yet. The overview says how to fill the registry.")
         pages.link_overview()
         return
-    st.set_page_config(initial_sidebar_state="collapsed")  # an open one would be printed
     card = session.card(*picked)
     header(card, *picked)
     for section in card.sections:
