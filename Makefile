@@ -44,16 +44,19 @@ STORIES := tests/integration tests/browser tests/dashboard
 # Being measured doubles what a test takes: only the rules are, by the tests that are theirs; `make soak` measures everything.
 test: install
 	.ci/install-chromium
+	.ci/install-services
 	.ci/install-old-mlflow
 	$(BIN)/pytest $(SPREAD) $(RULES) --cov=pipeline/governance --cov-report=term-missing:skip-covered --cov-fail-under=100
 	$(BIN)/pytest $(SPREAD) $(STORIES)
 
 test-fast: install
+	.ci/install-services
 	$(BIN)/pytest $(SPREAD) $(RULES) tests/dashboard
 
 # `make test` with every round, kill and simulation that it leaves out, and what all of it covers; it takes long.
 soak: install
 	.ci/install-chromium
+	.ci/install-services
 	.ci/install-old-mlflow
 	TEST_SOAK=1 $(BIN)/pytest $(SPREAD) -o timeout=7200 $(STORIES) $(RULES) --cov --cov-report=
 	@echo "Lines and branches covered in pipeline and dashboard: $$($(BIN)/coverage report --format=total) %"

@@ -20,6 +20,7 @@ from dashboard import caching, session
 from pipeline import bootstrap
 from pipeline.governance.errors import NotAllowed, SignoffError
 from pipeline.governance.service import GovernanceService
+from pipeline.governance.service.notices import not_sent
 
 LOOK_SECONDS = 60
 MODULES = (
@@ -66,9 +67,19 @@ class OwnLook:
             seen = self._seen()
         except SignoffError as error:
             seen = str(error)
+        seen = "; ".join(filter(None, [seen, self._tell()]))
         if seen != self.logged:
             LOG.warning("The desk's own look: %s", seen or "nothing to see any more")
         self.logged = seen
+
+    def _tell(self) -> str:
+        """Sends what people are to be told; gives what could not be sent. Whether or not the registry answers."""
+        try:
+            if self.service.send_notices():
+                caching.forget_reads()
+            return not_sent(self.service.unsent_notices())
+        except SignoffError as error:
+            return str(error)
 
     def _record(self) -> bool:
         """Whether anything was recorded. In a registry that the ledger does not know only a person records the first

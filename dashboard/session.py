@@ -27,6 +27,7 @@ from pipeline.governance.rules.paired import Flips
 from pipeline.governance.rules.review import Review
 from pipeline.governance.rules.trend import Trend, TrendRecord
 from pipeline.governance.service import GovernanceService
+from pipeline.governance.service.notices import not_sent
 from pipeline.serving import what_if
 from pipeline.serving.predictions import Explanations, Opinion, Prediction, Resolved, Target
 from pipeline.serving.scorer import Scorer
@@ -94,6 +95,12 @@ def signer() -> Actor:
 @fresh(most=1)
 def overview() -> tuple[ModelOverview, ...]:
     return tuple(desk().overview())
+
+
+@fresh(most=1)
+def unsent_notices() -> str:
+    """What people could not be told, as sentences; empty where there is nothing."""
+    return not_sent(desk().unsent_notices())
 
 
 @fresh(most=1)

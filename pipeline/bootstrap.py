@@ -1,9 +1,11 @@
 """The only place that picks the parts: registry, ledger, clock, identity. Heavy imports happen here, when asked for."""
 
+import secrets
 import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.governance.actor import Actor, Established
@@ -11,13 +13,18 @@ from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.governance.ports import Ledger, Registry
 from pipeline.governance.roles import Action
 from pipeline.governance.service import DESK, GovernanceService
+from pipeline.governance.service.notices import Messenger
 from pipeline.settings import Settings, read_settings
 from pipeline.settings.identity import FileRoles
 
 if TYPE_CHECKING:
     from pipeline.comparison import PairedBootstrap
+    from pipeline.governance.record.checkpoint import Signing
     from pipeline.serving.scorer import Scorer
     from pipeline.training.register import Publisher
+
+
+SECRET_BYTES = 32  # of an identity token: 256 bits of the system's chance
 
 
 class SystemClock:
@@ -68,10 +75,16 @@ def desk(settings: Settings | None = None) -> GovernanceService:
     """The service for whoever runs this process, who may know what their roles let them.
 
     It is over the registry and ledger of the settings (default: `params.yaml` and the environment). Raises InvalidInput
-    for settings that cannot be used. Nothing is read from the registry or written before a method is called.
+    for settings that cannot be used, NotAllowed for a token that is not good. Nothing else is read from the registry or
+    written before a method is called.
     """
     used = settings or read_settings()
-    return own_desk(used).as_(whoever(used))
+    found = own_desk(used)
+    token = used.environment.secret()
+    if token is None:
+        return found.as_(whoever(used))
+    _, secret = token
+    return found.as_(found.authenticate(secret, loopback=True))
 
 
 def own_desk(settings: Settings | None = None) -> GovernanceService:
@@ -80,14 +93,22 @@ def own_desk(settings: Settings | None = None) -> GovernanceService:
     """
     from pipeline.adapters.ledger.sql import SqlLedger
     from pipeline.adapters.mlflow.registry import MlflowRegistry
+    from pipeline.adapters.notify.targets import AppriseNotifier
     from pipeline.serving.gate_checks import SubprocessSmoke, WorkerRecomputer
 
     used = settings or read_settings()
     clock = SystemClock()
     registry = MlflowRegistry(used.environment.tracking_uri, experiment=used.registry.experiment)
     registry_id = KeptRegistryId(registry, used.registry.id)
+    kept = used.environment.checkpoint_file
     ledger = SqlLedger(
-        used.environment.ledger_url, registry=registry_id, clock=clock, address=used.environment.tracking_uri
+        used.environment.ledger_url,
+        registry=registry_id,
+        clock=clock,
+        address=used.environment.tracking_uri,
+        told=frozenset(used.notify.events),
+        checkpoint_file=None if kept is None else Path(kept),
+        signing=signing(used),
     )
     registry_id.ledger = ledger
     rules = used.rules()
@@ -105,9 +126,26 @@ def own_desk(settings: Settings | None = None) -> GovernanceService:
         ),
         clock=clock,
         new_id=lambda: uuid.uuid4().hex,
+        new_secret=lambda: secrets.token_urlsafe(SECRET_BYTES),
         recomputer=WorkerRecomputer(registry, used.serving),
+        messenger=Messenger(
+            ledger, AppriseNotifier(used.environment.notify_targets()), clock, used.notify.address or ""
+        ),
         roles=FileRoles(file, rules.roles) if (file := used.environment.params) else None,
     )
+
+
+def signing(settings: Settings) -> "Signing":
+    """With which key this host signs checkpoints, and whose signatures count.
+
+    Raises InvalidInput for a file that is no key.
+    """
+    from pipeline.adapters.signing import Ed25519Check, Ed25519Signer
+    from pipeline.governance.record.checkpoint import Signing
+
+    file = settings.environment.signing_key_file
+    signer = None if file is None else Ed25519Signer(Path(file))
+    return Signing(signer, settings.checkpoints.checkpoint_keys(), Ed25519Check())
 
 
 def comparer(settings: Settings) -> "PairedBootstrap":

@@ -1,10 +1,12 @@
 """What every test starts from: no settings of whoever runs it, no telemetry, no time limit in property tests."""
 
+import importlib.util
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -12,6 +14,9 @@ from hypothesis import settings
 from support.registries import template_store
 from support.small_desk import demo_folder
 from support.soak import SOAK
+
+if TYPE_CHECKING:
+    from support.postgres import PostgresServer
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # MLflow reads it when it is imported
 os.environ["DO_NOT_TRACK"] = "true"
@@ -51,6 +56,17 @@ def template(shared: Path) -> Path:
 def demo_desk(shared: Path) -> Path:
     """The folder of a desk that the demo has filled with four versions, to be copied with `copy_desk`."""
     return demo_folder(shared)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "Iterator[PostgresServer]":
+    """A PostgreSQL server of this process, for ledgers that several hosts share."""
+    if importlib.util.find_spec("psycopg") is None and "CI" not in os.environ:
+        pytest.skip("psycopg is not installed: make install")
+    from support.postgres import postgres_server
+
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

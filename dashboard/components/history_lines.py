@@ -18,7 +18,7 @@ KINDS: Mapping[str, tuple[EventType, ...]] = {
     "Decisions": (EventType.DECIDED, EventType.APPLIED, EventType.ABORTED),
     "Refusals": (EventType.DENIED,),
     "Changed outside": (EventType.OUT_OF_BAND, EventType.ADOPTED, EventType.REVERTED, EventType.CONFLICT),
-    OTHER: (EventType.BASELINE, EventType.TAMPERING),
+    OTHER: (EventType.BASELINE, EventType.TAMPERING, EventType.TOKEN_ISSUED, EventType.TOKEN_REVOKED),
 }
 WORDS: Mapping[str, str] = {
     EventType.BASELINE: "· Taken over",
@@ -31,6 +31,8 @@ WORDS: Mapping[str, str] = {
     EventType.ADOPTED: "✓ Accepted",
     EventType.REVERTED: "✓ Undone",
     EventType.TAMPERING: "! Files changed",
+    EventType.TOKEN_ISSUED: "· Token made",
+    EventType.TOKEN_REVOKED: "· Token revoked",
     UNREADABLE: "! Unreadable",
 }
 COLOURS: Mapping[str, widgets.Colour] = {"✓": "green", "✕": "red", "!": "orange", "…": "blue", "·": "gray"}

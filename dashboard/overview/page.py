@@ -46,11 +46,13 @@ def overview_page() -> None:
 
 
 def lost() -> None:
-    """Says that the ledger is of another registry, or that models it knows are gone from this one."""
+    """Says that the ledger is of another registry, that models it knows are gone, or that people were not told."""
     if sentence := session.unknown_registry():
         widgets.message("Unknown registry", words.sentence(sentence), colour="orange")
     for name, differences in session.gone().items():
         widgets.out_of_band(name, differences)
+    if unsent := session.unsent_notices():
+        widgets.message("Not told", unsent, colour="orange")
 
 
 def figures(models: list[ModelOverview], changed: int) -> None:

@@ -4,12 +4,12 @@ import sys
 from collections.abc import Sequence
 
 # The verbs of a module join the application when it is imported.
-from pipeline.cli import checking, deciding, reading, record, scoring, training
+from pipeline.cli import checking, deciding, keys, reading, record, scoring, tokens, training
 from pipeline.cli.app import app
 from pipeline.governance.errors import SignoffError
 from pipeline.validation.rows import InvalidRows
 
-__all__ = ["app", "checking", "deciding", "reading", "record", "run", "scoring", "training"]
+__all__ = ["app", "checking", "deciding", "keys", "reading", "record", "run", "scoring", "tokens", "training"]
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -8,10 +8,11 @@ import typer
 
 from pipeline.bootstrap import desk, own_desk, signer
 from pipeline.cli import tables
-from pipeline.cli.app import Json, Model, app, copy, print_out, write
-from pipeline.governance.errors import IntegrityFailure, InvalidInput
+from pipeline.cli.app import Json, Model, app, copy, note, print_out, write
+from pipeline.governance.errors import IntegrityFailure, InvalidInput, LedgerBusy, Unavailable
 from pipeline.governance.rules.decide import RECONCILE_AFTER
-from pipeline.governance.service import DESK
+from pipeline.governance.service import DESK, GovernanceService
+from pipeline.governance.service.notices import not_sent
 from pipeline.settings import read_settings
 
 ledger = typer.Typer(name="ledger", help="Look after the ledger's own tables.", no_args_is_help=True)
@@ -110,18 +111,33 @@ def reconcile(
     if model is not None and (adopt or revert):
         end = service.adopt if adopt else service.revert
         events.append(end(model, reason=reason, actor=signer(service, settings), expect=expect))
+    notices = _tell(service)
     found = service.unresolved(model)  # what was recorded just now makes the registry known
     recorded = [{"sequence": each.sequence, "type": each.event.type, "model": each.event.model} for each in events]
     print_out(as_json, {"events": recorded, **found.as_json()}, lambda: tables.reconciled(events, found))
+    if notices:
+        note(notices)
     if found.problems:
         raise typer.Exit(IntegrityFailure.exit_code)
 
 
 @ledger.command()
-def upgrade(as_json: Json = False) -> None:
+def upgrade(
+    new: Annotated[bool, typer.Option("--new", help="Make the tables where there is no ledger yet.")] = False,
+    as_json: Json = False,
+) -> None:
     """Bring the tables of an older ledger up to this version, as its next write would; what is in them stays."""
-    done = own_desk().upgrade_ledger()
+    done = own_desk().upgrade_ledger(new=new)
     print_out(as_json, {"from": done.before, "to": done.after}, lambda: tables.upgraded(done))
+
+
+def _tell(service: GovernanceService) -> str:
+    """Sends what people are to be told; gives what could not be sent, as a sentence. No reason to end."""
+    try:
+        service.as_(DESK).send_notices()
+        return not_sent(service.as_(DESK).unsent_notices())
+    except (Unavailable, LedgerBusy) as error:
+        return f"notices: {error}"
 
 
 def _check_options(model: str | None, adopt: bool, revert: bool, expect: str | None) -> None:

@@ -193,6 +193,8 @@ def history(entries: "Sequence[Entry]") -> None:
 def upgraded(done: "Upgrade") -> None:
     if done.before == done.after:
         line(f"The ledger's tables are those of this version: revision {done.after}.")
+    elif done.before is None:
+        line(f"The ledger's tables were made: revision {done.after}.")
     else:
         line(f"The ledger's tables were upgraded from revision {done.before} to {done.after}.")
 
@@ -327,3 +329,9 @@ def reproduction(found: "Reproduction") -> None:
         line("Nothing that was recorded of the environment is another.")
     for note in found.notes:
         line(note)
+
+
+def tokens(found: Sequence[Mapping[str, Any]]) -> None:
+    columns = ("name", "role", "owner", "expires_at", "last_used_at", "state")
+    rows = [[str(each[name] or "") for name in columns] for each in found]
+    table(["Name", "Role", "Owner", "Expires (UTC)", "Last used (UTC)", "State"], rows, empty="There are no tokens.")

@@ -9,6 +9,7 @@ import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib import resources
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
@@ -29,6 +30,7 @@ report.html         what the approver saw: open it in a browser, it loads nothin
 events.jsonl        the part of the ledger's chain that places the decision, each event as the text that was hashed
 evidence/           the evidence that the decision quotes, each as the text that was hashed, under its sha256
 checkpoints.jsonl   the hashes of that part that were kept outside the ledger
+keys.json           the public keys of those who sign checkpoints, where somebody has to
 manifest.json       the number and the sha256 of every file
 verify.py           checks all of this with Python 3.9 or newer and nothing else
 
@@ -87,6 +89,8 @@ def _fill(writer: PackWriter, service: GovernanceService, record: DecisionRecord
     for digest in sorted(kept):
         writer.add(f"evidence/{digest}.json", [kept[digest]])
     writer.add("checkpoints.jsonl", (f"{each.line}\n" for each in record.checkpoints))
+    if record.keys:
+        writer.add("keys.json", [json.dumps([asdict(key) for key in record.keys], ensure_ascii=False, indent=2), "\n"])
     writer.add("verify.py", [resources.files(__package__).joinpath("verify.py").read_text(encoding="utf-8")])
     manifest = {
         "format": FORMAT,

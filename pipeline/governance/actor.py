@@ -1,5 +1,7 @@
 """Who acts, how that is known, and when two are the same person."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,6 +40,11 @@ class Person(NamedTuple):
     subject: str
 
     @property
+    def reference(self) -> str:
+        """Under which a table beside the chain has the person's name; 16 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(list(self), ensure_ascii=False).encode()).hexdigest()[:16]
+
+    @property
     def text(self) -> str:
         """As section `subjects` of `policy.roles` names it: `issuer|subject`."""
         return f"{self.issuer}|{self.subject}"
@@ -69,6 +76,12 @@ class Actor:
         return Person(self.issuer or source.established.value, self.subject)
 
     @property
+    def has_a_name_apart(self) -> bool:
+        """Whether what people call them is another thing than the subject, and none of the record's business."""
+        source = self.token.owner if self.token else self
+        return source.established not in (Established.SELF_DECLARED, Established.PROGRAM)
+
+    @property
     def is_program(self) -> bool:
         return self.established is Established.PROGRAM
 
@@ -88,14 +101,17 @@ class UsedToken:
 
 
 def actor_json(actor: Actor, roles: tuple[str, ...]) -> dict[str, Any]:
-    """As an event holds it. roles: those that allowed what was done."""
+    """As an event holds it: a name that may have to be erased is a reference. roles: those that allowed it."""
     content: dict[str, Any] = {
         "subject": actor.subject,
-        "display_name": actor.display_name or actor.subject,
         "issuer": actor.issuer,
         "established": actor.established.value,
         "roles": list(roles),
     }
+    if actor.has_a_name_apart:
+        content["person"] = actor.person.reference
+    else:
+        content["display_name"] = actor.display_name or actor.subject
     if actor.authenticated_at is not None:
         content["authenticated_at"] = actor.authenticated_at.isoformat()
     if actor.token is not None:

@@ -10,9 +10,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipeline.governance.actor import Person
 from pipeline.governance.lifecycle import ModelState, Slot, Stage
 from pipeline.governance.metrics import Direction, direction_of
+from pipeline.governance.record.checkpoint import CheckpointKey
 from pipeline.governance.record.ledger import Event, SlotState, StoredEvent, Topic, UnreadableEvent
+from pipeline.governance.tokens import TokenRecord, Tokens
 
 Json = Any  # what json.loads gives: None, bool, int, float, str, list, dict
 
@@ -162,6 +165,17 @@ class PendingDecision:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """An event of which people are to be told."""
+
+    sequence: int
+    due: datetime  # when it is to be sent, or tried again
+    attempts: int = 0  # that failed
+    delivered: tuple[str, ...] = ()  # the targets that have it, by their fingerprints
+    failure: str = ""  # why the last attempt failed; empty before the first
+
+
+@dataclass(frozen=True)
 class KeptCheckpoint:
     """A line that was kept outside the database: which hash the chain had at a sequence."""
 
@@ -177,6 +191,32 @@ class Upgrade:
     after: str
 
 
+class Outbox(Protocol):
+    """What is to be told, written in the transaction of its event. Every method may raise Unavailable."""
+
+    def notices(self) -> list[Notice]:
+        """Everything that was not sent to everybody, by sequence."""
+
+    def claim(self, now: datetime, until: datetime) -> Notice | None:
+        """Take the first that is due; nobody else gets it before `until`. None, and nothing written, without one."""
+
+    def keep(self, notice: Notice) -> None:
+        """How it stands after an attempt; one that was removed meanwhile stays so."""
+
+    def remove(self, sequence: int) -> None:
+        """Everybody has it."""
+
+
+class Names(Protocol):
+    """What people are called, beside the chain: an event holds a reference, so that a name may be erased."""
+
+    def all(self) -> Mapping[str, str]:
+        """By the reference of each person. None where there is no ledger."""
+
+    def keep(self, person: Person, name: str) -> None:
+        """In place of what was kept before. May raise LedgerBusy."""
+
+
 class LedgerTransaction(Protocol):
     """The ledger under its lock: what is read here cannot change before it ends."""
 
@@ -188,6 +228,12 @@ class LedgerTransaction(Protocol):
 
     def has_baseline(self, model: str) -> bool:
         """Whether the model was taken over."""
+
+    def issued_tokens(self) -> list[TokenRecord]:
+        """Every identity token, see Tokens.all."""
+
+    def keep_token(self, token: TokenRecord) -> None:
+        """In place of one of the same name."""
 
     def append(self, event: Event) -> StoredEvent:
         """Add to the chain and fold into the slots."""
@@ -201,8 +247,20 @@ class Ledger(Protocol):
     """
 
     @property
+    def names(self) -> Names:
+        """What people are called."""
+
+    @property
+    def tokens(self) -> Tokens:
+        """The identity tokens beside the chain."""
+
+    @property
     def address(self) -> str:
         """Where the registry is, in one spelling and without credentials; empty where nobody said."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """What people are to be told of this chain."""
 
     def registry(self) -> str | None:
         """The id of the registry that this chain is about; None where it has none yet.
@@ -260,7 +318,7 @@ class Ledger(Protocol):
         """The event that took a model over; None for one that was never seen, about which nothing is claimed."""
 
     def models(self) -> list[str]:
-        """Every model that an event names."""
+        """Every model that an event names; events about tokens name none."""
 
     def slots(self, model: str) -> dict[Slot, SlotState]:
         """The recorded state of every slot of a model that an event names."""
@@ -289,8 +347,14 @@ class Ledger(Protocol):
     def kept_checkpoints(self) -> list[KeptCheckpoint]:
         """Those that were kept of this chain, in the order in which they were written; damaged lines are left out."""
 
-    def upgrade(self) -> Upgrade:
-        """Bring the tables of an older ledger up to this version. Raises NotFound where there is no ledger."""
+    def checkpoint_keys(self) -> tuple[CheckpointKey, ...]:
+        """The public keys whose signatures on checkpoints count; none where none has to sign."""
+
+    def upgrade(self, *, new: bool = False) -> Upgrade:
+        """Bring the tables of an older ledger up to this version; new: make them where there are none.
+
+        Raises NotFound where there is no ledger and none is to be made.
+        """
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,8 @@ class Roles:
         if token is None:
             return ()
         listed = self.tokens.get(token.name, (token.role,))
-        owned = (token.owner_role, *self.of(token.owner))
-        return (token.role,) if token.role in listed and token.role in owned else ()
+        owned = [*([token.owner_role] if token.owner_role else []), *self.of(token.owner)]
+        return (token.role,) if at_most(token.role, listed) and at_most(token.role, owned) else ()
 
     def content(self) -> dict[str, Any]:
         """As plain data for the policy's digest: in the flat form of earlier files as far as that can say it."""
@@ -113,6 +113,17 @@ class Roles:
 
 def _each_once(roles: Iterable[Role]) -> tuple[Role, ...]:
     return tuple(dict.fromkeys(roles))
+
+
+def at_most(role: Role, owned: Iterable[Role]) -> bool:
+    """Whether a role is no more than some others: one of them, or one that only reads or predicts where they do too.
+
+    Of the roles that decide none is less than another: a move may ask for any of them.
+    """
+    roles = set(owned)
+    if role in roles or role not in (Role.VIEWER, Role.CALLER):
+        return role in roles
+    return all(not roles.isdisjoint(allowed) for allowed in ACTIONS.values() if role in allowed)
 
 
 class RoleBook(Protocol):

@@ -2,13 +2,12 @@
 
 import hmac
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pipeline.governance.errors import InvalidInput
+from pipeline.governance.tokens import PREFIX
 from pipeline.settings import Environment
 
 FEWEST_CHARACTERS = 16
-MOST_BYTES = 4_096
 SCHEME = b"bearer"
 
 
@@ -27,23 +26,16 @@ class Token:
 def read_token(environment: Environment) -> Token | None:
     """The token of SIGNOFF_TOKEN or of the file named by SIGNOFF_TOKEN_FILE; None where neither is set.
 
-    Raises InvalidInput where both are set, and for a token that protects nothing.
+    Raises InvalidInput where both are set, for a token that protects nothing, and for an identity token: whoever asks
+    for predictions would hold it, and might do whatever its owner may.
     """
-    if environment.token is not None and environment.token_file is not None:
-        raise InvalidInput("SIGNOFF_TOKEN and SIGNOFF_TOKEN_FILE: set one of them, not both")
-    if environment.token is not None:
-        return _checked(environment.token.get_secret_value(), "SIGNOFF_TOKEN")
-    if environment.token_file is None:
+    found = environment.secret()
+    if found is None:
         return None
-    about = f"SIGNOFF_TOKEN_FILE: {environment.token_file}"
-    try:
-        with Path(environment.token_file).open("rb") as file:
-            text = file.read(MOST_BYTES).decode("ascii").strip()
-    except OSError as error:
-        raise InvalidInput(f"{about}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"{about}: must hold one line of ASCII") from error
-    return _checked(text, about)
+    where, secret = found
+    if secret.startswith(PREFIX):
+        raise InvalidInput(f"{where}: is an identity token; callers for predictions share another secret")
+    return _checked(secret, where)
 
 
 def _checked(secret: str, where: str) -> Token:

@@ -1,5 +1,6 @@
 """`params.yaml` and the environment, read once into one frozen value; unknown keys are refused with their path."""
 
+import base64
 import getpass
 import os
 from collections.abc import Mapping
@@ -7,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.metrics import MetricRules
 from pipeline.governance.policy import Policy
+from pipeline.governance.record.checkpoint import CheckpointKey
 from pipeline.settings.file import (
     CandidateName,
     Edges,
@@ -33,6 +35,25 @@ _CHECKOUT = (ROOT / "params.yaml").is_file()
 _DEFAULT_PARAMS = ROOT / "params.yaml" if _CHECKOUT else Path(__file__).with_name("params.yaml")
 VAR = (ROOT if _CHECKOUT else Path.cwd()) / "var"
 ESTIMATORS = Literal["logistic_regression", "random_forest", "extra_trees", "hist_gradient_boosting"]
+
+
+MOST_SECRET_BYTES = 4_096
+
+
+def _public_key(text: str) -> str:
+    try:
+        size = len(base64.b64decode(text, validate=True))
+    except ValueError:
+        size = 0
+    if size != PUBLIC_BYTES:
+        raise ValueError(
+            f"must be the {PUBLIC_BYTES} bytes of an Ed25519 key in base64, as signoff keys new prints them"
+        )
+    return text
+
+
+PUBLIC_BYTES = 32
+PublicKey = Annotated[str, AfterValidator(_public_key)]
 
 
 class DataSettings(SettingsSection):
@@ -105,6 +126,35 @@ class RegistrySettings(SettingsSection):
     limitations: Sentences | None = None
 
 
+class KeySettings(SettingsSection):
+    """A public key whose signatures on checkpoints count."""
+
+    # What `verify` calls it.
+    name: Word
+    # Its 32 bytes in base64, as `signoff keys new` prints them.
+    public: PublicKey
+    # The event from which it holds.
+    first: int = Field(alias="from", ge=1)
+    # The event up to which it held; null: it still does.
+    last: int | None = Field(default=None, alias="to", ge=1)
+
+
+class CheckpointSettings(SettingsSection):
+    """Who must sign checkpoints. Never in the database that they protect."""
+
+    keys: list[KeySettings] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def every_key_is_there_once(self) -> Self:
+        for names in ([key.name for key in self.keys], [key.public for key in self.keys]):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"keys: {', '.join(twice)} is there twice")
+        return self
+
+    def checkpoint_keys(self) -> tuple[CheckpointKey, ...]:
+        return tuple(CheckpointKey(key.name, key.public, key.first, key.last) for key in self.keys)
+
+
 class HttpSettings(SettingsSection):
     """Limits of the HTTP API."""
 
@@ -148,6 +198,17 @@ class ServingSettings(SettingsSection):
     http: HttpSettings
 
 
+class NotifySettings(SettingsSection):
+    """What people are told; to whom is in the environment, since such addresses hold secrets."""
+
+    # None: nobody is told anything.
+    events: list[Literal["requested", "approved", "rejected", "applied", "overridden", "out_of_band", "tampering"]] = (
+        Field(default_factory=list)
+    )
+    # Of the dashboard, for links; null: notices have none.
+    address: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")] | None = None
+
+
 class Environment(SettingsSection):
     """Addresses, names and secrets. The default addresses lie under `var/`: in the project's root, or in the current
     folder where there is no project.
@@ -159,12 +220,19 @@ class Environment(SettingsSection):
     ledger_url: str
     # Name of the person who decides; null: the login name.
     actor: str | None
+    # Where this host keeps its checkpoints; null: the place that goes with the ledger.
+    checkpoint_file: str | None = None
+    # The private key with which this host signs them; null: it has none.
+    signing_key_file: str | None = None
     # Which model is served over HTTP; null: `registry.model_name`.
     model: str | None = None
-    # What callers of the HTTP API must send.
+    # The identity token of the command line; in `serve`, the shared secret that callers for predictions must send.
     token: SecretStr | None = None
     # A file that holds the token.
     token_file: str | None = None
+    # Whom to tell: addresses in Apprise's form, with white space between, or a file with one per line.
+    notify_urls: SecretStr | None = None
+    notify_file: str | None = None
     # The settings' own file, of which the roles are read again when it changes; null for settings without one.
     params: Path | None = None
 
@@ -173,11 +241,48 @@ class Environment(SettingsSection):
         return cls(
             tracking_uri=environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{VAR / 'mlflow.db'}",
             ledger_url=environ.get("SIGNOFF_LEDGER_URL") or f"sqlite:///{VAR / 'ledger.db'}",
+            checkpoint_file=environ.get("SIGNOFF_CHECKPOINT_FILE") or None,
+            signing_key_file=environ.get("SIGNOFF_SIGNING_KEY_FILE") or None,
             actor=environ.get("SIGNOFF_ACTOR") or None,
             model=environ.get("SIGNOFF_MODEL") or None,
             token=None if (token := environ.get("SIGNOFF_TOKEN")) is None else SecretStr(token),
             token_file=environ.get("SIGNOFF_TOKEN_FILE"),
+            notify_urls=None if (urls := environ.get("SIGNOFF_NOTIFY_URLS")) is None else SecretStr(urls),
+            notify_file=environ.get("SIGNOFF_NOTIFY_FILE") or None,
         )
+
+    def notify_targets(self) -> list[str]:
+        """The addresses of whom to tell; none where nobody is named. Raises InvalidInput."""
+        if self.notify_file is None:
+            return [] if self.notify_urls is None else self.notify_urls.get_secret_value().split()
+        if self.notify_urls is not None:
+            raise InvalidInput("SIGNOFF_NOTIFY_URLS: is set, and so is SIGNOFF_NOTIFY_FILE; set one of them")
+        try:
+            lines = Path(self.notify_file).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not in UTF-8"
+            raise InvalidInput(f"SIGNOFF_NOTIFY_FILE: cannot be read ({why})") from error
+        return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+    def secret(self) -> tuple[str, str] | None:
+        """Where the token was given, for messages, and its text; None where there is none.
+
+        Raises InvalidInput where both variables are set, and for a file that holds no line of ASCII.
+        """
+        if self.token is not None and self.token_file is not None:
+            raise InvalidInput("SIGNOFF_TOKEN and SIGNOFF_TOKEN_FILE: set one of them, not both")
+        if self.token is not None:
+            return "SIGNOFF_TOKEN", self.token.get_secret_value()
+        if self.token_file is None:
+            return None
+        about = f"SIGNOFF_TOKEN_FILE: {self.token_file}"
+        try:
+            with Path(self.token_file).open("rb") as file:
+                return about, file.read(MOST_SECRET_BYTES).decode("ascii").strip()
+        except OSError as error:
+            raise InvalidInput(f"{about}: cannot be read ({error.strerror})") from error
+        except UnicodeDecodeError as error:
+            raise InvalidInput(f"{about}: must hold one line of ASCII") from error
 
     @property
     def person(self) -> str:
@@ -200,6 +305,8 @@ class Settings(SettingsSection):
     policy: PolicySettings
     identity: IdentitySettings = Field(default_factory=IdentitySettings)
     serving: ServingSettings
+    notify: NotifySettings = Field(default_factory=NotifySettings)
+    checkpoints: CheckpointSettings = CheckpointSettings()
     environment: Environment
 
     def rules(self) -> Policy:

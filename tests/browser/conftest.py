@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, expect
 
 from support.real_server import ROOT, WIDE, chromium, clean, dashboard
+from support.small_desk import copy_desk
 
 MILLISECONDS = 180_000  # nothing here is about time: a busy machine may take as long as it needs
 expect.set_options(timeout=MILLISECONDS)
@@ -41,6 +42,15 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
         yield start
     for log in logs:
         clean(log)
+
+
+@pytest.fixture(scope="session")
+def demo_dashboard(demo_desk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a dashboard over what the demo has filled, for tests that decide nothing."""
+    log = tmp_path_factory.mktemp("demo_dashboard") / "streamlit.log"
+    with dashboard(log, copy_desk(demo_desk, log.parent)) as url:
+        yield url
+    clean(log)
 
 
 @pytest.fixture(scope="module")

@@ -7,22 +7,15 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from support.real_server import NARROW, WIDE, open_page, picture
-from support.small_desk import copy_desk
 
 MODEL = "obesity_classifier"
 SECTIONS = ("Metrics", "Classes and slices", "Calibration", "Flipped rows", "Importance", "What differs")
 LOOKS: dict[str, dict[str, Any]] = {"dark": {"scheme": "dark"}, "narrow": {"size": NARROW}}
 
 
-@pytest.fixture(scope="module")
-def desk(serve, demo_desk, tmp_path_factory) -> str:
-    """The address of a desk over the demo's registry."""
-    return serve(copy_desk(demo_desk, tmp_path_factory.mktemp("compare")))
-
-
-def test_from_two_rows_to_the_flipped_ones(desk, open_tab):
+def test_from_two_rows_to_the_flipped_ones(demo_dashboard, open_tab):
     """Two ticked versions are compared with verdicts in words; a filter of flipped rows reopens from the address."""
-    tab = open_tab(desk)
+    tab = open_tab(demo_dashboard)
     open_page(tab, f"/versions?model={MODEL}")
     for row in (2, 3):  # on a canvas, 33 pixels each
         tab.get_by_test_id("stDataFrame").first.click(position={"x": 15, "y": 33 * (row + 1.5)})
@@ -43,17 +36,17 @@ def test_from_two_rows_to_the_flipped_ones(desk, open_tab):
     expect(told).not_to_have_text(everything)
     narrowed = told.inner_text()
 
-    again = open_tab(desk)
-    open_page(again, tab.url.removeprefix(desk))
+    again = open_tab(demo_dashboard)
+    open_page(again, tab.url.removeprefix(demo_dashboard))
     expect(again.get_by_text(narrowed)).to_be_visible()
     expect(again.get_by_test_id("stException")).to_have_count(0)
     for each in (tab, again):
         each.close()
 
 
-def test_why_a_row_flips(desk, open_tab):
+def test_why_a_row_flips(demo_dashboard, open_tab):
     """A click on a row gives the reasons of both versions on one scale; the address reopens it, a link explains it."""
-    tab = open_tab(desk)
+    tab = open_tab(demo_dashboard)
     open_page(tab, f"/compare?model={MODEL}&versions=1,2&show=Flipped+rows")
     tab.get_by_test_id("stDataFrame").first.click(position={"x": 15, "y": 33 * 1.5})
     heading = tab.get_by_role("heading", name="why the two differ")
@@ -68,8 +61,8 @@ def test_why_a_row_flips(desk, open_tab):
     picture(tab, "compare-flipped-row")
     row = heading.inner_text().split(":")[0]
 
-    again = open_tab(desk, size=NARROW)
-    open_page(again, tab.url.removeprefix(desk))
+    again = open_tab(demo_dashboard, size=NARROW)
+    open_page(again, tab.url.removeprefix(demo_dashboard))
     expect(again.get_by_role("heading", name=row)).to_be_visible()
     assert again.get_by_test_id("stMain").evaluate("main => main.scrollWidth <= main.clientWidth")
     picture(again, "compare-flipped-row-narrow")
@@ -81,17 +74,17 @@ def test_why_a_row_flips(desk, open_tab):
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_sections_in_other_looks(desk, open_tab, look):
+def test_sections_in_other_looks(demo_dashboard, open_tab, look):
     """Every section is drawn without an error in the dark and on a phone too."""
-    tab = open_tab(desk, **LOOKS[look])
+    tab = open_tab(demo_dashboard, **LOOKS[look])
     open_page(tab, f"/compare?model={MODEL}&versions=1,2")
     walk_through(tab, look)
     tab.close()
 
 
-def test_several_against_one_reference(desk, open_tab):
+def test_several_against_one_reference(demo_dashboard, open_tab):
     """Three versions stand in one table, and a click changes which one is shown in detail."""
-    tab = open_tab(desk, size=WIDE)
+    tab = open_tab(demo_dashboard, size=WIDE)
     open_page(tab, f"/compare?model={MODEL}&versions=1,2,3")
     tab.get_by_role("radio", name="Version 3").click()
 

@@ -7,7 +7,6 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from support.real_server import IDLE, open_page
-from support.small_desk import copy_desk
 
 MODEL = "obesity_classifier"
 FIRST_PROMOTION = 10  # the number of the decision by which the demo records a first champion
@@ -44,17 +43,11 @@ MATCHES = "(element, css) => element.matches(css)"
 LEVELS = "[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map(heading => Number(heading.tagName[1]))"
 
 
-@pytest.fixture(scope="module")
-def desk(serve, demo_desk, tmp_path_factory) -> str:
-    """The address of a desk over the demo's registry."""
-    return serve(copy_desk(demo_desk, tmp_path_factory.mktemp("craft")))
-
-
 @pytest.mark.parametrize(("name", "scheme"), list(product(PAGES, ("light", "dark"))))
-def test_a_page_is_well_made(desk, open_tab, name, scheme):
+def test_a_page_is_well_made(demo_dashboard, open_tab, name, scheme):
     """Axe finds only what is Streamlit's own, headings have no gaps, the tab names the page, little moves."""
     address, title = PAGES[name]
-    tab = open_tab(desk, scheme=scheme)
+    tab = open_tab(demo_dashboard, scheme=scheme)
     tab.add_init_script(WATCH_SHIFTS)
     open_page(tab, address)
     expect(tab.get_by_role("heading", level=1)).to_have_text(title)
@@ -82,9 +75,9 @@ def streamlits(tab: Page, rule: str, target: str) -> bool:
     return bool(known) and bool(tab.locator(target).first.evaluate(MATCHES, ", ".join(known)))
 
 
-def test_a_link_is_one_step_back(desk, open_tab):
+def test_a_link_is_one_step_back(demo_dashboard, open_tab):
     """A link to another page is one step of the browser's history, and Back leads to the page before it."""
-    tab = open_tab(desk)
+    tab = open_tab(demo_dashboard)
     open_page(tab)
     before = tab.evaluate("history.length")
 

@@ -1,11 +1,13 @@
 """Explain and Predict in a real browser, on a registry that the demo has filled with small candidates."""
 
+from itertools import product
+
 import pytest
 import yaml
 from playwright.sync_api import Page, expect
 
 from support.real_server import NARROW, ROOT, WIDE, open_page, picture
-from support.small_desk import copy_desk
+from support.soak import amount
 
 MODEL = "obesity_classifier"
 PAGES = {
@@ -18,15 +20,9 @@ PAGES = {
 }
 
 
-@pytest.fixture(scope="module")
-def filled(serve, demo_desk, tmp_path_factory) -> str:
-    """The address of a desk whose registry the demo has filled."""
-    return serve(copy_desk(demo_desk, tmp_path_factory.mktemp("explained")))
-
-
 @pytest.fixture
-def tab(filled, open_tab):
-    page = open_tab(filled)
+def tab(demo_dashboard, open_tab):
+    page = open_tab(demo_dashboard)
     yield page
     page.close()
 
@@ -37,15 +33,16 @@ def charts(tab: Page, count: int) -> None:
     expect(tab.get_by_test_id("stPlotlyChart")).to_have_count(count)
 
 
-LOOKS = [(name, "light") for name in PAGES] + [
-    (name, look) for name in ("explain", "explain-row", "predict") for look in ("dark", "narrow")
-]
+LOOKS = ["dark", "narrow", "light"]
+IN_TURN = [(name, LOOKS[number % 3]) for number, name in enumerate(PAGES)]
 
 
-@pytest.mark.parametrize(("name", "look"), LOOKS)
-def test_pages_in_every_look(filled, open_tab, name, look):
+@pytest.mark.parametrize(("name", "look"), amount(IN_TURN, soak=list(product(PAGES, LOOKS))))
+def test_pages_in_every_look(demo_dashboard, open_tab, name, look):
     """Every page is drawn without an error in light and dark, and nothing is wider than a phone."""
-    tab = open_tab(filled, scheme="dark" if look == "dark" else "light", size=NARROW if look == "narrow" else WIDE)
+    tab = open_tab(
+        demo_dashboard, scheme="dark" if look == "dark" else "light", size=NARROW if look == "narrow" else WIDE
+    )
     open_page(tab, PAGES[name])
     if name != "predict-file":
         expect(tab.locator(".js-plotly-plot .main-svg").first).to_be_visible()
@@ -57,7 +54,7 @@ def test_pages_in_every_look(filled, open_tab, name, look):
     tab.close()
 
 
-def test_a_selected_row_is_explained_and_shared(tab, filled, open_tab):
+def test_a_selected_row_is_explained_and_shared(tab, demo_dashboard, open_tab):
     """Ticking a line explains it, the address names it, and the address opens it again."""
     open_page(tab, f"/explain?model={MODEL}&version=1&show=One+row")
     charts(tab, 1)
@@ -67,8 +64,8 @@ def test_a_selected_row_is_explained_and_shared(tab, filled, open_tab):
     assert "row=2" in tab.url
     expect(tab.get_by_text("account for the whole answer")).to_be_visible()
 
-    other = open_tab(filled)
-    open_page(other, tab.url.replace(filled, ""))
+    other = open_tab(demo_dashboard)
+    open_page(other, tab.url.replace(demo_dashboard, ""))
     expect(other.get_by_role("heading", name="Row 2", exact=True)).to_be_visible()
     other.close()
 

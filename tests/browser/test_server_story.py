@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from support.real_server import IDLE, open_page, picture
 from support.registries import MlflowServer
 from support.small_desk import copy_behind_a_server, small_desk
+from support.soak import amount
 from support.story import MODEL, find_in_history, promote, review, sign, verify
 
 # Each is the first to ask for its version: what was read a moment ago is shown without asking.
@@ -77,7 +78,7 @@ def test_a_server_that_stops_in_the_middle_of_a_decision(server, tab):
     verify(tab)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", amount(["review", "predict"], soak=list(PAGES)))
 def test_a_server_that_falls_silent(server, tab, page):
     """It takes the call and says nothing: the page gives up with one calm sentence, and "Try again" brings it back."""
     server.hold()

@@ -2,11 +2,11 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -38,6 +38,9 @@ from pipeline.governance.record.standing import recorded_files
 from support.desks import TickingClock
 from support.in_memory import EPOCH, InMemoryLedger
 
+if TYPE_CHECKING:
+    from support.postgres import PostgresServer
+
 CHAMPION = Slot.of_alias("m", "champion")
 AT = EPOCH + timedelta(hours=1, microseconds=7)
 SUBJECT_2 = {"subject": {"version": 2}}
@@ -56,14 +59,22 @@ class FixedId:
 ADDRESS = "http://registry:5000"
 
 
-def sql_ledger(folder: Path) -> SqlLedger:
-    url = f"sqlite:///{folder / 'ledger.db'}"
-    return SqlLedger(url, registry=FixedId(), clock=TickingClock(), address=ADDRESS)
+def sql_ledger(url: str, folder: Path) -> SqlLedger:
+    checkpoints = folder / "checkpoints.jsonl"
+    return SqlLedger(url, registry=FixedId(), clock=TickingClock(), address=ADDRESS, checkpoint_file=checkpoints)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
-    return InMemoryLedger(address=ADDRESS) if request.param == "memory" else sql_ledger(tmp_path)
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    if request.param == "memory":
+        yield InMemoryLedger(address=ADDRESS)
+    elif request.param == "sqlite":
+        yield sql_ledger(f"sqlite:///{tmp_path / 'ledger.db'}", tmp_path)
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        opened = sql_ledger(server.url(schema=server.new_schema()), tmp_path)
+        yield opened
+        opened.close()
 
 
 def write(ledger: Ledger, *events: Event) -> None:

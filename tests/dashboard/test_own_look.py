@@ -1,6 +1,7 @@
 """The dashboard looks by itself, once a minute, and writes only where it may."""
 
 import logging
+from datetime import timedelta
 
 import anyio
 import pytest
@@ -10,9 +11,11 @@ from dashboard.server import LOOK_SECONDS, OwnLook, keep_looking
 from pipeline.governance.errors import NotAllowed
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.record.ledger import EventType
-from support.desks import MODEL, build_desk, small_registry
+from pipeline.governance.service.notices import Messenger
+from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk, small_registry
 from support.in_memory import InMemoryLedger
 from support.loops import run_async
+from support.targets import KnownTargets
 
 
 def anybody() -> None:
@@ -124,3 +127,20 @@ def test_it_begins_no_chain_beside_those_of_other_registries(caplog: pytest.LogC
 
     assert [stored.event.type for stored in ledger.events()] == [EventType.BASELINE]
     assert "it knows yesterday at sqlite:////srv/mlflow.db" in caplog.text
+
+
+def test_it_tells_people_also_while_the_registry_is_silent(caplog: pytest.LogCaptureFixture) -> None:
+    """What could not be sent is in the log, and nothing of it ends the look."""
+    targets, ledger, clock = KnownTargets(silent={"t1"}), InMemoryLedger(told=("applied",)), TickingClock()
+    desk = build_desk(small_registry(), ledger, clock=clock, messenger=Messenger(ledger, targets, clock))
+    desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=GRACE)
+    desk.registry.down = True
+    look = OwnLook(desk, anybody)
+    with caplog.at_level(logging.WARNING):
+        look()
+    targets.silent.clear()
+    clock.time += timedelta(minutes=5)
+    look()
+
+    assert "1 notice waits to be sent, the first about event 3: target 1 (mail) did not take it." in caplog.text
+    assert len(targets.sent) == 1

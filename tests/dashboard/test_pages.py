@@ -5,9 +5,9 @@ import pytest
 from dashboard import caching
 from dashboard.components import trust, words
 from pipeline.governance.lifecycle import Stage
-from pipeline.governance.ports import MetricDifference
+from pipeline.governance.ports import MetricDifference, Notice
 from support.desks import GRACE, MODEL, REASON, KnownDifferences, build_desk, small_registry, worse
-from support.in_memory import InMemoryRegistry
+from support.in_memory import EPOCH, InMemoryRegistry
 from support.seen import badges, frame, label_of, markdown_sources, texts
 
 PAGES = ["", "versions", "review", "history"]
@@ -144,6 +144,16 @@ def test_overview_tells_out_of_band_changes(desk, open_page):
     assert "Not set by this desk." in [caption.value for caption in app.caption]
     review = open_page(desk, "review", model=MODEL, version="2")
     assert "registry says version 3, the record says version 1" in texts(review)
+
+
+def test_overview_tells_what_people_were_not_told(desk, open_page):
+    """Why, and from when on it is tried again."""
+    failure = "target 1 (mailtos) did not take it"
+    desk.ledger.outbox.waiting[2] = Notice(2, EPOCH, attempts=1, failure=failure)
+    app = open_page(desk, "overview")
+
+    assert any("Not told" in each for each in badges(app))
+    assert f"1 notice waits to be sent, the first about event 2: {failure}. Tried again from 00:00 UTC." in texts(app)
 
 
 def test_overview_tells_a_champion_that_is_not_in_production(open_page):
@@ -295,11 +305,12 @@ def test_the_sidebar_leads_on_with_model_and_version(desk, open_page):
     assert addresses(open_page(desk, "review", model=MODEL, version="99"))["Explain"] == f"model={MODEL}&version=2"
 
 
-def test_the_sidebar_leads_on_where_the_registry_does_not_answer(open_page):
+def test_the_sidebar_leads_on_where_the_registry_does_not_answer(desk, open_page):
     """Every page can be reached all the same."""
-    links = open_page(UnreachableDesk()).sidebar.get("page_link")
+    desk.registry.down = True
+    links = open_page(desk).sidebar.get("page_link")
 
-    assert [label_of(link) for link in links][0] == "Overview"
+    assert label_of(links[-1]) == "History"
     assert not any(link.proto.query_string for link in links)
 
 

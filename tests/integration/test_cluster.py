@@ -31,7 +31,7 @@ from pipeline.settings import ROOT
 from support import registries
 from support.desks import MODEL
 from support.hostile_models import fitted, rows, save
-from support.soak import amount
+from support.soak import amount, only_in_soak
 
 END_SECONDS = 20
 
@@ -150,6 +150,7 @@ def write_certificate(folder: Path) -> list[str]:
     return ["cert.pem", "cert.pem", "key.pem"]
 
 
+@only_in_soak
 def test_an_encrypted_cluster(told: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The three TLS options are passed on; without them nobody gets in."""
     source, files = survey(tmp_path), [str(tmp_path / name) for name in write_certificate(tmp_path)]
@@ -202,6 +203,7 @@ def test_a_dask_worker_compares_the_digest(
     assert not list(tmp_path.iterdir())
 
 
+@only_in_soak
 def test_a_dask_worker_writes_the_files_again(tmp_path: Path) -> None:
     """Where somebody has cleaned its temporary folder and its process was started anew."""
     folder = save(fitted("logistic_regression"), tmp_path / "model")

@@ -23,6 +23,7 @@ from pipeline.settings import read_settings
 from support import registries
 from support.hostile_models import a5_pickle_inside, a7_hostile_tree, fitted, hostile, rows, save
 from support.small_desk import small_params
+from support.soak import amount
 
 MODEL = "obesity_classifier"
 ROWS = "signoff/evaluation_rows.parquet"
@@ -117,7 +118,7 @@ def test_a_table_for_people(verb: Verb, capsys: pytest.CaptureFixture[str], argu
     assert "Version 1" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", amount([1], soak=[1, 2]))
 def test_honest_claims_hold(verb: Verb, version: int) -> None:
     """Every metric of our pipeline is recomputed to the last digits by the version's own bytes."""
     code, found, _ = verb("review", MODEL, version, "--to", "Staging", "--recompute")
@@ -277,7 +278,7 @@ def test_probabilities_of_other_classes_give_no_losses(clean: Path, tmp_path: Pa
     assert "log_loss" not in recompute(folder).metrics
 
 
-@pytest.mark.parametrize("build", [a5_pickle_inside, a7_hostile_tree], ids=["pickle", "hostile tree"])
+@pytest.mark.parametrize("build", amount([a7_hostile_tree], soak=[a5_pickle_inside, a7_hostile_tree]))
 def test_a_hostile_model_is_a_sentence(clean: Path, tmp_path: Path, build: Callable[[Path, Path], None]) -> None:
     """Its code does not run."""
     folder, marker = hostile(build, clean, tmp_path)

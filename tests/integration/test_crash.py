@@ -68,6 +68,7 @@ def open_desk(folder: Path, *, die_before: int | None = None) -> OpenDesk:
         smoke=KnownSmoke(),
         clock=SystemClock(),
         new_id=lambda: os.urandom(8).hex(),
+        new_secret=lambda: os.urandom(32).hex(),
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ledgers.revision_0001 import FixedId
-from pipeline.adapters.ledger.check import append_line
+from pipeline.adapters.ledger.checkpoints import append_line
 from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import Stage
@@ -34,8 +34,7 @@ def desk(tmp_path: Path) -> OpenDesk:
     desk = build_desk(small_registry(), open_ledger(tmp_path))
     for version in (1, 2, 3):
         desk.promote(MODEL, version, Stage.STAGING, reason=REASON, actor=GRACE)
-    desk.ledger._reading.dispose()
-    desk.ledger._writing.dispose()
+    desk.ledger.close()
     return desk
 
 

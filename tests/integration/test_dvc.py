@@ -81,6 +81,7 @@ def test_a_second_run_does_nothing(reproduced, template):
     assert command(reproduced, "git", "status", "--porcelain") == ""
 
 
+@only_in_soak
 def test_a_changed_candidate_reruns_only_itself(clone, template):
     """Its three stages run, DVC shows both values of a metric, and a version more is registered."""
     content = small_content()
@@ -125,6 +126,7 @@ def test_two_clones_give_the_same_bytes(reproduced, template, tmp_path):
         assert {name for name in files if files[name] != first[stage][name]} <= OF_THE_MOMENT
 
 
+@only_in_soak
 def test_a_remote_gives_everything_back(clone, template, tmp_path):
     """After a push nothing is left to do where cache and files were lost; another clone has only to register."""
     dvc(clone, template, "remote", "add", "--default", "shelf", str(tmp_path / "shelf"))

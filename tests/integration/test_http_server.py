@@ -64,15 +64,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, byte
     return found
 
 
-def params(folder: Path) -> Path:
-    """As they are, but looking often."""
+def params(folder: Path, workers: int) -> Path:
+    """As they are, but looking often, and with so many worker processes."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["serving"]["workers"] = workers
     content["serving"]["http"]["poll_seconds"] = 0.2
     (folder / "params.yaml").write_text(yaml.safe_dump(content))
     return folder / "params.yaml"
 
 
-def filled(uri: str, folder: Path, models: dict[str, dict[str, bytes]]) -> Place:
+def filled(uri: str, folder: Path, models: dict[str, dict[str, bytes]], *, workers: int = 1) -> Place:
     filler = registries.Filler(uri)
     filler.add_model(MODEL)
     for number, name in enumerate(KINDS, start=1):
@@ -81,7 +82,7 @@ def filled(uri: str, folder: Path, models: dict[str, dict[str, bytes]]) -> Place
     environment = {
         "MLFLOW_TRACKING_URI": uri,
         "SIGNOFF_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}",
-        "SIGNOFF_PARAMS": str(params(folder)),
+        "SIGNOFF_PARAMS": str(params(folder, workers)),
     }
     service = desk(read_settings(environ=environment))
     service.take_over()
@@ -103,9 +104,9 @@ def api(place: Place, tmp_path: Path) -> Iterator[Api]:
 
 @pytest.fixture(scope="module")
 def steady(template: Path, models: dict[str, dict[str, bytes]], tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """For the tests that change nothing in it; it has one server."""
+    """For the tests that change nothing in it; it has one server with two workers."""
     folder = tmp_path_factory.mktemp("steady")
-    return filled(registries.copy_store(template, folder), folder, models)
+    return filled(registries.copy_store(template, folder), folder, models, workers=2)
 
 
 @pytest.fixture(scope="module")

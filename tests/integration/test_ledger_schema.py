@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -96,7 +97,7 @@ def test_an_old_ledger_is_read_as_it_is(tmp_path: Path) -> None:
     assert ledger.slots(MODEL) == replay(stored.event for stored in ledger.events())
     assert (ledger.problems(), ledger.registries(), ledger.exists()) == ([], [], True)
     assert desk.rollback_move(MODEL).version == 1
-    ledger._reading.dispose()
+    ledger.close()
     assert contents(tmp_path) == before
 
 
@@ -166,7 +167,8 @@ def test_a_new_ledger_has_the_tables_that_this_version_reads(tmp_path: Path) -> 
     assert shape(found, without="ledger_version") == shape(METADATA)
 
 
-def shape(metadata: sa.MetaData, without: str = "") -> dict[str, object]:
+def shape(metadata: sa.MetaData, without: str = "") -> dict[str, tuple[list[Any], list[Any]]]:
+    """Columns and indexes of each table."""
     return {
         table.name: (
             [(column.name, str(column.type), column.nullable, column.primary_key) for column in table.columns],
@@ -261,7 +263,7 @@ def test_a_reader_leaves_what_a_crash_left(tmp_path: Path) -> None:
 
     copy = opened(folder)
     assert len(list(copy.events())) == 1
-    copy._reading.dispose()
+    copy.close()
     after = contents(folder)
     after.pop("ledger.db-shm", None)
     assert after == before

@@ -119,9 +119,9 @@ def test_backup_and_restore(
     laid_back = host.run(blocks("Restore")[0])
     assert laid_back.returncode == 0, laid_back.stderr
     with host.server():
-        restored = host.verbs(blocks("Restore")[1])
+        restored = host.verbs(blocks("Restore")[2])
         if restored.returncode == 7:  # a decision fell between the two copies
-            restored = host.verbs(f"signoff reconcile {MODEL} --revert --reason '{REASON}'\n{blocks('Restore')[1]}")
+            restored = host.verbs(f"signoff reconcile {MODEL} --revert --reason '{REASON}'\n{blocks('Restore')[2]}")
         assert restored.returncode == 0, restored.stdout + restored.stderr
         watched = host.verbs(f"{blocks('What to watch')[0]}signoff models --json")
         assert watched.returncode == 0, watched.stdout + watched.stderr

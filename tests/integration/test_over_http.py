@@ -14,11 +14,12 @@ from pipeline.adapters.mlflow.environment import RETRIES, TIMEOUT, TRANSFER_SECO
 from pipeline.settings import ROOT, read_settings
 from support.ports import nobody_listens
 from support.registries import Filler, copy_store, mlflow_server
-from support.small_desk import small_desk
+from support.small_desk import small_desk, small_params
 
 MODEL = "obesity_classifier"
 REASON = "Better than the champion in every class."
 Verb = Callable[..., tuple[int, Any, str]]
+CONTENT = small_params({name: small_params()["candidates"][name] for name in ("logistic_regression", "extra_trees")})
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def verb(call: Verb, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     monkeypatch.setenv(TIMEOUT, "5")
 
     def call_on(registry: str, *arguments: Any) -> tuple[int, Any, str]:
-        for name, value in small_desk(folder, registry).items():
+        for name, value in small_desk(folder, registry, CONTENT).items():
             monkeypatch.setenv(name, value)
         capsys.readouterr()
         return call(*arguments)

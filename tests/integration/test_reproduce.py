@@ -15,6 +15,7 @@ from pipeline.training.data import generate_sample
 from pipeline.validation.folder import digests
 from support import registries
 from support.clones import attempt, clone_project, command, commit, small_content, write_params
+from support.soak import only_in_soak
 
 MODEL, OTHER = "obesity_classifier", "other_settings"
 IN_TURN = """
@@ -124,6 +125,7 @@ def test_a_version_is_rebuilt_and_identical(trained):
     assert len(command(trained.clone, "git", "worktree", "list").splitlines()) == 1
 
 
+@only_in_soak
 def test_other_settings_and_a_file_are_rebuilt_too(trained):
     """Settings come from the version, not from params.yaml, and the file that was not committed is named."""
     code, found, said = trained.run("reproduce", OTHER, 1, "--data", trained.store.parent / "survey.csv")
@@ -133,6 +135,7 @@ def test_other_settings_and_a_file_are_rebuilt_too(trained):
     assert found["notes"] == ["Files differed from the commit when it was trained: README.md."]
 
 
+@only_in_soak
 def test_a_version_from_before_settings_were_recorded(desk):
     """It is rebuilt under params.yaml of its commit, and the gap is named."""
     (desk.files(MODEL, 2) / "signoff" / "training_settings.json").unlink()
@@ -172,6 +175,7 @@ def test_what_differs_is_named_with_both_values(desk):
     assert [(each["name"], each["recorded"]) for each in found["conditions"]] == [("packages.scikit-learn", "0.1")]
 
 
+@only_in_soak
 def test_rounding_on_another_processor_is_no_difference(desk):
     """A metric off by 1e-12 and another fingerprint: exit code 0, with the conditions that explain them."""
 

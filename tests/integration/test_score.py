@@ -144,14 +144,15 @@ def stop_after(chunks: int, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_chunks_and_workers_do_not_show(scorer: Scorer, tmp_path: Path, reference: str, kind: str) -> None:
     """One row at a time or all at once, one worker or two: the same file, bad rows included."""
-    (tmp_path / "in.csv").write_text(text_of(300))
+    count = amount(100, soak=300)
+    (tmp_path / "in.csv").write_text(text_of(count))
     seen = set()
     for number, way in enumerate(
-        (ScoringOptions(1), ScoringOptions(7, parallel=2), ScoringOptions(100, parallel=2), ScoringOptions(1000))
+        (ScoringOptions(1), ScoringOptions(7, parallel=2), ScoringOptions(40, parallel=2), ScoringOptions(1000))
     ):
         out = tmp_path / f"{number}.{kind}"
         found, _ = scored(scorer, tmp_path / "in.csv", out, way, reference=reference)
-        assert (found[0].rows, found[0].bad) == (300, 3)
+        assert (found[0].rows, found[0].bad) == (count, 3)
         seen.add((out.read_bytes(), Path(f"{out}.bad.csv").read_bytes()))
     assert len(seen) == 1
 
@@ -638,7 +639,7 @@ KILLS = amount(
 
 def test_killed_again_and_again(environment: dict[str, str], tmp_path: Path) -> None:
     """SIGKILL at some points, then Ctrl-C: the same command ends with the bytes of a run that nobody stopped."""
-    (tmp_path / "in.csv").write_text(text_of(amount(40_000, soak=100_000)))
+    (tmp_path / "in.csv").write_text(text_of(amount(10_000, soak=100_000)))
     whole = start(environment, tmp_path / "in.csv", tmp_path / "whole.csv", "--json")
     expected = json.loads(whole.communicate()[0])
     for wanted, how in KILLS:
@@ -678,7 +679,7 @@ def peak_megabytes(environment: dict[str, str], source: Path, target: Path) -> f
 def test_memory_does_not_grow_with_the_file(environment: dict[str, str], tmp_path: Path, kind: str) -> None:
     """Many times the rows, about the same peak."""
     peaks = []
-    for count in (10_000, amount(100_000, soak=400_000)):
+    for count in (10_000, amount(50_000, soak=400_000)):
         frame = table(count)
         source = tmp_path / f"{count}.{kind}"
         frame.to_csv(source, index=False) if kind == "csv" else frame.to_parquet(source)

@@ -1,6 +1,7 @@
 """The SQLite ledger against accidents, forgers, locks and several processes."""
 
 import multiprocessing
+import re
 import sqlite3
 import threading
 from pathlib import Path
@@ -226,11 +227,16 @@ def test_a_ledger_in_a_place_that_cannot_be_written_is_unavailable(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "url", ["", "no url", "postgresql://host/db", "sqlite://", "sqlite:///:memory:", "sqlite://folder/l.db"]
+    "url",
+    [
+        *("", "no url", "sqlite://", "sqlite:///:memory:", "sqlite://folder/l.db", "mysql://host/db"),
+        *("postgresql://host", "postgresql+psycopg2://host/db", "postgres://host/db"),
+    ],
 )
-def test_an_address_that_is_no_sqlite_file_is_refused(url: str) -> None:
-    """Named by the setting's name."""
-    with pytest.raises(InvalidInput, match="SIGNOFF_LEDGER_URL"):
+def test_an_address_of_another_kind_is_refused(url: str) -> None:
+    """Named by the setting's name, with the two forms that it may have."""
+    forms = "sqlite:////path/ledger.db or postgresql+psycopg://USER@HOST/DATABASE"
+    with pytest.raises(InvalidInput, match=rf"^SIGNOFF_LEDGER_URL: .*{re.escape(forms)}$"):
         SqlLedger(url, registry=FixedId(), clock=TickingClock())
 
 

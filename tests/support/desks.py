@@ -18,6 +18,7 @@ from pipeline.governance.rules.paired import Agreement, Confusions, Flips, Paire
 from pipeline.governance.rules.reconcile import Reconciler
 from pipeline.governance.rules.review import Reviewer
 from pipeline.governance.service import GovernanceService
+from pipeline.governance.service.notices import Messenger
 from pipeline.settings import read_settings
 from support.in_memory import EPOCH, InMemoryLedger, InMemoryRegistry
 
@@ -157,6 +158,7 @@ def build_desk(
     recomputer: KnownClaims | None = None,
     clock: TickingClock | None = None,
     roles: RoleBook | None = None,
+    messenger: Messenger | None = None,
 ) -> OpenDesk:
     ids = (f"decision-{number}" for number in itertools.count(1))
     clock = clock or TickingClock()
@@ -168,8 +170,10 @@ def build_desk(
         smoke=smoke or KnownSmoke(),
         clock=clock,
         new_id=lambda: next(ids),
+        new_secret=lambda: f"secret-{next(ids)}",
         recomputer=recomputer,
         roles=roles,
+        messenger=messenger,
     )
 
 

@@ -13,6 +13,7 @@ from threading import RLock
 
 from pipeline.adapters.mlflow.logged_models import NOTHING_OWN, Own, figures
 from pipeline.adapters.mlflow.records import RunFacts, finite_metrics, metric_gaps
+from pipeline.governance.actor import Person
 from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
 from pipeline.governance.lifecycle import ModelState, Slot, Stage
 from pipeline.governance.ports import (
@@ -24,11 +25,13 @@ from pipeline.governance.ports import (
     KnownRegistry,
     ModelFiles,
     ModelRecord,
+    Notice,
     PendingDecision,
     Upgrade,
     VersionRecord,
     VersionRow,
 )
+from pipeline.governance.record.checkpoint import CheckpointKey
 from pipeline.governance.record.ledger import (
     FIRST_HASH,
     Event,
@@ -41,6 +44,7 @@ from pipeline.governance.record.ledger import (
     fold,
 )
 from pipeline.governance.record.standing import LedgerStanding, is_about, newest_of
+from pipeline.governance.tokens import TokenRecord
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -240,13 +244,72 @@ class InMemoryRegistry:
             raise NotFound(f"version: {model!r} has no version {version}") from error
 
 
+class InMemoryOutbox:
+    """Implements the port Outbox."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[int, Notice] = {}
+
+    def notices(self) -> list[Notice]:
+        return [self.waiting[number] for number in sorted(self.waiting)]
+
+    def claim(self, now: datetime, until: datetime) -> Notice | None:
+        found = next((each for each in self.notices() if each.due <= now), None)
+        if found:
+            self.waiting[found.sequence] = replace(found, due=until)
+        return found
+
+    def keep(self, notice: Notice) -> None:
+        if notice.sequence in self.waiting:
+            self.waiting[notice.sequence] = notice
+
+    def remove(self, sequence: int) -> None:
+        self.waiting.pop(sequence, None)
+
+
+@dataclass(frozen=True)
+class InMemoryNames:
+    """Implements the port Names over a dictionary by reference."""
+
+    held: dict[str, str]
+
+    def all(self) -> dict[str, str]:
+        return dict(self.held)
+
+    def keep(self, person: Person, name: str) -> None:
+        self.held[person.reference] = name
+
+
+@dataclass(frozen=True)
+class InMemoryTokens:
+    """Implements the port Tokens over a dictionary by name."""
+
+    held: dict[str, TokenRecord]
+
+    def all(self) -> list[TokenRecord]:
+        return sorted(self.held.values(), key=lambda each: each.name)
+
+    def find(self, sha256: str) -> TokenRecord | None:
+        return next((each for each in self.held.values() if each.sha256 == sha256), None)
+
+    def used(self, name: str, at: datetime) -> None:
+        self.held[name] = replace(self.held[name], last_used_at=at)
+
+
 class InMemoryLedger:
     """Implements the port Ledger and its transactions; `checkpoints` is what a file would hold.
 
     database_clock: what the database's own clock says; it stands still unless it is set or one that ticks is given.
     """
 
-    def __init__(self, *, registry: str = "registry-1", address: str = "", database_clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        registry: str = "registry-1",
+        address: str = "",
+        database_clock: Clock | None = None,
+        told: Collection[str] = (),
+    ) -> None:
         self._events: list[StoredEvent] = []
         self._slots: dict[Slot, SlotState] = {}
         self._evidence: dict[str, str] = {}
@@ -256,21 +319,38 @@ class InMemoryLedger:
         self._id, self.address = registry, address
         self.database_clock: Clock = database_clock or StoppedClock()
         self.checkpoints: list[tuple[int, str]] = []
+        self._told, self.outbox = told, InMemoryOutbox()
+        self._tokens: dict[str, TokenRecord] = {}
+        self._names: dict[str, str] = {}
 
     @contextmanager
     def transaction(self) -> Iterator["InMemoryLedger"]:
         with self._lock:
-            before = list(self._events), dict(self._slots)
+            before = list(self._events), dict(self._slots), dict(self._tokens), dict(self.outbox.waiting)
             try:
                 yield self
             except BaseException:
-                self._events, self._slots = before
+                self._events, self._slots, self._tokens, self.outbox.waiting = before
                 raise
             if self.address:
                 self._registries.setdefault((self.address, self._id), self.database_clock.now())
 
     def registry(self) -> str | None:
         return self._id
+
+    @property
+    def names(self) -> "InMemoryNames":
+        return InMemoryNames(self._names)
+
+    @property
+    def tokens(self) -> "InMemoryTokens":
+        return InMemoryTokens(self._tokens)
+
+    def issued_tokens(self) -> list[TokenRecord]:
+        return self.tokens.all()
+
+    def keep_token(self, token: TokenRecord) -> None:
+        self._tokens[token.name] = token
 
     def exists(self) -> bool:
         return bool(self._events or self._evidence)
@@ -290,7 +370,7 @@ class InMemoryLedger:
         age = self.database_clock.now() - self._pending_since[decision]
         return PendingDecision(sequence, event.model, decision, event.at, age)
 
-    def upgrade(self) -> Upgrade:
+    def upgrade(self, *, new: bool = False) -> Upgrade:
         return Upgrade("memory", "memory")
 
     def slot(self, slot: Slot) -> SlotState | None:
@@ -313,6 +393,8 @@ class InMemoryLedger:
             self._slots[change.slot] = fold(before, event, change)
         if event.type is EventType.DECIDED and event.decision:
             self._pending_since[event.decision] = self.database_clock.now()
+        if event.type in self._told:
+            self.outbox.waiting[sequence + 1] = Notice(sequence + 1, event.at)
         return stored
 
     def events(self, *, model: str | None = None, after: int = 0) -> Iterator[StoredEvent]:
@@ -371,7 +453,7 @@ class InMemoryLedger:
         return next((each for each in found if each.event.type is EventType.BASELINE), None)
 
     def models(self) -> list[str]:
-        return sorted({stored.event.model for stored in self._events})
+        return sorted({stored.event.model for stored in self._events} - {""})
 
     def slots(self, model: str) -> dict[Slot, SlotState]:
         return {slot: state for slot, state in self._slots.items() if slot.model == model}
@@ -403,6 +485,9 @@ class InMemoryLedger:
     def keep_checkpoint(self) -> None:
         if self._events:
             self.checkpoints.append((self._events[-1].sequence, self._events[-1].hash))
+
+    def checkpoint_keys(self) -> tuple[CheckpointKey, ...]:
+        return ()
 
     def kept_checkpoints(self) -> list[KeptCheckpoint]:
         return [

@@ -14,6 +14,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from support.ports import free_port
+from support.soak import SOAK
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = ROOT / "dashboard" / "app.py"
@@ -76,7 +77,9 @@ def open_page(page: Page, path: str = "/") -> None:
 
 
 def picture(tab: Page, name: str, folder: Path = SCREENSHOTS) -> None:
-    """The whole page, as a file of that name in the folder."""
+    """The whole page, as a file of that name in the folder: in a soak run, and where TEST_PICTURES asks for it."""
+    if not (SOAK or "TEST_PICTURES" in os.environ):
+        return
     folder.mkdir(parents=True, exist_ok=True)
     size = tab.viewport_size or WIDE
     height = tab.get_by_test_id("stMain").evaluate("main => main.scrollHeight")

@@ -22,7 +22,8 @@ SERVED = "mlflow-artifacts:"
 
 
 def small_params(candidates: Mapping[str, Any] | None = None, *, rows: int = 800) -> dict[str, Any]:
-    """The shipped settings with little work: these candidates or the shipped ones with few trees, few rows, few folds.
+    """The shipped settings with little work: these candidates or the shipped ones with few trees, few rows, few folds,
+    and one worker process: half of what a server's start takes is the imports of each.
 
     The time limits of predictions are long: a test waits for an answer, however busy the machine is.
     """
@@ -35,6 +36,7 @@ def small_params(candidates: Mapping[str, Any] | None = None, *, rows: int = 800
         content["candidates"] = deepcopy(dict(candidates))
     content["data"]["sample_rows"] = rows
     content["evaluation"] |= {"bootstrap_samples": 100, "cross_validation_folds": 2}
+    content["serving"]["workers"] = 1
     for section, names in ((content["serving"], LIMITS), (content["serving"]["http"], HTTP_LIMITS)):
         section |= {name: 10 * section[name] for name in names}
     return content

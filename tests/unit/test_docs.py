@@ -58,9 +58,9 @@ def test_every_error_has_a_place_in_the_drawn_tree() -> None:
 
 
 VERBS = [
-    *(str(command.callback.__name__) for command in app.registered_commands),
+    *(str(command.name or command.callback.__name__) for command in app.registered_commands),
     *(
-        f"{group.typer_instance.info.name} {command.callback.__name__}"
+        f"{group.typer_instance.info.name} {command.name or command.callback.__name__}"
         for group in app.registered_groups
         for command in group.typer_instance.registered_commands
     ),
@@ -108,7 +108,8 @@ def test_every_test_that_the_documentation_names_exists(named: str) -> None:
 
 VARIABLES = [
     "MLFLOW_TRACKING_URI", "SIGNOFF_LEDGER_URL", "SIGNOFF_PARAMS", "SIGNOFF_ACTOR", "SIGNOFF_MODEL", "SIGNOFF_TOKEN",
-    "SIGNOFF_TOKEN_FILE",
+    "SIGNOFF_TOKEN_FILE", "SIGNOFF_CHECKPOINT_FILE", "SIGNOFF_SIGNING_KEY_FILE", "SIGNOFF_NOTIFY_URLS",
+    "SIGNOFF_NOTIFY_FILE",
 ]  # fmt: skip
 
 

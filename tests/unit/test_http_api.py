@@ -442,6 +442,14 @@ def test_a_token_from_a_file_or_the_environment(tmp_path: Any) -> None:
     assert TOKEN not in repr(environment(SIGNOFF_TOKEN=TOKEN))
 
 
+def test_an_identity_token_is_no_shared_secret() -> None:
+    """Every caller would hold it, and might do what its owner may."""
+    with pytest.raises(
+        InvalidInput, match="SIGNOFF_TOKEN: is an identity token; callers for predictions share another"
+    ):
+        read_token(environment(SIGNOFF_TOKEN=f"signoff_{TOKEN}"))
+
+
 def test_two_tokens_are_one_too_many() -> None:
     """Nobody should have to guess which one holds."""
     with pytest.raises(InvalidInput, match="not both"):

@@ -22,6 +22,7 @@ from pipeline.reproduce.differences import (
 from pipeline.reproduce.differences import result_differences as differences
 from pipeline.reproduce.recorded import RecordedLineage, RecordedVersion
 from pipeline.reproduce.reproduce import Reproduction, fresh_interpreter
+from support.soak import amount
 
 ROWS = pd.DataFrame(
     {
@@ -189,7 +190,7 @@ def test_a_fresh_interpreter_has_only_what_the_commit_asks_for(tmp_path):
         fresh_interpreter(tmp_path, Path(tmp_path / "venv"), python="3.99.0")
 
 
-@pytest.mark.parametrize("runs", [True, False])
+@pytest.mark.parametrize("runs", amount([False], soak=[True, False]))
 def test_the_recorded_python_is_taken_where_it_runs(tmp_path, monkeypatch, runs):
     """A pyenv shim of a version that is not active exists and does not run: this Python takes its place."""
     used = tmp_path / "used"

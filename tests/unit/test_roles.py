@@ -123,6 +123,8 @@ def test_an_event_tells_of_the_login_and_the_token() -> None:
     assert (login["authenticated_at"], login["roles"]) == ("2026-11-28T09:00:00+00:00", ["reviewer"])
     assert actor_json(token(Role.ADMIN, GRACE), ())["token"] == {"name": "ci", "owner_established": "self_declared"}
     assert "token" not in actor_json(GRACE, ())
+    assert ("display_name" in login, login["person"]) == (False, GRACE_BY_LOGIN.person.reference)
+    assert actor_json(GRACE, ())["display_name"] == "grace"
     assert person_in({}) is None
 
 

@@ -50,6 +50,8 @@ def test_the_shipped_file_is_valid() -> None:
         (lambda c: c["split"].update(test_share=1.5), "split.test_share: Input should be less than 1"),
         (lambda c: c["split"].update(seed="52"), "split.seed: Input should be a valid integer"),
         (lambda c: c.pop("policy"), "policy: is missing"),
+        (lambda c: c["notify"].update(events=["denied"]), "notify.events.0: Input should be 'requested', 'approved'"),
+        (lambda c: c["notify"].update(address="https://a:b@desk"), "notify.address: String should match pattern"),
         (
             lambda c: c["policy"]["moves"].update(retire={"roles": [], "gates": {}}),
             "policy: moves: no move is called retire; there are staging, production",
@@ -178,7 +180,11 @@ def test_what_an_older_file_does_not_list_is_closed_or_absent(tmp_path: Path) ->
 
     def older(content: dict[str, Any]) -> None:
         del content["policy"]["moves"]["rollback"], content["policy"]["moves"]["alias"]["gates"]
-        del content["policy"]["moves"]["unalias"]["roles"], content["policy"]["moves"]["staging"]["gates"]["accuracy"]
+        del (
+            content["notify"],
+            content["policy"]["moves"]["unalias"]["roles"],
+            content["policy"]["moves"]["staging"]["gates"]["accuracy"],
+        )
 
     settings = read_settings(changed(tmp_path, older), environ={})
     policy = settings.policy.policy(settings.evaluation.metrics())
@@ -188,6 +194,7 @@ def test_what_an_older_file_does_not_list_is_closed_or_absent(tmp_path: Path) ->
     assert policy.rules_of(MoveKind.ALIAS).gates == {}
     assert "accuracy" not in policy.rules_of(MoveKind.STAGING).gates
     assert policy.metrics == DEFAULT_RULES
+    assert (settings.notify.events, settings.notify.address) == ([], None)
 
 
 def test_the_digest_of_a_policy_stays_until_something_is_used(tmp_path: Path) -> None:
@@ -264,6 +271,27 @@ def test_addresses_come_from_the_environment_and_default_to_var() -> None:
 
     assert default.tracking_uri == f"sqlite:///{VAR / 'mlflow.db'}"
     assert (given.tracking_uri, given.ledger_url, given.actor) == ("http://127.0.0.1:5000", "sqlite:////l", "a")
+
+
+def test_whom_to_tell_comes_from_the_environment_or_a_file(tmp_path: Path) -> None:
+    """Such addresses hold secrets: no settings have them, and no message shows them."""
+    file = tmp_path / "targets"
+    file.write_text("# the team\n\nmailto://secret@a\n  json://b \n")
+    several = {"SIGNOFF_NOTIFY_URLS": "mailto://secret@a\n json://b"}
+    environments = [
+        read_settings(environ=each).environment for each in ({}, several, {"SIGNOFF_NOTIFY_FILE": str(file)})
+    ]
+
+    assert [each.notify_targets() for each in environments] == [[], *2 * [["mailto://secret@a", "json://b"]]]
+    assert "secret" not in repr(environments[1])
+    with pytest.raises(InvalidInput, match="set one of them"):
+        read_settings(environ={**several, "SIGNOFF_NOTIFY_FILE": str(file)}).environment.notify_targets()
+    for content, why in ((None, "No such file or directory"), (b"\xff", "it is not in UTF-8")):
+        named = tmp_path / f"named-{content is None}"
+        if content is not None:
+            named.write_bytes(content)
+        with pytest.raises(InvalidInput, match=why):
+            read_settings(environ={"SIGNOFF_NOTIFY_FILE": str(named)}).environment.notify_targets()
 
 
 def test_signoff_params_names_another_file(tmp_path: Path) -> None:

@@ -3,15 +3,11 @@
 Whatever is damaged is a sentence, and what was found before it stays.
 """
 
-import json
-import os
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from pipeline.adapters.ledger.database import RowsUnreadable, StoredRows
 from pipeline.adapters.ledger.tables import UNREADABLE
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.record.ledger import (
@@ -31,7 +27,6 @@ from pipeline.governance.record.standing import ChampionRow, LedgerStanding, Top
 
 WITHOUT_CHECKPOINT = 1  # applied decisions: a crash may come between the end of one and its checkpoint
 FARTHEST = 2_000  # events behind a damaged page that are looked for one by one
-SOME = 5  # of what SQLite finds in its own pages
 WRITTEN: Mapping[str, list[str]] = {kind: stored_names([kind]) for kind in EARLIER_NAMES.values()}
 EVENT_ROWS = (
     'SELECT sequence, previous_hash, hash, body, type, model, decision, "key" FROM ledger_event '
@@ -47,8 +42,9 @@ class ChainCheck:
     Its memory grows with slots, versions and champions, not with events.
     """
 
-    def __init__(self, checkpoints: Mapping[int, set[str]]) -> None:
-        self._checkpoints = checkpoints
+    def __init__(self, checkpoints: Mapping[int, set[str]], *, own_file: bool) -> None:
+        """own_file: whether this host's checkpoint file must have a line for nearly every decision."""
+        self._checkpoints, self._own_file = checkpoints, own_file
         self._after = (0, FIRST_HASH)
         self._slots: dict[Slot, SlotState] = {}
         self._not_followed: set[Slot] = set()
@@ -100,7 +96,7 @@ class ChainCheck:
     def problems(self, slots: Mapping[Slot, SlotState]) -> Iterator[str]:
         """The problems of the events; `slots` are the slots as the ledger's tables have them."""
         yield from self._problems
-        if not self._checkpoints and self._applied > WITHOUT_CHECKPOINT:
+        if self._own_file and not self._checkpoints and self._applied > WITHOUT_CHECKPOINT:
             yield f"checkpoint file: is gone, or holds nothing of this registry, after {self._applied} decisions"
         for sequence in sorted(set(self._checkpoints)):
             if sequence > self._after[0]:
@@ -134,11 +130,10 @@ class ChainCheck:
 
 
 class LedgerCheck:
-    """Everything that is wrong in the database, through a connection that reads text which is no UTF-8 too."""
+    """Everything that is wrong in the database, row by row as they are stored."""
 
-    def __init__(self, connection: sqlite3.Connection, registry: str, checkpoints: Mapping[int, set[str]]) -> None:
-        self._connection, self._registry = connection, registry
-        self._check = ChainCheck(checkpoints)
+    def __init__(self, rows: StoredRows, registry: str, check: ChainCheck) -> None:
+        self._rows, self._registry, self._check = rows, registry, check
         self._met: list[str] = []
 
     def problems(self, *, standing: bool) -> list[str]:
@@ -159,13 +154,12 @@ class LedgerCheck:
     def _careful(self, what: str, read: Callable[[], Found]) -> Found | None:
         try:
             return read()
-        except (sqlite3.Error, *UNREADABLE) as error:
+        except (RowsUnreadable, *UNREADABLE) as error:
             self._met.append(f"the ledger's file: {what} cannot be read ({error})")
             return None
 
     def _pages(self) -> None:
-        found = [row[0] for row in self._connection.execute(f"PRAGMA quick_check({SOME})")]
-        self._met += [f"the ledger's file: {each}" for each in found if each != "ok"]
+        self._met += [f"the ledger's file: {each}" for each in self._rows.damaged_pages()]
 
     def _events(self) -> None:
         after: int | None = 0
@@ -175,11 +169,11 @@ class LedgerCheck:
     def _events_from(self, after: int) -> int | None:
         """Checks events to their end (None); behind a damaged place, gives the number after which there may be more."""
         try:
-            for row in self._connection.execute(EVENT_ROWS, (self._registry, after)):
+            for row in self._rows.read(EVENT_ROWS, self._registry, after):
                 after = row[0]
                 self._check.add_event(row)
-        except sqlite3.Error as error:
-            if "no such table" in str(error):
+        except RowsUnreadable as error:
+            if error.no_table:
                 raise
             self._check.add(f"event {after + 1}: cannot be read ({error})")
             return self._behind(after + 1)
@@ -188,16 +182,16 @@ class LedgerCheck:
     def _behind(self, damaged: int) -> int | None:
         for number in range(damaged, damaged + FARTHEST):
             try:
-                if self._connection.execute(f"{EVENT_ROWS} LIMIT 1", (self._registry, number)).fetchone() is None:
+                if next(self._rows.read(f"{EVENT_ROWS} LIMIT 1", self._registry, number), None) is None:
                     return None
-            except sqlite3.Error:
+            except RowsUnreadable:
                 continue
             return number
         return None
 
     def _slots(self) -> dict[Slot, SlotState]:
         columns = "model, kind, name, recorded, generation, pending, drift, observed, since"
-        rows = self._connection.execute(f"SELECT {columns} FROM ledger_slot WHERE registry = ?", (self._registry,))  # noqa: S608
+        rows = self._rows.read(f"SELECT {columns} FROM ledger_slot WHERE registry = ?", self._registry)  # noqa: S608
         found = {}
         for *key, recorded, generation, pending, out_of_band, observed, since in rows:
             slot = Slot(*map(_text, key))
@@ -210,29 +204,29 @@ class LedgerCheck:
         return found
 
     def _standing(self) -> tuple[dict[TopicMark, int], dict[str, dict[int, ChampionRow]]]:
-        rows = self._connection.execute(
-            "SELECT model, topic, version, created_at, sequence FROM ledger_mark WHERE registry = ?", (self._registry,)
+        rows = self._rows.read(
+            "SELECT model, topic, version, created_at, sequence FROM ledger_mark WHERE registry = ?", self._registry
         )
         marks = {
             TopicMark(_text(model), cast("Topic", _text(topic)), _number(version), _text(created_at)): sequence
             for model, topic, version, created_at, sequence in rows
         }
         champions: dict[str, dict[int, ChampionRow]] = {}
-        rows = self._connection.execute(
-            "SELECT model, sequence, version, period, depth FROM ledger_champion WHERE registry = ?", (self._registry,)
+        rows = self._rows.read(
+            "SELECT model, sequence, version, period, depth FROM ledger_champion WHERE registry = ?", self._registry
         )
         for model, sequence, version, period, depth in rows:
             champions.setdefault(_text(model), {})[sequence] = ChampionRow(sequence, version, period == 1, depth)
         return marks, champions
 
     def _registries(self) -> None:
-        rows = self._connection.execute("SELECT registry, address, first_seen FROM ledger_registry")
+        rows = self._rows.read("SELECT registry, address, first_seen FROM ledger_registry")
         for number, (registry, address, first_seen) in enumerate(rows, start=1):
             if not (isinstance(registry, str) and isinstance(address, str) and _is_time(first_seen)):
                 self._met.append(f"registry {number} of those that the ledger knows: cannot be read")
 
     def _digests(self) -> dict[str, str]:
-        rows = self._connection.execute("SELECT sha256, body FROM ledger_evidence")
+        rows = self._rows.read("SELECT sha256, body FROM ledger_evidence")
         return {_text(name): _digest(body) for name, body in rows}
 
 
@@ -256,79 +250,3 @@ def _digest(body: object) -> str:
         return digest_of(body) if isinstance(body, str) else ""
     except UnicodeEncodeError:
         return ""
-
-
-def checkpoints_of(lines: Iterable[str], registry: str) -> dict[int, set[str]]:
-    """The hashes by sequence that the lines of a checkpoint file hold of one registry."""
-    found: dict[int, set[str]] = {}
-    for line in lines:
-        checkpoint = read_checkpoint(line)
-        if checkpoint is not None and checkpoint["registry"] == registry:
-            found.setdefault(checkpoint["sequence"], set()).add(checkpoint["hash"])
-    return found
-
-
-def read_checkpoint(line: str) -> dict[str, Any] | None:
-    """The checkpoint in a line; None where the line is damaged."""
-    try:
-        found = json.loads(line)
-        return {"registry": found["registry"], "sequence": int(found["sequence"]), "hash": str(found["hash"])}
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
-        return None
-
-
-# The checkpoint file: one whole line per decision, kept on the disk before the decision is answered.
-
-TAIL = 65_536  # bytes; a line has about two hundred
-
-
-def append_line(file: Path, line: str) -> None:
-    """Appends a line and waits until it is on the disk; the caller keeps others from doing so at the same time.
-
-    What a full disk left of a line before is cut off first. Raises OSError, and leaves no part of this line.
-    """
-    new = not file.exists()
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        end = _cut_back(descriptor)
-        _write_whole(descriptor, f"{line}\n".encode(), at=end)
-    finally:
-        os.close(descriptor)
-    if new:
-        # A new file is found after a power cut only if its folder was written too.
-        folder = os.open(file.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def read_lines(file: Path) -> list[str]:
-    """The lines of a file, whatever is in them; none where there is no file. Raises OSError."""
-    return file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
-
-
-def _write_whole(descriptor: int, data: bytes, *, at: int) -> None:
-    try:
-        written = os.pwrite(descriptor, data, at)
-        if written < len(data):
-            os.pwrite(descriptor, data[written:], at + written)  # says why there is no more room
-        os.fsync(descriptor)
-    except OSError:
-        with suppress(OSError):
-            os.ftruncate(descriptor, at)
-        raise
-
-
-def _cut_back(descriptor: int) -> int:
-    """Cuts the file at the end of its last whole line. A line that lacks only its line feed is whole."""
-    size = os.fstat(descriptor).st_size
-    tail = os.pread(descriptor, TAIL, max(size - TAIL, 0))
-    rest = tail.rpartition(b"\n")[2]
-    if not rest:
-        return size
-    if read_checkpoint(rest.decode(errors="replace")):
-        _write_whole(descriptor, b"\n", at=size)
-        return size + 1
-    os.ftruncate(descriptor, size - len(rest))
-    return size - len(rest)

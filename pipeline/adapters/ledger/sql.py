@@ -1,31 +1,31 @@
-"""The ledger in SQL tables of its own, through SQLAlchemy Core; SQLite for now.
+"""The ledger in SQL tables of its own, through SQLAlchemy Core, on SQLite or PostgreSQL.
 
 The chain is per registry. Triggers refuse UPDATE and DELETE on events and evidence: they stop accidents, not whoever
 owns the file. For that there are the hashes, and the checkpoints in a file beside the database.
 """
 
-import json
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT is SQLite's too
 
-from pipeline.adapters.ledger.check import LedgerCheck, append_line, checkpoints_of, read_checkpoint, read_lines
+from pipeline.adapters.ledger.check import ChainCheck, LedgerCheck
+from pipeline.adapters.ledger.checkpoints import CheckpointFile
+from pipeline.adapters.ledger.database import open_database
+from pipeline.adapters.ledger.expressions import DatabaseTime, DaysPending, EventStamp, SubjectVersion
+from pipeline.adapters.ledger.people import SqlNames, SqlTokens
 from pipeline.adapters.ledger.schema import (
     FIRST,
     HEAD,
-    careful_connection,
     check_known,
     empty_engine,
     load_alembic,
     make_writable,
-    reading_engine,
     revision_of,
-    writing_engine,
 )
 from pipeline.adapters.ledger.standing import (
     OF_REGISTRY,
@@ -41,17 +41,18 @@ from pipeline.adapters.ledger.tables import (
     REGISTRIES,
     SLOT_COLUMNS,
     SLOTS,
-    SUBJECT_VERSION,
     listed_event,
     moment,
     slot_state,
     stored_event,
     translated,
 )
-from pipeline.adapters.ledger.transaction import BASELINE, DATABASE_TIME, NEWEST, SqlTransaction
-from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
+from pipeline.adapters.ledger.transaction import BASELINE, NEWEST, SqlTransaction
+from pipeline.adapters.notify.outbox import SqlOutbox
+from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.ports import Clock, KeptCheckpoint, KnownRegistry, PendingDecision, Upgrade
+from pipeline.governance.record.checkpoint import ChainCheckpoint, CheckpointKey, Signing
 from pipeline.governance.record.ledger import (
     EventType,
     SlotState,
@@ -74,23 +75,14 @@ class RegistryId(Protocol):
         """The registry's id, chosen where there is none."""
 
 
-# By SQLite's own parser: reading 100,000 events as values takes ten times as long.
-STAMPS = (
-    sa.select(
-        EVENTS.c.sequence,
-        sa.literal_column("CASE WHEN typeof(body) = 'text' AND json_valid(body) THEN json_extract(body, '$.at') END"),
-    )
-    .where(OF_REGISTRY)
-    .order_by(EVENTS.c.sequence)
-)
-DAYS_PENDING: sa.ColumnElement[float] = sa.literal_column("julianday('now') - julianday(ledger_slot.pending_since)")
-NOTE_REGISTRY = sqlite_insert(REGISTRIES).on_conflict_do_nothing()
+A_PAGE, MANY = 100, 1_000  # rows that are read at a time, where some may be taken or all
+NOTE_REGISTRY = insert(REGISTRIES).on_conflict_do_nothing()
 NO_TIME = timedelta()
 # One step of the index each: DISTINCT would read every event.
 MODELS = sa.text(
-    "WITH RECURSIVE held(model) AS (SELECT min(model) FROM ledger_event WHERE registry = :registry UNION ALL "
-    "SELECT (SELECT min(model) FROM ledger_event WHERE registry = :registry AND model > held.model) FROM held "
-    "WHERE held.model IS NOT NULL) SELECT model FROM held WHERE model IS NOT NULL"
+    "WITH RECURSIVE held(model) AS (SELECT min(model) FROM ledger_event WHERE registry = :registry AND model > '' "
+    "UNION ALL SELECT (SELECT min(model) FROM ledger_event WHERE registry = :registry AND model > held.model) "
+    "FROM held WHERE held.model IS NOT NULL) SELECT model FROM held WHERE model IS NOT NULL"
 )
 PENDING = sa.select(SLOTS.c.pending).where(SLOTS.c.registry == sa.bindparam("registry"), SLOTS.c.pending.is_not(None))
 OF_DECISION = (
@@ -110,28 +102,41 @@ class Opened(NamedTuple):
         """Whether the tables are those of this version."""
         return self.revision == HEAD
 
+    def rows(self, wanted: sa.Select[Any] | sa.CompoundSelect[Any], at_once: int) -> sa.CursorResult[Any]:
+        """The rows as they are taken; to be closed before the connection is, by whoever takes only some."""
+        return self.connection.execute(wanted, execution_options={"yield_per": at_once})
+
 
 class SqlLedger:
     """The chain of one registry; implements the port Ledger. The tables are made, or upgraded, at the first write."""
 
     def __init__(
-        self, url: str, *, registry: RegistryId, clock: Clock, address: str = "", busy_seconds: float = BUSY_SECONDS
+        self,
+        url: str,
+        *,
+        registry: RegistryId,
+        clock: Clock,
+        address: str = "",
+        busy_seconds: float = BUSY_SECONDS,
+        checkpoint_file: Path | None = None,
+        signing: Signing | None = None,
+        told: Collection[str] = (),
     ) -> None:
-        """address: where the registry is. Raises InvalidInput for a database other than SQLite."""
-        try:
-            parsed = sa.make_url(url)
-        except sa.exc.ArgumentError as error:
-            raise InvalidInput("SIGNOFF_LEDGER_URL: is not a database URL such as sqlite:////path/ledger.db") from error
-        is_file = parsed.get_backend_name() == "sqlite" and not parsed.host
-        if not is_file or not parsed.database or parsed.database == ":memory:":
-            raise InvalidInput("SIGNOFF_LEDGER_URL: only SQLite files are supported, such as sqlite:////path/ledger.db")
-        self._file = Path(parsed.database)
+        """address: where the registry is. checkpoint_file: None for the one that goes with the database.
+        told: the types of events that go to the outbox.
+
+        Raises InvalidInput for a database that is neither SQLite nor PostgreSQL.
+        """
+        self._database = open_database(url, busy_seconds=busy_seconds)
+        file = checkpoint_file or self._database.checkpoint_file
+        self._checkpoints = CheckpointFile(file, signing or Signing())
         self._registry, self._clock = registry, clock
         self._address, self._busy_seconds = without_credentials(address), busy_seconds
-        self._reading = reading_engine(self._file, busy_seconds=busy_seconds)
-        self._writing = writing_engine(self._file, busy_seconds=busy_seconds)
         self._empty = empty_engine()
-        self._noted = not address
+        self._noted, self._told = not address, told
+        self.tokens = SqlTokens(self._read, self._write, self._id)
+        self.outbox = SqlOutbox(self._id, self._read, self._write)
+        self.names = SqlNames(self._read, self._write)
 
     def _id(self) -> str:
         return self._registry.known() or ""
@@ -143,7 +148,7 @@ class SqlLedger:
     @property
     def checkpoint_file(self) -> Path:
         """One JSON line per applied decision; copy it to where the database's owner cannot write."""
-        return self._file.with_suffix(".checkpoints.jsonl")
+        return self._checkpoints.file
 
     def registry(self) -> str | None:
         return self._registry.known()
@@ -160,17 +165,15 @@ class SqlLedger:
             if not self._noted:
                 note = {"registry": registry, "address": self._address, "first_seen": iso(self._clock.now())}
                 connection.execute(NOTE_REGISTRY, note)
-            yield SqlTransaction(connection, registry)
+            yield SqlTransaction(connection, registry, self._told)
         self._noted = True
 
     def events(self, *, model: str | None = None, after: int = 0) -> Iterator[StoredEvent]:
         wanted = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.sequence > after)
         if model is not None:
             wanted = wanted.where(EVENTS.c.model == model)
-        with self._read() as opened:
-            rows = opened.connection.execution_options(yield_per=1_000).execute(wanted.order_by(EVENTS.c.sequence))
-            for row in rows:
-                yield stored_event(row)
+        with self._read() as opened, opened.rows(wanted.order_by(EVENTS.c.sequence), MANY) as rows:
+            yield from map(stored_event, rows)
 
     def page(
         self,
@@ -187,9 +190,8 @@ class SqlLedger:
             wanted = wanted.where(EVENTS.c.sequence < before)
         if only is not None:
             wanted = wanted.where(EVENTS.c.type.in_(stored_names(only)))
-        with self._read() as opened:
-            for row in opened.connection.execute(wanted.order_by(EVENTS.c.sequence.desc())):
-                yield listed_event(row)
+        with self._read() as opened, opened.rows(wanted.order_by(EVENTS.c.sequence.desc()), A_PAGE) as rows:
+            yield from map(listed_event, rows)
 
     def about(self, model: str, version: int) -> Iterator[StoredEvent]:
         of_model = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.model == model)
@@ -199,9 +201,9 @@ class SqlLedger:
                 yield from (each for each in map(stored_event, rows) if is_about(each.event, version))
                 return
             touched = marked_events(self._id(), model, Topic.TOUCHED, version=version).order_by(None)
-            wanted = sa.union_all(of_model.where(SUBJECT_VERSION == version), touched)  # noqa: SIM300 (a column)
-            for row in opened.connection.execute(wanted.order_by(wanted.selected_columns.sequence.desc())):
-                yield stored_event(row)
+            wanted = sa.union_all(of_model.where(SubjectVersion() == version), touched)
+            with opened.rows(wanted.order_by(wanted.selected_columns.sequence.desc()), A_PAGE) as rows:
+                yield from map(stored_event, rows)
 
     def current(self, model: str, topic: Topic, version: int | None = None) -> list[StoredEvent]:
         with self._read() as opened:
@@ -225,8 +227,8 @@ class SqlLedger:
     def _replayed(self, opened: Opened, model: str) -> LedgerStanding:
         """What still counts, from all events of the model: of tables that are older or later than this version."""
         wanted = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.model == model)
-        rows = opened.connection.execution_options(yield_per=1_000).execute(wanted.order_by(EVENTS.c.sequence))
-        return replayed((row.sequence, stored_event(row).event) for row in rows)
+        with opened.rows(wanted.order_by(EVENTS.c.sequence), MANY) as rows:
+            return replayed((row.sequence, stored_event(row).event) for row in rows)
 
     def _numbered(self, opened: Opened, sequences: list[int]) -> list[StoredEvent]:
         wanted = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.sequence == sa.bindparam("number"))
@@ -250,7 +252,7 @@ class SqlLedger:
 
     def models(self) -> list[str]:
         with self._read() as opened:
-            return list(opened.connection.scalars(MODELS, {"registry": self._id()}))
+            return sorted(opened.connection.scalars(MODELS, {"registry": self._id()}))
 
     def registries(self) -> list[KnownRegistry]:
         wanted = sa.select(REGISTRIES).order_by(REGISTRIES.c.first_seen, REGISTRIES.c.address, REGISTRIES.c.registry)
@@ -261,8 +263,8 @@ class SqlLedger:
     def pending(self, model: str | None = None) -> list[PendingDecision]:
         found: dict[str, PendingDecision] = {}
         with self._read() as opened:
-            age = DAYS_PENDING if opened.revision != FIRST else sa.null()
-            slots = PENDING.add_columns(age.label("days"), DATABASE_TIME.label("now"))
+            age = DaysPending() if opened.revision != FIRST else sa.null()
+            slots = PENDING.add_columns(age.label("days"), DatabaseTime().label("now"))
             if model is not None:
                 slots = slots.where(SLOTS.c.model == model)
             for row in opened.connection.execute(slots, {"registry": self._id()}).all():
@@ -290,32 +292,21 @@ class SqlLedger:
         return str(body)
 
     def problems(self, checkpoints: Sequence[Path] = ()) -> list[str]:
-        lines, unread = [], []
-        try:
-            lines = read_lines(self.checkpoint_file)
-        except OSError as error:
-            unread.append(f"checkpoint file: cannot be read ({error.strerror})")
         registry = self._id()
-        for file in checkpoints:
-            copied = _lines_of(file)
-            if not checkpoints_of(copied, registry):
-                unread.append(f"checkpoint file {file}: holds nothing of this registry")
-            lines += copied
-        recorded = checkpoints_of(lines, registry)
-        broken = [
-            f"checkpoint file: a line cannot be read ({each[:80]})" for each in lines if not read_checkpoint(each)
-        ]
+        recorded = self._checkpoints.read(registry, checkpoints)
         try:
             with self._read() as opened:
                 there, current = opened.there, opened.current
             if not there:
-                cut = [f"event {max(recorded)}: is in a checkpoint, and there is no ledger"] if recorded else []
-                return [*cut, *unread, *broken]
-            with closing(careful_connection(self._file, busy_seconds=self._busy_seconds)) as connection:
-                found = LedgerCheck(connection, registry, recorded).problems(standing=current)
+                newest = max(recorded.hashes, default=None)
+                cut = [] if newest is None else [f"event {newest}: is in a checkpoint, and there is no ledger"]
+                return [*cut, *recorded.problems]
+            check = ChainCheck(recorded.hashes, own_file=self._database.one_host)
+            with self._database.stored_rows() as rows:
+                found = LedgerCheck(rows, registry, check).problems(standing=current)
         except Unavailable as error:
             found = [str(error)]
-        return [*found, *unread, *broken]
+        return [*found, *recorded.problems]
 
     def unprotected(self) -> str | None:
         if not self.exists() or self.checkpoint_file.exists():
@@ -326,40 +317,48 @@ class SqlLedger:
         )
 
     def stamps(self) -> Iterator[tuple[int, datetime]]:
-        with self._read() as opened:
-            for sequence, at in opened.connection.execute(STAMPS, {"registry": self._id()}):
+        stamps = sa.select(EVENTS.c.sequence, EventStamp().label("at")).where(EVENTS.c.registry == self._id())
+        stamps = stamps.order_by(EVENTS.c.sequence)
+        with self._read() as opened, opened.rows(stamps, MANY) as rows:
+            for row in rows:
                 with suppress(ValueError, TypeError):  # `problems` says what cannot be read
-                    yield sequence, datetime.fromisoformat(at).astimezone(UTC)
+                    yield row.sequence, datetime.fromisoformat(row.at).astimezone(UTC)
 
     def keep_checkpoint(self) -> None:
         with self._write() as connection:  # the ledger's lock is the file's too
             newest = connection.execute(NEWEST, {"registry": self._id()}).first()
             if newest is None:
                 return
-            checkpoint = {"registry": self._id(), "sequence": newest.sequence, "hash": newest.hash}
-            append_line(self.checkpoint_file, json.dumps({**checkpoint, "at": iso(self._clock.now())}))
+            at = iso(self._clock.now())
+            self._checkpoints.keep(ChainCheckpoint(self._id(), newest.sequence, newest.hash, at))
 
     def kept_checkpoints(self) -> list[KeptCheckpoint]:
         with translated():
-            lines, registry = read_lines(self.checkpoint_file), self._id()
-        pairs = ((line, read_checkpoint(line)) for line in lines)
-        return [
-            KeptCheckpoint(found["sequence"], line) for line, found in pairs if found and found["registry"] == registry
-        ]
+            return [KeptCheckpoint(each.sequence, line) for line, each in self._checkpoints.lines(self._id())]
 
-    def upgrade(self) -> Upgrade:
+    def checkpoint_keys(self) -> tuple[CheckpointKey, ...]:
+        return self._checkpoints.signing.keys
+
+    def upgrade(self, *, new: bool = False) -> Upgrade:
         before = self._check_writable()
-        if before is None:
-            raise NotFound(f"ledger: there is none at {self._file}; the first decision makes it")
+        if before is None and not new:
+            raise NotFound(
+                f"ledger: there is none at {self._database.place}; the first decision makes it, or ledger upgrade --new"
+            )
         with self._write():
             return Upgrade(before, HEAD)
+
+    def close(self) -> None:
+        """Close the connections that wait for the next use; a later one opens its own."""
+        self._database.reading.dispose()
+        self._database.writing.dispose()
 
     @contextmanager
     def _read(self) -> Iterator[Opened]:
         """A connection that cannot write; to an empty ledger where there is none."""
         with translated(self._busy_seconds):
-            if self._file.exists():
-                with self._reading.begin() as connection:
+            if self._database.may_exist():
+                with self._database.reading.begin() as connection:
                     if (revision := revision_of(connection)) is not None:
                         yield Opened(connection, revision)
                         return
@@ -368,7 +367,7 @@ class SqlLedger:
 
     @contextmanager
     def _write(self) -> Iterator[sa.Connection]:
-        with translated(self._busy_seconds), self._writing.begin() as connection:
+        with translated(self._busy_seconds), self._database.writing.begin() as connection:
             make_writable(connection)
             yield connection
 
@@ -398,13 +397,3 @@ def _known_registry(row: sa.Row[Any]) -> KnownRegistry:
 
 def _stored(opened: Opened, wanted: sa.Select[Any]) -> list[StoredEvent]:
     return [stored_event(row) for row in opened.connection.execute(wanted)]
-
-
-def _lines_of(file: Path) -> list[str]:
-    """The lines of a checkpoint file from elsewhere. Raises NotFound and InvalidInput."""
-    if not file.exists():
-        raise NotFound(f"checkpoint: there is no file {file}")
-    try:
-        return read_lines(file)
-    except OSError as error:
-        raise InvalidInput(f"checkpoint: {file} cannot be read ({error.strerror})") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT is SQLite's too
 
 from pipeline.adapters.ledger.tables import CHAMPIONS, EVENTS, MARKS, UNREADABLE, stored_event
 from pipeline.governance.record.ledger import Event, Topic

@@ -17,6 +17,7 @@ from pipeline.governance.record.ledger import Event, SlotState, StoredEvent, Unr
 
 BUSY_SECONDS = 5
 VERSION_TABLE = "ledger_version"
+LOCKED = ("55P03", "40001", "40P01")  # PostgreSQL's: the lock was not had in time, or two waited for each other
 NUMBER = re.compile(r"[0-9]{1,18}")
 METADATA = sa.MetaData()
 EVENTS = sa.Table(
@@ -90,9 +91,15 @@ CHAMPIONS = sa.Table(
     sa.Index("ledger_champion_of_version", "registry", "model", "version", "depth"),
     sa.Index("ledger_champion_of_period", "registry", "model", "period", "sequence"),
 )
-# The index of an expression, as SQLite has to find it again in a query, word for word.
-SUBJECT_VERSION: sa.ColumnElement[int] = sa.literal_column(
-    "CASE WHEN typeof(body) = 'text' AND json_valid(body) THEN json_extract(body, '$.subject.version') END"
+OUTBOX = sa.Table(
+    "ledger_outbox",
+    METADATA,
+    sa.Column("registry", sa.String(64), primary_key=True),
+    sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("due", sa.String(32), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("delivered", sa.Text, nullable=False),
+    sa.Column("failure", sa.Text, nullable=False),
 )
 # Those of a slot in every revision.
 SLOT_COLUMNS = tuple(column for column in SLOTS.c if column.name != "pending_since")
@@ -103,15 +110,24 @@ def translated(busy_seconds: float = BUSY_SECONDS) -> Iterator[None]:
     """The database's errors in our words, without its SQL."""
     try:
         yield
-    except sa.exc.OperationalError as error:
-        if isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig):
-            raise LedgerBusy(f"the ledger stayed locked for {busy_seconds:g} s; try again") from error
-        raise Unavailable(f"the ledger cannot be used: {error.orig}") from error
     except (sa.exc.SQLAlchemyError, OSError) as error:
         why = getattr(error, "orig", None) or type(error).__name__
-        raise Unavailable(f"the ledger cannot be used: {why}") from error
+        if _is_locked(why):
+            raise LedgerBusy(f"the ledger stayed locked for {busy_seconds:g} s; try again") from error
+        raise Unavailable(f"the ledger cannot be used: {one_line(why)}") from error
     except UnicodeDecodeError as error:
         raise Unavailable("the ledger cannot be used: what it holds is not in UTF-8") from error
+
+
+def _is_locked(why: object) -> bool:
+    if isinstance(why, sqlite3.OperationalError):
+        return "locked" in str(why)
+    return getattr(why, "sqlstate", None) in LOCKED
+
+
+def one_line(error: object) -> str:
+    """A message of a server, which has several lines and tabs, and may have a hint."""
+    return " ".join(str(error).split())
 
 
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)

@@ -1,11 +1,17 @@
 """Appending to the ledger in one transaction: the event, the slots that it changes, and what still counts after it."""
 
+from collections.abc import Collection
+
 import sqlalchemy as sa
 
+from pipeline.adapters.ledger.expressions import DatabaseTime
+from pipeline.adapters.ledger.people import put_token, tokens_of
 from pipeline.adapters.ledger.standing import OF_REGISTRY, SqlStanding
-from pipeline.adapters.ledger.tables import EVENTS, SLOT_COLUMNS, SLOTS, slot_state, stored_event
+from pipeline.adapters.ledger.tables import EVENTS, OUTBOX, SLOT_COLUMNS, SLOTS, slot_state, stored_event
+from pipeline.adapters.notify.outbox import to_be_told
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.record.ledger import FIRST_HASH, Event, EventType, SlotState, StoredEvent, chain, fold, iso
+from pipeline.governance.tokens import TokenRecord
 
 NEWEST = sa.select(EVENTS.c.sequence, EVENTS.c.hash).where(OF_REGISTRY).order_by(EVENTS.c.sequence.desc()).limit(1)
 OF_KEY = sa.select(EVENTS).where(OF_REGISTRY, EVENTS.c.key == sa.bindparam("wanted"))
@@ -18,16 +24,16 @@ BASELINE = (
 SLOT_KEY = ("registry", "model", "kind", "name")
 IS_SLOT = sa.and_(*(SLOTS.c[name] == sa.bindparam(f"of_{name}") for name in SLOT_KEY))
 SLOT, CHANGE_SLOT = sa.select(*SLOT_COLUMNS).where(IS_SLOT), SLOTS.update().where(IS_SLOT)
-DATABASE_TIME: sa.ColumnElement[str] = sa.literal_column("strftime('%Y-%m-%dT%H:%M:%fZ', 'now')")
-PENDING_FROM_NOW = SLOTS.update().where(IS_SLOT).values(pending_since=DATABASE_TIME)
+PENDING_FROM_NOW = SLOTS.update().where(IS_SLOT).values(pending_since=DatabaseTime())
 PENDING_NO_MORE = SLOTS.update().where(IS_SLOT).values(pending_since=None)
 
 
 class SqlTransaction:
     """One open transaction that holds the write lock."""
 
-    def __init__(self, connection: sa.Connection, registry: str) -> None:
-        self._connection, self._registry = connection, registry
+    def __init__(self, connection: sa.Connection, registry: str, told: Collection[str] = ()) -> None:
+        """told: the types of events that go to the outbox."""
+        self._connection, self._registry, self._told = connection, registry, told
         self._standing = SqlStanding(connection, registry)
 
     def slot(self, slot: Slot) -> SlotState | None:
@@ -40,6 +46,12 @@ class SqlTransaction:
 
     def has_baseline(self, model: str) -> bool:
         return self._connection.execute(BASELINE, {"registry": self._registry, "wanted": model}).first() is not None
+
+    def issued_tokens(self) -> list[TokenRecord]:
+        return tokens_of(self._connection, self._registry)
+
+    def keep_token(self, token: TokenRecord) -> None:
+        put_token(self._connection, self._registry, token)
 
     def append(self, event: Event) -> StoredEvent:
         last = self._connection.execute(NEWEST, {"registry": self._registry}).first()
@@ -62,6 +74,8 @@ class SqlTransaction:
             after = fold(before or SlotState.initial(change.slot), event, change)
             self._keep(change.slot, after, before)
         self._standing.follow(event, stored.sequence)
+        if event.type in self._told:
+            self._connection.execute(OUTBOX.insert(), to_be_told(self._registry, stored))
         return stored
 
     def _keep(self, slot: Slot, state: SlotState, before: SlotState | None) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.ports import KeptCheckpoint, Ledger
+from pipeline.governance.record.checkpoint import CheckpointKey
 from pipeline.governance.record.ledger import ENDS, Event, EventType, StoredEvent, UnreadableEvent
 
 
@@ -32,6 +33,8 @@ class DecisionRecord:
     evidence: Mapping[str, str | None]
     # Those that were kept of this part, by sequence.
     checkpoints: tuple[KeptCheckpoint, ...]
+    # The public keys that may have signed them.
+    keys: tuple[CheckpointKey, ...] = ()
 
     @property
     def decided(self) -> Event:
@@ -67,6 +70,7 @@ def read_decision(ledger: Ledger, number: int) -> DecisionRecord:
         last=last,
         evidence={digest: _text(ledger, digest) for each in story for digest in quoted_digests(each.event)},
         checkpoints=tuple(each for each in kept if first <= each.sequence <= last),
+        keys=ledger.checkpoint_keys(),
     )
 
 

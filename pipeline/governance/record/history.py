@@ -51,6 +51,7 @@ class Entry:
     why: str | None  # why it was refused, or cannot be read
     changes: tuple[SlotChange, ...] = ()  # all its slots
     content: Mapping[str, Any] = field(default_factory=dict)  # the rest of the event, as stored
+    name: str | None = None  # what the actor is called, where a table beside the chain knows it
 
     @property
     def number(self) -> int:
@@ -66,7 +67,13 @@ class Entry:
     @property
     def signature(self) -> str | None:
         """Who, and how that was known; None where nobody acted."""
-        return None if self.actor is None else signature(self.actor, self.established)
+        return None if self.actor is None else signature(self.name or self.actor, self.established)
+
+    @property
+    def reference(self) -> str | None:
+        """Under which the actor's name is kept beside the chain; None where the event itself has the name."""
+        found = (self.content.get("actor") or {}).get("person")
+        return found if isinstance(found, str) else None
 
     @property
     def created_at(self) -> str | None:

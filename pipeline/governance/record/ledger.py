@@ -45,6 +45,8 @@ class EventType(StrEnum):
     OVERRIDDEN = "overridden"
     ROLE_GRANTED = "role_granted"
     ROLE_REVOKED = "role_revoked"
+    TOKEN_ISSUED = "token_issued"  # noqa: S105 (a word, not a secret)
+    TOKEN_REVOKED = "token_revoked"  # noqa: S105 (a word, not a secret)
     TAMPERING = "tampering"
 
 

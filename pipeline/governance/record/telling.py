@@ -25,12 +25,15 @@ DONE: Mapping[str, tuple[str, str]] = {
     MoveKind.ROLLBACK: ("rolled back to version {version}", "roll back to version {version}"),
     MoveKind.RECONCILE: ("ended a change that was made outside of this desk", "end a change made outside of this desk"),
     "adopt": ("accepted what was changed outside of this desk", "accept what was changed outside of this desk"),
+    "issue_token": ("made the token {token}", "make the token {token}"),
+    "revoke_token": ("revoked the token {token}", "revoke the token {token}"),
     "revert": ("undid what was changed outside of this desk", "undo what was changed outside of this desk"),
 }
 OTHERWISE = ("decided something of a kind that is not known here", "decide something of a kind that is not known here")
 
+DEEDS = (EventType.APPLIED, EventType.ADOPTED, EventType.REVERTED, EventType.TOKEN_ISSUED, EventType.TOKEN_REVOKED)
 SENTENCES: Mapping[str, str] = {
-    **dict.fromkeys((EventType.APPLIED, EventType.ADOPTED, EventType.REVERTED), "{who} {done}"),
+    **dict.fromkeys(DEEDS, "{who} {done}"),
     EventType.DECIDED: "{who} decided to {wanted}",
     EventType.ABORTED: "{who} decided to {wanted}, and it was not carried out",
     EventType.CONFLICT: "{who} decided to {wanted}, and the registry was changed by another way meanwhile",
@@ -79,7 +82,7 @@ def sentence(entry: Entry) -> str:
     """Who did what, without time, changes and reason: `grace promoted version 2 to Production`."""
     done, wanted = _deed(entry)
     return SENTENCES.get(entry.type, "{who}: {type}").format(
-        who=visible(entry.actor or "") or "Somebody",
+        who=visible(entry.name or entry.actor or "") or "Somebody",
         done=done,
         wanted=wanted,
         version=entry.version,
@@ -91,5 +94,6 @@ def _deed(entry: Entry) -> tuple[str, str]:
     done, wanted = DONE.get(entry.meaning or "", OTHERWISE)
     slots = (each.slot.name for each in entry.changes if each.slot.kind == "alias")
     alias = next(slots, str(entry.content.get("to") or "").removeprefix("@"))
-    named = {"version": entry.version, "alias": visible(alias)}
+    token = str((entry.content.get("token") or {}).get("name"))
+    named = {"version": entry.version, "alias": visible(alias), "token": visible(token)}
     return done.format(**named), wanted.format(**named)

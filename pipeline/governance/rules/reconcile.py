@@ -330,7 +330,7 @@ def unknown_registry(ledger: Ledger, registry: str | None) -> str | None:
     if not ledger.exists():
         return f"there is no ledger: it was lost, or nothing was recorded yet; name its address, {new}"
     here = f"the registry at {ledger.address}" if ledger.address else "this registry"
-    if not ledger.models():
+    if not ledger.models() and not ledger.tokens.all():  # a token is made before anything is decided
         its = f"its id is {registry}" if registry else "it has no id"
         return f"the ledger holds nothing about {here} ({its}), it knows {_named(known)}; name the right address, {new}"
     addresses = [each.address for each in known if each.registry == registry]

@@ -61,13 +61,15 @@ from pipeline.governance.rules.review import Review, Reviewer
 from pipeline.governance.rules.tampering import Changed, Watch
 from pipeline.governance.rules.trend import TrendRecord, Trends
 from pipeline.governance.service.access import guarded
+from pipeline.governance.service.notices import Messenger, Nobody, TellingPeople
 from pipeline.governance.service.reading import RecordReader
+from pipeline.governance.service.tokens import TokenDesk
 
 DESK = Actor("desk", Established.PROGRAM)  # the desk by itself: it reads and records, and decides nothing
 
 
 @guarded
-class GovernanceService(RecordReader):
+class GovernanceService(RecordReader, TokenDesk, TellingPeople):
     """Each deciding method is load, rule, record, apply, confirm; each reading method writes nothing."""
 
     def __init__(
@@ -80,16 +82,21 @@ class GovernanceService(RecordReader):
         smoke: SmokePredictor,
         clock: SteadyClock,
         new_id: Callable[[], str],
+        new_secret: Callable[[], str],
         recomputer: Recomputer | None = None,
         roles: RoleBook | None = None,
+        messenger: Messenger | None = None,
     ) -> None:
-        """recomputer: None for a desk that loads no models; claims are then refused to be recomputed.
+        """new_secret: at least 256 bits of chance, as text.
 
-        roles: where those of the policy are read anew while the desk runs; None: they stay.
+        recomputer: None for a desk that loads no models; claims are then refused to be recomputed. roles: where the
+        policy's are read anew while the desk runs; None: they stay.
         """
-        super().__init__(registry, ledger)
+        RecordReader.__init__(self, registry, ledger)
         self.actor = DESK  # who asks
+        self._messenger = messenger or Messenger(ledger, Nobody(), clock)
         self._policies = LivePolicy(policy, roles or FixedRoles(policy.roles))
+        TokenDesk.__init__(self, ledger, policies=self._policies, clock=clock, new_secret=new_secret)
         self._reviewer = Reviewer(registry, ledger, policy, comparer, smoke, recomputer)
         self._watch = Watch(registry, ledger, clock, self._reviewer)
         self._decider = Decider(registry, ledger, self._policies, clock, self._reviewer, self._watch, new_id)
@@ -281,7 +288,7 @@ class GovernanceService(RecordReader):
         Raises NotFound.
         """
         created_at = iso(self.version(model, version).row.created_at)
-        about = [entry(stored) for stored in self._ledger.about(model, version)][::-1]
+        about = list(self._told(self._ledger.about(model, version)))[::-1]
         return [each for each in one_line_each(about) if each.concerns(version, created_at)]
 
     def differences(self, model: str) -> list[OutOfBandChange]:
@@ -388,6 +395,9 @@ class GovernanceService(RecordReader):
         """Put the registry back to what the ledger says; `expect` as in `adopt`."""
         return self._reconciler.revert(model, reason=check_reason(reason), actor=actor, expect=expect)
 
-    def upgrade_ledger(self) -> Upgrade:
-        """Bring an older ledger's tables up to this version, as its next write would. Raises NotFound without one."""
-        return self._ledger.upgrade()
+    def upgrade_ledger(self, *, new: bool = False) -> Upgrade:
+        """Bring an older ledger's tables up to this version, as its next write would; new: make them without one.
+
+        Raises NotFound where there is none and none is to be made.
+        """
+        return self._ledger.upgrade(new=new)

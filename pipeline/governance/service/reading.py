@@ -5,9 +5,9 @@ document that anybody can check with sha256 alone, without this program.
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import islice, takewhile
+from itertools import islice, takewhile, tee
 
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.lifecycle import Slot
@@ -97,7 +97,7 @@ class HistoryPage:
 
 
 def history_page(
-    events: Iterator[AnyEvent],
+    events: Iterator[tuple[AnyEvent, Entry]],
     lines: int,
     *,
     pending: Iterable[PendingDecision],
@@ -112,10 +112,10 @@ def history_page(
     shown: list[Entry] = []
     intents: dict[int, Entry] = {}
     last = None
-    for read, stored in enumerate(events):
+    for read, (stored, each) in enumerate(events):
         if len(shown) == lines or (asked != EVERYTHING and read == MOST_SEARCHED):
             return HistoryPage(_with_intents(shown, intents, find), last, read if len(shown) < lines else None)
-        each, last = entry(stored), stored.sequence
+        last = stored.sequence
         if isinstance(stored, StoredEvent) and _has_ended(stored.event, open_decisions):
             intents[each.sequence] = each
         elif asked.matches(each):
@@ -156,7 +156,7 @@ class RecordReader:
 
     def history(self, model: str | None = None) -> list[Entry]:
         """The events of one model, or of all, oldest first. Raises NotFound for a model that nobody knows."""
-        entries = [entry(stored) for stored in self._ledger.page(model)]
+        entries = list(self._told(self._ledger.page(model)))
         if model is not None and not entries:
             self._registry.model(model)
         return entries[::-1]
@@ -185,7 +185,12 @@ class RecordReader:
             about = self._ledger.about(model, asked.version)
             events = (each for each in about if _is_wanted(each, before, only=only, without=without))
         found = asked.up_to_begin(events)
-        return history_page(found, lines, pending=self._ledger.pending(model), find=self.event, asked=asked)
+        told = self._told_beside(found)
+        return history_page(told, lines, pending=self._ledger.pending(model), find=self.event, asked=asked)
+
+    def _told_beside(self, events: Iterable[AnyEvent]) -> Iterator[tuple[AnyEvent, Entry]]:
+        first, second = tee(events)
+        return zip(first, self._told(second), strict=True)
 
     def _begin_of(self, model: str | None, time: datetime) -> int:
         """Before which sequence the events older than a time end, by a binary search: some twenty events are read."""
@@ -203,7 +208,17 @@ class RecordReader:
     def event(self, sequence: int) -> Entry | None:
         """One event by its number; None where there is none."""
         found = next(self._ledger.page(before=sequence + 1), None)
-        return entry(found) if found is not None and found.sequence == sequence else None
+        return next(self._told([found])) if found is not None and found.sequence == sequence else None
+
+    def _told(self, events: Iterable[AnyEvent]) -> Iterator[Entry]:
+        """Events with the names of people, which are asked for only where an event refers to one."""
+        names: Mapping[str, str] | None = None
+        for each in map(entry, events):
+            if each.reference is None:
+                yield each
+                continue
+            names = self._ledger.names.all() if names is None else names
+            yield replace(each, name=names.get(each.reference))
 
     def decision(self, number: int) -> tuple[Entry, Entry | None] | None:
         """The line of the history of a decision, by its number; None where no decision has it.
@@ -216,7 +231,7 @@ class RecordReader:
         pending = {each.sequence for each in self._ledger.pending(found.model)}
         if number in pending:
             return found, None
-        later = map(entry, self._ledger.events(model=found.model, after=number))
+        later = self._told(self._ledger.events(model=found.model, after=number))
         end = next((each for each in later if each.number == number), None)
         return (found, None) if end is None else (end, found)
 
@@ -236,7 +251,7 @@ class RecordReader:
         later = takewhile(lambda each: each.sequence > sequence, islice(events, MOST_NEWS))
         return [
             each
-            for each in one_line_each([entry(stored) for stored in later])
+            for each in one_line_each(list(self._told(later)))
             if (version is not None and each.version == version)
             or not {change.slot for change in each.changes}.isdisjoint(slots)
         ]

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from pipeline.adapters.ledger.migrations.dialects import make_append_only, make_functions, on_postgres
+
 revision, down_revision = "0001", None
 
 
@@ -40,9 +42,7 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(64), primary_key=True),
         sa.Column("body", sa.Text, nullable=False),
     )
+    if on_postgres():
+        make_functions()
     for table in ("ledger_event", "ledger_evidence"):
-        for verb in ("UPDATE", "DELETE"):
-            op.execute(
-                f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-                "BEGIN SELECT raise(abort, 'the ledger is append-only'); END"
-            )
+        make_append_only(table)

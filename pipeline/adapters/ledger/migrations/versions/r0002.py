@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from pipeline.adapters.ledger.migrations.dialects import make_append_only, on_postgres
+
 revision, down_revision = "0002", "0001"
 
 
@@ -13,14 +15,12 @@ def upgrade() -> None:
         sa.Column("address", sa.Text, primary_key=True),
         sa.Column("first_seen", sa.String(32), nullable=False),
     )
-    for verb in ("UPDATE", "DELETE"):
-        op.execute(
-            f"CREATE TRIGGER ledger_registry_no_{verb.lower()} BEFORE {verb} ON ledger_registry "
-            "BEGIN SELECT raise(abort, 'the ledger is append-only'); END"
-        )
+    make_append_only("ledger_registry")
     op.create_index("ledger_event_of_decision", "ledger_event", ["registry", "decision"])
     op.create_index("ledger_event_of_type", "ledger_event", ["type", "registry", "model", "sequence"])
     op.add_column("ledger_slot", sa.Column("pending_since", sa.String(32)))
+    if on_postgres():  # it came with the third revision: no ledger there is older
+        return
     # Of a decision that is pending already only its own stamp is known, by a clock that may have been ahead.
     op.execute(
         "UPDATE ledger_slot SET pending_since = min(strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), coalesce(("

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from pipeline.adapters.ledger.migrations.dialects import index_subject_version
+
 revision, down_revision = "0003", "0002"
 
 
@@ -28,7 +30,4 @@ def upgrade() -> None:
     op.create_index("ledger_champion_of_depth", "ledger_champion", ["registry", "model", "depth"])
     op.create_index("ledger_champion_of_version", "ledger_champion", ["registry", "model", "version", "depth"])
     op.create_index("ledger_champion_of_period", "ledger_champion", ["registry", "model", "period", "sequence"])
-    op.execute(
-        "CREATE INDEX ledger_event_about ON ledger_event (registry, model, CASE WHEN typeof(body) = 'text' "
-        "AND json_valid(body) THEN json_extract(body, '$.subject.version') END, sequence)"
-    )
+    index_subject_version()

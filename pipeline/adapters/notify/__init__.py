@@ -1,0 +1,1 @@
+"""Sending text to people outside."""
