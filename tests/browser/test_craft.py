@@ -91,9 +91,9 @@ def test_a_link_is_one_step_back(demo_dashboard, open_tab):
     tab.close()
 
 
-def test_each_page_of_the_sidebar_is_one_step(desk, open_tab):
+def test_each_page_of_the_sidebar_is_one_step(demo_dashboard, open_tab):
     """A page that names a model in its address has it there at once; Back leads through the pages as they were."""
-    tab = open_tab(desk)
+    tab = open_tab(demo_dashboard)
     open_page(tab)
     links = tab.get_by_test_id("stSidebar")
     walked = ["overview", "versions", "review", "compare", "history"]
@@ -111,9 +111,9 @@ def test_each_page_of_the_sidebar_is_one_step(desk, open_tab):
     tab.close()
 
 
-def test_back_shows_the_receipt_again(desk, open_tab):
+def test_back_shows_the_receipt_again(demo_dashboard, open_tab):
     """Another move is one step, and Back from it leads to the receipt of the decision before."""
-    tab = open_tab(desk)
+    tab = open_tab(demo_dashboard)
     open_page(tab, f"/review?{NAMED}&version=1&decided={FIRST_PROMOTION}")
     receipt = tab.get_by_text(f"Decision {FIRST_PROMOTION} is applied")
     expect(receipt).to_be_visible()
