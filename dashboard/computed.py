@@ -56,10 +56,11 @@ def _draws() -> Draws:
     return Draws(found.bootstrap_samples, found.bootstrap_seed, found.confidence)
 
 
+@session.predicting
 @st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=50, show_spinner=False)
 def explained_alike(
     model: str, sides: tuple[tuple[int, str], tuple[int, str]], *, rows: tuple[RowPairs, RowPairs]
 ) -> list[Explanations]:
     """The same rows by two versions, each with its digest and in its own columns; see Scorer.explain_alike."""
     targets = [session.of_digest(model, version, digest) for version, digest in sides]
-    return session.scorer().explain_alike(targets, [[dict(row) for row in own] for own in rows])
+    return session.own_scorer().explain_alike(targets, [[dict(row) for row in own] for own in rows])

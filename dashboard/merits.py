@@ -27,5 +27,5 @@ def waiting(
 
     champion, versions: as the page has them; a model that has moved since is another question.
     """
-    service, metric = session.desk(), primary_metric(model)
+    service, metric = session.own_desk(), primary_metric(model)
     return session.LOOKING.submit(service.waiting, model, metric)

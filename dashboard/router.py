@@ -6,6 +6,7 @@ import streamlit as st
 
 from dashboard import filling, pages, session, sidebar
 from dashboard.components import widgets
+from dashboard.login import door
 from pipeline.governance.errors import SignoffError
 
 ICON = pages.icon()
@@ -18,7 +19,9 @@ st.set_page_config(initial_sidebar_state=pages.sidebar_state(page))  # before an
 
 session.arrive(page.url_path)
 session.show_flash()
-sidebar.draw()
-with suppress(SignoffError):  # the page says it
-    filling.show_progress()
-widgets.guarded(page.run, "page")
+admitted = door.admits()
+sidebar.draw(admitted=admitted)
+if admitted:
+    with suppress(SignoffError):  # the page says it
+        filling.show_progress()
+    widgets.guarded(page.run, "page")

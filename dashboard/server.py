@@ -17,6 +17,7 @@ import streamlit as st
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard import caching, session
+from dashboard.login.visitor import by_itself
 from pipeline import bootstrap
 from pipeline.governance.errors import NotAllowed, SignoffError
 from pipeline.governance.service import GovernanceService
@@ -103,7 +104,7 @@ class OwnLook:
 @caching.made_once
 def _own_look() -> OwnLook:
     """It has a service of its own, so that no visitor waits for it, and remembers what it saw."""
-    return OwnLook(bootstrap.own_desk(session.settings()), session.signer)
+    return OwnLook(bootstrap.own_desk(session.settings()), session.may_record)
 
 
 def own_look() -> None:
@@ -123,9 +124,10 @@ def warm_up() -> None:
     for module in MODULES:
         importlib.import_module(module)
     try:
-        session.scorer().start()
+        session.own_scorer().start()
         own_look()
-        session.overview()
+        with by_itself():
+            session.overview()
     except SignoffError as error:
         # Every page says so itself and offers to try again.
         LOG.warning("The desk starts although the registry was not read: %s", error)
@@ -135,7 +137,7 @@ def warm_up() -> None:
 
 def stop_worker() -> None:
     with suppress(SignoffError):  # without settings none was started
-        session.scorer().abandon()  # whoever is still waiting goes away with the server
+        session.own_scorer().abandon()  # whoever is still waiting goes away with the server
 
 
 # Security headers on every answer; Streamlit sends none.

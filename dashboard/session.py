@@ -1,27 +1,31 @@
 """What the pages share: the service, who acts, reads that are cached for seconds, and the message after a write."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import pandas as pd
 import streamlit as st
 
 from dashboard.caching import fresh, made_once
 from dashboard.components import tables
+from dashboard.login import visitor as looking
 from pipeline import bootstrap, model_card
 from pipeline.comparison.comparer import PairedBootstrap
 from pipeline.comparison.rows import Rows, read_rows
 from pipeline.explanation.result import Explanation, from_npz
 from pipeline.governance.actor import Actor
 from pipeline.governance.errors import StaleEvidence
-from pipeline.governance.lifecycle import CHAMPION, Move
+from pipeline.governance.lifecycle import CHAMPION, Move, MoveKind
 from pipeline.governance.metrics import is_bound
 from pipeline.governance.ports import ModelRecord, PendingDecision
 from pipeline.governance.record.documents import EVALUATION_ROWS, EXPLANATION_VALUES
 from pipeline.governance.record.evidence import Evidence, Recomputation
 from pipeline.governance.record.history import Entry, ModelOverview, Period
 from pipeline.governance.record.out_of_band import OutOfBandChange
+from pipeline.governance.roles import Action, Provider
 from pipeline.governance.rules.compare import Comparison, MetricColumn
 from pipeline.governance.rules.paired import Flips
 from pipeline.governance.rules.review import Review
@@ -37,12 +41,14 @@ from pipeline.serving.what_if import Counterfactual
 from pipeline.settings import Settings, read_settings
 from pipeline.validation.rows import CheckedRow, Value
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
 MOST_PERIODS = 50  # of champions over time: more make no picture
 LOOK_SECONDS = 60  # longer: a look that takes long must not begin anew before it ends
 LOOKING = ThreadPoolExecutor(2, "look")
 EXPLAINED_SECONDS = 300  # by digest, so it cannot become wrong
 FLASH = "flash"
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @made_once
@@ -61,9 +67,15 @@ def desk() -> GovernanceService:
     return own_desk().as_(visitor())
 
 
-@made_once
 def scorer() -> Scorer:
-    """Predicts and explains in a worker process."""
+    """Predicts and explains in a worker process. Raises NotAllowed for a visitor who may not have it do so."""
+    admit(Action.PREDICT)
+    return own_scorer()
+
+
+@made_once
+def own_scorer() -> Scorer:
+    """The same for the dashboard itself, which looks at how far versions are to be trusted."""
     return bootstrap.scorer(settings(), own_desk())
 
 
@@ -73,20 +85,39 @@ def comparer() -> PairedBootstrap:
 
 
 def actor() -> Actor:
-    """Who looks at the page. Only a server that listens on this machine alone is sure that they sit at it."""
-    return bootstrap.person(settings(), loopback=st.get_option("server.address") in LOOPBACK)
+    """The same, in whose name something is signed. Raises InvalidInput where this process has no name."""
+    found = visitor()
+    if settings().identity.provider is Provider.LOCAL and not found.subject:
+        bootstrap.person(settings())
+    return found
 
 
 def visitor() -> Actor:
-    """The same, and nameless where nobody has a name here: reading needs none."""
-    return replace(bootstrap.whoever(settings()), loopback=st.get_option("server.address") in LOOPBACK)
+    """Who looks at the page: somebody without a role where nobody is logged in, or nobody has a name here."""
+    return looking.visitor(settings())
 
 
-def signer() -> Actor:
-    """The same, asked before anything is typed or begun. Raises NotAllowed for who decides nothing here."""
+def signer(kind: MoveKind | None = None) -> Actor:
+    """The same, asked before anything is typed or begun. Raises NotAllowed for who decides nothing here.
+
+    kind: of the move that they would decide; None: whatever it is.
+    """
     person = actor()
-    desk().check_signer(person)
+    desk().check_signer(person, kind)
     return person
+
+
+def admit(action: Action = Action.READ) -> None:
+    """Raises NotAllowed for a visitor who may not do that: what one has asked is shown to others for a while."""
+    desk().authorise(action)
+
+
+def may_record() -> None:
+    """Raises NotAllowed where the dashboard may not write down what it finds: where nobody logs in and everybody on the
+    network could ask for it.
+    """
+    if settings().identity.provider is Provider.LOCAL:
+        signer()
 
 
 # Reads, shared for some seconds.
@@ -211,6 +242,13 @@ def unknown_registry() -> str | None:
 
 
 @fresh(most=1)
+def first_token() -> str | None:
+    """That a token was made before anybody could log in, as long as it is news; None where none was."""
+    found = desk().first_token()
+    return None if found is None else found.told
+
+
+@fresh(most=1)
 def silence() -> str | None:
     """Why the registry does not answer; None where nothing is wrong."""
     return desk().silence()
@@ -241,19 +279,19 @@ def flips(model: str, a: int, b: int) -> Flips:
 @fresh()
 def target(model: str, version: int) -> Target:
     """A version with its trust state and columns; the first time it is copied and loaded."""
-    return scorer().targets.target(Resolved(model, version))
+    return own_scorer().targets.target(Resolved(model, version))
 
 
 @fresh()
 def recorded_trust(model: str, version: int) -> TrustState:
     """One of the four states, without loading the version."""
-    return scorer().targets.recorded_trust(evidence(model, version))
+    return own_scorer().targets.recorded_trust(evidence(model, version))
 
 
 @fresh(most=500, seconds=LOOK_SECONDS)
 def look(model: str, version: int) -> Future[TrustState]:
     """The same in another thread, since the files of many versions may take minutes to read."""
-    service, targets = desk(), scorer().targets
+    service, targets = own_desk(), own_scorer().targets
     return LOOKING.submit(lambda: targets.recorded_trust(service.show(model, version)))
 
 
@@ -273,18 +311,32 @@ def stored_explanation(model: str, version: int) -> Explanation:
 # Answers of the worker. A row is given as pairs, which the cache can look up; the digest stands for the files.
 
 
+def predicting(answer: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Asks before each answer, also before one that is kept, whether this visitor may have models answer."""
+
+    @wraps(answer)
+    def ask(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        admit(Action.PREDICT)
+        return answer(*args, **kwargs)
+
+    return ask
+
+
+@predicting
 @st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)
 def explained(model: str, version: int, digest: str, *, row: tuple[tuple[str, Value], ...]) -> Explanations:
-    return scorer().explain(of_digest(model, version, digest), [dict(row)])
+    return own_scorer().explain(of_digest(model, version, digest), [dict(row)])
 
 
+@predicting
 @st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)
 def opinion(model: str, version: int, digest: str, *, row: tuple[tuple[str, Value], ...], class_name: str) -> Opinion:
     """A local linear model of a row and a class, see Scorer.second_opinion."""
     found = explained(model, version, digest, row=row)
-    return scorer().second_opinion(of_digest(model, version, digest), found, class_name=class_name)
+    return own_scorer().second_opinion(of_digest(model, version, digest), found, class_name=class_name)
 
 
+@predicting
 @st.cache_resource(ttl=EXPLAINED_SECONDS, max_entries=200, show_spinner=False)
 def smallest_change(
     model: str, version: int, digest: str, *, row: tuple[tuple[str, Value], ...], wanted: str | None
@@ -294,7 +346,7 @@ def smallest_change(
     checked = CheckedRow(dict(row), problems=(), warnings=())
 
     def ask(rows: Sequence[CheckedRow]) -> Sequence[Prediction]:
-        return scorer().predict_checked(found, rows).rows
+        return own_scorer().predict_checked(found, rows).rows
 
     names = settings().policy.may_change.get(model, [])
     return what_if.smallest_change(ask, checked, input_schema(found), may_change=names, wanted=wanted)

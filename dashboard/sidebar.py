@@ -12,32 +12,28 @@ import streamlit as st
 from dashboard import pages, session
 from dashboard.compare import picker as compare_picker
 from dashboard.components import picker, words
-from pipeline.governance.actor import signature
+from dashboard.login import door
 from pipeline.governance.errors import NotFound, SignoffError
 
 Query = Mapping[str, str]
 
 
-def draw() -> None:
+def draw(*, admitted: bool) -> None:
+    """admitted: whether who looks at the page may read; nobody else learns what the registry holds."""
     with st.sidebar, st.container(gap="xxsmall"):
-        queries = _queries()
+        queries = _queries() if admitted else {}
         for section, listed in pages.SECTIONS.items():
             st.caption(section)
             for file, *_ in listed:
                 if file not in pages.HIDDEN:
                     st.page_link(pages.page(file), query_params=queries.get(file), width="stretch")
         with suppress(SignoffError):  # the page says it
-            _signature()
-
-
-def _signature() -> None:
-    settings, actor = session.settings(), session.actor()
-    st.space("small")
-    st.caption("Registry")
-    st.text(words.address(settings.environment.tracking_uri))
-    st.space("small")
-    st.caption("Decisions are signed by")
-    st.text(signature(actor.subject, actor.established))
+            st.space("small")
+            if admitted:
+                st.caption("Registry")
+                st.text(words.address(session.settings().environment.tracking_uri))
+                st.space("small")
+            door.sidebar()
 
 
 def _queries() -> dict[str, Query]:

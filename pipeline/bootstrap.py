@@ -1,9 +1,11 @@
 """The only place that picks the parts: registry, ledger, clock, identity. Heavy imports happen here, when asked for."""
 
+import os
 import secrets
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,14 +13,16 @@ from typing import TYPE_CHECKING
 from pipeline.governance.actor import Actor, Established
 from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.governance.ports import Ledger, Registry
-from pipeline.governance.roles import Action
+from pipeline.governance.roles import Action, Provider
 from pipeline.governance.service import DESK, GovernanceService
 from pipeline.governance.service.notices import Messenger
 from pipeline.settings import Settings, read_settings
 from pipeline.settings.identity import FileRoles
 
 if TYPE_CHECKING:
+    from pipeline.adapters.identity.headers import Headers
     from pipeline.comparison import PairedBootstrap
+    from pipeline.governance.ports import KnownRegistry
     from pipeline.governance.record.checkpoint import Signing
     from pipeline.serving.scorer import Scorer
     from pipeline.training.register import Publisher
@@ -47,12 +51,17 @@ class KeptRegistryId:
     _known: str | None = None
 
     def known(self) -> str | None:
-        """Raises Unavailable where nobody answers and the ledger does not know the address."""
+        """Raises Unavailable where nobody answers and the ledger cannot tell whose record is meant.
+
+        It can by the address, and where it knows one registry only; see service.whose_record.
+        """
         try:
             return self._asked()
-        except Unavailable:
+        except Unavailable as error:
             if kept := self._written_about():
                 return kept
+            if addresses := ", ".join(each.address for each in self._known_registries()):
+                raise Unavailable(f"{str(error).rstrip('.')}; the ledger has the records of: {addresses}") from error
             raise
 
     def keep(self) -> str:
@@ -65,10 +74,14 @@ class KeptRegistryId:
         return self._known
 
     def _written_about(self) -> str | None:
-        if self.ledger is None:
-            return None
-        here = [each.registry for each in self.ledger.registries() if each.address == self.ledger.address]
-        return here[-1] if here else None
+        known = self._known_registries()
+        here = [each.registry for each in known if self.ledger and each.address == self.ledger.address]
+        if here:
+            return here[-1]
+        return known[0].registry if len({each.registry for each in known}) == 1 else None
+
+    def _known_registries(self) -> "list[KnownRegistry]":
+        return self.ledger.registries() if self.ledger else []
 
 
 def desk(settings: Settings | None = None) -> GovernanceService:
@@ -209,6 +222,29 @@ def whoever(settings: Settings) -> Actor:
 def signer(service: GovernanceService, settings: Settings) -> Actor:
     """Who signs with a service of `desk`. Raises InvalidInput where this process has no name."""
     return service.actor if service.actor.subject else person(settings)
+
+
+def visitor(
+    settings: Settings, *, claims: Callable[[], Mapping[str, object]], headers: "Headers", loopback: bool
+) -> Actor | None:
+    """Who looks at a page, as `identity.provider` says; None for nobody, who has no role.
+
+    claims: of the login, as Streamlit keeps them. headers: of the request that opened the page. loopback: whether only
+    this machine can reach the server. Raises InvalidInput without the secret by which the proxy is known.
+    """
+    from pipeline.adapters.identity.claims import actor_of_claims
+    from pipeline.adapters.identity.headers import actor_of_headers
+    from pipeline.settings.login import proxy_secret
+
+    identity = settings.identity
+    match identity.provider:
+        case Provider.OIDC:
+            return actor_of_claims(claims(), groups_claim=identity.groups_claim, now=SystemClock().now())
+        case Provider.PROXY:
+            secret = proxy_secret(os.environ).get_secret_value()
+            return actor_of_headers(headers, names=identity.proxy, secret=secret)
+        case Provider.LOCAL:
+            return replace(whoever(settings), loopback=loopback)
 
 
 def program(name: str) -> Actor:

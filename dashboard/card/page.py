@@ -23,9 +23,7 @@ IN_GROUPS = r"\1 \2 \3 \4"  # so that it wraps
 def card_page() -> None:
     picked = picker.picked_version()
     if picked is None:
-        widgets.title("Model card")
-        st.info("There is no version yet. The overview says how to fill the registry.")
-        pages.link_overview()
+        widgets.nothing_yet("Model card", "no version")
         return
     card = session.card(*picked)
     header(card, *picked)

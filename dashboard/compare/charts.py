@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from dashboard.caching import drawn_once
-from dashboard.components import words
 from dashboard.components.charts import (
     LEAST_PIXELS,
     LEGEND_ABOVE,
@@ -21,6 +20,7 @@ from pipeline.explanation.side_by_side import ImportanceDifference
 from pipeline.governance.metrics import Direction, direction_of
 from pipeline.governance.rules.compare import MetricRow
 from pipeline.governance.rules.paired import Confusions
+from pipeline.governance.text import minus, signed
 
 # Green and red as the badges; shapes, sides and words say the same to those who cannot tell them apart.
 COLOURS_ON_LIGHT = {BETTER: "#15803D", WORSE: "#B91C1C", ALIKE: "#64748B"}
@@ -47,14 +47,8 @@ def differences(rows: Sequence[MetricRow], title: str, *, dark: bool = False) ->
             figure.add_scatter(
                 x=[gain for gain, _, _ in gains],
                 y=[plain(row.name) for row, _ in shown],
-                customdata=[words.signed(row.difference or 0) for row, _ in shown],
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [high - gain for gain, _, high in gains],
-                    "arrayminus": [gain - low for gain, low, _ in gains],
-                    "thickness": 1.5,
-                },
+                customdata=[signed(row.difference or 0) for row, _ in shown],
+                error_x=interval_bars(gains),
                 mode="markers",
                 marker={"size": 10, "symbol": SYMBOLS[verdict], "color": colours[verdict]},
                 name=verdict,
@@ -94,7 +88,7 @@ def confusion_difference(found: Confusions, *, dark: bool = False) -> go.Figure:
     return true_by_predicted(
         classes,
         gains,
-        [[f"{count:+,}" if count else "" for count in counts] for counts in difference],
+        [[minus(f"{count:+,}") if count else "" for count in counts] for counts in difference],
         cell="%{text} rows",
         colours=[[0, colours[WORSE]], [0.5, middle], [1, colours[BETTER]]],
         span=(-most, most),
@@ -102,10 +96,12 @@ def confusion_difference(found: Confusions, *, dark: bool = False) -> go.Figure:
 
 
 @drawn_once
-def importances(shares: Mapping[str, Mapping[str, float]], labels: Mapping[str, str]) -> go.Figure:
+def importances(
+    shares: Mapping[str, Mapping[str, float]], labels: Mapping[str, str], *, colours: Mapping[str, str]
+) -> go.Figure:
     """The columns that matter most to any version, each version as a bar.
 
-    shares: per version and column. labels: what people call the columns.
+    shares: per version and column. labels: what people call the columns. colours: of the versions.
     """
     highest: dict[str, float] = {}
     for by_column in shares.values():
@@ -118,7 +114,10 @@ def importances(shares: Mapping[str, Mapping[str, float]], labels: Mapping[str, 
             y=ticks(shown, labels),
             orientation="h",
             name=name,
-            marker={"pattern": {"shape": pattern, "fillmode": "overlay", "solidity": 0.25, "size": 6}},
+            marker={
+                "color": colours.get(name),
+                "pattern": {"shape": pattern, "fillmode": "overlay", "solidity": 0.25, "size": 6},
+            },
             hovertemplate="%{y}: %{x:.1%}<extra></extra>",
         )
     framed(figure, height=ROW_PIXELS * len(shown) + 90)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from dashboard import computed, session
+from dashboard import computed, quality, session
 from dashboard.compare import charts as compare_charts
 from dashboard.compare import tables
 from dashboard.components import charts, widgets, words
@@ -37,7 +37,8 @@ def importances(comparison: Comparison) -> None:
     for name in (name for name, by_column in shares.items() if not by_column):
         st.caption(f"{name} came without an explanation summary.")
     if known := {name: by_column for name, by_column in shares.items() if by_column}:
-        figure = compare_charts.importances(known, comparison.b.feature_schema.labels)
+        colours = quality.colours(comparison.a.model, tables.versions(comparison))
+        figure = compare_charts.importances(known, comparison.b.feature_schema.labels, colours=colours)
         st.plotly_chart(figure, config=charts.PLAIN, alt="Importance of the columns in each version")
         st.caption(
             "The mean absolute contribution of a column as a share of all columns of its version. Shares have no unit: "
@@ -85,7 +86,8 @@ def _draw(comparison: Comparison, found: Sequence[ImportanceDifference], method:
             "n": [each.n for each in found],
         }
     )
-    widgets.frame(table, "Mean absolute contribution of each column in both versions", digits=(*names, "Difference"))
+    alt = "Mean absolute contribution of each column in both versions"
+    widgets.frame(table, alt, digits=names, differences=[tables.DIFFERENCE])
     st.text(f"Both by one method: {visible(method, most=120)}.")
     st.caption(
         "How far a column moves the probability of a class, in the mean over rows and classes. That it matters more is "

@@ -34,9 +34,7 @@ SECTIONS: Mapping[str, Callable[[Comparison], None]] = {
 def compare_page() -> None:
     choice = compare_picker.picked_versions()
     if choice is None:
-        widgets.title("Compare")
-        st.info("There are no versions to compare yet. The overview says how to fill the registry.")
-        pages.link_overview()
+        widgets.nothing_yet("Compare", "nothing to compare")
         return
     header(choice)
     widgets.changed_outside(choice.model)

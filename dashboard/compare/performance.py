@@ -2,13 +2,12 @@
 
 import streamlit as st
 
-from dashboard import computed
+from dashboard import computed, quality
 from dashboard.compare import charts as compare_charts
 from dashboard.compare import tables
 from dashboard.compare.sections import dark, metrics_table, minus
-from dashboard.components import charts, widgets, words
+from dashboard.components import charts, words
 from pipeline.comparison.performance import PrecisionRecall
-from pipeline.comparison.search import SliceSearch
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.rules.compare import Comparison, MetricRow
@@ -26,7 +25,8 @@ def by_kind(comparison: Comparison) -> None:
         _ranges(comparison, found.ranges)
     if found.precision:
         _curves(comparison, (a, b), found.precision)
-    _worse(computed.worse_slices(comparison.a.model, a, b), comparison)
+    worse = computed.worse_slices(comparison.a.model, a, b)
+    quality.worse_slices(worse, tables.heads(comparison), comparison.b.feature_schema.labels)
 
 
 def _side(evidence: Evidence) -> Side | None:
@@ -44,7 +44,8 @@ def _curves(comparison: Comparison, sides: tuple[Side, Side], differences: tuple
     for name, side in zip(tables.heads(comparison), sides, strict=True):
         by_class = {each.class_name: each for each in computed.kind_performance(comparison.a.model, *side).curves}
         curves[name] = by_class[chosen]
-    figure = charts.precision_recall(curves)
+    colours = quality.colours(comparison.a.model, tables.versions(comparison))
+    figure = charts.precision_recall(curves, colours=colours)
     st.plotly_chart(figure, config=charts.PLAIN, alt="Precision against recall in both versions")
     rows = [MetricRow.compared(each, each.slice) for each in differences]
     frame = tables.metric_rows("Average precision of", rows, tables.heads(comparison))
@@ -58,11 +59,3 @@ def _ranges(comparison: Comparison, differences: tuple[MetricDifference, ...]) -
     st.plotly_chart(figure, config=charts.PLAIN, alt="Difference of the mean absolute error by range")
     frame = tables.metric_rows("Actual", rows, tables.heads(comparison))
     metrics_table(frame, comparison, "Mean absolute error of both versions by range of the actual number")
-
-
-def _worse(found: SliceSearch, comparison: Comparison) -> None:
-    a, b = tables.heads(comparison)
-    st.header(f"Where {b.lower()} is worse than {a.lower()}", anchor=False)
-    measure = "Accuracy" if found.metric == "accuracy" else "Mean absolute error"
-    labels = comparison.b.feature_schema.labels
-    widgets.found_slices(found, (f"{b}, {measure.lower()}", f"{a}, {measure.lower()}"), labels)

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import pages, session
+from dashboard import merits, pages, quality, session
 from dashboard.compare import charts as compare_charts
 from dashboard.compare import tables
 from dashboard.compare.picker import ComparedVersions
@@ -25,6 +25,7 @@ VERDICT_LOOKS: dict[str, tuple[str, widgets.Colour]] = {
 }
 VERDICT_COLOURS = {words.BETTER: "green", words.WORSE: "red", words.ALIKE: "gray"}
 RESULT_COLOURS = {tables.DIFFERS: "orange", tables.SAME: "gray"}
+MOST_NAMED = 12  # in a tooltip
 SIGNIFICANCE, SMALLEST_SHOWN = 0.05, 0.0001
 
 
@@ -42,15 +43,25 @@ def verdicts(comparison: Comparison) -> None:
         text = "\n".join(missing or [comparison.warning.text])
         with widgets.message("Not evaluated on the same rows", text, colour="orange"):
             st.caption("Each version's own figures are shown below. They do not say which of the two is better.")
+        _costs(comparison)
         return
     if comparison.paired is not None:
         a, b = tables.heads(comparison)
         with st.container(horizontal=True, vertical_alignment="center"):
             st.text(f"{b} against {a.lower()}, on the same {comparison.paired.n:,} rows:", width="content")
             _count_badges(comparison.metrics)
+            _costs(comparison)
     if found := tables.contradictions(comparison):
         with widgets.message("Claims that the rows contradict", "\n".join(found), colour="red"):
             st.caption("The comparison uses the rows.")
+
+
+def _costs(comparison: Comparison) -> None:
+    """Latency and size of the compared version beside the reference's."""
+    a, b = comparison.a, comparison.b
+    merit = merits.merit(a.model, b.version, a.version)
+    if badges := widgets.cost_badges(merit):
+        st.markdown(" ".join(badges), width="content", help=widgets.costs(merit, "the reference's"))
 
 
 def metrics(comparison: Comparison) -> None:
@@ -119,7 +130,8 @@ def calibration(comparison: Comparison) -> None:
         st.caption(f"{name} came without probabilities that can be used.")
     if known := {name: points for name, points in curves.items() if points is not None}:
         error = next((row for row in comparison.metrics if row.name == "calibration_error"), tables.NO_ROW)
-        widgets.calibration(known, dict(zip(tables.heads(comparison), (error.a, error.b), strict=True)))
+        errors = dict(zip(tables.heads(comparison), (error.a, error.b), strict=True))
+        quality.calibration(comparison.a.model, tables.versions(comparison), curves=known, errors=errors)
     metrics_table(
         tables.metric_rows(
             "Metric",
@@ -167,7 +179,9 @@ def _count_badges(rows: Sequence[MetricRow]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         for verdict, n in tables.counts(rows).items():
             icon, colour = VERDICT_LOOKS[verdict]
-            st.badge(f"{n} {verdict}", icon=icon, color=colour)
+            named = [words.label(row.name) for row in rows if row.verdict == verdict]
+            more = f" and {n - MOST_NAMED} more" if n > MOST_NAMED else ""
+            st.badge(f"{n} {verdict}", icon=icon, color=colour, help=", ".join(named[:MOST_NAMED]) + more)
 
 
 def _agreement(comparison: Comparison, found: Agreement) -> None:
@@ -198,19 +212,16 @@ def _how_judged(comparison: Comparison) -> None:
 
 
 def metrics_table(frame: pd.DataFrame, comparison: Comparison, alt: str) -> None:
-    number = st.column_config.NumberColumn(format=widgets.FOUR_DIGITS)
-    st.dataframe(
+    widgets.frame(
         frame,
-        hide_index=True,
+        alt,
+        digits=tables.heads(comparison),
+        differences=[tables.DIFFERENCE],
         height=widgets.height_of(len(frame)),
-        column_config={
+        columns={
             frame.columns[0]: st.column_config.TextColumn(pinned=True),
             tables.VERDICT: badge_column(VERDICT_COLOURS, 150),
-            **dict.fromkeys(tables.heads(comparison), number),
-            tables.DIFFERENCE: st.column_config.NumberColumn(format=widgets.SIGNED),
         },
-        placeholder=words.NOTHING,
-        alt=alt,
     )
 
 
@@ -251,14 +262,12 @@ def _table(choice: ComparedVersions) -> None:
     found = [session.comparison(choice.model, choice.reference, each) for each in choice.others]
     names = session.metric_names(choice.model)
     verdict = badge_column({tables.REFERENCE: "blue", **VERDICT_COLOURS}, 150)
-    st.dataframe(
+    widgets.frame(
         tables.at_a_glance(found, names),
-        hide_index=True,
-        column_config={
+        f"Each version against version {choice.reference}",
+        digits=names,
+        columns={
             "Version": st.column_config.NumberColumn(format="%d", pinned=True, width=75),
-            **dict.fromkeys(names, st.column_config.NumberColumn(format=widgets.FOUR_DIGITS)),
             **{f"{name}, verdict": verdict for name in names},
         },
-        placeholder=words.NOTHING,
-        alt=f"Each version against version {choice.reference}",
     )

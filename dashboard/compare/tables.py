@@ -34,6 +34,11 @@ def heads(comparison: Comparison) -> tuple[str, str]:
     return f"Version {comparison.a.version}", f"Version {comparison.b.version}"
 
 
+def versions(comparison: Comparison) -> dict[str, int]:
+    """Both numbers by `heads`."""
+    return dict(zip(heads(comparison), (comparison.a.version, comparison.b.version), strict=True))
+
+
 def flavor(evidence: Evidence) -> str:
     """Stands for the type of a model where no tag names it: the MLflow flavor that it was saved as."""
     flavors = [str(name) for name in evidence.content["flavors"] if name != "python_function"]
@@ -118,8 +123,8 @@ def contradictions(comparison: Comparison) -> list[str]:
             claim = evidence.metric(row.name)
             if row.verdict and claim and value is not None and abs(claim.value - value) > SAME_NUMBER:
                 found.append(
-                    f"Version {evidence.version} claims {visible(row.name)} {claim.value:.4f}; "
-                    f"its stored rows give {value:.4f}."
+                    f"Version {evidence.version} claims {visible(row.name)} {words.number(claim.value)}; "
+                    f"its stored rows give {words.number(value)}."
                 )
     return found
 

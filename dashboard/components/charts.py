@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import plotly.graph_objects as go
 
@@ -13,6 +14,10 @@ from pipeline.governance.rules.paired import CalibrationPoint
 PLAIN = {"displayModeBar": False}
 # From the page's own background: Streamlit's scale would make every empty cell of a dark page bright blue.
 SHADES_ON_LIGHT, SHADES_ON_DARK = ["#F4F6FA", "#1D4ED8"], ["#1A2233", "#60A5FA"]
+# Of versions: the champion, else the reference, is blue on every page; the others follow.
+VERSIONS_ON_LIGHT, VERSIONS_ON_DARK = ["#1D4ED8", "#B45309", "#7C3AED"], ["#60A5FA", "#FB923C", "#A78BFA"]
+Colours = Mapping[str, str]  # by what each trace is called
+NO_COLOURS: Colours = MappingProxyType({})  # the theme's
 ROW_PIXELS, LEAST_PIXELS = 34, 120
 LEGEND_ABOVE = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
 
@@ -68,10 +73,12 @@ def true_by_predicted(
 
 
 @drawn_once
-def metric_intervals(own: Sequence[Metric], champion: Sequence[Metric], names: tuple[str, str]) -> go.Figure:
+def metric_intervals(
+    own: Sequence[Metric], champion: Sequence[Metric], names: tuple[str, str], *, colours: Colours = NO_COLOURS
+) -> go.Figure:
     """Each metric as a point with its interval, this version above the champion. names: what each of the two is called.
 
-    own, champion: metrics between 0 and 1 by the same names.
+    own, champion: metrics between 0 and 1 by the same names. colours: by these names, see version_colours.
     """
     figure = go.Figure()
     for metrics, name, symbol in ((own, names[0], "circle"), (champion, names[1], "diamond")):
@@ -79,16 +86,10 @@ def metric_intervals(own: Sequence[Metric], champion: Sequence[Metric], names: t
             figure.add_scatter(
                 x=[metric.value for metric in metrics],
                 y=[metric.name for metric in metrics],
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [(metric.high or metric.value) - metric.value for metric in metrics],
-                    "arrayminus": [metric.value - (metric.low or metric.value) for metric in metrics],
-                    "thickness": 1.5,
-                },
+                error_x=interval_bars([(metric.value, metric.low, metric.high) for metric in metrics]),
                 mode="markers",
                 orientation="h",  # without it the points of a group lie on one line
-                marker={"size": 9, "symbol": symbol},
+                marker={"size": 9, "symbol": symbol, "color": colours.get(name)},
                 name=name,
             )
     framed(figure, height=max(200, ROW_PIXELS * len(own) + 100))
@@ -97,6 +98,18 @@ def metric_intervals(own: Sequence[Metric], champion: Sequence[Metric], names: t
     margin = max(0.01, (max(ends) - min(ends)) * 0.1)
     figure.update_xaxes(tickformat=".3~f", range=[max(0, min(ends) - margin), min(1, max(ends) + margin)])
     return figure.update_yaxes(autorange="reversed")
+
+
+def version_colours(versions: Mapping[str, int], champion: int | None, *, dark: bool = False) -> dict[str, str]:
+    """A colour for each name of a version. A version alone that does not serve has the second one.
+
+    versions: numbers by what each is called in the chart, the reference first.
+    """
+    first = champion if champion in versions.values() or len(versions) == 1 else next(iter(versions.values()), None)
+    blue, *others = VERSIONS_ON_DARK if dark else VERSIONS_ON_LIGHT
+    rest = [name for name, version in versions.items() if version != first]
+    found = {name: blue for name, version in versions.items() if version == first}
+    return found | {name: others[index % len(others)] for index, name in enumerate(rest)}
 
 
 def framed(figure: go.Figure, *, height: int) -> go.Figure:
@@ -116,11 +129,11 @@ MARKS = ("circle", "diamond", "square", "triangle-up")
 
 
 @drawn_once
-def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
+def calibration(curves: Mapping[str, Sequence[CalibrationPoint]], *, colours: Colours = NO_COLOURS) -> go.Figure:
     """A reliability diagram: the share predicted right with its interval against the mean of the highest probability.
 
     A version whose probabilities can be taken as they are lies on the diagonal. No line joins the points: between two
-    bins nothing was measured. curves: per version one point per bin.
+    bins nothing was measured. curves: per version one point per bin. colours: see version_colours.
     """
     figure = go.Figure()
     most = max((point.n for points in curves.values() for point in points), default=1)
@@ -134,7 +147,7 @@ def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
             error_y=interval_bars([(point.right, point.right_low, point.right_high) for point in points]),
             mode="markers",
             cliponaxis=False,  # a share of 0 lies on the edge
-            marker={"size": sizes, "symbol": symbol},
+            marker={"size": sizes, "symbol": symbol, "color": colours.get(name)},
             name=name,
             hovertemplate="probability %{x:.4f}, right %{y:.4f}<br>%{customdata[1]:.4f} to %{customdata[2]:.4f}"
             "<br>n = %{customdata[0]:,}<extra></extra>",
@@ -150,15 +163,15 @@ def calibration(curves: Mapping[str, Sequence[CalibrationPoint]]) -> go.Figure:
 
 
 @drawn_once
-def precision_recall(curves: Mapping[str, PrecisionRecall]) -> go.Figure:
-    """Precision against recall at every threshold. curves: by what each is called."""
+def precision_recall(curves: Mapping[str, PrecisionRecall], *, colours: Colours = NO_COLOURS) -> go.Figure:
+    """Precision against recall at every threshold. curves, colours: by what each is called."""
     figure = go.Figure()
     for (name, curve), dash in zip(curves.items(), ("solid", "dash", "dot", "dashdot"), strict=False):
         figure.add_scatter(
             x=curve.recall,
             y=curve.precision,
             mode="lines",
-            line={"shape": "vh", "dash": dash},
+            line={"shape": "vh", "dash": dash, "color": colours.get(name)},
             name=name,
             hovertemplate=f"{plain(name)}<br>recall %{{x:.4f}}, precision %{{y:.4f}}<extra></extra>",
         )
@@ -199,12 +212,16 @@ def residuals(found: Residuals, target: str) -> go.Figure:
     return figure.update_yaxes(title="Predicted minus actual")
 
 
-def interval_bars(points: Sequence[tuple[float, float, float]]) -> dict[str, object]:
-    """Error bars from a value and the ends of its interval."""
+def interval_bars(points: Sequence[tuple[float, float | None, float | None]], **more: float) -> dict[str, object]:
+    """Error bars from a value and the ends of its interval, of no length where an end is not known.
+
+    more: how Plotly is to draw them.
+    """
     return {
         "type": "data",
         "symmetric": False,
-        "array": [high - value for value, _, high in points],
-        "arrayminus": [value - low for value, low, _ in points],
+        "array": [0 if high is None else high - value for value, _, high in points],
+        "arrayminus": [0 if low is None else value - low for value, low, _ in points],
         "thickness": 1.5,
+        **more,
     }

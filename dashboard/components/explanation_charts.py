@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from dashboard.caching import drawn_once
-from dashboard.components.charts import LEAST_PIXELS, LEGEND_ABOVE, framed, plain
-from pipeline.governance.text import visible
+from dashboard.components.charts import LEAST_PIXELS, LEGEND_ABOVE, NO_COLOURS, framed, plain
+from pipeline.governance.text import minus, visible
 
 Array = NDArray[Any]
 # Orange raises and blue lowers; signs say the same.
@@ -130,7 +130,7 @@ def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tup
             y=positions,
             x=[base, *steps, 0],
             measure=["absolute", *["relative"] * len(steps), "total"],
-            text=[_signed(each) for each in (f"{base:.3f}", *(f"{step:+.3f}" for step in steps), f"{output:.3f}")],
+            text=[minus(each) for each in (f"{base:.3f}", *(f"{step:+.3f}" for step in steps), f"{output:.3f}")],
             textposition="outside",
             cliponaxis=False,
             increasing={"marker": {"color": raises}},
@@ -147,8 +147,13 @@ def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tup
 
 
 @drawn_once
-def probabilities(found: Mapping[str, Mapping[str, float]], classes: Sequence[str]) -> go.Figure:
-    """One bar per class, and per version where there are two. found: per version and class, between 0 and 1."""
+def probabilities(
+    found: Mapping[str, Mapping[str, float]], classes: Sequence[str], *, colours: Mapping[str, str] = NO_COLOURS
+) -> go.Figure:
+    """One bar per class, and per version where there are two. found: per version and class, between 0 and 1.
+
+    colours: of the versions.
+    """
     figure = go.Figure()
     for (name, by_class), pattern in zip(found.items(), ("", "/"), strict=False):
         values = [by_class.get(each) for each in classes]
@@ -157,7 +162,10 @@ def probabilities(found: Mapping[str, Mapping[str, float]], classes: Sequence[st
             y=ticks(classes, NO_LABELS),
             orientation="h",
             name=name,
-            marker={"pattern": {"shape": pattern, "fillmode": "overlay", "solidity": 0.25, "size": 6}},
+            marker={
+                "color": colours.get(name),
+                "pattern": {"shape": pattern, "fillmode": "overlay", "solidity": 0.25, "size": 6},
+            },
             text=["" if value is None else f"{value:.3f}" for value in values],
             textposition="outside",
             cliponaxis=False,
@@ -220,12 +228,7 @@ def short(text: object) -> str:
 def shown(value: object) -> str:
     if value is None or value != value:  # noqa: PLR0124 (NaN differs from itself)
         return "missing"
-    return short(value) if isinstance(value, str | bool) else f"{value:.4g}"
-
-
-def _signed(text: str) -> str:
-    """With a real minus sign."""
-    return text.replace("-", "\N{MINUS SIGN}")
+    return short(value) if isinstance(value, str | bool) else minus(f"{value:.4g}")
 
 
 def ticks(names: Sequence[str], labels: Mapping[str, str]) -> list[str]:

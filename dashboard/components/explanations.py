@@ -10,7 +10,7 @@ from dashboard.components import charts, explanation_charts, widgets, words
 from pipeline.explanation.wording import sentences, smallest_reason
 from pipeline.governance.record.documents import ExplanationSummary, FeatureSchema
 from pipeline.governance.record.evidence import Evidence
-from pipeline.governance.text import visible
+from pipeline.governance.text import minus, visible
 from pipeline.serving.predictions import Explanations, Target
 from pipeline.validation.rows import Row, Value
 
@@ -72,7 +72,7 @@ def why(document: Mapping[str, Any], row: Row, class_name: str, *, schema: Featu
         what = "the output" if is_number else "this class"
         st.text("\n".join(f"•  {visible(each)}" for each in reasons) or f"No column moves {what} noticeably.")
         named = "" if scale == "value" else f" ({scale})"
-        text = f"With nothing known about the row {ends[0]:.3f}, for this row {ends[1]:.3f}{named}."
+        text = minus(f"With nothing known about the row {ends[0]:.3f}, for this row {ends[1]:.3f}") + f"{named}."
         st.text(text, help=STARTING_POINT)
 
 
@@ -84,7 +84,8 @@ def second_opinion(target: Target, row: Row, class_name: str) -> None:
     found = session.opinion(model, version, target.digest, row=as_pairs(row), class_name=class_name)
     top = sorted(found.weights, key=lambda name: -abs(found.weights[name]))[:TOP_OF_OPINION]
     shared = round(found.agreement * min(TOP_OF_OPINION, len(found.weights)))
-    st.text(f"A linear model around this row names {shared} of the same {len(top)} largest columns. R² {found.r2:.2f}.")
+    fit = minus(f"{found.r2:.2f}")
+    st.text(f"A linear model around this row names {shared} of the same {len(top)} largest columns. R² {fit}.")
     if found.r2 < LITTLE_FIT:
         st.caption("It fits poorly here: its weights mean little.")
     least = smallest_reason(max(map(abs, found.weights.values()), default=0.0))

@@ -11,6 +11,7 @@ from pipeline.governance.text import visible
 
 MODEL, VERSION = "model", "version"
 LAST_MODEL, LAST_VERSION = "last_model", "last_version"
+MOST_DIGITS = 18  # a number with more is none of any database
 
 
 def models_with_versions() -> list[str]:
@@ -83,6 +84,11 @@ def address(**named: str) -> None:
     """Writes these to the address, all at once: each write that changes it is one step of the browser's history."""
     if any(st.query_params.get(key) != value for key, value in named.items()):
         st.query_params.update(named)
+
+
+def number_in(text: str) -> int | None:
+    """A number as an address or a field has it; None for what no event and no version could have."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
 
 
 def _remember(model: str, version: int) -> None:

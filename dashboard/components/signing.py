@@ -13,7 +13,7 @@ import streamlit as st
 from cachetools import TTLCache
 
 from dashboard import caching, session
-from pipeline.governance.errors import NotAllowed
+from pipeline.governance.errors import NotAllowed, StaleLogin
 from pipeline.governance.lifecycle import Move, Slot
 from pipeline.governance.reason import MOST_REASON_CHARACTERS, REASON_LENGTH
 from pipeline.governance.rules.decide import Outcome
@@ -96,6 +96,8 @@ def draft_name(*about: object) -> tuple[object, ...]:
     """Under which name a reason about something is kept; empty for one who may not sign, who may be anybody."""
     try:
         actor = session.signer()
+    except StaleLogin:
+        actor = session.actor()  # it waits for them to log in again
     except NotAllowed:
         return ()
     return (actor.established, actor.issuer, actor.subject, *about)
@@ -103,9 +105,9 @@ def draft_name(*about: object) -> tuple[object, ...]:
 
 def reason_field(name: tuple[object, ...], key: str) -> None:
     """The field of a reason, which begins with the draft of this name. key: under which the session has the text."""
+    st.session_state.setdefault(key, reason_drafts().text(name))
     st.text_area(
         "Reason",
-        reason_drafts().text(name),
         key=key,
         max_chars=MOST_REASON_CHARACTERS,
         placeholder=f"Why, in {REASON_LENGTH}",
@@ -125,11 +127,27 @@ def typed_reason(key: str) -> str:
     return text
 
 
+class SignedForm:
+    """What every form that is signed keeps in the session, under names made from its key."""
+
+    key: str
+
+    @property
+    def reason(self) -> str:
+        """Under which name the session has the typed reason."""
+        return f"reason/{self.key}"
+
+    @property
+    def accept(self) -> str:
+        """Under which name the session has whether the warnings are accepted."""
+        return f"accept/{self.key}"
+
+
 # A decision.
 
 
 @dataclass(frozen=True)
-class DecisionDraft:
+class DecisionDraft(SignedForm):
     """A decision as it was drawn."""
 
     move: Move
@@ -144,16 +162,6 @@ class DecisionDraft:
     def form(self) -> str:
         """Under which name the session keeps the idempotency key of this move until it succeeded."""
         return form_of(self.move)
-
-    @property
-    def reason(self) -> str:
-        """Under which name the session has the typed reason."""
-        return f"reason/{self.key}"
-
-    @property
-    def accept(self) -> str:
-        """Under which name the session has whether the warnings are accepted."""
-        return f"accept/{self.key}"
 
 
 def form_of(move: Move) -> str:

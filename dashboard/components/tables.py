@@ -22,7 +22,7 @@ from pipeline.governance.record.out_of_band import OutOfBandChange
 from pipeline.governance.rules.compare import MetricColumn
 from pipeline.governance.rules.gate_words import label_of
 from pipeline.governance.rules.paired import CalibrationPoint
-from pipeline.governance.text import visible
+from pipeline.governance.text import MINUS, minus, visible
 
 SHARES = ("accuracy", "f1_macro", "f1_weighted", "precision_macro", "recall_macro")
 FIRST_METRICS = (*SHARES, "log_loss")
@@ -88,7 +88,7 @@ def interval_of(metric: str) -> str:
 
 def difference_of(metric: str) -> str:
     """The column of a metric's plain differences to the champion's value."""
-    return f"{metric} {words.MINUS} champion"
+    return f"{metric} {MINUS} champion"
 
 
 def aim(direction: Direction | None) -> str:
@@ -115,7 +115,7 @@ def narrowed(frame: pd.DataFrame, text: str, stages: Sequence[str]) -> pd.DataFr
 def brief(frame: pd.DataFrame, version: int, metrics: Sequence[str]) -> str:
     """One version of the versions table in a few words; empty where the table no longer has it."""
     row = next(iter(frame[frame["Version"] == version].to_dict("records")), {})
-    figures = [f"{name} {row[name]:.4f}" for name in metrics if pd.notna(row.get(name))]
+    figures = [f"{name} {words.number(row[name])}" for name in metrics if pd.notna(row.get(name))]
     return "   ".join([*figures, row.get("Type", "")])
 
 
@@ -254,7 +254,7 @@ def error_ranges(found: Residuals) -> pd.DataFrame:
     """One row per range of the actual number; a bias above zero is a version that says too much."""
     return pd.DataFrame(
         {
-            "Actual": [f"{each.start:.4g}\N{EN DASH}{each.end:.4g}" for each in found.ranges],
+            "Actual": [_range(each.start, each.end) for each in found.ranges],
             "n": [each.n for each in found.ranges],
             "Mean absolute error": [each.error for each in found.ranges],
             "Error, interval": [words.interval(each.error_low, each.error_high) for each in found.ranges],
@@ -262,6 +262,10 @@ def error_ranges(found: Residuals) -> pd.DataFrame:
             "Bias, interval": [words.signed_interval(each.bias_low, each.bias_high) for each in found.ranges],
         }
     )
+
+
+def _range(start: float, end: float) -> str:
+    return f"{minus(f'{start:.4g}')} to {minus(f'{end:.4g}')}" if start < 0 else f"{start:.4g}\N{EN DASH}{end:.4g}"
 
 
 def found_slices(found: SliceSearch, names: tuple[str, str], labels: Mapping[str, str]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import caching, pages, session
 from dashboard.components import history_lines, tables, words
-from dashboard.components.charts import PLAIN, framed, plain
+from dashboard.components.charts import PLAIN, framed, interval_bars, plain
 from pipeline.governance.metrics import Direction
 from pipeline.governance.rules.trend import (
     MOST_MARKS,
@@ -80,14 +80,9 @@ def _versions(drawn: go.Figure, points: Sequence[TrendPoint], colour: str, *, na
     drawn.add_scatter(
         x=[each.place for each in points],
         y=[each.value for each in points],
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": [(each.high or 0) - (each.value or 0) if each.high is not None else 0 for each in points],
-            "arrayminus": [(each.value or 0) - (each.low or 0) if each.low is not None else 0 for each in points],
-            "thickness": 1.5,
-            "width": 0 if len(points) > FEW else 3,
-        },
+        error_y=interval_bars(
+            [(each.value or 0, each.low, each.high) for each in points], width=0 if len(points) > FEW else 3
+        ),
         mode="markers",
         marker={"size": 10 if served else 8, "symbol": "diamond" if served else "circle", "color": colour},
         name=name,
@@ -102,14 +97,7 @@ def _groups(drawn: go.Figure, found: Trend, colour: str) -> None:
     drawn.add_scatter(
         x=[each.place for each in groups],
         y=[each.middle for each in groups],
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": [each.highest - each.middle for each in groups],
-            "arrayminus": [each.middle - each.lowest for each in groups],
-            "thickness": 1,
-            "width": 0,
-        },
+        error_y=interval_bars([(each.middle, each.lowest, each.highest) for each in groups], thickness=1, width=0),
         mode="markers",
         marker={"size": 5, "color": colour},
         name=f"{found.group_size:,} versions: median, lowest to highest",

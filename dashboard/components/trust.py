@@ -1,7 +1,7 @@
 """Whether a version may be used: its trust state as badges, boxes and sentences, the same on every page."""
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from typing import Any
 
 import pandas as pd
@@ -101,8 +101,10 @@ def looked_at(found: pd.DataFrame) -> tuple[int, ...]:
 
 
 def known_words(model: str, versions: Iterable[int]) -> tuple[tuple[int, str], ...]:
-    """Version and word for each trust state that is known within LOOK_SECONDS."""
-    states = _looked_at([(model, version) for version in versions], LOOK_SECONDS)
+    """Version and word for each trust state known within LOOK_SECONDS; what is late is drawn when it is known."""
+    states, late = _looked_at([(model, version) for version in versions], LOOK_SECONDS)
+    if late:
+        widgets.redraw_when_done(late)
     return tuple((version, _word(state.state)) for (_, version), state in states.items() if state)
 
 
@@ -117,20 +119,23 @@ def column() -> Mapping[str, Any]:
     return {COLUMN: config}
 
 
-def unusable(versions: Iterable[Named]) -> set[Named]:
-    """The versions that are untrusted or tampered, as far as that is known within GLANCE_SECONDS."""
-    states = _looked_at(versions, GLANCE_SECONDS)
-    return {named for named, state in states.items() if state and not state.usable}
+def unusable(versions: Iterable[Named]) -> tuple[set[Named], list[Future[TrustState]]]:
+    """The versions that are untrusted or tampered, and the looks that take longer than GLANCE_SECONDS."""
+    states, late = _looked_at(versions, GLANCE_SECONDS)
+    return {named for named, state in states.items() if state and not state.usable}, late
 
 
-def _looked_at(versions: Iterable[Named], seconds: float) -> dict[Named, TrustState | None]:
-    """The states that are known within some seconds for all of them together, None for the others.
+def _looked_at(
+    versions: Iterable[Named], seconds: float
+) -> tuple[dict[Named, TrustState | None], list[Future[TrustState]]]:
+    """The states that are known within some seconds for all of them together, None for the others, and their looks.
 
     Looking goes on in other threads: the next run of the page finds what they have found.
     """
     looks = {named: session.look(*named) for named in versions}
-    wait(looks.values(), timeout=seconds)
-    return {named: look.result() if look.done() and not look.exception() else None for named, look in looks.items()}
+    done, late = wait(looks.values(), timeout=seconds)  # asked once: what ends from now on was not known to the page
+    known = {named: look.result() if look in done and not look.exception() else None for named, look in looks.items()}
+    return known, list(late)
 
 
 def _word(state: Trust) -> str:

@@ -3,14 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, Literal
 
 import pandas as pd
 import streamlit as st
 
 from dashboard import caching, pages, session
-from dashboard.components import charts, tables, words
-from pipeline.comparison.search import FEWEST_ROWS, SliceSearch
+from dashboard.components import words
+from dashboard.login.starting import AGAIN
 from pipeline.governance.errors import (
     Conflict,
     IntegrityFailure,
@@ -18,14 +19,14 @@ from pipeline.governance.errors import (
     NotFound,
     Refused,
     SignoffError,
+    StaleLogin,
     Unavailable,
 )
-from pipeline.governance.lifecycle import CHAMPION, Stage
+from pipeline.governance.lifecycle import CHAMPION, MoveKind, Stage
 from pipeline.governance.record.evidence import Metric
 from pipeline.governance.record.out_of_band import OutOfBandChange
 from pipeline.governance.rules.merit import ALIKE, BETTER, WORSE, Merit
-from pipeline.governance.rules.paired import CalibrationPoint, drawn_calibration_error
-from pipeline.governance.text import visible
+from pipeline.governance.text import minus, signed, visible
 from pipeline.validation.rows import InvalidRows
 
 Colour = Literal["red", "orange", "green", "blue", "gray"]
@@ -68,9 +69,17 @@ def title(text: str, model: str = "", *, width: Literal["stretch", "content"] = 
     st.title(f"{text}{of}{words.label(model) if model else ''}", width=width, anchor=False)
 
 
+def nothing_yet(page: str, missing: str) -> None:
+    """A page that has nothing to show. missing: what is not there, such as "no version to review"."""
+    title(page)
+    st.info(f"There is {missing} yet. The overview says how to fill the registry.")
+    pages.link_overview()
+
+
 def guarded(draw: Callable[[], None], name: str) -> None:
     """Draws; a refusal or a failure becomes one sentence on the page, never a traceback. name: of this part of it."""
     try:
+        session.admit()  # here for the parts that are drawn anew by themselves: the page itself was not drawn otherwise
         draw()
     except SignoffError as error:
         failure(error, name)
@@ -141,17 +150,46 @@ def gates_table(frame: pd.DataFrame, key: str) -> None:
     )
 
 
-def frame(data: pd.DataFrame, alt: str, *, digits: tuple[str, ...] = (), height: int | None = None) -> None:
-    """Draws a small table. digits: the columns that have four digits."""
-    config = {name: st.column_config.NumberColumn(format=FOUR_DIGITS) for name in digits if name in data}
+def frame(
+    data: pd.DataFrame,
+    alt: str,
+    *,
+    digits: Sequence[str] = (),
+    differences: Sequence[str] = (),
+    height: int | Literal["content"] = "content",
+    columns: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Draws a small table. digits: the columns that have four digits. differences: those that have a sign as well.
+
+    columns: how Streamlit is to draw the others.
+    """
+    shown, written = dict(columns), bool(differences) or any((data[name] < 0).any() for name in digits if name in data)
+    if not written:  # to write figures takes some milliseconds
+        shown |= {name: st.column_config.NumberColumn(format=FOUR_DIGITS) for name in digits if name in data}
     st.dataframe(
-        data,
+        figures(data, digits, differences) if written else data,
         hide_index=True,
-        height=height or "content",
-        column_config=config,
+        height=height,
+        column_config=shown,
         placeholder=words.NOTHING,
         alt=alt,
     )
+
+
+def figures(data: pd.DataFrame, digits: Sequence[str], differences: Sequence[str] = ()) -> Any:  # noqa: ANN401 (a Styler)
+    """The table with its figures as text writes them, and numbers below that sort.
+
+    The number format of Streamlit's columns has a hyphen for a minus; it takes figures that pandas has written where a
+    column has no format of its own. Not for thousands of rows: each cell is written here.
+    """
+    written: dict[str, Any] = {**dict.fromkeys(digits, words.number), **dict.fromkeys(differences, signed)}
+    others = dict.fromkeys(set(data.columns) - written.keys(), _as_it_is)
+    known = {name: write for name, write in {**others, **written}.items() if name in data}
+    return data.style.format(known, na_rep=words.NOTHING)
+
+
+def _as_it_is(value: object) -> str:
+    return minus(f"{value:.15g}") if isinstance(value, float) else str(value)
 
 
 def times(*names: str) -> dict[str, Any]:
@@ -207,6 +245,27 @@ def cost_badges(found: Merit, *, short: bool = False) -> list[str]:
     return shown
 
 
+def named_metrics(found: Merit) -> str:
+    """Which metrics have each verdict, as markdown for the tooltip of their counts."""
+    named = ((word, found.metrics(verdict)) for verdict, word, _ in VERDICTS)
+    said = [f"{word} {', '.join(map(words.label, names))}." for word, names in named if names]
+    return " ".join(said) or "Nothing was compared."
+
+
+def costs(found: Merit, other: str) -> str:
+    """Latency and size of both versions, as a tooltip. other: whose the second figure is, such as "the champion's"."""
+    said = []
+    if latency := found.latency:
+        where = {True: "", False: " on different processors", None: ""}[latency.same_machine]
+        pair = f"{latency.own:.1f} ms, {other} {latency.other:.1f} ms"
+        said.append(f"Median time for one row alone, measured{where} when each was trained: {pair}.")
+    else:
+        said.append("The time for a row is not recorded for both versions.")
+    if size := found.size:
+        said.append(f"Files: {words.size(size.own)}, {other} {words.size(size.other)}.")
+    return " ".join(said)
+
+
 @st.fragment(run_every=1)
 def redraw_when_done(looks: Sequence["Future[Any]"]) -> None:
     """Draws the page anew when all of these have ended. To be called while they have not: it looks every second."""
@@ -254,10 +313,18 @@ def changed_sentences(differences: Sequence[OutOfBandChange], model: str | None 
     st.text("\n".join(lines))
 
 
-def writes_notice() -> bool:
-    """Says before a form that it would be refused, and why. Returns whether this visitor may write."""
+def writes_notice(kind: MoveKind | None = None) -> bool:
+    """Says before a form that it would be refused, and why. Returns whether this visitor may write.
+
+    kind: of the move that the form decides; None for one that is about something else, or about several.
+    """
     try:
-        session.signer()
+        session.signer(kind)
+    except StaleLogin as error:
+        with message("Log in again", str(error), colour="blue"):
+            if st.button("Log in again", icon=":material/login:", key="log_in_again"):
+                st.login(AGAIN)
+        return False
     except Refused as error:
         message("Read only", str(error), colour="orange")
         return False
@@ -278,59 +345,3 @@ def height_of(rows: int) -> int | Literal["content"]:
     if not rows:
         return "content"
     return (rows + 1) * ROW_PIXELS + BORDER_PIXELS if rows <= MOST_ROWS else TABLE_PIXELS
-
-
-# How good versions are by their kind.
-
-
-def calibration(curves: Mapping[str, Sequence[CalibrationPoint]], errors: Mapping[str, float | None]) -> None:
-    """The reliability diagram of one or two versions, its points in figures, and how it agrees with `errors`.
-
-    curves: per version one point per bin. errors: the calibration error of each version, over ten bins.
-    """
-    st.plotly_chart(charts.calibration(curves), config=charts.PLAIN, alt="Share predicted right by probability")
-    lines = []
-    for name, points in curves.items():
-        known = errors.get(name)
-        over_ten = "" if known is None else f"{words.number(known)} over ten bins of equal width, "
-        lines.append(f"{name}: calibration error {over_ten}{drawn_calibration_error(points):.4f} over the bins drawn.")
-    st.text("\n".join(lines))
-    st.caption(
-        "Above the dotted line a version is right more often than its probability says, below it less often. Bars are "
-        f"intervals at {session.settings().evaluation.confidence:.0%}, larger dots stand for more rows. Bins of fewer "
-        "than 20 rows are drawn together with their neighbours."
-    )
-    with st.expander("The points in figures"):
-        frame(tables.calibration(curves), "Calibration by bin", digits=("Mean probability", "Share right"))
-
-
-def found_slices(found: SliceSearch, names: tuple[str, str], labels: Mapping[str, str]) -> None:
-    """What a search for weak slices found, and how much it tried. names, labels: see tables.found_slices."""
-    searched = (
-        f"Searched: {words.count(found.tried, 'slice')} of at least {FEWEST_ROWS} rows, from "
-        f"{words.count(found.columns, 'column')} and every two of them"
-        + (f"; {words.count(found.left_out, 'column')} not searched" if found.left_out else "")
-        + "."
-    )
-    if not found.found:
-        st.text("None stands out.")
-        st.caption(f"{searched} Differences that chance explains among so many are not shown.")
-        return
-    table = tables.found_slices(found, names, labels)
-    st.dataframe(
-        table,
-        hide_index=True,
-        height=height_of(len(table)),
-        column_config={
-            "Rows where": st.column_config.TextColumn(pinned=True, width=330),
-            **dict.fromkeys(names, st.column_config.NumberColumn(format=FOUR_DIGITS)),
-            "Difference": st.column_config.NumberColumn(format=SIGNED),
-        },
-        alt="Slices where it does worse, with n, value and interval",
-    )
-    more = found.significant - len(found.found)
-    kept = f" {more:,} more of them add nothing to those that are listed." if more else ""
-    st.caption(
-        f"{searched} Corrected for their number (Bonferroni): the chance that any of these is an accident is at most "
-        f"{1 - session.settings().evaluation.confidence:.0%}, and the intervals are widened to match.{kept}"
-    )

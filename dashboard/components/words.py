@@ -12,12 +12,11 @@ from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import Metric
 from pipeline.governance.rules.decide import Outcome
 from pipeline.governance.rules.gates import GateResult
-from pipeline.governance.text import visible
+from pipeline.governance.text import figure, signed, visible
 
 NOTHING = "\N{EN DASH}"
 BETTER, WORSE, ALIKE = "✓ Better", "✕ Worse", "≈ Not distinguishable"
 VERDICTS = {"better": BETTER, "worse": WORSE, "not distinguishable": ALIKE}  # by the words of the comparison
-MINUS = "\N{MINUS SIGN}"
 PLAIN = re.compile(r"[A-Za-z0-9]+([ _-][A-Za-z0-9]+)*")
 # Nothing of it is read as markdown: no brackets, marks or addresses, no list, and a colon only in a time.
 PASSAGE = re.compile(
@@ -32,7 +31,6 @@ TOLD_IN_SECONDS = 90  # above it, a duration is told in minutes
 KILO = 1024
 NO_STAGE = "no stage"
 LONGEST_NAME, LONGEST_COLUMN = 60, 90
-SMALLEST = 0.00005  # what is shown as 0.0001
 MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds
 
 
@@ -54,12 +52,14 @@ def moment(text: object) -> str:
 
 
 def number(value: float | None) -> str:
-    """A metric always has four digits, so that columns and pages can be compared by eye."""
-    return NOTHING if value is None else f"{value:.4f}"
+    """A metric, see text.figure."""
+    return NOTHING if value is None else figure(value)
 
 
 def interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{low:.4f}\N{EN DASH}{high:.4f}"
+    if low is None or high is None:
+        return ""
+    return f"{figure(low)} to {figure(high)}" if low < 0 else f"{figure(low)}\N{EN DASH}{figure(high)}"
 
 
 def signed_interval(low: float, high: float) -> str:
@@ -70,11 +70,6 @@ def spread(metric: Metric) -> str:
     """The interval and n of a metric, as far as they are known."""
     found = [interval(metric.low, metric.high), "" if metric.n is None else f"n = {metric.n:,}"]
     return ", ".join(each for each in found if each)
-
-
-def signed(value: float) -> str:
-    """A difference with its sign, a real minus; one that rounds to zero has none."""
-    return f"{value:+.4f}".replace("-", MINUS) if abs(value) >= SMALLEST else f"{0:.4f}"
 
 
 def difference(found: MetricDifference) -> str:

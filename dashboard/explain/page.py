@@ -18,9 +18,7 @@ TABS = COLUMNS, ONE_ROW = "Columns", "One row"
 def explain_page() -> None:
     picked = picker.picked_version()
     if picked is None:
-        widgets.title("Explain")
-        st.info("There is no version to explain yet. The overview says how to fill the registry.")
-        pages.link_overview()
+        widgets.nothing_yet("Explain", "no version to explain")
         return
     header(*picked)
     widgets.changed_outside(picked[0])

@@ -14,6 +14,7 @@ from dashboard.components.trust import trust_badge
 from pipeline.governance.errors import SignoffError
 from pipeline.governance.record.history import Moment, OutsidePeriod, Period
 
+EDGE_PIXELS = 4  # of a bar's outline: the least width that it is drawn with
 OUTSIDE, OUTSIDE_COLOUR = "Outside of this desk", "#DC2626"
 
 
@@ -32,7 +33,7 @@ def champions_over_time(model: str) -> None:
     if len(periods) > session.MOST_PERIODS:
         periods = periods[-session.MOST_PERIODS :]
         st.caption(f"The newest {session.MOST_PERIODS} changes; `signoff history` lists all.")
-    figure = timeline(periods, right_edge(), outside)
+    figure = timeline(periods, right_edge(), outside, dark=st.context.theme.type == "dark")
     st.plotly_chart(figure, config=charts.PLAIN, alt="Which version was champion when")
     _champion_at(model)
 
@@ -74,11 +75,15 @@ def _still(outside: Sequence[OutsidePeriod]) -> bool:
 
 
 @caching.drawn_once
-def timeline(periods: Sequence[Period], now: datetime, outside: Sequence[OutsidePeriod] = ()) -> go.Figure:
-    """One bar per period as champion; the present period ends at `now`, the right edge.
+def timeline(
+    periods: Sequence[Period], now: datetime, outside: Sequence[OutsidePeriod] = (), *, dark: bool = False
+) -> go.Figure:
+    """One bar per period as champion; the present period ends at `now`, the right edge. Minutes in a year are seen too:
+    each bar has an edge of some pixels.
 
     outside: times in which the registry had another champion, in red on the line of the version that it had.
     """
+    blue = (charts.VERSIONS_ON_DARK if dark else charts.VERSIONS_ON_LIGHT)[0]
     ends = [period.end or max(now, period.start) for period in periods]  # a clock may have been set back
     names = _names(periods)
     bars = go.Bar(
@@ -87,6 +92,7 @@ def timeline(periods: Sequence[Period], now: datetime, outside: Sequence[Outside
         x=[(end - period.start).total_seconds() * 1000 for period, end in zip(periods, ends, strict=True)],
         orientation="h",
         width=0.5,
+        marker={"color": blue, "line": {"color": blue, "width": EDGE_PIXELS}},
         hovertemplate=[_tooltip(period) for period in periods],
     )
     drawn, rows = [bars], set(names)
@@ -110,7 +116,11 @@ def _outside_bars(outside: Sequence[OutsidePeriod], now: datetime) -> go.Bar:
         x=[(end - each.start).total_seconds() * 1000 for each, end in spans],
         orientation="h",
         width=0.5,
-        marker={"color": OUTSIDE_COLOUR, "pattern": {"shape": "/"}},
+        marker={
+            "color": OUTSIDE_COLOUR,
+            "pattern": {"shape": "/"},
+            "line": {"color": OUTSIDE_COLOUR, "width": EDGE_PIXELS},
+        },
         hovertemplate=[
             f"Changed outside of this desk<br>seen {each.start:%Y-%m-%d %H:%M:%S} UTC, "
             f"until {f'{each.end:%Y-%m-%d %H:%M:%S} UTC' if each.end else 'now'}<extra></extra>"

@@ -10,7 +10,8 @@ import streamlit as st
 from dashboard import caching, session
 from dashboard.components import history_lines, widgets, words
 from dashboard.components.history_lines import HistoryLine
-from dashboard.history.filters import MOST_DIGITS, Narrowed
+from dashboard.components.picker import number_in
+from dashboard.history.filters import Narrowed
 from pipeline.governance.record.history import Entry
 from pipeline.governance.service.reading import HistoryPage
 
@@ -50,8 +51,7 @@ def given_out_again(model: str | None) -> tuple[str, ...]:
 
 def number_in_address(name: str) -> int | None:
     """None where the address has no number there that an event could have."""
-    text = st.query_params.get(name, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
+    return number_in(st.query_params.get(name, ""))
 
 
 def links_to_other_pages(page: HistoryPage) -> None:

@@ -8,10 +8,10 @@ import streamlit as st
 
 from dashboard import caching, session
 from dashboard.components import history_lines
+from dashboard.components.picker import number_in
 from pipeline.governance.service.reading import EVERYTHING, HistoryFilter, HistoryPage
 
 MOST_CHARACTERS = 200
-MOST_DIGITS = 18  # a number with more is no version of any registry
 FIELDS = ("who", "concerns", "since", "until", "text")  # keys of the fields, and names in the address
 
 
@@ -87,6 +87,4 @@ def _day(label: str, key: str, newest: Callable[[], None]) -> date | None:
 
 def _number(text: str) -> int | None:
     """No version has the number 0: a text that is no number finds nothing rather than everything."""
-    if not text:
-        return None
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else 0
+    return (number_in(text) or 0) if text else None

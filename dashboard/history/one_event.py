@@ -18,7 +18,6 @@ from pipeline.governance.service import GovernanceService
 from pipeline.governance.text import visible
 
 MOST_CHANGES = 20
-DIGEST_PIXELS = 230
 
 
 def event_in_full(line: HistoryLine) -> None:
@@ -66,14 +65,13 @@ def told(line: HistoryLine) -> None:
 
 
 def digests(found: Mapping[str, str | None]) -> None:
-    """Each in a field that is as wide as its beginning and copies all of it."""
+    """Each by its beginning, which opens all of it to be copied."""
     shown = {name: digest for name, digest in found.items() if digest}
     if shown:
         with st.container(horizontal=True):
             for name, digest in shown.items():
-                with st.container(gap=None, width=DIGEST_PIXELS):
-                    st.caption(name)
-                    st.code(visible(digest), language=None)
+                with st.popover(f"{name} {words.label(words.digest(digest))}", icon=":material/fingerprint:"):
+                    st.code(visible(digest), language=None, wrap_lines=True)
 
 
 def links(line: HistoryLine) -> None:

@@ -60,7 +60,7 @@ def known_models() -> list[str]:
 def unfinished(model: str | None) -> None:
     """Says that the registry does not answer, and which decisions have not ended."""
     if why := session.silence():
-        text = f"{why.rstrip('.')}; this is the record of the registry that had its address."
+        text = f"{why.rstrip('.')}; {session.desk().whose_record()}."
         with widgets.message("From the ledger alone", text, colour="orange"):
             widgets.try_again("registry")
     if pending := session.pending(model):

@@ -35,7 +35,7 @@ def card(model: ModelOverview, found: Waiting | None, refused: Set[Named]) -> No
         pages.link_history("History", name)
     if model.waiting:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-            waiting.verdict(found)
+            waiting.verdict(model, found, refused)
     _champion(model)
     if (serving := model.stages[Stage.PRODUCTION]) > 1:
         st.caption(f":material/warning: {serving:,} versions are in Production; the desk keeps to one.")

@@ -12,7 +12,7 @@ from dashboard.overview import waiting
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.record.history import ModelOverview
 
-CARD_PIXELS, MOST_CARDS = 420, 40
+CARD_PIXELS, CARDS_ABREAST, MOST_CARDS = 390, 3, 40  # two abreast at 1280 pixels
 
 
 def overview_page() -> None:
@@ -34,25 +34,30 @@ def overview_page() -> None:
             widgets.out_of_band(model.record.name, model.differences)
     found, late = waiting.found(looks)
     listed = {each.record.name: waiting.shown(each, found.get(each.record.name)) for each in cards}
-    refused = unusable((name, version) for name, versions in listed.items() for version in versions)
-    with st.grid(min(2, len(models)), min_column_width=CARD_PIXELS):
+    asked = [(name, version) for name, versions in listed.items() for version in versions]
+    refused, unseen = unusable([*asked, *champions])
+    with st.grid(min(CARDS_ABREAST, len(models)), min_column_width=CARD_PIXELS):
         for index, model in enumerate(cards):
             with st.container(border=True, height="stretch", key=f"card_{index}"):
                 model_card.card(model, found.get(model.record.name), refused)
     if len(models) > MOST_CARDS:
         st.caption(f"{len(models) - MOST_CARDS:,} more models are listed on the page Versions.")
-    if late:
-        widgets.redraw_when_done(late)
+    if late or unseen:
+        widgets.redraw_when_done([*late, *unseen])
 
 
 def lost() -> None:
-    """Says that the ledger is of another registry, that models it knows are gone, or that people were not told."""
+    """Says that the ledger is of another registry, that models it knows are gone, that people were not told, or that
+    somebody gave themselves a role before anybody could log in.
+    """
     if sentence := session.unknown_registry():
         widgets.message("Unknown registry", words.sentence(sentence), colour="orange")
     for name, differences in session.gone().items():
         widgets.out_of_band(name, differences)
     if unsent := session.unsent_notices():
         widgets.message("Not told", unsent, colour="orange")
+    if first := session.first_token():
+        widgets.message("First token", first, colour="orange")
 
 
 def figures(models: list[ModelOverview], changed: int) -> None:

@@ -36,16 +36,30 @@ def shown(model: ModelOverview, waiting: Waiting | None) -> list[int]:
     return [each.version for each in waiting.contenders] if waiting else list(model.waiting[:MOST_COMPARED])
 
 
-def verdict(waiting: Waiting | None) -> None:
-    """Which version should serve, and why. waiting: None while that is not known."""
+def verdict(model: ModelOverview, waiting: Waiting | None, refused: Set[Named]) -> None:
+    """Which version should serve, and why. waiting: None while that is not known. refused: see draw."""
     if waiting is None:
         st.text("The versions that wait are being compared with the champion.")
         return
-    if best := waiting.best:
-        st.badge(f"Best: version {best.version}", icon=":material/star:", color="green")
-    elif waiting.champion and any(each.merit and each.merit.overall for each in waiting.contenders):
-        st.badge(f"Best: version {waiting.champion}, which serves", icon=":material/star:", color="green")
+    text, good = should_serve(model, waiting, refused)
+    if text:
+        icon = ":material/star:" if good else ":material/gpp_maybe:"
+        st.badge(text, icon=icon, color="green" if good else "red")
     st.text(waiting.sentence)
+
+
+def should_serve(model: ModelOverview, waiting: Waiting, refused: Set[Named]) -> tuple[str, bool]:
+    """What the badge says, and whether nothing speaks against it: a version that is best may not be safe to load."""
+    name, champion = model.record.name, waiting.champion
+    if best := waiting.best:
+        unsafe = (name, best.version) in refused
+        return f"Best: version {best.version}{', but it may not be used' if unsafe else ''}", not unsafe
+    if champion is None or not any(each.merit and each.merit.overall for each in waiting.contenders):
+        return "", True
+    if any(each.of_champion for each in model.differences):
+        return f"Version {champion} serves, made champion outside of this desk", False
+    unsafe = (name, champion) in refused
+    return f"Best: version {champion}, which serves{' and may not be used' if unsafe else ''}", not unsafe
 
 
 def draw(model: ModelOverview, waiting: Waiting | None, refused: Set[Named]) -> None:
@@ -69,7 +83,8 @@ def draw(model: ModelOverview, waiting: Waiting | None, refused: Set[Named]) -> 
                 if (name, version) in refused:
                     trust_badge(name, version)
                 if contender := contenders.get(version):
-                    st.markdown(_badges(contender, best=contender is best), width="content")
+                    tip = widgets.named_metrics(contender.merit) if contender.merit else None
+                    st.markdown(_badges(contender, best=contender is best), width="content", help=tip)
             if contender:
                 st.caption(_figures(contender))
             else:

@@ -6,12 +6,12 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from dashboard import pages, session
+from dashboard import pages, quality, session
 from dashboard.components import charts, explanation_charts, widgets, words
 from dashboard.components.explanations import STARTING_POINT, as_pairs, classes_of, importance, sum_check, what_to_know
 from dashboard.components.row_form import told
 from dashboard.components.trust import FINGERPRINT
-from pipeline.governance.text import visible
+from pipeline.governance.text import minus, visible
 from pipeline.serving.predictions import Prediction, Target
 from pipeline.serving.what_if import Counterfactual, curve_points, points
 from pipeline.validation.rows import CheckedRow, check_row
@@ -29,7 +29,9 @@ def answers(row: CheckedRow, targets: Sequence[Target]) -> None:
             widgets.guarded(partial(_answer, target, checked, found), f"answer/{target.resolved.version}")
     if probabilities := {name: each.probabilities for name, each in found.items() if each.probabilities}:
         classes = classes_of(targets[0].classes, targets[0].evidence)
-        figure = explanation_charts.probabilities(probabilities, classes)
+        versions = {f"Version {each.resolved.version}": each.resolved.version for each in targets}
+        colours = quality.colours(targets[0].resolved.model, versions)
+        figure = explanation_charts.probabilities(probabilities, classes, colours=colours)
         st.plotly_chart(figure, config=charts.PLAIN, alt="Probability of each class")
     if targets[0].classes and len({each.value for each in found.values()}) > 1:  # two numbers hardly ever agree
         st.badge("The two do not agree", icon=":material/compare_arrows:", color="orange")
@@ -78,7 +80,7 @@ def in_words(value: object) -> str:
     """A prediction as text; one with several output columns names each of them."""
     if isinstance(value, Mapping):
         return ", ".join(f"{visible(str(name))}: {in_words(each)}" for name, each in value.items())
-    return f"{value:.6g}" if isinstance(value, float) else visible(str(value))
+    return minus(f"{value:.6g}") if isinstance(value, float) else visible(str(value))
 
 
 # What a version would say of another row: one column moves, and the smallest change that gives another class.

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from dashboard import session
+from dashboard import quality, session
 from dashboard.components import charts, tables, widgets, words
+from dashboard.components.row_form import labels_of
 from dashboard.predict.upload import Upload
+from pipeline.comparison import search
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.documents import Evaluation
@@ -15,6 +17,7 @@ from pipeline.governance.record.evidence import Metric
 from pipeline.serving.batch.labelled import LabelledRows, labelled, on_the_same_rows, truth_column
 from pipeline.serving.batch.upload import UploadedRows
 from pipeline.serving.predictions import Target
+from pipeline.serving.targets import input_schema
 
 TRUTH, NO_COLUMN = "truth", "No column"
 FIRST = ("accuracy", "f1_macro", "mae", "rmse", "r2", "log_loss", "calibration_error")
@@ -42,6 +45,7 @@ def against_the_truth(file: Upload, target: Target, beside: Target | None) -> No
         own = file.once("evaluated", target.digest, column, make=lambda: session.comparer().evaluate(found.rows))
     _figures(own)
     _classes(own)
+    _weak(file, target, found, column=column)
     if beside is None:
         st.caption("Choose a version in the field Beside to see which of the two is better on these rows.")
     else:
@@ -91,6 +95,18 @@ def _classes(found: Evaluation) -> None:
         widgets.frame(tables.per_class(found), "Per class", digits=("Precision", "Recall", "F1"))
 
 
+def _weak(file: Upload, target: Target, found: LabelledRows, *, column: str) -> None:
+    """The slices of the file that nobody listed, by the same search as of a version's own evaluation rows."""
+    with st.spinner("Searching"):
+        weak = file.once(
+            "weak",
+            target.digest,
+            column,
+            make=lambda: search.weaker_than_overall(found.rows, session.settings().evaluation.confidence),
+        )
+    quality.weak_slices(weak, labels_of(input_schema(target)))
+
+
 def _beside(file: Upload, targets: tuple[Target, Target], own: LabelledRows, *, column: str) -> None:
     """Which of the two is better on the rows that both predicted."""
     first, second = targets
@@ -100,29 +116,24 @@ def _beside(file: Upload, targets: tuple[Target, Target], own: LabelledRows, *, 
             f"{second.label}: no row of the file could be scored; {file.scored(second).result.first_problem}"
         )
     same = on_the_same_rows(own, labelled(second, theirs, column))
-    paired = file.once(
-        "paired",
-        first.digest,
-        second.digest,
-        column,
-        make=lambda: session.comparer().pair_rows(*same),
-    )
-    names = tuple(f"Version {each.resolved.version}" for each in targets)
+    both, confidence = (first.digest, second.digest, column), session.settings().evaluation.confidence
+    paired = file.once("paired", *both, make=lambda: session.comparer().pair_rows(*same))
+    worse = file.once("worse", *both, make=lambda: search.worse_than(same[1], same[0], confidence))
+    names = f"Version {first.resolved.version}", f"Version {second.resolved.version}"
     st.markdown(f"**{names[1]} beside {names[0].lower()}**")
     st.text(_sentence(paired.metrics, names, paired.n))
     frame = _differences(paired.metrics, names)
     verdicts = st.column_config.MultiselectColumn(
         options=list(words.VERDICTS.values()), color=VERDICT_COLOURS, width=170
     )
-    digits = {name: st.column_config.NumberColumn(format="%.4f") for name in names}
-    st.dataframe(
+    widgets.frame(
         frame,
-        hide_index=True,
-        height="content",
-        column_config={**digits, "Verdict": verdicts},
-        placeholder=words.NOTHING,
-        alt="Metrics of both versions on the same rows, with difference and verdict",
+        "Metrics of both versions on the same rows, with difference and verdict",
+        digits=names,
+        differences=["Difference"],
+        columns={"Verdict": verdicts},
     )
+    quality.worse_slices(worse, names, labels_of(input_schema(first)))
 
 
 def _sentence(found: Sequence[MetricDifference], names: tuple[str, ...], n: int) -> str:
@@ -140,7 +151,7 @@ def _differences(found: Sequence[MetricDifference], names: tuple[str, ...]) -> p
             "Verdict": [[words.VERDICTS[each.verdict]] if each.verdict else [] for each in found],
             names[0]: [each.incumbent for each in found],
             names[1]: [each.candidate for each in found],
-            "Difference": [words.signed(each.difference) for each in found],
+            "Difference": [each.difference for each in found],
             "Interval of the difference": [words.signed_interval(each.low, each.high) for each in found],
             "n": [each.n for each in found],
         }

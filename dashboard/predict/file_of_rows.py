@@ -12,7 +12,7 @@ from dashboard.components.row_form import labels_of
 from dashboard.components.trust import FINGERPRINT
 from dashboard.predict.evaluation import against_the_truth
 from dashboard.predict.upload import Upload
-from pipeline.governance.text import visible
+from pipeline.governance.text import minus, visible
 from pipeline.serving.batch.read import KINDS, kind_of
 from pipeline.serving.batch.upload import ScoredUpload, UploadedRows, template
 from pipeline.serving.predictions import Target
@@ -115,7 +115,7 @@ def _predictions(rows: UploadedRows) -> None:
     elif numbers := rows.numbers:
         with st.grid(len(numbers), min_column_width=150):
             for name, value in numbers.items():
-                st.metric(name, f"{value:.6g}", border=True)
+                st.metric(name, minus(f"{value:.6g}"), border=True)
     else:
         st.caption("The preview below shows the first of them.")
 

@@ -22,9 +22,7 @@ ONE_ROW, FILE = "One row", "File of rows"
 def predict_page() -> None:
     choice = predict_picker.picked()
     if choice is None:
-        widgets.title("Predict")
-        st.info("There is no version to ask yet. The overview says how to fill the registry.")
-        pages.link_overview()
+        widgets.nothing_yet("Predict", "no version to ask")
         return
     header(choice)
     widgets.changed_outside(choice.model)

@@ -32,7 +32,7 @@ from pipeline.governance.errors import (
     StateChanged,
 )
 from pipeline.governance.record.history import Entry
-from pipeline.governance.record.telling import change_of, sentence
+from pipeline.governance.record.telling import told
 from pipeline.governance.rules.gates import GateResult
 from pipeline.governance.rules.review import CHANGES_SOMETHING, Review
 
@@ -161,7 +161,7 @@ def show_refusal(model: str, draft: DecisionDraft | None = None) -> None:
     st.session_state[REFUSAL] = replace(found, told_at=_place(draft) if found.told_at is None else found.told_at)
     with widgets.message(found.title, found.text, colour="red"):
         for entry in found.news:
-            st.text(_told(entry))
+            st.text(told(entry))
             pages.link_event(f"No. {entry.number} in History", entry.model, entry.number)
         if found.kept:
             st.text(f"Your reason, which is kept for a day:\n{found.kept}")
@@ -174,9 +174,3 @@ def _is_told(found: Refusal, model: str, draft: DecisionDraft | None) -> bool:
 
 def _place(draft: DecisionDraft | None) -> str:
     return draft.form if draft else ""
-
-
-def _told(entry: Entry) -> str:
-    when = words.to_the_second(entry.at)
-    reason = f"\nReason: {entry.reason}" if entry.reason else ""
-    return f"{when}: {sentence(entry)}.\n{change_of(entry)}{reason}"

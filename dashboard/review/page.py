@@ -18,9 +18,7 @@ from pipeline.governance.record.evidence import Evidence
 def review_page() -> None:
     picked = picker.picked_version()
     if picked is None:
-        widgets.title("Review")
-        st.info("There is no version to review yet. The overview says how to fill the registry.")
-        pages.link_overview()
+        widgets.nothing_yet("Review", "no version to review")
         return
     evidence = header(*picked)
     widgets.changed_outside(evidence.model)
@@ -71,7 +69,7 @@ def decide(evidence: Evidence) -> None:
         sections.intervals(review.evidence, review.incumbent)
         opening.flips(review)
     with form:
-        widgets.writes_notice()
+        widgets.writes_notice(move.kind)
         decision_form(review)
     sections.tabs(about, review)
 

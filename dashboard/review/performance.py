@@ -6,10 +6,9 @@ recall, numbers have residuals. Without stored rows nothing of it is known, and 
 
 import streamlit as st
 
-from dashboard import computed
+from dashboard import computed, quality
 from dashboard.components import charts, tables, widgets, words
 from pipeline.comparison.performance import PrecisionRecall, Residuals
-from pipeline.comparison.search import SliceSearch
 from pipeline.governance.record.documents import EVALUATION_ROWS
 from pipeline.governance.record.evidence import Evidence
 
@@ -28,8 +27,10 @@ def by_kind(evidence: Evidence) -> None:
     if found.calibration is not None:
         st.header("Calibration", anchor=False)
         name, error = f"Version {evidence.version}", evidence.metric("calibration_error")
-        widgets.calibration({name: found.calibration}, {name: error.value if error else None})
-    _weak(computed.weak_slices(evidence.model, evidence.version, digest), evidence)
+        error_of = {name: error.value if error else None}
+        quality.calibration(evidence.model, {name: evidence.version}, curves={name: found.calibration}, errors=error_of)
+    weak = computed.weak_slices(evidence.model, evidence.version, digest)
+    quality.weak_slices(weak, evidence.feature_schema.labels)
 
 
 def _curves(curves: tuple[PrecisionRecall, ...]) -> None:
@@ -48,17 +49,14 @@ def _residuals(found: Residuals, target: str) -> None:
     st.header("Errors by range", anchor=False)
     figure = charts.residuals(found, words.name(target))
     st.plotly_chart(figure, config=charts.PLAIN, alt="Predicted minus actual for each row, and the mean per range")
-    columns = ("Mean absolute error", "Bias")
-    widgets.frame(tables.error_ranges(found), "Errors by range of the actual number", digits=columns)
+    widgets.frame(
+        tables.error_ranges(found),
+        "Errors by range of the actual number",
+        digits=["Mean absolute error"],
+        differences=["Bias"],
+    )
     shown = f"{len(found.actual):,} of {found.n:,} rows are drawn. " if found.n > len(found.actual) else ""
     st.caption(
         f"{shown}Bias: the mean of predicted minus actual, above zero where the version says too much. "
         "Intervals are widened so that those of all ranges hold together."
     )
-
-
-def _weak(found: SliceSearch, evidence: Evidence) -> None:
-    st.header("Where this version is weaker than overall", anchor=False)
-    measure = "Accuracy" if found.metric == "accuracy" else "Mean absolute error"
-    names = (f"{measure} there", f"{measure} overall")
-    widgets.found_slices(found, names, evidence.feature_schema.labels)

@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboard import pages, session
 from dashboard.components import widgets, words
+from dashboard.components.picker import number_in
 from dashboard.review.move_picker import DECIDED, ROLL_BACK, TO, ask
 from pipeline.governance.lifecycle import CHAMPION, MoveKind, Stage
 from pipeline.governance.record.evidence import Evidence
@@ -14,7 +15,6 @@ from pipeline.governance.record.history import Entry
 from pipeline.governance.record.ledger import EventType
 from pipeline.governance.record.telling import change_of, sentence
 
-MOST_DIGITS = 18  # a number with more is no event of any database
 Line = tuple[Entry, Entry | None]
 
 
@@ -25,10 +25,10 @@ def open_receipt(number: int) -> None:
 
 def decided(evidence: Evidence) -> Line | None:
     """The decision that the address names, where it is one that moved this version; None where a move is asked for."""
-    text = st.query_params.get(DECIDED, "")
-    if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS) or TO in st.query_params:
+    number = number_in(st.query_params.get(DECIDED, ""))
+    if number is None or TO in st.query_params:
         return None
-    line = session.decision(int(text))
+    line = session.decision(number)
     about = line and line[0].model == evidence.model
     return line if line and about and line[0].concerns(evidence.version, evidence.content["created_at"]) else None
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import pages, session
+from dashboard import pages, quality, session
 from dashboard.components import charts, explanation_charts, tables, widgets, words
 from dashboard.components.explanations import classes_of, explained_by
 from dashboard.review import performance
@@ -21,6 +21,7 @@ from pipeline.governance.text import visible
 from pipeline.model_card import Card
 from pipeline.model_card.content import sentences
 
+SHA256_PIXELS = 480  # of a column that clips none
 DIGITS = 6  # of a claim: recomputed figures may differ behind the fourth
 
 
@@ -40,7 +41,9 @@ def intervals(evidence: Evidence, champion: Evidence | None) -> None:
     if shares := [metric for metric in shown if 0 <= metric.value <= 1 and metric.low is not None]:
         theirs = [] if champion is None else [found for each in shares if (found := champion.metric(each.name))]
         names = (f"Version {evidence.version}", f"Champion {champion.version}" if champion else "")
-        figure = charts.metric_intervals(shares, theirs, names)
+        versions = {names[0]: evidence.version} | ({names[1]: champion.version} if champion else {})
+        colours = quality.colours(evidence.model, versions)
+        figure = charts.metric_intervals(shares, theirs, names, colours=colours)
         st.plotly_chart(figure, config=charts.PLAIN, alt="Metrics with their intervals beside the champion's")
 
 
@@ -132,7 +135,8 @@ def files(evidence: Evidence) -> None:
     total = sum(each["size"] for each in evidence.content["files"])
     st.caption(f"{words.count(len(table), 'file')}, {words.size(total)}. The digest covers every name and byte.")
     st.code(evidence.file_digest or words.NOTHING, language=None, wrap_lines=True)
-    widgets.frame(table, "Files with size and sha256")
+    whole = {"sha256": st.column_config.TextColumn(width=SHA256_PIXELS)}
+    widgets.frame(table, "Files with size and sha256", columns=whole)
 
 
 def texts(evidence: Evidence) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from concurrent.futures import wait
+from typing import Literal
 
 import pandas as pd
 import streamlit as st
@@ -15,6 +16,7 @@ from pipeline.governance.record.evidence import Evidence, Metric
 from pipeline.governance.rules.merit import BETTER, WORSE, Merit, warning_sentence
 from pipeline.governance.rules.paired import FlipKind
 from pipeline.governance.rules.review import Review
+from pipeline.governance.text import signed
 
 MOST_FIGURES, MOST_FLIPS = 4, 200
 COLOURS: Mapping[str, widgets.Colour] = {BETTER: "green", WORSE: "red"}
@@ -70,13 +72,14 @@ def flips(review: Review) -> None:
         table = pd.DataFrame(
             {
                 "Row": [each.row for each in shown],
+                "What it means": [meanings[each.kind] for each in shown],
                 "Actual": [tables.cell(each.actual) for each in shown],
                 f"Version {serves.version}": [tables.cell(each.a) for each in shown],
                 f"Version {back.version}": [tables.cell(each.b) for each in shown],
-                "What it means": [meanings[each.kind] for each in shown],
             }
         )
-        widgets.frame(table, "Rows that are predicted differently", height=320 if len(shown) > MOST_FIGURES else None)
+        height: int | Literal["content"] = 320 if len(shown) > MOST_FIGURES else "content"
+        widgets.frame(table, "Rows that are predicted differently", height=height)
 
 
 def _beside_the_champion(evidence: Evidence) -> Merit | None:
@@ -93,27 +96,14 @@ def _summary(merit: Merit) -> None:
     counts = " ".join(widgets.verdict_badges(merit))
     costs = " ".join(widgets.cost_badges(merit))
     champion = f"the champion, version {merit.reference}"
+    tip = " ".join((widgets.named_metrics(merit), widgets.costs(merit, "the champion's")))
     if merit.primary is None:
-        st.markdown(f"{counts} with {champion} {costs}", help=_costs(merit))
+        st.markdown(f"{counts} with {champion} {costs}", help=tip)
     else:
         of = f"of {words.count(len(merit.differences), 'metric')}"
-        st.markdown(f"{counts} {of} than {champion}, on the same {merit.n:,} rows {costs}", help=_costs(merit))
+        st.markdown(f"{counts} {of} than {champion}, on the same {merit.n:,} rows {costs}", help=tip)
     if merit.gap:
         st.text(merit.gap.text)
-
-
-def _costs(merit: Merit) -> str:
-    """Latency and size of both, as a tooltip."""
-    said = []
-    if latency := merit.latency:
-        where = {True: "", False: " on different processors", None: ""}[latency.same_machine]
-        pair = f"{latency.own:.1f} ms, the champion's {latency.other:.1f} ms"
-        said.append(f"Median time for one row alone, measured{where} when each was trained: {pair}.")
-    else:
-        said.append("The time for a row is not recorded for both versions.")
-    if size := merit.size:
-        said.append(f"Files: {words.size(size.own)}, the champion's {words.size(size.other)}.")
-    return " ".join(said)
 
 
 def _better_yet(evidence: Evidence, champion: int | None) -> None:
@@ -136,6 +126,7 @@ def _better_yet(evidence: Evidence, champion: int | None) -> None:
     if merit.overall == BETTER:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             pages.link_review(f"Version {best.version} is better than this one", evidence.model, best.version)
+            trust.trust_badge(evidence.model, best.version)
             st.caption(f"It waits too: {merit.phrase('this one')}.", width="content")
 
 
@@ -164,7 +155,7 @@ def _card(metric: Metric, difference: MetricDifference | None) -> None:
         st.metric(
             words.label(metric.name),
             words.number(metric.value),
-            words.signed(difference.difference),
+            signed(difference.difference),
             delta_color=COLOURS.get(difference.verdict or "", "gray"),
             delta_arrow="up" if difference.difference > 0 else "down",
             help="Below it: the interval of the difference to the champion on the same rows, then the metric's own.",

@@ -7,8 +7,10 @@ import streamlit as st
 
 from dashboard import pages, session
 from dashboard.components import widgets, words
+from dashboard.components.picker import number_in
 from dashboard.components.signing import (
     DecisionDraft,
+    SignedForm,
     draft_name,
     drafted,
     drawn_key,
@@ -20,33 +22,24 @@ from dashboard.components.signing import (
     typed_reason,
 )
 from pipeline.governance.errors import InvalidInput, SignoffError, Unavailable
-from pipeline.governance.lifecycle import Stage, stage_move
+from pipeline.governance.lifecycle import MoveKind, Stage, stage_move
 from pipeline.governance.record.ledger import EventType
-from pipeline.governance.record.telling import changes_text
+from pipeline.governance.record.telling import change_of, changes_text
 from pipeline.governance.rules.review import Review
 
 MOST = 20  # versions in one form
+ARCHIVED = "archived"  # in the address: the numbers of the decisions
 RESULTS, REFUSAL = "archived", "archive_refusal"  # keys of the session
 
 
 @dataclass(frozen=True)
-class ArchiveDraft:
+class ArchiveDraft(SignedForm):
     """The form as it was drawn."""
 
     model: str
     chosen: frozenset[int]  # every version that was selected
     decisions: tuple[DecisionDraft, ...]  # of the versions that can be archived
     key: str  # the same until the form was signed; each decision has one of its own, made from it
-
-    @property
-    def reason(self) -> str:
-        """Under which name the session has the typed reason."""
-        return f"reason/{self.key}"
-
-    @property
-    def accept(self) -> str:
-        """Under which name the session has whether the warnings are accepted."""
-        return f"accept/{self.key}"
 
 
 @dataclass(frozen=True)
@@ -68,13 +61,24 @@ def archive_form(model: str, chosen: Sequence[int]) -> None:
         return
     st.session_state.pop(RESULTS, None)
     if not chosen:
+        if recorded := _of_the_address(model):
+            _receipt(model, recorded)
         return
+    st.query_params.pop(ARCHIVED, None)
     named = words.count(len(chosen), "selected version")
     folded = st.expander(f"Archive {named}", key="archive", on_change="rerun", icon=":material/archive:")
     if folded.open:
         with folded:
-            widgets.writes_notice()
+            widgets.writes_notice(MoveKind.ARCHIVED)
             _form(model, frozenset(chosen))
+
+
+def _of_the_address(model: str) -> list[ArchiveResult]:
+    """The decisions that the address names, from the record; refusals are none."""
+    numbers = map(number_in, st.query_params.get(ARCHIVED, "").split(",")[:MOST])
+    lines = [session.decision(number) for number in numbers if number is not None]
+    ended = [line[0] for line in lines if line and line[0].model == model and line[0].type is EventType.APPLIED]
+    return [ArchiveResult(each.version or 0, each.number, change_of(each)) for each in ended]
 
 
 def _form(model: str, chosen: frozenset[int]) -> None:
@@ -145,8 +149,10 @@ def _archive(draft: ArchiveDraft) -> None:
         reason_drafts().keep(name, "")
     renew(_form_name(draft.model))
     st.session_state[RESULTS] = (draft, tuple(results))
-    done = sum(each.decision is not None for each in results)
-    session.flash(f"{done} of {words.count(len(results), 'version')} archived")
+    done = [str(each.decision) for each in results if each.decision is not None]
+    if done:
+        st.query_params[ARCHIVED] = ",".join(done)
+    session.flash(f"{len(done)} of {words.count(len(results), 'version')} archived")
 
 
 def _archived(draft: DecisionDraft, reason: str, *, accepted: bool) -> ArchiveResult:

@@ -14,9 +14,7 @@ from pipeline.governance.lifecycle import Stage
 def versions_page() -> None:
     names = [record.name for record in session.models()]
     if not names:
-        widgets.title("Versions")
-        st.info("The registry has no models. The overview says how to fill it.")
-        pages.link_overview()
+        widgets.nothing_yet("Versions", "no model")
         return
     model = picked_model(names)
     widgets.title("Versions", model)

@@ -4,12 +4,24 @@ import sys
 from collections.abc import Sequence
 
 # The verbs of a module join the application when it is imported.
-from pipeline.cli import checking, deciding, keys, reading, record, scoring, tokens, training
+from pipeline.cli import checking, deciding, keys, reading, record, requesting, scoring, tokens, training
 from pipeline.cli.app import app
 from pipeline.governance.errors import SignoffError
 from pipeline.validation.rows import InvalidRows
 
-__all__ = ["app", "checking", "deciding", "keys", "reading", "record", "run", "scoring", "tokens", "training"]
+__all__ = [
+    "app",
+    "checking",
+    "deciding",
+    "keys",
+    "reading",
+    "record",
+    "requesting",
+    "run",
+    "scoring",
+    "tokens",
+    "training",
+]
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -19,6 +31,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except SignoffError as error:
         for sentence in error.sentences if isinstance(error, InvalidRows) else [str(error)]:
             sys.stderr.write(f"{type(error).__name__}: {sentence}\n")
+        for more in getattr(error, "__notes__", ()):
+            sys.stderr.write(f"{more}\n")
         return error.exit_code
     except SystemExit as end:  # Typer leaves this way after each verb
         return end.code if isinstance(end.code, int) else 0

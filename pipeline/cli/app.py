@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.governance import text as figures
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.text import visible
 
@@ -113,12 +114,11 @@ def to_the_second(moment: datetime) -> str:
 
 
 def digits(value: float | None) -> str | None:
-    return None if value is None else f"{value:.4f}"
+    return None if value is None else figures.figure(value)
 
 
 def signed(value: float | None) -> str | None:
-    """What rounds to nothing has no sign."""
-    return None if value is None else f"{value:+.4f}" if round(value, 4) else f"{0:.4f}"
+    return None if value is None else figures.signed(value)
 
 
 def json_cell(value: object) -> object:

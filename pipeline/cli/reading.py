@@ -1,11 +1,11 @@
 """Looking: models, versions, comparisons, cards and reviews."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.bootstrap import desk
+from pipeline.bootstrap import desk, scorer
 from pipeline.cli import tables
 from pipeline.cli.app import Json, Model, Recompute, Version, app, print_out, say, write
 from pipeline.governance.errors import Blocked, InvalidInput
@@ -13,7 +13,12 @@ from pipeline.governance.lifecycle import parse_target
 from pipeline.governance.metrics import Direction
 from pipeline.governance.ports import ModelRecord, VersionRow
 from pipeline.governance.record.ledger import iso
-from pipeline.settings import read_settings
+from pipeline.governance.roles import Action
+from pipeline.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from pipeline.governance.service import GovernanceService
+    from pipeline.serving.trust import TrustState
 
 
 @app.command()
@@ -58,19 +63,56 @@ def best(
     metric: Annotated[str | None, typer.Option(help="Default: evaluation.primary_metric.")] = None,
     lowest: Annotated[bool, typer.Option("--lowest", help="Less is better.")] = False,
     highest: Annotated[bool, typer.Option("--highest", help="More is better.")] = False,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="Only those that wait in Staging, in order of merit beside the champion.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show the version with the best metric: the lowest of an error or loss, else the highest.
 
-    A metric whose name says neither needs --lowest or --highest.
+    A metric whose name says neither needs --lowest or --highest. With --waiting: which version should serve, and why.
     """
-    if lowest and highest:
-        raise InvalidInput("best: --lowest and --highest exclude each other; give one of them")
+    if lowest + highest + waiting > 1:
+        raise InvalidInput("best: --lowest, --highest and --waiting exclude each other; give one of them")
     settings = read_settings()
-    direction = Direction.LOWEST if lowest else Direction.HIGHEST if highest else None
-    found = desk(settings).best(model, metric or settings.evaluation.primary_metric, direction)
+    if waiting:
+        _waiting(settings, model, metric, as_json=as_json)
+        return
+    service, direction = desk(settings), Direction.LOWEST if lowest else Direction.HIGHEST if highest else None
+    found = service.best(model, metric or settings.evaluation.primary_metric, direction)
     content = {**_version_json(found.row), "metric": found.metric, "direction": found.direction.value}
-    print_out(as_json, {**content, "left_out": list(found.left_out)}, lambda: tables.best(found))
+    trust = _trust(settings, service, found.row)
+    shown = {**content, "left_out": list(found.left_out), "trust": trust.state.value}
+    print_out(as_json, shown, lambda: tables.best(found, trust))
+
+
+def _waiting(settings: Settings, model: str, metric: str | None, *, as_json: bool) -> None:
+    """The order of merit, by the metric that the versions table of the dashboard has first where none is named."""
+    service, primary = desk(settings), settings.evaluation.primary_metric
+    if metric is None:
+        metric = next(iter(service.telling_versions(model, [primary])[0]), primary)
+    found = service.waiting(model, metric)
+    top = found.best.version if found.best else found.champion
+    trust = None if top is None else _trust(settings, service, service.version(model, top).row)
+    content = {"model": model, **found.as_json(), "trust": trust and trust.state.value}
+    print_out(as_json, content, lambda: tables.waiting(found, top, trust))
+
+
+def _trust(settings: Settings, service: "GovernanceService", row: VersionRow) -> "TrustState":
+    """Whether a version may be used, by the record and its files; nothing is loaded.
+
+    To who may not predict the record alone says it.
+    """
+    evidence = service.show(row.model, row.version)
+    if not service.may(Action.PREDICT):
+        from pipeline.serving.trust import judge
+
+        return judge(evidence, service.recorded(row.model))
+    found = scorer(settings, service)
+    try:
+        return found.targets.recorded_trust(evidence)
+    finally:
+        found.close()
 
 
 @app.command()

@@ -1,5 +1,11 @@
 """Looking back: history, verification, reconciliation."""
 
+import json
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,11 +14,13 @@ import typer
 
 from pipeline.bootstrap import desk, own_desk, signer
 from pipeline.cli import tables
-from pipeline.cli.app import Json, Model, app, copy, note, print_out, write
-from pipeline.governance.errors import IntegrityFailure, InvalidInput, LedgerBusy, Unavailable
+from pipeline.cli.app import Json, Model, app, copy, note, print_out, say, to_the_second, write
+from pipeline.governance.errors import IntegrityFailure, InvalidInput, LedgerBusy, SignoffError, Unavailable
+from pipeline.governance.record.ledger import StoredEvent, iso
 from pipeline.governance.rules.decide import RECONCILE_AFTER
-from pipeline.governance.service import DESK, GovernanceService
+from pipeline.governance.service import GovernanceService
 from pipeline.governance.service.notices import not_sent
+from pipeline.governance.text import visible
 from pipeline.settings import read_settings
 
 ledger = typer.Typer(name="ledger", help="Look after the ledger's own tables.", no_args_is_help=True)
@@ -32,7 +40,7 @@ def history(
     service = desk()
     # Beside the output, which stays what other tools read.
     if why := service.silence():
-        typer.echo(f"{why.rstrip('.')}; this is the record of the registry that had its address", err=True)
+        typer.echo(f"{why.rstrip('.')}; {service.whose_record()}", err=True)
     if export is not None:
         if at is not None:
             raise InvalidInput("history: --at and --export are two questions; ask one")
@@ -96,22 +104,32 @@ def reconcile(
     min_age: Annotated[
         float, typer.Option(min=0, help="Finish decisions that are pending for so many seconds; 0: at once.")
     ] = RECONCILE_AFTER.total_seconds(),
+    watch: Annotated[
+        float | None, typer.Option(min=0.1, help="Go on, with so many seconds between two passes, until SIGTERM.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Finish what a crash left and record what moved by another way; --adopt or --revert ends the differences.
 
-    It shows the state of each model's differences, which --expect takes back. Exit code 7 where files are not those
+    With --watch it is a service: one line per pass that recorded something, and silence between. Otherwise it shows the
+    state of each model's differences, which --expect takes back, and has exit code 7 where files are not those
     recorded, or the ledger knows other registries and not this one.
     """
     _check_options(model, adopt, revert, expect)
+    if watch is not None and adopt | revert:
+        raise InvalidInput("reconcile: --watch ends no difference; leave out --adopt and --revert")
     settings = read_settings()
-    service = desk(settings)
     # Recording what is there is nobody's decision: the desk does it by itself, as in a service that runs for months.
-    events = service.as_(DESK).reconcile(model, min_age=timedelta(seconds=min_age))
+    service = own_desk(settings)
+    if watch is not None:
+        watched = ReconcileWatch(service, model, timedelta(seconds=min_age), as_json=as_json)
+        watched.run(watch)
+        return
+    events = service.reconcile(model, min_age=timedelta(seconds=min_age))
     if model is not None and (adopt or revert):
         end = service.adopt if adopt else service.revert
-        events.append(end(model, reason=reason, actor=signer(service, settings), expect=expect))
-    notices = _tell(service)
+        events.append(end(model, reason=reason, actor=signer(desk(settings), settings), expect=expect))
+    notices = _send_notices(service)
     found = service.unresolved(model)  # what was recorded just now makes the registry known
     recorded = [{"sequence": each.sequence, "type": each.event.type, "model": each.event.model} for each in events]
     print_out(as_json, {"events": recorded, **found.as_json()}, lambda: tables.reconciled(events, found))
@@ -131,11 +149,67 @@ def upgrade(
     print_out(as_json, {"from": done.before, "to": done.after}, lambda: tables.upgraded(done))
 
 
-def _tell(service: GovernanceService) -> str:
+@dataclass
+class ReconcileWatch:
+    """Reconciles again and again, through outages of registry and ledger. Any number may run at once, on any host:
+    what one has recorded or finished, another one finds done.
+    """
+
+    service: GovernanceService
+    model: str | None  # None: every model
+    min_age: timedelta  # of a decision that is finished for whoever left it
+    as_json: bool = False
+    _trouble: str = ""  # what was last said of it: the same is said once
+
+    def run(self, seconds: float) -> None:
+        """Until SIGTERM or Ctrl-C; a pass that has begun is finished."""
+        ended = threading.Event()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, lambda *_: ended.set())
+        note(f"reconcile: every {seconds:g} s")
+        while not ended.is_set():
+            self.look()
+            ended.wait(seconds)
+
+    def look(self) -> None:
+        """One pass. Raises no SignoffError: the next one tries again."""
+        try:
+            events = self._pass()
+        except SignoffError as error:
+            self._tell(f"{type(error).__name__}: {error}")
+            return
+        if events:
+            self._say(events)
+
+    def _pass(self) -> list[StoredEvent]:
+        """In a registry that the ledger does not know a person records the first event: the address may be wrong."""
+        unknown = self.service.unknown_registry()
+        events = [] if unknown else self.service.reconcile(self.model, min_age=self.min_age)
+        self._tell(unknown or _send_notices(self.service))
+        return events
+
+    def _say(self, events: Sequence[StoredEvent]) -> None:
+        recorded = [{"sequence": each.sequence, "type": each.event.type, "model": each.event.model} for each in events]
+        if self.as_json:
+            say(json.dumps({"at": iso(events[-1].event.at), "events": recorded}, ensure_ascii=False) + "\n")
+        else:
+            told = ", ".join(
+                f"{each.event.type.value} of {each.event.model} (event {each.sequence})" for each in events
+            )
+            say(f"{to_the_second(events[-1].event.at)} {visible(told)}\n")
+        sys.stdout.flush()
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            note(f"reconcile: {trouble or 'goes on'}")
+        self._trouble = trouble
+
+
+def _send_notices(service: GovernanceService) -> str:
     """Sends what people are to be told; gives what could not be sent, as a sentence. No reason to end."""
     try:
-        service.as_(DESK).send_notices()
-        return not_sent(service.as_(DESK).unsent_notices())
+        service.send_notices()
+        return not_sent(service.unsent_notices())
     except (Unavailable, LedgerBusy) as error:
         return f"notices: {error}"
 

@@ -56,31 +56,30 @@ class ScoreCommand(TyperCommand):
         return super().parse_args(ctx, args)
 
 
+FILES = "CSV or Parquet: a file, folder, pattern, or address of one."
+Source = Annotated[str, typer.Argument(metavar="IN", help=FILES, show_default=False)]
+Output = Annotated[str, typer.Argument(metavar="OUT", help="A file for one input, else a folder.", show_default=False)]
+STRONGEST = "Add the N (3) strongest contributions per row."
+Strongest = Annotated[int | None, typer.Option("--explain", metavar="[N]", help=STRONGEST, min=1)]
+Restart = Annotated[bool, typer.Option("--restart", help="Begin again, also where a run was interrupted.")]
+CLUSTER = "Predict on the Dask cluster there, which you trust."
+Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help=CLUSTER)]
+Authority = Annotated[str | None, typer.Option(metavar="FILE", help="Certificate authority of the cluster.")]
+Certificate = Annotated[str | None, typer.Option(metavar="FILE", help="Your certificate for the cluster.")]
+PrivateKey = Annotated[str | None, typer.Option(metavar="FILE", help="The key of your certificate.")]
+
+
 @app.command(cls=ScoreCommand)
 def score(
     reference: Reference,
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="IN",
-            help="CSV or Parquet: a file, folder, pattern, or address of one.",
-            show_default=False,
-        ),
-    ],
-    target: Annotated[
-        str, typer.Argument(metavar="OUT", help="A file for one input, else a folder.", show_default=False)
-    ],
-    explain_columns: Annotated[
-        int | None,
-        typer.Option("--explain", metavar="[N]", help="Add the N (3) strongest contributions per row.", min=1),
-    ] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Begin again, also where a run was interrupted.")] = False,
-    scheduler: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Predict on the Dask cluster there, which you trust.")
-    ] = None,
-    tls_ca: Annotated[str | None, typer.Option(metavar="FILE", help="Certificate authority of the cluster.")] = None,
-    tls_cert: Annotated[str | None, typer.Option(metavar="FILE", help="Your certificate for the cluster.")] = None,
-    tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="The key of your certificate.")] = None,
+    source: Source,
+    target: Output,
+    explain_columns: Strongest = None,
+    restart: Restart = False,
+    scheduler: Scheduler = None,
+    tls_ca: Authority = None,
+    tls_cert: Certificate = None,
+    tls_key: PrivateKey = None,
     as_json: Json = False,
 ) -> None:
     """Predict the rows of files; rows that cannot be used go to OUT.bad.csv with line and reason."""

@@ -8,6 +8,7 @@ from pipeline.governance.record.history import UNREADABLE, given_out_again, one_
 from pipeline.governance.record.out_of_band import state_text
 from pipeline.governance.record.telling import change_of
 from pipeline.governance.rules.reconcile import pending_sentence
+from pipeline.governance.text import signed as signed_figure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,13 +18,18 @@ if TYPE_CHECKING:
     from pipeline.governance.record.evidence import Evidence
     from pipeline.governance.record.history import Entry, Moment
     from pipeline.governance.record.ledger import StoredEvent
+    from pipeline.governance.record.requests import RequestView
     from pipeline.governance.rules.compare import Best, Comparison, Differences, MetricRow
     from pipeline.governance.rules.decide import Outcome
+    from pipeline.governance.rules.merit import Waiting
     from pipeline.governance.rules.reconcile import IntegrityProblem, Unresolved
     from pipeline.governance.rules.review import Review
+    from pipeline.governance.rules.signing.approval import Approved
+    from pipeline.governance.rules.signing.override import OpenOverride
     from pipeline.reproduce.reproduce import Reproduction
     from pipeline.serving.batch.batch import Scored
     from pipeline.serving.predictions import Explanations, Predictions
+    from pipeline.serving.trust import TrustState
 
 
 # What `show` prints of the lineage; `--json` has all of it.
@@ -46,11 +52,44 @@ def versions(rows: "Sequence[VersionRow]", metrics: Sequence[str]) -> None:
     table(heads, lines, empty="The model has no versions.")
 
 
-def best(found: "Best") -> None:
+def best(found: "Best", trust: "TrustState") -> None:
     versions([found.row], [found.metric])
     line(f"Best of all versions: the {found.direction.value} {found.metric}.")
     if found.left_out:
         line(f"Left out, for a share lies between 0 and 1: version {', '.join(map(str, found.left_out))}.")
+    _not_to_be_trusted(found.row.version, trust)
+
+
+def waiting(found: "Waiting", top: int | None, trust: "TrustState | None") -> None:
+    """Those that wait, the best one first. top: the version that should serve, or serves. trust: in it."""
+    rows = [
+        [
+            each.version,
+            each.model_type,
+            digits(each.metric.value) if each.metric else None,
+            signed(each.merit.primary.difference) if each.merit and each.merit.primary else None,
+            (each.merit.overall if each.merit else None) or "not compared",
+            each.merit.latency.phrase("slower", "faster") or "about as fast"
+            if each.merit and each.merit.latency
+            else None,
+            each.checks,
+        ]
+        for each in found.contenders
+    ]
+    heads = ["Version", "Type", found.metric, "Difference", "Beside the champion", "Latency", "Gates"]
+    table(heads, rows, empty="No version waits in Staging.")
+    if found.left_out:
+        line(f"{found.left_out:,} more wait; those with the best {found.metric} as logged are compared.")
+    if found.sentence:
+        line(found.sentence)
+    if top is not None and trust is not None:
+        _not_to_be_trusted(top, trust)
+
+
+def _not_to_be_trusted(version: int, trust: "TrustState") -> None:
+    """Says so of a version that may not be used, or that nobody decided to let serve; of others nothing."""
+    if not trust.usable or trust.state == "not approved here":
+        line(f"But version {version} is {trust.state.value}: {trust.reason}.")
 
 
 def evidence(found: "Evidence") -> None:
@@ -145,7 +184,7 @@ def _lines(head: str, names: Sequence[str], lines: "Sequence[MetricRow]") -> Non
             digits(each.a),
             digits(each.b),
             signed(each.difference),
-            each.interval and " to ".join(f"{end:+.4f}" for end in each.interval),
+            each.interval and " to ".join(map(signed_figure, each.interval)),
             each.n,
             each.verdict,
         ]
@@ -169,6 +208,47 @@ def outcome(found: "Outcome") -> None:
     table(["Slot", "From", "To"], rows)
     if found.notice:
         line(f"Decision {found.sequence}: {found.notice}")
+
+
+def request(found: "RequestView") -> None:
+    line(f"Request {found.request.sequence}: {found.state.words}; {found.counted} of {found.needed} approvals")
+    requests([found], ())
+    line(f"evidence {found.request.binding.evidence}")
+    line(f"state {found.request.binding.state}")
+
+
+def approved(done: "Approved") -> None:
+    if done.outcome is None:
+        request(done.view)
+    else:
+        line(f"Request {done.view.request.sequence}: {done.view.state.words}")
+        outcome(done.outcome)
+
+
+def requests(found: "Sequence[RequestView]", overrides: "Sequence[OpenOverride]") -> None:
+    """With the overrides that nobody else has looked at."""
+    rows = [
+        [
+            each.request.sequence,
+            each.request.model,
+            each.request.version,
+            each.request.to,
+            each.request.signature,
+            f"{each.counted} of {each.needed}",
+            f"changed: {each.stale_sentence}" if each.stale else each.state.words,
+            when(each.request.expires_at),
+            each.request.reason,
+        ]
+        for each in found
+    ]
+    heads = ["ID", "Model", "Version", "To", "Requested by", "Approvals", "State", "Until (UTC)", "Reason"]
+    table(heads, rows, empty="No request waits.")
+    for each in overrides:
+        gates = f", gates not passed: {', '.join(each.skipped)}" if each.skipped else ""
+        line(
+            f"Override {each.sequence} by {each.signature}: {each.model} version {each.version} to {each.to}{gates}; "
+            "nobody else has acknowledged it."
+        )
 
 
 def history(entries: "Sequence[Entry]") -> None:

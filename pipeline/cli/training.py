@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipeline.bootstrap import desk, own_desk, publisher
+from pipeline.bootstrap import desk, own_desk, person, publisher
 from pipeline.cli import tables
 from pipeline.cli.app import Json, Model, Version, app, print_out, progress, say
 from pipeline.governance.errors import IntegrityFailure
@@ -25,7 +25,14 @@ def demo(as_json: Json = False) -> None:
     settings = read_settings()
     service = own_desk(settings)  # programs of the desk act, not whoever starts them
     with progress(quiet=as_json) as report:
-        champion, registered = fill(settings, service, publisher(settings), folder=VAR / "training", progress=report)
+        champion, registered = fill(
+            settings,
+            service,
+            publisher(settings),
+            folder=VAR / "training",
+            progress=report,
+            registrar=person(settings),
+        )
     _show_registered(service, registered, as_json, champion=champion)
 
 
@@ -52,6 +59,7 @@ def train(
             names=candidate,
             data=data,
             desk=service,
+            registrar=person(settings),
             progress=report,
         )
     if step in {None, "register"}:

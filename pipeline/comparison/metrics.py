@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.comparison.rows import ACTUAL, PREDICTED, Rows
+from pipeline.comparison.rows import ACTUAL, PREDICTED, Rows, class_names
 from pipeline.governance.errors import InvalidInput
 
 Array = NDArray[Any]
@@ -78,7 +78,7 @@ def row_errors(rows: Rows) -> Errors | None:
 def row_losses(rows: Rows) -> Losses | None:
     """The losses of the probabilities; None where there are none, or none for a class that occurs."""
     probabilities, position = rows.probabilities, {name: index for index, name in enumerate(rows.classes)}
-    actual = [position.get(value) for value in rows.actual.tolist()]
+    actual = [position.get(value) for value in class_names(rows.actual, rows.classes).tolist()]
     if None in actual or not np.isfinite(probabilities).all():
         return None
     if (probabilities < 0).any() or (probabilities.sum(axis=1) <= 0).any():
@@ -118,7 +118,8 @@ def positions(classes: tuple[str, ...], *columns: Array) -> tuple[tuple[Any, ...
     Raises InvalidInput for missing labels and for too many.
     """
     order: dict[Any, int] = {}
-    found = np.array([[order.setdefault(value, len(order)) for value in column.tolist()] for column in columns])
+    named = [class_names(column, classes).tolist() for column in columns]
+    found = np.array([[order.setdefault(value, len(order)) for value in column] for column in named])
     if any(value is None or value != value for value in order):  # noqa: PLR0124 (NaN differs from itself)
         raise InvalidInput(f"{ACTUAL} or {PREDICTED}: has missing values")
     if len(order) > MOST_CLASSES:

@@ -20,7 +20,7 @@ from pipeline.comparison.intervals import (
     percentile_intervals,
 )
 from pipeline.comparison.metrics import Array, Errors, row_errors, row_losses
-from pipeline.comparison.rows import Rows, require_same_rows
+from pipeline.comparison.rows import Rows, class_names, require_same_rows
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.rules.paired import CalibrationPoint
 
@@ -157,13 +157,16 @@ class Ranking:
 
 
 def _rankings(rows: Rows) -> Iterator[Ranking]:
-    if len(rows.classes) != TWO or row_losses(rows) is None or not 0 < (rows.actual == rows.classes[0]).mean() < 1:
+    if len(rows.classes) != TWO or row_losses(rows) is None:
+        return
+    actual = class_names(rows.actual, rows.classes)
+    if len(set(actual.tolist())) != TWO:
         return
     for position, name in enumerate(rows.classes):
         scores = rows.probabilities[:, position]
         order = np.argsort(-scores, kind="stable")
         ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
-        yield Ranking(name, order, np.asarray(rows.actual == name)[order], ends)
+        yield Ranking(name, order, np.asarray(actual == name)[order], ends)
 
 
 def _curve(ranking: Ranking, draws: Draws) -> PrecisionRecall:

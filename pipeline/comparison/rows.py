@@ -1,5 +1,6 @@
 """Reads evaluation rows from a stranger's Parquet file: plain numbers and text, unpacked once their size is known."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipeline.validation.stored_rows import Limits, open_parquet
 Array = NDArray[Any]
 Arrow = Any  # of a library without types
 ACTUAL, PREDICTED, PROBABILITY = "actual", "predicted", "probability_"
+TRUTH_VALUES = {"False": 0.0, "True": 1.0}
 MOST_BYTES = 100 * 2**20
 MOST_ROWS = 200_000
 MOST_CELLS = 20_000_000
@@ -68,6 +70,22 @@ def read_rows(data: bytes, name: str) -> Rows:
             table.num_rows, len(probabilities)
         ),
     )
+
+
+def class_names(column: Array, classes: tuple[str, ...]) -> Array:
+    """Classes that are numbers or truth values, by the names that the columns of probabilities give them.
+
+    A file has 1.0 for the class 1 as for True, since all numbers are read as float64. Text and a number without a name
+    stay as they are.
+    """
+    if column.dtype == object or not classes:
+        return column
+    names: dict[float, str] = {}
+    for name in classes:
+        with suppress(ValueError):
+            names.setdefault(TRUTH_VALUES[name] if name in TRUTH_VALUES else float(name), name)
+    named: Array = np.array([names.get(value, value) for value in column.tolist()], dtype=object)
+    return named
 
 
 def _needed(parquet: Arrow, name: str) -> tuple[list[str], list[str]]:

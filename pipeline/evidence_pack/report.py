@@ -9,11 +9,11 @@ from typing import Any
 
 from pipeline.governance.errors import NotFound
 from pipeline.governance.policy import Mode
-from pipeline.governance.record.decision_record import DecisionRecord
+from pipeline.governance.record.decision_record import SIGNING, DecisionRecord
 from pipeline.governance.record.documents import entry_of
 from pipeline.governance.record.evidence import Evidence, read_evidence
 from pipeline.governance.record.history import Entry, entry
-from pipeline.governance.record.ledger import digest_of
+from pipeline.governance.record.ledger import EventType, digest_of
 from pipeline.governance.record.telling import GONE, UNSET, name_of, sentence
 from pipeline.governance.rules.gate_words import label_of
 from pipeline.model_card.content import Card, Section, evidence_sections, one_line, table_of
@@ -32,8 +32,10 @@ def report_html(record: DecisionRecord) -> str:
 def report(record: DecisionRecord) -> Card:
     decided = next(entry(each) for each in record.story if each.sequence == record.number)
     entries = [entry(each) for each in record.story]
-    sections = (_decision(record, decided), _changes(entries[-1]), _story(entries), _gates(decided))
-    return Card(f"Decision {record.number}: {one_line(decided.model)}", (*sections, *_seen(record, decided)))
+    signed = _signatures(entries) if entries[0].sequence != record.number or decided.type in SIGNING else ()
+    sections = (_decision(record, decided), _changes(entries[-1]), _story(entries), *signed, _gates(decided))
+    what = "Decision" if decided.type is EventType.DECIDED else "Event"
+    return Card(f"{what} {record.number}: {one_line(decided.model)}", (*sections, *_seen(record, decided)))
 
 
 def _decision(record: DecisionRecord, decided: Entry) -> Section:
@@ -85,6 +87,20 @@ def _story(entries: Iterable[Entry]) -> Section:
         for each in entries
     ]
     return Section("Events", table=table_of(("No.", "At (UTC)", "Event", "Who", "Reason"), rows))
+
+
+def _signatures(entries: Iterable[Entry]) -> Iterator[Section]:
+    """What those who asked and approved signed for: their roles, what they confirmed, and what they had opened."""
+    rows = []
+    for each in (each for each in entries if each.type in SIGNING):
+        opened = [panel for panel in each.content.get("opened") or () if isinstance(panel, Mapping)]
+        cells = (
+            entry_of(each.content, "actor").get("roles"),
+            [f"{key}: {text}" for key, text in entry_of(each.content, "attested").items()],
+            [f"{panel.get('panel')} at {panel.get('at')}" for panel in opened],
+        )
+        rows.append((f"{each.sequence} {each.type.value}", one_line(each.signature), *map(one_line, cells)))
+    yield Section("Signatures", table=table_of(("", "Who", "Roles used", "Confirmed", "Had opened"), rows))
 
 
 def _gates(decided: Entry) -> Section:

@@ -7,6 +7,8 @@ from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
+from pipeline.governance.text import minus
+
 SMALLEST = 0.005  # shown with two decimals, less is 0.00
 ROUNDING = 1e-9  # of the largest effect; of what a model says, a double rounds off less than a thousandth of that
 OF_OUTPUT = 1e-13
@@ -154,10 +156,10 @@ def _quantity(value: object) -> str | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
-        return f"{value:,}"
+        return minus(f"{value:,}")
     return _number(float(value)) if isinstance(value, Real) else None
 
 
 def _number(value: float) -> str:
     """A number with four significant digits, whole from 1,000 on."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"  # noqa: PLR2004
+    return minus(f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}")  # noqa: PLR2004

@@ -129,6 +129,14 @@ def person_in(content: Mapping[str, Any]) -> Person | None:
     return Person(content.get("issuer") or established, subject)
 
 
+def actor_in(content: Mapping[str, Any]) -> Actor:
+    """Whoever signed an event, as far as it says: of a token its owner, with the groups that the roles may rest on."""
+    token = content.get("token") or {}
+    established = Established(token.get("owner_established") or content["established"])
+    groups = tuple(content.get("groups") or ())
+    return Actor(content["subject"], established, issuer=content.get("issuer") or "", groups=groups)
+
+
 def signature(subject: str, established: str | None) -> str:
     """Who, and how that is known, as one line of visible text: `grace (self-declared)`."""
     return f"{visible(subject)} ({(established or 'unknown').replace('_', '-')})"

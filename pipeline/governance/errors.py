@@ -4,6 +4,9 @@ SignoffError
 ├── InvalidInput            2  422   the request itself is malformed
 ├── Refused                 3  403   a rule says no
 │   ├── NotAllowed                   the actor lacks the role
+│   │   └── StaleLogin               the actor logged in too long ago to sign
+│   ├── ApprovalsNeeded              the move needs signatures of others: it has to be requested
+│   ├── NotAttested                  the approver has not confirmed every sentence that the policy asks for
 │   ├── NotTried                     a version could not be tried here; nothing is known against it
 │   ├── Blocked                      a gate in mode "prevent" failed
 │   ├── WarningsNotAccepted          a gate in mode "warn" failed and nobody accepted it
@@ -11,6 +14,8 @@ SignoffError
 ├── Conflict                4  409   somebody or something was faster
 │   ├── StateChanged                 the registry or the ledger is not what the actor looked at
 │   ├── StaleEvidence                the evidence is not what the actor looked at
+│   ├── RequestClosed                the request was applied, rejected or withdrawn, or has expired
+│   ├── RequestStale                 what the request is bound to has changed
 │   ├── DecisionPending              an earlier decision about the slot has not ended
 │   ├── OutOfBand                    the slot was moved by another way; adopt or revert first
 │   ├── KeyReused                    the idempotency key belongs to another request
@@ -45,7 +50,19 @@ class Refused(SignoffError):
 
 
 class NotAllowed(Refused):
-    """The actor has none of the roles that the policy asks for."""
+    """The actor has none of the roles that the policy asks for, or may not sign what is their own."""
+
+
+class ApprovalsNeeded(Refused):
+    """The policy asks for signatures of other persons: the move has to be requested."""
+
+
+class NotAttested(Refused):
+    """The policy has sentences for each approver to confirm, and the approval leaves some out."""
+
+
+class StaleLogin(NotAllowed):
+    """The actor logged in too long ago to sign, or nobody says when."""
 
 
 class NotTried(Refused):
@@ -77,6 +94,14 @@ class StateChanged(Conflict):
 
 class StaleEvidence(Conflict):
     """The evidence is not what the actor looked at."""
+
+
+class RequestClosed(Conflict):
+    """The request was applied, rejected or withdrawn, or has expired."""
+
+
+class RequestStale(Conflict):
+    """Files, evidence, incumbent, rules or state are not those that the request is bound to."""
 
 
 class DecisionPending(Conflict):

@@ -1,17 +1,22 @@
 """The policy as a value: which gates a move must pass, in which mode, and who may do what."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.governance.actor import Actor, Established, Role
-from pipeline.governance.errors import NotAllowed
+from pipeline.governance.errors import NotAllowed, StaleLogin
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.metrics import DEFAULT_RULES, MetricRules
+from pipeline.governance.ports import Clock
 from pipeline.governance.record.ledger import canonical, digest_of
 from pipeline.governance.roles import ACTIONS, OF_PROGRAMS, OPEN_WITHOUT_LOGIN, Action, Provider, RoleBook, Roles
 from pipeline.governance.text import visible
+
+Number = TypeVar("Number", int, float)
+TIER_TAG = "risk_tier"  # of a model or a version
 
 
 class Mode(StrEnum):
@@ -39,13 +44,79 @@ class GateRule:
             return self.missing
         return self.foreign if not ours and self.foreign is not None else self.mode
 
+    def stricter(self, other: "GateRule") -> "GateRule":
+        """Of both: for each case the mode that does more, of the bounds the harder one; the metric is this rule's."""
+        foreign, missing = (
+            None if ours is None and theirs is None else _stricter_mode(ours or self.mode, theirs or other.mode)
+            for ours, theirs in ((self.foreign, other.foreign), (self.missing, other.missing))
+        )
+        return replace(
+            self,
+            mode=_stricter_mode(self.mode, other.mode),
+            foreign=foreign,
+            missing=missing,
+            minimum=_chosen(max, self.minimum, other.minimum),
+            maximum=_chosen(min, self.maximum, other.maximum),
+            minimum_rows=_chosen(min, self.minimum_rows, other.minimum_rows),
+        )
+
+
+EXPIRES_DAYS = 7
+
 
 @dataclass(frozen=True)
 class MoveRules:
-    """What a move has to pass, and who may make it."""
+    """What a move has to pass, who may make it, and whose signatures it needs."""
 
     gates: Mapping[str, GateRule] = field(default_factory=dict)  # by name, in the order in which a review lists them
     roles: tuple[Role, ...] = ()  # of which one is needed
+    approvals: int = 0  # of persons other than who asks for it; 0: whoever may make it decides alone
+    approver_roles: tuple[Role, ...] = (Role.APPROVER,)  # of which an approval needs one
+    expires_days: int = EXPIRES_DAYS  # after which nobody can approve a request any more
+    attestations: Mapping[str, str] = field(default_factory=dict)  # sentences that each approver confirms, by key
+
+    @property
+    def asking_roles(self) -> tuple[Role, ...]:
+        """Of which one is needed to ask for the move: a reviewer may always ask, for asking moves nothing."""
+        return tuple(dict.fromkeys((*self.roles, *self.approver_roles, Role.REVIEWER)))
+
+    def content(self) -> dict[str, Any]:
+        """As JSON; what is as it was before it could be said is left out, so that digests of old files stay."""
+        found: dict[str, Any] = {
+            "gates": {name: _content(rule) for name, rule in self.gates.items()},
+            "roles": self.roles,
+        }
+        later = {
+            "approvals": self.approvals,
+            "approver_roles": self.approver_roles,
+            "expires_days": self.expires_days,
+            "attestations": dict(self.attestations),
+        }
+        return found | {name: value for name, value in later.items() if value != getattr(NOTHING_ASKED, name)}
+
+    def stricter(self, other: "MoveRules") -> "MoveRules":
+        """Both at once: of each gate the stricter bounds and modes, of the approvals the higher number."""
+        gates = dict(self.gates)
+        for name, rule in other.gates.items():
+            gates[name] = gates[name].stricter(rule) if name in gates else rule
+        return replace(self, gates=gates, approvals=max(self.approvals, other.approvals))
+
+
+NOTHING_ASKED = MoveRules()
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Models of which more is asked."""
+
+    name: str
+    models: tuple[str, ...] = ()
+    # What is asked in addition. Only gates and approvals count: a tier opens nothing and gives nobody a role.
+    moves: Mapping[MoveKind, MoveRules] = field(default_factory=dict)
+
+    def content(self) -> dict[str, Any]:
+        moves = {kind: rules.content() for kind, rules in self.moves.items()}
+        return {"name": self.name, "models": self.models, "moves": moves}
 
 
 @dataclass(frozen=True)
@@ -56,6 +127,11 @@ class Policy:
     roles: Roles = field(default_factory=Roles)
     metrics: MetricRules = DEFAULT_RULES  # how gates find and judge metrics
     provider: Provider = Provider.LOCAL  # who establishes the identity of people
+    fresh: timedelta | None = None  # how old a login may be when something is signed; None: as old as the session
+    at: datetime | None = None  # the time at which it is asked, see LivePolicy; None: not while somebody acts
+    tiers: tuple[Tier, ...] = ()  # each asks for more than those before it
+    override_skips: tuple[str, ...] = ()  # gates that an override may leave unpassed
+    logins: Mapping[str, str] = field(default_factory=dict)  # from logins in MLflow to subjects here
 
     @property
     def digest(self) -> str:
@@ -63,30 +139,74 @@ class Policy:
 
         What came later and is not used is left out: the digest of a file that did not change stays.
         """
-        moves = {
-            kind: {"gates": {name: _content(rule) for name, rule in rules.gates.items()}, "roles": rules.roles}
-            for kind, rules in self.moves.items()
-        }
+        moves = {kind: rules.content() for kind, rules in self.moves.items()}
         content: dict[str, Any] = {"moves": moves, "roles": self.roles.content()}
         if self.metrics != DEFAULT_RULES:
             content["metrics"] = self.metrics.as_json()
         if self.provider is not Provider.LOCAL:
             content["provider"] = self.provider.value
+        if self.provider is Provider.OIDC and self.fresh:
+            content["fresh_minutes"] = int(self.fresh.total_seconds()) // 60
+        if self.tiers:
+            content["tiers"] = [tier.content() for tier in self.tiers]
+        later = {"override_skips": self.override_skips, "logins": dict(self.logins)}
+        content |= {name: value for name, value in later.items() if value}
         return digest_of(canonical(content))
 
-    def rules_of(self, kind: MoveKind) -> MoveRules:
-        """Neither gates nor roles for a move that is not listed."""
-        return self.moves.get(kind, MoveRules())
+    def rules_of(self, kind: MoveKind, tier: int = 0) -> MoveRules:
+        """Of a tier, see `tier_of`; neither gates nor roles for a move that is not listed."""
+        rules = self.moves.get(kind)
+        if rules is None:
+            return NOTHING_ASKED
+        for each in self.tiers[:tier]:
+            rules = rules.stricter(each.moves.get(kind, NOTHING_ASKED))
+        return rules
+
+    def tier_of(self, model: str, *tags: Mapping[str, str]) -> int:
+        """How many tiers hold for a model: the highest that lists it, or that a tag of model or version names.
+
+        A tag is anybody's word: it can raise the tier, never lower it, and one that names no tier says nothing.
+        """
+        named = {each.get(TIER_TAG, "").casefold() for each in tags}
+        found = (
+            number for number, tier in enumerate(self.tiers, 1) if model in tier.models or tier.name.casefold() in named
+        )
+        return max(found, default=0)
+
+    def rules_digest(self, rules: MoveRules) -> str:
+        """sha256 of what one move asks for, bound to a request: the rest of the policy may change meanwhile."""
+        content: dict[str, Any] = {"rules": rules.content()}
+        if self.metrics != DEFAULT_RULES:
+            content["metrics"] = self.metrics.as_json()
+        return digest_of(canonical(content))
 
     def closed(self, kind: MoveKind) -> str | None:
         """Why nobody may make the move, in a sentence; None where it is listed."""
         return None if kind in self.moves else f"policy.moves does not list {kind.value}: nobody may do it."
 
     def check_signer(self, actor: Actor) -> None:
-        """Raises NotAllowed for who decides nothing, whatever the move: a name that anybody on the network may type."""
+        """Raises NotAllowed for who signs nothing, whatever it is: a name that anybody on the network may type, and who
+        logged in too long ago.
+        """
         if actor.established is Established.SELF_DECLARED and not actor.loopback:
             raise NotAllowed(
                 "actor: a self-declared identity decides only on this machine; this one came over the network"
+            )
+        self._check_login(actor)
+
+    def check_decider(self, actor: Actor) -> None:
+        """Raises NotAllowed for who signs nothing, and for who has no role that decides anything."""
+        self.check_signer(actor)
+        self.check(actor, Action.DECIDE)
+
+    def _check_login(self, actor: Actor) -> None:
+        """Raises StaleLogin for a person by OpenID Connect whose login is too old, or of nobody knows what age."""
+        if actor.established is not Established.OIDC or self.fresh is None or self.at is None:
+            return
+        if actor.authenticated_at is None or self.at - actor.authenticated_at > self.fresh:
+            minutes = int(self.fresh.total_seconds()) // 60
+            raise StaleLogin(
+                f"actor: log in again to sign; a login may be {minutes} minutes old (identity.fresh_minutes)"
             )
 
     def authorise(self, actor: Actor, kind: MoveKind) -> None:
@@ -94,10 +214,25 @@ class Policy:
         self.check_signer(actor)
         if sentence := self.closed(kind):
             raise NotAllowed(f"actor: {sentence.removesuffix('.')}")
-        if not self.roles_for(actor, kind):
-            needed = ", ".join(self.rules_of(kind).roles) or "nobody"
-            own = ", ".join(self.roles_of(actor)) or "none"
-            raise NotAllowed(f"actor: {actor.subject!r} has the roles {own}; {kind.value} needs one of {needed}")
+        self.demand(actor, Action.DECIDE, among=self.rules_of(kind).roles, act=kind.value)
+
+    def demand(
+        self, actor: Actor, action: Action, *, among: Iterable[Role] | None = None, act: str = ""
+    ) -> tuple[Role, ...]:
+        """The actor's roles by which they may sign. Raises NotAllowed where there is none.
+
+        among: those that the rules of a move list; what the table does not let do the action is none of them. act: what
+        is wanted, in a word.
+        """
+        self.check_signer(actor)
+        open_to, own = ACTIONS[action], self.roles_of(actor)
+        wanted = sorted(open_to) if among is None else [role for role in among if role in open_to]
+        if not (found := tuple(role for role in own if role in wanted)):
+            needed, held = ", ".join(wanted) or "nobody", ", ".join(own) or "none"
+            raise NotAllowed(
+                f"actor: {actor.subject!r} has the roles {held}; {act or action.value} needs one of {needed}"
+            )
+        return found
 
     def check(self, actor: Actor, action: Action) -> None:
         """Raises NotAllowed where nothing says that the actor may. Moves have rules of their own, see authorise."""
@@ -139,14 +274,24 @@ class LivePolicy:
 
     started: Policy  # as it was read when the desk was started
     book: RoleBook
+    clock: Clock
 
     def now(self) -> Policy:
         """What a decision is made by. Raises NotAllowed while the roles cannot be read."""
-        return replace(self.started, roles=self.book.now())
+        return replace(self.started, roles=self.book.now(), at=self.clock.now())
 
     def known(self) -> Policy:
         """What may be read by, also while the roles cannot be."""
-        return replace(self.started, roles=self.book.known())
+        return replace(self.started, roles=self.book.known(), at=self.clock.now())
+
+
+def _stricter_mode(a: Mode, b: Mode) -> Mode:
+    return max(a, b, key=[Mode.ALLOW, Mode.WARN, Mode.PREVENT].index)
+
+
+def _chosen(choose: Callable[[Number, Number], Number], a: Number | None, b: Number | None) -> Number | None:
+    """Of two bounds, either of which may not be there."""
+    return choose(a, b) if a is not None and b is not None else b if a is None else a
 
 
 def _content(rule: GateRule) -> dict[str, Any]:

@@ -224,7 +224,7 @@ class LedgerTransaction(Protocol):
         """The recorded state, None for a slot that no event names."""
 
     def find_key(self, key: str) -> StoredEvent | None:
-        """The `decided` event with this idempotency key."""
+        """The event with this idempotency key: of what one act writes, the first."""
 
     def has_baseline(self, model: str) -> bool:
         """Whether the model was taken over."""

@@ -33,7 +33,7 @@ class Action(StrEnum):
     COMMENT = "comment"
     REQUEST = "request"  # a move that needs others, and to take the request back
     DECIDE = "decide"  # a move that one person decides, and how a difference ends; policy.moves says for whom
-    APPROVE = "approve"  # and reject
+    APPROVE = "approve"  # and reject; policy.moves says for whom
     OVERRIDE = "override"  # decide past approvals and gates, in the open
     ACKNOWLEDGE = "acknowledge"  # that somebody did
     OWN_TOKENS = "own_tokens"  # make, list and revoke tokens that act for oneself
@@ -48,7 +48,7 @@ ACTIONS: Mapping[Action, frozenset[Role]] = {
     Action.COMMENT: frozenset({Role.REVIEWER, Role.APPROVER, Role.ADMIN, Role.BREAKER}),
     Action.REQUEST: frozenset(DECIDING),
     Action.DECIDE: frozenset(DECIDING),
-    Action.APPROVE: frozenset({Role.APPROVER}),
+    Action.APPROVE: frozenset({Role.REVIEWER, Role.APPROVER}),
     Action.OVERRIDE: frozenset({Role.BREAKER}),
     Action.ACKNOWLEDGE: frozenset({Role.ADMIN, Role.APPROVER}),
     Action.OWN_TOKENS: READING - {Role.AUTOMATION},

@@ -21,6 +21,25 @@ def first_line(error: BaseException | str, *, most: int = LONGEST_LINE) -> str:
     return visible(line if line or isinstance(error, str) else type(error).__name__, most=most)
 
 
+MINUS = "\N{MINUS SIGN}"
+SMALLEST = 0.00005  # what is shown as 0.0001
+
+
+def minus(figures: str) -> str:
+    """Figures as Python writes them with a real minus sign, which is as wide as a plus and never breaks a line."""
+    return figures.replace("-", MINUS)
+
+
+def figure(value: float) -> str:
+    """A metric: always four digits, so that columns and pages can be compared by eye; what rounds to 0 has no sign."""
+    return minus(f"{value:.4f}") if abs(value) >= SMALLEST else f"{0:.4f}"
+
+
+def signed(value: float) -> str:
+    """A difference with its sign; one that rounds to zero has none."""
+    return minus(f"{value:+.4f}") if abs(value) >= SMALLEST else f"{0:.4f}"
+
+
 def column_label(column: str, description: str) -> str:
     """What people call a column, such as "Eats vegetables with meals" for FCVC: its description without the end mark.
 

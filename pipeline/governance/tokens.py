@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
 from pipeline.governance.actor import Actor, Established, Role
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.record.ledger import iso
+from pipeline.governance.text import visible
 
 PREFIX = "signoff_"
 MOST_DAYS = 366
@@ -47,6 +48,16 @@ class TokenRecord:
         if self.revoked_at is not None:
             return TokenState.REVOKED
         return TokenState.ACTIVE if now < self.expires_at else TokenState.EXPIRED
+
+    @property
+    def told(self) -> str:
+        """As a sentence, for people who did not make it."""
+        made, ends = (f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC" for time in (self.issued_at, self.expires_at))
+        what = f"the token {visible(self.name)} ({self.role.value})"
+        return (
+            f"{visible(self.owner.subject)} made {what} at the desk's machine on {made}, before anybody could log in. "
+            f"It is good until {ends}, unless somebody revokes it."
+        )
 
     def as_json(self, now: datetime) -> dict[str, Any]:
         return {

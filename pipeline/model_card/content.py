@@ -19,7 +19,7 @@ from pipeline.governance.record.history import Entry
 from pipeline.governance.record.telling import change_of, sentence
 from pipeline.governance.rules.review import Review
 from pipeline.governance.service import GovernanceService
-from pipeline.governance.text import visible
+from pipeline.governance.text import figure, minus, visible
 from pipeline.model_card.charts import BarChart, Chart, IntervalChart, MatrixChart
 
 # What training did to the rows before it used them, in sentences, from the document `data_report.json`.
@@ -150,7 +150,7 @@ def one_line(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return minus(f"{value:.6g}")
     if isinstance(value, list | tuple):
         return ", ".join(one_line(each) for each in value)
     return visible(" ".join(str(value).split()))
@@ -337,5 +337,5 @@ def table_of(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table |
 def _numbers(heads: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> Table | None:
     """Fractions with four digits; everything else as `one_line` writes it."""
     return table_of(
-        heads, [tuple(f"{cell:.4f}" if isinstance(cell, float) else one_line(cell) for cell in row) for row in rows]
+        heads, [tuple(figure(cell) if isinstance(cell, float) else one_line(cell) for cell in row) for row in rows]
     )

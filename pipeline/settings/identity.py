@@ -2,14 +2,37 @@
 
 import threading
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from pipeline.governance.errors import InvalidInput, NotAllowed
 from pipeline.governance.roles import Provider, Roles
-from pipeline.settings.file import SettingsSection, read_params
+from pipeline.settings.file import SettingsSection, Word, read_params
 from pipeline.settings.policy import RoleSettings
+
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")]
+OwnPath = Annotated[str, StringConstraints(pattern=r"^/[^/\\\s]\S*$")]
+
+
+class ProxySettings(SettingsSection):
+    """By which headers a proxy in front of the dashboard says who somebody is."""
+
+    user: HeaderName = "X-Forwarded-User"
+    # Names with commas between them.
+    groups: HeaderName = "X-Forwarded-Groups"
+    # Holds SIGNOFF_PROXY_SECRET, by which a request is known to have come through the proxy.
+    secret_header: HeaderName = "X-Signoff-Proxy-Secret"  # noqa: S105 (the name of a header)
+    # Where the proxy logs people out, such as /oauth2/sign_out; null: nowhere.
+    logout: OwnPath | None = None
+
+    @model_validator(mode="after")
+    def headers_differ(self) -> Self:
+        if len({name.lower() for name in (self.user, self.groups, self.secret_header)}) < 3:  # noqa: PLR2004 (the three)
+            raise ValueError("user, groups and secret_header must be three different headers")
+        return self
 
 
 class IdentitySettings(SettingsSection):
@@ -17,6 +40,18 @@ class IdentitySettings(SettingsSection):
 
     # "local": they do not, and decide only at this machine; "oidc": they log in; "proxy": a proxy in front says who.
     provider: Provider = Field(default=Provider.LOCAL, strict=False)
+    # From logins in MLflow (`mlflow.user`) to subjects here. A login is anybody's word: it can keep somebody from
+    # approving their own version, and never lets anybody approve.
+    logins: dict[Word, Word] = Field(default_factory=dict)
+    # How old a login by "oidc" may be when something is decided; null: as old as the session.
+    fresh_minutes: int | None = Field(default=15, ge=1, le=24 * 60)
+    # In which claim of the ID token the groups are.
+    groups_claim: Word = "groups"
+    proxy: ProxySettings = Field(default_factory=ProxySettings)
+
+    @property
+    def fresh(self) -> timedelta | None:
+        return None if self.fresh_minutes is None else timedelta(minutes=self.fresh_minutes)
 
 
 class _PolicyOfFile(BaseModel):

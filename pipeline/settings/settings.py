@@ -311,7 +311,8 @@ class Settings(SettingsSection):
 
     def rules(self) -> Policy:
         """What the desk decides by: the policy, with how metrics are judged and who establishes identities."""
-        return replace(self.policy.policy(self.evaluation.metrics()), provider=self.identity.provider)
+        policy = self.policy.policy(self.evaluation.metrics(), logins=self.identity.logins)
+        return replace(policy, provider=self.identity.provider, fresh=self.identity.fresh)
 
 
 def params_file(environ: Mapping[str, str] | None = None) -> Path:

@@ -65,6 +65,9 @@ class Desk(Protocol):
     def promote(self, model: str, version: int, stage: Stage, *, reason: str, actor: Actor) -> object:
         """Raises Refused where a rule says no."""
 
+    def record_registration(self, model: str, version: int, actor: Actor) -> object:
+        """Once per version: who registered it."""
+
     def unasked(self, model: str, version: int, actor: Actor) -> bool:
         """Whether the version is in no stage and the actor never asked for a move of it."""
 
@@ -87,17 +90,22 @@ class Registered:
         return asdict(self)
 
 
-def ask_for_staging(desk: Desk, registered: Registered) -> Registered:
-    """A refusal is an answer: the version is registered and a person may still decide."""
+def ask_for_staging(desk: Desk, registered: Registered, registrar: Actor | None = None) -> Registered:
+    """A refusal is an answer: the version is registered and a person may still decide.
+
+    registrar: whose training it is; None: nobody says, and who approves has to count with everybody.
+    """
     try:
+        if registrar is not None:
+            desk.record_registration(registered.model, registered.version, registrar)
         desk.promote(registered.model, registered.version, Stage.STAGING, reason=REASON, actor=PIPELINE)
     except (Refused, Conflict, Unavailable) as error:
         return replace(registered, note=str(error))
     return registered
 
 
-def known_version(registered: Registered, desk: Desk | None) -> Registered:
+def known_version(registered: Registered, desk: Desk | None, registrar: Actor | None = None) -> Registered:
     """A version that was there before; the desk is asked for Staging where a killed training did not come to that."""
     if desk is None or not desk.unasked(registered.model, registered.version, PIPELINE):
         return registered
-    return ask_for_staging(desk, registered)
+    return ask_for_staging(desk, registered, registrar)

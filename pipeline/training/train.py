@@ -8,7 +8,7 @@ from typing import Literal
 from sklearn.pipeline import Pipeline
 
 from pipeline.governance.actor import Actor, Established
-from pipeline.governance.errors import InvalidInput
+from pipeline.governance.errors import ApprovalsNeeded, InvalidInput
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import Settings
@@ -49,16 +49,19 @@ def train(
     names: Sequence[str] | None = None,
     data: str | Path | None = None,
     desk: Desk | None = None,
+    registrar: Actor | None = None,
     progress: Progress | None = None,
 ) -> list[Registered]:
     """All five steps for the named candidates (default: all). What is registered already is not fitted again.
 
     step: only this one, for a tool that keeps track of files; only `register` asks the publisher or the desk.
+    registrar: who trains, as the desk records it with each new version; None: nobody says.
     One training at a time works in a folder; a second one waits and then finds what the first has registered.
     """
     if data is not None and step not in {None, "data"}:
         raise InvalidInput(f"data: is read by the step data, not by {step}")
-    training = _Training(settings, folder, publisher, desk, progress or (lambda _done, _total, _text: None))
+    report = progress or (lambda _done, _total, _text: None)
+    training = _Training(settings, folder, publisher, desk, registrar=registrar, progress=report)
     if step == "data":
         with locked(training.lock):
             training.progress(0, 1, step)
@@ -78,6 +81,7 @@ class _Training:
     publisher: Publisher
     # Who is asked for Staging; None: nobody.
     desk: Desk | None
+    registrar: Actor | None
     progress: Progress
 
     @property
@@ -118,7 +122,7 @@ class _Training:
         found = self.publisher.find(model, candidate.training_key)
         if found is None:
             return None
-        return known_version(Registered(model, found, candidate.name, new=False), self.desk)
+        return known_version(Registered(model, found, candidate.name, new=False), self.desk, self.registrar)
 
     def _train_one(self, candidate: Candidate, before: int, total: int) -> Registered:
         """Runs the steps of one candidate; the first is number `before` of `total` in the progress."""
@@ -143,7 +147,7 @@ class _Training:
         published = self.publisher.publish(model, new)
         registered = Registered(model, published.version, candidate.name, new=published.new)
         if published.new and self.desk is not None:
-            registered = ask_for_staging(self.desk, registered)
+            registered = ask_for_staging(self.desk, registered, self.registrar)
         steps.write_receipt(candidate, registered, folder=self.folder)
         return registered
 
@@ -163,18 +167,29 @@ REASON = "First version of the demo that passed the gates; the later ones wait f
 
 
 def fill(
-    settings: Settings, service: GovernanceService, publisher: Publisher, *, folder: Path, progress: Progress
+    settings: Settings,
+    service: GovernanceService,
+    publisher: Publisher,
+    *,
+    folder: Path,
+    progress: Progress,
+    registrar: Actor | None = None,
 ) -> tuple[int | None, list[Registered]]:
     """Train every candidate on the sample data and record a first champion; a second call changes nothing.
 
     Gives the champion's version, None where no version reached Staging, and what was registered.
     """
     on_sample = settings.model_copy(update={"data": settings.data.model_copy(update={"source": "sample"})})
-    registered = train(on_sample, folder=folder, publisher=publisher, desk=service, progress=progress)
+    registered = train(
+        on_sample, folder=folder, publisher=publisher, desk=service, registrar=registrar, progress=progress
+    )
     name = settings.registry.model_name
     state = service.state(name)
     staged = state.in_stage(Stage.STAGING)
     if state.champion is None and staged:
-        service.promote(name, staged[0], Stage.PRODUCTION, reason=REASON, actor=ACTOR, accept_warnings=True)
+        try:
+            service.promote(name, staged[0], Stage.PRODUCTION, reason=REASON, actor=ACTOR, accept_warnings=True)
+        except ApprovalsNeeded:
+            return None, registered  # persons have to sign, and the demo is none
         return staged[0], registered
     return state.champion, registered

@@ -44,6 +44,17 @@ def test_every_page_of_an_odd_registry(odd, open_tab, page):
         tab.close()
 
 
+def test_cards_of_several_models_stand_abreast(odd, open_tab):
+    """At 1280 pixels two, of one height."""
+    tab = open_tab(odd[0], size={"width": 1280, "height": 900})
+    open_page(tab)
+    left, right = (tab.locator(f".st-key-card_{number}").bounding_box() for number in (0, 1))
+
+    assert (left["y"], left["height"]) == (right["y"], right["height"])
+    assert left["x"] + left["width"] < right["x"]
+    tab.close()
+
+
 def test_every_odd_version_can_be_reviewed(odd, open_tab):
     """Each version that is broken in its own way has a page that names what is missing."""
     tab = open_tab(odd[0])

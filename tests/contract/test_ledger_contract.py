@@ -34,6 +34,7 @@ from pipeline.governance.record.ledger import (
     former_champions,
     replay,
 )
+from pipeline.governance.record.requests import RequestState, find_request, find_requests
 from pipeline.governance.record.standing import recorded_files
 from support.desks import TickingClock
 from support.in_memory import EPOCH, InMemoryLedger
@@ -371,3 +372,41 @@ def run_together(work: Callable[[], None], count: int) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def test_requests_are_told_from_their_events(ledger: Ledger) -> None:
+    """Each with those about it and with the end of the decision that it led to, the newest first."""
+    actor, subject = {"subject": "rita", "established": "oidc", "issuer": "i"}, {"version": 2, "created_at": "t"}
+    asked = {
+        "actor": actor,
+        "subject": subject,
+        "meaning": "production",
+        "reason": "r",
+        "to": "Production",
+        "bound": {"files": None, "evidence": "e", "incumbent": "", "rules": "r", "state": "s"},
+        "accepted_warnings": [],
+        "needed": 1,
+        "expires_at": "2026-01-08T00:00:00.000000Z",
+    }
+
+    def about(number: int, **more: Any) -> dict[str, Any]:
+        return {"actor": {**actor, "subject": "anna"}, "requested": number, "reason": "ok", **more}
+
+    write(
+        ledger,
+        BASELINE,
+        Event(EventType.REQUESTED, "m", AT, content=asked),
+        Event(EventType.REQUESTED, "m", AT, content={**asked, "to": "@shadow", "meaning": "alias"}),
+        Event(EventType.REJECTED, "m", AT, content=about(3)),
+        Event(EventType.APPROVED, "m", AT, key="k9", content=about(2, decides="d1")),
+        DECIDED,
+    )
+    pending = find_request(ledger, 2)
+    write(ledger, APPLIED)
+    rejected, applied = find_requests(ledger, "m")
+
+    assert (pending.state(AT), pending.decision) == (RequestState.APPROVED, "d1")
+    assert [each.state(AT) for each in (rejected, applied)] == [RequestState.REJECTED, RequestState.APPLIED]
+    assert find_request(ledger, 2) == applied
+    assert [each.actor["subject"] for each in applied.approvals] == ["anna"]
+    assert find_requests(ledger, "other") == []

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dashboard.components import words
+from dashboard.components import charts, widgets, words
 from pipeline.comparison import PairedBootstrap
 from pipeline.governance.lifecycle import Stage
 from support.desks import MODEL, KnownDifferences, build_desk, good_documents, small_registry
@@ -318,7 +318,7 @@ def test_an_empty_registry_is_no_error(open_page):
     app = open_page(build_desk(InMemoryRegistry()), "compare")
 
     assert not app.exception
-    assert "no versions to compare" in app.info[0].value
+    assert "nothing to compare" in app.info[0].value
 
 
 def test_a_registry_that_is_down_is_one_sentence(open_page):
@@ -430,3 +430,40 @@ def test_a_review_draws_what_fits_the_kind(open_page, columns, heading, says):
     assert heading in [each.value for each in app.header]
     assert says in texts(app)
     assert any("came without evaluation rows" in each.value for each in bare.caption)
+
+
+def test_figures_of_a_table_have_a_real_minus_and_sort_as_numbers():
+    """As in sentences; a whole number stays one, and what is missing is a dash."""
+    data = pd.DataFrame({"Metric": ["r2", "mae"], "Value": [-0.5, None], "Difference": [-0.25, 0.25], "n": [627, None]})
+    found = widgets.figures(data, ["Value"], ["Difference"])
+
+    assert found.data is data
+    assert found.to_string(delimiter="|").splitlines()[1:] == [
+        "0|r2|\N{MINUS SIGN}0.5000|\N{MINUS SIGN}0.2500|627",
+        "1|mae|\N{EN DASH}|+0.2500|\N{EN DASH}",
+    ]
+
+
+def test_a_version_keeps_its_colour():
+    """The champion is blue, else the reference; a version alone that does not serve is not."""
+    blue, other, third = charts.VERSIONS_ON_LIGHT
+
+    assert charts.version_colours({"Version 1": 1, "Version 4": 4}, 1) == {"Version 1": blue, "Version 4": other}
+    assert charts.version_colours({"Version 4": 4, "Version 1": 1}, 1) == {"Version 1": blue, "Version 4": other}
+    assert charts.version_colours({"Version 3": 3, "Version 4": 4}, 1) == {"Version 3": blue, "Version 4": other}
+    assert charts.version_colours({"Version 4": 4}, 1) == {"Version 4": other}
+    assert charts.version_colours({"a": 1, "b": 2, "c": 3}, 1) == {"a": blue, "b": other, "c": third}
+
+
+def test_size_and_latency_stand_in_the_verdict_line(open_page):
+    """Beside the counts, whose tooltips name the metrics."""
+    registry = InMemoryRegistry()
+    registry.add_model(MODEL)
+    for right, milliseconds in ((0.7, 10.0), (0.9, 50.0)):
+        add_version(registry, right, metrics={"accuracy": right, "latency_ms_median": milliseconds})
+    desk = build_desk(registry, comparer=PairedBootstrap(samples=200, seed=1, confidence=0.95))
+    app = compare(open_page, desk, "1,2")
+    line = next(each for each in app.markdown if "better]" in each.value)
+
+    assert "5.0 times slower: 50.0 ms a row, not 10.0 ms" in "".join(badges(app))
+    assert "accuracy" in line.help

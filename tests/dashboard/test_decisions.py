@@ -421,6 +421,19 @@ def test_archives_several_versions_in_one_form(desk, open_page):
     assert f"Decision {number} in History" in links(app)
     assert "Version 3: Something has changed: evidence: the version has changed since you looked" in texts(app)
     assert not app.text_area
+    assert app.query_params["archived"] == str(number)
+
+
+def test_the_receipt_of_archiving_survives_a_reload(desk, open_page):
+    """The address names the decisions, and the record has what they did; another model's are not shown."""
+    app = decide(selected(open_page(desk, "versions", model=MODEL), [0, 1]), "Archive 2 versions")
+    named = app.query_params["archived"]
+    again = open_page(desk, "versions", model=MODEL, archived=f"{named},1,x,{'9' * 30}")
+
+    assert [each.value for each in again.success] == ["2 versions archived."]
+    assert "version 2 Staging → Archived" in texts(again)
+    assert f"Decision {named.split(',')[0]} in History" in links(again)
+    assert "archived" not in selected(again, [0]).query_params
 
 
 def test_archiving_ends_where_the_registry_does_not_answer(desk, open_page):

@@ -5,6 +5,7 @@ import json
 import sqlite3
 import zipfile
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 from streamlit import config
@@ -16,6 +17,7 @@ from dashboard.history.one_event import packed
 from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import Refused, Unavailable
 from pipeline.governance.lifecycle import Slot, Stage
+from pipeline.governance.record.history import Period
 from pipeline.governance.record.ledger import Event, EventType, SlotChange
 from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk, registered_again, small_registry
 from support.in_memory import EPOCH
@@ -369,6 +371,16 @@ def test_each_page_says_that_the_champion_was_changed_outside(desk, open_page, p
         "The champion was changed outside of this desk: the registry says version 2, the record says version 1."
     ) in texts(app)
     assert any("Changed outside of this desk" in each and "red" in each for each in badges(app))
+
+
+def test_minutes_in_a_year_are_seen_on_the_time_line():
+    """Each bar has an edge of some pixels in its own colour, however short the time was."""
+    start = EPOCH - timedelta(days=365)
+    end = start + timedelta(minutes=2)
+    (bars,) = timeline([Period(1, start, end, 1), Period(2, end, None, 3)], EPOCH).data
+
+    assert bars.marker.line.width >= 3
+    assert bars.marker.line.color == bars.marker.color
 
 
 def test_the_time_line_shows_what_was_changed_outside(desk):

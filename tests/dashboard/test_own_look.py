@@ -112,7 +112,7 @@ def test_on_an_address_that_others_reach_a_self_declared_name_records_nothing() 
 
     config.set_option("server.address", "0.0.0.0")
     ledger = InMemoryLedger()
-    OwnLook(build_desk(small_registry(), ledger), session.signer)()
+    OwnLook(build_desk(small_registry(), ledger), session.may_record)()
 
     assert list(ledger.events()) == []
 

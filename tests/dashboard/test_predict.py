@@ -243,6 +243,23 @@ def test_a_file_with_the_truth_is_evaluated(desk, open_page):
     assert "accuracy" not in {each.label for each in app.metric}
 
 
+def test_a_file_with_the_truth_has_its_weak_slices(desk, open_page):
+    """Slices that nobody listed, with n and interval, corrected for their number; of two versions as on Compare."""
+    inputs, truth = rows()
+    table = inputs.assign(actual=truth)
+    women = table["Gender"] == "Female"
+    table.loc[women, "actual"] = table.loc[women, "actual"].map(lambda name: next(iter(set(truth) - {name})))
+    app = open_page(desk, "predict", model=MODEL, show="File of rows", beside="2")
+    app.file_uploader[0].upload("people.csv", table.to_csv(index=False).encode()).run()
+
+    assert not app.exception
+    found = frame(app, "Accuracy there")
+    assert found.iloc[0][["Rows where", "n", "Accuracy there"]].tolist() == ["Gender is Female", int(women.sum()), 0.0]
+    assert found["Interval"].str.contains("\N{EN DASH}").all()
+    assert any("Corrected for their number" in each.value for each in app.caption)
+    assert "Where version 2 is worse than version 1" in [each.value for each in app.header]
+
+
 def test_a_labelled_file_of_a_model_that_predicts_numbers(desk, open_page):
     """The mean absolute error with its interval."""
     inputs = rows()[0].head(40)

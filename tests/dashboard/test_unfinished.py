@@ -1,15 +1,17 @@
 """What the pages say of decisions that have not ended, and of a registry that is silent, unknown or has lost models."""
 
 from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 
-from dashboard import caching
+from dashboard import caching, session
 from dashboard.components import trust
 from dashboard.overview import waiting
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.rules.merit import Waiting
+from pipeline.serving.trust import Trust, TrustState
 from support.desks import GRACE, MODEL, REASON, OpenDesk, failing
 from support.seen import frame, texts
 
@@ -89,3 +91,34 @@ def test_a_comparison_that_ends_while_the_page_is_drawn_is_redrawn(monkeypatch):
 
     assert (found, late) == ({}, [look])
     assert waiting.found({"m": look}) == ({"m": look.result()}, [])
+
+
+def test_a_look_at_files_that_ends_late_is_redrawn(monkeypatch):
+    """What is not known in time is handed back to be waited for, so that the page is drawn anew."""
+    look: Future[TrustState] = Future()
+    monkeypatch.setattr(session, "look", lambda *_: look)
+    monkeypatch.setattr(trust, "GLANCE_SECONDS", 0)
+    before = trust.unusable([("m", 1)])
+    look.set_result(TrustState(Trust.UNTRUSTED, None, "its files cannot be read"))
+
+    assert before == (set(), [look])
+    assert trust.unusable([("m", 1)]) == ({("m", 1)}, [])
+
+
+def test_the_best_is_never_called_so_without_what_speaks_against_it(desk):
+    """A champion that nobody decided on, and a version that may not be used, are said to be so."""
+    model = replace(desk.overview()[0], differences=())
+    wait = desk.waiting(MODEL, "accuracy")
+    desk.registry.set_alias(MODEL, "champion", 3)
+    moved, differs = desk.waiting(MODEL, "accuracy"), desk.overview()[0]
+
+    says = waiting.should_serve
+    assert says(model, wait, set()) == ("Best: version 1, which serves", True)
+    assert says(model, wait, {(MODEL, 1)}) == (
+        "Best: version 1, which serves and may not be used",
+        False,
+    )
+    assert says(differs, moved, set()) == (
+        "Version 3 serves, made champion outside of this desk",
+        False,
+    )

@@ -115,7 +115,25 @@ def test_the_best_says_which_end_of_the_metric_is_the_better_one(
     assert (lowest["metric"], lowest["direction"], lowest["left_out"]) == ("log_loss", "lowest", [])
     assert (highest["direction"], highest["version"] == lowest["version"]) == ("highest", False)
     assert verb("best", MODEL, "--lowest", "--highest")[0] == 2
+    assert verb("best", MODEL, "--lowest", "--waiting")[0] == 2
     assert verb("best", MODEL, "--metric", "no_such_metric")[0] == 5
+
+
+def test_the_order_of_merit(verb: Verb, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that wait beside the champion, the best first, and why; a champion that nobody decided on is called so."""
+    _, found, _ = verb("best", MODEL, "--waiting")
+    run(["best", MODEL, "--waiting"])
+    said = capsys.readouterr().out
+
+    assert (found["champion"], found["metric"], len(found["waiting"])) == (1, "f1_macro", 3)
+    assert found["best"] == found["waiting"][0]["version"]
+    assert found["sentence"] in " ".join(said.split())
+    assert found["trust"] == "in review"
+    registries.Filler(f"sqlite:///{folder / 'mlflow.db'}").client.set_registered_model_alias(MODEL, "champion", "4")
+    _, moved, _ = verb("best", MODEL, "--waiting")
+    run(["best", MODEL, "--waiting"])
+    assert (moved["champion"], moved["best"], moved["trust"]) == (4, None, "not approved here")
+    assert "But version 4 is not approved here: it was made champion outside of this desk" in capsys.readouterr().out
 
 
 def test_versions_show_the_metrics_that_were_asked_for(verb: Verb, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,6 +171,10 @@ def test_a_promotion_is_found_in_the_history(verb: Verb) -> None:
     assert (code, outcome["version"], again["replayed"]) == (0, 4, True)
     assert (last["type"], last["actor"], last["reason"], last["version"]) == ("applied", "grace", REASON, 4)
     assert (last["from"], last["to"], last["evidence"]) == ("Staging", "Production", review["evidence"])
+    code, _, error = verb("promote", MODEL, 4, "Production", "--reason", "I was slower.", *looked_at[:5])
+    assert code == 4
+    assert "grace promoted version 4 to Production.\nchampion 1 → 4; version 4 Staging → Production; " in error
+    assert f"Reason: {REASON}" in error
     assert [each["stage"] for each in verb("versions", MODEL)[1]] == ["Production", "Staging", "Staging", "Archived"]
 
 
@@ -546,6 +568,7 @@ def test_a_registry_that_is_down_is_unavailable(verb: Verb, monkeypatch: pytest.
         ["versions", MODEL],
         ["show", MODEL, "1"],
         ["best", MODEL],
+        ["best", MODEL, "--waiting"],
         ["review", MODEL, "2", "--to", "@shadow"],
         ["history", MODEL],
         ["history", MODEL, "--at", "2100-01-01"],
@@ -595,3 +618,67 @@ def test_help_is_quick(verb_name: str) -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "Usage" in done.stdout
+
+
+def ask_for_approvals(folder: Path, *, approvals: int = 1) -> None:
+    params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    params["policy"]["moves"]["production"] |= {"approvals": approvals, "attestations": {"data": "I know the data."}}
+    params["policy"]["roles"]["self_declared"] = ["reviewer", "approver", "breaker"]
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+
+def test_two_persons_promote_by_request_and_approval(verb: Verb, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in a process of its own would be the same: everything is in the ledger."""
+    ask_for_approvals(folder)
+    why = ("--reason", REASON)
+    code, _, error = verb("promote", MODEL, "4", "Production", "--accept-warnings", *why)
+    assert (code, "ask for it with `request`" in error) == (3, True)
+    code, asked, _ = verb("request", MODEL, "4", "--to", "Production", "--accept-warnings", *why)
+    assert (code, asked["state"], asked["needed"]) == (0, "open", 1)
+    number, seen = str(asked["id"]), ("--evidence", asked["evidence"], "--expect", asked["expect"])
+    assert verb("approve", number, *seen, *why, "--attest", "data")[0] == 3  # one's own
+    monkeypatch.setenv("SIGNOFF_ACTOR", "mary")
+    assert [each["id"] for each in verb("requests")[1]] == [asked["id"]]
+    assert verb("approve", number, *why)[0] == 2  # says nothing of what was looked at
+    assert verb("approve", number, *seen, *why)[0] == 3  # attests nothing
+    assert (
+        verb("approve", number, "--evidence", "0" * 64, "--expect", asked["expect"], *why, "--attest", "data")[0] == 4
+    )
+    assert verb("comment", MODEL, "4", "Looks good.", "--request", number)[0] == 0
+    code, done, _ = verb("approve", number, *seen, *why, "--attest", "data")
+
+    assert (code, done["state"], [each["by"] for each in done["approvals"]]) == (0, "applied", ["mary"])
+    assert verb("versions", MODEL)[1][0]["aliases"] == ["champion"]
+    assert verb("requests", "--due")[1] == []
+    assert verb("verify")[0] == 0
+    assert verb("withdraw", number, *why)[0] == 3
+    assert verb("reject", number, *why)[0] == 4
+    assert verb("approve", "1", *seen, *why)[0] == 5
+
+
+def test_the_glass_is_broken_in_the_open(verb: Verb, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And somebody else looks at it."""
+    ask_for_approvals(folder, approvals=2)
+    monkeypatch.setenv("SIGNOFF_ACTOR", "ben")
+    code, done, _ = verb("override", MODEL, "4", "--to", "Production", "--accept-warnings", "--reason", REASON)
+    number = str(done["sequence"])
+
+    assert (code, verb("acknowledge", number, "--reason", REASON)[0]) == (0, 3)
+    monkeypatch.setenv("SIGNOFF_ACTOR", "mary")
+    assert verb("acknowledge", number, "--reason", REASON)[0] == 0
+    assert verb("acknowledge", number, "--reason", REASON)[0] == 4
+    assert verb("override", MODEL, "--reason", REASON)[0] == 2
+
+
+def test_what_people_read_of_requests(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line per request, with who asked, how many signed and until when."""
+    ask_for_approvals(folder, approvals=2)
+    assert run(["request", MODEL, "4", "--to", "Production", "--accept-warnings", "--reason", REASON]) == 0
+    assert run(["requests"]) == 0
+    printed = capsys.readouterr().out
+
+    assert "open; 0 of 2 approvals" in printed
+    assert "grace (self-declared)" in printed
+    assert (
+        run(["override", MODEL, "3", "--to", "Production", "--accept-warnings", "--reason", REASON]) == 3
+    )  # registrar

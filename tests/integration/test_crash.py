@@ -4,22 +4,30 @@ import multiprocessing
 import os
 import signal
 import sqlite3
-from contextlib import closing
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
 from datetime import timedelta
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from pipeline.bootstrap import KeptRegistryId, SystemClock
-from pipeline.governance.errors import Conflict
+from pipeline.governance.errors import Conflict, SignoffError
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.record.ledger import ENDS, Event, EventType, StoredEvent
 from pipeline.governance.rules import decide
 from support import registries
 from support.desks import GRACE, MODEL, REASON, KnownDifferences, KnownSmoke, OpenDesk, default_policy
 from support.soak import amount
+
+if TYPE_CHECKING:
+    from support.postgres import PostgresServer
 
 WRITES = 8  # a promotion with an incumbent: intent, alias, two stages, tags, end; and some to spare
 
@@ -241,3 +249,225 @@ def test_the_client_is_open_before_the_intent_is_written(folder: Path) -> None:
     desk.promote(MODEL, 2, Stage.PRODUCTION, reason=REASON, actor=GRACE, accept_warnings=True)
 
     assert opened == [True]
+
+
+# The same where several hosts share the ledger, and through `mlflow server`: killed before any statement or call.
+
+PLACES = amount(("postgres",), soak=("sqlite", "postgres", "server"))
+ROUNDS = amount(1, soak=40)
+KILLS = amount(2, soak=None)  # None: at every step
+OUTAGES = amount(1, soak=20)
+ENOUGH = 6  # decisions that clients were told of before something is killed
+
+
+class Place(NamedTuple):
+    """Where a desk of several processes works."""
+
+    registry: str
+    ledger: str
+    checkpoints: Path
+
+    def open(self) -> OpenDesk:
+        from pipeline.adapters.ledger.sql import SqlLedger
+        from pipeline.adapters.mlflow.registry import MlflowRegistry
+
+        registry = MlflowRegistry(self.registry, experiment="signoff")
+        ledger = SqlLedger(
+            self.ledger,
+            registry=KeptRegistryId(registry, "fixed"),
+            clock=SystemClock(),
+            checkpoint_file=self.checkpoints,
+        )
+        return OpenDesk(
+            registry=registry,
+            ledger=ledger,
+            policy=default_policy(),
+            comparer=KnownDifferences(),
+            smoke=KnownSmoke(),
+            clock=SystemClock(),
+            new_id=lambda: os.urandom(8).hex(),
+            new_secret=lambda: os.urandom(32).hex(),
+        )
+
+
+@pytest.fixture
+def new_place(request: pytest.FixtureRequest, prepared: Path, tmp_path: Path) -> Iterator[Callable[[str], Place]]:
+    """Makes places of a kind: the prepared registry in a copy, taken over by a ledger of its own."""
+    with ExitStack() as servers:
+
+        def make(kind: str) -> Place:
+            folder = Path(tempfile.mkdtemp(dir=tmp_path))
+            source, copy = (sqlite3.connect(each / "mlflow.db") for each in (prepared, folder))
+            with closing(source), closing(copy):
+                source.backup(copy)
+            registry, ledger = f"sqlite:///{folder / 'mlflow.db'}", f"sqlite:///{folder / 'ledger.db'}"
+            if kind == "postgres":
+                server: PostgresServer = request.getfixturevalue("postgres")
+                ledger = server.url(schema=server.new_schema())
+            if kind == "server":
+                registry = servers.enter_context(registries.mlflow_server(registry, folder))
+            place = Place(registry, ledger, folder / "checkpoints.jsonl")
+            assert len(place.open().take_over()) == 1
+            return place
+
+        yield make
+
+
+def promote_at(place: Place, version: int, expect: str | None, start: Any) -> None:
+    """As soon as all are ready."""
+    decide.DEADLINE = timedelta(minutes=5)  # in a process of its own; this is not about time
+    desk = place.open()
+    desk.registry.state(MODEL)
+    start.wait()
+    try:
+        desk.promote(MODEL, version, Stage.PRODUCTION, reason=REASON, actor=GRACE, accept_warnings=True, expect=expect)
+    except Conflict:
+        os._exit(4)
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_in_every_round_one_of_four_wins(
+    context: ForkServerContext, new_place: Callable[[str], Place], kind: str
+) -> None:
+    """Each has looked at the same state; the others are told that it changed."""
+    from pipeline.governance.lifecycle import parse_target
+
+    place = new_place(kind)
+    desk = place.open()
+    for _ in range(ROUNDS):
+        state = desk.registry.state(MODEL)
+        others = [version for version in range(1, 6) if version != state.champion]
+        for version in others:
+            if state.stages[version] is not Stage.STAGING:
+                desk.promote(MODEL, version, Stage.STAGING, reason=REASON, actor=GRACE, accept_warnings=True)
+        looked = [desk.review(parse_target(MODEL, version, "Production")).state for version in others]
+        start = context.Barrier(len(others))
+        children = [
+            context.Process(target=promote_at, args=(place, version, expect, start))
+            for version, expect in zip(others, looked, strict=True)
+        ]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join()
+        check_invariants(desk)
+
+        assert sorted(child.exitcode for child in children) == [0, 4, 4, 4]  # type: ignore[type-var]
+        assert desk.registry.state(MODEL).champion == others[[child.exitcode for child in children].index(0)]
+
+
+def promote_counting(place: Place, left: int | None, counted: Connection) -> None:
+    """Kills this very process before a step: a statement of SQL, a commit, or what is sent over HTTP."""
+    import sqlalchemy as sa
+
+    decide.DEADLINE = timedelta(minutes=5)
+    steps = [0]
+
+    def step(*_: object) -> None:
+        if steps[0] == left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        steps[0] += 1
+
+    desk = place.open()
+    sa.event.listen(sa.Engine, "before_cursor_execute", step)
+    sa.event.listen(sa.Engine, "commit", step)
+    sys.addaudithook(lambda event, _: step() if event == "http.client.send" else None)
+    desk.promote(MODEL, 2, Stage.PRODUCTION, reason=REASON, actor=GRACE, accept_warnings=True)
+    counted.send(steps[0])
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_a_decision_killed_before_any_step_is_finished_or_undone(
+    context: ForkServerContext, new_place: Callable[[str], Place], kind: str
+) -> None:
+    """Statements, commits and calls, of the ledger and of the registry; some of them unless it is a soak."""
+
+    def promoted(left: int | None) -> tuple[int | None, Place, int]:
+        place = new_place(kind)
+        reading, writing = context.Pipe(duplex=False)
+        child = context.Process(target=promote_counting, args=(place, left, writing))
+        child.start()
+        child.join()
+        return child.exitcode, place, reading.recv() if reading.poll() else 0
+
+    code, place, steps = promoted(None)
+    assert (code, place.open().registry.state(MODEL).champion) == (0, 2)
+    assert steps > WRITES
+    for left in range(steps) if KILLS is None else sorted(Random(7).sample(range(steps), KILLS)):
+        code, place, _ = promoted(left)
+        desk = place.open()
+        check_invariants(desk)
+
+        assert code in (0, -signal.SIGKILL), left
+        assert desk.registry.state(MODEL).champion in (1, 2)
+        assert (code == 0) <= (desk.registry.state(MODEL).champion == 2)
+
+
+def keep_deciding(place: Place, name: str, told: Connection) -> None:
+    """Sets an alias of its own for ever, another one after each failure; says each decision that is applied."""
+    desk, version, failures = place.open(), 2, 0
+    while True:
+        alias = f"{name}-{failures}"  # one whose decision was broken off is free only when reconcile has ended it
+        try:
+            outcome = desk.set_alias(MODEL, alias, version, reason=REASON, actor=GRACE, accept_warnings=True)
+        except SignoffError:
+            failures += 1
+            continue
+        told.send(outcome.sequence)
+        version = 5 - version
+
+
+def keep_reconciling(place: Place) -> None:
+    """As `reconcile --watch`, without a pause, finishing whatever was left."""
+    from pipeline.cli.record import ReconcileWatch
+
+    with Path(os.devnull).open("w") as silence:
+        sys.stdout = sys.stderr = silence
+        # No decision takes so long, however busy the machine is: who was given up on would write after its end.
+        watch = ReconcileWatch(place.open(), None, timedelta(seconds=60))
+        while True:
+            watch.look()
+
+
+def test_no_decision_that_somebody_was_told_of_is_lost(
+    context: ForkServerContext, new_place: Callable[[str], Place], postgres: "PostgresServer"
+) -> None:
+    """While PostgreSQL is restarted as after a crash, and everybody who works on the ledger is killed at once."""
+    place = new_place("postgres")
+    known: list[int] = []
+    for number in range(OUTAGES):
+        pipes = [context.Pipe(duplex=False) for _ in range(amount(2, soak=4))]
+        children = [
+            context.Process(target=keep_deciding, args=(place, f"own-{number}-{index}", writing))
+            for index, (_, writing) in enumerate(pipes)
+        ]
+        children += [context.Process(target=keep_reconciling, args=(place,)) for _ in range(2)]
+        for child in children:
+            child.start()
+        try:
+            known += [reading.recv() for reading, _ in pipes for _ in range(ENOUGH)]
+            postgres.restart("immediate")
+            known += [reading.recv() for reading, _ in pipes for _ in range(ENOUGH)]
+        finally:
+            for child in children:
+                child.kill()
+            for child in children:
+                child.join()
+        for reading, writing in pipes:
+            writing.close()
+            known += _rest(reading)
+    desk = place.open()
+    check_invariants(desk)
+    applied = {each.event.content["intent"] for each in desk.ledger.events() if each.event.type is EventType.APPLIED}
+
+    assert len(known) >= 2 * ENOUGH
+    assert set(known) <= applied
+
+
+def _rest(reading: Connection) -> list[int]:
+    """What was said before the end; of a message that was cut off, nothing."""
+    found = []
+    with suppress(EOFError, OSError):
+        while reading.poll(0):
+            found.append(int(reading.recv()))
+    return found

@@ -15,6 +15,7 @@ from ledgers.revision_0001 import FixedId, silent_registry
 from pipeline.adapters.ledger.schema import HEAD, KNOWN
 from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.adapters.ledger.tables import METADATA
+from pipeline.governance.actor import Role
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.lifecycle import Slot, Stage
 from pipeline.governance.record.ledger import Event, EventType, replay
@@ -99,6 +100,19 @@ def test_an_old_ledger_is_read_as_it_is(tmp_path: Path) -> None:
     assert desk.rollback_move(MODEL).version == 1
     ledger.close()
     assert contents(tmp_path) == before
+
+
+def test_an_old_ledger_knows_no_tokens_and_a_later_one_does(tmp_path: Path) -> None:
+    """Whoever comes with a token is not locked out by an upgrade that the next write will make."""
+    old_ledger(tmp_path)
+    desk = desk_of(tmp_path)
+    assert (desk.ledger.tokens.all(), desk.ledger.tokens.find("0" * 64), desk.ledger.names.all()) == ([], None, {})
+    made = desk.as_(GRACE).issue_token("ci", Role.REVIEWER, 1)
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        connection.execute("UPDATE ledger_version SET version_num = '0999'")
+        connection.commit()
+
+    assert desk_of(tmp_path).authenticate(made.secret).subject == "grace"
 
 
 def test_the_first_write_upgrades_an_old_ledger(tmp_path: Path) -> None:

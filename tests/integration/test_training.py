@@ -66,6 +66,11 @@ class FakeDesk:
     """Blocks the first version and accepts every other."""
 
     asked: list[tuple] = field(default_factory=list)
+    registered: list[tuple] = field(default_factory=list)
+
+    def record_registration(self, model: str, version: int, actor: Actor) -> object:
+        self.registered.append((model, version, actor.subject))
+        return None
 
     def promote(self, model: str, version: int, stage: Stage, *, reason: str, actor: Actor) -> object:
         self.asked.append((model, version, stage, actor))

@@ -38,16 +38,20 @@ IDLE = "[data-testid=stApp][data-test-connection-state=CONNECTED][data-test-scri
 
 @contextmanager
 def dashboard(log: Path, environment: Mapping[str, str], *, folder: Path = ROOT, app: Path = APP) -> Iterator[str]:
-    """`streamlit run dashboard/app.py` on a free port, as a user would type it in `folder`."""
+    """`streamlit run dashboard/app.py` on a free port, as a user would type it in `folder`.
+
+    `{url}` in a value of the environment becomes the server's own address.
+    """
     port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    named = {name: value.replace("{url}", url) for name, value in environment.items()}
     script = app.relative_to(folder) if app.is_relative_to(folder) else app
     command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}"]
     with log.open("wb") as output:
         server = subprocess.Popen(
-            command, cwd=folder, env={**os.environ, **environment}, stdout=output, stderr=subprocess.STDOUT
+            command, cwd=folder, env={**os.environ, **named}, stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        url = f"http://127.0.0.1:{port}"
         _wait_for(server, url, log)
         yield url
     finally:

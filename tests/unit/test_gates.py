@@ -12,6 +12,7 @@ from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import Claim, Evidence, Recomputation, RecomputedMetrics
 from pipeline.governance.rules.gate_words import DESCRIPTIONS, LABELS, description_of, label_of
 from pipeline.governance.rules.gates import GATES, Facts, Missing, check_gates
+from pipeline.governance.text import minus
 from support.desks import MODEL, build_desk, equal, good_documents, small_registry, worse
 
 RULE = GateRule(Mode.PREVENT)
@@ -76,7 +77,7 @@ AGAINST = replace(FACTS, incumbent=BARE, differences=[equal("f1_macro")])
         ("error", replace(FACTS, evidence=BOUNDED), ERROR, "3.5000 (upper bound 3.9000)", True),
         ("error", replace(FACTS, evidence=BOUNDED), replace(ERROR, maximum=3.5), "3.5000 (upper bound 3.9000)", True),
         ("error", replace(FACTS, evidence=BOUNDED), replace(ERROR, maximum=3.4), "3.5000 (upper bound 3.9000)", False),
-        ("error", replace(FACTS, evidence=evidence(metrics={"rmse": -3.5})), ERROR, "-3.5000", False),
+        ("error", replace(FACTS, evidence=evidence(metrics={"rmse": -3.5})), ERROR, minus("-3.5000"), False),
         ("error", FACTS, ERROR, None, False),
         ("stage_is_staging", FACTS, RULE, "None", False),
         ("not_champion", FACTS, RULE, "not champion", True),
@@ -84,12 +85,12 @@ AGAINST = replace(FACTS, incumbent=BARE, differences=[equal("f1_macro")])
         ("not_champion", replace(FACTS, move=Move(MODEL, MoveKind.UNALIAS, None, "champion")), RULE, "champion", False),
         ("not_champion", replace(FACTS, move=Move(MODEL, MoveKind.UNALIAS, None, "old")), RULE, "not champion", True),
         ("not_worse_than_incumbent", FACTS, RULE, "no other champion", True),
-        ("not_worse_than_incumbent", AGAINST, RULE, "+0.0000 (-0.0100 to +0.0100, n = 627)", True),
+        ("not_worse_than_incumbent", AGAINST, RULE, minus("0.0000 (-0.0100 to +0.0100, n = 627)"), True),
         (
             "not_worse_than_incumbent",
             replace(AGAINST, differences=[worse("f1_macro")]),
             RULE,
-            "-0.0500 (-0.0800 to -0.0200, n = 627)",
+            minus("-0.0500 (-0.0800 to -0.0200, n = 627)"),
             False,
         ),
         ("not_worse_than_incumbent", replace(AGAINST, differences=Missing("Not compared.")), RULE, None, False),
@@ -105,14 +106,14 @@ AGAINST = replace(FACTS, incumbent=BARE, differences=[equal("f1_macro")])
             "not_worse_than_incumbent",
             replace(AGAINST, differences=[MetricDifference("rmse", -0.5, -0.8, -0.2, 100)]),
             replace(RULE, metric="rmse"),
-            "-0.5000 (-0.8000 to -0.2000, n = 100)",
+            minus("-0.5000 (-0.8000 to -0.2000, n = 100)"),
             True,
         ),
         (
             "not_worse_than_incumbent",
             replace(AGAINST, differences=[MetricDifference("profit", -0.5, -0.8, -0.2, 100)]),
             replace(RULE, metric="profit"),
-            "-0.5000 (-0.8000 to -0.2000, n = 100)",
+            minus("-0.5000 (-0.8000 to -0.2000, n = 100)"),
             False,
         ),
         (
@@ -196,7 +197,11 @@ def test_a_gate_passes_or_says_why(name: str, facts: Facts, rule: GateRule, obse
             "baseline_accuracy is 17, and a share lies between 0 and 1.",
         ),
         ("error", replace(FACTS, evidence=BARE), "The version has no error (rmse); its metrics: none."),
-        ("error", replace(FACTS, evidence=evidence(metrics={"rmse": -2.0})), "rmse is -2, below 0: it is no error."),
+        (
+            "error",
+            replace(FACTS, evidence=evidence(metrics={"rmse": -2.0})),
+            minus("rmse is -2, below 0: it is no error."),
+        ),
         (
             "not_worse_than_incumbent",
             replace(AGAINST, differences=[equal("rmse")]),
@@ -259,7 +264,7 @@ def test_of_many_worse_slices_the_worst_are_named() -> None:
     result = check_gates(replace(AGAINST, differences=slices), {"no_slice_worse": RULE})[0]
 
     assert result.observed == "6 of 6 slices worse"
-    assert result.why.startswith("Worse in s6 -0.0600, n = 627; s5 ")
+    assert result.why.startswith(minus("Worse in s6 -0.0600, n = 627; s5 "))
     assert result.why.endswith("; and 2 more.")
 
 

@@ -275,3 +275,20 @@ def test_a_warning_is_not_called_a_pass() -> None:
 
     assert sentence is not None
     assert sentence.startswith("No gate blocks this, but no metric gets better: ")
+
+
+def test_the_order_of_merit_is_json_for_other_tools() -> None:
+    """With null for what is not known: no champion, nothing to compare with."""
+    found = waiting_desk(0.95, 0.85).waiting(MODEL, "accuracy").as_json()
+    alone = waiting_desk(0.95, serves=None).waiting(MODEL, "accuracy").as_json()
+    first, second = found["waiting"]
+
+    assert (found["champion"], found["metric"], found["best"], found["left_out"]) == (1, "accuracy", 2, 0)
+    assert found["sentence"].startswith("Version 2 is better than the champion in 2 of 2 metrics")
+    assert (first["version"], first["value"], first["open"], first["blocked_by"]) == (2, 0.95, True, [])
+    assert first["merit"]["better"] == ["f1_macro", "accuracy"]
+    assert first["merit"]["difference"]["metric"] == "accuracy"
+    assert (first["merit"]["latency_ms"], first["merit"]["gap"]) == (None, None)
+    assert first["merit"]["bytes"]["times"] > 0
+    assert second["merit"]["overall"] == WORSE
+    assert (alone["champion"], alone["waiting"][0]["merit"]) == (None, None)

@@ -5,7 +5,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
+from pipeline.comparison.evaluation import evaluate_rows
 from pipeline.comparison.intervals import Draws
+from pipeline.comparison.metrics import measure
 from pipeline.comparison.performance import kind_differences, performance
 from pipeline.comparison.rows import Rows
 
@@ -50,6 +52,22 @@ def test_two_versions_of_two_classes_differ_in_average_precision():
     assert found.ranges == ()
     same = kind_differences(two_classes(1.0), two_classes(1.0), DRAWS)
     assert {each.verdict for each in same.precision} == {"not distinguishable"}
+
+
+@pytest.mark.parametrize("names", [("0", "1"), ("False", "True"), ("0.0", "1.0")])
+def test_classes_may_be_whole_numbers_or_truth_values(names):
+    """Rows of the classes 0 and 1, or False and True, have the curves, the calibration and the losses of text."""
+    text = two_classes(2.0)
+    actual, predicted = ((each == "yes").astype(float) for each in (text.actual, text.predicted))  # as a file is read
+    rows = Rows({}, actual, predicted, names, text.probabilities)
+    found, expected = performance(rows, DRAWS), performance(text, DRAWS)
+
+    assert [each.class_name for each in found.curves] == list(names)
+    assert [each.average for each in found.curves] == [each.average for each in expected.curves]
+    assert found.calibration == expected.calibration
+    assert measure(rows) == measure(text)
+    assert evaluate_rows(rows, DRAWS).confusion.classes == names
+    assert [each.verdict for each in kind_differences(rows, rows, DRAWS).precision] == ["not distinguishable"] * 2
 
 
 @pytest.mark.parametrize(

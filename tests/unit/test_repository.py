@@ -1,6 +1,7 @@
 """What the repository promises about itself: who imports whom, the tree, exact pins, chart colours."""
 
 import ast
+import colorsys
 import re
 import sys
 import tomllib
@@ -55,10 +56,17 @@ def test_requirements_are_exact(name, first):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_both_themes_have_ten_chart_colours(theme):
-    """With fewer than ten different colours the charts would fall back to Plotly's own."""
+    """With fewer than ten the charts would fall back to Plotly's own; green and red are for better and worse only."""
     config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
 
-    assert len(set(config["theme"][theme]["chartCategoricalColors"])) == 10
+    colours = config["theme"][theme]["chartCategoricalColors"]
+    assert len(set(colours)) == 10
+    assert [each for each in colours if not (0.05 < hue(each) < 0.15 or 0.5 < hue(each) < 0.9)] == []
+
+
+def hue(colour: str) -> float:
+    """0 and 1 are red, a third is green. colour: such as #1D4ED8."""
+    return colorsys.rgb_to_hls(*(int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)))[0]
 
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

@@ -85,11 +85,13 @@ class TestConcurrency:
         promote(desk, 2, Stage.STAGING)
         review = desk.review(parse_target(MODEL, 2, "Production"))
         for change, seen in zip(review.changes, review.slots, strict=True):
-            later = replace(
-                review, slots=tuple(held._replace(generation=9) if held is seen else held for held in review.slots)
-            )
-            with pytest.raises(StateChanged, match=f"{change.slot.label} changed since you looked"):
-                desk.decider._record(Request(review.move, REASON, GRACE), later)
+            slots = tuple(held._replace(generation=9) if held is seen else held for held in review.slots)
+            later = replace(review, prospect=replace(review.prospect, slots=slots))
+            with (
+                pytest.raises(StateChanged, match=f"{change.slot.label} changed since you looked"),
+                desk.decider.locked(Request(review.move, REASON, GRACE), later),
+            ):
+                """Nothing can be recorded."""
 
         assert [each.slot.label for each in review.changes] == ["@champion", "/2", "/1"]
 

@@ -103,6 +103,33 @@ class TestPagesOfTheHistory:
         assert [each.number for each in of_slot] == [10]
         assert desk.changed_since(MODEL, 11, slots=slots, version=2) == []
 
+    def test_say_what_changed_from_a_state(self) -> None:
+        """To somebody who has nothing but the state of a review: each change of its slots since, the newest first."""
+        desk = build_desk()
+        champion(desk, 1)
+        looked_at = desk.review(stage_move(MODEL, 2, Stage.STAGING)).state
+        desk.set_alias(MODEL, "canary", 2, reason=REASON, actor=GRACE)
+        promote(desk, 2, Stage.STAGING)
+        settled = desk.review(stage_move(MODEL, 2, Stage.PRODUCTION)).state
+        champion_then = promote(desk, 2, Stage.PRODUCTION).sequence
+
+        assert [each.number for each in desk.changed_from(MODEL, looked_at)] == [champion_then, 8]
+        assert [each.number for each in desk.changed_from(MODEL, settled)] == [champion_then]
+        assert desk.changed_from(MODEL, desk.review(stage_move(MODEL, 2, Stage.ARCHIVED)).state) == []
+        assert desk.changed_from(MODEL, "no state") == []
+
+    def test_say_what_was_seen_to_change_from_a_state(self) -> None:
+        """Also what was made outside of the desk, and not what had been seen before."""
+        desk = build_desk()
+        champion(desk, 1)
+        before = desk.review(stage_move(MODEL, 2, Stage.STAGING)).state
+        desk.registry.set_stage(MODEL, 2, Stage.ARCHIVED)
+        desk.look()
+        after = desk.review(stage_move(MODEL, 2, Stage.STAGING)).state
+
+        assert [each.type for each in desk.changed_from(MODEL, before)] == ["out_of_band"]
+        assert desk.changed_from(MODEL, after) == []
+
     def test_are_no_obstacle_to_a_review_where_the_newest_event_is_damaged(self) -> None:
         """Which `verify` reports."""
         desk = build_desk()

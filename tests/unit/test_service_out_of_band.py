@@ -229,14 +229,14 @@ class TestOutOfBand:
 
     def meanwhile(self, desk: OpenDesk, act: Callable[[OpenDesk], object]) -> None:
         """Another process acts between what was read and what is written."""
-        reported = desk.reconciler._reported
+        reported = desk.reconciler.reported
 
         def race(*arguments: Any):
             found = reported(*arguments)
             act(build_desk(desk.registry, desk.ledger))
             return found
 
-        object.__setattr__(desk.reconciler, "_reported", race)
+        object.__setattr__(desk.reconciler, "reported", race)
 
     @pytest.mark.parametrize("end", ["adopt", "revert"])
     def test_is_ended_in_the_state_that_was_looked_at(self, end: str) -> None:

@@ -19,6 +19,8 @@ from pipeline.governance.policy import Mode
 from pipeline.settings import ROOT, VAR, read_settings
 from pipeline.settings.file import CandidateName, ModelName
 
+OTHER_METRIC = {"not_worse_than_incumbent": {"mode": "prevent", "metric": "recall"}}
+
 
 def changed(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -127,6 +129,34 @@ def test_the_shipped_file_is_valid() -> None:
             lambda c: c["policy"]["moves"]["staging"]["gates"]["signature"].update(minimum=0.9),
             "policy.moves.staging: gates: signature takes no parameter",
         ),
+        (
+            lambda c: c["policy"]["moves"]["production"].update(approvals=-1),
+            "policy.moves.production.approvals: Input should be greater than or equal to 0",
+        ),
+        (
+            lambda c: c["policy"]["moves"]["production"].update(approver_roles=["automation"]),
+            "policy.moves.production.approver_roles: the role automation is of programs",
+        ),
+        (
+            lambda c: c["policy"]["moves"]["production"].update(attestations={"data": "I know the data."}),
+            "policy: moves: production has attestations, and nobody approves it; set its approvals",
+        ),
+        (
+            lambda c: c["policy"]["moves"]["reconcile"].update(approvals=1),
+            "policy: moves: reconcile takes no approvals",
+        ),
+        (
+            lambda c: c["policy"].update(override_skips=["slot_settled"]),
+            "policy: override_skips: no gate is called slot_settled",
+        ),
+        (
+            lambda c: c["policy"].update(tiers={"high": {"moves": {"retire": {"approvals": 1}}}}),
+            "policy: tiers: high adds to moves that are not listed: retire",
+        ),
+        (
+            lambda c: c["policy"].update(tiers={"high": {"moves": {"production": {"gates": OTHER_METRIC}}}}),
+            "policy: tiers: high judges not_worse_than_incumbent of production by another metric",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_path(
@@ -137,6 +167,22 @@ def test_a_mistake_is_named_with_its_path(
         read_settings(changed(tmp_path, change), environ={})
 
     assert f"params.yaml: {sentence}" in str(caught.value)
+
+
+def test_tiers_and_signatures_are_read(tmp_path: Path) -> None:
+    """What the file says is what the policy asks."""
+    more = {"production": {"approvals": 2, "gates": {"accuracy": {"mode": "prevent", "minimum": 0.9}}}}
+
+    def change(content: dict[str, Any]) -> None:
+        content["policy"]["moves"]["production"] |= {"attestations": {"data": "I know the data."}, "expires_days": 3}
+        content["policy"]["tiers"] = {"high": {"models": ["credit"], "moves": more}}
+        content["identity"] = {"logins": {"a.berg": "anna"}}
+
+    policy = read_settings(changed(tmp_path, change), environ={}).rules()
+    rules = policy.rules_of(MoveKind.PRODUCTION, policy.tier_of("credit"))
+
+    assert (rules.approvals, rules.expires_days, rules.gates["accuracy"].minimum) == (2, 3, 0.9)
+    assert (policy.rules_of(MoveKind.PRODUCTION).approvals, policy.logins) == (0, {"a.berg": "anna"})
 
 
 def taken(check: Callable[[str], object], name: str) -> bool:

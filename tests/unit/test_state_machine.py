@@ -4,19 +4,33 @@ The invariants I1 to I9 are those of docs/governance.md.
 """
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from pipeline.governance.actor import Actor, Role
 from pipeline.governance.errors import Conflict, NotFound, Refused, Unavailable
-from pipeline.governance.lifecycle import CHAMPION, ModelState, Slot, Stage
+from pipeline.governance.lifecycle import CHAMPION, ModelState, MoveKind, Slot, Stage, stage_move
+from pipeline.governance.policy import Policy
 from pipeline.governance.record.ledger import ENDS, Event, EventType, StoredEvent
 from pipeline.governance.record.out_of_band import state_text
+from pipeline.governance.record.requests import find_request
 from pipeline.governance.rules.decide import Outcome
-from support.desks import GRACE, MODEL, REASON, DatabaseClock, TickingClock, build_desk, small_registry
+from pipeline.governance.rules.signing.approval import SignedAct
+from support.desks import (
+    GRACE,
+    MODEL,
+    REASON,
+    DatabaseClock,
+    TickingClock,
+    build_desk,
+    default_policy,
+    small_registry,
+)
 from support.in_memory import InMemoryLedger, InMemoryRegistry
 from support.soak import amount
 
@@ -86,10 +100,13 @@ class Decisions(RuleBasedStateMachine):
         self.registry, self.ledger = FaultyRegistry(), FaultyLedger(database_clock=DatabaseClock(self.clock))
         self.registry.__dict__.update(small_registry(versions=4).__dict__)
         self.registry.faults = self.ledger.faults = self.faults
-        self.desk = build_desk(self.registry, self.ledger, clock=self.clock)
+        self.desk = build_desk(self.registry, self.ledger, clock=self.clock, policy=self.policy())
         self.keys: dict[str, Outcome] = {}
         self.attempts = 0
         self.outsider_was_here = False
+
+    def policy(self) -> Policy:
+        return default_policy()
 
     def attempt(self, call, crash: int | None, lost: str | None, **options: Any) -> None:
         """One request, which may be refused, may conflict, may lose its connection or its process."""
@@ -245,6 +262,94 @@ class Decisions(RuleBasedStateMachine):
 TestDecisions = Decisions.TestCase
 TestDecisions.settings = settings(
     max_examples=amount(120, soak=5_000),
+    stateful_step_count=40,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+MARY, JOE = (replace(GRACE, subject=name) for name in ("mary", "joe"))
+some_signers = st.lists(st.sampled_from([GRACE, MARY, JOE]), min_size=1, max_size=3)
+acts = st.sampled_from(["approve", "approve", "approve", "reject", "withdraw"])
+
+
+class Signatures(Decisions):
+    """The same desk, where Production and the way back take two persons, and one may break the glass."""
+
+    def policy(self) -> Policy:
+        found = default_policy()
+        kinds = (MoveKind.PRODUCTION, MoveKind.ROLLBACK)
+        asked = {kind: replace(found.moves[kind], approvals=1) for kind in kinds}
+        roles = replace(found.roles, self_declared=(Role.REVIEWER, Role.APPROVER, Role.BREAKER))
+        return replace(found, moves={**found.moves, **asked}, roles=roles)
+
+    @initialize(version=versions)
+    def one_version_has_a_registrar(self, version: int) -> None:
+        """Of the others nobody is known, which takes one approval more."""
+        self.desk.record_registration(MODEL, version, JOE)
+
+    @rule(version=versions, crash=crashes)
+    def ask(self, version: int, crash: int | None) -> None:
+        """After what a request needs: nothing differs, and the version is in Staging."""
+        self.reconcile_leaves_nothing_open()
+        if self.desk.differences(MODEL):
+            self.attempt(lambda **each: self.desk.revert(MODEL, **each), None, None)
+        self.promote(version, Stage.STAGING, None, None)
+        move = stage_move(MODEL, version, Stage.PRODUCTION)
+        self.attempt(lambda **each: self.desk.request(move, **each), crash, None, key=f"key {self.attempts}")
+
+    @rule(crash=crashes)
+    def ask_to_roll_back_or_adopt(self, crash: int | None) -> None:
+        self.attempt(lambda **each: self.desk.request_rollback(MODEL, **each), crash, None)
+        self.attempt(lambda **each: self.desk.request_adoption(MODEL, **each), crash, None)
+
+    @precondition(lambda self: any(each.event.type is EventType.REQUESTED for each in self.ledger.events()))
+    @rule(actors=some_signers, act=acts, older=st.integers(0, 1), crash=crashes, lost=losses)
+    def sign(self, actors: list[Actor], act: str, older: int, crash: int | None, lost: str | None) -> None:
+        """Some approve; the last one does this or that, and may lose the connection or the process."""
+        asked = [each.sequence for each in self.ledger.events() if each.event.type is EventType.REQUESTED]
+        number = asked[max(len(asked) - 1 - older, 0)]
+        found = find_request(self.ledger, number).binding
+        *before, last = [SignedAct(number, REASON, actor, found.evidence, found.state) for actor in actors]
+        for signing in before:
+            self.attempt(lambda signing=signing, **_: self.desk.approve(signing), None, None)
+        self.attempt(lambda **_: getattr(self.desk, act)(last), crash, lost)
+
+    @rule(version=versions, crash=crashes, lost=losses)
+    def break_the_glass(self, version: int, crash: int | None, lost: str | None) -> None:
+        move = stage_move(MODEL, version, Stage.PRODUCTION)
+        self.attempt(lambda **each: self.desk.override(move, **each), crash, lost, key=f"key {self.attempts}")
+
+    @rule(days=st.integers(1, 5))
+    def time_passes(self, days: int) -> None:
+        self.clock.time += timedelta(days=days)
+
+    @invariant()
+    def no_champion_without_signatures(self) -> None:
+        """I2: what made a champion rests on a second person, or on an override that says so."""
+        events = {stored.sequence: stored.event for stored in self.ledger.events()}
+        for number, event in events.items():
+            meaning = event.content.get("meaning")
+            moved = any(each.slot == Slot.of_alias(MODEL, CHAMPION) and each.to is not None for each in event.changes)
+            if event.type is EventType.ADOPTED and moved:
+                assert event.content.get("requested"), "I2"
+            if event.type not in (EventType.DECIDED, EventType.ADOPTED) or not event.content.get("requested"):
+                decided = event.type is EventType.DECIDED and meaning in ("production", "rollback")
+                assert not decided or events[number - 1].type is EventType.OVERRIDDEN, "I2"
+                continue
+            request = events[event.content["requested"]]
+            signed = [events[each] for each in event.content["approvals"]]
+            persons = {each.content["actor"]["subject"] for each in signed}
+            assert len(persons) == len(signed) >= 1, "I2"
+            assert request.content["actor"]["subject"] not in persons, "I2"
+            assert all(each.content["requested"] == event.content["requested"] for each in signed), "I2"
+            assert all(each.type is EventType.APPROVED for each in signed), "I2"
+
+
+TestSignatures = Signatures.TestCase
+TestSignatures.settings = settings(
+    max_examples=amount(25, soak=2_000),
     stateful_step_count=40,
     deadline=None,
     database=None,

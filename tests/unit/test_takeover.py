@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.governance.errors import Blocked, NotAllowed, OutOfBand, Refused, StateChanged
+from pipeline.bootstrap import KeptRegistryId
+from pipeline.governance.errors import Blocked, NotAllowed, OutOfBand, Refused, StateChanged, Unavailable
 from pipeline.governance.lifecycle import ModelState, Stage, parse_target
+from pipeline.governance.ports import KnownRegistry
 from pipeline.governance.record.ledger import EventType, UnknownType
 from pipeline.governance.record.standing import LedgerView
 from support.desks import (
@@ -20,7 +22,7 @@ from support.desks import (
     build_desk,
     small_registry,
 )
-from support.in_memory import InMemoryLedger, InMemoryRegistry
+from support.in_memory import EPOCH, InMemoryLedger, InMemoryRegistry
 
 OTHER = "churn"
 
@@ -253,3 +255,34 @@ def test_a_champion_in_production_still_leaves_only_by_a_successor() -> None:
     desk = build_desk(found_registry())
     with pytest.raises(Refused, match="promote a successor or roll back first"):
         promote(desk, 1, Stage.STAGING)
+
+
+class KnowsTheseRegistries(InMemoryLedger):
+    """A ledger at an address that wrote about the registries of these ids and addresses."""
+
+    known: tuple[tuple[str, str], ...] = ()
+
+    def registries(self) -> list[KnownRegistry]:
+        return [KnownRegistry(address, registry, EPOCH) for registry, address in self.known]
+
+
+def test_the_record_is_read_where_the_ledger_can_tell_whose_it_is() -> None:
+    """Of a registry that does not answer: by its address, or because there is one only; of several they are named."""
+    registry, ledger = InMemoryRegistry(), KnowsTheseRegistries(address="http://typo")
+    registry.down = True
+    kept, desk = KeptRegistryId(registry, None, ledger), build_desk(registry, ledger=ledger)
+    with pytest.raises(Unavailable, match=r"does not answer$"):
+        kept.known()
+    ledger.known = (("one", "http://a"), ("one", "http://b"))
+    assert (kept.known(), desk.whose_record()) == (
+        "one",
+        (
+            "nothing was ever written about its address, this is the record of the only registry that the ledger "
+            "knows, at http://b"
+        ),
+    )
+    ledger.known = (("one", "http://a"), ("two", "http://b"))
+    with pytest.raises(Unavailable, match="does not answer; the ledger has the records of: http://a, http://b"):
+        kept.known()
+    ledger.known = (("one", "http://a"), ("two", "http://typo"))
+    assert (kept.known(), desk.whose_record()) == ("two", "this is the record of the registry that had its address")

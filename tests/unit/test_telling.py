@@ -1,6 +1,7 @@
 """Events as sentences, and one number per decision."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -17,7 +18,7 @@ from pipeline.governance.record.ledger import (
     UnreadableEvent,
     chain,
 )
-from pipeline.governance.record.telling import change_of, changes_text, sentence
+from pipeline.governance.record.telling import change_of, changes_text, sentence, told
 from support.decisions import champion, promote
 from support.desks import (
     GRACE,
@@ -33,7 +34,7 @@ from support.desks import (
 from support.in_memory import EPOCH
 
 
-def told(entries: Sequence[Entry]) -> list[str]:
+def told_lines(entries: Sequence[Entry]) -> list[str]:
     """What a reader of the history reads, one line per decision."""
     return [": ".join(filter(None, (sentence(each), change_of(each)))) for each in one_line_each(entries)]
 
@@ -52,7 +53,7 @@ class TestAPromotion:
 
     def test_is_told_with_everything_that_it_changed(self) -> None:
         """From what to what: the champion, the version's stage and that of the version before it."""
-        assert told(promoted().history(MODEL))[-1] == (
+        assert told_lines(promoted().history(MODEL))[-1] == (
             "grace promoted version 2 to Production: "
             "champion 1 → 2; version 2 Staging → Production; version 1 Production → Archived"
         )
@@ -92,7 +93,7 @@ class TestOtherEvents:
         with pytest.raises(Refused):
             promote(desk, 3, Stage.PRODUCTION)
 
-        assert told(desk.history(MODEL)) == [
+        assert told_lines(desk.history(MODEL)) == [
             "The desk took the model over as it was: 0 aliases and stages as found",
             "grace set the alias mine on version 1: alias mine none → 1",
             "grace set the alias mine on version 2: alias mine 1 → 2",
@@ -108,13 +109,13 @@ class TestOtherEvents:
             desk.reconcile(MODEL)
             end(MODEL, reason=REASON, actor=GRACE)
 
-        assert told(desk.history(MODEL))[-4:] == [
+        assert told_lines(desk.history(MODEL))[-4:] == [
             "The registry was changed outside of this desk: alias mine none → 3",
             "grace undid what was changed outside of this desk: alias mine 3 → none",
             "The registry was changed outside of this desk: alias mine none → 3",
             "grace accepted what was changed outside of this desk: alias mine none → 3",
         ]
-        assert told(desk.decisions(MODEL, 3)) == told(desk.history(MODEL))[-4:]
+        assert told_lines(desk.decisions(MODEL, 3)) == told_lines(desk.history(MODEL))[-4:]
 
     def test_of_a_decision_that_has_not_ended(self) -> None:
         """It is told as a wish."""
@@ -123,7 +124,10 @@ class TestOtherEvents:
         with pytest.raises(Unavailable):
             promote(desk, 1, Stage.STAGING)
 
-        assert told(desk.history(MODEL))[-1] == "grace decided to move version 1 to Staging: version 1 None → Staging"
+        assert (
+            told_lines(desk.history(MODEL))[-1]
+            == "grace decided to move version 1 to Staging: version 1 None → Staging"
+        )
 
     def test_of_one_that_the_registry_did_not_take(self) -> None:
         """And of what was found instead."""
@@ -132,7 +136,7 @@ class TestOtherEvents:
         with pytest.raises(Exception, match="was not applied"):
             promote(desk, 1, Stage.STAGING)
 
-        assert told(desk.history(MODEL))[-1] == (
+        assert told_lines(desk.history(MODEL))[-1] == (
             "grace decided to move version 1 to Staging, and it was not carried out: version 1 None → Staging"
         )
 
@@ -162,3 +166,16 @@ def test_many_changes_are_counted() -> None:
     assert changes_text(EventType.OUT_OF_BAND, [odd, *stages], most=2) == (
         r"alias a\nb 1 → 2; version 1 Staging → gone; and 10 more"
     )
+
+
+def test_an_event_in_full() -> None:
+    """When, who, what, every change and why, a line for each part; nobody's text can make a line of its own."""
+    desk = build_desk()
+    desk.promote(MODEL, 1, Stage.STAGING, reason=f"{REASON}\nmallory did it", actor=GRACE)
+    last = desk.history(MODEL)[-1]
+
+    assert told(last) == (
+        f"{last.at:%Y-%m-%d %H:%M:%S} UTC: grace moved version 1 to Staging.\n"
+        f"version 1 None → Staging\nReason: {REASON}\\nmallory did it"
+    )
+    assert told(replace(last, at=None, content={})).startswith("grace moved version 1 to Staging.")

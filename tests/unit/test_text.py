@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.governance.text import first_line, visible
+from pipeline.governance.text import MINUS, figure, first_line, minus, signed, visible
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,12 @@ def test_long_text_is_cut_with_an_ellipsis() -> None:
 def test_the_first_line_of_an_error(error: BaseException | str, line: str) -> None:
     """One line that is safe to show, and the class where an error has no words."""
     assert first_line(error) == line
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "difference"),
+    [(0.5, "0.5000", "+0.5000"), (-0.5, f"{MINUS}0.5000", f"{MINUS}0.5000"), (-0.00001, "0.0000", "0.0000")],
+)
+def test_figures_have_a_real_minus_and_zero_has_no_sign(value: float, metric: str, difference: str) -> None:
+    """The same in every sentence and table; what rounds to zero is zero."""
+    assert (figure(value), signed(value), minus("-1")) == (metric, difference, f"{MINUS}1")

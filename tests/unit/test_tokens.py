@@ -285,7 +285,10 @@ class TestTheFirstToken:
 
         found = desk.first_token()
         assert found is not None
-        assert found.name == "first"
+        assert found.told == (
+            "grace made the token first (admin) at the desk's machine on 2026-01-01 00:00 UTC, before anybody could "
+            "log in. It is good until 2026-01-31 00:00 UTC, unless somebody revokes it."
+        )
         clock.time += timedelta(days=7)
         assert desk.first_token() is None
 

@@ -40,6 +40,7 @@ PEOPLE = sa.Table(
     sa.Column("subject", sa.Text, nullable=False),
     sa.Column("display_name", sa.Text, nullable=False),
 )
+TOKENS_SINCE, NAMES_SINCE = "0005", "0006"  # the revisions that made the tables: later ones have them too
 OF_NAME = sa.and_(TOKENS.c.registry == sa.bindparam("of_registry"), TOKENS.c.name == sa.bindparam("of_name"))
 TIMES = ("issued_at", "expires_at", "revoked_at", "last_used_at")
 
@@ -52,8 +53,8 @@ class OpenForReading(Protocol):
         """A connection that reads one snapshot."""
 
     @property
-    def current(self) -> bool:
-        """Whether the tables are those of this version: older ones have no tokens."""
+    def revision(self) -> str:
+        """Of the tables."""
 
 
 class SqlNames:
@@ -69,7 +70,7 @@ class SqlNames:
 
     def all(self) -> dict[str, str]:
         with self._read() as opened:
-            rows = opened.connection.execute(sa.select(PEOPLE)).all() if opened.current else []
+            rows = opened.connection.execute(sa.select(PEOPLE)).all() if opened.revision >= NAMES_SINCE else []
         return {str(row.reference): str(row.display_name) for row in rows}
 
     def keep(self, person: Person, name: str) -> None:
@@ -96,12 +97,12 @@ class SqlTokens:
 
     def all(self) -> list[TokenRecord]:
         with self._read() as opened:
-            return tokens_of(opened.connection, self._registry()) if opened.current else []
+            return tokens_of(opened.connection, self._registry()) if opened.revision >= TOKENS_SINCE else []
 
     def find(self, sha256: str) -> TokenRecord | None:
         wanted = sa.select(TOKENS).where(TOKENS.c.sha256 == sha256, TOKENS.c.registry == self._registry())
         with self._read() as opened:
-            row = opened.connection.execute(wanted).first() if opened.current else None
+            row = opened.connection.execute(wanted).first() if opened.revision >= TOKENS_SINCE else None
         return None if row is None else _record(row)
 
     def used(self, name: str, at: datetime) -> None:

@@ -6,6 +6,7 @@ answer is given up on this side: its own time limits are of no use when it hangs
 """
 
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -52,14 +53,16 @@ class PostgresLedger:
     one_host = False
 
     def __init__(self, url: sa.URL, *, busy_seconds: float) -> None:
-        self._answer_seconds = busy_seconds + PING_SECONDS  # the lock is waited for by the server
+        seconds = busy_seconds + PING_SECONDS  # the lock is waited for by the server
         port = f":{url.port}" if url.port else ""
         host = url.host or url.query.get("host") or "localhost"
         self.place = f"database {url.database} at {host}{port}"
         self.checkpoint_file = VAR / f"{url.database}.checkpoints.jsonl"
         lock = f"SET LOCAL lock_timeout = {round(busy_seconds * 1000)}; SELECT pg_advisory_xact_lock({LOCK})"
-        self.reading = self._engine(url, READ_BEGIN)
-        self.writing = self._engine(url, f"{lock}; {DURABLE}")
+        self.reading = _engine(url, READ_BEGIN, answer_seconds=seconds)
+        self.writing = _engine(url, f"{lock}; {DURABLE}", answer_seconds=seconds)
+        # Nobody has to close a ledger: connections that wait in its pools end with it.
+        weakref.finalize(self, _close, self.reading, self.writing)
 
     def may_exist(self) -> bool:
         return True
@@ -77,26 +80,6 @@ class PostgresLedger:
             connection.isolation_level, connection.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
             yield PostgresRows(connection)
 
-    def _engine(self, url: sa.URL, begin_with: str) -> sa.Engine:
-        engine = sa.create_engine(
-            url,
-            connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "signoff", **_own(url)},
-            pool_pre_ping=True,  # a server that was started anew answers the next one, not the one after it
-            pool_timeout=self._answer_seconds,
-        )
-
-        @sa.event.listens_for(engine, "do_connect")
-        def connect(_dialect: object, _record: object, _args: object, options: dict[str, Any]) -> PatientConnection:
-            return PatientConnection.connect(**options)
-
-        @sa.event.listens_for(engine, "begin")
-        def begin(connection: sa.Connection) -> None:
-            opened: Any = connection.connection.driver_connection
-            opened.answer_seconds = self._answer_seconds
-            connection.exec_driver_sql(begin_with)
-
-        return engine
-
 
 class PostgresRows:
     """Implements StoredRows."""
@@ -111,12 +94,39 @@ class PostgresRows:
                 cursor.execute(statement.replace("?", "%s").encode(), values)
                 yield from cursor
         except psycopg.Error as error:
-            self._connection.rollback()
+            if not self._connection.closed:
+                self._connection.rollback()
             raise RowsUnreadable(one_line(error), no_table=isinstance(error, psycopg.errors.UndefinedTable)) from error
 
     def damaged_pages(self) -> Iterator[str]:
         """None: a damaged page is met where its rows are read."""
         yield from ()
+
+
+def _engine(url: sa.URL, begin_with: str, *, answer_seconds: float) -> sa.Engine:
+    engine = sa.create_engine(
+        url,
+        connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "signoff", **_own(url)},
+        pool_pre_ping=True,  # a server that was started anew answers the next one, not the one after it
+        pool_timeout=answer_seconds,
+    )
+
+    @sa.event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, _record: object, _args: object, options: dict[str, Any]) -> PatientConnection:
+        return PatientConnection.connect(**options)
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        opened: Any = connection.connection.driver_connection
+        opened.answer_seconds = answer_seconds
+        connection.exec_driver_sql(begin_with)
+
+    return engine
+
+
+def _close(*engines: sa.Engine) -> None:
+    for engine in engines:
+        engine.dispose()
 
 
 def _own(url: sa.URL) -> dict[str, Any]:

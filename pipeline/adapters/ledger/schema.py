@@ -5,9 +5,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.adapters.ledger.expressions import table_names
 from pipeline.adapters.ledger.standing import rebuild
-from pipeline.adapters.ledger.tables import EVENTS, METADATA, VERSION_TABLE
+from pipeline.adapters.ledger.tables import EVENTS, METADATA, VERSION_TABLE, table_names
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.record.ledger import EventType, stored_names
 

@@ -16,7 +16,6 @@ from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT is SQLite's
 from pipeline.adapters.ledger.check import ChainCheck, LedgerCheck
 from pipeline.adapters.ledger.checkpoints import CheckpointFile
 from pipeline.adapters.ledger.database import open_database
-from pipeline.adapters.ledger.expressions import DatabaseTime, DaysPending, EventStamp, SubjectVersion
 from pipeline.adapters.ledger.people import SqlNames, SqlTokens
 from pipeline.adapters.ledger.schema import (
     FIRST,
@@ -41,6 +40,10 @@ from pipeline.adapters.ledger.tables import (
     REGISTRIES,
     SLOT_COLUMNS,
     SLOTS,
+    DatabaseTime,
+    DaysPending,
+    EventStamp,
+    SubjectVersion,
     listed_event,
     moment,
     slot_state,

@@ -4,10 +4,9 @@ from collections.abc import Collection
 
 import sqlalchemy as sa
 
-from pipeline.adapters.ledger.expressions import DatabaseTime
 from pipeline.adapters.ledger.people import put_token, tokens_of
 from pipeline.adapters.ledger.standing import OF_REGISTRY, SqlStanding
-from pipeline.adapters.ledger.tables import EVENTS, OUTBOX, SLOT_COLUMNS, SLOTS, slot_state, stored_event
+from pipeline.adapters.ledger.tables import EVENTS, OUTBOX, SLOT_COLUMNS, SLOTS, DatabaseTime, slot_state, stored_event
 from pipeline.adapters.notify.outbox import to_be_told
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.record.ledger import FIRST_HASH, Event, EventType, SlotState, StoredEvent, chain, fold, iso

@@ -5,7 +5,7 @@ to the first checkpoint behind its last one therefore place the decision: what c
 `previous_hash`, and nothing that came after can change them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,9 @@ from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.ports import KeptCheckpoint, Ledger
 from pipeline.governance.record.checkpoint import CheckpointKey
 from pipeline.governance.record.ledger import ENDS, Event, EventType, StoredEvent, UnreadableEvent
+
+SIGNING = (EventType.REQUESTED, EventType.APPROVED, EventType.REJECTED, EventType.WITHDRAWN)
+DECIDING = (EventType.DECIDED, EventType.ADOPTED)
 
 
 @dataclass(frozen=True)
@@ -49,21 +52,18 @@ class DecisionRecord:
 
 
 def read_decision(ledger: Ledger, number: int) -> DecisionRecord:
-    """The record of a decision by its number, or by that of any of its events.
+    """The record of a decision by its number, or by that of any of its events: a signature, the intent, the end.
 
-    Raises NotFound where there is no such event, Unavailable where it cannot be read.
+    Of a request that led to none, its events. Raises NotFound where there is no such event, Unavailable where it cannot
+    be read.
     """
-    asked = _stored(ledger, number)
-    intent = asked.event.content.get("intent") if asked.event.type in ENDS else None
-    decided = asked if intent is None else _stored(ledger, intent)
-    signed = [_stored(ledger, each) for each in _signatures(decided.event)]
-    story = (*signed, decided, *_end(ledger, decided))
+    number, story = _story(ledger, _stored(ledger, number))
     first, last = story[0].sequence, story[-1].sequence
     kept = sorted(ledger.kept_checkpoints(), key=lambda each: each.sequence)
     behind = next((each.sequence for each in kept if each.sequence >= last), None)
     last = _newest(ledger) if behind is None else behind
     return DecisionRecord(
-        decided.sequence,
+        number,
         registry=ledger.registry() or "",
         story=story,
         first=first,
@@ -98,9 +98,28 @@ def _stored(ledger: Ledger, number: int) -> StoredEvent:
     return found
 
 
-def _signatures(event: Event) -> Sequence[int]:
-    """The numbers of the events that an intent quotes as its request and approvals, in order."""
-    found: list[Any] = [event.content.get("requested"), *(event.content.get("approvals") or ())]
+def _story(ledger: Ledger, asked: StoredEvent) -> tuple[int, tuple[StoredEvent, ...]]:
+    """The number of the decision that an event belongs to, and its events in order."""
+    decided = asked
+    if asked.event.type in ENDS and (intent := asked.event.content.get("intent")) is not None:
+        decided = _stored(ledger, intent)
+    elif asked.event.type in SIGNING:
+        request = asked.event.content.get("requested", asked.sequence)
+        later = ledger.events(model=asked.event.model, after=request)
+        about = [each for each in later if each.event.content.get("requested") == request]
+        found = next((each for each in about if each.event.type in DECIDING), None)
+        if found is None:
+            signed = [each for each in about if each.event.type in SIGNING]
+            return request, (_stored(ledger, request), *signed)
+        decided = found
+    before = (_stored(ledger, each) for each in _signatures(decided.event))
+    return decided.sequence, (*before, decided, *_end(ledger, decided))
+
+
+def _signatures(event: Event) -> list[int]:
+    """The numbers of the events that a decision quotes: its request, the approvals, or the override, in order."""
+    names = ("requested", "overridden")
+    found: list[Any] = [*(event.content.get(name) for name in names), *(event.content.get("approvals") or ())]
     return sorted({each for each in found if type(each) is int})
 
 
@@ -108,7 +127,8 @@ def _end(ledger: Ledger, decided: StoredEvent) -> list[StoredEvent]:
     if decided.event.type is not EventType.DECIDED:
         return []
     later = ledger.events(model=decided.event.model, after=decided.sequence)
-    found = next((each for each in later if each.event.decision == decided.event.decision), None)
+    ends = (each for each in later if each.event.type in ENDS)
+    found = next((each for each in ends if each.event.decision == decided.event.decision), None)
     return [] if found is None else [found]
 
 

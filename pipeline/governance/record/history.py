@@ -196,7 +196,7 @@ def entry(stored: StoredEvent | UnreadableEvent) -> Entry:
         at=event.at,
         actor=actor.get("subject"),
         established=actor.get("established"),
-        reason=content.get("reason"),
+        reason=content.get("reason") or content.get("text"),
         model=event.model,
         version=_version(event, subject, shown),
         slot=shown.slot.label if shown else None,

@@ -21,8 +21,10 @@ KINDS: Mapping[str, type] = {
     "actor": dict,
     "subject": dict,
     "gates": list,
-    **dict.fromkeys(("meaning", "reason", "why", "to", "evidence"), str),
-    "intent": int,
+    **dict.fromkeys(("meaning", "reason", "text", "why", "to", "evidence"), str),
+    **dict.fromkeys(("intent", "requested", "overridden"), int),
+    **dict.fromkeys(("bound", "requested_by"), dict),
+    "approvals": list,
 }
 
 
@@ -43,6 +45,9 @@ class EventType(StrEnum):
     ADOPTED = "adopted"
     REVERTED = "reverted"
     OVERRIDDEN = "overridden"
+    ACKNOWLEDGED = "acknowledged"
+    COMMENTED = "commented"
+    REGISTERED = "registered"
     ROLE_GRANTED = "role_granted"
     ROLE_REVOKED = "role_revoked"
     TOKEN_ISSUED = "token_issued"  # noqa: S105 (a word, not a secret)

@@ -4,10 +4,11 @@ Names of aliases and reasons may be anybody's text: what is given here is visibl
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC
 
 from pipeline.governance.lifecycle import CHAMPION, MoveKind
 from pipeline.governance.record.history import UNREADABLE, Entry
-from pipeline.governance.record.ledger import SEEN, EventType, SlotChange, UnknownType
+from pipeline.governance.record.ledger import ENDS, SEEN, EventType, SlotChange, UnknownType
 from pipeline.governance.text import visible
 
 ARROW = "→"
@@ -25,6 +26,14 @@ DONE: Mapping[str, tuple[str, str]] = {
     MoveKind.ROLLBACK: ("rolled back to version {version}", "roll back to version {version}"),
     MoveKind.RECONCILE: ("ended a change that was made outside of this desk", "end a change made outside of this desk"),
     "adopt": ("accepted what was changed outside of this desk", "accept what was changed outside of this desk"),
+    "request": ("asked for approval", "ask for approval to move version {version}"),
+    "approve": ("approved request {request}", "approve request {request}"),
+    "reject": ("rejected request {request}", "reject request {request}"),
+    "withdraw": ("withdrew request {request}", "withdraw request {request}"),
+    "override": ("overrode the rules", "override the rules for version {version}"),
+    "acknowledge": ("acknowledged an override", "acknowledge an override"),
+    "comment": ("commented on version {version}", "comment on version {version}"),
+    "register": ("registered version {version}", "register version {version}"),
     "issue_token": ("made the token {token}", "make the token {token}"),
     "revoke_token": ("revoked the token {token}", "revoke the token {token}"),
     "revert": ("undid what was changed outside of this desk", "undo what was changed outside of this desk"),
@@ -34,6 +43,12 @@ OTHERWISE = ("decided something of a kind that is not known here", "decide somet
 DEEDS = (EventType.APPLIED, EventType.ADOPTED, EventType.REVERTED, EventType.TOKEN_ISSUED, EventType.TOKEN_REVOKED)
 SENTENCES: Mapping[str, str] = {
     **dict.fromkeys(DEEDS, "{who} {done}"),
+    EventType.REQUESTED: "{who} asked for approval to {wanted}",
+    EventType.APPROVED: "{who} approved the request to {wanted}",
+    EventType.REJECTED: "{who} rejected the request to {wanted}",
+    EventType.WITHDRAWN: "{who} withdrew the request to {wanted}",
+    EventType.OVERRIDDEN: "{who} overrode the rules to {wanted}",
+    **dict.fromkeys((EventType.ACKNOWLEDGED, EventType.COMMENTED, EventType.REGISTERED), "{who} {done}"),
     EventType.DECIDED: "{who} decided to {wanted}",
     EventType.ABORTED: "{who} decided to {wanted}, and it was not carried out",
     EventType.CONFLICT: "{who} decided to {wanted}, and the registry was changed by another way meanwhile",
@@ -81,13 +96,26 @@ def change_of(entry: Entry) -> str:
 def sentence(entry: Entry) -> str:
     """Who did what, without time, changes and reason: `grace promoted version 2 to Production`."""
     done, wanted = _deed(entry)
-    return SENTENCES.get(entry.type, "{who}: {type}").format(
+    told = SENTENCES.get(entry.type, "{who}: {type}").format(
         who=visible(entry.name or entry.actor or "") or "Somebody",
         done=done,
         wanted=wanted,
         version=entry.version,
         type=visible(entry.type.value),
     )
+    if requester := entry.content.get("requested_by"):
+        return f"{told}, as {visible(str(requester.get('subject')))} had asked for"
+    broken = entry.content.get("overridden") and entry.type in (EventType.DECIDED, *ENDS)
+    return f"{told}, overriding the rules" if broken else told
+
+
+def told(entry: Entry) -> str:
+    """An event for somebody who did not expect it: when, who, what, every change, and why; visible text on up to three
+    lines.
+    """
+    when = f"{entry.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC: " if entry.at else ""
+    reason = f"Reason: {visible(entry.reason)}" if entry.reason else ""
+    return "\n".join(filter(None, (f"{when}{sentence(entry)}.", change_of(entry), reason)))
 
 
 def _deed(entry: Entry) -> tuple[str, str]:
@@ -95,5 +123,6 @@ def _deed(entry: Entry) -> tuple[str, str]:
     slots = (each.slot.name for each in entry.changes if each.slot.kind == "alias")
     alias = next(slots, str(entry.content.get("to") or "").removeprefix("@"))
     token = str((entry.content.get("token") or {}).get("name"))
-    named = {"version": entry.version, "alias": visible(alias), "token": visible(token)}
+    request = entry.content.get("requested")
+    named = {"version": entry.version, "alias": visible(alias), "token": visible(token), "request": request}
     return done.format(**named), wanted.format(**named)

@@ -4,13 +4,16 @@ The order is that of an idempotent request with atomic phases (brandur.org/idemp
 confirmation, each of which may be repeated.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NoReturn, TypedDict
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn, TypedDict
 
 from pipeline.governance.actor import Actor, actor_json
 from pipeline.governance.errors import (
+    ApprovalsNeeded,
     Conflict,
     DecisionPending,
     InvalidInput,
@@ -81,6 +84,13 @@ class Outcome:
         return {**content, "notice": self.notice} if self.notice else content
 
 
+class Intent(NamedTuple):
+    """A decision that is recorded and not yet applied."""
+
+    decided: StoredEvent
+    begun: float  # when its time began, see carry_out
+
+
 class Options(TypedDict, total=False):
     """What the actor looked at and accepts; see Request."""
 
@@ -93,6 +103,8 @@ class Options(TypedDict, total=False):
 
 DEADLINE = timedelta(seconds=15)
 RECONCILE_AFTER = 3 * DEADLINE
+# What an intent rests on beside its review, and its end repeats.
+QUOTED = ("requested", "requested_by", "approvals", "overridden")
 VALIDATED = {MoveKind.STAGING: "passed", MoveKind.PRODUCTION: "approved", MoveKind.ROLLBACK: "approved"}
 
 
@@ -116,36 +128,57 @@ class Decider:
     def decide(self, request: Request) -> Outcome:
         """Raises Refused and Conflict after recording `denied`; Unavailable where the end is not known yet."""
         try:
-            if earlier := self._earlier(request):
+            if earlier := self.earlier(request):
                 return earlier
             self.policy.authorise(request.actor, request.move.kind)
-            review = self.reviewer.review(request.move, fresh=True, recompute=request.recompute)
-            if review.files_changed:
-                self.watch.look(review.evidence)
+            review = self.review(request.move, recompute=request.recompute)
+            if needed := review.rules.approvals:
+                raise ApprovalsNeeded(needs_approval(request.move.kind.value, needed))
             review.check(expect=request.expect, evidence=request.evidence, accept_warnings=request.accept_warnings)
-            self._check_rollback(request.move)
-            self.registry.prepare()  # not between intent and effect: the deadline would count it
-            decided, begun = self._record(request, review)
+            self.check_rollback(request.move)
+            with self.locked(request, review) as transaction:
+                self.policy.authorise(request.actor, request.move.kind)  # a role may have been taken away meanwhile
+                intent = self.intend_reviewed(transaction, request, review)
         except (Refused, Conflict) as error:
             self.deny(request.move, request.actor, request.reason, error=error)
-        end = self.carry_out(decided, EventType.APPLIED, begun=begun)
-        return _outcome(request.move, decided, end, notice=self.keep_checkpoint())
+        return self.finish(request.move, intent)
 
-    def _check_rollback(self, move: Move) -> None:
+    def review(self, move: Move, *, recompute: bool = False) -> Review:
+        """The review that a decision is made on: nothing is from a cache, and changed files are an alarm."""
+        review = self.reviewer.review(move, fresh=True, recompute=recompute)
+        if review.files_changed:
+            self.watch.look(review.evidence)
+        return review
+
+    def finish(self, move: Move, intent: Intent) -> Outcome:
+        """Apply what was recorded. Raises as `carry_out`."""
+        end = self.carry_out(intent.decided, EventType.APPLIED, begun=intent.begun)
+        return _outcome(move, intent.decided, end, notice=self.keep_checkpoint())
+
+    def check_rollback(self, move: Move) -> None:
         """A rollback goes to the champion before the present one; which that is may have changed since it was named."""
         if move.kind is MoveKind.ROLLBACK and move.version != self.reviewer.previous_champion(move.model):
             raise StateChanged(
                 f"rollback: version {move.version} is not the previous champion; look at the review again"
             )
 
-    def deny(self, move: Move, actor: Actor, reason: str, *, error: Refused | Conflict) -> NoReturn:
-        """Record the refusal, then raise it."""
+    def deny(
+        self,
+        move: Move,
+        actor: Actor,
+        reason: str,
+        *,
+        error: Refused | Conflict,
+        about: Mapping[str, Any] = MappingProxyType({}),
+    ) -> NoReturn:
+        """Record the refusal, then raise it. about: what else the event says, such as what was wanted of a request."""
         content = {
             **self.signed(move, actor, reason, policy=self.policies.known()),
             "subject": self._named(move),
             "to": move.target,
             "refusal": type(error).__name__,
             "why": str(error),
+            **about,
         }
         with self.ledger.transaction() as transaction:
             transaction.append(Event(EventType.DENIED, move.model, self.clock.now(), content=content))
@@ -159,11 +192,11 @@ class Decider:
         *,
         key: str | None,
         content: Mapping[str, Any],
+        decision: str | None = None,
     ) -> StoredEvent:
         """Record `decided`."""
-        event = Event(
-            EventType.DECIDED, move.model, self.clock.now(), changes, decision=self.new_id(), key=key, content=content
-        )
+        number = decision or self.new_id()
+        event = Event(EventType.DECIDED, move.model, self.clock.now(), changes, number, key=key, content=content)
         return transaction.append(event)
 
     def carry_out(self, decided: StoredEvent, end: EventType, *, begun: float | None = None) -> StoredEvent:
@@ -214,18 +247,20 @@ class Decider:
             end = EventType.ABORTED if commit.observed == commit.expected else EventType.CONFLICT
         keys = ("actor", "meaning", "reason", "subject", "evidence", "to")
         content = {key: decided.event.content[key] for key in keys if key in decided.event.content}
+        content |= {key: found for key in QUOTED if (found := decided.event.content.get(key))}
         content |= {"recovered": recovered, "intent": decided.sequence}
         return Event(end, decided.event.model, self.clock.now(), seen, decided.event.decision, content=content)
 
-    def _record(self, request: Request, review: Review) -> tuple[StoredEvent, float]:
+    @contextmanager
+    def locked(self, request: Request, review: Review) -> Iterator[LedgerTransaction]:
         """TX 1: the lock, then everything that could have changed since the review is compared once more.
 
-        With the intent: when its time began, see carry_out.
+        Raises StateChanged and DecisionPending.
         """
+        self.registry.prepare()  # not between intent and effect: the deadline would count it
         for evidence in (review.evidence, review.incumbent):
             if evidence is not None:
                 self.ledger.put_evidence(evidence.digest, evidence.text)
-        changes = tuple(SlotChange(each.slot, each.expected, each.to) for each in review.changes)
         state = self.registry.state(request.move.model)  # before the lock: nobody waits for a registry under it
         with self.ledger.transaction() as transaction:
             if request.key and transaction.find_key(request.key):
@@ -233,12 +268,28 @@ class Decider:
             for change, seen in zip(review.changes, review.slots, strict=True):
                 check_slot(transaction.slot(change.slot), seen, change.slot)
             check_registry(review.changes, state)
-            content, begun = self._content(request, review), self.clock.elapsed()
-            return self.intend(transaction, request.move, changes, key=request.key, content=content), begun
+            yield transaction
+
+    def intend_reviewed(
+        self,
+        transaction: LedgerTransaction,
+        request: Request,
+        review: Review,
+        *,
+        decision: str | None = None,
+        quoted: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Intent:
+        """Record `decided` with what was reviewed.
+
+        decision: its id, where an event before it names it. quoted: what it rests on beside that, such as signatures.
+        """
+        changes = tuple(SlotChange(each.slot, each.expected, each.to) for each in review.changes)
+        content, begun = {**self._content(request, review), **quoted}, self.clock.elapsed()
+        decided = self.intend(transaction, request.move, changes, key=request.key, content=content, decision=decision)
+        return Intent(decided, begun)
 
     def _content(self, request: Request, review: Review) -> dict[str, Any]:
         champion, policy = review.incumbent, self.policy
-        policy.authorise(request.actor, request.move.kind)  # the role may have been taken away during the review
         incumbent = champion and {"version": champion.version, "evidence": champion.digest}
         status = VALIDATED.get(review.move.kind)
         return {
@@ -304,7 +355,7 @@ class Decider:
         later = self.ledger.events(model=decided.event.model, after=decided.sequence)
         return next(stored for stored in later if stored.event.decision == decided.event.decision)
 
-    def _earlier(self, request: Request) -> Outcome | None:
+    def earlier(self, request: Request) -> Outcome | None:
         """The outcome of an earlier request with the same key. Raises KeyReused and DecisionPending."""
         if request.key is None:
             return None
@@ -323,6 +374,11 @@ class Decider:
                 f"decision {decided.sequence} was not applied ({end.event.type}); ask again with another key"
             )
         return _outcome(request.move, decided, end, replayed=True)
+
+
+def needs_approval(act: str, needed: int) -> str:
+    of = "somebody else" if needed == 1 else f"{needed} others"
+    return f"{act}: needs the approval of {of}; ask for it with `request` instead"
 
 
 def state_of(registry: Registry, model: str) -> ModelState:

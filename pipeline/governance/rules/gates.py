@@ -10,6 +10,7 @@ from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import TOLERANCE, Evidence, Metric, Recomputation
 from pipeline.governance.rules.gate_words import description_of, label_of
+from pipeline.governance.text import figure, minus, signed
 
 
 @dataclass(frozen=True)
@@ -147,25 +148,25 @@ def feature_schema(facts: Facts, _: GateRule) -> Observation:
 def accuracy(facts: Facts, rule: GateRule) -> Observation:
     """The accuracy on the held-out rows is at least the minimum; the lower bound of its interval is shown."""
     minimum = rule.minimum or 0.0
-    required, metric = f"at least {minimum:.4f}", _metric(facts, "accuracy", what="accuracy")
+    required, metric = f"at least {figure(minimum)}", _metric(facts, "accuracy", what="accuracy")
     if isinstance(metric, Observation):
         return replace(metric, required=required)
-    bound = "" if metric.low is None else f" (lower bound {metric.low:.4f})"
-    why = f"The accuracy {metric.value:.4f} is below {minimum:.4f}."
+    bound = "" if metric.low is None else f" (lower bound {figure(metric.low)})"
+    why = f"The accuracy {figure(metric.value)} is below {figure(minimum)}."
     return Observation(f"{_figure(metric, 'accuracy')}{bound}", required, metric.value >= minimum, why)
 
 
 def error(facts: Facts, rule: GateRule) -> Observation:
     """The error on the held-out rows is at most the maximum; the upper bound of its interval is shown."""
     name, maximum = rule.metric or "rmse", rule.maximum or 0.0
-    required, metric = f"{name} at most {maximum:.4f}", _metric(facts, name, what="error")
+    required, metric = f"{name} at most {figure(maximum)}", _metric(facts, name, what="error")
     if isinstance(metric, Observation):
         return replace(metric, required=required)
-    observed = _figure(metric, name) + ("" if metric.high is None else f" (upper bound {metric.high:.4f})")
+    observed = _figure(metric, name) + ("" if metric.high is None else f" (upper bound {figure(metric.high)})")
     if metric.value < 0:
-        negative = f"{metric.name} is {metric.value:g}, below 0: it is no error."
+        negative = f"{metric.name} is {minus(f'{metric.value:g}')}, below 0: it is no error."
         return Observation(observed, required, passed=False, why=negative)
-    why = f"The error {metric.value:.4f} is above {maximum:.4f}."
+    why = f"The error {figure(metric.value)} is above {figure(maximum)}."
     return Observation(observed, required, metric.value <= maximum, why)
 
 
@@ -177,9 +178,9 @@ def better_than_baseline(facts: Facts, _: GateRule) -> Observation:
         return replace(metric, required=required)
     if isinstance(baseline, Observation):
         return replace(baseline, required=required)
-    why = f"The accuracy {metric.value:.4f} is not above the majority baseline's {baseline.value:.4f}."
+    why = f"The accuracy {figure(metric.value)} is not above the majority baseline's {figure(baseline.value)}."
     passed = metric.value > baseline.value
-    return Observation(_figure(metric, "accuracy"), f"above {baseline.value:.4f}", passed, why)
+    return Observation(_figure(metric, "accuracy"), f"above {figure(baseline.value)}", passed, why)
 
 
 def stage_is_staging(facts: Facts, _: GateRule) -> Observation:
@@ -220,11 +221,13 @@ def not_worse_than_incumbent(facts: Facts, rule: GateRule) -> Observation:
         why = facts.differences.why if isinstance(facts.differences, Missing) else there
         why = f"{why}{_claims(facts, metric)}"
         return Observation(None, required, passed=False, why=why, present=False)
-    observed = f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f}, n = {found.n:,})"
+    observed = f"{signed(found.difference)} ({signed(found.low)} to {signed(found.high)}, n = {found.n:,})"
     if found.verdict is None:
         why = f"Whether more or less of {metric} is better is not known."
         return Observation(observed, required, passed=False, why=why, present=False)
-    why = f"{metric} is worse by {abs(found.difference):.4f} (95 % interval {found.low:+.4f} to {found.high:+.4f})."
+    why = (
+        f"{metric} is worse by {abs(found.difference):.4f} (95 % interval {signed(found.low)} to {signed(found.high)})."
+    )
     return Observation(observed, required, found.verdict != "worse", why)
 
 
@@ -243,7 +246,7 @@ def no_slice_worse(facts: Facts, rule: GateRule) -> Observation:
         return Observation(None, required, passed=False, why=why, present=False)
     slices = [each for each in inside if each.n >= fewest]
     worse = sorted((each for each in slices if each.verdict == "worse"), key=lambda each: -abs(each.difference))
-    listed = "; ".join(f"{each.slice} {each.difference:+.4f}, n = {each.n:,}" for each in worse[:MOST_SLICES])
+    listed = "; ".join(f"{each.slice} {signed(each.difference)}, n = {each.n:,}" for each in worse[:MOST_SLICES])
     more = f"; and {len(worse) - MOST_SLICES} more" if len(worse) > MOST_SLICES else ""
     return Observation(f"{len(worse)} of {len(slices)} slices worse", required, not worse, f"Worse in {listed}{more}.")
 
@@ -381,10 +384,10 @@ def _baseline(facts: Facts) -> Metric | Observation:
     if measured is None:
         return _metric(facts, BASELINE, what="majority baseline")
     if why := not_a_share(BASELINE, measured):
-        return Observation(f"{BASELINE} is {measured:g}", "", passed=False, why=f"{why}.")
+        return Observation(f"{BASELINE} is {minus(f'{measured:g}')}", "", passed=False, why=f"{why}.")
     return Metric(BASELINE, measured)
 
 
 def _figure(metric: Metric, name: str) -> str:
     """Under which name it was found, where that is another one."""
-    return f"{metric.value:.4f}" if metric.name == name else f"{metric.name} {metric.value:.4f}"
+    return figure(metric.value) if metric.name == name else f"{metric.name} {figure(metric.value)}"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from pipeline.governance.errors import InvalidInput, NotFound
 from pipeline.governance.lifecycle import MoveKind, Stage, stage_move
@@ -11,10 +12,12 @@ from pipeline.governance.policy import MoveRules, Policy
 from pipeline.governance.ports import Comparer, Gap, MetricDifference, Registry, VersionRecord
 from pipeline.governance.record.documents import EVALUATION_ROWS
 from pipeline.governance.record.evidence import Evidence, Metric
+from pipeline.governance.record.ledger import iso
 from pipeline.governance.rules.compare import different_rows, not_compared
 from pipeline.governance.rules.gate_words import label_of
 from pipeline.governance.rules.gates import RECOMPUTING, GateResult, JudgedGates
 from pipeline.governance.rules.review import Review, Reviewer
+from pipeline.governance.text import figure
 
 BETTER, WORSE, ALIKE = "better", "worse", "not distinguishable"  # see MetricDifference.verdict
 LOADING = frozenset({"smoke_prediction", RECOMPUTING})  # gates that load the model: left to the review
@@ -47,6 +50,9 @@ class Cost:
             return ""
         word, times = (more, self.times) if self.times > 1 else (less, 1 / self.times)
         return f"{times:.1f} times {word}" if times < 10 else f"{times:,.0f} times {word}"  # noqa: PLR2004
+
+    def as_json(self) -> dict[str, float]:
+        return {"own": self.own, "other": self.other, "times": self.times}
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,23 @@ class Merit:
             said = [f"not distinguishable from {other} in {_metrics(n)}"]
         return _listed([*said, self.latency.phrase("slower", "faster") if self.latency else ""])
 
+    def as_json(self) -> dict[str, Any]:
+        """With null for what is not known."""
+        first = self.primary
+        return {
+            "reference": self.reference,
+            "overall": self.overall,
+            "n": self.n,
+            "better": self.metrics(BETTER),
+            "worse": self.metrics(WORSE),
+            "not_distinguishable": self.metrics(ALIKE),
+            "difference": first
+            and {"metric": first.metric, "value": first.difference, "low": first.low, "high": first.high},
+            "gap": self.gap and self.gap.text,
+            "latency_ms": self.latency and self.latency.as_json(),
+            "bytes": self.size and self.size.as_json(),
+        }
+
 
 @dataclass(frozen=True)
 class Contender(JudgedGates):
@@ -135,6 +158,19 @@ class Contender(JudgedGates):
     def sentence(self) -> str:
         merit = "not comparable with the champion" if self.merit is None else self.merit.phrase()
         return f"Version {self.version} is {merit}; {self.checks}."
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "version": self.version,
+            "created_at": iso(self.created_at),
+            "model_type": self.model_type,
+            "value": self.metric and self.metric.value,
+            "open": self.open,
+            "blocked_by": [gate.name for gate in self.blocked_by],
+            "warnings": [gate.name for gate in self.warnings],
+            "untried": list(self.untried),
+            "merit": self.merit and self.merit.as_json(),
+        }
 
 
 @dataclass(frozen=True)
@@ -174,13 +210,23 @@ class Waiting:
         if self.champion is None:
             if best is None or best.metric is None:
                 return f"No version serves. Version {first.version} waits; {first.checks}."
-            value = f"the best {best.metric.name} of those that wait, {best.metric.value:.4f}"
+            value = f"the best {best.metric.name} of those that wait, {figure(best.metric.value)}"
             return f"No version serves. Version {best.version} has {value}; {best.checks}."
         if best is not None:
             return best.sentence
         if all(each.merit is None or each.merit.overall is None for each in self.contenders):
             return first.sentence
         return f"No version that waits and passes its gates is better than the champion. {first.sentence}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "champion": self.champion,
+            "metric": self.metric,
+            "best": self.best and self.best.version,
+            "sentence": self.sentence,
+            "waiting": [each.as_json() for each in self.contenders],
+            "left_out": self.left_out,
+        }
 
 
 def merit(own: Evidence, other: Evidence, found: Sequence[MetricDifference] | Gap, *, primary: str | None) -> Merit:
@@ -277,7 +323,7 @@ class Merits:
             found = self._beside_the_champion(review, metric)
         except NotFound:
             return None
-        rules = self.reviewer.policy.rules_of(move.kind).gates
+        rules = self.reviewer.rules(move.kind, review.prospect.record).gates
         return Contender(
             version,
             datetime.fromisoformat(review.evidence.content["created_at"]),
@@ -313,10 +359,14 @@ class Merits:
 def without_loading(policy: Policy) -> Policy:
     """The policy without the gates that load a model, for a look at many versions."""
 
-    def kept(rules: MoveRules) -> MoveRules:
-        return replace(rules, gates={name: rule for name, rule in rules.gates.items() if name not in LOADING})
+    def kept(moves: Mapping[MoveKind, MoveRules]) -> dict[MoveKind, MoveRules]:
+        return {
+            kind: replace(rules, gates={name: rule for name, rule in rules.gates.items() if name not in LOADING})
+            for kind, rules in moves.items()
+        }
 
-    return replace(policy, moves={kind: kept(rules) for kind, rules in policy.moves.items()})
+    tiers = tuple(replace(tier, moves=kept(tier.moves)) for tier in policy.tiers)
+    return replace(policy, moves=kept(policy.moves), tiers=tiers)
 
 
 def _latency(own: Evidence, other: Evidence) -> Cost | None:

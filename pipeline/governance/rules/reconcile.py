@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.governance.actor import Actor
-from pipeline.governance.errors import Conflict, NotFound, Refused, Unavailable
+from pipeline.governance.errors import ApprovalsNeeded, Conflict, NotFound, Refused, Unavailable
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind
 from pipeline.governance.ports import KnownRegistry, Ledger, PendingDecision, Registry, SteadyClock
+from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.record.ledger import Event, EventType, SlotChange, SlotState, StoredEvent, iso
 from pipeline.governance.record.out_of_band import (
     OutOfBandChange,
@@ -26,8 +27,9 @@ from pipeline.governance.record.out_of_band import (
     state_text,
     unreported,
 )
-from pipeline.governance.rules.decide import RECONCILE_AFTER, Decider, state_of
+from pipeline.governance.rules.decide import RECONCILE_AFTER, Decider, needs_approval, state_of
 from pipeline.governance.rules.review import Reviewer
+from pipeline.governance.rules.signing.matter import is_signed, rules_of_adoption
 from pipeline.governance.rules.tampering import Changed, Watch
 
 
@@ -51,7 +53,7 @@ class Reconciler:
         if self.ledger.baseline(model) is not None:
             return None
         state = self.registry.state(model)
-        subject = self._champion_subject(model, state)
+        subject = self.champion_subject(model, state)
         changes = tuple(SlotChange(slot, None, value, value) for slot, value in own_slots(model, state))
         event = Event(EventType.BASELINE, model, self.clock.now(), changes, content={"subject": subject})
         with self.ledger.transaction() as transaction:
@@ -62,7 +64,7 @@ class Reconciler:
         baseline = self.ledger.baseline(model)
         if baseline is None:
             return []
-        slots, state = self.ledger.slots(model), self._state(model)
+        slots, state = self.ledger.slots(model), self.state(model)
         return find_differences(model, slots, state, baseline=baseline.event.at, now=self.clock.now())
 
     def reconcile(self, model: str, *, min_age: timedelta = RECONCILE_AFTER) -> list[StoredEvent]:
@@ -89,21 +91,30 @@ class Reconciler:
         were changed; StateChanged where it moved again.
         """
         with self._denying(model, reason, actor) as move:
-            differences, state = self._reported(model, expect), self._state(model)
-            check_one_production(differences, state)
-            if changed := self.changed_files(model):
-                raise Refused(f"reconcile: {changed[0].sentence}; revert, or archive it and register it anew")
-            check_champion_in_production(differences, state)
-            changes = tuple(SlotChange(each.slot, each.recorded, each.observed, each.observed) for each in differences)
+            differences, state = self.reported(model, expect), self.state(model)
+            if needed := rules_of_adoption(self.reviewer, model, differences).approvals:
+                raise ApprovalsNeeded(needs_approval("adopt", needed))
+            self.check_adoptable(model, differences, state)
             content = {
                 **self._signed(move, actor, reason),
                 "meaning": "adopt",
-                "subject": self._champion_subject(model, state),
+                "subject": self.champion_subject(model, state),
             }
-            event = Event(EventType.ADOPTED, model, self.clock.now(), changes, content=content)
             with self.ledger.transaction() as transaction:
                 check_unmoved(transaction, differences)
-                return transaction.append(event)
+                return transaction.append(self.adopted(model, differences, content))
+
+    def check_adoptable(self, model: str, differences: Sequence[OutOfBandChange], state: ModelState) -> None:
+        """Raises Refused where two versions would be in Production, the champion outside, or files were changed."""
+        check_one_production(differences, state)
+        if changed := self.changed_files(model):
+            raise Refused(f"reconcile: {changed[0].sentence}; revert, or archive it and register it anew")
+        check_champion_in_production(differences, state)
+
+    def adopted(self, model: str, differences: Iterable[OutOfBandChange], content: Mapping[str, Any]) -> Event:
+        """The event that takes what differs as recorded."""
+        changes = tuple(SlotChange(each.slot, each.recorded, each.observed, each.observed) for each in differences)
+        return Event(EventType.ADOPTED, model, self.clock.now(), changes, content=content)
 
     def revert(self, model: str, *, reason: str, actor: Actor, expect: str | None = None) -> StoredEvent:
         """Put the registry back to what the ledger says.
@@ -112,7 +123,7 @@ class Reconciler:
         Conflict and Unavailable as decisions.
         """
         with self._denying(model, reason, actor) as move:
-            differences = self._reported(model, expect)
+            differences = self.reported(model, expect)
             if other := next(self.watch.replaced(model, put_in_use(differences)), None):
                 raise Refused(f"revert: {other.sentence}; adopt what is there, or put the recorded files back")
             changes = tuple(SlotChange(each.slot, each.observed, each.recorded) for each in differences)
@@ -140,7 +151,7 @@ class Reconciler:
 
     def changed_files(self, model: str) -> list[Changed]:
         """Versions in use whose files are not those recorded."""
-        return list(self.watch.changed(model, self._state(model)))
+        return list(self.watch.changed(model, self.state(model)))
 
     def pending(self, model: str | None = None) -> list[PendingDecision]:
         """The decisions that have not ended, oldest first, of one model or all.
@@ -158,17 +169,21 @@ class Reconciler:
                 yield self._finish_one(next(self.ledger.events(model=model, after=each.sequence - 1)))
 
     def _finish_one(self, decided: StoredEvent) -> StoredEvent:
-        """Roll forward what reached its commit point; what did not is aborted, or a conflict if somebody moved it."""
+        """Roll forward what reached its commit point, and what several persons signed, if its files are still those.
+
+        Anything else is aborted, or a conflict if somebody moved it.
+        """
         meaning = decided.event.content.get("meaning")
         end = EventType.REVERTED if meaning == "revert" else EventType.APPLIED
         commit = decided.event.changes[0]
-        if self._state(decided.event.model).value(commit.slot) == commit.to:
+        value = self.state(decided.event.model).value(commit.slot)
+        if value == commit.to or (value == commit.expected and is_signed(decided, self.reviewer)):
             self.registry.prepare()
             stored = self.decider.carry_out(decided, end)
             if end is EventType.APPLIED:
                 self.decider.keep_checkpoint()  # one that could not be kept is made good by the next
             return stored
-        event = self.decider.end_of(decided, self._state(decided.event.model), end, recovered=True)
+        event = self.decider.end_of(decided, self.state(decided.event.model), end, recovered=True)
         return self.decider.close(decided, event)
 
     def _report(self, model: str) -> StoredEvent | None:
@@ -176,7 +191,7 @@ class Reconciler:
         if self.ledger.baseline(model) is None:
             return None
         slots = self.ledger.slots(model)
-        news = unreported(model, slots, self._state(model))
+        news = unreported(model, slots, self.state(model))
         if not news:
             return None
         changes = tuple(
@@ -188,7 +203,7 @@ class Reconciler:
                 return None  # somebody decided meanwhile; the next pass looks again
             return transaction.append(event)
 
-    def _reported(self, model: str, expect: str | None) -> list[OutOfBandChange]:
+    def reported(self, model: str, expect: str | None) -> list[OutOfBandChange]:
         """The differences, if they are those expected, recorded as out-of-band so that what is ended was also seen.
 
         What moves between the two reads is not signed: `check_unmoved` compares with what was recorded.
@@ -201,15 +216,19 @@ class Reconciler:
         self._report(model)
         return differences
 
-    def _champion_subject(self, model: str, state: ModelState) -> dict[str, Any]:
-        if state.champion is None:
-            return {"model": model, "version": None}
-        try:
-            return self.reviewer.evidence(self.registry.version(model, state.champion)).subject()
-        except NotFound:
-            return {"model": model, "version": state.champion}
+    def champion_subject(self, model: str, state: ModelState) -> dict[str, Any]:
+        found = self.champion_evidence(model, state)
+        return {"model": model, "version": state.champion} if found is None else found.subject()
 
-    def _state(self, model: str) -> ModelState:
+    def champion_evidence(self, model: str, state: ModelState) -> Evidence | None:
+        if state.champion is None:
+            return None
+        try:
+            return self.reviewer.evidence(self.registry.version(model, state.champion))
+        except NotFound:
+            return None
+
+    def state(self, model: str) -> ModelState:
         return state_of(self.registry, model)
 
     def _signed(self, move: Move, actor: Actor, reason: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A review: evidence, gates and incumbent of one move, and whether the move is open."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ from pipeline.governance.errors import (
     WarningsNotAccepted,
 )
 from pipeline.governance.lifecycle import CHAMPION, Change, ModelState, Move, MoveKind, Slot, plan_changes
-from pipeline.governance.policy import Mode, Policy
+from pipeline.governance.policy import Mode, MoveRules, Policy
 from pipeline.governance.ports import (
     Comparer,
     Gap,
@@ -36,6 +36,7 @@ from pipeline.governance.record.documents import EVALUATION_ROWS
 from pipeline.governance.record.evidence import Evidence, Recomputation, Recomputer, assemble, check_claims
 from pipeline.governance.record.history import rollback_target
 from pipeline.governance.record.ledger import SlotState, Topic, former_champions, slot_text
+from pipeline.governance.record.requests import Binding
 from pipeline.governance.record.standing import RecordedFiles, recorded_files, recorded_of
 from pipeline.governance.rules.gates import COMPARING, RECOMPUTING, Facts, GateResult, JudgedGates, Missing, check_gates
 
@@ -45,20 +46,19 @@ GIVES_A_ROLE = frozenset({MoveKind.STAGING, MoveKind.PRODUCTION, MoveKind.ALIAS,
 
 
 @dataclass(frozen=True)
-class Review(JudgedGates):
-    """What a reviewer is shown before a decision."""
+class Prospect:
+    """A move as it stands now: what it would change, on which evidence, under which rules; no gate was looked at."""
 
     move: Move
     evidence: Evidence
     incumbent: Evidence | None  # the champion's, None where there is none or it is this version
     changes: tuple[Change, ...]  # what the move would change, the slot that commits it first
     slots: tuple[SlotState, ...]  # the ledger's state of each of them
-    # Those that always hold (`changes_something`, `slot_settled`, `files_unchanged`) and those of the policy.
-    gates: tuple[GateResult, ...]
-    differences: tuple[MetricDifference, ...] = ()  # against the incumbent, on the same rows
-    recomputation: Recomputation | None = None  # None where it was not asked for or failed; then the gate says why
-    # The model's newest event when the review began: what was recorded later is not in it. 0 where there was none.
-    newest_event: int = 0
+    rules: MoveRules  # what the policy asks of this move of this model
+    record: VersionRecord
+    registry: ModelState  # as it was read
+    # The model's newest event when this began: what was recorded later is not in it. 0 where there was none.
+    newest_event: int
 
     @property
     def state(self) -> str:
@@ -66,15 +66,77 @@ class Review(JudgedGates):
         pairs = zip(self.changes, self.slots, strict=True)
         return ",".join(slot_text(each.slot, each.expected, slot_state.generation) for each, slot_state in pairs)
 
+    def binding(self, policy: Policy) -> Binding:
+        """What whoever signs a request for the move signs for."""
+        champion = self.incumbent
+        return Binding(
+            files=self.evidence.file_digest,
+            evidence=self.evidence.digest,
+            incumbent="" if champion is None else f"{champion.version} {champion.file_digest}",
+            rules=policy.rules_digest(self.rules),
+            state=self.state,
+        )
+
+
+@dataclass(frozen=True)
+class Review(JudgedGates):
+    """What a reviewer is shown before a decision."""
+
+    prospect: Prospect
+    # Those that always hold (`changes_something`, `slot_settled`, `files_unchanged`) and those of the policy.
+    gates: tuple[GateResult, ...]
+    differences: tuple[MetricDifference, ...] = ()  # against the incumbent, on the same rows
+    recomputation: Recomputation | None = None  # None where it was not asked for or failed; then the gate says why
+
+    @property
+    def move(self) -> Move:
+        return self.prospect.move
+
+    @property
+    def evidence(self) -> Evidence:
+        return self.prospect.evidence
+
+    @property
+    def incumbent(self) -> Evidence | None:
+        return self.prospect.incumbent
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return self.prospect.changes
+
+    @property
+    def slots(self) -> tuple[SlotState, ...]:
+        return self.prospect.slots
+
+    @property
+    def rules(self) -> MoveRules:
+        return self.prospect.rules
+
+    @property
+    def newest_event(self) -> int:
+        return self.prospect.newest_event
+
+    @property
+    def state(self) -> str:
+        return self.prospect.state
+
     @property
     def files_changed(self) -> bool:
         """Since the ledger recorded them."""
         return any(gate.name == FILES_UNCHANGED for gate in self.blocked_by)
 
-    def check(self, *, expect: str | None, evidence: str | None, accept_warnings: bool) -> None:
+    def check(
+        self,
+        *,
+        expect: str | None,
+        evidence: str | None,
+        accept_warnings: bool | Collection[str],
+        skipped: Collection[str] = (),
+    ) -> None:
         """Raises the refusal that a reviewer should read first.
 
         expect, evidence: the state and the digest that the actor looked at; None accepts whatever there is.
+        accept_warnings: all of them, none, or those of the gates with these names. skipped: gates that may block.
         """
         if expect not in (None, self.state):
             now = self.state or "like that already"
@@ -86,10 +148,12 @@ class Review(JudgedGates):
                 raise (DecisionPending if gate.observed == "pending" else OutOfBand)(gate.sentence)
             if gate.name == CHANGES_SOMETHING:
                 raise NothingToDo(gate.sentence)
-        if self.blocked_by:
-            raise Blocked(_sentences(self.blocked_by))
-        if self.warnings and not accept_warnings:
-            raise WarningsNotAccepted(f"{_sentences(self.warnings)} Accept the warnings to go on.")
+        if blocking := [gate for gate in self.blocked_by if gate.name not in skipped]:
+            raise Blocked(_sentences(blocking))
+        accepted = () if isinstance(accept_warnings, bool) else accept_warnings
+        open_warnings = [gate for gate in self.warnings if gate.name not in accepted]
+        if open_warnings and accept_warnings is not True:
+            raise WarningsNotAccepted(f"{_sentences(open_warnings)} Accept the warnings to go on.")
 
     def as_json(self) -> dict[str, Any]:
         content = {
@@ -99,6 +163,8 @@ class Review(JudgedGates):
             "state": self.state,
             "gates": [gate.as_json() for gate in self.gates],
         }
+        if self.rules.approvals:
+            content |= {"approvals": self.rules.approvals, "attestations": dict(self.rules.attestations)}
         return content if self.recomputation is None else {**content, "recomputed": self.recomputation.as_json()}
 
 
@@ -121,43 +187,61 @@ class Reviewer:
         recomputed: what was recomputed of the same evidence just now, which spares doing it again.
         Raises NotFound for a model or version that is not there.
         """
-        newest_event = self._newest_event(move.model)
-        state = self.registry.state(move.model)
-        record = self.registry.version(move.model, move.version or self._holder(move, state))
-        evidence = self.evidence(record, fresh=fresh)
-        incumbent = self._incumbent(evidence, state)
-        wanted = recompute or RECOMPUTING in self.policy.rules_of(move.kind).gates
+        found = self.prospect(move, fresh=fresh)
+        evidence, record, rules = found.evidence, found.record, found.rules
+        wanted = recompute or RECOMPUTING in rules.gates
         recomputation = self._recompute(record, evidence) if wanted and recomputed is None else recomputed
         facts = Facts(
             move,
             evidence,
-            state,
-            incumbent=incumbent,
-            differences=self._compare(move, record, incumbent),
+            found.registry,
+            incumbent=found.incumbent,
+            differences=self._compare(found),
             recorded_digest=self._recorded_digest(move),
-            smoke=self._smoke(move, record, evidence),
+            smoke=self._smoke(found),
             recomputation=recomputation,
             metrics=self.policy.metrics,
         )
-        changes = tuple(plan_changes(move, state))
-        slots = self._slots(move.model, changes)
-        fixed = [_changes_something(changes, move), _slot_settled(changes, slots)]
-        if sentence := self.policy.closed(move.kind):
-            fixed.append(GateResult(MOVE_LISTED, "not listed", "listed in the policy", False, Mode.PREVENT, sentence))
-        if move.kind in GIVES_A_ROLE:
-            fixed.append(_files_unchanged(evidence, self._recorded(evidence)))
-        gates = (*fixed, *check_gates(facts, self.policy.rules_of(move.kind).gates))
+        fixed = self._fixed_gates(move, evidence, settled=_slot_settled(found.changes, found.slots))
         return Review(
-            move,
-            evidence,
-            incumbent,
-            changes,
-            slots,
-            gates,
+            found,
+            gates=(_changes_something(found.changes, move), *fixed, *check_gates(facts, rules.gates)),
             differences=() if isinstance(facts.differences, Missing) else tuple(facts.differences),
             recomputation=None if isinstance(recomputation, Missing) else recomputation,
+        )
+
+    def prospect(self, move: Move, *, fresh: bool = False) -> Prospect:
+        """Everything about a move that no gate has to be looked at for. Raises NotFound."""
+        newest_event = self._newest_event(move.model)
+        state = self.registry.state(move.model)
+        record = self.registry.version(move.model, move.version or self._holder(move, state))
+        evidence, changes = self.evidence(record, fresh=fresh), tuple(plan_changes(move, state))
+        return Prospect(
+            move,
+            evidence,
+            incumbent=self._incumbent(evidence, state),
+            changes=changes,
+            slots=self._slots(move.model, changes),
+            rules=self.rules(move.kind, record),
+            record=record,
+            registry=state,
             newest_event=newest_event,
         )
+
+    def rules(self, kind: MoveKind, record: VersionRecord) -> MoveRules:
+        """What the policy asks of a move of this version, by the tier of its model."""
+        if not self.policy.tiers:
+            return self.policy.rules_of(kind)
+        model = self.registry.model(record.row.model)
+        return self.policy.rules_of(kind, self.policy.tier_of(model.name, model.tags, record.row.tags))
+
+    def _fixed_gates(self, move: Move, evidence: Evidence, *, settled: GateResult) -> Iterator[GateResult]:
+        """Those that no policy switches off."""
+        yield settled
+        if sentence := self.policy.closed(move.kind):
+            yield GateResult(MOVE_LISTED, "not listed", "listed in the policy", False, Mode.PREVENT, sentence)
+        if move.kind in GIVES_A_ROLE:
+            yield _files_unchanged(evidence, self._recorded(evidence))
 
     def evidence(self, record: VersionRecord, *, fresh: bool = False) -> Evidence:
         """The evidence of a version; files that are gone are a gap, not an error."""
@@ -209,14 +293,12 @@ class Reviewer:
         except NotFound:
             return None
 
-    def _compare(
-        self, move: Move, record: VersionRecord, incumbent: Evidence | None
-    ) -> Sequence[MetricDifference] | Missing:
-        if incumbent is None or COMPARING.isdisjoint(self.policy.rules_of(move.kind).gates):
+    def _compare(self, found: Prospect) -> Sequence[MetricDifference] | Missing:
+        if found.incumbent is None or COMPARING.isdisjoint(found.rules.gates):
             return ()
         try:
-            champion = self.registry.version(move.model, incumbent.version)
-            rows = [self.registry.read_file(each, EVALUATION_ROWS) for each in (record, champion)]
+            champion = self.registry.version(found.move.model, found.incumbent.version)
+            rows = [self.registry.read_file(each, EVALUATION_ROWS) for each in (found.record, champion)]
             return self.comparer.compare(*rows)
         except (NotFound, InvalidInput) as error:
             return Missing(f"Not comparable on the same rows: {error}")
@@ -243,14 +325,14 @@ class Reviewer:
         """The version to which a rollback returns; None where the ledger knows none."""
         return rollback_target(model, (stored.event for stored in self.ledger.former_champions(model, newest=2)))
 
-    def _smoke(self, move: Move, record: VersionRecord, evidence: Evidence) -> str | Missing:
+    def _smoke(self, found: Prospect) -> str | Missing:
         """What the version predicts for its own input example. Raises Unavailable."""
-        if "smoke_prediction" not in self.policy.rules_of(move.kind).gates:
+        if "smoke_prediction" not in found.rules.gates:
             return Missing("The policy does not ask for it.", tried=False)
-        if evidence.file_digest is None:
+        if found.evidence.file_digest is None:
             return Missing("The model's files cannot be read.")
         try:
-            return self.smoke.predict(record, file_digest=evidence.file_digest)
+            return self.smoke.predict(found.record, file_digest=found.evidence.file_digest)
         except Unavailable:
             raise
         except SignoffError as error:

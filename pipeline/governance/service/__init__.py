@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self, Unpack
 
-from pipeline.governance.actor import Actor, Established
+from pipeline.governance.actor import Actor, Established, Role
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.lifecycle import (
     ModelState,
@@ -42,7 +42,7 @@ from pipeline.governance.record.history import (
     one_line_each,
     overview,
 )
-from pipeline.governance.record.ledger import StoredEvent, iso
+from pipeline.governance.record.ledger import EventType, StoredEvent, iso
 from pipeline.governance.record.out_of_band import OutOfBandChange
 from pipeline.governance.roles import Action, FixedRoles, RoleBook
 from pipeline.governance.rules.compare import Best, Comparison, Comparisons, MetricColumn, VersionTables
@@ -58,18 +58,20 @@ from pipeline.governance.rules.reconcile import (
     unknown_registry,
 )
 from pipeline.governance.rules.review import Review, Reviewer
+from pipeline.governance.rules.signing.approval import Approvals
+from pipeline.governance.rules.signing.override import Overrides
 from pipeline.governance.rules.tampering import Changed, Watch
 from pipeline.governance.rules.trend import TrendRecord, Trends
 from pipeline.governance.service.access import guarded
 from pipeline.governance.service.notices import Messenger, Nobody, TellingPeople
-from pipeline.governance.service.reading import RecordReader
+from pipeline.governance.service.requests import RequestDesk
 from pipeline.governance.service.tokens import TokenDesk
 
 DESK = Actor("desk", Established.PROGRAM)  # the desk by itself: it reads and records, and decides nothing
 
 
 @guarded
-class GovernanceService(RecordReader, TokenDesk, TellingPeople):
+class GovernanceService(RequestDesk, TokenDesk, TellingPeople):
     """Each deciding method is load, rule, record, apply, confirm; each reading method writes nothing."""
 
     def __init__(
@@ -92,15 +94,17 @@ class GovernanceService(RecordReader, TokenDesk, TellingPeople):
         recomputer: None for a desk that loads no models; claims are then refused to be recomputed. roles: where the
         policy's are read anew while the desk runs; None: they stay.
         """
-        RecordReader.__init__(self, registry, ledger)
+        RequestDesk.__init__(self, registry, ledger)
         self.actor = DESK  # who asks
         self._messenger = messenger or Messenger(ledger, Nobody(), clock)
-        self._policies = LivePolicy(policy, roles or FixedRoles(policy.roles))
+        self._policies = LivePolicy(policy, roles or FixedRoles(policy.roles), clock)
         TokenDesk.__init__(self, ledger, policies=self._policies, clock=clock, new_secret=new_secret)
         self._reviewer = Reviewer(registry, ledger, policy, comparer, smoke, recomputer)
         self._watch = Watch(registry, ledger, clock, self._reviewer)
         self._decider = Decider(registry, ledger, self._policies, clock, self._reviewer, self._watch, new_id)
         self._reconciler = Reconciler(registry, ledger, clock, self._decider, self._reviewer, self._watch)
+        self._approvals = Approvals(ledger, self._policies, clock, self._decider, self._reconciler)
+        self._overrides = Overrides(ledger, self._policies, self._decider)
         self._comparisons = Comparisons(registry, self._reviewer, comparer)
         self._tables = VersionTables(registry, policy.metrics)
         self._trends = Trends(registry, ledger, policy.metrics)
@@ -115,6 +119,10 @@ class GovernanceService(RecordReader, TokenDesk, TellingPeople):
     def authorise(self, action: Action) -> None:
         """Raises NotAllowed where whoever asks has no role for it."""
         self._policies.known().check(self.actor, action)
+
+    def roles(self) -> tuple[Role, ...]:
+        """Those of whoever asks."""
+        return self._policies.known().roles_of(self.actor)
 
     def may(self, action: Action) -> bool:
         """Whether whoever asks has a role for it."""
@@ -219,7 +227,8 @@ class GovernanceService(RecordReader, TokenDesk, TellingPeople):
         """Whether the version is in no stage and the actor never asked for a move of it. Raises NotFound."""
         row = self.version(model, version).row
         about = (entry(stored) for stored in self._ledger.about(model, version))
-        asked = (each.actor for each in about if each.is_about(version, iso(row.created_at)))
+        moves = (each for each in about if each.type is not EventType.REGISTERED)
+        asked = (each.actor for each in moves if each.is_about(version, iso(row.created_at)))
         return row.stage is Stage.NONE and actor.subject not in asked
 
     def review(self, move: Move, *, recompute: bool = False, recomputed: Recomputation | None = None) -> Review:
@@ -274,14 +283,6 @@ class GovernanceService(RecordReader, TokenDesk, TellingPeople):
         """
         return self._merits.waiting(model, metric)
 
-    def rollback_move(self, model: str) -> Move:
-        """The move that a rollback would make. Raises NotFound where the ledger knows no earlier champion."""
-        self._registry.model(model)
-        version = self._reviewer.previous_champion(model)
-        if version is None:
-            raise NotFound(f"rollback: the ledger knows no earlier champion of {model!r}")
-        return Move(model, MoveKind.ROLLBACK, version)
-
     def decisions(self, model: str, version: int) -> list[Entry]:
         """What was decided about a version that is there now, and what moved it beside another one; oldest first.
 
@@ -313,9 +314,13 @@ class GovernanceService(RecordReader, TokenDesk, TellingPeople):
 
     # Deciding
 
-    def check_signer(self, actor: Actor) -> None:
-        """Raises NotAllowed for an actor who decides nothing here, whatever the move; nothing is recorded."""
-        self._policies.known().check_signer(actor)
+    def check_signer(self, actor: Actor, kind: MoveKind | None = None) -> None:
+        """Raises NotAllowed for an actor who decides nothing here, or no move of this kind; nothing is recorded."""
+        policy = self._policies.known()
+        if kind is None or policy.closed(kind):
+            policy.check_decider(actor)
+        else:
+            policy.authorise(actor, kind)
 
     def decide(self, move: Move, *, reason: str, actor: Actor, **options: Unpack[Options]) -> Outcome:
         """Decide a move, such as a review was drawn for.

@@ -13,17 +13,33 @@ from pipeline.governance.roles import Action
 # Beside those that read. Requests and decisions name their actor themselves and leave an event where they are refused.
 ACTION_OF: Mapping[str, Action] = {
     **dict.fromkeys(
-        ("take_over", "look", "report_tampering", "reconcile", "upgrade_ledger", "send_notices"), Action.RECORD
+        (
+            "take_over",
+            "look",
+            "report_tampering",
+            "reconcile",
+            "upgrade_ledger",
+            "send_notices",
+            "record_registration",
+        ),
+        Action.RECORD,
     ),
     **dict.fromkeys(("tokens",), Action.OWN_TOKENS),
     **dict.fromkeys(
         ("decide", "promote", "set_alias", "remove_alias", "rollback", "adopt", "revert"),
         Action.DECIDE,
     ),
+    **dict.fromkeys(("request", "request_rollback", "request_adoption", "withdraw"), Action.REQUEST),
+    **dict.fromkeys(("approve", "reject"), Action.APPROVE),
+    "comment": Action.COMMENT,
+    "override": Action.OVERRIDE,
+    "acknowledge": Action.ACKNOWLEDGE,
 }
 # Who somebody is and may do; making and revoking a token checks inside, since a refusal is an event.
-OPEN = ("as_", "authorise", "may", "check_signer", "authenticate", "issue_token", "revoke_token")
-RULED_INSIDE = frozenset({Action.DECIDE, Action.REQUEST, Action.APPROVE, Action.OVERRIDE, Action.ACKNOWLEDGE})
+OPEN = ("as_", "authorise", "may", "roles", "check_signer", "authenticate", "issue_token", "revoke_token")
+RULED_INSIDE = frozenset(
+    {Action.DECIDE, Action.COMMENT, Action.REQUEST, Action.APPROVE, Action.OVERRIDE, Action.ACKNOWLEDGE}
+)
 
 
 class Checking(Protocol):

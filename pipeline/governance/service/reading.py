@@ -28,7 +28,15 @@ from pipeline.governance.record.history import (
     one_line_each,
     outside_periods,
 )
-from pipeline.governance.record.ledger import Event, EventType, StoredEvent, Topic, UnreadableEvent, touched_versions
+from pipeline.governance.record.ledger import (
+    SEEN,
+    Event,
+    EventType,
+    StoredEvent,
+    Topic,
+    UnreadableEvent,
+    touched_versions,
+)
 from pipeline.governance.record.standing import MOST, LedgerView
 from pipeline.governance.record.telling import change_of, sentence
 from pipeline.governance.rules.reconcile import set_back
@@ -142,6 +150,33 @@ def _with_intents(
 
 
 MOST_NEWS = 50  # events that changed_since looks at
+SETTLING = (EventType.BASELINE, EventType.APPLIED, EventType.ADOPTED, EventType.REVERTED)  # each is a generation more
+
+
+def _looked_at(state: str) -> Iterator[tuple[str, str, int]]:
+    """Label, content and generation of each slot in a state, see slot_text; what is none is left out."""
+    for part in state.split(","):
+        label, _, rest = part.partition("=")
+        content, _, number = rest.rpartition("#")
+        if number.isascii() and number.isdecimal():
+            yield label, content, int(number)
+
+
+def _later(entries: Iterable[Entry], settled: dict[str, int], contents: Mapping[str, str]) -> Iterator[Entry]:
+    """Those of the entries, newest first, that came after a state.
+
+    settled: how often each slot was settled since. contents: what was in it.
+    """
+    for each in entries:
+        touched = [change for change in each.changes if change.slot.label in settled]
+        for change in touched:
+            label = change.slot.label
+            settled[label] -= each.type in SETTLING
+            seen_then = each.type in SEEN and settled[label] == 0 and (change.observed or "") == contents[label]
+            if settled[label] < 0 or seen_then:
+                del settled[label]
+        if any(change.slot.label in settled for change in touched):
+            yield each
 
 
 class RecordReader:
@@ -149,6 +184,14 @@ class RecordReader:
 
     def __init__(self, registry: Registry, ledger: Ledger) -> None:
         self._registry, self._ledger = registry, ledger
+
+    def whose_record(self) -> str:
+        """Of which registry the record is that is read while the registry does not answer; no whole sentence."""
+        known = self._ledger.registries()
+        if not known or self._ledger.address in {each.address for each in known}:
+            return "this is the record of the registry that had its address"
+        only = f"the only registry that the ledger knows, at {known[-1].address}"
+        return f"nothing was ever written about its address, this is the record of {only}"
 
     def recorded_models(self) -> list[str]:
         """Those that the ledger knows, whether or not the registry answers."""
@@ -255,6 +298,18 @@ class RecordReader:
             if (version is not None and each.version == version)
             or not {change.slot for change in each.changes}.isdisjoint(slots)
         ]
+
+    def changed_from(self, model: str, state: str) -> list[Entry]:
+        """What was recorded about the slots of a state (see slot_text) since they were like that; the newest first.
+
+        As changed_since for somebody who has nothing but the state that a review handed out; empty for any other text.
+        """
+        known = {slot.label: now.generation for slot, now in self._ledger.slots(model).items()}
+        looked_at = [each for each in _looked_at(state) if each[0] in known]
+        settled = {label: known[label] - number for label, _, number in looked_at}
+        events = islice(self._ledger.page(model, without=(EventType.DENIED,)), MOST_NEWS)
+        lines = one_line_each(list(self._told(events)))
+        return list(_later(lines, settled, {label: content for label, content, _ in looked_at}))
 
     def event_count(self) -> int:
         """How many events the ledger holds about this registry."""

@@ -1,6 +1,6 @@
 """A file of rows with the truth in one of its columns: the same Rows that evaluations and comparisons are made of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -59,11 +59,12 @@ def labelled(target: Target, uploaded: UploadedRows, column: str) -> LabelledRow
 
 
 def on_the_same_rows(first: LabelledRows, second: LabelledRows) -> tuple[Rows, Rows]:
-    """The rows that both versions predicted. Raises InvalidInput where there are none."""
+    """The rows that both versions predicted, with the columns of the first. Raises InvalidInput for none."""
     _, ours, theirs = np.intersect1d(first.lines, second.lines, assume_unique=True, return_indices=True)
     if not len(ours):
         raise InvalidInput("the file: no row was predicted by both versions")
-    return _picked(first.rows, ours), _picked(second.rows, theirs)
+    own = _picked(first.rows, ours)
+    return own, replace(_picked(second.rows, theirs), inputs=own.inputs)
 
 
 def labels(array: Arrow) -> Arrow:
@@ -101,7 +102,16 @@ def _rows(target: Target, uploaded: UploadedRows, *, truth: Arrow, usable: Array
     probabilities = [uploaded.table.column(f"probability_{name}").combine_chunks().filter(mask) for name in classes]
     columns = [_plain(truth), _plain(labels(predictions) if pa.types.is_string(truth.type) else predictions)]
     shares = np.array([each.to_numpy(zero_copy_only=False) for each in probabilities], dtype=np.float64)
-    return Rows({}, columns[0], columns[1], classes, shares.T.reshape(len(columns[0]), len(classes)))
+    inputs = {name: uploaded.inputs.column(name).combine_chunks() for name in uploaded.inputs.column_names}
+    sliced = {name: _plain(array.filter(mask)) for name, array in inputs.items() if _makes_slices(array)}
+    return Rows(sliced, columns[0], columns[1], classes, shares.T.reshape(len(columns[0]), len(classes)))
+
+
+def _makes_slices(array: Arrow) -> bool:
+    """Text, numbers and truth values, as evaluation rows hold them; not times."""
+    kind = array.type
+    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return bool(numeric or pa.types.is_boolean(kind) or pa.types.is_string(kind))
 
 
 def _plain(array: Arrow) -> Array:

@@ -42,6 +42,8 @@ class UploadedRows:
     outside: tuple[Problem, ...]
     # Whether each value of the file is text, as in CSV.
     from_text: bool
+    # An Arrow table: the version's own columns, as they were checked.
+    inputs: Arrow
 
     @property
     def prediction_counts(self) -> Mapping[str, int]:
@@ -92,6 +94,7 @@ class _Collector:
     heads: list[Arrow] = field(default_factory=list)
     lines: list[Mask] = field(default_factory=list)
     outside: list[Problem] = field(default_factory=list)
+    inputs: list[Arrow] = field(default_factory=list)
 
     def begin(self) -> None:
         self.csv.begin()
@@ -113,7 +116,8 @@ class _Collector:
         self.parts.append(rows.select([*others, *added]))
 
     def watch(self, chunk: Chunk, checked: CheckedColumns) -> None:
-        """Records the lines of written rows, and which of their values lie outside the training data."""
+        """Records the lines and inputs of written rows, and which values lie outside the training data."""
+        self.inputs.append(pa.Table.from_batches([checked.values]))
         self.lines.append(np.asarray(chunk.numbers)[checked.usable])
         for position in np.flatnonzero(checked.out_of_range):
             if len(self.outside) >= MOST_OUTSIDE:
@@ -123,9 +127,18 @@ class _Collector:
     def uploaded(self) -> UploadedRows | None:
         if not self.parts:
             return None
-        table, head = (pa.concat_tables(each, promote_options="permissive") for each in (self.parts, self.heads))
-        outside = tuple(self.outside[:MOST_OUTSIDE])
-        return UploadedRows(table, self.others, np.concatenate(self.lines), head, outside, self.scoring.table.from_text)
+        table, head, inputs = (
+            pa.concat_tables(each, promote_options="permissive") for each in (self.parts, self.heads, self.inputs)
+        )
+        return UploadedRows(
+            table,
+            self.others,
+            np.concatenate(self.lines),
+            head,
+            outside=tuple(self.outside[:MOST_OUTSIDE]),
+            from_text=self.scoring.table.from_text,
+            inputs=inputs,
+        )
 
 
 def score_upload(

@@ -52,6 +52,6 @@ def make_functions() -> None:
 
 
 def index_subject_version() -> None:
-    """An index that the query of `expressions.SubjectVersion` finds."""
+    """An index that the query of `tables.SubjectVersion` finds."""
     version = "ledger_subject_version(body)" if on_postgres() else SUBJECT_VERSION
     op.execute(f"CREATE INDEX ledger_event_about ON ledger_event (registry, model, {version}, sequence)")

@@ -1,0 +1,1 @@
+"""Who somebody is by what comes from outside: the claims of a login, or the headers of a proxy."""
