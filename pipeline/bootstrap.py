@@ -93,11 +93,7 @@ def desk(settings: Settings | None = None) -> GovernanceService:
     """
     used = settings or read_settings()
     found = own_desk(used)
-    token = used.environment.secret()
-    if token is None:
-        return found.as_(whoever(used))
-    _, secret = token
-    return found.as_(found.authenticate(secret, loopback=True))
+    return found.as_(whoever(used) if used.environment.secret() is None else acting(found, used))
 
 
 def own_desk(settings: Settings | None = None) -> GovernanceService:
@@ -217,6 +213,18 @@ def whoever(settings: Settings) -> Actor:
         return person(settings)
     except InvalidInput:
         return Actor("", Established.SELF_DECLARED, loopback=True)
+
+
+def acting(service: GovernanceService, settings: Settings) -> Actor:
+    """Whoever runs this process: the owner of the token that it was given, else as `person`.
+
+    Raises NotAllowed for a token that is not good, InvalidInput where this process has no name.
+    """
+    token = settings.environment.secret()
+    if token is None:
+        return person(settings)
+    _, secret = token
+    return service.authenticate(secret, loopback=True)
 
 
 def signer(service: GovernanceService, settings: Settings) -> Actor:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.bootstrap import desk, person
+from pipeline.bootstrap import desk, signer
 from pipeline.cli import tables
 from pipeline.cli.app import AcceptWarnings, Evidence, Expect, Json, Key, Model, Reason, Version, app, print_out
 from pipeline.governance.errors import InvalidInput
@@ -37,7 +37,8 @@ def request(
     """Ask for a move that needs the approval of others: VERSION --to, --unalias, --rollback or --adopt."""
     _check_one("request", to=to is not None, unalias=unalias is not None, rollback=rollback, adopt=adopt)
     settings = read_settings()
-    service, actor = desk(settings), person(settings)
+    service = desk(settings)
+    actor = signer(service, settings)
     if adopt:
         made = service.request_adoption(model, reason=reason, actor=actor, evidence=evidence, expect=expect, key=key)
     else:
@@ -69,8 +70,9 @@ def approve(
 ) -> None:
     """Approve a request of somebody else; the last approval that is needed makes the move."""
     settings = read_settings()
-    signing = SignedAct(number, reason, person(settings), evidence, expect, tuple(attest or ()), key=key)
-    done = desk(settings).approve(signing)
+    service = desk(settings)
+    signing = SignedAct(number, reason, signer(service, settings), evidence, expect, tuple(attest or ()), key=key)
+    done = service.approve(signing)
     print_out(as_json, done.as_json(), lambda: tables.approved(done))
 
 
@@ -78,7 +80,8 @@ def approve(
 def reject(number: Number, reason: Reason, key: Key = None, as_json: Json = False) -> None:
     """End a request of somebody else."""
     settings = read_settings()
-    found = desk(settings).reject(SignedAct(number, reason, person(settings), key=key))
+    service = desk(settings)
+    found = service.reject(SignedAct(number, reason, signer(service, settings), key=key))
     print_out(as_json, found.as_json(), lambda: tables.request(found))
 
 
@@ -86,7 +89,8 @@ def reject(number: Number, reason: Reason, key: Key = None, as_json: Json = Fals
 def withdraw(number: Number, reason: Reason, key: Key = None, as_json: Json = False) -> None:
     """End a request of your own."""
     settings = read_settings()
-    found = desk(settings).withdraw(SignedAct(number, reason, person(settings), key=key))
+    service = desk(settings)
+    found = service.withdraw(SignedAct(number, reason, signer(service, settings), key=key))
     print_out(as_json, found.as_json(), lambda: tables.request(found))
 
 
@@ -114,7 +118,8 @@ def comment(
 ) -> None:
     """Add a comment to the record of a version, and of a request about it."""
     settings = read_settings()
-    stored = desk(settings).comment(model, version, text, actor=person(settings), request=request)
+    service = desk(settings)
+    stored = service.comment(model, version, text, actor=signer(service, settings), request=request)
     print_out(as_json, entry(stored).as_json(), lambda: tables.history([entry(stored)]))
 
 
@@ -138,7 +143,7 @@ def override(
     outcome = service.override(
         service.rollback_move(model) if rollback else _move(model, version, to, unalias=None),
         reason=reason,
-        actor=person(settings),
+        actor=signer(service, settings),
         evidence=evidence,
         expect=expect,
         accept_warnings=accept_warnings,
@@ -157,7 +162,8 @@ def acknowledge(
 ) -> None:
     """Say that you have looked at somebody's override."""
     settings = read_settings()
-    stored = desk(settings).acknowledge(number, reason=reason, actor=person(settings))
+    service = desk(settings)
+    stored = service.acknowledge(number, reason=reason, actor=signer(service, settings))
     print_out(as_json, entry(stored).as_json(), lambda: tables.history([entry(stored)]))
 
 

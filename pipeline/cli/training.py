@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pipeline.bootstrap import desk, own_desk, person, publisher
+from pipeline.bootstrap import acting, desk, own_desk, publisher
 from pipeline.cli import tables
 from pipeline.cli.app import Json, Model, Version, app, print_out, progress, say
 from pipeline.governance.errors import IntegrityFailure
@@ -31,7 +31,7 @@ def demo(as_json: Json = False) -> None:
             publisher(settings),
             folder=VAR / "training",
             progress=report,
-            registrar=person(settings),
+            registrar=acting(service, settings),
         )
     _show_registered(service, registered, as_json, champion=champion)
 
@@ -59,7 +59,7 @@ def train(
             names=candidate,
             data=data,
             desk=service,
-            registrar=person(settings),
+            registrar=acting(service, settings),
             progress=report,
         )
     if step in {None, "register"}:

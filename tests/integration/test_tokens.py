@@ -68,6 +68,8 @@ def test_a_token_is_printed_once_and_acts_for_its_owner(
     _, history, _ = call("history", MODEL)
     assert (history[-1]["actor"], history[-1]["established"]) == ("grace", "token")
     assert call("promote", MODEL, "2", "Production", "--reason", REASON)[0] == 3
+    code, _, error = call("override", MODEL, "2", "--to", "Production", "--reason", REASON)
+    assert (code, "'grace' has the roles reviewer" in error) == (3, True)
     monkeypatch.setenv("SIGNOFF_TOKEN", made["token"])
     assert call("models")[0] == 2
     monkeypatch.delenv("SIGNOFF_TOKEN_FILE")
@@ -102,11 +104,15 @@ VERBS = sorted(name for name, command in COMMANDS.items() if name not in ALWAYS 
 GIVEN = {
     **dict.fromkeys(("model", "models", "reference"), MODEL),
     **dict.fromkeys(("stage", "to"), "Staging"),
-    **dict.fromkeys(("version", "b", "decision"), "2"),
+    **dict.fromkeys(("version", "b", "decision", "number"), "2"),
     "a": "1",
     "row": "{}",
     "reason": REASON,
 }
+
+
+ABOUT_A_REQUEST = {"approve", "reject", "withdraw", "acknowledge"}  # there is none: a number that names nothing
+NEEDED = {"request": ["2", "--to", "Staging"], "override": ["2", "--to", "Staging"]}  # beside what they always need
 
 
 def arguments(verb: str) -> list[str]:
@@ -116,14 +122,15 @@ def arguments(verb: str) -> list[str]:
         value = GIVEN.get(each.name, "x")
         if each.required:
             words += [value] if each.param_type_name == "argument" else [each.opts[0], value]
-    return words
+    return [*words, *NEEDED.get(verb, [])]
 
 
 def test_no_verb_answers_nobody(folder: Path, call: Verb) -> None:
     """Where people log in and no token is shown: exit code 3, one sentence, nothing on standard output."""
     with_login(folder)
     answers = {verb: call(*arguments(verb)) for verb in VERBS}
-    sentence = re.compile(r"NotAllowed: actor: 'grace' (has no role here|has the roles none)")
+    sentence = re.compile(r"NotAllowed: actor: 'grace' (has no role here|has the roles none)|NotFound: ")
+    expected = {verb: (5 if verb in ABOUT_A_REQUEST else 3, None) for verb in VERBS}
 
-    assert {verb: (code, shown) for verb, (code, shown, _) in answers.items()} == dict.fromkeys(VERBS, (3, None))
+    assert {verb: (code, shown) for verb, (code, shown, _) in answers.items()} == expected
     assert [error for _, _, error in answers.values() if not sentence.match(error)] == []

@@ -42,6 +42,14 @@ def test_the_pipeline_knows_no_screens():
     assert [file for file, module in imports("pipeline") if module.split(".")[0] == "streamlit"] == []
 
 
+def test_no_verb_picks_who_acts():
+    """A verb signs as bootstrap.signer or acting say: with `person`, a token would be passed over."""
+    files = (ROOT / "pipeline" / "cli").glob("*.py")
+    passed_over = re.compile(r"\b(person|whoever)\(settings")
+
+    assert [file.name for file in files if passed_over.search(file.read_text(encoding="utf-8"))] == []
+
+
 @pytest.mark.parametrize(
     ("name", "first"), [("requirements.txt", "-e ."), ("requirements-dev.txt", "-r requirements.txt")]
 )
