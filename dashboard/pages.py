@@ -4,6 +4,7 @@ from base64 import b64encode
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 from streamlit.navigation.page import Page
@@ -62,6 +63,11 @@ def page(file: str) -> Page:
     """What a link leads to; a link to the file itself would look for it in each run."""
     found: Page = st.session_state[PAGES][file]
     return found
+
+
+def sidebar_state(page: Page) -> Literal["auto", "collapsed"]:
+    """The card is printed as it is seen, and an open sidebar would be printed too."""
+    return "collapsed" if page.url_path == Path(CARD).parent.name else "auto"
 
 
 def begin(page: Page) -> None:

@@ -4,8 +4,8 @@ from contextlib import suppress
 
 import streamlit as st
 
-from dashboard import filling, pages, session
-from dashboard.components import widgets, words
+from dashboard import filling, pages, session, sidebar
+from dashboard.components import widgets
 from dashboard.login import door
 from pipeline.governance.errors import SignoffError
 
@@ -13,26 +13,15 @@ ICON = pages.icon()
 
 st.set_page_config(page_icon=ICON, layout="wide")  # before the navigation, whose own icon is on another host
 st.logo(ICON, size="large")
-page = st.navigation(pages.navigation())
+page = st.navigation(pages.navigation(), position="hidden")
 pages.begin(page)
-
-
-def sidebar(*, admitted: bool) -> None:
-    """Which registry, for who may know it, and who looks at the page."""
-    with st.sidebar, st.container(gap=None):
-        if admitted:
-            st.caption("Registry")
-            st.text(words.address(session.settings().environment.tracking_uri))
-            st.space("small")
-        door.sidebar()
-
+st.set_page_config(initial_sidebar_state=pages.sidebar_state(page))  # before anything is drawn in it
 
 session.arrive(page.url_path)
 session.show_flash()
 admitted = door.admits()
-with suppress(SignoffError):  # the page says it
-    sidebar(admitted=admitted)
-    if admitted:
-        filling.show_progress()
+sidebar.draw(admitted=admitted)
 if admitted:
+    with suppress(SignoffError):  # the page says it
+        filling.show_progress()
     widgets.guarded(page.run, "page")

@@ -25,7 +25,6 @@ def card_page() -> None:
     if picked is None:
         widgets.nothing_yet("Model card", "no version")
         return
-    st.set_page_config(initial_sidebar_state="collapsed")  # an open one would be printed
     card = session.card(*picked)
     header(card, *picked)
     for section in card.sections:

@@ -79,6 +79,11 @@ def _offered(model: str) -> list[int]:
     return [reference, *[each for each in numbers if each != reference][:1]]
 
 
+def usual(model: str) -> str:
+    """What an address of the page would name for this visitor."""
+    return _last(model) or in_address(_offered(model))
+
+
 def _last(model: str) -> str:
     """The versions that this visitor compared before, as long as all of them exist."""
     last_model, versions = st.session_state.get(LAST_COMPARED, ("", ()))

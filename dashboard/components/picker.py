@@ -1,6 +1,6 @@
 """Which model and version a page is about: the address says it, and fields of the page change the address."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import streamlit as st
 
@@ -25,21 +25,27 @@ def version_numbers(model: str) -> list[int]:
 
 
 def picked_version() -> tuple[str, int] | None:
-    """The model and version that the address names, else the last one of this visitor, else the newest that waits.
+    """As `asked_version` for the address of this page, which then names it."""
+    picked = asked_version(st.query_params)
+    if picked is not None:
+        _remember(*picked)
+    return picked
+
+
+def asked_version(address: Mapping[str, str]) -> tuple[str, int] | None:
+    """The model and version that an address names, else the last one of this visitor, else the newest that waits.
 
     None where the registry holds no version. Raises NotFound for an address that names one that is not there.
     """
     names = models_with_versions()
     if not names:
         return None
-    model = picked_model(names)
+    model = _model(names, address)
     numbers = version_numbers(model)
-    text = st.query_params.get(VERSION) or str(_last_version(model) or _newest_waiting(model) or numbers[0])
+    text = address.get(VERSION) or str(_last_version(model) or _newest_waiting(model) or numbers[0])
     if text not in map(str, numbers):
         raise NotFound(f"version: {model!r} has no version {visible(text, most=20)!r}")
-    version = int(text)
-    _remember(model, version)
-    return model, version
+    return model, int(text)
 
 
 def fields(model: str) -> None:
@@ -58,8 +64,12 @@ def picked_model(names: list[str]) -> str:
 
     Raises NotFound for an address that names none of them.
     """
-    model = st.query_params.get(MODEL) or st.session_state.get(LAST_MODEL)
-    if model not in names and MODEL in st.query_params:
+    return _model(names, st.query_params)
+
+
+def _model(names: list[str], address: Mapping[str, str]) -> str:
+    model = address.get(MODEL) or st.session_state.get(LAST_MODEL)
+    if model not in names and MODEL in address:
         raise NotFound(f"model: the registry has no versions of {model!r}")
     return model if model in names else names[0]
 

@@ -9,8 +9,9 @@ from pipeline.governance.lifecycle import CHAMPION, Move, MoveKind, Stage, alias
 from pipeline.governance.record.evidence import Evidence
 
 TO, ALIAS = "to", "alias"
+DECIDED = "decided"  # the number of a decision that was just made
 SET_ALIAS, REMOVE_ALIAS, ROLL_BACK = "Alias", "Remove alias", "Roll back"
-FIRST_ALIAS = "challenger"
+FIRST_ALIAS, ALIAS_FIELD = "challenger", "alias_name"
 # What a reviewer most likely comes for; what is allowed, the service says. Not the rollback: its gates load a model.
 FIRST_OFFERED = {Stage.NONE: Stage.STAGING, Stage.STAGING: Stage.PRODUCTION, Stage.ARCHIVED: Stage.STAGING}
 
@@ -26,14 +27,21 @@ def chosen_move(evidence: Evidence, *, settled: bool = False) -> Move | None:
         return None
     if choice == ROLL_BACK and back is not None:
         return back
-    if choice != SET_ALIAS:
-        st.query_params.pop(ALIAS, None)
-    else:
+    if choice == SET_ALIAS:
         return alias_move(model, _typed_alias(), version)
     if choice == REMOVE_ALIAS:
         alias = st.selectbox("Alias to remove", _removable(evidence), format_func=words.name, width=280)
         return Move(model, MoveKind.UNALIAS, None, alias)
     return stage_move(model, version, parse_stage(choice))
+
+
+def ask(**named: str) -> None:
+    """Makes the address ask for this, and for no other move and no receipt. To be called in a callback.
+
+    All at once: each change of the address is one step of the browser's history.
+    """
+    kept = {name: value for name, value in st.query_params.to_dict().items() if name not in (TO, ALIAS, DECIDED)}
+    st.query_params.from_dict({**kept, **named})
 
 
 def ask_again(move: Move) -> None:
@@ -51,22 +59,28 @@ def _choice(evidence: Evidence, back: Move | None, *, settled: bool) -> str | No
     serves = stage is Stage.PRODUCTION and CHAMPION in evidence.content["aliases"]
     first = None if serves or settled else FIRST_OFFERED.get(stage, Stage.ARCHIVED).value
     asked = st.query_params.get(TO)
-    # The key holds the state: after a decision the field starts anew.
+    choice = asked if asked in options else first
+    # The key holds the state: after a decision the field starts anew. Its value is the address's, also after Back.
     key = f"to/{evidence.model}/{evidence.version}/{stage}/{back and back.version}/{settled}"
-    choice = st.segmented_control(
+    st.session_state[key] = choice
+    st.segmented_control(
         "Move to",
         options,
-        default=asked if asked in options else first,
         required=first is not None,
         format_func=words.stage,
         key=key,
         wrap=True,
+        on_change=_go_to,
+        args=(key, first),
     )
-    if choice is None or (choice == first and asked != choice):  # as it is asked for it stays: no step of its own
-        st.query_params.pop(TO, None)
-    else:
-        st.query_params[TO] = choice
     return choice
+
+
+def _go_to(key: str, first: str | None) -> None:
+    """first: what is offered unasked, which the address does not name."""
+    choice = st.session_state[key]
+    named = {ALIAS: FIRST_ALIAS} if choice == SET_ALIAS else {}
+    ask(**named, **({} if choice in (None, first) else {TO: choice}))
 
 
 def _way_back(evidence: Evidence) -> Move | None:
@@ -84,13 +98,17 @@ def _removable(evidence: Evidence) -> list[str]:
 
 
 def _typed_alias() -> str:
+    st.session_state[ALIAS_FIELD] = st.query_params.get(ALIAS, FIRST_ALIAS)
     typed = st.text_input(
         "Alias name",
-        st.query_params.get(ALIAS) or FIRST_ALIAS,
-        key="alias_name",
+        key=ALIAS_FIELD,
         help="Letters, digits, - and _. Free to choose; champion serves.",
         max_chars=255,
         width=280,
+        on_change=_name_alias,
     )
-    st.query_params[ALIAS] = typed or ""
     return (typed or "").strip()
+
+
+def _name_alias() -> None:
+    ask(**{TO: SET_ALIAS, ALIAS: st.session_state[ALIAS_FIELD] or ""})

@@ -10,7 +10,7 @@ from dashboard.review import verdict as opening
 from dashboard.review.decision_form import decision_form, show_refusal
 from dashboard.review.gates import gates
 from dashboard.review.move_picker import chosen_move
-from dashboard.review.receipt import close_receipt, decided, receipt
+from dashboard.review.receipt import decided, receipt
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.record.evidence import Evidence
 
@@ -60,7 +60,6 @@ def decide(evidence: Evidence) -> None:
         sections.gaps(evidence)
         sections.tabs(evidence, None)
         return
-    close_receipt()
     with st.spinner("Checking the gates"):
         review = sections.review(move, about)
     shown, form = st.columns([3, 2], gap="medium")

@@ -8,26 +8,19 @@ import streamlit as st
 from dashboard import pages, session
 from dashboard.components import widgets, words
 from dashboard.components.picker import number_in
-from dashboard.review.move_picker import ALIAS, ROLL_BACK, TO
+from dashboard.review.move_picker import DECIDED, ROLL_BACK, TO, ask
 from pipeline.governance.lifecycle import CHAMPION, MoveKind, Stage
 from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.record.history import Entry
 from pipeline.governance.record.ledger import EventType
 from pipeline.governance.record.telling import change_of, sentence
 
-DECIDED = "decided"  # in the address: the number of the decision
 Line = tuple[Entry, Entry | None]
 
 
 def open_receipt(number: int) -> None:
     """Makes the address that of the receipt. To be called in a callback."""
-    for name in (TO, ALIAS):
-        st.query_params.pop(name, None)
-    st.query_params[DECIDED] = str(number)
-
-
-def close_receipt() -> None:
-    st.query_params.pop(DECIDED, None)
+    ask(**{DECIDED: str(number)})
 
 
 def decided(evidence: Evidence) -> Line | None:
@@ -96,8 +89,4 @@ def _after_production(entry: Entry, version: int) -> list[Callable[[], None]]:
 
 def _roll_back() -> None:
     """No link: one to the page that is open is drawn as if it were chosen."""
-    st.button("Roll back", icon=":material/undo:", type="tertiary", on_click=_ask_for, args=(ROLL_BACK,))
-
-
-def _ask_for(choice: str) -> None:
-    st.query_params[TO] = choice
+    st.button("Roll back", icon=":material/undo:", type="tertiary", on_click=ask, kwargs={TO: ROLL_BACK})

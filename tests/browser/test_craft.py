@@ -1,14 +1,18 @@
 """Every page in both themes: what axe finds, the order of headings, what the tab says, and how far things move."""
 
+import re
+import sqlite3
+from contextlib import closing
 from itertools import pairwise, product
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from support.real_server import open_page
+from support.real_server import IDLE, open_page
 
 MODEL = "obesity_classifier"
+NEWEST_DECISION = "select max(sequence) from ledger_event where type = 'decided'"
 NAMED = f"model={MODEL}"
 # By page: its address, and what its heading and the tab of the browser say.
 PAGES = {
@@ -23,14 +27,13 @@ PAGES = {
 }
 # What axe finds in Streamlit's own elements: the rule, and the element (CSS).
 STREAMLITS = {
-    ("list", "[data-testid=stSidebarNavItems]"),  # the sections of the sidebar are `div`s in a `ul`
-    ("listitem", "[data-testid=stSidebarNavItems] li"),  # for the same reason
     ("svg-img-alt", "[data-testid=stMetricChart] *"),  # the last point of the line in a metric
     ("color-contrast", "button > * kbd"),  # the shortcut that is written on a button
     ("color-contrast", "[data-selected=true] p"),  # in dark, the chosen one of several: text in the primary colour
 }
-STILL = ("overview", "review")  # on these, nothing may move far
+MOVING = ("predict",)  # its fields are 26 pixels lower until the browser has loaded their code
 MOST_MOVED = 0.1  # "good" as web.dev/cls has it
+VISITS = 4  # beside the first
 # Not counted: Streamlit draws the sidebar after the page, which steps sideways (0.2), and fills it from below.
 WATCH_SHIFTS = """
 window.moved = 0;
@@ -58,9 +61,25 @@ def test_a_page_is_well_made(demo_dashboard, open_tab, name, scheme):
     levels = tab.evaluate(LEVELS)
     assert levels[0] == 1
     assert all(1 < after <= before + 1 for before, after in pairwise(levels)), levels
-    if name in STILL:
-        assert tab.evaluate("window.moved") < MOST_MOVED
+    if name not in MOVING:
+        assert least_moved(tab, address, title) < MOST_MOVED
     tab.close()
+
+
+def least_moved(tab: Page, address: str, title: str) -> float:
+    """How far things move on the calmest of a few visits.
+
+    Where a busy machine paints between two messages of Streamlit, what follows them moves, on any page. What a page
+    itself moves, it moves on every visit.
+    """
+    least = float(tab.evaluate("window.moved"))
+    for _ in range(VISITS):
+        if least < MOST_MOVED:
+            break
+        open_page(tab, address)
+        expect(tab).to_have_title(f"{title} · Signoff")
+        least = min(least, float(tab.evaluate("window.moved")))
+    return least
 
 
 def findings(tab: Page) -> list[str]:
@@ -89,4 +108,44 @@ def test_a_link_is_one_step_back(demo_dashboard, open_tab):
     assert tab.evaluate("history.length") == before + 1
     tab.go_back()
     expect(tab).to_have_title("Overview · Signoff")
+    tab.close()
+
+
+def test_each_page_of_the_sidebar_is_one_step(demo_dashboard, open_tab):
+    """A page that names a model in its address has it there at once; Back leads through the pages as they were."""
+    tab = open_tab(demo_dashboard)
+    open_page(tab)
+    links = tab.get_by_test_id("stSidebar")
+    walked = ["overview", "versions", "review", "compare", "history"]
+    for before, name in pairwise(walked):
+        steps = tab.evaluate("history.length")
+        links.get_by_role("link", name=name.capitalize(), exact=True).click()
+        title = "History of all models" if name == "history" else PAGES[name][1]
+        expect(tab).to_have_title(f"{title} · Signoff")
+        tab.locator(IDLE).wait_for(state="attached")
+        assert tab.evaluate("history.length") == steps + 1, (before, name)
+
+    for name in reversed(walked[:-1]):
+        tab.go_back()
+        expect(tab).to_have_title(f"{PAGES[name][1]} · Signoff")
+    tab.close()
+
+
+def test_back_shows_the_receipt_again(demo_desk, demo_dashboard, open_tab):
+    """Another move is one step, and Back from it leads to the receipt of the decision before."""
+    with closing(sqlite3.connect(demo_desk / "ledger.db")) as ledger:
+        [number] = ledger.execute(NEWEST_DECISION).fetchone()  # by which the demo has made version 1 champion
+    tab = open_tab(demo_dashboard)
+    open_page(tab, f"/review?{NAMED}&version=1&decided={number}")
+    receipt = tab.get_by_text(f"Decision {number} is applied")
+    expect(receipt).to_be_visible()
+    steps = tab.evaluate("history.length")
+
+    tab.get_by_role("radio", name="Archived").click()
+    expect(receipt).to_have_count(0)
+    expect(tab).to_have_url(re.compile("to=Archived"))
+    assert tab.evaluate("history.length") == steps + 1
+
+    tab.go_back()
+    expect(receipt).to_be_visible()
     tab.close()

@@ -70,7 +70,7 @@ def compare(open_page, desk, versions="", **query):
 
 
 def links(app) -> dict[str, str]:
-    return {label_of(link): link.proto.query_string for link in app.get("page_link")}
+    return {label_of(link): link.proto.query_string for link in app.main.get("page_link")}
 
 
 @pytest.mark.parametrize("section", SECTIONS)

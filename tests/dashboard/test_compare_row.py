@@ -51,7 +51,9 @@ def test_importance_differs_on_probability(desk, open_page):
 def test_links_to_the_row_in_either_version(desk, open_page):
     """Explain opens on the same row."""
     row = first_row(open_page, desk)
-    links = {label_of(link): link.proto.query_string for link in flipped(open_page, desk, row=row).get("page_link")}
+    links = {
+        label_of(link): link.proto.query_string for link in flipped(open_page, desk, row=row).main.get("page_link")
+    }
 
     for version in (1, 2):
         assert f"version={version}" in links[f"Explain in version {version}"]

@@ -64,6 +64,20 @@ def test_a_receipt_gives_way_to_the_next_move(desk, open_page):
     assert not review(open_page, desk, "2", decided=str(number)).success
 
 
+def test_the_address_says_which_move_is_open(desk, open_page):
+    """Also when Back has changed it, and what was chosen since would say otherwise."""
+    app = review(open_page, desk, "3")
+    app.segmented_control[0].set_value("Alias").run()
+    assert (app.query_params["to"], app.query_params["alias"]) == ("Alias", "challenger")
+    app.text_input(key="alias_name").set_value("canary").run()
+    assert app.query_params["alias"] == "canary"
+
+    app.query_params.update({"to": "Archived"})
+    assert button(app.run(), "Move version 3 to Archived")
+    del app.query_params["to"]
+    assert button(app.run(), "Move version 3 to Staging")
+
+
 def test_what_is_so_already_is_no_bad_news(desk, open_page):
     """An address that asks for what somebody has done says so calmly."""
     desk.set_alias(MODEL, "canary", 2, reason=REASON, actor=GRACE)

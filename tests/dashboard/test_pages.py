@@ -84,7 +84,7 @@ def test_overview_says_what_serves_and_what_waits(desk, open_page):
     assert shown["accuracy of the champion"] == ("0.9100", "0.8900\N{EN DASH}0.9300, n = 627")
     assert shown["Waiting for review"][0] == "1"
     assert any("by grace (self-declared)" in caption.value for caption in app.caption)
-    assert [label_of(link) for link in app.get("page_link") if label_of(link) == "Review version 2"]
+    assert [label_of(link) for link in app.main.get("page_link") if label_of(link) == "Review version 2"]
 
 
 def test_overview_says_which_version_should_serve_and_why(open_page, monkeypatch):
@@ -97,7 +97,7 @@ def test_overview_says_which_version_should_serve_and_why(open_page, monkeypatch
 
     app = open_page(service)
 
-    reviews = [label_of(link) for link in app.get("page_link") if label_of(link).startswith("Review version")]
+    reviews = [label_of(link) for link in app.main.get("page_link") if label_of(link).startswith("Review version")]
     assert reviews == ["Review version 1", "Review version 3", "Review version 2"]
     assert "Version 3 is better than the champion in 1 of 2 metrics and worse in 1; " in texts(app)
     assert any("Best: version 3, but it may not be used" in each for each in badges(app))  # of no type that is loaded
@@ -208,7 +208,7 @@ def test_a_selected_row_leads_to_its_review(desk, open_page):
     app.session_state[f"versions/{MODEL}"] = {"selection": {"rows": [1], "columns": [], "cells": []}}
     app.run()
 
-    links = {label_of(link): link.proto.query_string for link in app.get("page_link")}
+    links = {label_of(link): link.proto.query_string for link in app.main.get("page_link")}
     assert "version=2" in links["Review version 2"]
 
 
@@ -220,7 +220,7 @@ def test_a_link_to_no_version_says_so(desk, open_page, version):
     assert not app.exception
     assert f"has no version {version!r}" in texts(app)
     assert [each.value for each in app.title] == ["Review"]
-    [link] = app.get("page_link")
+    [link] = app.main.get("page_link")
     assert (label_of(link), link.proto.query_string) == ("All versions", f"model={MODEL}")
 
 
@@ -229,7 +229,7 @@ def test_a_link_to_no_model_says_so(desk, open_page):
     app = open_page(desk, "review", model="nothing", version="1")
 
     assert "has no versions of 'nothing'" in texts(app)
-    [link] = app.get("page_link")
+    [link] = app.main.get("page_link")
     assert not link.proto.query_string  # the same address would say the same again
 
 
@@ -286,6 +286,33 @@ def test_an_address_never_shows_a_password(uri, shown):
 def test_the_sidebar_says_who_signs(desk, open_page):
     """The name and how it was established are on every page."""
     assert "grace (self-declared)" in [each.value for each in open_page(desk).sidebar.text]
+
+
+def test_the_sidebar_leads_on_with_model_and_version(desk, open_page):
+    """Each link has the address that its page would give itself: what was looked at last, before that what waits."""
+
+    def addresses(app):
+        return {label_of(link): link.proto.query_string for link in app.sidebar.get("page_link")}
+
+    first = addresses(open_page(desk))
+    assert (first["Overview"], first["History"]) == ("", "")
+    assert (first["Versions"], first["Predict"]) == (f"model={MODEL}", f"model={MODEL}")
+    assert first["Review"] == first["Explain"] == f"model={MODEL}&version=2"
+    assert first["Compare"] == f"model={MODEL}&versions=1%2C3"
+
+    app = open_page(desk, "review", model=MODEL, version="3")
+    assert addresses(app)["Explain"] == f"model={MODEL}&version=3"
+    assert addresses(app.switch_page("versions/page.py").run())["Review"] == f"model={MODEL}&version=3"
+    assert addresses(open_page(desk, "review", model=MODEL, version="99"))["Explain"] == f"model={MODEL}&version=2"
+
+
+def test_the_sidebar_leads_on_where_the_registry_does_not_answer(desk, open_page):
+    """Every page can be reached all the same."""
+    desk.registry.down = True
+    links = open_page(desk).sidebar.get("page_link")
+
+    assert label_of(links[-1]) == "History"
+    assert not any(link.proto.query_string for link in links)
 
 
 def test_the_sidebar_shows_the_stage_words_of_the_desk(desk, open_page):

@@ -16,7 +16,7 @@ def badges(app: AppTest) -> list[str]:
 
 def links(app: AppTest) -> list[str]:
     """The labels of links to pages, in the order in which they are drawn."""
-    return [label_of(each) for each in app.get("page_link")]
+    return [label_of(each) for each in app.main.get("page_link")]
 
 
 def label_of(link: Any) -> str:
