@@ -9,6 +9,8 @@ from typing import Literal
 import streamlit as st
 from streamlit.navigation.page import Page
 
+from pipeline.governance.lifecycle import Move, MoveKind
+
 HERE = Path(__file__).parent
 NAMES = ("overview", "versions", "review", "compare", "history", "explain", "predict", "card")
 OVERVIEW, VERSIONS, REVIEW, COMPARE, HISTORY, EXPLAIN, PREDICT, CARD = (f"{name}/page.py" for name in NAMES)
@@ -30,6 +32,8 @@ SECTIONS = {
     ],
 }
 HIDDEN = {CARD}  # in the sidebar: the review of a version leads there
+# What Review's address calls a move that is none to a stage.
+SET_ALIAS, REMOVE_ALIAS, ROLL_BACK = "Alias", "Remove alias", "Roll back"
 TAB = "tab"  # of a session: what the tab of the browser says
 UNTITLED = "untitled"  # of a session: the title of a page that has not drawn its heading yet
 PAGES = "pages"  # of a session, by file: to make them anew in each run took a tenth of it
@@ -92,6 +96,17 @@ def link_review(label: str, model: str, version: int, **more: str) -> None:
     """more: such as the move, as `to`."""
     named = {"model": model, "version": str(version), **more}
     st.page_link(page(REVIEW), label=_as_link(label), icon=":material/fact_check:", query_params=named)
+
+
+def link_move(label: str, move: Move, champion: int | None) -> None:
+    """To Review, at the version and move. champion: of the model; a rollback is offered on its page."""
+    version = move.version if move.kind is not MoveKind.ROLLBACK else champion
+    if version is None:
+        link_versions(label, move.model)
+    elif move.kind is MoveKind.ALIAS:
+        link_review(label, move.model, version, to=SET_ALIAS, alias=str(move.alias))
+    else:
+        link_review(label, move.model, version, to=ROLL_BACK if move.kind is MoveKind.ROLLBACK else move.target)
 
 
 def link_compare(label: str, model: str, versions: Iterable[int], *, tip: str | None = None) -> None:

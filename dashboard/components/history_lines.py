@@ -13,11 +13,20 @@ from pipeline.governance.record.ledger import EventType
 from pipeline.governance.record.telling import ARROW, change_of, sentence
 from pipeline.governance.text import visible
 
-OTHER = "Other"
+OTHER, SIGNATURES = "Other", "Signatures"
 KINDS: Mapping[str, tuple[EventType, ...]] = {
     "Decisions": (EventType.DECIDED, EventType.APPLIED, EventType.ABORTED),
     "Refusals": (EventType.DENIED,),
     "Changed outside": (EventType.OUT_OF_BAND, EventType.ADOPTED, EventType.REVERTED, EventType.CONFLICT),
+    SIGNATURES: (
+        EventType.REQUESTED,
+        EventType.APPROVED,
+        EventType.REJECTED,
+        EventType.WITHDRAWN,
+        EventType.OVERRIDDEN,
+        EventType.ACKNOWLEDGED,
+    ),
+    "Comments": (EventType.COMMENTED,),
     OTHER: (EventType.BASELINE, EventType.TAMPERING, EventType.TOKEN_ISSUED, EventType.TOKEN_REVOKED),
 }
 WORDS: Mapping[str, str] = {
@@ -31,6 +40,14 @@ WORDS: Mapping[str, str] = {
     EventType.ADOPTED: "✓ Accepted",
     EventType.REVERTED: "✓ Undone",
     EventType.TAMPERING: "! Files changed",
+    EventType.REQUESTED: "… Requested",
+    EventType.APPROVED: "✓ Approved",
+    EventType.REJECTED: "✕ Rejected",
+    EventType.WITHDRAWN: "· Withdrawn",
+    EventType.OVERRIDDEN: "! Overridden",
+    EventType.ACKNOWLEDGED: "✓ Acknowledged",
+    EventType.COMMENTED: "· Comment",
+    EventType.REGISTERED: "· Registered",
     EventType.TOKEN_ISSUED: "· Token made",
     EventType.TOKEN_REVOKED: "· Token revoked",
     UNREADABLE: "! Unreadable",
@@ -111,9 +128,10 @@ def change(entry: Entry) -> str:
         now = (entry.content.get("subject") or {}).get("file_digest")
         recorded = words.digest(str(entry.content.get("recorded_digest")))
         return f"{recorded} {ARROW} {words.digest(str(now)) if now else 'gone'}"
-    if entry.type is EventType.DENIED:
+    if entry.type in (EventType.DENIED, *KINDS[SIGNATURES]):
         version = "" if entry.version is None else f"version {entry.version} "
-        return f"asked: {version}{ARROW} {visible(entry.after or '')}"
+        asked = "asked" if "requested" not in entry.content else f"request {entry.content['requested']}"
+        return f"{asked}: {version}{ARROW} {visible(entry.after or '')}"
     return change_of(entry)
 
 

@@ -6,14 +6,16 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import pages, session
+from dashboard import caching, pages, session
 from dashboard.components import history_lines, tables, widgets, words
 from dashboard.components.history_lines import HistoryLine
 from dashboard.history.then_and_now import evidence_then_and_now
 from pipeline import evidence_pack
 from pipeline.governance.policy import Mode
+from pipeline.governance.record.history import Entry
 from pipeline.governance.record.ledger import EventType
-from pipeline.governance.record.telling import changes_text, sentence
+from pipeline.governance.record.telling import changes_text, sentence, word_for_reason
+from pipeline.governance.record.telling import told as told_of
 from pipeline.governance.service import GovernanceService
 from pipeline.governance.text import visible
 
@@ -33,11 +35,13 @@ def event_in_full(line: HistoryLine) -> None:
                 "Version": entry.version,
                 "Registered": words.moment(entry.created_at) or None,
                 "Accepted warnings": ", ".join(map(str, warnings)) if warnings else None,
+                **signed(line),
                 "Recorded as": f"events {entry.number} and {entry.sequence}" if line.intent else None,
             }
         )
         digests({"Evidence": entry.evidence, "Policy": line.fact("policy")})
         links(line)
+        widgets.guarded(partial(story, entry), "story")
         if line.gates:
             gates_then(line.gates)
         if entry.evidence and entry.version is not None:
@@ -61,7 +65,36 @@ def told(line: HistoryLine) -> None:
     if entry.why:
         st.text(f"Why it was refused: {entry.why}" if entry.type is EventType.DENIED else entry.why)
     if entry.reason:
-        st.text(f"Reason: {entry.reason}")
+        st.text(f"{word_for_reason(entry)}: {entry.reason}")
+
+
+def signed(line: HistoryLine) -> dict[str, str | None]:
+    """What a signature and an override say beside their reason."""
+    attested, opened = line.fact("attested") or {}, line.fact("opened") or []
+    panels = (f"{each['panel']} at {words.moment(each['at'])}" for each in opened)
+    return {
+        "Confirmed": " ".join(map(str, attested.values())) or None,
+        "Had opened": ", ".join(panels) or None,
+        "Gates not passed": ", ".join(line.fact("skipped") or ()) or None,
+        "Expires": words.moment(line.fact("expires_at")) or None,
+    }
+
+
+def story(entry: Entry) -> None:
+    """The request or override that an event belongs to, from the beginning; nothing where it is the only event."""
+    found = story_of(entry.sequence)
+    if len(found) > 1:
+        first = found[0]
+        name = "Override" if first.type is EventType.OVERRIDDEN else "Request"
+        st.caption(f"{name} {first.sequence} from the beginning")
+        for each in found:
+            st.text(told_of(each))
+
+
+@caching.fresh()
+def story_of(number: int) -> tuple[Entry, ...]:
+    """See service.story."""
+    return tuple(session.desk().story(number))
 
 
 def digests(found: Mapping[str, str | None]) -> None:

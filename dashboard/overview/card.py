@@ -8,7 +8,7 @@ from dashboard import pages, session
 from dashboard.components import trend, widgets, words
 from dashboard.components.history_lines import last_line, since
 from dashboard.components.trust import Named, trust_badge
-from dashboard.overview import waiting
+from dashboard.overview import signatures, waiting
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.record.history import ModelOverview
 from pipeline.governance.rules.merit import Waiting
@@ -64,6 +64,7 @@ def _champion(model: ModelOverview) -> None:
             widgets.metric(metric, of="of the champion")
     with st.container(horizontal=True, vertical_alignment="center"):
         trust_badge(name, version)
+        signatures.found_champion(name)
         pages.link_review(f"Review version {version}", name, version)
         periods = session.champions(name)
         made = session.event(periods[-1].sequence) if periods else None

@@ -8,7 +8,7 @@ from dashboard.components import widgets, words
 from dashboard.components.trust import changed_box, changed_files, unusable
 from dashboard.filling import empty_registry
 from dashboard.overview import card as model_card
-from dashboard.overview import waiting
+from dashboard.overview import signatures, waiting
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.record.history import ModelOverview
 
@@ -26,6 +26,8 @@ def overview_page() -> None:
     looks = waiting.looks(cards)
     champions = [(each.record.name, each.champion) for each in cards if each.champion is not None]
     changed = {named: reason for named in champions if (reason := changed_files(*named))}
+    queues = signatures.queues(session.visitor())
+    place = signatures.begin(queues)
     figures(models, len(changed))
     for named, reason in changed.items():
         changed_box("Files changed", *named, reason=reason)
@@ -33,6 +35,7 @@ def overview_page() -> None:
         if model.differences:
             widgets.out_of_band(model.record.name, model.differences)
     found, late = waiting.found(looks)
+    signatures.draw(place, queues, models, merits=found)
     listed = {each.record.name: waiting.shown(each, found.get(each.record.name)) for each in cards}
     asked = [(name, version) for name, versions in listed.items() for version in versions]
     refused, unseen = unusable([*asked, *champions])

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import session
+from dashboard import pages, session
 from dashboard.components import words
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import CHAMPION, Move, MoveKind, Stage, alias_move, parse_stage, stage_move
@@ -10,7 +10,7 @@ from pipeline.governance.record.evidence import Evidence
 
 TO, ALIAS = "to", "alias"
 DECIDED = "decided"  # the number of a decision that was just made
-SET_ALIAS, REMOVE_ALIAS, ROLL_BACK = "Alias", "Remove alias", "Roll back"
+SET_ALIAS, REMOVE_ALIAS, ROLL_BACK = pages.SET_ALIAS, pages.REMOVE_ALIAS, pages.ROLL_BACK
 FIRST_ALIAS, ALIAS_FIELD = "challenger", "alias_name"
 # What a reviewer most likely comes for; what is allowed, the service says. Not the rollback: its gates load a model.
 FIRST_OFFERED = {Stage.NONE: Stage.STAGING, Stage.STAGING: Stage.PRODUCTION, Stage.ARCHIVED: Stage.STAGING}

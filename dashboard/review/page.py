@@ -7,6 +7,7 @@ from dashboard.components import picker, widgets
 from dashboard.components.trust import trust_badge
 from dashboard.review import sections
 from dashboard.review import verdict as opening
+from dashboard.review.comments import how_many
 from dashboard.review.decision_form import decision_form, show_refusal
 from dashboard.review.gates import gates
 from dashboard.review.move_picker import chosen_move
@@ -33,6 +34,7 @@ def header(model: str, version: int) -> Evidence:
             evidence = session.evidence(model, version)
             widgets.state_badges(evidence.content["stage"], evidence.content["aliases"])
             trust_badge(model, version)
+            how_many(evidence)
         with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
             picker.fields(model)
             champion = session.champion_of(model)

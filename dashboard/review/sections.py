@@ -11,6 +11,7 @@ from dashboard import pages, quality, session
 from dashboard.components import charts, explanation_charts, tables, widgets, words
 from dashboard.components.explanations import classes_of, explained_by
 from dashboard.review import performance
+from dashboard.review.comments import comments
 from pipeline import model_card
 from pipeline.governance.lifecycle import Move
 from pipeline.governance.ports import MetricDifference
@@ -228,6 +229,7 @@ SECTIONS: Mapping[str, Callable[[Evidence], None]] = {
     "Files": files,
     "Description and tags": texts,
     "Claims": claims,
+    "Comments": comments,
     "Card": card,
 }
 

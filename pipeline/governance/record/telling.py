@@ -109,12 +109,17 @@ def sentence(entry: Entry) -> str:
     return f"{told}, overriding the rules" if broken else told
 
 
+def word_for_reason(entry: Entry) -> str:
+    """What the text is that somebody gave with an event."""
+    return "Comment" if entry.type is EventType.COMMENTED else "Reason"
+
+
 def told(entry: Entry) -> str:
     """An event for somebody who did not expect it: when, who, what, every change, and why; visible text on up to three
     lines.
     """
     when = f"{entry.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC: " if entry.at else ""
-    reason = f"Reason: {visible(entry.reason)}" if entry.reason else ""
+    reason = f"{word_for_reason(entry)}: {visible(entry.reason)}" if entry.reason else ""
     return "\n".join(filter(None, (f"{when}{sentence(entry)}.", change_of(entry), reason)))
 
 

@@ -1,0 +1,119 @@
+"""What waits for the signature of who looks at the page, what they asked for, and what was done past the others."""
+
+from collections.abc import Iterable, Mapping
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from dashboard import caching, pages, session
+from dashboard.components import widgets, words
+from pipeline.governance.actor import Actor
+from pipeline.governance.record.history import ModelOverview
+from pipeline.governance.record.requests import RequestState, RequestView
+from pipeline.governance.rules.merit import Waiting
+from pipeline.governance.rules.signing.override import OpenOverride
+from pipeline.governance.rules.signing.queues import SigningQueues
+from pipeline.governance.text import visible
+
+LONGEST_REASON = 300
+
+
+@caching.fresh(most=100)
+def queues(person: Actor) -> SigningQueues:
+    """See service.queues."""
+    return session.desk().queues(person)
+
+
+@caching.fresh()
+def not_approved_here(model: str) -> str | None:
+    """See service.not_approved_here."""
+    return session.desk().not_approved_here(model)
+
+
+def begin(found: SigningQueues) -> DeltaGenerator | None:
+    """Draws the overrides, one red box each, and makes room for the lists; None where there is nothing to list."""
+    for each in found.overrides:
+        with widgets.message("Rules overridden", _overridden(each, found), colour="red"):
+            pages.link_event(f"No. {each.sequence} in History", each.model, each.sequence)
+    return st.container() if found.waiting or found.asked else None
+
+
+def _overridden(each: OpenOverride, found: SigningQueues) -> str:
+    version = "" if each.version is None else f", version {each.version}"
+    who, moved = found.who(each.content["actor"]), f"{visible(each.model)}{version} to {visible(each.to)}"
+    told = [f"{who} on {words.when(each.at)}: {moved}, without the approval of others."]
+    if each.skipped:
+        told.append(f"Gates not passed: {', '.join(each.skipped)}.")
+    told.append(f"Reason: {visible(each.reason, most=LONGEST_REASON)}")
+    told.append("It stays here until somebody else has acknowledged it.")
+    return "\n".join(told)
+
+
+def draw(
+    place: DeltaGenerator | None,
+    found: SigningQueues,
+    models: Iterable[ModelOverview],
+    *,
+    merits: Mapping[str, Waiting],
+) -> None:
+    """Both lists side by side; of one that is empty nothing. place: see begin. merits: as far as they are known."""
+    if place is None:
+        return
+    champions = {each.record.name: each.champion for each in models}
+    lists = (("Waiting for you", in_order_of_merit(found.waiting, merits)), ("You asked for", found.asked))
+    shown = [(title, views) for title, views in lists if views]
+    with place, st.grid(len(shown), min_column_width=330):
+        for title, views in shown:
+            with st.container(border=True, height="stretch"):
+                st.header(title, anchor=False)
+                for each in views:
+                    _line(each, found, champions.get(each.request.model))
+
+
+def in_order_of_merit(views: Iterable[RequestView], merits: Mapping[str, Waiting]) -> list[RequestView]:
+    """The best version first among those that can be approved as they are; where that is not known, as it was given."""
+    ranks: dict[tuple[str, int | None], int] = {
+        (model, each.version): rank for model, found in merits.items() for rank, each in enumerate(found.contenders)
+    }
+
+    def order(view: RequestView) -> tuple[bool, int]:
+        return bool(view.stale), ranks.get((view.request.model, view.request.version), len(ranks))
+
+    return sorted(views, key=order)
+
+
+def _line(view: RequestView, found: SigningQueues, champion: int | None) -> None:
+    request, move = view.request, view.request.move
+    with st.container(gap=None):
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+            if request.is_adoption:
+                pages.link_history("Accept what was changed outside", move.model)
+            else:
+                pages.link_move(words.action(move), move, champion)
+            if view.is_due:
+                word = "Expired" if view.state is RequestState.EXPIRED else "Stale"
+                st.badge(word, icon=":material/warning:", color="orange")
+        asked = f"{visible(request.model)}: {found.who(request.actor)} asked on {words.when(request.at)}."
+        st.text(f"{asked}\n{visible(request.reason, most=LONGEST_REASON)}\n{standing(view, found)}")
+
+
+def standing(view: RequestView, found: SigningQueues) -> str:
+    """Whose signatures it has, what it takes next, and until when."""
+    signed = ", ".join(found.who(each.actor) for each in view.request.approvals)
+    have = f"{view.counted} of {words.count(view.needed, 'approval')}{f', by {signed}' if signed else ''}."
+    until = words.when(view.request.expires_at)
+    if view.state is RequestState.APPROVED:
+        return f"{have} The move has not ended yet; Reconcile on History finishes it."
+    if view.state is RequestState.EXPIRED:
+        return f"{have} It expired on {until}: ask again."
+    if view.stale:
+        return f"{have} Nobody can approve it as it is, because {view.stale_sentence} changed: ask again."
+    roles = " or ".join(view.approver_roles)
+    others = "not by who asked or registered the version"
+    return f"{have} {view.missing} more needed, by the role {roles}, {others}. Until {until}."
+
+
+def found_champion(model: str) -> None:
+    """Says of a champion that was there before the desk that nobody has approved it here."""
+    if sentence := not_approved_here(model):
+        st.badge("Not approved here", icon=":material/gpp_maybe:", color="orange", help=sentence)

@@ -1,0 +1,159 @@
+"""What several persons see who sign: their queues, overrides, comments, and a request told as one story."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dashboard.caching import forget_reads
+from pipeline.governance.actor import Role
+from pipeline.governance.lifecycle import CHAMPION, MoveKind, Stage
+from pipeline.governance.service import GovernanceService
+from support.desks import GRACE, MODEL, REASON, OpenDesk, small_registry
+from support.seen import badges, button, label_of, links, texts
+from support.signers import ADMIN, ANNA, BEN, RITA, TO_PRODUCTION, approve, ask, signing_desk, signing_policy
+
+Open = Callable[..., AppTest]
+
+
+def desk_of(*roles: Role, approvals: int = 2, **parts: Any) -> OpenDesk:
+    """A desk at which grace, who looks at the pages, has these roles; version 1 waits in Staging."""
+    policy = signing_policy(approvals, kinds=(MoveKind.PRODUCTION, MoveKind.ROLLBACK))
+    known = replace(policy.roles, self_declared=roles)
+    return signing_desk(policy=replace(policy, roles=known), **parts)
+
+
+def headers(app: AppTest) -> list[str]:
+    return [each.value for each in app.header]
+
+
+def address(app: AppTest, label: str) -> str:
+    return next(str(each.proto.query_string) for each in app.get("page_link") if label_of(each) == label)
+
+
+def test_what_i_may_sign_waits_for_me(open_page: Open) -> None:
+    """With who asked, why, whose signatures it has and what it takes; the link leads to the version and the move."""
+    desk = desk_of(Role.APPROVER)
+    approve(desk, ask(desk), ANNA)
+    app = open_page(desk)
+
+    assert not app.exception
+    assert "Waiting for you" in headers(app)
+    assert "You asked for" not in headers(app)
+    assert f"{MODEL}: rita (oidc) asked on" in texts(app)
+    assert "1 of 2 approvals, by anna (oidc). 1 more needed, by the role approver, not by who asked" in texts(app)
+    assert address(app, "Move version 1 to Production") == f"model={MODEL}&version=1&to=Production"
+
+
+def test_what_i_asked_for_says_what_became_of_it(open_page: Open) -> None:
+    """A request that is stale says why by name, and one that is not says until when."""
+    desk = desk_of(Role.REVIEWER)
+    ask(desk, actor=GRACE)
+    fresh = texts(open_page(desk))
+    desk.registry.set_tags(MODEL, 1, {"note": "new"})
+    forget_reads()
+    app = open_page(desk)
+
+    assert "Until 2026-01-08" in fresh
+    assert "You asked for" in headers(app)
+    assert "Waiting for you" not in headers(app)
+    assert any("Stale" in each for each in badges(app))
+    assert "Nobody can approve it as it is, because the evidence changed: ask again." in texts(app)
+
+
+def test_an_override_is_red_until_somebody_else_has_looked_at_it(open_page: Open) -> None:
+    """With who, when and why."""
+    desk = desk_of(Role.VIEWER)
+    desk.override(TO_PRODUCTION, reason=REASON, actor=BEN)
+    app = open_page(desk)
+    assert any(":red-badge[:material/error: Rules overridden]" in each for each in badges(app))
+    assert f"ben (oidc) on 2026-01-01 00:00 UTC: {MODEL}, version 1 to Production, without the" in texts(app)
+    assert f"Reason: {REASON}" in texts(app)
+
+    desk.acknowledge(desk.open_overrides()[0].sequence, reason=REASON, actor=ADMIN)
+    forget_reads()
+
+    assert not any("Rules overridden" in each for each in badges(open_page(desk)))
+
+
+def test_a_rollback_that_waits_leads_to_the_champion(open_page: Open) -> None:
+    """Where Review offers it."""
+    desk = desk_of(Role.APPROVER, approvals=1)
+    approve(desk, ask(desk), ANNA)
+    desk.promote(MODEL, 2, Stage.STAGING, reason=REASON, actor=ANNA)
+    approve(desk, ask(desk, replace(TO_PRODUCTION, version=2)), ANNA)
+    desk.request_rollback(MODEL, reason=REASON, actor=RITA)
+
+    link = address(open_page(desk), "Roll back to version 1")
+    assert link.replace("+", " ").replace("%20", " ") == f"model={MODEL}&version=2&to=Roll back"
+
+
+def test_a_champion_that_was_found_is_not_approved_here(open_page: Open) -> None:
+    """Said at its tile."""
+    registry = small_registry()
+    registry.set_alias(MODEL, CHAMPION, 2)
+    registry.set_stage(MODEL, 2, Stage.PRODUCTION)
+    assert any("Not approved here" in each for each in badges(open_page(desk_of(Role.VIEWER, registry=registry))))
+
+
+def test_alone_nothing_of_it_is_there(open_page: Open, desk: GovernanceService) -> None:
+    """Where one person decides."""
+    app = open_page(desk)
+
+    assert not {"Waiting for you", "You asked for"} & set(headers(app))
+    assert not any("Not approved here" in each or "overridden" in each for each in badges(app))
+
+
+def test_a_comment_is_plain_text_on_review_and_card(open_page: Open) -> None:
+    """The newest first; what is no comment is refused beside the form and stays typed."""
+    desk = desk_of(Role.REVIEWER)
+    desk.comment(MODEL, 1, "The first.", actor=RITA)
+    app = open_page(desk, "review", model=MODEL, version="1", show="Comments")
+    assert any("1 comment" in each for each in badges(app))
+    button(app, "Add comment").click().run()
+    assert "comment: 0 characters given" in texts(app)
+
+    app.text_area[-1].set_value("**Bold**\nand two lines").run()
+    button(app, "Add comment").click().run()
+
+    assert not app.exception
+    assert "**Bold**\nand two lines" in texts(app)
+    assert texts(app).index("**Bold**") < texts(app).index("The first.")
+    assert app.text_area[-1].value == ""
+    assert [each.reason for each in desk.history(MODEL)[-2:]] == ["The first.", "**Bold**\nand two lines"]
+    card = open_page(desk, "card", model=MODEL, version="1")
+    assert any("The first." in str(each.value.to_dict()) for each in card.table)
+
+
+def test_who_may_not_comment_has_no_form(open_page: Open) -> None:
+    """Only what others said."""
+    app = open_page(desk_of(Role.VIEWER), "review", model=MODEL, version="1", show="Comments")
+
+    assert "Nobody has commented on this version." in [each.value for each in app.caption]
+    assert "Add comment" not in [each.label for each in app.button]
+
+
+@pytest.mark.parametrize("of", [0, -1])
+def test_a_request_is_told_with_its_signatures_as_one_story(open_page: Open, of: int) -> None:
+    """From the request itself as from the decision that it led to."""
+    desk = desk_of(Role.VIEWER, approvals=1)
+    request = ask(desk)
+    desk.comment(MODEL, 1, "See the oldest.", actor=ADMIN, request=request.sequence)
+    approve(desk, request, ANNA)
+    number = desk.story(request.sequence)[of].number
+    app = open_page(desk, "history", model=MODEL, event=str(number))
+    told = texts(app)
+
+    assert not app.exception
+    assert f"Request {request.sequence} from the beginning" in [each.value for each in app.caption]
+    steps = [
+        "rita asked for approval to promote version 1",
+        "admin commented on version 1.\nComment: See the oldest.",
+        "anna approved the request to promote version 1",
+        "anna promoted version 1 to Production, as rita had asked for.",
+    ]
+    story = told[told.rindex(steps[0]) :]
+    assert [story.index(each) for each in steps] == sorted(story.index(each) for each in steps)
+    assert "Version 1" in links(app)
