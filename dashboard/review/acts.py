@@ -96,7 +96,7 @@ def _approve(drawn: ActDraft, reason: str) -> str | Outcome:
     done = session.desk().approve(signed)
     if done.outcome is not None:
         return done.outcome
-    missing = words.count(max(done.view.needed - done.view.counted, 0), "more approval")
+    missing = words.count(done.view.missing, "more approval")
     return f"You approved request {drawn.request}; {missing} to come."
 
 

@@ -60,8 +60,7 @@ def _request_so_far(view: RequestView) -> None:
     st.subheader(f"Request {number}", anchor=False)
     widgets.facts(
         {
-            "Asked by": _who(number, request.signature),
-            "When": words.when(request.at),
+            "Asked by": f"{_who(number, request.signature)}, {words.when(request.at)}",
             "Approvals": f"{view.counted} of {view.needed}",
             "Expires": words.when(request.expires_at),
             "Why": request.reason,
@@ -119,7 +118,7 @@ def _close(turn: Turn, drawn: ActDraft, *, primary: bool = False, reason: bool =
     if open_ways and reason:
         reason_field(draft_of_reason(drawn.draft), drawn.draft.reason)
     for act in open_ways:
-        _button(ways[act], replace(drawn, act=act), first=primary and act is open_ways[0])
+        _button(ways[act], replace(drawn, act=act), first=primary and act is Act.WITHDRAW)
 
 
 def _sentences(drawn: ActDraft, sentences: Mapping[str, str]) -> None:
@@ -131,13 +130,12 @@ def _sentences(drawn: ActDraft, sentences: Mapping[str, str]) -> None:
 
 
 def _missing(turn: Turn, view: RequestView) -> str:
-    left = max(view.needed - view.counted, 0)
-    return f"It needs {words.count(left, 'more approval')} by {_those(turn)}."
+    return f"It needs {words.count(view.missing, 'more approval')} from {_those(turn)}."
 
 
 def _those(turn: Turn) -> str:
     roles = " or ".join(turn.approver_roles)
-    return f"somebody with the role {roles}, who neither asked for it nor registered the version"
+    return f"people with the role {roles}, who neither asked for it nor registered the version"
 
 
 # None is there, or none that can be approved
@@ -157,7 +155,8 @@ def _ask(review: Review, turn: Turn, draft: DecisionDraft) -> None:
     if turn.view is not None:
         _close(turn, ActDraft(Act.REJECT, draft, turn.view.request.sequence), primary=not asks, reason=not asks)
     if asks:
-        st.caption(f"It then needs {words.count(turn.needed, 'approval')} by {_those(turn)}.")
+        more = " One of them, because nobody knows who registered it." if turn.needed > review.rules.approvals else ""
+        st.caption(f"It then needs {words.count(turn.needed, 'approval')} from {_those(turn)}.{more}")
         held_for(draft, review)
 
 

@@ -117,3 +117,11 @@ VARIABLES = [
 def test_every_environment_variable_is_in_the_readme(variable: str) -> None:
     """Addresses and names come from there."""
     assert f"`{variable}`" in README
+
+
+def test_each_record_has_a_number_of_its_own():
+    """Files and headings of docs/adr count from 1 without a gap, so that "record 23" names one of them."""
+    records = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    headings = [int(file.read_text(encoding="utf-8").removeprefix("# ").partition(".")[0]) for file in records]
+
+    assert [int(file.name[:4]) for file in records] == headings == list(range(1, len(records) + 1))
