@@ -99,12 +99,12 @@ def test_tells_the_decisions_of_this_version_so_far() -> None:
     for version in (1, 2):
         desk.promote(MODEL, version, Stage.STAGING, reason=REASON, actor=GRACE)
     card = describe(desk, MODEL, 1)
-    decided = next(each for each in desk.history(MODEL) if each.type is EventType.DECIDED)
+    applied = next(each for each in desk.history(MODEL) if each.type is EventType.APPLIED)
 
     assert section(card, "Decisions so far").table.rows == (
         (
             "2",
-            f"{decided.at:%Y-%m-%d %H:%M:%S}",
+            f"{applied.at:%Y-%m-%d %H:%M:%S}",
             "grace moved version 1 to Staging",
             "grace (self-declared)",
             "version 1 None → Staging",
