@@ -1,17 +1,18 @@
 """Requests as the ledger holds them: what was asked for, whose signatures it has, and how it ended."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import takewhile
 from typing import Any, Self
 
-from pipeline.governance.actor import Person, person_in, signature
+from pipeline.governance.actor import Actor, Person, Role, person_in, signature
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import Move, MoveKind
 from pipeline.governance.ports import Ledger
 from pipeline.governance.record.ledger import ENDS, EventType, StoredEvent, iso
+from pipeline.governance.record.registrars import Registrar
 
 SIGNING = (EventType.REQUESTED, EventType.APPROVED, EventType.REJECTED, EventType.WITHDRAWN)
 # What a request is bound to, and what is said where it is another.
@@ -192,6 +193,8 @@ class RequestView:
     stale: tuple[str, ...]  # the names, see BOUND_TO, of what is another than those who signed saw
     needed: int  # approvals that it takes in all; as it was asked for, where it is closed
     counted: int  # those that it has and that still count
+    registrar: Registrar | None = None  # of its version; None where it is about none, or is closed
+    approver_roles: tuple[Role, ...] = ()  # by which its move is approved; empty where it is closed
 
     @property
     def is_due(self) -> bool:
@@ -201,6 +204,19 @@ class RequestView:
     @property
     def is_waiting(self) -> bool:
         return self.state in (RequestState.OPEN, RequestState.APPROVED)
+
+    @property
+    def missing(self) -> int:
+        """How many approvals it still takes."""
+        return max(self.needed - self.counted, 0)
+
+    def may_be_signed_by(self, actor: Actor, roles: Collection[Role]) -> bool:
+        """Whether somebody with these roles may approve or reject it: who neither asked, nor registered the version,
+        nor has signed already.
+        """
+        others = {self.request.requester, *(each.person for each in self.request.approvals)}
+        own = actor.person in others or (self.registrar is not None and self.registrar.may_be(actor))
+        return self.state is RequestState.OPEN and not own and not set(self.approver_roles).isdisjoint(roles)
 
     @property
     def stale_sentence(self) -> str:

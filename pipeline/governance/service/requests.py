@@ -1,22 +1,29 @@
 """The road of several persons, as the service gives it: ask, sign, override, look at what waits, comment."""
 
 from dataclasses import replace
+from itertools import takewhile
 from typing import Unpack
 
 from pipeline.governance.actor import Actor, actor_json
 from pipeline.governance.errors import InvalidInput, NotFound
 from pipeline.governance.lifecycle import CHAMPION, Move, MoveKind, Slot, check_move
+from pipeline.governance.policy import LivePolicy
 from pipeline.governance.reason import check_comment, check_reason
-from pipeline.governance.record.ledger import Event, EventType, StoredEvent, iso
+from pipeline.governance.record.history import Entry, one_line_each
+from pipeline.governance.record.ledger import ENDS, Event, EventType, StoredEvent, iso
 from pipeline.governance.record.registrars import registration
-from pipeline.governance.record.requests import MoveRequest, RequestView, find_request
+from pipeline.governance.record.requests import SIGNING, MoveRequest, RequestView, find_request
+from pipeline.governance.roles import Action
 from pipeline.governance.rules.decide import Options, Outcome, Request
 from pipeline.governance.rules.reconcile import Reconciler
 from pipeline.governance.rules.signing.approval import Approvals, Approved, AskOptions, OpenedPanel, SignedAct
 from pipeline.governance.rules.signing.override import OpenOverride, Overrides
+from pipeline.governance.rules.signing.queues import SigningQueues, signable
 from pipeline.governance.service.reading import RecordReader
 
 __all__ = ["OpenedPanel", "RequestDesk", "SignedAct"]
+BEGINS = (EventType.REQUESTED, EventType.OVERRIDDEN)
+OF_A_STORY = (*SIGNING, EventType.OVERRIDDEN, EventType.ACKNOWLEDGED, EventType.COMMENTED, EventType.DECIDED, *ENDS)
 
 
 class RequestDesk(RecordReader):
@@ -24,6 +31,7 @@ class RequestDesk(RecordReader):
 
     _approvals: Approvals
     _overrides: Overrides
+    _policies: LivePolicy
     _reconciler: Reconciler
 
     def request(self, move: Move, *, reason: str, actor: Actor, **options: Unpack[AskOptions]) -> MoveRequest:
@@ -88,6 +96,40 @@ class RequestDesk(RecordReader):
         """Those that have ended, the newest first."""
         return [each for each in self._approvals.views(model) if not each.is_waiting]
 
+    def queues(self, actor: Actor) -> SigningQueues:
+        """What waits for somebody, what they asked for, and the overrides that nobody has looked at.
+
+        Raises Unavailable.
+        """
+        policy = self._policies.known()
+        roles = policy.roles_of(actor) if policy.may(actor, Action.APPROVE) else ()
+        live = [each for each in self._approvals.views() if each.is_waiting or each.is_due]
+        overrides = tuple(self._overrides.open())
+        return SigningQueues(
+            waiting=signable(live, actor, roles),
+            asked=tuple(each for each in live if each.request.requester == actor.person),
+            overrides=overrides,
+            names=self._ledger.names.all() if live or overrides else {},
+        )
+
+    def story(self, number: int) -> list[Entry]:
+        """Everything about the request or the override that an event belongs to, one line per decision, oldest first.
+
+        Empty for an event that belongs to none.
+        """
+        found = self.event(number)
+        first = None if found is None else _begin(found)
+        if found is None or first is None:
+            return []
+        events = takewhile(lambda each: each.sequence >= first, self._ledger.page(found.model, only=OF_A_STORY))
+        told = [each for each in self._told(events) if _begin(each) == first]
+        return one_line_each(told[::-1])
+
+    def comments(self, model: str, version: int, created_at: str) -> list[Entry]:
+        """The comments on a version, the newest first; created_at: when it was registered, as its evidence has it."""
+        told = self._told(self._ledger.page(model, only=(EventType.COMMENTED,)))
+        return [each for each in told if each.is_about(version, created_at)]
+
     def override(self, move: Move, *, reason: str, actor: Actor, **options: Unpack[Options]) -> Outcome:
         """Make a move without the approvals and gates that the policy lets an override skip. Raises as `decide`."""
         request = Request(check_move(move), check_reason(reason), actor, **options)
@@ -136,14 +178,28 @@ class RequestDesk(RecordReader):
             return transaction.append(event)
 
     def not_approved_here(self, model: str) -> str | None:
-        """Why nobody has approved the recorded champion at this desk, as a sentence; None where somebody did."""
+        """Why nobody has approved the recorded champion at this desk, as a sentence; None where somebody did, and where
+        the move to Production asks for no approval. Raises NotFound.
+        """
+        policy = self._policies.started
+        if not policy.rules_of(MoveKind.PRODUCTION, len(policy.tiers)).approvals:
+            return None
         slot = Slot.of_alias(model, CHAMPION)
         newest = next(iter(self._ledger.champions(model, newest=1)), None)
         if newest is None or newest.event.type is not EventType.BASELINE:
             return None
+        tier = policy.tier_of(model, self._registry.model(model).tags)
+        if not policy.rules_of(MoveKind.PRODUCTION, tier).approvals:
+            return None
         version = next((each.to for each in newest.event.changes if each.slot == slot), None)
         found = f"{newest.event.at:%Y-%m-%d}"
         return f"Version {version} was champion when this desk first looked, on {found}: not approved here."
+
+
+def _begin(found: Entry) -> int | None:
+    """The number of the request or override that an event is about; None where it is about none."""
+    named = found.content.get("requested") or found.content.get("overridden")
+    return named if type(named) is int else found.sequence if found.type in BEGINS else None
 
 
 def _checked(signing: SignedAct) -> SignedAct:

@@ -282,7 +282,8 @@ class Approvals:
         registrar = self._registrar(evidence)
         counted = self._counted(request, rules, registrar)
         needed = self._needed(rules, registrar, [actor_in(each.actor) for each in counted])
-        return RequestView(request, state, request.binding.changed(binding), needed, len(counted))
+        stale, roles = request.binding.changed(binding), rules.approver_roles
+        return RequestView(request, state, stale, needed, len(counted), registrar, roles)
 
     def _look(self, move: Move) -> tuple[MoveRules, Evidence | None, Binding]:
         """What a list needs, without looking at gates. Raises NotFound."""
