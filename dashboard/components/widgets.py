@@ -318,8 +318,13 @@ def writes_notice(kind: MoveKind | None = None) -> bool:
 
     kind: of the move that the form decides; None for one that is about something else, or about several.
     """
+    return allowed(lambda: session.signer(kind))
+
+
+def allowed(check: Callable[[], object]) -> bool:
+    """Says why a check refuses, with the way to a new login where that would help. Returns whether it did not."""
     try:
-        session.signer(kind)
+        check()
     except StaleLogin as error:
         with message("Log in again", str(error), colour="blue"):
             if st.button("Log in again", icon=":material/login:", key="log_in_again"):

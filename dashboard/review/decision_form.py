@@ -33,6 +33,7 @@ from pipeline.governance.errors import (
 )
 from pipeline.governance.record.history import Entry
 from pipeline.governance.record.telling import told
+from pipeline.governance.rules.decide import Outcome
 from pipeline.governance.rules.gates import GateResult
 from pipeline.governance.rules.review import CHANGES_SOMETHING, Review
 
@@ -58,16 +59,12 @@ class Refusal:
 def decision_form(review: Review) -> None:
     draft = drafted(review, drawn_key(form_of(review.move)))
     with st.container(border=True, key="decision"):
-        st.header("Decision", anchor=False)
-        st.caption("What will change")
-        st.text(words.changes(review.changes) or "Nothing.")
-        show_refusal(draft.move.model, draft)
-        if sentence := warning(review):
-            widgets.message("No metric gets better", sentence, colour="red")
+        what_changes(review, draft)
         if review.open:
-            _fields(review, draft)
+            reason_field(draft_of_reason(draft), draft.reason)
+            accept_field(review, draft)
         else:
-            _closed(review.blocked_by)
+            closed(review.blocked_by)
         st.button(
             words.action(draft.move),
             type="primary",
@@ -78,14 +75,28 @@ def decision_form(review: Review) -> None:
             args=(draft,),
             width="stretch",
         )
-        st.caption(
-            "Holds for what this page shows and for these very files; refused if either has changed since you looked.",
-            help=f"What was shown is kept as evidence {words.digest(draft.evidence)}, the files are known as "
-            f"{words.digest(review.evidence.file_digest)}: fingerprints (sha256) that change with every byte.",
-        )
+        held_for(draft, review)
 
 
-def _closed(blocked_by: list[GateResult]) -> None:
+def what_changes(review: Review, draft: DecisionDraft) -> None:
+    """The heading of a form, what the move changes, and what is to be known before anything is typed."""
+    st.header("Decision", anchor=False)
+    st.caption("What will change")
+    st.text(words.changes(review.changes) or "Nothing.")
+    show_refusal(draft.move.model, draft)
+    if sentence := warning(review):
+        widgets.message("No metric gets better", sentence, colour="red")
+
+
+def held_for(draft: DecisionDraft, review: Review) -> None:
+    st.caption(
+        "Holds for what this page shows and for these very files; refused if either has changed since you looked.",
+        help=f"What was shown is kept as evidence {words.digest(draft.evidence)}, the files are known as "
+        f"{words.digest(review.evidence.file_digest)}: fingerprints (sha256) that change with every byte.",
+    )
+
+
+def closed(blocked_by: list[GateResult]) -> None:
     """A registry that is like that already is no bad news."""
     if any(gate.name == CHANGES_SOMETHING for gate in blocked_by):
         st.info("There is nothing to decide: the registry is like that already.")
@@ -94,8 +105,8 @@ def _closed(blocked_by: list[GateResult]) -> None:
         widgets.message(f"Blocked by {words.count(len(blocked_by), 'gate')}", named, colour="red")
 
 
-def _fields(review: Review, draft: DecisionDraft) -> None:
-    reason_field(draft_of_reason(draft), draft.reason)
+def accept_field(review: Review, draft: DecisionDraft) -> None:
+    """A box for the warnings; nothing where there are none."""
     if review.warnings:
         named = words.count(len(review.warnings), "warning")
         st.checkbox(f"I accept the {named}", key=draft.accept, help=", ".join(gate.label for gate in review.warnings))
@@ -115,16 +126,32 @@ def _decide(draft: DecisionDraft) -> None:
     try:
         outcome = once(draft.key, lambda: send(draft, reason, accept_warnings=accepted))
     except SignoffError as error:
-        st.session_state[REFUSAL] = _refusal(draft, error)
-        if isinstance(error, Conflict) and not isinstance(error, DecisionPending):
-            # The reason and the move stay, under a new key: the old one may belong to a decision without effect.
-            st.session_state[replace(draft, key=renew(draft.form)).reason] = reason
-            ask_again(draft.move)
+        refuse(draft, error)
         return
     if kept:
         reason_drafts().keep(kept, "")
+    end(draft)
+    show_receipt(outcome)
+
+
+def refuse(draft: DecisionDraft, error: SignoffError) -> None:
+    """Has the page tell why a form was refused. To be called in a callback."""
+    st.session_state[REFUSAL] = _refusal(draft, error)
+    if isinstance(error, Conflict) and not isinstance(error, DecisionPending):
+        # The reason and the move stay, under a new key: the old one may belong to a decision without effect.
+        reason = typed_reason(draft.reason)
+        st.session_state[replace(draft, key=renew(draft.form)).reason] = reason
+        ask_again(draft.move)
+
+
+def end(draft: DecisionDraft) -> None:
+    """The form was signed: the next click is another command. To be called in a callback."""
     st.session_state.pop(REFUSAL, None)
     renew(draft.form)
+
+
+def show_receipt(outcome: Outcome) -> None:
+    """Has the page show a decision that was made. To be called in a callback."""
     receipt.open_receipt(outcome.sequence)
     notice = f" ({outcome.notice})" if outcome.notice else ""
     session.flash(f"Decision {outcome.sequence} is applied: {words.done(outcome)}{notice}")

@@ -38,10 +38,10 @@ def chosen_move(evidence: Evidence, *, settled: bool = False) -> Move | None:
 def ask(**named: str) -> None:
     """Makes the address ask for this, and for no other move and no receipt. To be called in a callback.
 
-    All at once: each change of the address is one step of the browser's history.
+    All at once: each change of the address is one step of the browser's history. Nothing else of it is touched, since
+    Streamlit refuses to write what belongs to a widget, such as the open tab. An empty list leaves a name out.
     """
-    kept = {name: value for name, value in st.query_params.to_dict().items() if name not in (TO, ALIAS, DECIDED)}
-    st.query_params.from_dict({**kept, **named})
+    st.query_params.update({**{name: [] for name in (TO, ALIAS, DECIDED) if name in st.query_params}, **named})
 
 
 def ask_again(move: Move) -> None:

@@ -12,8 +12,10 @@ from dashboard.review.decision_form import decision_form, show_refusal
 from dashboard.review.gates import gates
 from dashboard.review.move_picker import chosen_move
 from dashboard.review.receipt import decided, receipt
+from dashboard.review.request_form import request_form
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.record.evidence import Evidence
+from pipeline.governance.rules.review import Review
 
 
 def review_page() -> None:
@@ -71,9 +73,17 @@ def decide(evidence: Evidence) -> None:
         sections.intervals(review.evidence, review.incumbent)
         opening.flips(review)
     with form:
-        widgets.writes_notice(move.kind)
-        decision_form(review)
+        sign(review)
     sections.tabs(about, review)
+
+
+def sign(review: Review) -> None:
+    """The form of one person, or of several where the move asks for the approval of others."""
+    if review.rules.approvals:
+        request_form(review)
+    else:
+        widgets.writes_notice(review.move.kind)
+        decision_form(review)
 
 
 review_page()

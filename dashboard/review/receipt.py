@@ -26,7 +26,7 @@ def open_receipt(number: int) -> None:
 def decided(evidence: Evidence) -> Line | None:
     """The decision that the address names, where it is one that moved this version; None where a move is asked for."""
     number = number_in(st.query_params.get(DECIDED, ""))
-    if number is None or TO in st.query_params:
+    if number is None or st.query_params.get(TO):
         return None
     line = session.decision(number)
     about = line and line[0].model == evidence.model

@@ -11,6 +11,7 @@ from dashboard import pages, quality, session
 from dashboard.components import charts, explanation_charts, tables, widgets, words
 from dashboard.components.explanations import classes_of, explained_by
 from dashboard.review import performance
+from dashboard.review.acts import opened
 from dashboard.review.comments import comments
 from pipeline import model_card
 from pipeline.governance.lifecycle import Move
@@ -239,12 +240,14 @@ def tabs(evidence: Evidence, review: Review | None) -> None:
     own = review if review and review.evidence.version == evidence.version else None
     first, *others = st.tabs(["Metrics", *SECTIONS], key="show", on_change="rerun", bind="query-params")
     if first.open:
+        opened(evidence.digest, "Metrics")
         with first:
             if review is None:  # else they stand beside the form
                 intervals(evidence, None)
             metrics(evidence, own.incumbent if own else None, own.differences if own else None)
-    for tab, draw in zip(others, SECTIONS.values(), strict=True):
+    for tab, (name, draw) in zip(others, SECTIONS.items(), strict=True):
         if tab.open:
+            opened(evidence.digest, name)
             with tab:
                 widgets.guarded(partial(draw, evidence), "section")
 

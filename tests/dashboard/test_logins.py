@@ -301,6 +301,7 @@ def test_a_path_that_looks_like_a_host_stays_on_the_desk():
         f"{COOKIE}={URLSafeTimedSerializer('other' * 8, salt=COOKIE).dumps(REVIEW)}",
         f"{COOKIE}={URLSafeTimedSerializer('s' * 32, salt=COOKIE).dumps('https://evil.example.org/')}",
     ],
+    ids=["none", "empty", "unsigned", "another secret", "another host"],  # signatures differ from second to second
 )
 def test_a_cookie_that_somebody_else_wrote_is_not_followed(cookie):
     """Nor one that leads elsewhere."""

@@ -9,6 +9,7 @@ from markdown_it import MarkdownIt
 
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import Stage
+from pipeline.governance.record.ledger import EventType
 from pipeline.model_card import Card, Section, Table, describe, to_html, to_markdown
 from pipeline.model_card.charts import BarChart, IntervalChart
 from support.desks import GRACE, MODEL, REASON, build_desk, good_documents, registered_again, small_registry
@@ -98,11 +99,12 @@ def test_tells_the_decisions_of_this_version_so_far() -> None:
     for version in (1, 2):
         desk.promote(MODEL, version, Stage.STAGING, reason=REASON, actor=GRACE)
     card = describe(desk, MODEL, 1)
+    applied = next(each for each in desk.history(MODEL) if each.type is EventType.APPLIED)
 
     assert section(card, "Decisions so far").table.rows == (
         (
             "2",
-            "2026-01-01 00:00:03",
+            f"{applied.at:%Y-%m-%d %H:%M:%S}",
             "grace moved version 1 to Staging",
             "grace (self-declared)",
             "version 1 None → Staging",

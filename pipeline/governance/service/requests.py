@@ -16,9 +16,11 @@ from pipeline.governance.record.requests import SIGNING, MoveRequest, RequestVie
 from pipeline.governance.roles import Action
 from pipeline.governance.rules.decide import Options, Outcome, Request
 from pipeline.governance.rules.reconcile import Reconciler
+from pipeline.governance.rules.review import Review
 from pipeline.governance.rules.signing.approval import Approvals, Approved, AskOptions, OpenedPanel, SignedAct
 from pipeline.governance.rules.signing.override import OpenOverride, Overrides
 from pipeline.governance.rules.signing.queues import SigningQueues, signable
+from pipeline.governance.rules.signing.turn import Turn, turn_of
 from pipeline.governance.service.reading import RecordReader
 
 __all__ = ["OpenedPanel", "RequestDesk", "SignedAct"]
@@ -79,6 +81,13 @@ class RequestDesk(RecordReader):
     def withdraw(self, signing: SignedAct) -> RequestView:
         """End a request of one's own. Raises as `approve`."""
         return self._approvals.withdraw(_checked(signing))
+
+    def turn(self, review: Review, actor: Actor) -> Turn:
+        """What somebody may do about a move that others sign, and why not what they may not; nothing is recorded.
+
+        Raises NotAllowed for who signs nothing at all; Unavailable.
+        """
+        return turn_of(self._approvals, review, actor)
 
     def find_request(self, number: int) -> RequestView:
         """One request as it stands now. Raises NotFound, Unavailable."""

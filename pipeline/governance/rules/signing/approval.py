@@ -4,7 +4,7 @@ Each signature is bound to the files, the evidence, the champion beside it, the 
 it moves. Requester, registrar and approvers are different persons, each told by issuer and subject.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -45,6 +45,12 @@ from pipeline.governance.rules.decide import Decider, Outcome
 from pipeline.governance.rules.reconcile import Reconciler
 from pipeline.governance.rules.signing.adoption import adoption_of
 from pipeline.governance.rules.signing.matter import Matter, ReviewedMove
+from pipeline.governance.rules.signing.separation import (
+    approvals_needed,
+    check_approver,
+    check_rejecter,
+    check_withdrawer,
+)
 
 
 class OpenedPanel(NamedTuple):
@@ -137,7 +143,7 @@ class Approvals:
                 "bound": matter.binding.as_json(),
                 "evidence": matter.binding.evidence,
                 "policy": self.policy.digest,
-                "needed": self._needed(matter.rules, self._registrar(matter.evidence), [actor]),
+                "needed": approvals_needed(matter.rules, self._registrar(matter.evidence), [actor]),
                 "expires_at": iso(now + timedelta(days=matter.rules.expires_days)),
                 "request": digest,
             }
@@ -165,14 +171,14 @@ class Approvals:
                     f"request: {changed_words(changed)} changed since {request.sequence} was made; ask again"
                 )
             registrar = self._registrar(matter.evidence)
-            self._check_separate(request, registrar, actor)
+            check_approver(request, registrar, actor)
             attested = _check_attested(matter.rules, signing.attested)
             matter.check(expect=signing.expect, evidence=signing.evidence, accept_warnings=request.accepted)
             with matter.locked() as transaction:
                 # Nobody can sign while the lock is held; a role may have been taken away before.
                 roles, current = self._approving(actor, matter), find_request(self.ledger, request.sequence)
                 self._check_open(current)
-                self._check_separate(current, registrar, actor)
+                check_approver(current, registrar, actor)
                 content = {
                     **_signed(request, signing, roles, act="approve"),
                     "evidence": signing.evidence,
@@ -197,7 +203,7 @@ class Approvals:
         actor, registrar = actor_in(content["actor"]), self._registrar(matter.evidence)
         counted = self._counted(request, matter.rules, registrar)
         signers = [actor_in(each.actor) for each in counted]
-        last = len(counted) + 1 >= self._needed(matter.rules, registrar, [*signers, actor])
+        last = len(counted) + 1 >= approvals_needed(matter.rules, registrar, [*signers, actor])
         decision = self.decider.new_id() if last else None
         event = Event(
             EventType.APPROVED, request.model, self.clock.now(), key=key, content={**content, "decides": decision}
@@ -218,8 +224,7 @@ class Approvals:
 
         def check(request: MoveRequest) -> tuple[Role, ...]:
             roles = self.policy.demand(signing.actor, Action.APPROVE, among=self._approver_roles(request), act="reject")
-            if request.requester == signing.actor.person:
-                raise NotAllowed(f"reject: {request.sequence} is your own request; withdraw it")
+            check_rejecter(request, signing.actor)
             return roles
 
         return self._close(signing, EventType.REJECTED, act="reject", check=check)
@@ -229,8 +234,7 @@ class Approvals:
 
         def check(request: MoveRequest) -> tuple[Role, ...]:
             self.policy.check_signer(signing.actor)
-            if request.requester != signing.actor.person:
-                raise NotAllowed(f"withdraw: {request.sequence} was requested by somebody else; reject it")
+            check_withdrawer(request, signing.actor)
             return ()
 
         return self._close(signing, EventType.WITHDRAWN, act="withdraw", check=check)
@@ -281,7 +285,7 @@ class Approvals:
             return RequestView(request, state, (GONE,), needed, len(request.approvals))
         registrar = self._registrar(evidence)
         counted = self._counted(request, rules, registrar)
-        needed = self._needed(rules, registrar, [actor_in(each.actor) for each in counted])
+        needed = approvals_needed(rules, registrar, [actor_in(each.actor) for each in counted])
         stale, roles = request.binding.changed(binding), rules.approver_roles
         return RequestView(request, state, stale, needed, len(counted), registrar, roles)
 
@@ -303,11 +307,6 @@ class Approvals:
     def _registrar(self, evidence: Evidence | None) -> Registrar | None:
         """None where it is about no version."""
         return None if evidence is None else registrar_of(self.ledger, evidence, self.policies.started.logins)
-
-    def _needed(self, rules: MoveRules, registrar: Registrar | None, signers: Sequence[Actor]) -> int:
-        """One more where nobody knows who registered the version: one of those who sign may be it."""
-        known = registrar is None or registrar.is_known_to(signers)
-        return rules.approvals + (0 if known else 1)
 
     def _counted(self, request: MoveRequest, rules: MoveRules, registrar: Registrar | None) -> list[SignedApproval]:
         """The approvals of those who may still approve: a role may have been taken away, a registrar become known."""
@@ -334,15 +333,6 @@ class Approvals:
         state = request.state(self.clock.now())
         if state is not RequestState.OPEN and not (expired and state is RequestState.EXPIRED):
             raise RequestClosed(f"request: {request.sequence} is {state.words}; look at the requests again")
-
-    def _check_separate(self, request: MoveRequest, registrar: Registrar | None, actor: Actor) -> None:
-        """Who asked, who registered and each approver are different persons."""
-        if request.requester == actor.person:
-            raise NotAllowed(f"approve: {request.sequence} is your own request; somebody else has to approve it")
-        if registrar is not None and registrar.may_be(actor):
-            raise NotAllowed("approve: you registered this version, or MLflow says so; somebody else has to approve it")
-        if actor.person in {each.person for each in request.approvals}:
-            raise NotAllowed(f"approve: you have approved {request.sequence} already; somebody else has to sign next")
 
     def _check_first(self, matter: Matter, now: datetime) -> None:
         """Under the lock: the same is not asked for already. What can no longer be approved is in nobody's way."""

@@ -15,6 +15,7 @@ from pipeline.governance.record.registrars import registrar_of
 from pipeline.governance.roles import Action
 from pipeline.governance.rules.decide import Decider, Outcome, Request
 from pipeline.governance.rules.review import Review
+from pipeline.governance.rules.signing.separation import check_breaker
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,7 @@ class Overrides:
                 return earlier
             self._breaking(request.actor)
             review = self.decider.review(request.move, recompute=request.recompute)
-            if registrar_of(self.ledger, review.evidence, self.policy.logins).may_be(request.actor):
-                raise NotAllowed("override: you registered this version, or MLflow says so; somebody else has to do it")
+            check_breaker(registrar_of(self.ledger, review.evidence, self.policy.logins), request.actor)
             review.check(
                 expect=request.expect,
                 evidence=request.evidence,

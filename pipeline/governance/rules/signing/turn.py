@@ -1,0 +1,134 @@
+"""Whose turn it is: what one person may do about a move that others sign, told before anything is typed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+
+from pipeline.governance.actor import Actor, Role
+from pipeline.governance.errors import Blocked, Conflict, Refused, RequestClosed, RequestStale
+from pipeline.governance.lifecycle import Move
+from pipeline.governance.policy import Policy
+from pipeline.governance.record.registrars import Registrar, registrar_of
+from pipeline.governance.record.requests import RequestState, RequestView, find_requests
+from pipeline.governance.roles import Action
+from pipeline.governance.rules.gates import GateResult
+from pipeline.governance.rules.review import Review
+from pipeline.governance.rules.signing.approval import Approvals
+from pipeline.governance.rules.signing.separation import (
+    approvals_needed,
+    check_approver,
+    check_breaker,
+    check_rejecter,
+    check_withdrawer,
+)
+
+
+class Act(StrEnum):
+    """What somebody may do about a move that others sign."""
+
+    REQUEST = "request"
+    APPROVE = "approve"
+    REJECT = "reject"
+    WITHDRAW = "withdraw"
+    OVERRIDE = "override"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one person may do about a move, and who else is needed."""
+
+    # The newest request for this move that waits; where none does, the newest that can be approved no more and that
+    # nobody has closed.
+    view: RequestView | None
+    needed: int  # approvals that a request of this person would take
+    approver_roles: tuple[Role, ...]  # of which an approval needs one
+    # Why this person may not, in a sentence; an act that is not among them is theirs to do.
+    refusals: Mapping[Act, str]
+    breaks_glass: bool  # whether this person has a role that overrides at all
+    skips: tuple[GateResult, ...]  # the gates that block, and that an override would leave unpassed
+
+    def may(self, act: Act) -> bool:
+        return act not in self.refusals
+
+    @property
+    def waits(self) -> bool:
+        """Whether a request is there that can be approved as it is, or is being applied."""
+        return self.view is not None and not self.view.is_due
+
+
+def turn_of(approvals: Approvals, review: Review, actor: Actor) -> Turn:
+    """Raises NotAllowed for who signs nothing at all, StaleLogin among them; Unavailable."""
+    policy = approvals.policies.known()
+    policy.check_signer(actor)
+    registrar = registrar_of(approvals.ledger, review.evidence, policy.logins)
+    view = _newest(approvals, review.move)
+    person = _Person(actor, policy, review, registrar)
+    checks: dict[Act, Callable[[], object]] = {Act.REQUEST: person.check_request, Act.OVERRIDE: person.check_override}
+    if view is not None:
+        checks |= {
+            Act.APPROVE: partial(person.check_approve, view),
+            Act.REJECT: partial(person.check_reject, view),
+            Act.WITHDRAW: partial(check_withdrawer, view.request, actor),
+        }
+    return Turn(
+        view,
+        approvals_needed(review.rules, registrar, [actor]),
+        review.rules.approver_roles,
+        refusals={act: why for act, check in checks.items() if (why := _why(check))},
+        breaks_glass=policy.may(actor, Action.OVERRIDE),
+        skips=tuple(review.blocked_by),
+    )
+
+
+def _newest(approvals: Approvals, move: Move) -> RequestView | None:
+    asked = [each for each in find_requests(approvals.ledger, move.model) if each.move == move]
+    views = [found for found in map(approvals.view, asked) if found.is_waiting or found.is_due]
+    return next((each for each in views if not each.is_due), next(iter(views), None))
+
+
+def _check_approvable(view: RequestView) -> None:
+    """Raises RequestClosed and RequestStale."""
+    number = view.request.sequence
+    if view.state is not RequestState.OPEN:
+        raise RequestClosed(f"request: {number} is {view.state.words}")
+    if view.stale:
+        raise RequestStale(f"request: {view.stale_sentence} changed since {number} was made; ask again")
+
+
+@dataclass(frozen=True)
+class _Person:
+    """What one person may do about a move; each check raises what the service would refuse with."""
+
+    actor: Actor
+    policy: Policy  # with the roles of now
+    review: Review  # of the move
+    registrar: Registrar  # of its version
+
+    def check_request(self) -> None:
+        self.policy.demand(self.actor, Action.REQUEST, among=self.review.rules.asking_roles)
+
+    def check_approve(self, view: RequestView) -> None:
+        self.policy.demand(self.actor, Action.APPROVE, among=self.review.rules.approver_roles)
+        _check_approvable(view)
+        check_approver(view.request, self.registrar, self.actor)
+
+    def check_reject(self, view: RequestView) -> None:
+        self.policy.demand(self.actor, Action.APPROVE, among=self.review.rules.approver_roles, act="reject")
+        check_rejecter(view.request, self.actor)
+
+    def check_override(self) -> None:
+        """Also raises Blocked, where a gate stands in the way that no override skips."""
+        self.policy.demand(self.actor, Action.OVERRIDE)
+        check_breaker(self.registrar, self.actor)
+        if kept := [gate.label for gate in self.review.blocked_by if gate.name not in self.policy.override_skips]:
+            raise Blocked(f"override: it does not skip {', '.join(kept)}; policy.override_skips lists what it may")
+
+
+def _why(check: Callable[[], object]) -> str:
+    """What refuses, in a sentence; empty where nothing does."""
+    try:
+        check()
+    except (Refused, Conflict) as error:
+        return str(error)
+    return ""
