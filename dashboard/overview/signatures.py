@@ -7,8 +7,11 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import caching, pages, session
 from dashboard.components import widgets, words
+from dashboard.components.signing import draft_name, drawn_key, once, reason_field, typed_reason
 from pipeline.governance.actor import Actor
+from pipeline.governance.errors import SignoffError
 from pipeline.governance.record.history import ModelOverview
+from pipeline.governance.record.ledger import StoredEvent
 from pipeline.governance.record.requests import RequestState, RequestView
 from pipeline.governance.rules.merit import Waiting
 from pipeline.governance.rules.signing.override import OpenOverride
@@ -35,7 +38,37 @@ def begin(found: SigningQueues) -> DeltaGenerator | None:
     for each in found.overrides:
         with widgets.message("Rules overridden", _overridden(each, found), colour="red"):
             pages.link_event(f"No. {each.sequence} in History", each.model, each.sequence)
+            if each.sequence in found.open_to_person:
+                _acknowledging(each.sequence)
     return st.container() if found.waiting or found.asked else None
+
+
+def _acknowledging(number: int) -> None:
+    """The form, behind a small button: looking comes first."""
+    key = f"acknowledge/{number}"
+    with st.popover("Acknowledge", icon=":material/visibility:"):
+        reason_field(draft_name("acknowledge", number), f"reason/{key}")
+        if refused := st.session_state.pop(f"refused/{key}", None):
+            widgets.message("Not acknowledged", refused, colour="red")
+        st.button("I have looked at it", key=key, on_click=_acknowledge, args=(number, key))
+
+
+def _acknowledge(number: int, key: str) -> None:
+    """Runs before the page is drawn again."""
+    reason = typed_reason(f"reason/{key}")
+
+    def sign() -> StoredEvent:
+        try:
+            return session.desk().acknowledge(number, reason=reason, actor=session.actor())
+        finally:
+            caching.forget_reads()
+
+    try:
+        once(drawn_key(f"key/{key}"), sign)
+    except SignoffError as error:
+        st.session_state[f"refused/{key}"] = str(error)
+        return
+    session.flash(f"Override {number} is acknowledged")
 
 
 def _overridden(each: OpenOverride, found: SigningQueues) -> str:
@@ -105,9 +138,9 @@ def standing(view: RequestView, found: SigningQueues) -> str:
     if view.state is RequestState.APPROVED:
         return f"{have} The move has not ended yet; Reconcile on History finishes it."
     if view.state is RequestState.EXPIRED:
-        return f"{have} It expired on {until}: ask again."
+        return f"{have} It expired on {until}: it has to be asked for again."
     if view.stale:
-        return f"{have} Nobody can approve it as it is, because {view.stale_sentence} changed: ask again."
+        return f"{have} Nobody can approve it as it is, because {view.stale_sentence} changed: it has to be asked for again."
     roles = " or ".join(view.approver_roles)
     others = "not by who asked or registered the version"
     return f"{have} {view.missing} more needed, by the role {roles}, {others}. Until {until}."

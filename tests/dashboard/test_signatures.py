@@ -60,7 +60,7 @@ def test_what_i_asked_for_says_what_became_of_it(open_page: Open) -> None:
     assert "You asked for" in headers(app)
     assert "Waiting for you" not in headers(app)
     assert any("Stale" in each for each in badges(app))
-    assert "Nobody can approve it as it is, because the evidence changed: ask again." in texts(app)
+    assert "Nobody can approve it as it is, because the evidence changed: it has to be asked for again." in texts(app)
 
 
 def test_an_override_is_red_until_somebody_else_has_looked_at_it(open_page: Open) -> None:
@@ -68,6 +68,7 @@ def test_an_override_is_red_until_somebody_else_has_looked_at_it(open_page: Open
     desk = desk_of(Role.VIEWER)
     desk.override(TO_PRODUCTION, reason=REASON, actor=BEN)
     app = open_page(desk)
+    assert "I have looked at it" not in [each.label for each in app.button]
     assert any(":red-badge[:material/error: Rules overridden]" in each for each in badges(app))
     assert f"ben (oidc) on 2026-01-01 00:00 UTC: {MODEL}, version 1 to Production, without the" in texts(app)
     assert f"Reason: {REASON}" in texts(app)
@@ -76,6 +77,21 @@ def test_an_override_is_red_until_somebody_else_has_looked_at_it(open_page: Open
     forget_reads()
 
     assert not any("Rules overridden" in each for each in badges(open_page(desk)))
+
+
+def test_an_override_is_acknowledged_where_it_stands(open_page: Open) -> None:
+    """By who may, with a reason; one that is too short is refused there."""
+    desk = desk_of(Role.APPROVER)
+    desk.override(TO_PRODUCTION, reason=REASON, actor=BEN)
+    app = button(open_page(desk), "I have looked at it").click().run()
+    assert "reason: 0 characters given, 10 to 2,000 characters are allowed" in texts(app)
+
+    app.text_area[0].set_value(REASON).run()
+    button(app, "I have looked at it").click().run()
+
+    assert not app.exception
+    assert desk.open_overrides() == []
+    assert not any("Rules overridden" in each for each in badges(app))
 
 
 def test_a_rollback_that_waits_leads_to_the_champion(open_page: Open) -> None:

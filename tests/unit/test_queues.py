@@ -120,6 +120,7 @@ def test_an_override_and_who_looked_at_it_are_one_story() -> None:
     desk = signing_desk()
     desk.override(TO_PRODUCTION, reason=REASON, actor=BEN)
     (override,) = desk.queues(RITA).overrides
+    assert [len(desk.queues(actor).open_to_person) for actor in (ADMIN, ANNA, RITA, BEN)] == [1, 1, 0, 0]
     desk.acknowledge(override.sequence, reason=REASON, actor=ADMIN)
 
     assert [each.type for each in desk.story(override.sequence)] == [

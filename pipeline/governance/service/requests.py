@@ -118,6 +118,9 @@ class RequestDesk(RecordReader):
             waiting=signable(live, actor, roles),
             asked=tuple(each for each in live if each.request.requester == actor.person),
             overrides=overrides,
+            open_to_person=frozenset(
+                each.sequence for each in overrides if policy.may(actor, Action.ACKNOWLEDGE) and not each.is_by(actor)
+            ),
             names=self._ledger.names.all() if live or overrides else {},
         )
 

@@ -46,6 +46,9 @@ class OpenOverride:
         actor = self.content["actor"]
         return signature(str(actor["subject"]), actor.get("established"))
 
+    def is_by(self, actor: Actor) -> bool:
+        return person_in(self.content["actor"]) == actor.person
+
     @property
     def skipped(self) -> tuple[str, ...]:
         """The gates that were left unpassed."""
@@ -131,7 +134,7 @@ class Overrides:
         move = Move(found.model, MoveKind.RECONCILE, None)
         try:
             roles = self.policy.demand(actor, Action.ACKNOWLEDGE)
-            if person_in(found.content["actor"]) == actor.person:
+            if found.is_by(actor):
                 raise NotAllowed(f"acknowledge: {number} is your own override; somebody else has to look at it")
             signed = {**content, "actor": actor_json(actor, roles), "reason": reason}
             event = Event(EventType.ACKNOWLEDGED, found.model, self.decider.clock.now(), content=signed)

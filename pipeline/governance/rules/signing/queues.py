@@ -16,6 +16,7 @@ class SigningQueues:
     waiting: tuple[RequestView, ...]  # requests that the person may sign, see `signable`
     asked: tuple[RequestView, ...]  # the person's own, the newest first
     overrides: tuple[OpenOverride, ...]  # that nobody else has looked at, the newest first
+    open_to_person: frozenset[int]  # the numbers of the overrides that the person may acknowledge
     names: Mapping[str, str]  # what people are called, by the reference that events hold
 
     @property
