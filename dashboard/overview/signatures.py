@@ -134,13 +134,13 @@ def standing(view: RequestView, found: SigningQueues) -> str:
     """Whose signatures it has, what it takes next, and until when."""
     signed = ", ".join(found.who(each.actor) for each in view.request.approvals)
     have = f"{view.counted} of {words.count(view.needed, 'approval')}{f', by {signed}' if signed else ''}."
-    until = words.when(view.request.expires_at)
+    until, again = words.when(view.request.expires_at), "it has to be asked for again"
     if view.state is RequestState.APPROVED:
         return f"{have} The move has not ended yet; Reconcile on History finishes it."
     if view.state is RequestState.EXPIRED:
-        return f"{have} It expired on {until}: it has to be asked for again."
+        return f"{have} It expired on {until}: {again}."
     if view.stale:
-        return f"{have} Nobody can approve it as it is, because {view.stale_sentence} changed: it has to be asked for again."
+        return f"{have} Nobody can approve it as it is, because {view.stale_sentence} changed: {again}."
     roles = " or ".join(view.approver_roles)
     others = "not by who asked or registered the version"
     return f"{have} {view.missing} more needed, by the role {roles}, {others}. Until {until}."
