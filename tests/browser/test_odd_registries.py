@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from support.real_server import NARROW, WIDE, open_page, picture
 from support.registries import HOSTILE_MLMODELS, Filler, copy_store, fill_oddities, model_files
 
+BOXES = "[0, 1].map(number => document.querySelector(`.st-key-card_${number}`).getBoundingClientRect().toJSON())"
 PAGES = {"overview": "/", "versions": "/versions", "review": "/review", "history": "/history"}
 
 
@@ -48,7 +49,8 @@ def test_cards_of_several_models_stand_abreast(odd, open_tab):
     """At 1280 pixels two, of one height."""
     tab = open_tab(odd[0], size={"width": 1280, "height": 900})
     open_page(tab)
-    left, right = (tab.locator(f".st-key-card_{number}").bounding_box() for number in (0, 1))
+    expect(tab.locator(".st-key-card_1")).to_be_visible()
+    left, right = tab.evaluate(BOXES)  # both at one moment: what ends late is drawn meanwhile
 
     assert (left["y"], left["height"]) == (right["y"], right["height"])
     assert left["x"] + left["width"] < right["x"]
