@@ -1,6 +1,5 @@
 """What people see who log in, and the way back to the page that they came for."""
 
-import asyncio
 import os
 from dataclasses import replace
 from datetime import timedelta
@@ -22,6 +21,7 @@ from pipeline.governance.roles import FixedRoles, Provider, Roles
 from pipeline.settings import ROOT
 from pipeline.settings.login import OidcClient
 from support.desks import MODEL, build_desk, default_policy
+from support.loops import run_async
 
 ISSUER = "https://login.example.org"
 PERSON = {"is_logged_in": True, "iss": ISSUER, "sub": "g-1", "exp": 4e9, "name": "Grace :red[Hopper]", "groups": ["ml"]}
@@ -238,7 +238,7 @@ def answered(path: str, *, answer: list[tuple[bytes, bytes]], client: dict[str, 
 
     sent = [(name.encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "path": path, "headers": sent}
-    asyncio.run(WantedPage(app, OidcClient.read(client, {}))(scope, nothing, keep))
+    run_async(WantedPage(app, OidcClient.read(client, {}))(scope, nothing, keep))
     return {name.decode(): value.decode() for name, value in found[0]["headers"]}
 
 
