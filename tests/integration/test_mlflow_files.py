@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.adapters.mlflow.environment import process_address
 from pipeline.adapters.mlflow.files import RemoteFolder, below, local_folder
 from pipeline.adapters.mlflow.registry import MlflowRegistry
 from pipeline.governance.errors import NotFound, Unavailable
@@ -277,7 +278,8 @@ def test_what_mlflow_leaves_behind_when_it_loads_a_version_is_no_file_of_it(fill
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", filler.uri)
     filler.add_version("m")
     before = files_of(registry)
-    mlflow.artifacts.download_artifacts("models:/m/1", tracking_uri=filler.uri)
+    with process_address(filler.uri):  # it asks there too, and would make a database in the current folder
+        mlflow.artifacts.download_artifacts("models:/m/1", tracking_uri=filler.uri)
 
     assert (filler.files_of("m", 1) / "registered_model_meta").exists()
     assert files_of(registry, fresh=True) == before
