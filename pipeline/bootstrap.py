@@ -21,6 +21,7 @@ from pipeline.settings.identity import FileRoles
 
 if TYPE_CHECKING:
     from pipeline.adapters.identity.headers import Headers
+    from pipeline.adapters.ledger.sql import SqlLedger
     from pipeline.comparison import PairedBootstrap
     from pipeline.governance.ports import KnownRegistry
     from pipeline.governance.record.checkpoint import Signing
@@ -100,7 +101,6 @@ def own_desk(settings: Settings | None = None) -> GovernanceService:
     """The service for the desk itself, which reads and records and decides nothing. A server binds it to each visitor,
     see GovernanceService.as_; everything else is as in `desk`.
     """
-    from pipeline.adapters.ledger.sql import SqlLedger
     from pipeline.adapters.mlflow.registry import MlflowRegistry
     from pipeline.adapters.notify.targets import AppriseNotifier
     from pipeline.serving.gate_checks import SubprocessSmoke, WorkerRecomputer
@@ -108,18 +108,7 @@ def own_desk(settings: Settings | None = None) -> GovernanceService:
     used = settings or read_settings()
     clock = SystemClock()
     registry = MlflowRegistry(used.environment.tracking_uri, experiment=used.registry.experiment)
-    registry_id = KeptRegistryId(registry, used.registry.id)
-    kept = used.environment.checkpoint_file
-    ledger = SqlLedger(
-        used.environment.ledger_url,
-        registry=registry_id,
-        clock=clock,
-        address=used.environment.tracking_uri,
-        told=frozenset(used.notify.events),
-        checkpoint_file=None if kept is None else Path(kept),
-        signing=signing(used),
-    )
-    registry_id.ledger = ledger
+    ledger = _ledger(used, registry, clock)
     rules = used.rules()
     return GovernanceService(
         registry=registry,
@@ -142,6 +131,23 @@ def own_desk(settings: Settings | None = None) -> GovernanceService:
         ),
         roles=FileRoles(file, rules.roles) if (file := used.environment.params) else None,
     )
+
+
+def _ledger(settings: Settings, registry: Registry, clock: SystemClock) -> "SqlLedger":
+    """The ledger of the settings, which knows its registry by the id that is kept there."""
+    from pipeline.adapters.ledger.sql import SqlLedger
+
+    kept, registry_id = settings.environment.checkpoint_file, KeptRegistryId(registry, settings.registry.id)
+    registry_id.ledger = found = SqlLedger(
+        settings.environment.ledger_url,
+        registry=registry_id,
+        clock=clock,
+        address=settings.environment.tracking_uri,
+        told=frozenset(settings.notify.events),
+        checkpoint_file=None if kept is None else Path(kept),
+        signing=signing(settings),
+    )
+    return found
 
 
 def signing(settings: Settings) -> "Signing":
