@@ -1,17 +1,21 @@
 """The road of several persons: each verb is one request to the service."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.bootstrap import desk, signer
 from pipeline.cli import tables
 from pipeline.cli.app import AcceptWarnings, Evidence, Expect, Json, Key, Model, Reason, Version, app, print_out
+from pipeline.governance.actor import Actor
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.lifecycle import Move, MoveKind, parse_target
 from pipeline.governance.record.history import entry
 from pipeline.governance.rules.signing.approval import SignedAct
 from pipeline.settings import read_settings
+
+if TYPE_CHECKING:
+    from pipeline.governance.service import GovernanceService
 
 Number = Annotated[int, typer.Argument(metavar="ID", help="Number of the request.", min=1, show_default=False)]
 SomeVersion = Annotated[int | None, typer.Argument(help="Version number.", min=1, show_default=False)]
@@ -36,9 +40,7 @@ def request(
 ) -> None:
     """Ask for a move that needs the approval of others: VERSION --to, --unalias, --rollback or --adopt."""
     _check_one("request", to=to is not None, unalias=unalias is not None, rollback=rollback, adopt=adopt)
-    settings = read_settings()
-    service = desk(settings)
-    actor = signer(service, settings)
+    service, actor = _desk_of_signer()
     if adopt:
         made = service.request_adoption(model, reason=reason, actor=actor, evidence=evidence, expect=expect, key=key)
     else:
@@ -69,9 +71,8 @@ def approve(
     as_json: Json = False,
 ) -> None:
     """Approve a request of somebody else; the last approval that is needed makes the move."""
-    settings = read_settings()
-    service = desk(settings)
-    signing = SignedAct(number, reason, signer(service, settings), evidence, expect, tuple(attest or ()), key=key)
+    service, actor = _desk_of_signer()
+    signing = SignedAct(number, reason, actor, evidence, expect, tuple(attest or ()), key=key)
     done = service.approve(signing)
     print_out(as_json, done.as_json(), lambda: tables.approved(done))
 
@@ -79,18 +80,16 @@ def approve(
 @app.command()
 def reject(number: Number, reason: Reason, key: Key = None, as_json: Json = False) -> None:
     """End a request of somebody else."""
-    settings = read_settings()
-    service = desk(settings)
-    found = service.reject(SignedAct(number, reason, signer(service, settings), key=key))
+    service, actor = _desk_of_signer()
+    found = service.reject(SignedAct(number, reason, actor, key=key))
     print_out(as_json, found.as_json(), lambda: tables.request(found))
 
 
 @app.command()
 def withdraw(number: Number, reason: Reason, key: Key = None, as_json: Json = False) -> None:
     """End a request of your own."""
-    settings = read_settings()
-    service = desk(settings)
-    found = service.withdraw(SignedAct(number, reason, signer(service, settings), key=key))
+    service, actor = _desk_of_signer()
+    found = service.withdraw(SignedAct(number, reason, actor, key=key))
     print_out(as_json, found.as_json(), lambda: tables.request(found))
 
 
@@ -117,9 +116,8 @@ def comment(
     as_json: Json = False,
 ) -> None:
     """Add a comment to the record of a version, and of a request about it."""
-    settings = read_settings()
-    service = desk(settings)
-    stored = service.comment(model, version, text, actor=signer(service, settings), request=request)
+    service, actor = _desk_of_signer()
+    stored = service.comment(model, version, text, actor=actor, request=request)
     print_out(as_json, entry(stored).as_json(), lambda: tables.history([entry(stored)]))
 
 
@@ -138,12 +136,11 @@ def override(
 ) -> None:
     """Break glass: make a move without the approvals of others; it stays open until somebody else acknowledges it."""
     _check_one("override", to=to is not None, rollback=rollback)
-    settings = read_settings()
-    service = desk(settings)
+    service, actor = _desk_of_signer()
     outcome = service.override(
         service.rollback_move(model) if rollback else _move(model, version, to, unalias=None),
         reason=reason,
-        actor=signer(service, settings),
+        actor=actor,
         evidence=evidence,
         expect=expect,
         accept_warnings=accept_warnings,
@@ -161,10 +158,16 @@ def acknowledge(
     as_json: Json = False,
 ) -> None:
     """Say that you have looked at somebody's override."""
+    service, actor = _desk_of_signer()
+    stored = service.acknowledge(number, reason=reason, actor=actor)
+    print_out(as_json, entry(stored).as_json(), lambda: tables.history([entry(stored)]))
+
+
+def _desk_of_signer() -> tuple["GovernanceService", Actor]:
+    """The service, and in whose name this process signs there."""
     settings = read_settings()
     service = desk(settings)
-    stored = service.acknowledge(number, reason=reason, actor=signer(service, settings))
-    print_out(as_json, entry(stored).as_json(), lambda: tables.history([entry(stored)]))
+    return service, signer(service, settings)
 
 
 def _check_one(verb: str, **given: bool) -> None:
