@@ -1,6 +1,5 @@
 """What every test starts from: no settings of whoever runs it, no telemetry, no time limit in property tests."""
 
-import importlib.util
 import os
 import signal
 import sys
@@ -61,8 +60,6 @@ def demo_desk(shared: Path) -> Path:
 @pytest.fixture(scope="session")
 def postgres() -> "Iterator[PostgresServer]":
     """A PostgreSQL server of this process, for ledgers that several hosts share."""
-    if importlib.util.find_spec("psycopg") is None and "CI" not in os.environ:
-        pytest.skip("psycopg is not installed: make install")
     from support.postgres import postgres_server
 
     with postgres_server() as server:
