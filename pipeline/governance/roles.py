@@ -36,6 +36,7 @@ class Action(StrEnum):
     APPROVE = "approve"  # and reject; policy.moves says for whom
     OVERRIDE = "override"  # decide past approvals and gates, in the open
     ACKNOWLEDGE = "acknowledge"  # that somebody did
+    CLOSE = "close"  # a finding that somebody has looked at
     OWN_TOKENS = "own_tokens"  # make, list and revoke tokens that act for oneself
     ALL_TOKENS = "all_tokens"  # list and revoke everybody's, erase names
 
@@ -51,6 +52,7 @@ ACTIONS: Mapping[Action, frozenset[Role]] = {
     Action.APPROVE: frozenset({Role.REVIEWER, Role.APPROVER}),
     Action.OVERRIDE: frozenset({Role.BREAKER}),
     Action.ACKNOWLEDGE: frozenset({Role.ADMIN, Role.APPROVER}),
+    Action.CLOSE: frozenset({Role.APPROVER}),
     Action.OWN_TOKENS: READING - {Role.AUTOMATION},
     Action.ALL_TOKENS: frozenset({Role.ADMIN}),
 }
