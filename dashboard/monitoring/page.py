@@ -1,6 +1,6 @@
 """Whether what serves is still what was approved: traffic, accuracy, drift, the shadow, and what must be looked at."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import streamlit as st
 
@@ -12,13 +12,12 @@ from pipeline.governance.record.findings import Finding
 from pipeline.governance.rules.watching import WatchReport
 
 WINDOWS = {"Last 24 hours": 24, "Last 7 days": 7 * 24, "Last 30 days": 30 * 24}
-HOUR = timedelta(hours=1)
 
 
 @caching.fresh(most=20)
-def report(model: str, since: datetime) -> WatchReport:
+def report(model: str, hours: int) -> WatchReport:
     """Of the champion, see service.monitor."""
-    return session.desk().monitor(model, since=since)
+    return session.desk().monitor(model, length=timedelta(hours=hours))
 
 
 @caching.fresh(most=20)
@@ -55,8 +54,7 @@ def monitoring_page() -> None:
 
 def watched(model: str, window: str) -> None:
     """The champion in the chosen time, which ends with the present hour."""
-    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + HOUR
-    found = report(model, now - WINDOWS[window] * HOUR)
+    found = report(model, WINDOWS[window])
     sections.figures(found)
     if found.gap:
         sections.nothing_to_compare(found)

@@ -70,12 +70,13 @@ def _accuracy_figure(found: AccuracyFigure | None, label: str) -> None:
 
 def nothing_to_compare(found: WatchReport) -> None:
     """Why there is nothing to compare; where the log is off, how it is turned on."""
-    st.info(words.sentence(found.gap))
-    if found.gap == LOG_IS_OFF:
-        st.code(TURN_ON, language="yaml")
-        st.caption(
-            "What the API answers is then counted by hour, column and class; it is yours to say which rows are kept."
-        )
+    off = found.gap == LOG_IS_OFF
+    with widgets.message("Not watched" if off else "Nothing to compare", visible(found.gap), colour="blue"):
+        if off:
+            st.code(TURN_ON, language="yaml")
+            st.caption(
+                "What the API answers is then counted by hour, column and class. Rows are kept as you say there."
+            )
 
 
 def accuracy(found: WatchReport) -> None:

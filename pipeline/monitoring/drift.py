@@ -77,7 +77,7 @@ def _merged(table: Array) -> Array:
         return table
     kept, rest = table[:, ~rare], table[:, rare].sum(axis=1, keepdims=True)
     if kept.shape[1] and expected[rare].sum() < FEWEST_EXPECTED:
-        smallest = int(kept.sum(axis=0).argmin())
+        smallest = int(np.argmin(kept.sum(axis=0)))
         kept[:, smallest] += rest[:, 0]
         return kept
     return np.concatenate([kept, rest], axis=1)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ UNBOUNDED = replace(APPROVED, low=None)
 OTHER_VALUES = "The column Age holds other values than the rows that the version was evaluated on"
 
 
-def watched(watcher: KnownWatcher, **options: object) -> OpenDesk:
+def watched(watcher: KnownWatcher, **options: Any) -> OpenDesk:
     """A desk whose champion is version 1; version 2 is in Staging."""
     clock = TickingClock(EPOCH + timedelta(days=1))
     desk = build_desk(small_registry(), watching=Watching(watcher), clock=clock, **options)
@@ -63,7 +64,7 @@ class TestWhatIsAFinding:
 
     WINDOW = Window(EPOCH, EPOCH + timedelta(hours=1))
 
-    def seen(self, *columns: Drift, n: int = 500, **options: object) -> list[tuple[FindingKind, Severity]]:
+    def seen(self, *columns: Drift, n: int = 500, **options: Any) -> list[tuple[FindingKind, Severity]]:
         report = WatchReport(MODEL, 1, self.WINDOW, n, columns=columns, **options)
         return [(each.kind, each.severity) for each in sightings(report, WatchRules())]
 
@@ -224,6 +225,7 @@ class TestRecording:
         )
         assert desk.findings(MODEL) == desk.findings() == [finding]
         event = desk.event(finding.sequence)
+        assert event is not None
         assert event.type is EventType.FINDING_OPENED
         assert told(event).splitlines()[0].endswith("UTC: Version 1 has to be looked at.")
         assert told(event).splitlines()[1] == f"Found: {finding.what}"
@@ -382,7 +384,7 @@ class TestTheGate:
 
         desk.promote(MODEL, 3, Stage.STAGING, reason=REASON, actor=PIPELINE)
         desk.rollback(MODEL, reason=REASON, actor=GRACE)
-        promote(desk, 2, Stage.ARCHIVED)
+        promote(desk, 3, Stage.ARCHIVED)
 
         assert desk.state(MODEL).champion == 1
 

@@ -27,7 +27,7 @@ def watched(report: WatchReport) -> None:
 
 def _traffic(report: WatchReport) -> None:
     found = report.traffic
-    rows = [
+    rows: list[list[str | None]] = [
         ["Refused values", f"{found.total('refused'):,}"],
         ["Values outside the training data", f"{found.total('outside'):,}"],
         ["Failed requests", f"{found.total('failed'):,}"],

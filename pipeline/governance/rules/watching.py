@@ -11,7 +11,7 @@ from pipeline.governance.record.ledger import iso
 from pipeline.governance.text import figure, visible
 
 MOST_NAME = 80
-LOG_IS_OFF = "Predictions are not logged: set monitoring.log in params.yaml, and restart what serves."
+LOG_IS_OFF = "Predictions are not logged: turn monitoring.log on in params.yaml, and restart what serves."
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What serves, watched: the part of the service that looks at production, keeps findings, and closes them."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pipeline.governance.actor import Actor, actor_json
@@ -38,13 +38,21 @@ class FindingDesk:
     _reconciler: Reconciler
     _watching: Watching
 
-    def monitor(self, model: str, version: int | None = None, *, since: datetime | None = None) -> WatchReport:
+    def monitor(
+        self,
+        model: str,
+        version: int | None = None,
+        *,
+        since: datetime | None = None,
+        length: timedelta | None = None,
+    ) -> WatchReport:
         """What a version met in production beside what it was evaluated on. Reads only.
 
-        version: None for the champion. since: from the beginning of that hour; None for the last hours, as
-        many as `monitoring.window_hours` says. Raises NotFound, InvalidInput for a time to come, Unavailable.
+        version: None for the champion. since: from the beginning of that hour. length: else of the time that ends with
+        this hour; None for as many hours as `monitoring.window_hours` says. Raises NotFound, InvalidInput for a time to
+        come, Unavailable.
         """
-        record, window = self._served(model, version), self._window(since)
+        record, window = self._served(model, version), self._window(since, length)
         evidence = self._reconciler.reviewer.evidence(record)
         return self._watching.watcher.report(record, window, self._approved(evidence))
 
@@ -107,8 +115,8 @@ class FindingDesk:
             raise NotFound(f"monitor: {model!r} has no champion; name a version")
         return self._registry.version(model, served)
 
-    def _window(self, since: datetime | None) -> Window:
-        found = window_until(self._decider.clock.now(), self._watching.rules.window)
+    def _window(self, since: datetime | None, length: timedelta | None) -> Window:
+        found = window_until(self._decider.clock.now(), length or self._watching.rules.window)
         if since is None:
             return found
         if since >= found.until:
