@@ -75,7 +75,7 @@ def nothing_to_compare(found: WatchReport) -> None:
         if off:
             st.code(TURN_ON, language="yaml")
             st.caption(
-                "What the API answers is then counted by hour, column and class. Rows are kept as you say there."
+                "What the API answers is then counted by hour, column and class; rows are kept as you say there."
             )
 
 

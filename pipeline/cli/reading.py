@@ -7,7 +7,7 @@ import typer
 
 from pipeline.bootstrap import desk, scorer
 from pipeline.cli import tables
-from pipeline.cli.app import Json, Model, Recompute, Version, app, print_out, say, write
+from pipeline.cli.app import Json, Model, Recompute, Version, app, line, print_out, say, write
 from pipeline.governance.errors import Blocked, InvalidInput
 from pipeline.governance.lifecycle import parse_target
 from pipeline.governance.metrics import Direction
@@ -24,8 +24,13 @@ if TYPE_CHECKING:
 @app.command()
 def models(as_json: Json = False) -> None:
     """List the registered models."""
-    records = desk().models()
-    print_out(as_json, [_model_json(record) for record in records], lambda: tables.models(records))
+    service = desk()
+    records = service.models()
+    found = [_model_json(each, service.not_approved_here(each.name)) for each in records]
+    print_out(as_json, found, lambda: tables.models(records))
+    if not as_json:
+        for each in (each for each in found if each["not_approved_here"]):
+            line(f"{each['name']}: {each['not_approved_here']}")
 
 
 @app.command()
@@ -161,13 +166,14 @@ def review(
         raise typer.Exit(Blocked.exit_code)
 
 
-def _model_json(record: ModelRecord) -> dict[str, Any]:
+def _model_json(record: ModelRecord, not_approved_here: str | None) -> dict[str, Any]:
     return {
         "name": record.name,
         "description": record.description,
         "versions": record.versions,
         "champion": record.aliases.get("champion"),
         "latest": record.latest,
+        "not_approved_here": not_approved_here,
     }
 
 

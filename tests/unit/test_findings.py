@@ -296,7 +296,7 @@ class TestClosing:
 
         stored = desk.close_finding(finding.sequence, reason=LOOKED, actor=GRACE)
 
-        assert told(entry(stored)).splitlines()[0].endswith("grace closed a finding about version 1.")
+        assert told(entry(stored)).splitlines()[0].endswith(f"grace closed finding {finding.sequence}.")
         assert desk.findings(MODEL) == []
         assert desk.review_again(MODEL) == frozenset()
 
@@ -311,7 +311,7 @@ class TestClosing:
 
         last = desk.history(MODEL)[-1]
         assert (last.type, last.content["closes"]) == (EventType.DENIED, finding.sequence)
-        assert "asked to close a finding about version 1 and was refused" in told(last)
+        assert f"asked to close finding {finding.sequence} and was refused" in told(last)
         assert desk.findings(MODEL) == [finding]
 
     def test_nobody_closes_twice(self):

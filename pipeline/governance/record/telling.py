@@ -36,7 +36,7 @@ DONE: Mapping[str, tuple[str, str]] = {
     "register": ("registered version {version}", "register version {version}"),
     "issue_token": ("made the token {token}", "make the token {token}"),
     "revoke_token": ("revoked the token {token}", "revoke the token {token}"),
-    "close_finding": ("closed a finding about version {version}", "close a finding about version {version}"),
+    "close_finding": ("closed finding {finding}", "close finding {finding}"),
     "revert": ("undid what was changed outside of this desk", "undo what was changed outside of this desk"),
 }
 OTHERWISE = ("decided something of a kind that is not known here", "decide something of a kind that is not known here")
@@ -132,6 +132,7 @@ def _deed(entry: Entry) -> tuple[str, str]:
     slots = (each.slot.name for each in entry.changes if each.slot.kind == "alias")
     alias = next(slots, str(entry.content.get("to") or "").removeprefix("@"))
     token = str((entry.content.get("token") or {}).get("name"))
-    request = entry.content.get("requested")
+    request = entry.content.get("requested", entry.content.get("looked_up"))
     named = {"version": entry.version, "alias": visible(alias), "token": visible(token), "request": request}
+    named["finding"] = entry.content.get("closes", entry.content.get("looked_up"))
     return done.format(**named), wanted.format(**named)

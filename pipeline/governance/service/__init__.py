@@ -66,14 +66,13 @@ from pipeline.governance.rules.watching import Watching
 from pipeline.governance.service.access import guarded
 from pipeline.governance.service.findings import FindingDesk
 from pipeline.governance.service.notices import Messenger, Nobody, TellingPeople
-from pipeline.governance.service.requests import RequestDesk
 from pipeline.governance.service.tokens import TokenDesk
 
 DESK = Actor("desk", Established.PROGRAM)  # the desk by itself: it reads and records, and decides nothing
 
 
 @guarded
-class GovernanceService(RequestDesk, FindingDesk, TokenDesk, TellingPeople):
+class GovernanceService(FindingDesk, TokenDesk, TellingPeople):
     """Each deciding method is load, rule, record, apply, confirm; each reading method writes nothing."""
 
     def __init__(
@@ -97,7 +96,7 @@ class GovernanceService(RequestDesk, FindingDesk, TokenDesk, TellingPeople):
         recomputer: None for a desk that loads no models; claims are then refused to be recomputed. roles: where the
         policy's are read anew while the desk runs; None: they stay. watching: None where predictions are not logged.
         """
-        RequestDesk.__init__(self, registry, ledger)
+        FindingDesk.__init__(self, registry, ledger)
         self.actor = DESK  # who asks
         self._messenger = messenger or Messenger(ledger, Nobody(), clock)
         self._policies = LivePolicy(policy, roles or FixedRoles(policy.roles), clock)
@@ -119,10 +118,6 @@ class GovernanceService(RequestDesk, FindingDesk, TokenDesk, TellingPeople):
         bound = copy.copy(self)
         bound.actor = actor
         return bound
-
-    def authorise(self, action: Action) -> None:
-        """Raises NotAllowed where whoever asks has no role for it."""
-        self._policies.known().check(self.actor, action)
 
     def roles(self) -> tuple[Role, ...]:
         """Those of whoever asks."""

@@ -6,15 +6,13 @@ from typing import Any
 from pipeline.governance.actor import Actor, actor_json
 from pipeline.governance.errors import Conflict, InvalidInput, NotFound, Refused, RequestClosed
 from pipeline.governance.lifecycle import Move, MoveKind
-from pipeline.governance.policy import LivePolicy
-from pipeline.governance.ports import Ledger, Registry, VersionRecord
+from pipeline.governance.ports import VersionRecord
 from pipeline.governance.reason import check_reason
 from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.record.findings import Finding, Severity, Window, find_finding, find_findings, finding_of
 from pipeline.governance.record.ledger import Event, EventType, StoredEvent
 from pipeline.governance.roles import Action
 from pipeline.governance.rules.decide import Decider
-from pipeline.governance.rules.reconcile import Reconciler
 from pipeline.governance.rules.watching import (
     AccuracyFigure,
     Sighting,
@@ -24,18 +22,15 @@ from pipeline.governance.rules.watching import (
     sightings,
     window_until,
 )
+from pipeline.governance.service.requests import RequestDesk
 
 ACCURACY = "accuracy"
 
 
-class FindingDesk:
+class FindingDesk(RequestDesk):
     """The part of the service that watches what serves."""
 
-    _registry: Registry
-    _ledger: Ledger
-    _policies: LivePolicy
     _decider: Decider
-    _reconciler: Reconciler
     _watching: Watching
 
     def monitor(
@@ -95,7 +90,9 @@ class FindingDesk:
 
         Raises InvalidInput for no reason, NotFound; Refused and Conflict, which the ledger then holds as `denied`.
         """
-        text, found = check_reason(reason), find_finding(self._ledger, number)
+        text = check_reason(reason)
+        self._check_reader("close_finding", number)
+        found = find_finding(self._ledger, number)
         about = {"subject": found.subject, "meaning": "close_finding", "closes": number}
         try:
             roles = self._policies.now().demand(actor, Action.CLOSE)
