@@ -185,6 +185,7 @@ class TestLooking:
 
         content = report.as_json()
 
+        assert report.drifts == (DRIFT, SMALL)
         assert content["traffic"] == {
             "rows": 6,
             "refused": 1,
