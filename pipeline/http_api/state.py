@@ -12,6 +12,7 @@ from starlette.types import Scope
 from pipeline import bootstrap
 from pipeline.governance.service import GovernanceService
 from pipeline.http_api.batcher import MicroBatcher
+from pipeline.http_api.desk.door import DeskDoor
 from pipeline.http_api.limits import ConcurrencyLimit
 from pipeline.http_api.metrics import HttpMetrics
 from pipeline.http_api.problems import NothingServed
@@ -31,6 +32,7 @@ class AppState:
     follower: Follower
     batcher: MicroBatcher  # queues single rows
     metrics: HttpMetrics
+    desk: DeskDoor | None = None  # None: nobody decides here
     concurrency: ConcurrencyLimit = field(init=False)  # slots for requests
 
     def __post_init__(self) -> None:
@@ -55,11 +57,11 @@ def state_of(scope: Scope) -> AppState:
 
 
 @asynccontextmanager
-async def running(model: str | None) -> AsyncIterator[AppState]:
+async def running(model: str | None, *, desk: bool = False) -> AsyncIterator[AppState]:
     """Builds the state and follows the champion until the block ends.
 
-    `model` None stands for SIGNOFF_MODEL, else for the model of params.yaml. Raises InvalidInput for settings that
-    cannot be used.
+    `model` None stands for SIGNOFF_MODEL, else for the model of params.yaml; desk: whether who shows an identity token
+    may ask and decide here. Raises InvalidInput for settings that cannot be used.
     """
     settings = read_settings()
     name = model or settings.environment.model or settings.registry.model_name
@@ -69,7 +71,9 @@ async def running(model: str | None) -> AsyncIterator[AppState]:
     follower = Follower(service, scorer, name)
     batcher = MicroBatcher(scorer, concurrency=scorer.concurrency, seconds=http.request_seconds)
     metrics = HttpMetrics(lambda: follower.status, lambda: scorer.worker_restarts)
-    state = AppState(name, http, token, follower, batcher, metrics)
+    hosts = [each.casefold() for each in http.allowed_hosts]
+    door = DeskDoor(service, hosts) if desk else None
+    state = AppState(name, http, token, follower, batcher, metrics, door)
     await _refresh(follower)
     gc.collect()
     gc.freeze()  # the heavy libraries stay: to go through them again costs a request a tenth of a second
@@ -78,6 +82,8 @@ async def running(model: str | None) -> AsyncIterator[AppState]:
         yield state
     finally:
         following.cancel()
+        if door is not None:
+            await asyncio.to_thread(door.close)
         batcher.close()
         follower.close()
         scorer.abandon()

@@ -15,6 +15,7 @@ import yaml
 
 from pipeline.bootstrap import desk
 from pipeline.cli import run
+from pipeline.governance.actor import Role
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.record.ledger import EventType
 from pipeline.governance.service import GovernanceService
@@ -299,12 +300,18 @@ def test_uvicorn_serves_it_too(place: Place, tmp_path: Path) -> None:
         assert batch["summary"]["n_bad"] == 1
 
 
-@pytest.mark.parametrize("token", ["", "a-token-for-schemathesis"])
-def test_schemathesis_finds_nothing(place: Place, tmp_path: Path, token: str) -> None:
-    """All of its checks, on requests that it makes from the description, with a token and without one."""
-    environment = {**place.environment, **({"SIGNOFF_TOKEN": token} if token else {})}
-    headers = ["--header", f"Authorization: Bearer {token}"] if token else []
-    with serving(environment, tmp_path / "api.log") as api:
+@pytest.mark.parametrize("desk_too", [False, True], ids=["predictions", "desk"])
+def test_schemathesis_finds_nothing(place: Place, tmp_path: Path, *, desk_too: bool) -> None:
+    """All of its checks, on requests that it makes from the description: open, and with the desk by an identity token
+    beside a shared secret. What it decided is a record that holds.
+    """
+    environment, headers = place.environment, []
+    if desk_too:
+        made = place.service.as_(GRACE).issue_token("schemathesis", Role.APPROVER, 1)
+        environment = {**environment, "SIGNOFF_TOKEN": "a-shared-secret-for-this-test-01"}
+        headers = ["--header", f"Authorization: Bearer {made.secret}"]
+    command = ["pipeline", "serve", *(["--desk"] if desk_too else [])]
+    with serving(environment, tmp_path / "api.log", command=command) as api:
         address = f"http://127.0.0.1:{api.port}/openapi.json"
         examples = ["--max-examples", amount("8", soak="100"), "--seed", "544"]
         options = ["--checks", "all", *examples, "--continue-on-failure", "--no-color"]
@@ -317,6 +324,7 @@ def test_schemathesis_finds_nothing(place: Place, tmp_path: Path, token: str) ->
         )
     assert found.returncode == 0, found.stdout
     assert "No issues found" in found.stdout
+    assert place.service.verify() == []
 
 
 def test_a_token_that_protects_nothing_ends_the_start(steady: Place) -> None:

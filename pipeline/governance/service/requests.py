@@ -16,6 +16,7 @@ from pipeline.governance.record.requests import SIGNING, MoveRequest, RequestVie
 from pipeline.governance.roles import Action
 from pipeline.governance.rules.decide import Options, Outcome, Request
 from pipeline.governance.rules.reconcile import Reconciler
+from pipeline.governance.rules.repeats import KeyOptions
 from pipeline.governance.rules.review import Review
 from pipeline.governance.rules.signing.approval import Approvals, Approved, AskOptions, OpenedPanel, SignedAct
 from pipeline.governance.rules.signing.override import OpenOverride, Overrides
@@ -159,11 +160,20 @@ class RequestDesk(RecordReader):
         """The overrides of a model, or of all, that nobody else has looked at, the newest first."""
         return self._overrides.open(model)
 
-    def comment(self, model: str, version: int, text: str, *, actor: Actor, request: int | None = None) -> StoredEvent:
+    def comment(
+        self,
+        model: str,
+        version: int,
+        text: str,
+        *,
+        actor: Actor,
+        request: int | None = None,
+        **once: Unpack[KeyOptions],
+    ) -> StoredEvent:
         """Add plain text to the record of a version, and of a request about it.
 
-        Raises InvalidInput for a text that is too long or empty, or a request about another version; NotFound; Refused,
-        which the ledger then holds as `denied`.
+        Raises InvalidInput for a text that is too long or empty, or a request about another version; NotFound; Refused
+        and Conflict, which the ledger then holds as `denied`.
         """
         checked, record = check_comment(text), self._registry.version(model, version)
         if request is not None:
@@ -172,7 +182,7 @@ class RequestDesk(RecordReader):
                 raise InvalidInput(f"request: {request} is not about version {version} of {model!r}")
         subject = {"model": model, "version": version, "created_at": iso(record.row.created_at)}
         about = {"subject": subject, **({} if request is None else {"requested": request})}
-        return self._approvals.comment(Move(model, MoveKind.NONE, version), checked, actor=actor, about=about)
+        return self._approvals.comment(Move(model, MoveKind.NONE, version), checked, actor=actor, about=about, **once)
 
     def record_registration(self, model: str, version: int, actor: Actor) -> StoredEvent | None:
         """Record who registered a version with the files that it has now; None where the ledger knows that.
