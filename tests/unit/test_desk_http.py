@@ -1,6 +1,8 @@
 """The desk over HTTP: who comes in, what is answered and refused, and one effect per key."""
 
 import json
+import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -20,6 +22,7 @@ from pipeline.governance.service.access import ACTION_OF
 from pipeline.http_api.desk import answers
 from pipeline.http_api.desk.door import AT_ONCE, DESK
 from pipeline.http_api.desk.routes import ROUTES, DeskRoute
+from pipeline.settings import ROOT
 from support.desk_api import BY_NAME, DeskApi, bearer, described, token_of
 from support.desks import GRACE, MODEL, REASON, OpenDesk, TickingClock, build_desk, default_policy, failing
 from support.served import ROW, KnownWorker, LocalApi, state_in_memory
@@ -135,13 +138,15 @@ def test_each_path_asks_for_a_role_of_the_table(role: Role) -> None:
     desk = build_desk(policy=with_login())
     api = DeskApi(desk)
     shown = token_of(desk, Actor("g-1", Established.OIDC, issuer=ISSUER, groups=(role.value,)), role)
-    allowed, refused = set(), set()
+    allowed: set[str] = set()
+    refused: set[str] = set()
     for name, route in BY_NAME.items():
         answer = ask(api, route, **bearer(shown))
         code = answer.json()["code"] if answer.status_code != 200 else ""
         (refused if code == "NotAllowed" else allowed).add(name)
     api.close()
-    looking_up = {"approve", "reject", "withdraw"}  # whoever reads learns that there is no such request
+    # Whoever reads learns that there is no such request, and no earlier champion.
+    looking_up = {"approve", "reject", "withdraw", "roll_back"}
 
     expected = {name for name, action in ACTION_OF_PATH.items() if role in ACTIONS[action]}
     assert allowed - looking_up == expected - looking_up
@@ -298,7 +303,7 @@ def test_what_one_person_decides(desk: OpenDesk, api: DeskApi) -> None:
     none = described("remove_alias", api.post(f"{OF_MODEL}/unalias", staged, BODIES["remove_alias"]))
     said = described("comment", api.post(f"{OF_MODEL}/comment", staged, BODIES["comment"]))
 
-    assert (back["version"], alias["to"], none["version"]) == (1, "@shadow", None)
+    assert (back["version"], alias["to"], none["changes"][0]["to"]) == (1, "@shadow", None)
     assert (said["type"], said["reason"]) == ("commented", "Looks good.")
     signed = {(each.actor, each.established) for each in desk.history(MODEL) if each.type is EventType.DECIDED}
     assert signed == {("grace", "token")}
@@ -363,11 +368,16 @@ MALFORMED: dict[str, tuple[str, str, str]] = {
     "text": ("promote", json.dumps({**TO_STAGING, "version": "1"}), "version: must be a whole number"),
     "too large": ("promote", json.dumps({**TO_STAGING, "version": 2**70}), "version: must be at most 2,147,483,647"),
     "zero": ("promote", json.dumps({**TO_STAGING, "version": 0}), "version: must be at least 1"),
-    "not a number": ("promote", '{"version": NaN}', "version: must be a whole number"),
+    "not a number": ("promote", json.dumps({**TO_STAGING, "version": math.nan}), "version: must be a whole number"),
     "a stage": ("promote", json.dumps({**TO_STAGING, "stage": "live"}), "stage: 'live' is not one of None, Staging"),
     "short": ("promote", json.dumps({**TO_STAGING, "reason": "ok"}), "reason: 2 characters given, 10 to 2,000"),
-    "surrogate": ("promote", '{"reason": "\\ud800\\ud800\\ud800 and some more"}', "reason: must be text"),
-    "its name": ("promote", '{"\\ud800": 1}', "body: must be text"),
+    "surrogate": (
+        "promote",
+        '{"reason": "\\ud800\\ud800\\ud800 and some more"}',
+        "body: is not valid JSON ('utf-8' codec",
+    ),
+    "its name": ("promote", '{"\\ud800": 1}', "body: is not valid JSON ('utf-8' codec"),
+    "number for text": ("promote", json.dumps({**TO_STAGING, "reason": 5}), "reason: must be text"),
     "deep": ("promote", "[" * 100_000, "body: is not valid JSON"),
     "alias": ("alias", json.dumps({**BODIES["set_alias"], "alias": "v1"}), "alias: 'v1' is reserved by MLflow"),
     "empty": ("comment", '{"version": 1, "text": " "}', "comment: 0 characters given, 1 to 2,000"),
@@ -583,16 +593,14 @@ def test_every_path_is_described(api: DeskApi, token: str) -> None:
     )
 
 
-def models_of(answer: object) -> Iterator[type[BaseModel]]:
-    """Every model of the desk's answers."""
-    return (
-        each
-        for each in vars(answer).values()
-        if isinstance(each, type) and issubclass(each, BaseModel) and each.__module__ == answers.__name__
-    )
+MODELS = [
+    each
+    for each in vars(answers).values()
+    if isinstance(each, type) and issubclass(each, BaseModel) and each.__module__ == answers.__name__
+]
 
 
-@pytest.mark.parametrize("model", models_of(answers), ids=lambda model: model.__name__)
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_every_field_is_documented(model: type[BaseModel]) -> None:
     """With a sentence."""
     assert [name for name, field in model.model_fields.items() if not (field.description or "").endswith(".")] == []
@@ -605,3 +613,13 @@ def test_the_counters_have_the_templates_of_paths(api: DeskApi, token: str) -> N
     counted = api.ask("GET", "/metrics").text
     assert 'route="/api/v1/models/{model}/versions",status="404"} 1.0' in counted
     assert "some-name" not in counted
+
+
+def test_the_example_of_the_readme_works(api: DeskApi, token: str) -> None:
+    """Its path, headers and body."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    path, key, body = re.findall(
+        rf"curl http://127.0.0.1:8000{DESK}(\S+) .*?'Idempotency-Key: (.+?)'.*?-d '(.*?)'", readme, re.DOTALL
+    )[0]
+    answer = api.post(path, token, {**json.loads(body), "version": 1}, **{"Idempotency-Key": key})
+    assert described("promote", answer)["to"] == "Staging"

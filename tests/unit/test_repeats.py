@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from pipeline.governance.actor import Role
+from pipeline.governance.actor import Actor, Role
 from pipeline.governance.errors import (
     DecisionPending,
     InvalidInput,
@@ -27,7 +27,7 @@ def types(desk: OpenDesk) -> list[EventType]:
     return [each.event.type for each in desk.ledger.events()]
 
 
-def refused(desk: OpenDesk, *, actor: object, reason: str = REASON, version: int = 1) -> None:
+def refused(desk: OpenDesk, *, actor: Actor, reason: str = REASON, version: int = 1) -> None:
     with pytest.raises(StaleEvidence):
         desk.promote(MODEL, version, Stage.STAGING, reason=reason, actor=actor, evidence="0" * 64)
 

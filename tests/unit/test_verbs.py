@@ -9,7 +9,7 @@ import pytest
 from pipeline.cli import app
 from pipeline.http_api.desk import asking
 from pipeline.http_api.desk.routes import DESK_ENDPOINTS, ROUTES
-from pipeline.http_api.desk.verbs import VERBS, NotHere, VerbDoors, rows
+from pipeline.http_api.desk.verbs import VERBS, LeftOut, VerbDoors, rows
 from pipeline.http_api.openapi import ENDPOINTS
 from pipeline.settings import ROOT
 
@@ -44,13 +44,13 @@ def test_every_path_of_the_desk_is_of_a_verb() -> None:
     named = {doors.route for doors in VERBS.values()}
 
     assert {f"{route.method} {route.template}" for route in ROUTES} - named == ALONE
-    assert {route for route in named if not isinstance(route, NotHere)} <= PATHS
+    assert {route for route in named if not isinstance(route, LeftOut)} <= PATHS
 
 
 @pytest.mark.parametrize(("verb", "doors"), DOORS)
 def test_the_screens_do_it_or_say_why_not(verb: str, doors: VerbDoors) -> None:
     """The page is there, and it or what pages share asks the service for the same."""
-    if isinstance(doors.screen, NotHere):
+    if isinstance(doors.screen, LeftOut):
         assert len(doors.screen) > 20
         return
     assert (ROOT / "dashboard" / doors.screen / "page.py").is_file()
@@ -60,7 +60,7 @@ def test_the_screens_do_it_or_say_why_not(verb: str, doors: VerbDoors) -> None:
 @pytest.mark.parametrize(("verb", "doors"), DOORS)
 def test_http_does_it_or_says_why_not(verb: str, doors: VerbDoors) -> None:
     """By a method of the service that the command line asks too."""
-    if isinstance(doors.route, NotHere):
+    if isinstance(doors.route, LeftOut):
         assert len(doors.route) > 20
     elif doors.asks:
         (route,) = (each for each in ROUTES if f"{each.method} {each.template}" == doors.route)

@@ -13,7 +13,7 @@ from pipeline.http_api.openapi import COMPONENTS, Json, Untitled
 from pipeline.http_api.problems import MEDIA_TYPE
 from pipeline.serving.champion import Served
 
-IDENTITY = {"identity": []}
+IDENTITY: Json = {"identity": []}
 REFUSALS = {  # description by HTTP status
     "400": "The Host header is not one that is allowed, or the request is malformed",
     "401": "No identity token is shown, or it is not good",
@@ -27,7 +27,7 @@ REFUSALS = {  # description by HTTP status
     "503": "Registry or ledger do not answer, or too many requests are being answered; see Retry-After",
 }
 OF_A_BODY = {"408", "413", "415"}
-OF_PATH = {
+OF_PATH: dict[str, Json] = {
     "model": {"description": "Name of the registered model.", "schema": {"type": "string", "minLength": 1}},
     "version": {"description": "Number of the version in the registry."},
     "id": {"description": "Number of the request."},

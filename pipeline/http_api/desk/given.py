@@ -279,7 +279,7 @@ WORDS = {
     "extra_forbidden": "is not a known key",
     "missing": "is missing",
     "string_too_short": "must not be empty",
-    **dict.fromkeys(("string_type", "string_unicode"), "must be text"),
+    "string_type": "must be text",
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
     "greater_than_equal": "must be at least {ge:,}",
     "less_than_equal": "must be at most {le:,}",
@@ -316,6 +316,7 @@ def parse_body(wanted: "TypeAdapter[Any]", text: str) -> Any:  # noqa: ANN401 (w
     """The body of a request. Raises InvalidInput, also for a key that is there twice."""
     try:
         content = json.loads(text, object_pairs_hook=_object)
+        json.dumps(content, ensure_ascii=False).encode()  # JSON may hold half of a character, which is no text
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"body: is not valid JSON ({visible(str(error), most=MOST_NAME)})") from error
     return parsed(wanted, content, strict=True)

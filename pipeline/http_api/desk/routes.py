@@ -198,7 +198,7 @@ async def _answer(route: DeskRoute, request: Request) -> Response:
     assert state.desk is not None  # noqa: S101 (the routes are there with it only)
     with state.desk.concurrency.slot():
         path = _named(request.path_params)
-        found = await _given(route, asking.request, state)
+        found = await _given(route, request, state)
         service = state.desk.service.as_(request.scope[ACTOR])
         visit = Visit(service, path, _once(request, found, service.actor) if route.decides else {})
         text = await state.desk.work(lambda: json.dumps(route.ask(visit, found), allow_nan=False))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 
-class NotHere(str):
+class LeftOut(str):
     """Why a door does not have a verb, as a sentence without its end mark."""
 
     __slots__ = ()
@@ -16,31 +16,31 @@ class NotHere(str):
 class VerbDoors(NamedTuple):
     """One verb of the command line at the two other doors."""
 
-    screen: str  # the page that does it, or NotHere
-    route: str  # method and path, or NotHere
+    screen: str  # the page that does it, or LeftOut
+    route: str  # method and path, or LeftOut
     asks: tuple[str, ...] = ()  # methods of the service of which each door calls one; empty where it is not the service
 
 
-PROCESS = NotHere("it takes minutes and a checkout, and runs where these are")
-HOST = NotHere("it is about the host that it runs on")
-PERSON = NotHere("a program cannot say that a person has looked")
-TOKENS = NotHere("a token that makes tokens would outlive its own end")
+PROCESS = LeftOut("it takes minutes and a checkout, and runs where these are")
+HOST = LeftOut("it is about the host that it runs on")
+PERSON = LeftOut("a program cannot say that a person has looked")
+TOKENS = LeftOut("a token that makes tokens would outlive its own end")
 DESK_MODEL, DESK_REQUEST = "/api/v1/models/{model}", "/api/v1/requests/{id}"
 DECIDE = ("decide",)
 
 VERBS: Mapping[str, VerbDoors] = {
-    "demo": VerbDoors("overview", NotHere("it fills an empty registry for somebody who looks around")),
+    "demo": VerbDoors("overview", LeftOut("it fills an empty registry for somebody who looks around")),
     "train": VerbDoors(PROCESS, PROCESS),
     "models": VerbDoors("overview", "GET /api/v1/models", ("models", "overview")),
     "versions": VerbDoors("versions", f"GET {DESK_MODEL}/versions", ("versions", "versions_with", "telling_versions")),
     "show": VerbDoors("review", f"GET {DESK_MODEL}/versions/{{version}}", ("show",)),
-    "best": VerbDoors("overview", NotHere("versions come with every metric, by which a program chooses")),
+    "best": VerbDoors("overview", LeftOut("versions come with every metric, by which a program chooses")),
     "compare": VerbDoors("compare", f"GET {DESK_MODEL}/compare", ("compare",)),
-    "card": VerbDoors("card", NotHere("it is a page for people; versions, reviews and history have what is on it")),
+    "card": VerbDoors("card", LeftOut("it is a page for people; versions, reviews and history have what is on it")),
     "review": VerbDoors("review", f"GET {DESK_MODEL}/versions/{{version}}/review", ("review",)),
     "check": VerbDoors(
-        NotHere("it prints reviews in the formats of pipelines"),
-        NotHere("it prints reviews in the formats of pipelines; each review is answered"),
+        LeftOut("it prints reviews in the formats of pipelines"),
+        LeftOut("it prints reviews in the formats of pipelines; each review is answered"),
     ),
     "explain": VerbDoors("explain", "POST /predict"),
     "predict": VerbDoors("predict", "POST /predict"),
@@ -56,24 +56,24 @@ VERBS: Mapping[str, VerbDoors] = {
     "withdraw": VerbDoors("review", f"POST {DESK_REQUEST}/withdraw", ("withdraw",)),
     "requests": VerbDoors("overview", "GET /api/v1/requests", ("requests", "queues")),
     "comment": VerbDoors("review", f"POST {DESK_MODEL}/comment", ("comment",)),
-    "override": VerbDoors("review", NotHere("breaking glass is for a person who stands for it"), ("override",)),
+    "override": VerbDoors("review", LeftOut("breaking glass is for a person who stands for it"), ("override",)),
     "acknowledge": VerbDoors("overview", PERSON, ("acknowledge",)),
     "history": VerbDoors("history", f"GET {DESK_MODEL}/history", ("history", "history_page")),
-    "export": VerbDoors("history", NotHere("it is a file for an auditor; the events are in the history")),
+    "export": VerbDoors("history", LeftOut("it is a file for an auditor; the events are in the history")),
     "verify": VerbDoors(
-        "history", NotHere("it reads every event and file, and is run where its exit code is watched"), ("verify",)
+        "history", LeftOut("it reads every event and file, and is run where its exit code is watched"), ("verify",)
     ),
     "reconcile": VerbDoors(
         "history",
-        NotHere("ending a difference is for a person who looks at it; adoption by others is asked for as a request"),
+        LeftOut("ending a difference is for a person who looks at it; adoption by others is asked for as a request"),
         ("adopt", "revert"),
     ),
     "keys new": VerbDoors(HOST, HOST),
     "keys list": VerbDoors(HOST, HOST),
     "ledger upgrade": VerbDoors(HOST, HOST),
-    "token new": VerbDoors(NotHere("tokens are made where they are used, on a command line"), TOKENS),
-    "token list": VerbDoors(NotHere("tokens are made where they are used, on a command line"), TOKENS),
-    "token revoke": VerbDoors(NotHere("tokens are made where they are used, on a command line"), TOKENS),
+    "token new": VerbDoors(LeftOut("tokens are made where they are used, on a command line"), TOKENS),
+    "token list": VerbDoors(LeftOut("tokens are made where they are used, on a command line"), TOKENS),
+    "token revoke": VerbDoors(LeftOut("tokens are made where they are used, on a command line"), TOKENS),
     "reproduce": VerbDoors(PROCESS, PROCESS),
 }
 
@@ -84,4 +84,4 @@ def rows() -> list[str]:
 
 
 def _cell(door: str) -> str:
-    return f"no: {door}" if isinstance(door, NotHere) else f"`{door}`"
+    return f"no: {door}" if isinstance(door, LeftOut) else f"`{door}`"
