@@ -35,6 +35,7 @@ SCHEMA = {
         "CAEC": {"type": "category", "categories": ["no", "Sometimes", "Always"], "default": "no"},
     }
 }
+OF_THE_DESK = ["--config-file", str(ROOT / "tests" / "support" / "desk_schemathesis.toml")]  # of schemathesis
 KINDS = ("random_forest", "logistic_regression", "random_forest")
 
 
@@ -305,25 +306,28 @@ def test_schemathesis_finds_nothing(place: Place, tmp_path: Path, *, desk_too: b
     """All of its checks, on requests that it makes from the description: open, and with the desk by an identity token
     beside a shared secret. What it decided is a record that holds.
     """
-    environment, headers = place.environment, []
+    environment = place.environment
+    config: list[str] = []
+    headers: list[str] = []
     if desk_too:
         made = place.service.as_(GRACE).issue_token("schemathesis", Role.APPROVER, 1)
         environment = {**environment, "SIGNOFF_TOKEN": "a-shared-secret-for-this-test-01"}
-        headers = ["--header", f"Authorization: Bearer {made.secret}"]
+        config, headers = OF_THE_DESK, ["--header", f"Authorization: Bearer {made.secret}"]
     command = ["pipeline", "serve", *(["--desk"] if desk_too else [])]
     with serving(environment, tmp_path / "api.log", command=command) as api:
         address = f"http://127.0.0.1:{api.port}/openapi.json"
         examples = ["--max-examples", amount("8", soak="100"), "--seed", "544"]
         options = ["--checks", "all", *examples, "--continue-on-failure", "--no-color"]
+        program = str(Path(sys.executable).with_name("schemathesis"))
         found = subprocess.run(
-            [str(Path(sys.executable).with_name("schemathesis")), "run", address, *options, *headers],
+            [program, *config, "run", address, *options, *headers],
             cwd=tmp_path,
             capture_output=True,
             text=True,
             check=False,
         )
     assert found.returncode == 0, found.stdout
-    assert "No issues found" in found.stdout
+    assert "No issues found" in found.stdout, found.stdout
     assert place.service.verify() == []
 
 

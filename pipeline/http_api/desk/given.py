@@ -22,14 +22,16 @@ MOST_EVENTS = 1_000  # of a history in one answer
 MOST_NAME = 80  # characters of a stranger's name in a sentence
 NOT_RESERVED = r"(?![lL][aA][tT][eE][sS][tT]$|[vV][0-9]+$)"  # names that MLflow keeps for itself
 ALIAS = rf"{NOT_RESERVED}[A-Za-z0-9_\-]{{1,{MOST_ALIAS_CHARACTERS}}}"
+# What Python takes for white space around a text, and what it does not: regular expressions elsewhere know fewer.
+SPACE, VISIBLE = r"[\s\x1c-\x1f\x85]", r"[^\s\x1c-\x1f\x85]"
 STAGES = [stage.value for stage in Stage]
 
 
 def _digits(value: object) -> object:
-    """Numbers in an address are digits alone, in a body they are JSON's."""
+    """Numbers in an address are digits alone; in a body they are JSON's, to which 1.0 is a whole number."""
     if isinstance(value, str) and not (value.isascii() and value.isdecimal()):
         raise ValueError("must be a whole number")
-    return value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _flag(value: object) -> object:
@@ -64,7 +66,7 @@ Reason = Annotated[
         json_schema_extra={
             "minLength": FEWEST_REASON_CHARACTERS,
             "maxLength": MOST_REASON_CHARACTERS,
-            "pattern": rf"^\s*\S[\s\S]{{{FEWEST_REASON_CHARACTERS - 2},}}\S\s*$",
+            "pattern": rf"^{SPACE}*{VISIBLE}[\s\S]{{{FEWEST_REASON_CHARACTERS - 2},}}{VISIBLE}{SPACE}*$",
             "examples": ["Better than the champion in every class."],
         },
     ),
@@ -74,7 +76,7 @@ Comment = Annotated[
     AfterValidator(check_comment),
     Field(
         description="Plain text.",
-        json_schema_extra={"minLength": 1, "maxLength": MOST_REASON_CHARACTERS, "pattern": r"\S"},
+        json_schema_extra={"minLength": 1, "maxLength": MOST_REASON_CHARACTERS, "pattern": VISIBLE},
     ),
 ]
 Number = Annotated[int, Field(ge=1, le=MOST_NUMBER), BeforeValidator(_digits)]
