@@ -7,7 +7,7 @@ import typer
 
 from pipeline.bootstrap import desk, scorer
 from pipeline.cli import tables
-from pipeline.cli.app import Json, Model, Recompute, Version, app, print_out, say, write
+from pipeline.cli.app import Json, Model, Recompute, Version, app, line, print_out, say, write
 from pipeline.governance.errors import Blocked, InvalidInput
 from pipeline.governance.lifecycle import parse_target
 from pipeline.governance.listing import model_json, version_json
@@ -24,8 +24,13 @@ if TYPE_CHECKING:
 @app.command()
 def models(as_json: Json = False) -> None:
     """List the registered models."""
-    records = desk().models()
-    print_out(as_json, [model_json(record) for record in records], lambda: tables.models(records))
+    service = desk()
+    records = service.models()
+    found = [model_json(each, service.not_approved_here(each.name)) for each in records]
+    print_out(as_json, found, lambda: tables.models(records))
+    if not as_json:
+        for each in (each for each in found if each["not_approved_here"]):
+            line(f"{each['name']}: {each['not_approved_here']}")
 
 
 @app.command()

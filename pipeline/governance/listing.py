@@ -7,13 +7,15 @@ from pipeline.governance.ports import ModelRecord, VersionRow
 from pipeline.governance.record.ledger import iso
 
 
-def model_json(record: ModelRecord) -> dict[str, Any]:
+def model_json(record: ModelRecord, not_approved_here: str | None) -> dict[str, Any]:
+    """not_approved_here: why nobody has approved the champion at this desk, see the service's method of that name."""
     return {
         "name": record.name,
         "description": record.description,
         "versions": record.versions,
         "champion": record.aliases.get(CHAMPION),
         "latest": record.latest,
+        "not_approved_here": not_approved_here,
     }
 
 

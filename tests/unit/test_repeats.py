@@ -4,11 +4,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from pipeline.governance.actor import Actor, Role
+from pipeline.governance.actor import Actor, Role, UsedToken
 from pipeline.governance.errors import (
     DecisionPending,
     InvalidInput,
     KeyReused,
+    NotAllowed,
     StaleEvidence,
     StateChanged,
     Unavailable,
@@ -17,6 +18,7 @@ from pipeline.governance.lifecycle import Stage, parse_target
 from pipeline.governance.record.history import Entry
 from pipeline.governance.record.ledger import EventType, UnreadableEvent
 from pipeline.governance.rules.repeats import check_unused, key_digest
+from pipeline.governance.rules.signing.approval import SignedAct
 from pipeline.governance.service.news import who_was_faster
 from pipeline.governance.text import parse_time
 from support.desks import GRACE, MODEL, REASON, OpenDesk, build_desk
@@ -49,6 +51,16 @@ class TestRefusalsThatRepeatThemselves:
         desk.clock.time += timedelta(minutes=1)
         refused(desk, actor=actor)
         assert types(desk).count(EventType.DENIED) == 4
+
+    def test_of_a_token_that_reads_nothing_are_recorded_once_too(self) -> None:
+        """Whatever numbers it tries."""
+        desk = signing_desk()
+        caller = Actor.by_token(UsedToken("t", Role.CALLER, ANNA))
+        for number in (1, 2, 3):
+            with pytest.raises(NotAllowed):
+                desk.as_(caller).reject(SignedAct(number, REASON, caller))
+
+        assert types(desk).count(EventType.DENIED) == 1
 
     def test_of_a_person_are_recorded_each_time(self) -> None:
         """Who tries twice has tried twice."""

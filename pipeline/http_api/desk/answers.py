@@ -29,6 +29,9 @@ class DeskModel(DeskAnswer):
     versions: int = Field(description="How many versions it has.")
     champion: int | None = Field(description="Number of the version that serves; null where none does.")
     latest: int | None = Field(description="Number of the newest version; null where there is none.")
+    not_approved_here: str | None = Field(
+        description="Why nobody has approved at this desk what serves; null where somebody did, or need not."
+    )
 
 
 class DeskVersion(DeskAnswer):

@@ -59,7 +59,8 @@ class Visit:
 
 
 def list_models(visit: Visit, _: given.Nothing) -> object:
-    return [model_json(each) for each in visit.service.models()]
+    service = visit.service
+    return [model_json(each, service.not_approved_here(each.name)) for each in service.models()]
 
 
 def list_versions(visit: Visit, query: given.VersionsQuery) -> object:

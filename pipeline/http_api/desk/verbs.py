@@ -71,9 +71,9 @@ VERBS: Mapping[str, VerbDoors] = {
     "keys new": VerbDoors(HOST, HOST),
     "keys list": VerbDoors(HOST, HOST),
     "ledger upgrade": VerbDoors(HOST, HOST),
-    "token new": VerbDoors(LeftOut("tokens are made where they are used, on a command line"), TOKENS),
-    "token list": VerbDoors(LeftOut("tokens are made where they are used, on a command line"), TOKENS),
-    "token revoke": VerbDoors(LeftOut("tokens are made where they are used, on a command line"), TOKENS),
+    "token new": VerbDoors("tokens", TOKENS, ("issue_token",)),
+    "token list": VerbDoors("tokens", TOKENS, ("tokens",)),
+    "token revoke": VerbDoors("tokens", TOKENS, ("revoke_token",)),
     "reproduce": VerbDoors(PROCESS, PROCESS),
 }
 

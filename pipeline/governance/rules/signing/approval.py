@@ -36,6 +36,7 @@ from pipeline.governance.record.requests import (
     RequestView,
     SignedApproval,
     changed_words,
+    find_open_requests,
     find_request,
     find_requests,
 )
@@ -284,9 +285,13 @@ class Approvals:
 
     # What a list of them shows
 
-    def views(self, model: str | None = None) -> list[RequestView]:
-        """Every request about a model, or about all, the newest first. Raises Unavailable."""
-        return [self.view(each) for each in find_requests(self.ledger, model)]
+    def open_views(self, model: str | None = None) -> list[RequestView]:
+        """The requests about a model, or about all, that have not ended, the newest first. Raises Unavailable."""
+        return [self.view(each) for each in find_open_requests(self.ledger, model)]
+
+    def ended_views(self, model: str | None = None) -> list[RequestView]:
+        """Those that have ended, the newest first."""
+        return [each for each in map(self.view, find_requests(self.ledger, model)) if not each.is_waiting]
 
     def view(self, request: MoveRequest) -> RequestView:
         """A request as it stands now; of one that is closed, the registry is not asked. Raises Unavailable."""
@@ -351,7 +356,7 @@ class Approvals:
     def _check_first(self, matter: Matter, now: datetime) -> None:
         """Under the lock: the same is not asked for already. What can no longer be approved is in nobody's way."""
         wanted = matter.content()
-        for each in find_requests(self.ledger, matter.move.model):
+        for each in find_open_requests(self.ledger, matter.move.model):
             same = (each.content["meaning"], each.to, each.version) == (
                 matter.meaning,
                 wanted["to"],
