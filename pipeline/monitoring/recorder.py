@@ -1,0 +1,258 @@
+"""Records what is answered, off the way of whoever waits: a queue in memory, and a thread that writes it in batches.
+
+A request pays for an id and an append. Too many that wait are lost, and counted as lost: an answer never waits for the
+log. What was answered before `close` is in the log after it.
+"""
+
+import logging
+import os
+import platform
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Protocol
+
+import uuid_utils
+
+from pipeline.governance.errors import SignoffError, Unavailable
+from pipeline.monitoring.answered import (
+    AnsweredRow,
+    StoredColumns,
+    Subject,
+    counts_of,
+    is_sampled,
+    single_count,
+    stored_row,
+)
+from pipeline.monitoring.prediction_log import (
+    MOST_WAITING,
+    Batch,
+    CountKey,
+    CountKind,
+    Door,
+    PredictionLog,
+    ShadowAnswer,
+)
+from pipeline.monitoring.profile import Profile
+from pipeline.serving.predictions import Prediction, Target
+from pipeline.validation.rows import CheckedRow, Problem
+
+LOG = logging.getLogger(__name__)
+WRITE_SECONDS = 0.5  # between two batches
+ALIVE_SECONDS = 30  # an open block is written to at least so often
+PURGE_SECONDS = 3_600  # between two looks for rows that are too old
+PROFILE_SECONDS = 60  # until a profile that could not be read is asked for again
+CLOSE_TRIES = 3
+
+
+def new_id() -> str:
+    """A UUID of version 7 (RFC 9562): by its beginning it is ordered in time, the rest is random."""
+    return str(uuid_utils.uuid7())
+
+
+class Recorder(Protocol):
+    """The port of those who answer: what they tell, and the id that they hand out."""
+
+    def answered(self, target: Target, row: CheckedRow, found: Prediction, *, seconds: float | None) -> str:
+        """One row was predicted; gives the id of the prediction. seconds: of the request, once per request."""
+
+    def refused(self, target: Target, problems: Sequence[Problem]) -> None:
+        """Values were refused before anybody was asked."""
+
+    def failed(self, target: Target, error: SignoffError) -> None:
+        """A request got no answer."""
+
+
+class Unrecorded:
+    """Implements Recorder where there is no log: answers still have an id."""
+
+    def answered(self, _target: Target, _row: CheckedRow, _found: Prediction, *, seconds: float | None) -> str:  # noqa: ARG002 (the port's)
+        return new_id()
+
+    def refused(self, target: Target, problems: Sequence[Problem]) -> None:
+        """Nothing is kept."""
+
+    def failed(self, target: Target, error: SignoffError) -> None:
+        """Nothing is kept."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What is recorded, and how much of it."""
+
+    columns: StoredColumns
+    sample: float  # the share of the answers of which a row is stored
+    keep: timedelta  # how long rows are kept
+
+
+Waiting = AnsweredRow | ShadowAnswer | CountKey
+
+
+class PredictionRecorder:
+    """Implements Recorder over a log. One thread tells, such as an event loop's; another one writes."""
+
+    def __init__(
+        self,
+        log: PredictionLog,
+        recording: Recording,
+        *,
+        model: str,
+        profile_of: Callable[[Subject], Profile | None],
+        door: Door = Door.HTTP,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """profile_of: the reference profile of a version, None where it has none; raises Unavailable.
+
+        clock: seconds since 1970. Raises Unavailable where the log cannot be written: what must be logged is not
+        answered by a process that cannot.
+        """
+        self._log, self._recording, self._model, self._door, self._clock = log, recording, model, door, clock
+        self._queue: deque[Waiting] = deque()
+        self._taken = self._done = self._lost = self._batches = 0
+        self._unwritten: Batch | None = None
+        self._profiles = _Profiles(profile_of, clock)
+        self._ending, self._written_at, self._purged_at = threading.Event(), clock(), 0.0
+        self._block = log.open_block(process=f"{platform.node()}:{os.getpid()}", model=model, at=self._now())
+        self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
+
+    def start(self) -> None:
+        """Begins to write."""
+        self._thread.start()
+
+    @property
+    def lost(self) -> int:
+        """Answers that are neither counted nor stored, because too many waited."""
+        return self._lost
+
+    @property
+    def waiting(self) -> int:
+        """What was told and is not written yet."""
+        return self._taken - self._done
+
+    @property
+    def writing(self) -> bool:
+        """Whether the last batch could be written."""
+        return self._unwritten is None
+
+    def answered(self, target: Target, row: CheckedRow, found: Prediction, *, seconds: float | None) -> str:
+        prediction_id, subject = new_id(), Subject(target.resolved, target.digest)
+        told = AnsweredRow(prediction_id, self._clock(), subject, row, found, self._door, seconds)
+        if not self._take(told):
+            self._lost += 1
+        return prediction_id
+
+    def refused(self, target: Target, problems: Sequence[Problem]) -> None:
+        subject, at = Subject(target.resolved, target.digest), self._clock()
+        for name in {problem.column for problem in problems}:
+            self._take(single_count(subject, at, CountKind.REFUSED, name=name if _is_column(target, name) else ""))
+
+    def failed(self, target: Target, error: SignoffError) -> None:
+        subject = Subject(target.resolved, target.digest)
+        self._take(single_count(subject, self._clock(), CountKind.FAILED, label=type(error).__name__))
+
+    def shadowed(self, found: ShadowAnswer) -> None:
+        """A second version answered too. Any thread may tell."""
+        self._queue.append(found)
+
+    def is_stored(self, prediction_id: str) -> bool:
+        """Whether a row of this answer is stored."""
+        return is_sampled(prediction_id, self._recording.sample)
+
+    def close(self) -> None:
+        """Writes what waits and closes the block; where that cannot be done, the block stays open and is a gap."""
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        for _ in range(CLOSE_TRIES):
+            if self._write_waiting(close=True):
+                return
+        LOG.error("the log of predictions: %d answers could not be written", self.waiting)
+
+    def _take(self, told: Waiting) -> bool:
+        if self.waiting >= MOST_WAITING:
+            return False
+        self._taken += 1
+        self._queue.append(told)
+        return True
+
+    def _run(self) -> None:
+        while not self._ending.wait(WRITE_SECONDS):
+            if self._queue or self._unwritten or self._clock() - self._written_at > ALIVE_SECONDS:
+                self._write_waiting()
+            if self._clock() - self._purged_at > PURGE_SECONDS:
+                self._purge_old()
+
+    def _write_waiting(self, *, close: bool = False) -> bool:
+        """Writes a batch of all that waits; one that could not be written comes first. Gives whether it succeeded."""
+        batch = self._unwritten or self._next_batch()
+        try:
+            self._log.write(self._block, batch, close=close and not self._queue)
+        except Unavailable as error:
+            if self._unwritten is None:
+                LOG.warning("%s; what is answered waits in memory", error)
+            self._unwritten = batch
+            return False
+        self._unwritten, self._written_at = None, self._clock()
+        self._done += batch.answered + batch.events
+        return not close or not self._queue or self._write_waiting(close=True)
+
+    def _next_batch(self) -> Batch:
+        told = [self._queue.popleft() for _ in range(len(self._queue))]
+        rows = [each for each in told if isinstance(each, AnsweredRow)]
+        counts = Counter(each for each in told if isinstance(each, CountKey))
+        events = counts.total()
+        for subject, some in groupby(sorted(rows, key=_subject_key), key=lambda each: each.subject):
+            counts.update(counts_of(list(some), self._profiles.of(subject)))
+        self._batches += 1
+        return Batch(
+            number=self._batches,
+            at=self._now(),
+            answered=len(rows),
+            events=events,
+            lost=self._lost,
+            predictions=[stored_row(row, self._recording.columns) for row in rows if self.is_stored(row.prediction_id)],
+            shadows=[each for each in told if isinstance(each, ShadowAnswer)],
+            counts=counts,
+        )
+
+    def _purge_old(self) -> None:
+        self._purged_at = self._clock()
+        try:
+            self._log.purge(self._now() - self._recording.keep)
+        except Unavailable as error:
+            LOG.warning("%s; old rows stay for now", error)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
+
+
+class _Profiles:
+    """The profiles of the versions that answer; one that could not be read is asked for again after a while."""
+
+    def __init__(self, profile_of: Callable[[Subject], Profile | None], clock: Callable[[], float]) -> None:
+        self._profile_of, self._clock = profile_of, clock
+        self._known: dict[str, tuple[Profile | None, float | None]] = {}  # by digest, with when to ask again
+
+    def of(self, subject: Subject) -> Profile | None:
+        profile, again_at = self._known.get(subject.digest, (None, 0.0))
+        if again_at is None or self._clock() < again_at:
+            return profile
+        try:
+            found = (self._profile_of(subject), None)
+        except Unavailable:
+            found = (None, self._clock() + PROFILE_SECONDS)
+        self._known[subject.digest] = found
+        return found[0]
+
+
+def _subject_key(row: AnsweredRow) -> tuple[int, str, str]:
+    return row.subject.resolved.version, row.subject.digest, row.subject.resolved.alias
+
+
+def _is_column(target: Target, name: str) -> bool:
+    """Whether it is a column of the version: what else a caller names is no label of ours."""
+    return target.schema is not None and name in target.schema.names
