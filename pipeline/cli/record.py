@@ -222,10 +222,10 @@ def _check_options(model: str | None, adopt: bool, revert: bool, expect: str | N
         raise InvalidInput("reconcile: --expect belongs to --adopt or --revert")
 
 
-def parse_time(text: str) -> datetime:
+def parse_time(text: str, *, about: str = "at") -> datetime:
     """ISO 8601; without an offset it is UTC. Raises InvalidInput."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise InvalidInput(f"at: {text!r} is not a time such as 2026-11-24T09:00Z") from error
+        raise InvalidInput(f"{about}: {text!r} is not a time such as 2026-11-24T09:00Z") from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

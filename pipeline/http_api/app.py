@@ -8,14 +8,22 @@ from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.governance.errors import SignoffError
 from pipeline.http_api.openapi import ENDPOINTS, document
-from pipeline.http_api.problems import TokenNeeded, WrongHost, on_http_error, on_mistake, on_refusal, problem
+from pipeline.http_api.problems import (
+    InternalError,
+    TokenNeeded,
+    WrongHost,
+    on_http_error,
+    on_mistake,
+    on_refusal,
+    problem,
+)
 from pipeline.http_api.routes import router
 from pipeline.http_api.state import AppState, running, state_of
 
@@ -100,6 +108,17 @@ class Api(FastAPI):
         return document(state.status.served, batch_rows=state.limits.batch_rows, protected=state.token is not None)
 
 
+async def _refused(request: Request, error: Exception) -> Response:
+    if isinstance(error, SignoffError):
+        state_of(request.scope).not_answered(request.url.path, error)
+    return await on_refusal(request, error)
+
+
+async def _mistaken(request: Request, error: Exception) -> Response:
+    state_of(request.scope).not_answered(request.url.path, InternalError(""))
+    return await on_mistake(request, error)
+
+
 def create_app(model: str | None = None) -> FastAPI:
     """An application that opens nothing before its server starts. For `model`, see state.running."""
 
@@ -116,7 +135,7 @@ def create_app(model: str | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         middleware=[Middleware(RequestMetrics, routes=ENDPOINTS), Middleware(AccessCheck)],
-        exception_handlers={SignoffError: on_refusal, HTTPException: on_http_error, Exception: on_mistake},
+        exception_handlers={SignoffError: _refused, HTTPException: on_http_error, Exception: _mistaken},
     )
     app.include_router(router)
     return app

@@ -1,4 +1,4 @@
-"""What the log keeps of an answer: its hourly counts, and of the sampled ones a row with the columns that may be stored."""
+"""What the log keeps of an answer: hourly counts, and of a sampled one a row with the columns that may be stored."""
 
 import hmac
 import json
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pipeline.governance.text import visible
 from pipeline.monitoring.prediction_log import CountKey, CountKind, Door, LoggedPrediction
 from pipeline.monitoring.profile import Profile
-from pipeline.serving.predictions import Prediction, Resolved
+from pipeline.serving.predictions import PredictedColumns, Prediction, Resolved
 from pipeline.validation.rows import CheckedRow, Value
 
 LATENCY_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0)  # upper bounds of bins
@@ -43,6 +43,37 @@ class AnsweredRow:
     def confidence(self) -> float | None:
         """The largest probability; None where several labels are predicted at once: each has one of its own."""
         return None if isinstance(self.found.value, Mapping) else max(self.found.probabilities.values(), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredColumns:
+    """Many rows that were predicted together; they are taken apart by whoever writes, not while a caller waits."""
+
+    ids: Sequence[str]  # one per row that was answered
+    at: float  # as in AnsweredRow, and the next four
+    subject: Subject
+    found: PredictedColumns
+    door: Door
+    seconds: float | None
+
+    def rows(self) -> Iterator[AnsweredRow]:
+        checked, classes = self.found.checked, self.found.classes
+        values, *probabilities = (column.to_pylist() for column in self.found.answers.columns)
+        chances = zip(*probabilities, strict=True) if probabilities else ((),) * len(values)
+        positions = [position for position, usable in enumerate(checked.usable.tolist()) if usable]
+        of_request = self.seconds
+        for name, position, given, value, chance in zip(
+            self.ids, positions, checked.values.to_pylist(), values, chances, strict=True
+        ):
+            prediction = Prediction(value, dict(zip(classes, chance, strict=True)) if chance else {})
+            row = CheckedRow({key: _plain(each) for key, each in given.items()}, (), checked.warnings(position))
+            yield AnsweredRow(name, self.at, self.subject, row, prediction, self.door, of_request)
+            of_request = None
+
+
+def _plain(value: object) -> Value:
+    """As a row of JSON would have it: a moment is text."""
+    return value if isinstance(value, str | float | bool | int | None) else str(value)
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,8 @@ class Selection:
     until: datetime | None = None  # the first moment that is not meant any more
     version: int | None = None  # that answered; None: every one
     with_outcome: bool = False  # only rows of which the outcome is known
-    with_shadow: int | None = None  # only rows to which this version answered too, as a shadow
+    shadowed: bool = False  # only rows to which a second version answered too
+    shadow_version: int | None = None  # which that is; None: every one
     most: int = 1_000  # the newest so many
 
 

@@ -10,7 +10,7 @@ import platform
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -20,6 +20,7 @@ import uuid_utils
 
 from pipeline.governance.errors import SignoffError, Unavailable
 from pipeline.monitoring.answered import (
+    AnsweredColumns,
     AnsweredRow,
     StoredColumns,
     Subject,
@@ -38,7 +39,7 @@ from pipeline.monitoring.prediction_log import (
     ShadowAnswer,
 )
 from pipeline.monitoring.profile import Profile
-from pipeline.serving.predictions import Prediction, Target
+from pipeline.serving.predictions import PredictedColumns, Prediction, Target
 from pipeline.validation.rows import CheckedRow, Problem
 
 LOG = logging.getLogger(__name__)
@@ -60,11 +61,20 @@ class Recorder(Protocol):
     def answered(self, target: Target, row: CheckedRow, found: Prediction, *, seconds: float | None) -> str:
         """One row was predicted; gives the id of the prediction. seconds: of the request, once per request."""
 
-    def refused(self, target: Target, problems: Sequence[Problem]) -> None:
+    def answered_columns(self, found: PredictedColumns, *, seconds: float | None) -> Sequence[str]:
+        """Many rows were predicted; gives the ids in their order."""
+
+    def refused(self, target: Target, problems: Iterable[Problem]) -> None:
         """Values were refused before anybody was asked."""
 
     def failed(self, target: Target, error: SignoffError) -> None:
         """A request got no answer."""
+
+    def start(self) -> None:
+        """Begins to write."""
+
+    def close(self) -> None:
+        """Writes what waits. Nothing is told after it."""
 
 
 class Unrecorded:
@@ -73,15 +83,23 @@ class Unrecorded:
     def answered(self, _target: Target, _row: CheckedRow, _found: Prediction, *, seconds: float | None) -> str:  # noqa: ARG002 (the port's)
         return new_id()
 
-    def refused(self, target: Target, problems: Sequence[Problem]) -> None:
+    def answered_columns(self, found: PredictedColumns, *, seconds: float | None) -> Sequence[str]:  # noqa: ARG002 (the port's)
+        return [new_id() for _ in range(found.answers.num_rows)]
+
+    def refused(self, target: Target, problems: Iterable[Problem]) -> None:
         """Nothing is kept."""
 
     def failed(self, target: Target, error: SignoffError) -> None:
         """Nothing is kept."""
 
+    def start(self) -> None:
+        """Nothing is written."""
+
+    close = start
+
 
 @dataclass(frozen=True)
-class Recording:
+class RecordingOptions:
     """What is recorded, and how much of it."""
 
     columns: StoredColumns
@@ -89,7 +107,15 @@ class Recording:
     keep: timedelta  # how long rows are kept
 
 
-Waiting = AnsweredRow | ShadowAnswer | CountKey
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Something that happened so many times."""
+
+    key: CountKey
+    n: int
+
+
+Waiting = AnsweredRow | AnsweredColumns | ShadowAnswer | Counted
 
 
 class PredictionRecorder:
@@ -98,7 +124,7 @@ class PredictionRecorder:
     def __init__(
         self,
         log: PredictionLog,
-        recording: Recording,
+        options: RecordingOptions,
         *,
         model: str,
         profile_of: Callable[[Subject], Profile | None],
@@ -110,7 +136,7 @@ class PredictionRecorder:
         clock: seconds since 1970. Raises Unavailable where the log cannot be written: what must be logged is not
         answered by a process that cannot.
         """
-        self._log, self._recording, self._model, self._door, self._clock = log, recording, model, door, clock
+        self._log, self._options, self._model, self._door, self._clock = log, options, model, door, clock
         self._queue: deque[Waiting] = deque()
         self._taken = self._done = self._lost = self._batches = 0
         self._unwritten: Batch | None = None
@@ -120,8 +146,12 @@ class PredictionRecorder:
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
 
     def start(self) -> None:
-        """Begins to write."""
         self._thread.start()
+
+    @property
+    def door(self) -> Door:
+        """By which way the rows come that it is told of."""
+        return self._door
 
     @property
     def lost(self) -> int:
@@ -135,24 +165,32 @@ class PredictionRecorder:
 
     @property
     def writing(self) -> bool:
-        """Whether the last batch could be written."""
-        return self._unwritten is None
+        """Whether the last batch could be written, and others will be."""
+        return self._unwritten is None and self._thread.is_alive()
 
     def answered(self, target: Target, row: CheckedRow, found: Prediction, *, seconds: float | None) -> str:
         prediction_id, subject = new_id(), Subject(target.resolved, target.digest)
-        told = AnsweredRow(prediction_id, self._clock(), subject, row, found, self._door, seconds)
-        if not self._take(told):
-            self._lost += 1
+        self._take(AnsweredRow(prediction_id, self._clock(), subject, row, found, self._door, seconds), answers=1)
         return prediction_id
 
-    def refused(self, target: Target, problems: Sequence[Problem]) -> None:
+    def answered_columns(self, found: PredictedColumns, *, seconds: float | None) -> Sequence[str]:
+        ids = [new_id() for _ in range(found.answers.num_rows)]
+        subject = Subject(found.target.resolved, found.digest)
+        told = AnsweredColumns(ids, self._clock(), subject, found, self._door, seconds)
+        self._take(told, answers=len(ids))
+        return ids
+
+    def refused(self, target: Target, problems: Iterable[Problem]) -> None:
         subject, at = Subject(target.resolved, target.digest), self._clock()
-        for name in {problem.column for problem in problems}:
-            self._take(single_count(subject, at, CountKind.REFUSED, name=name if _is_column(target, name) else ""))
+        names = () if target.schema is None else target.schema.names
+        # What else a caller names is no label of ours.
+        refused = Counter(problem.column if problem.column in names else "" for problem in problems)
+        for name, n in refused.items():
+            self._take(Counted(single_count(subject, at, CountKind.REFUSED, name=name), n))
 
     def failed(self, target: Target, error: SignoffError) -> None:
         subject = Subject(target.resolved, target.digest)
-        self._take(single_count(subject, self._clock(), CountKind.FAILED, label=type(error).__name__))
+        self._take(Counted(single_count(subject, self._clock(), CountKind.FAILED, label=type(error).__name__), 1))
 
     def shadowed(self, found: ShadowAnswer) -> None:
         """A second version answered too. Any thread may tell."""
@@ -160,7 +198,7 @@ class PredictionRecorder:
 
     def is_stored(self, prediction_id: str) -> bool:
         """Whether a row of this answer is stored."""
-        return is_sampled(prediction_id, self._recording.sample)
+        return is_sampled(prediction_id, self._options.sample)
 
     def close(self) -> None:
         """Writes what waits and closes the block; where that cannot be done, the block stays open and is a gap."""
@@ -172,12 +210,13 @@ class PredictionRecorder:
                 return
         LOG.error("the log of predictions: %d answers could not be written", self.waiting)
 
-    def _take(self, told: Waiting) -> bool:
-        if self.waiting >= MOST_WAITING:
-            return False
-        self._taken += 1
+    def _take(self, told: Waiting, *, answers: int = 0) -> None:
+        """Puts it in the queue. Too many that wait are lost; what is no answer takes the room of one."""
+        if self.waiting + (room := max(1, answers)) > MOST_WAITING:
+            self._lost += answers
+            return
+        self._taken += room
         self._queue.append(told)
-        return True
 
     def _run(self) -> None:
         while not self._ending.wait(WRITE_SECONDS):
@@ -202,9 +241,11 @@ class PredictionRecorder:
 
     def _next_batch(self) -> Batch:
         told = [self._queue.popleft() for _ in range(len(self._queue))]
-        rows = [each for each in told if isinstance(each, AnsweredRow)]
-        counts = Counter(each for each in told if isinstance(each, CountKey))
-        events = counts.total()
+        rows = [row for each in told for row in _rows_of(each)]
+        counts: Counter[CountKey] = Counter()
+        for each in told:
+            if isinstance(each, Counted):
+                counts[each.key] += each.n
         for subject, some in groupby(sorted(rows, key=_subject_key), key=lambda each: each.subject):
             counts.update(counts_of(list(some), self._profiles.of(subject)))
         self._batches += 1
@@ -212,9 +253,9 @@ class PredictionRecorder:
             number=self._batches,
             at=self._now(),
             answered=len(rows),
-            events=events,
+            events=sum(isinstance(each, Counted) for each in told),
             lost=self._lost,
-            predictions=[stored_row(row, self._recording.columns) for row in rows if self.is_stored(row.prediction_id)],
+            predictions=[stored_row(row, self._options.columns) for row in rows if self.is_stored(row.prediction_id)],
             shadows=[each for each in told if isinstance(each, ShadowAnswer)],
             counts=counts,
         )
@@ -222,7 +263,7 @@ class PredictionRecorder:
     def _purge_old(self) -> None:
         self._purged_at = self._clock()
         try:
-            self._log.purge(self._now() - self._recording.keep)
+            self._log.purge(self._now() - self._options.keep)
         except Unavailable as error:
             LOG.warning("%s; old rows stay for now", error)
 
@@ -253,6 +294,7 @@ def _subject_key(row: AnsweredRow) -> tuple[int, str, str]:
     return row.subject.resolved.version, row.subject.digest, row.subject.resolved.alias
 
 
-def _is_column(target: Target, name: str) -> bool:
-    """Whether it is a column of the version: what else a caller names is no label of ours."""
-    return target.schema is not None and name in target.schema.names
+def _rows_of(told: Waiting) -> Iterable[AnsweredRow]:
+    if isinstance(told, AnsweredColumns):
+        return told.rows()
+    return (told,) if isinstance(told, AnsweredRow) else ()

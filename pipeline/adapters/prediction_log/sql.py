@@ -135,8 +135,10 @@ class SqlPredictionLog:
             found = found.where(PREDICTIONS.c.version == wanted.version)
         if wanted.with_outcome:
             found = found.where(OUTCOMES.c.prediction_id.is_not(None))
-        if wanted.with_shadow is not None:
-            found = found.where(SHADOWS.c.version == wanted.with_shadow)
+        if wanted.shadowed:
+            found = found.where(SHADOWS.c.prediction_id.is_not(None))
+        if wanted.shadow_version is not None:
+            found = found.where(SHADOWS.c.version == wanted.shadow_version)
         newest_first = found.order_by(PREDICTIONS.c.at.desc(), PREDICTIONS.c.prediction_id.desc())
         return [stored_prediction(row) for row in self._rows(newest_first.limit(wanted.most))]
 
