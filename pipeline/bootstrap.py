@@ -226,6 +226,13 @@ def prediction_log(settings: Settings) -> "SqlPredictionLog":
     return SqlPredictionLog(environment.log_url)
 
 
+def check_recording(settings: Settings) -> None:
+    """Raises InvalidInput for settings of the log that cannot be used; opens nothing."""
+    if settings.monitoring.log.enabled:
+        prediction_log(settings)
+        recording_options(settings)
+
+
 def log_desk(settings: Settings, service: GovernanceService) -> "LogDesk":
     """The log of predictions for whoever asks with this service; opens nothing."""
     from pipeline.monitoring.log_desk import LogDesk

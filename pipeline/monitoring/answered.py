@@ -127,8 +127,8 @@ def counts_of(rows: Sequence[AnsweredRow], profile: Profile | None) -> Counter[C
     found: Counter[CountKey] = Counter()
     for hour, some in _by_hour(rows).items():
         about = (hour, some[0].subject.resolved.model, some[0].subject.resolved.version, some[0].subject.digest)
-        for kind, name, number in _counted(some, profile):
-            found[CountKey(*about, kind, name, number)] += 1
+        for each, n in Counter(_counted(some, profile)).items():
+            found[CountKey(*about, *each)] += n
     return found
 
 

@@ -130,13 +130,15 @@ class PredictionRecorder:
         profile_of: Callable[[Subject], Profile | None],
         door: Door = Door.HTTP,
         clock: Callable[[], float] = time.time,
+        most_waiting: int = MOST_WAITING,
     ) -> None:
         """profile_of: the reference profile of a version, None where it has none; raises Unavailable.
 
-        clock: seconds since 1970. Raises Unavailable where the log cannot be written: what must be logged is not
-        answered by a process that cannot.
+        clock: seconds since 1970. most_waiting: at most as many as a block reserves. Raises Unavailable where the log
+        cannot be written: what must be logged is not answered by a process that cannot.
         """
         self._log, self._options, self._model, self._door, self._clock = log, options, model, door, clock
+        self._most_waiting = most_waiting
         self._queue: deque[Waiting] = deque()
         self._taken = self._done = self._lost = self._batches = 0
         self._unwritten: Batch | None = None
@@ -212,7 +214,7 @@ class PredictionRecorder:
 
     def _take(self, told: Waiting, *, answers: int = 0) -> None:
         """Puts it in the queue. Too many that wait are lost; what is no answer takes the room of one."""
-        if self.waiting + (room := max(1, answers)) > MOST_WAITING:
+        if self.waiting + (room := max(1, answers)) > self._most_waiting:
             self._lost += answers
             return
         self._taken += room

@@ -112,8 +112,7 @@ def translated(busy_seconds: float) -> Iterator[None]:
         raise Unavailable(f"the log of predictions cannot be used: {one_line(why)}") from error
 
 
-def to_json(value: object) -> str:
-    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+to_json = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode  # json.dumps would make one for each value
 
 
 def prediction_row(found: LoggedPrediction) -> dict[str, Any]:
