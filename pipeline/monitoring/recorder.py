@@ -48,6 +48,7 @@ ALIVE_SECONDS = 30  # an open block is written to at least so often
 PURGE_SECONDS = 3_600  # between two looks for rows that are too old
 PROFILE_SECONDS = 60  # until a profile that could not be read is asked for again
 CLOSE_TRIES = 3
+ROOM_SECONDS = 0.05  # between two looks whether there is room
 
 
 def new_id() -> str:
@@ -142,6 +143,7 @@ class PredictionRecorder:
         self._queue: deque[Waiting] = deque()
         self._taken = self._done = self._lost = self._batches = 0
         self._unwritten: Batch | None = None
+        self._room = threading.Lock()
         self._profiles = _Profiles(profile_of, clock)
         self._ending, self._written_at, self._purged_at = threading.Event(), clock(), 0.0
         self._block = log.open_block(process=f"{platform.node()}:{os.getpid()}", model=model, at=self._now())
@@ -181,6 +183,13 @@ class PredictionRecorder:
         told = AnsweredColumns(ids, self._clock(), subject, found, self._door, seconds)
         self._take(told, answers=len(ids))
         return ids
+
+    def told_by_file(self, found: PredictedColumns) -> Sequence[str]:
+        """As answered_columns, for rows of a file: several threads may tell, and wait where too much waits already."""
+        with self._room:
+            while self.waiting and self.waiting + found.answers.num_rows > self._most_waiting:
+                time.sleep(ROOM_SECONDS)
+            return self.answered_columns(found, seconds=None)
 
     def refused(self, target: Target, problems: Iterable[Problem]) -> None:
         subject, at = Subject(target.resolved, target.digest), self._clock()

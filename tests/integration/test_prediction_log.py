@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -165,7 +166,7 @@ def test_the_command_line_reads_the_log(
 
 
 def test_the_commands_of_the_documentation_run(
-    verb: Callable[..., Any],  # noqa: ARG001 (its environment)
+    verb: Callable[..., Any],
     answers: list[dict[str, Any]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -179,6 +180,26 @@ def test_the_commands_of_the_documentation_run(
 
     assert [command[0] for command in commands] == ["outcomes", "log", "shadow"]
     assert [run(command) for command in commands] == [0, 0, 0]
+
+
+def test_rows_of_files_are_logged_the_same_way(
+    environment: Mapping[str, str], verb: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each under the id that stands in the output; counted as rows of files, and only where a log is on."""
+    monkeypatch.setenv("SIGNOFF_LOG_URL", f"sqlite:///{tmp_path / 'predictions.db'}")
+    row, source, output = row_of(environment), tmp_path / "rows.csv", tmp_path / "out.csv"
+    pd.DataFrame([row] * 20 + [{**row, "Age": 5}]).to_csv(source, index=False)
+    assert verb("score", MODEL, str(source), str(output), "--log")["scored"] == 20
+    scored = pd.read_csv(output)
+    with opened(dict(os.environ)) as log:
+        rows = {each.prediction.prediction_id: each.prediction for each in log.predictions(Selection(MODEL))}
+        counted = {each.key.bin: each.n for each in log.counts(MODEL) if each.key.kind is CountKind.ANSWERED}
+
+    assert set(rows) == set(scored["prediction_id"])
+    assert {found.prediction for found in rows.values()} == set(scored["prediction"])
+    assert counted == {"file": 20}
+    monkeypatch.setenv("SIGNOFF_PARAMS", str(ROOT / "params.yaml"))
+    assert run(["score", MODEL, str(source), str(output), "--log"]) == 2
 
 
 @pytest.fixture(scope="module")
