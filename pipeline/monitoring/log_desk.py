@@ -6,6 +6,7 @@ Every method asks the desk first whether its actor may; see `roles.ACTIONS`.
 import math
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ from pipeline.validation.rows import InvalidRows, Problem
 
 if TYPE_CHECKING:
     from pipeline.comparison import PairedBootstrap
+    from pipeline.comparison.rows import Rows
+    from pipeline.governance.rules.paired import Paired
     from pipeline.monitoring.side_by_side import SideBySide
 
 MOST_COMPARED = 20_000  # the newest rows that both versions answered
@@ -134,7 +137,7 @@ class LogDesk:
         self._service.authorise(Action.READ_LOG)
         return self._log.predictions(wanted)
 
-    def tell_outcomes(self, told: Iterable[tuple[str, object]]) -> OutcomesTold:
+    def tell_outcomes(self, told: Iterable[tuple[object, object]]) -> OutcomesTold:
         """Keeps what turned out to be true, by prediction_id; the last one told counts.
 
         Raises InvalidRows where one of them is no id or no value; nothing is kept then.
@@ -168,7 +171,6 @@ class LogDesk:
         newest = rows[0]
         assert newest.shadow is not None  # noqa: S101 (asked for)
         known = [each for each in rows if each.outcome is not None]
-        pair = paired_rows(known)
         agree, interval = agreement_of(rows, confidence=self._comparer.confidence)
         return SideBySide(
             model=wanted.model,
@@ -182,8 +184,14 @@ class LogDesk:
             interval=interval,
             flips=flipped(rows),
             outcomes=len(known),
-            paired=None if pair is None else self._comparer.pair_rows(*pair),
+            paired=self._paired(paired_rows(known)),
         )
+
+    def _paired(self, pair: "tuple[Rows, Rows] | None") -> "Paired | None":
+        """None also where `comparison` does not take the rows, such as classes beside numbers."""
+        with suppress(InvalidInput):
+            return None if pair is None else self._comparer.pair_rows(*pair)
+        return None
 
     def _both(self, wanted: Selection) -> Sequence[StoredPrediction]:
         """The rows that the two versions of the newest one answered, by the digests of their files."""

@@ -294,11 +294,10 @@ class _Profiles:
         if again_at is None or self._clock() < again_at:
             return profile
         try:
-            found = (self._profile_of(subject), None)
+            self._known[subject.digest] = self._profile_of(subject), None
         except Unavailable:
-            found = (None, self._clock() + PROFILE_SECONDS)
-        self._known[subject.digest] = found
-        return found[0]
+            self._known[subject.digest] = None, self._clock() + PROFILE_SECONDS
+        return self._known[subject.digest][0]
 
 
 def _subject_key(row: AnsweredRow) -> tuple[int, str, str]:

@@ -18,7 +18,7 @@ from pipeline.governance.lifecycle import Stage
 from pipeline.settings import read_settings
 
 CLIENTS, SECONDS, WINDOWS = 8, 2.0, 7
-SECTIONS = {
+SECTIONS: dict[str, dict[str, object]] = {
     "off": {},
     "log": {"log": {"enabled": True, "clear": ["Age", "Gender", "Height", "Weight"]}},
     "shadow": {"log": {"enabled": True, "clear": ["Age", "Gender", "Height", "Weight"]}, "shadow": "challenger"},

@@ -15,10 +15,12 @@ from pipeline.monitoring.prediction_log import CountKind, Selection, StoredPredi
 from pipeline.monitoring.recorder import PredictionRecorder, RecordingOptions
 from pipeline.monitoring.shadow import MOST_WAITING_ROWS, Shadow, ShadowedRecorder
 from pipeline.serving.scorer import Scorer
+from pipeline.validation.rows import Value
 from support.desks import MODEL, build_desk
 from support.in_memory import InMemoryRegistry
 from support.served import POLICY, ROW, SCHEMA, SIGNATURE, KnownWorker, LocalApi, registry_with_columns, state_in_memory
 
+VALUES: dict[str, Value] = {"Age": 30, "Gender": "Male", "Visits": 3}
 STORED = RecordingOptions(StoredColumns(frozenset({"Age", "Gender"})), 1.0, timedelta(days=1))
 
 
@@ -64,7 +66,7 @@ def test_an_answer_is_in_the_log_under_its_id(logged: Logged) -> None:
     assert (row.model, row.version, row.digest) == (answer["model"], answer["version"], answer["digest"])
     assert (row.prediction, dict(row.probabilities)) == (answer["prediction"], answer["probabilities"])
     assert row.clear == {"Age": 30, "Gender": "Male"}
-    assert (row.confidence, row.milliseconds > 0) == (0.8, True)
+    assert (row.confidence, (row.milliseconds or 0) > 0) == (0.8, True)
 
 
 def test_each_row_of_many_has_an_id_of_its_own(logged: Logged, worker: KnownWorker) -> None:
@@ -141,8 +143,8 @@ class TestShadow:
     def test_a_row_that_it_cannot_take_is_skipped(self, registry: InMemoryRegistry, logged: Logged, shadow: Shadow):
         """It may have other columns; and it is not asked what it answered itself."""
         shadow.offer("id-1", 1, {"Age": 30, "Gender": "Male"})
-        shadow.offer("id-2", 2, {**ROW})
-        shadow.offer("id-3", 1, {**ROW, "More": 1})
+        shadow.offer("id-2", 2, VALUES)
+        shadow.offer("id-3", 1, {**VALUES, "More": 1})
         shadow.ask_waiting()
 
         assert (shadow.status.asked, shadow.status.skipped) == (1, 2)
@@ -159,6 +161,6 @@ class TestShadow:
     def test_what_comes_too_fast_is_not_asked(self, logged: Logged, shadow: Shadow) -> None:
         """It never makes anybody wait."""
         for _ in range(MOST_WAITING_ROWS + 3):
-            shadow.offer("id", 1, ROW)
+            shadow.offer("id", 1, VALUES)
 
         assert shadow.status.skipped == 3

@@ -1,6 +1,6 @@
 """The log of predictions for whoever asks: roles, outcomes, and two versions on the same logged rows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_each_role_does_what_the_table_says(log: SqlPredictionLog, role: Role | 
     """A caller tells outcomes and reads nothing; whoever reads the desk sees counts, not rows."""
     member = Actor("g-1", Established.OIDC, issuer="https://login.example.org", groups=(role.value,) if role else ())
     desk = LogDesk(build_desk(policy=with_login()).as_(member), log, COMPARER, clock=TickingClock())
-    calls = {
+    calls: dict[Action, list[Callable[[], object]]] = {
         Action.READ: [desk.status, lambda: desk.counts("m")],
         Action.READ_LOG: [lambda: desk.rows(Selection("m")), lambda: desk.side_by_side(Selection("m"))],
         Action.OUTCOMES: [lambda: desk.tell_outcomes([(prediction_id(1), "yes")])],
@@ -188,27 +188,31 @@ class TestSideBySide:
     def test_numbers_are_compared_by_their_errors(self, log: SqlPredictionLog, desk: LogDesk) -> None:
         """A file of outcomes may hold them as text."""
         block = log.open_block(process="host:8", model="n", at=EPOCH)
-        none = {"probabilities": {}, "confidence": None, "model": "n"}
-        rows = [replace(prediction(each), prediction=float(each), **none) for each in range(30, 50)]
+        rows = [
+            replace(prediction(each), model="n", prediction=each + 0.25, probabilities={}, confidence=None)
+            for each in range(30, 50)
+        ]
         shadows = [
-            replace(shadow(each), prediction=each + 1.0, probabilities={}, confidence=None) for each in range(30, 50)
+            replace(shadow(each), prediction=each + 1.25, probabilities={}, confidence=None) for each in range(30, 50)
         ]
         log.write(block, Batch(1, EPOCH, answered=20, predictions=rows, shadows=shadows))
-        desk.tell_outcomes([(prediction_id(each), str(each)) for each in range(30, 50)])
+        desk.tell_outcomes([(prediction_id(each), f"{each}.25") for each in range(30, 50)])
         found = desk.side_by_side(Selection("n"))
-        error = next(each for each in found.paired.metrics if each.metric == "mean_absolute_error")
+        error = next(each for each in found.paired.metrics if each.metric == "mae")
 
         assert (error.incumbent, error.candidate, error.verdict) == (0.0, 1.0, "worse")
 
     def test_classes_that_are_numbers_are_known_by_their_names(self, log: SqlPredictionLog, desk: LogDesk) -> None:
         """A model answers 1, and somebody tells 1, "1" or true."""
         block = log.open_block(process="host:8", model="n", at=EPOCH)
-        chances = {"probabilities": {"0": 0.3, "1": 0.7}, "model": "n"}
-        rows = [replace(prediction(each), prediction=1, **chances) for each in (30, 31, 32)]
+        rows = [
+            replace(prediction(each), model="n", prediction=1, probabilities={"0": 0.3, "1": 0.7})
+            for each in (30, 31, 32)
+        ]
         shadows = [replace(shadow(each), prediction=0, probabilities={"0": 0.6, "1": 0.4}) for each in (30, 31, 32)]
         log.write(block, Batch(1, EPOCH, answered=3, predictions=rows, shadows=shadows))
-        told = zip((30, 31, 32), (1, "1", True), strict=True)
-        log.record_outcomes([Outcome(prediction_id(each), value, EPOCH, "grace") for each, value in told])
+        told: dict[int, str | float | bool] = {30: 1, 31: "1", 32: True}
+        log.record_outcomes([Outcome(prediction_id(each), value, EPOCH, "grace") for each, value in told.items()])
         found = desk.side_by_side(Selection("n"))
 
         assert next(each.incumbent for each in found.paired.metrics if each.metric == "accuracy") == 1.0

@@ -16,6 +16,7 @@ from pipeline.monitoring.prediction_log import Batch, CountKind, Door, Predictio
 from pipeline.monitoring.profile import BinCounts, CategoryBins, ConfidenceCounts, NumberBins, Profile
 from pipeline.monitoring.recorder import PredictionRecorder, RecordingOptions, Unrecorded, new_id
 from pipeline.serving.predictions import Prediction, Target
+from pipeline.serving.targets import input_schema
 from pipeline.validation.rows import InvalidRows, check_row, check_rows
 from support.desks import MODEL
 from support.in_memory import EPOCH
@@ -74,12 +75,17 @@ def recorder(log: PredictionLog, options: RecordingOptions = EVERYTHING, **more)
 
 
 def told(found: PredictionRecorder, target: Target, *rows: dict[str, object]) -> list[str]:
+    schema = input_schema(target)
     prediction = Prediction("yes", {"no": 0.2, "yes": 0.8})
-    return [found.answered(target, check_row(row, target.schema), prediction, seconds=0.004) for row in rows]
+    return [found.answered(target, check_row(row, schema), prediction, seconds=0.004) for row in rows]
 
 
 def counts(log: PredictionLog, kind: CountKind) -> dict[tuple[str, str], int]:
-    return {(each.key.name, each.key.bin): each.n for each in log.counts(MODEL) if each.key.kind is kind}
+    found: Counter[tuple[str, str]] = Counter()
+    for each in log.counts(MODEL):
+        if each.key.kind is kind:
+            found[each.key.name, each.key.bin] += each.n
+    return dict(found)
 
 
 def test_what_was_told_before_the_end_is_there_after_it(log: FailingLog, target: Target) -> None:
@@ -141,7 +147,7 @@ def test_refused_and_failed_requests_are_counted(log: FailingLog, target: Target
     """By column; what else a caller names is no label of ours."""
     found = recorder(log)
     with pytest.raises(InvalidRows) as refusal:
-        check_rows([{**ROW, "Age": 5, "x" * 500: 1}], target.schema)
+        check_rows([{**ROW, "Age": 5, "x" * 500: 1}], input_schema(target))
     found.refused(target, refusal.value.problems)
     found.failed(target, Unavailable("the worker: is busy"))
     found.close()
@@ -236,7 +242,7 @@ def test_old_rows_are_deleted_by_the_process_that_serves(log: FailingLog, target
 def test_an_answer_has_an_id_without_a_log(target: Target) -> None:
     """Of version 7: later ones sort after earlier ones."""
     found = Unrecorded()
-    ids = [found.answered(target, check_row(ROW, target.schema), Prediction("yes", {}), seconds=None), new_id()]
+    ids = [found.answered(target, check_row(ROW, input_schema(target)), Prediction("yes", {}), seconds=None), new_id()]
 
     assert ids == sorted(ids)
     assert [each[14] for each in ids] == ["7", "7"]
