@@ -20,7 +20,7 @@ from pipeline.governance.text import visible
 from pipeline.monitoring.prediction_log import (
     Block,
     HourlyCount,
-    Outcome,
+    KnownOutcome,
     OutcomesTold,
     PredictionLog,
     Purged,
@@ -150,7 +150,7 @@ class LogDesk:
         problems = [found for number, each in enumerate(given, start=1) for found in _problems(number, *each)]
         if problems:
             raise InvalidRows(problems)
-        return self._log.record_outcomes([Outcome(str(name), actual, at, by) for name, actual in given])  # type: ignore[arg-type]
+        return self._log.record_outcomes([KnownOutcome(str(name), actual, at, by) for name, actual in given])  # type: ignore[arg-type]
 
     def purge(self, before: datetime, *, counts: bool = False) -> Purged:
         """Deletes rows that were answered before a moment, with their outcomes; `counts`: the hourly counts too."""

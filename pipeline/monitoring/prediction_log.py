@@ -93,7 +93,7 @@ class ShadowAnswer:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class KnownOutcome:
     """What turned out to be true for one prediction."""
 
     prediction_id: str
@@ -121,7 +121,7 @@ class OutcomesTold:
 
 
 @dataclass(frozen=True)
-class Batch:
+class LogBatch:
     """What is written in one transaction."""
 
     number: int  # of the block's batches, from 1: one that was written already is not written again
@@ -159,7 +159,7 @@ class StoredPrediction:
 
     prediction: LoggedPrediction
     shadow: ShadowAnswer | None
-    outcome: Outcome | None
+    outcome: KnownOutcome | None
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class PredictionLog(Protocol):
     def open_block(self, *, process: str, model: str, at: datetime) -> str:
         """A new block with MOST_WAITING reserved numbers; gives its id."""
 
-    def write(self, block: str, batch: Batch, *, close: bool = False) -> None:
+    def write(self, block: str, batch: LogBatch, *, close: bool = False) -> None:
         """Writes a batch and moves its block on, in one transaction; `close` ends the block.
 
         Can be repeated: whoever did not hear that a batch was written writes it again, and it counts once.
@@ -219,7 +219,7 @@ class PredictionLog(Protocol):
     ) -> list[HourlyCount]:
         """The counts of the hours that begin in [since, until), in order."""
 
-    def record_outcomes(self, outcomes: Sequence[Outcome]) -> OutcomesTold:
+    def record_outcomes(self, outcomes: Sequence[KnownOutcome]) -> OutcomesTold:
         """Keeps outcomes; the last one told of a prediction counts. Those of unknown predictions are not kept."""
 
     def purge(self, before: datetime, *, counts: bool = False) -> Purged:

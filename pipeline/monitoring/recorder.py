@@ -31,10 +31,10 @@ from pipeline.monitoring.answered import (
 )
 from pipeline.monitoring.prediction_log import (
     MOST_WAITING,
-    Batch,
     CountKey,
     CountKind,
     Door,
+    LogBatch,
     PredictionLog,
     ShadowAnswer,
 )
@@ -142,7 +142,7 @@ class PredictionRecorder:
         self._most_waiting = most_waiting
         self._queue: deque[Waiting] = deque()
         self._taken = self._done = self._lost = self._batches = 0
-        self._unwritten: Batch | None = None
+        self._unwritten: LogBatch | None = None
         self._room = threading.Lock()
         self._profiles = _Profiles(profile_of, clock)
         self._ending, self._written_at, self._purged_at = threading.Event(), clock(), 0.0
@@ -250,7 +250,7 @@ class PredictionRecorder:
         self._done += batch.answered + batch.events
         return not close or not self._queue or self._write_waiting(close=True)
 
-    def _next_batch(self) -> Batch:
+    def _next_batch(self) -> LogBatch:
         told = [self._queue.popleft() for _ in range(len(self._queue))]
         rows = [row for each in told for row in _rows_of(each)]
         counts: Counter[CountKey] = Counter()
@@ -260,7 +260,7 @@ class PredictionRecorder:
         for subject, some in groupby(sorted(rows, key=_subject_key), key=lambda each: each.subject):
             counts.update(counts_of(list(some), self._profiles.of(subject)))
         self._batches += 1
-        return Batch(
+        return LogBatch(
             number=self._batches,
             at=self._now(),
             answered=len(rows),

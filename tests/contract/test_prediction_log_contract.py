@@ -13,11 +13,11 @@ from pipeline.governance.errors import Unavailable
 from pipeline.monitoring.prediction_log import (
     MOST_WAITING,
     SILENT_AFTER,
-    Batch,
     CountKey,
     CountKind,
     HourlyCount,
-    Outcome,
+    KnownOutcome,
+    LogBatch,
     OutcomesTold,
     Purged,
     Selection,
@@ -54,8 +54,8 @@ def block(log: SqlPredictionLog) -> str:
     return log.open_block(process="host:7", model="m", at=EPOCH)
 
 
-def batch(number: int = 1, **more) -> Batch:
-    return Batch(number, EPOCH + number * HOUR, **more)
+def batch(number: int = 1, **more) -> LogBatch:
+    return LogBatch(number, EPOCH + number * HOUR, **more)
 
 
 def test_where_there_is_no_log_reading_finds_nothing(log: SqlPredictionLog) -> None:
@@ -141,7 +141,7 @@ class TestRows:
         odd = replace(FIRST, prediction="a\x00\ud800", clear={"text": "\x00é", "none": None, "yes": True, "n": 1})
         table = replace(SECOND, prediction={"score": 0.5, "label": "x"}, confidence=None, milliseconds=None)
         log.write(block, batch(answered=2, predictions=[odd, table], shadows=[shadow(1)]))
-        told = Outcome(odd.prediction_id, "b", EPOCH, "grace")
+        told = KnownOutcome(odd.prediction_id, "b", EPOCH, "grace")
         log.record_outcomes([told])
         newest, oldest = log.predictions(Selection("m"))
 
@@ -152,7 +152,7 @@ class TestRows:
         """By time, version, outcome and shadow; the newest first, at most so many."""
         rows = [FIRST, replace(SECOND, version=2), THIRD]
         log.write(block, batch(answered=3, predictions=rows, shadows=[shadow(2), shadow(3, version=5)]))
-        log.record_outcomes([Outcome(FIRST.prediction_id, 1.5, EPOCH, "grace")])
+        log.record_outcomes([KnownOutcome(FIRST.prediction_id, 1.5, EPOCH, "grace")])
 
         def numbers(**more) -> list[int]:
             return [int(each.prediction.prediction_id[-1]) for each in log.predictions(Selection("m", **more))]
@@ -182,7 +182,7 @@ class TestOutcomes:
         ids = [each.prediction_id for each in (FIRST, SECOND, THIRD)]
 
         def tell(*values: tuple[str, str | float | bool]) -> OutcomesTold:
-            return log.record_outcomes([Outcome(name, value, EPOCH, "grace") for name, value in values])
+            return log.record_outcomes([KnownOutcome(name, value, EPOCH, "grace") for name, value in values])
 
         assert tell((ids[0], "a"), (ids[1], 1.0), (ids[2], "c")) == OutcomesTold(recorded=2, unknown=(ids[2],))
         assert tell((ids[0], "a"), (ids[1], True)) == OutcomesTold(corrected=1, unchanged=1)
@@ -195,13 +195,13 @@ class TestPurge:
     def test_old_rows_go_with_what_came_to_them(self, log: SqlPredictionLog, block: str) -> None:
         """Counts stay unless they are meant too."""
         log.write(block, batch(answered=2, predictions=[FIRST, SECOND], shadows=[shadow(1)], counts={key(): 2}))
-        log.record_outcomes([Outcome(FIRST.prediction_id, "a", EPOCH, "grace")])
+        log.record_outcomes([KnownOutcome(FIRST.prediction_id, "a", EPOCH, "grace")])
 
         assert log.purge(SECOND.at) == Purged(predictions=1)
         assert [each.prediction for each in log.predictions(Selection("m"))] == [SECOND]
         assert [each.n for each in log.counts("m")] == [2]
         assert log.purge(SECOND.at, counts=True) == Purged(counts=1)
-        assert log.record_outcomes([Outcome(FIRST.prediction_id, "a", EPOCH, "grace")]).recorded == 0
+        assert log.record_outcomes([KnownOutcome(FIRST.prediction_id, "a", EPOCH, "grace")]).recorded == 0
 
     def test_closed_blocks_go_and_gaps_stay(self, log: SqlPredictionLog, block: str) -> None:
         """A gap is no answer that was given too long ago."""

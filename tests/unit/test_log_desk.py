@@ -15,7 +15,7 @@ from pipeline.governance.policy import Policy
 from pipeline.governance.roles import ACTIONS, Action, Provider, Roles
 from pipeline.monitoring.log_desk import LogDesk, block_json, row_json
 from pipeline.monitoring.outcomes_file import read_outcomes
-from pipeline.monitoring.prediction_log import MOST_WAITING, SILENT_AFTER, Batch, Outcome, Selection
+from pipeline.monitoring.prediction_log import MOST_WAITING, SILENT_AFTER, KnownOutcome, LogBatch, Selection
 from pipeline.validation.rows import InvalidRows
 from support.desks import GRACE, TickingClock, build_desk, default_policy
 from support.in_memory import EPOCH
@@ -38,7 +38,7 @@ def log(tmp_path: Path) -> Iterator[SqlPredictionLog]:
     rows = [prediction(each, at=EPOCH + timedelta(minutes=each), clear={"Age": 20.0 + each}) for each in numbers]
     shadows = [shadow(each, said="no" if each % 2 else "yes") for each in numbers]
     block = found.open_block(process="host:7", model="m", at=EPOCH)
-    found.write(block, Batch(1, EPOCH, answered=10, predictions=rows, shadows=shadows))
+    found.write(block, LogBatch(1, EPOCH, answered=10, predictions=rows, shadows=shadows))
     yield found
     found.close()
 
@@ -180,7 +180,7 @@ class TestSideBySide:
         """Those of the newest row that both answered count."""
         block = log.open_block(process="host:8", model="m", at=EPOCH)
         later = replace(prediction(20, at=EPOCH + timedelta(days=1)), digest="e" * 64)
-        log.write(block, Batch(1, EPOCH, answered=1, predictions=[later], shadows=[shadow(20)]))
+        log.write(block, LogBatch(1, EPOCH, answered=1, predictions=[later], shadows=[shadow(20)]))
 
         assert desk.side_by_side(Selection("m")).n == 1
         assert desk.side_by_side(Selection("m", until=later.at)).n == 10
@@ -195,7 +195,7 @@ class TestSideBySide:
         shadows = [
             replace(shadow(each), prediction=each + 1.25, probabilities={}, confidence=None) for each in range(30, 50)
         ]
-        log.write(block, Batch(1, EPOCH, answered=20, predictions=rows, shadows=shadows))
+        log.write(block, LogBatch(1, EPOCH, answered=20, predictions=rows, shadows=shadows))
         desk.tell_outcomes([(prediction_id(each), f"{each}.25") for each in range(30, 50)])
         found = desk.side_by_side(Selection("n"))
         error = next(each for each in found.paired.metrics if each.metric == "mae")
@@ -210,9 +210,9 @@ class TestSideBySide:
             for each in (30, 31, 32)
         ]
         shadows = [replace(shadow(each), prediction=0, probabilities={"0": 0.6, "1": 0.4}) for each in (30, 31, 32)]
-        log.write(block, Batch(1, EPOCH, answered=3, predictions=rows, shadows=shadows))
+        log.write(block, LogBatch(1, EPOCH, answered=3, predictions=rows, shadows=shadows))
         told: dict[int, str | float | bool] = {30: 1, 31: "1", 32: True}
-        log.record_outcomes([Outcome(prediction_id(each), value, EPOCH, "grace") for each, value in told.items()])
+        log.record_outcomes([KnownOutcome(prediction_id(each), value, EPOCH, "grace") for each, value in told.items()])
         found = desk.side_by_side(Selection("n"))
 
         assert next(each.incumbent for each in found.paired.metrics if each.metric == "accuracy") == 1.0

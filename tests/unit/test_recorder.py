@@ -12,7 +12,7 @@ import pytest
 from pipeline.adapters.prediction_log.sql import SqlPredictionLog
 from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.monitoring.answered import StoredColumns, is_sampled, latency_bin
-from pipeline.monitoring.prediction_log import Batch, CountKind, Door, PredictionLog, Selection
+from pipeline.monitoring.prediction_log import CountKind, Door, LogBatch, PredictionLog, Selection
 from pipeline.monitoring.profile import BinCounts, CategoryBins, ConfidenceCounts, NumberBins, Profile
 from pipeline.monitoring.recorder import PredictionRecorder, RecordingOptions, Unrecorded, new_id
 from pipeline.serving.predictions import Prediction, Target
@@ -42,9 +42,9 @@ class FailingLog:
 
     log: SqlPredictionLog
     failures: int = 0
-    written: list[Batch] = field(default_factory=list)
+    written: list[LogBatch] = field(default_factory=list)
 
-    def write(self, block: str, batch: Batch, *, close: bool = False) -> None:
+    def write(self, block: str, batch: LogBatch, *, close: bool = False) -> None:
         if self.failures:
             self.failures -= 1
             raise Unavailable("the log of predictions cannot be used: it is away")

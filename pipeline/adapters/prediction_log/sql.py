@@ -38,10 +38,10 @@ from pipeline.governance.errors import Unavailable
 from pipeline.governance.record.ledger import iso
 from pipeline.monitoring.prediction_log import (
     MOST_WAITING,
-    Batch,
     Block,
     HourlyCount,
-    Outcome,
+    KnownOutcome,
+    LogBatch,
     OutcomesTold,
     Purged,
     Selection,
@@ -104,7 +104,7 @@ class SqlPredictionLog:
             connection.execute(BLOCKS.insert(), {**block, **empty})
         return block["id"]
 
-    def write(self, block: str, batch: Batch, *, close: bool = False) -> None:
+    def write(self, block: str, batch: LogBatch, *, close: bool = False) -> None:
         with self._write() as connection:
             found = connection.execute(BLOCKS.select().where(OF_BLOCK), {"of_block": block}).first()
             if found is None:
@@ -150,7 +150,7 @@ class SqlPredictionLog:
             wanted = wanted.where(COUNTS.c.version == version)
         return [count_of(row) for row in self._rows(wanted.order_by(*COUNTS.primary_key.columns))]
 
-    def record_outcomes(self, outcomes: Sequence[Outcome]) -> OutcomesTold:
+    def record_outcomes(self, outcomes: Sequence[KnownOutcome]) -> OutcomesTold:
         last = {each.prediction_id: each for each in outcomes}
         with self._write() as connection:
             known = _known_outcomes(connection, list(last))
@@ -185,7 +185,7 @@ class SqlPredictionLog:
                 connection.execute(table.delete().where(table.c.prediction_id.in_(ids)))
             return len(ids)
 
-    def _add(self, connection: sa.Connection, batch: Batch) -> None:
+    def _add(self, connection: sa.Connection, batch: LogBatch) -> None:
         if batch.predictions:
             connection.execute(PREDICTIONS.insert(), [prediction_row(each) for each in batch.predictions])
         if batch.shadows:

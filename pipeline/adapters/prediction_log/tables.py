@@ -21,8 +21,8 @@ from pipeline.monitoring.prediction_log import (
     CountKind,
     Door,
     HourlyCount,
+    KnownOutcome,
     LoggedPrediction,
-    Outcome,
     ShadowAnswer,
     StoredPrediction,
 )
@@ -147,7 +147,7 @@ def shadow_row(found: ShadowAnswer) -> dict[str, Any]:
     }
 
 
-def outcome_row(found: Outcome) -> dict[str, Any]:
+def outcome_row(found: KnownOutcome) -> dict[str, Any]:
     return {
         "prediction_id": found.prediction_id,
         "at": iso(found.at),
@@ -218,8 +218,8 @@ def _shadow_of(row: sa.Row[Any]) -> ShadowAnswer | None:
     )
 
 
-def _outcome_of(row: sa.Row[Any]) -> Outcome | None:
+def _outcome_of(row: sa.Row[Any]) -> KnownOutcome | None:
     if row.outcome_at is None:
         return None
     actual, at = json.loads(row.outcome_actual), datetime.fromisoformat(row.outcome_at)
-    return Outcome(row.prediction_id, actual, at, row.outcome_by)
+    return KnownOutcome(row.prediction_id, actual, at, row.outcome_by)
