@@ -8,8 +8,7 @@ import typer
 
 from pipeline.bootstrap import desk, log_desk, signer
 from pipeline.cli.app import Json, Model, app, digits, line, print_out, signed, table, to_the_second
-from pipeline.cli.record import parse_time
-from pipeline.governance.text import figure
+from pipeline.governance.text import figure, parse_time
 from pipeline.settings import read_settings
 
 if TYPE_CHECKING:

@@ -183,8 +183,14 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 8000,
     model: Annotated[str | None, typer.Option(help="Model to serve (default: SIGNOFF_MODEL, params.yaml).")] = None,
+    with_desk: Annotated[
+        bool, typer.Option("--desk", help="Also the desk itself under /api/v1, for who shows an identity token.")
+    ] = False,
 ) -> None:
-    """Answer predictions of a model's champion over HTTP, and follow it when it changes."""
+    """Answer predictions of a model's champion over HTTP, and follow it when it changes.
+
+    With --desk requests, approvals and decisions are taken too, with the JSON and the refusals of the command line.
+    """
     from pipeline.http_api.server import serve as run_server
 
-    run_server(read_settings(), host=host, port=port, model=model)
+    run_server(read_settings(), host=host, port=port, model=model, desk=with_desk)

@@ -26,7 +26,7 @@ ModelName = Annotated[str, Field(description="Name of the registered model.")]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-def _without_default(schema: JsonDict) -> None:
+def without_default(schema: JsonDict) -> None:
     """A field that may be absent is never null, so the document states no default for it."""
     schema.pop("default", None)
 
@@ -72,7 +72,7 @@ class PredictionAnswer(PredictedAnswer, VersionAnswer):
     """A prediction and the version that made it."""
 
     explanation: ExplanationAnswer | SkipJsonSchema[None] = Field(
-        default=None, description="Only with `explain=true`.", json_schema_extra=_without_default
+        default=None, description="Only with `explain=true`.", json_schema_extra=without_default
     )
 
 

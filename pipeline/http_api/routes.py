@@ -8,6 +8,7 @@ from starlette.responses import Response
 from pipeline.governance.errors import InvalidInput
 from pipeline.http_api import answers
 from pipeline.http_api.answers import AliveAnswer, Endpoint, StartAnswer, batch_text, counts, to_json
+from pipeline.http_api.desk.routes import DESK_ENDPOINTS
 from pipeline.http_api.limits import read_text
 from pipeline.http_api.metrics import CONTENT_TYPE_LATEST
 from pipeline.http_api.openapi import ENDPOINTS
@@ -24,7 +25,7 @@ async def health(request: Request) -> Response:
     state = state_of(request.scope)
     listed = [
         Endpoint.model_construct(method=method.upper(), path=path, does=does)
-        for path, (method, does) in ENDPOINTS.items()
+        for path, (method, does) in {**ENDPOINTS, **(DESK_ENDPOINTS if state.desk else {})}.items()
     ]
     current = answers.health(state.model, state.status)
     return _json(to_json(StartAnswer.model_construct(**dict(current), endpoints=listed)))

@@ -14,6 +14,7 @@ from pipeline import bootstrap
 from pipeline.governance.errors import SignoffError
 from pipeline.governance.service import GovernanceService
 from pipeline.http_api.batcher import MicroBatcher
+from pipeline.http_api.desk.door import DeskDoor
 from pipeline.http_api.limits import ConcurrencyLimit
 from pipeline.http_api.metrics import HttpMetrics
 from pipeline.http_api.problems import NothingServed, http_status
@@ -37,6 +38,7 @@ class AppState:
     follower: Follower
     batcher: MicroBatcher  # queues single rows
     metrics: HttpMetrics
+    desk: DeskDoor | None = None  # None: nobody decides here
     recorder: Recorder = field(default_factory=Unrecorded)  # is told what was answered
     concurrency: ConcurrencyLimit = field(init=False)  # slots for requests
 
@@ -72,11 +74,11 @@ def state_of(scope: Scope) -> AppState:
 
 
 @asynccontextmanager
-async def running(model: str | None) -> AsyncIterator[AppState]:
+async def running(model: str | None, *, desk: bool = False) -> AsyncIterator[AppState]:
     """Builds the state and follows the champion until the block ends.
 
-    `model` None stands for SIGNOFF_MODEL, else for the model of params.yaml. Raises InvalidInput for settings that
-    cannot be used.
+    `model` None stands for SIGNOFF_MODEL, else for the model of params.yaml; desk: whether who shows an identity token
+    may ask and decide here. Raises InvalidInput for settings that cannot be used.
     """
     settings = read_settings()
     name = model or settings.environment.model or settings.registry.model_name
@@ -87,7 +89,9 @@ async def running(model: str | None) -> AsyncIterator[AppState]:
     batcher = MicroBatcher(scorer, concurrency=scorer.concurrency, seconds=http.request_seconds)
     metrics = HttpMetrics(lambda: follower.status, lambda: scorer.worker_restarts)
     recorder = await asyncio.to_thread(bootstrap.recorder, settings, service, name)
-    state = AppState(name, http, token, follower, batcher, metrics, recorder)
+    hosts = [each.casefold() for each in http.allowed_hosts]
+    door = DeskDoor(service, hosts) if desk else None
+    state = AppState(name, http, token, follower, batcher, metrics, door, recorder)
     await _refresh(follower)
     recorder.start()
     gc.collect()
@@ -97,6 +101,8 @@ async def running(model: str | None) -> AsyncIterator[AppState]:
         yield state
     finally:
         following.cancel()
+        if door is not None:
+            await asyncio.to_thread(door.close)
         batcher.close()
         await asyncio.to_thread(recorder.close)
         follower.close()

@@ -34,7 +34,7 @@ from pipeline.governance.record.ledger import (
     former_champions,
     replay,
 )
-from pipeline.governance.record.requests import RequestState, find_request, find_requests
+from pipeline.governance.record.requests import RequestState, find_open_requests, find_request, find_requests
 from pipeline.governance.record.standing import recorded_files
 from support.desks import TickingClock
 from support.in_memory import EPOCH, InMemoryLedger
@@ -402,6 +402,7 @@ def test_requests_are_told_from_their_events(ledger: Ledger) -> None:
         DECIDED,
     )
     pending = find_request(ledger, 2)
+    assert find_open_requests(ledger, "m") == find_open_requests(ledger) == [pending]
     write(ledger, APPLIED)
     rejected, applied = find_requests(ledger, "m")
 
@@ -409,4 +410,4 @@ def test_requests_are_told_from_their_events(ledger: Ledger) -> None:
     assert [each.state(AT) for each in (rejected, applied)] == [RequestState.REJECTED, RequestState.APPLIED]
     assert find_request(ledger, 2) == applied
     assert [each.actor["subject"] for each in applied.approvals] == ["anna"]
-    assert find_requests(ledger, "other") == []
+    assert find_requests(ledger, "other") == find_open_requests(ledger) == []
