@@ -15,7 +15,7 @@ from bench_serving import FOREST, MODEL
 
 from pipeline.bootstrap import desk, person
 from pipeline.governance.lifecycle import Stage
-from pipeline.settings import read_settings
+from pipeline.settings import params_file, read_settings
 
 CLIENTS, SECONDS, WINDOWS = 8, 2.0, 7
 SECTIONS: dict[str, dict[str, object]] = {
@@ -50,7 +50,7 @@ def log_figures(environment: Mapping[str, str], folder: Path) -> dict[str, tuple
 def _monitored(environment: Mapping[str, str], folder: Path, section: Mapping[str, object]) -> dict[str, str]:
     """Settings and a log of its own."""
     folder.mkdir(exist_ok=True)
-    content = yaml.safe_load(Path(environment["SIGNOFF_PARAMS"]).read_text(encoding="utf-8"))
+    content = yaml.safe_load(params_file(environment).read_text(encoding="utf-8"))
     content["serving"]["workers"] = None
     (folder / "params.yaml").write_text(yaml.safe_dump({**content, "monitoring": section}), encoding="utf-8")
     log = f"sqlite:///{folder / 'predictions.db'}"
