@@ -52,10 +52,10 @@ def column_label(column: str, description: str) -> str:
     return "" if text.casefold().split()[:1] == [column.casefold()] else text
 
 
-def parse_time(text: str) -> datetime:
+def parse_time(text: str, *, about: str = "at") -> datetime:
     """A time in ISO 8601 as UTC, which it is taken for without an offset. Raises InvalidInput."""
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:  # the first and the last day have no time in some other zone
-        raise InvalidInput(f"at: {text!r} is not a time such as 2026-11-24T09:00Z") from error
+        raise InvalidInput(f"{about}: {text!r} is not a time such as 2026-11-24T09:00Z") from error

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,7 +19,15 @@ from pipeline.http_api.desk.description import with_desk
 from pipeline.http_api.desk.door import host_name, identity_token, is_desk, only
 from pipeline.http_api.desk.routes import ACTOR, DESK_ENDPOINTS, desk_router
 from pipeline.http_api.openapi import ENDPOINTS, document
-from pipeline.http_api.problems import TokenNeeded, WrongHost, on_http_error, on_mistake, on_refusal, problem
+from pipeline.http_api.problems import (
+    InternalError,
+    TokenNeeded,
+    WrongHost,
+    on_http_error,
+    on_mistake,
+    on_refusal,
+    problem,
+)
 from pipeline.http_api.routes import router
 from pipeline.http_api.state import AppState, running, state_of
 
@@ -116,6 +124,17 @@ class Api(FastAPI):
         return content if state.desk is None else with_desk(content, state.status.served)
 
 
+async def _refused(request: Request, error: Exception) -> Response:
+    if isinstance(error, SignoffError):
+        state_of(request.scope).not_answered(request.url.path, error)
+    return await on_refusal(request, error)
+
+
+async def _mistaken(request: Request, error: Exception) -> Response:
+    state_of(request.scope).not_answered(request.url.path, InternalError(""))
+    return await on_mistake(request, error)
+
+
 def create_app(model: str | None = None, *, desk: bool = False) -> FastAPI:
     """An application that opens nothing before its server starts. For `model` and `desk`, see state.running."""
 
@@ -132,7 +151,7 @@ def create_app(model: str | None = None, *, desk: bool = False) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         middleware=[Middleware(RequestMetrics, routes={*ENDPOINTS, *DESK_ENDPOINTS}), Middleware(AccessCheck)],
-        exception_handlers={SignoffError: on_refusal, HTTPException: on_http_error, Exception: on_mistake},
+        exception_handlers={SignoffError: _refused, HTTPException: on_http_error, Exception: _mistaken},
     )
     app.include_router(router)
     if desk:

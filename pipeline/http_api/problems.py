@@ -78,7 +78,7 @@ class InternalError(SignoffError):
 
 def problem(error: SignoffError, *, headers: Mapping[str, str] | None = None) -> Response:
     """The answer to a request that was refused."""
-    status = _status(error)
+    status = http_status(error)
     found = error.problems if isinstance(error, InvalidRows) else ()
     more = {**_headers(status), **(headers or {})}
     return Response(_body(_content(error, status), found), status, more, media_type=MEDIA_TYPE)
@@ -93,7 +93,7 @@ def desk_problem(error: SignoffError) -> Response:
     return Response(_body(content, ()), status, _headers(status), media_type=MEDIA_TYPE)
 
 
-def _status(error: SignoffError) -> int:
+def http_status(error: SignoffError) -> int:
     """The HTTP status. An approved model that does not answer is a failure of the server, not of the request."""
     if isinstance(error, WorkerRefusal):
         return HTTPStatus.GATEWAY_TIMEOUT if error.kind == "time" else HTTPStatus.SERVICE_UNAVAILABLE

@@ -19,6 +19,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from pipeline.bootstrap import check_recording
 from pipeline.governance.errors import Unavailable
 from pipeline.http_api.app import create_app
 from pipeline.http_api.token import read_token
@@ -167,9 +168,10 @@ def _queued(listener: socket.socket) -> Iterator[socket.socket]:
 
 
 def serve(settings: Settings, *, host: str, port: int, model: str | None, desk: bool = False) -> None:
-    """Serves until SIGTERM or Ctrl-C; desk: decisions too. Raises InvalidInput for a token that protects nothing, and
-    as run does.
+    """Serves until SIGTERM or Ctrl-C; desk: decisions too. Raises InvalidInput for a token that protects nothing, for
+    a log of predictions that cannot be, and as run does.
     """
+    check_recording(settings)
     if read_token(settings.environment) is None and host not in LOOPBACK:
         sys.stderr.write(
             f"Anybody who reaches {host} can ask for predictions: neither SIGNOFF_TOKEN nor a file is set.\n"

@@ -6,20 +6,26 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from starlette.types import Scope
 
 from pipeline import bootstrap
+from pipeline.governance.errors import SignoffError
 from pipeline.governance.service import GovernanceService
 from pipeline.http_api.batcher import MicroBatcher
 from pipeline.http_api.desk.door import DeskDoor
 from pipeline.http_api.limits import ConcurrencyLimit
 from pipeline.http_api.metrics import HttpMetrics
-from pipeline.http_api.problems import NothingServed
+from pipeline.http_api.problems import NothingServed, http_status
 from pipeline.http_api.token import Token, read_token
+from pipeline.monitoring.recorder import Recorder, Unrecorded
 from pipeline.serving.champion import Follower, Served, ServingStatus
 from pipeline.serving.scorer import Scorer
 from pipeline.settings import HttpSettings, Settings, read_settings
+from pipeline.validation.rows import InvalidRows
+
+PREDICTING = frozenset({"/predict", "/predict_batch"})
 
 
 @dataclass
@@ -33,6 +39,7 @@ class AppState:
     batcher: MicroBatcher  # queues single rows
     metrics: HttpMetrics
     desk: DeskDoor | None = None  # None: nobody decides here
+    recorder: Recorder = field(default_factory=Unrecorded)  # is told what was answered
     concurrency: ConcurrencyLimit = field(init=False)  # slots for requests
 
     def __post_init__(self) -> None:
@@ -48,6 +55,16 @@ class AppState:
         if served is None:
             raise NothingServed(f"nothing is served: {self.status.reason}")
         return served
+
+    def not_answered(self, path: str, error: SignoffError) -> None:
+        """Tells the recorder of a request for predictions that got none: what was refused, or that it failed."""
+        served = self.status.served
+        if served is None or path not in PREDICTING:
+            return
+        if isinstance(error, InvalidRows):
+            self.recorder.refused(served.target, error.problems)
+        elif http_status(error) >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self.recorder.failed(served.target, error)
 
 
 def state_of(scope: Scope) -> AppState:
@@ -71,10 +88,12 @@ async def running(model: str | None, *, desk: bool = False) -> AsyncIterator[App
     follower = Follower(service, scorer, name)
     batcher = MicroBatcher(scorer, concurrency=scorer.concurrency, seconds=http.request_seconds)
     metrics = HttpMetrics(lambda: follower.status, lambda: scorer.worker_restarts)
+    recorder = await asyncio.to_thread(bootstrap.recorder, settings, service, name)
     hosts = [each.casefold() for each in http.allowed_hosts]
     door = DeskDoor(service, hosts) if desk else None
-    state = AppState(name, http, token, follower, batcher, metrics, door)
+    state = AppState(name, http, token, follower, batcher, metrics, door, recorder)
     await _refresh(follower)
+    recorder.start()
     gc.collect()
     gc.freeze()  # the heavy libraries stay: to go through them again costs a request a tenth of a second
     following = asyncio.create_task(_follow(follower, http.poll_seconds))
@@ -85,6 +104,7 @@ async def running(model: str | None, *, desk: bool = False) -> AsyncIterator[App
         if door is not None:
             await asyncio.to_thread(door.close)
         batcher.close()
+        await asyncio.to_thread(recorder.close)
         follower.close()
         scorer.abandon()
 

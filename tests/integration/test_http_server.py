@@ -283,6 +283,7 @@ def test_the_sentence_of_the_command_line(
     assert capsys.readouterr().err == f"{content['code']}: {content['detail']}\n"
     assert run(["predict", MODEL, "--row", json.dumps(ROW), "--json"]) == 0
     said, answer = json.loads(capsys.readouterr().out), steady_api.ask("POST", "/predict", ROW)[1]
+    answer.pop("prediction_id")
     assert {**said, "confidence": max(said["probabilities"].values())} == answer
 
 

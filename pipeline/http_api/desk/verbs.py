@@ -25,6 +25,8 @@ PROCESS = LeftOut("it takes minutes and a checkout, and runs where these are")
 HOST = LeftOut("it is about the host that it runs on")
 PERSON = LeftOut("a program cannot say that a person has looked")
 TOKENS = LeftOut("a token that makes tokens would outlive its own end")
+OF_LOG = LeftOut("the log of predictions is read and purged on the command line only, so far")
+OUTCOMES = LeftOut("outcomes are told in a file on the command line only, so far")
 DESK_MODEL, DESK_REQUEST = "/api/v1/models/{model}", "/api/v1/requests/{id}"
 DECIDE = ("decide",)
 
@@ -74,6 +76,11 @@ VERBS: Mapping[str, VerbDoors] = {
     "token new": VerbDoors("tokens", TOKENS, ("issue_token",)),
     "token list": VerbDoors("tokens", TOKENS, ("tokens",)),
     "token revoke": VerbDoors("tokens", TOKENS, ("revoke_token",)),
+    "log status": VerbDoors(OF_LOG, OF_LOG),
+    "log show": VerbDoors(OF_LOG, OF_LOG),
+    "log purge": VerbDoors(OF_LOG, OF_LOG),
+    "outcomes": VerbDoors(OUTCOMES, OUTCOMES),
+    "shadow": VerbDoors(OF_LOG, OF_LOG),
     "reproduce": VerbDoors(PROCESS, PROCESS),
 }
 
