@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 # The verbs of a module join the application when it is imported.
-from pipeline.cli import checking, deciding, keys, reading, record, requesting, scoring, tokens, training
+from pipeline.cli import checking, deciding, keys, monitoring, reading, record, requesting, scoring, tokens, training
 from pipeline.cli.app import app
 from pipeline.cli.watching import findings
 from pipeline.governance.errors import SignoffError
@@ -16,6 +16,7 @@ __all__ = [
     "deciding",
     "findings",
     "keys",
+    "monitoring",
     "reading",
     "record",
     "requesting",

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -19,6 +19,7 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 import sqlalchemy as sa
 from bench_http import http_figures
+from bench_log import log_figures
 from bench_pages import long_table_paint, page_figures
 from bench_people import people_figures
 from bench_score import score_figures
@@ -257,15 +258,26 @@ def bench_demo(folder: Path) -> None:
         if what.endswith("ms"):
             budget += f"; {(ours - 5) / floor:.2f} x + 5 ms, at most 1.3 x + 5 ms"
         line(what, f"{ours:,.1f}, mlflow {theirs:,.1f}, in process {floor:,.1f}", budget)
+    bench_log(environment, folder)
     for what, (figure, budget) in score_figures(environment, folder / "score").items():
         line(what, figure, budget)
 
 
+def bench_log(environment: Mapping[str, str], folder: Path) -> None:
+    """What the log of predictions and a shadow cost."""
+    budgets = ("at least 0.95 x", "for comparison", "for comparison", "at most 1.10 x")
+    for (what, (ours, off)), budget in zip(log_figures(environment, folder).items(), budgets, strict=True):
+        line(what, f"{ours:,.1f}, off {off:,.1f}, {ours / off:.2f} x", budget)
+
+
 def main() -> None:
-    """Print one line per figure, with its budget."""
+    """Print one line per figure, with its budget; `bench.py log` only those of the log of predictions."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.chdir(folder)  # MLflow's own calls leave `mlruns` in the current folder
+        if sys.argv[1:] == ["log"]:
+            bench_log(filled(folder / "demo"), folder)
+            return
         bench_ledger(folder)
         bench_growth(folder)
         for versions in (1_000, 10_000):

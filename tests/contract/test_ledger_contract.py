@@ -398,9 +398,10 @@ def test_requests_are_told_from_their_events(ledger: Ledger) -> None:
         Event(EventType.REQUESTED, "m", AT, content=asked),
         Event(EventType.REQUESTED, "m", AT, content={**asked, "to": "@shadow", "meaning": "alias"}),
         Event(EventType.REJECTED, "m", AT, content=about(3)),
-        Event(EventType.APPROVED, "m", AT, key="k9", content=about(2, decides="d1")),
-        DECIDED,
+        Event(EventType.APPROVED, "m", AT, content=about(2, decides=None)),
     )
+    assert [len(each.approvals) for each in find_open_requests(ledger)] == [1]
+    write(ledger, Event(EventType.APPROVED, "m", AT, key="k9", content=about(2, decides="d1")), DECIDED)
     pending = find_request(ledger, 2)
     assert find_open_requests(ledger, "m") == find_open_requests(ledger) == [pending]
     write(ledger, APPLIED)
@@ -409,5 +410,5 @@ def test_requests_are_told_from_their_events(ledger: Ledger) -> None:
     assert (pending.state(AT), pending.decision) == (RequestState.APPROVED, "d1")
     assert [each.state(AT) for each in (rejected, applied)] == [RequestState.REJECTED, RequestState.APPLIED]
     assert find_request(ledger, 2) == applied
-    assert [each.actor["subject"] for each in applied.approvals] == ["anna"]
+    assert [each.actor["subject"] for each in applied.approvals] == ["anna", "anna"]
     assert find_requests(ledger, "other") == find_open_requests(ledger) == []

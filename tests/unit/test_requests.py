@@ -609,3 +609,4 @@ def test_an_event_that_cannot_be_read_hides_no_request() -> None:
     request = ask(desk)
 
     assert [each.request.sequence for each in desk.requests()] == [request.sequence]
+    assert desk.closed_requests() == []

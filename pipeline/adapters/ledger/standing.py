@@ -174,7 +174,9 @@ def open_request_events(registry: str, model: str | None) -> sa.Select[Any]:
     of_type = EVENTS.c.type.in_
     requested, signed = of_type([EventType.REQUESTED.value]), of_type([each.value for each in SIGNED])
     pending = sa.select(SLOTS.c.pending).where(SLOTS.c.registry == registry, SLOTS.c.pending.is_not(None))
-    ends = sa.or_(of_type([each.value for each in CLOSED_BY]), MadeDecision().not_in(pending))
+    # Nothing at all is not among no decisions either: an approval that others follow ends nothing.
+    has_ended = sa.and_(MadeDecision().is_not(None), MadeDecision().not_in(pending))
+    ends = sa.or_(of_type([each.value for each in CLOSED_BY]), has_ended)
     ended = sa.select(SignedRequest()).where(*of_model, signed, ends, SignedRequest().is_not(None))
     wanted = sa.select(EVENTS.c.sequence).where(*of_model, requested, EVENTS.c.sequence.not_in(ended)).cte("open")
     numbers = sa.select(wanted.c.sequence)

@@ -114,14 +114,14 @@ def translated(busy_seconds: float = BUSY_SECONDS) -> Iterator[None]:
         yield
     except (sa.exc.SQLAlchemyError, OSError) as error:
         why = getattr(error, "orig", None) or type(error).__name__
-        if _is_locked(why):
+        if is_locked(why):
             raise LedgerBusy(f"the ledger stayed locked for {busy_seconds:g} s; try again") from error
         raise Unavailable(f"the ledger cannot be used: {one_line(why)}") from error
     except UnicodeDecodeError as error:
         raise Unavailable("the ledger cannot be used: what it holds is not in UTF-8") from error
 
 
-def _is_locked(why: object) -> bool:
+def is_locked(why: object) -> bool:
     if isinstance(why, sqlite3.OperationalError):
         return "locked" in str(why)
     return getattr(why, "sqlstate", None) in LOCKED

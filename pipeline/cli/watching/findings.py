@@ -7,9 +7,9 @@ import typer
 from pipeline.bootstrap import desk, signer
 from pipeline.cli import tables as record_tables
 from pipeline.cli.app import Json, Model, Reason, app, print_out
-from pipeline.cli.record import parse_time
 from pipeline.cli.watching import tables
 from pipeline.governance.record.history import entry
+from pipeline.governance.text import parse_time
 from pipeline.settings import read_settings
 
 
@@ -24,7 +24,7 @@ def monitor(
     as_json: Json = False,
 ) -> None:
     """Show what a version met in production beside what it was evaluated on, and how often it is right."""
-    service, begin = desk(), None if since is None else parse_time(since, "since")
+    service, begin = desk(), None if since is None else parse_time(since, about="since")
     if not record:
         report = service.monitor(model, version, since=begin)
         print_out(as_json, report.as_json(), lambda: tables.watched(report))

@@ -16,6 +16,7 @@ from pipeline.governance.record.requests import SIGNING, MoveRequest, RequestVie
 from pipeline.governance.roles import Action
 from pipeline.governance.rules.decide import Options, Outcome, Request
 from pipeline.governance.rules.reconcile import Reconciler
+from pipeline.governance.rules.repeats import KeyOptions, is_repeated
 from pipeline.governance.rules.review import Review
 from pipeline.governance.rules.signing.approval import Approvals, Approved, AskOptions, OpenedPanel, SignedAct
 from pipeline.governance.rules.signing.override import OpenOverride, Overrides
@@ -110,8 +111,10 @@ class RequestDesk(RecordReader):
             actor = actor_json(self.actor, self._policies.known().roles_of(self.actor))
             refusal = {"refusal": type(error).__name__, "why": str(error)}
             content = {"actor": actor, "meaning": act, "looked_up": number, **refusal}
-            with self._ledger.transaction() as transaction:
-                transaction.append(Event(EventType.DENIED, "", self._reconciler.clock.now(), content=content))
+            event = Event(EventType.DENIED, "", self._reconciler.clock.now(), content=content)
+            if not is_repeated(self._ledger, event):
+                with self._ledger.transaction() as transaction:
+                    transaction.append(event)
             raise
 
     def find_request(self, number: int) -> RequestView:
@@ -196,11 +199,20 @@ class RequestDesk(RecordReader):
         """The overrides of a model, or of all, that nobody else has looked at, the newest first."""
         return self._overrides.open(model)
 
-    def comment(self, model: str, version: int, text: str, *, actor: Actor, request: int | None = None) -> StoredEvent:
+    def comment(
+        self,
+        model: str,
+        version: int,
+        text: str,
+        *,
+        actor: Actor,
+        request: int | None = None,
+        **once: Unpack[KeyOptions],
+    ) -> StoredEvent:
         """Add plain text to the record of a version, and of a request about it.
 
-        Raises InvalidInput for a text that is too long or empty, or a request about another version; NotFound; Refused,
-        which the ledger then holds as `denied`.
+        Raises InvalidInput for a text that is too long or empty, or a request about another version; NotFound; Refused
+        and Conflict, which the ledger then holds as `denied`.
         """
         checked, record = check_comment(text), self._registry.version(model, version)
         if request is not None:
@@ -209,7 +221,7 @@ class RequestDesk(RecordReader):
                 raise InvalidInput(f"request: {request} is not about version {version} of {model!r}")
         subject = {"model": model, "version": version, "created_at": iso(record.row.created_at)}
         about = {"subject": subject, **({} if request is None else {"requested": request})}
-        return self._approvals.comment(Move(model, MoveKind.NONE, version), checked, actor=actor, about=about)
+        return self._approvals.comment(Move(model, MoveKind.NONE, version), checked, actor=actor, about=about, **once)
 
     def record_registration(self, model: str, version: int, actor: Actor) -> StoredEvent | None:
         """Record who registered a version with the files that it has now; None where the ledger knows that.
