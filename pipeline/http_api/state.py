@@ -19,6 +19,7 @@ from pipeline.http_api.limits import ConcurrencyLimit
 from pipeline.http_api.metrics import HttpMetrics
 from pipeline.http_api.problems import NothingServed, http_status
 from pipeline.http_api.token import Token, read_token
+from pipeline.http_api.watching import watched
 from pipeline.monitoring.recorder import Recorder, Unrecorded
 from pipeline.serving.champion import Follower, Served, ServingStatus
 from pipeline.serving.scorer import Scorer
@@ -98,7 +99,8 @@ async def running(model: str | None, *, desk: bool = False) -> AsyncIterator[App
     gc.freeze()  # the heavy libraries stay: to go through them again costs a request a tenth of a second
     following = asyncio.create_task(_follow(follower, http.poll_seconds))
     try:
-        yield state
+        with watched(service, name, settings.monitoring):
+            yield state
     finally:
         following.cancel()
         if door is not None:

@@ -18,7 +18,6 @@ from pipeline.governance.rules.watching import (
     TrafficReport,
     WatchReport,
 )
-from pipeline.monitoring.drift import compare, controlled
 from pipeline.monitoring.estimate import estimated_accuracy, measured_accuracy
 from pipeline.monitoring.prediction_log import Block, CountKind, HourlyCount, PredictionLog, Selection
 from pipeline.monitoring.profile import OTHER, BinCounts, ConfidenceCounts, Profile
@@ -103,6 +102,8 @@ def _same(profile: Profile, predicted: object, actual: object) -> bool:
 
 def _drifts(counts: Iterable[HourlyCount], profile: Profile) -> tuple[tuple[Drift, ...], Drift, Drift | None]:
     """The columns, the predictions and the confidence; p adjusted for all of them together."""
+    from pipeline.monitoring.drift import compare, controlled  # SciPy's tests: half a second
+
     found = list(counts)
     by_column = _bins(found, CountKind.COLUMN)
     references: list[tuple[str, BinCounts | ConfidenceCounts, Bins]] = [

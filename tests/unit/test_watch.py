@@ -22,8 +22,8 @@ from pipeline.monitoring.prediction_log import (
     CountKind,
     Door,
     HourlyCount,
+    KnownOutcome,
     LoggedPrediction,
-    Outcome,
     Selection,
     StoredPrediction,
 )
@@ -141,9 +141,9 @@ def logged(version: Served, predicted: Answer, actual: object, number: int = 0) 
         "champion",
         Door.HTTP,
         predicted,
-        0.9,  # type: ignore[arg-type]
+        0.9,
     )
-    return StoredPrediction(row, None, Outcome(str(number), actual, NOON, "grace"))  # type: ignore[arg-type]
+    return StoredPrediction(row, None, KnownOutcome(str(number), actual, NOON, "grace"))  # type: ignore[arg-type]
 
 
 def test_the_same_rows_again_do_not_differ(version):
