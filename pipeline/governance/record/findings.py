@@ -138,6 +138,9 @@ class Finding:
 
 def find_findings(ledger: Ledger, model: str | None = None) -> list[Finding]:
     """Those about the versions of a model, or of all models, the newest first. Raises Unavailable."""
+    if model is None:  # by model, since the ledger finds the events of a type by it
+        found = (each for name in ledger.models() for each in find_findings(ledger, name))
+        return sorted(found, key=lambda each: each.sequence, reverse=True)
     events = [each for each in ledger.page(model, only=BOTH) if isinstance(each, StoredEvent)]
     ends = {each.event.content.get("closes"): each for each in events if each.event.type is EventType.FINDING_CLOSED}
     opened = (each for each in events if each.event.type is EventType.FINDING_OPENED)
