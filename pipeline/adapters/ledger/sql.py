@@ -192,7 +192,7 @@ class SqlLedger:
         if before is not None:
             wanted = wanted.where(EVENTS.c.sequence < before)
         kinds = None if only is None else sorted({*stored_names(only)} - {*stored_names(without)})
-        with self._read() as opened, opened.rows(newest_first(wanted, model, kinds, without), A_PAGE) as rows:
+        with self._read() as opened, opened.rows(newest_first(wanted, model, kinds, without=without), A_PAGE) as rows:
             yield from map(listed_event, rows)
 
     def open_requests(self, model: str | None = None) -> list[StoredEvent]:

@@ -166,7 +166,7 @@ def champion_events(registry: str, model: str, newest: int | None, *, stack: boo
 
 
 def newest_first(
-    wanted: sa.Select[Any], model: str | None, kinds: Sequence[str] | None, without: Collection[str]
+    wanted: sa.Select[Any], model: str | None, kinds: Sequence[str] | None, *, without: Collection[str]
 ) -> sa.Select[Any] | sa.CompoundSelect[Any]:
     """Events in reverse order: of a model, of some types (None: all but `without`).
 
