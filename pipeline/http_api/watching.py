@@ -23,7 +23,7 @@ class ChampionWatch:
         """seconds: between two looks."""
         self._service, self._model, self._seconds = service, model, seconds
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"watch {model}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
