@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -189,7 +190,7 @@ def scorer(settings: Settings, service: GovernanceService) -> "Scorer":
     """
     from pipeline.serving.scorer import Scorer
     from pipeline.serving.trust import LoadingPolicy
-    from pipeline.serving.worker.client import Pool, cores
+    from pipeline.serving.worker.client import Pool, Worker, cores
 
     service.authorise(Action.PREDICT)
     serving = settings.serving
@@ -201,7 +202,10 @@ def scorer(settings: Settings, service: GovernanceService) -> "Scorer":
         explain_seconds=serving.explain_seconds,
     )
     return Scorer(
-        service.as_(DESK), Pool(serving.workers or cores(), memory_megabytes=serving.memory_megabytes), policy
+        service.as_(DESK),
+        Pool(serving.workers or cores(), memory_megabytes=serving.memory_megabytes),
+        policy,
+        compiler=partial(Worker, memory_megabytes=serving.memory_megabytes) if serving.http.compile else None,
     )
 
 
