@@ -4,9 +4,11 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
+import uvloop
 
 from pipeline.serving.compiled.lane import exchange
 from pipeline.serving.worker.client import Pipes, room_of
@@ -111,6 +113,18 @@ def test_a_caller_who_gives_up_ends_the_worker(other_end: OtherEnd) -> None:
 
     run_async(asking())
     assert other_end.killed.is_set()
+
+
+def test_a_thread_may_read_the_same_pipe_afterwards(other_end: OtherEnd) -> None:
+    """Uvloop polls a pipe without blocking; a thread that then reads it waits for its answer all the same."""
+
+    async def asking() -> Frame | None:
+        os.write(other_end.answers, ANSWER)
+        return await exchange(other_end.pipes, b"question", seconds=60)
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(uvloop.run, asking()).result() is not None
+    assert os.get_blocking(other_end.pipes.answer)
 
 
 def test_a_frame_is_whole_or_still_to_come() -> None:

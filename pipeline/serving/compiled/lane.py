@@ -48,6 +48,7 @@ class _Reading:
         finally:
             late.cancel()
             self._loop.remove_reader(self._pipe)
+            os.set_blocking(self._pipe, True)  # uvloop leaves it as it polls it; a thread would take that for an end
 
     def _read(self) -> None:
         """Takes what is there, which does not wait: it is called when there is something, or the end."""
