@@ -12,8 +12,8 @@ from streamlit.navigation.page import Page
 from pipeline.governance.lifecycle import Move, MoveKind
 
 HERE = Path(__file__).parent
-NAMES = ("overview", "versions", "review", "compare", "history", "explain", "predict", "card")
-OVERVIEW, VERSIONS, REVIEW, COMPARE, HISTORY, EXPLAIN, PREDICT, CARD = (f"{name}/page.py" for name in NAMES)
+NAMES = ("overview", "versions", "review", "compare", "history", "explain", "predict", "card", "tokens")
+OVERVIEW, VERSIONS, REVIEW, COMPARE, HISTORY, EXPLAIN, PREDICT, CARD, TOKENS = (f"{name}/page.py" for name in NAMES)
 # By section of the sidebar: file, title, icon.
 SECTIONS = {
     "Decide": [
@@ -29,9 +29,11 @@ SECTIONS = {
     ],
     "Record": [
         (HISTORY, "History", ":material/history:"),
+        (TOKENS, "Tokens", ":material/key:"),
     ],
 }
-HIDDEN = {CARD}  # in the sidebar: the review of a version leads there
+# Not among the links of the sidebar: the review of a version leads to its card, who looks at the page to their tokens.
+HIDDEN = {CARD, TOKENS}
 # What Review's address calls a move that is none to a stage.
 SET_ALIAS, REMOVE_ALIAS, ROLL_BACK = "Alias", "Remove alias", "Roll back"
 TAB = "tab"  # of a session: what the tab of the browser says
@@ -147,6 +149,10 @@ def link_event(label: str, model: str, number: int) -> None:
 def link_versions(label: str, model: str, **more: str) -> None:
     named = {"model": model, **more} if model else None
     st.page_link(page(VERSIONS), label=_as_link(label), icon=":material/view_list:", query_params=named)
+
+
+def link_tokens() -> None:
+    st.page_link(page(TOKENS), label="Tokens", icon=":material/key:")
 
 
 def link_overview() -> None:

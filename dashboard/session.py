@@ -388,6 +388,7 @@ def show_flash() -> None:
 
 ROW_VALUES = "values"  # in the address, see validation.row_address
 PAGE, FOLLOWED = "page", "followed_row"
+JUST_MADE = "just_made"  # under which key a token that this visitor has just made is shown
 
 
 @dataclass(frozen=True)
@@ -400,10 +401,11 @@ class FollowedRow:
 
 
 def arrive(page: str) -> None:
-    """Forgets what the address of another page said about the row."""
+    """Forgets what the address of another page said about the row, and the token that another page shows."""
     if st.session_state.get(PAGE) != page:
         st.session_state[PAGE] = page
         st.session_state.pop(FOLLOWED, None)
+        st.session_state.pop(JUST_MADE, None)
 
 
 def followed_row() -> FollowedRow | None:

@@ -6,13 +6,13 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.governance.actor import Actor, Established
-from pipeline.governance.errors import InvalidInput, Unavailable
+from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
 from pipeline.governance.ports import Ledger, Registry
 from pipeline.governance.roles import Action, Provider
 from pipeline.governance.service import DESK, GovernanceService
@@ -23,13 +23,19 @@ from pipeline.settings.identity import FileRoles
 if TYPE_CHECKING:
     from pipeline.adapters.identity.headers import Headers
     from pipeline.adapters.ledger.sql import SqlLedger
+    from pipeline.adapters.prediction_log.sql import SqlPredictionLog
     from pipeline.comparison import PairedBootstrap
     from pipeline.governance.ports import KnownRegistry
     from pipeline.governance.record.checkpoint import Signing
+    from pipeline.monitoring.answered import Subject
+    from pipeline.monitoring.log_desk import LogDesk
+    from pipeline.monitoring.profile import Profile
+    from pipeline.monitoring.recorder import Recorder, RecordingOptions
     from pipeline.serving.scorer import Scorer
     from pipeline.training.register import Publisher
 
 
+NICEST = 19  # of a process, see nice(1): it has what the others leave
 SECRET_BYTES = 32  # of an identity token: 256 bits of the system's chance
 
 
@@ -184,9 +190,13 @@ def publisher(settings: Settings) -> "Publisher":
     return MlflowPublisher(settings.environment.tracking_uri, experiment=settings.registry.experiment)
 
 
-def scorer(settings: Settings, service: GovernanceService) -> "Scorer":
+def scorer(
+    settings: Settings, service: GovernanceService, *, workers: int | None = None, niceness: int = 0
+) -> "Scorer":
     """Predictions and explanations of the service's versions. Its worker processes start when they are first needed, or
     with `start`, and end with `close` or with this process. Raises NotAllowed where whoever asks may not predict.
+
+    workers: processes, None for those of the settings. niceness: of the processes, see nice(1).
     """
     from pipeline.serving.scorer import Scorer
     from pipeline.serving.trust import LoadingPolicy
@@ -201,12 +211,80 @@ def scorer(settings: Settings, service: GovernanceService) -> "Scorer":
         predict_seconds=serving.predict_seconds,
         explain_seconds=serving.explain_seconds,
     )
-    return Scorer(
-        service.as_(DESK),
-        Pool(serving.workers or cores(), memory_megabytes=serving.memory_megabytes),
-        policy,
-        compiler=partial(Worker, memory_megabytes=serving.memory_megabytes) if serving.http.compile else None,
+    size = workers or serving.workers or cores()
+    pool = Pool(size, memory_megabytes=serving.memory_megabytes, niceness=niceness)
+    compiler = partial(Worker, memory_megabytes=serving.memory_megabytes) if serving.http.compile else None
+    return Scorer(service.as_(DESK), pool, policy, compiler=compiler)
+
+
+def prediction_log(settings: Settings) -> "SqlPredictionLog":
+    """Where predictions are kept; opens nothing. Raises InvalidInput for an address that cannot be used."""
+    from pipeline.adapters.prediction_log.sql import SqlPredictionLog
+
+    environment = settings.environment
+    if environment.log_url == environment.ledger_url:
+        raise InvalidInput("SIGNOFF_LOG_URL: is the ledger's database; the log of predictions needs one of its own")
+    return SqlPredictionLog(environment.log_url)
+
+
+def check_recording(settings: Settings) -> None:
+    """Raises InvalidInput for settings of the log that cannot be used; opens nothing."""
+    if settings.monitoring.log.enabled:
+        prediction_log(settings)
+        recording_options(settings)
+
+
+def log_desk(settings: Settings, service: GovernanceService) -> "LogDesk":
+    """The log of predictions for whoever asks with this service; opens nothing."""
+    from pipeline.monitoring.log_desk import LogDesk
+
+    return LogDesk(service, prediction_log(settings), comparer(settings), clock=SystemClock())
+
+
+def recording_options(settings: Settings) -> "RecordingOptions":
+    """What the settings have recorded of an answer. Raises InvalidInput where they need a key and there is none."""
+    from pipeline.monitoring.answered import StoredColumns
+    from pipeline.monitoring.recorder import RecordingOptions
+
+    log = settings.monitoring.log
+    key = settings.environment.key_of_log() if log.enabled and log.keyed else b""
+    columns = StoredColumns(frozenset(log.clear), frozenset(log.keyed), key)
+    return RecordingOptions(columns, log.sample, timedelta(days=log.days))
+
+
+def recorder(settings: Settings, service: GovernanceService, model: str, *, door: str = "http") -> "Recorder":
+    """Who is told what was answered, with the shadow that is asked too, where the settings name one.
+
+    Raises InvalidInput for settings that cannot be used, Unavailable where the log is to be written and cannot be.
+    """
+    from pipeline.monitoring.prediction_log import Door
+    from pipeline.monitoring.recorder import PredictionRecorder, Unrecorded
+    from pipeline.monitoring.shadow import Shadow, ShadowedRecorder
+
+    if not settings.monitoring.log.enabled:
+        return Unrecorded()
+    found = PredictionRecorder(
+        prediction_log(settings),
+        recording_options(settings),
+        model=model,
+        profile_of=partial(_profile_of, service),
+        door=Door(door),
     )
+    alias = settings.monitoring.shadow
+    if alias is None or found.door is not Door.HTTP:
+        return found
+    aside = scorer(settings, service, workers=1, niceness=NICEST)
+    return ShadowedRecorder(found, Shadow(aside, model=model, alias=alias, tell=found.shadowed))
+
+
+def _profile_of(service: GovernanceService, subject: "Subject") -> "Profile | None":
+    """The reference profile of a version; None where it has none and no rows to make one from."""
+    from pipeline.monitoring.reference import find_profile
+
+    try:
+        return find_profile(service, service.version(subject.resolved.model, subject.resolved.version))
+    except (NotFound, InvalidInput):
+        return None
 
 
 def person(settings: Settings, name: str | None = None, *, loopback: bool = True) -> Actor:

@@ -1,11 +1,12 @@
-"""Signing: a move as it was drawn, the reason that is being typed, and one command to the service, however many clicks.
+"""Signing: a move as it was drawn, the reason or comment that is being typed, and one command to the service, however
+many clicks.
 
 A double click is one command: a form carries an idempotency key, and a command runs once per key.
 """
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -13,11 +14,16 @@ import streamlit as st
 from cachetools import TTLCache
 
 from dashboard import caching, session
-from pipeline.governance.errors import NotAllowed, StaleLogin
+from dashboard.components import widgets, words
+from pipeline.governance.errors import NotAllowed, SignoffError, StaleLogin
 from pipeline.governance.lifecycle import Move, Slot
 from pipeline.governance.reason import MOST_REASON_CHARACTERS, REASON_LENGTH
+from pipeline.governance.record.history import Entry
+from pipeline.governance.record.ledger import StoredEvent
+from pipeline.governance.roles import Action
 from pipeline.governance.rules.decide import Outcome
 from pipeline.governance.rules.review import Review
+from pipeline.governance.text import visible
 
 Result = TypeVar("Result")
 
@@ -200,3 +206,87 @@ def send(draft: DecisionDraft, reason: str, *, accept_warnings: bool) -> Outcome
         )
     finally:
         caching.forget_reads()
+
+
+# A comment: plain text about a version, or about a request for one of its moves.
+
+
+@dataclass(frozen=True)
+class CommentDraft:
+    """A comment as it is typed."""
+
+    model: str
+    version: int
+    key: str  # one form is one comment, also on a double click
+    request: int | None = None  # None for a comment on the version alone
+
+    @property
+    def form(self) -> str:
+        """Under which name the session keeps the key until the comment is recorded."""
+        return comment_form_of(self.model, self.version, self.request)
+
+    @property
+    def text(self) -> str:
+        """Under which name the session has the typed text."""
+        return f"comment_text/{self.key}"
+
+    @property
+    def refused(self) -> str:
+        """Under which name the session has why the last attempt was refused."""
+        return f"comment_refused/{self.form}"
+
+
+def comment_form_of(model: str, version: int, request: int | None = None) -> str:
+    return f"comment/{model}/{version}/{request or ''}"
+
+
+def comments(found: Sequence[Entry]) -> None:
+    """Each with who said it and when, as plain text."""
+    for each in found:
+        with st.container(gap=None):
+            st.text(f"{each.signature}, {words.when(each.at)}")
+            st.text("\n".join(visible(line) for line in (each.reason or "").splitlines()))
+
+
+def comment_field(model: str, version: int, request: int | None = None) -> None:
+    """The form of a comment; nothing for who may not comment. request: the number of the one that it is about."""
+    if not session.desk().may(Action.COMMENT):
+        return
+    draft = CommentDraft(model, version, drawn_key(comment_form_of(model, version, request)), request)
+    if refused := st.session_state.pop(draft.refused, None):
+        widgets.message("Not recorded", refused, colour="red")
+    st.text_area(
+        "Comment",
+        key=draft.text,
+        height=80,
+        max_chars=MOST_REASON_CHARACTERS,
+        help="Plain text; kept in the record with your name, and part of the history and the model card.",
+    )
+    st.button("Add comment", key=f"comment_add/{draft.key}", on_click=_comment, args=(draft,))
+
+
+@caching.fresh()
+def request_comments(number: int) -> tuple[Entry, ...]:
+    """See service.request_comments."""
+    return tuple(session.desk().request_comments(number))
+
+
+def _comment(draft: CommentDraft) -> None:
+    """Runs before the page is drawn again."""
+    text: str = st.session_state.get(draft.text, "")
+
+    def record() -> StoredEvent:
+        try:
+            return session.desk().comment(
+                draft.model, draft.version, text, actor=session.actor(), request=draft.request
+            )
+        finally:
+            caching.forget_reads()
+
+    try:
+        once(draft.key, record)
+    except SignoffError as error:
+        st.session_state[draft.refused] = str(error)
+        return
+    renew(draft.form)
+    session.flash("The comment is recorded")

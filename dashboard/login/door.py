@@ -4,13 +4,13 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from dashboard import session
+from dashboard import pages, session
 from dashboard.components import widgets
 from dashboard.login.starting import LOGIN
 from dashboard.login.visitor import NOBODY
 from pipeline.governance.actor import Actor, Established, signature
 from pipeline.governance.errors import NotAllowed, SignoffError
-from pipeline.governance.roles import Provider
+from pipeline.governance.roles import Action, Provider
 from pipeline.governance.text import visible
 
 
@@ -59,6 +59,7 @@ def sidebar() -> None:
     if identity.provider is Provider.LOCAL:
         st.caption("Decisions are signed by")
         st.text(signature(session.actor().subject, person.established))
+        _tokens()
         return
     if person is NOBODY:
         return
@@ -68,7 +69,14 @@ def sidebar() -> None:
     st.text(_how(person))
     st.caption("Roles")
     st.text(", ".join(session.desk().roles()) or "none")
+    _tokens()
     _way_out(identity.provider, identity.proxy.logout)
+
+
+def _tokens() -> None:
+    """The way to the tokens that act for them."""
+    if session.desk().may(Action.OWN_TOKENS):
+        pages.link_tokens()
 
 
 def _how(person: Actor) -> str:

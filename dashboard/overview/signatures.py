@@ -7,12 +7,22 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import caching, pages, session
 from dashboard.components import widgets, words
-from dashboard.components.signing import draft_name, drawn_key, once, reason_field, typed_reason
+from dashboard.components.signing import (
+    comment_field,
+    comments,
+    draft_name,
+    drawn_key,
+    once,
+    reason_field,
+    request_comments,
+    typed_reason,
+)
 from pipeline.governance.actor import Actor
 from pipeline.governance.errors import SignoffError
 from pipeline.governance.record.history import ModelOverview
 from pipeline.governance.record.ledger import StoredEvent
-from pipeline.governance.record.requests import RequestState, RequestView
+from pipeline.governance.record.requests import MoveRequest, RequestState, RequestView
+from pipeline.governance.roles import Action
 from pipeline.governance.rules.merit import Waiting
 from pipeline.governance.rules.signing.override import OpenOverride
 from pipeline.governance.rules.signing.queues import SigningQueues
@@ -128,6 +138,20 @@ def _line(view: RequestView, found: SigningQueues, champion: int | None) -> None
                 st.badge(word, icon=":material/warning:", color="orange")
         asked = f"{visible(request.model)}: {found.who(request.actor)} asked on {words.when(request.at)}."
         st.text(f"{asked}\n{visible(request.reason, most=LONGEST_REASON)}\n{standing(view, found)}")
+        _comments(request)
+
+
+def _comments(request: MoveRequest) -> None:
+    """The newest comment on a request, how many there are, and the form to add one: an answer needs no other page."""
+    said = request_comments(request.sequence)
+    if said:
+        newest = said[0]
+        st.text(f"{newest.signature}: {visible(newest.reason or '', most=LONGEST_REASON)}")
+    if request.version is None or not session.desk().may(Action.COMMENT):
+        return
+    with st.popover(words.count(len(said), "comment") if said else "Comment", icon=":material/comment:"):
+        comments(said)
+        comment_field(request.model, request.version, request.sequence)
 
 
 def standing(view: RequestView, found: SigningQueues) -> str:

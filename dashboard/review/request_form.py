@@ -7,7 +7,16 @@ import streamlit as st
 
 from dashboard import pages, session
 from dashboard.components import widgets, words
-from dashboard.components.signing import DecisionDraft, drafted, drawn_key, form_of, reason_field
+from dashboard.components.signing import (
+    DecisionDraft,
+    comment_field,
+    comments,
+    drafted,
+    drawn_key,
+    form_of,
+    reason_field,
+    request_comments,
+)
 from dashboard.review.acts import ActDraft, perform
 from dashboard.review.decision_form import (
     SIGNS,
@@ -17,7 +26,8 @@ from dashboard.review.decision_form import (
     held_for,
     what_changes,
 )
-from pipeline.governance.record.requests import RequestState, RequestView
+from pipeline.governance.record.requests import MoveRequest, RequestState, RequestView
+from pipeline.governance.roles import Action
 from pipeline.governance.rules.gate_words import label_of
 from pipeline.governance.rules.review import Review
 from pipeline.governance.rules.signing.turn import Act, Turn
@@ -82,6 +92,17 @@ def _request_so_far(view: RequestView) -> None:
         )
         widgets.message("Nobody can approve it as it is", text, colour="orange")
     pages.link_event(f"Request {number} in History", request.model, number)
+    _comments(request)
+
+
+def _comments(request: MoveRequest) -> None:
+    """What was said about the request, the newest first, and behind a small button the form to add to it."""
+    if found := request_comments(request.sequence):
+        st.caption("Comments on the request")
+        comments(found)
+    if request.version is not None and session.desk().may(Action.COMMENT):
+        with st.popover("Comment on the request", icon=":material/comment:"):
+            comment_field(request.model, request.version, request.sequence)
 
 
 def _who(sequence: int, otherwise: str) -> str:

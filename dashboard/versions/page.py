@@ -1,5 +1,7 @@
 """Every version of a model with its figures, stage and aliases; a row leads to its review, several to Compare."""
 
+from functools import partial
+
 import streamlit as st
 
 from dashboard import pages, session
@@ -25,7 +27,7 @@ def versions_page() -> None:
     listed, drawn = st.tabs(["Table", "Trend"], key="show", on_change="rerun", bind="query-params")
     if listed.open:
         with listed:
-            versions_table(model)
+            versions(model)
     if drawn.open:
         with drawn:
             trend.large(model)
@@ -36,6 +38,14 @@ def open_model() -> None:
     st.query_params.from_dict({"model": st.session_state["versions_model"]})
     for key in ("metric", "versions"):
         st.session_state.pop(key, None)
+
+
+@st.fragment
+def versions(model: str) -> None:
+    """Drawn anew by itself: a filter or a selection changes nothing of the page around the table."""
+    if session.FLASH in st.session_state:
+        st.rerun()  # something was decided here, which the whole page tells
+    widgets.guarded(partial(versions_table, model), "versions")
 
 
 def versions_table(model: str) -> None:

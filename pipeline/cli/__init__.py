@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 # The verbs of a module join the application when it is imported.
-from pipeline.cli import checking, deciding, keys, reading, record, requesting, scoring, tokens, training
+from pipeline.cli import checking, deciding, keys, monitoring, reading, record, requesting, scoring, tokens, training
 from pipeline.cli.app import app
 from pipeline.governance.errors import SignoffError
 from pipeline.validation.rows import InvalidRows
@@ -14,6 +14,7 @@ __all__ = [
     "checking",
     "deciding",
     "keys",
+    "monitoring",
     "reading",
     "record",
     "requesting",

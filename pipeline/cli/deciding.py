@@ -1,7 +1,5 @@
 """Deciding: each verb is one request to the service."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,16 +19,12 @@ from pipeline.cli.app import (
     app,
     print_out,
 )
-from pipeline.governance.errors import SignoffError, StateChanged
 from pipeline.governance.lifecycle import parse_stage
-from pipeline.governance.record.telling import told
+from pipeline.governance.service.news import who_was_faster
 from pipeline.settings import read_settings
 
 if TYPE_CHECKING:
     from pipeline.governance.rules.decide import Options, Outcome
-    from pipeline.governance.service import GovernanceService
-
-MOST_NEWS = 3  # decisions of others that are told in full
 
 
 @app.command()
@@ -50,7 +44,7 @@ def promote(
     settings, options = read_settings(), _options(evidence, expect, accept_warnings, key, recompute=recompute)
     wanted = parse_stage(stage)
     service = desk(settings)
-    with _who_was_faster(service, model, expect):
+    with who_was_faster(service, model, expect):
         outcome = service.promote(model, version, wanted, reason=reason, actor=signer(service, settings), **options)
     _decided(outcome, as_json)
 
@@ -71,7 +65,7 @@ def alias(
     """Point an alias at a version; champion also moves it to Production."""
     settings, options = read_settings(), _options(evidence, expect, accept_warnings, key, recompute=recompute)
     service = desk(settings)
-    with _who_was_faster(service, model, expect):
+    with who_was_faster(service, model, expect):
         outcome = service.set_alias(model, alias, version, reason=reason, actor=signer(service, settings), **options)
     _decided(outcome, as_json)
 
@@ -90,7 +84,7 @@ def unalias(
     """Take an alias away."""
     settings, options = read_settings(), _options(evidence, expect, accept_warnings, key)
     service = desk(settings)
-    with _who_was_faster(service, model, expect):
+    with who_was_faster(service, model, expect):
         outcome = service.remove_alias(model, alias, reason=reason, actor=signer(service, settings), **options)
     _decided(outcome, as_json)
 
@@ -108,7 +102,7 @@ def rollback(
     """Return to the previous champion, if its files are those recorded and it still predicts."""
     settings, options = read_settings(), _options(evidence, expect, accept_warnings, key)
     service = desk(settings)
-    with _who_was_faster(service, model, expect):
+    with who_was_faster(service, model, expect):
         outcome = service.rollback(model, reason=reason, actor=signer(service, settings), **options)
     _decided(outcome, as_json)
 
@@ -123,18 +117,6 @@ def _options(
         "recompute": recompute,
         "key": key,
     }
-
-
-@contextmanager
-def _who_was_faster(service: "GovernanceService", model: str, expect: str | None) -> Iterator[None]:
-    """To a refusal because the state has changed, adds who changed what, when and why. expect: the state looked at."""
-    try:
-        yield
-    except StateChanged as error:
-        with suppress(SignoffError):  # the refusal is told all the same
-            for entry in service.changed_from(model, expect or "")[:MOST_NEWS]:
-                error.add_note(told(entry))
-        raise
 
 
 def _decided(outcome: "Outcome", as_json: bool) -> None:

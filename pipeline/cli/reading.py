@@ -1,18 +1,18 @@
 """Looking: models, versions, comparisons, cards and reviews."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.bootstrap import desk, scorer
 from pipeline.cli import tables
-from pipeline.cli.app import Json, Model, Recompute, Version, app, print_out, say, write
+from pipeline.cli.app import Json, Model, Recompute, Version, app, line, print_out, say, write
 from pipeline.governance.errors import Blocked, InvalidInput
 from pipeline.governance.lifecycle import parse_target
+from pipeline.governance.listing import model_json, version_json
 from pipeline.governance.metrics import Direction
-from pipeline.governance.ports import ModelRecord, VersionRow
-from pipeline.governance.record.ledger import iso
+from pipeline.governance.ports import VersionRow
 from pipeline.governance.roles import Action
 from pipeline.settings import Settings, read_settings
 
@@ -24,8 +24,13 @@ if TYPE_CHECKING:
 @app.command()
 def models(as_json: Json = False) -> None:
     """List the registered models."""
-    records = desk().models()
-    print_out(as_json, [_model_json(record) for record in records], lambda: tables.models(records))
+    service = desk()
+    records = service.models()
+    found = [model_json(each, service.not_approved_here(each.name)) for each in records]
+    print_out(as_json, found, lambda: tables.models(records))
+    if not as_json:
+        for each in (each for each in found if each["not_approved_here"]):
+            line(f"{each['name']}: {each['not_approved_here']}")
 
 
 @app.command()
@@ -45,16 +50,16 @@ def versions(
         shown, rows = [], service.versions(model)
     else:
         shown, rows = service.telling_versions(model, ["accuracy", settings.evaluation.primary_metric])
-    print_out(as_json, [_version_json(row) for row in rows], lambda: tables.versions(rows, shown))
+    print_out(as_json, [version_json(row) for row in rows], lambda: tables.versions(rows, shown))
 
 
 @app.command()
 def show(model: Model, version: Version, as_json: Json = False) -> None:
     """Show one version with its files and digests."""
+    from pipeline.validation.schema import shown_json
+
     evidence = desk().show(model, version)
-    refusals = list(tables.refusals(evidence))
-    content = {**evidence.content, "evidence": evidence.digest, "cannot_be_given": refusals}
-    print_out(as_json, content, lambda: tables.evidence(evidence))
+    print_out(as_json, shown_json(evidence), lambda: tables.evidence(evidence))
 
 
 @app.command()
@@ -80,7 +85,7 @@ def best(
         return
     service, direction = desk(settings), Direction.LOWEST if lowest else Direction.HIGHEST if highest else None
     found = service.best(model, metric or settings.evaluation.primary_metric, direction)
-    content = {**_version_json(found.row), "metric": found.metric, "direction": found.direction.value}
+    content = {**version_json(found.row), "metric": found.metric, "direction": found.direction.value}
     trust = _trust(settings, service, found.row)
     shown = {**content, "left_out": list(found.left_out), "trust": trust.state.value}
     print_out(as_json, shown, lambda: tables.best(found, trust))
@@ -159,29 +164,3 @@ def review(
     print_out(as_json, found.as_json(), lambda: tables.review(found))
     if not found.open:
         raise typer.Exit(Blocked.exit_code)
-
-
-def _model_json(record: ModelRecord) -> dict[str, Any]:
-    return {
-        "name": record.name,
-        "description": record.description,
-        "versions": record.versions,
-        "champion": record.aliases.get("champion"),
-        "latest": record.latest,
-    }
-
-
-def _version_json(row: VersionRow) -> dict[str, Any]:
-    return {
-        "model": row.model,
-        "version": row.version,
-        "stage": row.stage.value,
-        "aliases": list(row.aliases),
-        "status": row.status,
-        "metrics": dict(row.metrics),
-        "params": dict(row.params),
-        "tags": dict(row.tags),
-        "run_id": row.run_id,
-        "created_at": iso(row.created_at),
-        "description": row.description,
-    }

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ from pipeline.governance.record.ledger import StoredEvent, iso
 from pipeline.governance.rules.decide import RECONCILE_AFTER
 from pipeline.governance.service import GovernanceService
 from pipeline.governance.service.notices import not_sent
-from pipeline.governance.text import visible
+from pipeline.governance.text import parse_time, visible
 from pipeline.settings import read_settings
 
 ledger = typer.Typer(name="ledger", help="Look after the ledger's own tables.", no_args_is_help=True)
@@ -220,12 +220,3 @@ def _check_options(model: str | None, adopt: bool, revert: bool, expect: str | N
         raise InvalidInput("reconcile: --adopt and --revert need a MODEL, and only one of the two")
     if expect is not None and not (adopt or revert):
         raise InvalidInput("reconcile: --expect belongs to --adopt or --revert")
-
-
-def parse_time(text: str) -> datetime:
-    """ISO 8601; without an offset it is UTC. Raises InvalidInput."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidInput(f"at: {text!r} is not a time such as 2026-11-24T09:00Z") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -3,14 +3,14 @@
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from pipeline.bootstrap import desk, scorer
+from pipeline.bootstrap import desk, own_desk, recorder, scorer
 from pipeline.cli import tables
 from pipeline.cli.app import Json, Model, Reference, RowText, Version, app, note, print_out, progress
 from pipeline.governance.errors import InvalidInput
@@ -18,7 +18,7 @@ from pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from pipeline.serving.batch.batch import Batch
-    from pipeline.serving.batch.run import Report
+    from pipeline.serving.batch.run import Report, ScoringOptions
 
 
 EXPLAINED = "3"
@@ -61,6 +61,8 @@ Source = Annotated[str, typer.Argument(metavar="IN", help=FILES, show_default=Fa
 Output = Annotated[str, typer.Argument(metavar="OUT", help="A file for one input, else a folder.", show_default=False)]
 STRONGEST = "Add the N (3) strongest contributions per row."
 Strongest = Annotated[int | None, typer.Option("--explain", metavar="[N]", help=STRONGEST, min=1)]
+LOGGED = "Log the rows as answers are (monitoring.log), and add the column prediction_id."
+Logged = Annotated[bool, typer.Option("--log", help=LOGGED)]
 Restart = Annotated[bool, typer.Option("--restart", help="Begin again, also where a run was interrupted.")]
 CLUSTER = "Predict on the Dask cluster there, which you trust."
 Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help=CLUSTER)]
@@ -76,6 +78,7 @@ def score(
     target: Output,
     explain_columns: Strongest = None,
     restart: Restart = False,
+    log: Logged = False,
     scheduler: Scheduler = None,
     tls_ca: Authority = None,
     tls_cert: Certificate = None,
@@ -87,9 +90,14 @@ def score(
     from pipeline.serving.batch.run import ScoringOptions
 
     settings = read_settings()
-    using = scorer(settings, desk(settings))
+    service = desk(settings)
+    using = scorer(settings, service)
     options = ScoringOptions(settings.serving.chunk_rows, explain=explain_columns or 0, parallel=using.concurrency)
-    with progress(quiet=as_json) as bar, stoppable(target, bar) as report:
+    with ExitStack() as stack:
+        if log:
+            options = stack.enter_context(_logged(settings, using.targets.resolve(reference).model, options))
+        bar = stack.enter_context(progress(quiet=as_json))
+        report = stack.enter_context(stoppable(target, bar))
         batch = Batch(using, reference, options, report, note)
         if scheduler is None:
             found = batch.score(source, target, restart=restart)
@@ -98,6 +106,22 @@ def score(
                 found = there.score(source, target, restart=restart)
     content = found[0].as_json() if len(found) == 1 else [each.as_json() for each in found]
     print_out(as_json, content, lambda: tables.scored(found))
+
+
+@contextmanager
+def _logged(settings: Settings, model: str, options: "ScoringOptions") -> "Iterator[ScoringOptions]":
+    """The options with a log that is told of every row. Raises InvalidInput where the settings have none."""
+    from pipeline.monitoring.prediction_log import MOST_WAITING
+    from pipeline.monitoring.recorder import PredictionRecorder
+
+    recording = recorder(settings, own_desk(settings), model, door="file")
+    if not isinstance(recording, PredictionRecorder):
+        raise InvalidInput("--log: monitoring.log.enabled is off")
+    recording.start()
+    try:
+        yield replace(options, chunk_rows=min(options.chunk_rows, MOST_WAITING), tell=recording.told_by_file)
+    finally:
+        recording.close()
 
 
 @contextmanager
@@ -159,8 +183,14 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 8000,
     model: Annotated[str | None, typer.Option(help="Model to serve (default: SIGNOFF_MODEL, params.yaml).")] = None,
+    with_desk: Annotated[
+        bool, typer.Option("--desk", help="Also the desk itself under /api/v1, for who shows an identity token.")
+    ] = False,
 ) -> None:
-    """Answer predictions of a model's champion over HTTP, and follow it when it changes."""
+    """Answer predictions of a model's champion over HTTP, and follow it when it changes.
+
+    With --desk requests, approvals and decisions are taken too, with the JSON and the refusals of the command line.
+    """
     from pipeline.http_api.server import serve as run_server
 
-    run_server(read_settings(), host=host, port=port, model=model)
+    run_server(read_settings(), host=host, port=port, model=model, desk=with_desk)

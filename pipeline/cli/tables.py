@@ -93,6 +93,8 @@ def _not_to_be_trusted(version: int, trust: "TrustState") -> None:
 
 
 def evidence(found: "Evidence") -> None:
+    from pipeline.validation.schema import shown_json
+
     content = found.content
     facts = ("model", "version", "stage", "aliases", "status", "run_id", "created_at", "source", "description")
     table(
@@ -109,16 +111,9 @@ def evidence(found: "Evidence") -> None:
     table(["Lineage", ""], _lineage(found.lineage), empty="No lineage.")
     files = [[each["path"], each["size"], each["sha256"]] for each in content["files"]]
     table(["File", "Bytes", "sha256"], files, empty="No files.")
-    if found_refusals := refusals(found):
-        table(["Cannot be given here"], [[each] for each in found_refusals])
+    if refusals := shown_json(found)["cannot_be_given"]:
+        table(["Cannot be given here"], [[each] for each in refusals])
     table(["Missing", "Why"], [[gap.name, gap.text] for gap in found.gaps], empty="Nothing is missing.")
-
-
-def refusals(found: "Evidence") -> tuple[str, ...]:
-    """Columns of which no value can be given here."""
-    from pipeline.validation.schema import refusals_of
-
-    return refusals_of(found.feature_schema, found.content["signature"])
 
 
 def _lineage(found: "Lineage") -> list[list[object]]:

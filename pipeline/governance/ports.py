@@ -296,6 +296,9 @@ class Ledger(Protocol):
         Nothing more is read than what is taken.
         """
 
+    def open_requests(self, model: str | None = None) -> list[StoredEvent]:
+        """What was signed on the way of each request that has not ended, see `find_open_requests`, in order."""
+
     def about(self, model: str, version: int) -> Iterator[StoredEvent]:
         """The events of a model whose subject is a version, and those that moved its stage or aliases; newest first."""
 

@@ -36,6 +36,9 @@ class Action(StrEnum):
     APPROVE = "approve"  # and reject; policy.moves says for whom
     OVERRIDE = "override"  # decide past approvals and gates, in the open
     ACKNOWLEDGE = "acknowledge"  # that somebody did
+    READ_LOG = "read_log"  # rows of the log of predictions, which may hold personal data
+    OUTCOMES = "outcomes"  # tell what turned out to be true
+    PURGE_LOG = "purge_log"  # delete rows of the log
     OWN_TOKENS = "own_tokens"  # make, list and revoke tokens that act for oneself
     ALL_TOKENS = "all_tokens"  # list and revoke everybody's, erase names
 
@@ -51,6 +54,10 @@ ACTIONS: Mapping[Action, frozenset[Role]] = {
     Action.APPROVE: frozenset({Role.REVIEWER, Role.APPROVER}),
     Action.OVERRIDE: frozenset({Role.BREAKER}),
     Action.ACKNOWLEDGE: frozenset({Role.ADMIN, Role.APPROVER}),
+    Action.READ_LOG: frozenset({Role.REVIEWER, Role.APPROVER}),
+    # Whoever asks for predictions is the one who hears what became of them.
+    Action.OUTCOMES: frozenset({Role.CALLER, Role.REVIEWER, Role.APPROVER, Role.AUTOMATION}),
+    Action.PURGE_LOG: frozenset({Role.APPROVER, Role.ADMIN}),
     Action.OWN_TOKENS: READING - {Role.AUTOMATION},
     Action.ALL_TOKENS: frozenset({Role.ADMIN}),
 }

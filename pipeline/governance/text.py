@@ -1,6 +1,9 @@
 """Text from strangers made safe to show: what is invisible, or turns the reading direction, is written as an escape."""
 
 import unicodedata
+from datetime import UTC, datetime
+
+from pipeline.governance.errors import InvalidInput
 
 LONGEST_LINE = 200
 INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
@@ -47,3 +50,12 @@ def column_label(column: str, description: str) -> str:
     """
     text = description.rstrip("?. ")
     return "" if text.casefold().split()[:1] == [column.casefold()] else text
+
+
+def parse_time(text: str, *, about: str = "at") -> datetime:
+    """A time in ISO 8601 as UTC, which it is taken for without an offset. Raises InvalidInput."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:  # the first and the last day have no time in some other zone
+        raise InvalidInput(f"{about}: {text!r} is not a time such as 2026-11-24T09:00Z") from error

@@ -27,7 +27,7 @@ ModelName = Annotated[str, Field(description="Name of the registered model.")]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-def _without_default(schema: JsonDict) -> None:
+def without_default(schema: JsonDict) -> None:
     """A field that may be absent is never null, so the document states no default for it."""
     schema.pop("default", None)
 
@@ -55,6 +55,10 @@ class ExplanationAnswer(BaseModel):
 class PredictedAnswer(BaseModel):
     """What was predicted for one row."""
 
+    prediction_id: str = Field(
+        pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+        description="UUID of version 7 (RFC 9562), by which outcomes are told.",
+    )
     prediction: Scalar | dict[str, Scalar | None] = Field(
         description="The predicted class or number, or one value per column where the model answers with a table."
     )
@@ -69,7 +73,7 @@ class PredictionAnswer(PredictedAnswer, VersionAnswer):
     """A prediction and the version that made it."""
 
     explanation: ExplanationAnswer | SkipJsonSchema[None] = Field(
-        default=None, description="Only with `explain=true`.", json_schema_extra=_without_default
+        default=None, description="Only with `explain=true`.", json_schema_extra=without_default
     )
 
 
@@ -217,13 +221,16 @@ def to_json(answer: BaseModel) -> str:
     return json.dumps(answer.model_dump(exclude_unset=True, warnings="none"), allow_nan=False)
 
 
-def prediction(target: Target, found: Prediction, explained: Explanations | None) -> PredictionAnswer:
+def prediction(
+    target: Target, found: Prediction, explained: Explanations | None, *, prediction_id: str
+) -> PredictionAnswer:
     """`confidence` is null where several labels are predicted at once: each has a probability of its own."""
     of_one_class = () if isinstance(found.value, Mapping) else found.probabilities.values()
     answer = PredictionAnswer.model_construct(
         model=target.resolved.model,
         version=target.resolved.version,
         digest=target.digest,
+        prediction_id=prediction_id,
         prediction=found.value,  # type: ignore[arg-type] # a Mapping is written as the dict that it is
         probabilities=dict(found.probabilities),
         confidence=max(of_one_class, default=None),
@@ -303,13 +310,18 @@ def problem_entry(found: Problem) -> ProblemEntry:
 MOST_PROBLEMS = 10  # of one row
 
 
-def batch_text(target: Target, checked: CheckedColumns, found: PredictedColumns | None) -> str:
-    """A BatchAnswer in JSON. `found` has the usable rows in their order, and is None where no row is usable."""
+def batch_text(
+    target: Target, checked: CheckedColumns, found: PredictedColumns | None, *, ids: Sequence[str] = ()
+) -> str:
+    """A BatchAnswer in JSON. `found` has the usable rows in their order, and is None where no row is usable.
+
+    ids: of the predictions of those rows.
+    """
     rows = [""] * len(checked.usable)
     for position, problems in checked.problems.items():
         errors = [vars(problem_entry(each)) for each in problems[:MOST_PROBLEMS]]
         rows[position] = json.dumps({"row": position + 1, "errors": errors})  # RowErrors
-    for position, text in _predicted(checked, found) if found else ():
+    for position, text in _predicted(checked, found, ids) if found else ():
         rows[position] = text
     predictions = counts(target, found)
     head = BatchAnswer.model_construct(  # type: ignore[call-arg] # `rows` are written behind it
@@ -329,7 +341,7 @@ def counts(target: Target, found: PredictedColumns | None) -> dict[str, int]:
     return {str(value): count for value, count in Counter(found.answers.column("prediction").to_pylist()).items()}
 
 
-def _predicted(checked: CheckedColumns, found: PredictedColumns) -> Iterator[tuple[int, str]]:
+def _predicted(checked: CheckedColumns, found: PredictedColumns, ids: Sequence[str]) -> Iterator[tuple[int, str]]:
     """RowAnswers by position, as json.dumps would write them: numbers are finite, and repr is how it writes them."""
     values, *columns = (column.to_pylist() for column in found.answers.columns)
     template = _row_template(found.classes)
@@ -338,11 +350,11 @@ def _predicted(checked: CheckedColumns, found: PredictedColumns) -> Iterator[tup
     probabilities = zip(*columns, strict=True) if columns else ((),) * len(values)
     warned = checked.out_of_range.tolist()
     positions = np.flatnonzero(checked.usable).tolist()
-    for position, value, row in zip(positions, values, probabilities, strict=True):
+    for prediction_id, position, value, row in zip(ids, positions, values, probabilities, strict=True):
         warnings = json.dumps([each.sentence for each in checked.warnings(position)]) if warned[position] else "[]"
         text = json.dumps(value, allow_nan=False) if tables else encoded[value]
         confidence = repr(max(row)) if row and not tables else "null"
-        yield position, template % (position + 1, text, *row, confidence, warnings)
+        yield position, template % (position + 1, prediction_id, text, *row, confidence, warnings)
 
 
 def _is_table(found: PredictedColumns) -> bool:
@@ -352,4 +364,5 @@ def _is_table(found: PredictedColumns) -> bool:
 def _row_template(classes: Sequence[str]) -> str:
     """A RowAnswer with a place for each value, to be filled in by the % operator."""
     probabilities = ", ".join(f"{json.dumps(name).replace('%', '%%')}: %r" for name in classes)
-    return f'{{"row": %d, "prediction": %s, "probabilities": {{{probabilities}}}, "confidence": %s, "warnings": %s}}'
+    about = '"row": %d, "prediction_id": "%s", "prediction": %s'
+    return f'{{{about}, "probabilities": {{{probabilities}}}, "confidence": %s, "warnings": %s}}'

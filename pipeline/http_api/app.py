@@ -4,18 +4,30 @@ The middleware is plain ASGI: Starlette's BaseHTTPMiddleware costs a task and a 
 """
 
 import time
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.governance.errors import SignoffError
+from pipeline.governance.roles import Action
+from pipeline.http_api.desk.description import with_desk
+from pipeline.http_api.desk.door import host_name, identity_token, is_desk, only
+from pipeline.http_api.desk.routes import ACTOR, DESK_ENDPOINTS, desk_router
 from pipeline.http_api.openapi import ENDPOINTS, document
-from pipeline.http_api.problems import TokenNeeded, WrongHost, on_http_error, on_mistake, on_refusal, problem
+from pipeline.http_api.problems import (
+    InternalError,
+    TokenNeeded,
+    WrongHost,
+    on_http_error,
+    on_mistake,
+    on_refusal,
+    problem,
+)
 from pipeline.http_api.routes import router
 from pipeline.http_api.state import AppState, running, state_of
 
@@ -27,6 +39,8 @@ HEADERS = [
 ]
 OPEN = frozenset({"/", "/livez", "/readyz"})  # to everybody; every other path asks for the token
 OTHER = "other"
+# What the owner of an identity token may do, one of these, to whom a path is opened; every other path: predict.
+OPENED_BY: Mapping[str, tuple[Action, ...]] = {"/openapi.json": (Action.READ, Action.PREDICT)}
 
 
 class RequestMetrics:
@@ -39,19 +53,26 @@ class RequestMetrics:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, route = time.perf_counter(), scope["path"] if scope["path"] in self.routes else OTHER
+        started = time.perf_counter()
 
         async def send_counted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *HEADERS]
-                state_of(scope).metrics.answered(route, message["status"], started)
+                state_of(scope).metrics.answered(self._route(scope), message["status"], started)
             await send(message)
 
         try:
             await self.app(scope, receive, send_counted)
         except Exception:  # Starlette answers it further out
-            state_of(scope).metrics.answered(route, 500, started)
+            state_of(scope).metrics.answered(self._route(scope), 500, started)
             raise
+
+    def _route(self, scope: Scope) -> str:
+        """The path, or its template, once the router has found it; of what is not ours always the same word."""
+        path = scope["path"]
+        if path not in self.routes:
+            path = getattr(scope.get("route"), "path", None)
+        return path if path in self.routes else OTHER
 
 
 class AccessCheck:
@@ -62,34 +83,36 @@ class AccessCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            state, desk = state_of(scope), is_desk(scope["path"])
             try:
-                _check(scope, state_of(scope))
+                if desk and state.desk is not None:
+                    scope[ACTOR] = await state.desk.admit(scope["headers"])
+                else:
+                    await _check(scope, state)
             except SignoffError as refusal:
+                if isinstance(refusal, TokenNeeded):
+                    state.metrics.unauthorized(desk=desk)
                 await problem(refusal)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
 
-def _check(scope: Scope, state: AppState) -> None:
-    """Raises WrongHost for a host that is not allowed, TokenNeeded where a path needs the token and it is not shown."""
-    hosts = state.limits.allowed_hosts
-    if hosts and _host_name(_only(scope["headers"], b"host")) not in hosts:
+async def _check(scope: Scope, state: AppState) -> None:
+    """Raises WrongHost for a host that is not allowed, TokenNeeded where a path needs the token and it is not shown.
+
+    With the desk on, an identity token whose owner may predict is as good as the shared secret.
+    """
+    path, hosts = scope["path"], state.limits.allowed_hosts
+    if hosts and host_name(only(scope["headers"], b"host")) not in hosts:
         raise WrongHost("host: is not one of serving.http.allowed_hosts")
-    authorization = _only(scope["headers"], b"authorization")
-    if state.token and scope["path"] not in OPEN and not state.token.shown_in(authorization):
+    if state.token is None or path in OPEN or is_desk(path):  # without the desk there is nothing under its paths
+        return
+    authorization = only(scope["headers"], b"authorization")
+    if state.token.shown_in(authorization):
+        return
+    if state.desk is None or identity_token(authorization) is None:
         raise TokenNeeded("authorization: show the token, as in `Authorization: Bearer TOKEN`")
-
-
-def _only(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
-    """The value of a header that is sent exactly once, else None."""
-    found = [value for each, value in headers if each == name]
-    return found[0] if len(found) == 1 else None
-
-
-def _host_name(host: bytes | None) -> str:
-    """The Host header without its port, in lower case; an IPv6 address is in brackets."""
-    text = (host or b"").decode("latin-1").casefold()
-    return text if text.endswith("]") else text.rsplit(":", 1)[0]
+    await state.desk.check(authorization, OPENED_BY.get(path, (Action.PREDICT,)))
 
 
 class Api(FastAPI):
@@ -97,15 +120,27 @@ class Api(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         state: AppState = self.state.serving
-        return document(state.status.served, batch_rows=state.limits.batch_rows, protected=state.token is not None)
+        content = document(state.status.served, batch_rows=state.limits.batch_rows, protected=state.token is not None)
+        return content if state.desk is None else with_desk(content, state.status.served)
 
 
-def create_app(model: str | None = None) -> FastAPI:
-    """An application that opens nothing before its server starts. For `model`, see state.running."""
+async def _refused(request: Request, error: Exception) -> Response:
+    if isinstance(error, SignoffError):
+        state_of(request.scope).not_answered(request.url.path, error)
+    return await on_refusal(request, error)
+
+
+async def _mistaken(request: Request, error: Exception) -> Response:
+    state_of(request.scope).not_answered(request.url.path, InternalError(""))
+    return await on_mistake(request, error)
+
+
+def create_app(model: str | None = None, *, desk: bool = False) -> FastAPI:
+    """An application that opens nothing before its server starts. For `model` and `desk`, see state.running."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with running(model) as state:
+        async with running(model, desk=desk) as state:
             app.state.serving = state
             yield
 
@@ -115,8 +150,10 @@ def create_app(model: str | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(RequestMetrics, routes=ENDPOINTS), Middleware(AccessCheck)],
-        exception_handlers={SignoffError: on_refusal, HTTPException: on_http_error, Exception: on_mistake},
+        middleware=[Middleware(RequestMetrics, routes={*ENDPOINTS, *DESK_ENDPOINTS}), Middleware(AccessCheck)],
+        exception_handlers={SignoffError: _refused, HTTPException: on_http_error, Exception: _mistaken},
     )
     app.include_router(router)
+    if desk:
+        app.include_router(desk_router())
     return app

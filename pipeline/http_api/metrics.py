@@ -46,6 +46,11 @@ class HttpMetrics:
             ["model", "version", "class"],
             registry=self._registry,
         )
+        self._unauthorized = Counter(
+            "signoff_unauthorized", "Requests without a token that is good.", ["door"], registry=self._registry
+        )
+        for door in ("desk", "predictions"):
+            self._unauthorized.labels(door)
         self._versions: deque[tuple[str, str]] = deque()
         self._registry.register(_CurrentStatus(status, restarts, compiled))
 
@@ -53,6 +58,10 @@ class HttpMetrics:
         """Counts one answer; `started` is the time.perf_counter of its request."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(time.perf_counter() - started)
+
+    def unauthorized(self, *, desk: bool) -> None:
+        """Counts a request that was answered 401; nothing else keeps it."""
+        self._unauthorized.labels("desk" if desk else "predictions").inc()
 
     def predicted(self, target: Target, counts: Mapping[str, int]) -> None:
         """Counts the rows of one answer, by class."""

@@ -122,7 +122,7 @@ READING, PREDICTING = ("400", "401", "503"), tuple(REFUSALS)
 
 
 def document(served: Served | None, *, batch_rows: int, protected: bool) -> Json:
-    """The whole document. It has no columns where nothing is served; `protected`: paths ask for a token."""
+    """The document of the predictions, without columns where nothing is served; `protected`: paths ask for a token."""
     label = served.target.label if served else "no version"
     digest = f", digest {served.target.digest}" if served else ""
     content: Json = {
@@ -218,7 +218,7 @@ def _schemas(served: Served | None, batch_rows: int) -> Json:
     return {"Row": row, "Rows": rows, **_answer_schemas()}
 
 
-class _Untitled(GenerateJsonSchema):
+class Untitled(GenerateJsonSchema):
     """Documents fields by their description: a title would repeat the name."""
 
     def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002 (pydantic's signature)
@@ -231,5 +231,5 @@ def _answer_schemas() -> Json:
     models = (PredictionAnswer, BatchAnswer, StartAnswer, HealthAnswer, AliveAnswer, ModelInfo, ProblemDetails)
     modes: list[tuple[type[BaseModel], Literal["serialization"]]] = [(model, "serialization") for model in models]
     template = f"{COMPONENTS}{{model}}"
-    _, schemas = models_json_schema(modes, ref_template=template, schema_generator=_Untitled)
+    _, schemas = models_json_schema(modes, ref_template=template, schema_generator=Untitled)
     return dict(schemas["$defs"])

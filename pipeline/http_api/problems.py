@@ -10,6 +10,7 @@ from starlette.responses import Response
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, NotFound, Refused, SignoffError, Unavailable
 from pipeline.governance.text import visible
 from pipeline.http_api.answers import ProblemDetails, problem_entry, to_json
+from pipeline.http_api.desk.answers import DeskProblem
 from pipeline.serving.worker.client import WorkerRefusal
 from pipeline.validation.rows import InvalidRows, Problem
 
@@ -49,6 +50,10 @@ class WrongHost(InvalidInput):
     http_status = 400
 
 
+class ForeignOrigin(Refused):
+    """A page of another origin asks, in somebody's browser."""
+
+
 class NoSuchPath(NotFound):
     """Nothing answers under this path."""
 
@@ -73,13 +78,22 @@ class InternalError(SignoffError):
 
 def problem(error: SignoffError, *, headers: Mapping[str, str] | None = None) -> Response:
     """The answer to a request that was refused."""
-    status = _status(error)
+    status = http_status(error)
     found = error.problems if isinstance(error, InvalidRows) else ()
     more = {**_headers(status), **(headers or {})}
-    return Response(_body(error, status, found), status, more, media_type=MEDIA_TYPE)
+    return Response(_body(_content(error, status), found), status, more, media_type=MEDIA_TYPE)
 
 
-def _status(error: SignoffError) -> int:
+def desk_problem(error: SignoffError) -> Response:
+    """The answer of the desk: the status is that of the error table, and notes say who was faster."""
+    content, status = _content(error, error.http_status), error.http_status
+    if notes := getattr(error, "__notes__", ()):
+        told = [visible(note, most=MOST_DETAIL) for note in notes]
+        content = DeskProblem.model_construct(**dict(content), notes=told)
+    return Response(_body(content, ()), status, _headers(status), media_type=MEDIA_TYPE)
+
+
+def http_status(error: SignoffError) -> int:
     """The HTTP status. An approved model that does not answer is a failure of the server, not of the request."""
     if isinstance(error, WorkerRefusal):
         return HTTPStatus.GATEWAY_TIMEOUT if error.kind == "time" else HTTPStatus.SERVICE_UNAVAILABLE
@@ -96,8 +110,8 @@ def _headers(status: int) -> dict[str, str]:
     return {}
 
 
-def _body(error: SignoffError, status: int, found: Sequence[Problem]) -> bytes:
-    content = ProblemDetails.model_construct(
+def _content(error: SignoffError, status: int) -> ProblemDetails:
+    return ProblemDetails.model_construct(
         type="about:blank",
         title=HTTPStatus(status).phrase,
         status=status,
@@ -105,6 +119,9 @@ def _body(error: SignoffError, status: int, found: Sequence[Problem]) -> bytes:
         code="Failed" if isinstance(error, InternalError) else type(error).__name__,
         errors=[],
     )
+
+
+def _body(content: ProblemDetails, found: Sequence[Problem]) -> bytes:
     room = MOST_BYTES - len(to_json(content))
     for each in found:
         entry = problem_entry(each)

@@ -1,11 +1,14 @@
 """One function per endpoint: read, ask, answer. Bodies are checked by the same code as a form or a file of rows."""
 
+import time
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.http_api import answers
 from pipeline.http_api.answers import AliveAnswer, Endpoint, StartAnswer, batch_text, counts, to_json
+from pipeline.http_api.desk.routes import DESK_ENDPOINTS
 from pipeline.http_api.limits import read_text
 from pipeline.http_api.metrics import CONTENT_TYPE_LATEST
 from pipeline.http_api.openapi import ENDPOINTS
@@ -22,7 +25,7 @@ async def health(request: Request) -> Response:
     state = state_of(request.scope)
     listed = [
         Endpoint.model_construct(method=method.upper(), path=path, does=does)
-        for path, (method, does) in ENDPOINTS.items()
+        for path, (method, does) in {**ENDPOINTS, **(DESK_ENDPOINTS if state.desk else {})}.items()
     ]
     current = answers.health(state.model, state.status, state.follower.compiled)
     return _json(to_json(StartAnswer.model_construct(**dict(current), endpoints=listed)))
@@ -53,16 +56,17 @@ async def model_info(request: Request) -> Response:
 
 
 async def predict(request: Request) -> Response:
-    state = state_of(request.scope)
+    state, started = state_of(request.scope), time.perf_counter()
     explain = _flag(request, "explain")
     with state.concurrency.slot():
         served = state.served()
         row = check_rows([parse_row(await read_text(request, state.limits))], served.schema)[0]
         found = await state.batcher.predict(served.target, row)
         explained = await state.batcher.explain(served.target, row) if explain else None
+    prediction_id = state.recorder.answered(served.target, row, found, seconds=time.perf_counter() - started)
     one_class = served.target.classes and not served.target.names
     state.metrics.predicted(served.target, {str(found.value): 1} if one_class else {})
-    return _json(to_json(answers.prediction(served.target, found, explained)))
+    return _json(to_json(answers.prediction(served.target, found, explained, prediction_id=prediction_id)))
 
 
 # A route of Starlette: nothing of the request is FastAPI's to read, and its reading takes longer than the prediction.
@@ -71,14 +75,17 @@ router.add_route("/predict", predict, methods=["POST"])
 
 @router.post("/predict_batch")
 async def predict_batch(request: Request) -> Response:
-    state = state_of(request.scope)
+    state, started = state_of(request.scope), time.perf_counter()
     with state.concurrency.slot():
         served = state.served()
         rows = parse_rows(await read_text(request, state.limits), most=state.limits.batch_rows)
         checked = check_many(Input.of_rows(rows, served.schema), served.schema, numbers=range(1, len(rows) + 1))
         found = await state.batcher.predict_columns(served.target, checked) if checked.usable.any() else None
         state.metrics.predicted(served.target, counts(served.target, found))
-        return _json(batch_text(served.target, found.checked if found else checked, found))
+        checked = found.checked if found else checked
+        state.recorder.refused(served.target, (each for problems in checked.problems.values() for each in problems))
+        ids = state.recorder.answered_columns(found, seconds=time.perf_counter() - started) if found else ()
+        return _json(batch_text(served.target, checked, found, ids=ids))
 
 
 def _flag(request: Request, name: str) -> bool:

@@ -19,6 +19,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from pipeline.bootstrap import check_recording
 from pipeline.governance.errors import Unavailable
 from pipeline.http_api.app import create_app
 from pipeline.http_api.token import read_token
@@ -166,13 +167,21 @@ def _queued(listener: socket.socket) -> Iterator[socket.socket]:
             yield listener.accept()[0]
 
 
-def serve(settings: Settings, *, host: str, port: int, model: str | None) -> None:
-    """Serves until SIGTERM or Ctrl-C. Raises InvalidInput for a token that protects nothing, and as run does."""
+def serve(settings: Settings, *, host: str, port: int, model: str | None, desk: bool = False) -> None:
+    """Serves until SIGTERM or Ctrl-C; desk: decisions too. Raises InvalidInput for a token that protects nothing, for
+    a log of predictions that cannot be, and as run does.
+    """
+    check_recording(settings)
     if read_token(settings.environment) is None and host not in LOOPBACK:
         sys.stderr.write(
             f"Anybody who reaches {host} can ask for predictions: neither SIGNOFF_TOKEN nor a file is set.\n"
         )
-    run(create_app(model), host=host, port=port, end_seconds=settings.serving.http.end_seconds)
+    if desk and host not in LOOPBACK and not settings.serving.http.allowed_hosts:
+        sys.stderr.write(
+            "Under /api/v1 only requests to this machine's own names are answered: name the host that clients ask for "
+            "in serving.http.allowed_hosts.\n"
+        )
+    run(create_app(model, desk=desk), host=host, port=port, end_seconds=settings.serving.http.end_seconds)
 
 
 def run(app: Any, *, host: str, port: int, end_seconds: float) -> None:  # noqa: ANN401 (any ASGI application)

@@ -6,19 +6,26 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from starlette.types import Scope
 
 from pipeline import bootstrap
+from pipeline.governance.errors import SignoffError
 from pipeline.governance.service import GovernanceService
 from pipeline.http_api.batcher import MicroBatcher
+from pipeline.http_api.desk.door import DeskDoor
 from pipeline.http_api.limits import ConcurrencyLimit
 from pipeline.http_api.metrics import HttpMetrics
-from pipeline.http_api.problems import NothingServed
+from pipeline.http_api.problems import NothingServed, http_status
 from pipeline.http_api.token import Token, read_token
+from pipeline.monitoring.recorder import Recorder, Unrecorded
 from pipeline.serving.champion import Follower, Served, ServingStatus
 from pipeline.serving.scorer import Scorer
 from pipeline.settings import HttpSettings, Settings, read_settings
+from pipeline.validation.rows import InvalidRows
+
+PREDICTING = frozenset({"/predict", "/predict_batch"})
 
 
 @dataclass
@@ -31,6 +38,8 @@ class AppState:
     follower: Follower
     batcher: MicroBatcher  # queues single rows
     metrics: HttpMetrics
+    desk: DeskDoor | None = None  # None: nobody decides here
+    recorder: Recorder = field(default_factory=Unrecorded)  # is told what was answered
     concurrency: ConcurrencyLimit = field(init=False)  # slots for requests
 
     def __post_init__(self) -> None:
@@ -47,6 +56,16 @@ class AppState:
             raise NothingServed(f"nothing is served: {self.status.reason}")
         return served
 
+    def not_answered(self, path: str, error: SignoffError) -> None:
+        """Tells the recorder of a request for predictions that got none: what was refused, or that it failed."""
+        served = self.status.served
+        if served is None or path not in PREDICTING:
+            return
+        if isinstance(error, InvalidRows):
+            self.recorder.refused(served.target, error.problems)
+        elif http_status(error) >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self.recorder.failed(served.target, error)
+
 
 def state_of(scope: Scope) -> AppState:
     """The state that the lifespan of the application has built."""
@@ -55,11 +74,11 @@ def state_of(scope: Scope) -> AppState:
 
 
 @asynccontextmanager
-async def running(model: str | None) -> AsyncIterator[AppState]:
+async def running(model: str | None, *, desk: bool = False) -> AsyncIterator[AppState]:
     """Builds the state and follows the champion until the block ends.
 
-    `model` None stands for SIGNOFF_MODEL, else for the model of params.yaml. Raises InvalidInput for settings that
-    cannot be used.
+    `model` None stands for SIGNOFF_MODEL, else for the model of params.yaml; desk: whether who shows an identity token
+    may ask and decide here. Raises InvalidInput for settings that cannot be used.
     """
     settings = read_settings()
     name = model or settings.environment.model or settings.registry.model_name
@@ -69,8 +88,12 @@ async def running(model: str | None) -> AsyncIterator[AppState]:
     follower = Follower(service, scorer, name)
     batcher = MicroBatcher(scorer, concurrency=scorer.concurrency, seconds=http.request_seconds)
     metrics = HttpMetrics(lambda: follower.status, lambda: scorer.worker_restarts, lambda: follower.compiled)
-    state = AppState(name, http, token, follower, batcher, metrics)
+    recorder = await asyncio.to_thread(bootstrap.recorder, settings, service, name)
+    hosts = [each.casefold() for each in http.allowed_hosts]
+    door = DeskDoor(service, hosts) if desk else None
+    state = AppState(name, http, token, follower, batcher, metrics, door, recorder)
     await _refresh(follower)
+    recorder.start()
     gc.collect()
     gc.freeze()  # the heavy libraries stay: to go through them again costs a request a tenth of a second
     tasks = [asyncio.create_task(each(follower, http.poll_seconds)) for each in (_follow, _compile)]
@@ -79,7 +102,10 @@ async def running(model: str | None) -> AsyncIterator[AppState]:
     finally:
         for task in tasks:
             task.cancel()
+        if door is not None:
+            await asyncio.to_thread(door.close)
         batcher.close()
+        await asyncio.to_thread(recorder.close)
         follower.close()
         scorer.abandon()
 

@@ -26,6 +26,7 @@ from pipeline.settings.file import (
     read_params,
 )
 from pipeline.settings.identity import IdentitySettings
+from pipeline.settings.monitoring import MonitoringSettings
 from pipeline.settings.policy import PolicySettings
 from pipeline.settings.schema import SchemaSettings
 
@@ -38,6 +39,7 @@ ESTIMATORS = Literal["logistic_regression", "random_forest", "extra_trees", "his
 
 
 MOST_SECRET_BYTES = 4_096
+FEWEST_KEY_CHARACTERS = 32
 
 
 def _public_key(text: str) -> str:
@@ -226,6 +228,11 @@ class Environment(SettingsSection):
     checkpoint_file: str | None = None
     # The private key with which this host signs them; null: it has none.
     signing_key_file: str | None = None
+    # Of the log of predictions, in SQLAlchemy's form.
+    log_url: str = f"sqlite:///{VAR / 'predictions.db'}"
+    # Under which values are stored as an HMAC, or a file that holds it.
+    log_key: SecretStr | None = None
+    log_key_file: str | None = None
     # Which model is served over HTTP; null: `registry.model_name`.
     model: str | None = None
     # The identity token of the command line; in `serve`, the shared secret that callers for predictions must send.
@@ -245,6 +252,9 @@ class Environment(SettingsSection):
             ledger_url=environ.get("SIGNOFF_LEDGER_URL") or f"sqlite:///{VAR / 'ledger.db'}",
             checkpoint_file=environ.get("SIGNOFF_CHECKPOINT_FILE") or None,
             signing_key_file=environ.get("SIGNOFF_SIGNING_KEY_FILE") or None,
+            log_url=environ.get("SIGNOFF_LOG_URL") or f"sqlite:///{VAR / 'predictions.db'}",
+            log_key=None if (key := environ.get("SIGNOFF_LOG_KEY")) is None else SecretStr(key),
+            log_key_file=environ.get("SIGNOFF_LOG_KEY_FILE"),
             actor=environ.get("SIGNOFF_ACTOR") or None,
             model=environ.get("SIGNOFF_MODEL") or None,
             token=None if (token := environ.get("SIGNOFF_TOKEN")) is None else SecretStr(token),
@@ -271,20 +281,17 @@ class Environment(SettingsSection):
 
         Raises InvalidInput where both variables are set, and for a file that holds no line of ASCII.
         """
-        if self.token is not None and self.token_file is not None:
-            raise InvalidInput("SIGNOFF_TOKEN and SIGNOFF_TOKEN_FILE: set one of them, not both")
-        if self.token is not None:
-            return "SIGNOFF_TOKEN", self.token.get_secret_value()
-        if self.token_file is None:
-            return None
-        about = f"SIGNOFF_TOKEN_FILE: {self.token_file}"
-        try:
-            with Path(self.token_file).open("rb") as file:
-                return about, file.read(MOST_SECRET_BYTES).decode("ascii").strip()
-        except OSError as error:
-            raise InvalidInput(f"{about}: cannot be read ({error.strerror})") from error
-        except UnicodeDecodeError as error:
-            raise InvalidInput(f"{about}: must hold one line of ASCII") from error
+        return _secret("SIGNOFF_TOKEN", self.token, self.token_file)
+
+    def key_of_log(self) -> bytes:
+        """The key under which the log stores values as an HMAC. Raises InvalidInput for none, and for a short one."""
+        found = _secret("SIGNOFF_LOG_KEY", self.log_key, self.log_key_file)
+        if found is None:
+            raise InvalidInput("SIGNOFF_LOG_KEY: is not set, and monitoring.log.keyed needs a key of the operator")
+        where, key = found
+        if len(key) < FEWEST_KEY_CHARACTERS:
+            raise InvalidInput(f"{where}: must have at least {FEWEST_KEY_CHARACTERS} characters")
+        return key.encode()
 
     @property
     def person(self) -> str:
@@ -293,6 +300,24 @@ class Environment(SettingsSection):
             return self.actor or getpass.getuser()
         except (KeyError, OSError) as error:
             raise InvalidInput("SIGNOFF_ACTOR: is not set, and this user has no login name") from error
+
+
+def _secret(name: str, value: SecretStr | None, file: str | None) -> tuple[str, str] | None:
+    """Where a secret was given, for messages, and its text; see Environment.secret."""
+    if value is not None and file is not None:
+        raise InvalidInput(f"{name} and {name}_FILE: set one of them, not both")
+    if value is not None:
+        return name, value.get_secret_value()
+    if file is None:
+        return None
+    about = f"{name}_FILE: {file}"
+    try:
+        with Path(file).open("rb") as opened:
+            return about, opened.read(MOST_SECRET_BYTES).decode("ascii").strip()
+    except OSError as error:
+        raise InvalidInput(f"{about}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{about}: must hold one line of ASCII") from error
 
 
 class Settings(SettingsSection):
@@ -308,6 +333,7 @@ class Settings(SettingsSection):
     identity: IdentitySettings = Field(default_factory=IdentitySettings)
     serving: ServingSettings
     notify: NotifySettings = Field(default_factory=NotifySettings)
+    monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
     checkpoints: CheckpointSettings = CheckpointSettings()
     environment: Environment
 

@@ -18,6 +18,8 @@ from sklearn.pipeline import Pipeline
 from pipeline.explanation.explain import Explainer, explain_summary, summarise
 from pipeline.explanation.result import to_npz
 from pipeline.governance.errors import InvalidInput
+from pipeline.monitoring.profile import DOCUMENT as PROFILE
+from pipeline.monitoring.reference import profile_of
 from pipeline.settings import Settings
 from pipeline.training.candidates import Candidate, build_pipeline, fit_pipeline
 from pipeline.training.clean import clean_rows, feature_schema
@@ -117,16 +119,19 @@ def complete(settings: Settings, candidate: Candidate, *, folder: Path) -> NewVe
     evaluation = _evaluated(candidate, own, fitted)
     origins = lineage(candidate, data=data, fitted=fitted, origin=read_json(own / "origin.json"))
     evaluation["latency_ms"] = read_json(own / "latency.json")
+    described = feature_schema(settings.schema_, train)
+    profile = profile_of((own / "evaluation_rows.parquet").read_bytes(), described, candidate.name)
     complete_folder(
         own / "model",
         own / "registered",
         documents={
             "evaluation": evaluation,
             "explanation": read_json(own / "explanation.json"),
-            "feature_schema": feature_schema(settings.schema_, train),
+            "feature_schema": described,
             "data_report": read_json(folder / "data_report.json"),
             "lineage": origins,
             "training_settings": training_settings(settings, candidate, data),
+            PROFILE: profile.as_json(),
         },
         tables={
             "evaluation_rows": own / "evaluation_rows.parquet",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.governance.record.documents import DescribedColumn, FeatureSchema, entry_of, number
+from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.text import visible
 
 Kind = Literal["number", "integer", "category", "text", "boolean", "datetime", "any", "unfit"]
@@ -109,6 +110,12 @@ def refusals_of(schema: FeatureSchema, signature: Mapping[str, Any] | None) -> t
     except InvalidInput as error:
         return (str(error),)
     return found.refusals if found else ()
+
+
+def shown_json(evidence: Evidence) -> dict[str, Any]:
+    """One version as JSON, as every door shows it: its evidence, the digest of that, and what cannot be given."""
+    refusals = refusals_of(evidence.feature_schema, evidence.content["signature"])
+    return {**evidence.content, "evidence": evidence.digest, "cannot_be_given": list(refusals)}
 
 
 def schema_of_model(description: Mapping[str, Any]) -> InputSchema | None:

@@ -20,6 +20,7 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 import sqlalchemy as sa
 from bench_floor import BUDGETS, floor_figures
 from bench_http import http_figures
+from bench_log import log_figures
 from bench_pages import long_table_paint, page_figures
 from bench_people import people_figures
 from bench_score import score_figures
@@ -256,6 +257,7 @@ def bench_demo(folder: Path) -> None:
     figure = f"{ours:,.0f}, mlflow {theirs:,.0f}, in process {floor:,.0f}"
     line("1,000 rows over HTTP, rows/s", figure, f"{ours / theirs:.2f} x as fast as mlflow")
     bench_floor(environment, folder)
+    bench_log(environment, folder)
     for what, (figure, budget) in score_figures(environment, folder / "score").items():
         line(what, figure, budget)
 
@@ -266,13 +268,23 @@ def bench_floor(environment: Mapping[str, str], folder: Path) -> None:
         line(f"one row over HTTP, {what}", figure, BUDGETS[what])
 
 
+def bench_log(environment: Mapping[str, str], folder: Path) -> None:
+    """What the log of predictions and a shadow cost."""
+    budgets = ("at least 0.95 x", "for comparison", "for comparison", "at most 1.10 x")
+    for (what, (ours, off)), budget in zip(log_figures(environment, folder).items(), budgets, strict=True):
+        line(what, f"{ours:,.1f}, off {off:,.1f}, {ours / off:.2f} x", budget)
+
+
+PARTS = {"floor": bench_floor, "log": bench_log}
+
+
 def main() -> None:
-    """Print one line per figure, with its budget; `bench.py floor` those of one row over HTTP alone."""
+    """Print one line per figure, with its budget. `bench.py floor`: of one row over HTTP; `bench.py log`: of the log."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.chdir(folder)  # MLflow's own calls leave `mlruns` in the current folder
-        if sys.argv[1:] == ["floor"]:
-            bench_floor(filled(folder / "demo"), folder)
+        if sys.argv[1:]:
+            PARTS[sys.argv[1]](filled(folder / "demo"), folder)
             return
         bench_ledger(folder)
         bench_growth(folder)

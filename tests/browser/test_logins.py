@@ -3,21 +3,18 @@
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
 
-from support.login_provider import Provider, login_provider
+from support.login_provider import Provider, choose, log_in, login_provider
 from support.real_server import IDLE, open_page, picture
 from support.small_desk import copy_desk
-
-pytest.importorskip("oidc_provider_mock", reason="the provider for tests needs Python 3.12")
 
 MODEL = "obesity_classifier"
 REVIEW = f"/review?model={MODEL}&version=2&to=Archived"
@@ -61,20 +58,6 @@ def tab(browser: Browser):
     context = browser.new_context(locale="en-GB", timezone_id="UTC", reduced_motion="reduce")
     yield context.new_page()
     context.close()
-
-
-def choose(tab: Page, subject: str) -> dict[str, list[str]]:
-    """Says at the provider who one is. Gives what the dashboard asked the provider for."""
-    button = tab.get_by_role("button", name=f"Authorize as {subject}").first
-    expect(button).to_be_visible()
-    asked = parse_qs(urlsplit(tab.url).query)
-    button.click()
-    return asked
-
-
-def log_in(tab: Page, subject: str) -> dict[str, list[str]]:
-    tab.get_by_role("button", name="Log in", exact=True).click()
-    return choose(tab, subject)
 
 
 def last_event(folder: Path) -> str:

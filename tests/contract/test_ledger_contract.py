@@ -34,7 +34,7 @@ from pipeline.governance.record.ledger import (
     former_champions,
     replay,
 )
-from pipeline.governance.record.requests import RequestState, find_request, find_requests
+from pipeline.governance.record.requests import RequestState, find_open_requests, find_request, find_requests
 from pipeline.governance.record.standing import recorded_files
 from support.desks import TickingClock
 from support.in_memory import EPOCH, InMemoryLedger
@@ -398,15 +398,17 @@ def test_requests_are_told_from_their_events(ledger: Ledger) -> None:
         Event(EventType.REQUESTED, "m", AT, content=asked),
         Event(EventType.REQUESTED, "m", AT, content={**asked, "to": "@shadow", "meaning": "alias"}),
         Event(EventType.REJECTED, "m", AT, content=about(3)),
-        Event(EventType.APPROVED, "m", AT, key="k9", content=about(2, decides="d1")),
-        DECIDED,
+        Event(EventType.APPROVED, "m", AT, content=about(2, decides=None)),
     )
+    assert [len(each.approvals) for each in find_open_requests(ledger)] == [1]
+    write(ledger, Event(EventType.APPROVED, "m", AT, key="k9", content=about(2, decides="d1")), DECIDED)
     pending = find_request(ledger, 2)
+    assert find_open_requests(ledger, "m") == find_open_requests(ledger) == [pending]
     write(ledger, APPLIED)
     rejected, applied = find_requests(ledger, "m")
 
     assert (pending.state(AT), pending.decision) == (RequestState.APPROVED, "d1")
     assert [each.state(AT) for each in (rejected, applied)] == [RequestState.REJECTED, RequestState.APPLIED]
     assert find_request(ledger, 2) == applied
-    assert [each.actor["subject"] for each in applied.approvals] == ["anna"]
-    assert find_requests(ledger, "other") == []
+    assert [each.actor["subject"] for each in applied.approvals] == ["anna", "anna"]
+    assert find_requests(ledger, "other") == find_open_requests(ledger) == []

@@ -1,6 +1,7 @@
 """Review's form where others sign: each person sees what is theirs to do, and who else is needed."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -36,8 +37,12 @@ def labels(app: AppTest) -> set[str]:
     return {each.label for each in app.main.button}
 
 
+def area(app: AppTest, label: str) -> Any:
+    return next(each for each in app.text_area if each.label == label)
+
+
 def sign(app: AppTest, label: str, reason: str = REASON) -> AppTest:
-    app.text_area[0].input(reason)
+    area(app, "Reason").input(reason)
     found: AppTest = button(app.run(), label).click().run()
     assert not found.exception
     return found
@@ -121,6 +126,24 @@ def test_a_request_is_closed_with_a_reason(looking_as, label, actor):
 
     assert desk.requests() == []
     assert primary(app) == ["Request"]
+
+
+def test_a_request_is_commented_on_where_it_is_signed(looking_as):
+    """What is no comment is refused there; the comments of the version stay in their section."""
+    desk = signing_desk()
+    request = ask(desk)
+    desk.comment(MODEL, 1, "Of the version.", actor=RITA)
+    app = button(looking_as(desk, ANNA), "Add comment").click().run()
+    assert "comment: 0 characters given" in texts(app)
+    area(app, "Comment").set_value("Which rows?").run()
+    app = button(app, "Add comment").click().run()
+
+    assert not app.exception
+    assert "Comments on the request" in [each.value for each in app.caption]
+    assert "anna (oidc), " in texts(app)
+    assert "Which rows?" in texts(app)
+    assert "Of the version." not in texts(app)
+    assert [each.reason for each in desk.request_comments(request.sequence)] == ["Which rows?"]
 
 
 def test_a_stale_and_an_expired_request_say_why(looking_as):

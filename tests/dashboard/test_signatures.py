@@ -143,6 +143,23 @@ def test_a_comment_is_plain_text_on_review_and_card(open_page: Open) -> None:
     assert any("The first." in str(each.value.to_dict()) for each in card.table)
 
 
+def test_a_comment_on_a_request_is_answered_where_it_waits(open_page: Open) -> None:
+    """On the Overview: the newest as a line, all of them and the form behind a button; none of the version's own."""
+    desk = desk_of(Role.APPROVER)
+    request = ask(desk)
+    desk.comment(MODEL, 1, "Of the version.", actor=RITA)
+    desk.comment(MODEL, 1, "**Soon**, please.", actor=RITA, request=request.sequence)
+    app = open_page(desk)
+    assert "rita (oidc): **Soon**, please." in texts(app)
+    assert "Of the version." not in texts(app)
+    app.text_area[0].set_value("Why now?").run()
+    button(app, "Add comment").click().run()
+
+    assert not app.exception
+    assert [each.reason for each in desk.request_comments(request.sequence)] == ["Why now?", "**Soon**, please."]
+    assert "grace (self-declared): Why now?" in texts(app)
+
+
 def test_who_may_not_comment_has_no_form(open_page: Open) -> None:
     """Only what others said."""
     app = open_page(desk_of(Role.VIEWER), "review", model=MODEL, version="1", show="Comments")

@@ -93,7 +93,14 @@ def test_lists_and_details_are_json_for_other_tools(verb: Verb) -> None:
     _, best_by_loss, _ = verb("best", MODEL, "--metric", "log_loss")
 
     assert models == [
-        {"name": MODEL, "description": models[0]["description"], "versions": 4, "champion": 1, "latest": 4}
+        {
+            "name": MODEL,
+            "description": models[0]["description"],
+            "versions": 4,
+            "champion": 1,
+            "latest": 4,
+            "not_approved_here": None,
+        }
     ]
     assert {"files", "file_digest", "evaluation", "feature_schema", "lineage", "evidence"} <= set(shown)
     assert all(len(file["sha256"]) == 64 for file in shown["files"])

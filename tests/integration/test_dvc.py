@@ -195,5 +195,5 @@ def test_each_stage_declares_the_code_that_it_runs(tmp_path, template, monkeypat
         declared = {Path(dep) for dep in stage["deps"] if dep.startswith("pipeline/")}
         used = {Path("pipeline/explanation") if "explanation" in file.parts else file for file in used_files}
         assert {
-            file for file in used if file.parts[1] in {"training", "explanation", "comparison"}
+            file for file in used if file.parts[1] in {"training", "explanation", "comparison", "monitoring"}
         } - ORDER == declared, step

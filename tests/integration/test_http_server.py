@@ -15,6 +15,7 @@ import yaml
 
 from pipeline.bootstrap import desk
 from pipeline.cli import run
+from pipeline.governance.actor import Role
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.record.ledger import EventType
 from pipeline.governance.service import GovernanceService
@@ -34,6 +35,7 @@ SCHEMA = {
         "CAEC": {"type": "category", "categories": ["no", "Sometimes", "Always"], "default": "no"},
     }
 }
+OF_THE_DESK = ["--config-file", str(ROOT / "tests" / "support" / "desk_schemathesis.toml")]  # of schemathesis
 KINDS = ("random_forest", "logistic_regression", "random_forest")
 
 
@@ -281,6 +283,7 @@ def test_the_sentence_of_the_command_line(
     assert capsys.readouterr().err == f"{content['code']}: {content['detail']}\n"
     assert run(["predict", MODEL, "--row", json.dumps(ROW), "--json"]) == 0
     said, answer = json.loads(capsys.readouterr().out), steady_api.ask("POST", "/predict", ROW)[1]
+    answer.pop("prediction_id")
     assert {**said, "confidence": max(said["probabilities"].values())} == answer
 
 
@@ -299,24 +302,34 @@ def test_uvicorn_serves_it_too(place: Place, tmp_path: Path) -> None:
         assert batch["summary"]["n_bad"] == 1
 
 
-@pytest.mark.parametrize("token", ["", "a-token-for-schemathesis"])
-def test_schemathesis_finds_nothing(place: Place, tmp_path: Path, token: str) -> None:
-    """All of its checks, on requests that it makes from the description, with a token and without one."""
-    environment = {**place.environment, **({"SIGNOFF_TOKEN": token} if token else {})}
-    headers = ["--header", f"Authorization: Bearer {token}"] if token else []
-    with serving(environment, tmp_path / "api.log") as api:
+@pytest.mark.parametrize("desk_too", [False, True], ids=["predictions", "desk"])
+def test_schemathesis_finds_nothing(place: Place, tmp_path: Path, *, desk_too: bool) -> None:
+    """All of its checks, on requests that it makes from the description: open, and with the desk by an identity token
+    beside a shared secret. What it decided is a record that holds.
+    """
+    environment = place.environment
+    config: list[str] = []
+    headers: list[str] = []
+    if desk_too:
+        made = place.service.as_(GRACE).issue_token("schemathesis", Role.APPROVER, 1)
+        environment = {**environment, "SIGNOFF_TOKEN": "a-shared-secret-for-this-test-01"}
+        config, headers = OF_THE_DESK, ["--header", f"Authorization: Bearer {made.secret}"]
+    command = ["pipeline", "serve", *(["--desk"] if desk_too else [])]
+    with serving(environment, tmp_path / "api.log", command=command) as api:
         address = f"http://127.0.0.1:{api.port}/openapi.json"
         examples = ["--max-examples", amount("8", soak="100"), "--seed", "544"]
         options = ["--checks", "all", *examples, "--continue-on-failure", "--no-color"]
+        program = str(Path(sys.executable).with_name("schemathesis"))
         found = subprocess.run(
-            [str(Path(sys.executable).with_name("schemathesis")), "run", address, *options, *headers],
+            [program, *config, "run", address, *options, *headers],
             cwd=tmp_path,
             capture_output=True,
             text=True,
             check=False,
         )
     assert found.returncode == 0, found.stdout
-    assert "No issues found" in found.stdout
+    assert "No issues found" in found.stdout, found.stdout
+    assert place.service.verify() == []
 
 
 def test_a_token_that_protects_nothing_ends_the_start(steady: Place) -> None:

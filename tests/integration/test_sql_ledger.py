@@ -235,7 +235,7 @@ def test_a_ledger_in_a_place_that_cannot_be_written_is_unavailable(tmp_path: Pat
 )
 def test_an_address_of_another_kind_is_refused(url: str) -> None:
     """Named by the setting's name, with the two forms that it may have."""
-    forms = "sqlite:////path/ledger.db or postgresql+psycopg://USER@HOST/DATABASE"
+    forms = "sqlite:////path/FILE.db or postgresql+psycopg://USER@HOST/DATABASE"
     with pytest.raises(InvalidInput, match=rf"^SIGNOFF_LEDGER_URL: .*{re.escape(forms)}$"):
         SqlLedger(url, registry=FixedId(), clock=TickingClock())
 

@@ -31,6 +31,7 @@ from pipeline.explanation.result import from_npz
 from pipeline.governance.actor import Actor, Established
 from pipeline.governance.errors import Blocked, InvalidInput, Unavailable
 from pipeline.governance.lifecycle import Stage
+from pipeline.monitoring.profile import parse_profile
 from pipeline.settings import ROOT, Settings, read_settings
 from pipeline.training import train as training
 from pipeline.training.data import rows_fingerprint
@@ -239,6 +240,7 @@ class TestFiles:
 
         assert {"MLmodel", "model.skops", "requirements.txt", "input_example.json"} <= names
         assert {f"signoff/{name}.json" for name in ("evaluation", "feature_schema", "data_report", "lineage")} <= names
+        assert parse_profile(json.loads((trained.files(2) / "signoff" / "profile.json").read_text())).rows > 0
         assert {"signoff/evaluation_rows.parquet", "signoff/background.parquet"} <= names
 
     def test_mlmodel_names_run_model_and_only_needed_types(self, trained):

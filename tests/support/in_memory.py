@@ -43,6 +43,7 @@ from pipeline.governance.record.ledger import (
     chain_problems,
     fold,
 )
+from pipeline.governance.record.requests import CLOSED_BY, SIGNING
 from pipeline.governance.record.standing import LedgerStanding, is_about, newest_of
 from pipeline.governance.tokens import TokenRecord
 
@@ -418,6 +419,15 @@ class InMemoryLedger:
                 and each.event.type not in without
             ]
         )
+
+    def open_requests(self, model: str | None = None) -> list[StoredEvent]:
+        pending = {each.decision for each in self.pending(model)} | {None}
+        signed = [each for each in self.events(model=model) if each.event.type in SIGNING]
+        ends = [
+            each for each in signed if each.event.type in CLOSED_BY or each.event.content.get("decides") not in pending
+        ]
+        ended = {each.event.content["requested"] for each in ends}
+        return [each for each in signed if each.event.content.get("requested", each.sequence) not in ended]
 
     def about(self, model: str, version: int) -> Iterator[StoredEvent]:
         return (each for each in self.page(model) if is_about(each.event, version))

@@ -49,6 +49,7 @@ def small_desk(folder: Path, registry: str, content: Mapping[str, Any] | None = 
     return {
         "MLFLOW_TRACKING_URI": registry,
         "SIGNOFF_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}",
+        "SIGNOFF_LOG_URL": f"sqlite:///{folder / 'predictions.db'}",
         "SIGNOFF_PARAMS": str(folder / "params.yaml"),
         "SIGNOFF_ACTOR": "grace",
         "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -90,7 +90,8 @@ def test_admin_looks_after_tokens_and_cannot_approve() -> None:
     """Whoever hands out access does not sign."""
     admin = {action for action, roles in ACTIONS.items() if Role.ADMIN in roles}
 
-    assert admin == {Action.READ, Action.COMMENT, Action.ACKNOWLEDGE, Action.OWN_TOKENS, Action.ALL_TOKENS}
+    others = {Action.COMMENT, Action.ACKNOWLEDGE, Action.PURGE_LOG, Action.OWN_TOKENS, Action.ALL_TOKENS}
+    assert admin == {Action.READ, *others}
 
 
 class TestWherePeopleLogIn:
@@ -134,7 +135,8 @@ class TestWithoutLogin:
     def test_a_self_declared_name(self, actor: Actor, expected: set[Action]) -> None:
         """As the shipped policy says."""
         desk = build_desk().as_(actor)
-        more = {Action.APPROVE, Action.ACKNOWLEDGE, Action.OWN_TOKENS} if actor.loopback else set()
+        of_log = {Action.READ_LOG, Action.OUTCOMES, Action.PURGE_LOG}
+        more = {Action.APPROVE, Action.ACKNOWLEDGE, Action.OWN_TOKENS, *of_log} if actor.loopback else set()
 
         assert {action for action in Action if desk.may(action)} == expected | more
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import jsonschema_rs
 import pytest
 
-from pipeline.cli import check_formats
+from pipeline.cli import checking
 from pipeline.governance.errors import Blocked, IntegrityFailure, InvalidInput, NotFound
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.rules.review import Review, worst
@@ -84,7 +84,7 @@ def test_changed_files_are_worse_than_a_closed_move(desk: OpenDesk, reviews: lis
 
 def test_sarif_is_valid_and_names_each_gate_that_did_not_pass(reviews: list[Review]) -> None:
     """By the official schema; errors block, warnings ask for an acceptance."""
-    content = json.loads(check_formats.sarif(reviews, policy="params.yaml"))
+    content = json.loads(checking.sarif(reviews, policy="params.yaml"))
     jsonschema_rs.validator_for(SARIF).validate(content)
     failed = [gate for review in reviews for gate in review.gates if not gate.passed]
     levels: Mapping[str, str] = {"prevent": "error", "warn": "warning", "allow": "note"}
@@ -99,7 +99,7 @@ def test_sarif_is_valid_and_names_each_gate_that_did_not_pass(reviews: list[Revi
 
 def test_junit_counts_what_blocks(reviews: list[Review]) -> None:
     """One suite per version, one case per gate; a warning is no failure."""
-    suites = ET.fromstring(check_formats.junit(reviews)).findall("testsuite")
+    suites = ET.fromstring(checking.junit(reviews)).findall("testsuite")
 
     for suite, review in zip(suites, reviews, strict=True):
         assert suite.get("failures") == str(len(review.blocked_by)) == str(len(suite.findall("testcase/failure")))
@@ -108,7 +108,7 @@ def test_junit_counts_what_blocks(reviews: list[Review]) -> None:
 
 def test_markdown_shows_hostile_names_as_text(reviews: list[Review]) -> None:
     """Headings and tables stay ours."""
-    text = check_formats.markdown(reviews)
+    text = checking.markdown(reviews)
 
     assert "<script>" not in text
     assert [line for line in text.splitlines() if line.startswith("#")] == [
@@ -118,7 +118,7 @@ def test_markdown_shows_hostile_names_as_text(reviews: list[Review]) -> None:
 
 def test_json_is_what_review_prints_for_each(reviews: list[Review]) -> None:
     """With model and version before it."""
-    content = json.loads(check_formats.as_json(reviews))
+    content = json.loads(checking.as_json(reviews))
 
     assert [(each["model"], each["version"], each["open"]) for each in content] == [
         (MODEL, 2, True), (MODEL, 3, False), (HOSTILE, 1, False)

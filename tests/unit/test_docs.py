@@ -14,7 +14,7 @@ from pipeline.governance.record.ledger import EventType
 from pipeline.governance.rules.gate_words import DESCRIPTIONS, LABELS
 from pipeline.governance.rules.gates import GATES
 from pipeline.settings import ROOT
-from support.story import TOUR
+from support.story import TEAM, TOUR
 
 TOUR_PAGE = ROOT / "docs" / "tour.md"
 GOVERNANCE = (ROOT / "docs" / "governance.md").read_text()
@@ -28,11 +28,12 @@ def test_gates_events_moves_and_errors_are_documented(name: str) -> None:
     assert f"`{name}`" in GOVERNANCE
 
 
-def test_every_picture_is_made_by_the_tour() -> None:
-    """README and docs/tour.md show the pictures that tests/browser/test_story.py makes, and no others are kept."""
+def test_every_picture_is_made_by_a_test() -> None:
+    """README and documents show the pictures of tests/browser/{test_story,test_team}.py, and no others are kept."""
     readme = re.findall(r"docs/screenshots/([\w-]+)\.png", README)
-    shown = {*readme, *re.findall(r"\(screenshots/([\w-]+)\.png\)", TOUR_PAGE.read_text(encoding="utf-8"))}
-    made = {f"tour-{name}" for name in TOUR}
+    documents = TOUR_PAGE.read_text(encoding="utf-8")
+    shown = {*readme, *re.findall(r"\(screenshots/([\w-]+)\.png\)", documents)}
+    made = {*(f"tour-{name}" for name in TOUR), *(f"team-{name}" for name in TEAM)}
 
     assert shown == made
     assert {each.stem for each in (ROOT / "docs" / "screenshots").iterdir()} == made
@@ -109,7 +110,7 @@ def test_every_test_that_the_documentation_names_exists(named: str) -> None:
 VARIABLES = [
     "MLFLOW_TRACKING_URI", "SIGNOFF_LEDGER_URL", "SIGNOFF_PARAMS", "SIGNOFF_ACTOR", "SIGNOFF_MODEL", "SIGNOFF_TOKEN",
     "SIGNOFF_TOKEN_FILE", "SIGNOFF_CHECKPOINT_FILE", "SIGNOFF_SIGNING_KEY_FILE", "SIGNOFF_NOTIFY_URLS",
-    "SIGNOFF_NOTIFY_FILE",
+    "SIGNOFF_NOTIFY_FILE", "SIGNOFF_LOG_URL", "SIGNOFF_LOG_KEY", "SIGNOFF_LOG_KEY_FILE",
 ]  # fmt: skip
 
 

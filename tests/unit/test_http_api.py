@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -58,6 +59,7 @@ def test_a_prediction_names_its_version(api: LocalApi) -> None:
     """Model, version and digest, with the probabilities and how sure it is."""
     answer = api.predict(ROW).json()
     digest = api.state.served().target.digest
+    assert UUID(answer.pop("prediction_id")).version == 7
     assert answer == {
         "model": MODEL,
         "version": 1,

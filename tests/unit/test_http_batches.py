@@ -38,10 +38,12 @@ def test_several_labels_of_each_row() -> None:
     table = pa.table({"prediction": pa.array(said), "0": [0.9, 0.2], "1": [0.8, 0.7]})
     found = PredictedColumns(target, LABELS, table, checked)
 
-    rows = json.loads(batch_text(target, checked, found))["rows"]
+    rows = json.loads(batch_text(target, checked, found, ids=["first", "second"]))["rows"]
 
+    assert [row["prediction_id"] for row in rows] == ["first", "second"]
     assert [row["prediction"] for row in rows] == said
     assert [row["probabilities"] for row in rows] == [{"0": 0.9, "1": 0.8}, {"0": 0.2, "1": 0.7}]
     assert [row["confidence"] for row in rows] == [None, None]
     assert counts(target, found) == {}
-    assert answers.prediction(target, Prediction(said[0], {"0": 0.9, "1": 0.8}), None).confidence is None
+    prediction = Prediction(said[0], {"0": 0.9, "1": 0.8})
+    assert answers.prediction(target, prediction, None, prediction_id="first").confidence is None

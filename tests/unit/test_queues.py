@@ -141,6 +141,17 @@ def test_comments_are_those_of_this_very_version() -> None:
     assert desk.comments(MODEL, 1, "2020-01-01T00:00:00+00:00") == []
 
 
+def test_comments_on_a_request_are_told_with_it() -> None:
+    """Those that name it, the newest first; a number that no request has has none."""
+    desk = signing_desk()
+    request = ask(desk)
+    for text, about in (("First.", request.sequence), ("Of the version.", None), ("Second.", request.sequence)):
+        desk.comment(MODEL, 1, text, actor=RITA, request=about)
+
+    assert [each.reason for each in desk.request_comments(request.sequence)] == ["Second.", "First."]
+    assert desk.request_comments(1) == desk.request_comments(999) == []
+
+
 @pytest.mark.parametrize(("models", "said"), [((), False), ((MODEL,), True)])
 def test_a_found_champion_needs_no_approval_where_the_move_asks_for_none(models: tuple[str, ...], said: bool) -> None:
     """A tier may ask for it."""

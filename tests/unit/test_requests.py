@@ -38,6 +38,7 @@ from support.signers import (
     ALAN,
     AMIR,
     ANNA,
+    BEN,
     ISSUER,
     RITA,
     ROLES,
@@ -570,6 +571,31 @@ def test_an_outage_does_not_let_other_files_through(spoil: Callable[[OpenDesk], 
     assert desk.registry.state(MODEL).champion is None
 
 
+@pytest.mark.parametrize("act", ["approve", "reject", "withdraw", "acknowledge"])
+def test_who_reads_nothing_learns_no_number(act: str) -> None:
+    """One sentence and one event, the same for a request or an override that is there and for a number that is not."""
+    desk = signing_desk()
+    there = ask(desk).sequence
+    if act == "acknowledge":
+        there = desk.override(TO_PRODUCTION, reason=REASON, actor=BEN).sequence
+    before, said = desk.event_count(), set()
+    stranger = desk.as_(person("stranger"))
+    for number in (there, 10**30):
+        with pytest.raises(NotAllowed) as refusal:
+            if act == "acknowledge":
+                stranger.acknowledge(number, reason=REASON, actor=stranger.actor)
+            else:
+                getattr(stranger, act)(SignedAct(number, REASON, stranger.actor, "0" * 64, "@champion=#0"))
+        said.add(str(refusal.value))
+    first, second = desk.history()[before:]
+
+    assert len(said) == 1
+    for each, number in ((first, there), (second, 10**30)):
+        assert (each.type, each.model, each.why, each.content["looked_up"]) == (EventType.DENIED, "", *said, number)
+        named = "an override" if act == "acknowledge" else f"request {number}"
+        assert sentence(each) == f"stranger asked to {act} {named} and was refused"
+
+
 def test_an_event_that_cannot_be_read_hides_no_request() -> None:
     """The queue shows the others; verify names it."""
 
@@ -583,3 +609,4 @@ def test_an_event_that_cannot_be_read_hides_no_request() -> None:
     request = ask(desk)
 
     assert [each.request.sequence for each in desk.requests()] == [request.sequence]
+    assert desk.closed_requests() == []

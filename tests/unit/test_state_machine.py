@@ -18,7 +18,7 @@ from pipeline.governance.lifecycle import CHAMPION, ModelState, MoveKind, Slot, 
 from pipeline.governance.policy import Policy
 from pipeline.governance.record.ledger import ENDS, Event, EventType, StoredEvent
 from pipeline.governance.record.out_of_band import state_text
-from pipeline.governance.record.requests import find_request
+from pipeline.governance.record.requests import find_open_requests, find_request, find_requests
 from pipeline.governance.rules.decide import Outcome
 from pipeline.governance.rules.signing.approval import SignedAct
 from support.desks import (
@@ -324,6 +324,15 @@ class Signatures(Decisions):
     @rule(days=st.integers(1, 5))
     def time_passes(self, days: int) -> None:
         self.clock.time += timedelta(days=days)
+
+    @invariant()
+    def open_requests_are_those_that_have_not_ended(self) -> None:
+        """They are looked for by their signatures alone; told from every event about each request it is the same."""
+        every = [(each.sequence, each.end is None) for each in find_requests(self.ledger, MODEL)]
+
+        assert [each.sequence for each in find_open_requests(self.ledger)] == [
+            number for number, is_open in every if is_open
+        ]
 
     @invariant()
     def no_champion_without_signatures(self) -> None:

@@ -21,13 +21,13 @@ from pipeline.governance.record.ledger import (
     digest_of,
     fold,
     link_problems,
-    stored_names,
 )
 from pipeline.governance.record.standing import ChampionRow, LedgerStanding, TopicMark
 
 WITHOUT_CHECKPOINT = 1  # applied decisions: a crash may come between the end of one and its checkpoint
 FARTHEST = 2_000  # events behind a damaged page that are looked for one by one
-WRITTEN: Mapping[str, list[str]] = {kind: stored_names([kind]) for kind in EARLIER_NAMES.values()}
+# By type, the earlier names that a body may have for it, as they stand in canonical JSON.
+EARLIER = [(kind, name, f'"type":"{name}"') for name, kind in EARLIER_NAMES.items()]
 EVENT_ROWS = (
     'SELECT sequence, previous_hash, hash, body, type, model, decision, "key" FROM ledger_event '
     "WHERE registry = ? AND sequence > ? ORDER BY sequence"
@@ -69,9 +69,7 @@ class ChainCheck:
         except UNREADABLE:
             self._problems.append(f"event {sequence}: cannot be read")
             return
-        # The body may name the event's type by an earlier name.
-        written = next((name for name in WRITTEN.get(event.type, ()) if f'"type":"{name}"' in body), event.type.value)
-        if copies != [written, event.model, event.decision, event.key]:
+        if copies != [_written_type(event, body), event.model, event.decision, event.key]:
             self._problems.append(f"event {sequence}: its columns differ from its body")
 
     def add(self, problem: str) -> None:
@@ -79,9 +77,12 @@ class ChainCheck:
         self._problems.append(problem)
 
     def _follow(self, event: Event, sequence: int) -> None:
-        for text in (event.model, *(part for change in event.changes for part in change.slot)):
-            if type(text) is not str:
-                raise TypeError(text)
+        if type(event.model) is not str:
+            raise TypeError(event.model)
+        for change in event.changes:
+            _, kind, name = slot = change.slot
+            if type(kind) is not str or type(name) is not str:
+                raise TypeError(slot)
         if type(event.type) is UnknownType:
             self._problems.append(f"event {sequence}: its type {event.type!r} is not known to this version of Signoff")
             self._not_followed.update(change.slot for change in event.changes)
@@ -228,6 +229,14 @@ class LedgerCheck:
     def _digests(self) -> dict[str, str]:
         rows = self._rows.read("SELECT sha256, body FROM ledger_evidence")
         return {_text(name): _digest(body) for name, body in rows}
+
+
+def _written_type(event: Event, body: str) -> str:
+    """The name of the event's type in its body."""
+    for kind, name, text in EARLIER:
+        if event.type is kind and text in body:
+            return name
+    return event.type.value
 
 
 def _text(value: object) -> str:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from pipeline.governance.errors import InvalidInput
 
 SETTING = "SIGNOFF_LEDGER_URL"
-FORMS = "sqlite:////path/ledger.db or postgresql+psycopg://USER@HOST/DATABASE"
+FORMS = "sqlite:////path/FILE.db or postgresql+psycopg://USER@HOST/DATABASE"
 DRIVERS = ("postgresql", "postgresql+psycopg")  # the first means the second since SQLAlchemy 2.1
 
 
@@ -49,29 +49,29 @@ class LedgerDatabase(Protocol):
         """Raises Unavailable."""
 
 
-def open_database(url: str, *, busy_seconds: float) -> LedgerDatabase:
-    """Opens nothing yet. busy_seconds: how long to wait for the write lock.
+def open_database(url: str, *, busy_seconds: float, setting: str = SETTING) -> LedgerDatabase:
+    """Opens nothing yet. busy_seconds: how long to wait for the write lock. setting: what the address was given by.
 
     Raises InvalidInput for an address of another kind, and for PostgreSQL without its driver.
     """
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError as error:
-        raise InvalidInput(f"{SETTING}: is not a database URL such as {FORMS}") from error
+        raise InvalidInput(f"{setting}: is not a database URL such as {FORMS}") from error
     if parsed.get_backend_name() == "sqlite":
-        return _sqlite_file(parsed, busy_seconds)
+        return _sqlite_file(parsed, busy_seconds, setting)
     if parsed.drivername not in DRIVERS or not parsed.database:
-        raise InvalidInput(f"{SETTING}: {parsed.drivername} is not supported, or no database is named; it is {FORMS}")
+        raise InvalidInput(f"{setting}: {parsed.drivername} is not supported, or no database is named; it is {FORMS}")
     if importlib.util.find_spec("psycopg") is None:
-        raise InvalidInput(f"{SETTING}: PostgreSQL needs a driver; install it with pip install 'signoff[postgres]'")
+        raise InvalidInput(f"{setting}: PostgreSQL needs a driver; install it with pip install 'signoff[postgres]'")
     from pipeline.adapters.ledger.postgres import PostgresLedger
 
     return PostgresLedger(parsed.set(drivername="postgresql+psycopg"), busy_seconds=busy_seconds)
 
 
-def _sqlite_file(parsed: sa.URL, busy_seconds: float) -> LedgerDatabase:
+def _sqlite_file(parsed: sa.URL, busy_seconds: float, setting: str) -> LedgerDatabase:
     from pipeline.adapters.ledger.sqlite import SqliteLedger
 
     if parsed.host or not parsed.database or parsed.database == ":memory:":
-        raise InvalidInput(f"{SETTING}: SQLite needs a file; it is {FORMS}")
+        raise InvalidInput(f"{setting}: SQLite needs a file; it is {FORMS}")
     return SqliteLedger(Path(parsed.database), busy_seconds=busy_seconds)

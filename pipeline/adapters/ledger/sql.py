@@ -30,6 +30,7 @@ from pipeline.adapters.ledger.standing import (
     OF_REGISTRY,
     champion_events,
     marked_events,
+    open_request_events,
     replayed,
     without_credentials,
 )
@@ -195,6 +196,11 @@ class SqlLedger:
             wanted = wanted.where(EVENTS.c.type.in_(stored_names(only)))
         with self._read() as opened, opened.rows(wanted.order_by(EVENTS.c.sequence.desc()), A_PAGE) as rows:
             yield from map(listed_event, rows)
+
+    def open_requests(self, model: str | None = None) -> list[StoredEvent]:
+        with self._read() as opened:
+            rows = opened.connection.execute(open_request_events(self._id(), model))
+            return [each for each in map(listed_event, rows) if isinstance(each, StoredEvent)]
 
     def about(self, model: str, version: int) -> Iterator[StoredEvent]:
         of_model = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.model == model)

@@ -39,7 +39,7 @@ class SqliteLedger:
             connection = self._connect_reading()
         except sqlite3.Error as error:
             raise Unavailable(f"the ledger cannot be used: {error}") from error
-        connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
+        connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")
         with closing(connection):
             yield SqliteRows(connection)
 

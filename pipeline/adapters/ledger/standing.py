@@ -8,8 +8,18 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT is SQLite's too
 
-from pipeline.adapters.ledger.tables import CHAMPIONS, EVENTS, MARKS, UNREADABLE, stored_event
-from pipeline.governance.record.ledger import Event, Topic
+from pipeline.adapters.ledger.tables import (
+    CHAMPIONS,
+    EVENTS,
+    MARKS,
+    SLOTS,
+    UNREADABLE,
+    MadeDecision,
+    SignedRequest,
+    stored_event,
+)
+from pipeline.governance.record.ledger import Event, EventType, Topic
+from pipeline.governance.record.requests import CLOSED_BY, SIGNED
 from pipeline.governance.record.standing import (
     ChampionHeld,
     ChampionRow,
@@ -153,6 +163,26 @@ def champion_events(registry: str, model: str, newest: int | None, *, stack: boo
         .order_by(order.desc())
         .limit(newest)
     )
+
+
+def open_request_events(registry: str, model: str | None) -> sa.Select[Any]:
+    """What was signed on the way of each request that has not ended, in order.
+
+    The database looks for them in the texts of the signatures: of requests that have ended no text leaves it.
+    """
+    of_model = [EVENTS.c.registry == registry, *([] if model is None else [EVENTS.c.model == model])]
+    of_type = EVENTS.c.type.in_
+    requested, signed = of_type([EventType.REQUESTED.value]), of_type([each.value for each in SIGNED])
+    pending = sa.select(SLOTS.c.pending).where(SLOTS.c.registry == registry, SLOTS.c.pending.is_not(None))
+    # Nothing at all is not among no decisions either: an approval that others follow ends nothing.
+    has_ended = sa.and_(MadeDecision().is_not(None), MadeDecision().not_in(pending))
+    ends = sa.or_(of_type([each.value for each in CLOSED_BY]), has_ended)
+    ended = sa.select(SignedRequest()).where(*of_model, signed, ends, SignedRequest().is_not(None))
+    wanted = sa.select(EVENTS.c.sequence).where(*of_model, requested, EVENTS.c.sequence.not_in(ended)).cte("open")
+    numbers = sa.select(wanted.c.sequence)
+    of_open = sa.or_(sa.and_(requested, EVENTS.c.sequence.in_(numbers)), sa.and_(signed, SignedRequest().in_(numbers)))
+    first = sa.select(sa.func.min(wanted.c.sequence)).scalar_subquery()  # what is older is about none of them
+    return sa.select(EVENTS).where(*of_model, EVENTS.c.sequence >= first, of_open).order_by(EVENTS.c.sequence)
 
 
 # An address as it may be kept and shown: one spelling, and nothing secret.

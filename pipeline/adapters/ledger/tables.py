@@ -114,14 +114,14 @@ def translated(busy_seconds: float = BUSY_SECONDS) -> Iterator[None]:
         yield
     except (sa.exc.SQLAlchemyError, OSError) as error:
         why = getattr(error, "orig", None) or type(error).__name__
-        if _is_locked(why):
+        if is_locked(why):
             raise LedgerBusy(f"the ledger stayed locked for {busy_seconds:g} s; try again") from error
         raise Unavailable(f"the ledger cannot be used: {one_line(why)}") from error
     except UnicodeDecodeError as error:
         raise Unavailable("the ledger cannot be used: what it holds is not in UTF-8") from error
 
 
-def _is_locked(why: object) -> bool:
+def is_locked(why: object) -> bool:
     if isinstance(why, sqlite3.OperationalError):
         return "locked" in str(why)
     return getattr(why, "sqlstate", None) in LOCKED
@@ -212,18 +212,37 @@ class EventStamp(FunctionElement[str]):
     inherit_cache = True
 
 
+class SignedRequest(FunctionElement[int]):
+    """The number of the request that an approval, rejection or withdrawal is about; NULL where the text is damaged."""
+
+    type = sa.Integer()
+    inherit_cache = True
+
+
+class MadeDecision(FunctionElement[str]):
+    """The decision that an approval has made, as the last one needed; NULL for one that others have to follow."""
+
+    type = sa.String()
+    inherit_cache = True
+
+
+# PostgreSQL's parser raises at damaged text; in canonical JSON, with sorted keys and escaped quotes, these stand once.
 SQLITE: dict[type[FunctionElement[Any]], str] = {
     DatabaseTime: "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
     DaysPending: "julianday('now') - julianday(ledger_slot.pending_since)",
     SubjectVersion: "CASE WHEN typeof(body) = 'text' AND json_valid(body) "
     "THEN json_extract(body, '$.subject.version') END",
     EventStamp: "CASE WHEN typeof(body) = 'text' AND json_valid(body) THEN json_extract(body, '$.at') END",
+    SignedRequest: "CASE WHEN typeof(body) = 'text' AND json_valid(body) THEN json_extract(body, '$.requested') END",
+    MadeDecision: "CASE WHEN typeof(body) = 'text' AND json_valid(body) THEN json_extract(body, '$.decides') END",
 }
 POSTGRES: dict[type[FunctionElement[Any]], str] = {
     DatabaseTime: """to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')""",
     DaysPending: "EXTRACT(EPOCH FROM clock_timestamp() - ledger_slot.pending_since::timestamptz)::float / 86400",
     SubjectVersion: "ledger_subject_version(body)",
     EventStamp: "ledger_event_stamp(body)",
+    SignedRequest: """substring(body from '"requested":([0-9]{1,18})[,}]')::bigint""",
+    MadeDecision: """substring(body from '"changes":\\[\\],"decides":"([^"]+)"')""",
 }
 
 
@@ -231,6 +250,8 @@ POSTGRES: dict[type[FunctionElement[Any]], str] = {
 @compiles(DaysPending, "sqlite")
 @compiles(SubjectVersion, "sqlite")
 @compiles(EventStamp, "sqlite")
+@compiles(SignedRequest, "sqlite")
+@compiles(MadeDecision, "sqlite")
 def _in_sqlite(element: FunctionElement[Any], _compiler: Compiler, **_options: object) -> str:
     return SQLITE[type(element)]
 
@@ -239,6 +260,8 @@ def _in_sqlite(element: FunctionElement[Any], _compiler: Compiler, **_options: o
 @compiles(DaysPending, "postgresql")
 @compiles(SubjectVersion, "postgresql")
 @compiles(EventStamp, "postgresql")
+@compiles(SignedRequest, "postgresql")
+@compiles(MadeDecision, "postgresql")
 def _in_postgres(element: FunctionElement[Any], _compiler: Compiler, **_options: object) -> str:
     return POSTGRES[type(element)].replace("%", "%%")
 

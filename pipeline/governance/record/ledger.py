@@ -26,6 +26,7 @@ KINDS: Mapping[str, type] = {
     **dict.fromkeys(("bound", "requested_by"), dict),
     "approvals": list,
 }
+TEXTS = {str, type(None)}  # of what a change says about its slot
 
 
 class EventType(StrEnum):
@@ -71,6 +72,9 @@ EARLIER_NAMES: Mapping[str, EventType] = {
     "drift_adopted": EventType.ADOPTED,
     "drift_reverted": EventType.REVERTED,
 }
+
+
+STORED_TYPES: Mapping[str, EventType] = {**{each.value: each for each in EventType}, **EARLIER_NAMES}
 
 
 def stored_names(types: Iterable[str]) -> list[str]:
@@ -204,14 +208,14 @@ def iso(moment: datetime) -> str:
 
 def _check(at: datetime, content: Mapping[str, Any], changes: Iterable[SlotChange]) -> None:
     """Raises TypeError for what is JSON, and no event that was ever written."""
-    for name, kind in KINDS.items():
-        if (value := content.get(name)) is not None and type(value) is not kind:
+    for name, value in content.items():
+        if type(value) is not KINDS.get(name, type(value)) and value is not None:
             raise TypeError(name)
     for gate in content.get("gates") or ():
         if type(gate) is not dict or "passed" not in gate:
             raise TypeError("gates")
-    for text in (part for _, *parts in changes for part in parts):
-        if text is not None and type(text) is not str:
+    for change in changes:
+        if not TEXTS.issuperset(map(type, change[1:])):
             raise TypeError("changes")
     if at.tzinfo is None:
         raise TypeError("at")
@@ -219,11 +223,7 @@ def _check(at: datetime, content: Mapping[str, Any], changes: Iterable[SlotChang
 
 def event_type(name: str) -> EventType | UnknownType:
     """The type that a stored name stands for, whichever version of Signoff wrote it."""
-    name = EARLIER_NAMES.get(name, name)
-    try:
-        return EventType(name)
-    except ValueError:
-        return UnknownType(name)
+    return STORED_TYPES.get(name) or UnknownType(name)
 
 
 def event_hash(previous_hash: str, sequence: int, body: str) -> str:

@@ -14,7 +14,8 @@ from pipeline.governance.ports import Ledger
 from pipeline.governance.record.ledger import ENDS, EventType, StoredEvent, iso
 from pipeline.governance.record.registrars import Registrar
 
-SIGNING = (EventType.REQUESTED, EventType.APPROVED, EventType.REJECTED, EventType.WITHDRAWN)
+SIGNED = (EventType.APPROVED, EventType.REJECTED, EventType.WITHDRAWN)
+SIGNING = (EventType.REQUESTED, *SIGNED)
 # What a request is bound to, and what is said where it is another.
 BOUND_TO: Mapping[str, str] = {
     "files": "the files of the version",
@@ -263,8 +264,17 @@ def find_request(ledger: Ledger, number: int) -> MoveRequest:
     first = next(ledger.page(before=number + 1), None)
     if not isinstance(first, StoredEvent) or first.sequence != number or first.event.type is not EventType.REQUESTED:
         raise NotFound(f"request: the ledger holds none with the number {number}")
-    later = takewhile(lambda each: each.sequence > number, ledger.page(first.event.model, only=SIGNING))
+    later = takewhile(lambda each: each.sequence > number, ledger.page(first.event.model, only=SIGNED))
     return _with_end(ledger, [first, *_about(later, number)])
+
+
+def find_open_requests(ledger: Ledger, model: str | None = None) -> list[MoveRequest]:
+    """The requests about a model, or about all, that nobody has closed and whose decision, where they led to one, has
+    not ended; the newest first. Of those that have ended nothing is read.
+    """
+    events = ledger.open_requests(model)
+    firsts = [each for each in reversed(events) if each.event.type is EventType.REQUESTED]
+    return [MoveRequest.of([first, *_about(reversed(events), first.sequence)]) for first in firsts]
 
 
 def find_requests(ledger: Ledger, model: str | None = None) -> list[MoveRequest]:

@@ -80,8 +80,10 @@ def marks(event: Event, earlier: Callable[[TopicMark], Event | None]) -> list[To
 
 def touched_marks(event: Event, sequence: int) -> list[TopicMark]:
     """One per version that the event moved beside its subject, under which it is found anyway."""
+    if not (touched := touched_versions(event.type, event.changes)):
+        return []
     subject: Mapping[str, Any] = event.content.get("subject") or {}
-    others = sorted(touched_versions(event.type, event.changes) - {subject.get("version")})
+    others = sorted(touched - {subject.get("version")})
     return [TopicMark(event.model, Topic.TOUCHED, each, str(sequence)) for each in others if is_version(each)]
 
 
@@ -129,7 +131,8 @@ class LedgerStanding:
             self.marks[mark] = sequence
             if mark.topic is Topic.FILES:
                 self._events[mark] = event
-        self.marks.update(dict.fromkeys(touched_marks(event, sequence), sequence))
+        for mark in touched_marks(event, sequence):
+            self.marks[mark] = sequence
         if event.type in SETTLING:
             self._follow_champion(event, sequence)
 

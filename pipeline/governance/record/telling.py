@@ -128,6 +128,6 @@ def _deed(entry: Entry) -> tuple[str, str]:
     slots = (each.slot.name for each in entry.changes if each.slot.kind == "alias")
     alias = next(slots, str(entry.content.get("to") or "").removeprefix("@"))
     token = str((entry.content.get("token") or {}).get("name"))
-    request = entry.content.get("requested")
+    request = entry.content.get("requested", entry.content.get("looked_up"))
     named = {"version": entry.version, "alias": visible(alias), "token": visible(token), "request": request}
     return done.format(**named), wanted.format(**named)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, NamedTuple, NoReturn, TypedDict
+from typing import Any, NamedTuple, NoReturn
 
 from pipeline.governance.actor import Actor, actor_json
 from pipeline.governance.errors import (
@@ -17,7 +17,6 @@ from pipeline.governance.errors import (
     Conflict,
     DecisionPending,
     InvalidInput,
-    KeyReused,
     LedgerBusy,
     NotFound,
     Refused,
@@ -28,7 +27,8 @@ from pipeline.governance.lifecycle import ModelState, Move, MoveKind, Slot, Stag
 from pipeline.governance.policy import LivePolicy, Policy
 from pipeline.governance.ports import Ledger, LedgerTransaction, Registry, SteadyClock
 from pipeline.governance.record.evidence import VALIDATION_TAG
-from pipeline.governance.record.ledger import Event, EventType, SlotChange, StoredEvent, canonical, digest_of, iso
+from pipeline.governance.record.ledger import Event, EventType, SlotChange, StoredEvent, iso
+from pipeline.governance.rules.repeats import KeyOptions, check_same, check_unused, is_repeated, key_digest
 from pipeline.governance.rules.review import Review, Reviewer, check_registry, check_slot
 from pipeline.governance.rules.tampering import Watch
 
@@ -48,12 +48,13 @@ class Request:
     recompute: bool = False  # whether the claims are held against the bytes, as in the review
     # Idempotency: the same key again, such as a double click, gives the first outcome and changes nothing.
     key: str | None = None
+    body: str = ""  # the digest of all that the key stands for, where that is more than move, reason and actor
 
     @property
     def digest(self) -> str:
         """What a key stands for: another move, reason or actor under the same key is another request."""
         move = [self.move.model, self.move.kind.value, self.move.version, self.move.alias]
-        return digest_of(canonical({"move": move, "reason": self.reason, "actor": self.actor.subject}))
+        return key_digest({"move": move, "reason": self.reason, "actor": self.actor.subject}, self.body)
 
 
 @dataclass(frozen=True)
@@ -91,14 +92,13 @@ class Intent(NamedTuple):
     begun: float  # when its time began, see carry_out
 
 
-class Options(TypedDict, total=False):
+class Options(KeyOptions, total=False):
     """What the actor looked at and accepts; see Request."""
 
     evidence: str | None
     expect: str | None
     accept_warnings: bool
     recompute: bool
-    key: str | None
 
 
 DEADLINE = timedelta(seconds=15)
@@ -171,7 +171,7 @@ class Decider:
         error: Refused | Conflict,
         about: Mapping[str, Any] = MappingProxyType({}),
     ) -> NoReturn:
-        """Record the refusal, then raise it. about: what else the event says, such as what was wanted of a request."""
+        """Record the refusal, see is_repeated, then raise it. about: what else it says, such as what was wanted."""
         content = {
             **self.signed(move, actor, reason, policy=self.policies.known()),
             "subject": self._named(move),
@@ -180,8 +180,10 @@ class Decider:
             "why": str(error),
             **about,
         }
-        with self.ledger.transaction() as transaction:
-            transaction.append(Event(EventType.DENIED, move.model, self.clock.now(), content=content))
+        event = Event(EventType.DENIED, move.model, self.clock.now(), content=content)
+        if not is_repeated(self.ledger, event):
+            with self.ledger.transaction() as transaction:
+                transaction.append(event)
         raise error
 
     def intend(
@@ -263,8 +265,7 @@ class Decider:
                 self.ledger.put_evidence(evidence.digest, evidence.text)
         state = self.registry.state(request.move.model)  # before the lock: nobody waits for a registry under it
         with self.ledger.transaction() as transaction:
-            if request.key and transaction.find_key(request.key):
-                raise DecisionPending("key: the same request is being decided at this moment")
+            check_unused(transaction, request.key)
             for change, seen in zip(review.changes, review.slots, strict=True):
                 check_slot(transaction.slot(change.slot), seen, change.slot)
             check_registry(review.changes, state)
@@ -363,8 +364,7 @@ class Decider:
             decided = transaction.find_key(request.key)
         if decided is None:
             return None
-        if decided.event.content.get("request") != request.digest:
-            raise KeyReused(f"key: {request.key!r} belongs to another request")
+        check_same(decided, request.digest)
         later = self.ledger.events(model=request.move.model, after=decided.sequence)
         end = next((each for each in later if each.event.decision == decided.event.decision), None)
         if end is None:

@@ -116,10 +116,6 @@ class GovernanceService(RequestDesk, TokenDesk, TellingPeople):
         bound.actor = actor
         return bound
 
-    def authorise(self, action: Action) -> None:
-        """Raises NotAllowed where whoever asks has no role for it."""
-        self._policies.known().check(self.actor, action)
-
     def roles(self) -> tuple[Role, ...]:
         """Those of whoever asks."""
         return self._policies.known().roles_of(self.actor)

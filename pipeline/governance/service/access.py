@@ -24,7 +24,7 @@ ACTION_OF: Mapping[str, Action] = {
         ),
         Action.RECORD,
     ),
-    **dict.fromkeys(("tokens",), Action.OWN_TOKENS),
+    **dict.fromkeys(("tokens", "token_roles"), Action.OWN_TOKENS),
     **dict.fromkeys(
         ("decide", "promote", "set_alias", "remove_alias", "rollback", "adopt", "revert"),
         Action.DECIDE,
@@ -35,8 +35,6 @@ ACTION_OF: Mapping[str, Action] = {
     "override": Action.OVERRIDE,
     "acknowledge": Action.ACKNOWLEDGE,
 }
-# They look a number up before they know what was asked for: who reads nothing here learns not even whether it exists.
-LOOKING_UP = frozenset({"approve", "reject", "withdraw", "acknowledge"})
 # Who somebody is and may do; making and revoking a token checks inside, since a refusal is an event.
 OPEN = ("as_", "authorise", "may", "roles", "check_signer", "authenticate", "issue_token", "revoke_token")
 RULED_INSIDE = frozenset(
@@ -59,7 +57,7 @@ def guarded(service: Guarded) -> Guarded:
     for name, method in inspect.getmembers(service, inspect.isfunction):
         if name.startswith("_") or name in OPEN:
             continue
-        action = Action.READ if name in LOOKING_UP else ACTION_OF.get(name, Action.READ)
+        action = ACTION_OF.get(name, Action.READ)
         if action not in RULED_INSIDE:
             setattr(service, name, _checked(method, action))
     return service

@@ -197,9 +197,12 @@ class RecordReader:
         """Those that the ledger knows, whether or not the registry answers."""
         return self._ledger.models()
 
-    def history(self, model: str | None = None) -> list[Entry]:
-        """The events of one model, or of all, oldest first. Raises NotFound for a model that nobody knows."""
-        entries = list(self._told(self._ledger.page(model)))
+    def history(self, model: str | None = None, *, before: int | None = None, newest: int | None = None) -> list[Entry]:
+        """The events of one model, or of all, oldest first; before: an event's number, newest: so many at most.
+
+        Raises NotFound for a model that nobody knows.
+        """
+        entries = list(self._told(islice(self._ledger.page(model, before=before), newest)))
         if model is not None and not entries:
             self._registry.model(model)
         return entries[::-1]

@@ -5,7 +5,7 @@ from itertools import takewhile
 from typing import Unpack
 
 from pipeline.governance.actor import Actor, actor_json
-from pipeline.governance.errors import InvalidInput, NotFound
+from pipeline.governance.errors import InvalidInput, NotAllowed, NotFound
 from pipeline.governance.lifecycle import CHAMPION, Move, MoveKind, Slot, check_move
 from pipeline.governance.policy import LivePolicy
 from pipeline.governance.reason import check_comment, check_reason
@@ -16,6 +16,7 @@ from pipeline.governance.record.requests import SIGNING, MoveRequest, RequestVie
 from pipeline.governance.roles import Action
 from pipeline.governance.rules.decide import Options, Outcome, Request
 from pipeline.governance.rules.reconcile import Reconciler
+from pipeline.governance.rules.repeats import KeyOptions, is_repeated
 from pipeline.governance.rules.review import Review
 from pipeline.governance.rules.signing.approval import Approvals, Approved, AskOptions, OpenedPanel, SignedAct
 from pipeline.governance.rules.signing.override import OpenOverride, Overrides
@@ -31,6 +32,7 @@ OF_A_STORY = (*SIGNING, EventType.OVERRIDDEN, EventType.ACKNOWLEDGED, EventType.
 class RequestDesk(RecordReader):
     """The part of the service in which several persons sign."""
 
+    actor: Actor
     _approvals: Approvals
     _overrides: Overrides
     _policies: LivePolicy
@@ -72,15 +74,15 @@ class RequestDesk(RecordReader):
         for name, given in (("evidence", signing.evidence), ("state", signing.expect)):
             if not given:
                 raise InvalidInput(f"{name}: an approval says which {name} was looked at; see the review")
-        return self._approvals.approve(_checked(signing))
+        return self._approvals.approve(self._admitted("approve", signing))
 
     def reject(self, signing: SignedAct) -> RequestView:
         """End a request of somebody else. Raises as `approve`."""
-        return self._approvals.reject(_checked(signing))
+        return self._approvals.reject(self._admitted("reject", signing))
 
     def withdraw(self, signing: SignedAct) -> RequestView:
         """End a request of one's own. Raises as `approve`."""
-        return self._approvals.withdraw(_checked(signing))
+        return self._approvals.withdraw(self._admitted("withdraw", signing))
 
     def turn(self, review: Review, actor: Actor) -> Turn:
         """What somebody may do about a move that others sign, and why not what they may not; nothing is recorded.
@@ -88,6 +90,32 @@ class RequestDesk(RecordReader):
         Raises NotAllowed for who signs nothing at all; Unavailable.
         """
         return turn_of(self._approvals, review, actor)
+
+    def authorise(self, action: Action) -> None:
+        """Raises NotAllowed where whoever asks has no role for it."""
+        self._policies.known().check(self.actor, action)
+
+    def _admitted(self, act: str, signing: SignedAct) -> SignedAct:
+        """With its reason checked. Raises InvalidInput, and NotAllowed as `_check_reader`."""
+        checked = replace(signing, reason=check_reason(signing.reason))
+        self._check_reader(act, signing.request)
+        return checked
+
+    def _check_reader(self, act: str, number: int) -> None:
+        """Whoever reads nothing here is refused before a number is looked up: the sentence and the event that it leaves
+        are the same whether or not the ledger holds it.
+        """
+        try:
+            self.authorise(Action.READ)
+        except NotAllowed as error:
+            actor = actor_json(self.actor, self._policies.known().roles_of(self.actor))
+            refusal = {"refusal": type(error).__name__, "why": str(error)}
+            content = {"actor": actor, "meaning": act, "looked_up": number, **refusal}
+            event = Event(EventType.DENIED, "", self._reconciler.clock.now(), content=content)
+            if not is_repeated(self._ledger, event):
+                with self._ledger.transaction() as transaction:
+                    transaction.append(event)
+            raise
 
     def find_request(self, number: int) -> RequestView:
         """One request as it stands now. Raises NotFound, Unavailable."""
@@ -98,12 +126,12 @@ class RequestDesk(RecordReader):
 
         due: those that nobody can approve as they are, because something has changed or time is up.
         """
-        found = self._approvals.views(model)
+        found = self._approvals.open_views(model)
         return [each for each in found if (each.is_due if due else each.is_waiting)]
 
     def closed_requests(self, model: str | None = None) -> list[RequestView]:
         """Those that have ended, the newest first."""
-        return [each for each in self._approvals.views(model) if not each.is_waiting]
+        return self._approvals.ended_views(model)
 
     def queues(self, actor: Actor) -> SigningQueues:
         """What waits for somebody, what they asked for, and the overrides that nobody has looked at.
@@ -112,7 +140,7 @@ class RequestDesk(RecordReader):
         """
         policy = self._policies.known()
         roles = policy.roles_of(actor) if policy.may(actor, Action.APPROVE) else ()
-        live = [each for each in self._approvals.views() if each.is_waiting or each.is_due]
+        live = self._approvals.open_views()
         overrides = tuple(self._overrides.open())
         return SigningQueues(
             waiting=signable(live, actor, roles),
@@ -142,6 +170,16 @@ class RequestDesk(RecordReader):
         told = self._told(self._ledger.page(model, only=(EventType.COMMENTED,)))
         return [each for each in told if each.is_about(version, created_at)]
 
+    def request_comments(self, number: int) -> list[Entry]:
+        """The comments on a request, the newest first."""
+        found = self.event(number)
+        if found is None or found.type is not EventType.REQUESTED:
+            return []
+        events = takewhile(
+            lambda each: each.sequence > number, self._ledger.page(found.model, only=(EventType.COMMENTED,))
+        )
+        return [each for each in self._told(events) if each.content.get("requested") == number]
+
     def override(self, move: Move, *, reason: str, actor: Actor, **options: Unpack[Options]) -> Outcome:
         """Make a move without the approvals and gates that the policy lets an override skip. Raises as `decide`."""
         request = Request(check_move(move), check_reason(reason), actor, **options)
@@ -153,17 +191,28 @@ class RequestDesk(RecordReader):
 
         Raises NotFound; Refused and Conflict, which the ledger then holds as `denied`.
         """
-        return self._overrides.acknowledge(number, reason=check_reason(reason), actor=actor)
+        why = check_reason(reason)
+        self._check_reader("acknowledge", number)
+        return self._overrides.acknowledge(number, reason=why, actor=actor)
 
     def open_overrides(self, model: str | None = None) -> list[OpenOverride]:
         """The overrides of a model, or of all, that nobody else has looked at, the newest first."""
         return self._overrides.open(model)
 
-    def comment(self, model: str, version: int, text: str, *, actor: Actor, request: int | None = None) -> StoredEvent:
+    def comment(
+        self,
+        model: str,
+        version: int,
+        text: str,
+        *,
+        actor: Actor,
+        request: int | None = None,
+        **once: Unpack[KeyOptions],
+    ) -> StoredEvent:
         """Add plain text to the record of a version, and of a request about it.
 
-        Raises InvalidInput for a text that is too long or empty, or a request about another version; NotFound; Refused,
-        which the ledger then holds as `denied`.
+        Raises InvalidInput for a text that is too long or empty, or a request about another version; NotFound; Refused
+        and Conflict, which the ledger then holds as `denied`.
         """
         checked, record = check_comment(text), self._registry.version(model, version)
         if request is not None:
@@ -172,7 +221,7 @@ class RequestDesk(RecordReader):
                 raise InvalidInput(f"request: {request} is not about version {version} of {model!r}")
         subject = {"model": model, "version": version, "created_at": iso(record.row.created_at)}
         about = {"subject": subject, **({} if request is None else {"requested": request})}
-        return self._approvals.comment(Move(model, MoveKind.NONE, version), checked, actor=actor, about=about)
+        return self._approvals.comment(Move(model, MoveKind.NONE, version), checked, actor=actor, about=about, **once)
 
     def record_registration(self, model: str, version: int, actor: Actor) -> StoredEvent | None:
         """Record who registered a version with the files that it has now; None where the ledger knows that.
@@ -212,8 +261,3 @@ def _begin(found: Entry) -> int | None:
     """The number of the request or override that an event is about; None where it is about none."""
     named = found.content.get("requested") or found.content.get("overridden")
     return named if type(named) is int else found.sequence if found.type in BEGINS else None
-
-
-def _checked(signing: SignedAct) -> SignedAct:
-    """With its reason checked. Raises InvalidInput."""
-    return replace(signing, reason=check_reason(signing.reason))

@@ -93,6 +93,15 @@ class TokenDesk:
         if not at_most(role, own):
             raise NotAllowed(f"token: its role is at most one's own ({', '.join(own)}); got {role.value}")
 
+    def token_roles(self) -> tuple[Role, ...]:
+        """The roles that a token of whoever asks may have now, told before anything is typed; nothing is recorded.
+
+        Raises NotAllowed for who makes none, StaleLogin among them.
+        """
+        policy = self._policies.known()
+        policy.check_signer(self.actor)
+        return tuple(role for role in Role if at_most(role, policy.roles_of(self.actor)))
+
     def _check_free(self, name: str, there: list[TokenRecord], now: datetime, *, first: bool) -> None:
         if first and there:
             raise NotAllowed("token: the first one was made already; whoever has a role makes the others")
@@ -110,11 +119,16 @@ class TokenDesk:
         return self._token_clock.now()
 
     def tokens(self) -> list[TokenRecord]:
-        """One's own by name, and everybody's for whoever looks after them."""
-        found = self._token_ledger.tokens.all()
-        if self._policies.known().may(self.actor, Action.ALL_TOKENS):
-            return found
-        return [each for each in found if each.owner.person == self.actor.person]
+        """One's own by name, and everybody's for whoever looks after them, with what their owners are called."""
+        everybody = self._policies.known().may(self.actor, Action.ALL_TOKENS)
+        found = [
+            each for each in self._token_ledger.tokens.all() if everybody or each.owner.person == self.actor.person
+        ]
+        names = self._token_ledger.names.all() if found else {}
+        return [
+            replace(each, owner=replace(each.owner, display_name=names.get(each.owner.person.reference, "")))
+            for each in found
+        ]
 
     def revoke_token(self, name: str) -> TokenRecord:
         """End a token now. Raises NotFound for one that is not one's own, unless one looks after everybody's."""

@@ -131,6 +131,7 @@ class OneFile:
             "digest": self.target.digest,
             "chunk_rows": self.options.chunk_rows,
             "explain": self.options.explain,
+            "log": self.options.tell is not None,
         }
 
     def _delivered_before(self, staging: Staging) -> Scored | None:

@@ -20,7 +20,7 @@ from pipeline.serving.batch.read import without_name
 from pipeline.serving.batch.resume import Counts
 from pipeline.serving.batch.write import CsvWriter, Writer
 from pipeline.serving.copies import label
-from pipeline.serving.predictions import StrongestColumns, Target, table_header
+from pipeline.serving.predictions import PredictedColumns, StrongestColumns, Target, table_header
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import input_schema
 from pipeline.serving.worker.arrow import decode_contributions, joined, rows_of
@@ -84,6 +84,8 @@ class ScoringOptions:
     explain: int = 0  # how many of the largest contributions are added to each row
     most_rows: int | None = None  # a file with more is refused
     worker: Answering | None = None  # asked instead of the scorer's own workers
+    # Is told what was predicted, by several threads, and gives an id for each row, which the output has too.
+    tell: Callable[[PredictedColumns], Sequence[str]] | None = None
     parallel: int = 1  # requests at once
 
     @property
@@ -146,7 +148,8 @@ class Scoring:
             for name in (f"reason_{number}", f"reason_{number}_contribution")
         ]
         probabilities = [f"probability_{name}" for name in classes]
-        return [*table_header(self.target.names), *probabilities, *reasons, "model_version", "model_digest"]
+        ids = ["prediction_id"] if self.options.tell else []
+        return [*table_header(self.target.names), *probabilities, *reasons, *ids, "model_version", "model_digest"]
 
     def run(
         self,
@@ -212,6 +215,8 @@ class Scoring:
             return _Answer(checked, None)
         probabilities = list(found.answers.columns[1:]) if self.target.probabilities else []
         about = [pa.repeat(self.target.resolved.version, count), pa.repeat(self.target.digest, count)]
+        if self.options.tell:
+            about = [pa.array(self.options.tell(found), pa.string()), *about]
         reasons: list[Arrow] = []
         error, unequal = 0.0, False
         if self.options.explain:

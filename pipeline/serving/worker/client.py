@@ -130,8 +130,9 @@ class _Process:
 class Worker:
     """One worker process, started when first needed or by `start`; any number of threads may ask."""
 
-    def __init__(self, *, memory_megabytes: int) -> None:
-        self.memory_megabytes = memory_megabytes
+    def __init__(self, *, memory_megabytes: int, niceness: int = 0) -> None:
+        """niceness: of the process, see nice(1)."""
+        self.memory_megabytes, self._niceness = memory_megabytes, niceness
         self._process: _Process | None = None
         self._lock = threading.Lock()
         self._started = 0
@@ -263,6 +264,9 @@ class Worker:
             shutil.rmtree(home, ignore_errors=True)
             raise Unavailable(f"the worker: does not start ({error.strerror})") from error
         self._started += 1
+        if self._niceness:
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, popen.pid, self._niceness)
         assert popen.stdin is not None and popen.stdout is not None  # noqa: S101, PT018 (asked for above)
         end = weakref.finalize(self, _end_process, popen, home)
         return _Process(popen, popen.stdin, popen.stdout, end, room_of(popen.stdin.fileno()))
@@ -339,8 +343,10 @@ class Pool:
     The one that was used last is asked first: its model is warm, and few processes run where few are needed.
     """
 
-    def __init__(self, size: int, *, memory_megabytes: int) -> None:
-        self.workers = tuple(Worker(memory_megabytes=memory_megabytes) for _ in range(size))
+    def __init__(self, size: int, *, memory_megabytes: int, niceness: int = 0) -> None:
+        """niceness: see Worker."""
+        workers = (Worker(memory_megabytes=memory_megabytes, niceness=niceness) for _ in range(size))
+        self.workers = tuple(workers)
         self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()
         for worker in reversed(self.workers):
             self._idle.put(worker)

@@ -8,14 +8,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, Unpack
 
 from pipeline.governance.actor import Actor, Role, actor_in, actor_json
 from pipeline.governance.errors import (
     Conflict,
     DecisionPending,
     InvalidInput,
-    KeyReused,
     NotAllowed,
     NotAttested,
     NotFound,
@@ -27,7 +26,7 @@ from pipeline.governance.lifecycle import Move, MoveKind
 from pipeline.governance.policy import LivePolicy, MoveRules, Policy
 from pipeline.governance.ports import Clock, Ledger, LedgerTransaction
 from pipeline.governance.record.evidence import Evidence
-from pipeline.governance.record.ledger import Event, EventType, StoredEvent, canonical, digest_of, iso
+from pipeline.governance.record.ledger import Event, EventType, StoredEvent, iso
 from pipeline.governance.record.registrars import Registrar, registrar_of
 from pipeline.governance.record.requests import (
     GONE,
@@ -37,12 +36,14 @@ from pipeline.governance.record.requests import (
     RequestView,
     SignedApproval,
     changed_words,
+    find_open_requests,
     find_request,
     find_requests,
 )
 from pipeline.governance.roles import ACTIONS, Action
 from pipeline.governance.rules.decide import Decider, Outcome
 from pipeline.governance.rules.reconcile import Reconciler
+from pipeline.governance.rules.repeats import KeyOptions, check_same, check_unused, key_digest
 from pipeline.governance.rules.signing.adoption import adoption_of
 from pipeline.governance.rules.signing.matter import Matter, ReviewedMove
 from pipeline.governance.rules.signing.separation import (
@@ -72,10 +73,11 @@ class SignedAct:
     attested: tuple[str, ...] = ()  # the keys of the sentences that an approver confirms
     opened: tuple[OpenedPanel, ...] = ()
     key: str | None = None  # the same key again is the same act
+    body: str = ""  # the digest of all that the key stands for, where that is more than request and reason
 
     def digest(self, act: str) -> str:
         """What a key stands for."""
-        return _act_digest(act, self.actor, request=self.request, reason=self.reason)
+        return _act_digest(act, self.actor, self.body, request=self.request, reason=self.reason)
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,12 @@ class Approved:
         return {**self.view.as_json(), "decision": self.outcome and self.outcome.as_json()}
 
 
-class AskOptions(TypedDict, total=False):
+class AskOptions(KeyOptions, total=False):
     """What somebody who asks looks at and accepts, as for a decision."""
 
     evidence: str | None
     expect: str | None
     accept_warnings: bool
-    key: str | None
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ class Approvals:
         Raises Refused and Conflict after recording `denied`: also where the move needs no approval, and where the same
         was asked for already and can still be approved.
         """
-        digest = _act_digest("request", actor, move=[move.model, move.kind, move.version, move.alias], reason=reason)
+        about = [move.model, move.kind, move.version, move.alias]
+        digest = _act_digest("request", actor, options.get("body", ""), move=about, reason=reason)
         if earlier := self._earlier(options.get("key"), digest):
             return find_request(self.ledger, earlier.sequence)
         with self._denying(move, actor, reason, about={"meaning": "request"}):
@@ -148,6 +150,7 @@ class Approvals:
                 "request": digest,
             }
             with matter.locked() as transaction:
+                check_unused(transaction, options.get("key"))
                 self._check_first(matter, now)
                 event = Event(EventType.REQUESTED, move.model, now, key=options.get("key"), content=content)
                 return MoveRequest.of([transaction.append(event)])
@@ -175,6 +178,7 @@ class Approvals:
             attested = _check_attested(matter.rules, signing.attested)
             matter.check(expect=signing.expect, evidence=signing.evidence, accept_warnings=request.accepted)
             with matter.locked() as transaction:
+                check_unused(transaction, signing.key)
                 # Nobody can sign while the lock is held; a role may have been taken away before.
                 roles, current = self._approving(actor, matter), find_request(self.ledger, request.sequence)
                 self._check_open(current)
@@ -239,15 +243,25 @@ class Approvals:
 
         return self._close(signing, EventType.WITHDRAWN, act="withdraw", check=check)
 
-    def comment(self, move: Move, text: str, *, actor: Actor, about: Mapping[str, Any]) -> StoredEvent:
+    def comment(
+        self, move: Move, text: str, *, actor: Actor, about: Mapping[str, Any], **once: Unpack[KeyOptions]
+    ) -> StoredEvent:
         """Record `commented`; about: the version as subject, and the request where it is about one."""
+        key = once.get("key")
+        digest = _act_digest("comment", actor, once.get("body", ""), model=move.model, about=about, text=text)
+        if earlier := self._earlier(key, digest):
+            return earlier
         with self._denying(move, actor, text, about={"meaning": "comment"}):
             policy = self.policy
             policy.check(actor, Action.COMMENT)  # no signature: a login of any age will do
             roles = tuple(role for role in policy.roles_of(actor) if role in ACTIONS[Action.COMMENT])
             content = {**about, "actor": actor_json(actor, roles), "meaning": "comment", "text": text}
+            if key:
+                content["request"] = digest
             with self.ledger.transaction() as transaction:
-                return transaction.append(Event(EventType.COMMENTED, move.model, self.clock.now(), content=content))
+                check_unused(transaction, key)
+                event = Event(EventType.COMMENTED, move.model, self.clock.now(), key=key, content=content)
+                return transaction.append(event)
 
     def _close(
         self,
@@ -263,6 +277,7 @@ class Approvals:
         with self._denying(request.move, signing.actor, signing.reason, about=_about(act, request)):
             roles = check(request)
             with self.ledger.transaction() as transaction:
+                check_unused(transaction, signing.key)
                 self._check_open(find_request(self.ledger, request.sequence), expired=True)
                 content = _signed(request, signing, roles, act=act)
                 transaction.append(Event(kind, request.model, self.clock.now(), key=signing.key, content=content))
@@ -270,9 +285,13 @@ class Approvals:
 
     # What a list of them shows
 
-    def views(self, model: str | None = None) -> list[RequestView]:
-        """Every request about a model, or about all, the newest first. Raises Unavailable."""
-        return [self.view(each) for each in find_requests(self.ledger, model)]
+    def open_views(self, model: str | None = None) -> list[RequestView]:
+        """The requests about a model, or about all, that have not ended, the newest first. Raises Unavailable."""
+        return [self.view(each) for each in find_open_requests(self.ledger, model)]
+
+    def ended_views(self, model: str | None = None) -> list[RequestView]:
+        """Those that have ended, the newest first."""
+        return [each for each in map(self.view, find_requests(self.ledger, model)) if not each.is_waiting]
 
     def view(self, request: MoveRequest) -> RequestView:
         """A request as it stands now; of one that is closed, the registry is not asked. Raises Unavailable."""
@@ -337,7 +356,7 @@ class Approvals:
     def _check_first(self, matter: Matter, now: datetime) -> None:
         """Under the lock: the same is not asked for already. What can no longer be approved is in nobody's way."""
         wanted = matter.content()
-        for each in find_requests(self.ledger, matter.move.model):
+        for each in find_open_requests(self.ledger, matter.move.model):
             same = (each.content["meaning"], each.to, each.version) == (
                 matter.meaning,
                 wanted["to"],
@@ -352,8 +371,8 @@ class Approvals:
             return None
         with self.ledger.transaction() as transaction:
             found = transaction.find_key(key)
-        if found is not None and found.event.content.get("request") != digest:
-            raise KeyReused(f"key: {key!r} belongs to another request")
+        if found is not None:
+            check_same(found, digest)
         return found
 
     @contextmanager
@@ -396,5 +415,5 @@ def _check_attested(rules: MoveRules, attested: Collection[str]) -> dict[str, st
     return dict(rules.attestations)
 
 
-def _act_digest(act: str, actor: Actor, **about: Any) -> str:  # noqa: ANN401 (whatever is JSON)
-    return digest_of(canonical({"act": act, "actor": list(actor.person), **about}))
+def _act_digest(act: str, actor: Actor, body: str, **about: Any) -> str:  # noqa: ANN401 (whatever is JSON)
+    return key_digest({"act": act, "actor": list(actor.person), **about}, body)

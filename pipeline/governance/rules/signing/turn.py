@@ -10,7 +10,7 @@ from pipeline.governance.errors import Blocked, Conflict, Refused, RequestClosed
 from pipeline.governance.lifecycle import Move
 from pipeline.governance.policy import Policy
 from pipeline.governance.record.registrars import Registrar, registrar_of
-from pipeline.governance.record.requests import RequestState, RequestView, find_requests
+from pipeline.governance.record.requests import RequestState, RequestView, find_open_requests
 from pipeline.governance.roles import Action
 from pipeline.governance.rules.gates import GateResult
 from pipeline.governance.rules.review import Review
@@ -82,8 +82,8 @@ def turn_of(approvals: Approvals, review: Review, actor: Actor) -> Turn:
 
 
 def _newest(approvals: Approvals, move: Move) -> RequestView | None:
-    asked = [each for each in find_requests(approvals.ledger, move.model) if each.move == move]
-    views = [found for found in map(approvals.view, asked) if found.is_waiting or found.is_due]
+    asked = [each for each in find_open_requests(approvals.ledger, move.model) if each.move == move]
+    views = [approvals.view(each) for each in asked]
     return next((each for each in views if not each.is_due), next(iter(views), None))
 
 

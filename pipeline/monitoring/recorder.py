@@ -1,0 +1,310 @@
+"""Records what is answered, off the way of whoever waits: a queue in memory, and a thread that writes it in batches.
+
+A request pays for an id and an append. Too many that wait are lost, and counted as lost: an answer never waits for the
+log. What was answered before `close` is in the log after it.
+"""
+
+import logging
+import os
+import platform
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Protocol
+
+import uuid_utils
+
+from pipeline.governance.errors import SignoffError, Unavailable
+from pipeline.monitoring.answered import (
+    AnsweredColumns,
+    AnsweredRow,
+    StoredColumns,
+    Subject,
+    counts_of,
+    is_sampled,
+    single_count,
+    stored_row,
+)
+from pipeline.monitoring.prediction_log import (
+    MOST_WAITING,
+    CountKey,
+    CountKind,
+    Door,
+    LogBatch,
+    PredictionLog,
+    ShadowAnswer,
+)
+from pipeline.monitoring.profile import Profile
+from pipeline.serving.predictions import PredictedColumns, Prediction, Target
+from pipeline.validation.rows import CheckedRow, Problem
+
+LOG = logging.getLogger(__name__)
+WRITE_SECONDS = 0.5  # between two batches
+ALIVE_SECONDS = 30  # an open block is written to at least so often
+PURGE_SECONDS = 3_600  # between two looks for rows that are too old
+PROFILE_SECONDS = 60  # until a profile that could not be read is asked for again
+CLOSE_TRIES = 3
+ROOM_SECONDS = 0.05  # between two looks whether there is room
+
+
+def new_id() -> str:
+    """A UUID of version 7 (RFC 9562): by its beginning it is ordered in time, the rest is random."""
+    return str(uuid_utils.uuid7())
+
+
+class Recorder(Protocol):
+    """The port of those who answer: what they tell, and the id that they hand out."""
+
+    def answered(self, target: Target, row: CheckedRow, found: Prediction, *, seconds: float | None) -> str:
+        """One row was predicted; gives the id of the prediction. seconds: of the request, once per request."""
+
+    def answered_columns(self, found: PredictedColumns, *, seconds: float | None) -> Sequence[str]:
+        """Many rows were predicted; gives the ids in their order."""
+
+    def refused(self, target: Target, problems: Iterable[Problem]) -> None:
+        """Values were refused before anybody was asked."""
+
+    def failed(self, target: Target, error: SignoffError) -> None:
+        """A request got no answer."""
+
+    def start(self) -> None:
+        """Begins to write."""
+
+    def close(self) -> None:
+        """Writes what waits. Nothing is told after it."""
+
+
+class Unrecorded:
+    """Implements Recorder where there is no log: answers still have an id."""
+
+    def answered(self, _target: Target, _row: CheckedRow, _found: Prediction, *, seconds: float | None) -> str:  # noqa: ARG002 (the port's)
+        return new_id()
+
+    def answered_columns(self, found: PredictedColumns, *, seconds: float | None) -> Sequence[str]:  # noqa: ARG002 (the port's)
+        return [new_id() for _ in range(found.answers.num_rows)]
+
+    def refused(self, target: Target, problems: Iterable[Problem]) -> None:
+        """Nothing is kept."""
+
+    def failed(self, target: Target, error: SignoffError) -> None:
+        """Nothing is kept."""
+
+    def start(self) -> None:
+        """Nothing is written."""
+
+    close = start
+
+
+@dataclass(frozen=True)
+class RecordingOptions:
+    """What is recorded, and how much of it."""
+
+    columns: StoredColumns
+    sample: float  # the share of the answers of which a row is stored
+    keep: timedelta  # how long rows are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Something that happened so many times."""
+
+    key: CountKey
+    n: int
+
+
+Waiting = AnsweredRow | AnsweredColumns | ShadowAnswer | Counted
+
+
+class PredictionRecorder:
+    """Implements Recorder over a log. One thread tells, such as an event loop's; another one writes."""
+
+    def __init__(
+        self,
+        log: PredictionLog,
+        options: RecordingOptions,
+        *,
+        model: str,
+        profile_of: Callable[[Subject], Profile | None],
+        door: Door = Door.HTTP,
+        clock: Callable[[], float] = time.time,
+        most_waiting: int = MOST_WAITING,
+    ) -> None:
+        """profile_of: the reference profile of a version, None where it has none; raises Unavailable.
+
+        clock: seconds since 1970. most_waiting: at most as many as a block reserves. Raises Unavailable where the log
+        cannot be written: what must be logged is not answered by a process that cannot.
+        """
+        self._log, self._options, self._model, self._door, self._clock = log, options, model, door, clock
+        self._most_waiting = most_waiting
+        self._queue: deque[Waiting] = deque()
+        self._taken = self._done = self._lost = self._batches = 0
+        self._unwritten: LogBatch | None = None
+        self._room = threading.Lock()
+        self._profiles = _Profiles(profile_of, clock)
+        self._ending, self._written_at, self._purged_at = threading.Event(), clock(), 0.0
+        self._block = log.open_block(process=f"{platform.node()}:{os.getpid()}", model=model, at=self._now())
+        self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def door(self) -> Door:
+        """By which way the rows come that it is told of."""
+        return self._door
+
+    @property
+    def lost(self) -> int:
+        """Answers that are neither counted nor stored, because too many waited."""
+        return self._lost
+
+    @property
+    def waiting(self) -> int:
+        """What was told and is not written yet."""
+        return self._taken - self._done
+
+    @property
+    def writing(self) -> bool:
+        """Whether the last batch could be written, and others will be."""
+        return self._unwritten is None and self._thread.is_alive()
+
+    def answered(self, target: Target, row: CheckedRow, found: Prediction, *, seconds: float | None) -> str:
+        prediction_id, subject = new_id(), Subject(target.resolved, target.digest)
+        self._take(AnsweredRow(prediction_id, self._clock(), subject, row, found, self._door, seconds), answers=1)
+        return prediction_id
+
+    def answered_columns(self, found: PredictedColumns, *, seconds: float | None) -> Sequence[str]:
+        ids = [new_id() for _ in range(found.answers.num_rows)]
+        subject = Subject(found.target.resolved, found.digest)
+        told = AnsweredColumns(ids, self._clock(), subject, found, self._door, seconds)
+        self._take(told, answers=len(ids))
+        return ids
+
+    def told_by_file(self, found: PredictedColumns) -> Sequence[str]:
+        """As answered_columns, for rows of a file: several threads may tell, and wait where too much waits already."""
+        with self._room:
+            while self.waiting and self.waiting + found.answers.num_rows > self._most_waiting:
+                time.sleep(ROOM_SECONDS)
+            return self.answered_columns(found, seconds=None)
+
+    def refused(self, target: Target, problems: Iterable[Problem]) -> None:
+        subject, at = Subject(target.resolved, target.digest), self._clock()
+        names = () if target.schema is None else target.schema.names
+        # What else a caller names is no label of ours.
+        refused = Counter(problem.column if problem.column in names else "" for problem in problems)
+        for name, n in refused.items():
+            self._take(Counted(single_count(subject, at, CountKind.REFUSED, name=name), n))
+
+    def failed(self, target: Target, error: SignoffError) -> None:
+        subject = Subject(target.resolved, target.digest)
+        self._take(Counted(single_count(subject, self._clock(), CountKind.FAILED, label=type(error).__name__), 1))
+
+    def shadowed(self, found: ShadowAnswer) -> None:
+        """A second version answered too. Any thread may tell."""
+        self._queue.append(found)
+
+    def is_stored(self, prediction_id: str) -> bool:
+        """Whether a row of this answer is stored."""
+        return is_sampled(prediction_id, self._options.sample)
+
+    def close(self) -> None:
+        """Writes what waits and closes the block; where that cannot be done, the block stays open and is a gap."""
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        for _ in range(CLOSE_TRIES):
+            if self._write_waiting(close=True):
+                return
+        LOG.error("the log of predictions: %d answers could not be written", self.waiting)
+
+    def _take(self, told: Waiting, *, answers: int = 0) -> None:
+        """Puts it in the queue. Too many that wait are lost; what is no answer takes the room of one."""
+        if self.waiting + (room := max(1, answers)) > self._most_waiting:
+            self._lost += answers
+            return
+        self._taken += room
+        self._queue.append(told)
+
+    def _run(self) -> None:
+        while not self._ending.wait(WRITE_SECONDS):
+            if self._queue or self._unwritten or self._clock() - self._written_at > ALIVE_SECONDS:
+                self._write_waiting()
+            if self._clock() - self._purged_at > PURGE_SECONDS:
+                self._purge_old()
+
+    def _write_waiting(self, *, close: bool = False) -> bool:
+        """Writes a batch of all that waits; one that could not be written comes first. Gives whether it succeeded."""
+        batch = self._unwritten or self._next_batch()
+        try:
+            self._log.write(self._block, batch, close=close and not self._queue)
+        except Unavailable as error:
+            if self._unwritten is None:
+                LOG.warning("%s; what is answered waits in memory", error)
+            self._unwritten = batch
+            return False
+        self._unwritten, self._written_at = None, self._clock()
+        self._done += batch.answered + batch.events
+        return not close or not self._queue or self._write_waiting(close=True)
+
+    def _next_batch(self) -> LogBatch:
+        told = [self._queue.popleft() for _ in range(len(self._queue))]
+        rows = [row for each in told for row in _rows_of(each)]
+        counts: Counter[CountKey] = Counter()
+        for each in told:
+            if isinstance(each, Counted):
+                counts[each.key] += each.n
+        for subject, some in groupby(sorted(rows, key=_subject_key), key=lambda each: each.subject):
+            counts.update(counts_of(list(some), self._profiles.of(subject)))
+        self._batches += 1
+        return LogBatch(
+            number=self._batches,
+            at=self._now(),
+            answered=len(rows),
+            events=sum(isinstance(each, Counted) for each in told),
+            lost=self._lost,
+            predictions=[stored_row(row, self._options.columns) for row in rows if self.is_stored(row.prediction_id)],
+            shadows=[each for each in told if isinstance(each, ShadowAnswer)],
+            counts=counts,
+        )
+
+    def _purge_old(self) -> None:
+        self._purged_at = self._clock()
+        try:
+            self._log.purge(self._now() - self._options.keep)
+        except Unavailable as error:
+            LOG.warning("%s; old rows stay for now", error)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
+
+
+class _Profiles:
+    """The profiles of the versions that answer; one that could not be read is asked for again after a while."""
+
+    def __init__(self, profile_of: Callable[[Subject], Profile | None], clock: Callable[[], float]) -> None:
+        self._profile_of, self._clock = profile_of, clock
+        self._known: dict[str, tuple[Profile | None, float | None]] = {}  # by digest, with when to ask again
+
+    def of(self, subject: Subject) -> Profile | None:
+        profile, again_at = self._known.get(subject.digest, (None, 0.0))
+        if again_at is None or self._clock() < again_at:
+            return profile
+        try:
+            self._known[subject.digest] = self._profile_of(subject), None
+        except Unavailable:
+            self._known[subject.digest] = None, self._clock() + PROFILE_SECONDS
+        return self._known[subject.digest][0]
+
+
+def _subject_key(row: AnsweredRow) -> tuple[int, str, str]:
+    return row.subject.resolved.version, row.subject.digest, row.subject.resolved.alias
+
+
+def _rows_of(told: Waiting) -> Iterable[AnsweredRow]:
+    if isinstance(told, AnsweredColumns):
+        return told.rows()
+    return (told,) if isinstance(told, AnsweredRow) else ()

@@ -1,0 +1,158 @@
+"""A shadow: a second version that is asked about the rows that the champion has answered, and answers nobody.
+
+It is asked aside, by a thread and a worker process of its own, which is nice to the others: many rows at once, and idle
+for most of the time. What comes faster than that is not asked about. So it slows nobody down, and the rows that it has
+seen are those of busy times less often.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pipeline.governance.errors import SignoffError
+from pipeline.monitoring.prediction_log import ShadowAnswer
+from pipeline.monitoring.recorder import PredictionRecorder
+from pipeline.serving.predictions import PredictedColumns, Prediction, Target
+from pipeline.serving.scorer import Scorer
+from pipeline.serving.targets import input_schema
+from pipeline.validation.rows import CheckedRow, Value, check_row
+
+LOG = logging.getLogger(__name__)
+MOST_WAITING_ROWS = 1_024
+ROWS_AT_ONCE = 256
+PAUSE_SECONDS = 0.5
+BUSY_SHARE = 0.05  # of its time that a shadow may be busy, of one processor
+LOOK_SECONDS = 15.0  # between two looks where the alias points to
+
+
+@dataclass(frozen=True)
+class ShadowStatus:
+    """How the shadow is."""
+
+    alias: str
+    version: int | None = None  # that is asked; None where none is
+    reason: str = ""  # why none is, or why the last rows were not answered
+    asked: int = 0  # rows that it has answered
+    skipped: int = 0  # rows that it was not asked about, or could not take
+
+
+class Shadow:
+    """Asks the version of MODEL@ALIAS. `close` ends the thread; the scorer is its own."""
+
+    def __init__(self, scorer: Scorer, *, model: str, alias: str, tell: Callable[[ShadowAnswer], None]) -> None:
+        self._scorer, self._model, self._alias, self._tell = scorer, model, alias, tell
+        self._waiting: deque[tuple[str, int, Mapping[str, Value]]] = deque()
+        self._target: Target | None = None
+        self._looked_at = -LOOK_SECONDS
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
+        self.status = ShadowStatus(alias, reason="was not looked at yet")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends the worker at once: what it was asked is lost, and nobody waits for it."""
+        self._ending.set()
+        self._scorer.abandon()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def offer(self, prediction_id: str, version: int, values: Mapping[str, Value]) -> None:
+        """A row that `version` has answered."""
+        if len(self._waiting) < MOST_WAITING_ROWS:
+            self._waiting.append((prediction_id, version, values))
+        else:
+            self._count(skipped=1)
+
+    def ask_waiting(self) -> None:
+        """Asks about the rows that wait, at most ROWS_AT_ONCE of them."""
+        rows = [self._waiting.popleft() for _ in range(min(len(self._waiting), ROWS_AT_ONCE))]
+        try:
+            target = self._current()
+            fitting = list(_fitting(rows, target))
+            answers = self._scorer.predict_checked(target, [row for _, row in fitting]).rows if fitting else ()
+        except SignoffError as error:
+            self._count(skipped=len(rows), reason=str(error))
+            return
+        for (prediction_id, _), found in zip(fitting, answers, strict=True):
+            self._tell(_answer(prediction_id, target, found))
+        self._count(asked=len(fitting), skipped=len(rows) - len(fitting), version=target.resolved.version)
+
+    def _run(self) -> None:
+        pause = PAUSE_SECONDS
+        while not self._ending.wait(pause):
+            begun = time.monotonic()
+            if self._waiting:
+                self.ask_waiting()
+            pause = max(PAUSE_SECONDS, (time.monotonic() - begun) * (1 / BUSY_SHARE - 1))
+
+    def _current(self) -> Target:
+        """The version that the alias points to, looked up now and then. Raises SignoffError where it cannot be used."""
+        now = time.monotonic()
+        if self._target is None or now - self._looked_at > LOOK_SECONDS:
+            targets = self._scorer.targets
+            self._target = targets.usable(targets.target(f"{self._model}@{self._alias}"))
+            self._looked_at = now
+        return self._target
+
+    def _count(self, *, asked: int = 0, skipped: int = 0, version: int | None = None, reason: str = "") -> None:
+        before = self.status
+        if reason and reason != before.reason:
+            LOG.warning("shadow %s: %s", self._alias, reason)
+        said = reason or ("" if asked or version else before.reason)
+        shown = version or (None if reason else before.version)
+        self.status = ShadowStatus(self._alias, shown, said, before.asked + asked, before.skipped + skipped)
+
+
+class ShadowedRecorder:
+    """Implements Recorder: tells a recorder, and offers the shadow each row that is stored."""
+
+    def __init__(self, recorder: PredictionRecorder, shadow: Shadow) -> None:
+        self._recorder, self._shadow = recorder, shadow
+        self.refused, self.failed = recorder.refused, recorder.failed
+
+    def start(self) -> None:
+        self._recorder.start()
+        self._shadow.start()
+
+    def close(self) -> None:
+        self._shadow.close()
+        self._recorder.close()
+
+    def answered(self, target: Target, row: CheckedRow, found: Prediction, *, seconds: float | None) -> str:
+        prediction_id = self._recorder.answered(target, row, found, seconds=seconds)
+        if self._recorder.is_stored(prediction_id):
+            self._shadow.offer(prediction_id, target.resolved.version, row.values)
+        return prediction_id
+
+    def answered_columns(self, found: PredictedColumns, *, seconds: float | None) -> Sequence[str]:
+        """The shadow is asked about single rows only."""
+        return self._recorder.answered_columns(found, seconds=seconds)
+
+
+def _fitting(rows: Iterable[tuple[str, int, Mapping[str, Value]]], target: Target) -> Iterator[tuple[str, CheckedRow]]:
+    """The rows that the version takes too and has not answered itself, with those of its columns that they have."""
+    schema = input_schema(target)
+    for prediction_id, version, values in rows:
+        row = check_row({name: values[name] for name in schema.names if name in values}, schema)
+        if not row.problems and version != target.resolved.version:
+            yield prediction_id, row
+
+
+def _answer(prediction_id: str, target: Target, found: Prediction) -> ShadowAnswer:
+    one_class = {} if isinstance(found.value, Mapping) else found.probabilities
+    return ShadowAnswer(
+        prediction_id=prediction_id,
+        at=datetime.now(UTC),
+        alias=target.resolved.alias,
+        version=target.resolved.version,
+        digest=target.digest,
+        prediction=found.value,
+        confidence=max(one_class.values(), default=None),
+        probabilities=found.probabilities,
+    )

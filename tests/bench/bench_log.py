@@ -1,0 +1,94 @@
+"""What the log of predictions and a shadow cost whoever asks: three servers of the same champion, asked in turn."""
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import yaml
+from bench_http import Server, ask, running
+from bench_serving import FOREST, MODEL
+
+from pipeline.bootstrap import desk, person
+from pipeline.governance.lifecycle import Stage
+from pipeline.settings import params_file, read_settings
+
+CLIENTS, SECONDS, WINDOWS = 8, 2.0, 7
+SECTIONS: dict[str, dict[str, object]] = {
+    "off": {},
+    "log": {"log": {"enabled": True, "clear": ["Age", "Gender", "Height", "Weight"]}},
+    "shadow": {"log": {"enabled": True, "clear": ["Age", "Gender", "Height", "Weight"]}, "shadow": "challenger"},
+}
+
+
+def log_figures(environment: Mapping[str, str], folder: Path) -> dict[str, tuple[float, float]]:
+    """(with, without): requests/s and p95 in milliseconds at eight clients, medians of windows taken in turn."""
+    os.environ.update(environment)
+    settings = read_settings()
+    service, actor = desk(settings), person(settings, "bench")
+    reason = "What the bench of the log measures."
+    if service.state(MODEL).champion != FOREST:
+        service.promote(MODEL, FOREST, Stage.PRODUCTION, reason=reason, actor=actor, accept_warnings=True)
+    if "challenger" not in service.state(MODEL).aliases:
+        other = next(row.version for row in service.versions(MODEL) if row.version != FOREST)
+        service.set_alias(MODEL, "challenger", other, reason=reason, actor=actor, accept_warnings=True)
+    row = {name: column.default for name, column in settings.schema_.columns.items()}
+    command = [sys.executable, "-m", "pipeline", "serve"]
+    with ExitStack() as stack:
+        servers = {}
+        for name, section in SECTIONS.items():
+            own = {**environment, **_monitored(environment, folder / name, section)}
+            port = stack.enter_context(running(command, own, folder / f"{name}.log", "/readyz"))
+            servers[name] = Server(port, ("/predict", row), ("/predict_batch", {"rows": [row]}))
+        return _compared(servers)
+
+
+def _monitored(environment: Mapping[str, str], folder: Path, section: Mapping[str, object]) -> dict[str, str]:
+    """Settings and a log of its own."""
+    folder.mkdir(exist_ok=True)
+    content = yaml.safe_load(params_file(environment).read_text(encoding="utf-8"))
+    content["serving"]["workers"] = None
+    (folder / "params.yaml").write_text(yaml.safe_dump({**content, "monitoring": section}), encoding="utf-8")
+    log = f"sqlite:///{folder / 'predictions.db'}"
+    return {"SIGNOFF_PARAMS": str(folder / "params.yaml"), "SIGNOFF_LOG_URL": log}
+
+
+def _compared(servers: Mapping[str, Server]) -> dict[str, tuple[float, float]]:
+    taken: dict[str, list[list[float]]] = {name: [] for name in servers}
+    for server in servers.values():
+        _window(server)  # pays for what is loaded by the first request
+    for _ in range(WINDOWS):
+        for name, server in servers.items():
+            taken[name].append(_window(server))
+    rates = {name: statistics.median(len(each) / SECONDS for each in windows) for name, windows in taken.items()}
+    p95 = {name: statistics.median(_p95(each) for each in windows) for name, windows in taken.items()}
+    return {
+        f"the log on, {CLIENTS} clients, requests/s": (rates["log"], rates["off"]),
+        f"the log on, {CLIENTS} clients, p95, ms": (p95["log"], p95["off"]),
+        f"a shadow beside it, {CLIENTS} clients, requests/s": (rates["shadow"], rates["off"]),
+        f"a shadow beside it, {CLIENTS} clients, p95, ms": (p95["shadow"], p95["off"]),
+    }
+
+
+def _p95(times: Sequence[float]) -> float:
+    return sorted(times)[int(0.95 * len(times))]
+
+
+def _window(server: Server) -> list[float]:
+    """Milliseconds of each answer that came within SECONDS."""
+
+    def asking(_number: int) -> list[float]:
+        times = []
+        with closing(server.connect()) as connection:
+            while (start := time.perf_counter()) < until:
+                ask(connection, server.one)
+                times.append((time.perf_counter() - start) * 1_000)
+        return times
+
+    until = time.perf_counter() + SECONDS
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        return [each for times in clients.map(asking, range(CLIENTS)) for each in times]

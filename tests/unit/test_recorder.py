@@ -1,0 +1,261 @@
+"""What is answered is recorded off the way of whoever waits: all of it by the end, nothing twice, nothing too much."""
+
+import hmac
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline.adapters.prediction_log.sql import SqlPredictionLog
+from pipeline.governance.errors import InvalidInput, Unavailable
+from pipeline.monitoring.answered import StoredColumns, is_sampled, latency_bin
+from pipeline.monitoring.prediction_log import CountKind, Door, LogBatch, PredictionLog, Selection
+from pipeline.monitoring.profile import BinCounts, CategoryBins, ConfidenceCounts, NumberBins, Profile
+from pipeline.monitoring.recorder import PredictionRecorder, RecordingOptions, Unrecorded, new_id
+from pipeline.serving.predictions import Prediction, Target
+from pipeline.serving.targets import input_schema
+from pipeline.validation.rows import InvalidRows, check_row, check_rows
+from support.desks import MODEL
+from support.in_memory import EPOCH
+from support.served import ROW, KnownWorker, state_in_memory
+
+KEY = b"0123456789abcdef0123456789abcdef"
+EVERYTHING = RecordingOptions(StoredColumns(frozenset({"Age", "Visits"})), 1.0, timedelta(days=1))
+ODD = {**ROW, "Age": 80}  # outside the training data
+PROFILE = Profile(
+    rows=4,
+    columns={
+        "Age": BinCounts(NumberBins(14, 61, (20, 40)), (0, 0, 1, 1, 1, 1)),
+        "Gender": BinCounts(CategoryBins(("Female", "Male")), (0, 0, 2, 2)),
+    },
+    predictions=BinCounts(CategoryBins(("no", "yes")), (0, 0, 2, 2)),
+    confidence=ConfidenceCounts((0.5, 0.9), (1, 2, 1), (0, 1, 1)),
+)
+
+
+@dataclass
+class FailingLog:
+    """A log whose database is away for the next `failures` writes; the rest is a real one's."""
+
+    log: SqlPredictionLog
+    failures: int = 0
+    written: list[LogBatch] = field(default_factory=list)
+
+    def write(self, block: str, batch: LogBatch, *, close: bool = False) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("the log of predictions cannot be used: it is away")
+        self.log.write(block, batch, close=close)
+        self.written.append(batch)
+
+    def __getattr__(self, name: str):
+        return getattr(self.log, name)
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Target]:
+    state = state_in_memory(KnownWorker())
+    yield state.served().target
+    state.batcher.close()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[FailingLog]:
+    found = SqlPredictionLog(f"sqlite:///{tmp_path / 'predictions.db'}")
+    yield FailingLog(found)
+    found.close()
+
+
+def recorder(log: PredictionLog, options: RecordingOptions = EVERYTHING, **more) -> PredictionRecorder:
+    defaults = {"profile_of": lambda _: PROFILE, "clock": EPOCH.timestamp}
+    return PredictionRecorder(log, options, model=MODEL, **{**defaults, **more})
+
+
+def told(found: PredictionRecorder, target: Target, *rows: dict[str, object]) -> list[str]:
+    schema = input_schema(target)
+    prediction = Prediction("yes", {"no": 0.2, "yes": 0.8})
+    return [found.answered(target, check_row(row, schema), prediction, seconds=0.004) for row in rows]
+
+
+def counts(log: PredictionLog, kind: CountKind) -> dict[tuple[str, str], int]:
+    found: Counter[tuple[str, str]] = Counter()
+    for each in log.counts(MODEL):
+        if each.key.kind is kind:
+            found[each.key.name, each.key.bin] += each.n
+    return dict(found)
+
+
+def test_what_was_told_before_the_end_is_there_after_it(log: FailingLog, target: Target) -> None:
+    """Every answer has a row under its id, its block is closed and accounts for it."""
+    found = recorder(log)
+    found.start()
+    ids = told(found, target, ROW, ODD, ROW)
+    found.close()
+    rows = {each.prediction.prediction_id: each.prediction for each in log.predictions(Selection(MODEL))}
+
+    assert set(rows) == set(ids)
+    first = rows[ids[0]]
+    assert (first.model, first.version, first.digest, first.alias) == (MODEL, 1, target.digest, "champion")
+    assert (first.prediction, first.confidence, first.door, first.milliseconds) == ("yes", 0.8, Door.HTTP, 4.0)
+    assert (first.at, rows[ids[1]].warnings) == (EPOCH, 1)
+    (block,) = log.blocks()
+    assert (block.written, block.lost, block.closed_at) == (3, 0, EPOCH)
+
+
+def test_every_answer_is_counted(log: FailingLog, target: Target) -> None:
+    """Traffic, latency, bins of values, class and confidence, values outside the training data."""
+    found = recorder(log, replace(EVERYTHING, sample=0.0))
+    told(found, target, ROW, ODD, ROW)
+    found.close()
+
+    assert log.predictions(Selection(MODEL)) == []
+    assert counts(log, CountKind.ANSWERED) == {("", "http"): 3}
+    assert counts(log, CountKind.LATENCY) == {("", "0.005"): 3}
+    assert counts(log, CountKind.COLUMN) == {("Age", "3"): 2, ("Age", "5"): 1, ("Gender", "3"): 3}
+    assert counts(log, CountKind.CLASS) == {("", "3"): 3}
+    assert counts(log, CountKind.CONFIDENCE) == {("", "1"): 3}
+    assert counts(log, CountKind.OUT_OF_RANGE) == {("Age", ""): 1}
+
+
+def test_a_version_without_profile_counts_traffic_only(log: FailingLog, target: Target) -> None:
+    """Also where the registry could not be asked for it, which is asked again after a while."""
+    asked: list[int] = []
+    now = [EPOCH.timestamp()]
+
+    def profile_of(_subject) -> Profile | None:
+        asked.append(1)
+        if len(asked) == 1:
+            raise Unavailable("the registry does not answer")
+        return PROFILE
+
+    found = recorder(log, profile_of=profile_of, clock=lambda: now[0])
+    for seconds in (0, 30, 90):
+        now[0] = EPOCH.timestamp() + seconds
+        told(found, target, ROW)
+        found._write_waiting()
+    found.close()
+
+    assert len(asked) == 2
+    assert counts(log, CountKind.ANSWERED) == {("", "http"): 3}
+    assert counts(log, CountKind.CLASS) == {("", "3"): 1}
+
+
+def test_refused_and_failed_requests_are_counted(log: FailingLog, target: Target) -> None:
+    """By column; what else a caller names is no label of ours."""
+    found = recorder(log)
+    with pytest.raises(InvalidRows) as refusal:
+        check_rows([{**ROW, "Age": 5, "x" * 500: 1}], input_schema(target))
+    found.refused(target, refusal.value.problems)
+    found.failed(target, Unavailable("the worker: is busy"))
+    found.close()
+
+    assert counts(log, CountKind.REFUSED) == {("Age", ""): 1, ("", ""): 1}
+    assert counts(log, CountKind.FAILED) == {("", "Unavailable"): 1}
+    assert log.blocks()[0].written == 0
+
+
+def test_only_listed_columns_are_stored(log: FailingLog, target: Target) -> None:
+    """In clear, or as an HMAC of name and value under the operator's key."""
+    columns = StoredColumns(frozenset({"Visits"}), frozenset({"Gender", "Age", "gone"}), KEY)
+    found = recorder(log, replace(EVERYTHING, columns=columns))
+    told(found, target, {**ROW, "Age": 30.0}, ROW)
+    found.close()
+    one, two = (each.prediction for each in log.predictions(Selection(MODEL)))
+
+    assert one.clear == {"Visits": 3}
+    assert one.keyed == two.keyed
+    assert one.keyed["Gender"] == hmac.digest(KEY, b'["Gender", "Male"]', "sha256").hex()
+    assert set(one.keyed) == {"Gender", "Age"}
+
+
+def test_a_sample_is_chosen_by_the_id(log: FailingLog, target: Target) -> None:
+    """So every process chooses alike, about as many as the share says; all are counted."""
+    found = recorder(log, replace(EVERYTHING, sample=0.25))
+    ids = told(found, target, *[ROW] * 400)
+    found.close()
+    stored = {each.prediction.prediction_id for each in log.predictions(Selection(MODEL))}
+
+    assert stored == {each for each in ids if is_sampled(each, 0.25)}
+    assert counts(log, CountKind.ANSWERED) == {("", "http"): 400}
+    assert [is_sampled(ids[0], share) for share in (0.0, 1.0)] == [False, True]
+
+
+def test_a_database_that_is_away_holds_nobody_up(log: FailingLog, target: Target) -> None:
+    """What was answered meanwhile waits, and is written once it is back, each once."""
+    log.failures = 2
+    found = recorder(log)
+    told(found, target, ROW)
+    assert not found._write_waiting()
+    told(found, target, ROW)
+    assert not found._write_waiting()
+    assert found.waiting == 2
+    found.close()
+
+    assert counts(log, CountKind.ANSWERED) == {("", "http"): 2}
+    assert [each.answered for each in log.written] == [1, 1]
+    assert log.blocks()[0].closed_at is not None
+
+
+def test_what_cannot_be_written_at_the_end_is_a_gap(log: FailingLog, target: Target) -> None:
+    """The block stays open: nobody says that everything is there."""
+    log.failures = 99
+    found = recorder(log)
+    told(found, target, ROW)
+    found.close()
+
+    (block,) = log.blocks()
+    assert (block.written, block.closed_at) == (0, None)
+
+
+def test_too_many_that_wait_are_lost_and_said_to_be(log: FailingLog, target: Target) -> None:
+    """The block knows how many; a flood of refused requests takes no more room than answers."""
+    found = recorder(log, most_waiting=3)
+    told(found, target, *[ROW] * 5)
+    found.failed(target, InvalidInput("x"))
+    assert (found.waiting, found.lost) == (3, 2)
+    found.close()
+
+    (block,) = log.blocks()
+    assert (block.written, block.lost) == (3, 2)
+    assert counts(log, CountKind.FAILED) == {}
+
+
+def test_old_rows_are_deleted_by_the_process_that_serves(log: FailingLog, target: Target) -> None:
+    """After monitoring.log.days; counts stay."""
+    now = [EPOCH.timestamp()]
+    found = recorder(log, clock=lambda: now[0])
+    told(found, target, ROW)
+    found._write_waiting()
+    now[0] += 2 * 86_400
+    (young,) = told(found, target, ROW)
+    found._write_waiting()
+    found._purge_old()
+    found.close()
+
+    assert [each.prediction.prediction_id for each in log.predictions(Selection(MODEL))] == [young]
+    assert sum(counts(log, CountKind.ANSWERED).values()) == 2
+
+
+def test_an_answer_has_an_id_without_a_log(target: Target) -> None:
+    """Of version 7: later ones sort after earlier ones."""
+    found = Unrecorded()
+    ids = [found.answered(target, check_row(ROW, input_schema(target)), Prediction("yes", {}), seconds=None), new_id()]
+
+    assert ids == sorted(ids)
+    assert [each[14] for each in ids] == ["7", "7"]
+
+
+@pytest.mark.parametrize(("seconds", "bound"), [(0.0, "0.001"), (0.001, "0.001"), (0.3, "0.5"), (16.0, "+Inf")])
+def test_a_latency_is_counted_under_its_upper_bound(seconds: float, bound: str) -> None:
+    """As Prometheus counts."""
+    assert latency_bin(seconds) == bound
+
+
+def test_ids_are_spread_evenly() -> None:
+    """The digits that choose the sample are random."""
+    found = Counter(is_sampled(new_id(), 0.5) for _ in range(2_000))
+
+    assert 850 < found[True] < 1_150

@@ -1,0 +1,83 @@
+"""Three doors: what the command line can do, screens and HTTP can, or the table says why not."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import app
+from pipeline.http_api.desk import asking
+from pipeline.http_api.desk.routes import DESK_ENDPOINTS, ROUTES
+from pipeline.http_api.desk.verbs import VERBS, LeftOut, VerbDoors, rows
+from pipeline.http_api.openapi import ENDPOINTS
+from pipeline.settings import ROOT
+
+COMMANDS = [
+    *(str(command.name or command.callback.__name__) for command in app.registered_commands),
+    *(
+        f"{group.typer_instance.info.name} {command.name or command.callback.__name__}"
+        for group in app.registered_groups
+        for command in group.typer_instance.registered_commands
+    ),
+]
+PATHS = {f"{method.upper()} {path}" for path, (method, _) in {**ENDPOINTS, **DESK_ENDPOINTS}.items()}
+ALONE = {"GET /api/v1/requests/{id}"}  # of no verb: a program looks again at what it asked for
+DOORS = [pytest.param(verb, doors, id=verb) for verb, doors in VERBS.items()]
+
+
+def source_of(folder: Path) -> str:
+    return "\n".join(file.read_text(encoding="utf-8") for file in sorted(folder.rglob("*.py")))
+
+
+def is_asked(source: str, doors: VerbDoors) -> bool:
+    return any(re.search(rf"\.{name}\b", source) for name in doors.asks)
+
+
+def test_every_verb_has_a_row() -> None:
+    """And no row is of a verb that is gone."""
+    assert sorted(VERBS) == sorted(COMMANDS)
+
+
+def test_every_path_of_the_desk_is_of_a_verb() -> None:
+    """HTTP can do nothing that the command line cannot."""
+    named = {doors.route for doors in VERBS.values()}
+
+    assert {f"{route.method} {route.template}" for route in ROUTES} - named == ALONE
+    assert {route for route in named if not isinstance(route, LeftOut)} <= PATHS
+
+
+@pytest.mark.parametrize(("verb", "doors"), DOORS)
+def test_the_screens_do_it_or_say_why_not(verb: str, doors: VerbDoors) -> None:
+    """The page is there, and it or what pages share asks the service for the same."""
+    if isinstance(doors.screen, LeftOut):
+        assert len(doors.screen) > 20
+        return
+    assert (ROOT / "dashboard" / doors.screen / "page.py").is_file()
+    assert not doors.asks or is_asked(source_of(ROOT / "dashboard"), doors)
+
+
+@pytest.mark.parametrize(("verb", "doors"), DOORS)
+def test_http_does_it_or_says_why_not(verb: str, doors: VerbDoors) -> None:
+    """By a method of the service that the command line asks too."""
+    if isinstance(doors.route, LeftOut):
+        assert len(doors.route) > 20
+    elif doors.asks:
+        (route,) = (each for each in ROUTES if f"{each.method} {each.template}" == doors.route)
+        assert is_asked(inspect.getsource(route.ask), doors)
+    assert not doors.asks or is_asked(source_of(ROOT / "pipeline" / "cli"), doors)
+
+
+def test_every_answer_is_asked_of_the_service() -> None:
+    """No path does anything by itself: an `if` about stages, gates or roles would be in the wrong place."""
+    source = inspect.getsource(asking)
+
+    assert not re.search(r"\bStage\.[A-Z]|Role\b|\bgates\b", source)
+
+
+def test_the_documents_have_the_same_table() -> None:
+    """docs/governance.md, row by row."""
+    text = (ROOT / "docs" / "governance.md").read_text(encoding="utf-8")
+    table = text.partition("| verb | screen | HTTP |\n|---|---|---|\n")[2].partition("\n\n")[0]
+
+    assert table.splitlines() == rows()
