@@ -279,7 +279,7 @@ PARTS = {"floor": bench_floor, "log": bench_log}
 
 
 def main() -> None:
-    """Print one line per figure, with its budget. `bench.py floor`: of one row over HTTP; `bench.py log`: of the log."""
+    """Print one line per figure, with its budget. `bench.py floor`: of one row over HTTP, `log`: of the log."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.chdir(folder)  # MLflow's own calls leave `mlruns` in the current folder
