@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 
 from starlette.types import Scope
@@ -90,7 +91,7 @@ async def running(model: str | None, *, desk: bool = False) -> AsyncIterator[App
     metrics = HttpMetrics(lambda: follower.status, lambda: scorer.worker_restarts, lambda: follower.compiled)
     recorder = await asyncio.to_thread(bootstrap.recorder, settings, service, name)
     hosts = [each.casefold() for each in http.allowed_hosts]
-    door = DeskDoor(service, hosts) if desk else None
+    door = DeskDoor(service, partial(bootstrap.log_desk, settings), hosts) if desk else None
     state = AppState(name, http, token, follower, batcher, metrics, door, recorder)
     await _refresh(follower)
     recorder.start()

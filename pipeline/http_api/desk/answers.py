@@ -325,6 +325,15 @@ class ApprovedAnswer(RequestAnswer):
     decision: DecisionAnswer | None = Field(description="What the last approval decided; null for one before it.")
 
 
+class OutcomesAnswer(DeskAnswer):
+    """What became of outcomes that were told."""
+
+    recorded: int = Field(description="How many were not known.")
+    corrected: int = Field(description="How many were known otherwise.")
+    unchanged: int = Field(description="How many were known.")
+    unknown: list[str] = Field(description="Ids of which the log has no row; nothing is kept of these.")
+
+
 class DeskProblem(ProblemDetails):
     """A refusal by the desk (RFC 9457)."""
 

@@ -26,7 +26,7 @@ HOST = LeftOut("it is about the host that it runs on")
 PERSON = LeftOut("a program cannot say that a person has looked")
 TOKENS = LeftOut("a token that makes tokens would outlive its own end")
 OF_LOG = LeftOut("the log of predictions is read and purged on the command line only, so far")
-OUTCOMES = LeftOut("outcomes are told in a file on the command line only, so far")
+OUTCOMES = LeftOut("outcomes come from other programs, as files or over HTTP")
 DESK_MODEL, DESK_REQUEST = "/api/v1/models/{model}", "/api/v1/requests/{id}"
 DECIDE = ("decide",)
 
@@ -79,7 +79,7 @@ VERBS: Mapping[str, VerbDoors] = {
     "log status": VerbDoors(OF_LOG, OF_LOG),
     "log show": VerbDoors(OF_LOG, OF_LOG),
     "log purge": VerbDoors(OF_LOG, OF_LOG),
-    "outcomes": VerbDoors(OUTCOMES, OUTCOMES),
+    "outcomes": VerbDoors(OUTCOMES, "POST /api/v1/outcomes", ("tell_outcomes",)),
     "shadow": VerbDoors(OF_LOG, OF_LOG),
     "reproduce": VerbDoors(PROCESS, PROCESS),
 }
