@@ -11,8 +11,8 @@ import pytest
 import uvloop
 
 from pipeline.serving.compiled.lane import exchange
-from pipeline.serving.worker.client import Pipes, room_of
-from pipeline.serving.worker.protocol import DOUBLES, BrokenFrame, Frame, frame_in, framed
+from pipeline.serving.worker.client import Pipes
+from pipeline.serving.worker.protocol import DOUBLES, BrokenFrame, Frame, frame_in, framed, room_of
 from support.loops import run_async
 
 ANSWER = b"".join(framed({"rows": 1, DOUBLES: b"12345678"}))

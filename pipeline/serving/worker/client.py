@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused, SignoffError, Unavailable
-from pipeline.serving.worker.protocol import BrokenFrame, Frame, framed, read_frame
+from pipeline.serving.worker.protocol import BrokenFrame, Frame, framed, read_frame, room_of
 from pipeline.settings import ROOT
 
 # How the worker process is started, what it inherits, and how its end reads.
@@ -49,7 +49,6 @@ def ending(returncode: int) -> str:
 
 START_SECONDS = 120.0  # importing scikit-learn, on a machine that is busy with other things
 END_SECONDS = 2.0
-SMALLEST_PIPE = 4096  # bytes
 COLONS = {"refused", "untrusted", "not_here"}  # kinds whose sentence is about "it"
 
 
@@ -303,15 +302,6 @@ def _time_limit(process: _Process, seconds: float) -> Iterator[threading.Event]:
         yield over
     finally:
         timer.cancel()
-
-
-def room_of(pipe: int) -> int:
-    """How many bytes an empty pipe takes before its writer has to wait; a page where the system does not say."""
-    with contextlib.suppress(AttributeError, ImportError, OSError):
-        import fcntl  # noqa: PLC0415 (not on every system)
-
-        return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
-    return SMALLEST_PIPE
 
 
 def _end_process(popen: "subprocess.Popen[bytes]", home: Path) -> int:

@@ -5,6 +5,7 @@ numbers of eight bytes each, and `code`, a compiled model on its way to other wo
 cannot be made to run anything.
 """
 
+import contextlib
 import json
 import struct
 from typing import IO, Any
@@ -12,6 +13,7 @@ from typing import IO, Any
 Frame = dict[str, Any]
 LENGTH = struct.Struct(">I")
 MOST_FRAME_BYTES = 64 * 2**20
+SMALLEST_PIPE = 4096  # bytes
 # Of a frame in memory: the bytes themselves. One of them at most.
 ARROW, DOUBLES, CODE = "arrow", "doubles", "code"
 BEHIND = (ARROW, DOUBLES, CODE)
@@ -102,3 +104,12 @@ def framed(content: Frame) -> list[bytes]:
         if len(part) > MOST_FRAME_BYTES:
             raise BrokenFrame(f"a frame of {len(part):,} bytes is too long")
     return [LENGTH.pack(len(body)), body, *behind]
+
+
+def room_of(pipe: int) -> int:
+    """How many bytes an empty pipe takes before its writer has to wait; a page where the system does not say."""
+    with contextlib.suppress(AttributeError, ImportError, OSError):
+        import fcntl  # noqa: PLC0415 (not on every system)
+
+        return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
+    return SMALLEST_PIPE
