@@ -232,7 +232,7 @@ def scorer(
     """
     from pipeline.serving.scorer import Scorer
     from pipeline.serving.trust import LoadingPolicy
-    from pipeline.serving.worker.client import Pool, cores
+    from pipeline.serving.worker.client import Pool, Worker, cores
 
     service.authorise(Action.PREDICT)
     serving = settings.serving
@@ -245,7 +245,8 @@ def scorer(
     )
     size = workers or serving.workers or cores()
     pool = Pool(size, memory_megabytes=serving.memory_megabytes, niceness=niceness)
-    return Scorer(service.as_(DESK), pool, policy)
+    compiler = partial(Worker, memory_megabytes=serving.memory_megabytes) if serving.http.compile else None
+    return Scorer(service.as_(DESK), pool, policy, compiler=compiler)
 
 
 def prediction_log(settings: Settings) -> "SqlPredictionLog":

@@ -173,6 +173,8 @@ class HttpSettings(SettingsSection):
     body_seconds: float = Field(gt=0)
     # After SIGTERM, until requests that still run are given up.
     end_seconds: float = Field(gt=0)
+    # Whether what serves is compiled; the original answers where the two differ.
+    compile: bool = False
     # Names in the Host header; empty allows every one.
     allowed_hosts: list[Word] = Field(default_factory=list)
 

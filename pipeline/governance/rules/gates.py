@@ -290,7 +290,8 @@ def claims_recomputed(facts: Facts, _: GateRule) -> Observation:
     if found is None or isinstance(found, Missing):
         why = found.why if found else "Nobody has asked for it."
         return Observation(None, required, passed=False, why=why, present=False)
-    observed = f"{len(found.contradicted)} of {len(found.claims)} claims differ, n = {found.measured.n:,}"
+    compiled = f"; {found.measured.compiled}" if found.measured.compiled else ""
+    observed = f"{len(found.contradicted)} of {len(found.claims)} claims differ, n = {found.measured.n:,}{compiled}"
     return Observation(observed, required, found.holds, found.sentence)
 
 

@@ -130,6 +130,9 @@ class RecomputationAnswer(DeskAnswer):
 
     n: int = Field(description="Rows that were scored.")
     changed_rows: int = Field(description="Rows of which the stored prediction is not what the version predicts.")
+    compiled: str = Field(
+        description="Whether its compiled form would answer single rows, or why not; empty where nobody looked."
+    )
     holds: bool = Field(description="Whether every claim holds.")
     claims: list[ClaimAnswer] = Field(description="Every claim that could be measured again.")
 
