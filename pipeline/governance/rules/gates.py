@@ -297,19 +297,18 @@ def claims_recomputed(facts: Facts, _: GateRule) -> Observation:
 
 def no_open_finding(facts: Facts, _: GateRule) -> Observation:
     """No high finding about this very version is open: it gets no further role before somebody has looked."""
-    return _closed([each for each in facts.findings if _is_about(each, facts.evidence)])
+    return _closed(facts, own=True)
 
 
 def no_finding_elsewhere(facts: Facts, _: GateRule) -> Observation:
     """No high finding about another version of the model is open: it may be true of this one too."""
-    return _closed([each for each in facts.findings if not _is_about(each, facts.evidence)])
+    return _closed(facts, own=False)
 
 
-def _is_about(finding: Finding, evidence: Evidence) -> bool:
-    return finding.is_about(evidence.version, evidence.content["created_at"])
-
-
-def _closed(findings: Sequence[Finding]) -> Observation:
+def _closed(facts: Facts, *, own: bool) -> Observation:
+    """own: of the findings about this very version, else of those about the others."""
+    about = facts.evidence.version, facts.evidence.content["created_at"]
+    findings = [each for each in facts.findings if each.is_about(*about) == own]
     listed = "; ".join(f"finding {each.sequence}, version {each.version}" for each in findings[:MOST_FINDINGS])
     more = f" and {len(findings) - MOST_FINDINGS} more" if len(findings) > MOST_FINDINGS else ""
     why = f"Open: {listed}{more}." if findings else ""

@@ -1,6 +1,6 @@
 """What the process that asks knows of a compiled version: whether it answers, why not, and which rows it may answer.
 
-Plain data that a worker sent: nothing compiled is in this process, see docs/adr/0034-compiled-in-the-worker.md.
+Plain data that a worker sent: nothing compiled is in this process, see docs/adr/0035-compiled-and-proven-equal.md.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
