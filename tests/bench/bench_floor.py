@@ -58,7 +58,8 @@ def floor_figures(environment: Mapping[str, str], folder: Path) -> dict[str, dic
             rates: dict[str, list[float]] = {name: [] for name in peers}
             for _ in range(WINDOWS):
                 for name, peer in peers.items():
-                    rates[name].append(many_callers(peer.port, peer.question, callers=callers, seconds=SECONDS))
+                    answers = many_callers(peer.port, peer.question, callers=callers, seconds=SECONDS)
+                    rates[name].append(len(answers) / SECONDS)
             figures[f"{callers} callers, requests/s"] = {name: statistics.median(each) for name, each in rates.items()}
         return figures
 
@@ -85,7 +86,7 @@ def _peers(environment: Mapping[str, str], folder: Path) -> Iterator[dict[str, P
         }
         if PEERS.exists():
             ports["LitServe"] = start([str(PEERS), str(HERE / "litserve_app.py")], "/health", model)
-        _wait_until_compiled(ports[OURS])
+        wait_until_compiled(ports[OURS])
         one = request_bytes("/predict", row)
         yield {
             name: Peer(port, request_bytes("/invocations", split) if name == "mlflow" else one)
@@ -93,7 +94,8 @@ def _peers(environment: Mapping[str, str], folder: Path) -> Iterator[dict[str, P
         }
 
 
-def _wait_until_compiled(port: int) -> None:
+def wait_until_compiled(port: int) -> None:
+    """Return when the server at this port answers by the compiled form."""
     deadline = time.monotonic() + COMPILE_SECONDS
     while time.monotonic() < deadline:
         with urlopen(f"http://127.0.0.1:{port}/readyz") as answer:

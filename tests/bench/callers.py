@@ -43,20 +43,20 @@ def one_caller(port: int, question: bytes, *, rounds: int) -> list[float]:
     return uvloop.run(asking())
 
 
-def many_callers(port: int, question: bytes, *, callers: int, seconds: float) -> float:
-    """Answers per second to so many callers, each of whom asks again when it has its answer."""
+def many_callers(port: int, question: bytes, *, callers: int, seconds: float) -> list[float]:
+    """Milliseconds of each answer within so many seconds to callers who ask again when they have their answer."""
 
-    async def asking(until: float) -> int:
+    async def asking(until: float) -> list[float]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        count = 0
-        while time.perf_counter() < until:
+        taken = []
+        while (start := time.perf_counter()) < until:
             await _ask(reader, writer, question)
-            count += 1
+            taken.append((time.perf_counter() - start) * 1000)
         writer.close()
-        return count
+        return taken
 
-    async def together() -> float:
+    async def together() -> list[float]:
         until = time.perf_counter() + seconds
-        return sum(await asyncio.gather(*(asking(until) for _ in range(callers)))) / seconds
+        return [each for taken in await asyncio.gather(*(asking(until) for _ in range(callers))) for each in taken]
 
     return uvloop.run(together())
