@@ -29,6 +29,7 @@ from support.soak import amount
 if TYPE_CHECKING:
     from support.postgres import PostgresServer
 
+Note = Callable[[str, object], None]  # keeps a figure in the report of a soak
 KILLS = amount(1, soak=20)
 RESTARTS = amount(1, soak=5)  # of PostgreSQL
 ENOUGH = amount(3, soak=6)  # decisions that each of some clients is told of, between two faults
@@ -153,7 +154,7 @@ def ask_for_predictions(place: Place) -> None:
 
 
 def test_what_somebody_was_told_of_survives_every_kill(
-    place: Place, postgres: "PostgresServer", record_property: Callable[[str, object], None]
+    place: Place, postgres: "PostgresServer", record_property: Note
 ) -> None:
     """PostgreSQL is restarted as after a crash in between; at the end I1 to I9 hold, and every key has one effect."""
     contenders = [row.version for row in place.service.versions(MODEL) if row.stage is not Stage.NONE][:2]
@@ -183,11 +184,7 @@ def test_what_somebody_was_told_of_survives_every_kill(
             place.ended.set()
     for each in working:
         each.result()
-    for name, client in place.clients.items():
-        told = Counter(asked.path.rpartition("/")[2] for asked, _ in client.done)
-        figures = {"done": dict(told), "left": len(client.left), "lost": client.lost}
-        record_property(name, {**figures, "refused": dict(Counter(client.refused))})
-    record_property("predictions", len(place.predictions))
+    keep_figures(place, record_property)
 
     place.service.reconcile(MODEL, min_age=timedelta(0))
     for client in place.clients.values():
@@ -196,8 +193,15 @@ def test_what_somebody_was_told_of_survives_every_kill(
     check_rest(place)
     check_told(place)
     check_predictions(place)
-    for log in place.processes.logs:
-        assert "Traceback" not in log.read_text(encoding="utf-8", errors="replace"), log.name
+
+
+def keep_figures(place: Place, note: Note) -> None:
+    """In the report of a soak: what each was told, and how often nobody answered."""
+    for name, client in place.clients.items():
+        told = Counter(asked.path.rpartition("/")[2] for asked, _ in client.done)
+        figures = {"told": dict(told), "left": len(client.left), "lost": client.lost}
+        note(name, {**figures, "refused": dict(Counter(client.refused))})
+    note("predictions", len(place.predictions))
 
 
 def check_keys(client: Client) -> None:
@@ -221,7 +225,9 @@ def _number(content: dict[str, Any]) -> int:
 
 
 def check_rest(place: Place) -> None:
-    """I1 to I5, I7 and I9."""
+    """I1 to I5, I7 and I9; and nobody has met what they did not expect."""
+    for log in place.processes.logs:
+        assert "Traceback" not in log.read_text(encoding="utf-8", errors="replace"), log.name
     service = place.service
     service.reconcile(MODEL, min_age=timedelta(0))
     assert service.reconcile(MODEL, min_age=timedelta(0)) == []
