@@ -12,7 +12,7 @@ SOUND := $(BIN)/python -c "import pip; $(USABLE)" 2>/dev/null \
 PICK := python=; for each in $(PYTHONS); do if $$each -c "$(USABLE)" 2>/dev/null; then python=$$each; break; fi; done; \
 	[ -n "$$python" ] || { echo "No Python 3.11, 3.12 or 3.13 with venv, ssl and sqlite3 runs here." >&2; exit 1; }
 
-.PHONY: install registry demo repro test test-fast soak check bench image try-image lock clean FORCE
+.PHONY: install registry demo repro test test-fast soak check bench bench-peers image try-image lock clean FORCE
 
 install: $(STAMP)
 
@@ -76,6 +76,11 @@ try-image: image
 
 bench: install
 	$(BIN)/python tests/bench/bench.py
+
+# Other servers to measure beside ours, in an environment of their own: `make bench` measures what is there.
+bench-peers: install
+	$(BIN)/python -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check -r tests/bench/peers.txt
 
 # Keeps the pins that still fit; `make lock UPGRADE=--upgrade` takes the newest. Not after install: the pins may not fit.
 COMPILE := uv/bin/uv pip compile --universal --python-version 3.11 --no-annotate --no-header --quiet

@@ -12,8 +12,10 @@ from streamlit.navigation.page import Page
 from pipeline.governance.lifecycle import Move, MoveKind
 
 HERE = Path(__file__).parent
-NAMES = ("overview", "versions", "review", "compare", "history", "explain", "predict", "card", "tokens")
-OVERVIEW, VERSIONS, REVIEW, COMPARE, HISTORY, EXPLAIN, PREDICT, CARD, TOKENS = (f"{name}/page.py" for name in NAMES)
+NAMES = ("overview", "versions", "review", "compare", "history", "explain", "predict", "card", "tokens", "monitoring")
+OVERVIEW, VERSIONS, REVIEW, COMPARE, HISTORY, EXPLAIN, PREDICT, CARD, TOKENS, MONITORING = (
+    f"{name}/page.py" for name in NAMES
+)
 # By section of the sidebar: file, title, icon.
 SECTIONS = {
     "Decide": [
@@ -26,6 +28,9 @@ SECTIONS = {
         (EXPLAIN, "Explain", ":material/bar_chart:"),
         (PREDICT, "Predict", ":material/calculate:"),
         (CARD, "Model card", ":material/description:"),
+    ],
+    "Watch": [
+        (MONITORING, "Monitoring", ":material/monitoring:"),
     ],
     "Record": [
         (HISTORY, "History", ":material/history:"),
@@ -138,6 +143,10 @@ def link_history(label: str, model: str, version: int | None = None) -> None:
     if version is not None:
         named["concerns"] = str(version)
     st.page_link(page(HISTORY), label=_as_link(label), icon=":material/history:", query_params=named)
+
+
+def link_monitoring(label: str, model: str) -> None:
+    st.page_link(page(MONITORING), label=_as_link(label), icon=":material/monitoring:", query_params={"model": model})
 
 
 def link_event(label: str, model: str, number: int) -> None:

@@ -53,6 +53,7 @@ def _queries() -> dict[str, Query]:
         pages.COMPARE: compared,
         pages.EXPLAIN: of_version,
         pages.PREDICT: of_model,
+        pages.MONITORING: of_model,
     }
 
 

@@ -15,6 +15,7 @@ from pipeline.governance.actor import Actor, Established
 from pipeline.governance.errors import InvalidInput, NotFound, Unavailable
 from pipeline.governance.ports import Ledger, Registry
 from pipeline.governance.roles import Action, Provider
+from pipeline.governance.rules.watching import Watching
 from pipeline.governance.service import DESK, GovernanceService
 from pipeline.governance.service.notices import Messenger
 from pipeline.settings import Settings, read_settings
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from pipeline.adapters.ledger.sql import SqlLedger
     from pipeline.adapters.prediction_log.sql import SqlPredictionLog
     from pipeline.comparison import PairedBootstrap
-    from pipeline.governance.ports import KnownRegistry
+    from pipeline.governance.ports import KnownRegistry, ModelReader, VersionRecord
     from pipeline.governance.record.checkpoint import Signing
+    from pipeline.governance.record.findings import Window
+    from pipeline.governance.rules.watching import AccuracyFigure, Watcher, WatchReport
     from pipeline.monitoring.answered import Subject
     from pipeline.monitoring.log_desk import LogDesk
     from pipeline.monitoring.profile import Profile
@@ -92,6 +95,16 @@ class KeptRegistryId:
         return self.ledger.registries() if self.ledger else []
 
 
+@dataclass(frozen=True)
+class LazyWatcher:
+    """Implements Watcher by one that is made when it is asked: most verbs need none of its libraries."""
+
+    make: "Callable[[], Watcher]"
+
+    def report(self, record: "VersionRecord", window: "Window", approved: "AccuracyFigure | None") -> "WatchReport":
+        return self.make().report(record, window, approved)
+
+
 def desk(settings: Settings | None = None) -> GovernanceService:
     """The service for whoever runs this process, who may know what their roles let them.
 
@@ -137,7 +150,26 @@ def own_desk(settings: Settings | None = None) -> GovernanceService:
             ledger, AppriseNotifier(used.environment.notify_targets()), clock, used.notify.address or ""
         ),
         roles=FileRoles(file, rules.roles) if (file := used.environment.params) else None,
+        watching=_watching(used, registry, clock),
     )
+
+
+def _watching(settings: Settings, reader: "ModelReader", clock: SystemClock) -> Watching:
+    """How what serves is watched: by the log of predictions, where there is one."""
+    rules = settings.monitoring.rules()
+    if not settings.monitoring.log.enabled:
+        return Watching(rules=rules)
+    log = prediction_log(settings)
+
+    def watcher() -> "Watcher":
+        from pipeline.comparison.intervals import Draws
+        from pipeline.monitoring.watch import LogWatcher
+
+        drawn = settings.evaluation
+        draws = Draws(drawn.bootstrap_samples, drawn.bootstrap_seed, drawn.confidence)
+        return LogWatcher(reader, log, clock, draws)
+
+    return Watching(LazyWatcher(watcher), rules)
 
 
 def _ledger(settings: Settings, registry: Registry, clock: SystemClock) -> "SqlLedger":
@@ -200,7 +232,7 @@ def scorer(
     """
     from pipeline.serving.scorer import Scorer
     from pipeline.serving.trust import LoadingPolicy
-    from pipeline.serving.worker.client import Pool, cores
+    from pipeline.serving.worker.client import Pool, Worker, cores
 
     service.authorise(Action.PREDICT)
     serving = settings.serving
@@ -213,7 +245,8 @@ def scorer(
     )
     size = workers or serving.workers or cores()
     pool = Pool(size, memory_megabytes=serving.memory_megabytes, niceness=niceness)
-    return Scorer(service.as_(DESK), pool, policy)
+    compiler = partial(Worker, memory_megabytes=serving.memory_megabytes) if serving.http.compile else None
+    return Scorer(service.as_(DESK), pool, policy, compiler=compiler)
 
 
 def prediction_log(settings: Settings) -> "SqlPredictionLog":

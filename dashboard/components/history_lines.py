@@ -13,7 +13,7 @@ from pipeline.governance.record.ledger import EventType
 from pipeline.governance.record.telling import ARROW, change_of, sentence
 from pipeline.governance.text import visible
 
-OTHER, SIGNATURES = "Other", "Signatures"
+OTHER, SIGNATURES, FINDINGS = "Other", "Signatures", "Findings"
 KINDS: Mapping[str, tuple[EventType, ...]] = {
     "Decisions": (EventType.DECIDED, EventType.APPLIED, EventType.ABORTED),
     "Refusals": (EventType.DENIED,),
@@ -27,6 +27,7 @@ KINDS: Mapping[str, tuple[EventType, ...]] = {
         EventType.ACKNOWLEDGED,
     ),
     "Comments": (EventType.COMMENTED,),
+    FINDINGS: (EventType.FINDING_OPENED, EventType.FINDING_CLOSED),
     OTHER: (EventType.BASELINE, EventType.TAMPERING, EventType.TOKEN_ISSUED, EventType.TOKEN_REVOKED),
 }
 WORDS: Mapping[str, str] = {
@@ -48,6 +49,8 @@ WORDS: Mapping[str, str] = {
     EventType.ACKNOWLEDGED: "✓ Acknowledged",
     EventType.COMMENTED: "· Comment",
     EventType.REGISTERED: "· Registered",
+    EventType.FINDING_OPENED: "! Finding",
+    EventType.FINDING_CLOSED: "✓ Finding closed",
     EventType.TOKEN_ISSUED: "· Token made",
     EventType.TOKEN_REVOKED: "· Token revoked",
     UNREADABLE: "! Unreadable",
@@ -128,6 +131,8 @@ def change(entry: Entry) -> str:
         now = (entry.content.get("subject") or {}).get("file_digest")
         recorded = words.digest(str(entry.content.get("recorded_digest")))
         return f"{recorded} {ARROW} {words.digest(str(now)) if now else 'gone'}"
+    if entry.type in KINDS[FINDINGS]:
+        return f"version {entry.version}"
     if entry.type in (EventType.DENIED, *KINDS[SIGNATURES]):
         version = "" if entry.version is None else f"version {entry.version} "
         asked = "asked" if "requested" not in entry.content else f"request {entry.content['requested']}"

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import pages, session
+from dashboard import caching, pages, session
 from dashboard.components import widgets, words
 from pipeline.governance.errors import NotFound, SignoffError
 from pipeline.governance.lifecycle import IN_USE
@@ -78,6 +78,19 @@ def changed_files(model: str, version: int) -> str:
     except SignoffError:
         return ""
     return state.reason if state.state is Trust.TAMPERED else ""
+
+
+@caching.fresh()
+def to_review_again(model: str) -> frozenset[tuple[int, str]]:
+    """See service.review_again."""
+    return session.desk().review_again(model)
+
+
+def review_again_badge(model: str, version: int, created_at: str) -> None:
+    """Says of a version that somebody must look at it again before it gets another role; nothing of any other one."""
+    if (version, created_at) in to_review_again(model):
+        tip = "A high finding about it is open: it gets no further role until somebody has closed it."
+        st.badge("Review again", icon=":material/visibility:", color="red", help=tip)
 
 
 def trust_badge(model: str, version: int) -> None:

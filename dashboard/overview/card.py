@@ -7,7 +7,7 @@ import streamlit as st
 from dashboard import pages, session
 from dashboard.components import trend, widgets, words
 from dashboard.components.history_lines import last_line, since
-from dashboard.components.trust import Named, trust_badge
+from dashboard.components.trust import Named, review_again_badge, trust_badge
 from dashboard.overview import signatures, waiting
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.record.history import ModelOverview
@@ -65,6 +65,7 @@ def _champion(model: ModelOverview) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         trust_badge(name, version)
         signatures.found_champion(name)
+        review_again_badge(name, version, evidence.content["created_at"])
         pages.link_review(f"Review version {version}", name, version)
         periods = session.champions(name)
         made = session.event(periods[-1].sequence) if periods else None

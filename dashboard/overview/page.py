@@ -8,7 +8,7 @@ from dashboard.components import widgets, words
 from dashboard.components.trust import changed_box, changed_files, unusable
 from dashboard.filling import empty_registry
 from dashboard.overview import card as model_card
-from dashboard.overview import signatures, waiting
+from dashboard.overview import findings, signatures, waiting
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.record.history import ModelOverview
 
@@ -34,6 +34,7 @@ def overview_page() -> None:
     for model in models:
         if model.differences:
             widgets.out_of_band(model.record.name, model.differences)
+    findings.boxes(models)
     found, late = waiting.found(looks)
     signatures.draw(place, queues, models, merits=found)
     listed = {each.record.name: waiting.shown(each, found.get(each.record.name)) for each in cards}

@@ -4,7 +4,7 @@ import streamlit as st
 
 from dashboard import pages, session
 from dashboard.components import picker, widgets
-from dashboard.components.trust import trust_badge
+from dashboard.components.trust import review_again_badge, trust_badge
 from dashboard.review import sections
 from dashboard.review import verdict as opening
 from dashboard.review.comments import how_many
@@ -36,6 +36,7 @@ def header(model: str, version: int) -> Evidence:
             evidence = session.evidence(model, version)
             widgets.state_badges(evidence.content["stage"], evidence.content["aliases"])
             trust_badge(model, version)
+            review_again_badge(model, version, evidence.content["created_at"])
             how_many(evidence)
         with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
             picker.fields(model)

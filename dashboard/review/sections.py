@@ -184,6 +184,8 @@ def _claims_table(found: Recomputation) -> None:
         }
     )
     widgets.frame(table, "Claimed and recomputed metrics")
+    if found.measured.compiled:
+        st.text(f"Single rows over HTTP are {found.measured.compiled}.")  # may quote the version's own names
 
 
 def review(move: Move, evidence: Evidence) -> Review:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 # The verbs of a module join the application when it is imported.
 from pipeline.cli import checking, deciding, keys, monitoring, reading, record, requesting, scoring, tokens, training
 from pipeline.cli.app import app
+from pipeline.cli.watching import findings
 from pipeline.governance.errors import SignoffError
 from pipeline.validation.rows import InvalidRows
 
@@ -13,6 +14,7 @@ __all__ = [
     "app",
     "checking",
     "deciding",
+    "findings",
     "keys",
     "monitoring",
     "reading",

@@ -36,6 +36,7 @@ class Action(StrEnum):
     APPROVE = "approve"  # and reject; policy.moves says for whom
     OVERRIDE = "override"  # decide past approvals and gates, in the open
     ACKNOWLEDGE = "acknowledge"  # that somebody did
+    CLOSE = "close"  # a finding that somebody has looked at
     READ_LOG = "read_log"  # rows of the log of predictions, which may hold personal data
     OUTCOMES = "outcomes"  # tell what turned out to be true
     PURGE_LOG = "purge_log"  # delete rows of the log
@@ -54,6 +55,7 @@ ACTIONS: Mapping[Action, frozenset[Role]] = {
     Action.APPROVE: frozenset({Role.REVIEWER, Role.APPROVER}),
     Action.OVERRIDE: frozenset({Role.BREAKER}),
     Action.ACKNOWLEDGE: frozenset({Role.ADMIN, Role.APPROVER}),
+    Action.CLOSE: frozenset({Role.APPROVER}),
     Action.READ_LOG: frozenset({Role.REVIEWER, Role.APPROVER}),
     # Whoever asks for predictions is the one who hears what became of them.
     Action.OUTCOMES: frozenset({Role.CALLER, Role.REVIEWER, Role.APPROVER, Role.AUTOMATION}),

@@ -16,6 +16,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from pipeline.governance.text import visible
 from pipeline.serving.champion import Served, ServingStatus
+from pipeline.serving.compiled.form import CompiledForm
 from pipeline.serving.predictions import Explanations, PredictedColumns, Prediction, Target
 from pipeline.validation.columns import CheckedColumns
 from pipeline.validation.rows import Problem
@@ -124,6 +125,10 @@ class HealthAnswer(BaseModel):
     model: ModelName
     version: int | None = Field(description="Number of the version that serves; null where none does.")
     digest: str | None = Field(description="sha256 over all files of that version; null where none serves.")
+    compiled: str = Field(
+        description="How single rows are answered: compiled and how equal to the original, or why by the original, "
+        "in one sentence; empty where none serves."
+    )
 
 
 class Endpoint(BaseModel):
@@ -185,6 +190,10 @@ class ModelInfo(VersionAnswer):
     )
     degraded: bool = Field(description="Whether anything is not as it should be.")
     reason: str = Field(description="Why degraded, in one sentence; else empty.")
+    compiled: str = Field(
+        description="How single rows are answered: compiled and how equal to the original, or why by the original, "
+        "in one sentence."
+    )
     model_type: str = Field(description="Name of the estimator's class, such as RandomForestClassifier.")
     classes: list[str] = Field(description="The classes that it predicts; empty where it predicts a number.")
     probabilities: bool = Field(description="Whether it gives a probability per class.")
@@ -232,7 +241,7 @@ def prediction(
     return answer
 
 
-def health(model: str, status: ServingStatus) -> HealthAnswer:
+def health(model: str, status: ServingStatus, compiled: CompiledForm | None) -> HealthAnswer:
     return HealthAnswer.model_construct(
         status="unavailable" if not status.ready else "degraded" if status.degraded else "ready",
         degraded=status.degraded,
@@ -240,10 +249,15 @@ def health(model: str, status: ServingStatus) -> HealthAnswer:
         model=model,
         version=status.served.target.resolved.version if status.served else None,
         digest=status.served.target.digest if status.served else None,
+        compiled=_sentence(compiled),
     )
 
 
-def model_info(served: Served, status: ServingStatus) -> ModelInfo:
+def _sentence(compiled: CompiledForm | None) -> str:
+    return visible(compiled.comparison.sentence) if compiled else ""
+
+
+def model_info(served: Served, status: ServingStatus, compiled: CompiledForm | None) -> ModelInfo:
     target, content = served.target, served.target.evidence.content
     return ModelInfo.model_construct(
         model=target.resolved.model,
@@ -253,6 +267,7 @@ def model_info(served: Served, status: ServingStatus) -> ModelInfo:
         champion_since=served.since.isoformat().replace("+00:00", "Z") if served.since else None,
         degraded=status.degraded,
         reason=status.reason,
+        compiled=_sentence(compiled),
         model_type=target.model_type,
         classes=list(target.classes),
         probabilities=target.probabilities,

@@ -1,6 +1,7 @@
 """Micro-batching queue: single-row requests that wait for the same version go to a worker as one batch.
 
-A forest takes about as long for ten rows as for one. A request that finds a worker idle is not held back.
+A forest takes about as long for ten rows as for one. A request that finds a worker idle is not held back. Where the
+version has a compiled form, that is asked on the event loop; the original, by a thread, where it has none.
 """
 
 import asyncio
@@ -111,14 +112,24 @@ class MicroBatcher:
         return batch
 
     async def _answer(self, batch: list[_Pending], *, again: bool = True) -> None:
+        if (found := await self._compiled(batch)) is not None:
+            _settle(batch, found)
+            return
         work = asyncio.get_running_loop().run_in_executor(self._predict_threads, self._ask, batch)
         await asyncio.wait([work])
         if error := work.exception():
             await self._retry_or_fail(error, batch, again=again)
             return
-        for each, found in zip(batch, work.result(), strict=True):
-            if not each.answer.done():
-                each.answer.set_result(found)
+        _settle(batch, work.result())
+
+    async def _compiled(self, batch: Sequence[_Pending]) -> Sequence[Prediction | PredictedColumns] | None:
+        """The answers of the compiled form; None where the original has to answer."""
+        target, first = batch[0].target, batch[0].content
+        if isinstance(first, CheckedColumns):
+            found = await self._scorer.compiled.predict_columns(target, first)
+            return None if found is None else [found]
+        rows = [each.content for each in batch if isinstance(each.content, CheckedRow)]
+        return await self._scorer.compiled.predict(target, rows)
 
     async def _retry_or_fail(self, error: BaseException, batch: list[_Pending], *, again: bool) -> None:
         """A batch is asked again row by row, so that a bad row fails alone; a crash is tried once more."""
@@ -133,8 +144,15 @@ class MicroBatcher:
                     each.answer.set_exception(error)
 
     def _ask(self, batch: Sequence[_Pending]) -> Sequence[Prediction | PredictedColumns]:
+        """The answers of the original."""
         target, first = batch[0].target, batch[0].content
         if isinstance(first, CheckedColumns):
             return [self._scorer.predict_columns(target, first)]
         rows = [each.content for each in batch if isinstance(each.content, CheckedRow)]
         return self._scorer.predict_checked(target, rows).rows
+
+
+def _settle(batch: Sequence[_Pending], answers: Sequence[Prediction | PredictedColumns]) -> None:
+    for each, found in zip(batch, answers, strict=True):
+        if not each.answer.done():
+            each.answer.set_result(found)

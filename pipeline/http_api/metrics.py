@@ -12,6 +12,7 @@ from prometheus_client.metrics_core import Metric
 
 from pipeline.governance.text import visible
 from pipeline.serving.champion import ServingStatus
+from pipeline.serving.compiled.form import CompiledForm
 from pipeline.serving.predictions import Target
 
 __all__ = ["CONTENT_TYPE_LATEST", "HttpMetrics"]
@@ -25,7 +26,13 @@ SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 15)
 class HttpMetrics:
     """Counters in a registry of their own, so that two applications in one process do not add up."""
 
-    def __init__(self, status: Callable[[], ServingStatus], restarts: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        status: Callable[[], ServingStatus],
+        restarts: Callable[[], int],
+        compiled: Callable[[], CompiledForm | None] = lambda: None,
+    ) -> None:
+        """compiled: the compiled form of what serves, see Follower.compiled."""
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "signoff_http_requests", "Requests by path and status.", ["route", "status"], registry=self._registry
@@ -45,7 +52,7 @@ class HttpMetrics:
         for door in ("desk", "predictions"):
             self._unauthorized.labels(door)
         self._versions: deque[tuple[str, str]] = deque()
-        self._registry.register(_CurrentStatus(status, restarts))
+        self._registry.register(_CurrentStatus(status, restarts, compiled))
 
     def answered(self, route: str, status: int, started: float) -> None:
         """Counts one answer; `started` is the time.perf_counter of its request."""
@@ -82,12 +89,18 @@ class HttpMetrics:
 class _CurrentStatus:
     """Gauges that are read when Prometheus asks, not counted."""
 
-    def __init__(self, status: Callable[[], ServingStatus], restarts: Callable[[], int]) -> None:
-        self._status, self._restarts = status, restarts
+    def __init__(
+        self,
+        status: Callable[[], ServingStatus],
+        restarts: Callable[[], int],
+        compiled: Callable[[], CompiledForm | None],
+    ) -> None:
+        self._status, self._restarts, self._compiled = status, restarts, compiled
 
     def collect(self) -> Iterator[Metric]:
-        status = self._status()
+        status, form = self._status(), self._compiled()
         gauges = {
+            "signoff_compiled": ("1 while the compiled form answers single rows.", form is not None and form.equal),
             "signoff_ready": ("1 while predictions can be had.", status.ready),
             "signoff_degraded": ("1 while what serves is not the champion as it should be.", status.degraded),
         }

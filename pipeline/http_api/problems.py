@@ -79,9 +79,8 @@ class InternalError(SignoffError):
 def problem(error: SignoffError, *, headers: Mapping[str, str] | None = None) -> Response:
     """The answer to a request that was refused."""
     status = http_status(error)
-    found = error.problems if isinstance(error, InvalidRows) else ()
     more = {**_headers(status), **(headers or {})}
-    return Response(_body(_content(error, status), found), status, more, media_type=MEDIA_TYPE)
+    return Response(_body(_content(error, status), _rows_of(error)), status, more, media_type=MEDIA_TYPE)
 
 
 def desk_problem(error: SignoffError) -> Response:
@@ -90,7 +89,11 @@ def desk_problem(error: SignoffError) -> Response:
     if notes := getattr(error, "__notes__", ()):
         told = [visible(note, most=MOST_DETAIL) for note in notes]
         content = DeskProblem.model_construct(**dict(content), notes=told)
-    return Response(_body(content, ()), status, _headers(status), media_type=MEDIA_TYPE)
+    return Response(_body(content, _rows_of(error)), status, _headers(status), media_type=MEDIA_TYPE)
+
+
+def _rows_of(error: SignoffError) -> Sequence[Problem]:
+    return error.problems if isinstance(error, InvalidRows) else ()
 
 
 def http_status(error: SignoffError) -> int:

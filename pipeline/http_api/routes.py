@@ -27,7 +27,7 @@ async def health(request: Request) -> Response:
         Endpoint.model_construct(method=method.upper(), path=path, does=does)
         for path, (method, does) in {**ENDPOINTS, **(DESK_ENDPOINTS if state.desk else {})}.items()
     ]
-    current = answers.health(state.model, state.status)
+    current = answers.health(state.model, state.status, state.follower.compiled)
     return _json(to_json(StartAnswer.model_construct(**dict(current), endpoints=listed)))
 
 
@@ -40,7 +40,7 @@ async def alive() -> Response:
 async def ready(request: Request) -> Response:
     """Answers 503 only where nothing can be predicted: a degraded server is better than none."""
     state = state_of(request.scope)
-    text = to_json(answers.health(state.model, state.status))
+    text = to_json(answers.health(state.model, state.status, state.follower.compiled))
     return _json(text) if state.status.ready else _json(text, UNAVAILABLE)
 
 
@@ -52,10 +52,9 @@ async def metrics(request: Request) -> Response:
 @router.get("/model_info")
 async def model_info(request: Request) -> Response:
     state = state_of(request.scope)
-    return _json(to_json(answers.model_info(state.served(), state.status)))
+    return _json(to_json(answers.model_info(state.served(), state.status, state.follower.compiled)))
 
 
-@router.post("/predict")
 async def predict(request: Request) -> Response:
     state, started = state_of(request.scope), time.perf_counter()
     explain = _flag(request, "explain")
@@ -68,6 +67,10 @@ async def predict(request: Request) -> Response:
     one_class = served.target.classes and not served.target.names
     state.metrics.predicted(served.target, {str(found.value): 1} if one_class else {})
     return _json(to_json(answers.prediction(served.target, found, explained, prediction_id=prediction_id)))
+
+
+# A route of Starlette: nothing of the request is FastAPI's to read, and its reading takes longer than the prediction.
+router.add_route("/predict", predict, methods=["POST"])
 
 
 @router.post("/predict_batch")

@@ -3,9 +3,10 @@
 import asyncio
 import gc
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 
 from starlette.types import Scope
@@ -19,6 +20,7 @@ from pipeline.http_api.limits import ConcurrencyLimit
 from pipeline.http_api.metrics import HttpMetrics
 from pipeline.http_api.problems import NothingServed, http_status
 from pipeline.http_api.token import Token, read_token
+from pipeline.http_api.watching import watched
 from pipeline.monitoring.recorder import Recorder, Unrecorded
 from pipeline.serving.champion import Follower, Served, ServingStatus
 from pipeline.serving.scorer import Scorer
@@ -87,20 +89,22 @@ async def running(model: str | None, *, desk: bool = False) -> AsyncIterator[App
     http = settings.serving.http
     follower = Follower(service, scorer, name)
     batcher = MicroBatcher(scorer, concurrency=scorer.concurrency, seconds=http.request_seconds)
-    metrics = HttpMetrics(lambda: follower.status, lambda: scorer.worker_restarts)
+    metrics = HttpMetrics(lambda: follower.status, lambda: scorer.worker_restarts, lambda: follower.compiled)
     recorder = await asyncio.to_thread(bootstrap.recorder, settings, service, name)
     hosts = [each.casefold() for each in http.allowed_hosts]
-    door = DeskDoor(service, hosts) if desk else None
+    door = DeskDoor(service, partial(bootstrap.log_desk, settings), hosts) if desk else None
     state = AppState(name, http, token, follower, batcher, metrics, door, recorder)
     await _refresh(follower)
     recorder.start()
     gc.collect()
     gc.freeze()  # the heavy libraries stay: to go through them again costs a request a tenth of a second
-    following = asyncio.create_task(_follow(follower, http.poll_seconds))
+    tasks = [asyncio.create_task(each(follower, http.poll_seconds)) for each in (_follow, _compile)]
     try:
-        yield state
+        with watched(service, name, settings.monitoring):
+            yield state
     finally:
-        following.cancel()
+        for task in tasks:
+            task.cancel()
         if door is not None:
             await asyncio.to_thread(door.close)
         batcher.close()
@@ -123,23 +127,38 @@ async def _follow(follower: Follower, seconds: float) -> None:
         await _refresh(follower)
 
 
+async def _compile(follower: Follower, seconds: float) -> None:
+    """Keeps compiled what serves; predictions are answered meanwhile, by the original."""
+    while True:
+        await _in_daemon(follower.compile, name="compiler")
+        await asyncio.sleep(seconds)
+
+
 async def _refresh(follower: Follower) -> None:
-    """Refreshes in a daemon thread, which does not delay the end: a registry that is gone may take long to say so."""
+    """Refreshes; a registry that is gone may take long to say so."""
+    if not await _in_daemon(follower.refresh, name="champion"):
+        follower.refresh_failed()
+
+
+async def _in_daemon(work: Callable[[], object], *, name: str) -> bool:
+    """Works in a daemon thread, which does not delay the end of the process.
+
+    False after an error of this program, whose traceback the thread has printed: what serves goes on.
+    """
     loop = asyncio.get_running_loop()
     succeeded: asyncio.Future[bool] = loop.create_future()
 
-    def refresh() -> None:
+    def run() -> None:
         done = False
         try:
-            follower.refresh()
+            work()
             done = True
         finally:
             with suppress(RuntimeError):  # the server has ended meanwhile
                 loop.call_soon_threadsafe(_settle, succeeded, done)
 
-    threading.Thread(target=refresh, name="champion", daemon=True).start()
-    if not await succeeded:  # an error of this program, whose traceback the thread has printed: following goes on
-        follower.refresh_failed()
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return await succeeded
 
 
 def _settle(succeeded: "asyncio.Future[bool]", done: bool) -> None:

@@ -14,6 +14,7 @@ from pipeline.governance.errors import NotFound, OutOfBand, Refused, SignoffErro
 from pipeline.governance.lifecycle import CHAMPION
 from pipeline.governance.record.standing import LedgerView
 from pipeline.governance.service import GovernanceService
+from pipeline.serving.compiled.form import CompiledForm
 from pipeline.serving.predictions import Resolved, Target
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import input_schema
@@ -88,6 +89,19 @@ class Follower:
     def refresh_failed(self) -> None:
         """To be called where `refresh` ended in an error of this program: what serves goes on, degraded."""
         self.status = replace(self.status, reason=f"the champion of {self.model!r} could not be looked up")
+
+    def compile(self) -> None:
+        """Compiles what serves, see CompiledForms.keep; may take many seconds, in a thread of its own."""
+        if (served := self.status.served) and not self._closed:
+            self._scorer.compiled.keep(served.target)
+
+    @property
+    def compiled(self) -> CompiledForm | None:
+        """Whether what serves answers by a compiled form, and why not; None where nothing serves."""
+        if (served := self.status.served) is None:
+            return None
+        why = "serving.http.compile is off" if self._scorer.compiled.off else "it is being compiled"
+        return self._scorer.compiled.of(served.target) or CompiledForm.refused(why)
 
     def close(self) -> None:
         """Removes the private copies; a refresh that is under way changes nothing any more."""

@@ -14,6 +14,7 @@ from pipeline.governance.errors import InvalidInput, NotFound, NotTried, Refused
 from pipeline.governance.ports import Registry, VersionRecord
 from pipeline.governance.record.documents import EVALUATION_ROWS
 from pipeline.governance.record.evidence import RecomputedMetrics
+from pipeline.serving.compiled.form import CompiledForm
 from pipeline.serving.copies import copy_files, label
 from pipeline.serving.worker.client import START_SECONDS, Asked, Worker, WorkerRefusal
 from pipeline.serving.worker.protocol import Frame
@@ -124,18 +125,35 @@ class WorkerRecomputer:
                 worker.ask({**request, "rows": rows}, seconds=self.serving.predict_seconds, about=label(record))
                 for rows in _chunks(stored, min(self.serving.chunk_rows, MOST_ROWS))
             ]
+            compiled = self._compiled(worker, {**request, **_columns(stored)}, label(record))
         now = _recomputed_rows(stored, answers, label(record))
-        return RecomputedMetrics(len(stored), measure(now), int((now.predicted != stored.predicted).sum()))
+        return RecomputedMetrics(len(stored), measure(now), int((now.predicted != stored.predicted).sum()), compiled)
+
+    def _compiled(self, worker: Worker, request: dict[str, Any], about: str) -> str:
+        """Whether the compiled form of the version would answer single rows, in words; empty where that is off."""
+        if not self.serving.http.compile:
+            return ""
+        try:
+            answer = worker.ask({**request, "op": "compile"}, seconds=self.serving.explain_seconds, about=about)
+        except WorkerRefusal as refusal:
+            return CompiledForm.refused(f"its compilation {refusal.reason}").comparison.sentence
+        return CompiledForm.of_answer(answer).comparison.sentence
+
+
+def _columns(rows: "Rows") -> dict[str, list[str]]:
+    """Names and dtypes of the inputs, as a request has them."""
+    return {
+        "columns": list(rows.inputs),
+        "dtypes": ["" if column.dtype == object else "float64" for column in rows.inputs.values()],
+    }
 
 
 def _chunks(rows: "Rows", size: int) -> Iterator[dict[str, Any]]:
     """The inputs column by column, as a request holds them, `size` rows at a time."""
-    texts = [column.dtype == object for column in rows.inputs.values()]
     for start in range(0, len(rows), size):
         columns = [column[start : start + size].tolist() for column in rows.inputs.values()]
         yield {
-            "columns": list(rows.inputs),
-            "dtypes": ["" if text else "float64" for text in texts],
+            **_columns(rows),
             "values": [[None if value != value else value for value in column] for column in columns],  # noqa: PLR0124
         }
 

@@ -1,12 +1,13 @@
 """Predictions and explanations of registered versions, under the trust policy and never in this process."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.governance.errors import IntegrityFailure
 from pipeline.governance.service import GovernanceService
+from pipeline.serving.compiled.forms import CompiledForms
 from pipeline.serving.copies import PrivateCopies, label
 from pipeline.serving.predictions import (
     Explanations,
@@ -29,9 +30,18 @@ if TYPE_CHECKING:
 class Scorer:
     """Asks one worker or several; safe to share between threads. `close` ends the worker processes."""
 
-    def __init__(self, service: GovernanceService, worker: Asked, policy: LoadingPolicy) -> None:
+    def __init__(
+        self,
+        service: GovernanceService,
+        worker: Asked,
+        policy: LoadingPolicy,
+        *,
+        compiler: Callable[[], Asked] | None = None,
+    ) -> None:
+        """compiler: makes a worker process in which a version is compiled; None compiles nothing."""
         self._worker, self.policy = worker, policy
         self._copies = PrivateCopies(service, most=policy.kept_models + 2)
+        self.compiled = CompiledForms(self, worker, compiler)
         self.targets = Targets(service, policy=policy.trust, describe=lambda target: self.ask(target, "describe"))
 
     def start(self) -> None:
@@ -187,7 +197,7 @@ class Scorer:
 
     def ask(self, target: Target, operation: str, *, worker: Answering | None = None, **more: object) -> Frame:
         """The worker's answer to an operation about the private copy of a usable version."""
-        explaining = operation in {"explain", "second_opinion", "strongest"}
+        explaining = operation in {"compile", "explain", "second_opinion", "strongest"}
         seconds = self.policy.explain_seconds if explaining else self.policy.predict_seconds
         with self._copies.using(target.record, target.digest) as folder:
             request = {

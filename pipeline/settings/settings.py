@@ -173,6 +173,8 @@ class HttpSettings(SettingsSection):
     body_seconds: float = Field(gt=0)
     # After SIGTERM, until requests that still run are given up.
     end_seconds: float = Field(gt=0)
+    # Whether what serves is compiled; the original answers where the two differ.
+    compile: bool = False
     # Names in the Host header; empty allows every one.
     allowed_hosts: list[Word] = Field(default_factory=list)
 
@@ -200,13 +202,24 @@ class ServingSettings(SettingsSection):
     http: HttpSettings
 
 
+Told = Literal[
+    "requested",
+    "approved",
+    "rejected",
+    "applied",
+    "overridden",
+    "out_of_band",
+    "tampering",
+    "finding_opened",
+    "finding_closed",
+]
+
+
 class NotifySettings(SettingsSection):
     """What people are told; to whom is in the environment, since such addresses hold secrets."""
 
     # None: nobody is told anything.
-    events: list[Literal["requested", "approved", "rejected", "applied", "overridden", "out_of_band", "tampering"]] = (
-        Field(default_factory=list)
-    )
+    events: list[Told] = Field(default_factory=list)
     # Of the dashboard, for links; null: notices have none.
     address: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")] | None = None
 

@@ -96,7 +96,10 @@ def check_rows(
 
 def check_columns(names: Iterable[str], schema: InputSchema, *, row: int | None = None) -> list[Problem]:
     """The problems of a header: columns that are required and missing, given twice, or unknown."""
-    given = Counter(list(names))  # of a mapping it would take the values for counts
+    listed = list(names)
+    if len(listed) == len(schema.names) and set(listed) == set(schema.names):
+        return []
+    given = Counter(listed)
     missing = [name for name in schema.names if name not in given]
     needed = [column for column in schema.columns if column.required and column.name not in given]
     problems = [_problem(column.name, row, column.refusal or _missing(column.name, given, schema)) for column in needed]

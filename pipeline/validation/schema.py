@@ -5,6 +5,7 @@ All three come from strangers: whatever is not of the expected shape counts as m
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from pipeline.governance.errors import InvalidInput
@@ -68,7 +69,7 @@ class InputSchema:
     columns: tuple[ColumnSchema, ...]  # in the order in which the model was given them
     source: Source  # what they were read from
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
 

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 import sqlalchemy as sa
+from bench_floor import BUDGETS, floor_figures
 from bench_http import http_figures
 from bench_log import log_figures
 from bench_pages import long_table_paint, page_figures
@@ -252,15 +253,19 @@ def bench_demo(folder: Path) -> None:
     budgets = [*(f"at most {budget}" for budget in at_most), "for comparison", "for comparison"]
     for (what, (ours, floor)), budget in zip(figures.items(), budgets, strict=True):
         line(what, f"{ours:.1f} ms, floor {floor:.1f} ms, {ours / floor:.2f} x", budget)
-    for what, (ours, theirs, floor) in http_figures(environment, folder).items():
-        gain = ours / theirs if what.endswith("/s") else theirs / ours
-        budget = f"{gain:.2f} x as fast as mlflow"
-        if what.endswith("ms"):
-            budget += f"; {(ours - 5) / floor:.2f} x + 5 ms, at most 1.3 x + 5 ms"
-        line(what, f"{ours:,.1f}, mlflow {theirs:,.1f}, in process {floor:,.1f}", budget)
+    ours, theirs, floor = http_figures(environment, folder)
+    figure = f"{ours:,.0f}, mlflow {theirs:,.0f}, in process {floor:,.0f}"
+    line("1,000 rows over HTTP, rows/s", figure, f"{ours / theirs:.2f} x as fast as mlflow")
+    bench_floor(environment, folder)
     bench_log(environment, folder)
     for what, (figure, budget) in score_figures(environment, folder / "score").items():
         line(what, figure, budget)
+
+
+def bench_floor(environment: Mapping[str, str], folder: Path) -> None:
+    for what, by_server in floor_figures(environment, folder).items():
+        figure = ", ".join(f"{name} {each:,.2f}" for name, each in by_server.items())
+        line(f"one row over HTTP, {what}", figure, BUDGETS[what])
 
 
 def bench_log(environment: Mapping[str, str], folder: Path) -> None:
@@ -270,13 +275,16 @@ def bench_log(environment: Mapping[str, str], folder: Path) -> None:
         line(what, f"{ours:,.1f}, off {off:,.1f}, {ours / off:.2f} x", budget)
 
 
+PARTS = {"floor": bench_floor, "log": bench_log}
+
+
 def main() -> None:
-    """Print one line per figure, with its budget; `bench.py log` only those of the log of predictions."""
+    """Print one line per figure, with its budget. `bench.py floor`: of one row over HTTP, `log`: of the log."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.chdir(folder)  # MLflow's own calls leave `mlruns` in the current folder
-        if sys.argv[1:] == ["log"]:
-            bench_log(filled(folder / "demo"), folder)
+        if sys.argv[1:]:
+            PARTS[sys.argv[1]](filled(folder / "demo"), folder)
             return
         bench_ledger(folder)
         bench_growth(folder)

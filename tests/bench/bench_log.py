@@ -3,15 +3,15 @@
 import os
 import statistics
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 
 import yaml
-from bench_http import Server, ask, running
+from bench_floor import wait_until_compiled
+from bench_http import running
 from bench_serving import FOREST, MODEL
+from callers import many_callers, request_bytes
 
 from pipeline.bootstrap import desk, person
 from pipeline.governance.lifecycle import Stage
@@ -39,12 +39,12 @@ def log_figures(environment: Mapping[str, str], folder: Path) -> dict[str, tuple
     row = {name: column.default for name, column in settings.schema_.columns.items()}
     command = [sys.executable, "-m", "pipeline", "serve"]
     with ExitStack() as stack:
-        servers = {}
+        ports = {}
         for name, section in SECTIONS.items():
             own = {**environment, **_monitored(environment, folder / name, section)}
-            port = stack.enter_context(running(command, own, folder / f"{name}.log", "/readyz"))
-            servers[name] = Server(port, ("/predict", row), ("/predict_batch", {"rows": [row]}))
-        return _compared(servers)
+            ports[name] = stack.enter_context(running(command, own, folder / f"{name}.log", "/readyz"))
+            wait_until_compiled(ports[name])
+        return _compared(ports, request_bytes("/predict", row))
 
 
 def _monitored(environment: Mapping[str, str], folder: Path, section: Mapping[str, object]) -> dict[str, str]:
@@ -57,13 +57,13 @@ def _monitored(environment: Mapping[str, str], folder: Path, section: Mapping[st
     return {"SIGNOFF_PARAMS": str(folder / "params.yaml"), "SIGNOFF_LOG_URL": log}
 
 
-def _compared(servers: Mapping[str, Server]) -> dict[str, tuple[float, float]]:
-    taken: dict[str, list[list[float]]] = {name: [] for name in servers}
-    for server in servers.values():
-        _window(server)  # pays for what is loaded by the first request
-    for _ in range(WINDOWS):
-        for name, server in servers.items():
-            taken[name].append(_window(server))
+def _compared(ports: Mapping[str, int], question: bytes) -> dict[str, tuple[float, float]]:
+    taken: dict[str, list[list[float]]] = {name: [] for name in ports}
+    for window in range(WINDOWS + 1):
+        for name, port in ports.items():
+            answers = many_callers(port, question, callers=CLIENTS, seconds=SECONDS)
+            if window:  # the first one pays for what is loaded by the first request
+                taken[name].append(answers)
     rates = {name: statistics.median(len(each) / SECONDS for each in windows) for name, windows in taken.items()}
     p95 = {name: statistics.median(_p95(each) for each in windows) for name, windows in taken.items()}
     return {
@@ -76,19 +76,3 @@ def _compared(servers: Mapping[str, Server]) -> dict[str, tuple[float, float]]:
 
 def _p95(times: Sequence[float]) -> float:
     return sorted(times)[int(0.95 * len(times))]
-
-
-def _window(server: Server) -> list[float]:
-    """Milliseconds of each answer that came within SECONDS."""
-
-    def asking(_number: int) -> list[float]:
-        times = []
-        with closing(server.connect()) as connection:
-            while (start := time.perf_counter()) < until:
-                ask(connection, server.one)
-                times.append((time.perf_counter() - start) * 1_000)
-        return times
-
-    until = time.perf_counter() + SECONDS
-    with ThreadPoolExecutor(CLIENTS) as clients:
-        return [each for times in clients.map(asking, range(CLIENTS)) for each in times]

@@ -147,7 +147,7 @@ def test_a_blocked_move_names_its_gate(desk, open_page):
 
     assert "The version is in no stage; move it to Staging first.\nObserved: None. Required: Staging." in texts(app)
     assert button(app, "Move version 3 to Production").disabled
-    assert [each.label for each in app.expander] == ["12 of 13 passed"]
+    assert [each.label for each in app.expander] == ["14 of 15 passed"]
     assert ":red-badge[✕ Blocks] **Reviewed in Staging**" in badges(app)
     assert ":green-badge[✓ Passed] **Signature**" not in badges(app)
 

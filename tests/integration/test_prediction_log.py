@@ -33,6 +33,8 @@ KEY = "a-key-of-the-operator-0123456789abcdef"
 MONITORING = {
     "log": {"enabled": True, "sample": 1.0, "clear": ["Age", "Gender"], "keyed": ["Weight"], "days": 90},
     "shadow": "challenger",
+    "every_minutes": 0.02,
+    "fewest_rows": 40,
 }
 
 
@@ -98,6 +100,7 @@ def answers(environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFac
             callers.wait_for(40)
             until(lambda: written.predictions(Selection(MODEL, shadowed=True)) != [])
             callers.wait_for(20)
+            until(lambda: desk(read_settings(environ=environment)).findings(MODEL) != [])
             terminate(api)
         assert callers.lost == []
     assert "Traceback" not in log.read_text(errors="replace"), log.read_text(errors="replace")
@@ -169,6 +172,42 @@ def test_the_command_line_reads_the_log(
     assert answers[-1]["prediction_id"] in printed
     assert f"Version {found['version']} and its shadow, version {found['shadow']} (challenger)" in printed
     assert verb("log", "purge", "--before", "2026-01-01") == {"predictions": 0, "counts": 0, "blocks": 0}
+
+
+def test_planted_drift_is_found_while_the_server_answers_and_closed(
+    verb: Callable[..., Any], answers: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One row again and again is not what the champion was evaluated on; outcomes take the place of the estimate."""
+    recorded, version = verb("findings", MODEL), answers[0]["version"]
+    wrong = "Insufficient_Weight" if answers[0]["prediction"] != "Insufficient_Weight" else "Obesity_Type_I"
+    file = tmp_path / "outcomes.csv"
+    file.write_text("prediction_id,actual\n" + "".join(f"{each['prediction_id']},{wrong}\n" for each in answers))
+    before = verb("monitor", MODEL)["accuracy"]
+    verb("outcomes", str(file))
+    report = verb("monitor", MODEL, "--record")
+
+    assert {(each["version"], each["closed"]) for each in recorded} == {(version, None)}
+    assert "high" in {each["severity"] for each in recorded if each["column"] == "Age"}
+    assert (report["version"], report["n"], report["traffic"]["rows"]) == (version, len(answers), len(answers))
+    assert {each["column"] for each in report["drift"]} == set(row_of(dict(os.environ)))
+    assert before["approved"]["value"] > 0.85
+    assert before["estimated"]["low"] <= before["estimated"]["value"] <= before["estimated"]["high"]
+    assert (report["accuracy"]["measured"]["value"], report["accuracy"]["measured"]["n"]) == (0.0, len(answers))
+    assert "accuracy" in {each["kind"] for each in verb("findings", MODEL)}
+
+    number = next(each["id"] for each in recorded if each["column"] == "Age")
+    assert verb("close", str(number), "--reason", REASON)["type"] == "finding_closed"
+    assert run(["close", str(number), "--reason", REASON]) == 4
+    assert number not in {each["id"] for each in verb("findings", MODEL)}
+    closed = next(each["closed"] for each in verb("findings", MODEL, "--all") if each["id"] == number)
+    assert closed["reason"] == REASON
+    assert "finding_closed" in {each["type"] for each in verb("history", MODEL)}
+    for arguments in (["monitor", MODEL], ["monitor", MODEL, "--record"], ["findings", MODEL, "--all"]):
+        assert run(arguments) == 0
+    printed = capsys.readouterr().out
+    assert f"Version {version} of {MODEL}" in printed
+    assert "The column Age holds other values" in printed
+    assert run(["close", "999999", "--reason", REASON]) == 5
 
 
 def test_the_commands_of_the_documentation_run(

@@ -104,7 +104,7 @@ VERBS = sorted(name for name, command in COMMANDS.items() if name not in ALWAYS 
 GIVEN = {
     **dict.fromkeys(("model", "models", "reference"), MODEL),
     **dict.fromkeys(("stage", "to"), "Staging"),
-    **dict.fromkeys(("version", "b", "decision", "number"), "2"),
+    **dict.fromkeys(("version", "b", "decision", "number", "finding"), "2"),
     "a": "1",
     "row": "{}",
     "reason": REASON,

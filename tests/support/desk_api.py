@@ -4,18 +4,22 @@ import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 from pydantic import TypeAdapter
 
+from pipeline.adapters.prediction_log.sql import SqlPredictionLog
+from pipeline.comparison import PairedBootstrap
 from pipeline.governance.actor import Actor, Role
 from pipeline.governance.service import GovernanceService
 from pipeline.governance.tokens import PREFIX, TokenRecord, secret_digest
 from pipeline.http_api import create_app
 from pipeline.http_api.desk.door import DESK, DeskDoor
 from pipeline.http_api.desk.routes import ROUTES, DeskRoute
-from support.desks import GRACE, OpenDesk
+from pipeline.monitoring.log_desk import LogDesk
+from support.desks import GRACE, OpenDesk, TickingClock
 from support.loops import run_async
 from support.served import KnownWorker, LocalApi, state_in_memory
 
@@ -29,7 +33,12 @@ class DeskApi(LocalApi):
         """secret: the one that callers for predictions share; empty: there is none."""
         super().__init__(state_in_memory(KnownWorker(), token=secret))
         self.service = service
-        self.state.desk = DeskDoor(service, hosts)
+        self._folder = TemporaryDirectory()
+        self.log = SqlPredictionLog(f"sqlite:///{self._folder.name}/predictions.db")
+        comparer = PairedBootstrap(samples=100, seed=1, confidence=0.95)
+        self.state.desk = DeskDoor(
+            service, lambda asking: LogDesk(asking, self.log, comparer, clock=TickingClock()), hosts
+        )
         self.app = create_app(desk=True)
         self.app.state.serving = self.state
 
@@ -38,6 +47,8 @@ class DeskApi(LocalApi):
         self.state.desk.close()
         self.state.batcher.close()
         self.state.follower.close()
+        self.log.close()
+        self._folder.cleanup()
 
     def get(self, path: str, token: str, **params: Any) -> httpx.Response:
         return self.ask("GET", f"{DESK}{path}", headers=bearer(token), params=params)

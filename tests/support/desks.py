@@ -17,6 +17,7 @@ from pipeline.governance.rules.decide import Decider
 from pipeline.governance.rules.paired import Agreement, Confusions, Flips, Paired, PairedComparer
 from pipeline.governance.rules.reconcile import Reconciler
 from pipeline.governance.rules.review import Reviewer
+from pipeline.governance.rules.watching import Watching
 from pipeline.governance.service import GovernanceService
 from pipeline.governance.service.notices import Messenger
 from pipeline.settings import read_settings
@@ -159,6 +160,7 @@ def build_desk(
     clock: TickingClock | None = None,
     roles: RoleBook | None = None,
     messenger: Messenger | None = None,
+    watching: Watching | None = None,
 ) -> OpenDesk:
     ids = (f"decision-{number}" for number in itertools.count(1))
     clock = clock or TickingClock()
@@ -174,6 +176,7 @@ def build_desk(
         recomputer=recomputer,
         roles=roles,
         messenger=messenger,
+        watching=watching,
     )
 
 

@@ -1,6 +1,7 @@
 """A served champion in memory for tests: real rules, real rows, and a worker that knows what to say."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,6 +98,13 @@ class KnownWorker:
         """Nothing to end."""
 
     kill = stop
+
+    def pipes(self) -> AbstractContextManager[None]:
+        """It has none: it is asked by its method alone."""
+        return nullcontext()
+
+    def apart(self, worker: object) -> AbstractContextManager[None]:
+        return nullcontext()
 
     @property
     def workers(self) -> tuple["KnownWorker", ...]:

@@ -135,7 +135,7 @@ class TestWithoutLogin:
     def test_a_self_declared_name(self, actor: Actor, expected: set[Action]) -> None:
         """As the shipped policy says."""
         desk = build_desk().as_(actor)
-        of_log = {Action.READ_LOG, Action.OUTCOMES, Action.PURGE_LOG}
+        of_log = {Action.READ_LOG, Action.OUTCOMES, Action.PURGE_LOG, Action.CLOSE}
         more = {Action.APPROVE, Action.ACKNOWLEDGE, Action.OWN_TOKENS, *of_log} if actor.loopback else set()
 
         assert {action for action in Action if desk.may(action)} == expected | more

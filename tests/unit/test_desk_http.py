@@ -22,9 +22,12 @@ from pipeline.governance.service.access import ACTION_OF
 from pipeline.http_api.desk import answers
 from pipeline.http_api.desk.door import AT_ONCE, DESK
 from pipeline.http_api.desk.routes import ROUTES, DeskRoute
+from pipeline.monitoring.prediction_log import LogBatch, Selection
 from pipeline.settings import ROOT
 from support.desk_api import BY_NAME, DeskApi, bearer, described, token_of
 from support.desks import GRACE, MODEL, REASON, OpenDesk, TickingClock, build_desk, default_policy, failing
+from support.in_memory import EPOCH
+from support.logged import prediction, prediction_id
 from support.served import ROW, KnownWorker, LocalApi, state_in_memory
 from support.signers import ALAN, ANNA, RITA, signing_desk, signing_policy
 
@@ -42,6 +45,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "approve": {"reason": REASON, "evidence": "e", "expect": "s"},
     "reject": {"reason": REASON},
     "withdraw": {"reason": REASON},
+    "tell_outcomes": {"outcomes": [{"prediction_id": prediction_id(1), "actual": "Normal_Weight"}]},
 }
 QUERIES = {"review": {"to": "Staging"}, "compare": {"a": 1, "b": 2}}
 
@@ -128,7 +132,8 @@ def with_login() -> Policy:
 
 ACTION_OF_PATH = {
     "roll_back": Action.DECIDE,
-    **{name: ACTION_OF.get(name, Action.READ) for name in BY_NAME if name != "roll_back"},
+    "tell_outcomes": Action.OUTCOMES,
+    **{name: ACTION_OF.get(name, Action.READ) for name in BY_NAME if name not in ("roll_back", "tell_outcomes")},
 }
 
 
@@ -288,6 +293,33 @@ def test_a_history_is_read_in_parts(desk: OpenDesk, api: DeskApi, token: str) ->
     problem(api.get("/models/nothing/history", token), 404, "NotFound")
 
 
+def test_a_caller_tells_what_turned_out_to_be_true(desk: OpenDesk, api: DeskApi) -> None:
+    """By the prediction_id of an answer; told again nothing changes, and an id of no answer is named."""
+    block = api.log.open_block(process="host:7", model=MODEL, at=EPOCH)
+    api.log.write(block, LogBatch(1, EPOCH, answered=1, predictions=[prediction(1)]))
+    shown = token_of(desk, role=Role.REVIEWER)
+    outcomes = [{"prediction_id": prediction_id(number), "actual": "yes"} for number in (1, 2)]
+    first, again = (described("tell_outcomes", api.post("/outcomes", shown, {"outcomes": outcomes})) for _ in range(2))
+
+    assert first == {"recorded": 1, "corrected": 0, "unchanged": 0, "unknown": [prediction_id(2)]}
+    assert (again["recorded"], again["unchanged"]) == (0, 1)
+    (row,) = api.log.predictions(Selection(prediction(1).model, with_outcome=True))
+    assert (row.outcome.actual, row.outcome.by) == ("yes", "self_declared|grace")
+
+
+def test_an_outcome_that_is_wrong_is_named_with_its_row(desk: OpenDesk, api: DeskApi) -> None:
+    """As for a file; nothing is kept then."""
+    shown = token_of(desk, role=Role.REVIEWER)
+    outcomes = [{"prediction_id": prediction_id(1), "actual": None}, {"prediction_id": "7", "actual": True}]
+    answer = api.post("/outcomes", shown, {"outcomes": outcomes})
+
+    problem(answer, 422, "InvalidRows")
+    assert [each["sentence"] for each in answer.json()["errors"]] == [
+        "row 1, actual: must be text, a finite number or a truth value",
+        "row 2, prediction_id: is not the prediction_id of an answer",
+    ]
+
+
 def test_what_one_person_decides(desk: OpenDesk, api: DeskApi) -> None:
     """A version on its way to champion and back, an alias, a comment: in the name of the token's owner."""
     shown = token_of(desk, role=Role.APPROVER)
@@ -387,6 +419,7 @@ MALFORMED: dict[str, tuple[str, str, str]] = {
     "target": ("request", json.dumps({**BODIES["request"], "to": "live"}), "stage: 'live' is not one of"),
     "many": ("../../requests/1/approve", json.dumps({**BODIES["approve"], "attest": ["x"] * 101}), "attest: has more"),
     "unseen": ("../../requests/1/approve", json.dumps({"reason": REASON}), "evidence: is missing"),
+    "no outcomes": ("../../outcomes", '{"outcomes": []}', "outcomes: there are 0; 1 to 100,000 are taken at once"),
     "number": ("../../requests/x/reject", json.dumps({"reason": REASON}), "id: must be a whole number from 1"),
 }
 

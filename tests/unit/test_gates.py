@@ -10,10 +10,12 @@ from pipeline.governance.metrics import MetricRules
 from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import Claim, Evidence, Recomputation, RecomputedMetrics
+from pipeline.governance.record.findings import Finding
 from pipeline.governance.rules.gate_words import DESCRIPTIONS, LABELS, description_of, label_of
 from pipeline.governance.rules.gates import GATES, Facts, Missing, check_gates
 from pipeline.governance.text import minus
 from support.desks import MODEL, build_desk, equal, good_documents, small_registry, worse
+from support.in_memory import EPOCH
 
 RULE = GateRule(Mode.PREVENT)
 
@@ -41,6 +43,9 @@ ERROR = GateRule(Mode.PREVENT, metric="rmse", maximum=4.0)
 FACTS = Facts(stage_move(MODEL, 1, Stage.PRODUCTION), GOOD, ModelState())
 TRUE = Recomputation(RecomputedMetrics(627, {}, 0), (Claim("accuracy", "run", 0.93, 0.93 + 5e-10),))
 FALSE = Recomputation(RecomputedMetrics(627, {}, 2), (Claim("accuracy", "run", 0.99, 0.93),))
+OWN = Finding(7, MODEL, EPOCH, {"version": 1, "created_at": GOOD.content["created_at"]}, {"severity": "high"})
+ELSEWHERE = replace(OWN, subject={"version": 2, "created_at": "2026-01-02T00:00:00.000000Z"})
+EARLIER = replace(OWN, subject={"version": 1, "created_at": "2020-01-02T00:00:00.000000Z"})  # that had the number
 AGAINST = replace(FACTS, incumbent=BARE, differences=[equal("f1_macro")])
 
 
@@ -147,6 +152,11 @@ AGAINST = replace(FACTS, incumbent=BARE, differences=[equal("f1_macro")])
             True,
         ),
         ("no_slice_worse", replace(AGAINST, differences=Missing("Not compared.")), RULE, None, False),
+        ("no_open_finding", FACTS, RULE, "none open", True),
+        ("no_open_finding", replace(FACTS, findings=[OWN, ELSEWHERE]), RULE, "1 open", False),
+        ("no_open_finding", replace(FACTS, findings=[ELSEWHERE]), RULE, "none open", True),
+        ("no_finding_elsewhere", replace(FACTS, findings=[OWN]), RULE, "none open", True),
+        ("no_finding_elsewhere", replace(FACTS, findings=[OWN, ELSEWHERE, EARLIER]), RULE, "2 open", False),
         ("explanation_adds_up", FACTS, RULE, "off by 1.0e-15", True),
         (
             "explanation_adds_up",

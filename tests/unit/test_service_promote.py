@@ -128,7 +128,7 @@ class TestPromotion:
         ((version, created),) = desk.gate_counts(MODEL)
 
         assert (version, created) == (1, iso(desk.version(MODEL, 1).row.created_at))
-        assert desk.gate_counts(MODEL)[version, created] == GateCount(10, 0)
+        assert desk.gate_counts(MODEL)[version, created] == GateCount(11, 0)
 
     def test_keeps_a_checkpoint(self) -> None:
         """So that cutting the ledger's tail is seen."""

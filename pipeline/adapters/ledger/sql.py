@@ -30,6 +30,7 @@ from pipeline.adapters.ledger.standing import (
     OF_REGISTRY,
     champion_events,
     marked_events,
+    newest_first,
     open_request_events,
     replayed,
     without_credentials,
@@ -187,14 +188,11 @@ class SqlLedger:
         only: Collection[str] | None = None,
         without: Collection[str] = (),
     ) -> Iterator[StoredEvent | UnreadableEvent]:
-        wanted = sa.select(EVENTS).where(EVENTS.c.registry == self._id(), EVENTS.c.type.not_in(stored_names(without)))
-        if model is not None:
-            wanted = wanted.where(EVENTS.c.model == model)
+        wanted = sa.select(EVENTS).where(EVENTS.c.registry == self._id())
         if before is not None:
             wanted = wanted.where(EVENTS.c.sequence < before)
-        if only is not None:
-            wanted = wanted.where(EVENTS.c.type.in_(stored_names(only)))
-        with self._read() as opened, opened.rows(wanted.order_by(EVENTS.c.sequence.desc()), A_PAGE) as rows:
+        kinds = None if only is None else sorted({*stored_names(only)} - {*stored_names(without)})
+        with self._read() as opened, opened.rows(newest_first(wanted, model, kinds, without=without), A_PAGE) as rows:
             yield from map(listed_event, rows)
 
     def open_requests(self, model: str | None = None) -> list[StoredEvent]:

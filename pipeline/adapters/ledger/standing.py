@@ -1,7 +1,7 @@
 """Which events still count, in tables: followed with each event, read instead of a replay, rebuilt by an upgrade."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from pipeline.adapters.ledger.tables import (
     SignedRequest,
     stored_event,
 )
-from pipeline.governance.record.ledger import Event, EventType, Topic
+from pipeline.governance.record.ledger import Event, EventType, Topic, stored_names
 from pipeline.governance.record.requests import CLOSED_BY, SIGNED
 from pipeline.governance.record.standing import (
     ChampionHeld,
@@ -163,6 +163,26 @@ def champion_events(registry: str, model: str, newest: int | None, *, stack: boo
         .order_by(order.desc())
         .limit(newest)
     )
+
+
+def newest_first(
+    wanted: sa.Select[Any], model: str | None, kinds: Sequence[str] | None, *, without: Collection[str]
+) -> sa.Select[Any] | sa.CompoundSelect[Any]:
+    """Events in reverse order: of a model, of some types (None: all but `without`).
+
+    The events of each type of a model stand in order in an index, and the lists are merged as they are read: otherwise
+    the database would go through all events of the model where those of a type are rare.
+    """
+    if model is not None:
+        wanted = wanted.where(EVENTS.c.model == model)
+    if kinds is None:
+        wanted = wanted.where(EVENTS.c.type.not_in(stored_names(without)))
+    elif model is None or not kinds:
+        wanted = wanted.where(EVENTS.c.type.in_(kinds))
+    else:
+        merged = sa.union_all(*(wanted.where(EVENTS.c.type == kind) for kind in kinds))
+        return merged.order_by(merged.selected_columns.sequence.desc())
+    return wanted.order_by(EVENTS.c.sequence.desc())
 
 
 def open_request_events(registry: str, model: str | None) -> sa.Select[Any]:

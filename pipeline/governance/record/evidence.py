@@ -259,6 +259,8 @@ class RecomputedMetrics:
     n: int  # rows
     metrics: Mapping[str, float] = field(hash=False)  # by name; a mapping has no hash
     changed_rows: int  # rows whose stored prediction is not what the version predicts
+    # Whether its compiled form would answer single rows, and how equal it is, or why not; empty where nobody looked.
+    compiled: str = ""
 
 
 class Recomputer(Protocol):
@@ -328,6 +330,7 @@ class Recomputation:
         return {
             "n": self.measured.n,
             "changed_rows": self.measured.changed_rows,
+            "compiled": self.measured.compiled,
             "holds": self.holds,
             "claims": [claim.as_json() for claim in self.claims],
         }

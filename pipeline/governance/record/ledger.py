@@ -22,8 +22,8 @@ KINDS: Mapping[str, type] = {
     "subject": dict,
     "gates": list,
     **dict.fromkeys(("meaning", "reason", "text", "why", "to", "evidence"), str),
-    **dict.fromkeys(("intent", "requested", "overridden"), int),
-    **dict.fromkeys(("bound", "requested_by"), dict),
+    **dict.fromkeys(("intent", "requested", "overridden", "closes"), int),
+    **dict.fromkeys(("bound", "requested_by", "finding"), dict),
     "approvals": list,
 }
 TEXTS = {str, type(None)}  # of what a change says about its slot
@@ -54,6 +54,8 @@ class EventType(StrEnum):
     TOKEN_ISSUED = "token_issued"  # noqa: S105 (a word, not a secret)
     TOKEN_REVOKED = "token_revoked"  # noqa: S105 (a word, not a secret)
     TAMPERING = "tampering"
+    FINDING_OPENED = "finding_opened"
+    FINDING_CLOSED = "finding_closed"
 
 
 class UnknownType(str):

@@ -36,6 +36,7 @@ DONE: Mapping[str, tuple[str, str]] = {
     "register": ("registered version {version}", "register version {version}"),
     "issue_token": ("made the token {token}", "make the token {token}"),
     "revoke_token": ("revoked the token {token}", "revoke the token {token}"),
+    "close_finding": ("closed finding {finding}", "close finding {finding}"),
     "revert": ("undid what was changed outside of this desk", "undo what was changed outside of this desk"),
 }
 OTHERWISE = ("decided something of a kind that is not known here", "decide something of a kind that is not known here")
@@ -56,8 +57,11 @@ SENTENCES: Mapping[str, str] = {
     EventType.OUT_OF_BAND: "The registry was changed outside of this desk",
     EventType.BASELINE: "The desk took the model over as it was",
     EventType.TAMPERING: "The files of version {version} were found changed",
+    EventType.FINDING_OPENED: "Version {version} has to be looked at",
+    EventType.FINDING_CLOSED: "{who} {done}",
     UNREADABLE: "This event cannot be read",
 }
+WORDS_FOR_REASON: Mapping[str, str] = {EventType.COMMENTED: "Comment", EventType.FINDING_OPENED: "Found"}
 
 
 def changes_text(kind: EventType | UnknownType, changes: Iterable[SlotChange], *, most: int = MOST_CHANGES) -> str:
@@ -111,7 +115,7 @@ def sentence(entry: Entry) -> str:
 
 def word_for_reason(entry: Entry) -> str:
     """What the text is that somebody gave with an event."""
-    return "Comment" if entry.type is EventType.COMMENTED else "Reason"
+    return WORDS_FOR_REASON.get(entry.type, "Reason")
 
 
 def told(entry: Entry) -> str:
@@ -130,4 +134,5 @@ def _deed(entry: Entry) -> tuple[str, str]:
     token = str((entry.content.get("token") or {}).get("name"))
     request = entry.content.get("requested", entry.content.get("looked_up"))
     named = {"version": entry.version, "alias": visible(alias), "token": visible(token), "request": request}
+    named["finding"] = entry.content.get("closes", entry.content.get("looked_up"))
     return done.format(**named), wanted.format(**named)

@@ -23,6 +23,8 @@ LABELS: Mapping[str, str] = {
     "digest_recorded": "Files of the former champion",
     "smoke_prediction": "Trial prediction",
     "claims_recomputed": "Claims hold when recomputed",
+    "no_open_finding": "Nothing to be looked at",
+    "no_finding_elsewhere": "Nothing to be looked at in other versions",
 }
 
 
@@ -46,6 +48,8 @@ DESCRIPTIONS: Mapping[str, str] = {
     "explanation_adds_up": "The effects of all columns together give the model's answer; nothing is left unexplained.",
     "digest_recorded": "The files to go back to are byte for byte those that served before.",
     "smoke_prediction": "The version was started in a process of its own and answered the example that came with it.",
+    "no_open_finding": "What was noticed about the version in production, and is urgent, was looked at by somebody.",
+    "no_finding_elsewhere": "What was noticed about another version in production may be true of this one too.",
     "claims_recomputed": "The figures that came with the version are those that its own files give when tried again.",
 }
 

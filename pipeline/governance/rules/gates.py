@@ -9,6 +9,7 @@ from pipeline.governance.metrics import DEFAULT_RULES, MetricRules, is_training_
 from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import TOLERANCE, Evidence, Metric, Recomputation
+from pipeline.governance.record.findings import Finding
 from pipeline.governance.rules.gate_words import description_of, label_of
 from pipeline.governance.text import figure, minus, signed
 
@@ -38,6 +39,8 @@ class Facts:
     smoke: str | Missing = Missing("It was not tried.", tried=False)
     # None where nobody asked for it.
     recomputation: Recomputation | Missing | None = None
+    # High ones about versions of the model that nobody has closed.
+    findings: Sequence[Finding] = ()
     # How metrics are found and judged.
     metrics: MetricRules = DEFAULT_RULES
 
@@ -117,6 +120,7 @@ class JudgedGates:
 
 Gate = Callable[[Facts, GateRule], Observation]
 BASELINE = "baseline_accuracy"
+MOST_FINDINGS = 3  # named in a sentence
 MOST_SLICES = 4  # named in a sentence, the worst first; Compare has them all
 
 
@@ -286,8 +290,29 @@ def claims_recomputed(facts: Facts, _: GateRule) -> Observation:
     if found is None or isinstance(found, Missing):
         why = found.why if found else "Nobody has asked for it."
         return Observation(None, required, passed=False, why=why, present=False)
-    observed = f"{len(found.contradicted)} of {len(found.claims)} claims differ, n = {found.measured.n:,}"
+    compiled = f"; {found.measured.compiled}" if found.measured.compiled else ""
+    observed = f"{len(found.contradicted)} of {len(found.claims)} claims differ, n = {found.measured.n:,}{compiled}"
     return Observation(observed, required, found.holds, found.sentence)
+
+
+def no_open_finding(facts: Facts, _: GateRule) -> Observation:
+    """No high finding about this very version is open: it gets no further role before somebody has looked."""
+    return _closed(facts, own=True)
+
+
+def no_finding_elsewhere(facts: Facts, _: GateRule) -> Observation:
+    """No high finding about another version of the model is open: it may be true of this one too."""
+    return _closed(facts, own=False)
+
+
+def _closed(facts: Facts, *, own: bool) -> Observation:
+    """own: of the findings about this very version, else of those about the others."""
+    about = facts.evidence.version, facts.evidence.content["created_at"]
+    findings = [each for each in facts.findings if each.is_about(*about) == own]
+    listed = "; ".join(f"finding {each.sequence}, version {each.version}" for each in findings[:MOST_FINDINGS])
+    more = f" and {len(findings) - MOST_FINDINGS} more" if len(findings) > MOST_FINDINGS else ""
+    why = f"Open: {listed}{more}." if findings else ""
+    return Observation(f"{len(findings)} open" if findings else "none open", "none open", not findings, why)
 
 
 GATES: Mapping[str, Gate] = {
@@ -308,6 +333,8 @@ GATES: Mapping[str, Gate] = {
         digest_recorded,
         smoke_prediction,
         claims_recomputed,
+        no_open_finding,
+        no_finding_elsewhere,
     )
 }
 # Where a policy says nothing about `missing`: whoever must go back can, also to what cannot be tried here.

@@ -34,6 +34,7 @@ from pipeline.governance.ports import (
 )
 from pipeline.governance.record.documents import EVALUATION_ROWS
 from pipeline.governance.record.evidence import Evidence, Recomputation, Recomputer, assemble, check_claims
+from pipeline.governance.record.findings import urgent_findings
 from pipeline.governance.record.history import rollback_target
 from pipeline.governance.record.ledger import SlotState, Topic, former_champions, slot_text
 from pipeline.governance.record.requests import Binding
@@ -200,6 +201,7 @@ class Reviewer:
             recorded_digest=self._recorded_digest(move),
             smoke=self._smoke(found),
             recomputation=recomputation,
+            findings=urgent_findings(self.ledger, move.model),
             metrics=self.policy.metrics,
         )
         fixed = self._fixed_gates(move, evidence, settled=_slot_settled(found.changes, found.slots))

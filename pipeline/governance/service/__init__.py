@@ -62,16 +62,17 @@ from pipeline.governance.rules.signing.approval import Approvals
 from pipeline.governance.rules.signing.override import Overrides
 from pipeline.governance.rules.tampering import Changed, Watch
 from pipeline.governance.rules.trend import TrendRecord, Trends
+from pipeline.governance.rules.watching import Watching
 from pipeline.governance.service.access import guarded
+from pipeline.governance.service.findings import FindingDesk
 from pipeline.governance.service.notices import Messenger, Nobody, TellingPeople
-from pipeline.governance.service.requests import RequestDesk
 from pipeline.governance.service.tokens import TokenDesk
 
 DESK = Actor("desk", Established.PROGRAM)  # the desk by itself: it reads and records, and decides nothing
 
 
 @guarded
-class GovernanceService(RequestDesk, TokenDesk, TellingPeople):
+class GovernanceService(FindingDesk, TokenDesk, TellingPeople):
     """Each deciding method is load, rule, record, apply, confirm; each reading method writes nothing."""
 
     def __init__(
@@ -88,13 +89,14 @@ class GovernanceService(RequestDesk, TokenDesk, TellingPeople):
         recomputer: Recomputer | None = None,
         roles: RoleBook | None = None,
         messenger: Messenger | None = None,
+        watching: Watching | None = None,
     ) -> None:
         """new_secret: at least 256 bits of chance, as text.
 
         recomputer: None for a desk that loads no models; claims are then refused to be recomputed. roles: where the
-        policy's are read anew while the desk runs; None: they stay.
+        policy's are read anew while the desk runs; None: they stay. watching: None where predictions are not logged.
         """
-        RequestDesk.__init__(self, registry, ledger)
+        FindingDesk.__init__(self, registry, ledger)
         self.actor = DESK  # who asks
         self._messenger = messenger or Messenger(ledger, Nobody(), clock)
         self._policies = LivePolicy(policy, roles or FixedRoles(policy.roles), clock)
@@ -104,6 +106,7 @@ class GovernanceService(RequestDesk, TokenDesk, TellingPeople):
         self._decider = Decider(registry, ledger, self._policies, clock, self._reviewer, self._watch, new_id)
         self._reconciler = Reconciler(registry, ledger, clock, self._decider, self._reviewer, self._watch)
         self._approvals = Approvals(ledger, self._policies, clock, self._decider, self._reconciler)
+        self._watching = watching or Watching()
         self._overrides = Overrides(ledger, self._policies, self._decider)
         self._comparisons = Comparisons(registry, self._reviewer, comparer)
         self._tables = VersionTables(registry, policy.metrics)

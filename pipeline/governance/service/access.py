@@ -21,6 +21,7 @@ ACTION_OF: Mapping[str, Action] = {
             "upgrade_ledger",
             "send_notices",
             "record_registration",
+            "record_findings",
         ),
         Action.RECORD,
     ),
@@ -34,11 +35,20 @@ ACTION_OF: Mapping[str, Action] = {
     "comment": Action.COMMENT,
     "override": Action.OVERRIDE,
     "acknowledge": Action.ACKNOWLEDGE,
+    "close_finding": Action.CLOSE,
 }
 # Who somebody is and may do; making and revoking a token checks inside, since a refusal is an event.
 OPEN = ("as_", "authorise", "may", "roles", "check_signer", "authenticate", "issue_token", "revoke_token")
 RULED_INSIDE = frozenset(
-    {Action.DECIDE, Action.COMMENT, Action.REQUEST, Action.APPROVE, Action.OVERRIDE, Action.ACKNOWLEDGE}
+    {
+        Action.DECIDE,
+        Action.COMMENT,
+        Action.REQUEST,
+        Action.APPROVE,
+        Action.OVERRIDE,
+        Action.ACKNOWLEDGE,
+        Action.CLOSE,
+    }
 )
 
 

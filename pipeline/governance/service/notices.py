@@ -15,7 +15,7 @@ from pipeline.governance.errors import Unavailable
 from pipeline.governance.ports import Clock, Ledger, Notice
 from pipeline.governance.record.history import Entry, entry
 from pipeline.governance.record.ledger import EventType
-from pipeline.governance.record.telling import change_of, sentence
+from pipeline.governance.record.telling import change_of, sentence, word_for_reason
 from pipeline.governance.text import visible
 
 LEASE = timedelta(minutes=2)  # how long a notice belongs to who took it: sending ends before
@@ -32,6 +32,8 @@ TOLD = (
     EventType.OVERRIDDEN,
     EventType.OUT_OF_BAND,
     EventType.TAMPERING,
+    EventType.FINDING_OPENED,
+    EventType.FINDING_CLOSED,
 )
 
 
@@ -118,7 +120,7 @@ def message(found: Entry, address: str) -> tuple[str, str]:
     lines = [
         f"{model}: {what}.",
         visible(change_of(found), most=LONGEST_TEXT),
-        f"Reason: {visible(found.reason, most=LONGEST_TEXT)}" if found.reason else "",
+        f"{word_for_reason(found)}: {visible(found.reason, most=LONGEST_TEXT)}" if found.reason else "",
         _link(found, address),
     ]
     return visible(f"Signoff: {model}: {what}", most=LONGEST_NAME * 2), "\n".join(filter(None, lines))

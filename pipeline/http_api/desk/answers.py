@@ -130,6 +130,9 @@ class RecomputationAnswer(DeskAnswer):
 
     n: int = Field(description="Rows that were scored.")
     changed_rows: int = Field(description="Rows of which the stored prediction is not what the version predicts.")
+    compiled: str = Field(
+        description="Whether its compiled form would answer single rows, or why not; empty where nobody looked."
+    )
     holds: bool = Field(description="Whether every claim holds.")
     claims: list[ClaimAnswer] = Field(description="Every claim that could be measured again.")
 
@@ -323,6 +326,15 @@ class ApprovedAnswer(RequestAnswer):
     """A request after an approval."""
 
     decision: DecisionAnswer | None = Field(description="What the last approval decided; null for one before it.")
+
+
+class OutcomesAnswer(DeskAnswer):
+    """What became of outcomes that were told."""
+
+    recorded: int = Field(description="How many were not known.")
+    corrected: int = Field(description="How many were known otherwise.")
+    unchanged: int = Field(description="How many were known.")
+    unknown: list[str] = Field(description="Ids of which the log has no row; nothing is kept of these.")
 
 
 class DeskProblem(ProblemDetails):

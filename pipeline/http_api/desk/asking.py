@@ -16,6 +16,7 @@ from pipeline.governance.service import GovernanceService
 from pipeline.governance.service.news import who_was_faster
 from pipeline.governance.text import parse_time
 from pipeline.http_api.desk import given
+from pipeline.monitoring.log_desk import LogDesk
 from pipeline.validation.schema import shown_json
 
 
@@ -26,6 +27,7 @@ class Visit:
     service: GovernanceService  # for whoever asks
     path: Mapping[str, str | int]  # what the path names
     once: KeyOptions
+    log: LogDesk  # for the same person
 
     @property
     def actor(self) -> Actor:
@@ -168,3 +170,7 @@ def comment(visit: Visit, body: given.CommentInput) -> object:
         visit.model, body.version, body.text, actor=visit.actor, request=body.request, **visit.once
     )
     return entry(stored).as_json()
+
+
+def tell_outcomes(visit: Visit, body: given.OutcomesInput) -> object:
+    return visit.log.tell_outcomes((each.prediction_id, each.actual) for each in body.outcomes).as_json()

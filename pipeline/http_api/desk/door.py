@@ -13,6 +13,7 @@ from pipeline.governance.service import GovernanceService
 from pipeline.governance.tokens import NOT_ACCEPTED, PREFIX
 from pipeline.http_api.limits import ConcurrencyLimit
 from pipeline.http_api.problems import ForeignOrigin, TokenNeeded, WrongHost
+from pipeline.monitoring.log_desk import LogDesk
 
 Found = TypeVar("Found")
 Headers = Iterable[tuple[bytes, bytes]]
@@ -29,6 +30,7 @@ class DeskDoor:
     """The desk for whoever comes with a token."""
 
     service: GovernanceService
+    log: Callable[[GovernanceService], LogDesk]  # the log of predictions for whoever asks with a service
     hosts: Collection[str]  # names that a Host header may have; empty: those of this machine
     concurrency: ConcurrencyLimit = field(default_factory=lambda: ConcurrencyLimit(AT_ONCE))
     _work: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(AT_ONCE, "desk"))

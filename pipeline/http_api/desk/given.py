@@ -16,6 +16,7 @@ from pipeline.governance.errors import InvalidInput
 from pipeline.governance.lifecycle import MOST_ALIAS_CHARACTERS, Stage, check_alias, parse_stage
 from pipeline.governance.reason import FEWEST_REASON_CHARACTERS, MOST_REASON_CHARACTERS, check_comment, check_reason
 from pipeline.governance.text import parse_time, visible
+from pipeline.monitoring.log_desk import MOST_CHARACTERS, MOST_OUTCOMES, UUID
 
 MOST_NUMBER = 2**31 - 1  # of an INTEGER in every database
 MOST_EVENTS = 1_000  # of a history in one answer
@@ -273,6 +274,31 @@ class CommentInput(DeskInput):
     version: VersionNumber
     text: Comment
     request: Number | None = Field(default=None, description="Number of a request about the version.")
+
+
+class OutcomeInput(DeskInput):
+    """What turned out to be true of one prediction."""
+
+    prediction_id: str = Field(description="As the answer had it.", json_schema_extra={"pattern": f"^{UUID.pattern}$"})
+    actual: Any = Field(  # whoever keeps it says in the words of every door what it may be
+        description="A class, a number or a truth value.",
+        json_schema_extra={
+            "anyOf": [
+                {"type": "string", "minLength": 1, "maxLength": MOST_CHARACTERS},
+                {"type": "number"},
+                {"type": "boolean"},
+            ]
+        },
+    )
+
+
+class OutcomesInput(DeskInput):
+    """Outcomes; the last one told of a prediction counts."""
+
+    outcomes: list[OutcomeInput] = Field(
+        description="At most as many as the body has room for.",
+        json_schema_extra={"minItems": 1, "maxItems": MOST_OUTCOMES},
+    )
 
 
 # Sentences

@@ -170,6 +170,14 @@ ROUTES = (
         answers.RequestAnswer,
         given.CloseInput,
     ),
+    DeskRoute(
+        "POST",
+        "/outcomes",
+        "Tell what turned out to be true, by prediction_id",
+        asking.tell_outcomes,
+        answers.OutcomesAnswer,
+        given.OutcomesInput,
+    ),
 )
 DESK_ENDPOINTS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {route.template: (route.method.lower(), route.does) for route in ROUTES}
@@ -200,7 +208,8 @@ async def _answer(route: DeskRoute, request: Request) -> Response:
         path = _named(request.path_params)
         found = await _given(route, request, state)
         service = state.desk.service.as_(request.scope[ACTOR])
-        visit = Visit(service, path, _once(request, found, service.actor) if route.decides else {})
+        once = _once(request, found, service.actor) if route.decides else {}
+        visit = Visit(service, path, once, state.desk.log(service))
         text = await state.desk.work(lambda: json.dumps(route.ask(visit, found), allow_nan=False))
     # In ASCII, so that no text of a stranger can make it unsendable.
     return Response(text.encode(), media_type="application/json")

@@ -26,7 +26,8 @@ HOST = LeftOut("it is about the host that it runs on")
 PERSON = LeftOut("a program cannot say that a person has looked")
 TOKENS = LeftOut("a token that makes tokens would outlive its own end")
 OF_LOG = LeftOut("the log of predictions is read and purged on the command line only, so far")
-OUTCOMES = LeftOut("outcomes are told in a file on the command line only, so far")
+WATCHED = LeftOut("what is seen is recorded by the API itself; it is read on the page or the command line, so far")
+OUTCOMES = LeftOut("outcomes come from other programs, as files or over HTTP")
 DESK_MODEL, DESK_REQUEST = "/api/v1/models/{model}", "/api/v1/requests/{id}"
 DECIDE = ("decide",)
 
@@ -60,6 +61,9 @@ VERBS: Mapping[str, VerbDoors] = {
     "comment": VerbDoors("review", f"POST {DESK_MODEL}/comment", ("comment",)),
     "override": VerbDoors("review", LeftOut("breaking glass is for a person who stands for it"), ("override",)),
     "acknowledge": VerbDoors("overview", PERSON, ("acknowledge",)),
+    "monitor": VerbDoors("monitoring", WATCHED, ("monitor", "record_findings")),
+    "findings": VerbDoors("monitoring", WATCHED, ("findings",)),
+    "close": VerbDoors("monitoring", PERSON, ("close_finding",)),
     "history": VerbDoors("history", f"GET {DESK_MODEL}/history", ("history", "history_page")),
     "export": VerbDoors("history", LeftOut("it is a file for an auditor; the events are in the history")),
     "verify": VerbDoors(
@@ -79,7 +83,7 @@ VERBS: Mapping[str, VerbDoors] = {
     "log status": VerbDoors(OF_LOG, OF_LOG),
     "log show": VerbDoors(OF_LOG, OF_LOG),
     "log purge": VerbDoors(OF_LOG, OF_LOG),
-    "outcomes": VerbDoors(OUTCOMES, OUTCOMES),
+    "outcomes": VerbDoors(OUTCOMES, "POST /api/v1/outcomes", ("tell_outcomes",)),
     "shadow": VerbDoors(OF_LOG, OF_LOG),
     "reproduce": VerbDoors(PROCESS, PROCESS),
 }

@@ -4,7 +4,8 @@ It answers one frame after the other until its stdin ends, and so never outlives
 the caller one answer. With `--warm` it imports first what every model needs, and says `{"ready": true}`.
 
 Operations: `ping`; `smoke` (folder); and with a digest and the folder of its private copy `describe`, `predict`,
-`explain` (rows, sample), `strongest` (rows, most) and `second_opinion` (one row, class_index, scale, contributions).
+`explain` (rows, sample), `strongest` (rows, most), `second_opinion` (one row, class_index, scale, contributions),
+`compile` (columns, dtypes) and `install` (code); with a digest alone `answer` (values), by the compiled form.
 """
 
 import importlib
@@ -89,7 +90,8 @@ def sendable(content: Frame) -> list[bytes]:
 
 
 def _obey(request: Frame, models: ModelCache | None) -> Frame:
-    from pipeline.serving.worker import operations  # noqa: PLC0415 (pandas: after the limits are set)
+    from pipeline.serving.compiled import in_worker  # noqa: PLC0415 (pandas: after the limits are set)
+    from pipeline.serving.worker import operations  # noqa: PLC0415 (likewise)
 
     model_operations: dict[str, Callable[[CachedModel], Frame]] = {
         "describe": operations.describe,
@@ -97,9 +99,13 @@ def _obey(request: Frame, models: ModelCache | None) -> Frame:
         "explain": lambda cached: operations.explain(cached, request["rows"], sample=request.get("sample", False)),
         "strongest": lambda cached: operations.strongest(cached, request),
         "second_opinion": lambda cached: operations.second_opinion(cached, request),
+        "compile": lambda cached: in_worker.compile_version(cached, request),
+        "install": lambda cached: in_worker.install(cached, request),
     }
     name = request.get("op")
     try:
+        if name == "answer":
+            return in_worker.answer(models, request)
         if name == "ping":
             if request.get("trust") == "producers":  # what only those models need takes seconds
                 importlib.import_module("mlflow.pyfunc")

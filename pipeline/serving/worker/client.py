@@ -14,14 +14,14 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused, SignoffError, Unavailable
-from pipeline.serving.worker.protocol import BrokenFrame, Frame, framed, read_frame
+from pipeline.serving.worker.protocol import BrokenFrame, Frame, framed, read_frame, room_of
 from pipeline.settings import ROOT
 
 # How the worker process is started, what it inherits, and how its end reads.
@@ -71,6 +71,12 @@ class Asked(Answering, Protocol):
     def kill(self) -> None:
         """Ends the processes at once; whoever waits for an answer gets a crash."""
 
+    def pipes(self) -> "contextlib.AbstractContextManager[Pipes | None]":
+        """The pipes of an idle worker for one exchange, during which nobody else asks it; None where none is idle."""
+
+    def apart(self, worker: "Asked") -> "contextlib.AbstractContextManager[None]":
+        """Sends no request to an idle worker until the block ends; it can be asked directly."""
+
     @property
     def workers(self) -> Sequence["Asked"]:
         """The workers that can be asked one by one."""
@@ -97,6 +103,17 @@ class WorkerRefusal(Refused):
         return partial(WorkerRefusal, kind=self.kind), (self.about, self.reason)
 
 
+@dataclass(frozen=True)
+class Pipes:
+    """Both ends of a worker that waits for a question, for whoever exchanges frames without a thread."""
+
+    question: int  # file descriptor: frames are written to it
+    answer: int  # file descriptor: one frame comes for each
+    room: int  # bytes that can be written without waiting
+    memory_megabytes: int  # for the frame
+    kill: Callable[[], None]  # where the exchange does not end: the worker's next answer would be to this question
+
+
 @dataclass
 class _Process:
     """A running worker process."""
@@ -105,6 +122,7 @@ class _Process:
     stdin: IO[bytes]  # requests go there
     stdout: IO[bytes]  # answers come from there
     end: "weakref.finalize[Any, Any]"  # ends the process and gives its exit code
+    room: int  # bytes that its stdin takes without waiting
     ready: bool = False  # whether its imports are done
 
 
@@ -151,6 +169,27 @@ class Worker:
         process = self._process
         if process:
             process.popen.kill()
+
+    @contextlib.contextmanager
+    def pipes(self) -> Iterator[Pipes | None]:
+        """See Asked.pipes."""
+        if not self._lock.acquire(blocking=False):
+            yield None
+            return
+        try:
+            process = self._process
+            if process is None or not process.ready or process.popen.poll() is not None:
+                yield None
+                return
+            ends = process.stdin.fileno(), process.stdout.fileno(), process.room
+            yield Pipes(*ends, self.memory_megabytes, process.popen.kill)
+        finally:
+            self._lock.release()
+
+    @contextlib.contextmanager
+    def apart(self, worker: Asked) -> Iterator[None]:  # noqa: ARG002 (itself)
+        """See Asked.apart: it is the only one, so requests wait."""
+        yield
 
     def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
         """The worker's answer. `about` begins the sentence of a refusal, such as "version 3 of obesity".
@@ -228,7 +267,8 @@ class Worker:
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, popen.pid, self._niceness)
         assert popen.stdin is not None and popen.stdout is not None  # noqa: S101, PT018 (asked for above)
-        return _Process(popen, popen.stdin, popen.stdout, weakref.finalize(self, _end_process, popen, home))
+        end = weakref.finalize(self, _end_process, popen, home)
+        return _Process(popen, popen.stdin, popen.stdout, end, room_of(popen.stdin.fileno()))
 
     def _end(self) -> int:
         """Ends the process and gives its exit code; 0 where there was no process."""
@@ -333,6 +373,32 @@ class Pool:
         """Ends every process at once and for good."""
         for worker in self.workers:
             worker.kill()
+
+    @contextlib.contextmanager
+    def pipes(self) -> Iterator[Pipes | None]:
+        """See Asked.pipes."""
+        try:
+            worker = self._idle.get_nowait()
+        except queue.Empty:
+            yield None
+            return
+        try:
+            with worker.pipes() as found:
+                yield found
+        finally:
+            self._idle.put(worker)
+
+    @contextlib.contextmanager
+    def apart(self, worker: Asked) -> Iterator[None]:
+        """See Asked.apart; to a worker that is busy, requests go on and wait with whoever asks it directly."""
+        with self._idle.mutex:
+            idle = [each for each in self._idle.queue if each is worker]
+            self._idle.queue = [each for each in self._idle.queue if each is not worker]
+        try:
+            yield
+        finally:
+            for each in idle:
+                self._idle.put(each)
 
     def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
         """The answer of an idle worker. Raises as Worker.ask; Unavailable where all are busy for `seconds`."""

@@ -25,6 +25,7 @@ class CachedModel:
     asked: bool = False  # whether it has predicted several rows at once
     form: str = ""  # the form of its answers, see outputs.Form; empty before the first
     categories: Mapping[str, list[Any]] | None = None  # see model_inputs.categories_of; None until rows came
+    compiled: Any = None  # the compiled.convert.Compiled that answers single rows; None before it was installed
 
 
 def load(folder: Path, *, allowed_types: Collection[str], trust: str) -> CachedModel:
@@ -59,6 +60,10 @@ class ModelCache:
         while len(self._models) > request["kept_models"]:
             self._models.popitem()
         return cached
+
+    def known(self, digest: str) -> CachedModel | None:
+        """The model where it is loaded already."""
+        return self._models.get(digest)
 
     def _load(self, folder: Path, request: Frame) -> CachedModel:
         try:

@@ -55,7 +55,7 @@ def smoke(folder: Path, *, allowed_types: Collection[str], trust: str) -> Frame:
     cached = load(folder, allowed_types=allowed_types, trust=trust)
     rows = input_example(cached.loaded)
     with failing("cannot predict its input example"):
-        rows = _as_fitted(cached, rows) if isinstance(rows, pd.DataFrame) else rows
+        rows = as_fitted(cached, rows) if isinstance(rows, pd.DataFrame) else rows
         found = output_of(cached, rows)
         _require_answers(found)
         return {"prediction": found.plain(), "model_type": cached.loaded.model_type}
@@ -91,7 +91,7 @@ def _tried(cached: CachedModel) -> ModelOutput | None:
         with failing("cannot predict its input example"):
             rows = pd.DataFrame(input_example(cached.loaded))
             rows.columns = [str(name) for name in rows.columns]
-            rows = _as_fitted(cached, rows)
+            rows = as_fitted(cached, rows)
     except (ModelFailure, Refused):
         return None
     try:
@@ -128,10 +128,10 @@ def _frame(cached: CachedModel, rows: Frame, arrow: bytes | None = None) -> pd.D
         frame = _of_lists(rows) if arrow is None else frame_of(arrow, rows["dtypes"])
     except UNUSABLE as error:
         raise ModelFailure(f"cannot take these rows ({short(error)})") from error
-    return _as_fitted(cached, frame)
+    return as_fitted(cached, frame)
 
 
-def _as_fitted(cached: CachedModel, frame: pd.DataFrame) -> pd.DataFrame:
+def as_fitted(cached: CachedModel, frame: pd.DataFrame) -> pd.DataFrame:
     """The rows with the names and categories that the model was fitted with. Raises Refused."""
     frame = frame.set_axis(names_of(frame.columns, cached.loaded.description.get("signature")), axis=1)
     fitted = list(getattr(cached.loaded.model, "feature_names_in_", frame.columns))

@@ -1,9 +1,11 @@
 """The frames between worker and callers: four bytes of length (big-endian), then JSON in UTF-8.
 
-Many rows go as an Arrow stream right behind the JSON, whose `arrow` is then the number of its bytes. Never pickle: what
-reads a frame cannot be made to run anything.
+Many rows go as an Arrow stream right behind the JSON, whose `arrow` is then the number of its bytes; so do `doubles`,
+numbers of eight bytes each, and `code`, a compiled model on its way to other workers. Never pickle: what reads a frame
+cannot be made to run anything.
 """
 
+import contextlib
 import json
 import struct
 from typing import IO, Any
@@ -11,7 +13,10 @@ from typing import IO, Any
 Frame = dict[str, Any]
 LENGTH = struct.Struct(">I")
 MOST_FRAME_BYTES = 64 * 2**20
-ARROW = "arrow"  # of a frame in memory: the bytes themselves
+SMALLEST_PIPE = 4096  # bytes
+# Of a frame in memory: the bytes themselves. One of them at most.
+ARROW, DOUBLES, CODE = "arrow", "doubles", "code"
+BEHIND = (ARROW, DOUBLES, CODE)
 
 
 class BrokenFrame(ValueError):
@@ -26,20 +31,50 @@ def read_frame(stream: IO[bytes]) -> Frame | None:
     if len(head) < LENGTH.size:
         raise BrokenFrame("the stream ended inside a length")
     content = _parsed(_read(stream, LENGTH.unpack(head)[0]))
-    if ARROW in content:
-        content[ARROW] = _read(stream, content[ARROW])
+    if name := _behind(content):
+        content[name] = _read(stream, content[name])
     return content
 
 
+def frame_in(received: bytes | bytearray) -> Frame | None:
+    """The frame that these bytes are; None while some of it is still to come. Raises BrokenFrame, also for more."""
+    start = LENGTH.size
+    if len(received) < start:
+        return None
+    end = start + _checked_length(LENGTH.unpack_from(received)[0])
+    if len(received) < end:
+        return None
+    content = _parsed(bytes(received[start:end]))
+    start, name = end, _behind(content)
+    end += _checked_length(content[name]) if name else 0
+    if len(received) > end:
+        raise BrokenFrame("there is more than a frame")
+    if len(received) < end:
+        return None
+    if name:
+        content[name] = bytes(received[start:end])
+    return content
+
+
+def _behind(content: Frame) -> str | None:
+    """Which bytes follow the JSON."""
+    return next((name for name in BEHIND if name in content), None)
+
+
 def _read(stream: IO[bytes], length: object) -> bytes:
+    expected = _checked_length(length)
+    body = stream.read(expected)
+    if len(body) < expected:
+        raise BrokenFrame("the stream ended inside a frame")
+    return body
+
+
+def _checked_length(length: object) -> int:
     if not isinstance(length, int) or length < 0:
         raise BrokenFrame("a frame has a length that is no number of bytes")
     if length > MOST_FRAME_BYTES:
         raise BrokenFrame(f"a frame of {length:,} bytes is too long")
-    body = stream.read(length)
-    if len(body) < length:
-        raise BrokenFrame("the stream ended inside a frame")
-    return body
+    return length
 
 
 def _parsed(body: bytes) -> Frame:
@@ -61,10 +96,20 @@ def write_frame(stream: IO[bytes], content: Frame) -> None:
 
 def framed(content: Frame) -> list[bytes]:
     """The bytes of a frame in two or three parts. Raises as write_frame does."""
-    behind = [content[ARROW]] if ARROW in content else []
-    lengths = {ARROW: len(behind[0])} if behind else {}
+    name = _behind(content)
+    behind = [content[name]] if name else []
+    lengths = {name: len(behind[0])} if name else {}
     body = json.dumps({**content, **lengths}, allow_nan=False).encode()
     for part in (body, *behind):
         if len(part) > MOST_FRAME_BYTES:
             raise BrokenFrame(f"a frame of {len(part):,} bytes is too long")
     return [LENGTH.pack(len(body)), body, *behind]
+
+
+def room_of(pipe: int) -> int:
+    """How many bytes an empty pipe takes before its writer has to wait; a page where the system does not say."""
+    with contextlib.suppress(AttributeError, ImportError, OSError):
+        import fcntl  # noqa: PLC0415 (not on every system)
+
+        return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
+    return SMALLEST_PIPE

@@ -1,0 +1,59 @@
+"""Charts of the page as pure functions of plain values."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import plotly.graph_objects as go
+
+from dashboard.caching import drawn_once
+from dashboard.components.charts import LEGEND_ABOVE, QUIET, framed, interval_bars, plain
+
+HELD_OUT, NOW = "Held-out rows", "This window"
+LONGEST_LABEL = 14  # above it the labels are tilted
+
+
+@drawn_once
+def shares(labels: Sequence[str], before: Sequence[float], now: Sequence[float]) -> go.Figure:
+    """The share of the rows in each bin, as evaluated and in the window."""
+    figure = go.Figure()
+    names = [plain(label) for label in labels]
+    figure.add_bar(x=names, y=before, name=HELD_OUT, marker_color=QUIET, hovertemplate="%{x}: %{y:.1%}<extra></extra>")
+    figure.add_bar(x=names, y=now, name=NOW, hovertemplate="%{x}: %{y:.1%}<extra></extra>")
+    framed(figure, height=300).update_layout(barmode="group", legend=LEGEND_ABOVE, bargap=0.25)
+    figure.update_xaxes(type="category", tickangle=-35 if max(map(len, names), default=0) > LONGEST_LABEL else None)
+    return figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+
+
+@drawn_once
+def traffic(hours: Sequence[datetime], rows: Sequence[int], refused: Sequence[int]) -> go.Figure:
+    """Answered rows and refused values by hour."""
+    figure = go.Figure()
+    figure.add_bar(x=hours, y=rows, name="Rows answered", hovertemplate="%{x|%m-%d %H:00}: %{y:,}<extra></extra>")
+    if any(refused):
+        figure.add_bar(
+            x=hours,
+            y=refused,
+            name="Values refused",
+            hovertemplate="%{x|%m-%d %H:00}: %{y:,} refused<extra></extra>",
+        )
+    framed(figure, height=230).update_layout(barmode="group", legend=LEGEND_ABOVE, showlegend=any(refused))
+    figure.update_xaxes(title="Hour (UTC)")
+    return figure.update_yaxes(rangemode="tozero")
+
+
+@drawn_once
+def accuracies(names: Sequence[str], values: Sequence[tuple[float, float | None, float | None]]) -> go.Figure:
+    """Each accuracy as a point with its interval. values: the figure and the ends of its interval."""
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[value for value, *_ in values],
+        y=list(names),
+        error_x=interval_bars(list(values)),
+        mode="markers",
+        orientation="h",
+        marker={"size": 9},
+        hovertemplate="%{y}: %{x:.4f}<extra></extra>",
+    )
+    framed(figure, height=60 + 40 * len(names))
+    figure.update_xaxes(tickformat=".3~f")
+    return figure.update_yaxes(autorange="reversed")

@@ -1,0 +1,73 @@
+"""Whether what serves is still what was approved: traffic, accuracy, drift, the shadow, and what must be looked at."""
+
+from datetime import timedelta
+
+import streamlit as st
+
+from dashboard import caching, pages, session
+from dashboard.components import widgets, words
+from dashboard.components.picker import LAST_MODEL, address, models_with_versions, picked_model
+from dashboard.monitoring import findings, sections
+from pipeline.governance.record.findings import Finding
+from pipeline.governance.rules.watching import WatchReport
+
+WINDOWS = {"Last 24 hours": 24, "Last 7 days": 7 * 24, "Last 30 days": 30 * 24}
+
+
+@caching.fresh(most=20)
+def report(model: str, hours: int) -> WatchReport:
+    """Of the champion, see service.monitor."""
+    return session.desk().monitor(model, length=timedelta(hours=hours))
+
+
+@caching.fresh(most=20)
+def every_finding(model: str) -> tuple[Finding, ...]:
+    """Open and closed ones, the newest first."""
+    return tuple(session.desk().findings(model, closed=True))
+
+
+def monitoring_page() -> None:
+    names = models_with_versions()
+    if not names:
+        widgets.nothing_yet("Monitoring", "no version to watch")
+        return
+    model = picked_model(names)
+    widgets.title("Monitoring", model)
+    st.session_state["watched_model"] = st.session_state[LAST_MODEL] = model
+    address(model=model)
+    champion = session.champion_of(model)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.selectbox("Model", names, key="watched_model", on_change=open_model, format_func=words.name, width=240)
+        window = st.selectbox("Window", list(WINDOWS), key="window", bind="query-params", width=160)
+        if champion is not None:
+            pages.link_review(f"Review version {champion}", model, champion)
+        pages.link_history("History", model)
+    widgets.changed_outside(model)
+    known = every_finding(model)
+    findings.open_ones(known)
+    if champion is None:
+        st.info("No champion: nothing serves, so there is nothing to watch.")
+    else:
+        widgets.guarded(lambda: watched(model, window or next(iter(WINDOWS))), "watched")
+    findings.closed_ones(known)
+
+
+def watched(model: str, window: str) -> None:
+    """The champion in the chosen time, which ends with the present hour."""
+    found = report(model, WINDOWS[window])
+    sections.figures(found)
+    if found.gap:
+        sections.nothing_to_compare(found)
+    sections.accuracy(found)
+    if found.traffic.hours:
+        sections.traffic(found)
+    if found.n:
+        sections.predictions(found)
+        sections.drift(found)
+
+
+def open_model() -> None:
+    st.query_params.from_dict({"model": st.session_state["watched_model"]})
+
+
+monitoring_page()
