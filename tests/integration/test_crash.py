@@ -373,15 +373,17 @@ def test_a_decision_killed_before_any_step_is_finished_or_undone(
     code, desk, (steps,) = killed(promote_counting, there, None)
     assert (code, desk.registry.state(MODEL).champion) == (0, 2)
     assert steps > WRITES
-    record_property("steps", steps)
+    codes = []
     for left in some_of(steps):
         code, desk, _ = killed(promote_counting, there, left)
+        codes.append(code)
         check_invariants(desk)
 
         assert code in (0, -signal.SIGKILL), left
         assert desk.registry.state(MODEL).champion in (1, 2)
         assert (code == 0) <= (desk.registry.state(MODEL).champion == 2)
         desk.ledger.close()
+    record_property("killed", f"{codes.count(-signal.SIGKILL)} times in {steps} steps")
 
 
 @pytest.mark.parametrize("kind", SIGNED_PLACES)
@@ -394,10 +396,12 @@ def test_an_approval_killed_before_any_step_is_there_once_or_not_at_all(
     there = places(kind, approvals=2)
     code, desk, (*numbers, steps) = killed(sign_counting, there, None)
     assert (code, desk.registry.state(MODEL).champion, len(numbers)) == (0, 2, 3)
-    record_property("steps", steps)
+    codes = []
     for left in some_of(steps):
-        _, desk, told = killed(sign_counting, there, left)
+        code, desk, told = killed(sign_counting, there, left)
+        codes.append(code)
         check_invariants(desk)
+        assert code in (0, -signal.SIGKILL), left
         signed = _events(desk, EventType.APPROVED)
         assert desk.registry.state(MODEL).champion == (2 if len(signed) == 2 else 1), left
 
@@ -410,6 +414,7 @@ def test_an_approval_killed_before_any_step_is_there_once_or_not_at_all(
         assert applied.event.content["approvals"] == again[1:]
         assert desk.registry.state(MODEL).champion == 2
         desk.ledger.close()
+    record_property("killed", f"{codes.count(-signal.SIGKILL)} times in {steps} steps")
 
 
 def _events(desk: OpenDesk, *types: EventType) -> list[StoredEvent]:
@@ -443,7 +448,7 @@ def keep_reconciling(place: Place) -> None:
 
 
 def test_no_decision_that_somebody_was_told_of_is_lost(
-    context: ForkServerContext, places: Callable[..., Places], postgres: "PostgresServer"
+    context: ForkServerContext, places: Callable[..., Places], postgres: "PostgresServer", record_property: Note
 ) -> None:
     """While PostgreSQL is restarted as after a crash, and everybody who works on the ledger is killed at once."""
     place = places("postgres").new()
@@ -475,6 +480,7 @@ def test_no_decision_that_somebody_was_told_of_is_lost(
 
     assert len(known) >= 2 * ENOUGH
     assert set(known) <= applied
+    record_property("told", f"of {len(known)} decisions in {OUTAGES} restarts")
 
 
 def _rest(reading: Connection) -> list[int]:

@@ -202,6 +202,7 @@ def keep_figures(place: Place, note: Note) -> None:
         figures = {"told": dict(told), "left": len(client.left), "lost": client.lost}
         note(name, {**figures, "refused": dict(Counter(client.refused))})
     note("predictions", len(place.predictions))
+    note("faults", f"{KILLS} kills, {RESTARTS} restarts of PostgreSQL")
 
 
 def check_keys(client: Client) -> None:
