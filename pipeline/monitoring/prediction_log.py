@@ -195,7 +195,7 @@ class RowsKept:
 
     n: int = 0
     oldest: datetime | None = None  # when the oldest one was answered; None where there is none
-    more: bool = False  # whether there are more than n, which is MOST_ROWS_COUNTED then
+    more: bool = False  # whether there are more than n, which is as many as were counted at most
 
     @property
     def words(self) -> str:
@@ -228,8 +228,8 @@ class PredictionLog(Protocol):
     def predictions(self, wanted: Selection) -> list[StoredPrediction]:
         """Newest first, at most `wanted.most`."""
 
-    def rows_kept(self, model: str | None = None) -> RowsKept:
-        """Of a model, or of all."""
+    def rows_kept(self, model: str | None = None, *, most: int = MOST_ROWS_COUNTED) -> RowsKept:
+        """Of a model, or of all, counted up to `most`."""
 
     def counts(
         self, model: str, *, since: datetime | None = None, until: datetime | None = None, version: int | None = None

@@ -144,13 +144,13 @@ class SqlPredictionLog:
         newest_first = found.order_by(PREDICTIONS.c.at.desc(), PREDICTIONS.c.prediction_id.desc())
         return [stored_prediction(row) for row in self._rows(newest_first.limit(wanted.most))]
 
-    def rows_kept(self, model: str | None = None) -> RowsKept:
+    def rows_kept(self, model: str | None = None, *, most: int = MOST_ROWS_COUNTED) -> RowsKept:
         of_model = () if model is None else (PREDICTIONS.c.model == model,)
-        some = sa.select(PREDICTIONS.c.prediction_id).where(*of_model).limit(MOST_ROWS_COUNTED + 1).subquery()
+        some = sa.select(PREDICTIONS.c.prediction_id).where(*of_model).limit(most + 1).subquery()
         oldest = sa.select(sa.func.min(PREDICTIONS.c.at)).where(*of_model).scalar_subquery()
         for row in self._rows(sa.select(sa.func.count().label("n"), oldest.label("oldest")).select_from(some)):
             at = None if row.oldest is None else datetime.fromisoformat(row.oldest)
-            return RowsKept(min(row.n, MOST_ROWS_COUNTED), at, row.n > MOST_ROWS_COUNTED)
+            return RowsKept(min(row.n, most), at, row.n > most)
         return RowsKept()
 
     def counts(
