@@ -15,7 +15,7 @@ from pipeline.adapters.prediction_log.sql import SqlPredictionLog
 from pipeline.governance.actor import Role
 from pipeline.governance.rules.watching import Watching
 from pipeline.governance.service import GovernanceService
-from pipeline.monitoring.prediction_log import KnownOutcome, LogBatch, LoggedPrediction, ShadowAnswer
+from pipeline.monitoring.prediction_log import Answer, KnownOutcome, LogBatch, LoggedPrediction, ShadowAnswer
 from pipeline.settings import ROOT
 from support.desks import GRACE, MODEL, REASON, OpenDesk, TickingClock
 from support.explained_desk import desk_of
@@ -60,8 +60,8 @@ def log(tmp_path: Path, settings: Callable[..., None]) -> Iterator[SqlPrediction
 
 def both_answered(
     log: SqlPredictionLog,
-    said: Sequence[object],
-    shadow_said: Sequence[object],
+    said: Sequence[Answer],
+    shadow_said: Sequence[Answer],
     *,
     digests: tuple[str, str] = ("d" * 64, "d" * 64),
     **more: Any,
@@ -96,7 +96,7 @@ def metrics(app: AppTest) -> dict[str, str]:
 
 def facts(app: AppTest) -> dict[str, str]:
     """The texts that stand directly under a caption, by it."""
-    drawn = [each for each in app.main if each.type in {"caption", "text"}]
+    drawn: list[Any] = [each for each in app.main if each.type in {"caption", "text"}]
     return {a.value: b.value for a, b in pairwise(drawn) if (a.type, b.type) == ("caption", "text")}
 
 
@@ -162,7 +162,10 @@ class TestReasons:
 
     @pytest.fixture
     def digests(self, desk: GovernanceService) -> tuple[str, str]:
-        return desk.show(MODEL, 1).file_digest, desk.show(MODEL, 2).file_digest
+        first, second = (desk.show(MODEL, version).file_digest for version in (1, 2))
+        assert first is not None
+        assert second is not None
+        return first, second
 
     def test_both_explain_a_row_whose_columns_are_in_clear(
         self, open_page: Open, log: SqlPredictionLog, desk: GovernanceService, digests: tuple[str, str]
