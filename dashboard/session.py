@@ -32,7 +32,6 @@ from pipeline.governance.rules.review import Review
 from pipeline.governance.rules.trend import Trend, TrendRecord
 from pipeline.governance.service import GovernanceService
 from pipeline.governance.service.notices import not_sent
-from pipeline.monitoring.log_desk import LogDesk
 from pipeline.serving import what_if
 from pipeline.serving.predictions import Explanations, Opinion, Prediction, Resolved, Target
 from pipeline.serving.scorer import Scorer
@@ -78,17 +77,6 @@ def scorer() -> Scorer:
 def own_scorer() -> Scorer:
     """The same for the dashboard itself, which looks at how far versions are to be trusted."""
     return bootstrap.scorer(settings(), own_desk())
-
-
-@made_once
-def own_log() -> LogDesk:
-    """The log of predictions for the dashboard itself."""
-    return bootstrap.log_desk(settings(), own_desk())
-
-
-def prediction_log() -> LogDesk:
-    """The same for who looks at the page. Raises InvalidInput for an address that cannot be used."""
-    return own_log().as_(desk())
 
 
 def comparer() -> PairedBootstrap:

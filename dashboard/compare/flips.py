@@ -9,7 +9,7 @@ from dashboard import pages, session
 from dashboard.compare import tables
 from dashboard.compare.sections import badge_column
 from dashboard.components import widgets, words
-from dashboard.components.explanations import RowAnswer, why_they_differ
+from dashboard.components.explanations import DifferingAnswer, why_they_differ
 from pipeline.governance.rules.compare import Comparison
 from pipeline.governance.rules.paired import Flip, FlipKind, Flips
 from pipeline.governance.text import visible
@@ -22,7 +22,7 @@ def flipped_row(comparison: Comparison, flip: Flip) -> None:
         st.header(f"Row {flip.row}: why the two differ", anchor=False)
         a, b = _prediction(names[0], flip.a, flip.a_probability), _prediction(names[1], flip.b, flip.b_probability)
         st.text(f"Actual {visible(str(flip.actual))}. {a} {b}")
-    sides = RowAnswer(names[0], comparison.a, flip.a), RowAnswer(names[1], comparison.b, flip.b)
+    sides = DifferingAnswer(names[0], comparison.a, flip.a), DifferingAnswer(names[1], comparison.b, flip.b)
     why_they_differ(sides, flip.inputs)
     with st.container(horizontal=True):
         for name, each in zip(names, (comparison.a, comparison.b), strict=True):

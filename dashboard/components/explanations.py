@@ -109,7 +109,7 @@ def picked_class(classes: list[str], predicted: str) -> str:
 
 
 @dataclass(frozen=True)
-class RowAnswer:
+class DifferingAnswer:
     """What one of the two says."""
 
     name: str  # what the page calls the version, such as "Version 4"
@@ -117,7 +117,7 @@ class RowAnswer:
     predicted: Json
 
 
-Sides = tuple[RowAnswer, RowAnswer]  # the reference first
+Sides = tuple[DifferingAnswer, DifferingAnswer]  # the reference first
 
 
 def why_they_differ(sides: Sides, row: Mapping[str, Any]) -> None:
@@ -162,7 +162,7 @@ def _explained_by_both(sides: Sides, row: Mapping[str, Any]) -> tuple[Explanatio
     return first, second
 
 
-def _explained_class(side: RowAnswer, found: Explanations) -> str:
+def _explained_class(side: DifferingAnswer, found: Explanations) -> str:
     """Which class is explained: what the compared version predicts, unless somebody chooses another one."""
     classes, predicted = list(found.documents[0]["classes"]), str(side.predicted)
     if len(classes) == 1:

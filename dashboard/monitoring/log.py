@@ -5,9 +5,10 @@ import streamlit as st
 
 from dashboard import caching, session
 from dashboard.components import tables, widgets, words
+from pipeline import bootstrap
 from pipeline.governance.rules.watching import WatchReport
 from pipeline.governance.text import visible
-from pipeline.monitoring.log_desk import LogStatus
+from pipeline.monitoring.log_desk import LogDesk, LogStatus
 from pipeline.monitoring.prediction_log import Block
 from pipeline.settings.monitoring import LogSettings
 from pipeline.validation.schema import schema_of
@@ -24,10 +25,21 @@ KEYED = (
 )
 
 
+@caching.made_once
+def own_log() -> LogDesk:
+    """The log for the dashboard itself. Raises InvalidInput for an address that cannot be used."""
+    return bootstrap.log_desk(session.settings(), session.own_desk())
+
+
+def log_desk() -> LogDesk:
+    """The same for who looks at the page."""
+    return own_log().as_(session.desk())
+
+
 @caching.fresh(most=20)
 def status(model: str) -> LogStatus:
     """Blocks and rows of the model."""
-    return session.prediction_log().status(model)
+    return log_desk().status(model)
 
 
 def log(watched: WatchReport) -> None:

@@ -9,7 +9,8 @@ import streamlit as st
 
 from dashboard import caching, pages, session
 from dashboard.components import tables, widgets, words
-from dashboard.components.explanations import RowAnswer, why_they_differ
+from dashboard.components.explanations import DifferingAnswer, why_they_differ
+from dashboard.monitoring.log import log_desk
 from pipeline.governance.errors import NotFound
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import Evidence
@@ -48,7 +49,7 @@ NOT_KNOWN = "not known"
 def compared(model: str, version: int, window: Window) -> SideBySide:
     """A champion and its shadow on the rows that both answered. Raises NotFound where there are none."""
     wanted = Selection(model, since=window.since, until=window.until, version=version)
-    return session.prediction_log().side_by_side(wanted)
+    return log_desk().side_by_side(wanted)
 
 
 def shadow(watched: WatchReport) -> None:
@@ -282,8 +283,8 @@ def _one(found: SideBySide, flip: StoredPrediction) -> None:
         widgets.message("Reasons are not known", why_not, colour="blue")
         return
     sides = (
-        RowAnswer(names[0], evidence[0], str(flip.prediction.prediction)),
-        RowAnswer(names[1], evidence[1], str(flip.shadow.prediction)),
+        DifferingAnswer(names[0], evidence[0], str(flip.prediction.prediction)),
+        DifferingAnswer(names[1], evidence[1], str(flip.shadow.prediction)),
     )
     why_they_differ(sides, flip.prediction.clear)
 
