@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Note = Callable[[str, object], None]  # keeps a figure in the report of a soak
 KILLS = amount(1, soak=20)
 RESTARTS = amount(1, soak=5)  # of PostgreSQL
-ENOUGH = amount(3, soak=6)  # decisions that each of some clients is told of, between two faults
+ENOUGH = amount(2, soak=6)  # decisions that each of some clients is told of, between two faults
 OF_MODEL = f"/models/{MODEL}"
 PEOPLE = {"rita": Role.REVIEWER, "anna": Role.APPROVER, "alan": Role.REVIEWER, "amir": Role.REVIEWER}
 CONTENDERS = (2, 3)  # versions that own aliases point at in turn
