@@ -79,16 +79,15 @@ class GracefulProtocol(HttpToolsProtocol):
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 (ASGI's)
         async def send_last(message: Any) -> None:  # noqa: ANN401 (ASGI's)
-            if message["type"] == "http.response.start" and await self._is_last():
+            shutting_down = self.server_state.shutting_down
+            if shutting_down and message["type"] == "http.response.start" and await self._is_last():
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             await send(message)
 
         await self._inner_app(scope, receive, send_last)
 
     async def _is_last(self) -> bool:
-        """Whether the server shuts down and no other request waits behind this one, also none in the kernel."""
-        if not self.server_state.shutting_down:
-            return False
+        """Whether no other request waits behind this one, also none in the kernel."""
         for _ in range(2):  # after two rounds of the loop, every socket that had something to read was read
             await asyncio.sleep(0)
         return not self.pipeline
@@ -195,6 +194,7 @@ def run(app: Any, *, host: str, port: int, end_seconds: float) -> None:  # noqa:
         access_log=False,  # /metrics counts; a line per request costs as much as reading it
         log_level="info",
         server_header=False,
+        proxy_headers=False,  # nothing here asks where a request comes from
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     # Uvicorn sends itself the signal again when it has ended; by default that would end the process on the spot.
