@@ -18,7 +18,7 @@ from pydantic.json_schema import SkipJsonSchema
 from pipeline.governance.text import visible
 from pipeline.serving.champion import Served, ServingStatus
 from pipeline.serving.compiled.form import CompiledForm
-from pipeline.serving.predictions import Explanations, PredictedColumns, Prediction, Target
+from pipeline.serving.predictions import Explanations, PredictedColumns, Prediction, Resolved, Target
 from pipeline.validation.columns import CheckedColumns
 from pipeline.validation.rows import Problem
 from pipeline.validation.schema import Kind
@@ -245,14 +245,12 @@ def prediction(
     return answer
 
 
-def prediction_text(
-    target: Target, found: Prediction, explained: Explanations | None, *, prediction_id: str
-) -> str:
+def prediction_text(target: Target, found: Prediction, explained: Explanations | None, *, prediction_id: str) -> str:
     """A PredictionAnswer in JSON, written into a template: as an object it takes four times as long."""
     names = tuple(found.probabilities)
     if explained is not None or not names or isinstance(found.value, Mapping):
         return to_json(prediction(target, found, explained, prediction_id=prediction_id))
-    template = _one_template(target.resolved.model, target.resolved.version, target.digest, names)
+    template = _one_template(target.resolved, target.digest, names)
     numbers = found.probabilities.values()
     warnings = [*target.notes, *found.warnings]
     told = encode(warnings) if warnings else "[]"
@@ -260,9 +258,10 @@ def prediction_text(
 
 
 @lru_cache(maxsize=8)  # of the versions that answer, and of tests
-def _one_template(model: str, version: int, digest: str, classes: tuple[str, ...]) -> str:
+def _one_template(resolved: Resolved, digest: str, classes: tuple[str, ...]) -> str:
     """A PredictionAnswer with a place for each value, as _row_template."""
-    head = to_json(VersionAnswer.model_construct(model=model, version=version, digest=digest))[1:-1].replace("%", "%%")
+    about = VersionAnswer.model_construct(model=resolved.model, version=resolved.version, digest=digest)
+    head = to_json(about)[1:-1].replace("%", "%%")
     values = '"prediction_id": "%s", "prediction": %s'
     return f'{{{head}, {values}, "probabilities": {{{_places(classes)}}}, "confidence": %r, "warnings": %s}}'
 

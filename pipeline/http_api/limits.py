@@ -13,7 +13,9 @@ from pipeline.http_api.problems import TooLarge, TooManyRequests, TooSlow, Wrong
 from pipeline.settings import HttpSettings
 
 CHECKED = (b"content-type", b"content-encoding")
-PLAIN = [(b"content-type", b"application/json")]  # what nearly all send: the parser of headers takes longer than all other checks
+PLAIN = [
+    (b"content-type", b"application/json")
+]  # what nearly all send: the parser of headers takes longer than all other checks
 DRAINED = 8  # times the limit: so much is read and thrown away, because a caller who still sends reads no answer
 
 

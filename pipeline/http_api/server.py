@@ -45,15 +45,54 @@ class GracefulState(ServerState):
         self.shutting_down = False  # whether SIGTERM has come
 
 
+class HoldingTransport:
+    """A transport that can hold what is written: head and body of an answer leave in one system call and one packet."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._held: list[bytes] | None = None  # None: nothing is held
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (the transport's)
+        return getattr(self._transport, name)
+
+    def hold(self) -> None:
+        """Holds what is written until `release`, or until our side ends."""
+        self._held = self._held or []
+
+    def release(self) -> None:
+        """Writes what was held."""
+        held, self._held = self._held, None
+        if held:
+            self._transport.write(b"".join(held))
+
+    def write(self, data: bytes) -> None:
+        if self._held is None:
+            self._transport.write(data)
+        else:
+            self._held.append(data)
+
+    def write_eof(self) -> None:
+        self.release()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        self.release()
+        self._transport.close()
+
+
 class GracefulProtocol(HttpToolsProtocol):
     """A connection that ends, during a shutdown, with the last answer that its caller waits for."""
 
     server_state: GracefulState
+    transport: Any  # a HoldingTransport
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 (uvicorn's)
         super().__init__(*arguments, **options)
         self.app, self._inner_app = self._answer, self.app
         self._half_closed = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+        super().connection_made(HoldingTransport(transport))  # type: ignore[arg-type] # all that is used of one
 
     @property
     def idle(self) -> bool:
@@ -79,9 +118,13 @@ class GracefulProtocol(HttpToolsProtocol):
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 (ASGI's)
         async def send_last(message: Any) -> None:  # noqa: ANN401 (ASGI's)
-            shutting_down = self.server_state.shutting_down
-            if shutting_down and message["type"] == "http.response.start" and await self._is_last():
+            if message["type"] != "http.response.start":
+                await send(message)
+                self.transport.release()
+                return
+            if self.server_state.shutting_down and await self._is_last():
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            self.transport.hold()
             await send(message)
 
         await self._inner_app(scope, receive, send_last)
