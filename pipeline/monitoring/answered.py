@@ -19,6 +19,7 @@ from pipeline.validation.rows import CheckedRow, Value
 LATENCY_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0)  # upper bounds of bins
 LATENCY_LABELS = (*(f"{bound:g}" for bound in LATENCY_SECONDS), "+Inf")  # as Prometheus writes them
 MOST_LABEL = 80
+SINGLE = (str, int, float)  # what is predicted where it is no table; truth values are int
 CHANCES = 2**32  # that the last eight hexadecimal digits of an id tell apart, which are random
 
 
@@ -43,7 +44,7 @@ class AnsweredRow(NamedTuple):
     @property
     def confidence(self) -> float | None:
         """The largest probability; None where several labels are predicted at once: each has one of its own."""
-        return None if isinstance(self.found.value, Mapping) else max(self.found.probabilities.values(), default=None)
+        return max(self.found.probabilities.values(), default=None) if isinstance(self.found.value, SINGLE) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +168,10 @@ def _binned(rows: Sequence[AnsweredRow], profile: Profile) -> Iterator[tuple[Cou
     values = [row.row.values for row in rows]
     for name, column in profile.columns.items():
         yield CountKind.COLUMN, name, _bins([given.get(name) for given in values], column.bins.bin_of)
-    classes = (row.found.value for row in rows if not isinstance(row.found.value, Mapping))
+    classes = [row.found.value for row in rows if isinstance(row.found.value, SINGLE)]
     yield CountKind.CLASS, "", _bins(classes, profile.predictions.bins.bin_of)
     if profile.confidence is not None:
-        known = (highest for row in rows if (highest := row.confidence) is not None)
+        known = [highest for row in rows if (highest := row.confidence) is not None]
         yield CountKind.CONFIDENCE, "", _bins(known, profile.confidence.bin_of)
 
 
