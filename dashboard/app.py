@@ -4,8 +4,10 @@ from pathlib import Path
 
 import streamlit as st
 from starlette.middleware import Middleware
+from starlette.routing import Route
 
 from dashboard.login.starting import prepared
+from dashboard.metrics import endpoint
 from dashboard.server import SecurityHeaders, lifespan
 
 LOGIN = prepared()
@@ -14,6 +16,7 @@ LOGIN = prepared()
 app = st.App(
     Path(__file__).parent / "router.py",
     lifespan=lifespan,
+    routes=[Route(endpoint.PATH, endpoint.answer)],
     middleware=[Middleware(SecurityHeaders), *LOGIN.middleware],
     secrets=LOGIN.secrets,
 )

@@ -7,6 +7,7 @@ import streamlit as st
 from dashboard import filling, pages, session, sidebar
 from dashboard.components import widgets
 from dashboard.login import door
+from dashboard.metrics import counters
 from pipeline.governance.errors import SignoffError
 
 ICON = pages.icon()
@@ -18,6 +19,7 @@ pages.begin(page)
 st.set_page_config(initial_sidebar_state=pages.sidebar_state(page))  # before anything is drawn in it
 
 session.arrive(page.url_path)
+counters.count_opened(page)
 session.show_flash()
 admitted = door.admits()
 sidebar.draw(admitted=admitted)

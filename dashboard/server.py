@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
@@ -18,6 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard import caching, session
 from dashboard.login.visitor import by_itself
+from dashboard.metrics import counters
+from dashboard.metrics.counters import DashboardMetrics
 from pipeline import bootstrap
 from pipeline.governance.errors import NotAllowed, SignoffError
 from pipeline.governance.service import GovernanceService
@@ -59,6 +61,7 @@ class OwnLook:
     service: GovernanceService
     may_record: Callable[[], object]  # raises NotAllowed where this dashboard may not write
     logged: str = ""  # the last message: a look that sees the same logs nothing
+    metrics: DashboardMetrics = field(default_factory=DashboardMetrics)
 
     def __call__(self) -> None:
         """Raises no SignoffError: the next look tries again."""
@@ -68,6 +71,7 @@ class OwnLook:
             seen = self._seen()
         except SignoffError as error:
             seen = str(error)
+            self.metrics.look_failed()
         seen = "; ".join(filter(None, [seen, self._tell()]))
         if seen != self.logged:
             LOG.warning("The desk's own look: %s", seen or "nothing to see any more")
@@ -92,19 +96,22 @@ class OwnLook:
             self.may_record()
         except NotAllowed:
             return False
-        return bool(self.service.look())
+        recorded = self.service.look()
+        self.metrics.recorded(recorded)
+        return bool(recorded)
 
     def _seen(self) -> str:
         found = [each for model in self.service.known_models() for each in self.service.differences(model)]
         moved = [f"{each.slot.model!r}: {each.sentence}" for each in found]
         pending = [f"{each.model!r}: decision {each.sequence} is pending" for each in self.service.pending()]
+        self.metrics.looked(out_of_band=len(found), pending=len(pending))
         return "; ".join(filter(None, [self.service.unknown_registry(), *moved, *pending]))
 
 
 @caching.made_once
 def _own_look() -> OwnLook:
     """It has a service of its own, so that no visitor waits for it, and remembers what it saw."""
-    return OwnLook(bootstrap.own_desk(session.settings()), session.may_record)
+    return OwnLook(bootstrap.own_desk(session.settings()), session.may_record, metrics=counters.metrics())
 
 
 def own_look() -> None:

@@ -83,3 +83,11 @@ def _environment() -> Iterator[None]:
     clean_environment()
     yield
     assert not [path.name for path in LITTER if path.exists()]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures that tests have kept with `record_property`, such as how many kills a soak has seen."""
+    for report in terminalreporter.getreports("passed"):
+        if report.when == "call" and report.user_properties:
+            figures = ", ".join(f"{name}: {value}" for name, value in report.user_properties)
+            terminalreporter.write_line(f"{report.nodeid}: {figures}")

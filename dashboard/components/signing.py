@@ -15,6 +15,7 @@ from cachetools import TTLCache
 
 from dashboard import caching, session
 from dashboard.components import widgets, words
+from dashboard.metrics import counters
 from pipeline.governance.errors import NotAllowed, SignoffError, StaleLogin
 from pipeline.governance.lifecycle import Move, Slot
 from pipeline.governance.reason import MOST_REASON_CHARACTERS, REASON_LENGTH
@@ -52,9 +53,18 @@ def once(key: str, command: Callable[[], Result]) -> Result:
     run = _run(key)
     with run.lock:
         if not run.results:
-            run.results.append(command())
+            run.results.append(_counted(command))
         result: Result = run.results[0]
         return result
+
+
+def _counted(command: Callable[[], Result]) -> Result:
+    """Runs it; what it is refused for, /metrics tells too."""
+    try:
+        return command()
+    except SignoffError as error:
+        counters.metrics().refused("click", error)
+        raise
 
 
 def drawn_key(form: str) -> str:

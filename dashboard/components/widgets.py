@@ -12,6 +12,7 @@ import streamlit as st
 from dashboard import caching, pages, session
 from dashboard.components import words
 from dashboard.login.starting import AGAIN
+from dashboard.metrics import counters
 from pipeline.governance.errors import (
     Conflict,
     IntegrityFailure,
@@ -86,6 +87,7 @@ def guarded(draw: Callable[[], None], name: str) -> None:
 
 
 def failure(error: SignoffError, name: str) -> None:
+    counters.metrics().refused("page", error)
     if untitled := st.session_state.get(pages.UNTITLED):
         title(untitled)
     text = "\n".join(error.sentences) if isinstance(error, InvalidRows) else str(error)

@@ -15,6 +15,7 @@ from pipeline.governance.text import visible
 PREFIX = "signoff_"
 MOST_DAYS = 366
 MOST_NAME_CHARACTERS = 100
+MOST_TOKEN_CHARACTERS = 200
 USE_KEPT_EVERY = timedelta(minutes=1)  # a last use is written at most so often
 FIRST_SHOWN = timedelta(days=7)  # for how long a first token is something to look at
 # Who vouches for whoever made the first token: the machine, where nobody could log in yet.
@@ -90,6 +91,14 @@ class Tokens(Protocol):
 
 def secret_digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def identity_token(authorization: bytes | None) -> str | None:
+    """The identity token in the value of an Authorization header; None for anything else, such as the shared secret."""
+    scheme, _, secret = (authorization or b"").partition(b" ")
+    text = secret.strip().decode("latin-1")
+    fits = text.startswith(PREFIX) and text.isascii() and len(text) <= MOST_TOKEN_CHARACTERS
+    return text if fits and scheme.lower() == b"bearer" else None
 
 
 def token_owner(maker: Actor, *, first: bool) -> Actor:

@@ -16,8 +16,9 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from pipeline.governance.errors import SignoffError
 from pipeline.governance.roles import Action
+from pipeline.governance.tokens import identity_token
 from pipeline.http_api.desk.description import with_desk
-from pipeline.http_api.desk.door import host_name, identity_token, is_desk, only
+from pipeline.http_api.desk.door import host_name, is_desk, only
 from pipeline.http_api.desk.routes import ACTOR, DESK_ENDPOINTS, desk_router
 from pipeline.http_api.openapi import ENDPOINTS, document
 from pipeline.http_api.problems import (

@@ -3,8 +3,8 @@
 import asyncio
 import gc
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -17,12 +17,13 @@ from pipeline.governance.service import GovernanceService
 from pipeline.http_api.batcher import MicroBatcher
 from pipeline.http_api.desk.door import DeskDoor
 from pipeline.http_api.limits import ConcurrencyLimit
-from pipeline.http_api.metrics import HttpMetrics
+from pipeline.http_api.metrics import HttpMetrics, WatchMetrics
 from pipeline.http_api.problems import NothingServed, http_status
 from pipeline.http_api.token import Token, read_token
 from pipeline.http_api.watching import watched
 from pipeline.monitoring.recorder import Recorder, Unrecorded
 from pipeline.serving.champion import Follower, Served, ServingStatus
+from pipeline.serving.compiled.form import CompiledForm
 from pipeline.serving.scorer import Scorer
 from pipeline.settings import HttpSettings, Settings, read_settings
 from pipeline.validation.rows import InvalidRows
@@ -50,6 +51,12 @@ class AppState:
     @property
     def status(self) -> ServingStatus:
         return self.follower.status
+
+    @property
+    def version(self) -> int | None:
+        """The number of the version that serves; None where none does."""
+        served = self.status.served
+        return None if served is None else served.target.resolved.version
 
     def served(self) -> Served:
         """The champion that answers now. Raises NothingServed where there is none."""
@@ -89,7 +96,7 @@ async def running(model: str | None, *, desk: bool = False) -> AsyncIterator[App
     http = settings.serving.http
     follower = Follower(service, scorer, name)
     batcher = MicroBatcher(scorer, concurrency=scorer.concurrency, seconds=http.request_seconds)
-    metrics = HttpMetrics(lambda: follower.status, lambda: scorer.worker_restarts, lambda: follower.compiled)
+    metrics = HttpMetrics(lambda: follower.status, lambda: scorer.worker_restarts, lambda: _compiled(scorer, follower))
     recorder = await asyncio.to_thread(bootstrap.recorder, settings, service, name)
     hosts = [each.casefold() for each in http.allowed_hosts]
     door = DeskDoor(service, partial(bootstrap.log_desk, settings), hosts) if desk else None
@@ -100,7 +107,7 @@ async def running(model: str | None, *, desk: bool = False) -> AsyncIterator[App
     gc.freeze()  # the heavy libraries stay: to go through them again costs a request a tenth of a second
     tasks = [asyncio.create_task(each(follower, http.poll_seconds)) for each in (_follow, _compile)]
     try:
-        with watched(service, name, settings.monitoring):
+        with _watching(state, settings, service):
             yield state
     finally:
         for task in tasks:
@@ -119,6 +126,20 @@ def _desk_and_scorer(settings: Settings) -> tuple[GovernanceService, Scorer]:
     scorer = bootstrap.scorer(settings, service)
     scorer.start_all()
     return service, scorer
+
+
+def _compiled(scorer: Scorer, follower: Follower) -> CompiledForm | None:
+    """None also where nothing is to be compiled."""
+    return None if scorer.compiled.off else follower.compiled
+
+
+@contextmanager
+def _watching(state: AppState, settings: Settings, service: GovernanceService) -> Iterator[None]:
+    """Watches the champion until the block ends, and has /metrics tell what was seen."""
+    log = partial(bootstrap.log_desk, settings, service)
+    with watched(service, state.model, settings.monitoring, log=log) as watch:
+        state.metrics.add(WatchMetrics(state.model, lambda: state.version, watch, lambda: state.recorder.status))
+        yield
 
 
 async def _follow(follower: Follower, seconds: float) -> None:

@@ -57,8 +57,22 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
+@dataclass(frozen=True)
+class RecorderStatus:
+    """How far a recorder has come, since it was made."""
+
+    written: int  # answers that are accounted for in the log
+    lost: int  # answers that are neither counted nor stored, because too many waited
+    waiting: int  # what was told and is not written yet
+    writing: bool  # whether the last batch could be written, and others will be
+
+
 class Recorder(Protocol):
     """The port of those who answer: what they tell, and the id that they hand out."""
+
+    @property
+    def status(self) -> RecorderStatus | None:
+        """None where there is no log."""
 
     def answered(self, target: Target, row: CheckedRow, found: Prediction, *, seconds: float | None) -> str:
         """One row was predicted; gives the id of the prediction. seconds: of the request, once per request."""
@@ -81,6 +95,8 @@ class Recorder(Protocol):
 
 class Unrecorded:
     """Implements Recorder where there is no log: answers still have an id."""
+
+    status = None
 
     def answered(self, _target: Target, _row: CheckedRow, _found: Prediction, *, seconds: float | None) -> str:  # noqa: ARG002 (the port's)
         return new_id()
@@ -142,7 +158,7 @@ class PredictionRecorder:
         self._log, self._options, self._model, self._door, self._clock = log, options, model, door, clock
         self._most_waiting = most_waiting
         self._queue: deque[Waiting] = deque()
-        self._taken = self._done = self._lost = self._batches = 0
+        self._taken = self._done = self._written = self._lost = self._batches = 0
         self._unwritten: LogBatch | None = None
         self._room = threading.Lock()
         self._profiles = _Profiles(profile_of, clock)
@@ -172,6 +188,10 @@ class PredictionRecorder:
     def writing(self) -> bool:
         """Whether the last batch could be written, and others will be."""
         return self._unwritten is None and self._thread.is_alive()
+
+    @property
+    def status(self) -> RecorderStatus:
+        return RecorderStatus(self._written, self.lost, self.waiting, self.writing)
 
     def answered(self, target: Target, row: CheckedRow, found: Prediction, *, seconds: float | None) -> str:
         prediction_id, subject = new_id(), Subject(target.resolved, target.digest)
@@ -249,6 +269,7 @@ class PredictionRecorder:
             return False
         self._unwritten, self._written_at = None, self._clock()
         self._done += batch.answered + batch.events
+        self._written += batch.answered
         return not close or not self._queue or self._write_waiting(close=True)
 
     def _next_batch(self) -> LogBatch:

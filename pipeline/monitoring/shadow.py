@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from pipeline.governance.errors import SignoffError
 from pipeline.monitoring.prediction_log import ShadowAnswer
-from pipeline.monitoring.recorder import PredictionRecorder
+from pipeline.monitoring.recorder import PredictionRecorder, RecorderStatus
 from pipeline.serving.predictions import PredictedColumns, Prediction, Target
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import input_schema
@@ -115,6 +115,10 @@ class ShadowedRecorder:
     def __init__(self, recorder: PredictionRecorder, shadow: Shadow) -> None:
         self._recorder, self._shadow = recorder, shadow
         self.refused, self.failed = recorder.refused, recorder.failed
+
+    @property
+    def status(self) -> RecorderStatus:
+        return self._recorder.status
 
     def start(self) -> None:
         self._recorder.start()

@@ -3,10 +3,8 @@
 import multiprocessing
 import os
 import signal
-import sqlite3
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from datetime import timedelta
 from multiprocessing.connection import Connection
@@ -19,16 +17,19 @@ import pytest
 
 from pipeline.bootstrap import KeptRegistryId, SystemClock
 from pipeline.governance.errors import Conflict, SignoffError
-from pipeline.governance.lifecycle import Stage
-from pipeline.governance.record.ledger import ENDS, Event, EventType, StoredEvent
+from pipeline.governance.lifecycle import Stage, stage_move
+from pipeline.governance.record.ledger import Event, EventType, StoredEvent
 from pipeline.governance.rules import decide
 from support import registries
 from support.desks import GRACE, MODEL, REASON, KnownDifferences, KnownSmoke, OpenDesk, default_policy
+from support.places import Place, Places, check_invariants, copy_database, kill_before
+from support.signers import ALAN, ANNA, RITA, approve
 from support.soak import amount
 
 if TYPE_CHECKING:
     from support.postgres import PostgresServer
 
+Note = Callable[[str, object], None]  # keeps a figure in the report of a soak
 WRITES = 8  # a promotion with an incumbent: intent, alias, two stages, tags, end; and some to spare
 
 
@@ -148,8 +149,7 @@ def prepared(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(prepared: Path, tmp_path: Path) -> Path:
     """A copy of the databases; the files of the models are shared and only read."""
     for name in ("mlflow.db", "ledger.db"):
-        with closing(sqlite3.connect(prepared / name)) as source, closing(sqlite3.connect(tmp_path / name)) as copy:
-            source.backup(copy)  # a plain copy would miss what is still in the write-ahead log
+        copy_database(prepared / name, tmp_path / name)
     name = "ledger.checkpoints.jsonl"
     (tmp_path / name).write_bytes((prepared / name).read_bytes())
     return tmp_path
@@ -162,18 +162,6 @@ def promote(folder: Path, version: int, die_before: int | None, expect: str | No
         desk.promote(MODEL, version, Stage.PRODUCTION, reason=REASON, actor=GRACE, accept_warnings=True, expect=expect)
     except Conflict:
         os._exit(4)
-
-
-def check_invariants(desk: OpenDesk) -> None:
-    """I1, I3, I4, I7 and I9, after one reconcile; a second one finds nothing to do."""
-    desk.reconcile(MODEL, min_age=timedelta(0))
-    assert desk.reconcile(MODEL, min_age=timedelta(0)) == []
-    assert desk.verify() == []
-    events = [stored.event for stored in desk.ledger.events()]
-    intents = [event.decision for event in events if event.type is EventType.DECIDED]
-    assert sorted(intents) == sorted(event.decision for event in events if event.type in ENDS)
-    state = desk.registry.state(MODEL)
-    assert state.in_stage(Stage.PRODUCTION) == [state.champion]
 
 
 @pytest.mark.parametrize("die_before", amount((0, 2, 4, WRITES - 1), soak=range(WRITES)))
@@ -251,64 +239,30 @@ def test_the_client_is_open_before_the_intent_is_written(folder: Path) -> None:
     assert opened == [True]
 
 
-# The same where several hosts share the ledger, and through `mlflow server`: killed before any statement or call.
+# The same where several hosts share the ledger, and through `mlflow server`: a promotion, and one that others approve.
 
 PLACES = amount(("postgres",), soak=("sqlite", "postgres", "server"))
+SIGNED_PLACES = amount(("sqlite", "postgres"), soak=("sqlite", "postgres", "server"))
 ROUNDS = amount(1, soak=40)
 KILLS = amount(2, soak=None)  # None: at every step
 OUTAGES = amount(1, soak=20)
 ENOUGH = 6  # decisions that clients were told of before something is killed
 
 
-class Place(NamedTuple):
-    """Where a desk of several processes works."""
-
-    registry: str
-    ledger: str
-    checkpoints: Path
-
-    def open(self) -> OpenDesk:
-        from pipeline.adapters.ledger.sql import SqlLedger
-        from pipeline.adapters.mlflow.registry import MlflowRegistry
-
-        registry = MlflowRegistry(self.registry, experiment="signoff")
-        ledger = SqlLedger(
-            self.ledger,
-            registry=KeptRegistryId(registry, "fixed"),
-            clock=SystemClock(),
-            checkpoint_file=self.checkpoints,
-        )
-        return OpenDesk(
-            registry=registry,
-            ledger=ledger,
-            policy=default_policy(),
-            comparer=KnownDifferences(),
-            smoke=KnownSmoke(),
-            clock=SystemClock(),
-            new_id=lambda: os.urandom(8).hex(),
-            new_secret=lambda: os.urandom(32).hex(),
-        )
-
-
 @pytest.fixture
-def new_place(request: pytest.FixtureRequest, prepared: Path, tmp_path: Path) -> Iterator[Callable[[str], Place]]:
-    """Makes places of a kind: the prepared registry in a copy, taken over by a ledger of its own."""
-    with ExitStack() as servers:
+def places(request: pytest.FixtureRequest, prepared: Path, tmp_path: Path) -> Iterator[Callable[..., Places]]:
+    """Makes places of a kind, with the prepared registry."""
+    with ExitStack() as opened:
 
-        def make(kind: str) -> Place:
-            folder = Path(tempfile.mkdtemp(dir=tmp_path))
-            source, copy = (sqlite3.connect(each / "mlflow.db") for each in (prepared, folder))
-            with closing(source), closing(copy):
-                source.backup(copy)
-            registry, ledger = f"sqlite:///{folder / 'mlflow.db'}", f"sqlite:///{folder / 'ledger.db'}"
-            if kind == "postgres":
-                server: PostgresServer = request.getfixturevalue("postgres")
-                ledger = server.url(schema=server.new_schema())
-            if kind == "server":
-                registry = servers.enter_context(registries.mlflow_server(registry, folder))
-            place = Place(registry, ledger, folder / "checkpoints.jsonl")
-            assert len(place.open().take_over()) == 1
-            return place
+        def make(kind: str, *, approvals: int = 0) -> Places:
+            found = Places(
+                kind,
+                prepared=prepared,
+                folder=tmp_path,
+                postgres=lambda: request.getfixturevalue("postgres"),
+                approvals=approvals,
+            )
+            return opened.enter_context(closing(found))
 
         yield make
 
@@ -326,13 +280,11 @@ def promote_at(place: Place, version: int, expect: str | None, start: Any) -> No
 
 
 @pytest.mark.parametrize("kind", PLACES)
-def test_in_every_round_one_of_four_wins(
-    context: ForkServerContext, new_place: Callable[[str], Place], kind: str
-) -> None:
+def test_in_every_round_one_of_four_wins(context: ForkServerContext, places: Callable[..., Places], kind: str) -> None:
     """Each has looked at the same state; the others are told that it changed."""
     from pipeline.governance.lifecycle import parse_target
 
-    place = new_place(kind)
+    place = places(kind).new()
     desk = place.open()
     for _ in range(ROUNDS):
         state = desk.registry.state(MODEL)
@@ -356,51 +308,117 @@ def test_in_every_round_one_of_four_wins(
         assert desk.registry.state(MODEL).champion == others[[child.exitcode for child in children].index(0)]
 
 
-def promote_counting(place: Place, left: int | None, counted: Connection) -> None:
-    """Kills this very process before a step: a statement of SQL, a commit, or what is sent over HTTP."""
-    import sqlalchemy as sa
-
+def promote_counting(place: Place, left: int | None, told: Connection) -> None:
+    """Gives the number of its steps, unless it is killed before."""
     decide.DEADLINE = timedelta(minutes=5)
-    steps = [0]
+    steps = kill_before(left)
+    place.open().promote(MODEL, 2, Stage.PRODUCTION, reason=REASON, actor=GRACE, accept_warnings=True)
+    told.send(steps[0])
 
-    def step(*_: object) -> None:
-        if steps[0] == left:
-            os.kill(os.getpid(), signal.SIGKILL)
-        steps[0] += 1
 
-    desk = place.open()
-    sa.event.listen(sa.Engine, "before_cursor_execute", step)
-    sa.event.listen(sa.Engine, "commit", step)
-    sys.addaudithook(lambda event, _: step() if event == "http.client.send" else None)
-    desk.promote(MODEL, 2, Stage.PRODUCTION, reason=REASON, actor=GRACE, accept_warnings=True)
-    counted.send(steps[0])
+def sign_counting(place: Place, left: int | None, told: Connection) -> None:
+    """Gives the number of each act that is done, and last that of its steps, unless it is killed before."""
+    decide.DEADLINE = timedelta(minutes=5)
+    steps = kill_before(left)
+    for sequence in signatures(place.open()):
+        told.send(sequence)
+    told.send(steps[0])
+
+
+def signatures(desk: OpenDesk) -> Iterator[int]:
+    """One asks, two approve, and the second of them decides; each act under its key, and the number of its event."""
+    move = stage_move(MODEL, 2, Stage.PRODUCTION)
+    asked = desk.request(move, reason=REASON, actor=RITA, accept_warnings=True, key="asked")
+    yield asked.sequence
+    for signer in (ANNA, ALAN):
+        signed = approve(desk, asked, signer, key=f"signed by {signer.subject}").view.request.approvals
+        yield next(each.sequence for each in signed if each.person == signer.person)
+
+
+class Killed(NamedTuple):
+    """What a process has left that was to be killed."""
+
+    exit_code: int | None
+    desk: OpenDesk
+    told: list[int]
+
+
+@pytest.fixture
+def killed(context: ForkServerContext) -> Callable[..., Killed]:
+    """Runs one of the above at a new place."""
+
+    def run(act: Callable[..., None], places: Places, left: int | None) -> Killed:
+        place = places.new()
+        reading, writing = context.Pipe(duplex=False)
+        with reading:
+            child = context.Process(target=act, args=(place, left, writing))
+            child.start()
+            writing.close()
+            child.join()
+            return Killed(child.exitcode, place.open(), _rest(reading))
+
+    return run
+
+
+def some_of(steps: int) -> Sequence[int]:
+    return range(steps) if KILLS is None else sorted(Random(7).sample(range(steps), KILLS))
 
 
 @pytest.mark.parametrize("kind", PLACES)
 def test_a_decision_killed_before_any_step_is_finished_or_undone(
-    context: ForkServerContext, new_place: Callable[[str], Place], kind: str
+    killed: Callable[..., Killed], places: Callable[..., Places], kind: str, record_property: Note
 ) -> None:
     """Statements, commits and calls, of the ledger and of the registry; some of them unless it is a soak."""
-
-    def promoted(left: int | None) -> tuple[int | None, Place, int]:
-        place = new_place(kind)
-        reading, writing = context.Pipe(duplex=False)
-        child = context.Process(target=promote_counting, args=(place, left, writing))
-        child.start()
-        child.join()
-        return child.exitcode, place, reading.recv() if reading.poll() else 0
-
-    code, place, steps = promoted(None)
-    assert (code, place.open().registry.state(MODEL).champion) == (0, 2)
+    there = places(kind)
+    code, desk, (steps,) = killed(promote_counting, there, None)
+    assert (code, desk.registry.state(MODEL).champion) == (0, 2)
     assert steps > WRITES
-    for left in range(steps) if KILLS is None else sorted(Random(7).sample(range(steps), KILLS)):
-        code, place, _ = promoted(left)
-        desk = place.open()
+    codes = []
+    for left in some_of(steps):
+        code, desk, _ = killed(promote_counting, there, left)
+        codes.append(code)
         check_invariants(desk)
 
         assert code in (0, -signal.SIGKILL), left
         assert desk.registry.state(MODEL).champion in (1, 2)
         assert (code == 0) <= (desk.registry.state(MODEL).champion == 2)
+        desk.ledger.close()
+    record_property("killed", f"{codes.count(-signal.SIGKILL)} times in {steps} steps")
+
+
+@pytest.mark.parametrize("kind", SIGNED_PLACES)
+def test_an_approval_killed_before_any_step_is_there_once_or_not_at_all(
+    killed: Callable[..., Killed], places: Callable[..., Places], kind: str, record_property: Note
+) -> None:
+    """A request, a first and a last approval: what somebody was told of stays, the last one is applied, and whoever
+    asks again under the same key finds what is there and makes the rest.
+    """
+    there = places(kind, approvals=2)
+    code, desk, (*numbers, steps) = killed(sign_counting, there, None)
+    assert (code, desk.registry.state(MODEL).champion, len(numbers)) == (0, 2, 3)
+    codes = []
+    for left in some_of(steps):
+        code, desk, told = killed(sign_counting, there, left)
+        codes.append(code)
+        check_invariants(desk)
+        assert code in (0, -signal.SIGKILL), left
+        signed = _events(desk, EventType.APPROVED)
+        assert desk.registry.state(MODEL).champion == (2 if len(signed) == 2 else 1), left
+
+        again = list(signatures(desk))
+        check_invariants(desk)
+
+        assert again[: len(told)] == told, left
+        assert again == [each.sequence for each in _events(desk, EventType.REQUESTED, EventType.APPROVED)]
+        (applied,) = _events(desk, EventType.APPLIED)
+        assert applied.event.content["approvals"] == again[1:]
+        assert desk.registry.state(MODEL).champion == 2
+        desk.ledger.close()
+    record_property("killed", f"{codes.count(-signal.SIGKILL)} times in {steps} steps")
+
+
+def _events(desk: OpenDesk, *types: EventType) -> list[StoredEvent]:
+    return [each for each in desk.ledger.events() if each.event.type in types]
 
 
 def keep_deciding(place: Place, name: str, told: Connection) -> None:
@@ -430,10 +448,10 @@ def keep_reconciling(place: Place) -> None:
 
 
 def test_no_decision_that_somebody_was_told_of_is_lost(
-    context: ForkServerContext, new_place: Callable[[str], Place], postgres: "PostgresServer"
+    context: ForkServerContext, places: Callable[..., Places], postgres: "PostgresServer", record_property: Note
 ) -> None:
     """While PostgreSQL is restarted as after a crash, and everybody who works on the ledger is killed at once."""
-    place = new_place("postgres")
+    place = places("postgres").new()
     known: list[int] = []
     for number in range(OUTAGES):
         pipes = [context.Pipe(duplex=False) for _ in range(amount(2, soak=4))]
@@ -462,6 +480,7 @@ def test_no_decision_that_somebody_was_told_of_is_lost(
 
     assert len(known) >= 2 * ENOUGH
     assert set(known) <= applied
+    record_property("told", f"of {len(known)} decisions in {OUTAGES} restarts")
 
 
 def _rest(reading: Connection) -> list[int]:

@@ -184,6 +184,16 @@ def test_the_proxy_lets_through_what_the_dashboard_takes() -> None:
     assert f"client_max_body_size {config['server']['maxUploadSize']}m" in PAGE
 
 
+def test_the_proxy_names_the_host_to_all_behind_it() -> None:
+    """A location that sets a header of its own takes over none: each sets Host, of which others make addresses."""
+    example = PAGE.partition("```nginx\n")[2].partition("```")[0]
+    _, *locations = re.split(r"^ +location ", example, flags=re.MULTILINE)
+    own = [each for each in locations if "proxy_set_header" in each]
+
+    assert len(own) > 1
+    assert [each for each in own if "proxy_set_header Host $http_host;" not in each] == []
+
+
 FAILURES = PAGE.partition("## When something fails")[2]
 
 

@@ -38,10 +38,19 @@ IDLE = "[data-testid=stApp][data-test-connection-state=CONNECTED][data-test-scri
 
 @contextmanager
 def dashboard(log: Path, environment: Mapping[str, str], *, folder: Path = ROOT, app: Path = APP) -> Iterator[str]:
-    """`streamlit run dashboard/app.py` on a free port, as a user would type it in `folder`.
+    """The address of `streamlit run dashboard/app.py` on a free port, as a user would type it in `folder`.
 
     `{url}` in a value of the environment becomes the server's own address.
     """
+    with dashboard_server(log, environment, folder=folder, app=app) as (url, _):
+        yield url
+
+
+@contextmanager
+def dashboard_server(
+    log: Path, environment: Mapping[str, str], *, folder: Path = ROOT, app: Path = APP
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """As `dashboard`, with the process, for whoever kills it."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     named = {name: value.replace("{url}", url) for name, value in environment.items()}
@@ -53,7 +62,7 @@ def dashboard(log: Path, environment: Mapping[str, str], *, folder: Path = ROOT,
         )
     try:
         _wait_for(server, url, log)
-        yield url
+        yield url, server
     finally:
         _stop(server)
 

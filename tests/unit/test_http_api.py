@@ -14,9 +14,11 @@ import yaml
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Unavailable
 from pipeline.governance.lifecycle import Stage
+from pipeline.http_api.metrics import HttpMetrics
 from pipeline.http_api.openapi import ENDPOINTS, row_schema
 from pipeline.http_api.state import _refresh
 from pipeline.http_api.token import read_token
+from pipeline.serving.compiled.form import CompiledForm, Equality
 from pipeline.serving.worker.client import WorkerRefusal
 from pipeline.settings import ROOT, Environment
 from pipeline.validation.rows import InvalidRows, check_row, check_rows, parse_row
@@ -556,6 +558,15 @@ def test_counters(api: LocalApi) -> None:
         assert line in text
     assert "signoff_champion_age_seconds" in text
     assert "/nothing" not in text
+
+
+def test_whether_the_compiled_form_answers_is_told_where_it_is_to(api: LocalApi) -> None:
+    """1 or 0; without a word where serving.http.compile is off, so that an alarm about it has nothing to say."""
+    forms = iter([CompiledForm(Equality(equal=True)), CompiledForm.refused("it is being compiled")])
+    metrics = HttpMetrics(lambda: api.state.status, lambda: 0, lambda: next(forms))
+    assert "signoff_compiled 1.0" in metrics.text().decode().splitlines()
+    assert "signoff_compiled 0.0" in metrics.text().decode().splitlines()
+    assert "signoff_compiled" not in api.ask("GET", "/metrics").text
 
 
 def test_counters_stay_few(api: LocalApi) -> None:

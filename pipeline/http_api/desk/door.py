@@ -10,7 +10,7 @@ from pipeline.governance.actor import Actor
 from pipeline.governance.errors import NotAllowed
 from pipeline.governance.roles import Action
 from pipeline.governance.service import GovernanceService
-from pipeline.governance.tokens import NOT_ACCEPTED, PREFIX
+from pipeline.governance.tokens import NOT_ACCEPTED, identity_token
 from pipeline.http_api.limits import ConcurrencyLimit
 from pipeline.http_api.problems import ForeignOrigin, TokenNeeded, WrongHost
 from pipeline.monitoring.log_desk import LogDesk
@@ -21,7 +21,6 @@ Headers = Iterable[tuple[bytes, bytes]]
 DESK = "/api/v1"
 AT_ONCE = 8  # requests that are worked on; a review may take seconds, and predictions are answered beside them
 LOOPBACK = frozenset({"127.0.0.1", "[::1]", "localhost"})  # as a Host header has them
-MOST_TOKEN_CHARACTERS = 200
 SHOW_ONE = "authorization: show an identity token, as in `Authorization: Bearer signoff_…`"
 
 
@@ -95,11 +94,3 @@ def host_name(host: bytes | None) -> str:
     """The Host header without its port, in lower case; an IPv6 address is in brackets."""
     text = (host or b"").decode("latin-1").casefold()
     return text if text.endswith("]") else text.rsplit(":", 1)[0]
-
-
-def identity_token(authorization: bytes | None) -> str | None:
-    """The identity token in an Authorization header; None for anything else, such as the shared secret."""
-    scheme, _, secret = (authorization or b"").partition(b" ")
-    text = secret.strip().decode("latin-1")
-    fits = text.startswith(PREFIX) and text.isascii() and len(text) <= MOST_TOKEN_CHARACTERS
-    return text if fits and scheme.lower() == b"bearer" else None

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the API; the number of labels is bounded, whatever callers and models send."""
+"""Prometheus metrics of requests and of what serves; labels are few, whatever callers and models send."""
 
 import time
 from collections import deque
@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from pipeline.governance.text import visible
 from pipeline.serving.champion import ServingStatus
@@ -32,7 +33,7 @@ class HttpMetrics:
         restarts: Callable[[], int],
         compiled: Callable[[], CompiledForm | None] = lambda: None,
     ) -> None:
-        """compiled: the compiled form of what serves, see Follower.compiled."""
+        """compiled: the compiled form of what serves, see Follower.compiled; None where nothing is to be compiled."""
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "signoff_http_requests", "Requests by path and status.", ["route", "status"], registry=self._registry
@@ -53,6 +54,10 @@ class HttpMetrics:
             self._unauthorized.labels(door)
         self._versions: deque[tuple[str, str]] = deque()
         self._registry.register(_CurrentStatus(status, restarts, compiled))
+
+    def add(self, collector: Collector) -> None:
+        """Tells what else there is to tell, such as WatchMetrics."""
+        self._registry.register(collector)
 
     def answered(self, route: str, status: int, started: float) -> None:
         """Counts one answer; `started` is the time.perf_counter of its request."""
@@ -100,12 +105,14 @@ class _CurrentStatus:
     def collect(self) -> Iterator[Metric]:
         status, form = self._status(), self._compiled()
         gauges = {
-            "signoff_compiled": ("1 while the compiled form answers single rows.", form is not None and form.equal),
             "signoff_ready": ("1 while predictions can be had.", status.ready),
             "signoff_degraded": ("1 while what serves is not the champion as it should be.", status.degraded),
         }
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=float(value))
+        if form is not None:
+            text = "1 while the compiled form answers single rows; not there where serving.http.compile is off."
+            yield GaugeMetricFamily("signoff_compiled", text, value=float(form.equal))
         yield CounterMetricFamily(
             "signoff_worker_restarts", "Worker processes started in place of one that died.", value=self._restarts()
         )
