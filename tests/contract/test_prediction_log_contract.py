@@ -171,7 +171,7 @@ class TestRows:
 
     def test_rows_are_counted(self, log: SqlPredictionLog, block: str) -> None:
         """Of a model or of all, with the oldest; no more than an index is quickly read for."""
-        other = replace(FIRST, prediction_id=THIRD.prediction_id, model="other")
+        other = FIRST._replace(prediction_id=THIRD.prediction_id, model="other")
         log.write(block, batch(answered=3, predictions=[SECOND, FIRST, other]))
 
         assert log.rows_kept("m") == RowsKept(2, FIRST.at)
