@@ -18,7 +18,7 @@ import yaml
 
 from support.ports import free_port
 
-SECONDS = 60.0
+SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -91,17 +91,19 @@ def _wait_for(server: Prometheus, process: "subprocess.Popen[bytes]", log: Path)
 
 
 def program(name: str) -> Path:
-    """Where `prometheus` or `promtool` is: on the path, or put there by .ci/install-services.
+    """As `installed`. Skips the test where it is missing, but not in CI."""
+    found = installed(name)
+    if found is None and "CI" not in os.environ:
+        pytest.skip(f"{name} is not installed; .ci/install-services does that")
+    assert found is not None, f"no {name}: run .ci/install-services"
+    return found
 
-    Skips the test where it is missing, but not in CI.
-    """
+
+def installed(name: str) -> Path | None:
+    """Where `prometheus` or `promtool` is: on the path, or put there by .ci/install-services; None where it is not."""
     caches = [Path("/var/cache"), Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")]
     found = [
         *([Path(there)] if (there := shutil.which(name)) else []),
         *(cache / "signoff" / "prometheus" / "usr" / "bin" / name for cache in caches),
     ]
-    installed = next((each for each in found if each.exists()), None)
-    if installed is None and "CI" not in os.environ:
-        pytest.skip(f"{name} is not installed; .ci/install-services does that")
-    assert installed is not None, f"no {name}: run .ci/install-services"
-    return installed
+    return next((each for each in found if each.exists()), None)
