@@ -118,7 +118,7 @@ def drifted(tab: Page, production: Production, traffic: Traffic) -> None:
     traffic.rows = [_told_otherwise(row, odd=bool(number % 2)) for number, row in enumerate(older)]
     _until(lambda: any(each.column == "Age" and each.severity is Severity.HIGH for each in production.findings()))
     sample = f'signoff_watch_severity{{column="Age",kind="column",model="{MODEL}",version="{CHAMPION}"}} 2.0'
-    _until(lambda: sample in production.api.text("/metrics"))  # the alert SignoffFinding is about this one
+    _until(lambda: sample in production.api.text("/metrics"))  # what the alert SignoffDrift looks at
 
     open_page(tab, "/")
     expect(tab.get_by_text(f"Version {CHAMPION}: The column Age holds other values").first).to_be_visible()
