@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, PolynomialFeatures, StandardScaler
 
 from pipeline.serving.compiled.code import Code, Compiled, NotThisRow
 from pipeline.serving.compiled.compare import MOST_STORED, MOST_TEXTS, Proven, Version, prove
@@ -242,20 +242,52 @@ def test_without_rows_nothing_is_proven(candidates: dict[str, Fitted]) -> None:
 # Rows that are the original's
 
 
-def test_a_value_that_is_not_finite_is_left_to_the_original() -> None:
-    """Where scikit-learn refuses: the reciprocal of 0, and what single precision cannot hold."""
-    columns = ColumnTransformer(
+def one_over_n0() -> ColumnTransformer:
+    return ColumnTransformer(
         [("one_over", FunctionTransformer(np.reciprocal), ["n0"]), ("rest", "passthrough", ["n1"])]
     )
-    fitted = numbers_model(columns, RandomForestClassifier(3, random_state=1))
+
+
+REFUSED_ROWS = {  # what scikit-learn refuses, or has no finite answer to, of numbers that are finite themselves
+    "a reciprocal of 0": ([one_over_n0], [0.0, 0.5]),
+    "a scaler that overflows": ([StandardScaler], [1.7e308, 0.5]),
+    "an overflow that a reciprocal makes 0 of": (
+        [StandardScaler, lambda: FunctionTransformer(np.reciprocal), StandardScaler],
+        [1.7e308, 0.5],
+    ),
+    "a product that overflows": ([lambda: PolynomialFeatures(include_bias=False)], [1e200, 0.5]),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_ROWS)
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        LogisticRegression(),
+        RandomForestClassifier(3, random_state=1),
+        ExtraTreesClassifier(3, random_state=1),
+        HistGradientBoostingClassifier(max_iter=3, random_state=1),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_value_that_is_not_finite_is_left_to_the_original(case: str, estimator: Any) -> None:
+    """Of every kind of model, also where a probability of 0 or 1 hides it; other rows are answered."""
+    preparation, values = REFUSED_ROWS[case]
+    fitted = numbers_model(*(make() for make in preparation), estimator)
     found = Compiled.of_code(convert(fitted.model, fitted.rows))
 
-    assert np.allclose(
-        found.probabilities([[0.5], [0.5]]), fitted.model.predict_proba(pd.DataFrame({"n0": [0.5], "n1": [0.5]}))
-    )
-    for values in ([[0.0], [0.5]], [[0.5], [1e300]]):
+    expected = fitted.model.predict_proba(fitted.rows.head(1))
+    assert np.allclose(found.probabilities([fitted.rows[each].head(1).tolist() for each in fitted.rows]), expected)
+    with pytest.raises(NotThisRow):
+        found.probabilities([[each] for each in values])
+
+
+def test_a_value_beyond_single_precision_is_left_to_the_original() -> None:
+    """Of a forest, which scikit-learn refuses; and sums of a linear model, which it may add up in another order."""
+    for estimator, value in ((RandomForestClassifier(3, random_state=1), 1e300), (LogisticRegression(), 1.7e308)):
+        fitted = numbers_model(estimator)
         with pytest.raises(NotThisRow):
-            found.probabilities(values)
+            Compiled.of_code(convert(fitted.model, fitted.rows)).probabilities([[value], [value]])
 
 
 def test_a_form_takes_only_what_was_compared() -> None:
