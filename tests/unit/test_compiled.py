@@ -16,9 +16,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, PolynomialFeatures, StandardScaler
 
 from pipeline.serving.compiled.code import Code, Compiled, NotThisRow
-from pipeline.serving.compiled.compare import MOST_STORED, MOST_TEXTS, Proven, Version, prove
+from pipeline.serving.compiled.compare import Proven, Version, prove
 from pipeline.serving.compiled.convert import MOST_COLUMNS, MOST_NODES, convert, nodes_of
-from pipeline.serving.compiled.form import CompiledForm, Equality, short_number
+from pipeline.serving.compiled.form import MOST_STORED, MOST_TEXTS, CompiledForm, Equality, short_number
 from pipeline.serving.compiled.thresholds import rows_at, splits_of
 from pipeline.settings import read_settings
 from pipeline.training.candidates import fit_pipeline
@@ -302,11 +302,51 @@ def test_a_form_takes_only_what_was_compared() -> None:
     assert [form.decides(each) for each in ((0.2, 0.8), (0.5, 0.5), (0.5, 0.5000015))] == [True, False, False]
 
 
+FINE: dict[str, Any] = {
+    "comparison": Equality(equal=True, stored=3).as_json(),
+    "classes": ["a"],
+    "labels": ["a"],
+    "known_texts": [None],
+    "names": ["x"],
+    "texts": [False],
+    "joined": True,
+    "graph": 1,
+    "code": b"1",
+    "sample": [[0.5]],
+}
+NAN = float("nan")
+
+
 def test_what_a_worker_says_is_checked() -> None:
-    """A model may have taken over the process that compiles."""
-    fine = {"comparison": Equality(equal=True).as_json(), "classes": ["a"], "labels": ["a"], "known_texts": [None]}
-    assert CompiledForm.of_answer(fine).equal
-    assert not CompiledForm.of_answer({"comparison": Equality(equal=False, why_not="x").as_json()}).equal
-    for wrong in ({**fine, "labels": []}, {**fine, "comparison": {"else": 1}}, {}, {**fine, "known_texts": [1]}):
-        with pytest.raises((KeyError, TypeError)):
-            CompiledForm.of_answer(wrong)
+    """A model may have taken over the process that compiles: whatever else it says, the original answers."""
+    assert CompiledForm.of_answer(FINE).equal
+    refused = Equality(equal=False, why_not="x").as_json()
+    assert CompiledForm.of_answer({"comparison": refused}).comparison.sentence == "answered by the original: x"
+    compared = [
+        *({"stored": wrong} for wrong in ("x", -1, 10**9, True, None)),
+        *({"difference": wrong} for wrong in (NAN, 1.0, -1e-9, "0")),
+        *({"equal": wrong} for wrong in ("yes", 1, None)),
+        {"at_thresholds": 10**9},
+        {"why_not": 3},
+    ]
+    said = [
+        *({"comparison": {**FINE["comparison"], **wrong}} for wrong in compared),
+        *({"comparison": wrong} for wrong in (None, [], {"else": 1})),
+        *({"labels": wrong} for wrong in ([], [None], [NAN], "a")),
+        *({"classes": wrong} for wrong in ([1], "a", [])),
+        *({"known_texts": wrong} for wrong in ([1], [], ["a"], [["x"] * (MOST_TEXTS + 1)])),
+        *({"sample": wrong} for wrong in ([[NAN]], [0.5], [[]], [[{}]])),
+        *({"code": wrong} for wrong in (1, "a", None)),
+        {"graph": -1},
+        {"joined": "yes"},
+    ]
+    for wrong in ({}, *({**FINE, **each} for each in said)):
+        sentence = CompiledForm.of_answer(wrong).comparison.sentence
+        assert sentence == "answered by the original: its compilation answers something else than was asked", wrong
+
+
+def test_what_a_worker_says_is_no_request() -> None:
+    """Only the code and what belongs to it goes on to the workers that serve, never what a request says itself."""
+    form = CompiledForm.of_answer({**FINE, "trust": "producers", "folder": "/", "op": "predict", "digest": "0"})
+
+    assert set(form.code) == {"names", "texts", "joined", "graph", "code", "sample"}
