@@ -82,11 +82,12 @@ class KnownClaims:
     metrics: Mapping[str, float] = field(default_factory=dict)
     changed_rows: int = 0
     refusal: Exception | None = None
+    compiled: str = ""
 
     def recompute(self, record: VersionRecord, *, file_digest: str) -> RecomputedMetrics:
         if self.refusal:
             raise self.refusal
-        return RecomputedMetrics(627, self.metrics, self.changed_rows)
+        return RecomputedMetrics(627, self.metrics, self.changed_rows, self.compiled)
 
 
 @dataclass

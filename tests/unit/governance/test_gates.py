@@ -43,6 +43,8 @@ ERROR = GateRule(Mode.PREVENT, metric="rmse", maximum=4.0)
 FACTS = Facts(stage_move(MODEL, 1, Stage.PRODUCTION), GOOD, ModelState())
 TRUE = Recomputation(RecomputedMetrics(627, {}, 0), (Claim("accuracy", "run", 0.93, 0.93 + 5e-10),))
 FALSE = Recomputation(RecomputedMetrics(627, {}, 2), (Claim("accuracy", "run", 0.99, 0.93),))
+COMPILED = replace(TRUE, measured=replace(TRUE.measured, compiled="compiled, equal"))
+ON_ROWS = "claims differ, n = 627"
 OWN = Finding(7, MODEL, EPOCH, {"version": 1, "created_at": GOOD.content["created_at"]}, {"severity": "high"})
 ELSEWHERE = replace(OWN, subject={"version": 2, "created_at": "2026-01-02T00:00:00.000000Z"})
 EARLIER = replace(OWN, subject={"version": 1, "created_at": "2020-01-02T00:00:00.000000Z"})  # that had the number
@@ -174,6 +176,7 @@ AGAINST = replace(FACTS, incumbent=BARE, differences=[equal("f1_macro")])
         ("smoke_prediction", replace(FACTS, smoke=Missing("It crashed.")), RULE, None, False),
         ("smoke_prediction", replace(FACTS, smoke=Missing("No example.", tried=False)), RULE, None, False),
         ("claims_recomputed", replace(FACTS, recomputation=TRUE), RULE, "0 of 1 claims differ, n = 627", True),
+        ("claims_recomputed", replace(FACTS, recomputation=COMPILED), RULE, f"0 of 1 {ON_ROWS}; compiled, equal", True),
         ("claims_recomputed", replace(FACTS, recomputation=FALSE), RULE, "1 of 1 claims differ, n = 627", False),
         ("claims_recomputed", replace(FACTS, recomputation=Missing("It crashed.")), RULE, None, False),
     ],
