@@ -5,17 +5,14 @@ from functools import partial
 
 import streamlit as st
 
-from dashboard import computed, pages, session
+from dashboard import pages, session
 from dashboard.compare import tables
 from dashboard.compare.sections import badge_column
-from dashboard.components import charts, explanation_charts, widgets, words
-from dashboard.components.explanations import as_pairs, classes_of, picked_class, sum_check
-from pipeline.explanation.wording import Side, contrasts
+from dashboard.components import widgets, words
+from dashboard.components.explanations import DifferingAnswer, why_they_differ
 from pipeline.governance.rules.compare import Comparison
 from pipeline.governance.rules.paired import Flip, FlipKind, Flips
 from pipeline.governance.text import visible
-from pipeline.serving.predictions import Explanations
-from pipeline.serving.targets import input_schema
 
 
 def flipped_row(comparison: Comparison, flip: Flip) -> None:
@@ -25,9 +22,8 @@ def flipped_row(comparison: Comparison, flip: Flip) -> None:
         st.header(f"Row {flip.row}: why the two differ", anchor=False)
         a, b = _prediction(names[0], flip.a, flip.a_probability), _prediction(names[1], flip.b, flip.b_probability)
         st.text(f"Actual {visible(str(flip.actual))}. {a} {b}")
-    with st.spinner("Explaining the row with both versions"):
-        found = _explained(comparison, flip)
-    _reasons(comparison, flip, (found[0], found[1]))
+    sides = DifferingAnswer(names[0], comparison.a, flip.a), DifferingAnswer(names[1], comparison.b, flip.b)
+    why_they_differ(sides, flip.inputs)
     with st.container(horizontal=True):
         for name, each in zip(names, (comparison.a, comparison.b), strict=True):
             pages.link_explain(
@@ -37,71 +33,6 @@ def flipped_row(comparison: Comparison, flip: Flip) -> None:
 
 def _prediction(name: str, predicted: object, probability: float | None) -> str:
     return f"{name} predicts {visible(str(predicted))}" + ("." if probability is None else f" ({probability:.2f}).")
-
-
-def _explained(comparison: Comparison, flip: Flip) -> Sequence[Explanations]:
-    """Raises Refused and IntegrityFailure for a version that is not loaded, and as the scorer does."""
-    versions = comparison.a.version, comparison.b.version
-    a, b = (session.scorer().targets.usable(session.target(comparison.a.model, each)) for each in versions)
-    rows = [
-        as_pairs({name: value for name, value in flip.inputs.items() if name in input_schema(target).names})
-        for target in (a, b)
-    ]
-    sides = (versions[0], a.digest), (versions[1], b.digest)
-    return computed.explained_alike(comparison.a.model, sides, rows=((rows[0],), (rows[1],)))
-
-
-def _reasons(comparison: Comparison, flip: Flip, found: tuple[Explanations, Explanations]) -> None:
-    """What each column does in one version and in the other, on one scale: the steps from one output to the other."""
-    if not found[0].comparable_with(found[1]):
-        st.caption("One of the two gives no probabilities, so their reasons have no common scale.")
-        return
-    classes, predicted = list(found[1].documents[0]["classes"]), str(flip.b)
-    chosen = classes[0]
-    if len(classes) > 1:
-        chosen = picked_class(classes_of(classes, comparison.b), predicted)
-        st.text(
-            f"Explained: {visible(chosen)}"
-            + (f", as {tables.heads(comparison)[1].lower()} predicts" if chosen == predicted else "")
-        )
-    # The compared version first: the question is what it does differently.
-    sides = [Side(name.lower(), each.documents[0]) for name, each in zip(tables.heads(comparison), found, strict=True)]
-    schema = comparison.b.feature_schema
-    left, right = st.columns([11, 9], gap="medium")
-    with left:
-        _difference(comparison, found, chosen)
-    with right:
-        st.header("In words", anchor=False)
-        reasons = contrasts((sides[1], sides[0]), found[1].rows[0], chosen, units=schema.units, labels=schema.labels)
-        st.text(
-            "\n".join(f"•  {visible(each)}" for each in reasons) or "No column moves it noticeably in either version."
-        )
-        how = "sampled in both" if found[0].sampled else "exact in both"
-        st.caption(f"All figures are effects on the {found[0].scale}, by the same method, {how}.")
-    with st.container(gap="xxsmall"):
-        for name, each in zip(tables.heads(comparison), found, strict=True):
-            sum_check(each.documents[0], each.tolerance, adds_up=each.adds_up, head=f"{name}. ")
-
-
-def _difference(comparison: Comparison, found: tuple[Explanations, Explanations], class_name: str) -> None:
-    """A waterfall from what the reference says to what the compared version says."""
-    if any(class_name not in each.documents[0]["contributions"] for each in found):
-        st.caption("One of the two does not know this class.")
-        return
-    effects, base, output = (
-        [each.documents[0][part][class_name] for each in found] for part in ("contributions", "base_values", "output")
-    )
-    steps = {name: effects[1].get(name, 0.0) - effects[0].get(name, 0.0) for name in {**effects[0], **effects[1]}}
-    figure = explanation_charts.waterfall(
-        {explanation_charts.NOTHING_KNOWN: base[1] - base[0], **steps},
-        found[1].rows[0],
-        (output[0], output[1]),
-        title=f"{explanation_charts.short(class_name)} ({found[0].scale})",
-        labels=comparison.b.feature_schema.labels,
-        names=tables.heads(comparison),
-        dark=st.context.theme.type == "dark",
-    )
-    st.plotly_chart(figure, config=charts.PLAIN, alt="From one version's output to the other's, column by column")
 
 
 ROW = "row"

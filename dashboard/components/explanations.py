@@ -1,17 +1,20 @@
 """Explanations as several pages show them: of one row, a second opinion, and the summary that came with a version."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
-from dashboard import session
+from dashboard import computed, session
 from dashboard.components import charts, explanation_charts, widgets, words
-from pipeline.explanation.wording import sentences, smallest_reason
+from pipeline.explanation.wording import Side, contrasts, sentences, smallest_reason
+from pipeline.governance.ports import Json
 from pipeline.governance.record.documents import ExplanationSummary, FeatureSchema
 from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.text import minus, visible
 from pipeline.serving.predictions import Explanations, Target
+from pipeline.serving.targets import input_schema
 from pipeline.validation.rows import Row, Value
 
 AS_PREDICTED = "As predicted"
@@ -100,6 +103,95 @@ def picked_class(classes: list[str], predicted: str) -> str:
     options = list(dict.fromkeys([AS_PREDICTED, *classes]))
     chosen = st.selectbox("Class", options, key="class", bind="query-params", format_func=words.name, width=260)
     return predicted if chosen == AS_PREDICTED else str(chosen)
+
+
+# Two versions that say different things to the same row.
+
+
+@dataclass(frozen=True)
+class DifferingAnswer:
+    """What one of the two says."""
+
+    name: str  # what the page calls the version, such as "Version 4"
+    evidence: Evidence
+    predicted: Json
+
+
+Sides = tuple[DifferingAnswer, DifferingAnswer]  # the reference first
+
+
+def why_they_differ(sides: Sides, row: Mapping[str, Any]) -> None:
+    """In which columns their reasons differ, explained live by both on one scale.
+
+    Raises Refused and IntegrityFailure for a version that is not loaded, and as the scorer does.
+    """
+    with st.spinner("Explaining the row with both versions"):
+        found = _explained_by_both(sides, row)
+    if not found[0].comparable_with(found[1]):
+        st.caption("One of the two gives no probabilities, so their reasons have no common scale.")
+        return
+    chosen = _explained_class(sides[1], found[1])
+    # The compared version first: the question is what it does differently.
+    told = [Side(side.name.lower(), each.documents[0]) for side, each in zip(sides, found, strict=True)]
+    schema = sides[1].evidence.feature_schema
+    left, right = st.columns([11, 9], gap="medium")
+    with left:
+        _steps_between(sides, found, chosen)
+    with right:
+        st.header("In words", anchor=False)
+        reasons = contrasts((told[1], told[0]), found[1].rows[0], chosen, units=schema.units, labels=schema.labels)
+        st.text(
+            "\n".join(f"•  {visible(each)}" for each in reasons) or "No column moves it noticeably in either version."
+        )
+        how = "sampled in both" if found[0].sampled else "exact in both"
+        st.caption(f"All figures are effects on the {found[0].scale}, by the same method, {how}.")
+    with st.container(gap="xxsmall"):
+        for side, each in zip(sides, found, strict=True):
+            sum_check(each.documents[0], each.tolerance, adds_up=each.adds_up, head=f"{side.name}. ")
+
+
+def _explained_by_both(sides: Sides, row: Mapping[str, Any]) -> tuple[Explanations, Explanations]:
+    model = sides[0].evidence.model
+    targets = [session.scorer().targets.usable(session.target(model, side.evidence.version)) for side in sides]
+    a, b = (
+        as_pairs({name: value for name, value in row.items() if name in input_schema(target).names})
+        for target in targets
+    )
+    versions = [(side.evidence.version, target.digest) for side, target in zip(sides, targets, strict=True)]
+    first, second = computed.explained_alike(model, (versions[0], versions[1]), rows=((a,), (b,)))
+    return first, second
+
+
+def _explained_class(side: DifferingAnswer, found: Explanations) -> str:
+    """Which class is explained: what the compared version predicts, unless somebody chooses another one."""
+    classes, predicted = list(found.documents[0]["classes"]), str(side.predicted)
+    if len(classes) == 1:
+        return str(classes[0])
+    chosen = picked_class(classes_of(classes, side.evidence), predicted)
+    by = f", as {side.name.lower()} predicts" if chosen == predicted else ""
+    st.text(f"Explained: {visible(chosen)}{by}")
+    return chosen
+
+
+def _steps_between(sides: Sides, found: tuple[Explanations, Explanations], class_name: str) -> None:
+    """A waterfall from what the reference says to what the compared version says."""
+    if any(class_name not in each.documents[0]["contributions"] for each in found):
+        st.caption("One of the two does not know this class.")
+        return
+    effects, base, output = (
+        [each.documents[0][part][class_name] for each in found] for part in ("contributions", "base_values", "output")
+    )
+    steps = {name: effects[1].get(name, 0.0) - effects[0].get(name, 0.0) for name in {**effects[0], **effects[1]}}
+    figure = explanation_charts.waterfall(
+        {explanation_charts.NOTHING_KNOWN: base[1] - base[0], **steps},
+        found[1].rows[0],
+        (output[0], output[1]),
+        title=f"{explanation_charts.short(class_name)} ({found[0].scale})",
+        labels=sides[1].evidence.feature_schema.labels,
+        names=(sides[0].name, sides[1].name),
+        dark=st.context.theme.type == "dark",
+    )
+    st.plotly_chart(figure, config=charts.PLAIN, alt="From one version's output to the other's, column by column")
 
 
 # The explanation summary that came with a version.

@@ -9,7 +9,8 @@ from dashboard.caching import drawn_once
 from dashboard.components.charts import LEGEND_ABOVE, QUIET, framed, interval_bars, plain
 
 HELD_OUT, NOW = "Held-out rows", "This window"
-LONGEST_LABEL = 14  # above it the labels are tilted
+TILTS = [0, -35, -90]  # of labels: the first with which they do not lie on each other
+HOUR_MILLISECONDS, BAR = 3_600_000, 0.8  # an hour, and the part of it that its bars fill
 
 
 @drawn_once
@@ -20,25 +21,30 @@ def shares(labels: Sequence[str], before: Sequence[float], now: Sequence[float])
     figure.add_bar(x=names, y=before, name=HELD_OUT, marker_color=QUIET, hovertemplate="%{x}: %{y:.1%}<extra></extra>")
     figure.add_bar(x=names, y=now, name=NOW, hovertemplate="%{x}: %{y:.1%}<extra></extra>")
     framed(figure, height=300).update_layout(barmode="group", legend=LEGEND_ABOVE, bargap=0.25)
-    figure.update_xaxes(type="category", tickangle=-35 if max(map(len, names), default=0) > LONGEST_LABEL else None)
+    figure.update_xaxes(type="category", autotickangles=TILTS)
     return figure.update_yaxes(tickformat=".0%", rangemode="tozero")
 
 
 @drawn_once
-def traffic(hours: Sequence[datetime], rows: Sequence[int], refused: Sequence[int]) -> go.Figure:
-    """Answered rows and refused values by hour."""
+def traffic(
+    hours: Sequence[datetime], rows: Sequence[int], refused: Sequence[int], *, window: tuple[datetime, datetime]
+) -> go.Figure:
+    """Answered rows and refused values by hour, over the whole window: hours without anything are empty."""
     figure = go.Figure()
-    figure.add_bar(x=hours, y=rows, name="Rows answered", hovertemplate="%{x|%m-%d %H:00}: %{y:,}<extra></extra>")
-    if any(refused):
+    shown = [("Rows answered", rows), ("Values refused", refused)] if any(refused) else [("Rows answered", rows)]
+    width = HOUR_MILLISECONDS * BAR / len(shown)
+    for position, (name, counts) in enumerate(shown):
         figure.add_bar(
             x=hours,
-            y=refused,
-            name="Values refused",
-            hovertemplate="%{x|%m-%d %H:00}: %{y:,} refused<extra></extra>",
+            y=counts,
+            name=name,
+            width=width,
+            offset=HOUR_MILLISECONDS * (1 - BAR) / 2 + position * width,
+            hovertemplate="%{x|%m-%d %H:00}: %{y:,}",
         )
-    framed(figure, height=230).update_layout(barmode="group", legend=LEGEND_ABOVE, showlegend=any(refused))
-    figure.update_xaxes(title="Hour (UTC)")
-    return figure.update_yaxes(rangemode="tozero")
+    framed(figure, height=210).update_layout(legend=LEGEND_ABOVE, showlegend=len(shown) > 1)
+    figure.update_xaxes(type="date", range=list(window), tickformat="%H:%M\n%d %b")
+    return figure.update_yaxes(rangemode="tozero", tickformat=",~d")
 
 
 @drawn_once

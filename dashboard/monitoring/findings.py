@@ -1,6 +1,7 @@
 """What somebody must look at: the open findings with the form that closes one, and those that are closed."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 
 import pandas as pd
 import streamlit as st
@@ -8,68 +9,88 @@ import streamlit as st
 from dashboard import caching, pages, session
 from dashboard.components import widgets, words
 from dashboard.components.signing import draft_name, drawn_key, once, reason_field, typed_reason
-from pipeline.governance.errors import SignoffError
+from pipeline.governance.errors import Conflict, SignoffError
 from pipeline.governance.record.findings import Finding, Severity
-from pipeline.governance.record.ledger import StoredEvent
 from pipeline.governance.roles import Action
 from pipeline.governance.text import visible
 
 LONGEST_TEXT = 300
-MOST_BOXES = 20
+MOST_IN_SIGHT, MOST_LINES = 2, 30
 COLOURS: dict[Severity, widgets.Colour] = {Severity.HIGH: "red", Severity.MEDIUM: "orange"}
 TITLES = {Severity.HIGH: "Review again", Severity.MEDIUM: "To be looked at"}
-HIGH = "The version gets no further role until somebody has closed this."
+HIGH = "The version gets no further role until somebody has closed what is high."
 
 
 def open_ones(found: Sequence[Finding]) -> None:
-    """A box for each, the urgent first."""
-    waiting = sorted((each for each in found if each.is_open), key=lambda each: -each.severity.rank)
-    may_close = session.desk().may(Action.CLOSE)
-    for each in waiting[:MOST_BOXES]:
-        title = f"{TITLES[each.severity]}: version {each.version}"
-        with (
-            widgets.message(title, _told(each), colour=COLOURS[each.severity]),
-            st.container(horizontal=True, vertical_alignment="center"),
-        ):
-            if may_close:
-                _closing(each.sequence)
-            pages.link_event(f"No. {each.sequence} in History", each.model, each.sequence)
-    if len(waiting) > MOST_BOXES:
-        st.caption(f"And {len(waiting) - MOST_BOXES:,} more: signoff findings lists them all.")
+    """One box per version, with a line for each finding, the urgent first."""
+    waiting = sorted((each for each in found if each.is_open), key=_urgency)
+    for version in dict.fromkeys(each.version for each in waiting):
+        _box([each for each in waiting if each.version == version])
 
 
-def _told(each: Finding) -> str:
+def _urgency(found: Finding) -> tuple[int, float]:
+    """The high ones first, then what differs most; an accuracy below the approved one before all of its severity."""
+    effect = found.content.get("effect")
+    return -found.severity.rank, -effect if isinstance(effect, int | float) else -1.0
+
+
+def _box(waiting: Sequence[Finding]) -> None:
+    """Of one version; the first ones in sight, the others folded away."""
+    first, may_close = waiting[0], session.desk().may(Action.CLOSE)
+    about = [HIGH] if first.severity is Severity.HIGH else []
+    about += [f"Owner: {first.owner}."] if first.owner else []
+    title = f"{TITLES[first.severity]}: version {first.version}"
+    with widgets.message(title, " ".join(about), colour=COLOURS[first.severity]):
+        for each in waiting[:MOST_IN_SIGHT]:
+            _line(each, may_close=may_close)
+        if more := waiting[MOST_IN_SIGHT:MOST_LINES]:
+            with st.expander(f"{words.count(len(more), 'more finding')} of version {first.version}"):
+                for each in more:
+                    _line(each, may_close=may_close)
+        if len(waiting) > MOST_LINES:
+            st.caption(f"And {len(waiting) - MOST_LINES:,} more: signoff findings lists them all.")
+        if may_close and len(waiting) > 1:
+            _closing(f"Close all {len(waiting)}", [each.sequence for each in waiting])
+
+
+def _line(each: Finding, *, may_close: bool) -> None:
+    """What was found and when, and the way to close it."""
     window = each.window
-    lines = [
-        visible(each.what, most=LONGEST_TEXT),
-        f"Seen from {words.when(window.since)} to {words.when(window.until)}, opened {words.when(each.opened_at)}.",
-    ]
-    if each.severity is Severity.HIGH:
-        lines.append(HIGH)
-    if each.owner:
-        lines.append(f"Owner: {each.owner}")
-    return "\n".join(lines)
+    seen = f"seen from {words.when(window.since)} to {words.when(window.until)}, opened {words.when(each.opened_at)}"
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        with st.container(gap=None, width="stretch"):
+            st.text(visible(each.what, most=LONGEST_TEXT))
+            st.caption(f"{each.severity.value.capitalize()}, {seen}.")
+        with st.container(horizontal=True, vertical_alignment="center", width="content"):
+            if may_close:
+                _closing("Close", [each.sequence])
+            pages.link_event(f"No. {each.sequence} in History", each.model, each.sequence)
 
 
-def _closing(number: int) -> None:
+def _closing(label: str, numbers: Sequence[int]) -> None:
     """The form, behind a small button: looking comes first."""
-    key = f"close/{number}"
-    with st.popover("Close", icon=":material/task_alt:"):
+    name = str(numbers[0]) if len(numbers) == 1 else f"all/{numbers[0]}"
+    key = f"close/{name}"
+    with st.popover(label, icon=":material/task_alt:"):
         if not widgets.allowed(session.signer):
             return
-        reason_field(draft_name("close", number), f"reason/{key}")
+        reason_field(draft_name("close", name), f"reason/{key}")
         if refused := st.session_state.pop(f"refused/{key}", None):
             widgets.message("Not closed", refused, colour="red")
-        st.button("I have looked at it", key=key, on_click=_close, args=(number, key))
+        button = "I have looked at it" if len(numbers) == 1 else f"I have looked at all {len(numbers)}"
+        st.button(button, key=key, type="primary", on_click=_close, args=(tuple(numbers), key))
 
 
-def _close(number: int, key: str) -> None:
-    """Runs before the page is drawn again."""
+def _close(numbers: Sequence[int], key: str) -> None:
+    """Runs before the page is drawn again. Each is an event of its own with the same sentence."""
     reason = typed_reason(f"reason/{key}")
 
-    def sign() -> StoredEvent:
+    def sign() -> None:
         try:
-            return session.desk().close_finding(number, reason=reason, actor=session.actor())
+            for number in numbers:
+                # Of several, one that a colleague has closed meanwhile is no reason to leave the others open.
+                with suppress(Conflict) if len(numbers) > 1 else nullcontext():
+                    session.desk().close_finding(number, reason=reason, actor=session.actor())
         finally:
             caching.forget_reads()
 
@@ -78,7 +99,8 @@ def _close(number: int, key: str) -> None:
     except SignoffError as error:
         st.session_state[f"refused/{key}"] = str(error)
         return
-    session.flash(f"Finding {number} is closed")
+    what = f"Finding {numbers[0]} is" if len(numbers) == 1 else f"{len(numbers)} findings are"
+    session.flash(f"{what} closed")
 
 
 def closed_ones(found: Sequence[Finding]) -> None:

@@ -1,16 +1,24 @@
 """Whether what serves is still what was approved: traffic, accuracy, drift, the shadow, and what must be looked at."""
 
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 
 import streamlit as st
 
 from dashboard import caching, pages, session
 from dashboard.components import widgets, words
 from dashboard.components.picker import LAST_MODEL, address, models_with_versions, picked_model
-from dashboard.monitoring import findings, sections
+from dashboard.monitoring import drift, findings, log, sections, shadow
 from pipeline.governance.record.findings import Finding
-from pipeline.governance.rules.watching import WatchReport
+from pipeline.governance.rules.watching import LOG_IS_OFF, WatchReport
 
+SECTIONS: Mapping[str, Callable[[WatchReport], None]] = {
+    "At a glance": sections.at_a_glance,
+    "Columns": drift.columns,
+    "Shadow": shadow.shadow,
+    "Log": log.log,
+}
 WINDOWS = {"Last 24 hours": 24, "Last 7 days": 7 * 24, "Last 30 days": 30 * 24}
 
 
@@ -55,15 +63,15 @@ def monitoring_page() -> None:
 def watched(model: str, window: str) -> None:
     """The champion in the chosen time, which ends with the present hour."""
     found = report(model, WINDOWS[window])
+    if found.gap == LOG_IS_OFF:
+        sections.off(found)
+        return
     sections.figures(found)
-    if found.gap:
-        sections.nothing_to_compare(found)
-    sections.accuracy(found)
-    if found.traffic.hours:
-        sections.traffic(found)
-    if found.n:
-        sections.predictions(found)
-        sections.drift(found)
+    drawn = st.tabs(list(SECTIONS), key="show", on_change="rerun", bind="query-params")
+    for tab, draw in zip(drawn, SECTIONS.values(), strict=True):
+        if tab.open:
+            with tab:
+                widgets.guarded(partial(draw, found), "section")
 
 
 def open_model() -> None:

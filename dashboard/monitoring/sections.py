@@ -1,39 +1,40 @@
-"""The parts of the page: figures, accuracy, traffic, predictions, drift; every figure with its n."""
-
-from collections.abc import Mapping, Sequence
+"""What happened at a glance: figures, accuracy, traffic, predictions; every figure with its n."""
 
 import pandas as pd
 import streamlit as st
 
+from dashboard import session
 from dashboard.components import charts, widgets, words
 from dashboard.monitoring import charts as own_charts
+from dashboard.monitoring.drift import sentence, shares
 from pipeline.governance.record.evidence import Metric
-from pipeline.governance.rules.watching import LOG_IS_OFF, AccuracyFigure, Drift, WatchReport
+from pipeline.governance.rules.watching import AccuracyFigure, WatchReport
 from pipeline.governance.text import visible
 
 TURN_ON = "monitoring:\n  log:\n    enabled: true"
-DISTANCE = "Jensen-Shannon distance, from 0 (the same shares) to 1 (nothing in common)"
-ADJUSTED = "p of the test, adjusted for all that is tested together: the false-discovery rate at which it counts"
-OUTSIDE = "Share of the rows whose value the training data did not hold"
 ESTIMATED = (
     "Estimated without labels: how often the version was right at each confidence on the held-out rows, over the "
     "confidences of this window. It cannot see that the truth itself has changed."
 )
-DIFFERS, SAME, UNTESTED = "! Differs", "≈ Not distinguishable", "· Too few rows"
-COLOURS: Mapping[str, widgets.Colour] = {DIFFERS: "orange", SAME: "gray", UNTESTED: "gray"}
-ALPHA = 0.05
-MOST_BINS = 64
+WITHIN = "Of 100 requests, 95 were answered within this time; the upper end of the step that holds the 95th."
+REFUSED = "Values that did not fit, so that the version was not asked."
+OUTSIDE = "Values that the training data did not hold. The version was asked, and its caller warned."
 
 
 def figures(found: WatchReport) -> None:
-    """What happened, in five numbers."""
+    """What happened, in five numbers, and what is wrong with them."""
     traffic, accuracy = found.traffic, found.accuracy
+    window = found.window
+    st.caption(
+        f"Version {found.version} from {words.when(window.since)} to {words.when(window.until)}: "
+        "whole hours, of which the last one goes on."
+    )
     with st.grid(5, min_column_width=150):
-        st.metric("Rows answered", f"{traffic.total('rows'):,}", border=True)
+        st.metric("Rows answered", f"{traffic.total('rows'):,}", border=True, height="stretch")
         _accuracy_figure(accuracy.now, "Accuracy, measured" if accuracy.measured else "Accuracy, estimated")
-        st.metric("95 % answered within", _milliseconds(traffic.p95_ms), border=True, height="stretch")
-        st.metric("Values refused", f"{traffic.total('refused'):,}", border=True, height="stretch")
-        st.metric("Values out of range", f"{traffic.total('outside'):,}", border=True, height="stretch")
+        st.metric("95 % answered within", _milliseconds(traffic.p95_ms), border=True, height="stretch", help=WITHIN)
+        st.metric("Values refused", f"{traffic.total('refused'):,}", border=True, height="stretch", help=REFUSED)
+        st.metric("Values out of range", f"{traffic.total('outside'):,}", border=True, height="stretch", help=OUTSIDE)
     if failed := traffic.total("failed"):
         kinds = ", ".join(f"{visible(name)} {n:,}" for name, n in traffic.failed.items())
         widgets.message("Requests failed", f"{words.count(failed, 'request')}: {kinds}", colour="orange")
@@ -45,7 +46,7 @@ def _gaps(found: WatchReport) -> str:
     lost, gaps = found.traffic.lost, found.traffic.gaps
     told = []
     if gaps:
-        told.append(f"{words.count(gaps, 'process')} ended before the last answers were written: signoff log status.")
+        told.append(f"{words.count(gaps, 'process')} ended before the last answers were written; Log says which.")
     if lost:
         told.append(f"{words.count(lost, 'answer')} came faster than they could be written and were not counted.")
     return "\n".join(told)
@@ -68,15 +69,27 @@ def _accuracy_figure(found: AccuracyFigure | None, label: str) -> None:
     )
 
 
-def nothing_to_compare(found: WatchReport) -> None:
-    """Why there is nothing to compare; where the log is off, how it is turned on."""
-    off = found.gap == LOG_IS_OFF
-    with widgets.message("Not watched" if off else "Nothing to compare", visible(found.gap), colour="blue"):
-        if off:
-            st.code(TURN_ON, language="yaml")
-            st.caption(
-                "What the API answers is then counted by hour, column and class; rows are kept as you say there."
-            )
+def off(found: WatchReport) -> None:
+    """How the log is turned on, and what was approved."""
+    with widgets.message("Not watched", found.gap, colour="blue"):
+        st.code(TURN_ON, language="yaml")
+        st.caption("What the API answers is then counted by hour, column and class; rows are kept as you say there.")
+    accuracy(found)
+
+
+def at_a_glance(found: WatchReport) -> None:
+    """Everything but the columns."""
+    if found.gap:
+        widgets.message("Nothing to compare", visible(found.gap), colour="blue")
+    fewest = session.settings().monitoring.fewest_rows
+    if 0 < found.n < fewest:
+        text = f"{words.count(found.n, 'row')} in this time; below {fewest:,} no difference becomes a finding."
+        widgets.message("Few rows", text, colour="gray")
+    accuracy(found)
+    if found.traffic.hours:
+        traffic(found)
+    if found.n:
+        predictions(found)
 
 
 def accuracy(found: WatchReport) -> None:
@@ -92,26 +105,39 @@ def accuracy(found: WatchReport) -> None:
     rows = {
         "": names,
         "Accuracy": [each.value for each in known.values()],
-        "95 % interval": [words.interval(each.low, each.high) for each in known.values()],
+        f"{session.settings().evaluation.confidence * 100:g} % interval": [
+            words.interval(each.low, each.high) for each in known.values()
+        ],
         "Rows": [each.n for each in known.values()],
     }
     with st.container(horizontal=True, vertical_alignment="center"):
         with st.container(width=430):
-            widgets.frame(pd.DataFrame(rows), "Accuracy as approved, estimated and measured", digits=("Accuracy",))
+            widgets.frame(
+                pd.DataFrame(rows),
+                "Accuracy as approved, estimated and measured",
+                digits=("Accuracy",),
+                columns={"Rows": st.column_config.NumberColumn(format="localized")},
+            )
         with st.container(width="stretch"):
-            st.plotly_chart(own_charts.accuracies(tuple(names), tuple(shown)), config=charts.PLAIN, key="accuracies")
+            st.plotly_chart(
+                own_charts.accuracies(tuple(names), tuple(shown)),
+                config=charts.PLAIN,
+                key="accuracies",
+                alt="Each accuracy with its interval",
+            )
 
 
 def traffic(found: WatchReport) -> None:
     """By hour; and which columns were refused or out of range."""
-    st.header("Traffic", anchor=False)
+    st.header("Traffic by hour (UTC)", anchor=False)
     hours = found.traffic.hours
     figure = own_charts.traffic(
         tuple(each.hour for each in hours),
         tuple(each.rows for each in hours),
         tuple(each.refused for each in hours),
+        window=(found.window.since, found.window.until),
     )
-    st.plotly_chart(figure, config=charts.PLAIN, key="traffic")
+    st.plotly_chart(figure, config=charts.PLAIN, key="traffic", alt="Rows answered and values refused by hour (UTC)")
     names = sorted({*found.traffic.refused, *found.traffic.outside})
     if names:
         rows = {
@@ -119,6 +145,7 @@ def traffic(found: WatchReport) -> None:
             "Refused": [found.traffic.refused.get(name, 0) for name in names],
             "Out of range": [found.traffic.outside.get(name, 0) for name in names],
         }
+        st.caption("Values that were refused or out of range, by column")
         frame = pd.DataFrame(rows).sort_values(["Refused", "Out of range"], ascending=False)
         widgets.frame(frame, "Refused and out-of-range values by column", height=widgets.height_of(len(frame)))
 
@@ -134,94 +161,8 @@ def predictions(found: WatchReport) -> None:
         for title, each in shown:
             with st.container():
                 st.header(title, anchor=False)
-                st.text(verdict_sentence(each))
-                _shares(each, key=each.name)
-
-
-def drift(found: WatchReport) -> None:
-    """Every column, those that differ first; one is shown in full."""
-    st.header("Columns", anchor=False)
-    columns = sorted(found.columns, key=lambda each: (-significant(each), -each.effect))
-    tested = sum(bool(each.test) for each in found.drifts)
-    st.caption(
-        f"{words.count(found.n, 'row')} beside the rows that the version was evaluated on; "
-        f"{tested} distributions tested together at a false-discovery rate of {ALPHA:.0%}."
-    )
-    chosen = _columns_table(columns)
-    if columns:
-        each = columns[chosen]
-        st.subheader(words.label(each.name), anchor=False)
-        st.text(verdict_sentence(each))
-        _shares(each, key="column")
-
-
-def _columns_table(columns: Sequence[Drift]) -> int:
-    """Which row is selected; the first without one."""
-    frame = pd.DataFrame(
-        {
-            "Column": [visible(each.name) for each in columns],
-            "Verdict": [[verdict(each)] for each in columns],
-            "Distance": [each.effect for each in columns],
-            "Adjusted p": [_p(each.adjusted) if each.test else "" for each in columns],
-            "Rows": [each.n for each in columns],
-            "Out of range": [f"{each.outside:.1%}" for each in columns],
-        }
-    )
-    event = st.dataframe(
-        frame,
-        hide_index=True,
-        key="columns",
-        height=widgets.height_of(len(frame)),
-        on_select="rerun",
-        selection_mode="single-row",
-        alt="Drift by column",
-        column_config={
-            "Verdict": st.column_config.MultiselectColumn(
-                options=list(COLOURS), color=list(COLOURS.values()), width=170
-            ),
-            "Distance": st.column_config.NumberColumn(format="%.3f", help=DISTANCE, width=90),
-            "Adjusted p": st.column_config.TextColumn(help=ADJUSTED, width=100),
-            "Out of range": st.column_config.TextColumn(help=OUTSIDE, width=110),
-        },
-    )
-    rows = event.selection.rows
-    return rows[0] if rows and rows[0] < len(columns) else 0
-
-
-def significant(each: Drift) -> bool:
-    return bool(each.test) and each.adjusted <= ALPHA
-
-
-def verdict(each: Drift) -> str:
-    if not each.test:
-        return UNTESTED
-    return DIFFERS if significant(each) else SAME
-
-
-def verdict_sentence(each: Drift) -> str:
-    """Test, size of the effect and n."""
-    if not each.test:
-        return f"Too few rows to test: n = {each.n:,}."
-    says = "Differs" if significant(each) else "Not distinguishable"
-    return f"{says}: distance {each.effect:.3f}, {each.test} test, adjusted p {_p(each.adjusted)}, n = {each.n:,}."
-
-
-def _shares(each: Drift, *, key: str) -> None:
-    shown = [
-        position
-        for position in range(min(len(each.labels), MOST_BINS))
-        if each.before[position] > 0 or each.now[position] > 0
-    ]
-    figure = own_charts.shares(
-        tuple(each.labels[position] for position in shown),
-        tuple(each.before[position] for position in shown),
-        tuple(each.now[position] for position in shown),
-    )
-    st.plotly_chart(figure, config=charts.PLAIN, key=f"shares/{key}")
-
-
-def _p(value: float) -> str:
-    return "under 0.0001" if value < 0.0001 else f"{value:.4f}"  # noqa: PLR2004 (four digits)
+                sentence(each)
+                shares(each, key=each.name)
 
 
 def _milliseconds(value: float | None) -> str:

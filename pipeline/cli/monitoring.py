@@ -117,6 +117,8 @@ def _draw_status(found: "LogStatus") -> None:
         for block in found.blocks
     ]
     table(heads, rows, empty=f"{found.place} holds no predictions: monitoring.log.enabled turns the log on.")
+    if found.rows.oldest is not None:
+        line(f"{found.rows.words} kept; the oldest is of {to_the_second(found.rows.oldest)} UTC.")
 
 
 def _state(block: "Block", now: datetime) -> str:

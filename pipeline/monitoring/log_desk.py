@@ -24,6 +24,7 @@ from pipeline.monitoring.prediction_log import (
     OutcomesTold,
     PredictionLog,
     Purged,
+    RowsKept,
     Selection,
     StoredPrediction,
 )
@@ -48,6 +49,7 @@ class LogStatus:
     place: str
     blocks: tuple[Block, ...]  # newest first
     now: datetime
+    rows: RowsKept
 
     @property
     def gaps(self) -> tuple[Block, ...]:
@@ -69,6 +71,7 @@ class LogStatus:
             "place": self.place,
             "written": self.written,
             "lost": self.lost,
+            "rows": {"n": self.rows.n, "oldest": self.rows.oldest and iso(self.rows.oldest), "more": self.rows.more},
             "gaps": [block_json(block, self.now) for block in self.gaps],
             "blocks": [block_json(block, self.now) for block in self.blocks],
         }
@@ -120,10 +123,15 @@ class LogDesk:
     ) -> None:
         self._service, self._log, self._comparer, self._clock = service, log, comparer, clock
 
+    def as_(self, service: GovernanceService) -> "LogDesk":
+        """The same for whoever asks with another service."""
+        return LogDesk(service, self._log, self._comparer, clock=self._clock)
+
     def status(self, model: str | None = None) -> LogStatus:
-        """The blocks of a model, or of all."""
+        """The blocks and the number of rows of a model, or of all."""
         self._service.authorise(Action.READ)
-        return LogStatus(self._log.place, tuple(self._log.blocks(model)), self._clock.now())
+        blocks, rows = tuple(self._log.blocks(model)), self._log.rows_kept(model)
+        return LogStatus(self._log.place, blocks, self._clock.now(), rows)
 
     def counts(
         self, model: str, *, since: datetime | None = None, until: datetime | None = None, version: int | None = None
@@ -164,7 +172,7 @@ class LogDesk:
 
         Raises NotFound where there is no such row.
         """
-        from pipeline.monitoring.side_by_side import SideBySide, agreement_of, flipped, paired_rows
+        from pipeline.monitoring.side_by_side import SideBySide, agreement_of, flip_counts_of, flipped, paired_rows
 
         self._service.authorise(Action.READ_LOG)
         rows = self._both(wanted)
@@ -183,6 +191,7 @@ class LogDesk:
             agree=agree,
             interval=interval,
             flips=flipped(rows),
+            flip_counts=flip_counts_of(rows),
             outcomes=len(known),
             paired=self._paired(paired_rows(known)),
         )

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from pipeline.validation.rows import Value
 
 Answer = str | float | bool | Mapping[str, str | float | bool | None]
+MOST_ROWS_COUNTED = 1_000_000  # an index is read for it; who wants to know more asks the database
 MOST_WAITING = 32_768  # answers of one process that are not written yet; so many numbers a block reserves ahead
 SILENT_AFTER = timedelta(minutes=2)  # an open block that was not written to for so long has lost its process
 
@@ -188,6 +189,19 @@ class Purged:
         return {"predictions": self.predictions, "counts": self.counts, "blocks": self.blocks}
 
 
+@dataclass(frozen=True)
+class RowsKept:
+    """How many rows the log holds, which is fewer than were answered where a sample is stored."""
+
+    n: int = 0
+    oldest: datetime | None = None  # when the oldest one was answered; None where there is none
+    more: bool = False  # whether there are more than n, which is as many as were counted at most
+
+    @property
+    def words(self) -> str:
+        return f"{'more than ' if self.more else ''}{self.n:,} {'row is' if self.n == 1 else 'rows are'}"
+
+
 class PredictionLog(Protocol):
     """The store of predictions, counts and outcomes.
 
@@ -213,6 +227,9 @@ class PredictionLog(Protocol):
 
     def predictions(self, wanted: Selection) -> list[StoredPrediction]:
         """Newest first, at most `wanted.most`."""
+
+    def rows_kept(self, model: str | None = None, *, most: int = MOST_ROWS_COUNTED) -> RowsKept:
+        """Of a model, or of all, counted up to `most`."""
 
     def counts(
         self, model: str, *, since: datetime | None = None, until: datetime | None = None, version: int | None = None

@@ -1,9 +1,10 @@
 """Two versions on the same logged rows: how often they agree, which rows flip, and, with outcomes, which is better."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +14,15 @@ from pipeline.governance.record.ledger import iso
 from pipeline.governance.rules.paired import Paired
 from pipeline.monitoring.prediction_log import Answer, LoggedPrediction, ShadowAnswer, StoredPrediction
 
-MOST_FLIPS = 20
+MOST_FLIPS, MOST_COUNTED = 50, 10
+
+
+class FlipCount(NamedTuple):
+    """A pair of different answers, and to how many rows they were given."""
+
+    prediction: str  # of the version that answered, as text
+    shadow: str
+    n: int
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,7 @@ class SideBySide:
     agree: int  # of these, rows to which both said the same
     interval: tuple[float, float]  # Wilson's, of the share that agrees
     flips: tuple[StoredPrediction, ...]  # the newest rows to which they said different things
+    flip_counts: tuple[FlipCount, ...]  # what they said then, the most frequent pairs first
     outcomes: int  # rows of which the outcome is known
     paired: Paired | None  # the shadow minus the version on those; None where there are none that can be compared
 
@@ -50,6 +60,9 @@ class SideBySide:
             "share": self.share,
             "interval": list(self.interval),
             "flips": [flip_json(each) for each in self.flips],
+            "flip_counts": [
+                {"prediction": each.prediction, "shadow": each.shadow, "n": each.n} for each in self.flip_counts
+            ],
             "outcomes": self.outcomes,
             "metrics": [] if self.paired is None else [metric_json(each) for each in self.paired.metrics],
         }
@@ -85,8 +98,17 @@ def agreement_of(rows: Sequence[StoredPrediction], *, confidence: float) -> tupl
 
 
 def flipped(rows: Sequence[StoredPrediction]) -> tuple[StoredPrediction, ...]:
-    different = [each for each in rows if each.shadow and each.prediction.prediction != each.shadow.prediction]
-    return tuple(different[:MOST_FLIPS])
+    return tuple(_different(rows)[:MOST_FLIPS])
+
+
+def flip_counts_of(rows: Sequence[StoredPrediction]) -> tuple[FlipCount, ...]:
+    pairs = [(each.prediction.prediction, each.shadow.prediction) for each in _different(rows) if each.shadow]
+    found = Counter((str(said), str(shadow)) for said, shadow in pairs)
+    return tuple(FlipCount(*pair, n) for pair, n in found.most_common(MOST_COUNTED))
+
+
+def _different(rows: Sequence[StoredPrediction]) -> list[StoredPrediction]:
+    return [each for each in rows if each.shadow and each.prediction.prediction != each.shadow.prediction]
 
 
 def paired_rows(stored: Sequence[StoredPrediction]) -> tuple[Rows, Rows] | None:

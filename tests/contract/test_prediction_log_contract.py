@@ -20,6 +20,7 @@ from pipeline.monitoring.prediction_log import (
     LogBatch,
     OutcomesTold,
     Purged,
+    RowsKept,
     Selection,
 )
 from support.in_memory import EPOCH
@@ -61,6 +62,7 @@ def batch(number: int = 1, **more) -> LogBatch:
 def test_where_there_is_no_log_reading_finds_nothing(log: SqlPredictionLog) -> None:
     """And makes none."""
     assert (log.blocks(), log.predictions(Selection("m")), log.counts("m")) == ([], [], [])
+    assert log.rows_kept() == RowsKept()
     assert log.blocks() == []
 
 
@@ -166,6 +168,16 @@ class TestRows:
         assert numbers(shadowed=True) == [3, 2]
         assert numbers(shadow_version=5) == [3]
         assert log.predictions(Selection("other")) == []
+
+    def test_rows_are_counted(self, log: SqlPredictionLog, block: str) -> None:
+        """Of a model or of all, with the oldest; no more than an index is quickly read for."""
+        other = replace(FIRST, prediction_id=THIRD.prediction_id, model="other")
+        log.write(block, batch(answered=3, predictions=[SECOND, FIRST, other]))
+
+        assert log.rows_kept("m") == RowsKept(2, FIRST.at)
+        assert log.rows_kept().n == 3
+        assert log.rows_kept("none") == RowsKept()
+        assert log.rows_kept("m", most=1) == RowsKept(1, FIRST.at, more=True)
 
     def test_the_first_answer_of_a_shadow_counts(self, log: SqlPredictionLog, block: str) -> None:
         """It is asked once; another process may ask again."""

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard.caching import forget_reads
 from pipeline.governance.actor import Role
 from pipeline.governance.lifecycle import Stage
+from pipeline.governance.record.findings import Finding, Severity
 from pipeline.governance.record.ledger import EventType
 from pipeline.governance.roles import Roles
 from pipeline.governance.rules.watching import (
@@ -21,7 +22,7 @@ from pipeline.governance.rules.watching import (
     Watching,
 )
 from support.decisions import champion, promote
-from support.desks import MODEL, OpenDesk, TickingClock, build_desk, default_policy, small_registry
+from support.desks import GRACE, MODEL, OpenDesk, TickingClock, build_desk, default_policy, small_registry
 from support.in_memory import EPOCH
 from support.seen import badges, texts
 from support.watched import DRIFT, KnownWatcher
@@ -35,6 +36,10 @@ SEEN = KnownWatcher(
         DRIFT,
         replace(DRIFT, name="Weight", adjusted=0.7, effect=0.02),
         replace(DRIFT, name="SMOKE", test="", adjusted=1.0, effect=0.0),
+        replace(DRIFT, name="FAF", effect=0.09),
+        replace(DRIFT, name="Height", effect=0.2),
+        # All rows lie where all of them lay before: there is nothing to test, and nothing differs.
+        replace(DRIFT, name="CH2O", test="", adjusted=1.0, effect=0.0, before=(0.0, 1.0), now=(0.0, 1.0)),
     ],
     predictions=replace(DRIFT, name="predictions", adjusted=0.4, effect=0.05),
     confidence=replace(DRIFT, name="confidence", adjusted=0.4, effect=0.05),
@@ -74,6 +79,11 @@ class ChangingRoles:
         return self.roles
 
 
+def urgent(desk: OpenDesk) -> list[Finding]:
+    """The open findings as the page lists them."""
+    return sorted(desk.findings(MODEL), key=lambda each: (each.severity is not Severity.HIGH, each.column is not None))
+
+
 def named(app: AppTest) -> list[str]:
     """What the badges say, without colour and icon."""
     return [re.sub(r"^:\w+-badge\[(:material/\w+: )?|\]$", "", each).replace("\\", "") for each in badges(app)]
@@ -94,9 +104,8 @@ def test_a_desk_without_a_log_says_how_to_turn_it_on(open_page: Open) -> None:
 
 
 def test_what_serves_is_shown_beside_what_was_approved(open_page: Open) -> None:
-    """Traffic, accuracy, predictions and each column with test, size of the effect, n and window."""
+    """Traffic, accuracy and predictions with test, size of the difference, n and window."""
     app = open_page(watched(SEEN), "monitoring")
-    columns = next(each.value for each in app.dataframe if "Verdict" in each.value)
     accuracy = next(each.value for each in app.dataframe if "95 % interval" in each.value)
 
     assert not app.exception
@@ -108,12 +117,49 @@ def test_what_serves_is_shown_beside_what_was_approved(open_page: Open) -> None:
         "Values out of range": "3",
     }
     assert list(accuracy[""]) == ["Approved", "Estimated"]
-    assert list(columns["Column"]) == ["Age", "Weight", "SMOKE"]
-    assert [verdict for (verdict,) in columns["Verdict"]] == ["! Differs", "≈ Not distinguishable", "· Too few rows"]
-    assert "Differs: distance 0.300, chi-squared test, adjusted p under 0.0001, n = 500." in texts(app)
+    assert "Not distinguishable: distance 0.050, chi-squared test, adjusted p 0.4000, n = 500." in texts(app)
+    assert any(each.value.startswith("Version 1 from 2026-01-0") for each in app.caption), app.caption
     assert "1 request: Unavailable 1" in texts(app)
     assert "1 process ended before the last answers were written" in texts(app)
     assert {"Requests failed", "The log has gaps"} <= set(named(app))
+
+
+def test_columns_are_called_as_findings_call_them(open_page: Open) -> None:
+    """By the settings: what differs much would be a high finding, what differs little none; one is shown in full."""
+    app = open_page(watched(SEEN), "monitoring", show="Columns")
+    columns = next(each.value for each in app.dataframe if "Verdict" in each.value)
+
+    assert not app.exception
+    assert [(name, verdict) for name, (verdict,) in zip(columns["Column"], columns["Verdict"], strict=True)] == [
+        ("Age", "✕ Differs much"),
+        ("Height", "! Differs"),
+        ("FAF", "· Differs little"),
+        ("Weight", "≈ Not distinguishable"),
+        ("CH2O", "≈ Not distinguishable"),
+        ("SMOKE", "· Too few rows"),
+    ]
+    assert "Differs much: distance 0.300, chi-squared test, adjusted p under 0.0001, n = 500." in texts(app)
+    assert any("6 distributions" in each.value for each in app.caption)
+
+
+def test_few_rows_are_said_to_be_few(open_page: Open) -> None:
+    """Since nothing becomes a finding below monitoring.fewest_rows."""
+    app = open_page(watched(replace(SEEN, n=99, asked=[])), "monitoring")
+
+    assert "Few rows" in named(app)
+    assert "99 rows in this time; below 100 no difference becomes a finding." in texts(app)
+
+
+@pytest.mark.parametrize("show", ["At a glance", "Columns"])
+def test_a_log_that_says_nothing_yet_is_said_to(open_page: Open, show: str) -> None:
+    """In the words of the watcher, such as that no row came or that there is no profile."""
+    silent = KnownWatcher(n=0, gap="No prediction of this version was logged in this time.")
+    app = open_page(watched(silent), "monitoring", show=show)
+
+    assert not app.exception
+    assert "Nothing to compare" in named(app)
+    assert silent.gap in texts(app)
+    assert metrics(app)["Rows answered"] == "0"
 
 
 def test_measured_goes_before_estimated(open_page: Open) -> None:
@@ -156,7 +202,7 @@ class TestFindings:
 
         assert "Review again: version 1" in before
         assert desk.history(MODEL)[-1].type is EventType.FINDING_CLOSED
-        assert [each.column for each in desk.findings(MODEL)] == [None]
+        assert {each.column for each in desk.findings(MODEL)} == {"Height", None}
         closed = next(each.value for each in app.dataframe if "Closed by" in each.value)
         assert list(closed["Reason"]) == [LOOKED]
 
@@ -169,7 +215,22 @@ class TestFindings:
         app.run()
 
         assert "Not closed" in named(app)
-        assert len(desk.findings(MODEL)) == 2
+        assert len(desk.findings(MODEL)) == 3
+
+    def test_all_of_a_version_are_closed_with_one_sentence(self, open_page: Open) -> None:
+        """Each is an event of its own; one that a colleague closes meanwhile stays as they have closed it."""
+        desk = watched(SEEN)
+        app = open_page(desk, "monitoring")
+        first, *others = (each.sequence for each in urgent(desk))
+
+        app.text_area(key=f"reason/close/all/{first}").set_value(LOOKED)
+        desk.close_finding(others[0], reason="Seen on Monday already; nothing to do.", actor=GRACE)
+        app.button(key=f"close/all/{first}").click()
+        app.run()
+
+        assert desk.findings(MODEL) == []
+        reasons = {each.sequence: each.closed_because for each in desk.findings(MODEL, closed=True)}
+        assert reasons == {first: LOOKED, others[0]: "Seen on Monday already; nothing to do.", others[1]: LOOKED}
 
     def test_who_may_not_close_sees_no_form(self, open_page: Open) -> None:
         """But what was found."""
@@ -187,7 +248,7 @@ class TestFindings:
 
         assert "Review again" in named(app)
         if not page:
-            assert "2 findings of obesity_classifier" in named(app)
+            assert "3 findings of obesity_classifier" in named(app)
             assert "Version 1: The column Age holds other values" in texts(app)
 
     def test_history_tells_them(self, open_page: Open) -> None:

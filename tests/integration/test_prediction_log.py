@@ -1,13 +1,17 @@
 """The log of predictions of real server processes: what was answered is there, and what may be missing is said."""
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,9 +27,12 @@ from pipeline.governance.errors import InvalidInput
 from pipeline.http_api.server import serve
 from pipeline.monitoring.prediction_log import SILENT_AFTER, CountKind, Selection
 from pipeline.settings import ROOT, read_settings
+from support.alerts import MAKE, dashboard_queries
 from support.api_server import SECONDS, Api, Callers, serving
 from support.desks import GRACE, REASON
 from support.postgres import PostgresServer
+from support.prometheus import Prometheus, installed, program, prometheus
+from support.real_server import clean, dashboard
 from support.small_desk import copy_desk, small_desk
 
 MODEL = "obesity_classifier"
@@ -91,20 +98,86 @@ def verb(
     return call
 
 
+@dataclass(frozen=True)
+class Scraped:
+    """What Prometheus knew of a server that was asked, and of a dashboard beside it."""
+
+    up: Mapping[str, float]  # by job
+    firing: Mapping[str, Mapping[str, str]]  # the annotations of alerts, by name
+    series: Mapping[str, Sequence[Mapping[str, Any]]]  # by query of the dashboard
+    severities: Mapping[str, float]  # by column; empty for whatever is not about one
+
+
+@dataclass(frozen=True)
+class Served:
+    """What became of a server that was asked all the time."""
+
+    answers: list[dict[str, Any]]
+    scraped: Scraped | None  # None where no Prometheus is installed
+
+
 @pytest.fixture(scope="module")
-def answers(environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What a server has answered before a SIGTERM that came while it was asked, with a shadow beside it."""
-    log = tmp_path_factory.mktemp("terminated") / "api.log"
-    with serving(environment, log) as api, opened(environment) as written:
+def served(environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Served:
+    """A server that was asked until SIGTERM came, with a shadow beside it, and watched by Prometheus."""
+    folder = tmp_path_factory.mktemp("terminated")
+    log = folder / "api.log"
+    with serving(environment, log) as api, opened(environment) as written, watching(api, environment, folder) as look:
         with Callers(api.port, row_of(environment), pause=0.02).asking() as callers:
             callers.wait_for(40)
             until(lambda: written.predictions(Selection(MODEL, shadowed=True)) != [])
             callers.wait_for(20)
             until(lambda: desk(read_settings(environ=environment)).findings(MODEL) != [])
+            scraped = look()
             terminate(api)
         assert callers.lost == []
     assert "Traceback" not in log.read_text(errors="replace"), log.read_text(errors="replace")
-    return [content for caller in callers.answers for _, content in caller]
+    return Served([content for caller in callers.answers for _, content in caller], scraped)
+
+
+@pytest.fixture(scope="module")
+def answers(served: Served) -> list[dict[str, Any]]:
+    """What the server has answered."""
+    return served.answers
+
+
+@contextmanager
+def watching(api: Api, environment: Mapping[str, str], folder: Path) -> Iterator[Callable[[], Scraped | None]]:
+    """A dashboard of the same desk, and a Prometheus that scrapes both; gives what waits for the alarm and for data."""
+    if installed("prometheus") is None:
+        yield lambda: None
+        return
+    log = folder / "dashboard.log"
+    with dashboard(log, environment) as url:
+        jobs = {"api": f"127.0.0.1:{api.port}", "dashboard": url.removeprefix("http://")}
+        with prometheus(folder, MAKE.ALERTS, jobs) as server:
+            yield lambda: scrape(server, url)
+    clean(log)
+
+
+def scrape(server: Prometheus, dashboard_url: str) -> Scraped:
+    refused = urllib.request.Request(f"{dashboard_url}/metrics", headers={"Host": "desk.example.org"})
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(refused, timeout=SECONDS)
+    queries = [query for _, query in dashboard_queries()]
+
+    def missing() -> list[str]:
+        return [query for query in queries if not server.ask(query)]
+
+    server.until(lambda: {"SignoffDrift", "SignoffHighFindingOpen"} <= set(server.firing()), server.firing)
+    server.until(lambda: missing() == [], missing)
+    return Scraped(
+        {each["metric"]["job"]: float(each["value"][1]) for each in server.ask("up")},
+        server.firing(),
+        {query: server.ask(query) for query in queries},
+        {each["metric"].get("column", ""): float(each["value"][1]) for each in server.ask("signoff_watch_severity")},
+    )
+
+
+@pytest.fixture
+def scraped(served: Served) -> Scraped:
+    program("prometheus")
+    assert served.scraped is not None
+    return served.scraped
 
 
 def rounded(answer: dict[str, Any]) -> dict[str, Any]:
@@ -137,6 +210,29 @@ def test_what_was_answered_before_sigterm_is_there_after_it(
     assert (block.closed_at is None, block.written, block.lost) == (False, len(answers), 0)
     assert counted == len(answers)
     assert {CountKind.COLUMN, CountKind.CLASS, CountKind.CONFIDENCE, CountKind.LATENCY} < kinds
+
+
+def test_planted_drift_raises_the_alarm_in_prometheus(scraped: Scraped, answers: list[dict[str, Any]]) -> None:
+    """One row again and again; the alarm names the version and the way on, and nothing else of the rules rings."""
+    version = answers[0]["version"]
+
+    assert scraped.up == {"api": 1, "dashboard": 1}
+    assert set(scraped.firing) <= {"SignoffDrift", "SignoffHighFindingOpen", "SignoffAccuracyBelowApproved"}
+    drift = scraped.firing["SignoffDrift"]
+    assert f"distributions differ from those that version {version} of {MODEL} was evaluated on" in drift["summary"]
+    assert drift["description"].startswith(f"signoff monitor {MODEL},")
+    assert scraped.severities["Age"] == 2
+
+
+def test_every_panel_of_the_grafana_dashboard_has_data(scraped: Scraped) -> None:
+    """Each query that docs/monitoring/dashboard.json sends is answered with numbers."""
+    values = {query: [float(each["value"][1]) for each in found] for query, found in scraped.series.items()}
+
+    assert len(values) > 20
+    assert [query for query, found in values.items() if not found or any(math.isnan(each) for each in found)] == []
+    assert sum(values["sum(signoff_degraded)"]) == 0
+    assert values["max(signoff_out_of_band_changes)"] == [0]
+    assert max(values['max by (source) (signoff_accuracy{model=~".*"})']) > 0.85
 
 
 def test_a_shadow_changes_no_answer(environment: Mapping[str, str], answers: list[dict[str, Any]]) -> None:

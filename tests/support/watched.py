@@ -21,6 +21,7 @@ class KnownWatcher:
     estimated: AccuracyFigure | None = None
     measured: AccuracyFigure | None = None
     n: int = 500
+    gap: str = ""
     traffic: TrafficReport = field(default_factory=TrafficReport)
     asked: list[tuple[int, Window]] = field(default_factory=list)
 
@@ -36,4 +37,5 @@ class KnownWatcher:
             predictions=self.predictions,
             confidence=self.confidence,
             accuracy=AccuracyReport(approved, self.estimated, self.measured),
+            gap=self.gap,
         )

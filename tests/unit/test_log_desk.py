@@ -12,6 +12,7 @@ from pipeline.comparison import PairedBootstrap
 from pipeline.governance.actor import Actor, Established, Role
 from pipeline.governance.errors import InvalidInput, NotAllowed, NotFound
 from pipeline.governance.policy import Policy
+from pipeline.governance.record.ledger import iso
 from pipeline.governance.roles import ACTIONS, Action, Provider, Roles
 from pipeline.monitoring.log_desk import LogDesk, block_json, row_json
 from pipeline.monitoring.outcomes_file import read_outcomes
@@ -79,6 +80,7 @@ class TestStatus:
         found = late.status("m").as_json()
         assert [(each["process"], each["at_most"]) for each in found["gaps"]] == [("host:7", MOST_WAITING)]
         assert (found["written"], found["lost"]) == (10, 0)
+        assert found["rows"] == {"n": 10, "oldest": iso(EPOCH), "more": False}
 
     def test_what_is_printed_of_a_block_is_json(self, log: SqlPredictionLog) -> None:
         """Times are those of its process."""
@@ -163,6 +165,7 @@ class TestSideBySide:
         assert (found["n"], found["agree"], found["share"]) == (10, 5, 0.5)
         assert 0.2 < found["interval"][0] < 0.5 < found["interval"][1] < 0.8
         assert [each["prediction_id"] for each in found["flips"]] == [prediction_id(each) for each in (9, 7, 5, 3, 1)]
+        assert found["flip_counts"] == [{"prediction": "yes", "shadow": "no", "n": 5}]
         assert (found["outcomes"], found["metrics"]) == (0, [])
 
     def test_with_outcomes_one_may_be_better(self, desk: LogDesk) -> None:

@@ -37,6 +37,7 @@ from pipeline.adapters.prediction_log.tables import (
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.record.ledger import iso
 from pipeline.monitoring.prediction_log import (
+    MOST_ROWS_COUNTED,
     MOST_WAITING,
     Block,
     HourlyCount,
@@ -44,6 +45,7 @@ from pipeline.monitoring.prediction_log import (
     LogBatch,
     OutcomesTold,
     Purged,
+    RowsKept,
     Selection,
     StoredPrediction,
 )
@@ -141,6 +143,15 @@ class SqlPredictionLog:
             found = found.where(SHADOWS.c.version == wanted.shadow_version)
         newest_first = found.order_by(PREDICTIONS.c.at.desc(), PREDICTIONS.c.prediction_id.desc())
         return [stored_prediction(row) for row in self._rows(newest_first.limit(wanted.most))]
+
+    def rows_kept(self, model: str | None = None, *, most: int = MOST_ROWS_COUNTED) -> RowsKept:
+        of_model = () if model is None else (PREDICTIONS.c.model == model,)
+        some = sa.select(PREDICTIONS.c.prediction_id).where(*of_model).limit(most + 1).subquery()
+        oldest = sa.select(sa.func.min(PREDICTIONS.c.at)).where(*of_model).scalar_subquery()
+        for row in self._rows(sa.select(sa.func.count().label("n"), oldest.label("oldest")).select_from(some)):
+            at = None if row.oldest is None else datetime.fromisoformat(row.oldest)
+            return RowsKept(min(row.n, most), at, row.n > most)
+        return RowsKept()
 
     def counts(
         self, model: str, *, since: datetime | None = None, until: datetime | None = None, version: int | None = None

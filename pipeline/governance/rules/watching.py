@@ -236,7 +236,7 @@ def _drifted(kind: FindingKind, drift: Drift | None, rules: WatchRules) -> Sight
     high = drift.effect >= rules.high_effect
     about = f"The column {visible(drift.name, most=MOST_NAME)}" if kind is FindingKind.COLUMN else WORDS[kind]
     change = _largest_change(drift)
-    held_out = "than the rows that the version was evaluated on"
+    held_out = "the rows that the version was evaluated on"
     return Sighting(
         kind,
         Severity.HIGH if high else Severity.MEDIUM,
@@ -251,9 +251,9 @@ WORDS: Mapping[FindingKind, str] = {
     FindingKind.CONFIDENCE: "The confidence of the predictions",
 }
 HOLDS: Mapping[FindingKind, str] = {
-    FindingKind.COLUMN: "holds other values",
-    FindingKind.PREDICTIONS: "are others",
-    FindingKind.CONFIDENCE: "is another",
+    FindingKind.COLUMN: "holds other values than",
+    FindingKind.PREDICTIONS: "are distributed otherwise than on",
+    FindingKind.CONFIDENCE: "is distributed otherwise than on",
 }
 
 

@@ -25,7 +25,8 @@ PROCESS = LeftOut("it takes minutes and a checkout, and runs where these are")
 HOST = LeftOut("it is about the host that it runs on")
 PERSON = LeftOut("a program cannot say that a person has looked")
 TOKENS = LeftOut("a token that makes tokens would outlive its own end")
-OF_LOG = LeftOut("the log of predictions is read and purged on the command line only, so far")
+OF_LOG = LeftOut("what is logged is read on the page or the command line, so far")
+ROWS = LeftOut("rows of the log are listed and purged on the command line only, so far")
 WATCHED = LeftOut("what is seen is recorded by the API itself; it is read on the page or the command line, so far")
 OUTCOMES = LeftOut("outcomes come from other programs, as files or over HTTP")
 DESK_MODEL, DESK_REQUEST = "/api/v1/models/{model}", "/api/v1/requests/{id}"
@@ -80,11 +81,11 @@ VERBS: Mapping[str, VerbDoors] = {
     "token new": VerbDoors("tokens", TOKENS, ("issue_token",)),
     "token list": VerbDoors("tokens", TOKENS, ("tokens",)),
     "token revoke": VerbDoors("tokens", TOKENS, ("revoke_token",)),
-    "log status": VerbDoors(OF_LOG, OF_LOG),
-    "log show": VerbDoors(OF_LOG, OF_LOG),
-    "log purge": VerbDoors(OF_LOG, OF_LOG),
+    "log status": VerbDoors("monitoring", OF_LOG, ("status",)),
+    "log show": VerbDoors(ROWS, ROWS),
+    "log purge": VerbDoors(ROWS, ROWS),
     "outcomes": VerbDoors(OUTCOMES, "POST /api/v1/outcomes", ("tell_outcomes",)),
-    "shadow": VerbDoors(OF_LOG, OF_LOG),
+    "shadow": VerbDoors("monitoring", OF_LOG, ("side_by_side",)),
     "reproduce": VerbDoors(PROCESS, PROCESS),
 }
 

@@ -13,7 +13,7 @@ from pipeline.governance.record.history import entry
 from pipeline.governance.record.ledger import EventType
 from pipeline.governance.record.telling import sentence
 from pipeline.governance.roles import Action, FixedRoles, Provider, Roles, at_most
-from pipeline.governance.tokens import NOT_ACCEPTED, PREFIX, TokenState, parse_role, secret_digest
+from pipeline.governance.tokens import NOT_ACCEPTED, PREFIX, TokenState, identity_token, parse_role, secret_digest
 from support.desks import GRACE, MODEL, PIPELINE, REASON, OpenDesk, TickingClock, build_desk, default_policy
 
 ISSUER = "https://login.example.org"
@@ -363,3 +363,20 @@ def test_a_role_by_its_name() -> None:
     assert parse_role("viewer") is Role.VIEWER
     with pytest.raises(InvalidInput, match="role: there is none called 'boss'; there are viewer, reviewer"):
         parse_role("boss")
+
+
+@pytest.mark.parametrize(
+    ("header", "token"),
+    [
+        (None, None),
+        (b"", None),
+        (b"Bearer a-shared-secret", None),
+        (b"Basic signoff_abc", None),
+        (b"Bearer signoff_\xe4", None),
+        (b"Bearer signoff_" + b"a" * 5_000, None),
+        (b"bearer  signoff_abc", "signoff_abc"),
+    ],
+)
+def test_only_a_bearer_with_our_prefix_is_an_identity_token(header: bytes | None, token: str | None) -> None:
+    """Whatever else stands in the header, the shared secret among it, is nobody's identity."""
+    assert identity_token(header) == token
