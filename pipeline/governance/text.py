@@ -11,10 +11,12 @@ INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 def visible(text: str, *, most: int = 0) -> str:
     """The text on one line, control and format characters escaped; `most` > 0 cuts it with an ellipsis."""
-    shown = "".join(
-        c.encode("unicode_escape", "surrogatepass").decode("ascii") if unicodedata.category(c) in INVISIBLE else c
-        for c in text
-    )
+    shown = text
+    if not text.isprintable():  # what is printable has none of them, and is what nearly all texts are
+        shown = "".join(
+            c.encode("unicode_escape", "surrogatepass").decode("ascii") if unicodedata.category(c) in INVISIBLE else c
+            for c in text
+        )
     return f"{shown[: most - 1]}…" if most and len(shown) > most else shown
 
 

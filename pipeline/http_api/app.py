@@ -11,7 +11,8 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from pipeline.governance.errors import SignoffError
 from pipeline.governance.roles import Action
@@ -29,7 +30,7 @@ from pipeline.http_api.problems import (
     on_refusal,
     problem,
 )
-from pipeline.http_api.routes import router
+from pipeline.http_api.routes import ONE_ROW, OneRow, router
 from pipeline.http_api.state import AppState, running, state_of
 
 HEADERS = [
@@ -117,7 +118,31 @@ async def _check(scope: Scope, state: AppState) -> None:
 
 
 class Api(FastAPI):
-    """FastAPI, with an OpenAPI document made from the columns of the version that serves."""
+    """FastAPI, with an OpenAPI document made from the columns of the version that serves.
+
+    Who asks about one row is answered without the framework's own middleware and routing, see routes.OneRow.
+    """
+
+    def __init__(self, *, routes: Collection[str], lifespan: Lifespan["Api"]) -> None:
+        """routes: every path that is counted by its own name."""
+        own: list[Middleware] = [Middleware(RequestMetrics, routes=routes), Middleware(AccessCheck)]
+        super().__init__(
+            lifespan=lifespan,
+            # No page of Swagger: it would draw the registry's texts as markdown, with scripts from elsewhere.
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+            middleware=own,
+            exception_handlers={SignoffError: _refused, HTTPException: on_http_error, Exception: _mistaken},
+        )
+        self._one_row = ServerErrorMiddleware(RequestMetrics(AccessCheck(OneRow()), routes), handler=_mistaken)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == ONE_ROW and scope["method"] == "POST":
+            scope["app"] = self
+            await self._one_row(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         state: AppState = self.state.serving
@@ -145,15 +170,7 @@ def create_app(model: str | None = None, *, desk: bool = False) -> FastAPI:
             app.state.serving = state
             yield
 
-    app = Api(
-        lifespan=lifespan,
-        # No page of Swagger: it would draw the registry's texts as markdown, with scripts from elsewhere.
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        middleware=[Middleware(RequestMetrics, routes={*ENDPOINTS, *DESK_ENDPOINTS}), Middleware(AccessCheck)],
-        exception_handlers={SignoffError: _refused, HTTPException: on_http_error, Exception: _mistaken},
-    )
+    app = Api(routes={*ENDPOINTS, *DESK_ENDPOINTS}, lifespan=lifespan)
     app.include_router(router)
     if desk:
         app.include_router(desk_router())

@@ -5,13 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from email.message import Message
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+from starlette.types import Receive
 
 from pipeline.governance.errors import InvalidInput
 from pipeline.http_api.problems import TooLarge, TooManyRequests, TooSlow, WrongMediaType
 from pipeline.settings import HttpSettings
 
-PLAIN = "application/json"  # what nearly all send: the parser of headers takes longer than all other checks
+CHECKED = (b"content-type", b"content-encoding")
+PLAIN = [
+    (b"content-type", b"application/json")
+]  # what nearly all send: the parser of headers takes longer than all other checks
 DRAINED = 8  # times the limit: so much is read and thrown away, because a caller who still sends reads no answer
 
 
@@ -35,15 +39,13 @@ class ConcurrencyLimit:
 
 
 async def read_text(request: Request, limits: HttpSettings) -> str:
-    """The body as text. Raises WrongMediaType, TooLarge, TooSlow; InvalidInput for what is not UTF-8."""
+    """The body as text. Raises WrongMediaType, TooLarge, TooSlow; InvalidInput for what is not UTF-8 or ends early."""
     _check_media_type(request)
     try:
         async with asyncio.timeout(limits.body_seconds):
-            body = await _read(request, int(limits.body_megabytes * 2**20))
+            body = await _read(request.receive, int(limits.body_megabytes * 2**20))
     except TimeoutError:
         raise TooSlow(f"body: did not arrive within {limits.body_seconds:g} s") from None
-    except ClientDisconnect as error:
-        raise InvalidInput("body: ended before it was complete") from error
     if body is None:
         raise TooLarge(f"body: has more than {limits.body_megabytes:g} MB")
     try:
@@ -53,7 +55,7 @@ async def read_text(request: Request, limits: HttpSettings) -> str:
 
 
 def _check_media_type(request: Request) -> None:
-    if request.headers.get("content-type") == PLAIN and "content-encoding" not in request.headers:
+    if [header for header in request.scope["headers"] if header[0] in CHECKED] == PLAIN:
         return
     header = Message()
     header["content-type"] = request.headers.get("content-type", "")
@@ -64,13 +66,15 @@ def _check_media_type(request: Request) -> None:
         raise WrongMediaType("body: must not be compressed")
 
 
-async def _read(request: Request, most_bytes: int) -> bytes | None:
-    """The body; None where it is larger than `most_bytes`, whether or not its header says so."""
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
+async def _read(receive: Receive, most_bytes: int) -> bytes | None:
+    """The body; None where it is larger than `most_bytes`, whether or not its header says so. Raises InvalidInput."""
+    chunks, size, more = [], 0, True
+    while more and size <= most_bytes * DRAINED:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise InvalidInput("body: ended before it was complete")
+        size += len(chunk := message.get("body", b""))
         if size <= most_bytes:
             chunks.append(chunk)
-        elif size > most_bytes * DRAINED:
-            break
+        more = message.get("more_body", False)
     return b"".join(chunks) if size <= most_bytes else None

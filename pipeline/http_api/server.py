@@ -32,6 +32,8 @@ POLL_SECONDS = 0.02
 HALF_CLOSED_SECONDS = 0.1  # between the end of our side of a connection and the end of the other
 KEEP_ALIVE_SECONDS = 75  # longer than proxies and clients keep theirs
 BACKLOG = 512
+# Of the interpreter's lock: so long answers wait where another thread computes, such as the one that writes the log.
+SWITCH_SECONDS = 0.0005
 SO_ATTACH_FILTER = 26  # of Linux; Python has no name for it
 # Classic BPF over the TCP header: load the flags; a SYN without ACK is dropped, everything else passes.
 DROP_SYN = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
@@ -45,15 +47,54 @@ class GracefulState(ServerState):
         self.shutting_down = False  # whether SIGTERM has come
 
 
+class HoldingTransport:
+    """A transport that can hold what is written: head and body of an answer leave in one system call and one packet."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._held: list[bytes] | None = None  # None: nothing is held
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (the transport's)
+        return getattr(self._transport, name)
+
+    def hold(self) -> None:
+        """Holds what is written until `release`, or until our side ends."""
+        self._held = self._held or []
+
+    def release(self) -> None:
+        """Writes what was held."""
+        held, self._held = self._held, None
+        if held:
+            self._transport.write(b"".join(held))
+
+    def write(self, data: bytes) -> None:
+        if self._held is None:
+            self._transport.write(data)
+        else:
+            self._held.append(data)
+
+    def write_eof(self) -> None:
+        self.release()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        self.release()
+        self._transport.close()
+
+
 class GracefulProtocol(HttpToolsProtocol):
     """A connection that ends, during a shutdown, with the last answer that its caller waits for."""
 
     server_state: GracefulState
+    transport: Any  # a HoldingTransport
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 (uvicorn's)
         super().__init__(*arguments, **options)
         self.app, self._inner_app = self._answer, self.app
         self._half_closed = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+        super().connection_made(HoldingTransport(transport))  # type: ignore[arg-type] # all that is used of one
 
     @property
     def idle(self) -> bool:
@@ -79,16 +120,19 @@ class GracefulProtocol(HttpToolsProtocol):
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 (ASGI's)
         async def send_last(message: Any) -> None:  # noqa: ANN401 (ASGI's)
-            if message["type"] == "http.response.start" and await self._is_last():
+            if message["type"] != "http.response.start":
+                await send(message)
+                self.transport.release()
+                return
+            if self.server_state.shutting_down and await self._is_last():
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            self.transport.hold()
             await send(message)
 
         await self._inner_app(scope, receive, send_last)
 
     async def _is_last(self) -> bool:
-        """Whether the server shuts down and no other request waits behind this one, also none in the kernel."""
-        if not self.server_state.shutting_down:
-            return False
+        """Whether no other request waits behind this one, also none in the kernel."""
         for _ in range(2):  # after two rounds of the loop, every socket that had something to read was read
             await asyncio.sleep(0)
         return not self.pipeline
@@ -195,8 +239,10 @@ def run(app: Any, *, host: str, port: int, end_seconds: float) -> None:  # noqa:
         access_log=False,  # /metrics counts; a line per request costs as much as reading it
         log_level="info",
         server_header=False,
+        proxy_headers=False,  # nothing here asks where a request comes from
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
+    sys.setswitchinterval(SWITCH_SECONDS)
     # Uvicorn sends itself the signal again when it has ended; by default that would end the process on the spot.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

@@ -19,6 +19,9 @@ MOST_WAITING = 32_768  # answers of one process that are not written yet; so man
 SILENT_AFTER = timedelta(minutes=2)  # an open block that was not written to for so long has lost its process
 
 
+NOTHING: Mapping[str, Any] = {}
+
+
 class Door(StrEnum):
     """By which way rows came."""
 
@@ -59,8 +62,7 @@ class HourlyCount:
     n: int
 
 
-@dataclass(frozen=True)
-class LoggedPrediction:
+class LoggedPrediction(NamedTuple):
     """One row that was predicted, with as much of it as the settings let be stored."""
 
     prediction_id: str  # UUIDv7, which is in the answer too
@@ -72,9 +74,9 @@ class LoggedPrediction:
     door: Door
     prediction: Answer
     confidence: float | None  # the largest probability; None where no single class is predicted with one
-    probabilities: Mapping[str, float] = field(default_factory=dict)  # by class, empty where there are none
-    clear: Mapping[str, Value] = field(default_factory=dict)  # columns that are stored as they came
-    keyed: Mapping[str, str] = field(default_factory=dict)  # columns of which an HMAC is stored
+    probabilities: Mapping[str, float] = NOTHING  # by class, empty where there are none
+    clear: Mapping[str, Value] = NOTHING  # columns that are stored as they came
+    keyed: Mapping[str, str] = NOTHING  # columns of which an HMAC is stored
     warnings: int = 0  # values outside the training data
     milliseconds: float | None = None  # until the answer was known; None for rows of files
 

@@ -143,15 +143,6 @@ class Profile:
     predictions: BinCounts  # the predicted classes; of a version that predicts numbers, those
     confidence: ConfidenceCounts | None  # None where the version gives no probabilities
 
-    def bins_of(self, row: Mapping[str, object]) -> tuple[int, ...]:
-        """The bin of each value of a checked row, in the order of `columns`; one that is not there is missing."""
-        return tuple([bin_of(row.get(name)) for name, bin_of in self._asked])
-
-    @cached_property
-    def _asked(self) -> tuple[tuple[str, Any], ...]:
-        """The columns with what gives their bins: asked for every row that is answered."""
-        return tuple((name, found.bins.bin_of) for name, found in self.columns.items())
-
     def as_json(self) -> dict[str, Any]:
         """The document `profile.json`."""
         return {

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
+from operator import attrgetter
 from typing import Protocol
 
 import uuid_utils
@@ -278,7 +279,7 @@ class PredictionRecorder:
         for each in told:
             if isinstance(each, Counted):
                 counts[each.key] += each.n
-        for subject, some in groupby(sorted(rows, key=_subject_key), key=lambda each: each.subject):
+        for subject, some in groupby(rows, key=attrgetter("subject")):
             counts.update(counts_of(list(some), self._profiles.of(subject)))
         self._batches += 1
         return LogBatch(
@@ -319,10 +320,6 @@ class _Profiles:
         except Unavailable:
             self._known[subject.digest] = None, self._clock() + PROFILE_SECONDS
         return self._known[subject.digest][0]
-
-
-def _subject_key(row: AnsweredRow) -> tuple[int, str, str]:
-    return row.subject.resolved.version, row.subject.digest, row.subject.resolved.alias
 
 
 def _rows_of(told: Waiting) -> Iterable[AnsweredRow]:

@@ -140,8 +140,8 @@ class TestCounts:
 class TestRows:
     def test_a_row_comes_back_as_it_was(self, log: SqlPredictionLog, block: str) -> None:
         """Whatever its texts hold, with its shadow and its outcome."""
-        odd = replace(FIRST, prediction="a\x00\ud800", clear={"text": "\x00é", "none": None, "yes": True, "n": 1})
-        table = replace(SECOND, prediction={"score": 0.5, "label": "x"}, confidence=None, milliseconds=None)
+        odd = FIRST._replace(prediction="a\x00\ud800", clear={"text": "\x00é", "none": None, "yes": True, "n": 1})
+        table = SECOND._replace(prediction={"score": 0.5, "label": "x"}, confidence=None, milliseconds=None)
         log.write(block, batch(answered=2, predictions=[odd, table], shadows=[shadow(1)]))
         told = KnownOutcome(odd.prediction_id, "b", EPOCH, "grace")
         log.record_outcomes([told])
@@ -152,7 +152,7 @@ class TestRows:
 
     def test_rows_are_selected(self, log: SqlPredictionLog, block: str) -> None:
         """By time, version, outcome and shadow; the newest first, at most so many."""
-        rows = [FIRST, replace(SECOND, version=2), THIRD]
+        rows = [FIRST, SECOND._replace(version=2), THIRD]
         log.write(block, batch(answered=3, predictions=rows, shadows=[shadow(2), shadow(3, version=5)]))
         log.record_outcomes([KnownOutcome(FIRST.prediction_id, 1.5, EPOCH, "grace")])
 
@@ -171,7 +171,7 @@ class TestRows:
 
     def test_rows_are_counted(self, log: SqlPredictionLog, block: str) -> None:
         """Of a model or of all, with the oldest; no more than an index is quickly read for."""
-        other = replace(FIRST, prediction_id=THIRD.prediction_id, model="other")
+        other = FIRST._replace(prediction_id=THIRD.prediction_id, model="other")
         log.write(block, batch(answered=3, predictions=[SECOND, FIRST, other]))
 
         assert log.rows_kept("m") == RowsKept(2, FIRST.at)

@@ -71,7 +71,7 @@ def both_answered(
     aside: list[ShadowAnswer] = []
     for number, (first, second) in enumerate(zip(said, shadow_said, strict=True)):
         row = prediction(number, at=EPOCH + timedelta(minutes=number, hours=1))
-        rows.append(replace(row, model=MODEL, digest=digests[0], prediction=first, **more))
+        rows.append(row._replace(model=MODEL, digest=digests[0], prediction=first, **more))
         aside.append(replace(shadow(number), digest=digests[1], prediction=second))
     block = log.open_block(process="host:7", model=MODEL, at=EPOCH)
     log.write(block, LogBatch(1, EPOCH, answered=len(rows), predictions=rows, shadows=aside), close=True)

@@ -112,10 +112,9 @@ def profile() -> Profile:
 def watched(profile: Profile, frame: pd.DataFrame) -> Production:
     """The rows counted one by one, as they are answered."""
     inputs = frame[list(profile.columns)].astype(object).where(frame[list(profile.columns)].notna(), None)
-    bins = [profile.bins_of({str(name): value for name, value in row.items()}) for _, row in inputs.iterrows()]
     highest = frame[[f"probability_{name}" for name in CLASSES]].max(axis=1)
     assert profile.confidence is not None
-    counts = [Counter(column) for column in zip(*bins, strict=True)]
+    counts = [Counter(map(found.bins.bin_of, inputs[name])) for name, found in profile.columns.items()]
     confidence = Counter(profile.confidence.bin_of(each) for each in highest)
     *columns, predictions, sure = controlled(
         [

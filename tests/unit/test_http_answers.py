@@ -10,7 +10,9 @@ import jsonschema_rs
 import pytest
 
 from pipeline.governance.lifecycle import Stage
+from pipeline.http_api.answers import prediction, prediction_text, to_json
 from pipeline.http_api.openapi import ENDPOINTS
+from pipeline.serving.predictions import Prediction
 from support.desks import MODEL
 from support.served import ROW, KnownWorker, LocalApi, registry_with_columns, state_in_memory
 
@@ -133,3 +135,23 @@ def test_answers_are_ascii_in_the_order_of_the_models(apis: list[LocalApi]) -> N
     answer = apis[0].predict(ROW)
     assert answer.text == json.dumps(answer.json())
     assert list(answer.json()) == list(document_of(apis[0]).schemas["PredictionAnswer"]["properties"])[:-1]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        Prediction("yes", {"no": 0.2, "yes": 0.8}),
+        Prediction('50 % "sure"', {'50 % "sure"': 1.0, "\u00e4": 1e-17, "%r": 0.0}, warnings=("Age: 80", "\u00e4 %s")),
+        Prediction(True, {"False": 0.25, "True": 0.75}),
+        Prediction(3, {"3": 1 / 3, "4": 2 / 3}),
+        Prediction(2.5, {}),
+        Prediction({"score": 0.5, "label": "a"}, {"a": 0.5}),
+    ],
+)
+def test_an_answer_written_into_a_template_is_the_same_text(found: Prediction) -> None:
+    """Byte for byte what the documented model gives, whatever classes and warnings hold."""
+    state = state_in_memory(KnownWorker())
+    target = state.served().target
+    state.batcher.close()
+    documented = to_json(prediction(target, found, None, prediction_id="an-id"))
+    assert prediction_text(target, found, None, prediction_id="an-id") == documented

@@ -182,7 +182,7 @@ class TestSideBySide:
     def test_rows_of_other_versions_and_files_are_left_out(self, desk: LogDesk, log: SqlPredictionLog) -> None:
         """Those of the newest row that both answered count."""
         block = log.open_block(process="host:8", model="m", at=EPOCH)
-        later = replace(prediction(20, at=EPOCH + timedelta(days=1)), digest="e" * 64)
+        later = prediction(20, at=EPOCH + timedelta(days=1))._replace(digest="e" * 64)
         log.write(block, LogBatch(1, EPOCH, answered=1, predictions=[later], shadows=[shadow(20)]))
 
         assert desk.side_by_side(Selection("m")).n == 1
@@ -192,7 +192,7 @@ class TestSideBySide:
         """A file of outcomes may hold them as text."""
         block = log.open_block(process="host:8", model="n", at=EPOCH)
         rows = [
-            replace(prediction(each), model="n", prediction=each + 0.25, probabilities={}, confidence=None)
+            prediction(each)._replace(model="n", prediction=each + 0.25, probabilities={}, confidence=None)
             for each in range(30, 50)
         ]
         shadows = [
@@ -209,7 +209,7 @@ class TestSideBySide:
         """A model answers 1, and somebody tells 1, "1" or true."""
         block = log.open_block(process="host:8", model="n", at=EPOCH)
         rows = [
-            replace(prediction(each), model="n", prediction=1, probabilities={"0": 0.3, "1": 0.7})
+            prediction(each)._replace(model="n", prediction=1, probabilities={"0": 0.3, "1": 0.7})
             for each in (30, 31, 32)
         ]
         shadows = [replace(shadow(each), prediction=0, probabilities={"0": 0.6, "1": 0.4}) for each in (30, 31, 32)]

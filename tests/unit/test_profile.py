@@ -128,14 +128,6 @@ def test_profile_is_kept_as_json_and_read_again(profile):
     assert parse_profile(json.loads(json.dumps(profile.as_json()))) == profile
 
 
-def test_a_row_is_counted_in_the_order_of_the_columns(profile):
-    """A column that is not there is missing."""
-    bins = profile.bins_of({"Gender": "Male", "Age": 300})
-
-    assert bins == (profile.columns["Age"].bins.above, 3)
-    assert profile.bins_of({}) == (MISSING, MISSING)
-
-
 @given(st.lists(st.floats(width=32) | st.sampled_from([10.0, 20.0, 60.0, 10 * (1 - 1e-12)]), max_size=30))
 def test_many_numbers_are_counted_as_each_alone(values):
     """The profile is made by NumPy and rows are counted one by one: both in the same bins."""

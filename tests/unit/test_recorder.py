@@ -120,6 +120,25 @@ def test_every_answer_is_counted(log: FailingLog, target: Target) -> None:
     assert counts(log, CountKind.OUT_OF_RANGE) == {("Age", ""): 1}
 
 
+def test_versions_and_hours_that_alternate_are_counted_apart(log: FailingLog, target: Target) -> None:
+    """A champion may change while answers wait; what counts is by which version, and when, each was given."""
+    now = [EPOCH.timestamp()]
+    found = recorder(log, clock=lambda: now[0])
+    other = replace(target, resolved=replace(target.resolved, version=2))
+    for number in range(4):
+        told(found, (target, other)[number % 2], ROW)
+        now[0] += 1_800
+    found.close()
+    answered = [each for each in log.counts(MODEL) if each.key.kind is CountKind.ANSWERED]
+
+    assert [((each.key.hour - EPOCH) // timedelta(hours=1), each.key.version, each.n) for each in answered] == [
+        (0, 1, 1),
+        (0, 2, 1),
+        (1, 1, 1),
+        (1, 2, 1),
+    ]
+
+
 def test_a_version_without_profile_counts_traffic_only(log: FailingLog, target: Target) -> None:
     """Also where the registry could not be asked for it, which is asked again after a while."""
     asked: list[int] = []

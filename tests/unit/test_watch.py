@@ -103,8 +103,8 @@ class Served:
     def answer(self, frame: pd.DataFrame) -> None:
         """Counts rows as the recorder does."""
         rows = [{"Age": age, "Gender": gender} for age, gender in zip(frame["Age"], frame["Gender"], strict=True)]
-        for position, name in enumerate(self.profile.columns):
-            self.count(CountKind.COLUMN, name, [self.profile.bins_of(row)[position] for row in rows])
+        for name, column in self.profile.columns.items():
+            self.count(CountKind.COLUMN, name, [column.bins.bin_of(row[name]) for row in rows])
         self.count(CountKind.CLASS, "", map(self.profile.predictions.bins.bin_of, frame["predicted"]))
         self.count(CountKind.CONFIDENCE, "", map(self.profile.confidence.bin_of, frame["probability_1"]))
         self.count(CountKind.ANSWERED, "", ["http"] * len(frame))
@@ -226,7 +226,7 @@ def test_other_files_of_the_same_number_do_not_count(version):
     version.log.rows = [logged(version, "1", "1")]
     version.digest = "another"
     version.log.found = [replace(each, key=each.key._replace(digest="other")) for each in version.log.found]
-    version.log.rows = [replace(each, prediction=replace(each.prediction, digest="other")) for each in version.log.rows]
+    version.log.rows = [replace(each, prediction=each.prediction._replace(digest="other")) for each in version.log.rows]
 
     report = version.report()
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 
 from pipeline.adapters.ledger.tables import is_locked, one_line
@@ -115,23 +116,21 @@ def translated(busy_seconds: float) -> Iterator[None]:
 to_json = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode  # json.dumps would make one for each value
 
 
-def prediction_row(found: LoggedPrediction) -> dict[str, Any]:
-    return {
-        "prediction_id": found.prediction_id,
-        "at": iso(found.at),
-        "model": found.model,
-        "version": found.version,
-        "digest": found.digest,
-        "alias": found.alias,
-        "door": found.door.value,
-        "prediction": to_json(found.prediction),
-        "confidence": found.confidence,
-        "probabilities": to_json(found.probabilities),
-        "clear": to_json(found.clear),
-        "keyed": to_json(found.keyed),
-        "warnings": found.warnings,
-        "milliseconds": found.milliseconds,
-    }
+def fast_json(value: object) -> str:
+    """As to_json, for what is written for every answer: a tenth of the time, where all of it is ASCII."""
+    try:
+        text = orjson.dumps(value)
+    except TypeError:  # such as a whole number beyond 64 bits
+        return to_json(value)
+    return text.decode() if text.isascii() else to_json(value)
+
+
+def prediction_row(found: LoggedPrediction) -> tuple[Any, ...]:
+    """The values in the order of the columns of `prediction`."""
+    prediction_id, at, model, version, digest, alias, door, prediction, confidence, *documents, warnings, ms = found
+    texts = (fast_json(each) if each else "{}" for each in documents)  # probabilities, clear, keyed
+    about = (prediction_id, iso(at), model, version, digest, alias, door.value, fast_json(prediction), confidence)
+    return (*about, *texts, warnings, ms)
 
 
 def shadow_row(found: ShadowAnswer) -> dict[str, Any]:

@@ -91,6 +91,10 @@ def sendable(content: Frame) -> list[bytes]:
 
 def _obey(request: Frame, models: ModelCache | None) -> Frame:
     from pipeline.serving.compiled import in_worker  # noqa: PLC0415 (pandas: after the limits are set)
+
+    name = request.get("op")
+    if name == "answer":
+        return in_worker.answer(models, request)
     from pipeline.serving.worker import operations  # noqa: PLC0415 (likewise)
 
     model_operations: dict[str, Callable[[CachedModel], Frame]] = {
@@ -102,10 +106,7 @@ def _obey(request: Frame, models: ModelCache | None) -> Frame:
         "compile": lambda cached: in_worker.compile_version(cached, request),
         "install": lambda cached: in_worker.install(cached, request),
     }
-    name = request.get("op")
     try:
-        if name == "answer":
-            return in_worker.answer(models, request)
         if name == "ping":
             if request.get("trust") == "producers":  # what only those models need takes seconds
                 importlib.import_module("mlflow.pyfunc")

@@ -16,7 +16,7 @@ from pipeline.governance.errors import (
     WarningsNotAccepted,
 )
 from pipeline.governance.lifecycle import Stage
-from pipeline.governance.record.findings import Finding, FindingKind, Severity, Window
+from pipeline.governance.record.findings import Finding, FindingKind, Severity, Window, by_matter
 from pipeline.governance.record.history import entry
 from pipeline.governance.record.ledger import EventType, Topic
 from pipeline.governance.record.telling import told
@@ -255,6 +255,8 @@ class TestRecording:
 
         assert [(each.column, each.severity) for each in worse] == [("Age", Severity.HIGH), ("Weight", Severity.MEDIUM)]
         assert found(desk) == []
+        together = by_matter(desk.findings(MODEL))
+        assert [[each.column for each in same] for same in together] == [["Weight"], ["Age", "Age"]]
 
     def test_a_version_that_nobody_made_champion_here_has_no_owner(self):
         """It was champion when the desk first looked."""
