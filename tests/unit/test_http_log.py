@@ -194,12 +194,15 @@ class TestShadow:
     def test_what_comes_while_it_is_loaded_is_asked_with_the_first(self, registry: InMemoryRegistry) -> None:
         """On a busy machine that takes seconds, and the next turn comes later."""
         told: list[ShadowAnswer] = []
+
+        def tell(found: ShadowAnswer) -> bool:
+            told.append(found)
+            return True
+
         service = build_desk(registry)
         service.take_over()
         worker = BusyWorker()
-        shadow = Shadow(
-            Scorer(service, worker, POLICY), model=MODEL, alias="challenger", tell=lambda one: told.append(one) is None
-        )
+        shadow = Shadow(Scorer(service, worker, POLICY), model=MODEL, alias="challenger", tell=tell)
         worker.while_loading = lambda: shadow.offer("id-2", 1, VALUES)
         shadow.offer("id-1", 1, VALUES)
         shadow.ask_waiting()
