@@ -229,7 +229,7 @@ class PredictionRecorder:
     def told_by_file(self, found: PredictedColumns) -> Sequence[str]:
         """As answered_columns, for rows of a file: several threads may tell, and wait where too much waits already.
 
-        Raises Unavailable where nothing is written any more, or was for PATIENCE_SECONDS.
+        Raises Unavailable where nothing is written any more, or nothing could be for PATIENCE_SECONDS.
         """
         with self._room:
             while self.waiting and self.waiting + found.answers.num_rows > self._most_waiting:
@@ -301,7 +301,10 @@ class PredictionRecorder:
                 self._purge_some()
 
     def _write_waiting(self, *, close: bool = False) -> bool:
-        """Writes a batch of all that waits; one that could not be written comes first. Gives whether it succeeded."""
+        """Writes a batch of all that waits; one that could not be written comes first.
+
+        Gives whether the log could be reached; with `close`, whether the block is closed.
+        """
         batch = self._unwritten or self._next_batch()
         try:
             self._log.write(self._block, batch, close=close and not self._waits)
