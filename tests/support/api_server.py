@@ -39,6 +39,12 @@ class Api:
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())
 
+    def text(self, path: str) -> str:
+        """What is answered in plain text, such as metrics."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)) as connection:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+
     def until(self, what: str, wanted: Any) -> dict[str, Any]:
         """What /readyz says once it says so."""
         return self._until(lambda content: bool(content[what] == wanted))
