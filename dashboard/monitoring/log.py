@@ -94,9 +94,9 @@ def _kept(watched: WatchReport, found: LogStatus) -> None:
         }
     )
     st.caption(
-        "Of every row also: the answer with its probabilities, the version, its digest and alias, when, and how long "
-        "it took. Every answer is counted by hour, also without a row. As the settings of this desk say; what serves "
-        "may have been started with others.",
+        "Of every row also: the answer with its probabilities, the version with the fingerprint of its files, the "
+        "alias, when, and how long it took. Every answer is counted by hour, also without a row. As the settings of "
+        "this desk say; what serves may have been started with others.",
         help=KEYED,
     )
 
