@@ -13,8 +13,17 @@ from pipeline.governance.reason import MOST_REASON_CHARACTERS, REASON_LENGTH
 from pipeline.governance.record.history import entry
 from pipeline.governance.record.ledger import StoredEvent
 from pipeline.governance.record.out_of_band import OutOfBandChange, state_text
+from pipeline.governance.rules.reconcile import IntegrityProblem
 from pipeline.governance.service import GovernanceService
+from pipeline.governance.text import visible
 
+PROBLEMS = {  # by the kind of problem
+    "registry": "The registry is not known",
+    "ledger": "The record is damaged",
+    "pending": "A decision has not ended",
+    "out_of_band": "Changed outside of this desk",
+    "tampering": "Files changed",
+}
 VERIFIED, FAILED = "verified", "failed"  # keys of the session: what the last click found, or why it failed
 
 
@@ -54,8 +63,14 @@ def _result_of_last_click() -> None:
     if not problems:
         widgets.message("Clean", f"{words.count(events, 'event')}; the registry agrees with them.", colour="green")
         return
-    text = "\n".join(f"{each.kind}: {each.model} {each.text}" for each in problems)
+    text = "\n".join(map(_told, problems))
     widgets.message(words.count(len(problems), "problem"), text, colour="red")
+
+
+def _told(problem: IntegrityProblem) -> str:
+    """A problem as the other pages tell it; one that has no such sentence after a word for its kind."""
+    said = problem.plain or f"{PROBLEMS[problem.kind]}: {problem.text}"
+    return f"{visible(problem.model)}: {said}" if problem.model else said
 
 
 def _attempt(command: Callable[[], None]) -> None:
@@ -106,10 +121,15 @@ def out_of_band(found: Sequence[OutOfBandChange], model: str | None) -> None:
     with st.container(border=True, key="out_of_band"):
         widgets.changed_sentences(found)
         with st.expander("When it was changed"):
-            slot = st.column_config.TextColumn(help="An alias of the model, or the stage of a version")
-            columns = {"Slot": slot, **widgets.times_to_the_second("Changed after", "Seen")}
+            columns = widgets.times_to_the_second("Changed after", "Seen")
             table = tables.differences(found)
-            st.dataframe(table, hide_index=True, height="content", column_config=columns, alt="What moved out-of-band")
+            st.dataframe(
+                table,
+                hide_index=True,
+                height="content",
+                column_config=columns,
+                alt="What was changed outside of this desk",
+            )
         if refusal := st.session_state.pop(REFUSAL, None):
             widgets.message(*refusal, colour="red")
         if model is None:
