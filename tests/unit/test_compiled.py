@@ -322,27 +322,27 @@ def test_what_a_worker_says_is_checked() -> None:
     assert CompiledForm.of_answer(FINE).equal
     refused = Equality(equal=False, why_not="x").as_json()
     assert CompiledForm.of_answer({"comparison": refused}).comparison.sentence == "answered by the original: x"
-    compared = [
-        *({"stored": wrong} for wrong in ("x", -1, 10**9, True, None)),
-        *({"difference": wrong} for wrong in (NAN, 1.0, -1e-9, "0")),
-        *({"equal": wrong} for wrong in ("yes", 1, None)),
-        {"at_thresholds": 10**9},
-        {"why_not": 3},
-    ]
-    said = [
-        *({"comparison": {**FINE["comparison"], **wrong}} for wrong in compared),
-        *({"comparison": wrong} for wrong in (None, [], {"else": 1})),
-        *({"labels": wrong} for wrong in ([], [None], [NAN], "a")),
-        *({"classes": wrong} for wrong in ([1], "a", [])),
-        *({"known_texts": wrong} for wrong in ([1], [], ["a"], [["x"] * (MOST_TEXTS + 1)])),
-        *({"sample": wrong} for wrong in ([[NAN]], [0.5], [[]], [[{}]])),
-        *({"code": wrong} for wrong in (1, "a", None)),
-        {"graph": -1},
-        {"joined": "yes"},
-    ]
-    for wrong in ({}, *({**FINE, **each} for each in said)):
-        sentence = CompiledForm.of_answer(wrong).comparison.sentence
-        assert sentence == "answered by the original: its compilation answers something else than was asked", wrong
+    compared: dict[str, list[Any]] = {
+        "stored": ["x", -1, 10**9, True, None],
+        "difference": [NAN, 1.0, -1e-9, "0"],
+        "equal": ["yes", 1, None],
+        "at_thresholds": [10**9],
+        "why_not": [3],
+    }
+    said: dict[str, list[Any]] = {
+        "comparison": [{**FINE["comparison"], name: wrong} for name in compared for wrong in compared[name]],
+        "labels": [[], [None], [NAN], "a"],
+        "classes": [[1], "a", []],
+        "known_texts": [[1], [], ["a"], [["x"] * (MOST_TEXTS + 1)]],
+        "sample": [[[NAN]], [0.5], [[]], [[{}]]],
+        "code": [1, "a", None],
+        "graph": [-1],
+        "joined": ["yes"],
+    }
+    said["comparison"] += [None, [], {"else": 1}]
+    for answer in ({}, *({**FINE, name: wrong} for name in said for wrong in said[name])):
+        sentence = CompiledForm.of_answer(answer).comparison.sentence
+        assert sentence == "answered by the original: its compilation answers something else than was asked", answer
 
 
 def test_what_a_worker_says_is_no_request() -> None:

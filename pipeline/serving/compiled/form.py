@@ -13,7 +13,7 @@ from pipeline.governance.text import visible
 from pipeline.validation.schema import InputSchema
 
 Label = str | int | float | bool
-MOST_ROWS = 256  # of one question; measured: of boosting, half of the time that scikit-learn takes
+MOST_ROWS = 256  # of one question; about there scikit-learn gets ahead of boosting, see ADR 35
 MOST_DIFFERENCE = 1e-6  # of a probability
 MARGIN = 2 * MOST_DIFFERENCE  # closer classes may change places, so the original answers
 MOST_STORED = 100_000  # rows that are compared
