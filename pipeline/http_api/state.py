@@ -142,6 +142,7 @@ def _door(settings: Settings, service: GovernanceService) -> DeskDoor:
 
 def _desk_and_scorer(settings: Settings) -> tuple[GovernanceService, Scorer]:
     """Opens desk and scorer: the workers import their libraries while MLflow is imported here."""
+    bootstrap.prepare_threads()
     service = bootstrap.own_desk(settings)
     scorer = bootstrap.scorer(settings, service)
     scorer.start_all()

@@ -24,6 +24,7 @@ MISSING, BELOW, OTHER = 0, 1, 1  # the first two bins of numbers, and of categor
 INNER = 2  # the bins before the first inner one
 MOST_BINS = 64  # of one column
 MOST_COUNT = 2**53
+CONFIDENCE_TOLERANCE = 1e-6  # as much as a compiled form's probabilities may differ from the original's
 MOST_LABEL = 40
 TRUTH_VALUES = {"False": 0.0, "True": 1.0}
 
@@ -118,13 +119,17 @@ class BinCounts:
 class ConfidenceCounts:
     """The highest probability of each held-out row, in steps, and how often the prediction was right in each."""
 
-    cuts: tuple[float, ...]  # ascending, inside 0 to 1; each begins a new bin
+    cuts: tuple[float, ...]  # ascending, inside 0 to 1; each begins a new bin, see bin_of
     counts: tuple[int, ...]  # rows per bin
     hits: tuple[int, ...]  # of these, rows that were predicted right
 
     def bin_of(self, confidence: float) -> int:
-        """The bin of a highest probability."""
-        return bisect_right(self.cuts, confidence)
+        """The bin of a highest probability; one that misses a cut by CONFIDENCE_TOLERANCE at most lies on it.
+
+        Cuts are probabilities that occur, and in a forest of few trees many rows have the same one. The compiled form
+        answers them in single precision, a little above or below.
+        """
+        return bisect_right(self.cuts, confidence + CONFIDENCE_TOLERANCE)
 
     def labels(self) -> tuple[str, ...]:
         """What people call each bin."""

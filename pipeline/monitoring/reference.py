@@ -11,6 +11,7 @@ from pipeline.governance.ports import Json, ModelReader, VersionRecord
 from pipeline.governance.record.documents import EVALUATION_ROWS, parse_feature_schema
 from pipeline.monitoring.profile import (
     BELOW,
+    CONFIDENCE_TOLERANCE,
     DOCUMENT,
     INNER,
     MISSING,
@@ -139,8 +140,9 @@ def _confidence(rows: Rows) -> ConfidenceCounts | None:
     right = class_names(rows.actual, rows.classes) == class_names(rows.predicted, rows.classes)
     steps = min(MOST_STEPS, max(1, len(rows) // FEWEST_ROWS_OF_STEP))
     quantiles = np.unique(np.quantile(highest, np.arange(1, steps) / steps, method="inverted_cdf"))
-    cuts = quantiles[quantiles > highest.min()]
-    found, size = np.searchsorted(cuts, highest, side="right"), len(cuts) + 1
+    # Steps that begin nearer to each other than answers may differ are one.
+    cuts = quantiles[np.diff(quantiles, prepend=highest.min()) > 2 * CONFIDENCE_TOLERANCE]
+    found, size = np.searchsorted(cuts, highest + CONFIDENCE_TOLERANCE, side="right"), len(cuts) + 1
     counts, hits = _counts(found, size), _counts(found[right], size)
     return ConfidenceCounts(tuple(map(float, cuts)), counts, hits)
 

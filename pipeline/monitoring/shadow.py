@@ -29,6 +29,9 @@ BUSY_SHARE = 0.05  # of its time that a shadow may be busy, of one processor
 LOOK_SECONDS = 15.0  # between two looks where the alias points to
 
 
+WaitingRow = tuple[str, int, Mapping[str, Value]]  # prediction_id, the version that answered, the values
+
+
 @dataclass(frozen=True)
 class ShadowStatus:
     """How the shadow is."""
@@ -45,7 +48,8 @@ class Shadow:
 
     def __init__(self, scorer: Scorer, *, model: str, alias: str, tell: Callable[[ShadowAnswer], None]) -> None:
         self._scorer, self._model, self._alias, self._tell = scorer, model, alias, tell
-        self._waiting: deque[tuple[str, int, Mapping[str, Value]]] = deque()
+        self._waiting: deque[WaitingRow] = deque()
+        self._loading = 0.0  # seconds of this turn in which a version was loaded
         self._target: Target | None = None
         self._looked_at = -LOOK_SECONDS
         self._ending = threading.Event()
@@ -71,13 +75,14 @@ class Shadow:
 
     def ask_waiting(self) -> None:
         """Asks about the rows that wait, at most ROWS_AT_ONCE of them."""
-        rows = [self._waiting.popleft() for _ in range(min(len(self._waiting), ROWS_AT_ONCE))]
+        rows: list[WaitingRow] = []
         try:
-            target = self._current()
+            target = self._current()  # first: it may take seconds, in which more rows come
+            rows = self._taken()
             fitting = list(_fitting(rows, target))
             answers = self._scorer.predict_checked(target, [row for _, row in fitting]).rows if fitting else ()
         except SignoffError as error:
-            self._count(skipped=len(rows), reason=str(error))
+            self._count(skipped=len(rows or self._taken()), reason=str(error))
             return
         for (prediction_id, _), found in zip(fitting, answers, strict=True):
             self._tell(_answer(prediction_id, target, found))
@@ -86,18 +91,26 @@ class Shadow:
     def _run(self) -> None:
         pause = PAUSE_SECONDS
         while not self._ending.wait(pause):
-            begun = time.monotonic()
+            begun, self._loading = time.monotonic(), 0.0
             if self._waiting:
                 self.ask_waiting()
-            pause = max(PAUSE_SECONDS, (time.monotonic() - begun) * (1 / BUSY_SHARE - 1))
+            # To load a version happens once: on a busy machine the shadow would be silent for minutes after it.
+            busy = time.monotonic() - begun - self._loading
+            pause = max(PAUSE_SECONDS, busy * (1 / BUSY_SHARE - 1))
+
+    def _taken(self) -> list[WaitingRow]:
+        """At most ROWS_AT_ONCE of the rows that wait, which wait no longer."""
+        return [self._waiting.popleft() for _ in range(min(len(self._waiting), ROWS_AT_ONCE))]
 
     def _current(self) -> Target:
         """The version that the alias points to, looked up now and then. Raises SignoffError where it cannot be used."""
         now = time.monotonic()
         if self._target is None or now - self._looked_at > LOOK_SECONDS:
-            targets = self._scorer.targets
+            targets, before = self._scorer.targets, self._target
             self._target = targets.usable(targets.target(f"{self._model}@{self._alias}"))
             self._looked_at = now
+            if before is None or before.digest != self._target.digest:
+                self._loading += time.monotonic() - now
         return self._target
 
     def _count(self, *, asked: int = 0, skipped: int = 0, version: int | None = None, reason: str = "") -> None:
@@ -139,7 +152,7 @@ class ShadowedRecorder:
         return self._recorder.answered_columns(found, seconds=seconds)
 
 
-def _fitting(rows: Iterable[tuple[str, int, Mapping[str, Value]]], target: Target) -> Iterator[tuple[str, CheckedRow]]:
+def _fitting(rows: Iterable[WaitingRow], target: Target) -> Iterator[tuple[str, CheckedRow]]:
     """The rows that the version takes too and has not answered itself, with those of its columns that they have."""
     schema = input_schema(target)
     for prediction_id, version, values in rows:

@@ -3,6 +3,8 @@
 import multiprocessing
 import re
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -288,3 +290,25 @@ def test_a_name_is_erased_by_the_documented_statement(ledger: SqlLedger, tmp_pat
 
     assert ledger.names.all() == {ada.reference: "Ada"}
     assert ledger.problems() == []
+
+
+WHILE_IT_IS_IMPORTED = """
+import sys
+from pipeline import bootstrap
+from pipeline.adapters.ledger.tables import EVENTS
+from pipeline.governance.record.ledger import EventType
+
+class OtherThread:
+    def find_spec(self, name, path, target=None):
+        if name.startswith("sqlalchemy.orm."):
+            EVENTS.c.type == EventType.DECIDED
+
+bootstrap.prepare_threads()
+sys.meta_path.insert(0, OtherThread())
+import sqlalchemy.orm
+"""
+
+
+def test_a_server_asks_the_ledger_while_mlflow_is_imported() -> None:
+    """MLflow brings in a part of SQLAlchemy on which every statement stumbles until it is complete."""
+    subprocess.run([sys.executable, "-c", WHILE_IT_IS_IMPORTED], cwd=ROOT, check=True)

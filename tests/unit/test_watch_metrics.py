@@ -73,6 +73,7 @@ def test_drift_and_accuracy_are_told_as_they_were_seen_last() -> None:
     assert found["signoff_watched_rows"] == {("1",): 500}
     assert found["signoff_findings_open"] == {("medium",): 0, ("high",): 2}
     assert found["signoff_watch_failed"] == {(): 0}
+    assert found["signoff_watch_every_seconds"] == {(): 1}
     assert found["signoff_watch_timestamp_seconds"][()] > 1.7e9
 
 

@@ -44,7 +44,10 @@ class WatchMetrics:
         if self.watch is None:
             return
         state = self.watch.state
-        yield from _state_metrics({"model": self.model}, state)
+        about = {"model": self.model}
+        text = "Seconds between two looks at the champion."
+        yield _gauge("signoff_watch_every_seconds", text, [(about, self.watch.seconds)])
+        yield from _state_metrics(about, state)
         if state.report is not None and state.report.version == self.version():
             yield from _report_metrics(state.report, self.watch.rules)
 

@@ -188,8 +188,9 @@ class TestAdopting:
     def test_what_the_desk_would_not_adopt_is_not_asked_for(self) -> None:
         """Two versions in Production; and where the policy does not list the move, nobody asks for it."""
         desk = self.moved(signing_desk())
-        listed = {kind: rules for kind, rules in desk.policy.moves.items() if kind is not MoveKind.RECONCILE}
-        closed = self.turn(with_policy(desk, replace(desk.policy, moves=listed)), RITA)
+        moves = dict(desk.policy.moves)
+        del moves[MoveKind.RECONCILE]
+        closed = self.turn(with_policy(desk, replace(desk.policy, moves=moves)), RITA)
         desk.registry.set_stage(MODEL, 2, Stage.PRODUCTION)
 
         assert "policy.moves does not list reconcile" in closed.turn.refusals[Act.REQUEST]
