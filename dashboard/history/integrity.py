@@ -7,8 +7,17 @@ import streamlit as st
 from dashboard import caching, session
 from dashboard.components import widgets, words
 from pipeline.governance.errors import SignoffError
+from pipeline.governance.rules.reconcile import IntegrityProblem
 from pipeline.governance.service import GovernanceService
+from pipeline.governance.text import visible
 
+PROBLEMS = {  # by the kind of problem
+    "registry": "The registry is not known",
+    "ledger": "The record is damaged",
+    "pending": "A decision has not ended",
+    "out_of_band": "Changed outside of this desk",
+    "tampering": "Files changed",
+}
 VERIFIED, FAILED = "verified", "failed"  # keys of the session: what the last click found, or why it failed
 
 
@@ -48,8 +57,14 @@ def _result_of_last_click() -> None:
     if not problems:
         widgets.message("Clean", f"{words.count(events, 'event')}; the registry agrees with them.", colour="green")
         return
-    text = "\n".join(f"{each.kind}: {each.model} {each.text}" for each in problems)
+    text = "\n".join(map(_told, problems))
     widgets.message(words.count(len(problems), "problem"), text, colour="red")
+
+
+def _told(problem: IntegrityProblem) -> str:
+    """A problem as the other pages tell it; one that has no such sentence after a word for its kind."""
+    said = problem.plain or f"{PROBLEMS[problem.kind]}: {problem.text}"
+    return f"{visible(problem.model)}: {said}" if problem.model else said
 
 
 def _attempt(command: Callable[[], None]) -> None:

@@ -16,6 +16,7 @@ from pipeline.governance.record.history import Entry
 from pipeline.governance.record.ledger import EventType
 from pipeline.governance.record.telling import changes_text, sentence, word_for_reason
 from pipeline.governance.record.telling import told as told_of
+from pipeline.governance.rules.gate_words import label_of
 from pipeline.governance.service import GovernanceService
 from pipeline.governance.text import visible
 
@@ -34,7 +35,7 @@ def event_in_full(line: HistoryLine) -> None:
                 "Model": entry.model,
                 "Version": entry.version,
                 "Registered": words.moment(entry.created_at) or None,
-                "Accepted warnings": ", ".join(map(str, warnings)) if warnings else None,
+                "Accepted warnings": labels(warnings),
                 **signed(line),
                 "Recorded as": f"events {entry.number} and {entry.sequence}" if line.intent else None,
             }
@@ -75,9 +76,14 @@ def signed(line: HistoryLine) -> dict[str, str | None]:
     return {
         "Confirmed": " ".join(map(str, attested.values())) or None,
         "Had opened": ", ".join(panels) or None,
-        "Gates not passed": ", ".join(line.fact("skipped") or ()) or None,
+        "Gates not passed": labels(line.fact("skipped")),
         "Expires": words.moment(line.fact("expires_at")) or None,
     }
+
+
+def labels(gates: Sequence[object] | None) -> str | None:
+    """What people read of gates, from their names; None of none."""
+    return ", ".join(label_of(str(each)) for each in gates or ()) or None
 
 
 def story(entry: Entry) -> None:

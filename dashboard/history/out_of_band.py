@@ -101,10 +101,15 @@ def _is_left(model: str) -> bool:
 def _what_moved(found: Sequence[OutOfBandChange]) -> None:
     widgets.changed_sentences(found)
     with st.expander("When it was changed"):
-        slot = st.column_config.TextColumn(help="An alias of the model, or the stage of a version")
-        columns = {"Slot": slot, **widgets.times_to_the_second("Changed after", "Seen")}
+        columns = widgets.times_to_the_second("Changed after", "Seen")
         table = tables.differences(found)
-        st.dataframe(table, hide_index=True, height="content", column_config=columns, alt="What moved out-of-band")
+        st.dataframe(
+            table,
+            hide_index=True,
+            height="content",
+            column_config=columns,
+            alt="What was changed outside of this desk",
+        )
 
 
 def _ending(found: Sequence[OutOfBandChange], model: str) -> None:

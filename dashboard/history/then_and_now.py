@@ -22,6 +22,11 @@ from pipeline.governance.record.ledger import canonical, digest_of
 
 # Content of the evidence that is compared by itself; metrics, tags and parameters are compared one by one.
 FACTS = ("created_at", "stage", "aliases", "status", "description", "file_digest", "run_id", "source")
+LABELS = {  # of the facts whose name is not a word
+    "created_at": "registered",
+    "file_digest": "fingerprint of the files",
+    "run_id": "run",
+}
 GROUPS = ("metrics", "tags", "params")
 SAME, DECIDED, CHANGED = "✓ Same", "✓ As decided", "! Changed"
 THEN, NOW, OTHER = "Then", "Now", "Another version now"
@@ -144,7 +149,7 @@ def then_and_now(
     return pd.DataFrame(
         {
             "Result": [[results[name]] for name in order],
-            "Fact": [tables.cell(name) for name in order],
+            "Fact": [tables.cell(LABELS.get(name, name)) for name in order],
             THEN: [_cell(before.get(name), after.get(name)) for name in order],
             NOW: [_cell(after.get(name), before.get(name)) for name in order],
         }

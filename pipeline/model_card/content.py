@@ -4,7 +4,7 @@ The headings follow M. Mitchell et al., Model Cards for Model Reporting, FAT* 20
 registry does not have is listed as missing.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
@@ -32,12 +32,12 @@ DROPPED = {
 }
 
 
-def sentences(report: DataReport | None) -> list[str]:
-    """What a reader is told; empty where there is no report."""
+def sentences(report: DataReport | None, labels: Mapping[str, str]) -> list[str]:
+    """What a reader is told; empty where there is no report. labels: what people call the columns."""
     if report is None:
         return []
     dropped = ", ".join(f"{count:,} {words}" for name, words in DROPPED.items() if (count := report.dropped.get(name)))
-    repaired = [text for column in report.columns for text in _column(column)]
+    repaired = [text for column in report.columns for text in _column(column, labels)]
     ignored = ", ".join(_text(name) for name in report.extra_columns)
     return [
         f"{report.rows_read:,} rows read, {report.rows_used:,} used; dropped: {dropped or 'none'}.",
@@ -46,8 +46,8 @@ def sentences(report: DataReport | None) -> list[str]:
     ]
 
 
-def _column(found: ColumnReport) -> Iterator[str]:
-    name, default = visible(found.name, most=LONGEST), _text(found.default)
+def _column(found: ColumnReport, labels: Mapping[str, str]) -> Iterator[str]:
+    name, default = visible(called(found.name, labels), most=LONGEST), _text(found.default)
     if found.below_minimum:
         yield f"{name}: {found.below_minimum:,} below {_text(found.minimum)}, clipped to it."
     if found.above_maximum:
@@ -191,7 +191,12 @@ def _data(evidence: Evidence) -> Section:
     }
     rows = [(one_line(name).replace("_", " "), one_line(value)) for name, value in facts.items() if value is not None]
     missing = () if lineage.data else ("Which data the version was trained on is not recorded.",)
-    return Section("Data", tuple(sentences(evidence.data_report)), table_of(("", "Value"), rows), missing=missing)
+    return Section(
+        "Data",
+        tuple(sentences(evidence.data_report, evidence.feature_schema.labels)),
+        table_of(("", "Value"), rows),
+        missing=missing,
+    )
 
 
 def _metrics(evidence: Evidence) -> Section:
@@ -317,7 +322,7 @@ def _decisions(entries: Sequence[Entry]) -> Section:
 
 def _files(evidence: Evidence) -> Section:
     rows = [(one_line(each["path"]), f"{each['size']:,}", each["sha256"]) for each in evidence.content["files"]]
-    sentences = (f"Digest of all files: {evidence.file_digest}",) if evidence.file_digest else ()
+    sentences = (f"Fingerprint of all files (sha256): {evidence.file_digest}",) if evidence.file_digest else ()
     missing = () if rows else ("The files cannot be read.",)
     return Section("Files", sentences, table_of(("File", "Bytes", "sha256"), rows), missing=missing)
 

@@ -377,7 +377,7 @@ def test_an_out_of_band_change_blocks_the_review(desk, open_page):
 
     app = review(open_page, desk)
 
-    assert "Moved past this desk: the alias champion is on version 3" in texts(app)
+    assert "Changed outside of this desk: the alias champion is on version 3" in texts(app)
     assert button(app, PROMOTE).disabled
 
 

@@ -84,9 +84,9 @@ def test_changed_files_are_seen(desk, open_page):
     assert any("The files are not those of the decision" in each for each in badges(app))
 
     changed, same = (each.value for each in app.dataframe if "Then" in each.value)
-    assert {"file_digest", "file model.skops"} <= set(changed["Fact"])
+    assert {"fingerprint of the files", "file model.skops"} <= set(changed["Fact"])
     assert "3 of " in texts(app)
-    assert " facts are different now: file_digest, file model.skops, stage." in texts(app)
+    assert " facts are different now: fingerprint of the files, file model.skops, stage." in texts(app)
     assert len(same.set_index("Fact").loc["evaluation", "Then"]) == 12
 
 
@@ -100,7 +100,7 @@ def test_an_alarm_names_both_digests(desk, open_page, gone):
     table = frame(opened(open_page, desk, kind="Other"), "Change")
     shown = next(row["Change"] for row in table.to_dict("records") if list(row["Event"]) == ["! Files changed"])
     now = desk.show(MODEL, 1).file_digest
-    assert shown == f"{recorded[:12]} → {'gone' if gone else now[:12]}"
+    assert shown == f"fingerprint of the files {recorded[:12]} → {'gone' if gone else now[:12]}"
 
 
 def test_verify_says_clean_with_the_number_of_events(desk, open_page):
@@ -119,7 +119,9 @@ def test_verify_names_problems(desk, open_page):
 
     button(app, "Verify").click().run()
 
-    assert f"out_of_band: {MODEL} @champion is 3, the ledger says 1" in texts(app)
+    said = "The champion was changed outside of this desk: the registry says version 3, the record says version 1."
+    assert f"{MODEL}: {said}" in texts(app)
+    assert "out_of_band" not in texts(app)
 
 
 def test_who_was_champion_is_asked_by_time(desk, open_page):

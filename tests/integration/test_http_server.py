@@ -182,7 +182,7 @@ def test_a_tampered_champion_is_not_loaded(place: Place, api: Api) -> None:
         path.write_bytes(b"22")
     content = api.until("degraded", True)
     assert (content["status"], content["version"]) == ("degraded", 1)
-    assert "its files have the digest" in content["reason"]
+    assert "its files have the fingerprint" in content["reason"]
     status, answer = api.ask("POST", "/predict", ROW)
     assert (status, answer["version"]) == (200, 1)
     place.promote(3)
@@ -200,7 +200,7 @@ def test_a_hostile_description_does_not_end_it(place: Place, api: Api) -> None:
         found = api.until_other("reason", reason)
         reason = found["reason"]
         assert (found["status"], found["version"]) == ("degraded", 1)
-        assert "its files have the digest" in reason
+        assert "its files have the fingerprint" in reason
         status, answer = api.ask("POST", "/predict", ROW)
         assert (status, answer["version"]) == (200, 1)
     assert api.process.poll() is None

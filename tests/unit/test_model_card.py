@@ -89,7 +89,7 @@ def test_says_what_a_reader_needs() -> None:
     )
     assert section(card, "Gates").sentences == ("For Staging, under the policy of now.",)
     assert section(card, "Gates").table.rows[0][:2] == ("Files unchanged since recorded", "passed")
-    assert section(card, "Files").sentences[0].startswith("Digest of all files: ")
+    assert section(card, "Files").sentences[0].startswith("Fingerprint of all files (sha256): ")
     assert [row[0] for row in section(card, "Files").table.rows] == ["MLmodel", "model.skops"]
 
 

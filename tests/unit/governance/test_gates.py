@@ -11,7 +11,7 @@ from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import Claim, Evidence, Recomputation, RecomputedMetrics
 from pipeline.governance.record.findings import Finding
-from pipeline.governance.rules.gate_words import DESCRIPTIONS, LABELS, description_of, label_of
+from pipeline.governance.rules.gate_words import DESCRIPTIONS, LABELS, description_of, label_of, worst_slices
 from pipeline.governance.rules.gates import GATES, Facts, Missing, check_gates
 from pipeline.governance.text import minus
 from support.desks import MODEL, build_desk, equal, good_documents, small_registry, worse
@@ -276,6 +276,16 @@ def test_of_many_worse_slices_the_worst_are_named() -> None:
     assert result.observed == "6 of 6 slices worse"
     assert result.why.startswith(minus("Worse in s6 -0.0600, n = 627; s5 "))
     assert result.why.endswith("; and 2 more.")
+
+
+def test_a_worse_slice_is_called_what_people_call_its_column() -> None:
+    """The name of the column stands behind; a slice of which nothing is known stays as it is."""
+    found = [worse("accuracy", slice="FCVC = 3"), worse("accuracy", slice="all of them")]
+
+    told = worst_slices(found, {"FCVC": "Eats vegetables with meals"})
+
+    assert told.startswith("Eats vegetables with meals (FCVC) = 3 ")
+    assert "; all of them " in told
 
 
 @pytest.mark.parametrize("stage", [Stage.STAGING, Stage.PRODUCTION])
