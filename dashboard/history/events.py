@@ -16,6 +16,7 @@ from pipeline.governance.record.history import Entry
 from pipeline.governance.service.reading import HistoryPage
 
 EVENT, BEFORE = "event", "before"  # in the address
+LONG_CHANGE, SHORT_CHANGE, MOST_OF_SHORT = 390, 150, 20  # pixels, and characters of a change that is short
 
 
 def events_page(chosen: Narrowed) -> HistoryPage:
@@ -76,6 +77,12 @@ def _open_older(before: int) -> None:
     st.query_params[BEFORE] = str(before)
 
 
+def _change_width(found: Sequence[HistoryLine]) -> int:
+    """Where changes are short, as of findings, their reasons get the room."""
+    longest = max((len(history_lines.change(each.entry)) for each in found), default=0)
+    return LONG_CHANGE if longest > MOST_OF_SHORT else SHORT_CHANGE
+
+
 def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine | None:
     """Draws the events and returns the one that is open: the selected row, or the one that the address names."""
     named = line_of_the_address()
@@ -93,7 +100,7 @@ def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine 
             "No.": st.column_config.NumberColumn(format="%d", width=45),
             "Event": st.column_config.MultiselectColumn(options=list(colours), color=list(colours.values()), width=120),
             "Who": st.column_config.TextColumn(width=120),
-            "Change": st.column_config.TextColumn(width=390),
+            "Change": st.column_config.TextColumn(width=_change_width(found)),
             **widgets.times_to_the_second("When"),
         },
         placeholder=words.NOTHING,

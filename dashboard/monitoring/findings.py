@@ -10,7 +10,7 @@ from dashboard import caching, pages, session
 from dashboard.components import widgets, words
 from dashboard.components.signing import draft_name, drawn_key, once, reason_field, typed_reason
 from pipeline.governance.errors import Conflict, SignoffError
-from pipeline.governance.record.findings import Finding, Severity
+from pipeline.governance.record.findings import Finding, Severity, by_matter
 from pipeline.governance.roles import Action
 from pipeline.governance.text import visible
 
@@ -39,22 +39,23 @@ def _box(waiting: Sequence[Finding]) -> None:
     first, may_close = waiting[0], session.desk().may(Action.CLOSE)
     about = [HIGH] if first.severity is Severity.HIGH else []
     about += [f"Owner: {first.owner}."] if first.owner else []
-    title = f"{TITLES[first.severity]}: version {first.version}"
+    title, lines = f"{TITLES[first.severity]}: version {first.version}", by_matter(waiting)
     with widgets.message(title, " ".join(about), colour=COLOURS[first.severity]):
-        for each in waiting[:MOST_IN_SIGHT]:
+        for each in lines[:MOST_IN_SIGHT]:
             _line(each, may_close=may_close)
-        if more := waiting[MOST_IN_SIGHT:MOST_LINES]:
-            with st.expander(f"{words.count(len(more), 'more finding')} of version {first.version}"):
+        if more := lines[MOST_IN_SIGHT:MOST_LINES]:
+            with st.expander(f"{len(more)} more about version {first.version}"):
                 for each in more:
                     _line(each, may_close=may_close)
-        if len(waiting) > MOST_LINES:
-            st.caption(f"And {len(waiting) - MOST_LINES:,} more: signoff findings lists them all.")
-        if may_close and len(waiting) > 1:
-            _closing(f"Close all {len(waiting)}", [each.sequence for each in waiting])
+        if len(lines) > MOST_LINES:
+            st.caption(f"And {len(lines) - MOST_LINES:,} more: signoff findings lists them all.")
+        if may_close and len(lines) > 1:
+            _closing("Close all", waiting, f"all/{first.sequence}")
 
 
-def _line(each: Finding, *, may_close: bool) -> None:
-    """What was found and when, and the way to close it."""
+def _line(same: Sequence[Finding], *, may_close: bool) -> None:
+    """What was found and when, and the way to close it, with those that said so before it became urgent."""
+    each = same[0]
     window = each.window
     seen = f"seen from {words.when(window.since)} to {words.when(window.until)}, opened {words.when(each.opened_at)}"
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
@@ -63,22 +64,22 @@ def _line(each: Finding, *, may_close: bool) -> None:
             st.caption(f"{each.severity.value.capitalize()}, {seen}.")
         with st.container(horizontal=True, vertical_alignment="center", width="content"):
             if may_close:
-                _closing("Close", [each.sequence])
+                _closing("Close", same, str(each.sequence))
             pages.link_event(f"No. {each.sequence} in History", each.model, each.sequence)
 
 
-def _closing(label: str, numbers: Sequence[int]) -> None:
-    """The form, behind a small button: looking comes first."""
-    name = str(numbers[0]) if len(numbers) == 1 else f"all/{numbers[0]}"
+def _closing(label: str, found: Sequence[Finding], name: str) -> None:
+    """The form, behind a small button: looking comes first. name: of the form, among those of the version."""
+    numbers = tuple(each.sequence for each in found)
     key = f"close/{name}"
     with st.popover(label, icon=":material/task_alt:"):
         if not widgets.allowed(session.signer):
             return
-        reason_field(draft_name("close", name), f"reason/{key}")
+        reason_field(draft_name(key), f"reason/{key}")
         if refused := st.session_state.pop(f"refused/{key}", None):
             widgets.message("Not closed", refused, colour="red")
         button = "I have looked at it" if len(numbers) == 1 else f"I have looked at all {len(numbers)}"
-        st.button(button, key=key, type="primary", on_click=_close, args=(tuple(numbers), key))
+        st.button(button, key=key, type="primary", on_click=_close, args=(numbers, key))
 
 
 def _close(numbers: Sequence[int], key: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from dashboard import caching, pages, session
 from dashboard.components import widgets, words
-from pipeline.governance.record.findings import Finding, Severity
+from pipeline.governance.record.findings import Finding, Severity, by_matter
 from pipeline.governance.record.history import ModelOverview
 from pipeline.governance.text import visible
 
@@ -24,7 +24,8 @@ def boxes(models: Iterable[ModelOverview]) -> None:
     for name in dict.fromkeys(each.model for each in waiting()):
         if name not in known:
             continue
-        found = sorted((each for each in waiting() if each.model == name), key=lambda each: -each.severity.rank)
+        urgent = sorted((each for each in waiting() if each.model == name), key=lambda each: -each.severity.rank)
+        found = [same[0] for same in by_matter(urgent)]
         high = found[0].severity is Severity.HIGH
         lines = [f"Version {each.version}: {visible(each.what, most=LONGEST_TEXT)}" for each in found[:MOST_LINES]]
         lines += [f"And {len(found) - MOST_LINES:,} more."] if len(found) > MOST_LINES else []

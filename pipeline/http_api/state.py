@@ -122,6 +122,7 @@ async def running(model: str | None, *, desk: bool = False) -> AsyncIterator[App
 
 def _desk_and_scorer(settings: Settings) -> tuple[GovernanceService, Scorer]:
     """Opens desk and scorer: the workers import their libraries while MLflow is imported here."""
+    bootstrap.prepare_threads()
     service = bootstrap.own_desk(settings)
     scorer = bootstrap.scorer(settings, service)
     scorer.start_all()

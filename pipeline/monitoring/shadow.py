@@ -10,12 +10,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from pipeline.governance.errors import SignoffError
 from pipeline.monitoring.prediction_log import ShadowAnswer
-from pipeline.monitoring.recorder import PredictionRecorder, RecorderStatus
+from pipeline.monitoring.recorder import PredictionRecorder, RecorderStatus, ShadowStatus
 from pipeline.serving.predictions import PredictedColumns, Prediction, Target
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import input_schema
@@ -29,27 +29,22 @@ BUSY_SHARE = 0.05  # of its time that a shadow may be busy, of one processor
 LOOK_SECONDS = 15.0  # between two looks where the alias points to
 
 
-@dataclass(frozen=True)
-class ShadowStatus:
-    """How the shadow is."""
-
-    alias: str
-    version: int | None = None  # that is asked; None where none is
-    reason: str = ""  # why none is, or why the last rows were not answered
-    asked: int = 0  # rows that it has answered
-    skipped: int = 0  # rows that it was not asked about, or could not take
+WaitingRow = tuple[str, int, Mapping[str, Value]]  # prediction_id, the version that answered, the values
 
 
 class Shadow:
     """Asks the version of MODEL@ALIAS. `close` ends the thread; the scorer is its own."""
 
-    def __init__(self, scorer: Scorer, *, model: str, alias: str, tell: Callable[[ShadowAnswer], None]) -> None:
+    def __init__(self, scorer: Scorer, *, model: str, alias: str, tell: Callable[[ShadowAnswer], bool]) -> None:
+        """tell: is given each answer, and gives whether there was room for it."""
         self._scorer, self._model, self._alias, self._tell = scorer, model, alias, tell
-        self._waiting: deque[tuple[str, int, Mapping[str, Value]]] = deque()
+        self._waiting: deque[WaitingRow] = deque()
+        self._loading = 0.0  # seconds of this turn in which a version was loaded
         self._target: Target | None = None
         self._looked_at = -LOOK_SECONDS
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
+        self._counting = threading.Lock()  # whoever offers rows counts, and the thread
         self.status = ShadowStatus(alias, reason="was not looked at yet")
 
     def start(self) -> None:
@@ -71,42 +66,52 @@ class Shadow:
 
     def ask_waiting(self) -> None:
         """Asks about the rows that wait, at most ROWS_AT_ONCE of them."""
-        rows = [self._waiting.popleft() for _ in range(min(len(self._waiting), ROWS_AT_ONCE))]
+        rows: list[WaitingRow] = []
         try:
-            target = self._current()
+            target = self._current()  # first: it may take seconds, in which more rows come
+            rows = self._taken()
             fitting = list(_fitting(rows, target))
             answers = self._scorer.predict_checked(target, [row for _, row in fitting]).rows if fitting else ()
         except SignoffError as error:
-            self._count(skipped=len(rows), reason=str(error))
+            self._count(skipped=len(rows or self._taken()), reason=str(error))
             return
-        for (prediction_id, _), found in zip(fitting, answers, strict=True):
-            self._tell(_answer(prediction_id, target, found))
-        self._count(asked=len(fitting), skipped=len(rows) - len(fitting), version=target.resolved.version)
+        answered = [_answer(name, target, found) for (name, _), found in zip(fitting, answers, strict=True)]
+        asked = sum(map(self._tell, answered))
+        self._count(asked=asked, skipped=len(rows) - asked, version=target.resolved.version)
 
     def _run(self) -> None:
         pause = PAUSE_SECONDS
         while not self._ending.wait(pause):
-            begun = time.monotonic()
+            begun, self._loading = time.monotonic(), 0.0
             if self._waiting:
                 self.ask_waiting()
-            pause = max(PAUSE_SECONDS, (time.monotonic() - begun) * (1 / BUSY_SHARE - 1))
+            # To load a version happens once: on a busy machine the shadow would be silent for minutes after it.
+            busy = time.monotonic() - begun - self._loading
+            pause = max(PAUSE_SECONDS, busy * (1 / BUSY_SHARE - 1))
+
+    def _taken(self) -> list[WaitingRow]:
+        """At most ROWS_AT_ONCE of the rows that wait, which wait no longer."""
+        return [self._waiting.popleft() for _ in range(min(len(self._waiting), ROWS_AT_ONCE))]
 
     def _current(self) -> Target:
         """The version that the alias points to, looked up now and then. Raises SignoffError where it cannot be used."""
         now = time.monotonic()
         if self._target is None or now - self._looked_at > LOOK_SECONDS:
-            targets = self._scorer.targets
+            targets, before = self._scorer.targets, self._target
             self._target = targets.usable(targets.target(f"{self._model}@{self._alias}"))
             self._looked_at = now
+            if before is None or before.digest != self._target.digest:
+                self._loading += time.monotonic() - now
         return self._target
 
     def _count(self, *, asked: int = 0, skipped: int = 0, version: int | None = None, reason: str = "") -> None:
-        before = self.status
+        with self._counting:
+            before = self.status
+            said = reason or ("" if asked or version else before.reason)
+            shown = version or (None if reason else before.version)
+            self.status = ShadowStatus(self._alias, shown, said, before.asked + asked, before.skipped + skipped)
         if reason and reason != before.reason:
             LOG.warning("shadow %s: %s", self._alias, reason)
-        said = reason or ("" if asked or version else before.reason)
-        shown = version or (None if reason else before.version)
-        self.status = ShadowStatus(self._alias, shown, said, before.asked + asked, before.skipped + skipped)
 
 
 class ShadowedRecorder:
@@ -118,7 +123,7 @@ class ShadowedRecorder:
 
     @property
     def status(self) -> RecorderStatus:
-        return self._recorder.status
+        return replace(self._recorder.status, shadow=self._shadow.status)
 
     def start(self) -> None:
         self._recorder.start()
@@ -129,8 +134,8 @@ class ShadowedRecorder:
         self._recorder.close()
 
     def answered(self, target: Target, row: CheckedRow, found: Prediction, *, seconds: float | None) -> str:
-        prediction_id = self._recorder.answered(target, row, found, seconds=seconds)
-        if self._recorder.is_stored(prediction_id):
+        prediction_id, stored = self._recorder.record(target, row, found, seconds=seconds)
+        if stored:
             self._shadow.offer(prediction_id, target.resolved.version, row.values)
         return prediction_id
 
@@ -139,7 +144,7 @@ class ShadowedRecorder:
         return self._recorder.answered_columns(found, seconds=seconds)
 
 
-def _fitting(rows: Iterable[tuple[str, int, Mapping[str, Value]]], target: Target) -> Iterator[tuple[str, CheckedRow]]:
+def _fitting(rows: Iterable[WaitingRow], target: Target) -> Iterator[tuple[str, CheckedRow]]:
     """The rows that the version takes too and has not answered itself, with those of its columns that they have."""
     schema = input_schema(target)
     for prediction_id, version, values in rows:

@@ -9,9 +9,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -102,10 +102,10 @@ def verb(
 class Scraped:
     """What Prometheus knew of a server that was asked, and of a dashboard beside it."""
 
-    up: Mapping[str, float]  # by job
-    firing: Mapping[str, Mapping[str, str]]  # the annotations of alerts, by name
-    series: Mapping[str, Sequence[Mapping[str, Any]]]  # by query of the dashboard
-    severities: Mapping[str, float]  # by column; empty for whatever is not about one
+    up: Mapping[str, float] = field(default_factory=dict)  # by job
+    firing: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # the annotations of alerts, by name
+    severities: Mapping[str, float] = field(default_factory=dict)  # by column; empty for whatever is not about one
+    values: dict[str, list[float]] = field(default_factory=dict)  # by query of the dashboard
 
 
 @dataclass(frozen=True)
@@ -155,22 +155,34 @@ def watching(api: Api, environment: Mapping[str, str], folder: Path) -> Iterator
 
 
 def scrape(server: Prometheus, dashboard_url: str) -> Scraped:
+    """Each query is answered with numbers at some time, and at some time all of what the tests ask for is so at once: a
+    busy machine may miss a scrape.
+    """
     refused = urllib.request.Request(f"{dashboard_url}/metrics", headers={"Host": "desk.example.org"})
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(refused, timeout=SECONDS)
-    queries = [query for _, query in dashboard_queries()]
+    found, looks, queries = Scraped(), [], {query for _, query in dashboard_queries()}
 
-    def missing() -> list[str]:
-        return [query for query in queries if not server.ask(query)]
+    def rings() -> bool:
+        severities = {each["metric"].get("column", ""): number(each) for each in server.ask("signoff_watch_severity")}
+        up = {each["metric"]["job"]: number(each) for each in server.ask("up")}
+        looks.append(Scraped(up, server.firing(), severities))
+        return len(up) == sum(up.values()) and {"SignoffDrift", "SignoffHighFindingOpen"} <= set(looks[-1].firing)
 
-    server.until(lambda: {"SignoffDrift", "SignoffHighFindingOpen"} <= set(server.firing()), server.firing)
-    server.until(lambda: missing() == [], missing)
-    return Scraped(
-        {each["metric"]["job"]: float(each["value"][1]) for each in server.ask("up")},
-        server.firing(),
-        {query: server.ask(query) for query in queries},
-        {each["metric"].get("column", ""): float(each["value"][1]) for each in server.ask("signoff_watch_severity")},
-    )
+    def answered() -> bool:
+        for query in queries - set(found.values):
+            values = [number(each) for each in server.ask(query)]
+            if values and not any(map(math.isnan, values)):
+                found.values[query] = values
+        return set(found.values) == queries
+
+    server.until(rings, lambda: looks[-1])
+    server.until(answered, lambda: queries - set(found.values))
+    return replace(looks[-1], values=found.values)
+
+
+def number(series: Mapping[str, Any]) -> float:
+    return float(series["value"][1])
 
 
 @pytest.fixture
@@ -226,10 +238,10 @@ def test_planted_drift_raises_the_alarm_in_prometheus(scraped: Scraped, answers:
 
 def test_every_panel_of_the_grafana_dashboard_has_data(scraped: Scraped) -> None:
     """Each query that docs/monitoring/dashboard.json sends is answered with numbers."""
-    values = {query: [float(each["value"][1]) for each in found] for query, found in scraped.series.items()}
+    values = scraped.values
 
+    assert set(values) == {query for _, query in dashboard_queries()}
     assert len(values) > 20
-    assert [query for query, found in values.items() if not found or any(math.isnan(each) for each in found)] == []
     assert sum(values["sum(signoff_degraded)"]) == 0
     assert values["max(signoff_out_of_band_changes)"] == [0]
     assert max(values['max by (source) (signoff_accuracy{model=~".*"})']) > 0.85

@@ -3,6 +3,8 @@
 import multiprocessing
 import re
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.governance.errors import InvalidInput, LedgerBusy, Unavailable
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.record.ledger import Event, EventType, SlotChange, digest_of, event_hash
+from pipeline.settings import ROOT
 from support.desks import TickingClock
 from support.in_memory import EPOCH
 
@@ -272,3 +275,25 @@ def test_readers_do_not_wait_for_a_writer(ledger: SqlLedger) -> None:
         reader.join()
 
     assert seen == [7]
+
+
+WHILE_IT_IS_IMPORTED = """
+import sys
+from pipeline import bootstrap
+from pipeline.adapters.ledger.tables import EVENTS
+from pipeline.governance.record.ledger import EventType
+
+class OtherThread:
+    def find_spec(self, name, path, target=None):
+        if name.startswith("sqlalchemy.orm."):
+            EVENTS.c.type == EventType.DECIDED
+
+bootstrap.prepare_threads()
+sys.meta_path.insert(0, OtherThread())
+import sqlalchemy.orm
+"""
+
+
+def test_a_server_asks_the_ledger_while_mlflow_is_imported() -> None:
+    """MLflow brings in a part of SQLAlchemy on which every statement stumbles until it is complete."""
+    subprocess.run([sys.executable, "-c", WHILE_IT_IS_IMPORTED], cwd=ROOT, check=True)

@@ -39,6 +39,12 @@ class Api:
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())
 
+    def text(self, path: str) -> str:
+        """What is answered in plain text, such as metrics."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)) as connection:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+
     def until(self, what: str, wanted: Any) -> dict[str, Any]:
         """What /readyz says once it says so."""
         return self._until(lambda content: bool(content[what] == wanted))
@@ -58,8 +64,17 @@ class Api:
 
     @property
     def workers(self) -> list[int]:
-        """The processes that it has started."""
-        return [child.pid for child in psutil.Process(self.process.pid).children()]
+        """The processes that it has started, in that order."""
+        found = psutil.Process(self.process.pid).children()
+        return [child.pid for child in sorted(found, key=lambda child: (child.create_time(), child.pid))]
+
+    def child(self, number: int) -> int:
+        """The process that it has started as its `number`-th, from 1, once it has."""
+        deadline = time.monotonic() + SECONDS
+        while len(found := self.workers) < number:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.02)
+        return found[number - 1]
 
     @contextmanager
     def asleep(self, database: Path) -> Iterator[None]:

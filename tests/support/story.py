@@ -13,6 +13,7 @@ MODEL = "obesity_classifier"
 FILL_MILLISECONDS = 300_000
 TOUR = ("overview", "review", "review-dark", "review-narrow", "receipt", "event", "predict", "explain", "compare")
 TEAM = ("waiting", "request", "approve", "alarm", "outside", "decision")
+WATCH = ("shadow", "overview", "finding", "measured", "history")
 TOUR_FOLDER = Path(os.environ.get("TEST_PICTURES", SCREENSHOTS))  # docs/screenshots to retake those of the documents
 REASON = "Better than the champion in every class on the held-out rows."
 

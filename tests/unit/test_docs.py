@@ -14,7 +14,7 @@ from pipeline.governance.record.ledger import EventType
 from pipeline.governance.rules.gate_words import DESCRIPTIONS, LABELS
 from pipeline.governance.rules.gates import GATES
 from pipeline.settings import ROOT
-from support.story import TEAM, TOUR
+from support.story import TEAM, TOUR, WATCH
 
 TOUR_PAGE = ROOT / "docs" / "tour.md"
 GOVERNANCE = (ROOT / "docs" / "governance.md").read_text()
@@ -29,11 +29,12 @@ def test_gates_events_moves_and_errors_are_documented(name: str) -> None:
 
 
 def test_every_picture_is_made_by_a_test() -> None:
-    """README and documents show the pictures of tests/browser/{test_story,test_team}.py, and no others are kept."""
+    """README and documents show the pictures of test_story, test_team and test_production, and no others are kept."""
     readme = re.findall(r"docs/screenshots/([\w-]+)\.png", README)
     documents = TOUR_PAGE.read_text(encoding="utf-8")
     shown = {*readme, *re.findall(r"\(screenshots/([\w-]+)\.png\)", documents)}
-    made = {*(f"tour-{name}" for name in TOUR), *(f"team-{name}" for name in TEAM)}
+    series = {"tour": TOUR, "team": TEAM, "watch": WATCH}
+    made = {f"{series_name}-{name}" for series_name, names in series.items() for name in names}
 
     assert shown == made
     assert {each.stem for each in (ROOT / "docs" / "screenshots").iterdir()} == made

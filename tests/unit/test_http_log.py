@@ -1,9 +1,10 @@
 """The HTTP API tells the log what it answered, refused and failed at, and a shadow is asked aside."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,10 +12,11 @@ from pipeline.adapters.prediction_log.sql import SqlPredictionLog
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.monitoring.answered import StoredColumns
-from pipeline.monitoring.prediction_log import CountKind, Selection, StoredPrediction
+from pipeline.monitoring.prediction_log import CountKind, Selection, ShadowAnswer, StoredPrediction
 from pipeline.monitoring.recorder import PredictionRecorder, RecordingOptions
 from pipeline.monitoring.shadow import MOST_WAITING_ROWS, Shadow, ShadowedRecorder
 from pipeline.serving.scorer import Scorer
+from pipeline.serving.worker.protocol import Frame
 from pipeline.validation.rows import Value
 from support.desks import MODEL, build_desk
 from support.in_memory import InMemoryRegistry
@@ -112,6 +114,18 @@ def with_challenger() -> InMemoryRegistry:
     return found
 
 
+@dataclass
+class BusyWorker(KnownWorker):
+    """Somebody else asks the champion while it loads a version."""
+
+    while_loading: Callable[[], None] = field(default=lambda: None)
+
+    def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
+        if request["op"] == "describe":
+            self.while_loading()
+        return super().ask(request, seconds=seconds, about=about)
+
+
 class TestShadow:
     """A second version that answers nobody."""
 
@@ -139,6 +153,61 @@ class TestShadow:
         assert (row.shadow.version, row.shadow.alias, row.shadow.prediction) == (2, "challenger", "yes")
         assert row.shadow.digest != row.prediction.digest
         assert (shadow.status.version, shadow.status.asked, shadow.status.reason) == (2, 1, "")
+
+    def test_a_shadow_changes_no_answer(self, logged: Logged, shadow: Shadow) -> None:
+        """The same champion says the same without one, to the last digit, but for the id."""
+        with_one = logged.api.state.recorder
+        answers = []
+        for recorder in (logged.recorder, with_one, with_one):
+            logged.api.state.recorder = recorder
+            answers.append(logged.api.predict(ROW).json())
+            shadow.ask_waiting()
+        without, *others = [
+            {name: value for name, value in each.items() if name != "prediction_id"} for each in answers
+        ]
+
+        assert others == [without, without]
+        assert len({each["prediction_id"] for each in answers}) == 3
+        assert shadow.status.asked == 2
+
+    def test_rows_that_are_lost_are_not_asked(self, logged: Logged, shadow: Shadow) -> None:
+        """Its answers would stand beside nothing."""
+        small = PredictionRecorder(logged.log, STORED, model=MODEL, profile_of=lambda _: None, most_waiting=1)
+        logged.api.state.recorder = ShadowedRecorder(small, shadow)
+        for _ in range(2):
+            assert logged.api.predict(ROW).status_code == 200
+        shadow.ask_waiting()
+
+        assert (small.status.lost, shadow.status.asked, shadow.status.skipped) == (1, 1, 0)
+
+    def test_where_there_is_no_room_for_its_answer_it_counts_as_skipped(self, registry: InMemoryRegistry) -> None:
+        """The log has been away for long."""
+        service = build_desk(registry)
+        service.take_over()
+        scorer = Scorer(service, KnownWorker(), POLICY)
+        shadow = Shadow(scorer, model=MODEL, alias="challenger", tell=lambda _: False)
+        shadow.offer("id", 1, VALUES)
+        shadow.ask_waiting()
+
+        assert (shadow.status.asked, shadow.status.skipped) == (0, 1)
+
+    def test_what_comes_while_it_is_loaded_is_asked_with_the_first(self, registry: InMemoryRegistry) -> None:
+        """On a busy machine that takes seconds, and the next turn comes later."""
+        told: list[ShadowAnswer] = []
+
+        def tell(found: ShadowAnswer) -> bool:
+            told.append(found)
+            return True
+
+        service = build_desk(registry)
+        service.take_over()
+        worker = BusyWorker()
+        shadow = Shadow(Scorer(service, worker, POLICY), model=MODEL, alias="challenger", tell=tell)
+        worker.while_loading = lambda: shadow.offer("id-2", 1, VALUES)
+        shadow.offer("id-1", 1, VALUES)
+        shadow.ask_waiting()
+
+        assert [each.prediction_id for each in told] == ["id-1", "id-2"]
 
     def test_a_row_that_it_cannot_take_is_skipped(self, registry: InMemoryRegistry, logged: Logged, shadow: Shadow):
         """It may have other columns; and it is not asked what it answered itself."""

@@ -1,6 +1,6 @@
 """Findings: something about a version that somebody must look at, from its event to the sentence that closes it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -145,6 +145,18 @@ def find_findings(ledger: Ledger, model: str | None = None) -> list[Finding]:
     ends = {each.event.content.get("closes"): each for each in events if each.event.type is EventType.FINDING_CLOSED}
     opened = (each for each in events if each.event.type is EventType.FINDING_OPENED)
     return [finding_of(each, ends.get(each.sequence)) for each in opened]
+
+
+def by_matter(found: Iterable[Finding]) -> list[list[Finding]]:
+    """Findings about the same thing of the same version together, in the order of their first ones.
+
+    What has been told as medium is told once more when it has become high.
+    """
+    groups: dict[tuple[object, ...], list[Finding]] = {}
+    for each in found:
+        about = (each.model, each.version, each.subject.get("created_at"), each.kind, each.column)
+        groups.setdefault(about, []).append(each)
+    return list(groups.values())
 
 
 def find_finding(ledger: Ledger, number: int) -> Finding:

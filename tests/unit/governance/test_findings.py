@@ -16,7 +16,7 @@ from pipeline.governance.errors import (
     WarningsNotAccepted,
 )
 from pipeline.governance.lifecycle import Stage
-from pipeline.governance.record.findings import Finding, FindingKind, Severity, Window
+from pipeline.governance.record.findings import Finding, FindingKind, Severity, Window, by_matter
 from pipeline.governance.record.history import entry
 from pipeline.governance.record.ledger import EventType, Topic
 from pipeline.governance.record.telling import told
@@ -102,6 +102,14 @@ class TestWhatIsAFinding:
                 AccuracyReport(APPROVED, AccuracyFigure(0.8, 0.7, 0.85, 9), AccuracyFigure(0.92, 0.9, 0.94, 500)),
                 None,
                 id="measured goes before estimated",
+            ),
+            pytest.param(
+                AccuracyReport(APPROVED, AccuracyFigure(0.92, 0.9, 0.94, 500), AccuracyFigure(0.0, 0.0, 0.8, 99)),
+                None,
+                id="too few outcomes",
+            ),
+            pytest.param(
+                AccuracyReport(APPROVED, None, AccuracyFigure(0.0, 0.0, 0.8, 1)), None, id="one outcome and no estimate"
             ),
             pytest.param(
                 AccuracyReport(UNBOUNDED, AccuracyFigure(0.8, 0.7, 0.85, 9)),
@@ -255,6 +263,8 @@ class TestRecording:
 
         assert [(each.column, each.severity) for each in worse] == [("Age", Severity.HIGH), ("Weight", Severity.MEDIUM)]
         assert found(desk) == []
+        together = by_matter(desk.findings(MODEL))
+        assert [[each.column for each in same] for same in together] == [["Weight"], ["Age", "Age"]]
 
     def test_a_version_that_nobody_made_champion_here_has_no_owner(self):
         """It was champion when the desk first looked."""
