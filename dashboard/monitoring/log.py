@@ -59,9 +59,7 @@ def _complete(found: LogStatus) -> None:
     if len(found.gaps) > MOST_GAPS:
         lines.append(f"And {len(found.gaps) - MOST_GAPS:,} more: signoff log status.")
     if found.lost:
-        lines.append(
-            f"{words.count(found.lost, 'answer')} came faster than they could be written, and were not counted."
-        )
+        lines.append(f"{words.count(found.lost, 'answer')} could not be written, and were not counted.")
     if lines:
         widgets.message("Something is missing", "\n".join(lines), colour="orange")
     else:

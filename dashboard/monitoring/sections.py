@@ -49,7 +49,7 @@ def _gaps(found: WatchReport) -> str:
     if gaps:
         told.append(f"{words.count(gaps, 'process')} ended before the last answers were written; Log says which.")
     if lost:
-        told.append(f"{words.count(lost, 'answer')} came faster than they could be written and were not counted.")
+        told.append(f"{words.count(lost, 'answer')} could not be written and were not counted.")
     return "\n".join(told)
 
 

@@ -26,6 +26,7 @@ MOST_BINS = 64  # of one column
 MOST_COUNT = 2**53
 CONFIDENCE_TOLERANCE = 1e-6  # as much as a compiled form's probabilities may differ from the original's
 MOST_LABEL = 40
+MOST_NAME = 200  # characters of a column that is counted: its name is part of each count's key
 TRUTH_VALUES = {"False": 0.0, "True": 1.0}
 
 
@@ -167,8 +168,14 @@ def parse_profile(document: object) -> Profile | None:
     columns = entry_of(found, "columns")
     if len(columns) > MOST_COLUMNS:
         return None
-    parsed = {name: counted for name, entry in columns.items() if (counted := _bin_counts(entry)) is not None}
+    named = {name: _bin_counts(entry) for name, entry in columns.items() if is_countable(name)}
+    parsed = {name: counted for name, counted in named.items() if counted is not None}
     return Profile(rows, parsed, predictions, _confidence(entry_of(found, "confidence")))
+
+
+def is_countable(name: str) -> bool:
+    """Whether a column may be counted by its name: no longer than MOST_NAME, without what nobody sees, such as NUL."""
+    return visible(name, most=MOST_NAME) == name
 
 
 def _bin_counts(entry: object) -> BinCounts | None:

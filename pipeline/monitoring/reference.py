@@ -21,6 +21,7 @@ from pipeline.monitoring.profile import (
     ConfidenceCounts,
     NumberBins,
     Profile,
+    is_countable,
     parse_profile,
 )
 from pipeline.validation.ranges import is_outside, training_range
@@ -53,7 +54,7 @@ def profile_of(evaluation_rows: bytes, feature_schema: Json, name: str) -> Profi
     """
     rows = read_rows(evaluation_rows, name)
     schema = schema_of(parse_feature_schema(feature_schema), None) or InputSchema((), "feature schema")
-    columns = {each: _column(values, schema.column(each)) for each, values in rows.inputs.items()}
+    columns = {each: _column(values, schema.column(each)) for each, values in rows.inputs.items() if is_countable(each)}
     known = {each: counted for each, counted in columns.items() if counted is not None}
     return Profile(len(rows), known, _predictions(rows), _confidence(rows))
 

@@ -37,7 +37,7 @@ class MonitoringSettings(SettingsSection):
     """What is watched of the champion in production."""
 
     log: LogSettings = Field(default_factory=LogSettings)
-    # An alias whose version is asked about the same rows and answers nobody; null: none is.
+    # An alias whose version is asked about the same single rows and answers nobody; null: none is.
     shadow: Word | None = None
     # Minutes between two looks of the API process at what it answered; it records what somebody must look at.
     every_minutes: float = Field(default=60, gt=0, le=1_440)

@@ -20,6 +20,7 @@ from pipeline.monitoring.profile import (
     ConfidenceCounts,
     NumberBins,
     Profile,
+    is_countable,
     parse_profile,
 )
 from pipeline.monitoring.reference import number_bins, profile_of
@@ -236,6 +237,16 @@ def test_a_column_of_another_shape_is_left_out(profile, entry):
     document["columns"]["Age"] = entry
 
     assert list(parse_profile(document).columns) == ["Gender"]
+
+
+@pytest.mark.parametrize("name", ["a\x00b", "\ud800", "x" * 9_000])
+def test_a_column_whose_name_is_no_key_is_left_out(profile, name):
+    """The log counts by it, and no database takes such a name; so is one of the evaluation rows."""
+    document = profile.as_json()
+    document["columns"][name] = document["columns"]["Age"]
+
+    assert list(parse_profile(document).columns) == ["Age", "Gender"]
+    assert not is_countable(name)
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ class TrafficReport:
     refused: Mapping[str, int] = field(default_factory=dict)  # values that did not fit, by column
     outside: Mapping[str, int] = field(default_factory=dict)  # values that the training data did not hold, by column
     failed: Mapping[str, int] = field(default_factory=dict)  # requests, by the name of the error
-    lost: int = 0  # answers that were not counted because too many waited to be written
+    lost: int = 0  # answers that were not counted: too many waited to be written, or the log did not take them
     gaps: int = 0  # processes that ended without writing the last of their answers
 
     def total(self, name: str) -> int:
