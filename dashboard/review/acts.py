@@ -14,7 +14,7 @@ def perform(drawn: ActDraft) -> None:
     """Runs before the page is drawn again; the same click twice is one act."""
     draft = drawn.draft
     reason = typed_reason(draft.reason)
-    kept = () if drawn.act is Act.OVERRIDE else draft_of_reason(draft)
+    kept = draft_of_reason(draft, override=drawn.act is Act.OVERRIDE)
     if kept:
         reason_drafts().keep(kept, reason)
     try:

@@ -126,7 +126,7 @@ def _break_glass(review: Review, turn: Turn, draft: DecisionDraft) -> None:
             return
         skipped = "\n".join(["The approvals of others", *(gate.label for gate in turn.skips)])
         widgets.message("What it skips", skipped, colour="orange")
-        reason_field((), draft.reason)
+        reason_field(draft_of_reason(draft, override=True), draft.reason)
         accept_field(review, draft)
         _button(f"Override: {words.action(draft.move)}", ActDraft(Act.OVERRIDE, draft))
         st.caption("Makes the move at once, and stays listed until another person has acknowledged it.")
