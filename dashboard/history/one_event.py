@@ -18,7 +18,6 @@ from pipeline.governance.record.telling import changes_text, sentence, word_for_
 from pipeline.governance.record.telling import told as told_of
 from pipeline.governance.rules.gate_words import label_of
 from pipeline.governance.service import GovernanceService
-from pipeline.governance.text import visible
 
 MOST_CHANGES = 20
 
@@ -40,7 +39,7 @@ def event_in_full(line: HistoryLine) -> None:
                 "Recorded as": f"events {entry.number} and {entry.sequence}" if line.intent else None,
             }
         )
-        digests({"Evidence": entry.evidence, "Policy": line.fact("policy")})
+        widgets.digests({"Evidence": entry.evidence, "Policy": line.fact("policy"), **alarm(entry)})
         links(line)
         widgets.guarded(partial(story, entry), "story")
         if line.gates:
@@ -86,6 +85,14 @@ def labels(gates: Sequence[object] | None) -> str | None:
     return ", ".join(label_of(str(each)) for each in gates or ()) or None
 
 
+def alarm(entry: Entry) -> dict[str, str | None]:
+    """Of an alarm the fingerprints of the files that were recorded, and of those that were found."""
+    if entry.type is not EventType.TAMPERING:
+        return {}
+    found = (entry.content.get("subject") or {}).get("file_digest")
+    return {"Files recorded": entry.content.get("recorded_digest"), "Files found": found}
+
+
 def story(entry: Entry) -> None:
     """The request or override that an event belongs to, from the beginning; nothing where it is the only event."""
     found = story_of(entry.sequence)
@@ -101,16 +108,6 @@ def story(entry: Entry) -> None:
 def story_of(number: int) -> tuple[Entry, ...]:
     """See service.story."""
     return tuple(session.desk().story(number))
-
-
-def digests(found: Mapping[str, str | None]) -> None:
-    """Each by its beginning, which opens all of it to be copied."""
-    shown = {name: digest for name, digest in found.items() if digest}
-    if shown:
-        with st.container(horizontal=True):
-            for name, digest in shown.items():
-                with st.popover(f"{name} {words.label(words.digest(digest))}", icon=":material/fingerprint:"):
-                    st.code(visible(digest), language=None, wrap_lines=True)
 
 
 def links(line: HistoryLine) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import session
+from dashboard import pages, session
 from dashboard.components import tables, widgets, words
 from dashboard.components.trust import trust_badge
 from pipeline.governance.errors import NotFound, Unavailable
@@ -56,6 +56,9 @@ def evidence_then_and_now(entry: Entry, digest: str, version: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         _files_badge(then, now)
         trust_badge(entry.model, version)
+    if then.get("file_digest") != now.file_digest:
+        widgets.digests({"Files then": then.get("file_digest"), "Files now": now.file_digest})
+        pages.link_review("Its files on Review", entry.model, version)
     _differences(then_and_now(then, now.content, expected=after_decision(then, entry)))
 
 

@@ -10,9 +10,9 @@ import streamlit as st
 from dashboard import pages, quality, session
 from dashboard.components import charts, explanation_charts, tables, widgets, words
 from dashboard.components.explanations import classes_of, explained_by
+from dashboard.components.signatures.acts import opened
 from dashboard.components.trust import FINGERPRINT
 from dashboard.review import performance
-from dashboard.review.acts import opened
 from dashboard.review.comments import comments
 from pipeline import model_card
 from pipeline.governance.lifecycle import Move

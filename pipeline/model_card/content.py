@@ -16,6 +16,7 @@ from pipeline.governance.ports import Json, ModelRecord
 from pipeline.governance.record.documents import ColumnReport, ConfusionMatrix, DataReport, SliceMetrics
 from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.record.history import Entry
+from pipeline.governance.record.out_of_band import OutOfBandChange
 from pipeline.governance.record.telling import change_of, sentence
 from pipeline.governance.rules.review import Review
 from pipeline.governance.service import GovernanceService
@@ -107,7 +108,7 @@ class Card:
 ALWAYS = frozenset({"changes_something", "slot_settled"})  # about the moment, not about the version
 SAMPLE = "generated sample data"  # how our pipeline names it
 FEW_ROWS = 30  # an accuracy on fewer rows says little
-MOST_COLUMNS, MOST_CLASSES = 20, 12
+MOST_COLUMNS, MOST_CLASSES, MOST_CHANGES = 20, 12, 5
 
 
 def describe(service: GovernanceService, model: str, version: int) -> Card:
@@ -117,13 +118,16 @@ def describe(service: GovernanceService, model: str, version: int) -> Card:
     target = Stage.STAGING if row.stage in (Stage.NONE, Stage.ARCHIVED) else Stage.PRODUCTION
     review = service.review(stage_move(model, version, target))
     record = next(each for each in service.models() if each.name == model)
-    return card(review, record, service.decisions(model, version))
+    return card(review, record, service.decisions(model, version), changed=service.differences(model))
 
 
-def card(review: Review, record: ModelRecord, decisions: Sequence[Entry]) -> Card:
+def card(
+    review: Review, record: ModelRecord, decisions: Sequence[Entry], *, changed: Sequence[OutOfBandChange] = ()
+) -> Card:
+    """changed: what of the model was changed outside of the desk."""
     evidence = review.evidence
     sections = (
-        _version(evidence),
+        _version(evidence, changed),
         _intended_use(evidence, record),
         _data(evidence),
         _metrics(evidence),
@@ -161,11 +165,13 @@ def paragraphs(text: object) -> list[str]:
     return [one_line(line) for line in str(text or "").splitlines() if line.strip()]
 
 
-def _version(evidence: Evidence) -> Section:
+def _version(evidence: Evidence, changed: Sequence[OutOfBandChange] = ()) -> Section:
     names = ("stage", "aliases", "status", "created_at", "registered_by", "run_id", "flavors")
     rows = [(name.replace("_", " "), one_line(evidence.content[name])) for name in names]
     rows += [("type", one_line(evidence.content["tags"].get("model_type"))), ("evidence", evidence.digest)]
-    return Section("Version", table=table_of(("", "Value"), [row for row in rows if row[1]]))
+    said = [each.plain for each in sorted(changed, key=lambda each: not each.of_champion)[:MOST_CHANGES]]
+    more = [f"And {len(changed) - MOST_CHANGES:,} more changes."] if len(changed) > MOST_CHANGES else []
+    return Section("Version", (*said, *more), table_of(("", "Value"), [row for row in rows if row[1]]))
 
 
 def _intended_use(evidence: Evidence, record: ModelRecord) -> Section:

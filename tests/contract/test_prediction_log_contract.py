@@ -127,6 +127,11 @@ class TestBlocks:
         log.write(block, batch(answered=1))
         assert log.blocks()[0].written == 1
 
+    def test_an_answer_of_a_shadow_that_is_no_json_is_never_taken(self, log: SqlPredictionLog, block: str) -> None:
+        """Whatever it said, the thread that writes goes on."""
+        with pytest.raises(InvalidInput, match=r"^the log of predictions does not take a value: "):
+            log.write(block, batch(shadows=[replace(shadow(1), prediction=float("nan"))]))
+
     def test_each_process_has_its_own(self, log: SqlPredictionLog, block: str) -> None:
         """Newest first, of one model or of all."""
         log.open_block(process="host:8", model="other", at=EPOCH + HOUR)

@@ -369,11 +369,13 @@ def test_schemathesis_finds_nothing(place: Place, tmp_path: Path, *, desk_too: b
     assert place.service.verify() == []
 
 
-def test_a_token_that_protects_nothing_ends_the_start(steady: Place) -> None:
-    """In one sentence, with the exit code of wrong input."""
+def test_an_identity_token_as_the_shared_secret_ends_the_start(steady: Place) -> None:
+    """In one sentence, with the exit code of wrong input: whoever calls would hold it. One that is short ends it too,
+    see test_http_api.
+    """
     started = subprocess.run(
         [sys.executable, "-m", "pipeline", "serve", "--port", "0"],
-        env={**os.environ, **steady.environment, "SIGNOFF_TOKEN": "short"},
+        env={**os.environ, **steady.environment, "SIGNOFF_TOKEN": "signoff_a-token-of-somebody"},
         capture_output=True,
         text=True,
         timeout=240,
@@ -382,7 +384,7 @@ def test_a_token_that_protects_nothing_ends_the_start(steady: Place) -> None:
     )
     assert (started.returncode, started.stderr) == (
         2,
-        "InvalidInput: SIGNOFF_TOKEN: must have at least 16 characters\n",
+        "InvalidInput: SIGNOFF_TOKEN: is an identity token; callers for predictions share another secret\n",
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.adapters.ledger.sql import SqlLedger
+from pipeline.governance.actor import Person
 from pipeline.governance.errors import InvalidInput, LedgerBusy, Unavailable
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.record.ledger import Event, EventType, SlotChange, digest_of, event_hash
@@ -275,6 +276,20 @@ def test_readers_do_not_wait_for_a_writer(ledger: SqlLedger) -> None:
         reader.join()
 
     assert seen == [7]
+
+
+def test_a_name_is_erased_by_the_documented_statement(ledger: SqlLedger, tmp_path: Path) -> None:
+    """That of docs/governance.md, as it stands: the name is gone, others stay, and the record verifies."""
+    page = (ROOT / "docs" / "governance.md").read_text(encoding="utf-8")
+    (statement,) = re.findall(r"```sql\n(DELETE FROM ledger_person .*?;)\n```", page, re.DOTALL)
+    issuer, subject = re.findall(r"'([^']+)'", statement)
+    grace, ada = (Person(issuer, each) for each in (subject, "2"))
+    ledger.names.keep(grace, "Grace Hopper")
+    ledger.names.keep(ada, "Ada")
+    execute(tmp_path, statement)
+
+    assert ledger.names.all() == {ada.reference: "Ada"}
+    assert ledger.problems() == []
 
 
 WHILE_IT_IS_IMPORTED = """

@@ -93,6 +93,18 @@ def test_says_what_a_reader_needs() -> None:
     assert [row[0] for row in section(card, "Files").table.rows] == ["MLmodel", "model.skops"]
 
 
+def test_says_what_was_changed_outside_of_the_desk() -> None:
+    """First, in the words of the screens."""
+    desk = full_desk()
+    desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=GRACE, accept_warnings=True)
+    assert section(describe(desk, MODEL, 1), "Version").sentences == ()
+
+    desk.registry.set_alias(MODEL, "champion", 1)
+
+    [said] = section(describe(desk, MODEL, 1), "Version").sentences
+    assert said.startswith("The champion was changed outside of this desk: the registry says version 1")
+
+
 def test_tells_the_decisions_of_this_version_so_far() -> None:
     """Who, when, from what to what, why; the gates are those of the next step."""
     desk = build_desk()

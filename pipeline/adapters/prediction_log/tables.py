@@ -101,9 +101,9 @@ COUNTS = sa.Table(
 )
 
 
-# Text without an encoding, numbers beyond 64 bits, and what PostgreSQL refuses: data, such as a NUL, that violate a
-# constraint, and keys that are too long for an index.
-TAKEN_NEVER = (sa.exc.DataError, UnicodeError, OverflowError)
+# Text without an encoding, what is no JSON, such as NaN, numbers beyond 64 bits, and what PostgreSQL refuses: data such
+# as a NUL, data that violate a constraint, and keys that are too long for an index.
+TAKEN_NEVER = (sa.exc.DataError, sa.exc.IntegrityError, ValueError, OverflowError)
 TAKEN_NEVER_STATES = ("22", "23", "54")
 
 
@@ -112,7 +112,7 @@ def translated(busy_seconds: float) -> Iterator[None]:
     """The database's errors in our words, without its SQL."""
     try:
         yield
-    except (sa.exc.SQLAlchemyError, OSError, UnicodeError, OverflowError) as error:
+    except (sa.exc.SQLAlchemyError, OSError, ValueError, OverflowError) as error:
         why = getattr(error, "orig", None) or type(error).__name__
         if isinstance(error, TAKEN_NEVER) or (getattr(why, "sqlstate", None) or "").startswith(TAKEN_NEVER_STATES):
             raise InvalidInput(f"the log of predictions does not take a value: {one_line(why)}") from error
