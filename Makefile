@@ -91,7 +91,7 @@ lock:
 	"$$python" -m venv "$$new/uv"; "$$new/uv/bin/pip" install --quiet --disable-pip-version-check uv; \
 	tail -n +2 requirements.txt > "$$new/run"; \
 	cat "$$new/run" > "$$new/dev"; tail -n +2 requirements-dev.txt >> "$$new/dev"; \
-	"$$new"/$(COMPILE) $(UPGRADE) --extra oidc pyproject.toml -o "$$new/run" > /dev/null; \
+	"$$new"/$(COMPILE) $(UPGRADE) --extra notify --extra oidc --extra postgres pyproject.toml -o "$$new/run" > /dev/null; \
 	"$$new"/$(COMPILE) $(UPGRADE) --constraint "$$new/run" --extra dev pyproject.toml -o "$$new/dev" > /dev/null; \
 	{ echo "-e ."; cat "$$new/run"; } > requirements.txt; \
 	{ echo "-r requirements.txt"; grep -vxFf "$$new/run" "$$new/dev"; } > requirements-dev.txt

@@ -130,6 +130,7 @@ def warm_up() -> None:
     """
     for module in MODULES:
         importlib.import_module(module)
+    bootstrap.prepare_threads()
     try:
         session.own_scorer().start()
         own_look()

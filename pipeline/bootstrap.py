@@ -117,6 +117,13 @@ def desk(settings: Settings | None = None) -> GovernanceService:
     return found.as_(whoever(used) if used.environment.secret() is None else acting(found, used))
 
 
+def prepare_threads() -> None:
+    """What a server does before several of its threads ask a desk; a verb, which has one, need not wait for it."""
+    from pipeline.adapters.ledger import database
+
+    database.prepare_threads()
+
+
 def own_desk(settings: Settings | None = None) -> GovernanceService:
     """The service for the desk itself, which reads and records and decides nothing. A server binds it to each visitor,
     see GovernanceService.as_; everything else is as in `desk`.

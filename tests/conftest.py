@@ -87,7 +87,7 @@ def _environment() -> Iterator[None]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The figures that tests have kept with `record_property`, such as how many kills a soak has seen."""
-    for report in terminalreporter.getreports("passed"):
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
         if report.when == "call" and report.user_properties:
             figures = ", ".join(f"{name}: {value}" for name, value in report.user_properties)
             terminalreporter.write_line(f"{report.nodeid}: {figures}")

@@ -6,6 +6,7 @@ from functools import partial
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import pages, session
 from dashboard.components import charts, explanation_charts, picker, widgets, words
@@ -25,22 +26,33 @@ def card_page() -> None:
     if picked is None:
         widgets.nothing_yet("Model card", "no version")
         return
+    row = header(*picked)
+    widgets.changed_outside(picked[0])
     card = session.card(*picked)
-    header(card, *picked)
+    with row:
+        downloads(card, picked[1])
     for section in card.sections:
         draw(section)
 
 
-def header(card: Card, model: str, version: int) -> None:
-    """The links stand first: on paper the logo lies over the beginning of the first line."""
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right"):
+def header(model: str, version: int) -> DeltaGenerator:
+    """Drawn before the card is read. Returns the row of links, which the downloads join.
+
+    The links stand first: on paper the logo lies over the beginning of the first line.
+    """
+    row = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right")
+    with row:
         pages.link_review("Review", model, version)
-        for name, ending, mime, write in FORMS:
-            st.download_button(
-                name, partial(write, card), f"version-{version}-card.{ending}", mime, icon=":material/download:",
-                on_click="ignore", help="The whole card as one file. The browser can also print this page",
-            )  # fmt: skip
     widgets.title(f"Model card of version {version}", model)
+    return row
+
+
+def downloads(card: Card, version: int) -> None:
+    for name, ending, mime, write in FORMS:
+        st.download_button(
+            name, partial(write, card), f"version-{version}-card.{ending}", mime, icon=":material/download:",
+            on_click="ignore", help="The whole card as one file. The browser can also print this page",
+        )  # fmt: skip
 
 
 def draw(section: Section) -> None:

@@ -130,7 +130,7 @@ def change(entry: Entry) -> str:
     if entry.type is EventType.TAMPERING:
         now = (entry.content.get("subject") or {}).get("file_digest")
         recorded = words.digest(str(entry.content.get("recorded_digest")))
-        return f"{recorded} {ARROW} {words.digest(str(now)) if now else 'gone'}"
+        return f"fingerprint of the files {recorded} {ARROW} {words.digest(str(now)) if now else 'gone'}"
     if entry.type in KINDS[FINDINGS]:
         return f"version {entry.version}"
     if entry.type in (EventType.DENIED, *KINDS[SIGNATURES]):

@@ -222,9 +222,9 @@ def differences(changes: Iterable[OutOfBandChange]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Model": [cell(each.slot.model) for each in found],
-            "Slot": [visible(each.slot.label) for each in found],
+            "What": [each.slot.in_words for each in found],
             "Registry": [each.observed or "not there" for each in found],
-            "Ledger": [each.recorded or "not there" for each in found],
+            "Record": [each.recorded or "not there" for each in found],
             "Changed after": [utc(each.since) for each in found],
             "Seen": [utc(each.seen) for each in found],
         }

@@ -268,11 +268,13 @@ def small(model: str) -> None:
     if len(known) < 2:  # noqa: PLR2004 (one value has no trend)
         return
     (oldest, _), (newest, value) = known[0], known[-1]
+    turned = direction is Direction.LOWEST  # the chart of a metric has no axis to turn: what is less is drawn higher
+    towards = " Upwards is better: as less is better, they are drawn as negative numbers." if turned else ""
     st.metric(
         f"{words.label(metric)} {tables.aim(direction)} of version {newest}".replace("  ", " "),
         words.number(value),
-        chart_data=[each for _, each in known],
-        help=f"The line shows its values from version {oldest} to version {newest}.",
+        chart_data=[-each if turned else each for _, each in known],
+        help=f"The line shows its values from version {oldest} to version {newest}.{towards}",
         width=300,
     )
     box = st.expander("Trend", key=f"trend/{model}", on_change="rerun", bind="query-params")

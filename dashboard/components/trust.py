@@ -16,10 +16,10 @@ from pipeline.serving.trust import Trust, TrustState
 
 BADGES: dict[Trust, tuple[str, str, widgets.Colour]] = {
     Trust.TRUSTED: ("Files as approved", "verified_user", "green"),
-    Trust.OUTSIDE: ("Made champion outside of this desk", "gpp_maybe", "red"),
+    Trust.OUTSIDE: ("Champion set outside", "gpp_maybe", "red"),
     Trust.IN_REVIEW: ("Not approved yet", "pending", "orange"),
     Trust.UNTRUSTED: ("Not safe to load", "block", "gray"),
-    Trust.TAMPERED: ("Tampered", "gpp_bad", "red"),
+    Trust.TAMPERED: ("Files changed", "gpp_bad", "red"),
 }
 # The word of tables and documents behind the plain one.
 MEANS = {
@@ -67,7 +67,7 @@ def state_line(target: Target, head: str = "") -> None:
 def changed_box(title: str, model: str, version: int, *, reason: str) -> None:
     """The alarm that a version's files are not those recorded: what differs, and where that is recorded."""
     with widgets.message(title, f"{words.name(model)}, version {version}: {reason}.", colour="red"):
-        st.caption("Nothing of it is loaded or explained, and no decision gives it a role.")
+        st.caption("Nothing of it is loaded or explained, and no decision gives it a role.", help=FINGERPRINT)
         pages.link_history("The alarm in the history", model)
 
 
@@ -102,9 +102,9 @@ def trust_badge(model: str, version: int) -> None:
         return
     except SignoffError:
         return  # the page itself says that the registry does not answer
-    _, icon, colour = BADGES[state.state]
+    word, icon, colour = BADGES[state.state]
     reason = words.code(words.sentence(state.reason)) if state.reason else SAYS[state.state]
-    st.badge(_word(state.state), icon=f":material/{icon}:", color=colour, help=reason)
+    st.badge(word, icon=f":material/{icon}:", color=colour, help=reason)
 
 
 def looked_at(found: pd.DataFrame) -> tuple[int, ...]:
@@ -118,15 +118,15 @@ def known_words(model: str, versions: Iterable[int]) -> tuple[tuple[int, str], .
     states, late = _looked_at([(model, version) for version in versions], LOOK_SECONDS)
     if late:
         widgets.redraw_when_done(late)
-    return tuple((version, _word(state.state)) for (_, version), state in states.items() if state)
+    return tuple((version, BADGES[state.state][0]) for (_, version), state in states.items() if state)
 
 
 def column() -> Mapping[str, Any]:
     """How a table shows the column of trust states."""
     config = st.column_config.MultiselectColumn(
-        options=[*(_word(state) for state in Trust), NOT_LOOKED_AT],
+        options=[*(BADGES[state][0] for state in Trust), NOT_LOOKED_AT],
         color=[*(BADGES[state][2] for state in Trust), "gray"],
-        width=100,
+        width=150,
         help="What the ledger and the files say; nothing is loaded. Files that take long to read are not looked at yet",
     )
     return {COLUMN: config}
@@ -149,7 +149,3 @@ def _looked_at(
     done, late = wait(looks.values(), timeout=seconds)  # asked once: what ends from now on was not known to the page
     known = {named: look.result() if look in done and not look.exception() else None for named, look in looks.items()}
     return known, list(late)
-
-
-def _word(state: Trust) -> str:
-    return state.value.capitalize()

@@ -290,6 +290,16 @@ OUT_OF_BAND = (
 )
 
 
+def digests(found: Mapping[str, str | None]) -> None:
+    """Each by its beginning, which opens all of it to be copied; what is missing is left out."""
+    shown = {name: digest for name, digest in found.items() if digest}
+    if shown:
+        with st.container(horizontal=True):
+            for name, digest in shown.items():
+                with st.popover(f"{name} {words.label(words.digest(digest))}", icon=":material/fingerprint:"):
+                    st.code(visible(digest), language=None, wrap_lines=True)
+
+
 def changed_outside(model: str) -> None:
     """Says on a page about a model that it was changed outside of this desk; nothing where it was not."""
     with suppress(SignoffError):  # the page itself says what does not answer

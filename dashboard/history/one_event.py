@@ -16,8 +16,8 @@ from pipeline.governance.record.history import Entry
 from pipeline.governance.record.ledger import EventType
 from pipeline.governance.record.telling import changes_text, sentence, word_for_reason
 from pipeline.governance.record.telling import told as told_of
+from pipeline.governance.rules.gate_words import label_of
 from pipeline.governance.service import GovernanceService
-from pipeline.governance.text import visible
 
 MOST_CHANGES = 20
 
@@ -34,12 +34,12 @@ def event_in_full(line: HistoryLine) -> None:
                 "Model": entry.model,
                 "Version": entry.version,
                 "Registered": words.moment(entry.created_at) or None,
-                "Accepted warnings": ", ".join(map(str, warnings)) if warnings else None,
+                "Accepted warnings": labels(warnings),
                 **signed(line),
                 "Recorded as": f"events {entry.number} and {entry.sequence}" if line.intent else None,
             }
         )
-        digests({"Evidence": entry.evidence, "Policy": line.fact("policy")})
+        widgets.digests({"Evidence": entry.evidence, "Policy": line.fact("policy"), **alarm(entry)})
         links(line)
         widgets.guarded(partial(story, entry), "story")
         if line.gates:
@@ -75,9 +75,22 @@ def signed(line: HistoryLine) -> dict[str, str | None]:
     return {
         "Confirmed": " ".join(map(str, attested.values())) or None,
         "Had opened": ", ".join(panels) or None,
-        "Gates not passed": ", ".join(line.fact("skipped") or ()) or None,
+        "Gates not passed": labels(line.fact("skipped")),
         "Expires": words.moment(line.fact("expires_at")) or None,
     }
+
+
+def labels(gates: Sequence[object] | None) -> str | None:
+    """What people read of gates, from their names; None of none."""
+    return ", ".join(label_of(str(each)) for each in gates or ()) or None
+
+
+def alarm(entry: Entry) -> dict[str, str | None]:
+    """Of an alarm the fingerprints of the files that were recorded, and of those that were found."""
+    if entry.type is not EventType.TAMPERING:
+        return {}
+    found = (entry.content.get("subject") or {}).get("file_digest")
+    return {"Files recorded": entry.content.get("recorded_digest"), "Files found": found}
 
 
 def story(entry: Entry) -> None:
@@ -95,16 +108,6 @@ def story(entry: Entry) -> None:
 def story_of(number: int) -> tuple[Entry, ...]:
     """See service.story."""
     return tuple(session.desk().story(number))
-
-
-def digests(found: Mapping[str, str | None]) -> None:
-    """Each by its beginning, which opens all of it to be copied."""
-    shown = {name: digest for name, digest in found.items() if digest}
-    if shown:
-        with st.container(horizontal=True):
-            for name, digest in shown.items():
-                with st.popover(f"{name} {words.label(words.digest(digest))}", icon=":material/fingerprint:"):
-                    st.code(visible(digest), language=None, wrap_lines=True)
 
 
 def links(line: HistoryLine) -> None:

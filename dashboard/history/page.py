@@ -15,8 +15,9 @@ from dashboard.history.events import (
     open_newest,
 )
 from dashboard.history.filters import narrowed
-from dashboard.history.integrity import integrity, out_of_band
+from dashboard.history.integrity import integrity
 from dashboard.history.one_event import event_in_full
+from dashboard.history.out_of_band import out_of_band
 from pipeline.governance.rules.reconcile import pending_sentence
 
 ALL = "All models"
@@ -32,8 +33,8 @@ def history_page() -> None:
             widgets.title("History", "all models")
     unfinished(model)
     names = [model] if model else known_models()
-    if not session.silence() and (moved := [each for name in names for each in session.differences(name)]):
-        out_of_band(moved, model)
+    if not session.silence():
+        out_of_band([each for name in names for each in session.differences(name)], model)
     chosen = narrowed(model, open_newest)
     page = events_page(chosen)
     if not page.lines and chosen.everything and BEFORE not in st.query_params:

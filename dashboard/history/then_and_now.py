@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import session
+from dashboard import pages, session
 from dashboard.components import tables, widgets, words
 from dashboard.components.trust import trust_badge
 from pipeline.governance.errors import NotFound, Unavailable
@@ -22,6 +22,11 @@ from pipeline.governance.record.ledger import canonical, digest_of
 
 # Content of the evidence that is compared by itself; metrics, tags and parameters are compared one by one.
 FACTS = ("created_at", "stage", "aliases", "status", "description", "file_digest", "run_id", "source")
+LABELS = {  # of the facts whose name is not a word
+    "created_at": "registered",
+    "file_digest": "fingerprint of the files",
+    "run_id": "run",
+}
 GROUPS = ("metrics", "tags", "params")
 SAME, DECIDED, CHANGED = "✓ Same", "✓ As decided", "! Changed"
 THEN, NOW, OTHER = "Then", "Now", "Another version now"
@@ -51,6 +56,9 @@ def evidence_then_and_now(entry: Entry, digest: str, version: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         _files_badge(then, now)
         trust_badge(entry.model, version)
+    if then.get("file_digest") != now.file_digest:
+        widgets.digests({"Files then": then.get("file_digest"), "Files now": now.file_digest})
+        pages.link_review("Its files on Review", entry.model, version)
     _differences(then_and_now(then, now.content, expected=after_decision(then, entry)))
 
 
@@ -144,7 +152,7 @@ def then_and_now(
     return pd.DataFrame(
         {
             "Result": [[results[name]] for name in order],
-            "Fact": [tables.cell(name) for name in order],
+            "Fact": [tables.cell(LABELS.get(name, name)) for name in order],
             THEN: [_cell(before.get(name), after.get(name)) for name in order],
             NOW: [_cell(after.get(name), before.get(name)) for name in order],
         }

@@ -59,9 +59,7 @@ def _complete(found: LogStatus) -> None:
     if len(found.gaps) > MOST_GAPS:
         lines.append(f"And {len(found.gaps) - MOST_GAPS:,} more: signoff log status.")
     if found.lost:
-        lines.append(
-            f"{words.count(found.lost, 'answer')} came faster than they could be written, and were not counted."
-        )
+        lines.append(f"{words.count(found.lost, 'answer')} could not be written, and were not counted.")
     if lines:
         widgets.message("Something is missing", "\n".join(lines), colour="orange")
     else:
@@ -96,9 +94,9 @@ def _kept(watched: WatchReport, found: LogStatus) -> None:
         }
     )
     st.caption(
-        "Of every row also: the answer with its probabilities, the version, its digest and alias, when, and how long "
-        "it took. Every answer is counted by hour, also without a row. As the settings of this desk say; what serves "
-        "may have been started with others.",
+        "Of every row also: the answer with its probabilities, the version with the fingerprint of its files, the "
+        "alias, when, and how long it took. Every answer is counted by hour, also without a row. As the settings of "
+        "this desk say; what serves may have been started with others.",
         help=KEYED,
     )
 

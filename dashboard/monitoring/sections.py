@@ -24,14 +24,15 @@ OUTSIDE = "Values that the training data did not hold. The version was asked, an
 def figures(found: WatchReport) -> None:
     """What happened, in five numbers, and what is wrong with them."""
     traffic, accuracy = found.traffic, found.accuracy
-    window = found.window
+    window, rules = found.window, session.settings().monitoring.rules()
     st.caption(
         f"Version {found.version} from {words.when(window.since)} to {words.when(window.until)}: "
         "whole hours, of which the last one goes on."
     )
     with st.grid(5, min_column_width=150):
         st.metric("Rows answered", f"{traffic.total('rows'):,}", border=True, height="stretch")
-        _accuracy_figure(accuracy.now, "Accuracy, measured" if accuracy.measured else "Accuracy, estimated")
+        how = "measured" if accuracy.is_measured(rules) else "estimated"
+        _accuracy_figure(accuracy.now(rules), f"Accuracy, {how}")
         st.metric("95 % answered within", _milliseconds(traffic.p95_ms), border=True, height="stretch", help=WITHIN)
         st.metric("Values refused", f"{traffic.total('refused'):,}", border=True, height="stretch", help=REFUSED)
         st.metric("Values out of range", f"{traffic.total('outside'):,}", border=True, height="stretch", help=OUTSIDE)
@@ -48,7 +49,7 @@ def _gaps(found: WatchReport) -> str:
     if gaps:
         told.append(f"{words.count(gaps, 'process')} ended before the last answers were written; Log says which.")
     if lost:
-        told.append(f"{words.count(lost, 'answer')} came faster than they could be written and were not counted.")
+        told.append(f"{words.count(lost, 'answer')} could not be written and were not counted.")
     return "\n".join(told)
 
 

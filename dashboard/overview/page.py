@@ -65,21 +65,22 @@ def lost() -> None:
 
 
 def figures(models: list[ModelOverview], changed: int) -> None:
-    """The numbers of the whole registry, each with a link to what it counts."""
-    waits = next((each for each in models if each.waiting), None)
-    moved = next((each.record.name for each in models if each.differences), "")
+    """The numbers of the whole registry, each with a link to what it counts; none where no page shows all of that."""
+    waits = [each.record.name for each in models if each.waiting]
+    moved = [each.record.name for each in models if each.differences]
     with st.grid(4, min_column_width=150):
         with _figure("Models", len(models)):
             pages.link_versions("All models", "")
         with _figure("Versions", sum(model.record.versions for model in models)):
-            pages.link_versions("All versions", models[0].record.name)
+            if len(models) == 1:
+                pages.link_versions("All versions", models[0].record.name)
         with _figure("Waiting for review", sum(len(model.waiting) for model in models)):
-            if waits:
-                pages.link_versions("Who waits", waits.record.name, stage=Stage.STAGING)
+            if len(waits) == 1:
+                pages.link_versions("Who waits", waits[0], stage=Stage.STAGING)
         gone = sum(map(len, session.gone().values()))
         outside = sum(len(model.differences) for model in models) + gone + changed
         with _figure("Changed outside", outside, tip=widgets.OUT_OF_BAND):
-            pages.link_history("What moved", moved)
+            pages.link_history("What moved", moved[0] if len(moved) == 1 else "")
 
 
 def _figure(label: str, value: int, tip: str | None = None) -> DeltaGenerator:

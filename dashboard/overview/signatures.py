@@ -23,6 +23,7 @@ from pipeline.governance.record.history import ModelOverview
 from pipeline.governance.record.ledger import StoredEvent
 from pipeline.governance.record.requests import MoveRequest, RequestState, RequestView
 from pipeline.governance.roles import Action
+from pipeline.governance.rules.gate_words import label_of
 from pipeline.governance.rules.merit import Waiting
 from pipeline.governance.rules.signing.override import OpenOverride
 from pipeline.governance.rules.signing.queues import SigningQueues
@@ -86,7 +87,7 @@ def _overridden(each: OpenOverride, found: SigningQueues) -> str:
     who, moved = found.who(each.content["actor"]), f"{visible(each.model)}{version} to {visible(each.to)}"
     told = [f"{who} on {words.when(each.at)}: {moved}, without the approval of others."]
     if each.skipped:
-        told.append(f"Gates not passed: {', '.join(each.skipped)}.")
+        told.append(f"Gates not passed: {', '.join(map(label_of, each.skipped))}.")
     told.append(f"Reason: {visible(each.reason, most=LONGEST_REASON)}")
     told.append("It stays here until somebody else has acknowledged it.")
     return "\n".join(told)

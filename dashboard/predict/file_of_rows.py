@@ -12,12 +12,13 @@ from dashboard.components.row_form import labels_of
 from dashboard.components.trust import FINGERPRINT
 from dashboard.predict.evaluation import against_the_truth
 from dashboard.predict.upload import Upload
-from pipeline.governance.text import minus, visible
+from pipeline.governance.text import column_label, minus, visible
 from pipeline.serving.batch.read import KINDS, kind_of
 from pipeline.serving.batch.upload import ScoredUpload, UploadedRows, template
 from pipeline.serving.predictions import Target
 from pipeline.serving.targets import input_schema
 from pipeline.validation.rows import MOST_NAME, Problem
+from pipeline.validation.schema import ColumnSchema
 
 MOST_NAMES = 40  # of columns that are listed
 SHARE, ROW = "Share", "Row"
@@ -29,7 +30,7 @@ def file_of_rows(targets: Sequence[Target]) -> None:
     """The first version predicts the file; a second one is compared with it where the truth is known."""
     target, limits = targets[0], session.settings().serving
     columns = [each for each in (target.schema.columns if target.schema else ()) if not each.refusal][:MOST_NAMES]
-    names = ", ".join(visible(each.name) + ("" if each.required else " (optional)") for each in columns)
+    names = "; ".join(map(_column, columns))
     st.text(f"A CSV, tab-separated or Parquet file with these columns, in any order: {names}")
     st.caption(
         f"At most {limits.upload_megabytes:g} MB and {limits.upload_rows:,} rows. Other columns are kept; "
@@ -53,6 +54,13 @@ def file_of_rows(targets: Sequence[Target]) -> None:
         _predictions(scored.rows)
         _outside(scored.rows, labels_of(input_schema(target)), scored.result.out_of_range)
         _preview(scored.rows, scored.result.scored)
+
+
+def _column(column: ColumnSchema) -> str:
+    """The name as the file has it, with what people call it and whether it may be left out."""
+    more = [column_label(column.name, column.description), "" if column.required else "optional"]
+    told = ", ".join(filter(None, more))
+    return visible(f"{column.name} ({told})" if told else column.name, most=words.LONGEST_COLUMN)
 
 
 def _template(target: Target) -> bytes:

@@ -112,9 +112,13 @@ def accept_field(review: Review, draft: DecisionDraft) -> None:
         st.checkbox(f"I accept the {named}", key=draft.accept, help=", ".join(gate.label for gate in review.warnings))
 
 
-def draft_of_reason(draft: DecisionDraft) -> tuple[object, ...]:
-    """The same whichever alias is typed: it is typed after the reason as often as before."""
-    return draft_name(draft.move.model, draft.move.version, draft.move.kind)
+def draft_of_reason(draft: DecisionDraft, *, override: bool = False) -> tuple[object, ...]:
+    """The same whichever alias is typed: it is typed after the reason as often as before.
+
+    override: of the form beside it, which moves without the approval of others and has a reason of its own.
+    """
+    own = ("override",) if override else ()
+    return draft_name(draft.move.model, draft.move.version, draft.move.kind, *own)
 
 
 def _decide(draft: DecisionDraft) -> None:

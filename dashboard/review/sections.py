@@ -10,8 +10,9 @@ import streamlit as st
 from dashboard import pages, quality, session
 from dashboard.components import charts, explanation_charts, tables, widgets, words
 from dashboard.components.explanations import classes_of, explained_by
+from dashboard.components.signatures.acts import opened
+from dashboard.components.trust import FINGERPRINT
 from dashboard.review import performance
-from dashboard.review.acts import opened
 from dashboard.review.comments import comments
 from pipeline import model_card
 from pipeline.governance.lifecycle import Move
@@ -114,11 +115,11 @@ def lineage(evidence: Evidence) -> None:
             "Built on": environment.blas,
             "Numerical libraries": _pairs(environment.libraries),
             "Threads": _pairs(environment.threads),
-            "Digest of the pins": environment.lock_sha256,
+            "Fingerprint of the pinned packages": environment.lock_sha256,
             "Flavors": ", ".join(content["flavors"]),
         }
     )
-    if report := sentences(evidence.data_report):
+    if report := sentences(evidence.data_report, evidence.feature_schema.labels):
         st.header("Data checks", anchor=False)
         st.text("\n".join(report))
     left, right = st.columns(2, gap="medium")
@@ -135,7 +136,10 @@ def files(evidence: Evidence) -> None:
         st.caption("The model's files cannot be read.")
         return
     total = sum(each["size"] for each in evidence.content["files"])
-    st.caption(f"{words.count(len(table), 'file')}, {words.size(total)}. The digest covers every name and byte.")
+    st.caption(
+        f"{words.count(len(table), 'file')}, {words.size(total)}. The fingerprint covers every name and byte.",
+        help=FINGERPRINT,
+    )
     st.code(evidence.file_digest or words.NOTHING, language=None, wrap_lines=True)
     whole = {"sha256": st.column_config.TextColumn(width=SHA256_PIXELS)}
     widgets.frame(table, "Files with size and sha256", columns=whole)

@@ -156,6 +156,8 @@ def _cells(
 
 
 def _figures(metrics: Sequence[MetricColumn]) -> dict[str, Any]:
+    # Streamlit's number format writes a hyphen for a minus and +0.0000 for no difference. Figures written by pandas, as
+    # in the small tables (widgets.figures), would take longer than the page for 1,000 versions, and text does not sort.
     config: dict[str, Any] = {}
     for metric in metrics:
         name, aim = metric.name, tables.aim(metric.direction)

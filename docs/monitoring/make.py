@@ -95,10 +95,11 @@ RULES = (
     ),
     Alert(
         "SignoffNotWatched",
-        "min by (job, model) (signoff_watch_failed) == 1",
+        "min by (job, model) (signoff_watch_failed) == 1 or time() - max by (job, model) "
+        "(signoff_watch_timestamp_seconds) > 3 * max by (job, model) (signoff_watch_every_seconds)",
         15,
         "warning",
-        f"Nobody sees what {OF_MODEL} meets: looking at it fails.",
+        f"Nobody sees what {OF_MODEL} meets: looking at it fails, or nobody looks any more.",
         "The log of the API says why; drift and accuracy are those of the last look that succeeded.",
     ),
     Alert(

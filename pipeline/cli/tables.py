@@ -200,7 +200,7 @@ def outcome(found: "Outcome") -> None:
     again = " (decided before, nothing changed now)" if found.replayed else ""
     line(f"Decision {found.sequence}{again}")
     rows = [[each.slot.label, each.expected, each.to] for each in found.changes if each.expected != each.to]
-    table(["Slot", "From", "To"], rows)
+    table(["What", "From", "To"], rows)
     if found.notice:
         line(f"Decision {found.sequence}: {found.notice}")
 
@@ -360,8 +360,8 @@ def explanation(found: "Explanations") -> None:
         line(sentence)
     table(["Column", "Value", "Adds"], [[name, row.get(name), signed(effect)] for name, effect in effects])
     start, error = digits(document["base_values"][top]), document["sum_error"]
-    says = "adds up to within" if found.adds_up else f"DOES NOT ADD UP, {found.tolerance:.0e} is allowed: misses by"
-    line(f"Starts from {start}; {document['method']}; {says} {error:.1g}")
+    says = "give" if found.adds_up else f"DO NOT GIVE, {found.tolerance:.0e} is allowed,"
+    line(f"Starts from {start}; {document['method']}; the columns together {says} the answer to within {error:.1g}")
     fallback = f"Sampled, because {found.fallback}." if found.fallback else ""
     for note in filter(None, (fallback, found.background, *found.notes)):
         line(note)

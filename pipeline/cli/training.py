@@ -79,7 +79,7 @@ def _show_registered(
     }
     if champion is not None:
         content["champion"] = champion
-    report = sentences(evidence.data_report)
+    report = sentences(evidence.data_report, evidence.feature_schema.labels)
     print_out(as_json, content, lambda: tables.registered(registered, champion, report))
 
 

@@ -54,11 +54,11 @@ def _decision(record: DecisionRecord, decided: Entry) -> Section:
         "Run": subject.get("run_id"),
         "Logged model": subject.get("model_id"),
         "Source": subject.get("source"),
-        "Digest of all files": subject.get("file_digest"),
+        "Fingerprint of all files (sha256)": subject.get("file_digest"),
         "Accepted warnings": [label_of(str(each)) for each in content.get("accepted_warnings") or ()],
         "Compared with": _incumbent(content),
-        "Digest of the policy": content.get("policy"),
-        "Digest of the evidence": decided.evidence,
+        "Fingerprint of the policy": content.get("policy"),
+        "Fingerprint of the evidence": decided.evidence,
         "Registry": record.registry,
     }
     rows = [(name, one_line(value)) for name, value in facts.items()]

@@ -69,6 +69,14 @@ class Slot(NamedTuple):
         """Short text without the model: `@champion` or `/3`."""
         return f"@{self.name}" if self.kind == "alias" else f"/{self.name}"
 
+    @property
+    def in_words(self) -> str:
+        """For people, without the model: `champion`, `alias x` or `the stage of version 3`."""
+        name = visible(self.name)
+        if self.kind == "stage":
+            return f"the stage of version {name}"
+        return name if self.name == CHAMPION else f"alias {name}"
+
     def holding(self, content: str | None) -> str:
         """The slot with a content, in words for the middle of a sentence."""
         name = visible(self.name)

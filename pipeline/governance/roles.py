@@ -41,7 +41,7 @@ class Action(StrEnum):
     OUTCOMES = "outcomes"  # tell what turned out to be true
     PURGE_LOG = "purge_log"  # delete rows of the log
     OWN_TOKENS = "own_tokens"  # make, list and revoke tokens that act for oneself
-    ALL_TOKENS = "all_tokens"  # list and revoke everybody's, erase names
+    ALL_TOKENS = "all_tokens"  # list and revoke everybody's
 
 
 READING = frozenset(set(Role) - {Role.CALLER})

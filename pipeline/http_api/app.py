@@ -102,19 +102,19 @@ class AccessCheck:
 async def _check(scope: Scope, state: AppState) -> None:
     """Raises WrongHost for a host that is not allowed, TokenNeeded where a path needs the token and it is not shown.
 
-    With the desk on, an identity token whose owner may predict is as good as the shared secret.
+    Where people log in, and with the desk on, an identity token whose owner may predict is as good as the secret.
     """
     path, hosts = scope["path"], state.limits.allowed_hosts
     if hosts and host_name(only(scope["headers"], b"host")) not in hosts:
         raise WrongHost("host: is not one of serving.http.allowed_hosts")
-    if state.token is None or path in OPEN or is_desk(path):  # without the desk there is nothing under its paths
+    if not state.protected or path in OPEN or is_desk(path):  # without the desk there is nothing under its paths
         return
     authorization = only(scope["headers"], b"authorization")
-    if state.token.shown_in(authorization):
+    if state.token is not None and state.token.shown_in(authorization):
         return
-    if state.desk is None or identity_token(authorization) is None:
+    if state.identities is None or (state.token is not None and identity_token(authorization) is None):
         raise TokenNeeded("authorization: show the token, as in `Authorization: Bearer TOKEN`")
-    await state.desk.check(authorization, OPENED_BY.get(path, (Action.PREDICT,)))
+    await state.identities.check(authorization, OPENED_BY.get(path, (Action.PREDICT,)))
 
 
 class Api(FastAPI):
@@ -146,7 +146,7 @@ class Api(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         state: AppState = self.state.serving
-        content = document(state.status.served, batch_rows=state.limits.batch_rows, protected=state.token is not None)
+        content = document(state.status.served, batch_rows=state.limits.batch_rows, protected=state.protected)
         return content if state.desk is None else with_desk(content, state.status.served)
 
 

@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 
 from pipeline.bootstrap import check_recording
 from pipeline.governance.errors import Unavailable
+from pipeline.governance.roles import Provider
 from pipeline.http_api.app import create_app
 from pipeline.http_api.token import read_token
 from pipeline.settings import Settings
@@ -216,7 +217,8 @@ def serve(settings: Settings, *, host: str, port: int, model: str | None, desk: 
     a log of predictions that cannot be, and as run does.
     """
     check_recording(settings)
-    if read_token(settings.environment) is None and host not in LOOPBACK:
+    open_to_all = read_token(settings.environment) is None and settings.identity.provider is Provider.LOCAL
+    if open_to_all and host not in LOOPBACK:
         sys.stderr.write(
             f"Anybody who reaches {host} can ask for predictions: neither SIGNOFF_TOKEN nor a file is set.\n"
         )

@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from pipeline import bootstrap
 from pipeline.governance.errors import SignoffError
+from pipeline.governance.roles import Provider
 from pipeline.governance.service import GovernanceService
 from pipeline.http_api.batcher import MicroBatcher
 from pipeline.http_api.desk.door import DeskDoor
@@ -37,16 +38,28 @@ class AppState:
 
     model: str  # name of the registered model whose champion is served
     limits: HttpSettings
-    token: Token | None  # None: predictions are open to everybody who reaches the server
+    token: Token | None  # the secret that callers for predictions share; None: there is none
     follower: Follower
     batcher: MicroBatcher  # queues single rows
     metrics: HttpMetrics
-    desk: DeskDoor | None = None  # None: nobody decides here
+    identities: DeskDoor | None = None  # looks up identity tokens; None: none counts here
+    decides: bool = False  # whether the paths of the desk are there
+    logins: bool = False  # whether people log in: then who has no role gets nothing, predictions neither
     recorder: Recorder = field(default_factory=Unrecorded)  # is told what was answered
     concurrency: ConcurrencyLimit = field(init=False)  # slots for requests
 
     def __post_init__(self) -> None:
         self.concurrency = ConcurrencyLimit(self.limits.at_once)
+
+    @property
+    def desk(self) -> DeskDoor | None:
+        """None: nobody decides here."""
+        return self.identities if self.decides else None
+
+    @property
+    def protected(self) -> bool:
+        """Whether who asks for predictions has to show a token."""
+        return self.token is not None or self.logins
 
     @property
     def status(self) -> ServingStatus:
@@ -98,9 +111,11 @@ async def running(model: str | None, *, desk: bool = False) -> AsyncIterator[App
     batcher = MicroBatcher(scorer, concurrency=scorer.concurrency, seconds=http.request_seconds)
     metrics = HttpMetrics(lambda: follower.status, lambda: scorer.worker_restarts, lambda: _compiled(scorer, follower))
     recorder = await asyncio.to_thread(bootstrap.recorder, settings, service, name)
-    hosts = [each.casefold() for each in http.allowed_hosts]
-    door = DeskDoor(service, partial(bootstrap.log_desk, settings), hosts) if desk else None
-    state = AppState(name, http, token, follower, batcher, metrics, door, recorder)
+    logins = settings.identity.provider is not Provider.LOCAL
+    door = _door(settings, service) if desk or logins else None
+    state = AppState(
+        name, http, token, follower, batcher, metrics, identities=door, decides=desk, logins=logins, recorder=recorder
+    )
     await _refresh(follower)
     recorder.start()
     gc.collect()
@@ -120,8 +135,14 @@ async def running(model: str | None, *, desk: bool = False) -> AsyncIterator[App
         scorer.abandon()
 
 
+def _door(settings: Settings, service: GovernanceService) -> DeskDoor:
+    hosts = [each.casefold() for each in settings.serving.http.allowed_hosts]
+    return DeskDoor(service, partial(bootstrap.log_desk, settings), hosts)
+
+
 def _desk_and_scorer(settings: Settings) -> tuple[GovernanceService, Scorer]:
     """Opens desk and scorer: the workers import their libraries while MLflow is imported here."""
+    bootstrap.prepare_threads()
     service = bootstrap.own_desk(settings)
     scorer = bootstrap.scorer(settings, service)
     scorer.start_all()

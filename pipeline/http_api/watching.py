@@ -50,7 +50,7 @@ class ChampionWatch:
         rules: WatchRules | None = None,
     ) -> None:
         """seconds: between two looks. log: None counts no gaps."""
-        self._service, self._model, self._seconds = service, model, seconds
+        self._service, self._model, self.seconds = service, model, seconds
         self._log, self.rules = log, rules or WatchRules()
         self.state = WatchState()
         self._ending = threading.Event()
@@ -73,6 +73,9 @@ class ChampionWatch:
         except SignoffError as error:
             LOG.warning("not watched: %s", error)
             self.state = replace(self.state, failed=True)
+        except Exception:  # a mistake of ours, or a registry that holds what nobody foresaw: the next look is due
+            LOG.exception("not watched")
+            self.state = replace(self.state, failed=True)
         else:
             self.state = replace(self.state, report=report, looked_at=time.time(), failed=False)
             for each in new:
@@ -89,10 +92,12 @@ class ChampionWatch:
                 self.state = replace(self.state, gaps=sum(each.written_at >= since for each in status.gaps))
         except SignoffError as error:
             LOG.info("not counted: %s", error)
+        except Exception:
+            LOG.exception("not counted")
 
     def _run(self) -> None:
-        step = min(STEP_SECONDS, self._seconds)
-        steps = max(1, round(self._seconds / step))  # between two looks
+        step = min(STEP_SECONDS, self.seconds)
+        steps = max(1, round(self.seconds / step))  # between two looks
         for turn in itertools.count():
             if self._ending.wait(step):
                 return

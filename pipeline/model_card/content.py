@@ -4,7 +4,7 @@ The headings follow M. Mitchell et al., Model Cards for Model Reporting, FAT* 20
 registry does not have is listed as missing.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
@@ -16,6 +16,7 @@ from pipeline.governance.ports import Json, ModelRecord
 from pipeline.governance.record.documents import ColumnReport, ConfusionMatrix, DataReport, SliceMetrics
 from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.record.history import Entry
+from pipeline.governance.record.out_of_band import OutOfBandChange
 from pipeline.governance.record.telling import change_of, sentence
 from pipeline.governance.rules.review import Review
 from pipeline.governance.service import GovernanceService
@@ -32,12 +33,12 @@ DROPPED = {
 }
 
 
-def sentences(report: DataReport | None) -> list[str]:
-    """What a reader is told; empty where there is no report."""
+def sentences(report: DataReport | None, labels: Mapping[str, str]) -> list[str]:
+    """What a reader is told; empty where there is no report. labels: what people call the columns."""
     if report is None:
         return []
     dropped = ", ".join(f"{count:,} {words}" for name, words in DROPPED.items() if (count := report.dropped.get(name)))
-    repaired = [text for column in report.columns for text in _column(column)]
+    repaired = [text for column in report.columns for text in _column(column, labels)]
     ignored = ", ".join(_text(name) for name in report.extra_columns)
     return [
         f"{report.rows_read:,} rows read, {report.rows_used:,} used; dropped: {dropped or 'none'}.",
@@ -46,8 +47,8 @@ def sentences(report: DataReport | None) -> list[str]:
     ]
 
 
-def _column(found: ColumnReport) -> Iterator[str]:
-    name, default = visible(found.name, most=LONGEST), _text(found.default)
+def _column(found: ColumnReport, labels: Mapping[str, str]) -> Iterator[str]:
+    name, default = visible(called(found.name, labels), most=LONGEST), _text(found.default)
     if found.below_minimum:
         yield f"{name}: {found.below_minimum:,} below {_text(found.minimum)}, clipped to it."
     if found.above_maximum:
@@ -107,7 +108,7 @@ class Card:
 ALWAYS = frozenset({"changes_something", "slot_settled"})  # about the moment, not about the version
 SAMPLE = "generated sample data"  # how our pipeline names it
 FEW_ROWS = 30  # an accuracy on fewer rows says little
-MOST_COLUMNS, MOST_CLASSES = 20, 12
+MOST_COLUMNS, MOST_CLASSES, MOST_CHANGES = 20, 12, 5
 
 
 def describe(service: GovernanceService, model: str, version: int) -> Card:
@@ -117,13 +118,16 @@ def describe(service: GovernanceService, model: str, version: int) -> Card:
     target = Stage.STAGING if row.stage in (Stage.NONE, Stage.ARCHIVED) else Stage.PRODUCTION
     review = service.review(stage_move(model, version, target))
     record = next(each for each in service.models() if each.name == model)
-    return card(review, record, service.decisions(model, version))
+    return card(review, record, service.decisions(model, version), changed=service.differences(model))
 
 
-def card(review: Review, record: ModelRecord, decisions: Sequence[Entry]) -> Card:
+def card(
+    review: Review, record: ModelRecord, decisions: Sequence[Entry], *, changed: Sequence[OutOfBandChange] = ()
+) -> Card:
+    """changed: what of the model was changed outside of the desk."""
     evidence = review.evidence
     sections = (
-        _version(evidence),
+        _version(evidence, changed),
         _intended_use(evidence, record),
         _data(evidence),
         _metrics(evidence),
@@ -161,11 +165,13 @@ def paragraphs(text: object) -> list[str]:
     return [one_line(line) for line in str(text or "").splitlines() if line.strip()]
 
 
-def _version(evidence: Evidence) -> Section:
+def _version(evidence: Evidence, changed: Sequence[OutOfBandChange] = ()) -> Section:
     names = ("stage", "aliases", "status", "created_at", "registered_by", "run_id", "flavors")
     rows = [(name.replace("_", " "), one_line(evidence.content[name])) for name in names]
     rows += [("type", one_line(evidence.content["tags"].get("model_type"))), ("evidence", evidence.digest)]
-    return Section("Version", table=table_of(("", "Value"), [row for row in rows if row[1]]))
+    said = [each.plain for each in sorted(changed, key=lambda each: not each.of_champion)[:MOST_CHANGES]]
+    more = [f"And {len(changed) - MOST_CHANGES:,} more changes."] if len(changed) > MOST_CHANGES else []
+    return Section("Version", (*said, *more), table_of(("", "Value"), [row for row in rows if row[1]]))
 
 
 def _intended_use(evidence: Evidence, record: ModelRecord) -> Section:
@@ -191,7 +197,12 @@ def _data(evidence: Evidence) -> Section:
     }
     rows = [(one_line(name).replace("_", " "), one_line(value)) for name, value in facts.items() if value is not None]
     missing = () if lineage.data else ("Which data the version was trained on is not recorded.",)
-    return Section("Data", tuple(sentences(evidence.data_report)), table_of(("", "Value"), rows), missing=missing)
+    return Section(
+        "Data",
+        tuple(sentences(evidence.data_report, evidence.feature_schema.labels)),
+        table_of(("", "Value"), rows),
+        missing=missing,
+    )
 
 
 def _metrics(evidence: Evidence) -> Section:
@@ -317,7 +328,7 @@ def _decisions(entries: Sequence[Entry]) -> Section:
 
 def _files(evidence: Evidence) -> Section:
     rows = [(one_line(each["path"]), f"{each['size']:,}", each["sha256"]) for each in evidence.content["files"]]
-    sentences = (f"Digest of all files: {evidence.file_digest}",) if evidence.file_digest else ()
+    sentences = (f"Fingerprint of all files (sha256): {evidence.file_digest}",) if evidence.file_digest else ()
     missing = () if rows else ("The files cannot be read.",)
     return Section("Files", sentences, table_of(("File", "Bytes", "sha256"), rows), missing=missing)
 

@@ -155,7 +155,7 @@ def _counted(
     yield CountKind.ANSWERED, "", Counter(row.door.value for row in rows)
     yield CountKind.LATENCY, "", Counter(latency_bin(row.seconds) for row in rows if row.seconds is not None)
     for name, n in Counter(warning.column for row in rows for warning in row.row.warnings).items():
-        yield CountKind.OUT_OF_RANGE, name, {"": n}
+        yield CountKind.OUT_OF_RANGE, visible(name, most=MOST_LABEL), {"": n}
     if profile is not None:
         yield from _binned(rows, profile)
 

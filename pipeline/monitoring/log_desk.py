@@ -136,7 +136,7 @@ class LogDesk:
     def counts(
         self, model: str, *, since: datetime | None = None, until: datetime | None = None, version: int | None = None
     ) -> list[HourlyCount]:
-        """See PredictionLog.counts: no row can be told from them."""
+        """See PredictionLog.counts. Of an hour with few answers they show the steps and categories of each value."""
         self._service.authorise(Action.READ)
         return self._log.counts(model, since=since, until=until, version=version)
 

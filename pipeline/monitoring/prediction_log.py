@@ -131,7 +131,7 @@ class LogBatch:
     at: datetime  # of the process that writes
     answered: int = 0  # numbers that this batch accounts for: every row, whether or not it is stored
     events: int = 0  # what else is counted, such as refused values
-    lost: int = 0  # answers of the block so far that are neither counted nor stored, because too many waited
+    lost: int = 0  # answers of the block so far that are neither counted nor stored
     predictions: Sequence[LoggedPrediction] = ()
     shadows: Sequence[ShadowAnswer] = ()
     counts: Mapping[CountKey, int] = field(default_factory=dict)
@@ -221,7 +221,8 @@ class PredictionLog(Protocol):
     def write(self, block: str, batch: LogBatch, *, close: bool = False) -> None:
         """Writes a batch and moves its block on, in one transaction; `close` ends the block.
 
-        Can be repeated: whoever did not hear that a batch was written writes it again, and it counts once.
+        Can be repeated: whoever did not hear that a batch was written writes it again, and it counts once. Raises
+        InvalidInput where the database will never take its values; nothing of it is written then.
         """
 
     def blocks(self, model: str | None = None) -> list[Block]:
@@ -243,3 +244,6 @@ class PredictionLog(Protocol):
 
     def purge(self, before: datetime, *, counts: bool = False) -> Purged:
         """Deletes the rows that were answered before a moment, and closed blocks; `counts`: the hourly counts too."""
+
+    def purge_some(self, before: datetime) -> int:
+        """As much of `purge` as takes a moment; gives how much was deleted, 0 where nothing is left to delete."""

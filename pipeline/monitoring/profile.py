@@ -24,7 +24,9 @@ MISSING, BELOW, OTHER = 0, 1, 1  # the first two bins of numbers, and of categor
 INNER = 2  # the bins before the first inner one
 MOST_BINS = 64  # of one column
 MOST_COUNT = 2**53
+CONFIDENCE_TOLERANCE = 1e-6  # as much as a compiled form's probabilities may differ from the original's
 MOST_LABEL = 40
+MOST_NAME = 200  # characters of a column that is counted: its name is part of each count's key
 TRUTH_VALUES = {"False": 0.0, "True": 1.0}
 
 
@@ -118,13 +120,17 @@ class BinCounts:
 class ConfidenceCounts:
     """The highest probability of each held-out row, in steps, and how often the prediction was right in each."""
 
-    cuts: tuple[float, ...]  # ascending, inside 0 to 1; each begins a new bin
+    cuts: tuple[float, ...]  # ascending, inside 0 to 1; each begins a new bin, see bin_of
     counts: tuple[int, ...]  # rows per bin
     hits: tuple[int, ...]  # of these, rows that were predicted right
 
     def bin_of(self, confidence: float) -> int:
-        """The bin of a highest probability."""
-        return bisect_right(self.cuts, confidence)
+        """The bin of a highest probability; one that misses a cut by CONFIDENCE_TOLERANCE at most lies on it.
+
+        Cuts are probabilities that occur, and in a forest of few trees many rows have the same one. The compiled form
+        answers them in single precision, a little above or below.
+        """
+        return bisect_right(self.cuts, confidence + CONFIDENCE_TOLERANCE)
 
     def labels(self) -> tuple[str, ...]:
         """What people call each bin."""
@@ -162,8 +168,14 @@ def parse_profile(document: object) -> Profile | None:
     columns = entry_of(found, "columns")
     if len(columns) > MOST_COLUMNS:
         return None
-    parsed = {name: counted for name, entry in columns.items() if (counted := _bin_counts(entry)) is not None}
+    named = {name: _bin_counts(entry) for name, entry in columns.items() if is_countable(name)}
+    parsed = {name: counted for name, counted in named.items() if counted is not None}
     return Profile(rows, parsed, predictions, _confidence(entry_of(found, "confidence")))
+
+
+def is_countable(name: str) -> bool:
+    """Whether a column may be counted by its name: no longer than MOST_NAME, without what nobody sees, such as NUL."""
+    return visible(name, most=MOST_NAME) == name
 
 
 def _bin_counts(entry: object) -> BinCounts | None:

@@ -1,7 +1,8 @@
 """Records what is answered, off the way of whoever waits: a queue in memory, and a thread that writes it in batches.
 
 A request pays for an id and an append. Too many that wait are lost, and counted as lost: an answer never waits for the
-log. What was answered before `close` is in the log after it.
+log. What was answered before `close` is in the log after it. A batch that the database does not take is lost too, and
+counted: it would hold up all that come after it.
 """
 
 import logging
@@ -19,7 +20,7 @@ from typing import Protocol
 
 import uuid_utils
 
-from pipeline.governance.errors import SignoffError, Unavailable
+from pipeline.governance.errors import InvalidInput, SignoffError, Unavailable
 from pipeline.monitoring.answered import (
     AnsweredColumns,
     AnsweredRow,
@@ -50,6 +51,7 @@ PURGE_SECONDS = 3_600  # between two looks for rows that are too old
 PROFILE_SECONDS = 60  # until a profile that could not be read is asked for again
 CLOSE_TRIES = 3
 ROOM_SECONDS = 0.05  # between two looks whether there is room
+PATIENCE_SECONDS = 120  # that whoever logs rows of files waits for a log that is away
 
 
 def new_id() -> str:
@@ -58,13 +60,25 @@ def new_id() -> str:
 
 
 @dataclass(frozen=True)
+class ShadowStatus:
+    """How the second version is that is asked too."""
+
+    alias: str
+    version: int | None = None  # that is asked; None where none is
+    reason: str = ""  # why none is, or why the last rows were not answered
+    asked: int = 0  # rows that it has answered
+    skipped: int = 0  # rows that it was not asked about, or could not take
+
+
+@dataclass(frozen=True)
 class RecorderStatus:
     """How far a recorder has come, since it was made."""
 
     written: int  # answers that are accounted for in the log
-    lost: int  # answers that are neither counted nor stored, because too many waited
+    lost: int  # answers that are neither counted nor stored: too many waited, or the database did not take them
     waiting: int  # what was told and is not written yet
     writing: bool  # whether the last batch could be written, and others will be
+    shadow: ShadowStatus | None = None  # None where no second version is asked
 
 
 class Recorder(Protocol):
@@ -133,7 +147,7 @@ class Counted:
     n: int
 
 
-Waiting = AnsweredRow | AnsweredColumns | ShadowAnswer | Counted
+Waiting = AnsweredRow | AnsweredColumns | Counted
 
 
 class PredictionRecorder:
@@ -158,8 +172,10 @@ class PredictionRecorder:
         self._log, self._options, self._model, self._door, self._clock = log, options, model, door, clock
         self._most_waiting = most_waiting
         self._queue: deque[Waiting] = deque()
-        self._taken = self._done = self._written = self._lost = self._batches = 0
+        self._shadows: deque[ShadowAnswer] = deque()
+        self._taken = self._done = self._written = self._lost = self._not_taken = self._batches = 0
         self._unwritten: LogBatch | None = None
+        self._away = ""  # why it could not be written
         self._room = threading.Lock()
         self._profiles = _Profiles(profile_of, clock)
         self._ending, self._written_at, self._purged_at = threading.Event(), clock(), 0.0
@@ -176,8 +192,8 @@ class PredictionRecorder:
 
     @property
     def lost(self) -> int:
-        """Answers that are neither counted nor stored, because too many waited."""
-        return self._lost
+        """Answers that are neither counted nor stored: too many waited, or the database did not take them."""
+        return self._lost + self._not_taken  # each is counted by one thread
 
     @property
     def waiting(self) -> int:
@@ -194,9 +210,14 @@ class PredictionRecorder:
         return RecorderStatus(self._written, self.lost, self.waiting, self.writing)
 
     def answered(self, target: Target, row: CheckedRow, found: Prediction, *, seconds: float | None) -> str:
+        return self.record(target, row, found, seconds=seconds)[0]
+
+    def record(self, target: Target, row: CheckedRow, found: Prediction, *, seconds: float | None) -> tuple[str, bool]:
+        """As answered; gives with the id whether a row of this answer is stored."""
         prediction_id, subject = new_id(), Subject(target.resolved, target.digest)
-        self._take(AnsweredRow(prediction_id, self._clock(), subject, row, found, self._door, seconds), answers=1)
-        return prediction_id
+        told = AnsweredRow(prediction_id, self._clock(), subject, row, found, self._door, seconds)
+        taken = self._take(told, answers=1)
+        return prediction_id, taken and self._is_stored(prediction_id)
 
     def answered_columns(self, found: PredictedColumns, *, seconds: float | None) -> Sequence[str]:
         ids = [new_id() for _ in range(found.answers.num_rows)]
@@ -206,11 +227,22 @@ class PredictionRecorder:
         return ids
 
     def told_by_file(self, found: PredictedColumns) -> Sequence[str]:
-        """As answered_columns, for rows of a file: several threads may tell, and wait where too much waits already."""
+        """As answered_columns, for rows of a file: several threads may tell, and wait where too much waits already.
+
+        Raises Unavailable where nothing is written any more, or nothing could be for PATIENCE_SECONDS.
+        """
         with self._room:
             while self.waiting and self.waiting + found.answers.num_rows > self._most_waiting:
+                self._check_writing()
                 time.sleep(ROOM_SECONDS)
             return self.answered_columns(found, seconds=None)
+
+    def _check_writing(self) -> None:
+        silent = self._clock() - self._written_at
+        if not self._thread.is_alive():
+            raise Unavailable(f"the log of predictions: nobody writes it any more; {self.waiting:,} answers wait")
+        if self._unwritten is not None and silent > PATIENCE_SECONDS:
+            raise Unavailable(f"{self._away}; it could not be written for {silent:,.0f} s")
 
     def refused(self, target: Target, problems: Iterable[Problem]) -> None:
         subject, at = Subject(target.resolved, target.digest), self._clock()
@@ -224,16 +256,18 @@ class PredictionRecorder:
         subject = Subject(target.resolved, target.digest)
         self._take(Counted(single_count(subject, self._clock(), CountKind.FAILED, label=type(error).__name__), 1))
 
-    def shadowed(self, found: ShadowAnswer) -> None:
-        """A second version answered too. Any thread may tell."""
-        self._queue.append(found)
-
-    def is_stored(self, prediction_id: str) -> bool:
-        """Whether a row of this answer is stored."""
-        return is_sampled(prediction_id, self._options.sample)
+    def shadowed(self, found: ShadowAnswer) -> bool:
+        """A second version answered too; gives whether there was room for it. One thread tells, which may be any."""
+        if len(self._shadows) >= self._most_waiting:
+            return False
+        self._shadows.append(found)
+        return True
 
     def close(self) -> None:
-        """Writes what waits and closes the block; where that cannot be done, the block stays open and is a gap."""
+        """Writes what waits and closes the block; where that cannot be done, the block stays open and is a gap.
+
+        Old rows that are being deleted are left to the next process.
+        """
         self._ending.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -242,37 +276,59 @@ class PredictionRecorder:
                 return
         LOG.error("the log of predictions: %d answers could not be written", self.waiting)
 
-    def _take(self, told: Waiting, *, answers: int = 0) -> None:
-        """Puts it in the queue. Too many that wait are lost; what is no answer takes the room of one."""
+    def _is_stored(self, prediction_id: str) -> bool:
+        return is_sampled(prediction_id, self._options.sample)
+
+    def _take(self, told: Waiting, *, answers: int = 0) -> bool:
+        """Puts it in the queue, and gives whether. Too many that wait are lost; what is no answer takes room as one."""
         if self.waiting + (room := max(1, answers)) > self._most_waiting:
             self._lost += answers
-            return
+            return False
         self._taken += room
         self._queue.append(told)
+        return True
+
+    @property
+    def _waits(self) -> bool:
+        """Whether there is something that no batch holds yet."""
+        return bool(self._queue or self._shadows)
 
     def _run(self) -> None:
         while not self._ending.wait(WRITE_SECONDS):
-            if self._queue or self._unwritten or self._clock() - self._written_at > ALIVE_SECONDS:
+            if self._waits or self._unwritten or self._clock() - self._written_at > ALIVE_SECONDS:
                 self._write_waiting()
             if self._clock() - self._purged_at > PURGE_SECONDS:
-                self._purge_old()
+                self._purge_some()
 
     def _write_waiting(self, *, close: bool = False) -> bool:
-        """Writes a batch of all that waits; one that could not be written comes first. Gives whether it succeeded."""
+        """Writes a batch of all that waits; one that could not be written comes first.
+
+        Gives whether the log could be reached; with `close`, whether the block is closed.
+        """
         batch = self._unwritten or self._next_batch()
         try:
-            self._log.write(self._block, batch, close=close and not self._queue)
+            self._log.write(self._block, batch, close=close and not self._waits)
         except Unavailable as error:
             if self._unwritten is None:
                 LOG.warning("%s; what is answered waits in memory", error)
-            self._unwritten = batch
+            self._unwritten, self._away = batch, str(error)
             return False
+        except InvalidInput as error:  # it never will be: what comes after it is written
+            LOG.error("%s; %d answers are lost", error, batch.answered)  # noqa: TRY400 (a sentence says it all)
+            self._not_taken += batch.answered
+            self._done += batch.answered + batch.events
+            self._unwritten = None
+            # The next batch says how many are lost, and closes.
+            return not close or (
+                batch.answered + batch.events + len(batch.shadows) > 0 and self._write_waiting(close=True)
+            )
+        self._written += batch.answered
         self._unwritten, self._written_at = None, self._clock()
         self._done += batch.answered + batch.events
-        self._written += batch.answered
-        return not close or not self._queue or self._write_waiting(close=True)
+        return not close or not self._waits or self._write_waiting(close=True)
 
     def _next_batch(self) -> LogBatch:
+        shadows = [self._shadows.popleft() for _ in range(len(self._shadows))]
         told = [self._queue.popleft() for _ in range(len(self._queue))]
         rows = [row for each in told for row in _rows_of(each)]
         counts: Counter[CountKey] = Counter()
@@ -287,18 +343,21 @@ class PredictionRecorder:
             at=self._now(),
             answered=len(rows),
             events=sum(isinstance(each, Counted) for each in told),
-            lost=self._lost,
-            predictions=[stored_row(row, self._options.columns) for row in rows if self.is_stored(row.prediction_id)],
-            shadows=[each for each in told if isinstance(each, ShadowAnswer)],
+            lost=self.lost,
+            predictions=[stored_row(row, self._options.columns) for row in rows if self._is_stored(row.prediction_id)],
+            shadows=shadows,
             counts=counts,
         )
 
-    def _purge_old(self) -> None:
-        self._purged_at = self._clock()
+    def _purge_some(self) -> None:
+        """Deletes some of what is too old. Between two times answers are written, and whoever closes does not wait."""
         try:
-            self._log.purge(self._now() - self._options.keep)
+            more = self._log.purge_some(self._now() - self._options.keep)
         except Unavailable as error:
             LOG.warning("%s; old rows stay for now", error)
+            more = 0
+        if not more:
+            self._purged_at = self._clock()
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)

@@ -11,6 +11,7 @@ from pipeline.governance.ports import Json, ModelReader, VersionRecord
 from pipeline.governance.record.documents import EVALUATION_ROWS, parse_feature_schema
 from pipeline.monitoring.profile import (
     BELOW,
+    CONFIDENCE_TOLERANCE,
     DOCUMENT,
     INNER,
     MISSING,
@@ -20,6 +21,7 @@ from pipeline.monitoring.profile import (
     ConfidenceCounts,
     NumberBins,
     Profile,
+    is_countable,
     parse_profile,
 )
 from pipeline.validation.ranges import is_outside, training_range
@@ -52,7 +54,7 @@ def profile_of(evaluation_rows: bytes, feature_schema: Json, name: str) -> Profi
     """
     rows = read_rows(evaluation_rows, name)
     schema = schema_of(parse_feature_schema(feature_schema), None) or InputSchema((), "feature schema")
-    columns = {each: _column(values, schema.column(each)) for each, values in rows.inputs.items()}
+    columns = {each: _column(values, schema.column(each)) for each, values in rows.inputs.items() if is_countable(each)}
     known = {each: counted for each, counted in columns.items() if counted is not None}
     return Profile(len(rows), known, _predictions(rows), _confidence(rows))
 
@@ -139,8 +141,9 @@ def _confidence(rows: Rows) -> ConfidenceCounts | None:
     right = class_names(rows.actual, rows.classes) == class_names(rows.predicted, rows.classes)
     steps = min(MOST_STEPS, max(1, len(rows) // FEWEST_ROWS_OF_STEP))
     quantiles = np.unique(np.quantile(highest, np.arange(1, steps) / steps, method="inverted_cdf"))
-    cuts = quantiles[quantiles > highest.min()]
-    found, size = np.searchsorted(cuts, highest, side="right"), len(cuts) + 1
+    # Steps that begin nearer to each other than answers may differ are one.
+    cuts = quantiles[np.diff(quantiles, prepend=highest.min()) > 2 * CONFIDENCE_TOLERANCE]
+    found, size = np.searchsorted(cuts, highest + CONFIDENCE_TOLERANCE, side="right"), len(cuts) + 1
     counts, hits = _counts(found, size), _counts(found[right], size)
     return ConfidenceCounts(tuple(map(float, cuts)), counts, hits)
 

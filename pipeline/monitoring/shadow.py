@@ -10,12 +10,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from pipeline.governance.errors import SignoffError
 from pipeline.monitoring.prediction_log import ShadowAnswer
-from pipeline.monitoring.recorder import PredictionRecorder, RecorderStatus
+from pipeline.monitoring.recorder import PredictionRecorder, RecorderStatus, ShadowStatus
 from pipeline.serving.predictions import PredictedColumns, Prediction, Target
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import input_schema
@@ -32,21 +32,11 @@ LOOK_SECONDS = 15.0  # between two looks where the alias points to
 WaitingRow = tuple[str, int, Mapping[str, Value]]  # prediction_id, the version that answered, the values
 
 
-@dataclass(frozen=True)
-class ShadowStatus:
-    """How the shadow is."""
-
-    alias: str
-    version: int | None = None  # that is asked; None where none is
-    reason: str = ""  # why none is, or why the last rows were not answered
-    asked: int = 0  # rows that it has answered
-    skipped: int = 0  # rows that it was not asked about, or could not take
-
-
 class Shadow:
     """Asks the version of MODEL@ALIAS. `close` ends the thread; the scorer is its own."""
 
-    def __init__(self, scorer: Scorer, *, model: str, alias: str, tell: Callable[[ShadowAnswer], None]) -> None:
+    def __init__(self, scorer: Scorer, *, model: str, alias: str, tell: Callable[[ShadowAnswer], bool]) -> None:
+        """tell: is given each answer, and gives whether there was room for it."""
         self._scorer, self._model, self._alias, self._tell = scorer, model, alias, tell
         self._waiting: deque[WaitingRow] = deque()
         self._loading = 0.0  # seconds of this turn in which a version was loaded
@@ -54,6 +44,7 @@ class Shadow:
         self._looked_at = -LOOK_SECONDS
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
+        self._counting = threading.Lock()  # whoever offers rows counts, and the thread
         self.status = ShadowStatus(alias, reason="was not looked at yet")
 
     def start(self) -> None:
@@ -84,9 +75,9 @@ class Shadow:
         except SignoffError as error:
             self._count(skipped=len(rows or self._taken()), reason=str(error))
             return
-        for (prediction_id, _), found in zip(fitting, answers, strict=True):
-            self._tell(_answer(prediction_id, target, found))
-        self._count(asked=len(fitting), skipped=len(rows) - len(fitting), version=target.resolved.version)
+        answered = [_answer(name, target, found) for (name, _), found in zip(fitting, answers, strict=True)]
+        asked = sum(map(self._tell, answered))
+        self._count(asked=asked, skipped=len(rows) - asked, version=target.resolved.version)
 
     def _run(self) -> None:
         pause = PAUSE_SECONDS
@@ -114,12 +105,13 @@ class Shadow:
         return self._target
 
     def _count(self, *, asked: int = 0, skipped: int = 0, version: int | None = None, reason: str = "") -> None:
-        before = self.status
+        with self._counting:
+            before = self.status
+            said = reason or ("" if asked or version else before.reason)
+            shown = version or (None if reason else before.version)
+            self.status = ShadowStatus(self._alias, shown, said, before.asked + asked, before.skipped + skipped)
         if reason and reason != before.reason:
             LOG.warning("shadow %s: %s", self._alias, reason)
-        said = reason or ("" if asked or version else before.reason)
-        shown = version or (None if reason else before.version)
-        self.status = ShadowStatus(self._alias, shown, said, before.asked + asked, before.skipped + skipped)
 
 
 class ShadowedRecorder:
@@ -131,7 +123,7 @@ class ShadowedRecorder:
 
     @property
     def status(self) -> RecorderStatus:
-        return self._recorder.status
+        return replace(self._recorder.status, shadow=self._shadow.status)
 
     def start(self) -> None:
         self._recorder.start()
@@ -142,8 +134,8 @@ class ShadowedRecorder:
         self._recorder.close()
 
     def answered(self, target: Target, row: CheckedRow, found: Prediction, *, seconds: float | None) -> str:
-        prediction_id = self._recorder.answered(target, row, found, seconds=seconds)
-        if self._recorder.is_stored(prediction_id):
+        prediction_id, stored = self._recorder.record(target, row, found, seconds=seconds)
+        if stored:
             self._shadow.offer(prediction_id, target.resolved.version, row.values)
         return prediction_id
 

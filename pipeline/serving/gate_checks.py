@@ -7,18 +7,20 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.governance.errors import InvalidInput, NotFound, NotTried, Refused
+from pipeline.governance.errors import InvalidInput, NotFound, NotTried, Refused, SignoffError
 from pipeline.governance.ports import Registry, VersionRecord
-from pipeline.governance.record.documents import EVALUATION_ROWS
+from pipeline.governance.record.documents import EVALUATION_ROWS, parse_feature_schema
 from pipeline.governance.record.evidence import RecomputedMetrics
-from pipeline.serving.compiled.form import CompiledForm
+from pipeline.serving.compiled.form import CompiledForm, columns_to_compile
 from pipeline.serving.copies import copy_files, label
 from pipeline.serving.worker.client import START_SECONDS, Asked, Worker, WorkerRefusal
 from pipeline.serving.worker.protocol import Frame
 from pipeline.settings import ServingSettings
+from pipeline.validation.schema import schema_of, schema_of_model
 
 if TYPE_CHECKING:
     from pipeline.comparison.rows import Rows
@@ -97,6 +99,7 @@ class WorkerRecomputer:
 
     registry: Registry
     serving: ServingSettings
+    started: Callable[[int], Asked] = one_worker  # makes the worker, given its memory limit
 
     def recompute(self, record: VersionRecord, *, file_digest: str) -> RecomputedMetrics:
         """Every metric that the evaluation rows allow, recomputed.
@@ -107,7 +110,7 @@ class WorkerRecomputer:
         from pipeline.comparison.metrics import measure
         from pipeline.comparison.rows import read_rows
 
-        worker = Worker(memory_megabytes=self.serving.memory_megabytes)
+        worker = self.started(self.serving.memory_megabytes)
         with _private_copy(self.registry, record, digest=file_digest, worker=worker) as folder:
             path = folder / EVALUATION_ROWS
             if not path.is_file():
@@ -125,18 +128,32 @@ class WorkerRecomputer:
                 worker.ask({**request, "rows": rows}, seconds=self.serving.predict_seconds, about=label(record))
                 for rows in _chunks(stored, min(self.serving.chunk_rows, MOST_ROWS))
             ]
-            compiled = self._compiled(worker, {**request, **_columns(stored)}, label(record))
+            compiled = self._compiled(worker, request, record)
         now = _recomputed_rows(stored, answers, label(record))
         return RecomputedMetrics(len(stored), measure(now), int((now.predicted != stored.predicted).sum()), compiled)
 
-    def _compiled(self, worker: Worker, request: dict[str, Any], about: str) -> str:
-        """Whether the compiled form of the version would answer single rows, in words; empty where that is off."""
+    def _compiled(self, worker: Asked, request: dict[str, Any], record: VersionRecord) -> str:
+        """Whether the compiled form of the version would answer single rows, in words; empty where that is off.
+
+        It is compared on the rows that a server compares it on: in the columns in which it would be asked.
+        """
         if not self.serving.http.compile:
             return ""
+        ask = partial(worker.ask, about=label(record))
         try:
-            answer = worker.ask({**request, "op": "compile"}, seconds=self.serving.explain_seconds, about=about)
+            described = ask({**request, "op": "describe"}, seconds=self.serving.predict_seconds)
+            found = self.registry.files(record)
+            columns = parse_feature_schema(found.documents.get("feature_schema"))
+            schema = schema_of(columns, found.signature) or schema_of_model(described)
+            if schema is None:
+                raise Refused("it does not say which columns it takes")
+            answer = ask(
+                {**request, "op": "compile", **columns_to_compile(schema)}, seconds=self.serving.explain_seconds
+            )
         except WorkerRefusal as refusal:
             return CompiledForm.refused(f"its compilation {refusal.reason}").comparison.sentence
+        except SignoffError as error:
+            return CompiledForm.refused(str(error)).comparison.sentence
         return CompiledForm.of_answer(answer).comparison.sentence
 
 

@@ -56,8 +56,8 @@ class References:
         if view.known and view.champion != version:
             recorded = f"version {view.champion}" if view.champion else "no champion"
             raise OutOfBand(
-                f"champion: of {model!r} is version {version} in the registry, the ledger says {recorded}; "
-                "adopt or revert it first"
+                f"champion: of {model!r} is version {version} in the registry, the record says {recorded}; "
+                "accept or undo it on History first (reconcile --adopt, --revert)"
             )
 
     def ledger_view(self, model: str) -> LedgerView:

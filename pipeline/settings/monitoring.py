@@ -37,13 +37,13 @@ class MonitoringSettings(SettingsSection):
     """What is watched of the champion in production."""
 
     log: LogSettings = Field(default_factory=LogSettings)
-    # An alias whose version is asked about the same rows and answers nobody; null: none is.
+    # An alias whose version is asked about the same single rows and answers nobody; null: none is.
     shadow: Word | None = None
     # Minutes between two looks of the API process at what it answered; it records what somebody must look at.
     every_minutes: float = Field(default=60, gt=0, le=1_440)
     # The time that a look is about, up to the present hour.
     window_hours: int = Field(default=24, ge=1, le=8_784)
-    # Rows below which nothing is a finding.
+    # Rows below which nothing is a finding, and outcomes below which the accuracy that they show is none.
     fewest_rows: int = Field(default=100, ge=1)
     # Of the distributions that are called different, the share that may be so by chance.
     false_discovery_rate: float = Field(default=0.05, gt=0, lt=1)

@@ -16,8 +16,10 @@ from callers import many_callers, request_bytes
 from pipeline.bootstrap import desk, person
 from pipeline.governance.lifecycle import Stage
 from pipeline.settings import params_file, read_settings
+from pipeline.training.data import generate_sample
 
 CLIENTS, SECONDS, WINDOWS = 8, 2.0, 7
+DIFFERENT_ROWS = 500  # the log counts equal values once: one row over and over would flatter it
 SECTIONS: dict[str, dict[str, object]] = {
     "off": {},
     "log": {"log": {"enabled": True, "clear": ["Age", "Gender", "Height", "Weight"]}},
@@ -36,7 +38,7 @@ def log_figures(environment: Mapping[str, str], folder: Path) -> dict[str, tuple
     if "challenger" not in service.state(MODEL).aliases:
         other = next(row.version for row in service.versions(MODEL) if row.version != FOREST)
         service.set_alias(MODEL, "challenger", other, reason=reason, actor=actor, accept_warnings=True)
-    row = {name: column.default for name, column in settings.schema_.columns.items()}
+    rows = generate_sample(DIFFERENT_ROWS, seed=1)[list(settings.schema_.columns)].to_dict("records")
     command = [sys.executable, "-m", "pipeline", "serve"]
     with ExitStack() as stack:
         ports = {}
@@ -44,7 +46,7 @@ def log_figures(environment: Mapping[str, str], folder: Path) -> dict[str, tuple
             own = {**environment, **_monitored(environment, folder / name, section)}
             ports[name] = stack.enter_context(running(command, own, folder / f"{name}.log", "/readyz"))
             wait_until_compiled(ports[name])
-        return _compared(ports, request_bytes("/predict", row))
+        return _compared(ports, [request_bytes("/predict", row) for row in rows])
 
 
 def _monitored(environment: Mapping[str, str], folder: Path, section: Mapping[str, object]) -> dict[str, str]:
@@ -57,11 +59,11 @@ def _monitored(environment: Mapping[str, str], folder: Path, section: Mapping[st
     return {"SIGNOFF_PARAMS": str(folder / "params.yaml"), "SIGNOFF_LOG_URL": log}
 
 
-def _compared(ports: Mapping[str, int], question: bytes) -> dict[str, tuple[float, float]]:
+def _compared(ports: Mapping[str, int], questions: Sequence[bytes]) -> dict[str, tuple[float, float]]:
     taken: dict[str, list[list[float]]] = {name: [] for name in ports}
     for window in range(WINDOWS + 1):
         for name, port in ports.items():
-            answers = many_callers(port, question, callers=CLIENTS, seconds=SECONDS)
+            answers = many_callers(port, *questions, callers=CLIENTS, seconds=SECONDS)
             if window:  # the first one pays for what is loaded by the first request
                 taken[name].append(answers)
     rates = {name: statistics.median(len(each) / SECONDS for each in windows) for name, windows in taken.items()}

@@ -1,6 +1,7 @@
 """Callers of an HTTP server, cheap enough not to be what is measured: prepared bytes on kept connections."""
 
 import asyncio
+import itertools
 import json
 import time
 
@@ -43,14 +44,17 @@ def one_caller(port: int, question: bytes, *, rounds: int) -> list[float]:
     return uvloop.run(asking())
 
 
-def many_callers(port: int, question: bytes, *, callers: int, seconds: float) -> list[float]:
-    """Milliseconds of each answer within so many seconds to callers who ask again when they have their answer."""
+def many_callers(port: int, *questions: bytes, callers: int, seconds: float) -> list[float]:
+    """Milliseconds of each answer within so many seconds to callers who ask again when they have their answer.
+
+    Where there are several questions, each caller asks one after the other, over and over.
+    """
 
     async def asking(until: float) -> list[float]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        taken = []
+        taken, asked = [], itertools.cycle(questions)
         while (start := time.perf_counter()) < until:
-            await _ask(reader, writer, question)
+            await _ask(reader, writer, next(asked))
             taken.append((time.perf_counter() - start) * 1000)
         writer.close()
         return taken

@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from support.real_server import IDLE, open_page
+from support.real_server import IDLE, WIDE, open_page
 
 MODEL = "obesity_classifier"
 NEWEST_DECISION = "select max(sequence) from ledger_event where type = 'decided'"
@@ -23,6 +23,8 @@ PAGES = {
     "explain": (f"/explain?{NAMED}&version=4", f"Explain version 4 of {MODEL}"),
     "predict": (f"/predict?{NAMED}&version=4", f"Predict with version 4 of {MODEL}"),
     "card": (f"/card?{NAMED}&version=4", f"Model card of version 4 of {MODEL}"),
+    "monitoring": (f"/monitoring?{NAMED}", f"Monitoring of {MODEL}"),
+    "tokens": ("/tokens", "Tokens"),
     "history": (f"/history?{NAMED}", f"History of {MODEL}"),
 }
 # What axe finds in Streamlit's own elements: the rule, and the element (CSS).
@@ -57,13 +59,36 @@ def test_a_page_is_well_made(demo_dashboard, open_tab, name, scheme):
     expect(tab.get_by_role("heading", level=1)).to_have_text(title)
     expect(tab).to_have_title(f"{title} · Signoff")
 
+    if name == "review":
+        above_the_fold(tab)
     assert not findings(tab)
     levels = tab.evaluate(LEVELS)
     assert levels[0] == 1
     assert all(1 < after <= before + 1 for before, after in pairwise(levels)), levels
     if name not in MOVING:
         assert least_moved(tab, address, title) < MOST_MOVED
+    if name == "card":
+        on_paper(tab)
     tab.close()
+
+
+def above_the_fold(tab: Page) -> None:
+    """What gets worse is seen without scrolling on a small screen of 1280 by 800 pixels."""
+    tab.set_viewport_size({"width": 1280, "height": 800})
+    worse = tab.get_by_text(re.compile("^Worse in [0-9]")).first
+    expect(worse).to_be_visible()
+    box = worse.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= 800
+    tab.set_viewport_size(WIDE)
+
+
+def on_paper(tab: Page) -> None:
+    """The card is printed without what leads elsewhere, and nothing is wider than the paper."""
+    tab.emulate_media(media="print")
+    expect(tab.get_by_test_id("stSidebar")).to_be_hidden()
+    expect(tab.get_by_role("heading", level=1)).to_be_visible()
+    assert tab.get_by_test_id("stMain").evaluate("main => main.scrollWidth <= main.clientWidth")
 
 
 def least_moved(tab: Page, address: str, title: str) -> float:

@@ -118,7 +118,9 @@ def test_one_column_moves(tab):
 def test_a_file_is_scored_and_downloaded(tab):
     """The predictions come back as a file, with version and digest in each row; a bad row is told."""
     open_page(tab, PAGES["predict-file"])
-    names = tab.get_by_text("file with these columns, in any order").inner_text().split(": ")[1].split(", ")
+    listed = tab.get_by_text("file with these columns, in any order").inner_text().split(": ")[1].split("; ")
+    assert "FCVC (Eats vegetables with meals)" in listed
+    names = [each.partition(" (")[0] for each in listed]
     defaults = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["schema"]["columns"]
     good = ",".join(str(defaults[name]["default"]) for name in names)
     text = f"{','.join(names)}\n{good}\n{good.replace('1.7', '17')}\n"

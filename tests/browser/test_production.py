@@ -162,7 +162,9 @@ def recorded(tab: Page, production: Production) -> None:
     less = next(each for each in found if each.kind == FindingKind.ACCURACY)
     for number, sentence, name in ((less.sequence, less.what, None), (ended.sequence, LOOKED, "history")):
         open_page(tab, f"/history?model={MODEL}&kind=Findings&event={number}")
-        expect(tab.get_by_text(sentence).first).to_be_visible()
+        expect(
+            tab.get_by_test_id("stText").filter(has_text=sentence).first
+        ).to_be_visible()  # not the cell of the table
         if name is not None:
             _picture(tab, name)
 

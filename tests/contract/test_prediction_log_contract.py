@@ -1,5 +1,7 @@
 """Every log of predictions behaves alike: blocks, batches, counts, rows, outcomes and what is deleted."""
 
+import random
+import string
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -9,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.adapters.prediction_log.sql import SqlPredictionLog
-from pipeline.governance.errors import Unavailable
+from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.monitoring.prediction_log import (
     MOST_WAITING,
     SILENT_AFTER,
@@ -99,6 +101,36 @@ class TestBlocks:
 
         assert log.blocks()[0].written == 1
         assert log.counts("m") == [HourlyCount(key(), 1)]
+
+    def test_a_block_is_closed_by_who_did_not_hear_that_its_last_batch_was_written(
+        self, log: SqlPredictionLog, block: str
+    ) -> None:
+        """Else a process that ended well would look like a gap."""
+        log.write(block, batch(answered=1))
+        log.write(block, batch(answered=1), close=True)
+        (found,) = log.blocks()
+
+        assert (found.written, found.reserved, found.closed_at) == (1, 1, EPOCH + HOUR)
+
+    @pytest.mark.parametrize(
+        "name", ["\ud800", "a\x00b", "".join(random.Random(1).choices(string.ascii_letters, k=9_000))]
+    )
+    def test_a_batch_that_is_never_taken_is_told_from_a_database_that_is_away(
+        self, log: SqlPredictionLog, block: str, url: str, name: str
+    ) -> None:
+        """PostgreSQL takes no NUL and no key that long, nobody half a character; nothing of the batch is written."""
+        odd = batch(answered=1, predictions=[FIRST], counts={key(name=name): 1})
+        if url.startswith("postgresql") or name == "\ud800":
+            with pytest.raises(InvalidInput, match=r"^the log of predictions does not take a value: "):
+                log.write(block, odd)
+            assert (log.blocks()[0].written, log.rows_kept()) == (0, RowsKept())
+        log.write(block, batch(answered=1))
+        assert log.blocks()[0].written == 1
+
+    def test_an_answer_of_a_shadow_that_is_no_json_is_never_taken(self, log: SqlPredictionLog, block: str) -> None:
+        """Whatever it said, the thread that writes goes on."""
+        with pytest.raises(InvalidInput, match=r"^the log of predictions does not take a value: "):
+            log.write(block, batch(shadows=[replace(shadow(1), prediction=float("nan"))]))
 
     def test_each_process_has_its_own(self, log: SqlPredictionLog, block: str) -> None:
         """Newest first, of one model or of all."""
@@ -214,6 +246,21 @@ class TestPurge:
         assert [each.n for each in log.counts("m")] == [2]
         assert log.purge(SECOND.at, counts=True) == Purged(counts=1)
         assert log.record_outcomes([KnownOutcome(FIRST.prediction_id, "a", EPOCH, "grace")]).recorded == 0
+
+    def test_answers_of_a_shadow_to_rows_that_never_came_go_too(self, log: SqlPredictionLog, block: str) -> None:
+        """Nothing else leads to them."""
+        log.write(block, batch(shadows=[shadow(9)]))
+        log.purge(EPOCH + HOUR)
+        log.write(block, batch(2, answered=1, predictions=[prediction(9)]))
+
+        assert log.predictions(Selection("m"))[0].shadow is None
+
+    def test_it_can_be_done_in_slices(self, log: SqlPredictionLog, block: str) -> None:
+        """Others write between two; in the end there is nothing to do."""
+        log.write(block, batch(answered=2, predictions=[FIRST, SECOND], shadows=[shadow(1), shadow(9)]), close=True)
+
+        assert [log.purge_some(EPOCH + 9 * HOUR) for _ in range(4)] == [2, 1, 1, 0]
+        assert (log.rows_kept(), log.blocks()) == (RowsKept(), [])
 
     def test_closed_blocks_go_and_gaps_stay(self, log: SqlPredictionLog, block: str) -> None:
         """A gap is no answer that was given too long ago."""

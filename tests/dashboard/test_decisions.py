@@ -6,6 +6,7 @@ from streamlit import config
 from dashboard import session
 from dashboard.components.signing import MOST_DRAFTS, DecisionDraft, ReasonDrafts, draft_name, reason_drafts, send
 from pipeline.governance.lifecycle import MoveKind, Stage, stage_move
+from pipeline.governance.rules.paired import Flip, FlipKind
 from support.desks import GRACE, MODEL, REASON, KnownDifferences, build_desk, small_registry, worse
 from support.seen import badges, button, frame, links, texts
 
@@ -301,6 +302,24 @@ def test_rolls_back_from_the_champions_page(desk, open_page):
     assert desk.registry.state(MODEL).champion == 1
 
 
+def test_a_rollback_shows_what_gets_worse_and_which_answers_change(open_page):
+    """Beside the figures of the version to return to, before anything is signed."""
+    flip = Flip(7, {}, "yes", "yes", "no", FlipKind.LOST)
+    desk = build_desk(comparer=KnownDifferences([worse("accuracy")], flipped=[flip]))
+    for version in (1, 2):
+        for stage in (Stage.STAGING, Stage.PRODUCTION):
+            desk.promote(MODEL, version, stage, reason=REASON, actor=GRACE, accept_warnings=True)
+
+    app = review(open_page, desk, to="Roll back")
+
+    assert any(":red-badge[Worse in 1]" in each and "the champion, version 2" in each for each in badges(app))
+    assert {each.label: each.delta for each in app.metric}["accuracy"] == "\N{MINUS SIGN}0.0500"
+    assert "Predictions that change" in [each.value for each in app.header]
+    assert any(":green-badge[2 become right] :red-badge[1 become wrong]" in each for each in badges(app))
+    [row] = frame(app, "What it means").to_dict("records")
+    assert row == {"Row": 7, "What it means": "becomes wrong", "Actual": "yes", "Version 2": "yes", "Version 1": "no"}
+
+
 @pytest.mark.parametrize("address", [None, "0.0.0.0"])  # None: Streamlit listens everywhere
 def test_a_self_declared_name_signs_on_this_machine_only(desk, open_page, address):
     """Where others can reach the server, a name of one's own choice decides nothing."""
@@ -377,7 +396,7 @@ def test_an_out_of_band_change_blocks_the_review(desk, open_page):
 
     app = review(open_page, desk)
 
-    assert "Moved past this desk: the alias champion is on version 3" in texts(app)
+    assert "Changed outside of this desk: the alias champion is on version 3" in texts(app)
     assert button(app, PROMOTE).disabled
 
 

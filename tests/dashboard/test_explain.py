@@ -94,8 +94,8 @@ def test_a_tampered_version(desk, open_page):
     app = open_page(desk, "explain", model=MODEL, version="1", show="One row")
 
     assert not app.exception
-    assert any("Tampered" in each for each in badges(app))
-    assert "the ledger says" in texts(app)
+    assert any("Files changed" in each for each in badges(app))
+    assert "the record says" in texts(app)
 
 
 def test_a_typed_row_of_a_plain_model(desk, open_page):

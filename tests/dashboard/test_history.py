@@ -84,9 +84,9 @@ def test_changed_files_are_seen(desk, open_page):
     assert any("The files are not those of the decision" in each for each in badges(app))
 
     changed, same = (each.value for each in app.dataframe if "Then" in each.value)
-    assert {"file_digest", "file model.skops"} <= set(changed["Fact"])
+    assert {"fingerprint of the files", "file model.skops"} <= set(changed["Fact"])
     assert "3 of " in texts(app)
-    assert " facts are different now: file_digest, file model.skops, stage." in texts(app)
+    assert " facts are different now: fingerprint of the files, file model.skops, stage." in texts(app)
     assert len(same.set_index("Fact").loc["evaluation", "Then"]) == 12
 
 
@@ -100,7 +100,10 @@ def test_an_alarm_names_both_digests(desk, open_page, gone):
     table = frame(opened(open_page, desk, kind="Other"), "Change")
     shown = next(row["Change"] for row in table.to_dict("records") if list(row["Event"]) == ["! Files changed"])
     now = desk.show(MODEL, 1).file_digest
-    assert shown == f"{recorded[:12]} → {'gone' if gone else now[:12]}"
+    number = next(each.sequence for each in desk.history(MODEL) if each.type == "tampering")
+    codes = [each.value for each in opened(open_page, desk, event=str(number)).code]
+    assert {recorded} | ({now} - {None}) <= set(codes)  # whole, to be copied
+    assert shown == f"fingerprint of the files {recorded[:12]} → {'gone' if gone else now[:12]}"
 
 
 def test_verify_says_clean_with_the_number_of_events(desk, open_page):
@@ -119,7 +122,9 @@ def test_verify_names_problems(desk, open_page):
 
     button(app, "Verify").click().run()
 
-    assert f"out_of_band: {MODEL} @champion is 3, the ledger says 1" in texts(app)
+    said = "The champion was changed outside of this desk: the registry says version 3, the record says version 1."
+    assert f"{MODEL}: {said}" in texts(app)
+    assert "out_of_band" not in texts(app)
 
 
 def test_who_was_champion_is_asked_by_time(desk, open_page):
@@ -360,13 +365,16 @@ def test_an_event_says_what_happened(desk, open_page):
     assert same.query_params["event"] == "8"
 
 
-@pytest.mark.parametrize("page", ["overview", "versions", "review", "compare", "history"])
+@pytest.mark.parametrize(
+    "page", ["overview", "versions", "review", "compare", "explain", "predict", "monitoring", "card", "history"]
+)
 def test_each_page_says_that_the_champion_was_changed_outside(desk, open_page, page):
     """In plain words, in red, and the version that is in the champion's place is not called trusted."""
     desk.registry.set_alias(MODEL, "champion", 2)
-    app = open_page(desk, page, model=MODEL)
+    app = open_page(desk, page, model=MODEL, version="2", versions="2,3")
 
     assert not app.exception
+    assert not any("Files as approved" in each for each in badges(app))
     assert (
         "The champion was changed outside of this desk: the registry says version 2, the record says version 1."
     ) in texts(app)

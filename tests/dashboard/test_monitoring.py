@@ -169,6 +169,15 @@ def test_measured_goes_before_estimated(open_page: Open) -> None:
     assert metrics(open_page(watched(seen), "monitoring"))["Accuracy, measured"] == "0.9000"
 
 
+def test_few_outcomes_stand_beside_the_estimate(open_page: Open) -> None:
+    """Until there are as many as make a finding; the table has their number and interval."""
+    seen = replace(SEEN, measured=AccuracyFigure(0.0, 0.0, 0.8, 1))
+    app = open_page(watched(seen), "monitoring")
+
+    assert "Accuracy, estimated" in metrics(app)
+    assert "Accuracy, measured" not in metrics(app)
+
+
 def test_a_model_without_champion_has_nothing_to_watch(open_page: Open) -> None:
     """It says so."""
     app = open_page(build_desk(), "monitoring")

@@ -282,7 +282,7 @@ class TestLog:
             app
         )
         assert "at most 32,768 rows, is neither counted nor kept" in texts(app)
-        assert "7 answers came faster than they could be written, and were not counted." in texts(app)
+        assert "7 answers could not be written, and were not counted." in texts(app)
         assert frame(app, "Process")["State"].tolist() == [["! Gap"]]
 
     def test_an_empty_one_is_said_to_be(self, open_page: Open, log: SqlPredictionLog) -> None:

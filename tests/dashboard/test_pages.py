@@ -6,7 +6,7 @@ from dashboard import caching
 from dashboard.components import trust, words
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import MetricDifference, Notice
-from support.desks import GRACE, MODEL, REASON, KnownDifferences, build_desk, small_registry, worse
+from support.desks import GRACE, MODEL, REASON, KnownDifferences, add_good_version, build_desk, small_registry, worse
 from support.in_memory import EPOCH, InMemoryRegistry
 from support.seen import badges, frame, label_of, markdown_sources, texts
 
@@ -125,6 +125,42 @@ def test_a_review_begins_with_the_verdict(open_page, monkeypatch):
     assert "No gate blocks this, but no metric gets better: version 2 is worse than the champion in 2 of 2" in texts(
         app
     )
+
+
+def test_a_review_names_the_waiting_version_that_is_better(open_page, monkeypatch):
+    """With a link to it; the best one names none."""
+    monkeypatch.setattr(trust, "GLANCE_SECONDS", 60)
+    better = MetricDifference("accuracy", 0.03, 0.01, 0.05, 627, candidate=0.95, incumbent=0.92)
+    service = build_desk(comparer=KnownDifferences([better]))
+    for version, stage in ((1, Stage.STAGING), (1, Stage.PRODUCTION), (2, Stage.STAGING), (3, Stage.STAGING)):
+        service.promote(MODEL, version, stage, reason=REASON, actor=GRACE, accept_warnings=True)
+
+    second, third = (open_page(service, "review", model=MODEL, version=version) for version in ("2", "3"))
+
+    asked = {label_of(link): link.proto.query_string for link in second.main.get("page_link")}
+    assert "version=3" in asked["Version 3 is better than this one"]
+    assert any(each.value.startswith("It waits too: better than this one") for each in second.caption)
+    assert not any("better than this one" in label_of(link) for link in third.main.get("page_link"))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_numbers_at_the_top_lead_to_what_they_count(open_page, several):
+    """Where one page shows all of that; a number of several models leads to none of them."""
+    registry = small_registry()
+    if several:
+        registry.add_model("other")
+        add_good_version(registry, model="other")
+    service = build_desk(registry)
+    for model in (MODEL, "other") if several else (MODEL,):
+        service.promote(model, 1, Stage.STAGING, reason=REASON, actor=GRACE, accept_warnings=True)
+
+    app = open_page(service)
+
+    asked = {label_of(link): link.proto.query_string for link in app.main.get("page_link")}
+    assert asked["All models"] == ""
+    assert asked.get("All versions") == (None if several else f"model={MODEL}")
+    assert asked.get("Who waits") == (None if several else f"model={MODEL}&stage=Staging")
+    assert asked["What moved"] == ""
 
 
 def test_overview_of_an_empty_registry_offers_the_demo(open_page):

@@ -151,7 +151,7 @@ def test_a_champion_that_the_ledger_does_not_know(desk, open_page):
     app = open_page(desk, "predict", model=MODEL)
 
     assert not app.exception
-    assert "the ledger says version 1" in texts(app)
+    assert "the record says version 1; accept or undo it on History first" in texts(app)
 
 
 @pytest.mark.parametrize("column", ["Weight", "CAEC"])

@@ -163,12 +163,15 @@ def test_a_stale_and_an_expired_request_say_why(looking_as):
 
 
 def test_the_glass_is_broken_behind_a_fold(looking_as):
-    """For who has the role only; it says what it skips, and the receipt follows."""
+    """For who has the role only; it says what it skips, keeps the typed reason, and the receipt follows."""
     desk = signing_desk(2)
     assert "Override: Move version 1 to Production" not in labels(looking_as(desk, ANNA))
     app = looking_as(desk, BEN)
     assert primary(app) == []
     assert "The approvals of others" in texts(app)
+    area(app, "Reason").input("What I think of it so far").run()
+    app = looking_as(desk, BEN)
+    assert area(app, "Reason").value == "What I think of it so far"
     app = sign(app, "Override: Move version 1 to Production")
 
     assert any("is applied" in each.value for each in app.success)

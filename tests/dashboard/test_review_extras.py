@@ -42,12 +42,13 @@ def test_a_version_without_an_explanation_says_so(open_page):
 
 
 def test_claims_are_recomputed_on_a_click(open_page):
-    """Claimed beside recomputed, and the verdict in words."""
-    desk = build_desk(recomputer=KnownClaims({"accuracy": 0.91}))
+    """Claimed beside recomputed, the verdict in words, and how single rows would be answered."""
+    desk = build_desk(recomputer=KnownClaims({"accuracy": 0.91}, compiled="compiled, equal on 720 rows"))
     app = button(shown(open_page, desk, "Claims"), "Recompute the claims").click().run()
 
     assert frame(app, "Recomputed")["Result"].tolist() == ["holds", "holds"]
     assert any("The claims hold" in each for each in badges(app))
+    assert "Single rows over HTTP are compiled, equal on 720 rows." in [each.value for each in app.text]
 
 
 def test_a_false_claim_is_named(open_page):

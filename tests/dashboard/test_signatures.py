@@ -8,6 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dashboard.caching import forget_reads
+from dashboard.history.one_event import labels
 from pipeline.governance.actor import Role
 from pipeline.governance.lifecycle import CHAMPION, MoveKind, Stage
 from pipeline.governance.service import GovernanceService
@@ -61,6 +62,21 @@ def test_what_i_asked_for_says_what_became_of_it(open_page: Open) -> None:
     assert "Waiting for you" not in headers(app)
     assert any("Stale" in each for each in badges(app))
     assert "Nobody can approve it as it is, because the evidence changed: it has to be asked for again." in texts(app)
+
+
+def test_gates_are_told_by_their_labels(open_page: Open) -> None:
+    """Of an override on the Overview and in its event, and of the warnings that a decision accepted."""
+    policy = replace(signing_policy(2, kinds=(MoveKind.PRODUCTION,)), override_skips=("stage_is_staging",))
+    desk = signing_desk(policy=replace(policy, roles=replace(policy.roles, self_declared=(Role.VIEWER,))))
+    desk.override(replace(TO_PRODUCTION, version=2), reason=REASON, actor=BEN)
+
+    event = open_page(desk, "history", model=MODEL, event=str(desk.open_overrides()[0].sequence))
+
+    for app in (open_page(desk), event):
+        assert "Reviewed in Staging" in texts(app)
+        assert "stage_is_staging" not in texts(app)
+    assert labels(["claims_recomputed", "a_gate_of_later"]) == "Claims hold when recomputed, a_gate_of_later"
+    assert labels(None) is None
 
 
 def test_an_override_is_red_until_somebody_else_has_looked_at_it(open_page: Open) -> None:

@@ -101,6 +101,6 @@ def test_after_the_model_was_registered_anew(real: GovernanceService, client: Ml
     assert not app.exception
     assert "It is another version: this decision says nothing about it." in texts(app)
     assert any("The files are those of the decision" in each for each in badges(app))
-    assert frame(app, "Then")["Fact"].tolist()[0] == "created_at"
+    assert frame(app, "Then")["Fact"].tolist()[0] == "registered"
     assert "Another version now" in frame(app, "Then")
     assert not any("Now" in each.value for each in app.dataframe)

@@ -55,6 +55,16 @@ def test_upwards_is_always_better() -> None:
     assert screen.better(unknown).startswith("Nobody says whether more or less profit is better.")
 
 
+@pytest.mark.parametrize(("name", "drawn"), [("log_loss", [-0.4, -0.3]), ("accuracy", [0.4, 0.3])])
+def test_the_line_on_the_overview_is_drawn_towards_better(open_page: Open, name: str, drawn: list[float]) -> None:
+    """Where less is better it goes up as the values go down, and its help says so."""
+    app = open_page(build_desk(registry_of(0.4, 0.3, metric=name)))
+
+    [metric] = [each for each in app.metric if each.proto.chart_data]
+    assert list(metric.proto.chart_data) == drawn
+    assert ("less is better" in metric.help) == (name == "log_loss")
+
+
 def test_gaps_decisions_and_alarms_have_lines_of_their_own() -> None:
     """A version without a value is no zero; names from the registry are no markup; long lists are cut."""
     registry = registry_of(None)

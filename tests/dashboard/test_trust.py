@@ -15,6 +15,8 @@ from support.desks import GRACE, MODEL, REASON
 from support.explained_desk import POLICY, desk_of
 from support.seen import badges, frame
 
+STATES = ("Files as approved]", "Not approved yet]", "Not safe to load]", "Files changed]")
+
 
 @pytest.fixture
 def desk(models, score_with):
@@ -25,7 +27,9 @@ def desk(models, score_with):
     assert worker.pid is None
 
 
-@pytest.mark.parametrize(("version", "state"), [("1", "Trusted"), ("2", "In review"), ("3", "Untrusted")])
+@pytest.mark.parametrize(
+    ("version", "state"), [("1", "Files as approved"), ("2", "Not approved yet"), ("3", "Not safe to load")]
+)
 def test_review_shows_the_state_without_loading(desk, open_page, version, state):
     """From the ledger and from MLmodel, read as data."""
     app = open_page(desk, "review", model=MODEL, version=version)
@@ -41,7 +45,7 @@ def test_changed_files_are_an_alarm_on_review_and_compare(desk, open_page):
         app = open_page(desk, page, model=MODEL, **asked)
 
         assert not app.exception
-        assert any(each.endswith(": Tampered]") for each in badges(app))
+        assert any(each.endswith(": Files changed]") for each in badges(app))
 
 
 def test_compare_shows_the_state_of_each(desk, open_page):
@@ -49,10 +53,10 @@ def test_compare_shows_the_state_of_each(desk, open_page):
     app = open_page(desk, "compare", model=MODEL, versions="1,3")
 
     assert not app.exception
-    assert {each.split(": ")[-1] for each in badges(app)} >= {"Trusted]", "Untrusted]"}
+    assert {each.split(": ")[-1] for each in badges(app)} >= {"Files as approved]", "Not safe to load]"}
 
 
-@pytest.mark.parametrize(("changed", "state"), [(False, "Trusted"), (True, "Tampered")])
+@pytest.mark.parametrize(("changed", "state"), [(False, "Files as approved"), (True, "Files changed")])
 def test_the_overview_shows_the_state_of_the_champion(desk, open_page, changed, state):
     """Where one reads what serves now."""
     if changed:
@@ -71,9 +75,9 @@ def test_versions_shows_the_state_of_each(desk, open_page, monkeypatch):
 
     shown = frame(app, "Trust").set_index("Version")["Trust"]
     assert {version: list(words) for version, words in shown.items()} == {
-        1: ["Trusted"],
-        2: ["In review"],
-        3: ["Untrusted"],
+        1: ["Files as approved"],
+        2: ["Not approved yet"],
+        3: ["Not safe to load"],
     }
 
 
@@ -95,7 +99,11 @@ def test_versions_does_not_wait_for_files_that_are_far_away(desk, open_page, mon
     arrived.set()
     monkeypatch.setattr(trust, "LOOK_SECONDS", 60)
     app.run()
-    assert [word for [word] in frame(app, "Trust")["Trust"]] == ["Untrusted", "In review", "Trusted"]
+    assert [word for [word] in frame(app, "Trust")["Trust"]] == [
+        "Not safe to load",
+        "Not approved yet",
+        "Files as approved",
+    ]
 
 
 def test_a_long_table_looks_at_those_in_use(desk, open_page, monkeypatch):
@@ -107,7 +115,7 @@ def test_a_long_table_looks_at_those_in_use(desk, open_page, monkeypatch):
 
     shown = frame(app, "Trust").set_index("Version")["Trust"]
     assert {version: list(words) for version, words in shown.items()} == {
-        1: ["Trusted"],
+        1: ["Files as approved"],
         2: [trust.NOT_LOOKED_AT],
         3: [trust.NOT_LOOKED_AT],
     }
@@ -131,12 +139,12 @@ def test_the_overview_marks_what_waits_and_is_not_usable(desk, open_page, monkey
     """A version whose files changed after its review does not stand there like any other."""
     monkeypatch.setattr(trust, "GLANCE_SECONDS", 60)
     desk.promote(MODEL, 2, Stage.STAGING, reason=REASON, actor=GRACE, accept_warnings=True)
-    assert not any(each.endswith(": Tampered]") for each in badges(open_page(desk)))
+    assert not any(each.endswith(": Files changed]") for each in badges(open_page(desk)))
     desk.registry.write_file(MODEL, 2, "model.skops", content=b"other")
     session.look.clear()  # type: ignore[attr-defined]
     session.evidence.clear()  # type: ignore[attr-defined]
 
-    assert any(each.endswith(": Tampered]") for each in badges(open_page(desk)))
+    assert any(each.endswith(": Files changed]") for each in badges(open_page(desk)))
 
 
 def test_changed_files_are_not_explained(desk, open_page):
@@ -147,7 +155,7 @@ def test_changed_files_are_not_explained(desk, open_page):
 
     assert not app.exception
     assert not app.tabs
-    assert any(each.endswith(": Tampered]") for each in badges(app))
+    assert any(each.endswith(": Files changed]") for each in badges(app))
 
 
 def test_an_alarm_that_cannot_be_kept_is_shown(desk):
@@ -194,4 +202,7 @@ def test_history_shows_the_state_of_who_serves_and_of_a_decision(desk, open_page
     app = open_page(desk, "history", model=MODEL, event=str(decision.sequence))
 
     assert not app.exception
-    assert [each.split(": ")[-1] for each in badges(app) if "rust" in each] == ["Untrusted]", "Trusted]"]
+    assert [each.split(": ")[-1] for each in badges(app) if each.endswith(STATES)] == [
+        "Not safe to load]",
+        "Files as approved]",
+    ]

@@ -118,12 +118,13 @@ class DyingTransaction:
 
 @pytest.fixture(scope="module")
 def context() -> ForkServerContext:
-    """Children of a process that has imported MLflow and opened no database: forking this one would copy threads."""
+    """Children of a process that has imported all and opened no database: forking this one would copy threads."""
     forkserver = multiprocessing.get_context("forkserver")
     forkserver.set_forkserver_preload(
         [
             *("pipeline.adapters.ledger.sql", "pipeline.adapters.mlflow.registry", "mlflow"),
             *("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"),
+            *("support.places", "support.signers", "psycopg"),
         ]
     )
     return forkserver

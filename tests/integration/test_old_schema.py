@@ -11,7 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from pipeline import bootstrap
-from pipeline.adapters.mlflow.database import KNOWN_REVISION, installed_revisions
+from pipeline.adapters.mlflow.database import KNOWN_REVISION, installed_revisions, lock_path
 from pipeline.adapters.mlflow.registry import MlflowRegistry
 from pipeline.governance.errors import Unavailable
 from pipeline.serving.champion import Follower
@@ -194,6 +194,54 @@ def test_a_database_that_was_not_closed_is_not_repaired(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="not closed by the program that wrote it"):
         MlflowRegistry(f"sqlite:///{left / 'mlflow.db'}", experiment="e").models()
     assert contents(left) == before
+
+
+@pytest.fixture
+def half_written(template: Path, tmp_path: Path) -> Path:
+    """A store as a process leaves it that is killed while it writes: pages of a change, and how to undo them."""
+    made, left = tmp_path / "made", tmp_path / "left"
+    copy_store(template, made)
+    left.mkdir()
+    with closing(sqlite3.connect(made / "mlflow.db")) as owner:
+        owner.execute("insert into registered_models(name, workspace) values ('m', 'default')")
+        owner.commit()
+        owner.execute("pragma cache_size = 1")  # pages go to the file before the end
+        owner.execute("update registered_models set name = 'half'")
+        add = "insert into registered_models(name, workspace, description) values (?, 'default', ?)"
+        owner.executemany(add, ((name, "x" * 4_000) for name in "abcdef"))
+        for name in ("mlflow.db", "mlflow.db-journal"):
+            (left / name).write_bytes((made / name).read_bytes())
+    return left / "mlflow.db"
+
+
+def test_what_was_left_half_written_is_left_to_its_owner(half_written: Path) -> None:
+    """Where Signoff has never written, reading undoes nothing, and says why nothing can be read."""
+    before = contents(half_written.parent)
+
+    with pytest.raises(Unavailable, match="not closed by the program that wrote it"):
+        MlflowRegistry(f"sqlite:///{half_written}", experiment="e").models()
+    assert contents(half_written.parent) == before
+
+
+@pytest.mark.parametrize("with_sql", [True, False])
+def test_what_was_left_half_written_is_undone_where_signoff_writes(half_written: Path, with_sql: bool) -> None:
+    """Or a desk whose process was killed would wait for ever for somebody to open its registry."""
+    lock_path(half_written).touch()
+
+    registry = MlflowRegistry(f"sqlite:///{half_written}", experiment="e", read_with_sql=with_sql)
+    assert [each.name for each in registry.models()] == ["m"]
+
+
+def test_a_store_that_signoff_has_written_is_known_by_its_lock(template: Path, tmp_path: Path) -> None:
+    """Which no reading leaves behind."""
+    uri = copy_store(template, tmp_path)
+    execute(tmp_path / "mlflow.db", "insert into registered_models(name, workspace) values ('m', 'default')")
+    registry, lock = MlflowRegistry(uri, experiment="e"), lock_path(tmp_path / "mlflow.db")
+    registry.models()
+    assert not lock.exists()
+
+    registry.prepare()
+    assert lock.exists()
 
 
 def test_a_database_that_is_open_is_read_with_its_last_writes(template: Path, tmp_path: Path) -> None:

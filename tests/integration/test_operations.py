@@ -4,12 +4,13 @@ import os
 import re
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from support.small_desk import copy_behind_a_server
 
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 MODEL = "obesity_classifier"
+BESIDE = ("mlflow/basic_auth.db", "signoff/predictions.db")  # of MLflow's users, and of the log
 REASON = "Better than the champion in every class."
 GRACE = Actor("grace", Established.SELF_DECLARED, loopback=True)
 IN_TURN = """
@@ -108,20 +110,23 @@ def test_backup_and_restore(
     """A backup taken while somebody decides is restored over a ruin, and after `reconcile` the ledger verifies."""
     for name in ("MLFLOW_TRACKING_URI", "SIGNOFF_LEDGER_URL", "SIGNOFF_PARAMS", "SIGNOFF_ACTOR"):
         monkeypatch.setenv(name, host.environment[name])
+    for path in BESIDE:
+        keep(host.folder / path, path)
     with host.server():
         with decisions():
-            saved = host.run(blocks("Backup")[0])
+            saved = host.run("\n".join(blocks("Backup")[:2]))
         assert saved.returncode == 0, saved.stderr
         promoted, _, said = call("promote", MODEL, 2, "Production", "--accept-warnings", "--reason", REASON)
         assert promoted == 0, said
     ruin(host.folder)
 
-    laid_back = host.run(blocks("Restore")[0])
+    laid_back = host.run("\n".join(blocks("Restore")[:2]))
     assert laid_back.returncode == 0, laid_back.stderr
+    assert [kept(host.folder / path) for path in BESIDE] == list(BESIDE)
     with host.server():
-        restored = host.verbs(blocks("Restore")[2])
+        restored = host.verbs(blocks("Restore")[3])
         if restored.returncode == 7:  # a decision fell between the two copies
-            restored = host.verbs(f"signoff reconcile {MODEL} --revert --reason '{REASON}'\n{blocks('Restore')[2]}")
+            restored = host.verbs(f"signoff reconcile {MODEL} --revert --reason '{REASON}'\n{blocks('Restore')[3]}")
         assert restored.returncode == 0, restored.stdout + restored.stderr
         watched = host.verbs(f"{blocks('What to watch')[0]}signoff models --json")
         assert watched.returncode == 0, watched.stdout + watched.stderr
@@ -154,9 +159,21 @@ def decisions() -> Iterator[None]:
         somebody.join(120)
 
 
+def keep(database: Path, text: str) -> None:
+    """A database of one row."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("DROP TABLE IF EXISTS kept")
+        connection.execute("CREATE TABLE kept AS SELECT ? AS text", [text])
+
+
+def kept(database: Path) -> str:
+    with closing(sqlite3.connect(database)) as connection:
+        return str(connection.execute("SELECT text FROM kept").fetchone()[0])
+
+
 def ruin(folder: Path) -> None:
-    """Both databases are rubbish, with journals beside them, and the files are gone."""
-    for database in (folder / "mlflow" / "mlflow.db", folder / "signoff" / "ledger.db"):
+    """All databases are rubbish, with journals beside them, and the files are gone."""
+    for database in map(folder.joinpath, ("mlflow/mlflow.db", "signoff/ledger.db", *BESIDE)):
         for path in (database, database.with_name(f"{database.name}-wal"), database.with_name(f"{database.name}-shm")):
             path.write_bytes(b"rubbish" * 1000)
     shutil.rmtree(folder / "mlflow" / "artifacts")

@@ -150,7 +150,7 @@ def test_references_to_nothing(scorer: Scorer, reference: str, error: type[Excep
 def test_a_champion_that_was_moved_by_another_way_does_not_serve(scorer: Scorer, registry: InMemoryRegistry) -> None:
     """What serves must have been recorded as champion; by its number the version can still be looked at."""
     registry.set_alias(MODEL, "champion", 2)
-    with pytest.raises(OutOfBand, match="is version 2 in the registry, the ledger says version 1"):
+    with pytest.raises(OutOfBand, match="is version 2 in the registry, the record says version 1"):
         scorer.predict(MODEL, [ROW])
     assert scorer.predict(f"{MODEL}/2", [ROW]).state.state is Trust.OUTSIDE
 
@@ -284,7 +284,7 @@ def test_changed_bytes_are_refused(scorer: Scorer, registry: InMemoryRegistry) -
     registry.write_file(MODEL, 1, "conda.yaml", content=b"other")
     assert scorer.targets.target(Resolved(MODEL, 1)).state.state is Trust.TAMPERED
     for asked in (scorer.predict, scorer.explain):
-        with pytest.raises(IntegrityFailure, match="its files have the digest"):
+        with pytest.raises(IntegrityFailure, match="its files have the fingerprint"):
             asked(MODEL, [ROW])
 
 
@@ -713,7 +713,7 @@ def test_a_tampered_champion_is_an_integrity_failure(verb: Callable[..., tuple[i
     finally:
         path.write_bytes(before)
     assert (code, output) == (7, "")
-    assert "the ledger says" in error
+    assert "the record says" in error
 
 
 def test_trust_is_a_setting(

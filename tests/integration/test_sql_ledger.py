@@ -3,15 +3,19 @@
 import multiprocessing
 import re
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from pipeline.adapters.ledger.sql import SqlLedger
+from pipeline.governance.actor import Person
 from pipeline.governance.errors import InvalidInput, LedgerBusy, Unavailable
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.record.ledger import Event, EventType, SlotChange, digest_of, event_hash
+from pipeline.settings import ROOT
 from support.desks import TickingClock
 from support.in_memory import EPOCH
 
@@ -272,3 +276,39 @@ def test_readers_do_not_wait_for_a_writer(ledger: SqlLedger) -> None:
         reader.join()
 
     assert seen == [7]
+
+
+def test_a_name_is_erased_by_the_documented_statement(ledger: SqlLedger, tmp_path: Path) -> None:
+    """That of docs/governance.md, as it stands: the name is gone, others stay, and the record verifies."""
+    page = (ROOT / "docs" / "governance.md").read_text(encoding="utf-8")
+    (statement,) = re.findall(r"```sql\n(DELETE FROM ledger_person .*?;)\n```", page, re.DOTALL)
+    issuer, subject = re.findall(r"'([^']+)'", statement)
+    grace, ada = (Person(issuer, each) for each in (subject, "2"))
+    ledger.names.keep(grace, "Grace Hopper")
+    ledger.names.keep(ada, "Ada")
+    execute(tmp_path, statement)
+
+    assert ledger.names.all() == {ada.reference: "Ada"}
+    assert ledger.problems() == []
+
+
+WHILE_IT_IS_IMPORTED = """
+import sys
+from pipeline import bootstrap
+from pipeline.adapters.ledger.tables import EVENTS
+from pipeline.governance.record.ledger import EventType
+
+class OtherThread:
+    def find_spec(self, name, path, target=None):
+        if name.startswith("sqlalchemy.orm."):
+            EVENTS.c.type == EventType.DECIDED
+
+bootstrap.prepare_threads()
+sys.meta_path.insert(0, OtherThread())
+import sqlalchemy.orm
+"""
+
+
+def test_a_server_asks_the_ledger_while_mlflow_is_imported() -> None:
+    """MLflow brings in a part of SQLAlchemy on which every statement stumbles until it is complete."""
+    subprocess.run([sys.executable, "-c", WHILE_IT_IS_IMPORTED], cwd=ROOT, check=True)

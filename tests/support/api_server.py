@@ -64,8 +64,17 @@ class Api:
 
     @property
     def workers(self) -> list[int]:
-        """The processes that it has started."""
-        return [child.pid for child in psutil.Process(self.process.pid).children()]
+        """The processes that it has started, in that order."""
+        found = psutil.Process(self.process.pid).children()
+        return [child.pid for child in sorted(found, key=lambda child: (child.create_time(), child.pid))]
+
+    def child(self, number: int) -> int:
+        """The process that it has started as its `number`-th, from 1, once it has."""
+        deadline = time.monotonic() + SECONDS
+        while len(found := self.workers) < number:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.02)
+        return found[number - 1]
 
     @contextmanager
     def asleep(self, database: Path) -> Iterator[None]:

@@ -29,22 +29,33 @@ BY_NAME: Mapping[str, DeskRoute] = {route.ask.__name__: route for route in ROUTE
 class DeskApi(LocalApi):
     """Asks the desk as whoever owns a token."""
 
-    def __init__(self, service: GovernanceService, *, secret: str = "", hosts: Collection[str] = ()) -> None:
-        """secret: the one that callers for predictions share; empty: there is none."""
+    def __init__(
+        self,
+        service: GovernanceService,
+        *,
+        secret: str = "",
+        hosts: Collection[str] = (),
+        desk: bool = True,
+        logins: bool = False,
+    ) -> None:
+        """secret: the one that callers for predictions share; empty: there is none. desk: with `--desk`. logins: with a
+        provider of identities, as the policy of the service should have it too.
+        """
         super().__init__(state_in_memory(KnownWorker(), token=secret))
         self.service = service
         self._folder = TemporaryDirectory()
         self.log = SqlPredictionLog(f"sqlite:///{self._folder.name}/predictions.db")
         comparer = PairedBootstrap(samples=100, seed=1, confidence=0.95)
-        self.state.desk = DeskDoor(
+        self.state.identities = DeskDoor(
             service, lambda asking: LogDesk(asking, self.log, comparer, clock=TickingClock()), hosts
         )
-        self.app = create_app(desk=True)
+        self.state.decides, self.state.logins = desk, logins
+        self.app = create_app(desk=desk)
         self.app.state.serving = self.state
 
     def close(self) -> None:
-        assert self.state.desk is not None
-        self.state.desk.close()
+        assert self.state.identities is not None
+        self.state.identities.close()
         self.state.batcher.close()
         self.state.follower.close()
         self.log.close()

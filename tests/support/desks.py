@@ -14,7 +14,7 @@ from pipeline.governance.ports import Json, Ledger, MetricDifference, Registry, 
 from pipeline.governance.record.evidence import RecomputedMetrics
 from pipeline.governance.roles import RoleBook
 from pipeline.governance.rules.decide import Decider
-from pipeline.governance.rules.paired import Agreement, Confusions, Flips, Paired, PairedComparer
+from pipeline.governance.rules.paired import Agreement, Confusions, Flip, Flips, Paired, PairedComparer
 from pipeline.governance.rules.reconcile import Reconciler
 from pipeline.governance.rules.review import Reviewer
 from pipeline.governance.rules.watching import Watching
@@ -53,6 +53,7 @@ class KnownDifferences:
 
     differences: Sequence[MetricDifference] = ()
     refusal: Exception | None = None
+    flipped: Sequence[Flip] = ()
 
     def compare(self, candidate: bytes, incumbent: bytes) -> list[MetricDifference]:
         if self.refusal:
@@ -72,7 +73,7 @@ class KnownDifferences:
 
     def flips(self, a: bytes, b: bytes) -> Flips:
         self.compare(b, a)
-        return Flips(AGREEMENT, ())
+        return Flips(AGREEMENT, tuple(self.flipped))
 
 
 @dataclass
@@ -82,11 +83,12 @@ class KnownClaims:
     metrics: Mapping[str, float] = field(default_factory=dict)
     changed_rows: int = 0
     refusal: Exception | None = None
+    compiled: str = ""
 
     def recompute(self, record: VersionRecord, *, file_digest: str) -> RecomputedMetrics:
         if self.refusal:
             raise self.refusal
-        return RecomputedMetrics(627, self.metrics, self.changed_rows)
+        return RecomputedMetrics(627, self.metrics, self.changed_rows, self.compiled)
 
 
 @dataclass

@@ -75,7 +75,7 @@ class Places:
     def new(self) -> Place:
         """Nothing has happened there since it was taken over."""
         folder = Path(tempfile.mkdtemp(dir=self._folder))
-        registry, checkpoints = self._registry(folder), folder / "checkpoints.jsonl"
+        registry, checkpoints = self._registry(), folder / "checkpoints.jsonl"
         if self._first.checkpoints.exists():
             shutil.copyfile(self._first.checkpoints, checkpoints)
         return Place(registry, self._copied_ledger(folder), checkpoints, self._first.approvals)
@@ -86,7 +86,7 @@ class Places:
         if self._kind == "postgres":
             self._template = self._new_database("template0")
             ledger = self._postgres().url(self._template)
-        found = Place(self._registry(folder), ledger, folder / "checkpoints.jsonl", approvals)
+        found = Place(self._registry(), ledger, folder / "checkpoints.jsonl", approvals)
         desk = found.open()
         assert len(desk.take_over()) == 1
         for row in desk.registry.table(MODEL):
@@ -94,18 +94,16 @@ class Places:
         desk.ledger.close()
         return found
 
-    def _registry(self, folder: Path) -> str:
-        if self._server:
-            copy_database(self._prepared / "mlflow.db", self._folder / "server" / "mlflow.db")
-            return self._server
-        if self._kind == "server":
-            folder = self._folder / "server"
-            folder.mkdir()
+    def _registry(self) -> str:
+        """As prepared, and always at the same address: MLflow keeps open whatever this process has opened."""
+        folder = self._folder / "registry"
+        folder.mkdir(exist_ok=True)
         copy_database(self._prepared / "mlflow.db", folder / "mlflow.db")
         database = f"sqlite:///{folder / 'mlflow.db'}"
         if self._kind != "server":
             return database
-        self._server = self._running.enter_context(registries.mlflow_server(database, folder))
+        if not self._server:
+            self._server = self._running.enter_context(registries.mlflow_server(database, folder))
         return self._server
 
     def _copied_ledger(self, folder: Path) -> str:

@@ -28,6 +28,8 @@ HOLDS = {
     "SignoffDecisionPending": {"signoff_pending_decisions": "1x60"},
     "SignoffNotLooking": {"signoff_look_timestamp_seconds": "0x60"},
 }
+# Looks ended, though none failed.
+SILENT = {'signoff_watch_timestamp_seconds{model="m"}': "0x60"}
 CALM = {
     "signoff_ready": "1x60",
     "signoff_degraded": "0x60",
@@ -36,6 +38,8 @@ CALM = {
     'signoff_findings_open{model="m",severity="high"}': "0x60",
     'signoff_findings_open{model="m",severity="medium"}': "3x60",
     'signoff_watch_failed{model="m"}': "0x60",
+    'signoff_watch_timestamp_seconds{model="m"}': "0+60x60",
+    'signoff_watch_every_seconds{model="m"}': "60x60",
     'signoff_log_gaps{model="m"}': "0x60",
     "signoff_log_lost_total": "7x60",
     "signoff_log_writing": "1x60",
@@ -66,6 +70,7 @@ def test_every_metric_that_is_asked_for_is_documented() -> None:
 def test_every_alert_fires_when_it_should_and_none_else(tmp_path: Path) -> None:
     """One that holds fires alone; where all is as it should be nothing fires, nor without log and dashboard."""
     cases = [_case({**CALM, **series}, [name]) for name, series in HOLDS.items()]
+    cases.append(_case({**CALM, **SILENT}, ["SignoffNotWatched"]))
     lone = {name: values for name, values in CALM.items() if name == "signoff_ready"}
     file = tmp_path / "tests.yml"
     file.write_text(

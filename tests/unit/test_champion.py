@@ -124,7 +124,7 @@ def test_a_version_with_another_digest_is_never_loaded(
 
     assert served(follower) == 1
     assert status.ready
-    assert "its files have the digest" in status.reason
+    assert "its files have the fingerprint" in status.reason
     assert {name for name, _ in worker.asked} == {"predict"}
 
 

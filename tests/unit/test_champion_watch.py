@@ -32,6 +32,13 @@ class TwiceAsked(KnownWatcher):
         return found
 
 
+class Broken(KnownWatcher):
+    """Ends with a mistake of ours."""
+
+    def report(self, record: VersionRecord, window: Window, approved: AccuracyFigure | None) -> WatchReport:
+        raise ZeroDivisionError
+
+
 def desk_with(watcher: KnownWatcher) -> OpenDesk:
     """Version 1 is champion."""
     desk = build_desk(small_registry(), watching=Watching(watcher))
@@ -71,3 +78,13 @@ def test_a_look_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert "has no champion" in caplog.messages[0]
     assert "high: version 1: The column Age holds other values" in caplog.messages[1]
     assert "the registry does not answer" in caplog.messages[2]
+
+
+def test_a_mistake_of_ours_is_a_look_that_failed(caplog: pytest.LogCaptureFixture) -> None:
+    """The thread goes on: a watch that has ended would look like one that sees nothing."""
+    watch = ChampionWatch(desk_with(Broken()), MODEL, seconds=1)
+
+    watch.look()
+
+    assert watch.state.failed
+    assert "ZeroDivisionError" in caplog.text

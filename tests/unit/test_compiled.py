@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, PolynomialFeatures, StandardScaler
 
 from pipeline.serving.compiled.code import Code, Compiled, NotThisRow
-from pipeline.serving.compiled.compare import MOST_STORED, MOST_TEXTS, Proven, Version, prove
+from pipeline.serving.compiled.compare import Proven, Version, prove
 from pipeline.serving.compiled.convert import MOST_COLUMNS, MOST_NODES, convert, nodes_of
-from pipeline.serving.compiled.form import CompiledForm, Equality, short_number
+from pipeline.serving.compiled.form import MOST_STORED, MOST_TEXTS, CompiledForm, Equality, short_number
 from pipeline.serving.compiled.thresholds import rows_at, splits_of
 from pipeline.settings import read_settings
 from pipeline.training.candidates import fit_pipeline
@@ -242,20 +242,52 @@ def test_without_rows_nothing_is_proven(candidates: dict[str, Fitted]) -> None:
 # Rows that are the original's
 
 
-def test_a_value_that_is_not_finite_is_left_to_the_original() -> None:
-    """Where scikit-learn refuses: the reciprocal of 0, and what single precision cannot hold."""
-    columns = ColumnTransformer(
+def one_over_n0() -> ColumnTransformer:
+    return ColumnTransformer(
         [("one_over", FunctionTransformer(np.reciprocal), ["n0"]), ("rest", "passthrough", ["n1"])]
     )
-    fitted = numbers_model(columns, RandomForestClassifier(3, random_state=1))
+
+
+REFUSED_ROWS = {  # what scikit-learn refuses, or has no finite answer to, of numbers that are finite themselves
+    "a reciprocal of 0": ([one_over_n0], [0.0, 0.5]),
+    "a scaler that overflows": ([StandardScaler], [1.7e308, 0.5]),
+    "an overflow that a reciprocal makes 0 of": (
+        [StandardScaler, lambda: FunctionTransformer(np.reciprocal), StandardScaler],
+        [1.7e308, 0.5],
+    ),
+    "a product that overflows": ([lambda: PolynomialFeatures(include_bias=False)], [1e200, 0.5]),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_ROWS)
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        LogisticRegression(),
+        RandomForestClassifier(3, random_state=1),
+        ExtraTreesClassifier(3, random_state=1),
+        HistGradientBoostingClassifier(max_iter=3, random_state=1),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_value_that_is_not_finite_is_left_to_the_original(case: str, estimator: Any) -> None:
+    """Of every kind of model, also where a probability of 0 or 1 hides it; other rows are answered."""
+    preparation, values = REFUSED_ROWS[case]
+    fitted = numbers_model(*(make() for make in preparation), estimator)
     found = Compiled.of_code(convert(fitted.model, fitted.rows))
 
-    assert np.allclose(
-        found.probabilities([[0.5], [0.5]]), fitted.model.predict_proba(pd.DataFrame({"n0": [0.5], "n1": [0.5]}))
-    )
-    for values in ([[0.0], [0.5]], [[0.5], [1e300]]):
+    expected = fitted.model.predict_proba(fitted.rows.head(1))
+    assert np.allclose(found.probabilities([fitted.rows[each].head(1).tolist() for each in fitted.rows]), expected)
+    with pytest.raises(NotThisRow):
+        found.probabilities([[each] for each in values])
+
+
+def test_a_value_beyond_single_precision_is_left_to_the_original() -> None:
+    """Of a forest, which scikit-learn refuses; and sums of a linear model, which it may add up in another order."""
+    for estimator, value in ((RandomForestClassifier(3, random_state=1), 1e300), (LogisticRegression(), 1.7e308)):
+        fitted = numbers_model(estimator)
         with pytest.raises(NotThisRow):
-            found.probabilities(values)
+            Compiled.of_code(convert(fitted.model, fitted.rows)).probabilities([[value], [value]])
 
 
 def test_a_form_takes_only_what_was_compared() -> None:
@@ -270,11 +302,51 @@ def test_a_form_takes_only_what_was_compared() -> None:
     assert [form.decides(each) for each in ((0.2, 0.8), (0.5, 0.5), (0.5, 0.5000015))] == [True, False, False]
 
 
+FINE: dict[str, Any] = {
+    "comparison": Equality(equal=True, stored=3).as_json(),
+    "classes": ["a"],
+    "labels": ["a"],
+    "known_texts": [None],
+    "names": ["x"],
+    "texts": [False],
+    "joined": True,
+    "graph": 1,
+    "code": b"1",
+    "sample": [[0.5]],
+}
+NAN = float("nan")
+
+
 def test_what_a_worker_says_is_checked() -> None:
-    """A model may have taken over the process that compiles."""
-    fine = {"comparison": Equality(equal=True).as_json(), "classes": ["a"], "labels": ["a"], "known_texts": [None]}
-    assert CompiledForm.of_answer(fine).equal
-    assert not CompiledForm.of_answer({"comparison": Equality(equal=False, why_not="x").as_json()}).equal
-    for wrong in ({**fine, "labels": []}, {**fine, "comparison": {"else": 1}}, {}, {**fine, "known_texts": [1]}):
-        with pytest.raises((KeyError, TypeError)):
-            CompiledForm.of_answer(wrong)
+    """A model may have taken over the process that compiles: whatever else it says, the original answers."""
+    assert CompiledForm.of_answer(FINE).equal
+    refused = Equality(equal=False, why_not="x").as_json()
+    assert CompiledForm.of_answer({"comparison": refused}).comparison.sentence == "answered by the original: x"
+    compared: dict[str, list[Any]] = {
+        "stored": ["x", -1, 10**9, True, None],
+        "difference": [NAN, 1.0, -1e-9, "0"],
+        "equal": ["yes", 1, None],
+        "at_thresholds": [10**9],
+        "why_not": [3],
+    }
+    said: dict[str, list[Any]] = {
+        "comparison": [{**FINE["comparison"], name: wrong} for name in compared for wrong in compared[name]],
+        "labels": [[], [None], [NAN], "a"],
+        "classes": [[1], "a", []],
+        "known_texts": [[1], [], ["a"], [["x"] * (MOST_TEXTS + 1)]],
+        "sample": [[[NAN]], [0.5], [[]], [[{}]]],
+        "code": [1, "a", None],
+        "graph": [-1],
+        "joined": ["yes"],
+    }
+    said["comparison"] += [None, [], {"else": 1}]
+    for answer in ({}, *({**FINE, name: wrong} for name in said for wrong in said[name])):
+        sentence = CompiledForm.of_answer(answer).comparison.sentence
+        assert sentence == "answered by the original: its compilation answers something else than was asked", answer
+
+
+def test_what_a_worker_says_is_no_request() -> None:
+    """Only the code and what belongs to it goes on to the workers that serve, never what a request says itself."""
+    form = CompiledForm.of_answer({**FINE, "trust": "producers", "folder": "/", "op": "predict", "digest": "0"})
+
+    assert set(form.code) == {"names", "texts", "joined", "graph", "code", "sample"}

@@ -20,7 +20,7 @@ REPORT = {
 
 def test_everything_that_was_done_to_the_rows_is_said() -> None:
     """Dropped, clipped, replaced and left out, each with its number."""
-    assert sentences(parse_data_report(REPORT)) == [
+    assert sentences(parse_data_report(REPORT), {}) == [
         "2,111 rows read, 2,080 used; dropped: 7 with an unknown class, 24 exact duplicates.",
         "Age: 3 above 100, clipped to it.",
         "Age: 2 missing, replaced by 24.",
@@ -30,11 +30,18 @@ def test_everything_that_was_done_to_the_rows_is_said() -> None:
     ]
 
 
+def test_a_column_is_called_what_people_call_it() -> None:
+    """Its own name stands behind."""
+    told = sentences(parse_data_report(REPORT), {"CALC": "Drinks alcohol"})
+
+    assert "Drinks alcohol (CALC): 'Daily' is no category, 4 times replaced by Sometimes." in told
+
+
 def test_nothing_to_repair_is_said_too() -> None:
     """Silence could mean that nobody looked."""
     report = {"rows_read": 10, "rows_used": 10, "dropped": {}, "columns": {}, "extra_columns": []}
 
-    assert sentences(parse_data_report(report)) == [
+    assert sentences(parse_data_report(report), {}) == [
         "10 rows read, 10 used; dropped: none.",
         "No value was clipped or replaced.",
     ]
@@ -46,4 +53,4 @@ def test_nothing_to_repair_is_said_too() -> None:
 )
 def test_a_strange_report_is_no_error(report: dict[str, object]) -> None:
     """It lies in the registry, where anybody can write."""
-    assert len(sentences(parse_data_report(report))) in (0, 2)
+    assert len(sentences(parse_data_report(report), {})) in (0, 2)

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import BaseModel, TypeAdapter
+from starlette.routing import Route
 
 from pipeline.governance.actor import Actor, Established, Role
 from pipeline.governance.errors import IntegrityFailure, Unavailable
@@ -19,6 +20,7 @@ from pipeline.governance.policy import Policy
 from pipeline.governance.record.ledger import EventType
 from pipeline.governance.roles import ACTIONS, Action, FixedRoles, Provider, Roles
 from pipeline.governance.service.access import ACTION_OF
+from pipeline.http_api.app import OPEN
 from pipeline.http_api.desk import answers
 from pipeline.http_api.desk.door import AT_ONCE, DESK
 from pipeline.http_api.desk.routes import ROUTES, DeskRoute
@@ -258,6 +260,56 @@ def test_predictions_take_an_identity_token_beside_the_secret(role: Role, opened
     api.close()
 
 
+@pytest.mark.parametrize("decides", [True, False], ids=["--desk", "without"])
+def test_where_people_log_in_predictions_are_nobodys(decides: bool) -> None:
+    """Without a shared secret too: whoever has no role gets nothing, a token of `caller` is enough."""
+    desk = build_desk(policy=with_login())
+    api = DeskApi(desk, desk=decides, logins=True)
+    member = Actor("g-1", Established.OIDC, issuer=ISSUER, groups=("caller", "viewer"))
+    caller, viewer = (token_of(desk, member, role) for role in (Role.CALLER, Role.VIEWER))
+
+    def status(headers: dict[str, str]) -> int:
+        return api.predict(ROW, headers=headers).status_code
+
+    assert [status(each) for each in ({}, bearer(SECRET), bearer("signoff_guessed"))] == [401, 401, 401]
+    assert (status(bearer(viewer)), status(bearer(caller))) == (403, 200)
+    assert api.ask("GET", "/metrics", headers=bearer(caller)).status_code == 200
+    described_api = api.ask("GET", "/openapi.json", headers=bearer(viewer)).json()
+    assert described_api["paths"]["/predict"]["post"]["security"]
+    api.close()
+
+
+def routed(routes: Iterable[Any]) -> Iterator[Route]:
+    """Also what the application takes over from a router of ours."""
+    for each in routes:
+        if isinstance(each, Route):
+            yield each
+        else:
+            yield from routed(each.original_router.routes)
+
+
+@pytest.mark.parametrize(
+    ("secret", "logins", "decides"),
+    [(SECRET, False, True), ("", True, True), (SECRET, True, True), (SECRET, False, False), ("", True, False)],
+)
+def test_every_route_but_health_refuses_who_shows_nothing(secret: str, logins: bool, decides: bool) -> None:
+    """All that the application routes, whatever is added to it: a secret or a login provider closes it."""
+    desk = build_desk(policy=with_login() if logins else None)
+    api = DeskApi(desk, secret=secret, desk=decides, logins=logins)
+    routes = {
+        (method, route.path_format.format(model=MODEL, version=1, id=1))
+        for route in routed(api.app.routes)
+        for method in route.methods or ()
+    }
+    found = {each: api.ask(*each, json={} if each[0] == "POST" else None).status_code for each in routes}
+    api.close()
+
+    assert {"/predict", "/metrics", "/openapi.json"} <= {path for _, path in routes}
+    assert {path.startswith(DESK) for _, path in routes} == ({True, False} if decides else {False})
+    assert {path for (_, path), status in found.items() if status not in (401, 403)} == set(OPEN)
+    assert desk.ledger.count() == 0
+
+
 # What is answered
 
 
@@ -389,6 +441,39 @@ def test_other_things_are_asked_for_by_the_same_path() -> None:
     api.close()
 
     assert (away["to"], adopted["state"]) == ("@shadow", "open")
+
+
+def test_what_was_moved_past_the_desk_is_approved_over_http() -> None:
+    """Seen in the queue and signed with what it is bound to; the last approval records it."""
+    desk = signing_desk()
+    api, rita, anna = DeskApi(desk), token_of(desk, RITA, Role.REVIEWER), token_of(desk, ANNA, Role.APPROVER)
+    desk.registry.set_alias(MODEL, "champion", 1)
+    desk.registry.set_stage(MODEL, 1, Stage.PRODUCTION)
+    api.post(f"{OF_MODEL}/request", rita, {"reason": REASON, "adopt": True})
+    (waiting,) = described("list_requests", api.get("/requests", anna))
+    seen = {"reason": REASON, "evidence": waiting["evidence"], "expect": waiting["expect"]}
+    done = described("approve", api.post(f"/requests/{waiting['id']}/approve", anna, seen))
+    api.close()
+
+    assert (done["state"], done["decision"]["to"]) == ("applied", "adopt")
+    assert desk.differences(MODEL) == []
+
+
+def test_no_approval_without_its_sentences() -> None:
+    """NotAttested names those that are missing, by key and text; confirmed one by one it is taken."""
+    desk = signing_desk(policy=signing_policy(attestations={"data": "I know where the data come from."}))
+    api, rita, anna = DeskApi(desk), token_of(desk, RITA, Role.REVIEWER), token_of(desk, ANNA, Role.APPROVER)
+    asked = {"version": 1, "to": "Production", "reason": REASON, "accept_warnings": True}
+    made = described("request", api.post(f"{OF_MODEL}/request", rita, asked))
+    waiting = api.get(f"/requests/{made['id']}", anna).json()
+    seen = {"reason": REASON, "evidence": waiting["evidence"], "expect": waiting["expect"]}
+    path = f"/requests/{made['id']}/approve"
+    said = problem(api.post(path, anna, seen), 403, "NotAttested")
+    done = described("approve", api.post(path, anna, {**seen, "attest": ["data"]}))
+    api.close()
+
+    assert said == "attest: to be confirmed too: data (I know where the data come from.)"
+    assert done["state"] == "applied"
 
 
 MALFORMED: dict[str, tuple[str, str, str]] = {

@@ -154,13 +154,55 @@ class TestShadow:
         assert row.shadow.digest != row.prediction.digest
         assert (shadow.status.version, shadow.status.asked, shadow.status.reason) == (2, 1, "")
 
+    def test_a_shadow_changes_no_answer(self, logged: Logged, shadow: Shadow) -> None:
+        """The same champion says the same without one, to the last digit, but for the id."""
+        with_one = logged.api.state.recorder
+        answers = []
+        for recorder in (logged.recorder, with_one, with_one):
+            logged.api.state.recorder = recorder
+            answers.append(logged.api.predict(ROW).json())
+            shadow.ask_waiting()
+        without, *others = [
+            {name: value for name, value in each.items() if name != "prediction_id"} for each in answers
+        ]
+
+        assert others == [without, without]
+        assert len({each["prediction_id"] for each in answers}) == 3
+        assert shadow.status.asked == 2
+
+    def test_rows_that_are_lost_are_not_asked(self, logged: Logged, shadow: Shadow) -> None:
+        """Its answers would stand beside nothing."""
+        small = PredictionRecorder(logged.log, STORED, model=MODEL, profile_of=lambda _: None, most_waiting=1)
+        logged.api.state.recorder = ShadowedRecorder(small, shadow)
+        for _ in range(2):
+            assert logged.api.predict(ROW).status_code == 200
+        shadow.ask_waiting()
+
+        assert (small.status.lost, shadow.status.asked, shadow.status.skipped) == (1, 1, 0)
+
+    def test_where_there_is_no_room_for_its_answer_it_counts_as_skipped(self, registry: InMemoryRegistry) -> None:
+        """The log has been away for long."""
+        service = build_desk(registry)
+        service.take_over()
+        scorer = Scorer(service, KnownWorker(), POLICY)
+        shadow = Shadow(scorer, model=MODEL, alias="challenger", tell=lambda _: False)
+        shadow.offer("id", 1, VALUES)
+        shadow.ask_waiting()
+
+        assert (shadow.status.asked, shadow.status.skipped) == (0, 1)
+
     def test_what_comes_while_it_is_loaded_is_asked_with_the_first(self, registry: InMemoryRegistry) -> None:
         """On a busy machine that takes seconds, and the next turn comes later."""
         told: list[ShadowAnswer] = []
+
+        def tell(found: ShadowAnswer) -> bool:
+            told.append(found)
+            return True
+
         service = build_desk(registry)
         service.take_over()
         worker = BusyWorker()
-        shadow = Shadow(Scorer(service, worker, POLICY), model=MODEL, alias="challenger", tell=told.append)
+        shadow = Shadow(Scorer(service, worker, POLICY), model=MODEL, alias="challenger", tell=tell)
         worker.while_loading = lambda: shadow.offer("id-2", 1, VALUES)
         shadow.offer("id-1", 1, VALUES)
         shadow.ask_waiting()

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,15 @@ def test_it_is_made_of_what_runs_and_nothing_else() -> None:
     assert patterns[0] == "*"
     assert {line.removeprefix("!") for line in patterns if line.startswith("!")} == SHIPPED
     assert ".venv/bin/pip uninstall --yes pip" in arguments("RUN")[-1]
+
+
+def test_it_has_what_the_variables_of_the_documents_ask_for() -> None:
+    """Logins, a ledger in PostgreSQL and notices: the packages of these extras are among its pins."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    wanted = {re.split(r"[\[>]", each)[0] for extra in ("notify", "oidc", "postgres") for each in extras[extra]}
+    pins = {line.partition("==")[0] for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()}
+
+    assert wanted <= pins
 
 
 def test_it_runs_as_nobody_in_particular() -> None:

@@ -89,8 +89,20 @@ def test_says_what_a_reader_needs() -> None:
     )
     assert section(card, "Gates").sentences == ("For Staging, under the policy of now.",)
     assert section(card, "Gates").table.rows[0][:2] == ("Files unchanged since recorded", "passed")
-    assert section(card, "Files").sentences[0].startswith("Digest of all files: ")
+    assert section(card, "Files").sentences[0].startswith("Fingerprint of all files (sha256): ")
     assert [row[0] for row in section(card, "Files").table.rows] == ["MLmodel", "model.skops"]
+
+
+def test_says_what_was_changed_outside_of_the_desk() -> None:
+    """First, in the words of the screens."""
+    desk = full_desk()
+    desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=GRACE, accept_warnings=True)
+    assert section(describe(desk, MODEL, 1), "Version").sentences == ()
+
+    desk.registry.set_alias(MODEL, "champion", 1)
+
+    [said] = section(describe(desk, MODEL, 1), "Version").sentences
+    assert said.startswith("The champion was changed outside of this desk: the registry says version 1")
 
 
 def test_tells_the_decisions_of_this_version_so_far() -> None:

@@ -20,6 +20,7 @@ from pipeline.monitoring.profile import (
     ConfidenceCounts,
     NumberBins,
     Profile,
+    is_countable,
     parse_profile,
 )
 from pipeline.monitoring.reference import number_bins, profile_of
@@ -123,6 +124,31 @@ def test_profile_knows_how_often_a_confidence_is_right(profile):
     assert confidence.bin_of(1.0) == len(confidence.cuts) == 9
 
 
+def forest(rows: int = 720) -> pd.DataFrame:
+    """As `held_out`, by the votes of ten trees: many rows have the same probability."""
+    votes = np.random.default_rng(8).integers(5, 11, rows) / 10
+    return held_out(rows).assign(probability_a=votes, probability_b=1 - votes)
+
+
+def test_single_precision_moves_no_row_to_another_confidence():
+    """The compiled form of a forest answers so: of a few trees nearly every row lies on a cut."""
+    confidence = profile_of(parquet(forest()), SCHEMA, "v").confidence
+    answered = forest()["probability_a"].to_numpy()
+
+    for answers in (answered, answered.astype(np.float32).astype(float), answered - 9e-7, answered + 9e-7):
+        found = Counter(map(confidence.bin_of, answers))
+        assert tuple(found[position] for position in range(len(confidence.counts))) == confidence.counts
+
+
+def test_probabilities_that_differ_by_rounding_are_one_step():
+    """A forest that adds its trees in another order gives another last digit."""
+    rounded = forest().assign(probability_a=lambda frame: np.nextafter(frame["probability_a"], [0, 1] * 360))
+
+    found = profile_of(parquet(rounded), SCHEMA, "v").confidence
+
+    assert found.counts == profile_of(parquet(forest()), SCHEMA, "v").confidence.counts
+
+
 def test_profile_is_kept_as_json_and_read_again(profile):
     """What is stored under signoff/ gives the same profile."""
     assert parse_profile(json.loads(json.dumps(profile.as_json()))) == profile
@@ -211,6 +237,16 @@ def test_a_column_of_another_shape_is_left_out(profile, entry):
     document["columns"]["Age"] = entry
 
     assert list(parse_profile(document).columns) == ["Gender"]
+
+
+@pytest.mark.parametrize("name", ["a\x00b", "\ud800", "x" * 9_000])
+def test_a_column_whose_name_is_no_key_is_left_out(profile, name):
+    """The log counts by it, and no database takes such a name; so is one of the evaluation rows."""
+    document = profile.as_json()
+    document["columns"][name] = document["columns"]["Age"]
+
+    assert list(parse_profile(document).columns) == ["Age", "Gender"]
+    assert not is_countable(name)
 
 
 @pytest.mark.parametrize(

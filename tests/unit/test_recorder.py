@@ -1,25 +1,29 @@
 """What is answered is recorded off the way of whoever waits: all of it by the end, nothing twice, nothing too much."""
 
 import hmac
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipeline.adapters.prediction_log.sql import SqlPredictionLog
 from pipeline.governance.errors import InvalidInput, Unavailable
-from pipeline.monitoring.answered import StoredColumns, is_sampled, latency_bin
+from pipeline.monitoring.answered import AnsweredRow, StoredColumns, Subject, counts_of, is_sampled, latency_bin
 from pipeline.monitoring.prediction_log import CountKind, Door, LogBatch, PredictionLog, Selection
 from pipeline.monitoring.profile import BinCounts, CategoryBins, ConfidenceCounts, NumberBins, Profile
 from pipeline.monitoring.recorder import PredictionRecorder, RecordingOptions, Unrecorded, new_id
-from pipeline.serving.predictions import Prediction, Target
+from pipeline.serving.predictions import PredictedColumns, Prediction, Resolved, Target
 from pipeline.serving.targets import input_schema
-from pipeline.validation.rows import InvalidRows, check_row, check_rows
+from pipeline.validation.columns import Input, check_many
+from pipeline.validation.rows import CheckedRow, InvalidRows, Problem, check_row, check_rows
 from support.desks import MODEL
 from support.in_memory import EPOCH
+from support.logged import shadow
 from support.served import ROW, KnownWorker, state_in_memory
 
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -42,12 +46,16 @@ class FailingLog:
 
     log: SqlPredictionLog
     failures: int = 0
+    refused: int = 0  # of the next writes, which it will never take
     written: list[LogBatch] = field(default_factory=list)
 
     def write(self, block: str, batch: LogBatch, *, close: bool = False) -> None:
         if self.failures:
             self.failures -= 1
             raise Unavailable("the log of predictions cannot be used: it is away")
+        if self.refused:
+            self.refused -= 1
+            raise InvalidInput("the log of predictions does not take a value: it has a NUL")
         self.log.write(block, batch, close=close)
         self.written.append(batch)
 
@@ -251,11 +259,92 @@ def test_old_rows_are_deleted_by_the_process_that_serves(log: FailingLog, target
     now[0] += 2 * 86_400
     (young,) = told(found, target, ROW)
     found._write_waiting()
-    found._purge_old()
+    found._purge_some()
     found.close()
 
     assert [each.prediction.prediction_id for each in log.predictions(Selection(MODEL))] == [young]
     assert sum(counts(log, CountKind.ANSWERED).values()) == 2
+
+
+@dataclass
+class EndlessLog(FailingLog):
+    """There is always more to delete."""
+
+    purged: threading.Event = field(default_factory=threading.Event)
+
+    def purge_some(self, _before: datetime) -> int:
+        self.purged.set()
+        return 1
+
+
+def test_old_rows_hold_up_neither_answers_nor_the_end(log: FailingLog, target: Target) -> None:
+    """They are deleted some at a time, between two writes."""
+    endless = EndlessLog(log.log)
+    found = recorder(endless)
+    found.start()
+    assert endless.purged.wait(60)
+    told(found, target, ROW)
+    found.close()
+
+    (block,) = log.blocks()
+    assert (block.written, block.closed_at) == (1, EPOCH)
+
+
+def columns(target: Target, *rows: dict[str, object]) -> PredictedColumns:
+    """Rows that were predicted together."""
+    schema = input_schema(target)
+    table = pa.table({"prediction": ["yes"] * len(rows)})
+    return PredictedColumns(target, (), table, check_many(Input.of_rows(list(rows), schema), schema))
+
+
+def test_rows_of_files_do_not_wait_for_ever(log: FailingLog, target: Target) -> None:
+    """Where nobody writes any more, or the log is away for long, whoever tells them is told."""
+    now = [EPOCH.timestamp()]
+    found = recorder(log, most_waiting=1, clock=lambda: now[0])
+    told(found, target, ROW)
+    with pytest.raises(Unavailable, match="nobody writes it any more; 1 answers wait"):
+        found.told_by_file(columns(target, ROW))
+
+    log.failures, now[0] = 99, now[0] + 200
+    found.start()
+    with pytest.raises(Unavailable, match="it is away; it could not be written for 200 s"):
+        found.told_by_file(columns(target, ROW))
+    log.failures = 0
+    found.close()
+    assert log.blocks()[0].written == 1
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_a_batch_that_is_never_taken_holds_nothing_up(log: FailingLog, target: Target, at_the_end: bool) -> None:
+    """It is lost, and the block says how many answers it held."""
+    log.refused = 1
+    found = recorder(log)
+    told(found, target, ROW, ROW)
+    if not at_the_end:
+        found._write_waiting()
+        told(found, target, ROW)
+    found.close()
+
+    (block,) = log.blocks()
+    assert (block.written, block.lost, block.closed_at) == (int(not at_the_end), 2, EPOCH)
+    assert (found.status.lost, found.waiting) == (2, 0)
+
+
+def test_what_a_shadow_answered_waits_in_bounded_memory(log: FailingLog) -> None:
+    """While the log is away it says that there is no room."""
+    found = recorder(log, most_waiting=2)
+
+    assert [found.shadowed(shadow(number)) for number in range(3)] == [True, True, False]
+
+
+def test_names_of_strangers_are_cut() -> None:
+    """They are part of a count's key, which a database takes to a certain length."""
+    warning = Problem("x" * 9_000, None, "is odd")
+    subject = Subject(Resolved(MODEL, 1, "champion"), "d" * 64)
+    row = AnsweredRow("id", 0.0, subject, CheckedRow({}, (), (warning,)), Prediction("yes", {}), Door.HTTP, None)
+    found = counts_of([row], None)
+
+    assert max(len(each.name) for each in found) == 80
 
 
 def test_an_answer_has_an_id_without_a_log(target: Target) -> None:

@@ -83,7 +83,7 @@ def test_changed_bytes_of_the_champion(service, registry):
     assert recorded
     assert now
     assert (found.state, found.usable) == (Trust.TAMPERED, False)
-    assert found.reason == f"its files have the digest {now[:12]}, the ledger says {recorded[:12]}"
+    assert found.reason == f"its files have the fingerprint {now[:12]}, the record says {recorded[:12]}"
 
     with pytest.raises(Blocked, match="Files unchanged since recorded"):
         service.set_alias(MODEL, "shadow", 1, reason=REASON, actor=GRACE, accept_warnings=True)
@@ -95,7 +95,7 @@ def test_files_that_are_gone(service, registry):
     for version in (1, 2):
         registry._models[MODEL].files[version] = {}
     assert (state(service, 1).state, state(service, 2).state) == (Trust.TAMPERED, Trust.UNTRUSTED)
-    assert state(service, 1).reason.startswith("its files are gone, the ledger says ")
+    assert state(service, 1).reason.startswith("its files are gone, the record says ")
     assert state(service, 2).reason == "its files cannot be read"
 
 

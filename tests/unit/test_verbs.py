@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import app
+from pipeline.governance.service import GovernanceService
 from pipeline.http_api.desk import asking
 from pipeline.http_api.desk.routes import DESK_ENDPOINTS, ROUTES
 from pipeline.http_api.desk.verbs import VERBS, LeftOut, VerbDoors, rows
@@ -22,6 +23,11 @@ COMMANDS = [
     ),
 ]
 PATHS = {f"{method.upper()} {path}" for path, (method, _) in {**ENDPOINTS, **DESK_ENDPOINTS}.items()}
+# What the command line asks of the service beside the rows, and by which method the screens ask for the same.
+ON_SCREENS = {
+    **dict.fromkeys(("promote", "set_alias", "remove_alias", "rollback"), "decide"),
+    "request_rollback": "request",
+}
 ALONE = {"GET /api/v1/requests/{id}"}  # of no verb: a program looks again at what it asked for
 DOORS = [pytest.param(verb, doors, id=verb) for verb, doors in VERBS.items()]
 
@@ -55,6 +61,19 @@ def test_the_screens_do_it_or_say_why_not(verb: str, doors: VerbDoors) -> None:
         return
     assert (ROOT / "dashboard" / doors.screen / "page.py").is_file()
     assert not doors.asks or is_asked(source_of(ROOT / "dashboard"), doors)
+
+
+def test_whatever_the_command_line_has_done_the_screens_can_have_done() -> None:
+    """Every method of the service by which the command line acts for somebody, also the rarer ways of a verb."""
+    signed = ("approve", "reject", "withdraw")
+    methods = inspect.getmembers(GovernanceService, inspect.isfunction)
+    acting = {name for name, method in methods if "actor" in inspect.signature(method).parameters} | {*signed}
+    command_line, screens = source_of(ROOT / "pipeline" / "cli"), source_of(ROOT / "dashboard")
+    asked = {name for name in acting if re.search(rf"\.{name}\b", command_line)}
+    missing = {name for name in asked if not re.search(rf"\.{ON_SCREENS.get(name, name)}\b", screens)}
+
+    assert {"request_adoption", "adopt", "approve"} <= asked
+    assert missing == set()
 
 
 @pytest.mark.parametrize(("verb", "doors"), DOORS)

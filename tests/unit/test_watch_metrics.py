@@ -16,7 +16,7 @@ from pipeline.http_api.metrics.watch import MOST_COLUMNS
 from pipeline.http_api.watching import ChampionWatch
 from pipeline.monitoring.log_desk import LogDesk
 from pipeline.monitoring.prediction_log import SILENT_AFTER
-from pipeline.monitoring.recorder import RecorderStatus
+from pipeline.monitoring.recorder import RecorderStatus, ShadowStatus
 from pipeline.serving.champion import ServingStatus
 from support.decisions import champion
 from support.desks import GRACE, MODEL, REASON, OpenDesk, TickingClock, build_desk, small_registry
@@ -73,6 +73,7 @@ def test_drift_and_accuracy_are_told_as_they_were_seen_last() -> None:
     assert found["signoff_watched_rows"] == {("1",): 500}
     assert found["signoff_findings_open"] == {("medium",): 0, ("high",): 2}
     assert found["signoff_watch_failed"] == {(): 0}
+    assert found["signoff_watch_every_seconds"] == {(): 1}
     assert found["signoff_watch_timestamp_seconds"][()] > 1.7e9
 
 
@@ -140,6 +141,17 @@ def test_without_a_log_nothing_is_told_about_it() -> None:
     assert found["signoff_log_lost_total"] == {(): 2}
     assert found["signoff_log_waiting"] == {(): 3}
     assert found["signoff_log_writing"] == {(): 1}
+    assert "signoff_shadow_version" not in found
+
+
+def test_how_the_shadow_is_is_told() -> None:
+    """Which version is asked, how many rows it has answered, and how many it has not."""
+    shadow = ShadowStatus("challenger", 4, asked=7, skipped=2)
+    found = told(None, recorder=RecorderStatus(written=40, lost=0, waiting=0, writing=True, shadow=shadow))
+
+    assert found["signoff_shadow_version"] == {(): 4}
+    assert found["signoff_shadow_asked_total"] == {(): 7}
+    assert found["signoff_shadow_skipped_total"] == {(): 2}
 
 
 @pytest.fixture

@@ -49,6 +49,14 @@ class LedgerDatabase(Protocol):
         """Raises Unavailable."""
 
 
+def prepare_threads() -> None:
+    """Imports the part of SQLAlchemy that the ledger does not use and MLflow does, before several threads ask at once.
+
+    Statements of one thread fail while another one is importing it: it registers what is not yet complete.
+    """
+    import sqlalchemy.orm  # noqa: F401
+
+
 def open_database(url: str, *, busy_seconds: float, setting: str = SETTING) -> LedgerDatabase:
     """Opens nothing yet. busy_seconds: how long to wait for the write lock. setting: what the address was given by.
 

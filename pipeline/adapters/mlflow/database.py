@@ -1,10 +1,13 @@
-"""Read-only connections to the database of a registry: nothing is written, not even a file beside it."""
+"""Read-only connections to the database of a registry: nothing is written, not even a file beside it.
+
+But what a killed process of Signoff, or another one, left half-written in a store that Signoff writes is undone.
+"""
 
 import importlib.util
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -16,6 +19,7 @@ from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.governance.text import visible
 
 LOCK_SECONDS = 5.0
+NOT_CLOSED = "The registry does not answer: its database was not closed by the program that wrote it."
 NO_SQLITE = "The registry's address is not sqlite:/// and a path."
 # The databases that MLflow can use beside SQLite.
 SERVERS = ("postgresql", "mysql", "mssql")
@@ -87,6 +91,8 @@ class SqliteDatabase:
 
     @contextmanager
     def connect(self) -> Iterator[Query]:
+        with database_errors():
+            self._undo_unfinished()
         with database_errors(), closing(self._open()) as connection:
             connection.execute("begin")  # one snapshot for all statements
             yield lambda statement, values=(): connection.execute(statement, values).fetchall()
@@ -98,6 +104,29 @@ class SqliteDatabase:
             with closing(connection):
                 connection.execute("begin immediate")
                 connection.execute("rollback")
+
+    def mark_written(self) -> None:
+        """Says to every process of Signoff that Signoff writes into this store, by the file that is its lock."""
+        with suppress(OSError):  # who may write a file and not beside it leaves the undoing to its owner
+            lock_path(self.path).touch()
+
+    def _undo_unfinished(self) -> None:
+        """Undoes what a process that was killed has left half-written, where Signoff writes into this store.
+
+        Nobody can read until then, and SQLite does it for the first who may write (section 4 of its "File Locking And
+        Concurrency"). Raises Unavailable where Signoff has not written: the database is left to its owner.
+        """
+        if not self.path.with_name(f"{self.path.name}-journal").exists():
+            return
+        try:
+            with closing(self._open()) as connection:
+                connection.execute(SQLITE_TABLES)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+                raise
+            if not lock_path(self.path).exists():
+                raise Unavailable(NOT_CLOSED) from error
+            self.check_writable()
 
     def _open(self) -> sqlite3.Connection:
         uri = f"{self.path.absolute().as_uri()}?mode=ro{self._untouched()}"
@@ -121,7 +150,7 @@ class SqliteDatabase:
         if not ahead or (log.exists() and index.exists()):
             return ""
         if log.exists() and log.stat().st_size:
-            raise Unavailable("The registry does not answer: its database was not closed by the program that wrote it.")
+            raise Unavailable(NOT_CLOSED)
         return "&immutable=1"
 
 
@@ -275,12 +304,17 @@ def holds_registry(database: Database) -> bool:
 
 def store_lock(path: Path) -> FileLock:
     """The lock beside a SQLite store, for what only one process may do."""
-    return FileLock(f"{path}.lock", timeout=CREATION_SECONDS)
+    return FileLock(lock_path(path), timeout=CREATION_SECONDS)
+
+
+def lock_path(path: Path) -> Path:
+    """Lies beside each SQLite store that Signoff has made or written, and stays."""
+    return path.with_name(f"{path.name}.lock")
 
 
 def _was_made(path: Path) -> bool:
     """Whether another process may have made the tables meanwhile; no lock is made beside a database that has none."""
-    if not Path(f"{path}.lock").exists():
+    if not lock_path(path).exists():
         return False
     try:
         with store_lock(path):

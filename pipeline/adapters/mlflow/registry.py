@@ -151,6 +151,7 @@ class MlflowRegistry:
         """
         if self._database is not None and holds_registry(self._database) and self._file is not None:
             self._file.check_writable()
+            self._file.mark_written()
         return self._client()
 
     @contextmanager

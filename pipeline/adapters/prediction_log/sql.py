@@ -112,6 +112,9 @@ class SqlPredictionLog:
             if found is None:
                 raise Unavailable(f"the log of predictions has no block {block}: somebody has deleted it")
             if found.batches >= batch.number:
+                if close and found.closed_at is None:  # it was written, and nobody heard so: what is new is the end
+                    end = {"reserved": found.written, "written_at": iso(batch.at), "closed_at": iso(batch.at)}
+                    connection.execute(BLOCKS.update().where(OF_BLOCK), {"of_block": block, **end})
                 return
             self._add(connection, batch)
             written = found.written + batch.answered
@@ -181,10 +184,14 @@ class SqlPredictionLog:
         predictions = 0
         while there := self._purge_rows(before):
             predictions += there
+        while self._purge_shadows(before):
+            pass
         with self._write() as connection:
             old = connection.execute(COUNTS.delete().where(COUNTS.c.hour < iso(before))).rowcount if counts else 0
-            ended = BLOCKS.delete().where(BLOCKS.c.closed_at < iso(before))
-            return Purged(predictions, old, connection.execute(ended).rowcount)
+        return Purged(predictions, old, self._purge_blocks(before))
+
+    def purge_some(self, before: datetime) -> int:
+        return self._purge_rows(before) or self._purge_shadows(before) or self._purge_blocks(before)
 
     def _purge_rows(self, before: datetime) -> int:
         """Deletes some of the rows and what came to them; gives how many, 0 when there are none."""
@@ -195,6 +202,23 @@ class SqlPredictionLog:
             for table in (OUTCOMES, SHADOWS, PREDICTIONS):
                 connection.execute(table.delete().where(table.c.prediction_id.in_(ids)))
             return len(ids)
+
+    def _purge_shadows(self, before: datetime) -> int:
+        """Deletes some of the answers of a shadow to rows that never came into the log; gives how many.
+
+        An answer is younger than its row: what is old here has no row any more. They are looked for by reading, which
+        takes as long as the table and holds nobody up.
+        """
+        old = sa.select(SHADOWS.c.prediction_id).where(SHADOWS.c.at < iso(before)).limit(PURGED_AT_ONCE)
+        ids = [row.prediction_id for row in self._rows(old)]
+        if ids:
+            with self._write() as connection:
+                connection.execute(SHADOWS.delete().where(SHADOWS.c.prediction_id.in_(ids)))
+        return len(ids)
+
+    def _purge_blocks(self, before: datetime) -> int:
+        with self._write() as connection:
+            return connection.execute(BLOCKS.delete().where(BLOCKS.c.closed_at < iso(before))).rowcount
 
     def _add(self, connection: sa.Connection, batch: LogBatch) -> None:
         if batch.predictions:

@@ -14,7 +14,7 @@ import orjson
 import sqlalchemy as sa
 
 from pipeline.adapters.ledger.tables import is_locked, one_line
-from pipeline.governance.errors import Unavailable
+from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.governance.record.ledger import iso
 from pipeline.monitoring.prediction_log import (
     Block,
@@ -101,13 +101,21 @@ COUNTS = sa.Table(
 )
 
 
+# Text without an encoding, what is no JSON, such as NaN, numbers beyond 64 bits, and what PostgreSQL refuses: data such
+# as a NUL, data that violate a constraint, and keys that are too long for an index.
+TAKEN_NEVER = (sa.exc.DataError, sa.exc.IntegrityError, ValueError, OverflowError)
+TAKEN_NEVER_STATES = ("22", "23", "54")
+
+
 @contextmanager
 def translated(busy_seconds: float) -> Iterator[None]:
     """The database's errors in our words, without its SQL."""
     try:
         yield
-    except (sa.exc.SQLAlchemyError, OSError) as error:
+    except (sa.exc.SQLAlchemyError, OSError, ValueError, OverflowError) as error:
         why = getattr(error, "orig", None) or type(error).__name__
+        if isinstance(error, TAKEN_NEVER) or (getattr(why, "sqlstate", None) or "").startswith(TAKEN_NEVER_STATES):
+            raise InvalidInput(f"the log of predictions does not take a value: {one_line(why)}") from error
         if is_locked(why):
             raise Unavailable(f"the log of predictions stayed locked for {busy_seconds:g} s; try again") from error
         raise Unavailable(f"the log of predictions cannot be used: {one_line(why)}") from error

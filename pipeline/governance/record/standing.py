@@ -201,7 +201,9 @@ class RecordedFiles(NamedTuple):
         now = evidence.file_digest
         if now == self.digest:
             return None
-        return f"{'are gone' if now is None else f'have the digest {now[:12]}'}, the ledger says {self.digest[:12]}"
+        return (
+            f"{'are gone' if now is None else f'have the fingerprint {now[:12]}'}, the record says {self.digest[:12]}"
+        )
 
 
 def recorded_by(event: Event) -> RecordedFiles | None:

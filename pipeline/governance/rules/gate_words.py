@@ -1,6 +1,11 @@
 """What people read of a gate: its label, and one sentence that says what it is for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from pipeline.governance.ports import MetricDifference
+from pipeline.governance.text import signed
+
+MOST_SLICES = 4  # named in a sentence, the worst first; Compare has them all
 
 # What people read; the policy, the ledger and every other program have the name.
 LABELS: Mapping[str, str] = {
@@ -57,6 +62,24 @@ DESCRIPTIONS: Mapping[str, str] = {
 def label_of(name: str) -> str:
     """The label of a gate; of one that this version of Signoff does not know, its name."""
     return LABELS.get(name, name)
+
+
+def worst_slices(worse: Sequence[MetricDifference], labels: Mapping[str, str]) -> str:
+    """The first of some slices with difference and n: "Eats vegetables (FCVC) = 3 +0.0210, n = 61; and 2 more".
+
+    labels: what people call the columns; a slice is `FCVC = 3` elsewhere.
+    """
+    listed = [
+        f"{_called(each.slice, labels)} {signed(each.difference)}, n = {each.n:,}" for each in worse[:MOST_SLICES]
+    ]
+    more = len(worse) - len(listed)
+    return "; ".join([*listed, *([f"and {more} more"] if more else [])])
+
+
+def _called(text: str, labels: Mapping[str, str]) -> str:
+    column, _, value = text.partition(" = ")
+    label = labels.get(column)
+    return f"{label} ({column}) = {value}" if label else text
 
 
 def description_of(name: str) -> str:

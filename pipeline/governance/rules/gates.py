@@ -10,7 +10,7 @@ from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import TOLERANCE, Evidence, Metric, Recomputation
 from pipeline.governance.record.findings import Finding
-from pipeline.governance.rules.gate_words import description_of, label_of
+from pipeline.governance.rules.gate_words import description_of, label_of, worst_slices
 from pipeline.governance.text import figure, minus, signed
 
 
@@ -121,7 +121,6 @@ class JudgedGates:
 Gate = Callable[[Facts, GateRule], Observation]
 BASELINE = "baseline_accuracy"
 MOST_FINDINGS = 3  # named in a sentence
-MOST_SLICES = 4  # named in a sentence, the worst first; Compare has them all
 
 
 def version_ready(facts: Facts, _: GateRule) -> Observation:
@@ -133,7 +132,7 @@ def version_ready(facts: Facts, _: GateRule) -> Observation:
 def files_present(facts: Facts, _: GateRule) -> Observation:
     """The model's files are there and their digest was taken."""
     count = len(facts.evidence.content["files"])
-    why = "The model's files cannot be read, so no digest can bind the decision to them."
+    why = "The model's files cannot be read, so a decision cannot be bound to them."
     return Observation(f"{count} files", "files that can be read", facts.evidence.file_digest is not None, why)
 
 
@@ -237,7 +236,7 @@ def not_worse_than_incumbent(facts: Facts, rule: GateRule) -> Observation:
 
 def no_slice_worse(facts: Facts, rule: GateRule) -> Observation:
     """No slice with enough rows is distinguishably worse than the champion on the same rows."""
-    metric, fewest = rule.metric or "accuracy", rule.minimum_rows or 30
+    metric, fewest, labels = rule.metric or "accuracy", rule.minimum_rows or 30, facts.evidence.feature_schema.labels
     required = f"no slice with n ≥ {fewest} distinguishably worse in {metric}"
     if facts.incumbent is None:
         return Observation("no other champion", required, passed=True)
@@ -250,9 +249,8 @@ def no_slice_worse(facts: Facts, rule: GateRule) -> Observation:
         return Observation(None, required, passed=False, why=why, present=False)
     slices = [each for each in inside if each.n >= fewest]
     worse = sorted((each for each in slices if each.verdict == "worse"), key=lambda each: -abs(each.difference))
-    listed = "; ".join(f"{each.slice} {signed(each.difference)}, n = {each.n:,}" for each in worse[:MOST_SLICES])
-    more = f"; and {len(worse) - MOST_SLICES} more" if len(worse) > MOST_SLICES else ""
-    return Observation(f"{len(worse)} of {len(slices)} slices worse", required, not worse, f"Worse in {listed}{more}.")
+    why = f"Worse in {worst_slices(worse, labels)}."
+    return Observation(f"{len(worse)} of {len(slices)} slices worse", required, not worse, why)
 
 
 def explanation_adds_up(facts: Facts, _: GateRule) -> Observation:
@@ -270,8 +268,8 @@ def digest_recorded(facts: Facts, _: GateRule) -> Observation:
     now, recorded = facts.evidence.file_digest, facts.recorded_digest
     observed = "no files" if now is None else now[:12]
     if recorded is None:
-        why = "The ledger holds no digest from when this version was champion."
-        return Observation(observed, "the recorded digest", passed=False, why=why, present=False)
+        why = "The record has no fingerprint of its files from when this version was champion."
+        return Observation(observed, "the recorded fingerprint", passed=False, why=why, present=False)
     why = "The files are not those that were champion."
     return Observation(observed, recorded[:12], now == recorded, why)
 

@@ -253,6 +253,7 @@ class IntegrityProblem:
     kind: str  # registry, ledger, pending, out_of_band or tampering
     model: str  # empty where it is about all of them
     text: str
+    plain: str = ""  # the same for a person, where the text is for those who know our words
 
     def as_json(self) -> dict[str, str]:
         return {"kind": self.kind, "model": self.model, "text": self.text}
@@ -336,7 +337,9 @@ def _pending_problems(reconciler: Reconciler) -> Iterator[IntegrityProblem]:
 
 
 def _model_problems(reconciler: Reconciler, model: str) -> Iterator[IntegrityProblem]:
-    yield from (IntegrityProblem("out_of_band", model, each.sentence) for each in reconciler.differences(model))
+    yield from (
+        IntegrityProblem("out_of_band", model, each.sentence, each.plain) for each in reconciler.differences(model)
+    )
     yield from (IntegrityProblem("tampering", model, each.sentence) for each in reconciler.changed_files(model))
 
 

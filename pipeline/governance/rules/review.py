@@ -394,9 +394,10 @@ def _slot_settled(changes: Iterable[Change], slots: Iterable[SlotState]) -> Gate
     why = ""
     if moved:
         named = ", ".join(each.slot.holding(each.expected) for each in moved)
-        why = f"Moved past this desk: {named}; adopt or revert it first."
+        first = "accept or undo it on History first (reconcile --adopt, --revert)"
+        why = f"Changed outside of this desk: {named}; {first}."
     if pending:
-        why = f"A decision about {pending[0].slot.label} has not ended; reconcile finishes it."
+        why = f"A decision about {pending[0].slot.in_words} has not ended; reconcile finishes it."
     observed = "pending" if pending else "moved by another way" if moved else "settled"
     return GateResult(SLOT_SETTLED, observed, "record and registry agree", not why, Mode.PREVENT, why)
 

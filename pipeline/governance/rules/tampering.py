@@ -25,8 +25,8 @@ class Changed(NamedTuple):
     @property
     def sentence(self) -> str:
         name = "champion" if self.champion else "version"
-        seen = "gone" if self.now is None else f"now {self.now[:12]}"
-        return f"the files of {name} {self.version} are {seen}, the ledger says {self.recorded[:12]}"
+        seen = "are gone" if self.now is None else f"have the fingerprint {self.now[:12]}"
+        return f"the files of {name} {self.version} {seen}, the record says {self.recorded[:12]}"
 
 
 @dataclass(frozen=True)

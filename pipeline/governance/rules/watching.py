@@ -19,7 +19,7 @@ class WatchRules:
     """From when on a difference is a finding: `monitoring` in the settings."""
 
     window: timedelta = timedelta(hours=24)  # of a look that nobody gives another one
-    fewest_rows: int = 100  # below, nothing is a finding
+    fewest_rows: int = 100  # below, nothing is a finding; nor is what fewer outcomes say about the accuracy
     false_discovery_rate: float = 0.05  # of the columns that differ, the share that may do so by chance
     effect: float = 0.1  # Jensen-Shannon distance, 0 to 1, from which a difference is a finding
     high_effect: float = 0.25  # from which it is a high one
@@ -73,10 +73,13 @@ class AccuracyReport:
     estimated: AccuracyFigure | None = None  # None where the version gives no probabilities, or no rows came
     measured: AccuracyFigure | None = None  # of the rows of the window of which the outcome is known; None: of none
 
-    @property
-    def now(self) -> AccuracyFigure | None:
-        """What was measured, else what is estimated."""
-        return self.measured or self.estimated
+    def is_measured(self, rules: WatchRules) -> bool:
+        """Whether enough outcomes are known that what they say goes before the estimate."""
+        return self.measured is not None and (self.measured.n or 0) >= rules.fewest_rows
+
+    def now(self, rules: WatchRules) -> AccuracyFigure | None:
+        """What was measured where enough outcomes are known, else what is estimated."""
+        return self.measured if self.is_measured(rules) else self.estimated
 
     def as_json(self) -> dict[str, Any]:
         found = {name: getattr(self, name) for name in ("approved", "estimated", "measured")}
@@ -106,7 +109,7 @@ class TrafficReport:
     refused: Mapping[str, int] = field(default_factory=dict)  # values that did not fit, by column
     outside: Mapping[str, int] = field(default_factory=dict)  # values that the training data did not hold, by column
     failed: Mapping[str, int] = field(default_factory=dict)  # requests, by the name of the error
-    lost: int = 0  # answers that were not counted because too many waited to be written
+    lost: int = 0  # answers that were not counted: too many waited to be written, or the log did not take them
     gaps: int = 0  # processes that ended without writing the last of their answers
 
     def total(self, name: str) -> int:
@@ -227,7 +230,7 @@ def sightings(report: WatchReport, rules: WatchRules) -> list[Sighting]:
         (FindingKind.CONFIDENCE, report.confidence),
     ]
     found = [_drifted(kind, drift, rules) for kind, drift in looked_at]
-    return [each for each in (_less_accurate(report.accuracy), *found) if each is not None]
+    return [each for each in (_less_accurate(report.accuracy, rules), *found) if each is not None]
 
 
 def _drifted(kind: FindingKind, drift: Drift | None, rules: WatchRules) -> Sighting | None:
@@ -267,13 +270,13 @@ def _largest_change(drift: Drift) -> str:
     return f"; {visible(drift.labels[most], most=MOST_NAME)}: {before:.0%} then, {now:.0%} now"
 
 
-def _less_accurate(accuracy: AccuracyReport) -> Sighting | None:
+def _less_accurate(accuracy: AccuracyReport, rules: WatchRules) -> Sighting | None:
     """High where even the upper end of the interval lies below the lower end of the approved one."""
-    approved, now = accuracy.approved, accuracy.now
+    approved, now = accuracy.approved, accuracy.now(rules)
     if approved is None or now is None or now.high is None or now.high >= approved.value:
         return None
     high = approved.low is not None and now.high < approved.low
-    how = "measured" if accuracy.measured else "estimated"
+    how = "measured" if accuracy.is_measured(rules) else "estimated"
     what = f"The {how} accuracy is {now.words}; approved was {approved.words}."
     return Sighting(
         FindingKind.ACCURACY, Severity.HIGH if high else Severity.MEDIUM, what, figures={"accuracy": accuracy.as_json()}

@@ -21,7 +21,7 @@ from pipeline.governance.rules.review import Review
 from pipeline.governance.rules.signing.approval import Approvals, Approved, AskOptions, OpenedPanel, SignedAct
 from pipeline.governance.rules.signing.override import OpenOverride, Overrides
 from pipeline.governance.rules.signing.queues import SigningQueues, signable
-from pipeline.governance.rules.signing.turn import Turn, turn_of
+from pipeline.governance.rules.signing.turn import AdoptionTurn, Turn, adoption_turn_of, turn_of
 from pipeline.governance.service.reading import RecordReader
 
 __all__ = ["OpenedPanel", "RequestDesk", "SignedAct"]
@@ -90,6 +90,12 @@ class RequestDesk(RecordReader):
         Raises NotAllowed for who signs nothing at all; Unavailable.
         """
         return turn_of(self._approvals, review, actor)
+
+    def adoption_turn(self, model: str, actor: Actor) -> AdoptionTurn | None:
+        """The same about the adoption of what was moved past the desk; None where that is up to one person, and nobody
+        has asked for it. Raises as `turn`, and NotFound.
+        """
+        return adoption_turn_of(self._approvals, model, actor)
 
     def authorise(self, action: Action) -> None:
         """Raises NotAllowed where whoever asks has no role for it."""

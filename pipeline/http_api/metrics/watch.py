@@ -44,18 +44,28 @@ class WatchMetrics:
         if self.watch is None:
             return
         state = self.watch.state
-        yield from _state_metrics({"model": self.model}, state)
+        about = {"model": self.model}
+        text = "Seconds between two looks at the champion."
+        yield _gauge("signoff_watch_every_seconds", text, [(about, self.watch.seconds)])
+        yield from _state_metrics(about, state)
         if state.report is not None and state.report.version == self.version():
             yield from _report_metrics(state.report, self.watch.rules)
 
 
 def _log_metrics(status: RecorderStatus) -> Iterator[Metric]:
     yield CounterMetricFamily("signoff_log_rows", "Answers that this process wrote to the log.", value=status.written)
-    text = "Answers that are not in the log, because too many waited."
+    text = "Answers that are not in the log: too many waited, or its database did not take them."
     yield CounterMetricFamily("signoff_log_lost", text, value=status.lost)
     yield GaugeMetricFamily("signoff_log_waiting", "What was told and is not in the log yet.", value=status.waiting)
     text = "1 while the log of predictions can be written."
     yield GaugeMetricFamily("signoff_log_writing", text, value=float(status.writing))
+    if (shadow := status.shadow) is not None:
+        text = "Rows that the shadow has answered."
+        yield CounterMetricFamily("signoff_shadow_asked", text, value=shadow.asked)
+        text = "Stored rows that the shadow was not asked about, or could not take."
+        yield CounterMetricFamily("signoff_shadow_skipped", text, value=shadow.skipped)
+        text = "The version that is asked as a shadow; 0 where none can be."
+        yield GaugeMetricFamily("signoff_shadow_version", text, value=float(shadow.version or 0))
 
 
 def _state_metrics(about: Mapping[str, str], state: WatchState) -> Iterator[Metric]:

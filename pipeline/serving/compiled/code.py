@@ -21,7 +21,8 @@ class NotThisRow(Exception):
 class Code:
     """A compiled classifier as bytes, never stored: whoever has them got them from a worker a moment ago.
 
-    The graph gives first the probabilities, or what its trees take, and then, of a forest, what that compares.
+    The graph gives first the probabilities, or what its trees take, and then whatever else must be finite, see
+    convert._set_outputs.
     """
 
     names: tuple[str, ...]  # of the columns, in the order in which values are given
@@ -62,7 +63,8 @@ class Compiled:
         if self.graph is None:
             outputs = [np.hstack(arrays)]
         elif self.code.joined:
-            outputs = self.graph.run(None, {MATRIX: np.hstack(arrays)})
+            matrix = np.hstack(arrays)
+            outputs = [*self.graph.run(None, {MATRIX: matrix}), matrix]
         else:
             outputs = self.graph.run(None, dict(zip(self.code.names, arrays, strict=True)))
         if not all(np.isfinite(each).all() for each in outputs):  # scikit-learn refuses such a row

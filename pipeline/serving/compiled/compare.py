@@ -14,12 +14,17 @@ import pandas as pd
 from pipeline.governance.text import visible
 from pipeline.serving.compiled.code import Code, Compiled, NotThisRow
 from pipeline.serving.compiled.convert import MOST_NAME, CannotConvert, convert
-from pipeline.serving.compiled.form import NO_ROWS, Equality, Label, short_number
+from pipeline.serving.compiled.form import (
+    MOST_DIFFERENCE,
+    MOST_STORED,
+    MOST_TEXTS,
+    NO_ROWS,
+    Equality,
+    Label,
+    short_number,
+)
 from pipeline.serving.compiled.thresholds import rows_at, splits_of
 
-MOST_DIFFERENCE = 1e-6
-MOST_STORED = 100_000  # rows
-MOST_TEXTS = 200  # different ones of a column: with more it is free text, of which rows never hold all
 CHUNK = 2_000
 BASE_ROWS = 400  # from which rows at thresholds are made
 

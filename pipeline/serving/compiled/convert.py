@@ -30,6 +30,7 @@ FUNCTIONS = {None: "Identity", np.reciprocal: "Reciprocal"}  # of FunctionTransf
 OPSET = {"": 18, "ai.onnx.ml": 3}
 MOST_COLUMNS = 200
 MOST_PRODUCTS = 200
+TREES, SUMS = "TreeEnsembleClassifier", "MatMul"  # ONNX's operators of forests and of linear models
 INT64 = 7  # ONNX's number of the type
 MOST_NODES = 5_000_000  # of all trees
 MOST_NAME = 80
@@ -126,7 +127,7 @@ def _graph(model: Any, names: Sequence[str], texts: Sequence[bool] | None) -> by
     plain = {id(last): {"zipmap": False}} if type(last) in (*LINEAR, *FORESTS) else None
     whole = Pipeline([*steps[:-1], *_rounding(last), steps[-1]])
     found = convert_sklearn(whole, initial_types=kinds, options=plain, target_opset=OPSET)
-    _set_outputs(found.graph, forest=type(last) in FORESTS)
+    _set_outputs(found.graph)
     return bytes(found.SerializeToString())
 
 
@@ -138,18 +139,25 @@ def _rounding(last: Any) -> list[tuple[str, Any]]:  # noqa: ANN401
     return [(f"as_{kind.__name__}", CastTransformer(dtype=kind)) for kind in kinds]
 
 
-def _set_outputs(graph: Any, *, forest: bool) -> None:  # noqa: ANN401 (ONNX' own)
-    """Leaves out the label, and adds what a forest compares: scikit-learn refuses what is not finite there."""
+def _set_outputs(graph: Any) -> None:  # noqa: ANN401 (ONNX' own)
+    """Leaves out the label, and adds the values that must be finite for the original to answer as this does.
+
+    They are what the classifier compares and a linear one's sums, of which scikit-learn refuses the first and a
+    probability hides both; and the prepared values that a reciprocal takes, because it makes 0 of infinity.
+    """
     from onnx import TensorProto
     from onnx.helper import make_tensor_value_info
 
     kept = [each for each in graph.output if each.name != "label"]
     del graph.output[:]
     graph.output.extend(kept)
-    if forest:
-        node = next(each for each in graph.node if each.op_type == "TreeEnsembleClassifier")
+    watched = [node.input[0] for node in graph.node if node.op_type in (TREES, SUMS, "Reciprocal")]
+    watched += [node.output[0] for node in graph.node if node.op_type == SUMS]
+    if any(node.op_type == TREES for node in graph.node):
         graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT  # skl2onnx says double of extra trees
-        graph.output.append(make_tensor_value_info(node.input[0], TensorProto.DOUBLE, None))
+    given = {each.name for each in (*graph.input, *kept)}
+    for name in dict.fromkeys(each for each in watched if each not in given):
+        graph.output.append(make_tensor_value_info(name, TensorProto.DOUBLE, None))
 
 
 def _set_shape(operator: Any) -> None:  # noqa: ANN401 (an Operator of skl2onnx)

@@ -4,24 +4,41 @@ Plain data that a worker sent: nothing compiled is in this process, see docs/adr
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.governance.text import visible
+from pipeline.validation.schema import InputSchema
 
-Label = str | int | bool
-MOST_ROWS = 256  # of one question; measured: of boosting, half of the time that scikit-learn takes
-MARGIN = 2e-6  # twice compare.MOST_DIFFERENCE: closer classes may change places, so the original answers
+Label = str | int | float | bool
+MOST_ROWS = 256  # of one question; about there scikit-learn gets ahead of boosting, see ADR 35
+MOST_DIFFERENCE = 1e-6  # of a probability
+MARGIN = 2 * MOST_DIFFERENCE  # closer classes may change places, so the original answers
+MOST_STORED = 100_000  # rows that are compared
+MOST_AT_THRESHOLDS = 160_000  # rows: two per split and column, as many as both may be
+MOST_TEXTS = 200  # different ones of a column: with more it is free text, of which rows never hold all
 ORIGINAL = "answered by the original"
 NO_ROWS = "no evaluation rows came with it to compare on"
+SOMETHING_ELSE = "its compilation answers something else than was asked"
 MOST_REASON = 300  # characters: it quotes names of the version
+
+
+def columns_to_compile(schema: InputSchema) -> dict[str, list[Any]]:
+    """The fields of a request to compile that say in which columns rows are compared, and in which they will come."""
+    return {
+        "columns": list(schema.names),
+        "dtypes": [column.dtype for column in schema.columns],
+        "categories": [list(column.categories) for column in schema.columns],
+    }
 
 
 @dataclass(frozen=True)
 class Equality:
     """How a compiled version compares with its original, or why there is nothing to compare."""
 
-    equal: bool  # whether every label is the same and no probability differs by more than compare.MOST_DIFFERENCE
+    equal: bool  # whether every label is the same and no probability differs by more than MOST_DIFFERENCE
     why_not: str = ""  # the end of a sentence; empty where they are equal
     stored: int = 0  # rows compared that came with the version: evaluation rows and input example
     at_thresholds: int = 0  # rows compared on both sides of the model's own split thresholds
@@ -37,6 +54,41 @@ class Equality:
 
     def as_json(self) -> dict[str, Any]:
         return dict(vars(self))
+
+
+class _Said(BaseModel):
+    """What a process may say that has compiled; other fields are left out. A model may have taken it over."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Compared(_Said):
+    """See Equality."""
+
+    equal: bool
+    why_not: str = ""
+    stored: int = Field(0, ge=0, le=MOST_STORED)
+    at_thresholds: int = Field(0, ge=0, le=MOST_AT_THRESHOLDS)
+    difference: float = Field(0.0, ge=0, le=MOST_DIFFERENCE)
+
+
+class _Made(_Said):
+    """What installs a compiled form, see code.Code.as_frame: columns by name, and one row to try it with."""
+
+    names: list[str]
+    texts: list[bool]
+    joined: bool
+    graph: int = Field(ge=0)
+    code: bytes
+    sample: list[Annotated[list[Label], Field(min_length=1, max_length=1)]]
+
+
+class _Answers(_Said):
+    """See CompiledForm."""
+
+    classes: list[str] = Field(min_length=1)
+    labels: list[Label]
+    known_texts: list[Annotated[list[str], Field(max_length=MOST_TEXTS)] | None]
 
 
 def short_number(value: float) -> str:
@@ -55,20 +107,24 @@ class CompiledForm:
     # By column of the schema: the texts that were compared, None for numbers. Another text goes to the original.
     texts: tuple[frozenset[str] | None, ...] = ()
 
+    # The fields of a request that installs it; empty where it is not equal.
+    code: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
     @classmethod
     def of_answer(cls, answer: Mapping[str, Any]) -> "CompiledForm":
-        """What a worker says after it has compiled. Raises KeyError, TypeError for anything else."""
-        comparison = Equality(**answer["comparison"])
-        if not comparison.equal:
-            return cls(comparison)
-        if len(answer["labels"]) != len(answer["classes"]):
-            raise TypeError("a label per class")
-        return cls(
-            comparison,
-            tuple(answer["classes"]),
-            tuple(answer["labels"]),
-            tuple(None if each is None else frozenset(each) for each in answer["known_texts"]),
-        )
+        """What a worker says after it has compiled; refused where that is anything else than was asked."""
+        try:
+            comparison = Equality(**_Compared.model_validate(answer.get("comparison")).model_dump())
+            if not comparison.equal:
+                return cls(comparison)
+            found, made = _Answers.model_validate(answer), _Made.model_validate(answer)
+        except ValidationError:
+            return cls.refused(SOMETHING_ELSE)
+        by_column = {len(each) for each in (found.known_texts, made.names, made.texts, made.sample)}
+        if len(by_column) > 1 or len(found.labels) != len(found.classes):
+            return cls.refused(SOMETHING_ELSE)
+        texts = tuple(None if each is None else frozenset(each) for each in found.known_texts)
+        return cls(comparison, tuple(found.classes), tuple(found.labels), texts, made.model_dump())
 
     @classmethod
     def refused(cls, why_not: str) -> "CompiledForm":

@@ -7,15 +7,14 @@ gets them again.
 import array
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cachetools import LRUCache
 
 from pipeline.governance.errors import SignoffError, Unavailable
 from pipeline.governance.record.documents import EVALUATION_ROWS
-from pipeline.serving.compiled.form import MOST_ROWS, NO_ROWS, CompiledForm
+from pipeline.serving.compiled.form import MOST_ROWS, NO_ROWS, SOMETHING_ELSE, CompiledForm, columns_to_compile
 from pipeline.serving.compiled.lane import exchange
 from pipeline.serving.predictions import PredictedColumns, Prediction, Target
 from pipeline.serving.targets import input_schema
@@ -32,21 +31,13 @@ KEPT = 2  # the version that serves and the one before it, which may still be an
 Columns = Sequence[Sequence[Any]]
 
 
-@dataclass(frozen=True)
-class _Made:
-    """What was made of one version."""
-
-    form: CompiledForm
-    code: Mapping[str, Any]  # the fields of a request that installs it; empty where it is not equal
-
-
 class CompiledForms:
     """Keeps what serves compiled. One thread calls `keep` now and then; an event loop asks."""
 
     def __init__(self, scorer: "Scorer", workers: Asked, started: Callable[[], Asked] | None) -> None:
         """started: makes a worker process for compiling, which is ended afterwards; None compiles nothing."""
         self._scorer, self._workers, self._started = scorer, workers, started
-        self._made: LRUCache[str, _Made] = LRUCache(KEPT)  # by digest
+        self._made: LRUCache[str, CompiledForm] = LRUCache(KEPT)  # by digest
         self._ready: frozenset[str] = frozenset()  # digests that every worker has
         self._lock = threading.Lock()  # guards _made
 
@@ -59,7 +50,7 @@ class CompiledForms:
         """Whether the version is answered by a compiled form, and why not; None while that is being found out."""
         with self._lock:
             made = self._made.get(target.digest)
-        return None if made is None or (made.form.equal and target.digest not in self._ready) else made.form
+        return None if made is None or (made.equal and target.digest not in self._ready) else made
 
     def keep(self, target: Target) -> None:
         """Compiles the version unless it was, and gives it to each worker that has it not.
@@ -75,52 +66,44 @@ class CompiledForms:
                 made = self._make(target, self._started)
                 with self._lock:
                     self._made[target.digest] = made
-            if made.form.equal:
-                self._install(target, made.code)
+            if made.equal:
+                self._install(target, made)
         except Unavailable:  # the registry, or a process that does not start
             return
 
-    def _make(self, target: Target, started: Callable[[], Asked]) -> _Made:
+    def _make(self, target: Target, started: Callable[[], Asked]) -> CompiledForm:
         """Raises Unavailable."""
         if EVALUATION_ROWS not in {file["path"] for file in target.evidence.content["files"]}:
-            return _Made(CompiledForm.refused(NO_ROWS), {})
+            return CompiledForm.refused(NO_ROWS)
         schema = input_schema(target)
-        columns = {
-            "columns": list(schema.names),
-            "dtypes": [column.dtype for column in schema.columns],
-            "categories": [list(column.categories) for column in schema.columns],
-        }
         worker = started()
         try:
-            answer = self._scorer.ask(target, "compile", worker=worker, **columns)
+            answer = self._scorer.ask(target, "compile", worker=worker, **columns_to_compile(schema))
         except Unavailable:
             raise
         except WorkerRefusal as refusal:
-            return _Made(CompiledForm.refused(f"its compilation {refusal.reason}"), {})
+            return CompiledForm.refused(f"its compilation {refusal.reason}")
         except SignoffError as error:
-            return _Made(CompiledForm.refused(str(error)), {})
+            return CompiledForm.refused(str(error))
         finally:
             worker.stop()
-        try:
-            form = CompiledForm.of_answer(answer)
-        except (KeyError, TypeError):  # a model may have taken over the process
-            form = CompiledForm.refused("its compilation answers something else than was asked")
+        form = CompiledForm.of_answer(answer)
         if form.equal and form.classes != target.classes:
-            form = CompiledForm.refused("its compiled form has other classes")
-        return _Made(form, answer if form.equal else {})
+            return CompiledForm.refused("its compiled form has other classes")
+        return CompiledForm.refused(SOMETHING_ELSE) if form.equal and len(form.texts) != len(schema.names) else form
 
-    def _install(self, target: Target, code: Mapping[str, Any]) -> None:
+    def _install(self, target: Target, form: CompiledForm) -> None:
         """Raises Unavailable."""
         try:
             for worker in self._workers.workers:
-                if not self._scorer.ask(target, "install", worker=worker)["installed"]:
+                if not self._scorer.ask(target, "install", worker=worker).get("installed"):
                     with self._workers.apart(worker):
-                        self._scorer.ask(target, "install", worker=worker, **code)
+                        self._scorer.ask(target, "install", worker=worker, **form.code)
         except Unavailable:
             raise
         except SignoffError as error:
             with self._lock:
-                self._made[target.digest] = _Made(CompiledForm.refused(str(error)), {})
+                self._made[target.digest] = CompiledForm.refused(str(error))
             return
         self._ready = frozenset(digest for digest in (*self._ready, target.digest) if digest in self._made)
 
@@ -179,9 +162,9 @@ class CompiledForms:
 
 def _rows(answer: Frame, form: CompiledForm, count: int) -> list[list[float]] | None:
     """The numbers of an answer row by row; None for anything else than was asked for."""
-    content = answer.get(DOUBLES, b"")
+    content = answer.get(DOUBLES)
     width = len(form.classes)
-    if len(content) != count * width * DOUBLE_BYTES:
+    if not isinstance(content, bytes) or len(content) != count * width * DOUBLE_BYTES:
         return None
     numbers = array.array("d", content).tolist()
     if not all(map(math.isfinite, numbers)):

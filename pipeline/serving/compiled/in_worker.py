@@ -1,7 +1,6 @@
 """What a worker process does about compiled forms: compile and compare, install what another has compiled, answer."""
 
 import contextlib
-import os
 from typing import Any
 
 import numpy as np
@@ -20,15 +19,13 @@ from pipeline.serving.worker.outputs import output_of
 from pipeline.serving.worker.protocol import CODE, DOUBLES, Frame
 
 MOST_CATEGORIES = 1_000  # that get a row of their own
-LESS_URGENT = 10  # nice: who is being answered meanwhile goes first
 
 
 def compile_version(cached: CachedModel, request: Frame) -> Frame:
     """Compiles a version and compares it with the original; the code only where the two are equal.
 
-    For a process of its own, which is slow from then on. Raises ModelFailure.
+    For a process of its own: it grows by the compiler's libraries. Raises ModelFailure.
     """
-    os.nice(LESS_URGENT)
     with failing("cannot be compiled"):
         found = _proven(cached, request)
     if isinstance(found, Equality):

@@ -27,6 +27,7 @@ from pipeline.serving.worker.protocol import ARROW, BrokenFrame, Frame, framed, 
 
 __all__ = ["BrokenFrame", "answer", "limit_resources", "main", "private_streams", "read_frame", "write_frame"]
 
+LESS_URGENT = 10  # nice, of a process that compiles: who is being answered meanwhile goes first
 SURROGATE = b"\\ud"
 WARM = (
     "pipeline.serving.worker.operations",
@@ -145,6 +146,8 @@ def main() -> None:
     models, here, deep = ModelCache(), os.getpid(), sys.getrecursionlimit()
     while (request := read_frame(requests)) is not None:
         limit_resources(memory_megabytes=request["memory_megabytes"], cpu_seconds=request["cpu_seconds"])
+        if request.get("op") == "compile":
+            os.nice(LESS_URGENT)
         parts = sendable(answer(request, models))
         if os.getpid() != here:
             os._exit(0)  # a model has split this process: a second answer would be taken for that to the next request

@@ -104,6 +104,14 @@ class TestWhatIsAFinding:
                 id="measured goes before estimated",
             ),
             pytest.param(
+                AccuracyReport(APPROVED, AccuracyFigure(0.92, 0.9, 0.94, 500), AccuracyFigure(0.0, 0.0, 0.8, 99)),
+                None,
+                id="too few outcomes",
+            ),
+            pytest.param(
+                AccuracyReport(APPROVED, None, AccuracyFigure(0.0, 0.0, 0.8, 1)), None, id="one outcome and no estimate"
+            ),
+            pytest.param(
                 AccuracyReport(UNBOUNDED, AccuracyFigure(0.8, 0.7, 0.85, 9)),
                 Severity.MEDIUM,
                 id="no low",

@@ -11,7 +11,7 @@ from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import Claim, Evidence, Recomputation, RecomputedMetrics
 from pipeline.governance.record.findings import Finding
-from pipeline.governance.rules.gate_words import DESCRIPTIONS, LABELS, description_of, label_of
+from pipeline.governance.rules.gate_words import DESCRIPTIONS, LABELS, description_of, label_of, worst_slices
 from pipeline.governance.rules.gates import GATES, Facts, Missing, check_gates
 from pipeline.governance.text import minus
 from support.desks import MODEL, build_desk, equal, good_documents, small_registry, worse
@@ -43,6 +43,8 @@ ERROR = GateRule(Mode.PREVENT, metric="rmse", maximum=4.0)
 FACTS = Facts(stage_move(MODEL, 1, Stage.PRODUCTION), GOOD, ModelState())
 TRUE = Recomputation(RecomputedMetrics(627, {}, 0), (Claim("accuracy", "run", 0.93, 0.93 + 5e-10),))
 FALSE = Recomputation(RecomputedMetrics(627, {}, 2), (Claim("accuracy", "run", 0.99, 0.93),))
+COMPILED = replace(TRUE, measured=replace(TRUE.measured, compiled="compiled, equal"))
+ON_ROWS = "claims differ, n = 627"
 OWN = Finding(7, MODEL, EPOCH, {"version": 1, "created_at": GOOD.content["created_at"]}, {"severity": "high"})
 ELSEWHERE = replace(OWN, subject={"version": 2, "created_at": "2026-01-02T00:00:00.000000Z"})
 EARLIER = replace(OWN, subject={"version": 1, "created_at": "2020-01-02T00:00:00.000000Z"})  # that had the number
@@ -174,6 +176,7 @@ AGAINST = replace(FACTS, incumbent=BARE, differences=[equal("f1_macro")])
         ("smoke_prediction", replace(FACTS, smoke=Missing("It crashed.")), RULE, None, False),
         ("smoke_prediction", replace(FACTS, smoke=Missing("No example.", tried=False)), RULE, None, False),
         ("claims_recomputed", replace(FACTS, recomputation=TRUE), RULE, "0 of 1 claims differ, n = 627", True),
+        ("claims_recomputed", replace(FACTS, recomputation=COMPILED), RULE, f"0 of 1 {ON_ROWS}; compiled, equal", True),
         ("claims_recomputed", replace(FACTS, recomputation=FALSE), RULE, "1 of 1 claims differ, n = 627", False),
         ("claims_recomputed", replace(FACTS, recomputation=Missing("It crashed.")), RULE, None, False),
     ],
@@ -276,6 +279,16 @@ def test_of_many_worse_slices_the_worst_are_named() -> None:
     assert result.observed == "6 of 6 slices worse"
     assert result.why.startswith(minus("Worse in s6 -0.0600, n = 627; s5 "))
     assert result.why.endswith("; and 2 more.")
+
+
+def test_a_worse_slice_is_called_what_people_call_its_column() -> None:
+    """The name of the column stands behind; a slice of which nothing is known stays as it is."""
+    found = [worse("accuracy", slice="FCVC = 3"), worse("accuracy", slice="all of them")]
+
+    told = worst_slices(found, {"FCVC": "Eats vegetables with meals"})
+
+    assert told.startswith("Eats vegetables with meals (FCVC) = 3 ")
+    assert "; all of them " in told
 
 
 @pytest.mark.parametrize("stage", [Stage.STAGING, Stage.PRODUCTION])

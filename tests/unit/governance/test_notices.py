@@ -8,10 +8,13 @@ from pipeline.governance.errors import Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import Notice
 from pipeline.governance.record.history import entry
+from pipeline.governance.rules.watching import Watching
 from pipeline.governance.service.notices import MOST_AT_ONCE, TOLD, Messenger, Nobody, message, not_sent
+from support.decisions import champion
 from support.desks import GRACE, MODEL, REASON, OpenDesk, TickingClock, build_desk, small_registry
 from support.in_memory import EPOCH, InMemoryLedger
 from support.targets import KnownTargets
+from support.watched import DRIFT, KnownWatcher
 
 ADDRESS = "https://desk.example.org/"
 
@@ -161,3 +164,21 @@ def test_what_waits_is_one_sentence() -> None:
         "1 notice waits to be sent, the first about event 1234: target 1 (mailtos) did not take it. "
         "Tried again from 00:00 UTC."
     )
+
+
+def test_a_finding_is_told() -> None:
+    """What was seen in production, to the people that the settings name."""
+    targets, clock, ledger = KnownTargets(), TickingClock(EPOCH + timedelta(days=1)), InMemoryLedger(told=TOLD)
+    messenger = Messenger(ledger, targets, clock, ADDRESS)
+    watching = Watching(KnownWatcher([DRIFT]))
+    desk = build_desk(small_registry(), ledger, clock=clock, messenger=messenger, watching=watching)
+    champion(desk, 1)
+    desk.send_notices()
+    targets.sent.clear()
+    (found,) = desk.record_findings(MODEL)[1]
+
+    assert (desk.send_notices(), desk.unsent_notices()) == (1, [])
+    ((_, title, text),) = targets.sent
+    assert title == "Signoff: obesity_classifier: Version 1 has to be looked at"
+    assert "Found: The column Age holds other values than the rows that the version was evaluated on" in text
+    assert text.endswith(f"event={found.sequence}")

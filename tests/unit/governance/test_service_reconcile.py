@@ -185,7 +185,7 @@ class TestTampering:
         gate = next(each for each in desk.review(move).gates if each.name == "files_unchanged")
         assert (gate.passed, gate.mode) == (False, Mode.PREVENT)
         assert gate.why.endswith("; register what is there as a new version.")
-        with pytest.raises(Blocked, match="Files unchanged since recorded: Its files have the digest"):
+        with pytest.raises(Blocked, match="Files unchanged since recorded: Its files have the fingerprint"):
             desk.decider.decide(Request(move, REASON, GRACE, accept_warnings=True))
         assert types(desk) == [*before, EventType.TAMPERING, EventType.DENIED]
         assert [problem.text[:23] for problem in desk.verify()] == ["the files of version 2 "]

@@ -209,7 +209,7 @@ class TestARegistryOfAliasesAlone:
         desk = self.desk()
         desk.look()
         desk.registry.set_alias(MODEL, "champion", 2)
-        with pytest.raises(OutOfBand, match="the alias champion is on version 2; adopt or revert it first"):
+        with pytest.raises(OutOfBand, match="the alias champion is on version 2; accept or undo it on History first"):
             promote(desk, 2, Stage.PRODUCTION)
         getattr(desk, end)(MODEL, reason=REASON, actor=GRACE)
         promote(desk, champion, Stage.PRODUCTION)

@@ -7,11 +7,11 @@ import pytest
 
 from pipeline.governance.actor import Actor, Established
 from pipeline.governance.errors import NotAllowed, StaleLogin, Unavailable
-from pipeline.governance.lifecycle import Stage, stage_move
+from pipeline.governance.lifecycle import CHAMPION, MoveKind, Stage, stage_move
 from pipeline.governance.record.requests import RequestState
 from pipeline.governance.roles import Provider
-from pipeline.governance.rules.signing.turn import Act, Turn
-from support.desks import MODEL, OpenDesk, failing
+from pipeline.governance.rules.signing.turn import Act, AdoptionTurn, Turn
+from support.desks import MODEL, REASON, OpenDesk, failing
 from support.signers import (
     ADMIN,
     ALAN,
@@ -144,3 +144,74 @@ def test_who_signs_nothing_has_no_turn() -> None:
     fresh = replace(signing_policy(), provider=Provider.OIDC, fresh=timedelta(minutes=15))
     with pytest.raises(StaleLogin):
         turn(with_policy(signing_desk(), fresh), RITA)
+
+
+class TestAdopting:
+    """What was moved past a desk that asks for approvals."""
+
+    @staticmethod
+    def turn(desk: OpenDesk, actor: Actor) -> AdoptionTurn:
+        found = desk.adoption_turn(MODEL, actor)
+        assert found is not None
+        return found
+
+    @staticmethod
+    def moved(desk: OpenDesk) -> OpenDesk:
+        desk.registry.set_alias(MODEL, CHAMPION, 1)
+        desk.registry.set_stage(MODEL, 1, Stage.PRODUCTION)
+        return desk
+
+    @pytest.mark.parametrize(
+        ("actor", "acts"),
+        [
+            (RITA, {"request", "withdraw"}),
+            (ANNA, {"request", "approve", "reject"}),
+            (TRAINER, {"request", "reject"}),
+            (BEN, set()),
+        ],
+        ids=["requester", "approver", "registrar", "breaker"],
+    )
+    def test_everybody_has_their_part(self, actor: Actor, acts: set[str]) -> None:
+        """As in the move that would have led there; what an approval gives back comes with it, nothing is recorded."""
+        desk = self.moved(signing_desk(policy=signing_policy(attestations={"data": "I know the data."})))
+        first = self.turn(desk, actor)
+        assert (first.turn.view, first.asks, first.turn.needed) == (None, True, 1)
+        assert first.turn.may(Act.REQUEST) == ("request" in acts)
+        request, before = desk.request_adoption(MODEL, reason=REASON, actor=RITA), desk.ledger.count()
+        found = self.turn(desk, actor)
+
+        assert {act.value for act in Act if act is not Act.OVERRIDE and found.turn.may(act)} == acts
+        assert (found.evidence, found.state) == (request.binding.evidence, request.binding.state)
+        assert found.attestations == {"data": "I know the data."}
+        assert desk.ledger.count() == before
+
+    def test_what_the_desk_would_not_adopt_is_not_asked_for(self) -> None:
+        """Two versions in Production; and where the policy does not list the move, nobody asks for it."""
+        desk = self.moved(signing_desk())
+        moves = dict(desk.policy.moves)
+        del moves[MoveKind.RECONCILE]
+        closed = self.turn(with_policy(desk, replace(desk.policy, moves=moves)), RITA)
+        desk.registry.set_stage(MODEL, 2, Stage.PRODUCTION)
+
+        assert "policy.moves does not list reconcile" in closed.turn.refusals[Act.REQUEST]
+        assert "versions 1, 2 in Production" in self.turn(desk, RITA).turn.refusals[Act.REQUEST]
+
+    def test_where_one_person_decides_it_is_nobodys_turn(self) -> None:
+        """Neither where nothing differs, nor where the move asks for no approval."""
+        assert signing_desk().adoption_turn(MODEL, RITA) is None
+        assert self.moved(signing_desk(0)).adoption_turn(MODEL, RITA) is None
+
+    def test_a_request_is_left_where_nothing_differs(self) -> None:
+        """It can be withdrawn, and rejected; without a champion nobody's registration is asked about."""
+        desk = self.moved(signing_desk())
+        desk.request_adoption(MODEL, reason=REASON, actor=RITA)
+        desk.revert(MODEL, reason=REASON, actor=ANNA)
+        found = self.turn(desk, RITA)
+
+        assert (found.asks, found.turn.waits, found.turn.may(Act.WITHDRAW)) == (False, False, True)
+        assert self.turn(desk, ANNA).turn.may(Act.REJECT)
+
+    def test_who_signs_nothing_has_no_turn(self) -> None:
+        """As for a move."""
+        with pytest.raises(NotAllowed, match="only on this machine"):
+            self.turn(self.moved(signing_desk()), Actor("mallory", Established.SELF_DECLARED))

@@ -227,7 +227,7 @@ class Approvals:
         """Record `rejected`. Raises NotFound; Refused and Conflict after recording `denied`."""
 
         def check(request: MoveRequest) -> tuple[Role, ...]:
-            roles = self.policy.demand(signing.actor, Action.APPROVE, among=self._approver_roles(request), act="reject")
+            roles = self.policy.demand(signing.actor, Action.APPROVE, among=self.rejecting_roles(request), act="reject")
             check_rejecter(request, signing.actor)
             return roles
 
@@ -341,8 +341,8 @@ class Approvals:
         """The roles by which somebody may approve. Raises NotAllowed."""
         return self.policy.demand(actor, Action.APPROVE, among=matter.rules.approver_roles)
 
-    def _approver_roles(self, request: MoveRequest) -> tuple[Role, ...]:
-        """Also of a request about a version that is gone."""
+    def rejecting_roles(self, request: MoveRequest) -> tuple[Role, ...]:
+        """Of which one rejects a request, also one about a version that is gone."""
         if request.is_adoption:
             return tuple(role for rules in self.policies.started.moves.values() for role in rules.approver_roles)
         return self.policies.started.rules_of(request.move.kind).approver_roles
