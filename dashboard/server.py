@@ -14,6 +14,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 import streamlit as st
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard import caching, session
@@ -148,7 +149,9 @@ def stop_worker() -> None:
         session.own_scorer().abandon()  # whoever is still waiting goes away with the server
 
 
-# Security headers on every answer; Streamlit sends none.
+# Security headers on every answer; Streamlit sends none. And Streamlit's own figures, which ask nobody who they are.
+
+CLOSED = "/_stcore/metrics"  # GET /metrics tells what a team needs, to who may read it
 
 INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
@@ -172,7 +175,10 @@ def content_security_policy() -> str:
 
 
 class SecurityHeaders:
-    """Middleware that adds the headers, as plain ASGI: Starlette's BaseHTTPMiddleware would buffer the answers."""
+    """Middleware that adds the headers and closes one path.
+
+    Plain ASGI, because Starlette's BaseHTTPMiddleware would buffer the answers.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -189,7 +195,10 @@ class SecurityHeaders:
                 message["headers"] = [*message["headers"], *self.headers]
             await send(message)
 
-        await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+        if scope["type"] == "http" and scope["path"].rstrip("/").endswith(CLOSED):
+            await Response(status_code=404)(scope, receive, send_with_headers)
+        else:
+            await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
 def _inline_script_hashes() -> list[str]:

@@ -158,7 +158,10 @@ def titles(url: str, *headers: tuple[str, str]) -> list[str]:
 
 
 def test_a_proxy_says_who_somebody_is(serve, desk, params):
-    """With the secret, and every header once: forged and doubled headers are nobody, at the real server."""
+    """With the secret, and every header once: forged and doubled headers are nobody, at the real server.
+
+    And nobody is given more than the page's own program, which asks by the socket, and the server's health.
+    """
     set_roles(params, {"provider": "proxy"}, groups={"ml": ["viewer"]})
     url = serve({**desk[1], "SIGNOFF_PROXY_SECRET": SECRET})
     secret, user, groups = (
@@ -180,4 +183,9 @@ def test_a_proxy_says_who_somebody_is(serve, desk, params):
         (secret, secret, user, groups),
     ):
         assert seen(*forged) == "Nobody is logged in"
-    assert httpx.get(f"{url}/_stcore/health").text == "ok"
+    with httpx.Client(base_url=url) as nobody:
+        assert nobody.get("/_stcore/health").text == "ok"
+        closed = {path: nobody.get(path).status_code for path in ("/metrics", "/_stcore/metrics", "/media/file.csv")}
+        assert closed == {"/metrics": 403, "/_stcore/metrics": 404, "/media/file.csv": 404}
+        assert nobody.put("/_stcore/upload_file/a/b", files={"file": b"x"}).status_code == 403
+        assert nobody.post("/_stcore/agent/interact", json={}).status_code in {403, 404}
