@@ -394,7 +394,9 @@ class TestOutOfBand:
         champion(desk, 1)
         registry.add_model(MODEL)
         registry.add_version(MODEL, files={"model/other": b"of somebody else"})
-        with pytest.raises(Refused, match=r"^revert: the files of champion 1 are now .*; adopt what is there"):
+        with pytest.raises(
+            Refused, match=r"^revert: the files of champion 1 have the fingerprint .*; adopt what is there"
+        ):
             desk.revert(MODEL, reason=REASON, actor=GRACE)
 
         assert registry.state(MODEL).champion is None

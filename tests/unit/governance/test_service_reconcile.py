@@ -161,7 +161,9 @@ class TestTampering:
         (problem,) = desk.verify()
 
         assert (problem.kind, problem.model) == ("tampering", MODEL)
-        assert problem.as_json()["text"].startswith("the files of champion 1 are " + ("gone" if lost else "now "))
+        assert problem.as_json()["text"].startswith(
+            "the files of champion 1 " + ("are gone" if lost else "have the fingerprint ")
+        )
 
     def test_is_recorded_once_by_reconcile(self) -> None:
         """An alarm, not a flood."""
@@ -206,7 +208,7 @@ class TestTampering:
         registry.write_file(MODEL, 2, "model.skops", content=b"evil")
         registry.set_alias(MODEL, "champion", 2)
 
-        with pytest.raises(Refused, match="reconcile: the files of version 2 are now"):
+        with pytest.raises(Refused, match="reconcile: the files of version 2 have the fingerprint"):
             desk.adopt(MODEL, reason=REASON, actor=GRACE)
         desk.revert(MODEL, reason=REASON, actor=GRACE)
         assert desk.registry.state(MODEL).champion == 1
