@@ -6,11 +6,14 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from pipeline.adapters.ledger.sql import SqlLedger
+from pipeline.adapters.ledger.tables import translated
 from pipeline.governance.actor import Person
 from pipeline.governance.errors import InvalidInput, LedgerBusy, Unavailable
 from pipeline.governance.lifecycle import Slot
@@ -312,3 +315,22 @@ import sqlalchemy.orm
 def test_a_server_asks_the_ledger_while_mlflow_is_imported() -> None:
     """MLflow brings in a part of SQLAlchemy on which every statement stumbles until it is complete."""
     subprocess.run([sys.executable, "-c", WHILE_IT_IS_IMPORTED], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_rows_that_nobody_wants_any_more_raise_nothing(wanted: bool) -> None:
+    """A server that went away is an error to who still waits for rows, and none to who has what they asked for."""
+
+    def rows() -> Iterator[int]:
+        with translated():
+            try:
+                yield 1
+            finally:
+                raise sa.exc.OperationalError("close", {}, Exception("the server closed the connection"))
+
+    given = rows()
+    assert next(given) == 1
+    if wanted:
+        with pytest.raises(Unavailable, match="the ledger cannot be used: the server closed the connection"):
+            next(given)
+    given.close()

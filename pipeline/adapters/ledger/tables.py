@@ -113,12 +113,21 @@ def translated(busy_seconds: float = BUSY_SECONDS) -> Iterator[None]:
     try:
         yield
     except (sa.exc.SQLAlchemyError, OSError) as error:
+        if _was_given_up(error):
+            return
         why = getattr(error, "orig", None) or type(error).__name__
         if is_locked(why):
             raise LedgerBusy(f"the ledger stayed locked for {busy_seconds:g} s; try again") from error
         raise Unavailable(f"the ledger cannot be used: {one_line(why)}") from error
     except UnicodeDecodeError as error:
         raise Unavailable("the ledger cannot be used: what it holds is not in UTF-8") from error
+
+
+def _was_given_up(error: BaseException | None) -> bool:
+    """Whether it happened while rows were closed that nobody wanted any more: whoever asked has what they asked for."""
+    while error is not None and not isinstance(error, GeneratorExit):
+        error = error.__context__
+    return error is not None
 
 
 def is_locked(why: object) -> bool:
