@@ -37,30 +37,29 @@ repro: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 
 # In the order given, so that the long files come first and nothing long is left for the end.
-SPREAD := --dist loadfile --no-loadscope-reorder
+SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 RULES := tests/unit/governance tests/contract/test_ledger_contract.py tests/contract/test_tokens_contract.py
 FAST := tests/dashboard tests/contract tests/unit
 STORIES := tests/integration tests/browser
 
 # Being measured doubles what a test takes: only the rules are, by the tests that are theirs; `make soak` measures everything.
-# Tests of real processes wait for them: three of them at once keep two cores busy.
 test: install
 	.ci/install-chromium
 	.ci/install-services
 	.ci/install-old-mlflow
-	$(BIN)/pytest -n 2 $(SPREAD) $(RULES) --cov=pipeline/governance --cov-report=term-missing:skip-covered --cov-fail-under=100
-	$(BIN)/pytest -n 3 $(SPREAD) $(STORIES) $(FAST) $(RULES:%=--ignore=%)
+	$(BIN)/pytest $(SPREAD) $(RULES) --cov=pipeline/governance --cov-report=term-missing:skip-covered --cov-fail-under=100
+	$(BIN)/pytest $(SPREAD) $(STORIES) $(FAST) $(RULES:%=--ignore=%)
 
 test-fast: install
 	.ci/install-services
-	$(BIN)/pytest -n 2 $(SPREAD) $(FAST)
+	$(BIN)/pytest $(SPREAD) $(FAST)
 
 # `make test` with every round, kill and simulation that it leaves out, and what all of it covers; it takes long.
 soak: install
 	.ci/install-chromium
 	.ci/install-services
 	.ci/install-old-mlflow
-	TEST_SOAK=1 $(BIN)/pytest -n 2 $(SPREAD) -o timeout=7200 $(STORIES) $(FAST) --cov --cov-report=
+	TEST_SOAK=1 $(BIN)/pytest $(SPREAD) -o timeout=7200 $(STORIES) $(FAST) --cov --cov-report=
 	@echo "Lines and branches covered in pipeline and dashboard: $$($(BIN)/coverage report --format=total) %"
 
 check: install
