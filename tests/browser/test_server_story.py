@@ -5,7 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, TimeoutError, expect
+from playwright.sync_api import Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from support.real_server import IDLE, open_page, picture
 from support.registries import MlflowServer
@@ -101,7 +102,7 @@ def try_again(tab: Page) -> None:
     What the page still read when the server came back may have brought it back before the click.
     """
     for _ in range(20):
-        with suppress(TimeoutError):
+        with suppress(PlaywrightTimeout):
             tab.get_by_role("button", name="Try again").first.click(timeout=10_000)
         with suppress(AssertionError):
             expect(tab.get_by_text(CALM)).to_have_count(0, timeout=2_000)
