@@ -105,7 +105,7 @@ def try_again(tab: Page) -> None:
         with suppress(PlaywrightTimeout):
             tab.get_by_role("button", name="Try again").first.click(timeout=10_000)
         with suppress(AssertionError):
-            expect(tab.get_by_text(CALM)).to_have_count(0, timeout=2_000)
+            expect(tab.get_by_text(CALM)).to_have_count(0, timeout=10_000)  # a click ends what is still read
             tab.locator(IDLE).wait_for(state="attached")  # what it still reads, the next page would wait for
             return
     raise AssertionError("the page did not come back")

@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -321,7 +321,7 @@ def test_a_server_asks_the_ledger_while_mlflow_is_imported() -> None:
 def test_rows_that_nobody_wants_any_more_raise_nothing(wanted: bool) -> None:
     """A server that went away is an error to who still waits for rows, and none to who has what they asked for."""
 
-    def rows() -> Iterator[int]:
+    def rows() -> Generator[int, None, None]:
         with translated():
             try:
                 yield 1
