@@ -129,6 +129,13 @@ def reconcile(
     if model is not None and (adopt or revert):
         end = service.adopt if adopt else service.revert
         events.append(end(model, reason=reason, actor=signer(desk(settings), settings), expect=expect))
+    _tell_reconciled(service, model, events, as_json)
+
+
+def _tell_reconciled(
+    service: GovernanceService, model: str | None, events: Sequence[StoredEvent], as_json: bool
+) -> None:
+    """Tells people and prints what was recorded and what is still different. Raises Exit where files are others."""
     notices = _send_notices(service)
     found = service.unresolved(model)  # what was recorded just now makes the registry known
     recorded = [{"sequence": each.sequence, "type": each.event.type, "model": each.event.model} for each in events]

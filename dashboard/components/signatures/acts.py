@@ -50,9 +50,10 @@ def fresh_after(command: Callable[[], Result]) -> Result:
         caching.forget_reads()
 
 
-def _request(drawn: ActDraft, reason: str) -> str:
+def _of_draft(act: Callable[..., Result], drawn: ActDraft, reason: str) -> Result:
+    """What a method of the service that takes a move makes of the draft."""
     draft = drawn.draft
-    made = session.desk().request(
+    return act(
         draft.move,
         reason=reason,
         actor=session.actor(),
@@ -61,6 +62,10 @@ def _request(drawn: ActDraft, reason: str) -> str:
         accept_warnings=_accepted(draft),
         key=draft.key,
     )
+
+
+def _request(drawn: ActDraft, reason: str) -> str:
+    made = _of_draft(session.desk().request, drawn, reason)
     return f"Request {made.sequence} is made; it waits for the signatures of others."
 
 
@@ -86,16 +91,7 @@ def _withdraw(drawn: ActDraft, reason: str) -> str:
 
 
 def _override(drawn: ActDraft, reason: str) -> Outcome:
-    draft = drawn.draft
-    return session.desk().override(
-        draft.move,
-        reason=reason,
-        actor=session.actor(),
-        evidence=draft.evidence,
-        expect=draft.state,
-        accept_warnings=_accepted(draft),
-        key=draft.key,
-    )
+    return _of_draft(session.desk().override, drawn, reason)
 
 
 def _signed(drawn: ActDraft, reason: str) -> SignedAct:
