@@ -1,7 +1,9 @@
 """Micro-batching queue: single-row requests that wait for the same version go to a worker as one batch.
 
 A forest takes about as long for ten rows as for one. A request that finds a worker idle is not held back. Where the
-version has a compiled form, that is asked on the event loop; the original, by a thread, where it has none.
+version has a compiled form, that is asked on the event loop; the original, by a thread, where it has none. The compiled
+form is asked about one batch of single rows at once: a worker answers them faster than the loop brings more, and two
+workers with half as many rows each would do the same work twice.
 """
 
 import asyncio
@@ -51,6 +53,7 @@ class MicroBatcher:
         self._scorer, self._concurrency, self._seconds = scorer, concurrency, seconds
         self._queue: deque[_Pending] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._rows_asked = False  # whether the compiled form is asked about single rows
         self._predict_threads = ThreadPoolExecutor(concurrency, thread_name_prefix="predict")
         self._explain_thread = ThreadPoolExecutor(1, thread_name_prefix="explain")
 
@@ -83,8 +86,7 @@ class MicroBatcher:
 
     async def _answered(self, request: _Pending) -> Prediction | PredictedColumns:
         self._queue.append(request)
-        if len(self._tasks) < self._concurrency:
-            self._tasks.add(asyncio.create_task(self._serve()))
+        self._begin()
         # Cheaper than asyncio.timeout, which every single row would pay for.
         late = asyncio.get_running_loop().call_later(self._seconds, self._give_up, request)
         try:
@@ -106,8 +108,18 @@ class MicroBatcher:
         except TimeoutError:
             raise self._too_long() from None
 
+    def _begin(self) -> None:
+        """Begins with the next batch, unless it has to wait for another one."""
+        if len(self._tasks) < self._concurrency and not self._waits_for_rows:
+            self._tasks.add(asyncio.create_task(self._serve()))
+
+    @property
+    def _waits_for_rows(self) -> bool:
+        """Whether the first request of the queue is answered after the single rows that are asked about now."""
+        return self._rows_asked and bool(self._queue) and isinstance(self._queue[0].content, CheckedRow)
+
     async def _serve(self) -> None:
-        """Answers one batch after the other until the queue is empty."""
+        """Answers one batch after the other until the queue is empty, or somebody else goes on with it."""
         while batch := self._next_batch():
             await self._answer(batch)
         self._tasks.remove(asyncio.current_task())  # type: ignore[arg-type]
@@ -115,7 +127,7 @@ class MicroBatcher:
     def _next_batch(self) -> list[_Pending]:
         """The first request whose caller has not given up, and those right behind it that join it."""
         batch: list[_Pending] = []
-        while self._queue and len(batch) < MOST_ROWS:
+        while self._queue and len(batch) < MOST_ROWS and not self._waits_for_rows:
             if batch and not self._queue[0].joins(batch[0]):
                 break
             request = self._queue.popleft()
@@ -141,7 +153,14 @@ class MicroBatcher:
             found = await self._scorer.compiled.predict_columns(target, first)
             return None if found is None else [found]
         rows = [each.content for each in batch if isinstance(each.content, CheckedRow)]
-        return await self._scorer.compiled.predict(target, rows)
+        self._rows_asked = True
+        try:
+            answers = await self._scorer.compiled.predict(target, rows)
+        finally:
+            self._rows_asked = False
+        if answers is None and self._queue:
+            self._begin()  # who came meanwhile does not wait for the original
+        return answers
 
     async def _retry_or_fail(self, error: BaseException, batch: list[_Pending], *, again: bool) -> None:
         """A batch is asked again row by row, so that a bad row fails alone; a crash is tried once more."""

@@ -17,6 +17,7 @@ from pipeline.governance.record.documents import EVALUATION_ROWS, parse_feature_
 from pipeline.governance.record.evidence import RecomputedMetrics
 from pipeline.serving.compiled.form import CompiledForm, columns_to_compile
 from pipeline.serving.copies import copy_files, label
+from pipeline.serving.said import SOMETHING_ELSE, Description, checked, predicted_rows
 from pipeline.serving.worker.client import START_SECONDS, Asked, Worker, WorkerRefusal
 from pipeline.serving.worker.protocol import Frame
 from pipeline.settings import ServingSettings
@@ -141,7 +142,8 @@ class WorkerRecomputer:
             return ""
         ask = partial(worker.ask, about=label(record))
         try:
-            described = ask({**request, "op": "describe"}, seconds=self.serving.predict_seconds)
+            answer = ask({**request, "op": "describe"}, seconds=self.serving.predict_seconds)
+            described = checked(Description, answer, about=label(record)).model_dump()
             found = self.registry.files(record)
             columns = parse_feature_schema(found.documents.get("feature_schema"))
             schema = schema_of(columns, found.signature) or schema_of_model(described)
@@ -179,18 +181,22 @@ def _recomputed_rows(stored: "Rows", answers: list[Frame], about: str) -> "Rows"
     """The stored rows with the predictions of the worker.
 
     Probabilities are in the order of the stored ones, where there are some; a class that the model does not know has
-    probability 0. Raises Refused for another number of predictions, InvalidInput for predictions of another type.
+    probability 0. Raises Refused for another number of predictions, and for what is no answer; InvalidInput for
+    predictions of another type.
     """
     import numpy as np
 
     from pipeline.comparison.rows import Rows
 
-    predicted = [value for answer in answers for value in answer["predictions"]]
+    said = [predicted_rows(answer, rows=None, about=about) for answer in answers]
+    predicted = [value for each in said for value in each.predictions]
     if len(predicted) != len(stored):
         raise Refused(f"{about} gives {len(predicted):,} predictions for {len(stored):,} rows")
-    chunks, classes = [answer["probabilities"] for answer in answers], tuple(answers[0]["classes"])
+    chunks, classes = [each.probabilities for each in said if each.probabilities is not None], tuple(said[0].classes)
     names = stored.classes or classes
-    if None in chunks or not set(classes) <= set(names):
+    if any(tuple(each.classes) != classes for each in said) or len(set(classes)) != len(classes):
+        raise WorkerRefusal(about, SOMETHING_ELSE, kind="failed")
+    if len(chunks) < len(said) or not set(classes) <= set(names):
         names, probabilities = (), np.empty((len(stored), 0))
     else:
         probabilities = np.zeros((len(stored), len(names)))

@@ -17,6 +17,7 @@ from pipeline.serving.predictions import (
     Predictions,
     Target,
 )
+from pipeline.serving.said import predicted_rows
 from pipeline.serving.targets import Targets, input_schema
 from pipeline.serving.trust import LoadingPolicy
 from pipeline.serving.worker.client import Answering, Asked
@@ -102,14 +103,16 @@ class Scorer:
         """Predicts rows that were checked against the target's own schema. worker: asked instead of the scorer's."""
         values = columnar([row.values for row in rows], input_schema(target))
         answer = self.ask(target, "predict", worker=worker, rows=values)
-        classes, probabilities = tuple(answer["classes"]), answer["probabilities"]
+        said = predicted_rows(answer, rows=len(rows), about=label(target.record))
+        classes = tuple(said.classes)
+        chances = said.probabilities or [[]] * len(rows)
         found = [
             Prediction(
                 value=value,
-                probabilities=dict(zip(classes, probabilities[position], strict=True)) if probabilities else {},
+                probabilities=dict(zip(classes, chance, strict=True)) if chance else {},
                 warnings=tuple(warning.sentence for warning in row.warnings),
             )
-            for position, (value, row) in enumerate(zip(answer["predictions"], rows, strict=True))
+            for value, chance, row in zip(said.predictions, chances, rows, strict=True)
         ]
         resolved = target.resolved
         about = (resolved.model, resolved.version, target.digest, target.state)

@@ -15,6 +15,7 @@ from pipeline.governance.record.standing import LedgerView
 from pipeline.governance.service import GovernanceService
 from pipeline.governance.text import visible
 from pipeline.serving.predictions import Resolved, Target
+from pipeline.serving.said import Description, checked
 from pipeline.serving.trust import Trust, TrustState, judge
 from pipeline.serving.worker.allow_list import MODEL_DESCRIPTION, model_file
 from pipeline.serving.worker.client import WorkerRefusal
@@ -82,7 +83,7 @@ class Targets:
         self._service, self._policy, self._ask = service, policy, describe
         self._references = References(service)
         # Both by the files' digest: equal bytes give the same answer.
-        self._descriptions: LRUCache[str, Frame | WorkerRefusal] = LRUCache(MOST_REMEMBERED)
+        self._descriptions: LRUCache[str, Description | WorkerRefusal] = LRUCache(MOST_REMEMBERED)
         self._refusals: LRUCache[str, str | None] = LRUCache(MOST_REMEMBERED)
         self._lock = threading.Lock()  # guards both
 
@@ -164,22 +165,24 @@ class Targets:
             return replace(target, state=TrustState(Trust.UNTRUSTED, target.digest, str(refusal)))
         return replace(
             target,
-            state=replace(target.state, loaded=True, mlflow_flavor=found["mlflow_flavor"]),
-            schema=started_with(target.schema, found["example"]) if target.schema else schema_of_model(found),
-            classes=tuple(found["classes"]),
-            names=tuple(found.get("names", ())),
-            probabilities=found["probabilities"],
-            model_type=found["model_type"],
-            example=found["example"],
+            state=replace(target.state, loaded=True, mlflow_flavor=found.mlflow_flavor),
+            schema=(
+                started_with(target.schema, found.example) if target.schema else schema_of_model(found.model_dump())
+            ),
+            classes=tuple(found.classes),
+            names=tuple(found.names),
+            probabilities=found.probabilities,
+            model_type=found.model_type,
+            example=found.example,
         )
 
-    def _describe(self, target: Target) -> Frame:
+    def _describe(self, target: Target) -> Description:
         """The worker's description; the same bytes are described, or refused for what they are, only once."""
         with self._lock:
             known = self._descriptions.get(target.digest)
         if known is None:
             try:
-                known = self._ask(target)
+                known = checked(Description, self._ask(target), about=target.label)
             except WorkerRefusal as refusal:
                 if refusal.kind not in ABOUT_THE_FILES:
                     raise

@@ -36,6 +36,7 @@ from pipeline.governance.service import GovernanceService
 from support import registries
 from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk
 from support.in_memory import EPOCH
+from support.shifts import planted, profile_of_held_out_rows
 
 METRICS = ["accuracy", "f1_macro", "log_loss"]
 # The floor: the columns that the versions page shows, those of the run and those of the version's own logged model, in
@@ -275,17 +276,28 @@ def bench_log(environment: Mapping[str, str], folder: Path) -> None:
         line(what, f"{ours:,.1f}, off {off:,.1f}, {ours / off:.2f} x", budget)
 
 
+def bench_drift() -> None:
+    """Shifts that were planted with fixed seeds, and windows without any."""
+    seen = planted(profile_of_held_out_rows())
+    line("drift: shifted windows found", f"{seen.found} of {seen.windows}", "nearly all")
+    line("drift: false alarms in unshifted windows", f"{seen.alarms} of {seen.windows}", "hardly any")
+
+
 PARTS = {"floor": bench_floor, "log": bench_log}
 
 
 def main() -> None:
-    """Print one line per figure, with its budget. `bench.py floor`: of one row over HTTP, `log`: of the log."""
+    """Print one line per figure, with its budget. `bench.py floor`: one row over HTTP, `log`: the log, `drift`."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.chdir(folder)  # MLflow's own calls leave `mlruns` in the current folder
+        if sys.argv[1:] == ["drift"]:
+            bench_drift()
+            return
         if sys.argv[1:]:
             PARTS[sys.argv[1]](filled(folder / "demo"), folder)
             return
+        bench_drift()
         bench_ledger(folder)
         bench_growth(folder)
         for versions in (1_000, 10_000):

@@ -13,12 +13,20 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, PolynomialFeatures, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, PolynomialFeatures, StandardScaler
 
 from pipeline.serving.compiled.code import Code, Compiled, NotThisRow
 from pipeline.serving.compiled.compare import Proven, Version, prove
 from pipeline.serving.compiled.convert import MOST_COLUMNS, MOST_NODES, convert, nodes_of
-from pipeline.serving.compiled.form import MOST_STORED, MOST_TEXTS, CompiledForm, Equality, short_number
+from pipeline.serving.compiled.form import (
+    MOST_BOOSTED,
+    MOST_ROWS,
+    MOST_STORED,
+    MOST_TEXTS,
+    CompiledForm,
+    Equality,
+    short_number,
+)
 from pipeline.serving.compiled.thresholds import rows_at, splits_of
 from pipeline.settings import read_settings
 from pipeline.training.candidates import fit_pipeline
@@ -116,6 +124,16 @@ def test_what_was_compared_is_said() -> None:
     assert Equality(equal=True, stored=3).sentence == "compiled, equal on 3 rows, largest difference 0"
     assert Equality(equal=False, why_not="no rows").sentence == "answered by the original: no rows"
     assert [short_number(each) for each in (0.0, 1e-16, 0.013, 2.0)] == ["0", "1e-16", "1e-2", "2e0"]
+
+
+def test_boosting_is_asked_about_fewer_rows(proven: dict[str, Proven | Equality]) -> None:
+    """With more the original is faster; of the others more may come at once."""
+    most = {}
+    for name, found in proven.items():
+        assert isinstance(found, Proven)
+        most[name] = CompiledForm(found.comparison, code=found.code.as_frame()).most_rows
+    assert most.pop("hist_gradient_boosting") == MOST_BOOSTED
+    assert set(most.values()) == {MOST_ROWS}
 
 
 def test_two_classes_and_no_preparation() -> None:
@@ -237,6 +255,17 @@ def test_without_rows_nothing_is_proven(candidates: dict[str, Fitted]) -> None:
     fitted = candidates["logistic_regression"]
     for rows in (fitted.rows.head(0), fitted.rows.assign(Age=np.nan)):
         assert why_not(prove(fitted.version(rows))) == "no evaluation rows came with it to compare on"
+
+
+def test_categories_that_are_numbers_are_not_converted() -> None:
+    """The compiled form would take 1.5 for the category 1, and an infinite product for one that is unknown."""
+    products = PolynomialFeatures(include_bias=False)
+    rows = pd.DataFrame(np.random.default_rng(5).integers(1, 4, (80, 2)).astype(float), columns=["n0", "n1"])
+    truth = np.where(rows["n0"] > 1.5, "high", "low")
+    for steps in ([], [products]):
+        model = make_pipeline(*steps, OneHotEncoder(handle_unknown="ignore"), RandomForestClassifier(3))
+        fitted = Fitted(model.fit(rows, truth), rows)
+        assert why_not(prove(fitted.version())) == "cannot be converted (OneHotEncoder of something else than text)"
 
 
 # Rows that are the original's

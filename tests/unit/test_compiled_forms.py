@@ -1,5 +1,6 @@
 """Compiled forms as whoever serves has them: what they answer is what the original answers, the rest goes to that."""
 
+import asyncio
 import contextlib
 import io
 import os
@@ -19,6 +20,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.record.documents import EVALUATION_ROWS
+from pipeline.http_api.batcher import MicroBatcher
 from pipeline.serving.compiled.form import MOST_ROWS, CompiledForm
 from pipeline.serving.gate_checks import WorkerRecomputer
 from pipeline.serving.predictions import Prediction, Target
@@ -91,12 +93,17 @@ class OneModel(ModelCache):
 class InThisProcess(KnownWorker):
     """A worker whose operations run in this process, by frames as they go through pipes.
 
-    instead: what it says instead, by operation.
+    instead: what it says instead, by operation. gate: rows that come through pipes wait for it.
     """
 
     models: ModelCache = field(default_factory=ModelCache)
     requests: list[Frame] = field(default_factory=list)
     instead: dict[str, Frame] = field(default_factory=dict)
+    gate: threading.Event = field(default_factory=threading.Event)
+    batches: list[int] = field(default_factory=list)  # rows of each question that came through pipes
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
     def ask(self, request: Mapping[str, Any], *, seconds: float, about: str) -> Frame:
         found = frame_in(b"".join(framed(dict(request))))
@@ -117,6 +124,8 @@ class InThisProcess(KnownWorker):
         def other_end() -> None:
             with os.fdopen(asked, "rb") as stream:
                 while (request := read_frame(stream)) is not None:
+                    self.batches.append(len(request["values"][0]))
+                    assert self.gate.wait(60)
                     said = self.instead.get("answer") or answer(request, self.models)
                     for part in framed(said):
                         os.write(ours, part)
@@ -234,6 +243,7 @@ def test_what_was_not_compared_is_left_to_the_original(served: Served) -> None:
         "even classes": [ROW, {**ROW, "Age": even_age(served.model)}],
         "too many rows": rows_of(MOST_ROWS + 1),
     }
+    assert served.keep().most_rows == MOST_ROWS  # it is no boosting
 
     assert served.by_rows([ROW]) is not None
     for case, rows in left.items():
@@ -247,6 +257,35 @@ def test_a_worker_that_answers_something_else_is_not_believed(served: Served) ->
     for each in [*said, {"arrow": b"", DOUBLES: 16}]:
         served.serving.instead["answer"] = each
         assert served.by_rows([ROW]) is None, each
+
+
+def test_rows_that_come_meanwhile_are_the_next_batch(served: Served) -> None:
+    """Though another worker could be asked: two batches at once would be smaller ones. Many rows go by beside them."""
+    assert served.keep().equal
+    schema = input_schema(served.target)
+    first, *others = check_rows(rows_of(6), schema)
+    many = check_many(Input.of_rows(rows_of(7), schema), schema)
+
+    async def asking() -> None:
+        batcher = MicroBatcher(served.scorer, concurrency=2, seconds=60)
+        served.serving.gate.clear()
+        asked = [asyncio.create_task(batcher.predict_columns(served.target, many))]
+        await _some_turns()
+        for row in (first, *others):
+            asked.append(asyncio.create_task(batcher.predict(served.target, row)))
+            await _some_turns()
+        served.serving.gate.set()
+        await asyncio.gather(*asked)
+        batcher.close()
+
+    run_async(asking())
+    assert sorted(served.serving.batches) == [1, 5, 7]
+
+
+async def _some_turns() -> None:
+    """So many of the loop that whatever can begin has begun."""
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 # What is said of it

@@ -141,17 +141,10 @@ def prediction_row(found: LoggedPrediction) -> tuple[Any, ...]:
     return (*about, *texts, warnings, ms)
 
 
-def shadow_row(found: ShadowAnswer) -> dict[str, Any]:
-    return {
-        "prediction_id": found.prediction_id,
-        "at": iso(found.at),
-        "alias": found.alias,
-        "version": found.version,
-        "digest": found.digest,
-        "prediction": to_json(found.prediction),
-        "confidence": found.confidence,
-        "probabilities": to_json(found.probabilities),
-    }
+def shadow_row(found: ShadowAnswer) -> tuple[Any, ...]:
+    """The values in the order of the columns of `prediction_shadow`."""
+    about = (found.prediction_id, iso(found.at), found.alias, found.version, found.digest)
+    return (*about, fast_json(found.prediction), found.confidence, fast_json(found.probabilities))
 
 
 def outcome_row(found: KnownOutcome) -> dict[str, Any]:

@@ -53,6 +53,9 @@ class HttpMetrics:
         for door in ("desk", "predictions"):
             self._unauthorized.labels(door)
         self._versions: deque[tuple[str, str]] = deque()
+        # What `labels` gives, which takes longer to find than to count.
+        self._of_answers: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._of_classes: dict[tuple[str, str, str], Counter] = {}
         self._registry.register(_CurrentStatus(status, restarts, compiled))
 
     def add(self, collector: Collector) -> None:
@@ -61,8 +64,12 @@ class HttpMetrics:
 
     def answered(self, route: str, status: int, started: float) -> None:
         """Counts one answer; `started` is the time.perf_counter of its request."""
-        self._requests.labels(route, str(status)).inc()
-        self._seconds.labels(route).observe(time.perf_counter() - started)
+        known = self._of_answers.get((route, status))
+        if known is None:
+            known = self._requests.labels(route, str(status)), self._seconds.labels(route)
+            self._of_answers[route, status] = known
+        known[0].inc()
+        known[1].observe(time.perf_counter() - started)
 
     def unauthorized(self, *, desk: bool) -> None:
         """Counts a request that was answered 401; nothing else keeps it."""
@@ -74,12 +81,19 @@ class HttpMetrics:
         self._drop_old_versions(version)
         known = target.classes[:MOST_CLASSES]
         for value, count in counts.items():
-            label = visible(value, most=80) if value in known else OTHER
-            self._predictions.labels(*version, label).inc(count)
+            self._counter(*version, value if value in known else "").inc(count)
 
     def text(self) -> bytes:
         """Every metric in Prometheus' text format."""
         return generate_latest(self._registry)
+
+    def _counter(self, model: str, number: str, value: str) -> Counter:
+        """Of one class of a version; an empty one stands for all others."""
+        found = self._of_classes.get((model, number, value))
+        if found is None:
+            found = self._predictions.labels(model, number, visible(value, most=80) if value else OTHER)
+            self._of_classes[model, number, value] = found
+        return found
 
     def _drop_old_versions(self, version: tuple[str, str]) -> None:
         """Keeps the counters of the last few versions that have answered."""
@@ -89,6 +103,7 @@ class HttpMetrics:
         while len(self._versions) > MOST_VERSIONS:
             model, number = self._versions.popleft()
             self._predictions.remove_by_labels({"model": model, "version": number})
+            self._of_classes = {key: each for key, each in self._of_classes.items() if key[:2] != (model, number)}
 
 
 class _CurrentStatus:

@@ -77,6 +77,9 @@ def _check_preparation(part: Any) -> None:  # noqa: ANN401
         raise CannotConvert(f"cannot be converted ({type(part).__name__} is no step that is)")
     if type(part) is PolynomialFeatures and (part.include_bias or part.n_output_features_ > MOST_PRODUCTS):
         raise CannotConvert(f"cannot be converted (PolynomialFeatures with a bias or over {MOST_PRODUCTS} products)")
+    # skl2onnx cuts numbers to whole ones: 1.5 would be taken for the category 1, infinity for one that is unknown.
+    if type(part) is OneHotEncoder and not all(isinstance(each, str) for known in part.categories_ for each in known):
+        raise CannotConvert("cannot be converted (OneHotEncoder of something else than text)")
     if type(part) is FunctionTransformer and _operator(part) is None:
         raise CannotConvert("cannot be converted (FunctionTransformer with another function than numpy.reciprocal)")
     for each in _inner(part):

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from pipeline.governance.text import visible
+from pipeline.serving.said import Said
 from pipeline.validation.schema import InputSchema
 
 Label = str | int | float | bool
-MOST_ROWS = 256  # of one question; about there scikit-learn gets ahead of boosting, see ADR 35
+MOST_ROWS = 256  # of one question; scikit-learn gets ahead of forests at about a thousand, see ADR 35
+MOST_BOOSTED = 128  # of boosting, where scikit-learn gets ahead at about two hundred
 MOST_DIFFERENCE = 1e-6  # of a probability
 MARGIN = 2 * MOST_DIFFERENCE  # closer classes may change places, so the original answers
 MOST_STORED = 100_000  # rows that are compared
@@ -56,13 +58,7 @@ class Equality:
         return dict(vars(self))
 
 
-class _Said(BaseModel):
-    """What a process may say that has compiled; other fields are left out. A model may have taken it over."""
-
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
-
-
-class _Compared(_Said):
+class _Compared(Said):
     """See Equality."""
 
     equal: bool
@@ -72,7 +68,7 @@ class _Compared(_Said):
     difference: float = Field(0.0, ge=0, le=MOST_DIFFERENCE)
 
 
-class _Made(_Said):
+class _Made(Said):
     """What installs a compiled form, see code.Code.as_frame: columns by name, and one row to try it with."""
 
     names: list[str]
@@ -83,7 +79,7 @@ class _Made(_Said):
     sample: list[Annotated[list[Label], Field(min_length=1, max_length=1)]]
 
 
-class _Answers(_Said):
+class _Answers(Said):
     """See CompiledForm."""
 
     classes: list[str] = Field(min_length=1)
@@ -135,6 +131,12 @@ class CompiledForm:
     def equal(self) -> bool:
         """Whether the compiled form answers."""
         return self.comparison.equal
+
+    @property
+    def most_rows(self) -> int:
+        """So many may be asked about at once: with more the original is faster."""
+        boosted = len(self.code["code"]) > self.code["graph"]  # the trees behind the graph, see code.Code
+        return MOST_BOOSTED if boosted else MOST_ROWS
 
     def takes(self, values: Iterable[object]) -> bool:
         """Whether it may answer a checked row, by its values in the schema's order: none is missing, no text is new."""

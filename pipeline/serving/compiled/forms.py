@@ -14,7 +14,7 @@ from cachetools import LRUCache
 
 from pipeline.governance.errors import SignoffError, Unavailable
 from pipeline.governance.record.documents import EVALUATION_ROWS
-from pipeline.serving.compiled.form import MOST_ROWS, NO_ROWS, SOMETHING_ELSE, CompiledForm, columns_to_compile
+from pipeline.serving.compiled.form import NO_ROWS, SOMETHING_ELSE, CompiledForm, columns_to_compile
 from pipeline.serving.compiled.lane import exchange
 from pipeline.serving.predictions import PredictedColumns, Prediction, Target
 from pipeline.serving.targets import input_schema
@@ -75,7 +75,10 @@ class CompiledForms:
         """Raises Unavailable."""
         if EVALUATION_ROWS not in {file["path"] for file in target.evidence.content["files"]}:
             return CompiledForm.refused(NO_ROWS)
-        schema = input_schema(target)
+        try:
+            schema = input_schema(target)
+        except SignoffError as error:
+            return CompiledForm.refused(str(error))
         worker = started()
         try:
             answer = self._scorer.ask(target, "compile", worker=worker, **columns_to_compile(schema))
@@ -144,8 +147,8 @@ class CompiledForms:
 
     def _form(self, target: Target, rows: int) -> CompiledForm | None:
         """The compiled form, where it is equal and so few rows are asked about that it is faster."""
-        form = self.of(target) if 0 < rows <= MOST_ROWS else None
-        return form if form and form.equal else None
+        form = self.of(target)
+        return form if form and form.equal and 0 < rows <= form.most_rows else None
 
     async def _ask(self, target: Target, form: CompiledForm, columns: Columns) -> list[list[float]] | None:
         """The probabilities of rows in the columns of the version's schema; None where a worker has none."""

@@ -17,6 +17,7 @@ SMALLEST_PIPE = 4096  # bytes
 # Of a frame in memory: the bytes themselves. One of them at most.
 ARROW, DOUBLES, CODE = "arrow", "doubles", "code"
 BEHIND = (ARROW, DOUBLES, CODE)
+encode = json.JSONEncoder(allow_nan=False).encode  # json.dumps would make an encoder for each frame
 
 
 class BrokenFrame(ValueError):
@@ -99,7 +100,7 @@ def framed(content: Frame) -> list[bytes]:
     name = _behind(content)
     behind = [content[name]] if name else []
     lengths = {name: len(behind[0])} if name else {}
-    body = json.dumps({**content, **lengths}, allow_nan=False).encode()
+    body = encode({**content, **lengths}).encode()
     for part in (body, *behind):
         if len(part) > MOST_FRAME_BYTES:
             raise BrokenFrame(f"a frame of {len(part):,} bytes is too long")
