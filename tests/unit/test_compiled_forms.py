@@ -269,7 +269,7 @@ def test_rows_that_come_meanwhile_are_the_next_batch(served: Served) -> None:
     async def asking() -> None:
         batcher = MicroBatcher(served.scorer, concurrency=2, seconds=60)
         served.serving.gate.clear()
-        asked = [asyncio.create_task(batcher.predict_columns(served.target, many))]
+        asked: list[asyncio.Task[Any]] = [asyncio.create_task(batcher.predict_columns(served.target, many))]
         await _some_turns()
         for row in (first, *others):
             asked.append(asyncio.create_task(batcher.predict(served.target, row)))
