@@ -34,7 +34,7 @@ HALF_CLOSED_SECONDS = 0.1  # between the end of our side of a connection and the
 KEEP_ALIVE_SECONDS = 75  # longer than proxies and clients keep theirs
 BACKLOG = 512
 # Of the interpreter's lock: so long answers wait where another thread computes, such as the one that writes the log.
-SWITCH_SECONDS = 0.0001
+SWITCH_SECONDS = 0.0005
 SO_ATTACH_FILTER = 26  # of Linux; Python has no name for it
 # Classic BPF over the TCP header: load the flags; a SYN without ACK is dropped, everything else passes.
 DROP_SYN = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
