@@ -144,7 +144,7 @@ def prediction_row(found: LoggedPrediction) -> tuple[Any, ...]:
 def shadow_row(found: ShadowAnswer) -> tuple[Any, ...]:
     """The values in the order of the columns of `prediction_shadow`."""
     about = (found.prediction_id, iso(found.at), found.alias, found.version, found.digest)
-    return (*about, fast_json(found.prediction), found.confidence, fast_json(found.probabilities))
+    return (*about, to_json(found.prediction), found.confidence, to_json(found.probabilities))
 
 
 def outcome_row(found: KnownOutcome) -> dict[str, Any]:
