@@ -67,7 +67,7 @@ def test_a_page_is_well_made(demo_dashboard, open_tab, name, scheme):
     levels = tab.evaluate(LEVELS)
     assert levels[0] == 1
     assert all(1 < after <= before + 1 for before, after in pairwise(levels)), levels
-    if name not in MOVING:
+    if name not in MOVING and scheme == "light":  # colours move nothing
         assert least_moved(tab, address, title) < MOST_MOVED
     if name == "card":
         on_paper(tab)

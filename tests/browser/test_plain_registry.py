@@ -1,8 +1,6 @@
 """Explain, Predict and Compare on a registry that plain MLflow filled, under both trust policies."""
 
 import gzip
-import subprocess
-import sys
 from collections.abc import Mapping
 from itertools import product
 
@@ -10,8 +8,8 @@ import pytest
 import yaml
 from playwright.sync_api import Page, expect
 
-from support.real_server import NARROW, ROOT, WIDE, open_page, picture
-from support.small_desk import small_params
+from support.real_server import NARROW, WIDE, open_page, picture
+from support.small_desk import copy_registry, small_params
 from support.soak import amount
 
 NOT_LOADED = "Its flavor is lightgbm, which is not loaded under this trust policy"
@@ -39,16 +37,10 @@ PAGES = {
 
 
 @pytest.fixture(scope="module")
-def addresses(serve, tmp_path_factory) -> Mapping[str, str]:
+def addresses(serve, plain_registry, tmp_path_factory) -> Mapping[str, str]:
     """Of one desk per trust policy, over the same registry."""
     folder = tmp_path_factory.mktemp("plain")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
-    subprocess.run(
-        [sys.executable, ROOT / "tests" / "support" / "plain_models.py", uri],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
+    uri = copy_registry(plain_registry, folder)
     found = {}
     for trust in (ALLOW_LIST, PRODUCERS):
         params = small_params()
