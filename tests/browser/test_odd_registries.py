@@ -17,17 +17,15 @@ PAGES = {"overview": "/", "versions": "/versions", "review": "/review", "history
 
 
 @pytest.fixture(scope="module")
-def registry(template, tmp_path_factory) -> tuple[str, dict[str, tuple[str, int]]]:
-    """The address of a registry of oddities, and its versions."""
-    uri = copy_store(template, tmp_path_factory.mktemp("odd"))
-    return uri, fill_oddities(uri).versions
-
-
-@pytest.fixture(scope="module")
-def odd(serve, registry, tmp_path_factory) -> tuple[str, dict[str, tuple[str, int]]]:
-    """The address of a desk over it, and its versions."""
-    folder = tmp_path_factory.mktemp("odd_desk")
-    uri, versions = registry
+def odd(serve, template, tmp_path_factory) -> tuple[str, dict[str, tuple[str, int]]]:
+    """The address of a desk over a registry of oddities and hostile descriptions, and the versions that are odd."""
+    folder = tmp_path_factory.mktemp("odd")
+    uri = copy_store(template, folder)
+    versions = fill_oddities(uri).versions
+    filler = Filler(uri)
+    for name, content in HOSTILE_MLMODELS.items():
+        filler.add_model(name)
+        filler.add_version(name, files={**model_files(), "MLmodel": content})
     return serve({"MLFLOW_TRACKING_URI": uri, "SIGNOFF_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}"}), versions
 
 
@@ -77,12 +75,8 @@ def test_odd_versions_can_be_reviewed(odd, open_tab):
     tab.close()
 
 
-def test_a_hostile_description_ends_nobody_s_session(registry, odd, open_tab):
+def test_a_hostile_description_ends_nobody_s_session(odd, open_tab):
     """A version's page names the file that cannot be read, and the server goes on for everybody."""
-    filler = Filler(registry[0])
-    for name, content in HOSTILE_MLMODELS.items():
-        filler.add_model(name)
-        filler.add_version(name, files={**model_files(), "MLmodel": content})
     tab = open_tab(odd[0])
     for name in HOSTILE_MLMODELS:
         for page in ("/review", "/explain", "/predict"):
