@@ -20,7 +20,8 @@ from pipeline.bootstrap import desk
 from pipeline.cli import run
 from pipeline.governance.actor import Role
 from pipeline.governance.lifecycle import Stage
-from pipeline.governance.record.ledger import EventType, StoredEvent
+from pipeline.governance.record.history import Entry
+from pipeline.governance.record.ledger import EventType
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import ROOT, read_settings
 from support import registries
@@ -63,7 +64,7 @@ class Place:
         champion = self.service.state(MODEL).aliases["champion"]
         return champion, champion % 3 + 1, (champion + 1) % 3 + 1
 
-    def alarms(self) -> list[StoredEvent]:
+    def alarms(self) -> list[Entry]:
         return [each for each in self.service.history(MODEL) if each.type is EventType.TAMPERING]
 
     @property

@@ -169,7 +169,8 @@ def import_skops() -> ModuleType:
     """
     hidden = [name for name in OF_TESTS if name not in sys.modules]
     try:
-        sys.modules |= dict.fromkeys(hidden)  # None: as if it were not installed
+        for name in hidden:
+            sys.modules[name] = None  # type: ignore[assignment]  # as if it were not installed
         return importlib.import_module("skops.io")
     finally:
         for name in hidden:
