@@ -13,6 +13,7 @@ from dashboard.components.history_lines import HistoryLine
 from dashboard.components.picker import number_in
 from dashboard.history.filters import Narrowed
 from pipeline.governance.record.history import Entry
+from pipeline.governance.record.telling import change_or_wish
 from pipeline.governance.service.reading import HistoryPage
 
 EVENT, BEFORE = "event", "before"  # in the address
@@ -79,7 +80,7 @@ def _open_older(before: int) -> None:
 
 def _change_width(found: Sequence[HistoryLine]) -> int:
     """Where changes are short, as of findings, their reasons get the room."""
-    longest = max((len(history_lines.change(each.entry)) for each in found), default=0)
+    longest = max((len(change_or_wish(each.entry)) for each in found), default=0)
     return LONG_CHANGE if longest > MOST_OF_SHORT else SHORT_CHANGE
 
 

@@ -19,6 +19,7 @@ from pipeline.governance.errors import Refused, Unavailable
 from pipeline.governance.lifecycle import Slot, Stage
 from pipeline.governance.record.history import Period
 from pipeline.governance.record.ledger import Event, EventType, SlotChange
+from pipeline.governance.record.telling import event_word
 from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk, registered_again, small_registry
 from support.in_memory import EPOCH
 from support.seen import badges, button, frame, markdown_sources, texts
@@ -224,7 +225,7 @@ def test_an_unfinished_decision_is_pending():
         desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=GRACE)
     lines = desk.history_page(MODEL).lines
 
-    assert [history_lines.event_word(entry) for entry, _ in lines] == ["… Pending", "· Taken over"]
+    assert [event_word(entry) for entry, _ in lines] == ["… Pending", "· Taken over"]
 
 
 def unanswered(*_arguments):

@@ -213,7 +213,7 @@ def test_an_alias_that_was_moved_past_the_ledger(place: Place, api: Api) -> None
     place.filler.client.set_registered_model_alias(MODEL, "champion", "2")
     content = api.until("degraded", True)
     assert content["version"] == 1
-    assert "adopt or revert" in content["reason"]
+    assert "accept or undo it on History" in content["reason"]
     assert api.ask("POST", "/predict", ROW)[1]["version"] == 1
 
 

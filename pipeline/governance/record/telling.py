@@ -61,6 +61,51 @@ SENTENCES: Mapping[str, str] = {
     EventType.FINDING_CLOSED: "{who} {done}",
     UNREADABLE: "This event cannot be read",
 }
+SIGNING = (
+    EventType.REQUESTED,
+    EventType.APPROVED,
+    EventType.REJECTED,
+    EventType.WITHDRAWN,
+    EventType.OVERRIDDEN,
+    EventType.ACKNOWLEDGED,
+)
+FINDING = (EventType.FINDING_OPENED, EventType.FINDING_CLOSED)
+DIGITS = 12  # of a fingerprint
+# One word or two for an event, after a sign; of a decision that was applied, for what it did.
+EVENT_WORDS: Mapping[str, str] = {
+    EventType.BASELINE: "· Taken over",
+    EventType.DECIDED: "… Pending",
+    EventType.APPLIED: "✓ Applied",
+    EventType.ABORTED: "✕ Not applied",
+    EventType.CONFLICT: "! Conflict",
+    EventType.DENIED: "✕ Refused",
+    EventType.OUT_OF_BAND: "! Changed outside",
+    EventType.ADOPTED: "✓ Accepted",
+    EventType.REVERTED: "✓ Undone",
+    EventType.TAMPERING: "! Files changed",
+    EventType.REQUESTED: "… Requested",
+    EventType.APPROVED: "✓ Approved",
+    EventType.REJECTED: "✕ Rejected",
+    EventType.WITHDRAWN: "· Withdrawn",
+    EventType.OVERRIDDEN: "! Overridden",
+    EventType.ACKNOWLEDGED: "✓ Acknowledged",
+    EventType.COMMENTED: "· Comment",
+    EventType.REGISTERED: "· Registered",
+    EventType.FINDING_OPENED: "! Finding",
+    EventType.FINDING_CLOSED: "✓ Finding closed",
+    EventType.TOKEN_ISSUED: "· Token made",
+    EventType.TOKEN_REVOKED: "· Token revoked",
+    UNREADABLE: "! Unreadable",
+}
+DEED_WORDS: Mapping[str, str] = {
+    MoveKind.STAGING: "✓ To Staging",
+    MoveKind.PRODUCTION: "✓ Promoted",
+    MoveKind.ARCHIVED: "✓ Archived",
+    MoveKind.NONE: "✓ Stage taken",
+    MoveKind.ALIAS: "✓ Alias set",
+    MoveKind.UNALIAS: "✓ Alias removed",
+    MoveKind.ROLLBACK: "✓ Rolled back",
+}
 WORDS_FOR_REASON: Mapping[str, str] = {EventType.COMMENTED: "Comment", EventType.FINDING_OPENED: "Found"}
 
 
@@ -136,3 +181,31 @@ def _deed(entry: Entry) -> tuple[str, str]:
     named = {"version": entry.version, "alias": visible(alias), "token": visible(token), "request": request}
     named["finding"] = entry.content.get("closes", entry.content.get("looked_up"))
     return done.format(**named), wanted.format(**named)
+
+
+def event_word(entry: Entry) -> str:
+    """What a decision did, where it was applied; else how it ended."""
+    if entry.type is EventType.APPLIED:
+        return DEED_WORDS.get(entry.meaning or "", EVENT_WORDS[EventType.APPLIED])
+    return EVENT_WORDS.get(entry.type, f"· {visible(entry.type.value)}")
+
+
+def change_or_wish(entry: Entry) -> str:
+    """Everything that an event changed, or what was asked for, on one line."""
+    if entry.type is EventType.TAMPERING:
+        now = (entry.content.get("subject") or {}).get("file_digest")
+        recorded = str(entry.content.get("recorded_digest"))
+        return f"fingerprint of the files {recorded[:DIGITS]} {ARROW} {str(now)[:DIGITS] if now else 'gone'}"
+    if entry.type in FINDING:
+        return f"version {entry.version}"
+    if entry.type in (EventType.DENIED, *SIGNING):
+        version = "" if entry.version is None else f"version {entry.version} "
+        asked = "asked" if "requested" not in entry.content else f"request {entry.content['requested']}"
+        return f"{asked}: {version}{ARROW} {_wanted(entry.after or '')}"
+    return change_of(entry)
+
+
+def _wanted(to: str) -> str:
+    """A stage as it is, an alias by its name."""
+    name = visible(to.removeprefix("@"))
+    return name if name == CHAMPION or not to.startswith("@") else f"alias {name}"
