@@ -118,13 +118,18 @@ def set_own_aliases(client: Client, name: str) -> None:
 
 
 def ask_for_champions(client: Client, versions: Sequence[int]) -> None:
-    """Of two versions the one that does not serve is put into Staging, and asked for; until somebody has signed."""
+    """Of two versions the one that does not serve is put into Staging, and asked for; until somebody has signed.
+
+    A request goes stale when somebody sets an alias on its version meanwhile; it is withdrawn, and asked for anew.
+    """
     while (rows := client.find(f"{OF_MODEL}/versions")) is not None:
         wanted = next(row for row in rows if row["version"] in versions and "champion" not in row["aliases"])
         body = {"version": wanted["version"], "accept_warnings": True}
         if wanted["stage"] == Stage.STAGING:
             made = client.decide(f"{OF_MODEL}/request", {**body, "to": "Production"})
             while made and made["state"] in WAITED:
+                if made["stale"]:
+                    client.decide(f"/requests/{made['id']}/withdraw", {})
                 made = client.find(f"/requests/{made['id']}")
         else:
             made = client.decide(f"{OF_MODEL}/promote", {**body, "stage": "Staging"})
