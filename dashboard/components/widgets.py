@@ -67,7 +67,11 @@ def title(text: str, model: str = "", *, width: Literal["stretch", "content"] = 
     """The heading of a page, which is also what the tab of the browser says. text: our own words, before the model."""
     of = " of " if model else ""
     pages.name_tab(f"{text}{of}{words.name(model)}")
-    st.title(f"{text}{of}{words.label(model) if model else ''}", width=width, anchor=False)
+    shown = f"{text}{of}{words.label(model) if model else ''}"
+    if width == "content":
+        st.title(shown, width=width, anchor=False)
+    else:  # in a row too, where Streamlit leaves out the space above it: on each page it stands equally high
+        st.container(horizontal=True).title(shown, anchor=False)
 
 
 def nothing_yet(page: str, missing: str) -> None:
@@ -239,10 +243,10 @@ def cost_badges(found: Merit, *, short: bool = False) -> list[str]:
     shown = []
     if latency := found.latency:
         colour = "gray" if not latency.differs else "red" if latency.times > 1 else "green"
-        figures = "" if short else f": {latency.own:.1f} ms a row, not {latency.other:.1f} ms"
+        figures = "" if short else f": {latency.own:.1f} ms a row beside {latency.other:.1f} ms"
         shown.append(f":{colour}-badge[{latency.phrase('slower', 'faster') or 'about as fast'}{figures}]")
     if (size := found.size) and (phrase := size.phrase("larger", "smaller")):
-        figures = "" if short else f": {words.size(size.own)}, not {words.size(size.other)}"
+        figures = "" if short else f": {words.size(size.own)} beside {words.size(size.other)}"
         shown.append(f":gray-badge[{phrase}{figures}]")
     return shown
 

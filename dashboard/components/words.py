@@ -175,7 +175,7 @@ def action(move: Move) -> str:
 
 def sentence(text: str) -> str:
     """Text that is written for the middle of a line, as a sentence of its own."""
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}."
 
 
 def changes(planned: Iterable[Change]) -> str:

@@ -17,7 +17,8 @@ from pipeline.governance.record.telling import change_or_wish
 from pipeline.governance.service.reading import HistoryPage
 
 EVENT, BEFORE = "event", "before"  # in the address
-LONG_CHANGE, SHORT_CHANGE, MOST_OF_SHORT = 390, 150, 20  # pixels, and characters of a change that is short
+# Pixels of the column of changes, and of a character in it.
+LONG_CHANGE, SHORT_CHANGE, CHARACTER = 450, 150, 6
 
 
 def events_page(chosen: Narrowed) -> HistoryPage:
@@ -79,9 +80,9 @@ def _open_older(before: int) -> None:
 
 
 def _change_width(found: Sequence[HistoryLine]) -> int:
-    """Where changes are short, as of findings, their reasons get the room."""
+    """As wide as the longest, so that the reasons get the room that is left."""
     longest = max((len(change_or_wish(each.entry)) for each in found), default=0)
-    return LONG_CHANGE if longest > MOST_OF_SHORT else SHORT_CHANGE
+    return min(LONG_CHANGE, max(SHORT_CHANGE, CHARACTER * longest))
 
 
 def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine | None:
@@ -100,7 +101,7 @@ def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine 
         column_config={
             "No.": st.column_config.NumberColumn(format="%d", width=45),
             "Event": st.column_config.MultiselectColumn(options=list(colours), color=list(colours.values()), width=120),
-            "Who": st.column_config.TextColumn(width=120),
+            "Who": st.column_config.TextColumn(width=130),
             "Change": st.column_config.TextColumn(width=_change_width(found)),
             **widgets.times_to_the_second("When"),
         },

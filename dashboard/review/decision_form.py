@@ -164,7 +164,7 @@ def show_receipt(outcome: Outcome) -> None:
 def _refusal(draft: DecisionDraft, error: SignoffError) -> Refusal:
     """Who was faster where somebody was; else the service's own sentence."""
     invalid = typed_reason(draft.reason) if isinstance(error, InvalidInput) else None
-    found = Refusal(draft.form, draft.move.model, widgets.title_of(error), str(error), invalid)
+    found = Refusal(draft.form, draft.move.model, widgets.title_of(error), words.sentence(str(error)), invalid)
     if not isinstance(error, StateChanged | StaleEvidence):
         return found
     news: list[Entry] = []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.cli.app import digits, json_cell, line, signed, table, to_the_second, when
 from pipeline.governance.record.history import UNREADABLE, given_out_again, one_line_each
 from pipeline.governance.record.out_of_band import state_text
-from pipeline.governance.record.telling import change_or_wish, event_word
+from pipeline.governance.record.telling import change_or_wish, event_word, name_of
 from pipeline.governance.rules.reconcile import pending_sentence
 from pipeline.governance.text import signed as signed_figure
 
@@ -199,7 +199,7 @@ def _different(head: str, names: Sequence[str], differences: "Differences") -> N
 def outcome(found: "Outcome") -> None:
     again = " (decided before, nothing changed now)" if found.replayed else ""
     line(f"Decision {found.sequence}{again}")
-    rows = [[each.slot.label, each.expected, each.to] for each in found.changes if each.expected != each.to]
+    rows = [[name_of(each), each.expected, each.to] for each in found.changes if each.expected != each.to]
     table(["What", "From", "To"], rows)
     if found.notice:
         line(f"Decision {found.sequence}: {found.notice}")

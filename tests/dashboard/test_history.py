@@ -43,10 +43,10 @@ def test_an_intent_and_its_end_are_one_line(desk, open_page):
     table = frame(opened(open_page, desk), "Change")
 
     assert table["Change"].tolist() == [
-        "version 2 None → Staging",
+        "version 2 no stage → Staging",
         "champion none → 1; version 1 Staging → Production",
-        "version 1 None → Staging",
-        "0 aliases and stages as found",
+        "version 1 no stage → Staging",
+        "no alias or stage yet",
     ]
     assert table["Who"].tolist()[0] == "grace (self-declared)"
     assert table["Reason"].tolist()[0] == REASON

@@ -6,7 +6,7 @@ Names of aliases and reasons may be anybody's text: what is given here is visibl
 from collections.abc import Iterable, Mapping
 from datetime import UTC
 
-from pipeline.governance.lifecycle import CHAMPION, MoveKind
+from pipeline.governance.lifecycle import CHAMPION, MoveKind, Stage
 from pipeline.governance.record.history import UNREADABLE, Entry
 from pipeline.governance.record.ledger import ENDS, SEEN, EventType, SlotChange, UnknownType
 from pipeline.governance.text import visible
@@ -15,6 +15,7 @@ ARROW = "→"
 MOST_CHANGES = 8  # a model that was deleted or moved as a whole changes thousands
 UNSET = "none"  # an alias that is on no version
 GONE = "gone"  # the stage of a version that is not there
+NO_STAGE = "no stage"  # what MLflow calls None
 # What somebody did, and what somebody only wanted to do, by the meaning of a decision.
 DONE: Mapping[str, tuple[str, str]] = {
     MoveKind.STAGING: ("moved version {version} to Staging", "move version {version} to Staging"),
@@ -130,15 +131,17 @@ def name_of(change: SlotChange) -> str:
 
 
 def _content(change: SlotChange, value: str | None) -> str:
-    missing = UNSET if change.slot.kind == "alias" else GONE
-    return missing if value is None else visible(value)
+    if value is None:
+        return UNSET if change.slot.kind == "alias" else GONE
+    return NO_STAGE if change.slot.kind == "stage" and value == Stage.NONE else visible(value)
 
 
 def change_of(entry: Entry) -> str:
     """Everything that an event changed, as `changes_text`; empty where it changed nothing."""
     if entry.type is EventType.BASELINE:
         n = len(entry.changes)
-        return f"{n:,} {'alias or stage' if n == 1 else 'aliases and stages'} as found"
+        found = f"{n:,} {'alias or stage' if n == 1 else 'aliases and stages'} as found"
+        return found if n else "no alias or stage yet"
     return changes_text(entry.type, entry.moved)
 
 
@@ -196,7 +199,7 @@ def change_or_wish(entry: Entry) -> str:
         now = (entry.content.get("subject") or {}).get("file_digest")
         recorded = str(entry.content.get("recorded_digest"))
         return f"fingerprint of the files {recorded[:DIGITS]} {ARROW} {str(now)[:DIGITS] if now else 'gone'}"
-    if entry.type in FINDING:
+    if entry.type in (EventType.REGISTERED, *FINDING):
         return f"version {entry.version}"
     if entry.type in (EventType.DENIED, *SIGNING):
         version = "" if entry.version is None else f"version {entry.version} "
