@@ -48,7 +48,7 @@ def test_promotes_with_a_reason(desk, open_page):
         ]
         assert not shown.text_area
         assert not any("Blocked" in each for each in badges(shown))
-    assert button(button(app, "Roll back").click().run(), "Roll back to version 1")
+    assert button(button(app, ":blue[Roll back]").click().run(), "Roll back to version 1")
 
 
 def test_a_receipt_gives_way_to_the_next_move(desk, open_page):
