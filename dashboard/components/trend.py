@@ -250,10 +250,10 @@ def large(model: str) -> None:
     metric, versions = _fields(model)
     found = session.trend(model, metric, versions)
     st.caption(better(found), help=ORDER)
-    if found.known:
-        _chart(model, found, versions, small=False)
-    else:
+    if not found.known:
         st.info(f"None of the {words.count(len(found.points), 'version')} shown has this metric.")
+        return
+    _chart(model, found, versions, small=False)
     for sentence in left_out(found):
         st.caption(sentence)
 

@@ -94,7 +94,7 @@ def failure(error: SignoffError, name: str) -> None:
     counters.metrics().refused("page", error)
     if untitled := st.session_state.get(pages.UNTITLED):
         title(untitled)
-    text = "\n".join(error.sentences) if isinstance(error, InvalidRows) else str(error)
+    text = "\n".join(error.sentences) if isinstance(error, InvalidRows) else words.sentence(str(error))
     with message(title_of(error), text, colour="red" if isinstance(error, IntegrityFailure) else "orange"):
         if isinstance(error, NotFound):
             pages.link_versions("All versions", _model_of_the_address())

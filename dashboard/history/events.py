@@ -115,7 +115,8 @@ def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine 
         return selected
     if named and asked is None:  # a link to what the filters leave out opens it all the same
         return named
-    st.query_params.pop(EVENT, None)
+    if st.query_params.pop(EVENT, None) is not None and named is None:
+        st.info("The record has no event with the number of the address.")
     st.caption(
         "Select a row to see everything that it changed, the gates and the evidence of that time. A decision is "
         "recorded as two events, what was decided and how it ended, and has the number of the first."

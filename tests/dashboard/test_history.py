@@ -156,6 +156,13 @@ def test_the_export_is_made_at_a_click(desk, open_page):
     assert asked == list(document["evidence"]) != []
 
 
+def test_an_address_of_no_event_is_told(desk, open_page):
+    """Not passed over; without a number there is nothing to tell."""
+    told = [[each.value for each in opened(open_page, desk, **asked).info] for asked in ({"event": "999999"}, {})]
+
+    assert told == [["The record has no event with the number of the address."], []]
+
+
 def test_an_opened_event_can_be_taken_home(desk, open_page):
     """As the zip of `signoff export`, under the number of the decision; made at a click."""
     app = opened(open_page, desk, event="7")

@@ -278,7 +278,7 @@ def test_review_names_gaps(open_page):
     app = open_page(build_desk(registry), "review", model="bare", version="1")
 
     assert not app.exception
-    assert "files: files: those of version 1 are gone" in texts(app)
+    assert "Files: files: those of version 1 are gone" in texts(app)
     assert app.metric == []
 
 
