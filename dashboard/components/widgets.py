@@ -100,6 +100,15 @@ def failure(error: SignoffError, name: str) -> None:
             pages.link_versions("All versions", _model_of_the_address())
         elif not isinstance(error, InvalidInput):  # the same input would be refused again
             try_again(name)
+        if isinstance(error, Unavailable):
+            _what_is_left()
+
+
+def _what_is_left() -> None:
+    """The record is our own: it can be read while the registry does not answer."""
+    with suppress(SignoffError):  # or it is the ledger that does not answer
+        if session.silence() and session.recorded_models():
+            pages.link_history("History is there all the same", st.query_params.get("model", ""))
 
 
 def try_again(name: str) -> None:

@@ -328,7 +328,7 @@ def test_a_registry_that_is_down_is_one_sentence(open_page):
 
     app = open_page(build_desk(registry), "compare")
 
-    assert texts(app).count("the registry does not answer") == 1
+    assert texts(app).count("The registry does not answer.") == 1
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -22,7 +22,7 @@ from pipeline.governance.record.ledger import Event, EventType, SlotChange
 from pipeline.governance.record.telling import event_word
 from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk, registered_again, small_registry
 from support.in_memory import EPOCH
-from support.seen import badges, button, frame, markdown_sources, texts
+from support.seen import badges, button, frame, label_of, markdown_sources, texts
 
 
 class FixedId:
@@ -418,3 +418,12 @@ def test_what_the_approver_saw_is_shown_without_the_registry(desk, open_page):
     assert not app.exception
     assert "this is what the approver saw, with nothing beside it" in texts(app)
     assert frame(app, "Then").set_index("Fact").loc["stage", "Then"] == "None"
+
+
+def test_a_page_without_the_registry_leads_to_the_history(desk, open_page):
+    """The record is ours; of a desk that has none nothing is promised."""
+    desk.registry.down = True
+    app = open_page(desk, "review", model=MODEL, version="1")
+
+    assert not app.exception
+    assert [label_of(link) for link in app.main.get("page_link")] == ["History is there all the same"]
