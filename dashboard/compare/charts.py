@@ -59,7 +59,9 @@ def differences(rows: Sequence[MetricRow], title: str, *, dark: bool = False) ->
     framed(figure, height=max(LEAST_PIXELS, 28 * len(names) + 115))
     figure.update_layout(legend=LEGEND_ABOVE, showlegend=True)
     ends = [0.0, *(end for row in rows if row.interval for end in row.interval)]
-    figure.update_xaxes(tickformat=f".{digits_of(ends)}f", title=f"{title}, better to the right")
+    figure.update_xaxes(
+        tickformat=f".{digits_of(ends)}f", title=f"{title}: better to the right, less loss or error too"
+    )
     return figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from dashboard.components import tables, widgets, words
+from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.record.history import Entry, Period
 from pipeline.governance.record.ledger import EventType
 from pipeline.governance.record.telling import (
@@ -74,7 +75,7 @@ def table(found: Sequence[HistoryLine], *, models: bool = True) -> pd.DataFrame:
             "Model": [visible(line.entry.model) for line in found],
             "Who": [line.entry.signature or "" for line in found],
             "Change": [change_or_wish(line.entry) for line in found],
-            "Reason": [visible(line.entry.why or line.entry.reason or "", most=LONGEST_REASON) for line in found],
+            "Reason": [visible(line.entry.reason or line.entry.why or "", most=LONGEST_REASON) for line in found],
         }
     )
     return frame if models else frame.drop(columns="Model")
@@ -99,4 +100,7 @@ def since(champion: int, created_at: str, *, periods: Sequence[Period], entries:
     start = words.when(last.start)
     if made is None or made.actor is None:
         return f"Champion since {start} or before: found when the desk took over."
-    return f"Champion since {start}, by {words.label(made.actor)} ({str(made.established).replace('_', '-')})"
+    who = f"by {words.label(made.actor)} ({str(made.established).replace('_', '-')})"
+    if made.meaning == MoveKind.ROLLBACK:
+        return f"Champion again since {start}, rolled back {who}"
+    return f"Champion since {start}, {who}"

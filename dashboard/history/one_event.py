@@ -11,6 +11,7 @@ from dashboard.components import history_lines, tables, widgets, words
 from dashboard.components.history_lines import HistoryLine
 from dashboard.history.then_and_now import evidence_then_and_now
 from pipeline import evidence_pack
+from pipeline.governance.errors import Blocked, WarningsNotAccepted
 from pipeline.governance.policy import Mode
 from pipeline.governance.record.history import Entry
 from pipeline.governance.record.ledger import EventType
@@ -20,6 +21,7 @@ from pipeline.governance.rules.gate_words import label_of
 from pipeline.governance.service import GovernanceService
 
 MOST_CHANGES = 20
+GATES_NOT_PASSED = {Blocked.__name__, WarningsNotAccepted.__name__}  # refusals that name their gates
 
 
 def event_in_full(line: HistoryLine) -> None:
@@ -63,9 +65,15 @@ def told(line: HistoryLine) -> None:
     if text := "\n".join(f"•  {each}" for each in shown if each):
         st.text(text)
     if entry.why:
-        st.text(f"Why it was refused: {entry.why}" if entry.type is EventType.DENIED else entry.why)
+        st.text(f"{_word_for_why(entry)}{entry.why}")
     if entry.reason:
         st.text(f"{word_for_reason(entry)}: {entry.reason}")
+
+
+def _word_for_why(entry: Entry) -> str:
+    if entry.type is not EventType.DENIED:
+        return ""
+    return "Gates not passed: " if entry.content.get("refusal") in GATES_NOT_PASSED else "Why it was refused: "
 
 
 def signed(line: HistoryLine) -> dict[str, str | None]:

@@ -127,8 +127,8 @@ def _better_yet(evidence: Evidence, champion: int | None) -> None:
     if merit.overall == BETTER:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             pages.link_review(f"Version {best.version} is better than this one", evidence.model, best.version)
-            trust.trust_badge(evidence.model, best.version)
-            st.caption(f"It waits too: {merit.phrase('this one')}.", width="content")
+            waits = "It waits too" if evidence.version in model.waiting else "It waits for a review"
+            st.caption(f"{waits}: {merit.phrase('this one')}.", width="content")
 
 
 def _figures(evidence: Evidence, merit: Merit | None) -> None:

@@ -316,7 +316,8 @@ def _gates(review: Review) -> Section:
         if gate.name not in ALWAYS
     ]
     heads = ("Gate", "Result", "Observed", "Required", "Why")
-    return Section("Gates", (f"For {review.move.target}, under the policy of now.",), table_of(heads, rows))
+    about = f"For {review.move.target}, under the policy of now, but for those about the moment of a decision."
+    return Section("Gates", (about,), table_of(heads, rows))
 
 
 def _decisions(entries: Sequence[Entry]) -> Section:

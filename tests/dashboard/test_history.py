@@ -86,8 +86,8 @@ def test_changed_files_are_seen(desk, open_page):
 
     changed, same = (each.value for each in app.dataframe if "Then" in each.value)
     assert {"fingerprint of the files", "file model.skops"} <= set(changed["Fact"])
-    assert "3 of " in texts(app)
-    assert " facts are different now: fingerprint of the files, file model.skops, stage." in texts(app)
+    assert "The decision itself changed stage. 2 of " in texts(app)
+    assert " facts are different now: fingerprint of the files, file model.skops." in texts(app)
     assert len(same.set_index("Fact").loc["evaluation", "Then"]) == 12
 
 

@@ -87,7 +87,9 @@ def test_says_what_a_reader_needs() -> None:
         "Lowest recall: Normal_Weight, 0.8000 (n = 80).",
         "The explanations are sampled, not exact.",
     )
-    assert section(card, "Gates").sentences == ("For Staging, under the policy of now.",)
+    assert section(card, "Gates").sentences == (
+        "For Staging, under the policy of now, but for those about the moment of a decision.",
+    )
     assert section(card, "Gates").table.rows[0][:2] == ("Files unchanged since recorded", "passed")
     assert section(card, "Files").sentences[0].startswith("Fingerprint of all files (sha256): ")
     assert [row[0] for row in section(card, "Files").table.rows] == ["MLmodel", "model.skops"]
@@ -123,7 +125,9 @@ def test_tells_the_decisions_of_this_version_so_far() -> None:
             REASON,
         ),
     )
-    assert section(card, "Gates").sentences == ("For Production, under the policy of now.",)
+    assert section(card, "Gates").sentences == (
+        "For Production, under the policy of now, but for those about the moment of a decision.",
+    )
 
 
 def test_the_decisions_are_those_of_this_version_not_of_its_number() -> None:

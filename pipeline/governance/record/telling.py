@@ -107,7 +107,11 @@ DEED_WORDS: Mapping[str, str] = {
     MoveKind.UNALIAS: "✓ Alias removed",
     MoveKind.ROLLBACK: "✓ Rolled back",
 }
-WORDS_FOR_REASON: Mapping[str, str] = {EventType.COMMENTED: "Comment", EventType.FINDING_OPENED: "Found"}
+WORDS_FOR_REASON: Mapping[str, str] = {
+    EventType.COMMENTED: "Comment",
+    EventType.FINDING_OPENED: "Found",
+    EventType.DENIED: "Reason given",
+}
 
 
 def changes_text(kind: EventType | UnknownType, changes: Iterable[SlotChange], *, most: int = MOST_CHANGES) -> str:
