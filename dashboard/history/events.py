@@ -100,7 +100,7 @@ def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine 
         selection_default=None if asked is None else {"selection": {"rows": [asked]}},
         column_config={
             "No.": st.column_config.NumberColumn(format="%d", width=45),
-            "Event": st.column_config.MultiselectColumn(options=list(colours), color=list(colours.values()), width=120),
+            "Event": st.column_config.MultiselectColumn(options=list(colours), color=list(colours.values()), width=132),
             "Who": st.column_config.TextColumn(width=130),
             "Change": st.column_config.TextColumn(width=_change_width(found)),
             **widgets.times_to_the_second("When"),

@@ -101,7 +101,7 @@ def closed(blocked_by: list[GateResult]) -> None:
     if any(gate.name == CHANGES_SOMETHING for gate in blocked_by):
         st.info("There is nothing to decide: the registry is like that already.")
     else:
-        named = "\n".join(gate.label for gate in blocked_by)
+        named = "\n".join(f'Not passed: "{gate.label}"' for gate in blocked_by)
         widgets.message(f"Blocked by {words.count(len(blocked_by), 'gate')}", named, colour="red")
 
 

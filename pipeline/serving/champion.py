@@ -132,7 +132,7 @@ class Follower:
         if not view.known:
             raise Refused(f"champion: the ledger does not know {self.model!r}; run `signoff reconcile {self.model}`")
         if view.pending:
-            raise OutOfBand(f"champion: of {self.model!r} is not known yet: a decision about it has not ended")
+            raise OutOfBand(f"the champion of {self.model!r} is not known yet: a decision about it has not ended")
         raise OutOfBand(champion_differs(self.model, version, view.champion))
 
     def _load(self, target: Target, view: LedgerView) -> Served:

@@ -143,7 +143,7 @@ def test_an_alias_that_somebody_else_moved_is_not_followed(follower: Follower, r
     status = follower.refresh()
     assert served(follower) == 1
     assert (
-        "was changed outside of this desk and is version 2 in the registry, the record says version 1" in status.reason
+        "was changed outside of this desk: it is version 2 in the registry, the record says version 1" in status.reason
     )
     registry.set_alias(MODEL, "champion", 1)
     assert not follower.refresh().degraded

@@ -63,8 +63,8 @@ class OutOfBandChange:
 def champion_differs(model: str, observed: int | None, recorded: int | None) -> str:
     """Why nothing follows a champion that was changed by another way, for whoever asked for it."""
     there, kept = (f"version {each}" if each else "no version" for each in (observed, recorded))
-    differs = f"is {there} in the registry, the record says {kept}"
-    return f"champion: of {model!r} was changed outside of this desk and {differs}; {ENDED_BY}"
+    differs = f"it is {there} in the registry, the record says {kept}"
+    return f"the champion of {model!r} was changed outside of this desk: {differs}; {ENDED_BY}"
 
 
 def find_differences(
