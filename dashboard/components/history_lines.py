@@ -75,10 +75,17 @@ def table(found: Sequence[HistoryLine], *, models: bool = True) -> pd.DataFrame:
             "Model": [visible(line.entry.model) for line in found],
             "Who": [line.entry.signature or "" for line in found],
             "Change": [change_or_wish(line.entry) for line in found],
-            "Reason": [visible(line.entry.reason or line.entry.why or "", most=LONGEST_REASON) for line in found],
+            "Reason": [visible(_why(line.entry), most=LONGEST_REASON) for line in found],
         }
     )
     return frame if models else frame.drop(columns="Model")
+
+
+def _why(entry: Entry) -> str:
+    """Why somebody did it, or why it was refused or cannot be read."""
+    if entry.type is EventType.DENIED and entry.why:
+        return f"Refused: {entry.why}"
+    return entry.why or entry.reason or ""
 
 
 def event_colours() -> dict[str, widgets.Colour]:
