@@ -104,7 +104,7 @@ def accuracy(found: WatchReport) -> None:
     names = list(known)
     shown = [(each.value, each.low, each.high) for each in known.values()]
     rows = {
-        "": names,
+        "Figure": names,
         "Accuracy": [each.value for each in known.values()],
         f"{session.settings().evaluation.confidence * 100:g} % interval": [
             words.interval(each.low, each.high) for each in known.values()

@@ -119,7 +119,7 @@ def test_a_compressed_file_with_tabs(addresses, open_tab, tmp_path):
     given = {"name": "rows.tsv.gz", "mimeType": "application/gzip", "buffer": content}
     tab.locator("input[type=file]").set_input_files(given)  # type: ignore[arg-type]
     expect(tab.get_by_text("row 3, when: 'never' is neither a date nor a time in ISO 8601")).to_be_visible()
-    expect(tab.get_by_text("No input of the version, kept: column 1 (no name)")).to_be_visible()
+    expect(tab.get_by_text("Kept, and no input of the version: column 1 (no name)")).to_be_visible()
     expect(tab.get_by_text("bonus: is not in the file, so missing in every row")).to_be_visible()
     expect(tab.get_by_text("tags")).to_have_count(0)
     picture(tab, "plain-shop-file")

@@ -206,7 +206,7 @@ def test_an_alias_that_was_moved_past_the_ledger(moving: Place, moving_api: Api)
     moving.filler.client.set_registered_model_alias(MODEL, "champion", str(other))
     content = moving_api.until("degraded", True)
     assert content["version"] == before
-    assert "adopt or revert" in content["reason"]
+    assert "accept or undo it on History" in content["reason"]
     assert moving_api.ask("POST", "/predict", ROW)[1]["version"] == before
     moving.filler.client.set_registered_model_alias(MODEL, "champion", str(before))
     assert moving_api.until("degraded", False)["version"] == before
