@@ -30,7 +30,7 @@ def empty_registry() -> None:
         "each, asks for the moves that the policy grants to automation, and records a first champion."
     )
     st.caption("The same on a command line")
-    st.code("signoff demo", language="bash", width=420)
+    st.code("signoff demo", language=None, width=420)
     if not filling():
         _button()
 

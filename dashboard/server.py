@@ -1,10 +1,13 @@
-"""The server around the pages: warm before it reports health, a periodic look at the registry, security headers."""
+"""The server around the pages: warm before it reports health, a periodic look at the registry, security headers, and
+Streamlit's files from memory.
+"""
 
 import base64
 import gc
 import hashlib
 import importlib
 import logging
+import mimetypes
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -14,8 +17,10 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 import streamlit as st
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit.web.server.starlette.starlette_server_config import STATIC_ASSET_CACHE_MAX_AGE_SECONDS
 
 from dashboard import caching, session
 from dashboard.login.visitor import by_itself
@@ -36,6 +41,7 @@ MODULES = (
     "pipeline.comparison.intervals",
 )
 LOG = logging.getLogger(__name__)
+STREAMLIT = Path(st.__file__).parent / "static"  # what Streamlit sends to a browser
 
 
 @asynccontextmanager
@@ -203,6 +209,48 @@ class SecurityHeaders:
 
 def _inline_script_hashes() -> list[str]:
     """The hashes of Streamlit's own inline scripts, which let the policy do without 'unsafe-inline'."""
-    page = (Path(st.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
+    page = (STREAMLIT / "index.html").read_text(encoding="utf-8")
     digests = [hashlib.sha256(script.encode()).digest() for script in INLINE_SCRIPT.findall(page)]
     return [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
+
+
+# Streamlit's files. It reads each from the disk in pieces, every piece in another thread, and a first visit asks for
+# sixty of them before anything is drawn.
+
+PARTIAL = ("range", "if-range", "if-none-match", "if-modified-since")
+
+
+class StaticFromMemory:
+    """Middleware that answers for the files that have a digest in their names, and keeps each once it was asked for.
+
+    Whatever else is asked for, and how else, Streamlit answers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        base = str(st.get_option("server.baseUrlPath") or "").strip("/")
+        hashed = [path for path in (STREAMLIT / "static").rglob("*") if path.is_file()]
+        prefix = f"/{base}/" if base else "/"
+        self.files = {prefix + path.relative_to(STREAMLIT).as_posix(): path for path in hashed}
+        self.answers: dict[str, Response] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._is_kept(scope):
+            await self.app(scope, receive, send)
+            return
+        path = scope["path"]
+        if path not in self.answers:
+            self.answers[path] = await anyio.to_thread.run_sync(_whole_file, self.files[path])
+        await self.answers[path](scope, receive, send)
+
+    def _is_kept(self, scope: Scope) -> bool:
+        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] not in self.files:
+            return False
+        asked = Headers(scope=scope)
+        return not any(name in asked for name in PARTIAL)
+
+
+def _whole_file(path: Path) -> Response:
+    kind = mimetypes.guess_type(path.name)[0] or "text/plain"  # as Streamlit says it, and how long it may be kept
+    kept = {"cache-control": f"public, immutable, max-age={STATIC_ASSET_CACHE_MAX_AGE_SECONDS}"}
+    return Response(path.read_bytes(), media_type=kind, headers=kept)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from support.registries import template_store
-from support.small_desk import demo_folder
+from support.small_desk import demo_folder, plain_folder
 from support.soak import SOAK
 
 if TYPE_CHECKING:
@@ -55,6 +55,12 @@ def template(shared: Path) -> Path:
 def demo_desk(shared: Path) -> Path:
     """The folder of a desk that the demo has filled with four versions, to be copied with `copy_desk`."""
     return demo_folder(shared)
+
+
+@pytest.fixture(scope="session")
+def plain_registry(shared: Path) -> Path:
+    """The folder of a registry that plain MLflow has filled, to be copied with `copy_registry`."""
+    return plain_folder(shared)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from dashboard.components.charts import (
     LEAST_PIXELS,
     LEGEND_ABOVE,
     ROW_PIXELS,
+    digits_of,
     framed,
     interval_bars,
     plain,
@@ -57,7 +58,10 @@ def differences(rows: Sequence[MetricRow], title: str, *, dark: bool = False) ->
     figure.add_vline(x=0, line={"width": 1, "dash": "dot", "color": colours[ALIKE]})
     framed(figure, height=max(LEAST_PIXELS, 28 * len(names) + 115))
     figure.update_layout(legend=LEGEND_ABOVE, showlegend=True)
-    figure.update_xaxes(tickformat=".3~f", title=f"{title}, turned where less is better: better is to the right")
+    ends = [0.0, *(end for row in rows if row.interval for end in row.interval)]
+    figure.update_xaxes(
+        tickformat=f".{digits_of(ends)}f", title=f"{title}: better to the right, less loss or error too"
+    )
     return figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
 
 

@@ -47,7 +47,7 @@ def fields(choice: ComparedVersions) -> None:
     )
     st.selectbox("Reference", numbers, key=PICK_REFERENCE, on_change=_go_to_reference, args=(choice,), width=120)
     st.multiselect(
-        "Compared with it",
+        "Compared with",
         [each for each in numbers if each != choice.reference],
         key=PICK_OTHERS,
         on_change=_go_to_others,

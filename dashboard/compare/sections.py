@@ -31,7 +31,7 @@ SIGNIFICANCE, SMALLEST_SHOWN = 0.05, 0.0001
 
 def sides(comparison: Comparison) -> None:
     left, right = st.columns(2, gap="medium")
-    for column, evidence, role in ((left, comparison.a, "Reference"), (right, comparison.b, "Compared with it")):
+    for column, evidence, role in ((left, comparison.a, "Reference"), (right, comparison.b, "Compared with")):
         with column, st.container(border=True, gap="xsmall"):
             _side(evidence, role)
 
@@ -176,7 +176,7 @@ def _side(evidence: Evidence, role: str) -> None:
 
 
 def _count_badges(rows: Sequence[MetricRow]) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center", width="content"):
         for verdict, n in tables.counts(rows).items():
             icon, colour = VERDICT_LOOKS[verdict]
             named = [words.label(row.name) for row in rows if row.verdict == verdict]

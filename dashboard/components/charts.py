@@ -1,7 +1,8 @@
 """Charts as pure functions of plain values. Colours come from the theme."""
 
 import html
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import plotly.graph_objects as go
@@ -13,7 +14,7 @@ from pipeline.governance.rules.paired import CalibrationPoint
 
 PLAIN = {"displayModeBar": False}
 # From the page's own background: Streamlit's scale would make every empty cell of a dark page bright blue.
-SHADES_ON_LIGHT, SHADES_ON_DARK = ["#F4F6FA", "#1D4ED8"], ["#1A2233", "#60A5FA"]
+SHADES_ON_LIGHT, SHADES_ON_DARK = ["#F4F6FA", "#1D4ED8"], ["#1A2233", "#2563EB"]
 # Of versions: the champion, else the reference, is blue on every page; the others follow.
 VERSIONS_ON_LIGHT, VERSIONS_ON_DARK = ["#1D4ED8", "#B45309", "#7C3AED"], ["#60A5FA", "#FB923C", "#A78BFA"]
 Colours = Mapping[str, str]  # by what each trace is called
@@ -96,7 +97,8 @@ def metric_intervals(
     figure.update_layout(scattermode="group", legend={"orientation": "h", "y": 1.12, "x": 0})
     ends = [end for metric in (*own, *champion) for end in (metric.value, metric.low, metric.high) if end is not None]
     margin = max(0.01, (max(ends) - min(ends)) * 0.1)
-    figure.update_xaxes(tickformat=".3~f", range=[max(0, min(ends) - margin), min(1, max(ends) + margin)])
+    shown = [max(0, min(ends) - margin), min(1, max(ends) + margin)]
+    figure.update_xaxes(tickformat=f".{digits_of(shown)}f", range=shown)
     return figure.update_yaxes(autorange="reversed")
 
 
@@ -114,6 +116,13 @@ def version_colours(versions: Mapping[str, int], champion: int | None, *, dark: 
 
 def framed(figure: go.Figure, *, height: int) -> go.Figure:
     return figure.update_layout(height=height, margin={"l": 0, "r": 0, "t": 8, "b": 0}, dragmode=False)
+
+
+def digits_of(values: Iterable[float]) -> int:
+    """How many digits the marks of an axis over these values need: all the same."""
+    ends = list(values)
+    span = max(ends, default=0) - min(ends, default=0) or 0.01
+    return min(4, max(0, math.ceil(-math.log10(span / 10))))
 
 
 def plain(text: str) -> str:

@@ -23,11 +23,18 @@ STARTING_POINT = (
     "Where an explanation starts: what the version says on average over typical rows, before it knows this one. "
     "Also called base value."
 )
+LOG_ODDS = " Log-odds: the logarithm of how much likelier than not; around one half, 0.1 of it is 0.025 of probability."
 WHOLE = (
     "The starting point and the effects of all columns together give what the version says. "
     "Where they do not, the explanation leaves something out."
 )
 TOP_OF_OPINION = 5
+KINDS_OF_EFFECTS = ("Exact", "Sampled")
+
+
+def starting_point(scale: str) -> str:
+    """Help for whoever reads effects on this scale."""
+    return STARTING_POINT + (LOG_ODDS if scale == "log-odds" else "")
 
 
 def as_pairs(row: Row) -> tuple[tuple[str, Value], ...]:
@@ -36,15 +43,17 @@ def as_pairs(row: Row) -> tuple[tuple[str, Value], ...]:
 
 
 def sum_check(document: Mapping[str, Any], tolerance: float, *, adds_up: bool, head: str = "") -> None:
-    """Says how an explanation was computed, and whether it accounts for the output; a failure is shown in a red box.
+    """Says whether an explanation is exact and accounts for the output, and in its help how it was computed; a failure
+    is shown in a red box.
 
     document: of an explanation or of a summary. head: stands before the sentence.
     """
     method, error = visible(str(document["method"]), most=120), float(document["sum_error"])
     if adds_up:
-        missed = f"to within {error:.1g}" if error else "exactly"
-        text = f"{head}Method: {method}. The effects account for the whole answer, {missed} (allowed {tolerance:.0e})."
-        st.text(text, help=WHOLE)
+        kind = method.partition(" ")[0].capitalize()
+        effects = f"{kind} effects" if kind in KINDS_OF_EFFECTS else "Effects"
+        computed = f"Method: {words.code(method)}. Off by at most {error:.1g}, where {tolerance:.0e} is allowed."
+        st.text(f"{head}{effects}, which account for the whole answer.", help=f"{WHOLE} {computed}")
     else:
         text = f"{head}Method: {method}. The effects miss the answer by {error:.2g}; {tolerance:.0e} is allowed."
         widgets.message("Explains only a part", text, colour="red")
@@ -76,7 +85,7 @@ def why(document: Mapping[str, Any], row: Row, class_name: str, *, schema: Featu
         st.text("\n".join(f"•  {visible(each)}" for each in reasons) or f"No column moves {what} noticeably.")
         named = "" if scale == "value" else f" ({scale})"
         text = minus(f"With nothing known about the row {ends[0]:.3f}, for this row {ends[1]:.3f}") + f"{named}."
-        st.text(text, help=STARTING_POINT)
+        st.text(text, help=starting_point(scale))
 
 
 def second_opinion(target: Target, row: Row, class_name: str) -> None:

@@ -8,9 +8,17 @@ import pandas as pd
 
 from dashboard.components import tables, widgets, words
 from pipeline.governance.lifecycle import MoveKind
-from pipeline.governance.record.history import UNREADABLE, Entry, Period
+from pipeline.governance.record.history import Entry, Period
 from pipeline.governance.record.ledger import EventType
-from pipeline.governance.record.telling import ARROW, change_of, sentence
+from pipeline.governance.record.telling import (
+    DEED_WORDS,
+    EVENT_WORDS,
+    FINDING,
+    SIGNING,
+    change_or_wish,
+    event_word,
+    sentence,
+)
 from pipeline.governance.text import visible
 
 OTHER, SIGNATURES, FINDINGS = "Other", "Signatures", "Findings"
@@ -18,54 +26,13 @@ KINDS: Mapping[str, tuple[EventType, ...]] = {
     "Decisions": (EventType.DECIDED, EventType.APPLIED, EventType.ABORTED),
     "Refusals": (EventType.DENIED,),
     "Changed outside": (EventType.OUT_OF_BAND, EventType.ADOPTED, EventType.REVERTED, EventType.CONFLICT),
-    SIGNATURES: (
-        EventType.REQUESTED,
-        EventType.APPROVED,
-        EventType.REJECTED,
-        EventType.WITHDRAWN,
-        EventType.OVERRIDDEN,
-        EventType.ACKNOWLEDGED,
-    ),
+    SIGNATURES: SIGNING,
     "Comments": (EventType.COMMENTED,),
-    FINDINGS: (EventType.FINDING_OPENED, EventType.FINDING_CLOSED),
+    FINDINGS: FINDING,
     OTHER: (EventType.BASELINE, EventType.TAMPERING, EventType.TOKEN_ISSUED, EventType.TOKEN_REVOKED),
-}
-WORDS: Mapping[str, str] = {
-    EventType.BASELINE: "· Taken over",
-    EventType.DECIDED: "… Pending",
-    EventType.APPLIED: "✓ Applied",
-    EventType.ABORTED: "✕ Not applied",
-    EventType.CONFLICT: "! Conflict",
-    EventType.DENIED: "✕ Refused",
-    EventType.OUT_OF_BAND: "! Changed outside",
-    EventType.ADOPTED: "✓ Accepted",
-    EventType.REVERTED: "✓ Undone",
-    EventType.TAMPERING: "! Files changed",
-    EventType.REQUESTED: "… Requested",
-    EventType.APPROVED: "✓ Approved",
-    EventType.REJECTED: "✕ Rejected",
-    EventType.WITHDRAWN: "· Withdrawn",
-    EventType.OVERRIDDEN: "! Overridden",
-    EventType.ACKNOWLEDGED: "✓ Acknowledged",
-    EventType.COMMENTED: "· Comment",
-    EventType.REGISTERED: "· Registered",
-    EventType.FINDING_OPENED: "! Finding",
-    EventType.FINDING_CLOSED: "✓ Finding closed",
-    EventType.TOKEN_ISSUED: "· Token made",
-    EventType.TOKEN_REVOKED: "· Token revoked",
-    UNREADABLE: "! Unreadable",
 }
 COLOURS: Mapping[str, widgets.Colour] = {"✓": "green", "✕": "red", "!": "orange", "…": "blue", "·": "gray"}
 LONGEST_REASON = 300
-DEEDS: Mapping[str, str] = {
-    MoveKind.STAGING: "✓ To Staging",
-    MoveKind.PRODUCTION: "✓ Promoted",
-    MoveKind.ARCHIVED: "✓ Archived",
-    MoveKind.NONE: "✓ Stage taken",
-    MoveKind.ALIAS: "✓ Alias set",
-    MoveKind.UNALIAS: "✓ Alias removed",
-    MoveKind.ROLLBACK: "✓ Rolled back",
-}
 
 
 @dataclass(frozen=True)
@@ -107,42 +74,27 @@ def table(found: Sequence[HistoryLine], *, models: bool = True) -> pd.DataFrame:
             "Event": [[event_word(line.entry)] for line in found],
             "Model": [visible(line.entry.model) for line in found],
             "Who": [line.entry.signature or "" for line in found],
-            "Change": [change(line.entry) for line in found],
-            "Reason": [visible(line.entry.why or line.entry.reason or "", most=LONGEST_REASON) for line in found],
+            "Change": [change_or_wish(line.entry) for line in found],
+            "Reason": [visible(_why(line.entry), most=LONGEST_REASON) for line in found],
         }
     )
     return frame if models else frame.drop(columns="Model")
 
 
-def event_word(entry: Entry) -> str:
-    """What a decision did, where it was applied; else how it ended."""
-    if entry.type is EventType.APPLIED:
-        return DEEDS.get(entry.meaning or "", WORDS[EventType.APPLIED])
-    return WORDS.get(entry.type, f"· {visible(entry.type.value)}")
+def _why(entry: Entry) -> str:
+    """Why somebody did it, or why it was refused or cannot be read."""
+    if entry.type is EventType.DENIED and entry.why:
+        return f"Refused: {entry.why}"
+    return entry.why or entry.reason or ""
 
 
 def event_colours() -> dict[str, widgets.Colour]:
-    return {word: COLOURS[word[0]] for word in (*WORDS.values(), *DEEDS.values())}
-
-
-def change(entry: Entry) -> str:
-    """Everything that an event changed, or what was asked for, on one line."""
-    if entry.type is EventType.TAMPERING:
-        now = (entry.content.get("subject") or {}).get("file_digest")
-        recorded = words.digest(str(entry.content.get("recorded_digest")))
-        return f"fingerprint of the files {recorded} {ARROW} {words.digest(str(now)) if now else 'gone'}"
-    if entry.type in KINDS[FINDINGS]:
-        return f"version {entry.version}"
-    if entry.type in (EventType.DENIED, *KINDS[SIGNATURES]):
-        version = "" if entry.version is None else f"version {entry.version} "
-        asked = "asked" if "requested" not in entry.content else f"request {entry.content['requested']}"
-        return f"{asked}: {version}{ARROW} {visible(entry.after or '')}"
-    return change_of(entry)
+    return {word: COLOURS[word[0]] for word in (*EVENT_WORDS.values(), *DEED_WORDS.values())}
 
 
 def last_line(entry: Entry) -> str:
     """When it happened, who did what and what that changed, in one sentence."""
-    found = ": ".join(filter(None, (sentence(entry), change(entry))))
+    found = ": ".join(filter(None, (sentence(entry), change_or_wish(entry))))
     return ", ".join(filter(None, (words.when(entry.at) if entry.at else "", found)))
 
 
@@ -155,4 +107,7 @@ def since(champion: int, created_at: str, *, periods: Sequence[Period], entries:
     start = words.when(last.start)
     if made is None or made.actor is None:
         return f"Champion since {start} or before: found when the desk took over."
-    return f"Champion since {start}, by {words.label(made.actor)} ({str(made.established).replace('_', '-')})"
+    who = f"by {words.label(made.actor)} ({str(made.established).replace('_', '-')})"
+    if made.meaning == MoveKind.ROLLBACK:
+        return f"Champion again since {start}, rolled back {who}"
+    return f"Champion since {start}, {who}"

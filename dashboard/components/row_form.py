@@ -63,11 +63,19 @@ def typed_row(model: str, schema: InputSchema, send: str) -> CheckedRow | None:
                     st.text(problems[column.name])
                 _field(column, _key(model, position, column), values[column.name])
         st.form_submit_button(send, type="primary", on_click=_send, args=(model, schema))
+        _not_sent(problems)
     if schema.refusals:
         st.text("Left out, because no value can be given here:\n" + "\n".join(f"•  {each}" for each in schema.refusals))
     if schema.source != "feature schema":
         st.caption(f"The version has no feature schema: {FIELDS_FROM[schema.source]}.")
     return None if checked.problems else checked
+
+
+def _not_sent(problems: Mapping[str, str]) -> None:
+    """Below the button too what is not valid: the field may be far above it."""
+    if problems:
+        st.badge(f"{words.count(len(problems), 'field')} not valid", icon=":material/error:", color="red")
+        st.text("\n".join(f"•  {each}" for each in problems.values()))
 
 
 def keep_row(model: str, row: Mapping[str, object]) -> None:

@@ -142,15 +142,16 @@ def metrics(
     columns: dict[str, Any] = {
         "Metric": [cell(metric.name) for metric in own],
         value_columns[0]: [metric.value for metric in own],
-        "Interval": [words.interval(metric.low, metric.high) for metric in own],
+        "Interval": [words.interval(metric.low, metric.high) or None for metric in own],
         "n": pd.array([metric.n for metric in own], dtype="Int64"),
     }
     if champion is not None:
         theirs = [champion.metric(metric.name) for metric in own]
         columns[value_columns[1]] = [metric.value if metric else None for metric in theirs]
-        columns["Champion interval"] = [words.interval(metric.low, metric.high) if metric else "" for metric in theirs]
+        intervals = [words.interval(metric.low, metric.high) if metric else "" for metric in theirs]
+        columns["Champion interval"] = [each or None for each in intervals]
     if compared:
-        columns["Difference on the same rows"] = [_difference(compared.get(metric.name)) for metric in own]
+        columns["Difference on the same rows"] = [_difference(compared.get(metric.name)) or None for metric in own]
     return pd.DataFrame(columns)
 
 

@@ -1,6 +1,5 @@
 """The trend of a metric over the versions of a model, large on Versions and small on a card of the Overview."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
@@ -8,7 +7,7 @@ import streamlit as st
 
 from dashboard import caching, pages, session
 from dashboard.components import history_lines, tables, words
-from dashboard.components.charts import PLAIN, framed, interval_bars, plain
+from dashboard.components.charts import PLAIN, digits_of, framed, interval_bars, plain
 from pipeline.governance.metrics import Direction
 from pipeline.governance.rules.trend import (
     MOST_MARKS,
@@ -200,10 +199,7 @@ def _axes(drawn: go.Figure, found: Trend, *, lanes: Sequence[str], small: bool) 
 
 
 def _digits(found: Trend) -> int:
-    """How many digits the marks of the value axis need: all the same."""
-    ends = [end for each in found.known for end in (each.value, each.low, each.high) if end is not None]
-    span = max(ends, default=0) - min(ends, default=0) or 0.01
-    return min(4, max(0, math.ceil(-math.log10(span / 10))))
+    return digits_of(end for each in found.known for end in (each.value, each.low, each.high) if end is not None)
 
 
 def _point_text(point: TrendPoint) -> str:
@@ -254,10 +250,10 @@ def large(model: str) -> None:
     metric, versions = _fields(model)
     found = session.trend(model, metric, versions)
     st.caption(better(found), help=ORDER)
-    if found.known:
-        _chart(model, found, versions, small=False)
-    else:
+    if not found.known:
         st.info(f"None of the {words.count(len(found.points), 'version')} shown has this metric.")
+        return
+    _chart(model, found, versions, small=False)
     for sentence in left_out(found):
         st.caption(sentence)
 
@@ -317,9 +313,8 @@ def better(found: Trend) -> str:
         bars = " Bars are the intervals that were logged."
     if found.direction is None:
         return f"Nobody says whether more or less {metric} is better.{bars}"
-    turned = ", and the axis is turned" if found.direction is Direction.LOWEST else ""
-    less = "Less" if found.direction is Direction.LOWEST else "More"
-    return f"Upwards is better. {less} {metric} is better{turned}.{bars}"
+    turned = f": less {metric}, since the axis is turned" if found.direction is Direction.LOWEST else ""
+    return f"Upwards is better{turned}.{bars}"
 
 
 def left_out(found: Trend) -> list[str]:

@@ -67,7 +67,11 @@ def title(text: str, model: str = "", *, width: Literal["stretch", "content"] = 
     """The heading of a page, which is also what the tab of the browser says. text: our own words, before the model."""
     of = " of " if model else ""
     pages.name_tab(f"{text}{of}{words.name(model)}")
-    st.title(f"{text}{of}{words.label(model) if model else ''}", width=width, anchor=False)
+    shown = f"{text}{of}{words.label(model) if model else ''}"
+    if width == "content":
+        st.title(shown, width=width, anchor=False)
+    else:  # in a row too, where Streamlit leaves out the space above it: on each page it stands equally high
+        st.container(horizontal=True).title(shown, anchor=False)
 
 
 def nothing_yet(page: str, missing: str) -> None:
@@ -90,12 +94,21 @@ def failure(error: SignoffError, name: str) -> None:
     counters.metrics().refused("page", error)
     if untitled := st.session_state.get(pages.UNTITLED):
         title(untitled)
-    text = "\n".join(error.sentences) if isinstance(error, InvalidRows) else str(error)
+    text = "\n".join(error.sentences) if isinstance(error, InvalidRows) else words.sentence(str(error))
     with message(title_of(error), text, colour="red" if isinstance(error, IntegrityFailure) else "orange"):
         if isinstance(error, NotFound):
             pages.link_versions("All versions", _model_of_the_address())
         elif not isinstance(error, InvalidInput):  # the same input would be refused again
             try_again(name)
+        if isinstance(error, Unavailable):
+            _what_is_left()
+
+
+def _what_is_left() -> None:
+    """The record is our own: it can be read while the registry does not answer."""
+    with suppress(SignoffError):  # or it is the ledger that does not answer
+        if session.silence() and session.recorded_models():
+            pages.link_history("History is there all the same", st.query_params.get("model", ""))
 
 
 def try_again(name: str) -> None:
@@ -239,10 +252,10 @@ def cost_badges(found: Merit, *, short: bool = False) -> list[str]:
     shown = []
     if latency := found.latency:
         colour = "gray" if not latency.differs else "red" if latency.times > 1 else "green"
-        figures = "" if short else f": {latency.own:.1f} ms a row, not {latency.other:.1f} ms"
+        figures = "" if short else f": {latency.own:.1f} ms a row beside {latency.other:.1f} ms"
         shown.append(f":{colour}-badge[{latency.phrase('slower', 'faster') or 'about as fast'}{figures}]")
     if (size := found.size) and (phrase := size.phrase("larger", "smaller")):
-        figures = "" if short else f": {words.size(size.own)}, not {words.size(size.other)}"
+        figures = "" if short else f": {words.size(size.own)} beside {words.size(size.other)}"
         shown.append(f":gray-badge[{phrase}{figures}]")
     return shown
 

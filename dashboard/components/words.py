@@ -25,6 +25,7 @@ PASSAGE = re.compile(
     r"|(?<=\w)[-'](?=\w)|(?<=[0-9]):(?=[0-9]{2}\b))*"
 )
 BACKTICKS = re.compile(r"`+")
+WORD = re.compile(r"[a-z]+(?![\w./-])")
 PASSED, BLOCKS, WARNS, NOTED = "✓ Passed", "✕ Blocks", "! Warns", "· Noted"
 FAILED = {Mode.PREVENT: BLOCKS, Mode.WARN: WARNS, Mode.ALLOW: NOTED}
 TOLD_IN_SECONDS = 90  # above it, a duration is told in minutes
@@ -174,8 +175,9 @@ def action(move: Move) -> str:
 
 
 def sentence(text: str) -> str:
-    """Text that is written for the middle of a line, as a sentence of its own."""
-    return f"{text[:1].upper()}{text[1:]}."
+    """Text that is written for the middle of a line, as a sentence of its own. A file's name keeps its first letter."""
+    first = text[:1].upper() if WORD.match(text) else text[:1]
+    return f"{first}{text[1:].removesuffix('.')}."
 
 
 def changes(planned: Iterable[Change]) -> str:

@@ -14,7 +14,8 @@ from dashboard.components.trust import trust_badge
 from pipeline.governance.errors import SignoffError
 from pipeline.governance.record.history import Moment, OutsidePeriod, Period
 
-EDGE_PIXELS = 4  # of a bar's outline: the least width that it is drawn with
+EDGE_PIXELS = 4  # of a short bar's outline: the least width that it is drawn with
+SHORT_BARS = 200  # a bar is short where more of its length than this would lie side by side
 OUTSIDE, OUTSIDE_COLOUR = "Outside of this desk", "#DC2626"
 
 
@@ -79,20 +80,22 @@ def timeline(
     periods: Sequence[Period], now: datetime, outside: Sequence[OutsidePeriod] = (), *, dark: bool = False
 ) -> go.Figure:
     """One bar per period as champion; the present period ends at `now`, the right edge. Minutes in a year are seen too:
-    each bar has an edge of some pixels.
+    a short bar has an edge of some pixels, a long one none, which would reach into the time of another champion.
 
     outside: times in which the registry had another champion, in red on the line of the version that it had.
     """
     blue = (charts.VERSIONS_ON_DARK if dark else charts.VERSIONS_ON_LIGHT)[0]
     ends = [period.end or max(now, period.start) for period in periods]  # a clock may have been set back
     names = _names(periods)
+    spans = [end - period.start for period, end in zip(periods, ends, strict=True)]
+    shortest = (max(ends) - periods[0].start) / SHORT_BARS
     bars = go.Bar(
         y=names,
         base=[period.start.isoformat() for period in periods],
-        x=[(end - period.start).total_seconds() * 1000 for period, end in zip(periods, ends, strict=True)],
+        x=[span.total_seconds() * 1000 for span in spans],
         orientation="h",
         width=0.5,
-        marker={"color": blue, "line": {"color": blue, "width": EDGE_PIXELS}},
+        marker={"color": blue, "line": {"color": blue, "width": [EDGE_PIXELS * (span < shortest) for span in spans]}},
         hovertemplate=[_tooltip(period) for period in periods],
     )
     drawn, rows = [bars], set(names)

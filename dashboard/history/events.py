@@ -13,10 +13,12 @@ from dashboard.components.history_lines import HistoryLine
 from dashboard.components.picker import number_in
 from dashboard.history.filters import Narrowed
 from pipeline.governance.record.history import Entry
+from pipeline.governance.record.telling import change_or_wish
 from pipeline.governance.service.reading import HistoryPage
 
 EVENT, BEFORE = "event", "before"  # in the address
-LONG_CHANGE, SHORT_CHANGE, MOST_OF_SHORT = 390, 150, 20  # pixels, and characters of a change that is short
+# Pixels of the column of changes, and of a character in it.
+LONG_CHANGE, SHORT_CHANGE, CHARACTER = 340, 150, 6
 
 
 def events_page(chosen: Narrowed) -> HistoryPage:
@@ -78,9 +80,9 @@ def _open_older(before: int) -> None:
 
 
 def _change_width(found: Sequence[HistoryLine]) -> int:
-    """Where changes are short, as of findings, their reasons get the room."""
-    longest = max((len(history_lines.change(each.entry)) for each in found), default=0)
-    return LONG_CHANGE if longest > MOST_OF_SHORT else SHORT_CHANGE
+    """As wide as the longest, so that the reasons get the room that is left."""
+    longest = max((len(change_or_wish(each.entry)) for each in found), default=0)
+    return min(LONG_CHANGE, max(SHORT_CHANGE, CHARACTER * longest))
 
 
 def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine | None:
@@ -98,8 +100,8 @@ def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine 
         selection_default=None if asked is None else {"selection": {"rows": [asked]}},
         column_config={
             "No.": st.column_config.NumberColumn(format="%d", width=45),
-            "Event": st.column_config.MultiselectColumn(options=list(colours), color=list(colours.values()), width=120),
-            "Who": st.column_config.TextColumn(width=120),
+            "Event": st.column_config.MultiselectColumn(options=list(colours), color=list(colours.values()), width=132),
+            "Who": st.column_config.TextColumn(width=130),
             "Change": st.column_config.TextColumn(width=_change_width(found)),
             **widgets.times_to_the_second("When"),
         },
@@ -113,7 +115,8 @@ def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine 
         return selected
     if named and asked is None:  # a link to what the filters leave out opens it all the same
         return named
-    st.query_params.pop(EVENT, None)
+    if st.query_params.pop(EVENT, None) is not None and named is None:
+        st.info("The record has no event with the number of the address.")
     st.caption(
         "Select a row to see everything that it changed, the gates and the evidence of that time. A decision is "
         "recorded as two events, what was decided and how it ended, and has the number of the first."

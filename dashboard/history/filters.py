@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import caching, session
 from dashboard.components import history_lines
@@ -50,11 +51,20 @@ def history_page(
     return session.desk().history_page(model, before=before, only=only, without=without, asked=asked)
 
 
-def narrowed(model: str | None, newest: Callable[[], None]) -> Narrowed:
-    """Draws the fields. newest: called where one changes, since another choice has other pages."""
+def narrowed(model: str | None, newest: Callable[[], None], bar: DeltaGenerator) -> Narrowed:
+    """Draws the fields, that of the kinds in the bar beside the model.
+
+    newest: called where one changes, since another choice has other pages.
+    """
     active = any(name in st.query_params for name in FIELDS)
-    kinds: Sequence[str] = st.pills(
-        "Show", list(history_lines.KINDS), selection_mode="multi", key="kind", bind="query-params", on_change=newest
+    kinds: Sequence[str] = bar.pills(
+        "Show",
+        list(history_lines.KINDS),
+        selection_mode="multi",
+        key="kind",
+        bind="query-params",
+        on_change=newest,
+        wrap=True,
     )
     with st.expander("Filter", expanded=active, icon=":material/filter_list:"), st.grid("auto", min_column_width=150):
         who = _text("Who", "who", newest, tip="A part of the name")

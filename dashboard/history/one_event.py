@@ -11,15 +11,17 @@ from dashboard.components import history_lines, tables, widgets, words
 from dashboard.components.history_lines import HistoryLine
 from dashboard.history.then_and_now import evidence_then_and_now
 from pipeline import evidence_pack
+from pipeline.governance.errors import Blocked, WarningsNotAccepted
 from pipeline.governance.policy import Mode
 from pipeline.governance.record.history import Entry
 from pipeline.governance.record.ledger import EventType
-from pipeline.governance.record.telling import changes_text, sentence, word_for_reason
+from pipeline.governance.record.telling import change_or_wish, changes_text, event_word, sentence, word_for_reason
 from pipeline.governance.record.telling import told as told_of
 from pipeline.governance.rules.gate_words import label_of
 from pipeline.governance.service import GovernanceService
 
 MOST_CHANGES = 20
+GATES_NOT_PASSED = {Blocked.__name__, WarningsNotAccepted.__name__}  # refusals that name their gates
 
 
 def event_in_full(line: HistoryLine) -> None:
@@ -52,20 +54,26 @@ def told(line: HistoryLine) -> None:
     """When, who, what, every change, and why: what happened, for somebody who reads nothing else."""
     entry = line.entry
     decided = line.intent is not None or entry.type is EventType.DECIDED
-    word = history_lines.event_word(entry)
+    word = event_word(entry)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.header(f"{'Decision' if decided else 'Event'} {entry.number}", anchor=False, width="content")
         st.badge(word[2:], color=history_lines.event_colours().get(word, "gray"))
     when = f"{words.to_the_second(entry.at)}: " if entry.at else ""
     st.text(f"{when}{sentence(entry)}.")
     changes = changes_text(entry.type, entry.moved, most=MOST_CHANGES)
-    shown = changes.split("; ") if changes else [history_lines.change(entry)]
+    shown = changes.split("; ") if changes else [change_or_wish(entry)]
     if text := "\n".join(f"•  {each}" for each in shown if each):
         st.text(text)
     if entry.why:
-        st.text(f"Why it was refused: {entry.why}" if entry.type is EventType.DENIED else entry.why)
+        st.text(f"{_word_for_why(entry)}{entry.why}")
     if entry.reason:
         st.text(f"{word_for_reason(entry)}: {entry.reason}")
+
+
+def _word_for_why(entry: Entry) -> str:
+    if entry.type is not EventType.DENIED:
+        return ""
+    return "Gates not passed: " if entry.content.get("refusal") in GATES_NOT_PASSED else "Why it was refused: "
 
 
 def signed(line: HistoryLine) -> dict[str, str | None]:

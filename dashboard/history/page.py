@@ -1,6 +1,7 @@
 """Who decided what, when and why; what moved out-of-band; who was champion when."""
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import pages, session
 from dashboard.components import widgets, words
@@ -27,7 +28,8 @@ def history_page() -> None:
     asked, place = st.query_params.get("model"), st.empty()
     with place:
         widgets.title("History", asked or "all models")
-    model = chosen_model(asked)
+    bar = st.container(horizontal=True, vertical_alignment="bottom")
+    model = chosen_model(asked, bar)
     if asked and model is None:
         with place:
             widgets.title("History", "all models")
@@ -35,7 +37,10 @@ def history_page() -> None:
     names = [model] if model else known_models()
     if not session.silence():
         out_of_band([each for name in names for each in session.differences(name)], model)
-    chosen = narrowed(model, open_newest)
+    chosen = narrowed(model, open_newest, bar)
+    if model is not None:
+        with bar:
+            pages.link_versions("Versions", model)
     page = events_page(chosen)
     if not page.lines and chosen.everything and BEFORE not in st.query_params:
         st.info("The ledger holds no events yet.")
@@ -69,21 +74,16 @@ def unfinished(model: str | None) -> None:
         widgets.message(words.count(len(pending), "decision") + " pending", text, colour="blue")
 
 
-def chosen_model(asked: str | None) -> str | None:
-    """The model that the address names, if it is known; None for all models."""
+def chosen_model(asked: str | None, bar: DeltaGenerator) -> str | None:
+    """The model that the address names, if it is known; None for all models. bar: where the field is drawn."""
     names = known_models()
     st.session_state["history_model"] = asked if asked in names else ALL
     if asked is not None and asked not in names:
         st.info("Neither the registry nor the ledger knows the model of this address. All models are shown.")
-    options = [ALL, *names]
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = st.selectbox(
-            "Model", options, key="history_model", on_change=open_model, format_func=words.name, width=260
-        )
-        if chosen == ALL:
-            return None
-        pages.link_versions("Versions", chosen)
-    return chosen
+    chosen = bar.selectbox(
+        "Model", [ALL, *names], key="history_model", on_change=open_model, format_func=words.name, width=260
+    )
+    return None if chosen == ALL else chosen
 
 
 def open_model() -> None:

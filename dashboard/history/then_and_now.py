@@ -94,19 +94,27 @@ def _files_badge(then: Mapping[str, Any], now: Evidence) -> None:
 
 def _differences(table: pd.DataFrame) -> None:
     differs = table["Result"].map(lambda result: result != [SAME])
-    st.text(_summary(table["Fact"][differs].tolist(), len(table)))
+    st.text(_summary(table))
     if differs.any():
         _facts_table(table[differs], "What is different now")
     with st.expander(f"The same now as then: {words.count(int((~differs).sum()), 'fact')}"):
         _facts_table(table[~differs], "What is the same now as then")
 
 
-def _summary(changed: list[str], all_facts: int) -> str:
-    if not changed:
-        return f"All {all_facts:,} facts are as the approver saw them."
-    named = ", ".join(changed[:MOST_NAMED]) + (f" and {len(changed) - MOST_NAMED} more" if changed[MOST_NAMED:] else "")
-    differ = "is" if len(changed) == 1 else "are"
-    return f"{len(changed):,} of {words.count(all_facts, 'fact')} {differ} different now: {named}."
+def _summary(table: pd.DataFrame) -> str:
+    """How many facts are different now, and which of them the decision itself changed."""
+    results = table["Result"].str[0]
+    changed, decided = (table["Fact"][results == result].tolist() for result in (CHANGED, DECIDED))
+    if changed:
+        differ = "is" if len(changed) == 1 else "are"
+        first = f"{len(changed):,} of {words.count(len(table), 'fact')} {differ} different now: {_named(changed)}."
+    else:
+        first = f"{'All others' if decided else f'All {len(table):,} facts'} are as the approver saw them."
+    return f"The decision itself changed {_named(decided)}. {first}" if decided else first
+
+
+def _named(facts: list[str]) -> str:
+    return ", ".join(facts[:MOST_NAMED]) + (f" and {len(facts) - MOST_NAMED} more" if facts[MOST_NAMED:] else "")
 
 
 def _facts_table(table: pd.DataFrame, alt: str) -> None:

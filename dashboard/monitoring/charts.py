@@ -6,7 +6,7 @@ from datetime import datetime
 import plotly.graph_objects as go
 
 from dashboard.caching import drawn_once
-from dashboard.components.charts import LEGEND_ABOVE, QUIET, framed, interval_bars, plain
+from dashboard.components.charts import LEGEND_ABOVE, QUIET, digits_of, framed, interval_bars, plain
 
 HELD_OUT, NOW = "Held-out rows", "This window"
 TILTS = [0, -35, -90]  # of labels: the first with which they do not lie on each other
@@ -61,5 +61,6 @@ def accuracies(names: Sequence[str], values: Sequence[tuple[float, float | None,
         hovertemplate="%{y}: %{x:.4f}<extra></extra>",
     )
     framed(figure, height=60 + 40 * len(names))
-    figure.update_xaxes(tickformat=".3~f")
+    ends = [end for each in values for end in each if end is not None]
+    figure.update_xaxes(tickformat=f".{digits_of(ends)}f")
     return figure.update_yaxes(autorange="reversed")

@@ -73,7 +73,7 @@ def _accuracy_figure(found: AccuracyFigure | None, label: str) -> None:
 def off(found: WatchReport) -> None:
     """How the log is turned on, and what was approved."""
     with widgets.message("Not watched", found.gap, colour="blue"):
-        st.code(TURN_ON, language="yaml")
+        st.code(TURN_ON, language=None)
         st.caption("What the API answers is then counted by hour, column and class; rows are kept as you say there.")
     accuracy(found)
 
@@ -104,7 +104,7 @@ def accuracy(found: WatchReport) -> None:
     names = list(known)
     shown = [(each.value, each.low, each.high) for each in known.values()]
     rows = {
-        "": names,
+        "Figure": names,
         "Accuracy": [each.value for each in known.values()],
         f"{session.settings().evaluation.confidence * 100:g} % interval": [
             words.interval(each.low, each.high) for each in known.values()

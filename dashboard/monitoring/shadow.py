@@ -73,7 +73,7 @@ def _nothing(watched: WatchReport) -> None:
     alias = session.settings().monitoring.shadow
     if alias is None:
         with widgets.message("No shadow", WHAT, colour="blue"):
-            st.code(TURN_ON, language="yaml")
+            st.code(TURN_ON, language=None)
             st.caption("The alias names the version. Whatever serves has to be started again.")
         return
     version = next((each.aliases.get(alias) for each in session.models() if each.name == watched.model), None)

@@ -35,7 +35,7 @@ def overview_page() -> None:
         if model.differences:
             widgets.out_of_band(model.record.name, model.differences)
     findings.boxes(models)
-    found, late = waiting.found(looks)
+    found, late = waiting.found(looks, dict(champions))
     signatures.draw(place, queues, models, merits=found)
     listed = {each.record.name: waiting.shown(each, found.get(each.record.name)) for each in cards}
     asked = [(name, version) for name, versions in listed.items() for version in versions]

@@ -23,12 +23,16 @@ def looks(models: Iterable[ModelOverview]) -> Looks:
     }
 
 
-def found(asked: Looks) -> tuple[dict[str, Waiting], list[Future[Waiting]]]:
+def found(asked: Looks, champions: Mapping[str, int]) -> tuple[dict[str, Waiting], list[Future[Waiting]]]:
     """What is known within trust.GLANCE_SECONDS, and what is not; where it failed, the page lists the versions as they
     are. Asked once: what ends while the page is drawn was not known to it.
+
+    champions: as the page shows them. What was held against another one, which came since, is left out: the page would
+    contradict itself until it reads the registry again.
     """
     done, late = wait(asked.values(), timeout=trust.GLANCE_SECONDS)
-    return {name: look.result() for name, look in asked.items() if look in done and not look.exception()}, list(late)
+    known = {name: look.result() for name, look in asked.items() if look in done and not look.exception()}
+    return {name: each for name, each in known.items() if each.champion == champions.get(name)}, list(late)
 
 
 def shown(model: ModelOverview, waiting: Waiting | None) -> list[int]:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import pages, quality, session
 from dashboard.components import charts, explanation_charts, widgets, words
-from dashboard.components.explanations import STARTING_POINT, as_pairs, classes_of, importance, sum_check, what_to_know
+from dashboard.components.explanations import as_pairs, classes_of, importance, starting_point, sum_check, what_to_know
 from dashboard.components.row_form import told
 from dashboard.components.trust import FINGERPRINT
 from pipeline.governance.text import minus, visible
@@ -71,7 +71,7 @@ def _reasons(target: Target, row: CheckedRow) -> None:
     st.text("\n".join(f"•  {visible(each)}" for each in sentences) or "No column moves the prediction noticeably.")
     sum_check(found.documents[0], found.tolerance, adds_up=found.adds_up)
     what_to_know(found)
-    st.caption(f"Effects on the {scale}, against what the version says with nothing known.", help=STARTING_POINT)
+    st.caption(f"Effects on the {scale}, against what the version says with nothing known.", help=starting_point(scale))
     same_row = {name: st.query_params[name] for name in (session.ROW_VALUES,) if name in st.query_params}
     pages.link_explain("Explain this row", model, version, source="Typed in", show="One row", **same_row)
 

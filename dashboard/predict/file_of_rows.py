@@ -101,7 +101,9 @@ def _summary(scored: ScoredUpload, *, known: Sequence[str]) -> None:
         text = f"The first: {result.first_problem}"
         widgets.message(f"{words.count(result.bad, 'row')} refused", text, colour="orange")
     if result.ignored:
-        st.text(f"No input of the version, kept: {', '.join(visible(each) for each in result.ignored[:MOST_NAMES])}")
+        st.text(
+            f"Kept, and no input of the version: {', '.join(visible(each) for each in result.ignored[:MOST_NAMES])}"
+        )
     for note in [note for note in result.notes if note not in known]:
         st.text(visible(note))
 

@@ -64,7 +64,7 @@ def one_row(targets: list[Target]) -> None:
         row = typed_row(targets[0].resolved.model, input_schema(targets[0]), "Predict")
     with right:
         if row is None:
-            st.caption("Fill in the form to get a prediction.")
+            st.caption("A prediction takes a valid value in each field of the form.")
             return
         outside(row, input_schema(targets[0]))
         answers(row, targets)

@@ -101,7 +101,7 @@ def closed(blocked_by: list[GateResult]) -> None:
     if any(gate.name == CHANGES_SOMETHING for gate in blocked_by):
         st.info("There is nothing to decide: the registry is like that already.")
     else:
-        named = "\n".join(gate.label for gate in blocked_by)
+        named = "\n".join(f'Not passed: "{gate.label}"' for gate in blocked_by)
         widgets.message(f"Blocked by {words.count(len(blocked_by), 'gate')}", named, colour="red")
 
 
@@ -164,7 +164,7 @@ def show_receipt(outcome: Outcome) -> None:
 def _refusal(draft: DecisionDraft, error: SignoffError) -> Refusal:
     """Who was faster where somebody was; else the service's own sentence."""
     invalid = typed_reason(draft.reason) if isinstance(error, InvalidInput) else None
-    found = Refusal(draft.form, draft.move.model, widgets.title_of(error), str(error), invalid)
+    found = Refusal(draft.form, draft.move.model, widgets.title_of(error), words.sentence(str(error)), invalid)
     if not isinstance(error, StateChanged | StaleEvidence):
         return found
     news: list[Entry] = []

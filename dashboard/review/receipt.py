@@ -77,7 +77,7 @@ def _what_follows(entry: Entry) -> list[Callable[[], None]]:
 
 def _after_production(entry: Entry, version: int) -> list[Callable[[], None]]:
     model = entry.model
-    links: list[Callable[[], None]] = [partial(pages.link_predict, "Predict with it", model, version)]
+    links: list[Callable[[], None]] = [partial(pages.link_predict, f"Predict with version {version}", model, version)]
     former = next((each.expected for each in entry.moved if each.slot.name == CHAMPION), None)
     if former is not None:
         pair = [int(former), version]
@@ -89,4 +89,4 @@ def _after_production(entry: Entry, version: int) -> list[Callable[[], None]]:
 
 def _roll_back() -> None:
     """No link: one to the page that is open is drawn as if it were chosen."""
-    st.button("Roll back", icon=":material/undo:", type="tertiary", on_click=ask, kwargs={TO: ROLL_BACK})
+    st.button(":blue[Roll back]", icon=":material/undo:", type="tertiary", on_click=ask, kwargs={TO: ROLL_BACK})

@@ -19,6 +19,7 @@ from pipeline.governance.rules.review import Review
 from pipeline.governance.text import signed
 
 MOST_FIGURES, MOST_FLIPS = 4, 200
+UNBROKEN = "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
 COLOURS: Mapping[str, widgets.Colour] = {BETTER: "green", WORSE: "red"}
 
 
@@ -101,7 +102,7 @@ def _summary(merit: Merit) -> None:
         st.markdown(f"{counts} with {champion} {costs}", help=tip)
     else:
         of = f"of {words.count(len(merit.differences), 'metric')}"
-        st.markdown(f"{counts} {of} than {champion}, on the same {merit.n:,} rows {costs}", help=tip)
+        st.markdown(f"{counts} {of} beside {champion}, on the same {merit.n:,} rows {costs}", help=tip)
     if merit.gap:
         st.text(merit.gap.text)
 
@@ -126,8 +127,8 @@ def _better_yet(evidence: Evidence, champion: int | None) -> None:
     if merit.overall == BETTER:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             pages.link_review(f"Version {best.version} is better than this one", evidence.model, best.version)
-            trust.trust_badge(evidence.model, best.version)
-            st.caption(f"It waits too: {merit.phrase('this one')}.", width="content")
+            waits = "It waits too" if evidence.version in model.waiting else "It waits for a review"
+            st.caption(f"{waits}: {merit.phrase('this one')}.", width="content")
 
 
 def _figures(evidence: Evidence, merit: Merit | None) -> None:
@@ -151,15 +152,16 @@ def _card(metric: Metric, difference: MetricDifference | None) -> None:
     if difference is None:
         widgets.metric(metric, border=True)
         return
+    said = difference.verdict if difference.verdict in COLOURS else ""
     with st.container(border=True, gap=None, height="stretch"):
         st.metric(
             words.label(metric.name),
             words.number(metric.value),
-            signed(difference.difference),
+            f"{signed(difference.difference)} {said}".rstrip(),
             delta_color=COLOURS.get(difference.verdict or "", "gray"),
             delta_arrow="up" if difference.difference > 0 else "down",
             help="Below it: the interval of the difference to the champion on the same rows, then the metric's own.",
         )
-        verdict = difference.verdict or "no verdict"
-        interval = words.signed_interval(difference.low, difference.high)
-        st.caption(f"{verdict}, by {interval}  \nitself {words.spread(metric)}")
+        by = f"by {words.signed_interval(difference.low, difference.high)}"
+        head = by if said else f"{difference.verdict or 'no verdict'}, {by}"
+        st.caption(f"{head}  \nitself {words.spread(metric).replace(' = ', UNBROKEN)}")

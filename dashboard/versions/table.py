@@ -16,7 +16,6 @@ from dashboard.components import tables, trust, widgets, words
 from pipeline.governance.lifecycle import CHAMPION
 from pipeline.governance.metrics import Direction
 from pipeline.governance.rules.compare import MetricColumn
-from pipeline.governance.text import MINUS
 
 NEWEST, BEST_FIRST = "Newest first", "Best {} first"
 OTHERS = ("Stage", "Aliases", tables.BEST, trust.COLUMN, "Gates", "Type", "Created", "Owner", "Status", "Description")
@@ -166,7 +165,7 @@ def _figures(metrics: Sequence[MetricColumn]) -> dict[str, Any]:
                 f"{words.name(name)} {aim}".rstrip(), format=widgets.FOUR_DIGITS, help=direction_help(metric.direction)
             ),
             tables.difference_of(name): st.column_config.NumberColumn(
-                f"{MINUS} champion", format=widgets.SIGNED, help=DIFFERENCE_HELP, width=95
+                "vs champion", format=widgets.SIGNED, help=DIFFERENCE_HELP, width=95
             ),
             tables.interval_of(name): st.column_config.TextColumn("interval", help=INTERVAL_HELP, width=120),
         }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.cli.app import digits, json_cell, line, signed, table, to_the_second, when
 from pipeline.governance.record.history import UNREADABLE, given_out_again, one_line_each
 from pipeline.governance.record.out_of_band import state_text
-from pipeline.governance.record.telling import change_of
+from pipeline.governance.record.telling import change_or_wish, event_word, name_of
 from pipeline.governance.rules.reconcile import pending_sentence
 from pipeline.governance.text import signed as signed_figure
 
@@ -199,7 +199,7 @@ def _different(head: str, names: Sequence[str], differences: "Differences") -> N
 def outcome(found: "Outcome") -> None:
     again = " (decided before, nothing changed now)" if found.replayed else ""
     line(f"Decision {found.sequence}{again}")
-    rows = [[each.slot.label, each.expected, each.to] for each in found.changes if each.expected != each.to]
+    rows = [[name_of(each), each.expected, each.to] for each in found.changes if each.expected != each.to]
     table(["What", "From", "To"], rows)
     if found.notice:
         line(f"Decision {found.sequence}: {found.notice}")
@@ -251,10 +251,10 @@ def history(entries: "Sequence[Entry]") -> None:
         [
             each.number,
             each.at and to_the_second(each.at),
-            each.type.value,
+            event_word(each)[2:],
             each.signature,
             each.version,
-            change_of(each),
+            change_or_wish(each),
             _words(each),
         ]
         for each in one_line_each(entries)
@@ -311,7 +311,7 @@ def problems(found: "Sequence[IntegrityProblem]") -> None:
     if not found:
         line("Clean: the ledger is whole, the registry agrees with it, the files in use are those recorded.")
         return
-    table(["Kind", "Model", "Problem"], [[each.kind, each.model, each.text] for each in found])
+    table(["Kind", "Model", "Problem"], [[each.kind, each.model, each.plain or each.text] for each in found])
 
 
 def reconciled(events: "Sequence[StoredEvent]", found: "Unresolved") -> None:
@@ -319,7 +319,7 @@ def reconciled(events: "Sequence[StoredEvent]", found: "Unresolved") -> None:
     rows = [[each.sequence, each.event.type.value, each.event.model] for each in events]
     table(["No.", "Event", "Model"], rows, empty="Nothing to record.")
     differences = [each for changes in found.differences.values() for each in changes]
-    open_rows = [[each.slot.model, each.sentence, when(each.since), when(each.seen)] for each in differences]
+    open_rows = [[each.slot.model, each.plain, when(each.since), when(each.seen)] for each in differences]
     heads = ["Model", "Difference", "After (UTC)", "Seen (UTC)"]
     unknown = any(each.kind == "registry" for each in found.problems)
     empty = "Nothing is recorded of this registry." if unknown else "Stages and aliases are as recorded."

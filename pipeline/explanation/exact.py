@@ -158,7 +158,7 @@ def _require_one_source(sources: Numbers, background: pd.DataFrame) -> None:
     mixed = sources[sources.sum(axis=1) > 1]
     if len(mixed):
         names = ", ".join(str(name) for name in background.columns[mixed[0] > 0])
-        raise NotExact(f"an encoded column has several sources ({names})")
+        raise NotExact(f"an input of the model is made from several columns ({names})")
 
 
 def _prepared(preparation: Preparation, rows: pd.DataFrame) -> Rows:

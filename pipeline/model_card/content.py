@@ -20,7 +20,7 @@ from pipeline.governance.record.out_of_band import OutOfBandChange
 from pipeline.governance.record.telling import change_of, sentence
 from pipeline.governance.rules.review import Review
 from pipeline.governance.service import GovernanceService
-from pipeline.governance.text import figure, minus, visible
+from pipeline.governance.text import figure, minus, parse_time, visible
 from pipeline.model_card.charts import BarChart, Chart, IntervalChart, MatrixChart
 
 # What training did to the rows before it used them, in sentences, from the document `data_report.json`.
@@ -166,12 +166,18 @@ def paragraphs(text: object) -> list[str]:
 
 
 def _version(evidence: Evidence, changed: Sequence[OutOfBandChange] = ()) -> Section:
-    names = ("stage", "aliases", "status", "created_at", "registered_by", "run_id", "flavors")
+    names = ("stage", "aliases", "status", "registered_by", "run_id", "flavors")
     rows = [(name.replace("_", " "), one_line(evidence.content[name])) for name in names]
+    rows.insert(3, ("registered", _moment(evidence.content["created_at"])))
     rows += [("type", one_line(evidence.content["tags"].get("model_type"))), ("evidence", evidence.digest)]
     said = [each.plain for each in sorted(changed, key=lambda each: not each.of_champion)[:MOST_CHANGES]]
     more = [f"And {len(changed) - MOST_CHANGES:,} more changes."] if len(changed) > MOST_CHANGES else []
     return Section("Version", (*said, *more), table_of(("", "Value"), [row for row in rows if row[1]]))
+
+
+def _moment(text: str) -> str:
+    """As History writes it."""
+    return f"{parse_time(text):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _intended_use(evidence: Evidence, record: ModelRecord) -> Section:
@@ -195,7 +201,7 @@ def _data(evidence: Evidence) -> Section:
         "evaluation fingerprint": evidence.evaluation.rows_fingerprint,
         "git commit": lineage.commit,
     }
-    rows = [(one_line(name).replace("_", " "), one_line(value)) for name, value in facts.items() if value is not None]
+    rows = [(one_line(name).replace("_", " "), _fact(value)) for name, value in facts.items() if value is not None]
     missing = () if lineage.data else ("Which data the version was trained on is not recorded.",)
     return Section(
         "Data",
@@ -203,6 +209,10 @@ def _data(evidence: Evidence) -> Section:
         table_of(("", "Value"), rows),
         missing=missing,
     )
+
+
+def _fact(value: object) -> str:
+    return f"{value:,}" if type(value) is int else one_line(value)
 
 
 def _metrics(evidence: Evidence) -> Section:
@@ -306,7 +316,8 @@ def _gates(review: Review) -> Section:
         if gate.name not in ALWAYS
     ]
     heads = ("Gate", "Result", "Observed", "Required", "Why")
-    return Section("Gates", (f"For {review.move.target}, under the policy of now.",), table_of(heads, rows))
+    about = f"For {review.move.target}, under the policy of now, but for those about the moment of a decision."
+    return Section("Gates", (about,), table_of(heads, rows))
 
 
 def _decisions(entries: Sequence[Entry]) -> Section:

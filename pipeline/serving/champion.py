@@ -12,6 +12,7 @@ from datetime import datetime
 
 from pipeline.governance.errors import NotFound, OutOfBand, Refused, SignoffError
 from pipeline.governance.lifecycle import CHAMPION
+from pipeline.governance.record.out_of_band import champion_differs
 from pipeline.governance.record.standing import LedgerView
 from pipeline.governance.service import GovernanceService
 from pipeline.serving.compiled.form import CompiledForm
@@ -130,12 +131,9 @@ class Follower:
             raise NoChampion(f"champion: {self.model!r} has none")
         if not view.known:
             raise Refused(f"champion: the ledger does not know {self.model!r}; run `signoff reconcile {self.model}`")
-        in_registry = f"version {version}" if version else "gone"
-        recorded = f"version {view.champion}" if view.champion else "no champion"
-        then = "a decision about it has not ended" if view.pending else "adopt or revert it"
-        raise OutOfBand(
-            f"champion: of {self.model!r} is {in_registry} in the registry, the ledger says {recorded}; {then}"
-        )
+        if view.pending:
+            raise OutOfBand(f"the champion of {self.model!r} is not known yet: a decision about it has not ended")
+        raise OutOfBand(champion_differs(self.model, version, view.champion))
 
     def _load(self, target: Target, view: LedgerView) -> Served:
         """Loads a version by predicting one row, and keeps its copy on disk. Raises Refused where that fails."""

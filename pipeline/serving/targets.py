@@ -11,6 +11,7 @@ from cachetools import LRUCache
 from pipeline.governance.errors import IntegrityFailure, NotFound, OutOfBand, Refused, SignoffError
 from pipeline.governance.lifecycle import CHAMPION, parse_reference
 from pipeline.governance.record.evidence import Evidence
+from pipeline.governance.record.out_of_band import champion_differs
 from pipeline.governance.record.standing import LedgerView
 from pipeline.governance.service import GovernanceService
 from pipeline.governance.text import visible
@@ -55,11 +56,7 @@ class References:
     def _check_champion(self, model: str, version: int) -> None:
         view = self.ledger_view(model)
         if view.known and view.champion != version:
-            recorded = f"version {view.champion}" if view.champion else "no champion"
-            raise OutOfBand(
-                f"champion: of {model!r} is version {version} in the registry, the record says {recorded}; "
-                "accept or undo it on History first (reconcile --adopt, --revert)"
-            )
+            raise OutOfBand(champion_differs(model, version, view.champion))
 
     def ledger_view(self, model: str) -> LedgerView:
         """What the ledger holds of the model; read again only when it has a newer event about it."""

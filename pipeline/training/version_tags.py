@@ -35,6 +35,7 @@ def version_metadata(settings: Settings, *, key: str, evaluation: Document, line
     candidate = str(lineage["candidate"]["name"])
     tags = _tags(settings, key=key, lineage=lineage)
     target = settings.schema_.target
+    about = target.description.rstrip(".")
     return VersionMetadata(
         candidate=candidate,
         trained_at=str(lineage["trained_at"]),
@@ -43,7 +44,7 @@ def version_metadata(settings: Settings, *, key: str, evaluation: Document, line
         tags=tags,
         run_tags={name: tags[name] for name in ("produced_by", "model_type", TRAINING_KEY)},
         description=_sentence(evaluation, lineage),
-        model_description=f"Predicts {target.name} from {len(settings.schema_.columns)} columns. {target.description}",
+        model_description=f"Predicts {target.name} from {len(settings.schema_.columns)} columns. {about}.",
     )
 
 

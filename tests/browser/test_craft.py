@@ -46,6 +46,8 @@ new PerformanceObserver(list => {
 }).observe({type: 'layout-shift', buffered: true});
 """
 MATCHES = "(element, css) => element.matches(css)"
+# Asked every 100 ms: whether the page has been idle the last ten times.
+AT_REST = "idle => (window.rest = document.querySelector(idle) ? window.rest + 1 : 0) > 10"
 LEVELS = "[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map(heading => Number(heading.tagName[1]))"
 
 
@@ -65,7 +67,7 @@ def test_a_page_is_well_made(demo_dashboard, open_tab, name, scheme):
     levels = tab.evaluate(LEVELS)
     assert levels[0] == 1
     assert all(1 < after <= before + 1 for before, after in pairwise(levels)), levels
-    if name not in MOVING:
+    if name not in MOVING and scheme == "light":  # colours move nothing
         assert least_moved(tab, address, title) < MOST_MOVED
     if name == "card":
         on_paper(tab)
@@ -131,6 +133,7 @@ def test_a_link_is_one_step_back(demo_dashboard, open_tab):
     expect(tab.get_by_role("textbox", name="Reason")).to_be_visible()
 
     assert tab.evaluate("history.length") == before + 1
+    at_rest(tab)
     tab.go_back()
     expect(tab).to_have_title("Overview · Signoff")
     tab.close()
@@ -151,9 +154,20 @@ def test_each_page_of_the_sidebar_is_one_step(demo_dashboard, open_tab):
         assert tab.evaluate("history.length") == steps + 1, (before, name)
 
     for name in reversed(walked[:-1]):
+        at_rest(tab)
         tab.go_back()
         expect(tab).to_have_title(f"{PAGES[name][1]} · Signoff")
     tab.close()
+
+
+def at_rest(tab: Page) -> None:
+    """Wait until the page has done nothing for a while, as a person does who looks before going on.
+
+    Where Back is pressed while the page before is still drawn, Streamlit can go back to that page: what its elements
+    send when they appear still names it.
+    """
+    tab.evaluate("window.rest = 0")
+    tab.wait_for_function(AT_REST, arg=IDLE, polling=100)
 
 
 def test_back_shows_the_receipt_again(demo_desk, demo_dashboard, open_tab):
@@ -171,6 +185,7 @@ def test_back_shows_the_receipt_again(demo_desk, demo_dashboard, open_tab):
     expect(tab).to_have_url(re.compile("to=Archived"))
     assert tab.evaluate("history.length") == steps + 1
 
+    at_rest(tab)
     tab.go_back()
     expect(receipt).to_be_visible()
     tab.close()

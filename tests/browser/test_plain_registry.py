@@ -1,8 +1,6 @@
 """Explain, Predict and Compare on a registry that plain MLflow filled, under both trust policies."""
 
 import gzip
-import subprocess
-import sys
 from collections.abc import Mapping
 from itertools import product
 
@@ -10,8 +8,8 @@ import pytest
 import yaml
 from playwright.sync_api import Page, expect
 
-from support.real_server import NARROW, ROOT, WIDE, open_page, picture
-from support.small_desk import small_params
+from support.real_server import NARROW, WIDE, open_page, picture
+from support.small_desk import copy_registry, small_params
 from support.soak import amount
 
 NOT_LOADED = "Its flavor is lightgbm, which is not loaded under this trust policy"
@@ -39,16 +37,10 @@ PAGES = {
 
 
 @pytest.fixture(scope="module")
-def addresses(serve, tmp_path_factory) -> Mapping[str, str]:
+def addresses(serve, plain_registry, tmp_path_factory) -> Mapping[str, str]:
     """Of one desk per trust policy, over the same registry."""
     folder = tmp_path_factory.mktemp("plain")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
-    subprocess.run(
-        [sys.executable, ROOT / "tests" / "support" / "plain_models.py", uri],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
+    uri = copy_registry(plain_registry, folder)
     found = {}
     for trust in (ALLOW_LIST, PRODUCERS):
         params = small_params()
@@ -127,7 +119,7 @@ def test_a_compressed_file_with_tabs(addresses, open_tab, tmp_path):
     given = {"name": "rows.tsv.gz", "mimeType": "application/gzip", "buffer": content}
     tab.locator("input[type=file]").set_input_files(given)  # type: ignore[arg-type]
     expect(tab.get_by_text("row 3, when: 'never' is neither a date nor a time in ISO 8601")).to_be_visible()
-    expect(tab.get_by_text("No input of the version, kept: column 1 (no name)")).to_be_visible()
+    expect(tab.get_by_text("Kept, and no input of the version: column 1 (no name)")).to_be_visible()
     expect(tab.get_by_text("bonus: is not in the file, so missing in every row")).to_be_visible()
     expect(tab.get_by_text("tags")).to_have_count(0)
     picture(tab, "plain-shop-file")

@@ -46,7 +46,7 @@ def test_a_cell_of_the_card_is_no_markdown(text):
     for plain in (
         "0.8833 (lower bound 0.8366)",
         "2026-11-28 20:00:05",
-        "champion none → 1; None → Staging",
+        "champion none → 1; no stage → Staging",
         "",
         "a/b.json",
     ):

@@ -328,7 +328,7 @@ def test_a_registry_that_is_down_is_one_sentence(open_page):
 
     app = open_page(build_desk(registry), "compare")
 
-    assert texts(app).count("the registry does not answer") == 1
+    assert texts(app).count("The registry does not answer.") == 1
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -465,5 +465,5 @@ def test_size_and_latency_stand_in_the_verdict_line(open_page):
     app = compare(open_page, desk, "1,2")
     line = next(each for each in app.markdown if "better]" in each.value)
 
-    assert "5.0 times slower: 50.0 ms a row, not 10.0 ms" in "".join(badges(app))
+    assert "5.0 times slower: 50.0 ms a row beside 10.0 ms" in "".join(badges(app))
     assert "accuracy" in line.help

@@ -33,7 +33,7 @@ def test_the_reasons_of_both_versions(desk, open_page):
     assert "log-odds" not in texts(app)
     assert " in version 1\n" in texts(app)
     assert " kg " in texts(app)
-    assert texts(app).count("Method: sampled (permutation") == 2
+    assert texts(app).count("Sampled effects, which account for the whole answer.") == 2
     assert any("effects on the probability, by the same method, sampled in both" in each.value for each in app.caption)
     assert app.get("plotly_chart")
 

@@ -43,12 +43,12 @@ def test_promotes_with_a_reason(desk, open_page):
         assert {"grace (self-declared)", REASON} <= set(told.splitlines())
         assert links(shown)[-3:] == [
             f"Decision {end.number} in History",
-            "Predict with it",
+            "Predict with version 2",
             "Compare with version 1, which served before",
         ]
         assert not shown.text_area
         assert not any("Blocked" in each for each in badges(shown))
-    assert button(button(app, "Roll back").click().run(), "Roll back to version 1")
+    assert button(button(app, ":blue[Roll back]").click().run(), "Roll back to version 1")
 
 
 def test_a_receipt_gives_way_to_the_next_move(desk, open_page):
@@ -313,7 +313,7 @@ def test_a_rollback_shows_what_gets_worse_and_which_answers_change(open_page):
     app = review(open_page, desk, to="Roll back")
 
     assert any(":red-badge[Worse in 1]" in each and "the champion, version 2" in each for each in badges(app))
-    assert {each.label: each.delta for each in app.metric}["accuracy"] == "\N{MINUS SIGN}0.0500"
+    assert {each.label: each.delta for each in app.metric}["accuracy"] == "\N{MINUS SIGN}0.0500 worse"
     assert "Predictions that change" in [each.value for each in app.header]
     assert any(":green-badge[2 become right] :red-badge[1 become wrong]" in each for each in badges(app))
     [row] = frame(app, "What it means").to_dict("records")

@@ -29,7 +29,8 @@ def test_the_columns_of_a_trusted_version(desk, open_page):
 
     assert not app.exception
     assert any("Files as approved" in each for each in badges(app))
-    assert "exact (tree, path-dependent)" in texts(app)
+    assert "Exact effects, which account for the whole answer." in texts(app)
+    assert any("`exact (tree, path-dependent)`" in each.proto.help for each in app.text)
     assert len(app.get("plotly_chart")) == 3
 
 
@@ -40,7 +41,7 @@ def test_a_link_to_a_row_opens_it(desk, open_page):
     assert not app.exception
     assert "Row 17" in [each.value for each in app.header]
     assert " kg raises " in texts(app) or " kg lowers " in texts(app)
-    assert "The effects account for the whole answer, to within" in texts(app)
+    assert "Exact effects, which account for the whole answer." in texts(app)
 
 
 def test_a_row_that_is_not_there(desk, open_page):
@@ -150,7 +151,7 @@ def test_a_registry_that_is_down(open_page):
     app = open_page(build_desk(registry), "explain")
 
     assert not app.exception
-    assert texts(app).count("the registry does not answer") == 1
+    assert texts(app).count("The registry does not answer.") == 1
 
 
 def test_files_that_do_not_fit_together(models):

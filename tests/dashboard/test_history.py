@@ -19,9 +19,10 @@ from pipeline.governance.errors import Refused, Unavailable
 from pipeline.governance.lifecycle import Slot, Stage
 from pipeline.governance.record.history import Period
 from pipeline.governance.record.ledger import Event, EventType, SlotChange
+from pipeline.governance.record.telling import event_word
 from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk, registered_again, small_registry
 from support.in_memory import EPOCH
-from support.seen import badges, button, frame, markdown_sources, texts
+from support.seen import badges, button, frame, label_of, markdown_sources, texts
 
 
 class FixedId:
@@ -42,10 +43,10 @@ def test_an_intent_and_its_end_are_one_line(desk, open_page):
     table = frame(opened(open_page, desk), "Change")
 
     assert table["Change"].tolist() == [
-        "version 2 None → Staging",
+        "version 2 no stage → Staging",
         "champion none → 1; version 1 Staging → Production",
-        "version 1 None → Staging",
-        "0 aliases and stages as found",
+        "version 1 no stage → Staging",
+        "no alias or stage yet",
     ]
     assert table["Who"].tolist()[0] == "grace (self-declared)"
     assert table["Reason"].tolist()[0] == REASON
@@ -85,8 +86,8 @@ def test_changed_files_are_seen(desk, open_page):
 
     changed, same = (each.value for each in app.dataframe if "Then" in each.value)
     assert {"fingerprint of the files", "file model.skops"} <= set(changed["Fact"])
-    assert "3 of " in texts(app)
-    assert " facts are different now: fingerprint of the files, file model.skops, stage." in texts(app)
+    assert "The decision itself changed stage. 2 of " in texts(app)
+    assert " facts are different now: fingerprint of the files, file model.skops." in texts(app)
     assert len(same.set_index("Fact").loc["evaluation", "Then"]) == 12
 
 
@@ -153,6 +154,13 @@ def test_the_export_is_made_at_a_click(desk, open_page):
     assert drawn == []
     assert [row["body"] for row in document["events"]] == [stored.body for stored in ledger.events()]
     assert asked == list(document["evidence"]) != []
+
+
+def test_an_address_of_no_event_is_told(desk, open_page):
+    """Not passed over; without a number there is nothing to tell."""
+    told = [[each.value for each in opened(open_page, desk, **asked).info] for asked in ({"event": "999999"}, {})]
+
+    assert told == [["The record has no event with the number of the address."], []]
 
 
 def test_an_opened_event_can_be_taken_home(desk, open_page):
@@ -224,7 +232,7 @@ def test_an_unfinished_decision_is_pending():
         desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=GRACE)
     lines = desk.history_page(MODEL).lines
 
-    assert [history_lines.event_word(entry) for entry, _ in lines] == ["… Pending", "· Taken over"]
+    assert [event_word(entry) for entry, _ in lines] == ["… Pending", "· Taken over"]
 
 
 def unanswered(*_arguments):
@@ -382,12 +390,14 @@ def test_each_page_says_that_the_champion_was_changed_outside(desk, open_page, p
 
 
 def test_minutes_in_a_year_are_seen_on_the_time_line():
-    """Each bar has an edge of some pixels in its own colour, however short the time was."""
+    """A short bar has an edge of some pixels in its own colour; a long one does not reach into the time of another."""
     start = EPOCH - timedelta(days=365)
     end = start + timedelta(minutes=2)
     (bars,) = timeline([Period(1, start, end, 1), Period(2, end, None, 3)], EPOCH).data
 
-    assert bars.marker.line.width >= 3
+    short, long = bars.marker.line.width
+    assert short >= 3
+    assert long == 0
     assert bars.marker.line.color == bars.marker.color
 
 
@@ -410,3 +420,12 @@ def test_what_the_approver_saw_is_shown_without_the_registry(desk, open_page):
     assert not app.exception
     assert "this is what the approver saw, with nothing beside it" in texts(app)
     assert frame(app, "Then").set_index("Fact").loc["stage", "Then"] == "None"
+
+
+def test_a_page_without_the_registry_leads_to_the_history(desk, open_page):
+    """The record is ours; of a desk that has none nothing is promised."""
+    desk.registry.down = True
+    app = open_page(desk, "review", model=MODEL, version="1")
+
+    assert not app.exception
+    assert [label_of(link) for link in app.main.get("page_link")] == ["History is there all the same"]

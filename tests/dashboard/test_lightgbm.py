@@ -63,8 +63,7 @@ def test_producers_that_are_trusted_explain(show):
 
     assert not app.exception
     assert any("Loaded by MLflow" in each for each in badges(app))
-    assert "Method: exact (tree, path-dependent)" in texts(app)
-    assert "account for the whole answer" in texts(app)
+    assert "Exact effects, which account for the whole answer" in texts(app)
 
 
 def test_producers_that_are_trusted_predict(show):

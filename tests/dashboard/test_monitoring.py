@@ -116,7 +116,7 @@ def test_what_serves_is_shown_beside_what_was_approved(open_page: Open) -> None:
         "Values refused": "3",
         "Values out of range": "3",
     }
-    assert list(accuracy[""]) == ["Approved", "Estimated"]
+    assert list(accuracy["Figure"]) == ["Approved", "Estimated"]
     assert "Not distinguishable: distance 0.050, chi-squared test, adjusted p 0.4000, n = 500." in texts(app)
     assert any(each.value.startswith("Version 1 from 2026-01-0") for each in app.caption), app.caption
     assert "1 request: Unavailable 1" in texts(app)

@@ -176,7 +176,7 @@ class TestReasons:
 
         assert "Version 1 said Obesity_Type_I (0.75). Version 2 said Normal_Weight (0.50)." in texts(app)
         assert "Explained: Normal_Weight, as version 2 predicts" in texts(app)
-        assert texts(app).count("Method: sampled (permutation") == 2
+        assert texts(app).count("Sampled effects, which account for the whole answer.") == 2
         assert app.get("plotly_chart")
 
     def test_a_column_that_is_not_in_clear_is_named(

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from dashboard.components import explanation_charts
+from dashboard.components import explanation_charts, words
 from dashboard.components import row_form as predict_form
 from pipeline.governance.errors import Unavailable
 from pipeline.serving.scorer import Scorer
@@ -295,7 +295,7 @@ def test_a_worker_that_fails_is_a_sentence(desk, open_page, monkeypatch, error):
     app = open_page(desk, "predict", model=MODEL)
 
     assert not app.exception
-    assert str(error) in texts(app)
+    assert words.sentence(str(error)) in texts(app)
     assert any(each.label == "Try again" for each in app.button)
 
 
@@ -322,7 +322,7 @@ def test_a_registry_that_is_down(open_page):
     app = open_page(build_desk(registry), "predict")
 
     assert not app.exception
-    assert texts(app).count("the registry does not answer") == 1
+    assert texts(app).count("The registry does not answer.") == 1
 
 
 def test_steps_fit_the_range():

@@ -121,7 +121,7 @@ def test_a_request_is_closed_with_a_reason(looking_as, label, actor):
     ask(desk)
     app = looking_as(desk, actor)
     app = sign(app, label, reason="")
-    assert "reason" in texts(app)
+    assert "Reason: 0 characters given" in texts(app)
     app = sign(app, label)
 
     assert desk.requests() == []

@@ -28,10 +28,9 @@ def test_the_explanation_summary_is_drawn_from_the_file(open_page):
     assert not app.exception
     assert app.get("plotly_chart")
     assert any("300 evaluation rows" in each.value for each in app.caption)
-    assert (
-        "Method: exact (linear). The effects account for the whole answer, to within 1e-15 (allowed 1e-09)."
-        in texts(app)
-    )
+    assert "Exact effects, which account for the whole answer." in texts(app)
+    [said] = [each for each in app.text if "account for the whole answer" in each.value]
+    assert "Method: `exact (linear)`. Off by at most 1e-15, where 1e-09 is allowed." in said.proto.help
 
 
 def test_a_version_without_an_explanation_says_so(open_page):

@@ -51,7 +51,7 @@ def test_upwards_is_always_better() -> None:
 
     assert screen.figure(less).layout.yaxis.autorange == "reversed"
     assert screen.figure(more).layout.yaxis.autorange is True
-    assert "Less log\\_loss is better, and the axis is turned" in screen.better(less)
+    assert "Upwards is better: less log\\_loss, since the axis is turned." in screen.better(less)
     assert screen.better(unknown).startswith("Nobody says whether more or less profit is better.")
 
 

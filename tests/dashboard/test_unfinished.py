@@ -86,11 +86,22 @@ def test_a_comparison_that_ends_while_the_page_is_drawn_is_redrawn(monkeypatch):
     """What was not known when it was asked for is waited for, also where it is known by the end of the page."""
     monkeypatch.setattr(trust, "GLANCE_SECONDS", 0)
     look: Future[Waiting] = Future()
-    found, late = waiting.found({"m": look})
+    found, late = waiting.found({"m": look}, {})
     look.set_result(Waiting(champion=None, metric="accuracy", contenders=()))
 
     assert (found, late) == ({}, [look])
-    assert waiting.found({"m": look}) == ({"m": look.result()}, [])
+    assert waiting.found({"m": look}, {}) == ({"m": look.result()}, [])
+
+
+def test_a_comparison_with_another_champion_than_the_page_shows_is_left_out():
+    """It came since the page read the registry: "best, which serves" would be said of a version that the page does not
+    show as the champion.
+    """
+    look: Future[Waiting] = Future()
+    look.set_result(Waiting(champion=2, metric="accuracy", contenders=()))
+
+    assert waiting.found({"m": look}, {"m": 1}) == ({}, [])
+    assert waiting.found({"m": look}, {"m": 2}) == ({"m": look.result()}, [])
 
 
 def test_a_look_at_files_that_ends_late_is_redrawn(monkeypatch):

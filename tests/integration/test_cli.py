@@ -230,7 +230,7 @@ def test_who_was_champion_at_a_time(verb: Verb) -> None:
     ("arguments", "said", "unsaid"),
     [
         (["history", MODEL], "grace (self-declared)", "given out again"),
-        (["history", MODEL], "demo (program) 1 champion none → 1; version 1 Staging → Production", "grace  "),
+        (["history", MODEL], "Promoted demo (program) 1 champion none → 1; version 1 Staging → Production", "grace  "),
         (["history", MODEL, "--at", "2100-01-01"], "champion 1, registered 2", "nothing is known"),
         (["history", MODEL, "--at", "2020-01-01"], " UTC for this model: nothing is known about before.", "champion"),
         (["card", MODEL, "2"], "grace (self-declared)", "is written down"),

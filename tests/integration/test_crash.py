@@ -312,7 +312,7 @@ def test_in_every_round_one_of_four_wins(context: ForkServerContext, places: Cal
 def promote_counting(place: Place, left: int | None, told: Connection) -> None:
     """Gives the number of its steps, unless it is killed before."""
     decide.DEADLINE = timedelta(minutes=5)
-    steps = kill_before(left)
+    steps = kill_before(place, left)
     place.open().promote(MODEL, 2, Stage.PRODUCTION, reason=REASON, actor=GRACE, accept_warnings=True)
     told.send(steps[0])
 
@@ -320,7 +320,7 @@ def promote_counting(place: Place, left: int | None, told: Connection) -> None:
 def sign_counting(place: Place, left: int | None, told: Connection) -> None:
     """Gives the number of each act that is done, and last that of its steps, unless it is killed before."""
     decide.DEADLINE = timedelta(minutes=5)
-    steps = kill_before(left)
+    steps = kill_before(place, left)
     for sequence in signatures(place.open()):
         told.send(sequence)
     told.send(steps[0])

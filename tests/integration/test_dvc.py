@@ -169,12 +169,12 @@ def functions_called() -> Iterator[set[str]]:
     def note(frame, _event, _argument):
         found.add(frame.f_code.co_filename)
 
-    before = sys.getprofile()
-    sys.setprofile(note)
+    before = sys.gettrace()
+    sys.settrace(note)
     try:
         yield found
     finally:
-        sys.setprofile(before)
+        sys.settrace(before)
 
 
 def test_each_stage_declares_the_code_that_it_runs(tmp_path, template, monkeypatch):

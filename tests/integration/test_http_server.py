@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,7 @@ from pipeline.bootstrap import desk
 from pipeline.cli import run
 from pipeline.governance.actor import Role
 from pipeline.governance.lifecycle import Stage
+from pipeline.governance.record.history import Entry
 from pipeline.governance.record.ledger import EventType
 from pipeline.governance.service import GovernanceService
 from pipeline.settings import ROOT, read_settings
@@ -56,6 +58,18 @@ class Place:
 
     def digest(self, version: int) -> str:
         return str(self.service.show(MODEL, version).file_digest)
+
+    def in_turn(self) -> tuple[int, int, int]:
+        """The champion and the versions that come after it, as in a ring."""
+        champion = self.service.state(MODEL).aliases["champion"]
+        return champion, champion % 3 + 1, (champion + 1) % 3 + 1
+
+    def alarms(self) -> list[Entry]:
+        return [each for each in self.service.history(MODEL) if each.type is EventType.TAMPERING]
+
+    @property
+    def database(self) -> Path:
+        return Path(self.environment["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///"))
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +114,17 @@ def place(tmp_path: Path, template: Path, models: dict[str, dict[str, bytes]]) -
     return filled(registries.copy_store(template, tmp_path), tmp_path, models)
 
 
-@pytest.fixture
-def api(place: Place, tmp_path: Path) -> Iterator[Api]:
-    log = tmp_path / "api.log"
-    with serving(place.environment, log) as found:
+@pytest.fixture(scope="module")
+def moving(template: Path, models: dict[str, dict[str, bytes]], tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """For the tests that change the champion: each begins with one that is recorded and served, and ends with one."""
+    folder = tmp_path_factory.mktemp("moving")
+    return filled(registries.copy_store(template, folder), folder, models)
+
+
+@pytest.fixture(scope="module")
+def moving_api(moving: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    log = tmp_path_factory.mktemp("moving_api") / "api.log"
+    with serving(moving.environment, log) as found:
         yield found
     assert "Traceback" not in log.read_text(errors="replace"), log.read_text(errors="replace")
 
@@ -123,49 +144,38 @@ def steady_api(steady: Place, tmp_path_factory: pytest.TempPathFactory) -> Itera
     assert "Traceback" not in log.read_text(errors="replace"), log.read_text(errors="replace")
 
 
-def test_champions_change_under_load(place: Place, api: Api) -> None:
-    """No request fails; each caller sees the versions in the order in which they were promoted, with their digests."""
-    digests = {version: place.digest(version) for version in (1, 2, 3)}
-    with Callers(api.port, ROW).asking() as callers:
+def test_champions_change_under_load(moving: Place, moving_api: Api) -> None:
+    """No request fails; each caller sees the versions in the order in which they became champion, with the digests of
+    the ledger: not before a version was champion, not after its successor was followed.
+    """
+    before, second, third = moving.in_turn()
+    followed = []
+    with Callers(moving_api.port, ROW).asking() as callers:
         callers.wait_for(20)
-        for version in (2, 3):
-            place.promote(version)
-            api.until("version", version)
+        for version in (second, third):
+            moving.promote(version)
+            followed.append(until_it_serves(moving_api, version))
             callers.wait_for(20)
+        moving.service.rollback(MODEL, reason=REASON, actor=GRACE)
+        followed.append(until_it_serves(moving_api, second))
+        callers.wait_for(20)
+    in_order = [before, second, third, second]
+    digests = {version: moving.digest(version) for version in in_order}
     assert callers.lost == []
     for answers in callers.answers:
         assert {status for status, _ in answers} == {200}
-        versions = [answer["version"] for _, answer in answers]
-        assert versions == sorted(versions)
-        assert set(versions) == {1, 2, 3}
+        assert [version for version, _ in groupby(answer["version"] for _, answer in answers)] == in_order
         assert all(answer["digest"] == digests[answer["version"]] for _, answer in answers)
 
-
-def test_every_prediction_was_a_recorded_champion_s(place: Place, api: Api) -> None:
-    """Each digest is that of a champion by the ledger: not before it was one, not after its successor was followed."""
-    followed = []
-    with Callers(api.port, ROW).asking() as callers:
-        callers.wait_for(20)
-        place.promote(2)
-        followed.append(until_it_serves(api, 2))
-        callers.wait_for(20)
-        place.service.rollback(MODEL, reason=REASON, actor=GRACE)
-        followed.append(until_it_serves(api, 1))
-        callers.wait_for(20)
-    periods, events = place.service.champions(MODEL), {each.sequence: each for each in place.service.history(MODEL)}
-    digests = [events[period.sequence].content["subject"]["file_digest"] for period in periods]
-    spells = list(zip(digests, periods, [*followed, datetime.max.replace(tzinfo=UTC)], strict=True))
-    given = [
-        (answer["digest"], *when)
-        for answers, times in zip(callers.answers, callers.times, strict=True)
-        for (_, answer), when in zip(answers, times, strict=True)
-    ]
-
-    assert [period.version for period in periods] == [1, 2, 1]
-    assert {digest for digest, _, _ in given} == set(digests)
-    for digest, asked, answered in given:
-        held = [each == digest and period.start <= answered and asked <= until for each, period, until in spells]
-        assert any(held), (digest, asked, answered)
+    periods, events = moving.service.champions(MODEL), {each.sequence: each for each in moving.service.history(MODEL)}
+    recorded = [events[period.sequence].content["subject"]["file_digest"] for period in periods]
+    spells = list(zip(recorded, periods, [*followed, datetime.max.replace(tzinfo=UTC)], strict=True))
+    assert [period.version for period in periods] == in_order
+    for answers, times in zip(callers.answers, callers.times, strict=True):
+        for (_, answer), (asked, answered) in zip(answers, times, strict=True):
+            digest = answer["digest"]
+            held = [each == digest and period.start <= answered and asked <= until for each, period, until in spells]
+            assert any(held), (digest, asked, answered)
 
 
 def until_it_serves(api: Api, version: int) -> datetime:
@@ -174,47 +184,52 @@ def until_it_serves(api: Api, version: int) -> datetime:
     return datetime.now(UTC)
 
 
-def test_a_tampered_champion_is_not_loaded(place: Place, api: Api) -> None:
+def test_a_tampered_champion_is_not_loaded(moving: Place, moving_api: Api) -> None:
     """The last good one goes on, degraded with the reason, until an honest one follows."""
-    with api.asleep(Path(place.environment["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///"))):
-        place.promote(2)
-        path = place.filler.files_of(MODEL, 2) / "signoff" / "number.json"
+    before, tampered, honest = moving.in_turn()
+    with moving_api.asleep(moving.database):
+        moving.promote(tampered)
+        path = moving.filler.files_of(MODEL, tampered) / "signoff" / "number.json"
         path.write_bytes(b"22")
-    content = api.until("degraded", True)
-    assert (content["status"], content["version"]) == ("degraded", 1)
+    content = moving_api.until("degraded", True)
+    assert (content["status"], content["version"]) == ("degraded", before)
     assert "its files have the fingerprint" in content["reason"]
-    status, answer = api.ask("POST", "/predict", ROW)
-    assert (status, answer["version"]) == (200, 1)
-    place.promote(3)
-    assert api.until("degraded", False)["version"] == 3
+    status, answer = moving_api.ask("POST", "/predict", ROW)
+    assert (status, answer["version"]) == (200, before)
+    moving.promote(honest)
+    assert moving_api.until("degraded", False)["version"] == honest
 
 
-def test_a_hostile_description_does_not_end_it(place: Place, api: Api) -> None:
-    """Written over the champion's: the last good one goes on, degraded, and each look at other bytes is an alarm."""
-    database = Path(place.environment["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///"))
-    path = place.filler.files_of(MODEL, 1) / "MLmodel"
-    reason = ""
-    for content in registries.HOSTILE_MLMODELS.values():
-        with api.asleep(database):
-            path.write_bytes(content)
-        found = api.until_other("reason", reason)
-        reason = found["reason"]
-        assert (found["status"], found["version"]) == ("degraded", 1)
-        assert "its files have the fingerprint" in reason
-        status, answer = api.ask("POST", "/predict", ROW)
-        assert (status, answer["version"]) == (200, 1)
-    assert api.process.poll() is None
-    alarms = [each for each in place.service.history(MODEL) if each.type is EventType.TAMPERING]
-    assert len(alarms) == len(registries.HOSTILE_MLMODELS)
-
-
-def test_an_alias_that_was_moved_past_the_ledger(place: Place, api: Api) -> None:
+def test_an_alias_that_was_moved_past_the_ledger(moving: Place, moving_api: Api) -> None:
     """Is not followed, and the reason says what to do."""
-    place.filler.client.set_registered_model_alias(MODEL, "champion", "2")
-    content = api.until("degraded", True)
-    assert content["version"] == 1
-    assert "adopt or revert" in content["reason"]
-    assert api.ask("POST", "/predict", ROW)[1]["version"] == 1
+    before, other, _ = moving.in_turn()
+    moving.filler.client.set_registered_model_alias(MODEL, "champion", str(other))
+    content = moving_api.until("degraded", True)
+    assert content["version"] == before
+    assert "accept or undo it on History" in content["reason"]
+    assert moving_api.ask("POST", "/predict", ROW)[1]["version"] == before
+    moving.filler.client.set_registered_model_alias(MODEL, "champion", str(before))
+    assert moving_api.until("degraded", False)["version"] == before
+
+
+def test_a_hostile_description_does_not_end_it(moving: Place, moving_api: Api) -> None:
+    """Written over the champion's: the last good one goes on, degraded, and each look at other bytes is an alarm."""
+    before, *_ = moving.in_turn()
+    path = moving.filler.files_of(MODEL, before) / "MLmodel"
+    honest, seen, reason = path.read_bytes(), len(moving.alarms()), ""
+    for content in registries.HOSTILE_MLMODELS.values():
+        with moving_api.asleep(moving.database):
+            path.write_bytes(content)
+        found = moving_api.until_other("reason", reason)
+        reason = found["reason"]
+        assert (found["status"], found["version"]) == ("degraded", before)
+        assert "its files have the fingerprint" in reason
+        status, answer = moving_api.ask("POST", "/predict", ROW)
+        assert (status, answer["version"]) == (200, before)
+    assert moving_api.process.poll() is None
+    assert len(moving.alarms()) - seen == len(registries.HOSTILE_MLMODELS)
+    path.write_bytes(honest)
+    assert moving_api.until("degraded", False)["version"] == before
 
 
 def test_a_worker_that_is_killed_costs_no_request(steady_api: Api) -> None:
@@ -278,10 +293,10 @@ def test_it_goes_on_without_mlflow(tmp_path: Path, template: Path, models: dict[
         server.__exit__(None, None, None)
 
 
-def test_sigterm_under_load_loses_nothing(place: Place, tmp_path: Path) -> None:
+def test_sigterm_under_load_loses_nothing(moving: Place, tmp_path: Path) -> None:
     """What was accepted is answered, the process ends, and leaves no copy of a model behind."""
     (tmp_path / "tmp").mkdir()
-    environment = {**place.environment, "TMPDIR": str(tmp_path / "tmp")}
+    environment = {**moving.environment, "TMPDIR": str(tmp_path / "tmp")}
     with serving(environment, tmp_path / "api.log") as api, Callers(api.port, ROW).asking(8) as callers:
         callers.wait_for(40)
         api.process.send_signal(signal.SIGTERM)
@@ -324,11 +339,11 @@ def test_the_sentence_of_the_command_line(
     assert {**said, "confidence": max(said["probabilities"].values())} == answer
 
 
-def test_uvicorn_serves_it_too(place: Place, tmp_path: Path) -> None:
+def test_uvicorn_serves_it_too(moving: Place, tmp_path: Path) -> None:
     """With the model of the environment."""
-    environment = {**place.environment, "SIGNOFF_MODEL": MODEL}
+    environment = {**moving.environment, "SIGNOFF_MODEL": MODEL}
     with serving(environment, tmp_path / "api.log", command=["uvicorn", "pipeline.http_api:app"]) as api:
-        assert api.ask("GET", "/model_info")[1]["digest"] == place.digest(1)
+        assert api.ask("GET", "/model_info")[1]["digest"] == moving.digest(moving.in_turn()[0])
         answer = api.ask("POST", "/predict?explain=true", ROW)[1]
         explained = answer["explanation"]
         top = answer["prediction"]
@@ -339,7 +354,8 @@ def test_uvicorn_serves_it_too(place: Place, tmp_path: Path) -> None:
         assert batch["summary"]["n_bad"] == 1
 
 
-@pytest.mark.parametrize("desk_too", [False, True], ids=["predictions", "desk"])
+# The description of the desk has the operations of the other too.
+@pytest.mark.parametrize("desk_too", amount([True], soak=[False, True]), ids=lambda desk: "desk" if desk else "alone")
 def test_schemathesis_finds_nothing(place: Place, tmp_path: Path, *, desk_too: bool) -> None:
     """All of its checks, on requests that it makes from the description: open, and with the desk by an identity token
     beside a shared secret. What it decided is a record that holds.
@@ -354,7 +370,7 @@ def test_schemathesis_finds_nothing(place: Place, tmp_path: Path, *, desk_too: b
     command = ["pipeline", "serve", *(["--desk"] if desk_too else [])]
     with serving(environment, tmp_path / "api.log", command=command) as api:
         address = f"http://127.0.0.1:{api.port}/openapi.json"
-        examples = ["--max-examples", amount("8", soak="100"), "--seed", "544"]
+        examples = ["--max-examples", amount("4", soak="100"), "--seed", "544"]
         options = ["--checks", "all", *examples, "--continue-on-failure", "--no-color"]
         program = str(Path(sys.executable).with_name("schemathesis"))
         found = subprocess.run(
@@ -369,20 +385,16 @@ def test_schemathesis_finds_nothing(place: Place, tmp_path: Path, *, desk_too: b
     assert place.service.verify() == []
 
 
-def test_an_identity_token_as_the_shared_secret_ends_the_start(steady: Place) -> None:
+def test_an_identity_token_as_the_shared_secret_ends_the_start(
+    steady: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """In one sentence, with the exit code of wrong input: whoever calls would hold it. One that is short ends it too,
     see test_http_api.
     """
-    started = subprocess.run(
-        [sys.executable, "-m", "pipeline", "serve", "--port", "0"],
-        env={**os.environ, **steady.environment, "SIGNOFF_TOKEN": "signoff_a-token-of-somebody"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-        cwd=ROOT,
-    )
-    assert (started.returncode, started.stderr) == (
+    for name, value in {**steady.environment, "SIGNOFF_TOKEN": "signoff_a-token-of-somebody"}.items():
+        monkeypatch.setenv(name, value)
+    code = run(["serve", "--port", "0"])
+    assert (code, capsys.readouterr().err) == (
         2,
         "InvalidInput: SIGNOFF_TOKEN: is an identity token; callers for predictions share another secret\n",
     )

@@ -35,7 +35,6 @@ RESTARTS = amount(1, soak=5)  # of PostgreSQL
 ENOUGH = amount(2, soak=6)  # decisions that each of some clients is told of, between two faults
 OF_MODEL = f"/models/{MODEL}"
 PEOPLE = {"rita": Role.REVIEWER, "anna": Role.APPROVER, "alan": Role.REVIEWER, "amir": Role.REVIEWER}
-CONTENDERS = (2, 3)  # versions that own aliases point at in turn
 WAITED = {"open", "approved"}  # states of a request that has not ended
 PENDING_SECONDS = 3  # between two tries where something is left for the reconciler
 FOLLOWED = timedelta(seconds=60)  # in which a busy API has seen who is champion now
@@ -106,9 +105,9 @@ def _token(service: GovernanceService, name: str, role: Role) -> str:
     return service.as_(owner).issue_token(name, role, 1).secret
 
 
-def set_own_aliases(client: Client, name: str) -> None:
+def set_own_aliases(client: Client, name: str, versions: Sequence[int]) -> None:
     """One alias that goes back and forth, another one as soon as a decision about it is refused or left."""
-    number, (version, other) = 0, CONTENDERS
+    number, (version, other) = 0, versions
     while not client.ended.is_set():
         body = {"alias": f"{name}-{number}", "version": version, "accept_warnings": True}
         if client.decide(f"{OF_MODEL}/alias", body):
@@ -125,6 +124,8 @@ def ask_for_champions(client: Client, versions: Sequence[int]) -> None:
         if wanted["stage"] == Stage.STAGING:
             made = client.decide(f"{OF_MODEL}/request", {**body, "to": "Production"})
             while made and made["state"] in WAITED:
+                if made["stale"]:
+                    client.decide(f"/requests/{made['id']}/withdraw", {})
                 made = client.find(f"/requests/{made['id']}")
         else:
             made = client.decide(f"{OF_MODEL}/promote", {**body, "stage": "Staging"})
@@ -157,14 +158,18 @@ def ask_for_predictions(place: Place) -> None:
 def test_what_somebody_was_told_of_survives_every_kill(
     place: Place, postgres: "PostgresServer", record_property: Note
 ) -> None:
-    """PostgreSQL is restarted as after a crash in between; at the end I1 to I9 hold, and every key has one effect."""
-    contenders = [row.version for row in place.service.versions(MODEL) if row.stage is not Stage.NONE][:2]
+    """PostgreSQL is restarted as after a crash in between; at the end I1 to I9 hold, and every key has one effect.
+
+    Those who set aliases have versions of their own: a request is about its version as it was, aliases included.
+    """
+    rows = sorted(place.service.versions(MODEL), key=lambda row: row.stage is Stage.NONE)
+    first, second, *others = (row.version for row in rows)
     rita, anna, alan, amir = place.clients.values()
     work: list[Callable[[], None]] = [
-        partial(ask_for_champions, rita, contenders),
+        partial(ask_for_champions, rita, (first, second)),
         partial(approve_what_waits, anna),
-        partial(set_own_aliases, alan, "alan"),
-        partial(set_own_aliases, amir, "amir"),
+        partial(set_own_aliases, alan, "alan", others[:2]),
+        partial(set_own_aliases, amir, "amir", others[:2]),
         partial(ask_for_predictions, place),
     ]
     chance = Random(11)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from pipeline.adapters.mlflow.database import SqliteDatabase, sqlite_path
 from pipeline.adapters.mlflow.logged_models import Logged, LoggedMetric
@@ -11,7 +12,10 @@ from pipeline.adapters.mlflow.registry import MlflowRegistry
 from pipeline.adapters.mlflow.sql import SqlReader
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import Stage
+from pipeline.settings import ROOT
+from support.forgotten import forget_everything
 from support.registries import Filler, copy_store
+from support.small_desk import small_desk
 
 ASKED_FOR = [None, [], ["accuracy"], ["accuracy", "nan", "up", "absent"], [f"metric_{number}" for number in range(40)]]
 
@@ -210,3 +214,20 @@ def test_reading_by_sql_does_not_import_mlflow(odd):
     )
 
     assert subprocess.run([sys.executable, "-c", program, odd[0]], check=False).returncode == 0
+
+
+def test_every_odd_version_can_be_reviewed(odd, monkeypatch, tmp_path):
+    """Each version that is broken in its own way has a page without an error; `browser` looks at some of them."""
+    for name, value in small_desk(tmp_path, odd[0]).items():
+        monkeypatch.setenv(name, value)
+    forget_everything()
+    app = AppTest.from_file(ROOT / "dashboard" / "router.py", default_timeout=60).run()
+    app.switch_page("review/page.py")
+    for model, version in odd[1].versions.values():
+        app.query_params["model"], app.query_params["version"] = model, str(version)
+        app.run()
+
+        assert not app.exception, (model, version)
+        assert app.title[0].value.startswith(f"Version {version} of "), (model, version)
+        assert app.query_params["model"] in (model, [model])
+    forget_everything()

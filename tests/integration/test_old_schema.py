@@ -223,6 +223,23 @@ def test_what_was_left_half_written_is_left_to_its_owner(half_written: Path) -> 
     assert contents(half_written.parent) == before
 
 
+def test_the_journal_of_a_writer_who_ends_is_no_reason_not_to_read(template: Path, tmp_path: Path) -> None:
+    """Who comes in that moment sees a journal that nobody holds; it is gone at the next look."""
+    copy_store(template, tmp_path)
+    database = tmp_path / "mlflow.db"
+    execute(database, "insert into registered_models(name, workspace) values ('m', 'default')")
+    journal, looks = database.with_name("mlflow.db-journal"), []
+
+    def come_and_go(statement: str) -> None:
+        if statement == "begin":
+            looks.append(statement)
+            journal.write_bytes(b"a journal") if len(looks) == 1 else journal.unlink(missing_ok=True)
+
+    registry = MlflowRegistry(f"sqlite:///{database}", experiment="e", trace=come_and_go)
+    assert [each.name for each in registry.models()] == ["m"]
+    assert len(looks) > 1
+
+
 @pytest.mark.parametrize("with_sql", [True, False])
 def test_what_was_left_half_written_is_undone_where_signoff_writes(half_written: Path, with_sql: bool) -> None:
     """Or a desk whose process was killed would wait for ever for somebody to open its registry."""

@@ -1,8 +1,6 @@
 """Models by plain MLflow, a real LightGBM one among them, under both trust policies."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,24 +13,18 @@ from pipeline.bootstrap import desk, scorer
 from pipeline.cli import run
 from pipeline.governance.errors import InvalidInput, Refused
 from pipeline.serving.scorer import Scorer
-from pipeline.settings import ROOT, read_settings
-from support.small_desk import small_params
+from pipeline.settings import read_settings
+from support.small_desk import copy_registry, small_params
 
 ROW = {"rooms": 3, "age": 10}
 Call = Callable[..., tuple[int, Any, str]]
 
 
 @pytest.fixture(scope="module")
-def environments(tmp_path_factory) -> Mapping[str, Mapping[str, str]]:
+def environments(plain_registry, tmp_path_factory) -> Mapping[str, Mapping[str, str]]:
     """By trust policy: the same registry."""
     folder = tmp_path_factory.mktemp("plain")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
-    subprocess.run(
-        [sys.executable, ROOT / "tests" / "support" / "plain_models.py", uri],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
+    uri = copy_registry(plain_registry, folder)
     made = {}
     for trust in ("allow_list", "producers"):
         params = small_params()

@@ -1,4 +1,4 @@
-"""A desk of its own on any registry, with candidates that are trained in seconds, and one that the demo has filled."""
+"""A desk of its own on any registry, with candidates that are trained in seconds; registries that are filled once."""
 
 import os
 import shutil
@@ -72,12 +72,30 @@ def demo_folder(shared: Path) -> Path:
     return folder
 
 
+def plain_folder(shared: Path) -> Path:
+    """A registry that plain MLflow has filled, see plain_models; made once as `demo_folder` is, and to be copied."""
+    folder = shared / "plain"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "filled").exists():
+            uri = copy_store(template_store(shared), folder)
+            program = ROOT / "tests" / "support" / "plain_models.py"
+            subprocess.run([sys.executable, program, uri], cwd=folder, check=True, capture_output=True)
+            (folder / "filled").touch()
+    return folder
+
+
+def copy_registry(filled: Path, folder: Path) -> str:
+    """The address of a copy, with the models' files, in an empty folder."""
+    shutil.copytree(filled, folder, dirs_exist_ok=True)
+    relocate(folder / "mlflow.db", filled, folder)
+    return f"sqlite:///{folder / 'mlflow.db'}"
+
+
 def copy_desk(filled: Path, folder: Path) -> Mapping[str, str]:
     """The environment of a copy in an empty folder: databases, checkpoints, settings and the models' files."""
-    shutil.copytree(filled, folder, dirs_exist_ok=True)
-    for database in ("mlflow.db", "ledger.db"):
-        relocate(folder / database, filled, folder)
-    return small_desk(folder, f"sqlite:///{folder / 'mlflow.db'}")
+    registry = copy_registry(filled, folder)
+    relocate(folder / "ledger.db", filled, folder)
+    return small_desk(folder, registry)
 
 
 def copy_behind_a_server(filled: Path, registry: Path, desk: Path) -> None:

@@ -142,7 +142,9 @@ def test_an_alias_that_somebody_else_moved_is_not_followed(follower: Follower, r
     registry.set_alias(MODEL, "champion", 2)
     status = follower.refresh()
     assert served(follower) == 1
-    assert "is version 2 in the registry, the ledger says version 1; adopt or revert it" in status.reason
+    assert (
+        "was changed outside of this desk: it is version 2 in the registry, the record says version 1" in status.reason
+    )
     registry.set_alias(MODEL, "champion", 1)
     assert not follower.refresh().degraded
 

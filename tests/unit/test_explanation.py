@@ -124,7 +124,7 @@ class TestCandidates:
         found = explain(model, rows.head(1), background=background)
 
         assert found.sampled
-        assert found.fallback == "an encoded column has several sources (Height, Weight)"
+        assert found.fallback == "an input of the model is made from several columns (Height, Weight)"
 
     def test_a_category_that_the_background_lacks_stays_exact(self, settings, rows, labels, background):
         """The absence of a rare category has an effect too, and it is booked on the right column."""
@@ -402,7 +402,7 @@ class TestSources:
         )
         found = explain(model, frame.head(2), background=frame)
 
-        assert found.fallback == f"an encoded column has several sources ({', '.join(map(str, frame))})"
+        assert found.fallback == f"an input of the model is made from several columns ({', '.join(map(str, frame))})"
 
     def test_columns_are_found_by_name(self, rows, labels, background):
         """Another order of the columns, or one too many, changes nothing; a missing one is named."""

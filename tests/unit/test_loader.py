@@ -1,6 +1,7 @@
 """Models are loaded as data, and only those that cannot run or read what they should not."""
 
 import io
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import pytest
 import skops.io
 from sklearn.decomposition import NMF, LatentDirichletAllocation
 from sklearn.ensemble import RandomForestClassifier
+from skops.io import _trusted_types
 
 from pipeline.governance.errors import Refused
 from pipeline.serving.worker.allow_list import TRUST_MAKERS
@@ -115,6 +117,25 @@ def test_the_hostile_models_are_real(clean, tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     ran = [build.__name__[:2] for build, (_, marker) in zip(HOSTILE, made, strict=True) if marker.exists()]
     assert ran == ["a1", "a2", "a3", "a4", "a5", "a6"], done.stderr
+
+
+IMPORT = """
+import json, sys
+from pipeline.serving.worker.load import import_skops
+import_skops()
+from skops.io import _trusted_types
+names = {name: value for name, value in vars(_trusted_types).items() if name.endswith("_NAMES")}
+print(json.dumps([names, [name for name in ("dask", "pytest") if name in sys.modules]]))
+"""
+
+
+def test_the_import_of_skops_leaves_what_only_tests_need():
+    """Neither Dask nor pytest is imported, and the types that skops trusts by itself are the same as with both."""
+    done = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True)
+    names, imported = json.loads(done.stdout)
+    assert imported == []
+    assert names == {name: value for name, value in vars(_trusted_types).items() if name.endswith("_NAMES")}
+    assert names["SKLEARN_ESTIMATOR_TYPE_NAMES"]
 
 
 def test_mlflows_own_trust_list_is_not_read(folder):

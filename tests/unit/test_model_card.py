@@ -72,7 +72,7 @@ def test_says_what_a_reader_needs() -> None:
 
     assert card.title == "Model card: obesity_classifier, version 1"
     assert section(card, "Intended use").sentences[0] == "Leaflets only."
-    assert ("data rows", "2400") in section(card, "Data").table.rows
+    assert ("data rows", "2,400") in section(card, "Data").table.rows
     assert ("split test share", "0.3") in section(card, "Data").table.rows
     assert section(card, "Metrics").table.rows == (("accuracy", "0.9300", "0.9100", "0.9500", "627"),)
     assert section(card, "Metrics").table.heads[2] == "Low (95% interval)"
@@ -87,7 +87,9 @@ def test_says_what_a_reader_needs() -> None:
         "Lowest recall: Normal_Weight, 0.8000 (n = 80).",
         "The explanations are sampled, not exact.",
     )
-    assert section(card, "Gates").sentences == ("For Staging, under the policy of now.",)
+    assert section(card, "Gates").sentences == (
+        "For Staging, under the policy of now, but for those about the moment of a decision.",
+    )
     assert section(card, "Gates").table.rows[0][:2] == ("Files unchanged since recorded", "passed")
     assert section(card, "Files").sentences[0].startswith("Fingerprint of all files (sha256): ")
     assert [row[0] for row in section(card, "Files").table.rows] == ["MLmodel", "model.skops"]
@@ -119,11 +121,13 @@ def test_tells_the_decisions_of_this_version_so_far() -> None:
             f"{applied.at:%Y-%m-%d %H:%M:%S}",
             "grace moved version 1 to Staging",
             "grace (self-declared)",
-            "version 1 None → Staging",
+            "version 1 no stage → Staging",
             REASON,
         ),
     )
-    assert section(card, "Gates").sentences == ("For Production, under the policy of now.",)
+    assert section(card, "Gates").sentences == (
+        "For Production, under the policy of now, but for those about the moment of a decision.",
+    )
 
 
 def test_the_decisions_are_those_of_this_version_not_of_its_number() -> None:
@@ -137,7 +141,7 @@ def test_the_decisions_are_those_of_this_version_not_of_its_number() -> None:
     after = section(describe(desk, MODEL, 1), "Decisions so far")
 
     assert before.missing == ("Nothing was decided about this version.",)
-    assert [row[4] for row in after.table.rows] == ["version 1 None → Staging"]
+    assert [row[4] for row in after.table.rows] == ["version 1 no stage → Staging"]
 
 
 def test_a_bare_version_lists_what_is_missing() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
+from time import sleep
 from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy
@@ -19,6 +20,7 @@ from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.governance.text import visible
 
 LOCK_SECONDS = 5.0
+LOOKS, LOOK_SECONDS = 5, 0.02  # at a journal that may be a writer's who ends
 NOT_CLOSED = "The registry does not answer: its database was not closed by the program that wrote it."
 NO_SQLITE = "The registry's address is not sqlite:/// and a path."
 # The databases that MLflow can use beside SQLite.
@@ -91,10 +93,7 @@ class SqliteDatabase:
 
     @contextmanager
     def connect(self) -> Iterator[Query]:
-        with database_errors():
-            self._undo_unfinished()
-        with database_errors(), closing(self._open()) as connection:
-            connection.execute("begin")  # one snapshot for all statements
+        with database_errors(), closing(self._snapshot()) as connection:
             yield lambda statement, values=(): connection.execute(statement, values).fetchall()
 
     def check_writable(self) -> None:
@@ -110,23 +109,37 @@ class SqliteDatabase:
         with suppress(OSError):  # who may write a file and not beside it leaves the undoing to its owner
             lock_path(self.path).touch()
 
-    def _undo_unfinished(self) -> None:
-        """Undoes what a process that was killed has left half-written, where Signoff writes into this store.
+    def _snapshot(self) -> sqlite3.Connection:
+        """A connection that has begun to read: nobody commits until it is closed. Raises Unavailable.
 
-        Nobody can read until then, and SQLite does it for the first who may write (section 4 of its "File Locking And
-        Concurrency"). Raises Unavailable where Signoff has not written: the database is left to its owner.
+        A database that a killed process has left half-written cannot be read until its journal is played back, which
+        SQLite does for the first who may write (section 4 of its "File Locking And Concurrency"). It is asked for that
+        where Signoff writes into this store; elsewhere the database is left to its owner. A reader who comes while a
+        writer ends takes its journal for such a one (SQLite's ticket 3883): it is believed only when it stays.
         """
-        if not self.path.with_name(f"{self.path.name}-journal").exists():
-            return
+        for _ in range(LOOKS):
+            if (connection := self._begun()) is not None:
+                return connection
+            sleep(LOOK_SECONDS)
+        if not lock_path(self.path).exists():
+            raise Unavailable(NOT_CLOSED)
+        self.check_writable()
+        if (connection := self._begun()) is None:
+            raise Unavailable(NOT_CLOSED)
+        return connection
+
+    def _begun(self) -> sqlite3.Connection | None:
+        """A connection with its snapshot of the database; None where a journal seems to wait for its playback."""
+        connection = self._open()
         try:
-            with closing(self._open()) as connection:
-                connection.execute(SQLITE_TABLES)
-        except sqlite3.OperationalError as error:
+            connection.execute("begin")
+            connection.execute("pragma schema_version")
+        except sqlite3.Error as error:
+            connection.close()
             if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
                 raise
-            if not lock_path(self.path).exists():
-                raise Unavailable(NOT_CLOSED) from error
-            self.check_writable()
+            return None
+        return connection
 
     def _open(self) -> sqlite3.Connection:
         uri = f"{self.path.absolute().as_uri()}?mode=ro{self._untouched()}"

@@ -11,6 +11,8 @@ from pipeline.governance.ports import LedgerTransaction
 from pipeline.governance.record.ledger import SlotState, iso, slot_text
 from pipeline.governance.text import visible
 
+ENDED_BY = "accept or undo it on History first (reconcile --adopt, --revert)"
+
 
 @dataclass(frozen=True)
 class OutOfBandChange:
@@ -56,6 +58,13 @@ class OutOfBandChange:
             "since": iso(self.since),
             "seen": iso(self.seen),
         }
+
+
+def champion_differs(model: str, observed: int | None, recorded: int | None) -> str:
+    """Why nothing follows a champion that was changed by another way, for whoever asked for it."""
+    there, kept = (f"version {each}" if each else "no version" for each in (observed, recorded))
+    differs = f"it is {there} in the registry, the record says {kept}"
+    return f"the champion of {model!r} was changed outside of this desk: {differs}; {ENDED_BY}"
 
 
 def find_differences(

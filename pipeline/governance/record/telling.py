@@ -6,7 +6,7 @@ Names of aliases and reasons may be anybody's text: what is given here is visibl
 from collections.abc import Iterable, Mapping
 from datetime import UTC
 
-from pipeline.governance.lifecycle import CHAMPION, MoveKind
+from pipeline.governance.lifecycle import CHAMPION, MoveKind, Stage
 from pipeline.governance.record.history import UNREADABLE, Entry
 from pipeline.governance.record.ledger import ENDS, SEEN, EventType, SlotChange, UnknownType
 from pipeline.governance.text import visible
@@ -15,6 +15,7 @@ ARROW = "→"
 MOST_CHANGES = 8  # a model that was deleted or moved as a whole changes thousands
 UNSET = "none"  # an alias that is on no version
 GONE = "gone"  # the stage of a version that is not there
+NO_STAGE = "no stage"  # what MLflow calls None
 # What somebody did, and what somebody only wanted to do, by the meaning of a decision.
 DONE: Mapping[str, tuple[str, str]] = {
     MoveKind.STAGING: ("moved version {version} to Staging", "move version {version} to Staging"),
@@ -61,7 +62,56 @@ SENTENCES: Mapping[str, str] = {
     EventType.FINDING_CLOSED: "{who} {done}",
     UNREADABLE: "This event cannot be read",
 }
-WORDS_FOR_REASON: Mapping[str, str] = {EventType.COMMENTED: "Comment", EventType.FINDING_OPENED: "Found"}
+SIGNING = (
+    EventType.REQUESTED,
+    EventType.APPROVED,
+    EventType.REJECTED,
+    EventType.WITHDRAWN,
+    EventType.OVERRIDDEN,
+    EventType.ACKNOWLEDGED,
+)
+FINDING = (EventType.FINDING_OPENED, EventType.FINDING_CLOSED)
+DIGITS = 12  # of a fingerprint
+# One word or two for an event, after a sign; of a decision that was applied, for what it did.
+EVENT_WORDS: Mapping[str, str] = {
+    EventType.BASELINE: "· Taken over",
+    EventType.DECIDED: "… Pending",
+    EventType.APPLIED: "✓ Applied",
+    EventType.ABORTED: "✕ Not applied",
+    EventType.CONFLICT: "! Conflict",
+    EventType.DENIED: "✕ Refused",
+    EventType.OUT_OF_BAND: "! Changed outside",
+    EventType.ADOPTED: "✓ Accepted",
+    EventType.REVERTED: "✓ Undone",
+    EventType.TAMPERING: "! Files changed",
+    EventType.REQUESTED: "… Requested",
+    EventType.APPROVED: "✓ Approved",
+    EventType.REJECTED: "✕ Rejected",
+    EventType.WITHDRAWN: "· Withdrawn",
+    EventType.OVERRIDDEN: "! Overridden",
+    EventType.ACKNOWLEDGED: "✓ Acknowledged",
+    EventType.COMMENTED: "· Comment",
+    EventType.REGISTERED: "· Registered",
+    EventType.FINDING_OPENED: "! Finding",
+    EventType.FINDING_CLOSED: "✓ Finding closed",
+    EventType.TOKEN_ISSUED: "· Token made",
+    EventType.TOKEN_REVOKED: "· Token revoked",
+    UNREADABLE: "! Unreadable",
+}
+DEED_WORDS: Mapping[str, str] = {
+    MoveKind.STAGING: "✓ To Staging",
+    MoveKind.PRODUCTION: "✓ Promoted",
+    MoveKind.ARCHIVED: "✓ Archived",
+    MoveKind.NONE: "✓ Stage taken",
+    MoveKind.ALIAS: "✓ Alias set",
+    MoveKind.UNALIAS: "✓ Alias removed",
+    MoveKind.ROLLBACK: "✓ Rolled back",
+}
+WORDS_FOR_REASON: Mapping[str, str] = {
+    EventType.COMMENTED: "Comment",
+    EventType.FINDING_OPENED: "Found",
+    EventType.DENIED: "Reason given",
+}
 
 
 def changes_text(kind: EventType | UnknownType, changes: Iterable[SlotChange], *, most: int = MOST_CHANGES) -> str:
@@ -85,15 +135,17 @@ def name_of(change: SlotChange) -> str:
 
 
 def _content(change: SlotChange, value: str | None) -> str:
-    missing = UNSET if change.slot.kind == "alias" else GONE
-    return missing if value is None else visible(value)
+    if value is None:
+        return UNSET if change.slot.kind == "alias" else GONE
+    return NO_STAGE if change.slot.kind == "stage" and value == Stage.NONE else visible(value)
 
 
 def change_of(entry: Entry) -> str:
     """Everything that an event changed, as `changes_text`; empty where it changed nothing."""
     if entry.type is EventType.BASELINE:
         n = len(entry.changes)
-        return f"{n:,} {'alias or stage' if n == 1 else 'aliases and stages'} as found"
+        found = f"{n:,} {'alias or stage' if n == 1 else 'aliases and stages'} as found"
+        return found if n else "no alias or stage yet"
     return changes_text(entry.type, entry.moved)
 
 
@@ -136,3 +188,31 @@ def _deed(entry: Entry) -> tuple[str, str]:
     named = {"version": entry.version, "alias": visible(alias), "token": visible(token), "request": request}
     named["finding"] = entry.content.get("closes", entry.content.get("looked_up"))
     return done.format(**named), wanted.format(**named)
+
+
+def event_word(entry: Entry) -> str:
+    """What a decision did, where it was applied; else how it ended."""
+    if entry.type is EventType.APPLIED:
+        return DEED_WORDS.get(entry.meaning or "", EVENT_WORDS[EventType.APPLIED])
+    return EVENT_WORDS.get(entry.type, f"· {visible(entry.type.value)}")
+
+
+def change_or_wish(entry: Entry) -> str:
+    """Everything that an event changed, or what was asked for, on one line."""
+    if entry.type is EventType.TAMPERING:
+        now = (entry.content.get("subject") or {}).get("file_digest")
+        recorded = str(entry.content.get("recorded_digest"))
+        return f"fingerprint of the files {recorded[:DIGITS]} {ARROW} {str(now)[:DIGITS] if now else 'gone'}"
+    if entry.type in (EventType.REGISTERED, *FINDING):
+        return f"version {entry.version}"
+    if entry.type in (EventType.DENIED, *SIGNING):
+        version = "" if entry.version is None else f"version {entry.version} "
+        asked = "asked" if "requested" not in entry.content else f"request {entry.content['requested']}"
+        return f"{asked}: {version}{ARROW} {_wanted(entry.after or '')}"
+    return change_of(entry)
+
+
+def _wanted(to: str) -> str:
+    """A stage as it is, an alias by its name."""
+    name = visible(to.removeprefix("@"))
+    return name if name == CHAMPION or not to.startswith("@") else f"alias {name}"

@@ -148,10 +148,10 @@ class Contender(JudgedGates):
     def checks(self) -> str:
         """How the gates stand, in words."""
         if self.blocked_by:
-            return f"blocked by: {', '.join(gate.label for gate in self.blocked_by)}"
+            return f"blocked by {_quoted(self.blocked_by)}, not passed"
         if n := len(self.warnings):
             warn = "1 gate warns" if n == 1 else f"{n} gates warn"
-            return f"{warn}: {', '.join(gate.label for gate in self.warnings)}"
+            return f"{warn}: {_quoted(self.warnings)}, not passed"
         return f"all gates pass, still to be tried: {', '.join(self.untried)}" if self.untried else "all gates pass"
 
     @property
@@ -394,6 +394,11 @@ def _cost(own: float | None, other: float | None) -> Cost | None:
 
 def _metrics(n: int) -> str:
     return f"{n} metric{'' if n == 1 else 's'}"
+
+
+def _quoted(gates: Iterable[GateResult]) -> str:
+    """By their labels, which say what is wanted: in quotes, so that nobody takes them for what was found."""
+    return _listed(f'"{gate.label}"' for gate in gates)
 
 
 def _listed(parts: Iterable[str]) -> str:

@@ -37,6 +37,7 @@ from pipeline.governance.record.evidence import Evidence, Recomputation, Recompu
 from pipeline.governance.record.findings import urgent_findings
 from pipeline.governance.record.history import rollback_target
 from pipeline.governance.record.ledger import SlotState, Topic, former_champions, slot_text
+from pipeline.governance.record.out_of_band import ENDED_BY
 from pipeline.governance.record.requests import Binding
 from pipeline.governance.record.standing import RecordedFiles, recorded_files, recorded_of
 from pipeline.governance.rules.gates import COMPARING, RECOMPUTING, Facts, GateResult, JudgedGates, Missing, check_gates
@@ -394,8 +395,7 @@ def _slot_settled(changes: Iterable[Change], slots: Iterable[SlotState]) -> Gate
     why = ""
     if moved:
         named = ", ".join(each.slot.holding(each.expected) for each in moved)
-        first = "accept or undo it on History first (reconcile --adopt, --revert)"
-        why = f"Changed outside of this desk: {named}; {first}."
+        why = f"Changed outside of this desk: {named}; {ENDED_BY}."
     if pending:
         why = f"A decision about {pending[0].slot.in_words} has not ended; reconcile finishes it."
     observed = "pending" if pending else "moved by another way" if moved else "settled"

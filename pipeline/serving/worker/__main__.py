@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused
 from pipeline.serving.worker.allow_list import NotHere, OutsidePolicy
-from pipeline.serving.worker.load import ModelFailure, NoInputExample, short
+from pipeline.serving.worker.load import ModelFailure, NoInputExample, import_skops, short
 from pipeline.serving.worker.model_cache import CachedModel, ModelCache
 from pipeline.serving.worker.protocol import ARROW, BrokenFrame, Frame, framed, read_frame, write_frame
 
@@ -32,7 +32,6 @@ SURROGATE = b"\\ud"
 WARM = (
     "pipeline.serving.worker.operations",
     "pipeline.serving.worker.structure",
-    "skops.io",
     "sklearn.pipeline",
     "pyarrow.parquet",
 )
@@ -140,6 +139,7 @@ def main() -> None:
         signal.signal(signal_number, signal.SIG_IGN)
     requests, answers = private_streams()
     if "--warm" in sys.argv:
+        import_skops()  # first: it looks for each of its functions in all modules that are there
         for module in WARM:
             importlib.import_module(module)
         write_frame(answers, {"ready": True})

@@ -113,7 +113,7 @@ def test_a_version_that_is_blocked_is_not_the_best() -> None:
     assert promising.best is None
     assert promising.sentence == (
         "No version that waits and passes its gates is better than the champion. "
-        "Version 2 is better than the champion in 2 of 2 metrics; blocked by: Accuracy."
+        'Version 2 is better than the champion in 2 of 2 metrics; blocked by "Accuracy", not passed.'
     )
     add_good_version(desk.registry, accuracy=0.86)
     desk.registry.write_file(MODEL, 4, "signoff/evaluation_rows.parquet", content=b"0.69")

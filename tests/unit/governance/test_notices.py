@@ -43,7 +43,7 @@ def test_a_decision_is_told_once_to_everybody() -> None:
         "Signoff: obesity_classifier: grace moved version 1 to Staging",
         (
             "obesity_classifier: grace moved version 1 to Staging.\n"
-            "version 1 None → Staging\n"
+            "version 1 no stage → Staging\n"
             f"Reason: {REASON}\n"
             "https://desk.example.org/history?model=obesity_classifier&event=2"
         ),

@@ -94,7 +94,7 @@ class TestOtherEvents:
             promote(desk, 3, Stage.PRODUCTION)
 
         assert told_lines(desk.history(MODEL)) == [
-            "The desk took the model over as it was: 0 aliases and stages as found",
+            "The desk took the model over as it was: no alias or stage yet",
             "grace set the alias mine on version 1: alias mine none → 1",
             "grace set the alias mine on version 2: alias mine 1 → 2",
             "grace removed the alias mine: alias mine 2 → none",
@@ -126,7 +126,7 @@ class TestOtherEvents:
 
         assert (
             told_lines(desk.history(MODEL))[-1]
-            == "grace decided to move version 1 to Staging: version 1 None → Staging"
+            == "grace decided to move version 1 to Staging: version 1 no stage → Staging"
         )
 
     def test_of_one_that_the_registry_did_not_take(self) -> None:
@@ -137,7 +137,7 @@ class TestOtherEvents:
             promote(desk, 1, Stage.STAGING)
 
         assert told_lines(desk.history(MODEL))[-1] == (
-            "grace decided to move version 1 to Staging, and it was not carried out: version 1 None → Staging"
+            "grace decided to move version 1 to Staging, and it was not carried out: version 1 no stage → Staging"
         )
 
     def test_of_a_type_that_is_not_known_here(self) -> None:
@@ -176,6 +176,6 @@ def test_an_event_in_full() -> None:
 
     assert told(last) == (
         f"{last.at:%Y-%m-%d %H:%M:%S} UTC: grace moved version 1 to Staging.\n"
-        f"version 1 None → Staging\nReason: {REASON}\\nmallory did it"
+        f"version 1 no stage → Staging\nReason: {REASON}\\nmallory did it"
     )
     assert told(replace(last, at=None, content={})).startswith("grace moved version 1 to Staging.")
