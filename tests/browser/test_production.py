@@ -19,8 +19,10 @@ from pipeline.governance.record.findings import Finding, FindingKind, Severity
 from pipeline.governance.service import GovernanceService
 from pipeline.monitoring.prediction_log import Selection
 from pipeline.settings import read_settings
+from support.alerts import MAKE
 from support.api_server import JSON, SECONDS, Api, serving
 from support.desks import GRACE
+from support.prometheus import Prometheus, prometheus
 from support.real_server import clean, dashboard, open_page, picture
 from support.small_desk import copy_desk
 from support.story import MODEL, TOUR_FOLDER, WATCH
@@ -42,6 +44,7 @@ class Production:
     api: Api
     log: SqlPredictionLog
     dashboard: str
+    alarms: Prometheus  # which scrapes the API
     token: str  # of the role caller
     rows: list[TrueRow]  # that the champion was evaluated on
 
@@ -73,7 +76,8 @@ def production(demo_desk: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
             address = shown.result()
         log = SqlPredictionLog(environment["SIGNOFF_LOG_URL"])
         running.callback(log.close)
-        yield Production(desk, api, log, address, token, held_out(desk, MODEL, CHAMPION))
+        alarms = running.enter_context(prometheus(folder, MAKE.ALERTS, {"api": f"127.0.0.1:{api.port}"}))
+        yield Production(desk, api, log, address, alarms, token, held_out(desk, MODEL, CHAMPION))
     clean(pages)
     clean(folder / "api.log")
 
@@ -113,12 +117,12 @@ def asked_aside(tab: Page, production: Production, traffic: Traffic) -> None:
 
 
 def drifted(tab: Page, production: Production, traffic: Traffic) -> None:
-    """Only older people ask now: a high finding, on the Overview, at the version, and in the figures for Prometheus."""
+    """Only older people ask now: a high finding, on the Overview and at the version, and alerts that fire."""
     older = [each for each in production.rows if float(str(each.values["Age"])) > OLDER]
     traffic.rows = [_told_otherwise(row, odd=bool(number % 2)) for number, row in enumerate(older)]
     _until(lambda: any(each.column == "Age" and each.severity is Severity.HIGH for each in production.findings()))
-    sample = f'signoff_watch_severity{{column="Age",kind="column",model="{MODEL}",version="{CHAMPION}"}} 2.0'
-    _until(lambda: sample in production.api.text("/metrics"))  # what the alert SignoffDrift looks at
+    alerts = {"SignoffDrift", "SignoffHighFindingOpen"}
+    production.alarms.until(lambda: alerts <= set(production.alarms.firing()), production.alarms.firing)
 
     open_page(tab, "/")
     expect(tab.get_by_text(f"Version {CHAMPION}: The column Age holds other values").first).to_be_visible()
