@@ -16,7 +16,7 @@ from pipeline.governance.errors import (
 from pipeline.governance.lifecycle import Slot, Stage
 from pipeline.governance.record.history import outside_periods
 from pipeline.governance.record.ledger import EventType, SlotState
-from pipeline.governance.record.out_of_band import check_unmoved, state_text
+from pipeline.governance.record.out_of_band import champion_differs, check_unmoved, state_text
 from support.decisions import champion, promote, types
 from support.desks import (
     GRACE,
@@ -447,3 +447,21 @@ class TestOutOfBand:
         object.__setattr__(desk.ledger, "slots", lambda _: slots)
 
         assert desk.reconciler._report(MODEL) is None
+
+
+@pytest.mark.parametrize(
+    ("observed", "recorded", "differs"),
+    [
+        (2, 1, "it is version 2 in the registry, the record says version 1"),
+        (None, 1, "it is no version in the registry, the record says version 1"),
+        (2, None, "it is version 2 in the registry, the record says no version"),
+    ],
+)
+def test_why_nothing_follows_a_champion_that_was_changed(
+    observed: int | None, recorded: int | None, differs: str
+) -> None:
+    """Both sides, and the page on which a person ends it."""
+    text = champion_differs("m", observed, recorded)
+
+    assert text.startswith(f"the champion of 'm' was changed outside of this desk: {differs}; ")
+    assert "History" in text

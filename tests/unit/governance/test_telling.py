@@ -18,7 +18,7 @@ from pipeline.governance.record.ledger import (
     UnreadableEvent,
     chain,
 )
-from pipeline.governance.record.telling import change_of, changes_text, sentence, told
+from pipeline.governance.record.telling import change_of, change_or_wish, changes_text, event_word, sentence, told
 from support.decisions import champion, promote
 from support.desks import (
     GRACE,
@@ -179,3 +179,37 @@ def test_an_event_in_full() -> None:
         f"version 1 no stage → Staging\nReason: {REASON}\\nmallory did it"
     )
     assert told(replace(last, at=None, content={})).startswith("grace moved version 1 to Staging.")
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "word", "line"),
+    [
+        (EventType.APPLIED, {"meaning": "rollback"}, "✓ Rolled back", ""),
+        (EventType.APPLIED, {"meaning": "of a later version"}, "✓ Applied", ""),
+        (EventType.DENIED, {"version": 3, "to": "Production"}, "✕ Refused", "asked: version 3 → Production"),
+        (EventType.DENIED, {"version": 3, "to": "@champion"}, "✕ Refused", "asked: version 3 → champion"),
+        (EventType.DENIED, {"to": "@a\nb"}, "✕ Refused", r"asked: → alias a\nb"),
+        (
+            EventType.APPROVED,
+            {"version": 2, "to": "Production", "requested": 5},
+            "✓ Approved",
+            "request 5: version 2 → Production",
+        ),
+        (EventType.REGISTERED, {"version": 4}, "· Registered", "version 4"),
+        (
+            EventType.TAMPERING,
+            {"recorded_digest": "a" * 64},
+            "! Files changed",
+            f"fingerprint of the files {'a' * 12} → gone",
+        ),
+        (UnknownType("of_a_later_version"), {}, "· of_a_later_version", ""),
+    ],
+)
+def test_an_event_as_a_row_of_a_list(kind: EventType, content: dict[str, object], word: str, line: str) -> None:
+    """A word for what became of it, and everything that it changed, or what was asked for."""
+    found = replace(entry(stored(EventType.COMMENTED)), type=kind, content=content)
+    about = {"version": content.get("version"), "after": content.get("to"), "meaning": content.get("meaning")}
+    shown = replace(found, **about)
+
+    assert event_word(shown) == word
+    assert change_or_wish(shown) == line
