@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -208,7 +209,11 @@ def test_an_event_in_full() -> None:
 def test_an_event_as_a_row_of_a_list(kind: EventType, content: dict[str, object], word: str, line: str) -> None:
     """A word for what became of it, and everything that it changed, or what was asked for."""
     found = replace(entry(stored(EventType.COMMENTED)), type=kind, content=content)
-    about = {"version": content.get("version"), "after": content.get("to"), "meaning": content.get("meaning")}
+    about: dict[str, Any] = {
+        "version": content.get("version"),
+        "after": content.get("to"),
+        "meaning": content.get("meaning"),
+    }
     shown = replace(found, **about)
 
     assert event_word(shown) == word
