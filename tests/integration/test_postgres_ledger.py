@@ -19,10 +19,10 @@ from integration.test_ledger_schema import shape
 from integration.test_sql_ledger import CHAMPION, FixedId
 from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.adapters.ledger.tables import METADATA
+from pipeline.governance.actor import Role
 from pipeline.governance.errors import LedgerBusy, Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.governance.record.ledger import Event, EventType, SlotChange, digest_of
-from pipeline.governance.roles import Role
 from pipeline.governance.service.notices import Messenger
 from pipeline.settings import ROOT
 from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk, small_registry
