@@ -101,6 +101,25 @@ class MoveRules:
             gates[name] = gates[name].stricter(rule) if name in gates else rule
         return replace(self, gates=gates, approvals=max(self.approvals, other.approvals))
 
+    def together(self, other: "MoveRules") -> "MoveRules":
+        """What two moves ask for that one signature stands for: of everything the stricter, and of sentences all.
+
+        Roles are those that both allow, which may be none. Another sentence under the same key gets a key of its own.
+        """
+        sentences = dict(self.attestations)
+        for key, text in other.attestations.items():
+            free = key
+            while sentences.get(free, text) != text:
+                free = f"{free}_2"
+            sentences[free] = text
+        return replace(
+            self.stricter(other),
+            roles=tuple(role for role in self.roles if role in other.roles),
+            approver_roles=tuple(role for role in self.approver_roles if role in other.approver_roles),
+            expires_days=min(self.expires_days, other.expires_days),
+            attestations=sentences,
+        )
+
 
 NOTHING_ASKED = MoveRules()
 

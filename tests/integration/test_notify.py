@@ -84,6 +84,26 @@ def test_a_target_that_refuses_is_named_without_its_address(tmp_path: Path) -> N
     )
 
 
+class Breaking(AppriseNotifier):
+    """A plugin with an error that is not Apprise's."""
+
+    def _plugin(self, target: str) -> Any:
+        class Plugin:
+            def notify(self, **_: str) -> bool:
+                raise ZeroDivisionError(target)
+
+        return Plugin()
+
+
+def test_an_error_of_a_plugin_is_a_target_that_could_not_be_told(tmp_path: Path) -> None:
+    """Named by its kind; it ends no look and no other notice."""
+    made = desk(tmp_path, Breaking(["json://127.0.0.1:9"]))
+    promote(made)
+
+    assert made.send_notices() == 0
+    assert made.unsent_notices()[0].failure == "target 1 (json) ended with ZeroDivisionError"
+
+
 def test_a_sender_that_is_killed_before_the_answer_is_followed_by_another(tmp_path: Path) -> None:
     """At least once: it had sent it, and could not say so."""
     posted: list[str] = []

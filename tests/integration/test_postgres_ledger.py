@@ -19,12 +19,16 @@ from integration.test_ledger_schema import shape
 from integration.test_sql_ledger import CHAMPION, FixedId
 from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.adapters.ledger.tables import METADATA
+from pipeline.governance.actor import Role
 from pipeline.governance.errors import LedgerBusy, Unavailable
+from pipeline.governance.lifecycle import Stage
 from pipeline.governance.record.ledger import Event, EventType, SlotChange, digest_of
+from pipeline.governance.service.notices import Messenger
 from pipeline.settings import ROOT
-from support.desks import TickingClock
+from support.desks import GRACE, MODEL, REASON, TickingClock, build_desk, small_registry
 from support.in_memory import EPOCH
 from support.postgres import PostgresServer, postgres_server
+from support.targets import KnownTargets
 
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 SHARED = PAGE.partition("## One ledger for several hosts")[2].partition("\n## ")[0]
@@ -336,6 +340,23 @@ def test_the_applications_role_is_enough_to_decide_and_to_verify(with_roles: Pos
 
     assert [stored.sequence for stored in ledger.former_champions("m")] == [1, 3, 5]
     assert len(ledger.registries()) == 1
+    ledger.close()
+
+
+def test_the_applications_role_is_enough_for_tokens_names_and_notices(with_roles: PostgresServer, owned: Path) -> None:
+    """A token is made, used and revoked, a name is kept, and who is to be told is told."""
+    clock, targets = TickingClock(), KnownTargets()
+    ledger = SqlLedger(with_roles.url("signoff", user="signoff"), registry=FixedId(), clock=clock, told=("applied",))
+    desk = build_desk(small_registry(), ledger, clock=clock, messenger=Messenger(ledger, targets, clock))
+    made = desk.as_(GRACE).issue_token("ci", Role.REVIEWER, 1)
+    program = desk.authenticate(made.secret)
+    ledger.names.keep(GRACE.person, "Grace Hopper")
+    desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=program)
+
+    assert (desk.send_notices(), len(targets.sent), desk.unsent_notices()) == (1, 1, [])
+    assert ledger.names.all() == {GRACE.person.reference: "Grace Hopper"}
+    assert desk.as_(GRACE).revoke_token("ci").revoked_at is not None
+    assert [each.last_used_at is not None for each in ledger.tokens.all()] == [True]
     ledger.close()
 
 

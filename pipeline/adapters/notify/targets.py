@@ -34,7 +34,11 @@ class AppriseNotifier:
         if target not in self._addresses:
             raise Unavailable(f"notify: there is no target {target}")
         plugin = self._plugin(target)
-        if not plugin.notify(body=text, title=title, body_format="text"):
+        try:
+            taken = plugin.notify(body=text, title=title, body_format="text")
+        except Exception as error:  # a hundred plugins of others: whatever one raises, the next target is asked
+            raise Unavailable(f"{self._name(target)} ended with {type(error).__name__}") from error
+        if not taken:
             raise Unavailable(f"{self._name(target)} did not take it")
 
     def _plugin(self, target: str) -> Any:  # noqa: ANN401 (Apprise's plugins have no common public type)

@@ -49,6 +49,11 @@ def registrar_of(ledger: Ledger, evidence: Evidence, logins: Mapping[str, str]) 
     return Registrar(None if stored is None else stored.event.content["actor"], logins.get(login, login))
 
 
+def registrars_of(ledger: Ledger, evidences: Iterable[Evidence], logins: Mapping[str, str]) -> tuple[Registrar, ...]:
+    """Of each of several versions."""
+    return tuple(registrar_of(ledger, each, logins) for each in evidences)
+
+
 def registration(ledger: Ledger, evidence: Evidence) -> StoredEvent | None:
     """The event `registered` about this version with these files; None where there is none."""
     wanted = evidence.subject()

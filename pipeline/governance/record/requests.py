@@ -194,7 +194,7 @@ class RequestView:
     stale: tuple[str, ...]  # the names, see BOUND_TO, of what is another than those who signed saw
     needed: int  # approvals that it takes in all; as it was asked for, where it is closed
     counted: int  # those that it has and that still count
-    registrar: Registrar | None = None  # of its version; None where it is about none, or is closed
+    registrars: tuple[Registrar, ...] = ()  # of each version that it is about; empty where it is closed
     approver_roles: tuple[Role, ...] = ()  # by which its move is approved; empty where it is closed
 
     @property
@@ -212,11 +212,11 @@ class RequestView:
         return max(self.needed - self.counted, 0)
 
     def may_be_signed_by(self, actor: Actor, roles: Collection[Role]) -> bool:
-        """Whether somebody with these roles may approve or reject it: who neither asked, nor registered the version,
-        nor has signed already.
+        """Whether somebody with these roles may approve or reject it: who neither asked, nor registered a version of
+        it, nor has signed already.
         """
         others = {self.request.requester, *(each.person for each in self.request.approvals)}
-        own = actor.person in others or (self.registrar is not None and self.registrar.may_be(actor))
+        own = actor.person in others or any(each.may_be(actor) for each in self.registrars)
         return self.state is RequestState.OPEN and not own and not set(self.approver_roles).isdisjoint(roles)
 
     @property

@@ -28,7 +28,7 @@ from pipeline.governance.policy import LivePolicy, Policy
 from pipeline.governance.ports import Ledger, LedgerTransaction, Registry, SteadyClock
 from pipeline.governance.record.evidence import VALIDATION_TAG
 from pipeline.governance.record.ledger import Event, EventType, SlotChange, StoredEvent, iso
-from pipeline.governance.rules.repeats import KeyOptions, check_same, check_unused, is_repeated, key_digest
+from pipeline.governance.rules.repeats import KeyOptions, check_same, check_unused, key_digest, record_refusal
 from pipeline.governance.rules.review import Review, Reviewer, check_registry, check_slot
 from pipeline.governance.rules.tampering import Watch
 
@@ -171,7 +171,7 @@ class Decider:
         error: Refused | Conflict,
         about: Mapping[str, Any] = MappingProxyType({}),
     ) -> NoReturn:
-        """Record the refusal, see is_repeated, then raise it. about: what else it says, such as what was wanted."""
+        """Record the refusal, see record_refusal, then raise it. about: what else it says, such as what was wanted."""
         content = {
             **self.signed(move, actor, reason, policy=self.policies.known()),
             "subject": self._named(move),
@@ -180,10 +180,7 @@ class Decider:
             "why": str(error),
             **about,
         }
-        event = Event(EventType.DENIED, move.model, self.clock.now(), content=content)
-        if not is_repeated(self.ledger, event):
-            with self.ledger.transaction() as transaction:
-                transaction.append(event)
+        record_refusal(self.ledger, Event(EventType.DENIED, move.model, self.clock.now(), content=content))
         raise error
 
     def intend(

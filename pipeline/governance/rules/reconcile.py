@@ -29,7 +29,7 @@ from pipeline.governance.record.out_of_band import (
 )
 from pipeline.governance.rules.decide import RECONCILE_AFTER, Decider, needs_approval, state_of
 from pipeline.governance.rules.review import Reviewer
-from pipeline.governance.rules.signing.matter import is_signed, rules_of_adoption
+from pipeline.governance.rules.signing.matter import is_signed, moves_past, rules_of_adoption
 from pipeline.governance.rules.tampering import Changed, Watch
 
 
@@ -92,7 +92,8 @@ class Reconciler:
         """
         with self._denying(model, reason, actor) as move:
             differences, state = self.reported(model, expect), self.state(model)
-            if needed := rules_of_adoption(self.reviewer, model, differences).approvals:
+            moves = moves_past(self.reviewer, model, differences)
+            if needed := rules_of_adoption(self.reviewer, moves).approvals:
                 raise ApprovalsNeeded(needs_approval("adopt", needed))
             self.check_adoptable(model, differences, state)
             content = {

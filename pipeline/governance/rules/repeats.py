@@ -40,7 +40,16 @@ def check_unused(transaction: LedgerTransaction, key: str | None) -> None:
         raise DecisionPending("key: the same request is being decided at this moment")
 
 
-def is_repeated(ledger: Ledger, denied: Event) -> bool:
+def record_refusal(ledger: Ledger, denied: Event) -> None:
+    """Record a refusal, unless it repeats itself; of several that come at once, one is recorded."""
+    if _is_repeated(ledger, denied):
+        return
+    with ledger.transaction() as transaction:
+        if not _is_repeated(ledger, denied):  # looked at again under the lock
+            transaction.append(denied)
+
+
+def _is_repeated(ledger: Ledger, denied: Event) -> bool:
     """Whether the ledger holds the same refusal of the same token from within the last minute.
 
     A program tries again by itself, and would fill the record; each refusal of a person is one.

@@ -16,7 +16,7 @@ from pipeline.governance.record.requests import SIGNING, MoveRequest, RequestVie
 from pipeline.governance.roles import Action
 from pipeline.governance.rules.decide import Options, Outcome, Request
 from pipeline.governance.rules.reconcile import Reconciler
-from pipeline.governance.rules.repeats import KeyOptions, is_repeated
+from pipeline.governance.rules.repeats import KeyOptions, record_refusal
 from pipeline.governance.rules.review import Review
 from pipeline.governance.rules.signing.approval import Approvals, Approved, AskOptions, OpenedPanel, SignedAct
 from pipeline.governance.rules.signing.override import OpenOverride, Overrides
@@ -117,10 +117,7 @@ class RequestDesk(RecordReader):
             actor = actor_json(self.actor, self._policies.known().roles_of(self.actor))
             refusal = {"refusal": type(error).__name__, "why": str(error)}
             content = {"actor": actor, "meaning": act, "looked_up": number, **refusal}
-            event = Event(EventType.DENIED, "", self._reconciler.clock.now(), content=content)
-            if not is_repeated(self._ledger, event):
-                with self._ledger.transaction() as transaction:
-                    transaction.append(event)
+            record_refusal(self._ledger, Event(EventType.DENIED, "", self._reconciler.clock.now(), content=content))
             raise
 
     def find_request(self, number: int) -> RequestView:

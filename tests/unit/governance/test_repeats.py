@@ -1,6 +1,8 @@
 """The same once more: keys, refusals that repeat themselves, and what somebody who was too late is told."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -51,6 +53,23 @@ class TestRefusalsThatRepeatThemselves:
         desk.clock.time += timedelta(minutes=1)
         refused(desk, actor=actor)
         assert types(desk).count(EventType.DENIED) == 4
+
+    def test_of_several_at_once_one_is_recorded(self) -> None:
+        """Whoever saw none before the lock looks again under it."""
+        desk = build_desk()
+        actor = desk.authenticate(desk.as_(GRACE).issue_token("ci", Role.REVIEWER, 30).secret)
+        refused(desk, actor=actor)
+        page, looks = desk.ledger.page, []
+
+        def late(*given: Any, **options: Any) -> Iterator[Any]:
+            looks.append(given)
+            return iter(()) if len(looks) == 1 else page(*given, **options)
+
+        desk.ledger.page = late
+        refused(desk, actor=actor)
+
+        assert len(looks) == 2
+        assert types(desk).count(EventType.DENIED) == 1
 
     def test_of_a_token_that_reads_nothing_are_recorded_once_too(self) -> None:
         """Whatever numbers it tries."""

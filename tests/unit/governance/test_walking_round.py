@@ -1,4 +1,4 @@
-"""What walks round those who sign does not: adoption asks for the same, an override stays open, a tag only raises."""
+"""What walks round those who sign does not: an override stays open, a tag only raises."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,11 +14,7 @@ from pipeline.governance.errors import (
     NotFound,
     NothingToDo,
     OutOfBand,
-    Refused,
     RequestClosed,
-    RequestStale,
-    StaleEvidence,
-    StateChanged,
     WarningsNotAccepted,
 )
 from pipeline.governance.lifecycle import CHAMPION, MoveKind, Stage, stage_move
@@ -27,21 +23,18 @@ from pipeline.governance.record.ledger import EventType, UnreadableEvent
 from pipeline.governance.record.requests import RequestState
 from pipeline.governance.record.telling import sentence
 from support.decisions import types
-from support.desks import GRACE, MODEL, REASON, KnownDifferences, OpenDesk, build_desk, small_registry, worse
+from support.desks import GRACE, MODEL, REASON, KnownDifferences, build_desk, small_registry, worse
 from support.in_memory import InMemoryLedger, InMemoryRegistry
 from support.signers import (
     ADMIN,
-    ALAN,
     ANNA,
     BEN,
     RITA,
     TO_PRODUCTION,
-    TRAINER,
     approve,
     ask,
     registered_in_mlflow_by,
     roles,
-    signing,
     signing_desk,
     signing_policy,
     with_policy,
@@ -50,113 +43,7 @@ from support.signers import (
 WHY = "The service is down and nobody answers."
 
 
-# Adopting
-
-
-def moved_past(desk: OpenDesk, version: int | None, *, alias: str = CHAMPION, stage: Stage | None = None) -> None:
-    desk.registry.set_alias(MODEL, alias, version)
-    if stage is not None and version is not None:
-        desk.registry.set_stage(MODEL, version, stage)
-
-
-def test_adopting_a_champion_asks_for_what_promoting_it_asks_for() -> None:
-    """Past the desk is no shorter way; the last approval adopts."""
-    desk = signing_desk()
-    moved_past(desk, 1, stage=Stage.PRODUCTION)
-    with pytest.raises(ApprovalsNeeded, match="adopt: needs the approval of somebody else"):
-        desk.adopt(MODEL, reason=REASON, actor=ANNA)
-    request = desk.request_adoption(MODEL, reason=REASON, actor=RITA)
-    with pytest.raises(NotAllowed, match="you registered this version"):
-        approve(desk, request, TRAINER)
-    done = approve(desk, request, ANNA)
-    adopted = desk.history(MODEL)[-1]
-
-    assert (done.view.state, request.is_adoption, request.to) == (RequestState.APPLIED, True, "adopt")
-    assert done.outcome is not None
-    assert (done.outcome.sequence, done.outcome.target) == (adopted.sequence, "adopt")
-    assert (adopted.type, adopted.actor, adopted.content["requested"]) == (EventType.ADOPTED, "anna", request.sequence)
-    assert sentence(adopted) == "anna accepted what was changed outside of this desk, as rita had asked for"
-    assert desk.differences(MODEL) == []
-
-
-def test_reverting_asks_nobody() -> None:
-    """Back to what was signed is always open to who may reconcile."""
-    desk = signing_desk()
-    moved_past(desk, 1)
-    desk.revert(MODEL, reason=REASON, actor=ANNA)
-
-    assert desk.registry.state(MODEL).champion is None
-
-
-@pytest.mark.parametrize(
-    ("kind", "alias", "version", "asks"),
-    [
-        (MoveKind.PRODUCTION, "shadow", 2, False),
-        (MoveKind.ALIAS, "shadow", 2, True),
-        (MoveKind.UNALIAS, "shadow", None, True),
-        (MoveKind.ALIAS, "shadow", None, False),
-        (MoveKind.UNALIAS, CHAMPION, None, True),
-    ],
-)
-def test_it_is_the_move_that_would_have_led_there(kind: MoveKind, alias: str, version: int | None, asks: bool) -> None:
-    """An alias set past the desk asks for what setting it asks for, one removed for what removing it does."""
-    desk = signing_desk(policy=signing_policy(kinds=(kind,)))
-    free = with_policy(desk, signing_policy(0))
-    if version is None:
-        to_champion = stage_move(MODEL, 1, Stage.PRODUCTION)
-        free.decide(to_champion, reason=REASON, actor=ANNA) if alias == CHAMPION else free.set_alias(
-            MODEL, alias, 1, reason=REASON, actor=ANNA
-        )
-        if alias == CHAMPION:
-            desk.registry.set_stage(MODEL, 1, Stage.ARCHIVED)
-    moved_past(desk, version, alias=alias)
-    if asks:
-        with pytest.raises(ApprovalsNeeded):
-            desk.adopt(MODEL, reason=REASON, actor=ANNA)
-        request = desk.request_adoption(MODEL, reason=REASON, actor=RITA)
-        assert approve(desk, request, ALAN).view.needed >= 1
-    else:
-        assert desk.adopt(MODEL, reason=REASON, actor=ANNA).event.type is EventType.ADOPTED
-
-
-def test_a_version_that_was_deleted_asks_for_nothing() -> None:
-    """No move of the desk would have led there."""
-    desk = signing_desk(
-        policy=signing_policy(kinds=(MoveKind.PRODUCTION, MoveKind.STAGING, MoveKind.NONE), approvals=0)
-    )
-    asking = with_policy(desk, signing_policy(kinds=(MoveKind.STAGING, MoveKind.NONE)))
-    desk.registry.delete_version(MODEL, 1)
-
-    assert asking.adopt(MODEL, reason=REASON, actor=ANNA).event.type is EventType.ADOPTED
-
-
-def test_an_adoption_is_bound_to_what_differs() -> None:
-    """Who moves it again makes the request stale; what the desk would not adopt cannot be asked for."""
-    desk = signing_desk()
-    moved_past(desk, 1, stage=Stage.PRODUCTION)
-    request = desk.request_adoption(MODEL, reason=REASON, actor=RITA)
-    for seen, error in (({"evidence": "0" * 64}, StaleEvidence), ({"expect": "@champion=9#0"}, StateChanged)):
-        with pytest.raises(error):
-            approve(desk, request, ANNA, **seen)
-    moved_past(desk, 2, alias="shadow")
-    assert desk.find_request(request.sequence).stale == ("state",)
-    with pytest.raises(RequestStale):
-        approve(desk, request, ANNA)
-    moved_past(desk, 2, stage=Stage.PRODUCTION)
-    with pytest.raises(Refused, match="versions 1, 2 in Production"):
-        desk.request_adoption(MODEL, reason=REASON, actor=RITA)
-
-    assert desk.reject(signing(request, ANNA)).state is RequestState.REJECTED
-
-
-def test_an_adoption_without_a_champion_is_bound_to_the_state() -> None:
-    """There are no files and no evidence of a version to sign for, and nobody's registration to ask about."""
-    desk = signing_desk(policy=signing_policy(kinds=(MoveKind.ALIAS,)))
-    moved_past(desk, 2, alias="shadow")
-    request = desk.request_adoption(MODEL, reason=REASON, actor=RITA)
-
-    assert (request.binding.files, request.version, request.created_at) == (None, None, "")
-    assert approve(desk, request, TRAINER).view.state is RequestState.APPLIED
+# Found at the first look
 
 
 def test_a_champion_that_was_found_is_not_approved_here() -> None:

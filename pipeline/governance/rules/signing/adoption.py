@@ -5,17 +5,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.governance.errors import StaleEvidence, StateChanged
+from pipeline.governance.errors import Refused, StaleEvidence, StateChanged
 from pipeline.governance.lifecycle import ModelState, Move, MoveKind
 from pipeline.governance.policy import MoveRules
 from pipeline.governance.ports import LedgerTransaction
 from pipeline.governance.record.evidence import Evidence
-from pipeline.governance.record.ledger import digest_of
+from pipeline.governance.record.ledger import canonical, digest_of
 from pipeline.governance.record.out_of_band import OutOfBandChange, check_unmoved, state_text
 from pipeline.governance.record.requests import ADOPT, Binding
 from pipeline.governance.rules.decide import Outcome
 from pipeline.governance.rules.reconcile import Reconciler
-from pipeline.governance.rules.signing.matter import rules_of_adoption
+from pipeline.governance.rules.signing.matter import moves_past, rules_of_adoption
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Adoption:
     model: str
     differences: Sequence[OutOfBandChange]
     registry: ModelState  # as it was read
-    rules: MoveRules  # of the move, among those that would have led here, that asks for most
+    rules: MoveRules  # what the moves that would have led here ask for together
+    evidences: tuple[Evidence, ...]  # of the versions that those of these moves are about that need approvals
 
     @property
     def move(self) -> Move:
@@ -45,12 +46,21 @@ class Adoption:
     def binding(self) -> Binding:
         state, champion = state_text(self.differences), self.evidence
         return Binding(
-            files=None if champion is None else champion.file_digest,
+            files=self._files,
             evidence=digest_of(state) if champion is None else champion.digest,
             incumbent="",
             rules=self.reconciler.decider.policies.started.rules_digest(self.rules),
             state=state,
         )
+
+    @property
+    def _files(self) -> str | None:
+        """Of one version its own digest, of several one over all of theirs."""
+        champion = self.evidence
+        found = {each.version: each.file_digest for each in (*([champion] if champion else []), *self.evidences)}
+        if len(found) > 1:
+            return digest_of(canonical({str(version): digest for version, digest in found.items()}))
+        return next(iter(found.values()), None)
 
     def check(self, *, expect: str | None, evidence: str | None, accept_warnings: bool | Collection[str]) -> None:
         """An adoption has no gates, and no warnings to accept."""
@@ -59,6 +69,11 @@ class Adoption:
             raise StateChanged(f"state: expected {expect}, it is {self.binding.state}; look at the differences again")
         if evidence not in (None, self.binding.evidence):
             raise StaleEvidence("evidence: the champion has changed since you looked; look at the differences again")
+        if self.rules.approvals and not self.rules.approver_roles:
+            raise Refused(
+                "adopt: no role may approve all that was changed (approver_roles in policy.moves); revert, or put a "
+                "part of it back in the registry first"
+            )
         self.reconciler.check_adoptable(self.model, self.differences, self.registry)
 
     def content(self) -> dict[str, Any]:
@@ -94,5 +109,14 @@ class Adoption:
 def adoption_of(reconciler: Reconciler, model: str, *, acting: bool) -> Adoption:
     """acting: what is asked for is recorded as seen first, and there must be something. Raises NotFound and Refused."""
     differences = reconciler.reported(model, None) if acting else reconciler.differences(model)
-    rules = rules_of_adoption(reconciler.reviewer, model, differences)
-    return Adoption(reconciler, model, differences, reconciler.state(model), rules)
+    reviewer = reconciler.reviewer
+    moves = moves_past(reviewer, model, differences)
+    records = {each.record.row.version: each.record for each in moves}
+    return Adoption(
+        reconciler,
+        model,
+        differences,
+        reconciler.state(model),
+        rules_of_adoption(reviewer, moves),
+        evidences=tuple(reviewer.evidence(records[version], fresh=acting) for version in sorted(records)),
+    )

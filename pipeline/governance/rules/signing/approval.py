@@ -4,7 +4,7 @@ Each signature is bound to the files, the evidence, the champion beside it, the 
 it moves. Requester, registrar and approvers are different persons, each told by issuer and subject.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ from pipeline.governance.policy import LivePolicy, MoveRules, Policy
 from pipeline.governance.ports import Clock, Ledger, LedgerTransaction
 from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.record.ledger import Event, EventType, StoredEvent, iso
-from pipeline.governance.record.registrars import Registrar, registrar_of
+from pipeline.governance.record.registrars import Registrar, registrars_of
 from pipeline.governance.record.requests import (
     GONE,
     Binding,
@@ -145,7 +145,7 @@ class Approvals:
                 "bound": matter.binding.as_json(),
                 "evidence": matter.binding.evidence,
                 "policy": self.policy.digest,
-                "needed": approvals_needed(matter.rules, self._registrar(matter.evidence), [actor]),
+                "needed": approvals_needed(matter.rules, self._registrars(matter.evidences), [actor]),
                 "expires_at": iso(now + timedelta(days=matter.rules.expires_days)),
                 "request": digest,
             }
@@ -173,8 +173,8 @@ class Approvals:
                 raise RequestStale(
                     f"request: {changed_words(changed)} changed since {request.sequence} was made; ask again"
                 )
-            registrar = self._registrar(matter.evidence)
-            check_approver(request, registrar, actor)
+            registrars = self._registrars(matter.evidences)
+            check_approver(request, registrars, actor)
             attested = _check_attested(matter.rules, signing.attested)
             matter.check(expect=signing.expect, evidence=signing.evidence, accept_warnings=request.accepted)
             with matter.locked() as transaction:
@@ -182,7 +182,7 @@ class Approvals:
                 # Nobody can sign while the lock is held; a role may have been taken away before.
                 roles, current = self._approving(actor, matter), find_request(self.ledger, request.sequence)
                 self._check_open(current)
-                check_approver(current, registrar, actor)
+                check_approver(current, registrars, actor)
                 content = {
                     **_signed(request, signing, roles, act="approve"),
                     "evidence": signing.evidence,
@@ -204,10 +204,10 @@ class Approvals:
         key: str | None,
     ) -> Callable[[], Outcome] | None:
         """Append the approval and, where it is the last one, what was asked for. None: others have to sign yet."""
-        actor, registrar = actor_in(content["actor"]), self._registrar(matter.evidence)
-        counted = self._counted(request, matter.rules, registrar)
+        actor, registrars = actor_in(content["actor"]), self._registrars(matter.evidences)
+        counted = self._counted(request, matter.rules, registrars)
         signers = [actor_in(each.actor) for each in counted]
-        last = len(counted) + 1 >= approvals_needed(matter.rules, registrar, [*signers, actor])
+        last = len(counted) + 1 >= approvals_needed(matter.rules, registrars, [*signers, actor])
         decision = self.decider.new_id() if last else None
         event = Event(
             EventType.APPROVED, request.model, self.clock.now(), key=key, content={**content, "decides": decision}
@@ -299,22 +299,22 @@ class Approvals:
         if state is not RequestState.OPEN:
             return RequestView(request, state, (), needed, len(request.approvals))
         try:
-            rules, evidence, binding = self._look(request.move)
+            rules, evidences, binding = self._look(request.move)
         except NotFound:
             return RequestView(request, state, (GONE,), needed, len(request.approvals))
-        registrar = self._registrar(evidence)
-        counted = self._counted(request, rules, registrar)
-        needed = approvals_needed(rules, registrar, [actor_in(each.actor) for each in counted])
+        registrars = self._registrars(evidences)
+        counted = self._counted(request, rules, registrars)
+        needed = approvals_needed(rules, registrars, [actor_in(each.actor) for each in counted])
         stale, roles = request.binding.changed(binding), rules.approver_roles
-        return RequestView(request, state, stale, needed, len(counted), registrar, roles)
+        return RequestView(request, state, stale, needed, len(counted), registrars, roles)
 
-    def _look(self, move: Move) -> tuple[MoveRules, Evidence | None, Binding]:
+    def _look(self, move: Move) -> tuple[MoveRules, tuple[Evidence, ...], Binding]:
         """What a list needs, without looking at gates. Raises NotFound."""
         if move.kind is MoveKind.RECONCILE:
             found = adoption_of(self.reconciler, move.model, acting=False)
-            return found.rules, found.evidence, found.binding
+            return found.rules, found.evidences, found.binding
         prospect = self.decider.reviewer.prospect(move)
-        return prospect.rules, prospect.evidence, prospect.binding(self.policies.started)
+        return prospect.rules, (prospect.evidence,), prospect.binding(self.policies.started)
 
     # What holds for every signature
 
@@ -323,16 +323,17 @@ class Approvals:
             return adoption_of(self.reconciler, move.model, acting=True)
         return ReviewedMove(self.decider, self.decider.review(move), actor)
 
-    def _registrar(self, evidence: Evidence | None) -> Registrar | None:
-        """None where it is about no version."""
-        return None if evidence is None else registrar_of(self.ledger, evidence, self.policies.started.logins)
+    def _registrars(self, evidences: Iterable[Evidence]) -> tuple[Registrar, ...]:
+        return registrars_of(self.ledger, evidences, self.policies.started.logins)
 
-    def _counted(self, request: MoveRequest, rules: MoveRules, registrar: Registrar | None) -> list[SignedApproval]:
+    def _counted(
+        self, request: MoveRequest, rules: MoveRules, registrars: Collection[Registrar]
+    ) -> list[SignedApproval]:
         """The approvals of those who may still approve: a role may have been taken away, a registrar become known."""
         found = []
         for each in request.approvals:
             signer = actor_in(each.actor)
-            own = registrar is not None and registrar.may_be(signer)
+            own = any(each.may_be(signer) for each in registrars)
             if not own and not set(rules.approver_roles).isdisjoint(self.policies.known().roles_of(signer)):
                 found.append(each)
         return found

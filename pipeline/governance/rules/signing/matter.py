@@ -1,15 +1,16 @@
 """What is asked for: a move with its review, or the adoption of what somebody moved past the desk."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import reduce
+from typing import Any, NamedTuple, Protocol
 
 from pipeline.governance.actor import Actor
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import CHAMPION, MOVE_TO_STAGE, Move, MoveKind, Stage
 from pipeline.governance.policy import MoveRules
-from pipeline.governance.ports import LedgerTransaction
+from pipeline.governance.ports import LedgerTransaction, VersionRecord
 from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.record.ledger import StoredEvent
 from pipeline.governance.record.out_of_band import OutOfBandChange
@@ -30,7 +31,9 @@ class Matter(Protocol):
     @property
     def binding(self) -> Binding: ...
     @property
-    def evidence(self) -> Evidence | None: ...
+    def evidences(self) -> tuple[Evidence, ...]:
+        """Of the versions that it is about: whoever registered one of them does not sign."""
+
     def check(self, *, expect: str | None, evidence: str | None, accept_warnings: bool | Collection[str]) -> None:
         """Raises what refuses it."""
 
@@ -74,6 +77,10 @@ class ReviewedMove:
     def evidence(self) -> Evidence:
         return self.review.evidence
 
+    @property
+    def evidences(self) -> tuple[Evidence, ...]:
+        return (self.evidence,)
+
     def check(self, *, expect: str | None, evidence: str | None, accept_warnings: bool | Collection[str]) -> None:
         self.review.check(expect=expect, evidence=evidence, accept_warnings=accept_warnings)
         self.decider.check_rollback(self.move)
@@ -97,13 +104,28 @@ class ReviewedMove:
         return lambda: self.decider.finish(self.move, intent)
 
 
-def rules_of_adoption(reviewer: Reviewer, model: str, differences: Sequence[OutOfBandChange]) -> MoveRules:
-    """Of the moves that would have led to what is there now, those of the one that asks for most approvals."""
-    asked = [reviewer.policy.rules_of(MoveKind.RECONCILE)]
+class MovePast(NamedTuple):
+    """A move that somebody made past the desk, as the desk would have made it."""
+
+    rules: MoveRules
+    record: VersionRecord
+
+
+def moves_past(reviewer: Reviewer, model: str, differences: Sequence[OutOfBandChange]) -> list[MovePast]:
+    """The moves that would have led to what is there now and that need approvals."""
+    found = []
     for kind, version in filter(None, map(_made_by, differences)):
         with suppress(NotFound):
-            asked.append(reviewer.rules(kind, reviewer.registry.version(model, version)))
-    return max(asked, key=lambda rules: rules.approvals)
+            record = reviewer.registry.version(model, version)
+            found.append(MovePast(reviewer.rules(kind, record), record))
+    return [each for each in found if each.rules.approvals]
+
+
+def rules_of_adoption(reviewer: Reviewer, moves: Iterable[MovePast]) -> MoveRules:
+    """What all these moves ask for together: one signature stands for each of them."""
+    own = reviewer.policy.rules_of(MoveKind.RECONCILE)
+    asking = [rules for rules in (own, *(each.rules for each in moves)) if rules.approvals]
+    return reduce(MoveRules.together, asking or [own])
 
 
 def _made_by(change: OutOfBandChange) -> tuple[MoveKind, int] | None:

@@ -1,6 +1,6 @@
 """Who signs what: whoever asked, whoever registered the version and each approver are different persons."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pipeline.governance.actor import Actor
 from pipeline.governance.errors import NotAllowed
@@ -9,20 +9,20 @@ from pipeline.governance.record.registrars import Registrar
 from pipeline.governance.record.requests import MoveRequest
 
 
-def approvals_needed(rules: MoveRules, registrar: Registrar | None, signers: Sequence[Actor]) -> int:
-    """One more where nobody knows who registered the version: one of those who sign may be it.
+def approvals_needed(rules: MoveRules, registrars: Iterable[Registrar], signers: Sequence[Actor]) -> int:
+    """One more where nobody knows who registered a version: one of those who sign may be it.
 
-    registrar: None for what is about no version.
+    registrars: of each version that it is about.
     """
-    known = registrar is None or registrar.is_known_to(signers)
+    known = all(each.is_known_to(signers) for each in registrars)
     return rules.approvals + (0 if known else 1)
 
 
-def check_approver(request: MoveRequest, registrar: Registrar | None, actor: Actor) -> None:
+def check_approver(request: MoveRequest, registrars: Iterable[Registrar], actor: Actor) -> None:
     """Raises NotAllowed for who asked, who registered or may have, and who has approved already."""
     if request.requester == actor.person:
         raise NotAllowed(f"approve: {request.sequence} is your own request; somebody else has to approve it")
-    if registrar is not None and registrar.may_be(actor):
+    if any(each.may_be(actor) for each in registrars):
         raise NotAllowed("approve: you registered this version, or MLflow says so; somebody else has to approve it")
     if actor.person in {each.person for each in request.approvals}:
         raise NotAllowed(f"approve: you have approved {request.sequence} already; somebody else has to sign next")

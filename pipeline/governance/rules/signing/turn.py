@@ -9,7 +9,7 @@ from pipeline.governance.actor import Actor, Role
 from pipeline.governance.errors import Blocked, Conflict, NotAllowed, Refused, RequestClosed, RequestStale
 from pipeline.governance.lifecycle import Move
 from pipeline.governance.policy import MoveRules, Policy
-from pipeline.governance.record.registrars import Registrar, registrar_of
+from pipeline.governance.record.registrars import Registrar, registrar_of, registrars_of
 from pipeline.governance.record.requests import RequestState, RequestView, find_open_requests
 from pipeline.governance.roles import Action
 from pipeline.governance.rules.gates import GateResult
@@ -76,7 +76,7 @@ def turn_of(approvals: Approvals, review: Review, actor: Actor) -> Turn:
     policy.check_signer(actor)
     registrar = registrar_of(approvals.ledger, review.evidence, policy.logins)
     view = _newest(approvals, review.move)
-    person = _Person(actor, policy, review.rules, registrar)
+    person = _Person(actor, policy, review.rules, (registrar,))
     checks: dict[Act, Callable[[], object]] = {
         Act.REQUEST: person.check_request,
         Act.OVERRIDE: lambda: _check_override(policy, actor, registrar, blocked_by=review.blocked_by),
@@ -84,7 +84,7 @@ def turn_of(approvals: Approvals, review: Review, actor: Actor) -> Turn:
     }
     return Turn(
         view,
-        approvals_needed(review.rules, registrar, [actor]),
+        approvals_needed(review.rules, (registrar,), [actor]),
         review.rules.approver_roles,
         refusals=_refusals(checks),
         breaks_glass=policy.may(actor, Action.OVERRIDE),
@@ -103,16 +103,15 @@ def adoption_turn_of(approvals: Approvals, model: str, actor: Actor) -> Adoption
         return None
     policy = approvals.policies.known()
     policy.check_signer(actor)
-    champion = adoption.evidence
-    registrar = None if champion is None else registrar_of(approvals.ledger, champion, policy.logins)
-    person, binding = _Person(actor, policy, adoption.rules, registrar), adoption.binding
+    registrars = registrars_of(approvals.ledger, adoption.evidences, policy.logins)
+    person, binding = _Person(actor, policy, adoption.rules, registrars), adoption.binding
     checks: dict[Act, Callable[[], object]] = {
         Act.REQUEST: lambda: _check_adoption(person, adoption),
         **({} if view is None else person.checks(view, rejecting=approvals.rejecting_roles(view.request))),
     }
     turn = Turn(
         view,
-        approvals_needed(adoption.rules, registrar, [actor]),
+        approvals_needed(adoption.rules, registrars, [actor]),
         adoption.rules.approver_roles,
         refusals=_refusals(checks),
         breaks_glass=False,
@@ -143,7 +142,7 @@ class _Person:
     actor: Actor
     policy: Policy  # with the roles of now
     rules: MoveRules  # of the move
-    registrar: Registrar | None  # of its version; None where it is about none
+    registrars: tuple[Registrar, ...]  # of each version that it is about
 
     def check_request(self) -> None:
         self.policy.demand(self.actor, Action.REQUEST, among=self.rules.asking_roles)
@@ -159,7 +158,7 @@ class _Person:
     def _check_approve(self, view: RequestView) -> None:
         self.policy.demand(self.actor, Action.APPROVE, among=self.rules.approver_roles)
         _check_approvable(view)
-        check_approver(view.request, self.registrar, self.actor)
+        check_approver(view.request, self.registrars, self.actor)
 
     def _check_reject(self, view: RequestView, rejecting: Iterable[Role]) -> None:
         self.policy.demand(self.actor, Action.APPROVE, among=rejecting, act="reject")
