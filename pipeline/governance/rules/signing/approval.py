@@ -45,6 +45,7 @@ from pipeline.governance.rules.decide import Decider, Outcome
 from pipeline.governance.rules.reconcile import Reconciler
 from pipeline.governance.rules.repeats import KeyOptions, check_same, check_unused, key_digest
 from pipeline.governance.rules.signing.adoption import adoption_of
+from pipeline.governance.rules.signing.held import roles_held
 from pipeline.governance.rules.signing.matter import Matter, ReviewedMove
 from pipeline.governance.rules.signing.separation import (
     approvals_needed,
@@ -330,13 +331,13 @@ class Approvals:
         self, request: MoveRequest, rules: MoveRules, registrars: Collection[Registrar]
     ) -> list[SignedApproval]:
         """The approvals of those who may still approve: a role may have been taken away, a registrar become known."""
-        found = []
-        for each in request.approvals:
-            signer = actor_in(each.actor)
-            own = any(each.may_be(signer) for each in registrars)
-            if not own and not set(rules.approver_roles).isdisjoint(self.policies.known().roles_of(signer)):
-                found.append(each)
-        return found
+        policy, now = self.policies.known(), self.clock.now()
+        return [
+            each
+            for each in request.approvals
+            if not any(registrar.may_be(actor_in(each.actor)) for registrar in registrars)
+            and not set(rules.approver_roles).isdisjoint(roles_held(each, policy, self.ledger, now))
+        ]
 
     def _approving(self, actor: Actor, matter: Matter) -> tuple[Role, ...]:
         """The roles by which somebody may approve. Raises NotAllowed."""
@@ -391,10 +392,10 @@ def _about(act: str, request: MoveRequest) -> dict[str, Any]:
 
 
 def _signed(request: MoveRequest, signing: SignedAct, roles: tuple[Role, ...], *, act: str) -> dict[str, Any]:
-    """What every event about a request holds. The groups are those that a role may rest on."""
+    """What every event about a request holds. The groups are those that a role may rest on, of a token its owner's."""
     actor = actor_json(signing.actor, roles)
-    if signing.actor.groups:
-        actor["groups"] = list(signing.actor.groups)
+    if groups := signing.actor.itself.groups:
+        actor["groups"] = list(groups)
     return {
         "actor": actor,
         "meaning": request.content["meaning"],
