@@ -336,7 +336,7 @@ class Approvals:
             each
             for each in request.approvals
             if not any(registrar.may_be(actor_in(each.actor)) for registrar in registrars)
-            and not set(rules.approver_roles).isdisjoint(roles_held(each, policy, self.ledger, now))
+            and not set(rules.approver_roles).isdisjoint(roles_held(each, policy, self.ledger, now=now))
         ]
 
     def _approving(self, actor: Actor, matter: Matter) -> tuple[Role, ...]:

@@ -11,7 +11,7 @@ from pipeline.governance.record.requests import SignedApproval
 from pipeline.governance.tokens import role_of_first
 
 
-def roles_held(signed: SignedApproval, policy: Policy, ledger: Ledger, now: datetime) -> tuple[Role, ...]:
+def roles_held(signed: SignedApproval, policy: Policy, ledger: Ledger, *, now: datetime) -> tuple[Role, ...]:
     """Those that whoever signed has now, by the groups of then; of a token at most its own role.
 
     A token that has expired since was good when it signed. One that was revoked has none: its groups are as they were
