@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Self
 
 from pipeline.governance.text import visible
 
+MOST_NAME_CHARACTERS = 100
+
 
 class Established(StrEnum):
     """How an identity was established, weakest last."""
@@ -135,6 +137,12 @@ def actor_in(content: Mapping[str, Any]) -> Actor:
     established = Established(token.get("owner_established") or content["established"])
     groups = tuple(content.get("groups") or ())
     return Actor(content["subject"], established, issuer=content.get("issuer") or "", groups=groups)
+
+
+def kept_name(name: str) -> str:
+    """A name as a login says it, on one line of plain text, cut where it is long; empty where nothing is left."""
+    plain = "".join(each if each.isprintable() else " " for each in name)
+    return " ".join(plain.split())[:MOST_NAME_CHARACTERS].rstrip()
 
 
 def signature(subject: str, established: str | None) -> str:

@@ -12,9 +12,22 @@ from dashboard.history.one_event import labels
 from pipeline.governance.actor import Role
 from pipeline.governance.lifecycle import CHAMPION, MoveKind, Stage
 from pipeline.governance.service import GovernanceService
-from support.desks import GRACE, MODEL, REASON, OpenDesk, small_registry
-from support.seen import badges, button, label_of, links, texts
-from support.signers import ADMIN, ANNA, BEN, RITA, TO_PRODUCTION, approve, ask, signing_desk, signing_policy
+from support.desks import GRACE, MODEL, REASON, OpenDesk, build_desk, small_registry
+from support.seen import badges, button, frame, label_of, links, texts
+from support.signers import (
+    ADMIN,
+    ANNA,
+    BEN,
+    RITA,
+    TO_PRODUCTION,
+    TRAINER,
+    approve,
+    ask,
+    person,
+    roles,
+    signing_desk,
+    signing_policy,
+)
 
 Open = Callable[..., AppTest]
 
@@ -206,3 +219,24 @@ def test_a_request_is_told_with_its_signatures_as_one_story(open_page: Open, of:
     story = told[told.rindex(steps[0]) :]
     assert [story.index(each) for each in steps] == sorted(story.index(each) for each in steps)
     assert "Version 1" in links(app)
+
+
+def test_people_are_called_by_their_names(open_page: Open) -> None:
+    """Where a login provider's subjects say nothing to anybody: in the queue, in its comments and in History."""
+    rita, anna = person("u-3", "Rita"), person("u-7", "Anna <b>B</b>")
+    held = roles({rita: (Role.REVIEWER,), anna: (Role.APPROVER,)})
+    policy = replace(signing_policy(2), roles=replace(held, self_declared=(Role.APPROVER,)))
+    desk = build_desk(policy=policy)
+    desk.record_registration(MODEL, 1, TRAINER)
+    desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=anna)
+    request = ask(desk, actor=rita)
+    desk.comment(MODEL, 1, "See the oldest.", actor=anna, request=request.sequence)
+    approve(desk, request, anna)
+    waiting, story = (texts(open_page(desk, *page)) for page in ((), ("history",)))
+    app = open_page(desk, "history", model=MODEL)
+
+    assert f"{MODEL}: Rita (oidc) asked on" in waiting
+    assert "1 of 2 approvals, by Anna <b>B</b> (oidc)" in waiting
+    assert {"Rita (oidc)", "Anna <b>B</b> (oidc)"} <= set(frame(app, "Who")["Who"])
+    assert "u-7" not in waiting + story
+    assert "u-3" not in waiting + story

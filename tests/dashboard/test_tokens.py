@@ -107,7 +107,6 @@ def test_a_person_ends_their_own_token(looking_as: LookAs) -> None:
 def test_who_looks_after_tokens_sees_and_ends_all(looking_as: LookAs) -> None:
     """With what their owners are called; those that are good come first."""
     desk = desk_of_many()
-    desk.as_(ADA).keep_name()
     for name in ("a", "b", "c"):
         desk.as_(ADA).issue_token(name, Role.REVIEWER, 30)
     desk.as_(ADA).revoke_token("a")

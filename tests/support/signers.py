@@ -16,9 +16,9 @@ from support.in_memory import InMemoryRegistry
 ISSUER = "https://login.example.org"
 
 
-def person(subject: str) -> Actor:
+def person(subject: str, name: str = "") -> Actor:
     """Somebody who is logged in."""
-    return Actor(subject, Established.OIDC, issuer=ISSUER)
+    return Actor(subject, Established.OIDC, name, ISSUER)
 
 
 RITA, ANNA, ALAN, AMIR = (person(name) for name in ("rita", "anna", "alan", "amir"))  # one reviewer, three approvers

@@ -52,6 +52,7 @@ class Entry:
     changes: tuple[SlotChange, ...] = ()  # all its slots
     content: Mapping[str, Any] = field(default_factory=dict)  # the rest of the event, as stored
     name: str | None = None  # what the actor is called, where a table beside the chain knows it
+    asker_name: str | None = None  # and whoever had asked for the move
 
     @property
     def number(self) -> int:
@@ -72,8 +73,12 @@ class Entry:
     @property
     def reference(self) -> str | None:
         """Under which the actor's name is kept beside the chain; None where the event itself has the name."""
-        found = (self.content.get("actor") or {}).get("person")
-        return found if isinstance(found, str) else None
+        return _reference(self.content.get("actor"))
+
+    @property
+    def asker_reference(self) -> str | None:
+        """The same of whoever had asked for the move."""
+        return _reference(self.content.get("requested_by"))
 
     @property
     def created_at(self) -> str | None:
@@ -259,6 +264,11 @@ def _created_at(content: Mapping[str, Any], version: int | None) -> str | None:
     return created_at
 
 
+def _reference(actor: Mapping[str, Any] | None) -> str | None:
+    found = (actor or {}).get("person")
+    return found if isinstance(found, str) else None
+
+
 def moment(model: str, events: Iterable[StoredEvent], at: datetime) -> Moment:
     """The recorded state at a time: an intent counts only once it was applied."""
     settling = [stored for stored in events if stored.event.type in SETTLING]
@@ -386,7 +396,7 @@ def overview(
     *,
     differences: Sequence[OutOfBandChange],
     pending: Sequence[PendingDecision],
-    last: StoredEvent | UnreadableEvent | None,
+    last: Entry | None,
 ) -> ModelOverview:
     """From what registry and ledger hold of the model; `last` is its newest event."""
     waiting = [version for version in state.in_stage(Stage.STAGING) if version != state.champion]
@@ -399,6 +409,6 @@ def overview(
         waiting=tuple(sorted(waiting, reverse=True)),
         differences=tuple(differences),
         pending=tuple(pending),
-        last=entry(last) if last else None,
+        last=last,
         unstaged=tuple(sorted(unstaged, reverse=True)),
     )

@@ -160,7 +160,7 @@ def sentence(entry: Entry) -> str:
         type=visible(entry.type.value),
     )
     if requester := entry.content.get("requested_by"):
-        return f"{told}, as {visible(str(requester.get('subject')))} had asked for"
+        return f"{told}, as {visible(entry.asker_name or str(requester.get('subject')))} had asked for"
     broken = entry.content.get("overridden") and entry.type in (EventType.DECIDED, *ENDS)
     return f"{told}, overriding the rules" if broken else told
 

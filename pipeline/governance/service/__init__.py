@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Self, Unpack
 
@@ -142,16 +143,18 @@ class GovernanceService(FindingDesk, TokenDesk, TellingPeople):
 
     def overview(self) -> list[ModelOverview]:
         """Every model as the first page shows it."""
-        pending = self.pending()
+        pending, records = self.pending(), self._registry.models()
+        newest = (event for each in records for event in islice(self._ledger.page(each.name), 1))
+        last = {each.model: each for each in self._told(newest)}
         return [
             overview(
                 record,
                 self._registry.state(record.name),
                 differences=self.differences(record.name),
                 pending=[each for each in pending if each.model == record.name],
-                last=next(self._ledger.page(record.name), None),
+                last=last.get(record.name),
             )
-            for record in self._registry.models()
+            for record in records
         ]
 
     def pending(self, model: str | None = None) -> list[PendingDecision]:

@@ -4,10 +4,13 @@ A method that the table does not name reads, and needs a role that reads: one th
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Protocol, TypeVar
 
+from pipeline.governance.actor import Actor
+from pipeline.governance.errors import InvalidInput, NotFound
 from pipeline.governance.roles import Action
 
 # Beside those that read. Requests and decisions name their actor themselves and leave an event where they are refused.
@@ -38,7 +41,7 @@ ACTION_OF: Mapping[str, Action] = {
     "close_finding": Action.CLOSE,
 }
 # Who somebody is and may do; making and revoking a token checks inside, since a refusal is an event.
-OPEN = ("as_", "authorise", "may", "roles", "check_signer", "authenticate", "issue_token", "revoke_token")
+OPEN = ("as_", "authorise", "may", "roles", "check_signer", "authenticate", "keep_name", "issue_token", "revoke_token")
 RULED_INSIDE = frozenset(
     {
         Action.DECIDE,
@@ -50,25 +53,34 @@ RULED_INSIDE = frozenset(
         Action.CLOSE,
     }
 )
+SIGNING_TOKENS = ("issue_token", "revoke_token")
 
 
 class Checking(Protocol):
     """What the guarded methods need of their class."""
 
+    actor: Actor
+
     def authorise(self, action: Action) -> None:
         """Raises NotAllowed."""
+
+    def keep_name(self, actor: Actor) -> None:
+        """Keep what somebody who has just signed is called; raises nothing."""
 
 
 Guarded = TypeVar("Guarded", bound=type[Checking])
 
 
 def guarded(service: Guarded) -> Guarded:
-    """A class whose public methods, its own and those it inherits, check first who asks."""
+    """A class whose public methods, its own and those it inherits, check first who asks.
+
+    Those that leave an event which somebody signs, also of a refusal, keep what that person is called.
+    """
     for name, method in inspect.getmembers(service, inspect.isfunction):
-        if name.startswith("_") or name in OPEN:
-            continue
         action = ACTION_OF.get(name, Action.READ)
-        if action not in RULED_INSIDE:
+        if name in SIGNING_TOKENS or action in RULED_INSIDE:
+            setattr(service, name, _signed(method))
+        elif not name.startswith("_") and name not in OPEN:
             setattr(service, name, _checked(method, action))
     return service
 
@@ -80,3 +92,29 @@ def _checked(method: Callable[..., Any], action: Action) -> Callable[..., Any]:
         return method(self, *arguments, **options)
 
     return ask
+
+
+def _signed(method: Callable[..., Any]) -> Callable[..., Any]:
+    parameters = inspect.signature(method)
+
+    @wraps(method)
+    def sign(self: Checking, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 (whatever the method takes and gives)
+        given = parameters.bind(self, *arguments, **options).arguments
+        signer = given["signing"].actor if "signing" in given else given.get("actor", self.actor)
+        with _naming(self, signer):
+            return method(self, *arguments, **options)
+
+    return sign
+
+
+@contextmanager
+def _naming(service: Checking, signer: Actor) -> Iterator[None]:
+    """Keep the name of who signed, unless the block found that there is nothing to sign and left no event."""
+    try:
+        yield
+    except (InvalidInput, NotFound):
+        raise
+    except Exception:
+        service.keep_name(signer)
+        raise
+    service.keep_name(signer)

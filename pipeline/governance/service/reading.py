@@ -51,7 +51,7 @@ AnyEvent = StoredEvent | UnreadableEvent
 class HistoryFilter:
     """Which events of a history are asked for; what is left out narrows nothing."""
 
-    person: str = ""  # a part of the name of whoever acted, in any case
+    person: str = ""  # a part of the name or the subject of whoever acted, in any case
     version: int | None = None  # that the event is about, or that it touched
     text: str = ""  # words of its time, sentence, changes, reason, model and digests, in any case and order
     since: datetime | None = None
@@ -61,7 +61,7 @@ class HistoryFilter:
         """An event that cannot be read matches no time, person or version."""
         at, asked = found.at, self.text.casefold().split()
         return (
-            self.person.casefold() in (found.signature or "").casefold()
+            any(self.person.casefold() in each.casefold() for each in (found.signature or "", found.actor or ""))
             and (self.version is None or self.version in {found.version, *touched_versions(found.type, found.changes)})
             and (self.since is None or (at is not None and at >= self.since))
             and (self.until is None or (at is not None and at < self.until))
@@ -88,6 +88,7 @@ def _searched(found: Entry) -> str:
         sentence(found),
         change_of(found),
         found.signature,
+        found.actor,
         found.reason,
         found.why,
         found.evidence,
@@ -260,11 +261,12 @@ class RecordReader:
         """Events with the names of people, which are asked for only where an event refers to one."""
         names: Mapping[str, str] | None = None
         for each in map(entry, events):
-            if each.reference is None:
+            who, asker = each.reference, each.asker_reference
+            if who is None and asker is None:
                 yield each
                 continue
             names = self._ledger.names.all() if names is None else names
-            yield replace(each, name=names.get(each.reference))
+            yield replace(each, name=names.get(who or ""), asker_name=names.get(asker or ""))
 
     def decision(self, number: int) -> tuple[Entry, Entry | None] | None:
         """The line of the history of a decision, by its number; None where no decision has it.

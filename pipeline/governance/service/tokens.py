@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NoReturn
 
-from pipeline.governance.actor import Actor, Established, Role, UsedToken, actor_json
+from pipeline.governance.actor import Actor, Established, Role, UsedToken, actor_json, kept_name
 from pipeline.governance.errors import LedgerBusy, NotAllowed, NotFound, Refused, Unavailable
 from pipeline.governance.policy import LivePolicy
 from pipeline.governance.ports import Clock, Ledger
@@ -108,11 +108,17 @@ class TokenDesk:
         if any(each.name == name and each.state(now) is TokenState.ACTIVE for each in there):
             raise Refused(f"token: there is one called {name!r}; revoke it first, or take another name")
 
-    def keep_name(self) -> None:
-        """Keep what whoever asks is called, as a login says it; where it is known already, nothing is written."""
-        person, name = self.actor.person, self.actor.display_name
-        if name and self.actor.has_a_name_apart and self._token_ledger.names.all().get(person.reference) != name:
-            self._token_ledger.names.keep(person, name)
+    def keep_name(self, actor: Actor) -> None:
+        """Keep what somebody is called, as a login says it; where it is known already, nothing is written.
+
+        No act fails for want of a name: the subject stands for it until the next one.
+        """
+        name = kept_name(actor.display_name) if actor.has_a_name_apart else ""
+        if not name:
+            return
+        with suppress(LedgerBusy, Unavailable):
+            if self._token_ledger.names.all().get(actor.person.reference) != name:
+                self._token_ledger.names.keep(actor.person, name)
 
     def time(self) -> datetime:
         """Now, by the desk's clock: by which tokens expire."""

@@ -293,51 +293,6 @@ class TestTheFirstToken:
         assert desk.first_token() is None
 
 
-class TestNames:
-    """What people are called is none of the chain's business."""
-
-    def test_an_event_refers_to_the_name(self) -> None:
-        """The chain has issuer, subject and a reference; people read the name, until it is erased."""
-        desk = build_desk(policy=with_login())
-        desk.as_(ADA).keep_name()
-        desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=ADA)
-        made = desk.as_(ADA).issue_token("ci", Role.REVIEWER, 1)
-        desk.promote(MODEL, 2, Stage.STAGING, reason=REASON, actor=desk.authenticate(made.secret))
-
-        assert not any("Ada" in each.body for each in desk.ledger.events())
-        assert desk.history()[-1].content["actor"]["person"] == ADA.person.reference
-        assert [each.signature for each in desk.decisions(MODEL, 2)] == ["Ada (token)"]
-        assert [sentence(line) for line, _ in desk.history_page(MODEL).lines][:2] == [
-            "Ada moved version 2 to Staging",
-            "Ada moved version 1 to Staging",
-        ]
-        desk.ledger._names.clear()
-        assert [each.signature for each in desk.decisions(MODEL, 1)] == ["a-1 (oidc)"]
-        assert desk.ledger.problems() == []
-
-    def test_a_name_is_written_when_it_is_new(self) -> None:
-        """A self-declared name is its own subject, and nobody is called nothing."""
-        desk = build_desk(policy=with_login())
-        for actor in (ADA, replace(ADMIN, display_name="")):
-            desk.as_(actor).keep_name()
-        build_desk(ledger=desk.ledger).as_(GRACE).keep_name()
-        assert list(desk.ledger.names.all().values()) == ["Ada"]
-
-        class Full:
-            """Has a name, and takes none."""
-
-            def all(self) -> dict[str, str]:
-                return {ADA.person.reference: "Ada"}
-
-        class FullLedger:
-            """A ledger with such names."""
-
-            names = Full()
-
-        object.__setattr__(desk, "_token_ledger", FullLedger())
-        desk.as_(ADA).keep_name()
-
-
 @pytest.mark.parametrize(
     ("name", "days", "sentence"),
     [
