@@ -24,7 +24,12 @@ BOUND_TO: Mapping[str, str] = {
     "rules": "the rules of the move",
     "state": "the state of what it moves",
 }
-GONE, GONE_WORDS = "version", "whether the version is there"
+GONE, REQUESTER = "version", "requester"
+WORDS: Mapping[str, str] = {
+    **BOUND_TO,
+    GONE: "whether the version is there",
+    REQUESTER: "the role of whoever asked for it",
+}
 ADOPT = "adopt"
 
 
@@ -191,7 +196,7 @@ class RequestView:
 
     request: MoveRequest
     state: RequestState
-    stale: tuple[str, ...]  # the names, see BOUND_TO, of what is another than those who signed saw
+    stale: tuple[str, ...]  # the names, see WORDS, of what is another than those who signed saw
     needed: int  # approvals that it takes in all; as it was asked for, where it is closed
     counted: int  # those that it has and that still count
     registrars: tuple[Registrar, ...] = ()  # of each version that it is about; empty where it is closed
@@ -249,7 +254,7 @@ class RequestView:
 
 def changed_words(names: Iterable[str]) -> str:
     """What is another now, in words for the middle of a sentence; empty where nothing is."""
-    return " and ".join(BOUND_TO.get(name, GONE_WORDS) for name in names)
+    return " and ".join(WORDS[name] for name in names)
 
 
 def _signed(stored: StoredEvent) -> SignedApproval:

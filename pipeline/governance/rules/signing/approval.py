@@ -34,7 +34,6 @@ from pipeline.governance.record.requests import (
     MoveRequest,
     RequestState,
     RequestView,
-    SignedApproval,
     changed_words,
     find_open_requests,
     find_request,
@@ -45,7 +44,6 @@ from pipeline.governance.rules.decide import Decider, Outcome
 from pipeline.governance.rules.reconcile import Reconciler
 from pipeline.governance.rules.repeats import KeyOptions, check_same, check_unused, key_digest
 from pipeline.governance.rules.signing.adoption import adoption_of
-from pipeline.governance.rules.signing.held import roles_held
 from pipeline.governance.rules.signing.matter import Matter, ReviewedMove
 from pipeline.governance.rules.signing.separation import (
     approvals_needed,
@@ -53,6 +51,7 @@ from pipeline.governance.rules.signing.separation import (
     check_rejecter,
     check_withdrawer,
 )
+from pipeline.governance.rules.signing.standing import Standing, signer_json
 
 
 class OpenedPanel(NamedTuple):
@@ -115,6 +114,10 @@ class Approvals:
         """With the roles of now. Raises NotAllowed while they cannot be read."""
         return self.policies.now()
 
+    @property
+    def _standing(self) -> Standing:
+        return Standing(self.ledger, self.policies, self.clock)
+
     def ask(self, move: Move, *, reason: str, actor: Actor, options: AskOptions) -> MoveRequest:
         """Record `requested`.
 
@@ -140,7 +143,7 @@ class Approvals:
             now = self.clock.now()
             content = {
                 **matter.content(),
-                "actor": actor_json(actor, roles),
+                "actor": signer_json(actor, roles),
                 "meaning": matter.meaning,
                 "reason": reason,
                 "bound": matter.binding.as_json(),
@@ -170,10 +173,7 @@ class Approvals:
             self._check_open(request)
             matter = self._matter(request.move, actor)
             self._approving(actor, matter)
-            if changed := request.binding.changed(matter.binding):
-                raise RequestStale(
-                    f"request: {changed_words(changed)} changed since {request.sequence} was made; ask again"
-                )
+            self._check_current(request, self._standing.stale(request, matter.rules, matter.binding))
             registrars = self._registrars(matter.evidences)
             check_approver(request, registrars, actor)
             attested = _check_attested(matter.rules, signing.attested)
@@ -183,6 +183,7 @@ class Approvals:
                 # Nobody can sign while the lock is held; a role may have been taken away before.
                 roles, current = self._approving(actor, matter), find_request(self.ledger, request.sequence)
                 self._check_open(current)
+                self._check_current(current, self._standing.lost(current, matter.rules))
                 check_approver(current, registrars, actor)
                 content = {
                     **_signed(request, signing, roles, act="approve"),
@@ -206,7 +207,7 @@ class Approvals:
     ) -> Callable[[], Outcome] | None:
         """Append the approval and, where it is the last one, what was asked for. None: others have to sign yet."""
         actor, registrars = actor_in(content["actor"]), self._registrars(matter.evidences)
-        counted = self._counted(request, matter.rules, registrars)
+        counted = self._standing.counted(request, matter.rules, registrars)
         signers = [actor_in(each.actor) for each in counted]
         last = len(counted) + 1 >= approvals_needed(matter.rules, registrars, [*signers, actor])
         decision = self.decider.new_id() if last else None
@@ -304,9 +305,9 @@ class Approvals:
         except NotFound:
             return RequestView(request, state, (GONE,), needed, len(request.approvals))
         registrars = self._registrars(evidences)
-        counted = self._counted(request, rules, registrars)
+        counted = self._standing.counted(request, rules, registrars)
         needed = approvals_needed(rules, registrars, [actor_in(each.actor) for each in counted])
-        stale, roles = request.binding.changed(binding), rules.approver_roles
+        stale, roles = self._standing.stale(request, rules, binding), rules.approver_roles
         return RequestView(request, state, stale, needed, len(counted), registrars, roles)
 
     def _look(self, move: Move) -> tuple[MoveRules, tuple[Evidence, ...], Binding]:
@@ -327,18 +328,6 @@ class Approvals:
     def _registrars(self, evidences: Iterable[Evidence]) -> tuple[Registrar, ...]:
         return registrars_of(self.ledger, evidences, self.policies.started.logins)
 
-    def _counted(
-        self, request: MoveRequest, rules: MoveRules, registrars: Collection[Registrar]
-    ) -> list[SignedApproval]:
-        """The approvals of those who may still approve: a role may have been taken away, a registrar become known."""
-        policy, now = self.policies.known(), self.clock.now()
-        return [
-            each
-            for each in request.approvals
-            if not any(registrar.may_be(actor_in(each.actor)) for registrar in registrars)
-            and not set(rules.approver_roles).isdisjoint(roles_held(each, policy, self.ledger, now=now))
-        ]
-
     def _approving(self, actor: Actor, matter: Matter) -> tuple[Role, ...]:
         """The roles by which somebody may approve. Raises NotAllowed."""
         return self.policy.demand(actor, Action.APPROVE, among=matter.rules.approver_roles)
@@ -355,6 +344,11 @@ class Approvals:
         if state is not RequestState.OPEN and not (expired and state is RequestState.EXPIRED):
             raise RequestClosed(f"request: {request.sequence} is {state.words}; look at the requests again")
 
+    def _check_current(self, request: MoveRequest, stale: Collection[str]) -> None:
+        """Raises RequestStale where something is another than those who signed saw."""
+        if stale:
+            raise RequestStale(f"request: {changed_words(stale)} changed since {request.sequence} was made; ask again")
+
     def _check_first(self, matter: Matter, now: datetime) -> None:
         """Under the lock: the same is not asked for already. What can no longer be approved is in nobody's way."""
         wanted = matter.content()
@@ -364,7 +358,9 @@ class Approvals:
                 wanted["to"],
                 wanted["subject"].get("version"),
             )
-            if same and each.state(now) is RequestState.OPEN and not each.binding.changed(matter.binding):
+            if not same or each.state(now) is not RequestState.OPEN:
+                continue
+            if not self._standing.stale(each, matter.rules, matter.binding):
                 raise DecisionPending(f"request: {each.sequence} asks for the same; it can be approved or withdrawn")
 
     def _earlier(self, key: str | None, digest: str) -> StoredEvent | None:
@@ -392,12 +388,9 @@ def _about(act: str, request: MoveRequest) -> dict[str, Any]:
 
 
 def _signed(request: MoveRequest, signing: SignedAct, roles: tuple[Role, ...], *, act: str) -> dict[str, Any]:
-    """What every event about a request holds. The groups are those that a role may rest on, of a token its owner's."""
-    actor = actor_json(signing.actor, roles)
-    if groups := signing.actor.itself.groups:
-        actor["groups"] = list(groups)
+    """What every event about a request holds."""
     return {
-        "actor": actor,
+        "actor": signer_json(signing.actor, roles),
         "meaning": request.content["meaning"],
         "reason": signing.reason,
         "requested": request.sequence,
