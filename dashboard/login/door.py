@@ -59,6 +59,8 @@ def sidebar() -> None:
     if identity.provider is Provider.LOCAL:
         st.caption("Decisions are signed by")
         st.text(signature(session.actor().subject, person.established))
+        if person.loopback:  # from elsewhere nobody decides, whatever the roles
+            _roles()
         _tokens()
         return
     if person is NOBODY:
@@ -67,10 +69,14 @@ def sidebar() -> None:
     st.text(_name(person))
     st.caption("Known by")
     st.text(_how(person))
-    st.caption("Roles")
-    st.text(", ".join(session.desk().roles()) or "none")
+    _roles()
     _tokens()
     _way_out(identity.provider, identity.proxy.logout)
+
+
+def _roles() -> None:
+    st.caption("Roles")
+    st.text(", ".join(session.desk().roles()) or "none")
 
 
 def _tokens() -> None:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from pipeline.governance.actor import Actor, Established, Role
-from pipeline.governance.errors import InvalidInput
+from pipeline.governance.errors import InvalidInput, NotAllowed
 from pipeline.governance.record.ledger import iso
 from pipeline.governance.text import visible
 
@@ -132,6 +132,24 @@ def check_days(days: int) -> timedelta:
     if not 1 <= days <= MOST_DAYS:
         raise InvalidInput(f"days: a token is good for 1 to {MOST_DAYS} days; got {days}")
     return timedelta(days=days)
+
+
+def check_end(days: int, maker: str, there: Iterable[TokenRecord], *, now: datetime) -> datetime:
+    """When a token ends that is made with another one: at the latest with that.
+
+    maker: the name of the other one, of those that there are. Raises NotAllowed for more days than it has left, and
+    where it has ended meanwhile.
+    """
+    found = next((each for each in there if each.name == maker and each.state(now) is TokenState.ACTIVE), None)
+    if found is None:
+        raise NotAllowed(NOT_ACCEPTED)
+    left = -((now - found.expires_at) // timedelta(days=1))  # a day that has begun counts
+    if days > left:
+        raise NotAllowed(
+            f"days: a token made with the token {maker!r} ends with it at the latest, and is good for at most "
+            f"{left} {'day' if left == 1 else 'days'}; got {days}"
+        )
+    return min(found.expires_at, now + timedelta(days=days))
 
 
 def parse_role(name: str) -> Role:

@@ -1,6 +1,7 @@
 """Every page shows what it promises, on full, empty, broken and hostile registries."""
 
 import pytest
+from streamlit import config
 
 from dashboard import caching
 from dashboard.components import trust, words
@@ -320,8 +321,15 @@ def test_an_address_never_shows_a_password(uri, shown):
 
 
 def test_the_sidebar_says_who_signs(desk, open_page):
-    """The name and how it was established are on every page."""
-    assert "grace (self-declared)" in [each.value for each in open_page(desk).sidebar.text]
+    """The name, how it was established and the roles are on every page."""
+    shown = [each.value for each in open_page(desk).sidebar.text]
+    assert shown[-2:] == ["grace (self-declared)", "reviewer, approver"]
+
+
+def test_the_sidebar_promises_no_role_from_elsewhere(desk, open_page):
+    """A self-declared name decides at this machine only."""
+    config.set_option("server.address", "0.0.0.0")
+    assert open_page(desk).sidebar.text[-1].value == "grace (self-declared)"
 
 
 def test_the_sidebar_leads_on_with_model_and_version(desk, open_page):

@@ -20,6 +20,7 @@ from pipeline.governance.tokens import (
     TokenRecord,
     TokenState,
     check_days,
+    check_end,
     check_name,
     role_of_first,
     secret_digest,
@@ -66,7 +67,8 @@ class TokenDesk:
         """Make a token that acts for whoever asks, with at most what they may; its secret is in the answer alone.
 
         first: before anybody can log in, at this machine, while none was ever made. Raises InvalidInput for a name or
-        number of days that cannot be, NotAllowed for a role that one does not have, Refused for a name that is taken.
+        number of days that cannot be, NotAllowed for a role that one does not have, and for who comes with a token for
+        more days than that one has left; Refused for a name that is taken.
         """
         lasting, now, secret = check_days(days), self._token_clock.now(), PREFIX + self._new_secret()
         owner = token_owner(self.actor, first=first)
@@ -74,7 +76,10 @@ class TokenDesk:
         try:
             self._check_maker(role, first=first)
             with self._token_ledger.transaction() as transaction:
-                self._check_free(name, transaction.issued_tokens(), now, first=first)
+                there = transaction.issued_tokens()
+                self._check_free(name, there, now, first=first)
+                if self.actor.token:
+                    record = replace(record, expires_at=check_end(days, self.actor.token.name, there, now=now))
                 transaction.keep_token(record)
                 transaction.append(self._token_event(EventType.TOKEN_ISSUED, record, now))
         except Refused as error:

@@ -182,6 +182,36 @@ class TestWhatATokenMay:
         with pytest.raises(NotAllowed, match=r"at most one's own \(reviewer\)"):
             desk.as_(first).issue_token("more", Role.APPROVER, 1)
 
+    def test_a_token_that_a_token_makes_ends_with_it(self) -> None:
+        """At the latest: who has a token for a day has none for a year; a day that has begun may be asked for."""
+        clock = TickingClock()
+        desk = build_desk(policy=with_login(), clock=clock)
+        made = desk.as_(ADA).issue_token("ci", Role.REVIEWER, 3)
+        first = desk.as_(desk.authenticate(made.secret))
+        clock.time += timedelta(hours=36)
+
+        short, last = (first.issue_token(name, Role.REVIEWER, days) for name, days in (("a", 1), ("b", 2)))
+        assert short.record.expires_at < made.record.expires_at == last.record.expires_at
+        with pytest.raises(NotAllowed) as refusal:
+            first.issue_token("year", Role.REVIEWER, 366)
+        assert str(refusal.value) == (
+            "days: a token made with the token 'ci' ends with it at the latest, and is good for at most 2 days; got 366"
+        )
+        with pytest.raises(NotAllowed, match="at most 1 day; got 2"):
+            desk.as_(desk.authenticate(short.secret)).issue_token("c", Role.REVIEWER, 2)
+        assert types(desk)[-2:] == [EventType.DENIED] * 2
+        assert {each.name for each in desk.ledger.tokens.all()} == {"ci", "a", "b"}
+
+    def test_a_token_that_has_ended_meanwhile_makes_none(self) -> None:
+        """It was good when it was shown, and is not when the new one would be kept."""
+        desk = self.desk()
+        first = desk.authenticate(desk.as_(ADA).issue_token("ci", Role.REVIEWER, 3).secret)
+        desk.as_(ADA).revoke_token("ci")
+
+        with pytest.raises(NotAllowed, match=f"^{NOT_ACCEPTED}$"):
+            desk.as_(first).issue_token("cd", Role.REVIEWER, 1)
+        assert types(desk)[-1] is EventType.DENIED
+
     @pytest.mark.parametrize("actor", [NOBODY, GRACE, replace(GRACE, loopback=False), PIPELINE])
     def test_who_has_no_role_makes_none(self, actor: Actor) -> None:
         """Nor does a program, nor a name that nobody has checked where people log in."""
