@@ -72,16 +72,19 @@ class Actor:
         return cls(owner.subject, Established.TOKEN, owner.display_name, owner.issuer, token=token, loopback=loopback)
 
     @property
+    def itself(self) -> "Actor":
+        """Without the token that acts for it."""
+        return self.token.owner if self.token else self
+
+    @property
     def person(self) -> Person:
         """A token and its owner have the same."""
-        source = self.token.owner if self.token else self
-        return Person(self.issuer or source.established.value, self.subject)
+        return Person(self.issuer or self.itself.established.value, self.subject)
 
     @property
     def has_a_name_apart(self) -> bool:
         """Whether what people call them is another thing than the subject, and none of the record's business."""
-        source = self.token.owner if self.token else self
-        return source.established not in (Established.SELF_DECLARED, Established.PROGRAM)
+        return self.itself.established not in (Established.SELF_DECLARED, Established.PROGRAM)
 
     @property
     def is_program(self) -> bool:

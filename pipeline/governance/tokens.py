@@ -108,7 +108,7 @@ def token_owner(maker: Actor, *, first: bool) -> Actor:
     """
     if first:
         return Actor(maker.subject, Established.SELF_DECLARED, issuer=FIRST_ISSUER)
-    source = maker.token.owner if maker.token else maker
+    source = maker.itself
     return Actor(source.subject, source.established, issuer=source.issuer, groups=source.groups)
 
 
