@@ -84,6 +84,7 @@ def signed(line: HistoryLine) -> dict[str, str | None]:
         "Confirmed": " ".join(map(str, attested.values())) or None,
         "Had opened": ", ".join(panels) or None,
         "Gates not passed": labels(line.fact("skipped")),
+        "Registered by": "not known" if line.fact("registrar_known") is False else None,
         "Expires": words.moment(line.fact("expires_at")) or None,
     }
 

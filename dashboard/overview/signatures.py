@@ -88,6 +88,8 @@ def _overridden(each: OpenOverride, found: SigningQueues) -> str:
     told = [f"{who} on {words.when(each.at)}: {moved}, without the approval of others."]
     if each.skipped:
         told.append(f"Gates not passed: {', '.join(map(label_of, each.skipped))}.")
+    if each.registrar_unknown:
+        told.append("Who registered the version is not known: it may have been the same person.")
     told.append(f"Reason: {visible(each.reason, most=LONGEST_REASON)}")
     told.append("It stays here until somebody else has acknowledged it.")
     return "\n".join(told)

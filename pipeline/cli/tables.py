@@ -240,9 +240,10 @@ def requests(found: "Sequence[RequestView]", overrides: "Sequence[OpenOverride]"
     table(heads, rows, empty="No request waits.")
     for each in overrides:
         gates = f", gates not passed: {', '.join(each.skipped)}" if each.skipped else ""
+        unknown = ", who registered it is not known" if each.registrar_unknown else ""
         line(
-            f"Override {each.sequence} by {each.signature}: {each.model} version {each.version} to {each.to}{gates}; "
-            "nobody else has acknowledged it."
+            f"Override {each.sequence} by {each.signature}: {each.model} version {each.version} to {each.to}{gates}"
+            f"{unknown}; nobody else has acknowledged it."
         )
 
 

@@ -92,6 +92,18 @@ def test_gates_are_told_by_their_labels(open_page: Open) -> None:
     assert labels(None) is None
 
 
+def test_an_override_says_where_nobody_knows_who_registered(open_page: Open) -> None:
+    """On the Overview and in its event."""
+    policy = signing_policy()
+    held = replace(policy.roles, self_declared=(Role.VIEWER,))
+    desk = signing_desk(policy=replace(policy, roles=held), registered_by=None)
+    desk.override(TO_PRODUCTION, reason=REASON, actor=BEN)
+    event = open_page(desk, "history", model=MODEL, event=str(desk.open_overrides()[0].sequence))
+
+    assert "Who registered the version is not known: it may have been the same person." in texts(open_page(desk))
+    assert "not known" in texts(event)
+
+
 def test_an_override_is_red_until_somebody_else_has_looked_at_it(open_page: Open) -> None:
     """With who, when and why."""
     desk = desk_of(Role.VIEWER)
@@ -101,6 +113,8 @@ def test_an_override_is_red_until_somebody_else_has_looked_at_it(open_page: Open
     assert any(":red-badge[:material/error: Rules overridden]" in each for each in badges(app))
     assert f"ben (oidc) on 2026-01-01 00:00 UTC: {MODEL}, version 1 to Production, without the" in texts(app)
     assert f"Reason: {REASON}" in texts(app)
+
+    assert "Who registered the version is not known" not in texts(app)
 
     desk.acknowledge(desk.open_overrides()[0].sequence, reason=REASON, actor=ADMIN)
     forget_reads()

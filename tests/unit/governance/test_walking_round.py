@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.governance.actor import Role
+from pipeline.governance.actor import Actor, Role
 from pipeline.governance.errors import (
     ApprovalsNeeded,
     Blocked,
@@ -31,6 +31,7 @@ from support.signers import (
     BEN,
     RITA,
     TO_PRODUCTION,
+    TRAINER,
     approve,
     ask,
     registered_in_mlflow_by,
@@ -136,6 +137,21 @@ def test_an_override_needs_its_role_and_is_never_of_the_registrar() -> None:
     for actor, why in ((ANNA, "override needs one of breaker"), (BEN, "you registered this version")):
         with pytest.raises(NotAllowed, match=why):
             desk.override(TO_PRODUCTION, reason=WHY, actor=actor)
+
+
+@pytest.mark.parametrize(
+    ("registered_by", "known"), [(TRAINER, True), (replace(GRACE, subject="t"), False), (None, False)]
+)
+def test_an_override_says_whether_it_is_known_who_registered(registered_by: Actor | None, known: bool) -> None:
+    """It stays possible where it is not; one from before this was recorded says nothing."""
+    desk = signing_desk(registered_by=registered_by)
+    desk.override(TO_PRODUCTION, reason=WHY, actor=BEN)
+    (found,) = desk.open_overrides()
+    older = replace(found, content={name: each for name, each in found.content.items() if name != "registrar_known"})
+
+    assert (found.content["registrar_known"], found.registrar_unknown) == (known, not known)
+    assert (found.as_json()["registrar_known"], older.as_json()["registrar_known"]) == (known, None)
+    assert not older.registrar_unknown
 
 
 def test_an_override_accepts_warnings_as_a_decision_does() -> None:

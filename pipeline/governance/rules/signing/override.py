@@ -11,7 +11,7 @@ from pipeline.governance.lifecycle import Move, MoveKind
 from pipeline.governance.policy import LivePolicy, Policy
 from pipeline.governance.ports import Ledger
 from pipeline.governance.record.ledger import Event, EventType, StoredEvent, iso
-from pipeline.governance.record.registrars import registrar_of
+from pipeline.governance.record.registrars import Registrar, registrar_of
 from pipeline.governance.roles import Action
 from pipeline.governance.rules.decide import Decider, Outcome, Request
 from pipeline.governance.rules.review import Review
@@ -54,6 +54,11 @@ class OpenOverride:
         """The gates that were left unpassed."""
         return tuple(self.content["skipped"])
 
+    @property
+    def registrar_unknown(self) -> bool:
+        """Whether nobody could tell that whoever overrode had not registered the version; of older ones nobody says."""
+        return self.content.get("registrar_known") is False
+
     def as_json(self) -> dict[str, Any]:
         return {
             "id": self.sequence,
@@ -65,6 +70,7 @@ class OpenOverride:
             "reason": self.reason,
             "skipped": list(self.skipped),
             "approvals": self.content["needed"],
+            "registrar_known": self.content.get("registrar_known"),
         }
 
 
@@ -92,7 +98,8 @@ class Overrides:
                 return earlier
             self._breaking(request.actor)
             review = self.decider.review(request.move, recompute=request.recompute)
-            check_breaker(registrar_of(self.ledger, review.evidence, self.policy.logins), request.actor)
+            registrar = registrar_of(self.ledger, review.evidence, self.policy.logins)
+            check_breaker(registrar, request.actor)
             review.check(
                 expect=request.expect,
                 evidence=request.evidence,
@@ -102,7 +109,8 @@ class Overrides:
             self.decider.check_rollback(request.move)
             with self.decider.locked(request, review) as transaction:
                 # The role may have been taken away meanwhile.
-                stored = transaction.append(self._overridden(request, review, self._breaking(request.actor)))
+                event = self._overridden(request, review, self._breaking(request.actor), registrar=registrar)
+                stored = transaction.append(event)
                 quoted = {"overridden": stored.sequence, "actor": stored.event.content["actor"]}
                 intent = self.decider.intend_reviewed(transaction, request, review, quoted=quoted)
         except (Refused, Conflict) as error:
@@ -112,7 +120,7 @@ class Overrides:
     def _breaking(self, actor: Actor) -> tuple[Role, ...]:
         return self.policy.demand(actor, Action.OVERRIDE)
 
-    def _overridden(self, request: Request, review: Review, roles: tuple[Role, ...]) -> Event:
+    def _overridden(self, request: Request, review: Review, roles: tuple[Role, ...], *, registrar: Registrar) -> Event:
         content = {
             "actor": actor_json(request.actor, roles),
             "meaning": request.move.kind.value,
@@ -123,6 +131,8 @@ class Overrides:
             "state": review.state,
             "skipped": [gate.name for gate in review.blocked_by],
             "needed": review.rules.approvals,
+            # An emergency does not wait where nobody knows; who looks at it afterwards is told.
+            "registrar_known": registrar.is_known_to([request.actor]),
         }
         return Event(EventType.OVERRIDDEN, request.move.model, self.decider.clock.now(), content=content)
 
