@@ -101,7 +101,9 @@ def test_a_form_with_a_time_and_a_large_number(addresses, open_tab):
     customer.fill("9007199254740993")
     when.fill("6.3.2024")
     tab.get_by_role("button", name="Predict", exact=True).click()
-    expect(tab.get_by_text("when: '6.3.2024' is neither a date nor a time in ISO 8601")).to_be_visible()
+    wrong = "when: '6.3.2024' is neither a date nor a time in ISO 8601"
+    expect(tab.get_by_test_id("stGrid").get_by_text(wrong)).to_be_visible()
+    expect(tab.get_by_text(f"•  {wrong}")).to_be_visible()  # below the button too, where a phone shows it
     picture(tab, "plain-shop-predict-wrong-time")
 
     when.fill("2024-03-06T01:00:00+01:00")
