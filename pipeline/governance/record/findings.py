@@ -1,7 +1,7 @@
 """Findings: something about a version that somebody must look at, from its event to the sentence that closes it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -59,6 +59,7 @@ class Finding:
     subject: Mapping[str, Any]  # the version, as every event names it
     content: Mapping[str, Any]  # what was found
     end: StoredEvent | None = None  # that closed it
+    names: Mapping[str, str] = field(default_factory=dict)  # what people are called, by the reference that events hold
 
     @property
     def version(self) -> int:
@@ -94,7 +95,7 @@ class Finding:
     def owner(self) -> str | None:
         """Who made the version champion, with how that was known; None where nobody did at this desk."""
         actor = self.content.get("owner")
-        return signature(str(actor.get("subject")), actor.get("established")) if isinstance(actor, dict) else None
+        return self._who(actor) if isinstance(actor, dict) else None
 
     @property
     def is_open(self) -> bool:
@@ -103,7 +104,11 @@ class Finding:
     @property
     def closed_by(self) -> str | None:
         actor = {} if self.end is None else self.end.event.content.get("actor") or {}
-        return signature(str(actor["subject"]), actor.get("established")) if "subject" in actor else None
+        return self._who(actor) if "subject" in actor else None
+
+    def _who(self, actor: Mapping[str, Any]) -> str:
+        name = self.names.get(str(actor.get("person")), str(actor.get("subject")))
+        return signature(name, actor.get("established"))
 
     @property
     def closed_because(self) -> str | None:

@@ -1,5 +1,6 @@
 """What serves, watched: the part of the service that looks at production, keeps findings, and closes them."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -77,7 +78,9 @@ class FindingDesk(RequestDesk):
         """
         if model is not None and model not in self._ledger.models():
             self._registry.model(model)
-        return [each for each in find_findings(self._ledger, model) if closed or each.is_open]
+        found = [each for each in find_findings(self._ledger, model) if closed or each.is_open]
+        names = self._ledger.names.all() if found else {}
+        return [replace(each, names=names) for each in found]
 
     def review_again(self, model: str) -> frozenset[tuple[int, str]]:
         """The versions with a high finding that is open, each with the time when it was registered."""

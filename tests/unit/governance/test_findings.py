@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.governance.actor import Actor, Established
+from pipeline.governance.actor import Actor, Established, Role
 from pipeline.governance.errors import (
     Blocked,
     InvalidInput,
@@ -34,7 +34,17 @@ from pipeline.governance.rules.watching import (
     window_until,
 )
 from support.decisions import champion, promote
-from support.desks import GRACE, MODEL, PIPELINE, REASON, OpenDesk, TickingClock, build_desk, small_registry
+from support.desks import (
+    GRACE,
+    MODEL,
+    PIPELINE,
+    REASON,
+    OpenDesk,
+    TickingClock,
+    build_desk,
+    default_policy,
+    small_registry,
+)
 from support.in_memory import EPOCH
 from support.signers import RITA
 from support.watched import APPROVED, DRIFT, KnownWatcher
@@ -295,6 +305,19 @@ class TestRecording:
         assert after.as_json()["closed"]["by"] == "grace"
         assert after.as_json()["closed"]["reason"] == after.closed_because == LOOKED
         assert after.closed_by == "grace (self-declared)"
+
+    def test_people_are_called_by_their_names(self):
+        """Whoever made the version champion, and whoever closed it, by the name that was kept when they signed."""
+        ada = Actor("u-7", Established.OIDC, "Ada", "https://login.example.org")
+        policy = default_policy()
+        known = replace(policy.roles, subjects={ada.person: (Role.APPROVER,)})
+        desk = watched(KnownWatcher([DRIFT]), policy=replace(policy, roles=known))
+        (finding,) = found(desk)
+        desk.close_finding(finding.sequence, reason=LOOKED, actor=ada)
+        (after,) = desk.findings(MODEL, closed=True)
+
+        assert (after.owner, after.closed_by) == ("grace (self-declared)", "Ada (oidc)")
+        assert after.as_json()["closed"]["by"] == "u-7"
 
 
 class TestClosing:
