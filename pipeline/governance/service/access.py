@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any, Protocol, TypeVar
 
 from pipeline.governance.actor import Actor
-from pipeline.governance.errors import InvalidInput, NotFound
+from pipeline.governance.errors import InvalidInput, NotFound, SignoffError
 from pipeline.governance.roles import Action
 
 # Beside those that read. Requests and decisions name their actor themselves and leave an event where they are refused.
@@ -114,7 +114,7 @@ def _naming(service: Checking, signer: Actor) -> Iterator[None]:
         yield
     except (InvalidInput, NotFound):
         raise
-    except Exception:
+    except SignoffError:  # a refusal is an event too
         service.keep_name(signer)
         raise
     service.keep_name(signer)
