@@ -11,10 +11,11 @@ import pytest
 from pipeline.adapters.prediction_log.sql import SqlPredictionLog
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.lifecycle import Stage
-from pipeline.monitoring.answered import StoredColumns
 from pipeline.monitoring.prediction_log import CountKind, Selection, ShadowAnswer, StoredPrediction
-from pipeline.monitoring.recorder import PredictionRecorder, RecordingOptions
-from pipeline.monitoring.shadow import MOST_WAITING_ROWS, Shadow, ShadowedRecorder
+from pipeline.monitoring.recording.answered import StoredColumns
+from pipeline.monitoring.recording.batches import DirectWriter, RecordingOptions
+from pipeline.monitoring.recording.recorder import PredictionRecorder
+from pipeline.monitoring.recording.shadow import MOST_WAITING_ROWS, Shadow, ShadowedRecorder
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.worker.protocol import Frame
 from pipeline.validation.rows import Value
@@ -51,7 +52,7 @@ def worker() -> KnownWorker:
 @pytest.fixture
 def logged(worker: KnownWorker, tmp_path: Path) -> Iterator[Logged]:
     log = SqlPredictionLog(f"sqlite:///{tmp_path / 'predictions.db'}")
-    recorder = PredictionRecorder(log, STORED, model=MODEL, profile_of=lambda _: None)
+    recorder = PredictionRecorder(DirectWriter(log, STORED), STORED, model=MODEL, profile_of=lambda _: None)
     state = state_in_memory(worker)
     state.recorder = recorder
     yield Logged(LocalApi(state), log, recorder)
@@ -172,7 +173,9 @@ class TestShadow:
 
     def test_rows_that_are_lost_are_not_asked(self, logged: Logged, shadow: Shadow) -> None:
         """Its answers would stand beside nothing."""
-        small = PredictionRecorder(logged.log, STORED, model=MODEL, profile_of=lambda _: None, most_waiting=1)
+        small = PredictionRecorder(
+            DirectWriter(logged.log, STORED), STORED, model=MODEL, profile_of=lambda _: None, most_waiting=1
+        )
         logged.api.state.recorder = ShadowedRecorder(small, shadow)
         for _ in range(2):
             assert logged.api.predict(ROW).status_code == 200

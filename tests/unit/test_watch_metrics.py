@@ -16,7 +16,7 @@ from pipeline.http_api.metrics.watch import MOST_COLUMNS
 from pipeline.http_api.watching import ChampionWatch
 from pipeline.monitoring.log_desk import LogDesk
 from pipeline.monitoring.prediction_log import SILENT_AFTER
-from pipeline.monitoring.recorder import RecorderStatus, ShadowStatus
+from pipeline.monitoring.recording.recorder import RecorderStatus, ShadowStatus
 from pipeline.serving.champion import ServingStatus
 from support.decisions import champion
 from support.desks import GRACE, MODEL, REASON, OpenDesk, TickingClock, build_desk, small_registry

@@ -14,7 +14,7 @@ from pipeline.governance.record.findings import FindingKind
 from pipeline.governance.rules.watching import AccuracyReport, Drift, WatchReport, WatchRules, sightings
 from pipeline.governance.text import visible
 from pipeline.http_api.watching import ChampionWatch, WatchState
-from pipeline.monitoring.recorder import RecorderStatus
+from pipeline.monitoring.recording.recorder import RecorderStatus
 
 MOST_COLUMNS = 100
 MOST_LABEL = 80  # characters

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from pipeline.governance.errors import SignoffError
 from pipeline.monitoring.prediction_log import ShadowAnswer
-from pipeline.monitoring.recorder import PredictionRecorder, RecorderStatus, ShadowStatus
+from pipeline.monitoring.recording.recorder import PredictionRecorder, RecorderStatus, ShadowStatus
 from pipeline.serving.predictions import PredictedColumns, Prediction, Target
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import input_schema
