@@ -6,7 +6,6 @@ answered was killed, and what it had not sent yet is missing.
 
 import contextlib
 import gc
-import os
 import pickle
 import signal
 from collections.abc import Iterator
@@ -26,8 +25,7 @@ def main() -> None:
         signal.signal(signal_number, signal.SIG_IGN)
     requests, replies = private_streams()
     with contextlib.suppress(EOFError, BrokenPipeError, pickle.UnpicklingError):  # whoever asks has ended
-        url, options, niceness = pickle.load(requests)  # noqa: S301 (from whoever started this process)
-        os.nice(niceness)
+        url, options = pickle.load(requests)  # noqa: S301 (from whoever started this process)
         writer = DirectWriter(SqlPredictionLog(url), options)
         gc.freeze()  # the libraries stay
         for does, given in _asked(requests):

@@ -22,7 +22,7 @@ from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.monitoring.recording.answered import AnsweredRow
 from pipeline.monitoring.recording.batches import RecordingOptions, ToldBatch
 from pipeline.serving.worker.client import START_SECONDS, ending, time_limit
-from pipeline.serving.worker.protocol import BrokenFrame, Frame, read_frame
+from pipeline.serving.worker.protocol import BrokenFrame, Frame, give_way, read_frame
 from pipeline.settings import ROOT
 
 LOG = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ COMMAND = (sys.executable, "-P", "-m", "pipeline.adapters.prediction_log")
 NICENESS = 5  # of the process, see nice(1): whoever is being answered goes first, and still it keeps up
 ROWS_AT_ONCE = 200  # that are packed while nobody else has the interpreter's lock
 REPLY_SECONDS = 60.0  # until a process that does not answer is ended
-RETRY_SECONDS = 5.0  # between two starts: a process that ends at once would keep a core busy
+RETRY_SECONDS = 5.0  # until the next start, where one has ended before it answered: to start keeps a core busy
 END_SECONDS = 2.0
 
 
@@ -58,8 +58,7 @@ class WriterProcess:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Starts the process and does not wait for its imports. clock: in seconds."""
-        # Through its pipe: nothing secret is among the arguments of a process.
-        self._setup = url, options, NICENESS
+        self._setup = url, options  # through its pipe: nothing secret is among the arguments of a process
         self._command, self._clock = command, clock
         self._started, self._next_start = 0, clock()
         self._process: _Process | None = None
@@ -117,14 +116,13 @@ class WriterProcess:
         return reply
 
     def _running(self, *, urgent: bool = False) -> _Process:
-        """The process; another one where it has ended, unless one was started just now."""
+        """The process; another one where it has ended, unless that is to be waited for."""
         if self._process is not None and self.alive:
             return self._process
         if self._process is not None:
             LOG.warning("the log of predictions: the process that writes it has ended (%s)", self._end())
         if self._clock() < self._next_start and not urgent:
             raise Unavailable("the log of predictions: the process that writes it has ended; another one starts soon")
-        self._next_start = self._clock() + RETRY_SECONDS
         self._process = self._start()
         return self._process
 
@@ -141,6 +139,7 @@ class WriterProcess:
             why = f"the process that writes it does not start ({error.strerror})"
             raise Unavailable(f"the log of predictions: {why}") from error
         self._started += 1
+        give_way(popen.pid, NICENESS)
         assert popen.stdin is not None and popen.stdout is not None  # noqa: S101, PT018 (asked for above)
         with contextlib.suppress(OSError):  # it has ended, which whoever asks it notices
             pickle.dump(self._setup, popen.stdin)
@@ -150,7 +149,11 @@ class WriterProcess:
     def _end(self) -> str:
         """Ends the process, and gives how it ended in a word or two."""
         process, self._process = self._process, None
-        return ending(int(process.end() or 0)) if process else ""
+        if process is None:
+            return ""
+        if not process.answered:
+            self._next_start = self._clock() + RETRY_SECONDS
+        return ending(int(process.end() or 0))
 
 
 def _end_process(popen: "subprocess.Popen[bytes]") -> int:

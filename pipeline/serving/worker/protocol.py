@@ -1,8 +1,8 @@
-"""The frames between worker and callers: four bytes of length (big-endian), then JSON in UTF-8.
+"""The frames between worker and callers, and what else both ends of their pipes need.
 
-Many rows go as an Arrow stream right behind the JSON, whose `arrow` is then the number of its bytes; so do `doubles`,
-numbers of eight bytes each, and `code`, a compiled model on its way to other workers. Never pickle: what reads a frame
-cannot be made to run anything.
+A frame is four bytes of length (big-endian), then JSON in UTF-8. Many rows go as an Arrow stream right behind the JSON,
+whose `arrow` is then the number of its bytes; so do `doubles`, numbers of eight bytes each, and `code`, a compiled model
+on its way to other workers. Never pickle: what reads a frame cannot be made to run anything.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import json
 import os
 import struct
 import sys
+from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 Frame = dict[str, Any]
@@ -116,6 +117,19 @@ def room_of(pipe: int) -> int:
 
         return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
     return SMALLEST_PIPE
+
+
+def give_way(pid: int, niceness: int) -> None:
+    """Has a process get less of the processors, see nice(1).
+
+    Linux may share them by session first (`sched_autogroup_enabled`). Then the niceness of a process counts within its
+    session alone, and one that leads a session of its own, as ours do, takes the share of a whole session.
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, niceness)
+    with contextlib.suppress(OSError):
+        if os.getsid(pid) == pid:
+            Path(f"/proc/{pid}/autogroup").write_text(str(niceness), encoding="ascii")
 
 
 def private_streams() -> tuple[BinaryIO, BinaryIO]:
