@@ -1,8 +1,8 @@
 """The frames between worker and callers, and what else both ends of their pipes need.
 
 A frame is four bytes of length (big-endian), then JSON in UTF-8. Many rows go as an Arrow stream right behind the JSON,
-whose `arrow` is then the number of its bytes; so do `doubles`, numbers of eight bytes each, and `code`, a compiled model
-on its way to other workers. Never pickle: what reads a frame cannot be made to run anything.
+whose `arrow` is then the number of its bytes; so do `doubles`, numbers of eight bytes each, and `code`, a compiled
+model on its way to other workers. Never pickle: what reads a frame cannot be made to run anything.
 """
 
 import contextlib
