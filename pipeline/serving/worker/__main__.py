@@ -27,7 +27,6 @@ from pipeline.serving.worker.protocol import (
     BrokenFrame,
     Frame,
     framed,
-    give_way,
     private_streams,
     read_frame,
     write_frame,
@@ -141,7 +140,7 @@ def main() -> None:
     while (request := read_frame(requests)) is not None:
         limit_resources(memory_megabytes=request["memory_megabytes"], cpu_seconds=request["cpu_seconds"])
         if request.get("op") == "compile":
-            give_way(here, LESS_URGENT)
+            os.nice(LESS_URGENT)
         parts = sendable(answer(request, models))
         if os.getpid() != here:
             os._exit(0)  # a model has split this process: a second answer would be taken for that to the next request
