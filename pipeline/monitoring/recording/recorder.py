@@ -303,7 +303,12 @@ class PredictionRecorder:
     def _next_batch(self) -> ToldBatch:
         shadows = [self._shadows.popleft() for _ in range(len(self._shadows))]
         told = [self._queue.popleft() for _ in range(len(self._queue))]
-        rows = [row for each in told for row in _rows_of(each)]
+        rows: list[AnsweredRow] = []
+        for each in told:
+            if isinstance(each, AnsweredRow):
+                rows.append(each)
+            elif isinstance(each, AnsweredColumns):
+                rows.extend(each.rows())
         self._batches += 1
         return ToldBatch(
             number=self._batches,
@@ -312,7 +317,7 @@ class PredictionRecorder:
             rows=rows,
             events=[each for each in told if isinstance(each, Counted)],
             shadows=shadows,
-            profiles={each.digest: self._profiles.of(each) for each, _ in groupby(rows, key=attrgetter("subject"))},
+            profiles={of.digest: self._profiles.of(of) for of, _ in groupby(rows, key=attrgetter("subject"))},
         )
 
     def _purge_some(self) -> None:
@@ -345,9 +350,3 @@ class _Profiles:
         except Unavailable:
             self._known[subject.digest] = None, self._clock() + PROFILE_SECONDS
         return self._known[subject.digest][0]
-
-
-def _rows_of(told: Waiting) -> Iterable[AnsweredRow]:
-    if isinstance(told, AnsweredColumns):
-        return told.rows()
-    return (told,) if isinstance(told, AnsweredRow) else ()
