@@ -221,18 +221,6 @@ def test_a_process_that_was_killed_meanwhile_is_replaced(worker, clean):
     assert worker.pid not in {None, killed}
 
 
-def test_a_nice_worker_gives_way():
-    """Also where the processors are shared by session."""
-    nice = Worker(memory_megabytes=1_024, niceness=7)
-    nice.start()
-    shared = Path(f"/proc/{nice.pid}/autogroup")
-
-    assert os.getpriority(os.PRIO_PROCESS, nice.pid) == 7
-    assert not shared.exists() or shared.read_text().endswith(" nice 7\n")
-    nice.kill()
-    nice.stop()
-
-
 def test_a_request_has_a_time_limit(worker, clean):
     """After it the process is killed, and the next request has a new one."""
     with pytest.raises(WorkerRefusal, match=r"version 3 of obesity did not answer within 0.001 s") as caught:

@@ -16,13 +16,14 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import IO, Any
 
 from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.monitoring.recording.answered import AnsweredRow
 from pipeline.monitoring.recording.batches import RecordingOptions, ToldBatch
 from pipeline.serving.worker.client import START_SECONDS, ending, time_limit
-from pipeline.serving.worker.protocol import BrokenFrame, Frame, give_way, read_frame
+from pipeline.serving.worker.protocol import BrokenFrame, Frame, read_frame
 from pipeline.settings import ROOT
 
 LOG = logging.getLogger(__name__)
@@ -139,7 +140,7 @@ class WriterProcess:
             why = f"the process that writes it does not start ({error.strerror})"
             raise Unavailable(f"the log of predictions: {why}") from error
         self._started += 1
-        give_way(popen.pid, NICENESS)
+        _give_way(popen.pid, NICENESS)
         assert popen.stdin is not None and popen.stdout is not None  # noqa: S101, PT018 (asked for above)
         with contextlib.suppress(OSError):  # it has ended, which whoever asks it notices
             pickle.dump(self._setup, popen.stdin)
@@ -154,6 +155,19 @@ class WriterProcess:
         if not process.answered:
             self._next_start = self._clock() + RETRY_SECONDS
         return ending(int(process.end() or 0))
+
+
+def _give_way(pid: int, niceness: int) -> None:
+    """Has a process get less of the processors, see nice(1).
+
+    Linux may share them by session first (`sched_autogroup_enabled`). Then the niceness of a process counts within its
+    session alone, and one that leads a session of its own takes the share of a whole session.
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, niceness)
+    with contextlib.suppress(OSError):
+        if os.getsid(pid) == pid:
+            Path(f"/proc/{pid}/autogroup").write_text(str(niceness), encoding="ascii")
 
 
 def _end_process(popen: "subprocess.Popen[bytes]") -> int:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused, SignoffError, Unavailable
-from pipeline.serving.worker.protocol import BrokenFrame, Frame, framed, give_way, read_frame, room_of
+from pipeline.serving.worker.protocol import BrokenFrame, Frame, framed, read_frame, room_of
 from pipeline.settings import ROOT
 
 # How the worker process is started, what it inherits, and how its end reads.
@@ -264,7 +264,8 @@ class Worker:
             raise Unavailable(f"the worker: does not start ({error.strerror})") from error
         self._started += 1
         if self._niceness:
-            give_way(popen.pid, self._niceness)
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, popen.pid, self._niceness)
         assert popen.stdin is not None and popen.stdout is not None  # noqa: S101, PT018 (asked for above)
         end = weakref.finalize(self, _end_process, popen, home)
         return _Process(popen, popen.stdin, popen.stdout, end, room_of(popen.stdin.fileno()))

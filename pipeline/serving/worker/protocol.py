@@ -10,7 +10,6 @@ import json
 import os
 import struct
 import sys
-from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 Frame = dict[str, Any]
@@ -117,19 +116,6 @@ def room_of(pipe: int) -> int:
 
         return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
     return SMALLEST_PIPE
-
-
-def give_way(pid: int, niceness: int) -> None:
-    """Has a process get less of the processors, see nice(1).
-
-    Linux may share them by session first (`sched_autogroup_enabled`). Then the niceness of a process counts within its
-    session alone, and one that leads a session of its own, as ours do, takes the share of a whole session.
-    """
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, niceness)
-    with contextlib.suppress(OSError):
-        if os.getsid(pid) == pid:
-            Path(f"/proc/{pid}/autogroup").write_text(str(niceness), encoding="ascii")
 
 
 def private_streams() -> tuple[BinaryIO, BinaryIO]:
