@@ -39,8 +39,8 @@ def somebody(role: Role | None) -> Actor:
 def everything_listed() -> Policy:
     """People log in; each move lists every role, so that the table alone keeps somebody out."""
     policy = default_policy()
-    every = {"roles": tuple(Role), "approver_roles": tuple(Role)}
-    moves = {kind: replace(rules, **every) for kind, rules in policy.moves.items()}
+    every = tuple(Role)
+    moves = {kind: replace(rules, roles=every, approver_roles=every) for kind, rules in policy.moves.items()}
     moves[MoveKind.ALIAS] = replace(moves[MoveKind.ALIAS], approvals=1)
     groups = {role.value: (role,) for role in Role}
     return replace(policy, provider=Provider.OIDC, roles=Roles(groups=groups), moves=moves)

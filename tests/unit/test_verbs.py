@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from pipeline.cli import app
@@ -56,8 +57,10 @@ def test_every_verb_has_a_row() -> None:
     ways = [verb.split(" --") for verb in VERBS if " --" in verb]
 
     assert {verb.partition(" --")[0].partition(",")[0] for verb in VERBS} == set(COMMANDS)
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
     for verb, option in ways:
-        assert f"--{option}" in {name for each in get_command(app).commands[verb].params for name in each.opts}
+        assert f"--{option}" in {name for each in group.commands[verb].params for name in each.opts}
 
 
 def test_every_path_of_the_desk_is_of_a_verb() -> None:
