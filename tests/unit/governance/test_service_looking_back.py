@@ -181,7 +181,7 @@ class TestLookingBack:
         before, first = desk.at(MODEL, begin - timedelta(hours=1)), desk.at(MODEL, begin)
 
         assert before.unknown == (
-            "The ledger begins at 2026-01-01 00:00:03 UTC for this model: nothing is known about before."
+            "The ledger begins at 2026-01-01 00:00:01 UTC for this model: nothing is known about before."
         )
         assert (before.as_json()["known"], before.as_json()["since"]) == (False, iso(begin))
         assert (before.as_json()["champion"], before.as_json()["stages"]) == (None, {})
