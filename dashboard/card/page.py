@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard import pages, session
 from dashboard.components import charts, explanation_charts, picker, widgets, words
 from pipeline import model_card
+from pipeline.governance.metrics import metric_label
 from pipeline.governance.record.evidence import Metric
 from pipeline.governance.text import visible
 from pipeline.model_card import Card, Section, Table
@@ -69,7 +70,9 @@ def draw(section: Section) -> None:
 
 def table(found: Table, title: str) -> None:
     """As text that wraps, not as cells that scroll: what does not fit would be cut on paper."""
-    rows = [[words.passage(DIGEST.sub(IN_GROUPS, cell)) for cell in row] for row in found.rows]
+    called = metric_label if found.heads[0] == "Metric" else str
+    cells = [[called(first), *others] for first, *others in found.rows]
+    rows = [[words.passage(DIGEST.sub(IN_GROUPS, cell)) for cell in row] for row in cells]
     heads = [head or "Fact" for head in found.heads]
     st.table(pd.DataFrame(rows, columns=heads).set_index(heads[0]), border="horizontal", alt=title)
 
