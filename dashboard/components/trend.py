@@ -38,11 +38,9 @@ ON_DARK = {
     "pale": "#FFFFFF",
     "strong": "#0F172A",
 }
-SHADES, BARS, BAR_HALF = (
-    (0.09, 0.18),
-    (0.3, 1),
-    0.42,
-)  # by turns, so that one champion's time ends where the next one's begins
+SHADES = (0.09, 0.18)  # by turns, so that one champion's time ends where the next one's begins
+BARS, BAR_HALF = (0.3, 1), 0.42  # below them
+EDGE = "\N{NO-BREAK SPACE}" * 2  # between a number and the end of the chart
 NO_VALUE, CHAMPION, DECISIONS, ALARMS = "No value", "Champion", "Decisions", "Alarms"
 LARGE_PIXELS, SMALL_PIXELS, LANE_PIXELS = 320, 190, 26
 MOST_TICKS, MOST_LINES = 10, 6
@@ -200,7 +198,7 @@ def _names(drawn: go.Figure, found: Trend, *, lane: int, colours: Mapping[str, s
             y=[CHAMPION] * len(wide),
             yaxis="y2",
             mode="text",
-            text=[_bar_text(each, found.end) for each in wide],
+            text=[_bar_text(each, found.end) + (EDGE if last(each) else "") for each in wide],
             textfont={"color": [colours[("pale", "strong")[found.bands.index(each) % 2]] for each in wide]},
             textposition=["middle left" if last(each) else "middle center" for each in wide],
             name=CHAMPION,

@@ -45,6 +45,16 @@ def test_the_figure_draws_points_intervals_and_champions() -> None:
     assert "0.9000 (0.8800\N{EN DASH}0.9200)" in by_name["Version"].customdata[0]
 
 
+def test_a_short_time_at_the_end_keeps_its_number_inside_the_chart() -> None:
+    """A champion that was set after the newest version; a long time says the word too."""
+    late, early = build_desk(registry_of(*[0.8] * 20)), build_desk(registry_of(0.8, 0.9))
+    happened(late, 21, to=1)
+    happened(early, 1.5, to=1)
+
+    assert list(traces(shown(late))["Champion"].text) == ["1\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}"]
+    assert list(traces(shown(early))["Champion"].text) == ["version 1"]
+
+
 def test_upwards_is_always_better() -> None:
     """The axis of a metric of which less is better is turned, and a sentence says so."""
     less, more = (shown(build_desk(registry_of(0.4, 0.3, metric=name)), name) for name in ("log_loss", "accuracy"))
