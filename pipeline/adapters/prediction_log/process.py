@@ -37,7 +37,7 @@ END_SECONDS = 2.0
 
 
 @dataclass
-class _Process:
+class _RunningWriter:
     """A running process. It is sent pickles, as it trusts whoever started it, and answers with frames of JSON."""
 
     popen: "subprocess.Popen[bytes]"
@@ -62,7 +62,7 @@ class WriterProcess:
         self._setup = url, options  # through its pipe: nothing secret is among the arguments of a process
         self._command, self._clock = command, clock
         self._started, self._next_start = 0, clock()
-        self._process: _Process | None = None
+        self._process: _RunningWriter | None = None
         with contextlib.suppress(Unavailable):  # whoever asks first is told
             self._running()
 
@@ -116,7 +116,7 @@ class WriterProcess:
             raise (InvalidInput if reply["kind"] == InvalidInput.__name__ else Unavailable)(reply["error"])
         return reply
 
-    def _running(self, *, urgent: bool = False) -> _Process:
+    def _running(self, *, urgent: bool = False) -> _RunningWriter:
         """The process; another one where it has ended, unless that is to be waited for."""
         if self._process is not None and self.alive:
             return self._process
@@ -127,7 +127,7 @@ class WriterProcess:
         self._process = self._start()
         return self._process
 
-    def _start(self) -> _Process:
+    def _start(self) -> _RunningWriter:
         try:
             popen = subprocess.Popen(  # noqa: S603 (our own program, no argument from outside)
                 self._command,
@@ -145,7 +145,7 @@ class WriterProcess:
         with contextlib.suppress(OSError):  # it has ended, which whoever asks it notices
             pickle.dump(self._setup, popen.stdin)
             popen.stdin.flush()
-        return _Process(popen, popen.stdin, popen.stdout, weakref.finalize(self, _end_process, popen))
+        return _RunningWriter(popen, popen.stdin, popen.stdout, weakref.finalize(self, _end_process, popen))
 
     def _end(self) -> str:
         """Ends the process, and gives how it ended in a word or two."""
