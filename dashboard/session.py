@@ -22,7 +22,7 @@ from pipeline.governance.lifecycle import CHAMPION, Move, MoveKind
 from pipeline.governance.metrics import is_bound
 from pipeline.governance.ports import ModelRecord, PendingDecision
 from pipeline.governance.record.documents import EVALUATION_ROWS, EXPLANATION_VALUES
-from pipeline.governance.record.evidence import Evidence, Recomputation
+from pipeline.governance.record.evidence import LATENCY_METRIC, Evidence, Recomputation
 from pipeline.governance.record.history import Entry, ModelOverview, Period
 from pipeline.governance.record.out_of_band import OutOfBandChange
 from pipeline.governance.roles import Action, Provider
@@ -156,7 +156,8 @@ def version_table(model: str, chosen: tuple[str, ...] = (), intervals: tuple[str
 
 @fresh(most=20)
 def _version_table(model: str, chosen: tuple[str, ...], intervals: tuple[str, ...]) -> VersionTable:
-    preferred = chosen or tuple(dict.fromkeys([settings().evaluation.primary_metric, "accuracy", "log_loss"]))
+    usual = [settings().evaluation.primary_metric, "accuracy", "log_loss", LATENCY_METRIC]
+    preferred = chosen or tuple(dict.fromkeys(usual))
     names, rows = desk().telling_versions(model, preferred, intervals)
     metrics = desk().metric_columns(rows, names)
     champion = next((row.version for row in rows if CHAMPION in row.aliases), None)
@@ -167,8 +168,8 @@ def _version_table(model: str, chosen: tuple[str, ...], intervals: tuple[str, ..
 @fresh(most=20)
 def known_metrics(model: str) -> tuple[str, ...]:
     """Those of the versions table, then the others that the newest version or the champion has."""
-    shown = metric_names(model)
     table = version_table(model)
+    shown = [column.name for column in table.metrics]
     numbers = {table.champion, *table.numbers[:1]}
     found = {name for number in numbers if number is not None for name in desk().version(model, number).row.metrics}
     return tuple(dict.fromkeys([*shown, *sorted(name for name in found if not is_bound(name, found))]))
@@ -364,8 +365,10 @@ def versions(model: str) -> pd.DataFrame:
 
 
 def metric_names(model: str) -> list[str]:
-    """The metrics of the versions table, the primary one first; where a model has none of ours, those that it has."""
-    return [column.name for column in version_table(model).metrics]
+    """How good a version is, by the metrics of the versions table: the primary one first; where a model has none of
+    ours, those that it has.
+    """
+    return [column.name for column in version_table(model).metrics if column.name != LATENCY_METRIC]
 
 
 def champion_of(model: str) -> int | None:

@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard import pages, session
 from dashboard.components import charts, explanation_charts, picker, widgets, words
 from pipeline import model_card
+from pipeline.governance.metrics import metric_label
 from pipeline.governance.record.evidence import Metric
 from pipeline.governance.text import visible
 from pipeline.model_card import Card, Section, Table
@@ -18,6 +19,7 @@ from pipeline.model_card.charts import Chart, IntervalChart, MatrixChart
 
 FORMS = (("HTML", "html", "text/html", model_card.to_html), ("Markdown", "md", "text/markdown", model_card.to_markdown))
 DIGEST = re.compile(r"\b([0-9a-f]{16})([0-9a-f]{16})([0-9a-f]{16})([0-9a-f]{16})\b")
+MOST_ROWS = 12  # of a table that is not folded
 IN_GROUPS = r"\1 \2 \3 \4"  # so that it wraps
 
 
@@ -30,9 +32,10 @@ def card_page() -> None:
     widgets.changed_outside(picked[0])
     card = session.card(*picked)
     with row:
+        unfolded = st.toggle("Unfold all", key="unfolded", bind="query-params", help="Before the page is printed")
         downloads(card, picked[1])
     for section in card.sections:
-        draw(section)
+        draw(section, unfolded=unfolded)
 
 
 def header(model: str, version: int) -> DeltaGenerator:
@@ -55,13 +58,19 @@ def downloads(card: Card, version: int) -> None:
         )  # fmt: skip
 
 
-def draw(section: Section) -> None:
+def draw(section: Section, *, unfolded: bool) -> None:
+    """unfolded: whether long tables are open, as they have to be on paper; what is closed is not printed."""
     st.header(section.title, anchor=False)
     if section.sentences:
         st.text("\n".join(map(visible, section.sentences)))
     if section.chart:
         st.plotly_chart(figure(section.chart), config=charts.PLAIN, alt=f"{section.title}, the table below as a chart")
-    if section.table:
+    if section.table and len(section.table.rows) > MOST_ROWS:
+        # Another key when it is to be open: a fold keeps the state that it had.
+        key = f"fold/{section.title}/{unfolded}"
+        with st.expander(f"{len(section.table.rows)} lines", expanded=unfolded, key=key):
+            table(section.table, section.title)
+    elif section.table:
         table(section.table, section.title)
     if section.missing:
         st.text("\n".join(f"Missing: {visible(each)}" for each in section.missing))
@@ -69,7 +78,9 @@ def draw(section: Section) -> None:
 
 def table(found: Table, title: str) -> None:
     """As text that wraps, not as cells that scroll: what does not fit would be cut on paper."""
-    rows = [[words.passage(DIGEST.sub(IN_GROUPS, cell)) for cell in row] for row in found.rows]
+    called = metric_label if found.heads[0] == "Metric" else str
+    cells = [[called(first), *others] for first, *others in found.rows]
+    rows = [[words.passage(DIGEST.sub(IN_GROUPS, cell)) for cell in row] for row in cells]
     heads = [head or "Fact" for head in found.heads]
     st.table(pd.DataFrame(rows, columns=heads).set_index(heads[0]), border="horizontal", alt=title)
 

@@ -18,7 +18,7 @@ from dashboard.components.charts import (
 from dashboard.components.explanation_charts import ticks
 from dashboard.components.words import ALIKE, BETTER, VERDICTS, WORSE
 from pipeline.explanation.side_by_side import ImportanceDifference
-from pipeline.governance.metrics import Direction, direction_of
+from pipeline.governance.metrics import Direction, direction_of, metric_label
 from pipeline.governance.rules.compare import MetricRow
 from pipeline.governance.rules.paired import Confusions
 from pipeline.governance.text import minus, signed
@@ -39,7 +39,7 @@ def differences(rows: Sequence[MetricRow], title: str, *, dark: bool = False) ->
     One whose interval holds zero is not distinguishable. The hover has the difference as it is.
     """
     figure, colours = go.Figure(), COLOURS_ON_DARK if dark else COLOURS_ON_LIGHT
-    names = [plain(row.name) for row in rows]
+    names = [plain(metric_label(row.name)) for row in rows]
     for verdict in (BETTER, WORSE, ALIKE):
         judged = (row for row in rows if VERDICTS.get(row.verdict or "") == verdict)
         shown = [(row, row.interval) for row in judged if row.interval]
@@ -47,7 +47,7 @@ def differences(rows: Sequence[MetricRow], title: str, *, dark: bool = False) ->
             gains = [_gain(row, ends) for row, ends in shown]
             figure.add_scatter(
                 x=[gain for gain, _, _ in gains],
-                y=[plain(row.name) for row, _ in shown],
+                y=[plain(metric_label(row.name)) for row, _ in shown],
                 customdata=[signed(row.difference or 0) for row, _ in shown],
                 error_x=interval_bars(gains),
                 mode="markers",

@@ -134,7 +134,7 @@ def calibration(comparison: Comparison) -> None:
         quality.calibration(comparison.a.model, tables.versions(comparison), curves=known, errors=errors)
     metrics_table(
         tables.metric_rows(
-            "Metric",
+            tables.METRIC,
             [row for row in comparison.metrics if row.name in ("calibration_error", "log_loss")],
             tables.heads(comparison),
         ),
@@ -203,7 +203,7 @@ def _agreement(comparison: Comparison, found: Agreement) -> None:
 def _how_judged(comparison: Comparison) -> None:
     confidence = session.settings().evaluation.confidence
     lower = [row.name for row in comparison.metrics if row.verdict and direction_of(row.name) is Direction.LOWEST]
-    less = f" Of {' and '.join(sorted(lower)).replace('_', ' ')} less is better." if lower else ""
+    less = f" Of {' and '.join(sorted(map(words.metric_in_text, lower)))} less is better." if lower else ""
     st.caption(
         f"Both are judged on the same rows, drawn again together; intervals at {confidence:.0%}. "
         f"An interval that holds 0 means: not distinguishable.{less} "
@@ -261,13 +261,19 @@ def in_detail(choice: ComparedVersions) -> int:
 def _table(choice: ComparedVersions) -> None:
     found = [session.comparison(choice.model, choice.reference, each) for each in choice.others]
     names = session.metric_names(choice.model)
-    verdict = badge_column({tables.REFERENCE: "blue", **VERDICT_COLOURS}, 150)
+    colours = {tables.REFERENCE: "blue", **VERDICT_COLOURS}
     widgets.frame(
         tables.at_a_glance(found, names),
         f"Each version against version {choice.reference}",
         digits=names,
         columns={
             "Version": st.column_config.NumberColumn(format="%d", pinned=True, width=75),
-            **{f"{name}, verdict": verdict for name in names},
+            **{name: st.column_config.NumberColumn(words.metric(name), format=widgets.FOUR_DIGITS) for name in names},
+            **{
+                f"{name}, verdict": st.column_config.MultiselectColumn(
+                    f"{words.metric(name)}, verdict", options=list(colours), color=list(colours.values()), width=150
+                )
+                for name in names
+            },
         },
     )

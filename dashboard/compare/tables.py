@@ -10,7 +10,6 @@ from pipeline.governance.record.documents import DOCUMENTS, EVALUATION_ROWS
 from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.rules.compare import Comparison, Differences, MetricRow, compared
 from pipeline.governance.rules.paired import Flip, FlipKind
-from pipeline.governance.text import visible
 
 DIFFERS, SAME = "! Differs", "✓ Same"
 REFERENCE = "Reference"
@@ -26,6 +25,7 @@ NO_CONTENT: Mapping[str, Any] = {
     **dict.fromkeys(DOCUMENTS),
 }
 NO_ROW = MetricRow("", None, None, None)
+METRIC = "Metric"
 SAME_NUMBER = 1e-9
 MOST_INPUTS = 60
 
@@ -56,7 +56,7 @@ def metrics(comparison: Comparison) -> pd.DataFrame:
     known = [*tables.FIRST_METRICS, "calibration_error"]
     rank = {name: index for index, name in enumerate(known)}
     found = sorted(comparison.metrics, key=lambda row: (rank.get(row.name, len(rank)), row.name))
-    frame = metric_rows("Metric", found, heads(comparison))
+    frame = metric_rows(METRIC, found, heads(comparison))
     for head, evidence in zip(heads(comparison), (comparison.a, comparison.b), strict=True):
         intervals = [_own_interval(evidence, row) for row in found]
         if any(intervals):
@@ -75,10 +75,11 @@ def without_rows(comparison: Comparison) -> list[str]:
 def metric_rows(head: str, found: Sequence[MetricRow], names: tuple[str, str]) -> pd.DataFrame:
     """Both values, their difference, and where any row has a verdict the columns of the paired comparison.
 
-    head: what the rows are, such as "Metric" or "Class". names: what the two versions are called.
+    head: what the rows are, such as METRIC or "Class". names: what the two versions are called.
     """
     paired = any(row.verdict for row in found)
-    columns: dict[str, list[Any]] = {head: [tables.cell(row.name) for row in found]}
+    called = words.metric if head == METRIC else tables.cell
+    columns: dict[str, list[Any]] = {head: [called(row.name) for row in found]}
     if paired:
         columns[VERDICT] = [_verdict(row) for row in found]
     columns |= {
@@ -123,7 +124,7 @@ def contradictions(comparison: Comparison) -> list[str]:
             claim = evidence.metric(row.name)
             if row.verdict and claim and value is not None and abs(claim.value - value) > SAME_NUMBER:
                 found.append(
-                    f"Version {evidence.version} claims {visible(row.name)} {words.number(claim.value)}; "
+                    f"Version {evidence.version} claims {words.metric_in_text(row.name)} {words.number(claim.value)}; "
                     f"its stored rows give {words.number(value)}."
                 )
     return found

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from dashboard.caching import drawn_once
 from pipeline.comparison.performance import PrecisionRecall, Residuals
+from pipeline.governance.metrics import metric_label
 from pipeline.governance.record.evidence import Metric
 from pipeline.governance.rules.paired import CalibrationPoint
 
@@ -86,7 +87,7 @@ def metric_intervals(
         if metrics:
             figure.add_scatter(
                 x=[metric.value for metric in metrics],
-                y=[metric.name for metric in metrics],
+                y=[plain(metric_label(metric.name)) for metric in metrics],
                 error_x=interval_bars([(metric.value, metric.low, metric.high) for metric in metrics]),
                 mode="markers",
                 orientation="h",  # without it the points of a group lie on one line

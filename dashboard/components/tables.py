@@ -15,7 +15,7 @@ from pipeline.governance.lifecycle import CHAMPION
 from pipeline.governance.metrics import Direction, bounds
 from pipeline.governance.ports import MetricDifference, VersionRow
 from pipeline.governance.record.documents import Evaluation
-from pipeline.governance.record.evidence import Evidence, Metric
+from pipeline.governance.record.evidence import LATENCY_METRIC, Evidence, Metric
 from pipeline.governance.record.history import GateCount
 from pipeline.governance.record.ledger import iso
 from pipeline.governance.record.out_of_band import OutOfBandChange
@@ -30,7 +30,7 @@ OWNER_TAGS = ("owner", "mlflow.user", "produced_by")  # ours, else MLflow's user
 BEST = "Best in"  # the column with the metrics of which a version has the best value
 AIMS = {Direction.HIGHEST: "\N{UPWARDS ARROW}", Direction.LOWEST: "\N{DOWNWARDS ARROW}"}
 TEXT_COLUMN = "text"  # what the filter looks at, not shown
-LONGEST_CELL = 300
+LONGEST_CELL, MOST_BEST = 300, 3
 Gates = Mapping[tuple[int, str | None], GateCount]
 
 
@@ -50,7 +50,7 @@ def versions(
         {
             "Version": [row.version for row in rows],
             **figures,
-            BEST: [[metric.name for metric in metrics if row.version in metric.best] for row in rows],
+            BEST: [_best_in(row.version, metrics) for row in rows],
             "Stage": [row.stage.value for row in rows],
             "Aliases": [[visible(alias) for alias in row.aliases] for row in rows],
             "Gates": [_gate_words(gates.get((row.version, iso(row.created_at)))) for row in rows],
@@ -96,6 +96,13 @@ def aim(direction: Direction | None) -> str:
     return "" if direction is None else AIMS[direction]
 
 
+def _best_in(version: int, metrics: Sequence[MetricColumn]) -> list[str]:
+    """The metrics of which no version has a better value; the latency is a price and none of them."""
+    judged = [each for each in metrics if each.name != LATENCY_METRIC]
+    best = [words.metric(each.name) for each in judged if version in each.best]
+    return best if len(best) < len(judged) or len(best) < MOST_BEST else [f"All {len(best)}"]
+
+
 def _gate_words(count: GateCount | None) -> str:
     if count is None:
         return ""
@@ -115,7 +122,7 @@ def narrowed(frame: pd.DataFrame, text: str, stages: Sequence[str]) -> pd.DataFr
 def brief(frame: pd.DataFrame, version: int, metrics: Sequence[str]) -> str:
     """One version of the versions table in a few words; empty where the table no longer has it."""
     row = next(iter(frame[frame["Version"] == version].to_dict("records")), {})
-    figures = [f"{name} {words.number(row[name])}" for name in metrics if pd.notna(row.get(name))]
+    figures = [f"{words.metric(name)} {words.number(row[name])}" for name in metrics if pd.notna(row.get(name))]
     return "   ".join([*figures, row.get("Type", "")])
 
 
@@ -140,7 +147,7 @@ def metrics(
     compared = {each.metric: each for each in differences or () if not each.slice}
     own, value_columns = ordered(evidence.metrics()), metric_columns(evidence, champion)
     columns: dict[str, Any] = {
-        "Metric": [cell(metric.name) for metric in own],
+        "Metric": [words.metric(metric.name) for metric in own],
         value_columns[0]: [metric.value for metric in own],
         "Interval": [words.interval(metric.low, metric.high) or None for metric in own],
         "n": pd.array([metric.n for metric in own], dtype="Int64"),

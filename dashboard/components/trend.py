@@ -1,6 +1,7 @@
 """The trend of a metric over the versions of a model, large on Versions and small on a card of the Overview."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -21,19 +22,47 @@ from pipeline.governance.rules.trend import (
 )
 
 # Blue is the champion on every page, red an alarm; every other version is grey.
-ON_LIGHT = {"champion": "#1D4ED8", "version": "#64748B", "alarm": "#B91C1C", "band": "29, 78, 216"}
-ON_DARK = {"champion": "#60A5FA", "version": "#94A3B8", "alarm": "#F87171", "band": "96, 165, 250"}
+ON_LIGHT = {
+    "champion": "#1D4ED8",
+    "version": "#64748B",
+    "alarm": "#B91C1C",
+    "band": "29, 78, 216",
+    "pale": "#0F172A",
+    "strong": "#FFFFFF",
+}
+ON_DARK = {
+    "champion": "#60A5FA",
+    "version": "#94A3B8",
+    "alarm": "#F87171",
+    "band": "96, 165, 250",
+    "pale": "#FFFFFF",
+    "strong": "#0F172A",
+}
 SHADES = (0.09, 0.18)  # by turns, so that one champion's time ends where the next one's begins
+BARS, BAR_HALF = (0.3, 1), 0.42  # below them
+EDGE = "\N{NO-BREAK SPACE}" * 2  # between a number and the end of the chart
 NO_VALUE, CHAMPION, DECISIONS, ALARMS = "No value", "Champion", "Decisions", "Alarms"
 LARGE_PIXELS, SMALL_PIXELS, LANE_PIXELS = 320, 190, 26
 MOST_TICKS, MOST_LINES = 10, 6
-LABEL_SHARE = 0.03  # of the width: a narrower band has its number in the tooltip only
+LABEL_SHARE, WORD_SHARE = 0.03, 0.12  # of the width: a narrower band has its number in the tooltip only
 BELOW = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
 ORDER = (
     "Versions stand one step apart in the order of their registration, since trainings register several at once and "
     "then none for long. Between two of them stands what happened meanwhile; the shade is the time of a champion."
 )
+SPARK_WIDTH, SPARK_HEIGHT, SPARK_EDGE = 200, 36, 5  # pixels
+SPARK_HELP = "One dot for each version, upwards is better; the large one is the champion."
 FEW, SPARKS = 30, 40  # versions: from how many on there is a range to pick, how many a card's line has
+
+
+@dataclass(frozen=True)
+class NewestValues:
+    """The first metric of the versions table, of the newest versions that have it."""
+
+    metric: str
+    direction: Direction | None
+    values: tuple[tuple[int, float], ...]  # by version, oldest first
+    champion: int | None
 
 
 def figure(found: Trend, *, small: bool = False, dark: bool = False) -> go.Figure:
@@ -67,7 +96,7 @@ def _serving(drawn: go.Figure, found: Trend, colour: str) -> None:
             name="Champion of the time",
             legendgroup="champion",
             showlegend=not number,
-            hovertemplate=f"{_band_text(band)}<br>{plain(found.metric)} %{{y:.4f}}<extra></extra>",
+            hovertemplate=f"{_band_text(band)}<br>{plain(words.metric(found.metric))} %{{y:.4f}}<extra></extra>",
         )
 
 
@@ -126,7 +155,7 @@ def _marks(drawn: go.Figure, found: Trend, *, lanes: Sequence[str], colours: Map
         DECISIONS: [(mark.place, _mark_text(mark)) for mark in found.marks if not mark.alarm],
         ALARMS: [(mark.place, _mark_text(mark)) for mark in found.marks if mark.alarm],
     }
-    _names(drawn, found, colours["champion"])
+    _names(drawn, found, lane=lanes.index(CHAMPION) if found.bands else 0, colours=colours)
     looks = {NO_VALUE: ("x-thin", "version"), DECISIONS: ("triangle-up", "version"), ALARMS: ("x", "alarm")}
     for lane in [each for each in lanes if each in looks]:
         symbol, colour = looks[lane]
@@ -144,8 +173,20 @@ def _marks(drawn: go.Figure, found: Trend, *, lanes: Sequence[str], colours: Map
         )  # fmt: skip
 
 
-def _names(drawn: go.Figure, found: Trend, colour: str) -> None:
-    """The number of each champion below its time."""
+def _names(drawn: go.Figure, found: Trend, *, lane: int, colours: Mapping[str, str]) -> None:
+    """A bar for the time of each champion with its number, by turns pale and strong as the shade above it."""
+    for number, band in enumerate(found.bands):
+        drawn.add_shape(
+            type="rect",
+            yref="y2",
+            x0=band.start,
+            x1=band.end,
+            y0=lane - BAR_HALF,
+            y1=lane + BAR_HALF,
+            fillcolor=f"rgba({colours['band']}, {BARS[number % 2]})",
+            line_width=0,
+            layer="below",
+        )
 
     def last(band: TrendBand) -> bool:  # its number may be wider than its time
         return band.end == found.end and band.end - band.start < 2 * ROOM_BEHIND * found.end
@@ -157,14 +198,19 @@ def _names(drawn: go.Figure, found: Trend, colour: str) -> None:
             y=[CHAMPION] * len(wide),
             yaxis="y2",
             mode="text",
-            text=[str(each.period.version) for each in wide],
-            textfont={"color": colour},
+            text=[_bar_text(each, found.end) + (EDGE if last(each) else "") for each in wide],
+            textfont={"color": [colours[("pale", "strong")[found.bands.index(each) % 2]] for each in wide]},
             textposition=["middle left" if last(each) else "middle center" for each in wide],
             name=CHAMPION,
             showlegend=False,
             customdata=[_band_text(each) for each in wide],
             hovertemplate="%{customdata}<extra></extra>",
         )
+
+
+def _bar_text(band: TrendBand, end: float) -> str:
+    word = "version " if band.end - band.start >= WORD_SHARE * end else ""
+    return f"{word}{band.period.version}"
 
 
 def _axes(drawn: go.Figure, found: Trend, *, lanes: Sequence[str], small: bool) -> go.Figure:
@@ -235,14 +281,13 @@ def drawn_figure(model: str, metric: str, versions: tuple[int, int] | None, *, s
 
 
 @caching.fresh()
-def newest_values(model: str) -> tuple[str, Direction | None, tuple[tuple[int, float], ...]]:
-    """The first metric of the versions table with its better end, and its newest values by version, oldest first."""
+def newest_values(model: str) -> NewestValues:
     found = session.version_table(model)
     if not (columns := found.metrics):
-        return "", None, ()
+        return NewestValues("", None, (), None)
     known = found.frame[["Version", columns[0].name]].head(SPARKS).dropna()[::-1]
     pairs = zip(known["Version"].tolist(), known[columns[0].name].tolist(), strict=True)
-    return columns[0].name, columns[0].direction, tuple(pairs)
+    return NewestValues(columns[0].name, columns[0].direction, tuple(pairs), found.champion)
 
 
 def large(model: str) -> None:
@@ -260,26 +305,49 @@ def large(model: str) -> None:
 
 def small(model: str) -> None:
     """Draws the newest versions' values as a line, and the chart once it is opened: its code is long to load."""
-    metric, direction, known = newest_values(model)
-    if len(known) < 2:  # noqa: PLR2004 (one value has no trend)
+    found = newest_values(model)
+    if len(found.values) < 2:  # noqa: PLR2004 (one value has no trend)
         return
-    (oldest, _), (newest, value) = known[0], known[-1]
-    turned = direction is Direction.LOWEST  # the chart of a metric has no axis to turn: what is less is drawn higher
-    towards = " Upwards is better: as less is better, they are drawn as negative numbers." if turned else ""
-    st.metric(
-        f"{words.label(metric)} {tables.aim(direction)} of version {newest}".replace("  ", " "),
-        words.number(value),
-        chart_data=[-each if turned else each for _, each in known],
-        help=f"The line shows its values from version {oldest} to version {newest}.{towards}",
-        width=300,
-    )
+    (oldest, first), (newest, last) = found.values[0], found.values[-1]
+    head = f"{words.metric(found.metric)} {tables.aim(found.direction)}".rstrip()
+    said = f"from {words.number(first)} of version {oldest} to {words.number(last)} of version {newest}"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        line = spark(found, dark=st.context.theme.type == "dark")
+        st.image(line, width=SPARK_WIDTH, alt=f"{head} {said}, upwards is better")
+        st.caption(f"{words.metric_markdown(found.metric)} {said}", width="content", help=SPARK_HELP)
     box = st.expander("Trend", key=f"trend/{model}", on_change="rerun", bind="query-params")
     if box.open:
         with box:
-            found = session.trend(model, metric, None)
-            st.caption(better(found), help=ORDER)
-            _chart(model, found, None, small=True)
+            shown = session.trend(model, found.metric, None)
+            st.caption(better(shown), help=ORDER)
+            _chart(model, shown, None, small=True)
             pages.link_versions("Larger, and of other metrics", model, show="Trend")
+
+
+def spark(found: NewestValues, *, dark: bool = False) -> str:
+    """A line with a dot for each version, the champion in its colour, as SVG. Streamlit's own little charts load a
+    library of 0.8 MB on each first visit.
+    """
+    colours, values = ON_DARK if dark else ON_LIGHT, [value for _, value in found.values]
+    low, high = min(values), max(values)
+    step = (SPARK_WIDTH - 2 * SPARK_EDGE) / (len(values) - 1)
+
+    def at(index: int, value: float) -> tuple[float, float]:
+        share = (value - low) / (high - low) if high > low else 0.5
+        up = 1 - share if found.direction is Direction.LOWEST else share
+        return SPARK_EDGE + index * step, SPARK_HEIGHT - SPARK_EDGE - up * (SPARK_HEIGHT - 2 * SPARK_EDGE)
+
+    places = [(version, *at(index, value)) for index, (version, value) in enumerate(found.values)]
+    dots = "".join(
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{4 if version == found.champion else 2.5}" '
+        f'fill="{colours["champion" if version == found.champion else "version"]}"/>'
+        for version, x, y in places
+    )
+    line = " ".join(f"{x:.1f},{y:.1f}" for _, x, y in places)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{SPARK_WIDTH}" height="{SPARK_HEIGHT}">'
+        f'<polyline points="{line}" fill="none" stroke="{colours["version"]}" stroke-width="1.5"/>{dots}</svg>'
+    )
 
 
 def _chart(model: str, found: Trend, versions: tuple[int, int] | None, *, small: bool) -> None:
@@ -288,7 +356,7 @@ def _chart(model: str, found: Trend, versions: tuple[int, int] | None, *, small:
         drawn_figure(model, found.metric, versions, small=small, dark=dark),
         key=f"trend_chart/{model}",
         config=PLAIN,
-        alt=f"{words.name(found.metric)} over {words.count(len(found.points), 'version')} of {words.name(model)}",
+        alt=f"{words.metric(found.metric)} over {words.count(len(found.points), 'version')} of {words.name(model)}",
     )
 
 
@@ -296,8 +364,10 @@ def _fields(model: str) -> tuple[str, tuple[int, int] | None]:
     asked, names = st.query_params.get("metric", ""), session.known_metrics(model)
     options = [*names, asked] if asked and asked not in names else list(names)
     numbers = session.version_table(model).numbers
+    metric = st.session_state["metric"] = asked or options[0]
     with st.container(horizontal=True):
-        metric = st.selectbox("Metric", options, key="metric", bind="query-params", format_func=words.name, width=260)
+        # Not bound to the address by Streamlit, which would write there what people call the metric.
+        st.selectbox("Metric", options, key="metric", on_change=_keep_metric, format_func=words.metric, width=260)
         if len(numbers) <= FEW:
             return metric, None
         oldest, newest = numbers[-1], numbers[0]
@@ -306,9 +376,13 @@ def _fields(model: str) -> tuple[str, tuple[int, int] | None]:
     return metric, chosen
 
 
+def _keep_metric() -> None:
+    st.query_params["metric"] = st.session_state["metric"]
+
+
 def better(found: Trend) -> str:
     """What upwards and the bars mean in the chart, as markdown."""
-    metric, bars = words.label(found.metric), ""
+    metric, bars = words.metric_in_markdown(found.metric), ""
     if not found.grouped and any(each.low is not None for each in found.known):
         bars = " Bars are the intervals that were logged."
     if found.direction is None:

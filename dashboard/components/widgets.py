@@ -225,13 +225,14 @@ def times_to_the_second(*names: str) -> dict[str, Any]:
 def metric(found: Metric, *, of: str = "", border: bool = False) -> None:
     """A metric with its interval and sample size, without which it is never shown. of: whose it is."""
     st.metric(
-        f"{words.label(found.name)} {of}".rstrip(),
+        f"{words.metric_markdown(found.name)} {of}".rstrip(),
         words.number(found.value),
         words.spread(found) or None,
         delta_color="off",
         delta_arrow="off",
         border=border,
         height="stretch",
+        help=None if of else words.metric_help(found.name) or None,
     )
 
 
@@ -263,7 +264,7 @@ def cost_badges(found: Merit, *, short: bool = False) -> list[str]:
 def named_metrics(found: Merit) -> str:
     """Which metrics have each verdict, as markdown for the tooltip of their counts."""
     named = ((word, found.metrics(verdict)) for verdict, word, _ in VERDICTS)
-    said = [f"{word} {', '.join(map(words.label, names))}." for word, names in named if names]
+    said = [f"{word} {', '.join(map(words.metric_in_markdown, names))}." for word, names in named if names]
     return " ".join(said) or "Nothing was compared."
 
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pipeline.explanation.wording import called
 from pipeline.governance.lifecycle import Change, Move, MoveKind, Stage
+from pipeline.governance.metrics import METRIC_WORDS, metric_label
 from pipeline.governance.policy import Mode
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import Metric
@@ -123,6 +124,33 @@ def label(text: str) -> str:
     """A name for labels and headings, which are markdown: a plain one as it is, any other inside a code span."""
     shown = name(text)
     return shown.replace("_", r"\_") if PLAIN.fullmatch(shown) else code(shown)
+
+
+def metric(text: str) -> str:
+    """What people call a metric, as plain text."""
+    return name(metric_label(text))
+
+
+def metric_markdown(text: str) -> str:
+    """The same for labels and headings, which are markdown."""
+    return label(metric_label(text))
+
+
+def metric_in_text(text: str) -> str:
+    """What people call a metric in the middle of a sentence, as plain text: log loss, but R squared and ROC AUC."""
+    shown = metric(text)
+    known = text in METRIC_WORDS and shown[1:2].islower()
+    return f"{shown[0].lower()}{shown[1:]}" if known else shown
+
+
+def metric_in_markdown(text: str) -> str:
+    """The same for labels and captions, which are markdown."""
+    return label(metric_in_text(text))
+
+
+def metric_help(text: str) -> str:
+    """What a metric measures and its name in the registry, as markdown; empty for one that we do not know."""
+    return f"{METRIC_WORDS[text][1]} In the registry: {label(text)}." if text in METRIC_WORDS else ""
 
 
 def passage(text: str) -> str:

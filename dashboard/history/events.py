@@ -18,7 +18,7 @@ from pipeline.governance.service.reading import HistoryPage
 
 EVENT, BEFORE = "event", "before"  # in the address
 # Pixels of the column of changes, and of a character in it.
-LONG_CHANGE, SHORT_CHANGE, CHARACTER = 340, 150, 6
+LONG_CHANGE, SHORT_CHANGE, CHARACTER = 235, 150, 6
 
 
 def events_page(chosen: Narrowed) -> HistoryPage:

@@ -44,7 +44,7 @@ def _closed(person: Actor) -> None:
 
 def _without_role(person: Actor) -> None:
     widgets.title("No role yet")
-    st.text(f"You are known here as {_name(person)}, and nobody has given you a role at this desk.")
+    st.text(f"You are known here as {_name(person)}, and nobody has given you a role that reads at this desk.")
     st.caption("Whoever keeps params.yaml gives you one under policy.roles.subjects, where you are")
     st.code(visible(person.person.text), language=None)
     if person.groups:

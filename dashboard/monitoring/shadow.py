@@ -157,7 +157,7 @@ def _verdict(found: SideBySide, metric: MetricDifference) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge(says[verdict], color=BADGES[verdict])
         st.text(
-            f"{words.label(metric.metric).capitalize()} {words.number(metric.candidate)} beside "
+            f"{words.metric_markdown(metric.metric)} {words.number(metric.candidate)} beside "
             f"{words.number(metric.incumbent)}: {words.difference(metric)} on {words.count(metric.n, 'row')}."
         )
 
@@ -176,7 +176,7 @@ def _counts(found: Agreement, names: tuple[str, str]) -> None:
 def _metrics(metrics: Sequence[MetricDifference], names: tuple[str, str]) -> None:
     frame = pd.DataFrame(
         {
-            "Metric": [each.metric for each in metrics],
+            "Metric": [words.metric(each.metric) for each in metrics],
             "Verdict": [[words.VERDICTS[each.verdict]] if each.verdict else [] for each in metrics],
             names[0]: [each.incumbent for each in metrics],
             names[1]: [each.candidate for each in metrics],

@@ -25,12 +25,7 @@ def card(model: ModelOverview, found: Waiting | None, refused: Set[Named]) -> No
     name = model.record.name
     with st.container(horizontal=True, vertical_alignment="center"):
         st.header(words.label(name), anchor=False, width="content")
-        for stage, versions in model.stages.items():
-            if versions:
-                st.badge(
-                    f"{versions:,} in {'no stage' if stage is Stage.NONE else stage}",
-                    color=widgets.STAGE_COLOURS[stage],
-                )
+        st.markdown(" ".join(_stages(model)), width="content")  # one element: each costs a first visit 2 to 5 ms
         pages.link_versions(words.count(model.record.versions, "version"), name)
         pages.link_history("History", name)
     if model.waiting:
@@ -46,9 +41,16 @@ def card(model: ModelOverview, found: Waiting | None, refused: Set[Named]) -> No
     for each in model.pending:
         st.caption(f":material/hourglass_top: {words.sentence(pending_sentence(each))}")
     if model.last is not None:
-        with st.container(gap=None):
-            st.caption("Last event")
-            st.text(last_line(model.last))
+        st.text(f"Last event: {last_line(model.last)}")
+
+
+def _stages(model: ModelOverview) -> list[str]:
+    """How many versions each stage has, as markdown of our own words."""
+    found = ((stage, n) for stage, n in model.stages.items() if n)
+    return [
+        f":{widgets.STAGE_COLOURS[stage]}-badge[{n:,} in {'no stage' if stage is Stage.NONE else stage}]"
+        for stage, n in found
+    ]
 
 
 def _champion(model: ModelOverview) -> None:

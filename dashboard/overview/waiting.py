@@ -123,9 +123,9 @@ def _figures(contender: Contender) -> str:
     found = merit.primary if merit else None
     parts = []
     if metric:
-        parts.append(f"{words.label(metric.name)} {words.number(metric.value)}")
+        parts.append(f"{words.metric_markdown(metric.name)} {words.number(metric.value)}")
     if found:
-        name = "" if metric and metric.name == found.metric else f"{words.label(found.metric)} "
+        name = "" if metric and metric.name == found.metric else f"{words.metric_markdown(found.metric)} "
         parts.append(f"{name}{words.difference(found)} beside the champion, n = {found.n:,}")
     elif metric and (spread := words.spread(metric)):
         parts.append(spread)

@@ -147,7 +147,7 @@ def _sentence(found: Sequence[MetricDifference], names: tuple[str, ...], n: int)
 def _differences(found: Sequence[MetricDifference], names: tuple[str, ...]) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "Metric": [tables.cell(each.metric) for each in found],
+            "Metric": [words.metric(each.metric) for each in found],
             "Verdict": [[words.VERDICTS[each.verdict]] if each.verdict else [] for each in found],
             names[0]: [each.incumbent for each in found],
             names[1]: [each.candidate for each in found],

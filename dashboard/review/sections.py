@@ -180,7 +180,7 @@ def _claims_table(found: Recomputation) -> None:
         widgets.message("Claims contradicted", found.sentence, colour="red")
     table = pd.DataFrame(
         {
-            "Metric": [claim.name for claim in found.claims],
+            "Metric": [words.metric(claim.name) for claim in found.claims],
             "Claimed by": [claim.claimant for claim in found.claims],
             "Claimed": [f"{claim.claimed:.{DIGITS}f}" for claim in found.claims],
             "Recomputed": [f"{claim.recomputed:.{DIGITS}f}" for claim in found.claims],

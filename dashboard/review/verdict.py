@@ -19,6 +19,7 @@ from pipeline.governance.rules.review import Review
 from pipeline.governance.text import signed
 
 MOST_FIGURES, MOST_FLIPS = 4, 200
+BELOW = "Below it: the interval of the difference to the champion on the same rows, then the metric's own."
 UNBROKEN = "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
 COLOURS: Mapping[str, widgets.Colour] = {BETTER: "green", WORSE: "red"}
 
@@ -143,7 +144,9 @@ def _figures(evidence: Evidence, merit: Merit | None) -> None:
             for metric in found:
                 _card(metric, differences.get(metric.name))
     shown = {metric.name for metric in found}
-    if rest := [f"{words.label(name)} {words.difference(differences[name])}" for name in worse if name not in shown]:
+    if rest := [
+        f"{words.metric_markdown(name)} {words.difference(differences[name])}" for name in worse if name not in shown
+    ]:
         st.markdown(f":red[**{'Also worse' if found else 'Worse'}:** {'; '.join(rest)}]")
 
 
@@ -155,12 +158,12 @@ def _card(metric: Metric, difference: MetricDifference | None) -> None:
     said = difference.verdict if difference.verdict in COLOURS else ""
     with st.container(border=True, gap=None, height="stretch"):
         st.metric(
-            words.label(metric.name),
+            words.metric_markdown(metric.name),
             words.number(metric.value),
             f"{signed(difference.difference)} {said}".rstrip(),
             delta_color=COLOURS.get(difference.verdict or "", "gray"),
             delta_arrow="up" if difference.difference > 0 else "down",
-            help="Below it: the interval of the difference to the champion on the same rows, then the metric's own.",
+            help=f"{words.metric_help(metric.name)} {BELOW}".strip(),
         )
         by = f"by {words.signed_interval(difference.low, difference.high)}"
         head = by if said else f"{difference.verdict or 'no verdict'}, {by}"

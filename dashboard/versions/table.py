@@ -15,6 +15,7 @@ from dashboard import caching, session
 from dashboard.components import tables, trust, widgets, words
 from pipeline.governance.lifecycle import CHAMPION
 from pipeline.governance.metrics import Direction
+from pipeline.governance.record.evidence import LATENCY_METRIC
 from pipeline.governance.rules.compare import MetricColumn
 
 NEWEST, BEST_FIRST = "Newest first", "Best {} first"
@@ -55,20 +56,20 @@ class ShownVersions:
 
 def choose(model: str) -> tuple[session.VersionTable, TableColumns]:
     """All versions and what the address wants of them; the fields that change that are drawn when opened."""
-    preset = session.metric_names(model)
+    preset = [each.name for each in session.version_table(model).metrics]
     metrics, intervals = _asked("metrics", preset), _asked("intervals", [])
     chosen = () if metrics == preset else tuple(metrics)
     table = session.version_table(model, chosen, tuple(intervals))
     names = [each.name for each in table.metrics]
     differences = _asked("differences", names[:1])
     others = [name for name in _asked("columns", SHOWN) if name in OTHERS]
-    orders = {BEST_FIRST.format(words.name(each.name)): each.name for each in table.metrics if each.direction}
+    orders = {BEST_FIRST.format(words.metric_in_text(each.name)): each.name for each in table.metrics if each.direction}
     order = st.query_params.get("order", NEWEST)
     box = st.popover("Columns", icon=":material/view_column:", key="choose_columns", on_change="rerun")
     if box.open:
         with box:
             for missing in [name for name in metrics if name not in names]:
-                st.text(f"No version has {words.name(missing)}.")
+                st.text(f"No version has {words.metric_in_text(missing)}.")
             _field("Metrics", "metrics", preset, options=session.known_metrics(model))
             _field("Interval of", "intervals", [], options=names)
             _field("Difference to the champion of", "differences", names[:1], options=names)
@@ -92,7 +93,7 @@ def _field(label: str, key: str, preset: Sequence[str], *, options: Sequence[str
     field = f"field/{key}"
     st.session_state[field] = asked = _asked(key, preset)
     every = list(dict.fromkeys([*options, *asked]))
-    st.multiselect(label, every, key=field, on_change=_keep, args=(key, preset), format_func=words.name)
+    st.multiselect(label, every, key=field, on_change=_keep, args=(key, preset), format_func=words.metric)
 
 
 def _keep(key: str, preset: str | Sequence[str]) -> None:
@@ -162,14 +163,25 @@ def _figures(metrics: Sequence[MetricColumn]) -> dict[str, Any]:
         name, aim = metric.name, tables.aim(metric.direction)
         config |= {
             name: st.column_config.NumberColumn(
-                f"{words.name(name)} {aim}".rstrip(), format=widgets.FOUR_DIGITS, help=direction_help(metric.direction)
+                f"{words.metric(name)} {aim}".rstrip(), format=_digits(name), help=_heading_help(metric)
             ),
             tables.difference_of(name): st.column_config.NumberColumn(
-                "vs champion", format=widgets.SIGNED, help=DIFFERENCE_HELP, width=95
+                "vs champion", format=widgets.SIGNED, help=DIFFERENCE_HELP, width=90
             ),
             tables.interval_of(name): st.column_config.TextColumn("interval", help=INTERVAL_HELP, width=120),
         }
     return config
+
+
+def _digits(metric: str) -> str:
+    """Milliseconds are measured to a tenth at best."""
+    return "%.1f" if metric == LATENCY_METRIC else widgets.FOUR_DIGITS
+
+
+def _heading_help(metric: MetricColumn) -> str:
+    """What the metric is, and what the arrow means."""
+    said = f"{direction_help(metric.direction)}."
+    return f"{words.metric_help(metric.name)} {said}".strip()
 
 
 def direction_help(direction: Direction | None) -> str:
@@ -185,14 +197,14 @@ def _config(found: pd.DataFrame) -> Mapping[str, Any]:
     return {
         "Version": st.column_config.NumberColumn(format="%d", pinned=True, width=62),
         tables.BEST: st.column_config.MultiselectColumn(
-            options=metrics, color=["green"] * len(metrics), width=240,
-            help="The metrics of which no version has a better value; not whether the difference can be distinguished",
+            options=metrics, color=["green"] * len(metrics), width=155,
+            help="The metrics of which no version has a better value, latency left out; that may be chance",
         ),
         "Stage": widgets.stage_column(),
         "Status": st.column_config.TextColumn(width=75, help="MLflow's; READY says nothing about the files"),
         "Owner": st.column_config.TextColumn(help="The tag owner or mlflow.user, else what made the version"),
         "Aliases": st.column_config.MultiselectColumn(
-            options=[CHAMPION, *aliases], color=["blue", *("gray" for _ in aliases)], width=100
+            options=[CHAMPION, *aliases], color=["blue", *("gray" for _ in aliases)], width=90
         ),
         "Gates": st.column_config.TextColumn(help="At the last decision about the version; its review has them now"),
         **trust.column(),

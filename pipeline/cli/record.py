@@ -27,6 +27,10 @@ ledger = typer.Typer(name="ledger", help="Look after the ledger's own tables.", 
 app.add_typer(ledger)
 
 Expect = Annotated[str | None, typer.Option(help="Refuse unless the differences are still in this state.")]
+Checkpoints = Annotated[
+    list[Path] | None,
+    typer.Option("--checkpoint", help="A checkpoint file that was kept elsewhere; may be given several times."),
+]
 
 
 @app.command()
@@ -59,12 +63,16 @@ def history(
 def export(
     decision: Annotated[int, typer.Argument(help="Number of the decision, see history.", min=1, show_default=False)],
     zip_file: Annotated[Path, typer.Option("--zip", metavar="FILE", help="Where to write it.", show_default=False)],
+    checkpoint: Checkpoints = None,
     as_json: Json = False,
 ) -> None:
-    """Write all that was recorded about a decision as a zip that is checked without Signoff, by `python verify.py`."""
+    """Write all that was recorded about a decision as a zip that is checked without Signoff, by `python verify.py`.
+
+    Where another host decided, --checkpoint takes its file along.
+    """
     from pipeline.evidence_pack import evidence_pack
 
-    with evidence_pack(desk(), decision) as pack:
+    with evidence_pack(desk(), decision, checkpoint or ()) as pack:
         size, digest = copy(pack, zip_file)
     content = {"export": str(zip_file), "decision": decision, "size": size, "sha256": digest}
     print_out(as_json, content, lambda: tables.packed(zip_file, digest))
@@ -73,9 +81,7 @@ def export(
 @app.command()
 def verify(
     new: Annotated[bool, typer.Option("--new", help="The registry is meant to be one that is not known yet.")] = False,
-    checkpoint: Annotated[
-        list[Path] | None, typer.Option(help="A checkpoint file that was kept elsewhere; may be given several times.")
-    ] = None,
+    checkpoint: Checkpoints = None,
     as_json: Json = False,
 ) -> None:
     """Check the ledger, the registry against it, and the files in use; exit code 7 where something is wrong.

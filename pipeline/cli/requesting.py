@@ -113,11 +113,12 @@ def comment(
     version: Version,
     text: Annotated[str, typer.Argument(help="Plain text, up to 2,000 characters.", show_default=False)],
     request: Annotated[int | None, typer.Option(metavar="ID", help="About this request too.", min=1)] = None,
+    key: Key = None,
     as_json: Json = False,
 ) -> None:
     """Add a comment to the record of a version, and of a request about it."""
     service, actor = _desk_of_signer()
-    stored = service.comment(model, version, text, actor=actor, request=request)
+    stored = service.comment(model, version, text, actor=actor, request=request, key=key)
     print_out(as_json, entry(stored).as_json(), lambda: tables.history([entry(stored)]))
 
 

@@ -7,10 +7,11 @@ import hashlib
 import json
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import resources
+from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
@@ -44,12 +45,14 @@ evidence count; report.html is made of them to be read.
 
 
 @contextmanager
-def evidence_pack(service: GovernanceService, number: int) -> Iterator[IO[bytes]]:
+def evidence_pack(service: GovernanceService, number: int, checkpoints: Sequence[Path] = ()) -> Iterator[IO[bytes]]:
     """The zip of a decision, by the number of any of its events, as a file that is gone after the block.
 
-    Raises NotFound where there is no such event, Unavailable where the ledger cannot be read.
+    checkpoints: files of other hosts, which may have decided; this host's own are in it anyway. Raises NotFound where
+    there is no such event or file, InvalidInput for a file that says nothing of this ledger, Unavailable where the
+    ledger cannot be read.
     """
-    record = service.decision_record(number)
+    record = service.decision_record(number, checkpoints)
     with SpooledTemporaryFile(max_size=IN_MEMORY) as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
             _fill(PackWriter(archive), service, record)

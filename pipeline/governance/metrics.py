@@ -113,6 +113,42 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# What people read: a label, and what it measures. Settings, addresses, JSON and the registry have the name.
+METRIC_WORDS: Mapping[str, tuple[str, str]] = {
+    "accuracy": ("Accuracy", "The share of rows answered rightly."),
+    "balanced_accuracy": ("Balanced accuracy", "The share of rows answered rightly, each class counting the same."),
+    "f1_macro": ("Macro F1", "F1 balances precision and recall; its mean over the classes, each counting the same."),
+    "f1_weighted": ("Weighted F1", "F1 balances precision and recall; each class counts by its number of rows."),
+    "f1": ("F1", "The balance of precision and recall."),
+    "precision_macro": ("Macro precision", "Of the rows given a class, the share that has it; mean over the classes."),
+    "precision": ("Precision", "Of the rows given the class, the share that has it."),
+    "recall_macro": ("Macro recall", "Of the rows that have a class, the share that was found; mean over the classes."),
+    "recall": ("Recall", "Of the rows that have the class, the share that was found."),
+    "roc_auc": ("ROC AUC", "How often a row of the class gets a higher probability than a row without it."),
+    "average_precision": ("Average precision", "Precision over all thresholds, weighted by the recall each adds."),
+    "log_loss": ("Log loss", "How far the probabilities are from what was true: being sure and wrong costs most."),
+    "calibration_error": ("Calibration error", "How far stated probabilities are from the shares that were right."),
+    "brier_score": ("Brier score", "The mean squared distance of the probabilities from what was true."),
+    "baseline_accuracy": ("Baseline accuracy", "What always answering the most frequent class would reach."),
+    "cv_accuracy_mean": ("Cross-validated accuracy", "Mean over the folds of the training rows."),
+    "cv_accuracy_std": (
+        "Spread of that accuracy",
+        "Standard deviation of the cross-validated accuracy over the folds.",
+    ),
+    "latency_ms_median": ("Latency, ms", "The median time for one row alone, measured when the version was trained."),
+    "mae": ("Mean absolute error", "How far answers are off on average, in the unit of the answer."),
+    "rmse": ("Root mean squared error", "How far answers are off; large errors count more."),
+    "mse": ("Mean squared error", "The mean of the squared errors."),
+    "mape": ("Mean percentage error", "How far answers are off, as a share of what was true."),
+    "r2": ("R squared", "The share of the differences between rows that the model explains."),
+}
+
+
+def metric_label(name: str) -> str:
+    """What people call the metric; a name that we do not know stays as it is."""
+    return METRIC_WORDS[name][0] if name in METRIC_WORDS else name
+
+
 @dataclass(frozen=True)
 class MetricRules:
     """What the settings add to the names that are known anyway.

@@ -347,8 +347,10 @@ class Ledger(Protocol):
     def keep_checkpoint(self) -> None:
         """Write the newest sequence and hash outside the database."""
 
-    def kept_checkpoints(self) -> list[KeptCheckpoint]:
-        """Those that were kept of this chain, in the order in which they were written; damaged lines are left out."""
+    def kept_checkpoints(self, elsewhere: Sequence[Path] = ()) -> list[KeptCheckpoint]:
+        """Those that were kept of this chain, as they were written and without damaged lines; elsewhere: also in files
+        of other hosts. Raises NotFound and InvalidInput for one that cannot be read or says nothing of this chain.
+        """
 
     def checkpoint_keys(self) -> tuple[CheckpointKey, ...]:
         """The public keys whose signatures on checkpoints count; none where none has to sign."""

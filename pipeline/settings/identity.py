@@ -23,6 +23,8 @@ class ProxySettings(SettingsSection):
     user: HeaderName = "X-Forwarded-User"
     # Names with commas between them.
     groups: HeaderName = "X-Forwarded-Groups"
+    # What people are called, which tells nobody apart; null: the proxy does not say, and the user's name is shown.
+    name: HeaderName | None = None
     # Holds SIGNOFF_PROXY_SECRET, by which a request is known to have come through the proxy.
     secret_header: HeaderName = "X-Signoff-Proxy-Secret"  # noqa: S105 (the name of a header)
     # Where the proxy logs people out, such as /oauth2/sign_out; null: nowhere.
@@ -30,8 +32,9 @@ class ProxySettings(SettingsSection):
 
     @model_validator(mode="after")
     def headers_differ(self) -> Self:
-        if len({name.lower() for name in (self.user, self.groups, self.secret_header)}) < 3:  # noqa: PLR2004 (the three)
-            raise ValueError("user, groups and secret_header must be three different headers")
+        listed = list(filter(None, (self.user, self.groups, self.name, self.secret_header)))
+        if len({each.lower() for each in listed}) < len(listed):
+            raise ValueError("user, groups, name and secret_header must be different headers")
         return self
 
 

@@ -29,7 +29,6 @@ PAGES = {
 }
 # What axe finds in Streamlit's own elements: the rule, and the element (CSS).
 STREAMLITS = {
-    ("svg-img-alt", "[data-testid=stMetricChart] *"),  # the last point of the line in a metric
     ("color-contrast", "button > * kbd"),  # the shortcut that is written on a button
     ("color-contrast", "[data-selected=true] p"),  # in dark, the chosen one of several: text in the primary colour
 }

@@ -32,6 +32,21 @@ def test_the_card_is_a_page(open_page):
     assert {each.label for each in app.get("download_button")} == {"HTML", "Markdown"}
 
 
+def test_long_tables_are_folded_until_the_page_is_to_be_printed(open_page):
+    """The address keeps that they are unfolded: a link can be one to the page as it is printed."""
+    registry = small_registry(versions=0)
+    slices = [{"column": "Age", "value": str(age), "n": 40, "accuracy": 0.9} for age in range(13)]
+    documents = good_documents(0.93)
+    documents["evaluation"] = {**documents["evaluation"], "slices": slices}
+    registry.add_version(MODEL, documents=documents, files={"MLmodel": b"x"}, signature={})
+    folded, unfolded = (
+        next(each for each in open_page(build_desk(registry), "card", model=MODEL, **named).expander)
+        for named in ({}, {"unfolded": "true"})
+    )
+
+    assert (folded.label, folded.proto.expanded, unfolded.proto.expanded) == ("13 lines", False, True)
+
+
 @pytest.mark.parametrize(
     "text",
     ["**bold**", ":material/check: ok", "https://evil.example", "www.evil.example", "1. first", "1.", "`x`", "a:100:b",

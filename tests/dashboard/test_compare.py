@@ -87,7 +87,7 @@ def test_metrics_carry_their_verdict(compared, open_page):
     """Value of both, difference with interval, n and the verdict in words, all from the same rows."""
     table = frame(compare(open_page, compared, "1,2"), "Metric").set_index("Metric")
 
-    accuracy = table.loc["accuracy"]
+    accuracy = table.loc["Accuracy"]
     assert list(accuracy["Verdict"]) == ["✓ Better"]
     assert (accuracy["Version 1"], accuracy["Version 2"], accuracy["n"]) == (0.7, 0.9, N)
     assert accuracy["Difference"] == pytest.approx(0.2)
@@ -98,7 +98,7 @@ def test_the_first_is_the_reference(compared, open_page):
     """The other way round the same difference is worse."""
     table = frame(compare(open_page, compared, "2,1"), "Metric").set_index("Metric")
 
-    assert list(table.loc["accuracy", "Verdict"]) == ["✕ Worse"]
+    assert list(table.loc["Accuracy", "Verdict"]) == ["✕ Worse"]
     assert table.columns[1] == "Version 2"
 
 
@@ -106,7 +106,7 @@ def test_a_small_difference_is_not_distinguishable(compared, open_page):
     """One row of 200 decides nothing, and McNemar's test says so in words."""
     app = compare(open_page, compared, "1,3")
 
-    assert list(frame(app, "Metric").set_index("Metric").loc["accuracy", "Verdict"]) == ["≈ Not distinguishable"]
+    assert list(frame(app, "Metric").set_index("Metric").loc["Accuracy", "Verdict"]) == ["≈ Not distinguishable"]
     assert "p = 1.0000. There is no evidence that one is right more often." in texts(app)
     assert "Of 200 rows both are right on 140, only version 1 on 0, only version 3 on 1." in texts(app)
 
@@ -398,10 +398,12 @@ def test_versions_that_predict_numbers_are_compared_by_their_errors(open_page):
     table = frame(app, "Verdict")
 
     assert dict(zip(table["Metric"], table["Verdict"].map(lambda held: held[0]), strict=True)) == {
-        "mae": "✓ Better", "r2": "✓ Better", "rmse": "✓ Better",
+        "Mean absolute error": "✓ Better", "R squared": "✓ Better", "Root mean squared error": "✓ Better",
     }  # fmt: skip
     assert "Version 2 against version 1, on the same 200 rows:" in texts(app)
-    assert any("Of mae and rmse less is better." in each.value for each in app.caption)
+    assert any(
+        "Of mean absolute error and root mean squared error less is better." in each.value for each in app.caption
+    )
     app = compare(open_page, desk, "1,2", show="Classes and slices")
     assert set(frame(app, "Slice")["Slice"]) == {"Gender = Female", "Gender = Male"}
     assert frame(app, "Actual")["n"].tolist() == [25] * 8

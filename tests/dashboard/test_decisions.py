@@ -313,7 +313,7 @@ def test_a_rollback_shows_what_gets_worse_and_which_answers_change(open_page):
     app = review(open_page, desk, to="Roll back")
 
     assert any(":red-badge[Worse in 1]" in each and "the champion, version 2" in each for each in badges(app))
-    assert {each.label: each.delta for each in app.metric}["accuracy"] == "\N{MINUS SIGN}0.0500 worse"
+    assert {each.label: each.delta for each in app.metric}["Accuracy"] == "\N{MINUS SIGN}0.0500 worse"
     assert "Predictions that change" in [each.value for each in app.header]
     assert any(":green-badge[2 become right] :red-badge[1 become wrong]" in each for each in badges(app))
     [row] = frame(app, "What it means").to_dict("records")

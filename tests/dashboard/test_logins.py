@@ -17,7 +17,7 @@ from dashboard.login.visitor import by_itself
 from dashboard.login.wanted import COOKIE, WantedPage
 from pipeline.governance.actor import Established, Role
 from pipeline.governance.errors import InvalidInput, NotAllowed
-from pipeline.governance.roles import FixedRoles, Provider, Roles
+from pipeline.governance.roles import ACTIONS, Action, FixedRoles, Provider, Roles
 from pipeline.settings import ROOT
 from pipeline.settings.login import OidcClient
 from support.desks import MODEL, build_desk, default_policy
@@ -100,6 +100,33 @@ def test_who_has_a_role_reads_and_is_named_in_the_sidebar(open_page, params):
     assert app.button(key="log_out")
 
 
+SAID_BY_PAGES = {
+    "review": {"staging needs one of": Action.DECIDE},
+    "tokens": {"own_tokens needs one of": Action.OWN_TOKENS},
+    "explain": {},
+    "predict": {},
+    "overview": {},
+    "history": {},
+}
+
+
+@pytest.mark.parametrize("role", Role)
+def test_each_page_asks_for_a_role_of_the_table(open_page, params, role):
+    """Who may not read sees none of them; what else a role may not do is said where it would be done, by name."""
+    desk, _ = desk_of({"ml": (role,)})
+    reads = role in ACTIONS[Action.READ]
+    for page, said in SAID_BY_PAGES.items():
+        asked = {"model": MODEL, "version": "3", **({"to": "Staging", "show": "Comments"} if page == "review" else {})}
+        app = page_of(open_page, desk, PERSON, page, **asked)
+        assert not app.exception
+        assert ("No role yet" in [each.value for each in app.title]) is not reads, page
+        for sentence, action in said.items():
+            assert (sentence in texts(app)) is (reads and role not in ACTIONS[action]), (page, sentence)
+        if page == "review":
+            commenting = "Add comment" in [each.label for each in app.button]
+            assert commenting is (reads and role in ACTIONS[Action.COMMENT])
+
+
 def test_a_role_that_is_taken_away_is_gone_at_the_next_click(open_page, params):
     """In a session that is open, though the pages were read for others."""
     desk, book = desk_of({"ml": DECIDING})
@@ -128,9 +155,10 @@ def test_what_a_role_may_not_do_is_said_at_the_form(open_page, params):
     ("answer", "options"),
     [("explained", {}), ("opinion", {"class_name": "yes"}), ("smallest_change", {"wanted": None})],
 )
-def test_who_may_only_read_has_no_model_answer(open_page, params, answer, options):
+@pytest.mark.parametrize("role", sorted(ACTIONS[Action.READ] - ACTIONS[Action.PREDICT]))
+def test_who_may_only_read_has_no_model_answer(open_page, params, role, answer, options):
     """Nor sees an answer that is kept for others."""
-    desk, _ = desk_of({"ml": (Role.VIEWER,)})
+    desk, _ = desk_of({"ml": (role,)})
     page_of(open_page, desk, PERSON, model=MODEL, version="3")
     with pytest.raises(NotAllowed, match="predict needs one of"):
         getattr(session, answer)(MODEL, 3, "digest", row=(), **options)

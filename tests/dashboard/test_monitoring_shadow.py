@@ -131,7 +131,7 @@ class TestAgreement:
         assert "Version 2 is right more often than version 1." in "\n".join(badges(app))
         assert "Accuracy 0.6667 beside 0.0000: +0.6667" in texts(app)
         assert "both are right on 0, only version 1 on 0, only version 2 on 20, neither on 10" in texts(app)
-        assert table.loc["accuracy", "Verdict"] == ["✓ Better"]
+        assert table.loc["Accuracy", "Verdict"] == ["✓ Better"]
         assert set(frame(app, "Outcome")["Outcome"]) == {"no"}
 
     def test_a_difference_by_chance_decides_nothing(self, open_page: Open, log: SqlPredictionLog) -> None:

@@ -82,7 +82,7 @@ def test_overview_says_what_serves_and_what_waits(desk, open_page):
 
     shown = {metric.label: (metric.value, metric.delta) for metric in app.metric}
     assert shown["Champion"][0] == "Version 1"
-    assert shown["accuracy of the champion"] == ("0.9100", "0.8900\N{EN DASH}0.9300, n = 627")
+    assert shown["Accuracy of the champion"] == ("0.9100", "0.8900\N{EN DASH}0.9300, n = 627")
     assert shown["Waiting for review"][0] == "1"
     assert any("by grace (self-declared)" in caption.value for caption in app.caption)
     assert [label_of(link) for link in app.main.get("page_link") if label_of(link) == "Review version 2"]
@@ -103,8 +103,8 @@ def test_overview_says_which_version_should_serve_and_why(open_page, monkeypatch
     assert "Version 3 is better than the champion in 1 of 2 metrics and worse in 1; " in texts(app)
     assert any("Best: version 3, but it may not be used" in each for each in badges(app))  # of no type that is loaded
     line = next(each for each in app.markdown if ":red-badge[Worse in 1 of 2]" in each.value)
-    assert line.help == r"Better in accuracy. Worse in recall\_macro."
-    assert "accuracy 0.9300 · +0.0300 (+0.0100 to +0.0500) beside the champion, n = 627" in str(
+    assert line.help == "Better in accuracy. Worse in macro recall."
+    assert "Accuracy 0.9300 · +0.0300 (+0.0100 to +0.0500) beside the champion, n = 627" in str(
         [caption.value for caption in app.caption]
     )
 
@@ -121,7 +121,7 @@ def test_a_review_begins_with_the_verdict(open_page, monkeypatch):
     said = next(each for each in badges(app) if "the champion, version 1" in each)
     shown = {metric.label: (metric.value, metric.delta) for metric in app.metric}
     assert ":gray-badge[Better in 0] :red-badge[Worse in 2] :gray-badge[Not distinguishable in 0]" in said
-    assert shown["accuracy"] == ("0.9200", "\N{MINUS SIGN}0.0500 worse")
+    assert shown["Accuracy"] == ("0.9200", "\N{MINUS SIGN}0.0500 worse")
     assert any(each.startswith(":red[**Also worse:** ") for each in badges(app))
     assert "No gate blocks this, but no metric gets better: version 2 is worse than the champion in 2 of 2" in texts(
         app
@@ -227,7 +227,9 @@ def test_versions_have_the_columns_that_the_model_has(open_page):
     assert table["rmse"].tolist() == [50.0, 1.0]
     assert {"mae", "r2"} < set(table)
     assert not {"accuracy", "f1_macro", "log_loss"} & set(table)
-    assert {"mae of the champion", "r2 of the champion"} < {metric.label for metric in overview.metric}
+    assert {"Mean absolute error of the champion", "R squared of the champion"} < {
+        metric.label for metric in overview.metric
+    }
 
 
 def test_versions_are_filtered_by_text_and_stage(desk, open_page):

@@ -227,12 +227,12 @@ def test_a_file_with_the_truth_is_evaluated(desk, open_page):
 
     assert not app.exception
     figures = {each.label: each for each in app.metric}
-    assert figures["accuracy"].value == "1.0000"
-    assert figures["accuracy"].delta.endswith("n = 59")
+    assert figures["Accuracy"].value == "1.0000"
+    assert figures["Accuracy"].delta.endswith("n = 59")
     assert "row 5, actual: 'Slim' is not allowed" in texts(app)
     assert "On the same 59 rows, against version 1: version 2 is " in texts(app)
     assert frame(app, "Recall")["n"].sum() == 59
-    assert set(frame(app, "Verdict")["Metric"]) >= {"accuracy", "f1_macro", "log_loss"}
+    assert set(frame(app, "Verdict")["Metric"]) >= {"Accuracy", "Macro F1", "Log loss"}
     assert frame(app, "Value").to_dict("records") == [
         {"Row": 4, "Column": f"{CALLED} (Weight)", "Value": "200 kg lies outside the training data (40 to 150)"}
     ]
@@ -240,7 +240,7 @@ def test_a_file_with_the_truth_is_evaluated(desk, open_page):
     assert frame(app, "prediction")["Row"].tolist() == list(range(2, 22))
 
     app.selectbox(key="truth").select("No column").run()
-    assert "accuracy" not in {each.label for each in app.metric}
+    assert "Accuracy" not in {each.label for each in app.metric}
 
 
 def test_a_file_with_the_truth_has_its_weak_slices(desk, open_page):
@@ -269,7 +269,7 @@ def test_a_labelled_file_of_a_model_that_predicts_numbers(desk, open_page):
 
     assert not app.exception
     figures = {each.label: each for each in app.metric}
-    assert figures["mae"].delta.endswith("n = 40")
+    assert figures["Mean absolute error"].delta.endswith("n = 40")
     assert {"Smallest", "Median", "Largest"} <= figures.keys()
 
 

@@ -1,5 +1,6 @@
 """The versions page: a trend of any metric, columns of choice, the best value, the difference to the champion."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -40,8 +41,18 @@ def test_the_figure_draws_points_intervals_and_champions() -> None:
     assert list(by_name["Version"].error_y.array) == [pytest.approx(0.02)]
     assert (list(by_name["Was or is champion"].y), by_name["Was or is champion"].marker.symbol) == ([0.8], "diamond")
     assert list(by_name["Champion of the time"].y) == [0.8, 0.8]
-    assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == [(1.5, 3.0)]
+    assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == [(1.5, 3.0)] * 2  # in the chart and its bar
     assert "0.9000 (0.8800\N{EN DASH}0.9200)" in by_name["Version"].customdata[0]
+
+
+def test_a_short_time_at_the_end_keeps_its_number_inside_the_chart() -> None:
+    """A champion that was set after the newest version; a long time says the word too."""
+    late, early = build_desk(registry_of(*[0.8] * 20)), build_desk(registry_of(0.8, 0.9))
+    happened(late, 21, to=1)
+    happened(early, 1.5, to=1)
+
+    assert list(traces(shown(late))["Champion"].text) == ["1\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}"]
+    assert list(traces(shown(early))["Champion"].text) == ["version 1"]
 
 
 def test_upwards_is_always_better() -> None:
@@ -51,18 +62,19 @@ def test_upwards_is_always_better() -> None:
 
     assert screen.figure(less).layout.yaxis.autorange == "reversed"
     assert screen.figure(more).layout.yaxis.autorange is True
-    assert "Upwards is better: less log\\_loss, since the axis is turned." in screen.better(less)
+    assert "Upwards is better: less log loss, since the axis is turned." in screen.better(less)
     assert screen.better(unknown).startswith("Nobody says whether more or less profit is better.")
 
 
-@pytest.mark.parametrize(("name", "drawn"), [("log_loss", [-0.4, -0.3]), ("accuracy", [0.4, 0.3])])
+@pytest.mark.parametrize(("name", "drawn"), [("log_loss", [31.0, 5.0]), ("accuracy", [5.0, 31.0])])
 def test_the_line_on_the_overview_is_drawn_towards_better(open_page: Open, name: str, drawn: list[float]) -> None:
-    """Where less is better it goes up as the values go down, and its help says so."""
+    """Where less is better it goes up as the values go down."""
     app = open_page(build_desk(registry_of(0.4, 0.3, metric=name)))
 
-    [metric] = [each for each in app.metric if each.proto.chart_data]
-    assert list(metric.proto.chart_data) == drawn
-    assert ("less is better" in metric.help) == (name == "log_loss")
+    assert len(app.get("image")) == 1
+    found = screen.newest_values(MODEL)
+    heights = [float(each) for each in re.findall(r'cy="([0-9.]+)"', screen.spark(found))]
+    assert (found.values, heights) == (((1, 0.4), (2, 0.3)), drawn)
 
 
 def test_gaps_decisions_and_alarms_have_lines_of_their_own() -> None:
@@ -122,9 +134,7 @@ def test_a_card_draws_its_trend_once_it_is_opened(desk: OpenDesk, open_page: Ope
     closed, opened = open_page(desk), open_page(desk, "", **{f"trend/{MODEL}": "true"})
 
     assert (len(charts(closed)), len(charts(opened))) == (0, 1)
-    assert ["0.9300"] == [
-        each.value for each in closed.metric if each.label == "accuracy \N{UPWARDS ARROW} of version 3"
-    ]
+    assert "to 0.9300 of version 3" in captions(closed)
 
 
 def test_the_best_value_of_a_column_is_marked(open_page: Open) -> None:
@@ -134,7 +144,7 @@ def test_the_best_value_of_a_column_is_marked(open_page: Open) -> None:
         registry.add_version(MODEL, metrics={"log_loss": value})
     table = frame(open_page(build_desk(registry), "versions"), "Best in")
 
-    assert [list(names) for names in table["Best in"]] == [["log_loss"], [], ["accuracy"], [], ["accuracy"]]
+    assert [list(names) for names in table["Best in"]] == [["Log loss"], [], ["Accuracy"], [], ["Accuracy"]]
     assert DIFFERENCE not in table
 
 

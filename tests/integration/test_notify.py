@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from pipeline.adapters.ledger.sql import SqlLedger
 from pipeline.adapters.notify.targets import AppriseNotifier
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.lifecycle import Stage
-from pipeline.governance.service.notices import LEASE, Messenger, Notifier
+from pipeline.governance.service.notices import LEASE, LONGEST_SEND, Messenger, Notifier
 from support.desks import GRACE, MODEL, REASON, OpenDesk, TickingClock, build_desk, small_registry
 from support.in_memory import EPOCH
 from support.targets import KnownTargets, mail_server, webhook
@@ -102,6 +103,34 @@ def test_an_error_of_a_plugin_is_a_target_that_could_not_be_told(tmp_path: Path)
 
     assert made.send_notices() == 0
     assert made.unsent_notices()[0].failure == "target 1 (json) ended with ZeroDivisionError"
+
+
+class Hanging(AppriseNotifier):
+    """A plugin that answers when the test says so."""
+
+    answers = threading.Event()
+
+    def _plugin(self, target: str) -> Any:
+        class Plugin:
+            def notify(self, **_: str) -> bool:
+                return Hanging.answers.wait()
+
+        return Plugin()
+
+
+def test_a_target_that_never_answers_is_left_alone() -> None:
+    """Before the notice is somebody else's to send; it is not asked again until it has answered."""
+    notifier = Hanging(["json://127.0.0.1:9"], longest=timedelta(milliseconds=50))
+    (target,) = notifier.targets()
+    with pytest.raises(Unavailable, match=r"target 1 \(json\) did not answer within 0\.05 s"):
+        notifier.send(target, "title", "text")
+    with pytest.raises(Unavailable, match="has not answered to an earlier notice yet"):
+        notifier.send(target, "title", "text")
+    Hanging.answers.set()
+    notifier._asked[target].join()
+
+    notifier.send(target, "title", "text")
+    assert LONGEST_SEND < LEASE
 
 
 def test_a_sender_that_is_killed_before_the_answer_is_followed_by_another(tmp_path: Path) -> None:

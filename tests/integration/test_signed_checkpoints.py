@@ -116,12 +116,40 @@ def test_a_decision_that_is_taken_home_has_the_keys_with_it(hosts: tuple[Host, H
     code, _, said = hosts[0].run("export", number, "--zip", tmp_path / "pack.zip")
     assert code == 0, said
     with zipfile.ZipFile(tmp_path / "pack.zip") as archive:
-        archive.extractall(tmp_path / "pack")
         names = [key["name"] for key in json.loads(archive.read("keys.json"))]
-    checked = subprocess.run(
-        [sys.executable, "verify.py"], cwd=tmp_path / "pack", capture_output=True, text=True, check=False
-    )
 
     assert names == ["north", "south"]
+    assert "unchecked" not in verified(tmp_path / "pack.zip")
+
+
+def test_a_decision_of_another_host_is_taken_home_with_its_checkpoints(
+    hosts: tuple[Host, Host], tmp_path: Path
+) -> None:
+    """Without that host's file the pack says that nothing covers the decision; with it, whose signature does."""
+    north, south = hosts
+    number = north.alias("one")["sequence"]
+    own, both = tmp_path / "own.zip", tmp_path / "both.zip"
+    assert south.run("export", number, "--zip", own)[0] == 0
+    code, _, said = south.run("export", number, "--zip", both, "--checkpoint", north.folder / "own.jsonl")
+    assert code == 0, said
+    alone, together = (verified(file) for file in (own, both))
+
+    assert "no checkpoint covers event" in alone
+    assert "no checkpoint covers event" not in together
+    assert "the public keys came with the pack" in together  # by which the signature of the other host was checked
+    foreign = tmp_path / "foreign.jsonl"
+    foreign.write_text("")
+    code, _, said = south.run("export", number, "--zip", both, "--checkpoint", foreign)
+    assert (code, said) == (2, f"InvalidInput: checkpoint: {foreign} holds nothing of this registry\n")
+    assert south.run("export", number, "--zip", both, "--checkpoint", tmp_path / "gone")[0] == 5
+
+
+def verified(pack: Path) -> str:
+    """What a bare Python says of a pack that is as it was made."""
+    folder = pack.with_suffix("")
+    with zipfile.ZipFile(pack) as archive:
+        archive.extractall(folder)
+    command = [sys.executable, "verify.py"]
+    checked = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout
-    assert "unchecked" not in checked.stdout
+    return checked.stdout

@@ -499,7 +499,8 @@ class InMemoryLedger:
     def checkpoint_keys(self) -> tuple[CheckpointKey, ...]:
         return ()
 
-    def kept_checkpoints(self) -> list[KeptCheckpoint]:
+    def kept_checkpoints(self, elsewhere: Sequence[Path] = ()) -> list[KeptCheckpoint]:
+        assert not elsewhere, "this ledger keeps no files"
         return [
             KeptCheckpoint(number, json.dumps({"registry": self._id, "sequence": number, "hash": kept}))
             for number, kept in self.checkpoints

@@ -19,11 +19,11 @@ from pipeline.governance.lifecycle import MoveKind, Stage
 from pipeline.governance.policy import Policy
 from pipeline.governance.record.ledger import EventType
 from pipeline.governance.roles import ACTIONS, Action, FixedRoles, Provider, Roles
-from pipeline.governance.service.access import ACTION_OF
 from pipeline.http_api.app import OPEN
 from pipeline.http_api.desk import answers
 from pipeline.http_api.desk.door import AT_ONCE, DESK
 from pipeline.http_api.desk.routes import ROUTES, DeskRoute
+from pipeline.http_api.desk.verbs import VERBS, LeftOut
 from pipeline.monitoring.prediction_log import LogBatch, Selection
 from pipeline.settings import ROOT
 from support.desk_api import BY_NAME, DeskApi, bearer, described, token_of
@@ -132,11 +132,7 @@ def with_login() -> Policy:
     return replace(policy, provider=Provider.OIDC, roles=Roles(groups=groups), moves=listed)
 
 
-ACTION_OF_PATH = {
-    "roll_back": Action.DECIDE,
-    "tell_outcomes": Action.OUTCOMES,
-    **{name: ACTION_OF.get(name, Action.READ) for name in BY_NAME if name not in ("roll_back", "tell_outcomes")},
-}
+ACTIONS_OF_PATHS = {doors.route: doors.action for doors in VERBS.values() if not isinstance(doors.route, LeftOut)}
 
 
 @pytest.mark.parametrize("role", Role)
@@ -155,7 +151,9 @@ def test_each_path_asks_for_a_role_of_the_table(role: Role) -> None:
     # Whoever reads learns that there is no such request, and no earlier champion.
     looking_up = {"approve", "reject", "withdraw", "roll_back"}
 
-    expected = {name for name, action in ACTION_OF_PATH.items() if role in ACTIONS[action]}
+    named = {name: f"{route.method} {route.template}" for name, route in BY_NAME.items()}
+    actions = {name: ACTIONS_OF_PATHS.get(path) or Action.READ for name, path in named.items()}
+    expected = {name for name, action in actions.items() if role in ACTIONS[action]}
     assert allowed - looking_up == expected - looking_up
     assert bool(looking_up & refused) == (role not in ACTIONS[Action.READ])
 
@@ -460,7 +458,10 @@ def test_what_was_moved_past_the_desk_is_approved_over_http() -> None:
 
 
 def test_no_approval_without_its_sentences() -> None:
-    """NotAttested names those that are missing, by key and text; confirmed one by one it is taken."""
+    """NotAttested names those that are missing, by key and text; confirmed one by one it is taken.
+
+    No panels are open at this door, and the event says so: what an approver has to have opened is no door's demand.
+    """
     desk = signing_desk(policy=signing_policy(attestations={"data": "I know where the data come from."}))
     api, rita, anna = DeskApi(desk), token_of(desk, RITA, Role.REVIEWER), token_of(desk, ANNA, Role.APPROVER)
     asked = {"version": 1, "to": "Production", "reason": REASON, "accept_warnings": True}
@@ -474,6 +475,8 @@ def test_no_approval_without_its_sentences() -> None:
 
     assert said == "attest: to be confirmed too: data (I know where the data come from.)"
     assert done["state"] == "applied"
+    (approved,) = [each for each in desk.history(MODEL) if each.type is EventType.APPROVED]
+    assert (list(approved.content["attested"]), approved.content["opened"]) == (["data"], [])
 
 
 MALFORMED: dict[str, tuple[str, str, str]] = {

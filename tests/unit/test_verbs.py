@@ -1,4 +1,7 @@
-"""Three doors: what the command line can do, screens and HTTP can, or the table says why not."""
+"""Three doors: what the command line can do, screens and HTTP can, or the table says why not.
+
+Who may come in by each is walked in test_doors.py.
+"""
 
 import ast
 import inspect
@@ -7,12 +10,15 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from pipeline.cli import app
+from pipeline.governance.roles import Action
 from pipeline.governance.service import GovernanceService
 from pipeline.http_api.desk import asking
 from pipeline.http_api.desk.routes import DESK_ENDPOINTS, ROUTES
-from pipeline.http_api.desk.verbs import VERBS, LeftOut, VerbDoors, rows
+from pipeline.http_api.desk.verbs import HEAD, VERBS, WHAT, LeftOut, VerbDoors, rows
 from pipeline.http_api.openapi import ENDPOINTS
 from pipeline.settings import ROOT
 
@@ -47,8 +53,14 @@ ON_ALL_SCREENS, IN_ALL_VERBS = attributes_of(ROOT / "dashboard"), attributes_of(
 
 
 def test_every_verb_has_a_row() -> None:
-    """And no row is of a verb that is gone."""
-    assert sorted(VERBS) == sorted(COMMANDS)
+    """And no row is of a verb that is gone, or of a way that it does not have."""
+    ways = [verb.split(" --") for verb in VERBS if " --" in verb]
+
+    assert {verb.partition(" --")[0].partition(",")[0] for verb in VERBS} == set(COMMANDS)
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    for verb, option in ways:
+        assert f"--{option}" in {name for each in group.commands[verb].params for name in each.opts}
 
 
 def test_every_path_of_the_desk_is_of_a_verb() -> None:
@@ -102,6 +114,7 @@ def test_every_answer_is_asked_of_the_service() -> None:
 def test_the_documents_have_the_same_table() -> None:
     """docs/governance.md, row by row."""
     text = (ROOT / "docs" / "governance.md").read_text(encoding="utf-8")
-    table = text.partition("| verb | screen | HTTP |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    table = text.partition(f"{HEAD}\n|---|---|---|---|---|\n")[2].partition("\n\n")[0]
 
     assert table.splitlines() == rows()
+    assert list(WHAT) == [*Action, None]

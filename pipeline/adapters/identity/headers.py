@@ -16,12 +16,14 @@ def actor_of_headers(headers: Headers, *, names: ProxySettings, secret: str) -> 
     twice: the proxy did not replace what somebody sent.
     """
     shown, users, groups = (headers(name) for name in (names.secret_header, names.user, names.groups))
+    called = headers(names.name) if names.name else ()
     if len(shown) != 1 or not hmac.compare_digest(_bytes(shown[0]), secret.encode()):
         return None
-    if len(users) != 1 or len(groups) > 1 or not (user := _text(users[0])):
+    if len(users) != 1 or len(groups) > 1 or len(called) > 1 or not (user := _text(users[0])):
         return None
-    named = (each.strip() for each in _text(groups[0]).split(",")) if groups else ()
-    return Actor(user, Established.PROXY_HEADER, groups=tuple(filter(None, named)))
+    listed = (each.strip() for each in _text(groups[0]).split(",")) if groups else ()
+    name = _text(called[0]) if called else ""
+    return Actor(user, Established.PROXY_HEADER, name, groups=tuple(filter(None, listed)))
 
 
 def _bytes(value: str) -> bytes:

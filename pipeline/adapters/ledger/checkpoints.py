@@ -1,7 +1,7 @@
 """The checkpoint file: one whole line per decision, on the disk before the decision is answered."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +30,16 @@ class CheckpointFile:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             append_line(self.file, signed.line)
 
-    def lines(self, registry: str) -> Iterator[tuple[str, ChainCheckpoint]]:
-        """The whole lines of this file about a registry. Raises OSError."""
-        for line in read_lines(self.file):
-            found = ChainCheckpoint.from_line(line)
-            if found is not None and found.registry == registry:
-                yield line, found
+    def lines(self, registry: str, elsewhere: Sequence[Path] = ()) -> dict[str, ChainCheckpoint]:
+        """The whole lines about a registry of this file and of others, each once. Raises OSError; NotFound and
+        InvalidInput for one of the others, also where it holds none.
+        """
+        found = _about(read_lines(self.file), registry)
+        for file in elsewhere:
+            if not (copied := _about(_lines_of(file), registry)):
+                raise InvalidInput(f"checkpoint: {file} holds nothing of this registry")
+            found |= copied
+        return found
 
     def read(self, registry: str, elsewhere: Sequence[Path]) -> "ReadCheckpoints":
         """What this file and others hold of a registry. Raises NotFound and InvalidInput for one of the others."""
@@ -47,12 +51,12 @@ class CheckpointFile:
             problems.append(f"checkpoint file: cannot be read ({error.strerror})")
         for file in elsewhere:
             copied = _lines_of(file)
-            if not _of_registry(copied, registry):
+            if not _about(copied, registry):
                 problems.append(f"checkpoint file {file}: holds nothing of this registry")
             lines += copied
         broken = [each for each in lines if ChainCheckpoint.from_line(each) is None]
         problems += [f"checkpoint file: a line cannot be read ({each[:80]})" for each in broken]
-        found = _of_registry(lines, registry)
+        found = _about(lines, registry).values()
         hashes: dict[int, set[str]] = {}
         for each in found:
             hashes.setdefault(each.sequence, set()).add(each.hash)
@@ -103,10 +107,10 @@ def _lines_of(file: Path) -> list[str]:
         raise InvalidInput(f"checkpoint: {file} cannot be read ({error.strerror})") from error
 
 
-def _of_registry(lines: Iterable[str], registry: str) -> list[ChainCheckpoint]:
-    return [
-        each for line in lines if (each := ChainCheckpoint.from_line(line)) is not None and each.registry == registry
-    ]
+def _about(lines: Iterable[str], registry: str) -> dict[str, ChainCheckpoint]:
+    """The lines about a registry with what they say, each once; damaged ones are left out."""
+    read = ((line, ChainCheckpoint.from_line(line)) for line in lines)
+    return {line: each for line, each in read if each is not None and each.registry == registry}
 
 
 def _said(checkpoint: ChainCheckpoint) -> tuple[object, ...]:

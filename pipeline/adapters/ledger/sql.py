@@ -339,9 +339,10 @@ class SqlLedger:
             at = iso(self._clock.now())
             self._checkpoints.keep(ChainCheckpoint(self._id(), newest.sequence, newest.hash, at))
 
-    def kept_checkpoints(self) -> list[KeptCheckpoint]:
+    def kept_checkpoints(self, elsewhere: Sequence[Path] = ()) -> list[KeptCheckpoint]:
         with translated():
-            return [KeptCheckpoint(each.sequence, line) for line, each in self._checkpoints.lines(self._id())]
+            kept = self._checkpoints.lines(self._id(), elsewhere)
+            return [KeptCheckpoint(each.sequence, line) for line, each in kept.items()]
 
     def checkpoint_keys(self) -> tuple[CheckpointKey, ...]:
         return self._checkpoints.signing.keys

@@ -5,9 +5,10 @@ to the first checkpoint behind its last one therefore place the decision: what c
 `previous_hash`, and nothing that came after can change them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.governance.errors import NotFound, Unavailable
@@ -51,15 +52,15 @@ class DecisionRecord:
         return last if last.type in ENDS and last.content.get("intent") == self.number else None
 
 
-def read_decision(ledger: Ledger, number: int) -> DecisionRecord:
+def read_decision(ledger: Ledger, number: int, checkpoints: Sequence[Path] = ()) -> DecisionRecord:
     """The record of a decision by its number, or by that of any of its events: a signature, the intent, the end.
 
-    Of a request that led to none, its events. Raises NotFound where there is no such event, Unavailable where it cannot
-    be read.
+    Of a request that led to none, its events. checkpoints: files of other hosts. Raises NotFound where there is no such
+    event or file, InvalidInput for a file that says nothing of this chain, Unavailable where an event cannot be read.
     """
     number, story = _story(ledger, _stored(ledger, number))
     first, last = story[0].sequence, story[-1].sequence
-    kept = sorted(ledger.kept_checkpoints(), key=lambda each: each.sequence)
+    kept = sorted(ledger.kept_checkpoints(checkpoints), key=lambda each: each.sequence)
     behind = next((each.sequence for each in kept if each.sequence >= last), None)
     last = _newest(ledger) if behind is None else behind
     return DecisionRecord(

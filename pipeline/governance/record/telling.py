@@ -38,6 +38,7 @@ DONE: Mapping[str, tuple[str, str]] = {
     "issue_token": ("made the token {token}", "make the token {token}"),
     "revoke_token": ("revoked the token {token}", "revoke the token {token}"),
     "close_finding": ("closed finding {finding}", "close finding {finding}"),
+    "decide": ("decided something", "decide something here"),  # of who was told nothing about what
     "revert": ("undid what was changed outside of this desk", "undo what was changed outside of this desk"),
 }
 OTHERWISE = ("decided something of a kind that is not known here", "decide something of a kind that is not known here")

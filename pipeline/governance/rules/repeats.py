@@ -13,7 +13,7 @@ from pipeline.governance.record.ledger import Event, EventType, StoredEvent, can
 ONCE_IN = timedelta(minutes=1)
 MOST_LOOKED_AT = 100  # refusals of the last minute
 # By what a refusal is the same as another. Why it was refused may name figures that move; the kind of refusal counts.
-SAME = ("actor", "meaning", "to", "subject", "requested", "overridden", "reason", "refusal")
+SAME = ("actor", "meaning", "to", "subject", "requested", "overridden", "reason", "refusal", "token")
 
 
 class KeyOptions(TypedDict, total=False):

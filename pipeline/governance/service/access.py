@@ -41,7 +41,10 @@ ACTION_OF: Mapping[str, Action] = {
     "close_finding": Action.CLOSE,
 }
 # Who somebody is and may do; making and revoking a token checks inside, since a refusal is an event.
-OPEN = ("as_", "authorise", "may", "roles", "check_signer", "authenticate", "keep_name", "issue_token", "revoke_token")
+OPEN = (
+    *("as_", "authorise", "may", "roles", "check_signer", "authenticate", "keep_name", "check_reader"),
+    *("issue_token", "revoke_token"),
+)
 RULED_INSIDE = frozenset(
     {
         Action.DECIDE,
@@ -64,6 +67,9 @@ class Checking(Protocol):
     def authorise(self, action: Action) -> None:
         """Raises NotAllowed."""
 
+    def check_reader(self, act: str, number: int | None) -> None:
+        """Raises NotAllowed for who reads nothing here, after recording it. number: of what the act would look up."""
+
     def keep_name(self, actor: Actor) -> None:
         """Keep what somebody who has just signed is called; raises nothing."""
 
@@ -74,7 +80,8 @@ Guarded = TypeVar("Guarded", bound=type[Checking])
 def guarded(service: Guarded) -> Guarded:
     """A class whose public methods, its own and those it inherits, check first who asks.
 
-    Those that leave an event which somebody signs, also of a refusal, keep what that person is called.
+    Those that leave an event which somebody signs, also of a refusal, keep what that person is called. Whoever reads
+    nothing is refused by them before anything is looked up.
     """
     for name, method in inspect.getmembers(service, inspect.isfunction):
         action = ACTION_OF.get(name, Action.READ)
@@ -102,9 +109,18 @@ def _signed(method: Callable[..., Any]) -> Callable[..., Any]:
         given = parameters.bind(self, *arguments, **options).arguments
         signer = given["signing"].actor if "signing" in given else given.get("actor", self.actor)
         with _naming(self, signer):
+            if method.__name__ not in SIGNING_TOKENS:
+                self.check_reader(method.__name__, _number_in(given))
             return method(self, *arguments, **options)
 
     return sign
+
+
+def _number_in(given: Mapping[str, Any]) -> int | None:
+    """Of the request, override or finding that a method is called about; None where it is about none."""
+    signing = given.get("signing")
+    number: int | None = given.get("number") if signing is None else signing.request
+    return number
 
 
 @contextmanager

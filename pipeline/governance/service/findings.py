@@ -94,7 +94,6 @@ class FindingDesk(RequestDesk):
         Raises InvalidInput for no reason, NotFound; Refused and Conflict, which the ledger then holds as `denied`.
         """
         text = check_reason(reason)
-        self._check_reader("close_finding", number)
         found = find_finding(self._ledger, number)
         about = {"subject": found.subject, "meaning": "close_finding", "closes": number}
         try:

@@ -18,7 +18,8 @@ from pipeline.governance.record.ledger import EventType
 from pipeline.governance.record.telling import change_of, sentence, word_for_reason
 from pipeline.governance.text import visible
 
-LEASE = timedelta(minutes=2)  # how long a notice belongs to who took it: sending ends before
+LEASE = timedelta(minutes=2)  # how long a notice belongs to who took it, from each target on
+LONGEST_SEND = timedelta(minutes=1)  # to one target: the lease outlasts it
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=6)
 OVERDUE = timedelta(minutes=10)  # after which a notice that nobody tried to send is shown
 MOST_AT_ONCE = 20  # notices of one pass
@@ -44,7 +45,7 @@ class Notifier(Protocol):
         """By a fingerprint of its address, what a target is called where people read it; nothing secret."""
 
     def send(self, target: str, title: str, text: str) -> None:
-        """Raises Unavailable where the target, named by its fingerprint, does not take it; ends within LEASE."""
+        """Raises Unavailable where the target, named by its fingerprint, does not take it; ends within LONGEST_SEND."""
 
 
 class Nobody:
@@ -94,16 +95,16 @@ class Messenger:
     def _attempt(self, notice: Notice, targets: Mapping[str, str], silent: dict[str, str]) -> Notice:
         """The notice with who has it now. silent: why a target took nothing in this pass; it is not asked again."""
         title, text = self._message(notice.sequence)
-        delivered, failures = list(notice.delivered), []
-        for target in [each for each in targets if each not in notice.delivered]:
+        waiting = [each for each in targets if each not in notice.delivered]
+        for number, target in enumerate(each for each in waiting if each not in silent):
+            if number:  # however many there are, the notice stays with who sends it, and who has it is not told twice
+                self.ledger.outbox.keep(replace(notice, due=self.clock.now() + LEASE))
             try:
-                if target not in silent:
-                    self.notifier.send(target, title, text)
-                    delivered.append(target)
+                self.notifier.send(target, title, text)
+                notice = replace(notice, delivered=(*notice.delivered, target))
             except Unavailable as error:
                 silent[target] = visible(str(error), most=LONGEST_TEXT)
-            failures += [silent[target]] if target in silent else []
-        return replace(notice, delivered=tuple(delivered), failure="; ".join(failures))
+        return replace(notice, failure="; ".join(silent[each] for each in waiting if each in silent))
 
     def _message(self, sequence: int) -> tuple[str, str]:
         found = next(self.ledger.page(before=sequence + 1))

@@ -3,11 +3,12 @@ document that anybody can check with sha256 alone, without this program.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile, tee
+from pathlib import Path
 
 from pipeline.governance.errors import NotFound, Unavailable
 from pipeline.governance.lifecycle import Slot
@@ -365,9 +366,9 @@ class RecordReader:
             self._registry.model(model)
         return export(self._ledger, model)
 
-    def decision_record(self, number: int) -> DecisionRecord:
-        """Everything that the ledger holds about a decision, by the number of any of its events. Raises NotFound."""
-        return read_decision(self._ledger, number)
+    def decision_record(self, number: int, checkpoints: Sequence[Path] = ()) -> DecisionRecord:
+        """Everything that the ledger holds about a decision, by the number of any of its events, see read_decision."""
+        return read_decision(self._ledger, number, checkpoints)
 
     def part_of_chain(self, record: DecisionRecord) -> Iterator[StoredEvent]:
         """The events of the chain that place a decision, in order; a long part is never in memory as a whole."""

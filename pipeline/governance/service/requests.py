@@ -74,15 +74,15 @@ class RequestDesk(RecordReader):
         for name, given in (("evidence", signing.evidence), ("state", signing.expect)):
             if not given:
                 raise InvalidInput(f"{name}: an approval says which {name} was looked at; see the review")
-        return self._approvals.approve(self._admitted("approve", signing))
+        return self._approvals.approve(_with_reason(signing))
 
     def reject(self, signing: SignedAct) -> RequestView:
         """End a request of somebody else. Raises as `approve`."""
-        return self._approvals.reject(self._admitted("reject", signing))
+        return self._approvals.reject(_with_reason(signing))
 
     def withdraw(self, signing: SignedAct) -> RequestView:
         """End a request of one's own. Raises as `approve`."""
-        return self._approvals.withdraw(self._admitted("withdraw", signing))
+        return self._approvals.withdraw(_with_reason(signing))
 
     def turn(self, review: Review, actor: Actor) -> Turn:
         """What somebody may do about a move that others sign, and why not what they may not; nothing is recorded.
@@ -101,22 +101,17 @@ class RequestDesk(RecordReader):
         """Raises NotAllowed where whoever asks has no role for it."""
         self._policies.known().check(self.actor, action)
 
-    def _admitted(self, act: str, signing: SignedAct) -> SignedAct:
-        """With its reason checked. Raises InvalidInput, and NotAllowed as `_check_reader`."""
-        checked = replace(signing, reason=check_reason(signing.reason))
-        self._check_reader(act, signing.request)
-        return checked
-
-    def _check_reader(self, act: str, number: int) -> None:
-        """Whoever reads nothing here is refused before a number is looked up: the sentence and the event that it leaves
-        are the same whether or not the ledger holds it.
+    def check_reader(self, act: str, number: int | None) -> None:
+        """Whoever reads nothing here is refused before anything is looked up: the sentence and the event that it leaves
+        are the same whether or not there is such a model, version or number. Raises NotAllowed.
         """
+        policy = replace(self._policies.started, roles=self._policies.book.known())  # at no time: reading asks for none
         try:
-            self.authorise(Action.READ)
+            policy.check(self.actor, Action.READ)
         except NotAllowed as error:
-            actor = actor_json(self.actor, self._policies.known().roles_of(self.actor))
-            refusal = {"refusal": type(error).__name__, "why": str(error)}
-            content = {"actor": actor, "meaning": act, "looked_up": number, **refusal}
+            about = {"meaning": "decide"} if number is None else {"meaning": act, "looked_up": number}
+            actor = actor_json(self.actor, policy.roles_of(self.actor))
+            content = {"actor": actor, **about, "refusal": type(error).__name__, "why": str(error)}
             record_refusal(self._ledger, Event(EventType.DENIED, "", self._reconciler.clock.now(), content=content))
             raise
 
@@ -194,9 +189,7 @@ class RequestDesk(RecordReader):
 
         Raises NotFound; Refused and Conflict, which the ledger then holds as `denied`.
         """
-        why = check_reason(reason)
-        self._check_reader("acknowledge", number)
-        return self._overrides.acknowledge(number, reason=why, actor=actor)
+        return self._overrides.acknowledge(number, reason=check_reason(reason), actor=actor)
 
     def open_overrides(self, model: str | None = None) -> list[OpenOverride]:
         """The overrides of a model, or of all, that nobody else has looked at, the newest first."""
@@ -258,6 +251,11 @@ class RequestDesk(RecordReader):
         version = next((each.to for each in newest.event.changes if each.slot == slot), None)
         found = f"{newest.event.at:%Y-%m-%d}"
         return f"Version {version} was champion when this desk first looked, on {found}: not approved here."
+
+
+def _with_reason(signing: SignedAct) -> SignedAct:
+    """As it is recorded. Raises InvalidInput."""
+    return replace(signing, reason=check_reason(signing.reason))
 
 
 def _begin(found: Entry) -> int | None:

@@ -12,6 +12,7 @@ from pipeline.governance.policy import LivePolicy
 from pipeline.governance.ports import Clock, Ledger
 from pipeline.governance.record.ledger import Event, EventType
 from pipeline.governance.roles import Action, at_most
+from pipeline.governance.rules.repeats import record_refusal
 from pipeline.governance.tokens import (
     FIRST_SHOWN,
     NOT_ACCEPTED,
@@ -181,9 +182,8 @@ class TokenDesk:
         return {"actor": actor_json(self.actor, roles), "meaning": MEANINGS[wanted]}
 
     def _deny_token(self, wanted: EventType, name: str, error: Refused) -> NoReturn:
-        """Record the refusal, then raise it."""
+        """Record the refusal, see record_refusal, then raise it."""
         about = {"token": {"name": name}, "refusal": type(error).__name__, "why": str(error)}
         content = {**self._token_signed(wanted), **about}
-        with self._token_ledger.transaction() as transaction:
-            transaction.append(Event(EventType.DENIED, "", self._token_clock.now(), content=content))
+        record_refusal(self._token_ledger, Event(EventType.DENIED, "", self._token_clock.now(), content=content))
         raise error

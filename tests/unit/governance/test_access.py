@@ -1,7 +1,7 @@
 """Who may call what: one table of roles and actions, walked over every method of the service; default deny."""
 
 import inspect
-import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +10,11 @@ import yaml
 
 from pipeline.governance.actor import Actor, Established, Role
 from pipeline.governance.errors import NotAllowed
-from pipeline.governance.lifecycle import MoveKind, Stage
+from pipeline.governance.lifecycle import MoveKind, Stage, alias_move
 from pipeline.governance.policy import Policy
+from pipeline.governance.record.history import entry
 from pipeline.governance.record.ledger import EventType
+from pipeline.governance.record.telling import sentence
 from pipeline.governance.roles import ACTIONS, OF_PROGRAMS, Action, FixedRoles, Provider, Roles
 from pipeline.governance.service import DESK, GovernanceService
 from pipeline.governance.service.access import ACTION_OF, OPEN, RULED_INSIDE
@@ -77,13 +79,33 @@ def test_a_decision_asks_for_a_role_of_the_table(role: Role | None) -> None:
     assert [each.type for each in desk.history() if each.type is EventType.DENIED] == [EventType.DENIED]
 
 
-def test_the_documents_have_the_same_table() -> None:
-    """docs/governance.md, row by row."""
-    text = (ROOT / "docs" / "governance.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([a-z_]+)` \| [^|]+ \| ([a-z, `]+) \|", text.partition("| action |")[2], re.MULTILINE)
-    documented = {action: set(re.findall(r"`(\w+)`", roles)) for action, roles in rows}
+ACTS = {
+    "promote": lambda desk, model: desk.promote(model, 1, Stage.STAGING, reason=REASON, actor=desk.actor),
+    "alias": lambda desk, model: desk.set_alias(model, "mine", 1, reason=REASON, actor=desk.actor),
+    "unalias": lambda desk, model: desk.remove_alias(model, "mine", reason=REASON, actor=desk.actor),
+    "rollback": lambda desk, model: desk.rollback(model, reason=REASON, actor=desk.actor),
+    "request": lambda desk, model: desk.request(alias_move(model, "mine", 1), reason=REASON, actor=desk.actor),
+    "adoption": lambda desk, model: desk.request_adoption(model, reason=REASON, actor=desk.actor),
+    "comment": lambda desk, model: desk.comment(model, 1, "Why so?", actor=desk.actor),
+    "override": lambda desk, model: desk.override(alias_move(model, "mine", 1), reason=REASON, actor=desk.actor),
+    "adopt": lambda desk, model: desk.adopt(model, reason=REASON, actor=desk.actor),
+}
 
-    assert documented == {action.value: {role.value for role in roles} for action, roles in ACTIONS.items()}
+
+@pytest.mark.parametrize("act", ACTS.values(), ids=list(ACTS))
+def test_who_reads_nothing_learns_of_no_model(act: Callable[[GovernanceService, str], object]) -> None:
+    """One sentence and one event, the same for a model that is there and for one that is not."""
+    desk = build_desk(policy=with_login())
+    caller, said = desk.as_(member("caller")), set()
+    for model in (MODEL, "nobody"):
+        with pytest.raises(NotAllowed) as refusal:
+            act(caller, model)
+        said.add(str(refusal.value))
+    denied = [entry(each) for each in desk.ledger.events()]
+
+    assert len(said) == 1
+    assert [(each.type, each.model, each.version) for each in denied] == [(EventType.DENIED, "", None)] * 2
+    assert {sentence(each) for each in denied} == {"g-1 asked to decide something here and was refused"}
 
 
 def test_admin_looks_after_tokens_and_cannot_approve() -> None:

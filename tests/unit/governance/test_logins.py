@@ -124,6 +124,18 @@ def test_a_proxy_names_people_and_groups():
     assert found.person.text == "proxy_header|grace"
 
 
+def test_a_proxy_may_say_what_people_are_called():
+    """By a header that is listed; two people of one name stay two, and a name that comes twice is nobody's."""
+    names = ProxySettings(name="X-Forwarded-Preferred-Username")
+    called = ("X-Forwarded-Preferred-Username", "Grace Hopper")
+    found = by_headers(*GOOD, called, names=names)
+
+    assert (found.subject, found.display_name, found.person.text) == ("grace", "Grace Hopper", "proxy_header|grace")
+    assert by_headers(*GOOD, names=names).display_name == by_headers(*GOOD, called).display_name == ""
+    assert found.person != by_headers(GOOD[0], ("X-Forwarded-User", "u-7"), called, names=names).person
+    assert by_headers(*GOOD, called, ("x-forwarded-preferred-username", "Mallory"), names=names) is None
+
+
 def test_names_are_read_as_utf_8():
     """As proxies send them; the server reads Latin-1."""
     sent = "Žofie".encode().decode("latin-1")
@@ -189,7 +201,8 @@ def test_each_provider_believes_its_own_source_only(tmp_path, monkeypatch):
         ({"providr": "oidc"}, "identity.providr: is not a known key"),
         ({"fresh_minutes": 0}, "identity.fresh_minutes: "),
         ({"proxy": {"user": "X User"}}, "identity.proxy.user: "),
-        ({"proxy": {"user": "X-A", "groups": "x-a"}}, "must be three different headers"),
+        ({"proxy": {"user": "X-A", "groups": "x-a"}}, "must be different headers"),
+        ({"proxy": {"user": "X-A", "name": "x-a"}}, "must be different headers"),
         ({"proxy": {"logout": "//example.org"}}, "identity.proxy.logout: "),
         ({"proxy": {"logout": "https://example.org"}}, "identity.proxy.logout: "),
     ],

@@ -9,7 +9,16 @@ from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import Notice
 from pipeline.governance.record.history import entry
 from pipeline.governance.rules.watching import Watching
-from pipeline.governance.service.notices import MOST_AT_ONCE, TOLD, Messenger, Nobody, message, not_sent
+from pipeline.governance.service.notices import (
+    LEASE,
+    LONGEST_SEND,
+    MOST_AT_ONCE,
+    TOLD,
+    Messenger,
+    Nobody,
+    message,
+    not_sent,
+)
 from support.decisions import champion
 from support.desks import GRACE, MODEL, REASON, OpenDesk, TickingClock, build_desk, small_registry
 from support.in_memory import EPOCH, InMemoryLedger
@@ -104,6 +113,36 @@ def test_a_sender_that_dies_leaves_it_to_the_next_one() -> None:
     clock.time += timedelta(minutes=2)
     assert desk.send_notices() == 1
     assert len(targets.sent) == 1
+
+
+def test_a_notice_stays_with_who_sends_it_however_slow_the_targets() -> None:
+    """All of them together may outlast the lease; one of them does not. Another sender finds nothing to send meanwhile,
+    and the next one after a sender that died in between asks only those that it had not reached.
+    """
+    names = {f"t{number}": f"target {number} (mail)" for number in range(1, 6)}
+
+    class Slow(KnownTargets):
+        """Takes as long as a target may, while another sender looks."""
+
+        def send(self, target: str, title: str, text: str) -> None:
+            super().send(target, title, text)
+            clock.time += LONGEST_SEND
+            meanwhile.append(Messenger(desk.ledger, KnownTargets(names), clock).send())
+            if target == "t3" and len(self.sent) == 3:
+                raise KeyboardInterrupt
+
+    meanwhile: list[int] = []
+    targets = Slow(names)
+    desk, clock = desk_with(targets)
+    promote(desk, 1)
+    with pytest.raises(KeyboardInterrupt):
+        desk.send_notices()
+    clock.time += LEASE
+
+    assert desk.send_notices() == 1
+    assert [target for target, _, _ in targets.sent] == ["t1", "t2", "t3", "t3", "t4", "t5"]
+    assert meanwhile == [0] * 6
+    assert LEASE < LONGEST_SEND * len(names)
 
 
 def test_a_pass_ends() -> None:

@@ -54,6 +54,16 @@ class TestRefusalsThatRepeatThemselves:
         refused(desk, actor=actor)
         assert types(desk).count(EventType.DENIED) == 4
 
+    def test_what_is_refused_about_tokens_is_recorded_once_a_minute_too(self) -> None:
+        """By the name of the token that was wanted."""
+        desk = build_desk()
+        program = desk.as_(desk.authenticate(desk.as_(GRACE).issue_token("ci", Role.VIEWER, 30).secret))
+        for name in ("robot", "robot", "other", "robot"):
+            with pytest.raises(NotAllowed):
+                program.issue_token(name, Role.APPROVER, 1)
+
+        assert types(desk).count(EventType.DENIED) == 2
+
     def test_of_several_at_once_one_is_recorded(self) -> None:
         """Whoever saw none before the lock looks again under it."""
         desk = build_desk()

@@ -180,8 +180,9 @@ class Approvals:
             matter.check(expect=signing.expect, evidence=signing.evidence, accept_warnings=request.accepted)
             with matter.locked() as transaction:
                 check_unused(transaction, signing.key)
-                # Nobody can sign while the lock is held; a role may have been taken away before.
+                # Nobody can sign while the lock is held; a role may have been taken away before, a registrar told.
                 roles, current = self._approving(actor, matter), find_request(self.ledger, request.sequence)
+                registrars = self._registrars(matter.evidences)
                 self._check_open(current)
                 self._check_current(current, self._standing.lost(current, matter.rules))
                 check_approver(current, registrars, actor)
@@ -239,9 +240,9 @@ class Approvals:
         """Record `withdrawn`. Raises NotFound; Refused and Conflict after recording `denied`."""
 
         def check(request: MoveRequest) -> tuple[Role, ...]:
-            self.policy.check_signer(signing.actor)
+            roles = self.policy.demand(signing.actor, Action.REQUEST, act="withdraw")
             check_withdrawer(request, signing.actor)
-            return ()
+            return roles
 
         return self._close(signing, EventType.WITHDRAWN, act="withdraw", check=check)
 

@@ -152,7 +152,7 @@ class _Person:
         return {
             Act.APPROVE: partial(self._check_approve, view),
             Act.REJECT: partial(self._check_reject, view, rejecting),
-            Act.WITHDRAW: partial(check_withdrawer, view.request, self.actor),
+            Act.WITHDRAW: partial(self._check_withdraw, view),
         }
 
     def _check_approve(self, view: RequestView) -> None:
@@ -163,6 +163,10 @@ class _Person:
     def _check_reject(self, view: RequestView, rejecting: Iterable[Role]) -> None:
         self.policy.demand(self.actor, Action.APPROVE, among=rejecting, act="reject")
         check_rejecter(view.request, self.actor)
+
+    def _check_withdraw(self, view: RequestView) -> None:
+        self.policy.demand(self.actor, Action.REQUEST, act="withdraw")
+        check_withdrawer(view.request, self.actor)
 
 
 def _check_override(policy: Policy, actor: Actor, registrar: Registrar, *, blocked_by: Iterable[GateResult]) -> None:
