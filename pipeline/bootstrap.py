@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from pipeline.governance.record.checkpoint import Signing
     from pipeline.governance.record.findings import Window
     from pipeline.governance.rules.watching import AccuracyFigure, Watcher, WatchReport
-    from pipeline.monitoring.answered import Subject
     from pipeline.monitoring.log_desk import LogDesk
     from pipeline.monitoring.profile import Profile
-    from pipeline.monitoring.recorder import Recorder, RecordingOptions
+    from pipeline.monitoring.recording.answered import Subject
+    from pipeline.monitoring.recording.batches import LogWriter, RecordingOptions
+    from pipeline.monitoring.recording.recorder import Recorder
     from pipeline.serving.scorer import Scorer
     from pipeline.training.register import Publisher
 
@@ -282,8 +283,8 @@ def log_desk(settings: Settings, service: GovernanceService) -> "LogDesk":
 
 def recording_options(settings: Settings) -> "RecordingOptions":
     """What the settings have recorded of an answer. Raises InvalidInput where they need a key and there is none."""
-    from pipeline.monitoring.answered import StoredColumns
-    from pipeline.monitoring.recorder import RecordingOptions
+    from pipeline.monitoring.recording.answered import StoredColumns
+    from pipeline.monitoring.recording.batches import RecordingOptions
 
     log = settings.monitoring.log
     key = settings.environment.key_of_log() if log.enabled and log.keyed else b""
@@ -291,20 +292,38 @@ def recording_options(settings: Settings) -> "RecordingOptions":
     return RecordingOptions(columns, log.sample, timedelta(days=log.days))
 
 
-def recorder(settings: Settings, service: GovernanceService, model: str, *, door: str = "http") -> "Recorder":
+def log_writer(settings: Settings) -> "LogWriter | None":
+    """A process that writes the log for a server, whose imports it begins with; None where nothing is logged.
+
+    Raises InvalidInput for settings that cannot be used.
+    """
+    from pipeline.adapters.prediction_log.process import WriterProcess
+
+    if not settings.monitoring.log.enabled:
+        return None
+    check_recording(settings)
+    return WriterProcess(settings.environment.log_url, recording_options(settings))
+
+
+def recorder(
+    settings: Settings, service: GovernanceService, model: str, *, writer: "LogWriter | None", door: str = "http"
+) -> "Recorder":
     """Who is told what was answered, with the shadow that is asked too, where the settings name one.
 
-    Raises InvalidInput for settings that cannot be used, Unavailable where the log is to be written and cannot be.
+    writer: see log_writer; None writes in this process. Raises InvalidInput for settings that cannot be used,
+    Unavailable where the log is to be written and cannot be.
     """
     from pipeline.monitoring.prediction_log import Door
-    from pipeline.monitoring.recorder import PredictionRecorder, Unrecorded
-    from pipeline.monitoring.shadow import Shadow, ShadowedRecorder
+    from pipeline.monitoring.recording.batches import DirectWriter
+    from pipeline.monitoring.recording.recorder import PredictionRecorder, Unrecorded
+    from pipeline.monitoring.recording.shadow import Shadow, ShadowedRecorder
 
     if not settings.monitoring.log.enabled:
         return Unrecorded()
+    options = recording_options(settings)
     found = PredictionRecorder(
-        prediction_log(settings),
-        recording_options(settings),
+        writer or DirectWriter(prediction_log(settings), options),
+        options,
         model=model,
         profile_of=partial(_profile_of, service),
         door=Door(door),

@@ -112,9 +112,9 @@ def score(
 def _logged(settings: Settings, model: str, options: "ScoringOptions") -> "Iterator[ScoringOptions]":
     """The options with a log that is told of every row. Raises InvalidInput where the settings have none."""
     from pipeline.monitoring.prediction_log import MOST_WAITING
-    from pipeline.monitoring.recorder import PredictionRecorder
+    from pipeline.monitoring.recording.recorder import PredictionRecorder
 
-    recording = recorder(settings, own_desk(settings), model, door="file")
+    recording = recorder(settings, own_desk(settings), model, writer=None, door="file")
     if not isinstance(recording, PredictionRecorder):
         raise InvalidInput("--log: monitoring.log.enabled is off")
     recording.start()

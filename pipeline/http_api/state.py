@@ -22,7 +22,8 @@ from pipeline.http_api.metrics import HttpMetrics, WatchMetrics
 from pipeline.http_api.problems import NothingServed, http_status
 from pipeline.http_api.token import Token, read_token
 from pipeline.http_api.watching import watched
-from pipeline.monitoring.recorder import Recorder, Unrecorded
+from pipeline.monitoring.recording.batches import LogWriter
+from pipeline.monitoring.recording.recorder import Recorder, Unrecorded
 from pipeline.serving.champion import Follower, Served, ServingStatus
 from pipeline.serving.compiled.form import CompiledForm
 from pipeline.serving.scorer import Scorer
@@ -105,12 +106,12 @@ async def running(model: str | None, *, desk: bool = False) -> AsyncIterator[App
     settings = read_settings()
     name = model or settings.environment.model or settings.registry.model_name
     token = read_token(settings.environment)
-    service, scorer = await asyncio.to_thread(_desk_and_scorer, settings)
+    service, scorer, writer = await asyncio.to_thread(_started, settings)
     http = settings.serving.http
     follower = Follower(service, scorer, name)
     batcher = MicroBatcher(scorer, concurrency=scorer.concurrency, seconds=http.request_seconds)
     metrics = HttpMetrics(lambda: follower.status, lambda: scorer.worker_restarts, lambda: _compiled(scorer, follower))
-    recorder = await asyncio.to_thread(bootstrap.recorder, settings, service, name)
+    recorder = await asyncio.to_thread(bootstrap.recorder, settings, service, name, writer=writer)
     logins = settings.identity.provider is not Provider.LOCAL
     door = _door(settings, service) if desk or logins else None
     state = AppState(
@@ -140,13 +141,14 @@ def _door(settings: Settings, service: GovernanceService) -> DeskDoor:
     return DeskDoor(service, partial(bootstrap.log_desk, settings), hosts)
 
 
-def _desk_and_scorer(settings: Settings) -> tuple[GovernanceService, Scorer]:
-    """Opens desk and scorer: the workers import their libraries while MLflow is imported here."""
+def _started(settings: Settings) -> tuple[GovernanceService, Scorer, LogWriter | None]:
+    """Opens desk, scorer, and who writes the log: their processes import libraries while MLflow is imported here."""
+    writer = bootstrap.log_writer(settings)
     bootstrap.prepare_threads()
     service = bootstrap.own_desk(settings)
     scorer = bootstrap.scorer(settings, service)
     scorer.start_all()
-    return service, scorer
+    return service, scorer, writer
 
 
 def _compiled(scorer: Scorer, follower: Follower) -> CompiledForm | None:

@@ -1,7 +1,7 @@
 """The HTTP API tells the log what it answered, refused and failed at, and a shadow is asked aside."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,21 @@ import pytest
 from pipeline.adapters.prediction_log.sql import SqlPredictionLog
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.lifecycle import Stage
-from pipeline.monitoring.answered import StoredColumns
 from pipeline.monitoring.prediction_log import CountKind, Selection, ShadowAnswer, StoredPrediction
-from pipeline.monitoring.recorder import PredictionRecorder, RecordingOptions
-from pipeline.monitoring.shadow import MOST_WAITING_ROWS, Shadow, ShadowedRecorder
+from pipeline.monitoring.recording.answered import StoredColumns
+from pipeline.monitoring.recording.batches import DirectWriter, RecordingOptions
+from pipeline.monitoring.recording.recorder import PredictionRecorder
+from pipeline.monitoring.recording.shadow import MOST_WAITING_ROWS, Shadow, ShadowedRecorder
+from pipeline.serving.predictions import Target
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.worker.protocol import Frame
-from pipeline.validation.rows import Value
+from pipeline.validation.rows import CheckedRow, Value
 from support.desks import MODEL, build_desk
 from support.in_memory import InMemoryRegistry
 from support.served import POLICY, ROW, SCHEMA, SIGNATURE, KnownWorker, LocalApi, registry_with_columns, state_in_memory
 
 VALUES: dict[str, Value] = {"Age": 30, "Gender": "Male", "Visits": 3}
+CHECKED = CheckedRow(VALUES, (), ())
 STORED = RecordingOptions(StoredColumns(frozenset({"Age", "Gender"})), 1.0, timedelta(days=1))
 
 
@@ -51,7 +54,7 @@ def worker() -> KnownWorker:
 @pytest.fixture
 def logged(worker: KnownWorker, tmp_path: Path) -> Iterator[Logged]:
     log = SqlPredictionLog(f"sqlite:///{tmp_path / 'predictions.db'}")
-    recorder = PredictionRecorder(log, STORED, model=MODEL, profile_of=lambda _: None)
+    recorder = PredictionRecorder(DirectWriter(log, STORED), STORED, model=MODEL, profile_of=lambda _: None)
     state = state_in_memory(worker)
     state.recorder = recorder
     yield Logged(LocalApi(state), log, recorder)
@@ -134,6 +137,10 @@ class TestShadow:
         return with_challenger()
 
     @pytest.fixture
+    def champion(self, logged: Logged) -> Target:
+        return logged.api.state.served().target
+
+    @pytest.fixture
     def shadow(self, registry: InMemoryRegistry, logged: Logged) -> Iterator[Shadow]:
         service = build_desk(registry)
         service.take_over()
@@ -172,7 +179,9 @@ class TestShadow:
 
     def test_rows_that_are_lost_are_not_asked(self, logged: Logged, shadow: Shadow) -> None:
         """Its answers would stand beside nothing."""
-        small = PredictionRecorder(logged.log, STORED, model=MODEL, profile_of=lambda _: None, most_waiting=1)
+        small = PredictionRecorder(
+            DirectWriter(logged.log, STORED), STORED, model=MODEL, profile_of=lambda _: None, most_waiting=1
+        )
         logged.api.state.recorder = ShadowedRecorder(small, shadow)
         for _ in range(2):
             assert logged.api.predict(ROW).status_code == 200
@@ -180,18 +189,22 @@ class TestShadow:
 
         assert (small.status.lost, shadow.status.asked, shadow.status.skipped) == (1, 1, 0)
 
-    def test_where_there_is_no_room_for_its_answer_it_counts_as_skipped(self, registry: InMemoryRegistry) -> None:
+    def test_where_there_is_no_room_for_its_answer_it_counts_as_skipped(
+        self, registry: InMemoryRegistry, champion: Target
+    ) -> None:
         """The log has been away for long."""
         service = build_desk(registry)
         service.take_over()
         scorer = Scorer(service, KnownWorker(), POLICY)
         shadow = Shadow(scorer, model=MODEL, alias="challenger", tell=lambda _: False)
-        shadow.offer("id", 1, VALUES)
+        shadow.offer("id", champion, CHECKED)
         shadow.ask_waiting()
 
         assert (shadow.status.asked, shadow.status.skipped) == (0, 1)
 
-    def test_what_comes_while_it_is_loaded_is_asked_with_the_first(self, registry: InMemoryRegistry) -> None:
+    def test_what_comes_while_it_is_loaded_is_asked_with_the_first(
+        self, registry: InMemoryRegistry, champion: Target
+    ) -> None:
         """On a busy machine that takes seconds, and the next turn comes later."""
         told: list[ShadowAnswer] = []
 
@@ -203,17 +216,22 @@ class TestShadow:
         service.take_over()
         worker = BusyWorker()
         shadow = Shadow(Scorer(service, worker, POLICY), model=MODEL, alias="challenger", tell=tell)
-        worker.while_loading = lambda: shadow.offer("id-2", 1, VALUES)
-        shadow.offer("id-1", 1, VALUES)
+        worker.while_loading = lambda: shadow.offer("id-2", champion, CHECKED)
+        shadow.offer("id-1", champion, CHECKED)
         shadow.ask_waiting()
 
         assert [each.prediction_id for each in told] == ["id-1", "id-2"]
 
-    def test_a_row_that_it_cannot_take_is_skipped(self, registry: InMemoryRegistry, logged: Logged, shadow: Shadow):
+    def test_a_row_that_it_cannot_take_is_skipped(self, champion: Target, logged: Logged, shadow: Shadow) -> None:
         """It may have other columns; and it is not asked what it answered itself."""
-        shadow.offer("id-1", 1, {"Age": 30, "Gender": "Male"})
-        shadow.offer("id-2", 2, VALUES)
-        shadow.offer("id-3", 1, {**VALUES, "More": 1})
+        assert champion.schema is not None
+        first, *others = champion.schema.columns
+        fewer, more = (first,), (first, *others, replace(first, name="More"))
+        of_columns = [replace(champion, schema=replace(champion.schema, columns=each)) for each in (fewer, more)]
+        itself = replace(champion, resolved=replace(champion.resolved, version=2))
+        shadow.offer("id-1", of_columns[0], CheckedRow({first.name: 30}, (), ()))
+        shadow.offer("id-2", itself, CHECKED)
+        shadow.offer("id-3", of_columns[1], CheckedRow({**VALUES, "More": 1}, (), ()))
         shadow.ask_waiting()
 
         assert (shadow.status.asked, shadow.status.skipped) == (1, 2)
@@ -227,9 +245,9 @@ class TestShadow:
         assert "challenger" in shadow.status.reason
         assert (shadow.status.version, shadow.status.skipped) == (None, 1)
 
-    def test_what_comes_too_fast_is_not_asked(self, logged: Logged, shadow: Shadow) -> None:
+    def test_what_comes_too_fast_is_not_asked(self, champion: Target, logged: Logged, shadow: Shadow) -> None:
         """It never makes anybody wait."""
         for _ in range(MOST_WAITING_ROWS + 3):
-            shadow.offer("id", 1, VALUES)
+            shadow.offer("id", champion, CHECKED)
 
         assert shadow.status.skipped == 3

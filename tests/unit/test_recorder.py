@@ -13,14 +13,22 @@ import pytest
 
 from pipeline.adapters.prediction_log.sql import SqlPredictionLog
 from pipeline.governance.errors import InvalidInput, Unavailable
-from pipeline.monitoring.answered import AnsweredRow, StoredColumns, Subject, counts_of, is_sampled, latency_bin
 from pipeline.monitoring.prediction_log import CountKind, Door, LogBatch, PredictionLog, Selection
 from pipeline.monitoring.profile import BinCounts, CategoryBins, ConfidenceCounts, NumberBins, Profile
-from pipeline.monitoring.recorder import PredictionRecorder, RecordingOptions, Unrecorded, new_id
+from pipeline.monitoring.recording.answered import (
+    AnsweredRow,
+    StoredColumns,
+    Subject,
+    counts_of,
+    is_sampled,
+    latency_bin,
+)
+from pipeline.monitoring.recording.batches import DirectWriter, RecordingOptions
+from pipeline.monitoring.recording.recorder import PredictionRecorder, Unrecorded, new_id
 from pipeline.serving.predictions import PredictedColumns, Prediction, Resolved, Target
 from pipeline.serving.targets import input_schema
 from pipeline.validation.columns import Input, check_many
-from pipeline.validation.rows import CheckedRow, InvalidRows, Problem, check_row, check_rows
+from pipeline.validation.rows import InvalidRows, check_row, check_rows
 from support.desks import MODEL
 from support.in_memory import EPOCH
 from support.logged import shadow
@@ -79,7 +87,7 @@ def log(tmp_path: Path) -> Iterator[FailingLog]:
 
 def recorder(log: PredictionLog, options: RecordingOptions = EVERYTHING, **more) -> PredictionRecorder:
     defaults = {"profile_of": lambda _: PROFILE, "clock": EPOCH.timestamp}
-    return PredictionRecorder(log, options, model=MODEL, **{**defaults, **more})
+    return PredictionRecorder(DirectWriter(log, options), options, model=MODEL, **{**defaults, **more})
 
 
 def told(found: PredictionRecorder, target: Target, *rows: dict[str, object]) -> list[str]:
@@ -339,9 +347,8 @@ def test_what_a_shadow_answered_waits_in_bounded_memory(log: FailingLog) -> None
 
 def test_names_of_strangers_are_cut() -> None:
     """They are part of a count's key, which a database takes to a certain length."""
-    warning = Problem("x" * 9_000, None, "is odd")
     subject = Subject(Resolved(MODEL, 1, "champion"), "d" * 64)
-    row = AnsweredRow("id", 0.0, subject, CheckedRow({}, (), (warning,)), Prediction("yes", {}), Door.HTTP, None)
+    row = AnsweredRow("id", 0.0, subject, {}, ("x" * 9_000,), "yes", {}, Door.HTTP, None)
     found = counts_of([row], None)
 
     assert max(len(each.name) for each in found) == 80

@@ -16,7 +16,7 @@ from pipeline.http_api.metrics.watch import MOST_COLUMNS
 from pipeline.http_api.watching import ChampionWatch
 from pipeline.monitoring.log_desk import LogDesk
 from pipeline.monitoring.prediction_log import SILENT_AFTER
-from pipeline.monitoring.recorder import RecorderStatus, ShadowStatus
+from pipeline.monitoring.recording.recorder import RecorderStatus, ShadowStatus
 from pipeline.serving.champion import ServingStatus
 from support.decisions import champion
 from support.desks import GRACE, MODEL, REASON, OpenDesk, TickingClock, build_desk, small_registry
@@ -135,12 +135,13 @@ def test_a_look_that_fails_says_so() -> None:
 def test_without_a_log_nothing_is_told_about_it() -> None:
     """With one, what was written, lost, and waits, and whether it can be written."""
     assert not [name for name in told(None) if "watch" in name or "log" in name]
-    found = told(None, recorder=RecorderStatus(written=40, lost=2, waiting=3, writing=True))
+    found = told(None, recorder=RecorderStatus(written=40, lost=2, waiting=3, writing=True, restarts=1))
 
     assert found["signoff_log_rows_total"] == {(): 40}
     assert found["signoff_log_lost_total"] == {(): 2}
     assert found["signoff_log_waiting"] == {(): 3}
     assert found["signoff_log_writing"] == {(): 1}
+    assert found["signoff_log_writer_restarts_total"] == {(): 1}
     assert "signoff_shadow_version" not in found
 
 

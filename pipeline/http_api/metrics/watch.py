@@ -14,7 +14,7 @@ from pipeline.governance.record.findings import FindingKind
 from pipeline.governance.rules.watching import AccuracyReport, Drift, WatchReport, WatchRules, sightings
 from pipeline.governance.text import visible
 from pipeline.http_api.watching import ChampionWatch, WatchState
-from pipeline.monitoring.recorder import RecorderStatus
+from pipeline.monitoring.recording.recorder import RecorderStatus
 
 MOST_COLUMNS = 100
 MOST_LABEL = 80  # characters
@@ -59,6 +59,8 @@ def _log_metrics(status: RecorderStatus) -> Iterator[Metric]:
     yield GaugeMetricFamily("signoff_log_waiting", "What was told and is not in the log yet.", value=status.waiting)
     text = "1 while the log of predictions can be written."
     yield GaugeMetricFamily("signoff_log_writing", text, value=float(status.writing))
+    text = "Processes that write the log which took the place of one that had ended."
+    yield CounterMetricFamily("signoff_log_writer_restarts", text, value=status.restarts)
     if (shadow := status.shadow) is not None:
         text = "Rows that the shadow has answered."
         yield CounterMetricFamily("signoff_shadow_asked", text, value=shadow.asked)

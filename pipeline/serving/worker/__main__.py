@@ -17,13 +17,20 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused
 from pipeline.serving.worker.allow_list import NotHere, OutsidePolicy
 from pipeline.serving.worker.load import ModelFailure, NoInputExample, import_skops, short
 from pipeline.serving.worker.model_cache import CachedModel, ModelCache
-from pipeline.serving.worker.protocol import ARROW, BrokenFrame, Frame, framed, read_frame, write_frame
+from pipeline.serving.worker.protocol import (
+    ARROW,
+    BrokenFrame,
+    Frame,
+    framed,
+    private_streams,
+    read_frame,
+    write_frame,
+)
 
 __all__ = ["BrokenFrame", "answer", "limit_resources", "main", "private_streams", "read_frame", "write_frame"]
 
@@ -35,20 +42,6 @@ WARM = (
     "sklearn.pipeline",
     "pyarrow.parquet",
 )
-
-
-def private_streams() -> tuple[BinaryIO, BinaryIO]:
-    """The real stdin and stdout, for frames alone.
-
-    From now on whatever libraries print goes to stderr, and whatever reads the standard input finds its end.
-    """
-    sys.stdout.flush()
-    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    return requests, answers
 
 
 def limit_resources(*, memory_megabytes: int, cpu_seconds: float) -> None:

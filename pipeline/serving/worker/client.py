@@ -220,7 +220,7 @@ class Worker:
             raise InvalidInput("the rows: are too many, or too long, for one request") from error
         answer = None
         # A process that ended closes its pipes, or has sent half of an answer.
-        with _time_limit(process, seconds) as over, contextlib.suppress(OSError, BrokenFrame):
+        with time_limit(process.popen, seconds) as over, contextlib.suppress(OSError, BrokenFrame):
             process.stdin.writelines(question)
             process.stdin.flush()
             answer = read_frame(process.stdout)
@@ -234,7 +234,7 @@ class Worker:
     def _wait_until_ready(self, process: _Process) -> None:
         if process.ready:
             return
-        with _time_limit(process, START_SECONDS), contextlib.suppress(OSError, BrokenFrame):
+        with time_limit(process.popen, START_SECONDS), contextlib.suppress(OSError, BrokenFrame):
             process.ready = read_frame(process.stdout) is not None
         if not process.ready:
             raise Unavailable(f"the worker: does not start ({ending(self._end())})")
@@ -287,13 +287,13 @@ class Worker:
 
 
 @contextlib.contextmanager
-def _time_limit(process: _Process, seconds: float) -> Iterator[threading.Event]:
+def time_limit(popen: "subprocess.Popen[bytes]", seconds: float) -> Iterator[threading.Event]:
     """Kills the process when the time is over, which frees whoever reads its pipes; the event tells."""
     over = threading.Event()
 
     def end() -> None:
         over.set()
-        process.popen.kill()
+        popen.kill()
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True

@@ -1,14 +1,16 @@
-"""The frames between worker and callers: four bytes of length (big-endian), then JSON in UTF-8.
+"""The frames between worker and callers, and what else both ends of their pipes need.
 
-Many rows go as an Arrow stream right behind the JSON, whose `arrow` is then the number of its bytes; so do `doubles`,
-numbers of eight bytes each, and `code`, a compiled model on its way to other workers. Never pickle: what reads a frame
-cannot be made to run anything.
+A frame is four bytes of length (big-endian), then JSON in UTF-8. Many rows go as an Arrow stream right behind the JSON,
+whose `arrow` is then the number of its bytes; so do `doubles`, numbers of eight bytes each, and `code`, a compiled
+model on its way to other workers. Never pickle: what reads a frame cannot be made to run anything.
 """
 
 import contextlib
 import json
+import os
 import struct
-from typing import IO, Any
+import sys
+from typing import IO, Any, BinaryIO
 
 Frame = dict[str, Any]
 LENGTH = struct.Struct(">I")
@@ -114,3 +116,17 @@ def room_of(pipe: int) -> int:
 
         return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
     return SMALLEST_PIPE
+
+
+def private_streams() -> tuple[BinaryIO, BinaryIO]:
+    """The real stdin and stdout, for frames alone.
+
+    From now on whatever libraries print goes to stderr, and whatever reads the standard input finds its end.
+    """
+    sys.stdout.flush()
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return requests, answers

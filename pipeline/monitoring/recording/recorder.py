@@ -1,4 +1,4 @@
-"""Records what is answered, off the way of whoever waits: a queue in memory, and a thread that writes it in batches.
+"""Records what is answered, off the way of whoever waits: a queue in memory, and a thread that has batches written.
 
 A request pays for an id and an append. Too many that wait are lost, and counted as lost: an answer never waits for the
 log. What was answered before `close` is in the log after it. A batch that the database does not take is lost too, and
@@ -13,7 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import groupby
 from operator import attrgetter
 from typing import Protocol
@@ -21,27 +21,11 @@ from typing import Protocol
 import uuid_utils
 
 from pipeline.governance.errors import InvalidInput, SignoffError, Unavailable
-from pipeline.monitoring.answered import (
-    AnsweredColumns,
-    AnsweredRow,
-    StoredColumns,
-    Subject,
-    counts_of,
-    is_sampled,
-    single_count,
-    stored_row,
-)
-from pipeline.monitoring.prediction_log import (
-    MOST_WAITING,
-    CountKey,
-    CountKind,
-    Door,
-    LogBatch,
-    PredictionLog,
-    ShadowAnswer,
-)
+from pipeline.monitoring.prediction_log import MOST_WAITING, CountKind, Door, ShadowAnswer
 from pipeline.monitoring.profile import Profile
-from pipeline.serving.predictions import PredictedColumns, Prediction, Target
+from pipeline.monitoring.recording.answered import AnsweredColumns, AnsweredRow, Subject, is_sampled, single_count
+from pipeline.monitoring.recording.batches import Counted, LogWriter, RecordingOptions, ToldBatch
+from pipeline.serving.predictions import PredictedColumns, Prediction, Resolved, Target
 from pipeline.validation.rows import CheckedRow, Problem
 
 LOG = logging.getLogger(__name__)
@@ -78,6 +62,7 @@ class RecorderStatus:
     lost: int  # answers that are neither counted nor stored: too many waited, or the database did not take them
     waiting: int  # what was told and is not written yet
     writing: bool  # whether the last batch could be written, and others will be
+    restarts: int = 0  # processes that write which took the place of another
     shadow: ShadowStatus | None = None  # None where no second version is asked
 
 
@@ -130,32 +115,15 @@ class Unrecorded:
     close = start
 
 
-@dataclass(frozen=True)
-class RecordingOptions:
-    """What is recorded, and how much of it."""
-
-    columns: StoredColumns
-    sample: float  # the share of the answers of which a row is stored
-    keep: timedelta  # how long rows are kept
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """Something that happened so many times."""
-
-    key: CountKey
-    n: int
-
-
 Waiting = AnsweredRow | AnsweredColumns | Counted
 
 
 class PredictionRecorder:
-    """Implements Recorder over a log. One thread tells, such as an event loop's; another one writes."""
+    """Implements Recorder. One thread tells, such as an event loop's; another one asks the writer."""
 
     def __init__(
         self,
-        log: PredictionLog,
+        writer: LogWriter,
         options: RecordingOptions,
         *,
         model: str,
@@ -169,17 +137,19 @@ class PredictionRecorder:
         clock: seconds since 1970. most_waiting: at most as many as a block reserves. Raises Unavailable where the log
         cannot be written: what must be logged is not answered by a process that cannot.
         """
-        self._log, self._options, self._model, self._door, self._clock = log, options, model, door, clock
+        self._writer, self._options, self._door, self._clock = writer, options, door, clock
         self._most_waiting = most_waiting
+        self._target: Target | None = None  # of the last answer
+        self._subject = Subject(Resolved(model, 0), "")  # likewise
         self._queue: deque[Waiting] = deque()
         self._shadows: deque[ShadowAnswer] = deque()
         self._taken = self._done = self._written = self._lost = self._not_taken = self._batches = 0
-        self._unwritten: LogBatch | None = None
+        self._unwritten: ToldBatch | None = None
         self._away = ""  # why it could not be written
         self._room = threading.Lock()
         self._profiles = _Profiles(profile_of, clock)
         self._ending, self._written_at, self._purged_at = threading.Event(), clock(), 0.0
-        self._block = log.open_block(process=f"{platform.node()}:{os.getpid()}", model=model, at=self._now())
+        self._block = writer.open_block(process=f"{platform.node()}:{os.getpid()}", model=model, at=self._now())
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
 
     def start(self) -> None:
@@ -203,19 +173,23 @@ class PredictionRecorder:
     @property
     def writing(self) -> bool:
         """Whether the last batch could be written, and others will be."""
-        return self._unwritten is None and self._thread.is_alive()
+        return self._unwritten is None and self._thread.is_alive() and self._writer.alive
 
     @property
     def status(self) -> RecorderStatus:
-        return RecorderStatus(self._written, self.lost, self.waiting, self.writing)
+        return RecorderStatus(self._written, self.lost, self.waiting, self.writing, self._writer.restarts)
 
     def answered(self, target: Target, row: CheckedRow, found: Prediction, *, seconds: float | None) -> str:
         return self.record(target, row, found, seconds=seconds)[0]
 
     def record(self, target: Target, row: CheckedRow, found: Prediction, *, seconds: float | None) -> tuple[str, bool]:
         """As answered; gives with the id whether a row of this answer is stored."""
-        prediction_id, subject = new_id(), Subject(target.resolved, target.digest)
-        told = AnsweredRow(prediction_id, self._clock(), subject, row, found, self._door, seconds)
+        prediction_id = new_id()
+        if target is not self._target:  # one object for all rows of a version: it goes into a batch once
+            self._target, self._subject = target, Subject(target.resolved, target.digest)
+        warned = tuple(each.column for each in row.warnings) if row.warnings else ()
+        said = (found.value, found.probabilities, self._door, seconds)
+        told = AnsweredRow(prediction_id, self._clock(), self._subject, row.values, warned, *said)
         taken = self._take(told, answers=1)
         return prediction_id, taken and self._is_stored(prediction_id)
 
@@ -271,10 +245,9 @@ class PredictionRecorder:
         self._ending.set()
         if self._thread.is_alive():
             self._thread.join()
-        for _ in range(CLOSE_TRIES):
-            if self._write_waiting(close=True):
-                return
-        LOG.error("the log of predictions: %d answers could not be written", self.waiting)
+        if not any(self._write_waiting(close=True) for _ in range(CLOSE_TRIES)):
+            LOG.error("the log of predictions: %d answers could not be written", self.waiting)
+        self._writer.close()
 
     def _is_stored(self, prediction_id: str) -> bool:
         return is_sampled(prediction_id, self._options.sample)
@@ -295,7 +268,8 @@ class PredictionRecorder:
 
     def _run(self) -> None:
         while not self._ending.wait(WRITE_SECONDS):
-            if self._waits or self._unwritten or self._clock() - self._written_at > ALIVE_SECONDS:
+            silent = self._clock() - self._written_at > ALIVE_SECONDS
+            if self._waits or self._unwritten or silent or not self._writer.alive:
                 self._write_waiting()
             if self._clock() - self._purged_at > PURGE_SECONDS:
                 self._purge_some()
@@ -307,52 +281,49 @@ class PredictionRecorder:
         """
         batch = self._unwritten or self._next_batch()
         try:
-            self._log.write(self._block, batch, close=close and not self._waits)
+            self._writer.write(self._block, batch, close=close and not self._waits)
         except Unavailable as error:
             if self._unwritten is None:
                 LOG.warning("%s; what is answered waits in memory", error)
             self._unwritten, self._away = batch, str(error)
             return False
         except InvalidInput as error:  # it never will be: what comes after it is written
-            LOG.error("%s; %d answers are lost", error, batch.answered)  # noqa: TRY400 (a sentence says it all)
-            self._not_taken += batch.answered
-            self._done += batch.answered + batch.events
+            LOG.error("%s; %d answers are lost", error, len(batch.rows))  # noqa: TRY400 (a sentence says it all)
+            self._not_taken += len(batch.rows)
+            self._done += len(batch.rows) + len(batch.events)
             self._unwritten = None
             # The next batch says how many are lost, and closes.
-            return not close or (
-                batch.answered + batch.events + len(batch.shadows) > 0 and self._write_waiting(close=True)
-            )
-        self._written += batch.answered
+            held = batch.rows or batch.events or batch.shadows
+            return not close or (bool(held) and self._write_waiting(close=True))
+        self._written += len(batch.rows)
         self._unwritten, self._written_at = None, self._clock()
-        self._done += batch.answered + batch.events
+        self._done += len(batch.rows) + len(batch.events)
         return not close or not self._waits or self._write_waiting(close=True)
 
-    def _next_batch(self) -> LogBatch:
+    def _next_batch(self) -> ToldBatch:
         shadows = [self._shadows.popleft() for _ in range(len(self._shadows))]
         told = [self._queue.popleft() for _ in range(len(self._queue))]
-        rows = [row for each in told for row in _rows_of(each)]
-        counts: Counter[CountKey] = Counter()
+        rows: list[AnsweredRow] = []
         for each in told:
-            if isinstance(each, Counted):
-                counts[each.key] += each.n
-        for subject, some in groupby(rows, key=attrgetter("subject")):
-            counts.update(counts_of(list(some), self._profiles.of(subject)))
+            if isinstance(each, AnsweredRow):
+                rows.append(each)
+            elif isinstance(each, AnsweredColumns):
+                rows.extend(each.rows())
         self._batches += 1
-        return LogBatch(
+        return ToldBatch(
             number=self._batches,
             at=self._now(),
-            answered=len(rows),
-            events=sum(isinstance(each, Counted) for each in told),
             lost=self.lost,
-            predictions=[stored_row(row, self._options.columns) for row in rows if self._is_stored(row.prediction_id)],
+            rows=rows,
+            events=[each for each in told if isinstance(each, Counted)],
             shadows=shadows,
-            counts=counts,
+            profiles={of.digest: self._profiles.of(of) for of, _ in groupby(rows, key=attrgetter("subject"))},
         )
 
     def _purge_some(self) -> None:
         """Deletes some of what is too old. Between two times answers are written, and whoever closes does not wait."""
         try:
-            more = self._log.purge_some(self._now() - self._options.keep)
+            more = self._writer.purge_some(self._now() - self._options.keep)
         except Unavailable as error:
             LOG.warning("%s; old rows stay for now", error)
             more = 0
@@ -379,9 +350,3 @@ class _Profiles:
         except Unavailable:
             self._known[subject.digest] = None, self._clock() + PROFILE_SECONDS
         return self._known[subject.digest][0]
-
-
-def _rows_of(told: Waiting) -> Iterable[AnsweredRow]:
-    if isinstance(told, AnsweredColumns):
-        return told.rows()
-    return (told,) if isinstance(told, AnsweredRow) else ()

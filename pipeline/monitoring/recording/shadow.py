@@ -12,14 +12,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 
 from pipeline.governance.errors import SignoffError
 from pipeline.monitoring.prediction_log import ShadowAnswer
-from pipeline.monitoring.recorder import PredictionRecorder, RecorderStatus, ShadowStatus
+from pipeline.monitoring.recording.recorder import PredictionRecorder, RecorderStatus, ShadowStatus
 from pipeline.serving.predictions import PredictedColumns, Prediction, Target
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.targets import input_schema
-from pipeline.validation.rows import CheckedRow, Value, check_row
+from pipeline.validation.rows import CheckedRow, check_row
+from pipeline.validation.schema import InputSchema
 
 LOG = logging.getLogger(__name__)
 MOST_WAITING_ROWS = 1_024
@@ -29,7 +32,7 @@ BUSY_SHARE = 0.05  # of its time that a shadow may be busy, of one processor
 LOOK_SECONDS = 15.0  # between two looks where the alias points to
 
 
-WaitingRow = tuple[str, int, Mapping[str, Value]]  # prediction_id, the version that answered, the values
+WaitingRow = tuple[str, Target, CheckedRow]  # prediction_id, the version that answered, the row as it was checked
 
 
 class Shadow:
@@ -44,8 +47,8 @@ class Shadow:
         self._looked_at = -LOOK_SECONDS
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
-        self._counting = threading.Lock()  # whoever offers rows counts, and the thread
-        self.status = ShadowStatus(alias, reason="was not looked at yet")
+        self._state = ShadowStatus(alias, reason="was not looked at yet")  # the thread's
+        self._no_room = 0  # rows that it was not asked about, by the count of whoever offers them
 
     def start(self) -> None:
         self._thread.start()
@@ -57,12 +60,16 @@ class Shadow:
         if self._thread.is_alive():
             self._thread.join()
 
-    def offer(self, prediction_id: str, version: int, values: Mapping[str, Value]) -> None:
-        """A row that `version` has answered."""
+    def offer(self, prediction_id: str, target: Target, row: CheckedRow) -> None:
+        """A row that a version has answered."""
         if len(self._waiting) < MOST_WAITING_ROWS:
-            self._waiting.append((prediction_id, version, values))
+            self._waiting.append((prediction_id, target, row))
         else:
-            self._count(skipped=1)
+            self._no_room += 1
+
+    @property
+    def status(self) -> ShadowStatus:
+        return replace(self._state, skipped=self._state.skipped + self._no_room)
 
     def ask_waiting(self) -> None:
         """Asks about the rows that wait, at most ROWS_AT_ONCE of them."""
@@ -105,11 +112,10 @@ class Shadow:
         return self._target
 
     def _count(self, *, asked: int = 0, skipped: int = 0, version: int | None = None, reason: str = "") -> None:
-        with self._counting:
-            before = self.status
-            said = reason or ("" if asked or version else before.reason)
-            shown = version or (None if reason else before.version)
-            self.status = ShadowStatus(self._alias, shown, said, before.asked + asked, before.skipped + skipped)
+        before = self._state
+        said = reason or ("" if asked or version else before.reason)
+        shown = version or (None if reason else before.version)
+        self._state = ShadowStatus(self._alias, shown, said, before.asked + asked, before.skipped + skipped)
         if reason and reason != before.reason:
             LOG.warning("shadow %s: %s", self._alias, reason)
 
@@ -136,7 +142,7 @@ class ShadowedRecorder:
     def answered(self, target: Target, row: CheckedRow, found: Prediction, *, seconds: float | None) -> str:
         prediction_id, stored = self._recorder.record(target, row, found, seconds=seconds)
         if stored:
-            self._shadow.offer(prediction_id, target.resolved.version, row.values)
+            self._shadow.offer(prediction_id, target, row)
         return prediction_id
 
     def answered_columns(self, found: PredictedColumns, *, seconds: float | None) -> Sequence[str]:
@@ -147,10 +153,18 @@ class ShadowedRecorder:
 def _fitting(rows: Iterable[WaitingRow], target: Target) -> Iterator[tuple[str, CheckedRow]]:
     """The rows that the version takes too and has not answered itself, with those of its columns that they have."""
     schema = input_schema(target)
-    for prediction_id, version, values in rows:
-        row = check_row({name: values[name] for name in schema.names if name in values}, schema)
-        if not row.problems and version != target.resolved.version:
-            yield prediction_id, row
+    for champion, some in groupby(rows, key=itemgetter(1)):
+        if champion.resolved.version == target.resolved.version:
+            continue
+        alike = champion.schema == schema  # then they were checked already
+        for prediction_id, _, given in some:
+            row = given if alike else _checked(given, schema)
+            if not row.problems:
+                yield prediction_id, row
+
+
+def _checked(given: CheckedRow, schema: InputSchema) -> CheckedRow:
+    return check_row({name: given.values[name] for name in schema.names if name in given.values}, schema)
 
 
 def _answer(prediction_id: str, target: Target, found: Prediction) -> ShadowAnswer:

@@ -11,10 +11,10 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from pipeline.governance.text import visible
-from pipeline.monitoring.prediction_log import CountKey, CountKind, Door, LoggedPrediction
+from pipeline.monitoring.prediction_log import NOTHING, Answer, CountKey, CountKind, Door, LoggedPrediction
 from pipeline.monitoring.profile import Profile
-from pipeline.serving.predictions import PredictedColumns, Prediction, Resolved
-from pipeline.validation.rows import CheckedRow, Value
+from pipeline.serving.predictions import PredictedColumns, Resolved
+from pipeline.validation.rows import Row, Value
 
 LATENCY_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0)  # upper bounds of bins
 LATENCY_LABELS = (*(f"{bound:g}" for bound in LATENCY_SECONDS), "+Inf")  # as Prometheus writes them
@@ -31,20 +31,22 @@ class Subject(NamedTuple):  # as the next one: of what is made for every answer,
 
 
 class AnsweredRow(NamedTuple):
-    """One row that was predicted."""
+    """One row that was predicted, as plain values: so many of them go to another process at once."""
 
     prediction_id: str
     at: float  # seconds since 1970
     subject: Subject
-    row: CheckedRow
-    found: Prediction
+    values: Row
+    warned: tuple[str, ...]  # the columns whose values lie outside the training data
+    value: Answer  # what was predicted
+    probabilities: Mapping[str, float]  # by class, empty where there are none
     door: Door
     seconds: float | None  # until the answer was known; None for rows of a file and all but the first of a request
 
     @property
     def confidence(self) -> float | None:
         """The largest probability; None where several labels are predicted at once: each has one of its own."""
-        return max(self.found.probabilities.values(), default=None) if isinstance(self.found.value, SINGLE) else None
+        return max(self.probabilities.values(), default=None) if isinstance(self.value, SINGLE) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,10 @@ class AnsweredColumns:
         for name, position, given, value, chance in zip(
             self.ids, positions, checked.values.to_pylist(), values, chances, strict=True
         ):
-            prediction = Prediction(value, dict(zip(classes, chance, strict=True)) if chance else {})
-            row = CheckedRow({key: _plain(each) for key, each in given.items()}, (), checked.warnings(position))
-            yield AnsweredRow(name, self.at, self.subject, row, prediction, self.door, of_request)
+            plain = {key: _plain(each) for key, each in given.items()}
+            warned = tuple(each.column for each in checked.warnings(position))
+            shares = dict(zip(classes, chance, strict=True)) if chance else NOTHING
+            yield AnsweredRow(name, self.at, self.subject, plain, warned, value, shares, self.door, of_request)
             of_request = None
 
 
@@ -105,7 +108,7 @@ def is_sampled(prediction_id: str, share: float) -> bool:
 
 def stored_row(answered: AnsweredRow, columns: StoredColumns) -> LoggedPrediction:
     """What is stored of a row."""
-    prediction_id, at, (resolved, digest), row, found, door, seconds = answered
+    prediction_id, at, (resolved, digest), values, warned, value, probabilities, door, seconds = answered
     return LoggedPrediction(
         prediction_id,
         datetime.fromtimestamp(at, UTC),
@@ -114,12 +117,12 @@ def stored_row(answered: AnsweredRow, columns: StoredColumns) -> LoggedPredictio
         digest,
         resolved.alias,
         door,
-        found.value,
+        value,
         answered.confidence,
-        found.probabilities,
-        columns.clear_of(row.values),
-        columns.keyed_of(row.values),
-        len(row.warnings),
+        probabilities,
+        columns.clear_of(values),
+        columns.keyed_of(values),
+        len(warned),
         None if seconds is None else seconds * 1_000,
     )
 
@@ -154,7 +157,7 @@ def _counted(
     """How often each bin was met, by kind and name."""
     yield CountKind.ANSWERED, "", Counter(row.door.value for row in rows)
     yield CountKind.LATENCY, "", Counter(latency_bin(row.seconds) for row in rows if row.seconds is not None)
-    for name, n in Counter(warning.column for row in rows for warning in row.row.warnings).items():
+    for name, n in Counter(name for row in rows for name in row.warned).items():
         yield CountKind.OUT_OF_RANGE, visible(name, most=MOST_LABEL), {"": n}
     if profile is not None:
         yield from _binned(rows, profile)
@@ -165,10 +168,10 @@ def _binned(rows: Sequence[AnsweredRow], profile: Profile) -> Iterator[tuple[Cou
 
     Equal values are counted first, so that the bin of each is looked for once: the largest part of what a log costs.
     """
-    values = [row.row.values for row in rows]
+    values = [row.values for row in rows]
     for name, column in profile.columns.items():
         yield CountKind.COLUMN, name, _bins([given.get(name) for given in values], column.bins.bin_of)
-    classes = [row.found.value for row in rows if isinstance(row.found.value, SINGLE)]
+    classes = [row.value for row in rows if isinstance(row.value, SINGLE)]
     yield CountKind.CLASS, "", _bins(classes, profile.predictions.bins.bin_of)
     if profile.confidence is not None:
         known = [highest for row in rows if (highest := row.confidence) is not None]

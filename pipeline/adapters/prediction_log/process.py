@@ -1,0 +1,184 @@
+"""Has another process write the log: `python -m pipeline.adapters.prediction_log`.
+
+Rows and counts are made there, so whoever answers pays for packing what it was told, and nobody waits for the
+interpreter's lock meanwhile. A batch counts once by its number: one that was on its way when the process ended is sent
+again to the next one, which goes on with the same block.
+"""
+
+import contextlib
+import logging
+import os
+import pickle
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from pipeline.governance.errors import InvalidInput, Unavailable
+from pipeline.monitoring.recording.answered import AnsweredRow
+from pipeline.monitoring.recording.batches import RecordingOptions, ToldBatch
+from pipeline.serving.worker.client import START_SECONDS, ending, time_limit
+from pipeline.serving.worker.protocol import BrokenFrame, Frame, read_frame
+from pipeline.settings import ROOT
+
+LOG = logging.getLogger(__name__)
+# -P: the current folder is no place to import from. It stays the same, since the address of a database may begin there.
+COMMAND = (sys.executable, "-P", "-m", "pipeline.adapters.prediction_log")
+NICENESS = 5  # of the process, see nice(1): whoever is being answered goes first, and still it keeps up
+ROWS_AT_ONCE = 200  # that are packed while nobody else has the interpreter's lock
+REPLY_SECONDS = 60.0  # until a process that does not answer is ended
+RETRY_SECONDS = 5.0  # until the next start, where one has ended before it answered: to start keeps a core busy
+END_SECONDS = 2.0
+
+
+@dataclass
+class _RunningWriter:
+    """A running process. It is sent pickles, as it trusts whoever started it, and answers with frames of JSON."""
+
+    popen: "subprocess.Popen[bytes]"
+    requests: IO[bytes]
+    replies: IO[bytes]
+    end: "weakref.finalize[Any, Any]"  # ends the process and gives its exit code
+    answered: bool = False  # whether it has, so that its imports are done
+
+
+class WriterProcess:
+    """Implements LogWriter. The process outlives this one by what it was given."""
+
+    def __init__(
+        self,
+        url: str,
+        options: RecordingOptions,
+        *,
+        command: tuple[str, ...] = COMMAND,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Starts the process and does not wait for its imports. clock: in seconds."""
+        self._setup = url, options  # through its pipe: nothing secret is among the arguments of a process
+        self._command, self._clock = command, clock
+        self._started, self._next_start = 0, clock()
+        self._process: _RunningWriter | None = None
+        with contextlib.suppress(Unavailable):  # whoever asks first is told
+            self._running()
+
+    @property
+    def alive(self) -> bool:
+        return self.pid is not None
+
+    @property
+    def pid(self) -> int | None:
+        """The number of the process; None while none runs."""
+        process = self._process
+        return process.popen.pid if process and process.popen.poll() is None else None
+
+    @property
+    def restarts(self) -> int:
+        return max(0, self._started - 1)
+
+    def open_block(self, *, process: str, model: str, at: datetime) -> str:
+        return str(self._ask("open_block", process=process, model=model, at=at)["found"])
+
+    def write(self, block: str, batch: ToldBatch, *, close: bool = False) -> None:
+        self._ask("write", rows=batch.rows, urgent=close, block=block, batch=replace(batch, rows=()), close=close)
+
+    def purge_some(self, before: datetime) -> int:
+        return int(self._ask("purge_some", before=before)["found"])
+
+    def close(self) -> None:
+        self._end()
+
+    def _ask(self, does: str, *, rows: Sequence[AnsweredRow] = (), urgent: bool = False, **given: object) -> Frame:
+        """The reply to a method of LogWriter. urgent: a process is started for it, if need be at once.
+
+        Raises Unavailable where there is no reply, and what the method has raised.
+        """
+        process = self._running(urgent=urgent)
+        seconds, reply = REPLY_SECONDS if process.answered else START_SECONDS, None
+        # A process that ended closes its pipes, or has sent half of a reply.
+        with time_limit(process.popen, seconds) as over, contextlib.suppress(OSError, BrokenFrame):
+            for first in range(0, len(rows), ROWS_AT_ONCE):
+                part = [tuple(row) for row in rows[first : first + ROWS_AT_ONCE]]  # packed in half of the time
+                process.requests.write(pickle.dumps(("rows", part)))
+            process.requests.write(pickle.dumps((does, given)))
+            process.requests.flush()
+            reply = read_frame(process.replies)
+        if reply is None:
+            how = self._end()
+            why = f"did not answer within {seconds:g} s" if over.is_set() else f"has ended ({how})"
+            raise Unavailable(f"the log of predictions: the process that writes it {why}")
+        process.answered = True
+        if "error" in reply:
+            raise (InvalidInput if reply["kind"] == InvalidInput.__name__ else Unavailable)(reply["error"])
+        return reply
+
+    def _running(self, *, urgent: bool = False) -> _RunningWriter:
+        """The process; another one where it has ended, unless that is to be waited for."""
+        if self._process is not None and self.alive:
+            return self._process
+        if self._process is not None:
+            LOG.warning("the log of predictions: the process that writes it has ended (%s)", self._end())
+        if self._clock() < self._next_start and not urgent:
+            raise Unavailable("the log of predictions: the process that writes it has ended; another one starts soon")
+        self._process = self._start()
+        return self._process
+
+    def _start(self) -> _RunningWriter:
+        try:
+            popen = subprocess.Popen(  # noqa: S603 (our own program, no argument from outside)
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+                start_new_session=True,  # Ctrl-C is for whoever answers
+            )
+        except OSError as error:
+            why = f"the process that writes it does not start ({error.strerror})"
+            raise Unavailable(f"the log of predictions: {why}") from error
+        self._started += 1
+        _give_way(popen.pid, NICENESS)
+        assert popen.stdin is not None and popen.stdout is not None  # noqa: S101, PT018 (asked for above)
+        with contextlib.suppress(OSError):  # it has ended, which whoever asks it notices
+            pickle.dump(self._setup, popen.stdin)
+            popen.stdin.flush()
+        return _RunningWriter(popen, popen.stdin, popen.stdout, weakref.finalize(self, _end_process, popen))
+
+    def _end(self) -> str:
+        """Ends the process, and gives how it ended in a word or two."""
+        process, self._process = self._process, None
+        if process is None:
+            return ""
+        if not process.answered:
+            self._next_start = self._clock() + RETRY_SECONDS
+        return ending(int(process.end() or 0))
+
+
+def _give_way(pid: int, niceness: int) -> None:
+    """Has a process get less of the processors, see nice(1).
+
+    Linux may share them by session first (`sched_autogroup_enabled`). Then the niceness of a process counts within its
+    session alone, and one that leads a session of its own takes the share of a whole session.
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, niceness)
+    with contextlib.suppress(OSError):
+        if os.getsid(pid) == pid:
+            Path(f"/proc/{pid}/autogroup").write_text(str(niceness), encoding="ascii")
+
+
+def _end_process(popen: "subprocess.Popen[bytes]") -> int:
+    """Ends a process by closing its stdin; kills one that is busy."""
+    for pipe in (popen.stdin, popen.stdout):
+        with contextlib.suppress(OSError):  # what was not sent any more
+            if pipe:
+                pipe.close()
+    try:
+        popen.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        popen.kill()
+        popen.wait()
+    return popen.returncode

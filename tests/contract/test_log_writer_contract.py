@@ -1,0 +1,257 @@
+"""Whoever writes the log writes the same: rows, counts and blocks of what was told, in this process and in another."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline.adapters.prediction_log.process import NICENESS, RETRY_SECONDS, WriterProcess
+from pipeline.adapters.prediction_log.sql import SqlPredictionLog
+from pipeline.governance.errors import InvalidInput, Unavailable
+from pipeline.monitoring.prediction_log import CountKind, Door, Selection, StoredPrediction
+from pipeline.monitoring.profile import BinCounts, CategoryBins, Profile
+from pipeline.monitoring.recording.answered import AnsweredRow, StoredColumns, Subject, single_count
+from pipeline.monitoring.recording.batches import Counted, DirectWriter, LogWriter, RecordingOptions, ToldBatch
+from pipeline.monitoring.recording.recorder import PredictionRecorder
+from pipeline.serving.predictions import Resolved
+from pipeline.validation.rows import Value
+from support.in_memory import EPOCH
+from support.logged import DIGEST, prediction_id, shadow
+
+KEY = b"0123456789abcdef0123456789abcdef"
+OPTIONS = RecordingOptions(StoredColumns(frozenset({"Age"}), frozenset({"Name"}), KEY), 1.0, timedelta(days=1))
+SUBJECT = Subject(Resolved("m", 1, "champion"), DIGEST)
+SEX = CategoryBins(("Female", "Male"))
+PROFILE = Profile(4, {"Sex": BinCounts(SEX, (0, 0, 2, 2))}, BinCounts(CategoryBins(("no", "yes")), (0, 0, 2, 2)), None)
+VALUES: dict[str, Value] = {"Age": 30.5, "Name": "Ada", "Sex": "Female", "Weight": 60}
+SHARES = {"no": 0.25, "yes": 0.75}
+
+
+@dataclass
+class Writing:
+    """A writer beside the log that it writes."""
+
+    url: str
+    writer: LogWriter
+    log: SqlPredictionLog
+
+    def answered(self) -> int:
+        return sum(each.n for each in self.log.counts("m") if each.key.kind is CountKind.ANSWERED)
+
+    def rows(self) -> dict[str, StoredPrediction]:
+        return {each.prediction.prediction_id: each for each in self.log.predictions(Selection("m", most=10_000))}
+
+
+def direct(url: str) -> LogWriter:
+    return DirectWriter(SqlPredictionLog(url), OPTIONS)
+
+
+def process(url: str) -> LogWriter:
+    return WriterProcess(url, OPTIONS)
+
+
+def writing(folder: Path, make: Callable[[str], LogWriter]) -> Iterator[Writing]:
+    url = f"sqlite:///{folder / 'predictions.db'}"
+    log, writer = SqlPredictionLog(url), make(url)
+    yield Writing(url, writer, log)
+    writer.close()
+    log.close()
+
+
+@pytest.fixture(params=[direct, process])
+def found(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Writing]:
+    yield from writing(tmp_path, request.param)
+
+
+@pytest.fixture
+def aside(tmp_path: Path) -> Iterator[Writing]:
+    """Written by another process."""
+    yield from writing(tmp_path, process)
+
+
+def row(number: int, *, of: Subject = SUBJECT) -> AnsweredRow:
+    moment = EPOCH.timestamp()
+    return AnsweredRow(prediction_id(number), moment, of, VALUES, ("Age",), "yes", SHARES, Door.HTTP, 0.004)
+
+
+def batch(*rows: AnsweredRow, number: int = 1, **more) -> ToldBatch:
+    return ToldBatch(number, EPOCH, rows=rows, profiles={DIGEST: PROFILE}, **more)
+
+
+def opened(found: Writing) -> str:
+    return found.writer.open_block(process="host:7", model="m", at=EPOCH)
+
+
+def test_what_was_told_is_written(found: Writing) -> None:
+    """Each row with the columns that are stored, everything counted, a shadow's answers, and how many are lost."""
+    block = opened(found)
+    refused = Counted(single_count(SUBJECT, EPOCH.timestamp(), CountKind.REFUSED, name="Age"), 2)
+    many = [row(number) for number in range(450)]
+    found.writer.write(block, batch(*many, events=(refused,), shadows=[shadow(3)], lost=5), close=True)
+    rows = found.rows()
+    stored = rows[prediction_id(3)].prediction
+    counted = {(each.key.kind, each.key.name, each.key.bin): each.n for each in found.log.counts("m")}
+
+    assert (len(rows), rows[prediction_id(3)].shadow) == (450, shadow(3))
+    assert (stored.at, stored.prediction, stored.probabilities, stored.confidence) == (EPOCH, "yes", SHARES, 0.75)
+    assert (stored.clear, set(stored.keyed), stored.warnings, stored.milliseconds) == ({"Age": 30.5}, {"Name"}, 1, 4.0)
+    assert stored.keyed == OPTIONS.columns.keyed_of(VALUES)
+    assert counted == {
+        (CountKind.ANSWERED, "", "http"): 450,
+        (CountKind.LATENCY, "", "0.005"): 450,
+        (CountKind.OUT_OF_RANGE, "Age", ""): 450,
+        (CountKind.COLUMN, "Sex", "2"): 450,
+        (CountKind.CLASS, "", "3"): 450,
+        (CountKind.REFUSED, "Age", ""): 2,
+    }
+    (block_found,) = found.log.blocks()
+    assert (block_found.written, block_found.lost, block_found.closed_at) == (450, 5, EPOCH)
+
+
+def test_a_batch_that_is_repeated_counts_once(found: Writing) -> None:
+    """Nobody may have heard that it was written."""
+    block = opened(found)
+    for _ in range(2):
+        found.writer.write(block, batch(row(1)))
+
+    assert (found.answered(), found.log.blocks()[0].written) == (1, 1)
+
+
+def test_a_value_that_is_never_taken_is_said_to_be(found: Writing) -> None:
+    """Nothing of its batch is written, and the next one is."""
+    block = opened(found)
+    beyond = Subject(Resolved("m", 2**64, "champion"), DIGEST)
+    with pytest.raises(InvalidInput, match="does not take a value"):
+        found.writer.write(block, batch(row(1), row(2, of=beyond)))
+    found.writer.write(block, batch(row(3), number=2))
+
+    assert set(found.rows()) == {prediction_id(3)}
+
+
+@pytest.mark.parametrize("make", [direct, process])
+def test_a_database_that_is_away_is_said_to_be(tmp_path: Path, make: Callable[[str], LogWriter]) -> None:
+    """Once it is back, the same writer writes."""
+    (tmp_path / "folder").touch()
+    for found in writing(tmp_path / "folder", make):
+        with pytest.raises(Unavailable, match="the log of predictions cannot be used"):
+            opened(found)
+        (tmp_path / "folder").unlink()
+        (tmp_path / "folder").mkdir()
+        found.writer.write(opened(found), batch(row(1)), close=True)
+
+        assert (found.answered(), found.writer.restarts) == (1, 0)
+
+
+def test_old_rows_are_deleted(found: Writing) -> None:
+    """Some at a time, until none is left."""
+    found.writer.write(opened(found), batch(row(1)), close=True)
+
+    assert found.writer.purge_some(EPOCH + timedelta(days=1)) == 1
+    assert found.rows() == {}
+
+
+class TestProcess:
+    """Another process that writes, and what may become of it."""
+
+    def test_what_a_killed_process_was_not_given_the_next_one_writes(self, aside: Writing) -> None:
+        """Under the same block: nothing is missing, nothing is there twice."""
+        block = opened(aside)
+        aside.writer.write(block, batch(row(1)))
+        killed(aside)
+        assert not aside.writer.alive
+        for number in (1, 2):
+            aside.writer.write(block, batch(row(number), number=number), close=number == 2)
+
+        assert (aside.answered(), aside.writer.restarts, len(aside.log.blocks())) == (2, 1, 1)
+        assert (aside.log.blocks()[0].written, aside.log.blocks()[0].closed_at) == (2, EPOCH)
+
+    def test_a_recorder_has_a_killed_process_replaced(self, aside: Writing) -> None:
+        """Also while nobody is answered, and says meanwhile that it does not write."""
+        found = PredictionRecorder(aside.writer, OPTIONS, model="m", profile_of=lambda _: PROFILE)
+        killed(aside)
+        dead = found.status
+        found.start()
+        while not found.status.writing:
+            time.sleep(0.01)
+        found.close()
+
+        assert (dead.writing, dead.restarts, found.status.restarts) == (False, 0, 1)
+        assert aside.log.blocks()[0].closed_at is not None
+
+    def test_ctrl_c_and_sigterm_are_for_whoever_started_it(self, aside: Writing) -> None:
+        """What was answered before them is still to come."""
+        block = opened(aside)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            os.kill(pid(aside), each)
+        aside.writer.write(block, batch(row(1)), close=True)
+
+        assert (aside.answered(), aside.writer.restarts) == (1, 0)
+
+    def test_nothing_secret_is_among_its_arguments(self, aside: Writing) -> None:
+        """Every user of a machine sees those."""
+        opened(aside)
+        arguments = Path(f"/proc/{pid(aside)}/cmdline").read_bytes()
+
+        assert KEY not in arguments
+        assert aside.url.encode() not in arguments
+
+    def test_it_gives_way_to_whoever_answers(self, aside: Writing) -> None:
+        """Also where the processors are shared by session."""
+        opened(aside)
+        shared = Path(f"/proc/{pid(aside)}/autogroup")
+
+        assert os.getpriority(os.PRIO_PROCESS, pid(aside)) == NICENESS
+        assert not shared.exists() or shared.read_text().endswith(f" nice {NICENESS}\n")
+
+    def test_where_whoever_answers_is_gone_the_block_stays_open(self, aside: Writing) -> None:
+        """It has told nobody that everything is there."""
+        aside.writer.write(opened(aside), batch(row(1)))
+        aside.writer.close()
+
+        assert (aside.answered(), aside.log.blocks()[0].closed_at) == (1, None)
+
+    def test_a_process_that_does_not_start_is_unavailable(self, aside: Writing) -> None:
+        """Before anything is answered."""
+        with pytest.raises(Unavailable, match=r"the process that writes it does not start \(No such file"):
+            WriterProcess(aside.url, OPTIONS, command=("/nowhere/python",)).open_block(
+                process="host:7", model="m", at=EPOCH
+            )
+
+    def test_a_process_that_ends_at_once_is_not_started_all_the_time(self, aside: Writing) -> None:
+        """Only after a while, and for the last batch."""
+        now = [0.0]
+        ends = (sys.executable, "-c", "raise SystemExit(3)")
+        found = replace(aside, writer=WriterProcess(aside.url, OPTIONS, command=ends, clock=lambda: now[0]))
+        told = batch(row(1))
+        with pytest.raises(Unavailable, match=r"has ended \(exit code 3\)"):
+            found.writer.write("block", told)
+        with pytest.raises(Unavailable, match="another one starts soon"):
+            found.writer.write("block", told)
+        assert found.writer.restarts == 0
+        with pytest.raises(Unavailable, match=r"has ended \(exit code 3\)"):
+            found.writer.write("block", told, close=True)
+        now[0] += RETRY_SECONDS
+        with pytest.raises(Unavailable, match=r"has ended \(exit code 3\)"):
+            found.writer.write("block", told)
+
+        assert (found.writer.restarts, found.writer.alive) == (2, False)
+
+
+def pid(found: Writing) -> int:
+    assert isinstance(found.writer, WriterProcess)
+    assert found.writer.pid is not None
+    return found.writer.pid
+
+
+def killed(found: Writing) -> None:
+    """The process was there, and is not any more."""
+    os.kill(pid(found), signal.SIGKILL)
+    assert isinstance(found.writer, WriterProcess)
+    assert found.writer._process is not None
+    found.writer._process.popen.wait()
