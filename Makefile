@@ -36,8 +36,8 @@ demo: registry
 repro: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 
-# In the order given, so that the long files come first and nothing long is left for the end.
-SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
+# Three for two cores, because a test often waits. In the order given: the long files first, nothing long at the end.
+SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
 RULES := tests/unit/governance tests/contract/test_ledger_contract.py tests/contract/test_tokens_contract.py
 FAST := tests/dashboard tests/contract tests/unit
 STORIES := tests/integration tests/browser

@@ -53,17 +53,17 @@ def demo_dashboard(demo_desk: Path, tmp_path_factory: pytest.TempPathFactory) ->
     clean(log)
 
 
-@pytest.fixture(scope="module")
-def contexts(browser: Browser) -> Iterator[dict[tuple[str, str, int], BrowserContext]]:
-    """Kept, because Streamlit's 7 MB of JavaScript stay in the HTTP cache of a context."""
-    made: dict[tuple[str, str, int], BrowserContext] = {}
+@pytest.fixture(scope="session")
+def contexts(browser: Browser) -> Iterator[dict[str, BrowserContext]]:
+    """One per server, kept: Streamlit's 7 MB of JavaScript, read and compiled, stay in the cache of a context."""
+    made: dict[str, BrowserContext] = {}
     yield made
     for each in made.values():
         each.close()
 
 
 @pytest.fixture(scope="module")
-def open_tab(browser: Browser, contexts: dict[tuple[str, str, int], BrowserContext]) -> Iterator[OpenTab]:
+def open_tab(browser: Browser, contexts: dict[str, BrowserContext]) -> Iterator[OpenTab]:
     """A new tab. Fails on a script error, a violated security policy and a request to another host."""
     problems: list[str] = []
 
@@ -81,18 +81,14 @@ def open_tab(browser: Browser, contexts: dict[tuple[str, str, int], BrowserConte
         tab.on("request", lambda sent: note_outsider(sent.url))
 
     def open_at(url: str, *, scheme: Literal["light", "dark"] = "light", size: ViewportSize = WIDE) -> Page:
-        key = (url, scheme, size["width"])
-        if key not in contexts:
-            contexts[key] = browser.new_context(
-                base_url=url,
-                viewport=size,
-                color_scheme=scheme,
-                reduced_motion="reduce",
-                locale="en-GB",
-                timezone_id="UTC",
+        if url not in contexts:
+            contexts[url] = browser.new_context(
+                base_url=url, reduced_motion="reduce", locale="en-GB", timezone_id="UTC"
             )
-            contexts[key].set_default_timeout(MILLISECONDS)
-        tab = contexts[key].new_page()
+            contexts[url].set_default_timeout(MILLISECONDS)
+        tab = contexts[url].new_page()
+        tab.set_viewport_size(size)
+        tab.emulate_media(color_scheme=scheme)
         watch(tab, url)
         return tab
 

@@ -1,11 +1,13 @@
 """The real pages over a desk in memory. AppTest runs them in this process, without a server and a browser."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from streamlit import config
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from pipeline import bootstrap
@@ -20,6 +22,8 @@ from support.forgotten import forget_everything
 ROUTER = Path(__file__).resolve().parents[2] / "dashboard" / "router.py"
 Open = Callable[..., AppTest]
 ScoreWith = Callable[..., None]
+# Each AppTest would look through the metadata of all installed packages for components, for a quarter of a second.
+manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from pipeline.governance.actor import Actor, Established
@@ -105,6 +106,7 @@ class KnownSmoke:
         return "predicts Normal_Weight"
 
 
+@cache
 def default_policy() -> Policy:
     return read_settings(environ={}).policy.policy()
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def small_params(candidates: Mapping[str, Any] | None = None, *, rows: int = 800
 
     The time limits of predictions are long: a test waits for an answer, however busy the machine is.
     """
-    content: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    content = deepcopy(_shipped_params())
     if candidates is None:
         for each in content["candidates"].values():
             if each["estimator"] != "logistic_regression":
@@ -39,6 +40,12 @@ def small_params(candidates: Mapping[str, Any] | None = None, *, rows: int = 800
     content["serving"]["workers"] = 1
     for section, names in ((content["serving"], LIMITS), (content["serving"]["http"], HTTP_LIMITS)):
         section |= {name: 10 * section[name] for name in names}
+    return content
+
+
+@cache
+def _shipped_params() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     return content
 
 

@@ -11,6 +11,7 @@ from pipeline.governance.metrics import (
     is_of_training,
     is_share,
     is_training_set,
+    metric_label,
     named,
     not_a_share,
     rank_of_dataset,
@@ -169,3 +170,8 @@ def test_names_stand_in_a_sentence() -> None:
     assert named([]) == "none"
     assert named(["b", "a"]) == "'a', 'b'"
     assert named(["a", "b", "c"], most=2) == "'a', 'b' and 1 more"
+
+
+def test_people_read_a_metrics_name_in_words() -> None:
+    """One that we do not know stays as it is."""
+    assert (metric_label("mae"), metric_label("their_own")) == ("Mean absolute error", "their_own")
