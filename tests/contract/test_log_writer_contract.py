@@ -1,16 +1,20 @@
 """Whoever writes the log writes the same: rows, counts and blocks of what was told, in this process and in another."""
 
 import os
+import pickle
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
+from pipeline.adapters.prediction_log.__main__ import ToldTypes
 from pipeline.adapters.prediction_log.process import NICENESS, RETRY_SECONDS, WriterProcess
 from pipeline.adapters.prediction_log.sql import SqlPredictionLog
 from pipeline.governance.errors import InvalidInput, Unavailable
@@ -255,3 +259,12 @@ def killed(found: Writing) -> None:
     assert isinstance(found.writer, WriterProcess)
     assert found.writer._process is not None
     found.writer._process.popen.wait()
+
+
+@pytest.mark.parametrize("told", [os.getcwd, Path("elsewhere"), Fraction(1, 2)])
+def test_what_is_told_is_of_listed_types(told: object) -> None:
+    """A pickle can name any function of any module: the process that writes refuses whatever is not told to a log."""
+    read = ToldTypes(BytesIO(pickle.dumps(("write", {"batch": told}))))
+
+    with pytest.raises(TypeError, match="is nothing that is told to the log"):
+        read.load()

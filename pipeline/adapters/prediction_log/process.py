@@ -38,7 +38,7 @@ END_SECONDS = 2.0
 
 @dataclass
 class _RunningWriter:
-    """A running process. It is sent pickles, as it trusts whoever started it, and answers with frames of JSON."""
+    """A running process. It is sent pickles, of which it reads listed types alone, and answers with frames of JSON."""
 
     popen: "subprocess.Popen[bytes]"
     requests: IO[bytes]
