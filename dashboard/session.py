@@ -156,9 +156,9 @@ def version_table(model: str, chosen: tuple[str, ...] = (), intervals: tuple[str
 
 @fresh(most=20)
 def _version_table(model: str, chosen: tuple[str, ...], intervals: tuple[str, ...]) -> VersionTable:
-    usual = [settings().evaluation.primary_metric, "accuracy", "log_loss", LATENCY_METRIC]
-    preferred = chosen or tuple(dict.fromkeys(usual))
-    names, rows = desk().telling_versions(model, preferred, intervals)
+    usual = dict.fromkeys([settings().evaluation.primary_metric, "accuracy", "log_loss"])
+    last = "" if chosen else LATENCY_METRIC
+    names, rows = desk().telling_versions(model, chosen or tuple(usual), intervals, last=last)
     metrics = desk().metric_columns(rows, names)
     champion = next((row.version for row in rows if CHAMPION in row.aliases), None)
     frame = tables.versions(rows, metrics, desk().gate_counts(model))

@@ -292,7 +292,10 @@ def newest_values(model: str) -> NewestValues:
 
 def large(model: str) -> None:
     """Draws the fields for metric and range, which the address keeps, the chart, and what it leaves out."""
-    metric, versions = _fields(model)
+    if not (options := _metrics(model)):
+        st.info("No version has a metric.")
+        return
+    metric, versions = _fields(model, options)
     found = session.trend(model, metric, versions)
     st.caption(better(found), help=ORDER)
     if not found.known:
@@ -360,11 +363,15 @@ def _chart(model: str, found: Trend, versions: tuple[int, int] | None, *, small:
     )
 
 
-def _fields(model: str) -> tuple[str, tuple[int, int] | None]:
-    asked, names = st.query_params.get("metric", ""), session.known_metrics(model)
-    options = [*names, asked] if asked and asked not in names else list(names)
+def _metrics(model: str) -> list[str]:
+    """Those that can be chosen, the one that the address names among them."""
+    asked = st.query_params.get("metric", "")
+    return list(dict.fromkeys([*session.known_metrics(model), *([asked] if asked else [])]))
+
+
+def _fields(model: str, options: Sequence[str]) -> tuple[str, tuple[int, int] | None]:
     numbers = session.version_table(model).numbers
-    metric = st.session_state["metric"] = asked or options[0]
+    metric = st.session_state["metric"] = st.query_params.get("metric", "") or options[0]
     with st.container(horizontal=True):
         # Not bound to the address by Streamlit, which would write there what people call the metric.
         st.selectbox("Metric", options, key="metric", on_change=_keep_metric, format_func=words.metric, width=260)

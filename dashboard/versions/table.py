@@ -5,6 +5,7 @@ Streamlit keeps no order that is clicked into a heading, so the order that is to
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -63,7 +64,7 @@ def choose(model: str) -> tuple[session.VersionTable, TableColumns]:
     names = [each.name for each in table.metrics]
     differences = _asked("differences", names[:1])
     others = [name for name in _asked("columns", SHOWN) if name in OTHERS]
-    orders = {BEST_FIRST.format(words.metric_in_text(each.name)): each.name for each in table.metrics if each.direction}
+    orders = {BEST_FIRST.format(words.name(each.name)): each.name for each in table.metrics if each.direction}
     order = st.query_params.get("order", NEWEST)
     box = st.popover("Columns", icon=":material/view_column:", key="choose_columns", on_change="rerun")
     if box.open:
@@ -75,10 +76,17 @@ def choose(model: str) -> tuple[session.VersionTable, TableColumns]:
             _field("Difference to the champion of", "differences", names[:1], options=names)
             _field("Other columns", "columns", SHOWN, options=OTHERS)
             st.session_state["field/order"] = order if order in orders else NEWEST
-            st.selectbox("Order", [NEWEST, *orders], key="field/order", on_change=_keep, args=("order", NEWEST))
+            every, kept = [NEWEST, *orders], ("order", NEWEST)  # the address keeps the registry's name of the metric
+            st.selectbox(
+                "Order", every, key="field/order", on_change=_keep, args=kept, format_func=partial(_order, orders)
+            )
     return table, TableColumns(
         table.metrics, tuple(differences), intervals=tuple(intervals), others=tuple(others), best_by=orders.get(order)
     )
+
+
+def _order(orders: Mapping[str, str], order: str) -> str:
+    return BEST_FIRST.format(words.metric_in_text(orders[order])) if order in orders else order
 
 
 def _asked(key: str, preset: Sequence[str]) -> list[str]:

@@ -132,7 +132,7 @@ METRIC_WORDS: Mapping[str, tuple[str, str]] = {
     "baseline_accuracy": ("Baseline accuracy", "What always answering the most frequent class would reach."),
     "cv_accuracy_mean": ("Cross-validated accuracy", "Mean over the folds of the training rows."),
     "cv_accuracy_std": (
-        "Spread of that accuracy",
+        "Spread of cross-validated accuracy",
         "Standard deviation of the cross-validated accuracy over the folds.",
     ),
     "latency_ms_median": ("Latency, ms", "The median time for one row alone, measured when the version was trained."),

@@ -129,6 +129,15 @@ def test_a_trend_of_a_metric_that_no_version_has(open_page: Open) -> None:
     assert (charts(app), app.info[0].value) == ([], "None of the 2 versions shown has this metric.")
 
 
+@pytest.mark.parametrize("values", [(None, None), ()])
+def test_a_model_without_metrics_has_no_trend(open_page: Open, values: tuple[None, ...]) -> None:
+    """One sentence, whether it has versions or not."""
+    app = open_page(build_desk(registry_of(*values)), "versions", show="Trend")
+
+    assert not app.exception
+    assert not charts(app)
+
+
 def test_a_card_draws_its_trend_once_it_is_opened(desk: OpenDesk, open_page: Open) -> None:
     """The line of the values is there before; the address keeps that it is open."""
     closed, opened = open_page(desk), open_page(desk, "", **{f"trend/{MODEL}": "true"})
@@ -171,6 +180,16 @@ def test_the_address_keeps_columns_and_order(open_page: Open) -> None:
     assert table["accuracy interval"].tolist() == ["0.8800\N{EN DASH}0.9200", "0.7800\N{EN DASH}0.8200",
                                                     "0.6800\N{EN DASH}0.7200", ""]  # fmt: skip
     assert not app.multiselect  # the fields are drawn once they are opened
+
+
+def test_the_address_of_an_order_has_the_registry_s_name_of_the_metric(open_page: Open) -> None:
+    """People read another one, and a link from before there were any leads to the same rows."""
+    app = open_page(build_desk(registry_of(0.7, 0.9, metric="f1_macro")), "versions", order="Best f1_macro first")
+    app.session_state["choose_columns"] = True
+    app.run()
+
+    assert frame(app, "f1_macro")["Version"].tolist() == [2, 1]
+    assert app.selectbox(key="field/order").options == ["Newest first", "Best macro F1 first"]
 
 
 def test_a_row_of_an_ordered_table_leads_to_its_own_review(open_page: Open) -> None:

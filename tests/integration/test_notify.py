@@ -108,28 +108,36 @@ def test_an_error_of_a_plugin_is_a_target_that_could_not_be_told(tmp_path: Path)
 class Hanging(AppriseNotifier):
     """A plugin that answers when the test says so."""
 
-    answers = threading.Event()
+    def __init__(self, addresses: list[str], longest: timedelta) -> None:
+        super().__init__(addresses, longest=longest)
+        self.answers, self.asked = threading.Event(), list[str]()
 
     def _plugin(self, target: str) -> Any:
+        answers, asked = self.answers, self.asked
+
         class Plugin:
-            def notify(self, **_: str) -> bool:
-                return Hanging.answers.wait()
+            def notify(self, *, body: str, **_: str) -> bool:
+                asked.append(body)
+                return answers.wait()
 
         return Plugin()
 
 
 def test_a_target_that_never_answers_is_left_alone() -> None:
-    """Before the notice is somebody else's to send; it is not asked again until it has answered."""
-    notifier = Hanging(["json://127.0.0.1:9"], longest=timedelta(milliseconds=50))
+    """Before the notice is somebody else's to send; it is asked again once it has answered, and not what it took."""
+    notifier = Hanging(["json://127.0.0.1:9"], timedelta(milliseconds=50))
     (target,) = notifier.targets()
     with pytest.raises(Unavailable, match=r"target 1 \(json\) did not answer within 0\.05 s"):
         notifier.send(target, "title", "text")
     with pytest.raises(Unavailable, match="has not answered to an earlier notice yet"):
         notifier.send(target, "title", "text")
-    Hanging.answers.set()
-    notifier._asked[target].join()
+    notifier.answers.set()
+    notifier._asked[target].thread.join()
 
+    notifier._longest = timedelta(minutes=1)  # however busy the machine is
     notifier.send(target, "title", "text")
+    notifier.send(target, "title", "another")
+    assert notifier.asked == ["text", "another"]
     assert LONGEST_SEND < LEASE
 
 

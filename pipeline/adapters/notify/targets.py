@@ -5,6 +5,7 @@ import importlib.util
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -15,12 +16,26 @@ from pipeline.governance.text import visible
 LONGEST_KIND = 20
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """The last notice that a target was asked to take."""
+
+    notice: tuple[str, str]  # title and text
+    thread: threading.Thread
+    answer: Future[bool]  # whether it was taken
+
+    @property
+    def taken(self) -> bool:
+        """Of one that was answered."""
+        return not self.answer.exception() and self.answer.result()
+
+
 class AppriseNotifier:
     """Implements Notifier. Apprise is imported when something is sent: that takes most of a second."""
 
     def __init__(self, addresses: Sequence[str], *, longest: timedelta = LONGEST_SEND) -> None:
         """longest: how long one target is waited for. Raises InvalidInput where there are targets and no Apprise."""
-        self._longest, self._asked = longest, dict[str, threading.Thread]()
+        self._longest, self._asked = longest, dict[str, _Asked]()
         self._addresses = {hashlib.sha256(each.encode()).hexdigest()[:16]: each for each in addresses}
         if addresses and importlib.util.find_spec("apprise") is None:
             raise InvalidInput(
@@ -38,28 +53,32 @@ class AppriseNotifier:
     def send(self, target: str, title: str, text: str) -> None:
         if target not in self._addresses:
             raise Unavailable(f"notify: there is no target {target}")
-        if target in self._asked and self._asked[target].is_alive():
+        if (asked := self._asked.get(target)) and asked.thread.is_alive():
             raise Unavailable(f"{self._name(target)} has not answered to an earlier notice yet")
+        if asked and asked.notice == (title, text) and asked.taken:
+            return  # after it was given up
+        asked = self._asked[target] = self._ask(target, title, text)
+        asked.thread.join(self._longest.total_seconds())
+        if not asked.answer.done():
+            raise Unavailable(f"{self._name(target)} did not answer within {self._longest.total_seconds():g} s")
+        if error := asked.answer.exception():
+            raise Unavailable(f"{self._name(target)} ended with {type(error).__name__}") from error
+        if not asked.taken:
+            raise Unavailable(f"{self._name(target)} did not take it")
+
+    def _ask(self, target: str, title: str, text: str) -> _Asked:
+        """By a thread: Apprise bounds each read, which a target that answers byte by byte outlasts."""
         plugin, answer = self._plugin(target), Future[bool]()
 
         def ask() -> None:
             try:
                 answer.set_result(plugin.notify(body=text, title=title, body_format="text"))
-            except Exception as error:  # noqa: BLE001 (raised again below)
+            except Exception as error:  # noqa: BLE001 (a hundred plugins of others: the next target is asked)
                 answer.set_exception(error)
 
-        # Apprise bounds each read, which a target that answers byte by byte outlasts; and a process may end meanwhile.
-        self._asked[target] = threading.Thread(target=ask, name="notice", daemon=True)
-        self._asked[target].start()
-        self._asked[target].join(self._longest.total_seconds())
-        if not answer.done():
-            raise Unavailable(f"{self._name(target)} did not answer within {self._longest.total_seconds():g} s")
-        try:
-            taken = answer.result()
-        except Exception as error:  # a hundred plugins of others: whatever one raises, the next target is asked
-            raise Unavailable(f"{self._name(target)} ended with {type(error).__name__}") from error
-        if not taken:
-            raise Unavailable(f"{self._name(target)} did not take it")
+        thread = threading.Thread(target=ask, name="notice", daemon=True)
+        thread.start()
+        return _Asked((title, text), thread, answer)
 
     def _plugin(self, target: str) -> Any:  # noqa: ANN401 (Apprise's plugins have no common public type)
         import apprise

@@ -264,17 +264,20 @@ class VersionTables:
         return rows
 
     def telling_versions(
-        self, model: str, preferred: Sequence[str], intervals: Iterable[str] = ()
+        self, model: str, preferred: Sequence[str], intervals: Iterable[str] = (), *, last: str = ""
     ) -> tuple[list[str], list[VersionRow]]:
         """The metrics that a table of the versions shows, and the versions with them, newest first: the preferred ones
         where any version has them, else those that the model has. Raises NotFound.
 
-        intervals: the metrics whose ends are read too; of 10,000 versions each takes its time.
+        intervals: the metrics whose ends are read too; of 10,000 versions each takes its time. last: a figure that
+        stands behind the others where any version has it, and in place of none of them.
         """
-        rows = self.registry.table(model, [*preferred, *(bound for name in intervals for bound in bounds(name))])
+        ends = (bound for name in intervals for bound in bounds(name))
+        rows = self.registry.table(model, [*preferred, *ends, *filter(None, [last])])
         if not any(name in row.metrics for row in rows for name in preferred):
             rows = self.registry.table(model, None)
-        return telling([row.metrics for row in rows], preferred=preferred), rows
+        names = telling([row.metrics.keys() - {last} for row in rows], preferred=preferred)
+        return [*names, *([last] if any(last in row.metrics for row in rows) else [])], rows
 
     def columns(self, rows: Sequence[VersionRow], names: Iterable[str]) -> list[MetricColumn]:
         """Which end of each metric is better, and the versions that are there.

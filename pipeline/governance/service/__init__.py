@@ -178,13 +178,13 @@ class GovernanceService(FindingDesk, TokenDesk, TellingPeople):
         return self._tables.versions_with(model, names)
 
     def telling_versions(
-        self, model: str, preferred: Sequence[str], intervals: Sequence[str] = ()
+        self, model: str, preferred: Sequence[str], intervals: Sequence[str] = (), *, last: str = ""
     ) -> tuple[list[str], list[VersionRow]]:
         """The metrics that a table of the versions shows, and the versions with them, newest first. Raises NotFound.
 
-        intervals: the metrics of which the ends of the intervals are read too.
+        intervals: the metrics of which the ends of the intervals are read too. last: a figure behind all others.
         """
-        return self._tables.telling_versions(model, preferred, intervals)
+        return self._tables.telling_versions(model, preferred, intervals, last=last)
 
     def metric_columns(self, rows: Sequence[VersionRow], names: Sequence[str]) -> list[MetricColumn]:
         """Which end of each metric is better, and which of these versions have the best value."""

@@ -135,9 +135,18 @@ class TestReading:
 
         assert desk.telling_versions(MODEL, ["accuracy"])[0] == ["r2", "rmse"]
         assert desk.telling_versions(MODEL, ["r2", "accuracy"])[0] == ["r2"]
+        assert desk.telling_versions(MODEL, ["accuracy"], last="latency_ms_median")[0] == ["r2", "rmse"]
         assert [row.metrics for row in desk.versions_with(MODEL, ["rmse"])] == [{"rmse": 3.0}]
         with pytest.raises(NotFound, match="has a metric 'mae'; ask for one of 'r2', 'rmse'"):
             desk.versions_with(MODEL, ["rmse", "mae"])
+
+    def test_a_figure_that_stands_last_is_in_place_of_no_metric(self) -> None:
+        """One version that logs its latency leaves a table of errors as it is."""
+        registry = small_registry(versions=0)
+        registry.add_version(MODEL, metrics={"rmse": 3.0, "latency_ms_median": 2.0})
+        desk = build_desk(registry)
+
+        assert desk.telling_versions(MODEL, ["accuracy"], last="latency_ms_median")[0] == ["rmse", "latency_ms_median"]
 
     def test_a_program_asks_once_about_a_version(self) -> None:
         """Whatever the answer was; one in a stage needs no asking."""
