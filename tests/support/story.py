@@ -103,7 +103,9 @@ def sign(tab: Page, version: int) -> None:
 
 def find_in_history(tab: Page) -> None:
     """From the page of the version that was just promoted: the newest event, with its evidence."""
-    tab.get_by_test_id("stMain").get_by_role("link", name="History", exact=True).click()
+    link = tab.get_by_test_id("stMain").get_by_role("link", name="History", exact=True)
+    expect(link).to_have_count(1)  # while the page is drawn anew, the link of before may still be there
+    link.click()
     expect(tab.get_by_role("heading", name="History")).to_be_visible()
     expect(tab.get_by_test_id("glide-cell-6-0")).to_have_text(REASON)
     select_row(tab, 0)
