@@ -238,14 +238,21 @@ class TestProcess:
         assert not shared.exists() or shared.read_text().endswith((f" nice {NICENESS}\n", " nice 0\n"))
 
     @pytest.mark.parametrize("values", [None, {"Age": Fraction(1, 2)}])
-    def test_a_batch_that_breaks_it_is_never_taken(self, aside: Writing, values: Any) -> None:
-        """Whoever asks is told so, instead of asking another process again; the next batch is written."""
-        block, first = opened(aside), pid(aside)
-        with pytest.raises(InvalidInput, match=r"what was told cannot be written \([A-Z][A-Za-z]+Error\)"):
-            aside.writer.write(block, batch(row(1), row(2)._replace(values=values)))
-        aside.writer.write(block, batch(row(3), number=2), close=True)
+    def test_a_batch_that_breaks_it_is_never_taken(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str], values: Any
+    ) -> None:
+        """Whoever asks is told so, instead of asking another process again; the next batch is written.
 
-        assert (set(aside.rows()), pid(aside)) == ({prediction_id(3)}, first)
+        The server's output has where it broke.
+        """
+        for found in writing(tmp_path, process):
+            block, first = opened(found), pid(found)
+            with pytest.raises(InvalidInput, match=r"what was told cannot be written \([A-Z][A-Za-z]+Error\)"):
+                found.writer.write(block, batch(row(1), row(2)._replace(values=values)))
+            found.writer.write(block, batch(row(3), number=2), close=True)
+
+            assert (set(found.rows()), pid(found)) == ({prediction_id(3)}, first)
+            assert "in _reply" in capfd.readouterr().err
 
     def test_an_address_that_cannot_be_used_is_said_to_be(self) -> None:
         """In the words that whoever writes in its own process gets, each time."""
