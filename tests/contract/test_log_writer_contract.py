@@ -4,13 +4,13 @@ import os
 import pickle
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,9 +24,11 @@ from pipeline.monitoring.recording.answered import AnsweredRow, StoredColumns, S
 from pipeline.monitoring.recording.batches import Counted, DirectWriter, LogWriter, RecordingOptions, ToldBatch
 from pipeline.monitoring.recording.recorder import PredictionRecorder
 from pipeline.serving.predictions import Resolved
+from pipeline.settings import ROOT
 from pipeline.validation.rows import Value
 from support.in_memory import EPOCH
 from support.logged import DIGEST, prediction_id, shadow
+from support.loops import until
 
 KEY = b"0123456789abcdef0123456789abcdef"
 OPTIONS = RecordingOptions(StoredColumns(frozenset({"Age"}), frozenset({"Name"}), KEY), 1.0, timedelta(days=1))
@@ -35,6 +37,17 @@ SEX = CategoryBins(("Female", "Male"))
 PROFILE = Profile(4, {"Sex": BinCounts(SEX, (0, 0, 2, 2))}, BinCounts(CategoryBins(("no", "yes")), (0, 0, 2, 2)), None)
 VALUES: dict[str, Value] = {"Age": 30.5, "Name": "Ada", "Sex": "Female", "Weight": 60}
 SHARES = {"no": 0.25, "yes": 0.75}
+
+# The process that writes, of which the second one and the third end before they answer.
+ENDS_TWICE = """
+import pathlib, runpy, sys
+starts = pathlib.Path(sys.argv[1])
+started = len(starts.read_text())
+starts.write_text("x" * (started + 1))
+if started in (1, 2):
+    raise SystemExit(3)
+runpy.run_module("pipeline.adapters.prediction_log", run_name="__main__")
+"""
 
 
 @dataclass
@@ -181,15 +194,16 @@ class TestProcess:
         killed(aside)
         dead = found.status
         found.start()
-        while not found.status.writing:
-            time.sleep(0.01)
+        until(lambda: found.status.writing)
         found.close()
 
         assert (dead.writing, dead.restarts, found.status.restarts) == (False, 0, 1)
         assert aside.log.blocks()[0].closed_at is not None
 
     def test_ctrl_c_and_sigterm_are_for_whoever_started_it(self, aside: Writing) -> None:
-        """What was answered before them is still to come."""
+        """Also while it still imports. What was answered before them is still to come."""
+        for each in (signal.SIGINT, signal.SIGTERM):
+            os.kill(pid(aside), each)
         block = opened(aside)
         for each in (signal.SIGINT, signal.SIGTERM):
             os.kill(pid(aside), each)
@@ -205,13 +219,50 @@ class TestProcess:
         assert KEY not in arguments
         assert aside.url.encode() not in arguments
 
+    def test_nothing_secret_is_among_its_variables(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is told what it needs; its own program is found first, then what the operator has added."""
+        for name in ("SIGNOFF_LOG_KEY", "MLFLOW_TRACKING_PASSWORD", "PGPASSFILE", "PYTHONPATH"):
+            monkeypatch.setenv(name, "/elsewhere")
+        for found in writing(tmp_path, process):
+            inherited = Path(f"/proc/{pid(found)}/environ").read_text(encoding="utf-8").split("\0")
+
+        assert not [each for each in inherited if each.startswith(("SIGNOFF_", "MLFLOW_"))]
+        assert {"PGPASSFILE=/elsewhere", f"PYTHONPATH={ROOT}{os.pathsep}/elsewhere"} <= set(inherited)
+
     def test_it_gives_way_to_whoever_answers(self, aside: Writing) -> None:
-        """Also where the processors are shared by session."""
+        """Also where the processors are shared by session, unless Linux has just set another session's share."""
         opened(aside)
         shared = Path(f"/proc/{pid(aside)}/autogroup")
 
         assert os.getpriority(os.PRIO_PROCESS, pid(aside)) == NICENESS
-        assert not shared.exists() or shared.read_text().endswith(f" nice {NICENESS}\n")
+        assert not shared.exists() or shared.read_text().endswith((f" nice {NICENESS}\n", " nice 0\n"))
+
+    @pytest.mark.parametrize("values", [None, {"Age": Fraction(1, 2)}])
+    def test_a_batch_that_breaks_it_is_never_taken(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str], values: Any
+    ) -> None:
+        """Whoever asks is told so, instead of asking another process again; the next batch is written.
+
+        The server's output has where it broke.
+        """
+        for found in writing(tmp_path, process):
+            block, first = opened(found), pid(found)
+            with pytest.raises(InvalidInput, match=r"what was told cannot be written \([A-Z][A-Za-z]+Error\)"):
+                found.writer.write(block, batch(row(1), row(2)._replace(values=values)))
+            found.writer.write(block, batch(row(3), number=2), close=True)
+
+            assert (set(found.rows()), pid(found)) == ({prediction_id(3)}, first)
+            assert "in _reply" in capfd.readouterr().err
+
+    def test_an_address_that_cannot_be_used_is_said_to_be(self) -> None:
+        """In the words that whoever writes in its own process gets, each time."""
+        writer = WriterProcess("mysql://host/log", OPTIONS)
+        for _ in range(2):
+            with pytest.raises(InvalidInput, match=r"SIGNOFF_LOG_URL: mysql is not supported"):
+                writer.open_block(process="host:7", model="m", at=EPOCH)
+        writer.close()
+
+        assert writer.restarts == 0
 
     def test_where_whoever_answers_is_gone_the_block_stays_open(self, aside: Writing) -> None:
         """It has told nobody that everything is there."""
@@ -228,7 +279,7 @@ class TestProcess:
             )
 
     def test_a_process_that_ends_at_once_is_not_started_all_the_time(self, aside: Writing) -> None:
-        """Only after a while, and for the last batch."""
+        """Only after a while, and for whom it is urgent."""
         now = [0.0]
         ends = (sys.executable, "-c", "raise SystemExit(3)")
         found = replace(aside, writer=WriterProcess(aside.url, OPTIONS, command=ends, clock=lambda: now[0]))
@@ -239,12 +290,27 @@ class TestProcess:
             found.writer.write("block", told)
         assert found.writer.restarts == 0
         with pytest.raises(Unavailable, match=r"has ended \(exit code 3\)"):
-            found.writer.write("block", told, close=True)
+            found.writer.write("block", told, urgent=True)
         now[0] += RETRY_SECONDS
         with pytest.raises(Unavailable, match=r"has ended \(exit code 3\)"):
             found.writer.write("block", told)
 
         assert (found.writer.restarts, found.writer.alive) == (2, False)
+
+    def test_at_the_end_another_one_is_started_at_once(self, aside: Writing, tmp_path: Path) -> None:
+        """Also where the last one has ended before it answered, and for more than the batch that it was to write."""
+        (tmp_path / "starts").touch()
+        command = (sys.executable, "-c", ENDS_TWICE, str(tmp_path / "starts"))
+        found = replace(aside, writer=WriterProcess(aside.url, OPTIONS, command=command, clock=lambda: 0.0))
+        recorder = PredictionRecorder(found.writer, OPTIONS, model="m", profile_of=lambda _: PROFILE)
+        killed(found)
+        recorder._take(row(1), answers=1)
+        assert not recorder._write_waiting()
+        recorder._take(row(2), answers=1)
+        recorder.close()
+
+        assert (found.answered(), found.writer.restarts) == (2, 3)
+        assert found.log.blocks()[0].closed_at is not None
 
 
 def pid(found: Writing) -> int:

@@ -262,6 +262,13 @@ class TestPurge:
         assert [log.purge_some(EPOCH + 9 * HOUR) for _ in range(4)] == [2, 1, 1, 0]
         assert (log.rows_kept(), log.blocks()) == (RowsKept(), [])
 
+    def test_old_answers_of_a_shadow_are_among_the_first(self, log: SqlPredictionLog, block: str) -> None:
+        """Ids are in the order of time, so a slice takes as long however large the table is."""
+        many = [replace(shadow(number), at=EPOCH + (number > 6_000) * HOUR) for number in range(12_000)]
+        log.write(block, batch(shadows=many))
+
+        assert [log.purge_some(EPOCH + HOUR) for _ in range(3)] == [5_000, 1_001, 0]
+
     def test_closed_blocks_go_and_gaps_stay(self, log: SqlPredictionLog, block: str) -> None:
         """A gap is no answer that was given too long ago."""
         log.open_block(process="host:8", model="m", at=EPOCH)

@@ -8,9 +8,10 @@ import pytest
 
 from pipeline.monitoring.prediction_log import CountKind, Selection
 from support.api_server import Api, Callers, serving
+from support.loops import until
 from support.small_desk import copy_desk
 
-from .test_prediction_log import MODEL, monitored, opened, row_of, terminate, until
+from .test_prediction_log import MODEL, monitored, opened, row_of, terminate
 
 
 @pytest.fixture

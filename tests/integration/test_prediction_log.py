@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +29,7 @@ from pipeline.settings import ROOT, read_settings
 from support.alerts import MAKE, dashboard_queries
 from support.api_server import SECONDS, Api, Callers, serving
 from support.desks import GRACE, REASON
+from support.loops import until
 from support.postgres import PostgresServer
 from support.prometheus import Prometheus, installed, program, prometheus
 from support.real_server import clean, dashboard
@@ -74,13 +74,6 @@ def opened(environment: Mapping[str, str]) -> Iterator[SqlPredictionLog]:
     log = SqlPredictionLog(environment["SIGNOFF_LOG_URL"])
     yield log
     log.close()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture

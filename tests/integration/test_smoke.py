@@ -23,10 +23,11 @@ from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import File, ModelFiles, VersionRecord, VersionRow
 from pipeline.governance.record.evidence import manifest_digest
 from pipeline.serving.gate_checks import SubprocessSmoke, _in_words
-from pipeline.serving.worker.__main__ import BrokenFrame, answer, read_frame, write_frame
+from pipeline.serving.worker.__main__ import answer
 from pipeline.serving.worker.allow_list import TRUST_MAKERS
 from pipeline.serving.worker.client import START_SECONDS, WorkerRefusal, ending, environment
 from pipeline.serving.worker.load import files_of
+from pipeline.serving.worker.protocol import BrokenFrame, read_frame, write_frame
 from support.hostile_models import (
     ALLOWED,
     a7_hostile_tree,
@@ -357,7 +358,7 @@ def test_worker_gets_none_of_ourenvironment(folder, monkeypatch):
 def test_private_streams_catch_every_printer_and_reader():
     """Both print and a write to file descriptor 1 miss the frames, and who reads the standard input finds its end."""
     program = (
-        "import os, sys; from pipeline.serving.worker.__main__ import private_streams, read_frame, write_frame\n"
+        "import os, sys; from pipeline.serving.worker.protocol import private_streams, read_frame, write_frame\n"
         "requests, answers = private_streams(); print('noise', end=sys.stdin.read())\n"
         "os.write(1, b'noise'); os.system('echo noise')\n"
         "write_frame(answers, read_frame(requests))"

@@ -274,6 +274,46 @@ def test_old_rows_are_deleted_by_the_process_that_serves(log: FailingLog, target
     assert sum(counts(log, CountKind.ANSWERED).values()) == 2
 
 
+def test_a_log_that_hangs_is_not_tried_again_at_the_end(log: FailingLog, target: Target) -> None:
+    """A stop waits for one more try at most, not for all of them."""
+    now = [EPOCH.timestamp()]
+    hanging = HangingLog(log.log, failures=99, now=now)
+    found = recorder(hanging, clock=lambda: now[0])
+    told(found, target, ROW)
+    found.close()
+
+    assert (99 - hanging.failures, log.blocks()[0].closed_at) == (1, None)
+
+
+@dataclass
+class HangingLog(FailingLog):
+    """It takes minutes to say that it is away."""
+
+    now: list[float] = field(default_factory=list)
+
+    def write(self, block: str, batch: LogBatch, *, close: bool = False) -> None:
+        self.now[0] += 120
+        super().write(block, batch, close=close)
+
+
+@dataclass
+class BrokenPurge(FailingLog):
+    """Old rows cannot be deleted, for good."""
+
+    def purge_some(self, _before: datetime) -> int:
+        raise InvalidInput("the log of predictions: what was told cannot be written (TypeError)")
+
+
+def test_old_rows_that_cannot_be_deleted_hold_nothing_up(log: FailingLog, target: Target) -> None:
+    """They stay for now; what is answered is written."""
+    found = recorder(BrokenPurge(log.log))
+    told(found, target, ROW)
+    found._purge_some()
+    found.close()
+
+    assert log.blocks()[0].written == 1
+
+
 @dataclass
 class EndlessLog(FailingLog):
     """There is always more to delete."""

@@ -7,10 +7,12 @@ answered was killed, and what it had not sent yet is missing.
 import contextlib
 import gc
 import pickle
-import signal
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from functools import cache
+from io import BytesIO
 from typing import Any, BinaryIO
 
 from pipeline.adapters.prediction_log.sql import SqlPredictionLog
@@ -43,36 +45,50 @@ class ToldTypes(pickle.Unpickler):
 
 
 def main() -> None:
-    """Writes until whoever started the process ends, also after Ctrl-C and SIGTERM, which are for that one."""
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signal_number, signal.SIG_IGN)
+    """Writes until whoever started the process ends, also after Ctrl-C and SIGTERM, which that one has blocked."""
     requests, replies = private_streams()
     with contextlib.suppress(EOFError, BrokenPipeError, pickle.UnpicklingError):  # whoever asks has ended
         url, options = ToldTypes(requests).load()
-        writer = DirectWriter(SqlPredictionLog(url), options)
+        writer = cache(lambda: DirectWriter(SqlPredictionLog(url), options))
+        with contextlib.suppress(Exception):  # whoever asks first is told
+            writer()
         gc.freeze()  # the libraries stay
-        for does, given in _asked(requests):
-            write_frame(replies, _reply(writer, does, given))
+        for does, told in _asked(requests):
+            write_frame(replies, _reply(writer, does, told))
 
 
-def _asked(requests: BinaryIO) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The methods that are asked for and what they are given. The rows of a batch come before it."""
-    rows: list[AnsweredRow] = []
+def _asked(requests: BinaryIO) -> Iterator[tuple[str, list[bytes]]]:
+    """The methods that are asked for, and what they are given: the rows of a batch in parts, then the rest.
+
+    Each is a pickle in a pickle: where one cannot be read, the stream goes on behind it.
+    """
+    told: list[bytes] = []
     while True:
-        does, given = ToldTypes(requests).load()
-        if does == "rows":
-            rows += [AnsweredRow(*each) for each in given]
-            continue
-        if does == "write":
-            given["batch"], rows = replace(given["batch"], rows=rows), []
-        yield does, given
+        does, content = ToldTypes(requests).load()
+        told.append(content)
+        if does != "rows":
+            yield does, told
+            told = []
 
 
-def _reply(writer: DirectWriter, does: str, given: dict[str, Any]) -> Frame:
+def _reply(writer: Callable[[], DirectWriter], does: str, told: list[bytes]) -> Frame:
+    """What a method gives, or raises. What it cannot do for another reason it never can: nobody should ask again."""
     try:
-        return {"found": getattr(writer, does)(**given)}
+        *parts, given = map(_read, told)
+        if does == "write":
+            rows = [AnsweredRow(*each) for part in parts for each in part]
+            given["batch"] = replace(given["batch"], rows=rows)
+        return {"found": getattr(writer(), does)(**given)}
     except (InvalidInput, Unavailable) as error:
         return {"error": str(error), "kind": type(error).__name__}
+    except Exception as error:  # noqa: BLE001 (whatever it is, the process stays for the next batch)
+        traceback.print_tb(error.__traceback__)  # without its sentence, which may hold values of a row
+        why = f"the log of predictions: what was told cannot be written ({type(error).__name__})"
+        return {"error": why, "kind": InvalidInput.__name__}
+
+
+def _read(content: bytes) -> Any:  # noqa: ANN401 (what was told)
+    return ToldTypes(BytesIO(content)).load()
 
 
 if __name__ == "__main__":

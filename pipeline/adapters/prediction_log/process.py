@@ -9,11 +9,12 @@ import contextlib
 import logging
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import IO, Any
 from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.monitoring.recording.answered import AnsweredRow
 from pipeline.monitoring.recording.batches import RecordingOptions, ToldBatch
-from pipeline.serving.worker.client import START_SECONDS, ending, time_limit
+from pipeline.serving.worker.client import START_SECONDS, end_process, ending, time_limit
 from pipeline.serving.worker.protocol import BrokenFrame, Frame, read_frame
 from pipeline.settings import ROOT
 
@@ -31,9 +32,10 @@ LOG = logging.getLogger(__name__)
 COMMAND = (sys.executable, "-P", "-m", "pipeline.adapters.prediction_log")
 NICENESS = 5  # of the process, see nice(1): whoever is being answered goes first, and still it keeps up
 ROWS_AT_ONCE = 200  # that are packed while nobody else has the interpreter's lock
-REPLY_SECONDS = 60.0  # until a process that does not answer is ended
+REPLY_SECONDS = 60.0  # until a process that does not answer is ended: all that it is asked for is bounded
 RETRY_SECONDS = 5.0  # until the next start, where one has ended before it answered: to start keeps a core busy
-END_SECONDS = 2.0
+NOT_INHERITED = ("SIGNOFF_", "MLFLOW_")  # addresses and credentials: those that it needs come through its pipe
+FOR_WHOEVER_ANSWERS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass
@@ -83,8 +85,9 @@ class WriterProcess:
     def open_block(self, *, process: str, model: str, at: datetime) -> str:
         return str(self._ask("open_block", process=process, model=model, at=at)["found"])
 
-    def write(self, block: str, batch: ToldBatch, *, close: bool = False) -> None:
-        self._ask("write", rows=batch.rows, urgent=close, block=block, batch=replace(batch, rows=()), close=close)
+    def write(self, block: str, batch: ToldBatch, *, close: bool = False, urgent: bool = False) -> None:
+        rest = replace(batch, rows=())
+        self._ask("write", rows=batch.rows, urgent=urgent, block=block, batch=rest, close=close)
 
     def purge_some(self, before: datetime) -> int:
         return int(self._ask("purge_some", before=before)["found"])
@@ -103,8 +106,8 @@ class WriterProcess:
         with time_limit(process.popen, seconds) as over, contextlib.suppress(OSError, BrokenFrame):
             for first in range(0, len(rows), ROWS_AT_ONCE):
                 part = [tuple(row) for row in rows[first : first + ROWS_AT_ONCE]]  # packed in half of the time
-                process.requests.write(pickle.dumps(("rows", part)))
-            process.requests.write(pickle.dumps((does, given)))
+                process.requests.write(pickle.dumps(("rows", pickle.dumps(part))))
+            process.requests.write(pickle.dumps((does, pickle.dumps(given))))
             process.requests.flush()
             reply = read_frame(process.replies)
         if reply is None:
@@ -129,13 +132,14 @@ class WriterProcess:
 
     def _start(self) -> _RunningWriter:
         try:
-            popen = subprocess.Popen(  # noqa: S603 (our own program, no argument from outside)
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
-                start_new_session=True,  # Ctrl-C is for whoever answers
-            )
+            with _blocked(*FOR_WHOEVER_ANSWERS):
+                popen = subprocess.Popen(  # noqa: S603 (our own program, no argument from outside)
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    env=_environment(),
+                    start_new_session=True,  # for its niceness, see _give_way
+                )
         except OSError as error:
             why = f"the process that writes it does not start ({error.strerror})"
             raise Unavailable(f"the log of predictions: {why}") from error
@@ -145,7 +149,7 @@ class WriterProcess:
         with contextlib.suppress(OSError):  # it has ended, which whoever asks it notices
             pickle.dump(self._setup, popen.stdin)
             popen.stdin.flush()
-        return _RunningWriter(popen, popen.stdin, popen.stdout, weakref.finalize(self, _end_process, popen))
+        return _RunningWriter(popen, popen.stdin, popen.stdout, weakref.finalize(self, end_process, popen))
 
     def _end(self) -> str:
         """Ends the process, and gives how it ended in a word or two."""
@@ -155,6 +159,26 @@ class WriterProcess:
         if not process.answered:
             self._next_start = self._clock() + RETRY_SECONDS
         return ending(int(process.end() or 0))
+
+
+def _environment() -> dict[str, str]:
+    """The variables of the process: those of this one, such as a database's own (PGPASSFILE), but none of Signoff's."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
+    path = os.pathsep.join(each for each in (str(ROOT), inherited.get("PYTHONPATH")) if each)
+    return {**inherited, "PYTHONPATH": path, "PYTHONUTF8": "1"}
+
+
+@contextlib.contextmanager
+def _blocked(*signals: signal.Signals) -> Iterator[None]:
+    """Signals wait for this thread until the block ends. A process that it starts meanwhile never gets them.
+
+    See signal(7): the mask is inherited. The process could ignore them itself only once it has started.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _give_way(pid: int, niceness: int) -> None:
@@ -168,17 +192,3 @@ def _give_way(pid: int, niceness: int) -> None:
     with contextlib.suppress(OSError):
         if os.getsid(pid) == pid:
             Path(f"/proc/{pid}/autogroup").write_text(str(niceness), encoding="ascii")
-
-
-def _end_process(popen: "subprocess.Popen[bytes]") -> int:
-    """Ends a process by closing its stdin; kills one that is busy."""
-    for pipe in (popen.stdin, popen.stdout):
-        with contextlib.suppress(OSError):  # what was not sent any more
-            if pipe:
-                pipe.close()
-    try:
-        popen.wait(END_SECONDS)
-    except subprocess.TimeoutExpired:
-        popen.kill()
-        popen.wait()
-    return popen.returncode

@@ -60,10 +60,11 @@ class LogWriter(Protocol):
     def open_block(self, *, process: str, model: str, at: datetime) -> str:
         """See PredictionLog.open_block."""
 
-    def write(self, block: str, batch: ToldBatch, *, close: bool = False) -> None:
+    def write(self, block: str, batch: ToldBatch, *, close: bool = False, urgent: bool = False) -> None:
         """Writes the rows, counts and shadow's answers of a batch, and raises, as PredictionLog.write does.
 
-        Can be repeated as that can: also where whoever writes ended before it said that it had.
+        Can be repeated as that can: also where whoever writes ended before it said that it had. urgent: whoever writes
+        is started at once where it has ended, since nobody will ask later.
         """
 
     def purge_some(self, before: datetime) -> int:
@@ -82,7 +83,7 @@ class DirectWriter:
         self._log, self._options = log, options
         self.open_block, self.purge_some = log.open_block, log.purge_some
 
-    def write(self, block: str, batch: ToldBatch, *, close: bool = False) -> None:
+    def write(self, block: str, batch: ToldBatch, *, close: bool = False, urgent: bool = False) -> None:  # noqa: ARG002 (the port's)
         self._log.write(block, self._made_of(batch), close=close)
 
     def close(self) -> None:

@@ -34,6 +34,7 @@ ALIVE_SECONDS = 30  # an open block is written to at least so often
 PURGE_SECONDS = 3_600  # between two looks for rows that are too old
 PROFILE_SECONDS = 60  # until a profile that could not be read is asked for again
 CLOSE_TRIES = 3
+CLOSE_SECONDS = 60  # after which the last batch is not tried again
 ROOM_SECONDS = 0.05  # between two looks whether there is room
 PATIENCE_SECONDS = 120  # that whoever logs rows of files waits for a log that is away
 
@@ -243,9 +244,11 @@ class PredictionRecorder:
         Old rows that are being deleted are left to the next process.
         """
         self._ending.set()
+        end = self._clock() + CLOSE_SECONDS
         if self._thread.is_alive():
             self._thread.join()
-        if not any(self._write_waiting(close=True) for _ in range(CLOSE_TRIES)):
+        tries = (each for each in range(CLOSE_TRIES) if each == 0 or self._clock() < end)
+        if not any(self._write_waiting(close=True) for _ in tries):
             LOG.error("the log of predictions: %d answers could not be written", self.waiting)
         self._writer.close()
 
@@ -281,7 +284,7 @@ class PredictionRecorder:
         """
         batch = self._unwritten or self._next_batch()
         try:
-            self._writer.write(self._block, batch, close=close and not self._waits)
+            self._writer.write(self._block, batch, close=close and not self._waits, urgent=close)
         except Unavailable as error:
             if self._unwritten is None:
                 LOG.warning("%s; what is answered waits in memory", error)
@@ -324,7 +327,7 @@ class PredictionRecorder:
         """Deletes some of what is too old. Between two times answers are written, and whoever closes does not wait."""
         try:
             more = self._writer.purge_some(self._now() - self._options.keep)
-        except Unavailable as error:
+        except (InvalidInput, Unavailable) as error:
             LOG.warning("%s; old rows stay for now", error)
             more = 0
         if not more:

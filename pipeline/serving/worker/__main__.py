@@ -32,8 +32,6 @@ from pipeline.serving.worker.protocol import (
     write_frame,
 )
 
-__all__ = ["BrokenFrame", "answer", "limit_resources", "main", "private_streams", "read_frame", "write_frame"]
-
 LESS_URGENT = 10  # nice, of a process that compiles: who is being answered meanwhile goes first
 SURROGATE = b"\\ud"
 WARM = (

@@ -267,7 +267,7 @@ class Worker:
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, popen.pid, self._niceness)
         assert popen.stdin is not None and popen.stdout is not None  # noqa: S101, PT018 (asked for above)
-        end = weakref.finalize(self, _end_process, popen, home)
+        end = weakref.finalize(self, _end_worker, popen, home)
         return _Process(popen, popen.stdin, popen.stdout, end, room_of(popen.stdin.fileno()))
 
     def _end(self) -> int:
@@ -304,8 +304,8 @@ def time_limit(popen: "subprocess.Popen[bytes]", seconds: float) -> Iterator[thr
         timer.cancel()
 
 
-def _end_process(popen: "subprocess.Popen[bytes]", home: Path) -> int:
-    """Ends a worker by closing its stdin; kills one that is busy."""
+def end_process(popen: "subprocess.Popen[bytes]") -> int:
+    """Ends a process by closing its stdin, kills one that is busy, and gives its exit code."""
     for pipe in (popen.stdin, popen.stdout):
         with contextlib.suppress(OSError):  # what was not sent any more
             if pipe:
@@ -315,8 +315,13 @@ def _end_process(popen: "subprocess.Popen[bytes]", home: Path) -> int:
     except subprocess.TimeoutExpired:
         popen.kill()
         popen.wait()
-    shutil.rmtree(home, ignore_errors=True)
     return popen.returncode
+
+
+def _end_worker(popen: "subprocess.Popen[bytes]", home: Path) -> int:
+    returncode = end_process(popen)
+    shutil.rmtree(home, ignore_errors=True)
+    return returncode
 
 
 # Several worker processes, so that one request does not wait for another.
