@@ -224,6 +224,7 @@ class TestProcess:
         for name in ("SIGNOFF_LOG_KEY", "MLFLOW_TRACKING_PASSWORD", "PGPASSFILE", "PYTHONPATH"):
             monkeypatch.setenv(name, "/elsewhere")
         for found in writing(tmp_path, process):
+            opened(found)  # it has answered: Linux gives a process its variables a moment after its number
             inherited = Path(f"/proc/{pid(found)}/environ").read_text(encoding="utf-8").split("\0")
 
         assert not [each for each in inherited if each.startswith(("SIGNOFF_", "MLFLOW_"))]
