@@ -2,7 +2,7 @@
 HTTP do it, or why they do not. docs/governance.md has the table.
 
 Tests walk it: each verb has a row, each path is answered, each screen asks the service for the same, and whoever lacks
-the role is refused by each door.
+the role is refused over HTTP, on the command line and by the service.
 """
 
 from collections.abc import Iterator, Mapping
