@@ -1,7 +1,6 @@
 """Charts of explanations and predictions, as pure functions of plain values. Names are escaped for Plotly."""
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from dashboard.caching import drawn_once
 from dashboard.components.charts import LEAST_PIXELS, LEGEND_ABOVE, NO_COLOURS, framed, plain
-from pipeline.governance.text import minus, visible
+from pipeline.governance.text import NO_LABELS, minus, visible
 
 Array = NDArray[Any]
 # Orange raises and blue lowers; signs say the same.
@@ -20,7 +19,6 @@ GREY = "#94A3B8"
 SMALL = '<span style="font-size:9px">'
 LONGEST_LABEL, LONGEST_CALLED, LONGEST_AXIS = 24, 32, 60
 BREAKS = "_ -"
-NO_LABELS: Mapping[str, str] = MappingProxyType({})
 ENDS, NOTHING_KNOWN = ("Nothing known", "Output"), "With nothing known"
 MOST_BARS, MOST_SWARMS, MOST_STEPS, MOST_LEVELS = 15, 12, 9, 20
 SWARM_WIDTH, SWARM_BINS = 0.38, 60

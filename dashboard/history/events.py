@@ -17,8 +17,8 @@ from pipeline.governance.record.telling import change_or_wish
 from pipeline.governance.service.reading import HistoryPage
 
 EVENT, BEFORE = "event", "before"  # in the address
-# Pixels of the column of changes, and of a character in it.
-LONG_CHANGE, SHORT_CHANGE, CHARACTER = 235, 150, 6
+ROW_PIXELS = 50  # two lines of text, on which a narrow column holds a time or a name: a phone shows both
+LONG_CHANGE, SHORT_CHANGE, CHARACTER = 300, 150, 6  # pixels of the column of changes, and of a character in it
 
 
 def events_page(chosen: Narrowed) -> HistoryPage:
@@ -93,17 +93,18 @@ def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine 
     table = st.dataframe(
         history_lines.table(found, models=chosen.model is None),
         hide_index=True,
-        height=widgets.height_of(len(found)),
+        height=widgets.height_of(len(found), row=ROW_PIXELS),
+        row_height=ROW_PIXELS,
         key=f"history/{chosen.key}/{st.query_params.get(BEFORE, '')}",
         on_select="rerun",
         selection_mode="single-row",
         selection_default=None if asked is None else {"selection": {"rows": [asked]}},
         column_config={
-            "No.": st.column_config.NumberColumn(format="%d", width=45),
+            "No.": st.column_config.NumberColumn(format="%d", width=42),
+            "When": st.column_config.TextColumn("When (UTC)", width=92),
+            "Who": st.column_config.TextColumn(width=112),
             "Event": st.column_config.MultiselectColumn(options=list(colours), color=list(colours.values()), width=132),
-            "Who": st.column_config.TextColumn(width=130),
             "Change": st.column_config.TextColumn(width=_change_width(found)),
-            **widgets.times_to_the_second("When"),
         },
         placeholder=words.NOTHING,
         alt="Events, newest first",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from pipeline.governance.ports import MetricDifference
-from pipeline.governance.text import signed
+from pipeline.governance.text import called, signed
 
 MOST_SLICES = 4  # named in a sentence, the worst first; Compare has them all
 
@@ -78,8 +78,7 @@ def worst_slices(worse: Sequence[MetricDifference], labels: Mapping[str, str]) -
 
 def _called(text: str, labels: Mapping[str, str]) -> str:
     column, _, value = text.partition(" = ")
-    label = labels.get(column)
-    return f"{label} ({column}) = {value}" if label else text
+    return f"{called(column, labels)} = {value}" if column in labels else text
 
 
 def description_of(name: str) -> str:
