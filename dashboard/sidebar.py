@@ -22,18 +22,16 @@ def draw(*, admitted: bool) -> None:
     """admitted: whether who looks at the page may read; nobody else learns what the registry holds."""
     with st.sidebar, st.container(gap="xxsmall"):
         queries = _queries() if admitted else {}
-        for section, listed in pages.SECTIONS.items():
-            st.caption(section)
-            for file, *_ in listed:
-                if file not in pages.HIDDEN:
-                    st.page_link(pages.page(file), query_params=queries.get(file), width="stretch")
+        for file, *_ in pages.LISTED:
+            if file not in pages.HIDDEN:
+                st.page_link(pages.page(file), query_params=queries.get(file), width="stretch")
         with suppress(SignoffError):  # the page says it
-            st.space("small")
-            if admitted:
-                st.caption("Registry")
-                st.text(words.address(session.settings().environment.tracking_uri))
+            registry = {"Registry": words.address(session.settings().environment.tracking_uri)} if admitted else {}
+            # One element, plain text: each of them is drawn anew by every click, and anybody may have chosen a name.
+            if shown := {**registry, **door.visitor_facts()}:
                 st.space("small")
-            door.sidebar()
+                st.text("\n\n".join(f"{name}\n{value}" for name, value in shown.items()))
+            door.ways()
 
 
 def _queries() -> dict[str, Query]:

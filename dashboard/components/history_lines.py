@@ -70,7 +70,7 @@ def table(found: Sequence[HistoryLine], *, models: bool = True) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "No.": [line.entry.number for line in found],
-            "When": [f"{tables.utc(line.entry.at):%Y-%m-%d %H:%M:%S}" if line.entry.at else "" for line in found],
+            "When": [line.entry.at and tables.utc(line.entry.at) for line in found],
             "Who": [line.entry.signature or "" for line in found],
             "Event": [[event_word(line.entry)] for line in found],
             "Model": [visible(line.entry.model) for line in found],

@@ -368,12 +368,11 @@ def stage_column() -> Any:  # noqa: ANN401 (Streamlit's column)
     )
 
 
-def height_of(rows: int, *, row: int = ROW_PIXELS) -> int | Literal["content"]:
-    """The height of a table: as high as its rows, up to a height that fits on a page. row: pixels of each.
+def height_of(rows: int) -> int | Literal["content"]:
+    """The height of a table: as high as its rows, up to a height that fits on a page.
 
     In pixels, so that its place is kept while the browser loads the code that draws it.
     """
     if not rows:
         return "content"
-    whole = ROW_PIXELS + rows * row + BORDER_PIXELS
-    return whole if whole <= MOST_ROWS * ROW_PIXELS + ROW_PIXELS + BORDER_PIXELS else TABLE_PIXELS
+    return (rows + 1) * ROW_PIXELS + BORDER_PIXELS if rows <= MOST_ROWS else TABLE_PIXELS

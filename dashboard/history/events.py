@@ -4,6 +4,7 @@ The address names the page (`before`: only events below this number) and the eve
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import streamlit as st
 
@@ -17,8 +18,7 @@ from pipeline.governance.record.telling import change_or_wish
 from pipeline.governance.service.reading import HistoryPage
 
 EVENT, BEFORE = "event", "before"  # in the address
-ROW_PIXELS = 50  # two lines of text, on which a narrow column holds a time or a name: a phone shows both
-LONG_CHANGE, SHORT_CHANGE, CHARACTER = 300, 150, 6  # pixels of the column of changes, and of a character in it
+LONG_CHANGE, SHORT_CHANGE, CHARACTER = 235, 150, 6  # pixels of the column of changes, and of a character in it
 
 
 def events_page(chosen: Narrowed) -> HistoryPage:
@@ -85,6 +85,14 @@ def _change_width(found: Sequence[HistoryLine]) -> int:
     return min(LONG_CHANGE, max(SHORT_CHANGE, CHARACTER * longest))
 
 
+def _when(found: Sequence[HistoryLine]) -> object:
+    """The column of times to the second. Without the year where all are of this one: a phone shows the person too."""
+    this_year = datetime.now(UTC).year
+    if any(line.entry.at and line.entry.at.astimezone(UTC).year != this_year for line in found):
+        return widgets.times_to_the_second("When")["When"]
+    return st.column_config.DatetimeColumn("When (UTC)", format="D MMM HH:mm:ss", width=118)
+
+
 def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine | None:
     """Draws the events and returns the one that is open: the selected row, or the one that the address names."""
     named = line_of_the_address()
@@ -93,15 +101,14 @@ def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine 
     table = st.dataframe(
         history_lines.table(found, models=chosen.model is None),
         hide_index=True,
-        height=widgets.height_of(len(found), row=ROW_PIXELS),
-        row_height=ROW_PIXELS,
+        height=widgets.height_of(len(found)),
         key=f"history/{chosen.key}/{st.query_params.get(BEFORE, '')}",
         on_select="rerun",
         selection_mode="single-row",
         selection_default=None if asked is None else {"selection": {"rows": [asked]}},
         column_config={
             "No.": st.column_config.NumberColumn(format="%d", width=42),
-            "When": st.column_config.TextColumn("When (UTC)", width=92),
+            "When": _when(found),
             "Who": st.column_config.TextColumn(width=112),
             "Event": st.column_config.MultiselectColumn(options=list(colours), color=list(colours.values()), width=132),
             "Change": st.column_config.TextColumn(width=_change_width(found)),

@@ -81,18 +81,16 @@ def draw(model: ModelOverview, waiting: Waiting | None, refused: Set[Named]) -> 
     best = waiting.best if waiting else None
     listed = shown(model, waiting)
     for version in listed:
-        with st.container(gap=None):
-            with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-                pages.link_review(f"Review version {version}", name, version)
-                if (name, version) in refused:
-                    trust_badge(name, version)
-                if contender := contenders.get(version):
-                    tip = widgets.named_metrics(contender.merit) if contender.merit else None
-                    st.markdown(_badges(contender, best=contender is best), width="content", help=tip)
-            if contender:
-                st.caption(_figures(contender))
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+            pages.link_review(f"Review version {version}", name, version)
+            if (name, version) in refused:
+                trust_badge(name, version)
+            if contender := contenders.get(version):
+                tip = widgets.named_metrics(contender.merit) if contender.merit else None
+                badges = _badges(contender, best=contender is best)
+                st.caption(f"{badges}  \n{_figures(contender)}", width="content", help=tip)  # each element costs
             else:
-                st.text(tables.brief(frame, version, metrics))
+                st.text(tables.brief(frame, version, metrics), width="content")
     if len(model.waiting) > len(listed):
         pages.link_versions(f"{len(model.waiting) - len(listed):,} more", name)
 
