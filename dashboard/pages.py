@@ -152,7 +152,7 @@ def link_versions(label: str, model: str, **more: str) -> None:
 
 
 def link_tokens() -> None:
-    st.page_link(page(TOKENS), label="Tokens", icon=":material/key:")
+    st.page_link(page(TOKENS), label="Tokens", icon=":material/key:", width="stretch")
 
 
 def link_overview() -> None:

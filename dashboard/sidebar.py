@@ -26,12 +26,19 @@ def draw(*, admitted: bool) -> None:
             if file not in pages.HIDDEN:
                 st.page_link(pages.page(file), query_params=queries.get(file), width="stretch")
         with suppress(SignoffError):  # the page says it
-            registry = {"Registry": words.address(session.settings().environment.tracking_uri)} if admitted else {}
-            # One element, plain text: each of them is drawn anew by every click, and anybody may have chosen a name.
-            if shown := {**registry, **door.visitor_facts()}:
-                st.space("small")
-                st.text("\n\n".join(f"{name}\n{value}" for name, value in shown.items()))
-            door.ways()
+            door.link_tokens()
+            if admitted:
+                _told("Registry", words.address(session.settings().environment.tracking_uri))
+            if known := door.visitor_facts():
+                _told(*known)
+            door.way_out()
+
+
+def _told(name: str, *lines: str) -> None:
+    """Few elements: each click draws all of them anew. lines: as plain text."""
+    st.space("small")
+    st.caption(name)
+    st.text("\n".join(lines))
 
 
 def _queries() -> dict[str, Query]:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from dashboard.caching import drawn_once
-from dashboard.components.charts import LEAST_PIXELS, LEGEND_ABOVE, NO_COLOURS, framed, plain
+from dashboard.components.charts import LEAST_PIXELS, LEGEND_ABOVE, NO_COLOURS, ROW_PIXELS, framed, plain
 from pipeline.governance.text import NO_LABELS, minus, visible
 
 Array = NDArray[Any]
@@ -22,6 +22,7 @@ BREAKS = "_ -"
 ENDS, NOTHING_KNOWN = ("Nothing known", "Output"), "With nothing known"
 MOST_BARS, MOST_SWARMS, MOST_STEPS, MOST_LEVELS = 15, 12, 9, 20
 SWARM_WIDTH, SWARM_BINS = 0.38, 60
+LEGEND_PIXELS = 20  # of an entry
 LEGEND = {**LEGEND_ABOVE, "traceorder": "normal"}
 
 
@@ -46,7 +47,8 @@ def importance(
             name=short(class_name),
             hovertemplate=f"%{{y}}<br>{short(class_name)}: %{{x:.4f}}<extra></extra>",
         )
-    framed(figure, height=28 * len(names) + 150)
+    legend = LEGEND_PIXELS * len(mean_abs) if len(mean_abs) > 1 else 0  # one below the other where there is no room
+    framed(figure, height=ROW_PIXELS * len(names) + legend + 70)
     figure.update_layout(barmode="stack", legend=LEGEND, showlegend=len(mean_abs) > 1)
     figure.update_xaxes(title=f"Mean absolute effect ({scale})")
     return figure.update_yaxes(autorange="reversed")

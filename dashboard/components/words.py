@@ -157,6 +157,11 @@ def passage(text: str) -> str:
     return shown.replace("_", r"\_") if plain else code(shown)
 
 
+def small(markdown: str) -> str:
+    """The same in small letters; with brackets in it, which would end them early, as it is."""
+    return markdown if set("[]") & set(markdown) else f":small[{markdown}]"
+
+
 def stage(word: str) -> str:
     """A stage as a badge shows it, where MLflow's "None" alone would not say what there is none of."""
     return "No stage" if word == Stage.NONE else word

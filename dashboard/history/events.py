@@ -5,6 +5,7 @@ The address names the page (`before`: only events below this number) and the eve
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import streamlit as st
 
@@ -85,12 +86,12 @@ def _change_width(found: Sequence[HistoryLine]) -> int:
     return min(LONG_CHANGE, max(SHORT_CHANGE, CHARACTER * longest))
 
 
-def _when(found: Sequence[HistoryLine]) -> object:
+def _when(found: Sequence[HistoryLine]) -> Any:  # noqa: ANN401 (Streamlit's column)
     """The column of times to the second. Without the year where all are of this one: a phone shows the person too."""
     this_year = datetime.now(UTC).year
     if any(line.entry.at and line.entry.at.astimezone(UTC).year != this_year for line in found):
         return widgets.times_to_the_second("When")["When"]
-    return st.column_config.DatetimeColumn("When (UTC)", format="D MMM HH:mm:ss", width=118)
+    return st.column_config.DatetimeColumn("When (UTC)", format="D MMM HH:mm:ss", width=114)
 
 
 def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine | None:
@@ -107,9 +108,9 @@ def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine 
         selection_mode="single-row",
         selection_default=None if asked is None else {"selection": {"rows": [asked]}},
         column_config={
-            "No.": st.column_config.NumberColumn(format="%d", width=42),
+            "No.": st.column_config.NumberColumn(format="%d", width=38),
             "When": _when(found),
-            "Who": st.column_config.TextColumn(width=112),
+            "Who": st.column_config.TextColumn(width=128),
             "Event": st.column_config.MultiselectColumn(options=list(colours), color=list(colours.values()), width=132),
             "Change": st.column_config.TextColumn(width=_change_width(found)),
         },

@@ -53,31 +53,37 @@ def _without_role(person: Actor) -> None:
     st.button("Look again", icon=":material/refresh:", key="look_again")
 
 
-def visitor_facts() -> dict[str, str]:
-    """Who looks at the page, how that is known, and by which roles they act; nothing of nobody.
+def visitor_facts() -> tuple[str, ...]:
+    """Who looks at the page, how that is known, and by which roles they act: a heading and lines; none of nobody.
 
     Raises InvalidInput where this process has no name.
     """
     person = session.visitor()
     if session.settings().identity.provider is Provider.LOCAL:
-        signer = {"Decisions are signed by": signature(session.actor().subject, person.established)}
-        return {**signer, **_roles()} if person.loopback else signer  # from elsewhere nobody decides
-    return {} if person is NOBODY else {"You are": _name(person), "Known by": _how(person), **_roles()}
+        signer = ("Decisions are signed by", signature(session.actor().subject, person.established))
+        return (*signer, _roles()) if person.loopback else signer  # from elsewhere nobody decides
+    return () if person is NOBODY else ("You are", _name(person), f"known by {_how(person)}", _roles())
 
 
-def _roles() -> dict[str, str]:
-    return {"Roles": ", ".join(session.desk().roles()) or "none"}
+def _roles() -> str:
+    roles = ", ".join(session.desk().roles())
+    return f"as {roles}" if roles else "without a role"
 
 
-def ways() -> None:
-    """To the tokens that act for who looks at the page, and out."""
-    person, identity = session.visitor(), session.settings().identity
-    if person is NOBODY and identity.provider is not Provider.LOCAL:
-        return
-    if session.desk().may(Action.OWN_TOKENS):
+def link_tokens() -> None:
+    """The way to the tokens that act for who looks at the page, for those who may have some."""
+    if _is_somebody() and session.desk().may(Action.OWN_TOKENS):
         pages.link_tokens()
-    if identity.provider is not Provider.LOCAL:
+
+
+def way_out() -> None:
+    identity = session.settings().identity
+    if _is_somebody() and identity.provider is not Provider.LOCAL:
         _way_out(identity.provider, identity.proxy.logout)
+
+
+def _is_somebody() -> bool:
+    return session.settings().identity.provider is Provider.LOCAL or session.visitor() is not NOBODY
 
 
 def _how(person: Actor) -> str:

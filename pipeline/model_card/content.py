@@ -13,7 +13,7 @@ from pipeline.governance.lifecycle import Stage, stage_move
 from pipeline.governance.metrics import is_share, metric_label
 from pipeline.governance.ports import Json, ModelRecord
 from pipeline.governance.record.documents import ColumnReport, ConfusionMatrix, DataReport, SliceMetrics
-from pipeline.governance.record.evidence import Evidence
+from pipeline.governance.record.evidence import LATENCY_METRIC, Evidence, Metric
 from pipeline.governance.record.history import Entry
 from pipeline.governance.record.out_of_band import OutOfBandChange
 from pipeline.governance.record.telling import change_of, sentence
@@ -99,7 +99,9 @@ class Section:
         if table and table.heads[0] == METRIC:
             table = replace(table, rows=tuple((metric_label(row[0]), *row[1:]) for row in table.rows))
         if isinstance(chart, IntervalChart):
-            chart = IntervalChart(tuple((metric_label(name), *figures) for name, *figures in chart.rows))
+            chart = IntervalChart(
+                tuple((metric_label(name), value, low, high) for name, value, low, high in chart.rows)
+            )
         return replace(self, table=table, chart=chart)
 
 
@@ -230,7 +232,7 @@ def _fact(value: object) -> str:
 
 
 def _metrics(evidence: Evidence) -> Section:
-    rows = [(each.name, each.value, each.low, each.high, each.n) for each in evidence.metrics()]
+    rows = [(each.name, _value(each), each.low, each.high, each.n) for each in evidence.metrics()]
     baseline = evidence.evaluation.baseline_accuracy
     sentences = (
         () if baseline is None else (f"Always the most frequent class would reach an accuracy of {baseline:.4f}.",)
@@ -240,6 +242,11 @@ def _metrics(evidence: Evidence) -> Section:
     interval = "interval" if confidence is None else f"{confidence:.0%} interval"
     heads = (METRIC, "Value", f"Low ({interval})", "High", "n")
     return Section("Metrics", sentences, _numbers(heads, rows), _intervals(evidence), missing)
+
+
+def _value(found: Metric) -> float | str:
+    """Milliseconds are measured to a tenth at best."""
+    return f"{found.value:.1f}" if found.name == LATENCY_METRIC else found.value
 
 
 def _intervals(evidence: Evidence) -> IntervalChart | None:

@@ -102,11 +102,9 @@ def test_overview_says_which_version_should_serve_and_why(open_page, monkeypatch
     assert reviews == ["Review version 1", "Review version 3", "Review version 2"]
     assert "Version 3 is better than the champion in 1 of 2 metrics and worse in 1; " in texts(app)
     assert any("Best: version 3, but it may not be used" in each for each in badges(app))  # of no type that is loaded
-    line = next(each for each in app.caption if ":red-badge[Worse in 1 of 2]" in each.value)
+    line = next(each for each in app.markdown if ":red-badge[Worse in 1 of 2]" in each.value)
     assert line.help == "Better in accuracy. Worse in macro recall."
-    assert "Accuracy 0.9300 · +0.0300 (+0.0100 to +0.0500) beside the champion, n = 627" in str(
-        [caption.value for caption in app.caption]
-    )
+    assert ":small[Accuracy 0.9300 · +0.0300 (+0.0100 to +0.0500) beside the champion, n = 627" in line.value
 
 
 def test_a_review_begins_with_the_verdict(open_page, monkeypatch):
@@ -325,15 +323,14 @@ def test_an_address_never_shows_a_password(uri, shown):
 def test_the_sidebar_says_who_signs(desk, open_page):
     """The name, how it was established and the roles are on every page."""
     shown = facts_of_the_sidebar(open_page(desk))
-    assert shown["Decisions are signed by"] == "grace (self-declared)"
-    assert shown["Roles"] == "reviewer, approver"
+    assert shown["Decisions are signed by"] == "grace (self-declared)\nas reviewer, approver"
 
 
 def test_the_sidebar_promises_no_role_from_elsewhere(desk, open_page):
     """A self-declared name decides at this machine only."""
     config.set_option("server.address", "0.0.0.0")
     shown = facts_of_the_sidebar(open_page(desk))
-    assert (shown["Decisions are signed by"], "Roles" in shown) == ("grace (self-declared)", False)
+    assert shown["Decisions are signed by"] == "grace (self-declared)"
 
 
 def test_the_sidebar_leads_on_with_model_and_version(desk, open_page):

@@ -11,8 +11,8 @@ def texts(app: AppTest) -> str:
 
 def facts_of_the_sidebar(app: AppTest) -> dict[str, str]:
     """What the sidebar says about the registry and who looks at it, by its name there."""
-    lines = [each.partition("\n") for text in app.sidebar.text for each in text.value.split("\n\n")]
-    return {name: value for name, _, value in lines}
+    names = [each.value for each in app.sidebar.caption]
+    return dict(zip(names, [each.value for each in app.sidebar.text], strict=True))
 
 
 def badges(app: AppTest) -> list[str]:
