@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from pipeline.governance.metrics import metric_label
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.text import called, signed
 
@@ -62,6 +63,12 @@ DESCRIPTIONS: Mapping[str, str] = {
 def label_of(name: str) -> str:
     """The label of a gate; of one that this version of Signoff does not know, its name."""
     return LABELS.get(name, name)
+
+
+def worse_by(metric: str, found: MetricDifference) -> str:
+    """By how much a metric is worse than the champion's. metric: as the policy has it."""
+    by = f"{abs(found.difference):.4f} (95 % interval {signed(found.low)} to {signed(found.high)})"
+    return f"{metric_label(metric)} is worse by {by}."
 
 
 def worst_slices(worse: Sequence[MetricDifference], labels: Mapping[str, str]) -> str:

@@ -5,20 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.governance.lifecycle import CHAMPION, ModelState, Move, MoveKind, Stage
-from pipeline.governance.metrics import (
-    DEFAULT_RULES,
-    MetricRules,
-    is_training_set,
-    metric_in_text,
-    metric_label,
-    named,
-    not_a_share,
-)
+from pipeline.governance.metrics import DEFAULT_RULES, MetricRules, is_training_set, metric_in_text, named, not_a_share
 from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import TOLERANCE, Evidence, Metric, Recomputation
 from pipeline.governance.record.findings import Finding
-from pipeline.governance.rules.gate_words import description_of, label_of, worst_slices
+from pipeline.governance.rules.gate_words import description_of, label_of, worse_by, worst_slices
 from pipeline.governance.text import figure, minus, signed
 
 
@@ -236,9 +228,7 @@ def not_worse_than_incumbent(facts: Facts, rule: GateRule) -> Observation:
     if found.verdict is None:
         why = f"Whether more or less {metric_in_text(metric)} is better is not known."
         return Observation(observed, required, passed=False, why=why, present=False)
-    by = f"{abs(found.difference):.4f} (95 % interval {signed(found.low)} to {signed(found.high)})"
-    why = f"{metric_label(metric)} is worse by {by}."
-    return Observation(observed, required, found.verdict != "worse", why)
+    return Observation(observed, required, found.verdict != "worse", worse_by(metric, found))
 
 
 def no_slice_worse(facts: Facts, rule: GateRule) -> Observation:
