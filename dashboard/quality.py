@@ -71,6 +71,9 @@ def _found_slices(found: SliceSearch, names: tuple[str, str], labels: Mapping[st
         + (f"; {words.count(found.left_out, 'column')} not searched" if found.left_out else "")
         + "."
     )
+    if not found.tried:
+        st.text(f"Nothing to search: no column has two groups of at least {FEWEST_ROWS} rows.")
+        return
     if not found.found:
         st.text("None stands out.")
         st.caption(f"{searched} Differences that chance explains among so many are not shown.")

@@ -95,7 +95,7 @@ def event_colours() -> dict[str, widgets.Colour]:
 def last_line(entry: Entry) -> str:
     """When it happened, who did what and what that changed, in one sentence."""
     found = ": ".join(filter(None, (sentence(entry), change_or_wish(entry))))
-    return ", ".join(filter(None, (words.when(entry.at) if entry.at else "", found)))
+    return " · ".join(filter(None, (words.when(entry.at) if entry.at else "", found)))
 
 
 def since(champion: int, created_at: str, *, periods: Sequence[Period], entries: Sequence[Entry]) -> str:

@@ -182,7 +182,10 @@ def frame(
     shown, written = dict(columns), bool(differences) or any((data[name] < 0).any() for name in digits if name in data)
     written = written or bool(_times_of_a_row(data).any())
     if not written:  # to write figures takes some milliseconds
-        shown |= {name: st.column_config.NumberColumn(format=FOUR_DIGITS) for name in digits if name in data}
+        shown = {
+            **{name: st.column_config.NumberColumn(format=FOUR_DIGITS) for name in digits if name in data},
+            **shown,
+        }
     st.dataframe(
         figures(data, digits, differences) if written else data,
         hide_index=True,

@@ -20,7 +20,7 @@ def overview_page() -> None:
     models = sorted(session.overview(), key=model_card.urgency)
     lost()
     if not any(model.record.versions for model in models):
-        empty_registry()
+        emptied() if session.gone() else empty_registry()
         return
     cards = models[:MOST_CARDS]
     looks = waiting.looks(cards)
@@ -48,6 +48,15 @@ def overview_page() -> None:
         st.caption(f"{len(models) - MOST_CARDS:,} more models are listed on the page Versions.")
     if late or unseen:
         widgets.redraw_when_done([*late, *unseen])
+
+
+def emptied() -> None:
+    """There were versions: a demo would not bring them back."""
+    st.header("The registry holds no version any more", anchor=False)
+    st.text(
+        "The record says what was there, and nothing of it is lost. Where the registry's database or server has only\n"
+        "been moved, put it back or give this desk its new address, MLFLOW_TRACKING_URI."
+    )
 
 
 def lost() -> None:

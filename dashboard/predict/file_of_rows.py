@@ -53,7 +53,7 @@ def file_of_rows(targets: Sequence[Target]) -> None:
         widgets.guarded(partial(against_the_truth, file, target, beside), "evaluation")
         _predictions(scored.rows)
         _outside(scored.rows, labels_of(input_schema(target)), scored.result.out_of_range)
-        _preview(scored.rows, scored.result.scored)
+        _preview(scored.rows, scored.result.scored, labels_of(input_schema(target)))
 
 
 def _column(column: ColumnSchema) -> str:
@@ -153,7 +153,7 @@ def _without_place(problem: Problem) -> str:
     return problem.sentence.removeprefix(f"row {problem.row}, {visible(problem.column, most=MOST_NAME)}: ")
 
 
-def _preview(rows: UploadedRows, scored: int) -> None:
+def _preview(rows: UploadedRows, scored: int, labels: Mapping[str, str]) -> None:
     st.header("First rows", anchor=False)
     head = rows.head.to_pandas()
     predicted = [name for name in head.columns if name.startswith("prediction")]
@@ -165,7 +165,11 @@ def _preview(rows: UploadedRows, scored: int) -> None:
         frame,
         hide_index=True,
         height=_height(len(frame)),
-        column_config={ROW: st.column_config.NumberColumn(pinned=True, width=65), **shares},
+        column_config={
+            ROW: st.column_config.NumberColumn(pinned=True, width=65),
+            **shares,
+            **{tables.cell(name): words.column(name, labels) for name in labels if tables.cell(name) in frame},
+        },
         placeholder=words.NOTHING,
         alt="The first rows of the file with their predictions",
     )

@@ -107,6 +107,16 @@ def test_overview_says_which_version_should_serve_and_why(open_page, monkeypatch
     assert ":small[Accuracy 0.9300 · +0.0300 (+0.0100 to +0.0500) beside the champion, n = 627" in line.value
 
 
+def test_a_registry_whose_models_are_gone_is_not_offered_the_demo(desk, open_page):
+    """Such as one whose database was moved: the record says what was there, and that is to be put back."""
+    desk.registry._models.clear()
+    app = open_page(desk)
+
+    assert "The registry holds no version any more" in [each.value for each in app.header]
+    assert "Fill with the demo" not in [each.label for each in app.button]
+    assert "deleted outside of this desk" in texts(app)
+
+
 def test_a_review_begins_with_the_verdict(open_page, monkeypatch):
     """Better, worse and not distinguishable in how many metrics; which ones get worse; which version is better yet."""
     monkeypatch.setattr(trust, "GLANCE_SECONDS", 60)

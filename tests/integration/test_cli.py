@@ -410,7 +410,7 @@ def test_a_change_is_ended_in_the_state_that_was_shown(
     code, output, error = verb(*adopt, state)
 
     assert (code, output) == (4, None)
-    assert "StateChanged: state: expected @shadow=3#0, it is @shadow=2#0" in error
+    assert "StateChanged: state: it has changed since you looked (expected @shadow=3#0, it is @shadow=2#0)" in error
     assert verb("history", MODEL)[1][-1]["type"] == "denied"
     assert run(["reconcile"]) == 0
     assert f"State of {MODEL}: @shadow=2#0" in capsys.readouterr().out

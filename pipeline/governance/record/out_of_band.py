@@ -118,7 +118,8 @@ def check_expected(differences: Iterable[OutOfBandChange], expect: str | None) -
     state = state_text(differences)
     if expect not in (None, state):
         now = f"it is {visible(state)}" if state else "nothing differs any more"
-        raise StateChanged(f"state: expected {visible(str(expect))}, {now}; look at the differences again")
+        seen = f"expected {visible(str(expect))}, {now}"
+        raise StateChanged(f"state: it has changed since you looked ({seen}); look at the differences again")
 
 
 def put_in_use(differences: Iterable[OutOfBandChange]) -> set[int]:

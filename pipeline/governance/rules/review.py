@@ -142,7 +142,9 @@ class Review(JudgedGates):
         """
         if expect not in (None, self.state):
             now = self.state or "like that already"
-            raise StateChanged(f"state: expected {expect}, it is {now}; look at the review again")
+            raise StateChanged(
+                f"state: it has changed since you looked (expected {expect}, it is {now}); look at the review again"
+            )
         if evidence not in (None, self.evidence.digest):
             raise StaleEvidence("evidence: the version has changed since you looked; look at the review again")
         for gate in self.blocked_by:

@@ -263,7 +263,7 @@ class TestOutOfBand:
         state, before = state_text(desk.differences(MODEL)), types(desk)
         registry.set_alias(MODEL, slot, 1)
         there = registry.state(MODEL)
-        with pytest.raises(StateChanged, match=f"expected @canary=3#1, {now}; look at the differences again"):
+        with pytest.raises(StateChanged, match=rf"expected @canary=3#1, {now}\); look at the differences again"):
             getattr(desk, end)(MODEL, reason=REASON, actor=GRACE, expect=state)
 
         assert types(desk) == [*before, EventType.DENIED]

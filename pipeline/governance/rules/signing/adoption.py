@@ -66,7 +66,8 @@ class Adoption:
         """An adoption has no gates, and no warnings to accept."""
         del accept_warnings
         if expect not in (None, self.binding.state):
-            raise StateChanged(f"state: expected {expect}, it is {self.binding.state}; look at the differences again")
+            seen = f"expected {expect}, it is {self.binding.state}"
+            raise StateChanged(f"state: it has changed since you looked ({seen}); look at the differences again")
         if evidence not in (None, self.binding.evidence):
             raise StaleEvidence("evidence: the champion has changed since you looked; look at the differences again")
         if self.rules.approvals and not self.rules.approver_roles:
