@@ -41,6 +41,7 @@ SCHEMA = {
 }
 OF_THE_DESK = ["--config-file", str(ROOT / "tests" / "support" / "desk_schemathesis.toml")]  # of schemathesis
 BEING_COMPILED = "answered by the original: it is being compiled"
+PAUSE = amount(0.02, soak=0)  # seconds, of callers between two questions: without one they take all the processor
 KINDS = ("random_forest", "logistic_regression", "random_forest")
 
 
@@ -150,7 +151,7 @@ def test_champions_change_under_load(moving: Place, moving_api: Api) -> None:
     """
     before, second, third = moving.in_turn()
     followed = []
-    with Callers(moving_api.port, ROW).asking() as callers:
+    with Callers(moving_api.port, ROW, PAUSE).asking() as callers:
         callers.wait_for(20)
         for version in (second, third):
             moving.promote(version)
@@ -234,7 +235,7 @@ def test_a_hostile_description_does_not_end_it(moving: Place, moving_api: Api) -
 
 def test_a_worker_that_is_killed_costs_no_request(steady_api: Api) -> None:
     """Another takes its place, and the counter says so."""
-    with Callers(steady_api.port, ROW).asking() as callers:
+    with Callers(steady_api.port, ROW, PAUSE).asking() as callers:
         callers.wait_for(10)
         for pid in steady_api.workers:
             os.kill(pid, signal.SIGKILL)
@@ -371,7 +372,9 @@ def test_schemathesis_finds_nothing(place: Place, tmp_path: Path, *, desk_too: b
     with serving(environment, tmp_path / "api.log", command=command) as api:
         address = f"http://127.0.0.1:{api.port}/openapi.json"
         examples = ["--max-examples", amount("4", soak="100"), "--seed", "544"]
-        options = ["--checks", "all", *examples, "--continue-on-failure", "--no-color"]
+        phases = ["--phases", amount("examples,fuzzing,stateful", soak="examples,coverage,fuzzing,stateful")]
+        patience = ["--request-timeout", "100"]  # the first decision imports MLflow, on a busy machine
+        options = ["--checks", "all", *examples, *phases, *patience, "--continue-on-failure", "--no-color"]
         program = str(Path(sys.executable).with_name("schemathesis"))
         found = subprocess.run(
             [program, *config, "run", address, *options, *headers],
