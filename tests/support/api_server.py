@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from pipeline.serving.worker.launch.fork_server import FORK
 from support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,12 +65,14 @@ class Api:
 
     @property
     def workers(self) -> list[int]:
-        """The processes that it has started, in that order."""
-        found = psutil.Process(self.process.pid).children()
+        """The workers that its fork server has split off, in that order."""
+        started = psutil.Process(self.process.pid).children()
+        servers = [each for each in started if each.cmdline()[-1:] == [FORK]]
+        found = [worker for server in servers for worker in server.children()]
         return [child.pid for child in sorted(found, key=lambda child: (child.create_time(), child.pid))]
 
     def child(self, number: int) -> int:
-        """The process that it has started as its `number`-th, from 1, once it has."""
+        """The worker that was split off as its `number`-th, from 1, once it has."""
         deadline = time.monotonic() + SECONDS
         while len(found := self.workers) < number:
             assert time.monotonic() < deadline, found
