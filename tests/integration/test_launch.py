@@ -258,6 +258,32 @@ def test_a_server_that_is_killed(tmp_path: Path) -> None:
         end_process(child)
 
 
+def test_a_worker_that_crashes() -> None:
+    """The next one has another server, and other addresses; the others have theirs, until they end."""
+    server = ForkServer()
+    with started(server) as other, started(server) as worker:
+        before, first = ping(other), server.pid
+        assert first is not None
+        killed, crashed = ping(worker), 0
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: worker.pid is None)
+        crashed = ping(worker)
+        assert server.pid == first
+        os.kill(crashed, signal.SIGSEGV)
+        until(lambda: worker.pid is None)
+        after = ping(worker)
+        assert psutil.Process(after).ppid() == server.pid != first
+        assert libraries(after) != libraries(before) == libraries(first)
+        assert ping(other) == before
+        other.stop()
+        until(lambda: has_ended(first))
+
+
+def libraries(pid: int) -> str:
+    """Where its libraries begin."""
+    return Path(f"/proc/{pid}/maps").read_text(encoding="utf-8").split("libarrow")[0].splitlines()[-1].split("-")[0]
+
+
 SPLIT = """
 import random, sys, threading, numpy
 from pipeline.serving.worker.launch.forking import fork_workers

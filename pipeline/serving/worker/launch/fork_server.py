@@ -35,6 +35,8 @@ NOWHERE = Path("/nonexistent")  # its home: it reads and writes nothing there, s
 # Else a thread of Arrow's second allocator starts with the import; a process with threads cannot be split safely.
 NO_THREADS = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 MOST_BYTES = 2**16  # of a message
+# How a process ends that reads or jumps where it must not.
+CRASHES = {-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL, -signal.SIGFPE, -signal.SIGTRAP}
 
 
 class ForkedProcess:
@@ -43,13 +45,16 @@ class ForkedProcess:
     Signals go to its pidfd: never to another process that got its number. How it ended is told by the server.
     """
 
-    def __init__(self, pid: int, pidfd: int, told: socket.socket, *, pipes: tuple[IO[bytes], IO[bytes]]) -> None:
-        """told: where the server says how it ended. pipes: its stdin and stdout."""
-        self.pid, self._pidfd, self._told = pid, pidfd, told
+    def __init__(
+        self, server: "_Server", told: socket.socket, *, ids: tuple[int, int], pipes: tuple[IO[bytes], IO[bytes]]
+    ) -> None:
+        """told: where the server says how it ended. ids: its number and its pidfd. pipes: its stdin and stdout."""
+        self._server, self._told = server, told
+        self.pid, self._pidfd = ids
         self.stdin, self.stdout = pipes
         self._returncode: int | None = None
         self._lock = threading.Lock()
-        weakref.finalize(self, _close, pidfd, told)  # not before: a thread may be waiting for one of them
+        weakref.finalize(self, _close, self._pidfd, told)  # not before: a thread may be waiting for one of them
 
     def poll(self) -> int | None:
         try:
@@ -66,6 +71,7 @@ class ForkedProcess:
             with self._lock:
                 if self._returncode is None:
                     self._returncode = self._ended()
+                    self._server.crashed |= self._returncode in CRASHES
         return self._returncode
 
     def kill(self) -> None:
@@ -94,6 +100,7 @@ class _Server:
     requests: socket.socket  # the server ends when this does
     end: "weakref.finalize[..., ForkServer]"  # ends it at once
     answered: bool = False  # whether it has split off a worker
+    crashed: bool = False  # whether one of its workers has
 
     def fork(self, home: Path, niceness: int) -> ForkedProcess:
         """A worker. Raises _Gone where the server ends instead, or does not answer; _Refused, OSError."""
@@ -109,10 +116,10 @@ class _Server:
                 given.callback(os.close, answers)
                 stdout = opened.enter_context(os.fdopen(ours, "rb"))
                 self._send({"home": str(home), "niceness": niceness}, (theirs, answers, tells.fileno()))
-            answer, pidfd = _answer(told)
+            ids = _answer(told)
             self.answered = True
             opened.pop_all()
-        return ForkedProcess(answer["pid"], pidfd, told, pipes=(stdin, stdout))
+        return ForkedProcess(self, told, ids=ids, pipes=(stdin, stdout))
 
     def ended(self) -> str:
         """Ends it, and says how it ended."""
@@ -136,8 +143,8 @@ class _Refused(Exception):
     """The server cannot be split: it has threads."""
 
 
-def _answer(told: socket.socket) -> tuple[dict[str, int], int]:
-    """The server's answer and the worker's pidfd. Raises _Gone, _Refused, OSError."""
+def _answer(told: socket.socket) -> tuple[int, int]:
+    """The worker's number and pidfd. Raises _Gone, _Refused, OSError."""
     told.settimeout(START_SECONDS)
     try:
         message, files, _, _ = socket.recv_fds(told, MOST_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
@@ -150,18 +157,20 @@ def _answer(told: socket.socket) -> tuple[dict[str, int], int]:
         raise _Refused
     if "pid" not in answer:
         raise OSError(answer["number"], os.strerror(answer["number"]))
-    return answer, files[0]
+    return answer["pid"], files[0]
 
 
 class ForkServer:
     """Splits workers off one process, which is started when it is needed, and again where it has died.
 
+    After a crash as well: all workers of a server have the same addresses, which whoever makes one crash could learn.
     Where that process cannot be split, each worker is started as OwnProcess does. Implements Launcher, for any threads.
     """
 
     def __init__(self, command: tuple[str, ...] = COMMAND) -> None:
         self._command, self._own = command, OwnProcess(command)
         self._server: _Server | None = None
+        self._retired: list[_Server] = []  # those that still have workers
         self._lock = threading.Lock()
         self._refused = False
 
@@ -193,18 +202,24 @@ class ForkServer:
         return self._own.start(home, niceness=niceness)
 
     def forget(self) -> None:
-        """In a process that was split off this one: the server is the other one's."""
-        server, self._server, self._lock = self._server, None, threading.Lock()
-        if server:
+        """In a process that was split off this one: the servers are the other one's."""
+        servers = [*self._retired, *([self._server] if self._server else [])]
+        self._server, self._retired, self._lock = None, [], threading.Lock()
+        for server in servers:
             server.end.detach()
             server.requests.close()
             server.popen.returncode = 0  # no child of this process
 
     def _running(self) -> _Server:
         with self._lock:
-            if self._server is None or self._server.popen.poll() is not None:
-                if self._server:
-                    self._server.end()
+            if self._server and (self._server.crashed or self._server.popen.poll() is not None):
+                self._server.requests.close()
+                self._retired.append(self._server)
+                self._server = None
+            for ended in [each for each in self._retired if each.popen.poll() is not None]:
+                self._retired.remove(ended)
+                ended.end()
+            if self._server is None:
                 self._server = self._started()
             return self._server
 

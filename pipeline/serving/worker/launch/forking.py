@@ -26,7 +26,7 @@ class _Forked(NamedTuple):
 
 
 def fork_workers() -> None:
-    """Splits off workers until the socket ends, and this process with it. Returns in each worker.
+    """Splits off workers until the socket ends, and with the last of them this process. Returns in each worker.
 
     Whoever calls it has imported what all workers need.
     """
@@ -36,7 +36,8 @@ def fork_workers() -> None:
     workers: dict[int, _Forked] = {}  # by pidfd
     poller = select.poll()
     poller.register(requests, select.POLLIN)
-    while True:
+    wanted = True
+    while wanted or workers:
         for ready, _ in poller.poll():
             if ready in workers:
                 poller.unregister(ready)
@@ -44,7 +45,9 @@ def fork_workers() -> None:
                 continue
             message, files, _, _ = socket.recv_fds(requests, MOST_BYTES, 3, socket.MSG_CMSG_CLOEXEC)
             if not message:
-                os._exit(0)  # at once: the end of an interpreter with all these modules takes a tenth of a second
+                poller.unregister(requests)
+                wanted = False
+                continue
             *pipes, number = files
             told = socket.socket(fileno=number)
             pid = _fork(told)
@@ -58,6 +61,7 @@ def fork_workers() -> None:
             if pid is not None and (pidfd := _tell_start(pid, told)) is not None:
                 workers[pidfd] = _Forked(pid, told)
                 poller.register(pidfd, select.POLLIN)
+    os._exit(0)  # at once: the end of an interpreter with all these modules takes a tenth of a second
 
 
 def _fork(told: socket.socket) -> int | None:
