@@ -65,19 +65,16 @@ class Api:
 
     @property
     def workers(self) -> list[int]:
-        """The workers that its fork server has split off, in that order."""
-        started = psutil.Process(self.process.pid).children()
-        servers = [each for each in started if each.cmdline()[-1:] == [FORK]]
-        found = [worker for server in servers for worker in server.children()]
+        """The workers that its fork servers have split off, in that order."""
+        found = [worker for server in self.fork_servers for worker in server.children()]
         return [child.pid for child in sorted(found, key=lambda child: (child.create_time(), child.pid))]
 
-    def child(self, number: int) -> int:
-        """The worker that was split off as its `number`-th, from 1, once it has."""
-        deadline = time.monotonic() + SECONDS
-        while len(found := self.workers) < number:
-            assert time.monotonic() < deadline, found
-            time.sleep(0.02)
-        return found[number - 1]
+    @property
+    def fork_servers(self) -> list[psutil.Process]:
+        """One, or none while no worker was wanted since it was killed; more where a worker has crashed."""
+        found = psutil.Process(self.process.pid).children()
+        started = [each for each in found if each.status() != psutil.STATUS_ZOMBIE]
+        return [each for each in started if each.cmdline()[-1:] == [FORK]]
 
     @contextmanager
     def asleep(self, database: Path) -> Iterator[None]:
