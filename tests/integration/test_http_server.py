@@ -245,7 +245,7 @@ def test_a_worker_that_is_killed_costs_no_request(steady_api: Api) -> None:
 
 
 def test_a_compiled_champion(tmp_path: Path, template: Path, models: dict[str, dict[str, bytes]]) -> None:
-    """Where the fork server is killed, its workers go on and others start; then the server says on how many rows both are
+    """Where the fork server is killed, its workers go on and others start; then the API says on how many rows both are
     equal, and answers the same, also when its workers are killed.
     """
     champion = {**models[KINDS[0]], "signoff/evaluation_rows.parquet": evaluated(KINDS[0])}
