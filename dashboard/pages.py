@@ -16,27 +16,19 @@ NAMES = ("overview", "versions", "review", "compare", "history", "explain", "pre
 OVERVIEW, VERSIONS, REVIEW, COMPARE, HISTORY, EXPLAIN, PREDICT, CARD, TOKENS, MONITORING = (
     f"{name}/page.py" for name in NAMES
 )
-# By section of the sidebar: file, title, icon.
-SECTIONS = {
-    "Decide": [
-        (OVERVIEW, "Overview", ":material/dashboard:"),
-        (VERSIONS, "Versions", ":material/view_list:"),
-        (REVIEW, "Review", ":material/fact_check:"),
-        (COMPARE, "Compare", ":material/compare_arrows:"),
-    ],
-    "Understand": [
-        (EXPLAIN, "Explain", ":material/bar_chart:"),
-        (PREDICT, "Predict", ":material/calculate:"),
-        (CARD, "Model card", ":material/description:"),
-    ],
-    "Watch": [
-        (MONITORING, "Monitoring", ":material/monitoring:"),
-    ],
-    "Record": [
-        (HISTORY, "History", ":material/history:"),
-        (TOKENS, "Tokens", ":material/key:"),
-    ],
-}
+# File, title and icon, in the order of the sidebar: to decide, to understand, to watch, and the record.
+LISTED = (
+    (OVERVIEW, "Overview", ":material/dashboard:"),
+    (VERSIONS, "Versions", ":material/view_list:"),
+    (REVIEW, "Review", ":material/fact_check:"),
+    (COMPARE, "Compare", ":material/compare_arrows:"),
+    (EXPLAIN, "Explain", ":material/bar_chart:"),
+    (PREDICT, "Predict", ":material/calculate:"),
+    (CARD, "Model card", ":material/description:"),
+    (MONITORING, "Monitoring", ":material/monitoring:"),
+    (HISTORY, "History", ":material/history:"),
+    (TOKENS, "Tokens", ":material/key:"),
+)
 # Not among the links of the sidebar: the review of a version leads to its card, who looks at the page to their tokens.
 HIDDEN = {CARD, TOKENS}
 # What Review's address calls a move that is none to a stage.
@@ -52,7 +44,7 @@ def icon() -> str:
     return f"data:image/png;base64,{b64encode((HERE / 'favicon.png').read_bytes()).decode()}"
 
 
-def navigation() -> dict[str, list[Page]]:
+def navigation() -> list[Page]:
     """Every page always: a deep link to one that is left out would lose its address."""
     if PAGES not in st.session_state:
         st.session_state[PAGES] = {
@@ -64,10 +56,9 @@ def navigation() -> dict[str, list[Page]]:
                 default=file == OVERVIEW,
                 visibility="hidden" if file in HIDDEN else "visible",
             )
-            for pages in SECTIONS.values()
-            for file, title, symbol in pages
+            for file, title, symbol in LISTED
         }
-    return {section: [page(file) for file, *_ in pages] for section, pages in SECTIONS.items()}
+    return [page(file) for file, *_ in LISTED]
 
 
 def page(file: str) -> Page:
@@ -161,7 +152,7 @@ def link_versions(label: str, model: str, **more: str) -> None:
 
 
 def link_tokens() -> None:
-    st.page_link(page(TOKENS), label="Tokens", icon=":material/key:")
+    st.page_link(page(TOKENS), label="Tokens", icon=":material/key:", width="stretch")
 
 
 def link_overview() -> None:

@@ -22,18 +22,23 @@ def draw(*, admitted: bool) -> None:
     """admitted: whether who looks at the page may read; nobody else learns what the registry holds."""
     with st.sidebar, st.container(gap="xxsmall"):
         queries = _queries() if admitted else {}
-        for section, listed in pages.SECTIONS.items():
-            st.caption(section)
-            for file, *_ in listed:
-                if file not in pages.HIDDEN:
-                    st.page_link(pages.page(file), query_params=queries.get(file), width="stretch")
+        for file, *_ in pages.LISTED:
+            if file not in pages.HIDDEN:
+                st.page_link(pages.page(file), query_params=queries.get(file), width="stretch")
         with suppress(SignoffError):  # the page says it
-            st.space("small")
+            door.link_tokens()
             if admitted:
-                st.caption("Registry")
-                st.text(words.address(session.settings().environment.tracking_uri))
-                st.space("small")
-            door.sidebar()
+                _told("Registry", words.address(session.settings().environment.tracking_uri))
+            if known := door.visitor_facts():
+                _told(*known)
+            door.way_out()
+
+
+def _told(name: str, *lines: str) -> None:
+    """Few elements: each click draws all of them anew. lines: as plain text."""
+    st.space("small")
+    st.caption(name)
+    st.text("\n".join(lines))
 
 
 def _queries() -> dict[str, Query]:

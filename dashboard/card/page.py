@@ -11,7 +11,6 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard import pages, session
 from dashboard.components import charts, explanation_charts, picker, widgets, words
 from pipeline import model_card
-from pipeline.governance.metrics import metric_label
 from pipeline.governance.record.evidence import Metric
 from pipeline.governance.text import visible
 from pipeline.model_card import Card, Section, Table
@@ -34,7 +33,7 @@ def card_page() -> None:
     with row:
         unfolded = st.toggle("Unfold all", key="unfolded", bind="query-params", help="Before the page is printed")
         downloads(card, picked[1])
-    for section in card.sections:
+    for section in card.in_words:
         draw(section, unfolded=unfolded)
 
 
@@ -78,9 +77,7 @@ def draw(section: Section, *, unfolded: bool) -> None:
 
 def table(found: Table, title: str) -> None:
     """As text that wraps, not as cells that scroll: what does not fit would be cut on paper."""
-    called = metric_label if found.heads[0] == "Metric" else str
-    cells = [[called(first), *others] for first, *others in found.rows]
-    rows = [[words.passage(DIGEST.sub(IN_GROUPS, cell)) for cell in row] for row in cells]
+    rows = [[words.passage(DIGEST.sub(IN_GROUPS, cell)) for cell in row] for row in found.rows]
     heads = [head or "Fact" for head in found.heads]
     st.table(pd.DataFrame(rows, columns=heads).set_index(heads[0]), border="horizontal", alt=title)
 

@@ -12,13 +12,14 @@ from dashboard.components.charts import (
     digits_of,
     framed,
     interval_bars,
+    metric_tick,
     plain,
     true_by_predicted,
 )
 from dashboard.components.explanation_charts import ticks
 from dashboard.components.words import ALIKE, BETTER, VERDICTS, WORSE
 from pipeline.explanation.side_by_side import ImportanceDifference
-from pipeline.governance.metrics import Direction, direction_of, metric_label
+from pipeline.governance.metrics import Direction, direction_of
 from pipeline.governance.rules.compare import MetricRow
 from pipeline.governance.rules.paired import Confusions
 from pipeline.governance.text import minus, signed
@@ -39,7 +40,7 @@ def differences(rows: Sequence[MetricRow], title: str, *, dark: bool = False) ->
     One whose interval holds zero is not distinguishable. The hover has the difference as it is.
     """
     figure, colours = go.Figure(), COLOURS_ON_DARK if dark else COLOURS_ON_LIGHT
-    names = [plain(metric_label(row.name)) for row in rows]
+    names = [metric_tick(row.name) for row in rows]
     for verdict in (BETTER, WORSE, ALIKE):
         judged = (row for row in rows if VERDICTS.get(row.verdict or "") == verdict)
         shown = [(row, row.interval) for row in judged if row.interval]
@@ -47,7 +48,7 @@ def differences(rows: Sequence[MetricRow], title: str, *, dark: bool = False) ->
             gains = [_gain(row, ends) for row, ends in shown]
             figure.add_scatter(
                 x=[gain for gain, _, _ in gains],
-                y=[plain(metric_label(row.name)) for row, _ in shown],
+                y=[metric_tick(row.name) for row, _ in shown],
                 customdata=[signed(row.difference or 0) for row, _ in shown],
                 error_x=interval_bars(gains),
                 mode="markers",
@@ -56,12 +57,12 @@ def differences(rows: Sequence[MetricRow], title: str, *, dark: bool = False) ->
                 hovertemplate="%{y}: %{customdata}<extra></extra>",
             )
     figure.add_vline(x=0, line={"width": 1, "dash": "dot", "color": colours[ALIKE]})
-    framed(figure, height=max(LEAST_PIXELS, 28 * len(names) + 115))
+    framed(figure, height=max(LEAST_PIXELS, 28 * len(names) + 150))
     figure.update_layout(legend=LEGEND_ABOVE, showlegend=True)
     ends = [0.0, *(end for row in rows if row.interval for end in row.interval)]
-    figure.update_xaxes(
-        tickformat=f".{digits_of(ends)}f", title=f"{title}: better to the right, less loss or error too"
-    )
+    # On three lines: on one a phone would cut it.
+    title = f"{title}<br>better to the right,<br>less loss or error too"
+    figure.update_xaxes(tickformat=f".{digits_of(ends)}f", title=title)
     return figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
 
 

@@ -2,6 +2,7 @@
 
 import html
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -21,6 +22,7 @@ VERSIONS_ON_LIGHT, VERSIONS_ON_DARK = ["#1D4ED8", "#B45309", "#7C3AED"], ["#60A5
 Colours = Mapping[str, str]  # by what each trace is called
 NO_COLOURS: Colours = MappingProxyType({})  # the theme's
 ROW_PIXELS, LEAST_PIXELS = 34, 120
+LONGEST_METRIC = 18  # characters of a line on an axis
 LEGEND_ABOVE = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
 
 
@@ -87,7 +89,7 @@ def metric_intervals(
         if metrics:
             figure.add_scatter(
                 x=[metric.value for metric in metrics],
-                y=[plain(metric_label(metric.name)) for metric in metrics],
+                y=[metric_tick(metric.name) for metric in metrics],
                 error_x=interval_bars([(metric.value, metric.low, metric.high) for metric in metrics]),
                 mode="markers",
                 orientation="h",  # without it the points of a group lie on one line
@@ -124,6 +126,11 @@ def digits_of(values: Iterable[float]) -> int:
     ends = list(values)
     span = max(ends, default=0) - min(ends, default=0) or 0.01
     return min(4, max(0, math.ceil(-math.log10(span / 10))))
+
+
+def metric_tick(name: str) -> str:
+    """What people call a metric, for an axis: a long one on several lines, since a phone has no room for it on one."""
+    return "<br>".join(map(plain, textwrap.wrap(metric_label(name), LONGEST_METRIC)))
 
 
 def plain(text: str) -> str:

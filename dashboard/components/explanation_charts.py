@@ -1,7 +1,6 @@
 """Charts of explanations and predictions, as pure functions of plain values. Names are escaped for Plotly."""
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -9,8 +8,8 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from dashboard.caching import drawn_once
-from dashboard.components.charts import LEAST_PIXELS, LEGEND_ABOVE, NO_COLOURS, framed, plain
-from pipeline.governance.text import minus, visible
+from dashboard.components.charts import LEAST_PIXELS, LEGEND_ABOVE, NO_COLOURS, ROW_PIXELS, framed, plain
+from pipeline.governance.text import NO_LABELS, minus, visible
 
 Array = NDArray[Any]
 # Orange raises and blue lowers; signs say the same.
@@ -20,10 +19,10 @@ GREY = "#94A3B8"
 SMALL = '<span style="font-size:9px">'
 LONGEST_LABEL, LONGEST_CALLED, LONGEST_AXIS = 24, 32, 60
 BREAKS = "_ -"
-NO_LABELS: Mapping[str, str] = MappingProxyType({})
 ENDS, NOTHING_KNOWN = ("Nothing known", "Output"), "With nothing known"
 MOST_BARS, MOST_SWARMS, MOST_STEPS, MOST_LEVELS = 15, 12, 9, 20
 SWARM_WIDTH, SWARM_BINS = 0.38, 60
+LEGEND_PIXELS = 20  # of an entry
 LEGEND = {**LEGEND_ABOVE, "traceorder": "normal"}
 
 
@@ -48,7 +47,8 @@ def importance(
             name=short(class_name),
             hovertemplate=f"%{{y}}<br>{short(class_name)}: %{{x:.4f}}<extra></extra>",
         )
-    framed(figure, height=28 * len(names) + 150)
+    legend = LEGEND_PIXELS * len(mean_abs) if len(mean_abs) > 1 else 0  # one below the other where there is no room
+    framed(figure, height=ROW_PIXELS * len(names) + legend + 70)
     figure.update_layout(barmode="stack", legend=LEGEND, showlegend=len(mean_abs) > 1)
     figure.update_xaxes(title=f"Mean absolute effect ({scale})")
     return figure.update_yaxes(autorange="reversed")

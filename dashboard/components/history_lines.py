@@ -71,9 +71,9 @@ def table(found: Sequence[HistoryLine], *, models: bool = True) -> pd.DataFrame:
         {
             "No.": [line.entry.number for line in found],
             "When": [line.entry.at and tables.utc(line.entry.at) for line in found],
+            "Who": [line.entry.signature or "" for line in found],
             "Event": [[event_word(line.entry)] for line in found],
             "Model": [visible(line.entry.model) for line in found],
-            "Who": [line.entry.signature or "" for line in found],
             "Change": [change_or_wish(line.entry) for line in found],
             "Reason": [visible(_why(line.entry), most=LONGEST_REASON) for line in found],
         }

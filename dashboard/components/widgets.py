@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from pipeline.governance.errors import (
     Unavailable,
 )
 from pipeline.governance.lifecycle import CHAMPION, MoveKind, Stage
-from pipeline.governance.record.evidence import Metric
+from pipeline.governance.record.evidence import LATENCY_METRIC, Metric
 from pipeline.governance.record.out_of_band import OutOfBandChange
 from pipeline.governance.rules.merit import ALIKE, BETTER, WORSE, Merit
 from pipeline.governance.text import minus, signed, visible
@@ -179,6 +180,7 @@ def frame(
     columns: how Streamlit is to draw the others.
     """
     shown, written = dict(columns), bool(differences) or any((data[name] < 0).any() for name in digits if name in data)
+    written = written or bool(_times_of_a_row(data).any())
     if not written:  # to write figures takes some milliseconds
         shown |= {name: st.column_config.NumberColumn(format=FOUR_DIGITS) for name in digits if name in data}
     st.dataframe(
@@ -200,7 +202,21 @@ def figures(data: pd.DataFrame, digits: Sequence[str], differences: Sequence[str
     written: dict[str, Any] = {**dict.fromkeys(digits, words.number), **dict.fromkeys(differences, signed)}
     others = dict.fromkeys(set(data.columns) - written.keys(), _as_it_is)
     known = {name: write for name, write in {**others, **written}.items() if name in data}
-    return data.style.format(known, na_rep=words.NOTHING)
+    styler, timed = data.style.format(known, na_rep=words.NOTHING), _times_of_a_row(data)
+    for names, sign in ((digits, ""), (differences, "+")):
+        if timed.any() and (there := [name for name in names if name in data]):
+            tenths = partial(_tenths, sign=sign)
+            styler = styler.format(dict.fromkeys(there, tenths), subset=(timed, there), na_rep=words.NOTHING)
+    return styler
+
+
+def _times_of_a_row(data: pd.DataFrame) -> "pd.Series[bool]":
+    """Which rows of a table of metrics are milliseconds, which are measured to a tenth at best."""
+    return data.iloc[:, 0] == words.metric(LATENCY_METRIC)
+
+
+def _tenths(value: float, *, sign: str) -> str:
+    return minus(f"{value:{sign}.1f}")
 
 
 def _as_it_is(value: object) -> str:

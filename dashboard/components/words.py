@@ -5,15 +5,14 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from pipeline.explanation.wording import called
+from pipeline.governance import metrics
 from pipeline.governance.lifecycle import Change, Move, MoveKind, Stage
-from pipeline.governance.metrics import METRIC_WORDS, metric_label
 from pipeline.governance.policy import Mode
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import Metric
 from pipeline.governance.rules.decide import Outcome
 from pipeline.governance.rules.gates import GateResult
-from pipeline.governance.text import figure, signed, visible
+from pipeline.governance.text import called, figure, signed, visible
 
 NOTHING = "\N{EN DASH}"
 BETTER, WORSE, ALIKE = "✓ Better", "✕ Worse", "≈ Not distinguishable"
@@ -128,19 +127,17 @@ def label(text: str) -> str:
 
 def metric(text: str) -> str:
     """What people call a metric, as plain text."""
-    return name(metric_label(text))
+    return name(metrics.metric_label(text))
 
 
 def metric_markdown(text: str) -> str:
     """The same for labels and headings, which are markdown."""
-    return label(metric_label(text))
+    return label(metrics.metric_label(text))
 
 
 def metric_in_text(text: str) -> str:
-    """What people call a metric in the middle of a sentence, as plain text: log loss, but R squared and ROC AUC."""
-    shown = metric(text)
-    known = text in METRIC_WORDS and shown[1:2].islower()
-    return f"{shown[0].lower()}{shown[1:]}" if known else shown
+    """What people call a metric in the middle of a sentence, as plain text."""
+    return name(metrics.metric_in_text(text))
 
 
 def metric_in_markdown(text: str) -> str:
@@ -150,7 +147,7 @@ def metric_in_markdown(text: str) -> str:
 
 def metric_help(text: str) -> str:
     """What a metric measures and its name in the registry, as markdown; empty for one that we do not know."""
-    return f"{METRIC_WORDS[text][1]} In the registry: {label(text)}." if text in METRIC_WORDS else ""
+    return f"{metrics.METRIC_WORDS[text][1]} In the registry: {label(text)}." if text in metrics.METRIC_WORDS else ""
 
 
 def passage(text: str) -> str:
@@ -158,6 +155,11 @@ def passage(text: str) -> str:
     shown = visible(text)
     plain = not shown or (PASSAGE.fullmatch(shown) and "www." not in shown.casefold())
     return shown.replace("_", r"\_") if plain else code(shown)
+
+
+def small(markdown: str) -> str:
+    """The same in small letters; with brackets in it, which would end them early, as it is."""
+    return markdown if set("[]") & set(markdown) else f":small[{markdown}]"
 
 
 def stage(word: str) -> str:

@@ -4,6 +4,8 @@ The address names the page (`before`: only events below this number) and the eve
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 import streamlit as st
 
@@ -17,8 +19,7 @@ from pipeline.governance.record.telling import change_or_wish
 from pipeline.governance.service.reading import HistoryPage
 
 EVENT, BEFORE = "event", "before"  # in the address
-# Pixels of the column of changes, and of a character in it.
-LONG_CHANGE, SHORT_CHANGE, CHARACTER = 235, 150, 6
+LONG_CHANGE, SHORT_CHANGE, CHARACTER = 235, 150, 6  # pixels of the column of changes, and of a character in it
 
 
 def events_page(chosen: Narrowed) -> HistoryPage:
@@ -85,6 +86,14 @@ def _change_width(found: Sequence[HistoryLine]) -> int:
     return min(LONG_CHANGE, max(SHORT_CHANGE, CHARACTER * longest))
 
 
+def _when(found: Sequence[HistoryLine]) -> Any:  # noqa: ANN401 (Streamlit's column)
+    """The column of times to the second. Without the year where all are of this one: a phone shows the person too."""
+    this_year = datetime.now(UTC).year
+    if any(line.entry.at and line.entry.at.astimezone(UTC).year != this_year for line in found):
+        return widgets.times_to_the_second("When")["When"]
+    return st.column_config.DatetimeColumn("When (UTC)", format="D MMM HH:mm:ss", width=114)
+
+
 def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine | None:
     """Draws the events and returns the one that is open: the selected row, or the one that the address names."""
     named = line_of_the_address()
@@ -99,11 +108,11 @@ def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine 
         selection_mode="single-row",
         selection_default=None if asked is None else {"selection": {"rows": [asked]}},
         column_config={
-            "No.": st.column_config.NumberColumn(format="%d", width=45),
+            "No.": st.column_config.NumberColumn(format="%d", width=38),
+            "When": _when(found),
+            "Who": st.column_config.TextColumn(width=128),
             "Event": st.column_config.MultiselectColumn(options=list(colours), color=list(colours.values()), width=132),
-            "Who": st.column_config.TextColumn(width=130),
             "Change": st.column_config.TextColumn(width=_change_width(found)),
-            **widgets.times_to_the_second("When"),
         },
         placeholder=words.NOTHING,
         alt="Events, newest first",

@@ -15,6 +15,7 @@ from dashboard import pages, session
 from dashboard.components import tables, widgets, words
 from dashboard.components.trust import trust_badge
 from pipeline.governance.errors import NotFound, Unavailable
+from pipeline.governance.metrics import metric_label
 from pipeline.governance.record.documents import DOCUMENTS, entry_of
 from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.record.history import Entry
@@ -25,9 +26,12 @@ FACTS = ("created_at", "stage", "aliases", "status", "description", "file_digest
 LABELS = {  # of the facts whose name is not a word
     "created_at": "registered",
     "file_digest": "fingerprint of the files",
+    "gaps": "missing in the registry",
     "run_id": "run",
+    "source": "address of the files",
 }
-GROUPS = ("metrics", "tags", "params")
+GROUPS = {"metrics": "metric", "tags": "tag", "params": "parameter"}  # with the word before the names of its values
+METRIC = f"{GROUPS['metrics']} "
 SAME, DECIDED, CHANGED = "✓ Same", "✓ As decided", "! Changed"
 THEN, NOW, OTHER = "Then", "Now", "Another version now"
 MOST_NAMED = 5
@@ -160,7 +164,7 @@ def then_and_now(
     return pd.DataFrame(
         {
             "Result": [[results[name]] for name in order],
-            "Fact": [tables.cell(LABELS.get(name, name)) for name in order],
+            "Fact": [tables.cell(_called(name)) for name in order],
             THEN: [_cell(before.get(name), after.get(name)) for name in order],
             NOW: [_cell(after.get(name), before.get(name)) for name in order],
         }
@@ -170,14 +174,21 @@ def then_and_now(
 def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
     """The content of evidence by names without levels."""
     found = {name: content.get(name) for name in FACTS}
-    for group in GROUPS:
+    for group, word in GROUPS.items():
         values = entry_of(content, group)
-        found |= {f"{group[:-1]} {key}": values[key] for key in sorted(values)}
+        found |= {f"{word} {key}": values[key] for key in sorted(values)}
     for name in ("signature", *DOCUMENTS):  # each too large for a cell: equal parts have the same digest
         part = content.get(name)
         found[name.replace("_", " ")] = None if part is None else words.digest(digest_of(canonical({"part": part})))
     found["gaps"] = [str(gap.get("text")) for gap in content.get("gaps") or ()]
     return found | {f"file {file['path']}": words.digest(file["sha256"]) for file in content.get("files") or ()}
+
+
+def _called(fact: str) -> str:
+    """What people call a fact: of a metric its plain name, which says by itself that it is one."""
+    name = fact.removeprefix(METRIC)
+    label = metric_label(name)
+    return label if name not in (fact, label) else LABELS.get(fact, fact)
 
 
 def _cell(value: object, other: object) -> str:

@@ -53,36 +53,37 @@ def _without_role(person: Actor) -> None:
     st.button("Look again", icon=":material/refresh:", key="look_again")
 
 
-def sidebar() -> None:
-    """Who looks at the page, how that is known, by which roles they act, and the way out."""
-    person, identity = session.visitor(), session.settings().identity
-    if identity.provider is Provider.LOCAL:
-        st.caption("Decisions are signed by")
-        st.text(signature(session.actor().subject, person.established))
-        if person.loopback:  # from elsewhere nobody decides, whatever the roles
-            _roles()
-        _tokens()
-        return
-    if person is NOBODY:
-        return
-    st.caption("You are")
-    st.text(_name(person))
-    st.caption("Known by")
-    st.text(_how(person))
-    _roles()
-    _tokens()
-    _way_out(identity.provider, identity.proxy.logout)
+def visitor_facts() -> tuple[str, ...]:
+    """Who looks at the page, how that is known, and by which roles they act: a heading and lines; none of nobody.
+
+    Raises InvalidInput where this process has no name.
+    """
+    person = session.visitor()
+    if session.settings().identity.provider is Provider.LOCAL:
+        signer = ("Decisions are signed by", signature(session.actor().subject, person.established))
+        return (*signer, _roles()) if person.loopback else signer  # from elsewhere nobody decides
+    return () if person is NOBODY else ("You are", _name(person), f"known by {_how(person)}", _roles())
 
 
-def _roles() -> None:
-    st.caption("Roles")
-    st.text(", ".join(session.desk().roles()) or "none")
+def _roles() -> str:
+    roles = ", ".join(session.desk().roles())
+    return f"as {roles}" if roles else "without a role"
 
 
-def _tokens() -> None:
-    """The way to the tokens that act for them."""
-    if session.desk().may(Action.OWN_TOKENS):
+def link_tokens() -> None:
+    """The way to the tokens that act for who looks at the page, for those who may have some."""
+    if _is_somebody() and session.desk().may(Action.OWN_TOKENS):
         pages.link_tokens()
+
+
+def way_out() -> None:
+    identity = session.settings().identity
+    if _is_somebody() and identity.provider is not Provider.LOCAL:
+        _way_out(identity.provider, identity.proxy.logout)
+
+
+def _is_somebody() -> bool:
+    return session.settings().identity.provider is Provider.LOCAL or session.visitor() is not NOBODY
 
 
 def _how(person: Actor) -> str:

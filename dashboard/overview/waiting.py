@@ -81,16 +81,14 @@ def draw(model: ModelOverview, waiting: Waiting | None, refused: Set[Named]) -> 
     best = waiting.best if waiting else None
     listed = shown(model, waiting)
     for version in listed:
-        with st.container(gap=None):
-            with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-                pages.link_review(f"Review version {version}", name, version)
-                if (name, version) in refused:
-                    trust_badge(name, version)
-                if contender := contenders.get(version):
-                    tip = widgets.named_metrics(contender.merit) if contender.merit else None
-                    st.markdown(_badges(contender, best=contender is best), width="content", help=tip)
-            if contender:
-                st.caption(_figures(contender))
+        with st.container(gap=None):  # few elements in it: each costs a first visit 2 to 5 ms
+            pages.link_review(f"Review version {version}", name, version)
+            if (name, version) in refused:
+                trust_badge(name, version)
+            if contender := contenders.get(version):
+                tip = widgets.named_metrics(contender.merit) if contender.merit else None
+                badges = _badges(contender, best=contender is best)
+                st.markdown(f"{badges}  \n{words.small(_figures(contender))}", help=tip)
             else:
                 st.text(tables.brief(frame, version, metrics))
     if len(model.waiting) > len(listed):

@@ -4,15 +4,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from types import MappingProxyType
 from typing import Any
 
-from pipeline.governance.text import minus
+from pipeline.governance.text import NO_LABELS, called, minus
 
 SMALLEST = 0.005  # shown with two decimals, less is 0.00
 ROUNDING = 1e-9  # of the largest effect; of what a model says, a double rounds off less than a thousandth of that
 OF_OUTPUT = 1e-13
-NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -89,12 +87,6 @@ def contrasts(
         for name, effects in found
         if any(effects)
     ]
-
-
-def called(column: str, labels: Mapping[str, str]) -> str:
-    """What people call a column, its own name behind: "Eats vegetables with meals (FCVC)"."""
-    label = labels.get(column)
-    return f"{label} ({column})" if label else column
 
 
 def _with_value(name: str, row: Mapping[str, Any], units: Mapping[str, str], *, labels: Mapping[str, str]) -> str:

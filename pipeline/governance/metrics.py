@@ -132,7 +132,7 @@ METRIC_WORDS: Mapping[str, tuple[str, str]] = {
     "baseline_accuracy": ("Baseline accuracy", "What always answering the most frequent class would reach."),
     "cv_accuracy_mean": ("Cross-validated accuracy", "Mean over the folds of the training rows."),
     "cv_accuracy_std": (
-        "Spread of cross-validated accuracy",
+        "Cross-validation spread",
         "Standard deviation of the cross-validated accuracy over the folds.",
     ),
     "latency_ms_median": ("Latency, ms", "The median time for one row alone, measured when the version was trained."),
@@ -144,9 +144,21 @@ METRIC_WORDS: Mapping[str, tuple[str, str]] = {
 }
 
 
+BOUNDS: Mapping[str, str] = {"_low": "lower bound", "_high": "upper bound"}  # of an interval, by the end of its name
+
+
 def metric_label(name: str) -> str:
-    """What people call the metric; a name that we do not know stays as it is."""
-    return METRIC_WORDS[name][0] if name in METRIC_WORDS else name
+    """What people call the metric, or an end of its interval; a name that we do not know stays as it is."""
+    if name in METRIC_WORDS:
+        return METRIC_WORDS[name][0]
+    ends = ((name.removesuffix(end), word) for end, word in BOUNDS.items() if name.endswith(end))
+    return next((f"{METRIC_WORDS[base][0]}, {word}" for base, word in ends if base in METRIC_WORDS), name)
+
+
+def metric_in_text(name: str) -> str:
+    """The same in the middle of a sentence: log loss, but R squared and ROC AUC."""
+    shown = metric_label(name)
+    return f"{shown[0].lower()}{shown[1:]}" if shown != name and shown[1:2].islower() else shown
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,14 @@
 """Text from strangers made safe to show: what is invisible, or turns the reading direction, is written as an escape."""
 
 import unicodedata
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from pipeline.governance.errors import InvalidInput
 
 LONGEST_LINE = 200
+NO_LABELS: Mapping[str, str] = MappingProxyType({})  # of columns that have none
 INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 
@@ -52,6 +55,12 @@ def column_label(column: str, description: str) -> str:
     """
     text = description.rstrip("?. ")
     return "" if text.casefold().split()[:1] == [column.casefold()] else text
+
+
+def called(column: str, labels: Mapping[str, str]) -> str:
+    """What people call a column, its own name behind: "Eats vegetables with meals (FCVC)"."""
+    label = labels.get(column)
+    return f"{label} ({column})" if label else column
 
 
 def parse_time(text: str, *, about: str = "at") -> datetime:

@@ -5,27 +5,27 @@ registry does not have is listed as missing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Any
 
-from pipeline.explanation.wording import called
 from pipeline.governance.lifecycle import Stage, stage_move
-from pipeline.governance.metrics import is_share
+from pipeline.governance.metrics import is_share, metric_label
 from pipeline.governance.ports import Json, ModelRecord
 from pipeline.governance.record.documents import ColumnReport, ConfusionMatrix, DataReport, SliceMetrics
-from pipeline.governance.record.evidence import Evidence
+from pipeline.governance.record.evidence import LATENCY_METRIC, Evidence, Metric
 from pipeline.governance.record.history import Entry
 from pipeline.governance.record.out_of_band import OutOfBandChange
 from pipeline.governance.record.telling import change_of, sentence
 from pipeline.governance.rules.review import Review
 from pipeline.governance.service import GovernanceService
-from pipeline.governance.text import figure, minus, parse_time, visible
+from pipeline.governance.text import called, figure, minus, parse_time, visible
 from pipeline.model_card.charts import BarChart, Chart, IntervalChart, MatrixChart
 
 # What training did to the rows before it used them, in sentences, from the document `data_report.json`.
 
 LONGEST = 60
+METRIC = "Metric"  # the heading over names of metrics
 DROPPED = {
     "missing_target": "without a class",
     "unknown_target": "with an unknown class",
@@ -93,6 +93,17 @@ class Section:
             "missing": list(self.missing),
         }
 
+    def in_words(self) -> "Section":
+        """With what people call metrics; the JSON, which other programs read, has the registry's names."""
+        table, chart = self.table, self.chart
+        if table and table.heads[0] == METRIC:
+            table = replace(table, rows=tuple((metric_label(row[0]), *row[1:]) for row in table.rows))
+        if isinstance(chart, IntervalChart):
+            chart = IntervalChart(
+                tuple((metric_label(name), value, low, high) for name, value, low, high in chart.rows)
+            )
+        return replace(self, table=table, chart=chart)
+
 
 @dataclass(frozen=True)
 class Card:
@@ -100,6 +111,11 @@ class Card:
 
     title: str
     sections: tuple[Section, ...]
+
+    @property
+    def in_words(self) -> tuple[Section, ...]:
+        """The sections as people read them."""
+        return tuple(section.in_words() for section in self.sections)
 
     def as_json(self) -> dict[str, Any]:
         return {"title": self.title, "sections": [section.as_json() for section in self.sections]}
@@ -216,7 +232,7 @@ def _fact(value: object) -> str:
 
 
 def _metrics(evidence: Evidence) -> Section:
-    rows = [(each.name, each.value, each.low, each.high, each.n) for each in evidence.metrics()]
+    rows = [(each.name, _value(each), each.low, each.high, each.n) for each in evidence.metrics()]
     baseline = evidence.evaluation.baseline_accuracy
     sentences = (
         () if baseline is None else (f"Always the most frequent class would reach an accuracy of {baseline:.4f}.",)
@@ -224,8 +240,13 @@ def _metrics(evidence: Evidence) -> Section:
     missing = () if rows else ("No metrics.",)
     confidence = evidence.evaluation.confidence
     interval = "interval" if confidence is None else f"{confidence:.0%} interval"
-    heads = ("Metric", "Value", f"Low ({interval})", "High", "n")
+    heads = (METRIC, "Value", f"Low ({interval})", "High", "n")
     return Section("Metrics", sentences, _numbers(heads, rows), _intervals(evidence), missing)
+
+
+def _value(found: Metric) -> float | str:
+    """Milliseconds are measured to a tenth at best."""
+    return f"{found.value:.1f}" if found.name == LATENCY_METRIC else found.value
 
 
 def _intervals(evidence: Evidence) -> IntervalChart | None:

@@ -46,7 +46,7 @@ MISSING = "Missing:"
 def to_markdown(card: Card) -> str:
     """CommonMark with GitHub's tables; no text of the registry is read as markup."""
     blocks = [f"# {plain(card.title)}"]
-    for section in card.sections:
+    for section in card.in_words:
         blocks += [f"## {plain(section.title)}", *(plain(sentence) for sentence in section.sentences)]
         if section.table:
             blocks.append(markdown_table(section.table))
@@ -69,7 +69,7 @@ def markdown_table(table: Table) -> str:
 def to_html(card: Card) -> str:
     """One file that loads nothing and runs nothing, light or dark as the reader's system is."""
     title = html.escape(card.title)
-    body = "\n".join(_html_section(section) for section in card.sections)
+    body = "\n".join(_html_section(section) for section in card.in_words)
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'

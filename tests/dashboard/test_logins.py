@@ -22,6 +22,7 @@ from pipeline.settings import ROOT
 from pipeline.settings.login import OidcClient
 from support.desks import MODEL, build_desk, default_policy
 from support.loops import run_async
+from support.seen import facts_of_the_sidebar
 
 ISSUER = "https://login.example.org"
 PERSON = {"is_logged_in": True, "iss": ISSUER, "sub": "g-1", "exp": 4e9, "name": "Grace :red[Hopper]", "groups": ["ml"]}
@@ -65,17 +66,13 @@ def texts(app) -> str:
     return "\n".join(str(each.value) for each in drawn)
 
 
-def sidebar(app) -> list[str]:
-    return [each.value for each in app.sidebar.text]
-
-
 def test_nobody_reads_nothing_and_the_address_stays(open_page, params):
     """The page offers the login and shows neither registry nor model."""
     desk, _ = desk_of({"ml": DECIDING})
     app = page_of(open_page, desk, {"is_logged_in": False}, model=MODEL, version="3")
     assert [each.value for each in app.title] == ["Log in"]
     assert app.button(key="log_in")
-    assert sidebar(app) == []
+    assert facts_of_the_sidebar(app) == {}
     assert MODEL not in texts(app)
     assert app.query_params["version"] == "3"
 
@@ -86,7 +83,8 @@ def test_who_has_no_role_reads_nothing_and_how_to_get_one(open_page, params):
     app = page_of(open_page, desk, PERSON, model=MODEL, version="3")
     assert [each.value for each in app.title] == ["No role yet"]
     assert [each.value for each in app.code] == [f"{ISSUER}|g-1", "ml"]
-    assert sidebar(app) == ["Grace :red[Hopper] (g-1)", "a login at login.example.org", "none"]
+    known = "Grace :red[Hopper] (g-1)\nknown by a login at login.example.org\nwithout a role"
+    assert facts_of_the_sidebar(app) == {"You are": known}
     assert "Grace :red[Hopper] (g-1)" in app.main.text[0].value
 
 
@@ -96,7 +94,8 @@ def test_who_has_a_role_reads_and_is_named_in_the_sidebar(open_page, params):
     app = page_of(open_page, desk, PERSON, model=MODEL, version="3")
     assert not app.exception
     assert app.title[0].value.startswith("Version 3 of")
-    assert sidebar(app)[1:] == ["Grace :red[Hopper] (g-1)", "a login at login.example.org", "viewer"]
+    known = facts_of_the_sidebar(app)["You are"].splitlines()
+    assert known == ["Grace :red[Hopper] (g-1)", "known by a login at login.example.org", "as viewer"]
     assert app.button(key="log_out")
 
 

@@ -9,7 +9,7 @@ from pipeline.governance.lifecycle import Stage
 from pipeline.governance.ports import MetricDifference, Notice
 from support.desks import GRACE, MODEL, REASON, KnownDifferences, add_good_version, build_desk, small_registry, worse
 from support.in_memory import EPOCH, InMemoryRegistry
-from support.seen import badges, frame, label_of, markdown_sources, texts
+from support.seen import badges, facts_of_the_sidebar, frame, label_of, markdown_sources, texts
 
 PAGES = ["", "versions", "review", "history"]
 HOSTILE = [
@@ -104,9 +104,7 @@ def test_overview_says_which_version_should_serve_and_why(open_page, monkeypatch
     assert any("Best: version 3, but it may not be used" in each for each in badges(app))  # of no type that is loaded
     line = next(each for each in app.markdown if ":red-badge[Worse in 1 of 2]" in each.value)
     assert line.help == "Better in accuracy. Worse in macro recall."
-    assert "Accuracy 0.9300 · +0.0300 (+0.0100 to +0.0500) beside the champion, n = 627" in str(
-        [caption.value for caption in app.caption]
-    )
+    assert ":small[Accuracy 0.9300 · +0.0300 (+0.0100 to +0.0500) beside the champion, n = 627" in line.value
 
 
 def test_a_review_begins_with_the_verdict(open_page, monkeypatch):
@@ -324,14 +322,15 @@ def test_an_address_never_shows_a_password(uri, shown):
 
 def test_the_sidebar_says_who_signs(desk, open_page):
     """The name, how it was established and the roles are on every page."""
-    shown = [each.value for each in open_page(desk).sidebar.text]
-    assert shown[-2:] == ["grace (self-declared)", "reviewer, approver"]
+    shown = facts_of_the_sidebar(open_page(desk))
+    assert shown["Decisions are signed by"] == "grace (self-declared)\nas reviewer, approver"
 
 
 def test_the_sidebar_promises_no_role_from_elsewhere(desk, open_page):
     """A self-declared name decides at this machine only."""
     config.set_option("server.address", "0.0.0.0")
-    assert open_page(desk).sidebar.text[-1].value == "grace (self-declared)"
+    shown = facts_of_the_sidebar(open_page(desk))
+    assert shown["Decisions are signed by"] == "grace (self-declared)"
 
 
 def test_the_sidebar_leads_on_with_model_and_version(desk, open_page):

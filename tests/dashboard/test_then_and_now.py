@@ -57,7 +57,7 @@ def test_after_the_run_was_deleted(real: GovernanceService, client: MlflowClient
     app = open_page(real, "history", model=MODEL, event=str(number))
 
     assert not app.exception
-    assert "deleted" in changed(app)["gaps"][1]
+    assert "deleted" in changed(app)["missing in the registry"][1]
     assert frame(app, "Now")["Fact"].tolist()[0] != "stage"
     assert any("The files are those of the decision" in each for each in badges(app))
 
@@ -71,8 +71,8 @@ def test_after_metrics_were_edited(real: GovernanceService, client: MlflowClient
     app = open_page(real, "history", model=MODEL, event=str(number))
 
     assert not app.exception
-    assert changed(app)["metric accuracy"] == (f"{before:.4f}", "0.9990")
-    assert frame(app, "Now")["Fact"].tolist()[0] == "metric accuracy"
+    assert changed(app)["Accuracy"] == (f"{before:.4f}", "0.9990")
+    assert frame(app, "Now")["Fact"].tolist()[0] == "Accuracy"
 
 
 def test_after_the_model_was_deleted(real: GovernanceService, client: MlflowClient, open_page: Open) -> None:

@@ -132,7 +132,7 @@ def test_an_old_login_lists_and_makes_none(looking_as: LookAs) -> None:
 
 @pytest.mark.parametrize(("actor", "there"), [(ADA, True), (BOT, False)], ids=["approver", "caller"])
 def test_the_way_there_is_for_who_may(looking_as: LookAs, actor: Actor, there: bool) -> None:
-    """In the sidebar, below the roles; who reads nothing gets no page."""
+    """In the sidebar, below the pages; who reads nothing gets no page."""
     app = looking_as(desk_of_many(), actor)
     labels = [str(each.proto.label) for each in app.sidebar.get("page_link")]
 

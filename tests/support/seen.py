@@ -9,6 +9,12 @@ def texts(app: AppTest) -> str:
     return "\n".join(each.value for each in app.text)
 
 
+def facts_of_the_sidebar(app: AppTest) -> dict[str, str]:
+    """What the sidebar says about the registry and who looks at it, by its name there."""
+    names = [each.value for each in app.sidebar.caption]
+    return dict(zip(names, [each.value for each in app.sidebar.text], strict=True))
+
+
 def badges(app: AppTest) -> list[str]:
     """Badges and other markdown, as their source."""
     return [each.value for each in app.markdown]

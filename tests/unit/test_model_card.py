@@ -75,6 +75,7 @@ def test_says_what_a_reader_needs() -> None:
     assert ("data rows", "2,400") in section(card, "Data").table.rows
     assert ("split test share", "0.3") in section(card, "Data").table.rows
     assert section(card, "Metrics").table.rows == (("accuracy", "0.9300", "0.9100", "0.9500", "627"),)
+    assert "| Accuracy | 0.9300 |" in to_markdown(card)
     assert section(card, "Metrics").table.heads[2] == "Low (95% interval)"
     assert section(card, "Per class").table.rows[0][:2] == ("Normal_Weight", "0.8000")
     assert section(card, "Slices").table.rows == (("SMOKE = yes", "0.5000", "0.2000", "0.8000", "12"),)

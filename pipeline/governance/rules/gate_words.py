@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from pipeline.governance.metrics import metric_label
 from pipeline.governance.ports import MetricDifference
-from pipeline.governance.text import signed
+from pipeline.governance.text import called, signed
 
 MOST_SLICES = 4  # named in a sentence, the worst first; Compare has them all
 
@@ -64,6 +65,12 @@ def label_of(name: str) -> str:
     return LABELS.get(name, name)
 
 
+def worse_by(metric: str, found: MetricDifference) -> str:
+    """By how much a metric is worse than the champion's. metric: as the policy has it."""
+    by = f"{abs(found.difference):.4f} (95 % interval {signed(found.low)} to {signed(found.high)})"
+    return f"{metric_label(metric)} is worse by {by}."
+
+
 def worst_slices(worse: Sequence[MetricDifference], labels: Mapping[str, str]) -> str:
     """The first of some slices with difference and n: "Eats vegetables (FCVC) = 3 +0.0210, n = 61; and 2 more".
 
@@ -78,8 +85,7 @@ def worst_slices(worse: Sequence[MetricDifference], labels: Mapping[str, str]) -
 
 def _called(text: str, labels: Mapping[str, str]) -> str:
     column, _, value = text.partition(" = ")
-    label = labels.get(column)
-    return f"{label} ({column}) = {value}" if label else text
+    return f"{called(column, labels)} = {value}" if column in labels else text
 
 
 def description_of(name: str) -> str:

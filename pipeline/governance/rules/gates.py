@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.governance.lifecycle import CHAMPION, ModelState, Move, MoveKind, Stage
-from pipeline.governance.metrics import DEFAULT_RULES, MetricRules, is_training_set, named, not_a_share
+from pipeline.governance.metrics import DEFAULT_RULES, MetricRules, is_training_set, metric_in_text, named, not_a_share
 from pipeline.governance.policy import GateRule, Mode
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import TOLERANCE, Evidence, Metric, Recomputation
 from pipeline.governance.record.findings import Finding
-from pipeline.governance.rules.gate_words import description_of, label_of, worst_slices
+from pipeline.governance.rules.gate_words import description_of, label_of, worse_by, worst_slices
 from pipeline.governance.text import figure, minus, signed
 
 
@@ -162,7 +162,7 @@ def accuracy(facts: Facts, rule: GateRule) -> Observation:
 def error(facts: Facts, rule: GateRule) -> Observation:
     """The error on the held-out rows is at most the maximum; the upper bound of its interval is shown."""
     name, maximum = rule.metric or "rmse", rule.maximum or 0.0
-    required, metric = f"{name} at most {figure(maximum)}", _metric(facts, name, what="error")
+    required, metric = f"{metric_in_text(name)} at most {figure(maximum)}", _metric(facts, name, what="error")
     if isinstance(metric, Observation):
         return replace(metric, required=required)
     observed = _figure(metric, name) + ("" if metric.high is None else f" (upper bound {figure(metric.high)})")
@@ -214,7 +214,7 @@ def not_champion(facts: Facts, _: GateRule) -> Observation:
 def not_worse_than_incumbent(facts: Facts, rule: GateRule) -> Observation:
     """On the same rows the metric is not distinguishably worse than the champion's."""
     metric = rule.metric or "f1_macro"
-    required = f"{metric} not distinguishably worse than the champion's"
+    required = f"{metric_in_text(metric)} not distinguishably worse than the champion's"
     if facts.incumbent is None:
         return Observation("no other champion", required, passed=True)
     overall = [each for each in _compared(facts) if not each.slice]
@@ -226,18 +226,15 @@ def not_worse_than_incumbent(facts: Facts, rule: GateRule) -> Observation:
         return Observation(None, required, passed=False, why=why, present=False)
     observed = f"{signed(found.difference)} ({signed(found.low)} to {signed(found.high)}, n = {found.n:,})"
     if found.verdict is None:
-        why = f"Whether more or less of {metric} is better is not known."
+        why = f"Whether more or less {metric_in_text(metric)} is better is not known."
         return Observation(observed, required, passed=False, why=why, present=False)
-    why = (
-        f"{metric} is worse by {abs(found.difference):.4f} (95 % interval {signed(found.low)} to {signed(found.high)})."
-    )
-    return Observation(observed, required, found.verdict != "worse", why)
+    return Observation(observed, required, found.verdict != "worse", worse_by(metric, found))
 
 
 def no_slice_worse(facts: Facts, rule: GateRule) -> Observation:
     """No slice with enough rows is distinguishably worse than the champion on the same rows."""
     metric, fewest, labels = rule.metric or "accuracy", rule.minimum_rows or 30, facts.evidence.feature_schema.labels
-    required = f"no slice with n ≥ {fewest} distinguishably worse in {metric}"
+    required = f"no slice with n ≥ {fewest} distinguishably worse in {metric_in_text(metric)}"
     if facts.incumbent is None:
         return Observation("no other champion", required, passed=True)
     sliced = [each for each in _compared(facts) if each.slice]

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.governance.errors import InvalidInput, NotFound
 from pipeline.governance.lifecycle import MoveKind, Stage, stage_move
-from pipeline.governance.metrics import Direction
+from pipeline.governance.metrics import Direction, metric_in_text
 from pipeline.governance.policy import MoveRules, Policy
 from pipeline.governance.ports import Comparer, Gap, MetricDifference, Registry, VersionRecord
 from pipeline.governance.record.documents import EVALUATION_ROWS
@@ -210,7 +210,7 @@ class Waiting:
         if self.champion is None:
             if best is None or best.metric is None:
                 return f"No version serves. Version {first.version} waits; {first.checks}."
-            value = f"the best {best.metric.name} of those that wait, {figure(best.metric.value)}"
+            value = f"the best {metric_in_text(best.metric.name)} of those that wait, {figure(best.metric.value)}"
             return f"No version serves. Version {best.version} has {value}; {best.checks}."
         if best is not None:
             return best.sentence

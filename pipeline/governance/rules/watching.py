@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from pipeline.governance.ports import VersionRecord
 from pipeline.governance.record.findings import Finding, FindingKind, Severity, Window
 from pipeline.governance.record.ledger import iso
-from pipeline.governance.text import figure, visible
+from pipeline.governance.text import NO_LABELS, called, figure, visible
 
 MOST_NAME = 80
 LOG_IS_OFF = "Predictions are not logged: turn monitoring.log on in params.yaml, and restart what serves."
@@ -218,7 +218,7 @@ class Sighting:
         }
 
 
-def sightings(report: WatchReport, rules: WatchRules) -> list[Sighting]:
+def sightings(report: WatchReport, rules: WatchRules, labels: Mapping[str, str] = NO_LABELS) -> list[Sighting]:
     """What somebody must look at: what differs by more than chance explains and by enough to matter, and an accuracy
     below the approved one.
     """
@@ -229,15 +229,21 @@ def sightings(report: WatchReport, rules: WatchRules) -> list[Sighting]:
         (FindingKind.PREDICTIONS, report.predictions),
         (FindingKind.CONFIDENCE, report.confidence),
     ]
-    found = [_drifted(kind, drift, rules) for kind, drift in looked_at]
+    found = [_drifted(kind, drift, rules, labels=labels) for kind, drift in looked_at]
     return [each for each in (_less_accurate(report.accuracy, rules), *found) if each is not None]
 
 
-def _drifted(kind: FindingKind, drift: Drift | None, rules: WatchRules) -> Sighting | None:
+def _drifted(
+    kind: FindingKind, drift: Drift | None, rules: WatchRules, *, labels: Mapping[str, str]
+) -> Sighting | None:
     if drift is None or drift.adjusted > rules.false_discovery_rate or drift.effect < rules.effect:
         return None
     high = drift.effect >= rules.high_effect
-    about = f"The column {visible(drift.name, most=MOST_NAME)}" if kind is FindingKind.COLUMN else WORDS[kind]
+    about = (
+        f"The column {visible(called(drift.name, labels), most=MOST_NAME)}"
+        if kind is FindingKind.COLUMN
+        else WORDS[kind]
+    )
     change = _largest_change(drift)
     held_out = "the rows that the version was evaluated on"
     return Sighting(

@@ -57,11 +57,11 @@ class FindingDesk(RequestDesk):
     ) -> tuple[WatchReport, list[Finding]]:
         """As `monitor`; what somebody must look at is recorded, and given back as far as it is new."""
         report = self.monitor(model, version, since=since)
-        found = sightings(report, self._watching.rules)
-        if not found:
+        if not sightings(report, self._watching.rules):
             return report, []
         self._reconciler.take_over(model)
         evidence = self._reconciler.reviewer.evidence(self._registry.version(model, report.version))
+        found = sightings(report, self._watching.rules, evidence.feature_schema.labels)
         created_at, owner = evidence.content["created_at"], self._owner(model, report.version)
         now = self._decider.clock.now()
         with self._ledger.transaction() as transaction:

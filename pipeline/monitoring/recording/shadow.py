@@ -28,7 +28,10 @@ LOG = logging.getLogger(__name__)
 MOST_WAITING_ROWS = 1_024
 ROWS_AT_ONCE = 256
 PAUSE_SECONDS = 0.5
-BUSY_SHARE = 0.05  # of its time that a shadow may be busy, of one processor
+# Of its time that a shadow may be busy, of one processor. Who is answered meanwhile waits longer: were it a twentieth,
+# those would be the slowest twentieth of all answers, and so the 95th percentile.
+BUSY_SHARE = 0.02
+LONGEST_PAUSE_SECONDS = 20.0  # on a busy machine a turn takes long because others go first, and hurts nobody
 LOOK_SECONDS = 15.0  # between two looks where the alias points to
 
 
@@ -94,7 +97,7 @@ class Shadow:
                 self.ask_waiting()
             # To load a version happens once: on a busy machine the shadow would be silent for minutes after it.
             busy = time.monotonic() - begun - self._loading
-            pause = max(PAUSE_SECONDS, busy * (1 / BUSY_SHARE - 1))
+            pause = min(max(PAUSE_SECONDS, busy * (1 / BUSY_SHARE - 1)), LONGEST_PAUSE_SECONDS)
 
     def _taken(self) -> list[WaitingRow]:
         """At most ROWS_AT_ONCE of the rows that wait, which wait no longer."""

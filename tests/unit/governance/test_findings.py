@@ -92,6 +92,15 @@ class TestWhatIsAFinding:
         assert self.seen(drift) == expected
         assert self.seen(drift, n=99) == []
 
+    def test_a_column_is_called_what_people_call_it(self):
+        """With its own name behind."""
+        report = WatchReport(MODEL, 1, self.WINDOW, 500, columns=(replace(DRIFT, name="FCVC"),))
+
+        (found,) = sightings(report, WatchRules(), {"FCVC": "Eats vegetables with meals"})
+
+        assert found.what.startswith("The column Eats vegetables with meals (FCVC) holds other values")
+        assert found.column == "FCVC"
+
     def test_predictions_and_confidence_are_told_apart(self):
         """From columns, which may have the same name."""
         drift = replace(DRIFT, name="predictions")

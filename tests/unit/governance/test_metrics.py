@@ -11,6 +11,7 @@ from pipeline.governance.metrics import (
     is_of_training,
     is_share,
     is_training_set,
+    metric_in_text,
     metric_label,
     named,
     not_a_share,
@@ -173,5 +174,12 @@ def test_names_stand_in_a_sentence() -> None:
 
 
 def test_people_read_a_metrics_name_in_words() -> None:
-    """One that we do not know stays as it is."""
+    """With the ends of its interval; one that we do not know stays as it is."""
     assert (metric_label("mae"), metric_label("their_own")) == ("Mean absolute error", "their_own")
+    assert (metric_label("mae_high"), metric_label("their_own_low")) == (
+        "Mean absolute error, upper bound",
+        "their_own_low",
+    )
+    assert [metric_in_text(name) for name in ("log_loss", "roc_auc", "r2", "Theirs")] == [
+        "log loss", "ROC AUC", "R squared", "Theirs",
+    ]  # fmt: skip

@@ -190,7 +190,7 @@ class TestWarnings:
 
     def test_stop_the_move_until_they_are_accepted(self) -> None:
         """The sentence names the gate."""
-        with pytest.raises(WarningsNotAccepted, match=r"Not worse than the champion: f1_macro is worse by 0\.0500"):
+        with pytest.raises(WarningsNotAccepted, match=r"Not worse than the champion: Macro F1 is worse by 0\.0500"):
             promote(self.desk(), 2, Stage.PRODUCTION)
 
     def test_are_recorded_when_accepted(self) -> None:
