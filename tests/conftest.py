@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # MLflow reads it when it is imported
 os.environ["DO_NOT_TRACK"] = "true"
 
+# Many containers set it. Here hundreds of processes would each compile our code, and each of pytest-xdist all tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background job, and so in all that tests start
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -8,6 +8,7 @@ with `Connection: close`. Connections on which nothing is asked are ended last, 
 import asyncio
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -230,8 +231,25 @@ def serve(settings: Settings, *, host: str, port: int, model: str | None, desk: 
     run(create_app(model, desk=desk), host=host, port=port, end_seconds=settings.serving.http.end_seconds)
 
 
+def check_port(host: str, port: int) -> None:
+    """Raises Unavailable where something else listens there. Uvicorn says so too, but only once a model is loaded."""
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror:  # uvicorn says that nobody has this name
+        return
+    for family, kind, protocol, _, address in addresses:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn's: no look at ended connections
+            try:
+                probe.bind(address)
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    raise Unavailable(f"{host}:{port}: the server does not start: address already in use") from error
+
+
 def run(app: Any, *, host: str, port: int, end_seconds: float) -> None:  # noqa: ANN401 (any ASGI application)
     """Serves an application until SIGTERM or Ctrl-C. Raises Unavailable where it does not start."""
+    check_port(host, port)
     config = uvicorn.Config(
         app,
         host=host,

@@ -34,7 +34,7 @@ from pipeline.reproduce.differences import (
     verdict,
 )
 from pipeline.reproduce.recorded import REBUILT, RecordedVersion, read_recorded
-from pipeline.serving.worker.client import environment as bare_environment
+from pipeline.serving.worker.launch.processes import environment as bare_environment
 from pipeline.settings import Settings
 from pipeline.training.data import SAMPLE, SAMPLE_NAME
 from pipeline.training.files import read_json

@@ -18,7 +18,8 @@ from pipeline.governance.record.evidence import RecomputedMetrics
 from pipeline.serving.compiled.form import CompiledForm, columns_to_compile
 from pipeline.serving.copies import copy_files, label
 from pipeline.serving.said import SOMETHING_ELSE, Description, checked, predicted_rows
-from pipeline.serving.worker.client import START_SECONDS, Asked, Worker, WorkerRefusal
+from pipeline.serving.worker.client import Asked, Worker, WorkerRefusal
+from pipeline.serving.worker.launch.processes import START_SECONDS
 from pipeline.serving.worker.protocol import Frame
 from pipeline.settings import ServingSettings
 from pipeline.validation.schema import schema_of, schema_of_model

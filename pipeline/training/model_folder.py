@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import skops.io
 from sklearn.base import BaseEstimator
 from sklearn.ensemble._hist_gradient_boosting.binning import _BinMapper
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
@@ -24,6 +23,7 @@ from pipeline.governance.record.documents import (
     EXPLANATION_VALUES,
     document_path,
 )
+from pipeline.serving.worker.load import import_skops
 from pipeline.settings.schema import SchemaSettings
 from pipeline.training.files import replacing, write_json, write_parquet
 
@@ -44,10 +44,11 @@ def save_model(model: Pipeline, folder: Path, *, allowed_types: list[str]) -> No
 
     Raises InvalidInput for a model that needs types outside `serving.allowed_types`: nobody could load it later.
     """
+    skops_io = import_skops()
     with replacing(folder) as unfinished:
         unfinished.mkdir()
-        skops.io.dump(model, unfinished / MODEL_FILE)
-        types = set(skops.io.get_untrusted_types(file=unfinished / MODEL_FILE)) - set(allowed_types)
+        skops_io.dump(model, unfinished / MODEL_FILE)
+        types = set(skops_io.get_untrusted_types(file=unfinished / MODEL_FILE)) - set(allowed_types)
         if types:
             raise InvalidInput(f"the model needs types outside serving.allowed_types: {', '.join(sorted(types))}")
 
@@ -55,7 +56,7 @@ def save_model(model: Pipeline, folder: Path, *, allowed_types: list[str]) -> No
 def load_model(folder: Path, allowed_types: list[str]) -> Pipeline:
     """Loads the model that a step before has saved in our own work folder."""
     try:
-        return skops.io.load(folder / MODEL_FILE, trusted=allowed_types)
+        return import_skops().load(folder / MODEL_FILE, trusted=allowed_types)
     except FileNotFoundError as error:
         raise InvalidInput(f"{folder / MODEL_FILE}: is missing; run the training steps in order") from error
 

@@ -15,19 +15,20 @@ from pipeline.adapters.mlflow.store import initialise_store
 from pipeline.cli import run
 from pipeline.settings import ROOT
 from support import registries
-from support.clones import clone_project, command, commit, small_content, write_params
-from support.soak import only_in_soak
+from support.clones import LINES, TREES, clone_project, command, commit, small_content, write_params
+from support.soak import amount, only_in_soak
 
 MODEL = "obesity_classifier"
 OF_THE_MOMENT = {"model", "origin.json", "latency.json"}
 ORDER = {Path("pipeline/training/train.py"), Path("pipeline/comparison/comparer.py")}  # the second: the desk is built
+CANDIDATES = amount({"lines": LINES}, soak={"trees": TREES, "lines": LINES})  # three processes of the pipeline for each
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
 @pytest.fixture(scope="module")
 def reproduced(tmp_path_factory, template) -> Path:
     """A clone after its first `dvc repro`, with dvc.lock committed; tests that change something take a copy."""
-    folder = clone_project(tmp_path_factory.mktemp("clone"))
+    folder = clone_project(tmp_path_factory.mktemp("clone"), small_content(CANDIDATES))
     dvc(folder, template, "repro")
     commit(folder, "What the pipeline gives")
     return folder
@@ -68,7 +69,7 @@ def test_every_candidate_is_registered_from_the_clone(reproduced):
     client = initialise_store(f"sqlite:///{reproduced / 'var' / 'registry' / 'mlflow.db'}")
     head = command(reproduced, "git", "rev-parse", "HEAD~1").strip()
 
-    for name in ("trees", "lines"):
+    for name in CANDIDATES:
         version = client.get_model_version(MODEL, str(receipt(reproduced, name)["version"]))
         assert (version.tags["model_type"], version.tags["git_commit"]) == (name, head)
         assert json.loads((reproduced / "var" / "repro" / name / "origin.json").read_text())["git"]["dirty"] is False
@@ -84,7 +85,7 @@ def test_a_second_run_does_nothing(reproduced, template):
 @only_in_soak
 def test_a_changed_candidate_reruns_only_itself(clone, template):
     """Its three stages run, DVC shows both values of a metric, and a version more is registered."""
-    content = small_content()
+    content = small_content(CANDIDATES)
     content["candidates"]["trees"]["parameters"]["max_depth"] = 3
     write_params(clone / "params.yaml", content)
     before = receipt(clone, "trees")
@@ -107,7 +108,7 @@ def test_what_gives_the_same_runs_nothing_that_follows(clone, template):
     assert before["fit.json"] == after["fit.json"]
     assert ran(dvc(clone, template, "repro")) == []
 
-    content = small_content()
+    content = small_content(CANDIDATES)
     content["evaluation"]["bootstrap_samples"] = 150
     write_params(clone / "params.yaml", content)
     assert ran(dvc(clone, template, "repro", "evaluate@lines")) == ["evaluate@lines"]
@@ -116,7 +117,7 @@ def test_what_gives_the_same_runs_nothing_that_follows(clone, template):
 @only_in_soak
 def test_two_clones_give_the_same_bytes(reproduced, template, tmp_path):
     """Other threads, another hash seed: metrics, predictions, explanations and fingerprints are equal to the bit."""
-    other = clone_project(tmp_path / "other")
+    other = clone_project(tmp_path / "other", small_content(CANDIDATES))
 
     dvc(other, template, "repro", "evaluate", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", PYTHONHASHSEED="7")
 
@@ -156,7 +157,7 @@ def test_plots_are_drawn(reproduced, template):
     dvc(reproduced, template, "plots", "show")
     page = (reproduced / "var" / "dvc" / "plots" / "index.html").read_text()
 
-    for name in ("trees", "lines"):
+    for name in CANDIDATES:
         assert f"{name}, true by predicted class" in page
         assert f"{name}, calibration" in page
 

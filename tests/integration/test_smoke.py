@@ -25,7 +25,8 @@ from pipeline.governance.record.evidence import manifest_digest
 from pipeline.serving.gate_checks import SubprocessSmoke, _in_words
 from pipeline.serving.worker.__main__ import answer
 from pipeline.serving.worker.allow_list import TRUST_MAKERS
-from pipeline.serving.worker.client import START_SECONDS, WorkerRefusal, ending, environment
+from pipeline.serving.worker.client import WorkerRefusal
+from pipeline.serving.worker.launch.processes import START_SECONDS, ending, environment
 from pipeline.serving.worker.load import files_of
 from pipeline.serving.worker.protocol import BrokenFrame, read_frame, write_frame
 from support.hostile_models import (

@@ -3,19 +3,14 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import textwrap
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
-import psutil
 import pyarrow as pa
 import pytest
 from sklearn.preprocessing import FunctionTransformer
@@ -26,7 +21,6 @@ from pipeline.serving.worker import client
 from pipeline.serving.worker.arrow import decode_predictions, packed, rows_of
 from pipeline.serving.worker.client import Pool, Worker, WorkerRefusal
 from pipeline.serving.worker.load import files_of
-from pipeline.settings import ROOT
 from pipeline.validation.columns import Input, check_many
 from pipeline.validation.schema import ColumnSchema, InputSchema
 from support.hostile_models import ALLOWED, HOSTILE, crashing, fitted, hostile, replace_model, rows, save
@@ -46,7 +40,7 @@ def clean(tmp_path_factory):
 def worker():
     """One for the tests that do not count processes."""
     found = Worker(memory_megabytes=4096)
-    found.start()
+    ping(found)
     yield found
     found.stop()
 
@@ -76,6 +70,12 @@ def ask(worker: Worker | Pool, operation: str, folder: Path, *, seconds: float =
     options = {name: more.pop(name) for name in ("trust", "kept") if name in more}
     request = {"op": operation, **about(folder, **options), **more}
     return worker.ask(request, seconds=seconds, about="version 3 of obesity")
+
+
+def ping(worker: Worker) -> int | None:
+    """The number of its process, which runs now."""
+    worker.ask({"op": "ping"}, seconds=SECONDS, about="it")
+    return worker.pid
 
 
 def crash(worker: Worker | Pool, folder: Path) -> str:
@@ -312,7 +312,8 @@ def test_one_process_of_a_pool_that_dies(clean, folder):
     """Costs its own request only, and is replaced."""
     pool = Pool(2, memory_megabytes=4096)
     try:
-        pool.start(pool.size)
+        for each in pool.workers:
+            ping(each)
         crash(pool, crashing(folder))
         assert len(pool.pids) == 1
         assert ask(pool, "predict", clean["random_forest"], rows=sent())["predictions"]
@@ -386,56 +387,3 @@ def test_producers_are_not_trusted_with_broken_trees(worker, clean, tmp_path):
     folder, _ = hostile(HOSTILE[6], clean["random_forest"], tmp_path / "tree")
     with pytest.raises(WorkerRefusal, match="it has a tree with nodes or columns that do not exist"):
         ask(worker, "describe", folder, trust="producers")
-
-
-def test_it_ends_with_whoever_started_it(tmp_path):
-    """Killed without a chance to clean up: the end of its stdin is enough."""
-    program = (
-        "import sys, time; from pipeline.serving.worker.client import Worker; w = Worker(memory_megabytes=4096)\n"
-        "w.ask({'op': 'ping'}, seconds=60, about='it'); print(w.pid, flush=True); time.sleep(600)"
-    )
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # who is killed removes no folder
-    started = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
-    )
-    assert started.stdout
-    pid = int(started.stdout.readline())
-    started.kill()
-    started.communicate()
-    deadline = time.monotonic() + 120
-    with suppress(psutil.NoSuchProcess):
-        worker = psutil.Process(pid)
-        while worker.status() != psutil.STATUS_ZOMBIE:  # in a container, nobody may take note of its end
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-
-def test_nothing_is_left_behind(clean, monkeypatch, tmp_path):
-    """Neither the process nor its folder, whether it was stopped or is no longer referred to."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    worker = Worker(memory_megabytes=4096)
-    worker.start()
-    stopped = worker.pid
-    worker.stop()
-    worker.start()
-    dropped = worker.pid
-    assert stopped
-    assert dropped
-    del worker
-    assert list(tmp_path.iterdir()) == []
-    for pid in (stopped, dropped):
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
-
-
-def test_a_worker_that_does_not_start(clean, monkeypatch):
-    """Is unavailable, with the reason, and leaves no folder behind."""
-    ours = client.COMMAND
-    for command, reason in (
-        (("/nowhere/python",), r"does not start \(No such file or directory\)"),
-        ((sys.executable, "-c", "import sys; sys.exit(3)"), r"does not start \(exit code 3\)"),
-    ):
-        monkeypatch.setattr(client, "COMMAND", command)
-        with pytest.raises(Unavailable, match=reason):
-            ask(Worker(memory_megabytes=4096), "describe", clean["random_forest"])
-    assert ours[1:] == ("-P", "-m", "pipeline.serving.worker")

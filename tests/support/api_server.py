@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from pipeline.serving.worker.launch.fork_server import FORK
 from support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,17 +65,16 @@ class Api:
 
     @property
     def workers(self) -> list[int]:
-        """The processes that it has started, in that order."""
-        found = psutil.Process(self.process.pid).children()
+        """The workers that its fork servers have split off, in that order."""
+        found = [worker for server in self.fork_servers for worker in server.children()]
         return [child.pid for child in sorted(found, key=lambda child: (child.create_time(), child.pid))]
 
-    def child(self, number: int) -> int:
-        """The process that it has started as its `number`-th, from 1, once it has."""
-        deadline = time.monotonic() + SECONDS
-        while len(found := self.workers) < number:
-            assert time.monotonic() < deadline, found
-            time.sleep(0.02)
-        return found[number - 1]
+    @property
+    def fork_servers(self) -> list[psutil.Process]:
+        """One, or none while no worker was wanted since it was killed; more where a worker has crashed."""
+        found = psutil.Process(self.process.pid).children()
+        started = [each for each in found if each.status() != psutil.STATUS_ZOMBIE]
+        return [each for each in started if each.cmdline()[-1:] == [FORK]]
 
     @contextmanager
     def asleep(self, database: Path) -> Iterator[None]:

@@ -28,14 +28,14 @@ def write_params(file: Path, content: dict[str, Any]) -> Path:
     return file
 
 
-def clone_project(folder: Path) -> Path:
-    """Every file that is tracked here, or new and not ignored, with small settings, committed."""
+def clone_project(folder: Path, content: dict[str, Any] | None = None) -> Path:
+    """Every file that is tracked here, or new and not ignored, with settings (small ones by default), committed."""
     listed = command(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in listed.split("\0"):
         if name and (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    write_params(folder / "params.yaml", small_content())
+    write_params(folder / "params.yaml", content or small_content())
     command(folder, "git", "init", "--quiet", "--initial-branch", "main")
     commit(folder, "Small candidates")
     return folder

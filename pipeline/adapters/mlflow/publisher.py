@@ -17,6 +17,7 @@ from pipeline.adapters.mlflow.environment import process_address, transferring
 from pipeline.adapters.mlflow.errors import ALREADY_EXISTS, mlflow_errors
 from pipeline.adapters.mlflow.store import LOGGED_MODELS, ensure_experiment, initialise_store
 from pipeline.governance.errors import IntegrityFailure, Unavailable
+from pipeline.serving.worker.load import import_skops
 from pipeline.settings import VAR
 from pipeline.training.files import locked
 from pipeline.training.model_folder import FILES, MODEL_FILE
@@ -191,7 +192,6 @@ def _describe(new: NewVersion, logged: "LoggedModel", run_id: str) -> None:
     """
     import mlflow.sklearn
     import pandas as pd
-    import skops.io
     from mlflow.models import Model, infer_signature
     from sklearn.dummy import DummyClassifier
 
@@ -208,7 +208,7 @@ def _describe(new: NewVersion, logged: "LoggedModel", run_id: str) -> None:
             mlflow_model=description,
             serialization_format="skops",
             # Only what this model needs, not all that the settings allow.
-            skops_trusted_types=sorted(skops.io.get_untrusted_types(file=fitted)),
+            skops_trusted_types=sorted(import_skops().get_untrusted_types(file=fitted)),
             signature=infer_signature(new.example, predicted),
             input_example=new.example,
             pip_requirements=list(new.requirements),

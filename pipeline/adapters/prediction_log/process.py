@@ -23,7 +23,7 @@ from typing import IO, Any
 from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.monitoring.recording.answered import AnsweredRow
 from pipeline.monitoring.recording.batches import RecordingOptions, ToldBatch
-from pipeline.serving.worker.client import START_SECONDS, end_process, ending, time_limit
+from pipeline.serving.worker.launch.processes import START_SECONDS, end_process, ending, time_limit
 from pipeline.serving.worker.protocol import BrokenFrame, Frame, read_frame
 from pipeline.settings import ROOT
 

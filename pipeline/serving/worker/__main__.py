@@ -1,13 +1,15 @@
 """The process that loads models: `python -m pipeline.serving.worker`.
 
 It answers one frame after the other until its stdin ends, and so never outlives whoever started it. A crash here costs
-the caller one answer. With `--warm` it imports first what every model needs, and says `{"ready": true}`.
+the caller one answer. With `--warm` it imports first what every model needs, and says `{"ready": true}`; with `--fork`
+it does so for others, see launch.forking.
 
 Operations: `ping`; `smoke` (folder); and with a digest and the folder of its private copy `describe`, `predict`,
 `explain` (rows, sample), `strongest` (rows, most), `second_opinion` (one row, class_index, scale, contributions),
 `compile` (columns, dtypes) and `install` (code); with a digest alone `answer` (values), by the compiled form.
 """
 
+import atexit
 import importlib
 import json
 import os
@@ -17,9 +19,11 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused
 from pipeline.serving.worker.allow_list import NotHere, OutsidePolicy
+from pipeline.serving.worker.launch.forking import fork_workers
 from pipeline.serving.worker.load import ModelFailure, NoInputExample, import_skops, short
 from pipeline.serving.worker.model_cache import CachedModel, ModelCache
 from pipeline.serving.worker.protocol import (
@@ -35,6 +39,7 @@ from pipeline.serving.worker.protocol import (
 LESS_URGENT = 10  # nice, of a process that compiles: who is being answered meanwhile goes first
 SURROGATE = b"\\ud"
 WARM = (
+    "pipeline.serving.compiled.in_worker",
     "pipeline.serving.worker.operations",
     "pipeline.serving.worker.structure",
     "sklearn.pipeline",
@@ -128,12 +133,7 @@ def main() -> None:
     """Answers requests until whoever started the process says that there are no more, also after Ctrl-C and SIGTERM."""
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, signal.SIG_IGN)
-    requests, answers = private_streams()
-    if "--warm" in sys.argv:
-        import_skops()  # first: it looks for each of its functions in all modules that are there
-        for module in WARM:
-            importlib.import_module(module)
-        write_frame(answers, {"ready": True})
+    requests, answers = _streams()
     models, here, deep = ModelCache(), os.getpid(), sys.getrecursionlimit()
     while (request := read_frame(requests)) is not None:
         limit_resources(memory_megabytes=request["memory_megabytes"], cpu_seconds=request["cpu_seconds"])
@@ -147,5 +147,22 @@ def main() -> None:
         sys.setrecursionlimit(deep)  # a model may have changed it, for itself only
 
 
+def _streams() -> tuple[BinaryIO, BinaryIO]:
+    """Where requests come from and answers go to, after the imports; with `--fork` in each worker."""
+    fork = "--fork" in sys.argv
+    if fork or "--warm" in sys.argv:
+        import_skops()  # first: it looks for each of its functions in all modules that are there
+        for module in WARM:
+            importlib.import_module(module)
+    if fork:
+        fork_workers()
+    requests, answers = private_streams()
+    if fork or "--warm" in sys.argv:
+        write_frame(answers, {"ready": True})
+    return requests, answers
+
+
 if __name__ == "__main__":
     main()
+    atexit._run_exitfuncs()  # noqa: SLF001 (as multiprocessing ends a process)
+    os._exit(0)  # to take the modules apart costs a tenth of a second, and in a fork copies of all that it shared

@@ -1,16 +1,9 @@
-"""The caller's side of the worker: starts it, asks one thing at a time, and starts another where one has died.
-
-A process of its own by subprocess, never multiprocessing: from a Streamlit script thread that would run
-the script again.
-"""
+"""The caller's side of the worker: starts it, asks one thing at a time, and starts another where one has died."""
 
 import contextlib
 import os
 import queue
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import weakref
@@ -21,34 +14,18 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused, SignoffError, Unavailable
+from pipeline.serving.worker.launch.fork_server import launcher
+from pipeline.serving.worker.launch.processes import (
+    START_SECONDS,
+    Child,
+    Launcher,
+    does_not_start,
+    end_process,
+    ending,
+    time_limit,
+)
 from pipeline.serving.worker.protocol import BrokenFrame, Frame, framed, read_frame, room_of
-from pipeline.settings import ROOT
 
-# How the worker process is started, what it inherits, and how its end reads.
-
-# -P: the current folder is no place to import from.
-COMMAND = (sys.executable, "-P", "-m", "pipeline.serving.worker")
-
-
-def environment(home: Path) -> dict[str, str]:
-    """The worker's variables: no address, no credentials; one thread, so that memory does not grow with the cores."""
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-    return {"PATH": os.defpath, "HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **threads, **quiet}
-
-
-def ending(returncode: int) -> str:
-    """How a process ended, in a word or two, such as SIGSEGV or "exit code 1"."""
-    if returncode >= 0:
-        return f"exit code {returncode}"
-    try:
-        return signal.Signals(-returncode).name
-    except ValueError:
-        return f"signal {-returncode}"
-
-
-START_SECONDS = 120.0  # importing scikit-learn, on a machine that is busy with other things
-END_SECONDS = 2.0
 COLONS = {"refused", "untrusted", "not_here"}  # kinds whose sentence is about "it"
 
 
@@ -118,7 +95,7 @@ class Pipes:
 class _Process:
     """A running worker process."""
 
-    popen: "subprocess.Popen[bytes]"
+    child: Child
     stdin: IO[bytes]  # requests go there
     stdout: IO[bytes]  # answers come from there
     end: "weakref.finalize[Any, Any]"  # ends the process and gives its exit code
@@ -129,9 +106,10 @@ class _Process:
 class Worker:
     """One worker process, started when first needed or by `start`; any number of threads may ask."""
 
-    def __init__(self, *, memory_megabytes: int, niceness: int = 0) -> None:
-        """niceness: of the process, see nice(1)."""
+    def __init__(self, *, memory_megabytes: int, niceness: int = 0, by: Launcher | None = None) -> None:
+        """niceness: of the process, see nice(1). by: starts it, None for how it is done on this machine."""
         self.memory_megabytes, self._niceness = memory_megabytes, niceness
+        self._launcher = by or launcher()
         self._process: _Process | None = None
         self._lock = threading.Lock()
         self._started = 0
@@ -141,7 +119,7 @@ class Worker:
     def pid(self) -> int | None:
         """The number of the process; None while none runs."""
         process = self._process
-        return process.popen.pid if process and process.popen.poll() is None else None
+        return process.child.pid if process and process.child.poll() is None else None
 
     @property
     def workers(self) -> Sequence["Worker"]:
@@ -156,7 +134,8 @@ class Worker:
     def start(self) -> None:
         """Begins with the imports that the first request would wait for. Returns at once."""
         with self._lock:
-            self._running()
+            if not self._launcher.prepare():
+                self._running()
 
     def stop(self) -> None:
         """Ends the process after the request in progress. Another one starts with the next request."""
@@ -168,7 +147,7 @@ class Worker:
         self._killed = True  # else a request that is under way would start another one
         process = self._process
         if process:
-            process.popen.kill()
+            process.child.kill()
 
     @contextlib.contextmanager
     def pipes(self) -> Iterator[Pipes | None]:
@@ -178,11 +157,11 @@ class Worker:
             return
         try:
             process = self._process
-            if process is None or not process.ready or process.popen.poll() is not None:
+            if process is None or not process.ready or process.child.poll() is not None:
                 yield None
                 return
             ends = process.stdin.fileno(), process.stdout.fileno(), process.room
-            yield Pipes(*ends, self.memory_megabytes, process.popen.kill)
+            yield Pipes(*ends, self.memory_megabytes, process.child.kill)
         finally:
             self._lock.release()
 
@@ -220,7 +199,7 @@ class Worker:
             raise InvalidInput("the rows: are too many, or too long, for one request") from error
         answer = None
         # A process that ended closes its pipes, or has sent half of an answer.
-        with time_limit(process.popen, seconds) as over, contextlib.suppress(OSError, BrokenFrame):
+        with time_limit(process.child, seconds) as over, contextlib.suppress(OSError, BrokenFrame):
             process.stdin.writelines(question)
             process.stdin.flush()
             answer = read_frame(process.stdout)
@@ -234,41 +213,30 @@ class Worker:
     def _wait_until_ready(self, process: _Process) -> None:
         if process.ready:
             return
-        with time_limit(process.popen, START_SECONDS), contextlib.suppress(OSError, BrokenFrame):
+        with time_limit(process.child, START_SECONDS), contextlib.suppress(OSError, BrokenFrame):
             process.ready = read_frame(process.stdout) is not None
         if not process.ready:
-            raise Unavailable(f"the worker: does not start ({ending(self._end())})")
+            raise does_not_start(ending(self._end()))
 
     def _running(self) -> _Process:
-        if self._killed:
-            raise Unavailable("the worker: has ended")
-        if self._process is None or self._process.popen.poll() is not None:
+        if not self._killed and (self._process is None or self._process.child.poll() is not None):
             self._end()
             self._process = self._start()
+        if self._killed or self._process is None:  # maybe meanwhile
+            raise Unavailable("the worker: has ended")
         return self._process
 
     def _start(self) -> _Process:
         home = Path(tempfile.mkdtemp(prefix="signoff-worker-"))  # its current folder: nothing to import lies there
         try:
-            popen = subprocess.Popen(  # noqa: S603 (our own program, no argument from outside)
-                (*COMMAND, "--warm"),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                cwd=home,
-                env=environment(home),
-                start_new_session=True,  # Ctrl-C is for whoever asks
-            )
-        except OSError as error:
+            child = self._launcher.start(home, niceness=self._niceness)
+        except BaseException:
             shutil.rmtree(home, ignore_errors=True)
-            raise Unavailable(f"the worker: does not start ({error.strerror})") from error
+            raise
         self._started += 1
-        if self._niceness:
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, popen.pid, self._niceness)
-        assert popen.stdin is not None and popen.stdout is not None  # noqa: S101, PT018 (asked for above)
-        end = weakref.finalize(self, _end_worker, popen, home)
-        return _Process(popen, popen.stdin, popen.stdout, end, room_of(popen.stdin.fileno()))
+        assert child.stdin is not None and child.stdout is not None  # noqa: S101, PT018 (a launcher's are pipes)
+        end = weakref.finalize(self, _end_worker, child, home)
+        return _Process(child, child.stdin, child.stdout, end, room_of(child.stdin.fileno()))
 
     def _end(self) -> int:
         """Ends the process and gives its exit code; 0 where there was no process."""
@@ -286,40 +254,8 @@ class Worker:
         return WorkerRefusal(about, reason, kind=kind)
 
 
-@contextlib.contextmanager
-def time_limit(popen: "subprocess.Popen[bytes]", seconds: float) -> Iterator[threading.Event]:
-    """Kills the process when the time is over, which frees whoever reads its pipes; the event tells."""
-    over = threading.Event()
-
-    def end() -> None:
-        over.set()
-        popen.kill()
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield over
-    finally:
-        timer.cancel()
-
-
-def end_process(popen: "subprocess.Popen[bytes]") -> int:
-    """Ends a process by closing its stdin, kills one that is busy, and gives its exit code."""
-    for pipe in (popen.stdin, popen.stdout):
-        with contextlib.suppress(OSError):  # what was not sent any more
-            if pipe:
-                pipe.close()
-    try:
-        popen.wait(END_SECONDS)
-    except subprocess.TimeoutExpired:
-        popen.kill()
-        popen.wait()
-    return popen.returncode
-
-
-def _end_worker(popen: "subprocess.Popen[bytes]", home: Path) -> int:
-    returncode = end_process(popen)
+def _end_worker(child: Child, home: Path) -> int:
+    returncode = end_process(child)
     shutil.rmtree(home, ignore_errors=True)
     return returncode
 
@@ -338,9 +274,9 @@ class Pool:
     The one that was used last is asked first: its model is warm, and few processes run where few are needed.
     """
 
-    def __init__(self, size: int, *, memory_megabytes: int, niceness: int = 0) -> None:
-        """niceness: see Worker."""
-        workers = (Worker(memory_megabytes=memory_megabytes, niceness=niceness) for _ in range(size))
+    def __init__(self, size: int, *, memory_megabytes: int, niceness: int = 0, by: Launcher | None = None) -> None:
+        """niceness, by: see Worker."""
+        workers = (Worker(memory_megabytes=memory_megabytes, niceness=niceness, by=by) for _ in range(size))
         self.workers = tuple(workers)
         self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()
         for worker in reversed(self.workers):
