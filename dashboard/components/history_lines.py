@@ -107,7 +107,7 @@ def since(champion: int, created_at: str, *, periods: Sequence[Period], entries:
     start = words.when(last.start)
     if made is None or made.actor is None:
         return f"Champion since {start} or before: found when the desk took over."
-    who = f"by {words.label(made.actor)} ({str(made.established).replace('_', '-')})"
+    who = f"by {words.label(made.name or made.actor)} ({str(made.established).replace('_', '-')})"
     if made.meaning == MoveKind.ROLLBACK:
         return f"Champion again since {start}, rolled back {who}"
     return f"Champion since {start}, {who}"

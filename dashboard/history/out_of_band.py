@@ -160,7 +160,8 @@ def _standing(form: OutOfBandForm, turn: AdoptionTurn) -> None:
         else:
             widgets.message("Others sign", f"{refusals[Act.APPROVE]}\n{needed}", colour="blue")
     elif turn.asks and Act.REQUEST in refusals:
-        widgets.message("It cannot be accepted by you, as it is", refusals[Act.REQUEST], colour="blue")
+        text = words.sentence(refusals[Act.REQUEST].removeprefix("adopt: "))
+        widgets.message("It cannot be accepted by you, as it is", text, colour="blue")
 
 
 def _act_button(form: OutOfBandForm, act: Act) -> None:
