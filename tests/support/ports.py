@@ -1,8 +1,8 @@
 """Ports for servers that a test starts in a process of their own."""
 
 import itertools
+import os
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 NUMBERS = itertools.cycle(range(12_000, 32_000))  # below those that the kernel gives away: they begin at 32768
-LOCKS = Path(tempfile.gettempdir()) / "signoff-test-ports"
+LOCKS = Path(f"/tmp/signoff-test-ports-{os.getuid()}")  # the same for all runs, wherever they keep their own files
 HELD: list[FileLock] = []  # until this process ends
 
 
