@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from pipeline.serving.worker.launch.fork_server import FORK
+from pipeline.serving.worker.launch.forking import FORK
 from support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]

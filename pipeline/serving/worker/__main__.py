@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused
 from pipeline.serving.worker.allow_list import NotHere, OutsidePolicy
-from pipeline.serving.worker.launch.forking import fork_workers
+from pipeline.serving.worker.launch.forking import FORK, fork_workers
 from pipeline.serving.worker.load import ModelFailure, NoInputExample, import_skops, short
 from pipeline.serving.worker.model_cache import CachedModel, ModelCache
 from pipeline.serving.worker.protocol import (
@@ -149,7 +149,7 @@ def main() -> None:
 
 def _streams() -> tuple[BinaryIO, BinaryIO]:
     """Where requests come from and answers go to, after the imports; with `--fork` in each worker."""
-    fork = "--fork" in sys.argv
+    fork = FORK in sys.argv
     if fork or "--warm" in sys.argv:
         import_skops()  # first: it looks for each of its functions in all modules that are there
         for module in WARM:

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
+from pipeline.serving.worker.launch.forking import FORK, MOST_BYTES
 from pipeline.serving.worker.launch.processes import (
     COMMAND,
     END_SECONDS,
@@ -30,11 +31,9 @@ from pipeline.serving.worker.launch.processes import (
     environment,
 )
 
-FORK = "--fork"  # the argument of the server
 NOWHERE = Path("/nonexistent")  # its home: it reads and writes nothing there, so that it leaves nothing behind
 # Else a thread of Arrow's second allocator starts with the import; a process with threads cannot be split safely.
 NO_THREADS = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
-MOST_BYTES = 2**16  # of a message
 # How a process ends that reads or jumps where it must not.
 CRASHES = {-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL, -signal.SIGFPE, -signal.SIGTRAP}
 

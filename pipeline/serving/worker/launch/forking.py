@@ -14,6 +14,7 @@ import socket
 from pathlib import Path
 from typing import Any, NamedTuple
 
+FORK = "--fork"  # the argument of the process
 MOST_BYTES = 2**16  # of a message
 THREADS = Path("/proc/self/task")
 
