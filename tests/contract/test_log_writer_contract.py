@@ -20,7 +20,7 @@ from pipeline.adapters.prediction_log.sql import SqlPredictionLog
 from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.monitoring.prediction_log import CountKind, Door, Selection, StoredPrediction
 from pipeline.monitoring.profile import BinCounts, CategoryBins, Profile
-from pipeline.monitoring.recording.answered import AnsweredRow, StoredColumns, Subject, single_count
+from pipeline.monitoring.recording.answered import AnsweredRow, PackedRows, StoredColumns, Subject, single_count
 from pipeline.monitoring.recording.batches import Counted, DirectWriter, LogWriter, RecordingOptions, ToldBatch
 from pipeline.monitoring.recording.recorder import PredictionRecorder
 from pipeline.serving.predictions import Resolved
@@ -98,7 +98,11 @@ def row(number: int, *, of: Subject = SUBJECT) -> AnsweredRow:
 
 
 def batch(*rows: AnsweredRow, number: int = 1, **more) -> ToldBatch:
-    return ToldBatch(number, EPOCH, rows=rows, profiles={DIGEST: PROFILE}, **more)
+    return ToldBatch(number, EPOCH, rows=[packed(each) for each in rows], profiles={DIGEST: PROFILE}, **more)
+
+
+def packed(row: AnsweredRow) -> PackedRows:
+    return PackedRows(row.layout, 1, row.packed())
 
 
 def opened(found: Writing) -> str:
@@ -118,7 +122,7 @@ def test_what_was_told_is_written(found: Writing) -> None:
     assert (len(rows), rows[prediction_id(3)].shadow) == (450, shadow(3))
     assert (stored.at, stored.prediction, stored.probabilities, stored.confidence) == (EPOCH, "yes", SHARES, 0.75)
     assert (stored.clear, set(stored.keyed), stored.warnings, stored.milliseconds) == ({"Age": 30.5}, {"Name"}, 1, 4.0)
-    assert stored.keyed == OPTIONS.columns.keyed_of(VALUES)
+    assert stored.keyed == OPTIONS.columns.keyed_of({"Name": "Ada"})
     assert counted == {
         (CountKind.ANSWERED, "", "http"): 450,
         (CountKind.LATENCY, "", "0.005"): 450,
@@ -238,18 +242,19 @@ class TestProcess:
         assert os.getpriority(os.PRIO_PROCESS, pid(aside)) == NICENESS
         assert not shared.exists() or shared.read_text().endswith((f" nice {NICENESS}\n", " nice 0\n"))
 
-    @pytest.mark.parametrize("values", [None, {"Age": Fraction(1, 2)}])
+    @pytest.mark.parametrize("content", [b"\xc1", b"\x01", packed(row(2)).content[:-1], Fraction(1, 2)])
     def test_a_batch_that_breaks_it_is_never_taken(
-        self, tmp_path: Path, capfd: pytest.CaptureFixture[str], values: Any
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str], content: Any
     ) -> None:
         """Whoever asks is told so, instead of asking another process again; the next batch is written.
 
         The server's output has where it broke.
         """
+        broken = replace(batch(row(1)), rows=[packed(row(1)), PackedRows(row(2).layout, 1, content)])
         for found in writing(tmp_path, process):
             block, first = opened(found), pid(found)
-            with pytest.raises(InvalidInput, match=r"what was told cannot be written \([A-Z][A-Za-z]+Error\)"):
-                found.writer.write(block, batch(row(1), row(2)._replace(values=values)))
+            with pytest.raises(InvalidInput, match=r"what was told cannot be written \([A-Z][A-Za-z]+\)"):
+                found.writer.write(block, broken)
             found.writer.write(block, batch(row(3), number=2), close=True)
 
             assert (set(found.rows()), pid(found)) == ({prediction_id(3)}, first)
@@ -305,9 +310,9 @@ class TestProcess:
         found = replace(aside, writer=WriterProcess(aside.url, OPTIONS, command=command, clock=lambda: 0.0))
         recorder = PredictionRecorder(found.writer, OPTIONS, model="m", profile_of=lambda _: PROFILE)
         killed(found)
-        recorder._take(row(1), answers=1)
+        recorder._take(packed(row(1)), answers=1)
         assert not recorder._write_waiting()
-        recorder._take(row(2), answers=1)
+        recorder._take(packed(row(2)), answers=1)
         recorder.close()
 
         assert (found.answered(), found.writer.restarts) == (2, 3)

@@ -1,6 +1,7 @@
 """What is answered is recorded off the way of whoever waits: all of it by the end, nothing twice, nothing too much."""
 
 import hmac
+import math
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from pipeline.monitoring.prediction_log import CountKind, Door, LogBatch, Predic
 from pipeline.monitoring.profile import BinCounts, CategoryBins, ConfidenceCounts, NumberBins, Profile
 from pipeline.monitoring.recording.answered import (
     AnsweredRow,
+    AnsweredTable,
+    PackedRows,
     StoredColumns,
     Subject,
     counts_of,
@@ -28,7 +31,7 @@ from pipeline.monitoring.recording.recorder import PredictionRecorder, Unrecorde
 from pipeline.serving.predictions import PredictedColumns, Prediction, Resolved, Target
 from pipeline.serving.targets import input_schema
 from pipeline.validation.columns import Input, check_many
-from pipeline.validation.rows import InvalidRows, check_row, check_rows
+from pipeline.validation.rows import InvalidRows, Value, check_row, check_rows
 from support.desks import MODEL
 from support.in_memory import EPOCH
 from support.logged import shadow
@@ -385,11 +388,37 @@ def test_what_a_shadow_answered_waits_in_bounded_memory(log: FailingLog) -> None
     assert [found.shadowed(shadow(number)) for number in range(3)] == [True, True, False]
 
 
+def table(*rows: AnsweredRow) -> AnsweredTable:
+    return AnsweredTable.of(PackedRows(rows[0].layout, len(rows), b"".join(each.packed() for each in rows)))
+
+
+@pytest.mark.parametrize("value", ["\ud800", "Zoë\x00", 2**63, -(2**70), 2**53 + 1, 0.1, math.inf, True, None, ""])
+def test_what_waits_packed_comes_back_as_it_was(value: Value) -> None:
+    """Text without an encoding, whole numbers of any size, what is missing; also among labels of several columns."""
+    subject = Subject(Resolved(MODEL, 1, "champion"), "d" * 64)
+    row = AnsweredRow("id", 1.5, subject, {"a": value, "b": 1}, ("b",), {"c": value}, {"no": 0.25}, Door.FILE, None)
+    found = table(row, row._replace(prediction_id="other"))
+
+    assert found.layout == row.layout
+    assert found == (row.layout, ("id", "other"), (1.5,) * 2, ((value, 1),) * 2, (("b",),) * 2, ({"c": value},) * 2,
+                     ((0.25,),) * 2, (Door.FILE,) * 2, (None,) * 2, [None, None])  # fmt: skip
+    assert type(found.values[0][0]) is type(value)
+
+
+def test_each_hour_is_counted_apart() -> None:
+    """Also where an answer of the hour before comes late."""
+    subject = Subject(Resolved(MODEL, 1, "champion"), "d" * 64)
+    row = AnsweredRow("id", 3_599.0, subject, {}, (), "yes", {}, Door.HTTP, None)
+    found = counts_of(table(row, row._replace(at=3_600.5), row._replace(at=3_599.5), row), None)
+
+    assert {each.hour.hour: n for each, n in found.items()} == {0: 3, 1: 1}
+
+
 def test_names_of_strangers_are_cut() -> None:
     """They are part of a count's key, which a database takes to a certain length."""
     subject = Subject(Resolved(MODEL, 1, "champion"), "d" * 64)
     row = AnsweredRow("id", 0.0, subject, {}, ("x" * 9_000,), "yes", {}, Door.HTTP, None)
-    found = counts_of([row], None)
+    found = counts_of(table(row), None)
 
     assert max(len(each.name) for each in found) == 80
 

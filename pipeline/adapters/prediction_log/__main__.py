@@ -9,23 +9,22 @@ import gc
 import pickle
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from pipeline.adapters.prediction_log.sql import SqlPredictionLog
 from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.monitoring.prediction_log import CountKey, CountKind, Door, ShadowAnswer
 from pipeline.monitoring.profile import BinCounts, CategoryBins, ConfidenceCounts, NumberBins, Profile
-from pipeline.monitoring.recording.answered import AnsweredRow, StoredColumns, Subject
+from pipeline.monitoring.recording.answered import Layout, PackedRows, StoredColumns, Subject
 from pipeline.monitoring.recording.batches import Counted, DirectWriter, RecordingOptions, ToldBatch
 from pipeline.serving.predictions import Resolved
 from pipeline.serving.worker.protocol import Frame, private_streams, write_frame
 
 TOLD = (
-    *(AnsweredRow, Subject, Resolved, Door, ShadowAnswer, ToldBatch, Counted, CountKey, CountKind),
+    *(PackedRows, Layout, Subject, Resolved, Door, ShadowAnswer, ToldBatch, Counted, CountKey, CountKind),
     *(Profile, BinCounts, CategoryBins, NumberBins, ConfidenceCounts),
     *(RecordingOptions, StoredColumns, datetime, timedelta, timezone),
 )
@@ -57,38 +56,25 @@ def main() -> None:
             write_frame(replies, _reply(writer, does, told))
 
 
-def _asked(requests: BinaryIO) -> Iterator[tuple[str, list[bytes]]]:
-    """The methods that are asked for, and what they are given: the rows of a batch in parts, then the rest.
+def _asked(requests: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    """The methods that are asked for, and what they are given.
 
     Each is a pickle in a pickle: where one cannot be read, the stream goes on behind it.
     """
-    told: list[bytes] = []
     while True:
-        does, content = ToldTypes(requests).load()
-        told.append(content)
-        if does != "rows":
-            yield does, told
-            told = []
+        yield ToldTypes(requests).load()
 
 
-def _reply(writer: Callable[[], DirectWriter], does: str, told: list[bytes]) -> Frame:
+def _reply(writer: Callable[[], DirectWriter], does: str, told: bytes) -> Frame:
     """What a method gives, or raises. What it cannot do for another reason it never can: nobody should ask again."""
     try:
-        *parts, given = map(_read, told)
-        if does == "write":
-            rows = [AnsweredRow(*each) for part in parts for each in part]
-            given["batch"] = replace(given["batch"], rows=rows)
-        return {"found": getattr(writer(), does)(**given)}
+        return {"found": getattr(writer(), does)(**ToldTypes(BytesIO(told)).load())}
     except (InvalidInput, Unavailable) as error:
         return {"error": str(error), "kind": type(error).__name__}
     except Exception as error:  # noqa: BLE001 (whatever it is, the process stays for the next batch)
         traceback.print_tb(error.__traceback__)  # without its sentence, which may hold values of a row
         why = f"the log of predictions: what was told cannot be written ({type(error).__name__})"
         return {"error": why, "kind": InvalidInput.__name__}
-
-
-def _read(content: bytes) -> Any:  # noqa: ANN401 (what was told)
-    return ToldTypes(BytesIO(content)).load()
 
 
 if __name__ == "__main__":

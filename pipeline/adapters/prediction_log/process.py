@@ -1,7 +1,7 @@
 """Has another process write the log: `python -m pipeline.adapters.prediction_log`.
 
-Rows and counts are made there, so whoever answers pays for packing what it was told, and nobody waits for the
-interpreter's lock meanwhile. A batch counts once by its number: one that was on its way when the process ended is sent
+Rows and counts are made there, so whoever answers pays for packing each row, and nobody waits for the interpreter's
+lock meanwhile. A batch counts once by its number: one that was on its way when the process ended is sent
 again to the next one, which goes on with the same block.
 """
 
@@ -14,14 +14,13 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
 from pipeline.governance.errors import InvalidInput, Unavailable
-from pipeline.monitoring.recording.answered import AnsweredRow
 from pipeline.monitoring.recording.batches import RecordingOptions, ToldBatch
 from pipeline.serving.worker.launch.processes import START_SECONDS, end_process, ending, time_limit
 from pipeline.serving.worker.protocol import BrokenFrame, Frame, read_frame
@@ -31,7 +30,6 @@ LOG = logging.getLogger(__name__)
 # -P: the current folder is no place to import from. It stays the same, since the address of a database may begin there.
 COMMAND = (sys.executable, "-P", "-m", "pipeline.adapters.prediction_log")
 NICENESS = 5  # of the process, see nice(1): whoever is being answered goes first, and still it keeps up
-ROWS_AT_ONCE = 200  # that are packed while nobody else has the interpreter's lock
 REPLY_SECONDS = 60.0  # until a process that does not answer is ended: all that it is asked for is bounded
 RETRY_SECONDS = 5.0  # until the next start, where one has ended before it answered: to start keeps a core busy
 NOT_INHERITED = ("SIGNOFF_", "MLFLOW_")  # addresses and credentials: those that it needs come through its pipe
@@ -86,8 +84,7 @@ class WriterProcess:
         return str(self._ask("open_block", process=process, model=model, at=at)["found"])
 
     def write(self, block: str, batch: ToldBatch, *, close: bool = False, urgent: bool = False) -> None:
-        rest = replace(batch, rows=())
-        self._ask("write", rows=batch.rows, urgent=urgent, block=block, batch=rest, close=close)
+        self._ask("write", urgent=urgent, block=block, batch=batch, close=close)
 
     def purge_some(self, before: datetime) -> int:
         return int(self._ask("purge_some", before=before)["found"])
@@ -95,7 +92,7 @@ class WriterProcess:
     def close(self) -> None:
         self._end()
 
-    def _ask(self, does: str, *, rows: Sequence[AnsweredRow] = (), urgent: bool = False, **given: object) -> Frame:
+    def _ask(self, does: str, *, urgent: bool = False, **given: object) -> Frame:
         """The reply to a method of LogWriter. urgent: a process is started for it, if need be at once.
 
         Raises Unavailable where there is no reply, and what the method has raised.
@@ -104,9 +101,6 @@ class WriterProcess:
         seconds, reply = REPLY_SECONDS if process.answered else START_SECONDS, None
         # A process that ended closes its pipes, or has sent half of a reply.
         with time_limit(process.popen, seconds) as over, contextlib.suppress(OSError, BrokenFrame):
-            for first in range(0, len(rows), ROWS_AT_ONCE):
-                part = [tuple(row) for row in rows[first : first + ROWS_AT_ONCE]]  # packed in half of the time
-                process.requests.write(pickle.dumps(("rows", pickle.dumps(part))))
             process.requests.write(pickle.dumps((does, pickle.dumps(given))))
             process.requests.flush()
             reply = read_frame(process.replies)

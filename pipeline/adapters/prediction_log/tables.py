@@ -29,6 +29,7 @@ from pipeline.monitoring.prediction_log import (
 )
 
 REVISION = "0001"
+LONG_ISO = len('"2026-01-31T12:00:00.000001Z"')  # in JSON
 ID, TIME, DIGEST = 36, 32, 64  # characters of a UUID, a time, a sha256
 METADATA = sa.MetaData()
 VERSION = sa.Table("prediction_log_version", METADATA, sa.Column("version_num", sa.String(32), primary_key=True))
@@ -133,11 +134,17 @@ def fast_json(value: object) -> str:
     return text.decode() if text.isascii() else to_json(value)
 
 
+def fast_iso(moment: datetime) -> str:
+    """As iso, a few times as fast; orjson leaves fractions out that are zero."""
+    text = orjson.dumps(moment, option=orjson.OPT_UTC_Z)
+    return text[1:-1].decode() if len(text) == LONG_ISO else iso(moment)
+
+
 def prediction_row(found: LoggedPrediction) -> tuple[Any, ...]:
     """The values in the order of the columns of `prediction`."""
     prediction_id, at, model, version, digest, alias, door, prediction, confidence, *documents, warnings, ms = found
     texts = (fast_json(each) if each else "{}" for each in documents)  # probabilities, clear, keyed
-    about = (prediction_id, iso(at), model, version, digest, alias, door.value, fast_json(prediction), confidence)
+    about = (prediction_id, fast_iso(at), model, version, digest, alias, door.value, fast_json(prediction), confidence)
     return (*about, *texts, warnings, ms)
 
 

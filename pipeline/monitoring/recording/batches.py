@@ -7,13 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import groupby
-from operator import attrgetter
 from typing import Protocol
 
 from pipeline.monitoring.prediction_log import CountKey, LogBatch, PredictionLog, ShadowAnswer
 from pipeline.monitoring.profile import Profile
-from pipeline.monitoring.recording.answered import AnsweredRow, StoredColumns, counts_of, is_sampled, stored_row
+from pipeline.monitoring.recording.answered import AnsweredTable, PackedRows, StoredColumns, counts_of, stored_rows
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,15 @@ class ToldBatch:
     number: int  # of the block's batches, from 1, see LogBatch
     at: datetime  # of the process that was told
     lost: int = 0  # answers of the block so far that are neither counted nor stored
-    rows: Sequence[AnsweredRow] = ()
+    rows: Sequence[PackedRows] = ()  # in the order in which they were answered
     events: Sequence[Counted] = ()  # what else is counted, such as refused values
     shadows: Sequence[ShadowAnswer] = ()
     profiles: Mapping[str, Profile | None] = field(default_factory=dict)  # of the versions that answered, by digest
+
+    @property
+    def answered(self) -> int:
+        """How many rows."""
+        return sum(each.n for each in self.rows)
 
 
 class LogWriter(Protocol):
@@ -93,16 +96,17 @@ class DirectWriter:
         counts: Counter[CountKey] = Counter()
         for event in told.events:
             counts[event.key] += event.n
-        for subject, some in groupby(told.rows, key=attrgetter("subject")):
-            counts.update(counts_of(list(some), told.profiles.get(subject.digest)))
+        tables = [AnsweredTable.of(rows) for rows in told.rows]
+        for table in tables:
+            counts.update(counts_of(table, told.profiles.get(table.layout.subject.digest)))
         columns, sample = self._options.columns, self._options.sample
         return LogBatch(
             number=told.number,
             at=told.at,
-            answered=len(told.rows),
+            answered=told.answered,
             events=len(told.events),
             lost=told.lost,
-            predictions=[stored_row(row, columns) for row in told.rows if is_sampled(row.prediction_id, sample)],
+            predictions=[row for table in tables for row in stored_rows(table, columns, sample)],
             shadows=told.shadows,
             counts=counts,
         )

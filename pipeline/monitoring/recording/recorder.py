@@ -11,7 +11,7 @@ import platform
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -23,7 +23,15 @@ import uuid_utils
 from pipeline.governance.errors import InvalidInput, SignoffError, Unavailable
 from pipeline.monitoring.prediction_log import MOST_WAITING, CountKind, Door, ShadowAnswer
 from pipeline.monitoring.profile import Profile
-from pipeline.monitoring.recording.answered import AnsweredColumns, AnsweredRow, Subject, is_sampled, single_count
+from pipeline.monitoring.recording.answered import (
+    AnsweredColumns,
+    AnsweredRow,
+    Layout,
+    PackedRows,
+    Subject,
+    is_sampled,
+    single_count,
+)
 from pipeline.monitoring.recording.batches import Counted, LogWriter, RecordingOptions, ToldBatch
 from pipeline.serving.predictions import PredictedColumns, Prediction, Resolved, Target
 from pipeline.validation.rows import CheckedRow, Problem
@@ -116,7 +124,7 @@ class Unrecorded:
     close = start
 
 
-Waiting = AnsweredRow | AnsweredColumns | Counted
+Waiting = PackedRows | AnsweredColumns | Counted
 
 
 class PredictionRecorder:
@@ -142,6 +150,7 @@ class PredictionRecorder:
         self._most_waiting = most_waiting
         self._target: Target | None = None  # of the last answer
         self._subject = Subject(Resolved(model, 0), "")  # likewise
+        self._layout = Layout(self._subject, (), ())  # likewise
         self._queue: deque[Waiting] = deque()
         self._shadows: deque[ShadowAnswer] = deque()
         self._taken = self._done = self._written = self._lost = self._not_taken = self._batches = 0
@@ -191,7 +200,9 @@ class PredictionRecorder:
         warned = tuple(each.column for each in row.warnings) if row.warnings else ()
         said = (found.value, found.probabilities, self._door, seconds)
         told = AnsweredRow(prediction_id, self._clock(), self._subject, row.values, warned, *said)
-        taken = self._take(told, answers=1)
+        if (layout := told.layout) != self._layout:
+            self._layout = layout
+        taken = self._take(PackedRows(self._layout, 1, told.packed()), answers=1)
         return prediction_id, taken and self._is_stored(prediction_id)
 
     def answered_columns(self, found: PredictedColumns, *, seconds: float | None) -> Sequence[str]:
@@ -291,27 +302,22 @@ class PredictionRecorder:
             self._unwritten, self._away = batch, str(error)
             return False
         except InvalidInput as error:  # it never will be: what comes after it is written
-            LOG.error("%s; %d answers are lost", error, len(batch.rows))  # noqa: TRY400 (a sentence says it all)
-            self._not_taken += len(batch.rows)
-            self._done += len(batch.rows) + len(batch.events)
+            LOG.error("%s; %d answers are lost", error, batch.answered)  # noqa: TRY400 (a sentence says it all)
+            self._not_taken += batch.answered
+            self._done += batch.answered + len(batch.events)
             self._unwritten = None
             # The next batch says how many are lost, and closes.
             held = batch.rows or batch.events or batch.shadows
             return not close or (bool(held) and self._write_waiting(close=True))
-        self._written += len(batch.rows)
+        self._written += batch.answered
         self._unwritten, self._written_at = None, self._clock()
-        self._done += len(batch.rows) + len(batch.events)
+        self._done += batch.answered + len(batch.events)
         return not close or not self._waits or self._write_waiting(close=True)
 
     def _next_batch(self) -> ToldBatch:
         shadows = [self._shadows.popleft() for _ in range(len(self._shadows))]
         told = [self._queue.popleft() for _ in range(len(self._queue))]
-        rows: list[AnsweredRow] = []
-        for each in told:
-            if isinstance(each, AnsweredRow):
-                rows.append(each)
-            elif isinstance(each, AnsweredColumns):
-                rows.extend(each.rows())
+        rows = list(_joined(told))
         self._batches += 1
         return ToldBatch(
             number=self._batches,
@@ -320,7 +326,7 @@ class PredictionRecorder:
             rows=rows,
             events=[each for each in told if isinstance(each, Counted)],
             shadows=shadows,
-            profiles={of.digest: self._profiles.of(of) for of, _ in groupby(rows, key=attrgetter("subject"))},
+            profiles={of.digest: self._profiles.of(of) for of in {each.layout.subject for each in rows}},
         )
 
     def _purge_some(self) -> None:
@@ -335,6 +341,20 @@ class PredictionRecorder:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
+
+
+def _joined(told: Iterable[Waiting]) -> Iterator[PackedRows]:
+    """The rows among what was told, in their order; those of one layout that follow one another are one."""
+    packed = (each for waiting in told for each in _packed(waiting))
+    for layout, some in groupby(packed, key=attrgetter("layout")):
+        parts = list(some)
+        yield PackedRows(layout, sum(each.n for each in parts), b"".join(each.content for each in parts))
+
+
+def _packed(waiting: Waiting) -> Iterable[PackedRows]:
+    if isinstance(waiting, AnsweredColumns):
+        return (PackedRows(row.layout, 1, row.packed()) for row in waiting.rows())
+    return (waiting,) if isinstance(waiting, PackedRows) else ()
 
 
 class _Profiles:
