@@ -20,7 +20,16 @@ from pipeline.adapters.prediction_log.sql import SqlPredictionLog
 from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.monitoring.prediction_log import CountKind, Door, Selection, StoredPrediction
 from pipeline.monitoring.profile import BinCounts, CategoryBins, Profile
-from pipeline.monitoring.recording.answered import AnsweredRow, PackedRows, StoredColumns, Subject, single_count
+from pipeline.monitoring.recording.answered import (
+    NO_LAYOUT,
+    AnsweredRow,
+    PackedRows,
+    StoredColumns,
+    Subject,
+    layout_of,
+    pack,
+    single_count,
+)
 from pipeline.monitoring.recording.batches import Counted, DirectWriter, LogWriter, RecordingOptions, ToldBatch
 from pipeline.monitoring.recording.recorder import PredictionRecorder
 from pipeline.serving.predictions import Resolved
@@ -102,7 +111,7 @@ def batch(*rows: AnsweredRow, number: int = 1, **more) -> ToldBatch:
 
 
 def packed(row: AnsweredRow) -> PackedRows:
-    return PackedRows(row.layout, 1, row.packed())
+    return PackedRows(layout_of(row, NO_LAYOUT), 1, pack(row))
 
 
 def opened(found: Writing) -> str:
@@ -242,7 +251,7 @@ class TestProcess:
         assert os.getpriority(os.PRIO_PROCESS, pid(aside)) == NICENESS
         assert not shared.exists() or shared.read_text().endswith((f" nice {NICENESS}\n", " nice 0\n"))
 
-    @pytest.mark.parametrize("content", [b"\xc1", b"\x01", packed(row(2)).content[:-1], Fraction(1, 2)])
+    @pytest.mark.parametrize("content", [b"\xc1", b"\x01", pack(row(2))[:-1], Fraction(1, 2)])
     def test_a_batch_that_breaks_it_is_never_taken(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str], content: Any
     ) -> None:
@@ -250,7 +259,7 @@ class TestProcess:
 
         The server's output has where it broke.
         """
-        broken = replace(batch(row(1)), rows=[packed(row(1)), PackedRows(row(2).layout, 1, content)])
+        broken = replace(batch(row(1)), rows=[packed(row(1)), packed(row(2))._replace(content=content)])
         for found in writing(tmp_path, process):
             block, first = opened(found), pid(found)
             with pytest.raises(InvalidInput, match=r"what was told cannot be written \([A-Z][A-Za-z]+\)"):

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from itertools import chain, groupby
 from typing import Any, NamedTuple
 
-from msgpack import ExtType, Unpacker, packb
+from msgpack import ExtType, Packer, Unpacker, packb
 
 from pipeline.governance.text import visible
 from pipeline.monitoring.prediction_log import NOTHING, Answer, CountKey, CountKind, Door, LoggedPrediction
@@ -27,6 +27,7 @@ LATENCY_LABELS = (*(f"{bound:g}" for bound in LATENCY_SECONDS), "+Inf")  # as Pr
 MOST_LABEL = 80
 SINGLE = (str, int, float)  # what is predicted where it is no table; truth values are int
 WHOLE_NUMBER = 1  # MessagePack's code of an extension, which is ours to give
+PACKER = Packer()  # it calls nothing of Python, so several threads may ask it
 AS_GIVEN = "surrogatepass"  # text that is no UTF-8 stays as it is
 DOORS = {each.value: each for each in Door}
 CHANCES = 2**32  # that the last eight hexadecimal digits of an id tell apart, which are random
@@ -45,6 +46,9 @@ class Layout(NamedTuple):
     subject: Subject
     columns: tuple[str, ...]  # the names of their values
     classes: tuple[str, ...]  # of their probabilities, empty where there are none
+
+
+NO_LAYOUT = Layout(Subject(Resolved("", 0), ""), (), ())
 
 
 class PackedRows(NamedTuple):
@@ -68,16 +72,23 @@ class AnsweredRow(NamedTuple):
     door: Door
     seconds: float | None  # until the answer was known; None for rows of a file and all but the first of a request
 
-    @property
-    def layout(self) -> Layout:
-        return Layout(self.subject, tuple(self.values), tuple(self.probabilities))
 
-    def packed(self) -> bytes:
-        """What its layout does not say."""
-        prediction_id, at, _, values, warned, value, probabilities, door, seconds = self
-        given, chances = tuple(values.values()), tuple(probabilities.values())
-        row = (prediction_id, at, given, warned, value, chances, door, seconds)
-        return bytes(packb(row, default=_beyond, unicode_errors=AS_GIVEN))
+def pack(row: AnsweredRow) -> bytes:
+    """What the layout of a row does not say."""
+    prediction_id, at, _, values, warned, value, probabilities, door, seconds = row
+    given, chances = tuple(values.values()), tuple(probabilities.values())
+    plain = (prediction_id, at, given, warned, value, chances, door, seconds)
+    try:
+        return bytes(PACKER.pack(plain))
+    except (OverflowError, TypeError, UnicodeEncodeError):
+        return bytes(packb(plain, default=_beyond, unicode_errors=AS_GIVEN))
+
+
+def layout_of(row: AnsweredRow, last: Layout) -> Layout:
+    """The layout of a row, which is the last one's where that fits: one object for all rows that are alike."""
+    _, _, subject, values, _, _, probabilities, _, _ = row
+    found = subject, tuple(values), tuple(probabilities)
+    return last if found == last else Layout(*found)
 
 
 class AnsweredTable(NamedTuple):

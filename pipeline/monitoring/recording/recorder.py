@@ -24,12 +24,14 @@ from pipeline.governance.errors import InvalidInput, SignoffError, Unavailable
 from pipeline.monitoring.prediction_log import MOST_WAITING, CountKind, Door, ShadowAnswer
 from pipeline.monitoring.profile import Profile
 from pipeline.monitoring.recording.answered import (
+    NO_LAYOUT,
     AnsweredColumns,
     AnsweredRow,
-    Layout,
     PackedRows,
     Subject,
     is_sampled,
+    layout_of,
+    pack,
     single_count,
 )
 from pipeline.monitoring.recording.batches import Counted, LogWriter, RecordingOptions, ToldBatch
@@ -150,7 +152,7 @@ class PredictionRecorder:
         self._most_waiting = most_waiting
         self._target: Target | None = None  # of the last answer
         self._subject = Subject(Resolved(model, 0), "")  # likewise
-        self._layout = Layout(self._subject, (), ())  # likewise
+        self._layout = NO_LAYOUT  # likewise
         self._queue: deque[Waiting] = deque()
         self._shadows: deque[ShadowAnswer] = deque()
         self._taken = self._done = self._written = self._lost = self._not_taken = self._batches = 0
@@ -200,9 +202,8 @@ class PredictionRecorder:
         warned = tuple(each.column for each in row.warnings) if row.warnings else ()
         said = (found.value, found.probabilities, self._door, seconds)
         told = AnsweredRow(prediction_id, self._clock(), self._subject, row.values, warned, *said)
-        if (layout := told.layout) != self._layout:
-            self._layout = layout
-        taken = self._take(PackedRows(self._layout, 1, told.packed()), answers=1)
+        self._layout = layout_of(told, self._layout)
+        taken = self._take(PackedRows(self._layout, 1, pack(told)), answers=1)
         return prediction_id, taken and self._is_stored(prediction_id)
 
     def answered_columns(self, found: PredictedColumns, *, seconds: float | None) -> Sequence[str]:
@@ -351,10 +352,14 @@ def _joined(told: Iterable[Waiting]) -> Iterator[PackedRows]:
         yield PackedRows(layout, sum(each.n for each in parts), b"".join(each.content for each in parts))
 
 
-def _packed(waiting: Waiting) -> Iterable[PackedRows]:
+def _packed(waiting: Waiting) -> Iterator[PackedRows]:
     if isinstance(waiting, AnsweredColumns):
-        return (PackedRows(row.layout, 1, row.packed()) for row in waiting.rows())
-    return (waiting,) if isinstance(waiting, PackedRows) else ()
+        layout = NO_LAYOUT
+        for row in waiting.rows():
+            layout = layout_of(row, layout)
+            yield PackedRows(layout, 1, pack(row))
+    elif isinstance(waiting, PackedRows):
+        yield waiting
 
 
 class _Profiles:
