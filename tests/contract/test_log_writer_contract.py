@@ -21,13 +21,10 @@ from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.monitoring.prediction_log import CountKind, Door, Selection, StoredPrediction
 from pipeline.monitoring.profile import BinCounts, CategoryBins, Profile
 from pipeline.monitoring.recording.answered import (
-    NO_LAYOUT,
     AnsweredRow,
-    PackedRows,
     StoredColumns,
     Subject,
-    layout_of,
-    pack,
+    packed,
     single_count,
 )
 from pipeline.monitoring.recording.batches import Counted, DirectWriter, LogWriter, RecordingOptions, ToldBatch
@@ -107,11 +104,7 @@ def row(number: int, *, of: Subject = SUBJECT) -> AnsweredRow:
 
 
 def batch(*rows: AnsweredRow, number: int = 1, **more) -> ToldBatch:
-    return ToldBatch(number, EPOCH, rows=[packed(each) for each in rows], profiles={DIGEST: PROFILE}, **more)
-
-
-def packed(row: AnsweredRow) -> PackedRows:
-    return PackedRows(layout_of(row, NO_LAYOUT), 1, pack(row))
+    return ToldBatch(number, EPOCH, rows=list(packed(rows)), profiles={DIGEST: PROFILE}, **more)
 
 
 def opened(found: Writing) -> str:
@@ -251,7 +244,7 @@ class TestProcess:
         assert os.getpriority(os.PRIO_PROCESS, pid(aside)) == NICENESS
         assert not shared.exists() or shared.read_text().endswith((f" nice {NICENESS}\n", " nice 0\n"))
 
-    @pytest.mark.parametrize("content", [b"\xc1", b"\x01", pack(row(2))[:-1], Fraction(1, 2)])
+    @pytest.mark.parametrize("content", [b"\xc1", b"\x01", next(packed([row(2)])).content[:-1], Fraction(1, 2)])
     def test_a_batch_that_breaks_it_is_never_taken(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str], content: Any
     ) -> None:
@@ -259,7 +252,8 @@ class TestProcess:
 
         The server's output has where it broke.
         """
-        broken = replace(batch(row(1)), rows=[packed(row(1)), packed(row(2))._replace(content=content)])
+        (whole,) = packed([row(2)])
+        broken = replace(batch(), rows=[whole, whole._replace(content=content)])
         for found in writing(tmp_path, process):
             block, first = opened(found), pid(found)
             with pytest.raises(InvalidInput, match=r"what was told cannot be written \([A-Z][A-Za-z]+\)"):
@@ -319,9 +313,9 @@ class TestProcess:
         found = replace(aside, writer=WriterProcess(aside.url, OPTIONS, command=command, clock=lambda: 0.0))
         recorder = PredictionRecorder(found.writer, OPTIONS, model="m", profile_of=lambda _: PROFILE)
         killed(found)
-        recorder._take(packed(row(1)), answers=1)
+        recorder._take(*packed([row(1)]), answers=1)
         assert not recorder._write_waiting()
-        recorder._take(packed(row(2)), answers=1)
+        recorder._take(*packed([row(2)]), answers=1)
         recorder.close()
 
         assert (found.answered(), found.writer.restarts) == (2, 3)

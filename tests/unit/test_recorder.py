@@ -17,17 +17,14 @@ from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.monitoring.prediction_log import CountKind, Door, LogBatch, PredictionLog, Selection
 from pipeline.monitoring.profile import BinCounts, CategoryBins, ConfidenceCounts, NumberBins, Profile
 from pipeline.monitoring.recording.answered import (
-    NO_LAYOUT,
     AnsweredRow,
     AnsweredTable,
-    PackedRows,
     StoredColumns,
     Subject,
     counts_of,
     is_sampled,
     latency_bin,
-    layout_of,
-    pack,
+    packed,
 )
 from pipeline.monitoring.recording.batches import DirectWriter, RecordingOptions
 from pipeline.monitoring.recording.recorder import PredictionRecorder, Unrecorded, new_id
@@ -392,7 +389,8 @@ def test_what_a_shadow_answered_waits_in_bounded_memory(log: FailingLog) -> None
 
 
 def table(*rows: AnsweredRow) -> AnsweredTable:
-    return AnsweredTable.of(PackedRows(layout_of(rows[0], NO_LAYOUT), len(rows), b"".join(map(pack, rows))))
+    (found,) = packed(rows)
+    return AnsweredTable.of(found)
 
 
 @pytest.mark.parametrize("value", ["\ud800", "Zoë\x00", 2**63, -(2**70), 2**53 + 1, 0.1, math.inf, True, None, ""])

@@ -48,9 +48,6 @@ class Layout(NamedTuple):
     classes: tuple[str, ...]  # of their probabilities, empty where there are none
 
 
-NO_LAYOUT = Layout(Subject(Resolved("", 0), ""), (), ())
-
-
 class PackedRows(NamedTuple):
     """Answered rows of one layout, one after the other in MessagePack."""
 
@@ -73,8 +70,19 @@ class AnsweredRow(NamedTuple):
     seconds: float | None  # until the answer was known; None for rows of a file and all but the first of a request
 
 
-def pack(row: AnsweredRow) -> bytes:
-    """What the layout of a row does not say."""
+def packed(rows: Iterable[AnsweredRow]) -> Iterator[PackedRows]:
+    """Rows in their order; those of one layout that follow one another are packed as one."""
+    for (subject, columns, classes), some in groupby(rows, key=_layout):
+        contents = [_pack(row) for row in some]
+        yield PackedRows(Layout(subject, columns, classes), len(contents), b"".join(contents))
+
+
+def _layout(row: AnsweredRow) -> tuple[Subject, tuple[str, ...], tuple[str, ...]]:
+    return row.subject, tuple(row.values), tuple(row.probabilities)
+
+
+def _pack(row: AnsweredRow) -> bytes:
+    """What its layout does not say."""
     prediction_id, at, _, values, warned, value, probabilities, door, seconds = row
     given, chances = tuple(values.values()), tuple(probabilities.values())
     plain = (prediction_id, at, given, warned, value, chances, door, seconds)
@@ -82,13 +90,6 @@ def pack(row: AnsweredRow) -> bytes:
         return bytes(PACKER.pack(plain))
     except (OverflowError, TypeError, UnicodeEncodeError):
         return bytes(packb(plain, default=_beyond, unicode_errors=AS_GIVEN))
-
-
-def layout_of(row: AnsweredRow, last: Layout) -> Layout:
-    """The layout of a row, which is the last one's where that fits: one object for all rows that are alike."""
-    _, _, subject, values, _, _, probabilities, _, _ = row
-    found = subject, tuple(values), tuple(probabilities)
-    return last if found == last else Layout(*found)
 
 
 class AnsweredTable(NamedTuple):

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import Protocol
 
@@ -24,21 +24,20 @@ from pipeline.governance.errors import InvalidInput, SignoffError, Unavailable
 from pipeline.monitoring.prediction_log import MOST_WAITING, CountKind, Door, ShadowAnswer
 from pipeline.monitoring.profile import Profile
 from pipeline.monitoring.recording.answered import (
-    NO_LAYOUT,
     AnsweredColumns,
     AnsweredRow,
     PackedRows,
     Subject,
     is_sampled,
-    layout_of,
-    pack,
+    packed,
     single_count,
 )
 from pipeline.monitoring.recording.batches import Counted, LogWriter, RecordingOptions, ToldBatch
-from pipeline.serving.predictions import PredictedColumns, Prediction, Resolved, Target
+from pipeline.serving.predictions import PredictedColumns, Prediction, Target
 from pipeline.validation.rows import CheckedRow, Problem
 
 LOG = logging.getLogger(__name__)
+PACKED_AT_ONCE = 64
 WRITE_SECONDS = 0.5  # between two batches
 ALIVE_SECONDS = 30  # an open block is written to at least so often
 PURGE_SECONDS = 3_600  # between two looks for rows that are too old
@@ -126,6 +125,10 @@ class Unrecorded:
     close = start
 
 
+# The prediction_id, when, who answered what, and the seconds that it took.
+Told = tuple[str, float, Target, CheckedRow, Prediction, float | None]
+    str, float, Target, CheckedRow, Prediction, float | None
+]  # prediction_id, when, who answered what; seconds
 Waiting = PackedRows | AnsweredColumns | Counted
 
 
@@ -150,9 +153,8 @@ class PredictionRecorder:
         """
         self._writer, self._options, self._door, self._clock = writer, options, door, clock
         self._most_waiting = most_waiting
-        self._target: Target | None = None  # of the last answer
-        self._subject = Subject(Resolved(model, 0), "")  # likewise
-        self._layout = NO_LAYOUT  # likewise
+        self._answers: deque[Told] = deque()  # that are not packed yet
+        self._packing = threading.Lock()  # held by whoever takes some of them
         self._queue: deque[Waiting] = deque()
         self._shadows: deque[ShadowAnswer] = deque()
         self._taken = self._done = self._written = self._lost = self._not_taken = self._batches = 0
@@ -195,16 +197,17 @@ class PredictionRecorder:
         return self.record(target, row, found, seconds=seconds)[0]
 
     def record(self, target: Target, row: CheckedRow, found: Prediction, *, seconds: float | None) -> tuple[str, bool]:
-        """As answered; gives with the id whether a row of this answer is stored."""
+        """As answered; gives with the id whether there was room for it. For every answer this is done: in few steps."""
         prediction_id = new_id()
-        if target is not self._target:  # one object for all rows of a version: it goes into a batch once
-            self._target, self._subject = target, Subject(target.resolved, target.digest)
-        warned = tuple(each.column for each in row.warnings) if row.warnings else ()
-        said = (found.value, found.probabilities, self._door, seconds)
-        told = AnsweredRow(prediction_id, self._clock(), self._subject, row.values, warned, *said)
-        self._layout = layout_of(told, self._layout)
-        taken = self._take(PackedRows(self._layout, 1, pack(told)), answers=1)
-        return prediction_id, taken and self._is_stored(prediction_id)
+        taken = self._taken - self._done < self._most_waiting
+        if taken:
+            self._taken += 1
+            self._answers.append((prediction_id, self._clock(), target, row, found, seconds))
+            if len(self._answers) >= PACKED_AT_ONCE:
+                self._pack()
+        else:
+            self._lost += 1
+        return prediction_id, taken
 
     def answered_columns(self, found: PredictedColumns, *, seconds: float | None) -> Sequence[str]:
         ids = [new_id() for _ in range(found.answers.num_rows)]
@@ -264,8 +267,29 @@ class PredictionRecorder:
             LOG.error("the log of predictions: %d answers could not be written", self.waiting)
         self._writer.close()
 
-    def _is_stored(self, prediction_id: str) -> bool:
+    def is_stored(self, prediction_id: str) -> bool:
+        """Whether a row of an answer is stored, if there was room for it."""
         return is_sampled(prediction_id, self._options.sample)
+
+    def _pack(self) -> None:
+        """Packs the answers that wait for it.
+
+        Many at once, since code that has just run is several times as fast; and soon, since what they are made of is
+        then used again while the processor still has it at hand.
+        """
+        with self._packing:
+            told = [self._answers.popleft() for _ in range(len(self._answers))]
+            for _, some in groupby(told, key=lambda answer: id(answer[2])):
+                self._queue.extend(packed(self._rows(some)))
+
+    def _rows(self, told: Iterable[Told]) -> Iterator[AnsweredRow]:
+        """Answers of one version."""
+        subject = None
+        for prediction_id, at, target, row, found, seconds in told:
+            subject = subject or Subject(target.resolved, target.digest)
+            warned = tuple(each.column for each in row.warnings)
+            said = (found.value, found.probabilities, self._door, seconds)
+            yield AnsweredRow(prediction_id, at, subject, row.values, warned, *said)
 
     def _take(self, told: Waiting, *, answers: int = 0) -> bool:
         """Puts it in the queue, and gives whether. Too many that wait are lost; what is no answer takes room as one."""
@@ -279,7 +303,7 @@ class PredictionRecorder:
     @property
     def _waits(self) -> bool:
         """Whether there is something that no batch holds yet."""
-        return bool(self._queue or self._shadows)
+        return bool(self._answers or self._queue or self._shadows)
 
     def _run(self) -> None:
         while not self._ending.wait(WRITE_SECONDS):
@@ -317,6 +341,7 @@ class PredictionRecorder:
 
     def _next_batch(self) -> ToldBatch:
         shadows = [self._shadows.popleft() for _ in range(len(self._shadows))]
+        self._pack()
         told = [self._queue.popleft() for _ in range(len(self._queue))]
         rows = list(_joined(told))
         self._batches += 1
@@ -346,20 +371,15 @@ class PredictionRecorder:
 
 def _joined(told: Iterable[Waiting]) -> Iterator[PackedRows]:
     """The rows among what was told, in their order; those of one layout that follow one another are one."""
-    packed = (each for waiting in told for each in _packed(waiting))
-    for layout, some in groupby(packed, key=attrgetter("layout")):
+    for layout, some in groupby(chain.from_iterable(map(_packed, told)), key=attrgetter("layout")):
         parts = list(some)
         yield PackedRows(layout, sum(each.n for each in parts), b"".join(each.content for each in parts))
 
 
-def _packed(waiting: Waiting) -> Iterator[PackedRows]:
+def _packed(waiting: Waiting) -> Iterable[PackedRows]:
     if isinstance(waiting, AnsweredColumns):
-        layout = NO_LAYOUT
-        for row in waiting.rows():
-            layout = layout_of(row, layout)
-            yield PackedRows(layout, 1, pack(row))
-    elif isinstance(waiting, PackedRows):
-        yield waiting
+        return packed(waiting.rows())
+    return (waiting,) if isinstance(waiting, PackedRows) else ()
 
 
 class _Profiles:

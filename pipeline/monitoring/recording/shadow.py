@@ -143,8 +143,8 @@ class ShadowedRecorder:
         self._recorder.close()
 
     def answered(self, target: Target, row: CheckedRow, found: Prediction, *, seconds: float | None) -> str:
-        prediction_id, stored = self._recorder.record(target, row, found, seconds=seconds)
-        if stored:
+        prediction_id, taken = self._recorder.record(target, row, found, seconds=seconds)
+        if taken and self._recorder.is_stored(prediction_id):
             self._shadow.offer(prediction_id, target, row)
         return prediction_id
 
