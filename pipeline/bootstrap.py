@@ -283,8 +283,8 @@ def log_desk(settings: Settings, service: GovernanceService) -> "LogDesk":
 
 def recording_options(settings: Settings) -> "RecordingOptions":
     """What the settings have recorded of an answer. Raises InvalidInput where they need a key and there is none."""
-    from pipeline.monitoring.recording.answered import StoredColumns
     from pipeline.monitoring.recording.batches import RecordingOptions
+    from pipeline.monitoring.recording.kept import StoredColumns
 
     log = settings.monitoring.log
     key = settings.environment.key_of_log() if log.enabled and log.keyed else b""

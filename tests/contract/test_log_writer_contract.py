@@ -20,18 +20,13 @@ from pipeline.adapters.prediction_log.sql import SqlPredictionLog
 from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.monitoring.prediction_log import CountKind, Door, Selection, StoredPrediction
 from pipeline.monitoring.profile import BinCounts, CategoryBins, Profile
-from pipeline.monitoring.recording.answered import (
-    AnsweredRow,
-    StoredColumns,
-    Subject,
-    packed,
-    single_count,
-)
+from pipeline.monitoring.recording.answered import PackedRows, Subject, Told, tables_of
 from pipeline.monitoring.recording.batches import Counted, DirectWriter, LogWriter, RecordingOptions, ToldBatch
+from pipeline.monitoring.recording.kept import StoredColumns, single_count
 from pipeline.monitoring.recording.recorder import PredictionRecorder
-from pipeline.serving.predictions import Resolved
+from pipeline.serving.predictions import Prediction, Resolved
 from pipeline.settings import ROOT
-from pipeline.validation.rows import Value
+from pipeline.validation.rows import CheckedRow, Problem, Value
 from support.in_memory import EPOCH
 from support.logged import DIGEST, prediction_id, shadow
 from support.loops import until
@@ -98,13 +93,16 @@ def aside(tmp_path: Path) -> Iterator[Writing]:
     yield from writing(tmp_path, process)
 
 
-def row(number: int, *, of: Subject = SUBJECT) -> AnsweredRow:
-    moment = EPOCH.timestamp()
-    return AnsweredRow(prediction_id(number), moment, of, VALUES, ("Age",), "yes", SHARES, Door.HTTP, 0.004)
+def rows(*numbers: int, of: Subject = SUBJECT) -> PackedRows:
+    """Answered rows of these numbers."""
+    checked = CheckedRow(VALUES, (), (Problem("Age", None, "is odd"),))
+    found, at = Prediction("yes", SHARES), EPOCH.timestamp()
+    (table,) = tables_of(of, Door.HTTP, [Told(prediction_id(each), at, checked, found, 0.004) for each in numbers])
+    return table.packed()
 
 
-def batch(*rows: AnsweredRow, number: int = 1, **more) -> ToldBatch:
-    return ToldBatch(number, EPOCH, rows=list(packed(rows)), profiles={DIGEST: PROFILE}, **more)
+def batch(*told: PackedRows, number: int = 1, **more) -> ToldBatch:
+    return ToldBatch(number, EPOCH, rows=told, profiles={DIGEST: PROFILE}, **more)
 
 
 def opened(found: Writing) -> str:
@@ -115,13 +113,13 @@ def test_what_was_told_is_written(found: Writing) -> None:
     """Each row with the columns that are stored, everything counted, a shadow's answers, and how many are lost."""
     block = opened(found)
     refused = Counted(single_count(SUBJECT, EPOCH.timestamp(), CountKind.REFUSED, name="Age"), 2)
-    many = [row(number) for number in range(450)]
+    many = rows(*range(400)), rows(*range(400, 450))
     found.writer.write(block, batch(*many, events=(refused,), shadows=[shadow(3)], lost=5), close=True)
-    rows = found.rows()
-    stored = rows[prediction_id(3)].prediction
+    logged = found.rows()
+    stored = logged[prediction_id(3)].prediction
     counted = {(each.key.kind, each.key.name, each.key.bin): each.n for each in found.log.counts("m")}
 
-    assert (len(rows), rows[prediction_id(3)].shadow) == (450, shadow(3))
+    assert (len(logged), logged[prediction_id(3)].shadow) == (450, shadow(3))
     assert (stored.at, stored.prediction, stored.probabilities, stored.confidence) == (EPOCH, "yes", SHARES, 0.75)
     assert (stored.clear, set(stored.keyed), stored.warnings, stored.milliseconds) == ({"Age": 30.5}, {"Name"}, 1, 4.0)
     assert stored.keyed == OPTIONS.columns.keyed_of({"Name": "Ada"})
@@ -141,7 +139,7 @@ def test_a_batch_that_is_repeated_counts_once(found: Writing) -> None:
     """Nobody may have heard that it was written."""
     block = opened(found)
     for _ in range(2):
-        found.writer.write(block, batch(row(1)))
+        found.writer.write(block, batch(rows(1)))
 
     assert (found.answered(), found.log.blocks()[0].written) == (1, 1)
 
@@ -151,8 +149,8 @@ def test_a_value_that_is_never_taken_is_said_to_be(found: Writing) -> None:
     block = opened(found)
     beyond = Subject(Resolved("m", 2**64, "champion"), DIGEST)
     with pytest.raises(InvalidInput, match="does not take a value"):
-        found.writer.write(block, batch(row(1), row(2, of=beyond)))
-    found.writer.write(block, batch(row(3), number=2))
+        found.writer.write(block, batch(rows(1), rows(2, of=beyond)))
+    found.writer.write(block, batch(rows(3), number=2))
 
     assert set(found.rows()) == {prediction_id(3)}
 
@@ -166,14 +164,14 @@ def test_a_database_that_is_away_is_said_to_be(tmp_path: Path, make: Callable[[s
             opened(found)
         (tmp_path / "folder").unlink()
         (tmp_path / "folder").mkdir()
-        found.writer.write(opened(found), batch(row(1)), close=True)
+        found.writer.write(opened(found), batch(rows(1)), close=True)
 
         assert (found.answered(), found.writer.restarts) == (1, 0)
 
 
 def test_old_rows_are_deleted(found: Writing) -> None:
     """Some at a time, until none is left."""
-    found.writer.write(opened(found), batch(row(1)), close=True)
+    found.writer.write(opened(found), batch(rows(1)), close=True)
 
     assert found.writer.purge_some(EPOCH + timedelta(days=1)) == 1
     assert found.rows() == {}
@@ -185,11 +183,11 @@ class TestProcess:
     def test_what_a_killed_process_was_not_given_the_next_one_writes(self, aside: Writing) -> None:
         """Under the same block: nothing is missing, nothing is there twice."""
         block = opened(aside)
-        aside.writer.write(block, batch(row(1)))
+        aside.writer.write(block, batch(rows(1)))
         killed(aside)
         assert not aside.writer.alive
         for number in (1, 2):
-            aside.writer.write(block, batch(row(number), number=number), close=number == 2)
+            aside.writer.write(block, batch(rows(number), number=number), close=number == 2)
 
         assert (aside.answered(), aside.writer.restarts, len(aside.log.blocks())) == (2, 1, 1)
         assert (aside.log.blocks()[0].written, aside.log.blocks()[0].closed_at) == (2, EPOCH)
@@ -213,7 +211,7 @@ class TestProcess:
         block = opened(aside)
         for each in (signal.SIGINT, signal.SIGTERM):
             os.kill(pid(aside), each)
-        aside.writer.write(block, batch(row(1)), close=True)
+        aside.writer.write(block, batch(rows(1)), close=True)
 
         assert (aside.answered(), aside.writer.restarts) == (1, 0)
 
@@ -244,7 +242,7 @@ class TestProcess:
         assert os.getpriority(os.PRIO_PROCESS, pid(aside)) == NICENESS
         assert not shared.exists() or shared.read_text().endswith((f" nice {NICENESS}\n", " nice 0\n"))
 
-    @pytest.mark.parametrize("content", [b"\xc1", b"\x01", next(packed([row(2)])).content[:-1], Fraction(1, 2)])
+    @pytest.mark.parametrize("content", [b"\xc1", b"\x01", rows(2).content[:-1], Fraction(1, 2)])
     def test_a_batch_that_breaks_it_is_never_taken(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str], content: Any
     ) -> None:
@@ -252,13 +250,13 @@ class TestProcess:
 
         The server's output has where it broke.
         """
-        (whole,) = packed([row(2)])
+        whole = rows(2)
         broken = replace(batch(), rows=[whole, whole._replace(content=content)])
         for found in writing(tmp_path, process):
             block, first = opened(found), pid(found)
             with pytest.raises(InvalidInput, match=r"what was told cannot be written \([A-Z][A-Za-z]+\)"):
                 found.writer.write(block, broken)
-            found.writer.write(block, batch(row(3), number=2), close=True)
+            found.writer.write(block, batch(rows(3), number=2), close=True)
 
             assert (set(found.rows()), pid(found)) == ({prediction_id(3)}, first)
             assert "in _reply" in capfd.readouterr().err
@@ -275,7 +273,7 @@ class TestProcess:
 
     def test_where_whoever_answers_is_gone_the_block_stays_open(self, aside: Writing) -> None:
         """It has told nobody that everything is there."""
-        aside.writer.write(opened(aside), batch(row(1)))
+        aside.writer.write(opened(aside), batch(rows(1)))
         aside.writer.close()
 
         assert (aside.answered(), aside.log.blocks()[0].closed_at) == (1, None)
@@ -292,7 +290,7 @@ class TestProcess:
         now = [0.0]
         ends = (sys.executable, "-c", "raise SystemExit(3)")
         found = replace(aside, writer=WriterProcess(aside.url, OPTIONS, command=ends, clock=lambda: now[0]))
-        told = batch(row(1))
+        told = batch(rows(1))
         with pytest.raises(Unavailable, match=r"has ended \(exit code 3\)"):
             found.writer.write("block", told)
         with pytest.raises(Unavailable, match="another one starts soon"):
@@ -313,9 +311,9 @@ class TestProcess:
         found = replace(aside, writer=WriterProcess(aside.url, OPTIONS, command=command, clock=lambda: 0.0))
         recorder = PredictionRecorder(found.writer, OPTIONS, model="m", profile_of=lambda _: PROFILE)
         killed(found)
-        recorder._take(*packed([row(1)]), answers=1)
+        recorder._take(rows(1), answers=1)
         assert not recorder._write_waiting()
-        recorder._take(*packed([row(2)]), answers=1)
+        recorder._take(rows(2), answers=1)
         recorder.close()
 
         assert (found.answered(), found.writer.restarts) == (2, 3)

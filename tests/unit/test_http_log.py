@@ -12,8 +12,8 @@ from pipeline.adapters.prediction_log.sql import SqlPredictionLog
 from pipeline.governance.errors import Unavailable
 from pipeline.governance.lifecycle import Stage
 from pipeline.monitoring.prediction_log import CountKind, Selection, ShadowAnswer, StoredPrediction
-from pipeline.monitoring.recording.answered import StoredColumns
 from pipeline.monitoring.recording.batches import DirectWriter, RecordingOptions
+from pipeline.monitoring.recording.kept import StoredColumns
 from pipeline.monitoring.recording.recorder import PredictionRecorder
 from pipeline.monitoring.recording.shadow import MOST_WAITING_ROWS, Shadow, ShadowedRecorder
 from pipeline.serving.predictions import Target

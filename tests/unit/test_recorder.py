@@ -4,34 +4,27 @@ import hmac
 import math
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from pipeline.adapters.prediction_log.sql import SqlPredictionLog
 from pipeline.governance.errors import InvalidInput, Unavailable
-from pipeline.monitoring.prediction_log import CountKind, Door, LogBatch, PredictionLog, Selection
+from pipeline.monitoring.prediction_log import NOTHING, CountKind, Door, LogBatch, PredictionLog, Selection
 from pipeline.monitoring.profile import BinCounts, CategoryBins, ConfidenceCounts, NumberBins, Profile
-from pipeline.monitoring.recording.answered import (
-    AnsweredRow,
-    AnsweredTable,
-    StoredColumns,
-    Subject,
-    counts_of,
-    is_sampled,
-    latency_bin,
-    packed,
-)
+from pipeline.monitoring.recording.answered import AnsweredTable, Subject, Told, tables_of
 from pipeline.monitoring.recording.batches import DirectWriter, RecordingOptions
+from pipeline.monitoring.recording.kept import StoredColumns, counts_of, is_sampled, latency_bin
 from pipeline.monitoring.recording.recorder import PredictionRecorder, Unrecorded, new_id
 from pipeline.serving.predictions import PredictedColumns, Prediction, Resolved, Target
 from pipeline.serving.targets import input_schema
 from pipeline.validation.columns import Input, check_many
-from pipeline.validation.rows import InvalidRows, Value, check_row, check_rows
+from pipeline.validation.rows import CheckedRow, InvalidRows, Problem, Value, check_row, check_rows
 from support.desks import MODEL
 from support.in_memory import EPOCH
 from support.logged import shadow
@@ -388,38 +381,55 @@ def test_what_a_shadow_answered_waits_in_bounded_memory(log: FailingLog) -> None
     assert [found.shadowed(shadow(number)) for number in range(3)] == [True, True, False]
 
 
-def table(*rows: AnsweredRow) -> AnsweredTable:
-    (found,) = packed(rows)
-    return AnsweredTable.of(found)
+SUBJECT = Subject(Resolved(MODEL, 1, "champion"), "d" * 64)
+
+
+def answer(at: float = 0.0, *, warned: str = "", values: Mapping[str, Value] = NOTHING, value: Any = "yes") -> Told:
+    warnings = (Problem(warned, None, "is odd"),) if warned else ()
+    return Told("id", at, CheckedRow(values, (), warnings), Prediction(value, {"no": 0.25}), None)
+
+
+def table(*told: Told) -> AnsweredTable:
+    (found,) = tables_of(SUBJECT, Door.FILE, told)
+    return found
 
 
 @pytest.mark.parametrize("value", ["\ud800", "Zoë\x00", 2**63, -(2**70), 2**53 + 1, 0.1, math.inf, True, None, ""])
 def test_what_waits_packed_comes_back_as_it_was(value: Value) -> None:
     """Text without an encoding, whole numbers of any size, what is missing; also among labels of several columns."""
-    subject = Subject(Resolved(MODEL, 1, "champion"), "d" * 64)
-    row = AnsweredRow("id", 1.5, subject, {"a": value, "b": 1}, ("b",), {"c": value}, {"no": 0.25}, Door.FILE, None)
-    found = table(row, row._replace(prediction_id="other"))
+    told = table(*[answer(1.5, warned="b", values={"a": value, "b": 1}, value={"c": value})] * 2)
+    packed = told.packed()
+    found = AnsweredTable.of(packed._replace(content=packed.content * 2))
 
-    layout = (subject, ("a", "b"), ("no",))
-    assert found == (layout, ("id", "other"), (1.5,) * 2, ((value, 1),) * 2, (("b",),) * 2, ({"c": value},) * 2,
-                     ((0.25,),) * 2, (Door.FILE,) * 2, (None,) * 2, [None, None])  # fmt: skip
+    assert packed.layout == (SUBJECT, Door.FILE, ("a", "b"), ("no",))
+    assert found.values == ((value,) * 4, (1,) * 4)
     assert type(found.values[0][0]) is type(value)
+    assert found.answers == ({"c": value},) * 4
+    assert (found.ids, found.at, found.warned) == (("id",) * 4, (1.5,) * 4, (("b",),) * 4)
+    assert (found.chances, found.seconds, found.confidence) == (((0.25,),) * 4, (None,) * 4, [None] * 4)
+
+
+def test_answers_of_other_columns_are_a_table_of_their_own() -> None:
+    """In their order, and each with the names of its values."""
+    ages, none = answer(values={"Age": 30}), answer()
+
+    assert [each.layout.columns for each in tables_of(SUBJECT, Door.HTTP, [ages, ages, none, ages])] == [
+        ("Age",),
+        (),
+        ("Age",),
+    ]
 
 
 def test_each_hour_is_counted_apart() -> None:
     """Also where an answer of the hour before comes late."""
-    subject = Subject(Resolved(MODEL, 1, "champion"), "d" * 64)
-    row = AnsweredRow("id", 3_599.0, subject, {}, (), "yes", {}, Door.HTTP, None)
-    found = counts_of(table(row, row._replace(at=3_600.5), row._replace(at=3_599.5), row), None)
+    found = counts_of(table(*map(answer, (3_599.0, 3_600.5, 3_599.5, 3_599.0))), None)
 
     assert {each.hour.hour: n for each, n in found.items()} == {0: 3, 1: 1}
 
 
 def test_names_of_strangers_are_cut() -> None:
     """They are part of a count's key, which a database takes to a certain length."""
-    subject = Subject(Resolved(MODEL, 1, "champion"), "d" * 64)
-    row = AnsweredRow("id", 0.0, subject, {}, ("x" * 9_000,), "yes", {}, Door.HTTP, None)
-    found = counts_of(table(row), None)
+    found = counts_of(table(answer(warned="x" * 9_000)), None)
 
     assert max(len(each.name) for each in found) == 80
 

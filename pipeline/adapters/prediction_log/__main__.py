@@ -18,8 +18,9 @@ from pipeline.adapters.prediction_log.sql import SqlPredictionLog
 from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.monitoring.prediction_log import CountKey, CountKind, Door, ShadowAnswer
 from pipeline.monitoring.profile import BinCounts, CategoryBins, ConfidenceCounts, NumberBins, Profile
-from pipeline.monitoring.recording.answered import Layout, PackedRows, StoredColumns, Subject
+from pipeline.monitoring.recording.answered import Layout, PackedRows, Subject
 from pipeline.monitoring.recording.batches import Counted, DirectWriter, RecordingOptions, ToldBatch
+from pipeline.monitoring.recording.kept import StoredColumns
 from pipeline.serving.predictions import Resolved
 from pipeline.serving.worker.protocol import Frame, private_streams, write_frame
 
@@ -28,6 +29,7 @@ TOLD = (
     *(Profile, BinCounts, CategoryBins, NumberBins, ConfidenceCounts),
     *(RecordingOptions, StoredColumns, datetime, timedelta, timezone),
 )
+OBJECTS_OF_A_BATCH = 500_000  # which are freed without a collection: rows have no circles
 TYPES = {(each.__module__, each.__qualname__): each for each in TOLD}
 
 
@@ -52,6 +54,7 @@ def main() -> None:
         with contextlib.suppress(Exception):  # whoever asks first is told
             writer()
         gc.freeze()  # the libraries stay
+        gc.set_threshold(OBJECTS_OF_A_BATCH)
         for does, told in _asked(requests):
             write_frame(replies, _reply(writer, does, told))
 

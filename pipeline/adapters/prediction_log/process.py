@@ -29,7 +29,7 @@ from pipeline.settings import ROOT
 LOG = logging.getLogger(__name__)
 # -P: the current folder is no place to import from. It stays the same, since the address of a database may begin there.
 COMMAND = (sys.executable, "-P", "-m", "pipeline.adapters.prediction_log")
-NICENESS = 5  # of the process, see nice(1): whoever is being answered goes first, and still it keeps up
+NICENESS = 10  # of the process, see nice(1): whoever is being answered goes first, and still it keeps up
 REPLY_SECONDS = 60.0  # until a process that does not answer is ended: all that it is asked for is bounded
 RETRY_SECONDS = 5.0  # until the next start, where one has ended before it answered: to start keeps a core busy
 NOT_INHERITED = ("SIGNOFF_", "MLFLOW_")  # addresses and credentials: those that it needs come through its pipe

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from pipeline.monitoring.prediction_log import CountKey, LogBatch, PredictionLog, ShadowAnswer
 from pipeline.monitoring.profile import Profile
-from pipeline.monitoring.recording.answered import AnsweredTable, PackedRows, StoredColumns, counts_of, stored_rows
+from pipeline.monitoring.recording.answered import AnsweredTable, PackedRows
+from pipeline.monitoring.recording.kept import StoredColumns, counts_of, stored_rows
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain, groupby
+from itertools import groupby
 from operator import attrgetter
 from typing import Protocol
 
@@ -23,16 +23,9 @@ import uuid_utils
 from pipeline.governance.errors import InvalidInput, SignoffError, Unavailable
 from pipeline.monitoring.prediction_log import MOST_WAITING, CountKind, Door, ShadowAnswer
 from pipeline.monitoring.profile import Profile
-from pipeline.monitoring.recording.answered import (
-    AnsweredColumns,
-    AnsweredRow,
-    PackedRows,
-    Subject,
-    is_sampled,
-    packed,
-    single_count,
-)
+from pipeline.monitoring.recording.answered import AnsweredColumns, PackedRows, Subject, Told, tables_of
 from pipeline.monitoring.recording.batches import Counted, LogWriter, RecordingOptions, ToldBatch
+from pipeline.monitoring.recording.kept import is_sampled, single_count
 from pipeline.serving.predictions import PredictedColumns, Prediction, Target
 from pipeline.validation.rows import CheckedRow, Problem
 
@@ -125,10 +118,6 @@ class Unrecorded:
     close = start
 
 
-# The prediction_id, when, who answered what, and the seconds that it took.
-Told = tuple[str, float, Target, CheckedRow, Prediction, float | None]
-    str, float, Target, CheckedRow, Prediction, float | None
-]  # prediction_id, when, who answered what; seconds
 Waiting = PackedRows | AnsweredColumns | Counted
 
 
@@ -153,7 +142,8 @@ class PredictionRecorder:
         """
         self._writer, self._options, self._door, self._clock = writer, options, door, clock
         self._most_waiting = most_waiting
-        self._answers: deque[Told] = deque()  # that are not packed yet
+        self._answers: deque[Told] = deque()  # that are not packed yet, all of `_target`
+        self._target: Target | None = None
         self._packing = threading.Lock()  # held by whoever takes some of them
         self._queue: deque[Waiting] = deque()
         self._shadows: deque[ShadowAnswer] = deque()
@@ -202,7 +192,10 @@ class PredictionRecorder:
         taken = self._taken - self._done < self._most_waiting
         if taken:
             self._taken += 1
-            self._answers.append((prediction_id, self._clock(), target, row, found, seconds))
+            if target is not self._target:
+                self._pack()
+                self._target = target
+            self._answers.append(Told(prediction_id, self._clock(), row, found, seconds))
             if len(self._answers) >= PACKED_AT_ONCE:
                 self._pack()
         else:
@@ -279,17 +272,9 @@ class PredictionRecorder:
         """
         with self._packing:
             told = [self._answers.popleft() for _ in range(len(self._answers))]
-            for _, some in groupby(told, key=lambda answer: id(answer[2])):
-                self._queue.extend(packed(self._rows(some)))
-
-    def _rows(self, told: Iterable[Told]) -> Iterator[AnsweredRow]:
-        """Answers of one version."""
-        subject = None
-        for prediction_id, at, target, row, found, seconds in told:
-            subject = subject or Subject(target.resolved, target.digest)
-            warned = tuple(each.column for each in row.warnings)
-            said = (found.value, found.probabilities, self._door, seconds)
-            yield AnsweredRow(prediction_id, at, subject, row.values, warned, *said)
+            if told and (target := self._target):
+                subject = Subject(target.resolved, target.digest)
+                self._queue.extend(table.packed() for table in tables_of(subject, self._door, told))
 
     def _take(self, told: Waiting, *, answers: int = 0) -> bool:
         """Puts it in the queue, and gives whether. Too many that wait are lost; what is no answer takes room as one."""
@@ -371,15 +356,11 @@ class PredictionRecorder:
 
 def _joined(told: Iterable[Waiting]) -> Iterator[PackedRows]:
     """The rows among what was told, in their order; those of one layout that follow one another are one."""
-    for layout, some in groupby(chain.from_iterable(map(_packed, told)), key=attrgetter("layout")):
+    tables = (each.table().packed() if isinstance(each, AnsweredColumns) else each for each in told)
+    packed = (each for each in tables if isinstance(each, PackedRows) and each.n)
+    for layout, some in groupby(packed, key=attrgetter("layout")):
         parts = list(some)
         yield PackedRows(layout, sum(each.n for each in parts), b"".join(each.content for each in parts))
-
-
-def _packed(waiting: Waiting) -> Iterable[PackedRows]:
-    if isinstance(waiting, AnsweredColumns):
-        return packed(waiting.rows())
-    return (waiting,) if isinstance(waiting, PackedRows) else ()
 
 
 class _Profiles:
