@@ -143,9 +143,9 @@ def fast_iso(moment: datetime) -> str:
 def prediction_row(found: LoggedPrediction) -> tuple[Any, ...]:
     """The values in the order of the columns of `prediction`."""
     prediction_id, at, model, version, digest, alias, door, prediction, confidence, *documents, warnings, ms = found
-    texts = (fast_json(each) if each else "{}" for each in documents)  # probabilities, clear, keyed
+    probabilities, clear, keyed = [fast_json(each) if each else "{}" for each in documents]
     about = (prediction_id, fast_iso(at), model, version, digest, alias, door.value, fast_json(prediction), confidence)
-    return (*about, *texts, warnings, ms)
+    return (*about, probabilities, clear, keyed, warnings, ms)
 
 
 def shadow_row(found: ShadowAnswer) -> tuple[Any, ...]:

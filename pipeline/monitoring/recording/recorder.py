@@ -30,7 +30,7 @@ from pipeline.serving.predictions import PredictedColumns, Prediction, Target
 from pipeline.validation.rows import CheckedRow, Problem
 
 LOG = logging.getLogger(__name__)
-PACKED_AT_ONCE = 64
+PACKED_AT_ONCE = 32
 WRITE_SECONDS = 0.5  # between two batches
 ALIVE_SECONDS = 30  # an open block is written to at least so often
 PURGE_SECONDS = 3_600  # between two looks for rows that are too old
