@@ -318,6 +318,8 @@ def test_a_rollback_shows_what_gets_worse_and_which_answers_change(open_page):
     assert any(":green-badge[2 become right] :red-badge[1 become wrong]" in each for each in badges(app))
     [row] = frame(app, "What it means").to_dict("records")
     assert row == {"Row": 7, "What it means": "becomes wrong", "Actual": "yes", "Version 2": "yes", "Version 1": "no"}
+    beside_the_form = [table.value for column in app.columns for table in column.dataframe]
+    assert not any("What it means" in table for table in beside_the_form)  # below it, as wide as the page
 
 
 @pytest.mark.parametrize("address", [None, "0.0.0.0"])  # None: Streamlit listens everywhere
