@@ -34,7 +34,7 @@ def test_promotes_with_a_reason(desk, open_page):
     assert desk.registry.state(MODEL).champion == 2
     end = desk.history(MODEL)[-1]
     assert (end.reason, desk.registry.version(MODEL, 2).row.tags["signoff.sequence"]) == (REASON, str(end.number))
-    assert app.toast[0].value == f"Decision {end.number} is applied: version 2, Production"
+    assert app.toast[0].value == f"Decision {end.number} is applied"
     assert app.query_params["decided"] == str(end.number)
     for shown in (app, review(open_page, desk, decided=str(end.number))):
         assert [each.value for each in shown.success] == [f"Decision {end.number} is applied."]
@@ -262,13 +262,6 @@ def test_an_unknown_end_keeps_the_key(desk, open_page):
     decide(app, PROMOTE)
 
     assert app.session_state[f"key/production/{MODEL}/2/None"] == key
-
-
-def test_an_alias_in_the_message_after_a_write_is_no_markdown(desk, open_page):
-    """A name of anybody's choice stands in a code span."""
-    app = decide(review(open_page, desk, to="Alias", alias="__canary__"), "Set alias on version 2")
-
-    assert app.toast[0].value.endswith("is applied: version 2, `@__canary__`")
 
 
 def test_sets_and_removes_a_free_alias(desk, open_page):
