@@ -23,7 +23,11 @@ def _started() -> "list[subprocess.Popen[bytes]]":
 
 
 def empty_registry() -> None:
-    st.header("The registry is empty", anchor=False)
+    busy = filling()
+    st.header("The registry is being filled" if busy else "The registry is empty", anchor=False)
+    if busy:
+        st.text("The versions of the demo are here as soon as it has ended. It goes on if you leave the page.")
+        return
     st.text(
         "A training pipeline registers versions; here they are reviewed and signed. To see how that looks, fill the\n"
         "registry with the demo: it trains every candidate of params.yaml on sample data, registers a version for\n"
@@ -31,8 +35,7 @@ def empty_registry() -> None:
     )
     st.caption("The same on a command line")
     st.code("signoff demo", language=None, width=420)
-    if not filling():
-        _button()
+    _button()
 
 
 def _button() -> None:
@@ -76,7 +79,7 @@ def _told(state: DemoState) -> str:
         return "The demo begins to fill the registry"
     left = state.seconds_left(time.time())
     estimate = "" if left is None else f", about {words.duration(left)} left"
-    return f"The demo fills the registry: step {state.done} of {state.total}{estimate}. {words.label(state.last)}"
+    return f"The demo fills the registry: step {state.done} of {state.total} ({words.label(state.last)}){estimate}"
 
 
 def demo() -> DemoRun:

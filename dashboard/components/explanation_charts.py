@@ -1,5 +1,6 @@
 """Charts of explanations and predictions, as pure functions of plain values. Names are escaped for Plotly."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from dashboard.caching import drawn_once
+from dashboard.components import words
 from dashboard.components.charts import LEAST_PIXELS, LEGEND_ABOVE, NO_COLOURS, ROW_PIXELS, framed, plain
 from pipeline.governance.text import NO_LABELS, minus, visible
 
@@ -111,17 +113,21 @@ def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tup
               dark: bool = False) -> go.Figure:  # fmt: skip
     """A waterfall for one row and class: from the base value to the output, the largest effects by name.
 
-    effects: by column. row: the values of the row, for the labels. ends: the base value and the output. labels: what
-    people call the columns. names: what the two ends are called.
+    Effects that would be written as a zero are summed with those of the other columns. effects: by column. row: the
+    values of the row, for the labels. ends: the base value and the output. labels: what people call the columns. names:
+    what the two ends are called.
     """
+    base, output = ends
     ordered = sorted(effects, key=lambda name: -abs(effects[name]))
-    named, rest = ordered[:MOST_STEPS], ordered[MOST_STEPS:]
+    digits = _decimals([*effects.values(), *ends])
+    named = [name for name in ordered[:MOST_STEPS] if abs(effects[name]) >= 0.5 / 10**digits]
+    rest = ordered[len(named) :]
     steps = [effects[name] for name in named]
     texts = [f"{tick(each, labels)} = {shown(row.get(each))}" if each in row else short(each) for each in named]
     if rest:
         steps.append(sum(effects[name] for name in rest))
-        texts.append(f"{len(rest)} other columns")
-    base, output = ends
+        texts.append(words.count(len(rest), "other column" if named else "column"))
+    figures = [f"{base:,.{digits}f}", *(f"{step:+,.{digits}f}" for step in steps), f"{output:,.{digits}f}"]
     raises, lowers = (RAISES_ON_DARK, LOWERS_ON_DARK) if dark else (RAISES_ON_LIGHT, LOWERS_ON_LIGHT)
     positions = list(range(len(steps) + 2))
     figure = go.Figure(
@@ -130,7 +136,7 @@ def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tup
             y=positions,
             x=[base, *steps, 0],
             measure=["absolute", *["relative"] * len(steps), "total"],
-            text=[minus(each) for each in (f"{base:.3f}", *(f"{step:+.3f}" for step in steps), f"{output:.3f}")],
+            text=[minus(each) for each in figures],
             textposition="outside",
             cliponaxis=False,
             increasing={"marker": {"color": raises}},
@@ -144,6 +150,13 @@ def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tup
     figure.update_xaxes(title=title, range=_range_with_margin([base, *np.cumsum([base, *steps]).tolist()]))
     ticktext = [names[0], *texts, names[1]]
     return figure.update_yaxes(tickvals=positions, ticktext=ticktext, range=[len(positions) - 0.4, -0.6])
+
+
+def _decimals(values: Sequence[float]) -> int:
+    """How many decimals tell such values apart: three up to 10, fewer for larger ones, more where all are small."""
+    most = max(map(abs, values))
+    size = math.floor(math.log10(most)) if math.isfinite(most) and most else 0
+    return max(0, 3 - size) if size > 0 else max(3, 2 - size)
 
 
 @drawn_once

@@ -10,7 +10,6 @@ from pipeline.governance.lifecycle import Change, Move, MoveKind, Stage
 from pipeline.governance.policy import Mode
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import Metric
-from pipeline.governance.rules.decide import Outcome
 from pipeline.governance.rules.gates import GateResult
 from pipeline.governance.text import called, figure, signed, visible
 
@@ -225,9 +224,3 @@ def _change(change: Change) -> str:
     if change.expected is None:
         return f"The alias {slot} is set on version {change.to}."
     return f"The alias {slot} moves from version {change.expected} to version {change.to}."
-
-
-def done(outcome: Outcome) -> str:
-    """What a decision did, as markdown; its alias may be anybody's text."""
-    target = label(outcome.target)
-    return target if outcome.version is None else f"version {outcome.version}, {target}"

@@ -155,10 +155,10 @@ def end(draft: DecisionDraft) -> None:
 
 
 def show_receipt(outcome: Outcome) -> None:
-    """Has the page show a decision that was made. To be called in a callback."""
+    """Has the page show a decision that was made: the receipt says what it did. To be called in a callback."""
     receipt.open_receipt(outcome.sequence)
     notice = f" ({outcome.notice})" if outcome.notice else ""
-    session.flash(f"Decision {outcome.sequence} is applied: {words.done(outcome)}{notice}")
+    session.flash(f"Decision {outcome.sequence} is applied{notice}")
 
 
 def _refusal(draft: DecisionDraft, error: SignoffError) -> Refusal:

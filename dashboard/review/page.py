@@ -72,9 +72,11 @@ def decide(evidence: Evidence) -> None:
         gates(review)
         sections.gaps(about)
         sections.intervals(review.evidence, review.incumbent)
-        opening.flips(review)
+        flips = opening.flips(review)
     with form:
         sign(review)
+    if flips is not None:
+        opening.flipped_rows(review, flips)
     sections.tabs(about, review)
 
 

@@ -14,11 +14,12 @@ from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import Evidence, Metric
 from pipeline.governance.rules.merit import BETTER, WORSE, Merit, warning_sentence
-from pipeline.governance.rules.paired import FlipKind
+from pipeline.governance.rules.paired import FlipKind, Flips
 from pipeline.governance.rules.review import Review
 from pipeline.governance.text import signed
 
 MOST_FIGURES, MOST_FLIPS = 4, 200
+FLIPS_PIXELS = 320
 BELOW = "Below it: the interval of the difference to the champion on the same rows, then the metric's own."
 UNBROKEN = "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
 COLOURS: Mapping[str, widgets.Colour] = {BETTER: "green", WORSE: "red"}
@@ -48,17 +49,17 @@ def warning(review: Review) -> str | None:
     return warning_sentence(review, _beside_the_champion(review.evidence))
 
 
-def flips(review: Review) -> None:
-    """Of a rollback: the rows that the version to return to predicts differently from the one that serves."""
+def flips(review: Review) -> Flips | None:
+    """Of a rollback: says how many rows the version to return to predicts differently. Returns them."""
     back, serves = review.evidence, review.incumbent
     if review.move.kind is not MoveKind.ROLLBACK or serves is None:
-        return
+        return None
     try:
         found = session.flips(back.model, serves.version, back.version)
     except (NotFound, InvalidInput) as error:
         st.caption("Which predictions would change is not known.")
         st.text(words.sentence(str(error)))
-        return
+        return None
     agreement = found.agreement
     st.header("Predictions that change", anchor=False)
     gained, lost = agreement.only_b_right, agreement.only_a_right
@@ -68,20 +69,27 @@ def flips(review: Review) -> None:
         f":gray-badge[{agreement.both_wrong_differently:,} stay wrong]"
     )
     pages.link_compare("Compare the two", back.model, [serves.version, back.version])
-    if found.rows:
-        meanings = {FlipKind.GAINED: "becomes right", FlipKind.LOST: "becomes wrong", FlipKind.CHANGED: "stays wrong"}
-        shown = found.rows[:MOST_FLIPS]
-        table = pd.DataFrame(
-            {
-                "Row": [each.row for each in shown],
-                "What it means": [meanings[each.kind] for each in shown],
-                "Actual": [tables.cell(each.actual) for each in shown],
-                f"Version {serves.version}": [tables.cell(each.a) for each in shown],
-                f"Version {back.version}": [tables.cell(each.b) for each in shown],
-            }
-        )
-        height: int | Literal["content"] = 320 if len(shown) > MOST_FIGURES else "content"
-        widgets.frame(table, "Rows that are predicted differently", height=height)
+    return found
+
+
+def flipped_rows(review: Review, found: Flips) -> None:
+    """The rows themselves, for a place as wide as the page: classes have long names."""
+    if review.incumbent is None or not found.rows:
+        return
+    meanings = {FlipKind.GAINED: "becomes right", FlipKind.LOST: "becomes wrong", FlipKind.CHANGED: "stays wrong"}
+    shown = found.rows[:MOST_FLIPS]
+    table = pd.DataFrame(
+        {
+            "Row": [each.row for each in shown],
+            "What it means": [meanings[each.kind] for each in shown],
+            "Actual": [tables.cell(each.actual) for each in shown],
+            f"Version {review.incumbent.version}": [tables.cell(each.a) for each in shown],
+            f"Version {review.evidence.version}": [tables.cell(each.b) for each in shown],
+        }
+    )
+    height: int | Literal["content"] = FLIPS_PIXELS if len(shown) > MOST_FIGURES else "content"
+    st.caption("The predictions that change, row by row")
+    widgets.frame(table, "Rows that are predicted differently", height=height)
 
 
 def _beside_the_champion(evidence: Evidence) -> Merit | None:

@@ -247,21 +247,16 @@ class Policy:
         open_to, own = ACTIONS[action], self.roles_of(actor)
         wanted = sorted(open_to) if among is None else [role for role in among if role in open_to]
         if not (found := tuple(role for role in own if role in wanted)):
-            needed, held = ", ".join(wanted) or "nobody", ", ".join(own) or "none"
-            raise NotAllowed(
-                f"actor: {actor.subject!r} has the roles {held}; {act or action.value} needs one of {needed}"
-            )
+            needed = ", ".join(wanted) or "nobody"
+            raise NotAllowed(f"actor: {_who_has(actor, own)}; {act or action.value} needs one of {needed}")
         return found
 
     def check(self, actor: Actor, action: Action) -> None:
         """Raises NotAllowed where nothing says that the actor may. Moves have rules of their own, see authorise."""
         if not self.may(actor, action):
-            own = ", ".join(self.roles_of(actor))
-            has = f"has the roles {own}" if own else "has no role here"
-            raise NotAllowed(
-                f"actor: {visible(actor.subject)!r} {has}, and {action.value} needs one of "
-                f"{', '.join(sorted(ACTIONS[action]))}; policy.roles says who has which"
-            )
+            needed = ", ".join(sorted(ACTIONS[action]))
+            who = _who_has(actor, self.roles_of(actor))
+            raise NotAllowed(f"actor: {who}, and {action.value} needs one of {needed}; policy.roles says who has which")
 
     def may(self, actor: Actor, action: Action) -> bool:
         if actor.is_program and action in OF_PROGRAMS:
@@ -302,6 +297,13 @@ class LivePolicy:
     def known(self) -> Policy:
         """What may be read by, also while the roles cannot be."""
         return replace(self.started, roles=self.book.known(), at=self.clock.now())
+
+
+def _who_has(actor: Actor, roles: Iterable[Role]) -> str:
+    """The beginning of a refusal: who it is, by the name that the record has of them, and the roles that they have."""
+    own = list(roles)
+    has = f"has the role{'s' if len(own) > 1 else ''} {', '.join(own)}" if own else "has no role here"
+    return f"{visible(actor.subject)!r} {has}"
 
 
 def _stricter_mode(a: Mode, b: Mode) -> Mode:

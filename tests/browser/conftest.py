@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    with chromium() as instance:
+    with chromium("--process-per-site") as instance:
         yield instance
 
 
@@ -55,7 +55,10 @@ def demo_dashboard(demo_desk: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def contexts(browser: Browser) -> Iterator[dict[str, BrowserContext]]:
-    """One per server, kept: Streamlit's 7 MB of JavaScript, read and compiled, stay in the cache of a context."""
+    """One per server, kept: Streamlit's 7 MB of JavaScript, read and compiled, stay in the cache of a context.
+
+    One tab of each stays open, so that the process which renders its pages, one per site, need not start for each test.
+    """
     made: dict[str, BrowserContext] = {}
     yield made
     for each in made.values():
@@ -86,6 +89,7 @@ def open_tab(browser: Browser, contexts: dict[str, BrowserContext]) -> Iterator[
                 base_url=url, reduced_motion="reduce", locale="en-GB", timezone_id="UTC"
             )
             contexts[url].set_default_timeout(MILLISECONDS)
+            contexts[url].new_page().goto("/_stcore/health")
         tab = contexts[url].new_page()
         tab.set_viewport_size(size)
         tab.emulate_media(color_scheme=scheme)

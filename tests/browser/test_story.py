@@ -9,7 +9,18 @@ from playwright.sync_api import expect
 from support.real_server import NARROW, open_page, picture
 from support.small_desk import small_desk
 from support.soak import amount
-from support.story import MODEL, accept_warnings, fill, review, select_row, tour, verify
+from support.story import (
+    MODEL,
+    accept_warnings,
+    choose_by_keys,
+    fill,
+    reach,
+    review,
+    select_row,
+    sign_by_keys,
+    tour,
+    verify,
+)
 
 PAGES = {
     "overview": "/",
@@ -111,6 +122,30 @@ def test_the_tour(filled, open_tab, tab):
 
     review(tab, 4)
     expect(tab.get_by_role("radio", name="Roll back")).to_be_visible()  # offered for the champion only
+
+
+def test_the_keyboard_alone(tab):
+    """From the overview to the receipt without a mouse: an alias is set with a reason, and removed again."""
+    open_page(tab)
+    expect(tab.get_by_text("in order of merit")).to_be_visible()  # until then the lines change their places
+    reach(tab, tab.get_by_role("link", name="Review version 3"))
+    tab.keyboard.press("Enter")
+    expect(tab.get_by_role("heading", name="Version 3")).to_be_visible()
+
+    choose_by_keys(tab, "Alias")
+    field = tab.get_by_role("textbox", name="Alias name")
+    expect(field).to_have_value("challenger")
+    reach(tab, field)
+    tab.keyboard.type("shadow")  # over what was there: the Tab key selects it
+    tab.keyboard.press("Enter")
+    expect(tab.get_by_text("The alias shadow is set on version 3.")).to_be_visible()
+    sign_by_keys(tab, "Set alias on version 3")
+    expect(tab.get_by_text("grace set the alias shadow on version 3.")).to_be_visible()
+
+    choose_by_keys(tab, "Remove alias")
+    expect(tab.get_by_text("The alias shadow is removed from version 3.")).to_be_visible()
+    sign_by_keys(tab, "Remove alias")
+    expect(tab.get_by_text("grace removed the alias shadow.")).to_be_visible()
 
 
 def test_the_ledger_verifies(tab):

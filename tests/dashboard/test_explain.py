@@ -176,6 +176,29 @@ def test_the_waterfall_ends_at_the_output():
     assert "5 other columns" in figure.layout.yaxis.ticktext
 
 
+@pytest.mark.parametrize(
+    ("effects", "output", "named", "figures"),
+    [
+        ({"a": 0.2, "b": 0.0004, "c": -0.0001}, 0.3003, "2 other columns", ["0.100", "+0.200", "+0.000", "0.300"]),
+        ({"a": 0.0, "b": 0.0}, 0.1, "2 columns", ["0.100", "+0.000", "0.100"]),
+        ({"a": -0.00002, "b": 0.00003}, 0.10001, "2 columns", ["0.100", "+0.000", "0.100"]),
+        ({"a": 52_000.4, "b": 0.2}, 52_000.7, "1 other column", ["0", "+52,000", "+0", "52,001"]),
+    ],
+)
+def test_what_would_be_a_zero_goes_with_the_other_columns(effects, output, named, figures):
+    chart = explanation_charts.waterfall(effects, {}, (output - sum(effects.values()), output), title="class")
+
+    assert chart.layout.yaxis.ticktext[-2] == named
+    assert list(chart.data[0].text) == figures
+
+
+def test_small_outputs_are_told_apart():
+    """Three decimals would make a zero of each."""
+    chart = explanation_charts.waterfall({"a": 0.00004, "b": -0.00001}, {}, (0.00001, 0.00004), title="rate")
+
+    assert list(chart.data[0].text) == ["0.0000100", "+0.0000400", "\u22120.0000100", "0.0000400"]
+
+
 def test_names_are_not_read_as_html():
     """Plotly reads some HTML in labels: a column's name is escaped."""
     figure = explanation_charts.beeswarm(np.array([[0.1], [0.2]]), {"<a>": np.array([1.0, np.nan])}, "effect")

@@ -51,6 +51,7 @@ def test_a_running_demo_is_joined(run, open_page):
     assert LABEL not in [each.label for each in app.button]
     assert "step 3 of 12" in progress(app)
     assert "random_forest: fit" in progress(app)
+    assert [header.value for header in app.header] == ["The registry is being filled"]
 
 
 def test_a_late_click_joins(run, open_page):

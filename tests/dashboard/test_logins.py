@@ -147,7 +147,7 @@ def test_what_a_role_may_not_do_is_said_at_the_form(open_page, params):
     """Before anything is typed."""
     desk, _ = desk_of({"ml": (Role.VIEWER,)})
     app = page_of(open_page, desk, PERSON, model=MODEL, version="3", to="Staging")
-    assert "has the roles viewer; staging needs one of automation, reviewer, approver" in texts(app)
+    assert "has the role viewer; staging needs one of automation, reviewer, approver" in texts(app)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_each_sentence_is_confirmed_before_the_approval(looking_as):
 @pytest.mark.parametrize(
     ("actor", "why", "acts"),
     [
-        (RITA, "has the roles reviewer", ["Withdraw the request"]),
+        (RITA, "has the role reviewer", ["Withdraw the request"]),
         (TRAINER, "you registered this version", []),
     ],
     ids=["requester", "registrar"],

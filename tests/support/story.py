@@ -4,10 +4,11 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote_plus
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from support.real_server import NARROW, SCREENSHOTS, open_page, picture
+from support.real_server import IDLE, NARROW, SCREENSHOTS, open_page, picture
 
 MODEL = "obesity_classifier"
 FILL_MILLISECONDS = 300_000
@@ -124,6 +125,42 @@ def verify(tab: Page) -> None:
 def select_row(tab: Page, row: int) -> None:
     """Rows are drawn on a canvas: 33 pixels each at this font size, the box to tick in the first column."""
     tab.get_by_test_id("stDataFrame").first.click(position={"x": 15, "y": 33 * (row + 1.5)})
+
+
+def reach(tab: Page, target: Locator, key: str = "Tab", most: int = 120) -> None:
+    """Presses the key until the element, or one in it, has the focus. After a visible result: the page is drawn to its
+    end first. It may begin from the top again, and the cells of a table are stops too: hence so many.
+    """
+    tab.locator(IDLE).wait_for(state="attached")
+    for _ in range(most):
+        tab.keyboard.press(key)
+        if target.evaluate("e => e.contains(document.activeElement)"):
+            return
+    raise AssertionError(f"{key}, pressed {most} times, does not reach {target}")
+
+
+def choose_by_keys(tab: Page, move: str) -> None:
+    """The control is one stop of the Tab key, the arrows go through its moves, the space bar takes one."""
+    control = tab.get_by_role("radiogroup", name="Move to")
+    reach(tab, control)
+    reach(tab, control.get_by_role("radio", name=move, exact=True), "ArrowRight")
+    tab.keyboard.press("Space")
+    expect(tab).to_have_url(re.compile(f"to={re.escape(quote_plus(move))}(&|$)"))
+
+
+def sign_by_keys(tab: Page, button: str) -> None:
+    """A reason, the box for the warnings where there are some, Ctrl+Enter; then the receipt is there, with its link."""
+    expect(tab.get_by_role("button", name=button)).to_be_enabled()
+    reach(tab, tab.get_by_role("textbox", name="Reason"))
+    tab.keyboard.type(REASON)
+    box = tab.get_by_role("checkbox", name=re.compile("^I accept the"))
+    if box.count():
+        reach(tab, box)
+        tab.keyboard.press("Space")
+        expect(box).to_be_checked()
+    tab.keyboard.press("Control+Enter")
+    expect(tab.get_by_test_id("stAlert").get_by_text("is applied")).to_be_visible()
+    expect(tab.get_by_role("link", name=re.compile("^Decision [0-9]+ in History"))).to_be_visible()
 
 
 def accept_warnings(tab: Page) -> None:

@@ -189,7 +189,7 @@ class TestRolesThatChange:
         before = desk.policy.digest
         self.give(file, "viewer")
 
-        with pytest.raises(NotAllowed, match="'grace' has the roles viewer; staging needs one of automation"):
+        with pytest.raises(NotAllowed, match="'grace' has the role viewer; staging needs one of automation"):
             desk.promote(MODEL, 2, Stage.STAGING, reason=REASON, actor=GRACE)
         assert not desk.may(Action.RECORD)
         self.give(file, "approver")
@@ -260,7 +260,7 @@ class TestRolesThatChange:
                 return self.roles if len(seen) == 1 else Roles()
 
         object.__setattr__(desk.decider.policies, "book", Taken(default_policy().roles))
-        with pytest.raises(NotAllowed, match="'grace' has the roles none; staging needs one of"):
+        with pytest.raises(NotAllowed, match="'grace' has no role here; staging needs one of"):
             desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=GRACE)
         assert [each.type for each in desk.history()] == [EventType.BASELINE, EventType.DENIED]
         assert desk.policy.rules_of(MoveKind.STAGING)

@@ -93,7 +93,7 @@ def test_who_may_ask_no_more_takes_nothing_back() -> None:
     desk = signing_desk()
     request = ask(desk)
     left = with_policy(desk, replace(desk.policy, roles=roles({**ROLES, RITA: (Role.VIEWER,)})))
-    with pytest.raises(NotAllowed, match="'rita' has the roles viewer; withdraw needs one of approver, automation"):
+    with pytest.raises(NotAllowed, match="'rita' has the role viewer; withdraw needs one of approver, automation"):
         left.withdraw(signing(request, RITA))
 
     review = left.review(TO_PRODUCTION)

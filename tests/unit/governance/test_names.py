@@ -187,7 +187,7 @@ def test_no_act_fails_for_want_of_a_name(failing: type[InMemoryNames]) -> None:
     desk = build_desk(ledger=OtherNames(failing({})), policy=with_login())
 
     assert desk.promote(MODEL, 1, Stage.STAGING, reason=REASON, actor=ADA).version == 1
-    with pytest.raises(NotAllowed, match="has the roles"):
+    with pytest.raises(NotAllowed, match="has no role here"):
         desk.promote(MODEL, 1, Stage.PRODUCTION, reason=REASON, actor=replace(ADA, groups=()))
 
 

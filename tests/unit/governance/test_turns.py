@@ -53,10 +53,10 @@ def test_before_a_request_whoever_may_asks() -> None:
 @pytest.mark.parametrize(
     ("actor", "acts", "why"),
     [
-        (RITA, {"request", "withdraw"}, "has the roles reviewer"),
+        (RITA, {"request", "withdraw"}, "has the role reviewer"),
         (ANNA, {"request", "approve", "reject"}, ""),
         (TRAINER, {"request", "reject"}, "you registered this version"),
-        (BEN, {"override"}, "has the roles breaker"),
+        (BEN, {"override"}, "has the role breaker"),
     ],
     ids=["requester", "approver", "registrar", "breaker"],
 )
