@@ -3,7 +3,7 @@
 import pytest
 from streamlit import config
 
-from dashboard import session
+from dashboard import caching, session
 from dashboard.components.signing import MOST_DRAFTS, DecisionDraft, ReasonDrafts, draft_name, reason_drafts, send
 from pipeline.governance.lifecycle import MoveKind, Stage, stage_move
 from pipeline.governance.rules.paired import Flip, FlipKind
@@ -333,6 +333,7 @@ def test_a_version_that_was_rolled_back_says_so_and_why(open_page):
 
     for stage in (Stage.STAGING, Stage.PRODUCTION):
         desk.promote(MODEL, 2, stage, reason=REASON, actor=GRACE, accept_warnings=True)
+    caching.forget_reads()
     assert ROLLED_BACK not in badges(review(open_page, desk))
 
 
