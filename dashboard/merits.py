@@ -3,6 +3,8 @@
 from concurrent.futures import Future
 
 from dashboard import caching, session
+from pipeline.governance.errors import NotFound
+from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.rules.merit import Merit, Waiting
 
 
@@ -15,6 +17,17 @@ def primary_metric(model: str) -> str:
 def merit(model: str, version: int, reference: int) -> Merit:
     """What speaks for a version and against it, beside another one. Raises NotFound."""
     return session.desk().merit(model, version, reference, metric=primary_metric(model))
+
+
+def beside_the_champion(evidence: Evidence) -> Merit | None:
+    """What speaks for a version and against it beside the champion; None where that is it, or cannot be read."""
+    champion = session.champion_of(evidence.model)
+    if champion in (None, evidence.version):
+        return None
+    try:
+        return merit(evidence.model, evidence.version, champion)
+    except NotFound:
+        return None
 
 
 @caching.fresh(most=500, seconds=session.LOOK_SECONDS)

@@ -61,7 +61,7 @@ def differences(rows: Sequence[MetricRow], title: str, *, dark: bool = False) ->
     figure.update_layout(legend=LEGEND_ABOVE, showlegend=True)
     ends = [0.0, *(end for row in rows if row.interval for end in row.interval)]
     # On three lines: on one a phone would cut it.
-    title = f"{title}<br>better to the right,<br>less loss or error too"
+    title = f"{title},<br>better to the right: turned<br>round where less is better"
     figure.update_xaxes(tickformat=f".{digits_of(ends)}f", title=title)
     return figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
 

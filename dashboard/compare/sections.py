@@ -188,7 +188,7 @@ def _agreement(comparison: Comparison, found: Agreement) -> None:
     a, b = (name.lower() for name in tables.heads(comparison))
     p_value = f"p = {found.p_value:.4f}" if found.p_value >= SMALLEST_SHOWN else f"p < {SMALLEST_SHOWN}"
     conclusion = (
-        "That one is right more often is unlikely to be chance."
+        "The one that is right more often is unlikely to be so by chance."
         if found.p_value < SIGNIFICANCE
         else "There is no evidence that one is right more often."
     )

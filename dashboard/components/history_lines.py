@@ -18,6 +18,7 @@ from pipeline.governance.record.telling import (
     change_or_wish,
     event_word,
     sentence,
+    word_for_reason,
 )
 from pipeline.governance.text import visible
 
@@ -93,9 +94,10 @@ def event_colours() -> dict[str, widgets.Colour]:
 
 
 def last_line(entry: Entry) -> str:
-    """When it happened, who did what and what that changed, in one sentence."""
+    """When it happened, who did what, what that changed and why."""
     found = ": ".join(filter(None, (sentence(entry), change_or_wish(entry))))
-    return " · ".join(filter(None, (words.when(entry.at) if entry.at else "", found)))
+    why = f"{word_for_reason(entry)}: {visible(entry.reason, most=LONGEST_REASON)}" if entry.reason else ""
+    return " · ".join(filter(None, (words.when(entry.at) if entry.at else "", found, why)))
 
 
 def since(champion: int, created_at: str, *, periods: Sequence[Period], entries: Sequence[Entry]) -> str:
@@ -107,7 +109,18 @@ def since(champion: int, created_at: str, *, periods: Sequence[Period], entries:
     start = words.when(last.start)
     if made is None or made.actor is None:
         return f"Champion since {start} or before: found when the desk took over."
-    who = f"by {words.label(made.name or made.actor)} ({str(made.established).replace('_', '-')})"
+    who = f"{words.label(made.name or made.actor)} ({str(made.established).replace('_', '-')})"
     if made.meaning == MoveKind.ROLLBACK:
-        return f"Champion again since {start}, rolled back {who}"
-    return f"Champion since {start}, {who}"
+        return f"Champion again since {start}: {who} rolled back to it"
+    return f"Champion since {start}, by {who}"
+
+
+def successor(version: int, created_at: str, periods: Sequence[Period]) -> Period | None:
+    """The period that took the place of the version's newest one; None where it never was champion, or still is.
+
+    periods: in order. created_at: when the version was registered: a number may have been another version's.
+    """
+    ended = [each for each in periods if each.version == version and each.created_at in (None, created_at)]
+    if not ended or ended[-1].end is None:
+        return None
+    return next((each for each in periods if each.start >= ended[-1].end and each.sequence > ended[-1].sequence), None)

@@ -146,19 +146,20 @@ def metrics(
     """Every metric with interval and n, the champion's beside it, and the paired difference where there is one."""
     compared = {each.metric: each for each in differences or () if not each.slice}
     own, value_columns = ordered(evidence.metrics()), metric_columns(evidence, champion)
+    theirs = [champion.metric(metric.name) if champion else None for metric in own]
     columns: dict[str, Any] = {
         "Metric": [words.metric(metric.name) for metric in own],
         value_columns[0]: [metric.value for metric in own],
-        "Interval": [words.interval(metric.low, metric.high) or None for metric in own],
-        "n": pd.array([metric.n for metric in own], dtype="Int64"),
     }
     if champion is not None:
-        theirs = [champion.metric(metric.name) for metric in own]
         columns[value_columns[1]] = [metric.value if metric else None for metric in theirs]
+    if compared:  # in front, since a phone shows the first columns
+        columns["Difference on the same rows"] = [_difference(compared.get(metric.name)) or None for metric in own]
+    columns["Interval"] = [words.interval(metric.low, metric.high) or None for metric in own]
+    columns["n"] = pd.array([metric.n for metric in own], dtype="Int64")
+    if champion is not None:
         intervals = [words.interval(metric.low, metric.high) if metric else "" for metric in theirs]
         columns["Champion interval"] = [each or None for each in intervals]
-    if compared:
-        columns["Difference on the same rows"] = [_difference(compared.get(metric.name)) or None for metric in own]
     return pd.DataFrame(columns)
 
 

@@ -255,13 +255,12 @@ def metric(found: Metric, *, of: str = "", border: bool = False) -> None:
     )
 
 
-def verdict_badges(found: Merit, *, short: bool = False) -> list[str]:
-    """How many metrics have each verdict, as markdown of our own words. short: without verdicts that none has."""
+def verdict_badges(found: Merit) -> list[str]:
+    """How many metrics have each verdict that any has, as markdown of our own words."""
     if found.primary is None:
         return [":orange-badge[Not comparable]"]
     counts = ((word, colour, len(found.metrics(verdict))) for verdict, word, colour in VERDICTS)
-    of = f" of {len(found.differences)}" if short else ""
-    return [f":{colour if n else 'gray'}-badge[{word} {n}{of}]" for word, colour, n in counts if n or not short]
+    return [f":{colour}-badge[{word} {n} of {len(found.differences)}]" for word, colour, n in counts if n]
 
 
 def cost_badges(found: Merit, *, short: bool = False) -> list[str]:

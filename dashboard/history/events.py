@@ -117,6 +117,10 @@ def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine 
         placeholder=words.NOTHING,
         alt="Events, newest first",
     )
+    st.caption(
+        "Select a row to see everything that it changed, the gates and the evidence of that time. A decision takes two "
+        "numbers, one for what was decided and one for how it ended, and is called by the first."
+    )
     rows = table.selection.rows
     if rows and rows[0] < len(found):
         selected = found[rows[0]]
@@ -126,8 +130,4 @@ def events_table(found: Sequence[HistoryLine], chosen: Narrowed) -> HistoryLine 
         return named
     if st.query_params.pop(EVENT, None) is not None and named is None:
         st.info("The record has no event with the number of the address.")
-    st.caption(
-        "Select a row to see everything that it changed, the gates and the evidence of that time. A decision is "
-        "recorded as two events, what was decided and how it ended, and has the number of the first."
-    )
     return None

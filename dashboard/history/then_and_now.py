@@ -194,7 +194,7 @@ def _called(fact: str) -> str:
 def _cell(value: object, other: object) -> str:
     """A number with four digits, or with all of them where the other value differs only behind the fourth."""
     if isinstance(value, list):
-        return tables.cell(", ".join(map(str, value)))
+        return tables.cell(", ".join(map(str, value))) or "none"
     if not isinstance(value, float):
         return tables.cell(value)
     equal = isinstance(other, float) and value != other and words.number(value) == words.number(other)

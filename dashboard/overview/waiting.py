@@ -57,7 +57,7 @@ def should_serve(model: ModelOverview, waiting: Waiting, refused: Set[Named]) ->
     name, champion = model.record.name, waiting.champion
     if best := waiting.best:
         unsafe = (name, best.version) in refused
-        return f"Best: version {best.version}{', but it may not be used' if unsafe else ''}", not unsafe
+        return f"Best that waits: version {best.version}{', but it may not be used' if unsafe else ''}", not unsafe
     if champion is None or not any(each.merit and each.merit.overall for each in waiting.contenders):
         return "", True
     if any(each.of_champion for each in model.differences):
@@ -110,7 +110,7 @@ def _badges(contender: Contender, *, best: bool) -> str:
     """Markdown, of words that are all ours."""
     parts = [":green-badge[:material/star: Best]"] if best else []
     if merit := contender.merit:
-        parts += [*widgets.verdict_badges(merit, short=True), *widgets.cost_badges(merit, short=True)]
+        parts += [*widgets.verdict_badges(merit), *widgets.cost_badges(merit, short=True)]
     colour = "red" if contender.blocked_by else "orange" if contender.warnings or contender.untried else "green"
     return " ".join([*parts, f":{colour}-badge[{contender.checks[:1].upper()}{contender.checks[1:]}]"])
 

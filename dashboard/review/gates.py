@@ -12,7 +12,7 @@ PASSED = "passed"  # in the address, whether the gates that pass are unfolded
 
 def gates(review: Review) -> None:
     """Draws every gate that does not pass, those that block first, and one line for all that do."""
-    st.header("Gates", anchor=False)
+    st.header("Gates of this move", anchor=False)
     for gate in (*blocking(review), *review.warnings, *_noted(review)):
         with st.container(border=True, gap=None, key=f"gate_{gate.name}"):
             st.markdown(_title(gate), help=gate.description or None)

@@ -1,13 +1,13 @@
 """The sections of the review page, each about one version; what is missing is named, never guessed."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from dashboard import pages, quality, session
+from dashboard import merits, pages, quality, session
 from dashboard.components import charts, explanation_charts, tables, widgets, words
 from dashboard.components.explanations import classes_of, explained_by
 from dashboard.components.signatures.acts import opened
@@ -250,12 +250,18 @@ def tabs(evidence: Evidence, review: Review | None) -> None:
         with first:
             if review is None:  # else they stand beside the form
                 intervals(evidence, None)
-            metrics(evidence, own.incumbent if own else None, own.differences if own else None)
+            metrics(evidence, own.incumbent if own else None, _differences(own) if own else None)
     for tab, (name, draw) in zip(others, SECTIONS.items(), strict=True):
         if tab.open:
             opened(evidence.digest, name)
             with tab:
                 widgets.guarded(partial(draw, evidence), "section")
+
+
+def _differences(review: Review) -> Sequence[MetricDifference]:
+    """Those that its gates look at; of a move that asks for none, those to the champion, which stands beside it."""
+    merit = None if review.differences else merits.beside_the_champion(review.evidence)
+    return merit.differences if merit else review.differences
 
 
 def _table(title: str, table: pd.DataFrame, digits: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import merits, pages, session
-from dashboard.components import tables, trust, widgets, words
+from dashboard.components import history_lines, tables, trust, widgets, words
 from pipeline.governance.errors import InvalidInput, NotFound
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.ports import MetricDifference
@@ -16,7 +16,7 @@ from pipeline.governance.record.evidence import Evidence, Metric
 from pipeline.governance.rules.merit import BETTER, WORSE, Merit, warning_sentence
 from pipeline.governance.rules.paired import FlipKind, Flips
 from pipeline.governance.rules.review import Review
-from pipeline.governance.text import signed
+from pipeline.governance.text import signed, visible
 
 MOST_FIGURES, MOST_FLIPS = 4, 200
 FLIPS_PIXELS = 320
@@ -28,12 +28,13 @@ COLOURS: Mapping[str, widgets.Colour] = {BETTER: "green", WORSE: "red"}
 def verdict(evidence: Evidence, *, goes_back: bool = False) -> None:
     """The verdict, the key figures with their differences to the champion's, and a version that is better yet.
 
-    goes_back: it is the version to which a rollback returns.
+    First of all that somebody rolled back from it. goes_back: it is the version to which a rollback returns.
     """
+    _rolled_back(evidence)
     if goes_back:
         st.header(f"Version {evidence.version}, to which a rollback returns", anchor=False)
     champion = session.champion_of(evidence.model)
-    merit = _beside_the_champion(evidence)
+    merit = merits.beside_the_champion(evidence)
     if champion is None:
         st.caption("No version serves: there is no champion to compare with.")
     elif merit is None and champion != evidence.version:
@@ -44,9 +45,23 @@ def verdict(evidence: Evidence, *, goes_back: bool = False) -> None:
     _figures(evidence, merit)
 
 
+def _rolled_back(evidence: Evidence) -> None:
+    """Who took the version back, when and why, unless it has served again since."""
+    periods = session.champions(evidence.model)
+    after = history_lines.successor(evidence.version, evidence.content["created_at"], periods)
+    event = session.event(after.sequence) if after else None
+    if after is None or event is None or event.meaning != MoveKind.ROLLBACK:
+        return
+    told = (
+        f"{words.when(after.start)}: {event.signature} rolled back from version {evidence.version} to {after.version}."
+    )
+    with widgets.message("Rolled back", f"{told}\nReason: {visible(event.reason or '')}", colour="orange"):
+        pages.link_event(f"Decision {event.number} in History", evidence.model, event.number)
+
+
 def warning(review: Review) -> str | None:
     """What the form must say of a move that only makes things worse; None where there is nothing to say."""
-    return warning_sentence(review, _beside_the_champion(review.evidence))
+    return warning_sentence(review, merits.beside_the_champion(review.evidence))
 
 
 def flips(review: Review) -> Flips | None:
@@ -92,16 +107,6 @@ def flipped_rows(review: Review, found: Flips) -> None:
     widgets.frame(table, "Rows that are predicted differently", height=height)
 
 
-def _beside_the_champion(evidence: Evidence) -> Merit | None:
-    champion = session.champion_of(evidence.model)
-    if champion in (None, evidence.version):
-        return None
-    try:
-        return merits.merit(evidence.model, evidence.version, champion)
-    except NotFound:
-        return None
-
-
 def _summary(merit: Merit) -> None:
     counts = " ".join(widgets.verdict_badges(merit))
     costs = " ".join(widgets.cost_badges(merit))
@@ -110,8 +115,7 @@ def _summary(merit: Merit) -> None:
     if merit.primary is None:
         st.markdown(f"{counts} with {champion} {costs}", help=tip)
     else:
-        of = f"of {words.count(len(merit.differences), 'metric')}"
-        st.markdown(f"{counts} {of} beside {champion}, on the same {merit.n:,} rows {costs}", help=tip)
+        st.markdown(f"Compared with {champion}, on the same {merit.n:,} rows: {counts} {costs}", help=tip)
     if merit.gap:
         st.text(merit.gap.text)
 
@@ -173,6 +177,6 @@ def _card(metric: Metric, difference: MetricDifference | None) -> None:
             delta_arrow="up" if difference.difference > 0 else "down",
             help=f"{words.metric_help(metric.name)} {BELOW}".strip(),
         )
-        by = f"by {words.signed_interval(difference.low, difference.high)}"
+        by = f"difference {words.signed_interval(difference.low, difference.high)}"
         head = by if said else f"{difference.verdict or 'no verdict'}, {by}"
-        st.caption(f"{head}  \nitself {words.spread(metric).replace(' = ', UNBROKEN)}")
+        st.caption(f"{head}  \nits own {words.spread(metric).replace(' = ', UNBROKEN)}")

@@ -126,7 +126,9 @@ def drifted(tab: Page, production: Production, traffic: Traffic) -> None:
 
     open_page(tab, "/")
     expect(tab.get_by_text(f"Version {CHAMPION}: The column Age holds other values").first).to_be_visible()
-    expect(tab.get_by_text("Best: version 4")).to_be_visible()  # the versions that wait are compared in another thread
+    expect(
+        tab.get_by_text("Best that waits: version 4")
+    ).to_be_visible()  # the versions that wait are compared in another thread
     _picture(tab, "overview")
     open_page(tab, f"/review?model={MODEL}&version={CHAMPION}")
     expect(tab.get_by_text("Review again").first).to_be_visible()

@@ -3,7 +3,7 @@
 import pytest
 from streamlit import config
 
-from dashboard import session
+from dashboard import caching, session
 from dashboard.components.signing import MOST_DRAFTS, DecisionDraft, ReasonDrafts, draft_name, reason_drafts, send
 from pipeline.governance.lifecycle import MoveKind, Stage, stage_move
 from pipeline.governance.rules.paired import Flip, FlipKind
@@ -288,7 +288,7 @@ def test_rolls_back_from_the_champions_page(desk, open_page):
     app = review(open_page, desk, to="Roll back")
     assert app.title[0].value.startswith("Version 2 of ")  # the page stays about the champion
     assert app.header[0].value == "Version 1, to which a rollback returns"
-    assert tuple(frame(app, "Metric").columns[[1, 4]]) == ("Version 1", "Champion 2")
+    assert tuple(frame(app, "Metric").columns[[1, 2]]) == ("Version 1", "Champion 2")
 
     decide(app, "Roll back to version 1")
 
@@ -305,7 +305,7 @@ def test_a_rollback_shows_what_gets_worse_and_which_answers_change(open_page):
 
     app = review(open_page, desk, to="Roll back")
 
-    assert any(":red-badge[Worse in 1]" in each and "the champion, version 2" in each for each in badges(app))
+    assert any(":red-badge[Worse in 1 of 1]" in each and "the champion, version 2" in each for each in badges(app))
     assert {each.label: each.delta for each in app.metric}["Accuracy"] == "\N{MINUS SIGN}0.0500 worse"
     assert "Predictions that change" in [each.value for each in app.header]
     assert any(":green-badge[2 become right] :red-badge[1 become wrong]" in each for each in badges(app))
@@ -313,6 +313,28 @@ def test_a_rollback_shows_what_gets_worse_and_which_answers_change(open_page):
     assert row == {"Row": 7, "What it means": "becomes wrong", "Actual": "yes", "Version 2": "yes", "Version 1": "no"}
     beside_the_form = [table.value for column in app.columns for table in column.dataframe]
     assert not any("What it means" in table for table in beside_the_form)  # below it, as wide as the page
+
+
+ROLLED_BACK = ":orange-badge[:material/warning: Rolled back]"
+
+
+def test_a_version_that_was_rolled_back_says_so_and_why(open_page):
+    """Until it serves again; beside every move its figures stand with their differences to the champion's."""
+    desk = build_desk(comparer=KnownDifferences([worse("accuracy")]))
+    for version in (1, 2):
+        for stage in (Stage.STAGING, Stage.PRODUCTION):
+            desk.promote(MODEL, version, stage, reason=REASON, actor=GRACE, accept_warnings=True)
+    desk.rollback(MODEL, reason="Answers take too long.", actor=GRACE, accept_warnings=True)
+
+    app = review(open_page, desk, to="Staging")
+    assert ROLLED_BACK in badges(app)
+    assert "grace (self-declared) rolled back from version 2 to 1.\nReason: Answers take too long." in texts(app)
+    assert any("Difference on the same rows" in table.value for table in app.dataframe)
+
+    for stage in (Stage.STAGING, Stage.PRODUCTION):
+        desk.promote(MODEL, 2, stage, reason=REASON, actor=GRACE, accept_warnings=True)
+    caching.forget_reads()
+    assert ROLLED_BACK not in badges(review(open_page, desk))
 
 
 @pytest.mark.parametrize("address", [None, "0.0.0.0"])  # None: Streamlit listens everywhere

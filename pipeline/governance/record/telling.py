@@ -106,7 +106,7 @@ DEED_WORDS: Mapping[str, str] = {
     MoveKind.NONE: "✓ Stage taken",
     MoveKind.ALIAS: "✓ Alias set",
     MoveKind.UNALIAS: "✓ Alias removed",
-    MoveKind.ROLLBACK: "✓ Rolled back",
+    MoveKind.ROLLBACK: "! Rolled back",
 }
 WORDS_FOR_REASON: Mapping[str, str] = {
     EventType.COMMENTED: "Comment",

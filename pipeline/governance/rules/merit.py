@@ -23,6 +23,7 @@ BETTER, WORSE, ALIKE = "better", "worse", "not distinguishable"  # see MetricDif
 LOADING = frozenset({"smoke_prediction", RECOMPUTING})  # gates that load the model: left to the review
 ABOUT_EQUAL = 1.25  # costs within this factor of each other are not told apart: a latency is measured on few rows
 MOST_COMPARED = 5
+MOST_NAMED = 2  # metrics in a sentence
 
 
 @dataclass(frozen=True)
@@ -99,20 +100,24 @@ class Merit:
         return bool(self.metrics(WORSE)) and not self.metrics(BETTER)
 
     def phrase(self, other: str = "the champion") -> str:
-        """Such as `better than the champion in 5 of 7 metrics, worse in 1 and 5.1 times slower`. other: the reference.
+        """Such as `better than the champion in 5 of 7 metrics, but worse in log loss and 5.1 times slower`.
 
-        Of a version that could not be compared: that, without the reason.
+        other: the reference. Of a version that could not be compared: that, without the reason.
         """
-        better, worse, n = len(self.metrics(BETTER)), len(self.metrics(WORSE)), len(self.differences)
-        if self.primary is None:
-            said = [f"not comparable with {other}"]
-        elif better:
-            said = [f"better than {other} in {better} of {_metrics(n)}", f"worse in {worse}" if worse else ""]
-        elif worse:
-            said = [f"worse than {other} in {worse} of {_metrics(n)}", "better in none"]
-        else:
-            said = [f"not distinguishable from {other} in {_metrics(n)}"]
-        return _listed([*said, self.latency.phrase("slower", "faster") if self.latency else ""])
+        better, worse, n = self.metrics(BETTER), self.metrics(WORSE), len(self.differences)
+        speed = self.latency.phrase("slower", "faster") if self.latency else ""
+        if not better or self.primary is None:
+            if self.primary is None:
+                said = [f"not comparable with {other}"]
+            elif worse:
+                said = [f"worse than {other} in {len(worse)} of {_metrics(n)}", "better in none"]
+            else:
+                said = [f"not distinguishable from {other} in {_metrics(n)}"]
+            return _listed([*said, speed])
+        slower = self.latency is not None and self.latency.times > 1
+        good = [f"better than {other} in {len(better)} of {_metrics(n)}", "" if slower else speed]
+        bad = [_worse_in(worse), speed if slower else ""]
+        return f"{_listed(good)}, but {_listed(bad)}" if any(bad) else _listed(good)
 
     def as_json(self) -> dict[str, Any]:
         """With null for what is not known."""
@@ -390,6 +395,13 @@ def _bytes(evidence: Evidence) -> float | None:
 
 def _cost(own: float | None, other: float | None) -> Cost | None:
     return Cost(own, other) if own and other and own > 0 and other > 0 else None
+
+
+def _worse_in(metrics: Sequence[str]) -> str:
+    """Such as `worse in log loss`: a few by what people call them, else how many."""
+    if len(metrics) > MOST_NAMED:
+        return f"worse in {len(metrics)}"
+    return f"worse in {_listed(map(metric_in_text, metrics))}" if metrics else ""
 
 
 def _metrics(n: int) -> str:

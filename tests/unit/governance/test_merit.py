@@ -71,7 +71,17 @@ def waiting_desk(*accuracies: float, serves: float | None = 0.9, **parts: Any) -
         (beside(better("f1_macro"), better("accuracy")), "better than the champion in 2 of 2 metrics", BETTER),
         (
             beside(better("f1_macro"), worse("accuracy"), latency=Cost(51, 10)),
-            "better than the champion in 1 of 2 metrics, worse in 1 and 5.1 times slower",
+            "better than the champion in 1 of 2 metrics, but worse in accuracy and 5.1 times slower",
+            BETTER,
+        ),
+        (
+            beside(better("f1_macro"), better("r2"), latency=Cost(10, 51)),
+            "better than the champion in 2 of 2 metrics and 5.1 times faster",
+            BETTER,
+        ),
+        (
+            beside(better("f1_macro"), worse("accuracy"), worse("f1_weighted"), worse("r2")),
+            "better than the champion in 1 of 4 metrics, but worse in 3",
             BETTER,
         ),
         (beside(worse("f1_macro")), "worse than the champion in 1 of 1 metric and better in none", WORSE),

@@ -185,7 +185,7 @@ def test_an_event_in_full() -> None:
 @pytest.mark.parametrize(
     ("kind", "content", "word", "line"),
     [
-        (EventType.APPLIED, {"meaning": "rollback"}, "✓ Rolled back", ""),
+        (EventType.APPLIED, {"meaning": "rollback"}, "! Rolled back", ""),
         (EventType.APPLIED, {"meaning": "of a later version"}, "✓ Applied", ""),
         (EventType.DENIED, {"version": 3, "to": "Production"}, "✕ Refused", "asked: version 3 → Production"),
         (EventType.DENIED, {"version": 3, "to": "@champion"}, "✕ Refused", "asked: version 3 → champion"),
