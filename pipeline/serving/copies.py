@@ -76,10 +76,14 @@ class PrivateCopies:
         self._copies: OrderedDict[str, _Copy] = OrderedDict()
         self._root: Path | None = None
         self._removed: weakref.finalize[..., PrivateCopies] | None = None
+        self._closed = False
 
     @contextmanager
     def using(self, record: VersionRecord, digest: str) -> Iterator[Path]:
-        """The folder of a version's copy, which stays at least until the block ends. Raises as copy_files does."""
+        """The folder of a version's copy, which stays at least until the block ends.
+
+        Raises as copy_files does, and Unavailable after `close`.
+        """
         copy = self._take(digest) or self._made(record, digest)
         try:
             yield copy.folder
@@ -101,8 +105,12 @@ class PrivateCopies:
             return copy.folder
 
     def close(self) -> None:
-        """Removes every copy: a signal may end the process before it removes them by itself."""
+        """Removes every copy: a signal may end the process before it removes them by itself.
+
+        None is made any more: a thread that outlives the server would leave one behind.
+        """
         with self._making, self._lock:
+            self._closed = True
             self._copies.clear()
             if self._removed:
                 self._removed()
@@ -127,6 +135,8 @@ class PrivateCopies:
             return copy
 
     def _make(self, record: VersionRecord, digest: str) -> Path:
+        if self._closed:
+            raise Unavailable("no model is loaded any more: this process is ending")
         if self._root is None or not _is_private(self._root):
             if self._removed:
                 self._removed.detach()

@@ -261,6 +261,19 @@ def test_what_lies_beside_a_model_in_memory_is_made_again(scorer: Scorer) -> Non
     assert not scorer.explain(target, [ROW]).background
 
 
+def test_no_copy_is_made_after_the_end(service: GovernanceService, worker: Worker, tmp_path: Path, monkeypatch) -> None:
+    """A page that is still drawn when a signal has ended the server asks in vain, and leaves nothing behind."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ending = Scorer(service, worker, POLICY)
+    target = ending.targets.target(MODEL)
+    assert ending.predict(target, [ROW]).rows
+    ending.close()
+
+    with pytest.raises(Unavailable, match="this process is ending"):
+        ending.predict(target, [ROW])
+    assert list(tmp_path.glob("signoff-*")) == []
+
+
 def test_a_folder_that_is_no_longer_ours_is_left_alone(scorer: Scorer) -> None:
     """Somebody else may have taken the name of a folder that was cleaned away."""
     target = scorer.targets.target(MODEL)
