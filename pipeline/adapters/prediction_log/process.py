@@ -1,8 +1,8 @@
 """Has another process write the log: `python -m pipeline.adapters.prediction_log`.
 
-Rows and counts are made there, so whoever answers pays for packing each row, and nobody waits for the interpreter's
-lock meanwhile. A batch counts once by its number: one that was on its way when the process ended is sent
-again to the next one, which goes on with the same block.
+Rows and counts are made there, so whoever answers pays for packing rows, and nobody waits for the interpreter's lock
+meanwhile. A batch counts once by its number: one that was on its way when the process ended is sent again to the next
+one, which goes on with the same block.
 """
 
 import contextlib

@@ -61,7 +61,7 @@ class AnsweredTable:
     """Answered rows of one layout, column by column."""
 
     layout: Layout
-    ids: Sequence[str]  # one per row, as all but the next but one
+    ids: Sequence[str]  # one per row, as each of the other fields has but `values`
     at: Sequence[float]
     values: Sequence[Sequence[Value]]  # one column per name of the layout
     warned: Sequence[Sequence[str]]  # the columns whose values lie outside the training data
@@ -132,7 +132,7 @@ def tables_of(subject: Subject, door: Door, told: Iterable[Told]) -> Iterator[An
 
 
 def _names(told: Told) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return tuple(told[2].values), tuple(told[3].probabilities)
+    return tuple(told.row.values), tuple(told.found.probabilities)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,8 +48,8 @@ def stored_rows(rows: AnsweredTable, columns: StoredColumns, share: float) -> It
     """What is stored of a share of the rows."""
     (resolved, digest), door, _, classes = rows.layout
     given = (rows.ids, rows.at, rows.answers, rows.confidence, rows.chances, rows.warned, rows.seconds)
-    stored = rows.rows_of(columns.clear), map(columns.keyed_of, rows.rows_of(columns.keyed))
-    for prediction_id, at, answer, confidence, chances, warned, seconds, clear, keyed in zip(
+    stored = rows.rows_of(columns.clear), rows.rows_of(columns.keyed)
+    for prediction_id, at, answer, confidence, chances, warned, seconds, clear, hidden in zip(
         *given, *stored, strict=True
     ):
         if is_sampled(prediction_id, share):
@@ -65,7 +65,7 @@ def stored_rows(rows: AnsweredTable, columns: StoredColumns, share: float) -> It
                 confidence,
                 dict(zip(classes, chances, strict=True)),
                 clear,
-                keyed,
+                columns.keyed_of(hidden),
                 len(warned),
                 None if seconds is None else seconds * 1_000,
             )
