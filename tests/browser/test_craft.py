@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from support.real_server import IDLE, WIDE, open_page
+from support.real_server import IDLE, open_page
 
 MODEL = "obesity_classifier"
 NEWEST_DECISION = "select max(sequence) from ledger_event where type = 'decided'"
@@ -60,8 +60,6 @@ def test_a_page_is_well_made(demo_dashboard, open_tab, name):
     expect(tab.get_by_role("heading", level=1)).to_have_text(title)
     expect(tab).to_have_title(f"{title} · Signoff")
 
-    if name == "review":
-        above_the_fold(tab)
     assert not findings(tab)
     levels = tab.evaluate(LEVELS)
     assert levels[0] == 1
@@ -72,6 +70,8 @@ def test_a_page_is_well_made(demo_dashboard, open_tab, name):
     assert not findings(tab)
     if name == "card":
         on_paper(tab)
+    if name == "review":
+        above_the_fold(tab)
     tab.close()
 
 
@@ -84,13 +84,13 @@ def in_the_dark(tab: Page) -> None:
 
 def above_the_fold(tab: Page) -> None:
     """What gets worse is seen without scrolling on a small screen of 1280 by 800 pixels."""
+    open_page(tab, f"/review?{NAMED}&version=3")  # better in five metrics, worse in one
     tab.set_viewport_size({"width": 1280, "height": 800})
     worse = tab.get_by_text(re.compile("^Worse in [0-9]")).first
     expect(worse).to_be_visible()
     box = worse.bounding_box()
     assert box is not None
     assert box["y"] + box["height"] <= 800
-    tab.set_viewport_size(WIDE)
 
 
 def on_paper(tab: Page) -> None:
