@@ -118,15 +118,8 @@ def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tup
     what the two ends are called.
     """
     base, output = ends
-    ordered = sorted(effects, key=lambda name: -abs(effects[name]))
     digits = _decimals([*effects.values(), *ends])
-    named = [name for name in ordered[:MOST_STEPS] if abs(effects[name]) >= 0.5 / 10**digits]
-    rest = ordered[len(named) :]
-    steps = [effects[name] for name in named]
-    texts = [f"{tick(each, labels)} = {shown(row.get(each))}" if each in row else short(each) for each in named]
-    if rest:
-        steps.append(sum(effects[name] for name in rest))
-        texts.append(words.count(len(rest), "other column" if named else "column"))
+    steps, texts = _steps(effects, row, labels, least=0.5 / 10**digits)
     figures = [f"{base:,.{digits}f}", *(f"{step:+,.{digits}f}" for step in steps), f"{output:,.{digits}f}"]
     raises, lowers = (RAISES_ON_DARK, LOWERS_ON_DARK) if dark else (RAISES_ON_LIGHT, LOWERS_ON_LIGHT)
     positions = list(range(len(steps) + 2))
@@ -150,6 +143,20 @@ def waterfall(effects: Mapping[str, float], row: Mapping[str, object], ends: tup
     figure.update_xaxes(title=title, range=_range_with_margin([base, *np.cumsum([base, *steps]).tolist()]))
     ticktext = [names[0], *texts, names[1]]
     return figure.update_yaxes(tickvals=positions, ticktext=ticktext, range=[len(positions) - 0.4, -0.6])
+
+
+def _steps(
+    effects: Mapping[str, float], row: Mapping[str, object], labels: Mapping[str, str], *, least: float
+) -> tuple[list[float], list[str]]:
+    """The largest effects, and the sum of all others, with what each is called. least: smaller ones are not named."""
+    ordered = sorted(effects, key=lambda name: -abs(effects[name]))
+    named = [name for name in ordered[:MOST_STEPS] if abs(effects[name]) >= least]
+    steps = [effects[name] for name in named]
+    texts = [f"{tick(each, labels)} = {shown(row.get(each))}" if each in row else short(each) for each in named]
+    if rest := ordered[len(named) :]:
+        steps.append(sum(effects[name] for name in rest))
+        texts.append(words.count(len(rest), "other column" if named else "column"))
+    return steps, texts
 
 
 def _decimals(values: Sequence[float]) -> int:
