@@ -113,14 +113,3 @@ def since(champion: int, created_at: str, *, periods: Sequence[Period], entries:
     if made.meaning == MoveKind.ROLLBACK:
         return f"Champion again since {start}: {who} rolled back to it"
     return f"Champion since {start}, by {who}"
-
-
-def successor(version: int, created_at: str, periods: Sequence[Period]) -> Period | None:
-    """The period that took the place of the version's newest one; None where it never was champion, or still is.
-
-    periods: in order. created_at: when the version was registered: a number may have been another version's.
-    """
-    ended = [each for each in periods if each.version == version and each.created_at in (None, created_at)]
-    if not ended or ended[-1].end is None:
-        return None
-    return next((each for each in periods if each.start >= ended[-1].end and each.sequence > ended[-1].sequence), None)

@@ -8,11 +8,12 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import merits, pages, session
-from dashboard.components import history_lines, tables, trust, widgets, words
+from dashboard.components import tables, trust, widgets, words
 from pipeline.governance.errors import InvalidInput, NotFound
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import Evidence, Metric
+from pipeline.governance.record.history import successor
 from pipeline.governance.rules.merit import BETTER, WORSE, Merit, warning_sentence
 from pipeline.governance.rules.paired import FlipKind, Flips
 from pipeline.governance.rules.review import Review
@@ -48,7 +49,7 @@ def verdict(evidence: Evidence, *, goes_back: bool = False) -> None:
 def _rolled_back(evidence: Evidence) -> None:
     """Who took the version back, when and why, unless it has served again since."""
     periods = session.champions(evidence.model)
-    after = history_lines.successor(evidence.version, evidence.content["created_at"], periods)
+    after = successor(evidence.version, evidence.content["created_at"], periods)
     event = session.event(after.sequence) if after else None
     if after is None or event is None or event.meaning != MoveKind.ROLLBACK:
         return

@@ -311,6 +311,17 @@ def champion_periods(model: str, events: Iterable[StoredEvent]) -> list[Period]:
     return _in_order(periods)
 
 
+def successor(version: int, created_at: str, periods: Sequence[Period]) -> Period | None:
+    """The period that took the place of the version's newest one; None where it never was champion, or still is.
+
+    periods: in order. created_at: when the version was registered: a number may have been another version's.
+    """
+    ended = [each for each in periods if each.version == version and each.created_at in (None, created_at)]
+    if not ended or ended[-1].end is None:
+        return None
+    return next((each for each in periods if each.start >= ended[-1].end and each.sequence > ended[-1].sequence), None)
+
+
 def _in_order(periods: Sequence[Period]) -> list[Period]:
     """No period ends before it starts or after the next one: what a clock that was ahead stamped is cut back."""
     ordered: list[Period] = []

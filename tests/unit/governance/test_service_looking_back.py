@@ -12,7 +12,7 @@ from pipeline.governance.errors import (
     Unavailable,
 )
 from pipeline.governance.lifecycle import Move, MoveKind, Stage, stage_move
-from pipeline.governance.record.history import Moment, entry, given_out_again, one_line_each
+from pipeline.governance.record.history import Moment, Period, entry, given_out_again, one_line_each, successor
 from pipeline.governance.record.ledger import EventType, UnreadableEvent, iso
 from support.decisions import champion, promote
 from support.desks import (
@@ -331,3 +331,20 @@ class TestLookingBack:
 
         assert [each.text for each in desk.verify()] == [str(broken)]
         assert (desk.unprotected(), desk.set_back()) == (None, [])
+
+
+def test_whoever_took_the_place_of_a_champion_is_told() -> None:
+    """Of its newest time; nobody where it still serves, never did, or had another version of its number."""
+    desk = build_desk()
+    champion(desk, 1, 2)
+    desk.rollback(MODEL, reason=REASON, actor=GRACE)
+    periods = desk.champions(MODEL)
+
+    def after(version: int) -> Period | None:
+        return successor(version, iso(desk.registry.version(MODEL, version).row.created_at), periods)
+
+    found = after(2)
+    assert found is not None and found == periods[-1]
+    assert (found.version, desk.event(found.sequence).meaning) == (1, MoveKind.ROLLBACK)
+    assert [after(1), after(3)] == [None, None]
+    assert successor(2, "registered at another time", periods) is None
