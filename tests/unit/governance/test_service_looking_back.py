@@ -344,7 +344,8 @@ def test_whoever_took_the_place_of_a_champion_is_told() -> None:
         return successor(version, iso(desk.registry.version(MODEL, version).row.created_at), periods)
 
     found = after(2)
-    assert found is not None and found == periods[-1]
+    assert found is not None
+    assert found == periods[-1]
     assert (found.version, desk.event(found.sequence).meaning) == (1, MoveKind.ROLLBACK)
     assert [after(1), after(3)] == [None, None]
     assert successor(2, "registered at another time", periods) is None
