@@ -12,6 +12,10 @@ SOUND := $(BIN)/python -c "import pip; $(USABLE)" 2>/dev/null \
 PICK := python=; for each in $(PYTHONS); do if $$each -c "$(USABLE)" 2>/dev/null; then python=$$each; break; fi; done; \
 	[ -n "$$python" ] || { echo "No Python 3.11, 3.12 or 3.13 with venv, ssl and sqlite3 runs here." >&2; exit 1; }
 
+# The newest, which finds and checks pinned packages in a third of the time that Python's own takes. What is imported is
+# compiled then: most of what is installed never is.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
 .PHONY: install registry demo repro test test-fast soak check bench bench-peers image try-image lock clean FORCE
 
 install: $(STAMP)
@@ -23,7 +27,8 @@ endif
 $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	@$(SOUND) || { $(PICK); rm -rf .venv && "$$python" -m venv .venv; }
 	@echo "Installing into .venv ($$($(BIN)/python -V)); this takes some minutes the first time."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(PIP) --upgrade pip
+	@$(PIP) --no-compile -r requirements-dev.txt
 	@pwd -P > $@
 
 registry: install

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from support.real_server import NARROW, WIDE, open_page, picture
+from support.soak import amount
 
 MODEL = "obesity_classifier"
 SECTIONS = ("Metrics", "Classes and slices", "Calibration", "Flipped rows", "Importance", "What differs")
@@ -71,7 +72,7 @@ def test_why_a_row_flips(demo_dashboard, open_tab):
         each.close()
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", amount(["narrow"], soak=list(LOOKS)))
 def test_sections_in_other_looks(demo_dashboard, open_tab, look):
     """Every section is drawn without an error in the dark and on a phone too."""
     tab = open_tab(demo_dashboard, **LOOKS[look])

@@ -1,4 +1,4 @@
-"""Every page in both themes: what axe finds, the order of headings, what the tab says, and how far things move."""
+"""Every page in both themes and on a phone: axe, the order of headings, what the tab says, how far things move."""
 
 import re
 import sqlite3
@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from support.real_server import IDLE, open_page
+from support.real_server import IDLE, NARROW, open_page
 
 MODEL = "obesity_classifier"
 NEWEST_DECISION = "select max(sequence) from ledger_event where type = 'decided'"
@@ -44,6 +44,7 @@ new PerformanceObserver(list => {
   for (const shift of list.getEntries()) if (!shift.sources.some(streamlits)) window.moved += shift.value;
 }).observe({type: 'layout-shift', buffered: true});
 """
+FITS = "main => main.scrollWidth <= main.clientWidth"
 MATCHES = "(element, css) => element.matches(css)"
 # Asked every 100 ms: whether the page has been idle the last ten times.
 AT_REST = "idle => (window.rest = document.querySelector(idle) ? window.rest + 1 : 0) > 10"
@@ -68,6 +69,7 @@ def test_a_page_is_well_made(demo_dashboard, open_tab, name):
         assert least_moved(tab, address, title) < MOST_MOVED
     in_the_dark(tab)
     assert not findings(tab)
+    on_a_phone(tab)
     if name == "card":
         on_paper(tab)
     if name == "review":
@@ -80,6 +82,16 @@ def in_the_dark(tab: Page) -> None:
     tab.emulate_media(color_scheme="dark")
     expect(tab.get_by_test_id("stApp")).to_have_css("color-scheme", "dark")
     at_rest(tab)
+
+
+def on_a_phone(tab: Page) -> None:
+    """The same page, as narrow as a phone: nothing is wider than the screen."""
+    size = tab.viewport_size
+    assert size is not None
+    tab.set_viewport_size(NARROW)
+    at_rest(tab)
+    assert tab.get_by_test_id("stMain").evaluate(FITS)
+    tab.set_viewport_size(size)
 
 
 def above_the_fold(tab: Page) -> None:
@@ -98,7 +110,7 @@ def on_paper(tab: Page) -> None:
     tab.emulate_media(media="print")
     expect(tab.get_by_test_id("stSidebar")).to_be_hidden()
     expect(tab.get_by_role("heading", level=1)).to_be_visible()
-    assert tab.get_by_test_id("stMain").evaluate("main => main.scrollWidth <= main.clientWidth")
+    assert tab.get_by_test_id("stMain").evaluate(FITS)
 
 
 def least_moved(tab: Page, address: str, title: str) -> float:

@@ -11,7 +11,7 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from support.real_server import IDLE, open_page, picture
 from support.registries import MlflowServer
 from support.small_desk import copy_behind_a_server, small_desk
-from support.soak import amount
+from support.soak import amount, only_in_soak
 from support.story import MODEL, find_in_history, promote, review, sign, verify
 
 # Each is the first to ask for its version: what was read a moment ago is shown without asking.
@@ -53,6 +53,7 @@ def tab(url, open_tab):
     page.close()
 
 
+@only_in_soak
 def test_the_story_over_http(tab):
     """Review, promote, history and verify work on a server as they do on a database."""
     open_page(tab, "/versions")
@@ -66,6 +67,7 @@ def test_the_story_over_http(tab):
 def test_a_server_that_stops_in_the_middle_of_a_decision(server, tab):
     """The click is answered by one calm sentence; when the server is back, the same form decides."""
     review(tab, 4)
+    expect(tab.get_by_role("textbox", name="Reason")).to_be_visible()
     server.stop()
     sign(tab, 4)
 
@@ -79,7 +81,7 @@ def test_a_server_that_stops_in_the_middle_of_a_decision(server, tab):
     verify(tab)
 
 
-@pytest.mark.parametrize("page", amount(["review", "predict"], soak=list(PAGES)))
+@pytest.mark.parametrize("page", amount(["review"], soak=list(PAGES)))
 def test_a_server_that_falls_silent(server, tab, page):
     """It takes the call and says nothing: the page gives up with one calm sentence, and "Try again" brings it back."""
     server.hold()

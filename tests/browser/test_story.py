@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from itertools import product
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
-from support.real_server import NARROW, open_page, picture
+from support.real_server import NARROW, WIDE, open_page, picture
 from support.small_desk import small_desk
 from support.soak import amount
 from support.story import (
@@ -76,31 +76,38 @@ def test_a_row_leads_to_its_review(tab):
     assert "version=4" in tab.url
 
 
-SCHEMES = ["light", "dark"]
-TABS = [("classes", "light"), ("lineage", "dark"), ("files", "light")]  # `test_craft` opens the pages in both themes
+LOOKS = ["light", "dark", "narrow"]
 
 
-@pytest.mark.parametrize(("name", "scheme"), amount(TABS, soak=list(product(PAGES, SCHEMES))))
-def test_pages_in_both_themes(filled, open_tab, name, scheme):
-    """Every page is drawn without an error in light and dark."""
-    tab = open_tab(filled, scheme=scheme)
+# Each opens a page anew. `test_craft` looks at every page in both themes and as narrow as a phone.
+@pytest.mark.parametrize(("name", "look"), amount([("files", "dark")], soak=list(product(PAGES, LOOKS))))
+def test_pages_in_every_look(filled, open_tab, name, look):
+    """Every page is drawn without an error in light and dark, and nothing is wider than a phone of 390 pixels."""
+    size = NARROW if look == "narrow" else WIDE
+    tab = open_tab(filled, scheme="dark" if look == "dark" else "light", size=size)
     open_page(tab, PAGES[name])
 
-    expect(tab.get_by_test_id("stException")).to_have_count(0)
-    picture(tab, f"{name}-{scheme}")
+    no_error_and_no_overflow(tab)
+    picture(tab, f"{name}-{look}")
     tab.close()
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_pages_on_a_phone(filled, open_tab, name):
-    """Nothing is wider than a phone of 390 pixels."""
+def test_what_the_review_holds_on_a_phone(filled, open_tab):
+    """Each tab of a version's page is drawn without an error, and nothing is wider than the screen."""
     tab = open_tab(filled, size=NARROW)
-    open_page(tab, PAGES[name])
-
-    main = tab.get_by_test_id("stMain")
-    assert main.evaluate("main => main.scrollWidth <= main.clientWidth")
-    picture(tab, f"{name}-narrow")
+    open_page(tab, PAGES["review"])
+    names = [each.inner_text() for each in tab.get_by_role("tab").all()]
+    assert {"Classes and slices", "Lineage", "Files"} < set(names)
+    for name in names:
+        tab.get_by_role("tab", name=name, exact=True).click()
+        expect(tab.get_by_role("tabpanel").filter(visible=True)).not_to_be_empty()
+        no_error_and_no_overflow(tab)
     tab.close()
+
+
+def no_error_and_no_overflow(tab: Page) -> None:
+    expect(tab.get_by_test_id("stException")).to_have_count(0)
+    assert tab.get_by_test_id("stMain").evaluate("main => main.scrollWidth <= main.clientWidth")
 
 
 def test_a_refusal_is_said_at_the_form(tab):

@@ -98,6 +98,7 @@ def test_a_changed_candidate_reruns_only_itself(clone, template):
     assert {before["version"], receipt(clone, "lines")["version"], receipt(clone, "trees")["version"]} == {1, 2, 3}
 
 
+@only_in_soak
 def test_what_gives_the_same_runs_nothing_that_follows(clone, template):
     """A model fitted again has other bytes and the same fingerprint; other settings of the evaluation fit nothing."""
     before = lock(clone)["train@lines"]

@@ -1,4 +1,4 @@
-"""Two dashboards, the API and a reconciler over one ledger in PostgreSQL, killed while people decide over HTTP."""
+"""Dashboards, the API and a reconciler over one ledger in PostgreSQL, killed while people decide over HTTP."""
 
 import threading
 from collections import Counter

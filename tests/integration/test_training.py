@@ -38,6 +38,7 @@ from pipeline.training.data import rows_fingerprint
 from pipeline.training.register import Publisher, Registered
 from pipeline.training.train import Step, evaluate, fit, prepare
 from support.small_desk import small_params
+from support.soak import only_in_soak
 
 MODEL = "obesity_classifier"
 CANDIDATES = {
@@ -581,6 +582,7 @@ for name in settings.candidates:
 """
 
 
+@only_in_soak  # `test_reproduce` rebuilds a version, to the same bytes
 def test_training_is_repeatable_over_processes(tmp_path):
     """Threads and hash seed change neither fingerprint nor metrics nor the last bit of a probability."""
     small_settings(tmp_path)

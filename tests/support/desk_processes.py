@@ -22,16 +22,18 @@ from pipeline.http_api.desk.routes import KEY
 from support.api_server import JSON, Api, serving
 from support.desk_api import bearer
 from support.real_server import ROOT, dashboard_server
+from support.soak import amount
 
 SERVE = ["pipeline", "serve", "--desk"]
 WATCH = [sys.executable, "-m", "pipeline", "reconcile", "--watch", "1"]
+DASHBOARDS = amount(("first",), soak=("first", "second"))
 ENDED_SECONDS = 60
 NOT_KNOWN = (0, HTTPStatus.SERVICE_UNAVAILABLE)  # whether it was done: the same key asks again
 PAUSE_SECONDS = 0.05  # between two questions, which leaves the processor to who answers
 
 
 class DeskProcesses:
-    """Two dashboards, the API and a reconciler, each as a host of its own over one registry and one ledger."""
+    """Dashboards, the API and a reconciler, each as a host of its own over one registry and one ledger."""
 
     def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
         """folder: of their logs and checkpoints."""
@@ -51,8 +53,8 @@ class DeskProcesses:
 
     def start(self) -> None:
         """Returns when all of them answer."""
-        first, second, api, watch = (self._host(name) for name in ("first", "second", "api", "watch"))
-        opened = (dashboard_server(*first), dashboard_server(*second), serving(api[1], api[0], command=SERVE))
+        api, watch, *others = (self._host(name) for name in ("api", "watch", *DASHBOARDS))
+        opened = (*(dashboard_server(*each) for each in others), serving(api[1], api[0], command=SERVE))
         with watch[0].open("wb") as log:
             watching = subprocess.Popen(WATCH, cwd=ROOT, env={**os.environ, **watch[1]}, stderr=log)
         self._processes = [watching]
