@@ -27,6 +27,7 @@ from pipeline.governance.record.out_of_band import OutOfBandChange
 from pipeline.governance.text import visible
 
 NOT_READ = ("at", "actor", "established", "reason", "version", "slot", "before", "after", "evidence", "meaning")
+UNREADABLE = UnknownType("unreadable")
 SETTLING = (EventType.BASELINE, EventType.APPLIED, EventType.ADOPTED, EventType.REVERTED)
 
 
@@ -92,10 +93,9 @@ class Entry:
         """
         if self.version != version:
             return False
-        registered = self.created_at
-        if registered is None:
+        if self.created_at is None:
             return self.at is not None and iso(self.at) >= created_at
-        return registered == created_at
+        return self.created_at == created_at
 
     def concerns(self, version: int, created_at: str) -> bool:
         """About this very version, or moving its stage, or an alias onto or away from it, since it is there."""
@@ -179,9 +179,6 @@ class GateCount:
 
     passed: int
     failed: int
-
-
-UNREADABLE = UnknownType("unreadable")
 
 
 def entry(stored: StoredEvent | UnreadableEvent) -> Entry:
@@ -381,9 +378,6 @@ def rollback_target(model: str, events: Iterable[Event]) -> int | None:
     """The version that was champion before the present one; None where there was none."""
     stack = former_champions(events, Slot.of_alias(model, CHAMPION))
     return stack[-2][0] if len(stack) > 1 else None
-
-
-# One model on the first page.
 
 
 @dataclass(frozen=True)
