@@ -1,16 +1,12 @@
-"""A rebuild held against what was recorded, and the interpreter that it gets, without training anything."""
+"""A rebuild held against what was recorded, without training anything."""
 
 import io
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from pipeline.governance.errors import Unavailable
 from pipeline.governance.record.documents import parse_lineage
 from pipeline.reproduce.differences import (
     PredictionCheck,
@@ -21,8 +17,7 @@ from pipeline.reproduce.differences import (
 )
 from pipeline.reproduce.differences import result_differences as differences
 from pipeline.reproduce.recorded import RecordedLineage, RecordedVersion
-from pipeline.reproduce.reproduce import Reproduction, fresh_interpreter
-from support.soak import only_in_soak
+from pipeline.reproduce.reproduce import Reproduction
 
 ROWS = pd.DataFrame(
     {
@@ -175,39 +170,3 @@ def test_rounding_is_a_verdict_of_its_own(found, conditions, expected):
         expected == "identical",
         expected == "differs",
     )
-
-
-def shim(folder: Path, environment: pytest.MonkeyPatch, last: str) -> None:
-    """First on the path a pyenv shim of Python 3.98, which ends with these lines."""
-    path = folder / "bin" / "python3.98"
-    path.parent.mkdir()
-    path.write_text(f"#!/bin/sh\n{last}\n")
-    path.chmod(0o755)
-    environment.setenv("PATH", str(path.parent), prepend=":")
-
-
-def test_a_fresh_interpreter_has_only_what_the_commit_asks_for(tmp_path, monkeypatch):
-    """A virtual environment of its own, by this Python where the recorded one does not run, as a shim of a version that
-    is not active; what cannot be installed is one sentence.
-    """
-    shim(tmp_path, monkeypatch, "exit 1")
-    (tmp_path / "requirements.txt").write_text("")
-    interpreter = fresh_interpreter(tmp_path, tmp_path / "venv", python="3.98.1")
-    tried = subprocess.run([interpreter, "-c", "import numpy"], capture_output=True, text=True, check=False)
-
-    assert "No module named 'numpy'" in tried.stderr
-    assert interpreter.is_relative_to(tmp_path)
-    (tmp_path / "requirements.txt").write_text("./nowhere\n")
-    with pytest.raises(Unavailable, match="the recorded packages cannot be installed: "):
-        fresh_interpreter(tmp_path, Path(tmp_path / "venv"), python="3.99.0")
-
-
-@only_in_soak
-def test_the_recorded_python_is_taken_where_it_runs(tmp_path, monkeypatch):
-    """It makes the virtual environment."""
-    used = tmp_path / "used"
-    shim(tmp_path, monkeypatch, f'echo "$@" >> {used}\nexec {sys.executable} "$@"')
-    (tmp_path / "requirements.txt").write_text("")
-
-    assert fresh_interpreter(tmp_path, tmp_path / "venv", python="3.98.1").is_file()
-    assert "-m venv" in used.read_text()
