@@ -1,12 +1,13 @@
 """One browser per run, one server per registry, one page (a new Streamlit session) per test."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, expect
+from playwright.sync_api import Error as PlaywrightError
 
 from support.real_server import ROOT, WIDE, chromium, clean, dashboard
 from support.small_desk import copy_desk
@@ -17,10 +18,25 @@ Serve = Callable[[Mapping[str, str]], str]
 OpenTab = Callable[..., Page]
 
 
+SHOWN = pytest.StashKey[dict[str, BrowserContext]]()  # the contexts of this run, by the address of their server
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.browser)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """To what failed: what each open tab shows, which nobody can see afterwards."""
+    report = yield
+    if report.failed:
+        for context in item.config.stash.get(SHOWN, {}).values():
+            for tab in context.pages:
+                with suppress(PlaywrightError):
+                    report.sections.append((tab.url, tab.locator("body").inner_text(timeout=5_000)))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -54,13 +70,14 @@ def demo_dashboard(demo_desk: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def contexts(browser: Browser) -> Iterator[dict[str, BrowserContext]]:
+def contexts(browser: Browser, request: pytest.FixtureRequest) -> Iterator[dict[str, BrowserContext]]:
     """One per server, kept: Streamlit's 7 MB of JavaScript, read and compiled, stay in the cache of a context.
 
     One tab of each stays open, so that the process which renders its pages, one per site, need not start for each test.
     """
-    made: dict[str, BrowserContext] = {}
+    made: dict[str, BrowserContext] = request.config.stash.setdefault(SHOWN, {})
     yield made
+    del request.config.stash[SHOWN]
     for each in made.values():
         each.close()
 

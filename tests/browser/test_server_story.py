@@ -66,6 +66,9 @@ def test_the_story_over_http(tab):
 
 def test_a_server_that_stops_in_the_middle_of_a_decision(server, tab):
     """The click is answered by one calm sentence; when the server is back, the same form decides."""
+    review(tab, 3)
+    # Who waits is compared: nothing that ends late draws the page anew when the server is away.
+    expect(tab.get_by_text("Version 4 is better than this one")).to_be_visible()
     review(tab, 4)
     expect(tab.get_by_role("textbox", name="Reason")).to_be_visible()
     server.stop()
