@@ -1,9 +1,10 @@
-"""Two clicks on one button are one command."""
+"""Two clicks on one button are one command, and what a timer asked before a click undoes nothing of it."""
 
 import threading
 import time
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from dashboard.components.signing import once
 
@@ -33,3 +34,21 @@ def test_what_was_refused_can_be_tried_again():
         once("refused", lambda: 1 // 0)
 
     assert once("refused", lambda: 2) == 2
+
+
+def test_a_timer_that_asked_before_a_click_draws_nothing_anew():
+    """It comes with the address of before: the page would forget the receipt that the click has led to."""
+
+    def look() -> None:  # AppTest runs the source of this function alone
+        import streamlit as st
+
+        from dashboard.components.widgets import address_is_settled
+
+        st.text(address_is_settled())
+
+    app, told = AppTest.from_function(look), []
+    for decided in ("", "", "7", "", "7", "7"):  # the fourth was asked before the click
+        app.query_params["decided"] = decided
+        told.append(app.run().text[0].value)
+
+    assert told == ["False", "True", "False", "False", "False", "True"]
