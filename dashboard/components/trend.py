@@ -317,7 +317,6 @@ def small(model: str) -> None:
     said = f"from {words.number(first)} of version {oldest} to {words.number(last)} of version {newest}"
     alt = f"{name} {tables.aim(found.direction)}".rstrip()
     line = b64encode(spark(found, dark=st.context.theme.type == "dark").encode()).decode()
-    # One element of a kind that the page has anyway: the code of another kind is one more file to wait for.
     st.caption(f"![{alt} {said}, upwards is better](data:image/svg+xml;base64,{line}) {name} {said}", help=SPARK_HELP)
     box = st.expander("Trend", key=f"trend/{model}", on_change="rerun", bind="query-params")
     if box.open:
@@ -330,7 +329,7 @@ def small(model: str) -> None:
 
 def spark(found: NewestValues, *, dark: bool = False) -> str:
     """A line with a dot for each version, the champion in its colour, as SVG. Streamlit's own little charts load a
-    library of 0.8 MB on each first visit.
+    library of 0.8 MB on each first visit, and its images are one more file to wait for: it stands in a caption.
     """
     colours, values = ON_DARK if dark else ON_LIGHT, [value for _, value in found.values]
     low, high = min(values), max(values)
