@@ -67,7 +67,7 @@ def show_progress() -> None:
 @st.fragment(run_every=EVERY_SECONDS)
 def _progress() -> None:
     """Every visitor sees the same; where it has ended, the page is drawn anew from what is there now."""
-    if widgets.address_is_settled() and not filling():
+    if widgets.address_is_settled("filling") and not filling():
         caching.forget_reads()
         st.rerun()
     state = demo().state()

@@ -57,7 +57,7 @@ ROW_PIXELS, BORDER_PIXELS = 33, 3  # of Streamlit's tables at the font size of c
 FACT_PIXELS, LONG_FACT = 230, 26
 FOUR_DIGITS, SIGNED = "%.4f", "%+.4f"
 MOST_CHANGES = 5
-LAST_ADDRESS = "last_address"  # in the session: what the last look by a timer has met
+LAST_ADDRESS = "last_address"  # in the session, by timer: what its last look has met
 VERDICTS: tuple[tuple[str, str, Colour], ...] = (
     (BETTER, "Better in", "green"),
     (WORSE, "Worse in", "red"),
@@ -304,18 +304,19 @@ def costs(found: Merit, other: str) -> str:
 @st.fragment(run_every=1)
 def redraw_when_done(looks: Sequence["Future[Any]"]) -> None:
     """Draws the page anew when all of these have ended. To be called while they have not: it looks every second."""
-    if address_is_settled() and all(look.done() for look in looks):
+    if address_is_settled("looks") and all(look.done() for look in looks):
         st.rerun()
 
 
-def address_is_settled() -> bool:
-    """Whether the last look by a timer has met the same address; to be asked at each.
+def address_is_settled(timer: str) -> bool:
+    """Whether the last look by this timer has met the same address; to be asked at each.
 
     What a timer asked just before a click changed the address comes with the old one. Drawn anew with that, the page
     would forget what the click has led to, such as the receipt of a decision.
     """
-    before, now = st.session_state.get(LAST_ADDRESS), st.query_params.to_dict()
-    st.session_state[LAST_ADDRESS] = now
+    key, now = f"{LAST_ADDRESS}/{timer}", st.query_params.to_dict()
+    before = st.session_state.get(key)
+    st.session_state[key] = now
     return bool(before == now)
 
 

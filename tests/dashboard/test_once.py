@@ -44,7 +44,7 @@ def test_a_timer_that_asked_before_a_click_draws_nothing_anew():
 
         from dashboard.components.widgets import address_is_settled
 
-        st.text(address_is_settled())
+        st.text(address_is_settled("looks"))
 
     app, told = AppTest.from_function(look), []
     for decided in ("", "", "7", "", "7", "7"):  # the fourth was asked before the click
