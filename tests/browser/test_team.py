@@ -191,6 +191,7 @@ def asked_and_rejected(rita: Colleague, anna: Colleague) -> None:
     tab.get_by_role("button", name="Add comment").click()
     expect(tab.get_by_text("Anna (oidc): What about version 4?")).to_be_visible()
     tab.keyboard.press("Escape")
+    expect(tab.get_by_text("in order of merit")).to_be_visible()  # until then the lines change their places
     team_picture(tab, "waiting")
     tab.get_by_role("link", name="Move version 2 to Production").click()
     anna.signs("Reject", WORSE)
