@@ -128,12 +128,12 @@ def link_card(label: str, model: str, version: int) -> None:
     st.page_link(page(CARD), label=_as_link(label), icon=":material/description:", query_params=named)
 
 
-def link_history(label: str, model: str, version: int | None = None) -> None:
+def link_history(label: str, model: str, version: int | None = None, *, tip: str | None = None) -> None:
     """model: empty for that of the whole registry. version: None for that of all of them."""
     named = {"model": model} if model else {}
     if version is not None:
         named["concerns"] = str(version)
-    st.page_link(page(HISTORY), label=_as_link(label), icon=":material/history:", query_params=named)
+    st.page_link(page(HISTORY), label=_as_link(label), icon=":material/history:", query_params=named, help=tip)
 
 
 def link_monitoring(label: str, model: str) -> None:

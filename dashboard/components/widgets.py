@@ -242,17 +242,17 @@ def times_to_the_second(*names: str) -> dict[str, Any]:
     }
 
 
-def metric(found: Metric, *, of: str = "", border: bool = False) -> None:
-    """A metric with its interval and sample size, without which it is never shown. of: whose it is."""
+def metric(found: Metric) -> None:
+    """A metric with its interval and sample size, without which it is never shown."""
     st.metric(
-        f"{words.metric_markdown(found.name)} {of}".rstrip(),
+        words.metric_markdown(found.name),
         words.number(found.value),
         words.spread(found) or None,
         delta_color="off",
         delta_arrow="off",
-        border=border,
+        border=True,
         height="stretch",
-        help=None if of else words.metric_help(found.name) or None,
+        help=words.metric_help(found.name) or None,
     )
 
 

@@ -72,6 +72,12 @@ def spread(metric: Metric) -> str:
     return ", ".join(each for each in found if each)
 
 
+def measured(found: Metric) -> str:
+    """A metric with its interval and n, as plain text."""
+    known = spread(found)
+    return f"{metric(found.name)} {number(found.value)}{f' ({known})' if known else ''}"
+
+
 def difference(found: MetricDifference) -> str:
     """With its interval."""
     return f"{signed(found.difference)} ({signed_interval(found.low, found.high)})"

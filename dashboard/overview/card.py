@@ -59,17 +59,15 @@ def _champion(model: ModelOverview) -> None:
         st.text("No champion: nothing serves.")
         return
     evidence = session.evidence(name, version)
-    found = [metric for each in session.metric_names(name)[:2] if (metric := evidence.metric(each)) is not None]
-    with st.grid(3, min_column_width=120):
-        st.metric("Champion", f"Version {version}")
-        for metric in found:
-            widgets.metric(metric, of="of the champion")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        trust_badge(name, version)
-        signatures.found_champion(name)
-        review_again_badge(name, version, evidence.content["created_at"])
-        pages.link_review(f"Review version {version}", name, version)
-        periods = session.champions(name)
-        made = session.event(periods[-1].sequence) if periods else None
-        text = since(version, evidence.content["created_at"], periods=periods, entries=[made] if made else [])
-        st.caption(text, width="content")
+    periods = session.champions(name)
+    made = session.event(periods[-1].sequence) if periods else None
+    st.caption(since(version, evidence.content["created_at"], periods=periods, entries=[made] if made else []))
+    with st.container(gap=None):  # drawn as the versions that wait are below it, to be held against them
+        with st.container(horizontal=True, vertical_alignment="center"):
+            pages.link_review(f"Review version {version}", name, version)
+            trust_badge(name, version)
+            signatures.found_champion(name)
+            review_again_badge(name, version, evidence.content["created_at"])
+        found = [metric for each in session.metric_names(name)[:2] if (metric := evidence.metric(each)) is not None]
+        if found:
+            st.text(" · ".join(map(words.measured, found)))

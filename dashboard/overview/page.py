@@ -1,7 +1,9 @@
 """What serves now, what waits for a review, what moved out-of-band: one tile per model."""
 
+from collections.abc import Callable
+from functools import partial
+
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import pages, session
 from dashboard.components import widgets, words
@@ -74,28 +76,28 @@ def lost() -> None:
 
 
 def figures(models: list[ModelOverview], changed: int) -> None:
-    """The numbers of the whole registry, each with a link to what it counts; none where no page shows all of that."""
+    """The numbers of the whole registry, each a link to what it counts; as text where no page shows all of that."""
     waits = [each.record.name for each in models if each.waiting]
     moved = [each.record.name for each in models if each.differences]
-    with st.grid(4, min_column_width=150):
-        with _figure("Models", len(models)):
-            pages.link_versions("All models", "")
-        with _figure("Versions", sum(model.record.versions for model in models)):
-            if len(models) == 1:
-                pages.link_versions("All versions", models[0].record.name)
-        with _figure("Waiting for review", sum(len(model.waiting) for model in models)):
-            if len(waits) == 1:
-                pages.link_versions("Who waits", waits[0], stage=Stage.STAGING)
-        gone = sum(map(len, session.gone().values()))
-        outside = sum(len(model.differences) for model in models) + gone + changed
-        with _figure("Changed outside", outside, tip=widgets.OUT_OF_BAND):
-            pages.link_history("What moved", moved[0] if len(moved) == 1 else "")
+    n_versions = sum(model.record.versions for model in models)
+    n_waiting = sum(len(model.waiting) for model in models)
+    gone = sum(map(len, session.gone().values()))
+    outside = sum(len(model.differences) for model in models) + gone + changed
+    history = partial(pages.link_history, model=moved[0] if len(moved) == 1 else "", tip=widgets.OUT_OF_BAND)
+    only = models[0].record.name if len(models) == 1 else ""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        _figure(len(models), "model" if only else "models", partial(pages.link_versions, model=""))
+        versions = "version" if n_versions == 1 else "versions"
+        _figure(n_versions, versions, partial(pages.link_versions, model=only) if only else None)
+        listed = partial(pages.link_versions, model=waits[0], stage=Stage.STAGING) if len(waits) == 1 else None
+        _figure(n_waiting, "waiting for review", listed)
+        _figure(outside, "changed outside", history)
 
 
-def _figure(label: str, value: int, tip: str | None = None) -> DeltaGenerator:
-    box = st.container(border=True, gap=None, height="stretch")
-    box.metric(label, f"{value:,}", help=tip)
-    return box
+def _figure(value: int, counted: str, link: Callable[[str], None] | None) -> None:
+    """One element: a metric of Streamlit costs a first visit 10 ms, and its code as much again."""
+    text = f"**{value:,}** {counted}"
+    link(text) if link else st.markdown(text, width="content")
 
 
 overview_page()

@@ -76,7 +76,7 @@ def _figures(found: Evaluation) -> None:
     shown = sorted(metrics, key=lambda each: FIRST.index(each.name) if each.name in FIRST else len(FIRST))
     with st.grid(MOST_FIGURES, min_column_width=150):
         for metric in shown[:MOST_FIGURES]:
-            widgets.metric(metric, border=True)
+            widgets.metric(metric)
     level = f"{found.confidence:.0%}" if found.confidence else ""
     st.caption(f"{words.count(found.n or 0, 'row')} of the file with their truth, intervals at {level}.")
 

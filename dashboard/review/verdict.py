@@ -166,7 +166,7 @@ def _figures(evidence: Evidence, merit: Merit | None) -> None:
 def _card(metric: Metric, difference: MetricDifference | None) -> None:
     """A metric with interval and n; its difference to the champion's in the colour of the verdict."""
     if difference is None:
-        widgets.metric(metric, border=True)
+        widgets.metric(metric)
         return
     said = difference.verdict if difference.verdict in COLOURS else ""
     with st.container(border=True, gap=None, height="stretch"):

@@ -11,7 +11,7 @@ from pipeline.comparison import PairedBootstrap
 from pipeline.governance.lifecycle import Stage
 from support.desks import MODEL, KnownDifferences, build_desk, good_documents, small_registry
 from support.in_memory import InMemoryRegistry
-from support.seen import badges, frame, label_of, markdown_sources, texts
+from support.seen import badges, frame, markdown_sources, queries, texts
 
 ROWS = "signoff/evaluation_rows.parquet"
 CLASSES = ["Normal_Weight", "Obesity_Type_I"]
@@ -67,10 +67,6 @@ def compared():
 def compare(open_page, desk, versions="", **query):
     named = {"versions": versions} if versions else {}
     return open_page(desk, "compare", model=MODEL, **named, **query)
-
-
-def links(app) -> dict[str, str]:
-    return {label_of(link): link.proto.query_string for link in app.main.get("page_link")}
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -275,7 +271,7 @@ def test_one_version_asks_for_another(compared, open_page):
     app = compare(open_page, compared, "3")
 
     assert [each.value for each in app.header] == ["One version is not enough"]
-    assert "versions=1%2C3" in links(app)["Compare with the champion, version 1"]
+    assert "versions=1%2C3" in queries(app)["Compare with the champion, version 1"]
 
 
 def test_a_model_of_one_version(open_page):
@@ -351,13 +347,13 @@ def test_selected_rows_lead_to_their_comparison(compared, open_page):
     app.session_state[f"versions/{MODEL}"] = {"selection": {"rows": [2, 3], "columns": [], "cells": []}}
     app.run()
 
-    assert "versions=1%2C2" in links(app)["Compare them"]
+    assert "versions=1%2C2" in queries(app)["Compare them"]
 
 
 def test_review_leads_to_the_champion(compared, open_page):
     """A version's review offers its comparison with the champion; the champion's own does not."""
-    other = links(open_page(compared, "review", model=MODEL, version="2"))
-    own = links(open_page(compared, "review", model=MODEL, version="1"))
+    other = queries(open_page(compared, "review", model=MODEL, version="2"))
+    own = queries(open_page(compared, "review", model=MODEL, version="1"))
 
     assert "versions=1%2C2" in other["Compare"]
     assert "Compare" not in own

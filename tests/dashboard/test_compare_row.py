@@ -5,7 +5,7 @@ import pytest
 from pipeline.comparison import PairedBootstrap
 from support.desks import MODEL
 from support.explained_desk import desk_of
-from support.seen import badges, frame, label_of, texts
+from support.seen import badges, frame, queries, texts
 
 
 @pytest.fixture
@@ -51,9 +51,7 @@ def test_importance_differs_on_probability(desk, open_page):
 def test_links_to_the_row_in_either_version(desk, open_page):
     """Explain opens on the same row."""
     row = first_row(open_page, desk)
-    links = {
-        label_of(link): link.proto.query_string for link in flipped(open_page, desk, row=row).main.get("page_link")
-    }
+    links = queries(flipped(open_page, desk, row=row))
 
     for version in (1, 2):
         assert f"version={version}" in links[f"Explain in version {version}"]

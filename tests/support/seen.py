@@ -30,6 +30,11 @@ def label_of(link: Any) -> str:
     return str(link.proto.label).removeprefix(":blue[").removesuffix("]")
 
 
+def queries(app: AppTest) -> dict[str, str]:
+    """What each link to a page asks for, by its label."""
+    return {label_of(link): str(link.proto.query_string) for link in app.main.get("page_link")}
+
+
 def button(app: AppTest, label: str) -> Any:
     return next(each for each in app.button if each.label == label)
 

@@ -32,7 +32,7 @@ def fill(open_tab: Callable[..., Page], url: str) -> None:
     open_page(other)
     expect(other.get_by_role("button", name="Fill with the demo")).to_have_count(0)
     for each in (tab, other):
-        expect(each.get_by_text("Waiting for review")).to_be_visible(timeout=FILL_MILLISECONDS)
+        expect(each.get_by_text("waiting for review").first).to_be_visible(timeout=FILL_MILLISECONDS)
         each.close()
 
 
