@@ -18,7 +18,7 @@ from pipeline.governance.lifecycle import Stage
 from pipeline.settings import params_file, read_settings
 from pipeline.training.data import generate_sample
 
-CLIENTS, SECONDS, WINDOWS = 8, 2.0, 7
+CLIENTS, SECONDS, WINDOWS = 8, 2.0, 14
 DIFFERENT_ROWS = 500  # the log counts equal values once: one row over and over would flatter it
 SECTIONS: dict[str, dict[str, object]] = {
     "off": {},
@@ -62,7 +62,9 @@ def _monitored(environment: Mapping[str, str], folder: Path, section: Mapping[st
 def _compared(ports: Mapping[str, int], questions: Sequence[bytes]) -> dict[str, tuple[float, float]]:
     taken: dict[str, list[list[float]]] = {name: [] for name in ports}
     for window in range(WINDOWS + 1):
-        for name, port in ports.items():
+        # What one has left to write, the next one pays for: by turns each comes after each.
+        order = list(ports.items())[:: -1 if window % 2 else 1]
+        for name, port in order:
             answers = many_callers(port, *questions, callers=CLIENTS, seconds=SECONDS)
             if window:  # the first one pays for what is loaded by the first request
                 taken[name].append(answers)

@@ -6,7 +6,7 @@ the absence of placeholders are looked at too.
 
 import statistics
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from support.real_server import chromium, dashboard
 
 HERE = Path(__file__).parent
-ROUNDS = 9
+ROUNDS = 15
 NOTE_CLICKS = "document.addEventListener('click', () => { window.clickedAt = performance.now() }, true)"
 PAINTED = """
 ({since, heading, selector, text}) => new Promise((resolve, reject) => {
@@ -46,21 +46,30 @@ def page_figures(environment: Mapping[str, str], folder: Path) -> dict[str, tupl
         dashboard(folder / "dashboard.log", environment) as ours,
         dashboard(folder / "floor.log", {}, app=HERE / "floor_app.py") as floor,
     ):
-        first = first_paints(browser, ours, floor)
+        first = by_turns(
+            lambda _: first_paint(browser, ours, "Overview"), lambda _: first_paint(browser, floor, "Empty")
+        )
         desk, constant = opened(browser, ours, "Overview"), opened(browser, floor, "Empty")
-        switch = switched(desk, "Overview", "Versions"), switched(constant, "Empty", "Table")
-        rerun = clicked(constant)
-        choice = chosen(browser, ours)
+        switch = by_turns(
+            lambda _: switched(desk, "Overview", "Versions"), lambda _: switched(constant, "Empty", "Table")
+        )
+        desk.goto(f"{ours}/versions?model=obesity_classifier")
+        desk.get_by_role("heading", name="Versions").wait_for()
+        desk.wait_for_timeout(1000)
+        click = by_turns(lambda number: chosen(desk, number), lambda number: clicked(constant, number))
     return {
         "first paint, against an empty page": first,
         "switch to Versions, against a constant table": switch,
-        "click to painted, against an empty rerun": (choice, rerun),
+        "click to painted, against an empty rerun": click,
     }
 
 
-def first_paints(browser: Browser, ours: str, floor: str) -> tuple[float, float]:
-    """By turns, so that the browser's own warming up counts for neither."""
-    pairs = [(first_paint(browser, ours, "Overview"), first_paint(browser, floor, "Empty")) for _ in range(ROUNDS + 1)]
+def by_turns(ours: Callable[[int], float], floor: Callable[[int], float]) -> tuple[float, float]:
+    """Medians of both. Each is given the number of the round, from 1; the first is not counted: it pays for caches.
+
+    By turns, so that neither the browser's warming up nor a slow minute of the machine counts for one of them alone.
+    """
+    pairs = [(ours(number), floor(number)) for number in range(1, ROUNDS + 2)]
     own, empty = zip(*pairs[1:], strict=True)
     return statistics.median(own), statistics.median(empty)
 
@@ -92,34 +101,27 @@ def opened(browser: Browser, url: str, heading: str) -> Page:
 
 
 def switched(page: Page, home: str, other: str) -> float:
-    times = []
-    for _ in range(ROUNDS + 1):
-        for title, selector in ((other, TABLE), (home, "")):
-            page.get_by_test_id("stSidebar").get_by_role("link", name=title, exact=True).click(no_wait_after=True)
-            taken = since_click(page, heading=title, selector=selector)
-            if title == other:
-                times.append(taken)
-    return statistics.median(times[1:])
+    """There and back; milliseconds of the way there."""
+    _follow(page, other)
+    taken = since_click(page, heading=other, selector=TABLE)
+    _follow(page, home)
+    since_click(page, heading=home)
+    return taken
 
 
-def clicked(page: Page) -> float:
-    page.get_by_test_id("stSidebar").get_by_role("link", name="Empty", exact=True).click()
-    page.get_by_role("heading", name="Empty").wait_for()
-    times = []
-    for number in range(1, ROUNDS + 2):
-        page.get_by_role("button", name="Rerun").click(no_wait_after=True)
-        times.append(since_click(page, text=f"Clicks: {number}"))
-    return statistics.median(times[1:])
+def _follow(page: Page, title: str) -> None:
+    page.get_by_test_id("stSidebar").get_by_role("link", name=title, exact=True).click(no_wait_after=True)
 
 
-def chosen(browser: Browser, url: str) -> float:
+def clicked(page: Page, number: int) -> float:
+    page.get_by_role("button", name="Rerun").click(no_wait_after=True)
+    return since_click(page, text=f"Clicks: {number}")
+
+
+def chosen(page: Page, number: int) -> float:
     """A stage filter of the versions page: the table is drawn again."""
-    page = opened(browser, f"{url}/versions?model=obesity_classifier", "Versions")
-    times = []
-    for number in range(ROUNDS + 1):
-        page.get_by_text("Production", exact=True).first.click(no_wait_after=True)
-        times.append(since_click(page, text="1 of 4 versions" if number % 2 == 0 else "4 of 4 versions"))
-    return statistics.median(times[1:])
+    page.get_by_text("Production", exact=True).first.click(no_wait_after=True)
+    return since_click(page, text="1 of 4 versions" if number % 2 else "4 of 4 versions")
 
 
 def since_click(page: Page, *, heading: str = "", selector: str = "", text: str = "") -> float:
