@@ -104,7 +104,7 @@ def since(champion: int, created_at: str, *, periods: Sequence[Period], entries:
     """Since when the champion serves and who made it champion, as markdown. created_at: when it was registered."""
     last = periods[-1] if periods and periods[-1].end is None else None
     if last is None or last.version != champion or last.created_at not in (None, created_at):
-        return "Not set by this desk."
+        return "Champion, not set by this desk."
     made = next((entry for entry in entries if entry.sequence == last.sequence), None)
     start = words.when(last.start)
     if made is None or made.actor is None:

@@ -95,7 +95,7 @@ def figures(models: list[ModelOverview], changed: int) -> None:
 
 
 def _figure(value: int, counted: str, link: Callable[[str], None] | None) -> None:
-    """One element: a metric of Streamlit costs a first visit 10 ms, and its code as much again."""
+    """One element: a metric of Streamlit is up to three pieces of markdown, and its code a file of its own."""
     text = f"**{value:,}** {counted}"
     link(text) if link else st.markdown(text, width="content")
 

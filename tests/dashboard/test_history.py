@@ -210,7 +210,7 @@ def test_a_champion_of_another_time_gives_no_name_to_its_number(desk, open_page)
     registered = periods[-1].created_at
 
     assert "by grace (self-declared)" in history_lines.since(1, registered, periods=periods, entries=entries)
-    assert history_lines.since(1, "another time", periods=periods, entries=entries) == "Not set by this desk."
+    assert history_lines.since(1, "another time", periods=periods, entries=entries) == "Champion, not set by this desk."
 
 
 def test_a_model_that_only_the_ledger_knows_is_listed(desk, open_page):

@@ -81,7 +81,7 @@ def test_overview_says_what_serves_and_what_waits(desk, open_page):
     app = open_page(desk)
 
     assert "Accuracy 0.9100 (0.8900\N{EN DASH}0.9300, n = 627)" in texts(app)
-    assert any("by grace (self-declared)" in caption.value for caption in app.caption)
+    assert any(each.value.startswith("Champion since ") and "by grace" in each.value for each in app.caption)
     assert {"**1** waiting for review", "Review version 1", "Review version 2"} <= set(links(app))
 
 
@@ -188,7 +188,7 @@ def test_overview_tells_out_of_band_changes(desk, open_page):
     app = open_page(desk)
 
     assert "registry says version 3, the record says version 1" in texts(app)
-    assert "Not set by this desk." in [caption.value for caption in app.caption]
+    assert "Champion, not set by this desk." in [caption.value for caption in app.caption]
     review = open_page(desk, "review", model=MODEL, version="2")
     assert "registry says version 3, the record says version 1" in texts(review)
 
