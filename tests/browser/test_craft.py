@@ -4,6 +4,7 @@ import re
 import sqlite3
 from contextlib import closing
 from itertools import pairwise
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -156,6 +157,25 @@ def test_a_link_is_one_step_back(demo_dashboard, open_tab):
     at_rest(tab)
     tab.go_back()
     expect(tab).to_have_title("Overview · Signoff")
+    tab.close()
+
+
+def test_a_link_asks_for_what_it_names(demo_dashboard, open_tab):
+    """A filter of the visit before does not come back into an address that does not name it."""
+    tab = open_tab(demo_dashboard)
+    filters = (
+        (f"/versions?model={MODEL}&stage=Staging", "4 versions", "versions"),
+        ("/history?who=nobody", "0 changed outside", "history"),
+    )
+    for narrowed, label, page in filters:
+        open_page(tab, narrowed)
+        at_rest(tab)
+        tab.get_by_test_id("stSidebar").get_by_role("link", name="Overview").click()
+        tab.get_by_test_id("stMain").get_by_role("link", name=label).first.click()
+        expect(tab).to_have_title(re.compile(rf"^{page}", re.IGNORECASE))
+        at_rest(tab)
+
+        assert not {"stage", "who"} & set(parse_qs(urlsplit(tab.url).query))
     tab.close()
 
 
