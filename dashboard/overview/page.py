@@ -86,11 +86,15 @@ def figures(models: list[ModelOverview], changed: int) -> None:
     history = partial(pages.link_history, model=moved[0] if len(moved) == 1 else "", tip=widgets.OUT_OF_BAND)
     only = models[0].record.name if len(models) == 1 else ""
     with st.container(horizontal=True, vertical_alignment="center"):
-        _figure(len(models), "model" if only else "models", partial(pages.link_versions, model=""))
+        # Named, as Versions would name it itself: that would be a second step of the browser's history.
+        listed = partial(pages.link_versions, model=models[0].record.name)
+        _figure(len(models), "model" if only else "models", listed)
         versions = "version" if n_versions == 1 else "versions"
-        _figure(n_versions, versions, partial(pages.link_versions, model=only) if only else None)
-        listed = partial(pages.link_versions, model=waits[0], stage=Stage.STAGING) if len(waits) == 1 else None
-        _figure(n_waiting, "waiting for review", listed)
+        _figure(n_versions, versions, listed if only else None)
+        waiting_versions = (
+            partial(pages.link_versions, model=waits[0], stage=Stage.STAGING) if len(waits) == 1 else None
+        )
+        _figure(n_waiting, "waiting for review", waiting_versions)
         _figure(outside, "changed outside", history)
 
 
