@@ -36,8 +36,6 @@ SET_ALIAS, REMOVE_ALIAS, ROLL_BACK = "Alias", "Remove alias", "Roll back"
 TAB = "tab"  # of a session: what the tab of the browser says
 UNTITLED = "untitled"  # of a session: the title of a page that has not drawn its heading yet
 PAGES = "pages"  # of a session, by file: to make them anew in each run took a tenth of it
-# The keys of the fields that narrow a page, each of this page alone.
-FILTERS = {VERSIONS: ("q", "stage"), HISTORY: ("kind", "who", "concerns", "since", "until", "text")}
 
 
 @cache
@@ -75,16 +73,8 @@ def sidebar_state(page: Page) -> Literal["auto", "collapsed"]:
 
 
 def begin(page: Page) -> None:
-    """The page has no heading yet; until it has one, the tab of the browser says what it said before.
-
-    The filters of other pages are forgotten: Streamlit keeps a field that is bound to the address, and writes it into
-    that of the next visit, so that a link to all versions showed some.
-    """
+    """The page has no heading yet; until it has one, the tab of the browser says what it said before."""
     st.session_state[UNTITLED] = page.title
-    for file, keys in FILTERS.items():
-        if page.url_path != Path(file).parent.name:
-            for key in keys:
-                st.session_state.pop(key, None)
 
 
 def name_tab(text: str) -> None:

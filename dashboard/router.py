@@ -5,6 +5,7 @@ from contextlib import suppress
 import streamlit as st
 
 from dashboard import filling, pages, session, sidebar
+from dashboard.address import in_address
 from dashboard.components import widgets
 from dashboard.login import door
 from dashboard.metrics import counters
@@ -16,6 +17,7 @@ st.set_page_config(page_icon=ICON, layout="wide")  # before the navigation, whos
 st.logo(ICON, size="large")
 page = st.navigation(pages.navigation(), position="hidden")
 pages.begin(page)
+in_address.begin(page.url_path)
 st.set_page_config(initial_sidebar_state=pages.sidebar_state(page))  # before anything is drawn in it
 
 session.arrive(page.url_path)

@@ -10,8 +10,9 @@ from contextlib import suppress
 import streamlit as st
 
 from dashboard import pages, session
+from dashboard.address import picker
 from dashboard.compare import picker as compare_picker
-from dashboard.components import picker, words
+from dashboard.components import words
 from dashboard.login import door
 from pipeline.governance.errors import NotFound, SignoffError
 

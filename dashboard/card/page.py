@@ -9,7 +9,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import pages, session
-from dashboard.components import charts, explanation_charts, picker, widgets, words
+from dashboard.address import in_address, picker
+from dashboard.components import charts, explanation_charts, widgets, words
 from pipeline import model_card
 from pipeline.governance.record.evidence import Metric
 from pipeline.governance.text import visible
@@ -31,7 +32,7 @@ def card_page() -> None:
     widgets.changed_outside(picked[0])
     card = session.card(*picked)
     with row:
-        unfolded = st.toggle("Unfold all", key="unfolded", bind="query-params", help="Before the page is printed")
+        unfolded = st.toggle("Unfold all", help="Before the page is printed", **in_address.flag("unfolded"))
         downloads(card, picked[1])
     for section in card.in_words:
         draw(section, unfolded=unfolded)

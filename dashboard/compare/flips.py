@@ -6,6 +6,7 @@ from functools import partial
 import streamlit as st
 
 from dashboard import pages, session
+from dashboard.address import in_address
 from dashboard.compare import tables
 from dashboard.compare.sections import badge_column
 from dashboard.components import widgets, words
@@ -57,16 +58,15 @@ def _table(comparison: Comparison, flips: Flips) -> None:
     names = tables.heads(comparison)
     right = tables.right_words(names)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = st.pills(
-            "Who is right", list(right.values()), selection_mode="multi", key="right", bind="query-params"
-        )
+        sayings = list(right.values())
+        chosen = st.pills("Who is right", sayings, selection_mode="multi", **in_address.some_of("right", sayings))
+        classes = tables.actual_classes(flips.rows)
         actual = st.multiselect(
             "Actual class",
-            tables.actual_classes(flips.rows),
-            key="actual",
-            bind="query-params",
+            classes,
             placeholder="All",
             width=320,
+            **in_address.some_of("actual", classes),
         )
     found = tables.filtered(flips.rows, [kind for kind, text in right.items() if text in chosen], actual)
     cut = f" Only the first {len(flips.rows):,} are held." if len(flips.rows) < flips.agreement.flipped else ""

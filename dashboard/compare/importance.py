@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import computed, quality, session
+from dashboard.address import in_address
 from dashboard.compare import charts as compare_charts
 from dashboard.compare import tables
 from dashboard.components import charts, widgets, words
@@ -63,7 +64,7 @@ def _difference(comparison: Comparison) -> None:
             "The two summaries are not on probability by one method, so they have no difference. "
             f"The versions themselves can explain {MOST_ROWS} evaluation rows so; that takes a while."
         )
-        if not st.toggle(f"Explain {MOST_ROWS} rows on probability", key="alike", bind="query-params"):
+        if not st.toggle(f"Explain {MOST_ROWS} rows on probability", **in_address.flag("alike")):
             return
         found, method = _computed(comparison)
     _draw(comparison, found, method)

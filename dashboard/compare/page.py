@@ -6,6 +6,7 @@ from functools import partial
 import streamlit as st
 
 from dashboard import pages, session
+from dashboard.address import in_address
 from dashboard.compare import performance, sections
 from dashboard.compare import picker as compare_picker
 from dashboard.compare.flips import flipped_rows
@@ -75,7 +76,7 @@ def alone(choice: ComparedVersions) -> None:
 
 
 def tabs(comparison: Comparison) -> None:
-    drawn = st.tabs(list(SECTIONS), key="show", on_change="rerun", bind="query-params")
+    drawn = st.tabs(list(SECTIONS), **in_address.one_of("show", list(SECTIONS)))
     for tab, draw in zip(drawn, SECTIONS.values(), strict=True):
         if tab.open:
             with tab:

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from dashboard import computed, quality
+from dashboard.address import in_address
 from dashboard.compare import charts as compare_charts
 from dashboard.compare import tables
 from dashboard.compare.sections import dark, metrics_table, minus
@@ -37,13 +38,16 @@ def _curves(comparison: Comparison, sides: tuple[Side, Side], differences: tuple
     st.header("Precision and recall", anchor=False)
     classes = [each.slice for each in differences]
     chosen = st.segmented_control(
-        "Class that is looked for", classes, default=classes[-1], format_func=words.label, required=True,
-        key="positive", bind="query-params",
-    )  # fmt: skip
+        "Class that is looked for",
+        classes,
+        format_func=words.label,
+        required=True,
+        **in_address.one_of("positive", classes, default=classes[-1]),
+    )
     curves: dict[str, PrecisionRecall] = {}
     for name, side in zip(tables.heads(comparison), sides, strict=True):
         by_class = {each.class_name: each for each in computed.kind_performance(comparison.a.model, *side).curves}
-        curves[name] = by_class[chosen]
+        curves[name] = by_class[chosen or classes[-1]]
     colours = quality.colours(comparison.a.model, tables.versions(comparison))
     figure = charts.precision_recall(curves, colours=colours)
     st.plotly_chart(figure, config=charts.PLAIN, alt="Precision against recall in both versions")

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import streamlit as st
 
 from dashboard import session
+from dashboard.address import in_address
+from dashboard.address.picker import LAST_MODEL, MODEL, models_with_versions, picked_model, version_numbers
 from dashboard.components import words
-from dashboard.components.picker import LAST_MODEL, MODEL, address, models_with_versions, picked_model, version_numbers
 from pipeline.governance.errors import NotFound
 
 VERSIONS = "versions"
@@ -59,7 +60,7 @@ def fields(choice: ComparedVersions) -> None:
     )
 
 
-def in_address(versions: Iterable[int]) -> str:
+def as_text(versions: Iterable[int]) -> str:
     return ",".join(map(str, versions))
 
 
@@ -81,19 +82,19 @@ def _offered(model: str) -> list[int]:
 
 def usual(model: str) -> str:
     """What an address of the page would name for this visitor."""
-    return _last(model) or in_address(_offered(model))
+    return _last(model) or as_text(_offered(model))
 
 
 def _last(model: str) -> str:
     """The versions that this visitor compared before, as long as all of them exist."""
     last_model, versions = st.session_state.get(LAST_COMPARED, ("", ()))
-    return in_address(versions) if last_model == model and set(versions) <= set(version_numbers(model)) else ""
+    return as_text(versions) if last_model == model and set(versions) <= set(version_numbers(model)) else ""
 
 
 def _remember(choice: ComparedVersions) -> None:
     """Writes the choice to the address, which can be shared, to the session for the next visit, and to the fields."""
     versions = (choice.reference, *choice.others)
-    address(model=choice.model, versions=in_address(versions))
+    in_address.write(model=choice.model, versions=as_text(versions))
     st.session_state[LAST_MODEL], st.session_state[LAST_COMPARED] = choice.model, (choice.model, versions)
     st.session_state[PICK_MODEL], st.session_state[PICK_REFERENCE] = choice.model, choice.reference
     st.session_state[PICK_OTHERS] = list(choice.others)
@@ -107,8 +108,8 @@ def _go_to_reference(before: ComparedVersions) -> None:
     """A version that becomes the reference and was one of the others changes places with the reference before."""
     reference = st.session_state[PICK_REFERENCE]
     others = [before.reference if each == reference else each for each in before.others]
-    st.query_params[VERSIONS] = in_address([reference, *others])
+    st.query_params[VERSIONS] = as_text([reference, *others])
 
 
 def _go_to_others(before: ComparedVersions) -> None:
-    st.query_params[VERSIONS] = in_address([before.reference, *st.session_state[PICK_OTHERS]])
+    st.query_params[VERSIONS] = as_text([before.reference, *st.session_state[PICK_OTHERS]])

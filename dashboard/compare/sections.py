@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import merits, pages, quality, session
+from dashboard.address import in_address
 from dashboard.compare import charts as compare_charts
 from dashboard.compare import tables
 from dashboard.compare.picker import ComparedVersions
@@ -144,7 +145,7 @@ def calibration(comparison: Comparison) -> None:
 
 
 def different(comparison: Comparison) -> None:
-    only = st.toggle("Differences only", value=True, key="only", bind="query-params")
+    only = st.toggle("Differences only", **in_address.flag("only", default=True))
     for section, attribute in tables.SECTIONS.items():
         found: Differences = getattr(comparison, attribute)
         st.header(section, anchor=False)
@@ -247,15 +248,14 @@ def in_detail(choice: ComparedVersions) -> int:
     if len(choice.others) == 1:
         return choice.others[0]
     _table(choice)
-    return st.segmented_control(
+    chosen = st.segmented_control(
         f"In detail, against version {choice.reference}",
         list(choice.others),
-        default=choice.others[0],
         format_func=lambda version: f"Version {version}",
         required=True,
-        key="with",
-        bind="query-params",
+        **in_address.one_of("with", choice.others),
     )
+    return chosen or choice.others[0]
 
 
 def _table(choice: ComparedVersions) -> None:

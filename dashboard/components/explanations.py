@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import computed, session
+from dashboard.address import in_address
 from dashboard.components import charts, explanation_charts, widgets, words
 from pipeline.explanation.wording import Side, contrasts, sentences, smallest_reason
 from pipeline.governance.ports import Json
@@ -90,7 +91,7 @@ def why(document: Mapping[str, Any], row: Row, class_name: str, *, schema: Featu
 
 def second_opinion(target: Target, row: Row, class_name: str) -> None:
     """Draws a local linear model of the same row and class, and says how far the two methods agree."""
-    if not st.toggle("Second opinion", key="opinion", bind="query-params"):
+    if not st.toggle("Second opinion", **in_address.flag("opinion")):
         return
     model, version = target.resolved.model, target.resolved.version
     found = session.opinion(model, version, target.digest, row=as_pairs(row), class_name=class_name)
@@ -110,7 +111,7 @@ def second_opinion(target: Target, row: Row, class_name: str) -> None:
 
 def picked_class(classes: list[str], predicted: str) -> str:
     options = list(dict.fromkeys([AS_PREDICTED, *classes]))
-    chosen = st.selectbox("Class", options, key="class", bind="query-params", format_func=words.name, width=260)
+    chosen = st.selectbox("Class", options, format_func=words.name, width=260, **in_address.one_of("class", options))
     return predicted if chosen == AS_PREDICTED else str(chosen)
 
 

@@ -3,11 +3,13 @@
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import plotly.graph_objects as go
 import streamlit as st
 
 from dashboard import caching, pages, session
+from dashboard.address import in_address
 from dashboard.components import history_lines, tables, words
 from dashboard.components.charts import PLAIN, digits_of, framed, interval_bars, plain
 from pipeline.governance.metrics import Direction
@@ -318,7 +320,7 @@ def small(model: str) -> None:
     alt = f"{name} {tables.aim(found.direction)}".rstrip()
     line = b64encode(spark(found, dark=st.context.theme.type == "dark").encode()).decode()
     st.caption(f"![{alt} {said}, upwards is better](data:image/svg+xml;base64,{line}) {name} {said}", help=SPARK_HELP)
-    box = st.expander("Trend", key=f"trend/{model}", on_change="rerun", bind="query-params")
+    box = st.expander("Trend", **in_address.flag(f"trend/{model}"))
     if box.open:
         with box:
             shown = session.trend(model, found.metric, None)
@@ -371,20 +373,17 @@ def _metrics(model: str) -> list[str]:
 
 def _fields(model: str, options: Sequence[str]) -> tuple[str, tuple[int, int] | None]:
     numbers = session.version_table(model).numbers
-    metric = st.session_state["metric"] = st.query_params.get("metric", "") or options[0]
     with st.container(horizontal=True):
-        # Not bound to the address by Streamlit, which would write there what people call the metric.
-        st.selectbox("Metric", options, key="metric", on_change=_keep_metric, format_func=words.metric, width=260)
+        metric = st.selectbox(
+            "Metric", options, format_func=words.metric, width=260, **in_address.one_of("metric", options)
+        )
         if len(numbers) <= FEW:
-            return metric, None
+            return metric or options[0], None
         oldest, newest = numbers[-1], numbers[0]
-        first = numbers[min(len(numbers), NEWEST_VERSIONS) - 1]
-        chosen = st.slider("Versions", oldest, newest, (first, newest), key="versions", bind="query-params", width=420)
-    return metric, chosen
-
-
-def _keep_metric() -> None:
-    st.query_params["metric"] = st.session_state["metric"]
+        shown = numbers[min(len(numbers), NEWEST_VERSIONS) - 1], newest
+        named = in_address.between("versions", (oldest, newest), default=shown)
+        chosen = st.slider("Versions", oldest, newest, width=420, **named)
+    return metric or options[0], cast("tuple[int, int]", chosen)  # of two: its value is one, see Streamlit's slider
 
 
 def better(found: Trend) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import session
+from dashboard.address import in_address
 from dashboard.components import charts, explanation_charts, widgets, words
 from dashboard.components.explanations import classes_of, explained_by
 from pipeline.comparison.rows import Rows
@@ -84,8 +85,8 @@ def _effects(evidence: Evidence, scale: str, beside: DeltaGenerator) -> None:
     classes, labels = list(stored.explanation.classes), evidence.feature_schema.labels
     with beside:
         st.header("How they matter", anchor=False)
-        chosen = st.selectbox("Class", classes_of(classes, evidence), key="of", bind="query-params",
-                              format_func=words.name, width=260)  # fmt: skip
+        options = classes_of(classes, evidence)
+        chosen = st.selectbox("Class", options, format_func=words.name, width=260, **in_address.one_of("of", options))
         effects = stored.explanation.values[:, :, classes.index(chosen)]
         values = stored.values_by_column(rows)
         output = "the output" if len(classes) == 1 else explanation_charts.short(chosen)
@@ -98,7 +99,7 @@ def _effects(evidence: Evidence, scale: str, beside: DeltaGenerator) -> None:
     order = np.abs(effects).mean(axis=0).argsort()[::-1]
     names = [stored.explanation.columns[each] for each in order]
     called = partial(words.column, labels=labels)
-    column = st.selectbox("Column", names, key="column", bind="query-params", format_func=called, width=320)
+    column = st.selectbox("Column", names, format_func=called, width=320, **in_address.one_of("column", names))
     own = effects[:, stored.explanation.columns.index(column)]
     unit = evidence.feature_schema.units.get(column)
     name = words.column(column, labels) + (f", {unit}" if unit else "")

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import session
+from dashboard.address import in_address
 from dashboard.components import tables, widgets, words
 from dashboard.components.explanations import (
     as_pairs,
@@ -29,12 +30,14 @@ from pipeline.serving.predictions import Target
 from pipeline.serving.targets import input_schema
 from pipeline.validation.rows import Row
 
+ONE_ROW = "One row"  # the tab
 ROW = "row"  # in the address: its number among the evaluation rows
 SOURCES = STORED, TYPED = "Evaluation rows", "Typed in"
 TABLE_PIXELS, ROWS_THAT_FIT = 260, 6
 LOW_CONFIDENCE = 0.6
-WRONG, UNSURE = "Wrong", f"Probability below {LOW_CONFIDENCE:g}"
+KINDS = WRONG, UNSURE = "Wrong", f"Probability below {LOW_CONFIDENCE:g}"
 MOST_INPUTS = 30
+FIRST_ROW = {ROW: None, "show": ONE_ROW}  # where a filter changes, the first row that it leaves is shown
 HIGHEST, PREDICTED = "Highest probability", "Predicted"
 
 
@@ -43,8 +46,8 @@ def one_row(target: Target) -> None:
     source = STORED
     if target.state.usable:
         has_rows = any(file["path"] == EVALUATION_ROWS for file in target.evidence.content["files"])
-        source = st.segmented_control("Row from", SOURCES, default=STORED if has_rows else TYPED, required=True,
-                                      key="source", bind="query-params")  # fmt: skip
+        named = in_address.one_of("source", SOURCES, default=STORED if has_rows else TYPED)
+        source = st.segmented_control("Row from", SOURCES, required=True, **named) or source
     if source == TYPED:
         row = typed_row(target.resolved.model, input_schema(target), "Explain")
         if row is not None:
@@ -60,11 +63,11 @@ def one_row(target: Target) -> None:
 def _chosen_row(target: Target, rows: Rows) -> int | None:
     """The number of the row that the address names, else of the first that the filters leave."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        kinds = st.pills("Show", [WRONG, UNSURE], selection_mode="multi", key="rows",
-                         bind="query-params", on_change=_forget_row)  # fmt: skip
+        shown = in_address.some_of("rows", KINDS, also=FIRST_ROW)
+        kinds = st.pills("Show", KINDS, selection_mode="multi", **shown)
         classes = sorted({tables.cell(_plain(each)) for each in rows.actual})
-        actual = st.multiselect("Actual class", classes, key="actual", bind="query-params",
-                                placeholder="All", width=320, on_change=_forget_row)  # fmt: skip
+        named = in_address.some_of("actual", classes, also=FIRST_ROW)
+        actual = st.multiselect("Actual class", classes, placeholder="All", width=320, **named)
     numbers = _filtered(rows, kinds, actual)
     if not target.state.usable:
         explained = set(stored_explanation(target.evidence).positions)
@@ -78,11 +81,6 @@ def _chosen_row(target: Target, rows: Rows) -> int | None:
     if not (asked.isascii() and asked.isdecimal() and int(asked) < len(rows)):
         raise NotFound(f"row: the version has {len(rows):,} evaluation rows, from 0; there is no {asked[:20]!r}")
     return int(asked)
-
-
-def _forget_row() -> None:
-    """Called when a filter changes: the first row that it leaves is shown."""
-    st.query_params.pop(ROW, None)
 
 
 def _filtered(rows: Rows, kinds: Sequence[str], actual: Sequence[str]) -> list[int]:

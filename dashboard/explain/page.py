@@ -5,14 +5,15 @@ from functools import partial
 import streamlit as st
 
 from dashboard import pages, session
-from dashboard.components import picker, widgets
+from dashboard.address import in_address, picker
+from dashboard.components import widgets
 from dashboard.components.trust import state_line
 from dashboard.explain.columns import columns
-from dashboard.explain.one_row import ROW, one_row
+from dashboard.explain.one_row import ONE_ROW, ROW, one_row
 from pipeline.serving.predictions import Target
 from pipeline.serving.trust import Trust
 
-TABS = COLUMNS, ONE_ROW = "Columns", "One row"
+TABS = "Columns", ONE_ROW
 
 
 def explain_page() -> None:
@@ -43,12 +44,8 @@ def header(model: str, version: int) -> None:
 
 
 def sections(target: Target) -> None:
-    """A link to a row opens it. Not as the default of the tabs: they would close when the row leaves the address."""
-    # Another page's tabs may have left their own word under this key.
-    chosen = "show" in st.query_params or st.session_state.get("show") in TABS
-    if ROW in st.query_params and not chosen:
-        st.session_state["show"] = ONE_ROW
-    tabs = st.tabs(TABS, key="show", on_change="rerun", bind="query-params")
+    """A link to a row opens it."""
+    tabs = st.tabs(TABS, **in_address.one_of("show", TABS, default=ONE_ROW if ROW in st.query_params else None))
     for tab, draw in zip(tabs, (columns, one_row), strict=True):
         if tab.open:
             with tab:

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dashboard import caching, session
+from dashboard.address import in_address
 from dashboard.components import charts, words
 from dashboard.components.charts import LEAST_PIXELS, ROW_PIXELS, framed
 from dashboard.components.trust import trust_badge
@@ -151,12 +152,10 @@ def _champion_at(model: str) -> None:
     """Answers who was champion at a time that the visitor chooses, with the stages of all versions then."""
     chosen = st.datetime_input(
         "Who was champion at (UTC)",
-        _end_of_first_minute(),
-        key="at",
-        bind="query-params",
         format="YYYY-MM-DD",
         step=60,
         width=260,
+        **in_address.moment("at", _end_of_first_minute()),
     )
     then = champion_at(model, chosen.replace(tzinfo=UTC))
     if not then.known:

@@ -10,15 +10,14 @@ from typing import Any
 import streamlit as st
 
 from dashboard import caching, session
+from dashboard.address.picker import number_in
 from dashboard.components import history_lines, widgets, words
 from dashboard.components.history_lines import HistoryLine
-from dashboard.components.picker import number_in
-from dashboard.history.filters import Narrowed
+from dashboard.history.filters import BEFORE, EVENT, Narrowed
 from pipeline.governance.record.history import Entry
 from pipeline.governance.record.telling import change_or_wish
 from pipeline.governance.service.reading import HistoryPage
 
-EVENT, BEFORE = "event", "before"  # in the address
 LONG_CHANGE, SHORT_CHANGE, CHARACTER = 235, 150, 6  # pixels of the column of changes, and of a character in it
 
 

@@ -1,6 +1,6 @@
 """What a visitor narrows the history to. All of it is in the address, so that a link shows the same lines again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -8,11 +8,14 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import caching, session
+from dashboard.address import in_address
+from dashboard.address.picker import number_in
 from dashboard.components import history_lines
-from dashboard.components.picker import number_in
 from pipeline.governance.service.reading import EVERYTHING, HistoryFilter, HistoryPage
 
 MOST_CHARACTERS = 200
+EVENT, BEFORE = "event", "before"  # in the address, see events.py
+NEWEST = {EVENT: None, BEFORE: None}  # where the choice changes: it has other pages
 FIELDS = ("who", "concerns", "since", "until", "text")  # keys of the fields, and names in the address
 
 
@@ -51,27 +54,22 @@ def history_page(
     return session.desk().history_page(model, before=before, only=only, without=without, asked=asked)
 
 
-def narrowed(model: str | None, newest: Callable[[], None], bar: DeltaGenerator) -> Narrowed:
-    """Draws the fields, that of the kinds in the bar beside the model.
-
-    newest: called where one changes, since another choice has other pages.
-    """
+def narrowed(model: str | None, bar: DeltaGenerator) -> Narrowed:
+    """Draws the fields, that of the kinds in the bar beside the model."""
     active = any(name in st.query_params for name in FIELDS)
     kinds: Sequence[str] = bar.pills(
         "Show",
         list(history_lines.KINDS),
         selection_mode="multi",
-        key="kind",
-        bind="query-params",
-        on_change=newest,
         wrap=True,
+        **in_address.some_of("kind", list(history_lines.KINDS), also=NEWEST),
     )
     with st.expander("Filter", expanded=active, icon=":material/filter_list:"), st.grid("auto", min_column_width=150):
-        who = _text("Who", "who", newest, tip="A part of the name")
-        version = _text("Version", "concerns", newest, tip="Also where another one's decision moved it")
-        since = _day("From (UTC)", "since", newest)
-        until = _day("To (UTC)", "until", newest)
-        text = _text("Text", "text", newest, tip="Words of the reason, the change, the time such as 10:47")
+        who = _text("Who", "who", tip="A part of the name")
+        version = _text("Version", "concerns", tip="Also where another one's decision moved it")
+        since = _day("From (UTC)", "since")
+        until = _day("To (UTC)", "until")
+        text = _text("Text", "text", tip="Words of the reason, the change, the time such as 10:47")
     begin, end = (None if day is None else datetime.combine(day, time(), UTC) for day in (since, until))
     asked = HistoryFilter(
         person=who.strip(),
@@ -83,15 +81,13 @@ def narrowed(model: str | None, newest: Callable[[], None], bar: DeltaGenerator)
     return Narrowed(model, tuple(kinds), asked)
 
 
-def _text(label: str, key: str, newest: Callable[[], None], *, tip: str) -> str:
-    found = st.text_input(
-        label, key=key, type="search", bind="query-params", max_chars=MOST_CHARACTERS, on_change=newest, help=tip
-    )
-    return found or ""
+def _text(label: str, key: str, *, tip: str) -> str:
+    named = in_address.text(key, also=NEWEST)
+    return st.text_input(label, type="search", max_chars=MOST_CHARACTERS, help=tip, **named) or ""
 
 
-def _day(label: str, key: str, newest: Callable[[], None]) -> date | None:
-    found: date | None = st.date_input(label, None, key=key, bind="query-params", format="YYYY-MM-DD", on_change=newest)
+def _day(label: str, key: str) -> date | None:
+    found: date | None = st.date_input(label, None, format="YYYY-MM-DD", **in_address.day(key, also=NEWEST))
     return found
 
 

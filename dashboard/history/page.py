@@ -8,14 +8,12 @@ from dashboard.components import widgets, words
 from dashboard.components.history_lines import HistoryLine
 from dashboard.history.champions import champions_over_time
 from dashboard.history.events import (
-    BEFORE,
     events_page,
     events_table,
     given_out_again,
     links_to_other_pages,
-    open_newest,
 )
-from dashboard.history.filters import narrowed
+from dashboard.history.filters import BEFORE, narrowed
 from dashboard.history.integrity import integrity
 from dashboard.history.one_event import event_in_full
 from dashboard.history.out_of_band import out_of_band
@@ -37,7 +35,7 @@ def history_page() -> None:
     names = [model] if model else known_models()
     if not session.silence():
         out_of_band([each for name in names for each in session.differences(name)], model)
-    chosen = narrowed(model, open_newest, bar)
+    chosen = narrowed(model, bar)
     if model is not None:
         with bar:
             pages.link_versions("Versions", model)

@@ -7,8 +7,9 @@ from functools import partial
 import streamlit as st
 
 from dashboard import caching, pages, session
+from dashboard.address import in_address
+from dashboard.address.picker import LAST_MODEL, models_with_versions, picked_model
 from dashboard.components import widgets, words
-from dashboard.components.picker import LAST_MODEL, address, models_with_versions, picked_model
 from dashboard.monitoring import drift, findings, log, sections, shadow
 from pipeline.governance.record.findings import Finding
 from pipeline.governance.rules.watching import LOG_IS_OFF, WatchReport
@@ -42,11 +43,11 @@ def monitoring_page() -> None:
     model = picked_model(names)
     widgets.title("Monitoring", model)
     st.session_state["watched_model"] = st.session_state[LAST_MODEL] = model
-    address(model=model)
+    in_address.write(model=model)
     champion = session.champion_of(model)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("Model", names, key="watched_model", on_change=open_model, format_func=words.name, width=240)
-        window = st.selectbox("Window", list(WINDOWS), key="window", bind="query-params", width=160)
+        window = st.selectbox("Window", list(WINDOWS), width=160, **in_address.one_of("window", list(WINDOWS)))
         if champion is not None:
             pages.link_review(f"Review version {champion}", model, champion)
         pages.link_history("History", model)
@@ -67,7 +68,7 @@ def watched(model: str, window: str) -> None:
         sections.off(found)
         return
     sections.figures(found)
-    drawn = st.tabs(list(SECTIONS), key="show", on_change="rerun", bind="query-params")
+    drawn = st.tabs(list(SECTIONS), **in_address.one_of("show", list(SECTIONS)))
     for tab, draw in zip(drawn, SECTIONS.values(), strict=True):
         if tab.open:
             with tab:

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import pages, quality, session
+from dashboard.address import in_address
 from dashboard.components import charts, explanation_charts, widgets, words
 from dashboard.components.explanations import as_pairs, classes_of, importance, starting_point, sum_check, what_to_know
 from dashboard.components.row_form import told
@@ -99,7 +100,7 @@ def what_if(row: CheckedRow, target: Target) -> None:
     most_important = [name for name in importance(target.evidence) if name in movable]
     names = list(dict.fromkeys([*most_important, *movable]))
     called = partial(words.column, labels=target.evidence.feature_schema.labels)
-    name = st.selectbox("Column to move", names, key="column", bind="query-params", format_func=called, width=320)
+    name = st.selectbox("Column to move", names, format_func=called, width=320, **in_address.one_of("column", names))
     column, value = movable[name], row.values[name]
     over = curve_points(column, value)
     rows = [check_row({**row.values, name: each}, schema) for each in over]
@@ -143,7 +144,7 @@ def _search(row: CheckedRow, target: Target, may_change: list[str]) -> None:
     present = str(session.scorer().predict_checked(target, [row]).rows[0].value)
     options = [ANY, *(name for name in classes_of(target.classes, target.evidence) if name != present)]
     wanted = st.selectbox(
-        "To the class", options, key="to_class", bind="query-params", format_func=words.name, width=320
+        "To the class", options, format_func=words.name, width=320, **in_address.one_of("to_class", options)
     )
     model, version = target.resolved.model, target.resolved.version
     to_class, pairs = None if wanted == ANY else str(wanted), as_pairs(row.values)

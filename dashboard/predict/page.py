@@ -5,6 +5,7 @@ from functools import partial
 import streamlit as st
 
 from dashboard import pages, session
+from dashboard.address import in_address
 from dashboard.components import widgets
 from dashboard.components.row_form import outside, typed_row
 from dashboard.components.trust import state_line
@@ -49,7 +50,7 @@ def ask(choice: PredictingVersion) -> None:
 
 
 def sections(targets: list[Target]) -> None:
-    tabs = st.tabs([ONE_ROW, FILE], key="show", on_change="rerun", bind="query-params")
+    tabs = st.tabs([ONE_ROW, FILE], **in_address.one_of("show", [ONE_ROW, FILE]))
     if tabs[0].open:
         with tabs[0]:
             one_row(targets)

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 import streamlit as st
 
 from dashboard import session
-from dashboard.components import words
-from dashboard.components.picker import (
+from dashboard.address import in_address
+from dashboard.address.picker import (
     LAST_MODEL,
     MODEL,
     VERSION,
-    address,
     models_with_versions,
     picked_model,
     version_numbers,
 )
+from dashboard.components import words
 from pipeline.governance.errors import NotFound
 
 BESIDE = "beside"
@@ -70,7 +70,7 @@ def _number(model: str, text: str) -> int:
 
 
 def _remember(choice: PredictingVersion) -> None:
-    address(model=choice.model)
+    in_address.write(model=choice.model)
     st.session_state[LAST_MODEL] = st.session_state[PICK_MODEL] = choice.model
     st.session_state[PICK_VERSION], st.session_state[PICK_BESIDE] = choice.asked, choice.beside
 

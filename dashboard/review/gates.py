@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from dashboard.address import in_address
 from dashboard.components import tables, words
 from dashboard.components.widgets import RESULT_COLOURS
 from pipeline.governance.rules.gates import GateResult
@@ -18,7 +19,7 @@ def gates(review: Review) -> None:
             st.markdown(_title(gate), help=gate.description or None)
             st.text("\n".join(filter(None, (gate.why, _figures(gate)))))
     passed = [gate for gate in review.gates if gate.passed]
-    folded = st.expander(count(review), key=PASSED, bind="query-params", icon=":material/checklist:")
+    folded = st.expander(count(review), icon=":material/checklist:", **in_address.flag(PASSED))
     if folded.open:
         with folded:
             for gate in passed:

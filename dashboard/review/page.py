@@ -3,7 +3,8 @@
 import streamlit as st
 
 from dashboard import pages, session
-from dashboard.components import picker, widgets
+from dashboard.address import picker
+from dashboard.components import widgets
 from dashboard.components.trust import review_again_badge, trust_badge
 from dashboard.review import sections
 from dashboard.review import verdict as opening

@@ -6,8 +6,8 @@ from functools import partial
 import streamlit as st
 
 from dashboard import pages, session
+from dashboard.address.picker import number_in
 from dashboard.components import widgets, words
-from dashboard.components.picker import number_in
 from dashboard.review.move_picker import DECIDED, ROLL_BACK, TO, ask
 from pipeline.governance.lifecycle import CHAMPION, MoveKind, Stage
 from pipeline.governance.record.evidence import Evidence

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import merits, pages, quality, session
+from dashboard.address import in_address
 from dashboard.components import charts, explanation_charts, tables, widgets, words
 from dashboard.components.explanations import classes_of, explained_by
 from dashboard.components.signatures.acts import opened
@@ -240,11 +241,13 @@ SECTIONS: Mapping[str, Callable[[Evidence], None]] = {
     "Card": card,
 }
 
+NAMES = ("Metrics", *SECTIONS)
+
 
 def tabs(evidence: Evidence, review: Review | None) -> None:
     """Draws the section that is open. The metrics stand beside the incumbent's where the review is of this version."""
     own = review if review and review.evidence.version == evidence.version else None
-    first, *others = st.tabs(["Metrics", *SECTIONS], key="show", on_change="rerun", bind="query-params")
+    first, *others = st.tabs(NAMES, **in_address.one_of("show", NAMES))
     if first.open:
         opened(evidence.digest, "Metrics")
         with first:

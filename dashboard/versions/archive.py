@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from dashboard import pages, session
+from dashboard.address.picker import number_in
 from dashboard.components import widgets, words
-from dashboard.components.picker import number_in
 from dashboard.components.signing import (
     DecisionDraft,
     SignedForm,

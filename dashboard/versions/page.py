@@ -5,12 +5,15 @@ from functools import partial
 import streamlit as st
 
 from dashboard import pages, session
+from dashboard.address import in_address
+from dashboard.address.picker import LAST_MODEL, picked_model, reference_first
 from dashboard.components import trend, trust, widgets
-from dashboard.components.picker import LAST_MODEL, address, picked_model, reference_first
 from dashboard.components.words import name
 from dashboard.versions import table
 from dashboard.versions.archive import archive_form
 from pipeline.governance.lifecycle import Stage
+
+TABS = ("Table", "Trend")
 
 
 def versions_page() -> None:
@@ -21,10 +24,10 @@ def versions_page() -> None:
     model = picked_model(names)
     widgets.title("Versions", model)
     st.session_state["versions_model"] = st.session_state[LAST_MODEL] = model
-    address(model=model)
+    in_address.write(model=model)
     st.selectbox("Model", names, key="versions_model", on_change=open_model, format_func=name, width=260)
     widgets.changed_outside(model)
-    listed, drawn = st.tabs(["Table", "Trend"], key="show", on_change="rerun", bind="query-params")
+    listed, drawn = st.tabs(TABS, **in_address.one_of("show", TABS))
     if listed.open:
         with listed:
             versions(model)
@@ -36,8 +39,6 @@ def versions_page() -> None:
 def open_model() -> None:
     """Columns, order, metric and range are of the model that is left."""
     st.query_params.from_dict({"model": st.session_state["versions_model"]})
-    for key in ("metric", "versions"):
-        st.session_state.pop(key, None)
 
 
 @st.fragment
@@ -79,10 +80,10 @@ def selected(model: str, chosen: list[int], *, found: int, of: int) -> None:
 def filters() -> tuple[str, list[str]]:
     """The words and the stages to which the table is narrowed."""
     text = st.text_input(
-        "Filter", key="q", type="search", bind="query-params", placeholder="Type, alias, tag or text", width=260
+        "Filter", type="search", placeholder="Type, alias, tag or text", width=260, **in_address.text("q")
     )
     words_of_stages = [stage.value for stage in Stage]
-    stages = st.pills("Stage", words_of_stages, selection_mode="multi", key="stage", bind="query-params")
+    stages = st.pills("Stage", words_of_stages, selection_mode="multi", **in_address.some_of("stage", words_of_stages))
     return text or "", stages
 
 

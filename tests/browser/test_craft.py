@@ -161,21 +161,82 @@ def test_a_link_is_one_step_back(demo_dashboard, open_tab):
 
 
 def test_a_link_asks_for_what_it_names(demo_dashboard, open_tab):
-    """A filter of the visit before does not come back into an address that does not name it."""
+    """A field that was set on a page is one step away by Back, and in no address that does not name it."""
     tab = open_tab(demo_dashboard)
-    filters = (
-        (f"/versions?model={MODEL}&stage=Staging", "4 versions", "versions"),
-        ("/history?who=nobody", "0 changed outside", "history"),
+    left = (
+        (f"/versions?{NAMED}&stage=Staging", "4 versions"),
+        (f"/versions?{NAMED}&show=Trend&metric=accuracy", "4 versions"),
+        ("/history?who=nobody", "0 changed outside"),
     )
-    for narrowed, label, page in filters:
-        open_page(tab, narrowed)
+    for address, label in left:
+        open_page(tab, address)
         at_rest(tab)
+        steps = tab.evaluate("history.length")
         tab.get_by_test_id("stSidebar").get_by_role("link", name="Overview").click()
-        tab.get_by_test_id("stMain").get_by_role("link", name=label).first.click()
-        expect(tab).to_have_title(re.compile(rf"^{page}", re.IGNORECASE))
+        expect(tab).to_have_title("Overview · Signoff")
         at_rest(tab)
+        assert tab.evaluate("history.length") == steps + 1
+        tab.go_back()
+        expect(tab).to_have_url(re.compile(re.escape(address) + "$"))
+        at_rest(tab)
+        tab.go_forward()
 
-        assert not {"stage", "who"} & set(parse_qs(urlsplit(tab.url).query))
+        tab.get_by_test_id("stMain").get_by_role("link", name=label).first.click()
+        expect(tab).to_have_title(re.compile("^(Versions|History)"))
+        at_rest(tab)
+        assert not {"stage", "show", "metric", "who"} & set(parse_qs(urlsplit(tab.url).query))
+    tab.close()
+
+
+def test_a_field_is_one_step_and_back_undoes_it(demo_dashboard, open_tab):
+    """Each choice that the address names is one step; Back and Forward set the fields, and a reload keeps them."""
+    tab = open_tab(demo_dashboard)
+    open_page(tab, f"/explain?{NAMED}&version=4")
+    column, by_row = tab.get_by_role("combobox", name="Column"), tab.get_by_role("tab", name="One row")
+    expect(column).to_have_value("Weight")
+    steps = tab.evaluate("history.length")
+
+    column.click()
+    column.press_sequentially("FCVC")
+    column.press("Enter")
+    expect(tab).to_have_url(re.compile("column=FCVC$"))
+    at_rest(tab)
+    by_row.click()
+    expect(tab).to_have_url(re.compile("column=FCVC&show=One[+]row$"))
+    expect(tab.get_by_text(re.compile("of [0-9]+ evaluation rows"))).to_be_visible()
+    at_rest(tab)
+    assert tab.evaluate("history.length") == steps + 2
+
+    tab.go_back()
+    expect(column).to_have_value(re.compile("FCVC"))
+    at_rest(tab)
+    tab.go_back()
+    expect(column).to_have_value("Weight")
+    at_rest(tab)
+    tab.go_forward()
+    expect(column).to_have_value(re.compile("FCVC"))
+    tab.reload()
+    expect(column).to_have_value(re.compile("FCVC"))
+    tab.close()
+
+
+def test_a_link_to_the_same_page_is_in_the_address(demo_dashboard, open_tab):
+    """The browser shows what the link asks for, in one step, and Back leads to what the page was."""
+    tab = open_tab(demo_dashboard)
+    open_page(tab, f"/review?{NAMED}&version=3&passed=true")
+    better = tab.get_by_role("link", name="Version 4 is better than this one")
+    expect(better).to_be_visible()
+    at_rest(tab)
+    steps = tab.evaluate("history.length")
+
+    better.click()
+    expect(tab).to_have_title(f"Version 4 of {MODEL} · Signoff")
+    expect(tab).to_have_url(re.compile(f"review[?]{NAMED}&version=4$"))
+    at_rest(tab)
+    assert tab.evaluate("history.length") == steps + 1
+    tab.go_back()
+    expect(tab).to_have_title(f"Version 3 of {MODEL} · Signoff")
+    expect(tab).to_have_url(re.compile("version=3&passed=true$"))
     tab.close()
 
 

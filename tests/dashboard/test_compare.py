@@ -228,7 +228,7 @@ def test_importance_says_how_it_was_found(compared, open_page):
 
 def test_several_versions_have_one_reference(compared, open_page):
     """All of them stand in one table, and the address says which one is shown in detail."""
-    app = compare(open_page, compared, "1,2,3", **{"with": "Version 3"})
+    app = compare(open_page, compared, "1,2,3", **{"with": "3"})
 
     table = frame(app, "accuracy, verdict").set_index("Version")
     assert table.index.tolist() == [1, 2, 3]
@@ -361,7 +361,7 @@ def test_review_leads_to_the_champion(compared, open_page):
 
 def test_the_detail_follows_the_versions(compared, open_page):
     """Where the version in detail is no longer compared, the first of those that are takes its place."""
-    app = compare(open_page, compared, "1,2,3", **{"with": "Version 3"})
+    app = compare(open_page, compared, "1,2,3", **{"with": "3"})
     app.multiselect(key="compare_others").set_value([2, 4]).run()
 
     assert not app.exception

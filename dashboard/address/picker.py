@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import streamlit as st
 
 from dashboard import session
+from dashboard.address import in_address
 from dashboard.components import words
 from pipeline.governance.errors import NotFound
 from pipeline.governance.text import visible
@@ -80,12 +81,6 @@ def reference_first(model: str, versions: Iterable[int]) -> list[int]:
     return sorted(versions, key=lambda version: (version != champion, version))
 
 
-def address(**named: str) -> None:
-    """Writes these to the address, all at once: each write that changes it is one step of the browser's history."""
-    if any(st.query_params.get(key) != value for key, value in named.items()):
-        st.query_params.update(named)
-
-
 def number_in(text: str) -> int | None:
     """A number as an address or a field has it; None for what no event and no version could have."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
@@ -93,7 +88,7 @@ def number_in(text: str) -> int | None:
 
 def _remember(model: str, version: int) -> None:
     """Writes the choice to the address, which can be shared, to the session for the next page, and to the fields."""
-    address(model=model, version=str(version))
+    in_address.write(model=model, version=str(version))
     st.session_state[LAST_MODEL], st.session_state[LAST_VERSION] = model, version
     st.session_state["pick_model"], st.session_state["pick_version"] = model, version
 
@@ -116,4 +111,4 @@ def _go_to_model() -> None:
 def _go_to_version() -> None:
     row = {name: st.query_params[name] for name in (session.ROW_VALUES,) if name in st.query_params}
     chosen = {MODEL: st.session_state["pick_model"], VERSION: str(st.session_state["pick_version"])}
-    st.query_params.from_dict({**chosen, **row})
+    st.query_params.from_dict({**in_address.kept(), **chosen, **row})
