@@ -6,18 +6,21 @@ field that changes writes the address anew. Not by Streamlit's `bind="query-para
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any, TypedDict, TypeVar
 
 import streamlit as st
 
 T = TypeVar("T")
+Moment = TypeVar("Moment", date, datetime)
 Params = dict[str, list[str]]
 
 DRAWN = "fields"  # of a session: the fields that this page has drawn, by name in the address
 ASKED = "asked"  # of a session: the page and the address of its last whole run
 YES, NO = "true", "false"
+MOST_CHARACTERS = 200  # of a text
+YEARS = range(1970, 9999)  # the day after is one too
 
 
 class FieldOptions(TypedDict):
@@ -70,7 +73,8 @@ def write(**named: str) -> None:
 
 
 def text(key: str, *, also: Mapping[str, str | None] | None = None) -> FieldOptions:
-    return _field(key, _Kind("", lambda values: values[0], lambda value: [value]), also)
+    """The first MOST_CHARACTERS of it."""
+    return _field(key, _Kind("", lambda values: values[0][:MOST_CHARACTERS], lambda value: [value]), also)
 
 
 def flag(key: str, *, default: bool = False) -> FieldOptions:
@@ -105,16 +109,26 @@ def between(key: str, ends: tuple[int, int], *, default: tuple[int, int]) -> Fie
 
 
 def day(key: str, *, also: Mapping[str, str | None] | None = None) -> FieldOptions:
-    return _field(key, _Kind(None, lambda values: date.fromisoformat(values[0]), lambda value: [str(value)]), also)
+    def read(values: list[str]) -> date:
+        return _known(date.fromisoformat(values[0]))
+
+    return _field(key, _Kind(None, read, lambda value: [value.isoformat()]), also)
 
 
 def moment(key: str, default: datetime) -> FieldOptions:
-    """To the minute, without a time zone."""
+    """To the minute, in UTC without saying so."""
 
     def read(values: list[str]) -> datetime:
-        return datetime.fromisoformat(values[0]).replace(tzinfo=None, second=0, microsecond=0)
+        found = _known(datetime.fromisoformat(values[0]))
+        return (found.astimezone(UTC) if found.tzinfo else found).replace(tzinfo=None, second=0, microsecond=0)
 
     return _field(key, _Kind(default, read, lambda value: [value.isoformat(timespec="minutes")]))
+
+
+def _known(found: Moment) -> Moment:
+    if found.year not in YEARS:
+        raise ValueError(found)
+    return found
 
 
 def _field(key: str, kind: _Kind, also: Mapping[str, str | None] | None = None) -> FieldOptions:

@@ -13,7 +13,6 @@ from dashboard.address.picker import number_in
 from dashboard.components import history_lines
 from pipeline.governance.service.reading import EVERYTHING, HistoryFilter, HistoryPage
 
-MOST_CHARACTERS = 200
 EVENT, BEFORE = "event", "before"  # in the address, see events.py
 NEWEST = {EVENT: None, BEFORE: None}  # where the choice changes: it has other pages
 FIELDS = ("who", "concerns", "since", "until", "text")  # keys of the fields, and names in the address
@@ -83,7 +82,7 @@ def narrowed(model: str | None, bar: DeltaGenerator) -> Narrowed:
 
 def _text(label: str, key: str, *, tip: str) -> str:
     named = in_address.text(key, also=NEWEST)
-    return st.text_input(label, type="search", max_chars=MOST_CHARACTERS, help=tip, **named) or ""
+    return st.text_input(label, type="search", max_chars=in_address.MOST_CHARACTERS, help=tip, **named) or ""
 
 
 def _day(label: str, key: str) -> date | None:

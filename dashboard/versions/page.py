@@ -80,7 +80,12 @@ def selected(model: str, chosen: list[int], *, found: int, of: int) -> None:
 def filters() -> tuple[str, list[str]]:
     """The words and the stages to which the table is narrowed."""
     text = st.text_input(
-        "Filter", type="search", placeholder="Type, alias, tag or text", width=260, **in_address.text("q")
+        "Filter",
+        type="search",
+        placeholder="Type, alias, tag or text",
+        width=260,
+        max_chars=in_address.MOST_CHARACTERS,
+        **in_address.text("q"),
     )
     words_of_stages = [stage.value for stage in Stage]
     stages = st.pills("Stage", words_of_stages, selection_mode="multi", **in_address.some_of("stage", words_of_stages))

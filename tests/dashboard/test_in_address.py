@@ -85,6 +85,8 @@ def test_what_the_address_names_is_set_and_the_rest_is_as_usual() -> None:
         ("range", ["2", "3", "4"]),
         ("range", ["first", "last"]),
         ("day", ["yesterday"]),
+        ("day", ["9999-12-31"]),
+        ("at", ["0001-01-01T00:00"]),
         ("at", ["2026-13-01T00:00"]),
     ],
 )
@@ -95,6 +97,15 @@ def test_what_is_no_value_of_the_field_is_not_set(name: str, said: list[str]) ->
 def test_the_ends_of_a_range_are_within_it_and_in_order() -> None:
     assert values(opened(range=["40", "-3"]))["range"] == (1, 9)
     assert values(opened(range=["6", "2"]))["range"] == (2, 6)
+
+
+def test_a_moment_of_another_time_zone_is_told_in_utc() -> None:
+    at = values(opened(at=["2026-01-31T12:30:59+05:00"]))["at"]
+    assert at == datetime.fromisoformat("2026-01-31T07:30")
+
+
+def test_a_text_has_an_end() -> None:
+    assert values(opened(words=["x" * 5000]))["words"] == "x" * 200
 
 
 def test_a_change_writes_the_address_and_a_default_is_not_named() -> None:
