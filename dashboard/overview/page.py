@@ -95,12 +95,12 @@ def figures(models: list[ModelOverview], changed: int) -> None:
             partial(pages.link_versions, model=waits[0], stage=Stage.STAGING) if len(waits) == 1 else None
         )
         _figure(n_waiting, "waiting for review", waiting_versions)
-        _figure(outside, "changed outside", history)
+        _figure(outside, "changed outside", history, bad=outside > 0)
 
 
-def _figure(value: int, counted: str, link: Callable[[str], None] | None) -> None:
+def _figure(value: int, counted: str, link: Callable[[str], None] | None, *, bad: bool = False) -> None:
     """One element: a metric of Streamlit is up to three pieces of markdown, and its code a file of its own."""
-    text = f"**{value:,}** {counted}"
+    text = f":red[**{value:,}** {counted}]" if bad else f"**{value:,}** {counted}"
     link(text) if link else st.markdown(text, width="content")
 
 

@@ -131,7 +131,7 @@ def test_changed_files_of_the_champion_stand_on_the_first_page(desk, open_page):
 
         assert not app.exception
         assert ":red-badge[:material/error: Files changed]" in badges(app)
-        assert "**1** changed outside" in links(app)
+        assert ":red[**1** changed outside]" in links(app)
     assert [each.type for each in desk.history(MODEL)].count("tampering") == 1
 
 

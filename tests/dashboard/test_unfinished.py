@@ -70,7 +70,7 @@ def test_the_first_page_names_a_model_that_is_gone(desk, open_page):
     desk.registry.add_version("renamed")
     caching.forget_reads()
     app = open_page(desk)
-    assert "**3** changed outside" in links(app)
+    assert ":red[**3** changed outside]" in links(app)
 
 
 def test_the_first_page_names_a_registry_that_the_ledger_does_not_know(desk, open_page):
