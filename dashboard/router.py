@@ -29,3 +29,4 @@ if admitted:
     with suppress(SignoffError):  # the page says it
         filling.show_progress()
     widgets.guarded(page.run, "page")
+in_address.end()

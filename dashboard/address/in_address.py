@@ -5,7 +5,7 @@ field that changes writes the address anew. Not by Streamlit's `bind="query-para
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any, TypedDict, TypeVar
@@ -16,10 +16,10 @@ T = TypeVar("T")
 Moment = TypeVar("Moment", date, datetime)
 Params = dict[str, list[str]]
 
-DRAWN = "fields"  # of a session: the fields that this page has drawn, by name in the address
-ASKED = "asked"  # of a session: the page and the address of its last whole run
-YES, NO = "true", "false"
+FIELDS = "fields"  # of a session: those of the page
+YES, NO, NONE = "true", "false", ""
 MOST_CHARACTERS = 200  # of a text
+MOST_DIGITS = 18  # a number with more is none of any database
 YEARS = range(1970, 9999)  # the day after is one too
 
 
@@ -37,19 +37,45 @@ class _Kind:
     default: Any  # which the address does not name
     read: Callable[[list[str]], Any]  # raises LookupError or ValueError for what is no value of the field
     write: Callable[[Any], list[str]]
+    options: tuple[Any, ...] = ()  # with others it is another field to Streamlit
+
+
+@dataclass
+class _Fields:
+    """The fields that a page has drawn, by name in the address: what each is, and its value."""
+
+    page: str = ""
+    address: Params = field(default_factory=dict)  # of its last run
+    before: dict[str, tuple[_Kind, Any]] = field(default_factory=dict)  # by the run before the last one
+    drawn: dict[str, tuple[_Kind, Any]] = field(default_factory=dict)  # by the last run
+
+    @property
+    def shown(self) -> dict[str, tuple[_Kind, Any]]:
+        """Those that the browser shows: where a run was interrupted, some of them are of the run before."""
+        return self.before | self.drawn
+
+
+def _fields() -> _Fields:
+    found: _Fields = st.session_state.setdefault(FIELDS, _Fields())
+    return found
 
 
 def begin(page: str) -> None:
-    """To be called before anything of a page is drawn.
+    """To be called before anything of a page is drawn, as `end` after all of it.
 
     A link that leads to another address of the same page gives us that address, and Streamlit's frontend leaves the old
     one in the browser. Said again, it is one step of the browser's history; where it stands there already, none.
     """
-    now = (page, params())
-    before = st.session_state.get(ASKED)
-    if before and before[0] == page and before != now:
-        st.query_params.from_dict(now[1])
-    st.session_state[ASKED], st.session_state[DRAWN] = now, {}
+    before, now = _fields(), params()
+    stays = before.page == page
+    if stays and before.address != now:
+        _say(now)
+    st.session_state[FIELDS] = _Fields(page, now, before.shown if stays else {})
+
+
+def end() -> None:
+    """What the last run has not drawn is not shown any more."""
+    _fields().before = {}
 
 
 def params() -> Params:
@@ -59,14 +85,26 @@ def params() -> Params:
 
 def kept() -> Params:
     """What the address says of the fields of this page, for an address that is about something else."""
-    drawn = st.session_state.get(DRAWN, {})
-    return {name: values for name, values in params().items() if name in drawn}
+    return {name: values for name, values in params().items() if name in _fields().shown}
 
 
-def write(**named: str) -> None:
-    """Writes these to the address, all at once: each write that changes it is one step of the browser's history."""
+def write(**named: str | None) -> None:
+    """Writes these to the address, all at once: each write that changes it is one step of the browser's history.
+
+    None leaves a name out.
+    """
     if any(st.query_params.get(key) != value for key, value in named.items()):
-        st.query_params.update(named)
+        _say(params() | {key: [] if value is None else [value] for key, value in named.items()})
+
+
+def values(key: str, default: Sequence[str]) -> list[str]:
+    """What the address says of a field, whether or not it is drawn; an empty value is none of them."""
+    return [value for value in st.query_params.get_all(key) if value] if key in st.query_params else list(default)
+
+
+def number_in(text: str) -> int | None:
+    """A number as an address or a field has it; None for what no event and no version could have."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
 
 
 # By kind of value. also: what a change writes to the address too, by name; None leaves a name out.
@@ -88,14 +126,22 @@ def one_of(key: str, options: Sequence[T], *, default: T | None = None) -> Field
     """default: what is chosen where the address names none of the options; the first where nothing is given."""
     known = {str(option): option for option in options}
     first = next(iter(options), None) if default is None else default
-    return _field(key, _Kind(first, lambda values: known[values[0]], lambda value: [str(value)]))
+    return _field(key, _Kind(first, lambda values: known[values[0]], lambda value: [str(value)], tuple(options)))
 
 
-def some_of(key: str, options: Sequence[str], *, also: Mapping[str, str | None] | None = None) -> FieldOptions:
+def some_of(
+    key: str,
+    options: Sequence[str],
+    *,
+    default: Sequence[str] = (),
+    also: Mapping[str, str | None] | None = None,
+) -> FieldOptions:
+    """In the order in which they were chosen."""
+
     def read(values: list[str]) -> list[str]:
-        return [option for option in options if option in values]
+        return [value for value in dict.fromkeys(values) if value in options]
 
-    return _field(key, _Kind([], read, list), also)
+    return _field(key, _Kind(list(default), read, lambda value: list(value) or [NONE], tuple(options)), also)
 
 
 def between(key: str, ends: tuple[int, int], *, default: tuple[int, int]) -> FieldOptions:
@@ -105,7 +151,7 @@ def between(key: str, ends: tuple[int, int], *, default: tuple[int, int]) -> Fie
         first, last = sorted(min(max(int(each), ends[0]), ends[1]) for each in values)
         return first, last
 
-    return _field(key, _Kind(default, read, lambda value: [str(each) for each in value]))
+    return _field(key, _Kind(default, read, lambda value: [str(each) for each in value], ends))
 
 
 def day(key: str, *, also: Mapping[str, str | None] | None = None) -> FieldOptions:
@@ -132,11 +178,15 @@ def _known(found: Moment) -> Moment:
 
 
 def _field(key: str, kind: _Kind, also: Mapping[str, str | None] | None = None) -> FieldOptions:
-    value = _asked(key, kind)
-    if key not in st.session_state or st.session_state[key] != value:  # set alike, what is being typed would be lost
+    value, fields = _asked(key, kind), _fields()
+    known = fields.shown.get(key)
+    is_new = known is None or known[0].options != kind.options  # what the session has may be another field's
+    if (
+        is_new or key not in st.session_state or st.session_state[key] != value
+    ):  # else what is being typed would be lost
         st.session_state[key] = value
-    st.session_state.setdefault(DRAWN, {})[key] = kind
-    return {"key": key, "on_change": partial(_write_fields, also or {})}
+    fields.drawn[key] = kind, value
+    return {"key": key, "on_change": partial(_changed, key, kind, also or {})}
 
 
 def _asked(key: str, kind: _Kind) -> Any:  # noqa: ANN401 (whatever the field has)
@@ -147,14 +197,15 @@ def _asked(key: str, kind: _Kind) -> Any:  # noqa: ANN401 (whatever the field ha
         return kind.default
 
 
-def _write_fields(also: Mapping[str, str | None]) -> None:
-    """Every field of the page, not only the one that changed: the address that comes with a change is that of the
-    browser, which may not have got the change before it.
+def _changed(key: str, kind: _Kind, also: Mapping[str, str | None]) -> None:
+    """Writes all fields that are shown: the address that comes with a change is that of the browser, which may not have
+    got the change before it.
     """
-    found = params()
-    for key, kind in st.session_state[DRAWN].items():
-        if key in st.session_state:
-            value = st.session_state[key]
-            found[key] = [] if value == kind.default else kind.write(value)
-    found |= {key: [] if said is None else [said] for key, said in also.items()}
-    st.query_params.from_dict({key: values for key, values in found.items() if values})
+    fields = _fields()
+    fields.drawn[key] = kind, st.session_state[key]
+    said = {name: [] if value == of.default else of.write(value) for name, (of, value) in fields.shown.items()}
+    _say(params() | said | {name: [] if value is None else [value] for name, value in also.items()})
+
+
+def _say(address: Params) -> None:
+    st.query_params.from_dict({name: values for name, values in address.items() if values})

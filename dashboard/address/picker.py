@@ -12,7 +12,6 @@ from pipeline.governance.text import visible
 
 MODEL, VERSION = "model", "version"
 LAST_MODEL, LAST_VERSION = "last_model", "last_version"
-MOST_DIGITS = 18  # a number with more is none of any database
 
 
 def models_with_versions() -> list[str]:
@@ -79,11 +78,6 @@ def reference_first(model: str, versions: Iterable[int]) -> list[int]:
     """The order in which versions are compared: the champion is the reference, without one the oldest version."""
     champion = session.champion_of(model)
     return sorted(versions, key=lambda version: (version != champion, version))
-
-
-def number_in(text: str) -> int | None:
-    """A number as an address or a field has it; None for what no event and no version could have."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
 
 
 def _remember(model: str, version: int) -> None:

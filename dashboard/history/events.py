@@ -10,10 +10,11 @@ from typing import Any
 import streamlit as st
 
 from dashboard import caching, session
-from dashboard.address.picker import number_in
+from dashboard.address import in_address
+from dashboard.address.in_address import number_in
 from dashboard.components import history_lines, widgets, words
 from dashboard.components.history_lines import HistoryLine
-from dashboard.history.filters import BEFORE, EVENT, Narrowed
+from dashboard.history.filters import BEFORE, EVENT, NEWEST, Narrowed
 from pipeline.governance.record.history import Entry
 from pipeline.governance.record.telling import change_or_wish
 from pipeline.governance.service.reading import HistoryPage
@@ -70,13 +71,11 @@ def links_to_other_pages(page: HistoryPage) -> None:
 
 
 def open_newest() -> None:
-    st.query_params.pop(EVENT, None)
-    st.query_params.pop(BEFORE, None)
+    in_address.write(**NEWEST)
 
 
 def _open_older(before: int) -> None:
-    st.query_params.pop(EVENT, None)
-    st.query_params[BEFORE] = str(before)
+    in_address.write(**NEWEST | {BEFORE: str(before)})
 
 
 def _change_width(found: Sequence[HistoryLine]) -> int:

@@ -9,12 +9,12 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import caching, session
 from dashboard.address import in_address
-from dashboard.address.picker import number_in
+from dashboard.address.in_address import number_in
 from dashboard.components import history_lines
 from pipeline.governance.service.reading import EVERYTHING, HistoryFilter, HistoryPage
 
 EVENT, BEFORE = "event", "before"  # in the address, see events.py
-NEWEST = {EVENT: None, BEFORE: None}  # where the choice changes: it has other pages
+NEWEST: dict[str, str | None] = {EVENT: None, BEFORE: None}  # where the choice changes: it has other pages
 FIELDS = ("who", "concerns", "since", "until", "text")  # keys of the fields, and names in the address
 
 

@@ -81,15 +81,9 @@ def _go_to_model() -> None:
 
 def _go_to_version() -> None:
     asked = st.session_state[PICK_VERSION]
-    if asked == CHAMPION_OPTION:
-        st.query_params.pop(VERSION, None)
-    else:
-        st.query_params[VERSION] = asked
+    in_address.write(**{VERSION: None if asked == CHAMPION_OPTION else asked})
 
 
 def _go_to_beside() -> None:
     beside = st.session_state[PICK_BESIDE]
-    if beside is None:
-        st.query_params.pop(BESIDE, None)
-    else:
-        st.query_params[BESIDE] = str(beside)
+    in_address.write(**{BESIDE: None if beside is None else str(beside)})

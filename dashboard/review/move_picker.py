@@ -3,6 +3,7 @@
 import streamlit as st
 
 from dashboard import pages, session
+from dashboard.address import in_address
 from dashboard.components import words
 from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import CHAMPION, Move, MoveKind, Stage, alias_move, parse_stage, stage_move
@@ -38,10 +39,9 @@ def chosen_move(evidence: Evidence, *, settled: bool = False) -> Move | None:
 def ask(**named: str) -> None:
     """Makes the address ask for this, and for no other move and no receipt. To be called in a callback.
 
-    All at once: each change of the address is one step of the browser's history. Nothing else of it is touched, since
-    Streamlit refuses to write what belongs to a widget, such as the open tab. An empty list leaves a name out.
+    Nothing else of it is touched, such as the open tab.
     """
-    st.query_params.update({**{name: [] for name in (TO, ALIAS, DECIDED) if name in st.query_params}, **named})
+    in_address.write(**{TO: None, ALIAS: None, DECIDED: None, **named})
 
 
 def ask_again(move: Move) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 import streamlit as st
 
 from dashboard import pages, session
-from dashboard.address.picker import number_in
+from dashboard.address.in_address import number_in
 from dashboard.components import widgets, words
 from dashboard.review.move_picker import DECIDED, ROLL_BACK, TO, ask
 from pipeline.governance.lifecycle import CHAMPION, MoveKind, Stage

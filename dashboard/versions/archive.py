@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from dashboard import pages, session
-from dashboard.address.picker import number_in
+from dashboard.address.in_address import number_in
 from dashboard.components import widgets, words
 from dashboard.components.signing import (
     DecisionDraft,

@@ -13,6 +13,7 @@ import pyarrow as pa
 import streamlit as st
 
 from dashboard import caching, session
+from dashboard.address import in_address
 from dashboard.components import tables, trust, widgets, words
 from pipeline.governance.lifecycle import CHAMPION
 from pipeline.governance.metrics import Direction
@@ -58,12 +59,12 @@ class ShownVersions:
 def choose(model: str) -> tuple[session.VersionTable, TableColumns]:
     """All versions and what the address wants of them; the fields that change that are drawn when opened."""
     preset = [each.name for each in session.version_table(model).metrics]
-    metrics, intervals = _asked("metrics", preset), _asked("intervals", [])
+    metrics, intervals = in_address.values("metrics", preset), in_address.values("intervals", [])
     chosen = () if metrics == preset else tuple(metrics)
     table = session.version_table(model, chosen, tuple(intervals))
     names = [each.name for each in table.metrics]
-    differences = _asked("differences", names[:1])
-    others = [name for name in _asked("columns", SHOWN) if name in OTHERS]
+    differences = in_address.values("differences", names[:1])
+    others = [name for name in in_address.values("columns", SHOWN) if name in OTHERS]
     orders = {BEST_FIRST.format(words.name(each.name)): each.name for each in table.metrics if each.direction}
     order = st.query_params.get("order", NEWEST)
     box = st.popover("Columns", icon=":material/view_column:", key="choose_columns", on_change="rerun")
@@ -75,11 +76,8 @@ def choose(model: str) -> tuple[session.VersionTable, TableColumns]:
             _field("Interval of", "intervals", [], options=names)
             _field("Difference to the champion of", "differences", names[:1], options=names)
             _field("Other columns", "columns", SHOWN, options=OTHERS)
-            st.session_state["field/order"] = order if order in orders else NEWEST
-            every, kept = [NEWEST, *orders], ("order", NEWEST)  # the address keeps the registry's name of the metric
-            st.selectbox(
-                "Order", every, key="field/order", on_change=_keep, args=kept, format_func=partial(_order, orders)
-            )
+            every = [NEWEST, *orders]  # the address keeps the registry's name of the metric
+            st.selectbox("Order", every, format_func=partial(_order, orders), **in_address.one_of("order", every))
     return table, TableColumns(
         table.metrics, tuple(differences), intervals=tuple(intervals), others=tuple(others), best_by=orders.get(order)
     )
@@ -89,27 +87,11 @@ def _order(orders: Mapping[str, str], order: str) -> str:
     return BEST_FIRST.format(words.metric_in_text(orders[order])) if order in orders else order
 
 
-def _asked(key: str, preset: Sequence[str]) -> list[str]:
-    """What the address says; an empty value is none of them."""
-    if key not in st.query_params:
-        return list(preset)
-    return [value for value in st.query_params.get_all(key) if value]
-
-
 def _field(label: str, key: str, preset: Sequence[str], *, options: Sequence[str]) -> None:
-    """Changes the address; a value that only the address names is an option too."""
-    field = f"field/{key}"
-    st.session_state[field] = asked = _asked(key, preset)
-    every = list(dict.fromkeys([*options, *asked]))
-    st.multiselect(label, every, key=field, on_change=_keep, args=(key, preset), format_func=words.metric)
-
-
-def _keep(key: str, preset: str | Sequence[str]) -> None:
-    value = st.session_state[f"field/{key}"]
-    if value == (preset if isinstance(preset, str) else list(preset)):
-        st.query_params.pop(key, None)
-    else:
-        st.query_params[key] = value or ""
+    """A value that only the address names is an option too."""
+    every = list(dict.fromkeys([*options, *in_address.values(key, preset)]))
+    named = in_address.some_of(key, every, default=preset)
+    st.multiselect(label, every, format_func=words.metric, **named)
 
 
 @caching.fresh(most=20)

@@ -220,6 +220,38 @@ def test_a_field_is_one_step_and_back_undoes_it(demo_dashboard, open_tab):
     tab.close()
 
 
+def test_a_link_opens_the_tab_that_it_names(demo_dashboard, open_tab):
+    """Also where the page that is left has tabs of the same name in the address."""
+    tab = open_tab(demo_dashboard)
+    open_page(tab, f"/predict?{NAMED}&version=4")
+    link = tab.get_by_role("link", name="Explain this row")
+    expect(link).to_be_visible()
+    at_rest(tab)
+
+    link.click()
+    expect(tab).to_have_title(f"Explain version 4 of {MODEL} · Signoff")
+    expect(tab.get_by_role("tab", name="One row")).to_have_attribute("aria-selected", "true")
+    expect(tab.get_by_role("radio", name="Typed in")).to_be_checked()
+    tab.close()
+
+
+def test_quick_changes_are_all_kept(demo_dashboard, open_tab):
+    """The second of two changes interrupts the drawing of the first, and comes with the address of before it."""
+    tab = open_tab(demo_dashboard)
+    open_page(tab, f"/compare?{NAMED}&versions=1,2,4&show=What+differs")
+    expect(tab.get_by_text("Differences only")).to_be_visible()
+    at_rest(tab)
+
+    tab.get_by_text("Differences only").click()
+    tab.get_by_role("radio", name="Version 4").click()
+    expect(tab).to_have_url(re.compile("only=false"))
+    expect(tab).to_have_url(re.compile("with=4"))
+    at_rest(tab)
+    assert {"only", "with"} < set(parse_qs(urlsplit(tab.url).query))
+    expect(tab.get_by_role("radio", name="Version 4")).to_be_checked()
+    tab.close()
+
+
 def test_a_link_to_the_same_page_is_in_the_address(demo_dashboard, open_tab):
     """The browser shows what the link asks for, in one step, and Back leads to what the page was."""
     tab = open_tab(demo_dashboard)

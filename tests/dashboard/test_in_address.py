@@ -13,7 +13,8 @@ BY_KIND = {
     "on": (False, ["false"]),
     "one": ("b", ["b"]),
     "number": (7, ["7"]),
-    "some": (["a", "c"], ["a", "c"]),
+    "some": (["c", "a"], ["c", "a"]),
+    "shown": (["c"], ["c"]),
     "range": ((2, 4), ["2", "4"]),
     "day": (date(2026, 1, 31), ["2026-01-31"]),
     "at": (datetime.fromisoformat("2026-01-31T12:30"), ["2026-01-31T12:30"]),
@@ -25,6 +26,7 @@ DEFAULTS = {
     "one": "a",
     "number": 3,
     "some": [],
+    "shown": ["a", "b"],
     "range": (1, 9),
     "day": None,
     "at": datetime.fromisoformat("2026-01-01T00:00"),
@@ -45,6 +47,8 @@ def page() -> None:
     st.selectbox("One", ["a", "b", "c"], **in_address.one_of("one", ["a", "b", "c"]))
     st.selectbox("Number", (3, 7), **in_address.one_of("number", (3, 7)))
     st.multiselect("Some", ["a", "b", "c"], **in_address.some_of("some", ["a", "b", "c"]))
+    shown = in_address.some_of("shown", ["a", "b", "c"], default=("a", "b"))
+    st.multiselect("Shown", ["a", "b", "c"], **shown)
     st.slider("Range", 1, 9, **in_address.between("range", (1, 9), default=(1, 9)))
     st.date_input("Day", None, **in_address.day("day"))
     st.datetime_input("At", **in_address.moment("at", datetime.fromisoformat("2026-01-01T00:00")))
@@ -123,6 +127,47 @@ def test_a_change_writes_and_forgets_what_goes_with_it() -> None:
     app = opened(row=["3"])
     app.text_input(key="words").set_value("forest").run()
     assert asked(app) == {"words": ["forest"], "show": ["First"]}
+
+
+def test_none_of_several_is_named_where_some_are_usual() -> None:
+    app = opened()
+    app.multiselect(key="shown").set_value([]).run()
+    assert asked(app) == {"shown": [""]}
+    assert values(opened(shown=[""]))["shown"] == []
+
+
+def part() -> None:
+    import streamlit as st
+
+    from dashboard.address import in_address
+
+    if st.toggle("Open", **in_address.flag("open")):
+        st.selectbox("One", ["a", "b", "c"], **in_address.one_of("one", ["a", "b", "c"]))
+    st.toggle("On", **in_address.flag("on"))
+
+
+def test_a_field_that_is_not_drawn_any_more_stays_as_it_was() -> None:
+    """In a part of a page that is drawn by itself, without the beginning of the page."""
+    app = AppTest.from_function(part).run()
+    app.toggle(key="open").set_value(True).run()
+    app.selectbox(key="one").set_value("c").run()
+    app.toggle(key="open").set_value(False).run()
+    app.toggle(key="on").set_value(True).run()
+    assert asked(app) == {"one": ["c"], "on": ["true"]}
+
+    app.toggle(key="open").set_value(True).run()
+    assert app.session_state["one"] == "c"
+
+
+def test_several_names_are_written_at_once_and_none_leaves_one_out() -> None:
+    def page() -> None:
+        from dashboard.address import in_address
+
+        in_address.write(event=None, before="7")
+
+    app = AppTest.from_function(page)
+    app.query_params["event"], app.query_params["model"] = "3", "m"
+    assert asked(app.run()) == {"model": ["m"], "before": ["7"]}
 
 
 def test_a_change_that_comes_with_an_old_address_loses_none() -> None:

@@ -189,7 +189,7 @@ def test_the_address_of_an_order_has_the_registry_s_name_of_the_metric(open_page
     app.run()
 
     assert frame(app, "f1_macro")["Version"].tolist() == [2, 1]
-    assert app.selectbox(key="field/order").options == ["Newest first", "Best macro F1 first"]
+    assert app.selectbox(key="order").options == ["Newest first", "Best macro F1 first"]
 
 
 def test_a_row_of_an_ordered_table_leads_to_its_own_review(open_page: Open) -> None:
@@ -206,11 +206,11 @@ def test_the_fields_change_the_address(open_page: Open) -> None:
     app.session_state["choose_columns"] = True
     app.run()
     named = texts(app)
-    app.multiselect(key="field/columns").set_value(["Stage"]).run()
-    app.multiselect(key="field/differences").set_value([]).run()
-    app.selectbox(key="field/order").select("Best accuracy first").run()
+    app.multiselect(key="columns").set_value(["Stage"]).run()
+    app.multiselect(key="differences").set_value([]).run()
+    app.selectbox(key="order").select("Best accuracy first").run()
     asked = [app.query_params[name] for name in ("columns", "differences", "order")]
-    app.multiselect(key="field/metrics").set_value(["accuracy"]).run()
+    app.multiselect(key="metrics").set_value(["accuracy"]).run()
 
     assert "No version has recall." in named
     assert asked in (["Stage", "", "Best accuracy first"], [["Stage"], [""], ["Best accuracy first"]])
