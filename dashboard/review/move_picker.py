@@ -1,5 +1,7 @@
 """Which move a reviewer looks at. The address keeps it, so that a link opens the same gates."""
 
+from dataclasses import dataclass
+
 import streamlit as st
 
 from dashboard import pages, session
@@ -17,23 +19,47 @@ FIRST_ALIAS, ALIAS_FIELD = "challenger", "alias_name"
 FIRST_OFFERED = {Stage.NONE: Stage.STAGING, Stage.STAGING: Stage.PRODUCTION, Stage.ARCHIVED: Stage.STAGING}
 
 
-def chosen_move(evidence: Evidence, *, settled: bool = False) -> Move | None:
-    """None where nobody has chosen one: a champion is mostly looked at. Raises InvalidInput for an impossible alias.
+@dataclass(frozen=True)
+class Offer:
+    """The moves that a page offers of its version, and which of them its address asks for."""
 
-    settled: a decision was just made, and no next one is offered unasked.
-    """
-    model, version, back = evidence.model, evidence.version, _way_back(evidence)
-    choice = _choice(evidence, back, settled=settled)
-    if choice is None:
+    evidence: Evidence
+    back: Move | None  # the rollback; None where it is not offered
+    settled: bool  # a decision was just made, and no next one is offered unasked
+    options: tuple[str, ...]
+    first: str | None  # what is offered unasked; None where the version serves: a champion is mostly looked at
+    choice: str | None
+
+    @property
+    def returns_to(self) -> int | None:
+        """The version to which the chosen rollback returns; None where another move is chosen, or none."""
+        return self.back.version if self.back and self.choice == ROLL_BACK else None
+
+
+def offer(evidence: Evidence, *, settled: bool = False) -> Offer:
+    stage, back, removable = parse_stage(evidence.content["stage"]), _way_back(evidence), _removable(evidence)
+    stages = [each.value for each in (Stage.STAGING, Stage.PRODUCTION, Stage.ARCHIVED, Stage.NONE) if each != stage]
+    options = (*stages, SET_ALIAS, *([REMOVE_ALIAS] if removable else []), *([ROLL_BACK] if back else []))
+    serves = stage is Stage.PRODUCTION and CHAMPION in evidence.content["aliases"]
+    first = None if serves or settled else FIRST_OFFERED.get(stage, Stage.ARCHIVED).value
+    asked = st.query_params.get(TO)
+    return Offer(evidence, back, settled, options, first, choice=asked if asked in options else first)
+
+
+def chosen_move(offered: Offer) -> Move | None:
+    """Draws the moves. Returns the chosen one, or None. Raises InvalidInput for an impossible alias."""
+    _choices(offered)
+    evidence = offered.evidence
+    if offered.choice is None:
         return None
-    if choice == ROLL_BACK and back is not None:
-        return back
-    if choice == SET_ALIAS:
-        return alias_move(model, _typed_alias(), version)
-    if choice == REMOVE_ALIAS:
+    if offered.choice == ROLL_BACK:
+        return offered.back
+    if offered.choice == SET_ALIAS:
+        return alias_move(evidence.model, _typed_alias(), evidence.version)
+    if offered.choice == REMOVE_ALIAS:
         alias = st.selectbox("Alias to remove", _removable(evidence), format_func=words.name, width=280)
-        return Move(model, MoveKind.UNALIAS, None, alias)
-    return stage_move(model, version, parse_stage(choice))
+        return Move(evidence.model, MoveKind.UNALIAS, None, alias)
+    return stage_move(evidence.model, evidence.version, parse_stage(offered.choice))
 
 
 def ask(**named: str) -> None:
@@ -50,30 +76,22 @@ def ask_again(move: Move) -> None:
     st.query_params[TO] = words_of.get(move.kind, move.target)
 
 
-def _choice(evidence: Evidence, back: Move | None, *, settled: bool) -> str | None:
-    stage = parse_stage(evidence.content["stage"])
-    stages = [each.value for each in (Stage.STAGING, Stage.PRODUCTION, Stage.ARCHIVED, Stage.NONE) if each != stage]
-    options = [*stages, SET_ALIAS]
-    options += [REMOVE_ALIAS] if _removable(evidence) else []
-    options += [ROLL_BACK] if back else []
-    serves = stage is Stage.PRODUCTION and CHAMPION in evidence.content["aliases"]
-    first = None if serves or settled else FIRST_OFFERED.get(stage, Stage.ARCHIVED).value
-    asked = st.query_params.get(TO)
-    choice = asked if asked in options else first
-    # The key holds the state: after a decision the field starts anew. Its value is the address's, also after Back.
-    key = f"to/{evidence.model}/{evidence.version}/{stage}/{back and back.version}/{settled}"
-    st.session_state[key] = choice
+def _choices(offered: Offer) -> None:
+    """The key holds the state: after a decision the field starts anew. Its value is the address's, also after Back."""
+    evidence, back = offered.evidence, offered.back
+    about = f"{evidence.model}/{evidence.version}/{evidence.content['stage']}"
+    key = f"to/{about}/{back and back.version}/{offered.settled}"
+    st.session_state[key] = offered.choice
     st.segmented_control(
         "Move to",
-        options,
-        required=first is not None,
+        offered.options,
+        required=offered.first is not None,
         format_func=words.stage,
         key=key,
         wrap=True,
         on_change=_go_to,
-        args=(key, first),
+        args=(key, offered.first),
     )
-    return choice
 
 
 def _go_to(key: str, first: str | None) -> None:

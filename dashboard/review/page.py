@@ -1,5 +1,7 @@
 """One version: what it is, what the gates say about a move, and the decision."""
 
+from dataclasses import dataclass
+
 import streamlit as st
 
 from dashboard import pages, session
@@ -11,10 +13,10 @@ from dashboard.review import verdict as opening
 from dashboard.review.comments import how_many
 from dashboard.review.decision_form import decision_form, show_refusal
 from dashboard.review.gates import gates
-from dashboard.review.move_picker import chosen_move
-from dashboard.review.receipt import decided, receipt
+from dashboard.review.move_picker import Offer, chosen_move, offer
+from dashboard.review.receipt import Line, decided, receipt
 from dashboard.review.request_form import request_form
-from pipeline.governance.lifecycle import MoveKind
+from pipeline.governance.lifecycle import Move
 from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.rules.review import Review
 
@@ -48,28 +50,77 @@ def header(model: str, version: int) -> Evidence:
     return evidence
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What a review page shows, whichever move is chosen."""
+
+    offered: Offer
+    about: Evidence  # of the version that the move is about: after a rollback another one than the page's
+    champion: int | None
+    made: Line | None  # the decision whose receipt stands in place of a form
+
+    @property
+    def as_known(self) -> tuple[object, ...]:
+        """What the parts around the move are drawn from: where it has changed, they are drawn anew."""
+        return (
+            self.offered.evidence.digest,
+            self.about.digest,
+            self.champion,
+            self.made and self.made[0].number,
+            self.has_form,
+        )
+
+    @property
+    def has_form(self) -> bool:
+        return self.offered.choice is not None
+
+
+def shown(evidence: Evidence) -> Shown:
+    made = decided(evidence)
+    offered = offer(evidence, settled=made is not None)
+    back = offered.returns_to
+    about = evidence if back is None else session.evidence(evidence.model, back)
+    return Shown(offered, about, session.champion_of(evidence.model), made)
+
+
 def decide(evidence: Evidence) -> None:
-    first, about, move, made = st.container(), evidence, None, decided(evidence)
-    try:
-        move = chosen_move(evidence, settled=made is not None)
-        if move is not None and move.kind is MoveKind.ROLLBACK and move.version is not None:
-            about = session.evidence(move.model, move.version)
-    finally:  # also above the refusal of an impossible move
-        with first:
-            opening.verdict(about, goes_back=about is not evidence)
-    if move is None:
-        show_refusal(evidence.model)
-        if made is None:
-            st.caption("This version serves. Choose a move to see its gates.")
-        else:
-            receipt(made)
-        sections.gaps(evidence)
-        sections.tabs(evidence, None)
+    now = shown(evidence)
+    opening.verdict(now.about, goes_back=now.about is not evidence)
+    move(now)
+    sections.tabs(now.about, now.champion, has_form=now.has_form)
+
+
+@st.fragment
+def move(before: Shown) -> None:
+    """Drawn anew by itself: a choice here changes nothing of the verdict and of the sections, mostly."""
+    evidence = before.offered.evidence
+    if session.FLASH in st.session_state:
+        st.rerun()  # something was decided or signed here, which the whole page tells
+    widgets.guarded(lambda: moved(before, shown(session.evidence(evidence.model, evidence.version))), "decide")
+
+
+def moved(before: Shown, now: Shown) -> None:
+    """before: what the page around it was drawn from."""
+    if now.as_known != before.as_known:
+        st.rerun()
+    chosen = chosen_move(now.offered)
+    if chosen is not None:
+        gates_and_form(chosen, now.about)
         return
+    show_refusal(now.about.model)
+    if now.made is None:
+        st.caption("This version serves. Choose a move to see its gates.")
+    else:
+        receipt(now.made)
+    sections.gaps(now.about)
+
+
+def gates_and_form(chosen: Move, about: Evidence) -> None:
+    """The gates of a move beside its form."""
     with st.spinner("Checking the gates"):
-        review = sections.review(move, about)
-    shown, form = st.columns([3, 2], gap="medium")
-    with shown:
+        review = sections.review(chosen, about)
+    left, form = st.columns([3, 2], gap="medium")
+    with left:
         gates(review)
         sections.gaps(about)
         sections.intervals(review.evidence, review.incumbent)
@@ -78,7 +129,6 @@ def decide(evidence: Evidence) -> None:
         sign(review)
     if flips is not None:
         opening.flipped_rows(review, flips)
-    sections.tabs(about, review)
 
 
 def sign(review: Review) -> None:

@@ -1,6 +1,6 @@
 """The sections of the review page, each about one version; what is missing is named, never guessed."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -244,16 +244,15 @@ SECTIONS: Mapping[str, Callable[[Evidence], None]] = {
 NAMES = ("Metrics", *SECTIONS)
 
 
-def tabs(evidence: Evidence, review: Review | None) -> None:
-    """Draws the section that is open. The metrics stand beside the incumbent's where the review is of this version."""
-    own = review if review and review.evidence.version == evidence.version else None
+def tabs(evidence: Evidence, champion: int | None, *, has_form: bool) -> None:
+    """Draws the section that is open. has_form: whether a form stands above, with the intervals beside it."""
     first, *others = st.tabs(NAMES, **in_address.one_of("show", NAMES))
     if first.open:
         opened(evidence.digest, "Metrics")
         with first:
-            if review is None:  # else they stand beside the form
+            if not has_form:
                 intervals(evidence, None)
-            metrics(evidence, own.incumbent if own else None, _differences(own) if own else None)
+            widgets.guarded(partial(_beside, evidence, champion), "section")
     for tab, (name, draw) in zip(others, SECTIONS.items(), strict=True):
         if tab.open:
             opened(evidence.digest, name)
@@ -261,10 +260,11 @@ def tabs(evidence: Evidence, review: Review | None) -> None:
                 widgets.guarded(partial(draw, evidence), "section")
 
 
-def _differences(review: Review) -> Sequence[MetricDifference]:
-    """Those that its gates look at; of a move that asks for none, those to the champion, which stands beside it."""
-    merit = None if review.differences else merits.beside_the_champion(review.evidence)
-    return merit.differences if merit else review.differences
+def _beside(evidence: Evidence, champion: int | None) -> None:
+    """The metrics, beside the champion's where that is another version."""
+    merit = merits.beside_the_champion(evidence)
+    theirs = None if champion in (None, evidence.version) else session.evidence(evidence.model, champion)
+    metrics(evidence, theirs, merit.differences if merit else None)
 
 
 def _table(title: str, table: pd.DataFrame, digits: tuple[str, ...]) -> None:
