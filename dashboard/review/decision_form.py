@@ -22,7 +22,6 @@ from dashboard.components.signing import (
 )
 from dashboard.review import receipt
 from dashboard.review.move_picker import ask_again
-from dashboard.review.verdict import warning
 from pipeline.governance.errors import (
     Conflict,
     DecisionPending,
@@ -35,6 +34,7 @@ from pipeline.governance.record.history import Entry
 from pipeline.governance.record.telling import told
 from pipeline.governance.rules.decide import Outcome
 from pipeline.governance.rules.gates import GateResult
+from pipeline.governance.rules.merit import Merit, warning_sentence
 from pipeline.governance.rules.review import CHANGES_SOMETHING, Review
 
 REFUSAL = "refusal"
@@ -56,10 +56,11 @@ class Refusal:
     told_at: str | None = None  # the form beside which it was told first; None: not told yet
 
 
-def decision_form(review: Review) -> None:
+def decision_form(review: Review, merit: Merit | None) -> None:
+    """merit: of the version beside the champion, where that can be said."""
     draft = drafted(review, drawn_key(form_of(review.move)))
     with st.container(border=True, key="decision"):
-        what_changes(review, draft)
+        what_changes(review, draft, merit)
         if review.open:
             reason_field(draft_of_reason(draft), draft.reason)
             accept_field(review, draft)
@@ -78,13 +79,13 @@ def decision_form(review: Review) -> None:
         held_for(draft, review)
 
 
-def what_changes(review: Review, draft: DecisionDraft) -> None:
+def what_changes(review: Review, draft: DecisionDraft, merit: Merit | None) -> None:
     """The heading of a form, what the move changes, and what is to be known before anything is typed."""
     st.header("Decision", anchor=False)
     st.caption("What will change")
     st.text(words.changes(review.changes) or "Nothing.")
     show_refusal(draft.move.model, draft)
-    if sentence := warning(review):
+    if sentence := warning_sentence(review, merit):
         widgets.message("No metric gets better", sentence, colour="red")
 
 

@@ -1,10 +1,11 @@
 """One version: what it is, what the gates say about a move, and the decision."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import streamlit as st
 
-from dashboard import pages, session
+from dashboard import merits, pages, session
 from dashboard.address import picker
 from dashboard.components import widgets
 from dashboard.components.trust import review_again_badge, trust_badge
@@ -18,6 +19,7 @@ from dashboard.review.receipt import Line, decided, receipt
 from dashboard.review.request_form import request_form
 from pipeline.governance.lifecycle import Move
 from pipeline.governance.record.evidence import Evidence
+from pipeline.governance.rules.merit import Merit
 from pipeline.governance.rules.review import Review
 
 
@@ -60,6 +62,10 @@ class Shown:
     made: Line | None  # the decision whose receipt stands in place of a form
 
     @property
+    def goes_back(self) -> bool:
+        return self.about is not self.offered.evidence
+
+    @property
     def as_known(self) -> tuple[object, ...]:
         """What the parts around the move are drawn from: where it has changed, they are drawn anew."""
         return (
@@ -85,29 +91,31 @@ def shown(evidence: Evidence) -> Shown:
 
 def decide(evidence: Evidence) -> None:
     now = shown(evidence)
-    opening.verdict(now.about, goes_back=now.about is not evidence)
-    move(now)
+    merit = merits.beside_the_champion(now.about)
+    opening.verdict(now.about, merit, goes_back=now.goes_back)
+    move(now, merit)
     sections.tabs(now.about, now.champion, has_form=now.has_form)
 
 
 @st.fragment
-def move(before: Shown) -> None:
+def move(before: Shown, merit: Merit | None) -> None:
     """Drawn anew by itself: a choice here changes nothing of the verdict and of the sections, mostly."""
-    evidence = before.offered.evidence
     if session.FLASH in st.session_state:
         st.rerun()  # something was decided or signed here, which the whole page tells
-    widgets.guarded(lambda: moved(before, shown(session.evidence(evidence.model, evidence.version))), "decide")
+    widgets.guarded(partial(draw_move, before, merit), "decide")
 
 
-def moved(before: Shown, now: Shown) -> None:
-    """before: what the page around it was drawn from."""
+def draw_move(before: Shown, merit: Merit | None) -> None:
+    """before, merit: what the page around it was drawn from."""
+    about = before.offered.evidence
+    now = shown(session.evidence(about.model, about.version))
     if now.as_known != before.as_known:
         st.rerun()
     chosen = chosen_move(now.offered)
     if chosen is not None:
-        gates_and_form(chosen, now.about)
+        gates_and_form(chosen, now.about, merit)
         return
-    show_refusal(now.about.model)
+    show_refusal(about.model)
     if now.made is None:
         st.caption("This version serves. Choose a move to see its gates.")
     else:
@@ -115,7 +123,7 @@ def moved(before: Shown, now: Shown) -> None:
     sections.gaps(now.about)
 
 
-def gates_and_form(chosen: Move, about: Evidence) -> None:
+def gates_and_form(chosen: Move, about: Evidence, merit: Merit | None) -> None:
     """The gates of a move beside its form."""
     with st.spinner("Checking the gates"):
         review = sections.review(chosen, about)
@@ -126,18 +134,18 @@ def gates_and_form(chosen: Move, about: Evidence) -> None:
         sections.intervals(review.evidence, review.incumbent)
         flips = opening.flips(review)
     with form:
-        sign(review)
+        sign(review, merit)
     if flips is not None:
         opening.flipped_rows(review, flips)
 
 
-def sign(review: Review) -> None:
+def sign(review: Review, merit: Merit | None) -> None:
     """The form of one person, or of several where the move asks for the approval of others."""
     if review.rules.approvals:
-        request_form(review)
+        request_form(review, merit)
     else:
         widgets.writes_notice(review.move.kind)
-        decision_form(review)
+        decision_form(review, merit)
 
 
 review_page()

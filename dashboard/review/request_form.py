@@ -19,17 +19,18 @@ from dashboard.review.decision_form import (
     what_changes,
 )
 from pipeline.governance.record.requests import RequestState, RequestView
+from pipeline.governance.rules.merit import Merit
 from pipeline.governance.rules.review import Review
 from pipeline.governance.rules.signing.turn import Act, Turn
 
 
-def request_form(review: Review) -> None:
+def request_form(review: Review, merit: Merit | None) -> None:
     """For who signs nothing at all, why, and what the move would change."""
     turn = _turn(review)
     key = drawn_key(form_of(review.move))
     draft = drafted(review, key)
     with st.container(border=True, key="decision"):
-        what_changes(review, draft)
+        what_changes(review, draft, merit)
         if turn is not None:
             if turn.view is not None:
                 request_so_far(turn.view)

@@ -14,7 +14,7 @@ from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import Evidence, Metric
 from pipeline.governance.record.history import successor
-from pipeline.governance.rules.merit import BETTER, WORSE, Merit, warning_sentence
+from pipeline.governance.rules.merit import BETTER, WORSE, Merit
 from pipeline.governance.rules.paired import FlipKind, Flips
 from pipeline.governance.rules.review import Review
 from pipeline.governance.text import signed, visible
@@ -26,16 +26,16 @@ UNBROKEN = "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
 COLOURS: Mapping[str, widgets.Colour] = {BETTER: "green", WORSE: "red"}
 
 
-def verdict(evidence: Evidence, *, goes_back: bool = False) -> None:
+def verdict(evidence: Evidence, merit: Merit | None, *, goes_back: bool = False) -> None:
     """The verdict, the key figures with their differences to the champion's, and a version that is better yet.
 
-    First of all that somebody rolled back from it. goes_back: it is the version to which a rollback returns.
+    First of all that somebody rolled back from it. merit: it beside the champion, where that can be said. goes_back: it
+    is the version to which a rollback returns.
     """
     _rolled_back(evidence)
     if goes_back:
         st.header(f"Version {evidence.version}, to which a rollback returns", anchor=False)
     champion = session.champion_of(evidence.model)
-    merit = merits.beside_the_champion(evidence)
     if champion is None:
         st.caption("No version serves: there is no champion to compare with.")
     elif merit is None and champion != evidence.version:
@@ -58,11 +58,6 @@ def _rolled_back(evidence: Evidence) -> None:
     )
     with widgets.message("Rolled back", f"{told}\nReason: {visible(event.reason or '')}", colour="orange"):
         pages.link_event(f"Decision {event.number} in History", evidence.model, event.number)
-
-
-def warning(review: Review) -> str | None:
-    """What the form must say of a move that only makes things worse; None where there is nothing to say."""
-    return warning_sentence(review, merits.beside_the_champion(review.evidence))
 
 
 def flips(review: Review) -> Flips | None:
