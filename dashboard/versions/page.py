@@ -55,7 +55,7 @@ def versions_table(model: str) -> None:
         every, columns = table.choose(model)
     found = table.narrowed(every, columns, text=text, stages=tuple(stages))
     actions = st.container(horizontal=True, vertical_alignment="center")
-    chosen = table.draw(found, model, columns)
+    chosen = table.draw(found, model, columns, of=len(every.numbers))
     with actions:
         selected(model, chosen, found=len(found.numbers), of=len(every.numbers))
         pages.link_history("History", model)

@@ -113,13 +113,17 @@ def _ordered(found: pd.DataFrame, columns: TableColumns) -> pd.DataFrame:
     )
 
 
-def draw(shown: ShownVersions, model: str, columns: TableColumns) -> list[int]:
-    """Draws the table. Returns the version numbers of the selected rows."""
+def draw(shown: ShownVersions, model: str, columns: TableColumns, *, of: int) -> list[int]:
+    """Draws the table. Returns the version numbers of the selected rows.
+
+    of: how many versions there are. The table keeps their height, however few are shown: what stands below stays where
+    it is, and the browser draws a table that is resized twice as often.
+    """
     trusted = trust.known_words(model, shown.looked_at) if trust.COLUMN in columns.others else ()
     cells, config = _cells(shown, columns, trusted)
     event = st.dataframe(
         cells,
-        height=widgets.height_of(len(shown.numbers)),
+        height=widgets.height_of(of),
         key=f"versions/{model}/{columns.best_by}" if columns.best_by else f"versions/{model}",
         on_select="rerun",
         selection_mode="multi-row",
