@@ -57,10 +57,15 @@ def page_figures(environment: Mapping[str, str], folder: Path) -> dict[str, tupl
         desk.get_by_role("heading", name="Versions").wait_for()
         desk.wait_for_timeout(1000)
         click = by_turns(lambda number: chosen(desk, number), lambda number: clicked(constant, number))
+        desk.goto(f"{ours}/review?model=obesity_classifier&version=3")
+        desk.get_by_text("Move version 3 to Production").wait_for()
+        desk.wait_for_timeout(1000)
+        form = by_turns(lambda number: moved(desk, number), lambda number: clicked(constant, ROUNDS + 1 + number))
     return {
         "first paint, against an empty page": first,
         "switch to Versions, against a constant table": switch,
-        "click to painted, against an empty rerun": click,
+        "click to painted in the filter of Versions, against an empty rerun": click,
+        "click to painted in the form of a decision, against an empty rerun": form,
     }
 
 
@@ -122,6 +127,13 @@ def chosen(page: Page, number: int) -> float:
     """A stage filter of the versions page: the table is drawn again."""
     page.get_by_text("Production", exact=True).first.click(no_wait_after=True)
     return since_click(page, text="1 of 4 versions" if number % 2 else "4 of 4 versions")
+
+
+def moved(page: Page, number: int) -> float:
+    """Another move of the review of version 3: its gates and its form are drawn again."""
+    move = "Archived" if number % 2 else "Production"
+    page.get_by_test_id("stMain").get_by_text(move, exact=True).first.click(no_wait_after=True)
+    return since_click(page, text=f"Move version 3 to {move}")
 
 
 def since_click(page: Page, *, heading: str = "", selector: str = "", text: str = "") -> float:
