@@ -11,6 +11,7 @@ from support.small_desk import small_desk
 from support.soak import amount
 from support.story import (
     MODEL,
+    REASON,
     accept_warnings,
     choose_by_keys,
     fill,
@@ -154,6 +155,26 @@ def test_the_keyboard_alone(tab):
     expect(tab.get_by_text("The alias shadow is removed from version 3.")).to_be_visible()
     sign_by_keys(tab, "Remove alias")
     expect(tab.get_by_text("grace removed the alias shadow.")).to_be_visible()
+
+
+def test_another_move_shows_what_was_decided_meanwhile(filled, open_tab, tab):
+    """A choice draws only the form anew, and the whole page where the version is not what it was drawn from."""
+    review(tab, 2)
+    expect(tab.get_by_role("textbox", name="Reason")).to_be_visible()
+    other = open_tab(filled)
+    open_page(other, f"/review?model={MODEL}&version=2&to=Alias")
+    other.get_by_role("textbox", name="Reason").fill(REASON)
+    accept_warnings(other)
+    other.get_by_role("button", name="Set alias on version 2").click()
+    expect(other.get_by_text("grace set the alias challenger on version 2.")).to_be_visible()
+    other.close()
+
+    offered = tab.get_by_role("radio", name="Remove alias")
+    expect(offered).to_have_count(0)
+    tab.get_by_role("radio", name="Archived").click()
+    expect(offered).to_be_visible()
+    expect(tab.get_by_test_id("stMarkdown").get_by_text("challenger")).to_be_visible()
+    expect(tab.get_by_role("button", name="Move version 2 to Archived")).to_be_visible()
 
 
 def test_the_ledger_verifies(tab):
