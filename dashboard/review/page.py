@@ -66,7 +66,7 @@ class Shown:
         return self.about is not self.offered.evidence
 
     @property
-    def as_known(self) -> tuple[object, ...]:
+    def drawn_from(self) -> tuple[object, ...]:
         """What the parts around the move are drawn from: where it has changed, they are drawn anew."""
         return (
             self.offered.evidence.digest,
@@ -93,23 +93,23 @@ def decide(evidence: Evidence) -> None:
     now = shown(evidence)
     merit = merits.beside_the_champion(now.about)
     opening.verdict(now.about, merit, goes_back=now.goes_back)
-    move(now, merit)
+    decision(now, merit)
     sections.tabs(now.about, now.champion, has_form=now.has_form)
 
 
 @st.fragment
-def move(before: Shown, merit: Merit | None) -> None:
+def decision(before: Shown, merit: Merit | None) -> None:
     """Drawn anew by itself: a choice here changes nothing of the verdict and of the sections, mostly."""
     if session.FLASH in st.session_state:
         st.rerun()  # something was decided or signed here, which the whole page tells
-    widgets.guarded(partial(draw_move, before, merit), "decide")
+    widgets.guarded(partial(draw_decision, before, merit), "decide")
 
 
-def draw_move(before: Shown, merit: Merit | None) -> None:
+def draw_decision(before: Shown, merit: Merit | None) -> None:
     """before, merit: what the page around it was drawn from."""
     about = before.offered.evidence
     now = shown(session.evidence(about.model, about.version))
-    if now.as_known != before.as_known:
+    if now.drawn_from != before.drawn_from:
         st.rerun()
     chosen = chosen_move(now.offered)
     if chosen is not None:
