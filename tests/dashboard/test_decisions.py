@@ -274,11 +274,12 @@ def test_sets_and_removes_a_free_alias(desk, open_page):
 
 
 def test_an_impossible_alias_is_one_sentence(desk, open_page):
-    """A name that cannot be an alias is refused where it was typed."""
+    """A name that cannot be an alias is refused where it was typed; the figures of the version stay beside it."""
     app = review(open_page, desk, to="Alias", alias="v1")
 
     assert not app.exception
     assert "reserved by MLflow" in texts(app)
+    assert tuple(frame(app, "Metric").columns[[1, 2]]) == ("Version 2", "Champion 1")
 
 
 def test_rolls_back_from_the_champions_page(desk, open_page):
