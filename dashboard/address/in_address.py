@@ -181,10 +181,8 @@ def _field(key: str, kind: _Kind, also: Mapping[str, str | None] | None = None) 
     value, fields = _asked(key, kind), _fields()
     known = fields.shown.get(key)
     is_new = known is None or known[0].options != kind.options  # what the session has may be another field's
-    if (
-        is_new or key not in st.session_state or st.session_state[key] != value
-    ):  # else what is being typed would be lost
-        st.session_state[key] = value
+    if is_new or key not in st.session_state or st.session_state[key] != value:
+        st.session_state[key] = value  # not where it is set already: what is being typed would be lost
     fields.drawn[key] = kind, value
     return {"key": key, "on_change": partial(_changed, key, kind, also or {})}
 

@@ -1,5 +1,6 @@
 """One version: what it is, what the gates say about a move, and the decision."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +18,7 @@ from dashboard.review.gates import gates
 from dashboard.review.move_picker import Offer, chosen_move, offer
 from dashboard.review.receipt import Line, decided, receipt
 from dashboard.review.request_form import request_form
+from pipeline.governance.errors import NotFound
 from pipeline.governance.lifecycle import Move
 from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.rules.merit import Merit
@@ -58,7 +60,7 @@ class Shown:
 
     offered: Offer
     about: Evidence  # of the version that the move is about: after a rollback another one than the page's
-    champion: int | None
+    champion: Evidence | None  # where that is another version and can be read
     made: Line | None  # the decision whose receipt stands in place of a form
 
     @property
@@ -71,7 +73,7 @@ class Shown:
         return (
             self.offered.evidence.digest,
             self.about.digest,
-            self.champion,
+            self.champion and self.champion.digest,
             self.made and self.made[0].number,
             self.has_form,
         )
@@ -86,7 +88,16 @@ def shown(evidence: Evidence) -> Shown:
     offered = offer(evidence, settled=made is not None)
     back = offered.returns_to
     about = evidence if back is None else session.evidence(evidence.model, back)
-    return Shown(offered, about, session.champion_of(evidence.model), made)
+    return Shown(offered, about, champion_beside(about), made)
+
+
+def champion_beside(about: Evidence) -> Evidence | None:
+    champion = session.champion_of(about.model)
+    if champion in (None, about.version):
+        return None
+    with suppress(NotFound):
+        return session.evidence(about.model, champion)
+    return None
 
 
 def decide(evidence: Evidence) -> None:
@@ -94,7 +105,7 @@ def decide(evidence: Evidence) -> None:
     merit = merits.beside_the_champion(now.about)
     opening.verdict(now.about, merit, goes_back=now.goes_back)
     decision(now, merit)
-    sections.tabs(now.about, now.champion, has_form=now.has_form)
+    sections.tabs(now.about, now.champion, merit, has_form=now.has_form)
 
 
 @st.fragment
@@ -107,15 +118,15 @@ def decision(before: Shown, merit: Merit | None) -> None:
 
 def draw_decision(before: Shown, merit: Merit | None) -> None:
     """before, merit: what the page around it was drawn from."""
-    about = before.offered.evidence
-    now = shown(session.evidence(about.model, about.version))
+    own = before.offered.evidence
+    now = shown(session.evidence(own.model, own.version))
     if now.drawn_from != before.drawn_from:
         st.rerun()
     chosen = chosen_move(now.offered)
     if chosen is not None:
         gates_and_form(chosen, now.about, merit)
         return
-    show_refusal(about.model)
+    show_refusal(own.model)
     if now.made is None:
         st.caption("This version serves. Choose a move to see its gates.")
     else:

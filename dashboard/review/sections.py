@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import merits, pages, quality, session
+from dashboard import pages, quality, session
 from dashboard.address import in_address
 from dashboard.components import charts, explanation_charts, tables, widgets, words
 from dashboard.components.explanations import classes_of, explained_by
@@ -20,6 +20,7 @@ from pipeline.governance.lifecycle import Move
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.documents import Evaluation
 from pipeline.governance.record.evidence import Evidence, Recomputation
+from pipeline.governance.rules.merit import Merit
 from pipeline.governance.rules.review import Review
 from pipeline.governance.text import visible
 from pipeline.model_card import Card
@@ -244,27 +245,24 @@ SECTIONS: Mapping[str, Callable[[Evidence], None]] = {
 NAMES = ("Metrics", *SECTIONS)
 
 
-def tabs(evidence: Evidence, champion: int | None, *, has_form: bool) -> None:
-    """Draws the section that is open. has_form: whether a form stands above, with the intervals beside it."""
+def tabs(evidence: Evidence, champion: Evidence | None, merit: Merit | None, *, has_form: bool) -> None:
+    """Draws the section that is open.
+
+    champion, merit: what the version is compared with, and how it compares. has_form: whether a form stands above, with
+    the intervals beside it.
+    """
     first, *others = st.tabs(NAMES, **in_address.one_of("show", NAMES))
     if first.open:
         opened(evidence.digest, "Metrics")
         with first:
             if not has_form:
                 intervals(evidence, None)
-            widgets.guarded(partial(_beside, evidence, champion), "section")
+            metrics(evidence, champion, merit.differences if merit else None)
     for tab, (name, draw) in zip(others, SECTIONS.items(), strict=True):
         if tab.open:
             opened(evidence.digest, name)
             with tab:
                 widgets.guarded(partial(draw, evidence), "section")
-
-
-def _beside(evidence: Evidence, champion: int | None) -> None:
-    """The metrics, beside the champion's where that is another version."""
-    merit = merits.beside_the_champion(evidence)
-    theirs = None if champion in (None, evidence.version) else session.evidence(evidence.model, champion)
-    metrics(evidence, theirs, merit.differences if merit else None)
 
 
 def _table(title: str, table: pd.DataFrame, digits: tuple[str, ...]) -> None:

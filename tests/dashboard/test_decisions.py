@@ -3,7 +3,7 @@
 import pytest
 from streamlit import config
 
-from dashboard import caching, session
+from dashboard import caching, merits, session
 from dashboard.components.signing import MOST_DRAFTS, DecisionDraft, ReasonDrafts, draft_name, reason_drafts, send
 from pipeline.governance.lifecycle import MoveKind, Stage, stage_move
 from pipeline.governance.rules.paired import Flip, FlipKind
@@ -280,6 +280,22 @@ def test_an_impossible_alias_is_one_sentence(desk, open_page):
     assert not app.exception
     assert "reserved by MLflow" in texts(app)
     assert tuple(frame(app, "Metric").columns[[1, 2]]) == ("Version 2", "Champion 1")
+
+
+def test_a_champion_that_has_just_gone_leaves_the_figures(desk, open_page):
+    """The list of a moment ago still names it: the version is shown without what it would be compared with."""
+    app = review(open_page, desk)
+    assert "Champion 1" in frame(app, "Metric").columns
+    desk.registry.delete_version(MODEL, 1)
+    session.evidence.clear()
+    merits.merit.clear()
+
+    app.run()
+
+    assert not app.exception
+    assert "The champion, version 1, cannot be read: nothing is compared." in [each.value for each in app.caption]
+    assert "Version 2" in frame(app, "Metric").columns
+    assert "Champion 1" not in frame(app, "Metric").columns
 
 
 def test_rolls_back_from_the_champions_page(desk, open_page):
