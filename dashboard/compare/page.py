@@ -6,7 +6,7 @@ from functools import partial
 import streamlit as st
 
 from dashboard import pages, session
-from dashboard.address import in_address
+from dashboard.address.section import chosen_section
 from dashboard.compare import performance, sections
 from dashboard.compare import picker as compare_picker
 from dashboard.compare.flips import flipped_rows
@@ -45,7 +45,8 @@ def compare_page() -> None:
     comparison = session.comparison(choice.model, choice.reference, in_detail(choice))
     sections.sides(comparison)
     sections.verdicts(comparison)
-    tabs(comparison)
+    draw = SECTIONS[chosen_section(list(SECTIONS))]
+    widgets.guarded(partial(draw, comparison), "section")
 
 
 def header(choice: ComparedVersions) -> None:
@@ -73,14 +74,6 @@ def alone(choice: ComparedVersions) -> None:
     if champion not in (None, choice.reference):
         label = f"Compare with the champion, version {champion}"
         pages.link_compare(label, choice.model, [champion, choice.reference])
-
-
-def tabs(comparison: Comparison) -> None:
-    drawn = st.tabs(list(SECTIONS), **in_address.one_of("show", list(SECTIONS)))
-    for tab, draw in zip(drawn, SECTIONS.values(), strict=True):
-        if tab.open:
-            with tab:
-                widgets.guarded(partial(draw, comparison), "section")
 
 
 compare_page()

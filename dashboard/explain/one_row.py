@@ -10,6 +10,7 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.address import in_address
+from dashboard.address.section import SHOW
 from dashboard.components import tables, widgets, words
 from dashboard.components.explanations import (
     as_pairs,
@@ -30,14 +31,14 @@ from pipeline.serving.predictions import Target
 from pipeline.serving.targets import input_schema
 from pipeline.validation.rows import Row
 
-ONE_ROW = "One row"  # the tab
+ONE_ROW = "One row"  # the section
 ROW = "row"  # in the address: its number among the evaluation rows
 SOURCES = STORED, TYPED = "Evaluation rows", "Typed in"
 TABLE_PIXELS, ROWS_THAT_FIT = 260, 6
 LOW_CONFIDENCE = 0.6
 KINDS = WRONG, UNSURE = "Wrong", f"Probability below {LOW_CONFIDENCE:g}"
 MOST_INPUTS = 30
-FIRST_ROW = {ROW: None, "show": ONE_ROW}  # where a filter changes, the first row that it leaves is shown
+FIRST_ROW = {ROW: None, SHOW: ONE_ROW}  # where a filter changes, the first row that it leaves is shown
 HIGHEST, PREDICTED = "Highest probability", "Predicted"
 
 

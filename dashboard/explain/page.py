@@ -5,7 +5,8 @@ from functools import partial
 import streamlit as st
 
 from dashboard import pages, session
-from dashboard.address import in_address, picker
+from dashboard.address import picker
+from dashboard.address.section import chosen_section
 from dashboard.components import widgets
 from dashboard.components.trust import state_line
 from dashboard.explain.columns import columns
@@ -13,7 +14,7 @@ from dashboard.explain.one_row import ONE_ROW, ROW, one_row
 from pipeline.serving.predictions import Target
 from pipeline.serving.trust import Trust
 
-TABS = "Columns", ONE_ROW
+SECTIONS = {"Columns": columns, ONE_ROW: one_row}
 
 
 def explain_page() -> None:
@@ -45,11 +46,8 @@ def header(model: str, version: int) -> None:
 
 def sections(target: Target) -> None:
     """A link to a row opens it."""
-    tabs = st.tabs(TABS, **in_address.one_of("show", TABS, default=ONE_ROW if ROW in st.query_params else None))
-    for tab, draw in zip(tabs, (columns, one_row), strict=True):
-        if tab.open:
-            with tab:
-                widgets.guarded(partial(draw, target), "section")
+    chosen = chosen_section(list(SECTIONS), default=ONE_ROW if ROW in st.query_params else None)
+    widgets.guarded(partial(SECTIONS[chosen], target), "section")
 
 
 explain_page()

@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard import caching, pages, session
 from dashboard.address import in_address
 from dashboard.address.picker import LAST_MODEL, models_with_versions, picked_model
+from dashboard.address.section import chosen_section
 from dashboard.components import widgets, words
 from dashboard.monitoring import drift, findings, log, sections, shadow
 from pipeline.governance.record.findings import Finding
@@ -68,11 +69,8 @@ def watched(model: str, window: str) -> None:
         sections.off(found)
         return
     sections.figures(found)
-    drawn = st.tabs(list(SECTIONS), **in_address.one_of("show", list(SECTIONS)))
-    for tab, draw in zip(drawn, SECTIONS.values(), strict=True):
-        if tab.open:
-            with tab:
-                widgets.guarded(partial(draw, found), "section")
+    draw = SECTIONS[chosen_section(list(SECTIONS))]
+    widgets.guarded(partial(draw, found), "section")
 
 
 def open_model() -> None:

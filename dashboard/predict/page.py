@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 from dashboard import pages, session
-from dashboard.address import in_address
+from dashboard.address.section import chosen_section
 from dashboard.components import widgets
 from dashboard.components.row_form import outside, typed_row
 from dashboard.components.trust import state_line
@@ -50,13 +50,10 @@ def ask(choice: PredictingVersion) -> None:
 
 
 def sections(targets: list[Target]) -> None:
-    tabs = st.tabs([ONE_ROW, FILE], **in_address.one_of("show", [ONE_ROW, FILE]))
-    if tabs[0].open:
-        with tabs[0]:
-            one_row(targets)
-    if tabs[1].open:
-        with tabs[1]:
-            widgets.guarded(partial(file_of_rows, targets), "file")
+    if chosen_section([ONE_ROW, FILE]) == ONE_ROW:
+        one_row(targets)
+    else:
+        widgets.guarded(partial(file_of_rows, targets), "file")
 
 
 def one_row(targets: list[Target]) -> None:

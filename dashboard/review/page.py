@@ -19,7 +19,6 @@ from dashboard.review.move_picker import Offer, chosen_move, offer
 from dashboard.review.receipt import Line, decided, receipt
 from dashboard.review.request_form import request_form
 from pipeline.governance.errors import NotFound
-from pipeline.governance.lifecycle import Move
 from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.rules.merit import Merit
 from pipeline.governance.rules.review import Review
@@ -70,17 +69,7 @@ class Shown:
     @property
     def drawn_from(self) -> tuple[object, ...]:
         """What the parts around the move are drawn from: where it has changed, they are drawn anew."""
-        return (
-            self.offered.evidence.digest,
-            self.about.digest,
-            self.champion and self.champion.digest,
-            self.made and self.made[0].number,
-            self.has_form,
-        )
-
-    @property
-    def has_form(self) -> bool:
-        return self.offered.choice is not None
+        return self.offered.evidence.digest, self.about.digest, self.champion and self.champion.digest
 
 
 def shown(evidence: Evidence) -> Shown:
@@ -104,8 +93,18 @@ def decide(evidence: Evidence) -> None:
     now = shown(evidence)
     merit = merits.beside_the_champion(now.about)
     opening.verdict(now.about, merit, goes_back=now.goes_back)
-    decision(now, merit)
-    sections.tabs(now.about, now.champion, merit, has_form=now.has_form)
+    serves = now.champion if now.goes_back else None
+    left, right = st.columns([4, 3], gap="medium")
+    with left:
+        opening.figures(now.about, merit)
+        sections.gaps(now.about)
+        sections.intervals(now.about, now.champion)
+        flips = None if serves is None else opening.flips(now.about, serves)
+    with right:
+        decision(now, merit)
+    if serves is not None and flips is not None:
+        opening.flipped_rows(now.about, serves, flips)
+    sections.section(now.about, now.champion, merit)
 
 
 @st.fragment
@@ -124,30 +123,16 @@ def draw_decision(before: Shown, merit: Merit | None) -> None:
         st.rerun()
     chosen = chosen_move(now.offered)
     if chosen is not None:
-        gates_and_form(chosen, now.about, merit)
+        with st.spinner("Checking the gates"):
+            review = sections.review(chosen, now.about)
+        gates(review)
+        sign(review, merit)
         return
     show_refusal(own.model)
     if now.made is None:
         st.caption("This version serves. Choose a move to see its gates.")
     else:
         receipt(now.made)
-    sections.gaps(now.about)
-
-
-def gates_and_form(chosen: Move, about: Evidence, merit: Merit | None) -> None:
-    """The gates of a move beside its form."""
-    with st.spinner("Checking the gates"):
-        review = sections.review(chosen, about)
-    left, form = st.columns([3, 2], gap="medium")
-    with left:
-        gates(review)
-        sections.gaps(about)
-        sections.intervals(review.evidence, review.incumbent)
-        flips = opening.flips(review)
-    with form:
-        sign(review, merit)
-    if flips is not None:
-        opening.flipped_rows(review, flips)
 
 
 def sign(review: Review, merit: Merit | None) -> None:

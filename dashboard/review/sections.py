@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import pages, quality, session
-from dashboard.address import in_address
+from dashboard.address.section import chosen_section
 from dashboard.components import charts, explanation_charts, tables, widgets, words
 from dashboard.components.explanations import classes_of, explained_by
 from dashboard.components.signatures.acts import opened
@@ -242,27 +242,17 @@ SECTIONS: Mapping[str, Callable[[Evidence], None]] = {
     "Card": card,
 }
 
-NAMES = ("Metrics", *SECTIONS)
+METRICS = "Metrics"
 
 
-def tabs(evidence: Evidence, champion: Evidence | None, merit: Merit | None, *, has_form: bool) -> None:
-    """Draws the section that is open.
-
-    champion, merit: what the version is compared with, and how it compares. has_form: whether a form stands above, with
-    the intervals beside it.
-    """
-    first, *others = st.tabs(NAMES, **in_address.one_of("show", NAMES))
-    if first.open:
-        opened(evidence.digest, "Metrics")
-        with first:
-            if not has_form:
-                intervals(evidence, None)
-            metrics(evidence, champion, merit.differences if merit else None)
-    for tab, (name, draw) in zip(others, SECTIONS.items(), strict=True):
-        if tab.open:
-            opened(evidence.digest, name)
-            with tab:
-                widgets.guarded(partial(draw, evidence), "section")
+def section(evidence: Evidence, champion: Evidence | None, merit: Merit | None) -> None:
+    """Draws the section that is open. champion, merit: what the version is compared with, and how it compares."""
+    name = chosen_section((METRICS, *SECTIONS))
+    opened(evidence.digest, name)
+    if name == METRICS:
+        metrics(evidence, champion, merit.differences if merit else None)
+    else:
+        widgets.guarded(partial(SECTIONS[name], evidence), "section")
 
 
 def _table(title: str, table: pd.DataFrame, digits: tuple[str, ...]) -> None:

@@ -16,10 +16,9 @@ from pipeline.governance.record.evidence import Evidence, Metric
 from pipeline.governance.record.history import successor
 from pipeline.governance.rules.merit import BETTER, WORSE, Merit
 from pipeline.governance.rules.paired import FlipKind, Flips
-from pipeline.governance.rules.review import Review
 from pipeline.governance.text import signed, visible
 
-MOST_FIGURES, MOST_FLIPS = 4, 200
+MOST_FIGURES, BESIDE, MOST_FLIPS = 4, 2, 200
 FLIPS_PIXELS = 320
 BELOW = "Below it: the interval of the difference to the champion on the same rows, then the metric's own."
 UNBROKEN = "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
@@ -27,7 +26,7 @@ COLOURS: Mapping[str, widgets.Colour] = {BETTER: "green", WORSE: "red"}
 
 
 def verdict(evidence: Evidence, merit: Merit | None, *, goes_back: bool = False) -> None:
-    """The verdict, the key figures with their differences to the champion's, and a version that is better yet.
+    """The verdict, and a version that is better yet.
 
     First of all that somebody rolled back from it. merit: it beside the champion, where that can be said. goes_back: it
     is the version to which a rollback returns.
@@ -43,7 +42,6 @@ def verdict(evidence: Evidence, merit: Merit | None, *, goes_back: bool = False)
     elif merit is not None:
         _summary(merit)
     _better_yet(evidence, champion)
-    _figures(evidence, merit)
 
 
 def _rolled_back(evidence: Evidence) -> None:
@@ -60,11 +58,8 @@ def _rolled_back(evidence: Evidence) -> None:
         pages.link_event(f"Decision {event.number} in History", evidence.model, event.number)
 
 
-def flips(review: Review) -> Flips | None:
+def flips(back: Evidence, serves: Evidence) -> Flips | None:
     """Of a rollback: says how many rows the version to return to predicts differently. Returns them."""
-    back, serves = review.evidence, review.incumbent
-    if review.move.kind is not MoveKind.ROLLBACK or serves is None:
-        return None
     try:
         found = session.flips(back.model, serves.version, back.version)
     except (NotFound, InvalidInput) as error:
@@ -83,9 +78,9 @@ def flips(review: Review) -> Flips | None:
     return found
 
 
-def flipped_rows(review: Review, found: Flips) -> None:
+def flipped_rows(back: Evidence, serves: Evidence, found: Flips) -> None:
     """The rows themselves, for a place as wide as the page: classes have long names."""
-    if review.incumbent is None or not found.rows:
+    if not found.rows:
         return
     meanings = {FlipKind.GAINED: "becomes right", FlipKind.LOST: "becomes wrong", FlipKind.CHANGED: "stays wrong"}
     shown = found.rows[:MOST_FLIPS]
@@ -94,8 +89,8 @@ def flipped_rows(review: Review, found: Flips) -> None:
             "Row": [each.row for each in shown],
             "What it means": [meanings[each.kind] for each in shown],
             "Actual": [tables.cell(each.actual) for each in shown],
-            f"Version {review.incumbent.version}": [tables.cell(each.a) for each in shown],
-            f"Version {review.evidence.version}": [tables.cell(each.b) for each in shown],
+            f"Version {serves.version}": [tables.cell(each.a) for each in shown],
+            f"Version {back.version}": [tables.cell(each.b) for each in shown],
         }
     )
     height: int | Literal["content"] = FLIPS_PIXELS if len(shown) > MOST_FIGURES else "content"
@@ -140,7 +135,7 @@ def _better_yet(evidence: Evidence, champion: int | None) -> None:
             st.caption(f"{waits}: {merit.phrase('this one')}.", width="content")
 
 
-def _figures(evidence: Evidence, merit: Merit | None) -> None:
+def figures(evidence: Evidence, merit: Merit | None) -> None:
     """The best known metrics, and before them those that get worse: none of these is below the fold."""
     differences = {each.metric: each for each in merit.differences} if merit else {}
     worse = [name for name, each in differences.items() if each.verdict == WORSE]
@@ -148,7 +143,7 @@ def _figures(evidence: Evidence, merit: Merit | None) -> None:
     names = dict.fromkeys([*known[:1], *worse, *known[1:]])
     found = [metric for metric in map(evidence.metric, names) if metric is not None][:MOST_FIGURES]
     if found:
-        with st.grid(MOST_FIGURES, min_column_width=150):
+        with st.grid(BESIDE, min_column_width=150):
             for metric in found:
                 _card(metric, differences.get(metric.name))
     shown = {metric.name for metric in found}

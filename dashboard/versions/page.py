@@ -7,13 +7,14 @@ import streamlit as st
 from dashboard import pages, session
 from dashboard.address import in_address
 from dashboard.address.picker import LAST_MODEL, picked_model, reference_first
+from dashboard.address.section import chosen_section
 from dashboard.components import trend, trust, widgets
 from dashboard.components.words import name
 from dashboard.versions import table
 from dashboard.versions.archive import archive_form
 from pipeline.governance.lifecycle import Stage
 
-TABS = ("Table", "Trend")
+TABLE, TREND = "Table", "Trend"
 
 
 def versions_page() -> None:
@@ -27,13 +28,10 @@ def versions_page() -> None:
     in_address.write(model=model)
     st.selectbox("Model", names, key="versions_model", on_change=open_model, format_func=name, width=260)
     widgets.changed_outside(model)
-    listed, drawn = st.tabs(TABS, **in_address.one_of("show", TABS))
-    if listed.open:
-        with listed:
-            versions(model)
-    if drawn.open:
-        with drawn:
-            trend.large(model)
+    if chosen_section([TABLE, TREND]) == TABLE:
+        versions(model)
+    else:
+        trend.large(model)
 
 
 def open_model() -> None:
