@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from support.real_server import IDLE, NARROW, open_page
+from support.real_server import IDLE, NARROW, at_rest, open_page
 
 MODEL = "obesity_classifier"
 NEWEST_DECISION = "select max(sequence) from ledger_event where type = 'decided'"
@@ -47,8 +47,6 @@ new PerformanceObserver(list => {
 """
 FITS = "main => main.scrollWidth <= main.clientWidth"
 MATCHES = "(element, css) => element.matches(css)"
-# Asked every 100 ms: whether the page has been idle the last ten times.
-AT_REST = "idle => (window.rest = document.querySelector(idle) ? window.rest + 1 : 0) > 10"
 LEVELS = "[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map(heading => Number(heading.tagName[1]))"
 
 
@@ -192,7 +190,7 @@ def test_a_field_is_one_step_and_back_undoes_it(demo_dashboard, open_tab):
     """Each choice that the address names is one step; Back and Forward set the fields, and a reload keeps them."""
     tab = open_tab(demo_dashboard)
     open_page(tab, f"/explain?{NAMED}&version=4")
-    column, by_row = tab.get_by_role("combobox", name="Column"), tab.get_by_role("tab", name="One row")
+    column, by_row = tab.get_by_role("combobox", name="Column"), tab.get_by_role("radio", name="One row")
     expect(column).to_have_value("Weight")
     steps = tab.evaluate("history.length")
 
@@ -220,8 +218,8 @@ def test_a_field_is_one_step_and_back_undoes_it(demo_dashboard, open_tab):
     tab.close()
 
 
-def test_a_link_opens_the_tab_that_it_names(demo_dashboard, open_tab):
-    """Also where the page that is left has tabs of the same name in the address."""
+def test_a_link_opens_the_section_that_it_names(demo_dashboard, open_tab):
+    """Also where the page that is left has sections of the same names in the address."""
     tab = open_tab(demo_dashboard)
     open_page(tab, f"/predict?{NAMED}&version=4")
     link = tab.get_by_role("link", name="Explain this row")
@@ -230,7 +228,7 @@ def test_a_link_opens_the_tab_that_it_names(demo_dashboard, open_tab):
 
     link.click()
     expect(tab).to_have_title(f"Explain version 4 of {MODEL} · Signoff")
-    expect(tab.get_by_role("tab", name="One row")).to_have_attribute("aria-selected", "true")
+    expect(tab.get_by_role("radio", name="One row")).to_be_checked()
     expect(tab.get_by_role("radio", name="Typed in")).to_be_checked()
     tab.close()
 
@@ -291,16 +289,6 @@ def test_each_page_of_the_sidebar_is_one_step(demo_dashboard, open_tab):
         tab.go_back()
         expect(tab).to_have_title(f"{PAGES[name][1]} · Signoff")
     tab.close()
-
-
-def at_rest(tab: Page) -> None:
-    """Wait until the page has done nothing for a while, as a person does who looks before going on.
-
-    Where Back is pressed while the page before is still drawn, Streamlit can go back to that page: what its elements
-    send when they appear still names it.
-    """
-    tab.evaluate("window.rest = 0")
-    tab.wait_for_function(AT_REST, arg=IDLE, polling=100)
 
 
 def test_back_shows_the_receipt_again(demo_desk, demo_dashboard, open_tab):

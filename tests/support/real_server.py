@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect, sync_playwright
 
 from support.ports import free_port
 from support.soak import SOAK
@@ -34,6 +34,8 @@ CHROMIUM_FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 ]
 IDLE = "[data-testid=stApp][data-test-connection-state=CONNECTED][data-test-script-state=notRunning]"
+# Asked every 100 ms: whether the page has been idle the last ten times.
+AT_REST = "idle => (window.rest = document.querySelector(idle) ? window.rest + 1 : 0) > 10"
 
 
 @contextmanager
@@ -87,6 +89,31 @@ def open_page(page: Page, path: str = "/") -> None:
     """Go to a page and wait until its script has finished. After a click, expect the visible result instead."""
     page.goto(path)
     page.locator(IDLE).wait_for(state="attached")
+
+
+def at_rest(tab: Page) -> None:
+    """Wait until the page has done nothing for a while, as a person does who looks before going on.
+
+    Where Back is pressed while the page before is still drawn, Streamlit can go back to that page: what its elements
+    send when they appear still names it.
+    """
+    tab.evaluate("window.rest = 0")
+    tab.wait_for_function(AT_REST, arg=IDLE, polling=100)
+
+
+def sections(tab: Page) -> Locator:
+    """The names of the sections of a page, to be clicked."""
+    return tab.get_by_role("radiogroup", name="Section").get_by_role("radio")
+
+
+def open_section(tab: Page, name: str) -> None:
+    """Click its name and wait until it is drawn, which is below the names."""
+    section = sections(tab).filter(has_text=re.compile(f"^{re.escape(name)}$"))
+    section.click()
+    expect(section).to_be_checked()
+    at_rest(tab)
+    drawn = tab.get_by_test_id("stElementContainer").filter(has=sections(tab)).locator("xpath=following-sibling::*")
+    expect(drawn.first).to_be_visible()
 
 
 def picture(tab: Page, name: str, folder: Path = SCREENSHOTS) -> None:
