@@ -247,7 +247,7 @@ METRICS = "Metrics"
 
 def section(evidence: Evidence, champion: Evidence | None, merit: Merit | None) -> None:
     """Draws the section that is open. champion, merit: what the version is compared with, and how it compares."""
-    name = chosen_section((METRICS, *SECTIONS))
+    name = chosen_section((METRICS, *SECTIONS), heading=f"Version {evidence.version} in detail")
     opened(evidence.digest, name)
     if name == METRICS:
         metrics(evidence, champion, merit.differences if merit else None)

@@ -20,7 +20,7 @@ from pipeline.governance.text import signed, visible
 
 MOST_FIGURES, BESIDE, MOST_FLIPS = 4, 2, 200
 FLIPS_PIXELS = 320
-BELOW = "Below it: the interval of the difference to the champion on the same rows, then the metric's own."
+BELOW = "Below it: the interval of the difference to the champion on the same rows, then that of the metric itself."
 UNBROKEN = "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
 COLOURS: Mapping[str, widgets.Colour] = {BETTER: "green", WORSE: "red"}
 
@@ -170,4 +170,4 @@ def _card(metric: Metric, difference: MetricDifference | None) -> None:
         )
         by = f"difference {words.signed_interval(difference.low, difference.high)}"
         head = by if said else f"{difference.verdict or 'no verdict'}, {by}"
-        st.caption(f"{head}  \nits own {words.spread(metric).replace(' = ', UNBROKEN)}")
+        st.caption(f"{head}  \nvalue {words.spread(metric).replace(' = ', UNBROKEN)}")

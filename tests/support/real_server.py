@@ -103,7 +103,7 @@ def at_rest(tab: Page) -> None:
 
 def sections(tab: Page) -> Locator:
     """The names of the sections of a page, to be clicked."""
-    return tab.get_by_role("radiogroup", name="Section").get_by_role("radio")
+    return tab.get_by_role("radiogroup", name=re.compile("^Section$|in detail$")).get_by_role("radio")
 
 
 def open_section(tab: Page, name: str) -> None:
