@@ -19,7 +19,7 @@ from pipeline import model_card
 from pipeline.governance.lifecycle import Move
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.documents import Evaluation
-from pipeline.governance.record.evidence import Evidence, Recomputation
+from pipeline.governance.record.evidence import Evidence, Metric, Recomputation
 from pipeline.governance.rules.merit import Merit
 from pipeline.governance.rules.review import Review
 from pipeline.governance.text import visible
@@ -50,6 +50,13 @@ def intervals(evidence: Evidence, champion: Evidence | None) -> None:
         colours = quality.colours(evidence.model, versions)
         figure = charts.metric_intervals(shares, theirs, names, colours=colours)
         st.plotly_chart(figure, config=charts.PLAIN, alt="Metrics with their intervals beside the champion's")
+        if others := _not_drawn(evidence, shares):
+            st.caption(f"More is better in each. Not drawn: {', '.join(map(words.metric_in_markdown, others))}.")
+
+
+def _not_drawn(evidence: Evidence, drawn: Iterable[Metric]) -> list[str]:
+    """The other metrics that have an interval: they may be the ones that get worse."""
+    return [each.name for each in evidence.metrics() if each.low is not None and each not in drawn]
 
 
 def metrics(evidence: Evidence, champion: Evidence | None, differences: Iterable[MetricDifference] | None) -> None:

@@ -33,6 +33,22 @@ def test_the_explanation_summary_is_drawn_from_the_file(open_page):
     assert "Method: `exact (linear)`. Off by at most 1e-15, where 1e-09 is allowed." in said.proto.help
 
 
+def test_the_chart_of_intervals_names_what_it_leaves_out(open_page):
+    """What is better when it is less may be what gets worse."""
+    registry = small_registry(versions=0)
+    metrics = {
+        "accuracy": {"value": 0.9, "low": 0.88, "high": 0.92},
+        "log_loss": {"value": 0.3, "low": 0.2, "high": 0.4},
+        "latency_ms": {"value": 5.0},
+    }
+    documents = {**good_documents(0.9), "evaluation": {"n": 627, "metrics": metrics}}
+    registry.add_version(MODEL, files={"MLmodel": b"x"}, documents=documents)
+    app = shown(open_page, build_desk(registry), "Metrics")
+
+    assert app.get("plotly_chart")
+    assert "More is better in each. Not drawn: log loss." in [each.value for each in app.caption]
+
+
 def test_a_version_without_an_explanation_says_so(open_page):
     """Nothing is invented."""
     app = shown(open_page, build_desk(), "Explanation")
