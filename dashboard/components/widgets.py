@@ -83,6 +83,15 @@ def nothing_yet(page: str, missing: str) -> None:
     pages.link_overview()
 
 
+def place() -> Any:  # noqa: ANN401 (Streamlit's container)
+    """Where something may come and go above a form.
+
+    Without it what comes moves the form one place down, and Streamlit's browser side, which knows containers by their
+    place, makes the form anew: what is being typed there is lost.
+    """
+    return st.container()
+
+
 def guarded(draw: Callable[[], None], name: str) -> None:
     """Draws; a refusal or a failure becomes one sentence on the page, never a traceback. name: of this part of it."""
     try:
@@ -347,7 +356,7 @@ def digests(found: Mapping[str, str | None]) -> None:
 
 def changed_outside(model: str) -> None:
     """Says on a page about a model that it was changed outside of this desk; nothing where it was not."""
-    with suppress(SignoffError):  # the page itself says what does not answer
+    with place(), suppress(SignoffError):  # the page itself says what does not answer
         if found := session.differences(model):
             out_of_band(model, found)
 
@@ -380,16 +389,17 @@ def writes_notice(kind: MoveKind | None = None) -> bool:
 
 def allowed(check: Callable[[], object]) -> bool:
     """Says why a check refuses, with the way to a new login where that would help. Returns whether it did not."""
-    try:
-        check()
-    except StaleLogin as error:
-        with message("Log in again", str(error), colour="blue"):
-            if st.button("Log in again", icon=":material/login:", key="log_in_again"):
-                st.login(AGAIN)
-        return False
-    except Refused as error:
-        message("Read only", str(error), colour="orange")
-        return False
+    with place():
+        try:
+            check()
+        except StaleLogin as error:
+            with message("Log in again", str(error), colour="blue"):
+                if st.button("Log in again", icon=":material/login:", key="log_in_again"):
+                    st.login(AGAIN)
+            return False
+        except Refused as error:
+            message("Read only", str(error), colour="orange")
+            return False
     return True
 
 

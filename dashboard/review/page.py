@@ -92,7 +92,8 @@ def champion_beside(about: Evidence) -> Evidence | None:
 def decide(evidence: Evidence) -> None:
     now = shown(evidence)
     merit = merits.beside_the_champion(now.about)
-    opening.verdict(now.about, merit, goes_back=now.goes_back)
+    with widgets.place():
+        opening.verdict(now.about, merit, goes_back=now.goes_back)
     serves = now.champion if now.goes_back else None
     left, right = st.columns([4, 3], gap="medium")
     with left:
@@ -125,7 +126,8 @@ def draw_decision(before: Shown, merit: Merit | None) -> None:
     if chosen is not None:
         with st.spinner("Checking the gates"):
             review = sections.review(chosen, now.about)
-        gates(review)
+        with widgets.place():
+            gates(review)
         sign(review, merit)
         return
     show_refusal(own.model)

@@ -8,7 +8,7 @@ from dashboard.components.signing import MOST_DRAFTS, DecisionDraft, ReasonDraft
 from pipeline.governance.lifecycle import MoveKind, Stage, stage_move
 from pipeline.governance.rules.paired import Flip, FlipKind
 from support.desks import GRACE, MODEL, REASON, KnownDifferences, build_desk, small_registry, worse
-from support.seen import badges, button, frame, links, texts
+from support.seen import badges, button, frame, links, place_of, texts
 
 PROMOTE = "Move version 2 to Production"
 
@@ -422,6 +422,19 @@ def test_ending_without_a_reason_is_refused(desk, open_page):
 
     assert "10 to 2,000 characters are allowed" in texts(app)
     assert desk.differences(MODEL)
+
+
+def test_nothing_that_comes_or_goes_moves_the_form(desk, open_page):
+    """The browser would make it anew, and what is being typed there would be lost."""
+    quiet = review(open_page, desk)
+    desk.registry.set_alias(MODEL, "champion", 3)
+    caching.forget_reads()
+
+    app = review(open_page, desk)
+
+    assert any("Changed outside of this desk" in each for each in badges(app)), "a box above the form"
+    assert any("Blocks" in each for each in badges(app)), "a gate above the form"
+    assert place_of(app.main, button(app, PROMOTE)) == place_of(quiet.main, button(quiet, PROMOTE))
 
 
 def test_an_out_of_band_change_blocks_the_review(desk, open_page):

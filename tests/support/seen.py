@@ -50,3 +50,14 @@ def markdown_sources(app: AppTest) -> str:
     found = [each.value for kind in kinds for each in getattr(app, kind)]
     found += [each.label for kind in ("button", "metric", "checkbox") for each in getattr(app, kind)]
     return "\n".join(found)
+
+
+def place_of(block: Any, element: Any) -> list[int] | None:
+    """By which numbers among their neighbours the browser knows the containers of an element, from this block on."""
+    for place, each in block.children.items():
+        if each is element:
+            return []
+        inner = place_of(each, element) if hasattr(each, "children") else None
+        if inner is not None:
+            return [place, *inner]
+    return None
