@@ -116,8 +116,9 @@ def looked_at(found: pd.DataFrame) -> tuple[int, ...]:
 def known_words(model: str, versions: Iterable[int]) -> tuple[tuple[int, str], ...]:
     """Version and word for each trust state known within LOOK_SECONDS; what is late is drawn when it is known."""
     states, late = _looked_at([(model, version) for version in versions], LOOK_SECONDS)
-    if late:
-        widgets.redraw_when_done(late)
+    with widgets.place():
+        if late:
+            widgets.redraw_when_done(late)
     return tuple((version, BADGES[state.state][0]) for (_, version), state in states.items() if state)
 
 

@@ -31,11 +31,12 @@ def overview_page() -> None:
     queues = signatures.queues(session.visitor())
     place = signatures.begin(queues)
     figures(models, len(changed))
-    for named, reason in changed.items():
-        changed_box("Files changed", *named, reason=reason)
-    for model in models:
-        if model.differences:
-            widgets.out_of_band(model.record.name, model.differences)
+    with widgets.place():
+        for named, reason in changed.items():
+            changed_box("Files changed", *named, reason=reason)
+        for model in models:
+            if model.differences:
+                widgets.out_of_band(model.record.name, model.differences)
     findings.boxes(models)
     found, late = waiting.found(looks, dict(champions))
     signatures.draw(place, queues, models, merits=found)
