@@ -18,7 +18,7 @@ from dashboard.review.gates import gates
 from dashboard.review.move_picker import Offer, chosen_move, offer
 from dashboard.review.receipt import Line, decided, receipt
 from dashboard.review.request_form import request_form
-from pipeline.governance.errors import NotFound
+from pipeline.governance.errors import NotFound, SignoffError
 from pipeline.governance.record.evidence import Evidence
 from pipeline.governance.rules.merit import Merit
 from pipeline.governance.rules.review import Review
@@ -91,21 +91,28 @@ def champion_beside(about: Evidence) -> Evidence | None:
 
 def decide(evidence: Evidence) -> None:
     now = shown(evidence)
-    merit = merits.beside_the_champion(now.about)
     with widgets.place():
+        merit = compared(now.about)
         opening.verdict(now.about, merit, goes_back=now.goes_back)
-    serves = now.champion if now.goes_back else None
     left, right = st.columns([4, 3], gap="medium")
     with left:
         opening.figures(now.about, merit)
         sections.gaps(now.about)
         sections.intervals(now.about, now.champion)
-        flips = None if serves is None else opening.flips(now.about, serves)
     with right:
         decision(now, merit)
-    if serves is not None and flips is not None:
-        opening.flipped_rows(now.about, serves, flips)
+    if now.goes_back and now.champion is not None:
+        widgets.guarded(partial(opening.flips, now.about, now.champion), "flips")  # a rollback does not wait for them
     sections.section(now.about, now.champion, merit)
+
+
+def compared(about: Evidence) -> Merit | None:
+    """How it compares with the champion. Where that fails the page says why: no decision waits for it but by a gate."""
+    try:
+        return merits.beside_the_champion(about)
+    except SignoffError as error:
+        widgets.failure(error, "compared")
+        return None
 
 
 @st.fragment

@@ -27,6 +27,7 @@ from pipeline.model_card import Card
 from pipeline.model_card.content import sentences
 
 SHA256_PIXELS = 480  # of a column that clips none
+MOST_NAMED = 6  # metrics that the chart of intervals leaves out
 DIGITS = 6  # of a claim: recomputed figures may differ behind the fourth
 
 
@@ -51,7 +52,9 @@ def intervals(evidence: Evidence, champion: Evidence | None) -> None:
         figure = charts.metric_intervals(shares, theirs, names, colours=colours)
         st.plotly_chart(figure, config=charts.PLAIN, alt="Metrics with their intervals beside the champion's")
         if others := _not_drawn(evidence, shares):
-            st.caption(f"More is better in each. Not drawn: {', '.join(map(words.metric_in_markdown, others))}.")
+            more = f" and {len(others) - MOST_NAMED:,} more" if len(others) > MOST_NAMED else ""
+            named = ", ".join(map(words.metric_in_markdown, others[:MOST_NAMED]))
+            st.caption(f"More is better in each. Not drawn: {named}{more}.")
 
 
 def _not_drawn(evidence: Evidence, drawn: Iterable[Metric]) -> list[str]:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import merits, pages, session
 from dashboard.components import tables, trust, widgets, words
-from pipeline.governance.errors import InvalidInput, NotFound
+from pipeline.governance.errors import InvalidInput, NotFound, SignoffError
 from pipeline.governance.lifecycle import MoveKind
 from pipeline.governance.ports import MetricDifference
 from pipeline.governance.record.evidence import Evidence, Metric
@@ -38,7 +38,7 @@ def verdict(evidence: Evidence, merit: Merit | None, *, goes_back: bool = False)
     if champion is None:
         st.caption("No version serves: there is no champion to compare with.")
     elif merit is None and champion != evidence.version:
-        st.caption(f"The champion, version {champion}, cannot be read: nothing is compared.")
+        st.caption(f"Nothing is compared: the champion, version {champion}, or its rows cannot be read.")
     elif merit is not None:
         _summary(merit)
     _better_yet(evidence, champion)
@@ -58,14 +58,14 @@ def _rolled_back(evidence: Evidence) -> None:
         pages.link_event(f"Decision {event.number} in History", evidence.model, event.number)
 
 
-def flips(back: Evidence, serves: Evidence) -> Flips | None:
-    """Of a rollback: says how many rows the version to return to predicts differently. Returns them."""
+def flips(back: Evidence, serves: Evidence) -> None:
+    """Of a rollback: how many rows the version to return to predicts differently, and which."""
     try:
         found = session.flips(back.model, serves.version, back.version)
     except (NotFound, InvalidInput) as error:
         st.caption("Which predictions would change is not known.")
         st.text(words.sentence(str(error)))
-        return None
+        return
     agreement = found.agreement
     st.header("Predictions that change", anchor=False)
     gained, lost = agreement.only_b_right, agreement.only_a_right
@@ -75,13 +75,11 @@ def flips(back: Evidence, serves: Evidence) -> Flips | None:
         f":gray-badge[{agreement.both_wrong_differently:,} stay wrong]"
     )
     pages.link_compare("Compare the two", back.model, [serves.version, back.version])
-    return found
+    if found.rows:
+        _flipped_rows(back, serves, found)
 
 
-def flipped_rows(back: Evidence, serves: Evidence, found: Flips) -> None:
-    """The rows themselves, for a place as wide as the page: classes have long names."""
-    if not found.rows:
-        return
+def _flipped_rows(back: Evidence, serves: Evidence, found: Flips) -> None:
     meanings = {FlipKind.GAINED: "becomes right", FlipKind.LOST: "becomes wrong", FlipKind.CHANGED: "stays wrong"}
     shown = found.rows[:MOST_FLIPS]
     table = pd.DataFrame(
@@ -94,7 +92,6 @@ def flipped_rows(back: Evidence, serves: Evidence, found: Flips) -> None:
         }
     )
     height: int | Literal["content"] = FLIPS_PIXELS if len(shown) > MOST_FIGURES else "content"
-    st.caption("The predictions that change, row by row")
     widgets.frame(table, "Rows that are predicted differently", height=height)
 
 
@@ -126,7 +123,7 @@ def _better_yet(evidence: Evidence, champion: int | None) -> None:
         return
     try:
         merit = merits.merit(evidence.model, best.version, evidence.version)
-    except NotFound:
+    except SignoffError:  # it is a hint
         return
     if merit.overall == BETTER:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):

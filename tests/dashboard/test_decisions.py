@@ -1,10 +1,14 @@
 """Decisions through the pages: each goes through the service, and what it refuses is said at the form."""
 
+import threading
+
 import pytest
 from streamlit import config
 
 from dashboard import caching, merits, session
+from dashboard.components import trust
 from dashboard.components.signing import MOST_DRAFTS, DecisionDraft, ReasonDrafts, draft_name, reason_drafts, send
+from pipeline.governance.errors import Unavailable
 from pipeline.governance.lifecycle import MoveKind, Stage, stage_move
 from pipeline.governance.rules.paired import Flip, FlipKind
 from support.desks import GRACE, MODEL, REASON, KnownDifferences, build_desk, small_registry, worse
@@ -293,7 +297,9 @@ def test_a_champion_that_has_just_gone_leaves_the_figures(desk, open_page):
     app.run()
 
     assert not app.exception
-    assert "The champion, version 1, cannot be read: nothing is compared." in [each.value for each in app.caption]
+    assert "Nothing is compared: the champion, version 1, or its rows cannot be read." in [
+        each.value for each in app.caption
+    ]
     assert "Version 2" in frame(app, "Metric").columns
     assert "Champion 1" not in frame(app, "Metric").columns
 
@@ -330,6 +336,22 @@ def test_a_rollback_shows_what_gets_worse_and_which_answers_change(open_page):
     assert row == {"Row": 7, "What it means": "becomes wrong", "Actual": "yes", "Version 2": "yes", "Version 1": "no"}
     beside_the_form = [table.value for column in app.columns for table in column.dataframe]
     assert not any("What it means" in table for table in beside_the_form)  # below it, as wide as the page
+
+
+def test_a_rollback_does_not_wait_for_the_predictions_that_change(open_page):
+    """Where they cannot be read the page says so, and the form is there."""
+    comparer = KnownDifferences([worse("accuracy")])
+    desk = build_desk(comparer=comparer)
+    for version in (1, 2):
+        for stage in (Stage.STAGING, Stage.PRODUCTION):
+            desk.promote(MODEL, version, stage, reason=REASON, actor=GRACE, accept_warnings=True)
+    comparer.refusal = Unavailable("the rows cannot be read")
+
+    app = review(open_page, desk, to="Roll back")
+
+    assert "The rows cannot be read." in texts(app)
+    assert not button(app, "Roll back to version 1").disabled
+    assert "Version 1" in frame(app, "Metric").columns
 
 
 ROLLED_BACK = ":orange-badge[:material/warning: Rolled back]"
@@ -434,7 +456,29 @@ def test_nothing_that_comes_or_goes_moves_the_form(desk, open_page):
 
     assert any("Changed outside of this desk" in each for each in badges(app)), "a box above the form"
     assert any("Blocks" in each for each in badges(app)), "a gate above the form"
-    assert place_of(app.main, button(app, PROMOTE)) == place_of(quiet.main, button(quiet, PROMOTE))
+    assert place_of(app, button(app, PROMOTE)) == place_of(quiet, button(quiet, PROMOTE))
+
+
+def test_a_look_that_is_late_does_not_move_the_form_of_archiving(desk, open_page, monkeypatch):
+    """The timer that waits for it is gone when it has ended."""
+    arrived, there = threading.Event(), desk.registry.files
+
+    def slow_to_look(record, **options):
+        if threading.current_thread().name.startswith("look"):
+            assert arrived.wait(60)
+        return there(record, **options)
+
+    monkeypatch.setattr(desk.registry, "files", slow_to_look)
+    monkeypatch.setattr(trust, "LOOK_SECONDS", 0.1)
+    waits = selected(open_page(desk, "versions", model=MODEL), [0, 1])
+    assert {word for [word] in frame(waits, "Trust")["Trust"]} == {trust.NOT_LOOKED_AT}
+    arrived.set()
+    monkeypatch.setattr(trust, "LOOK_SECONDS", 60)
+    done = selected(open_page(desk, "versions", model=MODEL), [0, 1])
+    assert trust.NOT_LOOKED_AT not in {word for [word] in frame(done, "Trust")["Trust"]}
+
+    label = "Archive 2 versions"
+    assert place_of(waits, button(waits, label)) == place_of(done, button(done, label))
 
 
 def test_an_out_of_band_change_blocks_the_review(desk, open_page):

@@ -52,12 +52,13 @@ def markdown_sources(app: AppTest) -> str:
     return "\n".join(found)
 
 
-def place_of(block: Any, element: Any) -> list[int] | None:
-    """By which numbers among their neighbours the browser knows the containers of an element, from this block on."""
-    for place, each in block.children.items():
-        if each is element:
-            return []
-        inner = place_of(each, element) if hasattr(each, "children") else None
-        if inner is not None:
-            return [place, *inner]
-    return None
+def place_of(app: AppTest, element: Any) -> list[int]:
+    """By which numbers among their neighbours the browser knows the containers of an element, the outermost first."""
+    [found] = _paths(app.main, element)
+    return found
+
+
+def _paths(block: Any, element: Any) -> list[list[int]]:
+    inner = [(place, each) for place, each in block.children.items() if hasattr(each, "children")]
+    here: list[list[int]] = [[]] if any(each is element for each in block.children.values()) else []
+    return here + [[place, *path] for place, each in inner for path in _paths(each, element)]
