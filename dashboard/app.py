@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from dashboard.login.starting import prepared
 from dashboard.metrics import endpoint
-from dashboard.server import SecurityHeaders, StaticFromMemory, lifespan
+from dashboard.server import InOneBurst, SecurityHeaders, StaticFromMemory, lifespan
 
 LOGIN = prepared()
 
@@ -17,6 +17,11 @@ app = st.App(
     Path(__file__).parent / "router.py",
     lifespan=lifespan,
     routes=[Route(endpoint.PATH, endpoint.answer)],
-    middleware=[Middleware(SecurityHeaders), *LOGIN.middleware, Middleware(StaticFromMemory)],
+    middleware=[
+        Middleware(SecurityHeaders),
+        *LOGIN.middleware,
+        Middleware(StaticFromMemory),
+        Middleware(InOneBurst),
+    ],
     secrets=LOGIN.secrets,
 )

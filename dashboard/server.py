@@ -1,7 +1,8 @@
-"""The server around the pages: warm before it reports health, a periodic look at the registry, security headers, and
-Streamlit's files from memory.
+"""The server around the pages: warm before it reports health, a periodic look at the registry, security headers,
+Streamlit's files from memory, and what a run draws in one burst.
 """
 
+import asyncio
 import base64
 import gc
 import hashlib
@@ -20,6 +21,7 @@ import streamlit as st
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.web.server.starlette.starlette_server_config import STATIC_ASSET_CACHE_MAX_AGE_SECONDS
 
 from dashboard import caching, session
@@ -254,3 +256,84 @@ def _whole_file(path: Path) -> Response:
     kind = mimetypes.guess_type(path.name)[0] or "text/plain"  # as Streamlit says it, and how long it may be kept
     kept = {"cache-control": f"public, immutable, max-age={STATIC_ASSET_CACHE_MAX_AGE_SECONDS}"}
     return Response(path.read_bytes(), media_type=kind, headers=kept)
+
+
+# What a run of a page's script draws. Streamlit sends every 10 ms what there is by then, and the browser renders the
+# whole page anew for each part that comes alone (record 42).
+
+HELD_SECONDS = 0.1  # longer, and the eye notices that nothing comes
+MOST_HELD = 500  # messages; a browser that reads slowly is waited for then, as without us
+LONGEST_STATUS = 100  # bytes of a message that says that a run has ended: during a run, others are not looked into
+
+
+class InOneBurst:
+    """Middleware that holds what a run sends to the browser until the run has ended, or HELD_SECONDS are over.
+
+    What is sent while nothing runs is not held, and the order stays.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            await self.app(scope, receive, send)
+            return
+        burst = Burst(send)
+        try:
+            await self.app(scope, receive, burst.add)
+        finally:
+            burst.stop()
+
+
+@dataclass
+class Burst:
+    """The messages of one connection that are held."""
+
+    send: Send
+    running: bool = False  # whether a script runs
+    held: list[Message] = field(default_factory=list)
+    timer: "asyncio.Task[None] | None" = None
+    order: asyncio.Lock = field(default_factory=asyncio.Lock)
+    gone: OSError | None = None  # why the last messages could not be sent
+
+    async def add(self, message: Message) -> None:
+        """Sends the message, now or with the others of its run. Raises OSError where the browser is gone."""
+        if self.gone:
+            raise self.gone
+        self.running = _runs(message, before=self.running)
+        self.held.append(message)
+        if not self.running or len(self.held) >= MOST_HELD:
+            await self._flush()
+            self.stop()
+        elif self.timer is None or self.timer.done():
+            self.timer = asyncio.create_task(self._flush_later())
+
+    def stop(self) -> None:
+        if self.timer:
+            self.timer.cancel()
+
+    async def _flush(self) -> None:
+        async with self.order:
+            while self.held:
+                await self.send(self.held.pop(0))
+
+    async def _flush_later(self) -> None:
+        await asyncio.sleep(HELD_SECONDS)
+        try:
+            await self._flush()
+        except OSError as error:
+            self.gone = error
+
+
+def _runs(message: Message, *, before: bool) -> bool:
+    """Whether a script runs after this message to the browser; `before` where it does not say so."""
+    data: bytes = message.get("bytes") or b""
+    if before and len(data) > LONGEST_STATUS:
+        return True
+    if message["type"] != "websocket.send":
+        return False
+    said = ForwardMsg.FromString(data)
+    if said.HasField("session_status_changed"):
+        return bool(said.session_status_changed.script_is_running)
+    return before or said.HasField("new_session")
