@@ -288,14 +288,15 @@ class InOneBurst:
 
 @dataclass
 class Burst:
-    """The messages of one connection that are held."""
+    """The messages to one browser, of which those of a run are held."""
 
     send: Send
+    seconds: float = HELD_SECONDS
     running: bool = False  # whether a script runs
     held: list[Message] = field(default_factory=list)
     timer: "asyncio.Task[None] | None" = None
-    order: asyncio.Lock = field(default_factory=asyncio.Lock)
-    gone: OSError | None = None  # why the last messages could not be sent
+    sending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    gone: OSError | None = None  # why the timer could not send
 
     async def add(self, message: Message) -> None:
         """Sends the message, now or with the others of its run. Raises OSError where the browser is gone."""
@@ -304,35 +305,35 @@ class Burst:
         self.running = _runs(message, before=self.running)
         self.held.append(message)
         if not self.running or len(self.held) >= MOST_HELD:
-            await self._flush()
+            await self._send_held()
             self.stop()
         elif self.timer is None or self.timer.done():
-            self.timer = asyncio.create_task(self._flush_later())
+            self.timer = asyncio.create_task(self._send_later())
 
     def stop(self) -> None:
         if self.timer:
             self.timer.cancel()
 
-    async def _flush(self) -> None:
-        async with self.order:
+    async def _send_held(self) -> None:
+        async with self.sending:  # the timer and a run's end: one after the other
             while self.held:
                 await self.send(self.held.pop(0))
 
-    async def _flush_later(self) -> None:
-        await asyncio.sleep(HELD_SECONDS)
+    async def _send_later(self) -> None:
+        await asyncio.sleep(self.seconds)
         try:
-            await self._flush()
-        except OSError as error:
+            await self._send_held()
+        except OSError as error:  # nobody waits for the timer: the next message says it
             self.gone = error
 
 
 def _runs(message: Message, *, before: bool) -> bool:
-    """Whether a script runs after this message to the browser; `before` where it does not say so."""
+    """Whether a script runs once the browser has this message. before: whether one ran before it."""
+    if message["type"] != "websocket.send":
+        return False
     data: bytes = message.get("bytes") or b""
     if before and len(data) > LONGEST_STATUS:
         return True
-    if message["type"] != "websocket.send":
-        return False
     said = ForwardMsg.FromString(data)
     if said.HasField("session_status_changed"):
         return bool(said.session_status_changed.script_is_running)

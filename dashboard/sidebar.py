@@ -28,18 +28,17 @@ def draw(*, admitted: bool) -> None:
                 st.page_link(pages.page(file), query_params=queries.get(file), width="stretch")
         with suppress(SignoffError):  # the page says it
             door.link_tokens()
-            if admitted:
-                _told("Registry", words.address(session.settings().environment.tracking_uri))
-            if known := door.visitor_facts():
-                _told(*known)
+            registry = ("Registry", words.address(session.settings().environment.tracking_uri)) if admitted else ()
+            _told(registry, door.visitor_facts())
             door.way_out()
 
 
-def _told(name: str, *lines: str) -> None:
-    """Few elements: each click draws all of them anew. lines: as plain text."""
-    st.space("small")
-    st.caption(name)
-    st.text("\n".join(lines))
+def _told(*facts: tuple[str, ...]) -> None:
+    """One element: each click draws all of them anew. facts: a heading of ours and lines of anybody's text."""
+    told = ["  \n".join((f"**{name}**", *map(words.passage, lines))) for name, *lines in filter(None, facts)]
+    if told:
+        st.space("small")
+        st.caption("\n\n".join(told))
 
 
 def _queries() -> dict[str, Query]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
@@ -43,7 +44,7 @@ def overview_page() -> None:
     listed = {each.record.name: waiting.shown(each, found.get(each.record.name)) for each in cards}
     asked = [(name, version) for name, versions in listed.items() for version in versions]
     refused, unseen = unusable([*asked, *champions])
-    with st.grid(min(CARDS_ABREAST, len(models)), min_column_width=CARD_PIXELS):
+    with _side_by_side(len(cards)):
         for index, model in enumerate(cards):
             with st.container(border=True, height="stretch", key=f"card_{index}"):
                 model_card.card(model, found.get(model.record.name), refused)
@@ -51,6 +52,11 @@ def overview_page() -> None:
         st.caption(f"{len(models) - MOST_CARDS:,} more models are listed on the page Versions.")
     if late or unseen:
         widgets.redraw_when_done([*late, *unseen])
+
+
+def _side_by_side(cards: int) -> Any:  # noqa: ANN401 (Streamlit's container)
+    """A grid is drawn twice, since it measures its width first; one card alone needs none."""
+    return st.container() if cards == 1 else st.grid(min(CARDS_ABREAST, cards), min_column_width=CARD_PIXELS)
 
 
 def emptied() -> None:
@@ -84,12 +90,14 @@ def figures(models: list[ModelOverview], changed: int) -> None:
     n_waiting = sum(len(model.waiting) for model in models)
     gone = sum(map(len, session.gone().values()))
     outside = sum(len(model.differences) for model in models) + gone + changed
-    history = partial(pages.link_history, model=moved[0] if len(moved) == 1 else "", tip=widgets.OUT_OF_BAND)
+    tip = widgets.OUT_OF_BAND if outside else None
+    history = partial(pages.link_history, model=moved[0] if len(moved) == 1 else "", tip=tip)
     only = models[0].record.name if len(models) == 1 else ""
     with st.container(horizontal=True, vertical_alignment="center"):
         # Named, as Versions would name it itself: that would be a second step of the browser's history.
         listed = partial(pages.link_versions, model=models[0].record.name)
-        _figure(len(models), "model" if only else "models", listed)
+        if not only:  # whose name its card has
+            _figure(len(models), "models", listed)
         versions = "version" if n_versions == 1 else "versions"
         _figure(n_versions, versions, listed if only else None)
         waiting_versions = (

@@ -191,7 +191,7 @@ def _config(found: pd.DataFrame) -> Mapping[str, Any]:
     return {
         "Version": st.column_config.NumberColumn(format="%d", pinned=True, width=62),
         tables.BEST: st.column_config.MultiselectColumn(
-            options=metrics, color=["green"] * len(metrics), width=155,
+            options=metrics, color=["green"] * len(metrics), width=118,
             help="The metrics of which no version has a better value, latency left out; that may be chance",
         ),
         "Stage": widgets.stage_column(),

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from support.real_server import IDLE, NARROW, at_rest, open_page
 
@@ -268,6 +269,25 @@ def test_a_link_to_the_same_page_is_in_the_address(demo_dashboard, open_tab):
     expect(tab).to_have_title(f"Version 3 of {MODEL} · Signoff")
     expect(tab).to_have_url(re.compile("version=3&passed=true$"))
     tab.close()
+
+
+def test_streamlit_says_when_a_run_has_ended(demo_dashboard, open_tab):
+    """By the last message of each: on that our server waits, to send what the run draws in one burst."""
+    tab = open_tab(demo_dashboard)
+    said: list[ForwardMsg] = []
+    tab.on(
+        "websocket", lambda socket: socket.on("framereceived", lambda data: said.append(ForwardMsg.FromString(data)))
+    )
+    open_page(tab, f"/review?{NAMED}&version=4")
+    at_rest(tab)
+    tab.get_by_role("radio", name="Archived").click()
+    expect(tab.get_by_text("Move version 4 to Archived")).to_be_visible()
+    at_rest(tab)
+
+    runs = [each for each in said if each.WhichOneof("type") in ("new_session", "session_status_changed")]
+    assert [each.session_status_changed.script_is_running for each in runs[-3:]] == [False, True, False]
+    assert [each.WhichOneof("type") for each in runs[-3:-1]] == ["new_session", "session_status_changed"]
+    assert said[-1] is runs[-1]
 
 
 def test_each_page_of_the_sidebar_is_one_step(demo_dashboard, open_tab):

@@ -83,7 +83,7 @@ def test_who_has_no_role_reads_nothing_and_how_to_get_one(open_page, params):
     app = page_of(open_page, desk, PERSON, model=MODEL, version="3")
     assert [each.value for each in app.title] == ["No role yet"]
     assert [each.value for each in app.code] == [f"{ISSUER}|g-1", "ml"]
-    known = "Grace :red[Hopper] (g-1)\nknown by a login at login.example.org\nwithout a role"
+    known = ["`Grace :red[Hopper] (g-1)`", "known by a login at login.example.org", "without a role"]
     assert facts_of_the_sidebar(app) == {"You are": known}
     assert "Grace :red[Hopper] (g-1)" in app.main.text[0].value
 
@@ -94,8 +94,8 @@ def test_who_has_a_role_reads_and_is_named_in_the_sidebar(open_page, params):
     app = page_of(open_page, desk, PERSON, model=MODEL, version="3")
     assert not app.exception
     assert app.title[0].value.startswith("Version 3 of")
-    known = facts_of_the_sidebar(app)["You are"].splitlines()
-    assert known == ["Grace :red[Hopper] (g-1)", "known by a login at login.example.org", "as viewer"]
+    known = facts_of_the_sidebar(app)["You are"]
+    assert known == ["`Grace :red[Hopper] (g-1)`", "known by a login at login.example.org", "as viewer"]
     assert app.button(key="log_out")
 
 

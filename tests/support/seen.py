@@ -9,10 +9,10 @@ def texts(app: AppTest) -> str:
     return "\n".join(each.value for each in app.text)
 
 
-def facts_of_the_sidebar(app: AppTest) -> dict[str, str]:
-    """What the sidebar says about the registry and who looks at it, by its name there."""
-    names = [each.value for each in app.sidebar.caption]
-    return dict(zip(names, [each.value for each in app.sidebar.text], strict=True))
+def facts_of_the_sidebar(app: AppTest) -> dict[str, list[str]]:
+    """What the sidebar says about the registry and who looks at it, by its name there: lines, as markdown."""
+    facts = [fact.split("  \n") for each in app.sidebar.caption for fact in each.value.split("\n\n")]
+    return {name.strip("*"): lines for name, *lines in facts}
 
 
 def badges(app: AppTest) -> list[str]:
