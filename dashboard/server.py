@@ -313,6 +313,7 @@ class Burst:
     def stop(self) -> None:
         if self.timer:
             self.timer.cancel()
+        self.timer = None
 
     async def _send_held(self) -> None:
         async with self.sending:  # the timer and a run's end: one after the other

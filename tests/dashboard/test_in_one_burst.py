@@ -105,6 +105,19 @@ def test_a_long_run_is_shown_as_it_goes():
     sent_by(talk, seconds=0)
 
 
+def test_each_run_is_held_by_a_timer_of_its_own():
+    """Also one that begins before the last one's timer knows that it was stopped."""
+
+    async def talk(burst: Burst, sent: Sent) -> None:
+        await burst.add(begins())
+        first = burst.timer
+        await burst.add(status(running=False))
+        await burst.add(begins())
+        assert burst.timer not in (None, first)
+
+    sent_by(talk)
+
+
 def test_no_run_holds_more_than_it_may():
     async def talk(burst: Burst, sent: Sent) -> None:
         await burst.add(begins())
