@@ -55,7 +55,7 @@ def sent_by(talk: Callable[[Burst, Sent], Awaitable[None]], seconds: float = NEV
     return sent
 
 
-def test_what_a_run_sends_comes_together_and_in_order():
+def test_what_a_run_sends_comes_together_and_in_order() -> None:
     """Nothing before its last message, which says that nothing runs any more."""
     run = [begins(), status(running=True), element("a"), element("b" * 1000), finished(), status(running=False)]
 
@@ -70,7 +70,7 @@ def test_what_a_run_sends_comes_together_and_in_order():
     assert sent_by(talk) == run * 2
 
 
-def test_a_run_that_is_begun_anew_is_one_with_the_next():
+def test_a_run_that_is_begun_anew_is_one_with_the_next() -> None:
     """As after a rerun that the script itself asks for: in between nothing says that it has ended."""
 
     async def talk(burst: Burst, sent: Sent) -> None:
@@ -83,7 +83,7 @@ def test_a_run_that_is_begun_anew_is_one_with_the_next():
     sent_by(talk)
 
 
-def test_what_is_sent_while_nothing_runs_is_not_held():
+def test_what_is_sent_while_nothing_runs_is_not_held() -> None:
     async def talk(burst: Burst, sent: Sent) -> None:
         for number, each in enumerate(({"type": "websocket.accept"}, element("a"), status(running=False)), 1):
             await burst.add(each)
@@ -92,7 +92,7 @@ def test_what_is_sent_while_nothing_runs_is_not_held():
     sent_by(talk)
 
 
-def test_a_long_run_is_shown_as_it_goes():
+def test_a_long_run_is_shown_as_it_goes() -> None:
     """What is held is sent after a while, again and again, without an end of the run."""
 
     async def talk(burst: Burst, sent: Sent) -> None:
@@ -105,7 +105,7 @@ def test_a_long_run_is_shown_as_it_goes():
     sent_by(talk, seconds=0)
 
 
-def test_each_run_is_held_by_a_timer_of_its_own():
+def test_each_run_is_held_by_a_timer_of_its_own() -> None:
     """Also one that begins before the last one's timer knows that it was stopped."""
 
     async def talk(burst: Burst, sent: Sent) -> None:
@@ -118,7 +118,7 @@ def test_each_run_is_held_by_a_timer_of_its_own():
     sent_by(talk)
 
 
-def test_no_run_holds_more_than_it_may():
+def test_no_run_holds_more_than_it_may() -> None:
     async def talk(burst: Burst, sent: Sent) -> None:
         await burst.add(begins())
         for number in range(2, MOST_HELD + 1):
@@ -129,7 +129,7 @@ def test_no_run_holds_more_than_it_may():
     sent_by(talk)
 
 
-def test_a_closing_takes_along_what_is_held():
+def test_a_closing_takes_along_what_is_held() -> None:
     async def talk(burst: Burst, sent: Sent) -> None:
         await burst.add(begins())
         await burst.add({"type": "websocket.close"})
@@ -139,7 +139,7 @@ def test_a_closing_takes_along_what_is_held():
 
 
 @pytest.mark.parametrize("seconds", [0, NEVER], ids=["while it is held", "at the end of the run"])
-def test_a_browser_that_is_gone_is_told_to_streamlit(seconds):
+def test_a_browser_that_is_gone_is_told_to_streamlit(seconds: float) -> None:
     """As uvicorn raises it, so that the session is left: also where the timer was the first to meet it."""
 
     async def send(_: Message) -> None:
@@ -157,7 +157,7 @@ def test_a_browser_that_is_gone_is_told_to_streamlit(seconds):
     asyncio.run(talking())
 
 
-def test_other_requests_pass_as_they_are():
+def test_other_requests_pass_as_they_are() -> None:
     """Only the connection that Streamlit draws by has runs."""
     passed = []
 
