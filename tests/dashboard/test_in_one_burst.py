@@ -8,6 +8,7 @@ from starlette.types import Message
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from dashboard.server import LONGEST_STATUS, MOST_HELD, Burst, InOneBurst
+from support.loops import run_async
 
 Sent = list[Message]
 NEVER = 3600.0  # seconds
@@ -51,23 +52,23 @@ def sent_by(talk: Callable[[Burst, Sent], Awaitable[None]], seconds: float = NEV
         await talk(burst, sent)
         burst.stop()
 
-    asyncio.run(talking())
+    run_async(talking())
     return sent
 
 
 def test_what_a_run_sends_comes_together_and_in_order() -> None:
     """Nothing before its last message, which says that nothing runs any more."""
-    run = [begins(), status(running=True), element("a"), element("b" * 1000), finished(), status(running=False)]
+    messages = [begins(), status(running=True), element("a"), element("b" * 1000), finished(), status(running=False)]
 
     async def talk(burst: Burst, sent: Sent) -> None:
         for _ in range(2):
             before = len(sent)
-            for each in run[:-1]:
+            for each in messages[:-1]:
                 await burst.add(each)
                 assert len(sent) == before
-            await burst.add(run[-1])
+            await burst.add(messages[-1])
 
-    assert sent_by(talk) == run * 2
+    assert sent_by(talk) == messages * 2
 
 
 def test_a_run_that_is_begun_anew_is_one_with_the_next() -> None:
@@ -154,7 +155,7 @@ def test_a_browser_that_is_gone_is_told_to_streamlit(seconds: float) -> None:
         with pytest.raises(ConnectionResetError):
             await burst.add(status(running=False))
 
-    asyncio.run(talking())
+    run_async(talking())
 
 
 def test_other_requests_pass_as_they_are() -> None:
@@ -170,5 +171,5 @@ def test_other_requests_pass_as_they_are() -> None:
     async def send(_: Message) -> None: ...
 
     scope = {"type": "http"}
-    asyncio.run(InOneBurst(app)(scope, nothing, send))
+    run_async(InOneBurst(app)(scope, nothing, send))
     assert passed == [(scope, nothing, send)]
