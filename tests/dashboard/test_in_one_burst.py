@@ -1,6 +1,5 @@
 """What a run draws reaches the browser together: the messages of Streamlit's own kinds, past our middleware."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
