@@ -122,9 +122,10 @@ def picture(tab: Page, name: str, folder: Path = SCREENSHOTS) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     size = tab.viewport_size or WIDE
-    height = tab.get_by_test_id("stMain").evaluate("main => main.scrollHeight")
-    tab.set_viewport_size({"width": size["width"], "height": min(max(size["height"], height + 20), HIGHEST)})
-    tab.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton]')")
+    for room in (20, 0):  # twice: a table that has just come is as high as its rows only in the next frames
+        tab.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton]')")
+        height = tab.get_by_test_id("stMain").evaluate("main => main.scrollHeight")
+        tab.set_viewport_size({"width": size["width"], "height": min(max(size["height"], height + room), HIGHEST)})
     tab.screenshot(path=folder / f"{re.sub(r'[^A-Za-z0-9]+', '-', name)}.png", animations="disabled")
     tab.set_viewport_size(size)
 
