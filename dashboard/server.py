@@ -336,6 +336,7 @@ def _runs(message: Message, *, before: bool) -> bool:
     if before and len(data) > LONGEST_STATUS:
         return True
     said = ForwardMsg.FromString(data)
-    if said.HasField("session_status_changed"):
+    kind = said.WhichOneof("type")
+    if kind == "session_status_changed":
         return bool(said.session_status_changed.script_is_running)
-    return before or said.HasField("new_session")
+    return before or kind == "new_session"
