@@ -5,11 +5,13 @@ version as `signoff/profile.json`, so a stranger may have written it: what is of
 error. Standard library only.
 """
 
+import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any
 
 from pipeline.governance.record.documents import FOLDER, entry_of, number
@@ -54,6 +56,19 @@ class NumberBins:
             return INNER + bisect_right(self.cuts, value)
         return BELOW if value < self.low else self.above
 
+    def counted(self, values: Sequence[object]) -> Counter[int]:
+        """How many values each bin holds, by the bin's number; a fraction of the time of `bin_of` for each."""
+        edges: Any = (self.low, *self.cuts, math.nextafter(self.high, math.inf))
+        try:
+            steps = Counter(map(bisect_right, repeat(edges), values))
+        except TypeError:  # there are values that are no numbers
+            return _counted(values, self.bin_of)
+        ends = steps.pop(0, 0) + steps.pop(len(edges), 0)
+        found = Counter({INNER + step - 1: n for step, n in steps.items()})
+        if ends:  # below, above, as good as inside, or NaN
+            found += _counted((each for each in values if not self.low <= each <= self.high), self.bin_of)  # type: ignore[operator] # numbers
+        return found
+
     @property
     def outside(self) -> tuple[int, ...]:
         """The bins of what the training data did not hold."""
@@ -91,6 +106,10 @@ class CategoryBins:
         if value is None or value != value:  # noqa: PLR0124 (NaN differs from itself)
             return MISSING
         return self._positions.get(value, OTHER)
+
+    def counted(self, values: Iterable[object]) -> Counter[int]:
+        """How many values each bin holds, by the bin's number."""
+        return _counted(values, self.bin_of)
 
     @property
     def outside(self) -> tuple[int, ...]:
@@ -131,6 +150,10 @@ class ConfidenceCounts:
         answers them in single precision, a little above or below.
         """
         return bisect_right(self.cuts, confidence + CONFIDENCE_TOLERANCE)
+
+    def counted(self, confidences: Iterable[float]) -> Counter[int]:
+        """How many highest probabilities each bin holds, by the bin's number."""
+        return Counter(map(bisect_right, repeat(self.cuts), [each + CONFIDENCE_TOLERANCE for each in confidences]))
 
     def labels(self) -> tuple[str, ...]:
         """What people call each bin."""
@@ -176,6 +199,14 @@ def parse_profile(document: object) -> Profile | None:
 def is_countable(name: str) -> bool:
     """Whether a column may be counted by its name: no longer than MOST_NAME, without what nobody sees, such as NUL."""
     return visible(name, most=MOST_NAME) == name
+
+
+def _counted(values: Iterable[Any], bin_of: Callable[[Any], int]) -> Counter[int]:
+    """Equal values are counted first, so that the bin of each is looked for once."""
+    found: Counter[int] = Counter()
+    for value, n in Counter(values).items():
+        found[bin_of(value)] += n
+    return found
 
 
 def _bin_counts(entry: object) -> BinCounts | None:

@@ -1,35 +1,78 @@
-"""What the log of predictions and a shadow cost whoever asks: three servers of the same champion, asked in turn."""
+"""What the log of predictions and a shadow cost whoever asks: one server, of which only that is switched by turns."""
 
+import json
 import os
+import random
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import urlopen
 
+import numpy as np
 import yaml
 from bench_floor import wait_until_compiled
 from bench_http import running
 from bench_serving import FOREST, MODEL
 from callers import many_callers, request_bytes
+from scipy.stats import bootstrap
 
 from pipeline.bootstrap import desk, person
 from pipeline.governance.lifecycle import Stage
 from pipeline.settings import params_file, read_settings
 from pipeline.training.data import generate_sample
 
-CLIENTS, SECONDS, WINDOWS = 8, 2.0, 14
+SERVER = Path(__file__).resolve().parent / "switched_app.py"
+CLIENTS, SECONDS, ROUNDS, SEED = 8, 3.0, 14, 20261201
 DIFFERENT_ROWS = 500  # the log counts equal values once: one row over and over would flatter it
-SECTIONS: dict[str, dict[str, object]] = {
-    "off": {},
-    "log": {"log": {"enabled": True, "clear": ["Age", "Gender", "Height", "Weight"]}},
-    "shadow": {"log": {"enabled": True, "clear": ["Age", "Gender", "Height", "Weight"]}, "shadow": "challenger"},
+SWITCH_SECONDS = 120  # for what waits to be written, and a shadow to have nothing to do
+OFF, LOG, SHADOW, AGAIN = "off", "log", "shadow", "off again"
+WINDOWS = {OFF: "off", LOG: "log", SHADOW: "shadow", AGAIN: "off"}
+MONITORED = {
+    "log": {"enabled": True, "clear": ["Age", "Gender", "Height", "Weight"]},
+    "shadow": "challenger",
 }
 
 
-def log_figures(environment: Mapping[str, str], folder: Path) -> dict[str, tuple[float, float]]:
-    """(with, without): requests/s and p95 in milliseconds at eight clients, medians of windows taken in turn."""
+@dataclass(frozen=True)
+class Window:
+    """What one window showed."""
+
+    rate: float  # answers per second
+    p95: float  # milliseconds
+    cost: float  # microseconds of the API process's processor time per answer
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A figure with something switched on over the same without, the median of the rounds with its 95 % interval."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.3f} x ({self.low:.3f} to {self.high:.3f})"
+
+
+def log_figures(environment: Mapping[str, str], folder: Path) -> dict[str, tuple[Ratio, Ratio, str]]:
+    """(with, without again, budget) of requests/s and p95 at eight clients, and of the server's processor time.
+
+    The second is what the same comparison finds where nothing is switched: what lies within it cannot be told.
+    """
     os.environ.update(environment)
+    questions = _questions()
+    own = {**environment, **_monitored(environment, folder)}
+    with running([sys.executable, str(SERVER)], own, folder / "switched.log", "/readyz") as port:
+        wait_until_compiled(port)
+        for name in (OFF, LOG, SHADOW):  # the first windows pay for what is loaded by the first request
+            _window(port, questions, name)
+        return _compared(_rounds(port, questions))
+
+
+def _questions() -> list[bytes]:
+    """Requests with different rows. The demo's random forest is champion, and another version is challenger."""
     settings = read_settings()
     service, actor = desk(settings), person(settings, "bench")
     reason = "What the bench of the log measures."
@@ -39,44 +82,61 @@ def log_figures(environment: Mapping[str, str], folder: Path) -> dict[str, tuple
         other = next(row.version for row in service.versions(MODEL) if row.version != FOREST)
         service.set_alias(MODEL, "challenger", other, reason=reason, actor=actor, accept_warnings=True)
     rows = generate_sample(DIFFERENT_ROWS, seed=1)[list(settings.schema_.columns)].to_dict("records")
-    command = [sys.executable, "-m", "pipeline", "serve"]
-    with ExitStack() as stack:
-        ports = {}
-        for name, section in SECTIONS.items():
-            own = {**environment, **_monitored(environment, folder / name, section)}
-            ports[name] = stack.enter_context(running(command, own, folder / f"{name}.log", "/readyz"))
-            wait_until_compiled(ports[name])
-        return _compared(ports, [request_bytes("/predict", row) for row in rows])
+    return [request_bytes("/predict", row) for row in rows]
 
 
-def _monitored(environment: Mapping[str, str], folder: Path, section: Mapping[str, object]) -> dict[str, str]:
+def _monitored(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
     """Settings and a log of its own."""
-    folder.mkdir(exist_ok=True)
     content = yaml.safe_load(params_file(environment).read_text(encoding="utf-8"))
     content["serving"]["workers"] = None
-    (folder / "params.yaml").write_text(yaml.safe_dump({**content, "monitoring": section}), encoding="utf-8")
+    (folder / "monitored.yaml").write_text(yaml.safe_dump({**content, "monitoring": MONITORED}), encoding="utf-8")
     log = f"sqlite:///{folder / 'predictions.db'}"
-    return {"SIGNOFF_PARAMS": str(folder / "params.yaml"), "SIGNOFF_LOG_URL": log}
+    return {"SIGNOFF_PARAMS": str(folder / "monitored.yaml"), "SIGNOFF_LOG_URL": log}
 
 
-def _compared(ports: Mapping[str, int], questions: Sequence[bytes]) -> dict[str, tuple[float, float]]:
-    taken: dict[str, list[list[float]]] = {name: [] for name in ports}
-    for window in range(WINDOWS + 1):
-        # What one has left to write, the next one pays for: by turns each comes after each.
-        order = list(ports.items())[:: -1 if window % 2 else 1]
-        for name, port in order:
-            answers = many_callers(port, *questions, callers=CLIENTS, seconds=SECONDS)
-            if window:  # the first one pays for what is loaded by the first request
-                taken[name].append(answers)
-    rates = {name: statistics.median(len(each) / SECONDS for each in windows) for name, windows in taken.items()}
-    p95 = {name: statistics.median(_p95(each) for each in windows) for name, windows in taken.items()}
+def _rounds(port: int, questions: Sequence[bytes]) -> dict[str, list[Window]]:
+    """The windows of each kind, one of each per round in random order."""
+    taken: dict[str, list[Window]] = {name: [] for name in WINDOWS}
+    order = random.Random(SEED)
+    for _ in range(ROUNDS):
+        for name in order.sample(list(WINDOWS), len(WINDOWS)):
+            taken[name].append(_window(port, questions, name))
+    return taken
+
+
+def _window(port: int, questions: Sequence[bytes], name: str) -> Window:
+    """Callers for some seconds; then what is left over from them is done before the next ones come."""
+    before = _switch(port, WINDOWS[name])
+    times = sorted(many_callers(port, *questions, callers=CLIENTS, seconds=SECONDS))
+    used = _switch(port, WINDOWS[OFF]) - before
+    return Window(len(times) / SECONDS, times[int(0.95 * len(times))], used / len(times) * 1e6)
+
+
+def _switch(port: int, name: str) -> float:
+    """Has `name` be told from now on; gives the seconds of processor time that the API process has used."""
+    with urlopen(f"http://127.0.0.1:{port}/told/{name}", timeout=SWITCH_SECONDS) as answer:
+        return float(json.load(answer)["seconds"])
+
+
+def _compared(taken: Mapping[str, Sequence[Window]]) -> dict[str, tuple[Ratio, Ratio, str]]:
+    wanted = (("requests/s", "rate"), ("p95", "p95"), ("processor time", "cost"))
+    budgets = {(LOG, "rate"): "at least 0.95 x", (SHADOW, "p95"): "at most 1.10 x"}
     return {
-        f"the log on, {CLIENTS} clients, requests/s": (rates["log"], rates["off"]),
-        f"the log on, {CLIENTS} clients, p95, ms": (p95["log"], p95["off"]),
-        f"a shadow beside it, {CLIENTS} clients, requests/s": (rates["shadow"], rates["off"]),
-        f"a shadow beside it, {CLIENTS} clients, p95, ms": (p95["shadow"], p95["off"]),
+        f"{'the log on' if name == LOG else 'a shadow beside it'}, {CLIENTS} clients, {what}": (
+            _ratio(taken, name, field),
+            _ratio(taken, AGAIN, field),
+            budgets.get((name, field), "for comparison"),
+        )
+        for name in (LOG, SHADOW)
+        for what, field in wanted
     }
 
 
-def _p95(times: Sequence[float]) -> float:
-    return sorted(times)[int(0.95 * len(times))]
+def _ratio(taken: Mapping[str, Sequence[Window]], name: str, field: str) -> Ratio:
+    """Of the pairs of one round: what else the machine does meets both of them alike."""
+    pairs = zip(taken[name], taken[OFF], strict=True)
+    ratios = [getattr(one, field) / getattr(other, field) for one, other in pairs]
+    interval = bootstrap(
+        (np.array(ratios),), np.median, method="percentile", rng=np.random.default_rng(SEED)
+    ).confidence_interval
+    return Ratio(statistics.median(ratios), float(interval.low), float(interval.high))

@@ -156,10 +156,27 @@ def test_profile_is_kept_as_json_and_read_again(profile):
 
 @given(st.lists(st.floats(width=32) | st.sampled_from([10.0, 20.0, 60.0, 10 * (1 - 1e-12)]), max_size=30))
 def test_many_numbers_are_counted_as_each_alone(values):
-    """The profile is made by NumPy and rows are counted one by one: both in the same bins."""
+    """The profile is made by NumPy, and rows are counted by the standard library: both in the same bins."""
     array = np.array(values, dtype=np.float64)
+    alone = [AGES.bin_of(value) for value in values]
 
-    assert number_bins(AGES, array).tolist() == [AGES.bin_of(value) for value in values]
+    assert number_bins(AGES, array).tolist() == alone
+    assert AGES.counted(values) == Counter(alone)
+
+
+@given(st.lists(st.sampled_from([None, "12", True, 10, 9.9, 60, 61, 2**62, math.nan, -math.inf]), max_size=8))
+def test_values_of_any_kind_are_counted_as_each_alone(values):
+    """What is no number among them is missing, and nothing else is."""
+    assert AGES.counted(values) == Counter(map(AGES.bin_of, values))
+    assert CategoryBins(("10", "12")).counted(values) == Counter(map(CategoryBins(("10", "12")).bin_of, values))
+
+
+@given(st.lists(st.floats(0, 1), max_size=20))
+def test_many_confidences_are_counted_as_each_alone(values):
+    """A confidence on a cut lies in the bin that the cut begins."""
+    bins = ConfidenceCounts((0.3, 0.5), (1, 1, 1), (0, 1, 1))
+
+    assert bins.counted(values) == Counter(map(bins.bin_of, values))
 
 
 def test_few_values_have_a_bin_each():

@@ -19,7 +19,7 @@ from pipeline.monitoring.prediction_log import NOTHING, CountKind, Door, LogBatc
 from pipeline.monitoring.profile import BinCounts, CategoryBins, ConfidenceCounts, NumberBins, Profile
 from pipeline.monitoring.recording.answered import AnsweredTable, Subject, Told, tables_of
 from pipeline.monitoring.recording.batches import DirectWriter, RecordingOptions
-from pipeline.monitoring.recording.kept import StoredColumns, counts_of, is_sampled, latency_bin
+from pipeline.monitoring.recording.kept import StoredColumns, counts_of, is_sampled, latency_bins
 from pipeline.monitoring.recording.recorder import PredictionRecorder, Unrecorded, new_id
 from pipeline.serving.predictions import PredictedColumns, Prediction, Resolved, Target
 from pipeline.serving.targets import input_schema
@@ -446,7 +446,7 @@ def test_an_answer_has_an_id_without_a_log(target: Target) -> None:
 @pytest.mark.parametrize(("seconds", "bound"), [(0.0, "0.001"), (0.001, "0.001"), (0.3, "0.5"), (16.0, "+Inf")])
 def test_a_latency_is_counted_under_its_upper_bound(seconds: float, bound: str) -> None:
     """As Prometheus counts."""
-    assert latency_bin(seconds) == bound
+    assert latency_bins([seconds]) == {bound: 1}
 
 
 def test_ids_are_spread_evenly() -> None:

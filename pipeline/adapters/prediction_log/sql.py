@@ -9,11 +9,13 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT is SQLite's too
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from pipeline.adapters.ledger.database import open_database
 from pipeline.adapters.ledger.tables import table_names
@@ -56,6 +58,7 @@ SETTING = "SIGNOFF_LOG_URL"
 BUSY_SECONDS = 5
 PURGED_AT_ONCE = 5_000  # rows of one transaction: others write between two
 ASKED_AT_ONCE = 1_000  # ids of one statement
+COMPILED_INSERTS = 16  # three of each database
 INSERTED_AT_ONCE = 200  # rows of one statement: SQLite takes at most 32,766 values
 ONE_ROW = re.compile(r"(\((?:\?, )*\?\))")  # what a compiled statement has for the values of one
 OF_BLOCK = BLOCKS.c.id == sa.bindparam("of_block")
@@ -63,6 +66,7 @@ ADD_COUNT = insert(COUNTS)
 ADD_COUNT = ADD_COUNT.on_conflict_do_update(
     index_elements=list(COUNTS.primary_key.columns), set_={"n": COUNTS.c.n + ADD_COUNT.excluded.n}
 )
+ADD_PREDICTION = PREDICTIONS.insert()
 KEEP_SHADOW = insert(SHADOWS).on_conflict_do_nothing()
 KEEP_OUTCOME = insert(OUTCOMES)
 KEEP_OUTCOME = KEEP_OUTCOME.on_conflict_do_update(
@@ -232,11 +236,11 @@ class SqlPredictionLog:
 
     def _add(self, connection: sa.Connection, batch: LogBatch) -> None:
         if batch.predictions:
-            _insert(connection, PREDICTIONS.insert(), [prediction_row(each) for each in batch.predictions])
+            _insert(connection, ADD_PREDICTION, [prediction_row(each) for each in batch.predictions])
         if batch.shadows:
             _insert(connection, KEEP_SHADOW, [shadow_row(each) for each in batch.shadows])
         if batch.counts:
-            connection.execute(ADD_COUNT, count_rows(batch.counts))
+            _insert(connection, ADD_COUNT, count_rows(batch.counts))
 
     def _rows(self, wanted: sa.Select[Any]) -> list[sa.Row[Any]]:
         """The rows of a query; none where there is no log yet."""
@@ -258,13 +262,18 @@ class SqlPredictionLog:
             yield connection
 
 
+@lru_cache(COMPILED_INSERTS)
+def _compiled(into: sa.Insert, dialect: sa.Dialect) -> SQLCompiler:
+    return into.compile(dialect=dialect)
+
+
 def _insert(connection: sa.Connection, into: sa.Insert, rows: list[tuple[Any, ...]]) -> None:
     """Rows in the order of the table's columns, given to the driver as they are: a third of the time of `execute`.
 
     SQLite gets many in one statement. Row by row its driver would let go of the interpreter's lock and want it again
     each time, and whoever answers meanwhile would be interrupted as often.
     """
-    statement, names = into.compile(dialect=connection.dialect), into.table.columns.keys()
+    statement, names = _compiled(into, connection.dialect), into.table.columns.keys()
     if not statement.positional:
         connection.exec_driver_sql(str(statement), [dict(zip(names, row, strict=True)) for row in rows])
         return

@@ -142,10 +142,38 @@ def fast_iso(moment: datetime) -> str:
 
 def prediction_row(found: LoggedPrediction) -> tuple[Any, ...]:
     """The values in the order of the columns of `prediction`."""
-    prediction_id, at, model, version, digest, alias, door, prediction, confidence, *documents, warnings, ms = found
-    probabilities, clear, keyed = [fast_json(each) if each else "{}" for each in documents]
-    about = (prediction_id, fast_iso(at), model, version, digest, alias, door.value, fast_json(prediction), confidence)
-    return (*about, probabilities, clear, keyed, warnings, ms)
+    (
+        prediction_id,
+        at,
+        model,
+        version,
+        digest,
+        alias,
+        door,
+        prediction,
+        confidence,
+        chances,
+        clear,
+        keyed,
+        warnings,
+        ms,
+    ) = found
+    return (
+        prediction_id,
+        fast_iso(at),
+        model,
+        version,
+        digest,
+        alias,
+        door.value,
+        fast_json(prediction),
+        confidence,
+        fast_json(chances) if chances else "{}",
+        fast_json(clear) if clear else "{}",
+        fast_json(keyed) if keyed else "{}",
+        warnings,
+        ms,
+    )
 
 
 def shadow_row(found: ShadowAnswer) -> tuple[Any, ...]:
@@ -163,11 +191,16 @@ def outcome_row(found: KnownOutcome) -> dict[str, Any]:
     }
 
 
-def count_rows(counts: Mapping[CountKey, int]) -> list[dict[str, Any]]:
-    """In one order, so that two processes which count the same do not wait for each other in a circle."""
-    return [
-        {**key._asdict(), "hour": iso(key.hour), "kind": key.kind.value, "n": n} for key, n in sorted(counts.items())
-    ]
+def count_rows(counts: Mapping[CountKey, int]) -> list[tuple[Any, ...]]:
+    """The values in the order of the columns of `prediction_count`.
+
+    In one order, so that two processes which count the same do not wait for each other in a circle.
+    """
+    texts = {hour: iso(hour) for hour in {key.hour for key in counts}}
+    return sorted(
+        (model, texts[hour], *about, kind.value, name, label, n)
+        for (hour, model, *about, kind, name, label), n in counts.items()
+    )
 
 
 def block_of(row: sa.Row[Any]) -> Block:

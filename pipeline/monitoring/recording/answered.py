@@ -95,9 +95,11 @@ class AnsweredTable:
 
     def by_hour(self) -> Iterator[tuple[int, "AnsweredTable"]]:
         """The rows of each hour since 1970, in order."""
+        if self.at and min(self.at) // 3600 == (hour := max(self.at) // 3600):  # as nearly always, and quickly seen
+            yield int(hour), self
+            return
         for hour, some in groupby(range(len(self.at)), key=lambda position: self.at[position] // 3600):
-            positions = list(some)
-            yield int(hour), self if len(positions) == len(self.at) else self._picked(positions)
+            yield int(hour), self._picked(list(some))
 
     def _picked(self, positions: Sequence[int]) -> "AnsweredTable":
         def some(column: Sequence[Any]) -> Sequence[Any]:

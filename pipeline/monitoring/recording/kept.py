@@ -4,11 +4,10 @@ import hmac
 import json
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import chain
-from typing import Any
+from itertools import chain, repeat
 
 from pipeline.governance.text import visible
 from pipeline.monitoring.prediction_log import CountKey, CountKind, LoggedPrediction
@@ -65,7 +64,7 @@ def stored_rows(rows: AnsweredTable, columns: StoredColumns, share: float) -> It
                 confidence,
                 dict(zip(classes, chances, strict=True)),
                 clear,
-                columns.keyed_of(hidden),
+                columns.keyed_of(hidden) if hidden else {},
                 len(warned),
                 None if seconds is None else seconds * 1_000,
             )
@@ -97,7 +96,7 @@ def _hour(at: float) -> datetime:
 def _counted(rows: AnsweredTable, profile: Profile | None) -> Iterator[tuple[CountKind, str, Mapping[str, int]]]:
     """How often each bin was met, by kind and name."""
     yield CountKind.ANSWERED, "", {rows.layout.door.value: len(rows.ids)}
-    yield CountKind.LATENCY, "", Counter(latency_bin(each) for each in rows.seconds if each is not None)
+    yield CountKind.LATENCY, "", latency_bins(each for each in rows.seconds if each is not None)
     for name, n in Counter(chain.from_iterable(rows.warned)).items():
         yield CountKind.OUT_OF_RANGE, visible(name, most=MOST_LABEL), {"": n}
     if profile is not None:
@@ -105,27 +104,22 @@ def _counted(rows: AnsweredTable, profile: Profile | None) -> Iterator[tuple[Cou
 
 
 def _binned(rows: AnsweredTable, profile: Profile) -> Iterator[tuple[CountKind, str, Mapping[str, int]]]:
-    """The bins of values, classes and confidence, by their numbers in the profile.
-
-    Equal values are counted first, so that the bin of each is looked for once: the largest part of what a log costs.
-    """
+    """The bins of values, classes and confidence, by their numbers in the profile."""
     given, absent = dict(zip(rows.layout.columns, rows.values, strict=True)), (None,) * len(rows.ids)
     for name, column in profile.columns.items():
-        yield CountKind.COLUMN, name, _bins(given.get(name, absent), column.bins.bin_of)
+        yield CountKind.COLUMN, name, _as_text(column.bins.counted(given.get(name, absent)))
     classes = [each for each in rows.answers if isinstance(each, SINGLE)]
-    yield CountKind.CLASS, "", _bins(classes, profile.predictions.bins.bin_of)
+    yield CountKind.CLASS, "", _as_text(profile.predictions.bins.counted(classes))
     if profile.confidence is not None:
         known = [each for each in rows.confidence if each is not None]
-        yield CountKind.CONFIDENCE, "", _bins(known, profile.confidence.bin_of)
+        yield CountKind.CONFIDENCE, "", _as_text(profile.confidence.counted(known))
 
 
-def _bins(values: Iterable[Any], bin_of: Callable[[Any], int]) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for value, n in Counter(values).items():
-        found[str(bin_of(value))] += n
-    return found
+def _as_text(bins: Mapping[int, int]) -> dict[str, int]:
+    return {str(number): n for number, n in bins.items()}
 
 
-def latency_bin(seconds: float) -> str:
-    """The upper bound, as Prometheus writes it."""
-    return LATENCY_LABELS[bisect_left(LATENCY_SECONDS, seconds)]
+def latency_bins(seconds: Iterable[float]) -> dict[str, int]:
+    """How many requests took up to each upper bound, as Prometheus writes them, and longer than the one before."""
+    found = Counter(map(bisect_left, repeat(LATENCY_SECONDS), seconds))
+    return {LATENCY_LABELS[position]: n for position, n in found.items()}
