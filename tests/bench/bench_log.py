@@ -24,7 +24,7 @@ from pipeline.settings import params_file, read_settings
 from pipeline.training.data import generate_sample
 
 SERVER = Path(__file__).resolve().parent / "switched_app.py"
-CLIENTS, SECONDS, ROUNDS, SEED = 8, 3.0, 14, 20261201
+CLIENTS, SECONDS, LEAD_SECONDS, ROUNDS, SEED = 8, 1.0, 0.5, 60, 20261201
 DIFFERENT_ROWS = 500  # the log counts equal values once: one row over and over would flatter it
 SWITCH_SECONDS = 120  # for what waits to be written, and a shadow to have nothing to do
 OFF, LOG, SHADOW, AGAIN = "off", "log", "shadow", "off again"
@@ -105,17 +105,29 @@ def _rounds(port: int, questions: Sequence[bytes]) -> dict[str, list[Window]]:
 
 
 def _window(port: int, questions: Sequence[bytes], name: str) -> Window:
-    """Callers for some seconds; then what is left over from them is done before the next ones come."""
-    before = _switch(port, WINDOWS[name])
+    """Callers for some seconds, after others: what is told is written half a second later, by then as much as comes.
+
+    What is left over at the end is written before the next ones come.
+    """
+    _tell(port, WINDOWS[name])
+    many_callers(port, *questions, callers=CLIENTS, seconds=LEAD_SECONDS)
+    before = _used(port)
     times = sorted(many_callers(port, *questions, callers=CLIENTS, seconds=SECONDS))
-    used = _switch(port, WINDOWS[OFF]) - before
+    used = _used(port) - before
+    _tell(port, "off")
     return Window(len(times) / SECONDS, times[int(0.95 * len(times))], used / len(times) * 1e6)
 
 
-def _switch(port: int, name: str) -> float:
-    """Has `name` be told from now on; gives the seconds of processor time that the API process has used."""
+def _tell(port: int, name: str) -> None:
+    """Has `name` be told from now on."""
     with urlopen(f"http://127.0.0.1:{port}/told/{name}", timeout=SWITCH_SECONDS) as answer:
-        return float(json.load(answer)["seconds"])
+        answer.read()
+
+
+def _used(port: int) -> float:
+    """The seconds of processor time that the API process has used."""
+    with urlopen(f"http://127.0.0.1:{port}/used", timeout=SWITCH_SECONDS) as answer:
+        return float(json.load(answer))
 
 
 def _compared(taken: Mapping[str, Sequence[Window]]) -> dict[str, tuple[Ratio, Ratio, str]]:

@@ -3,9 +3,12 @@
 Whatever is damaged is a sentence, and what was found before it stays.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar, cast
+
+import orjson
 
 from pipeline.adapters.ledger.database import RowsUnreadable, StoredRows
 from pipeline.adapters.ledger.tables import UNREADABLE
@@ -26,8 +29,10 @@ from pipeline.governance.record.standing import ChampionRow, LedgerStanding, Top
 
 WITHOUT_CHECKPOINT = 1  # applied decisions: a crash may come between the end of one and its checkpoint
 FARTHEST = 2_000  # events behind a damaged page that are looked for one by one
-# By type, the earlier names that a body may have for it, as they stand in canonical JSON.
-EARLIER = [(kind, name, f'"type":"{name}"') for name, kind in EARLIER_NAMES.items()]
+# By type, the earlier names that a body may have for it.
+EARLIER: dict[str, list[str]] = {
+    kind: [name for name, other in EARLIER_NAMES.items() if other is kind] for kind in EARLIER_NAMES.values()
+}
 EVENT_ROWS = (
     'SELECT sequence, previous_hash, hash, body, type, model, decision, "key" FROM ledger_event '
     "WHERE registry = ? AND sequence > ? ORDER BY sequence"
@@ -64,7 +69,7 @@ class ChainCheck:
         if sequence in self._checkpoints and self._checkpoints[sequence] != {stored_hash}:
             self._problems.append(f"event {sequence}: differs from its checkpoint")
         try:
-            event = Event.from_body(body)
+            event = Event.from_body(body, _loads)
             self._follow(event, sequence)
         except UNREADABLE:
             self._problems.append(f"event {sequence}: cannot be read")
@@ -231,10 +236,18 @@ class LedgerCheck:
         return {_text(name): _digest(body) for name, body in rows}
 
 
+def _loads(body: str) -> Any:  # noqa: ANN401 (JSON)
+    """As json.loads, a third of the time. What orjson does not take, such as half of a surrogate pair, that may."""
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        return json.loads(body)
+
+
 def _written_type(event: Event, body: str) -> str:
     """The name of the event's type in its body."""
-    for kind, name, text in EARLIER:
-        if event.type is kind and text in body:
+    for name in EARLIER.get(event.type, ()):
+        if f'"type":"{name}"' in body:  # as it stands in canonical JSON
             return name
     return event.type.value
 

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -39,7 +40,7 @@ class SqliteLedger:
             connection = self._connect_reading()
         except sqlite3.Error as error:
             raise Unavailable(f"the ledger cannot be used: {error}") from error
-        connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")
+        connection.text_factory = methodcaller("decode", errors="surrogateescape")
         with closing(connection):
             yield SqliteRows(connection)
 

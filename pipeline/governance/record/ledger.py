@@ -6,7 +6,7 @@ time-stamp a digital document" (1991): tamper-evident, not tamper-proof.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -142,9 +142,9 @@ class Event(NamedTuple):
         )
 
     @classmethod
-    def from_body(cls, body: str) -> "Event":
-        """Raises ValueError, KeyError or TypeError for a text that is no event."""
-        content: dict[str, Any] = json.loads(body)
+    def from_body(cls, body: str, loads: Callable[[str], Any] = json.loads) -> "Event":
+        """Raises ValueError, KeyError or TypeError for a text that is no event. loads: parses JSON."""
+        content: dict[str, Any] = loads(body)
         model = content.pop("model")
         changes = tuple(
             [
