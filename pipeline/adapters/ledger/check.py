@@ -14,7 +14,6 @@ from pipeline.adapters.ledger.database import RowsUnreadable, StoredRows
 from pipeline.adapters.ledger.tables import UNREADABLE
 from pipeline.governance.lifecycle import Slot
 from pipeline.governance.record.ledger import (
-    EARLIER_NAMES,
     FIRST_HASH,
     Event,
     EventType,
@@ -29,10 +28,6 @@ from pipeline.governance.record.standing import ChampionRow, LedgerStanding, Top
 
 WITHOUT_CHECKPOINT = 1  # applied decisions: a crash may come between the end of one and its checkpoint
 FARTHEST = 2_000  # events behind a damaged page that are looked for one by one
-# By type, the earlier names that a body may have for it.
-EARLIER: dict[str, list[str]] = {
-    kind: [name for name, other in EARLIER_NAMES.items() if other is kind] for kind in EARLIER_NAMES.values()
-}
 EVENT_ROWS = (
     'SELECT sequence, previous_hash, hash, body, type, model, decision, "key" FROM ledger_event '
     "WHERE registry = ? AND sequence > ? ORDER BY sequence"
@@ -69,12 +64,14 @@ class ChainCheck:
         if sequence in self._checkpoints and self._checkpoints[sequence] != {stored_hash}:
             self._problems.append(f"event {sequence}: differs from its checkpoint")
         try:
-            event = Event.from_body(body, _loads)
+            content = _loads(body)
+            written_type = content["type"]
+            event = Event.from_content(content)
             self._follow(event, sequence)
         except UNREADABLE:
             self._problems.append(f"event {sequence}: cannot be read")
             return
-        if copies != [_written_type(event, body), event.model, event.decision, event.key]:
+        if copies != [written_type, event.model, event.decision, event.key]:
             self._problems.append(f"event {sequence}: its columns differ from its body")
 
     def add(self, problem: str) -> None:
@@ -242,14 +239,6 @@ def _loads(body: str) -> Any:  # noqa: ANN401 (JSON)
         return orjson.loads(body)
     except ValueError:
         return json.loads(body)
-
-
-def _written_type(event: Event, body: str) -> str:
-    """The name of the event's type in its body."""
-    for name in EARLIER.get(event.type, ()):
-        if f'"type":"{name}"' in body:  # as it stands in canonical JSON
-            return name
-    return event.type.value
 
 
 def _text(value: object) -> str:

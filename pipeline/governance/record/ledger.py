@@ -6,7 +6,7 @@ time-stamp a digital document" (1991): tamper-evident, not tamper-proof.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -142,9 +142,13 @@ class Event(NamedTuple):
         )
 
     @classmethod
-    def from_body(cls, body: str, loads: Callable[[str], Any] = json.loads) -> "Event":
-        """Raises ValueError, KeyError or TypeError for a text that is no event. loads: parses JSON."""
-        content: dict[str, Any] = loads(body)
+    def from_body(cls, body: str) -> "Event":
+        """Raises ValueError, KeyError or TypeError for a text that is no event."""
+        return cls.from_content(json.loads(body))
+
+    @classmethod
+    def from_content(cls, content: dict[str, Any]) -> "Event":
+        """From what the text of an event says, which the event then holds. Raises as from_body does."""
         model = content.pop("model")
         changes = tuple(
             [
@@ -211,7 +215,7 @@ def iso(moment: datetime) -> str:
 def _check(at: datetime, content: Mapping[str, Any], changes: Iterable[SlotChange]) -> None:
     """Raises TypeError for what is JSON, and no event that was ever written."""
     for name, value in content.items():
-        if type(value) is not KINDS.get(name, type(value)) and value is not None:
+        if name in KINDS and type(value) is not KINDS[name] and value is not None:
             raise TypeError(name)
     for gate in content.get("gates") or ():
         if type(gate) is not dict or "passed" not in gate:
@@ -287,11 +291,11 @@ def touched_versions(kind: EventType | UnknownType, changes: Iterable[SlotChange
 
     None of a baseline: what was found when a model was taken over has not been moved.
     """
-    if kind is EventType.BASELINE:
+    if kind is EventType.BASELINE or not (found := moved(kind, changes)):
         return set()
     names = (
         name
-        for each in moved(kind, changes)
+        for each in found
         for name in ((each.slot.name,) if each.slot.kind == "stage" else (each.expected, each.to, each.observed))
     )
     return {int(name) for name in names if name is not None and name.isascii() and name.isdecimal()}
