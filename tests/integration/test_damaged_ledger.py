@@ -108,6 +108,15 @@ def test_verify_names_what_is_damaged(desk: OpenDesk, tmp_path: Path, what: str)
     assert any(each.startswith(sentence) for each in found), found
 
 
+def test_verify_reads_text_that_the_faster_parser_refuses(desk: OpenDesk, tmp_path: Path) -> None:
+    """Half of a surrogate pair is JSON: the event was changed, and can be read."""
+    damage(tmp_path, ("UPDATE ledger_event SET body = replace(body, ?, ?) WHERE sequence = 4", (REASON, r"\ud800")))
+
+    found = [each for each in open_ledger(tmp_path).problems() if each.startswith("event 4")]
+
+    assert found == ["event 4: was changed after it was written"]
+
+
 @pytest.mark.parametrize("what", [each for each in DAMAGES if "event 4" in DAMAGES[each][2]])
 def test_the_history_lists_the_others(desk: OpenDesk, tmp_path: Path, what: str) -> None:
     """A damaged event is one line that says so, whatever is in it."""
