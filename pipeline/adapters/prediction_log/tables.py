@@ -142,29 +142,11 @@ def fast_iso(moment: datetime) -> str:
 
 def prediction_row(found: LoggedPrediction) -> tuple[Any, ...]:
     """The values in the order of the columns of `prediction`."""
-    (
-        prediction_id,
-        at,
-        model,
-        version,
-        digest,
-        alias,
-        door,
-        prediction,
-        confidence,
-        chances,
-        clear,
-        keyed,
-        warnings,
-        ms,
-    ) = found
+    prediction_id, at, *about, door, prediction, confidence, chances, clear, keyed, warnings, ms = found
     return (
         prediction_id,
         fast_iso(at),
-        model,
-        version,
-        digest,
-        alias,
+        *about,
         door.value,
         fast_json(prediction),
         confidence,
