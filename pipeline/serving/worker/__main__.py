@@ -24,7 +24,6 @@ from typing import BinaryIO
 from pipeline.governance.errors import IntegrityFailure, InvalidInput, Refused
 from pipeline.serving.worker.allow_list import NotHere, OutsidePolicy
 from pipeline.serving.worker.launch.forking import FORK, fork_workers
-from pipeline.serving.worker.launch.niceness import give_way
 from pipeline.serving.worker.load import ModelFailure, NoInputExample, import_skops, short
 from pipeline.serving.worker.model_cache import CachedModel, ModelCache
 from pipeline.serving.worker.protocol import (
@@ -139,7 +138,7 @@ def main() -> None:
     while (request := read_frame(requests)) is not None:
         limit_resources(memory_megabytes=request["memory_megabytes"], cpu_seconds=request["cpu_seconds"])
         if request.get("op") == "compile":
-            give_way(LESS_URGENT)
+            os.nice(LESS_URGENT)
         parts = sendable(answer(request, models))
         if os.getpid() != here:
             os._exit(0)  # a model has split this process: a second answer would be taken for that to the next request
