@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pipeline.training.register import Publisher
 
 
-NICEST = 19  # of a process, see nice(1): it has what the others leave
+SHADOW_NICENESS = 10  # see nice(1): whoever is answered goes first, and still a shadow is not silent for minutes
 SECRET_BYTES = 32  # of an identity token: 256 bits of the system's chance
 
 
@@ -331,7 +331,7 @@ def recorder(
     alias = settings.monitoring.shadow
     if alias is None or found.door is not Door.HTTP:
         return found
-    aside = scorer(settings, service, workers=1, niceness=NICEST)
+    aside = scorer(settings, service, workers=1, niceness=SHADOW_NICENESS)
     return ShadowedRecorder(found, Shadow(aside, model=model, alias=alias, tell=found.shadowed))
 
 

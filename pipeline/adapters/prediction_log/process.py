@@ -17,11 +17,11 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import IO, Any
 
 from pipeline.governance.errors import InvalidInput, Unavailable
 from pipeline.monitoring.recording.batches import RecordingOptions, ToldBatch
+from pipeline.serving.worker.launch.niceness import give_way
 from pipeline.serving.worker.launch.processes import START_SECONDS, end_process, ending, time_limit
 from pipeline.serving.worker.protocol import BrokenFrame, Frame, read_frame
 from pipeline.settings import ROOT
@@ -132,13 +132,13 @@ class WriterProcess:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     env=_environment(),
-                    start_new_session=True,  # for its niceness, see _give_way
+                    start_new_session=True,  # for its niceness, see give_way
                 )
         except OSError as error:
             why = f"the process that writes it does not start ({error.strerror})"
             raise Unavailable(f"the log of predictions: {why}") from error
         self._started += 1
-        _give_way(popen.pid, NICENESS)
+        give_way(NICENESS, pid=popen.pid)
         assert popen.stdin is not None and popen.stdout is not None  # noqa: S101, PT018 (asked for above)
         with contextlib.suppress(OSError):  # it has ended, which whoever asks it notices
             pickle.dump(self._setup, popen.stdin)
@@ -173,16 +173,3 @@ def _blocked(*signals: signal.Signals) -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _give_way(pid: int, niceness: int) -> None:
-    """Has a process get less of the processors, see nice(1).
-
-    Linux may share them by session first (`sched_autogroup_enabled`). Then the niceness of a process counts within its
-    session alone, and one that leads a session of its own takes the share of a whole session.
-    """
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, niceness)
-    with contextlib.suppress(OSError):
-        if os.getsid(pid) == pid:
-            Path(f"/proc/{pid}/autogroup").write_text(str(niceness), encoding="ascii")

@@ -14,6 +14,8 @@ import socket
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipeline.serving.worker.launch.niceness import give_way
+
 FORK = "--fork"  # the argument of the process
 MOST_BYTES = 2**16  # of a message
 THREADS = Path("/proc/self/task")
@@ -124,6 +126,6 @@ def _set_up(pipes: list[int], *, home: str, niceness: int) -> None:
         os.close(pipe)
     os.chdir(home)
     os.environ["HOME"] = home
-    with contextlib.suppress(OSError):
-        os.nice(niceness)
+    if niceness:
+        give_way(niceness)
     np.random.seed()  # what scikit-learn draws from without a seed; Python's own generator does so by itself

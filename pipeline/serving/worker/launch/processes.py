@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from pipeline.governance.errors import Unavailable
+from pipeline.serving.worker.launch.niceness import give_way
 from pipeline.settings import ROOT
 
 # -P: the current folder is no place to import from.
@@ -84,8 +85,7 @@ class OwnProcess:
         except OSError as error:
             raise does_not_start(str(error.strerror)) from error
         if niceness:
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, popen.pid, niceness)
+            give_way(niceness, pid=popen.pid)
         return popen
 
 
