@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-TRIES, RETRY_SECONDS = 5, 0.1  # Linux sets the share of one session in a tenth of a second, whoever asks
+TRIES, RETRY_SECONDS = 20, 0.1  # Linux sets the share of one session in a tenth of a second, whoever asks
 
 
 def give_way(niceness: int, *, pid: int | None = None) -> None:
