@@ -25,7 +25,7 @@ from pipeline.training.data import generate_sample
 
 SERVER = Path(__file__).resolve().parent / "switched_app.py"
 CLIENTS, SECONDS, LEAD_SECONDS, ROUNDS, SEED = 8, 1.0, 0.5, 60, 20261201
-DIFFERENT_ROWS = 500  # the log counts equal values once: one row over and over would flatter it
+DIFFERENT_ROWS = 500  # equal texts are counted once: one row over and over would flatter the log
 SWITCH_SECONDS = 120  # for what waits to be written
 OFF, LOG, SHADOW, AGAIN = "off", "log", "shadow", "off again"
 WINDOWS = {OFF: "off", LOG: "log", SHADOW: "shadow", AGAIN: "off"}
